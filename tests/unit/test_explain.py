@@ -239,7 +239,7 @@ def test_without_a_log_the_newest_server_is_explained(repo: Path, tmp_path: Path
 
 
 def test_a_log_without_failure(repo: Path) -> None:
-    assert run("-", given=NOISE) == (0, "this log tells of no failure\n")
+    assert run("-", given=NOISE) == (0, "this log tells of no failure that trtbuild knows\n")
 
 
 def test_only_consequences(repo: Path) -> None:
@@ -290,3 +290,16 @@ def test_any_bytes_are_a_log(repo: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(bytes(range(256)) * 50 + CONFIG.format("\\ud800 | x").encode())
     assert run(str(log))[0] == 0
+
+
+def test_an_exception_is_told_though_no_server_speaks_of_it() -> None:
+    text = "Traceback (most recent call last):\n  File 'a.py', line 1, in f\nKeyError: 'weights'\n"
+    code, shown = run("-", given=text)
+    assert code == 0
+    assert "KeyError: 'weights'" in shown
+
+
+def test_ptx_of_a_newer_toolkit_is_an_old_driver() -> None:
+    line = "CUDA error: the provided PTX was compiled with an unsupported toolchain."
+    (reason,) = explain([f"RuntimeError: {line}"]).reasons
+    assert (reason.cause, "update the driver" in reason.fix) == ("driver", True)

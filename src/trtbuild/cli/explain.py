@@ -116,7 +116,7 @@ def _print(found: Explanation) -> None:
 
     out = console()
     if found.ok:
-        out.print("this log tells of no failure")
+        out.print("this log tells of no failure that trtbuild knows")
         return
     for number, reason in enumerate(found.reasons):
         head = "root cause: " if number == 0 else "also: "

@@ -19,6 +19,7 @@ _HEAD = re.compile(
     r"^(?:failed to load '[^']*'(?: version \d+)?: |Poll failed for model directory '[^']*': )?"
     r"(?:(?:Internal|Invalid argument|Not found|Unavailable|Unsupported): )?"
 )
+_TRACEBACK = "Traceback (most recent call last)"
 _UNKNOWN = Cause("unknown", "the model was refused, for a reason not known here", (), "")
 
 
@@ -98,7 +99,8 @@ def explain(lines: Iterable[str], repository: Path | None = None) -> Explanation
     for statement in unknown:
         if statement.model not in explained:
             _add(reasons, _reason(statement, _UNKNOWN, {}))
-    if not reasons and found["cascade"] and (cause := logs.root_exception(lines)):
+    raised = bool(found["cascade"]) or any(_TRACEBACK in line for line in lines)
+    if not reasons and raised and (cause := logs.root_exception(lines)):
         # An exception that no row knows, which the cascade points to.
         reasons.append(Reason("unknown", cause.partition(":")[0], cause, _line_of(cause, lines)))
     reasons.sort(key=lambda reason: reason.log_line)
