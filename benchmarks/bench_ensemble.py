@@ -3,10 +3,10 @@
     python benchmarks/bench_ensemble.py [--streams 1 8 32 64] [--tokens 64] [--repeats 3] [--json F]
 
 The engine (`fixed_engine.py`) makes one token for every stream in each step, so it has a speed of
-its own at any number of streams; what a path keeps of it is the result. Three paths, in turns:
+its own at any number of streams; what a path keeps of it is the result. Four paths, in turns:
 `direct` sends token ids to the decoupled engine and gets ids back, `fused` has pre- and
-postprocessing inside the engine's own process, `ensemble` is what is generated. The client is on
-the same cores.
+postprocessing inside the engine's own process, `empty` is an ensemble whose two other Python models
+do nothing, `ensemble` is what is generated. The client is on the same cores.
 """
 
 from __future__ import annotations
@@ -36,7 +36,12 @@ from trtbuild.progress import SILENT
 from trtbuild.server import LaunchOptions, Ports
 
 METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
-PATHS = {"direct": "bench_tensorrt_llm", "fused": "bench_fused", "ensemble": "bench"}
+PATHS = {
+    "direct": "bench_tensorrt_llm",
+    "fused": "bench_fused",
+    "empty": "bench_empty",
+    "ensemble": "bench",
+}
 PROMPT = "The quick brown fox jumps over the lazy dog, says the fable of the day: 東京 🙂."
 
 
@@ -44,7 +49,7 @@ def request(path: str, tokens: int, ids: list[int]) -> bytes:
     """A streamed request for ``tokens`` tokens, ready to be sent."""
     message = service_pb2.ModelInferRequest(model_name=PATHS[path])
     count = struct.pack("<i", tokens)
-    if path == "direct":
+    if path in ("direct", "empty"):
         packed = struct.pack(f"<{len(ids)}i", *ids)
         given = [
             ("input_ids", "INT32", len(ids), packed),
@@ -137,7 +142,7 @@ def served(folder: Path, tokenizer: Path, step_us: int) -> Iterator[tuple[str, i
     options = LaunchOptions(ports=Ports(*process.free_ports(3, "127.0.0.1")), env=env)
     handle = server.launch(server.read_contents(repo), "embedded", options)
     try:
-        wait_ready(handle.grpc_url, ["bench"], 120, watch=lambda: (server.watch(handle), None)[1])
+        wait_ready(handle.grpc_url, ["bench", "bench_empty"], 120, watch=lambda: (server.watch(handle), None)[1])
         yield handle.grpc_url, handle.pid
     finally:
         server.stop(handle)
@@ -168,8 +173,8 @@ def times(url: str, options: argparse.Namespace) -> dict[str, list[float]]:
 
 def report(found: dict[str, Any], options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """The result as JSON, and as Markdown."""
-    lines = ["| streams | engine | direct | fused | ensemble | req/s | of direct | CPU µs/token |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
+    lines = ["| streams | engine | direct | fused | empty | ensemble | req/s | of direct | CPU µs/token |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
     rows = []
     for streams, paths in found["rates"].items():
         best = {

@@ -18,6 +18,10 @@ from trtbuild.resources import template_dir
 ROWS = 64  # max_batch_size of every model
 _TYPES = {"LOGITS": "TYPE_FP32", "DTYPE": "TYPE_FP16"}  # what the engine would decide
 _HERE = Path(__file__).parent
+_EMPTY = {  # the tensors that a plain request has between the steps
+    "preprocessing": ("input_ids", "input_lengths", "request_output_len", "end_id"),
+    "postprocessing": ("output_ids",),
+}
 
 
 def tables() -> dict[str, Any]:
@@ -27,8 +31,9 @@ def tables() -> dict[str, Any]:
 
 
 def write(repo: Path, name: str, tokenizer: Path, *, step_us: int) -> None:
-    """The ensemble ``name`` and its parts, the fused model ``name_fused``, both on engines that
-    make one token for every stream in each step of ``step_us`` microseconds."""
+    """The ensemble ``name`` and its parts, the fused model ``name_fused``, and ``name_empty``, the
+    ensemble with steps that do nothing; their engines make one token for every stream in each step
+    of ``step_us`` microseconds."""
     table = tables()
     engine = _engine(table)
     _model(repo, f"{name}_tensorrt_llm", engine, [_HERE / "fixed_engine.py"], step_us=step_us)
@@ -46,6 +51,41 @@ def write(repo: Path, name: str, tokenizer: Path, *, step_us: int) -> None:
     files += [shared / file for file in table["bls"]["files"][1:]]
     _model(repo, f"{name}_fused", fused, files, step_us=step_us, tokenizer=tokenizer)
     _ensemble(repo, name, table)
+    _empty(repo, name, engine, table)
+
+
+def _empty(repo: Path, name: str, engine: Mapping[str, Any], table: Mapping[str, Any]) -> None:
+    """Token ids through as many steps and tensors, with nothing done in them."""
+    both = (row for side in ("input", "output") for row in engine[side])
+    rows = {row["name"]: {key: row[key] for key in ("name", "type", "dims")} for row in both}
+    steps = []
+    for part, tensors in _EMPTY.items():
+        inputs = [rows[tensor] for tensor in tensors]
+        outputs = [{**row, "name": f"OUT_{row['name']}"} for row in inputs]
+        config = {"input": inputs, "output": outputs}
+        config["dynamic_batching"] = table[part]["dynamic_batching"]
+        _model(repo, f"{name}_empty_{part}", config, [_HERE / "empty_model.py"])
+        handed = {f"OUT_{tensor}": f"_{tensor}" for tensor in tensors}
+        if part == "postprocessing":
+            wired = {"input_map": {"output_ids": "_output_ids"}}
+            wired["output_map"] = {"OUT_output_ids": "answer"}
+        else:
+            wired = {"input_map": {tensor: tensor for tensor in tensors}, "output_map": handed}
+        steps.append({"model_name": f"{name}_empty_{part}", "model_version": -1, **wired})
+    given = _EMPTY["preprocessing"]
+    wired = {
+        "input_map": {**{tensor: f"_{tensor}" for tensor in given}, "streaming": "streaming"},
+        "output_map": {"output_ids": "_output_ids"},
+    }
+    steps.insert(1, {"model_name": f"{name}_tensorrt_llm", "model_version": -1, **wired})
+    ends = {
+        "input": [rows[tensor] for tensor in (*given, "streaming")],
+        "output": [{**rows["output_ids"], "name": "answer"}],
+    }
+    scheduling = {"step": steps}
+    folder = f"{name}_empty"
+    _write(repo, folder, ends, {}, platform="ensemble", ensemble_scheduling=scheduling)
+    (repo / folder / "1").mkdir()
 
 
 def _engine(table: Mapping[str, Any]) -> dict[str, Any]:
