@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trtbuild.check.bases import (
     BASES,
+    ENGINE_KEYS,
     FIELDS,
     MODEL_JSON,
     MODEL_PY,
@@ -20,6 +21,7 @@ from trtbuild.check.bases import (
     Link,
     complete,
     engine_config,
+    engine_parameters,
     onnx_file,
     safetensors,
 )
@@ -28,6 +30,7 @@ from trtbuild.check.context import Options
 _SHORT = 8  # lines
 
 __all__ = [
+    "ENGINE_KEYS",
     "MODEL_JSON",
     "MODEL_PY",
     "TOKENIZER",
@@ -35,6 +38,7 @@ __all__ = [
     "Example",
     "Link",
     "engine_config",
+    "engine_parameters",
     "example_of",
     "onnx_file",
     "safetensors",

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from trtbuild import engineconfig
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
-from trtbuild.check.examples import Example, engine_config
+from trtbuild.check.examples import Example, engine_config, engine_parameters
 from trtbuild.check.model import Severity
 from trtbuild.check.positions import NOWHERE, Position
 from trtbuild.check.reading import is_inside, require_inside
 from trtbuild.check.served import local_folder, trtllm_release_of
 from trtbuild.engineconfig import EngineConfig
 from trtbuild.errors import RepositoryError
-from trtbuild.toolchain import Setting, triton_parameters
 
 _ENGINE = ("tensorrtllm",)
 _PATHS = ("gpt_model_path", "encoder_model_path")
-_KEYS = ("tokenizer_dir", "xgrammar_tokenizer_info_path", "guided_decoding_backend")
 _LONG = 262_144
 _BUILD = "build it: trtbuild convert SOURCE --backend trtllm-engine"
 
@@ -33,7 +30,6 @@ class _Engine:
     key: str
     folder: Path
     file: str
-    at: Position
 
 
 def _engines(model: Model) -> Iterator[_Engine]:
@@ -43,7 +39,7 @@ def _engines(model: Model) -> Iterator[_Engine]:
         if folder is not None and is_inside(folder, model.repository.root):
             inside = folder.is_relative_to(model.path)
             file = folder.relative_to(model.path).as_posix() if inside else ""
-            yield _Engine(key, folder, file, model.at_parameter(key))
+            yield _Engine(key, folder, file)
 
 
 def _read(model: Model, engine: _Engine) -> EngineConfig:
@@ -59,22 +55,14 @@ def _readable(model: Model) -> Iterator[tuple[_Engine, EngineConfig]]:
             continue  # TRT731 says so
 
 
-def _example(**parameters: str) -> str:
-    given = {"gpt_model_path": "/models/m/1", **dict.fromkeys(_KEYS, ""), **parameters}
-    return "\n".join(
-        f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
-        for key, value in given.items()
-    )
-
-
 @rule(
     "TRT731",
     "an engine has the config.json that trtllm-build wrote",
     fix="let gpt_model_path name the folder with config.json and rank*.engine, or " + _BUILD,
     mirrors="GptJsonConfig::parse",
     backends=_ENGINE,
-    bad=Example(_example(), files={"m/1/config.json": ""}, base="engine"),
-    good=Example(_example(), base="engine"),
+    bad=Example(engine_parameters(), files={"m/1/config.json": ""}, base="engine"),
+    good=Example(engine_parameters(), base="engine"),
 )
 def has_config(model: Model) -> Problems:
     """The backend reads from it how to run the engine; missing, empty or of another kind, it fails
@@ -95,8 +83,8 @@ _JSON = "unexpected error when creating modelInstanceState: [json.exception.pars
     "an engine has a file for each of its ranks",
     fix=_BUILD,
     backends=_ENGINE,
-    bad=Example(_example(), files={"m/1/rank0.engine": None}, base="engine"),
-    good=Example(_example(), base="engine"),
+    bad=Example(engine_parameters(), files={"m/1/rank0.engine": None}, base="engine"),
+    good=Example(engine_parameters(), base="engine"),
 )
 def has_ranks(model: Model) -> Problems:
     """One ``rank<N>.engine`` for each GPU: tensor × pipeline × context parallel size. The server
@@ -117,9 +105,12 @@ def has_ranks(model: Model) -> Problems:
     fix="build it again with the release that serves it",
     backends=_ENGINE,
     bad=Example(
-        _example(), {"m/1/config.json": engine_config(version="0.9.0")}, "engine", triton="26.07"
+        engine_parameters(),
+        {"m/1/config.json": engine_config(version="0.9.0")},
+        "engine",
+        triton="26.07",
     ),
-    good=Example(_example(), base="engine", triton="26.07"),
+    good=Example(engine_parameters(), base="engine", triton="26.07"),
 )
 def right_version(model: Model) -> Problems:
     """An engine loads in the release that built it only, and its ``config.json`` changes from
@@ -140,8 +131,8 @@ _MANIFEST = '{ "sm": 89, "gpu": "NVIDIA L4" }'
     "an engine was compiled on the kind of GPU that runs it",
     fix="convert again on a GPU of the kind that serves it",
     backends=_ENGINE,
-    bad=Example(_example(), {"m/1/manifest.json": _MANIFEST}, "engine", sm=90),
-    good=Example(_example(), {"m/1/manifest.json": _MANIFEST}, "engine", sm=89),
+    bad=Example(engine_parameters(), {"m/1/manifest.json": _MANIFEST}, "engine", sm=90),
+    good=Example(engine_parameters(), {"m/1/manifest.json": _MANIFEST}, "engine", sm=89),
 )
 def right_gpu(model: Model) -> Problems:
     """An engine runs on the compute capability that it was compiled on. Its own files do not say
@@ -160,82 +151,16 @@ def right_gpu(model: Model) -> Problems:
 
 
 @rule(
-    "TRT735",
-    "every parameter is one that the backend reads, with a value that it takes",
-    fix="correct the name or the value; the documentation of the engine flow lists them",
-    severity=Severity.WARNING,
-    backends=_ENGINE,
-    bad=[
-        Example(_example(batch_scheduler_policy="MAX_UTILIZATION"), base="engine"),
-        Example(_example(enable_trt_overlap="true"), base="engine"),
-        Example(_example(kv_cache_free_gpu_mem_fraction="0,9"), base="engine"),
-    ],
-    good=Example(_example(batch_scheduler_policy="max_utilization"), base="engine"),
-)
-def parameters(model: Model) -> Problems:
-    """What the C++ does not know it passes over in silence: a misspelt or removed name, a boolean
-    in other words, a policy in capitals, a number with a comma become the default."""
-    table, release = _table(), trtllm_release_of(model)
-    for name, value in model.parameters().items():
-        setting = table.get(name)
-        if setting is None:
-            near = _nearest(name, table)
-            message = f"the backend reads no parameter {name!r}{near}"
-        elif release and not setting.known_to(release):
-            message = f"TensorRT-LLM {release} reads no {name!r}"
-        else:
-            message = setting.text_problem(value)
-        if message:
-            yield Problem(message, model.at_parameter(name))
-
-
-@cache
-def _table() -> Mapping[str, Setting]:
-    return {
-        row.name: row
-        for row in triton_parameters().values()
-        if "tensorrt_llm" in row.models and not row.field
-    }
-
-
-def _nearest(name: str, table: Mapping[str, Setting]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, table, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-@rule(
-    "TRT740",
-    "the keys that the backend cannot do without are there",
-    fix="add the parameter; an empty string_value will do for the tokenizer's and the guide's",
-    backends=_ENGINE,
-    bad=Example(
-        'parameters { key: "gpt_model_path" value { string_value: "/models/m/1" } }', base="engine"
-    ),
-    good=Example(_example(), base="engine"),
-)
-def required_keys(model: Model) -> Problems:
-    """The C++ throws for these when the key itself is missing, and says no more than that."""
-    given, release = model.parameters(), trtllm_release_of(model)
-    for name in ("gpt_model_path", *_KEYS):
-        setting = _table().get(name)
-        known = setting is None or not release or setting.known_to(release)
-        if name not in given and known:
-            yield Problem(f"there is no parameter {name!r}", model.at("parameters", name=True))
-
-
-@rule(
     "TRT736",
     "the engine was built for what the configuration asks of it",
     fix="change the parameter, or build the engine for it",
     backends=_ENGINE,
     bad=[
-        Example(_example(enable_kv_cache_reuse="true"), base="engine"),
-        Example(_example(max_beam_width="4"), base="engine"),
-        Example("max_batch_size: 64\n" + _example(), base="engine"),
+        Example(engine_parameters(enable_kv_cache_reuse="true"), base="engine"),
+        Example(engine_parameters(max_beam_width="4"), base="engine"),
+        Example("max_batch_size: 64\n" + engine_parameters(), base="engine"),
     ],
-    good=Example(_example(), base="engine"),
+    good=Example(engine_parameters(), base="engine"),
 )
 def engine_fits(model: Model) -> Problems:
     """KV cache reuse and chunked context want paged context FMHA, in-flight batching a paged
@@ -261,9 +186,11 @@ def _place(model: Model, key: str) -> Position:
     severity=Severity.WARNING,
     backends=_ENGINE,
     bad=Example(
-        _example(), {"m/1/config.json": engine_config(max_seq_len=1_048_576)}, base="engine"
+        engine_parameters(),
+        {"m/1/config.json": engine_config(max_seq_len=1_048_576)},
+        base="engine",
     ),
-    good=Example(_example(), base="engine"),
+    good=Example(engine_parameters(), base="engine"),
 )
 def lengths(model: Model) -> Problems:
     """Without a limit an engine is built for the longest sequence that the checkpoint names, which
@@ -282,22 +209,3 @@ def lengths(model: Model) -> Problems:
                 fix="build with max_num_tokens of at least max_input_len, or set "
                 "enable_chunked_context",
             )
-
-
-@rule(
-    "TRT739",
-    "a model that streams is decoupled",
-    fix="write model_transaction_policy { decoupled: true }",
-    severity=Severity.WARNING,
-    backends=_ENGINE,
-    bad=Example("model_transaction_policy { decoupled: false }\n" + _example(), base="engine"),
-    good=Example(_example(), base="engine"),
-)
-def decoupled(model: Model) -> Problems:
-    """Without it a request that asks to stream is refused ("Streaming is only supported if model
-    is deployed using decoupled mode")."""
-    if not model.config.model_transaction_policy.decoupled:
-        yield Problem(
-            "the model is not decoupled, so it cannot stream",
-            model.at("model_transaction_policy", "decoupled"),
-        )
