@@ -388,12 +388,14 @@ def test_an_engine_that_died_answers_at_once(
         waiting, late = Answers(), Answers()
         engine.submit(model.request.Request(prompt="x"), waiting)
         assert llm.asked.wait(5)
+        assert engine.alive() is True
         if sign == "process":
             llm._executor.mpi_futures[0].set_result(None)
         elif sign == "error":
             llm._executor._error_queue.put(RuntimeError("CUDA error"))
         else:
             llm._executor.doing_shutdown = True
+        assert engine.alive() is False
         told = ("unavailable: the engine is dead; the server's log tells why", 1)
         assert waiting.got.get(timeout=5) == told
         llm.asked.clear()

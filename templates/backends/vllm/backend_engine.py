@@ -89,6 +89,11 @@ class Engine:
         """Take a parsed request; every outcome is answered through ``sender``."""
         self._loop.call_soon_threadsafe(self._begin, request, sender)
 
+    def alive(self):
+        """Whether requests are served; only looks, so it may be asked at any time."""
+        llm = self._llm
+        return llm is not None and not (self._dead or self._stopping or llm.errored)
+
     def stop(self):
         """Abort everything, end the engine's processes and the thread."""
         if self._loop is None or self._loop.is_closed():

@@ -90,6 +90,14 @@ class TritonPythonModel:
             else:
                 self._engine.submit(parsed, sender)
 
+    def is_ready(self):
+        """What newer servers answer to v2/models/<model>/ready; older ones never ask.
+
+        It tells of a dead engine before the health check unloads the model, and without it.
+        """
+        engine = self._engine
+        return engine is not None and engine.alive()
+
     def _engine_died(self):
         """Health check: a dead engine takes its model out of the server."""
         if not self._unloads:

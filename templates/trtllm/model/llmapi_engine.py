@@ -82,6 +82,11 @@ class Engine:
         """Take a parsed request; every outcome is answered through ``sender``."""
         self._loop.call_soon_threadsafe(self._begin, Live(request, sender))
 
+    def alive(self):
+        """Whether requests are served; only looks, so it may be asked at any time."""
+        llm = self._llm
+        return llm is not None and not self._stopping and not llmapi_arguments.is_dead(llm)
+
     def stop(self):
         """Answer what is in flight, end the engine's processes and the thread."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()

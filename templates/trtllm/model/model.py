@@ -70,6 +70,11 @@ class TritonPythonModel:
             else:
                 self._engine.submit(parsed, sender)
 
+    def is_ready(self):
+        """What newer servers answer to v2/models/<model>/ready; older ones never ask."""
+        engine = self._engine
+        return engine is not None and engine.alive()
+
     def finalize(self):
         """End the engine and its processes."""
         if self._engine is not None:
