@@ -8,9 +8,10 @@ import pytest
 
 from trtbuild import check, pbtxt
 from trtbuild.check import Example, Rule, mending, write_example
-from trtbuild.check.context import Options, open_repository
 from trtbuild.check.mending import Insert, Remove, Replace
 from trtbuild.check.model import Mend
+from trtbuild.check.opening import open_repository
+from trtbuild.check.options import Options
 from trtbuild.check.positions import Position
 from trtbuild.errors import BuildError
 

@@ -114,6 +114,11 @@ def version_of(folder: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def is_version(name: str) -> bool:
+    """Whether a folder is named as versions are meant to be: 0, or a number without leading 0."""
+    return name.isascii() and name.isdigit() and (name == "0" or name[0] != "0")
+
+
 def selected(policy: Any, versions: tuple[int, ...]) -> tuple[int, ...]:
     """Those of ``versions`` (ascending) that a ``version_policy`` loads; None: the newest one."""
     if policy is None:

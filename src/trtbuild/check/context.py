@@ -9,43 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trtbuild import lockfile, pbtxt
+from trtbuild import pbtxt
 from trtbuild.check.completed import Completed, complete, selected, version_of
 from trtbuild.check.dialect import for_python
 from trtbuild.check.jsontext import JsonText, read_json
+from trtbuild.check.options import Options
 from trtbuild.check.positions import NOWHERE, Position, Positions
 from trtbuild.check.reading import MAX_BYTES, Entry, OutsideError, read_inside, walk
-from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import Lock
 from trtbuild.progress import SILENT, Progress
 
 CONFIG = "config.pbtxt"
 _MAX_CONFIG_BYTES = 16 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to look.
-
-    Attributes:
-        triton: The release whose rules count; empty: the one in the lock, else the newest known.
-        auto_complete: Whether the server completes configurations. Off by default, because the
-            launchers of trtbuild turn it off.
-        full: Whether every weight is read again rather than known by size and time.
-        gpus: How many GPUs the server has; None when that is not known.
-        sm: Their compute capability, 90 for 9.0; 0 when that is not known.
-        namespacing: Whether the server tells models of one name apart by their repository.
-        config_name: The server's ``--model-config-name``: ``configs/<name>.pbtxt`` counts instead
-            of ``config.pbtxt`` where a model has it.
-    """
-
-    triton: str = ""
-    auto_complete: bool = False
-    full: bool = False
-    gpus: int | None = None
-    sm: int = 0
-    namespacing: bool = False
-    config_name: str = ""
 
 
 @dataclass
@@ -294,32 +269,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link into what this user may not look at
         return False
-
-
-def is_version(name: str) -> bool:
-    """Whether a folder's name is a version to the server: 0, or a number that starts with no 0."""
-    return name.isascii() and name.isdigit() and (name == "0" or name[0] != "0")
-
-
-def open_repository(
-    root: Path,
-    options: Options,
-    *,
-    lock: Lock | None = None,
-    only: str = "",
-    progress: Progress = SILENT,
-) -> Repository:
-    """A repository to look at; a damaged lock becomes a finding, not an error."""
-    problem = ""
-    if lock is None:
-        path = root / lockfile.LOCK_NAME
-        try:
-            lock = lockfile.parse(read_inside(path, root), path)
-        except (FileNotFoundError, NotADirectoryError):
-            lock = Lock()
-        except OSError as error:
-            lock = Lock()
-            problem = f"{path.name} cannot be read: {error.strerror or error}"
-        except RepositoryError as error:
-            lock, problem = Lock(), error.what
-    return Repository(root, options, lock, problem, progress, only)

@@ -25,7 +25,7 @@ from trtbuild.check.bases import (
     onnx_file,
     safetensors,
 )
-from trtbuild.check.context import Options
+from trtbuild.check.options import Options
 
 _SHORT = 8  # lines
 

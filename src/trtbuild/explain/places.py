@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from trtbuild import check
 from trtbuild.check import Finding, Severity
-from trtbuild.check.context import CONFIG, Model, Options, open_repository
+from trtbuild.check.context import CONFIG, Model
+from trtbuild.check.opening import open_repository
+from trtbuild.check.options import Options
 from trtbuild.check.positions import NOWHERE
 from trtbuild.errors import TrtbuildError
 from trtbuild.explain.causes import Cause, causes, filled

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from trtbuild.check.completed import version_of
-from trtbuild.check.context import CONFIG, Model, Repository, is_version
+from trtbuild.check.completed import is_version, version_of
+from trtbuild.check.context import CONFIG, Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example, Link
 from trtbuild.check.mending import Replace

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from trtbuild.check.context import Model, Repository, is_version
+from trtbuild.check.completed import is_version
+from trtbuild.check.context import Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example
 from trtbuild.check.model import Severity
