@@ -37,6 +37,11 @@ def mean(value: float) -> dict[str, float]:
         (load(late=80.0), "client", "80.0 ms late"),
         (load(cpu_cores=mean(1), machine_cores=mean(3)), "others", "used 1.8 of 4 cores"),
         (load(cpu_cores=mean(3.2), machine_cores=mean(3.5)), "cpu", "3.2 of 4 cores"),
+        (
+            load(ttft=800.0, cpu_cores=mean(3.2), machine_cores=mean(3.5)),
+            "cpu",
+            "3.2 of 4 cores; 800 of 1000 ms pass before the first token",
+        ),
         (load(running=mean(4), waiting=mean(6)), "queue", "6.0 requests waited"),
         (load(triton_queue_ms=600.0), "queue", "600 ms of 1000 ms"),
         (load(gpu_utilization=mean(0.97)), "gpu", "97%"),

@@ -65,9 +65,11 @@ def _server(load: Json) -> Json:
     if (gpu := server.get("gpu_utilization", {}).get("mean", 0.0)) > _BUSY:
         return {"what": "gpu", "why": f"the GPU was busy {gpu:.0%} of the time"}
     cores, count = server.get("cpu_cores", {}).get("mean", 0.0), server.get("cores", 0)
+    waited = _waiting(load)
     if cores and count and cores > _BUSY * count * 0.8:
-        return {"what": "cpu", "why": f"the server used {cores:.1f} of {count} cores"}
-    return _waiting(load) or {
+        why = f"the server used {cores:.1f} of {count} cores"
+        return {"what": "cpu", "why": f"{why}; {waited['why']}" if waited else why}
+    return waited or {
         "what": "unknown",
         "why": "nothing that was watched was at its limit",
     }

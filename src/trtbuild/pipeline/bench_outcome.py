@@ -7,6 +7,7 @@ from typing import Any
 
 from trtbuild.bench import guards
 from trtbuild.bench.comparison import side_by_side
+from trtbuild.bench.ledger import Ledger
 from trtbuild.bench.model import Json
 from trtbuild.bench.results import FORMAT, load_result
 from trtbuild.bench.running import Run
@@ -118,12 +119,25 @@ def _after(run: Run) -> list[guards.Reason]:
 
 
 def _warnings(run: Run) -> list[str]:
-    found: list[str] = []
+    """Each sentence once, with the loads that it is about when it is not about all."""
+    found: dict[str, list[str]] = {}
+    ledgers: dict[str, list[Ledger]] = {}
     for one in run.loads:
-        for text in guards.warnings(one.subject.target.name, one.ledger):
-            line = f"{one.load.label}: {text}"
-            if line not in found:
-                found.append(line)
+        name = one.subject.target.name
+        ledgers.setdefault(name, []).append(one.ledger)
+        texts = guards.warnings(name, one.ledger)
         if one.client.as_dict()["saturated"]:
-            found.append(f"{one.load.label}: the client was saturated; its figures are a bound")
-    return found
+            texts.append("the client was saturated; its figures are a bound")
+        for text in texts:
+            found.setdefault(text, []).append(one.load.label)
+    everywhere = len({one.load.label for one in run.loads})
+    told = [
+        text if len(set(labels)) == everywhere > 1 else f"{_listed(labels)}: {text}"
+        for text, labels in found.items()
+    ]
+    counted = (guards.counted_otherwise(name, of_target) for name, of_target in ledgers.items())
+    return told + [text for text in counted if text]
+
+
+def _listed(labels: list[str]) -> str:
+    return ", ".join(dict.fromkeys(labels))

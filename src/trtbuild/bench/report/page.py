@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from trtbuild.bench.comparison import find_load
 from trtbuild.bench.model import Json
 from trtbuild.bench.report.pictures import charts_of
 from trtbuild.bench.report.svg import WIDTH, draw, draw_alone
@@ -68,7 +69,26 @@ def headline(result: Json) -> list[str]:
                 f"At {row['load']}, {row['target']} has {speed:.2f} times the throughput and "
                 f"{tail:.2f} times the p99 latency of {row['reference']}."
             )
+        found += _why(result, row)
     return found
+
+
+def _why(result: Json, row: Json) -> list[str]:
+    """Where the two targets' time goes: before the first token requests wait for others."""
+    loads = {
+        target["name"]: find_load(target, row["load"])
+        for target in result["targets"]
+        if target["name"] in (row["reference"], row["target"])
+    }
+    shares = {
+        name: load["metrics"]["ttft_ms"]["mean"] / load["metrics"]["e2e_ms"]["mean"]
+        for name, load in loads.items()
+        if load and load["metrics"]["ttft_ms"] and load["metrics"]["e2e_ms"]
+    }
+    if len(shares) < 2:
+        return []
+    told = " and ".join(f"{share:.0%} at {name}" for name, share in shares.items())
+    return [f"Of a request's time, {told} pass before its first token."]
 
 
 def charts(result: Json) -> dict[str, str]:
