@@ -21,7 +21,7 @@ from support.rank_files import read_rank
 from trtbuild.cli.app import app
 from trtbuild.errors import BuildError, ExitCode, TrtbuildError, UnsupportedError, UsageError
 from trtbuild.pipeline.checkpoint import make_checkpoint, release_of
-from trtbuild.trtllm_checkpoint import writing
+from trtbuild.trtllm_checkpoint import transfer
 
 
 def refused(
@@ -302,7 +302,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, monkeypatch: Any) -> None:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writing, "_place", interrupt)
+    monkeypatch.setattr(transfer, "_place", interrupt)
     with pytest.raises(KeyboardInterrupt):
         make_checkpoint(str(source), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
@@ -335,7 +335,7 @@ def test_ranks_put_together_are_the_checkpoint(
     shapes |= dict.fromkeys(("lm_head.weight", "model.embed_tokens.weight"), (vocab, 32))
     arrays = tiny.write_source(folder / "source", (config, shapes), seed=vocab)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writing, "_CHUNK_ELEMENTS", chunk)
+        patch.setattr(transfer, "_CHUNK_ELEMENTS", chunk)
         make_checkpoint(str(folder / "source"), folder / "out", tp=tp, pp=pp)
     ranks = [read_rank(folder / "out" / f"rank{n}.safetensors") for n in range(tp * pp)]
     last = [_array(rank["lm_head.weight"]) for rank in ranks[-tp:]]
