@@ -10,6 +10,7 @@ import pytest
 
 from trtbuild import server
 from trtbuild.pipeline import serve
+from trtbuild.pipeline.ports import choose_ports
 from trtbuild.server import LaunchOptions, ServerHandle
 
 
@@ -28,7 +29,7 @@ def rehearsing(
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRTBUILD_STATE_DIR", str(work / "state"))
-        ports = serve.choose_ports("auto", host="127.0.0.1", http=None, grpc=None, metrics=None)
+        ports = choose_ports("auto", host="127.0.0.1", http=None, grpc=None, metrics=None)
         serving = serve.prepare(
             repo,
             options=LaunchOptions(ports=ports),

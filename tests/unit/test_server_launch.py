@@ -16,6 +16,7 @@ from support.programs import argv_of, write_docker, write_tritonserver
 from trtbuild import process, server
 from trtbuild.errors import RepositoryError, ServerError, UsageError
 from trtbuild.pipeline import serve
+from trtbuild.pipeline.ports import choose_ports
 from trtbuild.server import LaunchOptions, Ports, ServerHandle, handle
 
 SHM = Path("/dev/shm")
@@ -224,14 +225,14 @@ def test_a_damaged_record_hides_nothing_else(programs: Path, repo: Path) -> None
     [("", None, (8000, 8001, 8002)), ("9000", None, (9000, 9001, 9002)), ("", 7, (7, 8001, 8002))],
 )
 def test_ports_as_asked(port: str, http: int | None, expected: tuple[int, int, int]) -> None:
-    found = serve.choose_ports(port, host="127.0.0.1", http=http, grpc=None, metrics=None)
+    found = choose_ports(port, host="127.0.0.1", http=http, grpc=None, metrics=None)
     assert (found.http, found.grpc, found.metrics) == expected
 
 
 def test_free_ports_are_taken_when_asked() -> None:
-    found = serve.choose_ports("auto", host="127.0.0.1", http=None, grpc=None, metrics=None)
+    found = choose_ports("auto", host="127.0.0.1", http=None, grpc=None, metrics=None)
     assert len({found.http, found.grpc, found.metrics}) == 3
-    mixed = serve.choose_ports("", host="127.0.0.1", http=0, grpc=None, metrics=None)
+    mixed = choose_ports("", host="127.0.0.1", http=0, grpc=None, metrics=None)
     assert mixed.http not in (0, 8000)
     assert mixed.grpc == 8001
 
@@ -239,9 +240,9 @@ def test_free_ports_are_taken_when_asked() -> None:
 @pytest.mark.parametrize("port", ["http", "0", "-1", "70000", "65535"])
 def test_what_is_no_port(port: str) -> None:
     with pytest.raises(UsageError, match="is not a port"):
-        serve.choose_ports(port, host="127.0.0.1", http=None, grpc=None, metrics=None)
+        choose_ports(port, host="127.0.0.1", http=None, grpc=None, metrics=None)
 
 
 def test_two_services_cannot_share_a_port() -> None:
     with pytest.raises(UsageError, match="cannot share"):
-        serve.choose_ports("", host="127.0.0.1", http=8001, grpc=None, metrics=None)
+        choose_ports("", host="127.0.0.1", http=8001, grpc=None, metrics=None)

@@ -61,7 +61,7 @@ def launch(
     """Print the command that starts every rank of a repository, or run it."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.pipeline import launch as pipeline
-    from trtbuild.pipeline.serve import choose_ports
+    from trtbuild.pipeline.ports import choose_ports
     from trtbuild.server import LaunchOptions
 
     ports = choose_ports(port, host=host, http=None, grpc=None, metrics=None)

@@ -97,14 +97,13 @@ def serve(
     """Serve a model repository until Ctrl-C (then exit 0), or in the background."""
     from trtbuild.cli.output import progress
     from trtbuild.pipeline import serve as pipeline
+    from trtbuild.pipeline.ports import choose_ports
     from trtbuild.pipeline.rehearse import parse_checkpoints
     from trtbuild.server import LaunchOptions
 
     options = LaunchOptions(
         host=host,
-        ports=pipeline.choose_ports(
-            port, host=host, http=http_port, grpc=grpc_port, metrics=metrics_port
-        ),
+        ports=choose_ports(port, host=host, http=http_port, grpc=grpc_port, metrics=metrics_port),
         gpus=gpus,
         shm_size=shm_size,
         env=parse_env(env or ()),

@@ -71,7 +71,7 @@ def up(
     from trtbuild.cli.serve import parse_env
     from trtbuild.cli.server_view import log_printer, terminate_like_ctrl_c
     from trtbuild.client.values import prompt_text
-    from trtbuild.pipeline.serve import choose_ports
+    from trtbuild.pipeline.ports import choose_ports
     from trtbuild.pipeline.up import up as run
     from trtbuild.recipe import DEFAULT_TRITON, model_from_flags
     from trtbuild.server import LaunchOptions

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trtbuild import check, hardware, process, server
+from trtbuild import check, hardware, server
 from trtbuild.check.model import Finding, Severity
 from trtbuild.client import wait_ready
 from trtbuild.errors import RepositoryError, ServerError, UsageError
 from trtbuild.explain import explain
 from trtbuild.pipeline.rehearse import REHEARSED_RULES, find_checkpoints
 from trtbuild.progress import SILENT, Progress
-from trtbuild.server import Choice, Contents, LaunchOptions, Ports, ServerHandle, logs, runtime
+from trtbuild.server import Choice, Contents, LaunchOptions, ServerHandle, logs, runtime
 
 AUTO = "auto"
 _POLL_SECONDS = 0.1
@@ -29,42 +29,6 @@ class Serving:
     contents: Contents
     choice: Choice
     options: LaunchOptions
-
-
-def choose_ports(
-    port: str, *, host: str, http: int | None, grpc: int | None, metrics: int | None
-) -> Ports:
-    """The three ports.
-
-    Args:
-        port: Empty for 8000, 8001, 8002; a number for three from there; ``auto`` for free ones.
-        host: The address they are on.
-        http, grpc, metrics: Override one; 0 takes a free one.
-
-    Raises:
-        UsageError: Not a port, or one port twice.
-    """
-    free = iter(process.free_ports(6, host))
-    if port == AUTO:
-        chosen = [next(free) for _ in range(3)]
-    else:
-        first = _port_number(port or "8000")
-        chosen = [first, first + 1, first + 2]
-    for index, given in enumerate((http, grpc, metrics)):
-        if given is not None:
-            chosen[index] = given or next(free)
-    if len(set(chosen)) < 3:
-        raise UsageError(
-            f"HTTP, gRPC and metrics cannot share a port: {', '.join(map(str, chosen))}",
-            fix="give each its own (--http-port, --grpc-port, --metrics-port)",
-        )
-    return Ports(*chosen)
-
-
-def _port_number(text: str) -> int:
-    if text.isascii() and text.isdigit() and 0 < int(text) <= 65533:
-        return int(text)
-    raise UsageError(f"{text!r} is not a port", fix="use --port auto, or a number up to 65533")
 
 
 def prepare(

@@ -1,0 +1,45 @@
+"""The ports of a server that is about to be started."""
+
+from __future__ import annotations
+
+from trtbuild import process
+from trtbuild.errors import UsageError
+from trtbuild.server import Ports
+
+_AUTO = "auto"
+
+
+def choose_ports(
+    port: str, *, host: str, http: int | None, grpc: int | None, metrics: int | None
+) -> Ports:
+    """The three ports.
+
+    Args:
+        port: Empty for 8000, 8001, 8002; a number for three from there; ``auto`` for free ones.
+        host: The address they are on.
+        http, grpc, metrics: Override one; 0 takes a free one.
+
+    Raises:
+        UsageError: Not a port, or one port twice.
+    """
+    free = iter(process.free_ports(6, host))
+    if port == _AUTO:
+        chosen = [next(free) for _ in range(3)]
+    else:
+        first = _port_number(port or "8000")
+        chosen = [first, first + 1, first + 2]
+    for index, given in enumerate((http, grpc, metrics)):
+        if given is not None:
+            chosen[index] = given or next(free)
+    if len(set(chosen)) < 3:
+        raise UsageError(
+            f"HTTP, gRPC and metrics cannot share a port: {', '.join(map(str, chosen))}",
+            fix="give each its own (--http-port, --grpc-port, --metrics-port)",
+        )
+    return Ports(*chosen)
+
+
+def _port_number(text: str) -> int:
+    if text.isascii() and text.isdigit() and 0 < int(text) <= 65533:
+        return int(text)
+    raise UsageError(f"{text!r} is not a port", fix="use --port auto, or a number up to 65533")
