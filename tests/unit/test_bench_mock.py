@@ -152,36 +152,91 @@ def test_a_tokenizer_that_is_not_the_served_one(tokenizer: Path, tmp_path: Path)
     assert json.loads(out.read_text())["targets"][0]["loads"], "what was measured is kept"
 
 
+def started(url: str, tokenizer: Path, out: Path, *args: str) -> subprocess.Popen[str]:
+    """A benchmark in its second load: the result of the first one is written."""
+    argv = [sys.executable, "-m", "trtbuild", "bench", f"openai:{url}#mock", *args]
+    argv += ["--tokenizer", str(tokenizer), "--out", str(out)]
+    running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not out.exists():
+        if running.poll() is not None or time.monotonic() > until:
+            running.kill()
+            pytest.fail(f"no result of the first load: {running.communicate()}")
+        time.sleep(0.02)
+    return running
+
+
+# The first load takes half a second, the second one forty.
+TWO_LOADS = ("--rate", "40,0.5", "--arrivals", "constant", "--requests", "20", "--warmup", "0")
+
+
 def test_a_server_that_dies_leaves_what_was_measured(tokenizer: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     with mock(first_ms=20, gap_ms=1) as url:
-        argv = [sys.executable, "-m", "trtbuild", "bench", f"openai:{url}#mock", "--duration", "60"]
-        argv += ["--tokenizer", str(tokenizer), "--out", str(out), "--concurrency", "2"]
-        running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        time.sleep(3)
+        running = started(url, tokenizer, out, "--concurrency", "1,2", "--duration", "4")
     _, said = running.communicate(timeout=30)
     assert running.returncode == 8
     assert "the server is gone" in said
     result = json.loads(out.read_text())
     assert "the server is gone" in result["partial"]
-    load = result["targets"][0]["loads"][0]
-    assert load["partial"] and load["requests"]["ok"] > 10
-    assert load["metrics"]["ttft_ms"]["p50"] > 15
+    first, second = result["targets"][0]["loads"]
+    assert not first["partial"] and first["requests"]["ok"] > 10
+    assert first["metrics"]["ttft_ms"]["p50"] > 15
+    assert second["partial"] and second["requests"]["failed"]
 
 
-def test_ctrl_c_leaves_what_was_measured(tokenizer: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGHUP, 129, "its terminal was closed"),
+    ],
+)
+def test_a_signal_leaves_what_was_measured(
+    tokenizer: Path, tmp_path: Path, number: int, code: int, word: str
+) -> None:
+    out, html = tmp_path / "r.json", tmp_path / "r.html"
+    with mock(first_ms=20, gap_ms=1) as url:
+        running = started(url, tokenizer, out, *TWO_LOADS, "--html", str(html))
+        os.kill(running.pid, number)
+        shown, said = running.communicate(timeout=30)
+    assert running.returncode == code
+    assert "Traceback" not in said
+    assert f"partial: {word}" in shown
+    result = json.loads(out.read_text())
+    assert result["partial"] == word
+    first, second = result["targets"][0]["loads"]
+    assert (first["partial"], second["partial"]) == ("", word)
+    assert first["requests"]["ok"] == 20
+    assert f"Partial: {word}" in html.read_text()
+
+
+def test_a_run_that_is_killed_leaves_its_finished_loads(tokenizer: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     with mock(first_ms=20, gap_ms=1) as url:
-        argv = [sys.executable, "-m", "trtbuild", "bench", f"openai:{url}#mock", "--duration", "60"]
-        argv += ["--tokenizer", str(tokenizer), "--out", str(out)]
+        running = started(url, tokenizer, out, *TWO_LOADS)
+        running.kill()
+        running.communicate(timeout=30)
+    result = json.loads(out.read_text())
+    assert result["partial"].startswith("unfinished")
+    (load,) = result["targets"][0]["loads"]
+    assert load["partial"] == "" and load["requests"]["ok"] == 20
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == [out.name]
+
+
+def test_sigterm_before_the_measurement_ends_quietly(tokenizer: Path, tmp_path: Path) -> None:
+    """While the targets are still compared: nothing was measured, nothing is written."""
+    with mock(first_ms=60_000) as url:
+        argv = [sys.executable, "-m", "trtbuild", "bench", "--tokenizer", str(tokenizer)]
+        argv += [f"A=openai:{url}#mock", f"B=openai:{url}#mock"]
         running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        time.sleep(3)
-        os.kill(running.pid, signal.SIGINT)
+        assert running.stderr is not None
+        assert "comparing the targets' answers" in running.stderr.readline()
+        running.terminate()
         shown, said = running.communicate(timeout=30)
-    assert running.returncode == 130
-    assert "Traceback" not in said
-    assert "partial: interrupted" in shown
-    assert json.loads(out.read_text())["partial"] == "interrupted"
+    assert (running.returncode, shown) == (143, "")
+    assert "Traceback" not in said and "fix:" not in said
 
 
 def test_an_objective_that_nobody_meets(tokenizer: Path) -> None:
@@ -207,6 +262,8 @@ def test_an_objective_that_nobody_meets(tokenizer: Path) -> None:
         (("openai:http://h:1/v1#m", "--tokenizer", "/nowhere"), "no tokenizer at"),
         (("openai:http://h:1/v1#m", "--allow", "anything"), "no guard"),
         (("openai:http://h:1/v1#m", "--out", "/nowhere/r.json"), "no folder /nowhere"),
+        (("openai:http://h:1/v1#m", "--html", "/nowhere/r.html"), "no folder /nowhere"),
+        (("openai:http://h:1/v1#m", "--out", "/"), "/ is a folder"),
         (("baseline:fastapi",), "needs the checkpoint"),
         ((), "nothing to measure"),
     ],

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from trtbuild.bench.counting import Counter
@@ -25,6 +24,7 @@ from trtbuild.bench.loads.model import now
 from trtbuild.bench.metrics.goodput import Goodput
 from trtbuild.bench.model import Stream, Target
 from trtbuild.bench.prompts import Trace
+from trtbuild.bench.stopping import ending, word
 from trtbuild.bench.watching.client import ClientWatch
 from trtbuild.bench.watching.server import ServerWatch, Watched
 
@@ -74,16 +74,25 @@ class LoadRun:
 
 @dataclass(slots=True)
 class Run:
-    """All of them, in the order of loads and targets."""
+    """All of them, in the order of loads and targets; ``signal`` is what ended them, 0 if none."""
 
     loads: list[LoadRun] = field(default_factory=list)
-    interrupted: bool = False
+    signal: int = 0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended it."""
+        return bool(self.signal)
 
     @property
     def lost(self) -> str:
         """Why it ended early, empty when it did not."""
         return next((run.partial for run in self.loads if run.partial), "")
 
+
+UNFINISHED = "unfinished: written while the run went on"
+OnRound = Callable[["Run"], None]
+"""Called between blocks, when nobody is measured, with everything so far."""
 
 OnTick = Callable[[LoadRun, int, int], None]
 """Called as requests end: the load, requests handed out, and how many it will be (0: unknown)."""
@@ -95,17 +104,20 @@ async def measure(
     counter: Callable[[Target], Counter],
     control: Control,
     on_tick: OnTick,
+    *,
+    on_round: OnRound = lambda _: None,
 ) -> Run:
-    """Measure; Ctrl-C (``control.interrupted``) or a lost server end it with what there is."""
+    """Measure; a signal (``control.signal``) or a lost server end it with what there is."""
     result = Run()
-    with _ctrl_c(control):
+    with ending(control):
         for level, load in enumerate(experiment.loads):
             runs = [_load_run(subject, load, experiment, counter) for subject in subjects]
             result.loads.extend(runs)
-            await _blocks(runs, experiment, level, control, on_tick)
+            async for _ in _rounds(runs, experiment, level, control, on_tick):
+                on_round(result)
             if control.stopped:
                 break
-    result.interrupted = control.interrupted
+    result.signal = control.signal
     return result
 
 
@@ -116,10 +128,12 @@ def _load_run(
     return LoadRun(subject, load, ledger, ServerWatch(subject.watched))
 
 
-async def _blocks(
+async def _rounds(
     runs: list[LoadRun], experiment: Experiment, level: int, control: Control, on_tick: OnTick
-) -> None:
-    for index, limits in enumerate(_shares(experiment, runs[0].load)):
+) -> AsyncIterator[None]:
+    """Yields after each round in which every target had its block."""
+    shares = _shares(experiment, runs[0].load)
+    for index, limits in enumerate(shares):
         first = level * _NUMBERS + index * (_NUMBERS >> 8)
         for run in runs if index % 2 == 0 else runs[::-1]:
             session = _session(run, experiment.prompts, limits, control, on_tick)
@@ -128,11 +142,14 @@ async def _blocks(
             if control.stopped:
                 _mark(runs, run, control)
                 return
+        for run in runs:
+            run.partial = UNFINISHED if index + 1 < len(shares) else ""
+        yield
 
 
 def _mark(runs: list[LoadRun], last: LoadRun, control: Control) -> None:
     for run in runs:
-        run.partial = control.lost or "interrupted"
+        run.partial = control.lost or word(control.signal)
         if control.lost and run is not last:
             run.partial = f"cut short: of {last.subject.target.name} {control.lost}"
 
@@ -180,23 +197,3 @@ async def _drive(load: Load, session: Session, seed: int) -> None:
         await open_loop(replace(session, first=0), iter(session.prompts.offsets))
     else:
         await open_loop(session, offsets(load, seed))
-
-
-@contextlib.contextmanager
-def _ctrl_c(control: Control) -> Iterator[None]:
-    """The first Ctrl-C ends the measurement, the second one the program."""
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        control.interrupt()
-        loop.remove_signal_handler(signal.SIGINT)
-
-    try:
-        loop.add_signal_handler(signal.SIGINT, stop)
-    except (NotImplementedError, RuntimeError, ValueError):
-        yield  # not the main thread, or no such signals here
-        return
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -145,14 +146,19 @@ def run(
         float | None,
         typer.Option(min=0, help="Price of the server's machine, for the report's cost."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the result as JSON, after each load what there is.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report.")] = None,
     export: Annotated[
         str, typer.Option(help="Print another tool's command instead of measuring: aiperf.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Measure one or more targets under one or more loads."""
+    """Measure one or more targets under one or more loads.
+
+    Ctrl-C and SIGTERM end it with what was measured, exit code 130 and 143.
+    """
     from trtbuild.bench.loads import Limits
     from trtbuild.bench.metrics.goodput import parse_slo
     from trtbuild.bench.model import Generation
@@ -186,35 +192,47 @@ def run(
     if export:
         _export(options, export)
         return
-    _finish(_measure(options, out), out, html, as_json=as_json)
+    _finish(_measure(options, out, html), out, html, as_json=as_json)
 
 
-def _measure(options: BenchOptions, out: Path | None) -> Outcome:
+def _measure(options: BenchOptions, out: Path | None, html: Path | None) -> Outcome:
+    from trtbuild.bench.stopping import leaving_nothing_behind
+    from trtbuild.cli.bench_options import writable
     from trtbuild.cli.bench_view import display
-    from trtbuild.errors import UsageError
     from trtbuild.pipeline.bench import run as measure
 
-    if out is not None and not out.absolute().parent.is_dir():
-        raise UsageError(
-            f"no folder {out.absolute().parent}", where=f"--out {out}", fix="make it first"
-        )
-    with display() as (progress, on_tick):
-        return measure(options, progress=progress, on_tick=on_tick)
+    writable("--out", out)
+    writable("--html", html)
+
+    def keep(result: dict[str, Any]) -> None:
+        """What there is, should we be killed; a full disk is told at the end, not in between."""
+        if out is not None:
+            with contextlib.suppress(OSError):
+                _write_json(out, result)
+
+    with leaving_nothing_behind(), display() as (progress, on_tick):
+        return measure(options, progress=progress, on_tick=on_tick, on_result=keep)
+
+
+def _write_json(out: Path, result: dict[str, Any]) -> None:
+    import json
+
+    from trtbuild.files import atomic_write
+
+    atomic_write(out, (json.dumps(result, ensure_ascii=False, indent=1) + "\n").encode())
 
 
 def _finish(outcome: Outcome, out: Path | None, html: Path | None, *, as_json: bool) -> None:
-    import json
-
+    from trtbuild.bench.stopping import exit_code
     from trtbuild.cli.bench_view import show
     from trtbuild.cli.output import print_json
-    from trtbuild.errors import ExitCode
-    from trtbuild.files import atomic_write
 
     result = outcome.result
     if out is not None:
-        atomic_write(out, (json.dumps(result, ensure_ascii=False, indent=1) + "\n").encode())
+        _write_json(out, result)
     if html is not None:
         from trtbuild.bench.report import render
+        from trtbuild.files import atomic_write
 
         atomic_write(html, render(result).encode())
     if as_json:
@@ -223,8 +241,8 @@ def _finish(outcome: Outcome, out: Path | None, html: Path | None, *, as_json: b
         show(result)
         for path in filter(None, (out, html)):
             typer.secho(f"wrote {path}", err=True, dim=True)
-    if outcome.interrupted:
-        raise typer.Exit(int(ExitCode.INTERRUPTED))
+    if outcome.signal:
+        raise typer.Exit(exit_code(outcome.signal))
     if outcome.error is not None:
         raise outcome.error
 

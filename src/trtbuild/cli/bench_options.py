@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from trtbuild.bench.loads import Load
@@ -73,3 +74,22 @@ def require(*, sweep: bool, slo: str, rate: str, trace: Path | None, chat: bool)
         )
     if trace is not None and chat:
         raise UsageError("a trace has plain prompts", fix="leave --chat out")
+
+
+def writable(option: str, path: Path | None) -> None:
+    """Before an hour of measuring: whether its result can be written.
+
+    Raises:
+        UsageError: No such folder, or not for us, or the file is one.
+    """
+    if path is None:
+        return
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"no folder {folder}", where=f"{option} {path}", fix="make it first")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", where=option, fix="name a file in it")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(
+            f"nothing can be written to {folder}", where=f"{option} {path}", fix="name another"
+        )

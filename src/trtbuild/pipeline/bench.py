@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,18 @@ class BenchOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result, and the error that goes with it when it is not what was hoped for."""
+    """The result, and the error that goes with it when it is not what was hoped for.
+
+    ``signal`` is the number of the signal that ended it early, 0 when none did.
+    """
 
     result: Json
     error: BenchError | None = None
-    interrupted: bool = False
+    signal: int = 0
+
+
+OnResult = Callable[[Json], None]
+"""Called between blocks with the result so far, marked ``partial``."""
 
 
 def run(
@@ -70,6 +77,7 @@ def run(
     *,
     progress: Progress = SILENT,
     on_tick: OnTick | None = None,
+    on_result: OnResult | None = None,
 ) -> Outcome:
     """Measure. What was measured before a failure is in the outcome, marked ``partial``.
 
@@ -111,6 +119,7 @@ def run(
             checkpoint,
             progress,
             on_tick or (lambda *_: None),
+            on_result or (lambda _: None),
         )
         return asyncio.run(job.run())
 
@@ -172,26 +181,38 @@ class _Job:
     checkpoint: Path | None
     progress: Progress
     on_tick: OnTick
+    on_result: OnResult
     control: Control = field(default_factory=Control)
+    environment: Json = field(default_factory=describe)
+    sweeps: dict[str, Sweep] = field(default_factory=dict)
+    accepted: list[guards.Reason] = field(default_factory=list)
 
     async def run(self) -> Outcome:
-        environment = describe()
         try:
             for one in self.prepared:
                 await one.target.open()
-            accepted = await self._guard()
-            sweeps, run = await self._measure()
+            self.accepted = await self._guard()
+            run = await self._measure()
         finally:
             for one in self.prepared:
                 await one.target.close()
-        measured = Measured(self.prepared, run, sweeps, accepted, frozenset(self.options.allow))
-        result = measured.result(environment, bench.settings(self.options))
+        measured = self._measured(run)
+        result = measured.result(self.environment, bench.settings(self.options))
         local = all(one.address.local for one in self.prepared)
         if self.checkpoint is not None and local and not run.interrupted:
             self.progress.step("working out the roofline")
             result["roofline"] = bounds(self.checkpoint, result, self.options.dtype)
         result["cost"] = prices(result, self.options.usd_per_hour)
-        return Outcome(result, measured.error(result), run.interrupted)
+        return Outcome(result, measured.error(result), run.signal)
+
+    def _measured(self, run: Run) -> Measured:
+        return Measured(
+            self.prepared, run, self.sweeps, self.accepted, frozenset(self.options.allow)
+        )
+
+    def _keep(self, run: Run) -> None:
+        settings = bench.settings(self.options)
+        self.on_result(self._measured(run).so_far(self.environment, settings))
 
     async def _guard(self) -> list[guards.Reason]:
         """Refuse before anything is measured, unless every reason is allowed."""
@@ -219,27 +240,28 @@ class _Job:
             )
         return reasons
 
-    async def _measure(self) -> tuple[dict[str, Sweep], Run]:
+    async def _measure(self) -> Run:
         options = self.options
         if not options.sweep:
-            return {}, await self._one(self.prepared, options.loads)
-        found: dict[str, Sweep] = {}
+            return await self._one(self.prepared, options.loads)
         total = Run()
         for one in self.prepared:
 
             async def at(load: Load, one: Prepared = one) -> LoadRun:
-                run = await self._one([one], (load,))
-                total.interrupted = total.interrupted or run.interrupted
+                run = await self._one([one], (load,), total.loads)
+                total.signal = total.signal or run.signal
+                total.loads.extend(run.loads)
                 return run.loads[0]
 
             first = options.loads[0]
-            found[one.target.name] = await sweep(at, first.rate, first.arrivals)
-            total.loads.extend(found[one.target.name].runs)
+            self.sweeps[one.target.name] = await sweep(at, first.rate, first.arrivals)
             if self.control.stopped:
                 break
-        return found, total
+        return total
 
-    async def _one(self, prepared: list[Prepared], loads: tuple[Load, ...]) -> Run:
+    async def _one(
+        self, prepared: list[Prepared], loads: tuple[Load, ...], before: Sequence[LoadRun] = ()
+    ) -> Run:
         options = self.options
         rounds = options.rounds or (_ROUNDS if len(prepared) > 1 else 1)
         experiment = Experiment(
@@ -252,5 +274,10 @@ class _Job:
         )
         subjects = [Subject(one.target, one.watched, one.twin * _TWIN) for one in prepared]
         return await measure(
-            subjects, experiment, lambda _: Counter(self.tokenizer), self.control, self.on_tick
+            subjects,
+            experiment,
+            lambda _: Counter(self.tokenizer),
+            self.control,
+            self.on_tick,
+            on_round=lambda run: self._keep(Run([*before, *run.loads])),
         )

@@ -10,7 +10,8 @@ from trtbuild.bench.comparison import side_by_side
 from trtbuild.bench.ledger import Ledger
 from trtbuild.bench.model import Json
 from trtbuild.bench.results import FORMAT, load_result
-from trtbuild.bench.running import Run
+from trtbuild.bench.running import UNFINISHED, Run
+from trtbuild.bench.stopping import word
 from trtbuild.bench.sweep import Sweep
 from trtbuild.errors import BenchError
 from trtbuild.pipeline.bench_targets import Prepared
@@ -51,8 +52,12 @@ class Measured:
                 "rows": side_by_side(targets) if len(targets) > 1 and not refused else [],
             },
             "warnings": _warnings(self.run),
-            "partial": "interrupted" if self.run.interrupted else self.run.lost,
+            "partial": word(self.run.signal) if self.run.signal else self.run.lost,
         }
+
+    def so_far(self, environment: Json, settings: Json) -> Json:
+        """The same while it runs: what is left should nothing come after it."""
+        return {**self.result(environment, settings), "partial": UNFINISHED}
 
     def _target(self, one: Prepared) -> Json:
         loads = [found for found in self.run.loads if found.subject.target is one.target]

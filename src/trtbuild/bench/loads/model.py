@@ -82,23 +82,23 @@ class Limits:
 
 
 class Control:
-    """Stops a run from outside (Ctrl-C) or from within (a server that is gone)."""
+    """Stops a run from outside (``signal``, 0 if none) or from within (a server that is gone)."""
 
     def __init__(self) -> None:
-        self.interrupted = False
+        self.signal = 0
         self.lost = ""
         self.on_interrupt: Callable[[], object] = bool
         self._in_a_row = 0
 
-    def interrupt(self) -> None:
-        """Stop at once; requests under way are given up."""
-        self.interrupted = True
+    def interrupt(self, signal: int) -> None:
+        """A signal came. Stop at once; requests under way are given up."""
+        self.signal = signal
         self.on_interrupt()
 
     @property
     def stopped(self) -> bool:
         """Whether no further request is to be sent."""
-        return self.interrupted or bool(self.lost)
+        return bool(self.signal or self.lost)
 
     def saw(self, error: str, clients: int) -> None:
         """A request ended with ``error`` (empty: well)."""

@@ -1,0 +1,89 @@
+"""Signals that end a measurement early: what was measured until then is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+from trtbuild.bench.loads import Control
+
+WORDS = {
+    name: words
+    for name, words in (
+        ("SIGINT", "interrupted"),
+        ("SIGTERM", "terminated"),
+        ("SIGHUP", "its terminal was closed"),
+    )
+    if hasattr(signal, name)
+}
+"""What a result that a signal cut short says of it, by the signal's name."""
+
+_EXIT = 128  # what a shell adds to the number of the signal that ended a program
+
+
+def exit_code(number: int) -> int:
+    """130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP: what shells and supervisors expect."""
+    return _EXIT + number
+
+
+def word(number: int) -> str:
+    """What happened, for people."""
+    return WORDS[signal.Signals(number).name]
+
+
+@contextlib.contextmanager
+def leaving_nothing_behind() -> Iterator[None]:
+    """Outside of the measurement, too, SIGTERM and SIGHUP unwind: services we started are ended.
+
+    A signal that whoever started us has it ignored (``nohup``) stays ignored.
+    """
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        sys.exit(exit_code(number))
+
+    before = {}
+    for name in WORDS:
+        number = getattr(signal, name)
+        if number != signal.SIGINT and signal.getsignal(number) == signal.SIG_DFL:
+            with contextlib.suppress(ValueError):  # not the main thread
+                before[number] = signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def ending(control: Control) -> Iterator[None]:
+    """While it lasts the first signal ends the measurement, the second one the program."""
+    loop = asyncio.get_running_loop()
+    before = {
+        number: handler
+        for number in (getattr(signal, name) for name in WORDS)
+        if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
+    }
+
+    def stop(number: int) -> None:
+        control.interrupt(number)
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            if loop.remove_signal_handler(number):
+                signal.signal(number, handler)
+
+    try:
+        for number in before:
+            loop.add_signal_handler(number, stop, number)
+    except (NotImplementedError, RuntimeError, ValueError):
+        yield  # not the main thread, or no such signals here
+        return
+    try:
+        yield
+    finally:
+        restore()
