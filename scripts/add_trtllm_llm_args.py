@@ -19,95 +19,13 @@ import ast
 import html
 import json
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from declared import Annotation, Sources, aliases, default_of, name_of
+
 DATA = Path(__file__).parents[1] / "src" / "trtbuild" / "data" / "trtllm_llm_args"
 ROOT = "TorchLlmArgs"
-_PLAIN = {
-    "bool": "bool", "int": "int", "float": "float", "str": "str", "Path": "str", "list": "list",
-    "List": "list", "Set": "list", "set": "list", "Tuple": "list", "dict": "dict", "Dict": "dict",
-    "NonNegativeInt": "int", "PositiveInt": "int", "NonNegativeFloat": "float", "Any": "any",
-}  # fmt: skip
-_UNIONS = {"Optional", "Union", "Annotated"}
-
-
-@dataclass
-class Annotation:
-    """What an annotation takes: JSON types, values, null, and the classes of objects."""
-
-    types: set[str] = field(default_factory=set)
-    choices: list[Any] = field(default_factory=list)
-    null: bool = False
-    classes: list[str] = field(default_factory=list)
-
-
-class Sources:
-    """The classes and type aliases of some modules."""
-
-    def __init__(self, texts: list[str]) -> None:
-        self.names: dict[str, ast.AST] = {}
-        for text in texts:
-            for node in ast.parse(text).body:
-                if isinstance(node, ast.ClassDef):
-                    self.names[node.name] = node
-                elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                    self.names[node.target.id] = node.value or node.annotation
-
-    def lineage(self, name: str) -> list[ast.ClassDef]:
-        """A class and its bases, the base first."""
-        found = self.names.get(name)
-        if not isinstance(found, ast.ClassDef):
-            return []
-        bases = [node for base in found.bases for node in self.lineage(_name(base))]
-        return [*bases, found]
-
-    def fields(self, name: str) -> dict[str, ast.AnnAssign]:
-        """The fields that a model takes, those of its bases too."""
-        found: dict[str, ast.AnnAssign] = {}
-        for definition in self.lineage(name):
-            for node in definition.body:
-                if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
-                    continue
-                private = node.target.id.startswith("_") or _name(node.annotation) == "ClassVar"
-                if private or _keyword(node, "init") is False:
-                    found.pop(node.target.id, None)
-                else:
-                    found[node.target.id] = node
-        return found
-
-    def annotation(self, node: ast.AST | None, into: Annotation | None = None) -> Annotation:
-        """What ``node`` takes, aliases followed."""
-        found = into or Annotation()
-        for part in _alternatives(node):
-            name = _name(part)
-            if isinstance(part, ast.Constant) and part.value is None:
-                found.null = True
-            elif name == "Literal" and isinstance(part, ast.Subscript):
-                found.choices += (
-                    ast.literal_eval(part.slice)
-                    if isinstance(part.slice, ast.Tuple)
-                    else [ast.literal_eval(part.slice)]
-                )
-            elif name in _PLAIN:
-                found.types.add(_PLAIN[name])
-            elif name == "object":
-                found.types.add("object")
-            else:
-                self._named(name, found)
-        return found
-
-    def _named(self, name: str, found: Annotation) -> None:
-        definition = self.names.get(name)
-        if definition is None:
-            return  # a class of another module: nothing that YAML could hold
-        if not isinstance(definition, ast.ClassDef):
-            self.annotation(definition, found)
-        elif any("Enum" in _name(base) for base in definition.bases):
-            found.choices += _members(definition)
-        else:
-            found.classes.append(name)
 
 
 def main() -> None:
@@ -151,7 +69,7 @@ def arguments(sources: Sources, owner: str) -> dict[str, dict[str, Any]]:
         found = sources.annotation(node.annotation)
         row = row_of(found, node)
         if row is not None:
-            rows.update(dict.fromkeys(_aliases(node) or [name], row))
+            rows.update(dict.fromkeys(aliases(node) or [name], row))
     return rows
 
 
@@ -166,7 +84,7 @@ def row_of(found: Annotation, node: ast.AnnAssign) -> dict[str, Any] | None:
     row: dict[str, Any] = {"types": sorted(types)}
     if found.null:
         row["null"] = True
-    default = _default(node)
+    default = default_of(node)
     if default is not ...:
         row["default"] = default
     if found.choices and not found.types:
@@ -195,10 +113,10 @@ def variants(sources: Sources, class_name: str) -> tuple[str, dict[str, str]]:
     """The key and the table by which ``from_dict`` of a base chooses among its subclasses."""
     for definition in sources.lineage(class_name):
         for node in ast.walk(definition):
-            if isinstance(node, ast.Assign) and _name(node.targets[0]) == "config_classes":
+            if isinstance(node, ast.Assign) and name_of(node.targets[0]) == "config_classes":
                 assert isinstance(node.value, ast.Dict)
                 pairs = zip(node.value.keys, node.value.values, strict=True)
-                kinds = {ast.literal_eval(key): _name(value) for key, value in pairs if key}
+                kinds = {ast.literal_eval(key): name_of(value) for key, value in pairs if key}
                 return _selector(definition), kinds
     raise SystemExit(f"{class_name}: no table of its kinds")
 
@@ -240,68 +158,6 @@ def render(version: str, origin: str, table: dict[str, Any]) -> str:
 def _lines(rows: dict[str, Any]) -> str:
     compact = (json.dumps(row, separators=(",", ":")) for row in rows.values())
     return ",\n".join(f"{json.dumps(n)}: {row}" for n, row in zip(rows, compact, strict=True))
-
-
-def _alternatives(node: ast.AST | None) -> list[ast.AST]:
-    if node is None:
-        return []
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return _alternatives(ast.parse(node.value, mode="eval").body)
-    if isinstance(node, ast.BinOp):
-        return [*_alternatives(node.left), *_alternatives(node.right)]
-    if isinstance(node, ast.Subscript) and _name(node) in _UNIONS:
-        items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        items = items[:1] if _name(node) == "Annotated" else items
-        parts = [part for item in items for part in _alternatives(item)]
-        return [*parts, ast.Constant(None)] if _name(node) == "Optional" else parts
-    return [node]
-
-
-def _members(definition: ast.ClassDef) -> list[Any]:
-    """An enumeration as it is written: values when they are text, else the members' names."""
-    pairs = [
-        (_name(node.targets[0]), ast.literal_eval(node.value))
-        for node in definition.body
-        if isinstance(node, ast.Assign)
-    ]
-    return [value if isinstance(value, str) else name for name, value in pairs]
-
-
-def _aliases(node: ast.AnnAssign) -> list[str]:
-    for keyword in node.value.keywords if isinstance(node.value, ast.Call) else ():
-        if keyword.arg == "validation_alias" and isinstance(keyword.value, ast.Call):
-            return [ast.literal_eval(item) for item in keyword.value.args]
-    return []
-
-
-def _keyword(node: ast.AnnAssign, name: str) -> Any:
-    """The literal value of a keyword of ``Field(…)``, ``...`` when it has none."""
-    for keyword in node.value.keywords if isinstance(node.value, ast.Call) else ():
-        if keyword.arg == name:
-            try:
-                return ast.literal_eval(keyword.value)
-            except ValueError:
-                return ...
-    return ...
-
-
-def _default(node: ast.AnnAssign) -> Any:
-    if isinstance(node.value, ast.Call):
-        found = _keyword(node, "default")
-    else:
-        try:
-            found = ast.literal_eval(node.value) if node.value else ...
-        except ValueError:
-            found = ...
-    return found if found is None or isinstance(found, bool | int | float | str) else ...
-
-
-def _name(node: ast.AST) -> str:
-    if isinstance(node, ast.Subscript):
-        return _name(node.value)
-    if isinstance(node, ast.Name):
-        return node.id
-    return node.attr if isinstance(node, ast.Attribute) else ""
 
 
 if __name__ == "__main__":
