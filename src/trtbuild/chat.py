@@ -119,11 +119,12 @@ def render_chat(
         raise _wrong(f"it has {len(template.text)} characters, more than {_MAX_TEMPLATE}")
     result: list[str | Exception] = []
     worker = threading.Thread(
-        target=_render, args=(template, messages, answer, result), daemon=True
+        target=_render, args=(template, messages, answer, result), name="chat-template", daemon=True
     )
     worker.start()
     worker.join(seconds)
     if not result:
+        _end(worker)
         raise _wrong(f"it did not end within {seconds:g} s")
     if isinstance(result[0], Exception):
         raise _wrong(str(result[0]) or type(result[0]).__name__)
@@ -173,6 +174,15 @@ def _render(
         result.append("".join(pieces))
     except Exception as error:
         result.append(error)
+
+
+def _end(thread: threading.Thread) -> None:
+    """Raise an error in ``thread``, or its loop would take a core for ever."""
+    import ctypes  # here, because templates that end never need it
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_RefusedError)
+    )
 
 
 def _tojson(value: object, indent: int | None = None, **_options: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -89,10 +90,15 @@ def test_a_wrong_or_hostile_template_is_refused(text: str, reason: str) -> None:
     assert reason in error.value.where
 
 
-def test_a_template_that_does_not_end_is_given_up() -> None:
-    endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+def test_a_template_that_does_not_end_is_given_up_and_ended() -> None:
+    # Ten thousand million rounds: it ends within the test only if somebody ends it.
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     start = time.monotonic()
     with pytest.raises(UsageError) as error:
         render_chat(ChatTemplate(endless, {}), HI, seconds=0.2)
     assert "did not end within 0.2 s" in error.value.where
     assert time.monotonic() - start < 3
+    for thread in threading.enumerate():
+        if thread.name == "chat-template":
+            thread.join(5)
+            assert not thread.is_alive()
