@@ -1,0 +1,36 @@
+"""Conversions as tests ask for them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from trtbuild.pipeline.convert import ConvertResult, convert
+from trtbuild.recipe import ModelRecipe
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder: the bytes of files, None for folders."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def run(source: object, repo: Path, *, force: bool = False, **recipe: object) -> ConvertResult:
+    """Convert ``source``, with further fields of its recipe."""
+    model = ModelRecipe.model_validate({"source": str(source), **recipe})
+    return convert(model, repository=repo, force=force)
+
+
+def cli(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """``trtbuild`` with these words, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "trtbuild", *map(str, args)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **env},
+    )

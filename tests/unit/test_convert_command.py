@@ -1,0 +1,99 @@
+"""``trtbuild convert`` on the command line: recipes, what it says, and what follows it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from support.checkpoints import make_llama
+from support.conversions import cli
+from trtbuild import lockfile
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def llama(tmp_path: Path) -> Path:
+    return make_llama(tmp_path / "my-llama", sharded=True)
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    return tmp_path / "repo"
+
+
+RECIPE = """\
+triton: 26.07
+repository: out
+models:
+  - source: my-llama
+    name: one
+    engine: {max_model_len: 128}
+  - source: my-llama
+    name: two
+"""
+
+
+def test_a_recipe_of_two_models(llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "trtbuild.yaml").write_text(RECIPE)
+    done = cli("convert", "-f", "trtbuild.yaml")
+    assert done.returncode == 0, done.stderr
+    assert set(lockfile.read(tmp_path / "out").models) == {"one", "two"}
+    again = cli("convert", "-f", "trtbuild.yaml")
+    assert again.stdout.splitlines() == [
+        "✓ one is up to date in out",
+        "✓ two is up to date in out",
+    ]
+
+
+def test_a_recipe_and_flags_do_not_mix(llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "trtbuild.yaml").write_text(RECIPE)
+    done = cli("convert", "-f", "trtbuild.yaml", "--name", "x", "--set", "a=1")
+    assert done.returncode == 2
+    assert "--name, --set cannot be combined with --file" in done.stderr
+
+
+def test_json_is_all_that_is_on_stdout(llama: Path, repo: Path) -> None:
+    done = cli("convert", llama, "--repo", repo, "--json")
+    result = json.loads(done.stdout)
+    assert result["models"][0]["status"] == "written"
+    assert result["models"][0]["files"]["my-llama/config.pbtxt"]["size"] > 100
+    failed = cli("convert", llama, "--repo", repo, "--json", "--set", "x=1")
+    assert json.loads(failed.stdout)["exit_code"] == 3
+
+
+def test_what_it_says(llama: Path, repo: Path) -> None:
+    done = cli("convert", llama, "--repo", repo)
+    assert "my-llama written to" in done.stdout
+    assert f"trtbuild validate {repo}" in done.stdout
+    assert "model.safetensors.index.json" in done.stdout
+
+
+def test_validate_list_show_and_remove_on_the_command_line(llama: Path, repo: Path) -> None:
+    assert cli("validate", repo).returncode == 2
+    cli("convert", llama, "--repo", repo, "--name", "bot")
+    assert json.loads(cli("validate", repo, "--json").stdout) == {"ok": True, "findings": []}
+    assert json.loads(cli("list", "--repo", repo, "--json").stdout)[0]["name"] == "bot"
+    assert "/models/bot/1/weights" in cli("show", "bot", "--repo", repo).stdout
+    unknown = cli("show", "bob", "--repo", repo)
+    assert (unknown.returncode, "did you mean 'bot'" in unknown.stderr) == (2, True)
+    path = repo / "bot/config.pbtxt"
+    path.write_text(path.read_text().replace("TYPE_BOOL", "TYPE_BOOOL", 1))
+    broken = cli("validate", repo)
+    assert broken.returncode == 6
+    assert re.search(r"\n +\d+ │ .*TYPE_BOOOL\n +│ +\^{10}\n", broken.stdout), broken.stdout
+    report = json.loads(cli("validate", repo, "--json").stdout)
+    assert set(report) == {"ok", "findings"}
+    assert set(report["findings"][0]) == {
+        "rule", "severity", "model", "file", "line", "column", "message", "server_message", "fix",
+    }  # fmt: skip
+    assert cli("remove", "bot", "--repo", repo).returncode == 0
+    assert [path.name for path in repo.iterdir()] == ["trtbuild.lock"]
+    assert cli("remove", "bot", "--repo", repo).returncode == 2
