@@ -15,12 +15,16 @@ import contextlib
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 WORDS = (" time", " year", " people", " way", " day", " thing", " world", " life", " hand")
+
+
+_KEPT = 1000  # of the newest requests: a million must not make the server grow
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,7 @@ class Script:
     after the one before. ``stall`` is a span of seconds since the server started in which nothing
     is answered. ``every_nth`` request (1-based) fails as ``fault`` says.
 
-    ``GET /truth`` tells when each
-    piece was really sent, in seconds since its request was read.
+    ``GET /truth`` tells when each piece was really sent, in seconds since its request was read.
     """
 
     role_ms: float = 10
@@ -55,11 +58,11 @@ class Mock:
 
     port: int
     script: Script
-    bodies: list[dict[str, Any]] = field(default_factory=list)
+    bodies: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     requests: int = 0
     started: float = field(default_factory=time.perf_counter)
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
-    sent: list[list[float]] = field(default_factory=list)
+    sent: deque[list[float]] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
 
 def _event(content: str | None, *, chat: bool, script: Script, **extra: Any) -> bytes:
@@ -116,19 +119,19 @@ class _Server:
                 body = await reader.readexactly(size)
                 if method == "GET":
                     if path == "/truth":
-                        writer.write(_plain(200, {"sent": self.mock.sent}))
+                        writer.write(_plain(200, {"sent": list(self.mock.sent)}))
                         continue
                     ids = [{"id": name} for name in self.mock.script.models]
                     writer.write(_plain(200, {"object": "list", "data": ids}))
                 elif not await self.answer(writer, path, json.loads(body or b"{}")):
                     break
+        self.mock.writers.discard(writer)
         writer.close()
 
     async def answer(self, writer: asyncio.StreamWriter, path: str, body: dict[str, Any]) -> bool:
         begun, script = time.perf_counter(), self.mock.script
         self.mock.requests += 1
-        if len(self.mock.bodies) < 10_000:
-            self.mock.bodies.append(body)
+        self.mock.bodies.append(body)
         faulty = script.every_nth and self.mock.requests % script.every_nth == 0
         fault = script.fault if faulty else ""
         if fault == "http_500":
@@ -162,8 +165,7 @@ class _Server:
     ) -> None:
         script, at = self.mock.script, begun + self.mock.script.first_ms / 1e3
         sent: list[float] = []
-        if len(self.mock.sent) < 1000:
-            self.mock.sent.append(sent)
+        self.mock.sent.append(sent)
         for number, piece in enumerate(pieces):
             if script.flood:
                 writer.write(_ready(piece, chat, script))
