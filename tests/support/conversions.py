@@ -11,14 +11,6 @@ from trtbuild.pipeline.convert import ConvertResult, convert
 from trtbuild.recipe import ModelRecipe
 
 
-def snapshot(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder: the bytes of files, None for folders."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
-    }
-
-
 def run(source: object, repo: Path, *, force: bool = False, **recipe: object) -> ConvertResult:
     """Convert ``source``, with further fields of its recipe."""
     model = ModelRecipe.model_validate({"source": str(source), **recipe})

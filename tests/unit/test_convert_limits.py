@@ -19,7 +19,8 @@ from support.checkpoints import (
     write_sparse,
     write_tokenizer,
 )
-from support.conversions import cli, run, snapshot
+from support.conversions import cli, run
+from support.trees import snapshot
 
 
 @pytest.fixture(autouse=True)

@@ -8,24 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.specs import deepseek_v3, llama_8b
+from support.engine_flow import LOCAL, entries, refuse
+from support.specs import llama_8b
 from trtbuild import pbtxt, toolchain
 from trtbuild.errors import RecipeError
 from trtbuild.plan import ENGINE, TOKENIZER, ModelEntry
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec, Quantization, SourceRef, Task, TokenizerInfo
+from trtbuild.spec import ModelSpec
 from trtbuild_builders.trtllm_engine import builder
 
-LOCAL = llama_8b(source=SourceRef("local", "llama"))
 RELEASES = [row.triton for row in toolchain.releases() if row.engine_flow]
-
-
-def entries(
-    spec: ModelSpec = LOCAL, triton: str = "26.07", name: str = "llm", **engine: Any
-) -> dict[str, ModelEntry]:
-    recipe = ModelRecipe(source="x", name=name, engine=engine)
-    models = builder.models(spec, recipe, toolchain.load(triton))
-    return {entry.name: entry for entry in models}
 
 
 def configs(**asked: Any) -> dict[str, Any]:
@@ -41,18 +33,6 @@ def text(entry: ModelEntry) -> str:
 
 def parameters(config: Any) -> dict[str, str]:
     return {key: value.string_value for key, value in config.parameters.items()}
-
-
-def refuse(spec: ModelSpec = LOCAL, triton: str = "26.07", **engine: Any) -> str:
-    with pytest.raises(RecipeError) as caught:
-        entries(spec, triton, **engine)
-    assert caught.value.exit_code == 3
-    return " | ".join((caught.value.what, *caught.value.details))
-
-
-def reasons(spec: ModelSpec = LOCAL, triton: str = "26.07", **recipe: Any) -> str:
-    model = ModelRecipe(**{"source": "x", "name": "llm", **recipe})
-    return " | ".join(builder.reasons_unsupported(spec, model, toolchain.load(triton)))
 
 
 def build(spec: ModelSpec = LOCAL, triton: str = "26.07", **engine: Any) -> list[str]:
@@ -305,56 +285,9 @@ def test_the_type_it_computes_in(dtype: str, asked: str, built: str) -> None:
     assert builder.engine_build(spec, recipe, toolchain.load("26.07")).dtype == built
 
 
-# What is wrong, all at once
-
-
-@pytest.mark.parametrize(
-    ("engine", "said"),
-    [
-        ({"max_batch": 4}, "no setting 'max_batch': did you mean 'max_batch_size'"),
-        ({"--max-batch-size": 4}, "did you mean 'max_batch_size'"),
-        ({"max_batch_size": 0}, "max_batch_size=0 is not at least 1"),
-        ({"max_batch_size": "4"}, "is not a whole number"),
-        ({"profile": "fast"}, "profile=fast is not one of latency, balanced, throughput"),
-        ({"batch_scheduler_policy": "MAX_UTILIZATION"}, "write max_utilization"),
-        ({"gpt_model_path": "/x"}, "gpt_model_path is written by trtbuild"),
-        ({"tensor_parallel_size": 3}, "does not divide the 32 attention heads"),
-        ({"tensor_parallel_size": 16}, ""),
-        ({"pipeline_parallel_size": 5}, "does not divide the 32 layers"),
-        ({"max_seq_len": 200_000}, "more than the checkpoint's context of 131072"),
-        ({"max_seq_len": 100, "max_input_len": 200}, "max_input_len=200 is more than max_seq_len"),
-        ({"lookahead_window_size": 4}, "lookahead_window_size without lookahead_ngram_size and"),
-        ({"triton_max_batch_size": 65}, "more than the engine was built for (64)"),
-        ({"max_batch_size": 8, "triton_max_batch_size": 9}, "will be built for"),
-        ({"gpu_device_ids": [[0, 1]]}, "names 2 GPUs and the engine has 1 ranks"),
-        ({"use_paged_context_fmha": False, "enable_chunked_context": True}, "paged context FMHA"),
-        ({"decoding_mode": "medusa"}, "needs an engine built for medusa"),
-        ({"bls": True, "decoupled": False}, "bls takes a decoupled engine"),
-        ({"accumulate_tokens": True}, "accumulate_tokens would change nothing: trtbuild's own"),
-        ({"max_num_images": 2}, "models around the engine are for text"),
-        ({"max_beam_width": 0}, "max_beam_width=0 is not at least 1"),
-    ],
-)
-def test_settings_that_cannot_be(engine: dict[str, Any], said: str) -> None:
-    if said:
-        assert said in refuse(**engine)
-    else:
-        assert entries(**engine)
-
-
-def test_heads_that_neither_divide_nor_repeat() -> None:
-    spec = llama_8b(source=LOCAL.source, num_attention_heads=24, num_kv_heads=8)
-    assert "neither divides the 8 key-value heads" in refuse(spec, tensor_parallel_size=6)
-
-
-def test_settings_of_another_release() -> None:
-    said = refuse(triton="24.06", cuda_graph_mode=True, kv_cache_type="paged")
-    assert "cuda_graph_mode needs TensorRT-LLM 0.15.0: use --triton 24.11 or newer" in said
-    assert "kv_cache_type needs TensorRT-LLM 0.13.0" in said
-    assert "paged_kv_cache is gone since TensorRT-LLM 1.0.0" in refuse(paged_kv_cache=True)
-
-
 _NAMES = sorted({*toolchain.build_options(), *toolchain.triton_parameters(), "dtype", "profile"})
+
+
 _VALUES = st.one_of(
     st.integers(-2, 9), st.booleans(), st.floats(0, 1), st.text(max_size=4), st.none(),
     st.lists(st.integers(0, 3), max_size=2), st.lists(st.lists(st.integers(0, 3)), max_size=2),
@@ -376,41 +309,6 @@ def test_whatever_is_set_is_written_or_refused(engine: dict[str, Any], triton: s
         for name, value in parameters(config).items():
             row = toolchain.triton_parameters().get(name)
             assert row is None or row.text_problem(value) == "", (name, value)
-
-
-def test_all_of_it_at_once() -> None:
-    assert refuse(nonsense=1, max_batch_size=0, tensor_parallel_size=5).count(" | ") == 3
-
-
-# Who cannot be built
-
-
-@pytest.mark.parametrize(
-    ("spec", "triton", "recipe", "said"),
-    [
-        (LOCAL, "26.08", {}, "1.2.1 was the last that compiles engines: use --triton 26.07"),
-        (llama_8b(remote_code=True), "26.07", {}, "brings code of its own"),
-        (llama_8b(task=Task.EMBED), "26.07", {}, "this model is for embed"),
-        (llama_8b(architecture="NewForCausalLM"), "26.07", {}, "has no NewForCausalLM"),
-        (llama_8b(tokenizer=TokenizerInfo("none")), "26.07", {}, "has no tokenizer"),
-        (llama_8b(quantization=Quantization("awq")), "26.07", {}, "use --backend vllm"),
-        (deepseek_v3(), "26.07", {}, "its weights are quantised (fp8)"),
-        (LOCAL, "26.07", {"weights": "hub"}, "use --weights copy"),
-        (LOCAL, "26.07", {"adapters": {"fr": "x"}}, "lora_task_id"),
-    ],
-)
-def test_reasons(spec: ModelSpec, triton: str, recipe: dict[str, Any], said: str) -> None:
-    assert said in reasons(spec, triton, **recipe)
-
-
-@pytest.mark.parametrize("triton", RELEASES)
-def test_a_plain_llama_has_nothing_against_it(triton: str) -> None:
-    assert reasons(LOCAL, triton) == ""
-
-
-def test_an_engine_that_is_there_needs_no_family() -> None:
-    spec = llama_8b(architecture="NewForCausalLM", quantization=Quantization("awq"))
-    assert reasons(spec, engine_dir="engine") == ""
 
 
 def test_steps_say_what_will_be_done() -> None:
