@@ -86,6 +86,14 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert error.exit_code == ExitCode.USAGE
 
 
+@pytest.mark.parametrize("name", ["7.safetensors", "rank0", "rank0.safetensors.bak"])
+def test_a_file_that_only_looks_like_a_rank_is_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_bytes(b"somebody's")
+    error = refused(tmp_path, make_llama(tmp_path / "tiny"), UsageError)
+    assert f"holds {name!r}" in error.what
+
+
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("here first")
     with pytest.raises(UsageError, match="is a file"):

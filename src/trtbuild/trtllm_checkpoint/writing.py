@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import time
 from collections import defaultdict
@@ -18,6 +19,7 @@ from trtbuild.trtllm_checkpoint.model import Layout, RankFile, Result
 from trtbuild.trtllm_checkpoint.transfer import Plan, Transfer, Use, put
 
 CONFIG = "config.json"
+_OURS = re.compile(rf"{re.escape(CONFIG)}|rank\d+\.safetensors", re.ASCII)
 
 
 def write(layout: Layout, out: Path, progress: Progress = SILENT) -> Result:
@@ -70,18 +72,13 @@ def _refuse_foreign(out: Path) -> None:
         return
     if not out.is_dir():
         raise UsageError(f"{out} is a file", where=str(out), fix="name a folder (--out)")
-    foreign = [p.name for p in sorted(out.iterdir()) if not _is_ours(p.name)]
+    foreign = [p.name for p in sorted(out.iterdir()) if not _OURS.fullmatch(p.name)]
     if foreign:
         raise UsageError(
             f"{out} holds {foreign[0]!r}, which is no part of a TensorRT-LLM checkpoint",
             where=str(out),
             fix="name a new folder (--out)",
         )
-
-
-def _is_ours(name: str) -> bool:
-    stem = name.removesuffix(".safetensors").removeprefix("rank")
-    return name == CONFIG or (name != stem and stem.isdecimal())
 
 
 def _write_ranks(layout: Layout, folder: Path, progress: Progress) -> dict[str, int]:
