@@ -48,7 +48,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         document: Any = json.loads((folder / MANIFEST).read_bytes())
         if document.pop("version") != _VERSION:
             return None
-        return Manifest(**{**document, "options": tuple(document["options"])})
+        files = {str(name): int(size) for name, size in document["files"].items()}
+        return Manifest(**{**document, "options": tuple(document["options"]), "files": files})
     except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None
 

@@ -20,15 +20,21 @@ def convert_command(job: Compilation, runner: Runner, checkpoint: Path) -> tuple
         "convert", "--family", build.family, "--model", "{hf}", "--out", "{checkpoint}",
         "--dtype", build.dtype, "--tp", str(build.tp), "--pp", str(build.pp),
     ]  # fmt: skip
-    folder = job.files[0][1].parent if job.files else Path("checkpoint")
-    places = {"hf": (folder, False), "checkpoint": (checkpoint, True)}
     if not runner.tool:
+        places = {"hf": (_folder_of(job), False), "checkpoint": (checkpoint, True)}
         return runner.command(container_name(job, "convert"), arguments, places)
     # A download cache links its files to blobs elsewhere, so each is mounted by itself.
     mounted = {f"hf/{name}": (path.resolve(), False) for name, path in job.files}
     places = {**mounted, "checkpoint": (checkpoint, True)}
-    arguments[4] = "/build/hf"
+    arguments = [word.replace("{hf}", "/build/hf") for word in arguments]
     return runner.command(container_name(job, "convert"), arguments, places)
+
+
+def _folder_of(job: Compilation) -> Path:
+    """The checkpoint's folder: its files may lie in folders of it."""
+    for name, path in job.files:
+        return path.parents[name.count("/")]
+    return Path("checkpoint")
 
 
 def build_command(
