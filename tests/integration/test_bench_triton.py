@@ -83,8 +83,13 @@ def check(name: str, load: dict[str, Any]) -> None:
     metrics = load["metrics"]
     assert load["errors"] == {}, name
     assert load["tokens"]["output"] == 4 * TOKENS, name
-    assert 9 < metrics["ttft_ms"]["p50"] < 300, name
-    assert 5 < metrics["itl_ms"]["mean"] < 40, name
+    # The model sleeps 10 ms before each token: no figure can be below that, on no machine. How far
+    # above is the machine's; but the parts must make the whole, and the answers the load.
+    ttft, itl, e2e = (metrics[one]["mean"] for one in ("ttft_ms", "itl_ms", "e2e_ms"))
+    assert ttft >= 10, name
+    assert e2e >= 10 * TOKENS, name
+    assert ttft + (TOKENS - 1) * itl == pytest.approx(e2e, rel=1e-4), name
+    assert 0 < metrics["requests_per_s"] * e2e / 1e3 <= 1.001, name
     assert metrics["itl_ms"]["count"] == metrics["icl_ms"]["count"] == 4 * (TOKENS - 1), name
     assert load["server"]["triton_batch_size"] == 1, name
     assert load["server"]["triton_request_ms"] > 0, name

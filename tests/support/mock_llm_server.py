@@ -16,7 +16,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -52,6 +52,10 @@ class Script:
     models: tuple[str, ...] = ("mock",)
 
 
+def _now() -> float:
+    return time.perf_counter()  # looked up when it is asked: a test may have a clock of its own
+
+
 @dataclass
 class Mock:
     """A running server and what it saw."""
@@ -60,7 +64,7 @@ class Mock:
     script: Script
     bodies: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     requests: int = 0
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=_now)
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
     sent: deque[list[float]] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
@@ -185,6 +189,21 @@ class _Server:
                 at = max(at, self.mock.started + span[1])
         await _until(at)
         writer.write(data if data is not None else _chunk(make()))
+
+
+@contextlib.asynccontextmanager
+async def serving_here(script: Script | None = None) -> AsyncIterator[Mock]:
+    """The server on the loop of whoever asks."""
+    mock = Mock(0, script or Script())
+    server = await asyncio.start_server(_Server(mock).client, "127.0.0.1", 0, backlog=1024)
+    mock.port = server.sockets[0].getsockname()[1]
+    try:
+        yield mock
+    finally:
+        server.close()
+        for writer in list(mock.writers):
+            writer.transport.abort()
+        await asyncio.sleep(0.01)
 
 
 @contextlib.contextmanager

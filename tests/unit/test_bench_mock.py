@@ -10,16 +10,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.bench import FIRST, mock, tokenizer_folder
-
-ATTEMPTS = 4  # what else the machine does comes into a measurement, not into all of them
 
 
 @pytest.fixture
@@ -45,63 +41,30 @@ def measured(url: str, tokenizer: Path, *args: object, code: int = 0) -> dict[st
     return found
 
 
-def attempt(check: Callable[[], None]) -> None:
-    """Until it holds once."""
-    for left in reversed(range(ATTEMPTS)):
-        try:
-            check()
-        except AssertionError:
-            if not left:
-                raise
-        else:
-            return
-
-
-def truth(url: str, requests: int) -> tuple[float, float, float]:
-    """Medians of what the server did: first text, gap and last text, in ms."""
+def truth(url: str) -> list[list[float]]:
+    """What the server did: of each request the seconds until each of its pieces was sent."""
     with urllib.request.urlopen(url.replace("/v1", "/truth"), timeout=10) as answer:
-        sent = [one for one in json.loads(answer.read())["sent"] if one][-requests:]
-    gaps = [later - sooner for one in sent for sooner, later in pairwise(one)]
-    return tuple(  # type: ignore[return-value]
-        statistics.median(values) * 1e3
-        for values in ([one[0] for one in sent], gaps, [one[-1] for one in sent])
-    )
+        return [one for one in json.loads(answer.read())["sent"] if one]
 
 
-def test_the_truth_of_the_script(tokenizer: Path) -> None:
-    def check() -> None:
-        load = measured(url, tokenizer, "--concurrency", 4, "--requests", 40)
-        first, gap, last = truth(url, 40)
-        assert (first, gap, last) == pytest.approx((100, 20, 500), rel=0.1)
-        metrics = load["metrics"]
-        assert metrics["ttft_ms"]["p50"] == pytest.approx(first, abs=1 + 0.01 * first)
-        assert metrics["itl_ms"]["p50"] == pytest.approx(gap / 2, rel=0.01)
-        assert metrics["itl_ms"]["mean"] == pytest.approx(10, rel=0.01)
-        assert metrics["itl_ms"]["count"] == 40 * 40
-        assert metrics["icl_ms"]["p50"] == pytest.approx(gap, rel=0.01)
-        assert metrics["tpot_ms"]["p50"] == pytest.approx(400 / 41, rel=0.01)
-        assert metrics["e2e_ms"]["p50"] == pytest.approx(last, abs=1 + 0.01 * last)
-        assert metrics["requests_per_s"] == pytest.approx(8, rel=0.03)
-        assert metrics["output_tokens_per_s"] == pytest.approx(8 * 42, rel=0.03)
-        assert load["output_tokens_per_s"] == metrics["output_tokens_per_s"]
-        assert load["errors"] == metrics["errors"] == {}
-        assert load["requests"] == {"warmup": 4, "measured": 40, "ok": 40, "failed": 0}
-        assert load["tokens"]["compared_with_server"]["requests_disagreeing"] == 0
-
+def test_no_figure_is_sooner_than_the_truth(tokenizer: Path) -> None:
+    """On a real clock a client can only be late: how late is for a script, not for a test."""
     with mock() as url:
-        attempt(check)
-
-
-def test_a_stall_shows_in_an_open_loop(tokenizer: Path) -> None:
-    """Two seconds in which nobody is answered: everybody who came in them waited."""
-    script = {"stall": (2.5, 4.5), "pieces": [" time"] * 2, "completion_tokens": 2}
-    arguments = ("--rate", 40, "--arrivals", "constant", "--requests", 240, "--warmup", 20)
-    with mock(**script) as url:
-        load = measured(url, tokenizer, *arguments, "--output-tokens", 2)
-    assert load["metrics"]["ttft_ms"]["p99"] >= 0.95 * 2000
-    assert load["metrics"]["ttft_ms"]["max"] <= 2000 + 600
-    assert load["metrics"]["ttft_ms"]["p50"] < 300
-    assert load["requests"]["ok"] == 240
+        load = measured(url, tokenizer, "--concurrency", 4, "--requests", 40, "--warmup", 0)
+        sent = truth(url)
+    metrics = load["metrics"]
+    for name, values in (
+        ("ttft_ms", [one[0] for one in sent]),
+        ("e2e_ms", [one[-1] for one in sent]),
+    ):
+        assert metrics[name]["mean"] >= 1e3 * statistics.fmean(values) * 0.9999, name
+        assert metrics[name]["max"] >= 1e3 * max(values) * 0.9999, name
+    lasted = metrics["ttft_ms"]["mean"] + 41 * metrics["tpot_ms"]["mean"]
+    assert metrics["e2e_ms"]["mean"] == pytest.approx(lasted, rel=1e-4)
+    assert metrics["itl_ms"]["count"] == 40 * 40
+    assert metrics["requests_per_s"] <= 4 / 0.5 * 1.001
+    assert load["requests"] == {"warmup": 0, "measured": len(sent), "ok": 40, "failed": 0}
+    assert load["tokens"]["compared_with_server"]["requests_disagreeing"] == 0
 
 
 @pytest.mark.parametrize(
