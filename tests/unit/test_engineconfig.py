@@ -108,6 +108,20 @@ def test_files_that_are_none(tmp_path: Path, content: bytes | None, said: str) -
     assert "trtllm-build" in caught.value.fix
 
 
+@pytest.mark.parametrize("size", ["tp_size", "pp_size", "cp_size"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_an_engine_for_no_gpu_is_none(size: str, value: int) -> None:
+    raw = document()
+    raw["pretrained_config"]["mapping"] = {"world_size": 1, size: value}
+    with pytest.raises(ValueError, match=f"its {size} is {value}"):
+        engineconfig.of_document(raw)
+
+
+def test_digits_of_another_script_are_no_number() -> None:
+    engine = engineconfig.of_document(document())
+    assert not conflicts(engine, {"max_beam_width": "²"})
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(allow_nan=False),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),

@@ -208,4 +208,4 @@ def _weights(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Conflic
 
 
 def _whole(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+    return int(text) if text and text.isascii() and text.isdigit() else 0

@@ -125,8 +125,7 @@ def of_document(document: Any) -> EngineConfig:
         raise ValueError(f"it has no {' and no '.join(lacking)}: it is no engine's config.json")
     model, build = _Fields(document["pretrained_config"]), _Fields(document["build_config"])
     mapping, plugins = model.part("mapping"), build.part("plugin_config")
-    tp, pp = mapping.number("tp_size", 1), mapping.number("pp_size", 1)
-    world = mapping.number("world_size", tp * pp)
+    tp, pp, cp = _parallel_sizes(mapping)
     return EngineConfig(
         version=str(document.get("version") or ""),
         architecture=model.text("architecture"),
@@ -137,7 +136,7 @@ def of_document(document: Any) -> EngineConfig:
         num_layers=model.number("num_hidden_layers"),
         tp=tp,
         pp=pp,
-        cp=mapping.number("cp_size", max(1, world // max(1, tp * pp))),
+        cp=cp,
         max_batch_size=build.number("max_batch_size"),
         max_input_len=build.number("max_input_len"),
         # before 0.11 the answer's length stood by itself
@@ -212,6 +211,17 @@ class _Fields:
     def part(self, key: str) -> _Fields:
         value = self.values.get(key)
         return _Fields(value if isinstance(value, dict) else {})
+
+
+def _parallel_sizes(mapping: _Fields) -> tuple[int, int, int]:
+    """Tensor, pipeline and context parallel sizes; ValueError when one is below 1."""
+    tp, pp = mapping.number("tp_size", 1), mapping.number("pp_size", 1)
+    world = mapping.number("world_size", tp * pp)
+    cp = mapping.number("cp_size", max(1, world // max(1, tp * pp)))
+    for name, size in (("tp_size", tp), ("pp_size", pp), ("cp_size", cp)):
+        if size < 1:
+            raise ValueError(f"its {name} is {size}, and at least one GPU runs an engine")
+    return tp, pp, cp
 
 
 def _paged(build: _Fields, plugins: _Fields) -> bool:
