@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,38 @@ def test_placeholders_in_values_are_listed(tmp_path: Path, llama: Path) -> None:
     )
     (made,) = migrate(old, tmp_path / "new", sources=[str(llama)], dry_run=True)
     assert ("max_beam_width", "${…}") in [(loss.key, loss.old) for loss in made.account.lost]
+
+
+def test_the_engines_own_value_wins_over_its_helpers(tmp_path: Path) -> None:
+    old = write_engine_repo(tmp_path / "old", engine=engine_config(), max_beam_width="2")
+    for part, value in (("preprocessing", "3"), ("postprocessing", "4")):
+        path = old / part / "config.pbtxt"
+        config = pbtxt.parse(path.read_text())
+        config.parameters["max_beam_width"].string_value = value
+        path.write_text(pbtxt.render(config))
+    (found,) = deployments(old)
+    assert found.parameters["max_beam_width"] == "2"
+
+
+def test_a_model_goes_by_its_folder_when_it_has_no_name(tmp_path: Path) -> None:
+    old = write_engine_repo(tmp_path / "old", engine=engine_config())
+    path = old / "preprocessing" / "config.pbtxt"
+    config = pbtxt.parse(path.read_text())
+    config.name = ""
+    config.parameters["tokenizer_dir"].string_value = "tokenizer"
+    path.write_text(pbtxt.render(config))
+    folder = old / "preprocessing" / "1" / "tokenizer"
+    folder.mkdir(parents=True)
+    (found,) = deployments(old)
+    assert found.tokenizer_dir == str(folder)
+
+
+def test_a_configuration_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    old = write_engine_repo(tmp_path / "old", engine=engine_config())
+    path = old / "preprocessing" / "config.pbtxt"
+    path.unlink()
+    os.mkfifo(path)
+    assert "is no file" in refused(tmp_path, old, RepositoryError).what
 
 
 # --- the table ------------------------------------------------------------------------------

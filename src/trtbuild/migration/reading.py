@@ -7,7 +7,7 @@ with the models around it: the ensemble that clients ask, the two that handle te
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,14 @@ def deployments(repository: Path) -> tuple[Deployment, ...]:
 def _configs(repository: Path) -> Iterator[tuple[str, Any]]:
     for path in sorted(repository.glob("*/config.pbtxt")):
         try:
+            if not path.is_file():  # a pipe would never end
+                raise RepositoryError(f"{path} is no file", where=str(path), fix="remove it")
             if path.stat().st_size > _MAX_BYTES:
-                raise RepositoryError(f"{path} is too large", where=str(path), fix="look at it")
+                raise RepositoryError(
+                    f"{path} has more than {_MAX_BYTES >> 20} MiB, which no configuration has",
+                    where=str(path),
+                    fix="put the model's config.pbtxt in its place",
+                )
             yield path.parent.name, pbtxt.parse(path.read_text(encoding="utf-8"))
         except pbtxt.PbtxtError as error:
             raise _unreadable(path, error) from None
@@ -122,8 +128,8 @@ def _deployment(repository: Path, name: str, configs: Mapping[str, Any]) -> Depl
     entry = next(iter((*ensembles, *bls, name)))
     helpers = [step for one in ensembles for step in _steps(configs[one]) if step in configs]
     models = tuple(dict.fromkeys((entry, *ensembles, *bls, *helpers, name)))
-    given: dict[str, str] = {}
-    for model in reversed(models):  # the engine's own win over the others'
+    given = _parameters(config)  # the engine's own win over the others'
+    for model in reversed(models):
         given = {**_parameters(configs[model]), **given}
     parameters = {key: value for key, value in given.items() if not _UNFILLED.search(value)}
     engine, problem = _engine(repository, name, parameters)
@@ -142,7 +148,7 @@ def _deployment(repository: Path, name: str, configs: Mapping[str, Any]) -> Depl
         queue_delay=config.dynamic_batching.max_queue_delay_microseconds,
         queue_size=config.dynamic_batching.default_queue_policy.max_queue_size,
         tensors=tuple(tensors),
-        tokenizer_dir=_tokenizer(repository, [configs[model] for model in models]),
+        tokenizer_dir=_tokenizer(repository, {model: configs[model] for model in models}),
         engine=engine,
         engine_problem=problem,
     )
@@ -167,10 +173,10 @@ def _parameters(config: Any) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def _tokenizer(repository: Path, configs: Sequence[Any]) -> str:
-    for config in configs:
+def _tokenizer(repository: Path, configs: Mapping[str, Any]) -> str:
+    for model, config in configs.items():
         given = _parameters(config).get("tokenizer_dir", "")
-        for path in _places(repository, str(config.name), given):
+        for path in _places(repository, model, given):
             if path.is_dir():
                 return str(path)
     return ""
