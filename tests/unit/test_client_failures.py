@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from support.ports import refusing
 from trtbuild.cli.app import app
 from trtbuild.client import LLMClient, find_server, running_servers, wait_ready
 from trtbuild.client.failures import refused, timed_out, unknown_model
@@ -19,11 +20,10 @@ from trtbuild.errors import ExitCode, ServerError, TrtbuildError
 
 
 @pytest.fixture
-def nobody() -> str:
+def nobody() -> Iterator[str]:
     """An address where nothing listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{found.getsockname()[1]}"
+    with refusing() as port:
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])

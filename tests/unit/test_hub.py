@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from huggingface_hub import constants
 
 from support.checkpoints import make_headers_only, make_llama, write_json
 from support.fake_hub import COMMIT, OLDER, Hub, fake_hub
+from support.ports import refusing
 from trtbuild.checkpoint import inspect, materialize, open_checkpoint
 from trtbuild.errors import BuildError, ExitCode, TrtbuildError, UnsupportedError, UsageError
 
@@ -171,22 +171,18 @@ def test_offline_with_a_part(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_dead_network_uses_the_cache(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     materialize(open_checkpoint("org/tiny@main"))
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{unused_port()}")
     told = Told()
-    opened = open_checkpoint("org/tiny@main", progress=told)
+    with refusing() as port:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+        opened = open_checkpoint("org/tiny@main", progress=told)
     assert inspect(opened).source.commit == COMMIT
     assert any("using the cached" in step for step in told.steps)
 
 
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_no_network_and_no_cache(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{unused_port()}")
-    failing(code=ExitCode.BUILD, said="the hub cannot be reached", mend="sample:smollm2")
+    with refusing() as port:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+        failing(code=ExitCode.BUILD, said="the hub cannot be reached", mend="sample:smollm2")
 
 
 def test_no_such_repository(hub: Hub) -> None:
