@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -80,6 +80,7 @@ def convert(
     """Write a checkpoint into a model repository, complete or not at all."""
     from trtbuild.cli.convert_view import as_dict, print_result
     from trtbuild.cli.output import print_json, progress
+    from trtbuild.cli.recipe_file import read_recipe
     from trtbuild.pipeline.convert import convert_all
     from trtbuild.recipe import model_from_flags
 
@@ -105,7 +106,7 @@ def convert(
             "--allow-pickle": allow_pickle, "--backend": backend != "auto",
             "--weights": weights != "copy", "--engine": engine, "--no-build": not build,
         }  # fmt: skip
-        recipe = _recipe_in(file, flags, triton)
+        recipe = read_recipe(file, flags, triton)
     repository = repo or _repository(recipe, file)
     with progress() as bars:
         results = convert_all(
@@ -132,26 +133,6 @@ def _recipe_of(model: ModelRecipe, triton: str) -> Recipe:
     release = triton or DEFAULT_TRITON
     toolchain.load(release)  # an unknown one is told in our words, before pydantic's
     return Recipe(version=1, triton=release, repository=DEFAULT_REPOSITORY, models=(model,))
-
-
-def _recipe_in(file: Path, flags: dict[str, Any], triton: str) -> Recipe:
-    """The recipe of ``file``; UsageError when flags say what belongs into it."""
-    from trtbuild import toolchain
-    from trtbuild.errors import UsageError
-    from trtbuild.pipeline.planning import recipe_folder
-    from trtbuild.recipe import load
-
-    given = [flag for flag, value in flags.items() if value]
-    if given:
-        raise UsageError(
-            f"{', '.join(given)} cannot be combined with --file",
-            fix=f"say it in {file.name}, for the model that it is meant for",
-        )
-    recipe = load(file)
-    if triton:
-        toolchain.load(triton)
-    models = tuple(recipe_folder(file, model) for model in recipe.models)
-    return recipe.model_copy(update={"models": models, "triton": triton or recipe.triton})
 
 
 def _repository(recipe: Recipe, file: Path | None) -> Path:

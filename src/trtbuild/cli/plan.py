@@ -61,6 +61,7 @@ def plan(
     """Say which builder, why no other, the steps, and whether it fits the GPU's memory."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.cli.plan_view import print_plan
+    from trtbuild.cli.recipe_file import read_recipe
     from trtbuild.pipeline.planning import Target, plan_model
     from trtbuild.recipe import DEFAULT_TRITON, model_from_flags
 
@@ -78,14 +79,20 @@ def plan(
             trust_remote_code=trust_remote_code,
             allow_pickle=allow_pickle,
         )
-        models, release = (one,), DEFAULT_TRITON
+        models, release = (one,), triton or DEFAULT_TRITON
     else:
-        models, release = _of_file(file, source)
+        flags = {
+            "SOURCE": source, "--name": name, "--set": settings, "--dtype": dtype,
+            "--adapter": adapter, "--trust-remote-code": trust_remote_code,
+            "--allow-pickle": allow_pickle, "--backend": backend != "auto",
+            "--weights": weights != "copy", "--engine": engine,
+        }  # fmt: skip
+        recipe = read_recipe(file, flags, triton)
+        models, release = recipe.models, recipe.triton
     target = Target(gpu, gpus, concurrency, length)
     with progress() as bars:
         planned = [
-            plan_model(model, triton=triton or release, target=target, progress=bars)
-            for model in models
+            plan_model(model, triton=release, target=target, progress=bars) for model in models
         ]
     if as_json:
         plans = [item.plan for item in planned]
@@ -93,14 +100,3 @@ def plan(
         return
     for item in planned:
         print_plan(item)
-
-
-def _of_file(file: Path, source: str) -> tuple[tuple[ModelRecipe, ...], str]:
-    from trtbuild.errors import UsageError
-    from trtbuild.pipeline.planning import recipe_folder
-    from trtbuild.recipe import load
-
-    if source:
-        raise UsageError("both a SOURCE and --file are given", fix="give one of the two")
-    recipe = load(file)
-    return tuple(recipe_folder(file, model) for model in recipe.models), recipe.triton
