@@ -15,7 +15,7 @@ from trtbuild.executor import work
 from trtbuild.executor.manifest import MANIFEST, Manifest, intact, render
 from trtbuild.executor.model import Compilation
 from trtbuild.executor.runner import Runner
-from trtbuild.files import disk_trouble, scratch, staged_dir
+from trtbuild.files import disk_trouble, exclusive, scratch, staged_dir
 from trtbuild.files.staging import write_synced
 from trtbuild.progress import SILENT, Progress
 
@@ -31,6 +31,8 @@ def compile_engine(
 ) -> Manifest:
     """Compile an engine into ``job.out``, or find that it is there already.
 
+    One process at a time compiles for a model: a second one waits, and takes what the first made.
+
     Args:
         job: What to compile.
         runner: Where.
@@ -43,29 +45,39 @@ def compile_engine(
     """
     if there := intact(job.out, job.key):
         return there
+    engines = job.out.parent
+
+    def waiting() -> None:
+        progress.step(f"waiting for another conversion that compiles for {job.model}")
+
+    with disk_trouble(engines):
+        engines.mkdir(parents=True, exist_ok=True)
+        with exclusive(engines, waiting=waiting):
+            return intact(job.out, job.key) or _compiled(job, runner, prepare, progress)
+
+
+def _compiled(job: Compilation, runner: Runner, prepare: Prepare, progress: Progress) -> Manifest:
     started = time.monotonic()
-    with disk_trouble(job.out.parent):
-        job.out.parent.mkdir(parents=True, exist_ok=True)
-        job.log_path.unlink(missing_ok=True)
-        with scratch(job.out.parent, f"{job.out.name}.checkpoint") as folder:
-            checkpoint = folder / "checkpoint"
-            prepare(checkpoint)
-            with staged_dir(job.out) as new:
-                told = _build(job, runner, checkpoint, new, progress)
-                sizes = _require_engine(job, new)
-                manifest = Manifest(
-                    key=job.key,
-                    model=job.model,
-                    source=job.source,
-                    image=runner.image,
-                    sm=job.sm,
-                    gpu=job.gpu,
-                    options=job.build.options,
-                    files=sizes,
-                    versions={k: str(v) for k, v in told.items()},
-                    seconds=round(time.monotonic() - started, 1),
-                )
-                write_synced(new / MANIFEST, render(manifest))
+    job.log_path.unlink(missing_ok=True)
+    with scratch(job.out.parent, f"{job.out.name}.checkpoint") as folder:
+        checkpoint = folder / "checkpoint"
+        prepare(checkpoint)
+        with staged_dir(job.out) as new:
+            told = _build(job, runner, checkpoint, new, progress)
+            sizes = _require_engine(job, new)
+            manifest = Manifest(
+                key=job.key,
+                model=job.model,
+                source=job.source,
+                image=runner.image,
+                sm=job.sm,
+                gpu=job.gpu,
+                options=job.build.options,
+                files=sizes,
+                versions={k: str(v) for k, v in told.items()},
+                seconds=round(time.monotonic() - started, 1),
+            )
+            write_synced(new / MANIFEST, render(manifest))
     return manifest
 
 
