@@ -248,6 +248,13 @@ def test_prompts_that_cannot_be_taken_in_pieces_fit_into_one_step() -> None:
     assert option(given, "max_num_tokens") == "100"
 
 
+def test_a_long_prompt_has_room_where_no_context_is_known() -> None:
+    spec = llama_8b(source=LOCAL.source, context_length=0)
+    words = build(spec, max_input_len=20_000)
+    assert option(words, "max_seq_len") == "20000"
+    assert option(build(spec), "max_seq_len") == "8192"
+
+
 def test_the_oldest_release_tells_prompt_and_answer_apart() -> None:
     words = build(triton="24.06")
     assert "--max_seq_len" not in words

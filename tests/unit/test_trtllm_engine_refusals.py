@@ -31,6 +31,7 @@ RELEASES = [row.triton for row in toolchain.releases() if row.engine_flow]
         ({"tensor_parallel_size": 16}, ""),
         ({"pipeline_parallel_size": 5}, "does not divide the 32 layers"),
         ({"max_seq_len": 200_000}, "more than the checkpoint's context of 131072"),
+        ({"max_input_len": 200_000}, "more than the checkpoint's context of 131072"),
         ({"max_seq_len": 100, "max_input_len": 200}, "max_input_len=200 is more than max_seq_len"),
         ({"lookahead_window_size": 4}, "lookahead_window_size without lookahead_ngram_size and"),
         ({"triton_max_batch_size": 65}, "more than the engine was built for (64)"),

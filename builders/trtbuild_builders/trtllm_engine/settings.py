@@ -29,6 +29,14 @@ _OWN = {
     "profile": Setting("profile", "str", choices=("latency", "balanced", "throughput")),
 }
 
+# What the tools of TensorRT-LLM call them.
+_ELSEWHERE = {
+    "tp": "tensor_parallel_size",
+    "tp_size": "tensor_parallel_size",
+    "pp": "pipeline_parallel_size",
+    "pp_size": "pipeline_parallel_size",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -105,10 +113,8 @@ def _of(table: Mapping[str, Setting], values: Mapping[str, Any]) -> dict[str, An
 def _build_defaults(
     spec: ModelSpec, given: Mapping[str, Any], dtype: str, world: int
 ) -> dict[str, Any]:
-    length = given.get("max_seq_len") or min(
-        spec.context_length or _LONGEST_UNASKED,
-        max(_LONGEST_UNASKED, given.get("max_input_len", 0)),
-    )
+    enough = max(_LONGEST_UNASKED, given.get("max_input_len", 0))
+    length = given.get("max_seq_len") or min(spec.context_length or enough, enough)
     return {
         "max_input_len": length,
         "max_seq_len": length,
@@ -145,7 +151,10 @@ def _problem(name: str, value: Any) -> str:
 def _unknown(name: str) -> str:
     free = [key for key, row in triton_parameters().items() if not row.fixed and not row.unread]
     known = [*_OWN, *build_options(), *free]
-    near = difflib.get_close_matches(name.lstrip("-").replace("-", "_"), known, n=2, cutoff=0.6)
+    plain = name.lstrip("-").replace("-", "_")
+    near = difflib.get_close_matches(plain, known, n=2, cutoff=0.6)
+    if plain in _ELSEWHERE:
+        near = [_ELSEWHERE[plain]]
     hint = f": did you mean {' or '.join(map(repr, near))}?" if near else ""
     return f"the engine flow has no setting {name!r}{hint}"
 
@@ -186,11 +195,12 @@ def _against_spec(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
 
 def _lengths(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
     total, prompt = given.get("max_seq_len", 0), given.get("max_input_len", 0)
-    if spec.context_length and total > spec.context_length:
-        yield (
-            f"max_seq_len={total} is more than the checkpoint's context of "
-            f"{spec.context_length} tokens"
-        )
+    for name, length in (("max_seq_len", total), ("max_input_len", prompt)):
+        if spec.context_length and length > spec.context_length:
+            yield (
+                f"{name}={length} is more than the checkpoint's context of "
+                f"{spec.context_length} tokens"
+            )
     if total and prompt > total:
         yield f"max_input_len={prompt} is more than max_seq_len={total}, which has the answer too"
     batch, asked = given.get("max_batch_size", 0), given.get("triton_max_batch_size", 0)
