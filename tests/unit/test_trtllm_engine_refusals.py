@@ -22,6 +22,7 @@ RELEASES = [row.triton for row in toolchain.releases() if row.engine_flow]
     [
         ({"max_batch": 4}, "no setting 'max_batch': did you mean 'max_batch_size'"),
         ({"--max-batch-size": 4}, "did you mean 'max_batch_size'"),
+        ({"tp_size": 2}, "no setting 'tp_size': did you mean 'tensor_parallel_size'?"),
         ({"max_batch_size": 0}, "max_batch_size=0 is not at least 1"),
         ({"max_batch_size": "4"}, "is not a whole number"),
         ({"profile": "fast"}, "profile=fast is not one of latency, balanced, throughput"),
