@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,14 @@ import tritonclient.grpc as grpcclient
 from conftest import CONTEXT, MAX_TOKENS, PROMPTS
 from support.adapters import make_lora
 from support.checkpoints import make_llama
+from support.engine_repos import engine_config, write_engine_repo
+from support.engine_work import until_rest
 from support.rehearsal import rehearsing
 from trtbuild import check
 from trtbuild.client import LLMClient, Sampling
 from trtbuild.errors import ServerError
 from trtbuild.pipeline.convert import convert
+from trtbuild.pipeline.migrate import migrate
 from trtbuild.recipe import ModelRecipe
 from trtbuild.repository import show
 from trtbuild.server import ServerHandle
@@ -50,17 +53,25 @@ def digests(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SmolLM2, and a tiny model that is unary, has adapters and two instances, as converted."""
+    """SmolLM2 as migrated from a repository of engines, and as converted a tiny model that is
+    unary, has adapters and two instances."""
     work = tmp_path_factory.mktemp("llmapi")
     repo = work / "repository"
-    engine: dict[str, Any] = {"max_seq_len": CONTEXT, "max_batch_size": 16}
-    smol = ModelRecipe(source="sample:smollm2", name="smol", backend="trtllm", engine=engine)
-    convert(smol, repository=repo)
+    old = write_engine_repo(
+        work / "old",
+        engine=engine_config(max_input_len=CONTEXT, max_seq_len=CONTEXT, max_batch_size=16),
+        kv_cache_free_gpu_mem_fraction="0.6",
+        enable_kv_cache_reuse="true",
+    )
+    before = digests(old)
+    (smol,) = migrate(old, repo, sources=["sample:smollm2"], name="smol")
+    assert digests(old) == before, "the old repository is only read"
+    assert smol.recipe.engine.items() >= {"max_seq_len": CONTEXT, "max_batch_size": 16}.items()
     # vLLM's attention on the CPU has no heads smaller than 32.
     weights = make_llama(work / "weights", heads=2, kv_heads=1)
     adapters = {name: str(make_lora(work / name, seed)) for seed, name in enumerate(ADAPTERS)}
     triton = {"decoupled": False, "instances": 2, "gpu_device_ids": "0;1"}
-    engine = {"dtype": "float32", "max_seq_len": 128, "triton_config": triton}
+    engine: dict[str, Any] = {"dtype": "float32", "max_seq_len": 128, "triton_config": triton}
     tiny = ModelRecipe(
         source=str(weights), name="tiny", backend="trtllm", engine=engine, adapters=adapters
     )
@@ -260,10 +271,31 @@ def first_error(raw: Any, prompt: bytes) -> str:
 
 
 def test_who_leaves_stops_the_work(served: ServerHandle, client: LLMClient) -> None:
+    def over_grpc() -> None:
+        pieces = client.generate("smol", "Once", endless)
+        assert next(pieces).text
+        pieces.close()
+
+    def over_http() -> None:
+        body = {"text_input": "Once", "streaming": True, "sampling_param_ignore_eos": True}
+        body |= {"sampling_param_max_tokens": endless.max_tokens}
+        url = f"http://{served.http_url}/v2/models/smol/generate_stream"
+        with httpx.stream("POST", url, json=body, timeout=60) as answer:
+            assert next(answer.iter_lines()).startswith("data:")
+
+    def work(ask: Callable[[], object]) -> float:
+        before = until_rest(served.pid)
+        ask()
+        return until_rest(served.pid) - before
+
+    endless = Sampling(max_tokens=150, temperature=0, ignore_eos=True)
+    whole = work(lambda: client.answer("smol", "Once", endless))
+    assert work(over_grpc) < whole / 3
+    assert work(over_http) < whole / 3
+
+
+def test_places_of_who_left_are_free(served: ServerHandle, client: LLMClient) -> None:
     endless = Sampling(max_tokens=400, temperature=0, ignore_eos=True)
-    answer = client.generate("smol", "Once upon a time", endless)
-    assert next(answer).text
-    answer.close()
     # Sixteen are admitted at once: a place that a gone client held would show here as a wait.
     others = [LLMClient(served.grpc_url) for _ in range(20)]
     for other in others:
