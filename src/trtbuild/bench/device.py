@@ -17,10 +17,19 @@ _SECONDS = 0.4
 
 
 def of_gpu(gpu: GpuInfo, count: int, dtype: str) -> Device:
-    """``count`` GPUs of the table, computing in ``dtype``."""
-    flops = gpu.tflops.get(dtype) or gpu.tflops.get("bfloat16") or max(gpu.tflops.values())
+    """``count`` GPUs of the table, computing in ``dtype``.
+
+    The table has the dense peaks of tensor cores. For a type that it does not have (float32) the
+    bound is that of bfloat16, or of the slowest: above what can be, and the source says so.
+    """
+    used = dtype if dtype in gpu.tflops else "bfloat16"
+    used = used if used in gpu.tflops else min(gpu.tflops, key=lambda one: gpu.tflops[one])
+    source = gpu.source if used == dtype else f"{gpu.source}; peak of {used} for {dtype}"
     return Device(
-        f"{count} x {gpu.title}", gpu.bandwidth_bytes * count, flops * 1e12 * count, gpu.source
+        f"{count} x {gpu.title}",
+        gpu.bandwidth_bytes * count,
+        gpu.tflops[used] * 1e12 * count,
+        source,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from functools import cache
 from typing import Any
@@ -18,7 +19,11 @@ def _library() -> Any:
 
 
 def sample() -> dict[str, float]:
-    """Over all GPUs: ``gpu_memory_bytes`` together, ``gpu_utilization`` (0 to 1) of the busiest."""
+    """Over all GPUs: ``gpu_memory_bytes`` together, ``gpu_utilization`` (0 to 1) of the busiest.
+
+    Empty without a driver or a GPU, and where one answers no more: a sum without it would be
+    another figure. A GPU that is partitioned (MIG) has memory and no utilisation.
+    """
     library = _library()
     if library is None:
         return {}
@@ -28,9 +33,11 @@ def sample() -> dict[str, float]:
             for index in range(library.nvmlDeviceGetCount())
         ]
         memory = sum(library.nvmlDeviceGetMemoryInfo(handle).used for handle in handles)
-        busy = max(
-            (library.nvmlDeviceGetUtilizationRates(handle).gpu for handle in handles), default=0
-        )
     except Exception:  # a GPU that falls off the bus ends no measurement
         return {}
-    return {"gpu_memory_bytes": float(memory), "gpu_utilization": busy / 100} if handles else {}
+    found = {"gpu_memory_bytes": float(memory)} if handles else {}
+    with contextlib.suppress(Exception):
+        rates = [library.nvmlDeviceGetUtilizationRates(handle).gpu for handle in handles]
+        if rates:
+            found["gpu_utilization"] = max(rates) / 100
+    return found
