@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import struct
 from pathlib import Path
@@ -279,6 +280,20 @@ def test_integers_are_no_weights(tmp_path: Path) -> None:
     path.write_bytes(data)
     error = refused(tmp_path, source, UnsupportedError)
     assert "is I32, no float" in "\n".join(error.details)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("intermediate_size", "x"), ("intermediate_size", -1), ("intermediate_size", math.inf),
+     ("partial_rotary_factor", {"a": 1}), ("max_position_embeddings", [1, 2]),
+     ("intermediate_size", True)],
+)  # fmt: skip
+def test_a_size_that_is_none_is_named(tmp_path: Path, key: str, value: Any) -> None:
+    source = make_llama(tmp_path / "tiny")
+    path = source / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    error = refused(tmp_path, source, UnsupportedError)
+    assert f"config.json says {key} {value!r}" in error.what
 
 
 def test_a_disk_that_fills_up_half_way(tmp_path: Path, monkeypatch: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from trtbuild.trtllm_checkpoint.shape import (
     Shape,
     has_long_rope,
+    number,
     original_positions,
     rope_scaling,
 )
@@ -79,7 +80,7 @@ def _llama(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
 
 
 def _mixtral(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
-    moe = _moe(era, shape.experts, int(config.get("num_experts_per_tok", 2)), 1)
+    moe = _moe(era, shape.experts, int(number(config, "num_experts_per_tok") or 2), 1)
     return _llama(config, shape, era) | {"hidden_act": "swiglu", "moe": moe}
 
 
@@ -91,20 +92,20 @@ def _qwen2(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
         "disable_weight_only_quant_plugin": False,
         "moe": _moe(era, 0, 0, 0),
         "qwen_type": str(config.get("model_type", "qwen2")),
-        "moe_intermediate_size": int(config.get("moe_intermediate_size") or 0),
+        "moe_intermediate_size": int(number(config, "moe_intermediate_size")),
         "moe_shared_expert_intermediate_size": int(
             config.get("shared_expert_intermediate_size") or 0
         ),
         **_tied(config, era),
     }
     if _new(era):
-        seq_length = int(config.get("seq_length", 8192))
+        seq_length = int(number(config, "seq_length") or 8192)
         made |= {"use_logn_attn": False, "num_labels": 1, "seq_length": seq_length}
     return made
 
 
 def _qwen2_moe(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
-    moe = _moe(era, shape.experts, int(config.get("num_experts_per_tok", 4)), 0)
+    moe = _moe(era, shape.experts, int(number(config, "num_experts_per_tok") or 4), 0)
     return _qwen2(config, shape, era) | {"hidden_act": "swiglu", "moe": moe}
 
 

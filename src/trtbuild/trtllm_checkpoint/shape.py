@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trtbuild.errors import UnsupportedError
 from trtbuild.spec import ModelSpec
 from trtbuild.trtllm_checkpoint.families import FALCON, FALCON_NEW, FAMILIES, Family
 
@@ -45,24 +47,44 @@ def family_of(spec: ModelSpec, config: Mapping[str, Any]) -> Family | None:
 
 
 def shape_of(spec: ModelSpec, config: Mapping[str, Any]) -> Shape:
-    """The sizes, from the spec and from what only ``config.json`` says."""
-    inner = config.get("intermediate_size") or config.get("ffn_hidden_size")
-    inner = inner or config.get("n_inner") or 4 * spec.hidden_size
-    fraction = config.get("partial_rotary_factor") or config.get("rotary_pct") or 1.0
-    positions = config.get("max_position_embeddings") or config.get("n_positions") or 2048
+    """The sizes, from the spec and from what only ``config.json`` says.
+
+    Raises:
+        UnsupportedError: A size in ``config.json`` is no positive number; says which.
+    """
+    inner = number(config, "intermediate_size", "ffn_hidden_size", "n_inner")
+    fraction = number(config, "partial_rotary_factor", "rotary_pct")
+    positions = number(config, "max_position_embeddings", "n_positions")
     return Shape(
         layers=spec.num_layers,
         hidden=spec.hidden_size,
         heads=spec.num_attention_heads,
         kv_heads=spec.num_kv_heads,
         head_size=spec.head_size,
-        inner=int(inner),
+        inner=int(inner or 4 * spec.hidden_size),
         vocab=spec.vocab_size,
-        positions=int(positions),
+        positions=int(positions or 2048),
         experts=spec.num_experts,
-        rotary=int(spec.head_size * fraction),
+        rotary=int(spec.head_size * (fraction or 1.0)),
         theta=rope_theta(config),
     )
+
+
+def number(config: Mapping[str, Any], *keys: str) -> float:
+    """The first of ``keys`` that has a value, 0 when none has.
+
+    Raises:
+        UnsupportedError: It is no positive finite number.
+    """
+    key = next((key for key in keys if config.get(key)), "")
+    value = config[key] if key else 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise UnsupportedError(
+            f"config.json says {key} {value!r}, which is no size",
+            where="config.json",
+            fix="fetch config.json again from where it came from",
+        )
+    return value
 
 
 def rope_theta(config: Mapping[str, Any], default: float = 10000.0) -> float:
@@ -94,10 +116,10 @@ def original_positions(config: Mapping[str, Any]) -> int:
     """Positions before rope scaling stretched them; 0 when nothing says it."""
     scaling = rope_scaling(config) or {}
     key = "original_max_position_embeddings"
-    return int(config.get(key) or scaling.get(key) or 0)
+    return int(number(config, key) or number(scaling, key))
 
 
 def has_long_rope(config: Mapping[str, Any]) -> bool:
     """Whether TensorRT-LLM takes a Phi-3 for one with a long context."""
-    positions = config.get("max_position_embeddings", 0)
+    positions = number(config, "max_position_embeddings")
     return rope_kind(config) in LONG_ROPE and positions >= _LONG_CONTEXT
