@@ -20,7 +20,6 @@ from trtbuild.errors import BuildError
 from trtbuild.lockfile import Lock
 from trtbuild.repository import WeightFile, changes, write_model
 
-
 TESTS = Path(__file__).parents[1]
 
 
