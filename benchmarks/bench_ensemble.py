@@ -142,7 +142,12 @@ def served(folder: Path, tokenizer: Path, step_us: int) -> Iterator[tuple[str, i
     options = LaunchOptions(ports=Ports(*process.free_ports(3, "127.0.0.1")), env=env)
     handle = server.launch(server.read_contents(repo), "embedded", options)
     try:
-        wait_ready(handle.grpc_url, ["bench", "bench_empty"], 120, watch=lambda: (server.watch(handle), None)[1])
+        wait_ready(
+            handle.grpc_url,
+            ["bench", "bench_empty"],
+            120,
+            watch=lambda: (server.watch(handle), None)[1],
+        )
         yield handle.grpc_url, handle.pid
     finally:
         server.stop(handle)
@@ -173,7 +178,10 @@ def times(url: str, options: argparse.Namespace) -> dict[str, list[float]]:
 
 def report(found: dict[str, Any], options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """The result as JSON, and as Markdown."""
-    lines = ["| streams | engine | direct | fused | empty | ensemble | req/s | of direct | CPU µs/token |"]
+    lines = [
+        "| streams | engine | direct | fused | empty | ensemble | req/s "
+        "| of direct | CPU µs/token |"
+    ]
     lines.append("|---|---|---|---|---|---|---|---|---|")
     rows = []
     for streams, paths in found["rates"].items():

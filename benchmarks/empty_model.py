@@ -9,7 +9,10 @@ class TritonPythonModel:
     def execute(self, requests):
         return [
             pb_utils.InferenceResponse(
-                [pb_utils.Tensor(f"OUT_{item.name()}", item.as_numpy()) for item in request.inputs()]
+                [
+                    pb_utils.Tensor(f"OUT_{item.name()}", item.as_numpy())
+                    for item in request.inputs()
+                ]
             )
             for request in requests
         ]
