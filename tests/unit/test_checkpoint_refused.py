@@ -1,0 +1,126 @@
+"""What ``trtbuild checkpoint`` cannot convert is refused before a byte is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import trtllm_sources as tiny
+from support.checkpointing import refused
+from support.checkpoints import make_llama
+from trtbuild.errors import ExitCode, UnsupportedError, UsageError
+from trtbuild.pipeline.checkpoint import release_of
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tp": 3}, "4 attention heads cannot be shared evenly by 3 ranks: use --tp 2"),
+        ({"pp": 3}, "2 layers cannot be shared evenly by 3 stages: use --pp 2"),
+        ({"tp": 8}, "4 attention heads cannot be shared evenly by 8 ranks: use --tp 4"),
+    ],
+)
+def test_heads_and_layers_that_do_not_divide(
+    tmp_path: Path, options: dict[str, int], said: str
+) -> None:
+    error = refused(tmp_path, make_llama(tmp_path / "tiny"), UnsupportedError, **options)
+    assert said in error.details
+    assert error.exit_code == ExitCode.UNSUPPORTED
+
+
+def test_key_value_heads_that_neither_share_nor_repeat(tmp_path: Path) -> None:
+    source = make_llama(tmp_path / "tiny", hidden=96, heads=12, kv_heads=4)
+    error = refused(tmp_path, source, UnsupportedError, tp=6)
+    assert any("4 key-value heads" in reason for reason in error.details)
+
+
+def test_all_reasons_at_once(tmp_path: Path) -> None:
+    source = make_llama(
+        tmp_path / "tiny",
+        rope_scaling={"rope_type": "yarn", "factor": 4.0},
+        quantization_config={"quant_method": "awq", "bits": 4},
+    )
+    error = refused(tmp_path, source, UnsupportedError, tp=3, pp=3)
+    text = "\n".join(error.details)
+    assert "quantized (awq)" in text and "--backend vllm" in text
+    assert "'yarn'" in text
+    assert "heads" in text and "layers" in text
+
+
+def test_an_unknown_family_says_what_to_do(tmp_path: Path) -> None:
+    source = make_llama(tmp_path / "tiny", architectures=["OlmoForCausalLM"], model_type="olmo")
+    error = refused(tmp_path, source, UnsupportedError)
+    assert "OlmoForCausalLM" in error.details[0]
+    assert "convert_checkpoint.py" in error.details[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "split", "said"),
+    [
+        (tiny.phi3(), {"tp": 2}, "--tp 1"),
+        (tiny.phi3(), {"pp": 2}, "--pp 1"),
+        (tiny.gemma2(), {"pp": 2}, "--pp 1"),
+        (tiny.gpt_neox(), {"pp": 2}, "--pp 1"),
+    ],
+)
+def test_what_the_original_converter_cannot_split(
+    tmp_path: Path, source: Any, split: dict[str, int], said: str
+) -> None:
+    tiny.write_source(tmp_path / "tiny", source)
+    error = refused(tmp_path, tmp_path / "tiny", UnsupportedError, **split)
+    assert said in error.details[0]
+
+
+def test_falcons_without_golden_rules_are_refused(tmp_path: Path) -> None:
+    config, shapes = tiny.falcon(new=False)
+    tiny.write_source(tmp_path / "tiny", (config | {"alibi": True, "parallel_attn": False}, shapes))
+    error = refused(tmp_path, tmp_path / "tiny", UnsupportedError)
+    assert len(error.details) == 2
+
+
+def test_a_long_rope_that_makes_no_sense(tmp_path: Path) -> None:
+    config, shapes = tiny.phi3()
+    scaling = {"type": "su", "short_factor": [1.0], "long_factor": "many"}
+    tiny.write_source(tmp_path / "tiny", (config | {"rope_scaling": scaling}, shapes))
+    error = refused(tmp_path, tmp_path / "tiny", UnsupportedError)
+    text = "\n".join(error.details)
+    assert "short_factor is not a list of 4 numbers" in text
+    assert "long_factor is not a list" in text
+    assert "original_max_position_embeddings is not given" in text
+    assert "fewer than 128,000 positions" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("mlp_bias", True, "MLP has biases"),
+        ("mlp_only_layers", [0], "only some of its layers"),
+        ("decoder_sparse_step", 2, "only some of its layers"),
+    ],
+)
+def test_what_the_rows_do_not_say(tmp_path: Path, key: str, value: Any, said: str) -> None:
+    error = refused(tmp_path, make_llama(tmp_path / "tiny", **{key: value}), UnsupportedError)
+    assert said in error.details[0]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "fp16", "float64"])
+def test_an_unknown_dtype(tmp_path: Path, dtype: str) -> None:
+    error = refused(tmp_path, make_llama(tmp_path / "tiny"), UsageError, dtype=dtype)
+    assert dtype in error.what
+    assert "float16" in error.fix
+
+
+@pytest.mark.parametrize("option", ["tp", "pp"])
+def test_no_ranks(tmp_path: Path, option: str) -> None:
+    error = refused(tmp_path, make_llama(tmp_path / "tiny"), UsageError, **{option: 0})
+    assert f"--{option} 0" in error.what
+
+
+def test_a_triton_without_engines() -> None:
+    with pytest.raises(UnsupportedError, match="compiles engines") as caught:
+        release_of("26.08")
+    assert "26.07" in caught.value.fix
+    assert release_of("26.07") == "1.2.1"
+    assert release_of("24.11") == "0.15.0"
