@@ -8,8 +8,11 @@ import pytest
 
 from support.checkpoints import make_llama
 from trtbuild import check
+from trtbuild.errors import RepositoryError
+from trtbuild.pipeline import serve
 from trtbuild.pipeline.convert import convert
 from trtbuild.recipe import ModelRecipe
+from trtbuild.server import LaunchOptions
 
 ONE, FOUR = (f"instance_group {{\n  count: {count}\n  kind: KIND_CPU\n}}" for count in (1, 4))
 
@@ -55,6 +58,14 @@ def test_an_engine_that_does_not_stream_has_whole_texts(repo: Path) -> None:
     edit(repo, "llm_postprocessing", ONE, FOUR)
     edit(repo, "llm_tensorrt_llm", "decoupled: true", "decoupled: false")
     assert found(repo) == []
+
+
+def test_a_missing_engine_is_mended_by_building_it(repo: Path) -> None:
+    """Its ensemble does not load either; that one's mend would help nobody."""
+    with pytest.raises(RepositoryError) as error:
+        serve.prepare(repo, mode="embedded", options=LaunchOptions())
+    assert {detail[-8:] for detail in error.value.details} == {"(TRT373)", "(TRT732)"}
+    assert error.value.fix == "build it: trtbuild convert SOURCE --backend trtllm-engine"
 
 
 def test_preprocessing_may_have_many(repo: Path) -> None:

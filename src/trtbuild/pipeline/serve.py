@@ -19,6 +19,7 @@ from trtbuild.server import Choice, Contents, LaunchOptions, ServerHandle, logs,
 
 AUTO = "auto"
 _POLL_SECONDS = 0.1
+_MEMBER = "TRT373"  # a model of an ensemble does not load
 _STOP_SECONDS = 10.0  # for a server that nobody waits for any more
 
 
@@ -109,12 +110,14 @@ def require_valid(
         if found.severity is Severity.ERROR and found.rule not in allowed
     ]
     if errors:
+        # A member that does not load stops its ensemble, too: the mend is the member's.
+        cause = next((found for found in errors if found.rule != _MEMBER), errors[0])
         raise RepositoryError(
             f"the repository would not load: {len(errors)} "
             f"{'error' if len(errors) == 1 else 'errors'}",
             where=str(repo),
             details=tuple(_line(found) for found in errors),
-            fix=errors[0].fix or "see `trtbuild validate`; --no-validate starts it nevertheless",
+            fix=cause.fix or "see `trtbuild validate`; --no-validate starts it nevertheless",
         )
 
 
