@@ -160,6 +160,17 @@ def test_no_repository_and_no_engine_model(tmp_path: Path) -> None:
     assert error.details == ("m: onnxruntime",)
 
 
+@pytest.mark.parametrize(
+    ("triton", "said"),
+    [("26.08", "Triton 26.08 has no TensorRT-LLM image"), ("25.04", "Triton 25.04 has TensorRT-")],
+)
+def test_a_release_without_the_llm_api(tmp_path: Path, triton: str, said: str) -> None:
+    old = write_engine_repo(tmp_path / "old", engine=engine_config())
+    error = refused(tmp_path, old, UsageError, triton=triton)
+    assert error.what.startswith(said)
+    assert "--triton 26.07" in error.fix
+
+
 def test_templates_that_were_never_filled_in(tmp_path: Path) -> None:
     old = write_engine_repo(tmp_path / "old", engine=engine_config())
     path = old / "preprocessing" / "config.pbtxt"

@@ -59,7 +59,8 @@ def migrate(
         force: As for :func:`convert`.
 
     Raises:
-        UsageError: No such repository or model in it; no checkpoint for one.
+        UsageError: No such repository or model in it; no checkpoint for one; a release without
+            the LLM API.
         RepositoryError: A configuration cannot be read.
         RecipeError, UnsupportedError, BuildError: As :func:`convert`.
     """
@@ -70,7 +71,7 @@ def migrate(
             f"--name is for one LLM, and {repository} has {len(found)}",
             fix="leave --name out: each keeps the name that clients ask",
         )
-    release = toolchain.trtllm_release(toolchain.load(triton).trtllm)
+    release = _release(triton)
     chosen = _sources(repository, found, sources)
     given = parse_settings(settings)
     planned: list[tuple[Deployment, Account, ModelRecipe]] = []
@@ -96,6 +97,19 @@ def migrate(
             ),
         )
         for deployment, account, recipe in planned
+    )
+
+
+def _release(triton: str) -> toolchain.TrtllmRelease:
+    """The LLM API of a Triton release; UsageError when it has none that is known here."""
+    tools, versions = toolchain.load(triton), toolchain.trtllm_versions()
+    if tools.trtllm in versions:
+        return toolchain.trtllm_release(tools.trtllm)
+    known = [row.triton for row in toolchain.releases() if row.trtllm in versions]
+    of = f"TensorRT-LLM {tools.trtllm}, whose LLM API is not known here"
+    raise UsageError(
+        f"Triton {tools.triton} has {of if tools.trtllm else 'no TensorRT-LLM image'}",
+        fix=f"migrate to one from --triton {known[-1]} to --triton {known[0]}",
     )
 
 
