@@ -72,6 +72,11 @@ def _checkpoint(spec: ModelSpec, recipe: ModelRecipe) -> Iterator[str]:
             "the checkpoint is float32 and the engine will run it in 16 bits: "
             "--set dtype=float32 keeps it"
         )
+    if recipe.engine.get("bls"):
+        yield (
+            "the BLS model can hang under load (triton-inference-server/server#8882): "
+            "let clients ask the ensemble where they can"
+        )
     if recipe.metrics and recipe.engine.get("disable_log_stats"):
         yield "disable_log_stats leaves Triton's metrics of this model empty"
 
