@@ -228,7 +228,6 @@ def test_a_wrong_engine_argument_is_refused_by_the_plan_already() -> None:
         (llama_8b(), {"gpu": "l4", "gpus": 2, "engine": {"tensor_parallel_size": 2}}, "no NVLink"),
         (llama_8b(), {"gpu": "a40", "gpus": 2, "engine": {"tensor_parallel_size": 2}}, "a bridge"),
         (llama_8b(), {"engine": {"disable_log_stats": True}}, "metrics"),
-        (llama_8b(), {"engine": {"bls": True}}, "can hang under load"),
     ],
 )  # fmt: skip
 def test_warnings(spec: ModelSpec, options: dict[str, Any], said: str) -> None:

@@ -46,6 +46,12 @@ def test_what_is_suggested_can_be_said_to_the_engine_flow() -> None:
     assert memory.settings["tensor_parallel_size"] in {2, 4, 8}
 
 
+def test_who_asks_for_a_bls_model_is_told_that_it_can_hang() -> None:
+    spec = llama_8b(source=LOCAL)
+    (found,) = set(plan(spec, bls=True).warnings) - set(plan(spec).warnings)
+    assert "BLS model can hang" in found
+
+
 def test_a_plan_says_who_converts(tmp_path: Path) -> None:
     ours = make_llama(tmp_path / "llama")
     config = {**llama_config(), "architectures": ["OPTForCausalLM"], "model_type": "opt"}
