@@ -111,15 +111,29 @@ def test_every_price_has_its_date_and_source() -> None:
         assert hardware.gpu(row.name).name == row.name, "a row of the table of GPUs"
 
 
+def test_a_copied_price_is_told_from_one_of_the_provider() -> None:
+    rows = [*cost.gpu_prices(), *cost.api_prices()]
+    for row in rows:
+        assert row.secondary == row.provenance.endswith("not the provider itself")
+        assert row.secondary or row.source.startswith("https://"), f"{row.name} needs its page"
+    assert 0 < sum(row.secondary for row in rows) < len(rows)
+
+
 def test_the_command(tmp_path: Path) -> None:
     args = ["cost", "--throughput", "2600", "--gpus", "2", "--gpu", "h200", "--api", "gpt-5-mini"]
     shown = CliRunner().invoke(app, args, catch_exceptions=False)
     assert shown.exit_code == 0
     price = cost.gpu_price("h200")
-    for part in ("$2.71 a million output tokens", price.date, price.source, "gpt-5-mini"):
+    for part in (
+        "$1.91 a million output tokens",
+        price.date,
+        price.source,
+        "gpt-5-mini",
+        "* from a page",
+    ):
         assert part in shown.stdout
     found = json.loads(CliRunner().invoke(app, [*args, "--json"]).stdout)
-    assert found["own"]["per_million_output"] == pytest.approx(2.714, rel=1e-3)
+    assert found["own"]["per_million_output"] == pytest.approx(2 * 4.464 / 4.68)
 
 
 def test_the_throughput_of_a_result_is_taken(tmp_path: Path) -> None:

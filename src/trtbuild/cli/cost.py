@@ -96,8 +96,8 @@ def _show(found: CostReport) -> None:
         f"{found.mix.output} tokens"
     )
     out.print(
-        f"{made.gpus} x {found.gpu} at ${price.usd_per_hour:g}/h ({price.offer}, {price.date}; "
-        f"{price.source})"
+        f"{made.gpus} x {found.gpu} at ${price.usd_per_hour:g}/h ({price.offer}, "
+        f"{price.provenance})"
     )
     out.print(
         f"{made.output_tokens_per_s:,.0f} output tokens/s ({made.source}), "
@@ -140,8 +140,11 @@ def _apis(found: CostReport) -> Table:
             "–" if one.ratio is None else f"x{one.ratio:.2f}",
             "–" if one.breakeven_requests is None else human_count(one.breakeven_requests),
             "–" if share is None else f"{share:.0%}" if share <= 1 else "never",
-            one.api.date,
+            one.api.date + ("*" if one.api.secondary else ""),
         )
+    if any(one.api.secondary for one in found.comparisons):
+        table.caption = "* from a page that is not the provider's own; --json has every source"
+        table.caption_justify = "left"
     return table
 
 

@@ -12,26 +12,42 @@ from trtbuild.errors import UsageError
 from trtbuild.resources import data_file
 
 
+def _provenance(date: str, source: str, secondary: bool) -> str:
+    return f"{date}; {source}{', not the provider itself' if secondary else ''}"
+
+
 @dataclass(frozen=True, slots=True)
 class GpuPrice:
-    """One GPU for an hour, in US dollars."""
+    """One GPU for an hour, in US dollars; ``secondary``: not read on the provider's own page."""
 
     name: str
     usd_per_hour: float
     offer: str
     date: str
     source: str
+    secondary: bool = False
+
+    @property
+    def provenance(self) -> str:
+        """Date and source, and whether that is the provider's own page."""
+        return _provenance(self.date, self.source, self.secondary)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiPrice:
-    """A million tokens of an API, in US dollars."""
+    """A million tokens of an API, in US dollars; ``secondary`` as for a GPU."""
 
     name: str
     input: float
     output: float
     date: str
     source: str
+    secondary: bool = False
+
+    @property
+    def provenance(self) -> str:
+        """Date and source, and whether that is the provider's own page."""
+        return _provenance(self.date, self.source, self.secondary)
 
 
 @cache
