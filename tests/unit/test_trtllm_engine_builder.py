@@ -202,6 +202,14 @@ def test_settings_go_where_they_belong_in_the_form_the_cxx_reads() -> None:
     assert {config.max_batch_size for config in made.values()} == {4}
 
 
+@pytest.mark.parametrize(
+    ("given", "printed"), [(0, "0"), ([3], "3"), ([[0], [1]], "0;1"), ("0;1", "0;1")]
+)
+def test_gpus_as_people_write_them(given: Any, printed: str) -> None:
+    config = configs(gpu_device_ids=given)["tensorrt_llm"]
+    assert parameters(config)["gpu_device_ids"] == printed
+
+
 def test_guided_decoding_knows_the_tokenizer() -> None:
     found = parameters(configs(guided_decoding_backend="xgrammar")["tensorrt_llm"])
     assert found["tokenizer_dir"] == "/models/llm_preprocessing/1/tokenizer"

@@ -103,7 +103,8 @@ class Setting:
         if self.type == "tree" and not isinstance(value, str):
             return ",".join("{" + ",".join(map(str, row)) + "}" for row in value)
         if self.type == "sets" and not isinstance(value, str):
-            rows = value if value and isinstance(value[0], list) else [value]
+            ids = value if isinstance(value, list) else [value]  # one GPU may be said as a number
+            rows = ids if ids and isinstance(ids[0], list) else [ids]
             return ";".join(",".join(map(str, row)) for row in rows)
         if self.type in {"ints", "list"} and isinstance(value, list):
             return ",".join(map(str, value))
