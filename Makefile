@@ -15,7 +15,7 @@ $(BIN)/.ready: pyproject.toml
 	  || { echo "error: Python 3.11 or newer is needed; fix: make PYTHON=python3.11 …"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[bench]' --group dev
 	@touch $@
 
 demo: $(BIN)/.ready ## A real model on a real Triton: convert, validate, serve, stream, stop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import sys
 import xml.etree.ElementTree as ET
 from functools import cache
 from pathlib import Path
@@ -16,8 +17,10 @@ import pytest
 from support.bench import tokenizer_folder
 from support.mock_llm_server import Script, serving
 from trtbuild.bench.loads import Limits, Load
-from trtbuild.bench.report import charts, render
+from trtbuild.bench.report import charts, pngs, render
 from trtbuild.bench.report.axes import log_ticks, short, ticks
+from trtbuild.bench.report.svg import WIDTH
+from trtbuild.errors import UsageError
 from trtbuild.pipeline.bench import BenchOptions, run
 from trtbuild.resources import data_file
 
@@ -132,3 +135,22 @@ def test_two_targets_that_are_one_server_are_not_asked_the_same(tmp_path: Path) 
     assert len(set(measured)) == len(measured) == 2 * 9
     # Both mocks are this process, so the third target is a twin of the first two here.
     assert not set(measured) & set(asked[1][3:])
+
+
+def test_charts_as_png_are_twice_as_wide_as_drawn(result: dict[str, Any]) -> None:
+    pytest.importorskip("resvg_py", reason="the extra `bench` is not installed")
+    drawn = pngs(result)
+    assert drawn.keys() == charts(result).keys()
+    for name, data in drawn.items():
+        assert data.startswith(b"\x89PNG\r\n\x1a\n"), name
+        assert int.from_bytes(data[16:20]) == 2 * WIDTH, name
+        assert len(data) > 3000, f"{name} is empty"
+
+
+def test_png_without_its_extra_says_what_to_install(
+    result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    with pytest.raises(UsageError) as error:
+        pngs(result)
+    assert "trtbuild[bench]" in error.value.fix

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from trtbuild.bench.counting import Counter
-from trtbuild.bench.guards import counted_otherwise, warnings
+from trtbuild.bench.guards import counted_otherwise, warnings, wrong_tokenizer
 from trtbuild.bench.ledger import Ledger
 from trtbuild.bench.metrics.goodput import Goodput
 from trtbuild.bench.report.page import headline
@@ -49,6 +49,19 @@ def test_counts_that_differ_a_lot_are_told_of_their_load() -> None:
     assert [line.partition(":")[0] for line in told] == ["4 clients"] * len(told)
     assert any("not the served one" in line for line in told)
     assert counted_otherwise("a", [ledger(80, 100)]) == ""
+
+
+def test_tokens_without_text_are_no_other_tokenizer() -> None:
+    """A forced end has no text; that prompts are counted alike shows whose tokenizer it is."""
+    one = ledger(60, 100)
+    one.tokens.prompts_ours, one.tokens.prompts_server = 200, 210  # a token before each prompt
+    (told,) = [line for line in _warnings(loads(("a", "1 client", one))) if "no text" in line]
+    assert "40 of 100 tokens that a made have no text" in told
+    assert wrong_tokenizer("a", one) == ""
+    one.tokens.prompts_server = 260
+    assert "not the served one" in wrong_tokenizer("a", one)
+    one.tokens.prompts_server, one.tokens.ours = 210, 140
+    assert "not the served one" in wrong_tokenizer("a", one), "more than the server made"
 
 
 def test_counts_that_agree_are_not_told() -> None:

@@ -169,7 +169,12 @@ def warnings(name: str, ledger: Ledger) -> list[str]:
             f"{name} made {tokens.output / ledger.ok:.1f} tokens a request where "
             f"{ledger.asked_tokens / ledger.ok:.1f} were asked for"
         )
-    if tokens.off_by > _COUNTS:
+    if tokens.off_by > _COUNTS and tokens.textless:
+        found.append(
+            f"{tokens.textless} of {tokens.server} tokens that {name} made have no text, such as "
+            "an end that was forced away (--natural lets it stop); they are not counted here"
+        )
+    elif tokens.off_by > _COUNTS:
         found.append(wrong_tokenizer(name, ledger))
     if ledger.ok and not ledger.latencies["itl_ms"].count and ledger.latencies["icl_ms"].count:
         found.append(f"no inter-token latency of {name}: give --tokenizer")
@@ -194,7 +199,7 @@ def counted_otherwise(name: str, ledgers: Sequence[Ledger]) -> str:
 def wrong_tokenizer(name: str, ledger: Ledger) -> str:
     """The sentence about counts too far apart to be of one tokenizer; empty when they are not."""
     tokens = ledger.tokens
-    if tokens.off_by <= _COUNTS:
+    if tokens.off_by <= _COUNTS or tokens.textless:
         return ""
     return (
         f"the tokenizer is not the served one: it counts {tokens.ours} tokens in what {name} "

@@ -16,7 +16,10 @@ from trtbuild.bench.series import Series
 
 @dataclass(slots=True)
 class Tokens:
-    """The tokenizer's counts beside the server's, over requests where both are known."""
+    """The tokenizer's counts beside the server's, over requests where both are known.
+
+    ``prompts_ours`` and ``prompts_server`` are those of the prompts, the others of the answers.
+    """
 
     output: int = 0
     input: int = 0
@@ -24,11 +27,16 @@ class Tokens:
     ours: int = 0
     server: int = 0
     disagreeing: int = 0
+    prompts_ours: int = 0
+    prompts_server: int = 0
 
     def add(self, line: Timeline, stream: Stream) -> None:
         """A successful measured request."""
         self.output += line.output_tokens
         self.input += line.input_tokens
+        if stream.input_tokens and stream.prompt.tokens:
+            self.prompts_ours += stream.prompt.tokens
+            self.prompts_server += stream.input_tokens
         if stream.output_tokens is not None and line.tokens:
             self.compared += 1
             self.ours += line.output_tokens
@@ -39,6 +47,19 @@ class Tokens:
     def off_by(self) -> float:
         """The share by which the tokenizer's sum differs from the server's."""
         return abs(self.ours - self.server) / self.server if self.server else 0.0
+
+    @property
+    def textless(self) -> int:
+        """Tokens that the server counts and whose text is empty; 0 where that is not known.
+
+        A model whose end is forced away (``ignore_eos``) goes on through its end-of-text tokens,
+        which are left out of the text. The tokenizer is the served one: it counts the prompts as
+        the server does, which may put a token before each.
+        """
+        same = 0 <= self.prompts_server - self.prompts_ours <= max(self.compared, 1)
+        return (
+            self.server - self.ours if self.prompts_ours and same and self.server > self.ours else 0
+        )
 
 
 @dataclass(slots=True)
