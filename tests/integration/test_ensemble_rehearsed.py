@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import pytest
 import tritonclient.grpc.aio as grpc_client
 from tritonclient.utils import InferenceServerException
 
-from support.ensemble_client import ask, said
+from support.engine_work import until_rest
+from support.ensemble_client import ask, said, tensor
 from support.rehearsed_llms import (
     LLMS,
     MESSAGES,
@@ -27,6 +28,7 @@ from support.rehearsed_llms import (
 )
 
 pytestmark = pytest.mark.server
+LONG = 150
 
 
 @pytest.fixture(scope="module")
@@ -189,43 +191,112 @@ def test_what_cannot_be_served_is_refused_and_the_next_is_served(
     assert found[-1]["finish_reason"] == [b"length"]
 
 
+@pytest.fixture(scope="module")
+def whole(rehearsed: Rehearsed) -> float:
+    """Processor seconds of the engines for an answer that nobody interrupts."""
+    before = until_rest(rehearsed.pid)
+    run(rehearsed, ("smol", {"text_input": "Once", "max_tokens": LONG, "stream": True}))
+    return until_rest(rehearsed.pid) - before
+
+
+def work_of(rehearsed: Rehearsed, leave: Callable[[], None]) -> float:
+    """Processor seconds of the engines for a request that ``leave`` makes and leaves."""
+    before = until_rest(rehearsed.pid)
+    leave()
+    return until_rest(rehearsed.pid) - before
+
+
+def test_a_client_that_leaves_the_engines_model_stops_it(
+    rehearsed: Rehearsed, whole: float
+) -> None:
+    def leave() -> None:
+        asyncio.run(_leave(rehearsed, _engine_request(LONG, "left", streaming=True)))
+
+    assert work_of(rehearsed, leave) < whole / 3
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_a_client_that_leaves_the_bls_model_stops_the_engine(
+    rehearsed: Rehearsed, whole: float, protocol: str
+) -> None:
+    given = {"text_input": "Once", "max_tokens": LONG, "stream": True}
+
+    def leave() -> None:
+        if protocol == "grpc":
+            inputs = [tensor(name, value) for name, value in given.items()]
+            asyncio.run(_leave(rehearsed, {"model_name": "smol_bls", "inputs": inputs}))
+            return
+        url = f"http://{rehearsed.http}/v2/models/smol_bls/generate_stream"
+        with httpx.stream("POST", url, json=given, timeout=60) as answer:
+            assert next(answer.iter_lines()).startswith("data:")
+
+    assert work_of(rehearsed, leave) < whole / 3
+    (found,) = run(rehearsed, ("smol_bls", {**prompt("english"), "max_tokens": 2}))
+    assert found[-1]["finish_reason"] == [b"length"], "its one instance is free again"
+
+
+async def _leave(rehearsed: Rehearsed, request: dict[str, Any]) -> None:
+    """Take the first piece of an answer, and go."""
+
+    async def one() -> Any:
+        yield request
+        await asyncio.Event().wait()  # an end of requests would be no cancellation
+
+    async with grpc_client.InferenceServerClient(rehearsed.grpc) as client:
+        stream = client.stream_infer(one())
+        async for _, error in stream:
+            assert error is None, error
+            break
+        stream.cancel()
+
+
+def test_an_ensembles_request_is_ended_by_its_id(rehearsed: Rehearsed, whole: float) -> None:
+    """A client that leaves does not stop the engine behind an ensemble; ``stop`` does."""
+    inputs = [tensor("text_input", "Once"), tensor("max_tokens", LONG), tensor("stream", True)]
+    long = {"model_name": "smol", "inputs": inputs, "request_id": "to-stop"}
+
+    def stop() -> None:
+        assert 1 <= asyncio.run(_stopped(rehearsed, long, "to-stop")) < LONG
+
+    assert work_of(rehearsed, stop) < whole / 3
+
+
 def test_the_engine_stops_when_it_is_told(rehearsed: Rehearsed) -> None:
     """The input ``stop`` of the engine ends the request that has the same id."""
-    ids = [[1, 2, 3]]
+    long = _engine_request(LONG, "told", streaming=True)
+    assert 1 <= asyncio.run(_stopped(rehearsed, long, "told")) < LONG
 
-    async def go() -> int:
-        async with grpc_client.InferenceServerClient(rehearsed.grpc) as client:
-            begun = asyncio.Event()
 
-            async def long() -> Any:
-                yield _engine_request(ids, 300, "to-stop", streaming=True)
+async def _stopped(rehearsed: Rehearsed, request: dict[str, Any], name: str) -> int:
+    """How many pieces came of a request that was stopped by its id after the first."""
+    async with grpc_client.InferenceServerClient(rehearsed.grpc) as client:
+        begun = asyncio.Event()
 
-            async def stop() -> Any:
-                await begun.wait()
-                yield _engine_request(ids, 1, "to-stop", stop=True)
+        async def long() -> Any:
+            yield request
 
-            async def count() -> int:
-                pieces = 0
-                async for _, error in client.stream_infer(long()):
-                    begun.set()
-                    if error:
-                        assert "cancelled" in str(error)
-                        break
-                    pieces += 1
-                return pieces
+        async def stop() -> Any:
+            await begun.wait()
+            yield _engine_request(1, name, stop=True)
 
-            async def tell() -> None:
-                async for _ in client.stream_infer(stop()):
-                    break
-
-            pieces, _ = await asyncio.gather(count(), tell())
+        async def count() -> int:
+            pieces = 0
+            async for _, error in client.stream_infer(long()):
+                begun.set()
+                assert error is None, error
+                pieces += 1
             return pieces
 
-    assert 1 <= asyncio.run(go()) < 300
+        async def tell() -> None:
+            async for _ in client.stream_infer(stop()):
+                break
+
+        pieces, _ = await asyncio.gather(count(), tell())
+        return pieces
 
 
-def _engine_request(ids: list[list[int]], tokens: int, name: str, **flags: bool) -> dict[str, Any]:
-    inputs = []
+def _engine_request(tokens: int, name: str, **flags: bool) -> dict[str, Any]:
+    ids, inputs = [[1, 2, 3]], []
     for key, array, kind in (
         ("input_ids", np.array(ids, dtype=np.int32), "INT32"),
         ("input_lengths", np.array([[len(ids[0])]], dtype=np.int32), "INT32"),

@@ -39,6 +39,7 @@ class Rehearsed:
 
     http: str
     grpc: str
+    pid: int
     repo: Path
     digests: dict[str, str]
     truth: dict[str, dict[str, dict[str, Any]]]
@@ -71,7 +72,7 @@ def serving(smollm2: Path, work: Path) -> Iterator[Rehearsed]:
         # transformers computes while vLLM starts.
         truth = {name: _reference(source) for name, source in sources.items()}
         wait_ready(handle.grpc_url, list(LLMS), 240, watch=lambda: (server.watch(handle), None)[1])
-        yield Rehearsed(handle.http_url, handle.grpc_url, repo, digests, truth)
+        yield Rehearsed(handle.http_url, handle.grpc_url, handle.pid, repo, digests, truth)
     finally:
         server.stop(handle)
 

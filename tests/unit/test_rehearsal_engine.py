@@ -170,11 +170,20 @@ def answers(standin: Any, settings: Any, outputs: list[Any], **more: Any) -> lis
     for ids, reason in outputs:
         item = SimpleNamespace(index=0, token_ids=ids, finish_reason=reason, logprobs=None)
         taker.take(SimpleNamespace(outputs=[item]))
+    taker.finish()
+    assert taker.ended() and not any(response.error for response, _ in sent)
     return [(r.outputs["output_ids"].tolist(), last) for r, last in sent]
 
 
 def test_an_end_token_is_a_response_without_tokens(standin: Any, settings: Any) -> None:
     outputs = [([4], None), ([5, 9], "stop")]
+    found = answers(standin, settings, outputs, streaming=True)
+    assert found == [([[[4]]], False), ([[[5]]], False), ([[[]]], True)]
+    assert answers(standin, settings, outputs) == [([[[4, 5]]], True)]
+
+
+def test_what_is_stopped_ends_with_what_there_is(standin: Any, settings: Any) -> None:
+    outputs = [([4], None), ([5], None)]
     found = answers(standin, settings, outputs, streaming=True)
     assert found == [([[[4]]], False), ([[[5]]], False), ([[[]]], True)]
     assert answers(standin, settings, outputs) == [([[[4, 5]]], True)]

@@ -109,8 +109,7 @@ class Engine:
                 async for output in self._llm.generate(prompt, params, name):
                     if request.cancelled or answers.take(output):
                         break
-            if not answers.ended():
-                answers.fail("CANCELLED", "the request was cancelled")
+            answers.finish()
         except ValueError as error:
             answers.fail("INVALID_ARG", str(error))
         except Exception as error:
@@ -165,6 +164,18 @@ class Answers:
             self._item(self._sequences[item.index], item)
         return self.ended()
 
+    def finish(self):
+        """End what goes on still, as the C++ backend ends what was stopped: with what there is.
+
+        An error would not do: Triton 24.10 loses one that comes late to a BLS model, which then
+        waits for it for ever.
+        """
+        for index, sequence in enumerate(self._sequences):
+            if not sequence.ended:
+                self._send(
+                    sequence, index, [] if self.job.streaming else self._whole(sequence), True
+                )
+
     def fail(self, code, message):
         """End the request with an error; once, whatever its rows do."""
         request = self.request
@@ -184,8 +195,7 @@ class Answers:
         sequence.add(ids, item)
         if not self.job.streaming:
             if finished or stopped:
-                prompt = self.job.prompt if self.job.echo_prompt else []
-                self._send(sequence, item.index, [*prompt, *sequence.ids], last=True)
+                self._send(sequence, item.index, self._whole(sequence), last=True)
             return
         # An end token comes by itself, as the step of an engine that makes it has no other.
         last = (finished and not at_end) or stopped
@@ -193,6 +203,9 @@ class Answers:
             self._send(sequence, item.index, ids, last)
         if at_end and not last:
             self._send(sequence, item.index, [], last=True)
+
+    def _whole(self, sequence):
+        return [*(self.job.prompt if self.job.echo_prompt else ()), *sequence.ids]
 
     def _up_to_stop(self, sequence, ids):
         tail = sequence.ids[-self._longest :]
