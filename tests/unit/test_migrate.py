@@ -76,6 +76,8 @@ def test_on_the_command_line(tmp_path: Path, llama: Path) -> None:
     assert "clients     max_tokens is now sampling_param_max_tokens" in result.stdout
     assert "not needed  gpt_model_path: no engine is compiled" in result.stdout
     assert not (tmp_path / "new").exists()
+    result = CliRunner().invoke(app, [*arguments, "--name", "first"])
+    assert f"trtbuild serve --rehearse {tmp_path / 'new'}" in result.stdout
     result = CliRunner().invoke(app, [*arguments, "--json", "--name", "chat"])
     document = json.loads(result.stdout)["models"][0]
     assert document["name"] == "chat"

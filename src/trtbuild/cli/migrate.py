@@ -74,7 +74,7 @@ def migrate(
     for one in found:
         _print(one)
     if not dry_run:
-        typer.echo(f"next: trtbuild validate {repo}")
+        typer.echo(f"next: trtbuild validate {repo}\n      trtbuild serve --rehearse {repo}")
 
 
 def _print(one: Migrated) -> None:
