@@ -104,8 +104,7 @@ def show(result: dict[str, Any]) -> None:
     for target in result["targets"]:
         out.print(_table(target))
         if sweep := target.get("sweep"):
-            broke = f", broke at {sweep['broke_at']:g}" if sweep["broke_at"] else ""
-            out.print(f"highest rate that holds the objectives: {sweep['highest_rate']:g}/s{broke}")
+            out.print(_swept(sweep))
     if rows := result["comparison"]["rows"]:
         out.print(_ratios(rows))
     for text in (*result["comparison"]["accepted"], *result["warnings"]):
@@ -114,26 +113,42 @@ def show(result: dict[str, Any]) -> None:
         out.print(f"[red]partial:[/] {result['partial']}")
 
 
+def _swept(sweep: dict[str, Any]) -> str:
+    broke = sweep["broke_at"]
+    if not sweep["highest_rate"]:
+        return f"no rate holds the objectives, not even {broke:g}/s" if broke else ""
+    after = f", broke at {broke:g}" if broke else ""
+    return f"highest rate that holds the objectives: {sweep['highest_rate']:g}/s{after}"
+
+
 def _table(target: dict[str, Any]) -> Any:
     table = _empty(f"{target['name']}, ms at p50 / p99")
+    judged = any(load["goodput"] for load in target["loads"])
     failed = any(load["requests"]["failed"] for load in target["loads"])
     table.add_column("load", no_wrap=True)
     for title in ("tok/s", "req/s", *(title for title, _ in _COLUMNS)):
         table.add_column(title, justify="right", no_wrap=True)
+    if judged:
+        table.add_column("in SLO", justify="right", no_wrap=True)
     if failed:
-        table.add_column("failed", justify="right")
-    table.add_column("limit")
+        table.add_column("failed", justify="right", no_wrap=True)
+    table.add_column("limit", min_width=6)
     for load in target["loads"]:
         metrics = load["metrics"]
         table.add_row(
-            load["load"]["label"] + (" *" if load["partial"] else ""),
+            load["load"]["label"].removesuffix(" poisson") + (" *" if load["partial"] else ""),
             _number(metrics["output_tokens_per_s"]),
             _number(metrics["requests_per_s"]),
             *(_latency(metrics[name]) for _, name in _COLUMNS),
+            *([_share(load["goodput"])] if judged else []),
             *([str(load["requests"]["failed"])] if failed else []),
             load["limited_by"]["what"].replace("unknown", ""),
         )
     return table
+
+
+def _share(goodput: dict[str, Any] | None) -> str:
+    return f"{goodput['share']:.0%}" if goodput else "–"
 
 
 def _latency(found: dict[str, Any] | None) -> str:
@@ -159,7 +174,12 @@ def _empty(title: str) -> Any:
     from rich.table import Table
 
     return Table(
-        box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold"
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        title=title,
+        title_justify="left",
+        title_style="bold",
     )
 
 

@@ -43,8 +43,8 @@ def read_prompts(path: Path, counter: Counter, output_tokens: int) -> FilePrompt
     return FilePrompts(found)
 
 
-def read_items(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Line number and object of each entry.
+def read_items(path: Path, fix: str = _FIX) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Line number and object of each entry; ``fix`` says what an entry should be.
 
     Raises:
         UsageError: It cannot be read, or a line is no JSON object.
@@ -54,31 +54,31 @@ def read_items(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", fix="give a UTF-8 text file") from None
     if text.lstrip().startswith("["):
-        yield from _list_items(path, text)
+        yield from _list_items(path, text, fix)
         return
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
-            yield number, _object(line, f"{path}:{number}")
+            yield number, _object(line, f"{path}:{number}", fix)
 
 
-def _list_items(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _list_items(path: Path, text: str, fix: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         items = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"not JSON: {error}", where=str(path), fix=_FIX) from None
+        raise UsageError(f"not JSON: {error}", where=str(path), fix=fix) from None
     for number, item in enumerate(items, 1):
         if not isinstance(item, dict):
-            raise UsageError(f"entry {number} is no object", where=str(path), fix=_FIX)
+            raise UsageError(f"entry {number} is no object", where=str(path), fix=fix)
         yield number, item
 
 
-def _object(line: str, where: str) -> Mapping[str, Any]:
+def _object(line: str, where: str, fix: str) -> Mapping[str, Any]:
     try:
         item = json.loads(line)
     except ValueError as error:
-        raise UsageError(f"not JSON: {error}", where=where, fix=_FIX) from None
+        raise UsageError(f"not JSON: {error}", where=where, fix=fix) from None
     if not isinstance(item, dict):
-        raise UsageError("not a JSON object", where=where, fix=_FIX)
+        raise UsageError("not a JSON object", where=where, fix=fix)
     return item
 
 

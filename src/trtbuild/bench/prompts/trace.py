@@ -41,7 +41,7 @@ def read_trace(path: Path, tokenizer: Any, *, seed: int = 0, speed: float = 1.0)
     prompts: list[Prompt] = []
     start, last = None, 0.0
     synthetic = SyntheticPrompts(tokenizer, lambda _: 1, lambda _: 1, seed=seed)
-    for line, item in read_items(path):
+    for line, item in read_items(path, _FIX):
         where = f"{path}:{line}"
         moment = _number(item, "timestamp", where, lowest=0)
         start = moment if start is None else start
