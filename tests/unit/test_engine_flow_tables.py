@@ -85,6 +85,8 @@ def test_what_is_printed_is_read_as_it_was_meant(row: Setting) -> None:
         ("max_beam_width", True, "is not a whole number"),
         ("max_attention_window_size", [1024, 0], "is not at least 1"),
         ("max_attention_window_size", [], "is not a whole number or a list of them"),
+        ("max_queue_size", 2**31, "is more than the server can hold: 2147483647 at most"),
+        ("kv_cache_host_memory_bytes", 2**63, "is more than the server can hold"),
         ("gpu_device_ids", "0 1", "is not a list of lists"),
         ("gpu_device_ids", [[0], []], "is not a list of lists"),
         ("medusa_choices", "0,1", "is not a list of lists"),
@@ -147,3 +149,8 @@ def test_the_page_of_settings_is_what_the_tables_say() -> None:
     spec.loader.exec_module(script)
     written = script.PAGE.read_text(encoding="utf-8")
     assert written == script.page(), "python scripts/write_engine_settings.py"
+
+
+def test_sizes_and_times_are_64_bits() -> None:
+    assert PARAMETERS["kv_cache_host_memory_bytes"].problem(2**40) == ""
+    assert PARAMETERS["max_queue_delay_microseconds"].problem(2**40) == ""

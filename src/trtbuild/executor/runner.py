@@ -41,9 +41,9 @@ class Runner:
         paths = {place: f"/build/{place}" for place in places}
         argv = [self.tool, "run", "--name", name, *self._gpus(), *self._user()]
         argv += ["--ipc=host", "--ulimit", "memlock=-1", "--ulimit", "stack=67108864"]
-        argv += ["--network=none", "-e", "HOME=/tmp", "-v", f"{script}:{_SCRIPT}:ro"]
+        argv += ["--network=none", "-e", "HOME=/tmp", *process.mount(script, _SCRIPT)]
         for place, (path, written) in places.items():
-            argv += ["-v", f"{path.absolute()}:{paths[place]}{'' if written else ':ro'}"]
+            argv += process.mount(path.absolute(), paths[place], written=written)
         return (*argv, self.image, "python3", _SCRIPT, *_filled(arguments, paths))
 
     def killed_for_memory(self, name: str, code: int) -> bool:

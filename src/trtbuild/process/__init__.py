@@ -9,6 +9,7 @@ from trtbuild.process.machine import (
     port_owner,
     running_from,
 )
+from trtbuild.process.mounts import mount
 from trtbuild.process.programs import (
     MARK,
     Member,
@@ -35,6 +36,7 @@ __all__ = [
     "free_ports",
     "is_alive",
     "mapped_files",
+    "mount",
     "port_is_free",
     "port_owner",
     "run",

@@ -50,7 +50,7 @@ def command(job: Job) -> Command:
     argv = [tool, "run", "--rm", "--name", name, *_gpus(tool, options.gpus)]
     argv += [f"--shm-size={options.shm_size}", "--ulimit", "memlock=-1"]
     argv += ["--ulimit", "stack=67108864", *_published(options)]
-    argv += ["-v", f"{job.contents.repo}:{MOUNT}:ro"]
+    argv += process.mount(job.contents.repo, MOUNT)
     argv += _hub(job) if job.contents.needs_hub else []
     layout = lay_out(job.contents, options.launch)
     env = {**environment(layout), **options.env}
@@ -144,7 +144,7 @@ def _published(options: LaunchOptions) -> list[str]:
 def _hub(job: Job) -> list[str]:
     """The Hugging Face cache, and the token by name: its value is never on the command line."""
     home = os.environ.get("HF_HOME") or str(Path("~/.cache/huggingface").expanduser())
-    words = ["-v", f"{home}:{_HUB_HOME}", "-e", f"HF_HOME={_HUB_HOME}"]
+    words = [*process.mount(home, _HUB_HOME, written=True), "-e", f"HF_HOME={_HUB_HOME}"]
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
         if os.environ.get(name) and name not in job.options.env:
             words += ["-e", name]

@@ -92,7 +92,13 @@ class Setting:
                 return f"{said} is not {'above' if self.above else 'at least'} {self.minimum:g}"
             if self.maximum is not None and number > self.maximum:
                 return f"{said} is more than {self.maximum:g}"
+            if isinstance(number, int) and number > self._widest():
+                return f"{said} is more than the server can hold: {self._widest()} at most"
         return ""
+
+    def _widest(self) -> int:
+        """Sizes and times are read as 64 bits, all other integers as 32."""
+        return 2**63 - 1 if self.name.endswith(("_bytes", "_microseconds")) else 2**31 - 1
 
     def printed(self, value: Any) -> str:
         """``value``, found sound by :meth:`problem`, in the form that the C++ reads."""
