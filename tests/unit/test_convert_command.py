@@ -76,6 +76,17 @@ def test_what_it_says(llama: Path, repo: Path) -> None:
     assert "model.safetensors.index.json" in done.stdout
 
 
+def test_it_warns_as_a_plan_does(llama: Path, repo: Path) -> None:
+    old = json.loads(cli("convert", llama, "--repo", repo, "--triton", "25.06", "--json").stdout)
+    planned = json.loads(cli("plan", llama, "--triton", "25.06", "--json").stdout)
+    told = old["models"][0]["warnings"]
+    assert any("CVE-2025-23319" in warning for warning in told)
+    assert told == planned["warnings"]
+    again = cli("convert", llama, "--repo", repo, "--triton", "25.06", "--force")
+    assert "warning: Triton 25.06 can be taken over" in again.stdout
+    assert "CVE" not in cli("convert", llama, "--repo", repo).stdout
+
+
 def test_validate_list_show_and_remove_on_the_command_line(llama: Path, repo: Path) -> None:
     assert cli("validate", repo).returncode == 2
     cli("convert", llama, "--repo", repo, "--name", "bot")

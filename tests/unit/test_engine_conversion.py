@@ -223,7 +223,10 @@ def test_the_command_line_says_what_is_left_to_do(llama: Path, tmp_path: Path) -
     command += ["--backend", "trtllm-engine"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "without --no-build" in " ".join(done.stdout.split())
+    told = " ".join(done.stdout.split())
+    assert "without --no-build" in told
+    assert "next trtbuild serve --rehearse" in told
+    assert "trtbuild validate" not in told
     assert "trtbuild serve --rehearse model_repository" in done.stdout
     told = subprocess.run(
         [*command[:4], "--engine", "x", *command[5:], "--backend", "vllm", "--json"],

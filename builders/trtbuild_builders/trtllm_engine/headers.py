@@ -17,8 +17,8 @@ _ROLES = {
     "bls": "{name}: text in, text out, for {llm}: as the ensemble, in one Python model.",
 }
 _NOTES = {
-    "": "The client's model. A request that is cancelled here still runs to its end in the "
-    "engine; call {name}_tensorrt_llm with tokens of your own where that matters.",
+    "": "The client's model. The engine makes an answer to its end though the client has left: "
+    "bound max_tokens, or send {name}_tensorrt_llm the same request id with stop: true.",
     "tensorrt_llm": "The paths are those of a container with the repository at /models.",
     "bls": "Beware: a decoupled BLS can hang under load (triton-inference-server/server "
     "8882). The ensemble {llm} does the same without that, and is faster. Each instance works on "

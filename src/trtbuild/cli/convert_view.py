@@ -34,6 +34,7 @@ def as_dict(result: ConvertResult) -> dict[str, Any]:
         "seconds": result.seconds,
         "engine": result.engine,
         "commands": list(result.commands),
+        "warnings": list(result.warnings),
     }
 
 
@@ -54,10 +55,14 @@ def print_result(result: ConvertResult) -> None:
             Text.assemble(("  engine  ", "dim"), "not built: convert again without --no-build")
         )
     if result.status == "written":
-        where = shlex.quote(result.repository)
-        out.print(Text.assemble(("  next    ", "dim"), (f"trtbuild validate {where}", "bold")))
-        how = "serve --rehearse" if result.engine == "later" else "serve"
-        out.print(Text.assemble("          ", (f"trtbuild {how} {where}", "bold")))
+        # Without its engine the server would refuse the repository, and so would validate.
+        later = result.engine == "later"
+        for row, how in enumerate(("serve --rehearse",) if later else ("validate", "serve")):
+            label = ("          " if row else "  next    ", "dim")
+            command = f"trtbuild {how} {shlex.quote(result.repository)}"
+            out.print(Text.assemble(label, (command, "bold")))
+    for warning in result.warnings:
+        out.print(Text.assemble(("warning: ", "bold yellow"), warning))
 
 
 def _headline(result: ConvertResult) -> Text:

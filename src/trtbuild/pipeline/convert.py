@@ -34,6 +34,7 @@ from trtbuild.pipeline.job import (
     weight_file,
 )
 from trtbuild.plan import EngineBuild, ModelEntry
+from trtbuild.planner.warnings import warnings
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import DEFAULT_TRITON, ModelRecipe, Recipe, check_model_name
 from trtbuild.repository import intact, require_free, write_model
@@ -58,6 +59,7 @@ class ConvertResult:
         engine: ``given``, ``compiled``, ``wanted`` (a dry run) or ``later``; empty for a builder
             that compiles none.
         commands: What compiling the engine would run (a dry run).
+        warnings: What of the recipe or the release a user should know; nothing stops for them.
     """
 
     name: str
@@ -74,6 +76,7 @@ class ConvertResult:
     seconds: float
     engine: str = ""
     commands: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def convert_all(
@@ -240,6 +243,7 @@ def _result(
     places = [place for entry in job.entries for place in entry.weights]
     if status == "planned" and any(place.origin == "" for place in places):
         size += sum(file.size for file in job.checkpoint.files)
+    image = job.builder.image(job.tools)
     return ConvertResult(
         name=job.recipe.name,
         status=status,
@@ -248,11 +252,12 @@ def _result(
         builder=job.builder.name,
         reason=job.reason,
         triton=job.tools.triton,
-        image=job.builder.image(job.tools),
+        image=image,
         files=files,
         entries=job.entries,
         bytes=size,
         seconds=round(time.monotonic() - started, 3),
         engine=job.engine.state if job.engine else "",
         commands=commands,
+        warnings=warnings(job.spec, job.recipe, job.tools, None, 1, image=image),
     )
