@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from trtbuild.server import runtime as runtimes
+
+# Whoever starts the tests with nohup or in the background of a script has SIGINT ignored, and so
+# would have every program that a test starts and sends Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
