@@ -87,9 +87,20 @@ def status(env: dict[str, str]) -> list[dict[str, Any]]:
     return servers
 
 
+_OTHERS: set[str] = set()
+"""Shared memory that was there before the test: of a killed server of somebody else's."""
+
+
+@pytest.fixture(autouse=True)
+def look_at_what_is_there() -> None:
+    """Fill ``_OTHERS``."""
+    _OTHERS.clear()
+    _OTHERS.update(map(str, Path("/dev/shm").glob("trtbuild_*")))
+
+
 def leftovers(root: Path) -> set[str]:
-    """Processes that have ``root`` in their command line, shared memory that nobody uses."""
-    used = process.all_mapped_files("/dev/shm")
+    """Processes that have ``root`` in their command line, new shared memory that nobody uses."""
+    used = {*process.all_mapped_files("/dev/shm"), *_OTHERS}
     names = {str(p) for p in Path("/dev/shm").glob("trtbuild_*") if str(p) not in used}
     for found in psutil.process_iter(["name", "cmdline"]):
         if (found.info["name"] or "").startswith("triton"):
