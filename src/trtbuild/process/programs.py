@@ -156,6 +156,11 @@ def is_alive(pid: int, started: float) -> bool:
         return False
 
 
+def exists(pid: str) -> bool:
+    """Whether there is a process of that number; a text that is no number has none."""
+    return pid.isdecimal() and psutil.pid_exists(int(pid))
+
+
 def session_members(leader: int) -> list[psutil.Process]:
     """Live processes of the session that ``leader`` began, itself included."""
     if leader <= 1:

@@ -207,3 +207,4 @@ def sweep_dead(tell: Callable[[Stopped], None] = lambda _: None) -> None:
             tell(stop(found, deadline=0))
     for server_id in shm.orphans(one.id for one in handle.servers()):
         tell(Stopped(server_id, False, shm.sweep(server_id)))
+    shm.sweep_mailboxes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -11,6 +12,9 @@ from trtbuild import process
 from trtbuild.server.mode import SHM_PREFIX
 
 ROOT = Path("/dev/shm")  # noqa: S108 - the kernel's own place for shared memory
+
+_STREAMS = "streams"
+"""Mailboxes of the engine flow's models: ``trtbuild_streams_<uid>_<pid of the server>``."""
 
 
 def ipc_folder(server_id: str) -> Path:
@@ -47,7 +51,38 @@ def orphans(known: Iterable[str]) -> tuple[str, ...]:
     found = {
         path.name.split("_")[1] for path in ROOT.glob(f"{SHM_PREFIX}*_*") if str(path) not in used
     }
-    return tuple(sorted(found - set(known)))
+    return tuple(sorted(found - set(known) - {_STREAMS}))
+
+
+def sweep_mailboxes() -> tuple[str, ...]:
+    """Remove the mailboxes of servers that were killed; the names removed.
+
+    A model holds a lock on its file for as long as it lives, which shows across containers, too.
+    """
+    if not ROOT.is_dir():
+        return ()
+    mine = f"{SHM_PREFIX}{_STREAMS}_{os.getuid()}_"
+    gone = [
+        folder
+        for folder in ROOT.glob(f"{mine}*")
+        if not process.exists(folder.name.removeprefix(mine)) and not _locked(folder)
+    ]
+    for folder in gone:
+        shutil.rmtree(folder, ignore_errors=True)
+    return tuple(str(folder) for folder in gone if not folder.exists())
+
+
+def _locked(folder: Path) -> bool:
+    """Whether somebody has a file in it locked, or it cannot be told."""
+    import fcntl  # not on every system, but wherever there is a /dev/shm
+
+    try:
+        for path in folder.iterdir():
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
 
 
 def _unlink(path: Path) -> bool:
