@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from support.bench import FIRST, mock, tokenizer_folder
+from support.ports import refusing
 
 
 @pytest.fixture
@@ -97,6 +98,15 @@ def test_every_request_failing_is_an_error(tokenizer: Path) -> None:
 def test_no_server() -> None:
     done = bench("openai:http://127.0.0.1:9/v1#mock", code=7)
     assert "nothing answers at http://127.0.0.1:9/v1" in done.stderr
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_no_triton_is_told_in_the_words_of_a_target(protocol: str) -> None:
+    with refusing() as port:
+        done = bench(f"triton:{protocol}://127.0.0.1:{port}/m", code=7)
+    assert f"nothing answers at 127.0.0.1:{port}" in done.stderr
+    assert "correct the target" in done.stderr
+    assert "--url" not in done.stderr
 
 
 def test_another_model() -> None:

@@ -14,9 +14,13 @@ _TOO_LONG = re.compile(
 )
 
 
-def unreachable(url: str, reason: str = "") -> ServerError:
+class NoAnswerError(ServerError):
+    """Nothing listens where a server should be."""
+
+
+def unreachable(url: str, reason: str = "") -> NoAnswerError:
     """Nothing listens at ``url``."""
-    return ServerError(
+    return NoAnswerError(
         f"nothing answers at {url}",
         where=reason,
         fix="start a server with `trtbuild serve`, or name another with --url HOST:PORT",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from trtbuild.bench.model import Generation, Prompt, Stream
+from trtbuild.bench.targets.streaming import unreachable
 from trtbuild.client import LLMClient, ModelMetadata, Sampling, detect_dialect
 from trtbuild.client.dialect import Dialect, Value
-from trtbuild.client.failures import not_an_llm
+from trtbuild.client.failures import NoAnswerError, not_an_llm
 
 
 class TritonModel:
@@ -18,8 +19,11 @@ class TritonModel:
     """
 
     def __init__(self, url: str, model: str, protocol: str, generation: Generation) -> None:
-        with LLMClient(url, "grpc" if protocol == "grpc" else "http") as client:
-            self.metadata: ModelMetadata = client.metadata(model)
+        try:
+            with LLMClient(url, "grpc" if protocol == "grpc" else "http") as client:
+                self.metadata: ModelMetadata = client.metadata(model)
+        except NoAnswerError as error:
+            raise unreachable(url, error.where) from None
         dialect = detect_dialect(self.metadata)
         if dialect is None:
             raise not_an_llm(model)
