@@ -89,7 +89,10 @@ def check(name: str, load: dict[str, Any]) -> None:
     assert ttft >= 10, name
     assert e2e >= 10 * TOKENS, name
     assert ttft + (TOKENS - 1) * itl == pytest.approx(e2e, rel=1e-4), name
-    assert 0 < metrics["requests_per_s"] * e2e / 1e3 <= 1.001, name
+    # The window ends where the last of the four starts, so the other three fill it at most; they
+    # took at least this long, however slow the last one was.
+    others = (4 * e2e - metrics["e2e_ms"]["max"]) / 3
+    assert 0 < metrics["requests_per_s"] * others / 1e3 <= 1.001, name
     assert metrics["itl_ms"]["count"] == metrics["icl_ms"]["count"] == 4 * (TOKENS - 1), name
     assert load["server"]["triton_batch_size"] == 1, name
     assert load["server"]["triton_request_ms"] > 0, name
