@@ -106,6 +106,27 @@ def _settled(spec: ModelSpec, given: Mapping[str, Any], tools: Toolchain) -> Set
     )
 
 
+def windows(spec: ModelSpec, settings: Settings) -> tuple[str, ...]:
+    """Layers that attend to the last tokens only do so in an engine that is told."""
+    if "max_attention_window_size" in settings.triton:
+        return ()
+    total = settings.build["max_input_len"] + settings.build.get("max_output_len", 0)
+    length = settings.build.get("max_seq_len", total)
+    groups = spec.kv_cache.groups
+    found = {group.window for group in groups if group.kind == "sliding" and group.window < length}
+    if not found:
+        return ()
+    size = min(found)
+    all_slide = len(groups) == 1
+    value = size if all_slide else f"[{size}, …]"
+    which = "" if all_slide else ", a size for each layer,"
+    return (
+        f"{'its' if all_slide else 'some'} layers attend to the last {size:,} tokens, but in an "
+        f"engine to all of max_seq_len={length}: --set max_attention_window_size={value}{which} "
+        f"or max_seq_len={size} keeps longer texts as the checkpoint means them",
+    )
+
+
 def _of(table: Mapping[str, Setting], values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in table}
 
@@ -121,8 +142,9 @@ def _build_defaults(
         "max_beam_width": 1,
         "kv_cache_type": "paged",
         "remove_input_padding": True,
-        # Shared prompt beginnings and prompts in pieces need it; there are no float32 kernels.
-        "use_paged_context_fmha": dtype != "float32",
+        # Shared prompt beginnings and prompts in pieces need it; there are no float32 kernels, and
+        # a model without attention does not start with prompts in pieces.
+        "use_paged_context_fmha": dtype != "float32" and spec.kv_cache.kind != "none",
         "gemm_plugin": dtype,
         "workers": world,
     }
@@ -190,6 +212,12 @@ def _against_spec(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
     if layers and layers % pp:
         sizes = ", ".join(str(n) for n in range(1, layers + 1) if layers % n == 0)
         yield f"pipeline_parallel_size={pp} does not divide the {layers} layers: use {sizes}"
+    guided = "guided_decoding_backend" in given and "xgrammar_tokenizer_info_path" not in given
+    if guided and spec.tokenizer.kind != "fast":
+        yield (
+            "guided_decoding_backend needs a tokenizer.json, and the checkpoint has none: save one "
+            "with transformers (save_pretrained), or give xgrammar_tokenizer_info_path"
+        )
     yield from _lengths(spec, given)
 
 

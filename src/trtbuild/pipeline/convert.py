@@ -259,5 +259,5 @@ def _result(
         seconds=round(time.monotonic() - started, 3),
         engine=job.engine.state if job.engine else "",
         commands=commands,
-        warnings=warnings(job.spec, job.recipe, job.tools, None, 1, image=image),
+        warnings=warnings(job.spec, job.recipe, job.tools, None, 1, builder=job.builder),
     )

@@ -13,7 +13,17 @@ from trtbuild.builder import Builder, EngineBuilder
 from trtbuild.checkpoint import Checkpoint, CheckpointFile
 from trtbuild.engineconfig import CONFIG, EngineConfig
 from trtbuild.errors import RepositoryError, UsageError
-from trtbuild.plan import ENGINE, TOKENIZER, EngineBuild, ModelEntry, RepoFile, Step
+from trtbuild.pipeline.guided import tokenizer_info
+from trtbuild.plan import (
+    ENGINE,
+    GRAMMAR,
+    GRAMMAR_FILE,
+    TOKENIZER,
+    EngineBuild,
+    ModelEntry,
+    RepoFile,
+    Step,
+)
 from trtbuild.recipe import ModelRecipe
 from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
@@ -127,6 +137,9 @@ def entries_of(case: Case, engine: Engine | None) -> tuple[ModelEntry, ...]:
     else:
         entries = tuple(builder.models_of(spec, recipe, tools, engine.config))
     entries = _with_files(entries, TOKENIZER, tokenizer_files(case.checkpoint))
+    if any(place.origin == GRAMMAR for entry in entries for place in entry.weights):
+        content = tokenizer_info(case.checkpoint, spec.eos_token_ids)
+        entries = _with_files(entries, GRAMMAR, {GRAMMAR_FILE: content})
     if engine is None or engine.state in {"given", "compiled"}:
         return entries
     content = json.dumps(engine.config.document, indent=4).encode() + b"\n"

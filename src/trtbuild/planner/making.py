@@ -74,7 +74,7 @@ def make_plan(
         triton=toolchain.triton,
         image=image,
         memory=in_its_words(builder, _verdict(case) if case else _survey(spec, load_on)),
-        warnings=warnings(spec, model_recipe, toolchain, info, gpus, image=image),
+        warnings=warnings(spec, model_recipe, toolchain, info, gpus, builder=builder),
     )
 
 
