@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from support import trtllm_sources as tiny
 from support.checkpoints import llama_config, llama_shapes, make_described, make_llama
 from support.specs import llama_8b, llama_70b
 from trtbuild import toolchain
@@ -90,3 +91,21 @@ def test_a_plan_says_who_converts(tmp_path: Path) -> None:
         steps[source] = {step.name: step.title for step in planned.plan.steps}
     assert "own converter" not in steps[ours]["convert"]
     assert "with TensorRT-LLM's own converter (opt), because" in steps[other]["convert"]
+
+
+def test_who_converts_depends_on_the_release(tmp_path: Path) -> None:
+    config, shapes = tiny.phi3()
+    factors = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+    config |= {
+        "max_position_embeddings": 131072,
+        "original_max_position_embeddings": 4096,
+        "rope_scaling": {"type": "longrope", **factors},
+    }
+    source = make_described(tmp_path / "phi3", config, shapes)
+    said = {}
+    for triton in ("25.08", "26.07"):
+        recipe = ModelRecipe(source=str(source), backend="trtllm-engine")
+        planned = plan_model(recipe, triton=triton, target=Target())
+        said[triton] = next(s.title for s in planned.plan.steps if s.name == "convert")
+    assert "own converter (phi), because TensorRT-LLM 0.21.0 names" in said["25.08"]
+    assert "own converter" not in said["26.07"]

@@ -10,7 +10,7 @@ from typing import Literal
 
 from trtbuild import engineconfig, executor, trtllm_checkpoint
 from trtbuild.builder import Builder, EngineBuilder
-from trtbuild.checkpoint import Checkpoint, CheckpointFile
+from trtbuild.checkpoint import Checkpoint, CheckpointFile, language_config
 from trtbuild.engineconfig import CONFIG, EngineConfig
 from trtbuild.errors import RepositoryError, UsageError
 from trtbuild.pipeline.guided import tokenizer_info
@@ -110,9 +110,13 @@ def _predicted(builder: EngineBuilder, build: EngineBuild, case: Case) -> Engine
     spec, expected = case.spec, {}
     if not image_converts(case, build):
         expected = trtllm_checkpoint.predict_config(
-            spec, case.checkpoint.config, dtype=build.dtype, tp=build.tp, pp=build.pp,
+            spec,
+            language_config(case.checkpoint.config),
+            dtype=build.dtype,
+            tp=build.tp,
+            pp=build.pp,
             release=build.release,
-        )  # fmt: skip
+        )
     document = builder.engine_expected(spec, case.recipe, case.tools).document
     pretrained = {**document["pretrained_config"], **expected}
     return engineconfig.of_document(
@@ -123,7 +127,11 @@ def _predicted(builder: EngineBuilder, build: EngineBuild, case: Case) -> Engine
 def image_converts(case: Case, build: EngineBuild) -> tuple[str, ...]:
     """Why our converter cannot make the checkpoint, so that the image's own must."""
     return trtllm_checkpoint.unsupported(
-        case.spec, case.checkpoint.config, tp=build.tp, pp=build.pp
+        case.spec,
+        language_config(case.checkpoint.config),
+        tp=build.tp,
+        pp=build.pp,
+        release=build.release,
     )
 
 
