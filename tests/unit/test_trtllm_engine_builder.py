@@ -216,6 +216,7 @@ def test_a_model_without_attention_takes_its_prompts_whole() -> None:
     config = pbtxt.parse(text(entries(spec)["llm_tensorrt_llm"]))
     assert parameters(config)["enable_chunked_context"] == "false"
     assert option(build(spec), "use_paged_context_fmha") == "disable"
+    assert option(build(context_fmha=False), "use_paged_context_fmha") == "disable"
 
 
 @pytest.mark.parametrize(

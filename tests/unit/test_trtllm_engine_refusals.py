@@ -41,12 +41,26 @@ RELEASES = [row.triton for row in toolchain.releases() if row.engine_flow]
         ({"use_paged_context_fmha": False, "enable_chunked_context": True}, "paged context FMHA"),
         ({"decoding_mode": "medusa"}, "needs an engine built for medusa"),
         (
-            {"decoding_mode": "lookahead", "speculative_decoding_mode": "lookahead_decoding"},
+            {
+                "decoding_mode": "lookahead",
+                "speculative_decoding_mode": "lookahead_decoding",
+                "max_draft_len": 5,
+            },
             "decoding_mode lookahead without lookahead_window_size, lookahead_ngram_size",
         ),
+        ({"use_paged_context_fmha": True, "context_fmha": False}, "is a kind of context_fmha"),
+        ({"use_paged_context_fmha": True, "dtype": "float32"}, "has no float32 kernels"),
+        ({"speculative_decoding_mode": "eagle"}, "needs draft heads that this checkpoint has not"),
+        ({"speculative_decoding_mode": "lookahead_decoding"}, "needs max_draft_len"),
+        ({"lora_target_modules": ["--output_dir", "/x"]}, "is not a list of words"),
+        ({"lora_target_modules": []}, "is not a list of words"),
         ({"kv_cache_onboard_blocks": False}, "kv_cache_onboard_blocks cannot be false"),
         (
-            {"speculative_decoding_mode": "draft_tokens_external", "enable_kv_cache_reuse": False},
+            {
+                "speculative_decoding_mode": "draft_tokens_external",
+                "max_draft_len": 5,
+                "enable_kv_cache_reuse": False,
+            },
             "draft_tokens_external starts with enable_kv_cache_reuse only",
         ),
         ({"cross_kv_cache_fraction": 0.5}, "is for encoder-decoder models"),

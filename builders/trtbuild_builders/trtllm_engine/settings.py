@@ -29,6 +29,9 @@ _OWN = {
     "profile": Setting("profile", "str", choices=("latency", "balanced", "throughput")),
 }
 
+# Modes whose drafts come from weights of their own, trained on top of a model.
+_DRAFT_HEADS = ("medusa", "explicit_draft_tokens", "eagle")
+
 # What the tools of TensorRT-LLM call them.
 _ELSEWHERE = {
     "tp": "tensor_parallel_size",
@@ -134,6 +137,7 @@ def _of(table: Mapping[str, Setting], values: Mapping[str, Any]) -> dict[str, An
 def _build_defaults(
     spec: ModelSpec, given: Mapping[str, Any], dtype: str, world: int
 ) -> dict[str, Any]:
+    attends = spec.kv_cache.kind != "none" and given.get("context_fmha", True)
     enough = max(_LONGEST_UNASKED, given.get("max_input_len", 0))
     length = given.get("max_seq_len") or min(spec.context_length or enough, enough)
     return {
@@ -144,7 +148,7 @@ def _build_defaults(
         "remove_input_padding": True,
         # Shared prompt beginnings and prompts in pieces need it; there are no float32 kernels, and
         # a model without attention does not start with prompts in pieces.
-        "use_paged_context_fmha": dtype != "float32" and spec.kv_cache.kind != "none",
+        "use_paged_context_fmha": dtype != "float32" and attends,
         "gemm_plugin": dtype,
         "workers": world,
     }
@@ -219,6 +223,27 @@ def _against_spec(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
             "with transformers (save_pretrained), or give xgrammar_tokenizer_info_path"
         )
     yield from _lengths(spec, given)
+    yield from _attention(given)
+    yield from _drafts(given)
+
+
+def _attention(given: Mapping[str, Any]) -> Iterator[str]:
+    if given.get("use_paged_context_fmha") and given.get("context_fmha") is False:
+        yield "use_paged_context_fmha is a kind of context_fmha: leave context_fmha=false out"
+    if given.get("use_paged_context_fmha") and given.get("dtype") == "float32":
+        yield "use_paged_context_fmha has no float32 kernels: use dtype float16 or bfloat16"
+
+
+def _drafts(given: Mapping[str, Any]) -> Iterator[str]:
+    """Speculative decoding by what a plain checkpoint has."""
+    mode = given.get("speculative_decoding_mode")
+    if mode in _DRAFT_HEADS:
+        yield (
+            f"speculative_decoding_mode={mode} needs draft heads that this checkpoint has not: "
+            "build with TensorRT-LLM's own example of it, and give that engine (--engine DIR)"
+        )
+    elif mode and not given.get("max_draft_len"):
+        yield f"speculative_decoding_mode={mode} needs max_draft_len: the tokens of a draft at most"
 
 
 def _lengths(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
