@@ -121,7 +121,8 @@ def quantize(
     _require_possible(checkpoint, spec, chosen, texts)
     verify_shards(checkpoint)
     with disk_trouble(out):
-        require_space(out, spec.parameters * chosen.bits // 8)
+        size = spec.parameters * chosen.bits // 8
+        require_space(out, size, otherwise="choose another disk (--out)")
     environment = runtime.install("modelopt", progress=progress)
     files = materialize(checkpoint, progress)
     log = state_dir("logs", f"quantize-{checkpoint.default_name}.log")
