@@ -74,7 +74,7 @@ def test_a_really_full_disk(tiny_disk: Path, monkeypatch: pytest.MonkeyPatch) ->
     repo = tiny_disk / "repo"
     write_model(repo, "m", [entry()], {}, MODEL)
     before = snapshot(tiny_disk)
-    monkeypatch.setattr("trtbuild.repository.write.require_space", lambda *_, **__: None)
+    monkeypatch.setattr("trtbuild.repository.write.require_space", lambda *_: None)
     with pytest.raises(BuildError, match="is full"):
         write_model(repo, "m", [entry(text=b"x" * (4 << 20))], {}, MODEL)
     assert snapshot(tiny_disk) == before
