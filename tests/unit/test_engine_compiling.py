@@ -345,5 +345,4 @@ def test_a_gpu_or_a_disk_that_is_too_small(
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=1000))
     error = refused(BuildError, llama, tmp_path / "repo")
     assert "not enough space on the disk" in error.what
-    assert "(--engines DIR)" in error.fix
     assert builds(tools) == []

@@ -81,10 +81,9 @@ def test_a_really_full_disk(tiny_disk: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_too_little_space_is_seen_beforehand(tiny_disk: Path) -> None:
-    with pytest.raises(BuildError, match="not enough space") as error:
+    with pytest.raises(BuildError, match="not enough space"):
         write_model(tiny_disk / "repo", "m", [entry(text=b"x" * (4 << 20))], {}, MODEL)
     assert list(tiny_disk.iterdir()) == []
-    assert "--weights hub" in error.value.fix
 
 
 def test_a_mount_point_has_no_place_beside_it(tiny_disk: Path) -> None:

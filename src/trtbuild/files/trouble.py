@@ -65,16 +65,13 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def require_space(folder: Path, needed_bytes: int, *, otherwise: str) -> None:
-    """BuildError when the disk of ``folder`` has less than ``needed_bytes`` (and a little) free.
-
-    ``otherwise`` is what a user may do instead of freeing space: how this command is told of
-    another disk.
-    """
+def require_space(folder: Path, needed_bytes: int) -> None:
+    """BuildError when the disk of ``folder`` has less than ``needed_bytes`` (and a little) free."""
     free = shutil.disk_usage(_existing(folder)).free
     if needed_bytes and free < needed_bytes + needed_bytes // 100 + _SLACK_BYTES:
         raise BuildError(
             f"not enough space on the disk of {folder}: {_size(needed_bytes)} are needed, "
             f"{_size(free)} are free",
-            fix=f"free space there, or {otherwise}; nothing was changed",
+            fix="free space there, choose another disk (--repo), or leave the weights in the "
+            "Hugging Face cache (--weights hub); nothing was changed",
         )

@@ -106,7 +106,7 @@ def _require_room(case: Case, job: Compilation, gpu: DetectedGpu, *, force: bool
     weights = case.spec.parameters * _WIDTH[job.build.dtype]
     needed = executor.estimate(weights, job.build.world, job.build.workers)
     with disk_trouble(job.out.parent):
-        require_space(job.out.parent, needed.disk, otherwise="choose another disk (--engines DIR)")
+        require_space(job.out.parent, needed.disk)
     if not force:
         host = process.available_memory()
         executor.require_memory(needed, host=host, gpu=gpu.memory_bytes, workers=job.build.workers)

@@ -121,8 +121,7 @@ def quantize(
     _require_possible(checkpoint, spec, chosen, texts)
     verify_shards(checkpoint)
     with disk_trouble(out):
-        size = spec.parameters * chosen.bits // 8
-        require_space(out, size, otherwise="choose another disk (--out)")
+        require_space(out, spec.parameters * chosen.bits // 8)
     environment = runtime.install("modelopt", progress=progress)
     files = materialize(checkpoint, progress)
     log = state_dir("logs", f"quantize-{checkpoint.default_name}.log")

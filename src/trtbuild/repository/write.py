@@ -27,10 +27,6 @@ from trtbuild.spec import SourceRef
 _SMALL_BYTES = 16 << 20
 """Files above this are weights: a changed one is never somebody's edit."""
 
-_OTHERWISE = (
-    "choose another disk (--repo), or leave the weights in the Hugging Face cache (--weights hub)"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
@@ -82,7 +78,7 @@ def write_model(
     with transaction(repository, progress) as change:
         require_free(repository, change.lock, name, model, force=force)
         needed = _space_needed(entries, weights, change.staging)
-        require_space(change.repository, needed, otherwise=_OTHERWISE)
+        require_space(change.repository, needed)
         files: dict[str, LockedFile] = {}
         for entry in entries:
             check_model_name(entry.name)

@@ -39,7 +39,7 @@ def write(layout: Layout, out: Path, progress: Progress = SILENT) -> Result:
     started = time.monotonic()
     _refuse_foreign(out)
     with disk_trouble(out):
-        require_space(out, layout.size, otherwise="choose another disk (--out)")
+        require_space(out, layout.size)
         with staged_dir(out) as folder:
             progress.step(f"writing {len(layout.ranks)} rank files")
             files = _write_ranks(layout, folder, progress)
