@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trtbuild.builder import Builder, Warner
 from trtbuild.hardware import GpuInfo
 from trtbuild.recipe import ModelRecipe
 from trtbuild.spec import ModelSpec, Quantization
@@ -40,14 +39,11 @@ def warnings(
     gpu: GpuInfo | None,
     gpus: int,
     *,
-    builder: Builder | None = None,
+    image: str = "",
 ) -> tuple[str, ...]:
-    """Sentences for a reader; none of them stops anything. ``builder`` is the one chosen."""
+    """Sentences for a reader; none of them stops anything. ``image`` is what will serve."""
     release = vllm_release(toolchain.vllm) if toolchain.vllm else None
-    image = builder.image(toolchain) if builder else ""
     found = [*_release(toolchain), *_checkpoint(spec, recipe)]
-    if isinstance(builder, Warner):
-        found += builder.warnings(spec, recipe, toolchain)
     if gpu is not None and image and image == toolchain.trtllm_image:
         found += [*_tensorrt_llm(spec, toolchain, gpu), *_interconnect(recipe, gpu, gpus)]
     elif gpu is not None:
