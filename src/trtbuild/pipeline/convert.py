@@ -34,7 +34,7 @@ from trtbuild.pipeline.job import (
     weight_file,
 )
 from trtbuild.plan import EngineBuild, ModelEntry
-from trtbuild.planner.engine_flow import own_warnings
+from trtbuild.planner.choice import own_warnings
 from trtbuild.planner.warnings import warnings
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import DEFAULT_TRITON, ModelRecipe, Recipe, check_model_name

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from trtbuild.builder import Builder, EngineBuilder, MemoryNames, Warner
+from trtbuild.builder import Builder, EngineBuilder, MemoryNames
 from trtbuild.plan import Alternative, MemoryPlan
 from trtbuild.recipe import ModelRecipe
 from trtbuild.spec import ModelSpec
@@ -45,13 +45,6 @@ def load_arguments(
         "max_num_batched_tokens": engine.max_num_tokens,
         "gpu_memory_utilization": recipe.engine.get(_SHARE, _DEFAULT_SHARE),
     }
-
-
-def own_warnings(
-    builder: Builder, spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain
-) -> Sequence[str]:
-    """What the builder itself has to tell of a deployment."""
-    return builder.warnings(spec, recipe, tools) if isinstance(builder, Warner) else ()
 
 
 def in_its_words(builder: Builder, memory: MemoryPlan) -> MemoryPlan:

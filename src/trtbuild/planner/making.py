@@ -12,8 +12,8 @@ from trtbuild.hardware import GpuInfo
 from trtbuild.plan import BuildPlan, GpuNeed, MemoryPlan
 from trtbuild.planner import memory
 from trtbuild.planner.alternatives import MANY, Case, alternatives, smallest_gpu, tensor_sizes
-from trtbuild.planner.choice import choose_builder
-from trtbuild.planner.engine_flow import in_its_words, load_arguments, own_warnings
+from trtbuild.planner.choice import choose_builder, own_warnings
+from trtbuild.planner.engine_flow import in_its_words, load_arguments
 from trtbuild.planner.load import Load, load_of
 from trtbuild.planner.warnings import warnings
 from trtbuild.recipe import ModelRecipe
