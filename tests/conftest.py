@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from trtbuild.server import runtime as runtimes
 
 # Whoever starts the tests with nohup or in the background of a script has SIGINT ignored, and so
 # would have every program that a test starts and sends Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long one example takes says something of the machine's other work, and nothing of us.
+settings.register_profile("trtbuild", deadline=None)
+settings.load_profile("trtbuild")
 
 
 @pytest.fixture(autouse=True)

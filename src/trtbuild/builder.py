@@ -97,6 +97,14 @@ class Preferring(Protocol):
         """Its priority for this checkpoint on a GPU of that compute capability; 0: unknown."""
 
 
+@runtime_checkable
+class Warner(Protocol):
+    """A builder that knows what will work worse than a user may think."""
+
+    def warnings(self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> Sequence[str]:
+        """Sentences for a reader; nothing stops for them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Discovered:
     """An entry point, with its builder or the reason it could not be loaded."""

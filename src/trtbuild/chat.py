@@ -20,12 +20,14 @@ from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.nodes import Node
 from jinja2.parser import Parser
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from trtbuild.errors import UsageError
 
 _MAX_TEMPLATE = 256 * 1024
 _MAX_OUTPUT = 4 * 1024 * 1024
+_MAX_BITS = 4096
 _SECONDS = 5.0
 _REACHING = re.compile(r"__\w+__|_\w+")
 
@@ -43,6 +45,25 @@ class _Generation(Extension):
         """The nodes inside the block."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's, less products that take all memory or, as one operation of the interpreter that
+    nothing interrupts, all time. Jinja would even work them out while it compiles."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """``left * right`` or ``left ** right``."""
+        for value, times in ((left, right), (right, left)):
+            repeats = operator == "*" and isinstance(value, str | list | tuple)
+            if repeats and type(times) is int and len(value) * times > _MAX_OUTPUT:
+                raise _RefusedError(f"it writes more than {_MAX_OUTPUT} characters")
+        if isinstance(left, int) and isinstance(right, int):
+            factor = right if operator == "**" else 1
+            if left.bit_length() * factor + right.bit_length() > _MAX_BITS:
+                raise _RefusedError(f"it computes with numbers of more than {_MAX_BITS} bits")
+        return super().call_binop(context, operator, left, right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +113,22 @@ def template_in(files: Mapping[str, bytes]) -> ChatTemplate | None:
     if (own := files.get("chat_template.jinja")) is not None:
         return ChatTemplate(own.decode("utf-8", "replace"), special, adds_bos)
     for found in (_json(files.get("chat_template.json")), settings):
-        template = found.get("chat_template")
-        if isinstance(template, list):
-            named = [item for item in template if isinstance(item, dict)]
-            template = {item.get("name"): item.get("template") for item in named}.get("default")
-        if isinstance(template, str):
+        if template := default_template(found.get("chat_template")):
             return ChatTemplate(template, special, adds_bos)
     return None
+
+
+def default_template(declared: object) -> str:
+    """The template among what a ``chat_template`` may be: a text, or several with names, of which
+    ``default`` is the one; empty without one."""
+    if isinstance(declared, str):
+        return declared
+    named = declared if isinstance(declared, dict) else {}
+    if isinstance(declared, list):
+        items = [item for item in declared if isinstance(item, dict)]
+        named = {item.get("name"): item.get("template") for item in items}
+    texts = {name: text for name, text in named.items() if isinstance(text, str)}
+    return str(texts.get("default") or next(iter(texts.values()), ""))
 
 
 def render_chat(
@@ -154,7 +184,7 @@ def _render(
     result: list[str | Exception],
 ) -> None:
     try:
-        environment = ImmutableSandboxedEnvironment(
+        environment = _Sandbox(
             trim_blocks=True,
             lstrip_blocks=True,
             extensions=[loopcontrols, _Generation],
@@ -165,7 +195,13 @@ def _render(
         made = environment.from_string(template.text)
         pieces: list[str] = []
         size = 0
-        given = {"messages": list(messages), "add_generation_prompt": answer}
+        # transformers gives them all, and templates test "tools is not none".
+        given = {
+            "messages": list(messages),
+            "add_generation_prompt": answer,
+            "tools": None,
+            "documents": None,
+        }
         for piece in made.generate(**given, **template.special_tokens):
             size += len(piece)
             if size > _MAX_OUTPUT:
@@ -185,9 +221,17 @@ def _end(thread: threading.Thread) -> None:
     )
 
 
-def _tojson(value: object, indent: int | None = None, **_options: Any) -> str:
+def _tojson(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
     # As transformers does: no HTML escapes inside a prompt.
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
 
 
 def _raise(message: str) -> NoReturn:

@@ -26,6 +26,8 @@ class RepoFile:
 
 TOKENIZER = "@tokenizer"
 ENGINE = "@engine"
+GRAMMAR = "@grammar"
+GRAMMAR_FILE = "tokenizer_info.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class WeightsDir:
     """Checkpoint files to place under ``path`` (relative to the model's directory).
 
     ``origin`` is empty for the model's own checkpoint, :data:`TOKENIZER` for the small files of
-    it that a tokenizer needs, :data:`ENGINE` for a compiled engine, else the name of an adapter.
+    it that a tokenizer needs, :data:`ENGINE` for a compiled engine, :data:`GRAMMAR` for what
+    guided decoding must know of the tokenizer, else the name of an adapter.
     """
 
     path: str

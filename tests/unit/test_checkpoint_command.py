@@ -275,3 +275,21 @@ def test_the_new_spelling_of_rope(tmp_path: Path) -> None:
     made = make_checkpoint(str(source), tmp_path / "out", dry_run=True)
     assert made.layout.config["rotary_base"] == 250000.0
     assert made.layout.config["rotary_scaling"] is None
+    rope |= {"partial_rotary_factor": 0.5, "rope_type": "linear", "factor": 2.0}
+    write_json(source / "config.json", config | {"rope_theta": None, "rope_parameters": rope})
+    made = make_checkpoint(str(source), tmp_path / "out", dry_run=True)
+    assert made.layout.config["rotary_base"] == 250000.0
+    assert made.layout.config["rotary_scaling"] == {"rope_type": "linear", "factor": 2.0}
+    assert made.layout.config["rotary_embedding_dim"] == 8, "half of a head's 16"
+
+
+def test_a_language_model_inside_another_configuration(tmp_path: Path) -> None:
+    """Sizes and rope of text_config, not the defaults of a file that says nothing at its top."""
+    source = make_llama(tmp_path / "tiny", intermediate=96, rms_norm_eps=1e-6, rope_theta=5e5)
+    plain = make_checkpoint(str(source), tmp_path / "out", dry_run=True)
+    config = json.loads((source / "config.json").read_text())
+    outer = {"architectures": config.pop("architectures"), "text_config": config}
+    write_json(source / "config.json", outer)
+    nested = make_checkpoint(str(source), tmp_path / "out", dry_run=True)
+    assert nested.layout.config == plain.layout.config
+    assert nested.layout.config["rotary_base"] == 5e5

@@ -37,6 +37,11 @@ def render(text: str, **special: str) -> str:
                 }
             ),
         ),
+        ("chat_template.json", json.dumps({"chat_template": {"default": TEMPLATE, "rag": "no"}})),
+        (
+            "tokenizer_config.json",
+            json.dumps({"chat_template": ["odd", {"name": "chat", "template": TEMPLATE}]}),
+        ),
     ],
 )
 def test_a_template_is_found_in_each_of_its_places(tmp_path: Path, name: str, content: str) -> None:
@@ -56,8 +61,10 @@ def test_what_transformers_offers_to_templates_is_there() -> None:
         "{% for x in [1, 2, 3] %}{% if x == 2 %}{% break %}{% endif %}{{ x }}{% endfor %}"
         "{{ {'ä': '<'} | tojson }}{{ strftime_now('%Y') | length }}{{ eos_token }}"
         "{% if add_generation_prompt %}>{% endif %}"
+        "{% if tools is none and documents is none %}{{ '-' * 3 }}{{ 2 ** 10 }}{% endif %}"
+        "{{ {'b': 1, 'a': 2} | tojson(separators=(',', ':'), sort_keys=true) }}"
     )
-    assert render(text, eos_token="</s>") == 'hi1{"ä": "<"}4</s>>'
+    assert render(text, eos_token="</s>") == 'hi1{"ä": "<"}4</s>>---1024{"a":2,"b":1}'
 
 
 def test_a_tokenizer_that_adds_bos_gets_a_prompt_without(tmp_path: Path) -> None:
@@ -81,6 +88,8 @@ def test_a_tokenizer_that_adds_bos_gets_a_prompt_without(tmp_path: Path) -> None
         ("{{ ''.__class__.__mro__ }}", "unsafe"),
         ("{{ cycler.__init__.__globals__.os.system('true') }}", "unsafe"),
         ("{{ 'a' * 3000000 }}{{ 'a' * 3000000 }}", "writes more than"),
+        ("{{ ['a'] * 9000000 }}", "writes more than"),
+        ("{{ 10 ** 1000000000 }}", "numbers of more than 4096 bits"),
         ("x" * 300_000, "300000 characters"),
     ],
 )

@@ -8,14 +8,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from tritonclient.utils import InferenceServerException
 from typer.testing import CliRunner
 
 from support.ports import refusing
 from trtbuild.cli.app import app
 from trtbuild.client import LLMClient, find_server, running_servers, wait_ready
 from trtbuild.client.failures import refused, timed_out, unknown_model
+from trtbuild.client.grpc_transport import GrpcTransport
+from trtbuild.client.metadata import ModelMetadata
 from trtbuild.errors import ExitCode, ServerError, TrtbuildError
 
 
@@ -35,6 +40,35 @@ def test_no_server(nobody: str, protocol: str) -> None:
         client.answer("m", "hi")
     assert error.value.what == f"nothing answers at {nobody}"
     assert "trtbuild serve" in error.value.fix
+
+
+@pytest.mark.parametrize(
+    ("told", "what"),
+    [
+        (
+            InferenceServerException("Connection refused", "StatusCode.UNAVAILABLE"),
+            "nothing answers",
+        ),
+        (None, "'m' refused the request: The stream is no longer in valid state"),
+    ],
+)
+def test_a_server_that_goes_as_a_stream_opens(nobody: str, told: Any, what: str) -> None:
+    """The stream has failed when the request is put on it; why, its callback has heard."""
+
+    def start(callback: Any) -> None:
+        if told is not None:
+            callback(None, told)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise InferenceServerException("The stream is no longer in valid state")
+
+    transport = GrpcTransport(nobody)
+    transport._client = SimpleNamespace(
+        start_stream=start, async_stream_infer=refuse, stop_stream=lambda **_: None
+    )
+    metadata = ModelMetadata("m", (), (), True)
+    with pytest.raises(ServerError, match=what):
+        next(iter(transport.responses(metadata, {}, 5)))
 
 
 def test_the_nearest_model_is_named() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
 from support.checkpoints import make_llama
 from support.engine_conversions import L4, PARTS, config_of, make_engine, refused, run
@@ -86,6 +87,21 @@ def test_two_llms_share_a_repository(llama: Path, tmp_path: Path) -> None:
     run(llama, repo, build=False, name="other")
     assert [model.name for model in list_models(repo)] == ["llm", "other"]
     assert len([path for path in repo.iterdir() if path.is_dir()]) == 8
+
+
+GUIDED = {"guided_decoding_backend": "xgrammar"}
+
+
+def test_guided_decoding_brings_the_vocabulary_with_it(llama: Path, tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    run(llama, repo, build=False, engine=GUIDED)
+    path = config_of(repo, "_tensorrt_llm").parameters["xgrammar_tokenizer_info_path"].string_value
+    document = json.loads((repo / path.removeprefix("/models/")).read_text())
+    tokenizer = Tokenizer.from_file(str(llama / "tokenizer.json"))
+    vocabulary = document["encoded_vocab"]
+    assert vocabulary == [tokenizer.id_to_token(n) for n in range(tokenizer.get_vocab_size())]
+    assert Tokenizer.from_str(document["tokenizer_str"]).encode("Hi").ids
+    assert document["stop_token_ids"] == [2]
 
 
 def test_again_is_nothing_to_do_and_a_dropped_part_goes(llama: Path, tmp_path: Path) -> None:

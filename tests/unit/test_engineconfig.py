@@ -171,6 +171,45 @@ def test_a_fitting_engine_has_no_conflict() -> None:
     )
 
 
+def test_what_the_runtime_of_an_engine_checks_at_its_start() -> None:
+    engine = engineconfig.of_document(document(plugin_config={"use_paged_context_fmha": True}))
+    plain = engineconfig.of_document(document(plugin_config={}))
+    blocks = {"kv_cache_onboard_blocks": "false"}
+    assert [one.key for one in conflicts(engine, blocks)] == ["kv_cache_onboard_blocks"]
+    assert "kv_cache_onboard_blocks" not in [one.key for one in conflicts(plain, blocks)]
+    drafted = engineconfig.of_document(
+        document(
+            speculative_decoding_mode=2, plugin_config={"use_paged_context_fmha": True}
+        )
+    )  # fmt: skip
+    assert conflicts(drafted, {"enable_kv_cache_reuse": "true"}) == conflicts(drafted, {})
+    keys = [one.key for one in conflicts(drafted, {"enable_kv_cache_reuse": "false"})]
+    assert "enable_kv_cache_reuse" in keys
+    cross = {"cross_kv_cache_fraction": "0.5"}
+    assert "cross_kv_cache_fraction" in [one.key for one in conflicts(engine, cross)]
+    both = {**cross, "encoder_model_path": "/models/encoder"}
+    assert "cross_kv_cache_fraction" not in [one.key for one in conflicts(engine, both)]
+
+
+def test_sets_of_gpus_are_as_many_as_instances() -> None:
+    engine = EngineConfig("1.2.1", tp=1)
+    given = {"gpu_device_ids": "0;1"}
+    (found,) = conflicts(engine, given, instances=1)
+    assert "has 2 sets of GPUs and the model 1 instance: each" in found.text
+    assert "count: 2" in found.fix
+    assert not conflicts(engine, given, instances=2)
+    assert not conflicts(engine, given)
+    assert not conflicts(engine, {"gpu_device_ids": "0"}, instances=2), "two on one GPU may be"
+
+
+@pytest.mark.parametrize("lacks", ["guided_decoding_backend", "xgrammar_tokenizer_info_path"])
+def test_guided_decoding_takes_both_parameters(lacks: str) -> None:
+    given = {"guided_decoding_backend": "xgrammar", "xgrammar_tokenizer_info_path": "/x"}
+    assert not conflicts(EngineConfig("1"), given)
+    (found,) = conflicts(EngineConfig("1"), {**given, lacks: ""})
+    assert f"without {lacks}" in found.text
+
+
 def test_every_conflict_names_its_mend() -> None:
     engine = engineconfig.of_document(document(plugin_config={}, weight_streaming=False))
     parameters = {

@@ -237,6 +237,24 @@ def test_abandoned_streams_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(found) == 2
 
 
+def test_looking_for_abandoned_streams_costs_what_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = streams.Streams(MAKE, (), options)
+    for key in range(1, 3001):
+        found.get(key)
+    looked = []
+    real = streams.Stream.touched
+    monkeypatch.setattr(
+        streams.Stream,
+        "touched",
+        property(lambda one: (looked.append(1), real.__get__(one))[1], real.__set__),
+    )
+    found.get(5000)
+    assert len(found) == 3001
+    assert len(looked) == 1
+
+
 def test_an_engine_without_bytes_of_its_own_is_read_too() -> None:
     tokenizer = sentencepiece()
     found = answers.Answer(detokenizers(tokenizer)(), stops=("🎉",))

@@ -78,6 +78,26 @@ def test_what_a_killed_server_left_is_swept(tmp_path: Path) -> None:
     assert not dead.exists()
 
 
+def test_what_nobody_takes_is_swept_while_the_server_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine refused those requests: nobody asks for their options."""
+    sender = mailbox.Mailbox(tmp_path)
+    sender.put(1, "a ring")
+    sender.put(2, "x" * 5000)
+    (left,) = [path for path in folder(tmp_path).iterdir() if path.suffix != ".ring"]
+    long_ago = time.time() - 7200
+    os.utime(left, (long_ago, long_ago))
+    sender.put(3, "y" * 5000)
+    assert left.exists(), "not looked for with each request"
+    later = time.monotonic() + 601
+    monkeypatch.setattr(mailbox.time, "monotonic", lambda: later)
+    sender.put(4, "z" * 5000)
+    assert not left.exists()
+    assert mailbox.Mailbox(tmp_path).take(1) == "a ring"
+    assert mailbox.Mailbox(tmp_path).take(4) == "z" * 5000
+
+
 def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     folder(tmp_path).symlink_to(tmp_path / "elsewhere")

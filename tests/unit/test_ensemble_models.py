@@ -148,6 +148,58 @@ def test_one_wrong_request_does_not_fail_the_others(pair: Pair) -> None:
     assert fine.error is None
 
 
+@pytest.mark.parametrize(
+    ("messages", "why"),
+    [
+        ('[{"role": "user", "content": "\\ud800"}]', "half of a surrogate pair"),
+        ("[" * 100_000, "'messages' is not valid JSON"),
+    ],
+)
+def test_messages_that_no_text_can_be_made_of_fail_alone(
+    pair: Pair, messages: str, why: str
+) -> None:
+    good, wrong = pair.pre(Request(QUERY="one"), Request(MESSAGES=messages))
+    assert good.error is None
+    assert why in wrong.error.message
+    assert wrong.error.code == "INVALID_ARG"
+
+
+def test_what_breaks_the_tokenizer_or_the_mailbox_fails_alone(pair: Pair) -> None:
+    model = pair.models["preprocessing"]
+    encode, put = model._tokenizer.encode, model._mailbox.put
+
+    def broken(texts: list[str], special: bool) -> Any:
+        if "two" in texts:
+            raise TypeError("no text")
+        return encode(texts, special)
+
+    def full(key: int, text: str) -> None:
+        if '"max": [7]' in text:
+            raise OSError(28, "No space left on device")
+        put(key, text)
+
+    model._tokenizer.encode, model._mailbox.put = broken, full
+    good, bad, lost = pair.pre(
+        Request(QUERY="one"), Request(QUERY="two"), Request(QUERY="one", REQUEST_OUTPUT_LEN=7)
+    )
+    assert good.error is None
+    assert "the prompt cannot be encoded: no text" in bad.error.message
+    assert "No space left on device" in lost.error.message
+    assert (bad.error.code, lost.error.code) == ("INVALID_ARG", "INTERNAL")
+
+
+def test_a_stream_that_an_end_id_ended_is_forgotten_at_once(pair: Pair) -> None:
+    """The engine has one end_id, and takes a checkpoint's others for stop words: it sends them."""
+    post = pair.models["postprocessing"]
+    (found,) = pair.pre(Request(QUERY="one", STREAM=True))
+    key = found.parameters["sequence_id"]
+    words(pair, found.outputs["INPUT_ID"][0].tolist(), correlation_id=key)
+    assert len(post._streams) == 1
+    (last,) = pair.post(piece(2, correlation_id=key))
+    assert last.outputs["FINISH_REASON"].tolist() == [[b"stop"]]
+    assert len(post._streams) == 0
+
+
 def test_the_end_token_comes_alone_and_ends_the_stream(pair: Pair) -> None:
     (found,) = pair.pre(Request(QUERY="one two three", REQUEST_OUTPUT_LEN=50, STREAM=True))
     key = found.parameters["sequence_id"]

@@ -131,6 +131,7 @@ def test_a_prompt_cut_inside_a_character_keeps_its_bytes(make: Any, tmp_path: Pa
         ({"text_input": "a", "beam_width": 0}, "'beam_width' must be above 0"),
         ({"text_input": "a", "beam_width": 5}, "'beam_width' is 5 and the engine was built for 4"),
         ({"text_input": "a", "beam_width": 2, "stream": True}, "beams cannot be streamed"),
+        ({"text_input": "a", "num_return_sequences": 0}, "must be above 0, got 0"),
         ({"text_input": "a", "stop_words": b"\xff"}, "'stop_words' is not valid UTF-8"),
         ({"text_input": "word " * 40}, "tokens and the engine takes 32 at most"),
         ({"messages": "{"}, "'messages' is not valid JSON"),
@@ -193,6 +194,9 @@ def test_a_chat_goes_through_the_template_and_gets_no_second_bos(tokenizer: Any)
         ("{{ messages.__class__.__mro__ }}", "the chat template refuses"),
         ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "end"),
         ("{{ 'x' * 9000000 }}", "more than 4194304 characters"),
+        ("{{ 9000000 * ['x'] }}", "more than 4194304 characters"),
+        ("{{ 10 ** 1000000000 }}", "numbers of more than 4096 bits"),
+        ("{% set n = 10 ** 1000 %}{{ n * n * n * n * n }}", "numbers of more than 4096 bits"),
         ("x" * 300000, "too many"),
     ],
 )
@@ -218,8 +222,83 @@ def test_without_a_template_messages_are_refused(tmp_path: Path) -> None:
         read(reader(tokenizer), messages='[{"role": "user", "content": "Hi"}]')
 
 
-def test_end_ids_come_from_generation_config_then_from_the_tokenizer(tmp_path: Path) -> None:
-    one = LlmTokenizer(folder(tmp_path / "one", generation_config={"eos_token_id": 7}))
-    none = LlmTokenizer(folder(tmp_path / "none"))
-    assert (one.end_ids, none.end_ids) == ((7,), (2,))
-    assert read(reader(one), text_input="a", end_id=9).end_ids == (9,)
+@pytest.mark.parametrize(
+    ("files", "ids"),
+    [
+        ({"generation_config": {"eos_token_id": 7}, "config": {"eos_token_id": 8}}, (7,)),
+        ({"generation_config": {}, "config": {"eos_token_id": [8, 9, 8]}}, (8, 9)),
+        ({"config": {"text_config": {"eos_token_id": 8}}}, (8,)),
+        ({"generation_config": {"eos_token_id": "7"}, "config": {"eos_token_id": True}}, (2,)),
+        ({}, (2,)),
+    ],
+)
+def test_end_ids_come_from_where_transformers_has_them(
+    tmp_path: Path, files: dict[str, Any], ids: tuple[int, ...]
+) -> None:
+    found = LlmTokenizer(folder(tmp_path / "t", **files))
+    assert found.end_ids == ids
+    assert read(reader(found), text_input="a", end_id=9).end_ids == (9,)
+
+
+def test_special_tokens_may_have_a_file_of_their_own(tmp_path: Path) -> None:
+    path = folder(
+        tmp_path / "t",
+        tokenizer_config={"bos_token": None},
+        special_tokens_map={"bos_token": {"content": "<|im_start|>"}, "eos_token": "<|im_end|>"},
+    )
+    found = LlmTokenizer(path)
+    assert found.token_text("bos_token") == "<|im_start|>"
+    assert found.end_ids == (found.raw.token_to_id("<|im_end|>"),)
+
+
+PLAIN, TOOLS = "{{ messages[0].content }}", "{{ tools | length }} tools: {{ messages[0].content }}"
+
+
+@pytest.mark.parametrize(
+    ("declared", "plain", "tools"),
+    [
+        (PLAIN, "Hi", "Hi"),
+        ([{"name": "default", "template": PLAIN}], "Hi", "Hi"),
+        (
+            [{"name": "default", "template": PLAIN}, {"name": "tool_use", "template": TOOLS}],
+            "Hi",
+            "1 tools: Hi",
+        ),
+        ({"default": PLAIN, "tool_use": TOOLS}, "Hi", "1 tools: Hi"),
+        ([{"name": "chat", "template": PLAIN}, "odd", {"name": "default"}], "Hi", "Hi"),
+    ],
+)
+def test_named_templates_are_chosen_as_transformers_does(
+    tmp_path: Path, declared: Any, plain: str, tools: str
+) -> None:
+    path = folder(tmp_path / "t", tokenizer_config={"chat_template": declared})
+    chat = ensemble.module("llm_chat").ChatTemplate(LlmTokenizer(path))
+    messages = [{"role": "user", "content": "Hi"}]
+    assert chat.render(json.dumps(messages)) == plain
+    assert chat.render(json.dumps({"messages": messages, "tools": [{}]})) == tools
+    assert chat.render(json.dumps({"messages": messages, "tools": []})) == plain
+
+
+def test_a_template_that_is_none_is_none(tmp_path: Path) -> None:
+    path = folder(tmp_path / "t", tokenizer_config={"chat_template": ["odd", {"name": 3}]})
+    with pytest.raises(requests.RequestError, match="has no chat template"):
+        read(reader(LlmTokenizer(path)), messages='[{"role": "user", "content": "Hi"}]')
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{ tools is defined and tools is none and documents is none }}", "True"),
+        ("{{ {'b': 1, 'a': 'é'} | tojson(separators=(',', ':')) }}", '{"b":1,"a":"é"}'),
+        ("{{ {'b': 1, 'a': 'é'} | tojson(sort_keys=true) }}", '{"a": "é", "b": 1}'),
+        ("{{ 'é' | tojson(ensure_ascii=true) }}", '"\\u00e9"'),
+        ("{{ 2 ** 10 * 3 }}{{ '-' * 3 }}{{ 0.5 * 4 }}", "3072---2.0"),
+    ],
+)
+def test_templates_get_what_transformers_gives_them(
+    tmp_path: Path, template: str, text: str
+) -> None:
+    path = folder(tmp_path / "t")
+    (path / "chat_template.jinja").write_text(template)
+    chat = ensemble.module("llm_chat").ChatTemplate(LlmTokenizer(path))
+    assert chat.render('[{"role": "user"}]') == text

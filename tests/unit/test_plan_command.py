@@ -196,6 +196,47 @@ def test_engine_arguments_are_listed() -> None:
     assert trtbuild("toolchains", "--arguments").returncode == 2
 
 
+def test_one_release_is_shown_whole() -> None:
+    said = trtbuild("toolchains", "26.07").stdout
+    for part in ("26.07-trtllm-python-py3", "26.07-vllm-python-py3", "3.12", "13.1.0", "compiled"):
+        assert part in said
+    said = trtbuild("toolchains", "26.08").stdout
+    assert "not compiled" in said
+
+
+def test_arguments_of_tensorrt_llm_too() -> None:
+    def rows(release: str, backend: str) -> dict[str, Any]:
+        listed = out("toolchains", release, "--arguments", "--backend", backend, "--json")
+        return {row["name"]: row for row in listed}
+
+    llm = rows("26.07", "trtllm")
+    assert llm["kv_cache_config.free_gpu_memory_fraction"]["types"] == ["float"]
+    assert llm["tensor_parallel_size"]["types"] == ["int"]
+    assert "=" in llm["speculative_config.max_draft_len"]["when"]
+    engines = rows("26.07", "trtllm-engine")
+    assert engines["batch_scheduler_policy"]["choices"][0] == "guaranteed_no_evict"
+    assert not {"gpt_model_path", "accumulate_tokens", "paged_kv_cache"} & engines.keys()
+    assert "paged_kv_cache" in rows("24.06", "trtllm-engine")
+    shown = trtbuild("toolchains", "26.07", "--arguments", "--backend", "trtllm").stdout
+    assert "kv_cache_config.enable_block_reuse" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("26.08", "--backend", "trtllm"), "Triton 26.08 has no TensorRT-LLM image"),
+        (("26.08", "--backend", "trtllm-engine"), "Triton 26.08 compiles no engines"),
+        (("25.08", "--backend", "trtllm"), "no table for the LLM API of TensorRT-LLM '0.21.0'"),
+        (("26.07", "--backend", "onnx"), "--backend 'onnx' has no list of arguments"),
+    ],
+)
+def test_arguments_that_are_not_listed(words: tuple[str, ...], said: str) -> None:
+    found = trtbuild("toolchains", "--arguments", *words)
+    assert found.returncode == 2
+    assert said in found.stderr
+    assert "fix:" in found.stderr
+
+
 @pytest.mark.parametrize("command", ["plan", "builders", "schema", "toolchains"])
 def test_help_has_examples(command: str) -> None:
     assert "Examples" in trtbuild(command, "--help").stdout

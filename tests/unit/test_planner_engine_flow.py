@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from support import trtllm_sources as tiny
 from support.checkpoints import llama_config, llama_shapes, make_described, make_llama
 from support.specs import llama_8b, llama_70b
 from trtbuild import toolchain
@@ -12,7 +15,7 @@ from trtbuild.pipeline.planning import Target, plan_model
 from trtbuild.plan import BuildPlan
 from trtbuild.planner import make_plan
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import SourceRef
+from trtbuild.spec import AttentionGroup, KVCache, SourceRef
 
 LOCAL = SourceRef("local", "llama")
 
@@ -52,6 +55,31 @@ def test_who_asks_for_a_bls_model_is_told_that_it_can_hang() -> None:
     assert "BLS model can hang" in found
 
 
+@pytest.mark.parametrize(
+    ("groups", "engine", "said"),
+    [
+        ([("full", 0)], {}, ""),
+        ([("sliding", 4096)], {}, "its layers attend to the last 4,096 tokens"),
+        ([("sliding", 4096)], {}, "--set max_attention_window_size=4096 or max_seq_len=4096 keeps"),
+        ([("sliding", 4096), ("full", 0)], {}, "some layers attend to the last 4,096 tokens"),
+        ([("sliding", 4096), ("full", 0)], {}, "max_attention_window_size=[4096, …], a size for"),
+        ([("sliding", 4096)], {"max_seq_len": 4096}, ""),
+        ([("sliding", 16384)], {}, ""),
+        ([("sliding", 4096)], {"max_attention_window_size": 4096}, ""),
+    ],
+)
+def test_windows_that_an_engine_does_not_know_of(
+    groups: list[tuple[Any, int]], engine: dict[str, Any], said: str
+) -> None:
+    kinds = tuple(AttentionGroup(kind, 16, 2048, window=window) for kind, window in groups)
+    spec = llama_8b(source=LOCAL, kv_cache=KVCache("sliding-window", kinds))
+    found = [text for text in plan(spec, **engine).warnings if "attend" in text]
+    if said:
+        assert said in found[0]
+    else:
+        assert not found
+
+
 def test_a_plan_says_who_converts(tmp_path: Path) -> None:
     ours = make_llama(tmp_path / "llama")
     config = {**llama_config(), "architectures": ["OPTForCausalLM"], "model_type": "opt"}
@@ -63,3 +91,21 @@ def test_a_plan_says_who_converts(tmp_path: Path) -> None:
         steps[source] = {step.name: step.title for step in planned.plan.steps}
     assert "own converter" not in steps[ours]["convert"]
     assert "with TensorRT-LLM's own converter (opt), because" in steps[other]["convert"]
+
+
+def test_who_converts_depends_on_the_release(tmp_path: Path) -> None:
+    config, shapes = tiny.phi3()
+    factors = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+    config |= {
+        "max_position_embeddings": 131072,
+        "original_max_position_embeddings": 4096,
+        "rope_scaling": {"type": "longrope", **factors},
+    }
+    source = make_described(tmp_path / "phi3", config, shapes)
+    said = {}
+    for triton in ("25.08", "26.07"):
+        recipe = ModelRecipe(source=str(source), backend="trtllm-engine")
+        planned = plan_model(recipe, triton=triton, target=Target())
+        said[triton] = next(s.title for s in planned.plan.steps if s.name == "convert")
+    assert "own converter (phi), because TensorRT-LLM 0.21.0 names" in said["25.08"]
+    assert "own converter" not in said["26.07"]

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.engine_flow import LOCAL, entries, refuse
-from support.specs import llama_8b
+from support.specs import llama_8b, mamba_like
 from trtbuild import pbtxt, toolchain
 from trtbuild.errors import RecipeError
-from trtbuild.plan import ENGINE, TOKENIZER, ModelEntry
+from trtbuild.plan import ENGINE, GRAMMAR, TOKENIZER, ModelEntry, WeightsDir
 from trtbuild.recipe import ModelRecipe
 from trtbuild.spec import ModelSpec
 from trtbuild_builders.trtllm_engine import builder
@@ -210,9 +210,43 @@ def test_gpus_as_people_write_them(given: Any, printed: str) -> None:
     assert parameters(config)["gpu_device_ids"] == printed
 
 
+def test_a_model_without_attention_takes_its_prompts_whole() -> None:
+    """The runtime refuses chunked context for it, and does not start."""
+    spec = mamba_like(source=LOCAL.source, architecture="MambaForCausalLM", num_attention_heads=0)
+    config = pbtxt.parse(text(entries(spec)["llm_tensorrt_llm"]))
+    assert parameters(config)["enable_chunked_context"] == "false"
+    assert option(build(spec), "use_paged_context_fmha") == "disable"
+    assert option(build(context_fmha=False), "use_paged_context_fmha") == "disable"
+
+
+@pytest.mark.parametrize(
+    ("engine", "count"),
+    [
+        ({}, 1),
+        ({"gpu_device_ids": "0"}, 1),
+        ({"gpu_device_ids": "0;1"}, 2),
+        ({"tensor_parallel_size": 2, "gpu_device_ids": [[0, 1], [2, 3], [4, 5]]}, 3),
+        ({"participant_ids": "1;2"}, 2),
+    ],
+)
+def test_each_set_of_gpus_has_an_instance(engine: dict[str, Any], count: int) -> None:
+    """The C++ gives the sets to the instances in turn; with one instance the others idle."""
+    (group,) = configs(**engine)["tensorrt_llm"].instance_group
+    assert (group.count, group.kind) == (count, group.KIND_CPU)
+
+
 def test_guided_decoding_knows_the_tokenizer() -> None:
-    found = parameters(configs(guided_decoding_backend="xgrammar")["tensorrt_llm"])
+    asked = {"guided_decoding_backend": "xgrammar"}
+    found = parameters(configs(**asked)["tensorrt_llm"])
     assert found["tokenizer_dir"] == "/models/llm_preprocessing/1/tokenizer"
+    info = "/models/llm_preprocessing/1/xgrammar/tokenizer_info.json"
+    assert found["xgrammar_tokenizer_info_path"] == info
+    place = WeightsDir("1/xgrammar", GRAMMAR)
+    assert place in entries(**asked)["llm_preprocessing"].weights
+    own = {**asked, "xgrammar_tokenizer_info_path": "/models/info.json"}
+    found = parameters(configs(**own)["tensorrt_llm"])
+    assert found["xgrammar_tokenizer_info_path"] == "/models/info.json"
+    assert place not in entries(**own)["llm_preprocessing"].weights
     assert parameters(configs()["tensorrt_llm"])["tokenizer_dir"] == ""
 
 

@@ -40,6 +40,35 @@ RELEASES = [row.triton for row in toolchain.releases() if row.engine_flow]
         ({"gpu_device_ids": [[0, 1]]}, "names 2 GPUs and the engine has 1 ranks"),
         ({"use_paged_context_fmha": False, "enable_chunked_context": True}, "paged context FMHA"),
         ({"decoding_mode": "medusa"}, "needs an engine built for medusa"),
+        (
+            {
+                "decoding_mode": "lookahead",
+                "speculative_decoding_mode": "lookahead_decoding",
+                "max_draft_len": 5,
+            },
+            "decoding_mode lookahead without lookahead_window_size, lookahead_ngram_size",
+        ),
+        ({"use_paged_context_fmha": True, "context_fmha": False}, "is a kind of context_fmha"),
+        ({"use_paged_context_fmha": True, "dtype": "float32"}, "has no float32 kernels"),
+        ({"speculative_decoding_mode": "eagle"}, "needs draft heads that this checkpoint has not"),
+        ({"speculative_decoding_mode": "lookahead_decoding"}, "needs max_draft_len"),
+        ({"lora_target_modules": ["--output_dir", "/x"]}, "is not a list of words"),
+        ({"lora_target_modules": []}, "is not a list of words"),
+        ({"kv_cache_onboard_blocks": False}, "kv_cache_onboard_blocks cannot be false"),
+        (
+            {
+                "speculative_decoding_mode": "draft_tokens_external",
+                "max_draft_len": 5,
+                "enable_kv_cache_reuse": False,
+            },
+            "draft_tokens_external starts with enable_kv_cache_reuse only",
+        ),
+        ({"cross_kv_cache_fraction": 0.5}, "is for encoder-decoder models"),
+        ({"xgrammar_tokenizer_info_path": "/x"}, "without guided_decoding_backend: guides that"),
+        (
+            {"participant_ids": [[1], [2]], "gpu_device_ids": [[0], [1], [2]]},
+            "participant_ids has 2 sets of ranks and the model 3 instances",
+        ),
         ({"bls": True, "decoupled": False}, "bls takes a decoupled engine"),
         ({"accumulate_tokens": True}, "accumulate_tokens would change nothing: trtbuild's own"),
         ({"max_num_images": 2}, "models around the engine are for text"),
@@ -56,6 +85,13 @@ def test_settings_that_cannot_be(engine: dict[str, Any], said: str) -> None:
 def test_heads_that_neither_divide_nor_repeat() -> None:
     spec = llama_8b(source=LOCAL.source, num_attention_heads=24, num_kv_heads=8)
     assert "neither divides the 8 key-value heads" in refuse(spec, tensor_parallel_size=6)
+
+
+def test_guided_decoding_of_a_tokenizer_that_has_no_file() -> None:
+    slow = llama_8b(source=LOCAL.source, tokenizer=TokenizerInfo(kind="sentencepiece"))
+    asked: dict[str, Any] = {"guided_decoding_backend": "xgrammar"}
+    assert "needs a tokenizer.json, and the checkpoint has none" in refuse(slow, **asked)
+    assert entries(slow, **asked, xgrammar_tokenizer_info_path="/models/info.json")
 
 
 def test_settings_of_another_release() -> None:

@@ -184,6 +184,7 @@ def test_zero_is_greedy_in_words_that_every_release_knows(model: Any, name: str)
         ({"text_input": b"caf\xe9"}, "not valid UTF-8: unexpected end of data at byte 3"),
         ({"text_input": [b"a", b"b"]}, "one prompt a request"),
         ({"messages": b"{"}, "'messages' is not valid JSON"),
+        ({"messages": b"[" * 100_000}, "'messages' is not valid JSON"),
         ({"messages": b"[]"}, "'messages' must be a JSON list"),
         ({"sampling_param_top_p": 1.5, "sampling_param_n": 0}, "at most 1; 'sampling_param_n'"),
         ({"sampling_param_temperature": float("nan")}, "is nan, must be at least 0"),

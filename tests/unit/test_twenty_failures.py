@@ -176,6 +176,26 @@ def test_11_two_engines_that_want_one_gpu(repo: Path) -> None:  # T486, b456
     assert "m 0.9, n 0.9" in one.message
 
 
+@pytest.mark.parametrize(
+    ("given", "shares"),
+    [
+        ("", "m 0.9, n 0.9"),
+        ("kv_cache_config: {free_gpu_memory_fraction: 0.5}", "m 0.9, n 0.5"),
+        ("kv_cache_config: {free_gpu_memory_fraction: 0.1}", ""),
+    ],
+)
+def test_11_an_engine_beside_the_llm_api(repo: Path, given: str, shares: str) -> None:
+    write_example(engine(kv_cache_free_gpu_mem_fraction="0.9"), repo)
+    folder = repo / "n" / "1"
+    folder.mkdir(parents=True)
+    (repo / "n" / "config.pbtxt").write_text('name: "n" backend: "python" max_batch_size: 0\n')
+    (folder / "model.py").write_text("class TritonPythonModel:\n    pass\n")
+    (folder / "model.yaml").write_text(f"model: org/name\n{given}\n")
+    report = check.validate(repo)
+    said = [found.message for found in report.findings if found.rule == "TRT825"]
+    assert [text.rpartition(": ")[2] for text in said] == [shares] * bool(shares)
+
+
 def test_12_a_cache_below_one_sequence(repo: Path) -> None:  # b168
     one = found(repo, engine(max_tokens_in_paged_kv_cache="512"), "TRT736")
     assert "does not hold one sequence" in one.message

@@ -15,7 +15,7 @@ from trtbuild_builders.trtllm_engine import build
 from trtbuild_builders.trtllm_engine.deployment import Deployment
 from trtbuild_builders.trtllm_engine.reasons import reasons
 from trtbuild_builders.trtllm_engine.repository import entries
-from trtbuild_builders.trtllm_engine.settings import Settings, resolve
+from trtbuild_builders.trtllm_engine.settings import Settings, resolve, windows
 
 __all__ = ["TrtllmEngineBuilder", "builder"]
 
@@ -74,6 +74,12 @@ class TrtllmEngineBuilder:
             raise ValueError("the recipe has no model name yet")
         settings = resolve(spec, recipe, toolchain)
         return entries(Deployment(spec, recipe, toolchain, settings, engine))
+
+    def warnings(self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> Sequence[str]:
+        """What an engine does otherwise than the checkpoint. Raises RecipeError."""
+        if recipe.engine_dir:
+            return ()
+        return windows(spec, resolve(spec, recipe, toolchain))
 
     def templates(self) -> Path:
         """The folder of the engine's tensors, profiles and families."""

@@ -11,7 +11,15 @@ from typing import Any
 
 from trtbuild import pbtxt
 from trtbuild.engineconfig import conflicts
-from trtbuild.plan import ENGINE, TOKENIZER, ModelEntry, RepoFile, WeightsDir
+from trtbuild.plan import (
+    ENGINE,
+    GRAMMAR,
+    GRAMMAR_FILE,
+    TOKENIZER,
+    ModelEntry,
+    RepoFile,
+    WeightsDir,
+)
 from trtbuild.recipe import raise_problems
 from trtbuild.resources import template_dir
 from trtbuild.toolchain import build_options, triton_parameters
@@ -25,6 +33,7 @@ MOUNT = "/models"
 _WORKER = "/opt/tritonserver/backends/tensorrtllm/trtllmExecutorWorker"
 # As many as the engine's batch would all be busy; each takes 64 MiB of shared memory at once.
 _BLS_INSTANCES = 16
+_GRAMMAR = "1/xgrammar"
 _FOLDER_NOTE = b"""\
 This model has no file of its own: it joins the models that ../config.pbtxt names.
 Triton wants the version's folder all the same, and version control keeps no empty one.
@@ -51,6 +60,7 @@ def _require_fit(made: Deployment, parameters: Mapping[str, str]) -> None:
         made.engine,
         parameters,
         max_batch_size=made.batch,
+        instances=_engines(parameters),
         release=made.tools.trtllm,
         vocab_size=made.spec.vocab_size,
     )
@@ -91,12 +101,18 @@ def _engine(made: Deployment, parameters: Mapping[str, str]) -> ModelEntry:
             "max_queue_delay_microseconds": given["max_queue_delay_microseconds"],
             "default_queue_policy": {"max_queue_size": given["max_queue_size"]},
         },
-        instance_group=[{"count": 1, "kind": "KIND_CPU"}],
+        instance_group=[{"count": _engines(parameters), "kind": "KIND_CPU"}],
         **tensors.of_engine(made),
     )
     _put(config, parameters)
     file = _config_file(made, "tensorrt_llm", config)
     return ModelEntry(made.name("tensorrt_llm"), (file,), (WeightsDir("1", ENGINE),))
+
+
+def _engines(parameters: Mapping[str, str]) -> int:
+    """One, or an instance for each set of GPUs or ranks: the backend gives each the next set."""
+    sets = (parameters.get(key, "").split(";") for key in ("gpu_device_ids", "participant_ids"))
+    return max(map(len, sets))
 
 
 def engine_parameters(made: Deployment) -> dict[str, str]:
@@ -114,6 +130,7 @@ def engine_parameters(made: Deployment) -> dict[str, str]:
         "exclude_input_in_output": True,
         "enable_kv_cache_reuse": made.engine.paged_context_fmha,
         "enable_chunked_context": made.engine.paged_context_fmha,
+        **_guide(made),
         **made.settings.triton,
         "tokenizer_dir": tokenizer if "guided" in made.features else "",
     }
@@ -126,6 +143,20 @@ def engine_parameters(made: Deployment) -> dict[str, str]:
         elif row.required:
             printed[name] = ""
     return printed
+
+
+def _guide(made: Deployment) -> dict[str, Any]:
+    """Where the C++ finds what guided decoding must know of the tokenizer."""
+    if "guided" not in made.features:
+        return {}
+    file = f"{MOUNT}/{made.name('preprocessing')}/{_GRAMMAR}/{GRAMMAR_FILE}"
+    return {"xgrammar_tokenizer_info_path": file}
+
+
+def _grammar(made: Deployment) -> list[WeightsDir]:
+    """That file's place, unless the recipe has one of its own."""
+    own = "xgrammar_tokenizer_info_path" in made.settings.triton
+    return [] if own or "guided" not in made.features else [WeightsDir(_GRAMMAR, GRAMMAR)]
 
 
 def _python(made: Deployment, part: str) -> ModelEntry:
@@ -141,8 +172,10 @@ def _python(made: Deployment, part: str) -> ModelEntry:
     _put(config, _python_parameters(made, part, table))
     copied = (template_dir("ensemble", *PurePosixPath(path).parts) for path in table["files"])
     files = (RepoFile(f"1/{path.name}", path.read_bytes()) for path in copied)
-    weights = (WeightsDir("1/tokenizer", TOKENIZER),)
-    return ModelEntry(made.name(part), (_config_file(made, part, config), *files), weights)
+    weights = [WeightsDir("1/tokenizer", TOKENIZER)]
+    if part == "preprocessing":
+        weights += _grammar(made)
+    return ModelEntry(made.name(part), (_config_file(made, part, config), *files), tuple(weights))
 
 
 def _instances(made: Deployment, part: str, table: Mapping[str, Any]) -> int:

@@ -29,6 +29,9 @@ _OWN = {
     "profile": Setting("profile", "str", choices=("latency", "balanced", "throughput")),
 }
 
+# Modes whose drafts come from weights of their own, trained on top of a model.
+_DRAFT_HEADS = ("medusa", "explicit_draft_tokens", "eagle")
+
 # What the tools of TensorRT-LLM call them.
 _ELSEWHERE = {
     "tp": "tensor_parallel_size",
@@ -106,6 +109,27 @@ def _settled(spec: ModelSpec, given: Mapping[str, Any], tools: Toolchain) -> Set
     )
 
 
+def windows(spec: ModelSpec, settings: Settings) -> tuple[str, ...]:
+    """Layers that attend to the last tokens only do so in an engine that is told."""
+    if "max_attention_window_size" in settings.triton:
+        return ()
+    total = settings.build["max_input_len"] + settings.build.get("max_output_len", 0)
+    length = settings.build.get("max_seq_len", total)
+    groups = spec.kv_cache.groups
+    found = {group.window for group in groups if group.kind == "sliding" and group.window < length}
+    if not found:
+        return ()
+    size = min(found)
+    all_slide = len(groups) == 1
+    value = size if all_slide else f"[{size}, …]"
+    which = "" if all_slide else ", a size for each layer,"
+    return (
+        f"{'its' if all_slide else 'some'} layers attend to the last {size:,} tokens, but in an "
+        f"engine to all of max_seq_len={length}: --set max_attention_window_size={value}{which} "
+        f"or max_seq_len={size} keeps longer texts as the checkpoint means them",
+    )
+
+
 def _of(table: Mapping[str, Setting], values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in table}
 
@@ -113,6 +137,7 @@ def _of(table: Mapping[str, Setting], values: Mapping[str, Any]) -> dict[str, An
 def _build_defaults(
     spec: ModelSpec, given: Mapping[str, Any], dtype: str, world: int
 ) -> dict[str, Any]:
+    attends = spec.kv_cache.kind != "none" and given.get("context_fmha", True)
     enough = max(_LONGEST_UNASKED, given.get("max_input_len", 0))
     length = given.get("max_seq_len") or min(spec.context_length or enough, enough)
     return {
@@ -121,8 +146,9 @@ def _build_defaults(
         "max_beam_width": 1,
         "kv_cache_type": "paged",
         "remove_input_padding": True,
-        # Shared prompt beginnings and prompts in pieces need it; there are no float32 kernels.
-        "use_paged_context_fmha": dtype != "float32",
+        # Shared prompt beginnings and prompts in pieces need it; there are no float32 kernels, and
+        # a model without attention does not start with prompts in pieces.
+        "use_paged_context_fmha": dtype != "float32" and attends,
         "gemm_plugin": dtype,
         "workers": world,
     }
@@ -190,7 +216,34 @@ def _against_spec(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
     if layers and layers % pp:
         sizes = ", ".join(str(n) for n in range(1, layers + 1) if layers % n == 0)
         yield f"pipeline_parallel_size={pp} does not divide the {layers} layers: use {sizes}"
+    guided = "guided_decoding_backend" in given and "xgrammar_tokenizer_info_path" not in given
+    if guided and spec.tokenizer.kind != "fast":
+        yield (
+            "guided_decoding_backend needs a tokenizer.json, and the checkpoint has none: save one "
+            "with transformers (save_pretrained), or give xgrammar_tokenizer_info_path"
+        )
     yield from _lengths(spec, given)
+    yield from _attention(given)
+    yield from _drafts(given)
+
+
+def _attention(given: Mapping[str, Any]) -> Iterator[str]:
+    if given.get("use_paged_context_fmha") and given.get("context_fmha") is False:
+        yield "use_paged_context_fmha is a kind of context_fmha: leave context_fmha=false out"
+    if given.get("use_paged_context_fmha") and given.get("dtype") == "float32":
+        yield "use_paged_context_fmha has no float32 kernels: use dtype float16 or bfloat16"
+
+
+def _drafts(given: Mapping[str, Any]) -> Iterator[str]:
+    """Speculative decoding by what a plain checkpoint has."""
+    mode = given.get("speculative_decoding_mode")
+    if mode in _DRAFT_HEADS:
+        yield (
+            f"speculative_decoding_mode={mode} needs draft heads that this checkpoint has not: "
+            "build with TensorRT-LLM's own example of it, and give that engine (--engine DIR)"
+        )
+    elif mode and not given.get("max_draft_len"):
+        yield f"speculative_decoding_mode={mode} needs max_draft_len: the tokens of a draft at most"
 
 
 def _lengths(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ known from safetensors headers, and hub checkpoints are described without their 
 """
 
 from trtbuild.checkpoint.describe import inspect
+from trtbuild.checkpoint.fields import language_config
 from trtbuild.checkpoint.model import Checkpoint, CheckpointFile, TensorInfo
 from trtbuild.checkpoint.opening import materialize, open_checkpoint
 from trtbuild.checkpoint.source import Source, parse_source
@@ -16,6 +17,7 @@ __all__ = [
     "Source",
     "TensorInfo",
     "inspect",
+    "language_config",
     "materialize",
     "open_checkpoint",
     "parse_source",

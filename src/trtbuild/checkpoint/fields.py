@@ -12,6 +12,12 @@ from trtbuild.errors import UnsupportedError
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
+def language_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``config.json`` as that of its language model alone: what is nested stands at the top."""
+    fields = Fields(config)
+    return {**fields.defaults, **fields.values}
+
+
 class Fields:
     """A configuration seen as that of its language model."""
 
@@ -21,7 +27,7 @@ class Fields:
         self.values: dict[str, Any] = {**config, **nested}
         self.model_type = self.text("model_type")
         # Only nested configurations leave keys out; a whole one that does is broken.
-        self._defaults = families.DEFAULTS.get(self.model_type, _NOTHING) if nested else _NOTHING
+        self.defaults = families.DEFAULTS.get(self.model_type, _NOTHING) if nested else _NOTHING
 
     def get(self, key: str) -> Any:
         """The value under ``key`` in the language model's part, else at the top; None if absent."""
@@ -32,7 +38,7 @@ class Fields:
             inner = self.values.get(part)
             if isinstance(inner, dict) and inner.get(key) is not None:
                 return inner[key]
-        return self._defaults.get(key)
+        return self.defaults.get(key)
 
     def text(self, key: str) -> str:
         """A string, empty when absent or something else."""

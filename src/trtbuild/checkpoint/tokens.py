@@ -55,31 +55,17 @@ def tokenizer_info(
 
 def chat_template(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> str:
     """The default chat template: its own file, the processor's, or the tokenizer's."""
+    from trtbuild.chat import default_template  # here, because it loads Jinja
+
     raw = checkpoint.read_bytes("chat_template.jinja")
     if raw is not None:
         return raw.decode("utf-8", "replace")
     raw = checkpoint.read_bytes("chat_template.json")
     if raw is not None:
-        found = json_object(raw, "chat_template.json").get("chat_template")
-        if isinstance(found, str):
+        found = default_template(json_object(raw, "chat_template.json").get("chat_template"))
+        if found:
             return found
-    return _default_template(settings.get("chat_template"))
-
-
-def _default_template(declared: object) -> str:
-    """A string, or a list of named templates of which ``default`` is the one."""
-    if isinstance(declared, str):
-        return declared
-    if not isinstance(declared, list):
-        return ""
-    named = {
-        item["name"]: item["template"]
-        for item in declared
-        if isinstance(item, dict)
-        and isinstance(item.get("name"), str)
-        and isinstance(item.get("template"), str)
-    }
-    return str(named.get("default") or next(iter(named.values()), ""))
+    return default_template(settings.get("chat_template"))
 
 
 def special_id(checkpoint: Checkpoint, settings: Mapping[str, Any], role: str) -> int | None:

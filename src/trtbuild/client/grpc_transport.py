@@ -80,11 +80,14 @@ class GrpcTransport:
         self._client.start_stream(lambda result, error: arrived.put((result, error)))
         done = False
         try:
-            self._client.async_stream_infer(
-                metadata.name,
-                [_input(metadata, name, value) for name, value in values.items()],
-                enable_empty_final_response=True,
-            )
+            inputs = [_input(metadata, name, value) for name, value in values.items()]
+            try:
+                self._client.async_stream_infer(
+                    metadata.name, inputs, enable_empty_final_response=True
+                )
+            except InferenceServerException as failure:
+                # The server went as the stream was opened; the stream's own error says it better.
+                raise self._error(metadata.name, _told(arrived) or failure, timeout) from None
             until = time.monotonic() + timeout
             while not done:
                 try:
@@ -110,6 +113,14 @@ class GrpcTransport:
         if status == "StatusCode.UNAVAILABLE" and _no_connection(message):
             return failures.unreachable(self.url)
         return failures.refused(name, message)
+
+
+def _told(arrived: queue.SimpleQueue[tuple[Any, Any]]) -> Any:
+    """The error that a stream reported, None if it reported none."""
+    try:
+        return arrived.get(timeout=1)[1]
+    except queue.Empty:
+        return None
 
 
 def _no_connection(message: str) -> bool:

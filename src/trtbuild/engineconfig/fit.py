@@ -40,6 +40,7 @@ def conflicts(
     parameters: Mapping[str, str],
     *,
     max_batch_size: int = 0,
+    instances: int = 0,
     release: str = "",
     vocab_size: int = 0,
 ) -> tuple[Conflict, ...]:
@@ -49,6 +50,7 @@ def conflicts(
         engine: What it was built for.
         parameters: The model's parameters as printed; absent or empty ones take their default.
         max_batch_size: The model's; 0: unknown.
+        instances: Of the model, as its instance_group counts them; 0: unknown.
         release: The TensorRT-LLM of the server; empty: unknown.
         vocab_size: The checkpoint's vocabulary; 0: unknown.
     """
@@ -59,8 +61,10 @@ def conflicts(
         *_vocabulary(engine, vocab_size),
         *_attention(engine, given),
         *_speculation(engine, given),
-        *_devices(engine, given),
+        *_devices(engine, given, instances),
         *_weights(engine, given),
+        *_cache(engine, given),
+        *_guides(given),
     )
 
 
@@ -152,9 +156,16 @@ def _attention(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Confl
 
 
 def _speculation(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Conflict]:
+    mode = given.get("decoding_mode", "")
     if half := lookahead_conflict(given):
         yield half
-    mode = given.get("decoding_mode", "")
+    elif mode == "lookahead" and not given.get(_LOOKAHEAD[0]):
+        yield Conflict(
+            "decoding_mode",
+            f"decoding_mode lookahead without {', '.join(_LOOKAHEAD)}: the backend refuses to "
+            "start",
+            "give all three sizes of lookahead decoding, or leave decoding_mode out",
+        )
     wanted = _DECODING.get(mode, "")
     if wanted and engine.speculative != wanted:
         was = engine.speculative or "no speculative decoding"
@@ -179,9 +190,54 @@ def _speculation(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Con
             )
 
 
-def _devices(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Conflict]:
+def _cache(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Conflict]:
+    """What the engine's runtime checks when it makes the KV cache, and then does not start."""
+    if given.get("kv_cache_onboard_blocks", "true") not in _TRUE and engine.paged_context_fmha:
+        yield Conflict(
+            "kv_cache_onboard_blocks",
+            "kv_cache_onboard_blocks cannot be false for an engine with paged context FMHA",
+            "leave it out, or build with use_paged_context_fmha=false",
+        )
+    reuses = given.get("enable_kv_cache_reuse", "true") in _TRUE and engine.paged_context_fmha
+    if engine.speculative == "draft_tokens_external" and not reuses:
+        yield Conflict(
+            "enable_kv_cache_reuse",
+            "an engine built for draft_tokens_external starts with enable_kv_cache_reuse only, "
+            "which needs paged context FMHA",
+            "set enable_kv_cache_reuse to true, and build with use_paged_context_fmha",
+        )
+    if "cross_kv_cache_fraction" in given and "encoder_model_path" not in given:
+        yield Conflict(
+            "cross_kv_cache_fraction",
+            "cross_kv_cache_fraction is for encoder-decoder models: any other does not start",
+            "leave it out",
+        )
+
+
+def _guides(given: Mapping[str, str]) -> Iterator[Conflict]:
+    """The C++ needs both, and without one answers as if no guide had been sent."""
+    pair = ("guided_decoding_backend", "xgrammar_tokenizer_info_path")
+    for has, lacks in (pair, pair[::-1]):
+        if has in given and lacks not in given:
+            yield Conflict(
+                has,
+                f"{has} without {lacks}: guides that clients send are passed over in silence",
+                f"give {lacks} too, or leave {has} out",
+            )
+
+
+def _devices(engine: EngineConfig, given: Mapping[str, str], instances: int) -> Iterator[Conflict]:
     for key, what in (("gpu_device_ids", "GPUs"), ("participant_ids", "ranks")):
-        for group in filter(None, given.get(key, "").split(";")):
+        sets = [group for group in given.get(key, "").split(";") if group]
+        if len(sets) > 1 and instances and len(sets) != instances:
+            yield Conflict(
+                key,
+                f"{key} has {len(sets)} sets of {what} and the model {instances} instance"
+                f"{'s' * (instances > 1)}: each instance takes one set",
+                f"write instance_group [{{ count: {len(sets)} kind: KIND_CPU }}], or name "
+                f"{instances} of them",
+            )
+        for group in sets:
             count = len(group.split(","))
             if count != engine.world:
                 yield Conflict(

@@ -11,6 +11,7 @@ from trtbuild.checkpoint import (
     Checkpoint,
     CheckpointFile,
     inspect,
+    language_config,
     materialize,
     open_checkpoint,
     verify_shards,
@@ -122,7 +123,7 @@ def plan_checkpoint(
     """The layout of an opened checkpoint. Files that are not here yet keep a relative path."""
     return trtllm_checkpoint.plan(
         spec,
-        checkpoint.config,
+        language_config(checkpoint.config),
         _stored(checkpoint, files),
         dtype=dtype,
         tp=tp,
@@ -157,7 +158,8 @@ def _dtype(dtype: str, spec: ModelSpec) -> str:
 def _require_supported(
     checkpoint: Checkpoint, spec: ModelSpec, tp: int, pp: int, release: str
 ) -> None:
-    reasons = trtllm_checkpoint.unsupported(spec, checkpoint.config, tp=tp, pp=pp, release=release)
+    config = language_config(checkpoint.config)
+    reasons = trtllm_checkpoint.unsupported(spec, config, tp=tp, pp=pp, release=release)
     if checkpoint.pickle:
         reasons = (*reasons, "its weights are pickles: fetch the safetensors of the same model")
     if reasons:

@@ -34,6 +34,7 @@ from trtbuild.pipeline.job import (
     weight_file,
 )
 from trtbuild.plan import EngineBuild, ModelEntry
+from trtbuild.planner.choice import own_warnings
 from trtbuild.planner.warnings import warnings
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import DEFAULT_TRITON, ModelRecipe, Recipe, check_model_name
@@ -259,5 +260,8 @@ def _result(
         seconds=round(time.monotonic() - started, 3),
         engine=job.engine.state if job.engine else "",
         commands=commands,
-        warnings=warnings(job.spec, job.recipe, job.tools, None, 1, image=image),
+        warnings=(
+            *warnings(job.spec, job.recipe, job.tools, None, 1, image=image),
+            *own_warnings(job.builder, job.spec, job.recipe, job.tools),
+        ),
     )

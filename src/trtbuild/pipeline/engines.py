@@ -10,10 +10,20 @@ from typing import Literal
 
 from trtbuild import engineconfig, executor, trtllm_checkpoint
 from trtbuild.builder import Builder, EngineBuilder
-from trtbuild.checkpoint import Checkpoint, CheckpointFile
+from trtbuild.checkpoint import Checkpoint, CheckpointFile, language_config
 from trtbuild.engineconfig import CONFIG, EngineConfig
 from trtbuild.errors import RepositoryError, UsageError
-from trtbuild.plan import ENGINE, TOKENIZER, EngineBuild, ModelEntry, RepoFile, Step
+from trtbuild.pipeline.guided import tokenizer_info
+from trtbuild.plan import (
+    ENGINE,
+    GRAMMAR,
+    GRAMMAR_FILE,
+    TOKENIZER,
+    EngineBuild,
+    ModelEntry,
+    RepoFile,
+    Step,
+)
 from trtbuild.recipe import ModelRecipe
 from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
@@ -100,9 +110,13 @@ def _predicted(builder: EngineBuilder, build: EngineBuild, case: Case) -> Engine
     spec, expected = case.spec, {}
     if not image_converts(case, build):
         expected = trtllm_checkpoint.predict_config(
-            spec, case.checkpoint.config, dtype=build.dtype, tp=build.tp, pp=build.pp,
+            spec,
+            language_config(case.checkpoint.config),
+            dtype=build.dtype,
+            tp=build.tp,
+            pp=build.pp,
             release=build.release,
-        )  # fmt: skip
+        )
     document = builder.engine_expected(spec, case.recipe, case.tools).document
     pretrained = {**document["pretrained_config"], **expected}
     return engineconfig.of_document(
@@ -113,7 +127,11 @@ def _predicted(builder: EngineBuilder, build: EngineBuild, case: Case) -> Engine
 def image_converts(case: Case, build: EngineBuild) -> tuple[str, ...]:
     """Why our converter cannot make the checkpoint, so that the image's own must."""
     return trtllm_checkpoint.unsupported(
-        case.spec, case.checkpoint.config, tp=build.tp, pp=build.pp
+        case.spec,
+        language_config(case.checkpoint.config),
+        tp=build.tp,
+        pp=build.pp,
+        release=build.release,
     )
 
 
@@ -127,6 +145,9 @@ def entries_of(case: Case, engine: Engine | None) -> tuple[ModelEntry, ...]:
     else:
         entries = tuple(builder.models_of(spec, recipe, tools, engine.config))
     entries = _with_files(entries, TOKENIZER, tokenizer_files(case.checkpoint))
+    if any(place.origin == GRAMMAR for entry in entries for place in entry.weights):
+        content = tokenizer_info(case.checkpoint, spec.eos_token_ids)
+        entries = _with_files(entries, GRAMMAR, {GRAMMAR_FILE: content})
     if engine is None or engine.state in {"given", "compiled"}:
         return entries
     content = json.dumps(engine.config.document, indent=4).encode() + b"\n"

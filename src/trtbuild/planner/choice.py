@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trtbuild.builder import Builder, Discovered, Preferring, discover
+from trtbuild.builder import Builder, Discovered, Preferring, Warner, discover
 from trtbuild.errors import UnsupportedError, UsageError
 from trtbuild.plan import Rejection
 from trtbuild.recipe import ModelRecipe
@@ -131,3 +131,10 @@ def _unsupported(spec: ModelSpec, candidates: Sequence[Candidate]) -> Unsupporte
         fix="do what one of the reasons says, or choose another checkpoint",
         details=tuple(details or ["no builder is installed"]),
     )
+
+
+def own_warnings(
+    builder: Builder, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
+) -> Sequence[str]:
+    """What the builder itself has to tell of a deployment."""
+    return builder.warnings(spec, recipe, toolchain) if isinstance(builder, Warner) else ()

@@ -12,7 +12,7 @@ from trtbuild.hardware import GpuInfo
 from trtbuild.plan import BuildPlan, GpuNeed, MemoryPlan
 from trtbuild.planner import memory
 from trtbuild.planner.alternatives import MANY, Case, alternatives, smallest_gpu, tensor_sizes
-from trtbuild.planner.choice import choose_builder
+from trtbuild.planner.choice import choose_builder, own_warnings
 from trtbuild.planner.engine_flow import in_its_words, load_arguments
 from trtbuild.planner.load import Load, load_of
 from trtbuild.planner.warnings import warnings
@@ -74,7 +74,10 @@ def make_plan(
         triton=toolchain.triton,
         image=image,
         memory=in_its_words(builder, _verdict(case) if case else _survey(spec, load_on)),
-        warnings=warnings(spec, model_recipe, toolchain, info, gpus, image=image),
+        warnings=(
+            *warnings(spec, model_recipe, toolchain, info, gpus, image=image),
+            *own_warnings(builder, spec, model_recipe, toolchain),
+        ),
     )
 
 

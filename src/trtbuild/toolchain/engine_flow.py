@@ -143,7 +143,12 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def _is_words(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+    """Words of a command line, none of which would be taken for an option there."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(word, str) and re.fullmatch(r"\w[\w.-]*", word) for word in value)
+    )
 
 
 def _is_sets(value: Any) -> bool:

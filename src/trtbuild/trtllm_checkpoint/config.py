@@ -14,7 +14,7 @@ from typing import Any
 from trtbuild.spec import ModelSpec
 from trtbuild.trtllm_checkpoint.families import Family
 from trtbuild.trtllm_checkpoint.family_config import EXTRAS, GOLDEN, Era, Fields
-from trtbuild.trtllm_checkpoint.shape import Shape, family_of, shape_of
+from trtbuild.trtllm_checkpoint.shape import Shape, family_of, rotary_fraction, shape_of
 
 
 def predict_config(
@@ -131,7 +131,7 @@ def _gpt_neox(
         "position_embedding_type": "learned_absolute",
         "max_position_embeddings": shape.positions,
         "rotary_emb_base": shape.theta,
-        "rotary_pct": config.get("rotary_pct", config.get("partial_rotary_factor", 0.25)),
+        "rotary_pct": rotary_fraction(config, 0.25),
         "hidden_act": config.get("hidden_act", "gelu"),
         "quantization": {"quant_algo": None},
         "mapping": {"world_size": tp, "tp_size": tp, "pp_size": 1},

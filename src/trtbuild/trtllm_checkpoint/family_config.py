@@ -11,6 +11,7 @@ from trtbuild.trtllm_checkpoint.shape import (
     number,
     original_positions,
     rope_scaling,
+    rotary_fraction,
 )
 
 Era = tuple[int, int]
@@ -114,7 +115,7 @@ def _phi3(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
     made = {
         **_rope(config, shape),
         "rotary_scaling": None,
-        "rotary_pct": config.get("partial_rotary_factor", 1.0),
+        "rotary_pct": rotary_fraction(config, 1.0),
         "hidden_act": "swiglu" if act == "silu" else act,
         **_tied(config, era),
     }

@@ -53,7 +53,6 @@ def shape_of(spec: ModelSpec, config: Mapping[str, Any]) -> Shape:
         UnsupportedError: A size in ``config.json`` is no positive number; says which.
     """
     inner = number(config, "intermediate_size", "ffn_hidden_size", "n_inner")
-    fraction = number(config, "partial_rotary_factor", "rotary_pct")
     positions = number(config, "max_position_embeddings", "n_positions")
     return Shape(
         layers=spec.num_layers,
@@ -65,7 +64,7 @@ def shape_of(spec: ModelSpec, config: Mapping[str, Any]) -> Shape:
         vocab=spec.vocab_size,
         positions=int(positions or 2048),
         experts=spec.num_experts,
-        rotary=int(spec.head_size * (fraction or 1.0)),
+        rotary=int(spec.head_size * rotary_fraction(config, 1.0)),
         theta=rope_theta(config),
     )
 
@@ -89,10 +88,20 @@ def number(config: Mapping[str, Any], *keys: str) -> float:
 
 def rope_theta(config: Mapping[str, Any], default: float = 10000.0) -> float:
     """The base of rotary embedding, wherever this transformers release kept it."""
+    value = number(config, "rope_theta", "rotary_emb_base") or number(_rope(config), "rope_theta")
+    return float(value or default)
+
+
+def rotary_fraction(config: Mapping[str, Any], default: float) -> float:
+    """The share of a head that is rotated, wherever this transformers release kept it."""
+    key = "partial_rotary_factor"
+    return number(config, key, "rotary_pct") or number(_rope(config), key) or default
+
+
+def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """transformers 5 keeps all of it in one object."""
     inner = config.get("rope_parameters")
-    nested = inner.get("rope_theta") if isinstance(inner, dict) else None
-    value = config.get("rope_theta", config.get("rotary_emb_base", nested))
-    return float(value) if isinstance(value, int | float) else default
+    return inner if isinstance(inner, dict) else {}
 
 
 def rope_scaling(config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -101,7 +110,8 @@ def rope_scaling(config: Mapping[str, Any]) -> dict[str, Any] | None:
         value = config.get(key)
         if isinstance(value, dict):
             kind = value.get("rope_type", value.get("type", "default"))
-            kept = {name: item for name, item in value.items() if name != "rope_theta"}
+            elsewhere = ("rope_theta", "partial_rotary_factor")
+            kept = {name: item for name, item in value.items() if name not in elsewhere}
             return None if kind == "default" else kept
     return None
 

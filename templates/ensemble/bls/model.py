@@ -86,10 +86,12 @@ class TritonPythonModel:
             tensors[_RENAMED.get(name, name)] = given[name]
         told = False
         for response in self._ask(tensors, key).exec(decoupled=True):
+            if told:
+                continue  # the client has its last response, or is gone
             if response.has_error():
                 raise RequestError(response.error().message())
             pieces = {tensor.name(): tensor.as_numpy() for tensor in response.output_tensors()}
-            if told or "output_ids" not in pieces:
+            if "output_ids" not in pieces:
                 continue
             answer = stream.piece(pieces)
             answer.update({name: pieces[name] for name in _COPIED if name in pieces})
@@ -120,7 +122,10 @@ class TritonPythonModel:
 
     def _fail(self, sender, message, code):
         error = pb_utils.TritonError(message, code)
-        sender.send(pb_utils.InferenceResponse(error=error), _FINAL)
+        try:
+            sender.send(pb_utils.InferenceResponse(error=error), _FINAL)
+        except Exception:  # it had its last response; the next request is to be served all the same
+            pb_utils.Logger.log_error(f"[bls] after the last response: {message}")
 
 
 def _response(tensors):

@@ -67,7 +67,7 @@ class TritonPythonModel:
         """One response for each request, in their order."""
         found = [self._read(request) for request in requests]
         understood = [item for item in found if not isinstance(item, RequestError)]
-        failures = self._reader.encode(understood)
+        failures = self._encode(understood)
         return [
             self._respond(request, failures.get(item, item))
             for request, item in zip(requests, found, strict=True)
@@ -78,19 +78,39 @@ class TritonPythonModel:
         self._mailbox.close()
 
     def _read(self, request):
-        inputs = {_INPUTS[tensor.name()]: tensor.as_numpy() for tensor in request.inputs()}
         try:
+            inputs = {_INPUTS[tensor.name()]: tensor.as_numpy() for tensor in request.inputs()}
             return self._reader.read(inputs)
         except RequestError as error:
             return error
+        except Exception as error:  # one broken request must not fail those beside it
+            return RequestError(f"{type(error).__name__}: {error}")
+
+    def _encode(self, requests):
+        """Reader.encode; where one text breaks it, each alone."""
+        try:
+            return self._reader.encode(requests)
+        except Exception as error:
+            if len(requests) == 1:
+                return {requests[0]: RequestError(f"the prompt cannot be encoded: {error}")}
+            failures = {}
+            for request in requests:
+                failures.update(self._encode([request]))
+            return failures
 
     def _respond(self, request, found):
         try:
             if isinstance(found, RequestError):
                 raise found
-            key = self._key(request, found)
+            return self._response(self._key(request, found), found)
         except RequestError as error:
-            return _failure(str(error))
+            return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
+        except Exception as error:  # as above; a full /dev/shm, for one
+            message = f"{type(error).__name__}: {error}"
+            pb_utils.Logger.log_error(f"[preprocessing] a request was lost: {message}")
+            return _failure(message, pb_utils.TritonError.INTERNAL)
+
+    def _response(self, key, found):
         tensors = found.engine_inputs(self._tokenizer)
         outputs = [pb_utils.Tensor(_OUTPUTS[name], value) for name, value in tensors.items()]
         if key is not None:
@@ -125,6 +145,5 @@ def _labels_responses():
     return True
 
 
-def _failure(message):
-    error = pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG)
-    return pb_utils.InferenceResponse(error=error)
+def _failure(message, code):
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

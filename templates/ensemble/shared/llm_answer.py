@@ -47,6 +47,8 @@ class Answer:
             return ""
         ended = not self._end_ids.isdisjoint(ids)
         if ended:
+            # The engine was told all of them, so it has ended too.
+            self.drained = True
             ids = ids[: next(at for at, token in enumerate(ids) if token in self._end_ids)]
         self.tokens += len(ids)
         text = "".join(map(self._step, ids))

@@ -25,6 +25,7 @@ _SLOT = 512  # bytes: the key, the length, the text
 _HEAD = struct.Struct("<qi")
 # A file that nobody took: the engine refused the request, or the server was killed.
 _STALE_SECONDS = 3600.0
+_TIDY_SECONDS = 600.0  # how often they are looked for in a server that runs
 
 
 class Mailbox:
@@ -38,6 +39,7 @@ class Mailbox:
             _sweep(folder)
         self._own = None
         self._rings = {}
+        self._tidied = time.monotonic()
         self._make()
 
     def put(self, key, text):
@@ -48,6 +50,7 @@ class Mailbox:
             at = key % _SLOTS * _SLOT
             ring[at : at + _HEAD.size + len(data)] = _HEAD.pack(key, len(data)) + data
         else:
+            self._tidy()
             self._path(key).write_bytes(data)
 
     def take(self, key):
@@ -78,6 +81,12 @@ class Mailbox:
         self._rings = {}
         with contextlib.suppress(OSError):
             self._folder.rmdir()
+
+    def _tidy(self):
+        if time.monotonic() - self._tidied > _TIDY_SECONDS:
+            self._tidied = time.monotonic()
+            _sweep(self._folder)
+            self._make()
 
     def _look(self, key):
         at = key % _SLOTS * _SLOT

@@ -136,6 +136,8 @@ class Reader:
             end_ids = (int(inputs["end_id"].reshape(-1)[0]),)
         pad_id = int(_first(inputs, "pad_id", self._tokenizer.pad_id))
         sequences = int(_first(inputs, "num_return_sequences", 1))
+        if sequences < 1:
+            raise RequestError(f"'num_return_sequences' must be above 0, got {sequences}")
         # The engine pads beams of different lengths, and nothing else.
         pads = beams > 1 or "pad_id" in inputs
         return Request(rows, sequences, stream, end_ids, pad_id, pads)

@@ -11,8 +11,8 @@ import time
 import numpy as np
 from llm_answer import Answer
 
-# A stream whose end was not seen (the engine failed, or stopped at a stop word's tokens) is
-# forgotten when there are many and it was silent.
+# A stream whose end was not seen (the engine failed, or its client's stop word ended the text and
+# perhaps not the engine) is forgotten when there are many and it was silent.
 _MANY = 1024
 _SILENT_SECONDS = 600.0
 
@@ -106,8 +106,11 @@ class Streams:
 
     def get(self, key):
         """The stream of ``key``; one that answers at once when nothing is known of it."""
-        found = self._found.get(key) or self._open(key)
+        found = self._found.get(key)
+        if found is None:
+            return self._open(key)
         found.touched = time.monotonic()
+        self._found.move_to_end(key)
         return found
 
     def _open(self, key):
@@ -124,10 +127,10 @@ class Streams:
         self._found.pop(key, None)
 
     def _sweep(self):
-        now = time.monotonic()
-        for key, stream in list(self._found.items()):
-            if now - stream.touched > _SILENT_SECONDS:
-                del self._found[key]
+        # The longest silent is the first, so a call costs what it removes.
+        oldest = time.monotonic() - _SILENT_SECONDS
+        while next(iter(self._found.values())).touched < oldest:
+            self._found.popitem(last=False)
 
 
 def _index(found, name):

@@ -30,7 +30,8 @@ class LlmTokenizer:
         self.raw.no_truncation()
         self.raw.no_padding()
         self.settings = read_json(folder / "tokenizer_config.json")
-        self.end_ids = self._end_ids(read_json(folder / "generation_config.json"))
+        self._special = read_json(folder / "special_tokens_map.json")
+        self.end_ids = self._end_ids()
         pad = self._id_of("pad_token")
         self.pad_id = pad if pad is not None else (self.end_ids or (0,))[0]
         self._bytes = None
@@ -60,18 +61,28 @@ class LlmTokenizer:
     def token_text(self, name):
         """The special token of that name ("bos_token") as text, or None."""
         value = self.settings.get(name)
+        if value is None:  # older checkpoints keep them in a file of their own
+            value = self._special.get(name)
         return value.get("content") if isinstance(value, dict) else value
 
     def _id_of(self, name):
         text = self.token_text(name)
         return self.raw.token_to_id(text) if isinstance(text, str) else None
 
-    def _end_ids(self, generation):
-        named = generation.get("eos_token_id")
-        if named is None:
-            named = self._id_of("eos_token")
-        ids = named if isinstance(named, list) else [named]
-        return tuple(dict.fromkeys(token for token in ids if isinstance(token, int)))
+    def _end_ids(self):
+        """Of generation_config.json; without them of config.json, where transformers looks too
+        when a checkpoint has no generation_config.json; without any the tokenizer's."""
+        config = read_json(self.folder / "config.json")
+        inner = config.get("text_config")
+        generation = read_json(self.folder / "generation_config.json")
+        for found in (generation, config, inner if isinstance(inner, dict) else {}):
+            named = found.get("eos_token_id")
+            ids = named if isinstance(named, list) else [named]
+            known = tuple(dict.fromkeys(token for token in ids if type(token) is int))
+            if known:
+                return known
+        own = self._id_of("eos_token")
+        return () if own is None else (own,)
 
 
 def _load(folder):

@@ -168,7 +168,7 @@ def _messages(inputs):
         return None
     try:
         messages = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"'messages' is not valid JSON: {error}") from None
     sound = isinstance(messages, list) and all(
         isinstance(item, dict) and isinstance(item.get("role"), str) for item in messages

@@ -13,6 +13,7 @@ from trtbuild.check.model import Severity
 from trtbuild.check.positions import Position
 from trtbuild.check.pysource import read_source
 from trtbuild.check.served import engines
+from trtbuild.check.yamltext import llm_api_files
 
 _MIB = 1 << 20
 _SHM_EACH = 64 * _MIB
@@ -155,7 +156,8 @@ def _two(first: str, second: str) -> Example:
 @rule(
     "TRT825",
     "the engines of one GPU share its memory",
-    fix="give each its share: gpu_memory_utilization (vLLM), kv_cache_free_gpu_mem_fraction",
+    fix="give each its share: gpu_memory_utilization (vLLM), kv_cache_free_gpu_mem_fraction "
+    "(engines), kv_cache_config.free_gpu_memory_fraction (LLM API)",
     severity=Severity.WARNING,
     scope="repository",
     bad=_two("0.9", "0.5"),
@@ -198,6 +200,14 @@ def _shares(model: Model) -> Iterator[tuple[float, Position, str]]:
             yield float(model.parameters().get(key) or 0.9), model.at_parameter(key), "config.pbtxt"
         except ValueError:
             return
+    elif model.backend == "python":
+        for text in llm_api_files(model):
+            if not isinstance(text.value.get("model"), str):
+                continue  # some other model's file of that name
+            given = text.value.get("kv_cache_config")
+            value = given.get("free_gpu_memory_fraction") if isinstance(given, dict) else None
+            share = 0.9 if isinstance(value, bool) or not isinstance(value, int | float) else value
+            yield float(share), text.of("kv_cache_config.free_gpu_memory_fraction"), text.file
 
 
 def _gpus(model: Model) -> tuple[str, ...]:

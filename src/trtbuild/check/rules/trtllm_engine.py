@@ -159,17 +159,29 @@ def right_gpu(model: Model) -> Problems:
         Example(engine_parameters(enable_kv_cache_reuse="true"), base="engine"),
         Example(engine_parameters(max_beam_width="4"), base="engine"),
         Example("max_batch_size: 64\n" + engine_parameters(), base="engine"),
+        Example(
+            "instance_group [ { count: 1 kind: KIND_CPU } ]\n"
+            + engine_parameters(gpu_device_ids="0;1"),
+            base="engine",
+        ),
     ],
     good=Example(engine_parameters(), base="engine"),
 )
 def engine_fits(model: Model) -> Problems:
     """KV cache reuse and chunked context want paged context FMHA, in-flight batching a paged
-    cache; batch, beams and the paged cache are limited by what the engine was built for."""
+    cache; batch, beams and the paged cache are limited by what the engine was built for. Parameters
+    that only work together (lookahead decoding, guided decoding, several sets of GPUs) are all
+    there."""
     for engine, config in _readable(model):
         if engine.key != "gpt_model_path":
             continue
-        batch = model.config.max_batch_size
-        for conflict in engineconfig.conflicts(config, model.parameters(), max_batch_size=batch):
+        found = engineconfig.conflicts(
+            config,
+            model.parameters(),
+            max_batch_size=model.config.max_batch_size,
+            instances=sum(group.count or 1 for group in model.config.instance_group),
+        )
+        for conflict in found:
             yield Problem(conflict.text, _place(model, conflict.key), fix=conflict.fix)
 
 
