@@ -197,6 +197,9 @@ def test_sets_of_gpus_are_as_many_as_instances() -> None:
     (found,) = conflicts(engine, given, instances=1)
     assert "has 2 sets of GPUs and the model 1 instance: each" in found.text
     assert "count: 2" in found.fix
+    assert found.starts, "with the first set alone"
+    (short,) = conflicts(engine, given, instances=3)
+    assert not short.starts
     assert not conflicts(engine, given, instances=2)
     assert not conflicts(engine, given)
     assert not conflicts(engine, {"gpu_device_ids": "0"}, instances=2), "two on one GPU may be"
@@ -208,6 +211,7 @@ def test_guided_decoding_takes_both_parameters(lacks: str) -> None:
     assert not conflicts(EngineConfig("1"), given)
     (found,) = conflicts(EngineConfig("1"), {**given, lacks: ""})
     assert f"without {lacks}" in found.text
+    assert found.starts
 
 
 def test_every_conflict_names_its_mend() -> None:

@@ -28,11 +28,13 @@ class Conflict:
     """Something that the engine cannot do as asked.
 
     ``key`` is the parameter (or field) at fault, empty when it is the engine as a whole.
+    ``starts``: the server does, too, and passes over what was asked.
     """
 
     key: str
     text: str
     fix: str
+    starts: bool = False
 
 
 def conflicts(
@@ -187,6 +189,7 @@ def _speculation(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Con
                 key,
                 f"{key} means nothing to an engine that was not built for {built}",
                 f"leave it out, or build with speculative_decoding_mode={built}",
+                starts=True,
             )
 
 
@@ -223,6 +226,7 @@ def _guides(given: Mapping[str, str]) -> Iterator[Conflict]:
                 has,
                 f"{has} without {lacks}: guides that clients send are passed over in silence",
                 f"give {lacks} too, or leave {has} out",
+                starts=True,
             )
 
 
@@ -236,6 +240,7 @@ def _devices(engine: EngineConfig, given: Mapping[str, str], instances: int) -> 
                 f"{'s' * (instances > 1)}: each instance takes one set",
                 f"write instance_group [{{ count: {len(sets)} kind: KIND_CPU }}], or name "
                 f"{instances} of them",
+                starts=len(sets) > instances,
             )
         for group in sets:
             count = len(group.split(","))

@@ -182,7 +182,9 @@ def engine_fits(model: Model) -> Problems:
             instances=sum(group.count or 1 for group in model.config.instance_group),
         )
         for conflict in found:
-            yield Problem(conflict.text, _place(model, conflict.key), fix=conflict.fix)
+            severity = Severity.WARNING if conflict.starts else None
+            place = _place(model, conflict.key)
+            yield Problem(conflict.text, place, fix=conflict.fix, severity=severity)
 
 
 def _place(model: Model, key: str) -> Position:
