@@ -11,7 +11,7 @@ from typing import Any
 
 from trtbuild.migration.reading import Deployment
 from trtbuild.resources import data_file
-from trtbuild.toolchain import TrtllmRelease
+from trtbuild.toolchain import TrtllmRelease, triton_parameters
 
 _TRUE, _FALSE = {"True", "true", "TRUE", "1"}, {"False", "false", "FALSE", "0"}
 
@@ -117,11 +117,25 @@ def _parameter(key: str, value: str) -> Change | Loss | None:
         if value.lower() == row.get("unless", ""):
             return None
         return Loss(key, value, row["lost"], row["fix"])
+    return _carried(row, key, value)
+
+
+def _carried(row: MappingType[str, Any], key: str, value: str) -> Change | Loss:
+    """A value that is known to the LLM API, unless the C++ backend never had it in force."""
+    fix = f"if it was meant, set {row['to']} yourself (--set)"
+    setting = triton_parameters().get(key)
     try:
-        return Change(key, value, row["to"], _VALUES[row["as"]](value))
+        new = _VALUES[row["as"]](value)
+        if setting and setting.choices and value not in setting.choices:
+            raise ValueError(value)
     except ValueError:
-        what = f"{value!r} is no {row['as']}, which the C++ backend took for the default in silence"
-        return Loss(key, value, what, f"if it was meant, set {row['to']} yourself (--set)")
+        choices = ", ".join(setting.choices) if setting else ""
+        wanted = f"none of {choices}" if choices else f"no {row['as']}"
+        what = f"{value!r} is {wanted}, which the C++ backend took for the default in silence"
+        return Loss(key, value, what, fix)
+    if problem := setting.text_problem(value) if setting else "":
+        return Loss(key, value, problem, fix)
+    return Change(key, value, row["to"], new)
 
 
 def _bool(value: str) -> bool:
