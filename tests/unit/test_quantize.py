@@ -230,3 +230,11 @@ def test_no_file_and_no_samples(tmp_path: Path) -> None:
         read_texts(tmp_path, 9)
     with pytest.raises(UsageError, match="--samples 0"):
         read_texts(None, 0)
+
+
+@pytest.mark.parametrize("length", [0, -5])
+def test_no_token_of_a_text_measures_nothing(tmp_path: Path, length: int) -> None:
+    with pytest.raises(UsageError, match=f"--length {length} leaves no token") as caught:
+        quantize("sample:smollm2", tmp_path / "out", format_name="fp8", length=length)
+    assert caught.value.fix
+    assert not (tmp_path / "out").exists()
