@@ -146,7 +146,9 @@ def test_images_are_named_as_pyxis_does(given: str, pyxis: str) -> None:
 
 def test_an_orchestrator_leaves_gpu_memory_to_its_ranks_under_slurm_too(tmp_path: Path) -> None:
     found = layout(write_engine(tmp_path / "repo", tp=2), "orchestrator")
-    words = under_slurm(found, SERVER, Cluster(1, 2))
+    words = under_slurm(found, SERVER, Cluster(1, 2), in_job=True)
+    assert words[:2] == ("srun", "--mpi=none"), "Slurm's PMIx spawns nothing"
+    assert words[5:10] == ("mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "1")
     assert "--pinned-memory-pool-byte-size=0" in words
     assert words[-1] == "--cuda-memory-pool-byte-size=1:0"
 

@@ -329,6 +329,14 @@ def test_defaults_that_lose_nothing_are_not_listed() -> None:
     assert [one for one in mapping_of(exclude_input_in_output="false").lost if one.key in kept]
 
 
+def test_tensors_without_a_counterpart_are_listed() -> None:
+    names = ("text_input", "max_tokens", "text_output", "context_logits", "messages")
+    deployment = Deployment("tensorrt_llm", "ensemble", ("ensemble",), {}, tensors=names)
+    account = map_deployment(deployment, RELEASE)
+    assert account.tensors == {"max_tokens": "sampling_param_max_tokens"}
+    assert account.tensors_lost == ("context_logits",), "messages have the same name"
+
+
 def test_an_unknown_parameter_is_listed() -> None:
     assert "look up" in next(one for one in mapping_of(turbo="9").lost if one.key == "turbo").fix
 

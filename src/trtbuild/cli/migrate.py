@@ -95,3 +95,5 @@ def _print(one: Migrated) -> None:
         typer.echo(f"              fix: {loss.fix}")
     for old, new in account.tensors.items():
         typer.echo(f"  clients     {old} is now {new}")
+    for name in account.tensors_lost:
+        typer.echo(f"  clients     {name} has no counterpart")

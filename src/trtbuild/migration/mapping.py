@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from trtbuild.migration.reading import Deployment
-from trtbuild.resources import data_file
+from trtbuild.resources import data_file, template_dir
 from trtbuild.toolchain import TrtllmRelease, triton_parameters
 
 _TRUE, _FALSE = {"True", "true", "TRUE", "1"}, {"False", "false", "FALSE", "0"}
@@ -46,6 +46,7 @@ class Mapping:
     moot: tuple[Change, ...]
     lost: tuple[Loss, ...]
     tensors: MappingType[str, str]
+    tensors_lost: tuple[str, ...] = ()
 
 
 @cache
@@ -71,7 +72,17 @@ def map_deployment(deployment: Deployment, release: TrtllmRelease) -> Mapping:
     lost += [_unaccepted(change, release) for change in mapped if change not in known]
     names = _table()["tensors"]
     tensors = {name: names[name] for name in deployment.tensors if name in names}
-    return Mapping(_nested(known), tuple(known), tuple(moot), tuple(lost), tensors)
+    gone = {*deployment.tensors} - tensors.keys() - _llm_api_tensors()
+    return Mapping(
+        _nested(known), tuple(known), tuple(moot), tuple(lost), tensors, tuple(sorted(gone))
+    )
+
+
+@cache
+def _llm_api_tensors() -> frozenset[str]:
+    """The names of the tensors that the written model has."""
+    table = tomllib.loads(template_dir("trtllm", "tensors.toml").read_text(encoding="utf-8"))
+    return frozenset(row["name"] for part in ("input", "output") for row in table[part])
 
 
 def _of_engine(deployment: Deployment) -> Iterator[Change]:

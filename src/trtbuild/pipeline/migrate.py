@@ -174,5 +174,6 @@ def as_document(migrated: Migrated) -> Mapping[str, object]:
         "not_needed": account.moot,
         "lost": account.lost,
         "tensors": account.tensors,
+        "tensors_lost": account.tensors_lost,
         "status": migrated.result.status,
     }

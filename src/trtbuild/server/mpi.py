@@ -98,14 +98,18 @@ def under_slurm(
     ranks = max(1, layout.world)
     asked = [] if in_job else [f"--gpus-per-node={cluster.gpus_per_node}"]
     asked += [] if in_job else [f"--{option}" for option in cluster.options]
+    # Slurm's PMIx spawns no processes, which an orchestrator does: its one task is mpirun, whose
+    # own slots are that task's, so that the ranks it spawns are more than there are.
+    spawns = layout.how == "orchestrator"
     step = [
-        "srun", "--mpi=pmix", f"--nodes={cluster.nodes}", f"--ntasks={ranks}",
+        "srun", f"--mpi={'none' if spawns else 'pmix'}", f"--nodes={cluster.nodes}", f"--ntasks={ranks}",
         f"--ntasks-per-node={cluster.per_node(ranks)}", *asked, *container,
     ]  # fmt: skip
     if layout.how == "llmapi":
         return (*step, "trtllm-llmapi-launch", *server)
-    if layout.how == "orchestrator":
-        return (*step, *server, *_without_pools(cluster.gpus_per_node))
+    if spawns:
+        mpirun = under_mpi(layout, server, gpus=cluster.gpus_per_node)
+        return (*step, *mpirun[:2], "--oversubscribe", *mpirun[2:])
     if layout.how != "leader" or ranks == 1:
         return (*step, *server)
     first, other = shlex.join(server), shlex.join(_follower(layout, server))
