@@ -102,7 +102,8 @@ def under_slurm(
     # own slots are that task's, so that the ranks it spawns are more than there are.
     spawns = layout.how == "orchestrator"
     step = [
-        "srun", f"--mpi={'none' if spawns else 'pmix'}", f"--nodes={cluster.nodes}", f"--ntasks={ranks}",
+        "srun", f"--mpi={'none' if spawns else 'pmix'}",
+        f"--nodes={cluster.nodes}", f"--ntasks={ranks}",
         f"--ntasks-per-node={cluster.per_node(ranks)}", *asked, *container,
     ]  # fmt: skip
     if layout.how == "llmapi":
