@@ -207,6 +207,11 @@ def test_everything_that_stands_in_the_way(tmp_path: Path) -> None:
     assert [text for text in found if "2 instances take 128 MiB" in text]
 
 
+def test_one_rank_without_a_gpu(tmp_path: Path) -> None:
+    (found,) = problems(write_engine(tmp_path / "repo"), gpus=0)
+    assert found == "llm: 1 rank takes 1 GPU, and 0 are seen"
+
+
 def test_an_engine_that_lies_elsewhere_has_its_ranks(tmp_path: Path) -> None:
     """As in NVIDIA's own templates, whose gpt_model_path is any folder of the machine."""
     built = write_engine(tmp_path / "built", tp=4) / "llm" / "1"

@@ -144,7 +144,8 @@ def require_startable(
             where=str(contents.repo),
             details=found[1:],
             fix="put the engine's files in place, correct gpu_device_ids, build for the GPUs that "
-            "are there, or give the container more shared memory (--shm-size)",
+            "are there, give the container more shared memory (--shm-size), or try it without a "
+            "GPU: trtbuild serve --rehearse",
         )
 
 
@@ -179,7 +180,9 @@ def _of_models(layout: Layout, gpus: int | None) -> Iterator[str]:
             if beyond:
                 yield f"{model.name}: there is no GPU {beyond[0]}: {gpus} are seen"
         if gpus is not None and model.world > gpus:
-            yield f"{model.name}: {model.world} ranks take {model.world} GPUs, and {gpus} are seen"
+            one = "1 rank takes 1 GPU"
+            many = f"{model.world} ranks take {model.world} GPUs"
+            yield f"{model.name}: {one if model.world == 1 else many}, and {gpus} are seen"
 
 
 def _of_memory(contents: Contents, shm_bytes: int | None) -> Iterator[str]:
