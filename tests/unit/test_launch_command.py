@@ -75,6 +75,20 @@ def test_launches_that_cannot_be(tmp_path: Path, changes: dict[str, Any], said: 
     assert caught.value.fix
 
 
+def test_the_llm_api_on_several_machines_has_its_launcher(tmp_path: Path) -> None:
+    repo = write_llm_api(tmp_path / "repo", tensor_parallel_size=8, pipeline_parallel_size=2)
+    found = plan(repo, using="srun")
+    assert (found.layout.how, found.layout.world) == ("llmapi", 16)
+    assert found.layout.why == "the LLM API on 2 machines"
+    assert {"--nodes=2", "--ntasks=16", "trtllm-llmapi-launch"} <= {*found.command}
+    assert plan(repo, using="srun", gpus_per_node=16).layout.how == "plain"
+    with pytest.raises(UsageError, match="16 ranks take 2 machines of 8 GPUs"):
+        plan(repo)
+    for changes in ({"how": "plain"}, {"nodes": 2, "how": "plain", "gpus_per_node": 16}):
+        with pytest.raises(UsageError, match="one process, for one machine, and 2 are asked for"):
+            plan(repo, using="srun", **changes)
+
+
 def test_a_path_that_pyxis_cannot_mount(tmp_path: Path) -> None:
     repo = write_engine(tmp_path / "a,b:c", tp=2)
     with pytest.raises(UsageError, match="cannot mount a path with ',' and ':'"):

@@ -78,6 +78,8 @@ def plan_launch(
         require_valid(contents.repo, progress=progress)
     layout = server.lay_out(contents, how)
     nodes = _nodes(layout, nodes, gpus_per_node)
+    if nodes > 1 and layout.how == "plain":
+        layout = _over_machines(contents, how, nodes)
     inside = MOUNT if image else str(contents.repo)
     _require_paths(contents, inside)
     words = server.server_words(contents, options, inside)
@@ -135,6 +137,18 @@ def _require_paths(contents: Contents, inside: str) -> None:
             fix=f"give the container image that runs the ranks (--image), mount the repository "
             f"at {MOUNT}, or use trtbuild serve --mode local, which moves the paths",
         )
+
+
+def _over_machines(contents: Contents, how: str, nodes: int) -> Layout:
+    """The LLM API's own launcher, which one process on one machine is not."""
+    if how != "auto" or "llmapi" not in contents.trtllm.values():
+        raise UsageError(
+            f"there is one process, for one machine, and {nodes} are asked for",
+            where=str(contents.repo),
+            fix="leave --mode and --nodes out; a model of the LLM API takes several with "
+            "--mode llmapi",
+        )
+    return replace(server.lay_out(contents, "llmapi"), why=f"the LLM API on {nodes} machines")
 
 
 def _nodes(layout: Layout, nodes: int, gpus_per_node: int) -> int:
