@@ -191,6 +191,7 @@ def test_no_space_is_known_before(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     error = refused(tmp_path, make_llama(tmp_path / "tiny"), BuildError)
     assert "not enough space" in error.what
+    assert "--repo" not in error.fix, "an option that this command does not have"
 
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path, monkeypatch: Any) -> None:

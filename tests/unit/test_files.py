@@ -144,7 +144,7 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
 def test_too_little_space_is_told_before_writing(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="not enough space") as caught:
         files.require_space(tmp_path / "not" / "yet", 1 << 60)
-    assert "--weights hub" in caught.value.fix
+    assert "--" not in (caught.value.fix or ""), "options are the command's to name"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 
 from support.checkpoints import llama_config, llama_shapes, make_described, write_json
 from trtbuild.checkpoint import inspect, open_checkpoint
-from trtbuild.spec import ModelSpec
+from trtbuild.spec import ModelSpec, Quantization, declared_quantization
+from trtbuild.toolchain import trtllm_route
 
 
 def described(tmp_path: Path, config: dict[str, Any], **more: Any) -> ModelSpec:
@@ -75,6 +76,39 @@ def test_modelopt_keeps_its_own_file(tmp_path: Path) -> None:
     assert method is not None
     assert method.method == "modelopt"
     assert method.detail == {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}
+
+
+def test_modelopts_first_exports_have_theirs_inside() -> None:
+    inner = {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8"}
+    found = declared_quantization({"producer": {"name": "modelopt"}, "quantization": inner})
+    assert found == Quantization("modelopt", inner)
+
+
+def test_of_several_groups_the_integers_speak() -> None:
+    """An engine that loads 8-bit floats and no integers does not load a mixture of both."""
+
+    def groups(*schemes: tuple[int, str]) -> dict[str, Any]:
+        named = {
+            f"group_{at}": {"targets": ["Linear"], "weights": {"num_bits": bits, "type": kind}}
+            for at, (bits, kind) in enumerate(schemes)
+        }
+        return {"quant_method": "compressed-tensors", "config_groups": named}
+
+    mixed = declared_quantization(groups((8, "float"), (4, "int")))
+    assert mixed and mixed.detail == {"bits": 4, "type": "int", "schemes": 2}
+    assert trtllm_route(mixed.method, mixed.detail).refused
+    floats = declared_quantization(groups((8, "float"), (4, "float")))
+    assert floats and floats.detail == {"bits": 8, "type": "float", "schemes": 2}
+    assert trtllm_route(floats.method, floats.detail).refused
+    same = declared_quantization(groups((8, "float"), (8, "float")))
+    assert same and same.detail == {"bits": 8, "type": "float"}
+    assert not trtllm_route(same.method, same.detail).refused
+
+
+@pytest.mark.parametrize("groups", [[], {}, None, {"group_0": None}, {"group_0": {"weights": 4}}])
+def test_groups_that_say_nothing(groups: Any) -> None:
+    declared = {"quant_method": "compressed-tensors", "config_groups": groups}
+    assert declared_quantization(declared) == Quantization("compressed-tensors", {})
 
 
 def test_experts_active_for_one_token(tmp_path: Path) -> None:

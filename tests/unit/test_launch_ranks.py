@@ -14,55 +14,19 @@ import pytest
 
 from support.models import write_python_model
 from support.programs import write_docker, write_program, write_tritonserver
-from support.trtllm_tools import write_nvidia_smi
+from support.ranked import write_engine, write_llm_api
 from trtbuild import pbtxt, server
-from trtbuild.errors import ServerError, TrtbuildError, UsageError
-from trtbuild.pipeline.launch import Planned, plan_launch, run, write_script
+from trtbuild.errors import ServerError, UsageError
 from trtbuild.progress import SILENT
 from trtbuild.server import Cluster, LaunchOptions, docker, local, ranks
 from trtbuild.server.mode import Job
-from trtbuild.server.mpi import sbatch_file, under_mpi, under_slurm
+from trtbuild.server.mpi import pyxis_image, sbatch_file, under_mpi, under_slurm
 
 IMAGE = "nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3"
 SERVER = (
     "tritonserver", "--model-repository=/models", "--http-port=8000", "--grpc-port=8001",
     "--metrics-port=8002", "--exit-on-error=true",
 )  # fmt: skip
-
-
-def write_engine(
-    repo: Path,
-    name: str = "llm",
-    *,
-    tp: int = 1,
-    pp: int = 1,
-    files: int | None = None,
-    **more: str,
-) -> Path:
-    """A ``tensorrtllm`` model whose engine has ``tp * pp`` ranks; ``more`` are parameters."""
-    version = repo / name / "1"
-    version.mkdir(parents=True)
-    config = pbtxt.model_config(name=name, backend="tensorrtllm", max_batch_size=8)
-    for key, value in {"gpt_model_path": f"/models/{name}/1", **more}.items():
-        config.parameters[key].string_value = value
-    (repo / name / "config.pbtxt").write_text(pbtxt.render(config), encoding="utf-8")
-    document = {
-        "version": "1.2.1",
-        "pretrained_config": {"mapping": {"world_size": tp * pp, "tp_size": tp, "pp_size": pp}},
-        "build_config": {"max_batch_size": 8},
-    }
-    (version / "config.json").write_text(json.dumps(document), encoding="utf-8")
-    for rank in range(tp * pp if files is None else files):
-        (version / f"rank{rank}.engine").write_bytes(b"engine")
-    return repo
-
-
-def write_llm_api(repo: Path, name: str = "api", **arguments: int) -> Path:
-    """A model of the LLM API."""
-    write_python_model(repo, name)
-    lines = [f"{key}: {value}" for key, value in {"model": "org/x", **arguments}.items()]
-    (repo / name / "1" / "model.yaml").write_text("\n".join(lines), encoding="utf-8")
-    return repo
 
 
 def layout(repo: Path, how: str = "auto") -> server.Layout:
@@ -134,20 +98,65 @@ def test_slurm_tells_rank_0_from_the_others(tmp_path: Path) -> None:
     found = layout(write_engine(tmp_path / "repo", tp=8, pp=2))
     cluster = Cluster(2, 8, IMAGE, ("/shared/models:/models",))
     words = under_slurm(found, SERVER, cluster)
-    assert words[:7] == (
+    assert words[:8] == (
         "srun", "--mpi=pmix", "--nodes=2", "--ntasks=16", "--ntasks-per-node=8",
-        f"--container-image={IMAGE}", "--container-mounts=/shared/models:/models",
+        "--gpus-per-node=8", f"--container-image={IMAGE.replace('/', '#', 1)}",
+        "--container-mounts=/shared/models:/models",
     )  # fmt: skip
-    assert words[7:9] == ("bash", "-c")
-    script = words[9]
+    assert words[8:10] == ("bash", "-c")
+    script = words[10]
     assert f"exec {shlex.join(SERVER)}; fi; exec tritonserver" in script
     assert script.endswith("--model-control-mode=explicit --load-model=llm")
 
 
+def test_a_step_of_its_own_asks_slurm_for_everything(tmp_path: Path) -> None:
+    found = layout(write_engine(tmp_path / "repo", tp=2))
+    cluster = Cluster(1, 4, options=("partition=gpu", "exclusive"))
+    assert {"--gpus-per-node=4", "--partition=gpu", "--exclusive"} <= {
+        *under_slurm(found, SERVER, cluster)
+    }
+    inside = under_slurm(found, SERVER, cluster, in_job=True)
+    assert not {"--gpus-per-node=4", "--partition=gpu"} & {*inside}, "the script has asked"
+
+
+def test_more_machines_than_needed_share_the_ranks(tmp_path: Path) -> None:
+    found = layout(write_engine(tmp_path / "repo", tp=8))
+    assert "--ntasks-per-node=4" in under_slurm(found, SERVER, Cluster(2, 8))
+    assert "--ntasks-per-node=3" in under_slurm(found, SERVER, Cluster(3, 8))
+
+
+@pytest.mark.parametrize(
+    ("given", "pyxis"),
+    [
+        ("nvcr.io/nvidia/tritonserver:26.07", "nvcr.io#nvidia/tritonserver:26.07"),
+        ("nvcr.io#nvidia/tritonserver:26.07", "nvcr.io#nvidia/tritonserver:26.07"),
+        ("docker://nvcr.io/nvidia/triton", "docker://nvcr.io#nvidia/triton"),
+        ("node1:5000/triton:mine", "node1:5000#triton:mine"),
+        ("localhost/triton", "localhost#triton"),
+        ("nvidia/cuda:13.1.0", "nvidia/cuda:13.1.0"),
+        ("/shared/images/triton.sqsh", "/shared/images/triton.sqsh"),
+        ("./triton.sqsh", "./triton.sqsh"),
+        ("../images.d/triton.sqsh", "../images.d/triton.sqsh"),
+        ("triton:26.07", "triton:26.07"),
+    ],
+)
+def test_images_are_named_as_pyxis_does(given: str, pyxis: str) -> None:
+    assert pyxis_image(given) == pyxis
+
+
+def test_an_orchestrator_leaves_gpu_memory_to_its_ranks_under_slurm_too(tmp_path: Path) -> None:
+    found = layout(write_engine(tmp_path / "repo", tp=2), "orchestrator")
+    words = under_slurm(found, SERVER, Cluster(1, 2), in_job=True)
+    assert words[:2] == ("srun", "--mpi=none"), "Slurm's PMIx spawns nothing"
+    assert words[5:10] == ("mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "1")
+    assert "--pinned-memory-pool-byte-size=0" in words
+    assert words[-1] == "--cuda-memory-pool-byte-size=1:0"
+
+
 def test_the_llm_api_has_its_own_launcher(tmp_path: Path) -> None:
     found = layout(write_llm_api(tmp_path / "repo", tensor_parallel_size=4), "llmapi")
-    assert under_mpi(found, SERVER)[2:5] == ("-n", "1", "trtllm-llmapi-launch")
-    words = under_slurm(found, SERVER, Cluster(1, 4))
+    assert under_mpi(found, SERVER)[2:5] == ("-n", "4", "trtllm-llmapi-launch"), "every rank"
+    words = under_slurm(found, SERVER, Cluster(1, 4), in_job=True)
     assert words[3:6] == ("--ntasks=4", "--ntasks-per-node=4", "trtllm-llmapi-launch")
 
 
@@ -169,8 +178,9 @@ def test_an_sbatch_file_is_a_script_that_bash_reads(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (
         tuple(json.loads(done.stdout.splitlines()[-1])[1:])
-        == under_slurm(found, SERVER, cluster)[1:]
+        == under_slurm(found, SERVER, cluster, in_job=True)[1:]
     )
+    assert done.stdout.startswith("Triton listens on 127.0.0.1 of ")
 
 
 # What is checked before anything starts
@@ -195,6 +205,22 @@ def test_everything_that_stands_in_the_way(tmp_path: Path) -> None:
     assert [text for text in found if "there is no GPU 7: 1 are seen" in text]
     assert [text for text in found if "2 ranks take 2 GPUs, and 1 are seen" in text]
     assert [text for text in found if "2 instances take 128 MiB" in text]
+
+
+def test_one_rank_without_a_gpu(tmp_path: Path) -> None:
+    (found,) = problems(write_engine(tmp_path / "repo"), gpus=0)
+    assert found == "llm: 1 rank takes 1 GPU, and 0 are seen"
+
+
+def test_an_engine_that_lies_elsewhere_has_its_ranks(tmp_path: Path) -> None:
+    """As in NVIDIA's own templates, whose gpt_model_path is any folder of the machine."""
+    built = write_engine(tmp_path / "built", tp=4) / "llm" / "1"
+    repo = write_engine(tmp_path / "repo", gpt_model_path=str(built))
+    (repo / "llm/1/config.json").unlink()
+    assert (layout(repo).how, layout(repo).world) == ("leader", 4)
+    assert problems(repo) == []
+    (built / "rank3.engine").unlink()
+    assert "rank3.engine missing" in problems(repo)[0]
 
 
 def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
@@ -246,102 +272,6 @@ def test_local_moves_the_engines_path(tmp_path: Path, monkeypatch: pytest.Monkey
     assert config.parameters["gpt_model_path"].string_value == str(repo.resolve() / "llm/1")
     assert Path(view, "llm/1/rank0.engine").read_bytes() == b"engine"
     assert (repo / "llm/config.pbtxt").read_bytes() == before
-
-
-# `trtbuild launch`
-
-
-def plan(repo: Path, **changes: Any) -> Planned:
-    asked = {
-        "using": "mpirun", "how": "auto", "nodes": 0, "gpus_per_node": 8, "image": IMAGE,
-        "slurm": (), "options": LaunchOptions(), "validate": False,
-    }  # fmt: skip
-    return plan_launch(repo, **{**asked, **changes})
-
-
-def test_a_launch_is_printed(tmp_path: Path) -> None:
-    repo = write_engine(tmp_path / "repo", tp=8, pp=2)
-    found = plan(repo, using="srun")
-    assert "--nodes=2" in found.command, "as few machines as the ranks need"
-    assert f"--container-mounts={repo.resolve()}:/models" in found.line
-    assert plan(repo, using="sbatch").script.count("srun") == 1
-    line = plan(write_engine(tmp_path / "two", tp=2), how="orchestrator").line
-    assert line.startswith("TRTLLM_ORCHESTRATOR=1 TRTLLM_ORCHESTRATOR_SPAWN_PROCESSES=1 mpirun ")
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"using": "lsf"}, "--with 'lsf' is not known"),
-        ({}, "16 ranks take 2 machines of 8 GPUs, and mpirun starts them on this one"),
-        ({"using": "srun", "nodes": 1}, "1 nodes of 8 GPUs do not hold 16 ranks"),
-        ({"how": "orchestrator"}, "an orchestrator starts its ranks on one machine"),
-        ({"using": "srun", "image": ""}, "the models name their files below /models"),
-        ({"using": "sbatch", "slurm": ("x\nrm -rf",)}, "is not an option of sbatch"),
-    ],
-)
-def test_launches_that_cannot_be(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    repo = write_engine(tmp_path / "repo", tp=8, pp=2)
-    with pytest.raises(TrtbuildError) as caught:
-        plan(repo, **changes)
-    assert said in caught.value.what
-    assert caught.value.exit_code == 2
-    assert caught.value.fix
-
-
-def test_a_launch_is_run_and_its_exit_code_obeyed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    programs, log = tmp_path / "programs", tmp_path / "triton.log"
-    write_program(programs, "mpirun", "import sys\nprint(sys.argv[1:3])\nsys.exit(9)")
-    write_nvidia_smi(programs, "NVIDIA L4, 23034, 8.9", "NVIDIA L4, 23034, 8.9")
-    monkeypatch.setenv("PATH", f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin")
-    lines: list[str] = []
-    planned = plan(write_engine(tmp_path / "repo", tp=2))
-    with pytest.raises(ServerError, match="mpirun ended with exit code 9") as caught:
-        run(planned, script=None, log=log, on_line=lines.append)
-    assert lines == ["['--allow-run-as-root', '-n']"]
-    assert caught.value.where == str(log)
-    with pytest.raises(ServerError, match="3 ranks take 3 GPUs, and 2 are seen"):
-        many = plan(write_engine(tmp_path / "three", tp=3))
-        run(many, script=None, log=log, on_line=lines.append)
-
-
-def test_a_batch_script_is_written_and_submitted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    programs, out = tmp_path / "programs", tmp_path / "job.sbatch"
-    write_program(programs, "sbatch", "import sys\nprint(open(sys.argv[1]).readline().strip())")
-    monkeypatch.setenv("PATH", f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin")
-    planned = plan(write_engine(tmp_path / "repo", tp=2), using="sbatch")
-    write_script(planned, out)
-    lines: list[str] = []
-    run(planned, script=out, log=tmp_path / "log", on_line=lines.append)
-    assert lines == ["#!/bin/bash"]
-    with pytest.raises(UsageError, match="submitted from a file"):
-        run(planned, script=None, log=tmp_path / "log", on_line=lines.append)
-
-
-def trtbuild(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "trtbuild", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-
-
-def test_the_command_line(tmp_path: Path) -> None:
-    repo = write_engine(tmp_path / "repo", tp=2)
-    options = ["--no-validate", "--image", IMAGE]
-    done = trtbuild("launch", repo, *options, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("mpirun --allow-run-as-root -n 1 tritonserver ")
-    assert "leader: 2 ranks, one process each" in done.stderr
-    found = json.loads(trtbuild("launch", repo, *options, "--json", cwd=tmp_path).stdout)
-    assert (found["mode"], found["world"]) == ("leader", 2)
-    assert found["models"][0]["name"] == "llm"
-    assert found["command"][0] == "mpirun"
-    done = trtbuild("launch", repo, *options, "--with", "sbatch", "--out", "job", cwd=tmp_path)
-    assert done.stdout == "sbatch job\n"
-    assert (tmp_path / "job").read_text().startswith("#!/bin/bash")
-    assert trtbuild("launch", repo, *options, "--mode", "lead", cwd=tmp_path).returncode == 2
 
 
 def test_serving_checks_the_ranks_first(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from trtbuild import pbtxt, toolchain
 from trtbuild.cli.app import app
 from trtbuild.errors import ExitCode, RepositoryError, TrtbuildError, UsageError
 from trtbuild.migration import Deployment, deployments, map_deployment
-from trtbuild.pipeline.migrate import migrate
+from trtbuild.pipeline.migrate import left_out, migrate
 from trtbuild.resources import data_file
 
 RELEASE = toolchain.trtllm_release("1.2.1")
@@ -101,6 +101,66 @@ def test_two_llms_in_one_repository(tmp_path: Path, llama: Path) -> None:
     both = [f"a_ensemble={llama}", f"b_ensemble={llama}"]
     made = migrate(old, tmp_path / "new", sources=both)
     assert [one.recipe.engine["dtype"] for one in made] == ["bfloat16", "float16"]
+
+
+def test_nothing_is_written_when_one_of_several_cannot_be(tmp_path: Path, llama: Path) -> None:
+    old = write_engine_repo(tmp_path / "old", prefix="a_", engine=engine_config(), bls=False)
+    write_engine_repo(old, prefix="b_", engine=engine_config(), bls=False)
+    sources = [f"a_ensemble={llama}", f"b_ensemble={tmp_path / 'gone'}"]
+    with pytest.raises(TrtbuildError):
+        migrate(old, tmp_path / "new", sources=sources)
+    assert not (tmp_path / "new" / "a_ensemble").exists()
+
+
+def test_a_draft_model_is_no_llm_of_its_own(tmp_path: Path, llama: Path) -> None:
+    """The pair of speculative decoding: BLS asks the draft's engine and the target's."""
+    old = write_engine_repo(tmp_path / "old", engine=engine_config())
+    write_engine_repo(tmp_path / "draft", engine=engine_config(), bls=False)
+    (tmp_path / "draft/tensorrt_llm").rename(old / "tensorrt_llm_draft")
+    change(old, "tensorrt_llm_draft", name="tensorrt_llm_draft")
+    change(old, "tensorrt_llm_bls", tensorrt_llm_draft_model_name="tensorrt_llm_draft")
+    (made,) = migrate(old, tmp_path / "new", sources=[str(llama)])
+    assert "tensorrt_llm_draft" in made.deployment.models
+    assert [one for one in made.account.lost if one.key == "tensorrt_llm_draft_model_name"]
+    assert left_out(old, [made]) == {}
+
+
+def test_models_that_belong_to_none_are_named(tmp_path: Path, llama: Path) -> None:
+    old = write_engine_repo(tmp_path / "old", engine=engine_config())
+    whisper = 'name: "whisper_bls"\nbackend: "python"\nmax_batch_size: 8\n'
+    (old / "whisper_bls").mkdir()
+    (old / "whisper_bls/config.pbtxt").write_text(whisper)
+    arguments = ["migrate", str(old), "--repo", str(tmp_path / "new"), "--source", str(llama)]
+    done = CliRunner().invoke(app, [*arguments, "--dry-run"])
+    assert "not migrated: whisper_bls (python)" in done.output
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--dry-run", "--json"]).stdout)
+    assert found["left"] == {"whisper_bls": "python"}
+
+
+def test_an_engine_whose_backend_was_never_filled_in(tmp_path: Path) -> None:
+    old = write_engine_repo(tmp_path / "old", engine=engine_config())
+    path = old / "tensorrt_llm/config.pbtxt"
+    path.write_text(path.read_text().replace('"tensorrtllm"', '"${triton_backend}"'))
+    (found,) = deployments(old)
+    assert (found.engine_model, found.entry) == ("tensorrt_llm", "ensemble")
+
+
+def test_a_bls_model_of_before_0_9_names_no_engine(tmp_path: Path) -> None:
+    old = write_engine_repo(tmp_path / "old", engine=engine_config())
+    path = old / "tensorrt_llm_bls/config.pbtxt"
+    config = pbtxt.parse(path.read_text())
+    del config.parameters["tensorrt_llm_model_name"]
+    path.write_text(pbtxt.render(config))
+    assert "tensorrt_llm_bls" in deployments(old)[0].models
+
+
+def change(repo: Path, model: str, name: str = "", **parameters: str) -> None:
+    path = repo / model / "config.pbtxt"
+    config = pbtxt.parse(path.read_text())
+    config.name = name or config.name
+    for key, value in parameters.items():
+        config.parameters[key].string_value = value
+    path.write_text(pbtxt.render(config))
 
 
 def test_the_tokenizers_folder_is_the_checkpoint_when_it_has_weights(
@@ -245,17 +305,36 @@ def test_values_are_typed(key: str, value: str, to: str, new: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [("enable_chunked_context", "yes"), ("kv_cache_free_gpu_mem_fraction", "0,9"),
-     ("max_beam_width", "many")],
+     ("max_beam_width", "many"), ("batch_scheduler_policy", "MAX_UTILIZATION"),
+     ("batch_scheduler_policy", "fifo")],
 )  # fmt: skip
 def test_values_that_the_backend_took_for_the_default(key: str, value: str) -> None:
-    (loss,) = [one for one in mapping_of(**{key: value}).lost if one.key == key]
+    account = mapping_of(**{key: value})
+    (loss,) = [one for one in account.lost if one.key == key]
     assert "in silence" in loss.why
+    assert not [one for one in account.mapped if one.key == key]
+
+
+def test_values_out_of_bounds_are_not_carried_on() -> None:
+    account = mapping_of(kv_cache_free_gpu_mem_fraction="1.5", max_beam_width="0")
+    why = {one.key: one.why for one in account.lost}
+    assert "more than 1" in why["kv_cache_free_gpu_mem_fraction"]
+    assert "at least 1" in why["max_beam_width"]
+    assert not {"kv_cache_config", "max_beam_width"} & account.engine.keys()
 
 
 def test_defaults_that_lose_nothing_are_not_listed() -> None:
     kept = {"exclude_input_in_output": "True", "gpu_weights_percent": "1.0", "num_nodes": "1"}
     assert not [one for one in mapping_of(**kept).lost if one.key in kept]
     assert [one for one in mapping_of(exclude_input_in_output="false").lost if one.key in kept]
+
+
+def test_tensors_without_a_counterpart_are_listed() -> None:
+    names = ("text_input", "max_tokens", "text_output", "context_logits", "messages")
+    deployment = Deployment("tensorrt_llm", "ensemble", ("ensemble",), {}, tensors=names)
+    account = map_deployment(deployment, RELEASE)
+    assert account.tensors == {"max_tokens": "sampling_param_max_tokens"}
+    assert account.tensors_lost == ("context_logits",), "messages have the same name"
 
 
 def test_an_unknown_parameter_is_listed() -> None:

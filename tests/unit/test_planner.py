@@ -62,7 +62,7 @@ def recipe(backend: str = "auto", **engine: Any) -> ModelRecipe:
 
 def plan(spec: ModelSpec | None = None, *, triton: str = "26.07", **options: Any) -> BuildPlan:
     engine = options.pop("engine", {})
-    model = recipe(**engine)
+    model = recipe(options.pop("backend", "auto"), **engine)
     return make_plan(spec or llama_8b(), model, toolchain.load(triton), **options)
 
 
@@ -209,6 +209,45 @@ def test_a_wrong_engine_argument_is_refused_by_the_plan_already() -> None:
 
 
 @pytest.mark.parametrize(
+    ("quantization", "options", "said"),
+    [
+        (Quantization("fp8"), {"gpu": "v100-16"}, "fp8 needs compute capability 7.5 in vLLM"),
+        (
+            Quantization("modelopt", {"quant_algo": "NVFP4"}),
+            {"gpu": "h100", "backend": "trtllm"},
+            "TensorRT-LLM runs NVFP4 on compute capabilities 10.0, 10.3, 12.0, 12.1",
+        ),
+        (
+            Quantization("fp8", {"weight_block_size": "128x128"}),
+            {"gpu": "l4", "backend": "trtllm"},
+            "TensorRT-LLM runs FP8_BLOCK_SCALES on compute capabilities 9.0",
+        ),
+        # vLLM has nothing for integers of ModelOpt, so that only TensorRT-LLM is left
+        (
+            Quantization("modelopt", {"quant_algo": "W4A8_AWQ"}),
+            {"gpu": "a100"},
+            "TensorRT-LLM runs W4A8_AWQ on compute capabilities 8.9",
+        ),
+        (None, {"gpu": "t4", "backend": "trtllm"}, "needs compute capability 8.0, T4"),
+    ],
+)
+def test_a_gpu_that_cannot_run_it(
+    quantization: Quantization | None, options: dict[str, Any], said: str
+) -> None:
+    spec = llama_8b(quantization=quantization)
+    with pytest.raises(UnsupportedError, match="cannot run") as caught:
+        plan(spec, **options)
+    assert [reason for reason in caught.value.details if said in reason], caught.value.details
+    assert caught.value.exit_code == 4
+    assert "choose another GPU" in (caught.value.fix or "")
+
+
+def test_gpt_oss_runs_on_hopper() -> None:
+    spec = llama_8b(quantization=Quantization("mxfp4"))
+    assert plan(spec, gpu="h100", backend="trtllm").builder == "trtllm"
+
+
+@pytest.mark.parametrize(
     ("spec", "options", "said"),
     [
         (llama_8b(), {"gpu": "t4"}, "has no bfloat16"),
@@ -217,13 +256,16 @@ def test_a_wrong_engine_argument_is_refused_by_the_plan_already() -> None:
         (llama_8b(), {"gpu": "b300", "triton": "25.03"}, "needs CUDA 12.9"),
         (llama_8b(), {"triton": "25.06"}, "CVE-2025-23319"),
         (llama_8b(quantization=Quantization("fp8")), {"gpu": "a100"}, "does not compute in fp8"),
-        (llama_8b(quantization=Quantization("fp8")), {"gpu": "v100-16"}, "will not load"),
         (
             llama_8b(quantization=Quantization("modelopt", {"quant_algo": "NVFP4"})),
             {"gpu": "h100"},
             "does not compute in nvfp4",
         ),
-        (llama_8b(quantization=Quantization("mxfp4")), {"gpu": "h100"}, "native from 10.0"),
+        (
+            llama_8b(quantization=Quantization("mxfp4")),
+            {"gpu": "h100", "backend": "vllm"},
+            "native from 10.0",
+        ),
         (llama_8b(dtype="float32"), {}, "dtype=float32 keeps it"),
         (llama_8b(), {"gpu": "l4", "gpus": 2, "engine": {"tensor_parallel_size": 2}}, "no NVLink"),
         (llama_8b(), {"gpu": "a40", "gpus": 2, "engine": {"tensor_parallel_size": 2}}, "a bridge"),

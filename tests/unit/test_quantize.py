@@ -12,11 +12,16 @@ import pytest
 from typer.testing import CliRunner
 
 from support.checkpoints import make_llama
+from support.specs import llama_8b
+from trtbuild import toolchain
 from trtbuild.cli.app import app
 from trtbuild.errors import BuildError, ExitCode, TrtbuildError, UnsupportedError, UsageError
 from trtbuild.pipeline import quantize as module
 from trtbuild.pipeline.calibration import read_texts
 from trtbuild.pipeline.quantize import formats, quantize
+from trtbuild.planner import survey
+from trtbuild.recipe import ModelRecipe
+from trtbuild.spec import Quantization
 
 # Writes the checkpoint it was given with a quantization_config, or fails as the test wants.
 WORKER = """
@@ -110,7 +115,14 @@ def test_on_the_command_line(tmp_path: Path, worker: Any) -> None:
 
 def test_every_format_says_who_serves_it() -> None:
     assert {"fp8", "nvfp4", "int4_awq"} <= set(formats())
-    assert all(row.trtllm or row.vllm for row in formats().values())
+    for row in formats().values():
+        made = llama_8b(quantization=Quantization("modelopt", {"quant_algo": row.algo}))
+        loaded = {
+            found.found.name: not found.reasons
+            for found in survey(made, ModelRecipe(source="x", name="x"), toolchain.load("26.07"))
+        }
+        assert (row.trtllm, row.vllm) == (loaded["trtllm"], loaded["vllm"]), row.name
+        assert row.trtllm or row.vllm
     assert formats()["nvfp4"].sm == 100
 
 
@@ -218,3 +230,11 @@ def test_no_file_and_no_samples(tmp_path: Path) -> None:
         read_texts(tmp_path, 9)
     with pytest.raises(UsageError, match="--samples 0"):
         read_texts(None, 0)
+
+
+@pytest.mark.parametrize("length", [0, -5])
+def test_no_token_of_a_text_measures_nothing(tmp_path: Path, length: int) -> None:
+    with pytest.raises(UsageError, match=f"--length {length} leaves no token") as caught:
+        quantize("sample:smollm2", tmp_path / "out", format_name="fp8", length=length)
+    assert caught.value.fix
+    assert not (tmp_path / "out").exists()

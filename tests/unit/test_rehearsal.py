@@ -68,6 +68,22 @@ def test_an_engine_takes_the_checkpoint_that_is_given(tmp_path: Path, checkpoint
         assert found.weight_bytes > 0
 
 
+def test_quantised_weights_want_the_checkpoint_they_were_made_from(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    repo = write_llmapi_model(tmp_path / "repo", "api", "/models/api/1/weights")
+    declared = {"quant_method": "modelopt", "quant_algo": "FP8"}
+    make_llama(repo / "api/1/weights", quantization_config=declared)
+    contents = server.read_contents(repo)
+    with pytest.raises(UsageError, match=r"quantised \(modelopt\), which a CPU cannot") as error:
+        find_checkpoints(contents, {})
+    assert "--checkpoint api=SOURCE" in (error.value.fix or "")
+    given = find_checkpoints(contents, {"api": str(checkpoint)})
+    assert given.checkpoints["api"]["config.json"] == checkpoint / "config.json"
+    with pytest.raises(UsageError, match="are quantised"):
+        find_checkpoints(contents, {"api": str(repo / "api/1/weights")})
+
+
 def test_a_folder_that_the_lock_does_not_keep_has_to_be_named(tmp_path: Path) -> None:
     repo = write_engine_model(tmp_path, "big_tensorrt_llm", "big", SourceRef("local", "tiny"))
     with pytest.raises(UsageError, match="'tiny', whose folder is not kept") as error:

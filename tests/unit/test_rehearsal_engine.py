@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from support import ensemble
-from support.fake_pb_utils import loaded
+from support.fake_pb_utils import Request, loaded
 from trtbuild.resources import template_dir
 
 FOLDER = template_dir("rehearsal", "tensorrtllm")
@@ -30,9 +30,10 @@ BUILD = {"max_batch_size": 200, "max_input_len": 8, "max_seq_len": 12, "max_beam
 
 @pytest.fixture(scope="module")
 def standin() -> Iterator[Any]:
-    with loaded(FOLDER / "model.py", FOLDER, labels=False):
+    with loaded(FOLDER / "model.py", FOLDER, labels=False) as model:
         names = ("standin_request", "standin_settings", "standin_engine")
-        yield SimpleNamespace(**{name[8:]: importlib.import_module(name) for name in names})
+        parts = {name[8:]: importlib.import_module(name) for name in names}
+        yield SimpleNamespace(model=model, **parts)
     for name in names:
         del sys.modules[name]
 
@@ -104,6 +105,7 @@ def inputs(ids: list[int] = [5, 6, 7], **more: Any) -> dict[str, np.ndarray]:  #
     [
         ({"ids": [1] * 9}, "Prompt length (9) exceeds maximum input length (8)"),
         ({"request_output_len": 0}, "must be above 0"),
+        ({"num_return_sequences": 0}, "num_return_sequences must be above 0, got 0"),
         ({"beam_width": 3}, "beam_width 3 is above 2"),
         ({"beam_width": 2}, "the rehearsal has no beam search"),
         ({"return_context_logits": True}, "not rehearsed: return_context_logits"),
@@ -116,6 +118,30 @@ def test_what_cannot_be_served_is_named(
     with pytest.raises(standin.request.RequestError) as error:
         standin.request.jobs(inputs(**more), settings())
     assert message in str(error.value)
+
+
+def test_a_prompt_is_needed(standin: Any, settings: Any) -> None:
+    given = inputs()
+    del given["input_ids"]
+    with pytest.raises(standin.request.RequestError, match="input_ids is missing"):
+        standin.request.jobs(given, settings())
+
+
+def test_a_stop_without_an_id_does_not_stop_everybody(standin: Any, settings: Any) -> None:
+    """Requests of clients that give no id have the empty one."""
+    served = standin.model.TritonPythonModel()
+    served._settings, stopped, sent = settings(), [], []
+    served._engine = SimpleNamespace(cancel=stopped.append)
+    for name in ("", "17"):
+        sender = SimpleNamespace(
+            send=lambda response, _: sent.append(response.error), is_cancelled=lambda: False
+        )
+        request = Request(request_id=name, stop=True)
+        request.get_response_sender = lambda sender=sender: sender  # type: ignore[attr-defined]
+        served.execute([request])
+    assert stopped == ["17"]
+    assert sent[0].code == "INVALID_ARG" and "the id of the request" in sent[0].message
+    assert sent[1] is None
 
 
 @pytest.mark.parametrize("more", [{"streaming": True}, {"num_return_sequences": 2}])

@@ -74,15 +74,16 @@ def test_a_really_full_disk(tiny_disk: Path, monkeypatch: pytest.MonkeyPatch) ->
     repo = tiny_disk / "repo"
     write_model(repo, "m", [entry()], {}, MODEL)
     before = snapshot(tiny_disk)
-    monkeypatch.setattr("trtbuild.repository.write.require_space", lambda *_: None)
+    monkeypatch.setattr("trtbuild.repository.write.require_space", lambda *_, **__: None)
     with pytest.raises(BuildError, match="is full"):
         write_model(repo, "m", [entry(text=b"x" * (4 << 20))], {}, MODEL)
     assert snapshot(tiny_disk) == before
 
 
 def test_too_little_space_is_seen_beforehand(tiny_disk: Path) -> None:
-    with pytest.raises(BuildError, match="not enough space"):
+    with pytest.raises(BuildError, match="not enough space") as caught:
         write_model(tiny_disk / "repo", "m", [entry(text=b"x" * (4 << 20))], {}, MODEL)
+    assert "(--repo)" in (caught.value.fix or "")
     assert list(tiny_disk.iterdir()) == []
 
 

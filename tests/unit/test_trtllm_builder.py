@@ -10,7 +10,7 @@ import yaml
 
 from support.specs import llama_8b
 from trtbuild import hardware, pbtxt, planner, toolchain
-from trtbuild.errors import RecipeError, UsageError
+from trtbuild.errors import RecipeError, UnsupportedError, UsageError
 from trtbuild.recipe import ModelRecipe, parse_settings
 from trtbuild.resources import template_dir
 from trtbuild.spec import Quantization, SourceRef, Task
@@ -238,7 +238,7 @@ def test_weights_that_cannot_stay_on_the_hub() -> None:
         ("modelopt", {"quant_algo": "NVFP4"}, "NVFP4", 100),
         ("fp8", {}, "FP8", 89),
         ("fp8", {"weight_block_size": "128x128"}, "FP8_BLOCK_SCALES", 90),
-        ("mxfp4", {}, "W4A16_MXFP4", 100),
+        ("mxfp4", {}, "W4A16_MXFP4", 90),
         ("compressed-tensors", {"type": "float", "bits": 8}, "FP8", 89),
         ("compressed-tensors", {"format": "nvfp4-pack-quantized"}, "NVFP4", 100),
     ],
@@ -257,6 +257,13 @@ def test_what_is_taken(method: str, detail: dict[str, Any], algorithm: str, sm: 
         ("bitsandbytes", {}, "bitsandbytes is not implemented"),
         ("gguf", {}, "GGUF is not a format"),
         ("compressed-tensors", {"type": "int", "bits": 4}, "with 4-bit integers raises"),
+        ("compressed-tensors", {"type": "float", "bits": 8, "schemes": 2}, "2 number formats"),
+        (
+            "compressed-tensors",
+            {"type": "float", "bits": 8, "strategy": "tensor"},
+            "one scale for a whole weight raises",
+        ),
+        ("fp8", {"weight_block_size": "1x32"}, "in blocks of 1x32 is not what its kernels take"),
         ("modelopt", {"quant_algo": "INT8_SQ"}, "ModelOpt's INT8_SQ is none"),
         ("hqq", {}, "hqq is no quantization that it is known to load"),
     ],
@@ -293,10 +300,11 @@ def test_auto_never_takes_a_gpu_that_cannot() -> None:
     assert planner.make_plan(spec, recipe(), TOOLS, gpu="a100-80").builder == "vllm"
 
 
-def test_a_gpu_without_the_kernels_is_told() -> None:
+def test_a_gpu_without_the_kernels_is_refused() -> None:
     spec = llama_8b(source=SPEC.source, quantization=Quantization("nvfp4"))
-    plan = planner.make_plan(spec, recipe(backend="trtllm"), TOOLS, gpu="h100")
-    assert any("TensorRT-LLM runs NVFP4 on" in warning for warning in plan.warnings)
+    with pytest.raises(UnsupportedError) as caught:
+        planner.make_plan(spec, recipe(backend="trtllm"), TOOLS, gpu="h100")
+    assert "TensorRT-LLM runs NVFP4 on" in caught.value.details[0]
     plan = planner.make_plan(spec, recipe(backend="trtllm"), TOOLS, gpu="b200")
     assert not any("NVFP4" in warning for warning in plan.warnings)
 
@@ -321,7 +329,8 @@ def test_the_plan_speaks_the_names_of_llm() -> None:
     assert half * 2 == next(row.bytes for row in whole.memory.rows if row.item == "KV cache")
 
 
-def test_a_gpu_that_is_too_old_is_told() -> None:
-    plan = planner.make_plan(SPEC, recipe(backend="trtllm"), TOOLS, gpu="t4")
+def test_a_gpu_that_is_too_old_is_refused() -> None:
     assert hardware.gpu("t4").sm == 75
-    assert any("needs compute capability 8.0" in warning for warning in plan.warnings)
+    with pytest.raises(UnsupportedError) as caught:
+        planner.make_plan(SPEC, recipe(backend="trtllm"), TOOLS, gpu="t4")
+    assert "needs compute capability 8.0" in caught.value.details[0]

@@ -117,6 +117,8 @@ def test_all_of_it_at_once() -> None:
         (llama_8b(architecture="NewForCausalLM"), "26.07", {}, "has no NewForCausalLM"),
         (llama_8b(tokenizer=TokenizerInfo("none")), "26.07", {}, "has no tokenizer"),
         (llama_8b(quantization=Quantization("awq")), "26.07", {}, "use --backend vllm"),
+        (llama_8b(quantization=Quantization("hqq")), "26.07", {}, "use --backend vllm"),
+        (llama_8b(quantization=Quantization("fp8")), "26.07", {}, "use --backend trtllm"),
         (deepseek_v3(), "26.07", {}, "its weights are quantised (fp8)"),
         (LOCAL, "26.07", {"weights": "hub"}, "use --weights copy"),
         (LOCAL, "26.07", {"adapters": {"fr": "x"}}, "lora_task_id"),

@@ -267,7 +267,13 @@ def test_a_plain_llama_has_nothing_against_it_in_any_release() -> None:
             llama_8b(quantization=Quantization("modelopt", {"quant_algo": "NVFP4"})),
             "25.01",
             {},
-            "does not load modelopt",
+            "does not load modelopt NVFP4",
+        ),
+        (
+            llama_8b(quantization=Quantization("modelopt", {"quant_algo": "W4A16_AWQ"})),
+            "26.07",
+            {},
+            "does not load modelopt W4A16_AWQ weights: nor does that of any",
         ),
     ],
 )

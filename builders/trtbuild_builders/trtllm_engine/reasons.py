@@ -5,7 +5,7 @@ from __future__ import annotations
 from trtbuild import toolchain as toolchains
 from trtbuild.recipe import ModelRecipe
 from trtbuild.spec import ModelSpec, Task
-from trtbuild.toolchain import LAST_WITH_ENGINES, Toolchain
+from trtbuild.toolchain import LAST_WITH_ENGINES, Toolchain, trtllm_route
 from trtbuild_builders.trtllm_engine.tables import families
 
 
@@ -59,7 +59,8 @@ def _quantization(spec: ModelSpec, recipe: ModelRecipe) -> list[str]:
     if spec.quantization is None or recipe.engine_dir:
         return []
     method = spec.quantization.method
-    other = "vllm" if method in {"awq", "gptq", "bitsandbytes"} else "trtllm"
+    route = trtllm_route(method, spec.quantization.detail)
+    other = "vllm" if route.refused else "trtllm"
     return [
         f"its weights are quantised ({method}), and engines are compiled from plain ones: use "
         f"--backend {other}, the unquantised checkpoint, or an engine you built (--engine DIR)"

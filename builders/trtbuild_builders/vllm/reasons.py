@@ -26,10 +26,14 @@ _METHODS = {
     "modelopt_mixed": ("modelopt_mixed",),
     "modelopt_mxfp8": ("modelopt_mxfp8",),
 }
-# ModelOpt says the algorithm, vLLM has one method for each.
+# ModelOpt says the algorithm, vLLM has one method for each, and none for the integer ones.
 _MODELOPT = {
     "FP8": "modelopt",
+    "FP8_PER_CHANNEL_PER_TOKEN": "modelopt",
+    "FP8_PB_WO": "modelopt",
     "NVFP4": "modelopt_fp4",
+    "NVFP4_AWQ": "modelopt_fp4",
+    "W4A16_NVFP4": "modelopt_fp4",
     "MXFP8": "modelopt_mxfp8",
     "MIXED_PRECISION": "modelopt_mixed",
 }
@@ -97,14 +101,16 @@ def _quantization(spec: ModelSpec, toolchain: Toolchain, release: VllmRelease) -
 
     if loads(release):
         return []
-    what = f"vLLM {release.version} does not load {spec.quantization.method} weights"
+    algorithm = str(spec.quantization.detail.get("quant_algo", ""))
+    kind = f"{spec.quantization.method} {algorithm}".strip()
+    what = f"vLLM {release.version} does not load {kind} weights"
     return [f"{what}: {_others(loads, toolchain)}"]
 
 
 def _vllm_methods(quantization: Quantization) -> tuple[str, ...]:
     if quantization.method == "modelopt":
         algorithm = str(quantization.detail.get("quant_algo", "FP8")).upper()
-        return (_MODELOPT.get(algorithm, "modelopt"),)
+        return (_MODELOPT.get(algorithm, ""),)
     return _METHODS.get(quantization.method, (quantization.method,))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,13 @@ import typer
 
 from trtbuild.cli import options
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EPILOG = """
 Examples
 
   trtbuild launch ./model_repository
 
-  trtbuild launch /shared/models --with srun --nodes 2 --image nvcr.io#nvidia/tritonserver:26.07
+  trtbuild launch /shared/models --with srun --nodes 2 --host 0.0.0.0 --image IMAGE
 
   trtbuild launch /shared/models --with sbatch --slurm partition=gpu --out triton.sbatch
 
@@ -40,7 +42,7 @@ def launch(
     gpus_per_node: Annotated[int, typer.Option(min=1, help="GPUs of each machine.")] = 8,
     image: Annotated[str, typer.Option(help="Container image for the ranks.")] = "",
     slurm: Annotated[
-        list[str] | None, typer.Option(help="Slurm option such as partition=gpu; repeatable.")
+        list[str] | None, typer.Option(help="Slurm's option such as partition=gpu; repeatable.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[str, typer.Option(help="First of three ports; default 8000.")] = "",
@@ -60,11 +62,15 @@ def launch(
 ) -> None:
     """Print the command that starts every rank of a repository, or run it."""
     from trtbuild.cli.output import print_json, progress
+    from trtbuild.errors import UsageError
     from trtbuild.pipeline import launch as pipeline
     from trtbuild.pipeline.ports import choose_ports
     from trtbuild.server import LaunchOptions
 
-    ports = choose_ports(port, host=host, http=None, grpc=None, metrics=None)
+    if out is not None and using != "sbatch":
+        raise UsageError("--out is for a batch script", fix="add --with sbatch")
+    here = using == "mpirun"
+    ports = choose_ports(port, host=host, here=here)
     with progress() as bars:
         planned = pipeline.plan_launch(
             repo,
@@ -92,7 +98,12 @@ def launch(
         })  # fmt: skip
         return
     typer.echo(f"{planned.layout.how}: {planned.layout.why}", err=True)
+    for model in planned.layout.models:
+        if model.problem:
+            typer.echo(f"warning: {model.name}: {model.problem}", err=True)
+    if not here and host in _LOOPBACK:
+        typer.echo("it answers on its own machine alone; --host 0.0.0.0 for all", err=True)
     if out is not None and planned.script:
-        typer.echo(f"sbatch {out}")
+        typer.echo(f"sbatch {shlex.quote(str(out))}")
     else:
         typer.echo(planned.script or planned.line)

@@ -53,7 +53,7 @@ def migrate(
     with what to do. The old repository is only read.
     """
     from trtbuild.cli.output import print_json, progress
-    from trtbuild.pipeline.migrate import as_document
+    from trtbuild.pipeline.migrate import as_document, left_out
     from trtbuild.pipeline.migrate import migrate as run
 
     with progress() as bars:
@@ -68,11 +68,15 @@ def migrate(
             force=force,
             progress=bars,
         )
+    left = left_out(engine_repo, found)
     if as_json:
-        print_json({"repository": repo, "models": [as_document(one) for one in found]})
+        models = [as_document(one) for one in found]
+        print_json({"repository": repo, "models": models, "left": left})
         return
     for one in found:
         _print(one)
+    for model, runs in left.items():
+        typer.echo(f"not migrated: {model} ({runs}), which belongs to none of these")
     if not dry_run:
         typer.echo(f"next: trtbuild validate {repo}\n      trtbuild serve --rehearse {repo}")
 
@@ -91,3 +95,5 @@ def _print(one: Migrated) -> None:
         typer.echo(f"              fix: {loss.fix}")
     for old, new in account.tensors.items():
         typer.echo(f"  clients     {old} is now {new}")
+    for name in account.tensors_lost:
+        typer.echo(f"  clients     {name} has no counterpart")

@@ -65,13 +65,18 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def require_space(folder: Path, needed_bytes: int) -> None:
+def require_space(
+    folder: Path,
+    needed_bytes: int,
+    *,
+    fix: str = "free space there, or name a folder on another disk; nothing was changed",
+) -> None:
     """BuildError when the disk of ``folder`` has less than ``needed_bytes`` (and a little) free."""
     free = shutil.disk_usage(_existing(folder)).free
-    if needed_bytes and free < needed_bytes + needed_bytes // 100 + _SLACK_BYTES:
+    needed = needed_bytes + needed_bytes // 100 + _SLACK_BYTES
+    if needed_bytes and free < needed:
         raise BuildError(
-            f"not enough space on the disk of {folder}: {_size(needed_bytes)} are needed, "
+            f"not enough space on the disk of {folder}: {_size(needed)} are needed, "
             f"{_size(free)} are free",
-            fix="free space there, choose another disk (--repo), or leave the weights in the "
-            "Hugging Face cache (--weights hub); nothing was changed",
+            fix=fix,
         )

@@ -1,7 +1,7 @@
 """Repositories of the engine flow, read so that they can be written again for the LLM API."""
 
 from trtbuild.migration.mapping import Change, Loss, Mapping, map_deployment
-from trtbuild.migration.reading import Deployment, deployments
+from trtbuild.migration.reading import Deployment, deployments, left_behind
 
 __all__ = [
     "Change",
@@ -9,5 +9,6 @@ __all__ = [
     "Loss",
     "Mapping",
     "deployments",
+    "left_behind",
     "map_deployment",
 ]

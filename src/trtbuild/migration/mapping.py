@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any
 
 from trtbuild.migration.reading import Deployment
-from trtbuild.resources import data_file
-from trtbuild.toolchain import TrtllmRelease
+from trtbuild.resources import data_file, template_dir
+from trtbuild.toolchain import TrtllmRelease, triton_parameters
 
 _TRUE, _FALSE = {"True", "true", "TRUE", "1"}, {"False", "false", "FALSE", "0"}
 
@@ -46,6 +46,7 @@ class Mapping:
     moot: tuple[Change, ...]
     lost: tuple[Loss, ...]
     tensors: MappingType[str, str]
+    tensors_lost: tuple[str, ...] = ()
 
 
 @cache
@@ -71,7 +72,17 @@ def map_deployment(deployment: Deployment, release: TrtllmRelease) -> Mapping:
     lost += [_unaccepted(change, release) for change in mapped if change not in known]
     names = _table()["tensors"]
     tensors = {name: names[name] for name in deployment.tensors if name in names}
-    return Mapping(_nested(known), tuple(known), tuple(moot), tuple(lost), tensors)
+    gone = {*deployment.tensors} - tensors.keys() - _llm_api_tensors()
+    return Mapping(
+        _nested(known), tuple(known), tuple(moot), tuple(lost), tensors, tuple(sorted(gone))
+    )
+
+
+@cache
+def _llm_api_tensors() -> frozenset[str]:
+    """The names of the tensors that the written model has."""
+    table = tomllib.loads(template_dir("trtllm", "tensors.toml").read_text(encoding="utf-8"))
+    return frozenset(row["name"] for part in ("input", "output") for row in table[part])
 
 
 def _of_engine(deployment: Deployment) -> Iterator[Change]:
@@ -117,11 +128,25 @@ def _parameter(key: str, value: str) -> Change | Loss | None:
         if value.lower() == row.get("unless", ""):
             return None
         return Loss(key, value, row["lost"], row["fix"])
+    return _carried(row, key, value)
+
+
+def _carried(row: MappingType[str, Any], key: str, value: str) -> Change | Loss:
+    """A value that is known to the LLM API, unless the C++ backend never had it in force."""
+    fix = f"if it was meant, set {row['to']} yourself (--set)"
+    setting = triton_parameters().get(key)
     try:
-        return Change(key, value, row["to"], _VALUES[row["as"]](value))
+        new = _VALUES[row["as"]](value)
+        if setting and setting.choices and value not in setting.choices:
+            raise ValueError(value)
     except ValueError:
-        what = f"{value!r} is no {row['as']}, which the C++ backend took for the default in silence"
-        return Loss(key, value, what, f"if it was meant, set {row['to']} yourself (--set)")
+        choices = ", ".join(setting.choices) if setting else ""
+        wanted = f"none of {choices}" if choices else f"no {row['as']}"
+        what = f"{value!r} is {wanted}, which the C++ backend took for the default in silence"
+        return Loss(key, value, what, fix)
+    if problem := setting.text_problem(value) if setting else "":
+        return Loss(key, value, problem, fix)
+    return Change(key, value, row["to"], new)
 
 
 def _bool(value: str) -> bool:

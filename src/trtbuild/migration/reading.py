@@ -7,7 +7,7 @@ with the models around it: the ensemble that clients ask, the two that handle te
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,16 @@ def deployments(repository: Path) -> tuple[Deployment, ...]:
             details=tuple(f"{name}: {_kind(config)}" for name, config in configs.items()),
             fix="name a repository with a model of the tensorrtllm backend",
         )
-    return tuple(_deployment(repository, name, configs) for name in engines)
+    # The small model of a pair that drafts for the other is no LLM of its own.
+    drafts = {_draft(config) for config in configs.values()}
+    served = [name for name in engines if name not in drafts] or engines
+    return tuple(_deployment(repository, name, configs) for name in served)
+
+
+def left_behind(repository: Path, found: Sequence[Deployment]) -> Mapping[str, str]:
+    """The models of ``repository`` that belong to no deployment, with what runs them."""
+    taken = {model for deployment in found for model in deployment.models}
+    return {name: _kind(config) for name, config in _configs(repository) if name not in taken}
 
 
 def _configs(repository: Path) -> Iterator[tuple[str, Any]]:
@@ -118,7 +127,9 @@ def _runs_engine(config: Any) -> bool:
     if config.backend in _BACKENDS:
         return True
     inputs = {tensor.name for tensor in config.input}
-    return config.backend == "python" and {"input_ids", "request_output_len"} <= inputs
+    chosen = config.backend == "python" or bool(_UNFILLED.search(config.backend))
+    asks = "context_model_name" in config.parameters  # BLS in front of engines that share a request
+    return chosen and not asks and {"input_ids", "request_output_len"} <= inputs
 
 
 def _deployment(repository: Path, name: str, configs: Mapping[str, Any]) -> Deployment:
@@ -127,6 +138,7 @@ def _deployment(repository: Path, name: str, configs: Mapping[str, Any]) -> Depl
     bls = [one for one, other in configs.items() if _asks(other, name, configs)]
     entry = next(iter((*ensembles, *bls, name)))
     helpers = [step for one in ensembles for step in _steps(configs[one]) if step in configs]
+    helpers += [draft for one in bls if (draft := _draft(configs[one])) in configs]
     models = tuple(dict.fromkeys((entry, *ensembles, *bls, *helpers, name)))
     given = _parameters(config)  # the engine's own win over the others'
     for model in reversed(models):
@@ -160,12 +172,17 @@ def _steps(config: Any) -> list[str]:
 
 def _asks(config: Any, engine_model: str, configs: Mapping[str, Any]) -> bool:
     """Whether a BLS model asks this engine: by its parameter, else by the name it defaults to."""
-    if "tensorrt_llm_model_name" not in config.parameters:
+    if not {"tensorrt_llm_model_name", "accumulate_tokens"} & set(config.parameters):
         return False
-    named = config.parameters["tensorrt_llm_model_name"].string_value
+    named = _parameters(config).get("tensorrt_llm_model_name", "")
     if not named or _UNFILLED.search(named):
         named = "tensorrt_llm"
     return str(named) == engine_model and engine_model in configs
+
+
+def _draft(config: Any) -> str:
+    """The engine that drafts tokens for the one a BLS model asks; empty when there is none."""
+    return _parameters(config).get("tensorrt_llm_draft_model_name", "")
 
 
 def _parameters(config: Any) -> dict[str, str]:

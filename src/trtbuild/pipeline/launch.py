@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +30,8 @@ class Planned:
     command: tuple[str, ...]
     env: dict[str, str]
     script: str = ""
+    here: bool = True
+    """Whether the ranks run on this machine, so that what it has can be checked."""
 
     @property
     def line(self) -> str:
@@ -59,8 +61,8 @@ def plan_launch(
         how: ``auto``, ``plain``, ``leader``, ``orchestrator`` or ``llmapi``.
         nodes: Machines; 0: as few as the ranks need.
         gpus_per_node: GPUs of each.
-        image: Container image for the ranks; empty: they run where Slurm puts them.
-        slurm: Options of the batch script such as ``partition=gpu``.
+        image: Container image for the ranks; empty: they run as they are started.
+        slurm: Options for Slurm such as ``partition=gpu``.
         options: Ports and further arguments of the server.
         validate: Refuse a repository that would not load.
         progress: Told what takes long.
@@ -70,18 +72,14 @@ def plan_launch(
         RepositoryError: It would not load.
         ServerError: The models cannot be started that way.
     """
-    if using not in WITHS:
-        raise UsageError(f"--with {using!r} is not known", fix=f"use {', '.join(WITHS)}")
-    if wrong := [option for option in slurm if not re.fullmatch(r"[a-z][\w-]*(=[^\n]*)?", option)]:
-        raise UsageError(
-            f"--slurm {wrong[0]!r} is not an option of sbatch",
-            fix="write it as in the script, without dashes: --slurm partition=gpu",
-        )
+    _require_options(using, slurm)
     contents = server.read_contents(repo)
     if validate:
         require_valid(contents.repo, progress=progress)
     layout = server.lay_out(contents, how)
     nodes = _nodes(layout, nodes, gpus_per_node)
+    if nodes > 1 and layout.how == "plain":
+        layout = _over_machines(contents, how, nodes)
     inside = MOUNT if image else str(contents.repo)
     _require_paths(contents, inside)
     words = server.server_words(contents, options, inside)
@@ -93,14 +91,40 @@ def plan_launch(
                 "starts them on this one",
                 fix="use --with srun or sbatch, or say how many GPUs it has (--gpus-per-node N)",
             )
+        if image:
+            wanted = replace(options, image=image, launch=layout.how, gpu_count=gpus_per_node)
+            return Planned(contents, layout, server.container_command(contents, wanted), {})
         command = server.under_mpi(layout, words, gpus=gpus_per_node)
         return Planned(contents, layout, command, env)
-    mounts = (f"{contents.repo}:{MOUNT}",) if image else ()
+    mounts = (_mount(contents.repo),) if image else ()
     name = re.sub(r"[^\w.-]", "_", contents.llm or contents.models[0])
-    cluster = Cluster(nodes, gpus_per_node, image, mounts, slurm, name)
+    cluster = Cluster(nodes, gpus_per_node, image, mounts, slurm, name, options.host)
     command = server.under_slurm(layout, words, cluster)
     script = server.sbatch_file(layout, words, cluster) if using == "sbatch" else ""
-    return Planned(contents, layout, command, env, script)
+    return Planned(contents, layout, command, env, script, here=False)
+
+
+def _require_options(using: str, slurm: tuple[str, ...]) -> None:
+    if using not in WITHS:
+        raise UsageError(f"--with {using!r} is not known", fix=f"use {', '.join(WITHS)}")
+    if slurm and using == "mpirun":
+        raise UsageError("--slurm is for Slurm", fix="add --with srun or --with sbatch")
+    if wrong := [option for option in slurm if not re.fullmatch(r"[a-z][\w-]*(=[^\n]*)?", option)]:
+        raise UsageError(
+            f"--slurm {wrong[0]!r} is not an option of {using}",
+            fix="write it without dashes: --slurm partition=gpu",
+        )
+
+
+def _mount(repo: Path) -> str:
+    """The repository in pyxis' words, which divide paths by commas and colons."""
+    if marks := set(str(repo)) & {",", ":"}:
+        raise UsageError(
+            f"the container cannot mount a path with {' and '.join(sorted(map(repr, marks)))}",
+            where=str(repo),
+            fix="move the repository to a path without",
+        )
+    return f"{repo}:{MOUNT}"
 
 
 def _require_paths(contents: Contents, inside: str) -> None:
@@ -113,6 +137,18 @@ def _require_paths(contents: Contents, inside: str) -> None:
             fix=f"give the container image that runs the ranks (--image), mount the repository "
             f"at {MOUNT}, or use trtbuild serve --mode local, which moves the paths",
         )
+
+
+def _over_machines(contents: Contents, how: str, nodes: int) -> Layout:
+    """The LLM API's own launcher, which one process on one machine is not."""
+    if how != "auto" or "llmapi" not in contents.trtllm.values():
+        raise UsageError(
+            f"there is one process, for one machine, and {nodes} are asked for",
+            where=str(contents.repo),
+            fix="leave --mode and --nodes out; a model of the LLM API takes several with "
+            "--mode llmapi",
+        )
+    return replace(server.lay_out(contents, "llmapi"), why=f"the LLM API on {nodes} machines")
 
 
 def _nodes(layout: Layout, nodes: int, gpus_per_node: int) -> int:
@@ -133,7 +169,15 @@ def _nodes(layout: Layout, nodes: int, gpus_per_node: int) -> int:
 
 
 def write_script(planned: Planned, out: Path) -> None:
-    """Write the batch script. Raises BuildError when the disk refuses."""
+    """Write the batch script.
+
+    Raises:
+        UsageError: There is no such folder, or one is in the way.
+        BuildError: The disk refuses.
+    """
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        what = "is a folder" if out.is_dir() else "would lie in a folder that does not exist"
+        raise UsageError(f"the batch script {out} {what}", fix="name a file: --out job.sbatch")
     with disk_trouble(out.absolute().parent):
         atomic_write(out, planned.script.encode())
 
@@ -143,22 +187,28 @@ def run(
 ) -> None:
     """Run the command until it ends, or submit the batch script.
 
-    What a scheduler starts elsewhere is checked there, by the scheduler; ``mpirun`` is checked
-    here, before it starts.
+    Engine files and GPU ids are checked before; where the ranks run here, the GPUs and the
+    shared memory, too, which only the scheduler knows of the machines elsewhere.
 
     Raises:
         UsageError: A batch script that was written nowhere.
-        ServerError: It cannot start here, or ended with an error.
+        ServerError: It cannot start, or ended with an error.
         BuildError: There is no such program.
     """
     command = planned.command
+    if planned.here and command[0] in ("docker", "podman"):
+        raise UsageError(
+            "a container is started by trtbuild serve, which also waits for it and stops it",
+            fix=f"trtbuild serve {planned.contents.repo} --mode docker --launch "
+            f"{planned.layout.how} --image IMAGE",
+        )
     if planned.script:
         if script is None:
             raise UsageError("a batch script is submitted from a file", fix="add --out FILE")
         command = ("sbatch", str(script))
-    if planned.command[0] == "mpirun" or planned.layout.how == "plain":
-        gpus, shm = len(hardware.detect()), server.shm_bytes()
-        server.require_startable(planned.contents, planned.layout, gpus=gpus, shm_bytes=shm)
+    gpus = len(hardware.detect()) if planned.here else None
+    shm = server.shm_bytes() if planned.here else None
+    server.require_startable(planned.contents, planned.layout, gpus=gpus, shm_bytes=shm)
     with disk_trouble(log.absolute().parent):
         code = process.run_lines(command, on_line=on_line, log_path=log, env=planned.env)
     if code:

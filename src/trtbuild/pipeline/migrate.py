@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trtbuild import lockfile, toolchain
 from trtbuild.errors import UsageError
-from trtbuild.migration import Deployment, deployments, map_deployment
+from trtbuild.migration import Deployment, deployments, left_behind, map_deployment
 from trtbuild.migration import Mapping as Account
 from trtbuild.pipeline.convert import ConvertResult, convert
 from trtbuild.progress import SILENT, Progress
@@ -82,22 +82,24 @@ def migrate(
         )
         recipe = recipe.model_copy(update={"engine": merge_settings(account.engine, given)})
         planned.append((deployment, account, recipe))
-    return tuple(
-        Migrated(
-            deployment,
-            account,
-            recipe,
-            convert(
-                recipe,
-                repository=out,
-                triton=triton,
-                progress=progress,
-                force=force,
-                dry_run=dry_run,
-            ),
+
+    def convert_to(recipe: ModelRecipe, dry: bool) -> ConvertResult:
+        return convert(
+            recipe, repository=out, triton=triton, progress=progress, force=force, dry_run=dry
         )
+
+    if len(planned) > 1:  # what cannot be is told before the first is written
+        for _, _, recipe in planned:
+            convert_to(recipe, dry=True)
+    return tuple(
+        Migrated(deployment, account, recipe, convert_to(recipe, dry_run))
         for deployment, account, recipe in planned
     )
+
+
+def left_out(repository: Path, made: Sequence[Migrated]) -> Mapping[str, str]:
+    """The models of ``repository`` that no migrated LLM has taken, with what runs them."""
+    return left_behind(repository, [one.deployment for one in made])
 
 
 def _release(triton: str) -> toolchain.TrtllmRelease:
@@ -172,5 +174,6 @@ def as_document(migrated: Migrated) -> Mapping[str, object]:
         "not_needed": account.moot,
         "lost": account.lost,
         "tensors": account.tensors,
+        "tensors_lost": account.tensors_lost,
         "status": migrated.result.status,
     }

@@ -10,7 +10,13 @@ _AUTO = "auto"
 
 
 def choose_ports(
-    port: str, *, host: str, http: int | None, grpc: int | None, metrics: int | None
+    port: str,
+    *,
+    host: str,
+    http: int | None = None,
+    grpc: int | None = None,
+    metrics: int | None = None,
+    here: bool = True,
 ) -> Ports:
     """The three ports.
 
@@ -18,11 +24,17 @@ def choose_ports(
         port: Empty for 8000, 8001, 8002; a number for three from there; ``auto`` for free ones.
         host: The address they are on.
         http, grpc, metrics: Override one; 0 takes a free one.
+        here: Whether the server runs on this machine, whose addresses and free ports are known.
 
     Raises:
-        UsageError: Not a port, or one port twice.
+        UsageError: Not a port, one port twice, or an address that this machine does not have.
     """
-    free = iter(process.free_ports(6, host))
+    free = iter(_free_ports(host)) if here else iter(())
+    if port == _AUTO and not here:
+        raise UsageError(
+            "which ports are free on another machine is not known",
+            fix="name the first of three: --port 8000",
+        )
     if port == _AUTO:
         chosen = [next(free) for _ in range(3)]
     else:
@@ -37,6 +49,16 @@ def choose_ports(
             fix="give each its own (--http-port, --grpc-port, --metrics-port)",
         )
     return Ports(*chosen)
+
+
+def _free_ports(host: str) -> tuple[int, ...]:
+    try:
+        return process.free_ports(6, host)
+    except OSError as error:
+        raise UsageError(
+            f"no server can listen on {host!r} here: {error.strerror or error}",
+            fix="use --host 127.0.0.1, 0.0.0.0 for every address, or one that this machine has",
+        ) from None
 
 
 def _port_number(text: str) -> int:

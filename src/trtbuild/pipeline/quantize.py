@@ -113,6 +113,8 @@ def quantize(
     """
     started = time.monotonic()
     chosen = _format(format_name, kv_cache)
+    if length < 1:
+        raise UsageError(f"--length {length} leaves no token of a text", fix="use 1 or more")
     _refuse_foreign(out)
     progress.step(f"opening {source}")
     checkpoint = open_checkpoint(source, progress=progress)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from trtbuild import lockfile
-from trtbuild.checkpoint import materialize, open_checkpoint
-from trtbuild.errors import UsageError
+from trtbuild.checkpoint import Checkpoint, inspect, materialize, open_checkpoint
+from trtbuild.errors import UnsupportedError, UsageError
 from trtbuild.lockfile import LockedModel
 from trtbuild.progress import SILENT, Progress
 from trtbuild.server import Contents, Rehearsal
@@ -43,7 +43,7 @@ def find_checkpoints(
 
     Raises:
         UsageError: Nothing runs TensorRT-LLM; a name that is not there; a checkpoint that is
-            neither given nor known.
+            neither given nor known, or is quantised.
         BuildError: The network, the hub or the disk failed.
     """
     if not contents.trtllm:
@@ -62,6 +62,8 @@ def find_checkpoints(
         # A model of the LLM API has its weights: model.yaml names them.
         if source or kind == "tensorrtllm":
             files[name] = _files(name, source, locked, progress)
+        else:
+            _require_plain_weights(contents.repo / name, locked)
     return Rehearsal(checkpoints=files)
 
 
@@ -89,8 +91,30 @@ def _files(
         trust_remote_code=bool(settings.get("trust_remote_code", False)),
         progress=progress,
     )
+    _require_plain(name, checkpoint, locked)
     files = materialize(checkpoint, progress)
     return {file.name: file.path for file in files if file.path is not None}
+
+
+def _require_plain_weights(folder: Path, locked: LockedModel | None) -> None:
+    """As :func:`_require_plain`, for weights in the repository; those of the hub are left."""
+    for weights in sorted(folder.glob("*/weights")):
+        if (weights / "config.json").is_file():
+            _require_plain(folder.name, open_checkpoint(str(weights)), locked)
+
+
+def _require_plain(name: str, checkpoint: Checkpoint, locked: LockedModel | None) -> None:
+    """Formats such as FP8 are computed in 16 bits around, which float32 on the CPU is not."""
+    trusted = bool(locked and locked.settings.get("trust_remote_code", False))
+    try:
+        found = inspect(checkpoint, trust_remote_code=trusted).quantization
+    except UnsupportedError:
+        return  # the server will say what is wrong with it
+    if found:
+        raise UsageError(
+            f"the weights of {name} are quantised ({found.method}), which a CPU cannot rehearse",
+            fix=f"name the checkpoint they were made from: --checkpoint {name}=SOURCE",
+        )
 
 
 def _source_of(name: str, locked: LockedModel | None) -> str:

@@ -14,6 +14,7 @@ from trtbuild.planner import memory
 from trtbuild.planner.alternatives import MANY, Case, alternatives, smallest_gpu, tensor_sizes
 from trtbuild.planner.choice import choose_builder, own_warnings
 from trtbuild.planner.engine_flow import in_its_words, load_arguments
+from trtbuild.planner.generation import require_able
 from trtbuild.planner.load import Load, load_of
 from trtbuild.planner.warnings import warnings
 from trtbuild.recipe import ModelRecipe
@@ -47,15 +48,17 @@ def make_plan(
     Raises:
         UsageError: An unknown GPU or builder, or a count below 1.
         RecipeError: A wrong engine argument.
-        UnsupportedError: No builder can.
+        UnsupportedError: No builder can, or not on that GPU.
     """
     _check_counts(gpus=gpus, concurrency=concurrency, length=length)
     info = hardware.gpu(gpu) if gpu else None
     builder, reason, rejected = choose_builder(
         spec, model_recipe, toolchain, builders, gpu_sm=info.sm if info else 0
     )
-    steps = tuple(builder.steps(spec, model_recipe, toolchain))
     image = builder.image(toolchain)
+    if info:
+        require_able(spec, toolchain, info, image=image)
+    steps = tuple(builder.steps(spec, model_recipe, toolchain))
     release = vllm_release(toolchain.vllm) if toolchain.vllm else None
     engine = load_arguments(builder, spec, model_recipe, toolchain) or model_recipe.engine
     if spec.source.kind in {"gguf", "sample"}:

@@ -5,26 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trtbuild.hardware import GpuInfo
+from trtbuild.planner.generation import capability, kind_of
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec, Quantization
-from trtbuild.toolchain import (
-    TRTLLM_LEAST_SM,
-    Toolchain,
-    VllmRelease,
-    trtllm_route,
-    vllm_release,
-)
+from trtbuild.spec import ModelSpec
+from trtbuild.toolchain import Toolchain
 
 # Compute capability from which the tensor cores compute in the method's own type; below it the
 # weights are expanded on the fly (Marlin kernels): memory is saved, arithmetic is not.
 _NATIVE_SM = {"fp8": 89, "fbgemm_fp8": 89, "mxfp8": 100, "mxfp4": 100, "nvfp4": 100}
-_MODELOPT = {"FP8": "fp8", "NVFP4": "nvfp4", "MXFP8": "mxfp8"}
-# vLLM's names of methods whose least compute capability its own classes state.
-_CAPABILITY_NAMES = {
-    "awq": ("awq_marlin", "auto_awq", "awq"),
-    "gptq": ("gptq_marlin", "auto_gptq", "gptq"),
-    "nvfp4": ("modelopt_fp4",),
-}
 # CUDA that first compiles for a compute capability, and that first drops it.
 _CUDA_SINCE = {90: (11, 8), 100: (12, 8), 120: (12, 8), 103: (12, 9), 121: (12, 9)}
 _CUDA_UNTIL = {70: (13, 0)}
@@ -42,14 +30,13 @@ def warnings(
     image: str = "",
 ) -> tuple[str, ...]:
     """Sentences for a reader; none of them stops anything. ``image`` is what will serve."""
-    release = vllm_release(toolchain.vllm) if toolchain.vllm else None
     found = [*_release(toolchain), *_checkpoint(spec, recipe)]
     if gpu is not None and image and image == toolchain.trtllm_image:
-        found += [*_tensorrt_llm(spec, toolchain, gpu), *_interconnect(recipe, gpu, gpus)]
+        found += _interconnect(recipe, gpu, gpus)
     elif gpu is not None:
         found += _architecture(toolchain, gpu)
         found += _dtype(spec, recipe, gpu)
-        found += _quantization(spec, release, gpu)
+        found += _native(spec, gpu)
         found += _interconnect(recipe, gpu, gpus)
     return tuple(found)
 
@@ -95,7 +82,7 @@ def _architecture(toolchain: Toolchain, gpu: GpuInfo) -> Iterator[str]:
         )
     if cuda and until and cuda >= until:
         yield (
-            f"CUDA {_dotted(until)} dropped {gpu.title} (compute capability {_capability(gpu.sm)}) "
+            f"CUDA {_dotted(until)} dropped {gpu.title} (compute capability {capability(gpu.sm)}) "
             f"and Triton {toolchain.triton} has {toolchain.vllm_cuda}: use --triton 25.07 or older"
         )
 
@@ -104,68 +91,25 @@ def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-def _capability(sm: int) -> str:
-    return f"{sm // 10}.{sm % 10}"
-
-
 def _dtype(spec: ModelSpec, recipe: ModelRecipe, gpu: GpuInfo) -> Iterator[str]:
     wanted = recipe.engine.get("dtype", "auto")
     wanted = spec.dtype if wanted == "auto" else wanted
     if wanted == "bfloat16" and gpu.sm < 80:
         yield (
-            f"{gpu.title} has no bfloat16 (compute capability {_capability(gpu.sm)}, 8.0 is "
+            f"{gpu.title} has no bfloat16 (compute capability {capability(gpu.sm)}, 8.0 is "
             "needed) and vLLM will refuse to start: --set dtype=half"
         )
 
 
-def _quantization(spec: ModelSpec, release: VllmRelease | None, gpu: GpuInfo) -> Iterator[str]:
+def _native(spec: ModelSpec, gpu: GpuInfo) -> Iterator[str]:
     if spec.quantization is None:
         return
-    method = _method(spec.quantization)
-    least = _least_capability(method, release)
-    if release and least is not None and gpu.sm < least:
-        yield (
-            f"{method} needs compute capability {_capability(least)} in vLLM {release.version}, "
-            f"{gpu.title} has {_capability(gpu.sm)}: it will not load"
-        )
-    elif gpu.sm < _NATIVE_SM.get(method, 0):
+    method = kind_of(spec.quantization)
+    if gpu.sm < _NATIVE_SM.get(method, 0):
         yield (
             f"{gpu.title} does not compute in {method}: weights stay small, but are expanded to "
-            f"16 bits for every product (native from {_capability(_NATIVE_SM[method])} on)"
+            f"16 bits for every product (native from {capability(_NATIVE_SM[method])} on)"
         )
-
-
-def _tensorrt_llm(spec: ModelSpec, toolchain: Toolchain, gpu: GpuInfo) -> Iterator[str]:
-    if gpu.sm < TRTLLM_LEAST_SM:
-        least = _capability(TRTLLM_LEAST_SM)
-        yield (
-            f"TensorRT-LLM {toolchain.trtllm} needs compute capability {least}, {gpu.title} has "
-            f"{_capability(gpu.sm)}: it will not start, use --backend vllm"
-        )
-    if spec.quantization is None:
-        return
-    route = trtllm_route(spec.quantization.method, spec.quantization.detail)
-    if route.sm and gpu.sm not in route.sm:
-        able = ", ".join(_capability(sm) for sm in route.sm)
-        yield (
-            f"TensorRT-LLM runs {route.algorithm} on compute capabilities {able}, {gpu.title} has "
-            f"{_capability(gpu.sm)}: it will not load"
-        )
-
-
-def _method(quantization: Quantization) -> str:
-    if quantization.method == "modelopt":
-        algorithm = str(quantization.detail.get("quant_algo", "FP8")).upper()
-        return _MODELOPT.get(algorithm, "modelopt")
-    return quantization.method
-
-
-def _least_capability(method: str, release: VllmRelease | None) -> int | None:
-    names = _CAPABILITY_NAMES.get(method, (method,))
-    if release is None:
-        return None
-    found = [release.min_capability[n] for n in names if n in release.min_capability]
-    return min(found) if found else None
 
 
 def _interconnect(recipe: ModelRecipe, gpu: GpuInfo, gpus: int) -> Iterator[str]:

@@ -99,7 +99,11 @@ def run_lines(
             )
         except OSError as error:
             log.write(f"{error}\n")
-            raise BuildError(f"{argv[0]} could not be started: {error.strerror or error}") from None
+            raise BuildError(
+                f"{argv[0]} could not be started: {error.strerror or error}",
+                where=str(log_path),
+                fix=f"install {Path(argv[0]).name}, or run this where it is on PATH",
+            ) from None
         try:
             assert child.stdout is not None
             for line in child.stdout:

@@ -78,7 +78,12 @@ def write_model(
     with transaction(repository, progress) as change:
         require_free(repository, change.lock, name, model, force=force)
         needed = _space_needed(entries, weights, change.staging)
-        require_space(change.repository, needed)
+        require_space(
+            change.repository,
+            needed,
+            fix="free space there, choose another disk (--repo), or leave the weights in the "
+            "Hugging Face cache (--weights hub); nothing was changed",
+        )
         files: dict[str, LockedFile] = {}
         for entry in entries:
             check_model_name(entry.name)

@@ -2,6 +2,7 @@
 
 from trtbuild.server.contents import Contents
 from trtbuild.server.contents import read as read_contents
+from trtbuild.server.docker import container_command
 from trtbuild.server.embedded import needs_vllm
 from trtbuild.server.handle import ServerHandle, find, latest_log, servers
 from trtbuild.server.launch import (
@@ -40,6 +41,7 @@ __all__ = [
     "ServerHandle",
     "Stopped",
     "choose",
+    "container_command",
     "died",
     "dry_run",
     "environment",

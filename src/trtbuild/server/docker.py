@@ -8,7 +8,8 @@ from pathlib import Path
 
 from trtbuild import process
 from trtbuild.errors import ServerError, UsageError
-from trtbuild.server.contents import MOUNT
+from trtbuild.progress import SILENT
+from trtbuild.server.contents import MOUNT, Contents
 from trtbuild.server.mode import Command, Job, LaunchOptions, Ports, is_secret, server_arguments
 from trtbuild.server.mpi import environment, under_mpi
 from trtbuild.server.ranks import lay_out
@@ -62,6 +63,12 @@ def command(job: Job) -> Command:
     argv += [image(job), *program]
     secrets = {key: value for key, value in env.items() if is_secret(key)}
     return Command(tuple(argv), secrets, container=name, tool=tool)
+
+
+def container_command(contents: Contents, options: LaunchOptions) -> tuple[str, ...]:
+    """``docker run`` for a repository, as one can paste it; no engine needs to answer."""
+    job = Job("launch", contents, options, Path(), SILENT, dry_run=True)
+    return command(job).argv
 
 
 def image(job: Job) -> str:

@@ -34,6 +34,7 @@ class Cluster:
         mounts: ``HOST:INSIDE`` pairs for the container.
         options: Further options such as ``partition=gpu``.
         name: The job's name.
+        host: Where rank 0 listens.
     """
 
     nodes: int
@@ -42,6 +43,11 @@ class Cluster:
     mounts: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     name: str = "trtbuild"
+    host: str = "127.0.0.1"
+
+    def per_node(self, ranks: int) -> int:
+        """Ranks of each machine, shared out evenly."""
+        return -(-ranks // self.nodes)
 
 
 def server_words(contents: Contents, options: LaunchOptions, repository: str) -> tuple[str, ...]:
@@ -70,28 +76,41 @@ def under_mpi(layout: Layout, server: Sequence[str], *, gpus: int = 0) -> tuple[
         return tuple(server)
     mpirun = ("mpirun", "--allow-run-as-root")
     if layout.how == "llmapi":
-        return (*mpirun, "-n", "1", "trtllm-llmapi-launch", *server)
+        # Every rank runs the launcher: the first becomes the server, the others its workers.
+        return (*mpirun, "-n", str(layout.world), "trtllm-llmapi-launch", *server)
     if layout.how == "orchestrator":
-        pools = (f"--cuda-memory-pool-byte-size={gpu}:0" for gpu in range(gpus))
-        return (*mpirun, "-n", "1", *server, *_ORCHESTRATOR, *pools)
+        return (*mpirun, "-n", "1", *server, *_without_pools(gpus))
     words = [*mpirun, "-n", "1", *server]
     for _ in range(1, layout.world):
         words += [":", "-n", "1", *_follower(layout, server)]
     return tuple(words)
 
 
-def under_slurm(layout: Layout, server: Sequence[str], cluster: Cluster) -> tuple[str, ...]:
-    """The server's command as one job step of Slurm."""
-    container = [f"--container-image={cluster.image}"] if cluster.image else []
+def under_slurm(
+    layout: Layout, server: Sequence[str], cluster: Cluster, *, in_job: bool = False
+) -> tuple[str, ...]:
+    """The server's command as one job step of Slurm.
+
+    ``in_job``: the step is part of a batch script, which has asked for the GPUs and the rest.
+    """
+    container = [f"--container-image={pyxis_image(cluster.image)}"] if cluster.image else []
     container += [f"--container-mounts={mount}" for mount in cluster.mounts]
     ranks = max(1, layout.world)
-    per_node = min(ranks, cluster.gpus_per_node)
+    asked = [] if in_job else [f"--gpus-per-node={cluster.gpus_per_node}"]
+    asked += [] if in_job else [f"--{option}" for option in cluster.options]
+    # Slurm's PMIx spawns no processes, which an orchestrator does: its one task is mpirun, whose
+    # own slots are that task's, so that the ranks it spawns are more than there are.
+    spawns = layout.how == "orchestrator"
     step = [
-        "srun", "--mpi=pmix", f"--nodes={cluster.nodes}", f"--ntasks={ranks}",
-        f"--ntasks-per-node={per_node}", *container,
+        "srun", f"--mpi={'none' if spawns else 'pmix'}",
+        f"--nodes={cluster.nodes}", f"--ntasks={ranks}",
+        f"--ntasks-per-node={cluster.per_node(ranks)}", *asked, *container,
     ]  # fmt: skip
     if layout.how == "llmapi":
         return (*step, "trtllm-llmapi-launch", *server)
+    if spawns:
+        mpirun = under_mpi(layout, server, gpus=cluster.gpus_per_node)
+        return (*step, *mpirun[:2], "--oversubscribe", *mpirun[2:])
     if layout.how != "leader" or ranks == 1:
         return (*step, *server)
     first, other = shlex.join(server), shlex.join(_follower(layout, server))
@@ -114,12 +133,31 @@ def sbatch_file(layout: Layout, server: Sequence[str], cluster: Cluster) -> str:
         name=cluster.name,
         nodes=cluster.nodes,
         ranks=max(1, layout.world),
-        per_node=min(max(1, layout.world), cluster.gpus_per_node),
+        per_node=cluster.per_node(max(1, layout.world)),
         gpus_per_node=cluster.gpus_per_node,
         options=cluster.options,
         environment=environment(layout),
-        command=shlex.join(under_slurm(layout, server, cluster)),
+        host=cluster.host,
+        command=shlex.join(under_slurm(layout, server, cluster, in_job=True)),
     )
+
+
+def pyxis_image(image: str) -> str:
+    """An image's name as pyxis wants it: ``#`` after the registry.
+
+    With docker's slash it would be looked for on Docker Hub, which answers 401
+    (https://github.com/NVIDIA/pyxis/issues/39). A file of the machine stays as it is.
+    """
+    scheme, colons, name = image.rpartition("://")
+    registry, slash, rest = name.partition("/")
+    is_host = registry == "localhost" or "." in registry.strip(".") or ":" in registry
+    if not slash or not is_host or "#" in name:
+        return image
+    return f"{scheme}{colons}{registry}#{rest}"
+
+
+def _without_pools(gpus: int) -> tuple[str, ...]:
+    return (*_ORCHESTRATOR, *(f"--cuda-memory-pool-byte-size={gpu}:0" for gpu in range(gpus)))
 
 
 def _follower(layout: Layout, server: Sequence[str]) -> tuple[str, ...]:

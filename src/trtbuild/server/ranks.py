@@ -17,7 +17,7 @@ from typing import Any, Literal
 from trtbuild import engineconfig, pbtxt
 from trtbuild.engineconfig import EngineConfig
 from trtbuild.errors import RepositoryError, ServerError, UsageError
-from trtbuild.server.contents import LLM_API_FILE, Contents
+from trtbuild.server.contents import LLM_API_FILE, MOUNT, Contents
 
 How = Literal["plain", "leader", "orchestrator", "llmapi"]
 HOWS = ("auto", "plain", "leader", "orchestrator", "llmapi")
@@ -143,8 +143,9 @@ def require_startable(
             f"the ranks cannot be started: {found[0]}",
             where=str(contents.repo),
             details=found[1:],
-            fix="correct gpu_device_ids, build for the GPUs that are there, or give the "
-            "container more shared memory (--shm-size)",
+            fix="put the engine's files in place, correct gpu_device_ids, build for the GPUs that "
+            "are there, give the container more shared memory (--shm-size), or try it without a "
+            "GPU: trtbuild serve --rehearse",
         )
 
 
@@ -178,8 +179,10 @@ def _of_models(layout: Layout, gpus: int | None) -> Iterator[str]:
             beyond = [device for device in group if gpus is not None and device >= gpus]
             if beyond:
                 yield f"{model.name}: there is no GPU {beyond[0]}: {gpus} are seen"
-        if gpus is not None and model.world > gpus and layout.how != "llmapi":
-            yield f"{model.name}: {model.world} ranks take {model.world} GPUs, and {gpus} are seen"
+        if gpus is not None and model.world > gpus:
+            one = "1 rank takes 1 GPU"
+            many = f"{model.world} ranks take {model.world} GPUs"
+            yield f"{model.name}: {one if model.world == 1 else many}, and {gpus} are seen"
 
 
 def _of_memory(contents: Contents, shm_bytes: int | None) -> Iterator[str]:
@@ -202,15 +205,24 @@ def shm_needed(contents: Contents) -> int:
 def _engine(folder: Path) -> RankedModel:
     config = _config(folder)
     devices = _devices(config)
-    version = newest_version(folder)
-    if version is None:
+    place = _engine_folder(folder, config)
+    if place is None:
         return RankedModel(folder.name, "tensorrtllm", 1, devices, "it has no version folder")
     try:
-        engine: EngineConfig = engineconfig.read(version)
+        engine: EngineConfig = engineconfig.read(place)
     except RepositoryError as error:
         return RankedModel(folder.name, "tensorrtllm", 1, devices, error.what)
-    lacking = engineconfig.lacking_ranks(engine, [path.name for path in version.iterdir()])
+    lacking = engineconfig.lacking_ranks(engine, [path.name for path in place.iterdir()])
     return RankedModel(folder.name, "tensorrtllm", engine.world, devices, lacking)
+
+
+def _engine_folder(folder: Path, config: Any) -> Path | None:
+    """Where ``gpt_model_path`` points: below the repository, which is mounted at
+    :data:`MOUNT`, or elsewhere on the machine, as in repositories made by hand."""
+    given = config.parameters["gpt_model_path"].string_value if config is not None else ""
+    if given.startswith(f"{MOUNT}/"):
+        return folder.parent / given.removeprefix(f"{MOUNT}/")
+    return Path(given) if given.startswith("/") else newest_version(folder)
 
 
 def _llm_api(folder: Path) -> RankedModel:

@@ -9,6 +9,7 @@ from trtbuild.spec.model import (
     Task,
     TokenizerInfo,
 )
+from trtbuild.spec.quantization import declared_quantization
 
 __all__ = [
     "AttentionGroup",
@@ -18,4 +19,5 @@ __all__ = [
     "SourceRef",
     "Task",
     "TokenizerInfo",
+    "declared_quantization",
 ]

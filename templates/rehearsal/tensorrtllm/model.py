@@ -63,11 +63,11 @@ class TritonPythonModel:
     def _submit(self, request, send, is_cancelled):
         inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
         stop = inputs.get("stop")
-        if stop is not None and stop.reshape(-1)[0]:
-            self._engine.cancel(request.request_id())
-            send(pb_utils.InferenceResponse([]), True)
-            return
         try:
+            if stop is not None and stop.reshape(-1)[0]:
+                self._stop(request.request_id())
+                send(pb_utils.InferenceResponse([]), True)
+                return
             jobs = standin_request.jobs(inputs, self._settings)
         except standin_request.RequestError as error:
             wrong = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
@@ -77,6 +77,11 @@ class TritonPythonModel:
         key = inputs.get("stream_key")
         found = standin_engine.Request(request.request_id(), names, key, send, is_cancelled)
         self._engine.submit(found, jobs)
+
+    def _stop(self, request_id):
+        if not request_id:  # it would be every request that has none
+            raise standin_request.RequestError("stop takes the id of the request that it ends")
+        self._engine.cancel(request_id)
 
     def finalize(self):
         """End vLLM and its processes."""

@@ -56,6 +56,8 @@ def jobs(inputs, settings):
     Raises:
         RequestError: for what the real backend refuses too, and for what is not rehearsed.
     """
+    if "input_ids" not in inputs:
+        raise RequestError("input_ids is missing")
     _require_known(inputs)
     streaming = bool(_value(inputs, "streaming", 0, False))
     if streaming and not settings.decoupled:
@@ -65,7 +67,10 @@ def jobs(inputs, settings):
         raise RequestError(f"beam_width {beams} is above {settings.max_beam_width}, the engine's")
     if beams > 1:
         raise RequestError("the rehearsal has no beam search: vLLM computes it otherwise")
-    answers = len(inputs["input_ids"]) * int(_value(inputs, "num_return_sequences", 0, 1))
+    each = int(_value(inputs, "num_return_sequences", 0, 1))
+    if each < 1:
+        raise RequestError(f"num_return_sequences must be above 0, got {each}")
+    answers = len(inputs["input_ids"]) * each
     if answers > 1 and not settings.decoupled:
         raise RequestError("several answers to one request take a model that is decoupled")
     found = []

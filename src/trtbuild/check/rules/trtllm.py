@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from trtbuild.check.context import Model
@@ -11,9 +12,11 @@ from trtbuild.check.examples import Example
 from trtbuild.check.folders import folders
 from trtbuild.check.model import Severity
 from trtbuild.check.served import is_hub_id, local_folder, trtllm_release_of
+from trtbuild.check.tokenizing import settings
 from trtbuild.check.yamltext import NAME, YamlText, all_files, llm_api_files
 from trtbuild.recipe import llm_findings
-from trtbuild.toolchain import trtllm_release, trtllm_versions
+from trtbuild.spec import declared_quantization
+from trtbuild.toolchain import Route, trtllm_release, trtllm_route, trtllm_versions
 
 _GPUS = "gpu_device_ids"
 _SOUND = """\
@@ -28,6 +31,14 @@ _CONFIG = "max_batch_size: 0\nmodel_transaction_policy { decoupled: true }\n"
 
 def _yaml(text: str, config: str = "") -> Example:
     return Example(_CONFIG + config, files={f"m/1/{NAME}": text})
+
+
+def _quantized(algorithm: str) -> dict[str, str]:
+    declared = f'{{ "quant_method": "modelopt", "quant_algo": "{algorithm}" }}'
+    return {
+        f"m/1/{NAME}": "model: /models/m/1/weights\n",
+        "m/1/weights/config.json": f'{{ "quantization_config": {declared} }}',
+    }
 
 
 @rule(
@@ -221,6 +232,39 @@ def model_is_there(model: Model) -> Problems:
             severity=Severity.WARNING,
             fix="write revision: <commit>" if hub else "",
         )
+
+
+@rule(
+    "TRT719",
+    "the GPU computes in the number format of the checkpoint",
+    fix="serve it on a GPU that does, or convert a checkpoint in another format",
+    backends=("python",),
+    bad=Example(_CONFIG, _quantized("NVFP4"), sm=90),
+    good=Example(_CONFIG, _quantized("NVFP4"), sm=100),
+)
+def format_of_weights(model: Model) -> Problems:
+    """TensorRT-LLM has kernels of a format for some generations of GPUs only, and loads on no
+    other. Asked when the GPU is known, as it is to ``trtbuild serve``."""
+    sm = model.repository.options.sm
+    for text in llm_api_files(model) if sm else ():
+        folder = local_folder(model, str(text.value.get("model", "")))
+        route = _route(folder, model.repository.root) if folder else None
+        if route and route.sm and sm not in route.sm:
+            able = ", ".join(map(str, route.sm))
+            yield Problem(
+                f"TensorRT-LLM runs {route.algorithm} on SM {able}, and the server's GPU is "
+                f"SM {sm}",
+                text.of("model"),
+                file=text.file,
+            )
+
+
+def _route(folder: Path, root: Path) -> Route | None:
+    declared = settings(folder, root, "config.json").get("quantization_config")
+    if not isinstance(declared, dict):
+        declared = settings(folder, root, "hf_quant_config.json")
+    found = declared_quantization(declared) if declared else None
+    return trtllm_route(found.method, found.detail) if found else None
 
 
 def _elsewhere(model: Model) -> Iterator[tuple[YamlText, str, str]]:

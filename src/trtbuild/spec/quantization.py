@@ -1,0 +1,81 @@
+"""How weights are quantised, from what a checkpoint's ``quantization_config`` declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trtbuild.spec.model import Quantization
+
+_DETAILS = (
+    "bits", "group_size", "quant_algo", "kv_cache_quant_algo", "kv_cache_scheme", "format", "fmt",
+    "activation_scheme", "weight_block_size", "desc_act", "sym", "zero_point", "version",
+    "checkpoint_format", "load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type", "quant_type",
+    "quantization_status", "modules_to_not_convert",
+)  # fmt: skip
+
+
+def declared_quantization(declared: Mapping[str, Any]) -> Quantization | None:
+    """What a ``quantization_config`` says; None when it names no method.
+
+    ModelOpt's first exports have theirs in an object of its own inside.
+    """
+    inner = declared.get("quantization")
+    if isinstance(inner, dict):
+        declared = {**declared, **inner}
+    method = declared.get("quant_method")
+    if not isinstance(method, str) or not method:
+        method = _guess(declared)
+    if not method:
+        return None
+    return Quantization(method.lower(), _details(declared))
+
+
+def _guess(declared: Mapping[str, Any]) -> str:
+    """Files from before ``quant_method`` existed, told by the keys only they have."""
+    if "desc_act" in declared:
+        return "gptq"
+    if "w_bit" in declared or "zero_point" in declared:
+        return "awq"
+    if "load_in_4bit" in declared or "load_in_8bit" in declared:
+        return "bitsandbytes"
+    return "modelopt" if "quant_algo" in declared else ""
+
+
+def _details(declared: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
+    found: dict[str, str | int | float | bool] = {}
+    for key in _DETAILS:
+        value = declared.get(key)
+        if isinstance(value, str | int | float | bool):
+            found[key] = value
+        elif key == "weight_block_size" and isinstance(value, list):
+            found[key] = "x".join(str(item) for item in value)
+    for key, other in (("bits", "w_bit"), ("group_size", "q_group_size")):
+        if key not in found and isinstance(declared.get(other), int):
+            found[key] = declared[other]
+    return found | _compressed(declared)
+
+
+def _compressed(declared: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
+    """compressed-tensors keeps a scheme for each group of layers; see :func:`_speaking`."""
+    groups = declared.get("config_groups")
+    listed = list(groups.values()) if isinstance(groups, dict) else []
+    weights = [group.get("weights") for group in listed if isinstance(group, dict)]
+    schemes = [scheme for scheme in weights if isinstance(scheme, dict)]
+    if not schemes:
+        return {}
+    names = {"num_bits": "bits", "type": "type", "group_size": "group_size", "strategy": "strategy"}
+    speaks = _speaking(schemes)
+    found: dict[str, str | int | float | bool] = {
+        ours: speaks[theirs]
+        for theirs, ours in names.items()
+        if isinstance(speaks.get(theirs), str | int) and theirs in speaks
+    }
+    kinds = {(scheme.get("num_bits"), scheme.get("type")) for scheme in schemes}
+    return found | ({"schemes": len(kinds)} if len(kinds) > 1 else {})
+
+
+def _speaking(schemes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Integers are what fewest engines load, so a group of them decides; else the first."""
+    integers = (scheme for scheme in schemes if str(scheme.get("type", "")).lower() == "int")
+    return next(integers, schemes[0])
