@@ -109,6 +109,13 @@ def test_goodput_counts_those_that_met_all() -> None:
     assert not found.held
 
 
+def test_what_cannot_be_judged_is_not_met() -> None:
+    """Many pieces and no count of their tokens: an inter-token latency is there, and not known."""
+    found = Goodput({"itl_ms": 10.0})
+    found.add({"itl_ms": (), "icl_ms": (5.0, 5.0)})
+    assert found.met == 0 and found.broken == {"itl_ms": 1}
+
+
 def test_objectives_are_read() -> None:
     assert parse_slo("ttft=500ms, itl=0.05s") == {"ttft_ms": 500.0, "itl_ms": 50.0}
 

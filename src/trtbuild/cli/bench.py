@@ -248,25 +248,39 @@ def _finish(outcome: Outcome, out: Path | None, html: Path | None, *, as_json: b
 
 
 def _export(options: BenchOptions, tool: str) -> None:
-    from trtbuild.bench.export import aiperf_commands
+    from trtbuild.bench.export import Measurement, aiperf_commands
     from trtbuild.bench.targets import parse_target
     from trtbuild.errors import UsageError
     from trtbuild.pipeline.bench_targets import choose_endpoint
 
     if tool != "aiperf":
         raise UsageError(f"nothing is known of {tool!r}", fix="--export aiperf")
+    if options.prompts.file is not None:
+        raise UsageError(
+            "AIPerf reads prompts of another form than --prompts",
+            where=f"--prompts {options.prompts.file}",
+            fix="leave it out: --prompt-tokens, --shared-prefix and --trace can be exported",
+        )
+    if options.sweep:
+        raise UsageError("a sweep is many runs", fix="export the --rate that it found")
     targets = [parse_target(text) for text in options.targets]
-    lines = aiperf_commands(
+    if not targets:
+        raise UsageError("nothing to export", fix="name an openai:http://… target")
+    asked = Measurement(
         targets,
         options.loads,
+        options.limits,
         options.generation,
         endpoint=choose_endpoint(targets, options.endpoint, chat=options.prompts.chat),
         prompt_tokens=options.prompts.prompt_tokens,
         output_tokens=options.prompts.output_tokens,
-        requests=options.limits.requests,
-        seconds=options.limits.seconds,
         seed=options.prompts.seed,
+        timeout=options.timeout,
+        shared_prefix=options.prompts.shared_prefix,
+        trace=options.prompts.trace,
         tokenizer=options.tokenizer,
+        slo=options.slo,
+        api_key_env=options.api_key_env,
     )
-    for line in lines:
+    for line in list(aiperf_commands(asked)):  # all of them, or an error and none
         typer.echo(line)

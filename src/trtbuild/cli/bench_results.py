@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,8 @@ Examples
   trtbuild bench compare main.json branch.json
 
   trtbuild bench compare main.json branch.json --threshold 10 --json
+
+  trtbuild bench compare bf16.json fp8.json --allow precision
 """
 
 _REPORT_EPILOG = """
@@ -37,20 +39,54 @@ def compare(
     threshold: Annotated[
         float, typer.Option(min=0, help="Percent that may be lost before it is a regression.")
     ] = 5.0,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare in spite of a difference of this kind; repeatable."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare two results; exit code 8 when the later one is worse beyond doubt."""
+    """Compare two results; exit code 8 when the later one is worse beyond doubt.
+
+    The same code, and no figures, when they must not be compared: other prompts, say.
+    """
+    from trtbuild.bench.parity import KINDS
     from trtbuild.bench.regression import compare_results
     from trtbuild.bench.results import read_result
     from trtbuild.cli.bench_compare_view import show
     from trtbuild.cli.output import print_json
-    from trtbuild.errors import BenchError
+    from trtbuild.errors import UsageError
 
-    found = compare_results(read_result(before), read_result(after), threshold / 100)
+    for kind in allow or ():
+        if kind not in KINDS:
+            raise UsageError(f"no difference {kind!r}", fix=f"--allow one of {', '.join(KINDS)}")
+    found = compare_results(read_result(before), read_result(after), threshold / 100, allow or ())
     if as_json:
         print_json(found)
-    else:
+    elif not found["refused"]:
         show(found)
+    _judge(found, before, after, threshold)
+
+
+def _judge(found: dict[str, Any], before: Path, after: Path, threshold: float) -> None:
+    """The error that goes with a comparison, if one does."""
+    from trtbuild.errors import BenchError, UsageError
+
+    if refused := found["refused"]:
+        raise BenchError(
+            "these results must not be compared",
+            where=f"{after} against {before}",
+            details=tuple(one["text"] for one in refused),
+            fix="measure both alike, or accept it with "
+            + " ".join(f"--allow {kind}" for kind in sorted({one["kind"] for one in refused})),
+        )
+    if not found["rows"]:
+        raise UsageError(
+            "the two results have no figure in common",
+            where=f"{after} against {before}",
+            details=tuple(found["notes"]),
+            fix="measure the same loads of the same targets; NAME=TARGET gives one a name that "
+            "stays when its address does not",
+        )
     regressions = [row for row in found["rows"] if row["verdict"] == "worse"]
     if regressions:
         raise BenchError(

@@ -12,6 +12,7 @@ from trtbuild.bench.running import LoadRun, OnTick
 from trtbuild.progress import Progress
 
 _EVERY = 0.25
+_ROWS = 8
 _COLUMNS = (("TTFT", "ttft_ms"), ("ITL", "itl_ms"), ("E2E", "e2e_ms"))
 
 
@@ -40,16 +41,27 @@ def display() -> Iterator[tuple[Progress, OnTick]]:
 
 
 class _Bars:
-    """A bar for each phase, and words beside the last one."""
+    """A bar for each of the newest phases, and words beside the last one.
+
+    Targets take turns, so a phase comes again: its old bar goes. A terminal shows the first rows of
+    what is higher than itself, and what runs now is in the last one.
+    """
 
     def __init__(self, bars: Any) -> None:
         self._bars = bars
+        self._tasks: dict[str, Any] = {}
         self._task: Any = None
 
     def step(self, text: str) -> None:
+        from rich.markup import escape
+
         if self._task is not None:
             self._bars.update(self._task, total=1, completed=1)
-        self._task = self._bars.add_task(text, total=None, seen="")
+        if text in self._tasks:
+            self._bars.remove_task(self._tasks.pop(text))
+        while len(self._tasks) >= _ROWS:
+            self._bars.remove_task(self._tasks.pop(next(iter(self._tasks))))
+        self._task = self._tasks[text] = self._bars.add_task(escape(text), total=None, seen="")
 
     def advance(self, done: int, total: int, unit: str = "B") -> None:
         del unit
@@ -98,6 +110,8 @@ def _so_far(run: LoadRun) -> str:
 
 def show(result: dict[str, Any]) -> None:
     """The result as tables."""
+    from rich.markup import escape
+
     from trtbuild.cli.output import console
 
     out = console()
@@ -108,9 +122,9 @@ def show(result: dict[str, Any]) -> None:
     if rows := result["comparison"]["rows"]:
         out.print(_ratios(rows))
     for text in (*result["comparison"]["accepted"], *result["warnings"]):
-        out.print(f"[yellow]![/] {text}")
+        out.print(f"[yellow]![/] {escape(text)}")
     if result["partial"]:
-        out.print(f"[red]partial:[/] {result['partial']}")
+        out.print(f"[red]partial:[/] {escape(result['partial'])}")
 
 
 def _swept(sweep: dict[str, Any]) -> str:
@@ -156,6 +170,8 @@ def _latency(found: dict[str, Any] | None) -> str:
 
 
 def _ratios(rows: list[dict[str, Any]]) -> Any:
+    from rich.markup import escape
+
     table = _empty(f"times {rows[0]['reference']}, p50 / p99")
     for title in ("load", "target", "tok/s", "TTFT", "E2E"):
         table.add_column(title, justify="left" if title in ("load", "target") else "right")
@@ -165,19 +181,20 @@ def _ratios(rows: list[dict[str, Any]]) -> Any:
             for name in ("ttft_ms", "e2e_ms")
         ]
         speed = _ratio(row["ratios"]["output_tokens_per_s"]["ratio"])
-        table.add_row(row["load"], row["target"], speed, *cells)
+        table.add_row(row["load"], escape(row["target"]), speed, *cells)
     return table
 
 
 def _empty(title: str) -> Any:
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
     return Table(
         box=SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
-        title=title,
+        title=escape(title),
         title_justify="left",
         title_style="bold",
     )
