@@ -15,13 +15,17 @@ import jsonschema
 import pytest
 
 from support.bench import tokenizer_folder
+from support.checkpoints import make_llama
 from support.mock_llm_server import Script, serving
+from trtbuild import cost, hardware
 from trtbuild.bench.loads import Limits, Load
 from trtbuild.bench.report import charts, pngs, render
 from trtbuild.bench.report.axes import log_ticks, short, ticks
 from trtbuild.bench.report.svg import WIDTH
 from trtbuild.errors import UsageError
+from trtbuild.hardware.detection import DetectedGpu
 from trtbuild.pipeline.bench import BenchOptions, run
+from trtbuild.pipeline.bench_cost import prices
 from trtbuild.resources import data_file
 
 HOSTILE = '<script>alert("&")</script>'
@@ -84,6 +88,41 @@ def test_the_charts_are_xml(result: dict[str, Any]) -> None:
         root = ET.fromstring(text)
         assert root.tag.endswith("svg"), name
         assert any(HOSTILE.replace("/", "") in (node.text or "") for node in root.iter()), name
+
+
+def test_the_price_has_its_break_even_and_what_it_hangs_on(result: dict[str, Any]) -> None:
+    """By hand: $1.50 for 730 hours, over what one request of the mix costs at the API."""
+    found = result["cost"]
+    row = next(one for one in found["apis"] if one["name"] == "gpt-5")
+    request = row["per_thousand_requests"] / 1000
+    assert row["breakeven_requests"] == pytest.approx(1.5 * 730 / request)
+    best = max(
+        (load for target in result["targets"] for load in target["loads"]),
+        key=lambda load: load["output_tokens_per_s"],
+    )
+    ok, tokens = best["requests"]["ok"], best["tokens"]
+    prompt, answer = round(tokens["input"] / ok), round(tokens["output"] / ok)
+    assert request == pytest.approx((prompt * 1.25 + answer * 10) / 1e6)
+    most = best["output_tokens_per_s"] / answer * 3600 * 730
+    assert row["breakeven_share"] == pytest.approx(row["breakeven_requests"] / most)
+    prices = {one["case"]: one["per_million_output"] for one in found["sensitivity"]}
+    assert prices["utilization 100%"] == pytest.approx(prices["utilization 50%"] / 2)
+    page = render(result)
+    for part in (row["source"], "even at requests a month", "GPU price - 30 %"):
+        assert part in page
+
+
+def test_other_layouts_of_the_same_gpus_are_priced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: dict[str, Any]
+) -> None:
+    gpu = hardware.gpu("h100")
+    seen = DetectedGpu(0, gpu.title, gpu.memory_bytes, gpu.sm, gpu)
+    monkeypatch.setattr(hardware, "detect", lambda: (seen,))
+    found = prices(result, None, make_llama(tmp_path / "m"))
+    assert found is not None and found["usd_per_hour"] == cost.gpu_price("h100").usd_per_hour
+    layouts = {(one["tensor"], one["pipeline"]): one for one in found["layouts"]}
+    assert layouts[1, 1]["output_tokens_per_s"] < layouts[2, 1]["output_tokens_per_s"]
+    assert "TP 2 PP 1" in render(result | {"cost": found})
 
 
 def test_a_result_without_a_success_can_be_shown(result: dict[str, Any]) -> None:

@@ -209,7 +209,7 @@ class _Job:
         if self.checkpoint is not None and local and not run.interrupted:
             self.progress.step("working out the roofline")
             result["roofline"] = bounds(self.checkpoint, result, self.options.dtype)
-        result["cost"] = prices(result, self.options.usd_per_hour)
+        result["cost"] = prices(result, self.options.usd_per_hour, self.checkpoint)
         return Outcome(result, measured.error(result), run.signal)
 
     def _measured(self, run: Run) -> Measured:
