@@ -252,6 +252,7 @@ def test_an_objective_that_nobody_can_judge() -> None:
         (("openai:http://h:1/v1#m", "--concurrency", "2", "--rate", "1"), "a closed loop, an open"),
         (("openai:http://h:1/v1#m", "--slo", "ttft=5"), "is not an objective"),
         (("openai:http://h:1/v1#m", "--sweep"), "a sweep needs objectives"),
+        (("openai:http://h:1/v1#m", "--usd-per-hour", "inf"), "a price without an end"),
         (("openai:http://h:1/v1#m", "--prompt-tokens", "many"), "is not a length"),
         (("openai:http://h:1/v1#m", "--tokenizer", "/nowhere"), "no tokenizer at"),
         (("openai:http://h:1/v1#m", "--allow", "anything"), "no guard"),

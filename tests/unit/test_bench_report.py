@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from typer.testing import CliRunner
 
 from support.bench import tokenizer_folder
 from support.checkpoints import make_llama
@@ -22,6 +23,7 @@ from trtbuild.bench.loads import Limits, Load
 from trtbuild.bench.report import charts, pngs, render
 from trtbuild.bench.report.axes import log_ticks, short, ticks
 from trtbuild.bench.report.svg import WIDTH
+from trtbuild.cli.app import app
 from trtbuild.errors import UsageError
 from trtbuild.hardware.detection import DetectedGpu
 from trtbuild.pipeline.bench import BenchOptions, run
@@ -137,6 +139,37 @@ def test_a_result_without_a_success_can_be_shown(result: dict[str, Any]) -> None
     empty["comparison"]["rows"] = []
     empty["partial"] = "the server is gone"
     assert "Partial: the server is gone" in render(empty)
+
+
+def test_the_command_writes_all_or_says_why_not(tmp_path: Path, result: dict[str, Any]) -> None:
+    file, html = tmp_path / "r.json", tmp_path / "r.html"
+    file.write_text(json.dumps(result))
+
+    def report(*args: object) -> Any:
+        return CliRunner().invoke(app, ["bench", "report", *map(str, args)])
+
+    done = report(file, "--html", html, "--svg", tmp_path / "a" / "svg")
+    assert done.exit_code == 0 and html.is_file()
+    assert len(list((tmp_path / "a" / "svg").iterdir())) == len(charts(result))
+    (tmp_path / "taken").write_text("")
+    for args, said in (
+        ((file, "--html", "/nowhere/r.html"), "no folder /nowhere"),
+        ((file, "--html", html, "--svg", tmp_path / "taken"), "cannot write"),
+        ((file, "--html", html, "--svg", "/proc/none"), "cannot write /proc/none"),
+    ):
+        refused = report(*args)
+        assert isinstance(refused.exception, UsageError), args
+        assert said in refused.exception.what and refused.exception.fix
+
+
+@pytest.mark.parametrize("part", ["environment", "settings", "comparison", "warnings"])
+def test_a_part_of_a_result_is_no_result(tmp_path: Path, result: dict[str, Any], part: str) -> None:
+    file = tmp_path / "r.json"
+    file.write_text(json.dumps({key: value for key, value in result.items() if key != part}))
+    refused = CliRunner().invoke(app, ["bench", "report", str(file), "--html", str(file) + ".html"])
+    assert isinstance(refused.exception, UsageError)
+    assert f"is incomplete: '{part}' is not there" in refused.exception.what
+    assert [one.name for one in tmp_path.iterdir()] == ["r.json"]
 
 
 def test_axes_have_round_numbers() -> None:

@@ -166,7 +166,7 @@ def run(
     from trtbuild.pipeline.bench import BenchOptions
     from trtbuild.pipeline.bench_prompts import PromptOptions
 
-    require(sweep=sweep, slo=slo, rate=rate, trace=trace, chat=chat)
+    require(sweep=sweep, slo=slo, rate=rate, trace=trace, chat=chat, usd_per_hour=usd_per_hour)
     options = BenchOptions(
         targets=(*(targets or ()), *baselines(baseline)),
         loads=loads(concurrency, rate, arrivals, trace),

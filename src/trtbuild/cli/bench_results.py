@@ -59,7 +59,9 @@ def compare(
     for kind in allow or ():
         if kind not in KINDS:
             raise UsageError(f"no difference {kind!r}", fix=f"--allow one of {', '.join(KINDS)}")
-    found = compare_results(read_result(before), read_result(after), threshold / 100, allow or ())
+    parts = ("environment", "settings")
+    results = read_result(before, *parts), read_result(after, *parts)
+    found = compare_results(*results, threshold / 100, allow or ())
     if as_json:
         print_json(found)
     elif not found["refused"]:
@@ -114,21 +116,23 @@ def report(
     """Write the report of an earlier run."""
     from trtbuild.bench.report import charts, pngs, render
     from trtbuild.bench.results import read_result
+    from trtbuild.cli.bench_options import writable
+    from trtbuild.errors import UsageError
     from trtbuild.files import atomic_write
 
-    found = read_result(result)
-    atomic_write(html, render(found).encode())
-    written = [html]
+    found = read_result(result, "environment", "settings", "comparison", "warnings", "partial")
+    writable("--html", html)
+    # Everything is drawn before the first file is written.
+    files = {html: render(found).encode()}
     if svg is not None:
-        svg.mkdir(parents=True, exist_ok=True)
-        for name, text in charts(found).items():
-            atomic_write(svg / f"{name}.svg", text.encode())
-            written.append(svg / f"{name}.svg")
+        files |= {svg / f"{name}.svg": text.encode() for name, text in charts(found).items()}
     if png is not None:
-        drawn = pngs(found)
-        png.mkdir(parents=True, exist_ok=True)
-        for name, data in drawn.items():
-            atomic_write(png / f"{name}.png", data)
-            written.append(png / f"{name}.png")
-    for path in written:
+        files |= {png / f"{name}.png": data for name, data in pngs(found).items()}
+    for path, data in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(path, data)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise UsageError(f"cannot write {path}: {why}", fix="name another folder") from None
         typer.echo(str(path))

@@ -25,12 +25,13 @@ def parse_slo(text: str) -> dict[str, float]:
     """``ttft=500ms,itl=50ms`` as milliseconds by metric (``ttft_ms``…).
 
     Raises:
-        UsageError: An unknown name, no unit, a limit twice.
+        UsageError: An unknown name, no unit, no time, a limit twice, nothing at all.
     """
     found: dict[str, float] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in (part.strip() for part in text.split(",") if text):
         match = _ONE.fullmatch(part)
-        if match is None or match["name"] not in _NAMES or f"{match['name']}_ms" in found:
+        known = match is not None and match["name"] in _NAMES and float(match["number"]) > 0
+        if match is None or not known or f"{match['name']}_ms" in found:
             raise UsageError(
                 f"{part!r} is not an objective, or is there twice",
                 where=f"--slo {text}",
