@@ -140,3 +140,32 @@ def test_a_connection_that_closed_while_idle_costs_no_request() -> None:
     streams, served = asyncio.run(asked(answer, 2))
     assert [stream.error for stream in streams] == ["", ""]
     assert served == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        ("429 Too Many Requests", b'{"error": {"message": "slow down"}}', "slow down"),
+        ("503 Busy", b"try later", "try later"),
+        ("307 Elsewhere", b"", ""),
+    ],
+)
+def test_a_status_is_a_kind_of_its_own(status: str, body: bytes, said: str) -> None:
+    head = f"HTTP/1.1 {status}\r\nRetry-After: 1\r\nContent-Length: {len(body)}\r\n\r\n"
+    (found, after), served = asyncio.run(asked(lambda _: [head.encode() + body], 2))
+    assert (found.error, found.message) == (f"http {status[:3]}", said)
+    assert after.error == found.error and served == [2], "the connection goes on"
+
+
+def test_an_answer_that_does_not_end_is_a_timeout() -> None:
+    async def stuck() -> Stream:
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        target = OpenAITarget("a", f"http://127.0.0.1:{port}/v1", "m", Generation(), timeout=0.1)
+        stream = Stream(Prompt("?", 1, 4), intended=0.0)
+        await target.ask(stream)
+        server.close()
+        return stream
+
+    found = asyncio.run(stuck())
+    assert (found.error, found.message) == ("timeout", "no end within 0.1 s")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from typer.testing import CliRunner
 
 from support.bench import mock, tokenizer_folder
 from trtbuild.bench.loads import Limits, Load
+from trtbuild.cli.app import app
 from trtbuild.cli.bench_view import _Bars, show
+from trtbuild.errors import BenchError
 from trtbuild.pipeline.bench import BenchOptions, run
 
 
@@ -57,3 +61,20 @@ def test_a_target_may_be_called_as_it_likes(
     show(outcome.result)
     shown = capsys.readouterr().out
     assert "[bold]a, ms at p50" in shown and "m[/x] (openai)" in shown
+
+
+def test_a_result_that_cannot_be_written_is_shown_and_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("trtbuild.files.atomic_write", full)
+    with mock(role_ms=1, first_ms=3, gap_ms=1) as url:
+        args = ["bench", f"openai:{url}#mock", "--requests", "2", "--out", str(tmp_path / "r.json")]
+        done = CliRunner().invoke(app, args)
+    assert isinstance(done.exception, BenchError)
+    assert done.exception.what == "the result could not be written: No space left on device"
+    assert done.exception.where == str(tmp_path / "r.json")
+    assert "mock (openai), ms at p50" in done.stdout
+    assert "wrote" not in done.output

@@ -226,25 +226,45 @@ def _finish(outcome: Outcome, out: Path | None, html: Path | None, *, as_json: b
     from trtbuild.bench.stopping import exit_code
     from trtbuild.cli.bench_view import show
     from trtbuild.cli.output import print_json
+    from trtbuild.errors import BenchError
 
     result = outcome.result
-    if out is not None:
-        _write_json(out, result)
-    if html is not None:
-        from trtbuild.bench.report import render
-        from trtbuild.files import atomic_write
-
-        atomic_write(html, render(result).encode())
+    unwritten = _write(result, out, html)
     if as_json:
         print_json(result)
     else:
         show(result)
-        for path in filter(None, (out, html)):
+        for path in (path for path in (out, html) if path is not None and path not in unwritten):
             typer.secho(f"wrote {path}", err=True, dim=True)
     if outcome.signal:
         raise typer.Exit(exit_code(outcome.signal))
     if outcome.error is not None:
         raise outcome.error
+    for path, why in unwritten.items():
+        raise BenchError(
+            f"the result could not be written: {why}",
+            where=str(path),
+            fix="it is on the screen; with --json it is whole on standard output",
+        )
+
+
+def _write(result: dict[str, Any], out: Path | None, html: Path | None) -> dict[Path, str]:
+    """Why each file that could not be written was not: what was measured is still to be shown."""
+    from trtbuild.bench.report import render
+    from trtbuild.files import atomic_write
+
+    found: dict[Path, str] = {}
+    for path, is_page in ((out, False), (html, True)):
+        if path is None:
+            continue
+        try:
+            if is_page:
+                atomic_write(path, render(result).encode())
+            else:
+                _write_json(path, result)
+        except OSError as error:
+            found[path] = error.strerror or str(error)
+    return found
 
 
 def _export(options: BenchOptions, tool: str) -> None:

@@ -76,7 +76,9 @@ def require(
 ) -> None:
     """UsageError where options do not go together, or one cannot be."""
     if usd_per_hour == float("inf"):
-        raise UsageError("a price without an end", where="--usd-per-hour inf", fix="dollars")
+        raise UsageError(
+            "a price without an end", where="--usd-per-hour inf", fix="dollars an hour"
+        )
     if sweep and not (slo and rate):
         raise UsageError(
             "a sweep needs objectives and a rate to start from",
