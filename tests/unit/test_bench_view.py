@@ -78,3 +78,24 @@ def test_a_result_that_cannot_be_written_is_shown_and_no_success(
     assert done.exception.where == str(tmp_path / "r.json")
     assert "mock (openai), ms at p50" in done.stdout
     assert "wrote" not in done.output
+
+
+@pytest.mark.parametrize("width", [30, 44, 58, 64, 100])
+def test_no_figure_is_cut_on_a_narrow_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    latency = {"p50": 1234.5, "p99": 98765.4}
+    metrics = {"output_tokens_per_s": 12345.6, "requests_per_s": 0.123}
+    metrics |= dict.fromkeys(("ttft_ms", "itl_ms", "e2e_ms"), latency)
+    load = {"load": {"label": "16 clients"}, "metrics": metrics, "partial": "", "goodput": None}
+    load |= {"requests": {"failed": 7}, "limited_by": {"what": "queue"}}
+    comparison = {"rows": [], "accepted": []}
+    result = {"targets": [{"name": "m", "loads": [load]}], "comparison": comparison}
+    show(result | {"warnings": [], "partial": ""})
+    shown = capsys.readouterr().out
+    for figure in ("12346", "0.123", "1234", "98765", "7", "queue"):
+        assert figure in shown
+    assert "…" not in shown
+    assert ("─" in shown) == (width == 100), "a table where there is room for one"
+    assert max(map(len, shown.splitlines())) <= width

@@ -116,7 +116,11 @@ def show(result: dict[str, Any]) -> None:
 
     out = console()
     for target in result["targets"]:
-        out.print(_table(target))
+        table = _table(target)
+        if _fits(table, out):
+            out.print(table)
+        else:
+            _list(target, out)
         if sweep := target.get("sweep"):
             out.print(_swept(sweep))
     if rows := result["comparison"]["rows"]:
@@ -135,17 +139,21 @@ def _swept(sweep: dict[str, Any]) -> str:
     return f"highest rate that holds the objectives: {sweep['highest_rate']:g}/s{after}"
 
 
+def _fits(table: Any, out: Any) -> bool:
+    """Whether each figure is whole on this screen; rich cuts what is not."""
+    lines = out.render_lines(table, out.options.update(max_width=10_000), pad=False)
+    widest = max(len("".join(part.text for part in line).rstrip()) for line in lines)
+    return bool(widest <= out.width)
+
+
 def _table(target: dict[str, Any]) -> Any:
     table = _empty(f"{target['name']}, ms at p50 / p99")
     judged = any(load["goodput"] for load in target["loads"])
     failed = any(load["requests"]["failed"] for load in target["loads"])
     table.add_column("load", no_wrap=True)
-    for title in ("tok/s", "req/s", *(title for title, _ in _COLUMNS)):
+    extra = [title for title, shown in (("in SLO", judged), ("failed", failed)) if shown]
+    for title in ("tok/s", "req/s", *(title for title, _ in _COLUMNS), *extra):
         table.add_column(title, justify="right", no_wrap=True)
-    if judged:
-        table.add_column("in SLO", justify="right", no_wrap=True)
-    if failed:
-        table.add_column("failed", justify="right", no_wrap=True)
     table.add_column("limit", min_width=6)
     for load in target["loads"]:
         metrics = load["metrics"]
@@ -159,6 +167,29 @@ def _table(target: dict[str, Any]) -> Any:
             load["limited_by"]["what"].replace("unknown", ""),
         )
     return table
+
+
+def _list(target: dict[str, Any], out: Any) -> None:
+    """The same on a screen with less room: a table would cut figures into others."""
+    from rich.text import Text
+
+    out.print(Text(f"{target['name']}, ms at p50 / p99", style="bold"))
+    for load in target["loads"]:
+        metrics = load["metrics"]
+        told = [
+            f"{_number(metrics['output_tokens_per_s'])} tok/s",
+            f"{_number(metrics['requests_per_s'])} req/s",
+            *(f"{title} {_latency(metrics[name])}" for title, name in _COLUMNS),
+        ]
+        if load["goodput"]:
+            told.append(f"{_share(load['goodput'])} in SLO")
+        if load["requests"]["failed"]:
+            told.append(f"{load['requests']['failed']} failed")
+        if load["limited_by"]["what"] != "unknown":
+            told.append(f"limit: {load['limited_by']['what']}")
+        out.print(Text(load["load"]["label"] + (" *" if load["partial"] else "")))
+        for line in told:
+            out.print(Text(f"  {line}"))
 
 
 def _share(goodput: dict[str, Any] | None) -> str:
