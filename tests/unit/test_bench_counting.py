@@ -97,3 +97,13 @@ def test_no_tokenizer_there(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(UsageError, match="cannot be read"):
         load_tokenizer(tmp_path)
+
+
+def test_tokens_without_text_belong_to_the_text_that_they_become() -> None:
+    """Two of the three tokens of a character come with no text; only the server counts them."""
+    found = Stream(Prompt("?", 1, 6), intended=0.0)
+    for moment, text, count in ((1, "a", 1), (2, "", 1), (3, "", 1), (4, "東", 1), (5, "", 1)):
+        found.piece(float(moment), text, count)
+    line = Counter().timeline(found)
+    assert line.arrivals == (1.0, 4.0)
+    assert line.tokens == (1, 3)

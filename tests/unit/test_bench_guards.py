@@ -7,13 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from support.bench import mock, tokenizer_folder
 from trtbuild.bench import guards
 from trtbuild.bench.counting import Counter
 from trtbuild.bench.guards import Probe, before
-from trtbuild.bench.regression import compare_results
 
 TEXTS = ["the river ran on", "a bridge of stone", "people walked"]
 
@@ -95,68 +92,3 @@ def test_other_lengths_are_refused_after_measuring(tmp_path: Path) -> None:
     result = json.loads(out.read_text())
     assert result["comparison"]["rows"] == []
     assert len(result["targets"]) == 2
-
-
-def result(ttft: float, rate: float, *, spread: float = 0.01, requests: int = 500) -> dict:
-    def latency(value: float) -> dict:
-        parts = ("mean", "p50", "p90", "p95", "p99")
-        interval = dict.fromkeys(parts, (value * (1 - spread), value * (1 + spread)))
-        return {**dict.fromkeys(parts, value), "interval": interval}
-
-    names = ("ttft_ms", "itl_ms", "tpot_ms", "e2e_ms")
-    metrics = {name: latency(ttft) for name in names}
-    metrics |= {"output_tokens_per_s": rate, "requests_per_s": rate / 10}
-    load = {"load": {"label": "4 clients"}, "metrics": metrics, "requests": {"ok": requests}}
-    target = {"name": "a", "loads": [load]}
-    settings = {"prompts": {"seed": 0}, "generation": {}}
-    environment = {"cpu": "x", "cores": 2, "gpus": []}
-    return {"targets": [target], "environment": environment, "settings": settings, "partial": ""}
-
-
-@pytest.mark.parametrize(
-    ("ttft", "rate", "spread", "latency", "throughput"),
-    [
-        (100, 1000, 0.01, "same", "same"),
-        (120, 1000, 0.01, "worse", "same"),
-        (100, 800, 0.01, "same", "worse"),
-        (80, 1200, 0.01, "better", "better"),
-        (120, 1000, 0.3, "unclear", "unclear"),
-    ],
-)
-def test_a_regression_is_beyond_doubt(
-    ttft: float, rate: float, spread: float, latency: str, throughput: str
-) -> None:
-    found = compare_results(result(100, 1000), result(ttft, rate, spread=spread), 0.05)
-    verdicts = {row["metric"]: row["verdict"] for row in found["rows"]}
-    assert verdicts["ttft_ms p50"] == verdicts["e2e_ms p99"] == latency
-    assert verdicts["output_tokens_per_s"] == throughput
-
-
-def test_a_p99_of_few_requests_is_not_judged() -> None:
-    found = compare_results(result(100, 1000, requests=50), result(100, 1000), 0.05)
-    assert not [row for row in found["rows"] if row["metric"].endswith("p99")]
-
-
-def test_a_comparison_tells_what_was_not_the_same() -> None:
-    other = result(100, 1000)
-    other["environment"]["cpu"] = "y"
-    other["settings"]["prompts"] = {"seed": 1}
-    other["partial"] = "interrupted"
-    other["targets"][0]["name"] = "b"
-    notes = "\n".join(compare_results(result(100, 1000), other, 0.05)["notes"])
-    for part in ("cpu x and y", "the prompts", "is partial: interrupted", "a was not measured"):
-        assert part in notes
-
-
-def test_compare_is_a_command(tmp_path: Path) -> None:
-    one, other = tmp_path / "a.json", tmp_path / "b.json"
-    one.write_text(json.dumps({"format": "trtbuild-bench/1", **result(100, 1000)}))
-    other.write_text(json.dumps({"format": "trtbuild-bench/1", **result(150, 1000)}))
-    assert bench("compare", one, one).returncode == 0
-    worse = bench("compare", one, other)
-    assert worse.returncode == 8
-    assert "are worse by more than 5 %" in worse.stderr
-    (tmp_path / "c.json").write_text("{}")
-    wrong = bench("compare", one, tmp_path / "c.json")
-    assert wrong.returncode == 2
-    assert "is no result of a benchmark" in wrong.stderr

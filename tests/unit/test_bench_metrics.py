@@ -109,15 +109,26 @@ def test_goodput_counts_those_that_met_all() -> None:
     assert not found.held
 
 
+def test_what_cannot_be_judged_is_not_met() -> None:
+    """Many pieces and no count of their tokens: an inter-token latency is there, and not known."""
+    found = Goodput({"itl_ms": 10.0})
+    found.add({"itl_ms": (), "icl_ms": (5.0, 5.0)})
+    assert found.met == 0 and found.broken == {"itl_ms": 1}
+
+
 def test_objectives_are_read() -> None:
     assert parse_slo("ttft=500ms, itl=0.05s") == {"ttft_ms": 500.0, "itl_ms": 50.0}
 
 
-@pytest.mark.parametrize("text", ["ttft=500", "ttft", "speed=5ms", "ttft=1s,ttft=2s", "itl=-5ms"])
+@pytest.mark.parametrize(
+    "text",
+    ["ttft=500", "ttft", "speed=5ms", "ttft=1s,ttft=2s", "itl=-5ms", "ttft=0ms", "ttft=1s,", " "],
+)
 def test_a_wrong_objective_is_named(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_slo(text)
-    assert caught.value.fix and text.rsplit(",", maxsplit=1)[-1] in caught.value.what
+    assert caught.value.fix and text.rsplit(",", maxsplit=1)[-1].strip() in caught.value.what
+    assert parse_slo("") == {}
 
 
 def test_percentiles_are_within_half_a_thousandth() -> None:

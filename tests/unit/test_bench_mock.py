@@ -37,7 +37,7 @@ def measured(url: str, tokenizer: Path, *args: object, code: int = 0) -> dict[st
     """The only load of a run."""
     target = url if "#" in url else f"openai:{url}#mock"
     done = bench(target, "--tokenizer", tokenizer, "--json", *args, code=code)
-    result = json.loads(done.stdout[: done.stdout.rindex("\n}\n") + 3])
+    result = json.loads(done.stdout)
     found: dict[str, Any] = result["targets"][0]["loads"][0]
     return found
 
@@ -221,6 +221,25 @@ def test_an_objective_that_nobody_meets(tokenizer: Path) -> None:
     assert "in SLO" in done.stdout and "0%" in done.stdout
 
 
+def test_an_objective_that_nobody_can_judge() -> None:
+    """Without a tokenizer there is no inter-token latency: it is not met, and it is said why."""
+    with mock(first_ms=5, gap_ms=1) as url:
+        args = ("--slo", "itl=1s", "--requests", 5, "--json")
+        done = bench(f"openai:{url}#mock", *args, code=8)
+        judged = bench(f"openai:{url}#mock", "--slo", "tpot=1s,e2e=9s", *args[2:])
+    assert "nobody can say whether mock (openai) meets the objective of itl" in done.stderr
+    assert "--tokenizer" in done.stderr
+    load = json.loads(done.stdout)["targets"][0]["loads"][0]
+    assert load["goodput"]["share"] == 0
+    # The server says how many tokens the whole answer has, so TPOT is known.
+    load = json.loads(judged.stdout)["targets"][0]["loads"][0]
+    assert load["goodput"]["share"] == 1
+    # And they are spread over the time in which they came.
+    width = load["series"]["width_s"]
+    made = sum(row["output_tokens_per_s"] * width for row in load["series"]["rows"])
+    assert made == pytest.approx(42 * (5 + load["requests"]["warmup"]), rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -233,12 +252,18 @@ def test_an_objective_that_nobody_meets(tokenizer: Path) -> None:
         (("openai:http://h:1/v1#m", "--concurrency", "2", "--rate", "1"), "a closed loop, an open"),
         (("openai:http://h:1/v1#m", "--slo", "ttft=5"), "is not an objective"),
         (("openai:http://h:1/v1#m", "--sweep"), "a sweep needs objectives"),
+        (("openai:http://h:1/v1#m", "--usd-per-hour", "inf"), "a price without an end"),
         (("openai:http://h:1/v1#m", "--prompt-tokens", "many"), "is not a length"),
         (("openai:http://h:1/v1#m", "--tokenizer", "/nowhere"), "no tokenizer at"),
         (("openai:http://h:1/v1#m", "--allow", "anything"), "no guard"),
         (("openai:http://h:1/v1#m", "--out", "/nowhere/r.json"), "no folder /nowhere"),
         (("openai:http://h:1/v1#m", "--html", "/nowhere/r.html"), "no folder /nowhere"),
         (("openai:http://h:1/v1#m", "--out", "/"), "/ is a folder"),
+        (
+            ("openai:http://h:1/v1#m", "--metrics-url", "http://127.0.0.1:9/metrics"),
+            "nothing to read",
+        ),
+        (("openai:http://h:1/v1#m", "--metrics-url", "metrics"), "nothing to read"),
         (("baseline:fastapi",), "needs the checkpoint"),
         ((), "nothing to measure"),
     ],

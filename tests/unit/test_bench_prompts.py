@@ -45,9 +45,16 @@ def test_lengths_are_drawn_as_written() -> None:
         assert statistics.mean(found) == pytest.approx(200, rel=0.02)
         assert statistics.stdev(found) == pytest.approx(40, rel=0.1)
     assert min(lengths("normal:2:10")) == 1
+    assert max(lengths("lognormal:900000:900000")) == 1_000_000
 
 
-@pytest.mark.parametrize("text", ["0", "-5", "a", "normal:5", "uniform:9:3", "1,,2", "2000000"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0", "-5", "a", "normal:5", "uniform:9:3", "1,,2", "2000000", "9" * 5000,
+        "uniform:1.2.3:5", "uniform:1:99999999999",
+    ],
+)  # fmt: skip
 def test_lengths_that_cannot_be(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_lengths(text, "--prompt-tokens")
@@ -108,6 +115,10 @@ def test_prompts_of_a_file(tmp_path: Path) -> None:
         ("{}", "no prompt"),
         ('{"prompt": ""}', "no prompt"),
         ('{"prompt": "a", "output_tokens": 0}', "output_tokens is 0"),
+        ('{"prompt": "a\\ud83d"}', "half a character at 1"),
+        ('{"messages": [{"role": "user", "content": "\\udc00"}], "prompt": "a"}', "half a char"),
+        ('{"messages": 5}', "a message is no text: 5"),
+        ('{"messages": [{"role": "user", "content": [{"type": "image"}]}]}', "is no text"),
     ],
 )
 def test_a_bad_line_is_told_by_its_number(tmp_path: Path, line: str, said: str) -> None:
@@ -117,6 +128,38 @@ def test_a_bad_line_is_told_by_its_number(tmp_path: Path, line: str, said: str) 
         read_prompts(file, Counter(), 1)
     assert said in caught.value.what
     assert caught.value.where == f"{file}:2"
+
+
+def test_lines_end_where_json_says(tmp_path: Path) -> None:
+    """Texts of the web hold line separators that are no line feeds; Windows marks its files."""
+    file = tmp_path / "p.jsonl"
+    texts = ["one\u2028two", "next\u0085line"]
+    rows = "\n".join(json.dumps({"prompt": text}, ensure_ascii=False) for text in texts)
+    file.write_text("\ufeff" + rows, encoding="utf-8")
+    made = read_prompts(file, Counter(), 1)
+    assert [made(n).text for n in range(3)] == [*texts, texts[0]]
+
+
+def test_a_conversation_without_a_user_is_left_out(tmp_path: Path) -> None:
+    """The published ShareGPT file has empty ones, and ones that the model begins and ends."""
+    file = tmp_path / "sharegpt.json"
+    rows = [[], [("gpt", "Hello")], [("human", "Hi"), ("gpt", "Hello")]]
+    listed = [[{"from": who, "value": said} for who, said in row] for row in rows]
+    file.write_text(json.dumps([{"id": "x", "conversations": row} for row in listed]))
+    made = read_prompts(file, Counter(), 1)
+    assert {made(n).text for n in range(3)} == {"Hi"}
+    file.write_text(json.dumps([{"conversations": []}]))
+    with pytest.raises(UsageError, match="no prompt in the file"):
+        read_prompts(file, Counter(), 1)
+
+
+def test_a_prefix_longer_than_the_prompts_is_refused() -> None:
+    from trtbuild.pipeline.bench_prompts import PromptOptions, make_prompts
+
+    with pytest.raises(UsageError, match="cannot begin with 64 that all share"):
+        make_prompts(PromptOptions("uniform:32:64", "8", 64), None, None)
+    made = make_prompts(PromptOptions("uniform:32:80", "8", 64), None, None)
+    assert len(made(0).text.split()) > 64
 
 
 def test_a_file_without_prompts(tmp_path: Path) -> None:
@@ -138,6 +181,9 @@ def test_a_trace(tmp_path: Path, tokenizer: Tokenizer) -> None:
     trace = read_trace(file, tokenizer, speed=2)
     assert trace.offsets == (0.0, 0.125, 1.0)
     assert [(p.tokens, p.max_tokens) for p in trace.prompts] == [(10, 3), (20, 4), (1, 1)]
+    file.write_text('{"timestamp": 0, "prompt": "the river", "output_length": 2}')
+    (given,) = read_trace(file, tokenizer).prompts
+    assert given.tokens == len(tokenizer.encode("the river").ids) > 0
 
 
 @pytest.mark.parametrize(
@@ -147,6 +193,11 @@ def test_a_trace(tmp_path: Path, tokenizer: Tokenizer) -> None:
         ('{"timestamp": 9, "input_length": "x", "output_length": 1}', "input_length is 'x'"),
         ('{"timestamp": 9, "input_length": 1}', "output_length is None"),
         ('{"timestamp": true, "input_length": 1, "output_length": 1}', "timestamp is True"),
+        ('{"timestamp": NaN, "input_length": 1, "output_length": 1}', "timestamp is nan"),
+        ('{"timestamp": 1e400, "input_length": 1, "output_length": 1}', "timestamp is inf"),
+        ('{"timestamp": 9, "input_length": 1e12, "output_length": 1}', "input_length is 1"),
+        ('{"timestamp": 9, "input_length": 1, "output_length": NaN}', "output_length is nan"),
+        ('{"timestamp": 9, "prompt": "\\ud83d", "output_length": 1}', "half a character"),
     ],
 )
 def test_a_bad_line_of_a_trace(tmp_path: Path, line: str, said: str) -> None:

@@ -13,15 +13,21 @@ from typing import Any
 
 import jsonschema
 import pytest
+from typer.testing import CliRunner
 
 from support.bench import tokenizer_folder
+from support.checkpoints import make_llama
 from support.mock_llm_server import Script, serving
+from trtbuild import cost, hardware
 from trtbuild.bench.loads import Limits, Load
 from trtbuild.bench.report import charts, pngs, render
 from trtbuild.bench.report.axes import log_ticks, short, ticks
 from trtbuild.bench.report.svg import WIDTH
+from trtbuild.cli.app import app
 from trtbuild.errors import UsageError
+from trtbuild.hardware.detection import DetectedGpu
 from trtbuild.pipeline.bench import BenchOptions, run
+from trtbuild.pipeline.bench_cost import prices
 from trtbuild.resources import data_file
 
 HOSTILE = '<script>alert("&")</script>'
@@ -86,6 +92,41 @@ def test_the_charts_are_xml(result: dict[str, Any]) -> None:
         assert any(HOSTILE.replace("/", "") in (node.text or "") for node in root.iter()), name
 
 
+def test_the_price_has_its_break_even_and_what_it_hangs_on(result: dict[str, Any]) -> None:
+    """By hand: $1.50 for 730 hours, over what one request of the mix costs at the API."""
+    found = result["cost"]
+    row = next(one for one in found["apis"] if one["name"] == "gpt-5")
+    request = row["per_thousand_requests"] / 1000
+    assert row["breakeven_requests"] == pytest.approx(1.5 * 730 / request)
+    best = max(
+        (load for target in result["targets"] for load in target["loads"]),
+        key=lambda load: load["output_tokens_per_s"],
+    )
+    ok, tokens = best["requests"]["ok"], best["tokens"]
+    prompt, answer = round(tokens["input"] / ok), round(tokens["output"] / ok)
+    assert request == pytest.approx((prompt * 1.25 + answer * 10) / 1e6)
+    most = best["output_tokens_per_s"] / answer * 3600 * 730
+    assert row["breakeven_share"] == pytest.approx(row["breakeven_requests"] / most)
+    prices = {one["case"]: one["per_million_output"] for one in found["sensitivity"]}
+    assert prices["utilization 100%"] == pytest.approx(prices["utilization 50%"] / 2)
+    page = render(result)
+    for part in (row["source"], "even at requests a month", "GPU price - 30 %"):
+        assert part in page
+
+
+def test_other_layouts_of_the_same_gpus_are_priced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: dict[str, Any]
+) -> None:
+    gpu = hardware.gpu("h100")
+    seen = DetectedGpu(0, gpu.title, gpu.memory_bytes, gpu.sm, gpu)
+    monkeypatch.setattr(hardware, "detect", lambda: (seen,))
+    found = prices(result, None, make_llama(tmp_path / "m"))
+    assert found is not None and found["usd_per_hour"] == cost.gpu_price("h100").usd_per_hour
+    layouts = {(one["tensor"], one["pipeline"]): one for one in found["layouts"]}
+    assert layouts[1, 1]["output_tokens_per_s"] < layouts[2, 1]["output_tokens_per_s"]
+    assert "TP 2 PP 1" in render(result | {"cost": found})
+
+
 def test_a_result_without_a_success_can_be_shown(result: dict[str, Any]) -> None:
     empty = json.loads(json.dumps(result))
     for target in empty["targets"]:
@@ -98,6 +139,37 @@ def test_a_result_without_a_success_can_be_shown(result: dict[str, Any]) -> None
     empty["comparison"]["rows"] = []
     empty["partial"] = "the server is gone"
     assert "Partial: the server is gone" in render(empty)
+
+
+def test_the_command_writes_all_or_says_why_not(tmp_path: Path, result: dict[str, Any]) -> None:
+    file, html = tmp_path / "r.json", tmp_path / "r.html"
+    file.write_text(json.dumps(result))
+
+    def report(*args: object) -> Any:
+        return CliRunner().invoke(app, ["bench", "report", *map(str, args)])
+
+    done = report(file, "--html", html, "--svg", tmp_path / "a" / "svg")
+    assert done.exit_code == 0 and html.is_file()
+    assert len(list((tmp_path / "a" / "svg").iterdir())) == len(charts(result))
+    (tmp_path / "taken").write_text("")
+    for args, said in (
+        ((file, "--html", "/nowhere/r.html"), "no folder /nowhere"),
+        ((file, "--html", html, "--svg", tmp_path / "taken"), "cannot write"),
+        ((file, "--html", html, "--svg", "/proc/none"), "cannot write /proc/none"),
+    ):
+        refused = report(*args)
+        assert isinstance(refused.exception, UsageError), args
+        assert said in refused.exception.what and refused.exception.fix
+
+
+@pytest.mark.parametrize("part", ["environment", "settings", "comparison", "warnings"])
+def test_a_part_of_a_result_is_no_result(tmp_path: Path, result: dict[str, Any], part: str) -> None:
+    file = tmp_path / "r.json"
+    file.write_text(json.dumps({key: value for key, value in result.items() if key != part}))
+    refused = CliRunner().invoke(app, ["bench", "report", str(file), "--html", str(file) + ".html"])
+    assert isinstance(refused.exception, UsageError)
+    assert f"is incomplete: '{part}' is not there" in refused.exception.what
+    assert [one.name for one in tmp_path.iterdir()] == ["r.json"]
 
 
 def test_axes_have_round_numbers() -> None:

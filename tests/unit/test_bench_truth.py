@@ -18,6 +18,7 @@ from support.mock_llm_server import Mock, Script, serving_here
 from trtbuild.bench.counting import Counter
 from trtbuild.bench.loads import Control, Limits, Load
 from trtbuild.bench.model import Generation, Prompt
+from trtbuild.bench.prompts import Trace
 from trtbuild.bench.results import load_result
 from trtbuild.bench.running import Experiment, Subject, measure
 from trtbuild.bench.targets.openai import OpenAITarget
@@ -27,13 +28,15 @@ from trtbuild.bench.targets.openai import OpenAITarget
 def measured(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The result of one load, and the server that it was put on."""
 
-    async def one(load: Load, limits: Limits, script: Script) -> tuple[dict[str, Any], Mock]:
+    async def one(
+        load: Load, limits: Limits, script: Script, trace: Trace | None = None
+    ) -> tuple[dict[str, Any], Mock]:
         counter = Counter(Tokenizer.from_str(tokenizer_json()))
         async with serving_here(script) as mock:
             url = f"http://127.0.0.1:{mock.port}/v1"
             target = OpenAITarget("mock", url, "mock", Generation())
             prompt = Prompt("time", 1, script.completion_tokens)
-            experiment = Experiment(lambda _: prompt, (load,), limits)
+            experiment = Experiment(trace or (lambda _: prompt), (load,), limits)
             run = await measure(
                 [Subject(target)], experiment, lambda _: counter, Control(), lambda *_: None
             )
@@ -78,6 +81,38 @@ def test_a_stall_shows_in_an_open_loop(measured: Any) -> None:
     assert ttft["p50"] == pytest.approx(100, abs=1)
     assert ttft["mean"] == pytest.approx((100 * 4 + (1050 * 2)) / 6, rel=0.05)
     assert found["requests"]["ok"] == 240
+
+
+def test_a_window_of_time_ends_when_the_time_is_up(measured: Any) -> None:
+    """One client, half a second a request, 1.75 s: the fourth request is half inside, no more."""
+    found, _ = measured(Load("closed", concurrency=1), Limits(None, 1.75, 0), Script())
+    assert found["requests"]["ok"] == 4
+    assert found["window_s"] == pytest.approx(1.75, abs=1e-3)
+    assert found["requests_per_s"] == pytest.approx(2, rel=0.01)
+    # Of 42 tokens each: three whole answers, and of the fourth what came in a quarter of a second.
+    assert found["output_tokens_per_s"] == pytest.approx((3 * 42 + 2 * 8) / 1.75, rel=0.01)
+
+
+def test_a_trace_is_counted_until_its_last_request(measured: Any) -> None:
+    """Ten a second for two seconds; what runs on after the last one is no time of the load."""
+    moments = tuple(number / 10 for number in range(21))
+    trace = Trace(moments, (Prompt("time", 1, 42),) * 21)
+    found, _ = measured(Load("trace"), Limits(None, None, 0), Script(), trace)
+    assert found["requests"]["ok"] == 21
+    assert found["window_s"] == pytest.approx(2, abs=1e-3)
+    # Sixteen lie in it whole, and four fifths, three, two, one and none of the last five.
+    assert found["requests_per_s"] == pytest.approx((16 + 2) / 2, rel=0.01)
+
+
+@pytest.mark.parametrize("moments", [(0.0,), (0.0, 0.0, 0.0)])
+def test_requests_of_one_moment_have_a_throughput(
+    measured: Any, moments: tuple[float, ...]
+) -> None:
+    trace = Trace(moments, (Prompt("time", 1, 42),) * len(moments))
+    found, _ = measured(Load("trace"), Limits(None, None, 0), Script(), trace)
+    assert found["requests_per_s"] == pytest.approx(len(moments) / 0.5, rel=0.01)
+    one, _ = measured(Load("open", rate=5), Limits(1, None, 0), Script())
+    assert one["requests_per_s"] == pytest.approx(2, rel=0.01)
 
 
 def test_a_closed_loop_hides_the_same_stall(measured: Any) -> None:

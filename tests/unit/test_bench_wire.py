@@ -96,3 +96,37 @@ def test_json_is_no_stream() -> None:
     parser, found, done = read(data, 100)
     assert done and not found and not parser.response.events
     assert parser.response.body == b"{}"
+
+
+def events(body: bytes, cut: int = 10_000) -> list[tuple[float, bytes]]:
+    """Each event and the place of the bytes that it came with."""
+    found: list[tuple[float, bytes]] = []
+    parser = Parser(lambda now, event: found.append((now, event)))
+    data = HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+    for at in range(0, len(data), cut):
+        parser.feed(float(at), data[at : at + cut])
+    return found
+
+
+@pytest.mark.parametrize("cut", [1, 4, 10_000])
+def test_an_event_of_several_lines_is_one(cut: int) -> None:
+    body = b'data: {"a":\ndata:  [1,\ndata: 2]}\n: a comment\nid: 7\n\ndata:\n\ndata: [DONE]\n\n'
+    assert [event for _, event in events(body, cut)] == [b'{"a":\n[1,\n2]}', b"[DONE]"]
+
+
+def test_events_without_an_empty_line_between_are_told_apart_and_timed_each() -> None:
+    lines = [b'data: {"a": 1}\n', b'data: {"b": 2}\n', b"data: [DONE]\n"]
+    found: list[tuple[float, bytes]] = []
+    parser = Parser(lambda now, event: found.append((now, event)))
+    parser.feed(0.0, HEAD + b"Content-Length: 43\r\n\r\n")
+    for number, line in enumerate(lines, 1):
+        done = parser.feed(float(number), line)
+    assert done
+    assert found == [(1.0, b'{"a": 1}'), (2.0, b'{"b": 2}'), (3.0, b"[DONE]")]
+
+
+def test_a_connection_with_trailers_is_not_used_again() -> None:
+    data = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(BODY, 50)[:-2] + b"X: y\r\n\r\n"
+    parser, found, done = read(data, 10_000)
+    assert done and found == EVENTS
+    assert not parser.keep_alive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -153,11 +154,66 @@ def test_the_throughput_of_a_result_is_taken(tmp_path: Path) -> None:
     assert found["deployment"]["source"] == "measured: smollm2 at 8 clients, 2026-11-21, a CPU"
 
 
+def measured(path: Path, **environment: object) -> str:
+    """A result whose best load had requests of 128 + 64 tokens."""
+    loads = [
+        {
+            "load": {"label": label},
+            "metrics": {"output_tokens_per_s": rate},
+            "requests": {"ok": 50},
+            "tokens": {"input": 50 * prompt, "output": 50 * answer},
+        }
+        for label, rate, prompt, answer in (("1 client", 9.0, 9, 9), ("8 clients", 80.0, 128, 64))
+    ]
+    found = {"format": "trtbuild-bench/1", "targets": [{"name": "m", "loads": loads}]}
+    path.write_text(json.dumps(found | ({"environment": environment} if environment else {})))
+    return str(path)
+
+
+def priced(*args: str) -> dict[str, Any]:
+    shown = CliRunner().invoke(app, ["cost", *args, "--json"], catch_exceptions=False)
+    found: dict[str, Any] = json.loads(shown.stdout)
+    return found
+
+
+def test_a_measured_throughput_is_of_the_requests_it_was_measured_with(tmp_path: Path) -> None:
+    file = measured(tmp_path / "r.json", gpus=["NVIDIA L4"])
+    found = priced("--result", file, "--gpu", "l4", "--api", "1/2")
+    assert found["mix"] == {"input": 128, "output": 64}
+    # 128 x 1 + 64 x 2 dollars a million requests
+    (api,) = found["comparisons"]
+    assert api["per_thousand_requests"] == pytest.approx(0.256)
+    per_request = found["own"]["per_million_output"] * 64 / 1e6
+    assert api["ratio"] == pytest.approx(per_request / 0.000256)
+    assert found["notes"] == []
+
+
+def test_a_measured_throughput_says_what_it_is_not(tmp_path: Path) -> None:
+    file = measured(tmp_path / "r.json", cpu="a CPU", gpus=[])
+    other, without = priced("--result", file, "--input-tokens", "1000")["notes"]
+    assert "measured with requests of 128 + 64 tokens" in other
+    assert without == "it was measured from a machine without a GPU; the price is of H100 SXM 80 GB"
+    assert priced("--throughput", "5", "--result", file)["notes"] == []
+    assert priced("--throughput", "5")["mix"] == {"input": 1000, "output": 300}
+
+
+def test_a_result_without_an_environment_is_priced(tmp_path: Path) -> None:
+    found = priced("--result", measured(tmp_path / "r.json"))
+    assert found["deployment"]["source"] == "measured: m at 8 clients"
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         ([], "nothing says how many tokens"),
         (["--throughput", "0"], "the throughput is 0"),
+        (["--throughput", "-5"], "the throughput is -5"),
+        (["--throughput", "nan"], "the throughput is nan"),
+        (["--throughput", "inf"], "the throughput is inf"),
+        (["--throughput", "5", "--gpu-price", "inf"], "the price is inf"),
+        (["--throughput", "5", "--api", "nan/1"], "'nan/1' is no price"),
+        (["--throughput", "5", "--api", "1/inf"], "'1/inf' is no price"),
+        (["--throughput", "5", "--utilization", "nan"], "utilization is nan"),
         (["--throughput", "5", "--utilization", "0"], "utilization is 0"),
         (["--throughput", "5", "--utilization", "1.2"], "utilization is 1.2"),
         (["--throughput", "5", "--gpu", "h999"], "no GPU 'h999'"),

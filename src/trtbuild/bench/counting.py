@@ -7,6 +7,7 @@ last character arrived. Tokenising piece by piece would split tokens and charact
 from __future__ import annotations
 
 import bisect
+import hashlib
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,15 @@ def _said(counts: list[int | None]) -> tuple[int, ...]:
     return tuple(known) if len(known) == len(counts) else ()
 
 
+def tokenizer_digest(path: Path) -> str:
+    """What tells one ``tokenizer.json`` from another, wherever it lies."""
+    return hashlib.sha256(_file(path).read_bytes()).hexdigest()[:16]
+
+
+def _file(path: Path) -> Path:
+    return path / "tokenizer.json" if path.is_dir() else path
+
+
 def load_tokenizer(path: Path) -> Any:
     """The tokenizer of a checkpoint folder, or of a ``tokenizer.json``.
 
@@ -98,7 +108,7 @@ def load_tokenizer(path: Path) -> Any:
     """
     from tokenizers import Tokenizer
 
-    file = path / "tokenizer.json" if path.is_dir() else path
+    file = _file(path)
     if not file.is_file():
         raise UsageError(
             f"no tokenizer at {path}",

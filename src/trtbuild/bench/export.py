@@ -2,72 +2,119 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from trtbuild.bench.loads import Load
+from trtbuild.bench.loads import Limits, Load
 from trtbuild.bench.model import Generation
 from trtbuild.bench.targets import Address
 from trtbuild.errors import UsageError
 
+# AIPerf's inter-token latency is our TPOT; of one-token chunks that is the mean ITL, too.
+_GOODPUT = {
+    "ttft_ms": "time_to_first_token",
+    "itl_ms": "inter_token_latency",
+    "tpot_ms": "inter_token_latency",
+    "e2e_ms": "request_latency",
+}
 
-def aiperf_commands(
-    targets: Sequence[Address],
-    loads: Sequence[Load],
-    generation: Generation,
-    *,
-    endpoint: str,
-    prompt_tokens: str,
-    output_tokens: str,
-    requests: int | None,
-    seconds: float | None,
-    seed: int,
-    tokenizer: Path | None,
-) -> Iterator[str]:
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What is to be exported, as the options say it."""
+
+    targets: Sequence[Address]
+    loads: Sequence[Load]
+    limits: Limits
+    generation: Generation
+    endpoint: str
+    prompt_tokens: str
+    output_tokens: str
+    seed: int
+    timeout: float
+    shared_prefix: int = 0
+    trace: Path | None = None
+    tokenizer: Path | None = None
+    slo: Mapping[str, float] = field(default_factory=dict)
+    api_key_env: str = ""
+
+
+def aiperf_commands(asked: Measurement) -> Iterator[str]:
     """An ``aiperf profile`` command line for each target and load.
 
     Option names are those of AIPerf 0.13. It speaks OpenAI's API; Triton's own protocols it does
     not, so they cannot be exported.
 
     Raises:
-        UsageError: A target that AIPerf cannot measure.
+        UsageError: Something that AIPerf cannot measure.
     """
-    for address in targets:
+    for address in asked.targets:
         if address.kind != "openai":
             raise UsageError(
                 f"AIPerf cannot measure {address.text}",
                 fix="it speaks OpenAI's API: export an openai:http://… target",
             )
-        for load in loads:
-            argv = ["aiperf", "profile", "--model", address.model]
-            argv += ["--url", re.sub(r"/v1$", "", address.url), "--endpoint-type", endpoint]
-            argv += ["--streaming", *_load(load), *_limits(requests, seconds)]
-            argv += [*_lengths("input", prompt_tokens), *_lengths("output", output_tokens)]
-            argv += ["--tokenizer", str(tokenizer or address.model), "--random-seed", str(seed)]
-            argv += ["--extra-inputs", f"temperature:{generation.temperature:g}"]
-            if generation.forced:
+        for load in asked.loads:
+            argv = ["aiperf", "profile", "--model", address.model, *_url(address, asked.endpoint)]
+            argv += ["--streaming", *_load(load, asked), *_limits(load, asked.limits)]
+            argv += _prompts(asked)
+            argv += ["--tokenizer", str(asked.tokenizer or address.model)]
+            argv += ["--random-seed", str(asked.seed)]
+            argv += ["--request-timeout-seconds", f"{asked.timeout:g}", *_goodput(asked.slo)]
+            argv += ["--extra-inputs", f"temperature:{asked.generation.temperature:g}"]
+            if asked.generation.forced:
                 argv += ["--extra-inputs", "ignore_eos:true"]
-            yield shlex.join(argv)
+            # Not quoted: the shell that runs the command is to put the key in.
+            key = f' --api-key "${asked.api_key_env}"' if asked.api_key_env else ""
+            yield shlex.join(argv) + key
 
 
-def _load(load: Load) -> list[str]:
+def _url(address: Address, endpoint: str) -> list[str]:
+    """AIPerf puts ``/v1/chat/completions`` after the URL unless it is told otherwise."""
+    if address.url.endswith("/v1"):
+        return ["--url", address.url.removesuffix("/v1"), "--endpoint-type", endpoint]
+    parts = urlsplit(address.url)
+    path = {"chat": "/chat/completions"}.get(endpoint, "/completions")
+    found = ["--url", f"{parts.scheme}://{parts.netloc}", "--endpoint-type", endpoint]
+    return [*found, "--custom-endpoint", parts.path + path]
+
+
+def _load(load: Load, asked: Measurement) -> list[str]:
     if load.kind == "closed":
         return ["--concurrency", str(load.concurrency)]
     if load.kind == "open":
         mode = "poisson" if load.arrivals == "poisson" else "constant"
         return ["--request-rate", f"{load.rate:g}", "--request-rate-mode", mode]
-    raise UsageError("a trace cannot be exported", fix="export --concurrency or --rate")
+    found = ["--input-file", str(asked.trace), "--custom-dataset-type", "mooncake-trace"]
+    return [*found, "--fixed-schedule", "--fixed-schedule-auto-offset"]
 
 
-def _limits(requests: int | None, seconds: float | None) -> list[str]:
-    if seconds is not None:
-        return ["--benchmark-duration", f"{seconds:g}"]
-    return ["--request-count", str(requests or 50)]
+def _limits(load: Load, limits: Limits) -> list[str]:
+    found = []
+    whole = limits.for_load(load, 1)
+    if whole.requests is not None:
+        found += ["--request-count", str(whole.requests)]
+    if whole.seconds is not None:
+        found += ["--benchmark-duration", f"{whole.seconds:g}", "--benchmark-grace-period", "inf"]
+    warmups = limits.warmups(load)
+    return [*found, "--warmup-request-count", str(warmups)] if warmups else found
 
 
-def _lengths(side: str, text: str) -> list[str]:
+def _prompts(asked: Measurement) -> list[str]:
+    if asked.trace is not None:
+        return []
+    prefix = asked.shared_prefix
+    found = [*_lengths("input", asked.prompt_tokens, prefix)]
+    found += _lengths("output", asked.output_tokens)
+    if prefix:  # a part of our prompts, and before those of AIPerf
+        found += ["--num-prefix-prompts", "1", "--prefix-prompt-length", str(prefix)]
+    return found
+
+
+def _lengths(side: str, text: str, less: int = 0) -> list[str]:
     """Mean and deviation: the only distribution that AIPerf draws lengths from."""
     mean, _, deviation = text.removeprefix("normal:").partition(":")
     if not mean.isdigit() or (deviation and not text.startswith("normal:")):
@@ -75,5 +122,25 @@ def _lengths(side: str, text: str) -> list[str]:
             f"AIPerf cannot draw lengths from {text!r}",
             fix="use a fixed length or normal:MEAN:DEVIATION",
         )
+    if int(mean) <= less:
+        raise UsageError(
+            f"prompts of {text} tokens cannot begin with {less} that all share",
+            fix="give longer --prompt-tokens: the prefix is a part of them",
+        )
     option = "synthetic-input-tokens" if side == "input" else "output-tokens"
-    return [f"--{option}-mean", mean, f"--{option}-stddev", deviation or "0"]
+    return [f"--{option}-mean", str(int(mean) - less), f"--{option}-stddev", deviation or "0"]
+
+
+def _goodput(slo: Mapping[str, float]) -> list[str]:
+    limits: dict[str, float] = {}
+    for name, limit in slo.items():
+        if name not in _GOODPUT:
+            raise UsageError(
+                f"AIPerf has no objective for {name.removesuffix('_ms')}",
+                fix="leave it out of --slo: ttft, itl, tpot and e2e can be exported",
+            )
+        metric = _GOODPUT[name]
+        limits[metric] = min(limit, limits.get(metric, limit))
+    if not limits:
+        return []
+    return ["--goodput", " ".join(f"{metric}:{limit:g}" for metric, limit in limits.items())]

@@ -19,7 +19,7 @@ PROBES = 3
 PROBE_TOKENS = 16
 _PROBE_NUMBERS = 1 << 50
 _SAME_BEGINNING = 4  # tokens; further on rounding may let greedy texts part
-_LENGTHS = 0.02  # relative difference of mean output lengths
+LENGTHS = 0.02  # relative difference of mean output lengths
 _NOTED = 0.01  # of the same; below it text that two sequences of tokens share explains it
 _COUNTS = 0.1  # relative difference of the tokenizer's and the server's counts
 
@@ -148,7 +148,7 @@ def after(ledgers: Mapping[str, Ledger], load: str) -> list[Reason]:
         for name, ledger in ledgers.items()
         if ledger.ok and ledger.tokens.output
     }
-    if len(means) < 2 or max(means.values()) <= min(means.values()) * (1 + _LENGTHS):
+    if len(means) < 2 or max(means.values()) <= min(means.values()) * (1 + LENGTHS):
         return []
     listed = _listed({name: f"{mean:.1f}" for name, mean in means.items()})
     return [Reason("lengths", f"answers have different lengths at {load}: {listed} tokens")]
@@ -163,7 +163,7 @@ def warnings(name: str, ledger: Ledger) -> list[str]:
     if (
         ledger.ok
         and ledger.asked_tokens
-        and abs(tokens.output - ledger.asked_tokens) > _LENGTHS * ledger.asked_tokens
+        and abs(tokens.output - ledger.asked_tokens) > LENGTHS * ledger.asked_tokens
     ):
         found.append(
             f"{name} made {tokens.output / ledger.ok:.1f} tokens a request where "

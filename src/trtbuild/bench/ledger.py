@@ -30,14 +30,14 @@ class Tokens:
     prompts_ours: int = 0
     prompts_server: int = 0
 
-    def add(self, line: Timeline, stream: Stream) -> None:
-        """A successful measured request."""
+    def add(self, line: Timeline, stream: Stream, *, counted: bool) -> None:
+        """A successful measured request; ``counted``: by a tokenizer, not by the server itself."""
         self.output += line.output_tokens
         self.input += line.input_tokens
         if stream.input_tokens and stream.prompt.tokens:
             self.prompts_ours += stream.prompt.tokens
             self.prompts_server += stream.input_tokens
-        if stream.output_tokens is not None and line.tokens:
+        if counted and stream.output_tokens is not None and line.tokens:
             self.compared += 1
             self.ours += line.output_tokens
             self.server += stream.output_tokens
@@ -104,7 +104,7 @@ class Ledger:
         for name, found in values.items():
             self.latencies[name].add(found, number)
         self.goodput.add(values)
-        self.tokens.add(line, stream)
+        self.tokens.add(line, stream, counted=self.counter.tokenizer is not None)
         self.asked_tokens += stream.prompt.max_tokens
         self.lengths.add((float(line.output_tokens),), number)
 

@@ -60,7 +60,8 @@ class Stream:
         intended: When the request was to be sent. In a closed loop this is ``started``.
         started: When its bytes were given to the socket.
         arrivals, pieces: Time and text of each non-empty piece of the answer.
-        counts: Tokens of each piece as the server said, None where it did not.
+        counts: Tokens of each piece as the server said, None where it did not. Those that came
+            without text before it (half of a character's) are among them.
         ended: When the answer was complete, or failed.
         output_tokens, input_tokens: The server's own counts of the whole, if it gave them.
         error: Kind of the failure (``http 500``, ``dropped``, ``timeout``…), empty when it worked.
@@ -79,13 +80,17 @@ class Stream:
     finish_reason: str = ""
     error: str = ""
     message: str = ""
+    _textless: int = 0
 
     def piece(self, now: float, text: str, count: int | None = None) -> None:
         """Text arrived; an empty text (a role, a keep-alive) is no content and is ignored."""
         if text:
             self.arrivals.append(now)
             self.pieces.append(text)
-            self.counts.append(count)
+            self.counts.append(None if count is None else count + self._textless)
+            self._textless = 0
+        elif count:
+            self._textless += count
 
     def fail(self, now: float, kind: str, message: str = "") -> None:
         """The request failed; what came before stays."""

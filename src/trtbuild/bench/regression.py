@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 
 from trtbuild.bench.comparison import HIGHER_IS_BETTER, LOWER_IS_BETTER, find_load, ratio_interval
 from trtbuild.bench.model import Json
+from trtbuild.bench.parity import differences
 
 _PARTS = ("mean", "p50", "p99")
 # A rate has no interval of its own: its requests are those of the mean latency, whose relative
 # interval stands for it.
 _RATE_INTERVAL = "e2e_ms"
 _FEW = 200  # requests below which a 99th percentile hangs on one or two of them
+_TOO_FEW = 10  # below which resampling them says nothing of how far they spread
+_Z = 1.96
 
 
-def compare_results(before: Json, after: Json, threshold: float) -> Json:
+def compare_results(
+    before: Json, after: Json, threshold: float, allow: Collection[str] = ()
+) -> Json:
     """Rows of ``before``, ``after``, ``ratio``, its interval and a verdict; notes on differences.
+
+    ``refused`` has the reasons why they must not be compared, by kind, except for the kinds of
+    ``allow``; then there are no rows.
 
     A figure is ``worse`` when its whole interval lies beyond ``threshold`` (a share, 0.05 is 5 %)
     on the wrong side, ``better`` on the right side, ``same`` when it lies within, else ``unclear``.
+    The share of failed requests is worse or better when the intervals of both do not meet.
     """
     rows: list[Json] = []
-    notes = list(_notes(before, after))
+    reasons = differences(before, after)
+    refused = [one for one in reasons if one.kind not in allow]
+    notes = [*_notes(before, after), *(one.text for one in reasons if one.kind in allow)]
+    found: Json = {"threshold": threshold, "rows": rows, "notes": notes}
+    found["refused"] = [{"kind": one.kind, "text": one.text} for one in refused]
+    if refused:
+        return found
     known = {target["name"]: target for target in after["targets"]}
     for target in before["targets"]:
         other = known.get(target["name"])
@@ -29,15 +45,20 @@ def compare_results(before: Json, after: Json, threshold: float) -> Json:
             notes.append(f"{target['name']} was not measured the second time")
             continue
         for load in target["loads"]:
-            match = find_load(other, load["load"]["label"])
+            label = load["load"]["label"]
+            match = find_load(other, label)
             if match is None:
-                notes.append(f"{target['name']}: no {load['load']['label']} the second time")
+                notes.append(f"{target['name']}: no {label} the second time")
                 continue
-            rows.extend(
-                {"target": target["name"], "load": load["load"]["label"], **row}
-                for row in _rows(load, match, threshold)
-            )
-    return {"threshold": threshold, "rows": rows, "notes": notes}
+            judged = [*_failures(load, match), *_rows(load, match, threshold)]
+            rows.extend({"target": target["name"], "load": label, **row} for row in judged)
+            if absent := _absent(load, match):
+                notes.append(f"{target['name']}, {label}: no {absent} the second time")
+            if _fewest(load, match) < _TOO_FEW:
+                notes.append(
+                    f"{target['name']}, {label}: too few requests succeeded to judge their figures"
+                )
+    return found
 
 
 def _notes(before: Json, after: Json) -> Iterator[str]:
@@ -45,34 +66,77 @@ def _notes(before: Json, after: Json) -> Iterator[str]:
         one, other = before["environment"].get(key), after["environment"].get(key)
         if one != other:
             yield f"another machine: {key} {one} and {other}"
-    for key in ("prompts", "generation"):
-        if before["settings"].get(key) != after["settings"].get(key):
-            yield f"the {key} were not the same"
     for name, found in (("first", before), ("second", after)):
         if found.get("partial"):
             yield f"the {name} result is partial: {found['partial']}"
 
 
+def _fewest(before: Json, after: Json) -> int:
+    return min(int(load["requests"]["ok"]) for load in (before, after))
+
+
+def _absent(before: Json, after: Json) -> str:
+    names = (*HIGHER_IS_BETTER, *LOWER_IS_BETTER)
+    one, other = before["metrics"], after["metrics"]
+    return ", ".join(name for name in names if one.get(name) and not other.get(name))
+
+
+def _failures(before: Json, after: Json) -> Iterator[Json]:
+    asked = [load["requests"] for load in (before, after)]
+    counts = [(requests["failed"], requests["measured"]) for requests in asked]
+    if not any(failed for failed, _ in counts):
+        return
+    one, other = (failed / max(measured, 1) for failed, measured in counts)
+    spans = [_share_interval(*count) for count in counts]
+    verdict = "unclear"
+    if spans[1][0] > spans[0][1]:
+        verdict = "worse"
+    elif spans[1][1] < spans[0][0]:
+        verdict = "better"
+    yield {
+        "metric": "failed requests",
+        "before": one,
+        "after": other,
+        "ratio": other / one if one else None,
+        "interval": None,
+        "verdict": verdict,
+    }
+
+
+def _share_interval(count: int, asked: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    if not asked:
+        return 0.0, 1.0
+    share, square = count / asked, _Z * _Z / asked
+    middle = share + square / 2
+    spread = _Z * math.sqrt(share * (1 - share) / asked + square / asked / 4)
+    return (middle - spread) / (1 + square), (middle + spread) / (1 + square)
+
+
 def _rows(before: Json, after: Json, threshold: float) -> Iterator[Json]:
     one, other = before["metrics"], after["metrics"]
     spreads = [_relative(metrics.get(_RATE_INTERVAL)) for metrics in (one, other)]
+    judged = _fewest(before, after) >= _TOO_FEW
     for name in HIGHER_IS_BETTER:
         if one.get(name) and other.get(name):
             intervals = [
                 (value * low, value * high)
                 for value, (low, high) in zip((one[name], other[name]), spreads, strict=True)
             ]
-            yield _row(name, one[name], other[name], intervals, threshold, higher=True)
-    few = min(load["requests"]["ok"] for load in (before, after)) < _FEW
+            found = ratio_interval(one[name], intervals[0], other[name], intervals[1])
+            found = found if judged else None
+            yield _row(name, one[name], other[name], found, threshold, higher=True)
     for name in LOWER_IS_BETTER:
         if not one.get(name) or not other.get(name):
             continue
         for part in _PARTS:
-            if part == "p99" and few:
+            if part == "p99" and _fewest(before, after) < _FEW:
                 continue
             intervals = [one[name]["interval"][part], other[name]["interval"][part]]
             values = (one[name][part], other[name][part])
-            yield _row(f"{name} {part}", *values, intervals, threshold, higher=False)
+            found = ratio_interval(values[0], intervals[0], values[1], intervals[1])
+            found = found if judged else None
+            yield _row(f"{name} {part}", *values, found, threshold, higher=False)
 
 
 def _relative(latency: Json | None) -> tuple[float, float]:
@@ -87,17 +151,16 @@ def _row(
     metric: str,
     before: float,
     after: float,
-    intervals: list[tuple[float, float]],
+    interval: tuple[float, float] | None,
     threshold: float,
     *,
     higher: bool,
 ) -> Json:
-    interval = ratio_interval(before, intervals[0], after, intervals[1])
     return {
         "metric": metric,
         "before": before,
         "after": after,
-        "ratio": after / before,
+        "ratio": after / before if before else None,
         "interval": interval,
         "verdict": _verdict(interval, threshold, higher=higher),
     }

@@ -98,11 +98,11 @@ def rounded(value: Any) -> Any:
     return value
 
 
-def read_result(path: Path) -> Json:
-    """A result of an earlier run.
+def read_result(path: Path, *parts: str) -> Json:
+    """A result of an earlier run that has these ``parts`` besides its targets.
 
     Raises:
-        UsageError: It is not one.
+        UsageError: It is not one, or incomplete.
     """
     fix = "give a file that `trtbuild bench --out FILE` wrote"
     try:
@@ -112,10 +112,11 @@ def read_result(path: Path) -> Json:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise UsageError(f"{path} is no result of a benchmark", fix=fix)
     try:
+        _ = [found[part] for part in parts]
         for target in found["targets"]:
             _ = target["name"], [(one["load"]["label"], one["metrics"]) for one in target["loads"]]
     except (KeyError, TypeError) as error:
-        raise UsageError(f"{path} is incomplete: {error}", fix=fix) from None
+        raise UsageError(f"{path} is incomplete: {error} is not there", fix=fix) from None
     return found
 
 

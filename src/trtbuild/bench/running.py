@@ -158,6 +158,9 @@ def _shares(experiment: Experiment, load: Load) -> list[Limits]:
     """The limits of each block; their sum is that of the experiment."""
     rounds = experiment.rounds
     limits = experiment.limits.for_load(load, rounds)
+    if isinstance(experiment.prompts, Trace):  # so that its last request is known as such
+        whole = len(experiment.prompts.offsets)
+        limits = replace(limits, requests=min(limits.requests or whole, whole))
     seconds = limits.seconds / rounds if limits.seconds is not None else None
     if limits.requests is None:
         return [Limits(None, seconds, limits.warmup)] * rounds
@@ -170,7 +173,7 @@ def _session(
     run: LoadRun, prompts: Prompts, limits: Limits, control: Control, on_tick: OnTick
 ) -> Session:
     load, ledger = run.load, run.ledger
-    short = load.kind == "closed" and (limits.requests or 1 << 30) < 2 * load.concurrency
+    short = _short(load, limits, prompts)
     gate = Gate(limits, limits.warmups(load), ledger.throughput, short=short)
 
     def sink(stream: Stream, measured: bool) -> None:
@@ -180,6 +183,16 @@ def _session(
     return Session(run.subject.target, prompts, gate, sink, control)
 
 
+def _short(load: Load, limits: Limits, prompts: Prompts) -> bool:
+    """Whether there is no time between the first and the last start to count in."""
+    requests = limits.requests or 1 << 30
+    if load.kind == "closed":
+        return requests < 2 * load.concurrency
+    if isinstance(prompts, Trace):
+        return prompts.offsets[min(requests, len(prompts.offsets)) - 1] == prompts.offsets[0]
+    return requests < 2
+
+
 async def _block(run: LoadRun, session: Session, seed: int) -> None:
     task = asyncio.ensure_future(_drive(run.load, session, seed))
     session.control.on_interrupt = task.cancel
@@ -187,7 +200,7 @@ async def _block(run: LoadRun, session: Session, seed: int) -> None:
         async with run.client:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-    session.gate.finish(now())
+            session.gate.finish(now())  # before the server is asked for its metrics once more
 
 
 async def _drive(load: Load, session: Session, seed: int) -> None:

@@ -15,7 +15,7 @@ _FIRST_WIDTH = 0.25
 class Slice:
     """Counts of one slice of time."""
 
-    output_tokens: int = 0
+    output_tokens: float = 0.0
     finished: int = 0
     failed: int = 0
     ttft_total: float = 0.0
@@ -45,7 +45,11 @@ class Series:
         ended.finished += 1
         if line.arrivals:
             ended.ttft_total += line.arrivals[0] - line.intended
-        for at, count in zip(line.arrivals, line.tokens, strict=False):
+        # Without a count for each piece they share the whole.
+        tokens = line.tokens or [line.output_tokens / max(len(line.arrivals), 1)] * len(
+            line.arrivals
+        )
+        for at, count in zip(line.arrivals, tokens, strict=True):
             self._at(at).output_tokens += count
 
     def _at(self, moment: float) -> Slice:

@@ -20,7 +20,11 @@ _KEPT_BODY = 16 * 1024  # of an answer that is no stream: enough to say why
 
 
 class Dropped(Exception):  # noqa: N818 - what happened, not a fault of ours
-    """The connection ended before the answer did."""
+    """The connection ended before the answer did; ``answered``: after its first byte."""
+
+    def __init__(self, why: str, *, answered: bool) -> None:
+        super().__init__(why)
+        self.answered = answered
 
 
 class Malformed(Exception):  # noqa: N818
@@ -49,8 +53,15 @@ class Parser:
         self._on_event = on_event
         self._buffer = b""
         self._line = b""
+        self._event: bytes | None = None  # an event whose end has not come
+        self._event_at = 0.0
         self._remaining = -1  # of the body or of the chunk; -1: not known yet
         self._read: Callable[[float], bool] = self._head
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of the response has come."""
+        return bool(self.response.status or self._buffer)
 
     def feed(self, now: float, data: bytes) -> bool:
         """Take bytes that arrived at ``now``."""
@@ -111,6 +122,8 @@ class Parser:
             if len(buffer) < end + 2 + size + 2:
                 break
             if size == 0:
+                # Trailers are not read to their end: the next answer must not meet them.
+                self.keep_alive = self.keep_alive and buffer[end + 2 : end + 4] == b"\r\n"
                 self._end(now)
                 return True
             self._body(now, buffer[end + 2 : end + 2 + size])
@@ -139,12 +152,32 @@ class Parser:
         self._line = lines.pop()
         for line in lines:
             if line.startswith(b"data:"):
-                self._on_event(now, line[5:].strip())
+                self._data(now, line[5:].strip())
+            elif self._event is not None and not line.strip():
+                self._dispatch()
+
+    def _data(self, now: float, data: bytes) -> None:
+        """A line of an event: an empty line ends it, and its time is that of its last line.
+
+        Some servers leave the empty line out. Two objects in a row are two events: no JSON text
+        goes on like that after a line's end.
+        """
+        if self._event is not None:
+            if self._event[-1:] == b"}" and data[:1] in (b"{", b"["):
+                self._dispatch()
+            else:
+                data = self._event + b"\n" + data
+        self._event, self._event_at = data, now
+
+    def _dispatch(self) -> None:
+        event, self._event = self._event, None
+        if event:
+            self._on_event(self._event_at, event)
 
     def _end(self, now: float) -> None:
-        """The body is over; a last line without its end still counts."""
+        """The body is over; a last event without its end still counts."""
         if self.response.events:
-            self._body(now, b"\n")
+            self._body(now, b"\n\n")
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
@@ -185,7 +218,8 @@ class Connection(asyncio.Protocol):
         self.usable = False
         if self._parser is not None:
             complete = exc is None and self._parser.finish(time.perf_counter())
-            self._settle(self._parser.response if complete else Dropped(str(exc or "closed")))
+            lost = Dropped(str(exc or "closed"), answered=self._parser.begun)
+            self._settle(self._parser.response if complete else lost)
 
     def _settle(self, outcome: Response | Exception) -> None:
         if self._parser is not None:

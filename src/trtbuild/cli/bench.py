@@ -166,7 +166,7 @@ def run(
     from trtbuild.pipeline.bench import BenchOptions
     from trtbuild.pipeline.bench_prompts import PromptOptions
 
-    require(sweep=sweep, slo=slo, rate=rate, trace=trace, chat=chat)
+    require(sweep=sweep, slo=slo, rate=rate, trace=trace, chat=chat, usd_per_hour=usd_per_hour)
     options = BenchOptions(
         targets=(*(targets or ()), *baselines(baseline)),
         loads=loads(concurrency, rate, arrivals, trace),
@@ -226,47 +226,81 @@ def _finish(outcome: Outcome, out: Path | None, html: Path | None, *, as_json: b
     from trtbuild.bench.stopping import exit_code
     from trtbuild.cli.bench_view import show
     from trtbuild.cli.output import print_json
+    from trtbuild.errors import BenchError
 
     result = outcome.result
-    if out is not None:
-        _write_json(out, result)
-    if html is not None:
-        from trtbuild.bench.report import render
-        from trtbuild.files import atomic_write
-
-        atomic_write(html, render(result).encode())
+    unwritten = _write(result, out, html)
     if as_json:
         print_json(result)
     else:
         show(result)
-        for path in filter(None, (out, html)):
+        for path in (path for path in (out, html) if path is not None and path not in unwritten):
             typer.secho(f"wrote {path}", err=True, dim=True)
     if outcome.signal:
         raise typer.Exit(exit_code(outcome.signal))
     if outcome.error is not None:
         raise outcome.error
+    for path, why in unwritten.items():
+        raise BenchError(
+            f"the result could not be written: {why}",
+            where=str(path),
+            fix="it is on the screen; with --json it is whole on standard output",
+        )
+
+
+def _write(result: dict[str, Any], out: Path | None, html: Path | None) -> dict[Path, str]:
+    """Why each file that could not be written was not: what was measured is still to be shown."""
+    from trtbuild.bench.report import render
+    from trtbuild.files import atomic_write
+
+    found: dict[Path, str] = {}
+    for path, is_page in ((out, False), (html, True)):
+        if path is None:
+            continue
+        try:
+            if is_page:
+                atomic_write(path, render(result).encode())
+            else:
+                _write_json(path, result)
+        except OSError as error:
+            found[path] = error.strerror or str(error)
+    return found
 
 
 def _export(options: BenchOptions, tool: str) -> None:
-    from trtbuild.bench.export import aiperf_commands
+    from trtbuild.bench.export import Measurement, aiperf_commands
     from trtbuild.bench.targets import parse_target
     from trtbuild.errors import UsageError
     from trtbuild.pipeline.bench_targets import choose_endpoint
 
     if tool != "aiperf":
         raise UsageError(f"nothing is known of {tool!r}", fix="--export aiperf")
+    if options.prompts.file is not None:
+        raise UsageError(
+            "AIPerf reads prompts of another form than --prompts",
+            where=f"--prompts {options.prompts.file}",
+            fix="leave it out: --prompt-tokens, --shared-prefix and --trace can be exported",
+        )
+    if options.sweep:
+        raise UsageError("a sweep is many runs", fix="export the --rate that it found")
     targets = [parse_target(text) for text in options.targets]
-    lines = aiperf_commands(
+    if not targets:
+        raise UsageError("nothing to export", fix="name an openai:http://… target")
+    asked = Measurement(
         targets,
         options.loads,
+        options.limits,
         options.generation,
         endpoint=choose_endpoint(targets, options.endpoint, chat=options.prompts.chat),
         prompt_tokens=options.prompts.prompt_tokens,
         output_tokens=options.prompts.output_tokens,
-        requests=options.limits.requests,
-        seconds=options.limits.seconds,
         seed=options.prompts.seed,
+        timeout=options.timeout,
+        shared_prefix=options.prompts.shared_prefix,
+        trace=options.prompts.trace,
         tokenizer=options.tokenizer,
+        slo=options.slo,
+        api_key_env=options.api_key_env,
     )
-    for line in lines:
+    for line in list(aiperf_commands(asked)):  # all of them, or an error and none
         typer.echo(line)

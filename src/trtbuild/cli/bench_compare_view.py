@@ -10,6 +10,7 @@ _COLOURS = {"worse": "red", "better": "green", "unclear": "dim", "same": "dim"}
 def show(found: dict[str, Any]) -> None:
     """One row a figure."""
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
     from trtbuild.cli.output import console
@@ -24,16 +25,16 @@ def show(found: dict[str, Any]) -> None:
         low_high = row["interval"]
         colour = _COLOURS[row["verdict"]]
         table.add_row(
-            row["target"],
+            escape(row["target"]),
             row["load"],
             row["metric"],
             f"{row['before']:.4g}",
             f"{row['after']:.4g}",
-            f"{row['ratio']:.3f}",
+            "" if row["ratio"] is None else f"{row['ratio']:.3f}",
             f"{low_high[0]:.3f} – {low_high[1]:.3f}" if low_high else "",
             f"[{colour}]{row['verdict']}[/]",
         )
     out = console()
     out.print(table)
     for text in found["notes"]:
-        out.print(f"[yellow]![/] {text}")
+        out.print(f"[yellow]![/] {escape(text)}")

@@ -65,8 +65,20 @@ def baselines(text: str) -> tuple[str, ...]:
     return ("baseline:fastapi", "baseline:fastapi-batched")
 
 
-def require(*, sweep: bool, slo: str, rate: str, trace: Path | None, chat: bool) -> None:
-    """UsageError where options do not go together."""
+def require(
+    *,
+    sweep: bool,
+    slo: str,
+    rate: str,
+    trace: Path | None,
+    chat: bool,
+    usd_per_hour: float | None = None,
+) -> None:
+    """UsageError where options do not go together, or one cannot be."""
+    if usd_per_hour == float("inf"):
+        raise UsageError(
+            "a price without an end", where="--usd-per-hour inf", fix="dollars an hour"
+        )
     if sweep and not (slo and rate):
         raise UsageError(
             "a sweep needs objectives and a rate to start from",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,8 @@ Examples
   trtbuild bench compare main.json branch.json
 
   trtbuild bench compare main.json branch.json --threshold 10 --json
+
+  trtbuild bench compare bf16.json fp8.json --allow precision
 """
 
 _REPORT_EPILOG = """
@@ -37,20 +39,56 @@ def compare(
     threshold: Annotated[
         float, typer.Option(min=0, help="Percent that may be lost before it is a regression.")
     ] = 5.0,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare in spite of a difference of this kind; repeatable."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare two results; exit code 8 when the later one is worse beyond doubt."""
+    """Compare two results; exit code 8 when the later one is worse beyond doubt.
+
+    The same code, and no figures, when they must not be compared: other prompts, say.
+    """
+    from trtbuild.bench.parity import KINDS
     from trtbuild.bench.regression import compare_results
     from trtbuild.bench.results import read_result
     from trtbuild.cli.bench_compare_view import show
     from trtbuild.cli.output import print_json
-    from trtbuild.errors import BenchError
+    from trtbuild.errors import UsageError
 
-    found = compare_results(read_result(before), read_result(after), threshold / 100)
+    for kind in allow or ():
+        if kind not in KINDS:
+            raise UsageError(f"no difference {kind!r}", fix=f"--allow one of {', '.join(KINDS)}")
+    parts = ("environment", "settings")
+    results = read_result(before, *parts), read_result(after, *parts)
+    found = compare_results(*results, threshold / 100, allow or ())
     if as_json:
         print_json(found)
-    else:
+    elif not found["refused"]:
         show(found)
+    _judge(found, before, after, threshold)
+
+
+def _judge(found: dict[str, Any], before: Path, after: Path, threshold: float) -> None:
+    """The error that goes with a comparison, if one does."""
+    from trtbuild.errors import BenchError, UsageError
+
+    if refused := found["refused"]:
+        raise BenchError(
+            "these results must not be compared",
+            where=f"{after} against {before}",
+            details=tuple(one["text"] for one in refused),
+            fix="measure both alike, or accept it with "
+            + " ".join(f"--allow {kind}" for kind in sorted({one["kind"] for one in refused})),
+        )
+    if not found["rows"]:
+        raise UsageError(
+            "the two results have no figure in common",
+            where=f"{after} against {before}",
+            details=tuple(found["notes"]),
+            fix="measure the same loads of the same targets; NAME=TARGET gives one a name that "
+            "stays when its address does not",
+        )
     regressions = [row for row in found["rows"] if row["verdict"] == "worse"]
     if regressions:
         raise BenchError(
@@ -78,21 +116,23 @@ def report(
     """Write the report of an earlier run."""
     from trtbuild.bench.report import charts, pngs, render
     from trtbuild.bench.results import read_result
+    from trtbuild.cli.bench_options import writable
+    from trtbuild.errors import UsageError
     from trtbuild.files import atomic_write
 
-    found = read_result(result)
-    atomic_write(html, render(found).encode())
-    written = [html]
+    found = read_result(result, "environment", "settings", "comparison", "warnings", "partial")
+    writable("--html", html)
+    # Everything is drawn before the first file is written.
+    files = {html: render(found).encode()}
     if svg is not None:
-        svg.mkdir(parents=True, exist_ok=True)
-        for name, text in charts(found).items():
-            atomic_write(svg / f"{name}.svg", text.encode())
-            written.append(svg / f"{name}.svg")
+        files |= {svg / f"{name}.svg": text.encode() for name, text in charts(found).items()}
     if png is not None:
-        drawn = pngs(found)
-        png.mkdir(parents=True, exist_ok=True)
-        for name, data in drawn.items():
-            atomic_write(png / f"{name}.png", data)
-            written.append(png / f"{name}.png")
-    for path in written:
+        files |= {png / f"{name}.png": data for name, data in pngs(found).items()}
+    for path, data in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(path, data)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise UsageError(f"cannot write {path}: {why}", fix="name another folder") from None
         typer.echo(str(path))

@@ -12,6 +12,7 @@ from trtbuild.bench.running import LoadRun, OnTick
 from trtbuild.progress import Progress
 
 _EVERY = 0.25
+_ROWS = 8
 _COLUMNS = (("TTFT", "ttft_ms"), ("ITL", "itl_ms"), ("E2E", "e2e_ms"))
 
 
@@ -40,16 +41,27 @@ def display() -> Iterator[tuple[Progress, OnTick]]:
 
 
 class _Bars:
-    """A bar for each phase, and words beside the last one."""
+    """A bar for each of the newest phases, and words beside the last one.
+
+    Targets take turns, so a phase comes again: its old bar goes. A terminal shows the first rows of
+    what is higher than itself, and what runs now is in the last one.
+    """
 
     def __init__(self, bars: Any) -> None:
         self._bars = bars
+        self._tasks: dict[str, Any] = {}
         self._task: Any = None
 
     def step(self, text: str) -> None:
+        from rich.markup import escape
+
         if self._task is not None:
             self._bars.update(self._task, total=1, completed=1)
-        self._task = self._bars.add_task(text, total=None, seen="")
+        if text in self._tasks:
+            self._bars.remove_task(self._tasks.pop(text))
+        while len(self._tasks) >= _ROWS:
+            self._bars.remove_task(self._tasks.pop(next(iter(self._tasks))))
+        self._task = self._tasks[text] = self._bars.add_task(escape(text), total=None, seen="")
 
     def advance(self, done: int, total: int, unit: str = "B") -> None:
         del unit
@@ -98,19 +110,25 @@ def _so_far(run: LoadRun) -> str:
 
 def show(result: dict[str, Any]) -> None:
     """The result as tables."""
+    from rich.markup import escape
+
     from trtbuild.cli.output import console
 
     out = console()
     for target in result["targets"]:
-        out.print(_table(target))
+        table = _table(target)
+        if _fits(table, out):
+            out.print(table)
+        else:
+            _list(target, out)
         if sweep := target.get("sweep"):
             out.print(_swept(sweep))
     if rows := result["comparison"]["rows"]:
         out.print(_ratios(rows))
     for text in (*result["comparison"]["accepted"], *result["warnings"]):
-        out.print(f"[yellow]![/] {text}")
+        out.print(f"[yellow]![/] {escape(text)}")
     if result["partial"]:
-        out.print(f"[red]partial:[/] {result['partial']}")
+        out.print(f"[red]partial:[/] {escape(result['partial'])}")
 
 
 def _swept(sweep: dict[str, Any]) -> str:
@@ -121,17 +139,21 @@ def _swept(sweep: dict[str, Any]) -> str:
     return f"highest rate that holds the objectives: {sweep['highest_rate']:g}/s{after}"
 
 
+def _fits(table: Any, out: Any) -> bool:
+    """Whether each figure is whole on this screen; rich cuts what is not."""
+    lines = out.render_lines(table, out.options.update(max_width=10_000), pad=False)
+    widest = max(len("".join(part.text for part in line).rstrip()) for line in lines)
+    return bool(widest <= out.width)
+
+
 def _table(target: dict[str, Any]) -> Any:
     table = _empty(f"{target['name']}, ms at p50 / p99")
     judged = any(load["goodput"] for load in target["loads"])
     failed = any(load["requests"]["failed"] for load in target["loads"])
     table.add_column("load", no_wrap=True)
-    for title in ("tok/s", "req/s", *(title for title, _ in _COLUMNS)):
+    extra = [title for title, shown in (("in SLO", judged), ("failed", failed)) if shown]
+    for title in ("tok/s", "req/s", *(title for title, _ in _COLUMNS), *extra):
         table.add_column(title, justify="right", no_wrap=True)
-    if judged:
-        table.add_column("in SLO", justify="right", no_wrap=True)
-    if failed:
-        table.add_column("failed", justify="right", no_wrap=True)
     table.add_column("limit", min_width=6)
     for load in target["loads"]:
         metrics = load["metrics"]
@@ -147,6 +169,29 @@ def _table(target: dict[str, Any]) -> Any:
     return table
 
 
+def _list(target: dict[str, Any], out: Any) -> None:
+    """The same on a screen with less room: a table would cut figures into others."""
+    from rich.text import Text
+
+    out.print(Text(f"{target['name']}, ms at p50 / p99", style="bold"))
+    for load in target["loads"]:
+        metrics = load["metrics"]
+        told = [
+            f"{_number(metrics['output_tokens_per_s'])} tok/s",
+            f"{_number(metrics['requests_per_s'])} req/s",
+            *(f"{title} {_latency(metrics[name])}" for title, name in _COLUMNS),
+        ]
+        if load["goodput"]:
+            told.append(f"{_share(load['goodput'])} in SLO")
+        if load["requests"]["failed"]:
+            told.append(f"{load['requests']['failed']} failed")
+        if load["limited_by"]["what"] != "unknown":
+            told.append(f"limit: {load['limited_by']['what']}")
+        out.print(Text(load["load"]["label"] + (" *" if load["partial"] else "")))
+        for line in told:
+            out.print(Text(f"  {line}"))
+
+
 def _share(goodput: dict[str, Any] | None) -> str:
     return f"{goodput['share']:.0%}" if goodput else "–"
 
@@ -156,6 +201,8 @@ def _latency(found: dict[str, Any] | None) -> str:
 
 
 def _ratios(rows: list[dict[str, Any]]) -> Any:
+    from rich.markup import escape
+
     table = _empty(f"times {rows[0]['reference']}, p50 / p99")
     for title in ("load", "target", "tok/s", "TTFT", "E2E"):
         table.add_column(title, justify="left" if title in ("load", "target") else "right")
@@ -165,19 +212,20 @@ def _ratios(rows: list[dict[str, Any]]) -> Any:
             for name in ("ttft_ms", "e2e_ms")
         ]
         speed = _ratio(row["ratios"]["output_tokens_per_s"]["ratio"])
-        table.add_row(row["load"], row["target"], speed, *cells)
+        table.add_row(row["load"], escape(row["target"]), speed, *cells)
     return table
 
 
 def _empty(title: str) -> Any:
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
     return Table(
         box=SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
-        title=title,
+        title=escape(title),
         title_justify="left",
         title_style="bold",
     )

@@ -40,17 +40,22 @@ def cost(
         float | None, typer.Option(help="Output tokens/s of the deployment, if you know it.")
     ] = None,
     gpu: Annotated[str, typer.Option(help="GPU: h100, h200, a100-80, l40s, l4, …")] = "h100",
-    gpus: Annotated[int | None, typer.Option(min=1, help="How many; default by the layout.")] = (
-        None
-    ),
+    gpus: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="How many; default by the layout.")
+    ] = (None),
     gpu_price: Annotated[
         float | None, typer.Option(min=0, help="Dollars a GPU and hour, instead of the table's.")
     ] = None,
     utilization: Annotated[
         float, typer.Option(help="Share of the throughput that is asked for, day and night.")
     ] = 0.5,
-    input_tokens: Annotated[int, typer.Option(min=1, help="Of a typical request.")] = 1000,
-    output_tokens: Annotated[int, typer.Option(min=1, help="Of a typical answer.")] = 300,
+    input_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of a typical request; default as measured, or 1000."),
+    ] = None,
+    output_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of a typical answer; default as measured, or 300.")
+    ] = None,
     api: Annotated[
         list[str] | None,
         typer.Option(help="Compare with: a name of the table, or INPUT/OUTPUT; repeatable."),
@@ -62,7 +67,6 @@ def cost(
 ) -> None:
     """Price a million tokens on your own GPUs against an API's, with the break-even volume."""
     from trtbuild.cli.output import print_json, progress
-    from trtbuild.cost import Mix
     from trtbuild.pipeline.costing import CostOptions, report
 
     options = CostOptions(
@@ -73,7 +77,8 @@ def cost(
         gpus=gpus,
         gpu_price=gpu_price,
         utilization=utilization,
-        mix=Mix(input_tokens, output_tokens),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
         apis=tuple(api or ()),
         dtype=dtype,
     )
@@ -86,6 +91,8 @@ def cost(
 
 
 def _show(found: CostReport) -> None:
+    from rich.markup import escape
+
     from trtbuild.cli.output import console
 
     out = console()
@@ -103,6 +110,8 @@ def _show(found: CostReport) -> None:
         f"{made.output_tokens_per_s:,.0f} output tokens/s ({made.source}), "
         f"{found.utilization:.0%} used: ${made.usd_per_month:,.0f} a month whatever comes\n"
     )
+    for text in found.notes:
+        out.print(f"[yellow]![/] {escape(text)}")
     out.print(_apis(found))
     out.print(_sensitivity(found))
     if found.layouts:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_printed: list[bool] = []
+"""Not empty once a document went to standard output."""
+
+
 def console(*, stderr: bool = False) -> Console:
     """A rich console; on a pipe it neither wraps nor colours."""
     from rich.console import Console
@@ -30,8 +34,12 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_error(error: TrtbuildError, *, as_json: bool = False) -> None:
-    """The error on standard error: what, where, why, fix. With ``--json`` also on stdout."""
-    if as_json:
+    """The error on standard error: what, where, why, fix.
+
+    With ``--json`` also on stdout, unless the command has printed its document there: a script
+    reads one, and has the exit code beside it.
+    """
+    if as_json and not _printed:
         typer.echo(json.dumps(error.as_dict(), ensure_ascii=False, indent=2))
     from rich.text import Text
 
@@ -47,6 +55,7 @@ def print_error(error: TrtbuildError, *, as_json: bool = False) -> None:
 
 def print_json(value: object) -> None:
     """Any dataclass, mapping or list as indented JSON on standard output."""
+    _printed.append(True)
     typer.echo(json.dumps(jsonable(value), ensure_ascii=False, indent=2))
 
 

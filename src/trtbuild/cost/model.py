@@ -6,6 +6,7 @@ throughput that is asked for, over day and night.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from trtbuild.errors import UsageError
@@ -61,14 +62,21 @@ def self_hosted(deployment: Deployment, mix: Mix, utilization: float) -> SelfHos
     ``usd/hour / (tokens/s x 3600 x utilization)``.
 
     Raises:
-        UsageError: A utilisation outside of 0 to 1, or no throughput.
+        UsageError: A utilisation outside of 0 to 1, no throughput, or a price without an end.
     """
     if not 0 < utilization <= 1:
         raise UsageError(
             f"utilization is {utilization:g}", fix="a share above 0 and up to 1, such as 0.4"
         )
-    if deployment.output_tokens_per_s <= 0:
-        raise UsageError("the throughput is 0 tokens/s", fix="measure one, or give --throughput")
+    rate = deployment.output_tokens_per_s
+    if not 0 < rate < math.inf:
+        raise UsageError(
+            f"the throughput is {rate:g} tokens/s", fix="measure one, or give --throughput"
+        )
+    if not 0 <= deployment.usd_per_hour < math.inf:
+        raise UsageError(
+            f"the price is {deployment.usd_per_hour:g} $/h", fix="give one with --gpu-price"
+        )
     per_hour = deployment.output_tokens_per_s * 3600 * utilization
     per_token = deployment.usd_per_hour / per_hour
     return SelfHosted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -102,4 +103,6 @@ def api_price(text: str) -> ApiPrice:
         ) from None
     if given < 0 or made < 0:
         raise UsageError(f"{text!r} is a negative price", fix="write INPUT/OUTPUT, 0.15/0.60")
+    if not math.isfinite(given + made):
+        raise UsageError(f"{text!r} is no price", fix="write INPUT/OUTPUT, 0.15/0.60")
     return ApiPrice(text, given, made, "given", "--api-price")

@@ -11,7 +11,7 @@ from typing import Any
 
 from trtbuild import bench
 from trtbuild.bench import guards
-from trtbuild.bench.counting import Counter, load_tokenizer
+from trtbuild.bench.counting import Counter, load_tokenizer, tokenizer_digest
 from trtbuild.bench.environment import describe
 from trtbuild.bench.loads import Control, Limits, Load, Prompts
 from trtbuild.bench.model import Generation, Json
@@ -95,7 +95,8 @@ def run(
         raise UsageError("nothing to measure", fix="name a target, or --baseline fastapi")
     with contextlib.ExitStack() as started:
         checkpoint = _checkpoint(options, addresses, progress)
-        tokenizer = _tokenizer(options, addresses, checkpoint)
+        folder = _tokenizer_folder(options, addresses, checkpoint)
+        tokenizer = load_tokenizer(folder) if folder is not None else None
         prompts = make_prompts(options.prompts, tokenizer, options.tokenizer or checkpoint)
         addresses = [
             started.enter_context(_started(address, options, checkpoint, progress))
@@ -120,6 +121,7 @@ def run(
             progress,
             on_tick or (lambda *_: None),
             on_result or (lambda _: None),
+            environment=describe() | _counted_by(folder),
         )
         return asyncio.run(job.run())
 
@@ -145,10 +147,15 @@ def _checkpoint(options: BenchOptions, addresses: list[Address], progress: Progr
     return found
 
 
-def _tokenizer(options: BenchOptions, addresses: list[Address], checkpoint: Path | None) -> Any:
+def _tokenizer_folder(
+    options: BenchOptions, addresses: list[Address], checkpoint: Path | None
+) -> Path | None:
     folder = options.tokenizer or checkpoint
-    folder = folder or next(filter(None, map(bench_targets.weights_folder, addresses)), None)
-    return load_tokenizer(folder) if folder is not None else None
+    return folder or next(filter(None, map(bench_targets.weights_folder, addresses)), None)
+
+
+def _counted_by(folder: Path | None) -> Json:
+    return {} if folder is None else {"tokenizer": tokenizer_digest(folder)}
 
 
 @contextlib.contextmanager
@@ -202,7 +209,7 @@ class _Job:
         if self.checkpoint is not None and local and not run.interrupted:
             self.progress.step("working out the roofline")
             result["roofline"] = bounds(self.checkpoint, result, self.options.dtype)
-        result["cost"] = prices(result, self.options.usd_per_hour)
+        result["cost"] = prices(result, self.options.usd_per_hour, self.checkpoint)
         return Outcome(result, measured.error(result), run.signal)
 
     def _measured(self, run: Run) -> Measured:

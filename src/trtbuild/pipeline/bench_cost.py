@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from trtbuild import cost, hardware
 from trtbuild.bench.model import Json
-from trtbuild.errors import UsageError
+from trtbuild.checkpoint import inspect, open_checkpoint
+from trtbuild.errors import TrtbuildError, UsageError
+from trtbuild.pipeline.costing import layout_price, mix_of
 
 UTILIZATION = 0.5
 
 
-def prices(result: Json, usd_per_hour: float | None) -> Json | None:
-    """Sentences for the report; None where no price is known.
+def prices(result: Json, usd_per_hour: float | None, checkpoint: Path | None = None) -> Json | None:
+    """Sentences and tables for the report; None where no price is known.
 
     ``usd_per_hour`` is of the whole machine; without it the GPUs of this machine are looked up.
+    The tables are of the fastest target. Layouts are predicted for ``checkpoint`` on those GPUs.
     """
     hour, source = _hour(usd_per_hour)
     if not hour:
@@ -20,16 +26,50 @@ def prices(result: Json, usd_per_hour: float | None) -> Json | None:
     made = [found for target in result["targets"] if (found := _made(target, hour))]
     if not made:
         return None
-    lines = [line for _, _, line in made]
-    deployment, mix, _ = max(made, key=lambda found: found[0].output_tokens_per_s)
-    for api in cost.api_prices():
-        beside = cost.compare(deployment, mix, UTILIZATION, api)
-        if beside.ratio is not None:
-            lines.append(
-                f"The fastest costs {beside.ratio:.2f} times what {api.name} does ({api.date}; "
-                f"{api.source})."
-            )
-    return {"usd_per_hour": hour, "source": source, "lines": [*lines, source]}
+    name, deployment, mix, _ = max(made, key=lambda found: found[1].output_tokens_per_s)
+    return {
+        "usd_per_hour": hour,
+        "source": source,
+        "utilization": UTILIZATION,
+        "target": name,
+        "lines": [line for *_, line in made],
+        "apis": [
+            _api(cost.compare(deployment, mix, UTILIZATION, api)) for api in cost.api_prices()
+        ],
+        "sensitivity": [
+            {"case": case, "per_million_output": own.per_million_output}
+            for case, own in cost.sensitivity(deployment, mix, UTILIZATION)
+        ],
+        "layouts": list(_layouts(checkpoint, mix)) if checkpoint is not None else [],
+    }
+
+
+def _api(beside: cost.Comparison) -> Json:
+    return {
+        "name": beside.api.name,
+        "per_thousand_requests": beside.per_thousand_requests,
+        "ratio": beside.ratio,
+        "breakeven_requests": beside.breakeven_requests,
+        "breakeven_share": beside.breakeven_utilization,
+        "source": beside.api.provenance,
+    }
+
+
+def _layouts(checkpoint: Path, mix: cost.Mix) -> Iterator[Json]:
+    """TP and PP on GPUs like those of this machine; nothing where one of both is not known."""
+    try:
+        gpu = next(found.info for found in hardware.detect() if found.info is not None)
+        price, spec = cost.gpu_price(gpu.name), inspect(open_checkpoint(str(checkpoint)))
+    except (StopIteration, TrtbuildError):
+        return
+    for one in cost.layouts(spec, gpu, mix):
+        yield {
+            "tensor": one.tensor,
+            "pipeline": one.pipeline,
+            "sequences": one.sequences,
+            "output_tokens_per_s": one.output_tokens_per_s,
+            "per_million_output": layout_price(one, price, mix, UTILIZATION),
+        }
 
 
 def _hour(given: float | None) -> tuple[float, str]:
@@ -44,17 +84,16 @@ def _hour(given: float | None) -> tuple[float, str]:
         return 0.0, ""
     one = known[0]
     total = sum(price.usd_per_hour for price in known)
-    return total, f"{len(known)} GPUs, ${total:g} an hour ({one.offer}, {one.date}; {one.source})."
+    return total, f"{len(known)} GPUs, ${total:g} an hour ({one.offer}, {one.provenance})."
 
 
-def _made(target: Json, hour: float) -> tuple[cost.Deployment, cost.Mix, str] | None:
+def _made(target: Json, hour: float) -> tuple[str, cost.Deployment, cost.Mix, str] | None:
     """A target at its best load, the requests it had, and a sentence about both."""
     loads = [one for one in target["loads"] if one["metrics"]["output_tokens_per_s"]]
-    if not loads:
+    best = max(loads, key=lambda one: float(one["metrics"]["output_tokens_per_s"]), default=None)
+    mix = mix_of(best) if best is not None else None
+    if best is None or mix is None:
         return None
-    best = max(loads, key=lambda one: float(one["metrics"]["output_tokens_per_s"]))
-    ok, tokens = max(best["requests"]["ok"], 1), best["tokens"]
-    mix = cost.Mix(round(tokens["input"] / ok), max(1, round(tokens["output"] / ok)))
     rate = float(best["metrics"]["output_tokens_per_s"])
     made = cost.Deployment(1, hour, rate, "measured")
     own = cost.self_hosted(made, mix, UTILIZATION)
@@ -63,4 +102,4 @@ def _made(target: Json, hour: float) -> tuple[cost.Deployment, cost.Mix, str] | 
         f"{UTILIZATION:.0%} of {rate:,.0f} tokens/s ({best['load']['label']}, requests of "
         f"{mix.input} + {mix.output} tokens)."
     )
-    return made, mix, line
+    return target["name"], made, mix, line

@@ -88,7 +88,7 @@ class Measured:
                 details=tuple(result["comparison"]["refused"]),
                 fix="make the targets alike, or --allow lengths",
             )
-        return _useless(self.run) or _no_rate(self.sweeps)
+        return _useless(self.run) or _unjudged(self.run) or _no_rate(self.sweeps)
 
 
 def _useless(run: Run) -> BenchError | None:
@@ -103,6 +103,22 @@ def _useless(run: Run) -> BenchError | None:
             )
         if text := guards.wrong_tokenizer(name, ledger):
             return BenchError(text, fix="give the served checkpoint's folder with --tokenizer")
+    return None
+
+
+def _unjudged(run: Run) -> BenchError | None:
+    """An objective that nothing was measured for: without a count of tokens there is no ITL."""
+    for load in run.loads:
+        latencies = load.ledger.latencies
+        for name in load.ledger.goodput.slo:
+            if latencies["icl_ms"].count and not latencies[name].count:
+                objective = name.removesuffix("_ms")
+                return BenchError(
+                    f"nobody can say whether {load.subject.target.name} meets the objective of "
+                    f"{objective}: its tokens are not counted",
+                    fix="give the served checkpoint's folder with --tokenizer, or an objective of "
+                    "icl or e2e",
+                )
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,20 @@ def _plain(options: PromptOptions, tokenizer: Any) -> Prompts:
         return read_trace(options.trace, tokenizer, seed=options.seed)
     outputs = parse_lengths(options.output_tokens, "--output-tokens")
     if options.file is not None:
-        import random
-
         usual = outputs(random.Random(options.seed))  # noqa: S311 - reproducible, not secret
         return read_prompts(options.file, Counter(tokenizer), usual)
+    lengths = parse_lengths(options.prompt_tokens, "--prompt-tokens")
+    draws = random.Random(options.seed)  # noqa: S311 - reproducible, not secret
+    if options.shared_prefix and max(lengths(draws) for _ in range(99)) <= options.shared_prefix:
+        raise UsageError(
+            f"prompts of {options.prompt_tokens} tokens cannot begin with {options.shared_prefix} "
+            "that all share",
+            where=f"--shared-prefix {options.shared_prefix}",
+            fix="give longer --prompt-tokens: the prefix is a part of them",
+        )
     return SyntheticPrompts(
         tokenizer,
-        parse_lengths(options.prompt_tokens, "--prompt-tokens"),
+        lengths,
         outputs,
         shared_prefix=options.shared_prefix,
         seed=options.seed,

@@ -12,6 +12,7 @@ from pathlib import Path
 from trtbuild.bench.model import Endpoint, Generation, Target
 from trtbuild.bench.targets import Address
 from trtbuild.bench.targets.openai import OpenAITarget
+from trtbuild.bench.watching.prometheus import read_metrics
 from trtbuild.bench.watching.server import Watched, listener
 from trtbuild.client import ServerRecord, running_servers
 from trtbuild.errors import UsageError
@@ -43,6 +44,12 @@ def prepare(
 ) -> list[Prepared]:
     """A :class:`Target` for each address (baselines are addresses of running services by now)."""
     chosen = choose_endpoint(addresses, endpoint, chat=chat)
+    if metrics_url and read_metrics(metrics_url, "") is None:
+        raise UsageError(
+            "nothing to read there",
+            where=f"--metrics-url {metrics_url}",
+            fix="give the URL of the server's Prometheus page, such as http://HOST:8002/metrics",
+        )
     seen: Counter[tuple[object, str]] = Counter()
     found = []
     for address in addresses:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from trtbuild.checkpoint import inspect, open_checkpoint
 from trtbuild.errors import UsageError
 from trtbuild.progress import SILENT, Progress
 
+_USUAL = cost.Mix(1000, 300)
 DTYPES = ("auto", "bfloat16", "float16", "fp8")
 
 
@@ -26,14 +28,19 @@ class CostOptions:
     gpus: int | None = None
     gpu_price: float | None = None
     utilization: float = 0.5
-    mix: cost.Mix = field(default_factory=lambda: cost.Mix(1000, 300))
+    input_tokens: int | None = None
+    output_tokens: int | None = None
     apis: tuple[str, ...] = ()
     dtype: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class CostReport:
-    """Everything that is printed; dollars. ``layouts`` is empty where nothing was predicted."""
+    """Everything that is printed; dollars.
+
+    ``layouts`` is empty where nothing was predicted; ``notes`` say what a measured throughput
+    should not be taken for.
+    """
 
     gpu: str
     gpu_price: cost.GpuPrice
@@ -44,6 +51,7 @@ class CostReport:
     comparisons: tuple[cost.Comparison, ...]
     sensitivity: tuple[tuple[str, cost.SelfHosted], ...]
     layouts: tuple[tuple[cost.Layout, float | None], ...]
+    notes: tuple[str, ...] = ()
 
 
 def report(options: CostOptions, *, progress: Progress = SILENT) -> CostReport:
@@ -57,26 +65,45 @@ def report(options: CostOptions, *, progress: Progress = SILENT) -> CostReport:
         raise UsageError(f"no dtype {options.dtype!r}", fix=f"--dtype one of {', '.join(DTYPES)}")
     gpu = hardware.gpu(options.gpu)
     price = _price(options, gpu.name)
+    measured = _best(options.result) if options.result is not None else None
+    mix = _mix(options, measured)
     found: tuple[cost.Layout, ...] = ()
     if options.source:
         progress.step(f"opening {options.source}")
         spec = inspect(open_checkpoint(options.source, progress=progress))
-        found = tuple(cost.layouts(spec, gpu, options.mix, options.dtype))
-    deployment = _deployment(options, price, found)
+        found = tuple(cost.layouts(spec, gpu, mix, options.dtype))
+    deployment = _deployment(options, price, found, measured)
     apis = [cost.api_price(text) for text in options.apis] or list(cost.api_prices())
     return CostReport(
         gpu=gpu.title,
         gpu_price=price,
         deployment=deployment,
-        mix=options.mix,
+        mix=mix,
         utilization=options.utilization,
-        own=cost.self_hosted(deployment, options.mix, options.utilization),
-        comparisons=tuple(
-            cost.compare(deployment, options.mix, options.utilization, api) for api in apis
-        ),
-        sensitivity=tuple(cost.sensitivity(deployment, options.mix, options.utilization)),
-        layouts=tuple((one, _layout_price(one, price, options)) for one in found),
+        own=cost.self_hosted(deployment, mix, options.utilization),
+        comparisons=tuple(cost.compare(deployment, mix, options.utilization, api) for api in apis),
+        sensitivity=tuple(cost.sensitivity(deployment, mix, options.utilization)),
+        layouts=tuple((one, layout_price(one, price, mix, options.utilization)) for one in found),
+        notes=tuple(_notes(mix, gpu.title, measured)) if options.throughput is None else (),
     )
+
+
+def _mix(options: CostOptions, measured: Measured | None) -> cost.Mix:
+    """As given, else as the throughput was measured with: it holds for such requests."""
+    usual = (measured.mix if measured else None) or _USUAL
+    return cost.Mix(options.input_tokens or usual.input, options.output_tokens or usual.output)
+
+
+def _notes(mix: cost.Mix, gpu: str, measured: Measured | None) -> Iterator[str]:
+    if measured is None:
+        return
+    if measured.mix is not None and measured.mix != mix:
+        yield (
+            f"the throughput was measured with requests of {measured.mix.input} + "
+            f"{measured.mix.output} tokens; with others it is another one"
+        )
+    if not measured.gpus:
+        yield f"it was measured from a machine without a GPU; the price is of {gpu}"
 
 
 def _price(options: CostOptions, name: str) -> cost.GpuPrice:
@@ -86,15 +113,18 @@ def _price(options: CostOptions, name: str) -> cost.GpuPrice:
 
 
 def _deployment(
-    options: CostOptions, price: cost.GpuPrice, found: tuple[cost.Layout, ...]
+    options: CostOptions,
+    price: cost.GpuPrice,
+    found: tuple[cost.Layout, ...],
+    measured: Measured | None,
 ) -> cost.Deployment:
     """By a throughput that was given, measured or predicted, the first of these."""
     gpus = options.gpus or 1
     if options.throughput is not None:
         return cost.Deployment(gpus, price.usd_per_hour, options.throughput, "as given")
-    if options.result is not None:
-        rate, where = _best(read_result(options.result))
-        return cost.Deployment(gpus, price.usd_per_hour, rate, f"measured: {where}")
+    if measured is not None:
+        where = f"measured: {measured.where}"
+        return cost.Deployment(gpus, price.usd_per_hour, measured.rate, where)
     fitting = [one for one in found if one.sequences and options.gpus in (None, one.gpus)]
     if fitting:
         best = min(fitting, key=lambda one: one.gpus / one.output_tokens_per_s)
@@ -110,26 +140,47 @@ def _deployment(
     )
 
 
-def _best(result: dict[str, Any]) -> tuple[float, str]:
-    """The highest throughput of the first target."""
-    target = result["targets"][0]
-    rates = [
-        (one["metrics"]["output_tokens_per_s"], one["load"]["label"])
-        for one in target["loads"]
-        if one["metrics"].get("output_tokens_per_s")
-    ]
-    if not rates:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The best load of a result's first target; ``mix`` is that of its requests, if it is told."""
+
+    rate: float
+    where: str
+    mix: cost.Mix | None
+    gpus: bool
+
+
+def _best(path: Path) -> Measured:
+    """The load with the highest throughput.
+
+    Raises:
+        UsageError: It is no result, or has no throughput.
+    """
+    result = read_result(path)
+    target: dict[str, Any] = next(iter(result["targets"]), {"loads": []})
+    loads = [one for one in target["loads"] if one["metrics"].get("output_tokens_per_s")]
+    if not loads:
         raise UsageError("the result has no throughput", fix="measure again, or --throughput")
-    rate, label = max(rates)
-    date = str(result["environment"]["date"])[:10]
-    return rate, f"{target['name']} at {label}, {date}, {result['environment']['cpu']}"
+    best = max(loads, key=lambda one: float(one["metrics"]["output_tokens_per_s"]))
+    environment = result.get("environment", {})
+    said = (str(environment.get("date", ""))[:10], environment.get("cpu", ""))
+    where = ", ".join([f"{target['name']} at {best['load']['label']}", *filter(None, said)])
+    rate = float(best["metrics"]["output_tokens_per_s"])
+    return Measured(rate, where, mix_of(best), bool(environment.get("gpus")))
 
 
-def _layout_price(one: cost.Layout, price: cost.GpuPrice, options: CostOptions) -> float | None:
+def mix_of(load: dict[str, Any]) -> cost.Mix | None:
+    """The mean request of a load; None where its tokens are not known."""
+    tokens, ok = load.get("tokens", {}), load.get("requests", {}).get("ok", 0)
+    counts = [round(tokens.get(side, 0) / ok) if ok else 0 for side in ("input", "output")]
+    return cost.Mix(*counts) if all(counts) else None
+
+
+def layout_price(
+    one: cost.Layout, price: cost.GpuPrice, mix: cost.Mix, utilization: float
+) -> float | None:
+    """Dollars a million output tokens of a predicted layout; None where it does not fit."""
     if not one.sequences:
         return None
     made = cost.Deployment(one.gpus, price.usd_per_hour, one.output_tokens_per_s, "predicted")
-    return cost.self_hosted(made, options.mix, options.utilization).per_million_output
-
-
-__all__ = ["CostOptions", "CostReport", "report"]
+    return cost.self_hosted(made, mix, utilization).per_million_output

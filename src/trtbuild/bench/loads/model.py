@@ -136,9 +136,9 @@ class Gate:
             return number
         if not self._open:
             self._open, self._opened = True, now
-            self._throughput.open(now)
+            self._throughput.open(now, now + (limits.seconds or math.inf))
         if limits.seconds is not None and now - self._opened >= limits.seconds:
-            self._close(self._opened + limits.seconds)
+            self._close(now)
             return None
         if limits.requests is not None and number >= limits.requests:
             return None

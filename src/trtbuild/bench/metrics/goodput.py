@@ -2,8 +2,9 @@
 
 ``requests/s x share of the measured requests that met all``. A failed request meets none. An
 objective of ``itl`` is held against the mean of the request's own inter-token latencies; the others
-have one value a request anyway. A load holds an SLO when at least 99 % of its requests meet it (the
-share MLPerf's server scenarios ask for).
+have one value a request anyway. What cannot be judged (no count of tokens, so no ``itl``) is not
+met. A load holds an SLO when at least 99 % of its requests meet it (the share MLPerf's server
+scenarios ask for).
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ def parse_slo(text: str) -> dict[str, float]:
     """``ttft=500ms,itl=50ms`` as milliseconds by metric (``ttft_ms``…).
 
     Raises:
-        UsageError: An unknown name, no unit, a limit twice.
+        UsageError: An unknown name, no unit, no time, a limit twice, nothing at all.
     """
     found: dict[str, float] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in (part.strip() for part in text.split(",") if text):
         match = _ONE.fullmatch(part)
-        if match is None or match["name"] not in _NAMES or f"{match['name']}_ms" in found:
+        known = match is not None and match["name"] in _NAMES and float(match["number"]) > 0
+        if match is None or not known or f"{match['name']}_ms" in found:
             raise UsageError(
                 f"{part!r} is not an objective, or is there twice",
                 where=f"--slo {text}",
@@ -37,6 +39,13 @@ def parse_slo(text: str) -> dict[str, float]:
             )
         found[f"{match['name']}_ms"] = float(match["number"]) * _UNITS[match["unit"]]
     return found
+
+
+def _meets(values: Mapping[str, tuple[float, ...]], name: str, limit: float) -> bool:
+    found = values.get(name)
+    if not found:  # one token has no pace; several pieces without any have one that is not known
+        return not values.get("icl_ms")
+    return sum(found) / len(found) <= limit
 
 
 @dataclass(slots=True)
@@ -51,11 +60,7 @@ class Goodput:
     def add(self, values: Mapping[str, tuple[float, ...]]) -> None:
         """A successful request, its values by metric."""
         self.asked += 1
-        late = [
-            name
-            for name, limit in self.slo.items()
-            if (found := values.get(name)) and sum(found) / len(found) > limit
-        ]
+        late = [name for name, limit in self.slo.items() if not _meets(values, name, limit)]
         self.met += not late
         for name in late:
             self.broken[name] = self.broken.get(name, 0) + 1

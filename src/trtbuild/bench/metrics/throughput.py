@@ -9,8 +9,8 @@ its prompt, that began before the window or ended after it count by the share of
 lies inside: a closed loop of 4 clients with answers of 0.5 s gives 8.0 requests/s, not 8 ± 4 of a
 fence post. Failed requests count for nothing.
 
-A run too short for a window (fewer than two requests a client) is counted from its first start to
-its last end.
+A run too short for a window (fewer than two requests a client, or all of them due at one moment) is
+counted from its first start to its last end.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Throughput:
     opened: float = float("inf")
     closed: float = float("inf")
 
-    def open(self, now: float) -> None:
-        """A window begins."""
-        self.opened, self.closed = now, float("inf")
+    def open(self, now: float, until: float = float("inf")) -> None:
+        """A window begins; what arrives after ``until`` is outside, whoever notices when."""
+        self.opened, self.closed = now, until
 
     def close(self, now: float) -> None:
         """The window ends; requests that run on still add their share of it."""
-        self.closed = now
-        self.seconds += max(0.0, now - self.opened)
+        self.closed = min(now, self.closed)
+        self.seconds += max(0.0, self.closed - self.opened)
 
     def add(self, line: Timeline) -> None:
         """A successful request, measured or warming up."""

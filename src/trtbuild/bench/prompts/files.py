@@ -35,9 +35,10 @@ def read_prompts(path: Path, counter: Counter, output_tokens: int) -> FilePrompt
     Raises:
         UsageError: It cannot be read, a line is wrong (its number is told), or it is empty.
     """
-    found = tuple(
+    made = (
         _prompt(item, counter, output_tokens, f"{path}:{line}") for line, item in read_items(path)
     )
+    found = tuple(prompt for prompt in made if prompt is not None)
     if not found:
         raise UsageError("there is no prompt in the file", where=str(path), fix=_FIX)
     return FilePrompts(found)
@@ -50,13 +51,14 @@ def read_items(path: Path, fix: str = _FIX) -> Iterator[tuple[int, Mapping[str, 
         UsageError: It cannot be read, or a line is no JSON object.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # a mark that Windows puts first is no text
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", fix="give a UTF-8 text file") from None
     if text.lstrip().startswith("["):
         yield from _list_items(path, text, fix)
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    # By line feeds alone: JSON may hold other separators (U+2028, U+0085) as they are.
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, _object(line, f"{path}:{number}", fix)
 
@@ -82,26 +84,46 @@ def _object(line: str, where: str, fix: str) -> Mapping[str, Any]:
     return item
 
 
-def _prompt(item: Mapping[str, Any], counter: Counter, output_tokens: int, where: str) -> Prompt:
+def _prompt(
+    item: Mapping[str, Any], counter: Counter, output_tokens: int, where: str
+) -> Prompt | None:
+    """The prompt of an entry; None of a ShareGPT conversation in which no user says anything."""
     wanted = item.get("output_tokens", output_tokens)
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
         raise UsageError(f"output_tokens is {wanted!r}", where=where, fix="a number from 1 on")
-    messages = _messages(item)
+    messages = _messages(item, where)
     text = item.get("prompt", messages[-1]["content"] if messages else None)
+    if text is None and isinstance(item.get("conversations"), list):
+        return None
     if not isinstance(text, str) or not text:
         raise UsageError("no prompt", where=where, fix=_FIX)
+    for said in (text, *(message["content"] for message in messages)):
+        encodable(said, where)
     return Prompt(text, counter.length(text), wanted, messages)
 
 
-def _messages(item: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
+def encodable(text: str, where: str) -> None:
+    """UsageError where a text holds half of a UTF-16 pair: no request can carry it."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"the text has half a character at {error.start}: {text[error.start]!r}",
+            where=where,
+            fix="write both halves of the pair, or leave the character out",
+        ) from None
+
+
+def _messages(item: Mapping[str, Any], where: str) -> tuple[dict[str, str], ...]:
     """The conversation up to the last word of the user; empty where there is none."""
     found: list[dict[str, str]] = []
-    for message in item.get("messages") or item.get("conversations") or ():
-        if isinstance(message, dict):
-            role = str(message.get("role") or message.get("from") or "user")
-            content = message.get("content", message.get("value"))
-            if isinstance(content, str):
-                found.append({"role": _ROLES.get(role, role), "content": content})
+    listed = item.get("messages") or item.get("conversations") or []
+    for message in listed if isinstance(listed, list) else [listed]:
+        content = message.get("content", message.get("value")) if isinstance(message, dict) else 0
+        if not isinstance(content, str):
+            raise UsageError(f"a message is no text: {message!r:.60}", where=where, fix=_FIX)
+        role = str(message.get("role") or message.get("from") or "user")
+        found.append({"role": _ROLES.get(role, role), "content": content})
     while found and found[-1]["role"] != "user":
         found.pop()
     return tuple(found)

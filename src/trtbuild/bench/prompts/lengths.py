@@ -10,8 +10,12 @@ from trtbuild.errors import UsageError
 
 Lengths = Callable[[random.Random], int]
 
-_CALL = re.compile(r"(?P<name>uniform|normal|lognormal)[(:](?P<a>[\d.]+)[,:](?P<b>[\d.]+)\)?")
-_LONGEST = 1_000_000
+_NUMBER = r"\d+(?:\.\d+)?"
+_CALL = re.compile(
+    rf"(?P<name>uniform|normal|lognormal)[(:](?P<a>{_NUMBER})[,:](?P<b>{_NUMBER})\)?"
+)
+LONGEST = 1_000_000
+"""Tokens; more is a slip of the keyboard."""
 
 
 def parse_lengths(text: str, option: str) -> Lengths:
@@ -24,13 +28,13 @@ def parse_lengths(text: str, option: str) -> Lengths:
         UsageError: None of these.
     """
     plain = text.replace(" ", "")
-    if re.fullmatch(r"\d+(,\d+)*", plain):
+    if re.fullmatch(r"\d{1,9}(,\d{1,9})*", plain):
         choices = [int(part) for part in plain.split(",")]
-        if all(1 <= choice <= _LONGEST for choice in choices):
+        if all(1 <= choice <= LONGEST for choice in choices):
             return lambda source: source.choice(choices)
     elif match := _CALL.fullmatch(plain):
         low, high = float(match["a"]), float(match["b"])
-        made = _DRAWS[match["name"]](low, high) if 1 <= low <= _LONGEST else None
+        made = _DRAWS[match["name"]](low, high) if 1 <= low <= LONGEST >= high else None
         if made is not None:
             return made
     raise UsageError(
@@ -45,7 +49,7 @@ def _uniform(low: float, high: float) -> Lengths | None:
 
 
 def _normal(mean: float, deviation: float) -> Lengths | None:
-    return lambda source: max(1, round(source.gauss(mean, deviation)))
+    return lambda source: _within(source.gauss(mean, deviation))
 
 
 def _lognormal(mean: float, deviation: float) -> Lengths | None:
@@ -53,7 +57,11 @@ def _lognormal(mean: float, deviation: float) -> Lengths | None:
 
     variance = math.log(1 + (deviation / mean) ** 2)
     middle = math.log(mean) - variance / 2
-    return lambda source: max(1, round(source.lognormvariate(middle, math.sqrt(variance))))
+    return lambda source: _within(source.lognormvariate(middle, math.sqrt(variance)))
+
+
+def _within(drawn: float) -> int:
+    return round(min(max(1, drawn), LONGEST))
 
 
 _DRAWS = {"uniform": _uniform, "normal": _normal, "lognormal": _lognormal}

@@ -53,6 +53,10 @@ class SyntheticPrompts:
         text = self._exactly(self._source(-1 - number), wanted, self._prefix)
         return Prompt(text, wanted if self._tokenizer else 0, output_tokens)
 
+    def given(self, text: str, output_tokens: int) -> Prompt:
+        """A text of somebody else's, counted."""
+        return Prompt(text, self._count(text) if self._tokenizer else 0, output_tokens)
+
     def _source(self, number: int) -> random.Random:
         return random.Random(f"{self._seed}/{number}")  # noqa: S311 - reproducible, not secret
 

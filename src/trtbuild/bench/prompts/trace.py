@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.bench.model import Prompt
-from trtbuild.bench.prompts.files import read_items
+from trtbuild.bench.prompts.files import encodable, read_items
+from trtbuild.bench.prompts.lengths import LONGEST
 from trtbuild.bench.prompts.synthetic import SyntheticPrompts
 from trtbuild.errors import UsageError
 
+_LATEST = 1e18
 _FIX = 'each line needs "timestamp" (ms, not decreasing), "input_length", "output_length"'
 
 
@@ -59,13 +61,15 @@ def _prompt(item: Mapping[str, Any], synthetic: SyntheticPrompts, where: str, li
     output = int(_number(item, "output_length", where, lowest=1))
     text = item.get("prompt")
     if isinstance(text, str) and text:
-        return Prompt(text, 0, output)
+        encodable(text, where)
+        return synthetic.given(text, output)
     length = int(_number(item, "input_length", where, lowest=1))
     return synthetic.make(line, length, output)
 
 
 def _number(item: Mapping[str, Any], key: str, where: str, *, lowest: float) -> float:
     value = item.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < lowest:
-        raise UsageError(f"{key} is {value!r}", where=where, fix=_FIX)
-    return float(value)
+    most = _LATEST if key == "timestamp" else LONGEST
+    if isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value <= most:
+        return float(value)
+    raise UsageError(f"{key} is {value!r}", where=where, fix=_FIX)

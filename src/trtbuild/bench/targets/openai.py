@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from trtbuild.bench.model import Endpoint, Generation, Prompt, Stream
-from trtbuild.bench.targets.streaming import converse, unreachable
+from trtbuild.bench.targets.streaming import UNREADABLE, converse, unreachable, words
 from trtbuild.bench.wire import Dropped, Malformed, Pool
 from trtbuild.errors import ServerError
 
@@ -113,21 +113,23 @@ class _Reader:
             if choices:
                 self._choice(now, choices[0])
             if usage := found.get("usage"):
-                self._stream.output_tokens = int(usage.get("completion_tokens", 0)) or None
-                self._stream.input_tokens = int(usage.get("prompt_tokens", 0)) or None
-            if "error" in found:
-                self._stream.fail(now, "server error", str(found["error"]))
-        except (ValueError, AttributeError, TypeError, KeyError) as error:
+                self._stream.output_tokens = int(usage.get("completion_tokens") or 0) or None
+                self._stream.input_tokens = int(usage.get("prompt_tokens") or 0) or None
+            if failed := found.get("error"):
+                self._stream.fail(now, "server error", words(failed))
+        except UNREADABLE as error:
             self._stream.fail(time.perf_counter(), "malformed", f"{error}: {data[:80]!r}")
 
     def _choice(self, now: float, choice: dict[str, Any]) -> None:
         if self._chat:
             delta = choice.get("delta") or {}
-            # What a model thinks aloud is generated like the rest, under one of two names.
-            text = delta.get("content") or delta.get("reasoning_content") or delta.get("reasoning")
+            # What a model thinks aloud is generated like the rest, under one of two names. The
+            # chunk in which it stops thinking may hold both.
+            thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+            text = thought + (delta.get("content") or "")
         else:
-            text = choice.get("text")
-        self._stream.piece(now, text or "")
+            text = "" + (choice.get("text") or "")
+        self._stream.piece(now, text)
         self._stream.finish_reason = choice.get("finish_reason") or self._stream.finish_reason
 
 

@@ -11,6 +11,9 @@ from trtbuild.bench.model import Stream
 from trtbuild.bench.wire import Dropped, Event, Malformed, Pool, Response
 from trtbuild.errors import ServerError
 
+UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
+"""What reading an event can raise when it is not what the protocol says."""
+
 
 async def converse(
     pool: Pool, request: bytes, stream: Stream, on_event: Event, timeout: float
@@ -44,9 +47,10 @@ async def _exchange(pool: Pool, request: bytes, stream: Stream, on_event: Event)
         stream.started = time.perf_counter()
         try:
             response = await connection.exchange(request, on_event)
-        except Dropped:
-            # A server may close an idle connection at the moment it is used again.
-            if connection.reused and not stream.pieces:
+        except Dropped as lost:
+            # A server may close an idle connection at the moment it is used again; whoever has
+            # answered anything has taken the request, and failed it.
+            if connection.reused and not lost.answered:
                 continue
             raise
         pool.give(connection)
@@ -60,10 +64,12 @@ def reason(response: Response) -> str:
         found: Any = json.loads(text)
     except ValueError:
         return text
-    error = found.get("error", found) if isinstance(found, dict) else found
-    if isinstance(error, dict):
-        error = error.get("message", error)
-    return str(error)
+    return words(found.get("error", found) if isinstance(found, dict) else found)
+
+
+def words(error: Any) -> str:
+    """An error's own message, where it is an object that has one."""
+    return str(error.get("message", error) if isinstance(error, dict) else error)
 
 
 def unreachable(url: str, why: str) -> ServerError:

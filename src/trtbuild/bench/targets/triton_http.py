@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from trtbuild.bench.model import Generation, Stream
-from trtbuild.bench.targets.streaming import converse
+from trtbuild.bench.targets.streaming import UNREADABLE, converse, words
 from trtbuild.bench.targets.triton import Reader, TritonModel
 from trtbuild.bench.wire import Pool
 
@@ -43,11 +43,11 @@ class TritonHttpTarget:
         def event(now: float, data: bytes) -> None:
             try:
                 found: dict[str, Any] = json.loads(data)
-                if "error" in found:
-                    stream.fail(now, "server error", str(found["error"]))
+                if failed := found.get("error"):
+                    stream.fail(now, "server error", words(failed))
                 else:
                     reader.response(now, found)
-            except (ValueError, TypeError) as error:
+            except UNREADABLE as error:
                 stream.fail(time.perf_counter(), "malformed", f"{error}: {data[:80]!r}")
 
         body = json.dumps(self._model.inputs(stream.prompt)).encode()

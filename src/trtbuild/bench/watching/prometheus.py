@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 
 _LINE = re.compile(
     r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>[^}]*)\})?\s+(?P<value>\S+)", re.MULTILINE
@@ -21,7 +22,7 @@ def read_metrics(url: str, model: str) -> Sample | None:
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - http by construction
             text = answer.read(_LONGEST).decode("utf-8", "replace")
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):  # the last: it speaks something else
         return None
     return parse_metrics(text, model)
 

@@ -1,0 +1,71 @@
+"""Whether two results of earlier runs may be set side by side: every reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from trtbuild.bench.comparison import find_load
+from trtbuild.bench.guards import LENGTHS, Reason
+from trtbuild.bench.model import Json
+
+KINDS = ("tokenizer", "prompts", "sampling", "precision", "lengths", "echo")
+"""What ``bench compare --allow`` may name."""
+
+
+def differences(before: Json, after: Json) -> list[Reason]:
+    """What was not the same for targets and loads that are in both.
+
+    Only what both results tell is compared.
+    """
+    found = [*_settings(before, after)]
+    known = {target["name"]: target for target in after["targets"]}
+    for target in before["targets"]:
+        other = known.get(target["name"])
+        if other is not None:
+            found += _targets(target, other)
+    return found
+
+
+def _settings(before: Json, after: Json) -> Iterator[Reason]:
+    one, other = before["environment"].get("tokenizer"), after["environment"].get("tokenizer")
+    if one and other and one != other:
+        yield Reason("tokenizer", "tokens were counted by different tokenizers")
+    for key, kind in (("prompts", "prompts"), ("endpoint", "prompts"), ("generation", "sampling")):
+        one, other = before["settings"].get(key), after["settings"].get(key)
+        if one != other:
+            yield Reason(kind, f"the {key} differs: {_apart(one, other)}")
+
+
+def _apart(one: Any, other: Any) -> str:
+    """What of two settings is not the same; their members where they have any."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return f"{one} and {other}"
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return ", ".join(f"{name} {one.get(name)} and {other.get(name)}" for name in names)
+
+
+def _targets(one: Json, other: Json) -> Iterator[Reason]:
+    name = one["name"]
+    precisions = one.get("precision"), other.get("precision")
+    if all(precisions) and len(set(precisions)) > 1:
+        yield Reason("precision", f"{name} computes in {precisions[0]} and {precisions[1]}")
+    for load in one["loads"]:
+        match = find_load(other, load["load"]["label"])
+        if match is not None:
+            yield from _loads(f"{name}, {load['load']['label']}", load, match)
+
+
+def _loads(where: str, one: Json, other: Json) -> Iterator[Reason]:
+    echoes = [bool(load.get("tokens", {}).get("echoes")) for load in (one, other)]
+    if echoes[0] != echoes[1]:
+        yield Reason("echo", f"{where}: the prompt is echoed {'first' if echoes[0] else 'then'}")
+    low, high = sorted((_length(one), _length(other)))
+    if low and high > low * (1 + LENGTHS):
+        means = f"{_length(one):.1f} and {_length(other):.1f}"
+        yield Reason("lengths", f"{where}: answers have {means} tokens")
+
+
+def _length(load: Json) -> float:
+    ok, output = load["requests"]["ok"], load.get("tokens", {}).get("output", 0)
+    return float(output / ok) if ok else 0.0

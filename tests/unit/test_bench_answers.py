@@ -1,0 +1,171 @@
+"""Answers of real servers and of broken ones: what is text, what is an error, what is neither."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from trtbuild.bench.model import Generation, Prompt, Stream
+from trtbuild.bench.targets.openai import OpenAITarget
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+Answer = Callable[[int], list[bytes]]
+
+
+def chunk(*events: Any, done: bool = True) -> bytes:
+    """Events as one HTTP chunk."""
+    texts = [event if isinstance(event, str) else json.dumps(event) for event in events]
+    data = "".join(f"data: {text}\n\n" for text in [*texts, *(["[DONE]"] if done else [])]).encode()
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+def delta(**found: Any) -> dict[str, Any]:
+    return {"choices": [{"delta": found}]}
+
+
+async def asked(answer: Answer, count: int = 1) -> tuple[list[Stream], list[int]]:
+    """``count`` requests one after another, and how many requests each connection brought.
+
+    ``answer`` gives the bytes of the n-th request's answer; the connection ends after an answer
+    whose last bytes are empty.
+    """
+    served: list[int] = []
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(0)
+        place = len(served) - 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+                await reader.readexactly(length)
+                served[place] += 1
+                parts = answer(sum(served))
+                for part in parts:
+                    writer.write(part)
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+                if not parts[-1]:
+                    break
+        except asyncio.IncompleteReadError:
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(client, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    target = OpenAITarget("a", f"http://127.0.0.1:{port}/v1", "m", Generation(), timeout=5)
+    streams = []
+    for _ in range(count):
+        stream = Stream(Prompt("?", 1, 4), intended=0.0)
+        await target.ask(stream)
+        streams.append(stream)
+    await target.close()
+    server.close()
+    return streams, served
+
+
+def one(*events: Any) -> Stream:
+    (stream,), _ = asyncio.run(asked(lambda _: [HEAD + chunk(*events) + b"0\r\n\r\n"]))
+    return stream
+
+
+def test_thoughts_are_text_and_none_is_lost_where_they_end() -> None:
+    found = one(
+        delta(role="assistant", content=""),
+        delta(reasoning_content="Let me"),
+        delta(reasoning=" see."),
+        delta(reasoning_content=" So", content="It"),
+        delta(content=" is"),
+    )
+    assert found.pieces == ["Let me", " see.", " SoIt", " is"]
+    assert found.error == ""
+
+
+def test_fields_that_are_null_are_not_there() -> None:
+    usage = {"completion_tokens": 3, "prompt_tokens": None}
+    found = one(
+        {**delta(content="a"), "error": None, "usage": None}, {"choices": [], "usage": usage}
+    )
+    assert (found.error, found.pieces) == ("", ["a"])
+    assert (found.output_tokens, found.input_tokens) == (3, None)
+
+
+def test_an_error_inside_the_stream_is_told_in_its_own_words() -> None:
+    found = one(delta(content="a"), {"error": {"message": "engine died", "code": 500}})
+    assert (found.error, found.message) == ("server error", "engine died")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        delta(content=["a", "list"]),
+        delta(content=7),
+        delta(content="a", reasoning={"b": 1}),
+        {"choices": [{"delta": "text"}]},
+        {"choices": {"0": 1}},
+        {"choices": [], "usage": [1]},
+        '{"usage": {"completion_tokens": Infinity}}',
+        "[" * 100_000,
+        "null",
+        "{",
+    ],
+)
+def test_what_is_no_event_of_the_protocol_is_a_failure_and_no_crash(event: Any) -> None:
+    found = one(delta(content="fine"), event)
+    assert found.error == "malformed"
+
+
+def test_a_request_that_was_being_answered_is_not_sent_again() -> None:
+    """The second request loses its connection after the role: it failed, whoever reuses what."""
+
+    def answer(number: int) -> list[bytes]:
+        if number == 2:
+            return [HEAD + chunk(delta(role="assistant", content=""), done=False), b""]
+        return [HEAD + chunk(delta(content="a")) + b"0\r\n\r\n"]
+
+    streams, served = asyncio.run(asked(answer, 3))
+    assert [stream.error for stream in streams] == ["", "dropped", ""]
+    assert served == [2, 1]
+
+
+def test_a_connection_that_closed_while_idle_costs_no_request() -> None:
+    """The server hangs up as the second request comes, without a byte: it is sent once more."""
+
+    def answer(number: int) -> list[bytes]:
+        return [b""] if number == 2 else [HEAD + chunk(delta(content="a")) + b"0\r\n\r\n"]
+
+    streams, served = asyncio.run(asked(answer, 2))
+    assert [stream.error for stream in streams] == ["", ""]
+    assert served == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        ("429 Too Many Requests", b'{"error": {"message": "slow down"}}', "slow down"),
+        ("503 Busy", b"try later", "try later"),
+        ("307 Elsewhere", b"", ""),
+    ],
+)
+def test_a_status_is_a_kind_of_its_own(status: str, body: bytes, said: str) -> None:
+    head = f"HTTP/1.1 {status}\r\nRetry-After: 1\r\nContent-Length: {len(body)}\r\n\r\n"
+    (found, after), served = asyncio.run(asked(lambda _: [head.encode() + body], 2))
+    assert (found.error, found.message) == (f"http {status[:3]}", said)
+    assert after.error == found.error and served == [2], "the connection goes on"
+
+
+def test_an_answer_that_does_not_end_is_a_timeout() -> None:
+    async def stuck() -> Stream:
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        target = OpenAITarget("a", f"http://127.0.0.1:{port}/v1", "m", Generation(), timeout=0.1)
+        stream = Stream(Prompt("?", 1, 4), intended=0.0)
+        await target.ask(stream)
+        server.close()
+        return stream
+
+    found = asyncio.run(stuck())
+    assert (found.error, found.message) == ("timeout", "no end within 0.1 s")
