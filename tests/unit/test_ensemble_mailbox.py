@@ -30,10 +30,35 @@ def test_what_is_put_is_taken_by_whoever_has_the_same_parent(tmp_path: Path) -> 
 
 def test_what_does_not_fit_a_slot_gets_through_too(tmp_path: Path) -> None:
     sender, receiver = mailbox.Mailbox(tmp_path), mailbox.Mailbox(tmp_path)
-    for key, text in ((1, "x" * 499), (2, "é" * 400), (3, "x" * 500), (4, "x" * 5000)):
+    for key, text in ((1, "x" * 492), (2, "é" * 400), (3, "x" * 493), (4, "x" * 5000)):
         sender.put(key, text)
         assert receiver.take(key) == text
     assert receiver.take(5) is None
+
+
+def test_more_texts_than_slots_wait_without_loss(tmp_path: Path) -> None:
+    sender, receiver = mailbox.Mailbox(tmp_path), mailbox.Mailbox(tmp_path)
+    for key in range(1, 8192 + 100):
+        sender.put(key, f"text {key}")
+    assert len(list(folder(tmp_path).iterdir())) == 1 + 99, "only those beyond the slots are files"
+    for key in range(1, 8192 + 100):
+        assert receiver.take(key) == f"text {key}"
+        assert receiver.take(key) is None
+    sender.put(3 * 8192, "again in a slot")
+    assert len(list(folder(tmp_path).iterdir())) == 1
+
+
+def test_a_slot_whose_text_nobody_takes_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender, receiver = mailbox.Mailbox(tmp_path), mailbox.Mailbox(tmp_path)
+    sender.put(1, "the engine refused it")
+    later = time.time() + 3601
+    monkeypatch.setattr(mailbox.time, "time", lambda: later)
+    sender.put(1 + 8192, "new")
+    assert len(list(folder(tmp_path).iterdir())) == 1
+    assert receiver.take(1) is None
+    assert receiver.take(1 + 8192) == "new"
 
 
 def test_writers_do_not_disturb_one_another(tmp_path: Path) -> None:

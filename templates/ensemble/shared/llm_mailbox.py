@@ -5,7 +5,8 @@ first piece of a stream. Both models are children of one server on one machine, 
 backend needs /dev/shm itself. See docs/ensemble.md.
 
 A writer has a file of slots that both map: making a small file for each request takes a tenth
-of a millisecond. What does not fit into a slot, and what a client named itself, is a file.
+of a millisecond. What does not fit into a slot or finds its slot taken by a text that still waits,
+and what a client named itself, is a file.
 """
 
 import contextlib
@@ -20,10 +21,11 @@ from pathlib import Path
 
 from llm_settings import SettingsError
 
-_SLOTS = 8192  # more than requests can be between the two models
-_SLOT = 512  # bytes: the key, the length, the text
-_HEAD = struct.Struct("<qi")
-# A file that nobody took: the engine refused the request, or the server was killed.
+_SLOTS = 8192  # about as many requests may be between the two models before files are needed
+_SLOT = 512  # bytes: the key (0: the slot is free), when it was put, the length, the text
+_HEAD = struct.Struct("<qdi")
+_FREE = bytes(8)
+# A text that nobody took: the engine refused the request, or the server was killed.
 _STALE_SECONDS = 3600.0
 _TIDY_SECONDS = 600.0  # how often they are looked for in a server that runs
 
@@ -45,13 +47,10 @@ class Mailbox:
     def put(self, key, text):
         """Leave ``text`` under ``key``, before anybody can ask for it."""
         data = text.encode("utf-8")
-        if isinstance(key, int) and len(data) <= _SLOT - _HEAD.size:
-            ring = self._own or self._open_own()
-            at = key % _SLOTS * _SLOT
-            ring[at : at + _HEAD.size + len(data)] = _HEAD.pack(key, len(data)) + data
-        else:
-            self._tidy()
-            self._path(key).write_bytes(data)
+        if isinstance(key, int) and len(data) <= _SLOT - _HEAD.size and self._put(key, data):
+            return
+        self._tidy()
+        self._path(key).write_bytes(data)
 
     def take(self, key):
         """The text under ``key``, or None."""
@@ -82,6 +81,17 @@ class Mailbox:
         with contextlib.suppress(OSError):
             self._folder.rmdir()
 
+    def _put(self, key, data):
+        """Whether the slot of ``key`` was free, or of a text that nobody will take."""
+        ring = self._own or self._open_own()
+        at = key % _SLOTS * _SLOT
+        waits, since, _ = _HEAD.unpack_from(ring, at)
+        now = time.time()
+        if waits and now - since < _STALE_SECONDS:
+            return False
+        ring[at : at + _HEAD.size + len(data)] = _HEAD.pack(key, now, len(data)) + data
+        return True
+
     def _tidy(self):
         if time.monotonic() - self._tidied > _TIDY_SECONDS:
             self._tidied = time.monotonic()
@@ -91,9 +101,11 @@ class Mailbox:
     def _look(self, key):
         at = key % _SLOTS * _SLOT
         for ring in self._rings.values():
-            found, length = _HEAD.unpack_from(ring, at)
+            found, _, length = _HEAD.unpack_from(ring, at)
             if found == key:
-                return ring[at + _HEAD.size : at + _HEAD.size + length].decode("utf-8")
+                text = ring[at + _HEAD.size : at + _HEAD.size + length].decode("utf-8")
+                ring[at : at + len(_FREE)] = _FREE
+                return text
         return None
 
     def _open_own(self):
@@ -111,8 +123,8 @@ class Mailbox:
         """Map the rings that are new; whether there are any."""
         new = [path for path in self._folder.glob("*.ring") if path.name not in self._rings]
         for path in new:
-            with path.open("rb") as file:
-                self._rings[path.name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            with path.open("r+b") as file:
+                self._rings[path.name] = mmap.mmap(file.fileno(), 0)
         return bool(new)
 
     def _make(self):
