@@ -60,7 +60,13 @@ def schema() -> dict[str, Any]:
             "window_s": NUMBER,
             "tokens": of({"output": COUNT, "input": COUNT}),
             "goodput": {"type": ["object", "null"]},
-            "client": of({"cpu_share": NUMBER, "saturated": {"type": "boolean"}}),
+            "client": of(
+                {
+                    "cpu_share": NUMBER,
+                    "saturated": {"type": "boolean"},
+                    "waited_for_connection": COUNT,
+                }
+            ),
             "server": {"type": "object"},
             "distributions": {"type": "object", "additionalProperties": many(pair)},
             "series": of({"width_s": NUMBER, "rows": many({"type": "object"})}),

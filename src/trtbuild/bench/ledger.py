@@ -77,11 +77,13 @@ class Ledger:
     lengths: Distribution = field(default_factory=Distribution)
     series: Series = field(default_factory=Series)
     warmups: int = 0
+    waited: int = 0
     ok: int = 0
     asked_tokens: int = 0
 
     def add(self, stream: Stream, measured: bool) -> None:
         """A request ended, well or not."""
+        self.waited += stream.waited
         line = None if stream.error else self.counter.timeline(stream)
         if line is not None and not line.output_tokens and not line.arrivals:
             line = None

@@ -23,6 +23,8 @@ def limited_by(load: Json) -> Json:
             "why": f"the client used {client['cpu_share']:.0%} of a core or came late to its "
             "timers: figures are of the client as much as of the server",
         }
+    if client["waited_for_connection"]:
+        return {"what": "client", "why": no_connection(client["waited_for_connection"])}
     e2e, queue = load["metrics"]["e2e_ms"], load["metrics"]["client_queue_ms"]
     if e2e and queue and queue["p95"] > max(_CLIENT_SHARE * e2e["p50"], 5.0):
         return {
@@ -30,6 +32,14 @@ def limited_by(load: Json) -> Json:
             "why": f"one of 20 requests left {queue['p95']:.1f} ms late or later",
         }
     return _others(load) or _server(load)
+
+
+def no_connection(requests: int) -> str:
+    """A sentence about requests that found every connection in use."""
+    return (
+        f"{requests} requests waited because all connections that this process may open were in "
+        "use: allow more files (`ulimit -n`), or send less"
+    )
 
 
 def _others(load: Json) -> Json | None:

@@ -66,6 +66,7 @@ class Stream:
         output_tokens, input_tokens: The server's own counts of the whole, if it gave them.
         error: Kind of the failure (``http 500``, ``dropped``, ``timeout``…), empty when it worked.
         message: The server's own words about the failure.
+        waited: All connections that this process may open were in use when it was to be sent.
     """
 
     prompt: Prompt
@@ -80,6 +81,7 @@ class Stream:
     finish_reason: str = ""
     error: str = ""
     message: str = ""
+    waited: bool = False
     _textless: int = 0
 
     def piece(self, now: float, text: str, count: int | None = None) -> None:

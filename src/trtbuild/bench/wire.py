@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from trtbuild.bench.sockets import connections_allowed
+
 Event = Callable[[float, bytes], None]
 
 _HEAD_LIMIT = 64 * 1024
@@ -262,9 +264,12 @@ class Pool:
     Args:
         url: ``http://HOST:PORT`` or ``https://…``; a path is kept as a prefix.
         headers: Sent with each request.
+        limit: Connections that may be open; who needs one more waits until one is given back.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str] | None = None, limit: int | None = None
+    ) -> None:
         parts = urlsplit(url)
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self.host = parts.hostname or "127.0.0.1"
@@ -273,6 +278,12 @@ class Pool:
         self._host_header = parts.netloc
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self._idle: list[Connection] = []
+        self._free = asyncio.Semaphore(limit or connections_allowed())
+
+    @property
+    def full(self) -> bool:
+        """Whether :meth:`take` would have to wait."""
+        return self._free.locked()
 
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         """The bytes of a request."""
@@ -284,7 +295,16 @@ class Pool:
         return head.encode("latin-1") + body
 
     async def take(self) -> Connection:
-        """An open connection; OSError when nothing listens."""
+        """An open connection, to be given back whatever became of it; OSError when nothing
+        listens."""
+        await self._free.acquire()
+        try:
+            return await self._open()
+        except BaseException:
+            self._free.release()
+            raise
+
+    async def _open(self) -> Connection:
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
@@ -297,16 +317,20 @@ class Pool:
         return connection
 
     def give(self, connection: Connection) -> None:
-        """Back into the pool."""
+        """Back into the pool, or closed where it cannot be used again."""
         if connection.usable:
             self._idle.append(connection)
+        else:
+            connection.close()
+        self._free.release()
 
     async def fetch(self, method: str, path: str, body: bytes = b"") -> Response:
         """A request whose answer is no stream."""
         connection = await self.take()
-        response = await connection.exchange(self.request(method, path, body), _ignore)
-        self.give(connection)
-        return response
+        try:
+            return await connection.exchange(self.request(method, path, body), _ignore)
+        finally:
+            self.give(connection)
 
     def close(self) -> None:
         """End every idle connection."""

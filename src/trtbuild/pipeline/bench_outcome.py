@@ -8,6 +8,7 @@ from typing import Any
 from trtbuild.bench import guards
 from trtbuild.bench.comparison import side_by_side
 from trtbuild.bench.ledger import Ledger
+from trtbuild.bench.limits import no_connection
 from trtbuild.bench.model import Json
 from trtbuild.bench.results import FORMAT, load_result
 from trtbuild.bench.running import UNFINISHED, Run
@@ -149,6 +150,8 @@ def _warnings(run: Run) -> list[str]:
         texts = guards.warnings(name, one.ledger)
         if one.client.as_dict()["saturated"]:
             texts.append("the client was saturated; its figures are a bound")
+        if one.ledger.waited:
+            texts.append(no_connection(one.ledger.waited))
         for text in texts:
             found.setdefault(text, []).append(one.load.label)
     everywhere = len({one.load.label for one in run.loads})

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtbuild.bench.model import Endpoint, Generation, Target
+from trtbuild.bench.sockets import connections_allowed
 from trtbuild.bench.targets import Address
 from trtbuild.bench.targets.openai import OpenAITarget
 from trtbuild.bench.watching.prometheus import read_metrics
@@ -50,10 +51,12 @@ def prepare(
             where=f"--metrics-url {metrics_url}",
             fix="give the URL of the server's Prometheus page, such as http://HOST:8002/metrics",
         )
+    each = max(1, connections_allowed() // max(1, len(addresses)))
     seen: Counter[tuple[object, str]] = Counter()
     found = []
     for address in addresses:
-        target = _target(address, generation, chosen, timeout, _api_key(api_key_env))
+        key = _api_key(api_key_env)
+        target = _target(address, generation, chosen, timeout, api_key=key, connections=each)
         watched = _watched(address, metrics_url)
         server = (watched.pid or address.url, address.model)
         found.append(Prepared(address, target, watched, _precision(address), seen[server]))
@@ -85,7 +88,13 @@ def _api_key(variable: str) -> str:
 
 
 def _target(
-    address: Address, generation: Generation, endpoint: Endpoint, timeout: float, api_key: str
+    address: Address,
+    generation: Generation,
+    endpoint: Endpoint,
+    timeout: float,
+    *,
+    api_key: str,
+    connections: int,
 ) -> Target:
     if address.kind == "triton-grpc":
         from trtbuild.bench.targets.triton_grpc import TritonGrpcTarget
@@ -97,7 +106,12 @@ def _target(
         from trtbuild.bench.targets.triton_http import TritonHttpTarget
 
         return TritonHttpTarget(
-            address.name, address.url, address.model, generation, timeout=timeout
+            address.name,
+            address.url,
+            address.model,
+            generation,
+            timeout=timeout,
+            connections=connections,
         )
     return OpenAITarget(
         address.name,
@@ -107,6 +121,7 @@ def _target(
         endpoint=endpoint,
         timeout=timeout,
         api_key=api_key,
+        connections=connections,
     )
 
 

@@ -27,6 +27,7 @@ class OpenAITarget:
         endpoint: Which of the two.
         timeout: Seconds for a whole answer.
         api_key: Sent as a bearer token when not empty.
+        connections: How many may be open at once; None: as many as this process may open.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class OpenAITarget:
         endpoint: Endpoint = "chat",
         timeout: float = 600,
         api_key: str = "",
+        connections: int | None = None,
     ) -> None:
         self.name = name
         self.ignored: tuple[str, ...] = ()
@@ -51,7 +53,7 @@ class OpenAITarget:
         headers = {"Accept": "text/event-stream"}
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
-        self._pool = Pool(url, headers)
+        self._pool = Pool(url, headers, connections)
 
     async def open(self) -> None:
         """See :class:`~trtbuild.bench.model.Target`."""

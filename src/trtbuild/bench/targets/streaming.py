@@ -43,18 +43,19 @@ async def converse(
 
 async def _exchange(pool: Pool, request: bytes, stream: Stream, on_event: Event) -> Response:
     while True:
+        stream.waited = stream.waited or pool.full
         connection = await pool.take()
         stream.started = time.perf_counter()
         try:
-            response = await connection.exchange(request, on_event)
+            return await connection.exchange(request, on_event)
         except Dropped as lost:
             # A server may close an idle connection at the moment it is used again; whoever has
             # answered anything has taken the request, and failed it.
             if connection.reused and not lost.answered:
                 continue
             raise
-        pool.give(connection)
-        return response
+        finally:
+            pool.give(connection)
 
 
 def reason(response: Response) -> str:

@@ -17,7 +17,14 @@ class TritonHttpTarget:
     """A served model over HTTP; ``url`` is ``HOST:PORT``."""
 
     def __init__(
-        self, name: str, url: str, model: str, generation: Generation, *, timeout: float = 600
+        self,
+        name: str,
+        url: str,
+        model: str,
+        generation: Generation,
+        *,
+        timeout: float = 600,
+        connections: int | None = None,
     ) -> None:
         self.name = name
         self.ignored: tuple[str, ...] = ()
@@ -25,7 +32,7 @@ class TritonHttpTarget:
         self._name = model
         self._generation = generation
         self._timeout = timeout
-        self._pool = Pool(f"http://{url}")
+        self._pool = Pool(f"http://{url}", limit=connections)
         self._model: TritonModel | None = None
 
     async def open(self) -> None:
