@@ -3,7 +3,7 @@
     python benchmarks/bench_ensemble.py [--streams 1 8 32 64] [--tokens 64] [--repeats 3] [--json F]
 
 The engine (`fixed_engine.py`) makes one token for every stream in each step, so it has a speed of
-its own at any number of streams; what a path keeps of it is the result. Four paths, in turns:
+its own at any number of streams; what a path keeps of it is the result. Five paths, in turns:
 `direct` sends token ids to the decoupled engine and gets ids back, `fused` has pre- and
 postprocessing inside the engine's own process, `empty` is an ensemble whose two other Python models
 do nothing, `ensemble` is what is generated. The client is on the same cores.
@@ -41,6 +41,7 @@ PATHS = {
     "fused": "bench_fused",
     "empty": "bench_empty",
     "ensemble": "bench",
+    "throughput": "bench_throughput",
 }
 PROMPT = "The quick brown fox jumps over the lazy dog, says the fable of the day: 東京 🙂."
 
@@ -144,7 +145,7 @@ def served(folder: Path, tokenizer: Path, step_us: int) -> Iterator[tuple[str, i
     try:
         wait_ready(
             handle.grpc_url,
-            ["bench", "bench_empty"],
+            ["bench", "bench_empty", "bench_throughput"],
             120,
             watch=lambda: (server.watch(handle), None)[1],
         )
@@ -179,10 +180,10 @@ def times(url: str, options: argparse.Namespace) -> dict[str, list[float]]:
 def report(found: dict[str, Any], options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """The result as JSON, and as Markdown."""
     lines = [
-        "| streams | engine | direct | fused | empty | ensemble | req/s "
+        "| streams | engine | direct | fused | empty | ensemble | throughput | req/s "
         "| of direct | CPU µs/token |"
     ]
-    lines.append("|---|---|---|---|---|---|---|---|---|")
+    lines.append("|---|---|---|---|---|---|---|---|---|---|")
     rows = []
     for streams, paths in found["rates"].items():
         best = {

@@ -31,17 +31,20 @@ def tables() -> dict[str, Any]:
 
 
 def write(repo: Path, name: str, tokenizer: Path, *, step_us: int) -> None:
-    """The ensemble ``name`` and its parts, the fused model ``name_fused``, and ``name_empty``, the
-    ensemble with steps that do nothing; their engines make one token for every stream in each step
-    of ``step_us`` microseconds."""
+    """The ensemble ``name`` and its parts; ``name_throughput``, the same by the profile of that
+    name; the fused model ``name_fused``; and ``name_empty``, the ensemble with steps that do
+    nothing. Their engines make one token for every stream in each step of ``step_us``
+    microseconds."""
     table = tables()
     engine = _engine(table)
     _model(repo, f"{name}_tensorrt_llm", engine, [_HERE / "fixed_engine.py"], step_us=step_us)
     shared = template_dir("ensemble")
-    for part in ("preprocessing", "postprocessing"):
-        config = {key: table[part][key] for key in ("input", "output", "dynamic_batching")}
-        files = [shared / file for file in table[part]["files"]]
-        _model(repo, f"{name}_{part}", config, files, tokenizer=tokenizer)
+    for profile, model in (("balanced", name), ("throughput", f"{name}_throughput")):
+        for part in ("preprocessing", "postprocessing"):
+            config = _part(table[part], part, profile)
+            files = [shared / file for file in table[part]["files"]]
+            _model(repo, f"{model}_{part}", config, files, tokenizer=tokenizer)
+        _ensemble(repo, model, table, f"{name}_tensorrt_llm")
     fused = {
         "input": table["ensemble"]["input"],
         "output": table["ensemble"]["output"],
@@ -50,8 +53,22 @@ def write(repo: Path, name: str, tokenizer: Path, *, step_us: int) -> None:
     files = [_HERE / "fused_engine.py", _HERE / "fixed_engine.py"]
     files += [shared / file for file in table["bls"]["files"][1:]]
     _model(repo, f"{name}_fused", fused, files, step_us=step_us, tokenizer=tokenizer)
-    _ensemble(repo, name, table)
     _empty(repo, name, engine, table)
+
+
+def _part(row: Mapping[str, Any], part: str, profile: str) -> dict[str, Any]:
+    """Pre- or postprocessing's tensors and batching, as a profile sets it."""
+    text = template_dir("trtllm_engine", "profiles.toml").read_text(encoding="utf-8")
+    settings = {item["name"]: item[profile]["value"] for item in tomllib.loads(text)["setting"]}
+    delay = settings[f"{part}_max_queue_delay_microseconds"]
+    batching = {**row["dynamic_batching"], "max_queue_delay_microseconds": delay}
+    count = settings.get(f"{part}_instance_count", 1)
+    return {
+        "input": row["input"],
+        "output": row["output"],
+        "dynamic_batching": batching,
+        "instance_group": [{"count": count, "kind": "KIND_CPU"}],
+    }
 
 
 def _empty(repo: Path, name: str, engine: Mapping[str, Any], table: Mapping[str, Any]) -> None:
@@ -113,8 +130,9 @@ def _model(
     if tokenizer:
         (version / "tokenizer").symlink_to(tokenizer, target_is_directory=True)
     more: dict[str, Any] = {}
-    if "dynamic_batching" in table:
-        more["dynamic_batching"] = table["dynamic_batching"]
+    for key in ("dynamic_batching", "instance_group"):
+        if key in table:
+            more[key] = table[key]
     if table.get("decoupled"):
         more["model_transaction_policy"] = {"decoupled": True}
     parameters = {"tokenizer_dir": "tokenizer"} if tokenizer else {}
@@ -123,7 +141,7 @@ def _model(
     _write(repo, name, table, parameters, backend="python", **more)
 
 
-def _ensemble(repo: Path, name: str, table: Mapping[str, Any]) -> None:
+def _ensemble(repo: Path, name: str, table: Mapping[str, Any], engine: str) -> None:
     steps = []
     for step in table["step"]:
         rows, wiring = table[step["model"]], step["wiring"]
@@ -133,7 +151,8 @@ def _ensemble(repo: Path, name: str, table: Mapping[str, Any]) -> None:
                 side: {row["name"]: row[wiring] for row in maps[side] if wiring in row}
                 for side in maps
             }
-        model = {"model_name": f"{name}_{step['model']}", "model_version": -1}
+        model = engine if step["model"] == "tensorrt_llm" else f"{name}_{step['model']}"
+        model = {"model_name": model, "model_version": -1}
         steps.append({**model, "input_map": maps["input"], "output_map": maps["output"]})
     scheduling = {"step": steps}
     _write(repo, name, table["ensemble"], {}, platform="ensemble", ensemble_scheduling=scheduling)
