@@ -160,6 +160,8 @@ def warnings(name: str, ledger: Ledger) -> list[str]:
     tokens = ledger.tokens
     if ledger.ok and ledger.counter.echoes:
         found.append(f"{name} echoes the prompt; the echo was cut off and not counted")
+    if tokens.uncounted:
+        return [*found, f"the tokens of {name} are counted by nobody: give --tokenizer"]
     if (
         ledger.ok
         and ledger.asked_tokens

@@ -19,6 +19,7 @@ class Tokens:
     """The tokenizer's counts beside the server's, over requests where both are known.
 
     ``prompts_ours`` and ``prompts_server`` are those of the prompts, the others of the answers.
+    ``uncounted`` are answers whose tokens nobody knows.
     """
 
     output: int = 0
@@ -27,12 +28,14 @@ class Tokens:
     ours: int = 0
     server: int = 0
     disagreeing: int = 0
+    uncounted: int = 0
     prompts_ours: int = 0
     prompts_server: int = 0
 
     def add(self, line: Timeline, stream: Stream, *, counted: bool) -> None:
         """A successful measured request; ``counted``: by a tokenizer, not by the server itself."""
         self.output += line.output_tokens
+        self.uncounted += not line.counted
         self.input += line.input_tokens
         if stream.input_tokens and stream.prompt.tokens:
             self.prompts_ours += stream.prompt.tokens
@@ -108,7 +111,8 @@ class Ledger:
         self.goodput.add(values)
         self.tokens.add(line, stream, counted=self.counter.tokenizer is not None)
         self.asked_tokens += stream.prompt.max_tokens
-        self.lengths.add((float(line.output_tokens),), number)
+        if line.counted:
+            self.lengths.add((float(line.output_tokens),), number)
 
     @property
     def measured(self) -> int:

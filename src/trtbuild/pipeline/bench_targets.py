@@ -84,7 +84,14 @@ def _api_key(variable: str) -> str:
         raise UsageError(
             f"the environment has no {variable}", where="--api-key-env", fix=f"export {variable}=…"
         )
-    return os.environ[variable]
+    key = os.environ[variable].strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise UsageError(
+            f"{variable} holds no key: it is empty, or has characters that no header may have",
+            where="--api-key-env",
+            fix=f"export {variable}=…",
+        )
+    return key
 
 
 def _target(

@@ -119,7 +119,7 @@ def _timeline(targets: Sequence[Json], label: str) -> Chart | None:
     for colour, target in enumerate(targets):
         load = next((one for one in target["loads"] if one["load"]["label"] == label), None)
         rows = load["series"]["rows"] if load else ()
-        if len(rows) > 2:
+        if len(rows) > 2 and any(row["output_tokens_per_s"] for row in rows):
             start = next((row["s"] for row in rows if row["output_tokens_per_s"]), 0.0)
             points = [(row["s"], row["output_tokens_per_s"]) for row in rows if row["s"] >= start]
             lines.append(Line(target["name"], colour, points, dots=False))
