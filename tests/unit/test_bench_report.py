@@ -7,7 +7,8 @@ import re
 import runpy
 import sys
 import xml.etree.ElementTree as ET
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from trtbuild.bench.loads import Limits, Load
 from trtbuild.bench.report import charts, pngs, render
 from trtbuild.bench.report.axes import log_ticks, short, ticks
 from trtbuild.bench.report.svg import WIDTH
+from trtbuild.bench.results import read_result
 from trtbuild.cli.app import app
-from trtbuild.errors import UsageError
+from trtbuild.errors import TrtbuildError, UsageError
 from trtbuild.hardware.detection import DetectedGpu
 from trtbuild.pipeline.bench import BenchOptions, run
 from trtbuild.pipeline.bench_cost import prices
@@ -170,6 +172,51 @@ def test_a_part_of_a_result_is_no_result(tmp_path: Path, result: dict[str, Any],
     assert isinstance(refused.exception, UsageError)
     assert f"is incomplete: '{part}' is not there" in refused.exception.what
     assert [one.name for one in tmp_path.iterdir()] == ["r.json"]
+
+
+DAMAGE: dict[tuple[str, ...], object] = {
+    ("metrics", "e2e_ms", "interval"): [],
+    ("metrics", "e2e_ms", "interval", "mean"): True,
+    ("metrics", "e2e_ms", "mean"): 0,
+    ("metrics", "ttft_ms"): 1e300,
+    ("metrics", "ttft_ms", "p50"): "fast",
+    ("requests",): None,
+    ("requests", "ok"): "all",
+    ("tokens",): [],
+    ("series", "rows"): [1, 2, 3],
+    ("distributions", "ttft_ms"): {"a": 1},
+}
+
+
+@pytest.mark.parametrize("place", DAMAGE)
+def test_a_damaged_result_is_told_as_one(
+    tmp_path: Path, result: dict[str, Any], place: tuple[str, ...]
+) -> None:
+    """Whatever reads it, and whatever is wrong with which of its figures: no crash."""
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(json.dumps(result))
+    damaged = json.loads(good.read_text())
+    for load in damaged["targets"][0]["loads"]:
+        reduce(getitem, place[:-1], load)[place[-1]] = DAMAGE[place]
+    bad.write_text(json.dumps(damaged))
+    told = []
+    for args in (
+        ("bench", "report", bad, "--html", tmp_path / "r.html"),
+        ("bench", "compare", good, bad, "--allow", "lengths"),
+        ("bench", "compare", bad, good, "--allow", "lengths"),
+        ("cost", "--result", bad),
+    ):
+        error = CliRunner().invoke(app, [*map(str, args)]).exception
+        assert error is None or isinstance(error, TrtbuildError | SystemExit), (args, error)
+        told += [error] if isinstance(error, UsageError) and "damaged" in error.what else []
+    assert told and all(str(bad) in error.where for error in told)
+
+
+def test_a_figure_that_is_no_number_of_json_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    file.write_text('{"format": "trtbuild-bench/1", "targets": NaN}')
+    with pytest.raises(UsageError, match="NaN is no number"):
+        read_result(file)
 
 
 def test_axes_have_round_numbers() -> None:
