@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -253,11 +254,19 @@ class _Job:
             return await self._one(self.prepared, options.loads)
         total = Run()
         for one in self.prepared:
+            levels = itertools.count()
 
-            async def at(load: Load, one: Prepared = one) -> LoadRun:
-                run = await self._one([one], (load,), total.loads)
+            async def at(
+                load: Load,
+                again: LoadRun | None,
+                one: Prepared = one,
+                levels: Iterator[int] = levels,
+            ) -> LoadRun:
+                before = [run for run in total.loads if run is not again]
+                more = () if again is None else (again,)
+                run = await self._one([one], (load,), before, level=next(levels), again=more)
                 total.signal = total.signal or run.signal
-                total.loads.extend(run.loads)
+                total.loads = [*before, *run.loads]
                 return run.loads[0]
 
             first = options.loads[0]
@@ -267,7 +276,13 @@ class _Job:
         return total
 
     async def _one(
-        self, prepared: list[Prepared], loads: tuple[Load, ...], before: Sequence[LoadRun] = ()
+        self,
+        prepared: list[Prepared],
+        loads: tuple[Load, ...],
+        before: Sequence[LoadRun] = (),
+        *,
+        level: int = 0,
+        again: Sequence[LoadRun] = (),
     ) -> Run:
         options = self.options
         rounds = options.rounds or (_ROUNDS if len(prepared) > 1 else 1)
@@ -278,6 +293,7 @@ class _Job:
             options.slo,
             rounds=1 if isinstance(self.prompts, Trace) else rounds,
             seed=options.prompts.seed,
+            level=level,
         )
         subjects = [Subject(one.target, one.watched, one.twin * _TWIN) for one in prepared]
         return await measure(
@@ -287,4 +303,5 @@ class _Job:
             self.control,
             self.on_tick,
             on_round=lambda run: self._keep(Run([*before, *run.loads])),
+            again=again,
         )
