@@ -24,7 +24,7 @@ from trtbuild.errors import BenchError, UsageError
 from trtbuild.pipeline import baselines, bench_targets
 from trtbuild.pipeline.bench_cost import prices
 from trtbuild.pipeline.bench_outcome import Measured
-from trtbuild.pipeline.bench_prompts import PromptOptions, make_prompts
+from trtbuild.pipeline.bench_prompts import PromptOptions, asked_again, make_prompts
 from trtbuild.pipeline.bench_roofline import bounds
 from trtbuild.pipeline.bench_targets import Prepared
 from trtbuild.progress import SILENT, Progress
@@ -206,6 +206,7 @@ class _Job:
                 await one.target.close()
         measured = self._measured(run)
         result = measured.result(self.environment, bench.settings(self.options))
+        result["warnings"] += asked_again(self.prompts, run)
         local = all(one.address.local for one in self.prepared)
         if self.checkpoint is not None and local and not run.interrupted:
             self.progress.step("working out the roofline")
