@@ -8,6 +8,7 @@ import runpy
 import sys
 import xml.etree.ElementTree as ET
 from functools import cache, reduce
+from itertools import pairwise
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from trtbuild import cost, hardware
 from trtbuild.bench.loads import Limits, Load
 from trtbuild.bench.report import charts, pngs, render
 from trtbuild.bench.report.axes import log_ticks, short, ticks
-from trtbuild.bench.report.svg import WIDTH
+from trtbuild.bench.report.svg import WIDTH, Chart, Line, draw
 from trtbuild.bench.results import read_result
 from trtbuild.cli.app import app
 from trtbuild.errors import TrtbuildError, UsageError
@@ -217,6 +218,30 @@ def test_a_figure_that_is_no_number_of_json_is_none(tmp_path: Path) -> None:
     file.write_text('{"format": "trtbuild-bench/1", "targets": NaN}')
     with pytest.raises(UsageError, match="NaN is no number"):
         read_result(file)
+
+
+def test_many_loads_have_labels_that_do_not_overlap() -> None:
+    for count, size in ((3, 5), (16, 5), (100, 3)):
+        line = Line("a", 0, [(float(n), 1.0) for n in range(count)])
+        names = [f"{n:0{size}}" for n in range(count)]
+        drawn = re.findall(r'<text x="([\d.]+)"[^>]*>(0\d+)<', draw(Chart("t", [line], "x", names)))
+        places = [float(x) for x, _ in drawn]
+        assert drawn[0][1] == names[0] and len(drawn) >= min(count, 3)
+        assert all(b - a >= 5.5 * size for a, b in pairwise(places)), count
+
+
+def test_a_title_has_room(result: dict[str, Any]) -> None:
+    """Sixty characters of bold type are what the width of a chart holds, nearly."""
+    swept = json.loads(json.dumps(result))
+    for target in swept["targets"]:
+        for number, load in enumerate(target["loads"]):
+            label = f"{10.875 + number:g} req/s constant"
+            load["load"] = {"kind": "open", "label": label, "rate": 10.875 + number}
+    drawn = charts(swept)
+    assert any("req/s: share below" in text for text in drawn.values())
+    for text in drawn.values():
+        (title,) = re.findall(r'class="title"[^>]*>([^<]+)<', text)
+        assert len(title) <= 56
 
 
 def test_axes_have_round_numbers() -> None:
