@@ -139,6 +139,21 @@ def test_results_that_are_not_alike_are_refused(kind: str) -> None:
     assert found["refused"][0]["text"] in accepted["notes"]
 
 
+def of_file(name: str, content: str) -> dict[str, Any]:
+    prompts = {"prompts": {"seed": 0, "file": name}}
+    return changed(settings=prompts, environment={"prompts": content})
+
+
+def test_a_file_of_prompts_is_known_by_what_it_holds() -> None:
+    """The same name with other lines is another load; the same lines elsewhere are not."""
+    before = of_file("a/p.jsonl", "11")
+    other = compare_results(before, of_file("a/p.jsonl", "22"), 0.05)
+    assert [one["kind"] for one in other["refused"]] == ["prompts"]
+    assert not compare_results(before, of_file("b/p.jsonl", "11"), 0.05)["refused"]
+    unknown = of_file("b/p.jsonl", "")
+    assert compare_results(before, unknown, 0.05)["refused"], "a result that tells no content"
+
+
 def written(path: Path, found: dict[str, Any]) -> str:
     path.write_text(json.dumps({"format": "trtbuild-bench/1", **found}))
     return str(path)

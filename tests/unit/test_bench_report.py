@@ -31,6 +31,7 @@ from trtbuild.errors import TrtbuildError, UsageError
 from trtbuild.hardware.detection import DetectedGpu
 from trtbuild.pipeline.bench import BenchOptions, run
 from trtbuild.pipeline.bench_cost import prices
+from trtbuild.pipeline.bench_prompts import PromptOptions
 from trtbuild.resources import data_file
 
 HOSTILE = '<script>alert("&")</script>'
@@ -242,6 +243,22 @@ def test_a_title_has_room(result: dict[str, Any]) -> None:
     for text in drawn.values():
         (title,) = re.findall(r'class="title"[^>]*>([^<]+)<', text)
         assert len(title) <= 56
+
+
+def test_a_result_tells_which_prompts_a_file_held(tmp_path: Path) -> None:
+    script = Script(role_ms=0, first_ms=1, gap_ms=0, pieces=(" time",), completion_tokens=1)
+    told = []
+    with serving(script) as mock:
+        for text in ("one", "one", "two"):
+            (tmp_path / "p").write_text(json.dumps({"prompt": text}))
+            options = BenchOptions(
+                targets=(f"openai:http://127.0.0.1:{mock.port}/v1#mock",),
+                loads=(Load("closed", concurrency=1),),
+                limits=Limits(requests=1, warmup=0),
+                prompts=PromptOptions(file=tmp_path / "p"),
+            )
+            told.append(run(options).result["environment"]["prompts"])
+    assert told[0] == told[1] != told[2]
 
 
 def test_axes_have_round_numbers() -> None:

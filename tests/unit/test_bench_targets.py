@@ -11,6 +11,9 @@ import pytest
 from trtbuild.bench.model import Generation
 from trtbuild.bench.targets import parse_target
 from trtbuild.bench.targets.openai import OpenAITarget
+from trtbuild.bench.targets.triton import TritonModel
+from trtbuild.client import LLMClient
+from trtbuild.client.failures import timed_out
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.pipeline.bench_targets import prepare
 
@@ -69,6 +72,21 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> Any:
     addresses = [parse_target("openai:http://127.0.0.1:9/v1#m")]
     options: dict[str, Any] = {"endpoint": "auto", "chat": False, "timeout": 1.0}
     return prepare(addresses, Generation(), api_key_env="KEY", **options)[0].target
+
+
+def test_a_triton_that_takes_no_notice_is_told_in_the_words_of_a_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It accepts and never answers: no fewer tokens would help, and bench has no --max-tokens."""
+
+    def late(*_: object) -> None:
+        raise timed_out("127.0.0.1:9", 10)
+
+    monkeypatch.setattr(LLMClient, "metadata", late)
+    with pytest.raises(ServerError) as error:
+        TritonModel("127.0.0.1:9", "m", "http", Generation())
+    assert error.value.what == "nothing answers at 127.0.0.1:9"
+    assert "within 10 s" in error.value.where and "--max-tokens" not in error.value.fix
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 
 from trtbuild import bench
 from trtbuild.bench import guards
-from trtbuild.bench.counting import Counter, load_tokenizer, tokenizer_digest
+from trtbuild.bench.counting import Counter, digest, load_tokenizer, tokenizer_digest
 from trtbuild.bench.environment import describe
 from trtbuild.bench.loads import Control, Limits, Load, Prompts
 from trtbuild.bench.model import Generation, Json
@@ -122,7 +122,8 @@ def run(
             progress,
             on_tick or (lambda *_: None),
             on_result or (lambda _: None),
-            environment=describe() | _counted_by(folder),
+            environment=describe()
+            | _digests(folder, options.prompts.file or options.prompts.trace),
         )
         return asyncio.run(job.run())
 
@@ -155,8 +156,10 @@ def _tokenizer_folder(
     return folder or next(filter(None, map(bench_targets.weights_folder, addresses)), None)
 
 
-def _counted_by(folder: Path | None) -> Json:
-    return {} if folder is None else {"tokenizer": tokenizer_digest(folder)}
+def _digests(folder: Path | None, prompts: Path | None) -> Json:
+    """Of what a later run must have, too, to be compared; a file's name says nothing of it."""
+    counted = {} if folder is None else {"tokenizer": tokenizer_digest(folder)}
+    return counted if prompts is None else {**counted, "prompts": digest(prompts)}
 
 
 @contextlib.contextmanager
