@@ -122,8 +122,7 @@ def run(
             progress,
             on_tick or (lambda *_: None),
             on_result or (lambda _: None),
-            environment=describe()
-            | _digests(folder, options.prompts.file or options.prompts.trace),
+            environment=describe() | _digests(folder, options.prompts),
         )
         return asyncio.run(job.run())
 
@@ -156,10 +155,13 @@ def _tokenizer_folder(
     return folder or next(filter(None, map(bench_targets.weights_folder, addresses)), None)
 
 
-def _digests(folder: Path | None, prompts: Path | None) -> Json:
+def _digests(folder: Path | None, prompts: PromptOptions) -> Json:
     """Of what a later run must have, too, to be compared; a file's name says nothing of it."""
     counted = {} if folder is None else {"tokenizer": tokenizer_digest(folder)}
-    return counted if prompts is None else {**counted, "prompts": digest(prompts)}
+    file = prompts.file or prompts.trace
+    if file is None or not file.is_file():  # a pipe can be read once
+        return counted
+    return {**counted, "prompts": digest(file)}
 
 
 @contextlib.contextmanager
