@@ -209,3 +209,19 @@ def test_compare_is_a_command(tmp_path: Path) -> None:
     wrong = compared(one, str(tmp_path / "c.json"))
     assert isinstance(wrong.exception, UsageError)
     assert "is no result of a benchmark" in wrong.exception.what
+
+
+@pytest.mark.parametrize("width", [46, 80, 120])
+def test_no_figure_of_a_comparison_is_cut(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    one, other = result(123.4, 1234), result(123.4, 1234)
+    for found in (one, other):
+        found["targets"][0]["name"] = "[b]a-model (openai)"
+    shown = compared(written(tmp_path / "a.json", one), written(tmp_path / "b.json", other)).output
+    assert "[b]a-model (openai), 4 clients" in " ".join(shown.split())
+    assert "…" not in shown
+    assert shown.count("123.4") == 2 * (12 + 1), "twelve latencies and a rate, twice"
+    if width >= 80:
+        assert "ttft_ms p50" in shown and "0.986–1.014" in shown
