@@ -148,6 +148,7 @@ def test_a_connection_that_closed_while_idle_costs_no_request() -> None:
     [
         ("429 Too Many Requests", b'{"error": {"message": "slow down"}}', "slow down"),
         ("503 Busy", b"try later", "try later"),
+        ("502 Bad", b"one\x1b[31m\r\ntwo\x00", "one [31m two"),
         ("307 Elsewhere\r\nLocation: https://b/v1", b"<html>", "sends requests on to https://b/v1"),
         ("401 No", b"no bearer-of-news here", "no *** here"),
     ],

@@ -67,6 +67,23 @@ def test_tokens_without_text_are_no_other_tokenizer() -> None:
     assert "not the served one" in wrong_tokenizer("a", one), "more than the server made"
 
 
+def test_failures_are_told_by_kind_and_the_most_frequent_with_its_words() -> None:
+    """A number alone says nothing of what to do about it."""
+    one = ledger()
+    one.failures.add("dropped", "closed")
+    for _ in range(3):
+        one.failures.add("http 429", "slow down")
+    (told,) = _warnings(loads(("a", "4 clients", one)))
+    assert told == (
+        "4 clients: 4 of 14 requests to a failed (3 http 429, 1 dropped), such as "
+        "http 429: slow down"
+    )
+    none = ledger(0, 0, requests=0)
+    none.failures.add("timeout", "")
+    assert warnings("a", none) == [], "then it is an error, and told as one"
+    assert none.failures.most() == "timeout"
+
+
 def test_counts_that_agree_are_not_told() -> None:
     assert _warnings(loads(("a", "1 client", ledger(1000, 1001)))) == []
 

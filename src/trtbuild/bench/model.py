@@ -104,7 +104,9 @@ class Stream:
         self.error = kind
         if len(self.secret) >= _SECRET:
             message = message.replace(self.secret, "***")
-        self.message = " ".join(message.split())[:300]
+        # A server's words are shown on a terminal, which would obey an escape sequence in them.
+        plain = "".join(one if one.isprintable() else " " for one in message)
+        self.message = " ".join(plain.split())[:300]
 
 
 @dataclass(frozen=True, slots=True)
