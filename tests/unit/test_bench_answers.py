@@ -143,6 +143,17 @@ def test_a_connection_that_closed_while_idle_costs_no_request() -> None:
     assert served == [2, 1]
 
 
+def test_a_connection_that_is_opened_is_told_from_one_that_was_open() -> None:
+    """Whoever closes after each answer makes the client late; that is not the client's doing."""
+    kept, _ = asyncio.run(asked(lambda _: [HEAD + chunk(delta(content="a")) + b"0\r\n\r\n"], 3))
+    assert kept[0].opening > 0
+    assert [stream.opening for stream in kept[1:]] == [0, 0]
+    closing = HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    parts = [closing + chunk(delta(content="a")) + b"0\r\n\r\n", b""]
+    closed, served = asyncio.run(asked(lambda _: parts, 3))
+    assert served == [1, 1, 1] and all(stream.opening > 0 for stream in closed)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [

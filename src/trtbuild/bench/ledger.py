@@ -84,6 +84,7 @@ class Ledger:
     failures: Failures = field(default_factory=Failures)
     tokens: Tokens = field(default_factory=Tokens)
     lengths: Distribution = field(default_factory=Distribution)
+    opening: Distribution = field(default_factory=Distribution)
     series: Series = field(default_factory=Series)
     warmups: int = 0
     waited: int = 0
@@ -117,6 +118,7 @@ class Ledger:
         self.goodput.add(values)
         self.tokens.add(line, stream, counted=self.counter.tokenizer is not None)
         self.asked_tokens += stream.prompt.max_tokens
+        self.opening.add((stream.opening * 1e3,), number)
         if line.counted:
             self.lengths.add((float(line.output_tokens),), number)
 

@@ -69,6 +69,7 @@ class Stream:
         error: Kind of the failure (``http 500``, ``dropped``, ``timeout``…), empty when it worked.
         message: The server's own words about the failure.
         waited: All connections that this process may open were in use when it was to be sent.
+        opening: Seconds that a connection took to open, 0 where one was open.
         secret: What no message may hold, such as the key of an API: some servers repeat it.
     """
 
@@ -85,6 +86,7 @@ class Stream:
     error: str = ""
     message: str = ""
     waited: bool = False
+    opening: float = 0.0
     secret: str = field(default="", repr=False)
     _textless: int = 0
 

@@ -27,7 +27,11 @@ def load_result(run: LoadRun) -> Json:
     errors = dict(ledger.failures.kinds)
     latencies = {name: one.summary() for name, one in ledger.latencies.items()}
     goodput = _goodput(ledger, rates["requests_per_s"])
-    client = {**run.client.as_dict(), "waited_for_connection": ledger.waited}
+    client = {
+        **run.client.as_dict(),
+        "waited_for_connection": ledger.waited,
+        "opening_ms": ledger.opening.percentile(95) if ledger.opening.count else None,
+    }
     server = {**run.server.as_dict(), "cores": os.cpu_count()}
     found: Json = {
         "load": run.load.as_dict(),

@@ -44,9 +44,12 @@ async def converse(
 
 async def _exchange(pool: Pool, request: bytes, stream: Stream, on_event: Event) -> Response:
     while True:
-        stream.waited = stream.waited or pool.full
+        full, before = pool.full, time.perf_counter()
+        stream.waited = stream.waited or full
         connection = await pool.take()
         stream.started = time.perf_counter()
+        if not full and not connection.reused:
+            stream.opening += stream.started - before
         try:
             return await connection.exchange(request, on_event)
         except Dropped as lost:
