@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trtbuild.bench.model import Generation
-from trtbuild.bench.targets import parse_target
+from trtbuild.bench.targets import Address, parse_target
 from trtbuild.bench.targets.openai import OpenAITarget
 from trtbuild.bench.targets.triton import TritonModel
 from trtbuild.client import LLMClient
@@ -66,6 +66,16 @@ def test_a_line_end_after_a_key_is_none_of_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("KEY", "abc\r\n")
     request = prepared(monkeypatch)._pool.request("GET", "/models")
     assert b"\r\nAuthorization: Bearer abc\r\nContent-Type" in request
+
+
+def test_a_baseline_needs_no_key_of_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "abcdefgh")
+    baseline = Address("baseline:fastapi", "baseline", "http://127.0.0.1:9/v1", "m", "b")
+    asked = [parse_target("openai:http://127.0.0.1:9/v1#m"), baseline]
+    options: dict[str, Any] = {"endpoint": "auto", "chat": False, "timeout": 1.0}
+    made = prepare(asked, Generation(), api_key_env="KEY", **options)
+    requests = [one.target._pool.request("GET", "/models") for one in made]  # type: ignore[attr-defined]
+    assert [b"abcdefgh" in request for request in requests] == [True, False]
 
 
 def prepared(monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -55,7 +55,7 @@ def prepare(
     seen: Counter[tuple[object, str]] = Counter()
     found = []
     for address in addresses:
-        key = _api_key(api_key_env)
+        key = _api_key(api_key_env) if address.kind == "openai" else ""
         target = _target(address, generation, chosen, timeout, api_key=key, connections=each)
         watched = _watched(address, metrics_url)
         server = (watched.pid or address.url, address.model)
