@@ -65,6 +65,7 @@ def schema() -> dict[str, Any]:
                     "cpu_share": NUMBER,
                     "saturated": {"type": "boolean"},
                     "waited_for_connection": COUNT,
+                    "opening_ms": NUMBER_OR_NULL,
                 }
             ),
             "server": {"type": "object"},

@@ -56,7 +56,8 @@ async def asked(answer: Answer, count: int = 1) -> tuple[list[Stream], list[int]
 
     server = await asyncio.start_server(client, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    target = OpenAITarget("a", f"http://127.0.0.1:{port}/v1", "m", Generation(), timeout=5)
+    url = f"http://127.0.0.1:{port}/v1"
+    target = OpenAITarget("a", url, "m", Generation(), timeout=5, api_key="bearer-of-news")
     streams = []
     for _ in range(count):
         stream = Stream(Prompt("?", 1, 4), intended=0.0)
@@ -142,18 +143,33 @@ def test_a_connection_that_closed_while_idle_costs_no_request() -> None:
     assert served == [2, 1]
 
 
+def test_a_connection_that_is_opened_is_told_from_one_that_was_open() -> None:
+    """Whoever closes after each answer makes the client late; that is not the client's doing."""
+    kept, _ = asyncio.run(asked(lambda _: [HEAD + chunk(delta(content="a")) + b"0\r\n\r\n"], 3))
+    assert kept[0].opening > 0
+    assert [stream.opening for stream in kept[1:]] == [0, 0]
+    closing = HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    parts = [closing + chunk(delta(content="a")) + b"0\r\n\r\n", b""]
+    closed, served = asyncio.run(asked(lambda _: parts, 3))
+    assert served == [1, 1, 1] and all(stream.opening > 0 for stream in closed)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
         ("429 Too Many Requests", b'{"error": {"message": "slow down"}}', "slow down"),
         ("503 Busy", b"try later", "try later"),
-        ("307 Elsewhere", b"", ""),
+        ("502 Bad", b"one\x1b[31m\r\ntwo\x00", "one [31m two"),
+        ("307 Elsewhere\r\nLocation: https://b/v1", b"<html>", "sends requests on to https://b/v1"),
+        ("401 No", b"no bearer-of-news here", "no *** here"),
     ],
 )
 def test_a_status_is_a_kind_of_its_own(status: str, body: bytes, said: str) -> None:
+    """Also where the server repeats the key: what it says goes into results and reports."""
     head = f"HTTP/1.1 {status}\r\nRetry-After: 1\r\nContent-Length: {len(body)}\r\n\r\n"
     (found, after), served = asyncio.run(asked(lambda _: [head.encode() + body], 2))
-    assert (found.error, found.message) == (f"http {status[:3]}", said)
+    assert found.error == f"http {status[:3]}"
+    assert said in found.message and "bearer" not in found.message
     assert after.error == found.error and served == [2], "the connection goes on"
 
 

@@ -139,6 +139,21 @@ def test_results_that_are_not_alike_are_refused(kind: str) -> None:
     assert found["refused"][0]["text"] in accepted["notes"]
 
 
+def of_file(name: str, content: str) -> dict[str, Any]:
+    prompts = {"prompts": {"seed": 0, "file": name}}
+    return changed(settings=prompts, environment={"prompts": content})
+
+
+def test_a_file_of_prompts_is_known_by_what_it_holds() -> None:
+    """The same name with other lines is another load; the same lines elsewhere are not."""
+    before = of_file("a/p.jsonl", "11")
+    other = compare_results(before, of_file("a/p.jsonl", "22"), 0.05)
+    assert [one["kind"] for one in other["refused"]] == ["prompts"]
+    assert not compare_results(before, of_file("b/p.jsonl", "11"), 0.05)["refused"]
+    unknown = of_file("b/p.jsonl", "")
+    assert compare_results(before, unknown, 0.05)["refused"], "a result that tells no content"
+
+
 def written(path: Path, found: dict[str, Any]) -> str:
     path.write_text(json.dumps({"format": "trtbuild-bench/1", **found}))
     return str(path)
@@ -194,3 +209,19 @@ def test_compare_is_a_command(tmp_path: Path) -> None:
     wrong = compared(one, str(tmp_path / "c.json"))
     assert isinstance(wrong.exception, UsageError)
     assert "is no result of a benchmark" in wrong.exception.what
+
+
+@pytest.mark.parametrize("width", [46, 80, 120])
+def test_no_figure_of_a_comparison_is_cut(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    one, other = result(123.4, 1234), result(123.4, 1234)
+    for found in (one, other):
+        found["targets"][0]["name"] = "[b]a-model (openai)"
+    shown = compared(written(tmp_path / "a.json", one), written(tmp_path / "b.json", other)).output
+    assert "[b]a-model (openai), 4 clients" in " ".join(shown.split())
+    assert "…" not in shown
+    assert shown.count("123.4") == 2 * (12 + 1), "twelve latencies and a rate, twice"
+    if width >= 80:
+        assert "ttft_ms p50" in shown and "0.986–1.014" in shown

@@ -19,10 +19,16 @@ def load(
     saturated: bool = False,
     late: float = 0.1,
     waited: int = 0,
+    opening: float | None = None,
     **server: Any,
 ) -> Any:
     return {
-        "client": {"saturated": saturated, "cpu_share": 0.2, "waited_for_connection": waited},
+        "client": {
+            "saturated": saturated,
+            "cpu_share": 0.2,
+            "waited_for_connection": waited,
+            "opening_ms": opening,
+        },
         "metrics": {
             "e2e_ms": {"p50": 1000.0, "mean": 1000.0},
             "ttft_ms": {"p50": ttft},
@@ -42,6 +48,8 @@ def mean(value: float) -> dict[str, float]:
         (load(), "unknown", "nothing that was watched"),
         (load(saturated=True), "client", "20% of a core"),
         (load(late=80.0), "client", "80.0 ms late"),
+        (load(late=80.0, opening=5.0), "client", "80.0 ms late"),
+        (load(late=80.0, opening=79.0), "connect", "79.0 ms or longer for a connection to open"),
         (load(late=80.0, waited=3), "client", "3 requests waited because all connections"),
         (load(cpu_cores=mean(1), machine_cores=mean(3)), "others", "used 1.8 of 4 cores"),
         (load(cpu_cores=mean(3.2), machine_cores=mean(3.5)), "cpu", "3.2 of 4 cores"),

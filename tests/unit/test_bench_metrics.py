@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -154,6 +155,46 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
         low, high = found.intervals()["p50"]
         covered += low <= median <= high
     assert covered >= 88, "95 % intervals, 100 of them"
+
+
+def weather(random: np.random.Generator) -> np.ndarray:
+    """Latencies that are like those before them, as in a queue; their logarithms are normal."""
+    noise = random.normal(0, 1, 1000)
+    values = np.empty(1000)
+    values[0] = noise[0]
+    for number in range(1, 1000):
+        values[number] = 0.9 * values[number - 1] + math.sqrt(1 - 0.81) * noise[number]
+    return np.exp(3 + 0.2 * values)
+
+
+def batches(random: np.random.Generator) -> np.ndarray:
+    """Eight requests at a time have one latency."""
+    return np.repeat(random.lognormal(3, 0.2, 125), 8)
+
+
+@pytest.mark.parametrize("latencies", [weather, batches])
+def test_intervals_know_that_neighbours_share_their_luck(
+    latencies: Callable[[np.random.Generator], np.ndarray],
+) -> None:
+    random, covered = np.random.default_rng(4), 0
+    for _ in range(100):
+        found = Distribution()
+        for number, value in enumerate(latencies(random)):
+            found.add((float(value),), number)
+        low, high = found.intervals()["p50"]
+        covered += low <= math.exp(3) <= high
+    assert covered >= 86, "95 % intervals, 100 of them; dealt out in turn it was 30 to 50"
+
+
+def test_groups_keep_every_value_however_often_they_are_joined() -> None:
+    found = Distribution()
+    for number in range(1000):
+        found.add((float(number + 1), 5000.0), number)
+    assert found._counts.sum() == 2000
+    assert found._sums.sum() == pytest.approx(1000 * 1001 / 2 + 1000 * 5000)
+    assert (found._counts.sum(axis=1) > 0).sum() == 63
+    low, high = found.intervals()["mean"]
+    assert low < found.mean < high
 
 
 def test_intervals_know_that_tokens_of_one_request_belong_together() -> None:

@@ -125,6 +125,14 @@ def test_a_tokenizer_that_is_not_the_served_one(tokenizer: Path, tmp_path: Path)
     assert json.loads(out.read_text())["targets"][0]["loads"], "what was measured is kept"
 
 
+def test_a_template_around_prompts_is_no_other_tokenizer(tokenizer: Path) -> None:
+    """The chat endpoint counts it in, and an end that was forced away has no text."""
+    args = ("--tokenizer", tokenizer, "--requests", 6, "--prompt-tokens", 5)
+    with mock(completion_tokens=60, first_ms=5, gap_ms=1) as url:  # says 8 tokens of each prompt
+        done = bench(f"openai:{url}#mock", *args)
+    assert "have no text, such as an end that was forced away" in done.stdout
+
+
 def started(url: str, tokenizer: Path, out: Path, *args: str) -> subprocess.Popen[str]:
     """A benchmark in its second load: the result of the first one is written."""
     argv = [sys.executable, "-m", "trtbuild", "bench", f"openai:{url}#mock", *args]

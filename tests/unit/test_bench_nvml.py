@@ -117,7 +117,12 @@ def test_a_busy_gpu_is_what_limited_a_load(
     assert watched["gpu_memory_bytes"] == {"mean": 80.0 * GIB, "max": 80.0 * GIB}
     told = limited_by(
         {
-            "client": {"saturated": False, "cpu_share": 0.1, "waited_for_connection": 0},
+            "client": {
+                "saturated": False,
+                "cpu_share": 0.1,
+                "waited_for_connection": 0,
+                "opening_ms": None,
+            },
             "metrics": {
                 "e2e_ms": {"p50": 1000.0, "mean": 1000.0},
                 "ttft_ms": {"p50": 50.0},

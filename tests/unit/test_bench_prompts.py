@@ -7,6 +7,8 @@ import random
 import statistics
 from itertools import islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -15,6 +17,7 @@ from trtbuild.bench.counting import Counter
 from trtbuild.bench.loads import Load, offsets
 from trtbuild.bench.prompts import SyntheticPrompts, parse_lengths, read_prompts, read_trace
 from trtbuild.errors import UsageError
+from trtbuild.pipeline.bench_prompts import PromptOptions, asked_again, make_prompts
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +99,7 @@ def test_prompts_of_a_file(tmp_path: Path) -> None:
         {"conversations": turns},
     ]
     file.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
-    made = read_prompts(file, Counter(), 64)
+    made = read_prompts(file, Counter(), lambda: 64)
     assert [(made(n).text, made(n).max_tokens) for n in range(4)] == [
         ("one", 5), ("two", 64), ("Hi", 64), ("one", 5),
     ]  # fmt: skip
@@ -104,7 +107,7 @@ def test_prompts_of_a_file(tmp_path: Path) -> None:
     assert made(2).messages == ({"role": "user", "content": "Hi"},)
     listed = tmp_path / "sharegpt.json"
     listed.write_text(json.dumps([{"conversations": turns}]))
-    assert read_prompts(listed, Counter(), 64)(0).text == "Hi"
+    assert read_prompts(listed, Counter(), lambda: 64)(0).text == "Hi"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_a_bad_line_is_told_by_its_number(tmp_path: Path, line: str, said: str) 
     file = tmp_path / "p.jsonl"
     file.write_text('{"prompt": "fine"}\n' + line + "\n")
     with pytest.raises(UsageError) as caught:
-        read_prompts(file, Counter(), 1)
+        read_prompts(file, Counter(), lambda: 1)
     assert said in caught.value.what
     assert caught.value.where == f"{file}:2"
 
@@ -136,7 +139,7 @@ def test_lines_end_where_json_says(tmp_path: Path) -> None:
     texts = ["one\u2028two", "next\u0085line"]
     rows = "\n".join(json.dumps({"prompt": text}, ensure_ascii=False) for text in texts)
     file.write_text("\ufeff" + rows, encoding="utf-8")
-    made = read_prompts(file, Counter(), 1)
+    made = read_prompts(file, Counter(), lambda: 1)
     assert [made(n).text for n in range(3)] == [*texts, texts[0]]
 
 
@@ -146,11 +149,11 @@ def test_a_conversation_without_a_user_is_left_out(tmp_path: Path) -> None:
     rows = [[], [("gpt", "Hello")], [("human", "Hi"), ("gpt", "Hello")]]
     listed = [[{"from": who, "value": said} for who, said in row] for row in rows]
     file.write_text(json.dumps([{"id": "x", "conversations": row} for row in listed]))
-    made = read_prompts(file, Counter(), 1)
+    made = read_prompts(file, Counter(), lambda: 1)
     assert {made(n).text for n in range(3)} == {"Hi"}
     file.write_text(json.dumps([{"conversations": []}]))
     with pytest.raises(UsageError, match="no prompt in the file"):
-        read_prompts(file, Counter(), 1)
+        read_prompts(file, Counter(), lambda: 1)
 
 
 def test_a_prefix_longer_than_the_prompts_is_refused() -> None:
@@ -165,9 +168,9 @@ def test_a_prefix_longer_than_the_prompts_is_refused() -> None:
 def test_a_file_without_prompts(tmp_path: Path) -> None:
     (tmp_path / "p").write_text("\n")
     with pytest.raises(UsageError, match="no prompt in the file"):
-        read_prompts(tmp_path / "p", Counter(), 1)
+        read_prompts(tmp_path / "p", Counter(), lambda: 1)
     with pytest.raises(UsageError, match="cannot read"):
-        read_prompts(tmp_path, Counter(), 1)
+        read_prompts(tmp_path, Counter(), lambda: 1)
 
 
 def test_a_trace(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -218,3 +221,34 @@ def test_arrivals() -> None:
     assert statistics.stdev(gaps) == pytest.approx(0.02, rel=0.03), "exponential: as wide as long"
     assert poisson[:9] == list(islice(offsets(Load("open", rate=50), 1), 9))
     assert poisson[:9] != list(islice(offsets(Load("open", rate=50), 2), 9))
+
+
+def test_answers_to_prompts_of_a_file_have_the_lengths_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "p"
+    file.write_text("\n".join(json.dumps({"prompt": f"{n}"}) for n in range(200)))
+    options = PromptOptions(file=file, output_tokens="uniform:10:100", seed=3)
+    lengths = [make_prompts(options, None, None)(n).max_tokens for n in range(200)]
+    assert min(lengths) < 15 and max(lengths) > 95
+    assert statistics.fmean(lengths) == pytest.approx(55, abs=6)
+    again = make_prompts(options, None, None)
+    assert [again(n).max_tokens for n in range(200)] == lengths, "a seed is a seed"
+
+
+def test_a_file_that_begins_again_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "p"
+    file.write_text("\n".join(json.dumps({"prompt": f"{n}"}) for n in range(9)))
+    made = make_prompts(PromptOptions(file=file), None, None)
+
+    def loads(*counts: int) -> Any:
+        target = SimpleNamespace(name="a")
+        found = []
+        for count in counts:
+            ledger = SimpleNamespace(measured=count, warmups=1)
+            subject = SimpleNamespace(target=target)
+            found.append(SimpleNamespace(subject=subject, ledger=ledger))
+        return SimpleNamespace(loads=found)
+
+    assert asked_again(made, loads(3, 4)) == []
+    (told,) = asked_again(made, loads(4, 4))
+    assert told.startswith("10 requests shared the 9 prompts of the file")
+    assert asked_again(make_prompts(PromptOptions(), None, None), loads(99)) == []

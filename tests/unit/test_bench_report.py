@@ -7,7 +7,9 @@ import re
 import runpy
 import sys
 import xml.etree.ElementTree as ET
-from functools import cache
+from functools import cache, reduce
+from itertools import pairwise
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,14 @@ from trtbuild import cost, hardware
 from trtbuild.bench.loads import Limits, Load
 from trtbuild.bench.report import charts, pngs, render
 from trtbuild.bench.report.axes import log_ticks, short, ticks
-from trtbuild.bench.report.svg import WIDTH
+from trtbuild.bench.report.svg import WIDTH, Chart, Line, draw
+from trtbuild.bench.results import read_result
 from trtbuild.cli.app import app
-from trtbuild.errors import UsageError
+from trtbuild.errors import TrtbuildError, UsageError
 from trtbuild.hardware.detection import DetectedGpu
 from trtbuild.pipeline.bench import BenchOptions, run
 from trtbuild.pipeline.bench_cost import prices
+from trtbuild.pipeline.bench_prompts import PromptOptions
 from trtbuild.resources import data_file
 
 HOSTILE = '<script>alert("&")</script>'
@@ -170,6 +174,91 @@ def test_a_part_of_a_result_is_no_result(tmp_path: Path, result: dict[str, Any],
     assert isinstance(refused.exception, UsageError)
     assert f"is incomplete: '{part}' is not there" in refused.exception.what
     assert [one.name for one in tmp_path.iterdir()] == ["r.json"]
+
+
+DAMAGE: dict[tuple[str, ...], object] = {
+    ("metrics", "e2e_ms", "interval"): [],
+    ("metrics", "e2e_ms", "interval", "mean"): True,
+    ("metrics", "e2e_ms", "mean"): 0,
+    ("metrics", "ttft_ms"): 1e300,
+    ("metrics", "ttft_ms", "p50"): "fast",
+    ("requests",): None,
+    ("requests", "ok"): "all",
+    ("tokens",): [],
+    ("series", "rows"): [1, 2, 3],
+    ("distributions", "ttft_ms"): {"a": 1},
+}
+
+
+@pytest.mark.parametrize("place", DAMAGE)
+def test_a_damaged_result_is_told_as_one(
+    tmp_path: Path, result: dict[str, Any], place: tuple[str, ...]
+) -> None:
+    """Whatever reads it, and whatever is wrong with which of its figures: no crash."""
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(json.dumps(result))
+    damaged = json.loads(good.read_text())
+    for load in damaged["targets"][0]["loads"]:
+        reduce(getitem, place[:-1], load)[place[-1]] = DAMAGE[place]
+    bad.write_text(json.dumps(damaged))
+    told = []
+    for args in (
+        ("bench", "report", bad, "--html", tmp_path / "r.html"),
+        ("bench", "compare", good, bad, "--allow", "lengths"),
+        ("bench", "compare", bad, good, "--allow", "lengths"),
+        ("cost", "--result", bad),
+    ):
+        error = CliRunner().invoke(app, [*map(str, args)]).exception
+        assert error is None or isinstance(error, TrtbuildError | SystemExit), (args, error)
+        told += [error] if isinstance(error, UsageError) and "damaged" in error.what else []
+    assert told and all(str(bad) in error.where for error in told)
+
+
+def test_a_figure_that_is_no_number_of_json_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    file.write_text('{"format": "trtbuild-bench/1", "targets": NaN}')
+    with pytest.raises(UsageError, match="NaN is no number"):
+        read_result(file)
+
+
+def test_many_loads_have_labels_that_do_not_overlap() -> None:
+    for count, size in ((3, 5), (16, 5), (100, 3)):
+        line = Line("a", 0, [(float(n), 1.0) for n in range(count)])
+        names = [f"{n:0{size}}" for n in range(count)]
+        drawn = re.findall(r'<text x="([\d.]+)"[^>]*>(0\d+)<', draw(Chart("t", [line], "x", names)))
+        places = [float(x) for x, _ in drawn]
+        assert drawn[0][1] == names[0] and len(drawn) >= min(count, 3)
+        assert all(b - a >= 5.5 * size for a, b in pairwise(places)), count
+
+
+def test_a_title_has_room(result: dict[str, Any]) -> None:
+    """Sixty characters of bold type are what the width of a chart holds, nearly."""
+    swept = json.loads(json.dumps(result))
+    for target in swept["targets"]:
+        for number, load in enumerate(target["loads"]):
+            label = f"{10.875 + number:g} req/s constant"
+            load["load"] = {"kind": "open", "label": label, "rate": 10.875 + number}
+    drawn = charts(swept)
+    assert any("req/s: share below" in text for text in drawn.values())
+    for text in drawn.values():
+        (title,) = re.findall(r'class="title"[^>]*>([^<]+)<', text)
+        assert len(title) <= 56
+
+
+def test_a_result_tells_which_prompts_a_file_held(tmp_path: Path) -> None:
+    script = Script(role_ms=0, first_ms=1, gap_ms=0, pieces=(" time",), completion_tokens=1)
+    told = []
+    with serving(script) as mock:
+        for text in ("one", "one", "two"):
+            (tmp_path / "p").write_text(json.dumps({"prompt": text}))
+            options = BenchOptions(
+                targets=(f"openai:http://127.0.0.1:{mock.port}/v1#mock",),
+                loads=(Load("closed", concurrency=1),),
+                limits=Limits(requests=1, warmup=0),
+                prompts=PromptOptions(file=tmp_path / "p"),
+            )
+            told.append(run(options).result["environment"]["prompts"])
+    assert told[0] == told[1] != told[2]
 
 
 def test_axes_have_round_numbers() -> None:

@@ -29,9 +29,13 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The result of one load, and the server that it was put on."""
 
     async def one(
-        load: Load, limits: Limits, script: Script, trace: Trace | None = None
+        load: Load,
+        limits: Limits,
+        script: Script,
+        trace: Trace | None = None,
+        counter: Counter | None = None,
     ) -> tuple[dict[str, Any], Mock]:
-        counter = Counter(Tokenizer.from_str(tokenizer_json()))
+        counter = counter or Counter(Tokenizer.from_str(tokenizer_json()))
         async with serving_here(script) as mock:
             url = f"http://127.0.0.1:{mock.port}/v1"
             target = OpenAITarget("mock", url, "mock", Generation())
@@ -113,6 +117,27 @@ def test_requests_of_one_moment_have_a_throughput(
     assert found["requests_per_s"] == pytest.approx(len(moments) / 0.5, rel=0.01)
     one, _ = measured(Load("open", rate=5), Limits(1, None, 0), Script())
     assert one["requests_per_s"] == pytest.approx(2, rel=0.01)
+
+
+def test_a_server_that_says_no_is_not_asked_in_a_spin(measured: Any) -> None:
+    """Two clients, a second of refusals that take no time: 20 a client, not thousands."""
+    script = Script(fault="http_500", every_nth=1)
+    found, mock = measured(Load("closed", concurrency=2), Limits(None, 1.0, 0), script)
+    assert found["errors"] == {"http 500": mock.requests}
+    assert 36 <= mock.requests <= 42
+
+
+def test_tokens_that_nobody_counts_are_no_tokens_a_second(measured: Any) -> None:
+    """Neither a tokenizer nor usage: text came, so a rate of 0 would be a lie."""
+    script = Script(usage=False)
+    load = Load("closed", concurrency=1)
+    found, _ = measured(load, Limits(4, None, 1), script, None, Counter())
+    assert found["output_tokens_per_s"] is None
+    assert found["metrics"]["total_tokens_per_s"] is None
+    assert found["requests_per_s"] == pytest.approx(2, rel=0.01)
+    assert found["tokens"]["output_per_request"] is None
+    counted, _ = measured(load, Limits(4, None, 1), Script(), None, Counter())
+    assert counted["output_tokens_per_s"] == pytest.approx(84, rel=0.01)
 
 
 def test_a_closed_loop_hides_the_same_stall(measured: Any) -> None:

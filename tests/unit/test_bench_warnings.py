@@ -54,14 +54,34 @@ def test_counts_that_differ_a_lot_are_told_of_their_load() -> None:
 def test_tokens_without_text_are_no_other_tokenizer() -> None:
     """A forced end has no text; that prompts are counted alike shows whose tokenizer it is."""
     one = ledger(60, 100)
-    one.tokens.prompts_ours, one.tokens.prompts_server = 200, 210  # a token before each prompt
+    one.tokens.prompts, one.tokens.added = 3, (1, 1)  # a token before each prompt
     (told,) = [line for line in _warnings(loads(("a", "1 client", one))) if "no text" in line]
     assert "40 of 100 tokens that a made have no text" in told
     assert wrong_tokenizer("a", one) == ""
-    one.tokens.prompts_server = 260
-    assert "not the served one" in wrong_tokenizer("a", one)
-    one.tokens.prompts_server, one.tokens.ours = 210, 140
+    for prompts, added in ((10, (3, 9)), (10, (-1, 0)), (3, (12, 12)), (0, (0, 0))):
+        one.tokens.prompts, one.tokens.added = prompts, added
+        assert "not the served one" in wrong_tokenizer("a", one), added
+    one.tokens.prompts, one.tokens.added = 10, (12, 13)  # a chat template around each
+    assert wrong_tokenizer("a", one) == ""
+    one.tokens.ours = 140
     assert "not the served one" in wrong_tokenizer("a", one), "more than the server made"
+
+
+def test_failures_are_told_by_kind_and_the_most_frequent_with_its_words() -> None:
+    """A number alone says nothing of what to do about it."""
+    one = ledger()
+    one.failures.add("dropped", "closed")
+    for _ in range(3):
+        one.failures.add("http 429", "slow down")
+    (told,) = _warnings(loads(("a", "4 clients", one)))
+    assert told == (
+        "4 clients: 4 of 14 requests to a failed (3 http 429, 1 dropped), such as "
+        "http 429: slow down"
+    )
+    none = ledger(0, 0, requests=0)
+    none.failures.add("timeout", "")
+    assert warnings("a", none) == [], "then it is an error, and told as one"
+    assert none.failures.most() == "timeout"
 
 
 def test_counts_that_agree_are_not_told() -> None:

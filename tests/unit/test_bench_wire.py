@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trtbuild.bench.wire import Malformed, Parser
+from trtbuild.bench.wire import Malformed, Parser, Pool
 
 EVENTS = [b'{"a": 1}', '{"b": "東"}'.encode(), b"[DONE]"]
 BODY = b": ping\n\n" + b"".join(b"data: " + event + b"\r\n\r\n" for event in EVENTS)
@@ -76,12 +76,45 @@ def test_continue_comes_before_an_answer() -> None:
         b"SSH-2.0-OpenSSH\r\n\r\n",
         b"HTTP/1.1 OK\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nabc\r\n",
+        HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b",
         b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000,
     ],
 )
 def test_what_is_not_http(data: bytes) -> None:
     with pytest.raises(Malformed):
         read(data, 10_000_000)
+
+
+def test_hints_come_before_an_answer_and_some_answers_have_no_body() -> None:
+    """A status that has no body is over with its head: a length that never comes is not awaited."""
+    data = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"
+    parser, _, done = read(data, 3)
+    assert done and parser.response.status == 204
+    assert parser.keep_alive
+
+
+def test_a_packed_error_is_no_text() -> None:
+    head = b"HTTP/1.1 502 Bad\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n"
+    parser, _, done = read(head + b"\x1f\x8b\x08\x00", 100)
+    assert done and (parser.response.status, parser.response.body) == (502, b"")
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "path"),
+    [
+        ("http://127.0.0.1:80/v1", "127.0.0.1:80", "/v1/models"),
+        ("http://[::1]:8000/v1/", "[::1]:8000", "/v1/models"),
+        ("https://example.org/a/b", "example.org", "/a/b/models"),
+        ("http://b\u00fccher.example/\u6771 1/v%20", "xn--bcher-kva.example", None),
+        ("http://h:1/v1?api-version=2", "h:1", "/v1/models?api-version=2"),
+    ],
+)
+def test_a_request_names_host_and_path(url: str, host: str, path: str | None) -> None:
+    first, second = Pool(url).request("GET", "/models").split(b"\r\n")[:2]
+    path = path or "/%E6%9D%B1%201/v%20/models"
+    assert first.decode() == f"GET {path} HTTP/1.1"
+    assert second.decode() == f"Host: {host}"
 
 
 def test_an_old_server_closes_and_may_not_name_its_stream() -> None:

@@ -93,7 +93,12 @@ def _said(counts: list[int | None]) -> tuple[int, ...]:
 
 def tokenizer_digest(path: Path) -> str:
     """What tells one ``tokenizer.json`` from another, wherever it lies."""
-    return hashlib.sha256(_file(path).read_bytes()).hexdigest()[:16]
+    return digest(_file(path))
+
+
+def digest(file: Path) -> str:
+    """What tells a file from others that have its name."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def _file(path: Path) -> Path:

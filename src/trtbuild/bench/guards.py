@@ -160,6 +160,13 @@ def warnings(name: str, ledger: Ledger) -> list[str]:
     tokens = ledger.tokens
     if ledger.ok and ledger.counter.echoes:
         found.append(f"{name} echoes the prompt; the echo was cut off and not counted")
+    if ledger.ok and ledger.failures.total:
+        found.append(
+            f"{ledger.failures.total} of {ledger.measured} requests to {name} failed "
+            f"({ledger.failures.counted()}), such as {ledger.failures.most()}"
+        )
+    if tokens.uncounted:
+        return [*found, f"the tokens of {name} are counted by nobody: give --tokenizer"]
     if (
         ledger.ok
         and ledger.asked_tokens

@@ -1,10 +1,14 @@
 """A distribution in bounded memory, with intervals that know which values belong together.
 
 Values are counted in bins 0.1 % wide, so a percentile is within 0.05 % of the value it stands for
-and a billion values take what a thousand do. Requests are dealt in turn into 64 groups with a
-histogram each; resampling the groups gives the intervals. A request's values stay in one group, so
-the tokens of one answer are not mistaken for independent observations (a cluster bootstrap); below
-64 requests each is a group of its own.
+and a billion values take what a thousand do.
+
+Requests that follow one another are put into one group, at most 64 groups with a histogram each,
+and resampling the groups gives the intervals (a block bootstrap). The tokens of one answer are no
+independent observations, and neither are requests that shared a batch or stood in one queue: were
+they dealt out over all groups, each group would have seen the same of the weather, and the
+intervals would hold the truth not 95 but 30 times of 100. Groups that are still like their
+neighbours are joined before they are resampled.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from numpy.typing import NDArray
 
 PERCENTILES = (50, 90, 95, 99)
 _GROUPS = 64
+_FEWEST = 6  # groups that are left, however alike neighbours are
+_ALIKE = 0.5  # correlation of neighbours, in its standard errors, from which they are joined
 _LOWEST = 1e-3  # ms
 _STEP = math.log(1.001)
 _BINS = int(math.log(1e8 / _LOWEST) / _STEP) + 2  # up to 1e8 ms, more than a day
@@ -32,14 +38,21 @@ class Distribution:
         self.count = 0
         self.total = 0.0
         self.highest = 0.0
+        self._each = 1  # requests in a group
         self._low, self._counts = 0, np.zeros((_GROUPS, 0), np.uint32)
         self._sums = np.zeros(_GROUPS)
 
     def add(self, values: Sequence[float], request: int) -> None:
-        """All values of one request; ``request`` is its number."""
+        """All values of one request; ``request`` is its number, in the order of their ends."""
         if not values:
             return
-        group = request % _GROUPS
+        while request >= _GROUPS * self._each:
+            self._each *= 2
+            self._counts[: _GROUPS // 2], self._sums[: _GROUPS // 2] = _joined(
+                self._counts, self._sums
+            )
+            self._counts[_GROUPS // 2 :], self._sums[_GROUPS // 2 :] = 0, 0.0
+        group = request // self._each
         array = np.asarray(values, dtype=np.float64)
         total = float(array.sum())
         self.count += len(values)
@@ -88,15 +101,16 @@ class Distribution:
     def intervals(self) -> dict[str, tuple[float, float]]:
         """95 % bootstrap intervals of mean and percentiles, over groups of requests."""
         used = self._counts.sum(axis=1) > 0
-        counts, sums = self._counts[used].astype(np.float64), self._sums[used]
+        counts, sums = _independent(self._counts[used].astype(np.float64), self._sums[used])
         groups = len(sums)
         random = np.random.default_rng(0)  # the same values give the same interval
         draws = random.multinomial(groups, [1 / groups] * groups, _RESAMPLES).astype(np.float64)
         filled = np.flatnonzero(counts.any(axis=0))
         running = np.cumsum(draws @ counts[:, filled], axis=1)
-        found = {"mean": _interval(draws @ sums / running[:, -1])}
+        found = {"mean": _interval(draws @ sums / running[:, -1], self.mean, groups)}
         for percent in PERCENTILES:
-            found[f"p{percent}"] = _interval(self._percentile(running, filled, percent))
+            drawn = self._percentile(running, filled, percent)
+            found[f"p{percent}"] = _interval(drawn, self.percentile(percent), groups)
         return found
 
     def curve(self, points: int = 200) -> list[tuple[float, int]]:
@@ -129,7 +143,37 @@ class Distribution:
         return np.asarray(_LOWEST * np.exp((index + self._low + 0.5) * _STEP))
 
 
-def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
+Groups = tuple[NDArray[Any], NDArray[np.float64]]
+"""Histograms and sums, a row each."""
+
+
+def _joined(counts: NDArray[Any], sums: NDArray[np.float64]) -> Groups:
+    """Each two neighbours as one; a last one without a neighbour stays."""
+    first = np.arange(0, len(sums), 2)
+    return np.add.reduceat(counts, first, axis=0), np.add.reduceat(sums, first)
+
+
+def _independent(counts: NDArray[np.float64], sums: NDArray[np.float64]) -> Groups:
+    """Groups whose means do not follow their neighbours', as far as that can be told."""
+    while len(sums) >= 2 * _FEWEST:
+        apart = sums / counts.sum(axis=1)
+        apart -= apart.mean()
+        if apart[1:] @ apart[:-1] <= _ALIKE / math.sqrt(len(sums)) * (apart @ apart):
+            break
+        counts, sums = _joined(counts, sums)
+    return counts, sums
+
+
+def _interval(drawn: NDArray[Any], value: float, groups: int) -> tuple[float, float]:
+    """Of what was drawn, widened about ``value`` for what few groups do not show of their spread.
+
+    By Student's quantile over the normal one, and by the variance that resampling lacks.
+    """
     tail = (1 - _CONFIDENCE) / 2 * 100
-    low, high = np.percentile(values, (tail, 100 - tail))
-    return float(low), float(high)
+    low, high = (float(end) for end in np.percentile(drawn, (tail, 100 - tail)))
+    if groups < 2 or min(low, value) <= 0:
+        return low, high
+    free = groups - 1
+    student = 1 + (2.37 / free + 2.8 / free**2) / 1.96
+    wider = student * math.sqrt(groups / free)
+    return value * (low / value) ** wider, value * (high / value) ** wider

@@ -13,12 +13,16 @@ from trtbuild.bench.metrics.throughput import Throughput
 from trtbuild.bench.model import Stream, Timeline
 from trtbuild.bench.series import Series
 
+_ENOUGH = 5  # prompts of chance words that two tokenizers will not count equally far apart
+
 
 @dataclass(slots=True)
 class Tokens:
     """The tokenizer's counts beside the server's, over requests where both are known.
 
-    ``prompts_ours`` and ``prompts_server`` are those of the prompts, the others of the answers.
+    ``added`` has the fewest and the most tokens that the server counted above ours in a prompt, of
+    ``prompts`` of them; the others are counts of the answers.
+    ``uncounted`` are answers whose tokens nobody knows.
     """
 
     output: int = 0
@@ -27,16 +31,20 @@ class Tokens:
     ours: int = 0
     server: int = 0
     disagreeing: int = 0
-    prompts_ours: int = 0
-    prompts_server: int = 0
+    uncounted: int = 0
+    prompts: int = 0
+    added: tuple[int, int] = (0, 0)
 
     def add(self, line: Timeline, stream: Stream, *, counted: bool) -> None:
         """A successful measured request; ``counted``: by a tokenizer, not by the server itself."""
         self.output += line.output_tokens
+        self.uncounted += not line.counted
         self.input += line.input_tokens
         if stream.input_tokens and stream.prompt.tokens:
-            self.prompts_ours += stream.prompt.tokens
-            self.prompts_server += stream.input_tokens
+            more = stream.input_tokens - stream.prompt.tokens
+            fewest, most = self.added if self.prompts else (more, more)
+            self.added = min(fewest, more), max(most, more)
+            self.prompts += 1
         if counted and stream.output_tokens is not None and line.tokens:
             self.compared += 1
             self.ours += line.output_tokens
@@ -54,12 +62,13 @@ class Tokens:
 
         A model whose end is forced away (``ignore_eos``) goes on through its end-of-text tokens,
         which are left out of the text. The tokenizer is the served one: it counts the prompts as
-        the server does, which may put a token before each.
+        the server does, which puts the same around each, a token before it or a chat template.
+        Another tokenizer counts now more and now fewer.
         """
-        same = 0 <= self.prompts_server - self.prompts_ours <= max(self.compared, 1)
-        return (
-            self.server - self.ours if self.prompts_ours and same and self.server > self.ours else 0
-        )
+        fewest, most = self.added
+        same = self.prompts and fewest >= 0 and most - fewest <= 1
+        known = same and (most <= 1 or self.prompts >= _ENOUGH)
+        return self.server - self.ours if known and self.server > self.ours else 0
 
 
 @dataclass(slots=True)
@@ -75,6 +84,7 @@ class Ledger:
     failures: Failures = field(default_factory=Failures)
     tokens: Tokens = field(default_factory=Tokens)
     lengths: Distribution = field(default_factory=Distribution)
+    opening: Distribution = field(default_factory=Distribution)
     series: Series = field(default_factory=Series)
     warmups: int = 0
     waited: int = 0
@@ -108,7 +118,9 @@ class Ledger:
         self.goodput.add(values)
         self.tokens.add(line, stream, counted=self.counter.tokenizer is not None)
         self.asked_tokens += stream.prompt.max_tokens
-        self.lengths.add((float(line.output_tokens),), number)
+        self.opening.add((stream.opening * 1e3,), number)
+        if line.counted:
+            self.lengths.add((float(line.output_tokens),), number)
 
     @property
     def measured(self) -> int:

@@ -6,13 +6,14 @@ from trtbuild.bench.model import Json
 
 _QUEUE_SHARE = 0.3  # of the end-to-end time that is waiting
 _CLIENT_SHARE = 0.05
+_OPENING = 0.5  # of how late a request left
 _BEFORE_FIRST = 0.5
 _BUSY = 0.9
 _OTHERS = 0.2  # of the machine's cores
 
 
 def limited_by(load: Json) -> Json:
-    """``{"what": client|others|queue|gpu|cpu|unknown, "why": …}`` of one load's result.
+    """``{"what": client|connect|others|queue|gpu|cpu|unknown, "why": …}`` of one load's result.
 
     The client comes first: whatever else is measured, it is measured through it.
     """
@@ -27,6 +28,13 @@ def limited_by(load: Json) -> Json:
         return {"what": "client", "why": no_connection(client["waited_for_connection"])}
     e2e, queue = load["metrics"]["e2e_ms"], load["metrics"]["client_queue_ms"]
     if e2e and queue and queue["p95"] > max(_CLIENT_SHARE * e2e["p50"], 5.0):
+        opening = client["opening_ms"] or 0.0
+        if opening > _OPENING * queue["p95"]:
+            return {
+                "what": "connect",
+                "why": f"one of 20 requests waited {opening:.1f} ms or longer for a connection to "
+                "open: the server accepts late, closes each one after its answer, or is far away",
+            }
         return {
             "what": "client",
             "why": f"one of 20 requests left {queue['p95']:.1f} ms late or later",

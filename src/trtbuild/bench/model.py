@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 Endpoint = Literal["chat", "completions"]
 
+_SECRET = 8  # characters; what is shorter ("EMPTY", "token") is a word like others
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -67,6 +69,8 @@ class Stream:
         error: Kind of the failure (``http 500``, ``dropped``, ``timeout``…), empty when it worked.
         message: The server's own words about the failure.
         waited: All connections that this process may open were in use when it was to be sent.
+        opening: Seconds that a connection took to open, 0 where one was open.
+        secret: What no message may hold, such as the key of an API: some servers repeat it.
     """
 
     prompt: Prompt
@@ -82,6 +86,8 @@ class Stream:
     error: str = ""
     message: str = ""
     waited: bool = False
+    opening: float = 0.0
+    secret: str = field(default="", repr=False)
     _textless: int = 0
 
     def piece(self, now: float, text: str, count: int | None = None) -> None:
@@ -98,7 +104,11 @@ class Stream:
         """The request failed; what came before stays."""
         self.ended = now
         self.error = kind
-        self.message = " ".join(message.split())[:300]
+        if len(self.secret) >= _SECRET:
+            message = message.replace(self.secret, "***")
+        # A server's words are shown on a terminal, which would obey an escape sequence in them.
+        plain = "".join(one if one.isprintable() else " " for one in message)
+        self.message = " ".join(plain.split())[:300]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,11 @@ class Timeline:
     tokens: tuple[int, ...]
     output_tokens: int
     input_tokens: int
+
+    @property
+    def counted(self) -> bool:
+        """Whether its tokens are known: text that nobody counted has some."""
+        return bool(self.tokens or self.output_tokens or not self.arrivals)
 
 
 class Target(Protocol):

@@ -31,10 +31,20 @@ def _settings(before: Json, after: Json) -> Iterator[Reason]:
     one, other = before["environment"].get("tokenizer"), after["environment"].get("tokenizer")
     if one and other and one != other:
         yield Reason("tokenizer", "tokens were counted by different tokenizers")
+    files = before["environment"].get("prompts"), after["environment"].get("prompts")
+    if all(files) and files[0] != files[1]:
+        yield Reason("prompts", "the prompts were those of files that are not the same")
     for key, kind in (("prompts", "prompts"), ("endpoint", "prompts"), ("generation", "sampling")):
-        one, other = before["settings"].get(key), after["settings"].get(key)
+        one, other = (settings.get(key) for settings in (before["settings"], after["settings"]))
+        if key == "prompts" and all(files):
+            one, other = (_elsewhere(settings) for settings in (one, other))
         if one != other:
             yield Reason(kind, f"the {key} differs: {_apart(one, other)}")
+
+
+def _elsewhere(prompts: Json) -> Json:
+    """Without the places of files whose contents were compared."""
+    return {name: value for name, value in prompts.items() if name not in ("file", "trace")}
 
 
 def _apart(one: Any, other: Any) -> str:

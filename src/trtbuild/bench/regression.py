@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 
 from trtbuild.bench.comparison import HIGHER_IS_BETTER, LOWER_IS_BETTER, find_load, ratio_interval
 from trtbuild.bench.model import Json
 from trtbuild.bench.parity import differences
+from trtbuild.bench.shares import share_interval
 
 _PARTS = ("mean", "p50", "p99")
 # A rate has no interval of its own: its requests are those of the mean latency, whose relative
@@ -15,7 +15,6 @@ _PARTS = ("mean", "p50", "p99")
 _RATE_INTERVAL = "e2e_ms"
 _FEW = 200  # requests below which a 99th percentile hangs on one or two of them
 _TOO_FEW = 10  # below which resampling them says nothing of how far they spread
-_Z = 1.96
 
 
 def compare_results(
@@ -87,7 +86,7 @@ def _failures(before: Json, after: Json) -> Iterator[Json]:
     if not any(failed for failed, _ in counts):
         return
     one, other = (failed / max(measured, 1) for failed, measured in counts)
-    spans = [_share_interval(*count) for count in counts]
+    spans = [share_interval(*count) for count in counts]
     verdict = "unclear"
     if spans[1][0] > spans[0][1]:
         verdict = "worse"
@@ -101,16 +100,6 @@ def _failures(before: Json, after: Json) -> Iterator[Json]:
         "interval": None,
         "verdict": verdict,
     }
-
-
-def _share_interval(count: int, asked: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    if not asked:
-        return 0.0, 1.0
-    share, square = count / asked, _Z * _Z / asked
-    middle = share + square / 2
-    spread = _Z * math.sqrt(share * (1 - share) / asked + square / asked / 4)
-    return (middle - spread) / (1 + square), (middle + spread) / (1 + square)
 
 
 def _rows(before: Json, after: Json, threshold: float) -> Iterator[Json]:

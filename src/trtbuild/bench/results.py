@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from trtbuild.bench.limits import limited_by
 from trtbuild.bench.metrics import LATENCIES
 from trtbuild.bench.model import Json
 from trtbuild.bench.running import LoadRun
-from trtbuild.errors import UsageError
+from trtbuild.errors import TrtbuildError, UsageError
 
 FORMAT = "trtbuild-bench/1"
 _DIGITS = 6
@@ -26,7 +27,11 @@ def load_result(run: LoadRun) -> Json:
     errors = dict(ledger.failures.kinds)
     latencies = {name: one.summary() for name, one in ledger.latencies.items()}
     goodput = _goodput(ledger, rates["requests_per_s"])
-    client = {**run.client.as_dict(), "waited_for_connection": ledger.waited}
+    client = {
+        **run.client.as_dict(),
+        "waited_for_connection": ledger.waited,
+        "opening_ms": ledger.opening.percentile(95) if ledger.opening.count else None,
+    }
     server = {**run.server.as_dict(), "cores": os.cpu_count()}
     found: Json = {
         "load": run.load.as_dict(),
@@ -98,6 +103,10 @@ def rounded(value: Any) -> Any:
     return value
 
 
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
 def read_result(path: Path, *parts: str) -> Json:
     """A result of an earlier run that has these ``parts`` besides its targets.
 
@@ -106,7 +115,8 @@ def read_result(path: Path, *parts: str) -> Json:
     """
     fix = "give a file that `trtbuild bench --out FILE` wrote"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text, parse_constant=_no_number)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {error}", fix=fix) from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
@@ -118,6 +128,24 @@ def read_result(path: Path, *parts: str) -> Json:
     except (KeyError, TypeError) as error:
         raise UsageError(f"{path} is incomplete: {error} is not there", fix=fix) from None
     return found
+
+
+@contextlib.contextmanager
+def believing(*paths: Path) -> Iterator[None]:
+    """While results of files are worked with: what goes wrong is wrong in them.
+
+    ``read_result`` looks at what makes a file a result; not at each of its thousand figures.
+    """
+    try:
+        yield
+    except TrtbuildError:
+        raise
+    except Exception as error:  # a figure that is a text, a list that is none: there is no end
+        raise UsageError(
+            "a result is damaged: something in it is not what it should be",
+            where=f"{' or '.join(map(str, paths))}: {type(error).__name__}: {error}",
+            fix="give a file as `trtbuild bench --out FILE` wrote it; if it is one, report this",
+        ) from error
 
 
 TITLES = {metric.NAME: metric.TITLE for metric in LATENCIES}

@@ -49,7 +49,8 @@ class Experiment:
     """What is measured.
 
     ``rounds`` is the number of blocks that each load is cut into; between two blocks of one target
-    the others have their turn, so that what else the machine does meets all of them.
+    the others have their turn, so that what else the machine does meets all of them. ``level`` is
+    the number of loads that were measured before: their prompts are not asked again.
     """
 
     prompts: Prompts
@@ -58,6 +59,7 @@ class Experiment:
     slo: dict[str, float] = field(default_factory=dict)
     rounds: int = 1
     seed: int = 0
+    level: int = 0
 
 
 @dataclass(slots=True)
@@ -106,12 +108,18 @@ async def measure(
     on_tick: OnTick,
     *,
     on_round: OnRound = lambda _: None,
+    again: Sequence[LoadRun] = (),
 ) -> Run:
-    """Measure; a signal (``control.signal``) or a lost server end it with what there is."""
+    """Measure; a signal (``control.signal``) or a lost server end it with what there is.
+
+    ``again`` are runs of the only load, one a subject, that go on with what they have.
+    """
     result = Run()
     with ending(control):
-        for level, load in enumerate(experiment.loads):
-            runs = [_load_run(subject, load, experiment, counter) for subject in subjects]
+        for level, load in enumerate(experiment.loads, experiment.level):
+            runs = [*again] or [
+                _load_run(subject, load, experiment, counter) for subject in subjects
+            ]
             result.loads.extend(runs)
             async for _ in _rounds(runs, experiment, level, control, on_tick):
                 on_round(result)

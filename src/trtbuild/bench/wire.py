@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from trtbuild.bench.sockets import connections_allowed
 
@@ -19,6 +19,8 @@ Event = Callable[[float, bytes], None]
 
 _HEAD_LIMIT = 64 * 1024
 _KEPT_BODY = 16 * 1024  # of an answer that is no stream: enough to say why
+_BODILESS = (204, 304)  # RFC 9112, 6.3: over with their head, whatever it says
+_PATH = "/%:@!$&'()*+,;=~"  # what of a path stands for itself (RFC 3986), escapes among it
 
 
 class Dropped(Exception):  # noqa: N818 - what happened, not a fault of ours
@@ -35,11 +37,15 @@ class Malformed(Exception):  # noqa: N818
 
 @dataclass(slots=True)
 class Response:
-    """Status and, where it was no event stream, the beginning of the body."""
+    """Status and, where it was no event stream, the beginning of the body.
+
+    ``location`` is where a redirection points to.
+    """
 
     status: int = 0
     events: bool = False
     body: bytes = b""
+    location: str = ""
 
 
 class Parser:
@@ -58,6 +64,7 @@ class Parser:
         self._event: bytes | None = None  # an event whose end has not come
         self._event_at = 0.0
         self._remaining = -1  # of the body or of the chunk; -1: not known yet
+        self._packed = False
         self._read: Callable[[float], bool] = self._head
 
     @property
@@ -87,7 +94,7 @@ class Parser:
         parts = lines[0].split(" ", 2)
         if not parts[0].startswith("HTTP/1.") or len(parts) < 2 or not parts[1].isdigit():
             raise Malformed(f"not HTTP: {lines[0][:60]!r}")
-        if parts[1] == "100":
+        if len(parts[1]) == 3 and parts[1].startswith("1"):  # 100 Continue, 103 Early Hints
             self._buffer = rest
             return self._head(now)
         self.response.status = int(parts[1])
@@ -100,9 +107,16 @@ class Parser:
         # Some servers forget to say that it is an event stream; none calls it JSON.
         is_json = "json" in headers.get("content-type", "").lower()
         self.response.events = self.response.status == 200 and not is_json
+        self.response.location = headers.get("location", "")
+        self._packed = headers.get("content-encoding", "identity").lower() != "identity"
+        if self._packed and self.response.events:
+            # Whoever packs a stream holds its pieces back: their times would not be the server's.
+            raise Malformed(f"the answer is packed ({headers['content-encoding']}), unasked")
         asked = headers.get("connection", "" if current else "close").lower()
         self.keep_alive = asked != "close"
-        if "chunked" in headers.get("transfer-encoding", "").lower():
+        if self.response.status in _BODILESS:
+            self._remaining, self._read = 0, self._sized
+        elif "chunked" in headers.get("transfer-encoding", "").lower():
             self._read = self._chunks
         elif headers.get("content-length", "").isdigit():
             self._remaining = int(headers["content-length"])
@@ -117,10 +131,7 @@ class Parser:
             end = buffer.find(b"\r\n", at)
             if end < 0:
                 break
-            try:
-                size = int(buffer[at:end].split(b";", 1)[0], 16)
-            except ValueError:
-                raise Malformed(f"not a chunk size: {buffer[at:end][:20]!r}") from None
+            size = _chunk_size(buffer[at:end])
             if len(buffer) < end + 2 + size + 2:
                 break
             if size == 0:
@@ -148,7 +159,8 @@ class Parser:
 
     def _body(self, now: float, data: bytes) -> None:
         if not self.response.events:
-            self.response.body = (self.response.body + data)[:_KEPT_BODY]
+            if not self._packed:
+                self.response.body = (self.response.body + data)[:_KEPT_BODY]
             return
         lines = (self._line + data).split(b"\n")
         self._line = lines.pop()
@@ -180,6 +192,16 @@ class Parser:
         """The body is over; a last event without its end still counts."""
         if self.response.events:
             self._body(now, b"\n\n")
+
+
+def _chunk_size(line: bytes) -> int:
+    try:
+        size = int(line.split(b";", 1)[0], 16)
+    except ValueError:
+        size = -1
+    if size < 0:
+        raise Malformed(f"not a chunk size: {line[:20]!r}")
+    return size
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
@@ -258,11 +280,18 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
 
+def host_of(parts: SplitResult) -> str:
+    """The host as it is looked up and named in a request; ValueError when it cannot be one."""
+    name = parts.hostname or "127.0.0.1"
+    return name if name.isascii() and ".." not in name else name.encode("idna").decode("ascii")
+
+
 class Pool:
     """Connections to one server, kept open between requests.
 
     Args:
-        url: ``http://HOST:PORT`` or ``https://…``; a path is kept as a prefix.
+        url: ``http://HOST:PORT`` or ``https://…``; a path is kept as a prefix, and what comes after
+            a ``?`` goes behind each path.
         headers: Sent with each request.
         limit: Connections that may be open; who needs one more waits until one is given back.
     """
@@ -272,10 +301,12 @@ class Pool:
     ) -> None:
         parts = urlsplit(url)
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self.host = parts.hostname or "127.0.0.1"
+        self.host = host_of(parts)
         self.port = parts.port or (443 if self._tls else 80)
-        self._prefix = parts.path.rstrip("/")
-        self._host_header = parts.netloc
+        self._prefix = quote(parts.path.rstrip("/"), safe=_PATH)
+        self._query = f"?{quote(parts.query, safe=_PATH + '?')}" if parts.query else ""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        self._host_header = f"{name}:{parts.port}" if parts.port else name
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self._idle: list[Connection] = []
         self._free = asyncio.Semaphore(limit or connections_allowed())
@@ -288,7 +319,7 @@ class Pool:
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         """The bytes of a request."""
         head = (
-            f"{method} {self._prefix}{path} HTTP/1.1\r\nHost: {self._host_header}\r\n"
+            f"{method} {self._prefix}{path}{self._query} HTTP/1.1\r\nHost: {self._host_header}\r\n"
             f"{self._headers}Content-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )

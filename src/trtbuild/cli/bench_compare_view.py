@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 _COLOURS = {"worse": "red", "better": "green", "unclear": "dim", "same": "dim"}
 
 
 def show(found: dict[str, Any]) -> None:
-    """One row a figure."""
+    """A table for each load of each target, one row a figure."""
+    from rich.markup import escape
+
+    from trtbuild.cli.output import console
+
+    out = console()
+    for (target, load), rows in groupby(found["rows"], lambda row: (row["target"], row["load"])):
+        out.print(_table(f"{target}, {load}", list(rows)))
+    for text in found["notes"]:
+        out.print(f"[yellow]![/] {escape(text)}")
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> Any:
+    """Its figures are whole on any screen; what is too long for one goes on in the next line."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    from trtbuild.cli.output import console
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("target", "load", "figure"):
-        table.add_column(title)
-    for title in ("before", "after", "ratio", "95 %"):
-        table.add_column(title, justify="right")
-    table.add_column("")
-    for row in found["rows"]:
+    table = Table(
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        title=escape(title),
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("figure", overflow="fold")
+    for name in ("before", "after", "ratio", "95 %"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("", overflow="fold")
+    for row in rows:
         low_high = row["interval"]
         colour = _COLOURS[row["verdict"]]
         table.add_row(
-            escape(row["target"]),
-            row["load"],
             row["metric"],
             f"{row['before']:.4g}",
             f"{row['after']:.4g}",
             "" if row["ratio"] is None else f"{row['ratio']:.3f}",
-            f"{low_high[0]:.3f} – {low_high[1]:.3f}" if low_high else "",
+            f"{low_high[0]:.3f}–{low_high[1]:.3f}" if low_high else "",
             f"[{colour}]{row['verdict']}[/]",
         )
-    out = console()
-    out.print(table)
-    for text in found["notes"]:
-        out.print(f"[yellow]![/] {escape(text)}")
+    return table

@@ -51,7 +51,7 @@ def compare(
     """
     from trtbuild.bench.parity import KINDS
     from trtbuild.bench.regression import compare_results
-    from trtbuild.bench.results import read_result
+    from trtbuild.bench.results import believing, read_result
     from trtbuild.cli.bench_compare_view import show
     from trtbuild.cli.output import print_json
     from trtbuild.errors import UsageError
@@ -61,7 +61,8 @@ def compare(
             raise UsageError(f"no difference {kind!r}", fix=f"--allow one of {', '.join(KINDS)}")
     parts = ("environment", "settings")
     results = read_result(before, *parts), read_result(after, *parts)
-    found = compare_results(*results, threshold / 100, allow or ())
+    with believing(before, after):
+        found = compare_results(*results, threshold / 100, allow or ())
     if as_json:
         print_json(found)
     elif not found["refused"]:
@@ -115,7 +116,7 @@ def report(
 ) -> None:
     """Write the report of an earlier run."""
     from trtbuild.bench.report import charts, pngs, render
-    from trtbuild.bench.results import read_result
+    from trtbuild.bench.results import believing, read_result
     from trtbuild.cli.bench_options import writable
     from trtbuild.errors import UsageError
     from trtbuild.files import atomic_write
@@ -123,11 +124,12 @@ def report(
     found = read_result(result, "environment", "settings", "comparison", "warnings", "partial")
     writable("--html", html)
     # Everything is drawn before the first file is written.
-    files = {html: render(found).encode()}
-    if svg is not None:
-        files |= {svg / f"{name}.svg": text.encode() for name, text in charts(found).items()}
-    if png is not None:
-        files |= {png / f"{name}.png": data for name, data in pngs(found).items()}
+    with believing(result):
+        files = {html: render(found).encode()}
+        if svg is not None:
+            files |= {svg / f"{name}.svg": text.encode() for name, text in charts(found).items()}
+        if png is not None:
+            files |= {png / f"{name}.png": data for name, data in pngs(found).items()}
     for path, data in files.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

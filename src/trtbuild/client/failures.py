@@ -27,9 +27,13 @@ def unreachable(url: str, reason: str = "") -> NoAnswerError:
     )
 
 
-def timed_out(url: str, seconds: float) -> ServerError:
+class LateError(ServerError):
+    """Somebody listens and does not come to an end in time."""
+
+
+def timed_out(url: str, seconds: float) -> LateError:
     """No end of the answer within the deadline."""
-    return ServerError(
+    return LateError(
         f"no complete answer from {url} within {seconds:g} s",
         fix="ask for fewer tokens with --max-tokens, or wait longer with --timeout",
     )

@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from trtbuild.client import failures
 from trtbuild.client.dialect import Value
+from trtbuild.client.direct import loopback
 from trtbuild.client.metadata import ModelMetadata, Tensor, tensors
 from trtbuild.errors import ServerError, TrtbuildError
 
@@ -30,12 +31,19 @@ _DTYPES: Mapping[str, type[Any]] = {
 }
 
 
+def channel_options(url: str) -> list[tuple[str, int]]:
+    """tritonclient's own limits, which options of ours take the place of, and ours."""
+    limit = _triton.MAX_GRPC_MESSAGE_SIZE
+    names = ("grpc.max_send_message_length", "grpc.max_receive_message_length")
+    return [*((name, limit) for name in names), ("grpc.enable_http_proxy", int(not loopback(url)))]
+
+
 class GrpcTransport:
     """One connection. Every error is a ServerError."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client: Any = _triton.InferenceServerClient(url)
+        self._client: Any = _triton.InferenceServerClient(url, channel_args=channel_options(url))
 
     def close(self) -> None:
         """End the connection."""

@@ -11,6 +11,7 @@ import httpx
 
 from trtbuild.client import failures
 from trtbuild.client.dialect import Value
+from trtbuild.client.direct import loopback
 from trtbuild.client.metadata import ModelMetadata, tensors
 from trtbuild.errors import TrtbuildError
 
@@ -20,7 +21,9 @@ class HttpTransport:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = httpx.Client(base_url=f"http://{url}", timeout=10)
+        self._client = httpx.Client(
+            base_url=f"http://{url}", timeout=10, trust_env=not loopback(url)
+        )
 
     def close(self) -> None:
         """End the connections: an open keep-alive connection would delay a server's exit."""

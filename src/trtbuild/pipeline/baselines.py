@@ -6,7 +6,6 @@ import contextlib
 import os
 import tempfile
 import time
-import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from trtbuild import process
 from trtbuild.bench.targets import Address
+from trtbuild.client.direct import fetch
 from trtbuild.errors import BenchError
 from trtbuild.progress import SILENT, Progress
 from trtbuild.resources import template_dir
@@ -72,7 +72,7 @@ def _wait(port: int, pid: int, started: float, log: Path) -> None:
     until = time.monotonic() + _START_SECONDS
     url = f"http://127.0.0.1:{port}/v1/models"
     while time.monotonic() < until:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
+        with contextlib.suppress(OSError), fetch(url, timeout=2):
             return
         if not process.is_alive(pid, started):
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from trtbuild import bench
 from trtbuild.bench import guards
-from trtbuild.bench.counting import Counter, load_tokenizer, tokenizer_digest
+from trtbuild.bench.counting import Counter, digest, load_tokenizer, tokenizer_digest
 from trtbuild.bench.environment import describe
 from trtbuild.bench.loads import Control, Limits, Load, Prompts
 from trtbuild.bench.model import Generation, Json
@@ -23,7 +24,7 @@ from trtbuild.errors import BenchError, UsageError
 from trtbuild.pipeline import baselines, bench_targets
 from trtbuild.pipeline.bench_cost import prices
 from trtbuild.pipeline.bench_outcome import Measured
-from trtbuild.pipeline.bench_prompts import PromptOptions, make_prompts
+from trtbuild.pipeline.bench_prompts import PromptOptions, asked_again, make_prompts
 from trtbuild.pipeline.bench_roofline import bounds
 from trtbuild.pipeline.bench_targets import Prepared
 from trtbuild.progress import SILENT, Progress
@@ -121,7 +122,7 @@ def run(
             progress,
             on_tick or (lambda *_: None),
             on_result or (lambda _: None),
-            environment=describe() | _counted_by(folder),
+            environment=describe() | _digests(folder, options.prompts),
         )
         return asyncio.run(job.run())
 
@@ -154,8 +155,13 @@ def _tokenizer_folder(
     return folder or next(filter(None, map(bench_targets.weights_folder, addresses)), None)
 
 
-def _counted_by(folder: Path | None) -> Json:
-    return {} if folder is None else {"tokenizer": tokenizer_digest(folder)}
+def _digests(folder: Path | None, prompts: PromptOptions) -> Json:
+    """Of what a later run must have, too, to be compared; a file's name says nothing of it."""
+    counted = {} if folder is None else {"tokenizer": tokenizer_digest(folder)}
+    file = prompts.file or prompts.trace
+    if file is None or not file.is_file():  # a pipe can be read once
+        return counted
+    return {**counted, "prompts": digest(file)}
 
 
 @contextlib.contextmanager
@@ -205,6 +211,7 @@ class _Job:
                 await one.target.close()
         measured = self._measured(run)
         result = measured.result(self.environment, bench.settings(self.options))
+        result["warnings"] += asked_again(self.prompts, run)
         local = all(one.address.local for one in self.prepared)
         if self.checkpoint is not None and local and not run.interrupted:
             self.progress.step("working out the roofline")
@@ -253,11 +260,19 @@ class _Job:
             return await self._one(self.prepared, options.loads)
         total = Run()
         for one in self.prepared:
+            levels = itertools.count()
 
-            async def at(load: Load, one: Prepared = one) -> LoadRun:
-                run = await self._one([one], (load,), total.loads)
+            async def at(
+                load: Load,
+                again: LoadRun | None,
+                one: Prepared = one,
+                levels: Iterator[int] = levels,
+            ) -> LoadRun:
+                before = [run for run in total.loads if run is not again]
+                more = () if again is None else (again,)
+                run = await self._one([one], (load,), before, level=next(levels), again=more)
                 total.signal = total.signal or run.signal
-                total.loads.extend(run.loads)
+                total.loads = [*before, *run.loads]
                 return run.loads[0]
 
             first = options.loads[0]
@@ -267,7 +282,13 @@ class _Job:
         return total
 
     async def _one(
-        self, prepared: list[Prepared], loads: tuple[Load, ...], before: Sequence[LoadRun] = ()
+        self,
+        prepared: list[Prepared],
+        loads: tuple[Load, ...],
+        before: Sequence[LoadRun] = (),
+        *,
+        level: int = 0,
+        again: Sequence[LoadRun] = (),
     ) -> Run:
         options = self.options
         rounds = options.rounds or (_ROUNDS if len(prepared) > 1 else 1)
@@ -278,6 +299,7 @@ class _Job:
             options.slo,
             rounds=1 if isinstance(self.prompts, Trace) else rounds,
             seed=options.prompts.seed,
+            level=level,
         )
         subjects = [Subject(one.target, one.watched, one.twin * _TWIN) for one in prepared]
         return await measure(
@@ -287,4 +309,5 @@ class _Job:
             self.control,
             self.on_tick,
             on_round=lambda run: self._keep(Run([*before, *run.loads])),
+            again=again,
         )

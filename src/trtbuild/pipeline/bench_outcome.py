@@ -96,10 +96,9 @@ def _useless(run: Run) -> BenchError | None:
     for load in run.loads:
         name, ledger = load.subject.target.name, load.ledger
         if not ledger.ok and ledger.failures.total:
-            kind, words = next(iter(ledger.failures.messages.items()), ("", []))
             return BenchError(
                 f"no request to {name} succeeded at {load.load.label}",
-                where=": ".join([kind, *words[:1]]),
+                where=ledger.failures.most(),
                 fix="`trtbuild infer` asks a single question",
             )
         if text := guards.wrong_tokenizer(name, ledger):

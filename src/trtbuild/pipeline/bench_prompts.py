@@ -10,7 +10,14 @@ from typing import Any
 from trtbuild.bench.counting import Counter
 from trtbuild.bench.loads import Prompts
 from trtbuild.bench.model import Prompt
-from trtbuild.bench.prompts import SyntheticPrompts, parse_lengths, read_prompts, read_trace
+from trtbuild.bench.prompts import (
+    FilePrompts,
+    SyntheticPrompts,
+    parse_lengths,
+    read_prompts,
+    read_trace,
+)
+from trtbuild.bench.running import Run
 from trtbuild.chat import ChatTemplate, find_template, render_chat
 from trtbuild.errors import UsageError
 
@@ -49,8 +56,8 @@ def _plain(options: PromptOptions, tokenizer: Any) -> Prompts:
         return read_trace(options.trace, tokenizer, seed=options.seed)
     outputs = parse_lengths(options.output_tokens, "--output-tokens")
     if options.file is not None:
-        usual = outputs(random.Random(options.seed))  # noqa: S311 - reproducible, not secret
-        return read_prompts(options.file, Counter(tokenizer), usual)
+        source = random.Random(options.seed)  # noqa: S311 - reproducible, not secret
+        return read_prompts(options.file, Counter(tokenizer), lambda: outputs(source))
     lengths = parse_lengths(options.prompt_tokens, "--prompt-tokens")
     draws = random.Random(options.seed)  # noqa: S311 - reproducible, not secret
     if options.shared_prefix and max(lengths(draws) for _ in range(99)) <= options.shared_prefix:
@@ -67,6 +74,24 @@ def _plain(options: PromptOptions, tokenizer: Any) -> Prompts:
         shared_prefix=options.shared_prefix,
         seed=options.seed,
     )
+
+
+def asked_again(prompts: Prompts, run: Run) -> list[str]:
+    """A warning where a file had fewer prompts than a target was asked in all its loads."""
+    inner = prompts.inner if isinstance(prompts, ChatPrompts) else prompts
+    if not isinstance(inner, FilePrompts):
+        return []
+    asked: dict[str, int] = {}
+    for one in run.loads:
+        name = one.subject.target.name
+        asked[name] = asked.get(name, 0) + one.ledger.measured + one.ledger.warmups
+    most = max(asked.values(), default=0)
+    if most <= len(inner):
+        return []
+    return [
+        f"{most} requests shared the {len(inner)} prompts of the file: a server that caches "
+        "prefixes is faster from the second time on"
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def prepare(
     seen: Counter[tuple[object, str]] = Counter()
     found = []
     for address in addresses:
-        key = _api_key(api_key_env)
+        key = _api_key(api_key_env) if address.kind == "openai" else ""
         target = _target(address, generation, chosen, timeout, api_key=key, connections=each)
         watched = _watched(address, metrics_url)
         server = (watched.pid or address.url, address.model)
@@ -84,7 +84,14 @@ def _api_key(variable: str) -> str:
         raise UsageError(
             f"the environment has no {variable}", where="--api-key-env", fix=f"export {variable}=…"
         )
-    return os.environ[variable]
+    key = os.environ[variable].strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise UsageError(
+            f"{variable} holds no key: it is empty, or has characters that no header may have",
+            where="--api-key-env",
+            fix=f"export {variable}=…",
+        )
+    return key
 
 
 def _target(

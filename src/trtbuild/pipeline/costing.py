@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild import cost, hardware
-from trtbuild.bench.results import read_result
+from trtbuild.bench.results import believing, read_result
 from trtbuild.checkpoint import inspect, open_checkpoint
 from trtbuild.errors import UsageError
 from trtbuild.progress import SILENT, Progress
@@ -157,6 +157,11 @@ def _best(path: Path) -> Measured:
         UsageError: It is no result, or has no throughput.
     """
     result = read_result(path)
+    with believing(path):
+        return _best_of(result)
+
+
+def _best_of(result: dict[str, Any]) -> Measured:
     target: dict[str, Any] = next(iter(result["targets"]), {"loads": []})
     loads = [one for one in target["loads"] if one["metrics"].get("output_tokens_per_s")]
     if not loads:

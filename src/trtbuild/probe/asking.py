@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from trtbuild.check import Finding, Severity
 from trtbuild.client import LLMClient, Sampling
+from trtbuild.client.direct import fetch
 from trtbuild.errors import ServerError
 from trtbuild.probe.rules import ANSWERS, CANCELS, OVERLAPS, STREAMS, LiveRule
 from trtbuild.probe.target import ANSWER_SECONDS, Target
@@ -162,7 +162,7 @@ def _counters(target: Target) -> Mapping[str, float]:
     """The engine's counters of this model; empty where the backend has none."""
     url = f"http://{target.handle.connect_host}:{target.handle.metrics_port}/metrics"
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with fetch(url, timeout=10) as answer:
             text = answer.read().decode()
     except OSError as error:
         raise ServerError(f"the server's metrics cannot be read: {error}", where=url) from None
@@ -178,8 +178,12 @@ def try_zeros(target: Target) -> Iterator[Finding]:
     import tritonclient.grpc
     from tritonclient.utils import InferenceServerException
 
+    from trtbuild.client.grpc_transport import channel_options
+
     triton: Any = tritonclient.grpc
-    client = triton.InferenceServerClient(target.handle.grpc_url)
+    client = triton.InferenceServerClient(
+        target.handle.grpc_url, channel_args=channel_options(target.handle.grpc_url)
+    )
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     sequence = {"sequence_id": 1, "sequence_start": True, "sequence_end": True}
     more = sequence if target.config.HasField("sequence_batching") else {}

@@ -7,7 +7,9 @@ import asyncio
 from trtbuild.bench.loads.model import Session, now
 from trtbuild.bench.model import Stream
 
-_BREATH = 0.05  # seconds after a lost connection; without it a dead server is asked in a spin
+# Seconds that a failed request takes at least. A server that is gone, that loads (503) or that says
+# no (429) answers at once: it would be asked in a spin, and a limit of its rate never be kept.
+_BREATH = 0.05
 
 
 async def closed_loop(session: Session, clients: int) -> None:
@@ -24,8 +26,8 @@ async def closed_loop(session: Session, clients: int) -> None:
             prompt = session.prompt(number)
             stream = Stream(prompt, intended=now())
             await session.ask(stream, measured=number >= 0, clients=clients)
-            if stream.error in ("refused", "dropped"):
-                await asyncio.sleep(_BREATH)
+            if stream.error and (left := stream.intended + _BREATH - stream.ended) > 0:
+                await asyncio.sleep(left)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(clients):

@@ -27,6 +27,16 @@ class Failures:
         if message and message not in kept and len(kept) < _KEPT:
             kept.append(message)
 
+    def most(self) -> str:
+        """The kind that happened most, with the first words of it."""
+        kind = max(self.kinds, key=lambda one: self.kinds[one], default="")
+        return ": ".join([kind, *self.messages.get(kind, [])[:1]])
+
+    def counted(self) -> str:
+        """Every kind and how often it happened, the most frequent first."""
+        ordered = sorted(self.kinds.items(), key=lambda one: -one[1])
+        return ", ".join(f"{count} {kind}" for kind, count in ordered)
+
     @property
     def total(self) -> int:
         """Of all kinds."""

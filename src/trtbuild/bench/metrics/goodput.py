@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from trtbuild.bench.shares import share_interval
 from trtbuild.errors import UsageError
 
 HELD = 0.99
@@ -78,3 +79,8 @@ class Goodput:
     def held(self) -> bool:
         """Whether the load as a whole holds the SLO."""
         return self.asked > 0 and self.share >= HELD
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it misses the SLO by no more than chance does: of fifty, one is 2 %."""
+        return not self.held and share_interval(self.met, self.asked)[1] >= HELD

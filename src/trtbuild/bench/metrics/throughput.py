@@ -11,6 +11,9 @@ fence post. Failed requests count for nothing.
 
 A run too short for a window (fewer than two requests a client, or all of them due at one moment) is
 counted from its first start to its last end.
+
+Where the tokens of a request are not known, by a tokenizer or from the server, there is no rate of
+tokens: what is left of the sum would be one of fewer requests.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ class Throughput:
     requests: float = 0.0
     opened: float = float("inf")
     closed: float = float("inf")
+    output_known: bool = True
+    input_known: bool = True
 
     def open(self, now: float, until: float = float("inf")) -> None:
         """A window begins; what arrives after ``until`` is outside, whoever notices when."""
@@ -46,6 +51,8 @@ class Throughput:
         share = self._share(line.started, last)
         self.requests += share
         self.input_tokens += share * line.input_tokens
+        self.input_known = self.input_known and line.input_tokens > 0
+        self.output_known = self.output_known and line.counted
         if line.tokens:
             pairs = zip(line.arrivals, line.tokens, strict=True)
             self.output_tokens += sum(n for at, n in pairs if self.opened <= at <= self.closed)
@@ -62,8 +69,11 @@ class Throughput:
         """The three rates; None where nothing was measured."""
         if self.seconds <= 0:
             return dict.fromkeys(("output_tokens_per_s", "total_tokens_per_s", "requests_per_s"))
+        output = self.output_tokens / self.seconds if self.output_known else None
         return {
-            "output_tokens_per_s": self.output_tokens / self.seconds,
-            "total_tokens_per_s": (self.output_tokens + self.input_tokens) / self.seconds,
+            "output_tokens_per_s": output,
+            "total_tokens_per_s": output + self.input_tokens / self.seconds
+            if output is not None and self.input_known
+            else None,
             "requests_per_s": self.requests / self.seconds,
         }

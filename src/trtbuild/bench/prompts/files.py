@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,21 @@ class FilePrompts:
     def __init__(self, prompts: tuple[Prompt, ...]) -> None:
         self._prompts = prompts
 
+    def __len__(self) -> int:
+        return len(self._prompts)
+
     def __call__(self, number: int) -> Prompt:
         """The prompt of this number."""
         return self._prompts[number % len(self._prompts)]
 
 
-def read_prompts(path: Path, counter: Counter, output_tokens: int) -> FilePrompts:
-    """The prompts of a file.
+def read_prompts(path: Path, counter: Counter, length: Callable[[], int]) -> FilePrompts:
+    """The prompts of a file; ``length`` draws that of each answer where an entry has none.
 
     Raises:
         UsageError: It cannot be read, a line is wrong (its number is told), or it is empty.
     """
-    made = (
-        _prompt(item, counter, output_tokens, f"{path}:{line}") for line, item in read_items(path)
-    )
+    made = (_prompt(item, counter, length(), f"{path}:{line}") for line, item in read_items(path))
     found = tuple(prompt for prompt in made if prompt is not None)
     if not found:
         raise UsageError("there is no prompt in the file", where=str(path), fix=_FIX)

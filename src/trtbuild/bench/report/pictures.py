@@ -47,6 +47,11 @@ def _short_label(label: str) -> str:
     return label.split(" ", 1)[0]
 
 
+def _brief(label: str) -> str:
+    """As a title has room for: what arrivals there were is the same for all of a chart."""
+    return label.removesuffix(" poisson").removesuffix(" constant")
+
+
 def _x_title(labels: Sequence[str]) -> str:
     return "clients" if "client" in labels[0] else "requests/s"
 
@@ -102,7 +107,7 @@ def _distribution(targets: Sequence[Json], label: str, name: str) -> Chart | Non
             lines.append(Line(target["name"], colour, _cumulative(curve, lowest), dots=False))
     if not lines:
         return None
-    title = f"{TITLES[name]} at {label}: share of values below"
+    title = f"{TITLES[name]} at {_brief(label)}: share below"
     return Chart(title, lines, "ms", log_x=True, top=1.0)
 
 
@@ -119,10 +124,12 @@ def _timeline(targets: Sequence[Json], label: str) -> Chart | None:
     for colour, target in enumerate(targets):
         load = next((one for one in target["loads"] if one["load"]["label"] == label), None)
         rows = load["series"]["rows"] if load else ()
-        if len(rows) > 2:
+        if len(rows) > 2 and any(row["output_tokens_per_s"] for row in rows):
             start = next((row["s"] for row in rows if row["output_tokens_per_s"]), 0.0)
             points = [(row["s"], row["output_tokens_per_s"]) for row in rows if row["s"] >= start]
             lines.append(Line(target["name"], colour, points, dots=False))
     if not lines:
         return None
-    return Chart(f"Output tokens/s over time at {label}", lines, "seconds since the load began")
+    return Chart(
+        f"Output tokens/s over time at {_brief(label)}", lines, "seconds since the load began"
+    )

@@ -16,6 +16,7 @@ WIDTH, HEIGHT = 420, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 30, 40
 COLOURS = 6
 _ROW = 18  # of the legend
+_CHARACTER = 6  # of a label, nearly
 _DECADES = 8  # a narrower range has no room for the ticks of a logarithmic axis
 
 Point = tuple[float, float]
@@ -120,7 +121,10 @@ def _grid(frame: _Frame, chart: Chart) -> list[str]:
         y = frame.y(value)
         found.append(f'<path class="grid" d="M{_LEFT} {y}H{right}"/>')
         found.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{short(value)}</text>')
+    each = _every(chart.categories)
     for index, value in enumerate(frame.x_ticks):
+        if index % each:
+            continue
         label = chart.categories[index] if chart.categories else short(value)
         place = f'x="{frame.x(value)}" y="{bottom + 16}" text-anchor="middle"'
         found.append(f"<text {place}>{escape(label)}</text>")
@@ -128,6 +132,12 @@ def _grid(frame: _Frame, chart: Chart) -> list[str]:
     place = f'x="{middle}" y="{HEIGHT - 6}" text-anchor="middle"'
     found.append(f'<text class="axis" {place}>{escape(chart.x_title)}</text>')
     return found
+
+
+def _every(categories: Sequence[str]) -> int:
+    """Of how many labels one is written, so that none stands in the next: of a sweep, say."""
+    widest = max(map(len, categories), default=0) * _CHARACTER + _CHARACTER
+    return max(1, math.ceil(len(categories) * widest / (WIDTH - _LEFT - _RIGHT)))
 
 
 def _line(line: Line, frame: _Frame) -> list[str]:

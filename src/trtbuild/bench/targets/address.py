@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from trtbuild.bench.wire import host_of
 from trtbuild.errors import UsageError
 
 Kind = Literal["triton-grpc", "triton-http", "openai", "baseline"]
@@ -52,14 +53,33 @@ def parse_target(text: str) -> Address:
     label, found, rest = text.partition("=")
     if not found or ":" in label or "/" in label:
         label, rest = "", text
+    if _with_password(rest):  # which the result and the report would hold
+        raise UsageError(
+            "a target holds no user name and no password",
+            where=_hidden(rest),
+            fix="leave them out; --api-key-env NAME sends the key that a variable holds",
+        )
     try:
         address = _parse(rest)
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is no number, a host that is no name
         address = None
     if address is None:
-        raise UsageError(f"{text!r} is not a target", fix=f"write {FORMS}")
+        raise UsageError(f"{_hidden(text)!r} is not a target", fix=f"write {FORMS}")
     kind, url, model = address
     return Address(text, kind, url, model, label or _name(kind, model))
+
+
+def _with_password(rest: str) -> bool:
+    try:
+        return "@" in urlsplit(rest.partition(":")[2]).netloc
+    except ValueError:
+        return False
+
+
+def _hidden(text: str) -> str:
+    """What may be printed of it: whatever stands before an ``@`` may be a password."""
+    head, found, rest = text.rpartition("@")
+    return f"{head.partition('//')[0]}//***@{rest}" if found and "//" in head else text
 
 
 def _parse(rest: str) -> tuple[Kind, str, str] | None:
@@ -69,6 +89,7 @@ def _parse(rest: str) -> tuple[Kind, str, str] | None:
     parts = urlsplit(where)
     if not parts.hostname or (parts.port is not None and parts.port <= 0):
         return None
+    host_of(parts)
     if scheme == "openai" and parts.scheme in ("http", "https") and parts.fragment:
         return "openai", where.partition("#")[0].rstrip("/"), parts.fragment
     model = parts.path.strip("/")

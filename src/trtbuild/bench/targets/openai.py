@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
+import ssl
 import time
 from typing import Any
 
 from trtbuild.bench.model import Endpoint, Generation, Prompt, Stream
-from trtbuild.bench.targets.streaming import UNREADABLE, converse, unreachable, words
+from trtbuild.bench.targets.streaming import (
+    UNREADABLE,
+    converse,
+    distrusted,
+    unreachable,
+    words,
+)
 from trtbuild.bench.wire import Dropped, Malformed, Pool
 from trtbuild.errors import ServerError
 
@@ -50,6 +57,7 @@ class OpenAITarget:
         self._generation = generation
         self._timeout = timeout
         self._path = "/chat/completions" if endpoint == "chat" else "/completions"
+        self._api_key = api_key
         headers = {"Accept": "text/event-stream"}
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
@@ -60,6 +68,8 @@ class OpenAITarget:
         try:
             async with asyncio.timeout(10):
                 answer = await self._pool.fetch("GET", "/models")
+        except ssl.SSLError as error:
+            raise distrusted(self.url, error) from None
         except (OSError, TimeoutError) as error:
             raise unreachable(self.url, str(error) or "no answer within 10 s") from None
         except (Dropped, Malformed):
@@ -75,6 +85,7 @@ class OpenAITarget:
 
     async def ask(self, stream: Stream) -> None:
         """See :class:`~trtbuild.bench.model.Target`."""
+        stream.secret = self._api_key
         request = self._pool.request("POST", self._path, self.body(stream.prompt))
         reader = _Reader(stream, chat=self.endpoint == "chat")
         ended = await converse(self._pool, request, stream, reader.event, self._timeout)

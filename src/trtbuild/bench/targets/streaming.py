@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from typing import Any
 
@@ -43,9 +44,12 @@ async def converse(
 
 async def _exchange(pool: Pool, request: bytes, stream: Stream, on_event: Event) -> Response:
     while True:
-        stream.waited = stream.waited or pool.full
+        full, before = pool.full, time.perf_counter()
+        stream.waited = stream.waited or full
         connection = await pool.take()
         stream.started = time.perf_counter()
+        if not full and not connection.reused:
+            stream.opening += stream.started - before
         try:
             return await connection.exchange(request, on_event)
         except Dropped as lost:
@@ -60,6 +64,8 @@ async def _exchange(pool: Pool, request: bytes, stream: Stream, on_event: Event)
 
 def reason(response: Response) -> str:
     """The server's words in an error's body, JSON or not."""
+    if response.location:
+        return f"the server sends requests on to {response.location}: write that as the target"
     text = response.body.decode("utf-8", "replace").strip().removeprefix("data:").strip()
     try:
         found: Any = json.loads(text)
@@ -71,6 +77,21 @@ def reason(response: Response) -> str:
 def words(error: Any) -> str:
     """An error's own message, where it is an object that has one."""
     return str(error.get("message", error) if isinstance(error, dict) else error)
+
+
+def distrusted(url: str, error: ssl.SSLError) -> ServerError:
+    """Somebody listens, with whom no TLS connection comes about."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ServerError(
+            f"the certificate of {url} is not trusted",
+            where=error.verify_message,
+            fix="export SSL_CERT_FILE=FILE with the certificate of who signed it",
+        )
+    return ServerError(
+        f"no TLS connection to {url}",
+        where=str(error),
+        fix="write http:// in place of https:// if it speaks plain HTTP",
+    )
 
 
 def unreachable(url: str, why: str) -> ServerError:

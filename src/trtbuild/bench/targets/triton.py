@@ -8,7 +8,7 @@ from trtbuild.bench.model import Generation, Prompt, Stream
 from trtbuild.bench.targets.streaming import unreachable
 from trtbuild.client import LLMClient, ModelMetadata, Sampling, detect_dialect
 from trtbuild.client.dialect import Dialect, Value
-from trtbuild.client.failures import NoAnswerError, not_an_llm
+from trtbuild.client.failures import LateError, NoAnswerError, not_an_llm
 
 
 class TritonModel:
@@ -24,6 +24,8 @@ class TritonModel:
                 self.metadata: ModelMetadata = client.metadata(model)
         except NoAnswerError as error:
             raise unreachable(url, error.where) from None
+        except LateError as error:  # whose mends are for somebody who asked a question
+            raise unreachable(url, error.what) from None
         dialect = detect_dialect(self.metadata)
         if dialect is None:
             raise not_an_llm(model)

@@ -30,7 +30,11 @@ _FORMATS: Mapping[str, str] = {
     "FP32": "f",
     "FP64": "d",
 }
-_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1))
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),  # a proxy of the environment would be measured, too
+)
 
 
 class TritonGrpcTarget:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
+
+from trtbuild.client.direct import fetch
 
 _LINE = re.compile(
     r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>[^}]*)\})?\s+(?P<value>\S+)", re.MULTILINE
@@ -20,7 +21,7 @@ Sample = dict[str, float]
 def read_metrics(url: str, model: str) -> Sample | None:
     """One scrape, the values of ``model``; None when nothing answers."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - http by construction
+        with fetch(url, timeout=2) as answer:
             text = answer.read(_LONGEST).decode("utf-8", "replace")
     except (OSError, ValueError, HTTPException):  # the last: it speaks something else
         return None

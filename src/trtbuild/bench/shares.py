@@ -1,0 +1,17 @@
+"""How far a share of few is known."""
+
+from __future__ import annotations
+
+import math
+
+_Z = 1.96
+
+
+def share_interval(count: int, asked: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    if not asked:
+        return 0.0, 1.0
+    share, square = count / asked, _Z * _Z / asked
+    middle = share + square / 2
+    spread = _Z * math.sqrt(share * (1 - share) / asked + square / asked / 4)
+    return (middle - spread) / (1 + square), (middle + spread) / (1 + square)

@@ -1,0 +1,28 @@
+"""No proxy of the environment stands between us and a server of this machine.
+
+``HTTP_PROXY`` is there for the world outside, and a proxy's 127.0.0.1 is the proxy's own. Go's
+and curl's users write it into ``NO_PROXY``; whoever forgets that would wait for a server forever.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def loopback(url: str) -> bool:
+    """Whether ``HOST:PORT`` is this machine."""
+    host = urlsplit(f"//{url}").hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def fetch(url: str, timeout: float) -> Any:
+    """``urllib.request.urlopen`` past every proxy; to be closed by whoever asked."""
+    return _opener.open(url, timeout=timeout)
