@@ -8,6 +8,7 @@ from typing import Any
 from trtbuild.spec import ModelSpec, Task
 from trtbuild.trtllm_checkpoint.config import era_of
 from trtbuild.trtllm_checkpoint.families import FAMILIES, Family
+from trtbuild.trtllm_checkpoint.fixed import contradictions, has_fixed_rope
 from trtbuild.trtllm_checkpoint.shape import (
     LONG_ROPE,
     ROPE_KINDS,
@@ -45,9 +46,16 @@ def unsupported(
     shape = shape_of(spec, config)
     return (
         *_of_checkpoint(spec, config, family),
+        *contradictions(family, config, shape),
         *_of_release(family, config, release),
         *_of_split(family, shape, tp, pp),
     )
+
+
+def miscomputed(spec: ModelSpec, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why no engine of this checkpoint would say what it says, whoever converts it."""
+    family = family_of(spec, config)
+    return tuple(contradictions(family, config, shape_of(spec, config))) if family else ()
 
 
 def _of_release(family: Family, config: Mapping[str, Any], release: str) -> Iterator[str]:
@@ -70,7 +78,7 @@ def _of_checkpoint(spec: ModelSpec, config: Mapping[str, Any], family: Family) -
     kind = rope_kind(config)
     if family.name == "phi3" and kind in LONG_ROPE:
         yield from _of_long_rope(spec, config)
-    elif kind and kind not in ROPE_KINDS and family.tables:
+    elif kind and kind not in ROPE_KINDS and family.tables and not has_fixed_rope(family):
         yield (
             f"its rope scaling is {kind!r}; only {' and '.join(ROPE_KINDS)} tables are computed "
             f"as TensorRT-LLM does: {_CONTAINER}"

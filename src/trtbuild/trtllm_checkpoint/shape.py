@@ -46,6 +46,12 @@ def family_of(spec: ModelSpec, config: Mapping[str, Any]) -> Family | None:
     return family
 
 
+def is_tied(family: Family, config: Mapping[str, Any]) -> bool | None:
+    """Whether the embedding serves as head; None when that is for the stored tensors to say."""
+    said = config.get("tie_word_embeddings")
+    return (True if family.tied else None) if said is None else bool(said)
+
+
 def shape_of(spec: ModelSpec, config: Mapping[str, Any]) -> Shape:
     """The sizes, from the spec and from what only ``config.json`` says.
 
