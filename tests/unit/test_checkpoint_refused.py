@@ -122,6 +122,7 @@ def test_what_the_rows_do_not_say(tmp_path: Path, key: str, value: Any, said: st
         (tiny.gemma2(), "rope_theta", 1000000.0),
         (tiny.gemma2(), "rope_scaling", {"rope_type": "yarn", "factor": 2.0}),
         (tiny.gemma2(), "attention_bias", True),
+        (tiny.llama(), "partial_rotary_factor", 0.5),
         (tiny.gemma2(), "tie_word_embeddings", False),
     ],
 )
@@ -134,6 +135,55 @@ def test_what_tensorrt_llm_computes_otherwise(
     (reason,) = error.details
     assert key.replace("rope_scaling", "rope scaling") in reason
     assert "always computes with" in reason
+
+
+@pytest.mark.parametrize(
+    ("scaling", "said"),
+    [
+        ({"type": "linear", "factor": "x"}, "rope_scaling.factor is 'x'"),
+        ({"type": "linear", "factor": 0}, "rope_scaling.factor is 0"),
+        ({"type": "linear", "factor": True}, "rope_scaling.factor is True"),
+        ({"type": "linear", "factor": float("inf")}, "rope_scaling.factor is inf"),
+        ({"rope_type": "llama3", "high_freq_factor": None}, "high_freq_factor is None"),
+        (
+            {"rope_type": "llama3", "low_freq_factor": 4, "high_freq_factor": 4},
+            "low_freq_factor 4 is not below its high_freq_factor 4",
+        ),
+    ],
+)
+def test_a_rope_scaling_without_usable_numbers(
+    tmp_path: Path, scaling: dict[str, Any], said: str
+) -> None:
+    tiny.write_source(tmp_path / "tiny", tiny.llama(rope_scaling=scaling))
+    error = refused(tmp_path, tmp_path / "tiny", UnsupportedError)
+    assert said in error.details[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "tensor", "found"),
+    [
+        (tiny.gpt2(), "wte.weight", (72, 32)),
+        (tiny.gpt2(), "wpe.weight", (8, 32)),
+        (tiny.gpt2(), "h.0.mlp.c_fc.weight", (32, 64)),
+        (tiny.gpt2(), "h.1.ln_1.bias", (31,)),
+        (tiny.falcon(new=True), "transformer.word_embeddings.weight", (65, 32)),
+        (tiny.falcon(new=True), "transformer.h.0.mlp.dense_4h_to_h.weight", (32, 64)),
+        (tiny.gpt_neox(), "gpt_neox.layers.1.attention.dense.weight", (64, 32)),
+        (tiny.gpt_neox(), "embed_out.weight", (64, 16)),
+        (tiny.phi3(), "model.layers.0.mlp.gate_up_proj.weight", (64, 32)),
+        (tiny.phi3(), "model.norm.weight", (32, 1)),
+        (tiny.qwen2_moe(), "model.layers.0.mlp.gate.weight", (3, 16)),
+        (tiny.qwen2_moe(), "model.layers.1.mlp.experts.2.down_proj.weight", (16, 24)),
+    ],
+)
+def test_tensors_of_another_size_than_the_configuration_says(
+    tmp_path: Path, source: Any, tensor: str, found: tuple[int, ...]
+) -> None:
+    config, shapes = source
+    tiny.write_source(tmp_path / "tiny", (config, shapes | {tensor: found}))
+    error = refused(tmp_path, tmp_path / "tiny", UnsupportedError)
+    said = "\n".join((error.what, *error.details))
+    assert f"{tensor}' is {list(found)}, but config.json implies" in said
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trtbuild.trtllm_checkpoint.families import Family
-from trtbuild.trtllm_checkpoint.shape import Shape, rope_kind
+from trtbuild.trtllm_checkpoint.shape import Shape, rope_kind, rotary_fraction
 
 ELSEWHERE = "deploy it with another builder (trtbuild plan)"
 
@@ -50,6 +50,9 @@ def contradictions(family: Family, config: Mapping[str, Any], shape: Shape) -> I
         yield _contradiction(family, "intermediate_size", shape.inner, 4 * shape.hidden)
     if has_fixed_rope(family) and shape.theta != FIXED_THETA:
         yield _contradiction(family, "rope_theta", shape.theta, FIXED_THETA)
+    if family.tables and family.name != "phi3" and shape.rotary != shape.head_size:
+        found = rotary_fraction(config, 1.0)
+        yield _contradiction(family, "partial_rotary_factor", found, 1.0)
     kind = rope_kind(config)
     if kind and (has_fixed_rope(family) or family.name == "gpt_neox"):
         yield _contradiction(family, "rope scaling", kind, None)

@@ -14,6 +14,7 @@ from trtbuild.errors import UnsupportedError
 from trtbuild.spec import ModelSpec
 from trtbuild.trtllm_checkpoint.config import predict_config
 from trtbuild.trtllm_checkpoint.families import Family, Row
+from trtbuild.trtllm_checkpoint.fit import misfit
 from trtbuild.trtllm_checkpoint.model import (
     DTYPES,
     WIDTH,
@@ -145,7 +146,7 @@ class _Planner:
             names = self._names(row, part)
             if part == "bias" and not row.biased and not all(n in self._sources for n in names):
                 continue
-            if not self._usable(names):
+            if not self._usable(names) or not self._fit(row, part, names):
                 continue
             try:
                 shape, pieces = splitter.pieces(row.split, part, names, self._sources)
@@ -174,6 +175,15 @@ class _Planner:
                     None
                 )
         return all(name in self._sources and self._sources[name].dtype in WIDTH for name in names)
+
+    def _fit(self, row: Row, part: str, names: tuple[str, ...]) -> bool:
+        found = {
+            name: misfit(row, part, self._sources[name], self._shape, self._family.transposed)
+            for name in names
+        }
+        wrong = {f"tensor {name!r} {what}": None for name, what in found.items() if what}
+        self._problems |= wrong
+        return not wrong
 
     def raise_problems(self) -> None:
         """One UnsupportedError with everything found."""
