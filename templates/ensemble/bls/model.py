@@ -80,8 +80,8 @@ class TritonPythonModel:
         for error in self._reader.encode([found]).values():
             raise error
         key = self._reader.next_key()
-        stream = Stream(json.loads(found.options(key)), self._make)
         tensors = found.engine_inputs(self._tokenizer)
+        stream = Stream(json.loads(found.options(key)), self._make)
         for name in given.keys() - _READ:
             tensors[_RENAMED.get(name, name)] = given[name]
         told = False
