@@ -70,6 +70,16 @@ def test_no_engine_that_computes_something_else_is_planned_or_built(tmp_path: Pa
         assert "use_parallel_residual is False" in error.details[0]
 
 
+@pytest.mark.parametrize("batch", [0, -4, "x", None])
+def test_an_engine_without_a_batch_size_is_told_as_such(
+    llama: Path, tmp_path: Path, batch: Any
+) -> None:
+    """Not as a repository that we made wrongly."""
+    engine = make_engine(tmp_path / "engine", max_batch_size=batch)
+    error = refused(RepositoryError, llama, tmp_path / "repo", engine_dir=str(engine))
+    assert "says no usable max_batch_size" in error.what
+
+
 def test_the_validator_says_that_the_engine_is_missing_and_how_to_build_it(
     llama: Path, tmp_path: Path
 ) -> None:

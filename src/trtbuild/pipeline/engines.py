@@ -105,6 +105,12 @@ def whole(folder: Path) -> tuple[EngineConfig, tuple[CheckpointFile, ...]]:
         RepositoryError: It is no engine, or not all ranks are there.
     """
     config = engineconfig.read(folder)
+    if config.max_batch_size < 1:
+        raise RepositoryError(
+            f"the engine's {CONFIG} says no usable max_batch_size, which every build writes",
+            where=str(folder / CONFIG),
+            fix="copy it again from where trtllm-build wrote it, or build the engine again",
+        )
     names = [path.name for path in folder.iterdir() if path.is_file()]
     if lacking := engineconfig.lacking_ranks(config, names):
         raise RepositoryError(
