@@ -70,6 +70,15 @@ def test_no_engine_that_computes_something_else_is_planned_or_built(tmp_path: Pa
         assert "use_parallel_residual is False" in error.details[0]
 
 
+def test_an_engine_that_is_there_is_given_no_advice_about_its_type(
+    llama: Path, tmp_path: Path
+) -> None:
+    engine = str(make_engine(tmp_path / "engine"))
+    given = run(llama, tmp_path / "given", engine_dir=engine)
+    later = run(llama, tmp_path / "later", build=False)
+    assert ["16 bits" in "".join(one.warnings) for one in (given, later)] == [False, True]
+
+
 @pytest.mark.parametrize("batch", [0, -4, "x", None])
 def test_an_engine_without_a_batch_size_is_told_as_such(
     llama: Path, tmp_path: Path, batch: Any
