@@ -137,7 +137,8 @@ class LibraryStream:
             return ""
         try:
             text = self._stream.step(self._tokenizer, token) or ""
-        except Exception:  # "Invalid prefix": from here on, all text comes with the flush
+        except BaseException:
+            # "Invalid prefix", or a panic: from here on, all text comes with the flush.
             self._stream = None
             return ""
         self._sent.append(text)
