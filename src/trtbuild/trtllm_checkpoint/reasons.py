@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trtbuild.spec import ModelSpec, Task
+from trtbuild.toolchain import trtllm_route
 from trtbuild.trtllm_checkpoint.config import era_of
 from trtbuild.trtllm_checkpoint.families import FAMILIES, Family
 from trtbuild.trtllm_checkpoint.fixed import contradictions, has_fixed_rope
@@ -72,9 +73,11 @@ def _of_checkpoint(spec: ModelSpec, config: Mapping[str, Any], family: Family) -
         yield f"it is for {spec.task.value}; engines of this flow generate text: use --backend vllm"
     if spec.quantization:
         method = spec.quantization.method
+        refused = trtllm_route(method, spec.quantization.detail).refused
+        other = "--backend vllm" if refused else "--backend trtllm or --backend vllm"
         yield (
             f"its weights are quantized ({method}); convert the unquantized checkpoint, or deploy "
-            "this one with --backend trtllm or --backend vllm"
+            f"this one with {other}"
         )
     kind = rope_kind(config)
     if family.name == "phi3" and kind in LONG_ROPE:
