@@ -148,6 +148,17 @@ def test_a_stop_word_of_bytes_that_are_held_back_is_cut_all_the_same(at_once: bo
     assert (found.finish_reason, found.tokens) == ("stop", len(ids))
 
 
+def test_a_stop_sequence_that_began_in_the_prompt_ends_the_text() -> None:
+    """The engine looks for it in all tokens that it has."""
+    found = streams.Streams(MAKE, (), BOX.take)
+    one, two = ids_of("X")[0], ids_of("Y")[0]
+    told = {"stop": [["XY"]], "stop_ids": [[[one, two]]], "before": [[one]]}
+    BOX.put(1, options(1, **told))
+    tensors = found.get(1).piece(engine([two]))
+    assert tensors["text_output"].tolist() == [[b"Y"]]
+    assert tensors["finish_reason"].tolist() == [[b"stop"]]
+
+
 class Box(dict[object, str]):
     put = dict.__setitem__
 

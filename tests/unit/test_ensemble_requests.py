@@ -164,9 +164,13 @@ def test_one_bad_request_does_not_fail_those_beside_it(tokenizer: Any) -> None:
 
 
 def test_what_joins_the_pieces_knows_where_the_engine_stops(tokenizer: Any) -> None:
-    found = read(reader(tokenizer), text_input="a", stop_words=["<|im_end|>", "and"])
+    found = read(
+        reader(tokenizer), text_input="a longer prompt", stop_words=["<|im_end|>", "quartz"]
+    )
     tensors = found.engine_inputs(tokenizer)
-    (told,) = json.loads(found.options(1))["stop_ids"]
+    options = json.loads(found.options(1))
+    (told,) = options["stop_ids"]
+    assert options["before"] == [found.rows[0].ids[1 - max(map(len, told)) :]]
     assert [tokenizer.raw.token_to_id("<|im_end|>")] in told
     ids, ends = tensors["stop_words_list"][0].tolist()
     sent = [ids[begin:end] for begin, end in zip([0, *ends], ends, strict=False) if end >= 0]

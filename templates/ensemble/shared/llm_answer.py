@@ -8,7 +8,8 @@ class Answer:
     after that is dropped. ``tokens`` counts the tokens that were generated, end tokens not.
     ``stops`` are looked for in the text, ``stop_ids`` in the tokens, where the engine looks: its
     last piece says by nothing else that a stop word came which is no text (a special token), or
-    whose last bytes are still held back.
+    whose last bytes are still held back. It looks into the prompt, too, whose last tokens are
+    ``before``: a stop sequence may have begun there.
     ``drained`` is whether the engine has ended too: it may go on where a stop word was found in
     the text alone.
     """
@@ -29,7 +30,9 @@ class Answer:
         "tokens",
     )
 
-    def __init__(self, detokenizer, end_ids=(), max_tokens=None, stops=(), stop_ids=()):
+    def __init__(
+        self, detokenizer, end_ids=(), max_tokens=None, stops=(), *, stop_ids=(), before=()
+    ):
         self._step = detokenizer.step
         self._flush = detokenizer.flush
         self._end_ids = frozenset(end_ids)
@@ -39,7 +42,7 @@ class Answer:
         self._stop_ids = {}  # by their last token
         for found in stop_ids:
             self._stop_ids.setdefault(found[-1], []).append(list(found))
-        self._tail = []
+        self._tail = list(before)
         self._held = ""
         self._seen = 0
         self.drained = False

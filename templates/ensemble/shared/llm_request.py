@@ -33,6 +33,11 @@ class Row:
         self.max_tokens = 0
         self.stop = self.bad = self.stop_ids = ()
 
+    def before(self):
+        """The last tokens of the prompt, in which a stop sequence may begin."""
+        longest = max(map(len, self.stop_ids), default=1)
+        return list(self.ids[max(len(self.ids) - longest + 1, 0) :])
+
 
 @dataclass(eq=False)
 class Request:
@@ -59,20 +64,20 @@ class Request:
 
     def options(self, key):
         """What whoever joins the answer's pieces has to know, as JSON; after engine_inputs."""
-        return json.dumps(
-            {
-                "key": key,
-                "stream": self.stream,
-                "answers": len(self.rows) * self.sequences,
-                "end": self.end_ids,
-                "input": [len(row.ids) for row in self.rows],
-                "max": [row.max_tokens for row in self.rows],
-                "stop": [row.stop for row in self.rows],
-                # Only where there are some: what is short passes faster.
-                "stop_ids": [row.stop_ids for row in self.rows] if self._stops() else [],
-            },
-            ensure_ascii=False,
-        )
+        found = {
+            "key": key,
+            "stream": self.stream,
+            "answers": len(self.rows) * self.sequences,
+            "end": self.end_ids,
+            "input": [len(row.ids) for row in self.rows],
+            "max": [row.max_tokens for row in self.rows],
+            "stop": [row.stop for row in self.rows],
+            "stop_ids": [],
+        }
+        if self._stops():  # what is short passes faster
+            found["stop_ids"] = [row.stop_ids for row in self.rows]
+            found["before"] = [row.before() for row in self.rows]
+        return json.dumps(found, ensure_ascii=False)
 
     def _stops(self):
         return any(row.stop_ids for row in self.rows)

@@ -83,7 +83,8 @@ class Stream:
             limit = given["max"][row] if row < len(given["max"]) else None
             stops = given["stop"][row] if row < len(given["stop"]) else ()
             told = given["stop_ids"][row] if row < len(given["stop_ids"]) else ()
-            found = Answer(self._make(), given["end"], limit, stops, told)
+            before = given["before"][row] if told else ()
+            found = Answer(self._make(), given["end"], limit, stops, stop_ids=told, before=before)
             self._answers[key] = found
         return found
 
