@@ -142,11 +142,12 @@ def falcon(*, new: bool) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
     return config, shapes
 
 
-def gpt_neox() -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+def gpt_neox(**more: Any) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
     config = _config(
         "GPTNeoXForCausalLM", "gpt_neox", rotary_pct=0.25, rotary_emb_base=10000,
-        layer_norm_eps=1e-5, hidden_act="gelu",
+        layer_norm_eps=1e-5, hidden_act="gelu", **more,
     )  # fmt: skip
+    config["intermediate_size"] = 4 * H
     shapes: dict[str, tuple[int, ...]] = {
         "gpt_neox.embed_in.weight": (V, H),
         "embed_out.weight": (V, H),
@@ -156,9 +157,8 @@ def gpt_neox() -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
         prefix = f"gpt_neox.layers.{n}."
         shapes |= _both(f"{prefix}attention.query_key_value", 3 * H, H)
         shapes |= _both(f"{prefix}attention.dense", H, H)
-        shapes |= _both(f"{prefix}mlp.dense_h_to_4h", INNER, H) | _both(
-            f"{prefix}mlp.dense_4h_to_h", H, INNER
-        )
+        shapes |= _both(f"{prefix}mlp.dense_h_to_4h", 4 * H, H)
+        shapes |= _both(f"{prefix}mlp.dense_4h_to_h", H, 4 * H)
         shapes |= _norm(f"{prefix}input_layernorm") | _norm(f"{prefix}post_attention_layernorm")
     return config, shapes
 

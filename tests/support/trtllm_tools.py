@@ -35,6 +35,11 @@ if "fills_disk" in behaviour:
     sys.exit(1)
 if "signal" in behaviour:
     os.kill(os.getpid(), behaviour["signal"])
+if "signals_trtbuild" in behaviour:
+    (here / "pid").write_text(str(os.getpid()))
+    script = pathlib.Path(f"/proc/{os.getppid()}/stat").read_text()  # in_container.py
+    os.kill(int(script.rpartition(")")[2].split()[1]), behaviour["signals_trtbuild"])
+    time.sleep(600)
 if "exits" in behaviour:
     print("RuntimeError: TensorRT found no kernel", flush=True)
     sys.exit(behaviour["exits"])

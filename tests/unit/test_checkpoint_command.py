@@ -276,12 +276,17 @@ def test_the_new_spelling_of_rope(tmp_path: Path) -> None:
     made = make_checkpoint(str(source), tmp_path / "out", dry_run=True)
     assert made.layout.config["rotary_base"] == 250000.0
     assert made.layout.config["rotary_scaling"] is None
-    rope |= {"partial_rotary_factor": 0.5, "rope_type": "linear", "factor": 2.0}
+    rope |= {"rope_type": "linear", "factor": 2.0}
     write_json(source / "config.json", config | {"rope_theta": None, "rope_parameters": rope})
     made = make_checkpoint(str(source), tmp_path / "out", dry_run=True)
     assert made.layout.config["rotary_base"] == 250000.0
     assert made.layout.config["rotary_scaling"] == {"rope_type": "linear", "factor": 2.0}
-    assert made.layout.config["rotary_embedding_dim"] == 8, "half of a head's 16"
+    config, shapes = tiny.phi3()
+    rope = {"rope_type": "default", "rope_theta": 5e4, "partial_rotary_factor": 0.5}
+    tiny.write_source(tmp_path / "phi3", (config | {"rope_parameters": rope}, shapes))
+    made = make_checkpoint(str(tmp_path / "phi3"), tmp_path / "out", dry_run=True)
+    assert made.layout.config["rotary_base"] == 5e4
+    assert made.layout.config["rotary_embedding_dim"] == tiny.S // 2
 
 
 def test_a_language_model_inside_another_configuration(tmp_path: Path) -> None:

@@ -27,6 +27,18 @@ sys.argv = ["trtbuild", "checkpoint", sys.argv[1], "--out", sys.argv[2], "--json
 from trtbuild.cli.app import main
 main()
 """
+_TERMINATED = """
+import os, signal, sys
+from trtbuild.trtllm_checkpoint import transfer, writing
+class Ended(transfer.Transfer):
+    def run(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        super().run()
+writing.Transfer = Ended
+sys.argv = ["trtbuild", "checkpoint", sys.argv[1], "--out", sys.argv[2]]
+from trtbuild.cli.app import main
+main()
+"""
 
 
 def run(code: str, source: Path, out: Path) -> subprocess.CompletedProcess[str]:
@@ -53,4 +65,13 @@ def test_a_file_that_the_kernel_refuses_to_lengthen(tmp_path: Path) -> None:
     assert done.returncode == 5, done.stderr
     assert "full" in json.loads(done.stdout)["what"]
     assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_signal_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """What a supervisor sends while the bytes move."""
+    source = make_llama(tmp_path / "tiny")
+    done = run(_TERMINATED, source, tmp_path / "out")
+    assert (done.returncode, done.stdout) == (143, "")
+    assert done.stderr.endswith("terminated\n")
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]

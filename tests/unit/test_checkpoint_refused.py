@@ -105,6 +105,126 @@ def test_what_the_rows_do_not_say(tmp_path: Path, key: str, value: Any, said: st
     assert said in error.details[0]
 
 
+@pytest.mark.parametrize(
+    ("source", "key", "value"),
+    [
+        (tiny.gpt_neox(), "use_parallel_residual", False),
+        (tiny.gpt_neox(), "attention_bias", False),
+        (tiny.gpt_neox(), "layer_norm_eps", 1e-6),
+        (tiny.gpt_neox(), "intermediate_size", 48),
+        (tiny.gpt_neox(), "rope_scaling", {"type": "linear", "factor": 2.0}),
+        (tiny.gpt2(), "scale_attn_weights", False),
+        (tiny.gpt2(), "scale_attn_by_inverse_layer_idx", True),
+        (tiny.gpt2(), "add_cross_attention", True),
+        (tiny.falcon(new=False), "activation", "relu"),
+        (tiny.falcon(new=True), "rope_theta", 500042.0),
+        (tiny.falcon(new=False), "rope_scaling", {"type": "linear", "factor": 2.0}),
+        (tiny.gemma2(), "rope_theta", 1000000.0),
+        (tiny.gemma2(), "rope_scaling", {"rope_type": "yarn", "factor": 2.0}),
+        (tiny.gemma2(), "attention_bias", True),
+        (tiny.llama(), "partial_rotary_factor", 0.5),
+        (tiny.gemma2(), "tie_word_embeddings", False),
+    ],
+)
+def test_what_tensorrt_llm_computes_otherwise(
+    tmp_path: Path, source: Any, key: str, value: Any
+) -> None:
+    config, shapes = source
+    tiny.write_source(tmp_path / "tiny", (config | {key: value}, shapes))
+    error = refused(tmp_path, tmp_path / "tiny", UnsupportedError)
+    (reason,) = error.details
+    assert key.replace("rope_scaling", "rope scaling") in reason
+    assert "always computes with" in reason
+
+
+@pytest.mark.parametrize(
+    ("scaling", "said"),
+    [
+        ({"type": "linear", "factor": "x"}, "rope_scaling.factor is 'x'"),
+        ({"type": "linear", "factor": 0}, "rope_scaling.factor is 0"),
+        ({"type": "linear", "factor": True}, "rope_scaling.factor is True"),
+        ({"type": "linear", "factor": float("inf")}, "rope_scaling.factor is inf"),
+        ({"rope_type": "llama3", "high_freq_factor": None}, "high_freq_factor is None"),
+        (
+            {"rope_type": "llama3", "low_freq_factor": 4, "high_freq_factor": 4},
+            "low_freq_factor 4 is not below its high_freq_factor 4",
+        ),
+    ],
+)
+def test_a_rope_scaling_without_usable_numbers(
+    tmp_path: Path, scaling: dict[str, Any], said: str
+) -> None:
+    tiny.write_source(tmp_path / "tiny", tiny.llama(rope_scaling=scaling))
+    error = refused(tmp_path, tmp_path / "tiny", UnsupportedError)
+    assert said in error.details[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "tensor", "found"),
+    [
+        (tiny.gpt2(), "wte.weight", (72, 32)),
+        (tiny.gpt2(), "wpe.weight", (8, 32)),
+        (tiny.gpt2(), "h.0.mlp.c_fc.weight", (32, 64)),
+        (tiny.gpt2(), "h.1.ln_1.bias", (31,)),
+        (tiny.falcon(new=True), "transformer.word_embeddings.weight", (65, 32)),
+        (tiny.falcon(new=True), "transformer.h.0.mlp.dense_4h_to_h.weight", (32, 64)),
+        (tiny.gpt_neox(), "gpt_neox.layers.1.attention.dense.weight", (64, 32)),
+        (tiny.gpt_neox(), "embed_out.weight", (64, 16)),
+        (tiny.phi3(), "model.layers.0.mlp.gate_up_proj.weight", (64, 32)),
+        (tiny.phi3(), "model.norm.weight", (32, 1)),
+        (tiny.qwen2_moe(), "model.layers.0.mlp.gate.weight", (3, 16)),
+        (tiny.qwen2_moe(), "model.layers.1.mlp.experts.2.down_proj.weight", (16, 24)),
+    ],
+)
+def test_tensors_of_another_size_than_the_configuration_says(
+    tmp_path: Path, source: Any, tensor: str, found: tuple[int, ...]
+) -> None:
+    config, shapes = source
+    tiny.write_source(tmp_path / "tiny", (config, shapes | {tensor: found}))
+    error = refused(tmp_path, tmp_path / "tiny", UnsupportedError)
+    said = "\n".join((error.what, *error.details))
+    assert f"{tensor}' is {list(found)}, but config.json implies" in said
+
+
+@pytest.mark.parametrize(
+    ("source", "lost"),
+    [
+        (tiny.qwen2_moe(), ["model.layers.1.self_attn.k_proj.bias"]),
+        (
+            tiny.qwen2_moe(),
+            [f"model.layers.{n}.self_attn.{x}_proj.bias" for n in (0, 1) for x in "qkv"],
+        ),
+        (tiny.gpt2(), ["h.0.mlp.c_fc.bias"]),
+        (tiny.gpt_neox(), ["gpt_neox.final_layer_norm.bias"]),
+        (tiny.falcon(new=True), ["transformer.h.1.ln_mlp.bias"]),
+    ],
+)
+def test_a_lost_bias_is_missed(tmp_path: Path, source: Any, lost: list[str]) -> None:
+    config, shapes = source
+    kept = {name: shape for name, shape in shapes.items() if name not in lost}
+    tiny.write_source(tmp_path / "tiny", (config, kept))
+    error = refused(tmp_path, tmp_path / "tiny", UnsupportedError)
+    said = "\n".join((error.what, *error.details))
+    for name in lost:
+        assert f"{name}' is missing" in said
+
+
+def test_a_lost_head_is_missed(tmp_path: Path) -> None:
+    config, shapes = tiny.falcon(new=False)
+    tiny.write_source(tmp_path / "tiny", (config | {"tie_word_embeddings": False}, shapes))
+    error = refused(tmp_path, tmp_path / "tiny", UnsupportedError)
+    assert error.what == "tensor 'lm_head.weight' is missing"
+
+
+@pytest.mark.parametrize(
+    ("method", "mend"), [("awq", "with --backend vllm"), ("fp8", "--backend trtllm or --backend")]
+)
+def test_quantized_weights_are_sent_where_they_run(tmp_path: Path, method: str, mend: str) -> None:
+    source = make_llama(tmp_path / "tiny", quantization_config={"quant_method": method, "bits": 4})
+    (reason,) = refused(tmp_path, source, UnsupportedError).details
+    assert mend in reason
+
+
 @pytest.mark.parametrize("dtype", ["int8", "fp16", "float64"])
 def test_an_unknown_dtype(tmp_path: Path, dtype: str) -> None:
     error = refused(tmp_path, make_llama(tmp_path / "tiny"), UsageError, dtype=dtype)

@@ -143,11 +143,11 @@ def eight_gigabytes(folder: Path) -> Path:
 
 
 DIGESTING = """
-import sys
+import os, sys
 from trtbuild.files import digests
 add = digests._Counter.add
 def told(self, count):
-    print("now", flush=True)
+    os.write(1, b"now\\n")  # in one piece: two threads may come here
     digests._Counter.add = add
     add(self, count)
 digests._Counter.add = told

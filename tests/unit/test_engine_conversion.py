@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
+from support import trtllm_sources as tiny
 from support.checkpoints import make_llama
 from support.engine_conversions import L4, PARTS, config_of, make_engine, refused, run
 from support.trtllm_tools import write_nvidia_smi
@@ -57,6 +58,35 @@ def test_everything_but_the_engine_is_written(llama: Path, tmp_path: Path) -> No
         folder = repo / f"llm{part}/1/tokenizer"
         assert (folder / "tokenizer.json").read_bytes() == (llama / "tokenizer.json").read_bytes()
         assert not list(folder.glob("*.safetensors"))
+
+
+def test_no_engine_that_computes_something_else_is_planned_or_built(tmp_path: Path) -> None:
+    """The image's own converter would make it without a word, so it is not asked either."""
+    config, shapes = tiny.gpt_neox(use_parallel_residual=False)
+    tiny.write_source(tmp_path / "neox", (config, shapes))
+    for build in (True, False):
+        error = refused(UnsupportedError, tmp_path / "neox", tmp_path / "repo", build=build)
+        assert "would not answer as the checkpoint does" in error.what
+        assert "use_parallel_residual is False" in error.details[0]
+
+
+def test_an_engine_that_is_there_is_given_no_advice_about_its_type(
+    llama: Path, tmp_path: Path
+) -> None:
+    engine = str(make_engine(tmp_path / "engine"))
+    given = run(llama, tmp_path / "given", engine_dir=engine)
+    later = run(llama, tmp_path / "later", build=False)
+    assert ["16 bits" in "".join(one.warnings) for one in (given, later)] == [False, True]
+
+
+@pytest.mark.parametrize("batch", [0, -4, "x", None])
+def test_an_engine_without_a_batch_size_is_told_as_such(
+    llama: Path, tmp_path: Path, batch: Any
+) -> None:
+    """Not as a repository that we made wrongly."""
+    engine = make_engine(tmp_path / "engine", max_batch_size=batch)
+    error = refused(RepositoryError, llama, tmp_path / "repo", engine_dir=str(engine))
+    assert "says no usable max_batch_size" in error.what
 
 
 def test_the_validator_says_that_the_engine_is_missing_and_how_to_build_it(

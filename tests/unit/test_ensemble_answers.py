@@ -123,6 +123,42 @@ def test_the_last_piece_has_what_an_incomplete_character_left() -> None:
     assert text.endswith("\N{REPLACEMENT CHARACTER}")
 
 
+def test_a_stop_word_that_is_no_text_ends_the_text_where_the_engine_ends() -> None:
+    """A special token is left out of the text; nothing else says that the engine has ended."""
+    special = TOKENIZER.token_to_id("<|im_start|>")
+    for ids in ([*ids_of("Hi"), special], [*ids_of("Hi 🙂")[:-1], special]):
+        found = answers.Answer(MAKE(), stops=("<|im_start|>",), stop_ids=[[special]])
+        text = "".join(found.add([token]) for token in ids)
+        assert text == TOKENIZER.decode(ids)
+        assert (found.finish_reason, found.tokens) == ("stop", len(ids))
+        assert not found.drained, "an engine that goes on is heard no more"
+        assert found.add(ids_of(" and more")) == ""
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_stop_word_of_bytes_that_are_held_back_is_cut_all_the_same(at_once: bool) -> None:
+    tokenizer = sentencepiece()
+    make = detokenizers(tokenizer)
+    ids = tokenizer.encode("Hello 🙂", add_special_tokens=False).ids
+    stop = tokenizer.encode("🙂", add_special_tokens=False).ids[-4:]
+    assert ids[-4:] == stop, "a byte each"
+    found = answers.Answer(make(), stops=("🙂",), stop_ids=[[9, 9], stop])
+    pieces = [[*ids, *ids]] if at_once else [[token] for token in ids]
+    assert "".join(found.add(piece) for piece in pieces) == "Hello "
+    assert (found.finish_reason, found.tokens) == ("stop", len(ids))
+
+
+def test_a_stop_sequence_that_began_in_the_prompt_ends_the_text() -> None:
+    """The engine looks for it in all tokens that it has."""
+    found = streams.Streams(MAKE, (), BOX.take)
+    one, two = ids_of("X")[0], ids_of("Y")[0]
+    told = {"stop": [["XY"]], "stop_ids": [[[one, two]]], "before": [[one]]}
+    BOX.put(1, options(1, **told))
+    tensors = found.get(1).piece(engine([two]))
+    assert tensors["text_output"].tolist() == [[b"Y"]]
+    assert tensors["finish_reason"].tolist() == [[b"stop"]]
+
+
 class Box(dict[object, str]):
     put = dict.__setitem__
 
@@ -142,6 +178,7 @@ def options(key: object, *, rows: int = 1, sequences: int = 1, **more: Any) -> s
         "input": [7] * rows,
         "max": [100] * rows,
         "stop": [[]] * rows,
+        "stop_ids": [],
     }
     return json.dumps({**found, **more})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -119,3 +120,19 @@ def test_a_decoder_without_a_decode_stream_says_what_it_needs(
     make = detokenizer.detokenizers(FAMILIES["suffix_bpe"]())
     with pytest.raises(ensemble.module("llm_settings").SettingsError, match=r"0\.21 or newer"):
         make()
+
+
+def test_a_decoder_that_takes_text_back_loses_no_more_than_that() -> None:
+    """A byte that makes the run before it invalid changes text that DecodeStream gave out."""
+    document = json.loads(FAMILIES["sentencepiece"]().to_str())
+    replace = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
+    chain = [{"type": "ByteFallback"}, {"type": "Fuse"}, replace]
+    document["decoder"] = {"type": "Sequence", "decoders": chain}
+    tokenizer = Tokenizer.from_str(json.dumps(document))
+    stream = detokenizer.detokenizers(tokenizer)()
+    ids = [tokenizer.token_to_id(name) for name in ("<0x56>", "<0xF8>")]
+    ids += tokenizer.encode("capital of France", add_special_tokens=False).ids
+    text = streamed(stream, ids)
+    assert type(stream).__name__ == "LibraryStream"
+    assert text.endswith("capital of France")
+    assert len(text) == len(tokenizer.decode(ids))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -46,6 +48,30 @@ def test_more_texts_than_slots_wait_without_loss(tmp_path: Path) -> None:
         assert receiver.take(key) is None
     sender.put(3 * 8192, "again in a slot")
     assert len(list(folder(tmp_path).iterdir())) == 1
+
+
+_NO_ROOM = """
+import pathlib, resource, sys
+sys.path.insert(0, sys.argv[1])
+from llm_mailbox import Mailbox
+root = pathlib.Path(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+box = Mailbox(root)
+box.put(1, "short")
+try:
+    box.put(2, "x" * 5000)
+except OSError as error:
+    print(type(error).__name__)
+(folder,) = root.iterdir()
+print(box.take(1), box.take(2), len(list(folder.iterdir())))
+"""
+
+
+def test_without_room_for_the_slots_there_are_files_and_no_halves_of_them(tmp_path: Path) -> None:
+    """In a process of its own, with a limit that refuses what a full /dev/shm does."""
+    command = [sys.executable, "-c", _NO_ROOM, str(ensemble.SHARED), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "OSError\nshort None 0\n"), done.stderr
 
 
 def test_a_slot_whose_text_nobody_takes_is_used_again(

@@ -188,6 +188,23 @@ def test_what_breaks_the_tokenizer_or_the_mailbox_fails_alone(pair: Pair) -> Non
     assert (bad.error.code, lost.error.code) == ("INVALID_ARG", "INTERNAL")
 
 
+def test_a_panic_of_the_rust_library_fails_alone(repo: Path) -> None:
+    """Its Strip does so on a token without text, and what it raises is no Exception."""
+    place = repo / "llm_postprocessing" / "1" / "tokenizer" / "tokenizer.json"
+    document = json.loads(place.read_text(encoding="utf-8"))
+    gone = {"type": "Replace", "pattern": {"String": "Ġ"}, "content": ""}
+    strip = {"type": "Strip", "content": " ", "start": 0, "stop": 1}
+    document["decoder"] = {"type": "Sequence", "decoders": [gone, strip]}
+    place.write_text(json.dumps(document), encoding="utf-8")
+    vocabulary = document["model"]["vocab"]
+    post = FOLDER / "postprocessing" / "model.py"
+    with loaded(post, ensemble.SHARED, labels=True) as module:
+        pair = Pair(repo, {"postprocessing": module})
+        broken, whole = pair.post(piece(vocabulary["Ġ"]), piece(vocabulary["a"]))
+    assert "PanicException" in broken.error.message
+    assert whole.outputs["OUTPUT"].tolist() == [[b"a"]]
+
+
 def test_a_stream_that_an_end_id_ended_is_forgotten_at_once(pair: Pair) -> None:
     """The engine has one end_id, and takes a checkpoint's others for stop words: it sends them."""
     post = pair.models["postprocessing"]

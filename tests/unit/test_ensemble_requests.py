@@ -77,6 +77,7 @@ def test_a_prompt_becomes_the_engines_tensors(tokenizer: Any) -> None:
         "input": [len(ids)],
         "max": [12],
         "stop": [[]],
+        "stop_ids": [],
     }
 
 
@@ -132,6 +133,9 @@ def test_a_prompt_cut_inside_a_character_keeps_its_bytes(make: Any, tmp_path: Pa
         ({"text_input": "a", "beam_width": 5}, "'beam_width' is 5 and the engine was built for 4"),
         ({"text_input": "a", "beam_width": 2, "stream": True}, "beams cannot be streamed"),
         ({"text_input": "a", "num_return_sequences": 0}, "must be above 0, got 0"),
+        ({"text_input": ["a", "b"], "end_id": [1, 2]}, "'end_id' must be the same for all rows"),
+        ({"text_input": ["a", "b"], "beam_width": [1, 2]}, "'beam_width' must be the same"),
+        ({"text_input": ["a", "b"], "stream": [True, False]}, "'stream' must be the same"),
         ({"text_input": "a", "stop_words": b"\xff"}, "'stop_words' is not valid UTF-8"),
         ({"text_input": "word " * 40}, "tokens and the engine takes 32 at most"),
         ({"messages": "{"}, "'messages' is not valid JSON"),
@@ -157,6 +161,20 @@ def test_one_bad_request_does_not_fail_those_beside_it(tokenizer: Any) -> None:
     found = reader(tokenizer, max_input_len=8)
     batch = [found.read(inputs(text_input=text)) for text in ("one", "many " * 30, "two")]
     assert list(found.encode(batch)) == [batch[1]]
+
+
+def test_what_joins_the_pieces_knows_where_the_engine_stops(tokenizer: Any) -> None:
+    found = read(
+        reader(tokenizer), text_input="a longer prompt", stop_words=["<|im_end|>", "quartz"]
+    )
+    tensors = found.engine_inputs(tokenizer)
+    options = json.loads(found.options(1))
+    (told,) = options["stop_ids"]
+    assert options["before"] == [found.rows[0].ids[1 - max(map(len, told)) :]]
+    assert [tokenizer.raw.token_to_id("<|im_end|>")] in told
+    ids, ends = tensors["stop_words_list"][0].tolist()
+    sent = [ids[begin:end] for begin, end in zip([0, *ends], ends, strict=False) if end >= 0]
+    assert sent == [*told, [1]], "the engine's, and the checkpoint's other end id"
 
 
 def test_an_answer_is_as_long_as_the_engine_can_make_it(tokenizer: Any) -> None:

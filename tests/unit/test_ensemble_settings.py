@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from support import ensemble
-from support.tokenizers_made import byte_level, sentencepiece, unigram
+from support.tokenizers_made import byte_level, sentencepiece, suffix_bpe, unigram, word_piece
 from trtbuild.resources import template_dir
 
 words = ensemble.module("llm_words")
@@ -25,7 +25,7 @@ def folder(path: Path, made: Any) -> Path:
 
 
 @pytest.mark.parametrize("make", [byte_level, sentencepiece, unigram])
-@pytest.mark.parametrize("word", ["Paris", " is", "\n\n", "the", "日本", "🙂", "Don't you"])
+@pytest.mark.parametrize("word", ["Paris", " is", "\n\n", "the", "日本", "🙂", "Don't you", "é"])
 def test_stop_sequences_spell_the_word_wherever_they_stand(
     make: Any, word: str, tmp_path: Path
 ) -> None:
@@ -33,6 +33,18 @@ def test_stop_sequences_spell_the_word_wherever_they_stand(
     anchor = tokenizer.raw.encode("a", add_special_tokens=False).ids
     for found in words.stop_sequences(tokenizer, [word]):
         assert word in tokenizer.raw.decode([*anchor, *found], skip_special_tokens=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "word"), [(unigram, "STOP"), (unigram, "ﬁ"), (word_piece, "###"), (suffix_bpe, "🙂")]
+)
+def test_a_word_of_unknown_characters_ends_no_text_with_others(
+    make: Any, word: str, tmp_path: Path
+) -> None:
+    """Its tokens are those of any unknown character; it is found in the text alone."""
+    tokenizer = LlmTokenizer(folder(tmp_path / "t", make()))
+    assert words.stop_sequences(tokenizer, [word]) == []
+    assert words.bad_sequences(tokenizer, [word]) == []
 
 
 def test_words_in_context_are_found_by_their_tokens(tmp_path: Path) -> None:

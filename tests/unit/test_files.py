@@ -154,6 +154,7 @@ def test_too_little_space_is_told_before_writing(tmp_path: Path) -> None:
         (errno.EDQUOT, "is full"),
         (errno.EROFS, "cannot be written to"),
         (errno.EACCES, "cannot be written to"),
+        (errno.EMFILE, "too many files are open"),
         (errno.EIO, "failed"),
     ],
 )
@@ -171,6 +172,21 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
         assert not target.exists()
     assert (target / "a").read_text() == "1"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_appears_behind_a_link(tmp_path: Path, there: bool) -> None:
+    """A link often leads to the disk that has the room."""
+    disk, link = tmp_path / "disk", tmp_path / "made"
+    disk.mkdir()
+    link.symlink_to(disk / "made")
+    if there:
+        (disk / "made").mkdir()
+    with files.staged_dir(link) as folder:
+        assert folder.parent.parent == disk
+        (folder / "a").write_text("1")
+    assert link.is_symlink()
+    assert [path.name for path in (disk / "made").iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -254,6 +270,26 @@ def test_ctrl_c_waits_for_the_end_of_a_critical_part() -> None:
     with pytest.raises(KeyboardInterrupt), files.uninterrupted():
         os.kill(os.getpid(), signal.SIGINT)
         done.append(True)
+    assert done
+
+
+def test_what_else_unwinds_waits_too_and_what_is_ignored_stays_so() -> None:
+    class Ended(BaseException):
+        pass
+
+    def end(*_: object) -> None:
+        raise Ended
+
+    before = [signal.signal(signal.SIGTERM, end), signal.signal(signal.SIGINT, signal.SIG_IGN)]
+    done = []
+    try:
+        with pytest.raises(Ended), files.uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append(True)
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
     assert done
 
 

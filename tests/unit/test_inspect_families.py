@@ -226,6 +226,8 @@ def test_encoders_keep_nothing() -> None:
         ({"max_position_embeddings": 32768, "rope_scaling": {
             "type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}},
          {}, 131_072),
+        ({"max_position_embeddings": 4096, "rope_scaling": {
+            "type": "linear", "factor": float("inf")}}, {}, 4096),
         ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": 4.0}},
          {}, 16_384),
         ({"max_position_embeddings": 131072, "rope_scaling": {

@@ -97,7 +97,8 @@ def inputs(ids: list[int] = [5, 6, 7], **more: Any) -> dict[str, np.ndarray]:  #
     found = {"input_ids": np.array([ids], dtype=np.int32)}
     found["input_lengths"] = np.array([[len(ids)]], dtype=np.int32)
     found["request_output_len"] = np.array([[4]], dtype=np.int32)
-    return {**found, **{name: np.array([[value]]) for name, value in more.items()}}
+    words = {name: more.pop(name)[None] for name in ("stop_words_list",) if name in more}
+    return {**found, **words, **{name: np.array([[value]]) for name, value in more.items()}}
 
 
 @pytest.mark.parametrize(
@@ -240,6 +241,14 @@ def test_a_stop_word_of_several_tokens_is_found_across_outputs(standin: Any, set
         ([[[4, 5]]], False),
         ([[[6, 7]]], True),
     ]
+
+
+def test_a_stop_word_may_begin_in_the_prompt(standin: Any, settings: Any) -> None:
+    """stopCriteriaKernels.cu looks at all tokens of a sequence; those of this prompt are 5 6 7."""
+    words = np.array([[7, 4], [2, -1]], dtype=np.int32)
+    outputs = [([4], None), ([1], "length")]
+    found = answers(standin, settings, outputs, streaming=True, stop_words_list=words)
+    assert found == [([[[4]]], True)]
 
 
 def test_the_prompt_is_repeated_where_the_engine_would(standin: Any, settings: Any) -> None:

@@ -82,3 +82,9 @@ def test_the_worst_value_is_named() -> None:
         cast(np.array([3.4e38], np.float32), "F32", "BF16")
     with pytest.raises(ValueError, match=r"1 values beyond float32"):
         cast(np.array([1e300]), "F64", "F32")
+
+
+def test_a_double_becomes_a_half_by_way_of_a_float() -> None:
+    """As torch's: just above the middle of two halves, which the float in between forgets."""
+    values = np.array([1 + 2**-11 + 2**-30, 1 + 2**-11 + 2**-20])
+    assert cast(values, "F64", "F16").tolist() == [1.0, 1 + 2**-10]

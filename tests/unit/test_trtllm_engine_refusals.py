@@ -54,6 +54,7 @@ RELEASES = [row.triton for row in toolchain.releases() if row.engine_flow]
         ({"speculative_decoding_mode": "lookahead_decoding"}, "needs max_draft_len"),
         ({"lora_target_modules": ["--output_dir", "/x"]}, "is not a list of words"),
         ({"lora_target_modules": []}, "is not a list of words"),
+        ({"exclude_input_in_output": False}, "takes for the answer: leave it out"),
         ({"kv_cache_onboard_blocks": False}, "kv_cache_onboard_blocks cannot be false"),
         (
             {

@@ -187,6 +187,38 @@ def test_tied_embeddings_serve_as_head(tmp_path: Path) -> None:
     assert made.layout.config["tie_word_embeddings"] is True
 
 
+@pytest.mark.parametrize(
+    ("source", "embedding", "head"),
+    [
+        (tiny.falcon(new=False), "transformer.word_embeddings.weight", "lm_head.weight"),
+        (tiny.falcon(new=True), "transformer.word_embeddings.weight", "lm_head.weight"),
+        (tiny.gpt2(), "wte.weight", "lm_head.weight"),
+        (tiny.gpt_neox(), "gpt_neox.embed_in.weight", "embed_out.weight"),
+    ],
+)
+def test_a_head_of_its_own_is_kept_and_a_tied_one_is_the_embedding(
+    tmp_path: Path, source: Any, embedding: str, head: str
+) -> None:
+    config, shapes = source
+    shapes = {**shapes, head: shapes[embedding]}
+    for tied, stored in ((False, head), (True, embedding)):
+        made = (config | {"tie_word_embeddings": tied}, shapes)
+        arrays, ranks, _ = converted(tmp_path / str(tied), made, tp=2)
+        for rank, found in enumerate(ranks):
+            same(found["lm_head.weight"], share(arrays[stored], 2, rank))
+            same(found["transformer.vocab_embedding.weight"], arrays[embedding])
+
+
+def test_the_weights_of_chosen_experts_are_normalised_where_the_checkpoint_says_so(
+    tmp_path: Path,
+) -> None:
+    config, shapes = tiny.qwen2_moe()
+    for says, mode in ((False, 0), (True, 1)):
+        source = (config | {"norm_topk_prob": says}, shapes)
+        _, _, made = converted(tmp_path / str(says), source)
+        assert made.layout.config["moe"]["normalization_mode"] == mode
+
+
 def test_key_value_heads_are_repeated_when_ranks_outnumber_them(tmp_path: Path) -> None:
     arrays, ranks, _ = converted(tmp_path, tiny.llama(num_key_value_heads=2), tp=4)
     key = arrays["model.layers.0.self_attn.k_proj.weight"]

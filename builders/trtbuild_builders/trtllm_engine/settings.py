@@ -78,6 +78,12 @@ def resolve(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> Settings:
     problems += _against_spec(spec, sound)
     if sound.get("bls") and sound.get("decoupled") is False:
         problems.append("bls takes a decoupled engine: leave decoupled=false out, or bls")
+    if sound.get("exclude_input_in_output") is False:
+        problems.append(
+            "exclude_input_in_output=false puts the prompt into what postprocessing takes for the "
+            "answer: leave it out, and send it with the requests to the engine's own model "
+            "that want the prompt back"
+        )
     if half := lookahead_conflict({k: str(v) for k, v in sound.items()}):
         problems.append(half.text)
     raise_problems(problems, where, "correct --set or the recipe's 'engine:'")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import Iterator
-from types import FrameType
 
 from trtbuild.bench.loads import Control
 
@@ -33,29 +31,6 @@ def exit_code(number: int) -> int:
 def word(number: int) -> str:
     """What happened, for people."""
     return WORDS[signal.Signals(number).name]
-
-
-@contextlib.contextmanager
-def leaving_nothing_behind() -> Iterator[None]:
-    """Outside of the measurement, too, SIGTERM and SIGHUP unwind: services we started are ended.
-
-    A signal that whoever started us has it ignored (``nohup``) stays ignored.
-    """
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        sys.exit(exit_code(number))
-
-    before = {}
-    for name in WORDS:
-        number = getattr(signal, name)
-        if number != signal.SIGINT and signal.getsignal(number) == signal.SIG_DFL:
-            with contextlib.suppress(ValueError):  # not the main thread
-                before[number] = signal.signal(number, leave)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from trtbuild.checkpoint.tokens import special_id, tokenizer_config, tokenizer_i
 from trtbuild.errors import UnsupportedError
 from trtbuild.spec import ModelSpec, Quantization, Task
 
+_LARGEST_FACTOR = 1e9
 _DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
 
 
@@ -226,8 +227,9 @@ def _scaled(fields: Fields, length: int) -> int:
         return length
     original = rope.get("original_max_position_embeddings")
     if kind in families.ROPE_FROM_ORIGINAL and isinstance(original, int) and original > 0:
-        return int(original * factor)
-    return int(length * factor)
+        length = original
+    # JSON may say Infinity or 1e999, which is no length.
+    return int(length * factor) if 0 < factor < _LARGEST_FACTOR else length
 
 
 def _special_ids(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from trtbuild import __version__
+from trtbuild.cli.signals import leave_nothing_behind
 from trtbuild.errors import ExitCode, TrtbuildError
 
 # Modules of this package, each with a ``register(app)``. Order is the order of ``--help``.
@@ -89,6 +90,7 @@ def _root(
 def main() -> None:
     """Run the command line; every outcome has the exit code of :class:`ExitCode`."""
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    leave_nothing_behind()
     try:
         (program((asked,)) if asked in COMMANDS else sys.modules[__name__].app)()
     except TrtbuildError as error:

@@ -196,7 +196,6 @@ def run(
 
 
 def _measure(options: BenchOptions, out: Path | None, html: Path | None) -> Outcome:
-    from trtbuild.bench.stopping import leaving_nothing_behind
     from trtbuild.cli.bench_options import writable
     from trtbuild.cli.bench_view import display
     from trtbuild.pipeline.bench import run as measure
@@ -210,7 +209,7 @@ def _measure(options: BenchOptions, out: Path | None, html: Path | None) -> Outc
             with contextlib.suppress(OSError):
                 _write_json(out, result)
 
-    with leaving_nothing_behind(), display() as (progress, on_tick):
+    with display() as (progress, on_tick):
         return measure(options, progress=progress, on_tick=on_tick, on_result=keep)
 
 

@@ -18,7 +18,7 @@ Examples
 
   trtbuild launch /shared/models --with srun --nodes 2 --host 0.0.0.0 --image IMAGE
 
-  trtbuild launch /shared/models --with sbatch --slurm partition=gpu --out triton.sbatch
+  trtbuild launch /shared/models --with sbatch --image IMAGE --slurm partition=gpu --out job.sbatch
 
   trtbuild launch /models --mode orchestrator --run
 """

@@ -27,7 +27,9 @@ _AT_FDCWD = -100
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put Ctrl-C off until the end of the block: a few renames, a clean-up."""
+    """Put Ctrl-C, and what else unwinds us, off until the end of the block: a few renames, a
+    clean-up.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -36,13 +38,20 @@ def uninterrupted() -> Iterator[None]:
     def remember(number: int, _frame: FrameType | None) -> None:
         caught.append(number)
 
-    previous = signal.signal(signal.SIGINT, remember)
+    known = (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
+    previous = {
+        number: signal.signal(number, remember)
+        for number in known
+        # what is ignored stays so, and the system's own way of ending us runs no code of ours
+        if number is not None and callable(signal.getsignal(number))
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     if caught:
-        raise KeyboardInterrupt
+        signal.raise_signal(caught[0])
 
 
 @contextmanager
@@ -154,6 +163,7 @@ def staged_dir(target: Path) -> Iterator[Path]:
     folder lies next to ``target`` under a hidden name: for a *model repository* use
     :mod:`trtbuild.repository` instead, because Triton takes every directory there for a model.
     """
+    target = target.resolve()  # behind a link is the disk that was meant, and its room
     target.parent.mkdir(parents=True, exist_ok=True)
     with scratch(target.parent, target.name) as folder:
         new = folder / "new"

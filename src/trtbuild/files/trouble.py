@@ -11,6 +11,7 @@ from pathlib import Path
 from trtbuild.errors import BuildError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FILES = {errno.EMFILE, errno.ENFILE}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 # Room for directories, a journal and rounding up to blocks, over the bytes of the files.
@@ -39,6 +40,12 @@ def _explain(error: OSError, folder: Path) -> BuildError:
             f"{folder} cannot be written to: {error.strerror}",
             where=where,
             fix="choose a folder you may write to, or change its owner; nothing was changed",
+        )
+    if error.errno in _FILES:
+        return BuildError(
+            f"too many files are open at once to write {folder}",
+            where=where,
+            fix="allow more (ulimit -n), or end what else has files open; nothing was changed",
         )
     return BuildError(
         f"the disk of {folder} failed: {error.strerror or error}",

@@ -12,7 +12,7 @@ from trtbuild import engineconfig, executor, trtllm_checkpoint
 from trtbuild.builder import Builder, EngineBuilder
 from trtbuild.checkpoint import Checkpoint, CheckpointFile, language_config
 from trtbuild.engineconfig import CONFIG, EngineConfig
-from trtbuild.errors import RepositoryError, UsageError
+from trtbuild.errors import RepositoryError, UnsupportedError, UsageError
 from trtbuild.pipeline.guided import tokenizer_info
 from trtbuild.plan import (
     ENGINE,
@@ -63,6 +63,7 @@ def engine_of(case: Case) -> Engine | None:
         UsageError: An engine is given, or left for later, to a builder that takes none.
         RecipeError: A wrong setting.
         RepositoryError: The folder given is no whole engine.
+        UnsupportedError: Whoever converts it, the engine would compute something else.
     """
     builder, recipe = case.builder, case.recipe
     if not isinstance(builder, EngineBuilder):
@@ -71,6 +72,7 @@ def engine_of(case: Case) -> Engine | None:
     if recipe.engine_dir:
         folder = Path(recipe.engine_dir).expanduser()
         return Engine("given", None, *whole(folder))
+    _require_computed(case)
     build = builder.engine_build(case.spec, recipe, case.tools)
     config = _predicted(builder, build, case)
     return Engine("wanted" if recipe.build else "later", build, config)
@@ -85,6 +87,17 @@ def _require_no_engine(builder: Builder, recipe: ModelRecipe) -> None:
             )
 
 
+def _require_computed(case: Case) -> None:
+    reasons = trtllm_checkpoint.miscomputed(case.spec, language_config(case.checkpoint.config))
+    if reasons:
+        raise UnsupportedError(
+            f"an engine of {case.spec.source.text} would not answer as the checkpoint does",
+            where=case.spec.source.text,
+            details=reasons,
+            fix="do what each reason says",
+        )
+
+
 def whole(folder: Path) -> tuple[EngineConfig, tuple[CheckpointFile, ...]]:
     """An engine directory's configuration and the files to place.
 
@@ -92,6 +105,12 @@ def whole(folder: Path) -> tuple[EngineConfig, tuple[CheckpointFile, ...]]:
         RepositoryError: It is no engine, or not all ranks are there.
     """
     config = engineconfig.read(folder)
+    if config.max_batch_size < 1:
+        raise RepositoryError(
+            f"the engine's {CONFIG} says no usable max_batch_size, which every build writes",
+            where=str(folder / CONFIG),
+            fix="copy it again from where trtllm-build wrote it, or build the engine again",
+        )
     names = [path.name for path in folder.iterdir() if path.is_file()]
     if lacking := engineconfig.lacking_ranks(config, names):
         raise RepositoryError(

@@ -54,6 +54,7 @@ def _checkpoint(spec: ModelSpec, recipe: ModelRecipe) -> Iterator[str]:
         yield "the server will run code that the checkpoint brings (--trust-remote-code)"
     converted = spec.source.kind in {"gguf", "sample"}
     plain = spec.quantization is None and "dtype" not in recipe.engine
+    plain = plain and not recipe.engine_dir  # an engine that is there has its type
     if spec.dtype == "float32" and plain and not converted:
         yield (
             "the checkpoint is float32 and the engine will run it in 16 bits: "

@@ -8,7 +8,7 @@ from trtbuild.trtllm_checkpoint.config import predict_config
 from trtbuild.trtllm_checkpoint.families import FAMILIES, Family
 from trtbuild.trtllm_checkpoint.layout import plan
 from trtbuild.trtllm_checkpoint.model import DTYPES, Layout, RankFile, Result, Stored, Target
-from trtbuild.trtllm_checkpoint.reasons import unsupported
+from trtbuild.trtllm_checkpoint.reasons import miscomputed, unsupported
 from trtbuild.trtllm_checkpoint.writing import write
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Result",
     "Stored",
     "Target",
+    "miscomputed",
     "plan",
     "predict_config",
     "unsupported",

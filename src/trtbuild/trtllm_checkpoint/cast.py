@@ -54,6 +54,8 @@ def _cast(values: Array, source: str, target: str) -> Array:
             return to_bfloat16(to_float32(values, source))
         if source == "BF16":
             return to_float32(values, source).astype(NUMPY[target], copy=False)
+        if source == "F64" and target == "F16":
+            values = values.astype(np.float32)  # torch rounds twice here, too
         return values.astype(NUMPY[target])
 
 

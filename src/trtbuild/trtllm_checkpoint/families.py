@@ -6,7 +6,7 @@ A family is :class:`Family`, a tensor is :class:`Row`. Facts from TensorRT-LLM's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Split = Literal[
@@ -28,7 +28,8 @@ Split = Literal[
 class Row:
     """A target of the checkpoint, without ``.weight`` or ``.bias``, and its sources.
 
-    A bias comes along when the source has one. ``{e}`` in a source is an expert's number.
+    A bias comes along when the source has one; ``biased`` when the network cannot do without.
+    ``{e}`` in a source is an expert's number.
     """
 
     target: str
@@ -36,6 +37,11 @@ class Row:
     sources: tuple[str, ...]
     dtype: str = ""
     plus: float = 0.0
+    biased: bool = False
+
+
+def _biased(*rows: Row) -> tuple[Row, ...]:
+    return tuple(replace(row, biased=True) for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Family:
         tables: Whether TensorRT-LLM stores the tables of rotary embedding with the weights.
         max_tp, max_pp: What TensorRT-LLM's own converter can split; 0 for no limit.
         transposed: Matrices are stored input by output (GPT-2's Conv1D).
+        tied: Whether the embedding serves as head when ``config.json`` does not say.
     """
 
     name: str
@@ -62,6 +69,7 @@ class Family:
     max_tp: int = 0
     max_pp: int = 0
     transposed: bool = False
+    tied: bool = False
 
 
 _Q, _K, _V = (f"self_attn.{name}_proj" for name in "qkv")
@@ -91,10 +99,11 @@ LLAMA = Family(
     last=(_FINAL_NORM, _HEAD),
     proof="golden",
 )
+_QWEN_ATTENTION = (*_biased(_ATTENTION[0]), _ATTENTION[1])
 QWEN2 = Family(
     name="qwen2",
     layer_prefix=LLAMA.layer_prefix,
-    layer=LLAMA.layer,
+    layer=(*_QWEN_ATTENTION, *_GATED_MLP, *_NORMS),
     first=LLAMA.first,
     last=LLAMA.last,
     proof="golden",
@@ -121,7 +130,7 @@ QWEN2_MOE = Family(
     name="qwen2_moe",
     layer_prefix=LLAMA.layer_prefix,
     layer=(
-        *_ATTENTION,
+        *_QWEN_ATTENTION,
         Row(
             "mlp.fc",
             "experts_gated",
@@ -175,10 +184,11 @@ GEMMA2 = Family(
     first=(Row("transformer.vocab_embedding", "vocab", ("model.embed_tokens",)),),
     last=(Row("transformer.ln_f", "whole", ("model.norm",), plus=1.0),),
     max_pp=1,
+    tied=True,
 )
 _FALCON_ENDS = (
     Row("transformer.ln_f", "whole", ("transformer.ln_f",)),
-    Row("lm_head", "vocab", ("transformer.word_embeddings",)),
+    Row("lm_head", "vocab", ("lm_head", "transformer.word_embeddings")),
 )
 _FALCON_MATRICES = (
     Row("attention.qkv", "qkv_grouped", ("self_attention.query_key_value",)),
@@ -192,6 +202,7 @@ FALCON = Family(
     layer=(*_FALCON_MATRICES, Row("input_layernorm", "whole", ("input_layernorm",))),
     first=(Row("transformer.vocab_embedding", "whole", ("transformer.word_embeddings",)),),
     last=_FALCON_ENDS,
+    tied=True,
 )
 FALCON_NEW = Family(
     name="falcon-new",
@@ -203,11 +214,12 @@ FALCON_NEW = Family(
     ),
     first=FALCON.first,
     last=_FALCON_ENDS,
+    tied=True,
 )
 GPT_NEOX = Family(
     name="gpt_neox",
     layer_prefix="gpt_neox.layers.{}.",
-    layer=(
+    layer=_biased(
         Row("attention.qkv", "qkv_grouped", ("attention.query_key_value",)),
         Row("attention.dense", "rows", ("attention.dense",)),
         Row("mlp.fc", "columns", ("mlp.dense_h_to_4h",)),
@@ -217,8 +229,8 @@ GPT_NEOX = Family(
     ),
     first=(Row("transformer.vocab_embedding", "whole", ("gpt_neox.embed_in",)),),
     last=(
-        Row("transformer.ln_f", "whole", ("gpt_neox.final_layer_norm",)),
-        Row("lm_head", "vocab", ("embed_out",)),
+        *_biased(Row("transformer.ln_f", "whole", ("gpt_neox.final_layer_norm",))),
+        Row("lm_head", "vocab", ("embed_out", "gpt_neox.embed_in")),
     ),
     tables=False,
     max_pp=1,
@@ -226,7 +238,7 @@ GPT_NEOX = Family(
 GPT2 = Family(
     name="gpt2",
     layer_prefix="transformer.h.{}.",
-    layer=(
+    layer=_biased(
         Row("attention.qkv", "qkv_packed", ("attn.c_attn",)),
         Row("attention.dense", "rows", ("attn.c_proj",)),
         Row("mlp.fc", "columns", ("mlp.c_fc",)),
@@ -239,11 +251,12 @@ GPT2 = Family(
         Row("transformer.position_embedding", "whole", ("transformer.wpe",)),
     ),
     last=(
-        Row("transformer.ln_f", "whole", ("transformer.ln_f",)),
-        Row("lm_head", "vocab", ("transformer.wte",)),
+        *_biased(Row("transformer.ln_f", "whole", ("transformer.ln_f",))),
+        Row("lm_head", "vocab", ("lm_head", "transformer.wte")),
     ),
     tables=False,
     transposed=True,
+    tied=True,
 )
 
 FAMILIES: dict[str, Family] = {

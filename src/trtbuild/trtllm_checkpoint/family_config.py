@@ -106,7 +106,10 @@ def _qwen2(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
 
 
 def _qwen2_moe(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
-    moe = _moe(era, shape.experts, int(number(config, "num_experts_per_tok") or 4), 0)
+    # TensorRT-LLM's own converter leaves the weights of the chosen experts as they are, always.
+    normalization = 1 if config.get("norm_topk_prob") else 0
+    top_k = int(number(config, "num_experts_per_tok") or 4)
+    moe = _moe(era, shape.experts, top_k, normalization)
     return _qwen2(config, shape, era) | {"hidden_act": "swiglu", "moe": moe}
 
 

@@ -7,12 +7,14 @@ safetensors' own order is kept: wide types first, then by name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from trtbuild.errors import UnsupportedError
 from trtbuild.spec import ModelSpec
 from trtbuild.trtllm_checkpoint.config import predict_config
 from trtbuild.trtllm_checkpoint.families import Family, Row
+from trtbuild.trtllm_checkpoint.fit import misfit
 from trtbuild.trtllm_checkpoint.model import (
     DTYPES,
     WIDTH,
@@ -25,6 +27,7 @@ from trtbuild.trtllm_checkpoint.shape import (
     Shape,
     family_of,
     has_long_rope,
+    is_tied,
     original_positions,
     rope_scaling,
     shape_of,
@@ -54,7 +57,7 @@ def plan(
     if family is None:
         raise ValueError(f"{spec.architecture} is not in the table")
     shape = shape_of(spec, config)
-    tied = bool(config.get("tie_word_embeddings"))
+    tied = is_tied(family, config)
     sources = _prefixed(sources, family)
     made = _Planner(family, shape, sources, dtype=DTYPES[dtype], tp=tp, pp=pp, tied=tied)
     tables = _tables(family, shape, config)
@@ -70,7 +73,10 @@ def _prefixed(sources: Mapping[str, Stored], family: Family) -> Mapping[str, Sto
     head = family.layer_prefix.split(".", 1)[0] + "."
     if any(name.startswith(head) for name in sources):
         return sources
-    return {head + name: stored for name, stored in sources.items()}
+    return {
+        name if name.startswith("lm_head.") else head + name: stored
+        for name, stored in sources.items()
+    }
 
 
 def _tables(family: Family, shape: Shape, config: Mapping[str, Any]) -> tuple[Target, ...]:
@@ -80,12 +86,7 @@ def _tables(family: Family, shape: Shape, config: Mapping[str, Any]) -> tuple[Ta
         scaling = rope_scaling(config) or {}
         original = original_positions(config)
         return long_rope_targets(shape.positions, shape.rotary, shape.theta, scaling, original)
-    # What these families' configurations call theta and scaling never reaches their tables.
-    fixed = family.name.startswith(("gemma2", "falcon"))
-    theta = 10000.0 if fixed else shape.theta
-    return rotary_targets(
-        shape.positions, shape.rotary, theta, None if fixed else rope_scaling(config)
-    )
+    return rotary_targets(shape.positions, shape.rotary, shape.theta, rope_scaling(config))
 
 
 class _Planner:
@@ -100,11 +101,22 @@ class _Planner:
         dtype: str,
         tp: int,
         pp: int,
-        tied: bool,
+        tied: bool | None,
     ) -> None:
         self._family, self._shape, self._sources = family, shape, sources
         self._dtype, self._tp, self._pp, self._tied = dtype, tp, pp, tied
         self._problems: dict[str, None] = {}
+        self._layer = self._with_bias()
+
+    def _with_bias(self) -> tuple[Row, ...]:
+        """A layer's rows; what has a bias in one layer has it in all, or a shard lost it."""
+        prefixes = [self._family.layer_prefix.format(n) for n in range(self._shape.layers)]
+        return tuple(
+            replace(row, biased=True)
+            if any(f"{p}{source}.bias" in self._sources for p in prefixes for source in row.sources)
+            else row
+            for row in self._family.layer
+        )
 
     def rank(self, number: int, tables: tuple[Target, ...]) -> RankFile:
         """``rank{number}.safetensors``."""
@@ -120,13 +132,11 @@ class _Planner:
         each = self._shape.layers // self._pp
         for number in range(each):
             source = self._family.layer_prefix.format(stage * each + number)
-            for row in self._family.layer:
-                yield Row(
-                    f"transformer.layers.{number}.{row.target}",
-                    row.split,
-                    tuple(source + name for name in row.sources),
-                    row.dtype,
-                    row.plus,
+            for row in self._layer:
+                yield replace(
+                    row,
+                    target=f"transformer.layers.{number}.{row.target}",
+                    sources=tuple(source + name for name in row.sources),
                 )
         if stage == self._pp - 1:
             yield from self._family.last
@@ -134,9 +144,9 @@ class _Planner:
     def _targets(self, row: Row, splitter: Splitter) -> Iterator[Target]:
         for part in ("weight", "bias"):
             names = self._names(row, part)
-            if part == "bias" and not all(name in self._sources for name in names):
+            if part == "bias" and not row.biased and not all(n in self._sources for n in names):
                 continue
-            if not self._usable(names):
+            if not self._usable(names) or not self._fit(row, part, names):
                 continue
             try:
                 shape, pieces = splitter.pieces(row.split, part, names, self._sources)
@@ -149,7 +159,8 @@ class _Planner:
     def _names(self, row: Row, part: str) -> tuple[str, ...]:
         names = tuple(f"{source}.{part}" for source in row.sources)
         if row.split == "vocab":  # a head, or the embedding that serves as one
-            return names[-1:] if self._tied or names[0] not in self._sources else names[:1]
+            stored = self._tied is False or names[0] in self._sources
+            return names[:1] if stored and not self._tied else names[-1:]
         if not row.split.startswith("experts"):
             return names
         return tuple(n.replace("{e}", str(e)) for e in range(self._shape.experts) for n in names)
@@ -164,6 +175,15 @@ class _Planner:
                     None
                 )
         return all(name in self._sources and self._sources[name].dtype in WIDTH for name in names)
+
+    def _fit(self, row: Row, part: str, names: tuple[str, ...]) -> bool:
+        found = {
+            name: misfit(row, part, self._sources[name], self._shape, self._family.transposed)
+            for name in names
+        }
+        wrong = {f"tensor {name!r} {what}": None for name, what in found.items() if what}
+        self._problems |= wrong
+        return not wrong
 
     def raise_problems(self) -> None:
         """One UnsupportedError with everything found."""

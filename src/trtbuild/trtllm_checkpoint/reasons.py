@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trtbuild.spec import ModelSpec, Task
+from trtbuild.toolchain import trtllm_route
 from trtbuild.trtllm_checkpoint.config import era_of
 from trtbuild.trtllm_checkpoint.families import FAMILIES, Family
+from trtbuild.trtllm_checkpoint.fixed import contradictions, has_fixed_rope
 from trtbuild.trtllm_checkpoint.shape import (
     LONG_ROPE,
-    ROPE_KINDS,
+    SCALES,
     Shape,
     family_of,
     has_long_rope,
+    is_positive,
     original_positions,
     rope_kind,
     rope_scaling,
@@ -45,9 +48,16 @@ def unsupported(
     shape = shape_of(spec, config)
     return (
         *_of_checkpoint(spec, config, family),
+        *contradictions(family, config, shape),
         *_of_release(family, config, release),
         *_of_split(family, shape, tp, pp),
     )
+
+
+def miscomputed(spec: ModelSpec, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why no engine of this checkpoint would say what it says, whoever converts it."""
+    family = family_of(spec, config)
+    return tuple(contradictions(family, config, shape_of(spec, config))) if family else ()
 
 
 def _of_release(family: Family, config: Mapping[str, Any], release: str) -> Iterator[str]:
@@ -63,18 +73,22 @@ def _of_checkpoint(spec: ModelSpec, config: Mapping[str, Any], family: Family) -
         yield f"it is for {spec.task.value}; engines of this flow generate text: use --backend vllm"
     if spec.quantization:
         method = spec.quantization.method
+        refused = trtllm_route(method, spec.quantization.detail).refused
+        other = "--backend vllm" if refused else "--backend trtllm or --backend vllm"
         yield (
             f"its weights are quantized ({method}); convert the unquantized checkpoint, or deploy "
-            "this one with --backend trtllm or --backend vllm"
+            f"this one with {other}"
         )
     kind = rope_kind(config)
     if family.name == "phi3" and kind in LONG_ROPE:
         yield from _of_long_rope(spec, config)
-    elif kind and kind not in ROPE_KINDS and family.tables:
+    elif kind and kind not in SCALES and family.tables and not has_fixed_rope(family):
         yield (
-            f"its rope scaling is {kind!r}; only {' and '.join(ROPE_KINDS)} tables are computed "
+            f"its rope scaling is {kind!r}; only {' and '.join(SCALES)} tables are computed "
             f"as TensorRT-LLM does: {_CONTAINER}"
         )
+    elif kind in SCALES:
+        yield from _of_scaling(kind, rope_scaling(config) or {})
     if config.get("mlp_bias"):
         yield f"its MLP has biases, which TensorRT-LLM's Llama leaves out: {_CONTAINER}"
     if config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
@@ -83,11 +97,27 @@ def _of_checkpoint(spec: ModelSpec, config: Mapping[str, Any], family: Family) -
         yield from _of_falcon(config)
 
 
+def _of_scaling(kind: str, scaling: Mapping[str, Any]) -> Iterator[str]:
+    """Numbers that no table can be computed from."""
+    for key in SCALES[kind]:
+        value = scaling.get(key, 1.0)
+        if not is_positive(value):
+            yield f"its rope_scaling.{key} is {value!r}: fetch config.json again"
+            return
+    low, high = scaling.get("low_freq_factor", 1.0), scaling.get("high_freq_factor", 4.0)
+    if kind == "llama3" and low >= high:
+        yield (
+            f"its rope_scaling.low_freq_factor {low} is not below its high_freq_factor {high}: "
+            "fetch config.json again"
+        )
+
+
 def _of_long_rope(spec: ModelSpec, config: Mapping[str, Any]) -> Iterator[str]:
     scaling, wanted = rope_scaling(config) or {}, shape_of(spec, config).rotary // 2
     for key in ("short_factor", "long_factor"):
         factors = scaling.get(key)
-        if not isinstance(factors, list) or len(factors) != wanted:
+        found = factors if isinstance(factors, list) else []
+        if len(found) != wanted or not all(map(is_positive, found)):
             yield f"rope_scaling.{key} is not a list of {wanted} numbers: fetch config.json again"
     if not original_positions(config):
         yield "original_max_position_embeddings is not given: fetch config.json again"

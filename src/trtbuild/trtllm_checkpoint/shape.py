@@ -11,8 +11,9 @@ from trtbuild.errors import UnsupportedError
 from trtbuild.spec import ModelSpec
 from trtbuild.trtllm_checkpoint.families import FALCON, FALCON_NEW, FAMILIES, Family
 
-ROPE_KINDS = ("linear", "llama3")
-"""Kinds of rope scaling whose tables are computed here exactly as TensorRT-LLM does."""
+_LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+SCALES = {"linear": ("factor",), "llama3": _LLAMA3}
+"""The numbers of each kind of rope scaling whose tables are computed exactly as TensorRT-LLM's."""
 
 LONG_ROPE = ("longrope", "su")
 """Phi-3's own kind, by its two names."""
@@ -44,6 +45,12 @@ def family_of(spec: ModelSpec, config: Mapping[str, Any]) -> Family | None:
     if family is FALCON and config.get("new_decoder_architecture"):
         return FALCON_NEW
     return family
+
+
+def is_tied(family: Family, config: Mapping[str, Any]) -> bool | None:
+    """Whether the embedding serves as head; None when that is for the stored tensors to say."""
+    said = config.get("tie_word_embeddings")
+    return (True if family.tied else None) if said is None else bool(said)
 
 
 def shape_of(spec: ModelSpec, config: Mapping[str, Any]) -> Shape:
@@ -84,6 +91,11 @@ def number(config: Mapping[str, Any], *keys: str) -> float:
             fix="fetch config.json again from where it came from",
         )
     return value
+
+
+def is_positive(value: object) -> bool:
+    """Whether a table can be computed with this number."""
+    return type(value) in (int, float) and 0 < value < math.inf  # type: ignore[operator]
 
 
 def rope_theta(config: Mapping[str, Any], default: float = 10000.0) -> float:

@@ -70,7 +70,7 @@ class TritonPythonModel:
                 self._serve(request, sender)
             except RequestError as error:
                 self._fail(sender, str(error), pb_utils.TritonError.INVALID_ARG)
-            except Exception as error:
+            except BaseException as error:  # a panic of the Rust library is no Exception
                 pb_utils.Logger.log_error(f"[bls] {type(error).__name__}: {error}")
                 self._fail(sender, str(error), pb_utils.TritonError.INTERNAL)
 
@@ -80,8 +80,8 @@ class TritonPythonModel:
         for error in self._reader.encode([found]).values():
             raise error
         key = self._reader.next_key()
-        stream = Stream(json.loads(found.options(key)), self._make)
         tensors = found.engine_inputs(self._tokenizer)
+        stream = Stream(json.loads(found.options(key)), self._make)
         for name in given.keys() - _READ:
             tensors[_RENAMED.get(name, name)] = given[name]
         told = False

@@ -61,7 +61,8 @@ class TritonPythonModel:
             tensors = stream.piece(found)
             if stream.drained():
                 self._streams.close(key)
-        except Exception as error:  # one broken request must not fail those beside it
+        except BaseException as error:
+            # One broken request must not fail those beside it; a panic of Rust is no Exception.
             message = f"{type(error).__name__}: {error}"
             pb_utils.Logger.log_error(f"[postprocessing] a piece was lost: {message}")
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))

@@ -1,5 +1,7 @@
 """First step of the ensemble: prompts, chats and words become token ids.
 
+A panic of the Rust library is no Exception: BaseException is what keeps it to its request.
+
 Runs inside the Python backend's stub. Requests that wait for one another come together, and all
 their texts are encoded by one call of the Rust library.
 """
@@ -83,14 +85,14 @@ class TritonPythonModel:
             return self._reader.read(inputs)
         except RequestError as error:
             return error
-        except Exception as error:  # one broken request must not fail those beside it
+        except BaseException as error:  # one broken request must not fail those beside it
             return RequestError(f"{type(error).__name__}: {error}")
 
     def _encode(self, requests):
         """Reader.encode; where one text breaks it, each alone."""
         try:
             return self._reader.encode(requests)
-        except Exception as error:
+        except BaseException as error:
             if len(requests) == 1:
                 return {requests[0]: RequestError(f"the prompt cannot be encoded: {error}")}
             failures = {}
@@ -105,7 +107,7 @@ class TritonPythonModel:
             return self._response(self._key(request, found), found)
         except RequestError as error:
             return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
-        except Exception as error:  # as above; a full /dev/shm, for one
+        except BaseException as error:  # as above; a full /dev/shm, for one
             message = f"{type(error).__name__}: {error}"
             pb_utils.Logger.log_error(f"[preprocessing] a request was lost: {message}")
             return _failure(message, pb_utils.TritonError.INTERNAL)

@@ -137,7 +137,8 @@ class LibraryStream:
             return ""
         try:
             text = self._stream.step(self._tokenizer, token) or ""
-        except Exception:  # "Invalid prefix": from here on, all text comes with the flush
+        except BaseException:
+            # "Invalid prefix", or a panic: from here on, all text comes with the flush.
             self._stream = None
             return ""
         self._sent.append(text)
@@ -146,8 +147,9 @@ class LibraryStream:
     def flush(self):
         """What the one-shot decode has beyond what was sent."""
         whole = self._tokenizer.decode(self._ids, skip_special_tokens=self._skip)
-        sent = "".join(self._sent)
-        return whole[len(sent) :] if whole.startswith(sent) else ""
+        # A later token may change what was sent (ByteFallback in an unknown chain): better one
+        # wrong character than the rest of a text lost.
+        return whole[sum(map(len, self._sent)) :]
 
 
 class _BytePieces(dict):

@@ -6,7 +6,7 @@ backend needs /dev/shm itself. See docs/ensemble.md.
 
 A writer has a file of slots that both map: making a small file for each request takes a tenth
 of a millisecond. What does not fit into a slot or finds its slot taken by a text that still waits,
-and what a client named itself, is a file.
+what a client named itself, and all while /dev/shm has no room for the slots, is a file.
 """
 
 import contextlib
@@ -40,6 +40,7 @@ class Mailbox:
         for folder in root.glob(f"trtbuild_streams_{os.getuid()}_*"):
             _sweep(folder)
         self._own = None
+        self._no_ring_until = 0.0
         self._rings = {}
         self._tidied = time.monotonic()
         self._make()
@@ -50,7 +51,12 @@ class Mailbox:
         if isinstance(key, int) and len(data) <= _SLOT - _HEAD.size and self._put(key, data):
             return
         self._tidy()
-        self._path(key).write_bytes(data)
+        path = self._path(key)
+        try:
+            path.write_bytes(data)
+        except OSError:  # half of it would be taken for the whole
+            path.unlink(missing_ok=True)
+            raise
 
     def take(self, key):
         """The text under ``key``, or None."""
@@ -84,6 +90,8 @@ class Mailbox:
     def _put(self, key, data):
         """Whether the slot of ``key`` was free, or of a text that nobody will take."""
         ring = self._own or self._open_own()
+        if ring is None:
+            return False
         at = key % _SLOTS * _SLOT
         waits, since, _ = _HEAD.unpack_from(ring, at)
         now = time.time()
@@ -109,13 +117,23 @@ class Mailbox:
         return None
 
     def _open_own(self):
+        """Our ring, or None while there is no room for it."""
+        if time.monotonic() < self._no_ring_until:
+            return None
         self._make()
         self._own_path = self._folder / f"{os.getpid()}_{os.urandom(4).hex()}.ring"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         self._descriptor = os.open(self._own_path, flags, 0o600)
         # Held for as long as this process lives: by it others see that the file is in use.
         fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-        os.ftruncate(self._descriptor, _SLOTS * _SLOT)
+        try:
+            # Writing to a page that a full /dev/shm cannot give would kill this process (SIGBUS).
+            os.posix_fallocate(self._descriptor, 0, _SLOTS * _SLOT)
+        except OSError:
+            os.close(self._descriptor)
+            self._own_path.unlink(missing_ok=True)
+            self._no_ring_until = time.monotonic() + _TIDY_SECONDS
+            return None
         self._own = mmap.mmap(self._descriptor, _SLOTS * _SLOT)
         return self._own
 

@@ -82,7 +82,9 @@ class Stream:
             given = self._options
             limit = given["max"][row] if row < len(given["max"]) else None
             stops = given["stop"][row] if row < len(given["stop"]) else ()
-            found = Answer(self._make(), given["end"], limit, stops)
+            told = given["stop_ids"][row] if row < len(given["stop_ids"]) else ()
+            before = given["before"][row] if told else ()
+            found = Answer(self._make(), given["end"], limit, stops, stop_ids=told, before=before)
             self._answers[key] = found
         return found
 
@@ -98,7 +100,7 @@ class Streams:
         self._make = make
         self._options = options
         self._unknown = {"stream": False, "end": end_ids, "answers": 1}
-        self._unknown.update(input=[], max=[], stop=[])
+        self._unknown.update(input=[], max=[], stop=[], stop_ids=[])
         self._found = collections.OrderedDict()
 
     def __len__(self):

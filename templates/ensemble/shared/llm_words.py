@@ -36,10 +36,17 @@ def _sequences(tokenizer, word):
         # Without a token that starts with the word, the word has no tokens of its own here.
         if starts:
             found.add(tuple(encoded.ids[starts[0] :]))
-    alone = tuple(raw.encode(word, add_special_tokens=False).ids)
-    if alone and word in raw.decode(list(alone), skip_special_tokens=False):
-        found.add(alone)
-    return found
+    found.add(tuple(raw.encode(word, add_special_tokens=False).ids))
+    return {ids for ids in found if ids and _spell(raw, ids, word)}
+
+
+def _spell(raw, ids, word):
+    """Whether ``ids`` write the word whatever is before them. Those of a character's last bytes,
+    of a text in other letters and of unknown characters do not, and would end other texts."""
+    anchor = raw.encode("a", add_special_tokens=False).ids
+    before = raw.decode(anchor, skip_special_tokens=False)
+    text = raw.decode([*anchor, *ids], skip_special_tokens=False)
+    return word in text.removeprefix(before)
 
 
 def engine_list(rows):

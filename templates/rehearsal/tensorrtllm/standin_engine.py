@@ -208,7 +208,9 @@ class Answers:
         return [*(self.job.prompt if self.job.echo_prompt else ()), *sequence.ids]
 
     def _up_to_stop(self, sequence, ids):
-        tail = sequence.ids[-self._longest :]
+        # As there, a stop sequence may begin in the prompt.
+        known = [*self.job.prompt[-self._longest :], *sequence.ids[-self._longest :]]
+        tail = known[-self._longest :]
         for count, token in enumerate(ids, 1):
             tail.append(token)
             if any(tail[-len(stop) :] == stop for stop in self.job.stops):
