@@ -1,4 +1,4 @@
-"""More than one instance that makes text of a stream, in the repository that we write ourselves."""
+"""What postprocessing is given to make text of, in the repository that we write ourselves."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ from trtbuild.server import LaunchOptions
 
 ONE, FOUR = (f"instance_group {{\n  count: {count}\n  kind: KIND_CPU\n}}" for count in (1, 4))
 
+EXCLUDED = """key: "exclude_input_in_output"
+  value {
+    string_value: "true"
+"""
+
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
@@ -32,9 +37,9 @@ def edit(repo: Path, model: str, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
-def found(repo: Path, gpus: int | None = None) -> list[tuple[str, str]]:
+def found(repo: Path, gpus: int | None = None, rule: str = "TRT741") -> list[tuple[str, str]]:
     findings = check.validate(repo, gpus=gpus).findings
-    return [(f.severity, f.model) for f in findings if f.rule == "TRT741"]
+    return [(f.severity, f.model) for f in findings if f.rule == rule]
 
 
 def test_as_written_nothing_is_torn(repo: Path) -> None:
@@ -66,6 +71,15 @@ def test_a_missing_engine_is_mended_by_building_it(repo: Path) -> None:
         serve.prepare(repo, mode="embedded", options=LaunchOptions())
     assert {detail[-8:] for detail in error.value.details} == {"(TRT373)", "(TRT732)"}
     assert error.value.fix == "build it: trtbuild convert SOURCE --backend trtllm-engine"
+
+
+@pytest.mark.parametrize("said", ["false", "yes", ""])
+def test_a_prompt_that_is_not_left_out_is_an_error_for_ours_only(repo: Path, said: str) -> None:
+    assert found(repo, rule="TRT742") == []
+    edit(repo, "llm_tensorrt_llm", EXCLUDED, EXCLUDED.replace("true", said))
+    assert found(repo, rule="TRT742") == [("error", "llm_tensorrt_llm")]
+    (repo / "llm_postprocessing/1/llm_streams.py").unlink()
+    assert found(repo, rule="TRT742") == []
 
 
 def test_preprocessing_may_have_many(repo: Path) -> None:

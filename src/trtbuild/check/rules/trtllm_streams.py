@@ -1,50 +1,63 @@
-"""Streams of TensorRT-LLM's engine flow: pieces become text in the order in which they come."""
+"""Streams of TensorRT-LLM's engine flow: what postprocessing makes of the pieces."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from trtbuild.check.bases import complete
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
-from trtbuild.check.examples import MODEL_PY, Example
+from trtbuild.check.examples import MODEL_PY, Example, engine_parameters
 from trtbuild.check.model import Severity
 from trtbuild.check.rules.ensemble import is_ensemble
 
 # NVIDIA's postprocessing has this input too; the file is of ours only.
 _PIECES = "TOKENS_BATCH"
 _OURS = "llm_streams.py"
+_EXCLUDE = "exclude_input_in_output"
+_YES = ("true", "True", "TRUE", "1")  # what the C++ takes for true
 
 
-def _flow(*, ours: bool) -> dict[str, str]:
-    """An ensemble ``e`` whose engine ``x`` streams into the model ``m``."""
+def _tensors(given: str, made: str, kind: str = "INT32") -> str:
+    tensor = '{}put [ {{ name: "{}" data_type: TYPE_{} dims: [ -1 ] }} ]\n'
+    return tensor.format("in", given, "INT32") + tensor.format("out", made, kind)
+
+
+def _ensemble(engine: str, given: str, after: str) -> str:
+    """``e``: the engine, which takes ``given``, streams into the model ``after``."""
     maps = 'input_map {{ key: "{}" value: "{}" }} output_map {{ key: "{}" value: "{}" }}'
     steps = ",\n  ".join(
         f'{{ model_name: "{name}" model_version: -1\n    {maps.format(*tensors)} }}'
         for name, tensors in (
-            ("x", ("IN", "IN", "output_ids", "ids")),
-            ("m", (_PIECES, "ids", "OUT", "OUT")),
+            (engine, (given, "IN", "output_ids", "ids")),
+            (after, (_PIECES, "ids", "OUT", "OUT")),
         )
     )
-    tensor = '{}put [ {{ name: "{}" data_type: TYPE_{} dims: [ -1 ] }} ]\n'
-    ensemble = {
-        "name": 'name: "e"',
-        "platform": 'platform: "ensemble"',
-        "max_batch_size": "max_batch_size: 8",
-        "input": tensor.format("in", "IN", "INT32").strip(),
-        "output": tensor.format("out", "OUT", "STRING").strip(),
-        "ensemble_scheduling": f"ensemble_scheduling {{ step [\n  {steps} ] }}",
-    }
+    return (
+        'name: "e" platform: "ensemble" max_batch_size: 8\n'
+        + _tensors("IN", "OUT", "STRING")
+        + f"ensemble_scheduling {{ step [\n  {steps} ] }}\n"
+    )
+
+
+def _flow(*, ours: bool) -> dict[str, str]:
+    """An ensemble whose engine ``x`` streams into the model ``m``."""
     engine = (
         'name: "x" backend: "python" max_batch_size: 8\n'
-        "model_transaction_policy { decoupled: true }\n"
-        + tensor.format("in", "IN", "INT32")
-        + tensor.format("out", "output_ids", "INT32")
+        "model_transaction_policy { decoupled: true }\n" + _tensors("IN", "output_ids")
     )
     files = {"x/config.pbtxt": engine, "x/1/model.py": MODEL_PY}
-    files |= {"e/config.pbtxt": complete("", ensemble), "e/1/": ""}
+    files |= {"e/config.pbtxt": _ensemble("x", "IN", "m"), "e/1/": ""}
     return files | ({f"m/1/{_OURS}": "# trtbuild's\n"} if ours else {})
+
+
+def _echoing(**parameters: str) -> Example:
+    """An ensemble whose engine is ``m``, with trtbuild's postprocessing ``x``."""
+    after = 'name: "x" backend: "python" max_batch_size: 8\n' + _tensors(_PIECES, "OUT", "STRING")
+    files = {"x/config.pbtxt": after, "x/1/model.py": MODEL_PY, f"x/1/{_OURS}": "# trtbuild's\n"}
+    files |= {"e/config.pbtxt": _ensemble("m", "input_ids", "x"), "e/1/": ""}
+    tensors = _tensors("input_ids", "output_ids")
+    return Example(tensors + engine_parameters(**parameters), files, "engine")
 
 
 def _example(groups: str, *, ours: bool = True) -> Example:
@@ -78,13 +91,56 @@ def one_postprocessing(model: Model) -> Problems:
         return
     count = _instances(model)
     if count > 1 and any(_streams_into(other, model) for other in model.repository.models):
-        ours = any((folder / _OURS).is_file() for folder in model.folders)
+        ours = _is_ours(model)
         yield Problem(
             f"{count} instances share the pieces of a stream: "
             + ("texts are torn apart" if ours else "they reach the client in another order"),
             model.at("instance_group", name=True),
             severity=None if ours else Severity.WARNING,
         )
+
+
+@rule(
+    "TRT742",
+    "the engine leaves the prompt out of what trtbuild's postprocessing takes",
+    fix=f'write parameters {{ key: "{_EXCLUDE}" value {{ string_value: "true" }} }}',
+    backends=("tensorrtllm",),
+    bad=[_echoing(), _echoing(exclude_input_in_output="false")],
+    good=_echoing(exclude_input_in_output="true"),
+)
+def no_prompt(model: Model) -> Problems:
+    """The C++ repeats the prompt before the answer unless this parameter is true. Our
+    postprocessing takes every token for one of the answer: texts would begin with their prompts,
+    counts and limits include them, and an end token of a chat would cut the answer away. Who wants
+    the prompt back sends the parameter's tensor to the engine's own model."""
+    said = model.parameters().get(_EXCLUDE, "")
+    if said not in _YES and any(_is_ours(after) for after in _readers(model)):
+        yield Problem(
+            f"{_EXCLUDE} is {said!r}: answers begin with their prompts"
+            if said
+            else f"{_EXCLUDE} is not given, which is false: answers begin with their prompts",
+            model.at_parameter(_EXCLUDE),
+        )
+
+
+def _is_ours(model: Model) -> bool:
+    return any((folder / _OURS).is_file() for folder in model.folders)
+
+
+def _readers(model: Model) -> Iterator[Model]:
+    """The models that ensembles feed with what ``model`` makes."""
+    for ensemble in filter(is_ensemble, model.repository.models):
+        steps = ensemble.config.ensemble_scheduling.step
+        made = {
+            name
+            for step in steps
+            if step.model_name == model.name
+            for name in step.output_map.values()
+        }
+        for step in steps:
+            after = ensemble.repository.find(step.model_name)
+            if after is not None and made & set(step.input_map.values()):
+                yield after
 
 
 def _instances(model: Model) -> int:
