@@ -24,9 +24,10 @@ from trtbuild.bench.loads.model import now
 from trtbuild.bench.metrics.goodput import Goodput
 from trtbuild.bench.model import Stream, Target
 from trtbuild.bench.prompts import Trace
-from trtbuild.bench.stopping import ending, word
+from trtbuild.bench.stopping import ending
 from trtbuild.bench.watching.client import ClientWatch
 from trtbuild.bench.watching.server import ServerWatch, Watched
+from trtbuild.endings import word
 
 _NUMBERS = 1 << 24  # prompts of one load are numbered apart from those of the next
 

@@ -8,29 +8,7 @@ import signal
 from collections.abc import Iterator
 
 from trtbuild.bench.loads import Control
-
-WORDS = {
-    name: words
-    for name, words in (
-        ("SIGINT", "interrupted"),
-        ("SIGTERM", "terminated"),
-        ("SIGHUP", "its terminal was closed"),
-    )
-    if hasattr(signal, name)
-}
-"""What a result that a signal cut short says of it, by the signal's name."""
-
-_EXIT = 128  # what a shell adds to the number of the signal that ended a program
-
-
-def exit_code(number: int) -> int:
-    """130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP: what shells and supervisors expect."""
-    return _EXIT + number
-
-
-def word(number: int) -> str:
-    """What happened, for people."""
-    return WORDS[signal.Signals(number).name]
+from trtbuild.endings import WORDS
 
 
 @contextlib.contextmanager

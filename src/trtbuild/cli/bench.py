@@ -222,9 +222,9 @@ def _write_json(out: Path, result: dict[str, Any]) -> None:
 
 
 def _finish(outcome: Outcome, out: Path | None, html: Path | None, *, as_json: bool) -> None:
-    from trtbuild.bench.stopping import exit_code
     from trtbuild.cli.bench_view import show
     from trtbuild.cli.output import print_json
+    from trtbuild.endings import exit_code
     from trtbuild.errors import BenchError
 
     result = outcome.result

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
+from trtbuild.cli.bench_view import empty_table
+
 _COLOURS = {"worse": "red", "better": "green", "unclear": "dim", "same": "dim"}
 
 
@@ -23,18 +25,7 @@ def show(found: dict[str, Any]) -> None:
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Any:
     """Its figures are whole on any screen; what is too long for one goes on in the next line."""
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-        title=escape(title),
-        title_justify="left",
-        title_style="bold",
-    )
+    table = empty_table(title)
     table.add_column("figure", overflow="fold")
     for name in ("before", "after", "ratio", "95 %"):
         table.add_column(name, justify="right", overflow="fold")

@@ -147,7 +147,7 @@ def _fits(table: Any, out: Any) -> bool:
 
 
 def _table(target: dict[str, Any]) -> Any:
-    table = _empty(f"{target['name']}, ms at p50 / p99")
+    table = empty_table(f"{target['name']}, ms at p50 / p99")
     judged = any(load["goodput"] for load in target["loads"])
     failed = any(load["requests"]["failed"] for load in target["loads"])
     table.add_column("load", no_wrap=True)
@@ -203,7 +203,7 @@ def _latency(found: dict[str, Any] | None) -> str:
 def _ratios(rows: list[dict[str, Any]]) -> Any:
     from rich.markup import escape
 
-    table = _empty(f"times {rows[0]['reference']}, p50 / p99")
+    table = empty_table(f"times {rows[0]['reference']}, p50 / p99")
     for title in ("load", "target", "tok/s", "TTFT", "E2E"):
         table.add_column(title, justify="left" if title in ("load", "target") else "right")
     for row in rows:
@@ -216,7 +216,8 @@ def _ratios(rows: list[dict[str, Any]]) -> Any:
     return table
 
 
-def _empty(title: str) -> Any:
+def empty_table(title: str) -> Any:
+    """Under its title, without columns yet."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table

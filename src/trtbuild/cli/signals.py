@@ -6,8 +6,7 @@ import signal
 import sys
 from types import FrameType
 
-_EXIT = 128  # what a shell adds to the number of the signal that ended a program
-_WORDS = {"SIGTERM": "terminated", "SIGHUP": "its terminal was closed"}
+from trtbuild.endings import WORDS, exit_code, word
 
 
 def leave_nothing_behind() -> None:
@@ -20,10 +19,10 @@ def leave_nothing_behind() -> None:
 
     def leave(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)  # supervisors send it twice: let the clean-up end
-        sys.stderr.write(f"{_WORDS[signal.Signals(number).name]}\n")
-        sys.exit(_EXIT + number)
+        sys.stderr.write(f"{word(number)}\n")
+        sys.exit(exit_code(number))
 
-    for name in _WORDS:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+    for name in WORDS.keys() - {"SIGINT"}:  # which Python turns into KeyboardInterrupt
+        number = getattr(signal, name)
+        if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, leave)

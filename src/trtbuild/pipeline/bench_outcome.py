@@ -12,8 +12,8 @@ from trtbuild.bench.limits import no_connection
 from trtbuild.bench.model import Json
 from trtbuild.bench.results import FORMAT, load_result
 from trtbuild.bench.running import UNFINISHED, Run
-from trtbuild.bench.stopping import word
 from trtbuild.bench.sweep import Sweep
+from trtbuild.endings import word
 from trtbuild.errors import BenchError
 from trtbuild.pipeline.bench_targets import Prepared
 
