@@ -1,8 +1,12 @@
-"""Signals that end a program: their words for people, and their exit codes."""
+"""Signals that end a program: their words for people, their exit codes, and how to put them off."""
 
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 WORDS = {
     name: words
@@ -26,3 +30,31 @@ def exit_code(number: int) -> int:
 def word(number: int) -> str:
     """What happened, for people."""
     return WORDS[signal.Signals(number).name]
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put Ctrl-C, and what else unwinds us, off until the end of the block: a few renames, a
+    clean-up.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        caught.append(number)
+
+    previous = {
+        number: signal.signal(number, remember)
+        for number in (signal.Signals[name] for name in WORDS)
+        # what is ignored stays so, and the system's own way of ending us runs no code of ours
+        if callable(signal.getsignal(number))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if caught:
+        signal.raise_signal(caught[0])

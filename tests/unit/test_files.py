@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from trtbuild import files
+from trtbuild import endings, files
 from trtbuild.errors import BuildError
 from trtbuild.files import clone, staging
 from trtbuild.progress import SILENT
@@ -267,7 +267,7 @@ def test_sweeping_takes_no_other_repository_for_its_own(tmp_path: Path) -> None:
 
 def test_ctrl_c_waits_for_the_end_of_a_critical_part() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), files.uninterrupted():
+    with pytest.raises(KeyboardInterrupt), endings.uninterrupted():
         os.kill(os.getpid(), signal.SIGINT)
         done.append(True)
     assert done
@@ -283,7 +283,7 @@ def test_what_else_unwinds_waits_too_and_what_is_ignored_stays_so() -> None:
     before = [signal.signal(signal.SIGTERM, end), signal.signal(signal.SIGINT, signal.SIG_IGN)]
     done = []
     try:
-        with pytest.raises(Ended), files.uninterrupted():
+        with pytest.raises(Ended), endings.uninterrupted():
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
             done.append(True)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from trtbuild import process
 from trtbuild.errors import BuildError
 
 SLEEP = "import time; time.sleep(600)"
+NAP = "import time; time.sleep(20)"
 DEAF = f"import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); {SLEEP}"
 
 
@@ -78,6 +80,17 @@ def test_lines_go_to_the_caller_and_the_log(tmp_path: Path) -> None:
     assert log.read_text().splitlines()[1:] == ["a", "b"]
 
 
+def test_the_log_can_be_watched(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    seen: list[str] = []
+    process.run_lines(
+        [sys.executable, "-c", "print('a')"],
+        on_line=lambda _: seen.append(log.read_text().splitlines()[-1]),
+        log_path=log,
+    )
+    assert seen == ["a"]
+
+
 def test_an_interrupted_program_is_ended_with_its_children(tmp_path: Path) -> None:
     seen: list[int] = []
 
@@ -90,6 +103,30 @@ def test_an_interrupted_program_is_ended_with_its_children(tmp_path: Path) -> No
             [sys.executable, "-c", child_of(DEAF)], on_line=interrupt, log_path=tmp_path / "log"
         )
     wait_for(lambda: not psutil.pid_exists(seen[0]))
+
+
+def test_a_signal_that_comes_just_before_the_wait_is_not_slept_over(tmp_path: Path) -> None:
+    # Delivered to another thread it interrupts no system call of this one, as when it comes
+    # between Python's last look for signals and the call.
+    def interrupt(_line: str) -> None:
+        threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT)).start()
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        process.run_lines(
+            [sys.executable, "-c", f"print('up', flush=True); {NAP}"],
+            on_line=interrupt,
+            log_path=tmp_path / "log",
+        )
+    assert time.monotonic() - began < 15
+
+
+def test_a_line_without_an_end_and_lines_that_overwrite_each_other(tmp_path: Path) -> None:
+    lines: list[str] = []
+    code = "import sys; sys.stdout.buffer.write(b'1%\\r2%\\r\\n\\xff\\xc3\\xa9')"
+    log = tmp_path / "log"
+    assert process.run_lines([sys.executable, "-c", code], on_line=lines.append, log_path=log) == 0
+    assert lines == ["1%", "2%", "\ufffdé"]
 
 
 def test_a_program_that_is_missing_is_a_build_error(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from trtbuild.files.staging import (
     scratch,
     staged_dir,
     sweep,
-    uninterrupted,
 )
 from trtbuild.files.trouble import disk_trouble, require_space
 
@@ -28,5 +27,4 @@ __all__ = [
     "scratch",
     "staged_dir",
     "sweep",
-    "uninterrupted",
 ]

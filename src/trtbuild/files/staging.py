@@ -12,46 +12,18 @@ import errno
 import os
 import secrets
 import shutil
-import signal
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+
+from trtbuild.endings import uninterrupted
 
 MARK = ".trtbuild-"
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Put Ctrl-C, and what else unwinds us, off until the end of the block: a few renames, a
-    clean-up.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[int] = []
-
-    def remember(number: int, _frame: FrameType | None) -> None:
-        caught.append(number)
-
-    known = (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
-    previous = {
-        number: signal.signal(number, remember)
-        for number in known
-        # what is ignored stays so, and the system's own way of ending us runs no code of ours
-        if number is not None and callable(signal.getsignal(number))
-    }
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    if caught:
-        signal.raise_signal(caught[0])
+_LOCK_POLL = 0.2
 
 
 @contextmanager
@@ -140,19 +112,28 @@ def exclusive(folder: Path, *, waiting: Callable[[], None] = lambda: None) -> It
     if os.name != "posix":
         yield
         return
-    import fcntl
-
     fd = os.open(folder, os.O_RDONLY)
+    said = False
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+        while not _locked(fd):
+            if not said:
                 waiting()
-                fcntl.flock(fd, fcntl.LOCK_EX)
+                said = True
+            time.sleep(_LOCK_POLL)  # a call that waits for ever may miss a signal just before it
         yield
     finally:
         os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    """Whether nobody else holds the lock now; also where the file system has no locks."""
+    import fcntl
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
 
 
 @contextmanager

@@ -7,21 +7,29 @@ its children were adopted by init. Process ids are only trusted together with a 
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import os
+import queue
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 
+from trtbuild.endings import uninterrupted
 from trtbuild.errors import BuildError
 
 MARK = "TRTBUILD_SERVER_ID"
 _POLL = 0.05
+_LOOK_UP = 0.5
+_PIPE = 1 << 16
 # Start times read through /proc are whole clock ticks; two reads of one process agree exactly,
 # but a record that went through JSON is compared with some room.
 _SAME_START = 0.5
@@ -84,36 +92,80 @@ def run_lines(
 
     An exception on the way (Ctrl-C too) ends the program and its children before it goes on.
     """
-    with log_path.open("a", encoding="utf-8") as log:
+    child: subprocess.Popen[bytes] | None = None
+    with log_path.open("a", buffering=1, encoding="utf-8") as log:  # people watch it
         log.write(f"$ {' '.join(argv)}\n")
         try:
-            child = subprocess.Popen(
-                argv,
-                encoding="utf-8",
-                env=_merged(env),
-                errors="replace",
-                start_new_session=True,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-            )
-        except OSError as error:
-            log.write(f"{error}\n")
-            raise BuildError(
-                f"{argv[0]} could not be started: {error.strerror or error}",
-                where=str(log_path),
-                fix=f"install {Path(argv[0]).name}, or run this where it is on PATH",
-            ) from None
-        try:
-            assert child.stdout is not None
-            for line in child.stdout:
-                log.write(line)
+            with uninterrupted():  # a program whose number nobody knows would go on alone
+                child = _talking(argv, env, log)
+            for line in _lines(child):
+                log.write(f"{line}\n")
                 on_line(line.rstrip())
-            return child.wait()
+            while (code := child.poll()) is None:
+                time.sleep(_POLL)
+            return code
         except BaseException:
-            _kill(session_members(child.pid))
-            child.wait()
+            if child:
+                _kill(session_members(child.pid))
+                child.wait()
             raise
+
+
+def _talking(
+    argv: Sequence[str], env: Mapping[str, str] | None, log: TextIO
+) -> subprocess.Popen[bytes]:
+    """Start a program whose output comes through a pipe."""
+    try:
+        return subprocess.Popen(
+            argv,
+            bufsize=0,
+            env=_merged(env),
+            start_new_session=True,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+    except OSError as error:
+        log.write(f"{error}\n")
+        raise BuildError(
+            f"{argv[0]} could not be started: {error.strerror or error}",
+            where=log.name,
+            fix=f"install {Path(argv[0]).name}, or run this where it is on PATH",
+        ) from None
+
+
+def _lines(child: subprocess.Popen[bytes]) -> Iterator[str]:
+    """The lines that a program writes, waited for in short pieces.
+
+    A signal that comes between Python's last look for one and the system call that waits
+    interrupts nothing: its handler would run after the next line, an hour later perhaps.
+    """
+    arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(child, arrived), daemon=True).start()
+    utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    decoder = io.IncrementalNewlineDecoder(utf8, translate=True)  # progress ends lines by \r
+    rest, chunk = "", b"?"
+    while chunk:
+        try:
+            chunk = arrived.get(timeout=_LOOK_UP)
+        except queue.Empty:
+            continue
+        *whole, rest = (rest + decoder.decode(chunk, final=not chunk)).split("\n")
+        yield from whole
+    if rest:
+        yield rest
+
+
+def _read(child: subprocess.Popen[bytes], arrived: queue.SimpleQueue[bytes]) -> None:
+    """All output as it comes, then an empty piece. Unbuffered: a buffer's lock, held here while
+    the interpreter goes down, would be fatal to it.
+    """
+    assert child.stdout is not None
+    try:
+        while chunk := child.stdout.read(_PIPE):
+            arrived.put(chunk)
+    finally:
+        arrived.put(b"")
 
 
 def spawn(argv: Sequence[str], *, mark: str, env: Mapping[str, str], log_path: Path) -> int:

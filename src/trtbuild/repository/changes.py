@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtbuild import lockfile
+from trtbuild.endings import uninterrupted
 from trtbuild.errors import UsageError
-from trtbuild.files import disk_trouble, exchange, exclusive, scratch, sweep, uninterrupted
+from trtbuild.files import disk_trouble, exchange, exclusive, scratch, sweep
 from trtbuild.files.staging import MARK, sync_folder, sync_tree, write_synced
 from trtbuild.lockfile import LOCK_NAME, Lock
 from trtbuild.progress import SILENT, Progress

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtbuild import process
+from trtbuild.endings import uninterrupted
 from trtbuild.errors import ServerError
-from trtbuild.files import disk_trouble, uninterrupted
+from trtbuild.files import disk_trouble
 from trtbuild.progress import SILENT, Progress
 from trtbuild.server import docker, handle, logs, shm
 from trtbuild.server.contents import Contents
