@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import AddedToken
 
 from support import ensemble
 from support.checkpoints import write_tokenizer
@@ -161,6 +162,40 @@ def test_one_bad_request_does_not_fail_those_beside_it(tokenizer: Any) -> None:
     found = reader(tokenizer, max_input_len=8)
     batch = [found.read(inputs(text_input=text)) for text in ("one", "many " * 30, "two")]
     assert list(found.encode(batch)) == [batch[1]]
+
+
+@pytest.mark.parametrize("make", [byte_level, sentencepiece, unigram])
+def test_a_book_is_refused_by_its_beginning(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = LlmTokenizer(folder(tmp_path / "t", make()))
+    limited = reader(tokenizer, max_input_len=100, max_seq_len=80)
+    encoded: list[int] = []
+    exact = tokenizer.encode
+    monkeypatch.setattr(
+        tokenizer, "encode", lambda texts, special: encoded.extend(texts) or exact(texts, special)
+    )
+    book, note = (inputs(text_input=text) for text in ("all work and no play " * 10_000, "work"))
+    batch = [limited.read(book), limited.read(note)]
+    failures = limited.encode(batch)
+    assert encoded == ["work"]
+    assert list(failures) == batch[:1]
+    assert "more than 80 tokens" in str(failures[batch[0]])
+
+
+@pytest.mark.parametrize("make", [byte_level, sentencepiece, unigram])
+def test_a_long_text_of_few_tokens_is_counted_to_the_end(make: Any, tmp_path: Path) -> None:
+    made = make()
+    made.add_tokens([AddedToken("=" * 100, normalized=False)])
+    tokenizer = LlmTokenizer(folder(tmp_path / "t", made))
+    text = "=" * 100 * 80
+    count = len(tokenizer.raw.encode(text))
+    assert 80 <= count < 90
+    assert not tokenizer.exceeds(text, 80), "as far as can be told without the rest"
+    found = reader(tokenizer, max_input_len=count)
+    assert len(read(found, text_input=text).rows[0].ids) == count
+    with pytest.raises(requests.RequestError, match=f"has {count} tokens and the engine takes"):
+        read(reader(tokenizer, max_input_len=count - 1), text_input=text)
 
 
 def test_what_joins_the_pieces_knows_where_the_engine_stops(tokenizer: Any) -> None:

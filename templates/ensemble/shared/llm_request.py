@@ -6,6 +6,7 @@ the properties of a request are then the engine's tensors. Rows of a batch stay 
 
 import itertools
 import json
+import math
 import secrets
 from dataclasses import dataclass
 
@@ -155,13 +156,14 @@ class Reader:
 
     def encode(self, requests):
         """Give the rows of ``requests`` their ids. RequestErrors, by request, are returned."""
+        failures = self._far_too_long(requests)
+        requests = [found for found in requests if found not in failures]
         for special in (True, False):
             rows = [row for found in requests for row in found.rows if row.special is special]
             if rows:
                 texts = [row.text for row in rows]
                 for row, ids in zip(rows, self._tokenizer.encode(texts, special), strict=True):
                     row.ids = [*ids, *row.tail] if row.tail else ids
-        failures = {}
         for found in requests:
             try:
                 for row in found.rows:
@@ -169,6 +171,15 @@ class Reader:
             except RequestError as error:
                 failures[found] = error
         return failures
+
+    def _far_too_long(self, requests):
+        """RequestErrors for prompts that would keep all others waiting while they are encoded."""
+        most = min(self._max_input or math.inf, self._max_seq or math.inf)
+        return {
+            found: RequestError(f"the prompt has more than {most} tokens, the engine's limit")
+            for found in requests
+            if any(self._tokenizer.exceeds(row.text, most) for row in found.rows)
+        }
 
     def _plain(self, data):
         try:

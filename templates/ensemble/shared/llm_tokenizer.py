@@ -3,6 +3,10 @@
 from llm_settings import SettingsError, read_json
 from tokenizers import Tokenizer
 
+# More characters than most tokens have, and more tokens than a cut in a text can change.
+_CHARACTERS = 8
+_BESIDE_A_CUT = 256
+
 
 def byte_alphabet():
     """The character by which byte-level tokenizers write each byte: GPT-2's table.
@@ -43,6 +47,20 @@ class LlmTokenizer:
         return [
             found.ids for found in self.raw.encode_batch_fast(texts, add_special_tokens=special)
         ]
+
+    def exceeds(self, text, most):
+        """Whether a long text has more than ``most`` tokens; its beginning tells, where it can.
+
+        A cut changes the tokens beside it and no others: what is far beyond the limit without
+        the rest is beyond it with the rest. False is no promise: ``encode`` counts exactly.
+        """
+        size = (most + _BESIDE_A_CUT) * _CHARACTERS
+        while size < len(text):
+            found = self.raw.encode(text[: int(size)], add_special_tokens=False)
+            if len(found) > most + _BESIDE_A_CUT:
+                return True
+            size *= 2
+        return False
 
     def byte_ids(self, data):
         """Ids that spell ``data`` byte by byte; None when the vocabulary has no bytes."""
