@@ -93,6 +93,39 @@ def test_requests_that_fail_are_a_regression(before: int, after: int, verdict: s
     assert not [row for row in none if row["metric"] == "failed requests"]
 
 
+def within(share: float, requests: int = 500, **slo: float) -> dict[str, Any]:
+    """A result in which that share of requests met the SLO."""
+    found = result(100, 1000, requests=requests)
+    goodput = {"slo": slo or {"ttft_ms": 200}, "share": share}
+    found["targets"][0]["loads"][0] |= {"goodput": goodput}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [(1, 0.9, "worse"), (0.9, 1, "better"), (0.99, 0.98, "unclear"), (0, 0, "unclear")],
+)
+def test_fewer_requests_within_the_slo_are_a_regression(
+    before: float, after: float, verdict: str
+) -> None:
+    found = compare_results(within(before), within(after), 0.05)
+    row = next(row for row in found["rows"] if row["metric"] == "requests within the SLO")
+    assert (row["before"], row["after"], row["verdict"]) == (before, after, verdict)
+    assert found["notes"] == []
+
+
+def test_other_objectives_are_told_and_not_compared() -> None:
+    for after, told in (
+        (within(0.1, ttft_ms=300, itl_ms=20.5), "ttft=200ms and ttft=300ms,itl=20.5ms"),
+        (result(100, 1000, requests=500), "ttft=200ms and none"),
+    ):
+        found = compare_results(within(1), after, 0.05)
+        assert found["notes"] == [
+            f"a, 4 clients: the objectives differ ({told}), so nothing is said of them"
+        ]
+        assert not [row for row in found["rows"] if "SLO" in row["metric"]]
+
+
 def test_a_figure_that_is_gone_is_told() -> None:
     after = result(100, 1000)
     after["targets"][0]["loads"][0]["metrics"]["itl_ms"] = None

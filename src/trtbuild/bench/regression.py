@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from trtbuild.bench.comparison import HIGHER_IS_BETTER, LOWER_IS_BETTER, find_load, ratio_interval
 from trtbuild.bench.model import Json
@@ -27,7 +27,8 @@ def compare_results(
 
     A figure is ``worse`` when its whole interval lies beyond ``threshold`` (a share, 0.05 is 5 %)
     on the wrong side, ``better`` on the right side, ``same`` when it lies within, else ``unclear``.
-    The share of failed requests is worse or better when the intervals of both do not meet.
+    The shares of failed requests, and of those that met the SLO (where both runs had the same one),
+    are worse or better when the intervals of both do not meet.
     """
     rows: list[Json] = []
     reasons = differences(before, after)
@@ -49,8 +50,10 @@ def compare_results(
             if match is None:
                 notes.append(f"{target['name']}: no {label} the second time")
                 continue
-            judged = [*_failures(load, match), *_rows(load, match, threshold)]
+            judged = [*_shares(load, match), *_rows(load, match, threshold)]
             rows.extend({"target": target["name"], "load": label, **row} for row in judged)
+            if apart := _other_slo(load, match):
+                notes.append(f"{target['name']}, {label}: {apart}")
             if absent := _absent(load, match):
                 notes.append(f"{target['name']}, {label}: no {absent} the second time")
             if _fewest(load, match) < _TOO_FEW:
@@ -70,6 +73,19 @@ def _notes(before: Json, after: Json) -> Iterator[str]:
             yield f"the {name} result is partial: {found['partial']}"
 
 
+def _other_slo(before: Json, after: Json) -> str:
+    slos = [(load.get("goodput") or {}).get("slo") for load in (before, after)]
+    if slos[0] == slos[1]:
+        return ""
+    one, other = (
+        ",".join(f"{name.removesuffix('_ms')}={limit:g}ms" for name, limit in slo.items())
+        if slo
+        else "none"
+        for slo in slos
+    )
+    return f"the objectives differ ({one} and {other}), so nothing is said of them"
+
+
 def _fewest(before: Json, after: Json) -> int:
     return min(int(load["requests"]["ok"]) for load in (before, after))
 
@@ -80,20 +96,30 @@ def _absent(before: Json, after: Json) -> str:
     return ", ".join(name for name in names if one.get(name) and not other.get(name))
 
 
-def _failures(before: Json, after: Json) -> Iterator[Json]:
-    asked = [load["requests"] for load in (before, after)]
-    counts = [(requests["failed"], requests["measured"]) for requests in asked]
-    if not any(failed for failed, _ in counts):
-        return
-    one, other = (failed / max(measured, 1) for failed, measured in counts)
-    spans = [share_interval(*count) for count in counts]
+def _shares(before: Json, after: Json) -> Iterator[Json]:
+    loads = (before, after)
+    asked = [load["requests"]["measured"] for load in loads]
+    failed = [load["requests"]["failed"] for load in loads]
+    if any(failed):
+        yield _share("failed requests", failed, asked, higher=False)
+    goodputs = [load["goodput"] for load in loads if load.get("goodput")]
+    if len(goodputs) == len(loads) and goodputs[0]["slo"] == goodputs[1]["slo"]:
+        shares = [one["share"] for one in goodputs]
+        met = [round(share * measured) for share, measured in zip(shares, asked, strict=True)]
+        yield _share("requests within the SLO", met, asked, higher=True)
+
+
+def _share(metric: str, counts: Sequence[int], asked: Sequence[int], *, higher: bool) -> Json:
+    """Worse or better when the intervals of the two shares do not meet."""
+    one, other = (count / max(of, 1) for count, of in zip(counts, asked, strict=True))
+    before, after = (share_interval(count, of) for count, of in zip(counts, asked, strict=True))
     verdict = "unclear"
-    if spans[1][0] > spans[0][1]:
-        verdict = "worse"
-    elif spans[1][1] < spans[0][0]:
-        verdict = "better"
-    yield {
-        "metric": "failed requests",
+    if after[0] > before[1]:
+        verdict = "better" if higher else "worse"
+    elif after[1] < before[0]:
+        verdict = "worse" if higher else "better"
+    return {
+        "metric": metric,
         "before": one,
         "after": other,
         "ratio": other / one if one else None,
