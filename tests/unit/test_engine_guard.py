@@ -14,21 +14,27 @@ from trtbuild.resources import template_dir
 
 # What a stub does: a guard, then an engine in a session of its own, then work.
 _STUB = """
-import subprocess, sys, time
+import os, subprocess, sys, time
 sys.path.insert(0, sys.argv[1])
 import backend_guard
+backend_guard._NOTE_SECONDS = 0.1
 guard = backend_guard.Guard()
-engine = subprocess.Popen(["sh", "-c", "exec sleep 600"], start_new_session=True)
+with guard.noting():
+    engine = subprocess.Popen(["sh", "-c", "exec sleep 600"], start_new_session=True)
+    time.sleep(0.3)
+forked = os.fork()
+if not forked:
+    time.sleep(600)
 guard.note()
 guard.note()
-print(engine.pid, flush=True)
+print(engine.pid, forked, flush=True)
 sys.stdin.readline()
 guard.close()
 """
 
 
 @pytest.mark.parametrize("how", ["killed", "closed"])
-def test_an_engine_ends_with_its_stub(how: str) -> None:
+def test_an_engine_and_a_fork_end_with_their_stub(how: str) -> None:
     bystander = subprocess.Popen(["sleep", "600"])
     stub = subprocess.Popen(
         [sys.executable, "-c", _STUB, str(template_dir("backends", "vllm"))],
@@ -37,10 +43,10 @@ def test_an_engine_ends_with_its_stub(how: str) -> None:
         text=True,
     )
     assert stub.stdout is not None and stub.stdin is not None
-    engine = psutil.Process(int(stub.stdout.readline()))
+    engine, fork = (psutil.Process(int(pid)) for pid in stub.stdout.readline().split())
     family = psutil.Process(stub.pid).children(recursive=True)
     try:
-        assert engine.is_running() and engine in family
+        assert {engine, fork} <= set(family)
         if how == "killed":
             stub.send_signal(signal.SIGKILL)
         else:

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.fake_pb_utils import no_guard
 from trtbuild.resources import template_dir
 
 MODEL = template_dir("trtllm", "model")
@@ -53,6 +54,7 @@ def model() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(MODEL))
         patch.setitem(sys.modules, "triton_python_backend_utils", fake)
+        patch.setitem(sys.modules, "llmapi_guard", no_guard())
         import llmapi_arguments
         import llmapi_engine
         import llmapi_request

@@ -60,9 +60,10 @@ def yaml_file(llm: Mapping[str, Any], triton: Mapping[str, Any]) -> RepoFile:
 
 @cache
 def model_files() -> tuple[RepoFile, ...]:
-    """Our model.py and its modules, byte for byte."""
-    paths = sorted(template_dir("trtllm", "model").glob("*.py"))
-    return tuple(RepoFile(f"1/{path.name}", path.read_bytes()) for path in paths)
+    """Our model.py and its modules, byte for byte; the guard is that of our vLLM backend."""
+    paths = {path.name: path for path in template_dir("trtllm", "model").glob("*.py")}
+    paths["llmapi_guard.py"] = template_dir("backends", "vllm", "backend_guard.py")
+    return tuple(RepoFile(f"1/{name}", path.read_bytes()) for name, path in sorted(paths.items()))
 
 
 def _tensor(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,18 @@
 """Nothing of an engine outlives the stub that started it, and no stub its server.
 
 vLLM's engine waits for its frontend without noticing that it is gone: after ``kill -9`` of the
-server the process would keep its memory for ever. A stub that misses its server ends itself, but
-not from within a call to it: whoever writes a metric then waits for the answer for ever, and
-Python's lock with it.
+server the process would keep its memory for ever, and so may what TensorRT-LLM starts, whose models
+have a copy of this file. A stub that misses its server ends itself, but not from within a call to
+it: whoever writes a metric then waits for the answer for ever, and Python's lock with it.
 """
 
 import contextlib
 import os
 import subprocess
+import threading
 from pathlib import Path
 
+_NOTE_SECONDS = 1
 _LOOK_SECONDS = 2
 _GRACE_SECONDS = 5  # for a stub that ends by itself
 
@@ -58,6 +60,26 @@ class Guard:
             stderr=subprocess.DEVNULL,
             env={"PATH": os.defpath},
         )
+        # A worker that is a fork of this process would hold the pipe open after its end.
+        os.register_at_fork(after_in_child=self._shell.stdin.close)
+
+    @contextlib.contextmanager
+    def noting(self):
+        """Take notice while an engine starts, and of what there is at the end of that."""
+        started = threading.Event()
+
+        def note():
+            while not started.wait(_NOTE_SECONDS):
+                self.note()
+
+        thread = threading.Thread(target=note, name="guard", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            started.set()
+            thread.join()
+            self.note()
 
     def note(self):
         """Take notice of the processes that exist below this one."""

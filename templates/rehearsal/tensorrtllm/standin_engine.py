@@ -9,6 +9,7 @@ import threading
 import traceback
 
 import numpy as np
+import standin_guard
 import triton_python_backend_utils as pb_utils
 
 _FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
@@ -46,6 +47,7 @@ class Engine:
         self._counter = itertools.count()
         self._live = {}
         self._tasks = set()
+        self._guard = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rehearsal-loop")
 
@@ -53,7 +55,9 @@ class Engine:
         """Start vLLM and wait for it; EngineError when it cannot."""
         self._thread.start()
         try:
-            self._run(self._open(arguments))
+            self._guard = standin_guard.Guard()
+            with self._guard.noting():
+                self._run(self._open(arguments))
         except BaseException as error:
             self._log.log_error("".join(traceback.format_exception(error)))
             self._end_loop()

@@ -6,6 +6,7 @@ import threading
 import traceback
 
 import llmapi_arguments
+import llmapi_guard
 import llmapi_response
 import triton_python_backend_utils as pb_utils
 
@@ -58,14 +59,17 @@ class Engine:
         self._settings = settings
         self._live = {}  # what is in flight -> its task
         self._stopping = False
-        self._llm = self._arguments = self._loop = self._thread = None
+        self._llm = self._arguments = self._loop = self._thread = self._guard = None
 
     # Called from the stub's thread.
 
     def start(self):
         """Load the model and wait for it; EngineError when that cannot be."""
         try:
-            self._llm = llmapi_arguments.open_llm(self._settings.arguments)
+            # Never closed: it comes when this process ends, after LLM() ended its own workers.
+            self._guard = llmapi_guard.Guard()
+            with self._guard.noting():
+                self._llm = llmapi_arguments.open_llm(self._settings.arguments)
             self._arguments = llmapi_arguments.Arguments(self._llm, self._settings.adapters)
         except Exception as error:
             self._log.log_error("[trtllm] " + "".join(traceback.format_exception(error)))

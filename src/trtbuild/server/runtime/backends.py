@@ -63,7 +63,8 @@ def _sources(runtime: Runtime) -> dict[str, Path]:
 def _stand_ins() -> dict[str, Path]:
     folder = template_dir("rehearsal")
     packages = {f"python/{name}": path for name, path in _files(folder / "llmapi").items()}
-    return _python_based(folder) | packages
+    guard = template_dir("backends") / "vllm" / "backend_guard.py"
+    return _python_based(folder) | packages | {"tensorrtllm/standin_guard.py": guard}
 
 
 def _python_based(folder: Path) -> dict[str, Path]:
