@@ -1,12 +1,13 @@
 """Repositories for bench_ensemble.py: the ensemble, one fused model, the engine by itself.
 
-The engine is `fixed_engine.py`, which makes tokens at a fixed speed; everything around it is what
+The engine is `fixed_engine.c`, which makes tokens at a fixed speed; everything around it is what
 a generated repository has, from the same templates and the same table of tensors.
 """
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -37,7 +38,8 @@ def write(repo: Path, name: str, tokenizer: Path, *, step_us: int) -> None:
     microseconds."""
     table = tables()
     engine = _engine(table)
-    _model(repo, f"{name}_tensorrt_llm", engine, [_HERE / "fixed_engine.py"], step_us=step_us)
+    _model(repo, f"{name}_tensorrt_llm", engine, [], step_us=step_us, backend="fixed")
+    _compile(repo / f"{name}_tensorrt_llm" / "libtriton_fixed.so")
     shared = template_dir("ensemble")
     for profile, model in (("balanced", name), ("throughput", f"{name}_throughput")):
         for part in ("preprocessing", "postprocessing"):
@@ -50,10 +52,18 @@ def write(repo: Path, name: str, tokenizer: Path, *, step_us: int) -> None:
         "output": table["ensemble"]["output"],
         "decoupled": True,
     }
-    files = [_HERE / "fused_engine.py", _HERE / "fixed_engine.py"]
+    files = [_HERE / "fused_engine.py"]
     files += [shared / file for file in table["bls"]["files"][1:]]
     _model(repo, f"{name}_fused", fused, files, step_us=step_us, tokenizer=tokenizer)
     _empty(repo, name, engine, table)
+
+
+def _compile(library: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise SystemExit("this benchmark compiles its engine: install a C compiler")
+    options = ("-O2", "-shared", "-fPIC", "-pthread")
+    subprocess.run([compiler, *options, "-o", library, _HERE / "fixed_engine.c"], check=True)
 
 
 def _part(row: Mapping[str, Any], part: str, profile: str) -> dict[str, Any]:
@@ -122,6 +132,7 @@ def _model(
     *,
     step_us: int | None = None,
     tokenizer: Path | None = None,
+    backend: str = "python",
 ) -> None:
     version = repo / name / "1"
     version.mkdir(parents=True)
@@ -138,7 +149,7 @@ def _model(
     parameters = {"tokenizer_dir": "tokenizer"} if tokenizer else {}
     if step_us is not None:
         parameters["step_us"] = str(step_us)
-    _write(repo, name, table, parameters, backend="python", **more)
+    _write(repo, name, table, parameters, backend=backend, **more)
 
 
 def _ensemble(repo: Path, name: str, table: Mapping[str, Any], engine: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from support.judge import compile_null_backend
 from trtbuild import pbtxt, process
 
 pytestmark = pytest.mark.server
@@ -107,6 +109,24 @@ def leftovers(root: Path) -> set[str]:
             line = " ".join(found.info["cmdline"] or ())
             names |= {f"{found.info['name']} {found.pid}"} if str(root) in line else set()
     return names
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")
+def test_a_model_that_brings_its_backend_is_served(repo: Path, env: dict[str, str]) -> None:
+    (repo / "own" / "1").mkdir(parents=True)
+    config = pbtxt.model_config(name="own", backend="special", max_batch_size=8)
+    config.input.add(name="X", data_type=pbtxt.data_type("TYPE_INT32"), dims=[1])
+    config.output.add(name="Y", data_type=pbtxt.data_type("TYPE_INT32"), dims=[1])
+    group = config.instance_group.add(count=1)
+    group.kind = group.KIND_CPU
+    (repo / "own" / "config.pbtxt").write_text(pbtxt.render(config), encoding="utf-8")
+    compile_null_backend(repo / "own").rename(repo / "own" / "libtriton_special.so")
+    valid = trtbuild("validate", str(repo), env=env)
+    assert valid.returncode == 0, valid.stdout
+    started = serve(repo, env)
+    assert started.returncode == 0, started.stderr
+    (server,) = status(env)
+    assert server["models"] == ["echo", "own"]
 
 
 def test_a_server_lives_and_leaves_nothing(repo: Path, env: dict[str, str]) -> None:

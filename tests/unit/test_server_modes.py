@@ -195,6 +195,26 @@ def test_a_repository_without_mounted_paths_needs_no_view(tmp_path: Path, progra
     )
 
 
+@pytest.mark.parametrize("place", ["own", "own/1"])
+@pytest.mark.parametrize("runtime", ["", "libother.so"])
+def test_a_model_may_bring_its_backend(tmp_path: Path, place: str, runtime: str) -> None:
+    repo = write_python_model(tmp_path / "models", "echo")
+    (repo / "own" / "1").mkdir(parents=True)
+    named = f'runtime: "{runtime}"' if runtime else ""
+    (repo / "own" / "config.pbtxt").write_text(f'backend: "special" {named}')
+    assert server.read_contents(repo).backends == {"python", "special"}
+    (repo / place / (runtime or "libtriton_special.so")).write_bytes(b"")
+    assert server.read_contents(repo).backends == {"python"}
+
+
+def test_a_model_of_a_backend_in_python_brings_none(tmp_path: Path) -> None:
+    repo = tmp_path / "models"
+    (repo / "llm" / "1").mkdir(parents=True)
+    (repo / "llm" / "config.pbtxt").write_text('backend: "special" runtime: "model.py"')
+    (repo / "llm" / "1" / "model.py").write_text("")
+    assert server.read_contents(repo).backends == {"special"}
+
+
 def test_the_embedded_server_knows_its_backends(tmp_path: Path) -> None:
     repo = write_python_model(tmp_path / "models", "m")
     config = repo / "m" / "config.pbtxt"

@@ -27,7 +27,8 @@ class Contents:
     Attributes:
         repo: Its absolute path.
         models: Names of its models.
-        backends: The backends they name; ``ensemble`` for ensembles.
+        backends: The backends that the server must have; ``ensemble`` for ensembles. A model may
+            bring its own, a library beside its configuration or in a version.
         health_checked: Some model wants to be unloaded when its engine dies, which the server
             only does under explicit model control.
         images: The container images its lock file names.
@@ -70,6 +71,11 @@ def read(repo: Path) -> Contents:
         )
     found = {folder: config for folder in folders if (config := _config(folder)) is not None}
     configs = list(found.values())
+    named = {
+        config.backend or config.platform
+        for folder, config in found.items()
+        if not _brings_backend(folder, config)
+    }
     kinds = {folder.name: _trtllm_kind(folder, config) for folder, config in found.items()}
     engines = [text for _, text in engine_files(repo)]
     weights = [*map(_model_of, engines), *_llm_api_models(repo)]
@@ -77,7 +83,7 @@ def read(repo: Path) -> Contents:
     return Contents(
         repo=repo,
         models=tuple(folder.name for folder in folders),
-        backends=frozenset(config.backend or config.platform for config in configs) - {""},
+        backends=frozenset(named) - {""},
         health_checked=any(_health_checked(config) for config in configs),
         images=tuple(sorted({model.image for model in lock.models.values() if model.image})),
         mounted_paths=any(f'"{MOUNT}/' in text for text in engines)
@@ -113,6 +119,12 @@ def _config(folder: Path) -> Any:
         return pbtxt.parse((folder / "config.pbtxt").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, pbtxt.PbtxtError):
         return None
+
+
+def _brings_backend(folder: Path, config: Any) -> bool:
+    library = config.runtime or f"libtriton_{config.backend}.so"
+    places = (folder, *folder.glob("[0-9]*"))
+    return library.endswith(".so") and any((place / library).is_file() for place in places)
 
 
 def _trtllm_kind(folder: Path, config: Any) -> EngineKind | None:
