@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from trtbuild.bench.comparison import ratio_interval
 from trtbuild.bench.histogram import Distribution
 from trtbuild.bench.metrics import e2e, icl, itl, queueing, tpot, ttft
 from trtbuild.bench.metrics.goodput import Goodput, parse_slo
@@ -184,6 +185,32 @@ def test_intervals_know_that_neighbours_share_their_luck(
         low, high = found.intervals()["p50"]
         covered += low <= math.exp(3) <= high
     assert covered >= 86, "95 % intervals, 100 of them; dealt out in turn it was 30 to 50"
+
+
+def p99(values: np.ndarray) -> tuple[float, tuple[float, float]]:
+    found = Distribution()
+    for number, value in enumerate(values):
+        found.add((float(value),), number)
+    return found.percentile(99), found.intervals()["p99"]
+
+
+def surely_slower(before: np.ndarray, after: np.ndarray) -> bool:
+    """By more than 5 %, as `bench compare` judges."""
+    (one, one_interval), (other, other_interval) = p99(before), p99(after)
+    found = ratio_interval(one, one_interval, other, other_interval)
+    return found is not None and found[0] > 1.05
+
+
+def test_a_p99_that_hangs_on_a_few_requests_is_no_regression() -> None:
+    random, alarms, found = np.random.default_rng(6), 0, 0
+    for _ in range(60):
+        one, other = (np.repeat(random.lognormal(3, 0.5, 25), 8) for _ in range(2))
+        alarms += surely_slower(one, other) or surely_slower(other, one)
+    assert alarms <= 4, "where all groups counted it was 11 of 60"
+    for _ in range(20):
+        one, other = (random.lognormal(3, 0.5, 1000) for _ in range(2))
+        found += surely_slower(one, 1.5 * other)
+    assert found >= 16, "what many requests say is heard"
 
 
 def test_groups_keep_every_value_however_often_they_are_joined() -> None:
