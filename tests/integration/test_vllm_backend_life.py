@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from pathlib import Path
 
 import httpx
 import psutil
@@ -115,7 +116,7 @@ def test_a_killed_engine_is_noticed_answered_and_can_be_loaded_again(vllm_server
         with pytest.raises(Exception, match="engine is dead"):
             list(chunks)
     _until(lambda: not vllm_server.ready("smollm2"), 30)
-    _until(lambda: not vllm_server.children(), 30)
+    _until_alone(vllm_server)
     answer = generate(vllm_server, sampling={"max_tokens": 1})
     assert "no available versions" in answer.text
     url = f"http://{vllm_server.http}/v2/repository/models/smollm2/load"
@@ -128,7 +129,7 @@ def test_an_idle_engine_that_dies_is_noticed_without_a_request(vllm_server: Trit
     engine = next(p for p in vllm_server.children() if "EngineCore" in _title(p))
     engine.send_signal(signal.SIGKILL)
     _until(lambda: not vllm_server.ready("smollm2"), 60)
-    _until(lambda: not vllm_server.children(), 60)
+    _until_alone(vllm_server)
     url = f"http://{vllm_server.http}/v2/repository/models/smollm2/load"
     assert httpx.post(url, timeout=180).status_code == 200
 
@@ -137,7 +138,7 @@ def test_unloading_ends_every_process_of_the_model(vllm_server: Triton) -> None:
     base = f"http://{vllm_server.http}/v2/repository/models/smollm2"
     assert len(vllm_server.children()) >= 2
     assert httpx.post(f"{base}/unload", timeout=60).status_code == 200
-    _until(lambda: not vllm_server.children(), 60)
+    _until_alone(vllm_server)
     assert httpx.post(f"{base}/load", timeout=180).status_code == 200
     answer = generate(vllm_server, sampling={"max_tokens": 2, "temperature": 0})
     assert answer.json()["text_output"].endswith("is Paris.")
@@ -158,6 +159,20 @@ def _title(process: psutil.Process) -> str:
         return " ".join([process.name(), *process.cmdline()])
     except psutil.Error:
         return ""
+
+
+def _until_alone(server: Triton) -> None:
+    """Wait until no process of a model is left; who is, and where it waits, is told."""
+    until = time.monotonic() + 60
+    while left := server.children():
+        if time.monotonic() > until:
+            raise AssertionError("\n".join(map(_whereabouts, left)))
+        time.sleep(0.2)
+
+
+def _whereabouts(process: psutil.Process) -> str:
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/wchan")
+    return f"{process.pid} {_title(process)}: {sorted(path.read_text() for path in tasks)}"
 
 
 def _until(condition: object, seconds: float) -> None:
