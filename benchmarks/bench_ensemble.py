@@ -136,7 +136,7 @@ def _check(messages: list[bytes]) -> None:
 
 @contextlib.contextmanager
 def served(folder: Path, tokenizer: Path, step_us: int) -> Iterator[tuple[str, int]]:
-    """The three paths on an embedded server; its gRPC address and its process."""
+    """All paths on an embedded server; its gRPC address and its process."""
     repo = folder / f"repository-{step_us}"
     repo.mkdir()
     ensemble_repository.write(repo, "bench", tokenizer, step_us=step_us)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from trtbuild.bench.comparison import HIGHER_IS_BETTER, LOWER_IS_BETTER, find_load, ratio_interval
 from trtbuild.bench.model import Json
@@ -74,16 +74,16 @@ def _notes(before: Json, after: Json) -> Iterator[str]:
 
 
 def _other_slo(before: Json, after: Json) -> str:
-    slos = [(load.get("goodput") or {}).get("slo") for load in (before, after)]
+    slos = [(load.get("goodput") or {}).get("slo") or {} for load in (before, after)]
     if slos[0] == slos[1]:
         return ""
-    one, other = (
-        ",".join(f"{name.removesuffix('_ms')}={limit:g}ms" for name, limit in slo.items())
-        if slo
-        else "none"
-        for slo in slos
-    )
+    one, other = map(_slo_text, slos)
     return f"the objectives differ ({one} and {other}), so nothing is said of them"
+
+
+def _slo_text(slo: Mapping[str, float]) -> str:
+    limits = (f"{name.removesuffix('_ms')}={limit:g}ms" for name, limit in slo.items())
+    return ",".join(limits) or "none"
 
 
 def _fewest(before: Json, after: Json) -> int:
