@@ -13,18 +13,16 @@ from trtbuild.process.mounts import mount
 from trtbuild.process.programs import (
     MARK,
     Member,
-    Result,
     exists,
     exit_status,
     family,
     is_alive,
-    run,
-    run_lines,
     session_members,
     spawn,
     start_time,
     terminate,
 )
+from trtbuild.process.running import Result, run, run_lines
 
 __all__ = [
     "MARK",
