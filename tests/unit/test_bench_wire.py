@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trtbuild.bench.wire import Malformed, Parser, Pool
+from trtbuild.bench.response import Malformed, Parser
+from trtbuild.bench.wire import Pool
 
 EVENTS = [b'{"a": 1}', '{"b": "東"}'.encode(), b"[DONE]"]
 BODY = b": ping\n\n" + b"".join(b"data: " + event + b"\r\n\r\n" for event in EVENTS)

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from trtbuild.bench.model import Endpoint, Generation, Prompt, Stream
+from trtbuild.bench.response import Malformed
 from trtbuild.bench.targets.streaming import (
     UNREADABLE,
     converse,
@@ -17,7 +18,7 @@ from trtbuild.bench.targets.streaming import (
     unreachable,
     words,
 )
-from trtbuild.bench.wire import Dropped, Malformed, Pool
+from trtbuild.bench.wire import Dropped, Pool
 from trtbuild.errors import ServerError
 
 _DONE = b"[DONE]"

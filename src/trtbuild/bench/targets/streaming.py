@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 from trtbuild.bench.model import Stream
-from trtbuild.bench.wire import Dropped, Event, Malformed, Pool, Response
+from trtbuild.bench.response import Event, Malformed, Response
+from trtbuild.bench.wire import Dropped, Pool
 from trtbuild.errors import ServerError
 
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
