@@ -1,18 +1,14 @@
-"""Clients that leave, engines that die: nothing goes on, nothing stays behind."""
+"""Clients that leave: nothing goes on, nothing stays behind."""
 
 from __future__ import annotations
 
 import json
-import signal
 import time
-from pathlib import Path
 
-import httpx
-import psutil
 import pytest
 from test_vllm_backend import generate
 
-from support.triton import Triton
+from support.triton import Triton, title
 from trtbuild.client import LLMClient, Sampling
 
 pytestmark = pytest.mark.server
@@ -106,77 +102,11 @@ def test_200_rounds_of_load_and_cancel_leave_nothing(vllm_server: Triton) -> Non
     assert sorted(vllm_server.shm()) == shm
 
 
-def test_a_killed_engine_is_noticed_answered_and_can_be_loaded_again(vllm_server: Triton) -> None:
-    engines = [p for p in vllm_server.children() if "EngineCore" in _title(p)]
-    assert len(engines) == 1
-    with LLMClient(vllm_server.grpc) as client:
-        chunks = client.generate("smollm2", "Once upon a time", LONG)
-        next(chunks)
-        engines[0].send_signal(signal.SIGKILL)
-        with pytest.raises(Exception, match="engine is dead"):
-            list(chunks)
-    _until(lambda: not vllm_server.ready("smollm2"), 30)
-    _until_alone(vllm_server)
-    answer = generate(vllm_server, sampling={"max_tokens": 1})
-    assert "no available versions" in answer.text
-    url = f"http://{vllm_server.http}/v2/repository/models/smollm2/load"
-    assert httpx.post(url, timeout=180).status_code == 200
-    answer = generate(vllm_server, sampling={"max_tokens": 2, "temperature": 0})
-    assert answer.json()["text_output"].endswith("is Paris.")
-
-
-def test_an_idle_engine_that_dies_is_noticed_without_a_request(vllm_server: Triton) -> None:
-    engine = next(p for p in vllm_server.children() if "EngineCore" in _title(p))
-    engine.send_signal(signal.SIGKILL)
-    _until(lambda: not vllm_server.ready("smollm2"), 60)
-    _until_alone(vllm_server)
-    url = f"http://{vllm_server.http}/v2/repository/models/smollm2/load"
-    assert httpx.post(url, timeout=180).status_code == 200
-
-
-def test_unloading_ends_every_process_of_the_model(vllm_server: Triton) -> None:
-    base = f"http://{vllm_server.http}/v2/repository/models/smollm2"
-    assert len(vllm_server.children()) >= 2
-    assert httpx.post(f"{base}/unload", timeout=60).status_code == 200
-    _until_alone(vllm_server)
-    assert httpx.post(f"{base}/load", timeout=180).status_code == 200
-    answer = generate(vllm_server, sampling={"max_tokens": 2, "temperature": 0})
-    assert answer.json()["text_output"].endswith("is Paris.")
-
-
 def _lasting(server: Triton) -> set[int]:
     """Its processes, but for the guard's naps: each is a process of its own, a shell at first."""
     found = []
     for _ in range(2):
-        titles = {process.pid: _title(process) for process in server.children()}
+        titles = {process.pid: title(process) for process in server.children()}
         found.append({pid for pid, title in titles.items() if not title.startswith("sleep")})
         time.sleep(0.2)
     return found[0] & found[1]
-
-
-def _title(process: psutil.Process) -> str:
-    try:
-        return " ".join([process.name(), *process.cmdline()])
-    except psutil.Error:
-        return ""
-
-
-def _until_alone(server: Triton) -> None:
-    """Wait until no process of a model is left; who is, and where it waits, is told."""
-    until = time.monotonic() + 60
-    while left := server.children():
-        if time.monotonic() > until:
-            raise AssertionError("\n".join(map(_whereabouts, left)))
-        time.sleep(0.2)
-
-
-def _whereabouts(process: psutil.Process) -> str:
-    tasks = Path(f"/proc/{process.pid}/task").glob("*/wchan")
-    return f"{process.pid} {_title(process)}: {sorted(path.read_text() for path in tasks)}"
-
-
-def _until(condition: object, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.2)

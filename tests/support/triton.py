@@ -174,6 +174,14 @@ def session(sid: int) -> list[psutil.Process]:
     return found
 
 
+def title(process: psutil.Process) -> str:
+    """Its name and arguments; empty once it has ended."""
+    try:
+        return " ".join([process.name(), *process.cmdline()])
+    except psutil.Error:
+        return ""
+
+
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]

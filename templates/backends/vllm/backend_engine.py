@@ -7,7 +7,6 @@ vLLM's output task appends to the requests directly and one flush per turn of th
 
 import asyncio
 import collections
-import concurrent.futures
 import gc
 import threading
 import time
@@ -76,10 +75,8 @@ class Engine:
         """Why the engine did not open. The exception itself is dropped here: its frames hold
         metrics, and the stub crashes when those outlive it."""
         try:
-            while not concurrent.futures.wait([future], timeout=_WATCH_SECONDS).done:
-                self._guard.note()
-            self._guard.note()
-            future.result()
+            with self._guard.noting():
+                future.result()
         except BaseException as error:
             self._log.log_error("[vllm] " + "".join(traceback.format_exception(error)))
             return backend_arguments.reason(error)
