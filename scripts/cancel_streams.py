@@ -49,7 +49,6 @@ def write(repo: Path) -> None:
 def leave(url: str, wanted: int, patience: float) -> int:
     """Open a stream, wait for ``wanted`` responses and cancel it; how many came."""
     seen = threading.Semaphore(0)
-
     count = triton_grpc.InferInput("COUNT", [1], "INT32")
     count.set_data_from_numpy(np.array([4000], dtype=np.int32))
     with triton_grpc.InferenceServerClient(url) as client:

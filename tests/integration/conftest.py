@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -31,7 +32,13 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vllm_server(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Triton]:
     """A server with the model ``smollm2``: our backend, metrics and health check on."""
-    work = tmp_path_factory.mktemp("vllm")
+    with smollm2_served(smollm2, tmp_path_factory.mktemp("vllm")) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def smollm2_served(smollm2: Path, work: Path) -> Iterator[triton.Triton]:
+    """A server of its own with the model ``smollm2``."""
     repo = work / "repository"
     arguments = {"dtype": "float32", "max_model_len": CONTEXT, "max_num_seqs": 16}
     triton.write_model(repo, "smollm2", smollm2, arguments)

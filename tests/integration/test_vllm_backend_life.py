@@ -107,6 +107,6 @@ def _lasting(server: Triton) -> set[int]:
     found = []
     for _ in range(2):
         titles = {process.pid: title(process) for process in server.children()}
-        found.append({pid for pid, title in titles.items() if not title.startswith("sleep")})
+        found.append({pid for pid, name in titles.items() if not name.startswith("sleep")})
         time.sleep(0.2)
     return found[0] & found[1]

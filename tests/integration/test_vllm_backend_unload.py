@@ -1,7 +1,7 @@
 """Engines that die, models that are unloaded: no process of theirs stays behind.
 
-The server is one on which no stream was cancelled: Triton 24.10 loses sight of a request now and
-then when its stream is, and keeps the model of such a request for ever.
+The server is one on which no stream was cancelled: after that Triton 24.10 now and then keeps a
+model that is unloaded for ever (ADR 54).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import psutil
 import pytest
 from test_vllm_backend import generate
 
-from support import triton
+from conftest import smollm2_served
 from support.triton import Triton, title
 from trtbuild.client import LLMClient, Sampling
 
@@ -26,10 +26,7 @@ LONG = Sampling(max_tokens=400, temperature=0, ignore_eos=True)
 
 @pytest.fixture(scope="module")
 def own_server(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
-    work = tmp_path_factory.mktemp("unload")
-    arguments = {"dtype": "float32", "max_model_len": 512, "max_num_seqs": 16}
-    triton.write_model(work / "repository", "smollm2", smollm2, arguments)
-    with triton.serving(work / "repository", work) as server:
+    with smollm2_served(smollm2, tmp_path_factory.mktemp("unload")) as server:
         yield server
 
 
