@@ -12,6 +12,7 @@ from support.config_faults import PYTHON
 from trtbuild import check
 from trtbuild.check import Options, Report
 from trtbuild.cli.app import app
+from trtbuild.toolchain import advisories_of
 
 ENSEMBLE = """\
 name: "e"
@@ -83,3 +84,25 @@ def test_a_custom_configuration_counts_instead(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["validate", str(tmp_path), "--model-config-name", "h100"])
     assert done.exit_code == 6
     assert "configs/h100.pbtxt:3:17" in done.output
+
+
+def test_a_vulnerable_release_is_reported_once(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path, name)
+    report = check.validate(tmp_path, triton="24.10")
+    found = [one for one in report.findings if one.rule == "TRT851"]
+    assert [one.model for one in found] == [""]
+    known = advisories_of("triton", "24.10")
+    assert f"triton 24.10 has {len(known)} known vulnerabilities" in found[0].message
+    newest = max(known, key=lambda one: one.published)
+    assert newest.ids[0] in found[0].message
+    assert f"deploy on triton {max(one.fixed for one in known)} or newer" in found[0].fix
+
+
+def test_a_vulnerable_engine_names_its_models(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    write(tmp_path, "v", 'backend: "vllm" max_batch_size: 0')
+    report = check.validate(tmp_path, triton="25.05")
+    found = [one.message for one in report.findings if one.rule == "TRT851"]
+    assert len(found) == 2
+    assert any(one.startswith("vllm 0.8.4 (serves v) has a known vuln") for one in found)

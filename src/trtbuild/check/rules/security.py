@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
-from trtbuild.check.context import Model
+from trtbuild.check.context import Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.folders import Folder, folders
@@ -12,43 +13,69 @@ from trtbuild.check.model import Severity
 from trtbuild.check.positions import Position
 from trtbuild.check.served import release_of
 from trtbuild.check.tokenizing import facts_of, settings
-from trtbuild.toolchain import advisories_as_of, advisories_of
+from trtbuild.toolchain import Advisory, advisories_as_of, advisories_of, version_key
 
 _WEIGHTS = "m/1/weights/"
+_SHOWN = 3  # vulnerabilities that are described; the others are counted
 _IN_IMAGE = ("/models/", "/opt/tritonserver/", "/opt/conda/", "/dev/shm", "/usr/")  # noqa: S108
 
 
 @rule(
     "TRT851",
-    "no release with a known vulnerability serves the model",
+    "no release with a known vulnerability serves a model",
     fix="deploy on a newer release (trtbuild convert --triton YY.MM; trtbuild toolchains)",
     severity=Severity.WARNING,
+    scope="repository",
     bad=Example(triton="25.06"),
     good=Example(triton="26.07"),
 )
-def known_vulnerabilities(model: Model) -> Problems:
-    """A dated table names releases of Triton, vLLM and transformers with vulnerabilities that a
-    client or a checkpoint can use. Only asked when the release is known: from the lock or
-    ``--triton``."""
-    if not model.triton:
-        return
-    programs = {"triton": model.triton}
+def known_vulnerabilities(repository: Repository) -> Problems:
+    """A dated table names the releases of Triton, vLLM and transformers with vulnerabilities that a
+    client or a checkpoint can use. A repository has one finding for each such program, however many
+    models it serves. Only asked when the release is known: from the lock or ``--triton``."""
+    served: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for model in repository.models:
+        for program, version in _programs(model).items():
+            served[program, version].append(model.name)
+    for (program, version), models in served.items():
+        known = advisories_of(program, version)
+        if not known:
+            continue
+        newest = sorted(known, key=lambda one: one.published, reverse=True)
+        listed = "; ".join(map(_said, newest[:_SHOWN]))
+        more = f"; and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        some = f" (serves {', '.join(models)})" if len(models) < len(repository.models) else ""
+        count = f"{len(known)} known vulnerabilities" if len(known) > 1 else "a known vulnerability"
+        fixed = max((one.fixed for one in known if one.fixed), key=version_key, default="")
+        source = newest[0].source
+        yield Problem(
+            f"{program} {version}{some} has {count} (table of {advisories_as_of()}): "
+            f"{listed}{more}",
+            file="",
+            fix=f"deploy on {program} {fixed} or newer; {source}"
+            if fixed
+            else f"no release is known that fixes it; {source}",
+            severity=None if fixed else Severity.INFO,
+        )
+
+
+def _programs(model: Model) -> dict[str, str]:
+    """The versions of what serves a model, empty where not known."""
+    programs = {"triton": model.triton} if model.triton else {}
+    if not programs:
+        return {}
     if model.backend == "vllm":
         programs["vllm"] = release_of(model)
     lock = model.repository.lock
     owner = lock.owner(model.name)
     if owner:
         programs["transformers"] = lock.models[owner].versions.get("transformers", "")
-    for program, version in programs.items():
-        for one in advisories_of(program, version):
-            mend = f"mended in {one.fixed}" if one.fixed else f"published {one.published}"
-            yield Problem(
-                f"{program} {version}: {', '.join(one.ids)}: {one.what} ({mend}; table of "
-                f"{advisories_as_of()})",
-                file="",
-                fix=f"deploy on a newer release; {one.source}",
-                severity=None if one.fixed else Severity.INFO,
-            )
+    return programs
+
+
+def _said(one: Advisory) -> str:
+    fix = f"fixed in {one.fixed}" if one.fixed else f"published {one.published}"
+    return f"{', '.join(one.ids)}: {one.what} ({fix})"
 
 
 @rule(
