@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -38,9 +38,12 @@ def assemble(
     ``materializer`` is given the chosen files and returns the function that fetches them.
     """
     problems = Problems()
+    if store.stand_ins(_present(store, ("config.json", INDEX))):
+        _require_real(store, store.sizes, ref)
     config = _config(store, problems)
     index = _index(store, problems)
     layout = choose(store.sizes, index)
+    _require_real(store, (*layout.metadata, *(layout.weights or layout.pickles)), ref)
     pickles = _weights_or_pickles(layout, store, choices, problems)
     headers = _headers(layout, store, problems)
     tensors = _tensors(headers, index, problems)
@@ -63,6 +66,18 @@ def assemble(
         metadata=metadata,
         pickle=bool(pickles),
     )
+
+
+def _require_real(store: Store, names: Iterable[str], ref: SourceRef) -> None:
+    """UnsupportedError for Git LFS pointers and broken links: nothing can be read from them."""
+    problems = Problems()
+    for what, fix in store.stand_ins(_present(store, names)):
+        problems.add(what, fix)
+    problems.raise_if_any(ref.text)
+
+
+def _present(store: Store, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name in store.sizes]
 
 
 def _config(store: Store, problems: Problems) -> Mapping[str, Any]:

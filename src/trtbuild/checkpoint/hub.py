@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +62,9 @@ class HubStore:
             self.repo, name, cache_dir=constants.HF_HUB_CACHE, revision=self.commit
         )
         return Path(found) if isinstance(found, str) else None
+
+    def stand_ins(self, names: Iterable[str]) -> Sequence[tuple[str, str]]:  # noqa: ARG002
+        return ()  # the hub resolves its pointers itself
 
     def sha256(self, name: str) -> str:
         return self.digests.get(name, "")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtbuild.errors import UsageError
+from trtbuild.files import explain_stand_ins, stand_in
 from trtbuild.spec.model import SourceKind
 
 SAMPLES = ("smollm2",)
@@ -38,6 +39,9 @@ def parse_source(text: str) -> Source:
     path = Path(text).expanduser()
     if _exists(path):
         return _existing(text, path)
+    if stand_in(path):
+        [(what, fix)] = explain_stand_ins({path.name: "link"}, path.parent)
+        raise UsageError(what, where=_shown(text), fix=fix)
     name, at, revision = text.partition("@")
     if _looks_like_path(text) or not _HUB_ID.match(name) or ".." in name or "--" in name:
         raise UsageError(f"no such source: {_shown(text)}", fix=f"give {_SHAPES}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,7 @@ from typing import Protocol
 from trtbuild.checkpoint.layout import is_wanted
 from trtbuild.checkpoint.problems import refuse_large
 from trtbuild.errors import UsageError
+from trtbuild.files import explain_stand_ins, stand_in
 
 
 class Store(Protocol):
@@ -29,6 +30,9 @@ class Store(Protocol):
     def path(self, name: str) -> Path | None:
         """Where the file lies on this machine, None when it does not (yet)."""
 
+    def stand_ins(self, names: Iterable[str]) -> Sequence[tuple[str, str]]:
+        """Which of ``names`` are no real files (Git LFS pointers, broken links): sentence, fix."""
+
     def sha256(self, name: str) -> str:
         """The digest that the source declares, empty when it declares none."""
 
@@ -39,6 +43,7 @@ class LocalStore:
 
     root: Path
     sizes: Mapping[str, int]
+    """A broken link has 0 bytes here."""
 
     def read(self, name: str) -> bytes:
         refuse_large(name, self.sizes[name])
@@ -49,6 +54,10 @@ class LocalStore:
 
     def path(self, name: str) -> Path | None:
         return self.root / name if name in self.sizes else None
+
+    def stand_ins(self, names: Iterable[str]) -> Sequence[tuple[str, str]]:
+        kinds = {name: stand_in(self.root / name) for name in names}
+        return explain_stand_ins({n: kind for n, kind in kinds.items() if kind}, self.root)
 
     def sha256(self, name: str) -> str:  # noqa: ARG002 - a folder declares no digests
         return ""
@@ -71,20 +80,42 @@ def list_folder(root: Path) -> LocalStore:
     sizes: dict[str, int] = {}
     try:
         for entry in os.scandir(root):
-            if entry.is_dir() and not entry.name.startswith("."):
+            if _is_folder(entry) and not entry.name.startswith("."):
                 sizes |= _subfolder(root, entry.name)
-            elif entry.is_file() and is_wanted(entry.name):
-                sizes[entry.name] = entry.stat().st_size
+            elif is_wanted(entry.name):
+                sizes |= _sized(entry, entry.name)
     except OSError as error:
         raise UsageError(
-            f"cannot read the folder {root.name}: {error.strerror}",
+            f"cannot read the directory {root.name}: {error.strerror}",
             where=str(root),
             fix="check its permissions",
         ) from None
     return LocalStore(root, sizes)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead in a circle
+        return False
+
+
+def _sized(entry: os.DirEntry[str], name: str) -> dict[str, int]:
+    """``name`` with its size, 0 for a link that leads nowhere; nothing for what is no file."""
+    try:
+        if entry.is_file():
+            return {name: entry.stat().st_size}
+        broken = entry.is_symlink() and not entry.is_dir()
+    except OSError:
+        broken = entry.is_symlink()
+    return {name: 0} if broken else {}
+
+
 def _subfolder(root: Path, folder: str) -> dict[str, int]:
     """sentence-transformers keep modules one level down; nothing else is looked at."""
-    names = (f"{folder}/{entry.name}" for entry in os.scandir(root / folder) if entry.is_file())
-    return {name: (root / name).stat().st_size for name in names if is_wanted(name)}
+    sizes: dict[str, int] = {}
+    for entry in os.scandir(root / folder):
+        name = f"{folder}/{entry.name}"
+        if is_wanted(name):
+            sizes |= _sized(entry, name)
+    return sizes

@@ -10,11 +10,13 @@ from trtbuild.files.staging import (
     staged_dir,
     sweep,
 )
+from trtbuild.files.standins import StandIn, explain_stand_ins, is_pointer, stand_in
 from trtbuild.files.trouble import disk_trouble, require_space
 
 __all__ = [
     "LINKABLE_BYTES",
     "DigestCache",
+    "StandIn",
     "atomic_write",
     "clone_file",
     "clone_needs_space",
@@ -23,8 +25,11 @@ __all__ = [
     "disk_trouble",
     "exchange",
     "exclusive",
+    "explain_stand_ins",
+    "is_pointer",
     "require_space",
     "scratch",
     "staged_dir",
+    "stand_in",
     "sweep",
 ]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.errors import UnsupportedError, UsageError
+from trtbuild.files import explain_stand_ins, is_pointer
 
 MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -138,6 +139,9 @@ class _Cursor:
 
 
 def _read(path: Path, name: str, data: mmap.mmap) -> GgufFile:
+    if is_pointer(data[:1024], len(data)):
+        [(what, fix)] = explain_stand_ins({name: "pointer"}, path.parent)
+        raise UnsupportedError(what, where=name, fix=fix)
     if data[:4] != MAGIC:
         raise _broken(name, "is not a GGUF file (it does not begin with GGUF)")
     cursor = _Cursor(data, name)

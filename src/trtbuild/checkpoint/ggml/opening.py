@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -50,6 +50,9 @@ class GgufStore:
 
     def path(self, name: str) -> Path | None:  # noqa: ARG002 - nothing is made yet
         return None
+
+    def stand_ins(self, names: Iterable[str]) -> Sequence[tuple[str, str]]:  # noqa: ARG002
+        return ()
 
     def sha256(self, name: str) -> str:  # noqa: ARG002 - known after the conversion only
         return ""
