@@ -31,7 +31,7 @@ lint: $(BIN)/.ready ## Style, types, import floors
 	$(BIN)/hadolint Dockerfile
 
 unit: $(BIN)/.ready ## Tests without a server
-	$(BIN)/pytest -m "not server"
+	$(BIN)/pytest -m "not server" -n auto --dist worksteal
 
 server-tests: $(BIN)/.ready ## Tests on the real embedded Triton (installs the runtime once)
 	$(BIN)/trtbuild runtime install
