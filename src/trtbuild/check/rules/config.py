@@ -175,6 +175,11 @@ def response_cache(model: Model) -> Problems:
     good="max_batch_size: 0",
 )
 def batch_said(model: Model) -> Problems:
-    """Left out it means 0, and a server that completes configurations may make 4 of it."""
-    if not model.config.max_batch_size and not model.positions.has("max_batch_size"):
+    """Left out it means 0, and a server that completes configurations may make 4 of it. A model
+    without a ``config.pbtxt`` has no place to write it."""
+    if (
+        model.text is not None
+        and not model.config.max_batch_size
+        and not model.positions.has("max_batch_size")
+    ):
         yield Problem("max_batch_size is not written", model.at("name"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 from trtbuild.check.completed import is_version
 from trtbuild.check.context import Model, Repository
@@ -18,6 +19,7 @@ from trtbuild.check.yamltext import llm_api_files
 _MIB = 1 << 20
 _SHM_EACH = 64 * _MIB
 _SHM_USUAL = 2048 * _MIB
+_NAMED = 5  # models that a finding names
 _STUBS = ("python", "vllm")
 _BLS = """\
 import triton_python_backend_utils as pb_utils
@@ -81,18 +83,28 @@ def one_engine(model: Model) -> Problems:
     "a queue has a limit",
     fix="write default_queue_policy { max_queue_size: N } into dynamic_batching",
     severity=Severity.INFO,
+    scope="repository",
     bad="dynamic_batching { }",
     good="dynamic_batching { default_queue_policy { max_queue_size: 100 } }",
 )
-def queue_limit(model: Model) -> Problems:
+def queue_limit(repository: Repository) -> Problems:
     """Without one, requests pile up in memory while a model is slow, and every one of them is
-    answered too late. With one, clients are told to come again."""
-    config = model.config
-    if not config.HasField("dynamic_batching"):
-        return
+    answered too late. With one, clients are told to come again. One finding names all models."""
+    open_ended = [
+        model.name
+        for model in repository.models
+        if model.config is not None and _queues_without_limit(model.config)
+    ]
+    if open_ended:
+        names = ", ".join(open_ended[:_NAMED])
+        more = f" and {len(open_ended) - _NAMED} more" if len(open_ended) > _NAMED else ""
+        yield Problem(f"any number of requests may wait for {names}{more}", file="")
+
+
+def _queues_without_limit(config: Any) -> bool:
     batching = config.dynamic_batching
-    if not batching.default_queue_policy.max_queue_size and not batching.priority_queue_policy:
-        yield Problem("any number of requests may wait", model.at("dynamic_batching", name=True))
+    limited = batching.default_queue_policy.max_queue_size or batching.priority_queue_policy
+    return config.HasField("dynamic_batching") and not limited
 
 
 def _bls(count: int) -> Example:

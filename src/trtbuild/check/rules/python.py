@@ -39,7 +39,7 @@ def _files(model: Model) -> Iterator[tuple[int, str]]:
         yield version, f"{version}/{name}"
 
 
-def _sources(model: Model) -> Iterator[tuple[str, PySource]]:
+def sources(model: Model) -> Iterator[tuple[str, PySource]]:
     """The sources of Python models that can be read, by path; read once for all rules."""
     memo, key = model.repository.memo, ("python", model.name)
     if key not in memo:
@@ -66,7 +66,7 @@ def _read(model: Model) -> Iterator[tuple[str, PySource]]:
 )
 def is_python(model: Model) -> Problems:
     """The file is parsed and compiled here, never run."""
-    for file, source in _sources(model):
+    for file, source in sources(model):
         if source.problem:
             yield Problem(
                 f"{file} is not Python: {source.problem}",
@@ -97,7 +97,7 @@ def _newer_python(model: Model) -> bool:
 )
 def defines_class(model: Model) -> Problems:
     """The backend makes an object of this class and knows no other name."""
-    for file, source in _sources(model):
+    for file, source in sources(model):
         if not source.problem and not source.defines:
             yield Problem(
                 f"{file} does not define {CLASS}",
@@ -122,7 +122,7 @@ _METHODS = {"execute": 2, "initialize": 2, "finalize": 1, "is_ready": 1}
 def has_methods(model: Model) -> Problems:
     """A model without ``execute`` is loaded, and then fails every request. ``execute`` and
     ``initialize`` take one argument each, ``finalize`` none."""
-    for file, source in _sources(model):
+    for file, source in sources(model):
         if source.problem or not source.defines or source.inherits:
             continue
         if "execute" not in source.methods:
@@ -169,7 +169,7 @@ class TritonPythonModel:
 def declared_tensors(model: Model) -> Problems:
     """``auto_complete_config`` is called by servers that complete configurations; there, a tensor
     with another type or shape than in the file stops the model. Only literal values are read."""
-    for file, source in _sources(model):
+    for file, source in sources(model):
         for named in source.tensors:
             if named.declared and (said := _disagrees(model, named)):
                 message, server = said
@@ -238,7 +238,7 @@ def asked_tensors(model: Model) -> Problems:
     }
     if model.repository.options.auto_complete:
         return  # what the file leaves out may be completed
-    for file, source in _sources(model):
+    for file, source in sources(model):
         for named in source.tensors:
             if not named.declared and named.name not in known[named.kind]:
                 has = ", ".join(sorted(known[named.kind])) or "none"

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
+from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
+from trtbuild.check.rules.python import sources
 
+# Parameters of NVIDIA's BLS models, which always name a model of the repository.
+_ENGINES = ("tensorrt_llm_model_name", "tensorrt_llm_draft_model_name", "multimodal_encoders_name")
 _CALL = 'parameters {{ key: "tensorrt_llm_model_name" value {{ string_value: "{}" }} }}'
+
+
+_CALLING = """\
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [pb_utils.InferenceRequest(model_name=self.name).exec() for _ in requests]
+"""
+
+
+def _calling(name: str) -> Example:
+    parameter = f'parameters {{ key: "next_model_name" value {{ string_value: "{name}" }} }}'
+    return Example(parameter, {"m/1/model.py": _CALLING})
 
 
 @rule(
@@ -14,15 +33,19 @@ _CALL = 'parameters {{ key: "tensorrt_llm_model_name" value {{ string_value: "{}
     "models that a parameter names are there",
     fix="put the model into the repository, or name one that is there",
     severity=Severity.WARNING,
-    bad=_CALL.format("absent"),
-    good=_CALL.format("m"),
+    backends=("python",),
+    bad=[_CALL.format("absent"), _calling("absent")],
+    good=[_CALL.format("m"), _calling("org/bert")],
 )
 def called_models(model: Model) -> Problems:
     """A Python model that calls another one is often told its name by a parameter that ends in
-    ``model_name``. The server does not know of it, so the first request fails."""
+    ``model_name``. The server does not know of it, so the first request fails. Where ``model.py``
+    makes no request, such a parameter names weights or a hub id; so does a name with a slash."""
+    calls = any(source.calls_models is not None for _, source in sources(model))
     for key, name in model.parameters().items():
-        named = key.endswith("model_name") or key == "multimodal_encoders_name"
-        if named and name and "${" not in name and model.repository.find(name) is None:
+        named = key in _ENGINES or (calls and key.endswith("model_name"))
+        could_be = name and "${" not in name and "/" not in name
+        if named and could_be and model.repository.find(name) is None:
             yield Problem(
                 f"the parameter {key!r} names the model {name!r}, and there is none",
                 model.at_parameter(key),

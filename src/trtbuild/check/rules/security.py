@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -17,6 +18,8 @@ from trtbuild.toolchain import Advisory, advisories_as_of, advisories_of, versio
 
 _WEIGHTS = "m/1/weights/"
 _SHOWN = 3  # vulnerabilities that are described; the others are counted
+_WRITTEN = ("/tmp/", "/var/")  # noqa: S108
+_WRITES = re.compile(r"cache|(^|_)logs?(_|$)|dump|output|trace|tmp|temp(_|$)", re.IGNORECASE)
 _IN_IMAGE = ("/models/", "/opt/tritonserver/", "/opt/conda/", "/dev/shm", "/usr/")  # noqa: S108
 
 
@@ -116,10 +119,12 @@ def names_stay_inside(model: Model) -> Problems:
 )
 def portable_parameters(model: Model) -> Problems:
     """An absolute path that is not one of a Triton container exists on the machine of who wrote
-    it: the repository cannot be moved, mounted or built into an image."""
+    it: the repository cannot be moved, mounted or built into an image. A place to write to, such as
+    a cache or a log, is made where the server runs."""
     for key, value in model.parameters().items():
         absolute = value.startswith("/") and len(value) > 1 and "\n" not in value
-        if absolute and key != "tokenizer_dir" and not value.startswith(_IN_IMAGE):
+        elsewhere = not value.startswith((*_IN_IMAGE, *_WRITTEN))
+        if absolute and elsewhere and key != "tokenizer_dir" and not _WRITES.search(key):
             yield Problem(f"{key} is {value!r}", model.at_parameter(key))
 
 

@@ -84,8 +84,8 @@ def required_keys(model: Model) -> Problems:
 @rule(
     "TRT739",
     "a model that streams is decoupled",
-    fix="write model_transaction_policy { decoupled: true }",
-    severity=Severity.WARNING,
+    fix="write model_transaction_policy { decoupled: true } if clients stream",
+    severity=Severity.INFO,
     backends=_ENGINE,
     bad=Example(
         "model_transaction_policy { decoupled: false }\n" + engine_parameters(), base="engine"

@@ -1,0 +1,76 @@
+"""What the validator does not report: facts that no one would change a repository for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trtbuild import check
+from trtbuild.check import Example, Finding, write_example
+
+CALLS = "import triton_python_backend_utils as u\nu.InferenceRequest(model_name='x').exec()\n"
+MODEL = "class TritonPythonModel:\n    def execute(self, requests): ...\n"
+
+
+def parameter(key: str, value: str) -> str:
+    return f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
+
+
+def found(root: Path, rule: str, example: Example) -> tuple[Finding, ...]:
+    write_example(example, root)
+    report = check.validate(root, triton=example.triton, auto_complete=example.auto_complete)
+    return tuple(one for one in report.findings if one.rule == rule)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "source", "reported"),
+    [
+        ("model_name", "org/bert-base-NER", MODEL, False),  # a hub id
+        ("model_name", "fastertransformer_27b", MODEL, False),  # no request is made
+        ("decoder_model_name", "org/decoder", CALLS + MODEL, False),
+        ("decoder_model_name", "decoder", CALLS + MODEL, True),
+        ("tensorrt_llm_model_name", "tensorrt_llm", MODEL, True),
+        ("tensorrt_llm_model_name", "${tensorrt_llm_model_name}", MODEL, False),
+    ],
+)
+def test_only_a_model_that_is_asked_has_to_be_there(
+    tmp_path: Path, key: str, name: str, source: str, reported: bool
+) -> None:
+    example = Example(parameter(key, name), {"m/1/model.py": source})
+    assert bool(found(tmp_path, "TRT381", example)) is reported
+
+
+def test_a_parameter_of_another_backend_names_weights(tmp_path: Path) -> None:
+    example = Example(parameter("model_name", "gptj") + 'backend: "fastertransformer"')
+    assert not found(tmp_path, "TRT381", example)
+
+
+def test_nothing_is_wanted_of_a_file_that_is_not_there(tmp_path: Path) -> None:
+    example = Example(files={"m/config.pbtxt": None}, auto_complete=True)
+    assert not found(tmp_path, "TRT307", example)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reported"),
+    [
+        ("trt_cache_dir", "/srv/cache", False),
+        ("log_path", "/srv/a.log", False),
+        ("asset_dir", "/tmp/assets", False),
+        ("asset_dir", "/srv/assets", True),
+        ("catalog", "/srv/catalog.json", True),
+    ],
+)
+def test_a_place_to_write_to_is_no_file_of_one_machine(
+    tmp_path: Path, key: str, value: str, reported: bool
+) -> None:
+    assert bool(found(tmp_path, "TRT853", Example(parameter(key, value)))) is reported
+
+
+def test_open_queues_are_reported_once(tmp_path: Path) -> None:
+    names = "abcdefg"
+    config = 'name: "{}" backend: "python" max_batch_size: 8 dynamic_batching {{ }}'
+    files = {f"{name}/config.pbtxt": config.format(name) for name in names}
+    (one,) = found(tmp_path, "TRT823", Example("dynamic_batching { }", files))
+    assert one.model == ""
+    assert one.message == "any number of requests may wait for a, b, c, d, e and 3 more"
