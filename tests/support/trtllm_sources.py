@@ -60,7 +60,7 @@ def _norm(stem: str) -> dict[str, tuple[int, ...]]:
 
 def llama(**more: Any) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
     kv = more.setdefault("num_key_value_heads", 2)
-    config = _config("LlamaForCausalLM", "llama", rms_norm_eps=1e-5, **more)
+    config = _config("LlamaForCausalLM", "llama", **{"rms_norm_eps": 1e-5} | more)
     shapes: dict[str, tuple[int, ...]] = dict(_ENDS)
     if not config.get("tie_word_embeddings"):
         shapes["lm_head.weight"] = (V, H)
@@ -87,6 +87,31 @@ def qwen2_moe() -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
         for e in range(3):
             shapes |= _gated(f"{prefix}mlp.experts.{e}.", 24)
     return config, shapes
+
+
+def qwen2() -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+    config, shapes = llama(rms_norm_eps=1e-6)
+    names = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"}
+    for n in range(L):
+        prefix = f"model.layers.{n}.self_attn."
+        shapes |= {f"{prefix}q_proj.bias": (H,)}
+        shapes |= {f"{prefix}{x}_proj.bias": (2 * S,) for x in "kv"}
+    return config | names, shapes
+
+
+def mixtral() -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+    config, shapes = llama(num_local_experts=2, num_experts_per_tok=2)
+    names = {"architectures": ["MixtralForCausalLM"], "model_type": "mixtral"}
+    for n in range(L):
+        prefix = f"model.layers.{n}."
+        for part in ("gate", "up", "down"):
+            del shapes[f"{prefix}mlp.{part}_proj.weight"]
+        shapes[f"{prefix}block_sparse_moe.gate.weight"] = (2, H)
+        for e in range(2):
+            expert = f"{prefix}block_sparse_moe.experts.{e}."
+            shapes |= {f"{expert}w1.weight": (INNER, H), f"{expert}w3.weight": (INNER, H)}
+            shapes[f"{expert}w2.weight"] = (H, INNER)
+    return config | names, shapes
 
 
 def phi3() -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:

@@ -88,7 +88,9 @@ def _require_no_engine(builder: Builder, recipe: ModelRecipe) -> None:
 
 
 def _require_computed(case: Case) -> None:
-    reasons = trtllm_checkpoint.miscomputed(case.spec, language_config(case.checkpoint.config))
+    reasons = trtllm_checkpoint.miscomputed(
+        case.spec, language_config(case.checkpoint.config), case.tools.trtllm
+    )
     if reasons:
         raise UnsupportedError(
             f"an engine of {case.spec.source.text} would not answer as the checkpoint does",

@@ -1,9 +1,9 @@
 """``config.json`` of a TensorRT-LLM checkpoint, predicted from a checkpoint's own.
 
 Field for field what TensorRT-LLM's converter writes: 0.14 is what our golden files come from;
-1.x adds fields and drops ``share_embedding_table``. Into the parts that strict dataclasses read
-(``moe``, ``mapping``, ``quantization``) other releases get only what all of them accept: what is
-left out has a default there, and what is unknown there is an error.
+1.x adds fields and drops ``share_embedding_table``. Strict dataclasses read ``moe``, ``mapping``
+and ``quantization``, and an unknown key is an error there: a release gets only keys that it knows
+(:mod:`eras`), and has a default for the others.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.spec import ModelSpec
+from trtbuild.trtllm_checkpoint.eras import Era, architecture_of, completed, era_of
 from trtbuild.trtllm_checkpoint.families import Family
-from trtbuild.trtllm_checkpoint.family_config import EXTRAS, GOLDEN, Era, Fields
+from trtbuild.trtllm_checkpoint.family_config import EXTRAS, Fields
 from trtbuild.trtllm_checkpoint.shape import Shape, family_of, rotary_fraction, shape_of
 
 
@@ -42,18 +43,13 @@ def predict_config(
     family = family_of(spec, config)
     if family is None:
         raise ValueError(f"{spec.architecture} is not in the table")
+    config = completed(spec.architecture, config)
     shape = shape_of(spec, config)
     era = era_of(release)
     if family.name == "gpt_neox":
-        return _gpt_neox(spec, config, shape, dtype, tp)
+        return _gpt_neox(spec, config, shape, dtype=dtype, tp=tp, era=era)
     made = _common(family, spec, config, shape, dtype=dtype, tp=tp, pp=pp, era=era)
     return made | EXTRAS[family.name](config, shape, era)
-
-
-def era_of(release: str) -> Era:
-    """``(1, 2)`` of ``1.2.1``."""
-    major, minor = (*release.split("."), "0")[:2]
-    return int(major), int(minor)
 
 
 def _common(
@@ -68,7 +64,7 @@ def _common(
     era: Era,
 ) -> Fields:
     made: Fields = {
-        "architecture": spec.architecture,
+        "architecture": architecture_of(spec.architecture, era),
         "dtype": dtype,
         "logits_dtype": "float32",
         "vocab_size": shape.vocab,
@@ -95,16 +91,20 @@ def _common(
     return made
 
 
+_WHOLE: Era = (0, 14)
+"""The release that our golden files come from; earlier ones get less of the strict parts."""
+
+
 def _mapping(tp: int, pp: int, era: Era) -> Fields:
     made: Fields = {"world_size": tp * pp, "tp_size": tp, "pp_size": pp}
-    if era < GOLDEN:
+    if era < _WHOLE:
         return made
     return made | {"gpus_per_node": 8, "cp_size": 1, "moe_tp_size": tp, "moe_ep_size": 1}
 
 
 def _quantization(era: Era) -> Fields:
     made: Fields = {"quant_algo": None, "kv_cache_quant_algo": None}
-    if era < GOLDEN:
+    if era < _WHOLE:
         return made
     made |= {
         "group_size": 128,
@@ -118,7 +118,7 @@ def _quantization(era: Era) -> Fields:
 
 
 def _gpt_neox(
-    spec: ModelSpec, config: Mapping[str, Any], shape: Shape, dtype: str, tp: int
+    spec: ModelSpec, config: Mapping[str, Any], shape: Shape, *, dtype: str, tp: int, era: Era
 ) -> Fields:
     """Its converter writes few fields and leaves the rest to TensorRT-LLM's defaults."""
     return {
@@ -128,7 +128,7 @@ def _gpt_neox(
         "num_attention_heads": shape.heads,
         "hidden_size": shape.hidden,
         "vocab_size": shape.vocab,
-        "position_embedding_type": "learned_absolute",
+        "position_embedding_type": "rope_gpt_neox" if era >= (0, 13) else "learned_absolute",
         "max_position_embeddings": shape.positions,
         "rotary_emb_base": shape.theta,
         "rotary_pct": rotary_fraction(config, 0.25),

@@ -89,14 +89,14 @@ _GATED_MLP = (
 )
 _EMBEDDING = Row("transformer.vocab_embedding", "whole", ("model.embed_tokens",))
 _FINAL_NORM = Row("transformer.ln_f", "whole", ("model.norm",))
-_HEAD = Row("lm_head", "vocab", ("lm_head", "model.embed_tokens"))  # the second one when tied
+HEAD = Row("lm_head", "vocab", ("lm_head", "model.embed_tokens"))  # the second one when tied
 
 LLAMA = Family(
     name="llama",
     layer_prefix="model.layers.{}.",
     layer=(*_ATTENTION, *_GATED_MLP, *_NORMS),
     first=(_EMBEDDING,),
-    last=(_FINAL_NORM, _HEAD),
+    last=(_FINAL_NORM, HEAD),
     proof="golden",
 )
 _QWEN_ATTENTION = (*_biased(_ATTENTION[0]), _ATTENTION[1])

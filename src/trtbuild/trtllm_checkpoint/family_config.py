@@ -5,46 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from trtbuild.trtllm_checkpoint.eras import Era, moe_keys, reads_field, wants_head
 from trtbuild.trtllm_checkpoint.shape import (
     Shape,
     has_long_rope,
     number,
     original_positions,
+    rope_kind,
     rope_scaling,
     rotary_fraction,
 )
 
-Era = tuple[int, int]
-"""Major and minor version of TensorRT-LLM."""
-
-GOLDEN: Era = (0, 14)
-"""The release that our golden files come from."""
-
 Fields = dict[str, Any]
+_SHARED = "moe_shared_expert_intermediate_size"
 
 
-def _moe(era: Era, experts: int, top_k: int, normalization: int | None) -> Fields:
+def _moe(
+    era: Era, experts: int = 0, top_k: int = 0, normalization: int | None = None, shared: int = 0
+) -> Fields:
     made: Fields = {
         "num_experts": experts,
         "top_k": top_k,
         "normalization_mode": normalization,
         "sparse_mixer_epsilon": 0.01,
         "tp_mode": 0,
+        "moe_intermediate_size": 0,
+        "num_shared_experts": 0,
+        "shared_expert_intermediate_size": shared,
+        "device_limited_n_group": 0,
+        "device_limited_topk_group": 0,
+        "device_limited_routed_scaling_factor": 1.0,
     }
-    if era == GOLDEN:
-        made |= {"moe_intermediate_size": 0, "num_shared_experts": 0}
-    if era >= (1, 0):
-        made |= {
-            "shared_expert_intermediate_size": 0,
-            "device_limited_n_group": 0,
-            "device_limited_topk_group": 0,
-            "device_limited_routed_scaling_factor": 1.0,
-        }
-    return made
+    known = moe_keys(era)
+    return {"moe": {key: value for key, value in made.items() if key in known}} if known else {}
 
 
-def _rope(config: Mapping[str, Any], shape: Shape) -> Fields:
-    return {"rotary_base": shape.theta, "rotary_scaling": rope_scaling(config)}
+def _rope(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
+    scaling = rope_scaling(config)
+    if scaling and reads_field("rotary_scaling.type", era):
+        scaling = {"type": rope_kind(config), **scaling}
+    return {"rotary_base": shape.theta, "rotary_scaling": scaling}
 
 
 def _tied(config: Mapping[str, Any], era: Era) -> Fields:
@@ -59,10 +59,10 @@ def _llama(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
     made = {
         "mlp_bias": False,
         "attn_bias": bool(config.get("bias") or config.get("attention_bias")),
-        **_rope(config, shape),
+        **_rope(config, shape, era),
         "residual_mlp": False,
         "disable_weight_only_quant_plugin": False,
-        "moe": _moe(era, 0, 0, None),
+        **_moe(era),
         "remove_duplicated_kv_heads": False,
         **_tied(config, era),
     }
@@ -81,42 +81,40 @@ def _llama(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
 
 
 def _mixtral(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
-    moe = _moe(era, shape.experts, int(number(config, "num_experts_per_tok") or 2), 1)
-    return _llama(config, shape, era) | {"hidden_act": "swiglu", "moe": moe}
+    moe = _moe(era, shape.experts, int(number(config, "num_experts_per_tok")), 1)
+    return _llama(config, shape, era) | {"hidden_act": "swiglu", **moe}
 
 
 def _qwen2(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
     made = {
         "mlp_bias": False,
         "attn_bias": True,
-        **_rope(config, shape),
+        **_rope(config, shape, era),
         "disable_weight_only_quant_plugin": False,
-        "moe": _moe(era, 0, 0, 0),
+        **_moe(era, normalization=0),
         "qwen_type": str(config.get("model_type", "qwen2")),
         "moe_intermediate_size": int(number(config, "moe_intermediate_size")),
-        "moe_shared_expert_intermediate_size": int(
-            config.get("shared_expert_intermediate_size") or 0
-        ),
+        _SHARED: int(config.get("shared_expert_intermediate_size") or 0),
         **_tied(config, era),
     }
-    if _new(era):
-        seq_length = int(number(config, "seq_length") or 8192)
-        made |= {"use_logn_attn": False, "num_labels": 1, "seq_length": seq_length}
-    return made
+    if reads_field("seq_length", era):
+        made["seq_length"] = int(number(config, "seq_length") or 8192)
+    return made | ({"use_logn_attn": False, "num_labels": 1} if _new(era) else {})
 
 
 def _qwen2_moe(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
     # TensorRT-LLM's own converter leaves the weights of the chosen experts as they are, always.
     normalization = 1 if config.get("norm_topk_prob") else 0
-    top_k = int(number(config, "num_experts_per_tok") or 4)
-    moe = _moe(era, shape.experts, top_k, normalization)
-    return _qwen2(config, shape, era) | {"hidden_act": "swiglu", "moe": moe}
+    made = _qwen2(config, shape, era)
+    top_k, shared = int(number(config, "num_experts_per_tok")), _SHARED
+    moe = _moe(era, shape.experts, top_k, normalization, made[shared])
+    return made | {"hidden_act": "swiglu", **moe}
 
 
 def _phi3(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
     act = config.get("hidden_act", "silu")
     made = {
-        **_rope(config, shape),
+        **_rope(config, shape, era),
         "rotary_scaling": None,
         "rotary_pct": rotary_fraction(config, 1.0),
         "hidden_act": "swiglu" if act == "silu" else act,
@@ -133,7 +131,7 @@ def _phi3(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
     return made
 
 
-def _gemma2(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
+def _gemma2(config: Mapping[str, Any], _: Shape, era: Era) -> Fields:
     made = {
         # TensorRT-LLM looks for "rotary_base" in a file that says "rope_theta": always 10000.
         "rotary_base": 10000.0,
@@ -142,16 +140,16 @@ def _gemma2(config: Mapping[str, Any], shape: Shape, era: Era) -> Fields:
         "mlp_bias": False,
         "hidden_act": config.get("hidden_act", "gelu_pytorch_tanh"),
         "inter_layernorms": True,
-        "query_pre_attn_scalar": config.get("query_pre_attn_scalar", shape.head_size),
+        "query_pre_attn_scalar": config.get("query_pre_attn_scalar"),
         "final_logit_softcapping": config.get("final_logit_softcapping"),
         "attn_logit_softcapping": config.get("attn_logit_softcapping"),
     }
-    return made if _new(era) else made | {"share_embedding_table": True}
+    shares = not _new(era) and not wants_head("gemma2", era)
+    return made | ({"share_embedding_table": True} if shares else {})
 
 
 def _falcon(config: Mapping[str, Any], _: Shape, __: Era) -> Fields:
     return {
-        "architecture": "FalconForCausalLM",
         "hidden_act": "gelu",
         "bias": bool(config.get("bias")),
         "parallel_attention": bool(config.get("parallel_attn", True)),
@@ -170,7 +168,7 @@ def _gpt2(config: Mapping[str, Any], _: Shape, era: Era) -> Fields:
         "rotary_pct": 1.0,
         "rotary_base": 10000.0,
         "rotary_scaling": None,
-        "moe": _moe(era, 0, 0, 1),
+        **_moe(era, normalization=1),
         "gpt_variant": "gpt2",
     }
 

@@ -13,6 +13,7 @@ from typing import Any
 from trtbuild.errors import UnsupportedError
 from trtbuild.spec import ModelSpec
 from trtbuild.trtllm_checkpoint.config import predict_config
+from trtbuild.trtllm_checkpoint.eras import completed, era_of, of_release
 from trtbuild.trtllm_checkpoint.families import Family, Row
 from trtbuild.trtllm_checkpoint.fit import misfit
 from trtbuild.trtllm_checkpoint.model import (
@@ -56,6 +57,7 @@ def plan(
     family = family_of(spec, config)
     if family is None:
         raise ValueError(f"{spec.architecture} is not in the table")
+    family, config = of_release(family, era_of(release)), completed(spec.architecture, config)
     shape = shape_of(spec, config)
     tied = is_tied(family, config)
     sources = _prefixed(sources, family)

@@ -7,7 +7,7 @@ from typing import Any
 
 from trtbuild.spec import ModelSpec, Task
 from trtbuild.toolchain import trtllm_route
-from trtbuild.trtllm_checkpoint.config import era_of
+from trtbuild.trtllm_checkpoint.eras import completed, era_of, first_release, of_release
 from trtbuild.trtllm_checkpoint.families import FAMILIES, Family
 from trtbuild.trtllm_checkpoint.fixed import contradictions, has_fixed_rope
 from trtbuild.trtllm_checkpoint.shape import (
@@ -45,27 +45,47 @@ def unsupported(
             f"{spec.architecture} is none of the architectures converted here ({known}); "
             f"{_CONTAINER}, or deploy it with another builder (trtbuild plan)",
         )
+    config = completed(spec.architecture, config)
     shape = shape_of(spec, config)
     return (
         *_of_checkpoint(spec, config, family),
         *contradictions(family, config, shape),
-        *_of_release(family, config, release),
-        *_of_split(family, shape, tp, pp),
+        *(_of_network(family, config, release) or _of_release(family, config, release)),
+        *_of_split(of_release(family, era_of(release)), shape, tp, pp),
     )
 
 
-def miscomputed(spec: ModelSpec, config: Mapping[str, Any]) -> tuple[str, ...]:
+def miscomputed(
+    spec: ModelSpec, config: Mapping[str, Any], release: str = "1.2.1"
+) -> tuple[str, ...]:
     """Why no engine of this checkpoint would say what it says, whoever converts it."""
     family = family_of(spec, config)
-    return tuple(contradictions(family, config, shape_of(spec, config))) if family else ()
+    if family is None:
+        return ()
+    config = completed(spec.architecture, config)
+    shape = shape_of(spec, config)
+    return (*contradictions(family, config, shape), *_of_network(family, config, release))
 
 
-def _of_release(family: Family, config: Mapping[str, Any], release: str) -> Iterator[str]:
-    if family.name == "phi3" and has_long_rope(config) and era_of(release) < (1, 0):
-        yield (
-            f"TensorRT-LLM {release} names the tables of long rope otherwise: use a Triton release "
-            "with TensorRT-LLM 1.0 or newer (--triton)"
-        )
+def _of_network(family: Family, config: Mapping[str, Any], release: str) -> tuple[str, ...]:
+    since = first_release("network", family, rope_kind(config), era_of(release))
+    if not since:
+        return ()
+    what = f"{family.name} with {rope_kind(config)} rope" if rope_kind(config) else family.name
+    return (f"TensorRT-LLM {release} cannot compute {what}: {_newer(since)}",)
+
+
+def _of_release(family: Family, config: Mapping[str, Any], release: str) -> tuple[str, ...]:
+    kind = rope_kind(config) if has_long_rope(config) else ""
+    since = first_release("written", family, kind, era_of(release))
+    if not since:
+        return ()
+    what = "the tables of long rope" if kind else f"the fields or tensors of {family.name}"
+    return (f"TensorRT-LLM {release} names {what} otherwise: {_newer(since)}, or {_CONTAINER}",)
+
+
+def _newer(since: str) -> str:
+    return f"use a Triton release with TensorRT-LLM {since} or newer (--triton)"
 
 
 def _of_checkpoint(spec: ModelSpec, config: Mapping[str, Any], family: Family) -> Iterator[str]:
