@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from trtbuild import process
+from trtbuild.container import ContainerSpec, Mount, Port, run_arguments
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.progress import SILENT
 from trtbuild.server.contents import MOUNT, Contents
-from trtbuild.server.mode import Command, Job, LaunchOptions, Ports, is_secret, server_arguments
+from trtbuild.server.mode import Command, Job, LaunchOptions, Ports, server_arguments
 from trtbuild.server.mpi import environment, under_mpi
 from trtbuild.server.ranks import lay_out
 
@@ -47,22 +49,30 @@ def command(job: Job) -> Command:
                 "--mode embedded",
             )
         tool = "docker" if shutil.which("docker") or not shutil.which("podman") else "podman"
-    options, name = job.options, f"trtbuild-{job.id}"
-    argv = [tool, "run", "--rm", "--name", name, *_gpus(tool, options.gpus)]
-    argv += [f"--shm-size={options.shm_size}", "--ulimit", "memlock=-1"]
-    argv += ["--ulimit", "stack=67108864", *_published(options)]
-    argv += process.mount(job.contents.repo, MOUNT)
-    argv += _hub(job) if job.contents.needs_hub else []
+    spec = container(job)
+    argv = run_arguments(spec, tool)
+    return Command(argv, spec.secrets, container=spec.name, tool=tool)
+
+
+def container(job: Job) -> ContainerSpec:
+    """The server of ``job`` as a container of NVIDIA's image."""
+    options = job.options
     layout = lay_out(job.contents, options.launch)
-    env = {**environment(layout), **options.env}
-    for key, value in sorted(env.items()):
-        # A value on the command line shows in every process list; a name does not.
-        argv += ["-e", key if is_secret(key) else f"{key}={value}"]
     arguments = server_arguments(job, MOUNT, host="0.0.0.0", ports=_INSIDE)  # noqa: S104 - inside
     program = under_mpi(layout, ("tritonserver", *arguments), gpus=options.gpu_count)
-    argv += [image(job), *program]
-    secrets = {key: value for key, value in env.items() if is_secret(key)}
-    return Command(tuple(argv), secrets, container=name, tool=tool)
+    hub = job.contents.needs_hub
+    return ContainerSpec(
+        image=image(job),
+        command=tuple(program),
+        name=f"trtbuild-{job.id}",
+        env={**({"HF_HOME": _HUB_HOME} if hub else {}), **environment(layout), **options.env},
+        inherited=tuple(_hub_variables(options.env)) if hub else (),
+        mounts=(Mount(str(job.contents.repo), MOUNT), *((_hub_cache(),) if hub else ())),
+        ports=_published(options),
+        shm_size=options.shm_size,
+        gpus=options.gpus,
+        ulimits={"memlock": -1, "stack": 67108864},
+    )
 
 
 def container_command(contents: Contents, options: LaunchOptions) -> tuple[str, ...]:
@@ -128,31 +138,22 @@ def log(container: str) -> str:
     return f"{answer.stdout}\n{answer.stderr}"
 
 
-def _gpus(tool: str, gpus: str) -> list[str]:
-    if gpus == "none":
-        return []
-    if tool == "podman":
-        wanted = ["all"] if gpus == "all" else gpus.split(",")
-        return [word for one in wanted for word in ("--device", f"nvidia.com/gpu={one}")]
-    # The inner quotes are docker's: a comma would end the value of its own option.
-    return ["--gpus", "all" if gpus == "all" else f'"device={gpus}"']
-
-
-def _published(options: LaunchOptions) -> list[str]:
+def _published(options: LaunchOptions) -> tuple[Port, ...]:
     pairs = zip(
         (options.ports.http, options.ports.grpc, options.ports.metrics),
         (_INSIDE.http, _INSIDE.grpc, _INSIDE.metrics),
         strict=True,
     )
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    return [word for outer, inner in pairs for word in ("-p", f"{host}:{outer}:{inner}")]
+    return tuple(Port(inner, outer, options.host) for outer, inner in pairs)
 
 
-def _hub(job: Job) -> list[str]:
-    """The Hugging Face cache, and the token by name: its value is never on the command line."""
+def _hub_cache() -> Mount:
     home = os.environ.get("HF_HOME") or str(Path("~/.cache/huggingface").expanduser())
-    words = [*process.mount(home, _HUB_HOME, written=True), "-e", f"HF_HOME={_HUB_HOME}"]
+    return Mount(home, _HUB_HOME, writable=True)
+
+
+def _hub_variables(given: Mapping[str, str]) -> Iterator[str]:
+    """The hub's own variables that are set here and that the user did not set for the server."""
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
-        if os.environ.get(name) and name not in job.options.env:
-            words += ["-e", name]
-    return words
+        if os.environ.get(name) and name not in given:
+            yield name

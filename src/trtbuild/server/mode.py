@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from trtbuild.container import is_secret
 from trtbuild.progress import Progress
 from trtbuild.server.contents import Contents
 from trtbuild.server.rehearsal import Rehearsal
 
 SHM_PREFIX = "trtbuild_"
-SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "KEY", "CREDENTIAL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +120,6 @@ def server_arguments(job: Job, repository: str, *, host: str, ports: Ports) -> t
         "--strict-readiness=true",
         *options.arguments,
     )
-
-
-def is_secret(name: str) -> bool:
-    """Whether the variable's value is nobody's business."""
-    return any(part in name.upper() for part in SECRET_NAMES)
 
 
 def shell_line(command: Command) -> str:
