@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from trtbuild import check
+from trtbuild import check, toolchain
 from trtbuild.check import Example, Report, write_example
 from trtbuild.check.formats import FORMATS
 from trtbuild.cli.validate_view import report_lines
@@ -56,7 +56,9 @@ def valid_sarif(text: str) -> dict[str, Any]:
 
 def test_json_has_exactly_the_promised_keys(report: Report) -> None:
     document = json.loads(rendered("json", report))
-    assert list(document) == ["ok", "findings"]
+    assert list(document) == ["ok", "findings", "releases"]
+    newest = toolchain.releases()[0].triton
+    assert document["releases"] == [{"triton": newest, "from": "default", "models": ["empty", "m"]}]
     assert document["ok"] is False
     found = next(row for row in document["findings"] if row["rule"] == "TRT303")
     assert found == {
@@ -79,6 +81,8 @@ def test_json_names_the_repository_when_there_are_several(repo: Path) -> None:
     both = [Path("one"), Path("two")]
     rows = json.loads(rendered("json", check.validate_all(both)))["findings"]
     assert {row["repository"] for row in rows} == {"one", "two"}
+    document = json.loads(rendered("json", check.validate_all(both)))
+    assert [row["repository"] for row in document["releases"]] == ["one", "two"]
     write_example(Example(""), Path("one"))
     write_example(Example("", {"m/01/": ""}), Path("two"))
     rows = json.loads(rendered("json", check.validate_all(both)))["findings"]
@@ -87,6 +91,8 @@ def test_json_names_the_repository_when_there_are_several(repo: Path) -> None:
 
 def test_sarif_is_valid(report: Report) -> None:
     run = valid_sarif(rendered("sarif", report))["runs"][0]
+    newest = toolchain.releases()[0].triton
+    assert run["properties"]["releases"] == [{"triton": newest, "from": "default"}]
     rules = run["tool"]["driver"]["rules"]
     for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
@@ -191,4 +197,4 @@ def test_the_verdict_counts(repo: Path) -> None:
         Example("max_batch_size: 0  # trtbuild: ignore-model[TRT205]", {"m/x/": ""}), repo
     )
     text = shown(check.validate(repo), repo)
-    assert text == "✓ mo del is valid: 1 model (1 ignored)\n"
+    assert text.endswith("\n✓ mo del is valid: 1 model (1 ignored)\n")

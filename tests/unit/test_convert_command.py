@@ -90,7 +90,9 @@ def test_it_warns_as_a_plan_does(llama: Path, repo: Path) -> None:
 def test_validate_list_show_and_remove_on_the_command_line(llama: Path, repo: Path) -> None:
     assert cli("validate", repo).returncode == 2
     cli("convert", llama, "--repo", repo, "--name", "bot")
-    assert json.loads(cli("validate", repo, "--json").stdout) == {"ok": True, "findings": []}
+    sound = json.loads(cli("validate", repo, "--json").stdout)
+    assert (sound["ok"], sound["findings"]) == (True, [])
+    assert [row["from"] for row in sound["releases"]] == ["lock"]
     assert json.loads(cli("list", "--repo", repo, "--json").stdout)[0]["name"] == "bot"
     assert "/models/bot/1/weights" in cli("show", "bot", "--repo", repo).stdout
     unknown = cli("show", "bob", "--repo", repo)
@@ -101,7 +103,7 @@ def test_validate_list_show_and_remove_on_the_command_line(llama: Path, repo: Pa
     assert broken.returncode == 6
     assert re.search(r"\n +\d+ │ .*TYPE_BOOOL\n +│ +\^{10}\n", broken.stdout), broken.stdout
     report = json.loads(cli("validate", repo, "--json").stdout)
-    assert set(report) == {"ok", "findings"}
+    assert set(report) == {"ok", "findings", "releases"}
     assert set(report["findings"][0]) == {
         "rule", "severity", "model", "file", "line", "column", "message", "server_message", "fix",
     }  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from trtbuild import toolchain
 from trtbuild.check import Example, write_example
 from trtbuild.cli.app import app, main
 from trtbuild.errors import BuildError, ExitCode, RecipeError, TrtbuildError, UsageError
@@ -56,7 +57,40 @@ def test_exit_codes() -> None:
 
 def test_the_default_is_model_repository() -> None:
     repository("", "model_repository")
-    assert run().stdout == "✓ model_repository is valid: 1 model\n"
+    assert run().stdout.endswith("\n✓ model_repository is valid: 1 model\n")
+
+
+def releases(*args: str) -> list[tuple[str, str]]:
+    rows = json.loads(run(*args, "--json").stdout)["releases"]
+    return [(row["triton"], row["from"]) for row in rows]
+
+
+def test_the_release_that_counts_is_shown_with_who_named_it() -> None:
+    repository("")
+    newest = toolchain.releases()[0].triton
+    assert releases("mr") == [(newest, "default")]
+    assert f"judged as Triton {newest} (the newest known; --triton" in run("mr").stdout
+    assert releases("mr", "--triton", "24.10") == [("24.10", "flag")]
+    assert "judged as Triton 24.10 (--triton)\n" in run("mr", "--triton", "24.10").stdout
+    Path("trtbuild.yaml").write_text("validate: {triton: 25.05}")
+    assert releases("mr") == [("25.05", "recipe")]
+    assert "judged as Triton 25.05 (trtbuild.yaml)\n" in run("mr").stdout
+    assert releases("mr", "--triton", "24.10") == [("24.10", "flag")]
+
+
+@pytest.mark.parametrize(
+    ("release", "instead"),
+    [
+        ("22.12", "use --triton 24.06, the oldest known and the nearest"),
+        ("2.51.0", "Triton 2.51.0 is release 24.10: use --triton 24.10"),
+        ("r24.10", "use --triton 24.10"),
+        ("99.01", f"use --triton {toolchain.releases()[0].triton}, the newest known"),
+        ("24.6", "use one of "),
+    ],
+)
+def test_a_release_that_is_not_known_has_a_nearest_one(release: str, instead: str) -> None:
+    repository("")
+    assert instead in error("mr", "--triton", release).fix
 
 
 def test_several_repositories() -> None:
@@ -220,7 +254,8 @@ def test_fix_has_nothing_to_do() -> None:
 def test_fix_keeps_json_clean() -> None:
     repository()
     result = run("mr", "--fix", "--yes", "--json")
-    assert json.loads(result.stdout) == {"ok": True, "findings": []}
+    document = json.loads(result.stdout)
+    assert (document["ok"], document["findings"]) == (True, [])
     assert "+max_batch_size: 0" in result.stderr
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from trtbuild import toolchain
 from trtbuild.check.comments import Ignoring
 from trtbuild.check.context import Repository
-from trtbuild.check.engine import Rule, all_rules, run
+from trtbuild.check.engine import Rule, all_rules, clean, run
 from trtbuild.check.examples import Example, write_example
-from trtbuild.check.model import Finding, Mend, Report, Severity
+from trtbuild.check.model import Finding, Judged, Mend, Report, Severity
 from trtbuild.check.opening import open_repository
 from trtbuild.check.options import Options
 from trtbuild.check.selecting import EVERYTHING, Selection
@@ -23,6 +24,7 @@ __all__ = [
     "EVERYTHING",
     "Example",
     "Finding",
+    "Judged",
     "Mend",
     "Options",
     "Report",
@@ -136,6 +138,7 @@ def _judge(repositories: Iterable[Repository], selection: Selection) -> Report:
             repositories=(*report.repositories, str(repository.root)),
             models=report.models + len(repository.models),
             ignored=report.ignored + hidden,
+            judged=(*report.judged, *_judged(repository)),
         )
         counting = (selection.apply(finding, rules.get(finding.rule)) for finding in kept)
         root = str(repository.root)
@@ -143,3 +146,12 @@ def _judge(repositories: Iterable[Repository], selection: Selection) -> Report:
             tuple(replace(finding, repository=root) for finding in counting if finding)
         )
     return report
+
+
+def _judged(repository: Repository) -> Iterator[Judged]:
+    """The releases that count in a repository, the one of most models first."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for model in repository.models:
+        groups[model.judged_as].append(model.name)
+    for (triton, origin), models in sorted(groups.items(), key=lambda group: -len(group[1])):
+        yield Judged(triton, origin, tuple(map(clean, models)), str(repository.root))

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trtbuild import pbtxt
+from trtbuild import pbtxt, toolchain
 from trtbuild.check.completed import Completed, complete, selected, version_of
 from trtbuild.check.dialect import for_python
 from trtbuild.check.jsontext import JsonText, read_json
@@ -113,6 +113,15 @@ class Model:
         owner = self.repository.lock.owner(self.name)
         locked = self.repository.lock.models[owner].triton if owner else ""
         return self.repository.options.triton or locked
+
+    @property
+    def judged_as(self) -> tuple[str, str]:
+        """The release whose rules count for this model, and who named it: ``flag``, ``recipe``,
+        ``lock``, or ``default`` for the newest known one."""
+        if not self.triton:
+            return toolchain.releases()[0].triton, "default"
+        options = self.repository.options
+        return self.triton, options.triton_from if options.triton else "lock"
 
     @cached_property
     def config_file(self) -> str:

@@ -73,6 +73,24 @@ _PUBLIC = (
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """The models of a repository that were judged by one release.
+
+    Attributes:
+        triton: The release, ``YY.MM``.
+        origin: Who named it: ``flag``, ``recipe``, ``lock`` (trtbuild.lock), or ``default`` for the
+            newest known one.
+        models: Their directories.
+        repository: The repository, as it was named.
+    """
+
+    triton: str
+    origin: str
+    models: tuple[str, ...]
+    repository: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All findings: by model, errors first, then by file and position.
 
@@ -82,6 +100,7 @@ class Report:
         models: How many models were looked at.
         ignored: How many findings a comment in the repository hides.
         known: How many findings the baseline knows.
+        judged: By which releases.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -89,6 +108,7 @@ class Report:
     models: int = 0
     ignored: int = 0
     known: int = 0
+    judged: tuple[Judged, ...] = ()
 
     @property
     def ok(self) -> bool:

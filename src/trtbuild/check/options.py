@@ -11,6 +11,7 @@ class Options:
 
     Attributes:
         triton: The release whose rules count; empty: the one in the lock, else the newest known.
+        triton_from: Who named that release: ``flag`` or ``recipe``.
         auto_complete: Whether the server completes configurations. Off by default, because the
             launchers of trtbuild turn it off.
         full: Whether every weight is read again rather than known by size and time.
@@ -28,3 +29,4 @@ class Options:
     sm: int = 0
     namespacing: bool = False
     config_name: str = ""
+    triton_from: str = "flag"

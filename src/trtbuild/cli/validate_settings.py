@@ -90,7 +90,10 @@ def _codes(codes: Sequence[str], where: str) -> tuple[str, ...]:
 
 def _options(section: dict[str, Any], flags: dict[str, Any]) -> Options:
     merged = {key: value for key, value in section.items() if value not in (None, "")}
-    merged |= {key: value for key, value in flags.items() if value not in (None, "")}
+    named = {key: value for key, value in flags.items() if value not in (None, "")}
+    if "triton" in merged and "triton" not in named:
+        merged["triton_from"] = "recipe"
+    merged |= named
     return Options(**{"auto_complete": True, **merged})
 
 

@@ -27,6 +27,8 @@ def report_lines(report: Report, repositories: tuple[Path, ...]) -> Iterator[str
         for found in group:
             yield from finding_lines(found)
         yield ""
+    if report.judged:
+        yield paint(f"judged as {_releases(report)}", "dim")
     yield _verdict(report, repositories)
 
 
@@ -85,6 +87,28 @@ def _text_of(found: Finding) -> list[str]:
     except (OSError, ValueError):
         return []
     return content.decode("utf-8", errors="replace").split("\n")
+
+
+_ORIGINS = {
+    "flag": "--triton",
+    "recipe": "trtbuild.yaml",
+    "lock": "trtbuild.lock",
+    "default": "the newest known; --triton names another",
+}
+
+
+def _releases(report: Report) -> str:
+    """The releases that counted, and who named them; with several, for how many models."""
+    groups: dict[tuple[str, str], int] = {}
+    for one in report.judged:
+        key = (one.triton, one.origin)
+        groups[key] = groups.get(key, 0) + len(one.models)
+    texts = [
+        f"Triton {triton} ({_ORIGINS[origin]})"
+        + (f" for {counted(count, 'model')}" if len(groups) > 1 else "")
+        for (triton, origin), count in groups.items()
+    ]
+    return ", ".join(texts)
 
 
 def _verdict(report: Report, repositories: tuple[Path, ...]) -> str:

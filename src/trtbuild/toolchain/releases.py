@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -45,7 +46,21 @@ def load(release: str) -> Toolchain:
     for row in releases():
         if row.triton == release:
             return row
-    known = ", ".join(row.triton for row in releases())
-    raise UsageError(
-        f"no Triton release {release!r} is known", fix=f"use one of {known} (--triton YY.MM)"
-    )
+    raise UsageError(f"no Triton release {release!r} is known", fix=_instead(release))
+
+
+def _instead(release: str) -> str:
+    """Which release to name instead of one that is not known, and what that means."""
+    known = [row.triton for row in releases()]
+    for row in releases():
+        if release.lstrip("rv") in (row.triton, row.server_version):
+            return f"Triton {row.server_version} is release {row.triton}: use --triton {row.triton}"
+    listed = ", ".join(known)
+    if re.fullmatch(r"\d\d\.\d\d", release) and release < known[-1]:
+        return (
+            f"use --triton {known[-1]}, the oldest known and the nearest: what an older server "
+            f"lacks, or does otherwise, is then not seen (known are {listed})"
+        )
+    if re.fullmatch(r"\d\d\.\d\d", release) and release > known[0]:
+        return f"use --triton {known[0]}, the newest known and the nearest (known are {listed})"
+    return f"use one of {listed} (--triton YY.MM)"

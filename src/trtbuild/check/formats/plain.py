@@ -8,10 +8,21 @@ from trtbuild.check.model import Report
 
 
 def as_json(report: Report) -> str:
-    """``{"ok", "findings"}``; with several repositories every finding names its own."""
+    """``{"ok", "findings", "releases"}``; with several repositories every finding and every release
+    names its own."""
     several = len(report.repositories) > 1
+    releases = [
+        {
+            "triton": one.triton,
+            "from": one.origin,
+            "models": one.models,
+            **({"repository": one.repository} if several else {}),
+        }
+        for one in report.judged
+    ]
     findings = [
         {**found.as_dict(), **({"repository": found.repository} if several else {})}
         for found in report.findings
     ]
-    return json.dumps({"ok": report.ok, "findings": findings}, ensure_ascii=False, indent=2)
+    document = {"ok": report.ok, "findings": findings, "releases": releases}
+    return json.dumps(document, ensure_ascii=False, indent=2)

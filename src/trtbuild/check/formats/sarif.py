@@ -37,6 +37,9 @@ def sarif(report: Report) -> str:
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {"SRCROOT": {"uri": f"{Path.cwd().as_uri().rstrip('/')}/"}},
         "results": [_result(finding, index) for finding in report.findings],
+        "properties": {
+            "releases": [{"triton": one.triton, "from": one.origin} for one in report.judged]
+        },
     }
     document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(document, ensure_ascii=False, indent=2)
