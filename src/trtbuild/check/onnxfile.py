@@ -1,43 +1,93 @@
-"""The inputs and outputs of an ONNX file, through the ``onnx`` package, an extra."""
+"""An ONNX file as ONNX Runtime describes it, read through the ``onnx`` package, an extra.
+
+What ONNX Runtime reports of a session (checked against version 1.32, tests/unit/test_onnx.py):
+a tensor without a shape is a scalar; an initializer among the inputs can be overridden from IR
+version 4 on and is no input before; open sizes of an output are those that it infers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-# ONNX's names of element types (onnx.proto, TensorProto.DataType) to Triton's.
+from trtbuild.check.onnxshapes import Found, output_shapes
+
+_OVERRIDABLE = 4  # IR version from which a client may give an initializer
+# ONNX's element types (onnx.proto, TensorProto.DataType) that the backend knows, and Triton's
+# names of them (onnxruntime_backend, src/onnxruntime_utils.cc).
 _TYPES = {
     "FLOAT": "TYPE_FP32",
     "DOUBLE": "TYPE_FP64",
     "FLOAT16": "TYPE_FP16",
-    "BFLOAT16": "TYPE_BF16",
     "STRING": "TYPE_STRING",
     "BOOL": "TYPE_BOOL",
     **{f"INT{bits}": f"TYPE_INT{bits}" for bits in (8, 16, 32, 64)},
     **{f"UINT{bits}": f"TYPE_UINT{bits}" for bits in (8, 16, 32, 64)},
 }
+_UNSUPPORTED = {"COMPLEX64": "COMPLEX64", "COMPLEX128": "COMPLEX64", "BFLOAT16": "BFLOAT16"}
+_KINDS = {
+    "tensor_type": "TENSOR",
+    "sequence_type": "SEQUENCE",
+    "map_type": "MAP",
+    "sparse_tensor_type": "SPARSETENSOR",
+    "opaque_type": "OPAQUE",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxTensor:
-    """An input or output: Triton's name of its type, and its shape with -1 for what varies.
+    """An input or output as ONNX Runtime reports it.
 
-    ``dims`` is None when the file gives no shape.
+    Attributes:
+        element: ONNX's name of its type, such as ``FLOAT``.
+        dims: Its sizes, -1 for what varies.
+        kind: ``TENSOR``, or what it is instead, such as ``SEQUENCE``.
+        vague: Whether ONNX Runtime may find a size where ``dims`` has -1.
     """
 
-    data_type: str
-    dims: tuple[int, ...] | None
+    element: str
+    dims: tuple[int, ...] = ()
+    kind: str = "TENSOR"
+    vague: bool = False
+
+    @property
+    def data_type(self) -> str:
+        """Triton's name of its type, ``TYPE_INVALID`` if the backend has none."""
+        return _TYPES.get(self.element, "TYPE_INVALID")
+
+    @property
+    def called(self) -> str:
+        """What the backend's messages call its type."""
+        return (
+            self.element if self.element in _TYPES else _UNSUPPORTED.get(self.element, "UNDEFINED")
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """What a file says, or why it says nothing."""
+    """What a file says, or why it says nothing.
+
+    Attributes:
+        problem: Why it is no model.
+        inputs: Its inputs by name.
+        outputs: Its outputs.
+        optional: Initializers that a client may override.
+        ir_version: The version of its format.
+        opsets: The version of each domain of operators; the standard one is ``""``.
+        operators: Those of no standard domain and of no function of the file, as (domain, name).
+        external: Files beside it that hold its weights.
+    """
 
     problem: str = ""
-    inputs: Mapping[str, OnnxTensor] | None = None
-    outputs: Mapping[str, OnnxTensor] | None = None
+    inputs: Mapping[str, OnnxTensor] = field(default_factory=dict)
+    outputs: Mapping[str, OnnxTensor] = field(default_factory=dict)
+    optional: Mapping[str, OnnxTensor] = field(default_factory=dict)
+    ir_version: int = 0
+    opsets: Mapping[str, int] = field(default_factory=dict)
+    operators: tuple[tuple[str, str], ...] = ()
+    external: tuple[str, ...] = ()
 
 
 @cache
@@ -48,38 +98,128 @@ def available() -> bool:
     return find_spec("onnx") is not None
 
 
-def read_onnx(content: bytes) -> OnnxFile:
-    """The graph's inputs without its weights, and its outputs; never raises."""
+def read_onnx(content: bytes, *, optimized: bool = True) -> OnnxFile:
+    """What a file says; never raises.
+
+    Args:
+        content: The file.
+        optimized: Whether ONNX Runtime optimizes the graph, and so computes what is constant.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
-        graph = onnx.load_model_from_string(content).graph
+        model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError, RuntimeError) as error:
         return OnnxFile(f"it is no ONNX model: {error}")
+    graph = model.graph
     if not graph.output:
         return OnnxFile("it is no ONNX model: it has no output")
-    weights = {tensor.name for tensor in graph.initializer}
-    names = onnx.TensorProto.DataType
+    weights = {text(one.name) for one in graph.initializer}
+    weights |= {text(one.values.name) for one in graph.sparse_initializer}
+    given = {text(one.name): _tensor(one.type) for one in reversed(graph.input)}
+    given = dict(reversed(given.items()))
+    found = output_shapes(model, fold=optimized)
     return OnnxFile(
-        inputs={_name(one): _tensor(one, names) for one in graph.input if one.name not in weights},
-        outputs={_name(one): _tensor(one, names) for one in graph.output},
+        inputs={name: one for name, one in given.items() if name not in weights},
+        outputs=_outputs(graph, found),
+        optional={
+            name: one
+            for name, one in given.items()
+            if name in weights and model.ir_version >= _OVERRIDABLE
+        },
+        ir_version=model.ir_version,
+        opsets={text(one.domain): one.version for one in model.opset_import},
+        operators=tuple(dict.fromkeys(_foreign(model))),
+        external=tuple(dict.fromkeys(_external(graph))),
     )
 
 
-def _name(value: Any) -> str:
-    # protobuf hands out what is not UTF-8 as bytes
-    name: str | bytes = value.name
-    return name if isinstance(name, str) else name.decode("utf-8", errors="replace")
+def _outputs(graph: Any, found: Mapping[str, Found]) -> dict[str, OnnxTensor]:
+    outputs: dict[str, OnnxTensor] = {}
+    for one in graph.output:
+        name = text(one.name)
+        outputs.setdefault(name, _merged(one.type, found.get(name)))
+    return outputs
 
 
-def _tensor(value: object, names: object) -> OnnxTensor:
-    kind = value.type.tensor_type  # type: ignore[attr-defined]
+def _merged(written: Any, found: Found | None) -> OnnxTensor:
+    """An output's type and shape as the file writes them and as they are inferred."""
+    has = _tensor(written if written.WhichOneof("value") or found is None else found.type)
+    if has.kind != "TENSOR" or found is None:
+        return has
+    vague = found.vague
+    said, inferred = _dims(written), _dims(found.type)
+    if said is None or inferred is None:
+        dims = said or inferred or ()
+    elif len(said) != len(inferred):
+        dims, vague = (), True
+    else:
+        pairs = list(zip(said, inferred, strict=True))
+        clash = any(-1 not in pair and pair[0] != pair[1] for pair in pairs)
+        # on a clash ONNX Runtime keeps what both say, until it looks at the graph again
+        dims = tuple((a if a == b else -1) if clash else (b if a == -1 else a) for a, b in pairs)
+        vague = vague or clash
+    return OnnxTensor(has.element, dims, vague=vague)
+
+
+def text(value: str | bytes) -> str:
+    """A string of a file: protobuf hands out what is not UTF-8 as bytes."""
+    return value if isinstance(value, str) else value.decode("utf-8", errors="replace")
+
+
+def _tensor(type_: Any) -> OnnxTensor:
+    import onnx
+
+    kind = _KINDS.get(type_.WhichOneof("value") or "", "UNKNOWN")
+    if kind != "TENSOR":
+        return OnnxTensor("", kind=kind)
     try:
-        name = names.Name(kind.elem_type)  # type: ignore[attr-defined]
+        element = onnx.TensorProto.DataType.Name(type_.tensor_type.elem_type)
     except ValueError:
-        name = ""
-    if not kind.HasField("shape"):
-        return OnnxTensor(_TYPES.get(name, ""), None)
-    dims = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim)
-    return OnnxTensor(_TYPES.get(name, ""), dims)
+        element = ""
+    return OnnxTensor(element, _dims(type_) or ())
+
+
+def _dims(type_: Any) -> tuple[int, ...] | None:
+    tensor = type_.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else -1
+        for d in tensor.shape.dim
+    )
+
+
+# Domains whose operators are in ONNX Runtime itself (its core/graph/constants.h).
+_BUILT_IN = {
+    "", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "ai.onnx.training",
+    "com.microsoft", "com.microsoft.dml", "com.microsoft.experimental", "com.microsoft.nchwc",
+    "com.ms.internal.nhwc", "org.pytorch.aten",
+}  # fmt: skip
+
+
+def _foreign(model: Any) -> Iterator[tuple[str, str]]:
+    own = {(text(one.domain), text(one.name)) for one in model.functions}
+    for node in nodes_of(model.graph):
+        operator = (text(node.domain), text(node.op_type))
+        if operator[0] not in _BUILT_IN and operator not in own:
+            yield operator
+
+
+def nodes_of(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph and of the graphs in their attributes."""
+    waiting = [graph]
+    while waiting:
+        for node in waiting.pop().node:
+            yield node
+            for attribute in node.attribute:
+                waiting += [attribute.g] if attribute.HasField("g") else []
+                waiting += attribute.graphs
+
+
+def _external(graph: Any) -> Iterator[str]:
+    for tensor in graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                yield text(entry.value)

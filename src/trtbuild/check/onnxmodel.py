@@ -1,0 +1,48 @@
+"""The ONNX files of a model of a repository."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from trtbuild.check.context import Model
+from trtbuild.check.onnxbackend import completed
+from trtbuild.check.onnxfile import OnnxFile, available, read_onnx
+
+BACKEND = "onnxruntime"
+_LIMIT = 2 << 30  # of protobuf, and so of the format
+_NOT_OPTIMIZED = 2  # optimization { graph { level } } at which the backend turns all of it off
+
+
+def onnx_files(model: Model) -> Iterator[tuple[str, OnnxFile]]:
+    """The ONNX file of every version that would be loaded, with its path in the model's
+    directory. None when the extra ``onnx`` is not installed."""
+    if model.config is None or not available():
+        return
+    optimized = model.config.optimization.graph.level != _NOT_OPTIMIZED
+    memo = model.repository.memo
+    for version in model.served:
+        file = f"{version}/{model.config.default_model_filename or 'model.onnx'}"
+        if (model.path / file).is_dir():  # the backend then takes model.onnx in it
+            file = f"{file}/model.onnx"
+        key = ("onnx", model.name, file)
+        if key not in memo:
+            try:
+                memo[key] = read_onnx(model.read(file, _LIMIT), optimized=optimized)
+            except FileNotFoundError:
+                memo[key] = None
+        if memo[key] is not None:
+            yield file, memo[key]
+
+
+def completed_config(model: Model) -> Any | None:
+    """The ``ModelConfig`` of an ONNX model as the backend completes it from its newest version's
+    file; None when that is not known. Says nothing of whether the backend loads it."""
+    files = [file for _, file in onnx_files(model) if not file.problem]
+    if model.backend != BACKEND or not files:
+        return None
+    if any(
+        one.kind != "TENSOR" for one in (*files[-1].inputs.values(), *files[-1].outputs.values())
+    ):
+        return None
+    return completed(model.config, files[-1])

@@ -1,0 +1,225 @@
+"""The shapes that ONNX Runtime infers for the outputs of a graph.
+
+It infers shapes with ONNX's own functions, computes what is constant (also the ``Shape`` of a
+tensor whose sizes are all known), and infers again. What it may know beyond that is called vague:
+operators that only it has, and shapes computed from open ones, which its fusions simplify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_ROUNDS = 20
+_SMALL = 1024  # elements of a constant that may say a shape
+_OVERRIDABLE = 4
+_STANDARD = ("", "ai.onnx", "ai.onnx.ml")
+# Operators whose result is not much larger than what they are given.
+_FOLDED = {
+    "Abs", "Add", "And", "Cast", "Ceil", "Concat", "Div", "Equal", "Floor", "Gather", "Greater",
+    "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow", "ReduceMax",
+    "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round", "Size", "Slice", "Split", "Sqrt",
+    "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The inferred TypeProto of an output, and whether ONNX Runtime may know more."""
+
+    type: Any
+    vague: bool
+
+
+def output_shapes(model: Any, *, fold: bool) -> Mapping[str, Found]:
+    """What can be inferred of a model's outputs, by name.
+
+    Args:
+        model: A ``ModelProto``; it is not changed.
+        fold: Whether constants are computed first.
+    """
+    import onnx
+
+    work = onnx.ModelProto()
+    work.CopyFrom(model)
+    _prepare(work)
+    types = _infer(work)
+    if fold:
+        for _ in range(_ROUNDS):
+            if not _fold(work, types):
+                break
+            types = _infer(work)
+    vague = _vague(work, types)
+    return {
+        one.name: Found(types[one.name], one.name in vague)
+        for one in model.graph.output
+        if one.name in types
+    }
+
+
+def _prepare(model: Any) -> None:
+    """Outputs say no shape; an initializer is a constant or an input, not both."""
+    graph = model.graph
+    for one in graph.output:
+        if one.type.HasField("tensor_type"):
+            one.type.tensor_type.ClearField("shape")
+    weights = {one.name for one in graph.initializer}
+    named = {one.name for one in graph.input} & weights
+    if model.ir_version >= _OVERRIDABLE:
+        _keep(graph.initializer, lambda one: one.name not in named)
+    else:
+        _keep(graph.input, lambda one: one.name not in named)
+
+
+def _keep(items: Any, wanted: Any) -> None:
+    kept = [one for one in items if wanted(one)]
+    if len(kept) < len(items):
+        del items[:]
+        items.extend(kept)
+
+
+def _infer(model: Any) -> dict[str, Any]:
+    """The types of all tensors that are known, by name."""
+    import onnx.shape_inference
+
+    try:
+        graph = onnx.shape_inference.infer_shapes(model).graph
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+        graph = model.graph
+    types = {one.name: one.type for part in (graph.value_info, graph.output) for one in part}
+    types |= {one.name: one.type for one in graph.input}
+    for one in graph.initializer:
+        types[one.name] = onnx.helper.make_tensor_type_proto(one.data_type, one.dims)
+    return {name: type_ for name, type_ in types.items() if type_.WhichOneof("value")}
+
+
+def _fold(model: Any, types: Mapping[str, Any]) -> bool:
+    """Replace nodes whose result is known by initializers; whether there was one."""
+    graph = model.graph
+    known = {one.name: one for one in graph.initializer}
+    folded, kept = [], []
+    for node in graph.node:
+        results = _computed(model, node, known, types)
+        if results is None:
+            kept.append(node)
+        else:
+            folded += results
+            known |= {one.name: one for one in results}
+    if folded:
+        del graph.node[:]
+        graph.node.extend(kept)
+        graph.initializer.extend(folded)
+    return bool(folded)
+
+
+def _computed(
+    model: Any, node: Any, known: Mapping[str, Any], types: Mapping[str, Any]
+) -> list[Any] | None:
+    """The results of a node as initializers, None if they are not known or not small."""
+    if node.domain not in _STANDARD[:2]:
+        return None
+    if node.op_type == "Constant":
+        return _constant(node)
+    if node.op_type == "Shape":
+        return _shape(node, types)
+    inputs = [known.get(name) for name in node.input if name]
+    if node.op_type not in _FOLDED or not inputs or not all(map(_is_small, inputs)):
+        return None
+    return _evaluated(model, node, inputs)
+
+
+def _constant(node: Any) -> list[Any] | None:
+    import numpy as np
+    from onnx import numpy_helper
+
+    for attribute in node.attribute:
+        if attribute.name == "value" and _is_small(attribute.t):
+            named = type(attribute.t)()
+            named.CopyFrom(attribute.t)
+            named.name = node.output[0]
+            return [named]
+        if attribute.name in ("value_int", "value_ints"):
+            one = attribute.name == "value_int"
+            value = np.array(attribute.i if one else list(attribute.ints), dtype=np.int64)
+            return [numpy_helper.from_array(value, node.output[0])]
+    return None
+
+
+def _shape(node: Any, types: Mapping[str, Any]) -> list[Any] | None:
+    import numpy as np
+    from onnx import numpy_helper
+
+    type_ = types.get(node.input[0] if node.input else "")
+    if type_ is None or not type_.tensor_type.HasField("shape"):
+        return None
+    dims = type_.tensor_type.shape.dim
+    if not all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims):
+        return None
+    said = {attribute.name: attribute.i for attribute in node.attribute}
+    sizes = [dim.dim_value for dim in dims][said.get("start", 0) : said.get("end")]
+    return [numpy_helper.from_array(np.array(sizes, dtype=np.int64), node.output[0])]
+
+
+def _is_small(tensor: Any) -> bool:
+    """Whether a constant may say a shape: few numbers that are in the file itself."""
+    if tensor is None or tensor.data_location == type(tensor).EXTERNAL:
+        return False
+    count = 1
+    for size in tensor.dims:
+        count *= max(size, 0)
+    return count <= _SMALL and tensor.data_type in _NUMBERS
+
+
+_NUMBERS = {1, 6, 7, 9, 11}  # FLOAT, INT32, INT64, BOOL, DOUBLE
+
+
+def _evaluated(model: Any, node: Any, inputs: list[Any]) -> list[Any] | None:
+    from onnx import ValueInfoProto, helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    names = dict.fromkeys(name for name in node.input if name)
+    values = [ValueInfoProto(name=name) for name in names]
+    outputs = [ValueInfoProto(name=name) for name in node.output if name]
+    alone = helper.make_model(
+        helper.make_graph([node], "node", values, outputs),
+        ir_version=model.ir_version,
+        opset_imports=model.opset_import,
+    )
+    try:
+        feeds = {one.name: numpy_helper.to_array(one) for one in inputs}
+        results = ReferenceEvaluator(alone).run(None, feeds)
+    except Exception:  # whatever a strange node does there, it is not known then
+        return None
+    if any(getattr(result, "size", _SMALL + 1) > _SMALL for result in results):
+        return None
+    return [
+        numpy_helper.from_array(result, value.name)
+        for result, value in zip(results, outputs, strict=True)
+    ]
+
+
+def _vague(model: Any, types: Mapping[str, Any]) -> set[str]:
+    """The tensors of which ONNX Runtime may know more than is inferred here."""
+    vague: set[str] = set()
+    constant = {one.name for one in model.graph.initializer}
+    for node in model.graph.node:
+        inputs = {name for name in node.input if name}
+        computed = inputs and inputs <= constant
+        if computed:
+            constant |= set(node.output)
+        whole = any(types[n].tensor_type.elem_type in _WHOLE for n in node.output if n in types)
+        if inputs & vague or _is_vague(node) or (computed and whole):
+            vague |= set(node.output)
+    return vague
+
+
+_WHOLE = (6, 7)  # INT32, INT64
+
+
+def _is_vague(node: Any) -> bool:
+    return (
+        node.domain not in _STANDARD
+        or node.op_type in ("Shape", "Size")
+        or any(attribute.HasField("g") for attribute in node.attribute)
+    )
