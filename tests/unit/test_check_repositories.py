@@ -94,9 +94,8 @@ def test_a_vulnerable_release_is_reported_once(tmp_path: Path) -> None:
     assert [one.model for one in found] == [""]
     known = advisories_of("triton", "24.10")
     assert f"triton 24.10 has {len(known)} known vulnerabilities" in found[0].message
-    newest = max(known, key=lambda one: one.published)
-    assert newest.ids[0] in found[0].message
-    assert f"deploy on triton {max(one.fixed for one in known)} or newer" in found[0].fix
+    assert "CVE-2026-47627" in found[0].message
+    assert found[0].fix.startswith("deploy on Triton 26.06 or newer (--triton 26.06); NVIDIA")
 
 
 def test_a_vulnerable_engine_names_its_models(tmp_path: Path) -> None:
@@ -105,4 +104,19 @@ def test_a_vulnerable_engine_names_its_models(tmp_path: Path) -> None:
     report = check.validate(tmp_path, triton="25.05")
     found = [one.message for one in report.findings if one.rule == "TRT851"]
     assert len(found) == 2
-    assert any(one.startswith("vllm 0.8.4 (serves v) has a known vuln") for one in found)
+    assert any(one.startswith("vllm 0.8.4 (serves v) has 4 known vulnerabilities") for one in found)
+
+
+def test_what_only_the_machines_own_users_reach_is_an_info(tmp_path: Path) -> None:
+    """Every TensorRT-LLM of a Triton image: one calm finding, however many models."""
+    for name in "ab":
+        write(tmp_path, name, 'backend: "tensorrtllm" max_batch_size: 1')
+    report = check.validate(tmp_path, triton="26.07")
+    (found,) = [one for one in report.findings if one.rule == "TRT851"]
+    assert found.severity is check.Severity.INFO
+    assert "tensorrt-llm 1.2.1 has" in found.message
+    assert "all for who is already on the machine" in found.message
+    assert found.fix.startswith("no Triton image has tensorrt-llm 1.3.0rc17 yet")
+    report = check.validate(tmp_path, triton="26.03")  # 1.2.0: concurrent requests
+    severities = {one.severity for one in report.findings if one.rule == "TRT851"}
+    assert severities == {check.Severity.WARNING}

@@ -80,10 +80,10 @@ def test_it_warns_as_a_plan_does(llama: Path, repo: Path) -> None:
     old = json.loads(cli("convert", llama, "--repo", repo, "--triton", "25.06", "--json").stdout)
     planned = json.loads(cli("plan", llama, "--triton", "25.06", "--json").stdout)
     told = old["models"][0]["warnings"]
-    assert any("CVE-2025-23319" in warning for warning in told)
+    assert any("CVE-2026-47627" in warning for warning in told)
     assert told == planned["warnings"]
     again = cli("convert", llama, "--repo", repo, "--triton", "25.06", "--force")
-    assert "warning: Triton 25.06 can be taken over" in again.stdout
+    assert "warning: Triton 25.06 has known vulnerabilities" in again.stdout
     assert "CVE" not in cli("convert", llama, "--repo", repo).stdout
 
 

@@ -8,7 +8,7 @@ from trtbuild.hardware import GpuInfo
 from trtbuild.planner.generation import capability, kind_of
 from trtbuild.recipe import ModelRecipe
 from trtbuild.spec import ModelSpec
-from trtbuild.toolchain import Toolchain
+from trtbuild.toolchain import Toolchain, advisories_as_of, advisories_of, safe_since
 
 # Compute capability from which the tensor cores compute in the method's own type; below it the
 # weights are expanded on the fly (Marlin kernels): memory is saved, arithmetic is not.
@@ -16,8 +16,6 @@ _NATIVE_SM = {"fp8": 89, "fbgemm_fp8": 89, "mxfp8": 100, "mxfp4": 100, "nvfp4": 
 # CUDA that first compiles for a compute capability, and that first drops it.
 _CUDA_SINCE = {90: (11, 8), 100: (12, 8), 120: (12, 8), 103: (12, 9), 121: (12, 9)}
 _CUDA_UNTIL = {70: (13, 0)}
-# CVE-2025-23319, -23320, -23334, -23310 and -23311: code execution through the Python backend.
-_SAFE_SINCE = "25.07"
 
 
 def warnings(
@@ -42,10 +40,13 @@ def warnings(
 
 
 def _release(toolchain: Toolchain) -> Iterator[str]:
-    if toolchain.triton < _SAFE_SINCE:
+    known = [one for one in advisories_of("triton", toolchain.triton) if one.remote]
+    if known:
+        worst = max(known, key=lambda one: (one.score, one.published))
         yield (
-            f"Triton {toolchain.triton} can be taken over through its Python backend "
-            f"(CVE-2025-23319 and others): prefer --triton {_SAFE_SINCE} or newer"
+            f"Triton {toolchain.triton} has known vulnerabilities that clients can use, such as "
+            f"{worst.ids[0]} ({worst.what}): prefer --triton {safe_since('triton')} or newer "
+            f"(as known on {advisories_as_of()})"
         )
 
 

@@ -1,6 +1,11 @@
 """Which versions a Triton release carries, and what those versions accept: all of it data."""
 
-from trtbuild.toolchain.advisories import Advisory, advisories_as_of, advisories_of
+from trtbuild.toolchain.advisories import (
+    Advisory,
+    advisories_as_of,
+    advisories_of,
+    safe_since,
+)
 from trtbuild.toolchain.engine_flow import (
     LAST_WITH_ENGINES,
     Setting,
@@ -41,6 +46,7 @@ __all__ = [
     "engine_arguments",
     "load",
     "releases",
+    "safe_since",
     "triton_parameters",
     "trtllm_release",
     "trtllm_route",

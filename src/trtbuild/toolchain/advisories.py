@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from trtbuild.resources import data_file
 from trtbuild.toolchain.vllm import version_key
@@ -17,23 +18,23 @@ class Advisory:
     program: str
     ids: tuple[str, ...]
     what: str
+    fixed: str
     published: str
+    reach: Literal["network", "checkpoint", "local", "elsewhere"]
     source: str
     since: str = ""
-    fixed: str = ""
+    score: float = 0.0
+
+    @property
+    def remote(self) -> bool:
+        """Whether a client or a checkpoint can use it, and not only who is on the machine."""
+        return self.reach in ("network", "checkpoint")
 
     def affects(self, version: str) -> bool:
-        """Whether a release has it; of one that no release is known to mend, whether it may."""
+        """Whether a release has it."""
         key = version_key(version)
-        if self.since and key < version_key(self.since):
-            return False
-        return key < version_key(self.fixed or _month(self.published))
-
-
-def _month(date: str) -> str:
-    """The Triton release of a date's month: ``2026-05-20`` is 26.05."""
-    year, month, _ = date.split("-")
-    return f"{year[2:]}.{month}"
+        late = not self.since or key >= version_key(self.since)
+        return late and key < version_key(self.fixed)
 
 
 @cache
@@ -44,13 +45,21 @@ def _table() -> tuple[str, tuple[Advisory, ...]]:
 
 
 def advisories_of(program: str, version: str) -> tuple[Advisory, ...]:
-    """What is known of a release of ``triton`` (YY.MM), ``vllm`` or ``transformers``; nothing of
-    one that is not named by a version."""
+    """What is known of a release of ``triton`` (YY.MM), ``vllm``, ``tensorrt-llm`` or
+    ``transformers`` that something which Triton runs can reach, the newest first; nothing of a
+    release that is not named by a version."""
     try:
         version_key(version)
     except ValueError:
         return ()
-    return tuple(one for one in _table()[1] if one.program == program and one.affects(version))
+    rows = (one for one in _table()[1] if one.program == program and one.reach != "elsewhere")
+    return tuple(one for one in rows if one.affects(version))
+
+
+def safe_since(program: str) -> str:
+    """The first release without a known vulnerability that a client or a checkpoint can use."""
+    fixed = (one.fixed for one in _table()[1] if one.program == program and one.remote)
+    return max(fixed, key=version_key, default="")
 
 
 def advisories_as_of() -> str:

@@ -12,9 +12,16 @@ from trtbuild.check.examples import Example
 from trtbuild.check.folders import Folder, folders
 from trtbuild.check.model import Severity
 from trtbuild.check.positions import Position
-from trtbuild.check.served import release_of
+from trtbuild.check.served import release_of, trtllm_release_of
 from trtbuild.check.tokenizing import facts_of, settings
-from trtbuild.toolchain import Advisory, advisories_as_of, advisories_of, version_key
+from trtbuild.check.yamltext import llm_api_files
+from trtbuild.toolchain import (
+    Advisory,
+    advisories_as_of,
+    advisories_of,
+    releases,
+    version_key,
+)
 
 _WEIGHTS = "m/1/weights/"
 _SHOWN = 3  # vulnerabilities that are described; the others are counted
@@ -33,32 +40,32 @@ _IN_IMAGE = ("/models/", "/opt/tritonserver/", "/opt/conda/", "/dev/shm", "/usr/
     good=Example(triton="26.07"),
 )
 def known_vulnerabilities(repository: Repository) -> Problems:
-    """A dated table names the releases of Triton, vLLM and transformers with vulnerabilities that a
-    client or a checkpoint can use. A repository has one finding for each such program, however many
-    models it serves. Only asked when the release is known: from the lock or ``--triton``."""
+    """A dated table names the releases of Triton, vLLM, TensorRT-LLM and transformers with
+    vulnerabilities that a client, a checkpoint or somebody on the machine can use; the last is only
+    an info. A repository has one finding for each such program, however many models it serves. Only
+    asked when the release is known: from the lock or ``--triton``."""
     served: dict[tuple[str, str], list[str]] = defaultdict(list)
     for model in repository.models:
         for program, version in _programs(model).items():
             served[program, version].append(model.name)
     for (program, version), models in served.items():
         known = advisories_of(program, version)
+        # What strangers can use comes first, then what is newest.
+        known = tuple(sorted(known, key=lambda one: (one.remote, one.published), reverse=True))
         if not known:
             continue
-        newest = sorted(known, key=lambda one: one.published, reverse=True)
-        listed = "; ".join(map(_said, newest[:_SHOWN]))
+        listed = "; ".join(map(_said, known[:_SHOWN]))
         more = f"; and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
         some = f" (serves {', '.join(models)})" if len(models) < len(repository.models) else ""
         count = f"{len(known)} known vulnerabilities" if len(known) > 1 else "a known vulnerability"
-        fixed = max((one.fixed for one in known if one.fixed), key=version_key, default="")
-        source = newest[0].source
+        remote = any(one.remote for one in known)
+        whose = "" if remote else ", all for who is already on the machine or its network"
         yield Problem(
-            f"{program} {version}{some} has {count} (table of {advisories_as_of()}): "
+            f"{program} {version}{some} has {count}{whose} (table of {advisories_as_of()}): "
             f"{listed}{more}",
             file="",
-            fix=f"deploy on {program} {fixed} or newer; {source}"
-            if fixed
-            else f"no release is known that fixes it; {source}",
-            severity=None if fixed else Severity.INFO,
+            fix=f"{_mend(program, known)}; {known[0].source}",
+            severity=None if remote else Severity.INFO,
         )
 
 
@@ -71,14 +78,29 @@ def _programs(model: Model) -> dict[str, str]:
         programs["vllm"] = release_of(model)
     lock = model.repository.lock
     owner = lock.owner(model.name)
+    versions = lock.models[owner].versions if owner else {}
     if owner:
-        programs["transformers"] = lock.models[owner].versions.get("transformers", "")
+        programs["transformers"] = versions.get("transformers", "")
+    by_llm_api = any("model" in text.value for text in llm_api_files(model))
+    if model.backend == "tensorrtllm" or by_llm_api or "tensorrt-llm" in versions:
+        programs["tensorrt-llm"] = trtllm_release_of(model)
     return programs
 
 
 def _said(one: Advisory) -> str:
-    fix = f"fixed in {one.fixed}" if one.fixed else f"published {one.published}"
-    return f"{', '.join(one.ids)}: {one.what} ({fix})"
+    return f"{', '.join(one.ids)}: {one.what} (fixed in {one.fixed})"
+
+
+def _mend(program: str, known: tuple[Advisory, ...]) -> str:
+    fixed = max((one.fixed for one in known), key=version_key)
+    if program == "transformers":
+        return f"use transformers {fixed} or newer"
+    carried = {"vllm": "vllm", "tensorrt-llm": "trtllm", "triton": "triton"}[program]
+    rows = [row for row in releases() if getattr(row, carried)]
+    newer = [row.triton for row in rows if version_key(getattr(row, carried)) >= version_key(fixed)]
+    if newer:
+        return f"deploy on Triton {min(newer)} or newer (--triton {min(newer)})"
+    return f"no Triton image has {program} {fixed} yet: let nobody else onto the machine"
 
 
 @rule(
