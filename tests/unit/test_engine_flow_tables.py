@@ -53,7 +53,8 @@ def test_rows_are_sound(table: dict[str, Setting]) -> None:
         for release in filter(None, (row.since, row.until)):
             assert version_key(release)
         value = row.choices[0] if row.choices else SOUND[row.type]
-        assert row.problem(value) == "", name
+        assert row.problem([value] if row.type == "list" else value) == "", name
+        assert set(row.choices_since or {}) <= set(row.choices)
         assert row.models or table is not PARAMETERS
 
 
@@ -132,6 +133,32 @@ def test_releases_know_what_they_read() -> None:
     assert not guided.known_to("0.18.2")
     assert guided.known_to("0.19.0")
     assert not build_options()["paged_kv_cache"].known_to("1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "old", "new"),
+    [
+        ("gemm_plugin", "nvfp4", "0.16.0", "0.17.0"),
+        ("log_level", "trace", "0.17.0.post1", "0.18.0"),
+        ("speculative_decoding_mode", "eagle", "0.14.0", "0.15.0"),
+        ("lora_target_modules", ["attn_q", "mlp_gate_up"], "0.21.0", "1.0.0"),
+    ],
+)
+def test_a_choice_has_a_first_release(name: str, value: Any, old: str, new: str) -> None:
+    row = build_options()[name]
+    assert row.choice_since(value, old) == new
+    assert row.choice_since(value, new) == ""
+    assert row.choice_since(row.choices[0], "0.10.0") == ""
+    assert set(row.choices) - set(row.choices_of(old)) == set(row.choices_since or {})
+
+
+def test_words_of_a_list_are_choices_too() -> None:
+    said = build_options()["lora_target_modules"].problem(["attn_q", "q_proj"])
+    assert said.startswith("lora_target_modules=q_proj is not one of attn_qkv, attn_q")
+
+
+def test_dora_came_with_0_17() -> None:
+    assert not build_options()["dora_plugin"].known_to("0.16.0")
 
 
 def test_engines_are_compiled_up_to_one_release() -> None:

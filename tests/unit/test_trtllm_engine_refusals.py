@@ -99,6 +99,9 @@ def test_settings_of_another_release() -> None:
     said = refuse(triton="24.06", cuda_graph_mode=True, kv_cache_type="paged")
     assert "cuda_graph_mode needs TensorRT-LLM 0.15.0: use --triton 24.11 or newer" in said
     assert "kv_cache_type needs TensorRT-LLM 0.13.0" in said
+    said = refuse(triton="24.12", gemm_plugin="nvfp4", log_level="trace")
+    assert "gemm_plugin=nvfp4 needs TensorRT-LLM 0.17.0: use --triton 25.01 or newer" in said
+    assert "log_level=trace needs TensorRT-LLM 0.18.0: use --triton 25.03 or newer" in said
     assert "paged_kv_cache is gone since TensorRT-LLM 1.0.0" in refuse(paged_kv_cache=True)
 
 

@@ -192,19 +192,26 @@ def _unknown(name: str) -> str:
 
 
 def _releases(given: Mapping[str, Any], tools: Toolchain) -> Iterator[str]:
-    for name in given:
+    for name, value in given.items():
         rows = [table[name] for table in (build_options(), triton_parameters()) if name in table]
         if not rows or any(row.known_to(tools.trtllm) for row in rows):
+            if rows and (later := rows[0].choice_since(value, tools.trtllm)):
+                yield f"{name}={value} {_needs(later)}"
             continue
         since, until = rows[0].since, rows[0].until
         if until and version_key(tools.trtllm) >= version_key(until):
             yield f"{name} is gone since TensorRT-LLM {until}"
             continue
-        first = [
-            row.triton for row in toolchains.releases()
-            if row.trtllm and version_key(row.trtllm) >= version_key(since)
-        ]  # fmt: skip
-        yield f"{name} needs TensorRT-LLM {since}: use --triton {first[-1]} or newer"
+        yield f"{name} {_needs(since)}"
+
+
+def _needs(since: str) -> str:
+    first = [
+        row.triton
+        for row in toolchains.releases()
+        if row.trtllm and version_key(row.trtllm) >= version_key(since)
+    ]
+    return f"needs TensorRT-LLM {since}: use --triton {first[-1]} or newer"
 
 
 def _against_spec(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:

@@ -108,7 +108,9 @@ def _of_engines(row: Toolchain) -> list[dict[str, Any]]:
     tables = (toolchain.build_options(), toolchain.triton_parameters())
     found = {name: one for table in tables for name, one in table.items()}
     free = [one for one in found.values() if not one.fixed and not one.unread]
-    return [{**asdict(one), "types": (one.type,)} for one in free if one.known_to(row.trtllm)]
+    known = [one for one in free if one.known_to(row.trtllm)]
+    more = [{"types": (one.type,), "choices": one.choices_of(row.trtllm)} for one in known]
+    return [{**asdict(one), **extra} for one, extra in zip(known, more, strict=True)]
 
 
 def _require(version: str, row: Toolchain, what: str) -> None:

@@ -54,6 +54,7 @@ class Setting:
         unread: Why the models that trtbuild writes do not read it; empty: they do.
         field: Part of the configuration itself, not one of its ``parameters``.
         meaning: A line for people.
+        choices_since: The first TensorRT-LLM of choices that not all releases have.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Setting:
     unread: str = ""
     field: bool = False
     meaning: str = ""
+    choices_since: Mapping[str, str] | None = None
 
     def known_to(self, release: str) -> bool:
         """Whether TensorRT-LLM ``release`` reads it."""
@@ -78,13 +80,26 @@ class Setting:
         late = self.until and key >= version_key(self.until)
         return not early and not late
 
+    def choice_since(self, value: Any, release: str) -> str:
+        """The release that ``value``, or a word of it, waits for; empty when it can be."""
+        words = value if isinstance(value, list) else [value]
+        waits = [(self.choices_since or {}).get(str(word), "") for word in words]
+        late = [one for one in waits if one and version_key(release) < version_key(one)]
+        return max(late, key=version_key, default="")
+
+    def choices_of(self, release: str) -> tuple[str, ...]:
+        """The choices that TensorRT-LLM ``release`` has."""
+        return tuple(one for one in self.choices if not self.choice_since(one, release))
+
     def problem(self, value: Any) -> str:
         """What is wrong with ``value``, a sentence; empty when it can be."""
         said = f"{self.name}={_shown(value)}"
         if not _is(value, self.type):
             return f"{said} is not {_WANTED[self.type]}"
-        if self.choices and value not in self.choices:
-            return f"{said} is not one of {', '.join(self.choices)}{_case(value, self.choices)}"
+        for word in value if isinstance(value, list) else [value]:
+            if self.choices and word not in self.choices:
+                wrong = f"{self.name}={_shown(word)}"
+                return f"{wrong} is not one of {', '.join(self.choices)}{_case(word, self.choices)}"
         for number in _numbers(value):
             if self.minimum is not None and (
                 number < self.minimum or (self.above and number == self.minimum)
