@@ -15,6 +15,7 @@ from typing import Any
 
 from trtbuild.errors import RepositoryError
 from trtbuild.files import atomic_write
+from trtbuild.signature import ServedModel
 from trtbuild.spec import SourceRef
 
 LOCK_NAME = "trtbuild.lock"
@@ -44,6 +45,7 @@ class LockedModel:
         key: Digest of everything the result depends on; equal keys mean nothing to do.
         directories: Its folders in the repository, the model's own first.
         files: By path relative to the repository, with ``/``.
+        served: The model that clients call, as the conversion made it.
     """
 
     source: SourceRef
@@ -56,6 +58,7 @@ class LockedModel:
     versions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, LockedFile] = field(default_factory=dict)
+    served: ServedModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ def _model(entry: Mapping[str, Any]) -> LockedModel:
         key=str(entry["key"]),
         directories=tuple(str(name) for name in entry["directories"]),
         files={path: _file(record) for path, record in entry["files"].items()},
+        served=ServedModel.from_dict(entry["served"]) if entry.get("served") else None,
     )
 
 

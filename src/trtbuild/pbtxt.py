@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import re
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,20 @@ def parse(text: str) -> Any:
         raise PbtxtError(message, error.GetLine() or 0, error.GetColumn() or 0) from None
     except (ValueError, RecursionError) as error:  # a number that is too large for an enumeration
         raise PbtxtError(str(error)) from None
+
+
+def configs(repository: Path) -> Callable[[str], Any]:
+    """A function from a model's name to its ``ModelConfig``, None where there is none to read."""
+
+    @cache
+    def config_of(name: str) -> Any:
+        path = repository / name / "config.pbtxt"
+        try:
+            return parse(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, PbtxtError):
+            return None
+
+    return config_of
 
 
 def nearest_name(scope: str, name: str) -> str:

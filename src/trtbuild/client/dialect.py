@@ -13,6 +13,7 @@ from typing import Literal
 
 from trtbuild.client.metadata import ModelMetadata
 from trtbuild.client.values import Chunk, Sampling
+from trtbuild.signature import recognize
 
 Kind = Literal["vllm", "trtllm-llmapi", "ensemble"]
 Value = str | bool | int | float | list[str]
@@ -67,16 +68,15 @@ def _count(value: object) -> int | None:
 
 def detect_dialect(metadata: ModelMetadata) -> Dialect | None:
     """The dialect of a model, or None when it is not an LLM that takes text."""
-    if not metadata.input("text_input") or not metadata.has_output("text_output"):
-        return None
-    names = {tensor.name for tensor in metadata.inputs}
-    if "sampling_parameters" in names:
+    inputs, outputs = ([row.name for row in rows] for rows in (metadata.inputs, metadata.outputs))
+    _, schema = recognize(inputs, outputs)
+    if schema == "vllm":
         return Dialect("vllm", "stream")
-    if any(name.startswith("sampling_param_") for name in names):
+    if schema == "llmapi":
         # Upstream's LLM API model repeats the whole text in every response; ours, which counts
         # tokens too, does not.
         ours = metadata.has_output("num_output_tokens")
         return Dialect("trtllm-llmapi", "streaming", cumulative=not ours)
-    if "max_tokens" in names:
+    if schema == "ensemble":
         return Dialect("ensemble", "stream")
     return None

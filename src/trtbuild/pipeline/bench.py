@@ -139,7 +139,7 @@ def _checkpoint(options: BenchOptions, addresses: list[Address], progress: Progr
         files = materialize(opened, progress)
         first = next(file.path for file in files if file.path is not None)
         return first.parent
-    found = next(filter(None, map(bench_targets.weights_folder, addresses)), None)
+    found = next(filter(None, map(bench_targets.weights_directory, addresses)), None)
     if found is None and any(address.kind == "baseline" for address in addresses):
         raise UsageError(
             "a baseline needs the checkpoint that it is to serve",
@@ -152,7 +152,7 @@ def _tokenizer_folder(
     options: BenchOptions, addresses: list[Address], checkpoint: Path | None
 ) -> Path | None:
     folder = options.tokenizer or checkpoint
-    return folder or next(filter(None, map(bench_targets.weights_folder, addresses)), None)
+    return folder or next(filter(None, map(bench_targets.tokenizer_directory, addresses)), None)
 
 
 def _digests(folder: Path | None, prompts: PromptOptions) -> Json:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trtbuild import pbtxt
 from trtbuild.bench.model import Endpoint, Generation, Target
 from trtbuild.bench.sockets import connections_allowed
 from trtbuild.bench.targets import Address
@@ -17,6 +17,8 @@ from trtbuild.bench.watching.prometheus import read_metrics
 from trtbuild.bench.watching.server import Watched, listener
 from trtbuild.client import ServerRecord, running_servers
 from trtbuild.errors import UsageError
+from trtbuild.signature import ServedModel, describe
+from trtbuild.signature.reading import read_engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,26 +155,37 @@ def server_of(address: Address) -> ServerRecord | None:
     )
 
 
-def weights_folder(address: Address) -> Path | None:
-    """Where the served checkpoint lies on this machine, if it does."""
+def _described(address: Address) -> tuple[Path, ServedModel] | None:
+    """The repository on this machine that the target serves, with the model's description."""
     record = server_of(address)
     if record is None:
         return None
-    folders = sorted((Path(record.repo) / address.model).glob("*/weights"))
-    return folders[-1] if folders else None
+    root = Path(record.repo)
+    model = describe(root, address.model, pbtxt.configs(root))
+    return None if model is None else (root, model)
+
+
+def tokenizer_directory(address: Address) -> Path | None:
+    """Where the served model's tokenizer lies on this machine, if it does."""
+    described = _described(address)
+    return described[0] / described[1].tokenizer if described and described[1].tokenizer else None
+
+
+def weights_directory(address: Address) -> Path | None:
+    """Where the served checkpoint lies on this machine, if it does."""
+    described = _described(address)
+    return described[0] / described[1].weights if described and described[1].weights else None
 
 
 def _precision(address: Address) -> str:
     """``float32`` and the like, as the repository says; empty when it does not."""
-    folder = weights_folder(address)
-    if folder is None:
+    described = _described(address)
+    if described is None:
         return ""
-    for file, key in ((folder.parent / "model.json", "dtype"), (folder / "config.json", "")):
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        value = found.get(key) if key else found.get("dtype") or found.get("torch_dtype")
+    root, model = described
+    files = [model.engine_file, f"{model.weights}/config.json" if model.weights else ""]
+    for settings in (read_engine(root / file) for file in files if file):
+        value = settings.get("dtype") or settings.get("torch_dtype")
         if value and value != "auto":
             return str(value)
     return ""

@@ -21,6 +21,7 @@ from trtbuild.plan import ENGINE, ModelEntry
 from trtbuild.progress import Progress
 from trtbuild.recipe import ModelRecipe
 from trtbuild.repository import WeightFile
+from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
 
@@ -173,7 +174,15 @@ def locked_of(job: Job, key: str) -> LockedModel:
         adapters={adapter.name: adapter.ref for adapter in job.adapters},
         versions={"trtbuild": __version__, **versions},
         settings=_settings(job.recipe),
+        served=_served(job),
     )
+
+
+def _served(job: Job) -> ServedModel:
+    """What the checkpoint says of the served model; the files that are written say the rest."""
+    known = job.spec.task.value in set(ServedTask)
+    task = ServedTask(job.spec.task.value) if known else ServedTask.TENSOR
+    return ServedModel(job.recipe.name, task, context_length=job.spec.context_length)
 
 
 def generated(entries: Sequence[ModelEntry]) -> dict[str, LockedFile]:

@@ -15,7 +15,7 @@ from trtbuild.files import atomic_write, disk_trouble
 from trtbuild.pipeline.serve import require_valid
 from trtbuild.progress import SILENT, Progress
 from trtbuild.server import Cluster, Contents, LaunchOptions, Layout
-from trtbuild.server.contents import MOUNT
+from trtbuild.signature import MOUNT
 
 With = Literal["mpirun", "srun", "sbatch"]
 WITHS = ("mpirun", "srun", "sbatch")

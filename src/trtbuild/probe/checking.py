@@ -18,6 +18,7 @@ from trtbuild.probe.standins import stand_ins
 from trtbuild.probe.target import Target, finding
 from trtbuild.progress import SILENT, Progress
 from trtbuild.server import Contents, LaunchOptions, Ports, Rehearsal, ServerHandle
+from trtbuild.signature import recognize
 
 _START_SECONDS = 60.0
 _SHORT_SECONDS = 3.0  # for a server that cannot end in order any more
@@ -132,9 +133,9 @@ def _try(targets: Sequence[Target], found: list[Finding], progress: Progress) ->
 
 
 def _is_llm(target: Target) -> bool:
-    takes = {tensor.name for tensor in target.config.input}
-    gives = {tensor.name for tensor in target.config.output}
-    return "text_input" in takes and "text_output" in gives
+    config = target.config
+    task, _ = recognize([row.name for row in config.input], [row.name for row in config.output])
+    return task.makes_text
 
 
 def _model(target: Target, *, alone: bool) -> Iterator[Finding]:

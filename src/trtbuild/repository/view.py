@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,9 @@ from trtbuild.lockfile import LockedModel
 from trtbuild.repository.listing import require_repository, unknown_model
 from trtbuild.repository.snippets import clients
 from trtbuild.resources import data_file
+from trtbuild.signature import ServedModel, ServedTask, describe
+from trtbuild.signature.reading import read_engine
+from trtbuild.signature.recognizing import LLMAPI_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,11 @@ def show(
     if name not in {path.name for path in repository.iterdir()} or not folder.is_dir():
         raise unknown_model(repository, lock, name)
     config = _config(folder)
-    engine = _engine(folder)
-    inputs, outputs = _tensors(config, "input"), _tensors(config, "output")
-    kind = _kind(inputs, outputs, engine)
+    model = describe(repository, name, pbtxt.configs(repository))
+    assert model is not None  # its configuration was just read
+    engine = read_engine(repository / model.engine_file) if model.engine_file else {}
+    inputs, outputs = _tensors(model, "input"), _tensors(model, "output")
+    kind = _client_kind(model)
     decoupled = bool(config.model_transaction_policy.decoupled)
     return ModelView(
         name=name,
@@ -95,7 +99,7 @@ def show(
             outputs=[tensor.name for tensor in outputs],
             grpc_url=grpc_url,
             http_url=http_url,
-            **_dialect(inputs),
+            **_spelling(model),
         ),
     )
 
@@ -112,66 +116,35 @@ def _config(folder: Path) -> Any:
         ) from None
 
 
-def _engine(folder: Path) -> Mapping[str, Any]:
-    versions = [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
-    for version in sorted(versions, key=lambda path: int(path.name), reverse=True):
-        for name, read in (("model.json", json.loads), ("model.yaml", _yaml)):
-            try:
-                engine = read((version / name).read_bytes())
-            except (OSError, ValueError, RecursionError):
-                continue
-            return engine if isinstance(engine, dict) else {}
-    return {}
-
-
-def _yaml(content: bytes) -> Any:
-    """YAML's value; ValueError when it is none."""
-    import yaml
-
-    try:
-        return yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None
-
-
 @cache
 def _meanings() -> Mapping[str, Mapping[str, str]]:
     return tomllib.loads(data_file("tensors.toml").read_text(encoding="utf-8"))
 
 
-def _tensors(config: Any, kind: str) -> tuple[Tensor, ...]:
+def _tensors(model: ServedModel, kind: str) -> tuple[Tensor, ...]:
     """Tensors with what they mean, where that is known: in models that take and give text."""
-    rows = getattr(config, kind)
-    llm = any(row.name == "text_input" for row in config.input)
-    meanings = _meanings()[kind] if llm else {}
+    meanings = _meanings()[kind] if model.input("text_input") else {}
     return tuple(
         Tensor(
             name=row.name,
-            type=pbtxt.data_type_name(row.data_type),
-            dims=tuple(row.dims),
-            optional=bool(getattr(row, "optional", False)),
+            type=f"TYPE_{row.datatype}",
+            dims=row.dims,
+            optional=row.optional,
             meaning=meanings.get(row.name, ""),
         )
-        for row in rows
+        for row in (model.inputs if kind == "input" else model.outputs)
     )
 
 
-def _kind(
-    inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], engine: Mapping[str, Any]
-) -> str:
-    names = {tensor.name for tensor in inputs}
-    if "text_input" not in names or "text_output" not in {tensor.name for tensor in outputs}:
-        return "generic"
-    if _dialect(inputs)["prefix"] + "max_tokens" in names:
-        return "trtllm"
-    if "sampling_parameters" not in names:
-        return "generic"
-    pooling = engine.get("runner") == "pooling" or engine.get("task") in ("embed", "embedding")
-    return "embed" if pooling and "embedding_request" in names else "vllm"
+def _client_kind(model: ServedModel) -> str:
+    """The directory of ``templates/clients`` that fits."""
+    if model.request_schema == "vllm":
+        return "embed" if model.task is ServedTask.EMBED else "vllm"
+    return "trtllm" if model.request_schema else "generic"
 
 
-def _dialect(inputs: tuple[Tensor, ...]) -> dict[str, str]:
+def _spelling(model: ServedModel) -> dict[str, str]:
     """How TensorRT-LLM's models name things: the LLM API's own way, else the ensemble's."""
-    if any(tensor.name.startswith("sampling_param_") for tensor in inputs):
-        return {"stream": "streaming", "prefix": "sampling_param_"}
+    if model.request_schema == "llmapi":
+        return {"stream": "streaming", "prefix": LLMAPI_PREFIX}
     return {"stream": "stream", "prefix": ""}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from trtbuild import pbtxt
 from trtbuild.errors import BuildError, UsageError
 from trtbuild.files import (
     DigestCache,
@@ -22,6 +23,7 @@ from trtbuild.plan import ModelEntry
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import check_model_name
 from trtbuild.repository.changes import Transaction, transaction
+from trtbuild.signature import describe
 from trtbuild.spec import SourceRef
 
 _SMALL_BYTES = 16 << 20
@@ -66,7 +68,8 @@ def write_model(
     Ctrl-C, the repository is as it was.
 
     Args:
-        model: What to record; its ``directories`` and ``files`` are filled in here.
+        model: What to record; its ``directories`` and ``files`` are filled in here, and of
+            ``served`` what the written files say.
         check: Called with the prepared folder before anything is put in place.
         force: Replace a model of another source, a foreign folder, files changed by hand.
 
@@ -88,7 +91,8 @@ def write_model(
         for entry in entries:
             check_model_name(entry.name)
             files.update(_prepare(change, entry, weights, progress))
-        model = replace(model, files=dict(sorted(files.items())))
+        served = describe(change.new, name, pbtxt.configs(change.new), model.served)
+        model = replace(model, files=dict(sorted(files.items())), served=served)
         check(change.new, Lock({name: model}))
         older = change.lock.models.get(name)
         stale = set(older.directories) - set(model.directories) if older else set()

@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 from trtbuild import lockfile, pbtxt
 from trtbuild.errors import RepositoryError, UsageError
+from trtbuild.signature import MOUNT, recognize
 
-# Where containers see a repository, and what the generated model.json files name.
-MOUNT = "/models"
 _ENGINE_FILES = ("model.json", "multi_lora.json")
 # Beside a Python model: the arguments of TensorRT-LLM's LLM API.
 LLM_API_FILE = "model.yaml"
@@ -69,7 +68,8 @@ def read(repo: Path) -> Contents:
             where=str(repo),
             fix="add one: trtbuild convert SOURCE",
         )
-    found = {folder: config for folder in folders if (config := _config(folder)) is not None}
+    config_of = pbtxt.configs(repo)
+    found = {folder: config for folder in folders if (config := config_of(folder.name)) is not None}
     configs = list(found.values())
     named = {
         config.backend or config.platform
@@ -89,7 +89,7 @@ def read(repo: Path) -> Contents:
         mounted_paths=any(f'"{MOUNT}/' in text for text in engines)
         or any(names_mounted_path(config) for config in configs),
         needs_hub=any(model and not model.startswith("/") for model in weights),
-        llm=next((folder.name for folder, config in found.items() if _is_llm(config)), ""),
+        llm=next((folder.name for folder, config in found.items() if _makes_text(config)), ""),
         trtllm={name: kind for name, kind in kinds.items() if kind},
     )
 
@@ -114,13 +114,6 @@ def weight_bytes(repo: Path) -> int:
     return sum(path.stat().st_size for path in repo.glob("*/*/weights/*") if path.is_file())
 
 
-def _config(folder: Path) -> Any:
-    try:
-        return pbtxt.parse((folder / "config.pbtxt").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, pbtxt.PbtxtError):
-        return None
-
-
 def _brings_backend(folder: Path, config: Any) -> bool:
     library = config.runtime or f"libtriton_{config.backend}.so"
     places = (folder, *folder.glob("[0-9]*"))
@@ -135,11 +128,10 @@ def _trtllm_kind(folder: Path, config: Any) -> EngineKind | None:
     return None
 
 
-def _is_llm(config: Any) -> bool:
-    """Text in, text out; or a backend that makes it so where the config leaves tensors out."""
-    takes = {tensor.name for tensor in config.input}
-    gives = {tensor.name for tensor in config.output}
-    return config.backend == "vllm" or ("text_input" in takes and "text_output" in gives)
+def _makes_text(config: Any) -> bool:
+    tensors = ([row.name for row in rows] for rows in (config.input, config.output))
+    task, _ = recognize(*tensors, backend=config.backend)
+    return task.makes_text
 
 
 def _llm_api_models(repo: Path) -> Iterator[str]:

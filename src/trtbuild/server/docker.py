@@ -11,10 +11,11 @@ from trtbuild import process
 from trtbuild.container import ContainerSpec, Mount, Port, run_arguments
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.progress import SILENT
-from trtbuild.server.contents import MOUNT, Contents
+from trtbuild.server.contents import Contents
 from trtbuild.server.mode import Command, Job, LaunchOptions, Ports, server_arguments
 from trtbuild.server.mpi import environment, under_mpi
 from trtbuild.server.ranks import lay_out
+from trtbuild.signature import MOUNT
 
 _HUB_HOME = "/hf"
 _INSIDE = Ports()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 
 from trtbuild.errors import ServerError
-from trtbuild.server.contents import MOUNT
 from trtbuild.server.mode import Command, Job, server_arguments
 from trtbuild.server.mpi import environment, under_mpi
 from trtbuild.server.ranks import lay_out
 from trtbuild.server.view import make_view
+from trtbuild.signature import MOUNT
 
 
 def unavailable() -> str:

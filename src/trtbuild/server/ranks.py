@@ -17,7 +17,8 @@ from typing import Any, Literal
 from trtbuild import engineconfig, pbtxt
 from trtbuild.engineconfig import EngineConfig
 from trtbuild.errors import RepositoryError, ServerError, UsageError
-from trtbuild.server.contents import LLM_API_FILE, MOUNT, Contents
+from trtbuild.server.contents import LLM_API_FILE, Contents
+from trtbuild.signature import MOUNT
 
 How = Literal["plain", "leader", "orchestrator", "llmapi"]
 HOWS = ("auto", "plain", "leader", "orchestrator", "llmapi")

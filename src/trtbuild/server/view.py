@@ -14,7 +14,8 @@ from typing import Any
 
 from trtbuild import pbtxt
 from trtbuild.files import disk_trouble
-from trtbuild.server.contents import MOUNT, engine_files, names_mounted_path
+from trtbuild.server.contents import engine_files, names_mounted_path
+from trtbuild.signature import MOUNT
 
 
 def make_view(repo: Path, view: Path) -> Path:

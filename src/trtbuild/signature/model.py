@@ -1,0 +1,135 @@
+"""The description itself: frozen values that JSON can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class ServedTask(StrEnum):
+    """What a client asks of a served model. ``tensor``: none of the others is known to fit."""
+
+    GENERATE = "generate"
+    CHAT = "chat"
+    EMBED = "embed"
+    RERANK = "rerank"
+    SCORE = "score"
+    CLASSIFY = "classify"
+    TOKEN_CLASSIFY = "token-classify"  # noqa: S105 - a task
+    VISION_LANGUAGE = "vision-language"
+    TENSOR = "tensor"
+
+    @property
+    def makes_text(self) -> bool:
+        """Whether the answer is generated text."""
+        return self in (ServedTask.GENERATE, ServedTask.CHAT, ServedTask.VISION_LANGUAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input or output.
+
+    Attributes:
+        name: Its name.
+        datatype: As config.pbtxt spells it, without ``TYPE_``: ``STRING``, ``FP32``, ``BOOL``.
+        dims: Without the batch dimension; -1 is any size.
+        optional: A request may leave it out.
+    """
+
+    name: str
+    datatype: str
+    dims: tuple[int, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a model that does not generate text computes at its end.
+
+    Attributes:
+        pooling: ``cls``, ``mean``, ``last``, ``max``; empty for none or unknown.
+        normalized: Vectors have length 1.
+        dimension: Numbers in a vector; 0 when unknown.
+        prompts: Texts put before an input, by the name of their use (``query``, ``document``).
+        labels: Of a classifier, in the order of its outputs.
+    """
+
+    pooling: str = ""
+    normalized: bool = False
+    dimension: int = 0
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One model of a repository or of a server, as a client needs to know it.
+
+    Attributes:
+        name: Triton's name.
+        task: What it is for.
+        request_schema: How a request of the task becomes tensors: ``vllm``, ``llmapi``,
+            ``ensemble``, or a plug-in's name; empty for ``tensor``.
+        inputs, outputs: Its public tensors.
+        decoupled: It may send any number of responses; None when that is not known.
+        max_batch_size: As in config.pbtxt; 0 without a batch dimension.
+        context_length: Tokens of prompt and answer together; 0 when unknown.
+        tokenizer: Directory of the tokenizer's files, relative to the repository; empty when they
+            are not in it.
+        weights: Directory of the checkpoint, likewise.
+        engine_file: The engine's arguments (``model.json``, ``model.yaml``), likewise.
+        head: For tasks that compute one.
+    """
+
+    name: str
+    task: ServedTask
+    request_schema: str = ""
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    decoupled: bool | None = None
+    max_batch_size: int = 0
+    context_length: int = 0
+    tokenizer: str = ""
+    weights: str = ""
+    engine_file: str = ""
+    head: Head | None = None
+
+    def input(self, name: str) -> Tensor | None:
+        """The input called ``name``, or None."""
+        return next((tensor for tensor in self.inputs if tensor.name == name), None)
+
+    def has_output(self, name: str) -> bool:
+        """Whether there is an output called ``name``."""
+        return any(tensor.name == name for tensor in self.outputs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A value for JSON; :meth:`from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> ServedModel:
+        """The reverse of :meth:`to_dict`. Unknown keys are ignored: a newer version wrote them.
+
+        Raises:
+            KeyError, TypeError, ValueError: ``value`` is no description.
+        """
+        known = {key: value[key] for key in cls.__dataclass_fields__ if key in value}
+        for kind in ("inputs", "outputs"):
+            known[kind] = tuple(_tensor(item) for item in known.get(kind, ()))
+        head = known.get("head")
+        known["head"] = None if head is None else _head(head)
+        return cls(**{**known, "task": ServedTask(known["task"])})
+
+
+def _tensor(value: Mapping[str, Any]) -> Tensor:
+    dims = tuple(int(size) for size in value.get("dims", ()))
+    return Tensor(
+        str(value["name"]), str(value["datatype"]), dims, bool(value.get("optional", False))
+    )
+
+
+def _head(value: Mapping[str, Any]) -> Head:
+    known = {key: value[key] for key in Head.__dataclass_fields__ if key in value}
+    return Head(**{**known, "labels": tuple(known.get("labels", ()))})

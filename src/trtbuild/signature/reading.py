@@ -1,0 +1,178 @@
+"""A description read out of a repository: config.pbtxt, the engine's arguments, the lock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trtbuild.signature.model import ServedModel, ServedTask, Tensor
+from trtbuild.signature.places import inside
+from trtbuild.signature.recognizing import recognize
+
+ENGINE_FILES = ("model.json", "model.yaml")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "tekken.json")
+
+
+def describe(
+    root: Path,
+    name: str,
+    config_of: Callable[[str], Any],
+    card: ServedModel | None = None,
+) -> ServedModel | None:
+    """The model ``name`` of the repository at ``root``; None when its config cannot be read.
+
+    Args:
+        root: The repository.
+        name: The model, a directory of it.
+        config_of: The parsed ``ModelConfig`` of a model by name, or None.
+        card: What the conversion wrote of it into the lock. The tensors are taken from the
+            configuration all the same, which is what the server reads; what a configuration
+            cannot say (context, head, a finer task) is taken from the card.
+    """
+    config = config_of(name)
+    if config is None:
+        return None
+    engine_file, engine = _engine(root, name)
+    task, schema = recognize(
+        (tensor.name for tensor in config.input),
+        (tensor.name for tensor in config.output),
+        backend=config.backend,
+        pooling=_pools(engine),
+    )
+    tokenizer, weights = _places(root, config, engine, config_of)
+    model = ServedModel(
+        name=name,
+        task=task,
+        request_schema=schema,
+        inputs=_tensors(config, config.input),
+        outputs=_tensors(config, config.output),
+        decoupled=_decoupled(config, config_of),
+        max_batch_size=config.max_batch_size,
+        context_length=_number(engine, "max_model_len", "max_seq_len"),
+        tokenizer=tokenizer,
+        weights=weights,
+        engine_file=engine_file,
+    )
+    return model if card is None else _with_card(model, card)
+
+
+def _with_card(model: ServedModel, card: ServedModel) -> ServedModel:
+    """What the card adds. A configuration that was changed since to another task stays as it is."""
+    finer = model.task.makes_text and card.task.makes_text
+    same = model.task == card.task or finer
+    unknown = model.task is ServedTask.TENSOR and bool(card.request_schema)
+    return replace(
+        model,
+        task=card.task if same or unknown else model.task,
+        request_schema=card.request_schema if unknown else model.request_schema,
+        context_length=model.context_length or card.context_length,
+        head=card.head if same or unknown else None,
+    )
+
+
+def _tensors(config: Any, rows: Any) -> tuple[Tensor, ...]:
+    names = config.DESCRIPTOR.fields_by_name["input"].message_type.fields_by_name["data_type"]
+    by_number = names.enum_type.values_by_number
+    return tuple(
+        Tensor(
+            name=row.name,
+            datatype=by_number[row.data_type].name.removeprefix("TYPE_"),
+            dims=tuple(row.dims),
+            optional=bool(getattr(row, "optional", False)),
+        )
+        for row in rows
+    )
+
+
+def _decoupled(config: Any, config_of: Callable[[str], Any]) -> bool:
+    """An ensemble streams when one of its members does."""
+    if config.model_transaction_policy.decoupled:
+        return True
+    members = (config_of(step.model_name) for step in config.ensemble_scheduling.step)
+    return any(member and member.model_transaction_policy.decoupled for member in members)
+
+
+def _engine(root: Path, name: str) -> tuple[str, Mapping[str, Any]]:
+    """The newest version's engine arguments, with the file; empty without any."""
+    for version in _versions(root / name):
+        for file in ENGINE_FILES:
+            path = version / file
+            if path.is_file() and (engine := read_engine(path)):
+                return path.relative_to(root).as_posix(), engine
+    return "", {}
+
+
+def read_engine(path: Path) -> Mapping[str, Any]:
+    """An engine's arguments; empty when the file cannot be read or holds no object."""
+    try:
+        value = _parsed(path)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _versions(directory: Path) -> list[Path]:
+    try:
+        found = [path for path in directory.iterdir() if path.name.isdecimal() and path.is_dir()]
+    except OSError:
+        return []
+    return sorted(found, key=lambda path: int(path.name), reverse=True)
+
+
+def _parsed(path: Path) -> Any:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        return json.loads(text)
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
+def _pools(engine: Mapping[str, Any]) -> bool:
+    return engine.get("runner") == "pooling" or engine.get("task") in ("embed", "embedding")
+
+
+def _number(engine: Mapping[str, Any], *names: str) -> int:
+    for name in names:
+        value = engine.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    return 0
+
+
+def _places(
+    root: Path,
+    config: Any,
+    engine: Mapping[str, Any],
+    config_of: Callable[[str], Any],
+) -> tuple[str, str]:
+    """The directories of tokenizer and checkpoint, relative to ``root``; empty: not in it."""
+    weights = _first_directory(root, (inside(str(engine.get("model", ""))),))
+    named = (inside(str(engine.get("tokenizer", ""))), weights)
+    tokenizer = _with_tokenizer(root, (*named, *_named_by_parameters(config, config_of)))
+    return tokenizer, weights
+
+
+def _named_by_parameters(config: Any, config_of: Callable[[str], Any]) -> Iterator[str]:
+    """``tokenizer_dir`` of the model, of an ensemble's members, of a BLS model's."""
+    members = [config_of(step.model_name) for step in config.ensemble_scheduling.step]
+    for each in (config, *(member for member in members if member is not None)):
+        if "tokenizer_dir" in each.parameters:
+            yield inside(each.parameters["tokenizer_dir"].string_value)
+
+
+def _first_directory(root: Path, places: tuple[str, ...]) -> str:
+    return next((place for place in places if place and (root / place).is_dir()), "")
+
+
+def _with_tokenizer(root: Path, places: tuple[str, ...]) -> str:
+    for place in places:
+        if place and any((root / place / file).is_file() for file in _TOKENIZER_FILES):
+            return place
+    return ""
