@@ -15,6 +15,7 @@ from trtbuild.checkpoint import inspect, open_checkpoint
 from trtbuild.checkpoint.attention import heads, kv_cache
 from trtbuild.checkpoint.describe import context_length
 from trtbuild.checkpoint.fields import Fields
+from trtbuild.errors import UnsupportedError
 from trtbuild.spec import KVCache, ModelSpec, Task
 
 
@@ -247,6 +248,9 @@ def test_context_length(config: dict[str, Any], settings: dict[str, Any], expect
     assert context_length(Fields(config), settings) == expected
 
 
+SOME = {"model.embed_tokens.weight": (8, 4)}
+
+
 def described(tmp_path: Path, config: dict[str, Any], **more: Any) -> ModelSpec:
     shapes = more.pop("shapes", {"model.embed_tokens.weight": (8, 4)})
     folder = make_described(tmp_path / "m", llama_config() | config, shapes, **more)
@@ -322,3 +326,64 @@ def test_chat_templates_from_every_place(tmp_path: Path, name: str, content: str
     folder = make_described(tmp_path / "m", llama_config(), {"x.weight": (2, 2)})
     (folder / name).write_text(content)
     assert inspect(open_checkpoint(str(folder))).tokenizer.chat_template == "own file"
+
+
+def test_layers_are_counted_where_only_their_kinds_are_listed() -> None:
+    words = ["mamba", "moe", "mamba", "attention", "moe"]
+    fields = Fields({"model_type": "nemotron_h", "layers_block_type": words, "hidden_size": 64})
+    assert heads(fields).layers == len(words)
+    pattern = Fields({"model_type": "nemotron_h", "hybrid_override_pattern": "M-M*-"})
+    assert heads(pattern).layers == 5
+    both = Fields({"num_hidden_layers": 26, "block_types": ["recurrent", "attention"]})
+    assert heads(both).layers == 26
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("n_embed", 64), ("emb_dim", 64), ("hidden_size", 64), ("n_embd", 64), ("d_model", 64)],
+)
+def test_spellings_of_the_width(tmp_path: Path, key: str, value: int) -> None:
+    config = llama_config(**{"hidden_size": None, key: value})
+    folder = make_described(tmp_path / "m", config, SOME)
+    assert inspect(open_checkpoint(str(folder))).hidden_size == 64
+
+
+def test_spellings_of_an_encoder_decoder() -> None:
+    fields = Fields(
+        {"d_model": 64, "decoder_layers": 6, "encoder_layers": 4, "decoder_attention_heads": 8}
+    )
+    shape = heads(fields)
+    assert (shape.layers, shape.heads, shape.size) == (6, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"architectures": ["WhisperForConditionalGeneration"], "model_type": "whisper"},
+        {"architectures": ["Qwen2AudioForConditionalGeneration"], "audio_config": {}},
+        {"architectures": ["NovelForConditionalGeneration"], "audio_config": {"d": 1}},
+        {"architectures": ["VoxtralForConditionalGeneration"], "audio_config": {}},
+    ],
+)
+def test_speech_models_get_their_true_reason(tmp_path: Path, config: dict[str, Any]) -> None:
+    make_described(tmp_path, config, SOME)
+    with pytest.raises(UnsupportedError, match="Triton's vLLM backend has no audio input") as said:
+        inspect(open_checkpoint(str(tmp_path)), trust_remote_code=True)
+    assert not said.value.details
+
+
+def test_a_model_that_sees_and_hears_is_a_vision_model(tmp_path: Path) -> None:
+    config = {"architectures": ["Gemma3nForConditionalGeneration"], "audio_config": {}}
+    spec = described(tmp_path, config | {"vision_config": {}})
+    assert spec.task is Task.VISION_LANGUAGE
+
+
+@pytest.mark.parametrize("name", ["tiktoken.model", "qwen.tiktoken", "tokenizer.model.v3"])
+def test_vocabularies_of_other_tokenizers_are_taken(tmp_path: Path, name: str) -> None:
+    make_described(tmp_path, llama_config(), SOME)
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / name).write_bytes(b"AAA= 0\n")
+    opened = open_checkpoint(str(tmp_path))
+    assert name in {file.name for file in opened.files}
+    kind = "sentencepiece" if name == "tokenizer.model.v3" else "tiktoken"
+    assert inspect(opened).tokenizer.kind == kind

@@ -36,7 +36,18 @@ def heads(fields: Fields) -> Heads:
     size = fields.number(families.HEAD_SIZE)
     if not size and count:
         size = fields.number(families.HIDDEN) // count
-    return Heads(fields.number(families.LAYERS), count, _kv_heads(fields, count), size)
+    return Heads(
+        fields.number(families.LAYERS) or _listed_layers(fields),
+        count,
+        _kv_heads(fields, count),
+        size,
+    )
+
+
+def _listed_layers(fields: Fields) -> int:
+    """The length of a list with a word for each layer, all that Nemotron-H says since 2026."""
+    listed = next((fields.get(key) for key in families.LAYER_LISTS if fields.get(key)), None)
+    return len(listed or fields.text("hybrid_override_pattern"))
 
 
 def _kv_heads(fields: Fields, count: int) -> int:

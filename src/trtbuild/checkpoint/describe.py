@@ -42,6 +42,8 @@ def inspect(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> Model
     remote = _remote_code(checkpoint, settings)
     code = "accepted" if remote and trust_remote_code else "offered" if remote else ""
     architecture, task = _task(checkpoint, fields, code, problems)
+    if task is Task.AUDIO:
+        raise _no_audio(checkpoint, architecture)
     shape = _shape(fields, problems)
     tokenizer = tokenizer_info(checkpoint, settings, fields.number(families.VOCAB))
     if tokenizer.kind == "none":
@@ -142,7 +144,21 @@ def _refined(checkpoint: Checkpoint, fields: Fields, architecture: str, task: Ta
     sees = any(fields.top.get(key) is not None for key in families.VISION_KEYS)
     if task is Task.GENERATE and sees:
         return Task.VISION_LANGUAGE
+    if task is Task.VISION_LANGUAGE and not sees and _hears(fields):
+        return Task.AUDIO
     return task
+
+
+def _no_audio(checkpoint: Checkpoint, architecture: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{architecture} is a speech model, and Triton's vLLM backend has no audio input",
+        where=checkpoint.ref.text,
+        fix="serve it outside Triton, or through a Python model that you write yourself",
+    )
+
+
+def _hears(fields: Fields) -> bool:
+    return any(fields.top.get(key) is not None for key in families.AUDIO_KEYS)
 
 
 def _labels(fields: Fields) -> int:

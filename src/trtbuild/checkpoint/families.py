@@ -17,9 +17,18 @@ LayerKind = Literal["full", "sliding", "recurrent", "none"]
 
 # --- where a number is kept: the keys of config.json that mean it, first one wins ---------
 
-LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers")
-HIDDEN = ("hidden_size", "n_embd", "d_model", "dim", "model_dim", "word_embed_proj_dim")
-HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "num_query_heads")
+LAYERS = (
+    "num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers",
+    "decoder_layers",
+)  # fmt: skip
+HIDDEN = (
+    "hidden_size", "n_embd", "n_embed", "d_model", "dim", "model_dim", "word_embed_proj_dim",
+    "emb_dim", "embed_dim",
+)  # fmt: skip
+HEADS = (
+    "num_attention_heads", "n_head", "n_heads", "num_heads", "num_query_heads", "attention_heads",
+    "decoder_attention_heads", "encoder_attention_heads",
+)  # fmt: skip
 KV_HEADS = (
     "num_key_value_heads",
     "n_head_kv",
@@ -41,6 +50,7 @@ CONTEXT = (
     "seq_len",
     "n_ctx",
     "max_context_length",
+    "context_length",
 )
 VOCAB = ("vocab_size", "padded_vocab_size", "n_vocab")
 EXPERTS = (
@@ -90,6 +100,7 @@ NESTED_TEXT = (
 NESTED_ATTENTION = ("attn_config", "ffn_config")
 """Keys under which MPT and DBRX keep what others have at the top."""
 
+AUDIO_KEYS = ("audio_config", "audio_encoder_config", "audio_tower")
 VISION_KEYS = ("vision_config", "visual", "vision_tower", "mm_vision_tower", "vit_config")
 
 # --- rope ----------------------------------------------------------------------------------

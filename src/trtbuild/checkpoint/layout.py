@@ -16,7 +16,8 @@ _METADATA = re.compile(
     r"|config_sentence_transformers|sentence_\w+_config|tekken)\.json$"
     r"|^chat_template\.jinja$|^additional_chat_templates/[\w.-]+\.jinja$"
     r"|^(merges|vocab)\.txt$|^[\w.-]+\.tiktoken$"
-    r"|^(tokenizer|spiece|sentencepiece\.bpe|source|target|bpe)\.(model|spm)$"
+    r"|^(tokenizer|spiece|sentencepiece\.bpe|source|target|bpe|tiktoken)\.(model|spm)$"
+    r"|^tokenizer\.model\.v\d\w*$"
 )
 _MODULE_FILE = re.compile(r"^\d+_[A-Za-z]\w*/(config\.json|model\.safetensors)$")
 _PICKLE = re.compile(r"\.(bin|pt|pth|ckpt|pkl)$")

@@ -29,8 +29,11 @@ def tokenizer_kind(checkpoint: Checkpoint) -> str:
     for name, kind in _KINDS:
         if checkpoint.has(name) and (kind != "bpe" or checkpoint.has("merges.txt")):
             return kind
-    if any(file.name.endswith((".tiktoken", "tiktoken.model")) for file in checkpoint.files):
+    names = [file.name for file in checkpoint.files]
+    if any(name.endswith((".tiktoken", "tiktoken.model")) for name in names):
         return "tiktoken"
+    if any(name.startswith("tokenizer.model.v") for name in names):  # Mistral's own, by version
+        return "sentencepiece"
     return "none"
 
 

@@ -18,6 +18,7 @@ class Task(StrEnum):
     RERANK = "rerank"
     CLASSIFY = "classify"
     VISION_LANGUAGE = "vision-language"
+    AUDIO = "audio"
 
 
 @dataclass(frozen=True, slots=True)
