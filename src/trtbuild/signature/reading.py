@@ -42,7 +42,7 @@ def describe(
         backend=config.backend,
         pooling=_pools(engine),
     )
-    tokenizer, weights = _places(root, config, engine, config_of)
+    tokenizer, weights = _places(root, name, config, engine, config_of)
     model = ServedModel(
         name=name,
         task=task,
@@ -148,6 +148,7 @@ def _number(engine: Mapping[str, Any], *names: str) -> int:
 
 def _places(
     root: Path,
+    name: str,
     config: Any,
     engine: Mapping[str, Any],
     config_of: Callable[[str], Any],
@@ -155,16 +156,27 @@ def _places(
     """The directories of tokenizer and checkpoint, relative to ``root``; empty: not in it."""
     weights = _first_directory(root, (inside(str(engine.get("model", ""))),))
     named = (inside(str(engine.get("tokenizer", ""))), weights)
-    tokenizer = _with_tokenizer(root, (*named, *_named_by_parameters(config, config_of)))
+    parameters = _named_by_parameters(root, name, config, config_of)
+    tokenizer = _with_tokenizer(root, (*named, *parameters))
     return tokenizer, weights
 
 
-def _named_by_parameters(config: Any, config_of: Callable[[str], Any]) -> Iterator[str]:
-    """``tokenizer_dir`` of the model, of an ensemble's members, of a BLS model's."""
-    members = [config_of(step.model_name) for step in config.ensemble_scheduling.step]
-    for each in (config, *(member for member in members if member is not None)):
-        if "tokenizer_dir" in each.parameters:
-            yield inside(each.parameters["tokenizer_dir"].string_value)
+def _named_by_parameters(
+    root: Path, name: str, config: Any, config_of: Callable[[str], Any]
+) -> Iterator[str]:
+    """``tokenizer_dir`` of the model and of an ensemble's members. A relative one is below the
+    version's directory, as our models read it; a hub id names no directory there."""
+    members = {name: config}
+    members |= {s.model_name: config_of(s.model_name) for s in config.ensemble_scheduling.step}
+    for member, each in members.items():
+        if each is None or "tokenizer_dir" not in each.parameters:
+            continue
+        value = each.parameters["tokenizer_dir"].string_value
+        if value.startswith("/"):
+            yield inside(value)
+        elif value and ".." not in value:
+            for version in _versions(root / member):
+                yield (version / value).relative_to(root).as_posix()
 
 
 def _first_directory(root: Path, places: tuple[str, ...]) -> str:
