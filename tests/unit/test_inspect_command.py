@@ -10,13 +10,11 @@ from pathlib import Path
 import pytest
 
 from support.checkpoints import make_headers_only, make_llama
+from support.command_line import trtbuild
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "trtbuild", "inspect", *arguments],
-        capture_output=True, text=True, timeout=120, check=False, env=env,
-    )  # fmt: skip
+    return trtbuild("inspect", *arguments, env=env)
 
 
 def test_people_see_the_facts(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.command_line import trtbuild
 from support.programs import write_program
 from support.ranked import seen_as_is, write_engine, write_llm_api
 from support.trtllm_tools import write_nvidia_smi
@@ -152,11 +152,6 @@ def test_a_batch_script_is_written_and_submitted(
     assert lines == ["#!/bin/bash"]
     with pytest.raises(UsageError, match="submitted from a file"):
         run(planned, script=None, log=tmp_path / "log", on_line=lines.append)
-
-
-def trtbuild(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "trtbuild", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def test_the_command_line(tmp_path: Path) -> None:

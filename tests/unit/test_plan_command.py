@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,7 @@ import jsonschema
 import pytest
 
 from support.checkpoints import make_headers_only, make_llama
-
-
-def trtbuild(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "trtbuild", *args]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+from support.command_line import trtbuild
 
 
 def out(*args: str, cwd: Path | None = None) -> Any:
@@ -169,7 +163,7 @@ def test_a_builder_that_fails_to_load_is_listed_with_its_problem(
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[trtbuild.builders.v1]\nbroken = no_such_module:x\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     row = next(row for row in out("builders", "--json") if row["name"] == "broken")
     assert row["usable"] is False
     assert row["distribution"] == "broken-plugin 1.0"

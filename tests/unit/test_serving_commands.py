@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.command_line import trtbuild
 from support.models import write_python_model
 from support.programs import write_docker, write_tritonserver
 
@@ -25,16 +26,6 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
     return folder
-
-
-def trtbuild(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "trtbuild", *args],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 @pytest.mark.parametrize("command", HELP)

@@ -1,0 +1,62 @@
+"""``trtbuild`` called in this process: as the program, without half a second of start-up."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from unittest import mock
+
+from trtbuild.cli import output
+from trtbuild.cli.app import main
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def trtbuild(
+    *arguments: object,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+) -> subprocess.CompletedProcess[str]:
+    """What ``python -m trtbuild`` would return. Signals, pipes and memory need a real process."""
+    words = ["trtbuild", *map(str, arguments)]
+    stdout, stderr, source = (
+        io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", write_through=True)
+        for content in (b"", b"", stdin)
+    )
+    code: object = 0
+    with (
+        mock.patch.multiple(sys, argv=words, stdout=stdout, stderr=stderr, stdin=source),
+        mock.patch.dict(os.environ, env or {}, clear=env is not None),
+        mock.patch.object(output, "_printed", []),
+        contextlib.chdir(cwd or Path.cwd()),
+        _handlers_kept(),
+    ):
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+    returncode = code if isinstance(code, int) else int(code is not None)
+    return subprocess.CompletedProcess(words, returncode, _text(stdout), _text(stderr))
+
+
+@contextlib.contextmanager
+def _handlers_kept() -> Iterator[None]:
+    kept = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode("utf-8")
