@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PROMPT ?= The capital of France is
 
-.PHONY: demo test lint unit server-tests bench clean help
+.PHONY: demo test lint unit server-tests nightly bench clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -29,13 +29,22 @@ lint: $(BIN)/.ready ## Style, types, import floors
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --quiet --offline .github/workflows
 
 unit: $(BIN)/.ready ## Tests without a server
 	$(BIN)/pytest -m "not server" -n auto --dist worksteal
 
+# "vllm": the tests that share one vLLM server; "not vllm": the others.
+SHARD ?= vllm or not vllm
 server-tests: $(BIN)/.ready ## Tests on the real embedded Triton (installs the runtime once)
 	$(BIN)/trtbuild runtime install
-	$(BIN)/pytest -m server
+	$(BIN)/pytest -m "server and ($(SHARD))"
+
+nightly: $(BIN)/.ready ## What takes hours: long fuzzing and differential runs
+	$(BIN)/trtbuild runtime install
+	$(BIN)/python scripts/fuzz_validator.py --files 100000
+	$(BIN)/python scripts/differential.py --cases 20000
 
 bench: $(BIN)/.ready ## Measure; results are ratios within one run
 	$(BIN)/trtbuild runtime install

@@ -20,7 +20,10 @@ CONTEXT = 512
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on the shared server come last, so that never two engines live at a time."""
-    items.sort(key=lambda item: "vllm_server" in getattr(item, "fixturenames", ()))
+    shared = [item for item in items if "vllm_server" in getattr(item, "fixturenames", ())]
+    for item in shared:
+        item.add_marker(pytest.mark.vllm)
+    items.sort(key=lambda item: item.get_closest_marker("vllm") is not None)
 
 
 @pytest.fixture(scope="session")
