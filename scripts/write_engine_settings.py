@@ -54,7 +54,9 @@ def page() -> str:
     free = [row for row in triton_parameters().values() if not row.fixed and not row.unread]
     unread = [f"- `{r.name}`: {r.unread}\n" for r in triton_parameters().values() if r.unread]
     fixed = ", ".join(f"`{row.name}`" for row in triton_parameters().values() if row.fixed)
-    lines = [f"| `{r.name}` | {_takes(r)} | {r.since} | {r.meaning} |\n" for r in free]
+    lines = [
+        f"| `{r.name}` | {_takes(r)} | {r.former_since or r.since} | {r.meaning} |\n" for r in free
+    ]
     options = [
         f"| `{r.name}` | {_takes(r)} | {r.since} | {r.until} |\n" for r in build_options().values()
     ]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from trtbuild import toolchain
+from trtbuild.check.examples import ENGINE_KEYS
 from trtbuild.toolchain import Setting, build_options, triton_parameters
 from trtbuild.toolchain.vllm import version_key
 
@@ -181,3 +182,41 @@ def test_the_page_of_settings_is_what_the_tables_say() -> None:
 def test_sizes_and_times_are_64_bits() -> None:
     assert PARAMETERS["kv_cache_host_memory_bytes"].problem(2**40) == ""
     assert PARAMETERS["max_queue_delay_microseconds"].problem(2**40) == ""
+
+
+def test_the_parameters_of_the_backend_say_who_reads_them() -> None:
+    for name, row in PARAMETERS.items():
+        assert row.source or row.in_config, name
+        assert bool(row.former) == bool(row.former_since), name
+    required = [n for n, row in PARAMETERS.items() if row.required and "tensorrt_llm" in row.models]
+    assert sorted(ENGINE_KEYS) == sorted(required)
+
+
+@pytest.mark.parametrize(
+    ("name", "since"),
+    [
+        ("multi_block_mode", "0.12.0"),
+        ("enable_context_fmha_fp32_acc", "0.12.0"),
+        ("speculative_decoding_fast_logits", "0.15.0"),
+        ("recv_poll_period_ms", "0.13.0"),
+        ("encoder_model_path", "0.11.0"),
+        ("tokenizer_dir", "0.19.0"),
+        ("num_nodes", "0.19.0"),
+    ],
+)
+def test_the_first_release_that_reads_a_parameter(name: str, since: str) -> None:
+    known = [
+        row.trtllm
+        for row in toolchain.releases()
+        if row.engine_flow and PARAMETERS[name].known_to(row.trtllm, "tensorrt_llm")
+    ]
+    assert min(known, key=version_key) == since
+    assert "1.2.1" in known
+
+
+@pytest.mark.parametrize(
+    ("release", "key"), [("0.12.0", "multiBlockMode"), ("0.14.0", "multiBlockMode"),
+                         ("0.15.0", "multi_block_mode"), ("1.2.1", "multi_block_mode")],
+)  # fmt: skip
+def test_a_parameter_goes_by_the_name_of_its_release(release: str, key: str) -> None:
+    assert PARAMETERS["multi_block_mode"].key(release) == key

@@ -72,7 +72,8 @@ def test_a_bls_is_written_on_request_only_and_warns() -> None:
     assert "llm_bls" not in entries()
     found = entries(bls=True, max_batch_size=12)["llm_bls"]
     config = pbtxt.parse(text(found))
-    assert "can hang under load" in text(found)
+    assert "can hang under load" not in text(found)
+    assert "can hang under load" in text(entries(triton="26.06", bls=True)["llm_bls"])
     assert config.instance_group[0].count == 12, "one request holds one instance"
     many = entries(bls=True, max_batch_size=256)["llm_bls"]
     assert pbtxt.parse(text(many)).instance_group[0].count == 16, "each takes 64 MiB"
@@ -156,6 +157,16 @@ def test_the_keys_that_the_cxx_looks_up_are_there() -> None:
         if row.required and "tensorrt_llm" in row.models:
             assert key in found, key
     assert "guided_decoding_backend" not in parameters(configs(triton="25.04")["tensorrt_llm"])
+
+
+def test_a_parameter_is_written_by_the_name_that_its_release_reads() -> None:
+    old = parameters(configs(triton="24.08", multi_block_mode=False)["tensorrt_llm"])
+    assert (old["multiBlockMode"], "multi_block_mode" in old) == ("false", False)
+    new = parameters(configs(triton="24.11", multi_block_mode=False)["tensorrt_llm"])
+    assert (new["multi_block_mode"], "multiBlockMode" in new) == ("false", False)
+    assert "multi_block_mode needs TensorRT-LLM 0.12.0" in refuse(
+        triton="24.07", multi_block_mode=True
+    )
 
 
 def test_our_defaults() -> None:

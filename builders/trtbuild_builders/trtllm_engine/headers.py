@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from trtbuild.toolchain import triton_parameters
+from trtbuild.toolchain import BLS_FIXED, triton_parameters
 from trtbuild_builders.trtllm_engine.deployment import Deployment
 
 _ROLES = {
@@ -20,16 +20,20 @@ _NOTES = {
     "": "The client's model. The engine makes an answer to its end though the client has left: "
     "bound max_tokens, or send {name}_tensorrt_llm the same request id with stop: true.",
     "tensorrt_llm": "The paths are those of a container with the repository at /models.",
-    "bls": "Beware: a decoupled BLS can hang under load (triton-inference-server/server "
-    "8882). The ensemble {llm} does the same without that, and is faster. Each instance works on "
+    "bls": "{risk}The ensemble {llm} does the same, and is faster. Each instance works on "
     "one request at a time and takes 64 MiB of shared memory: bls_instance_count sets how many.",
 }
+_BLS_RISK = (
+    f"Beware: before Triton {BLS_FIXED} a decoupled BLS can hang under load "
+    "(triton-inference-server/server 8882). "
+)
 _WIDTH = 96
 
 
 def header(made: Deployment, part: str) -> str:
     """The lines of the comment. The same recipe gives the same bytes: no time is in it."""
     words = {"name": made.name(part), "llm": made.name(), "release": made.tools.trtllm}
+    words["risk"] = _BLS_RISK if made.tools.triton < BLS_FIXED else ""
     paragraphs = [
         _ROLES[part].format(**words),
         f"Written by trtbuild for Triton {made.tools.triton}. Change the recipe (trtbuild.yaml, "

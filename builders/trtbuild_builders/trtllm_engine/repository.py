@@ -136,10 +136,11 @@ def engine_parameters(made: Deployment) -> dict[str, str]:
     }
     printed = {}
     for name, row in triton_parameters().items():
-        if "tensorrt_llm" not in row.models or row.field or not row.known_to(made.tools.trtllm):
+        known = row.known_to(made.tools.trtllm, "tensorrt_llm")
+        if "tensorrt_llm" not in row.models or row.in_config or not known:
             continue
         if name in values:
-            printed[name] = row.printed(values[name])
+            printed[row.key(made.tools.trtllm)] = row.printed(values[name])
         elif row.required:
             printed[name] = ""
     return printed
@@ -208,7 +209,7 @@ def _python_parameters(made: Deployment, part: str, table: Mapping[str, Any]) ->
     model = "tensorrt_llm_bls" if part == "bls" else part
     for name, value in made.settings.triton.items():
         row = triton_parameters()[name]
-        if not row.field and (model in row.models or name in table["parameters"]):
+        if not row.in_config and (model in row.models or name in table["parameters"]):
             values[name] = row.printed(value)
     return values
 

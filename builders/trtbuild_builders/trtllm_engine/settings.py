@@ -198,7 +198,7 @@ def _releases(given: Mapping[str, Any], tools: Toolchain) -> Iterator[str]:
             if rows and (later := rows[0].choice_since(value, tools.trtllm)):
                 yield f"{name}={value} {_needs(later)}"
             continue
-        since, until = rows[0].since, rows[0].until
+        since, until = rows[0].former_since or rows[0].since, rows[0].until
         if until and version_key(tools.trtllm) >= version_key(until):
             yield f"{name} is gone since TensorRT-LLM {until}"
             continue

@@ -134,14 +134,15 @@ def engine_config(version: str = "1.2.1", **build: object) -> str:
 
 
 ENGINE_KEYS = (
-    "gpt_model_path", "tokenizer_dir", "xgrammar_tokenizer_info_path", "guided_decoding_backend",
+    "gpt_model_type", "tokenizer_dir", "xgrammar_tokenizer_info_path", "guided_decoding_backend",
 )  # fmt: skip
 """The parameters without which the C++ backend does not load a model."""
 
 
 def engine_parameters(**parameters: str) -> str:
     """The ``parameters`` of a model with an engine beside it; ``parameters`` over them."""
-    given = {**dict.fromkeys(ENGINE_KEYS, ""), "gpt_model_path": "/models/m/1", **parameters}
+    ours = {"gpt_model_type": "inflight_fused_batching", "gpt_model_path": "/models/m/1"}
+    given = {**dict.fromkeys(ENGINE_KEYS, ""), **ours, **parameters}
     return "\n".join(
         f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
         for key, value in given.items()

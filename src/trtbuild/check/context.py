@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,7 @@ from trtbuild.lockfile import Lock
 from trtbuild.progress import SILENT, Progress
 
 CONFIG = "config.pbtxt"
+PLACEHOLDER = re.compile(r"\$\{[^}\n]*\}")
 _MAX_CONFIG_BYTES = 16 << 20
 
 
@@ -271,6 +273,14 @@ class Model:
         if self.config is None:
             return {}
         return {key: value.string_value for key, value in self.config.parameters.items()}
+
+    def filled(self) -> Mapping[str, str]:
+        """Those that have a value of their own: neither empty nor a template's placeholder."""
+        return {
+            key: value
+            for key, value in self.parameters().items()
+            if value and not PLACEHOLDER.fullmatch(value)
+        }
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -8,7 +8,7 @@ from trtbuild.hardware import GpuInfo
 from trtbuild.planner.generation import capability, kind_of
 from trtbuild.recipe import ModelRecipe
 from trtbuild.spec import ModelSpec
-from trtbuild.toolchain import Toolchain, advisories_as_of, advisories_of, safe_since
+from trtbuild.toolchain import BLS_FIXED, Toolchain, advisories_as_of, advisories_of, safe_since
 
 # Compute capability from which the tensor cores compute in the method's own type; below it the
 # weights are expanded on the fly (Marlin kernels): memory is saved, arithmetic is not.
@@ -28,7 +28,7 @@ def warnings(
     image: str = "",
 ) -> tuple[str, ...]:
     """Sentences for a reader; none of them stops anything. ``image`` is what will serve."""
-    found = [*_release(toolchain), *_checkpoint(spec, recipe)]
+    found = [*_release(toolchain), *_checkpoint(spec, recipe), *_bls(recipe, toolchain)]
     if gpu is not None and image and image == toolchain.trtllm_image:
         found += _interconnect(recipe, gpu, gpus)
     elif gpu is not None:
@@ -61,13 +61,17 @@ def _checkpoint(spec: ModelSpec, recipe: ModelRecipe) -> Iterator[str]:
             "the checkpoint is float32 and the engine will run it in 16 bits: "
             "--set dtype=float32 keeps it"
         )
-    if recipe.engine.get("bls"):
-        yield (
-            "the BLS model can hang under load (triton-inference-server/server#8882): "
-            "let clients ask the ensemble where they can"
-        )
     if recipe.metrics and recipe.engine.get("disable_log_stats"):
         yield "disable_log_stats leaves Triton's metrics of this model empty"
+
+
+def _bls(recipe: ModelRecipe, toolchain: Toolchain) -> Iterator[str]:
+    if recipe.engine.get("bls") and toolchain.triton < BLS_FIXED:
+        yield (
+            f"the BLS model can hang under load before Triton {BLS_FIXED} "
+            "(triton-inference-server/server#8882): let clients ask the ensemble, or use a newer "
+            "--triton"
+        )
 
 
 def _cuda(toolchain: Toolchain) -> tuple[int, ...]:

@@ -8,12 +8,14 @@ from trtbuild.toolchain.advisories import (
 )
 from trtbuild.toolchain.engine_flow import (
     LAST_WITH_ENGINES,
+    Ignored,
     Setting,
     build_options,
+    ignored_parameters,
     triton_parameters,
 )
 from trtbuild.toolchain.quantization import TRTLLM_LEAST_SM, Route, trtllm_route
-from trtbuild.toolchain.releases import Toolchain, load, releases
+from trtbuild.toolchain.releases import BLS_FIXED, Toolchain, load, releases
 from trtbuild.toolchain.trtllm import (
     ArgumentGroup,
     TrtllmRelease,
@@ -30,11 +32,13 @@ from trtbuild.toolchain.vllm import (
 )
 
 __all__ = [
+    "BLS_FIXED",
     "LAST_WITH_ENGINES",
     "TRTLLM_LEAST_SM",
     "Advisory",
     "ArgumentGroup",
     "EngineArgument",
+    "Ignored",
     "Route",
     "Setting",
     "Toolchain",
@@ -44,6 +48,7 @@ __all__ = [
     "advisories_of",
     "build_options",
     "engine_arguments",
+    "ignored_parameters",
     "load",
     "releases",
     "safe_since",

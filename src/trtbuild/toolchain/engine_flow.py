@@ -11,7 +11,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -49,10 +49,13 @@ class Setting:
         minimum, maximum: Bounds of each number; with ``above`` the minimum is not allowed itself.
         choices: The texts allowed, case and all; empty: any.
         since, until: The first TensorRT-LLM that reads it, the first that no longer does.
+        since_in: A later ``since`` of one of the models.
+        former, former_since: What the backend read before ``since``, and from which release on.
+        source: The function of the backend, or the file, that reads it.
         required: The C++ throws when the key is absent, even if its value may be empty.
         fixed: Ours to write; a recipe cannot set it.
         unread: Why the models that trtbuild writes do not read it; empty: they do.
-        field: Part of the configuration itself, not one of its ``parameters``.
+        in_config: Part of the configuration itself, not one of its ``parameters``.
         meaning: A line for people.
         choices_since: The first TensorRT-LLM of choices that not all releases have.
     """
@@ -66,17 +69,22 @@ class Setting:
     choices: tuple[str, ...] = ()
     since: str = ""
     until: str = ""
+    since_in: Mapping[str, str] = field(default_factory=dict)
+    former: str = ""
+    former_since: str = ""
+    source: str = ""
     required: bool = False
     fixed: bool = False
     unread: str = ""
-    field: bool = False
+    in_config: bool = False
     meaning: str = ""
     choices_since: Mapping[str, str] | None = None
 
-    def known_to(self, release: str) -> bool:
-        """Whether TensorRT-LLM ``release`` reads it."""
+    def known_to(self, release: str, model: str = "") -> bool:
+        """Whether TensorRT-LLM ``release`` reads it, in ``model`` or in any, under either name."""
         key = version_key(release)
-        early = self.since and key < version_key(self.since)
+        since = self.since_in.get(model) or self.former_since or self.since
+        early = since and key < version_key(since)
         late = self.until and key >= version_key(self.until)
         return not early and not late
 
@@ -90,6 +98,11 @@ class Setting:
     def choices_of(self, release: str) -> tuple[str, ...]:
         """The choices that TensorRT-LLM ``release`` has."""
         return tuple(one for one in self.choices if not self.choice_since(one, release))
+
+    def key(self, release: str) -> str:
+        """The name by which TensorRT-LLM ``release`` reads it."""
+        older = self.former and version_key(release) < version_key(self.since)
+        return self.former if older else self.name
 
     def problem(self, value: Any) -> str:
         """What is wrong with ``value``, a sentence; empty when it can be."""
@@ -234,6 +247,28 @@ def _table(file: str, kind: str) -> Mapping[str, Setting]:
 def triton_parameters() -> Mapping[str, Setting]:
     """Every parameter of the engine flow's models, by name."""
     return _table("parameters.toml", "parameter")
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A parameter that NVIDIA's templates have and no release here takes a value from.
+
+    Attributes:
+        name: Its key in ``config.pbtxt``.
+        why: Why it has no effect.
+        instead: The parameter that took its place, empty when there is none.
+    """
+
+    name: str
+    why: str
+    instead: str = ""
+
+
+@cache
+def ignored_parameters() -> Mapping[str, Ignored]:
+    """The parameters without an effect, by name."""
+    text = data_file("engine_flow", "parameters.toml").read_text(encoding="utf-8")
+    return {row["name"]: Ignored(**row) for row in tomllib.loads(text)["ignored"]}
 
 
 def build_options() -> Mapping[str, Setting]:

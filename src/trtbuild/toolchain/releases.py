@@ -33,6 +33,11 @@ class Toolchain:
     engine_flow: bool
 
 
+BLS_FIXED = "26.07"
+"""The first Triton whose Python backend does not deadlock when a decoupled model calls other models
+(triton-inference-server/python_backend#439; reported as triton-inference-server/server#8882)."""
+
+
 @cache
 def releases() -> tuple[Toolchain, ...]:
     """All releases known, newest first."""

@@ -1,9 +1,9 @@
 """The ensemble as one model that calls the engine: for those who script around it.
 
-Warning: a decoupled model that calls a decoupled one can deadlock in Triton's Python backend
-(triton-inference-server/server#8882), so this is never what trtbuild writes by itself. Each
-instance serves one request at a time, on the stub's own thread, which makes that rarer and does
-not rule it out. The ensemble has the same tensors and is faster.
+Warning: before Triton 26.07 a decoupled model that calls a decoupled one can deadlock in Triton's
+Python backend (triton-inference-server/server#8882), so this is never what trtbuild writes by
+itself. Each instance serves one request at a time, on the stub's own thread, which makes that rarer
+and does not rule it out. The ensemble has the same tensors and is faster.
 
 What only this model can do: when the client is gone, or a stop word was found that the engine
 spelt in a way of its own, the engine is told to stop.

@@ -15,6 +15,7 @@ from trtbuild.check.positions import Position
 from trtbuild.check.pysource import read_source
 from trtbuild.check.served import engines
 from trtbuild.check.yamltext import llm_api_files
+from trtbuild.toolchain import BLS_FIXED
 
 _MIB = 1 << 20
 _SHM_EACH = 64 * _MIB
@@ -39,14 +40,24 @@ class TritonPythonModel:
     fix="use an ensemble, or call the engine's model directly",
     severity=Severity.WARNING,
     backends=("python",),
-    bad=Example("model_transaction_policy { decoupled: true }", files={"m/1/model.py": _BLS}),
-    good=Example("model_transaction_policy { decoupled: false }", files={"m/1/model.py": _BLS}),
+    bad=Example(
+        "model_transaction_policy { decoupled: true }", {"m/1/model.py": _BLS}, triton="26.06"
+    ),
+    good=[
+        Example(
+            "model_transaction_policy { decoupled: false }", {"m/1/model.py": _BLS}, triton="26.06"
+        ),
+        Example(
+            "model_transaction_policy { decoupled: true }", {"m/1/model.py": _BLS}, triton="26.07"
+        ),
+    ],
 )
 def decoupled_bls(model: Model) -> Problems:
     """A decoupled Python model that calls other models (BLS) deadlocks under load: with eight
-    streams in three of four runs (triton-inference-server/server issue 8882). It also does not pass
-    a client's cancellation on."""
-    if not model.config.model_transaction_policy.decoupled:
+    streams in three of four runs (triton-inference-server/server issue 8882). Triton 26.07 is the
+    first release with the fix (triton-inference-server/python_backend#439)."""
+    fixed = model.judged_as[0] >= BLS_FIXED
+    if fixed or not model.config.model_transaction_policy.decoupled:
         return
     for version in model.served:
         file = f"{version}/{model.config.default_model_filename or 'model.py'}"
@@ -70,7 +81,7 @@ def decoupled_bls(model: Model) -> Problems:
 def one_engine(model: Model) -> Problems:
     """The engine takes new requests at every step. A second instance is a second engine, with
     weights and a cache of its own, on the same GPU unless told otherwise."""
-    if model.parameters().get("gpu_device_ids", "").count(";"):
+    if model.filled().get("gpu_device_ids", "").count(";"):
         return
     for number, group in enumerate(model.config.instance_group):
         if group.count > 1:
@@ -132,7 +143,7 @@ def _bls(count: int) -> Example:
 def bls_instances(model: Model) -> Problems:
     """An instance of a model that calls others (BLS) has one request in hand at a time, so the
     engine never sees more of them than there are instances."""
-    name = model.parameters().get("tensorrt_llm_model_name", "")
+    name = model.filled().get("tensorrt_llm_model_name", "")
     engine = model.repository.find(name) if name else None
     if engine is None or engine.config is None:
         return
@@ -209,7 +220,7 @@ def _shares(model: Model) -> Iterator[tuple[float, Position, str]]:
     elif model.backend == "tensorrtllm":
         key = "kv_cache_free_gpu_mem_fraction"
         try:
-            yield float(model.parameters().get(key) or 0.9), model.at_parameter(key), "config.pbtxt"
+            yield float(model.filled().get(key) or 0.9), model.at_parameter(key), "config.pbtxt"
         except ValueError:
             return
     elif model.backend == "python":
@@ -224,7 +235,7 @@ def _shares(model: Model) -> Iterator[tuple[float, Position, str]]:
 
 def _gpus(model: Model) -> tuple[str, ...]:
     """The GPUs that a model names; one empty name when it leaves the choice."""
-    named = model.parameters().get("gpu_device_ids", "").replace(";", ",")
+    named = model.filled().get("gpu_device_ids", "").replace(";", ",")
     found = [part.strip() for part in named.split(",") if part.strip()]
     found += [str(gpu) for group in model.config.instance_group for gpu in group.gpus]
     return tuple(dict.fromkeys(found)) or ("",)

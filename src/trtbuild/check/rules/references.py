@@ -42,9 +42,9 @@ def called_models(model: Model) -> Problems:
     ``model_name``. The server does not know of it, so the first request fails. Where ``model.py``
     makes no request, such a parameter names weights or a hub id; so does a name with a slash."""
     calls = any(source.calls_models is not None for _, source in sources(model))
-    for key, name in model.parameters().items():
+    for key, name in model.filled().items():
         named = key in _ENGINES or (calls and key.endswith("model_name"))
-        could_be = name and "${" not in name and "/" not in name
+        could_be = "${" not in name and "/" not in name
         if named and could_be and model.repository.find(name) is None:
             yield Problem(
                 f"the parameter {key!r} names the model {name!r}, and there is none",

@@ -113,25 +113,3 @@ def _dated(node: Node, message: Any) -> Iterator[tuple[str, str, Position]]:
 @cache
 def _since() -> dict[str, str]:
     return tomllib.loads(data_file("model_config_fields.toml").read_text(encoding="utf-8"))
-
-
-_PLACEHOLDER = re.compile(r"\$\{[^}\n]*\}")
-
-
-@rule(
-    "TRT104",
-    "no placeholder is left",
-    fix="put the value in its place",
-    severity=Severity.WARNING,
-    needs_config=False,
-    bad='parameters { key: "path" value { string_value: "${engine_dir}" } }',
-    good='parameters { key: "path" value { string_value: "/models/m/1" } }',
-)
-def no_placeholder(model: Model) -> Problems:
-    """``${…}`` left by a template filler. Inside a string Triton loads it without a word, and the
-    backend meets it later."""
-    for number, line in enumerate((model.text or "").splitlines(), start=1):
-        code = line.partition("#")[0] if '"' not in line else line
-        for match in _PLACEHOLDER.finditer(code):
-            at = Position(number, match.start() + 1, len(match.group()))
-            yield Problem(f"the placeholder {match.group()} was never filled in", at)

@@ -41,33 +41,54 @@ def _pre(value: str) -> str:
     "TRT761",
     "the tokenizer is inside the repository",
     fix="put the tokenizer's files into the model's version directory and name that folder",
-    bad=[Example(_pre("tokenizer")), Example(_pre("/home/me/llama"))],
+    bad=[
+        Example(_pre("tokenizer")),
+        Example(_pre("/home/me/llama")),
+        Example(_pre("org/name")),
+        Example(_pre("gpt2")),
+    ],
     good=Example(_pre("tokenizer"), {"m/1/tokenizer/tokenizer.json": TOKENIZER}),
 )
 def is_there(model: Model) -> Problems:
     """``tokenizer_dir`` is a folder beside model.py, ``/models/NAME/VERSION/…`` as a container sees
     the repository, or a hub id, which needs the network at every start. Any other path is one of
-    the machine that wrote it."""
+    the machine that wrote it. The C++ backend does not read the parameter."""
     value = model.parameters().get(TOKENIZER_DIR, "")
     at = model.at_parameter(TOKENIZER_DIR)
     named = [one for one in folders(model) if one.key == TOKENIZER_DIR]
-    for folder in named:
-        if not folder.path.is_dir():
-            yield Problem(f"tokenizer_dir is {value!r}, and there is no such folder", at)
-        elif not any((folder.path / name).is_file() for name in _KINDS):
+    there = [one for one in named if one.path.is_dir()]
+    for folder in there:
+        if not any((folder.path / name).is_file() for name in _KINDS):
             yield Problem(f"tokenizer_dir is {value!r}, and no tokenizer is in it", at)
-    if value.startswith("/") and local_folder(model, value) is None:
+    if not value or "${" in value or there:
+        return
+    if _is_on_the_hub(model, value):
+        yield Problem(
+            f"tokenizer_dir {value!r} is taken from the hub at every start: the container must "
+            "reach it",
+            at,
+            severity=Severity.WARNING,
+        )
+    elif named:
+        unread = Severity.WARNING if model.backend == "tensorrtllm" else None
+        yield Problem(
+            f"tokenizer_dir is {value!r}, and there is no such folder", at, severity=unread
+        )
+    elif value.startswith("/") and local_folder(model, value) is None:
         yield Problem(
             f"tokenizer_dir is {value!r}, a path that exists on some machine only",
             at,
             severity=Severity.WARNING,
         )
-    elif value and not named and is_hub_id(value):
-        yield Problem(
-            f"tokenizer_dir {value!r} is taken from the hub at every start",
-            at,
-            severity=Severity.WARNING,
-        )
+
+
+def _is_on_the_hub(model: Model, value: str) -> bool:
+    """Whether a value that names no folder is an id of the hub: ``org/name``, or one of the old
+    ids without an owner, which have a number or a hyphen (``gpt2``, ``t5-small``). What trtbuild
+    wrote has its tokenizer beside it."""
+    if model.repository.lock.owner(model.name) or not is_hub_id(value):
+        return False
+    return "/" in value or any(char.isdigit() or char == "-" for char in value)
 
 
 @rule(
@@ -139,7 +160,7 @@ def _engine_folders(model: Model) -> Iterator[engineconfig.EngineConfig]:
         other = model.repository.find(directory)
         if other is None or other.backend != "tensorrtllm":
             continue
-        path = local_folder(other, other.parameters().get("gpt_model_path", ""))
+        path = local_folder(other, other.filled().get("gpt_model_path", ""))
         if path is not None and path.is_dir():
             try:
                 require_inside(path / engineconfig.CONFIG, model.repository.root)

@@ -33,7 +33,7 @@ class _Engine:
 
 
 def _engines(model: Model) -> Iterator[_Engine]:
-    parameters = model.parameters()
+    parameters = model.filled()
     for key in _PATHS:
         folder = local_folder(model, parameters.get(key, ""))
         if folder is not None and is_inside(folder, model.repository.root):
@@ -177,7 +177,7 @@ def engine_fits(model: Model) -> Problems:
             continue
         found = engineconfig.conflicts(
             config,
-            model.parameters(),
+            model.filled(),
             max_batch_size=model.config.max_batch_size,
             instances=sum(group.count or 1 for group in model.config.instance_group),
         )
@@ -214,7 +214,7 @@ def lengths(model: Model) -> Problems:
         file = f"{engine.file}/config.json"
         if config.max_seq_len > _LONG:
             yield Problem(f"max_seq_len is {config.max_seq_len:,}", file=file)
-        chunked = model.parameters().get("enable_chunked_context", "").lower() in ("true", "1")
+        chunked = model.filled().get("enable_chunked_context", "").lower() in ("true", "1")
         if 0 < config.max_num_tokens < config.max_input_len and not chunked:
             yield Problem(
                 f"prompts longer than max_num_tokens {config.max_num_tokens:,} are refused, "
