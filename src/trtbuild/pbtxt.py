@@ -135,5 +135,17 @@ def nearest_name(scope: str, name: str) -> str:
     except KeyError:
         with contextlib.suppress(KeyError):
             names = list(pool.FindEnumTypeByName(scope).values_by_name)
+    meant = _OTHER_NAMES.get(name.upper().removeprefix("TYPE_"), "")
+    if f"TYPE_{meant}" in names:
+        return f"TYPE_{meant}"
     near = difflib.get_close_matches(name, names, n=1)
     return near[0] if near else ""
+
+
+# What clients, NumPy, PyTorch and C call Triton's data types.
+_OTHER_NAMES = {
+    "BYTES": "STRING", "STR": "STRING", "TEXT": "STRING", "CHAR": "INT8", "BYTE": "UINT8",
+    "BOOLEAN": "BOOL", "SHORT": "INT16", "INT": "INT32", "INTEGER": "INT32", "LONG": "INT64",
+    "HALF": "FP16", "FLOAT": "FP32", "DOUBLE": "FP64", "BFLOAT16": "BF16",
+    **{f"FLOAT{bits}": f"FP{bits}" for bits in (16, 32, 64)},
+}  # fmt: skip

@@ -6,6 +6,7 @@ src/model_config_utils.cc, and ``VersionsToLoad`` in src/model_lifecycle.cc.
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 import re
@@ -51,6 +52,29 @@ PLATFORMS = {
     **dict.fromkeys(_TENSORFLOW.values(), "tensorflow"),
 }
 """The backend of each platform that the server knows; ``ensemble`` has none."""
+_OTHER_NAMES = {
+    "onnx": "onnxruntime_onnx", "onnxruntime": "onnxruntime_onnx", "ort": "onnxruntime_onnx",
+    "tensorrt": "tensorrt_plan", "trt": "tensorrt_plan", "plan": "tensorrt_plan",
+    "pytorch": "pytorch_libtorch", "torch": "pytorch_libtorch", "libtorch": "pytorch_libtorch",
+    "torchscript": "pytorch_libtorch", "pytorch_torchscript": "pytorch_libtorch",
+    "tensorflow": "tensorflow_savedmodel", "savedmodel": "tensorflow_savedmodel",
+    "graphdef": "tensorflow_graphdef",
+}  # fmt: skip
+
+
+def nearest_platform(name: str) -> str:
+    """The platform that is probably meant by ``name``, empty if none is near."""
+    meant = _OTHER_NAMES.get(name.lower())
+    near = [meant] if meant else difflib.get_close_matches(name.lower(), PLATFORMS, n=1)
+    return near[0] if near else ""
+
+
+def nearest_backend(name: str, known: Iterable[str]) -> str:
+    """The one of the ``known`` backends that is probably meant by ``name``."""
+    if meant := PLATFORMS.get(name.lower()) or PLATFORMS.get(_OTHER_NAMES.get(name.lower(), "")):
+        return meant
+    near = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return near[0] if near else ""
 
 
 def complete(config: Any, name: str, folders: Iterable[Path]) -> Completed:

@@ -16,7 +16,15 @@ from trtbuild.check.dialect import for_python
 from trtbuild.check.jsontext import JsonText, read_json
 from trtbuild.check.options import Options
 from trtbuild.check.positions import NOWHERE, Position, Positions
-from trtbuild.check.reading import MAX_BYTES, Entry, OutsideError, read_inside, walk
+from trtbuild.check.reading import (
+    MAX_BYTES,
+    Entry,
+    OutsideError,
+    PointerError,
+    ReportedError,
+    read_inside,
+    walk,
+)
 from trtbuild.lockfile import Lock
 from trtbuild.progress import SILENT, Progress
 
@@ -140,7 +148,7 @@ class Model:
     @property
     def read_problem(self) -> str:
         """Why there is no :attr:`text`: ``missing``, ``outside`` (behind a link that leads out of
-        the repository), or what the system says."""
+        the repository), ``pointer`` (of Git LFS), or what the system says."""
         return self._read[1]
 
     @cached_property
@@ -154,6 +162,8 @@ class Model:
             return None, "missing"
         except OutsideError:
             return None, "outside"
+        except PointerError:
+            return None, "pointer"
         except OSError as error:
             return None, error.strerror or str(error)
 
@@ -161,8 +171,8 @@ class Model:
         """The bytes of a file of the model.
 
         Raises:
-            OutsideError: It lies behind a link out of the repository. Rules let it escape:
-                another rule reports the link.
+            ReportedError: It lies behind a link out of the repository, or is a Git LFS pointer.
+                Rules let it escape: another rule reports it.
             OSError: It cannot be read, is no regular file, or has more than ``limit`` bytes.
         """
         return read_inside(self.path / name, self.repository.root, limit)
@@ -251,14 +261,14 @@ class Model:
         """A JSON file of the model, read once; None when there is no such file.
 
         Raises:
-            OutsideError: As :meth:`read`.
+            ReportedError: As :meth:`read`.
         """
         if name not in self._json:
             try:
                 self._json[name] = read_json(self.read(name))
             except FileNotFoundError:
                 self._json[name] = None
-            except OutsideError:
+            except ReportedError:
                 raise
             except OSError as error:
                 self._json[name] = JsonText(problem=error.strerror or str(error))

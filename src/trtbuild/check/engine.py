@@ -32,7 +32,7 @@ from trtbuild.check.examples import Content, Example, example_of
 from trtbuild.check.mending import Mending, mend_of
 from trtbuild.check.model import Finding, Severity
 from trtbuild.check.positions import NOWHERE, Position
-from trtbuild.check.reading import OutsideError
+from trtbuild.check.reading import ReportedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +203,8 @@ def _apply(each: Rule, subject: Any, model: str) -> Iterator[Finding]:
             yield _finding(each, problem, subject)
             if number == _MOST:
                 break
-    except OutsideError:
-        return  # TRT207 reports the link
+    except ReportedError:
+        return  # TRT207 reports links, TRT634 pointers
     except OSError as error:
         yield _unreadable(error, subject, model)
     except Exception as error:

@@ -10,8 +10,11 @@ from functools import lru_cache
 from typing import Any, TypeGuard
 
 from trtbuild.check.positions import NOWHERE, Position
+from trtbuild.check.pycomplete import METHOD, UNKNOWN, Completion, completion_of
+from trtbuild.check.pyvalues import constants_of, value_of
 
 CLASS = "TritonPythonModel"
+_OBJECT = "object"
 _DECLARING = {"add_input": "input", "add_output": "output"}
 # The backend's helpers that take a tensor by its name; the name's place among the arguments.
 _NAMING = {
@@ -50,6 +53,7 @@ class PySource:
         methods: Those that the class itself has, with their number of parameters (-1: any).
         tensors: What it names.
         calls_models: Where it first makes a request to another model, None if it makes none.
+        completion: What it adds to the configuration, None if it completes none.
     """
 
     problem: str = ""
@@ -59,6 +63,7 @@ class PySource:
     methods: dict[str, int] = field(default_factory=dict)
     tensors: tuple[Named, ...] = ()
     calls_models: Position | None = None
+    completion: Completion | None = None
 
 
 @lru_cache(maxsize=512)
@@ -94,18 +99,47 @@ def _is_model_call(node: ast.AST) -> TypeGuard[ast.Call]:
 def _of_class(tree: ast.Module) -> PySource:
     defined = _top_names(tree)
     model = defined.get(CLASS)
+    tensors = tuple(_tensors(tree))
     if isinstance(model, ast.ClassDef):
         methods = {
             item.name: _arity(item)
             for item in model.body
             if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)
         }
-        assigned = any(isinstance(item, ast.Assign) for item in model.body)
-        inherits = bool(model.bases or model.keywords or model.decorator_list) or assigned
-        return PySource("", NOWHERE, True, inherits, methods, tuple(_tensors(tree)))
+        based = _is_based(model)
+        inherits = based or any(isinstance(item, ast.Assign) for item in model.body)
+        completion = _completion(tree, model, based=based)
+        return PySource("", NOWHERE, True, inherits, methods, tensors, completion=completion)
     # `from x import *` may bring it, as may an assignment.
     defines = CLASS in defined or "*" in defined
-    return PySource("", NOWHERE, defines, defines, {}, tuple(_tensors(tree)))
+    completion = UNKNOWN if defines else None
+    return PySource("", NOWHERE, defines, defines, {}, tensors, completion=completion)
+
+
+def _is_based(model: ast.ClassDef) -> bool:
+    """Whether a class may have more than its body says."""
+    bases = [
+        base for base in model.bases if not (isinstance(base, ast.Name) and base.id == _OBJECT)
+    ]
+    return bool(bases or model.keywords or model.decorator_list)
+
+
+def _completion(tree: ast.Module, model: ast.ClassDef, *, based: bool) -> Completion | None:
+    own = [item for item in model.body if isinstance(item, ast.FunctionDef) and item.name == METHOD]
+    named = [node for node in ast.walk(tree) if _names(node, METHOD)]
+    if len(own) == len(named) == 1:
+        return completion_of(own[0], constants_of(tree))
+    return UNKNOWN if named or based else None
+
+
+def _names(node: ast.AST, name: str) -> bool:
+    """Whether a node defines, sets or quotes something of a name."""
+    return (
+        (isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name)
+        or (isinstance(node, ast.Name) and node.id == name)
+        or (isinstance(node, ast.Attribute) and node.attr == name)
+        or (isinstance(node, ast.Constant) and node.value == name)
+    )
 
 
 def _top_names(tree: ast.Module) -> dict[str, ast.AST]:
@@ -133,7 +167,7 @@ def _arity(item: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def _tensors(tree: ast.Module) -> Iterator[Named]:
-    constants = _constants(tree)
+    constants = constants_of(tree)
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
             continue
@@ -142,13 +176,13 @@ def _tensors(tree: ast.Module) -> Iterator[Named]:
             yield from _declared(node.args[0], _DECLARING[called], constants)
         elif called in _NAMING and len(node.args) > _NAMING[called][1]:
             kind, place = _NAMING[called]
-            name = _value(node.args[place], constants)
+            name = value_of(node.args[place], constants)
             if isinstance(name, str):
                 yield Named(kind, name, _at(node.args[place]))
 
 
 def _declared(node: ast.expr, kind: str, constants: dict[str, Any]) -> Iterator[Named]:
-    value = _value(node, constants)
+    value = value_of(node, constants)
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return
     dims = value.get("dims")
@@ -161,44 +195,6 @@ def _declared(node: ast.expr, kind: str, constants: dict[str, Any]) -> Iterator[
         data_type=str(value.get("data_type") or ""),
         dims=tuple(dims) if known and dims is not None else None,
     )
-
-
-def _constants(tree: ast.Module) -> dict[str, Any]:
-    """Names that are given one literal value, once, anywhere in the source."""
-    found: dict[str, list[ast.expr | None]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            single = len(node.targets) == 1
-            found.setdefault(node.targets[0].id, []).append(node.value if single else None)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.setdefault(node.id, [])
-    values: dict[str, Any] = {}
-    for name, given in found.items():
-        if len(given) == 1 and given[0] is not None:
-            value = _value(given[0], {})
-            if value is not None:
-                values[name] = value
-    return values
-
-
-def _value(node: ast.expr, constants: dict[str, Any]) -> Any:
-    """The value of a literal or of a name that stands for one; None for anything else.
-
-    A dictionary keeps what can be read of it.
-    """
-    if isinstance(node, ast.Name):
-        return constants.get(node.id)
-    if isinstance(node, ast.Dict):
-        pairs = zip(node.keys, node.values, strict=True)
-        return {
-            key.value: _value(value, constants)
-            for key, value in pairs
-            if isinstance(key, ast.Constant)
-        }
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
 
 
 def _at(node: ast.expr) -> Position:

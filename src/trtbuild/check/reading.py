@@ -10,16 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from trtbuild.files import is_pointer
+
 MAX_BYTES = 64 << 20
 """The most that is read of a file that should be small; a large tokenizer.json has 30 MB."""
 _MAX_ENTRIES = 100_000
+_HEAD = 64  # bytes that tell a Git LFS pointer
 
 
-class OutsideError(OSError):
+class ReportedError(OSError):
+    """The file cannot be judged, and a rule of its own reports why. Other rules let this escape."""
+
+
+class OutsideError(ReportedError):
     """The file lies behind a link out of the repository, so it is not looked at."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(errno.EXDEV, "it lies behind a link out of the repository", str(path))
+
+
+class PointerError(ReportedError):
+    """A Git LFS pointer lies where the file should be."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.ENODATA, "it is a Git LFS pointer", str(path))
 
 
 def is_inside(path: Path, root: Path) -> bool:
@@ -56,12 +70,19 @@ def open_inside(path: Path, root: Path) -> BinaryIO:
 
     Raises:
         OutsideError: A link leads out of ``root``.
+        PointerError: It is a Git LFS pointer.
         OSError: It cannot be read, or is a folder, a pipe, a socket or a device.
     """
     descriptor = os.open(require_inside(path, root), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    found = os.fstat(descriptor)
+    try:
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a file", str(path))
+        if is_pointer(os.pread(descriptor, _HEAD, 0), found.st_size):
+            raise PointerError(path)
+    except OSError:
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is not a file", str(path))
+        raise
     return os.fdopen(descriptor, "rb")
 
 

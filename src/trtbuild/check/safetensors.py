@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trtbuild.check.reading import OutsideError, open_inside
+from trtbuild.check.reading import ReportedError, open_inside
 
 _MAX_HEADER = 100_000_000  # the format's own limit
 _BITS = {
@@ -29,7 +29,7 @@ def problem_of(path: Path, root: Path) -> str:
     """Why a file of the repository ``root`` is not complete and sound, empty if it is.
 
     Raises:
-        OutsideError: It lies behind a link out of the repository.
+        ReportedError: It lies behind a link out of the repository, or is a Git LFS pointer.
     """
     try:
         with open_inside(path, root) as stream:
@@ -38,7 +38,7 @@ def problem_of(path: Path, root: Path) -> str:
             if size < 8 or length > min(size - 8, _MAX_HEADER):
                 return f"its header is cut off: it has {size:,} bytes"
             header = json.loads(stream.read(length))
-    except OutsideError:
+    except ReportedError:
         raise
     except OSError as error:
         return error.strerror or str(error)

@@ -6,6 +6,7 @@ from trtbuild.toolchain.advisories import (
     advisories_of,
     safe_since,
 )
+from trtbuild.toolchain.backends import Backend, backends, has_backend, last_with
 from trtbuild.toolchain.engine_flow import (
     LAST_WITH_ENGINES,
     Ignored,
@@ -37,6 +38,7 @@ __all__ = [
     "TRTLLM_LEAST_SM",
     "Advisory",
     "ArgumentGroup",
+    "Backend",
     "EngineArgument",
     "Ignored",
     "Route",
@@ -46,9 +48,12 @@ __all__ = [
     "VllmRelease",
     "advisories_as_of",
     "advisories_of",
+    "backends",
     "build_options",
     "engine_arguments",
+    "has_backend",
     "ignored_parameters",
+    "last_with",
     "load",
     "releases",
     "safe_since",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trtbuild.check.completed import PLATFORMS
+from trtbuild import toolchain
+from trtbuild.check.completed import PLATFORMS, nearest_backend, nearest_platform
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
@@ -38,8 +39,8 @@ def has_backend(model: Model) -> Problems:
     "backend and platform agree",
     fix="leave 'platform' out; 'backend' is enough",
     mirrors="ValidateModelConfig",
-    bad='backend: "onnxruntime" platform: "tensorrt_plan"',
-    good='backend: "onnxruntime"',
+    bad=['backend: "onnxruntime" platform: "tensorrt_plan"', 'platform: "onnx"'],
+    good=Example('backend: "onnxruntime"', base="onnx"),
 )
 def platform_pair(model: Model) -> Problems:
     """``platform`` is an older name for the same thing. The server knows a few pairs by heart; an
@@ -55,18 +56,26 @@ def platform_pair(model: Model) -> Problems:
         )
     elif not backend and platform != "ensemble":
         if platform or model.config.default_model_filename:
-            yield Problem(
-                f"there is no platform {platform!r}" if platform else "there is no 'backend'",
-                model.at("platform"),
-                server=f"unexpected platform type '{platform}' for {model.called}",
-                fix='write backend: "…" instead of platform',
-            )
+            yield _no_platform(model, platform)
     elif backend in PLATFORMS.values() and PLATFORMS.get(platform) != backend:
         yield Problem(
             f"platform {platform!r} does not belong to backend {backend!r}",
             model.at("platform" if model.config.platform else "backend"),
             server=f"unexpected 'platform' and 'backend' pair, got:{platform}, {backend}",
         )
+
+
+def _no_platform(model: Model, platform: str) -> Problem:
+    near = nearest_platform(platform)
+    backend = PLATFORMS[near] if near else nearest_backend(platform, toolchain.backends())
+    what = f"there is no platform {platform!r}" if platform else "there is no 'backend'"
+    hint = f"; did you mean {near!r}?" if near else ""
+    return Problem(
+        what + hint,
+        model.at("platform"),
+        server=f"unexpected platform type '{platform}' for {model.called}",
+        fix=f'write backend: "{backend or "…"}" instead of platform',
+    )
 
 
 @rule(

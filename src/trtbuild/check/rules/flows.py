@@ -11,6 +11,7 @@ from typing import Any
 
 from trtbuild import pbtxt
 from trtbuild.check.completed import shown
+from trtbuild.check.completion import Tensors, tensors_of
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
@@ -41,7 +42,8 @@ _IO = (
 )
 def mapping(model: Model) -> Problems:
     """The keys of both maps are names of the member's tensors. An input may be left out if it is
-    optional."""
+    optional. Tensors that the server completes count; those that cannot be known from the files are
+    not asked for."""
     for number, step, member in sound_members(model):
         place = ("ensemble_scheduling", 0, "step", number)
         for key, message, server in _mapping_problems(step, member):
@@ -56,19 +58,20 @@ def mapping(model: Model) -> Problems:
 def _mapping_problems(step: Any, member: Model) -> Iterator[tuple[str, str, str]]:
     """Key, message, and the server's words."""
     name = step.model_name
-    inputs = {tensor.name: tensor for tensor in reversed(member.config.input)}
+    known = tensors_of(member)
+    inputs = {tensor.name: tensor for tensor in reversed(known.config.input)}
     for key, tensor in step.input_map.items():
-        if key not in inputs:
+        if key not in inputs and known.whole:
             words = f"ensemble tensor {tensor} is mapping to non-existing input {key} in model "
             yield key, f"{name!r} has no input {key!r}", words + name
     for key in inputs:
-        optional = all(each.optional for each in member.config.input if each.name == key)
+        optional = all(each.optional for each in known.config.input if each.name == key)
         if key not in step.input_map and not optional:
             words = f"input {key} in model {name} is not mapped to any ensemble tensors"
             yield key, f"the input {key!r} of {name!r} is not mapped", words
-    outputs = [tensor.name for tensor in member.config.output]
+    outputs = [tensor.name for tensor in known.config.output]
     for key, tensor in step.output_map.items():
-        if key not in outputs:
+        if key not in outputs and known.whole:
             words = f"ensemble tensor {tensor} is mapped from non-existing output {key} in model "
             yield key, f"{name!r} has no output {key!r}", words + name
         elif outputs.count(key) > 1:
@@ -78,29 +81,48 @@ def _mapping_problems(step: Any, member: Model) -> Iterator[tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Type and shape of a tensor, and the model that they are known from."""
+    """Type and shape of a tensor, and the model that they are known from; None: not known."""
 
     owner: str
-    data_type: int
-    dims: tuple[int, ...]
-    batching: bool
+    data_type: int | None
+    dims: tuple[int, ...] | None
+    batching: bool | None
 
-    @property
-    def full(self) -> tuple[int, ...]:
-        return (-1, *self.dims) if self.batching else self.dims
+    def full(self, *, batching: bool) -> tuple[int, ...]:
+        dims = self.dims or ()
+        return (-1, *dims) if batching else dims
 
     def differs(self, other: _Kind) -> str:
         """The server's words, empty if both can be one tensor."""
-        if self.data_type != other.data_type:
+        if None not in (self.data_type, other.data_type) and self.data_type != other.data_type:
             what, here, there = "data type", _name(self.data_type), _name(other.data_type)
-        elif not _same(self.dims, other.dims) and not _same(self.full, other.full):
-            what, here, there = "shape", shown(self.full), shown(other.full)
+        elif None not in (self.dims, other.dims) and not self._fits(other):
+            batching = bool(self.batching), bool(other.batching)
+            what = "shape"
+            here, there = (
+                shown(kind.full(batching=batch))
+                for kind, batch in zip((self, other), batching, strict=True)
+            )
         else:
             return ""
         return (
             f"inconsistent {what}: {here} is inferred from model {self.owner} while {there} is "
             f"inferred from model {other.owner}"
         )
+
+    def _fits(self, other: _Kind) -> bool:
+        """Whether the shapes agree as they are, or with the batches that the models may have."""
+        if _same(self.dims or (), other.dims or ()):
+            return True
+        return any(
+            _same(self.full(batching=here), other.full(batching=there))
+            for here in _either(self.batching)
+            for there in _either(other.batching)
+        )
+
+
+def _either(known: bool | None) -> tuple[bool, ...]:
+    return (False, True) if known is None else (known,)
 
 
 def _same(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
@@ -109,9 +131,9 @@ def _same(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     )
 
 
-def _name(data_type: int) -> str:
+def _name(data_type: int | None) -> str:
     try:
-        return pbtxt.data_type_name(data_type)
+        return pbtxt.data_type_name(data_type or 0)
     except ValueError:
         return ""
 
@@ -119,17 +141,25 @@ def _name(data_type: int) -> str:
 def _uses(model: Model) -> Iterator[tuple[int, str, str, _Kind]]:
     """Step, its map, tensor and kind, wherever a member uses or writes a tensor."""
     for number, step, member in sound_members(model):
-        batching = member.config.max_batch_size > 0
+        known = tensors_of(member)
         for held, tensors in (
-            ("input_map", member.config.input),
-            ("output_map", member.config.output),
+            ("input_map", known.config.input),
+            ("output_map", known.config.output),
         ):
             names = getattr(step, held)
             for tensor in tensors:
                 if tensor.name in names:
-                    dims = tuple(tensor.dims)
-                    kind = _Kind(step.model_name, tensor.data_type, dims, batching)
-                    yield number, held, names[tensor.name], kind
+                    yield number, held, names[tensor.name], _kind(step.model_name, tensor, known)
+
+
+def _kind(owner: str, tensor: Any, known: Tensors) -> _Kind:
+    dims, data_type = tuple(tensor.dims), int(tensor.data_type)
+    return _Kind(
+        owner,
+        data_type if data_type or known.filled else None,
+        dims if dims or known.filled else None,
+        True if known.config.max_batch_size > 0 else False if known.batch_known else None,
+    )
 
 
 @rule(
@@ -156,8 +186,10 @@ def kinds_agree(model: Model) -> Problems:
         kind = _Kind(model.name, tensor.data_type, tuple(dims), batching)
         known.setdefault(tensor.name, kind)
     for number, held, name, kind in _uses(model):
-        differs = known.setdefault(name, kind).differs(kind)
-        if differs:
+        first = known.get(name)
+        if first is None or (first.data_type is None and first.dims is None):
+            known[name] = kind
+        elif differs := first.differs(kind):
             yield Problem(
                 f"the tensor {name!r}: {differs}",
                 model.at("ensemble_scheduling", 0, "step", number, held, name=True),

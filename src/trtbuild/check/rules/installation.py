@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from trtbuild import toolchain
+from trtbuild.check.completed import nearest_backend
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
+from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
 
-# What NVIDIA's images bring (triton-inference-server/server, build.py and the images' own
-# /opt/tritonserver/backends), and the stand-ins of this project.
-_BACKENDS = {
-    "dali", "fil", "identity", "onnxruntime", "openvino", "python", "pytorch", "repeat", "square",
-    "tensorflow", "tensorrt", "tensorrtllm", "vllm",
-}  # fmt: skip
 _AGENTS = {"checksum", "relocation"}
 
 
@@ -24,21 +21,39 @@ _AGENTS = {"checksum", "relocation"}
     fix="put libtriton_NAME.so into the model's directory, or into the server's backends",
     severity=Severity.WARNING,
     mirrors="TritonModel::GetBackendLibraryProperties",
-    bad='backend: "pyhton"',
+    bad=[
+        'backend: "pyhton"',
+        Example('backend: "tensorflow" platform: "tensorflow_graphdef"', triton="25.03"),
+    ],
     good='backend: "python"',
 )
 def backend_is_known(model: Model) -> Problems:
     """A backend is a library, ``libtriton_NAME.so``, in a version, in the model's directory or
-    among the server's backends. Of the last this rule knows those of NVIDIA's images."""
+    among the server's backends. Of the last this rule knows those of NVIDIA's images, release by
+    release: TensorFlow ended with 25.02, TensorRT-LLM with 26.07."""
     name = model.backend
-    if not name or name in _BACKENDS or _is_beside(model, f"libtriton_{name}.so"):
+    if not name or toolchain.has_backend(name, model.triton):
         return
+    if _is_beside(model, f"libtriton_{name}.so"):
+        return
+    last = toolchain.last_with(name, model.triton)
+    release = model.triton or toolchain.releases()[0].triton
     yield Problem(
-        f"no image of NVIDIA has a backend {name!r}",
-        model.at("backend"),
+        f"the last image of NVIDIA with the backend {name!r} is {last}, and this is for {release}"
+        if last
+        else f"no image of NVIDIA has a backend {name!r}{_hint(name)}",
+        model.at("backend" if model.config.backend else "platform"),
         server=f"unable to find backend library for backend '{name}', try specifying runtime on "
         "the model configuration.",
+        fix=f"deploy it with Triton {last}, or export the model for another backend"
+        if last
+        else "",
     )
+
+
+def _hint(name: str) -> str:
+    near = nearest_backend(name, toolchain.backends())
+    return f"; did you mean {near!r}?" if near else ""
 
 
 @rule(

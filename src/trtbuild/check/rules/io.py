@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from trtbuild.check.completion import completes, is_unknown
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.mending import Remove
@@ -19,16 +20,12 @@ def _said(kind: str, tensor: Any) -> str:
 _COUNTS_SAFELY = "26.03"  # its release notes: safe GetElementCount
 _ONLY_TENSORRT = "is only supported for the TensorRT platform"
 _IMAGE_FORMATS = (1, 2)  # FORMAT_NHWC, FORMAT_NCHW
-# Backends that fill in tensors themselves, and those that do not; a Python model does if it has
-# the function, and of any other backend nobody knows.
-_COMPLETING = {"dali", "onnxruntime", "openvino", "pytorch", "tensorflow", "tensorrt", "vllm"}
-_NOT_COMPLETING = {"", "fil", "identity", "python", "repeat", "square", "tensorrtllm"}
 
 
 def _doubt(model: Model) -> Severity | None:
     """A warning instead of an error where the backend may complete the tensor first."""
-    completes = model.repository.options.auto_complete
-    return Severity.WARNING if completes and model.backend not in _NOT_COMPLETING else None
+    completing = model.repository.options.auto_complete
+    return Severity.WARNING if completing and is_unknown(model) else None
 
 
 def _tensors(model: Model) -> Iterator[tuple[str, int, Any]]:
@@ -39,17 +36,6 @@ def _tensors(model: Model) -> Iterator[tuple[str, int, Any]]:
     for kind in ("input", "output"):
         for number, tensor in enumerate(getattr(model.config, kind)):
             yield kind, number, tensor
-
-
-def completes(model: Model) -> bool:
-    """Whether a model's backend fills in tensors, as far as its name and files tell."""
-    if model.backend != "python":
-        return model.backend in _COMPLETING
-    try:
-        files = [model.read(f"{v}/{model.completed.filename}") for v in model.served]
-    except OSError:
-        return True
-    return any(b"auto_complete_config" in text for text in files)
 
 
 @rule(

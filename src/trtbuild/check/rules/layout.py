@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 
 from trtbuild.check.completed import is_version, version_of
+from trtbuild.check.completion import completes
 from trtbuild.check.context import CONFIG, Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example, Link
+from trtbuild.check.links import broken_beside
 from trtbuild.check.mending import Replace
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import is_inside
-from trtbuild.check.rules.io import completes
 from trtbuild.errors import UsageError
 from trtbuild.recipe import check_model_name
 
@@ -213,9 +214,10 @@ def no_link_outside(model: Model) -> Problems:
     links = [entry.path for entry in model.tree if entry.kind == "link"]
     if model.path.is_symlink():
         links.insert(0, "")
+    broken = broken_beside(model)  # TRT211 reports these
     for link in links:
         path = model.path / link
-        if not is_inside(path, model.repository.root):
+        if link not in broken and not is_inside(path, model.repository.root):
             target = os.path.realpath(path)
             message = f"{link or model.name} is a link to {target}, outside the repository"
             yield Problem(f"{message}; it was not looked at", file=link)
@@ -254,11 +256,14 @@ def not_empty(repository: Repository) -> Problems:
 def can_be_read(model: Model) -> Problems:
     """Links that lead nowhere or in a circle, pipes, sockets and devices have no place in a model,
     and what this user may not read cannot be judged. An error when a rule needed to read it."""
+    broken = broken_beside(model)  # TRT211 reports these
     for entry in model.tree:
         if entry.kind == "unreadable":
             yield Problem(f"{entry.path or model.name}: {entry.why}", file=entry.path)
         elif entry.kind == "other":
             yield Problem(f"{entry.path} is neither a file nor a folder", file=entry.path)
+        elif entry.path in broken:
+            continue
         elif entry.kind == "link" and _leads_nowhere(model, entry.path):
             yield Problem(f"{entry.path} is a link that leads nowhere", file=entry.path)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from trtbuild.check.completion import tensors_of
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, errors_of, rule
 from trtbuild.check.examples import Example
@@ -191,7 +192,7 @@ def batch_sizes(model: Model) -> Problems:
     allowed where the shapes agree."""
     largest = model.config.max_batch_size
     for number, step, member in sound_members(model):
-        size = member.config.max_batch_size
+        size = tensors_of(member).config.max_batch_size
         if 0 < size < largest:
             yield Problem(
                 f"max_batch_size is {largest}, that of {step.model_name!r} is {size}",

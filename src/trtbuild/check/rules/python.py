@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trtbuild import pbtxt, toolchain
+from trtbuild.check.completion import tensors_of
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example
@@ -227,17 +228,21 @@ class TritonPythonModel:
 )
 def asked_tensors(model: Model) -> Problems:
     """A tensor that the configuration does not have is never in a request: the helper returns
-    None, and what uses it fails. Only names that are literals are read."""
-    controls = {control.name for control in model.config.sequence_batching.control_input} | {
-        state.input_name for state in model.config.sequence_batching.state
-    }
-    states = {state.output_name for state in model.config.sequence_batching.state}
+    None, and what uses it fails. Only names that are literals are read. Where the server completes
+    configurations, what ``auto_complete_config`` adds counts too."""
+    tensors = tensors_of(model)
+    if not tensors.whole:
+        return
+    batching = model.config.sequence_batching
+    controls = {control.name for control in batching.control_input}
+    states = batching.state
     known = {
-        "input": {tensor.name for tensor in model.config.input} | controls,
-        "output": {tensor.name for tensor in model.config.output} | states,
+        "input": {tensor.name for tensor in tensors.config.input}
+        | controls
+        | {state.input_name for state in states},
+        "output": {tensor.name for tensor in tensors.config.output}
+        | {state.output_name for state in states},
     }
-    if model.repository.options.auto_complete:
-        return  # what the file leaves out may be completed
     for file, source in sources(model):
         for named in source.tensors:
             if not named.declared and named.name not in known[named.kind]:

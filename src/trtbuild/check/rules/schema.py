@@ -66,7 +66,7 @@ def _with_nearest(message: str) -> str:
 def readable(model: Model) -> Problems:
     """A configuration that is no file, not allowed to be read, or no UTF-8 text. The server takes
     the last, but its clients cannot read the configuration back."""
-    if model.text is None and model.read_problem not in ("missing", "outside"):
+    if model.text is None and model.read_problem not in ("missing", "outside", "pointer"):
         yield Problem(f"config.pbtxt cannot be read: {model.read_problem}")
     for number, line in enumerate((model.text or "").splitlines(), start=1):
         if "\ufffd" in line:

@@ -11,7 +11,7 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.jsontext import read_json
 from trtbuild.check.model import Severity
-from trtbuild.check.reading import OutsideError, read_inside
+from trtbuild.check.reading import ReportedError, read_inside
 from trtbuild.check.safetensors import problem_of
 from trtbuild.check.served import weights
 
@@ -54,7 +54,7 @@ def has_config(model: Model) -> Problems:
         file = _relative(model, path)
         try:
             text = read_json(read_inside(path, model.repository.root))
-        except OutsideError:
+        except ReportedError:
             raise
         except OSError as error:
             yield Problem(f"{file} cannot be read: {error.strerror}", file=file)
@@ -96,7 +96,7 @@ def shards(model: Model) -> Problems:
 def _missing(folder: Path, found: set[str], root: Path) -> list[str]:
     try:
         index = read_json(read_inside(folder / _INDEX, root)).value
-    except OutsideError:
+    except ReportedError:
         raise
     except OSError:
         return []

@@ -1,0 +1,191 @@
+"""Files: what a backend opens is in the version directory, and is what it should be."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from trtbuild.check.context import CONFIG, Model
+from trtbuild.check.engine import Problem, Problems, rule
+from trtbuild.check.examples import Example
+from trtbuild.check.model import Severity
+from trtbuild.check.modelfiles import Wanted, wanted
+from trtbuild.check.onnxmodel import onnx_files
+from trtbuild.check.positions import NOWHERE
+from trtbuild.check.reading import is_inside
+from trtbuild.files import stand_in
+
+_ONNX = Example(base="onnx")
+_PUT = "put the model's file into the version directory"
+_POINTER = """\
+version https://git-lfs.github.com/spec/v1
+oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393
+size 12345
+"""
+
+
+def _backend(name: str, file: str, content: str = "x") -> Example:
+    config = f'backend: "{name}" instance_group [ {{ kind: KIND_CPU }} ]'
+    return Example(config, {"m/1/": "", file: content} if file else {"m/1/": ""})
+
+
+@rule(
+    "TRT631",
+    "every version has the file that its backend opens",
+    fix=_PUT,
+    mirrors="ModelState::LoadModel",
+    bad=[
+        Example(files={"m/1/": "", "m/1/model.onnx": None}, base="onnx"),
+        Example('default_model_filename: "net.onnx"', base="onnx"),
+        _backend("pytorch", "m/1/weights.pth"),
+        _backend("openvino", ""),
+    ],
+    good=[_ONNX, _backend("pytorch", "m/1/model.pt"), _backend("openvino", "m/1/model.xml")],
+)
+def model_file(model: Model) -> Problems:
+    """A backend opens the file that ``default_model_filename`` names, or else its own default, and
+    on a GPU the one that ``cc_model_filenames`` names for its compute capability."""
+    for file in wanted(model):
+        if why := _trouble(model, file):
+            near = _nearest(model, file) if why == _MISSING else ""
+            yield Problem(
+                f"{file.path} {why}" + (f"; did you mean {near!r}?" if near else ""),
+                model.at(*file.place) if file.place else NOWHERE,
+                file=CONFIG if file.place else file.path,
+                server=file.says,
+                fix="correct the name, or " + _PUT if file.place else "",
+                severity=None if file.sure else Severity.WARNING,
+            )
+
+
+_MISSING = "is missing"
+
+
+def _trouble(model: Model, file: Wanted) -> str:
+    """Why a file cannot be opened, empty if it can be or lies where nobody looks."""
+    path = model.path / file.path
+    if not is_inside(path, model.repository.root):
+        return ""  # TRT207 reports the link
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return "is a link that leads nowhere" if path.is_symlink() else _MISSING
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    if stat.S_ISDIR(found.st_mode):
+        return "" if file.may_be_directory else "is a directory"
+    return "" if found.st_size else "is empty"
+
+
+def _nearest(model: Model, file: Wanted) -> str:
+    """The file there that is probably meant, empty if none is near."""
+    here = PurePosixPath(file.path)
+    try:
+        names = sorted(path.name for path in (model.path / here.parent).iterdir())
+    except OSError:
+        names = []
+    alike = [name for name in names if PurePosixPath(name).suffix == here.suffix]
+    near = difflib.get_close_matches(here.name, alike, n=1, cutoff=0.0)
+    near = near or difflib.get_close_matches(here.name, names, n=1, cutoff=0.9)  # .pth for .pt
+    return near[0] if near else ""
+
+
+@rule(
+    "TRT632",
+    "the weights beside a model's file are there",
+    fix="copy it from where the model was exported to, beside the model's file",
+    bad=_backend("openvino", "m/1/model.xml", '<net><layer type="Const"/></net>'),
+    good=_backend("openvino", "m/1/model.xml", "<net/>"),
+)
+def companions(model: Model) -> Problems:
+    """An ONNX model of more than 2 GB has its weights in files of their own, and an OpenVINO model
+    in a ``.bin`` of the same name. The model's file without them does not load."""
+    for file in wanted(model):
+        for name, server in _companions(model, file):
+            path = model.path / name
+            if is_inside(path, model.repository.root) and not path.exists():
+                yield Problem(
+                    f"{name} is missing; {file.path} has its weights there",
+                    file=file.path,
+                    server=server,
+                )
+
+
+_HAS_WEIGHTS = re.compile(rb"""type=["']Const["']|<weights\s|<biases\s""")
+_NO_WEIGHTS = "Empty weights data in bin file or bin file cannot be found!"
+_NO_DATA = "External data path validation failed"
+
+
+def _companions(model: Model, file: Wanted) -> Iterator[tuple[str, str]]:
+    """Further files that a model's file names, and the backend's sentence without them."""
+    here = PurePosixPath(file.path).parent
+    for path, onnx in onnx_files(model) if model.backend == "onnxruntime" else ():
+        if path == file.path:
+            yield from ((str(here / name), _NO_DATA) for name in onnx.external)
+    if model.backend == "openvino" and file.path.endswith(".xml"):
+        try:
+            text = model.read(file.path)
+        except FileNotFoundError:
+            return
+        if _HAS_WEIGHTS.search(text):
+            yield f"{file.path.removesuffix('.xml')}.bin", _NO_WEIGHTS
+
+
+@rule(
+    "TRT633",
+    "a PyTorch model has inputs and outputs",
+    fix="write all inputs and outputs: the backend completes nothing",
+    mirrors="ModelInstanceState::ValidateInputs, ValidateOutputs",
+    backends=("pytorch",),
+    bad=Example(
+        files={
+            "m/config.pbtxt": 'backend: "pytorch"\nmax_batch_size: 8',
+            "m/1/": "",
+            "m/1/model.pt": "x",
+        }
+    ),
+    good=_backend("pytorch", "m/1/model.pt"),
+)
+def pytorch_tensors(model: Model) -> Problems:
+    """TorchScript files do not name their tensors, so the configuration must, also on a server that
+    completes configurations."""
+    if model.config.runtime == "model.py":
+        return  # NVIDIA's backend for PyTorch 2, which does not ask for them
+    for kind in ("input", "output"):
+        if not getattr(model.config, kind):
+            yield Problem(
+                f"there is no {kind}",
+                model.at("platform" if model.config.platform else "backend"),
+                server=f"model configuration must contain at least one {kind}, none were "
+                "specified.",
+            )
+
+
+@rule(
+    "TRT634",
+    "no file is a Git LFS pointer",
+    fix="run in the repository: git lfs install && git lfs pull",
+    needs_config=False,
+    bad={"m/1/tokenizer.json": _POINTER},
+    good={"m/1/tokenizer.json": "{}"},
+)
+def no_pointers(model: Model) -> Problems:
+    """A clone without Git LFS has a text of three lines in the place of each large file. What a
+    model does not load, such as pictures, is a warning."""
+    for entry in model.tree:
+        if entry.kind == "file" and stand_in(model.path / entry.path) == "pointer":
+            loaded = PurePosixPath(entry.path).suffix.lower() not in _NOT_LOADED
+            yield Problem(
+                f"{entry.path} is a Git LFS pointer, not the file itself",
+                file=entry.path,
+                severity=None if loaded else Severity.WARNING,
+            )
+
+
+_NOT_LOADED = {
+    ".avi", ".csv", ".gif", ".ipynb", ".jpeg", ".jpg", ".md", ".mkv", ".mov", ".mp3", ".mp4",
+    ".pdf", ".png", ".svg", ".wav", ".webm", ".webp", ".zip",
+}  # fmt: skip

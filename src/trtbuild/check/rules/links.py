@@ -1,0 +1,65 @@
+"""Links: symbolic links in a model's directory that the server follows."""
+
+from __future__ import annotations
+
+from trtbuild.check.context import Model
+from trtbuild.check.engine import Problem, Problems, rule
+from trtbuild.check.examples import Example, Link
+from trtbuild.check.links import ENDLESS, broken_beside, count_followed
+
+
+@rule(
+    "TRT211",
+    "no link beside the versions leads nowhere",
+    fix="put the file itself there, or remove the link",
+    mirrors="ModelRepositoryManager::Poll",
+    needs_config=False,
+    bad=[{"m/labels.txt": Link("../lost/labels.txt")}, {"m/a": Link("b"), "m/b": Link("a")}],
+    good=[{"m/labels.txt": Link("1/model.py")}, {"m/1/data": Link("lost")}],
+)
+def links_beside_versions(model: Model) -> Problems:
+    """The server looks at everything beside the versions, and refuses a model with a link there
+    that leads nowhere or in a circle. Inside a version it does not mind one."""
+    for name in broken_beside(model):
+        yield Problem(
+            f"{name} is a link that leads nowhere",
+            file=name,
+            server=f"Poll failed for model directory '{model.name}': failed to stat file {name}",
+        )
+
+
+@rule(
+    "TRT212",
+    "no two links lead back to where they are",
+    fix="remove the links to directories above them",
+    mirrors="GetModifiedTime",
+    needs_config=False,
+    bad={"m/1/a": Link(".."), "m/1/b": Link("..")},
+    good=[
+        {"m/1/a": Link("data"), "m/1/b": Link("data"), "m/1/data/x": ""},
+        Example(files={"m/1/a": Link("..")}),
+    ],
+)
+def no_endless_links(model: Model) -> Problems:
+    """The server follows links to directories. One that leads back it leaves after 40 steps, but
+    two of them double the work at each step: it never answers, and loads nothing else."""
+    links = [entry.path for entry in model.tree if entry.kind == "link"]
+    if count_followed(model.path, model.repository.root, links) > ENDLESS:
+        yield Problem(
+            f"links lead back to directories that hold them, such as {_back(model, links)}: the "
+            "server follows them without an end",
+            file="",
+        )
+
+
+def _back(model: Model, links: list[str]) -> str:
+    """A link to a directory above it, or any link to a directory."""
+    to_directories = [link for link in links if (model.path / link).is_dir()]
+    for link in to_directories:
+        path = (model.path / link).absolute()
+        if (
+            path.resolve() in path.parent.resolve().parents
+            or path.resolve() == path.parent.resolve()
+        ):
+            return link
+    return to_directories[0]
