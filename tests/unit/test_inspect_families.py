@@ -13,7 +13,7 @@ import pytest
 from support.checkpoints import llama_config, make_described, write_json
 from trtbuild.checkpoint import inspect, open_checkpoint
 from trtbuild.checkpoint.attention import heads, kv_cache
-from trtbuild.checkpoint.describe import context_length
+from trtbuild.checkpoint.context import context_length
 from trtbuild.checkpoint.fields import Fields
 from trtbuild.errors import UnsupportedError
 from trtbuild.spec import KVCache, ModelSpec, Task
@@ -24,7 +24,7 @@ def cache_of(**config: Any) -> KVCache:
     return kv_cache(fields, heads(fields))
 
 
-def groups(cache: KVCache) -> list[tuple[str, int, int, int, int]]:
+def groups(cache: KVCache) -> list[tuple[str, int, float, int, int]]:
     return [
         (g.kind, g.layers, g.elements_per_token, g.window, g.constant_elements)
         for g in cache.groups
@@ -61,7 +61,7 @@ def test_minicpm3_expands_its_latent() -> None:
         num_key_value_heads=40, kv_lora_rank=256, qk_rope_head_dim=32, qk_nope_head_dim=64,
         v_head_dim=64,
     )  # fmt: skip
-    assert groups(cache) == [("full", 62, 40 * (96 + 64), 0, 0)]
+    assert groups(cache) == [("full", 62, 40 * (96 + 96), 0, 0)]  # values padded to keys' size
 
 
 @pytest.mark.parametrize(
@@ -198,6 +198,105 @@ def test_hybrids_keep_constant_state(
     ]
 
 
+DSA = DEEPSEEK_V3 | {"model_type": "deepseek_v32", "index_topk": 2048, "index_head_dim": 128}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (DSA, {61: 576 + 66}),
+        (DSA | {"index_topk_freq": 4, "index_skip_topk_offset": 3}, {17: 642, 44: 576}),
+        (DSA | {"indexer_types": ["full"] * 3 + ["shared"] * 58}, {3: 642, 58: 576}),
+        (DSA | {"index_topk_pattern": "FS" * 30 + "F"}, {31: 642, 30: 576}),
+        ({"model_type": "longcat_flash", "num_layers": 28, "num_hidden_layers": 56,
+          "hidden_size": 6144, "num_attention_heads": 64, "kv_lora_rank": 512,
+          "qk_rope_head_dim": 64}, {56: 576}),
+        (DEEPSEEK_V3, {61: 576}),
+    ],
+)  # fmt: skip
+def test_latent_caches(config: dict[str, Any], expected: dict[int, float]) -> None:
+    cache = cache_of(**config)
+    assert {g.layers: g.elements_per_token for g in cache.groups} == expected
+    assert cache.kind == "MLA"
+
+
+def test_compressed_latents_share_an_entry() -> None:
+    """DeepSeek V4 Flash: 6,229 B a token, and the last 128 tokens whole."""
+    cache = cache_of(model_type="deepseek_v4", num_hidden_layers=43, hidden_size=4096,
+                     num_attention_heads=64, num_key_value_heads=1, head_dim=512,
+                     index_head_dim=128, sliding_window=128,
+                     compress_ratios=[0, 0, *[4, 128] * 20, 4])  # fmt: skip
+    growing = [g for g in cache.groups if not g.window]
+    assert sum(g.layers * g.token_bytes(2) for g in growing) == 6229
+    # In 8 bits the indexer's 33 B a token stay.
+    assert sum(g.layers * g.token_bytes(1) for g in growing) == 21 * (128 + 33) + 20 * 4
+    assert [(g.layers, g.elements_per_token, g.window) for g in cache.groups if g.window] == [
+        (43, 512, 128)
+    ]
+    assert {g.layers: g.state_bytes() for g in growing} == {20: 128 * 1024 * 4, 21: 8 * 2560 * 4}
+
+
+def test_layers_that_share_a_cache_keep_none() -> None:
+    cache = cache_of(**base("gemma4_text", 35, sliding_window=512, num_kv_shared_layers=20,
+                            layer_types=(["sliding_attention"] * 4 + ["full_attention"]) * 7,
+                            global_head_dim=512))  # fmt: skip
+    assert groups(cache) == [("full", 3, 4 * 1024, 0, 0), ("sliding", 12, TOKEN, 512, 0)]
+
+
+def test_a_number_a_layer_says_which_slide() -> None:
+    cache = cache_of(**base("mimo_v2_flash", 6, hybrid_layer_pattern=[0, 1, 1, 1, 1, 0],
+                            sliding_window=128, v_head_dim=64, swa_num_key_value_heads=8,
+                            swa_head_dim=128, swa_v_head_dim=64))  # fmt: skip
+    assert groups(cache) == [("full", 2, 4 * 192, 0, 0), ("sliding", 4, 8 * 192, 128, 0)]
+
+
+def test_layers_are_counted_where_no_key_says_how_many() -> None:
+    words = ["mamba", "moe", "attention", "moe", "mamba"]
+    config = base("nemotron_h", 0, layers_block_type=words, mamba_num_heads=64, mamba_head_dim=64,
+                  ssm_state_size=128, n_groups=8)  # fmt: skip
+    del config["num_hidden_layers"]
+    assert heads(Fields(config)).layers == 5
+    attention, state = cache_of(**config).groups
+    assert (attention.layers, state.layers) == (1, 2)
+    assert state.wide_elements == 4096 * 128  # float32 unless the configuration says otherwise
+    blocks = {"block_configs": [{"block_type": word} for word in words]}
+    assert cache_of(**(base("nemotron_h_puzzle", 5) | blocks)).groups[0].layers == 1
+
+
+def test_blocks_have_kv_heads_of_their_own() -> None:
+    blocks = [{"attention": {"n_heads_in_group": 4}}, {"attention": {"no_op": True}},
+              {"attention": {"replace_with_linear": True}},
+              {"attention": {"n_heads_in_group": 2}}]  # fmt: skip
+    config = base("nemotron-nas", 4, block_configs=blocks, num_key_value_heads=None)
+    assert groups(cache_of(**config)) == [("full", 1, 2 * 256, 0, 0), ("full", 1, 4 * 256, 0, 0)]
+
+
+def test_windows_may_be_listed() -> None:
+    cache = cache_of(**base("plamo3", 4, interleaved_sliding_window=[2048, 2048, 2048, None]))
+    assert groups(cache) == [("full", 1, TOKEN, 0, 0), ("sliding", 3, TOKEN, 2048, 0)]
+
+
+def test_zamba2_has_attention_beside_the_state_and_a_head_size_of_its_own() -> None:
+    words = ["mamba", "hybrid", "mamba"]
+    cache = cache_of(model_type="zamba2", num_hidden_layers=3, hidden_size=2560,
+                     num_attention_heads=32, kv_channels=80, attention_head_dim=160,
+                     layers_block_type=words, mamba_d_state=64, n_mamba_heads=8,
+                     mamba_headdim=640)  # fmt: skip
+    assert [(g.kind, g.layers) for g in cache.groups] == [("full", 1), ("recurrent", 3)]
+    assert cache.bytes_per_token() == 32 * 320 * 2
+
+
+@pytest.mark.parametrize(
+    ("architecture", "family"),
+    [("MiniCPM3ForCausalLM", "minicpm3"), ("GPTBigCodeForCausalLM", "gpt_bigcode"),
+     ("Qwen2MoeForCausalLM", "qwen2_moe"), ("XLMRobertaModel", "xlm-roberta"),
+     ("SomethingNewForCausalLM", "somethingnew")],
+)  # fmt: skip
+def test_the_family_by_the_architecture(architecture: str, family: str) -> None:
+    assert Fields({"architectures": [architecture]}).family == family
+    assert Fields({"architectures": [architecture], "model_type": "other"}).family == "other"
+
+
 def test_falcon_h1_has_both_in_every_layer() -> None:
     cache = cache_of(**base("falcon_h1", 24, mamba_n_heads=24, mamba_d_head=64, mamba_d_state=128,
                             mamba_n_groups=1, mamba_d_conv=4))  # fmt: skip
@@ -211,9 +310,17 @@ def test_pure_mamba_grows_by_nothing() -> None:
     assert cache.groups[0].constant_elements == 5120 * 3 + 5120 * 16
 
 
-def test_encoders_keep_nothing() -> None:
-    assert cache_of(model_type="bert", num_hidden_layers=12, hidden_size=768,
-                    num_attention_heads=12) == KVCache("none")  # fmt: skip
+@pytest.mark.parametrize(
+    "config",
+    [{"model_type": "bert"},
+     {"model_type": "clip", "text_config": {"model_type": "clip_text_model"}},
+     {"architectures": ["LlamaBidirectionalModel"], "model_type": "llama_bidirec"},
+     {"model_type": "qwen2", "is_causal": False},
+     {"model_type": "gemma3_text", "use_bidirectional_attention": True}],
+)  # fmt: skip
+def test_encoders_keep_nothing(config: dict[str, Any]) -> None:
+    shape = {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12}
+    assert cache_of(**(config | shape)) == KVCache("none")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +346,13 @@ def test_encoders_keep_nothing() -> None:
         ({"seq_length": 32768}, {}, 32768),
         ({"max_seq_len": 8192}, {}, 8192),
         ({"max_position_embeddings": 8192, "model_max_length": 131072}, {}, 131_072),
-        ({"max_position_embeddings": 514}, {"model_max_length": 512}, 512),
+        ({"max_position_embeddings": 514, "position_embedding_type": "absolute"},
+         {"model_max_length": 512}, 512),
+        ({"max_position_embeddings": 8192}, {"model_max_length": 512}, 8192),
+        ({"max_position_embeddings": 8192, "seq_length": 4096}, {}, 4096),
+        ({"max_position_embeddings": 4096, "rope_parameters": {
+            "full_attention": {"rope_type": "linear", "factor": 4.0},
+            "sliding_attention": {"rope_type": "default"}}}, {}, 16_384),
         ({"max_position_embeddings": 4096}, {"model_max_length": 1e30}, 4096),
         ({}, {}, 0),
     ],
@@ -387,3 +500,9 @@ def test_vocabularies_of_other_tokenizers_are_taken(tmp_path: Path, name: str) -
     assert name in {file.name for file in opened.files}
     kind = "sentencepiece" if name == "tokenizer.model.v3" else "tiktoken"
     assert inspect(opened).tokenizer.kind == kind
+
+
+def test_sentence_transformers_say_the_longest_text(tmp_path: Path) -> None:
+    folder = make_described(tmp_path / "m", llama_config(), {"x.weight": (2, 2)})
+    write_json(folder / "sentence_xlm-roberta_config.json", {"max_seq_length": 48})
+    assert inspect(open_checkpoint(str(folder))).context_length == 48

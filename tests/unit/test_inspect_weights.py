@@ -84,6 +84,30 @@ def test_modelopts_first_exports_have_theirs_inside() -> None:
     assert found == Quantization("modelopt", inner)
 
 
+SCHEME = {"num_bits": 8, "type": "float", "dynamic": False}
+
+
+@pytest.mark.parametrize(
+    ("declared", "kind"),
+    [
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4", "kv_cache_scheme": SCHEME}, "FP8"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4",
+          "kv_cache_scheme": SCHEME | {"num_bits": 4}}, "NVFP4"),
+        ({"quant_method": "modelopt", "quant_algo": "FP8",
+          "kv_cache_scheme": SCHEME | {"dynamic": True}}, None),
+        ({"quant_method": "compressed-tensors", "kv_cache_scheme": SCHEME}, "FP8"),
+        ({"quant_method": "compressed-tensors",
+          "kv_cache_scheme": {"num_bits": 4, "type": "int"}}, "INT4"),
+        ({"quant_method": "compressed-tensors",
+          "kv_cache_scheme": SCHEME | {"num_bits": 4}}, "FP4"),
+        ({"quant_method": "compressed-tensors", "kv_cache_scheme": None}, None),
+    ],
+)  # fmt: skip
+def test_the_scheme_of_the_cache_is_a_type(declared: dict[str, Any], kind: str | None) -> None:
+    found = declared_quantization(declared)
+    assert found and found.detail.get("kv_cache_quant_algo") == kind
+
+
 def test_of_several_groups_the_integers_speak() -> None:
     """An engine that loads 8-bit floats and no integers does not load a mixture of both."""
 
@@ -124,6 +148,24 @@ def test_experts_active_for_one_token(tmp_path: Path) -> None:
     assert spec.num_experts == 8
     assert spec.parameters == 1000 + 800 + 100 + 800 + 500
     assert spec.active_parameters == 1000 + 100 + (800 + 800) // 4
+
+
+def test_stacked_experts_and_layers_for_prediction(tmp_path: Path) -> None:
+    """Granite stacks a layer's experts under a name of its own; Qwen3-Next names ``mtp``."""
+    experts = "model.layers.0.block_sparse_moe"
+    shapes = {
+        "model.embed_tokens.weight": (100, 10),
+        f"{experts}.input_linear.weight": (8, 20, 10),
+        f"{experts}.output_linear.weight": (8, 10, 10),
+        f"{experts}.router.layer.weight": (8, 10),
+        "model.layers.0.mamba.conv1d.weight": (8, 1, 4),
+        "mtp.layers.0.mlp.experts.gate_up_proj": (8, 10, 10),
+        "model.mtp_layers.0.self_attn.q_proj.weight": (10, 10),
+    }
+    config = {"num_local_experts": 8, "num_experts_per_tok": 2}
+    spec = described(tmp_path, config, shapes=shapes)
+    assert spec.parameters == 1000 + 1600 + 800 + 80 + 32 + 800 + 100
+    assert spec.active_parameters == 1000 + (1600 + 800) // 4 + 80 + 32
 
 
 def test_tied_twin_and_buffers_count_once(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from trtbuild import hardware, toolchain
 from trtbuild.planner import memory
 from trtbuild.planner.alternatives import Case, alternatives, tensor_sizes
 from trtbuild.planner.load import GIB, Load, load_of, quantized_bytes
-from trtbuild.spec import ModelSpec, Quantization, Task
+from trtbuild.spec import AttentionGroup, KVCache, ModelSpec, Quantization, Task
 
 RELEASE = toolchain.vllm_release("0.24.0")
 
@@ -35,6 +35,31 @@ def test_deepseek_v3_needs_70272_bytes_a_token_on_every_gpu() -> None:
     one = kv(deepseek_v3(), 1600, kv_cache_dtype="bfloat16")
     assert one == 1600 * 70_272
     assert kv(deepseek_v3(), 1600, kv_cache_dtype="bfloat16", tensor_parallel_size=8) == one
+
+
+def test_an_indexer_keeps_its_bytes_whatever_the_type_of_the_cache() -> None:
+    """DeepSeek V3.2: 61 layers of 576 elements, and 132 B of an indexer's key."""
+    group = AttentionGroup("mla", 61, 576 + 66, fixed_bytes=132)
+    spec = deepseek_v3(kv_cache=KVCache("MLA", (group,)))
+    assert kv(spec, 16, kv_cache_dtype="bfloat16") == 16 * 61 * (1152 + 132)
+    assert kv(spec, 16, kv_cache_dtype="fp8") == 16 * 61 * (576 + 132)
+    assert kv(spec, 16, kv_cache_dtype="fp8", tensor_parallel_size=8) == 16 * 61 * (576 + 132)
+
+
+def test_a_state_is_kept_in_the_computing_type_or_float32() -> None:
+    group = AttentionGroup("recurrent", 4, 0, constant_elements=1000, wide_elements=600)
+    spec = mamba_like(kv_cache=KVCache("recurrent", (group,)))
+    assert kv(spec, 16, kv_cache_dtype="fp8") == 4 * (400 * 2 + 600 * 4)
+    assert kv(spec, 16, kv_cache_dtype="fp8", dtype="float32") == 4 * 1000 * 4
+
+
+def test_each_kind_of_layer_divides_its_own_heads() -> None:
+    """MiMo-V2: full layers have 4 KV heads, sliding ones 8."""
+    full = AttentionGroup("full", 9, 1280, kv_heads=4)
+    sliding = AttentionGroup("sliding", 39, 2560, window=16, kv_heads=8)
+    spec = llama_8b(kv_cache=KVCache("sliding-window", (full, sliding)), num_kv_heads=4)
+    eight = kv(spec, 16, tensor_parallel_size=8)
+    assert eight == 16 * 2 * (9 * 1280 / 4 + 39 * 2560 / 8)
 
 
 def test_kv_heads_are_divided_until_there_is_one_then_repeated() -> None:

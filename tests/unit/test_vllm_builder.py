@@ -275,6 +275,14 @@ def test_a_plain_llama_has_nothing_against_it_in_any_release() -> None:
             {},
             "does not load modelopt W4A16_AWQ weights: nor does that of any",
         ),
+        (
+            llama_8b(
+                quantization=Quantization("compressed-tensors", {"kv_cache_quant_algo": "INT4"})
+            ),
+            "26.07",
+            {},
+            "no KV cache in INT4, which the checkpoint's kv_cache_scheme asks for",
+        ),
     ],
 )
 def test_each_reason_has_its_mend(

@@ -51,6 +51,7 @@ def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple
     found += _task(spec, toolchain)
     found += _architecture(spec, recipe, toolchain, release)
     found += _quantization(spec, toolchain, release)
+    found += _cache_type(spec)
     return tuple(found)
 
 
@@ -105,6 +106,19 @@ def _quantization(spec: ModelSpec, toolchain: Toolchain, release: VllmRelease) -
     kind = f"{spec.quantization.method} {algorithm}".strip()
     what = f"vLLM {release.version} does not load {kind} weights"
     return [f"{what}: {_others(loads, toolchain)}"]
+
+
+def _cache_type(spec: ModelSpec) -> list[str]:
+    """compressed-tensors: vLLM starts with a scheme of the KV cache in FP8 or with none."""
+    if spec.quantization is None or spec.quantization.method != "compressed-tensors":
+        return []
+    kind = str(spec.quantization.detail.get("kv_cache_quant_algo", "FP8"))
+    if kind == "FP8":
+        return []
+    return [
+        f"vLLM keeps no KV cache in {kind}, which the checkpoint's kv_cache_scheme asks for: "
+        "quantise it again with an FP8 scheme, or take kv_cache_scheme out of its config.json"
+    ]
 
 
 def _vllm_methods(quantization: Quantization) -> tuple[str, ...]:

@@ -26,8 +26,10 @@ _AUXILIARY = re.compile(
     r"|\.weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..*)$"
     r"|_(scales|weight_scale|weight_scale_2|weight_scale_inv|input_scale)$"
 )
+_STACKED_DIMENSIONS = 3  # experts, rows, columns
 _PACKED_I32 = re.compile(r"\.(qweight|weight_packed)$")
 _BYTE_PACKED = re.compile(r"(_blocks|\.weight_packed|\.weight|_proj|\.w[123])$")
+_PREDICTION = re.compile(r"(?:^|\.)mtp(?:_\w+)?\.")
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 # Methods whose uint8 weights hold two values each.
 _TWO_PER_BYTE = frozenset({"mxfp4", "modelopt", "modelopt_fp4", "nvfp4", "bitsandbytes",
@@ -55,7 +57,8 @@ def count(
     """Count ``tensors``.
 
     ``active`` parameters are those one token passes: routed experts by
-    ``experts_per_token / experts``, multi-token-prediction layers (numbered from ``layers``) not.
+    ``experts_per_token / experts``, multi-token-prediction layers (named so, or numbered from
+    ``layers``) not.
     """
     sizes: Counter[str] = Counter()
     total = active = routed = 0
@@ -65,15 +68,23 @@ def count(
             continue
         parameters = _parameters(name, info, quantization)
         total += parameters
-        if _beyond(name, layers):
+        if _PREDICTION.search(name) or _beyond(name, layers):
             continue
-        if any(mark in name for mark in families.ROUTED_EXPERT_MARKS):
+        if _is_routed(name, info, experts):
             routed += parameters
         else:
             active += parameters
     if experts and experts_per_token:
         routed = routed * experts_per_token // experts
     return Count(total, active + routed, dict(sorted(sizes.items())))
+
+
+def _is_routed(name: str, info: TensorInfo, experts: int) -> bool:
+    """A routed expert by its name, or all of a layer's experts stacked in one tensor."""
+    if any(mark in name for mark in families.ROUTED_EXPERT_MARKS):
+        return True
+    stacked = len(info.shape) == _STACKED_DIMENSIONS and info.shape[0] == experts
+    return stacked and "conv" not in name
 
 
 def _parameters(name: str, info: TensorInfo, quantization: Quantization | None) -> int:

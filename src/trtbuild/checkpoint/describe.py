@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.checkpoint import families
 from trtbuild.checkpoint.attention import Heads, heads, kv_cache
+from trtbuild.checkpoint.context import context_of
 from trtbuild.checkpoint.counting import Count, count
 from trtbuild.checkpoint.fields import Fields
 from trtbuild.checkpoint.model import Checkpoint
@@ -21,7 +21,6 @@ from trtbuild.checkpoint.tokens import special_id, tokenizer_config, tokenizer_i
 from trtbuild.errors import UnsupportedError
 from trtbuild.spec import ModelSpec, Quantization, Task
 
-_LARGEST_FACTOR = 1e9
 _DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
 
 
@@ -58,7 +57,7 @@ def inspect(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> Model
     return ModelSpec(
         source=checkpoint.ref,
         architecture=architecture,
-        model_type=str(checkpoint.config.get("model_type") or fields.model_type),
+        model_type=str(checkpoint.config.get("model_type") or fields.model_type or fields.family),
         task=task,
         parameters=counted.parameters,
         bytes_by_dtype=counted.bytes_by_dtype,
@@ -69,7 +68,9 @@ def inspect(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> Model
         num_attention_heads=shape.heads,
         num_kv_heads=shape.kv_heads,
         head_size=shape.size,
-        context_length=context_length(fields, settings),
+        context_length=context_of(
+            checkpoint, fields, settings, pooling=task not in {Task.GENERATE, Task.VISION_LANGUAGE}
+        ),
         vocab_size=fields.number(families.VOCAB),
         bos_token_id=next(iter(ids["bos"]), None),
         eos_token_ids=ids["eos"],
@@ -177,7 +178,7 @@ def _shape(fields: Fields, problems: Problems) -> Heads:
         problems.take(error)
         return Heads(0, 0, 0, 0)
     needed = {families.LAYERS[0]: shape.layers, families.HIDDEN[0]: hidden}
-    if fields.model_type not in families.ALL_RECURRENT:
+    if fields.family not in families.ALL_RECURRENT:
         needed[families.HEADS[0]] = shape.heads
     for key, value in needed.items():
         if not value:
@@ -192,7 +193,7 @@ def _count(
         size = sum(file.size for file in checkpoint.files if not _is_text(file.name))
         return Count(0, 0, {"pickle": size})
     # Only multi-token prediction puts layers beyond the last; a vision tower counts its own.
-    beyond = layers if fields.number("num_nextn_predict_layers") else 0
+    beyond = layers if fields.number(families.PREDICTION_LAYERS) else 0
     return count(
         checkpoint.tensors,
         method,
@@ -215,37 +216,6 @@ def _dtype(fields: Fields, sizes: Mapping[str, int]) -> str:
             return value
     floats = {kind: size for kind, size in sizes.items() if kind in _DTYPE_NAMES}
     return _DTYPE_NAMES[max(floats, key=lambda kind: floats[kind])] if floats else ""
-
-
-def context_length(fields: Fields, settings: Mapping[str, Any]) -> int:
-    """Tokens the model can attend to, rope scaling counted; 0 when nothing says it.
-
-    The tokenizer's ``model_max_length`` makes it shorter, never longer.
-    """
-    length = fields.number("model_max_length") or fields.number(families.CONTEXT)
-    if not any(name in fields.model_type for name in families.ROPE_IGNORED_FAMILIES):
-        length = _scaled(fields, length)
-    limit = settings.get("model_max_length")
-    if isinstance(limit, int | float) and math.isfinite(limit) and 0 < limit < length:
-        return int(limit)
-    return length
-
-
-def _scaled(fields: Fields, length: int) -> int:
-    rope = fields.get("rope_scaling") or fields.get("rope_parameters")
-    if not isinstance(rope, dict):
-        return length
-    kind = rope.get("rope_type") or rope.get("type")
-    factor = rope.get("factor")
-    if not isinstance(kind, str) or kind in families.ROPE_KEEPS_CONTEXT:
-        return length
-    if not isinstance(factor, int | float) or isinstance(factor, bool) or factor <= 0:
-        return length
-    original = rope.get("original_max_position_embeddings")
-    if kind in families.ROPE_FROM_ORIGINAL and isinstance(original, int) and original > 0:
-        length = original
-    # JSON may say Infinity or 1e999, which is no length.
-    return int(length * factor) if 0 < factor < _LARGEST_FACTOR else length
 
 
 def _special_ids(

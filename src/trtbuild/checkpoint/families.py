@@ -6,6 +6,7 @@ A new family is a row here or a name in ``data/architectures.toml``, rarely code
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Literal
@@ -13,7 +14,7 @@ from typing import Literal
 from trtbuild.resources import data_file
 from trtbuild.spec import Task
 
-LayerKind = Literal["full", "sliding", "recurrent", "none"]
+LayerKind = Literal["full", "sliding", "recurrent", "both", "none"]
 
 # --- where a number is kept: the keys of config.json that mean it, first one wins ---------
 
@@ -38,7 +39,7 @@ KV_HEADS = (
     "kv_n_heads",
     "num_key_value_groups_heads",
 )
-HEAD_SIZE = ("head_dim", "kv_channels", "attention_head_dim", "hidden_size_per_head", "d_kv")
+HEAD_SIZE = ("head_dim", "attention_head_dim", "kv_channels", "hidden_size_per_head", "d_kv")
 CONTEXT = (
     "max_position_embeddings",
     "n_positions",
@@ -52,6 +53,14 @@ CONTEXT = (
     "max_context_length",
     "context_length",
 )
+SENTENCE_SETTINGS = (
+    "sentence_bert_config.json", "sentence_roberta_config.json",
+    "sentence_distilbert_config.json", "sentence_camembert_config.json",
+    "sentence_albert_config.json", "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+)  # fmt: skip
+"""Files in which sentence-transformers keeps the longest text, first one wins."""
+
 VOCAB = ("vocab_size", "padded_vocab_size", "n_vocab")
 EXPERTS = (
     "num_local_experts",
@@ -71,6 +80,12 @@ EXPERTS_PER_TOKEN = (
     "num_selected_experts",
     "num_experts_per_topk",
 )
+PREDICTION_LAYERS = (
+    "num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers", "num_mtp_modules",
+    "mtp_num_layers",
+)  # fmt: skip
+"""Keys that count layers for multi-token prediction."""
+
 DEFAULTS: Mapping[str, Mapping[str, int]] = {
     "llama": {
         "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32,
@@ -126,7 +141,8 @@ ENCODERS = frozenset(
     {
         "bert", "roberta", "xlm-roberta", "modernbert", "nomic_bert", "new", "gte", "mpnet",
         "distilbert", "electra", "deberta", "deberta-v2", "clip", "siglip", "camembert",
-        "xlm-roberta-xl", "ernie", "snowflake_gte",
+        "xlm-roberta-xl", "ernie", "snowflake_gte", "clip_text_model", "siglip_text_model",
+        "siglip2", "siglip2_text_model", "chinese_clip_text_model", "albert",
     }
 )  # fmt: skip
 """Families that attend both ways and keep no cache."""
@@ -139,6 +155,16 @@ SLIDING_ALL = frozenset({"mistral", "mixtral", "phi3", "phimoe", "starcoder2"})
 
 SLIDING_FLAGGED = frozenset({"qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen2_vl", "qwen2_5_vl"})
 """Families where sliding_window counts only with use_sliding_window, from max_window_layers."""
+
+WINDOWS = ("sliding_window", "sliding_window_size", "attention_chunk_size")
+WINDOW_LISTS = ("interleaved_sliding_window", "sliding_windows", "sliding_window")
+"""Keys that may list a window for each layer, null for a full one."""
+
+TWO_BLOCKS_A_LAYER = frozenset({"longcat_flash", "longcat_flash_ngram"})
+"""Families whose layers have two blocks of latent attention."""
+
+INDEXED_RATIO = 4
+"""The compress ratio of the layers that have an indexer (DeepSeek V4)."""
 
 LAYER_KINDS: Mapping[str, LayerKind] = {
     "full_attention": "full",
@@ -159,7 +185,7 @@ LAYER_KINDS: Mapping[str, LayerKind] = {
     "lightning_attention": "recurrent",
     "mlp": "none",
     "moe": "none",
-    "hybrid": "full",
+    "hybrid": "both",
 }
 """What the words in layer_types (and its older spellings) mean for the cache."""
 
@@ -167,10 +193,19 @@ LAYER_LISTS = ("layer_types", "layers_block_type", "block_types", "layer_block_t
 PATTERN_LETTERS: Mapping[str, LayerKind] = {"M": "recurrent", "*": "full", "-": "none", "E": "none"}
 """Nemotron-H's hybrid_override_pattern, a letter a layer."""
 
+PATTERN_CODES: Mapping[str, Mapping[int, LayerKind]] = {
+    "attn_type_list": {0: "recurrent", 1: "full"},  # MiniMax-Text
+    "hybrid_layer_pattern": {0: "full", 1: "sliding"},  # MiMo-V2
+}
+"""Keys that list a number for each layer."""
+
 PARALLEL_HYBRID = frozenset({"falcon_h1"})
 """Families whose every layer has attention and a recurrent state."""
 
 ALL_RECURRENT = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "rwkv6"})
+
+FLOAT32_STATE = frozenset({"nemotron_h", "nemotron_h_puzzle"})
+"""Families whose state vLLM keeps in float32 where the configuration does not say its type."""
 
 # --- tensors -------------------------------------------------------------------------------
 
@@ -198,6 +233,31 @@ MASK_DIMENSIONS = 4
 
 ROUTED_EXPERT_MARKS = (".experts.", ".block_sparse_moe.experts", ".moe.experts", "_exps.")
 """What the name of a routed expert's tensor contains (a shared expert's does not)."""
+
+
+def family_of(model_type: str, architecture: str) -> str:
+    """The family that the tables of this module know it by.
+
+    The architecture stands in for a ``model_type`` that is missing: ``MiniCPM3ForCausalLM`` is
+    of the family ``minicpm3``.
+    """
+    if model_type:
+        return model_type
+    stem = _plain(re.sub(r"(LMHeadModel|Model|For[A-Z]\w*)$", "", architecture))
+    return _by_plain_name().get(stem, stem)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+@functools.cache
+def _by_plain_name() -> Mapping[str, str]:
+    families = (
+        MLA_EXPANDED, ENCODERS, SLIDING_EVERY, SLIDING_ALL, SLIDING_FLAGGED, TWO_BLOCKS_A_LAYER,
+        PARALLEL_HYBRID, ALL_RECURRENT, FLOAT32_STATE, LLAMA_LAYOUT, ("gpt_bigcode", "chatglm"),
+    )  # fmt: skip
+    return {_plain(name): name for names in families for name in names}
 
 
 @functools.cache

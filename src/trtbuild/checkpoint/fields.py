@@ -25,9 +25,12 @@ class Fields:
         self.top = config
         nested = _nested(config)
         self.values: dict[str, Any] = {**config, **nested}
+        named = self.values.get("architectures")
+        self.architecture = str(named[0]) if isinstance(named, list) and named else ""
         self.model_type = self.text("model_type")
+        self.family = families.family_of(self.model_type, self.architecture)
         # Only nested configurations leave keys out; a whole one that does is broken.
-        self.defaults = families.DEFAULTS.get(self.model_type, _NOTHING) if nested else _NOTHING
+        self.defaults = families.DEFAULTS.get(self.family, _NOTHING) if nested else _NOTHING
 
     def get(self, key: str) -> Any:
         """The value under ``key`` in the language model's part, else at the top; None if absent."""

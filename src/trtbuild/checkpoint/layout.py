@@ -13,7 +13,7 @@ _METADATA = re.compile(
     r"^(config|params|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens"
     r"|vocab|chat_template|preprocessor_config|processor_config|video_preprocessor_config"
     r"|hf_quant_config|quantize_config|quant_config|quantization_config|modules"
-    r"|config_sentence_transformers|sentence_\w+_config|tekken)\.json$"
+    r"|config_sentence_transformers|sentence_[\w-]+_config|tekken)\.json$"
     r"|^chat_template\.jinja$|^additional_chat_templates/[\w.-]+\.jinja$"
     r"|^(merges|vocab)\.txt$|^[\w.-]+\.tiktoken$"
     r"|^(tokenizer|spiece|sentencepiece\.bpe|source|target|bpe|tiktoken)\.(model|spm)$"

@@ -10,66 +10,74 @@ from __future__ import annotations
 from trtbuild.checkpoint import families
 from trtbuild.checkpoint.fields import Fields
 
+Parts = tuple[int, int]
+"""Elements of a convolution's last inputs, and of the state."""
 
-def state_elements(fields: Fields, lightning: int) -> int:
-    """Elements one recurrent layer keeps for a sequence, by the family's kind of layer.
+
+def state_of(fields: Fields, lightning: int) -> tuple[int, int]:
+    """Elements one recurrent layer keeps for a sequence, and how many of them in float32.
 
     ``lightning`` is what lightning attention keeps, one matrix a head: the answer for families
     that name none of the other kinds' sizes.
     """
-    for state in (_gated_delta, _kda, _short_conv, _mamba2, _mamba1):
-        elements = state(fields)
-        if elements:
-            return elements
-    return lightning
+    for read in (_gated_delta, _kda, _short_conv, _mamba2, _mamba1):
+        convolved, state = read(fields)
+        if convolved or state:
+            break
+    else:
+        convolved, state = 0, lightning
+    named = fields.text("mamba_ssm_cache_dtype") or fields.text("mamba_ssm_dtype")
+    if not named and (read is _kda or fields.family in families.FLOAT32_STATE):
+        named = "float32"
+    return convolved + state, state if named == "float32" else 0
 
 
-def _gated_delta(fields: Fields) -> int:
+def _gated_delta(fields: Fields) -> Parts:
     value_heads, key_heads = (
         fields.number("linear_num_value_heads"),
         fields.number("linear_num_key_heads"),
     )
     if not value_heads:
-        return 0
+        return 0, 0
     key, value = fields.number("linear_key_head_dim"), fields.number("linear_value_head_dim")
     convolved = 2 * key_heads * key + value_heads * value
-    return convolved * (fields.number("linear_conv_kernel_dim", 4) - 1) + value_heads * key * value
+    return convolved * (fields.number("linear_conv_kernel_dim", 4) - 1), value_heads * key * value
 
 
-def _kda(fields: Fields) -> int:
+def _kda(fields: Fields) -> Parts:
     linear = fields.get("linear_attn_config")
     if not isinstance(linear, dict):
-        return 0
+        return 0, 0
     inner = Fields(linear)
     count, size = inner.number("num_heads"), inner.number("head_dim")
     kept = inner.number("short_conv_kernel_size", 4) - 1
-    return 3 * count * size * kept + count * size * size
+    return 3 * count * size * kept, count * size * size
 
 
-def _short_conv(fields: Fields) -> int:
+def _short_conv(fields: Fields) -> Parts:
     length = fields.number("conv_L_cache")
     width = fields.number(("conv_dim", "hidden_size"))
-    return width * (length - 1) if length else 0
+    return (width * (length - 1) if length else 0), 0
 
 
-def _mamba2(fields: Fields) -> int:
+def _mamba2(fields: Fields) -> Parts:
     count = fields.number(("mamba_num_heads", "mamba_n_heads", "n_mamba_heads"))
-    if not count and fields.model_type == "mamba2":
+    if not count and fields.family == "mamba2":
         count = fields.number("num_heads")
     if not count:
-        return 0
+        return 0, 0
     size = fields.number(("mamba_head_dim", "mamba_d_head", "mamba_headdim"), 0)
     size = size or fields.number("head_dim")
     state = fields.number(("ssm_state_size", "mamba_d_state", "state_size"))
     groups = fields.number(("n_groups", "mamba_n_groups", "mamba_ngroups"), 1)
     kept = fields.number(("conv_kernel", "mamba_d_conv"), 4) - 1
-    return (count * size + 2 * groups * state) * kept + count * size * state
+    return (count * size + 2 * groups * state) * kept, count * size * state
 
 
-def _mamba1(fields: Fields) -> int:
+def _mamba1(fields: Fields) -> Parts:
     state = fields.number(("mamba_d_state", "state_size"))
     if not state:
-        return 0
+        return 0, 0
     inner = fields.number("mamba_expand") * fields.number(families.HIDDEN)
     inner = inner or fields.number("intermediate_size")
-    return inner * (fields.number(("mamba_d_conv", "conv_kernel"), 4) - 1) + inner * state
+    return inner * (fields.number(("mamba_d_conv", "conv_kernel"), 4) - 1), inner * state

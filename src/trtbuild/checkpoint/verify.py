@@ -33,7 +33,7 @@ def verify_shards(checkpoint: Checkpoint) -> None:
     fields = Fields(checkpoint.config)
     if not checkpoint.tensors and not checkpoint.pickle:
         problems.add("the weights hold no tensors", _FETCH)
-    elif fields.model_type in families.LLAMA_LAYOUT and not checkpoint.pickle:
+    elif fields.family in families.LLAMA_LAYOUT and not checkpoint.pickle:
         found = list(_mismatches(checkpoint.tensors, fields))
         for what in found[:_SHOWN]:
             problems.add(what, _FETCH)

@@ -16,7 +16,7 @@ DEFAULT_LENGTH = 4096
 DEFAULT_UTILIZATION = 0.9
 
 _ELEMENT_BYTES = {"float32": 4.0, "float": 4.0, "float64": 4.0}  # everything else runs in 16 bits
-_KV_BYTES = {"fp8": 1.0, "int8": 1.0, "int4": 0.5, "nvfp4": 0.5625, "float32": 4.0}
+_KV_BYTES = {"fp8": 1.0, "int8": 1.0, "int4": 0.5, "fp4": 0.5, "nvfp4": 0.5625, "float32": 4.0}
 # Bytes a linear weight takes after vLLM has quantised a 16-bit checkpoint while loading it.
 ONLINE_QUANTIZATION = {
     "fp8": 1.0,

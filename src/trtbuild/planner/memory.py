@@ -30,22 +30,22 @@ def weights(spec: ModelSpec, load: Load) -> float:
 
 def kv_cache(spec: ModelSpec, load: Load, *, sequences: int, tokens: int) -> float:
     """Bytes that ``sequences`` sequences of ``tokens`` tokens keep."""
-    elements = 0.0
+    total = 0.0
     for group in spec.kv_cache.groups:
         layers = -(-group.layers // load.pipeline)
-        per_token = _elements_per_token(spec, load, group)
+        per_token = group.token_bytes(load.kv_element, _share(spec, load, group))
         held = _blocks(group, load, tokens, sequences) * BLOCK * per_token
-        state = group.constant_elements / load.tensor * sequences
-        elements += layers * (held + state)
-    return elements * load.kv_element
+        state = group.state_bytes(load.element) / load.tensor * sequences
+        total += layers * (held + state)
+    return total
 
 
-def _elements_per_token(spec: ModelSpec, load: Load, group: AttentionGroup) -> float:
-    """Of one layer on one GPU: KV heads are divided, and repeated once there are no more."""
+def _share(spec: ModelSpec, load: Load, group: AttentionGroup) -> float:
+    """Of a layer's KV heads, those on one GPU: divided, and repeated once there are no more."""
     if group.kind == "mla":
-        return group.elements_per_token  # one latent for all heads, held by every GPU
-    heads = spec.num_kv_heads or load.tensor
-    return group.elements_per_token * -(-heads // load.tensor) / heads
+        return 1  # one latent for all heads, held by every GPU
+    heads = group.kv_heads or spec.num_kv_heads or load.tensor
+    return -(-heads // load.tensor) / heads
 
 
 def _blocks(group: AttentionGroup, load: Load, tokens: int, sequences: int) -> int:

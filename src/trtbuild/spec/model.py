@@ -49,23 +49,43 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True)
 class AttentionGroup:
-    """Layers that keep the same kind of per-token state.
+    """Layers that keep the same kind of state.
 
     Attributes:
         kind: ``full`` (MHA, GQA, MQA), ``mla``, ``sliding`` or ``recurrent`` (constant size).
-        layers: How many layers are of this kind.
+        layers: How many layers are of this kind; a layer with two caches is in two groups, one
+            with two MLA blocks counts twice.
         elements_per_token: Cache elements one token adds in one layer:
             ``n_kv * (d_k + d_v)`` for full and sliding attention,
-            ``kv_lora_rank + qk_rope_head_dim`` for MLA, 0 for recurrent layers.
+            ``kv_lora_rank + qk_rope_head_dim`` for MLA, 0 for recurrent layers. A fraction where
+            several tokens share one entry. ``fixed_bytes`` count as 16-bit elements.
         window: Tokens a sliding layer keeps, 0 when unlimited.
         constant_elements: Elements per sequence that do not grow (recurrent state).
+        fixed_bytes: Bytes of ``elements_per_token`` whose type the cache's does not change (the
+            8-bit keys of an indexer).
+        wide_elements: Those of ``constant_elements`` that are kept in float32.
+        kv_heads: Heads for keys and values, which tensor parallelism divides; 0 if it divides
+            nothing.
     """
 
     kind: Literal["full", "mla", "sliding", "recurrent"]
     layers: int
-    elements_per_token: int
+    elements_per_token: float
     window: int = 0
     constant_elements: int = 0
+    fixed_bytes: float = 0
+    wide_elements: int = 0
+    kv_heads: int = 0
+
+    def token_bytes(self, bytes_per_element: float = 2, share: float = 1) -> float:
+        """Bytes one token adds in one layer; ``share`` is the part of its elements held."""
+        elements = self.elements_per_token - self.fixed_bytes / 2
+        return elements * share * bytes_per_element + self.fixed_bytes
+
+    def state_bytes(self, bytes_per_element: float = 2) -> float:
+        """Bytes of one layer's constant state, in the computing type or wider."""
+        narrow = self.constant_elements - self.wide_elements
+        return narrow * max(bytes_per_element, 2) + self.wide_elements * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +97,16 @@ class KVCache:
 
     def bytes_per_token(self, bytes_per_element: float = 2) -> int:
         """Bytes one more token costs over all layers, before any window is full."""
-        elements = sum(g.layers * g.elements_per_token for g in self.groups)
-        return int(elements * bytes_per_element)
+        return int(sum(g.layers * g.token_bytes(bytes_per_element) for g in self.groups))
 
     def bytes_per_sequence(self, tokens: int, bytes_per_element: float = 2) -> int:
         """Bytes of one sequence of ``tokens`` tokens, windows and recurrent state counted."""
-        elements = 0
+        total = 0.0
         for g in self.groups:
             kept = min(tokens, g.window) if g.window else tokens
-            elements += g.layers * (kept * g.elements_per_token + g.constant_elements)
-        return int(elements * bytes_per_element)
+            state = g.state_bytes(bytes_per_element)
+            total += g.layers * (kept * g.token_bytes(bytes_per_element) + state)
+        return int(total)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,14 @@ from typing import Any
 from trtbuild.spec.model import Quantization
 
 _DETAILS = (
-    "bits", "group_size", "quant_algo", "kv_cache_quant_algo", "kv_cache_scheme", "format", "fmt",
+    "bits", "group_size", "quant_algo", "kv_cache_quant_algo", "format", "fmt",
     "activation_scheme", "weight_block_size", "desc_act", "sym", "zero_point", "version",
     "checkpoint_format", "load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type", "quant_type",
     "quantization_status", "modules_to_not_convert",
 )  # fmt: skip
+
+
+_BYTE = 8  # bits
 
 
 def declared_quantization(declared: Mapping[str, Any]) -> Quantization | None:
@@ -53,7 +56,23 @@ def _details(declared: Mapping[str, Any]) -> dict[str, str | int | float | bool]
     for key, other in (("bits", "w_bit"), ("group_size", "q_group_size")):
         if key not in found and isinstance(declared.get(other), int):
             found[key] = declared[other]
-    return found | _compressed(declared)
+    return found | _cache_scheme(declared) | _compressed(declared)
+
+
+def _cache_scheme(declared: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
+    """A ``kv_cache_scheme`` by the name that ModelOpt has for its type: FP8, INT8, NVFP4.
+
+    ModelOpt's own exports mean nothing by a dynamic scheme (vLLM keeps the computing type).
+    """
+    scheme = declared.get("kv_cache_scheme")
+    if not isinstance(scheme, dict):
+        return {"kv_cache_quant_algo": scheme.upper()} if isinstance(scheme, str) else {}
+    modelopt = str(declared.get("quant_method", "")).startswith("modelopt")
+    if modelopt and scheme.get("dynamic") is not False and scheme.get("num_bits") == _BYTE:
+        return {}
+    kind = {"float": "FP", "int": "INT"}.get(str(scheme.get("type")).lower(), "TYPE")
+    name = f"{kind}{scheme.get('num_bits')}"
+    return {"kv_cache_quant_algo": "NVFP4" if modelopt and name == "FP4" else name}
 
 
 def _compressed(declared: Mapping[str, Any]) -> dict[str, str | int | float | bool]:

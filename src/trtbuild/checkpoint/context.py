@@ -1,0 +1,95 @@
+"""How many tokens a checkpoint can attend to, as vLLM derives it.
+
+Source: ``_get_and_verify_max_len`` of vLLM (``vllm/config/model.py``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trtbuild.checkpoint import families
+from trtbuild.checkpoint.fields import Fields
+from trtbuild.checkpoint.model import Checkpoint
+from trtbuild.checkpoint.problems import json_object
+
+_LARGEST_FACTOR = 1e9
+_NOTHING: Mapping[str, Any] = {}
+
+
+def context_of(
+    checkpoint: Checkpoint, fields: Fields, settings: Mapping[str, Any], *, pooling: bool
+) -> int:
+    """The context of an opened checkpoint; ``settings`` are those of its tokenizer."""
+    encoder = _sentence_settings(checkpoint)
+    return context_length(fields, settings if pooling else _NOTHING, encoder)
+
+
+def _sentence_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The first of sentence-transformers' files for the tokenizer's settings."""
+    for name in families.SENTENCE_SETTINGS:
+        raw = checkpoint.read_bytes(name)
+        if raw is not None:
+            return json_object(raw, name)
+    return _NOTHING
+
+
+def context_length(
+    fields: Fields,
+    tokenizer: Mapping[str, Any] = _NOTHING,
+    sentences: Mapping[str, Any] = _NOTHING,
+) -> int:
+    """Tokens the model can attend to, rope scaling counted; 0 when nothing says it.
+
+    The limit of an embedding model's ``tokenizer`` makes it shorter where positions are learnt;
+    ``max_seq_length`` of ``sentences`` (sentence-transformers) decides alone.
+    """
+    chosen = sentences.get("max_seq_length")
+    if type(chosen) is int and chosen > 0:
+        return chosen
+    length = fields.number("model_max_length") or _declared(fields)
+    limit = tokenizer.get("model_max_length")
+    learnt = fields.text("position_embedding_type") == "absolute"
+    if learnt and isinstance(limit, int | float) and math.isfinite(limit) and 0 < limit < length:
+        length = int(limit)
+    if any(name in fields.family for name in families.ROPE_IGNORED_FAMILIES):
+        return length
+    return _scaled(fields, length)
+
+
+def _declared(fields: Fields) -> int:
+    """The smallest length that a key says."""
+    found = [length for key in families.CONTEXT if (length := fields.number(key))]
+    return min(found, default=0)
+
+
+def _scaled(fields: Fields, length: int) -> int:
+    for rope in _ropes(fields):
+        scaled = _by_rope(rope, length)
+        if scaled != length:
+            return scaled
+    return length
+
+
+def _ropes(fields: Fields) -> Iterator[Mapping[str, Any]]:
+    """The settings of rope: one for all layers, or one for each kind of layer."""
+    rope = fields.get("rope_scaling") or fields.get("rope_parameters")
+    if not isinstance(rope, dict):
+        return
+    yield rope
+    yield from (inner for inner in rope.values() if isinstance(inner, dict))
+
+
+def _by_rope(rope: Mapping[str, Any], length: int) -> int:
+    kind = rope.get("rope_type") or rope.get("type")
+    factor = rope.get("factor")
+    if not isinstance(kind, str) or kind in families.ROPE_KEEPS_CONTEXT:
+        return length
+    if not isinstance(factor, int | float) or isinstance(factor, bool) or factor <= 0:
+        return length
+    original = rope.get("original_max_position_embeddings")
+    if kind in families.ROPE_FROM_ORIGINAL and isinstance(original, int) and original > 0:
+        length = original
+    # JSON may say Infinity or 1e999, which is no length.
+    return int(length * factor) if 0 < factor < _LARGEST_FACTOR else length

@@ -1,0 +1,85 @@
+"""Caches of latent attention (MLA), of its indexers, and of compressed latents.
+
+MLA keeps ``kv_lora_rank + qk_rope_head_dim`` elements a token (DeepSeek-V2, arXiv 2405.04434,
+section 2.1). DeepSeek Sparse Attention adds an indexer's key: a byte an element and a float32 scale
+for 128 of them. DeepSeek V4 keeps one latent of ``head_dim`` for several tokens, and the last
+tokens whole. Sizes are those of vLLM 0.32 (``deepseek_v2.py``, ``deepseek_v4/attention.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trtbuild.checkpoint import families
+from trtbuild.checkpoint.fields import Fields
+from trtbuild.spec import AttentionGroup
+
+_SCALED = 128  # elements of an indexer's key that share a float32 scale
+
+
+def is_latent(fields: Fields) -> bool:
+    """Whether its layers keep latents instead of keys and values."""
+    if compress_ratios(fields):
+        return True
+    return bool(fields.number("kv_lora_rank")) and fields.family not in families.MLA_EXPANDED
+
+
+def compress_ratios(fields: Fields) -> list[int]:
+    """Tokens that share one latent, for every layer; empty for other families."""
+    ratios = fields.get("compress_ratios")
+    if not isinstance(ratios, list) or not all(type(ratio) is int for ratio in ratios):
+        return []
+    return ratios
+
+
+def latent_caches(fields: Fields, layer: int) -> Iterator[AttentionGroup]:
+    """What one layer of latent attention keeps."""
+    ratios = compress_ratios(fields)
+    if ratios:
+        yield from _compressed(fields, ratios[layer] if layer < len(ratios) else 0)
+        return
+    elements = fields.number("kv_lora_rank") + fields.number("qk_rope_head_dim")
+    index = _index_bytes(fields) if _has_indexer(fields, layer) else 0
+    blocks = 2 if fields.family in families.TWO_BLOCKS_A_LAYER else 1
+    for _ in range(blocks):
+        yield AttentionGroup("mla", 1, _tidy(elements + index / 2), fixed_bytes=_tidy(index))
+
+
+def _compressed(fields: Fields, ratio: int) -> Iterator[AttentionGroup]:
+    """The window of whole latents that every layer has, and the compressed ones of most."""
+    size = fields.number("head_dim")
+    if ratio > 1:
+        indexed = ratio == families.INDEXED_RATIO
+        index = _index_bytes(fields) / ratio if indexed else 0
+        # A compressor keeps the entries it still works on: a key and a score, in float32.
+        window = ratio * 2 if indexed else ratio
+        widths = size + (fields.number("index_head_dim") if indexed else 0)
+        state = window * 2 * widths * (2 if indexed else 1)
+        elements = _tidy(size / ratio + index / 2)
+        yield AttentionGroup("mla", 1, elements, 0, state, _tidy(index), state)
+    yield AttentionGroup("sliding", 1, size, fields.number("sliding_window"), kv_heads=1)
+
+
+def _index_bytes(fields: Fields) -> int:
+    """Bytes of an indexer's key: 8-bit elements and their scales."""
+    size = fields.number("index_head_dim")
+    return size + size // _SCALED * 4
+
+
+def _has_indexer(fields: Fields, layer: int) -> bool:
+    """Whether the layer chooses its tokens itself, not by the choice of an earlier layer."""
+    if not fields.number("index_topk"):
+        return False
+    types = fields.get("indexer_types")
+    if isinstance(types, list) and layer < len(types):
+        return bool(types[layer] == "full")
+    pattern = fields.get("index_topk_pattern")
+    if isinstance(pattern, str | list) and layer < len(pattern):
+        return bool(pattern[layer] != "S")
+    every = fields.number("index_topk_freq", 1) or 1
+    offset = fields.number("index_skip_topk_offset", 2)
+    return max(layer - offset + 1, 0) % every == 0
+
+
+def _tidy(number: float) -> float:
+    return int(number) if float(number).is_integer() else number

@@ -1,0 +1,190 @@
+"""What each layer keeps for the next token, by the first key of the configuration that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trtbuild.checkpoint import families
+from trtbuild.checkpoint.families import LayerKind
+from trtbuild.checkpoint.fields import Fields
+
+Kinds = tuple[LayerKind, ...]
+"""What each layer keeps, first to last."""
+
+
+def layer_count(fields: Fields) -> int:
+    """Layers, counted where no key says how many."""
+    if fields.family in families.TWO_BLOCKS_A_LAYER:
+        # transformers 5 writes the number of blocks as num_hidden_layers.
+        return fields.number(("num_layers", *families.LAYERS))
+    listed = fields.number(families.LAYERS)
+    if listed:
+        return listed
+    words = _words(fields)
+    return len(words) or len(fields.text("hybrid_override_pattern"))
+
+
+def layer_kinds(fields: Fields, layers: int) -> Kinds:
+    """What every layer keeps, from the first source that says so."""
+    if fields.family in families.PARALLEL_HYBRID:
+        return _every("both", layers)
+    for read in (_listed, _blocks, _pattern, _indexes, _periods, _linear_config, _windows_listed):
+        kinds = read(fields, layers)
+        if len(kinds) == layers:
+            return _without_window(fields, kinds)
+    if fields.family in families.ALL_RECURRENT:
+        return _every("recurrent", layers)
+    return _by_family(fields, layers)
+
+
+def window_of(fields: Fields, layer: int) -> int:
+    """The window of a sliding layer; 0 when the configuration has none."""
+    for key in families.WINDOW_LISTS:
+        listed = fields.get(key)
+        if isinstance(listed, list) and listed:
+            value = listed[layer % len(listed)]
+            return value if type(value) is int else 0
+    return fields.number(families.WINDOWS)
+
+
+def _has_window(fields: Fields) -> bool:
+    return any(isinstance(fields.get(key), list) for key in families.WINDOW_LISTS) or bool(
+        fields.number(families.WINDOWS)
+    )
+
+
+def _every(kind: LayerKind, layers: int) -> Kinds:
+    return tuple(kind for _ in range(layers))
+
+
+def _without_window(fields: Fields, kinds: Kinds) -> Kinds:
+    if _has_window(fields):
+        return kinds
+    return tuple("full" if kind == "sliding" else kind for kind in kinds)
+
+
+def _words(fields: Fields) -> list[str]:
+    """The list that names every layer's kind: ``layer_types`` or an older spelling."""
+    for key in families.LAYER_LISTS:
+        words = fields.get(key)
+        if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
+            return words
+    blocks = fields.get("block_configs")
+    if not isinstance(blocks, list):
+        return []
+    kinds = [block.get("block_type") for block in blocks if isinstance(block, dict)]
+    named = [kind for kind in kinds if isinstance(kind, str)]
+    return named if len(named) == len(kinds) else []
+
+
+def _listed(fields: Fields, layers: int) -> Kinds:
+    """The list of words; one that is shorter repeats."""
+    words = _words(fields)
+    if words and len(words) < layers:
+        words = (words * (layers // len(words) + 1))[:layers]
+    return tuple(families.LAYER_KINDS.get(word, "full") for word in words)
+
+
+def _blocks(fields: Fields, _layers: int) -> Kinds:
+    """Llama-Nemotron's ``block_configs``: a block without attention keeps nothing."""
+    return tuple("full" if kv_heads else "none" for kv_heads in block_kv_heads(fields))
+
+
+def block_kv_heads(fields: Fields) -> Sequence[int]:
+    """KV heads of every block that ``block_configs`` describes, 0 for one without attention."""
+    blocks = fields.get("block_configs")
+    if not isinstance(blocks, list):
+        return ()
+    return [_kv_heads_of(fields, block) for block in blocks if isinstance(block, dict)]
+
+
+def _kv_heads_of(fields: Fields, block: dict[str, Any]) -> int:
+    attention = block.get("attention")
+    if not isinstance(attention, dict):
+        return fields.number(families.KV_HEADS)
+    if attention.get("no_op") is True or attention.get("replace_with_linear") is True:
+        return 0
+    inner = Fields(attention)
+    given = inner.number(("num_key_value_heads", "num_kv_heads"))
+    group = inner.number("n_heads_in_group")
+    return given or (fields.number(families.HEADS) // group if group else 0)
+
+
+def _pattern(fields: Fields, _layers: int) -> Kinds:
+    """A letter or a number for each layer (Nemotron-H, MiniMax-Text, MiMo-V2)."""
+    letters = fields.text("hybrid_override_pattern")
+    if letters:
+        return tuple(families.PATTERN_LETTERS.get(x, "full") for x in letters)
+    for key, kinds in families.PATTERN_CODES.items():
+        codes = fields.get(key)
+        if isinstance(codes, list):
+            return tuple(kinds.get(code, "full") if type(code) is int else "full" for code in codes)
+    return ()
+
+
+def _indexes(fields: Fields, layers: int) -> Kinds:
+    """Lists of the layers that have attention (Bamba, LFM2), or also attention (Zamba2)."""
+    for key in ("attn_layer_indices", "full_attn_idxs", "hybrid_layer_ids"):
+        chosen = fields.get(key)
+        if isinstance(chosen, list):
+            kind: LayerKind = "both" if key == "hybrid_layer_ids" else "full"
+            return tuple(kind if at in chosen else "recurrent" for at in range(layers))
+    return ()
+
+
+def _periods(fields: Fields, layers: int) -> Kinds:
+    """One attention layer in every few (Jamba, Qwen3-Next, Ling 2.5)."""
+    period = fields.number("attn_layer_period")
+    if period:
+        offset = fields.number("attn_layer_offset")
+        return tuple("full" if at % period == offset else "recurrent" for at in range(layers))
+    interval = fields.number(("full_attention_interval", "layer_group_size"))
+    if interval > 1:
+        return tuple("recurrent" if (at + 1) % interval else "full" for at in range(layers))
+    return ()
+
+
+def _linear_config(fields: Fields, layers: int) -> Kinds:
+    """Kimi-Linear numbers its full layers from one."""
+    linear = fields.get("linear_attn_config")
+    chosen = linear.get("full_attn_layers") if isinstance(linear, dict) else None
+    if not isinstance(chosen, list):
+        return ()
+    return tuple("full" if at + 1 in chosen else "recurrent" for at in range(layers))
+
+
+def _windows_listed(fields: Fields, layers: int) -> Kinds:
+    """A window for each layer, null or 0 for a full one (PLaMo 3, openPangu)."""
+    for key in families.WINDOW_LISTS:
+        if isinstance(fields.get(key), list):
+            return tuple("sliding" if window_of(fields, at) else "full" for at in range(layers))
+    return ()
+
+
+def _by_family(fields: Fields, layers: int) -> Kinds:
+    """Sliding windows that only the family's code knows the layers of."""
+    if not _has_window(fields):
+        return _every("full", layers)
+    kind = fields.family
+    every = 0
+    if not isinstance(fields.get("sliding_window_pattern"), str):
+        every = fields.number(("sliding_window_pattern", "_sliding_window_pattern"))
+    every = every or families.SLIDING_EVERY.get(kind, 0)
+    if every > 1:
+        return tuple("sliding" if (at + 1) % every else "full" for at in range(layers))
+    if kind in families.SLIDING_FLAGGED:
+        first = fields.number("max_window_layers", layers)
+        sliding = fields.flag("use_sliding_window")
+        return tuple("sliding" if sliding and at >= first else "full" for at in range(layers))
+    if kind.startswith("llama4"):
+        return _llama4(fields, layers)
+    return _every("sliding" if kind in families.SLIDING_ALL else "full", layers)
+
+
+def _llama4(fields: Fields, layers: int) -> Kinds:
+    """Layers with rope attend within chunks; ``no_rope_layers`` is 1 for those."""
+    rope = fields.get("no_rope_layers")
+    if isinstance(rope, list) and len(rope) == layers:
+        return tuple("sliding" if flag else "full" for flag in rope)
+    return tuple("sliding" if (at + 1) % 4 else "full" for at in range(layers))
