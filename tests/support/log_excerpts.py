@@ -247,4 +247,100 @@ EXCERPTS = {
     "model was not built with paged context FMHA support",
     "policy-defaulted": "[TensorRT-LLM][WARNING] batch_scheduler_policy parameter was not found or "
     "is invalid (must be max_utilization or guaranteed_no_evict)",
+    "host-memory": vllm("MemoryError: Unable to allocate 12.0 GiB for an array")
+    + "\nterminate called after throwing an instance of 'std::bad_alloc'",
+    "vllm-no-longer": vllm(
+        "ValueError: Model architecture FooForCausalLM was supported in vLLM until v0.10.2, and is "
+        "not supported anymore. Please use an older version of vLLM."
+    ),
+    "attention-head": vllm(
+        "RuntimeError: Unsupported CPU attention configuration: head_dim=24 isa=2 kv_cache_idx=0"
+    ),
+    "tokenizer-transformers5": python(
+        "ValueError: Tokenizer class TokenizersBackend does not exist or is not currently imported."
+    ),
+    "tokenizers-version": python(
+        "Exception: data did not match any variant of untagged enum ModelWrapper at line 7 column 3"
+    ),
+    "rope-scaling": vllm("KeyError: 'original_max_position_embeddings'"),
+    "weights-shape": vllm(
+        "AssertionError: Attempted to load weight (torch.Size([128256, 64])) into parameter "
+        "(torch.Size([128258, 64]))"
+    ),
+    "weights-missing": vllm(
+        "RuntimeError: Cannot find any model weights with `/models/bot/1/weights`"
+    ),
+    "lora-rank": vllm("ValueError: LoRA rank 64 is greater than max_lora_rank 16."),
+    "lora-unsupported": vllm("ValueError: vLLM does not yet support DoRA."),
+    "multimodal-limit": vllm("ValueError: At most 0 image(s) may be provided in one prompt."),
+    "cuda-fork": vllm(
+        "RuntimeError: Cannot re-initialize CUDA in forked subprocess. To use CUDA with "
+        "multiprocessing, you must use the 'spawn' start method"
+    ),
+    "batched-tokens": vllm(
+        "ValueError: max_num_batched_tokens (512) is smaller than max_model_len (4096)."
+    ),
+    "quantization-mismatch": vllm(
+        "ValueError: torch.bfloat16 is not supported for quantization method awq. Supported "
+        "dtypes: [torch.float16]"
+    ),
+    "checkpoint-unknown": vllm(
+        "ValueError: Unrecognized model in /models/bot/1/weights. Should have a `model_type` key in "
+        "its config.json"
+    ),
+    "architecture-inspection": vllm(
+        "  Value error, Model architectures ['FooForCausalLM'] failed to be inspected. Please check "
+        "the logs for more details. [type=value_error]"
+    ),
+    "engine-argument": vllm(
+        "  Value error, --enable-hc-sp requires PP=1 [type=value_error, input_value=ArgsKwargs(())]"
+    ),
+    "torchscript-none": failed(
+        "m",
+        "Internal: failed to load model 'm': PytorchStreamReader failed locating file "
+        "constants.pkl: file not found",
+    ),
+    "pytorch-names": failed(
+        "m", "Invalid argument: input 'x' does not follow the naming convention <name>__<index>"
+    ),
+    "onnx-external-data": failed(
+        "m",
+        "Internal: onnx runtime error 1: Deserialize tensor w failed. tensorprotoutils.cc:180 "
+        "GetExtDataFromTensorProto External data path does not exist: model.onnx.data",
+    ),
+    "onnx-invalid": failed(
+        "m",
+        "Internal: onnx runtime error 1: Load model from /r/m/1/model.onnx failed:This is an invalid "
+        "model. Error in Node:Add_3",
+    ),
+    "repository-missing": "error: creating server: Internal - failed to stat file /models",
+    "permission": failed(
+        "m", "Internal: PermissionError: [Errno 13] Permission denied: '/r/m/1/weights.bin'"
+    ),
+    "backend-api": failed(
+        "m", "Unsupported: Triton backend API version does not support this backend"
+    ),
+    "nccl-shared-memory": vllm(
+        "RuntimeError: Error while creating shared memory segment /dev/shm/nccl-a1 (size 9637888)"
+    ),
+    "gpu-peer-access": vllm(
+        "RuntimeError: CUDA error: peer access is not supported between these two devices"
+    ),
+    "python-import": python(
+        "ImportError: cannot import name 'AutoX' from 'transformers' (/usr/lib/x/__init__.py)"
+    ),
+    "crash-bus-error": "Signal (7) received.\n 0# 0x0000 in /usr/lib/libc.so.6",
+    "crash-instruction": "Signal (4) received.\n 0# f in /opt/x/libvllm.so",
+    "crash-python-backend": "Signal (11) received.\n 0# 0x00 in /opt/backends/libtriton_python.so",
+    "crash-tensorrt": "Signal (11) received.\n 0# 0x00 in /usr/lib/libc.so.6\n"
+    " 1# nvinfer1::x() in /usr/lib/libnvinfer.so.10",
+    "crash-onnxruntime": "Signal (11) received.\n 3# OrtRun in /opt/x/libonnxruntime.so.1.19.2",
+    "crash-pytorch": "Signal (11) received.\n 3# at::x() in /opt/x/libtorch_cpu.so",
+    "crash-driver": "Signal (11) received.\n 3# cuInit in /usr/lib/x86_64-linux-gnu/libcuda.so.1",
+    "crash-aborted": "terminate called after throwing an instance of 'frob::Error'\n"
+    "  what():  the frob is off\nSignal (6) received.\n 0# gsignal in /lib/libc.so.6",
+    "plan-unreadable": failed("m", "Internal: unable to create TensorRT engine"),
+    "executor-worker": "RuntimeError: Executor worker returned error",
+    "no-version-available": "failed to load 'm', no version is available",
+    "asked-to-end": "Signal (15) received.",
 }

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from support.log_excerpts import CONFIG, EXCERPTS, engine, failed, python, vllm
 from support.programs import write_program
+from support.real_logs import LOGS
 from trtbuild.check import Example, all_rules, write_example
 from trtbuild.cli.app import app
 from trtbuild.errors import ServerError
@@ -26,8 +27,9 @@ def explained(*lines: str, repository: Path | None = None) -> Explanation:
     return explain("\n".join(lines).splitlines(), repository)
 
 
-def test_every_cause_has_an_excerpt() -> None:
-    assert EXCERPTS.keys() == TABLE.keys()
+def test_every_cause_has_an_excerpt_or_a_real_log() -> None:
+    assert EXCERPTS.keys() <= TABLE.keys()
+    assert TABLE.keys() <= EXCERPTS.keys() | {log["cause"] for log in LOGS}
 
 
 @pytest.mark.parametrize("name", [name for name in EXCERPTS if TABLE[name].kind == "cause"])
@@ -73,7 +75,7 @@ def test_a_sound_log_tells_of_no_failure() -> None:
 
 def test_a_traceback_is_told_by_its_last_line_and_the_model_it_hit() -> None:
     found = explained(vllm("ValueError: No available memory for the cache blocks."))
-    assert [(one.cause, one.model) for one in found.reasons] == [("vllm-no-cache", "")]
+    assert [(one.cause, one.model) for one in found.reasons] == [("vllm-no-cache", "bot")]
     assert found.reasons[0].message.startswith("ValueError: No available")
     assert {one.cause for one in found.follows} == {"engine-core", "server-gave-up"}
 
@@ -101,8 +103,8 @@ def test_the_table_of_models_is_read_where_it_wraps() -> None:
 +----------------+---------+----------------------------------------------+
 | postprocessing | 1       | READY                                        |
 | tensorrt_llm   | 1       | UNAVAILABLE: Internal: unexpected error when |
-|                |         | creating: Assertion failed: mpiSize == tp *  |
-|                |         | pp (/app/worldConfig.cpp:80)                 |
+|                |         |  creating: Assertion failed: mpiSize == tp * |
+|                |         |  pp (/app/worldConfig.cpp:80)                |
 +----------------+---------+----------------------------------------------+"""
     (reason,) = explained(*table.splitlines()).reasons
     assert (reason.cause, reason.model) == ("mpi-world-size", "tensorrt_llm")
@@ -188,7 +190,7 @@ def test_serve_tells_the_root_cause_of_a_failed_start(repo: Path, tmp_path: Path
     log.write_text(f"{EXCERPTS['directory-name']}\n{GAVE_UP}\n")
     handle = ServerHandle("a", "local", 0, 0.0, "", 0, 0, 0, str(log), str(repo), ("m",))
     error = told(ServerError("the server ended", where=str(log), fix="look"), handle)
-    assert error.what == "the server ended: the folder and the model in it have different names"
+    assert error.what == "the server ended: the directory and the model in it have different names"
     assert error.details == ("at m/config.pbtxt:1:7 (TRT202)",)
     assert error.fix.startswith("give the directory and 'name' the same name")
     log.write_text("nothing of interest\n")
@@ -239,7 +241,7 @@ def test_without_a_log_the_newest_server_is_explained(repo: Path, tmp_path: Path
 
 
 def test_a_log_without_failure(repo: Path) -> None:
-    assert run("-", given=NOISE) == (0, "this log tells of no failure that trtbuild knows\n")
+    assert run("-", given=NOISE) == (0, "the log reports no failure that trtbuild knows\n")
 
 
 def test_only_consequences(repo: Path) -> None:

@@ -52,7 +52,7 @@ def explain(
     ] = "",
     as_json: options.AsJson = False,
 ) -> None:
-    """Say why a server failed: the root cause first, where it stands, and what mends it."""
+    """Say why a server failed: the root cause first, where it is in the log, and the fix."""
     from trtbuild.cli.output import print_json
     from trtbuild.errors import UsageError
     from trtbuild.explain import explain as explain_log
@@ -60,7 +60,7 @@ def explain(
     if repository is not None and not repository.is_dir():
         raise UsageError(
             f"there is no repository {str(repository)!r}",
-            fix="give the folder that was served, or leave --repository out",
+            fix="give the directory that was served, or leave --repository out",
         )
     found = explain_log(_read(log, container), repository)
     if as_json:
@@ -116,7 +116,7 @@ def _print(found: Explanation) -> None:
 
     out = console()
     if found.ok:
-        out.print("this log tells of no failure that trtbuild knows")
+        out.print("the log reports no failure that trtbuild knows")
         return
     for number, reason in enumerate(found.reasons):
         head = "root cause: " if number == 0 else "also: "
@@ -125,11 +125,14 @@ def _print(found: Explanation) -> None:
     for hint in found.hints:
         for line in _lines(hint, "note: ", "yellow"):
             out.print(line)
-    if found.follows:
+    if found.reasons and found.follows:
         names = ", ".join(dict.fromkeys(one.model or one.title for one in found.follows))
         out.print(Text.assemble(("only follows from that: ", "dim"), names))
     if not found.reasons:
-        out.print("the log has no reason, only consequences; give it from the start of the server")
+        out.print("the log has no cause, only consequences: give it from the start of the server")
+        for follow in found.follows:
+            for line in _lines(follow, "consequence: ", "yellow"):
+                out.print(line)
 
 
 def _lines(reason: Reason, head: str, style: str) -> list[Text]:
@@ -139,9 +142,12 @@ def _lines(reason: Reason, head: str, style: str) -> list[Text]:
     lines = [Text.assemble((head, style), f"{reason.title}{of}")]
     where = f"log line {reason.log_line}: " if reason.log_line else "log: "
     lines.append(Text.assemble(("  ", ""), (where, "dim"), (reason.message, "italic")))
-    if reason.place or reason.rule:
+    rule = f"{reason.rule} (trtbuild validate)" if reason.rule else ""
+    if reason.place:
         rule = f" ({reason.rule})" if reason.rule else ""
-        lines.append(Text.assemble(("  at: ", "dim"), reason.place or "the repository", rule))
+        lines.append(Text.assemble(("  at: ", "dim"), reason.place, rule))
+    elif rule:
+        lines.append(Text.assemble(("  rule: ", "dim"), rule))
     lines.append(Text.assemble(("  fix: ", "green"), reason.fix))
     lines += [Text.assemble(("  known as: ", "dim"), address) for address in reason.known_as]
     return lines

@@ -7,8 +7,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
+from trtbuild.explain.patterns import alternatives, literal
 from trtbuild.resources import data_file
 
 PLACE = re.compile(r"\{(\w+)\}")
@@ -29,11 +30,13 @@ class Cause:
     field: str = ""
     json: str = ""
     known_as: tuple[str, ...] = ()
+    within: re.Pattern[str] | None = None
+    quick: tuple[tuple[str, re.Pattern[str]], ...] = ()
 
     def match(self, text: str) -> dict[str, str] | None:
         """The named groups of the first pattern that ``text`` has, None when it has none."""
-        for pattern in self.patterns:
-            if found := pattern.search(text):
+        for has, pattern in self.quick:
+            if has in text and (found := pattern.search(text)):
                 return {name: value or "" for name, value in found.groupdict().items()}
         return None
 
@@ -42,16 +45,19 @@ class Cause:
 def causes() -> tuple[Cause, ...]:
     """All rows, in the order in which they are tried."""
     table = tomllib.loads(data_file("causes.toml").read_text(encoding="utf-8"))
-    return tuple(
-        Cause(
-            **{
-                **row,
-                "patterns": tuple(re.compile(text) for text in row["patterns"]),
-                "known_as": tuple(row.get("known_as", ())),
-            }
-        )
-        for row in table["cause"]
-    )
+    return tuple(_row(row) for row in table["cause"])
+
+
+def _row(row: dict[str, Any]) -> Cause:
+    """A row of the table, its patterns compiled; ``quick`` has their alternatives one by one."""
+    quick = [one for pattern in row["patterns"] for one in alternatives(pattern)]
+    made: dict[str, Any] = {
+        "patterns": tuple(map(re.compile, row["patterns"])),
+        "known_as": tuple(row.get("known_as", ())),
+        "within": re.compile(row["within"]) if "within" in row else None,
+        "quick": tuple((literal(one), re.compile(one)) for one in quick),
+    }
+    return Cause(**row | made)
 
 
 def filled(template: str, groups: Mapping[str, str]) -> str:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from trtbuild.explain import places
+from trtbuild import toolchain
+from trtbuild.explain import places, unknown
 from trtbuild.explain.causes import Cause, causes, filled, url
-from trtbuild.explain.statements import Statement, statements
-from trtbuild.server import logs
+from trtbuild.explain.sentences import rule_of
+from trtbuild.explain.statements import Statement, cleaned, statements
 
 _LONGEST = 400
-_FRAMES = re.compile(r"\s*(?:\sAt:\s+[/<]|\n?\b1\s+0x[0-9a-f]{6,}).*", re.DOTALL)
+_FRAMES = re.compile(r"\s*(?:\sAt:\s+[/<]|\n?\b1\s+0x[0-9a-f]{6,}|\bframe #0: ).*", re.DOTALL)
 _HEAD = re.compile(
-    r"^(?:failed to load '[^']*'(?: version \d+)?: |Poll failed for model directory '[^']*': )?"
+    r"^(?:UNAVAILABLE: )?"
+    r"(?:failed to load '[^']*'(?: version \d+)?: |Poll failed for model directory '[^']*': )?"
     r"(?:(?:Internal|Invalid argument|Not found|Unavailable|Unsupported): )?"
 )
-_TRACEBACK = "Traceback (most recent call last)"
-_UNKNOWN = Cause("unknown", "the model was refused, for a reason not known here", (), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,14 @@ class Reason:
     """Why something failed.
 
     Attributes:
-        cause: Its row in the table of causes; ``unknown`` if it has none.
+        cause: Its row in the table of causes, or the rule whose sentence it is; ``unknown`` if
+            it has neither.
         title: What is wrong, in our words.
         message: The sentence of the log.
         log_line: Where that stands, from 1.
         model: The model meant, empty if the log does not say.
         rule: The rule of the validator that finds it, empty if none does.
-        file: Where the mend goes, relative to the repository; empty if unknown.
+        file: Where the fix goes, relative to the repository; empty if unknown.
         line, column: From 1; 0 if the file as a whole is meant.
         fix: What to do.
         known_as: Addresses of issues that report the same.
@@ -60,7 +61,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a log tells.
+    """What a log says.
 
     Attributes:
         reasons: The root causes, in the order in which they happened.
@@ -74,7 +75,7 @@ class Explanation:
 
     @property
     def ok(self) -> bool:
-        """Whether the log tells of no failure."""
+        """Whether the log reports no failure."""
         return not self.reasons and not self.follows
 
 
@@ -87,22 +88,19 @@ def explain(lines: Iterable[str], repository: Path | None = None) -> Explanation
     """
     lines = list(lines)
     found: dict[str, list[Reason]] = {"cause": [], "cascade": [], "hint": []}
-    unknown: list[Statement] = []
+    rest: list[Statement] = []
+    rows = _Rows(lines)
     for statement in statements(lines):
-        row = _known(statement)
-        if row is not None:
-            _add(found[row[0].kind], _reason(statement, *row))
-        elif statement.final:
-            unknown.append(statement)
+        row = rows.of(statement)
+        if row is None:
+            rest.append(statement)
+            continue
+        reason = _reason(statement, *row)
+        if row[0].kind == "cascade" and statement.final:
+            _attribute(found["cause"], statement.model)
+        _add(found[row[0].kind], reason)
     reasons = found["cause"]
-    explained = {reason.model for reason in reasons}
-    for statement in unknown:
-        if statement.model not in explained:
-            _add(reasons, _reason(statement, _UNKNOWN, {}))
-    raised = bool(found["cascade"]) or any(_TRACEBACK in line for line in lines)
-    if not reasons and raised and (cause := logs.root_exception(lines)):
-        # An exception that no row knows, which the cascade points to.
-        reasons.append(Reason("unknown", cause.partition(":")[0], cause, _line_of(cause, lines)))
+    _add_unknown(reasons, rest, lines, follows=bool(found["cascade"]))
     reasons.sort(key=lambda reason: reason.log_line)
     hints = found["hint"] if reasons or found["cascade"] else []
     if repository is not None:
@@ -110,31 +108,76 @@ def explain(lines: Iterable[str], repository: Path | None = None) -> Explanation
     return Explanation(tuple(reasons), tuple(hints), tuple(found["cascade"]))
 
 
-@cache
-def _hints() -> tuple[Cause, ...]:
-    return tuple(cause for cause in causes() if cause.kind == "hint")
+class _Rows:
+    """The rows that may be meant in one log, and which of them a statement is."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        text = "\n".join(lines)
+        self._loud = [row for row in causes() if row.within is None or row.within.search(text)]
+        self._quiet = [row for row in self._loud if row.kind == "hint"]
+
+    def of(self, statement: Statement) -> tuple[Cause, dict[str, str]] | None:
+        """The row and what its pattern found; None for what no row and no rule knows."""
+        # Most lines of a log are no failures, and can only be hints.
+        rows = self._loud if statement.loud else self._quiet
+        said = " ".join(statement.text.split()) if "\n" in statement.text else statement.text
+        if found := _first(rows, said):
+            return found
+        if statement.more:
+            found = _first(rows, _one_line(statement))
+            if found and found[0].kind == "cause":
+                return found
+        if statement.final or statement.error or said.startswith("error: "):
+            rule = rule_of(said)
+            return (_of_rule(rule.id), {}) if rule else None
+        return None
 
 
-def _known(statement: Statement) -> tuple[Cause, dict[str, str]] | None:
-    # Most lines of a log are no failures, and can only be hints.
-    for cause in causes() if statement.loud else _hints():
-        groups = cause.match(statement.text)
+def _first(rows: Iterable[Cause], text: str) -> tuple[Cause, dict[str, str]] | None:
+    for cause in rows:
+        groups = cause.match(text)
         if groups is not None:
-            return cause, groups
+            return cause, groups | _releases(groups)
     return None
+
+
+@cache
+def _of_rule(id: str) -> Cause:
+    """A rule of the validator as a row of the table."""
+    from trtbuild.check import all_rules
+
+    rule = next(rule for rule in all_rules() if rule.id == id)
+    return Cause(rule.id, f"a rule of the server is broken: {rule.title}", (), rule.fix, rule=id)
+
+
+def _releases(groups: dict[str, str]) -> dict[str, str]:
+    """The Triton release that ``{release}`` means: the newest with vLLM up to ``until``."""
+    until = groups.get("until")
+    if not until:
+        return {}
+    key = toolchain.version_key
+    had = [row.triton for row in toolchain.releases() if row.vllm and key(row.vllm) <= key(until)]
+    return {"release": had[0] if had else "YY.MM"}
 
 
 def _reason(statement: Statement, cause: Cause, groups: dict[str, str]) -> Reason:
     return Reason(
         cause=cause.id,
         title=filled(cause.title, groups),
-        message=_shown(statement.text),
+        message=_shown(statement),
         log_line=statement.line,
         model=statement.model or groups.get("model", ""),
         rule=cause.rule,
-        fix=filled(cause.fix, groups) or "mend what the message says",
+        fix=filled(cause.fix, groups),
         known_as=tuple(map(url, cause.known_as)),
     )
+
+
+def _attribute(reasons: list[Reason], model: str) -> None:
+    """What failed without a name before the server gives up a model is why that one failed."""
+    for number, reason in enumerate(reasons):
+        if not reason.model:
+            reasons[number] = replace(reason, model=model)
 
 
 def _add(reasons: list[Reason], new: Reason) -> None:
@@ -151,11 +194,36 @@ def _add(reasons: list[Reason], new: Reason) -> None:
     reasons.append(new)
 
 
-def _shown(text: str) -> str:
+def _add_unknown(
+    reasons: list[Reason], rest: list[Statement], lines: list[str], *, follows: bool
+) -> None:
+    """What no row knows: models that were refused, else the exception, else the last error."""
+    explained = {reason.model for reason in reasons}
+    for statement in rest:
+        if statement.final and statement.model not in explained:
+            reason = _unknown(unknown.refused(statement))
+            _add(reasons, replace(reason, message=_shown(statement), model=statement.model))
+    if reasons:
+        return
+    texts = [cleaned(line) for line in lines]
+    raised = follows or unknown.has_traceback(texts)
+    failure = (unknown.raised(texts) if raised else None) or unknown.said(rest)
+    if failure is not None and not _first(causes(), failure.message):
+        reasons.append(_unknown(failure))
+
+
+def _unknown(failure: unknown.Failure) -> Reason:
+    message = failure.message[:_LONGEST]
+    return Reason("unknown", failure.title, message, failure.line, fix=failure.fix)
+
+
+def _one_line(statement: Statement) -> str:
+    return " ".join(f"{statement.text} {statement.more}".split())
+
+
+def _shown(statement: Statement) -> str:
     """A statement in one line, without native stack frames."""
+    goes_on = statement.more and statement.text.rstrip().endswith((":", ","))
+    text = f"{statement.text} {statement.more}" if goes_on else statement.text
     said = " ".join(_HEAD.sub("", _FRAMES.sub("", text)).split())
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
-
-
-def _line_of(cause: str, lines: Sequence[str]) -> int:
-    return next((number for number, line in enumerate(lines, 1) if cause in line), 0)

@@ -1,22 +1,33 @@
-"""What a log says, without what wraps it: containers', MPI's and log libraries' prefixes."""
+"""What a log says, without what wraps it: prefixes of containers, MPI and log libraries."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from trtbuild.explain.crashes import crash
 from trtbuild.server import logs
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-# docker compose's `service-1  | `, Kubernetes' timestamps, `mpirun --tag-output`'s `[1,0]<stderr>:`
+# docker compose's `service-1  | `, Kubernetes' timestamps, `mpirun --tag-output`'s
+# `[1,0]<stderr>:`, journald's `Nov 29 18:00:00 host unit[1]: `, vLLM's `(EngineCore pid=7) `
 _PREFIX = re.compile(
-    r"^(?:[\w.-]+\s+\|\s(?=\S)|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\s+"
-    r"(?:std(?:out|err) [FP] )?|\[\d+,\d+\]<\w+>:\s*)+"
+    r"^(?:[\w.-]+\s+\|\s(?=\S)|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\s+(?:\|\s+)?"
+    r"(?:std(?:out|err) [FP] )?|\[\d+,\d+\]<\w+>:\s*|[A-Z][a-z]{2} [ \d]\d [\d:]{8} \S+ \S+: "
+    r"|\[pod/[^\]]+\] |│ ?|\([\w ]*pid=\d+[^)]*\) ?)+"
 )
-_TRTLLM = re.compile(r"^(?:\[[\d/:.-]+\] )?\[(?:TensorRT-LLM|TRT-LLM)\] ?(?:\[RANK \d+\] ?)?")
-_TRTLLM_LEVEL = re.compile(r"^\[(ERROR|WARNING|INFO|DEBUG|E|W|I|F|V|TRACE)\] ?")
+# A line of Triton's keeps its own head, whatever stands before that.
+_HEAD = re.compile(
+    r"^.{0,200}?(?=[VIWEF]\d{4} \d\d:\d\d:\d\d\.\d+ |\d{4}-\d\d-\d\dT[\d:]{8}Z [VIWEF] \d+ )"
+)
+_TRTLLM = re.compile(
+    r"^(?:\[[\d/:.-]+\] )?\[(?:TensorRT(?:-LLM)?|TRT(?:-LLM)?)\] ?(?:\[RANK \d+\] ?)?"
+)
+_TRTLLM_LEVEL = re.compile(r"^\[?(ERROR|WARNING|INFO|DEBUG|E|W|I|F|V|TRACE)(?:\]|:) ?")
 _LOUD = {"ERROR", "E", "F"}
+_QUIET = re.compile(r"\s*\[?(?:WARN(?:ING)?|INFO|DEBUG|NOTE|[Ww]arning)\b|.*\b\w+Warning: ")
 _ROW = re.compile(r"^\|(?P<cells>.+)\|\s*$")
 _MEMBER = re.compile(
     r"(?P<what>ensemble '[^']+' depends on '(?P<model>[^']+)' .*?) Model '[^']+' "
@@ -24,9 +35,11 @@ _MEMBER = re.compile(
     re.DOTALL,
 )
 _MODEL = re.compile(
-    r"failed to load '(?P<load>[^']+)'|Poll failed for model directory '(?P<poll>[^']+)'"
+    r"failed to load '(?P<load>[^']+)' version|Poll failed for model directory '(?P<poll>[^']+)'"
     r"|load failed for model '(?P<request>[^']+)'"
 )
+_BEGINS = re.compile(r"error:|Traceback|Signal \(|terminate called|[+|]")
+_MOST_MORE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,8 @@ class Statement:
         model: The model meant, empty when it does not say.
         loud: Whether it can be a failure: an error, or a line without any level.
         final: Whether it is the server's own word on a model that failed.
+        error: Whether its level says that it is an error.
+        more: The lines after a final statement that may belong to it.
     """
 
     line: int
@@ -46,56 +61,101 @@ class Statement:
     model: str = ""
     loud: bool = True
     final: bool = False
+    error: bool = False
+    more: str = ""
+
+
+def cleaned(line: str) -> str:
+    """A line without the prefixes of what carried it."""
+    text = _ANSI.sub("", line.rstrip("\r\n"))
+    if text.startswith("{") and text.rstrip().endswith("}"):
+        text = _logged(text)
+    head = _HEAD.match(text)
+    return text[head.end() :] if head else _PREFIX.sub("", text)
+
+
+def _logged(text: str) -> str:
+    """The text of a line that a log driver wrote as JSON; anything else as it is."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    said = (found.get(key) for key in ("log", "message", "msg", "textPayload"))
+    return next((one.rstrip("\n") for one in said if isinstance(one, str)), text)
 
 
 def statements(lines: Iterable[str]) -> Iterator[Statement]:
     """The statements of a log, in its order."""
+    texts = [cleaned(line) for line in lines]
     row: list[str] = []
     begun = 0
-    for number, line in enumerate(lines, 1):
-        text = _PREFIX.sub("", _ANSI.sub("", line.rstrip("\r\n")))
+    for at, text in enumerate(texts):
         cells = _cells(text)
-        if cells is not None and row and not cells[0]:
-            row = [f"{cell} {more}".strip() for cell, more in zip(row, cells, strict=True)]
+        if cells is not None and row and not cells[0].strip():
+            row = [_wrapped(*pair) for pair in zip(row, cells, strict=True)]
             continue
         if row:
             yield from _from_row(begun, row)
-        row, begun = (cells, number) if cells else ([], 0)
+        row, begun = (cells, at + 1) if cells else ([], 0)
         if cells is None:
-            yield from _from_line(number, text)
+            yield from _from_line(texts, at)
     if row:
         yield from _from_row(begun, row)
 
 
-def _from_line(number: int, text: str) -> Iterator[Statement]:
-    line = logs.parse(text)
+def _from_line(texts: Sequence[str], at: int) -> Iterator[Statement]:
+    line = logs.parse(texts[at])
     if line.noise and line.level:
         return
-    message, loud = line.message, line.level in ("error", "fatal", "")
+    if crashed := crash(texts, at):
+        yield Statement(at + 1, crashed, error=True)
+        return
+    error = line.level in ("error", "fatal")
+    message, loud = line.message, error or (not line.level and not _QUIET.match(line.message))
     body = _TRTLLM.sub("", message)
     if body != message and (level := _TRTLLM_LEVEL.match(body)):
         message, loud = body[level.end() :], level[1] in _LOUD
+        error = loud
     if member := _MEMBER.search(message):
         # What people paste is often this line alone; the reason of the member is in it.
-        yield Statement(number, member["what"], "", loud)
-        yield Statement(number, member["why"], member["model"], loud, final=True)
+        yield Statement(at + 1, member["what"], "", loud)
+        yield Statement(at + 1, member["why"], member["model"], loud, final=True)
         return
     said = _MODEL.search(message)
     model = next(filter(None, said.groups()), "") if said else ""
-    yield Statement(number, message, model, loud, bool(said) and line.level in ("error", "fatal"))
+    final = loud and (bool(said) or message.startswith("UNAVAILABLE: "))
+    # A sentence in quotes, as Triton writes them since 24.06, is whole.
+    more = _more(texts, at) if final and not texts[at].endswith('"') else ""
+    yield Statement(at + 1, message, model, loud, final, error, more)
+
+
+def _more(texts: Sequence[str], at: int) -> str:
+    """The lines that a sentence goes on in: those after it without a head of their own."""
+    found: list[str] = []
+    for text in texts[at + 1 : at + 1 + _MOST_MORE]:
+        if not text.strip() or _BEGINS.match(text) or logs.parse(text).level:
+            break
+        found.append(text)
+    return "\n".join(found)
 
 
 def _cells(text: str) -> list[str] | None:
-    """The cells of a line of the server's table of models, which wraps long reasons."""
+    """The cells of a line of the server's table of models, each as wide as its column."""
     match = _ROW.match(text)
     if match is None:
         return None
-    cells = [cell.strip() for cell in match["cells"].split(" | ")]
-    return cells if len(cells) == 3 else None
+    cells = match["cells"].split(" | ")
+    return [cells[0][1:], cells[1], cells[2].removesuffix(" ")] if len(cells) == 3 else None
+
+
+def _wrapped(cell: str, more: str) -> str:
+    """A cell and its next line: the server cuts where the column ends, in the middle of words."""
+    full = not cell.endswith(" ")
+    return cell + more if full else f"{cell.rstrip()} {more.lstrip()}"
 
 
 def _from_row(number: int, row: list[str]) -> Iterator[Statement]:
-    model, _, status = row
+    model, _, status = (cell.strip() for cell in row)
     if status.startswith("UNAVAILABLE"):
         reason = status.partition(":")[2].strip()
         yield Statement(number, reason, model, loud=True, final=True)

@@ -24,24 +24,45 @@ _LEVELS: dict[str, Level] = {
     "ERROR": "error",
     "CRITICAL": "fatal",
 }
-# LMMDD hh:mm:ss.ssssss pid file:line] message
-_TRITON = re.compile(r"^([VIWEF])\d{4} (\d\d:\d\d:\d\d)\.\d+ \d+ ([\w.]+):\d+\] (.*)$")
-# (EngineCore pid=7) INFO 11-21 04:00:00 [core.py:1] message
+# Triton: LMMDD hh:mm:ss.ssssss pid file:line] message, as glog and PyTorch write it too;
+# with --log-format=ISO8601: YYYY-MM-DDThh:mm:ssZ L pid file:line] message
+_TRITON = re.compile(
+    r"^(?:(?P<level>[VIWEF])\d{4} (?P<time>\d\d:\d\d:\d\d)\.\d+(?: +\d+)?"
+    r"|\d{4}-\d\d-\d\dT(?P<utc>\d\d:\d\d:\d\d)Z (?P<said>[VIWEF]) +\d+)"
+    r" (?P<source>[\w./-]+):\d+\] ?(?P<message>.*)$",
+    re.DOTALL,
+)
+# vLLM: (EngineCore pid=7) INFO 11-21 04:00:00 [core.py:1] message; before 0.8 core.py:1] message
 _VLLM = re.compile(
-    r"^(?:\([^)]*\) )*(DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d (\d\d:\d\d:\d\d) "
-    r"\[([^\]]*)\] ?(.*)$"
+    r"^(?:\([^)]*\) )*(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d "
+    r"(?P<time>\d\d:\d\d:\d\d)(?:\.\d+)? (?:\[(?P<place>[^\]]*)\]|(?P<source>[\w.]+:\d+)\])"
+    r" ?(?P<message>.*)$"
+)
+# ONNX Runtime: [E:onnxruntime:, file.cc:1 Function] message
+# TensorFlow: E tensorflow/x.cc:1] message
+_LIBRARY = re.compile(
+    r"^(?:\d{4}-\d\d-\d\d (?P<time>\d\d:\d\d:\d\d)\.\d+:? )?"
+    r"(?:\[(?P<level>[VIWEF]):(?P<source>onnxruntime)[^\]]*\]"
+    r"|(?P<said>[VIWEF]) (?P<place>[\w./-]+\.(?:cc|h)):\d+\]) ?(?P<message>.*)$"
 )
 # What the server says about GPUs on a machine that has none; harmless there.
 _NO_GPU = re.compile(
     r"CudaDriverHelper|pinned (?:system )?memory|CUDA memory pool|Failed to initialize NVML|"
     r"DCGM unable to start|CUDA driver version is insufficient|libcuda"
 )
+# The server's word on a model that failed: never noise, whatever the reason in it.
+_REFUSED = re.compile(r"failed to load|Poll failed for model|UNAVAILABLE|loading failed")
 _FAILED_LOAD = re.compile(r"failed to load '([^']+)'(?: version \d+)?: (.+)", re.DOTALL)
 _POLL_FAILED = re.compile(r"Poll failed for model directory '([^']+)': (.+)", re.DOTALL)
-_EXCEPTION = re.compile(r"(?:^|\s)((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit)): (.+)$")
+_EXCEPTION = re.compile(
+    r"(?:^|\s)((?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*(?:Error|Exception|Exit)|Exception)): (.+)$"
+)
 _STATUS = re.compile(r"^(?:Internal|Invalid argument|Not found|Unavailable|Unsupported): ")
 # vLLM's parent process only says that its child failed; the child said why.
-_POINTER = re.compile(r"[Rr]oot cause|[Ee]ngine core initialization failed|WorkerProc")
+_POINTER = re.compile(
+    r"[Rr]oot cause|[Ee]ngine core initialization failed|WorkerProc"
+    r"|Executor worker (?:returned error|died)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +77,24 @@ class LogLine:
 
 
 def parse(text: str) -> LogLine:
-    """A line of Triton's or vLLM's log, or anything else."""
+    """A line of the log of Triton, vLLM or a library of theirs, or anything else."""
     if match := _TRITON.match(text):
-        message = _unquoted(match[4])
-        noise = not message.strip() or bool(_NO_GPU.search(message))
-        return LogLine(_LEVELS[match[1]], match[2], match[3], message, noise)
-    if match := _VLLM.match(text):
-        return LogLine(_LEVELS[match[1]], match[2], match[3], match[4])
+        message = _unquoted(match["message"])
+        noise = not message.strip() or _about_no_gpu(message)
+        level, time = match["level"] or match["said"], match["time"] or match["utc"]
+        return LogLine(_LEVELS[level], time, match["source"], message, noise)
+    if match := _VLLM.match(text) or _LIBRARY.match(text):
+        found = match.groupdict()
+        level = _LEVELS[found["level"] or found["said"]]
+        source = found["place"] or found["source"]
+        return LogLine(level, found["time"] or "", source, match["message"])
     # Tables of options and the like repeat what is in the arguments.
     table = text.startswith(("+-", "| ", "+=")) or not text.strip()
-    return LogLine("", "", "", text, table or bool(_NO_GPU.search(text)))
+    return LogLine("", "", "", text, table or _about_no_gpu(text))
+
+
+def _about_no_gpu(message: str) -> bool:
+    return bool(_NO_GPU.search(message)) and not _REFUSED.search(message)
 
 
 class Follower:

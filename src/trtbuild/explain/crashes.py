@@ -1,0 +1,98 @@
+"""A server that a signal ended: which library and function it stood in.
+
+Triton prints ``Signal (11) received.`` and the frames of the stack, Open MPI and Python their own
+forms of it. The frames of the C library and of the server are in every crash; the first of another
+library says what crashed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_SIGNAL = re.compile(
+    r"Signal \((?P<triton>\d+)\) received|\*\*\* Process received signal|"
+    r"Fatal Python error: (?P<python>Segmentation fault|Aborted|Bus error|Illegal instruction)|"
+    r"(?P<vllm>Segfault encountered)"
+)
+_MPI = re.compile(r"Signal: [\w ]+\((?P<number>\d+)\)")
+_NAMES = {
+    4: "illegal instruction", 6: "abort", 7: "bus error", 8: "arithmetic error",
+    11: "segmentation fault",
+}  # fmt: skip
+_PYTHON = {"Segmentation fault": 11, "Aborted": 6, "Bus error": 7, "Illegal instruction": 4}
+_FRAME = re.compile(
+    r"^\s*(?:\[[\w.:-]+\] )?(?:frame )?[#\[]?\s*(?P<number>\d{1,3})[#:\]]*\s+(?P<what>\S.*)$"
+)
+_LIBRARY = re.compile(r"([\w.+-]+\.so[\d.]*|\btritonserver)\b(?!.*\.so)")
+_FUNCTION = re.compile(
+    r"^(?:0x[0-9a-f]+ in (?=\S+ ?\())?(?!0x)(?P<name>[A-Za-z_~][\w:~]*(?:<[^()]*>)?[\w:~]*)"
+    r"(?: ?\(.*\))?(?: in | at |\s*\+|$)"
+)
+# In every stack, whatever crashed.
+_C_LIBRARY = re.compile(r"lib(?:c|m|pthread|stdc\+\+|gcc_s|dl)[-.]|ld-linux")
+_SERVER = re.compile(r"(?:lib)?tritonserver")
+_HANDLERS = re.compile(r"SignalHandler|^(?:g?signal|raise|abort|clone\d?|start_thread|killpg)\b")
+_PYTHON_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_FRAMES = 80
+_WHAT = re.compile(r"what\(\):\s*(.+)")
+
+
+def crash(texts: Sequence[str], at: int) -> str:
+    """What is said of the crash that line ``at`` begins; empty if it begins none.
+
+    The sentence is ``Signal (N) received: NAME in LIBRARY, in FUNCTION``, as far as known; of an
+    abort it ends with the words of the C++ exception before it.
+    """
+    found = _SIGNAL.search(texts[at])
+    if found is None:
+        return ""
+    after = texts[at + 1 : at + 1 + _FRAMES]
+    number = _number(found, after)
+    if number not in _NAMES:
+        return ""  # asked to end: no crash
+    said = f"Signal ({number}) received: {_NAMES[number]}"
+    place = _place(after)
+    if place:
+        said = f"{said} in {place}"
+    if number == 6 and (why := _exception(texts, at)):
+        said = f"{said}; what(): {why}"
+    return said
+
+
+def _number(found: re.Match[str], after: Sequence[str]) -> int:
+    if found["triton"]:
+        return int(found["triton"])
+    if found["python"]:
+        return _PYTHON[found["python"]]
+    if found["vllm"]:
+        return 11
+    mpi = next(filter(None, map(_MPI.search, after[:4])), None)
+    return int(mpi["number"]) if mpi else 11
+
+
+def _place(after: Sequence[str]) -> str:
+    """``LIBRARY, in FUNCTION`` of the innermost frames that tell, or the line of Python."""
+    frames = sorted((int(one["number"]), one["what"]) for one in map(_FRAME.match, after) if one)
+    library = server = function = ""
+    for _, what in frames:
+        found = _LIBRARY.search(what)
+        name = found[1] if found else ""
+        if _C_LIBRARY.match(name):
+            continue
+        server = server or ("tritonserver" if _SERVER.match(name) else "")
+        library = library or ("" if _SERVER.match(name) else name)
+        called = _FUNCTION.match(what)
+        if not function and called and not _HANDLERS.search(what):
+            function = called["name"]
+    if library or server:
+        return f"{library or server}, in {function}" if function else library or server
+    python = next(filter(None, map(_PYTHON_FRAME.search, after)), None)
+    return function or (f"{python[1]} line {python[2]}" if python else "")
+
+
+def _exception(texts: Sequence[str], at: int) -> str:
+    for text in reversed(texts[max(0, at - 40) : at]):
+        if found := _WHAT.search(text):
+            return found[1].strip()
+    return ""

@@ -1,0 +1,194 @@
+"""The server's sentences that the validator's rules know, as patterns.
+
+A rule writes what the server prints as ``Problem(…, server=f"…")``. The text of that expression is
+read from the rule's source: its literal parts are the pattern, and each value in it is a gap. So a
+sentence is written once, in its rule (docs/adr/0106).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+from types import ModuleType
+
+from trtbuild.check import Rule, all_rules
+
+_PROVES = 24  # literal characters without which a sentence is no proof of anything
+_WORDS = 12  # of one literal part
+_MOST = 32  # variants of one sentence
+_DEEPEST = 6  # functions that call one another
+
+Parts = tuple[str | None, ...]  # None is a gap
+_GAP: tuple[Parts, ...] = ((None,),)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of the server; ``has`` is its longest literal part, quick to look for."""
+
+    rule: Rule
+    pattern: re.Pattern[str]
+    has: str
+
+
+def rule_of(text: str) -> Rule | None:
+    """The rule whose sentence ``text`` holds; of several the one that says the most."""
+    for sentence in sentences():
+        if sentence.has in text and sentence.pattern.search(text):
+            return sentence.rule
+    return None
+
+
+@cache
+def sentences() -> tuple[Sentence, ...]:
+    """All sentences, those with the most words first."""
+    found: dict[str, tuple[int, Sentence]] = {}
+    for rule in all_rules():
+        for parts in _of_rule(rule):
+            literals = [" ".join(part.split()) for part in parts if part and part.strip()]
+            length = sum(map(len, literals))
+            if length < _PROVES or max(map(len, literals)) < _WORDS:
+                continue
+            pattern = _pattern(parts)
+            longest = max(literals, key=len)
+            found.setdefault(pattern, (length, Sentence(rule, re.compile(pattern), longest)))
+    ordered = sorted(found.values(), key=lambda one: -one[0])
+    return tuple(sentence for _, sentence in ordered)
+
+
+def _pattern(parts: Parts) -> str:
+    """A regular expression; blanks are any blanks, a gap at either end is left out."""
+    text = "".join("\0" if part is None else re.sub(r"\s+", " ", part) for part in parts)
+    text = re.sub("\0+", "\0", text).strip("\0 ")
+    return ".*?".join(map(re.escape, text.split("\0")))
+
+
+def _of_rule(rule: Rule) -> Iterator[Parts]:
+    module = sys.modules[rule.check.__module__]
+    reader = _Reader(module)
+    seen: set[str] = set()
+    waiting = [rule.check.__name__]
+    while waiting:
+        name = waiting.pop()
+        function = reader.functions.get(name)
+        if function is None or name in seen:
+            continue
+        seen.add(name)
+        for node in ast.walk(function):
+            if isinstance(node, ast.Name):
+                waiting.append(node.id)
+            if isinstance(node, ast.keyword) and node.arg == "server":
+                yield from reader.texts(node.value, function)
+
+
+@cache
+def _functions(module: ModuleType) -> Mapping[str, ast.FunctionDef]:
+    source = Path(module.__file__ or "").read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+class _Reader:
+    """Reads expressions of one module as text with gaps."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.functions = _functions(module)
+        self._module = module
+        self._depth = 0
+
+    def texts(self, node: ast.expr | None, scope: ast.FunctionDef) -> tuple[Parts, ...]:
+        """What the expression may be."""
+        match node:
+            case ast.Constant(value=str(text)):
+                found: tuple[Parts, ...] = ((text,),)
+            case ast.JoinedStr(values=values):
+                found = self._joined([self.texts(value, scope) for value in values])
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                found = self._joined([self.texts(left, scope), self.texts(right, scope)])
+            case ast.IfExp(body=left, orelse=right):
+                found = self.texts(left, scope) + self.texts(right, scope)
+            case ast.Name(id=name):
+                found = self._named(name, scope)
+            case _:
+                found = self._other(node, scope)
+        return found
+
+    def _other(self, node: ast.expr | None, scope: ast.FunctionDef) -> tuple[Parts, ...]:
+        match node:
+            case ast.FormattedValue(value=value):
+                return self.texts(value, scope)
+            case ast.BoolOp(values=values):
+                return sum((self.texts(value, scope) for value in values), ())
+            case ast.Call(func=ast.Attribute(value=value, attr="format")):
+                return tuple(_fields(parts) for parts in self.texts(value, scope))
+            case ast.Call(func=ast.Name(id=name)) if name in self.functions:
+                return self._returned(name, None)
+        return _GAP
+
+    def _joined(self, parts: list[tuple[Parts, ...]]) -> tuple[Parts, ...]:
+        several = [sum(one, ()) for one in product(*parts)]
+        return tuple(several[:_MOST])
+
+    def _named(self, name: str, scope: ast.FunctionDef) -> tuple[Parts, ...]:
+        """A local variable by what is assigned to it, a constant of the module by its value."""
+        found: list[tuple[Parts, ...]] = []
+        for node in ast.walk(scope):
+            match node:
+                case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
+                    found.append(self.texts(value, scope))
+                case (
+                    ast.For(target=ast.Tuple(elts=names), iter=value)
+                    | ast.Assign(targets=[ast.Tuple(elts=names)], value=value)
+                ):
+                    found += self._unpacked(name, names, value)
+        if found:
+            return sum(found, ())
+        constant = vars(self._module).get(name)
+        return ((constant,),) if isinstance(constant, str) else _GAP
+
+    def _unpacked(
+        self, name: str, names: list[ast.expr], value: ast.expr
+    ) -> Iterator[tuple[Parts, ...]]:
+        """``for message, server in problems(model)``: what that function yields second."""
+        for number, target in enumerate(names):
+            if isinstance(target, ast.Name) and target.id == name:
+                match value:
+                    case ast.Call(func=ast.Name(id=called)) if called in self.functions:
+                        yield self._returned(called, number)
+                    case _:
+                        yield _GAP
+
+    def _returned(self, name: str, number: int | None) -> tuple[Parts, ...]:
+        """What a function returns or yields; of a tuple its element ``number``."""
+        if self._depth == _DEEPEST:
+            return _GAP
+        self._depth += 1
+        try:
+            scope = self.functions[name]
+            found: list[tuple[Parts, ...]] = []
+            for node in ast.walk(scope):
+                if isinstance(node, ast.Return | ast.Yield):
+                    value: ast.expr | None = node.value
+                    if number is not None and isinstance(value, ast.Tuple):
+                        value = value.elts[number] if number < len(value.elts) else None
+                    found.append(self.texts(value, scope))
+            return sum(found, ()) or _GAP
+        finally:
+            self._depth -= 1
+
+
+def _fields(parts: Parts) -> Parts:
+    """The parts of a text for ``str.format``, each ``{}`` a gap."""
+    found: list[str | None] = []
+    for part in parts:
+        pieces: list[str | None] = [None]
+        if part is not None:
+            pieces = [piece for one in re.split(r"\{\w*\}", part) for piece in (None, one)][1:]
+        found += pieces
+    return tuple(found)

@@ -1,0 +1,108 @@
+"""What is said of a failure that no row of the table knows: its sentence, and where to look."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from trtbuild.explain.statements import Statement
+from trtbuild.server import logs
+
+_TRACEBACK = "Traceback (most recent call last)"
+_PYTHON = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+# Triton's Python backend lists the innermost frame first: /path/file.py(12): function
+_BACKEND = re.compile(r"(?P<path>/\S+\.py)\((?P<line>\d+)\): (?P<function>\w+)")
+_PACKAGE = re.compile(r"/(?:site|dist)-packages/((\w+)/.+)")
+_OWN_BACKEND = re.compile(r"/backends/(\w+)/")
+_STANDARD = re.compile(r"/lib/python3\.\d+/(?!site-packages|dist-packages)|<frozen")
+_SAYS = re.compile(r"\s*(?:[Ee]rror: |ERROR\b|what\(\): |[Ff]atal\b|FATAL\b|docker: |panic: )")
+_OPEN = re.compile(r":$|validation errors? for ")
+# Where the maintainers of what raised it are told of it.
+_TRACKERS = {
+    "vllm": "vllm-project/vllm",
+    "tensorrt_llm": "NVIDIA/TensorRT-LLM",
+    "transformers": "huggingface/transformers",
+    "tokenizers": "huggingface/tokenizers",
+    "torch": "pytorch/pytorch",
+    "flashinfer": "flashinfer-ai/flashinfer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The sentence of a failure, the line it stands in, and what to do about it."""
+
+    title: str
+    message: str
+    line: int
+    fix: str
+
+
+def raised(texts: Sequence[str]) -> Failure | None:
+    """The exception of a traceback, with the file that raised it."""
+    cause = logs.root_exception(texts)
+    if not cause:
+        return None
+    at = next((number for number, text in enumerate(texts) if cause in text), 0)
+    frames = [found for text in texts[max(0, at - 60) : at] if (found := _PYTHON.search(text))]
+    message = cause
+    if _OPEN.search(cause) and at + 1 < len(texts):
+        message = f"{cause} {texts[at + 1].strip()}"
+    name = cause.partition(":")[0]
+    return Failure(
+        f"{name}, which is not in trtbuild's table of causes",
+        message, at + 1, look(at + 1, _innermost(reversed(frames))),
+    )  # fmt: skip
+
+
+def has_traceback(texts: Iterable[str]) -> bool:
+    """Whether Python printed one."""
+    return any(_TRACEBACK in text for text in texts)
+
+
+def refused(statement: Statement) -> Failure:
+    """The server's own word on a model."""
+    frames = _BACKEND.finditer(statement.text)
+    return Failure(
+        "the model was refused; the server's sentence is not in trtbuild's table of causes",
+        statement.text, statement.line, look(statement.line, _innermost(frames)),
+    )  # fmt: skip
+
+
+def said(found: Sequence[Statement]) -> Failure | None:
+    """The last error of a log that has neither a traceback nor a refused model."""
+    errors = [one for one in found if one.error or (one.loud and _SAYS.match(one.text))]
+    if not errors:
+        return None
+    last = errors[-1]
+    title = "the last error of the log is not in trtbuild's table of causes"
+    return Failure(title, last.text, last.line, look(last.line, None))
+
+
+def look(line: int, frame: re.Match[str] | None) -> str:
+    """Where to look next: the file that raised it, or the lines before it."""
+    before = f"read the lines before line {line}, which say what the server was doing"
+    if frame is None:
+        return f"{before}; start it with --log-verbose=1 for more of them"
+    path, number, function = frame["path"], frame["line"], frame["function"]
+    package, backend = _PACKAGE.search(path), _OWN_BACKEND.search(path)
+    if package:
+        where = f"{package[1]} line {number} (in {function}) raised it"
+        tracker = _TRACKERS.get(package[2])
+        if tracker:
+            return (
+                f"{where}; search the issues of {tracker} for the sentence, or try --triton YY.MM"
+            )
+        return f"{where}; check the version of {package[2]} in the image"
+    if backend:
+        return (
+            f"the {backend[1]} backend's own {path} line {number} raised it: check that the image "
+            "has the versions that it was written for"
+        )
+    return f"correct {path} line {number} (in {function}), which raised it; or {before}"
+
+
+def _innermost(frames: Iterable[re.Match[str]]) -> re.Match[str] | None:
+    """The first frame that is not of Python's own library."""
+    return next((frame for frame in frames if not _STANDARD.search(frame["path"])), None)
