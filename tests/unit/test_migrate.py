@@ -17,7 +17,8 @@ from support.engine_repos import engine_config, write_engine_repo
 from trtbuild import pbtxt, toolchain
 from trtbuild.cli.app import app
 from trtbuild.errors import ExitCode, RepositoryError, TrtbuildError, UsageError
-from trtbuild.migration import Deployment, deployments, map_deployment
+from trtbuild.migration import Deployment, deployments, left_behind, map_deployment
+from trtbuild.migration.roles import roles
 from trtbuild.pipeline.migrate import left_out, migrate
 from trtbuild.resources import data_file
 
@@ -243,12 +244,200 @@ def test_templates_that_were_never_filled_in(tmp_path: Path) -> None:
     assert error.exit_code == ExitCode.REPOSITORY
 
 
-def test_placeholders_in_values_are_listed(tmp_path: Path, llama: Path) -> None:
-    old = write_engine_repo(
-        tmp_path / "old", engine=engine_config(), max_beam_width="${max_beam_width}"
-    )
+def test_a_placeholder_meant_the_default_and_loses_nothing(tmp_path: Path, llama: Path) -> None:
+    left = {key: f"${{{key}}}" for key in ("max_beam_width", "medusa_choices", "num_nodes")}
+    old = write_engine_repo(tmp_path / "old", engine=engine_config(), **left)
     (made,) = migrate(old, tmp_path / "new", sources=[str(llama)], dry_run=True)
-    assert ("max_beam_width", "${…}") in [(loss.key, loss.old) for loss in made.account.lost]
+    assert left.keys() <= {change.key for change in made.account.moot}
+    assert not left.keys() & {loss.key for loss in made.account.lost}
+    arguments = ["migrate", str(old), "--repo", str(tmp_path / "new"), "--source", str(llama)]
+    shown = CliRunner().invoke(app, [*arguments, "--dry-run"]).stdout
+    assert "never filled in, so the default counted: max_beam_width, medusa_choices" in shown
+
+
+def test_a_path_that_was_never_filled_in(tmp_path: Path, llama: Path) -> None:
+    old = write_engine_repo(tmp_path / "old", gpt_model_path="${engine_dir}")
+    arguments = ["migrate", str(old), "--repo", str(tmp_path / "new"), "--source", str(llama)]
+    shown = CliRunner().invoke(app, [*arguments, "--dry-run"]).stdout
+    assert (
+        "LOST        engine: its config.json is not at hand (gpt_model_path still is ${engine_dir})"
+        in shown
+    )
+
+
+# --- who asks what is migrated --------------------------------------------------------------
+
+CALLER = """\
+import triton_python_backend_utils as pb_utils
+
+NAME = "tensorrt_llm"
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        given = {"input_ids": 1, "request_output_len": 2}
+        inputs = [pb_utils.Tensor(name, value) for name, value in given.items()]
+        ask = pb_utils.InferenceRequest(
+            model_name=NAME, requested_output_names=["output_ids"], inputs=inputs
+        )
+        return [pb_utils.get_output_tensor_by_name(ask.exec(), "output_ids")]
+"""
+
+
+def add(repo: Path, name: str, files: dict[str, str]) -> None:
+    for path, text in files.items():
+        target = repo / name / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+
+
+@pytest.fixture
+def engine_repo(tmp_path: Path) -> Path:
+    repo = write_engine_repo(tmp_path / "old", engine=engine_config())
+    path = repo / "tensorrt_llm/config.pbtxt"
+    config = pbtxt.parse(path.read_text())
+    config.output.add(name="output_ids", data_type=pbtxt.data_type("TYPE_INT32"), dims=[-1, -1])
+    path.write_text(pbtxt.render(config))
+    return repo
+
+
+PYTHON = 'backend: "python"\nmax_batch_size: 0\n'
+PARAMETER = 'parameters { key: "llm" value { string_value: "ensemble" } }\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "place", "calls", "sends", "reads"),
+    [
+        (
+            {"1/model.py": CALLER, "config.pbtxt": PYTHON},
+            "tts/1/model.py:3", "tensorrt_llm", ("input_ids", "request_output_len"),
+            ("output_ids",),
+        ),  # the server infers the backend of a model without a configuration
+        (
+            {"1/model.py": CALLER}, "tts/1/model.py:3", "tensorrt_llm",
+            ("input_ids", "request_output_len"), ("output_ids",),
+        ),
+        (
+            {"1/lib/ask.py": CALLER, "1/model.py": "import ask\n", "config.pbtxt": PYTHON},
+            "tts/1/lib/ask.py:3", "tensorrt_llm", ("input_ids", "request_output_len"),
+            ("output_ids",),
+        ),
+        (
+            {"1/model.py": CALLER + "print 'of another Python'\n", "config.pbtxt": PYTHON},
+            "tts/1/model.py:3", "tensorrt_llm", ("input_ids", "request_output_len"),
+            ("output_ids",),
+        ),
+        (
+            {"1/model.py": CALLER.replace('"tensorrt_llm"', "self.llm"),
+             "config.pbtxt": PYTHON + PARAMETER},
+            "tts/config.pbtxt:3", "ensemble", (), (),
+        ),
+        (
+            {"1/model.py": "import tritonclient.grpc as g\ng.infer('ensemble', 'max_tokens')\n",
+             "config.pbtxt": PYTHON},
+            "tts/1/model.py:2", "ensemble", ("max_tokens",), (),
+        ),
+        (
+            {"config.pbtxt": 'platform: "ensemble"\nensemble_scheduling { step {\n'
+             'model_name: "preprocessing" model_version: -1 } }\n'},
+            "tts/config.pbtxt:3", "preprocessing", (), (),
+        ),
+    ],
+)  # fmt: skip
+def test_a_model_that_calls_a_migrated_one_is_reported_first(
+    engine_repo: Path,
+    llama: Path,
+    files: dict[str, str],
+    place: str,
+    calls: str,
+    sends: tuple[str, ...],
+    reads: tuple[str, ...],
+) -> None:
+    add(engine_repo, "tts", files)
+    new = engine_repo.parent / "new"
+    arguments = ["migrate", str(engine_repo), "--repo", str(new), "--source", str(llama)]
+    shown = CliRunner().invoke(app, [*arguments, "--dry-run"]).stdout
+    assert shown.startswith(f"BREAKS  tts calls {calls}")
+    assert f"({place})" in shown.splitlines()[0]
+    document = json.loads(CliRunner().invoke(app, [*arguments, "--dry-run", "--json"]).stdout)
+    (caller,) = document["models"][0]["callers"]
+    assert (caller["model"], caller["calls"]) == ("tts", calls)
+    assert (tuple(caller["sends"]), tuple(caller["reads"])) == (sends, reads)
+    assert f"{caller['file']}:{caller['line']}" == place
+
+
+def test_a_model_that_only_mentions_a_name_is_no_caller(engine_repo: Path) -> None:
+    add(engine_repo, "other", {"1/model.py": "NAME = 'tensorrt_llm'\n", "config.pbtxt": PYTHON})
+    outside = engine_repo.parent / "outside.py"
+    outside.write_text(CALLER)
+    add(engine_repo, "linked", {"config.pbtxt": PYTHON})
+    (engine_repo / "linked/1").mkdir()
+    (engine_repo / "linked/1/model.py").symlink_to(outside)
+    (found,) = deployments(engine_repo)
+    assert found.callers == ()
+
+
+@pytest.mark.parametrize(
+    ("file", "runs"),
+    [("model.onnx", "onnxruntime"), ("model.py", "python"), ("model.plan", "tensorrt"),
+     ("model.bin", "no backend")],
+)  # fmt: skip
+def test_the_backend_of_what_stays_is_inferred_as_the_server_does(
+    engine_repo: Path, file: str, runs: str
+) -> None:
+    add(engine_repo, "vocoder", {f"1/{file}": "", "config.pbtxt": "max_batch_size: 0\n"})
+    (engine_repo / "docs").mkdir()
+    assert left_behind(engine_repo, deployments(engine_repo)) == {"vocoder": runs}
+
+
+# --- an ensemble's own names ----------------------------------------------------------------
+
+
+def test_names_of_an_ensemble_are_followed_through_its_maps(tmp_path: Path, llama: Path) -> None:
+    old = write_engine_repo(tmp_path / "old", engine=engine_config(), bls=False)
+    path = old / "ensemble/config.pbtxt"
+    config = pbtxt.parse(path.read_text())
+    del config.input[:], config.output[:]
+    for name in ("text", "max_output_len", "creativity", "lora_task_id"):
+        config.input.add(name=name, data_type=pbtxt.data_type("TYPE_STRING"), dims=[1])
+    config.output.add(name="output", data_type=pbtxt.data_type("TYPE_STRING"), dims=[-1])
+    maps = {
+        "preprocessing": ({"QUERY": "text", "REQUEST_OUTPUT_LEN": "max_output_len"}, {}),
+        "tensorrt_llm": ({"temperature": "creativity", "lora_task_id": "lora_task_id"}, {}),
+        "postprocessing": ({}, {"OUTPUT": "output"}),
+    }
+    for step in config.ensemble_scheduling.step:
+        for key, value in maps[step.model_name][0].items():
+            step.input_map[key] = value
+        for key, value in maps[step.model_name][1].items():
+            step.output_map[key] = value
+    path.write_text(pbtxt.render(config))
+    (made,) = migrate(old, tmp_path / "new", sources=[str(llama)], dry_run=True)
+    assert made.account.tensors == {
+        "text": "text_input",
+        "max_output_len": "sampling_param_max_tokens",
+        "creativity": "sampling_param_temperature",
+        "output": "text_output",
+    }
+    assert made.account.tensors_lost == ("lora_task_id",)
+    assert [loss.key for loss in made.account.lost] == ["lora_task_id"]
+
+
+def test_an_ensemble_in_an_ensemble_and_one_in_itself() -> None:
+    def ensemble(**steps: dict[str, str]) -> Any:
+        config = pbtxt.model_config(platform="ensemble")
+        config.input.add(name="words")
+        for name, inputs in steps.items():
+            step = config.ensemble_scheduling.step.add(model_name=name)
+            for key, value in inputs.items():
+                step.input_map[key] = value
+        return config
+
+    inner = ensemble(pre={"QUERY": "words"})
+    configs = {"outer": ensemble(inner={"words": "words"}), "inner": inner}
+    assert roles("outer", configs, {"QUERY": "text_input"}) == {"words": "text_input"}
+    circle = {"e": ensemble(e={"words": "words"})}
+    assert roles("e", circle, {"QUERY": "text_input"}) == {}
 
 
 def test_the_engines_own_value_wins_over_its_helpers(tmp_path: Path) -> None:
@@ -357,6 +546,7 @@ def test_every_row_is_exact() -> None:
     names = {row["name"] for part in ("input", "output") for row in tensors[part]}
     for target in table["tensors"].values():
         assert set(target.split(" with ")) <= names, target
+    assert set(table["members"].values()) <= table["tensors"].keys() | names
     ours = tomllib.loads(template_dir("ensemble", "tensors.toml").read_text(encoding="utf-8"))
     client = {row["name"] for row in ours["ensemble"]["input"]}
     assert {"max_tokens", "stop_words", "random_seed"} <= client & table["tensors"].keys()
@@ -370,12 +560,20 @@ def test_every_parameter_of_the_engine_flow_is_in_the_table() -> None:
         row["key"]
         for row in tomllib.loads(data_file("migrate.toml").read_text(encoding="utf-8"))["parameter"]
     }
-    ours = {row.get("key", row["name"]) for row in rows if not row.get("in_config")}
+    ours = {row["name"] for row in rows if not row.get("in_config")}
+    ours |= {row["former"] for row in rows if "former" in row} | set(toolchain.ignored_parameters())
     assert not ours - known - {"bls"}, "bls is a switch of the recipe, no parameter"
 
 
 def test_a_queue_of_triton_is_listed() -> None:
     deployment = Deployment("t", "e", ("e",), {}, queue_delay=1500, queue_size=64)
-    lost = {one.key: one.fix for one in map_deployment(deployment, RELEASE).lost}
-    assert "batch_wait_timeout_ms=1.5" in lost["max_queue_delay_microseconds"]
-    assert "max_queue_size" in lost
+    account = map_deployment(deployment, RELEASE)
+    assert "max_queue_size" in {one.key for one in account.lost}
+    moot = {one.key: one.why for one in account.moot}
+    assert "batch_wait_timeout_ms=1.5" in moot["max_queue_delay_microseconds"]
+
+
+def test_the_old_name_of_a_parameter_is_known() -> None:
+    moot = {one.key: one.why for one in mapping_of(worker_path="/x", multiBlockMode="true").moot}
+    assert "the old name of executor_worker_path" in moot["worker_path"]
+    assert "the old name of multi_block_mode" in moot["multiBlockMode"]

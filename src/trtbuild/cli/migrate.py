@@ -10,6 +10,8 @@ import typer
 from trtbuild.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trtbuild.pipeline.migrate import Migrated
 
 _EPILOG = """
@@ -73,27 +75,53 @@ def migrate(
         models = [as_document(one) for one in found]
         print_json({"repository": repo, "models": models, "left": left})
         return
+    _print_callers(found)
     for one in found:
         _print(one)
+    asking = {caller.model for one in found for caller in one.deployment.callers}
     for model, runs in left.items():
-        typer.echo(f"not migrated: {model} ({runs}), which belongs to none of these")
+        why = "calls them, see above" if model in asking else "belongs to none of these"
+        typer.echo(f"not migrated: {model} ({runs}), which {why}")
     if not dry_run:
         typer.echo(f"next: trtbuild validate {repo}\n      trtbuild serve --rehearse {repo}")
 
 
+def _print_callers(found: Sequence[Migrated]) -> None:
+    """First of all the models that break: they ask for what will not be there."""
+    for one in found:
+        for caller in one.deployment.callers:
+            sends = f" with {', '.join(caller.sends)}" if caller.sends else ""
+            reads = f" and reads {', '.join(caller.reads)}" if caller.reads else ""
+            typer.echo(
+                f"BREAKS  {caller.model} calls {caller.calls}{sends}{reads} "
+                f"({caller.file}:{caller.line})"
+            )
+            typer.echo(
+                f"        fix: let it send text_input to {one.recipe.name} and read text_output, "
+                f"or do not migrate {one.deployment.engine_model}"
+            )
+
+
 def _print(one: Migrated) -> None:
+    from trtbuild.migration import UNFILLED
+
     account = one.account
     models = ", ".join(one.deployment.models)
     typer.echo(f"{models} → {one.recipe.name} ({one.result.status})")
     typer.echo(f"  checkpoint  {one.recipe.source}")
     for change in account.mapped:
         typer.echo(f"  kept        {change.key} = {change.old}: {change.to} = {change.new}")
-    for change in account.moot:
-        typer.echo(f"  not needed  {change.key}: {change.why}")
     for loss in account.lost:
-        typer.echo(f"  LOST        {loss.key} = {loss.old}: {loss.why}")
+        old = f" = {loss.old}" if loss.old else ""
+        typer.echo(f"  LOST        {loss.key}{old}: {loss.why}")
         typer.echo(f"              fix: {loss.fix}")
+    unfilled = [change.key for change in account.moot if change.old == UNFILLED]
+    for change in account.moot:
+        if change.old != UNFILLED:
+            typer.echo(f"  not needed  {change.key}: {change.why}")
+    if unfilled:
+        typer.echo(f"  not needed  never filled in, so the default counted: {', '.join(unfilled)}")
     for old, new in account.tensors.items():
         typer.echo(f"  clients     {old} is now {new}")
-    for name in account.tensors_lost:
-        typer.echo(f"  clients     {name} has no counterpart")
+    if account.tensors_lost:
+        typer.echo(f"  clients     without a counterpart: {', '.join(account.tensors_lost)}")

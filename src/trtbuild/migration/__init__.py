@@ -1,9 +1,12 @@
 """Repositories of the engine flow, read so that they can be written again for the LLM API."""
 
-from trtbuild.migration.mapping import Change, Loss, Mapping, map_deployment
+from trtbuild.migration.callers import Caller
+from trtbuild.migration.mapping import UNFILLED, Change, Loss, Mapping, map_deployment
 from trtbuild.migration.reading import Deployment, deployments, left_behind
 
 __all__ = [
+    "UNFILLED",
+    "Caller",
     "Change",
     "Deployment",
     "Loss",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from trtbuild.migration.reading import Deployment
-from trtbuild.resources import data_file, template_dir
+from trtbuild.migration.table import table
+from trtbuild.resources import template_dir
 from trtbuild.toolchain import TrtllmRelease, triton_parameters
 
+UNFILLED = "${…}"
+"""The value of a parameter whose placeholder nobody filled in."""
 _TRUE, _FALSE = {"True", "true", "TRUE", "1"}, {"False", "false", "FALSE", "0"}
 
 
@@ -49,18 +52,11 @@ class Mapping:
     tensors_lost: tuple[str, ...] = ()
 
 
-@cache
-def _table() -> dict[str, Any]:
-    table = tomllib.loads(data_file("migrate.toml").read_text(encoding="utf-8"))
-    table["parameter"] = {row["key"]: row for row in table["parameter"]}
-    return table
-
-
 def map_deployment(deployment: Deployment, release: TrtllmRelease) -> Mapping:
     """Arguments of ``LLM()`` in ``release`` for a deployment, with everything that stays behind."""
     mapped = [*_of_engine(deployment), *_of_triton(deployment)]
-    moot: list[Change] = []
-    lost = [*_unfilled(deployment), *_missing_engine(deployment), *_built_in(deployment)]
+    moot = [*_unfilled(deployment), *_gathered(deployment)]
+    lost = [*_missing_engine(deployment), *_built_in(deployment)]
     lost += _queued(deployment)
     for key, value in sorted(deployment.parameters.items()):
         made = _parameter(key, value)
@@ -70,19 +66,38 @@ def map_deployment(deployment: Deployment, release: TrtllmRelease) -> Mapping:
             (mapped if made.to else moot).append(made)
     known = [change for change in mapped if _accepts(release, change.to)]
     lost += [_unaccepted(change, release) for change in mapped if change not in known]
-    names = _table()["tensors"]
-    tensors = {name: names[name] for name in deployment.tensors if name in names}
+    tensors = {name: new for name in deployment.tensors if (new := _renamed(deployment, name))}
     gone = {*deployment.tensors} - tensors.keys() - _llm_api_tensors()
+    lost += _adapters(gone)
     return Mapping(
         _nested(known), tuple(known), tuple(moot), tuple(lost), tensors, tuple(sorted(gone))
     )
 
 
+def _renamed(deployment: Deployment, name: str) -> str:
+    """What a tensor is called in the LLM API, empty when it keeps its name or has none there."""
+    role = deployment.roles.get(name, name)
+    new: str = table()["tensors"].get(role, role if role in _llm_api_tensors() else "")
+    return "" if new == name else new
+
+
+def _adapters(gone: Collection[str]) -> Iterator[Loss]:
+    """Weights of adapters cannot come with a request any more."""
+    if sent := sorted(name for name in gone if name.startswith("lora_")):
+        yield Loss(
+            ", ".join(sent),
+            "",
+            "adapters come by name, not as tensors of a request",
+            "name them when converting again: trtbuild convert --adapter NAME=FOLDER; clients send "
+            "lora_name",
+        )
+
+
 @cache
 def _llm_api_tensors() -> frozenset[str]:
     """The names of the tensors that the written model has."""
-    table = tomllib.loads(template_dir("trtllm", "tensors.toml").read_text(encoding="utf-8"))
-    return frozenset(row["name"] for part in ("input", "output") for row in table[part])
+    rows = tomllib.loads(template_dir("trtllm", "tensors.toml").read_text(encoding="utf-8"))
+    return frozenset(row["name"] for part in ("input", "output") for row in rows[part])
 
 
 def _of_engine(deployment: Deployment) -> Iterator[Change]:
@@ -119,7 +134,7 @@ def _of_triton(deployment: Deployment) -> Iterator[Change]:
 
 
 def _parameter(key: str, value: str) -> Change | Loss | None:
-    row = _table()["parameter"].get(key)
+    row = table()["parameter"].get(key)
     if row is None:
         return Loss(key, value, "it is no parameter known here", "look up what it did")
     if "moot" in row:
@@ -165,9 +180,22 @@ _VALUES: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _unfilled(deployment: Deployment) -> Iterator[Loss]:
+def _unfilled(deployment: Deployment) -> Iterator[Change]:
+    """A placeholder that nobody filled in meant the default."""
     for key in deployment.unfilled:
-        yield Loss(key, "${…}", "its placeholder was never filled in", "nothing, or --set it")
+        row = table()["parameter"].get(key, {})
+        why = row.get("moot", "its placeholder was never filled in, so the default was in force")
+        yield Change(key, UNFILLED, why=why)
+
+
+def _gathered(deployment: Deployment) -> Iterator[Change]:
+    if delay := deployment.queue_delay:
+        yield Change(
+            "max_queue_delay_microseconds",
+            str(delay),
+            why="TensorRT-LLM gathers requests by itself (--set batch_wait_timeout_ms="
+            f"{delay / 1000:g} if steps should wait for more)",
+        )
 
 
 def _missing_engine(deployment: Deployment) -> Iterator[Loss]:
@@ -211,13 +239,6 @@ def _built_in(deployment: Deployment) -> Iterator[Loss]:
 
 def _queued(deployment: Deployment) -> Iterator[Loss]:
     """Triton queues nothing for a model that batches by itself."""
-    if delay := deployment.queue_delay:
-        yield Loss(
-            "max_queue_delay_microseconds",
-            str(delay),
-            "TensorRT-LLM gathers requests by itself",
-            f"--set batch_wait_timeout_ms={delay / 1000:g} if steps should wait for more",
-        )
     if deployment.queue_size:
         yield Loss(
             "max_queue_size",

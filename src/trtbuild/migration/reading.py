@@ -15,6 +15,9 @@ from typing import Any
 from trtbuild import engineconfig, pbtxt
 from trtbuild.engineconfig import EngineConfig
 from trtbuild.errors import RepositoryError, UsageError
+from trtbuild.migration.callers import Caller, callers
+from trtbuild.migration.roles import roles
+from trtbuild.migration.table import table
 
 _BACKENDS = {"tensorrtllm", "tensorrt_llm"}
 _MOUNT = "/models/"
@@ -38,6 +41,8 @@ class Deployment:
         queue_delay: Microseconds that requests wait for others to batch with.
         queue_size: Requests that wait at most; 0 for no limit.
         tensors: Names that clients see.
+        roles: The usual name of those that are called otherwise: ``text`` is ``text_input``.
+        callers: Models outside of it that call one of its models by name.
         tokenizer_dir: Folder of the tokenizer, empty when none is named or there.
         engine: What the engine was built for, None when its ``config.json`` is not at hand.
         engine_problem: Why it is not.
@@ -54,6 +59,8 @@ class Deployment:
     queue_delay: int = 0
     queue_size: int = 0
     tensors: tuple[str, ...] = ()
+    roles: Mapping[str, str] = field(default_factory=dict)
+    callers: tuple[Caller, ...] = ()
     tokenizer_dir: str = ""
     engine: EngineConfig | None = field(default=None, repr=False)
     engine_problem: str = ""
@@ -74,7 +81,9 @@ def deployments(repository: Path) -> tuple[Deployment, ...]:
         raise UsageError(
             f"no model of {repository} runs a TensorRT-LLM engine",
             where=str(repository),
-            details=tuple(f"{name}: {_kind(config)}" for name, config in configs.items()),
+            details=tuple(
+                f"{name}: {_kind(config, repository / name)}" for name, config in configs.items()
+            ),
             fix="name a repository with a model of the tensorrtllm backend",
         )
     # The small model of a pair that drafts for the other is no LLM of its own.
@@ -86,7 +95,20 @@ def deployments(repository: Path) -> tuple[Deployment, ...]:
 def left_behind(repository: Path, found: Sequence[Deployment]) -> Mapping[str, str]:
     """The models of ``repository`` that belong to no deployment, with what runs them."""
     taken = {model for deployment in found for model in deployment.models}
-    return {name: _kind(config) for name, config in _configs(repository) if name not in taken}
+    configs = dict(_configs(repository))
+    folders = {path.name: path for path in sorted(repository.iterdir()) if _is_model(path)}
+    return {
+        name: _kind(configs.get(name, _NO_CONFIG), folder)
+        for name, folder in folders.items()
+        if name not in taken
+    }
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether the server would take a folder for a model that it can load."""
+    if folder.name.startswith(".") or not folder.is_dir():
+        return False
+    return (folder / "config.pbtxt").exists() or any(folder.glob("[1-9]*/model.*"))
 
 
 def _configs(repository: Path) -> Iterator[tuple[str, Any]]:
@@ -119,8 +141,23 @@ def _unreadable(path: Path, error: pbtxt.PbtxtError) -> RepositoryError:
     )
 
 
-def _kind(config: Any) -> str:
-    return str(config.backend or config.platform or "no backend")
+_NO_CONFIG = pbtxt.model_config()
+# The backend that the server infers from a file's name when the configuration names none.
+_INFERRED = {
+    "model.py": "python", "model.onnx": "onnxruntime", "model.plan": "tensorrt",
+    "model.pt": "pytorch", "model.xml": "openvino", "model.savedmodel": "tensorflow",
+    "model.graphdef": "tensorflow",
+}  # fmt: skip
+
+
+def _kind(config: Any, folder: Path) -> str:
+    """What runs a model, as its configuration says or the server infers."""
+    if said := config.backend or config.platform:
+        return str(said)
+    named = _INFERRED.get(config.default_model_filename, "")
+    names = sorted({path.name for path in folder.glob("[1-9]*/model.*")})
+    found = next((_INFERRED[name] for name in names if name in _INFERRED), "")
+    return named or found or "no backend"
 
 
 def _runs_engine(config: Any) -> bool:
@@ -145,6 +182,8 @@ def _deployment(repository: Path, name: str, configs: Mapping[str, Any]) -> Depl
         given = {**_parameters(configs[model]), **given}
     parameters = {key: value for key, value in given.items() if not _UNFILLED.search(value)}
     engine, problem = _engine(repository, name, parameters)
+    if "gpt_model_path" in given.keys() - parameters.keys():
+        problem = f"gpt_model_path still is {given['gpt_model_path']}"
     tensors = [
         tensor.name for part in ("input", "output") for tensor in getattr(configs[entry], part)
     ]
@@ -160,10 +199,18 @@ def _deployment(repository: Path, name: str, configs: Mapping[str, Any]) -> Depl
         queue_delay=config.dynamic_batching.max_queue_delay_microseconds,
         queue_size=config.dynamic_batching.default_queue_policy.max_queue_size,
         tensors=tuple(tensors),
+        roles=roles(entry, configs, _members()),
+        callers=callers(repository, models, configs),
         tokenizer_dir=_tokenizer(repository, {model: configs[model] for model in models}),
         engine=engine,
         engine_problem=problem,
     )
+
+
+def _members() -> Mapping[str, str]:
+    """The usual names of the members' tensors."""
+    members: Mapping[str, str] = table()["members"]
+    return members
 
 
 def _steps(config: Any) -> list[str]:

@@ -168,6 +168,7 @@ def as_document(migrated: Migrated) -> Mapping[str, object]:
     return {
         "name": migrated.recipe.name,
         "from": list(migrated.deployment.models),
+        "callers": migrated.deployment.callers,
         "source": migrated.recipe.source,
         "engine": dict(migrated.recipe.engine),
         "mapped": account.mapped,

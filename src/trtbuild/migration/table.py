@@ -1,0 +1,17 @@
+"""What becomes of each parameter and tensor (``data/migrate.toml``)."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from typing import Any
+
+from trtbuild.resources import data_file
+
+
+@cache
+def table() -> dict[str, Any]:
+    """The table, its parameters by key."""
+    found = tomllib.loads(data_file("migrate.toml").read_text(encoding="utf-8"))
+    found["parameter"] = {row["key"]: row for row in found["parameter"]}
+    return found
