@@ -33,8 +33,11 @@ def repo(tmp_path: Path) -> Path:
 
 
 def adapter(folder: Path, **config: object) -> Path:
-    write_json(folder / "adapter_config.json", {"peft_type": "LORA", "r": 8, **config})
-    write_sparse(folder / "adapter_model.safetensors", {"a": (2, 2)}, "F32")
+    sound = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
+    write_json(folder / "adapter_config.json", {**sound, **config})
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
+    shapes = {name.format("A"): (8, 64), name.format("B"): (64, 8)}
+    write_sparse(folder / "adapter_model.safetensors", shapes, "F32")
     (folder / "training_args.bin").write_bytes(b"pickle")
     return folder
 

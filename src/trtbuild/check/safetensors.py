@@ -47,6 +47,23 @@ def problem_of(path: Path, root: Path) -> str:
     return next(_problems(header, size - 8 - length, size), "")
 
 
+def shapes_of(path: Path, root: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a file's tensors by name; empty where its header cannot be read.
+
+    Raises:
+        OSError: It cannot be read, or lies behind a link out of the repository ``root``.
+    """
+    with open_inside(path, root) as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        body = stream.read(length) if length <= _MAX_HEADER else b""
+    try:
+        header = json.loads(body)
+        rows = {name: _span(row) and tuple(row["shape"]) for name, row in header.items()}
+    except (ValueError, RecursionError, AttributeError):
+        return {}
+    return {name: shape for name, shape in rows.items() if shape is not None}
+
+
 def _problems(header: Any, room: int, size: int) -> Iterator[str]:
     """What is wrong with a header over ``room`` bytes of data in a file of ``size``."""
     if not isinstance(header, dict):

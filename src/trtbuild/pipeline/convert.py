@@ -22,7 +22,7 @@ from trtbuild.checkpoint import (
 from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import Lock, LockedFile
 from trtbuild.pipeline import compiling
-from trtbuild.pipeline.adapters import open_adapters
+from trtbuild.pipeline.adapters import open_adapters, require_fit
 from trtbuild.pipeline.engines import Case, engine_of, entries_of
 from trtbuild.pipeline.job import (
     Job,
@@ -198,6 +198,8 @@ def _prepare(recipe: ModelRecipe, triton: str, progress: Progress) -> Job:
     engine = engine_of(case)
     entries = entries_of(case, engine)
     adapters = open_adapters(recipe.adapters)
+    if builder.name == "vllm":
+        require_fit(adapters, checkpoint, spec, recipe, tools.vllm)
     return Job(recipe, checkpoint, spec, tools, builder, reason, entries, adapters, engine)
 
 

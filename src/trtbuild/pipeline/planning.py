@@ -9,6 +9,7 @@ from trtbuild import hardware, toolchain
 from trtbuild.builder import discover
 from trtbuild.checkpoint import Checkpoint, inspect, open_checkpoint
 from trtbuild.errors import UsageError
+from trtbuild.pipeline.adapters import local_adapters, require_fit
 from trtbuild.pipeline.engines import Case, engine_of, told_steps
 from trtbuild.plan import BuildPlan
 from trtbuild.planner import Candidate, make_plan, survey, with_adapter_rank
@@ -82,6 +83,8 @@ def plan_model(
         length=target.length,
     )
     builder = next(b.builder for b in discover() if b.name == plan.builder and b.builder)
+    if builder.name == "vllm":
+        require_fit(local_adapters(recipe.adapters), checkpoint, spec, recipe, release.vllm)
     case = Case(builder, spec, recipe, release, checkpoint)
     steps = told_steps(plan.steps, case, engine_of(case))
     return Planned(recipe, spec, replace(plan, steps=steps))

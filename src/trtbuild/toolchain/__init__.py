@@ -15,6 +15,13 @@ from trtbuild.toolchain.engine_flow import (
     ignored_parameters,
     triton_parameters,
 )
+from trtbuild.toolchain.lora import (
+    AdapterFault,
+    architecture_fault,
+    config_faults,
+    lora_embeddings,
+)
+from trtbuild.toolchain.lora_weights import BaseModules, weight_faults
 from trtbuild.toolchain.quantization import TRTLLM_LEAST_SM, Route, trtllm_route
 from trtbuild.toolchain.releases import BLS_FIXED, Toolchain, load, releases
 from trtbuild.toolchain.trtllm import (
@@ -36,9 +43,11 @@ __all__ = [
     "BLS_FIXED",
     "LAST_WITH_ENGINES",
     "TRTLLM_LEAST_SM",
+    "AdapterFault",
     "Advisory",
     "ArgumentGroup",
     "Backend",
+    "BaseModules",
     "EngineArgument",
     "Ignored",
     "Route",
@@ -48,13 +57,16 @@ __all__ = [
     "VllmRelease",
     "advisories_as_of",
     "advisories_of",
+    "architecture_fault",
     "backends",
     "build_options",
+    "config_faults",
     "engine_arguments",
     "has_backend",
     "ignored_parameters",
     "last_with",
     "load",
+    "lora_embeddings",
     "releases",
     "safe_since",
     "triton_parameters",
@@ -64,4 +76,5 @@ __all__ = [
     "version_key",
     "vllm_release",
     "vllm_versions",
+    "weight_faults",
 ]

@@ -7,7 +7,11 @@ import backend_request
 import backend_settings
 
 
-def engine_args(arguments, model_dir):
+class AdapterError(Exception):
+    """An adapter that the engine refused; the message names it and says why."""
+
+
+def engine_args(arguments, model_dir, adapters=()):
     """vLLM's AsyncEngineArgs; SettingsError naming every argument this vLLM does not have."""
     import vllm
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -19,9 +23,21 @@ def engine_args(arguments, model_dir):
             f"{model_dir}/model.json: vLLM {vllm.__version__} has no engine argument {unknown}"
         )
     try:
-        return AsyncEngineArgs(**arguments)
+        return AsyncEngineArgs(**_with_room(arguments, adapters))
     except (TypeError, ValueError) as error:
         raise backend_settings.SettingsError(f"{model_dir}/model.json: {reason(error)}") from None
+
+
+def _with_room(arguments, adapters):
+    """``arguments`` with memory for every adapter, unless model.json says how many it keeps.
+
+    vLLM keeps one and reads the others again when a request names them, in the engine's own
+    step: a file that is gone by then would end the engine for everybody.
+    """
+    if len(adapters) < 2 or arguments.get("max_cpu_loras") is not None:
+        return arguments
+    count = max(len(adapters), int(arguments.get("max_loras") or 1))
+    return {**arguments, "max_cpu_loras": count}
 
 
 def reason(error):
@@ -35,10 +51,25 @@ class Arguments:
 
     def __init__(self, adapters, supported):
         from vllm.sampling_params import SamplingParams
+        from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
 
-        self._adapters = adapters
+        self._adapters = _lora_requests(adapters)
         self._supported = supported
         self._types = backend_request.sampling_types(SamplingParams)
+        self._encoder, self._decoder = MsgpackEncoder(), MsgpackDecoder(SamplingParams)
+
+    async def load_adapters(self, llm):
+        """Load every adapter now; AdapterError for the first that the engine refuses.
+
+        vLLM itself reads an adapter when the first request names it, and one that it cannot use
+        ends the engine.
+        """
+        for name, adapter in self._adapters.items():
+            try:
+                await llm.add_lora(adapter)
+            except Exception as error:
+                where = f"the adapter '{name}' ({adapter.lora_path}) cannot be used"
+                raise AdapterError(f"{where}: {reason(error)}") from error
 
     def of(self, request):
         """Prompt, parameters and adapter (or None); RequestError when they cannot be."""
@@ -50,11 +81,25 @@ class Arguments:
 
         values = backend_request.typed(request.sampling, self._types)
         kind = RequestOutputKind.DELTA if request.stream else RequestOutputKind.FINAL_ONLY
-        params = _sampling_params(values, request.wanted, kind)
+        params = self._readable(_sampling_params(values, request.wanted, kind))
         prompt = {"prompt": request.prompt}
         if request.images:
             prompt["multi_modal_data"] = {"image": [_image(data) for data in request.images]}
         return prompt, params, self._adapter(request.lora_name)
+
+    def _readable(self, params):
+        """``params`` as the engine will read them; RequestError where it cannot.
+
+        vLLM looks at the types of values, but not of what lists and objects hold. The engine's
+        thread that cannot read a message ends, and no request is answered any more.
+        """
+        import msgspec
+
+        try:
+            return self._decoder.decode(self._encoder.encode(params))
+        except (msgspec.MsgspecError, OverflowError, UnicodeError, TypeError) as error:
+            said = str(error).replace("$.", "")
+            raise backend_request.RequestError(f"a sampling parameter is wrong: {said}") from None
 
     def _require(self, task):
         if task not in self._supported:
@@ -67,10 +112,16 @@ class Arguments:
         if name not in self._adapters:
             known = ", ".join(self._adapters) or "none, 'enable_lora' is off in model.json"
             raise backend_request.RequestError(f"unknown LoRA '{name}'; this model has: {known}")
-        from vllm.lora.request import LoRARequest
+        return self._adapters[name]
 
-        number = 1 + list(self._adapters).index(name)
-        return LoRARequest(name, number, self._adapters[name])
+
+def _lora_requests(adapters):
+    if not adapters:
+        return {}
+    from vllm.lora.request import LoRARequest
+
+    numbered = enumerate(adapters.items(), 1)
+    return {name: LoRARequest(name, number, path) for number, (name, path) in numbered}
 
 
 def _sampling_params(values, wanted, kind):
@@ -84,7 +135,10 @@ def _sampling_params(values, wanted, kind):
         if unknown:
             raise backend_request.RequestError(f"'structured_outputs' has no {unknown}")
         values["structured_outputs"] = StructuredOutputsParams(**structured)
-    if wanted.cumulative_logprob and values.get("logprobs") is None:
+    wanted.computed_logprobs = any(
+        values.get(name) is not None for name in ("logprobs", "logprob_token_ids")
+    )
+    if wanted.cumulative_logprob and not wanted.computed_logprobs:
         # vLLM sums log probabilities only when it computes them.
         values["logprobs"] = 0
     # skip_clone: these parameters belong to this request alone.
@@ -96,7 +150,7 @@ def _image(data):
 
     try:
         return Image.open(io.BytesIO(data)).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
         kind = type(error).__name__
         raise backend_request.RequestError(f"'image' is not a readable picture: {kind}") from None
 
@@ -107,13 +161,27 @@ def _embedding(request):
     prompt = request.prompt
     if isinstance(prompt, str):
         prompt = {"prompt": prompt}
-    elif isinstance(prompt, list) and prompt and all(type(item) is int for item in prompt):
+    elif isinstance(prompt, list) and prompt and all(map(_is_token, prompt)):
         prompt = {"prompt_token_ids": prompt}
     else:
         raise backend_request.RequestError(
             "'input' of 'embedding_request' must be one text or one list of token ids"
         )
-    dimensions = request.pooling.get("dimensions")
-    if isinstance(dimensions, list):
-        dimensions = dimensions[0] if dimensions else None
-    return prompt, PoolingParams(task="embed", dimensions=dimensions)
+    return prompt, PoolingParams(task="embed", dimensions=_dimensions(request.pooling))
+
+
+def _is_token(value):
+    """Whether the engine, which knows the upper end, can take ``value`` for a token id."""
+    return type(value) is int and 0 <= value < 1 << 31
+
+
+def _dimensions(pooling):
+    """``dimensions``, a number or a list of one, as NVIDIA's vLLM backend takes it."""
+    found = pooling.get("dimensions") if isinstance(pooling, dict) else pooling
+    if isinstance(found, list) and len(found) == 1:
+        found = found[0]
+    if found is None or (type(found) is int and 0 < found < 1 << 31):
+        return found
+    raise backend_request.RequestError(
+        "'pooling_params' of 'embedding_request' must be {\"dimensions\": [n]}"
+    )

@@ -116,6 +116,7 @@ class Engine:
         self._llm = AsyncLLM.from_engine_args(engine_args, stat_loggers=loggers)
         supported = await self._llm.get_supported_tasks()
         self._arguments = backend_arguments.Arguments(self._adapters, supported)
+        await self._arguments.load_adapters(self._llm)
         self._spawn(self._watch())
 
     async def _close(self):
@@ -205,7 +206,13 @@ class Engine:
         from vllm.exceptions import GracefulHTTPError, VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        mistakes = (backend_request.RequestError, VLLMClientError, ValueError, TypeError)
+        mistakes = (
+            backend_request.RequestError,
+            VLLMClientError,
+            ValueError,
+            TypeError,
+            OverflowError,
+        )
         if isinstance(error, EngineDeadError):
             live.refuse("UNAVAILABLE", "the vLLM engine is dead; its log tells why")
         elif isinstance(error, GracefulHTTPError):

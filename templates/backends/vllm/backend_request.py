@@ -4,6 +4,7 @@ import base64
 import binascii
 import difflib
 import json
+import math
 import typing
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ _RESERVED = frozenset({"output_kind", "skip_clone", "output_text_buffer_length"}
 _ALIASES = {"guided_decoding": "structured_outputs"}
 # Python's literals, which clients send as text for JSON's.
 _PYTHON = {"True": "true", "False": "false", "None": "null"}
+# What NVIDIA's vLLM backend says to the same request.
+_NO_PROMPT_IN_STREAM = "When streaming, `exclude_input_in_output` = False is not allowed."
 # Parameters that Triton's own protocol puts beside ours.
 _PROTOCOL = frozenset({"binary_data_output", "priority", "timeout"})
 
@@ -30,6 +33,8 @@ class Wanted:
     logprobs: bool = False
     num_input_tokens: bool = False
     num_output_tokens: bool = False
+    # Whether the client asked for log probabilities as a sampling parameter, too.
+    computed_logprobs: bool = True
 
     def any(self):
         """Whether a response has more than its text."""
@@ -80,7 +85,7 @@ def json_object(value, name):
     """A JSON object, from text."""
     try:
         parsed = json.loads(text(value, name)) if value else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"'{name}' is not valid JSON: {error}") from None
     if not isinstance(parsed, dict):
         raise RequestError(f"'{name}' must be a JSON object, got {type(parsed).__name__}")
@@ -104,7 +109,7 @@ def parse(inputs, parameters):
     if "exclude_input_in_output" in inputs:
         prepend = not bool(inputs["exclude_input_in_output"][0])
         if prepend and stream:
-            raise RequestError("'exclude_input_in_output' cannot be false when 'stream' is true")
+            raise RequestError(_NO_PROMPT_IN_STREAM)
     else:
         prepend = not stream
     if "sampling_parameters" in inputs:
@@ -148,7 +153,8 @@ def _plain(hint):
     if origin in (list, dict, set, tuple):
         yield list if origin is not dict else dict
     elif origin is None:
-        yield hint if hint in (bool, int, float, str, list, dict, type(None)) else dict
+        known = (bool, int, float, str, list, dict, type(None))
+        yield hint if hint in known else list if hint.__name__ == "ndarray" else dict
     elif origin is not typing.Literal:
         for inner in typing.get_args(hint):
             yield from _plain(inner)
@@ -173,13 +179,24 @@ def typed(sampling, types):
             )
             continue
         try:
-            values[name] = _one(value, types[name])
-        except (ValueError, TypeError):
+            values[name] = _finite(_one(value, types[name]))
+        except (ValueError, TypeError, OverflowError, RecursionError):
             kinds = "/".join(sorted(t.__name__ for t in types[name] if t is not type(None)))
             wrong.append(f"sampling parameter '{key}' must be {kinds}, got {value!r:.80}")
     if wrong:
         raise RequestError("; ".join(wrong))
     return values
+
+
+def _finite(value):
+    """``value``; ValueError when it holds NaN or an infinity, which make every token's
+    probability NaN."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(value)
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _finite(item)
+    return value
 
 
 def _one(value, types):

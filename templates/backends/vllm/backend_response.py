@@ -41,6 +41,7 @@ class Assembler:
         self._n = n
         self._reasons = ["None"] * n
         self._cumulative = [0.0] * n
+        self._prompted = False
 
     def response(self, output):
         """A response from a vLLM RequestOutput holding deltas (or everything, at the end)."""
@@ -68,7 +69,12 @@ class Assembler:
             values = np.array(self._cumulative, dtype=np.float32)
             tensors.append(pb_utils.Tensor("cumulative_logprob", values))
         if wanted.logprobs:
-            tensors.append(pb_utils.Tensor("logprobs", _strings(logprobs)))
+            found = logprobs if wanted.computed_logprobs else [b"null"] * self._n
+            tensors.append(pb_utils.Tensor("logprobs", _strings(found)))
+            if output.prompt_logprobs is not None and not self._prompted:
+                self._prompted = True
+                of_prompt = [_logprobs(output.prompt_logprobs)]
+                tensors.append(pb_utils.Tensor("prompt_logprobs", _strings(of_prompt)))
         if wanted.num_input_tokens:
             count = np.array([len(output.prompt_token_ids or ())], dtype=np.uint32)
             tensors.append(pb_utils.Tensor("num_input_tokens", count))
@@ -79,21 +85,23 @@ class Assembler:
 
 
 def _logprobs(positions):
-    """JSON: for each new token, ``{token_id: {logprob, rank, decoded_token}}``."""
+    """JSON: for each token, ``{token_id: {logprob, rank, decoded_token}}``; null for a prompt's
+    first, which nothing comes before."""
     if positions is None:
         return b"null"
-    found = [
-        {
-            str(token): {
-                "logprob": entry.logprob,
-                "rank": entry.rank,
-                "decoded_token": entry.decoded_token,
-            }
-            for token, entry in position.items()
-        }
-        for position in positions
-    ]
+    found = [None if position is None else _position(position) for position in positions]
     return json.dumps(found).encode("utf-8")
+
+
+def _position(position):
+    return {
+        str(token): {
+            "logprob": entry.logprob,
+            "rank": entry.rank,
+            "decoded_token": entry.decoded_token,
+        }
+        for token, entry in position.items()
+    }
 
 
 class Embedding:

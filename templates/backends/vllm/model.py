@@ -61,7 +61,7 @@ class TritonPythonModel:
         import backend_engine
         import backend_metrics
 
-        engine_args = backend_arguments.engine_args(arguments, model_dir)
+        engine_args = backend_arguments.engine_args(arguments, model_dir, adapters)
         labels = {"model": args["model_name"], "version": args["model_version"]}
         wanted = backend_settings.flag(config, "REPORT_CUSTOM_METRICS")
         metrics = backend_metrics.open_metrics(labels, engine_args, self._log) if wanted else None
