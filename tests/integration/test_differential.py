@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
+from tritonclient.utils import InferenceServerException
 
 from support import triton
 from support.cases import CRASHED, RELEASE, Case, corpus, disagreement
@@ -57,12 +58,15 @@ def test_the_server_agrees_on_every_fault_of_a_configuration(court: Court) -> No
             assert disagreement(*court[False].decide(case)) == "", text
 
 
+ENDLESS = "TRT212"  # of which the server never says anything
+
 EXAMPLES = [
     pytest.param(example, id=f"{rule.id}-{kind}")
     for rule in check.all_rules()
     for kind, examples in (("bad", rule.bad), ("good", rule.good))
     for example in examples
     if rule.id < "TRT6" and rule.scope == "model" and example.base in ("python", "ensemble")
+    if (rule.id, kind) != (ENDLESS, "bad")
 ]
 
 
@@ -71,15 +75,17 @@ def test_the_server_agrees_on_the_examples_of_the_rules(
     court: Court, example: check.Example, tmp_path: Path
 ) -> None:
     check.write_example(example, tmp_path)
-    if any(path.is_symlink() for path in tmp_path.rglob("*")):
-        pytest.skip("a case has no links")
+    paths = {str(path.relative_to(tmp_path)): path for path in tmp_path.rglob("*")}
+    links = {name: str(path.readlink()) for name, path in paths.items() if path.is_symlink()}
+    real = {name: path for name, path in paths.items() if name not in links}
     files = {
-        str(path.relative_to(tmp_path)): path.read_bytes().decode("utf-8", "surrogateescape")
-        for path in tmp_path.rglob("*")
+        name: path.read_bytes().decode("utf-8", "surrogateescape")
+        for name, path in real.items()
         if path.is_file()
     }
-    folders = tuple(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_dir())
-    case = Case("example", folders=folders, files=files, auto_complete=example.auto_complete)
+    folders = tuple(name for name, path in real.items() if path.is_dir())
+    complete = example.auto_complete
+    case = Case("example", folders=folders, files=files, links=links, auto_complete=complete)
     if example.gpus or example.triton > RELEASE:
         pytest.skip("about a server with GPUs, or a newer one")
     assert disagreement(*court[case.auto_complete].decide(case)) == ""
@@ -149,3 +155,94 @@ def test_the_server_agrees_on_resources_when_it_limits_rates(tmp_path: Path) -> 
             assert (verdicts["m"] == "") is loads
             assert verdicts["m"] == CRASHED or all(sentence in verdicts["m"] for sentence in said)
             assert bool(said) is not loads
+
+
+def test_the_server_never_answers_where_links_lead_back_twice(tmp_path: Path) -> None:
+    rule = next(rule for rule in check.all_rules() if rule.id == ENDLESS)
+    with judging(tmp_path) as judge:
+        for example, answers in ((rule.bad[0], False), (rule.good[1], True)):
+            check.write_example(example, judge.repo)
+            try:
+                judge.client.load_model("m", client_timeout=3)
+                said = True
+            except InferenceServerException as error:
+                said = "Deadline" not in str(error)
+            assert said is answers
+            shutil.rmtree(judge.repo / "m")
+            if not said:
+                judge.server.process.kill()
+                judge.start()
+
+
+MODEL = """
+class TritonPythonModel:
+    {}
+    def execute(self, requests):
+        return []
+"""
+COMPLETES = """@staticmethod
+    def auto_complete_config(config):
+        {}
+        return config
+"""
+IN = '{"name": "IN", "data_type": "TYPE_FP32", "dims": [4]}'
+OUT = '{"name": "OUT", "data_type": "TYPE_FP32", "dims": [4]}'
+BOTH = f"config.add_input({IN}); config.add_output({OUT})"
+OVER = """
+name: "e" platform: "ensemble" max_batch_size: {}
+input {{ name: "A" data_type: TYPE_FP32 dims: [ 4 ] }}
+output {{ name: "B" data_type: TYPE_FP32 dims: [ 4 ] }}
+ensemble_scheduling {{ step {{ model_name: "p" model_version: -1
+  input_map {{ key: "IN" value: "A" }} output_map {{ key: "OUT" value: "B" }} }} }}
+"""
+LOOPS = f"""for one in [{IN}]:
+            config.add_input(one)
+        outputs = [{OUT}]
+        names = [one["name"] for one in config.as_dict()["output"]]
+        for one in outputs:
+            if one["name"] not in names:
+                config.add_output(one)"""
+COMPLETING = {
+    "both": (BOTH, 0),
+    "a batch": (f"config.set_max_batch_size(8); {BOTH}", 8),
+    "too small a batch": (f"config.set_max_batch_size(4); {BOTH}", 8),
+    "no batch for an ensemble with one": (BOTH, 8),
+    "another type": (BOTH.replace("FP32", "INT64"), 0),
+    "another shape": (BOTH.replace("[4]", "[5]"), 0),
+    "an open shape": (BOTH.replace("[4]", "[-1]"), 0),
+    "another name": (BOTH.replace("IN", "INPUT"), 0),
+    "no output": (f"config.add_input({IN})", 0),
+    "one more input": (f"{BOTH}; config.add_input({IN.replace('IN', 'MORE')})", 0),
+    "one more optional": (
+        f"{BOTH}; config.add_input({IN.replace('IN', 'MORE')[:-1]}, 'optional': True}})", 0
+    ),
+    "loops": (LOOPS, 0),
+    "under a condition": (f"if config.as_dict()['name'] == 'p': {BOTH}", 0),
+    "handed on": (f"(lambda c: (c.add_input({IN}), c.add_output({OUT})))(config)", 0),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def python_court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
+    """A server with the real Python backend that completes configurations."""
+    with judging(tmp_path_factory.mktemp("python"), complete=True, python=True) as judge:
+        yield judge
+
+
+@pytest.mark.parametrize("name", COMPLETING)
+def test_the_server_agrees_on_members_that_complete_themselves(
+    python_court: Judge, name: str
+) -> None:
+    body, batch = COMPLETING[name]
+    source = MODEL.format(COMPLETES.format(body))
+    files = {"p/1/model.py": source}
+    case = Case(name, {"e": OVER.format(batch)}, files=files, auto_complete=True)
+    verdicts, report = python_court.decide(case)
+    assert disagreement(verdicts, report) == ""
+
+
+def test_the_server_agrees_on_a_model_that_completes_nothing(python_court: Judge) -> None:
+    files = {"p/1/model.py": MODEL.format("")}
+    case = Case("nothing", {"e": OVER.format(0)}, files=files, auto_complete=True)
+    verdicts, report = python_court.decide(case)
+    assert disagreement(verdicts, report) == ""

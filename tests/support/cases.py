@@ -8,6 +8,7 @@
     configs.m = '''…'''                # the config.pbtxt of the model m
     folders = ["m/1"]                  # instead of a directory 1 for every model
     files."m/labels.txt" = "…"         # more files
+    links."m/1/data" = "../data"       # symbolic links
     auto_complete = true               # a server that completes configurations; default: false
     says.m = "model input must specify 'name' for m"      # empty: it loads the model
 """
@@ -39,6 +40,7 @@ class Case:
     configs: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[str, ...] | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
     auto_complete: bool = False
     why: str = ""
     says: Mapping[str, str] = field(default_factory=dict)
@@ -46,7 +48,8 @@ class Case:
     @property
     def models(self) -> tuple[str, ...]:
         """Every directory at the root."""
-        paths = [*self.configs, *self._folders(), *(f for f in self.files if "/" in f)]
+        inside = [path for path in (*self.files, *self.links) if "/" in path]
+        paths = [*self.configs, *self._folders(), *inside]
         return tuple(sorted({path.partition("/")[0] for path in paths}))
 
     def _folders(self) -> tuple[str, ...]:
@@ -60,6 +63,9 @@ class Case:
         for path, text in (texts | dict(self.files)).items():
             (repo / path).parent.mkdir(parents=True, exist_ok=True)
             (repo / path).write_bytes(text.encode("utf-8", errors="surrogateescape"))
+        for path, target in self.links.items():
+            (repo / path).parent.mkdir(parents=True, exist_ok=True)
+            (repo / path).symlink_to(target)
 
     def validate(self, repo: Path) -> Report:
         """What the validator says of it, by the rules of the embedded server's release."""
@@ -92,6 +98,7 @@ def as_toml(case: Case) -> str:
     if case.folders is not None:
         lines.append(f"folders = {json.dumps(list(case.folders))}")
     lines += [f"files.{_key(path)} = {_text(text)}" for path, text in case.files.items()]
+    lines += [f"links.{_key(path)} = {json.dumps(to)}" for path, to in case.links.items()]
     if case.auto_complete:
         lines.append("auto_complete = true")
     lines += [

@@ -120,14 +120,21 @@ def judges(work: Path) -> Iterator[dict[bool, Judge]]:
 
 
 @contextlib.contextmanager
-def judging(work: Path, *arguments: str, complete: bool = False) -> Iterator[Judge]:
-    """A judge; ``arguments`` and ``complete`` are :func:`triton.serving`'s."""
+def judging(
+    work: Path, *arguments: str, complete: bool = False, python: bool = False
+) -> Iterator[Judge]:
+    """A judge; ``arguments`` and ``complete`` are :func:`triton.serving`'s.
+
+    ``python`` gives it the real Python backend.
+    """
     (work / "repository").mkdir(parents=True)
     library = compile_null_backend(work)
     backends = work / "null_backends"
     for name in BACKENDS[:1] if complete else BACKENDS:  # the others would complete
         (backends / name).mkdir(parents=True)
         shutil.copy(library, backends / name / f"libtriton_{name}.so")
+    if python:
+        triton.copy_backends(triton.site_packages(), backends)
     flags = (f"--backend-directory={backends}", *arguments)
     with contextlib.ExitStack() as running:
         judge = Judge(work, flags, complete, running)

@@ -190,7 +190,13 @@ def _free_ports(count: int) -> list[int]:
         return [item.getsockname()[1] for item in sockets]
 
 
-def _backends(site: Path, folder: Path) -> Path:
+def site_packages() -> Path:
+    """Where the runtime's packages are."""
+    return next(runtime_python().parents[1].glob("lib/python3.*/site-packages"))
+
+
+def copy_backends(site: Path, folder: Path) -> Path:
+    """The Python backend and ours for vLLM, in a folder that may hold others."""
     home = site / "pytriton" / "tritonserver"
     python = folder / "python"
     python.mkdir(parents=True)
@@ -216,7 +222,7 @@ def serving(
     ``complete`` lets it complete configurations.
     """
     python = runtime_python()
-    site = next(python.parents[1].glob("lib/python3.*/site-packages"))
+    site = site_packages()
     home = site / "pytriton" / "tritonserver"
     http, grpc, metrics = _free_ports(3)
     prefix = f"trttest_{os.getpid()}_{http}"
@@ -232,7 +238,7 @@ def serving(
     }
     command = [
         f"{home}/bin/tritonserver", f"--model-repository={repo}",
-        f"--backend-directory={_backends(site, work / 'backends')}",
+        f"--backend-directory={copy_backends(site, work / 'backends')}",
         f"--cache-directory={home}/caches", "--http-address=127.0.0.1",
         "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1", f"--http-port={http}",
         f"--grpc-port={grpc}", f"--metrics-port={metrics}", "--exit-timeout-secs=30",

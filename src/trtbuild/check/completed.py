@@ -119,7 +119,8 @@ def _is_of(family: _Family, platform: str, filename: str, first: Path | None) ->
     if platform or filename or first is None:
         return False
     path = first / family.file
-    return path.is_file() if family.kind == "file" else path.exists()
+    # of the others it only asks whether the name is there, be it a link that leads nowhere
+    return path.is_file() if family.kind == "file" else os.path.lexists(path)
 
 
 _NO_VERSIONS = {"warmup", "initial_state", "configs"}

@@ -31,6 +31,7 @@ class Named:
     Attributes:
         kind: ``input`` or ``output``.
         declared: Whether ``auto_complete_config`` declares it, with its type and shape.
+        guarded: Whether that is under a condition.
         data_type: ``TYPE_…`` as declared, empty if it cannot be read.
         dims: As declared, without the batch; None if they cannot be read.
     """
@@ -39,6 +40,7 @@ class Named:
     name: str
     at: Position
     declared: bool = False
+    guarded: bool = False
     data_type: str = ""
     dims: tuple[int, ...] | None = None
 
@@ -168,12 +170,20 @@ def _arity(item: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 def _tensors(tree: ast.Module) -> Iterator[Named]:
     constants = constants_of(tree)
+    guarded = {
+        id(node)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.If)
+        for node in ast.walk(outer)
+        if isinstance(node, ast.Call)
+    }
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
             continue
         called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
         if called in _DECLARING and len(node.args) == 1:
-            yield from _declared(node.args[0], _DECLARING[called], constants)
+            for named in _declared(node.args[0], _DECLARING[called], constants):
+                yield replace(named, guarded=id(node) in guarded)
         elif called in _NAMING and len(node.args) > _NAMING[called][1]:
             kind, place = _NAMING[called]
             name = value_of(node.args[place], constants)

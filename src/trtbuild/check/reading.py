@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from trtbuild.files import is_pointer
+from trtbuild.files import is_pointer, stand_in
 
 MAX_BYTES = 64 << 20
 """The most that is read of a file that should be small; a large tokenizer.json has 30 MB."""
@@ -73,7 +73,9 @@ def open_inside(path: Path, root: Path) -> BinaryIO:
         PointerError: It is a Git LFS pointer.
         OSError: It cannot be read, or is a folder, a pipe, a socket or a device.
     """
-    descriptor = os.open(require_inside(path, root), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not is_inside(path, root):
+        raise OutsideError(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     found = os.fstat(descriptor)
     try:
         if not stat.S_ISREG(found.st_mode):
@@ -97,9 +99,15 @@ def read_inside(path: Path, root: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def require_inside(path: Path, root: Path) -> Path:
-    """``path``, for a reader of its own; OutsideError when a link leads out of ``root``."""
+    """``path``, for a reader of its own.
+
+    Raises:
+        ReportedError: A link leads out of ``root``, or it is a Git LFS pointer.
+    """
     if not is_inside(path, root):
         raise OutsideError(path)
+    if stand_in(path) == "pointer":
+        raise PointerError(path)
     return path
 
 

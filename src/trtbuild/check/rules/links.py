@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, Link
-from trtbuild.check.links import ENDLESS, broken_beside, count_followed
+from trtbuild.check.links import ENDLESS, broken_beside, count_followed, leads_nowhere
 
 
 @rule(
@@ -19,13 +21,29 @@ from trtbuild.check.links import ENDLESS, broken_beside, count_followed
 )
 def links_beside_versions(model: Model) -> Problems:
     """The server looks at everything beside the versions, and refuses a model with a link there
-    that leads nowhere or in a circle. Inside a version it does not mind one."""
-    for name in broken_beside(model):
+    that leads nowhere or in a circle. Inside a version it minds one only where it looks for the
+    file from which it infers the backend."""
+    for name in (*broken_beside(model), *_inferred_from(model)):
         yield Problem(
             f"{name} is a link that leads nowhere",
             file=name,
             server=f"Poll failed for model directory '{model.name}': failed to stat file {name}",
         )
+
+
+# It asks whether these are files or directories; of model.onnx, model.xml and model.py it does not.
+_ASKED = ("model.savedmodel", "model.graphdef", "model.plan", "model.pt")
+
+
+def _inferred_from(model: Model) -> list[str]:
+    config = model.config
+    if config is None or config.backend or config.platform or config.default_model_filename:
+        return []
+    first = min(model.folders, key=lambda folder: os.fsencode(folder.name), default=None)
+    root = model.repository.root
+    if first is None:
+        return []
+    return [f"{first.name}/{n}" for n in _ASKED if leads_nowhere(first / n, root)]
 
 
 @rule(

@@ -169,10 +169,11 @@ class TritonPythonModel:
 )
 def declared_tensors(model: Model) -> Problems:
     """``auto_complete_config`` is called by servers that complete configurations; there, a tensor
-    with another type or shape than in the file stops the model. Only literal values are read."""
+    with another type or shape than in the file stops the model. Only literal values are read, and
+    not those under a condition, which may be that the file lacks the tensor."""
     for file, source in sources(model):
         for named in source.tensors:
-            if named.declared and (said := _disagrees(model, named)):
+            if named.declared and not named.guarded and (said := _disagrees(model, named)):
                 message, server = said
                 yield Problem(
                     message,
@@ -189,13 +190,13 @@ def _disagrees(model: Model, named: Named) -> tuple[str, str] | None:
     if tensor is None:
         return None
     has = pbtxt.data_type_name(tensor.data_type)
-    if named.data_type and named.data_type != has:
+    if named.data_type and tensor.data_type and named.data_type != has:
         return (
             f"{named.kind} {named.name!r} is {named.data_type} in model.py and {has} in the file",
             f"unable to load model '{model.name}', configuration expects datatype {has} for "
             f"{named.kind} '{named.name}', model provides {named.data_type}",
         )
-    if named.dims is not None and named.dims != tuple(tensor.dims):
+    if named.dims is not None and tensor.dims and named.dims != tuple(tensor.dims):
         return (
             f"{named.kind} {named.name!r} has dims {list(named.dims)} in model.py and "
             f"{list(tensor.dims)} in the file",
