@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
-from trtbuild.recipe import ModelRecipe
+from trtbuild.recipe import ModelRecipe, Serving, listed
 from trtbuild.spec import ModelSpec
 
 
-def consent(spec: ModelSpec, recipe: ModelRecipe) -> list[str]:
+def consent(recipe: ModelRecipe, how: Serving) -> list[str]:
     """Code that the checkpoint brings runs only when the user allows it."""
-    if spec.remote_code and not recipe.trust_remote_code:
+    if how.needed and not recipe.trust_remote_code:
         return [
-            "the checkpoint brings code of its own (auto_map), which the server would run: "
-            "read it, then allow it with --trust-remote-code"
+            f"the checkpoint brings code for its {listed(how.needed)} (auto_map), which "
+            f"{how.engine} has no class of its own for and would run: read it, then allow it "
+            "with --trust-remote-code"
         ]
     return []
+
+
+def spelling(spec: ModelSpec, recipe: ModelRecipe, how: Serving) -> list[str]:
+    """What transformers 5 wrote and transformers 4 would read as something else."""
+    if spec.spelling_problem and how.reading and how.reading.maybe_four:
+        return [f"{how.engine} reads config.json by transformers 4: {spec.spelling_problem}"]
+    if how.respelled and recipe.weights == "hub":
+        return [
+            f"{how.engine} reads config.json by transformers 4, which would misread its "
+            f"{listed(how.respelled)}: use --weights copy, which writes both spellings"
+        ]
+    return []
+
+
+def told(spec: ModelSpec, recipe: ModelRecipe, how: Serving) -> list[str]:
+    """What a user should know of how the engine takes the checkpoint."""
+    found = []
+    if how.runs_code(recipe):
+        parts = listed(how.needed)
+        found.append(f"the server will run code that the checkpoint brings for its {parts}")
+    elif spec.code and recipe.weights == "copy":
+        found.append(
+            f"{how.engine} does not need the code that the checkpoint brings for its "
+            f"{listed(spec.code)}: it is left out, and auto_map with it"
+        )
+    if how.wrapper:
+        found.append(
+            f"{how.engine} has no {spec.architecture} of its own and runs transformers' code "
+            f"through {how.wrapper}: expect fewer tokens per second than of a model that it "
+            "has, and measure them (trtbuild bench)"
+        )
+    if how.respelled:
+        found.append(
+            f"{listed(how.respelled)}: written in the spelling of transformers 4 as well, by "
+            f"which {how.engine} may read them"
+        )
+    return found
 
 
 def source(spec: ModelSpec, recipe: ModelRecipe) -> list[str]:

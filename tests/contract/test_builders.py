@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.specs import deepseek_v3, llama_8b
+from support.specs import deepseek_v3, llama_8b, with_code
 from trtbuild import pbtxt, toolchain
 from trtbuild.builder import ENTRY_POINT_GROUP, Builder, discover
 from trtbuild.plan import ModelEntry, Step
@@ -24,7 +24,7 @@ SPECS = [
     llama_8b(task=Task.EMBED),
     llama_8b(task=Task.VISION_LANGUAGE, architecture="Qwen2VLForConditionalGeneration"),
     llama_8b(task=Task.RERANK),
-    llama_8b(remote_code=True),
+    with_code(),
     deepseek_v3(),
 ]
 RECIPES = [

@@ -44,6 +44,16 @@ def llama_8b(**changes: Any) -> ModelSpec:
     return replace(spec, **changes)
 
 
+def with_code(spec: ModelSpec | None = None, **changes: Any) -> ModelSpec:
+    """The same with a tokenizer of its own, whose code a server would have to run."""
+    own = {
+        "remote_code": True,
+        "code": ("configuration", "model", "tokenizer"),
+        "tokenizer": TokenizerInfo("tiktoken", "OwnTokenizer"),
+    }
+    return replace(spec or llama_8b(), **(own | changes))
+
+
 def llama_70b(**changes: Any) -> ModelSpec:
     """Llama-3.3-70B-Instruct."""
     return llama_8b(

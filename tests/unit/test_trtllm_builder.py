@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.specs import llama_8b
+from support.specs import llama_8b, with_code
 from trtbuild import hardware, pbtxt, planner, toolchain
 from trtbuild.errors import RecipeError, UnsupportedError, UsageError
 from trtbuild.recipe import ModelRecipe, parse_settings
@@ -217,7 +217,7 @@ def test_nothing_speaks_against_a_llama() -> None:
         (SPEC, "24.10", "not one whose arguments are known here: use --triton 26.07"),
         (llama_8b(task=Task.EMBED), "26.07", "is for embed: use --backend vllm"),
         (llama_8b(architecture="MambaForCausalLM"), "26.07", "does not list the architecture"),
-        (llama_8b(remote_code=True), "26.07", "--trust-remote-code"),
+        (with_code(), "26.07", "--trust-remote-code"),
     ],
 )
 def test_reasons(spec: Any, triton: str, part: str) -> None:

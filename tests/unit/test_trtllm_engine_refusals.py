@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.engine_flow import LOCAL, entries, reasons, refuse
-from support.specs import deepseek_v3, llama_8b
+from support.specs import deepseek_v3, llama_8b, with_code
 from trtbuild import toolchain
 from trtbuild.spec import ModelSpec, Quantization, Task, TokenizerInfo
 
@@ -116,7 +116,7 @@ def test_all_of_it_at_once() -> None:
     ("spec", "triton", "recipe", "said"),
     [
         (LOCAL, "26.08", {}, "1.2.1 was the last that compiles engines: use --triton 26.07"),
-        (llama_8b(remote_code=True), "26.07", {}, "brings code of its own"),
+        (with_code(), "26.07", {}, "brings code for its tokenizer"),
         (llama_8b(task=Task.EMBED), "26.07", {}, "this model is for embed"),
         (llama_8b(architecture="NewForCausalLM"), "26.07", {}, "has no NewForCausalLM"),
         (llama_8b(tokenizer=TokenizerInfo("none")), "26.07", {}, "has no tokenizer"),

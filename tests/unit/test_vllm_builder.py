@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from support.specs import deepseek_v3, llama_8b
+from support.specs import deepseek_v3, llama_8b, with_code
 from trtbuild import pbtxt, toolchain
 from trtbuild.errors import RecipeError
 from trtbuild.plan import ModelEntry, WeightsDir
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec, Quantization, SourceRef, Task
+from trtbuild.spec import ModelSpec, Quantization, SourceRef, Task, TokenizerInfo
 from trtbuild_builders.vllm import builder
 
 COMMIT = llama_8b().source.commit
@@ -38,6 +39,11 @@ def config(triton: str = "26.07", **recipe: Any) -> Any:
 def reasons(spec: ModelSpec, triton: str = "26.07", **recipe: Any) -> tuple[str, ...]:
     model = ModelRecipe(**{"source": "x", "name": "llama"} | recipe)
     return tuple(builder.reasons_unsupported(spec, model, toolchain.load(triton)))
+
+
+def warnings(spec: ModelSpec, triton: str = "26.07", **recipe: Any) -> tuple[str, ...]:
+    model = ModelRecipe(**{"source": "x", "name": "llama"} | recipe)
+    return tuple(builder.warnings(spec, model, toolchain.load(triton)))
 
 
 def refuse(spec: ModelSpec | None = None, **engine: Any) -> list[str]:
@@ -149,7 +155,7 @@ def test_releases_that_log_prompts_by_default_are_told_not_to() -> None:
 
 
 def test_code_of_the_checkpoint_is_pinned_as_well() -> None:
-    spec = llama_8b(remote_code=True)
+    spec = with_code()
     assert engine_file(spec, trust_remote_code=True)["trust_remote_code"] is True
     pinned = engine_file(spec, trust_remote_code=True, weights="hub")
     assert pinned["code_revision"] == COMMIT
@@ -229,7 +235,7 @@ def test_a_plain_llama_has_nothing_against_it_in_any_release() -> None:
 @pytest.mark.parametrize(
     ("spec", "triton", "recipe", "said"),
     [
-        (llama_8b(remote_code=True), "26.07", {}, "--trust-remote-code"),
+        (with_code(), "26.07", {}, "--trust-remote-code"),
         (llama_8b(source=LOCAL), "26.07", {"weights": "hub"}, "the source is local"),
         (
             llama_8b(source=SourceRef("hub", "a/b")),
@@ -293,9 +299,8 @@ def test_each_reason_has_its_mend(
 
 
 def test_all_reasons_are_told_at_once() -> None:
-    spec = llama_8b(
+    spec = with_code(
         source=LOCAL,
-        remote_code=True,
         task=Task.RERANK,
         quantization=Quantization("exl2"),
     )
@@ -309,8 +314,139 @@ def test_methods_that_load(method: str) -> None:
     assert reasons(llama_8b(quantization=Quantization(method))) == ()
 
 
-def test_unknown_architectures_go_through_transformers_when_asked_to() -> None:
-    spec = llama_8b(architecture="BrandNewForCausalLM")
-    assert reasons(spec)
-    assert reasons(spec, engine={"model_impl": "transformers"}) == ()
-    assert reasons(llama_8b(architecture="X", remote_code=True), trust_remote_code=True) == ()
+HELIUM = llama_8b(architecture="HeliumForCausalLM", model_type="helium")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "triton"),
+    [
+        ("HeliumForCausalLM", "helium", "26.07"),
+        ("HeliumForCausalLM", "helium", "25.05"),
+        ("SolarOpenForCausalLM", "solar_open", "26.07"),
+        ("MinistralForCausalLM", "ministral", "26.07"),
+        ("BitNetForCausalLM", "bitnet", "26.07"),
+        ("Dots1ForCausalLM", "dots1", "26.08"),  # its own until 0.23.0
+        ("VaultGemmaForCausalLM", "vaultgemma", "26.07"),
+    ],
+)
+def test_what_runs_through_transformers_is_offered_as_that(
+    name: str, kind: str, triton: str
+) -> None:
+    spec = llama_8b(architecture=name, model_type=kind)
+    assert reasons(spec, triton) == ()
+    [told] = [line for line in warnings(spec, triton) if "transformers' code" in line]
+    assert f"has no {name} of its own" in told
+    assert "TransformersForCausalLM" in told
+
+
+def test_an_embedder_runs_through_transformers_too() -> None:
+    spec = llama_8b(architecture="AlbertModel", model_type="albert", task=Task.EMBED)
+    assert reasons(spec, "26.07") == ()
+    assert "TransformersEmbeddingModel" in warnings(spec, "26.07")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "triton", "said"),
+    [
+        ("BambaForCausalLM", "26.07", "keep a state, which nothing would keep"),
+        ("BambaForCausalLM", "26.07", "use --triton 26.06"),
+        ("ZambaForCausalLM", "26.07", "keep a state"),
+        ("SolarOpenForCausalLM", "26.05", "use --triton 26.07"),  # not in transformers 4
+        ("HeliumForCausalLM", "25.01", "use --triton 25.05"),  # nothing to wrap it in
+        ("JetMoeForCausalLM", "26.07", "computes other tokens"),
+        ("BrandNewForCausalLM", "26.07", "nor does that of any"),
+    ],
+)
+def test_what_cannot_run_through_transformers(name: str, triton: str, said: str) -> None:
+    assert said in " ".join(reasons(llama_8b(architecture=name, model_type="x"), triton))
+
+
+def test_model_impl_does_not_make_an_architecture_known() -> None:
+    asked = {"model_impl": "transformers"}
+    assert reasons(HELIUM, engine=asked) == ()
+    assert reasons(llama_8b(), engine=asked) == ()
+    [reason] = reasons(llama_8b(architecture="BrandNewForCausalLM"), engine=asked)
+    assert "with model_impl=transformers" in reason
+
+
+QWEN_1 = with_code(
+    architecture="QWenLMHeadModel",
+    model_type="qwen",
+    tokenizer=TokenizerInfo("tiktoken", "QWenTokenizer"),
+)
+
+
+def test_code_does_not_make_an_architecture_known() -> None:
+    [reason] = reasons(QWEN_1, "26.07", trust_remote_code=True)
+    assert "does not know the architecture 'QWenLMHeadModel'" in reason
+    assert "no _supports_attention_backend" in reason
+    assert "use --triton 26.06" in reason
+    assert reasons(QWEN_1, "26.06", trust_remote_code=True) == ()
+    wraps = replace(QWEN_1, architecture="BrandNewForCausalLM", code_wraps=True)
+    assert reasons(wraps, "26.07", trust_remote_code=True) == ()
+    assert engine_file(wraps, trust_remote_code=True)["trust_remote_code"] is True
+
+
+DEEPSEEK = with_code(
+    deepseek_v3(),
+    code=("configuration", "model"),
+    tokenizer=TokenizerInfo("fast", "LlamaTokenizerFast"),
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "triton"),
+    [
+        (DEEPSEEK, "26.07"),
+        (DEEPSEEK, "26.08"),
+        (
+            replace(DEEPSEEK, architecture="MiniMaxM2ForCausalLM", model_type="minimax_m2"),
+            "26.07",
+        ),
+        (replace(DEEPSEEK, architecture="NemotronHForCausalLM", model_type="nemotron_h"), "26.07"),
+        (replace(DEEPSEEK, architecture="Phi3ForCausalLM", model_type="phi3"), "24.09"),
+        (replace(DEEPSEEK, model_type="kimi_k2"), "26.07"),  # a class that vLLM brings
+        (replace(DEEPSEEK, architecture="ChatGLMModel", model_type="chatglm"), "26.07"),
+    ],
+)
+def test_code_that_the_engine_does_not_need(spec: ModelSpec, triton: str) -> None:
+    assert reasons(spec, triton) == ()
+    assert "trust_remote_code" not in engine_file(spec, triton=triton)
+    assert "trust_remote_code" not in engine_file(spec, triton=triton, trust_remote_code=True)
+    assert any("it is left out" in line for line in warnings(spec, triton))
+
+
+@pytest.mark.parametrize(
+    ("spec", "triton", "part"),
+    [
+        (replace(DEEPSEEK, model_type="minimax_m2"), "26.05", "configuration"),  # transformers 4
+        (
+            replace(DEEPSEEK, architecture="DeciLMForCausalLM", model_type="nemotron-nas"),
+            "26.07",
+            "configuration",
+        ),
+        (
+            with_code(DEEPSEEK, tokenizer=TokenizerInfo("tiktoken", "TikTokenTokenizer")),
+            "26.07",
+            "tokenizer",
+        ),
+    ],
+)
+def test_code_that_the_engine_needs(spec: ModelSpec, triton: str, part: str) -> None:
+    [reason] = reasons(spec, triton)
+    assert f"code for its {part} " in reason
+    assert "--trust-remote-code" in reason
+    assert reasons(spec, triton, trust_remote_code=True) == ()
+    assert engine_file(spec, triton=triton, trust_remote_code=True)["trust_remote_code"] is True
+
+
+def test_what_transformers_4_misreads_needs_a_copy() -> None:
+    spec = llama_8b(spelling=("rope_parameters",))
+    assert reasons(spec, "25.10") == ()
+    assert any("rope_parameters" in line for line in warnings(spec, "25.10"))
+    assert "use --weights copy" in reasons(spec, "25.10", weights="hub")[0]
+    assert reasons(spec, "26.07", weights="hub") == ()
+    assert warnings(spec, "26.07") == ()
+    hopeless = replace(spec, spelling_problem="it turns in two ways; use a newer --triton")
+    assert "it turns in two ways" in reasons(hopeless, "25.10")[0]
+    assert reasons(hopeless, "26.07") == ()

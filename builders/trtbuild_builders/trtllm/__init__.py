@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.plan import ModelEntry, Step, WeightsDir
-from trtbuild.recipe import ModelRecipe
+from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.resources import template_dir
 from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import TRTLLM_LEAST_SM, Route, Toolchain, trtllm_route
+from trtbuild_builders.common import told
 from trtbuild_builders.trtllm.arguments import llm_settings, triton_settings
 from trtbuild_builders.trtllm.reasons import reasons
 from trtbuild_builders.trtllm.repository import config_file, model_files, yaml_file
@@ -91,6 +92,10 @@ class TrtllmBuilder:
         files = (config_file(recipe, toolchain, triton), yaml_file(llm, triton), *model_files())
         return (ModelEntry(recipe.name, files, tuple(weights)),)
 
+    def warnings(self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> Sequence[str]:
+        """How the checkpoint is taken, where that is not as it stands."""
+        return told(spec, recipe, serving(spec, toolchain, toolchain.trtllm_image))
+
     def templates(self) -> Path:
         """The folder with the tensors and the model's code."""
         return template_dir("trtllm")
@@ -112,7 +117,7 @@ def _weights(spec: ModelSpec, recipe: ModelRecipe) -> str:
         return f"Leave the weights on the hub: {source.text} at {source.commit}"
     converted = source.kind in {"gguf", "sample"}
     how = f"Convert to {spec.dtype} safetensors, then clone" if converted else "Clone"
-    return f"{how} the checkpoint's files into 1/weights, no byte changed"
+    return f"{how} the checkpoint's files into 1/weights"
 
 
 builder = TrtllmBuilder()

@@ -11,6 +11,7 @@ from trtbuild.recipe import (
     merge_settings,
     object_problems,
     raise_problems,
+    serving,
 )
 from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import EngineArgument, Toolchain, TrtllmRelease, trtllm_release
@@ -54,7 +55,7 @@ def llm_settings(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> 
         f"LLM() arguments of TensorRT-LLM {release.version} (Triton {toolchain.triton}{read})",
         "correct --set or the recipe's 'engine:'",
     )
-    return merge_settings(_ours(spec, recipe, release), given)
+    return merge_settings(_ours(spec, recipe, toolchain, release), given)
 
 
 def triton_settings(recipe: ModelRecipe) -> dict[str, Any]:
@@ -90,12 +91,14 @@ def _adapter_path(recipe: ModelRecipe, name: str) -> str:
     return f"{MOUNT}/{recipe.name}/1/adapters/{name}"
 
 
-def _ours(spec: ModelSpec, recipe: ModelRecipe, release: TrtllmRelease) -> dict[str, Any]:
+def _ours(
+    spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain, release: TrtllmRelease
+) -> dict[str, Any]:
     settings: dict[str, Any] = {"model": f"{MOUNT}/{recipe.name}/1/weights", "backend": "pytorch"}
     if recipe.weights == "hub":
         commit = spec.source.commit
         settings |= {"model": spec.source.text, "revision": commit, "tokenizer_revision": commit}
-    if spec.remote_code:
+    if serving(spec, toolchain, toolchain.trtllm_image).runs_code(recipe):
         settings["trust_remote_code"] = True
     if spec.source.kind in {"gguf", "sample"}:
         # "auto" would run a float32 checkpoint in 16 bits; who chose the type means it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trtbuild import toolchain as toolchains
-from trtbuild.recipe import ModelRecipe
+from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.spec import ModelSpec, Task
 from trtbuild.toolchain import (
     Toolchain,
@@ -15,12 +15,13 @@ from trtbuild.toolchain import (
     trtllm_versions,
     version_key,
 )
-from trtbuild_builders.common import consent, source
+from trtbuild_builders.common import consent, source, spelling
 
 
 def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple[str, ...]:
     """All reasons against the LLM API; empty when it can."""
-    found = [*consent(spec, recipe), *source(spec, recipe)]
+    how = serving(spec, toolchain, toolchain.trtllm_image)
+    found = [*consent(recipe, how), *spelling(spec, recipe, how), *source(spec, recipe)]
     if not toolchain.trtllm:
         return (*found, f"Triton {toolchain.triton} has no TensorRT-LLM image: {_newest()}")
     if toolchain.trtllm not in trtllm_versions():

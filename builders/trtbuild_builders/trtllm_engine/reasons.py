@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trtbuild import toolchain as toolchains
-from trtbuild.recipe import ModelRecipe
+from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.spec import ModelSpec, Task
 from trtbuild.toolchain import LAST_WITH_ENGINES, Toolchain, trtllm_route
 from trtbuild_builders.trtllm_engine.tables import families
@@ -13,7 +13,7 @@ def reasons(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> tuple[str
     """All reasons against an engine; empty when one can be built."""
     return (
         *_release(tools),
-        *_model(spec, recipe),
+        *_model(spec, recipe, tools),
         *_quantization(spec, recipe),
         *_recipe(recipe),
     )
@@ -30,12 +30,13 @@ def _release(tools: Toolchain) -> list[str]:
     ]
 
 
-def _model(spec: ModelSpec, recipe: ModelRecipe) -> list[str]:
+def _model(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> list[str]:
     found = []
-    if spec.remote_code:
+    # The network is TensorRT-LLM's; the models around it load the tokenizer without code.
+    if "tokenizer" in serving(spec, tools, tools.trtllm_image).needed:
         found.append(
-            "the checkpoint brings code of its own (auto_map), which no engine runs: "
-            "use --backend vllm"
+            "the checkpoint brings code for its tokenizer (auto_map), which the models around "
+            "an engine do not run: use --backend vllm"
         )
     if spec.task is not Task.GENERATE:
         found.append(

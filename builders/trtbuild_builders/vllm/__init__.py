@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trtbuild.plan import ModelEntry, Step, WeightsDir
-from trtbuild.recipe import ModelRecipe
+from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.resources import template_dir
 from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
+from trtbuild_builders.common import told
 from trtbuild_builders.vllm.config import config_file
 from trtbuild_builders.vllm.engine import adapter_files, engine_settings, model_file
 from trtbuild_builders.vllm.reasons import reasons
@@ -64,6 +65,10 @@ class VllmBuilder:
         )
         return (ModelEntry(recipe.name, files, tuple(weights)),)
 
+    def warnings(self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> Sequence[str]:
+        """How the checkpoint is taken, where that is not as it stands."""
+        return told(spec, recipe, serving(spec, toolchain, toolchain.vllm_image))
+
     def templates(self) -> Path:
         """The folder with the backend's tensors."""
         return template_dir("vllm")
@@ -81,7 +86,7 @@ def _weights_step(spec: ModelSpec, recipe: ModelRecipe) -> Step:
         return Step("weights", f"Leave the weights on the hub: {source.text} at {source.commit}")
     converted = source.kind in {"gguf", "sample"}
     how = f"Convert to {spec.dtype} safetensors, then clone" if converted else "Clone"
-    return Step("weights", f"{how} the checkpoint's files into 1/weights, no byte changed")
+    return Step("weights", f"{how} the checkpoint's files into 1/weights")
 
 
 builder = VllmBuilder()

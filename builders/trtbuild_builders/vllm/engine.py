@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.plan import RepoFile
-from trtbuild.recipe import ModelRecipe, engine_problems, raise_problems
+from trtbuild.recipe import ModelRecipe, engine_problems, raise_problems, serving
 from trtbuild.spec import ModelSpec, Task
 from trtbuild.toolchain import Toolchain, VllmRelease, vllm_release
 
@@ -39,7 +39,7 @@ def engine_settings(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) 
         where,
         "correct --set or the recipe's 'engine:'",
     )
-    return {**_ours(spec, recipe, release), **recipe.engine}
+    return {**_ours(spec, recipe, toolchain, release), **recipe.engine}
 
 
 def model_file(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> RepoFile:
@@ -60,14 +60,16 @@ def _json(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _ours(spec: ModelSpec, recipe: ModelRecipe, release: VllmRelease) -> dict[str, Any]:
+def _ours(
+    spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain, release: VllmRelease
+) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if recipe.weights == "hub":
         commit = spec.source.commit
         settings |= {"model": spec.source.text, "revision": commit, "tokenizer_revision": commit}
     else:
         settings["model"] = f"{MOUNT}/{recipe.name}/1/weights"
-    if spec.remote_code:
+    if serving(spec, toolchain, toolchain.vllm_image).runs_code(recipe):
         settings["trust_remote_code"] = True
         if recipe.weights == "hub":
             settings["code_revision"] = spec.source.commit

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trtbuild import toolchain as toolchains
-from trtbuild.recipe import ModelRecipe
+from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.spec import ModelSpec, Quantization, Task
-from trtbuild.toolchain import Toolchain, VllmRelease, version_key, vllm_release
-from trtbuild_builders.common import consent, source
+from trtbuild.toolchain import (
+    Reading,
+    Toolchain,
+    VllmRelease,
+    version_key,
+    vllm_reading,
+    vllm_release,
+)
+from trtbuild_builders.common import consent, source, spelling
 
 # The first Triton release whose vLLM backend serves the task, as far as it is documented:
 # the image input and the embedding request came during 2025 without a release named.
@@ -43,7 +50,8 @@ _MODELOPT_SINCE = "0.10.1"
 
 def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple[str, ...]:
     """All reasons against vLLM; empty when it can."""
-    found = [*consent(spec, recipe), *source(spec, recipe)]
+    how = serving(spec, toolchain, toolchain.vllm_image)
+    found = [*consent(recipe, how), *spelling(spec, recipe, how), *source(spec, recipe)]
     if not toolchain.vllm:
         found.append(f"Triton {toolchain.triton} has no vLLM image: {_newest_with_vllm()}")
         return tuple(found)
@@ -77,17 +85,37 @@ def _task(spec: ModelSpec, toolchain: Toolchain) -> list[str]:
 def _architecture(
     spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain, release: VllmRelease
 ) -> list[str]:
-    through_transformers = recipe.engine.get("model_impl") == "transformers" or spec.remote_code
-    if through_transformers and "model_impl" in release.arguments:
-        return []  # vLLM wraps transformers' own modeling code; no table of ours says which
+    reading = vllm_reading(release.version)
     tasks = release.tasks_of(spec.architecture)
-    if not tasks:
-        what = f"vLLM {release.version} does not know the architecture {spec.architecture!r}"
-        return [f"{what}: {_others(lambda r: bool(r.tasks_of(spec.architecture)), toolchain)}"]
+    if recipe.engine.get("model_impl") == "transformers" or not tasks:
+        return _through_transformers(spec, recipe, toolchain, reading)
     generates = {Task.GENERATE.value, Task.VISION_LANGUAGE.value}
     if spec.task.value in generates and not generates & set(tasks):
         return [f"vLLM {release.version} serves {spec.architecture} for {', '.join(tasks)} only"]
     return []
+
+
+def _through_transformers(
+    spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain, reading: Reading
+) -> list[str]:
+    """Reasons against an architecture that the release has not, or is told not to use."""
+    if spec.task not in _TASK_SINCE or reading.wrapper(spec.architecture, spec.task.value):
+        return []
+    if spec.code_wraps and recipe.trust_remote_code and reading.wrappers:
+        return []
+    what = f"{reading.engine} does not know the architecture {spec.architecture!r}"
+    if recipe.engine.get("model_impl") == "transformers":
+        what = f"{reading.engine} cannot run {spec.architecture} with model_impl=transformers"
+    if failure := reading.failure(spec.architecture):
+        what += f" and cannot run transformers' code of it ({failure})"
+    elif "model" in spec.code and not spec.code_wraps:
+        what += " (nor can it wrap the checkpoint's own code: no _supports_attention_backend)"
+
+    def takes(other: VllmRelease) -> bool:
+        theirs = vllm_reading(other.version).wrapper(spec.architecture, spec.task.value)
+        return bool(other.tasks_of(spec.architecture) or theirs)
+
+    return [f"{what}: {_others(takes, toolchain)}"]
 
 
 def _quantization(spec: ModelSpec, toolchain: Toolchain, release: VllmRelease) -> list[str]:

@@ -9,8 +9,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from trtbuild.checkpoint import families
+from trtbuild import toolchain
+from trtbuild.checkpoint import families, spelling
 from trtbuild.checkpoint.attention import Heads, heads, kv_cache
+from trtbuild.checkpoint.code import parts_of, wraps
 from trtbuild.checkpoint.context import context_of
 from trtbuild.checkpoint.counting import Count, count
 from trtbuild.checkpoint.fields import Fields
@@ -38,8 +40,8 @@ def inspect(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> Model
     problems = Problems()
     fields = Fields(checkpoint.config)
     settings = tokenizer_config(checkpoint)
-    remote = _remote_code(checkpoint, settings)
-    code = "accepted" if remote and trust_remote_code else "offered" if remote else ""
+    parts = parts_of(checkpoint, settings)
+    code = "accepted" if parts and trust_remote_code else "offered" if parts else ""
     architecture, task = _task(checkpoint, fields, code, problems)
     if task is Task.AUDIO:
         raise _no_audio(checkpoint, architecture)
@@ -77,10 +79,15 @@ def inspect(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> Model
         pad_token_id=next(iter(ids["pad"]), None),
         kv_cache=kv_cache(fields, shape),
         tokenizer=tokenizer,
-        remote_code=remote,
+        remote_code=bool(parts),
         num_experts=fields.number(families.EXPERTS),
         active_parameters=counted.active,
         config_digest=_digest(checkpoint.config),
+        code=parts,
+        code_wraps="model" in parts and wraps(checkpoint),
+        spelling=spelling.only_five(checkpoint.config, settings),
+        spelling_problem=spelling.problem(checkpoint.config, settings),
+        notes=_notes(fields, method),
     )
 
 
@@ -123,7 +130,8 @@ def _known_task(architecture: str) -> Task | None:
     relatives = (f"{stem}ForCausalLM", f"{stem}Model", f"{stem}LMHeadModel")
     if stem != architecture and any(name in known for name in relatives):
         return _task_by_ending(architecture)
-    return None
+    theirs = toolchain.transformers_architectures().get(architecture)
+    return Task(theirs) if theirs else None
 
 
 def _task_by_ending(architecture: str) -> Task:
@@ -238,15 +246,15 @@ def _ids(value: object) -> list[int]:
     return [item for item in items if type(item) is int and item >= 0]
 
 
-def _remote_code(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> bool:
-    """Whether any configuration points to Python code (``auto_map``)."""
-    if checkpoint.config.get("auto_map") or settings.get("auto_map"):
-        return True
-    for name in ("processor_config.json", "preprocessor_config.json"):
-        raw = checkpoint.read_bytes(name)
-        if raw is not None and json_object(raw, name).get("auto_map"):
-            return True
-    return False
+def _notes(fields: Fields, method: Quantization | None) -> tuple[str, ...]:
+    declared = fields.values.get("quantization_config")
+    if method is None and isinstance(declared, dict) and declared:
+        keys = ", ".join(sorted(map(str, declared)))
+        return (
+            f"quantization_config ({keys}) names no quant_method, so engines take the weights "
+            "for unquantized ones: add the method that made them",
+        )
+    return ()
 
 
 def _digest(config: Mapping[str, Any]) -> str:

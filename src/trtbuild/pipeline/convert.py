@@ -23,7 +23,7 @@ from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import Lock, LockedFile
 from trtbuild.pipeline import compiling
 from trtbuild.pipeline.adapters import open_adapters, require_fit
-from trtbuild.pipeline.engines import Case, engine_of, entries_of
+from trtbuild.pipeline.engines import Case, engine_of, entries_of, rewritten_of
 from trtbuild.pipeline.job import (
     Job,
     digested_sources,
@@ -196,17 +196,18 @@ def _prepare(recipe: ModelRecipe, triton: str, progress: Progress) -> Job:
     builder, reason, _ = planner.choose_builder(spec, recipe, tools)
     case = Case(builder, spec, recipe, tools, checkpoint)
     engine = engine_of(case)
-    entries = entries_of(case, engine)
+    changed = rewritten_of(case)
+    entries = entries_of(case, engine, changed)
     adapters = open_adapters(recipe.adapters)
     if builder.name == "vllm":
         require_fit(adapters, checkpoint, spec, recipe, tools.vllm)
-    return Job(recipe, checkpoint, spec, tools, builder, reason, entries, adapters, engine)
+    return Job(recipe, checkpoint, spec, tools, builder, reason, entries, adapters, changed, engine)
 
 
 def _with_engine(job: Job, build: EngineBuild, root: Path, force: bool, progress: Progress) -> Job:
     """The job with its engine compiled."""
     made = compiling.compiled(job.case, build, root=root, force=force, progress=progress)
-    return replace(job, engine=made, entries=entries_of(job.case, made))
+    return replace(job, engine=made, entries=entries_of(job.case, made, job.changed))
 
 
 def _require_valid(folder: Path, lock: Lock, *, later: bool, progress: Progress) -> None:

@@ -14,6 +14,7 @@ from trtbuild.checkpoint import Checkpoint, CheckpointFile, language_config
 from trtbuild.engineconfig import CONFIG, EngineConfig
 from trtbuild.errors import RepositoryError, UnsupportedError, UsageError
 from trtbuild.pipeline.guided import tokenizer_info
+from trtbuild.pipeline.rewriting import Rewritten, rewritten
 from trtbuild.plan import (
     ENGINE,
     GRAMMAR,
@@ -24,7 +25,7 @@ from trtbuild.plan import (
     RepoFile,
     Step,
 )
-from trtbuild.recipe import ModelRecipe
+from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
 
@@ -156,16 +157,27 @@ def image_converts(case: Case, build: EngineBuild) -> tuple[str, ...]:
     )
 
 
-def entries_of(case: Case, engine: Engine | None) -> tuple[ModelEntry, ...]:
+def rewritten_of(case: Case) -> Rewritten:
+    """What is placed instead of files of the checkpoint; nothing where none of it is placed."""
+    if case.recipe.weights == "hub":
+        return {}
+    how = serving(case.spec, case.tools, case.builder.image(case.tools))
+    return rewritten(case.checkpoint, case.recipe, how)
+
+
+def entries_of(case: Case, engine: Engine | None, changed: Rewritten) -> tuple[ModelEntry, ...]:
     """The directories, with the tokenizer's files, and the engine's ``config.json`` as predicted
-    where there is no engine yet.
+    where there is no engine yet. ``changed`` replaces files of the checkpoint.
     """
     builder, spec, recipe, tools = case.builder, case.spec, case.recipe, case.tools
     if engine is None or not isinstance(builder, EngineBuilder):
         entries = tuple(builder.models(spec, recipe, tools))
     else:
         entries = tuple(builder.models_of(spec, recipe, tools, engine.config))
-    entries = _with_files(entries, TOKENIZER, tokenizer_files(case.checkpoint))
+    kept = {name: content for name, content in changed.items() if content is not None}
+    entries = _with_files(entries, "", kept, keep=True)
+    small = tokenizer_files(case.checkpoint)
+    entries = _with_files(entries, TOKENIZER, small | {n: kept[n] for n in kept if n in small})
     if any(place.origin == GRAMMAR for entry in entries for place in entry.weights):
         content = tokenizer_info(case.checkpoint, spec.eos_token_ids)
         entries = _with_files(entries, GRAMMAR, {GRAMMAR_FILE: content})
@@ -183,16 +195,16 @@ def tokenizer_files(checkpoint: Checkpoint) -> dict[str, bytes]:
 
 
 def _with_files(
-    entries: Sequence[ModelEntry], origin: str, files: dict[str, bytes]
+    entries: Sequence[ModelEntry], origin: str, files: dict[str, bytes], *, keep: bool = False
 ) -> tuple[ModelEntry, ...]:
-    """``entries`` with the places of an origin filled in."""
+    """``entries`` with the places of an origin filled in; ``keep``: there is more to place."""
     made = []
     for entry in entries:
         places = [place for place in entry.weights if place.origin == origin]
         new = [
             RepoFile(f"{p.path}/{name}", content) for p in places for name, content in files.items()
         ]
-        rest = tuple(place for place in entry.weights if place.origin != origin)
+        rest = tuple(place for place in entry.weights if keep or place.origin != origin)
         made.append(replace(entry, files=(*entry.files, *new), weights=rest))
     return tuple(made)
 

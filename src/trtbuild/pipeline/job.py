@@ -17,6 +17,7 @@ from trtbuild.files import digest_all
 from trtbuild.lockfile import LockedFile, LockedModel
 from trtbuild.pipeline.adapters import Adapter
 from trtbuild.pipeline.engines import Case, Engine
+from trtbuild.pipeline.rewriting import Rewritten
 from trtbuild.plan import ENGINE, ModelEntry
 from trtbuild.progress import Progress
 from trtbuild.recipe import ModelRecipe
@@ -43,6 +44,7 @@ class Job:
     reason: str
     entries: tuple[ModelEntry, ...]
     adapters: tuple[Adapter, ...]
+    changed: Rewritten
     engine: Engine | None = None
 
     @property
@@ -71,7 +73,8 @@ def digested_sources(job: Job, progress: Progress) -> Origins:
     if ENGINE in wanted and job.engine is not None:
         origins[ENGINE] = job.engine.files
     if "" in wanted:
-        origins[""] = materialize(job.checkpoint, progress)
+        files = materialize(job.checkpoint, progress)
+        origins[""] = tuple(file for file in files if file.name not in job.changed)
     for adapter in job.adapters:
         if adapter.name in wanted:
             origins[adapter.name] = adapter.fetch(progress)

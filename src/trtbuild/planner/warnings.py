@@ -51,8 +51,7 @@ def _release(toolchain: Toolchain) -> Iterator[str]:
 
 
 def _checkpoint(spec: ModelSpec, recipe: ModelRecipe) -> Iterator[str]:
-    if spec.remote_code and recipe.trust_remote_code:
-        yield "the server will run code that the checkpoint brings (--trust-remote-code)"
+    yield from spec.notes
     converted = spec.source.kind in {"gguf", "sample"}
     plain = spec.quantization is None and "dtype" not in recipe.engine
     plain = plain and not recipe.engine_dir  # an engine that is there has its type

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trtbuild.recipe.arguments import engine_problems
+    from trtbuild.recipe.consent import Serving, listed, serving
     from trtbuild.recipe.flags import model_from_flags
     from trtbuild.recipe.llm import llm_findings, llm_problems, object_problems
     from trtbuild.recipe.loading import load, load_validation, parse
@@ -28,10 +29,12 @@ __all__ = [
     "RECIPE_NAME",
     "ModelRecipe",
     "Recipe",
+    "Serving",
     "Validation",
     "check_model_name",
     "engine_problems",
     "json_schema",
+    "listed",
     "llm_findings",
     "llm_problems",
     "load",
@@ -42,10 +45,12 @@ __all__ = [
     "parse",
     "parse_settings",
     "raise_problems",
+    "serving",
 ]
 
 _MODULES = {
     "arguments": ("engine_problems",),
+    "consent": ("Serving", "listed", "serving"),
     "flags": ("model_from_flags",),
     "llm": ("llm_findings", "llm_problems", "object_problems"),
     "loading": ("load", "load_validation", "parse"),

@@ -125,6 +125,11 @@ class ModelSpec:
 
     Sizes are counts unless they say bytes. ``context_length`` is in tokens;
     ``dtype`` is the checkpoint's own (``float32``, ``bfloat16``, ``float16``).
+
+    ``remote_code`` says that it brings Python (``auto_map``), ``code`` for what: a
+    ``configuration``, a ``model``, a ``tokenizer``, a ``processor``. ``code_wraps``: vLLM can wrap
+    the model's. ``spelling`` names what only transformers 5 reads rightly, ``spelling_problem``
+    why it cannot be written for transformers 4 as well. ``notes`` are for the user to know.
     """
 
     source: SourceRef
@@ -151,6 +156,11 @@ class ModelSpec:
     num_experts: int = 0
     active_parameters: int = 0
     config_digest: str = ""
+    code: tuple[str, ...] = ()
+    code_wraps: bool = False
+    spelling: tuple[str, ...] = ()
+    spelling_problem: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def weight_bytes(self) -> int:

@@ -24,6 +24,12 @@ from trtbuild.toolchain.lora import (
 from trtbuild.toolchain.lora_weights import BaseModules, weight_faults
 from trtbuild.toolchain.quantization import TRTLLM_LEAST_SM, Route, trtllm_route
 from trtbuild.toolchain.releases import BLS_FIXED, Toolchain, load, releases
+from trtbuild.toolchain.transformers import (
+    Reading,
+    transformers_architectures,
+    trtllm_reading,
+    vllm_reading,
+)
 from trtbuild.toolchain.trtllm import (
     ArgumentGroup,
     TrtllmRelease,
@@ -50,6 +56,7 @@ __all__ = [
     "BaseModules",
     "EngineArgument",
     "Ignored",
+    "Reading",
     "Route",
     "Setting",
     "Toolchain",
@@ -69,11 +76,14 @@ __all__ = [
     "lora_embeddings",
     "releases",
     "safe_since",
+    "transformers_architectures",
     "triton_parameters",
+    "trtllm_reading",
     "trtllm_release",
     "trtllm_route",
     "trtllm_versions",
     "version_key",
+    "vllm_reading",
     "vllm_release",
     "vllm_versions",
     "weight_faults",

@@ -1,0 +1,58 @@
+"""The small files of a checkpoint that are not placed as they are, and what is placed instead.
+
+Weights are never touched. A configuration is rewritten where the release would misread it, and
+loses ``auto_map`` where the checkpoint's code is not to run: releases have run it nevertheless
+(CVE-2026-22807).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trtbuild.checkpoint import Checkpoint, spelling
+from trtbuild.checkpoint.code import PROCESSORS
+from trtbuild.checkpoint.problems import dump_json, json_object
+from trtbuild.recipe import ModelRecipe, Serving
+
+_CONFIG, _TOKENIZER, _FAST = "config.json", "tokenizer_config.json", "tokenizer.json"
+
+Rewritten = Mapping[str, bytes | None]
+"""Name -> what is placed instead of the checkpoint's file, None to leave it out."""
+
+
+def rewritten(checkpoint: Checkpoint, recipe: ModelRecipe, how: Serving) -> Rewritten:
+    """The files of ``checkpoint`` that the engine must find otherwise than they are."""
+    runs = how.runs_code(recipe)
+    changed: dict[str, bytes | None] = {}
+    if not runs:
+        changed = {file.name: None for file in checkpoint.files if file.name.endswith(".py")}
+    for name in (_CONFIG, _TOKENIZER, *PROCESSORS):
+        before = _document(checkpoint, name)
+        after = _older(name, before) if how.respelled else dict(before)
+        if not runs:
+            after.pop("auto_map", None)
+        if after != before:
+            changed[name] = dump_json(after)
+    return changed | dict(_merges(checkpoint, how))
+
+
+def _document(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+    raw = checkpoint.read_bytes(name) if checkpoint.has(name) else None
+    return {} if raw is None else json_object(raw, name)
+
+
+def _older(name: str, document: dict[str, Any]) -> dict[str, Any]:
+    if name == _CONFIG:
+        return spelling.older_config(document)[0]
+    changes = spelling.older_tokenizer(document) if name == _TOKENIZER else {}
+    gone = {key for key, value in changes.items() if value is None}
+    return {key: value for key, value in (document | changes).items() if key not in gone}
+
+
+def _merges(checkpoint: Checkpoint, how: Serving) -> Iterator[tuple[str, bytes]]:
+    if how.reading is None or how.reading.reads_paired_merges or not checkpoint.has(_FAST):
+        return
+    made = spelling.older_merges(checkpoint.read_bytes(_FAST) or b"")
+    if made is not None:
+        yield _FAST, made

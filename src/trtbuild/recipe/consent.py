@@ -1,0 +1,77 @@
+"""What serving a checkpoint in a release takes: its code, or transformers' own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trtbuild.spec import ModelSpec, Task
+from trtbuild.toolchain import (
+    Reading,
+    Toolchain,
+    trtllm_reading,
+    trtllm_release,
+    trtllm_versions,
+    vllm_reading,
+    vllm_release,
+)
+
+if TYPE_CHECKING:
+    from trtbuild.recipe.model import ModelRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How the engine of an image takes a checkpoint.
+
+    Attributes:
+        engine: Its name and version.
+        reading: What it reads checkpoints with; None for an engine of somebody else.
+        native: Whether it has an implementation of the architecture.
+        wrapper: Its class that runs transformers' code of an architecture it has none of.
+        needed: The parts of :attr:`ModelSpec.code` without which it cannot serve the model.
+        respelled: What it would misread unless it is written in the older spelling as well.
+    """
+
+    engine: str
+    reading: Reading | None
+    native: bool
+    wrapper: str
+    needed: tuple[str, ...]
+    respelled: tuple[str, ...] = ()
+
+    def runs_code(self, recipe: ModelRecipe) -> bool:
+        """Whether the server is to run the checkpoint's code."""
+        return bool(self.needed) and recipe.trust_remote_code
+
+
+def serving(spec: ModelSpec, tools: Toolchain, image: str) -> Serving:
+    """How the engine in ``image``, one of a release's two, takes ``spec``."""
+    if image and image == tools.trtllm_image:
+        known = tools.trtllm in trtllm_versions()
+        native = not known or spec.architecture in trtllm_release(tools.trtllm).architectures
+        return _serving(spec, trtllm_reading(tools.trtllm), native=native)
+    if image and image == tools.vllm_image:
+        native = bool(vllm_release(tools.vllm).tasks_of(spec.architecture))
+        return _serving(spec, vllm_reading(tools.vllm), native=native)
+    return Serving("the server", None, True, "", spec.code)
+
+
+def _serving(spec: ModelSpec, reading: Reading, *, native: bool) -> Serving:
+    wrapper = "" if native else reading.wrapper(spec.architecture, spec.task.value)
+    unknown = {
+        "configuration": not reading.knows_type(spec.model_type),
+        "model": not native and not wrapper,
+        "tokenizer": not reading.knows_tokenizer(spec.tokenizer.tokenizer_class),
+        "processor": spec.task is Task.VISION_LANGUAGE,
+    }
+    needed = tuple(part for part in spec.code if unknown[part])
+    respelled = spec.spelling if reading.maybe_four else ()
+    if reading.reads_dtype:
+        respelled = tuple(key for key in respelled if key != "dtype")
+    return Serving(reading.engine, reading, native, wrapper, needed, respelled)
+
+
+def listed(parts: tuple[str, ...]) -> str:
+    """Words with commas and an *and*."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))

@@ -1,0 +1,137 @@
+"""What an engine release reads a checkpoint with: its transformers, and classes of its own.
+
+The table (``data/transformers.json``) is read out of the wheels of vLLM and transformers by
+``scripts/add_transformers.py``. An image may carry a newer transformers than the oldest that its
+engine accepts; what the oldest one knows is known for certain.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from trtbuild.resources import data_file
+from trtbuild.toolchain.vllm import version_key
+
+_FIVE = version_key("5.0.0")
+_DTYPE = version_key("4.56.0")  # the first that reads ``dtype``, which was ``torch_dtype``
+_PAIRED_MERGES = version_key("4.45.0")  # the first with tokenizers 0.20, which reads them
+# The wrapper's class by what the checkpoint is for; before 0.8.4 it had another name.
+_WRAPPERS = {
+    "generate": ("TransformersForCausalLM", "TransformersModel"),
+    "vision-language": ("TransformersMultiModalForCausalLM", "TransformersForMultimodalLM"),
+    "embed": ("TransformersEmbeddingModel",),
+    "classify": ("TransformersForSequenceClassification",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a release reads ``config.json`` and the tokenizer.
+
+    Attributes:
+        engine: Its name and version, for messages.
+        transformers: The oldest release of transformers that it accepts.
+        own_types: Values of ``model_type`` that it has configuration classes of its own for.
+        wrappers: Its classes that run transformers' own modeling code.
+        asks: How it asks whether a modeling class can be wrapped (``flag``, ``source``).
+    """
+
+    engine: str
+    transformers: str
+    own_types: frozenset[str] = frozenset()
+    wrappers: frozenset[str] = frozenset()
+    asks: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def maybe_four(self) -> bool:
+        """Whether it reads, or may read, checkpoints by transformers 4."""
+        return version_key(self.transformers) < _FIVE
+
+    @property
+    def reads_dtype(self) -> bool:
+        """Whether the type of the weights may stand under ``dtype``."""
+        return version_key(self.transformers) >= _DTYPE
+
+    @property
+    def reads_paired_merges(self) -> bool:
+        """Whether the merges of ``tokenizer.json`` may be pairs instead of texts."""
+        return version_key(self.transformers) >= _PAIRED_MERGES
+
+    def knows_type(self, model_type: str) -> bool:
+        """Whether it has a configuration class for ``model_type`` without anybody's code."""
+        return model_type in self.own_types or self._has("model_types", model_type)
+
+    def knows_tokenizer(self, name: str) -> bool:
+        """Whether transformers has the tokenizer class ``name``, fast or slow."""
+        base = name.removesuffix("Fast")
+        return self._has("tokenizers", base) or self._has("tokenizers", f"{base}Fast")
+
+    def wrapper(self, architecture: str, task: str) -> str:
+        """The class that runs transformers' code of ``architecture``; empty if none can."""
+        names = [name for name in _WRAPPERS.get(task, ()) if name in self.wrappers]
+        able = self._way(architecture) in self.asks and not self.failure(architecture)
+        return names[0] if names and able else ""
+
+    def failure(self, architecture: str) -> str:
+        """What goes wrong with transformers' code of ``architecture`` in a wrapper, if known."""
+        if self._way(architecture) == "stateful":
+            return "its layers keep a state, which nothing would keep"
+        outcome = _tried().get(architecture, "same")
+        return "" if outcome == "same" else outcome
+
+    def _has(self, table: str, name: str) -> bool:
+        since, until = _table()[table].get(name, ("", ""))
+        mine = version_key(self.transformers)
+        return bool(since) and version_key(since) <= mine and self._before(until)
+
+    def _before(self, until: str) -> bool:
+        return not until or version_key(self.transformers) < version_key(until)
+
+    def _way(self, architecture: str) -> str:
+        row = _table()["architectures"].get(architecture, ("", "", {}))
+        mine = version_key(self.transformers)
+        ways = [how for since, how in row[2].items() if version_key(since) <= mine]
+        return ways[-1] if ways else ""
+
+
+@cache
+def vllm_reading(version: str) -> Reading:
+    """How a vLLM release reads checkpoints; KeyError when it has no row."""
+    row = _table()["vllm"][version]
+    return Reading(
+        f"vLLM {version}",
+        row["transformers"],
+        frozenset(row["own_types"]),
+        frozenset(row["wrappers"]),
+        frozenset(row["asks"]),
+    )
+
+
+@cache
+def trtllm_reading(version: str) -> Reading:
+    """How a TensorRT-LLM release does; those without a row are older than the oldest that has."""
+    rows: Mapping[str, str] = _table()["tensorrt-llm"]
+    return Reading(f"TensorRT-LLM {version}", rows.get(version, min(rows.values())))
+
+
+def transformers_architectures() -> Mapping[str, str]:
+    """Every architecture of transformers that makes text or reads it, with its task."""
+    return {name: row[0] for name, row in _table()["architectures"].items()}
+
+
+@cache
+def _tried() -> Mapping[str, str]:
+    table = tomllib.loads(data_file("wrapped.toml").read_text(encoding="utf-8"))
+    tried: Mapping[str, str] = table["tried"]
+    return tried
+
+
+@cache
+def _table() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(data_file("transformers.json").read_text(encoding="utf-8"))
+    return found
