@@ -127,15 +127,21 @@ def _counts(found: Finding) -> bool:
     return found.severity is Severity.ERROR and not _OF_THE_BACKEND.search(words)
 
 
-def disagreement(verdicts: Mapping[str, str], report: Report) -> str:
-    """Where the server and the validator differ, in words; empty if they agree.
+def disagreement(verdicts: Mapping[str, str], report: Report, *, of_backends: bool = False) -> str:
+    """Where the server and the validator differ, in words; empty if they agree. What a backend
+    would refuse counts with ``of_backends`` only.
 
     They agree on a model when both load it, or when both refuse it and an error quotes the server.
     """
     for model, said in verdicts.items():
         if _NOT_INSTALLED.search(said):
             continue
-        errors = [found for found in report.findings if found.model == model and _counts(found)]
+        errors = [
+            found
+            for found in report.findings
+            if found.model == model
+            and (found.severity is Severity.ERROR if of_backends else _counts(found))
+        ]
         if bool(errors) != bool(said):
             ours = "; ".join(f"{e.rule} {e.message}" for e in errors) or "no error"
             return f"{model}: the server says {said or 'yes'!r}, the validator {ours}"

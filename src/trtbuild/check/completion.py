@@ -90,7 +90,7 @@ def _completed_by_file(model: Model) -> Tensors | None:
         return None
     if config is None:
         return None
-    vague = {name for file in files for name, one in file.outputs.items() if one.vague}
+    vague = {name for file in files for name, one in file.outputs.items() if one.is_vague}
     for tensor in config.output if vague and not model.config.output else ():
         if tensor.name in vague:
             tensor.ClearField("dims")

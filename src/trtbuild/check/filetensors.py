@@ -7,7 +7,8 @@ src/onnxruntime_utils.cc, and of backend, src/backend_common.cc.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os.path import commonprefix
 from typing import Any
 
 from trtbuild import pbtxt
@@ -90,17 +91,28 @@ class Pair:
                 "allow_ragged_batch",
             )
 
-    def dims(self) -> Iterator[Refusal]:
+    def dims(self) -> list[Refusal]:
+        """What the backend says of the sizes; not surely, if it may find other ones."""
         assert self.found is not None
+        said = self._sizes(self.found.dims)
+        if said is None:
+            return []
+        if self.found.rival is None:
+            return [said]
+        other = self._sizes(self.found.rival)
+        # they differ in the sizes that they print
+        server = commonprefix([said.server, other.server if other else ""])  # noqa: RUF071
+        return [replace(said, sure=said.sure and other is not None, server=server)]
+
+    def _sizes(self, has: tuple[int, ...]) -> Refusal | None:
+        """What the backend says if the file's tensor has these sizes."""
         reshaped = self.tensor.HasField("reshape")
         field = "reshape" if reshaped else "dims"
         dims = tuple(self.tensor.reshape.shape if reshaped else self.tensor.dims)
-        has = self.found.dims
         if not has:
-            if any(size != 1 for size in dims):
-                yield self._scalar(dims, field)
-        elif self.batched and has[0] != -1:
-            yield self.refusal(
+            return self._scalar(dims, field) if any(size != 1 for size in dims) else None
+        if self.batched and has[0] != -1:
+            return self.refusal(
                 f"is {list(has)} in the file: a batch needs an open first dimension",
                 f"model '{self.called}', tensor '{self.tensor.name}': for the model to support "
                 "batching the shape should have at least 1 dimension and the first dimension "
@@ -109,8 +121,9 @@ class Pair:
                 model=False,
                 fix="write max_batch_size: 0, or export the model with an open batch",
             )
-        elif not _fits(has, (-1, *dims) if self.batched else dims, exact=self.kind == "output"):
-            yield self._misfit(dims, field)
+        full = (-1, *dims) if self.batched else dims
+        fits = _fits(has, full, exact=self.kind == "output")
+        return None if fits else self._misfit(has, full, field)
 
     def _scalar(self, dims: tuple[int, ...], field: str) -> Refusal:
         assert self.found is not None
@@ -124,9 +137,8 @@ class Pair:
             fix="write dims: [ 1 ], or export the model with the shape",
         )
 
-    def _misfit(self, dims: tuple[int, ...], field: str) -> Refusal:
+    def _misfit(self, has: tuple[int, ...], full: tuple[int, ...], field: str) -> Refusal:
         assert self.found is not None
-        has, full = self.found.dims, (-1, *dims) if self.batched else dims
         said = (
             "an initial batch dimension because max_batch_size > 0 followed by the explicit "
             f"tensor shape, making complete shape {shown(full)}"
@@ -134,11 +146,16 @@ class Pair:
             else f"shape {shown(full)}"
         )
         right = ", ".join(map(str, has[1:] if self.batched else has))
+        start = (
+            f"model '{self.called}', tensor '{self.tensor.name}': the model expects {len(has)} "
+            "dimensions (shape "
+        )
+        rest = (
+            f"{shown(has)}) but the model configuration specifies {len(full)} dimensions ({said})"
+        )
         return self.refusal(
             f"is {list(full)}{' with its batch' if self.batched else ''}, in the file {list(has)}",
-            f"model '{self.called}', tensor '{self.tensor.name}': the model expects {len(has)} "
-            f"dimensions (shape {shown(has)}) but the model configuration specifies {len(full)} "
-            f"dimensions ({said})",
+            start if self.found.vague and -1 in has else start + rest,
             field,
             model=False,
             sure=not (self.found.vague and _fits(has, full, exact=True, open_fits=True)),

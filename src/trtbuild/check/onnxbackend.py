@@ -9,6 +9,7 @@ only counts the inputs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from trtbuild import pbtxt
@@ -66,11 +67,19 @@ def refusals(config: Any, called: str, file: OnnxFile, *, auto_complete: bool) -
     """
     yield from _unsupported(file)
     if auto_complete and completes(config):
+        sure = _batch_is_sure(file)
         if config.max_batch_size and not _batches(file):
-            yield _no_batch(called, file)
+            yield _no_batch(called, sure=sure)
             return
-        config = completed(config, file)
-        yield from _unusable(config, called)
+        done = completed(config, file)
+        yield from _unusable(config, done, called)
+        found = _compared(done, called, file)
+        yield from found if sure else (replace(one, sure=False) for one in found)
+    else:
+        yield from _compared(config, called, file)
+
+
+def _compared(config: Any, called: str, file: OnnxFile) -> Iterator[Refusal]:
     wrong = list(_controls(config, called, file))
     yield from wrong or _count(config, called, file)
     yield from _inputs(config, called, file)
@@ -89,21 +98,30 @@ def _unsupported(file: OnnxFile) -> Iterator[Refusal]:
                 )
 
 
-def _no_batch(called: str, file: OnnxFile) -> Refusal:
+def _batch_is_sure(file: OnnxFile) -> bool:
+    """Whether :func:`_batches` holds whatever more ONNX Runtime infers."""
     every = (*file.inputs.values(), *file.outputs.values())
+    sure = [one for one in every if one.rival is None and (one.dims or not one.vague)]
+    if any(one.dims[:1] != (-1,) for one in sure):
+        return True
+    return len(sure) == len(every) and not any(one.vague for one in every)
+
+
+def _no_batch(called: str, *, sure: bool) -> Refusal:
     return Refusal(
         "max_batch_size is not 0, but the file has a tensor without an open first dimension",
         f"autofill failed for model '{called}': model does not support batching while non-zero "
         "max_batch_size is specified",
         ("max_batch_size",),
-        sure=any(one.dims[:1] != (-1,) for one in every),
+        sure=sure,
+        fix="write max_batch_size: 0, or export the model with an open batch",
     )
 
 
-def _unusable(config: Any, called: str) -> Iterator[Refusal]:
+def _unusable(config: Any, done: Any, called: str) -> Iterator[Refusal]:
     """What the server itself refuses of the tensors that the backend fills in."""
     for kind in ("input", "output"):
-        for tensor in getattr(config, kind):
+        for tensor in () if getattr(config, kind) else getattr(done, kind):
             said = f"model {kind} '{tensor.name}'"
             if not tensor.data_type:
                 yield Refusal(

@@ -8,7 +8,7 @@ version 4 on and is no input before; open sizes of an output are those that it i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -44,13 +44,22 @@ class OnnxTensor:
         element: ONNX's name of its type, such as ``FLOAT``.
         dims: Its sizes, -1 for what varies.
         kind: ``TENSOR``, or what it is instead, such as ``SEQUENCE``.
-        vague: Whether ONNX Runtime may find a size where ``dims`` has -1.
+        vague: Whether ONNX Runtime may find a size where ``dims`` has -1, or sizes where it has
+            none.
+        rival: The shape that it may report instead: of an output whose written and inferred
+            shapes contradict each other, it depends on what is optimized.
     """
 
     element: str
     dims: tuple[int, ...] = ()
     kind: str = "TENSOR"
     vague: bool = False
+    rival: tuple[int, ...] | None = None
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether ONNX Runtime may report another shape."""
+        return self.vague or self.rival is not None
 
     @property
     def data_type(self) -> str:
@@ -145,22 +154,26 @@ def _outputs(graph: Any, found: Mapping[str, Found]) -> dict[str, OnnxTensor]:
 
 def _merged(written: Any, found: Found | None) -> OnnxTensor:
     """An output's type and shape as the file writes them and as they are inferred."""
-    has = _tensor(written if written.WhichOneof("value") or found is None else found.type)
-    if has.kind != "TENSOR" or found is None:
+    if found is None or found.type is None:
+        return replace(_tensor(written), vague=True)
+    has = _tensor(written if written.WhichOneof("value") else found.type)
+    if has.kind != "TENSOR":
         return has
-    vague = found.vague
     said, inferred = _dims(written), _dims(found.type)
     if said is None or inferred is None:
-        dims = said or inferred or ()
-    elif len(said) != len(inferred):
-        dims, vague = (), True
-    else:
+        return OnnxTensor(has.element, said or inferred or (), vague=found.vague)
+    if len(said) == len(inferred):
         pairs = list(zip(said, inferred, strict=True))
-        clash = any(-1 not in pair and pair[0] != pair[1] for pair in pairs)
-        # on a clash ONNX Runtime keeps what both say, until it looks at the graph again
-        dims = tuple((a if a == b else -1) if clash else (b if a == -1 else a) for a, b in pairs)
-        vague = vague or clash
-    return OnnxTensor(has.element, dims, vague=vague)
+        clashes = [n for n, (a, b) in enumerate(pairs) if a != b and -1 not in (a, b)]
+        if not clashes:
+            dims = tuple(b if a == -1 else a for a, b in pairs)
+            return OnnxTensor(has.element, dims, vague=found.vague)
+        # it merges both up to the clash, and keeps of the result what both say
+        rest = tuple(a if a == b else -1 for a, b in pairs[clashes[0] :])
+        rival = inferred[: clashes[0]] + rest
+    else:
+        rival = ()
+    return OnnxTensor(has.element, inferred, vague=found.vague, rival=rival)
 
 
 def text(value: str | bytes) -> str:

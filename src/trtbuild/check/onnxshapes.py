@@ -11,10 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trtbuild.check.apart import apart
+
 _ROUNDS = 20
 _SMALL = 1024  # elements of a constant that may say a shape
 _OVERRIDABLE = 4
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
+# Operators of ONNX Runtime whose result has the type and shape of their first input.
+_AS_THE_FIRST = {
+    "BiasGelu", "FastGelu", "Gelu", "QuickGelu", "RotaryEmbedding", "SkipLayerNormalization",
+    "SkipSimplifiedLayerNormalization",
+}  # fmt: skip
 # Operators whose result is not much larger than what they are given.
 _FOLDED = {
     "Abs", "Add", "And", "Cast", "Ceil", "Concat", "Div", "Equal", "Floor", "Gather", "Greater",
@@ -26,7 +33,8 @@ _FOLDED = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The inferred TypeProto of an output, and whether ONNX Runtime may know more."""
+    """What is inferred of an output: its type, if it is known, and whether ONNX Runtime may know
+    more."""
 
     type: Any
     vague: bool
@@ -35,10 +43,26 @@ class Found:
 def output_shapes(model: Any, *, fold: bool) -> Mapping[str, Found]:
     """What can be inferred of a model's outputs, by name.
 
+    ONNX's inference trusts the file, and aborts on some (sizes below 0 are one reason), so it
+    works in a process of its own.
+
     Args:
         model: A ``ModelProto``; it is not changed.
         fold: Whether constants are computed first.
     """
+    import onnx.reference  # before the process that needs it
+    import onnx.shape_inference
+
+    said = apart(_output_shapes, model, fold)
+    if said is None:
+        return {one.name: Found(None, vague=True) for one in model.graph.output}
+    return {
+        name: Found(onnx.TypeProto.FromString(bytes.fromhex(type_)), vague)
+        for name, type_, vague in said
+    }
+
+
+def _output_shapes(model: Any, fold: bool) -> list[tuple[str, str, bool]]:
     import onnx
 
     work = onnx.ModelProto()
@@ -51,16 +75,25 @@ def output_shapes(model: Any, *, fold: bool) -> Mapping[str, Found]:
                 break
             types = _infer(work)
     vague = _vague(work, types)
-    return {
-        one.name: Found(types[one.name], one.name in vague)
+    return [
+        (one.name, types[one.name].SerializeToString().hex(), one.name in vague)
         for one in model.graph.output
         if one.name in types
-    }
+    ]
 
 
 def _prepare(model: Any) -> None:
-    """Outputs say no shape; an initializer is a constant or an input, not both."""
+    """Outputs say no shape; an initializer is a constant or an input, not both; a size below 0
+    is open."""
     graph = model.graph
+    for node in graph.node:
+        if node.domain == "com.microsoft" and node.op_type in _AS_THE_FIRST:
+            node.domain, node.op_type = "", "Identity"
+            del node.attribute[:], node.input[1:], node.output[1:]
+    for one in (*graph.input, *graph.value_info):
+        for dim in one.type.tensor_type.shape.dim if one.type.HasField("tensor_type") else ():
+            if dim.dim_value < 0:
+                dim.ClearField("dim_value")
     for one in graph.output:
         if one.type.HasField("tensor_type"):
             one.type.tensor_type.ClearField("shape")
@@ -70,6 +103,7 @@ def _prepare(model: Any) -> None:
         _keep(graph.initializer, lambda one: one.name not in named)
     else:
         _keep(graph.input, lambda one: one.name not in named)
+        model.ir_version = _OVERRIDABLE
 
 
 def _keep(items: Any, wanted: Any) -> None:
@@ -98,9 +132,10 @@ def _fold(model: Any, types: Mapping[str, Any]) -> bool:
     """Replace nodes whose result is known by initializers; whether there was one."""
     graph = model.graph
     known = {one.name: one for one in graph.initializer}
+    fused = _fused(graph, known)
     folded, kept = [], []
     for node in graph.node:
-        results = _computed(model, node, known, types)
+        results = fused.get(node.output[0]) or _computed(model, node, known, types)
         if results is None:
             kept.append(node)
         else:
@@ -111,6 +146,51 @@ def _fold(model: Any, types: Mapping[str, Any]) -> bool:
         graph.node.extend(kept)
         graph.initializer.extend(folded)
     return bool(folded)
+
+
+def _fused(graph: Any, known: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The shapes of what exporters make of ``x.view(x.size(0), -1)``, by name: ONNX Runtime takes
+    0, the size that ``x`` has there, for ``Unsqueeze(Gather(Shape(x), 0))``."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    made = {name: node for node in graph.node for name in node.output}
+    fused = {}
+    for node in graph.node:
+        concat = made.get(node.input[1]) if node.op_type == "Reshape" else None
+        if concat is None or concat.op_type != "Concat" or node.attribute:
+            continue
+        sizes: list[int] = []
+        for name in concat.input:
+            if name in known and _is_small(known[name]):
+                sizes += numpy_helper.to_array(known[name]).flatten().tolist()
+            elif _size_of(name, made, known) == (node.input[0], len(sizes)):
+                sizes.append(0)
+            else:
+                break
+        else:
+            value = np.array(sizes, dtype=np.int64)
+            fused[concat.output[0]] = [numpy_helper.from_array(value, concat.output[0])]
+    return fused
+
+
+def _size_of(
+    name: str, made: Mapping[str, Any], known: Mapping[str, Any]
+) -> tuple[str, int] | None:
+    """The tensor and the dimension of which a tensor is the size, None if it is something else."""
+    from onnx import numpy_helper
+
+    path = []
+    for kind in ("Unsqueeze", "Gather", "Shape"):
+        node = made.get(name)
+        if node is None or node.op_type != kind or not node.input:
+            return None
+        path.append(node)
+        name = node.input[0]
+    index = known.get(path[1].input[1])
+    if index is None or index.dims or not _is_small(index) or path[2].attribute:
+        return None
+    return name, int(numpy_helper.to_array(index))
 
 
 def _computed(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trtbuild.check.completed import type_name
+from trtbuild.check.completion import tensors_of
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 
@@ -19,6 +20,12 @@ def _batches(model: Model) -> Iterator[tuple[str, int, Any]]:
             yield field, number, batch
 
 
+def _names(model: Model, kind: str) -> set[str] | None:
+    """The names of its inputs or outputs, None where a backend adds some that are not known."""
+    tensors = tensors_of(model)
+    return {tensor.name for tensor in getattr(tensors.config, kind)} if tensors.whole else None
+
+
 @rule(
     "TRT411",
     "a batch input or output has one source",
@@ -29,7 +36,7 @@ def _batches(model: Model) -> Iterator[tuple[str, int, Any]]:
 )
 def one_source(model: Model) -> Problems:
     """Every kind that there is counts or copies the elements of one input."""
-    inputs = {tensor.name for tensor in model.config.input}
+    inputs = _names(model, "input")
     for field, number, batch in _batches(model):
         at = model.at(field, number, "source_input")
         kinds = type(batch).DESCRIPTOR.enum_types_by_name["Kind"].values_by_number
@@ -46,7 +53,7 @@ def one_source(model: Model) -> Problems:
                 f"{len(batch.source_input)} for {model.called}",
             )
         for index, name in enumerate(batch.source_input):
-            if name not in inputs:
+            if inputs is not None and name not in inputs:
                 yield Problem(
                     f"there is no input {name!r}",
                     model.at(field, number, "source_input", index),
@@ -84,12 +91,12 @@ def batch_input_type(model: Model) -> Problems:
 )
 def batch_targets(model: Model) -> Problems:
     """The server splits these outputs by the requests of the batch."""
-    outputs = {tensor.name for tensor in model.config.output}
+    outputs = _names(model, "output")
     for number, batch in enumerate(model.config.batch_output):
         seen: set[str] = set()
         for index, name in enumerate(batch.target_name):
             at = model.at("batch_output", number, "target_name", index)
-            if name not in outputs:
+            if outputs is not None and name not in outputs:
                 server = f"unknown target output name '{name}' for {model.called}"
                 yield Problem(f"there is no output {name!r}", at, server=server)
             elif name in seen:

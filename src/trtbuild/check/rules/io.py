@@ -10,6 +10,7 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.mending import Remove
 from trtbuild.check.model import Severity
+from trtbuild.check.onnxmodel import BACKEND as ONNX
 
 
 def _said(kind: str, tensor: Any) -> str:
@@ -30,8 +31,9 @@ def _doubt(model: Model) -> Severity | None:
 
 def _tensors(model: Model) -> Iterator[tuple[str, int, Any]]:
     """``("input", 0, ModelInput)`` and so on, outputs last. None of a model whose backend may
-    complete them first, when the server lets it."""
-    if model.repository.options.auto_complete and completes(model):
+    complete them first, when the server lets it; the ONNX backend fills in all or none."""
+    completing = model.repository.options.auto_complete and completes(model)
+    if completing and model.backend != ONNX:
         return
     for kind in ("input", "output"):
         for number, tensor in enumerate(getattr(model.config, kind)):

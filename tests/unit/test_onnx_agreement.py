@@ -1,0 +1,20 @@
+"""The validator agrees with ONNX Runtime's sessions and the backend's checks; long mode:
+``scripts/differential_onnx.py``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from support.onnx_agreement import compare, pairs
+
+
+def test_generated_models_and_configurations(tmp_path: Path) -> None:
+    met: Counter[str] = Counter()
+    differing = [
+        differs for pair in pairs(first=0, count=60) for differs in compare(pair, tmp_path, met)
+    ]
+    assert differing == []
+    assert met["verdicts"] == 120
+    assert 20 <= met["refused"] <= 100
+    assert met["undecided"] <= 12
