@@ -76,7 +76,9 @@ CONFIGS = [
         "Response Cache does not currently support model m with 'decoupled' transaction policy. "
         "Please disable the response cache.",
     ),
-    (edit("max_batch_size: 0\n", ""), "TRT307", 1, 7, ""),
+    (
+        edit("max_batch_size: 0\n", "").replace('"python"', '"onnxruntime"'), "TRT307", 1, 7, "",
+    ),
     (edit('name: "a" ', ""), "TRT401", 4, 9, "model input must specify 'name' for m"),
     (
         edit("data_type: TYPE_FP32 ", ""), "TRT402", 4, 9,

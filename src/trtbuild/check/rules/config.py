@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trtbuild import toolchain
 from trtbuild.check.completed import PLATFORMS, nearest_backend, nearest_platform
+from trtbuild.check.completion import completes
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
@@ -176,19 +177,17 @@ def response_cache(model: Model) -> Problems:
 
 @rule(
     "TRT307",
-    "max_batch_size is said aloud",
+    "max_batch_size is said where the server may choose it",
     fix="write max_batch_size: 0, or the largest batch",
     severity=Severity.INFO,
     mend=Insert("max_batch_size: 0", unless_completed=True),
-    bad={"m/config.pbtxt": 'backend: "python"'},
-    good="max_batch_size: 0",
+    bad={"m/config.pbtxt": 'backend: "onnxruntime"'},
+    good=["max_batch_size: 0", {"m/config.pbtxt": 'backend: "identity"'}],
 )
 def batch_said(model: Model) -> Problems:
-    """Left out it means 0, and a server that completes configurations may make 4 of it. A model
-    without a ``config.pbtxt`` has no place to write it."""
-    if (
-        model.text is not None
-        and not model.config.max_batch_size
-        and not model.positions.has("max_batch_size")
-    ):
+    """Left out it means 0. Of a model whose backend completes configurations the server may make 4
+    of it, where it is let; Python models and vLLM choose for themselves."""
+    if model.text is None or model.backend in ("python", "vllm") or not completes(model):
+        return
+    if not model.config.max_batch_size and not model.positions.has("max_batch_size"):
         yield Problem("max_batch_size is not written", model.at("name"))

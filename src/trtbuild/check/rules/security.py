@@ -25,6 +25,7 @@ from trtbuild.toolchain import (
 
 _WEIGHTS = "m/1/weights/"
 _SHOWN = 3  # vulnerabilities that are described; the others are counted
+_IDS = 2  # names of one vulnerability that are listed
 _WRITTEN = ("/tmp/", "/var/")  # noqa: S108
 _WRITES = re.compile(r"cache|(^|_)logs?(_|$)|dump|output|trace|tmp|temp(_|$)", re.IGNORECASE)
 _IN_IMAGE = ("/models/", "/opt/tritonserver/", "/opt/conda/", "/dev/shm", "/usr/")  # noqa: S108
@@ -45,7 +46,8 @@ def known_vulnerabilities(repository: Repository) -> Problems:
     an info. A repository has one finding for each such program, however many models it serves. Only
     asked when the release is known: from the lock or ``--triton``."""
     served: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for model in repository.models:
+    loaded = [model for model in repository.models if model.config is not None]
+    for model in loaded:
         for program, version in _programs(model).items():
             served[program, version].append(model.name)
     for (program, version), models in served.items():
@@ -56,7 +58,7 @@ def known_vulnerabilities(repository: Repository) -> Problems:
             continue
         listed = "; ".join(map(_said, known[:_SHOWN]))
         more = f"; and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-        some = f" (serves {', '.join(models)})" if len(models) < len(repository.models) else ""
+        some = f" (serves {', '.join(models)})" if len(models) < len(loaded) else ""
         count = f"{len(known)} known vulnerabilities" if len(known) > 1 else "a known vulnerability"
         remote = any(one.remote for one in known)
         whose = "" if remote else ", all for who is already on the machine or its network"
@@ -88,7 +90,9 @@ def _programs(model: Model) -> dict[str, str]:
 
 
 def _said(one: Advisory) -> str:
-    return f"{', '.join(one.ids)}: {one.what} (fixed in {one.fixed})"
+    more = len(one.ids) - _IDS
+    ids = ", ".join(one.ids[:_IDS]) + (f" and {more} more" if more > 0 else "")
+    return f"{ids}: {one.what} (fixed in {one.fixed})"
 
 
 def _mend(program: str, known: tuple[Advisory, ...]) -> str:
