@@ -8,7 +8,7 @@ import pytest
 
 from trtbuild import check, toolchain
 from trtbuild.check import Example, Finding, Options, Severity, write_example
-from trtbuild.check.examples import engine_parameters
+from trtbuild.check.examples import MODEL_PY, engine_parameters
 
 POINTER = (
     "version https://git-lfs.github.com/spec/v1\n"
@@ -261,11 +261,12 @@ def test_a_pointer_is_reported_once(example: Example, file: str, tmp_path: Path)
     assert "git lfs pull" in one.fix
 
 
-def test_a_picture_may_be_a_pointer(tmp_path: Path) -> None:
-    write_example(Example(files={"m/1/demo.png": POINTER}), tmp_path)
-    report = check.validate(tmp_path)
-    assert report.ok
-    assert [one.rule for one in report.findings if "demo.png" in one.file] == ["TRT634"]
+@pytest.mark.parametrize("file", ["m/2/demo.png", "m/1/model.py"])
+def test_what_is_not_loaded_may_be_a_pointer(file: str, tmp_path: Path) -> None:
+    write_example(Example(files={"m/2/model.py": MODEL_PY, file: POINTER}), tmp_path)
+    (one,) = found(tmp_path, "TRT634")
+    assert (one.file, one.severity) == (file, Severity.WARNING)
+    assert check.validate(tmp_path).ok
 
 
 @pytest.mark.parametrize(

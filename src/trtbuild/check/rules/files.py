@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from trtbuild.check.completed import is_version
 from trtbuild.check.context import CONFIG, Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
@@ -174,15 +175,20 @@ def pytorch_tensors(model: Model) -> Problems:
 )
 def no_pointers(model: Model) -> Problems:
     """A clone without Git LFS has a text of three lines in the place of each large file. What a
-    model does not load, such as pictures, is a warning."""
+    model does not load, such as pictures and versions that its policy leaves out, is a warning."""
     for entry in model.tree:
         if entry.kind == "file" and stand_in(model.path / entry.path) == "pointer":
-            loaded = PurePosixPath(entry.path).suffix.lower() not in _NOT_LOADED
             yield Problem(
                 f"{entry.path} is a Git LFS pointer, not the file itself",
                 file=entry.path,
-                severity=None if loaded else Severity.WARNING,
+                severity=None if _is_loaded(model, PurePosixPath(entry.path)) else Severity.WARNING,
             )
+
+
+def _is_loaded(model: Model, path: PurePosixPath) -> bool:
+    version = path.parts[0]
+    left_out = is_version(version) and int(version) not in model.served
+    return not left_out and path.suffix.lower() not in _NOT_LOADED
 
 
 _NOT_LOADED = {
