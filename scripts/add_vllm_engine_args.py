@@ -25,6 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import wheel_objects
 from wheel_types import Missing, Sources, default_of, json_types, literal_values, nulls
 
 DATA = Path(__file__).parents[1] / "src" / "trtbuild" / "data"
@@ -83,14 +84,23 @@ def write(version: str, wheel: Path, source: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         sources = Sources(archive)
         arguments = engine_arguments(sources)
+        objects = engine_objects(sources)
         families = architectures(sources)
         methods = quantization_methods(sources)
         capability = min_capabilities(sources)
     lines = [f"{json.dumps(name)}: {compact(value)}" for name, value in sorted(arguments.items())]
+    fields = [
+        f'{json.dumps(path)}: {{"variants": {{"": {{\n'
+        + ",\n".join(f"{json.dumps(name)}: {compact(row)}" for name, row in rows.items())
+        + "\n}}}"
+        for path, rows in sorted(objects.items())
+    ]
     groups = [f"{json.dumps(task)}: {compact(sorted(names))}" for task, names in families.items()]
     text = (
         f'{{"vllm": "{version}", "extracted_from": "{source}",\n"arguments": {{\n'
         + ",\n".join(lines)
+        + '\n},\n"groups": {\n'
+        + ",\n".join(fields)
         + '\n},\n"architectures": {\n'
         + ",\n".join(groups)
         + f'\n}},\n"quantization": {compact(sorted(methods))},\n'
@@ -111,20 +121,57 @@ def compact(value: object) -> str:
 
 def engine_arguments(sources: Sources) -> dict[str, dict[str, Any]]:
     """Fields of ``EngineArgs`` and ``AsyncEngineArgs`` with types, default and choices."""
-    module = sources.module(ENGINE_MODULE)
     parsed: dict[str, dict[str, Any]] = {}
-    for class_name in ("EngineArgs", "AsyncEngineArgs"):
-        definition = module.definitions[class_name]
-        assert isinstance(definition, ast.ClassDef)
+    for definition in engine_classes(sources):
+        homes = wheel_objects.homes(sources, ENGINE_MODULE, definition)
         for field in definition.body:
             if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
                 continue
-            if not field.target.id.startswith("_"):
-                parsed[field.target.id] = argument(sources, field)
+            name = field.target.id
+            if not name.startswith("_"):
+                parsed[name] = argument(sources, field)
+                parsed[name] |= insisted(sources, field, homes.get(name), ast.unparse(definition))
         for name, choices in cli_choices(definition).items():
             if name in parsed and "choices" not in parsed[name]:
                 parsed[name]["choices"] = choices
     return parsed
+
+
+def engine_classes(sources: Sources) -> list[ast.ClassDef]:
+    """``EngineArgs`` and ``AsyncEngineArgs``."""
+    module = sources.module(ENGINE_MODULE)
+    found = [module.definitions[name] for name in ("EngineArgs", "AsyncEngineArgs")]
+    return [definition for definition in found if isinstance(definition, ast.ClassDef)]
+
+
+def insisted(
+    sources: Sources,
+    field: ast.AnnAssign,
+    home: tuple[wheel_objects.Found, str] | None,
+    text: str,
+) -> dict[str, Any]:
+    """Bounds and choices of the configuration that an argument ends up in."""
+    home = home or (default_home(sources, field.value) if field.value else None)
+    names = wheel_objects.enumeration(sources, ENGINE_MODULE, field.annotation, home, text)
+    return names | (wheel_objects.refused(sources, home) if home else {})
+
+
+def default_home(sources: Sources, node: ast.AST) -> tuple[wheel_objects.Found, str] | None:
+    """The class and field of a default such as ``AttentionConfig.backend``."""
+    if isinstance(node, ast.Attribute):
+        found = wheel_objects.class_of(sources, ENGINE_MODULE, wheel_objects.named(node.value))
+        return (found, node.attr) if found else None
+    return None
+
+
+def engine_objects(sources: Sources) -> dict[str, dict[str, Any]]:
+    """The fields of the arguments that are objects and refuse unknown keys, by dotted name."""
+    found: dict[str, dict[str, Any]] = {}
+    for definition in engine_classes(sources):
+        for name, config in wheel_objects.objects(sources, ENGINE_MODULE, definition).items():
+            for path, rows in wheel_objects.groups(sources, config).items():
+                found[f"{name}{path}"] = rows
+    return found
 
 
 def argument(sources: Sources, field: ast.AnnAssign) -> dict[str, Any]:

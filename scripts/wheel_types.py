@@ -90,7 +90,7 @@ def _collect(body: list[ast.stmt], package: str, module: Module) -> None:
             origin = _absolute(node, package)
             for alias in node.names:
                 module.imports[alias.asname or alias.name] = (origin, alias.name)
-        elif isinstance(node, ast.ClassDef):
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef):
             module.definitions[node.name] = node
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             module.definitions[node.targets[0].id] = node.value
@@ -113,8 +113,8 @@ def json_types(sources: Sources, module: str, node: ast.AST | None) -> tuple[set
     """JSON types an annotation takes, and the values of its Literals (marked ``choice``)."""
     types: set[str] = set()
     choices: set[Any] = set()
-    for part_module, part in _parts(sources, module, node):
-        if isinstance(part, ast.Subscript) and _name(part.value) == "Literal":
+    for part_module, part in parts(sources, module, node):
+        if isinstance(part, ast.Subscript) and named(part.value) == "Literal":
             choices.update(literal_values(sources, part_module, part.slice))
             types.add("choice")
         else:
@@ -125,10 +125,10 @@ def json_types(sources: Sources, module: str, node: ast.AST | None) -> tuple[set
 
 def nulls(sources: Sources, module: str, node: ast.AST | None) -> bool:
     """Whether None is among the alternatives."""
-    for part_module, part in _parts(sources, module, node):
+    for part_module, part in parts(sources, module, node):
         if isinstance(part, ast.Constant) and part.value is None:
             return True
-        literal = isinstance(part, ast.Subscript) and _name(part.value) == "Literal"
+        literal = isinstance(part, ast.Subscript) and named(part.value) == "Literal"
         if literal and None in literal_values(sources, part_module, part.slice):  # type: ignore[attr-defined]
             return True
     return False
@@ -140,44 +140,44 @@ def literal_values(sources: Sources, module: str, node: ast.AST) -> set[Any]:
         return {v for item in node.elts for v in literal_values(sources, module, item)}
     if isinstance(node, ast.Constant):
         return {node.value}
-    found = sources.find(module, _name(node))
+    found = sources.find(module, named(node))
     if found and isinstance(found[1], ast.Subscript):
         return literal_values(sources, found[0], found[1].slice)
     raise ValueError(f"{module}: a Literal holds {ast.dump(node)}")
 
 
-def _parts(
+def parts(
     sources: Sources, module: str, node: ast.AST | None, depth: int = 0
 ) -> list[tuple[str, ast.AST]]:
     """The alternatives of a union, aliases of the wheel followed."""
     if node is None or depth > 12:
         return []
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return _parts(sources, module, ast.parse(node.value, mode="eval").body, depth + 1)
+        return parts(sources, module, ast.parse(node.value, mode="eval").body, depth + 1)
     if isinstance(node, ast.BinOp):
         both = (node.left, node.right)
-        return [part for side in both for part in _parts(sources, module, side, depth + 1)]
-    if isinstance(node, ast.Subscript) and _name(node.value) in _UNIONS:
+        return [part for side in both for part in parts(sources, module, side, depth + 1)]
+    if isinstance(node, ast.Subscript) and named(node.value) in _UNIONS:
         items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        if _name(node.value) == "Annotated":
+        if named(node.value) == "Annotated":
             items = items[:1]
-        return [part for item in items for part in _parts(sources, module, item, depth + 1)]
+        return [part for item in items for part in parts(sources, module, item, depth + 1)]
     if isinstance(node, ast.Name) and node.id not in _PLAIN:
         found = sources.find(module, node.id)
         if found and not isinstance(found[1], ast.ClassDef):
-            return _parts(sources, *found, depth + 1)
+            return parts(sources, *found, depth + 1)
     return [(module, node)]
 
 
 def _named_type(sources: Sources, module: str, node: ast.AST) -> set[str]:
     if isinstance(node, ast.Constant) and node.value is None:
         return set()
-    name = _name(node.value if isinstance(node, ast.Subscript) else node)
+    name = named(node.value if isinstance(node, ast.Subscript) else node)
     if name in _PLAIN:
         return {_PLAIN[name]}
     found = sources.find(module, name)
     if found and isinstance(found[1], ast.ClassDef):
-        bases = {_name(base) for base in found[1].bases}
+        bases = {named(base) for base in found[1].bases}
         if any("Enum" in base for base in bases):
             return {"int"} if "IntEnum" in bases else {"str"}
         return {"dict"}
@@ -185,7 +185,8 @@ def _named_type(sources: Sources, module: str, node: ast.AST) -> set[str]:
     return set() if name in {"type", "Type", "Callable", "dtype"} else {"any"}
 
 
-def _name(node: ast.AST) -> str:
+def named(node: ast.AST) -> str:
+    """The last part of a name, empty for anything else."""
     if isinstance(node, ast.Name):
         return node.id
     return node.attr if isinstance(node, ast.Attribute) else ""
@@ -210,12 +211,12 @@ def default_of(sources: Sources, module: str, node: ast.AST | None, depth: int =
 
 def _call_default(sources: Sources, module: str, node: ast.Call, depth: int) -> Any:
     """``get_field(Config, "name")`` and ``field(default=…)``."""
-    if _name(node.func) == "get_field" and isinstance(node.args[1], ast.Constant):
-        return _class_default(sources, module, _name(node.args[0]), node.args[1].value, depth)
+    if named(node.func) == "get_field" and isinstance(node.args[1], ast.Constant):
+        return _class_default(sources, module, named(node.args[0]), node.args[1].value, depth)
     for keyword in node.keywords:
         if keyword.arg == "default":
             return default_of(sources, module, keyword.value, depth + 1)
-    if _name(node.func) == "Field" and node.args:
+    if named(node.func) == "Field" and node.args:
         return default_of(sources, module, node.args[0], depth + 1)
     return Missing
 
@@ -225,6 +226,6 @@ def _class_default(sources: Sources, module: str, owner: str, name: str, depth: 
     if not found or not isinstance(found[1], ast.ClassDef):
         return Missing
     for field_node in found[1].body:
-        if isinstance(field_node, ast.AnnAssign) and _name(field_node.target) == name:
+        if isinstance(field_node, ast.AnnAssign) and named(field_node.target) == name:
             return default_of(sources, found[0], field_node.value, depth + 1)
     return Missing

@@ -254,7 +254,7 @@ def test_gpt_oss_runs_on_hopper() -> None:
         (llama_8b(), {"gpu": "v100", "triton": "26.07"}, "CUDA 13.0 dropped V100"),
         (llama_8b(), {"gpu": "b200", "triton": "24.12"}, "needs CUDA 12.8"),
         (llama_8b(), {"gpu": "b300", "triton": "25.03"}, "needs CUDA 12.9"),
-        (llama_8b(), {"triton": "25.06"}, "CVE-2025-23319"),
+        (llama_8b(), {"triton": "25.06"}, "CVE-2026-47627"),
         (llama_8b(quantization=Quantization("fp8")), {"gpu": "a100"}, "does not compute in fp8"),
         (
             llama_8b(quantization=Quantization("modelopt", {"quant_algo": "NVFP4"})),

@@ -126,7 +126,7 @@ def test_values_cannot_break_out_of_their_yaml() -> None:
         ({"max_seq_len": 10**6}, "more than the checkpoint's context of"),
         ({"max_seq_len": 64, "max_input_len": 64}, "leaves no token"),
         ({"kv_cache_config": {"free_memory": 1}}, "'kv_cache_config.free_memory'"),
-        ({"kv_cache_config": {"free_gpu_memory_fraction": 1.5}}, "not above 0 and at most 1"),
+        ({"kv_cache_config": {"free_gpu_memory_fraction": 1.5}}, "a number from 0 to 1"),
         (
             {"scheduler_config": {"capacity_scheduler_policy": "max_utilization"}},
             'one of "MAX_UTILIZATION"',

@@ -134,7 +134,7 @@ def test_weights_on_the_hub_are_pinned_to_the_commit() -> None:
 
 
 def test_settings_of_the_user_are_written_as_given() -> None:
-    given = {"max_model_len": 4096, "dtype": "half", "compilation_config": {"level": 3}}
+    given = {"max_model_len": 4096, "dtype": "half", "compilation_config": {"mode": 3}}
     assert engine_file(engine=given) == {"model": "/models/llama/1/weights", **given}
 
 
@@ -198,9 +198,14 @@ def test_steps_tell_what_will_be_done() -> None:
         ({"max_model_len": 200_000}, "more than the checkpoint's context of 131072"),
         ({"max_model_len": 0}, "not a length"),
         ({"tensor_parallel_size": 3}, "does not divide the 32 attention heads: use one of 1, 2, 4"),
-        ({"tensor_parallel_size": 0}, "does not divide"),
+        ({"tensor_parallel_size": 0}, "a whole number of at least 1, not 0"),
         ({"pipeline_parallel_size": 33}, "not between 1 and the 32 layers"),
-        ({"gpu_memory_utilization": 1.5}, "not above 0 and at most 1"),
+        ({"gpu_memory_utilization": 1.5}, "a number above 0 and of at most 1, not 1.5"),
+        ({"compilation_config": {"level": 3}}, "no engine argument 'compilation_config.level'"),
+        ({"attention_backend": "banana"}, "takes one of"),
+        ({"mamba_backend": "banana"}, "takes one of"),
+        ({"optimization_level": 9}, "takes one of 0, 1, 2, 3"),
+        ({"max_num_seqs": 0}, "of at least 1"),
         ({"model": "/home/me/llama"}, "'model' comes from the source"),
         ({"revision": "main"}, "write SOURCE@revision"),
         ({"enable_lora": True}, "'enable_lora' needs adapters"),

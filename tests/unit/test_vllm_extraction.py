@@ -16,7 +16,7 @@ from wheel_types import Sources
 ARG_UTILS = """
 import torch  # never imported: this machine may not have it
 from typing import Any, Literal, Optional, Union, get_args, TYPE_CHECKING
-from vllm.config import Config, Kind, Level, get_field
+from vllm.config import Backend, Closed, Config, Kind, Level, Open, get_field
 from vllm.config.types import Dtype as DtypeName
 if TYPE_CHECKING:
     Methods = Literal["fp8", "awq"]
@@ -38,7 +38,14 @@ class EngineArgs:
     executor: type[Any] | None = None
     methods: "Methods | None" = None
     folder: Optional[str] = None
+    backend: Backend | None = None
+    sequences: Optional[int] = None
+    closed: Closed = get_field(Config, "closed")
+    plain: Open = get_field(Config, "closed")
     _hidden: int = 1
+
+    def create_engine_config(self):
+        return Config(backend=self.backend, seqs=self.sequences, share=self.share)
 
     @staticmethod
     def add_cli_args(parser):
@@ -51,13 +58,26 @@ class AsyncEngineArgs(EngineArgs):
 """
 FILES = {
     "vllm/engine/arg_utils.py": ARG_UTILS,
-    "vllm/config/__init__.py": "from .base import Config, Kind, Level, get_field\n",
+    "vllm/config/__init__.py": (
+        "from .base import Backend, Closed, Config, Kind, Level, Open, get_field\n"
+    ),
     "vllm/config/types.py": 'Inner = Literal["auto", "half"]\nDtype = Literal[Inner, "float"]\n',
     "vllm/config/base.py": (
         "class Kind(str, Enum):\n    A = 'a'\n"
         "class Level(IntEnum):\n    TWO = 2\n"
-        "class Config:\n    share: float = Field(default=0.5)\n"
+        "class Backend(Enum):\n    FLASH = 'a.b.Flash'\n    SDPA = ''\n"
+        "def config(cls):\n    return dataclass(cls, config=ConfigDict(extra='forbid'))\n"
+        "@config\nclass Inner:\n    size: int = Field(default=1, ge=1)\n"
+        "@config\nclass Closed:\n    inner: Inner = field(default_factory=Inner)\n"
+        "    mode: Literal['x', 'y'] | None = None\n    made: int = field(init=False)\n"
+        "    _private: int = 0\n    any_name: Backend = Backend.SDPA\n"
+        "@dataclass\nclass Open:\n    size: int = 1\n"
+        "class Config:\n    share: float = Field(default=0.5, gt=0, le=1)\n"
         "    nested: dict = field(default_factory=dict)\n"
+        "    seqs: int = Field(default=8, ge=1)\n    backend: Backend | None = None\n"
+        "    @field_validator('backend', mode='before')\n    def parse(cls, value):\n"
+        "        if value.lower() == 'auto':\n            return None\n"
+        "        return Backend[value.upper()]\n"
     ),
     "vllm/model_executor/models/registry.py": (
         '_TEXT_GENERATION_MODELS = {"LlamaForCausalLM": ("llama", "L")}\n'
@@ -94,7 +114,7 @@ def test_arguments(sources: Sources) -> None:
         "model": {"types": ["str"]},
         "flag": {"types": ["bool"], "default": False},
         "length": {"types": ["int"], "null": True, "default": None},
-        "share": {"types": ["float"], "default": 0.5},
+        "share": {"types": ["float"], "default": 0.5, "above": 0, "max": 1},
         "dtype": {"types": ["str"], "default": "auto", "choices": ["auto", "float", "half"]},
         "wide": {
             "types": ["str"],
@@ -105,11 +125,33 @@ def test_arguments(sources: Sources) -> None:
         "names": {"types": ["list", "str"], "null": True, "default": None},
         "nested": {"types": ["dict"]},
         "kind": {"types": ["str"]},
-        "level": {"types": ["int"]},
+        "level": {"types": ["int"], "choices": [2]},
         "executor": {"types": ["any"], "null": True, "default": None},
         "methods": {"types": ["str"], "null": True, "default": None, "choices": ["awq", "fp8"]},
+        "backend": {
+            "types": ["str"],
+            "null": True,
+            "default": None,
+            "choices": ["FLASH", "SDPA", "auto"],
+            "fold": True,
+        },
+        "sequences": {"types": ["int"], "null": True, "default": None, "min": 1},
+        "closed": {"types": ["dict"]},
+        "plain": {"types": ["dict"]},
         "folder": {"types": ["str"], "null": True, "default": None, "choices": ["a", "b"]},
         "log": {"types": ["bool"], "default": False},
+    }
+
+
+def test_objects_that_refuse_unknown_keys(sources: Sources) -> None:
+    """Their fields, with those of objects within; what takes any key is left out."""
+    assert script.engine_objects(sources) == {
+        "closed": {
+            "inner": {"types": ["dict"]},
+            "mode": {"types": ["str"], "null": True, "choices": ["x", "y"]},
+            "any_name": {"types": ["any"]},
+        },
+        "closed.inner": {"size": {"types": ["int"], "min": 1}},
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.plan import RepoFile
-from trtbuild.recipe import ModelRecipe, engine_problems, raise_problems, serving
+from trtbuild.recipe import ModelRecipe, argument_problems, raise_problems, serving
 from trtbuild.spec import ModelSpec, Task
 from trtbuild.toolchain import Toolchain, VllmRelease, vllm_release
 
@@ -25,14 +25,12 @@ def engine_settings(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) 
     release = vllm_release(toolchain.vllm)
     where = f"engine arguments of vLLM {release.version} (Triton {toolchain.triton})"
     wrong = {
-        name
-        for name, value in recipe.engine.items()
-        if engine_problems({name: value}, release.arguments)
+        name for name, value in recipe.engine.items() if argument_problems({name: value}, release)
     }
     sound = {name: value for name, value in recipe.engine.items() if name not in wrong}
     raise_problems(
         [
-            *engine_problems(recipe.engine, release.arguments),
+            *argument_problems(recipe.engine, release),
             *_reserved(recipe),
             *_against_spec(spec, sound),
         ],

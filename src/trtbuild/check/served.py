@@ -13,7 +13,7 @@ from trtbuild import toolchain
 from trtbuild.check.context import Model
 from trtbuild.check.jsontext import JsonText
 from trtbuild.errors import UsageError
-from trtbuild.toolchain import EngineArgument
+from trtbuild.toolchain import VllmRelease
 
 # The place of a repository in a container; generated files name their weights by it.
 _MOUNTED = re.compile(r"/models/(?P<model>[^/]+)/(?P<version>\d+)(?:/(?P<rest>.+))?/?")
@@ -65,10 +65,10 @@ def trtllm_release_of(model: Model) -> str:
 
 
 @cache
-def arguments_of(release: str) -> Mapping[str, EngineArgument] | None:
-    """The engine arguments of a vLLM release, None when no table of it is known."""
+def vllm_table(release: str) -> VllmRelease | None:
+    """What a vLLM release accepts, None when no table of it is known."""
     try:
-        return toolchain.engine_arguments(release)
+        return toolchain.vllm_release(release)
     except UsageError:
         return None
 

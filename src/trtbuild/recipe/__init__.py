@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from trtbuild.recipe.arguments import engine_problems
     from trtbuild.recipe.consent import Serving, listed, serving
     from trtbuild.recipe.flags import model_from_flags
-    from trtbuild.recipe.llm import llm_findings, llm_problems, object_problems
+    from trtbuild.recipe.llm import llm_findings, llm_problems
     from trtbuild.recipe.loading import load, load_validation, parse
     from trtbuild.recipe.model import ModelRecipe, Recipe
     from trtbuild.recipe.names import (
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         RECIPE_NAME,
         check_model_name,
     )
+    from trtbuild.recipe.objects import argument_findings, argument_problems, object_problems
     from trtbuild.recipe.schema import json_schema
     from trtbuild.recipe.settings import merge_settings, parse_settings, raise_problems
     from trtbuild.recipe.validation import Validation
@@ -31,6 +32,8 @@ __all__ = [
     "Recipe",
     "Serving",
     "Validation",
+    "argument_findings",
+    "argument_problems",
     "check_model_name",
     "engine_problems",
     "json_schema",
@@ -52,10 +55,11 @@ _MODULES = {
     "arguments": ("engine_problems",),
     "consent": ("Serving", "listed", "serving"),
     "flags": ("model_from_flags",),
-    "llm": ("llm_findings", "llm_problems", "object_problems"),
+    "llm": ("llm_findings", "llm_problems"),
     "loading": ("load", "load_validation", "parse"),
     "model": ("ModelRecipe", "Recipe"),
     "names": ("DEFAULT_REPOSITORY", "DEFAULT_TRITON", "RECIPE_NAME", "check_model_name"),
+    "objects": ("argument_findings", "argument_problems", "object_problems"),
     "schema": ("json_schema",),
     "settings": ("merge_settings", "parse_settings", "raise_problems"),
     "validation": ("Validation",),

@@ -28,6 +28,8 @@ def engine_problems(
         argument = arguments.get(name)
         if argument is None:
             problems.append(_unknown(str(name), arguments))
+        elif argument.refused and value is not None:
+            problems.append(f"{name!r} cannot be set: {argument.refused}")
         elif not _fits(value, argument):
             problems.append(f"{name!r} takes {_wanted(argument)}, not {_shown(value)}")
     return tuple(problems)
@@ -46,9 +48,35 @@ def _fits(value: Any, argument: EngineArgument) -> bool:
         return argument.nullable or "any" in argument.types
     if not any(_is(value, kind) for kind in argument.types):
         return False
+    if isinstance(value, list) and not _items_fit(value, argument):
+        return False
+    return _is_chosen(value, argument) and _is_within(value, argument)
+
+
+def _items_fit(value: list[Any], argument: EngineArgument) -> bool:
+    item = argument.items
+    return len(value) >= argument.least and (item is None or all(_fits(one, item) for one in value))
+
+
+def _is_chosen(value: Any, argument: EngineArgument) -> bool:
     if not argument.choices:
         return True
+    if argument.fold and isinstance(value, str):
+        return value.upper() in {str(choice).upper() for choice in argument.choices}
     return any(value == choice and type(value) is type(choice) for choice in argument.choices)
+
+
+def _is_within(value: Any, argument: EngineArgument) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    low, high = argument.minimum, argument.maximum
+    above, below = argument.above, argument.below
+    return (
+        (low is None or value >= low)
+        and (high is None or value <= high)
+        and (above is None or value > above)
+        and (below is None or value < below)
+    )
 
 
 def _is(value: Any, kind: str) -> bool:
@@ -66,7 +94,25 @@ def _wanted(argument: EngineArgument) -> str:
         wanted = "one of " + ", ".join(json.dumps(choice) for choice in argument.choices)
     else:
         wanted = " or ".join(_TYPE_NAMES.get(kind, "anything") for kind in argument.types)
+    wanted += _limits(argument)
+    if argument.least:
+        wanted += f" of at least {argument.least}"
+    if argument.items:
+        wanted += f", each {_wanted(argument.items)}"
     return f"{wanted} or null" if argument.nullable else wanted
+
+
+def _limits(argument: EngineArgument) -> str:
+    limits = (
+        ("of at least", argument.minimum),
+        ("above", argument.above),
+        ("of at most", argument.maximum),
+        ("below", argument.below),
+    )
+    if argument.minimum is not None and argument.maximum is not None:
+        return f" from {argument.minimum:g} to {argument.maximum:g}"
+    said = [f"{words} {limit:g}" for words, limit in limits if limit is not None]
+    return f" {' and '.join(said)}" if said else ""
 
 
 def _shown(value: Any) -> str:

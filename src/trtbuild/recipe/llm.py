@@ -1,12 +1,13 @@
-"""The check of the arguments of TensorRT-LLM's ``LLM()``, objects inside objects included."""
+"""What TensorRT-LLM's ``LLM()`` refuses of arguments that are right one by one."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trtbuild.recipe.arguments import engine_problems
-from trtbuild.toolchain import EngineArgument, TrtllmRelease
+from trtbuild.recipe.objects import Finding, argument_findings
+from trtbuild.toolchain import TrtllmRelease
 
 
 def llm_problems(settings: Mapping[str, Any], release: TrtllmRelease) -> tuple[str, ...]:
@@ -14,43 +15,61 @@ def llm_problems(settings: Mapping[str, Any], release: TrtllmRelease) -> tuple[s
     return tuple(said for _, said in llm_findings(settings, release))
 
 
-def llm_findings(settings: Mapping[str, Any], release: TrtllmRelease) -> Iterator[tuple[str, str]]:
+def llm_findings(settings: Mapping[str, Any], release: TrtllmRelease) -> Iterator[Finding]:
     """The same, each sentence after the dotted name that it is about."""
-    yield from _each("", settings, release.arguments)
-    for name, value in settings.items():
-        yield from _group(name, value, release)
+    found = list(argument_findings(settings, release))
+    yield from found
+    yield from _together(settings, release)
+    if not found:
+        yield from _graphs(settings.get("cuda_graph_config") or {})
+        yield from _schedule(settings.get("speculative_config") or {})
+        yield from _balance(settings.get("attention_dp_config") or {})
 
 
-def object_problems(
-    path: str, value: object, fields: Mapping[str, EngineArgument]
-) -> tuple[str, ...]:
-    """What is wrong inside the object ``value`` that stands at ``path``."""
-    if not isinstance(value, Mapping):
-        return (f"'{path}' takes an object",)
-    return tuple(said for _, said in _each(f"{path}.", value, fields))
+def _together(settings: Mapping[str, Any], release: TrtllmRelease) -> Iterator[Finding]:
+    for name, other, value in release.together:
+        if settings.get(name) is not None and settings.get(other) != value:
+            yield name, f"{name!r} needs {other}={value}"
 
 
-def _each(
-    prefix: str, given: Mapping[str, Any], fields: Mapping[str, EngineArgument]
-) -> Iterator[tuple[str, str]]:
-    known = {f"{prefix}{name}": row for name, row in fields.items()}
-    for name, item in given.items():
-        path = f"{prefix}{name}"
-        yield from ((path, said) for said in engine_problems({path: item}, known))
+def _graphs(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Batch sizes are made from the largest one, or given: both only where they are the same."""
+    sizes, largest = config.get("batch_sizes"), config.get("max_batch_size", 0)
+    padded = bool(config.get("enable_padding"))
+    if sizes and largest and sorted(sizes) != _made_sizes(largest, padded):
+        yield (
+            "cuda_graph_config.batch_sizes",
+            "'cuda_graph_config' takes batch_sizes or max_batch_size, not both",
+        )
 
 
-def _group(path: str, value: object, release: TrtllmRelease) -> Iterator[tuple[str, str]]:
-    """Inside an argument that is an object, at any depth."""
-    group = release.groups.get(path)
-    if group is None or not isinstance(value, Mapping):
-        return  # no object of known fields; that it is none at all is told one level up
-    said = value.get(group.selector) if group.selector else ""
-    kind = str(said)
-    if kind not in group.variants:
-        known, where = ", ".join(group.variants), f"{path}.{group.selector}"
-        yield where, f"'{where}' takes one of {known}, not {said!r}"
+def _made_sizes(largest: int, padded: bool) -> list[int]:
+    """The batch sizes that TensorRT-LLM captures when only the largest is given."""
+    small = [1, 2, 4, *range(8, 129, 8)] if padded else [*range(1, 33), 64, 128]
+    powers = [2**n for n in range(8, math.ceil(math.log2(largest)))]
+    sizes = [size for size in (*small, *powers) if size <= largest]
+    return sizes if sizes[-1] == largest else [*sizes, largest]
+
+
+def _schedule(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Lengths of drafts by batch size: thresholds, the first of which is 1."""
+    schedule = config.get("draft_len_schedule")
+    if not isinstance(schedule, Mapping):
         return
-    fields = {name: item for name, item in value.items() if name != group.selector}
-    yield from _each(f"{path}.", fields, group.variants[kind])
-    for name, item in fields.items():
-        yield from _group(f"{path}.{name}", item, release)
+    where = "speculative_config.draft_len_schedule"
+    sizes = {str(size): length for size, length in schedule.items()}
+    longest = config.get("max_draft_len")
+    if not all(size.isdigit() and int(size) >= 1 for size in sizes):
+        yield where, f"{where!r} has a batch size that is no whole number above 0"
+    elif not all(type(length) is int and length >= 0 for length in sizes.values()):
+        yield where, f"{where!r} has a length that is no whole number"
+    elif "1" not in sizes:
+        yield where, f"{where!r} does not say the length for batch size 1"
+    elif longest is not None and (sizes["1"] != longest or max(sizes.values()) > longest):
+        yield where, f"{where!r} must say max_draft_len={longest} for batch size 1, and no more"
+
+
+def _balance(config: Mapping[str, Any]) -> Iterator[Finding]:
+    for name in ("timeout_iters", "batching_wait_iters"):
+        if config.get("enable_balance") and config.get(name, 0) < 0:
+            yield f"attention_dp_config.{name}", f"'attention_dp_config.{name}' is below 0"

@@ -6,6 +6,7 @@ from trtbuild.toolchain.advisories import (
     advisories_of,
     safe_since,
 )
+from trtbuild.toolchain.arguments import ArgumentGroup, Arguments, EngineArgument
 from trtbuild.toolchain.backends import Backend, backends, has_backend, last_with
 from trtbuild.toolchain.engine_flow import (
     LAST_WITH_ENGINES,
@@ -30,14 +31,8 @@ from trtbuild.toolchain.transformers import (
     trtllm_reading,
     vllm_reading,
 )
-from trtbuild.toolchain.trtllm import (
-    ArgumentGroup,
-    TrtllmRelease,
-    trtllm_release,
-    trtllm_versions,
-)
+from trtbuild.toolchain.trtllm import TrtllmRelease, trtllm_release, trtllm_versions
 from trtbuild.toolchain.vllm import (
-    EngineArgument,
     VllmRelease,
     engine_arguments,
     version_key,
@@ -52,6 +47,7 @@ __all__ = [
     "AdapterFault",
     "Advisory",
     "ArgumentGroup",
+    "Arguments",
     "Backend",
     "BaseModules",
     "EngineArgument",

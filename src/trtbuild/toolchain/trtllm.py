@@ -10,24 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 from trtbuild.errors import UsageError
 from trtbuild.resources import data_file
-from trtbuild.toolchain.vllm import EngineArgument, argument_of, version_key
-
-
-@dataclass(frozen=True, slots=True)
-class ArgumentGroup:
-    """An argument that is an object, such as ``kv_cache_config``.
-
-    Attributes:
-        variants: Its possible kinds, each with its fields. Most groups have one kind, under "".
-        selector: The field whose value chooses the kind (``decoding_type``), empty for one kind.
-    """
-
-    variants: Mapping[str, Mapping[str, EngineArgument]]
-    selector: str = ""
+from trtbuild.toolchain.arguments import ArgumentGroup, EngineArgument, arguments_of, groups_of
+from trtbuild.toolchain.trtllm_checks import architectures_of, checked, together, with_kinds
+from trtbuild.toolchain.vllm import version_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +28,7 @@ class TrtllmRelease:
         arguments: Of ``LLM()``, by name.
         groups: Those that are objects of known fields, by argument.
         architectures: That it loads from a Hugging Face checkpoint.
+        together: Settings that need another one: name, the other's name, its value.
     """
 
     version: str
@@ -47,6 +36,7 @@ class TrtllmRelease:
     arguments: Mapping[str, EngineArgument]
     groups: Mapping[str, ArgumentGroup] = field(default_factory=dict)
     architectures: frozenset[str] = frozenset()
+    together: tuple[tuple[str, str, str], ...] = ()
 
 
 @cache
@@ -66,20 +56,12 @@ def trtllm_release(version: str) -> TrtllmRelease:
             fix=f"use one of {known}",
         )
     path = data_file("trtllm_llm_args", f"{version}.json")
-    table = json.loads(path.read_text(encoding="utf-8"))
+    table = checked(json.loads(path.read_text(encoding="utf-8")))
     return TrtllmRelease(
         version=table["trtllm"],
         extracted_from=table["extracted_from"],
-        arguments=_arguments(table["arguments"]),
-        groups={name: _group(row) for name, row in table["groups"].items()},
-        architectures=frozenset(table["architectures"]),
+        arguments=arguments_of(table["arguments"]),
+        groups=with_kinds(groups_of(table["groups"])),
+        architectures=architectures_of(table),
+        together=together(),
     )
-
-
-def _arguments(rows: Mapping[str, Any]) -> dict[str, EngineArgument]:
-    return {name: argument_of(name, row) for name, row in rows.items()}
-
-
-def _group(row: Mapping[str, Any]) -> ArgumentGroup:
-    variants = {kind: _arguments(fields) for kind, fields in row["variants"].items()}
-    return ArgumentGroup(variants, row.get("selector", ""))

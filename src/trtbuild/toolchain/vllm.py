@@ -15,27 +15,7 @@ from typing import Any
 
 from trtbuild.errors import UsageError
 from trtbuild.resources import data_file
-
-
-@dataclass(frozen=True, slots=True)
-class EngineArgument:
-    """One field of ``AsyncEngineArgs``.
-
-    Attributes:
-        name: Its name, as in ``model.json``.
-        types: JSON types it takes (bool, int, float, str, list, dict, any); ``null`` is apart.
-        nullable: Whether null may be given.
-        default: Its default when that is a literal, else None (see ``has_default``).
-        has_default: Whether ``default`` is known.
-        choices: The values allowed, empty when any of its types will do.
-    """
-
-    name: str
-    types: tuple[str, ...]
-    nullable: bool = False
-    default: Any = None
-    has_default: bool = False
-    choices: tuple[Any, ...] = ()
+from trtbuild.toolchain.arguments import ArgumentGroup, EngineArgument, arguments_of, groups_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +26,7 @@ class VllmRelease:
         version: As the Triton image names it.
         extracted_from: The release that was read; another one where the registry has not this.
         arguments: Engine arguments by name.
+        groups: Those that are objects and refuse unknown keys, by dotted name.
         architectures: By task (generate, embed, rerank, classify, vision-language).
         quantization: Methods it can load, by vLLM's names.
         min_capability: The least compute capability (89 is 8.9) of a method, where it is stated.
@@ -54,6 +35,7 @@ class VllmRelease:
     version: str
     extracted_from: str
     arguments: Mapping[str, EngineArgument]
+    groups: Mapping[str, ArgumentGroup]
     architectures: Mapping[str, frozenset[str]]
     quantization: frozenset[str]
     min_capability: Mapping[str, int]
@@ -97,22 +79,11 @@ def vllm_release(version: str) -> VllmRelease:
     return VllmRelease(
         version=table["vllm"],
         extracted_from=table["extracted_from"],
-        arguments={name: argument_of(name, row) for name, row in table["arguments"].items()},
+        arguments=arguments_of(table["arguments"]),
+        groups=groups_of(table["groups"]),
         architectures={task: frozenset(n) for task, n in table["architectures"].items()},
         quantization=frozenset(table["quantization"]),
         min_capability=table["min_capability"],
-    )
-
-
-def argument_of(name: str, row: Mapping[str, Any]) -> EngineArgument:
-    """An argument from a row of a table."""
-    return EngineArgument(
-        name=name,
-        types=tuple(row["types"]),
-        nullable=row.get("null", False),
-        default=row.get("default"),
-        has_default="default" in row,
-        choices=tuple(row.get("choices", ())),
     )
 
 

@@ -12,13 +12,13 @@ from trtbuild.check.mending import Insert, Replace
 from trtbuild.check.model import Severity
 from trtbuild.check.served import (
     Engine,
-    arguments_of,
     engines,
     is_hub_id,
     local_folder,
     release_of,
+    vllm_table,
 )
-from trtbuild.recipe import engine_problems
+from trtbuild.recipe import argument_findings
 
 _VLLM = ("vllm",)
 
@@ -76,21 +76,21 @@ def has_engine(model: Model) -> Problems:
 def engine_arguments(model: Model) -> Problems:
     """vLLM raises TypeError for an argument it does not know, and the model is not loaded."""
     release = release_of(model)
-    known = arguments_of(release)
-    if known is None:
+    table = vllm_table(release)
+    if table is None:
         return
     for engine in engines(model):
-        for key, value in engine.settings.items():
-            for text in engine_problems({key: value}, known):
-                unknown = key not in known
-                yield Problem(
-                    f"vLLM {release}: {text}",
-                    engine.json.of(key),
-                    file=engine.file,
-                    server=f"AsyncEngineArgs.__init__() got an unexpected keyword argument '{key}'"
-                    if unknown
-                    else "",
-                )
+        for path, text in argument_findings(engine.settings, table):
+            key = path if path in engine.settings else path.split(".")[0]
+            unknown = key not in table.arguments
+            yield Problem(
+                f"vLLM {release}: {text}",
+                engine.json.of(key),
+                file=engine.file,
+                server=f"AsyncEngineArgs.__init__() got an unexpected keyword argument '{key}'"
+                if unknown
+                else "",
+            )
 
 
 @rule(

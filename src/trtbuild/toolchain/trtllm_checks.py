@@ -1,0 +1,76 @@
+"""What TensorRT-LLM's classes check in code (``data/trtllm_llm_checks.toml``), put into a table."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from trtbuild.resources import data_file
+from trtbuild.toolchain.arguments import ArgumentGroup
+from trtbuild.toolchain.vllm import version_key
+
+
+@cache
+def _checks() -> Mapping[str, Any]:
+    return tomllib.loads(data_file("trtllm_llm_checks.toml").read_text(encoding="utf-8"))
+
+
+def checked(table: dict[str, Any]) -> dict[str, Any]:
+    """A release's table with the rows of its arguments completed."""
+    key = version_key(table["trtllm"])
+    for row in _checks()["field"]:
+        if key < version_key(row.get("since", "0")):
+            continue
+        more = {name: value for name, value in row.items() if name not in ("path", "since")}
+        for found in _rows(table, row["path"]):
+            found.update(more)
+    return table
+
+
+def _rows(table: dict[str, Any], path: str) -> Iterator[dict[str, Any]]:
+    """The rows at ``field``, ``group.field`` or ``group.KIND.field`` (``*``: of every kind)."""
+    owner, _, name = path.rpartition(".")
+    if not owner:
+        yield from (table["arguments"][name],) if name in table["arguments"] else ()
+        return
+    kinds = table["groups"].get(owner, {}).get("variants")
+    if kinds is None:
+        owner, _, kind = owner.rpartition(".")
+        found = table["groups"].get(owner, {}).get("variants", {})
+        kinds = {one: fields for one, fields in found.items() if kind in ("*", one)}
+    yield from (fields[name] for fields in kinds.values() if name in fields)
+
+
+def with_kinds(groups: Mapping[str, ArgumentGroup]) -> Mapping[str, ArgumentGroup]:
+    """The groups with the kinds that cannot be asked for, and what a kind must have one of."""
+    made = dict(groups)
+    for row in _checks()["kind"]:
+        if group := made.get(row["path"]):
+            made[row["path"]] = replace(
+                group, refused={**group.refused, row["kind"]: row["refused"]}
+            )
+    for row in _checks()["one_of"]:
+        if group := made.get(row["path"]):
+            kind = group.variants.get(row["kind"], {})
+            fields = tuple(name for name in row["fields"] if name in kind)
+            made[row["path"]] = replace(group, one_of={**group.one_of, row["kind"]: fields})
+    return made
+
+
+def together() -> tuple[tuple[str, str, str], ...]:
+    """Settings that need a value of another one."""
+    return tuple((row["path"], row["needs"], row["value"]) for row in _checks()["together"])
+
+
+def architectures_of(table: Mapping[str, Any]) -> frozenset[str]:
+    """The architectures of a release: those of its page, mended by what its code registers."""
+    names, key = set(table["architectures"]), version_key(table["trtllm"])
+    for row in _checks()["architecture"]:
+        if key >= version_key(row["since"]):
+            names.add(row["name"])
+        else:
+            names.discard(row["name"])
+    return frozenset(names)
