@@ -208,6 +208,8 @@ def test_no_checkpoint_is_known(tmp_path: Path) -> None:
     error = refused(tmp_path, old, UsageError)
     assert "which checkpoint does ensemble serve" in error.what
     assert error.exit_code == ExitCode.USAGE
+    named = write_engine_repo(tmp_path / "named", engine=engine_config(), tokenizer_dir="org/llama")
+    assert "its tokenizer is org/llama" in refused(tmp_path, named, UsageError).fix
 
 
 def test_the_same_folder(tmp_path: Path) -> None:

@@ -155,10 +155,12 @@ def _own_source(repository: Path, deployment: Deployment) -> str:
     folder = Path(deployment.tokenizer_dir) if deployment.tokenizer_dir else None
     if folder and (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
         return str(folder)
+    named = deployment.parameters.get("tokenizer_dir", "")
+    hint = f"; its tokenizer is {named}" if named else ""
     raise UsageError(
         f"which checkpoint does {deployment.entry} serve? An engine does not say",
         where=str(repository / deployment.engine_model),
-        fix="name it: --source CHECKPOINT (a hub id or a folder)",
+        fix=f"name it: --source CHECKPOINT (a hub id or a folder{hint})",
     )
 
 
