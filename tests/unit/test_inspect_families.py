@@ -182,8 +182,9 @@ def test_a_window_bounds_a_sequence() -> None:
         # MiniMax-Text: lightning attention keeps a matrix a head
         (base("minimax_text_01", 8, attn_type_list=[0] * 7 + [1]), 1, 7, 8 * 128 * 128),
         # Kimi-Linear-style numbering from one
-        (base("kimi_linear", 4, linear_attn_config={"full_attn_layers": [4], "num_heads": 8,
-              "head_dim": 128, "short_conv_kernel_size": 4}), 1, 3,
+        (base("kimi_linear", 4, kv_lora_rank=None,
+              linear_attn_config={"full_attn_layers": [4], "num_heads": 8, "head_dim": 128,
+                                  "short_conv_kernel_size": 4}), 1, 3,
          3 * 1024 * 3 + 8 * 128 * 128),
     ],
 )  # fmt: skip
@@ -269,6 +270,30 @@ def test_blocks_have_kv_heads_of_their_own() -> None:
               {"attention": {"n_heads_in_group": 2}}]  # fmt: skip
     config = base("nemotron-nas", 4, block_configs=blocks, num_key_value_heads=None)
     assert groups(cache_of(**config)) == [("full", 1, 2 * 256, 0, 0), ("full", 1, 4 * 256, 0, 0)]
+
+
+def test_one_layer_may_be_set_apart() -> None:
+    """transformers 5 writes what differs from the other layers under the layer's number."""
+    apart = {"01": {"head_dim": 512, "num_key_value_heads": 1}}
+    text = base("gemma4_text", 2, sliding_window=512, per_layer_config=apart,
+                layer_types=["sliding_attention", "full_attention"])  # fmt: skip
+    expected = [("full", 1, 1024, 0, 0), ("sliding", 1, TOKEN, 512, 0)]
+    assert groups(cache_of(**text)) == expected
+    assert groups(cache_of(model_type="gemma4", text_config=text)) == expected
+
+
+def test_a_family_means_something_by_what_is_left_out() -> None:
+    """transformers' defaults: all of them nested, those that size a state anywhere."""
+    nested = Fields({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}})
+    assert (heads(nested).layers, heads(nested).size, nested.number("sliding_window")) == (
+        26, 256, 4096)  # fmt: skip
+    whole = {"model_type": "mamba2", "num_hidden_layers": 64, "hidden_size": 4096}
+    assert cache_of(**whole).groups[0].constant_elements == (8192 + 2 * 8 * 128) * 3 + 8192 * 128
+    # A whole configuration without a size is broken; null is no default, nor a missing window.
+    assert heads(Fields({"model_type": "llama"})).layers == 0
+    assert Fields({"model_type": "mistral"}).number("sliding_window") == 0
+    assert Fields({"model_type": "mistral", "num_key_value_heads": None}).get(
+        "num_key_value_heads") is None  # fmt: skip
 
 
 def test_windows_may_be_listed() -> None:

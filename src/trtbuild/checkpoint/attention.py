@@ -74,7 +74,11 @@ def attends_both_ways(fields: Fields) -> bool:
     """Whether it is an encoder: every token sees the later ones, so nothing can be kept."""
     if fields.family in families.ENCODERS or "Bidirectional" in fields.architecture:
         return True
-    return fields.get("is_causal") is False or fields.flag("use_bidirectional_attention")
+    if fields.family in families.MAY_ATTEND_BOTH_WAYS and fields.flag(
+        "use_bidirectional_attention"
+    ):
+        return True
+    return fields.get("is_causal") is False
 
 
 def _grouped(kept: Iterable[AttentionGroup]) -> tuple[AttentionGroup, ...]:
@@ -100,6 +104,9 @@ def _name(groups: tuple[AttentionGroup, ...], shape: Heads) -> str:
 
 def _caches(fields: Fields, shape: Heads, layer: int, kind: LayerKind) -> Iterator[AttentionGroup]:
     """Everything that one layer keeps, each as a group of one."""
+    apart = fields.at_layer(layer)
+    if apart is not fields:
+        fields, shape = apart, replace(heads(apart), layers=shape.layers)
     if kind in {"recurrent", "both"}:
         state, wide = state_of(fields, shape.heads * shape.size * shape.size)
         yield AttentionGroup("recurrent", 1, 0, constant_elements=state, wide_elements=wide)

@@ -6,6 +6,7 @@ A new family is a row here or a name in ``data/architectures.toml``, rarely code
 from __future__ import annotations
 
 import functools
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -86,22 +87,41 @@ PREDICTION_LAYERS = (
 )  # fmt: skip
 """Keys that count layers for multi-token prediction."""
 
-DEFAULTS: Mapping[str, Mapping[str, int]] = {
-    "llama": {
-        "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32,
-        "max_position_embeddings": 2048, "vocab_size": 32000,
-    },
-    "mistral": {
-        "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32,
-        "num_key_value_heads": 8, "max_position_embeddings": 131072, "vocab_size": 32000,
-    },
-    "gemma3_text": {
-        "num_hidden_layers": 26, "hidden_size": 2304, "num_attention_heads": 8,
-        "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131072,
-        "vocab_size": 262208, "sliding_window": 4096,
-    },
-}  # fmt: skip
-"""What a family means when a nested configuration leaves a key out (transformers' defaults)."""
+STATE_SIZES = (
+    "linear_num_value_heads", "linear_num_key_heads", "linear_key_head_dim",
+    "linear_value_head_dim", "linear_conv_kernel_dim", "conv_L_cache", "conv_dim",
+    "mamba_num_heads", "mamba_n_heads", "n_mamba_heads", "num_heads", "mamba_head_dim",
+    "mamba_d_head", "mamba_headdim", "ssm_state_size", "mamba_d_state", "state_size", "n_groups",
+    "mamba_n_groups", "mamba_ngroups", "conv_kernel", "mamba_d_conv", "mamba_d_ssm",
+    "mamba_expand", "expand", "intermediate_size", "mamba_ssm_cache_dtype", "mamba_ssm_dtype",
+)  # fmt: skip
+"""Keys that size the state of a recurrent layer."""
+
+LATENT_SIZES = (
+    "kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim", "index_topk",
+    "index_head_dim", "index_topk_freq", "index_skip_topk_offset",
+)  # fmt: skip
+"""Keys that size latent attention and its indexers."""
+
+LAYER_RULES = (
+    "sliding_window", "attention_chunk_size", "sliding_window_pattern", "max_window_layers",
+    "use_sliding_window", "attn_layer_period", "attn_layer_offset", "full_attention_interval",
+    "layer_group_size", "num_kv_shared_layers", "global_head_dim", "num_global_key_value_heads",
+    "swa_head_dim", "swa_v_head_dim", "swa_num_key_value_heads", "multi_query",
+    "new_decoder_architecture", "is_causal", "use_bidirectional_attention",
+)  # fmt: skip
+"""Keys that say which layers keep what."""
+
+ONLY_NESTED = frozenset({*LAYERS, *HIDDEN, *HEADS, *VOCAB, "sliding_window"}) - {"num_heads"}
+"""Keys that only a nested configuration leaves to its family: a whole one without a size is
+broken, and without a window has none."""
+
+SIZES = (
+    *LAYERS, *HIDDEN, *HEADS, *KV_HEADS, *HEAD_SIZE, *CONTEXT, *VOCAB, *EXPERTS,
+    *EXPERTS_PER_TOKEN, *PREDICTION_LAYERS, *STATE_SIZES, *LATENT_SIZES, *LAYER_RULES,
+    "tie_word_embeddings",
+)  # fmt: skip
+"""Keys whose defaults are in ``data/config_defaults.json``."""
 
 NESTED_TEXT = (
     "text_config",
@@ -142,10 +162,14 @@ ENCODERS = frozenset(
         "bert", "roberta", "xlm-roberta", "modernbert", "nomic_bert", "new", "gte", "mpnet",
         "distilbert", "electra", "deberta", "deberta-v2", "clip", "siglip", "camembert",
         "xlm-roberta-xl", "ernie", "snowflake_gte", "clip_text_model", "siglip_text_model",
-        "siglip2", "siglip2_text_model", "chinese_clip_text_model", "albert",
+        "siglip2", "siglip2_text_model", "embedding_gemma2", "embedding_gemma2_text",
+        "chinese_clip_text_model", "albert",
     }
 )  # fmt: skip
 """Families that attend both ways and keep no cache."""
+
+MAY_ATTEND_BOTH_WAYS = frozenset({"gemma3_text"})
+"""Families that ``use_bidirectional_attention`` makes encoders; elsewhere it is for images."""
 
 SLIDING_EVERY = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "cohere2": 4, "exaone4": 4}
 """One full layer after every n-1 sliding ones, where layer_types is not written out."""
@@ -258,6 +282,14 @@ def _by_plain_name() -> Mapping[str, str]:
         PARALLEL_HYBRID, ALL_RECURRENT, FLOAT32_STATE, LLAMA_LAYOUT, ("gpt_bigcode", "chatglm"),
     )  # fmt: skip
     return {_plain(name): name for names in families for name in names}
+
+
+@functools.cache
+def defaults() -> Mapping[str, Mapping[str, int | float | str]]:
+    """What each family means by the keys that a configuration leaves out."""
+    table = json.loads(data_file("config_defaults.json").read_text(encoding="utf-8"))
+    found: Mapping[str, Mapping[str, int | float | str]] = table["families"]
+    return found
 
 
 @functools.cache

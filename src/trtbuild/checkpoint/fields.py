@@ -9,13 +9,13 @@ from typing import Any
 from trtbuild.checkpoint import families
 from trtbuild.errors import UnsupportedError
 
-_NOTHING: Mapping[str, int] = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def language_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """``config.json`` as that of its language model alone: what is nested stands at the top."""
     fields = Fields(config)
-    return {**fields.defaults, **fields.values}
+    return {**(fields.defaults if fields.is_nested else _NOTHING), **fields.values}
 
 
 class Fields:
@@ -29,11 +29,29 @@ class Fields:
         self.architecture = str(named[0]) if isinstance(named, list) and named else ""
         self.model_type = self.text("model_type")
         self.family = families.family_of(self.model_type, self.architecture)
-        # Only nested configurations leave keys out; a whole one that does is broken.
-        self.defaults = families.DEFAULTS.get(self.family, _NOTHING) if nested else _NOTHING
+        self.is_nested = bool(nested)
+        self.defaults = families.defaults().get(self.family, _NOTHING)
 
     def get(self, key: str) -> Any:
-        """The value under ``key`` in the language model's part, else at the top; None if absent."""
+        """The value under ``key`` in the language model's part, else at the top, else the family's.
+
+        None when nothing says it, or the configuration says null.
+        """
+        value = self._said(key)
+        return self._meant(key) if value is None else value
+
+    def at_layer(self, layer: int) -> Fields:
+        """The configuration of one layer, where ``per_layer_config`` sets it apart."""
+        apart = self.values.get("per_layer_config")
+        for key, values in apart.items() if isinstance(apart, dict) else ():
+            if str(key).isdecimal() and int(key) == layer and isinstance(values, dict):
+                whole = {k: v for k, v in self.values.items() if k not in families.NESTED_TEXT}
+                made = Fields({**whole, **values, "per_layer_config": None})
+                made.is_nested = self.is_nested
+                return made
+        return self
+
+    def _said(self, key: str) -> Any:
         value = self.values.get(key)
         if value is not None:
             return value
@@ -41,6 +59,12 @@ class Fields:
             inner = self.values.get(part)
             if isinstance(inner, dict) and inner.get(key) is not None:
                 return inner[key]
+        return None
+
+    def _meant(self, key: str) -> Any:
+        """The family's default; see families.ONLY_NESTED."""
+        if key in self.values or (not self.is_nested and key in families.ONLY_NESTED):
+            return None
         return self.defaults.get(key)
 
     def text(self, key: str) -> str:
@@ -58,18 +82,11 @@ class Fields:
         Raises:
             UnsupportedError: A key holds something that is not a natural number.
         """
-        for key in (keys,) if isinstance(keys, str) else keys:
-            value = self.get(key)
-            if value is None:
-                continue
-            numbers = value if isinstance(value, list) else [value]
-            if not numbers or not all(_natural(item) for item in numbers):
-                raise UnsupportedError(
-                    f"config.json: {key} is {_short(value)}, not a natural number",
-                    where="config.json",
-                    fix=f"correct {key}, or fetch config.json again",
-                )
-            return int(max(numbers))
+        spellings = (keys,) if isinstance(keys, str) else keys
+        for read in (self._said, self._meant):
+            for key in spellings:
+                if (value := read(key)) is not None:
+                    return _largest(key, value)
         return default
 
     def per_layer(self, keys: Sequence[str], layers: int) -> tuple[int, ...]:
@@ -87,6 +104,17 @@ def _nested(config: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(inner, dict):
             return {**inner, **_nested(inner)}
     return {}
+
+
+def _largest(key: str, value: Any) -> int:
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or not all(_natural(item) for item in numbers):
+        raise UnsupportedError(
+            f"config.json: {key} is {_short(value)}, not a natural number",
+            where="config.json",
+            fix=f"correct {key}, or fetch config.json again",
+        )
+    return int(max(numbers))
 
 
 def _natural(value: object) -> bool:

@@ -66,12 +66,23 @@ def _mamba2(fields: Fields) -> Parts:
         count = fields.number("num_heads")
     if not count:
         return 0, 0
-    size = fields.number(("mamba_head_dim", "mamba_d_head", "mamba_headdim"), 0)
-    size = size or fields.number("head_dim")
+    keys = [
+        k for k in ("mamba_head_dim", "mamba_d_head", "mamba_headdim") if fields.get(k) != "auto"
+    ]
+    size = fields.number(keys)
+    if not size and fields.family == "mamba2":
+        size = fields.number("head_dim")
+    size = size or _inner(fields) // count
     state = fields.number(("ssm_state_size", "mamba_d_state", "state_size"))
     groups = fields.number(("n_groups", "mamba_n_groups", "mamba_ngroups"), 1)
     kept = fields.number(("conv_kernel", "mamba_d_conv"), 4) - 1
     return (count * size + 2 * groups * state) * kept, count * size * state
+
+
+def _inner(fields: Fields) -> int:
+    """The width inside a Mamba layer."""
+    expanded = fields.number(("mamba_expand", "expand")) * fields.number(families.HIDDEN)
+    return fields.number("mamba_d_ssm") or expanded
 
 
 def _mamba1(fields: Fields) -> Parts:
