@@ -313,6 +313,8 @@ EXCERPTS = {
         "Internal: onnx runtime error 1: Load model from /r/m/1/model.onnx failed:This is an invalid "
         "model. Error in Node:Add_3",
     ),
+    "model-file-missing": failed("m", "Internal: failed to stat file /r/m/1/model.onnx"),
+    "link-broken": "E1 2 x.cc:1] Poll failed for model directory 'm': failed to stat file /r/m/bpe",
     "repository-missing": "error: creating server: Internal - failed to stat file /models",
     "permission": failed(
         "m", "Internal: PermissionError: [Errno 13] Permission denied: '/r/m/1/weights.bin'"
