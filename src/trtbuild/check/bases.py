@@ -149,18 +149,23 @@ def engine_parameters(**parameters: str) -> str:
     )
 
 
-def onnx_file() -> bytes:
+def onnx_file(
+    *, ir: int = 8, opset: int = 13, operator: str = "Identity", domain: str = ""
+) -> bytes:
     """An ONNX model that hands ``IN``, FP32[N, 4], on as ``OUT``.
 
     Written field by field after onnx.proto, so that the examples need no package.
     """
-    identity = _field(1, b"IN") + _field(2, b"OUT") + _field(4, b"Identity")
+    node = _field(1, b"IN") + _field(2, b"OUT") + _field(4, operator.encode())
+    node += _field(7, domain.encode()) if domain else b""
     shape = _field(1, _field(2, b"N")) + _field(1, b"\x08\x04")
     tensor = _field(1, b"\x08\x01" + _field(2, shape))
     value = {name: _field(1, name) + _field(2, tensor) for name in (b"IN", b"OUT")}
-    graph = _field(1, identity) + _field(2, b"g") + _field(11, value[b"IN"])
+    graph = _field(1, node) + _field(2, b"g") + _field(11, value[b"IN"])
     graph += _field(12, value[b"OUT"])
-    return b"\x08\x08" + _field(7, graph) + _field(8, b"\x10\x0d")
+    opsets = _field(8, b"\x10" + bytes([opset]))
+    opsets += _field(8, _field(1, domain.encode()) + b"\x10\x01") if domain else b""
+    return bytes([0x08, ir]) + _field(7, graph) + opsets
 
 
 def _field(number: int, content: bytes) -> bytes:

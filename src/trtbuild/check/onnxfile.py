@@ -85,7 +85,7 @@ class OnnxFile:
         optional: Initializers that a client may override.
         ir_version: The version of its format.
         opsets: The version of each domain of operators; the standard one is ``""``.
-        operators: Those of no standard domain and of no function of the file, as (domain, name).
+        operators: Those that neither ONNX nor a function of the file defines, as (domain, name).
         external: Files beside it that hold its weights.
     """
 
@@ -206,18 +206,29 @@ def _dims(type_: Any) -> tuple[int, ...] | None:
 
 # Domains whose operators are in ONNX Runtime itself (its core/graph/constants.h).
 _BUILT_IN = {
-    "", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "ai.onnx.training",
+    "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "ai.onnx.training",
     "com.microsoft", "com.microsoft.dml", "com.microsoft.experimental", "com.microsoft.nchwc",
     "com.ms.internal.nhwc", "org.pytorch.aten",
 }  # fmt: skip
 
 
 def _foreign(model: Any) -> Iterator[tuple[str, str]]:
+    import onnx.defs
+
     own = {(text(one.domain), text(one.name)) for one in model.functions}
+    opsets = [one.version for one in model.opset_import if one.domain in _STANDARD]
+    all_known = max(opsets, default=1) <= onnx.defs.onnx_opset_version()
     for node in nodes_of(model.graph):
-        operator = (text(node.domain), text(node.op_type))
-        if operator[0] not in _BUILT_IN and operator not in own:
-            yield operator
+        domain, name = text(node.domain), text(node.op_type)
+        if (domain, name) in own or domain in _BUILT_IN:
+            continue
+        if domain not in _STANDARD:
+            yield domain, name
+        elif all_known and not onnx.defs.has(name):
+            yield "", name
+
+
+_STANDARD = ("", "ai.onnx")
 
 
 def nodes_of(graph: Any) -> Iterator[Any]:

@@ -23,6 +23,12 @@ from trtbuild.toolchain.lora import (
     lora_embeddings,
 )
 from trtbuild.toolchain.lora_weights import BaseModules, weight_faults
+from trtbuild.toolchain.onnxruntime import (
+    OnnxRuntime,
+    onnx_operators,
+    onnx_runtime,
+    onnx_runtimes,
+)
 from trtbuild.toolchain.quantization import TRTLLM_LEAST_SM, Route, trtllm_route
 from trtbuild.toolchain.releases import BLS_FIXED, Toolchain, load, releases
 from trtbuild.toolchain.transformers import (
@@ -52,6 +58,7 @@ __all__ = [
     "BaseModules",
     "EngineArgument",
     "Ignored",
+    "OnnxRuntime",
     "Reading",
     "Route",
     "Setting",
@@ -70,6 +77,9 @@ __all__ = [
     "last_with",
     "load",
     "lora_embeddings",
+    "onnx_operators",
+    "onnx_runtime",
+    "onnx_runtimes",
     "releases",
     "safe_since",
     "transformers_architectures",

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from trtbuild.check.context import Model
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from trtbuild import toolchain
+from trtbuild.check.context import CONFIG, Model
 from trtbuild.check.engine import Problem, Problems, rule
-from trtbuild.check.examples import Example
+from trtbuild.check.examples import Example, onnx_file
 from trtbuild.check.model import Severity
 from trtbuild.check.onnxbackend import refusals
-from trtbuild.check.onnxfile import available
+from trtbuild.check.onnxfile import OnnxFile, available
 from trtbuild.check.onnxmodel import BACKEND, onnx_files
+from trtbuild.check.positions import NOWHERE
+from trtbuild.toolchain import OnnxRuntime
 
 
 def _onnx(config: str = "", *, auto_complete: bool = False) -> Example:
@@ -87,8 +95,109 @@ def same_tensors(model: Model) -> Problems:
         for refusal in refusals(model.config, model.called, onnx, auto_complete=complete):
             yield Problem(
                 refusal.message.replace("the file", file, 1),
-                model.at(*refusal.path) if refusal.path else model.at("input", name=True),
+                model.at(*refusal.path) if refusal.path else NOWHERE,
+                file=CONFIG if refusal.path else file,
                 server=refusal.server,
                 fix=refusal.fix,
                 severity=None if refusal.sure else Severity.WARNING,
             )
+
+
+def _file(**made: Any) -> Example:
+    return Example(files={"m/1/model.onnx": partial(onnx_file, **made)}, base="onnx")
+
+
+@rule(
+    "TRT623",
+    "the release's ONNX Runtime reads files of this version",
+    fix="export the model with a lower opset, or use a newer Triton",
+    backends=(BACKEND,),
+    bad=[
+        replace(_file(ir=11), triton="25.05"),
+        replace(_file(opset=24), triton="25.05"),
+        _file(opset=90),
+    ],
+    good=[replace(_file(ir=10, opset=22), triton="25.05"), _onnx()],
+)
+def readable_version(model: Model) -> Problems:
+    """A file has the version of its format (IR) and of its operators (opset); exporters write their
+    newest one. Each release of ONNX Runtime reads files up to its own."""
+    runtime = toolchain.onnx_runtime(model.judged_as[0])
+    if runtime is None:
+        return
+    for file, onnx in onnx_files(model):
+        if not onnx.problem:
+            yield from _versions(model, file, onnx, runtime)
+
+
+def _versions(model: Model, file: str, onnx: OnnxFile, runtime: OnnxRuntime) -> Iterator[Problem]:
+    here = f"the ONNX Runtime {runtime.version} of Triton {model.judged_as[0]} reads up to"
+    if onnx.ir_version > runtime.ir:
+        yield Problem(
+            f"{file} has the IR version {onnx.ir_version}; {here} {runtime.ir}",
+            file=file,
+            server=f"Unsupported model IR version: {onnx.ir_version}, max supported IR version: "
+            f"{runtime.ir}",
+            fix=f"set its ir_version to {runtime.ir} and save it again"
+            f"{_newer('ir', onnx.ir_version)}",
+        )
+    for domain, field in (("ai.onnx", "opset"), ("ai.onnx.ml", "ml")):
+        opset = max(onnx.opsets.get(domain, 0), onnx.opsets.get("", 0) if field == "opset" else 0)
+        most = getattr(runtime, field)
+        if opset > most:
+            yield Problem(
+                f"{file} has the opset {opset} of {domain}; {here} {most}",
+                file=file,
+                server=f"Current official support for domain {domain} is till opset {most}.",
+                fix=f"export it with opset {most}{_newer(field, opset)}",
+            )
+
+
+def _newer(field: str, version: int) -> str:
+    """Which Triton reads a version, as the end of a fix."""
+    for release in toolchain.onnx_runtimes():
+        runtime = toolchain.onnx_runtime(release)
+        if runtime and getattr(runtime, field) >= version:
+            return f", or use Triton {release} or newer"
+    return ""
+
+
+@rule(
+    "TRT624",
+    "ONNX Runtime has every operator of the file",
+    fix="name the library that has it in model_operations { op_library_filename }, or export the "
+    "model without it",
+    backends=(BACKEND,),
+    bad=[_file(operator="Mine", domain="my.ops"), _file(operator="BatchedNMS_TRT")],
+    good=[
+        _onnx(),
+        replace(
+            _file(operator="Mine", domain="my.ops"),
+            config='model_operations { op_library_filename: "/opt/libmine.so" }',
+        ),
+    ],
+)
+def known_operators(model: Model) -> Problems:
+    """Operators of other domains, and plug-ins of TensorRT that exporters put into the standard
+    one, are in a library of their own or under the TensorRT accelerator only."""
+    accelerators = model.config.optimization.execution_accelerators.gpu_execution_accelerator
+    if model.config.model_operations.op_library_filename or accelerators:
+        return
+    own, tensorrt = map(toolchain.onnx_operators, ("own", "tensorrt"))
+    for file, onnx in onnx_files(model):
+        for domain, name in onnx.operators:
+            if domain or name not in own:
+                yield Problem(
+                    f"{file} uses the operator {f'{domain}:{name}' if domain else name}, which "
+                    f"{'runs in TensorRT only' if name in tensorrt else 'ONNX Runtime lacks'}",
+                    file=file,
+                    server="" if name in tensorrt else _unregistered(domain, name, onnx),
+                )
+
+
+def _unregistered(domain: str, name: str, onnx: OnnxFile) -> str:
+    if not domain:
+        return f"No Op registered for {name} with domain_version of"
+    if domain not in onnx.opsets:
+        return f"No opset import for domain '{domain}'"
+    return f"{domain}:{name}(-1) is not a registered function/op"

@@ -1,0 +1,43 @@
+"""The ONNX Runtime of each Triton release (``data/onnxruntime.toml``), and what it reads."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from trtbuild.resources import data_file
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxRuntime:
+    """A version, and the highest IR version and opsets (standard, ``ai.onnx.ml``) that it reads."""
+
+    version: str
+    ir: int
+    opset: int
+    ml: int
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(data_file("onnxruntime.toml").read_text(encoding="utf-8"))
+
+
+def onnx_runtime(release: str) -> OnnxRuntime | None:
+    """That of a Triton release (``YY.MM``), None if it is not known."""
+    table = _table()
+    version = table["releases"].get(release)
+    return OnnxRuntime(version, **table["limits"][version]) if version else None
+
+
+def onnx_runtimes() -> dict[str, str]:
+    """The version of ONNX Runtime by Triton release, oldest first."""
+    return dict(sorted(_table()["releases"].items()))
+
+
+def onnx_operators(kind: str) -> frozenset[str]:
+    """Operators of the standard domain that only ONNX Runtime has: ``own``, or ``tensorrt``, which
+    run under TensorRT only."""
+    return frozenset(_table()["operators"][kind])
