@@ -54,6 +54,16 @@ def told(spec: ModelSpec, recipe: ModelRecipe, how: Serving) -> list[str]:
     return found
 
 
+def layout(spec: ModelSpec) -> list[str]:
+    """What only vLLM reads."""
+    if spec.layout == "hf":
+        return []
+    return [
+        "the checkpoint has Mistral's own layout (params.json without config.json), which only "
+        "vLLM reads: use --backend vllm"
+    ]
+
+
 def source(spec: ModelSpec, recipe: ModelRecipe) -> list[str]:
     """Weights can stay on the hub only when they come from there, at a commit."""
     if recipe.weights != "hub":

@@ -51,9 +51,11 @@ def make_gguf(
     extra: dict[str, Any] | None = None,
     rope_factors: np.ndarray | None = None,
     seed: int = 0,
+    parts: int = 0,
 ) -> dict[str, np.ndarray]:
     """Write ``path`` and return the Hugging Face tensors that it holds, exactly.
 
+    ``parts`` splits it into files of so many tensors, named from ``path``.
     ``kind`` quantises the matrices; what is returned has been through the quantisation.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +69,7 @@ def make_gguf(
                 shapes[f"{attention}.{part}_proj.bias"] = (rows,)
         if architecture == "qwen3":
             shapes |= {f"{attention}.{part}_norm.weight": (16,) for part in "qk"}
-    writer = gguf.GGUFWriter(path, architecture)
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=parts)
     _metadata(writer, config, architecture, pre, extra or {})
     rng = np.random.default_rng(seed)
     truth: dict[str, np.ndarray] = {}
@@ -139,7 +141,8 @@ def _metadata(
     tokens = sorted(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].get)
     tokens += [f"<unused{n}>" for n in range(config["vocab_size"] - len(tokens))]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre)
+    if pre:
+        writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
     writer.add_token_types([3 if token in SPECIAL else 1 for token in tokens])
     merges = [m if isinstance(m, str) else " ".join(m) for m in tokenizer["model"]["merges"]]

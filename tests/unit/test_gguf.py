@@ -251,3 +251,97 @@ def test_bfloat16_is_the_nearest_of_all_neighbours() -> None:
     chosen = np.abs(real(bits) - exact)
     assert (chosen <= np.abs(real(bits + 1) - exact)).all()
     assert (chosen <= np.abs(real(bits - 1) - exact)).all()
+
+
+def _split(tmp_path: Path) -> tuple[dict[str, np.ndarray], list[Path]]:
+    truth = make_gguf(tmp_path / "big.gguf", parts=8)
+    return truth, sorted(tmp_path.glob("big-*.gguf"))
+
+
+def test_every_part_of_a_split_model_stands_for_the_whole(tmp_path: Path) -> None:
+    truth, parts = _split(tmp_path)
+    assert len(parts) == 3
+    for part in parts:
+        checkpoint = open_checkpoint(str(part))
+        assert checkpoint.default_name == "big"
+        assert inspect(checkpoint).parameters == sum(t.size for t in truth.values())
+    files = materialize(open_checkpoint(str(parts[1])))
+    made = load_file(next(file.path for file in files if file.name == "model.safetensors"))
+    assert made.keys() == truth.keys()
+    for name, expected in truth.items():
+        np.testing.assert_array_equal(made[name], expected, err_msg=name)
+
+
+def test_parts_of_a_split_model_that_are_not_there(tmp_path: Path) -> None:
+    _, parts = _split(tmp_path)
+    parts[1].unlink()
+    with pytest.raises(
+        UnsupportedError, match=r"part 1 of 3, and big-00002-of-00003\.gguf"
+    ) as said:
+        open_checkpoint(str(parts[0]))
+    assert "put all parts into one directory" in said.value.fix
+    make_gguf(tmp_path / "other" / "big.gguf", parts=12)
+    (tmp_path / "other" / "big-00002-of-00002.gguf").rename(parts[1])
+    with pytest.raises(UnsupportedError, match="is not part 2 of 3 of this model"):
+        open_checkpoint(str(parts[0]))
+
+
+def test_a_renamed_part_is_not_taken_for_the_model(tmp_path: Path) -> None:
+    _, parts = _split(tmp_path)
+    parts[0].rename(tmp_path / "whole.gguf")
+    with pytest.raises(UnsupportedError, match="is one of 3 parts") as said:
+        open_checkpoint(str(tmp_path / "whole.gguf"))
+    assert "llama-gguf-split --merge" in said.value.fix
+
+
+@pytest.mark.parametrize(
+    ("extra", "context", "scaling"),
+    [
+        (
+            {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0,
+             "rope.scaling.original_context_length": 512},
+            2048,
+            {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512},
+        ),
+        (
+            {"rope.scaling.type": "yarn", "rope.scaling.factor": 2.0,
+             "rope.scaling.yarn_beta_fast": 16.0},
+            1024,
+            {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 512,
+             "beta_fast": 16.0},
+        ),
+        ({"rope.scaling.type": "linear", "rope.scaling.factor": 2.0}, 1024,
+         {"rope_type": "linear", "factor": 2.0}),
+        ({"rope.scale_linear": 2.0}, 1024, {"rope_type": "linear", "factor": 2.0}),
+        ({"rope.scaling.type": "none", "rope.scaling.factor": 2.0}, 512, None),
+    ],
+)  # fmt: skip
+def test_rope_scaling_lengthens_the_context(
+    tmp_path: Path, extra: dict[str, object], context: int, scaling: dict[str, object] | None
+) -> None:
+    make_gguf(tmp_path / "m.gguf", extra={f"llama.{key}": value for key, value in extra.items()})
+    checkpoint = open_checkpoint(str(tmp_path / "m.gguf"))
+    assert checkpoint.config["rope_scaling"] == scaling
+    assert inspect(checkpoint).context_length == context
+    settings = json.loads(checkpoint.read_bytes("tokenizer_config.json") or b"")
+    assert settings["model_max_length"] == context
+
+
+def test_a_tokenizer_that_does_not_say_how_it_cuts_is_refused(tmp_path: Path) -> None:
+    make_gguf(tmp_path / "m.gguf", pre="")
+    with pytest.raises(UnsupportedError, match=r"does not say how .* \(tokenizer\.ggml\.pre\)"):
+        open_checkpoint(str(tmp_path / "m.gguf"))
+
+
+def test_vocabularies_that_only_one_cutting_belongs_to() -> None:
+    from trtbuild.checkpoint.ggml.file import GgufFile
+    from trtbuild.checkpoint.ggml.tokenizer import _pre
+
+    def cut(tokens: list[str], **more: object) -> str:
+        said = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": tokens} | more
+        return _pre(GgufFile("m.gguf", (), said, {}))
+
+    assert cut(["<|begin_of_text|>"] * 128_256) == "llama-bpe"
+    assert cut(["<|im_start|>"] * 151_936) == "qwen2"
+    assert cut(["<|im_start|>"] * 49_152) == ""
+    assert cut(["<|begin_of_text|>"] * 128_256, **{"tokenizer.ggml.pre": "smollm"}) == "smollm"

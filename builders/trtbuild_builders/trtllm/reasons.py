@@ -15,13 +15,18 @@ from trtbuild.toolchain import (
     trtllm_versions,
     version_key,
 )
-from trtbuild_builders.common import consent, source, spelling
+from trtbuild_builders.common import consent, layout, source, spelling
 
 
 def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple[str, ...]:
     """All reasons against the LLM API; empty when it can."""
     how = serving(spec, toolchain, toolchain.trtllm_image)
-    found = [*consent(recipe, how), *spelling(spec, recipe, how), *source(spec, recipe)]
+    found = [
+        *consent(recipe, how),
+        *spelling(spec, recipe, how),
+        *source(spec, recipe),
+        *layout(spec),
+    ]
     if not toolchain.trtllm:
         return (*found, f"Triton {toolchain.triton} has no TensorRT-LLM image: {_newest()}")
     if toolchain.trtllm not in trtllm_versions():

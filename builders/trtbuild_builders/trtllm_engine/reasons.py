@@ -6,6 +6,7 @@ from trtbuild import toolchain as toolchains
 from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.spec import ModelSpec, Task
 from trtbuild.toolchain import LAST_WITH_ENGINES, Toolchain, trtllm_route
+from trtbuild_builders.common import layout
 from trtbuild_builders.trtllm_engine.tables import families
 
 
@@ -31,7 +32,7 @@ def _release(tools: Toolchain) -> list[str]:
 
 
 def _model(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> list[str]:
-    found = []
+    found = layout(spec)
     # The network is TensorRT-LLM's; the models around it load the tokenizer without code.
     if "tokenizer" in serving(spec, tools, tools.trtllm_image).needed:
         found.append(

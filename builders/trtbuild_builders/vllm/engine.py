@@ -71,6 +71,7 @@ def _ours(
         settings["trust_remote_code"] = True
         if recipe.weights == "hub":
             settings["code_revision"] = spec.source.commit
+    settings |= _layout(spec)
     if spec.source.kind in {"gguf", "sample"}:
         # "auto" would run a float32 checkpoint in 16 bits; who chose the type means it.
         settings["dtype"] = spec.dtype
@@ -83,6 +84,15 @@ def _ours(
     if "disable_log_requests" in release.arguments:
         settings["disable_log_requests"] = True  # these releases log every prompt by default
     return settings
+
+
+def _layout(spec: ModelSpec) -> dict[str, str]:
+    """The formats of a checkpoint in Mistral's own layout."""
+    if spec.layout == "hf":
+        return {}
+    keys = ["config_format", "load_format"]
+    keys += ["tokenizer_mode"] if spec.tokenizer.kind in {"tekken", "sentencepiece"} else []
+    return dict.fromkeys(keys, "mistral")
 
 
 def _reserved(recipe: ModelRecipe) -> tuple[str, ...]:

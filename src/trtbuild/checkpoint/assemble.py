@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trtbuild.checkpoint.headers import Header, read_header
-from trtbuild.checkpoint.layout import INDEX, Layout, choose, safe_name
+from trtbuild.checkpoint.layout import INDEX, PARAMS, Layout, choose, safe_name
+from trtbuild.checkpoint.mistral import config_of
 from trtbuild.checkpoint.model import Checkpoint, CheckpointFile, Materializer, TensorInfo
 from trtbuild.checkpoint.problems import Problems, json_object
 from trtbuild.checkpoint.store import Store
@@ -38,7 +39,7 @@ def assemble(
     ``materializer`` is given the chosen files and returns the function that fetches them.
     """
     problems = Problems()
-    if store.stand_ins(_present(store, ("config.json", INDEX))):
+    if store.stand_ins(_present(store, ("config.json", PARAMS, INDEX))):
         _require_real(store, store.sizes, ref)
     config = _config(store, problems)
     index = _index(store, problems)
@@ -81,7 +82,10 @@ def _present(store: Store, names: Iterable[str]) -> list[str]:
 
 
 def _config(store: Store, problems: Problems) -> Mapping[str, Any]:
-    if "config.json" not in store.sizes:
+    name = "config.json"
+    if name not in store.sizes and PARAMS in store.sizes:
+        name = PARAMS
+    if name not in store.sizes:
         ggufs = sorted(name for name in store.sizes if name.endswith(".gguf"))
         hint = "give the folder that holds config.json next to the weights"
         if "adapter_config.json" in store.sizes or "adapter_model.safetensors" in store.sizes:
@@ -91,7 +95,8 @@ def _config(store: Store, problems: Problems) -> Mapping[str, Any]:
         problems.add("config.json is missing", hint)
         return {}
     try:
-        return json_object(store.read("config.json"), "config.json")
+        found = json_object(store.read(name), name)
+        return found if name == "config.json" else config_of(found)
     except UnsupportedError as error:
         problems.take(error)
         return {}
@@ -132,7 +137,7 @@ def _weights_or_pickles(
             "can run code",
             "convert them to safetensors, or accept them with --allow-pickle",
         )
-    elif "config.json" in store.sizes:
+    elif "config.json" in store.sizes or PARAMS in store.sizes:
         problems.add("there are no *.safetensors weights", "fetch the weights too")
     return ()
 

@@ -87,6 +87,7 @@ def inspect(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> Model
         code_wraps="model" in parts and wraps(checkpoint),
         spelling=spelling.only_five(checkpoint.config, settings),
         spelling_problem=spelling.problem(checkpoint.config, settings),
+        layout="hf" if checkpoint.has("config.json") else "mistral",
         notes=_notes(fields, method),
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+PARAMS = "params.json"  # of Mistral's own layout
 INDEX = "model.safetensors.index.json"
 
 _METADATA = re.compile(
@@ -54,6 +55,9 @@ def choose(names: Collection[str], index: Mapping[str, Any] | None) -> Layout:
         weights = sorted([n for n in found if not _SECOND_COPY.match(n)] or found)
     modules = sorted(name for name in names if _MODULE_FILE.match(name))
     metadata = [name for name in names if _METADATA.match(name)]
+    if "config.json" in names or not any(map(_SECOND_COPY.match, weights)):
+        # Beside weights of another layout it would decide how vLLM 0.12 to 0.18 read the model.
+        metadata = [name for name in metadata if name != PARAMS]
     metadata += [name for name in modules if name.endswith(".json")]
     if index is not None:
         metadata.append(INDEX)

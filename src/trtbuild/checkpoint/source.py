@@ -13,6 +13,7 @@ from trtbuild.spec.model import SourceKind
 SAMPLES = ("smollm2",)
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*$", re.ASCII)
 _REVISION = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.\-/]{0,199}$")
+_PART = re.compile(r"-\d{5}-of-\d{5}$")  # of a split GGUF file's name
 _SHAPES = "org/name[@revision], a folder, a .gguf file or sample:smollm2"
 
 
@@ -61,7 +62,7 @@ def default_name(source: Source) -> str:
     base = source.text.rpartition("/")[2]
     if source.path is not None:
         resolved = source.path.resolve()
-        base = resolved.stem if source.kind == "gguf" else resolved.name
+        base = _PART.sub("", resolved.stem) if source.kind == "gguf" else resolved.name
     cleaned = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9_.-]+", "-", base)).strip("-_.")
     return cleaned[:63].rstrip("-_.") or "model"
 

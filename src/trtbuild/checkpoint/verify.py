@@ -33,7 +33,7 @@ def verify_shards(checkpoint: Checkpoint) -> None:
     fields = Fields(checkpoint.config)
     if not checkpoint.tensors and not checkpoint.pickle:
         problems.add("the weights hold no tensors", _FETCH)
-    elif fields.family in families.LLAMA_LAYOUT and not checkpoint.pickle:
+    elif fields.family in families.LLAMA_LAYOUT and _named_by_transformers(checkpoint):
         found = list(_mismatches(checkpoint.tensors, fields))
         for what in found[:_SHOWN]:
             problems.add(what, _FETCH)
@@ -41,6 +41,10 @@ def verify_shards(checkpoint: Checkpoint) -> None:
             problems.add(f"and {len(found) - _SHOWN} tensors more", _FETCH)
     _check_tokenizer(checkpoint, problems)
     problems.raise_if_any(checkpoint.ref.text)
+
+
+def _named_by_transformers(checkpoint: Checkpoint) -> bool:
+    return not checkpoint.pickle and checkpoint.has("config.json")
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,8 @@ def _require_supported(
     reasons = trtllm_checkpoint.unsupported(spec, config, tp=tp, pp=pp, release=release)
     if checkpoint.pickle:
         reasons = (*reasons, "its weights are pickles: fetch the safetensors of the same model")
+    if spec.layout != "hf":
+        reasons = ("it has Mistral's own layout (params.json): fetch the one with config.json",)
     if reasons:
         raise UnsupportedError(
             f"{spec.source.text} cannot be converted exactly to a TensorRT-LLM checkpoint",

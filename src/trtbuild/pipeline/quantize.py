@@ -184,6 +184,8 @@ def _reasons(
         yield f"it is quantized already ({spec.quantization.method}): start from the original"
     if checkpoint.pickle:
         yield "its weights are pickles: fetch the safetensors of the same model"
+    if spec.layout != "hf":
+        yield "it has Mistral's own layout (params.json): fetch the one with config.json"
     if spec.remote_code:
         yield "it brings its own code, which is never run here: use ModelOpt's own scripts"
     if spec.task is not Task.GENERATE:

@@ -129,7 +129,8 @@ class ModelSpec:
     ``remote_code`` says that it brings Python (``auto_map``), ``code`` for what: a
     ``configuration``, a ``model``, a ``tokenizer``, a ``processor``. ``code_wraps``: vLLM can wrap
     the model's. ``spelling`` names what only transformers 5 reads rightly, ``spelling_problem``
-    why it cannot be written for transformers 4 as well. ``notes`` are for the user to know.
+    why it cannot be written for transformers 4 as well. ``layout`` is ``mistral`` for
+    ``params.json`` with ``consolidated`` weights. ``notes`` are for the user to know.
     """
 
     source: SourceRef
@@ -160,6 +161,7 @@ class ModelSpec:
     code_wraps: bool = False
     spelling: tuple[str, ...] = ()
     spelling_problem: str = ""
+    layout: Literal["hf", "mistral"] = "hf"
     notes: tuple[str, ...] = ()
 
     @property

@@ -113,18 +113,16 @@ def _rope_scaling(file: GgufFile, settings: Settings, head_size: int) -> dict[st
     kind = settings.text("rope.scaling.type")
     if ROPE_FACTORS in file.tensors:
         return _llama3_scaling(file, settings, head_size)
-    if kind in {"", "none"}:
+    if kind == "none":
         return None
-    factor = settings.real("rope.scaling.factor", 1.0)
-    if kind == "linear":
+    older = settings.real("rope.scale_linear", 1.0)  # the key of files from before 2024
+    factor = settings.real("rope.scaling.factor", older)
+    if kind == "linear" or (not kind and factor != 1.0):
         return {"rope_type": "linear", "factor": factor}
+    if not kind:
+        return None
     if kind == "yarn":
-        original = settings.number("rope.scaling.original_context_length")
-        return {
-            "rope_type": "yarn",
-            "factor": factor,
-            "original_max_position_embeddings": original,
-        }
+        return _yarn(settings, factor)
     raise UnsupportedError(
         f"{file.name}: rope scaling {kind!r} is not converted from GGUF",
         where=file.name,
@@ -132,12 +130,33 @@ def _rope_scaling(file: GgufFile, settings: Settings, head_size: int) -> dict[st
     )
 
 
+def _yarn(settings: Settings, factor: float) -> dict[str, Any]:
+    context = settings.number("context_length")
+    made = {
+        "rope_type": "yarn",
+        "factor": factor,
+        "original_max_position_embeddings": settings.number(
+            "rope.scaling.original_context_length", context
+        ),
+    }
+    for ours, theirs in (("beta_fast", "yarn_beta_fast"), ("beta_slow", "yarn_beta_slow")):
+        value = settings.real(f"rope.scaling.{theirs}", -1.0)
+        if value >= 0:
+            made[ours] = value
+    share = settings.real("rope.scaling.attn_factor", 1.0)
+    if share != 1.0:  # llama.cpp's, on top of what YaRN scales attention by
+        made["attention_factor"] = share * (0.1 * math.log(factor) + 1.0)
+    return made
+
+
 def _llama3_scaling(file: GgufFile, settings: Settings, head_size: int) -> dict[str, Any]:
     """The settings that give the stored factors, which are checked one by one."""
     import numpy as np
 
     tensor = file.tensors[ROPE_FACTORS]
-    raw = file.data[tensor.begin : tensor.begin + tensor.size]
+    with tensor.path.open("rb") as source:
+        source.seek(tensor.begin)
+        raw = source.read(tensor.size)
     stored = np.frombuffer(raw, np.float32)
     factor = _shortest(float(stored.max()))
     base = settings.real("rope.freq_base", 10000.0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +38,17 @@ class GgufTensor:
     kind: int  # a GGMLQuantizationType
     begin: int
     size: int
+    path: Path  # of a split model each part is a file
 
 
 @dataclass(frozen=True)
 class GgufFile:
-    """An opened file: metadata, tensors, and the map their bytes are read from."""
+    """An opened model: its metadata, its tensors, and the files that hold their bytes."""
 
     name: str
-    path: Path
+    paths: tuple[Path, ...]
     metadata: Mapping[str, Any]
     tensors: Mapping[str, GgufTensor]
-    data: mmap.mmap = field(repr=False)
 
     def text(self, key: str) -> str:
         """A string, empty when absent."""
@@ -83,12 +83,12 @@ def open_gguf(path: Path, name: str) -> GgufFile:
         raise UsageError(
             f"cannot read {name}: {error.strerror}", where=name, fix="check its permissions"
         ) from None
+    size = len(data)
     try:
-        return _read(path, name, data)
+        with data:
+            return _read(path, name, data)
     except (struct.error, IndexError, OverflowError):
-        raise _broken(name, f"is truncated: it ends inside its header ({len(data):,} bytes)") from (
-            None
-        )
+        raise _broken(name, f"is truncated: it ends inside its header ({size:,} bytes)") from None
     except UnicodeDecodeError:
         raise _broken(name, "has a string in its metadata that is not UTF-8") from None
 
@@ -163,10 +163,10 @@ def _read(path: Path, name: str, data: mmap.mmap) -> GgufFile:
     if type(alignment) is not int or alignment <= 0:
         raise _broken(name, f"has alignment {alignment!r}")
     base = -(-cursor.at // alignment) * alignment
-    tensors = {entry[0]: _tensor(name, *entry, base=base, total=len(data)) for entry in directory}
+    tensors = {entry[0]: _tensor(path, *entry, base=base, total=len(data)) for entry in directory}
     if len(tensors) != tensor_count:
         raise _broken(name, "has two tensors of the same name")
-    return GgufFile(name, path, metadata, tensors, data)
+    return GgufFile(name, (path,), metadata, tensors)
 
 
 def _directory_entry(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
@@ -179,10 +179,11 @@ def _directory_entry(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
 
 
 def _tensor(
-    file: str, name: str, shape: tuple[int, ...], kind: int, offset: int, *, base: int, total: int
+    path: Path, name: str, shape: tuple[int, ...], kind: int, offset: int, *, base: int, total: int
 ) -> GgufTensor:
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
+    file = path.name
     try:
         block, width = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
     except (ValueError, KeyError):
@@ -202,7 +203,7 @@ def _tensor(
             file,
             f"is truncated: tensor {name!r} ends at byte {base + offset + size:,} of {total:,}",
         )
-    return GgufTensor(name, shape, kind, base + offset, size)
+    return GgufTensor(name, shape, kind, base + offset, size, path)
 
 
 def _broken(name: str, what: str) -> UnsupportedError:

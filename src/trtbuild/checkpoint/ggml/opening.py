@@ -10,10 +10,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from trtbuild.checkpoint.assemble import Choices, assemble
+from trtbuild.checkpoint.context import context_length
+from trtbuild.checkpoint.fields import Fields
 from trtbuild.checkpoint.ggml import weights
 from trtbuild.checkpoint.ggml.architectures import architecture_of
 from trtbuild.checkpoint.ggml.config import generation_config, model_config
-from trtbuild.checkpoint.ggml.file import GgufFile, open_gguf
+from trtbuild.checkpoint.ggml.file import GgufFile
+from trtbuild.checkpoint.ggml.parts import open_model
 from trtbuild.checkpoint.ggml.tokenizer import tokenizer_files
 from trtbuild.checkpoint.model import Checkpoint, CheckpointFile, Materializer
 from trtbuild.checkpoint.problems import dump_json
@@ -68,14 +71,14 @@ def open_gguf_checkpoint(
             cannot convert exactly.
     """
     dtype = dtype or "float32"
-    file = open_gguf(path, path.name)
+    file = open_model(path)
     row = architecture_of(file)
     config = model_config(file, row, dtype)
     planned = weights.plan(file, row, config)
     small = {
         "config.json": dump_json(config),
         "generation_config.json": dump_json(generation_config(file)),
-        **tokenizer_files(file),
+        **tokenizer_files(file, context_length(Fields(config))),
     }
     head = weights.header(planned, dtype)
     store = GgufStore(small, head, len(head) + weights.data_size(planned, dtype))
@@ -110,7 +113,7 @@ class Conversion:
     def _folder(self, progress: Progress) -> Path:
         """One for each content, dtype and converter."""
         try:
-            content = digest(self.file.path, progress)
+            content = ":".join(digest(path, progress) for path in self.file.paths)
         except OSError as error:
             raise BuildError(
                 f"cannot read {self.file.name}: {error.strerror or error}", where=self.file.name
@@ -126,9 +129,7 @@ class Conversion:
             for name, content in self.store.small.items():
                 (staged / name).write_bytes(content)
             with (staged / WEIGHTS).open("wb") as out:
-                weights.write(
-                    self.file, self.planned, self.dtype, out, lambda d: progress.advance(d, total)
-                )
+                weights.write(self.planned, self.dtype, out, lambda d: progress.advance(d, total))
 
 
 def _complete(folder: Path, store: GgufStore) -> bool:

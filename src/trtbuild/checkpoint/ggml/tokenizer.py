@@ -54,8 +54,17 @@ PRE_TOKENIZERS: Mapping[str, PreTokenizer] = {
 }
 
 
-def tokenizer_files(file: GgufFile) -> dict[str, bytes]:
+# Vocabularies that only one way of cutting belongs to: a token, and their size at least.
+_KNOWN_BY = (
+    ("llama-bpe", "<|begin_of_text|>", 128_000),
+    ("qwen2", "<|im_start|>", 151_643),
+)
+
+
+def tokenizer_files(file: GgufFile, length: int) -> dict[str, bytes]:
     """``tokenizer.json``, ``tokenizer_config.json`` and ``special_tokens_map.json``.
+
+    ``length`` is the model's context, rope scaling counted.
 
     Raises:
         UnsupportedError: There is no tokenizer, or one of a kind we cannot rebuild exactly.
@@ -80,7 +89,7 @@ def tokenizer_files(file: GgufFile) -> dict[str, bytes]:
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
-        "model_max_length": _context(file),
+        "model_max_length": length or 1_000_000,
         **special,
     }
     template = file.text("tokenizer.chat_template")
@@ -91,11 +100,6 @@ def tokenizer_files(file: GgufFile) -> dict[str, bytes]:
         "tokenizer.json": json.dumps(made, ensure_ascii=False).encode("utf-8"),
         "tokenizer_config.json": dump_json(settings),
     }
-
-
-def _context(file: GgufFile) -> int:
-    value = file.metadata.get(f"{file.text('general.architecture')}.context_length")
-    return value if type(value) is int else 1_000_000
 
 
 def _special(file: GgufFile, tokens: list[str]) -> dict[str, str]:
@@ -113,14 +117,34 @@ def _adds(file: GgufFile, role: str) -> bool:
         return False
     if file.text("tokenizer.ggml.model") == "llama":
         return True
-    row = PRE_TOKENIZERS.get(file.text("tokenizer.ggml.pre"))
+    row = PRE_TOKENIZERS.get(_pre(file))
     return bool(row and row.adds_bos)
+
+
+def _pre(file: GgufFile) -> str:
+    """What cuts text before it is merged; older files do not say, and some vocabularies do."""
+    declared = file.text("tokenizer.ggml.pre")
+    if declared or file.text("tokenizer.ggml.model") != "gpt2":
+        return declared
+    tokens = file.items("tokenizer.ggml.tokens")
+    for name, token, least in _KNOWN_BY:
+        if len(tokens) >= least and token in tokens:
+            return name
+    return ""
 
 
 def _byte_level(file: GgufFile, tokens: list[str]) -> dict[str, Any]:
     """Byte-level BPE. A vocabulary is spelled in GPT-2's byte alphabet already."""
-    name = file.text("tokenizer.ggml.pre") or "gpt-2"
+    name = _pre(file)
     row = PRE_TOKENIZERS.get(name)
+    if row is None and not name:
+        raise UnsupportedError(
+            f"{file.name} does not say how its tokenizer cuts text (tokenizer.ggml.pre), as files "
+            "made before May 2024",
+            where=file.name,
+            fix="convert the model to GGUF again with a current llama.cpp, or use its Hugging "
+            "Face id",
+        )
     if row is None:
         raise UnsupportedError(
             f"{file.name} cuts text by {name!r}, which is unknown here",

@@ -45,7 +45,7 @@ def plan(file: GgufFile, row: Architecture, config: dict[str, Any]) -> tuple[Pla
     planned: list[Planned] = []
     strangers: list[str] = []
     counts = {"q": config["num_attention_heads"], "k": config["num_key_value_heads"]}
-    for tensor in sorted(file.tensors.values(), key=lambda tensor: tensor.begin):
+    for tensor in sorted(file.tensors.values(), key=lambda tensor: (tensor.path, tensor.begin)):
         if tensor.name == ROPE_FACTORS:
             continue  # settings of config.json, not weights
         name = hf_name(row, tensor.name)
@@ -94,7 +94,6 @@ def data_size(planned: tuple[Planned, ...], dtype: str) -> int:
 
 
 def write(
-    file: GgufFile,
     planned: tuple[Planned, ...],
     dtype: str,
     out: BinaryIO,
@@ -104,7 +103,7 @@ def write(
     out.write(header(planned, dtype))
     done = 0
     for item in planned:
-        for chunk in _chunks(file, item):
+        for chunk in _chunks(item):
             out.write(_as_bytes(chunk, dtype))
             done += chunk.size * DTYPES[dtype][1]
             advance(done)
@@ -117,7 +116,7 @@ def _elements(tensor: GgufTensor) -> int:
     return count
 
 
-def _chunks(file: GgufFile, item: Planned) -> Iterator[Floats]:
+def _chunks(item: Planned) -> Iterator[Floats]:
     """The tensor's rows as float32 in pieces; whole heads where they are rearranged."""
     import numpy as np
     from gguf.constants import GGMLQuantizationType
@@ -135,7 +134,7 @@ def _chunks(file: GgufFile, item: Planned) -> Iterator[Floats]:
     step = max(_CHUNK_ELEMENTS // columns // unit, 1) * unit
     kind = GGMLQuantizationType(tensor.kind)
     # Read, not mapped: pages of a map count as ours until the whole file has passed.
-    with file.path.open("rb") as source:
+    with tensor.path.open("rb") as source:
         source.seek(tensor.begin)
         for at in range(0, rows, step):
             count = min(step, rows - at)
