@@ -58,9 +58,17 @@ def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple
     release = vllm_release(toolchain.vllm)
     found += _task(spec, toolchain)
     found += _architecture(spec, recipe, toolchain, release)
+    found += _layout(spec, toolchain, release)
     found += _quantization(spec, toolchain, release)
     found += _cache_type(spec)
     return tuple(found)
+
+
+def _layout(spec: ModelSpec, toolchain: Toolchain, release: VllmRelease) -> list[str]:
+    if spec.layout == "hf" or "config_format" in release.arguments:
+        return []
+    others = _others(lambda other: "config_format" in other.arguments, toolchain)
+    return [f"vLLM {release.version} does not read params.json, Mistral's own layout: {others}"]
 
 
 def _newest_with_vllm() -> str:

@@ -23,6 +23,7 @@ _TOKENIZERS = (
     "vocab.json",
     "vocab.txt",
     "spiece.model",
+    "tiktoken.model",
 )
 _OUT_OF_BOUNDS = (
     b'\x50\0\0\0\0\0\0\0{"lm_head.weight": {"dtype": "F32", "shape": [4, 8], '
@@ -45,12 +46,26 @@ def _folders(model: Model) -> Iterator[Path]:
     fix="convert the checkpoint again",
     backends=("vllm",),
     bad=Example(files={"m/1/weights/config.json": None}, base="checkpoint"),
-    good=Example(base="checkpoint"),
+    good=[
+        Example(base="checkpoint"),
+        Example(
+            files={
+                "m/1/weights/config.json": None,
+                "m/1/weights/model.safetensors": None,
+                "m/1/weights/params.json": "{}",
+                "m/1/weights/consolidated.safetensors": b"\2\0\0\0\0\0\0\0{}",
+            },
+            base="checkpoint",
+        ),
+    ],
 )
 def has_config(model: Model) -> Problems:
-    """The engine learns the architecture from it."""
+    """The engine learns the architecture from it, or from ``params.json`` where the weights are
+    ``consolidated*.safetensors``, Mistral's own layout."""
     for folder in _folders(model):
         path = folder / "config.json"
+        if not path.exists() and any(folder.glob("consolidated*.safetensors")):
+            path = folder / "params.json"
         file = _relative(model, path)
         try:
             text = read_json(read_inside(path, model.repository.root))
