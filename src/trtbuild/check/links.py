@@ -18,8 +18,7 @@ from trtbuild.check.reading import is_inside
 _MOUNT = "/models/"  # where a container has the repository
 _MOST_LINKS = 40  # in one path, of Linux (path_resolution(7))
 _MOST_ENTRIES = 100_000
-ENDLESS = 10_000_000
-"""So many entries take the server minutes; what links make more of, they make far more of."""
+_ENDLESS = 1_000_000  # entries: half a minute of the server, which holds all other loading up
 
 
 def leads_nowhere(path: Path, root: Path) -> bool:
@@ -52,21 +51,24 @@ class _Directory:
     linked: tuple[str, ...]
 
 
-def count_followed(top: Path, root: Path, links: Iterable[str]) -> int:
-    """How many entries a walk meets that follows links, as the server's does when it looks for the
-    newest file of a model: a link to a directory above is followed until the system refuses the
-    40th in one path, so two of them double the entries at each step.
+def is_endless(top: Path, root: Path, links: Iterable[str]) -> bool:
+    """Whether a walk that follows links takes so long that nobody waits for it; the server's does
+    when it looks for the newest file of a model. A link to a directory above is followed until the
+    system refuses the 40th in one path; where two of them can be taken, each step doubles the
+    entries.
 
     Args:
         top: The model's directory.
         root: The repository; what lies outside is not looked at.
-        links: The links below ``top``. Without one to a directory nothing is counted.
+        links: The links below ``top``. Without one to a directory nothing is looked at.
     """
     if not any((top / link).is_dir() for link in links):
-        return 0
-    found = _reachable(os.path.realpath(top), root)
+        return False
+    start = os.path.realpath(top)
+    found = _reachable(start, root)
     deepest_first = sorted(found, key=lambda path: path.count("/"), reverse=True)
     before = dict.fromkeys(found, 0)
+    counts = []
     for _ in range(_MOST_LINKS):
         now: dict[str, int] = {}
         for path in deepest_first:
@@ -74,7 +76,8 @@ def count_followed(top: Path, root: Path, links: Iterable[str]) -> int:
             inner = sum(now.get(each, 0) for each in here.inner)
             now[path] = here.entries + inner + sum(before.get(each, 0) for each in here.linked)
         before = now
-    return before[os.path.realpath(top)]
+        counts.append(now[start])
+    return counts[-1] > max(counts[-4], _ENDLESS)  # it grows to the end only in a circle
 
 
 def _reachable(top: str, root: Path) -> dict[str, _Directory]:

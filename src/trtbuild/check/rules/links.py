@@ -7,7 +7,7 @@ import os
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, Link
-from trtbuild.check.links import ENDLESS, broken_beside, count_followed, leads_nowhere
+from trtbuild.check.links import broken_beside, is_endless, leads_nowhere
 
 
 @rule(
@@ -62,7 +62,7 @@ def no_endless_links(model: Model) -> Problems:
     """The server follows links to directories. One that leads back it leaves after 40 steps, but
     two of them double the work at each step: it never answers, and loads nothing else."""
     links = [entry.path for entry in model.tree if entry.kind == "link"]
-    if count_followed(model.path, model.repository.root, links) > ENDLESS:
+    if is_endless(model.path, model.repository.root, links):
         yield Problem(
             f"links lead back to directories that hold them, such as {_back(model, links)}: the "
             "server follows them without an end",
