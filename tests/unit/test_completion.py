@@ -157,7 +157,11 @@ def test_an_onnx_member_is_completed_from_its_file(
     helper = onnx.helper
     tensors = [helper.make_tensor_value_info(name, 1, dims) for name in ("IN", "OUT")]
     node = helper.make_node("Identity", ["IN"], ["OUT"])
-    model = helper.make_model(helper.make_graph([node], "g", tensors[:1], tensors[1:]))
+    model = helper.make_model(
+        helper.make_graph([node], "g", tensors[:1], tensors[1:]),
+        ir_version=8,
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
     write(tmp_path, CLASS.format(method=""), 'backend: "onnxruntime"')
     (tmp_path / "p/1/model.onnx").write_bytes(model.SerializeToString())
     assert {one.rule for one in errors(tmp_path)} == rules
@@ -203,3 +207,13 @@ def test_a_tensor_that_is_asked_for_in_default_mode(
     write(tmp_path, ASKS.format(method=method), config)
     report = check.validate_all([tmp_path], Options(auto_complete=True))
     assert any(one.rule == "TRT605" for one in report.findings) is warned
+
+
+@pytest.mark.parametrize(
+    ("body", "rules"),
+    [(BOTH, set()), ("pass", {"TRT402"}), (f"c.add_output({OUT})", {"TRT402"}), ("f(c)", set())],
+)
+def test_what_stays_incomplete_is_an_error(body: str, rules: set[str], tmp_path: Path) -> None:
+    config = 'backend: "python" input { name: "IN" dims: 4 } output { name: "OUT" dims: 4 }'
+    write(tmp_path, completing(body), config)
+    assert {one.rule for one in errors(tmp_path) if one.model == "p"} == rules

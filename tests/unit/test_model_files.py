@@ -191,12 +191,18 @@ def test_onnx_needs_its_external_data(tmp_path: Path) -> None:
     weight.data_location = onnx.TensorProto.EXTERNAL
     weight.external_data.add(key="location", value="w.data")
     node = helper.make_node("Add", ["x", "w"], ["y"])
-    model = helper.make_model(helper.make_graph([node], "g", [x], [y], [weight]))
+    model = helper.make_model(
+        helper.make_graph([node], "g", [x], [y], [weight]),
+        ir_version=8,
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
     write(tmp_path, 'backend: "onnxruntime"', "model.onnx/README")
     (tmp_path / "m/1/model.onnx/model.onnx").write_bytes(model.SerializeToString())
     (one,) = found(tmp_path, "TRT632")
     assert one.message.startswith("1/model.onnx/w.data is missing")
-    assert one.server_message
+    assert one.server_message == "External data path validation failed"
+    (one,) = found(tmp_path, "TRT632", triton="24.10")
+    assert one.server_message == "cannot get file size: No such file or directory"
     (tmp_path / "m/1/model.onnx/w.data").write_bytes(bytes(16))
     assert found(tmp_path, "TRT632") == []
 

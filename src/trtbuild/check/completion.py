@@ -120,7 +120,8 @@ def _completed_by_python(config: Any, completion: Completion) -> Tensors:
             done.max_batch_size = completion.batch
     except ValueError:  # names and numbers that no configuration can hold; the server refuses them
         return _OPEN(config)
-    return _OPEN(done, whole=completion.whole, batch_known=completion.batch is not None)
+    whole = completion.whole
+    return Tensors(done, whole, filled=whole, batch_known=completion.batch is not None)
 
 
 def _add(tensors: Any, properties: Any) -> None:

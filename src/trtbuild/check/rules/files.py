@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from trtbuild import toolchain
 from trtbuild.check.completed import is_version
 from trtbuild.check.context import CONFIG, Model
 from trtbuild.check.engine import Problem, Problems, rule
@@ -118,6 +119,15 @@ def companions(model: Model) -> Problems:
 _HAS_WEIGHTS = re.compile(rb"""type=["']Const["']|<weights\s|<biases\s""")
 _NO_WEIGHTS = "Empty weights data in bin file or bin file cannot be found!"
 _NO_DATA = "External data path validation failed"
+_NO_DATA_BEFORE = ("1.25", "cannot get file size: No such file or directory")
+
+
+def _no_data(model: Model) -> str:
+    """What the release's ONNX Runtime says when external data is not there."""
+    found = toolchain.onnx_runtime(model.triton) if model.triton else None
+    version, sentence = _NO_DATA_BEFORE
+    older = found and toolchain.version_key(found.version) < toolchain.version_key(version)
+    return sentence if older else _NO_DATA
 
 
 def _companions(model: Model, file: Wanted) -> Iterator[tuple[str, str]]:
@@ -125,7 +135,7 @@ def _companions(model: Model, file: Wanted) -> Iterator[tuple[str, str]]:
     here = PurePosixPath(file.path).parent
     for path, onnx in onnx_files(model) if model.backend == "onnxruntime" else ():
         if path == file.path:
-            yield from ((str(here / name), _NO_DATA) for name in onnx.external)
+            yield from ((str(here / name), _no_data(model)) for name in onnx.external)
     if model.backend == "openvino" and file.path.endswith(".xml"):
         try:
             text = model.read(file.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from trtbuild.check.completion import completes, is_unknown
+from trtbuild.check.completion import completes, is_unknown, tensors_of
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.mending import Remove
@@ -31,12 +31,18 @@ def _doubt(model: Model) -> Severity | None:
 
 def _tensors(model: Model) -> Iterator[tuple[str, int, Any]]:
     """``("input", 0, ModelInput)`` and so on, outputs last. None of a model whose backend may
-    complete them first, when the server lets it; the ONNX backend fills in all or none."""
+    complete them first, when the server lets it, unless it is known how; the ONNX backend fills in
+    all or none."""
+    config = model.config
     completing = model.repository.options.auto_complete and completes(model)
     if completing and model.backend != ONNX:
-        return
+        known = tensors_of(model)
+        if model.backend != "python" or not known.whole:
+            return
+        config = known.config
     for kind in ("input", "output"):
-        for number, tensor in enumerate(getattr(model.config, kind)):
+        written = len(getattr(model.config, kind))
+        for number, tensor in enumerate(getattr(config, kind)[:written]):
             yield kind, number, tensor
 
 
