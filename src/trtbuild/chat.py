@@ -82,8 +82,8 @@ FILES = ("tokenizer_config.json", "chat_template.jinja", "chat_template.json", "
 """Where a checkpoint says how to chat."""
 
 
-def find_template(folder: Path) -> ChatTemplate:
-    """The chat template of a checkpoint folder.
+def find_template(folder: Path, *, tools: bool = False) -> ChatTemplate:
+    """The chat template of a checkpoint directory, with ``tools`` the one for them.
 
     Raises:
         UsageError: there is none.
@@ -92,7 +92,7 @@ def find_template(folder: Path) -> ChatTemplate:
     for name in FILES:
         with contextlib.suppress(OSError):
             files[name] = (folder / name).read_bytes()
-    found = template_in(files)
+    found = template_in(files, tools=tools)
     if found is None:
         raise UsageError(
             "this checkpoint has no chat template",
@@ -102,7 +102,7 @@ def find_template(folder: Path) -> ChatTemplate:
     return found
 
 
-def template_in(files: Mapping[str, bytes]) -> ChatTemplate | None:
+def template_in(files: Mapping[str, bytes], *, tools: bool = False) -> ChatTemplate | None:
     """The chat template among the :data:`FILES` of a checkpoint, by name; None without one.
 
     Looks at ``chat_template.jinja``, ``chat_template.json``, then ``tokenizer_config.json``.
@@ -113,14 +113,14 @@ def template_in(files: Mapping[str, bytes]) -> ChatTemplate | None:
     if (own := files.get("chat_template.jinja")) is not None:
         return ChatTemplate(own.decode("utf-8", "replace"), special, adds_bos)
     for found in (_json(files.get("chat_template.json")), settings):
-        if template := default_template(found.get("chat_template")):
+        if template := default_template(found.get("chat_template"), tools=tools):
             return ChatTemplate(template, special, adds_bos)
     return None
 
 
-def default_template(declared: object) -> str:
+def default_template(declared: object, *, tools: bool = False) -> str:
     """The template among what a ``chat_template`` may be: a text, or several with names, of which
-    ``default`` is the one; empty without one."""
+    ``default`` is the one, and ``tool_use`` with tools; empty without one."""
     if isinstance(declared, str):
         return declared
     named = declared if isinstance(declared, dict) else {}
@@ -128,19 +128,23 @@ def default_template(declared: object) -> str:
         items = [item for item in declared if isinstance(item, dict)]
         named = {item.get("name"): item.get("template") for item in items}
     texts = {name: text for name, text in named.items() if isinstance(text, str)}
-    return str(texts.get("default") or next(iter(texts.values()), ""))
+    special = texts.get("tool_use") if tools else None
+    return str(special or texts.get("default") or next(iter(texts.values()), ""))
 
 
 def render_chat(
     template: ChatTemplate,
-    messages: Sequence[Mapping[str, str]],
+    messages: Sequence[Mapping[str, Any]],
     *,
     answer: bool = True,
+    tools: Sequence[Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
     seconds: float = _SECONDS,
 ) -> str:
     """The prompt for ``messages`` (``role`` and ``content``), ready for the answer.
 
-    Without ``answer`` it ends where the last message does.
+    Without ``answer`` it ends where the last message does. ``variables`` are more that the
+    template may read, such as ``enable_thinking``.
 
     Raises:
         UsageError: a template that is too large, wrong, too slow, or refuses the messages.
@@ -148,8 +152,17 @@ def render_chat(
     if len(template.text) > _MAX_TEMPLATE:
         raise _wrong(f"it has {len(template.text)} characters, more than {_MAX_TEMPLATE}")
     result: list[str | Exception] = []
+    # transformers gives them all, and templates test "tools is not none".
+    given = {
+        "messages": list(messages),
+        "add_generation_prompt": answer,
+        "tools": list(tools) if tools else None,
+        "documents": None,
+        **template.special_tokens,
+        **(variables or {}),
+    }
     worker = threading.Thread(
-        target=_render, args=(template, messages, answer, result), name="chat-template", daemon=True
+        target=_render, args=(template.text, given, result), name="chat-template", daemon=True
     )
     worker.start()
     worker.join(seconds)
@@ -177,12 +190,7 @@ def reached_attributes(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if _REACHING.fullmatch(name)))
 
 
-def _render(
-    template: ChatTemplate,
-    messages: Sequence[Mapping[str, str]],
-    answer: bool,
-    result: list[str | Exception],
-) -> None:
+def _render(text: str, given: Mapping[str, Any], result: list[str | Exception]) -> None:
     try:
         environment = _Sandbox(
             trim_blocks=True,
@@ -192,17 +200,10 @@ def _render(
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _raise
         environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-        made = environment.from_string(template.text)
+        made = environment.from_string(text)
         pieces: list[str] = []
         size = 0
-        # transformers gives them all, and templates test "tools is not none".
-        given = {
-            "messages": list(messages),
-            "add_generation_prompt": answer,
-            "tools": None,
-            "documents": None,
-        }
-        for piece in made.generate(**given, **template.special_tokens):
+        for piece in made.generate(given):
             size += len(piece)
             if size > _MAX_OUTPUT:
                 raise _RefusedError(f"it writes more than {_MAX_OUTPUT} characters")

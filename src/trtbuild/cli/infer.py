@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trtbuild.client import Answer, Sampling
     from trtbuild.client.llm import Protocol
+    from trtbuild.pipeline.asking import Chat
 
 _EPILOG = """
 Examples
@@ -17,6 +21,10 @@ Examples
   trtbuild infer smollm2 -p "The capital of France is"
 
   trtbuild infer smollm2 --chat -p "Write a haiku about Triton" --temperature 0.7
+
+  trtbuild infer qwen3 --chat --chat-template-kwargs '{"enable_thinking": false}'
+
+  trtbuild infer qwen3 --messages turns.json --tools tools.json --json
 
   cat prompt.txt | trtbuild infer smollm2 -p - --protocol http --json
 """
@@ -32,27 +40,61 @@ def infer(
     *,
     prompt: Annotated[
         str, typer.Option("--prompt", "-p", help="The prompt; '-' reads standard input.")
-    ],
+    ] = "",
     stream: Annotated[
         bool, typer.Option("--stream/--no-stream", help="Print text as it comes, or at the end.")
     ] = True,
     chat: Annotated[
-        bool, typer.Option("--chat", help="Put the prompt through the model's chat template.")
+        bool,
+        typer.Option(
+            "--chat",
+            help="Put the prompt through the model's chat template; without a prompt, every "
+            "line of standard input is a turn.",
+        ),
     ] = False,
     system: Annotated[str, typer.Option(help="A system message; implies --chat.")] = "",
+    messages: Annotated[
+        Path | None,
+        typer.Option(help="A JSON list of messages before the prompt; implies --chat."),
+    ] = None,
+    tools: Annotated[
+        Path | None,
+        typer.Option(help="A JSON list of tools, as OpenAI describes them; implies --chat."),
+    ] = None,
     chat_template: Annotated[
         Path | None,
         typer.Option(help="A chat template of your own; implies --chat.", dir_okay=False),
     ] = None,
+    chat_template_kwargs: Annotated[
+        str,
+        typer.Option(
+            help="A JSON object for the chat template, such as '{\"enable_thinking\": false}'; "
+            "implies --chat."
+        ),
+    ] = "",
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens to generate at most.")] = 128,
     temperature: Annotated[
-        float | None, typer.Option(min=0, help="0 is greedy; the default is the server's.")
+        float | None,
+        typer.Option(min=0, help="0 is greedy; the default is the checkpoint's, or the server's."),
     ] = None,
     top_p: Annotated[float | None, typer.Option(min=0, max=1, help="Nucleus sampling.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Sample among the best k tokens.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     stop: Annotated[
         list[str] | None, typer.Option(help="Stop before this text; may be repeated.")
+    ] = None,
+    generation_config: Annotated[
+        bool,
+        typer.Option(
+            help="Sample as the checkpoint's generation_config.json recommends, where no option "
+            "says otherwise."
+        ),
+    ] = True,
+    logprobs: Annotated[
+        int | None, typer.Option(min=0, help="Log probabilities of so many tokens (with --json).")
+    ] = None,
+    prompt_logprobs: Annotated[
+        int | None, typer.Option(min=0, help="The same for the tokens of the prompt.")
     ] = None,
     protocol: Annotated[str, typer.Option(help="grpc or http.")] = "grpc",
     url: Annotated[
@@ -63,21 +105,81 @@ def infer(
 ) -> None:
     """Ask a served LLM and print its answer as it is written."""
     from trtbuild.client import Sampling
+    from trtbuild.pipeline.asking import open_chat, read_messages, with_defaults
 
     text = _prompt(prompt)
-    if chat or system or chat_template:
-        text = _chat(name, text, system, chat_template)
-    answer = _ask(
-        name,
-        text,
-        Sampling(max_tokens, temperature, top_p, top_k, seed, tuple(stop or ())),
-        url=url,
-        protocol=_protocol(protocol),
-        stream=stream,
-        timeout=timeout,
-        show=not as_json,
+    sampling = Sampling(
+        max_tokens,
+        temperature,
+        top_p,
+        top_k,
+        seed,
+        tuple(stop or ()),
+        logprobs=logprobs,
+        prompt_logprobs=prompt_logprobs,
     )
-    _report(answer, as_json=as_json)
+    asker = _Asker(name, url, _protocol(protocol), stream, timeout, as_json)
+    chatted = chat or any((system, messages, tools, chat_template, chat_template_kwargs))
+    turns: list[Mapping[str, Any]] = []
+    turns += [{"role": "system", "content": system}] if system else []
+    turns += read_messages(messages) if messages else []
+    opened = (
+        open_chat(name, template=chat_template, tools=tools, variables=chat_template_kwargs)
+        if chatted
+        else None
+    )
+    if generation_config:
+        sampling, taken = with_defaults(name, sampling)
+        _say_defaults(taken, as_json=as_json)
+    if opened is None:
+        _require_prompt(text)
+        asker.ask(text, sampling)
+    elif text or messages:
+        turns += [{"role": "user", "content": text}] if text else []
+        asker.ask(opened.prompt(turns), sampling)
+    else:
+        _converse(asker, opened, turns, sampling)
+
+
+def _require_prompt(text: str) -> None:
+    from trtbuild.errors import UsageError
+
+    if not text:
+        raise UsageError("there is no prompt", fix="give one with -p TEXT, or -p - and a file")
+
+
+def _say_defaults(taken: Mapping[str, Any], *, as_json: bool) -> None:
+    if taken and not as_json:
+        said = ", ".join(f"{key} {value}" for key, value in taken.items())
+        typer.secho(
+            f"sampling by the checkpoint's generation_config.json: {said} "
+            "(--no-generation-config leaves it to the server)",
+            err=True,
+            dim=True,
+        )
+
+
+def _converse(
+    asker: _Asker, chat: Chat, turns: list[Mapping[str, Any]], sampling: Sampling
+) -> None:
+    """A turn for each line of standard input, until it ends."""
+    import sys
+
+    from trtbuild.client.values import prompt_text
+
+    shown = sys.stdin.isatty()
+    while True:
+        if shown:
+            typer.secho("> ", nl=False, err=True, bold=True)
+        line = sys.stdin.buffer.readline()
+        if not line:
+            return
+        text = prompt_text(line).strip()
+        if not text:
+            continue
+        turns.append({"role": "user", "content": text})
+        answer = asker.ask(chat.prompt(turns), sampling)
+        turns.append({"role": "assistant", "content": answer.text.strip()})
 
 
 def _protocol(text: str) -> Protocol:
@@ -99,57 +201,39 @@ def _prompt(prompt: str) -> str:
     return prompt_text(sys.stdin.buffer.read() if prompt == "-" else prompt)
 
 
-def _chat(name: str, text: str, system: str, file: Path | None) -> str:
-    """The messages as the template of the model writes them."""
-    from trtbuild.client import ChatTemplate, find_server, find_template, render_chat
-    from trtbuild.errors import UsageError
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """Where and how a model is asked."""
 
-    if file is not None:
-        try:
-            template = ChatTemplate(file.read_text(encoding="utf-8"), {})
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"cannot read the chat template: {error}", fix="give a text file"
-            ) from None
-    else:
-        server = find_server(name)
-        repository = Path(server.repo) if server else Path("model_repository")
-        folders = sorted((repository / name).glob("*/weights"))
-        if not folders:
-            raise UsageError(
-                f"no chat template: the weights of {name!r} are not on this machine",
-                where=str(repository / name),
-                fix="give the template with --chat-template FILE",
+    name: str
+    url: str
+    protocol: Protocol
+    stream: bool
+    timeout: float
+    as_json: bool
+
+    def ask(self, text: str, sampling: Sampling) -> Answer:
+        """Ask, and print the answer."""
+        from trtbuild.client import LLMClient, collect, find_server
+        from trtbuild.errors import ServerError
+        from trtbuild.pipeline.condition import explained_death
+
+        server = None if self.url else find_server(self.name)
+        port = "8001" if self.protocol == "grpc" else "8000"
+        url = self.url or (server.url(self.protocol) if server else f"127.0.0.1:{port}")
+        with LLMClient(url, self.protocol) as client:
+            chunks = client.generate(
+                self.name, text, sampling, stream=self.stream, timeout=self.timeout
             )
-        template = find_template(folders[-1])
-    messages = [{"role": "system", "content": system}] if system else []
-    return render_chat(template, [*messages, {"role": "user", "content": text}])
-
-
-def _ask(
-    name: str,
-    text: str,
-    sampling: Sampling,
-    *,
-    url: str,
-    protocol: Protocol,
-    stream: bool,
-    timeout: float,
-    show: bool,
-) -> Answer:
-    from trtbuild.client import LLMClient, collect, find_server
-
-    if not url:
-        server = find_server(name)
-        port = "8001" if protocol == "grpc" else "8000"
-        url = server.url(protocol) if server else f"127.0.0.1:{port}"
-    with LLMClient(url, protocol) as client:
-        chunks = client.generate(name, text, sampling, stream=stream, timeout=timeout)
-        try:
-            return collect(chunks, _write if show else None)
-        finally:
-            # Ctrl-C comes through here: closing cancels the request on the server.
-            chunks.close()
+            try:
+                answer = collect(chunks, None if self.as_json else _write)
+            except ServerError as error:
+                raise explained_death(error, self.name, url) from None
+            finally:
+                # Ctrl-C comes through here: closing cancels the request on the server.
+                chunks.close()
+        _report(answer, as_json=self.as_json)
+        return answer
 
 
 def _write(piece: str) -> None:
@@ -163,6 +247,7 @@ def _write(piece: str) -> None:
 def _report(answer: Answer, *, as_json: bool) -> None:
     from trtbuild.cli.output import print_json
 
+    of_prompt = answer.prompt_logprobs
     if as_json:
         print_json(
             {
@@ -173,6 +258,8 @@ def _report(answer: Answer, *, as_json: bool) -> None:
                 "ttft_ms": answer.ttft_ms,
                 "seconds": answer.seconds,
                 "tokens_per_second": answer.tokens_per_second,
+                **({"logprobs": list(answer.logprobs)} if answer.logprobs else {}),
+                **({"prompt_logprobs": list(of_prompt)} if of_prompt else {}),
             }
         )
         return

@@ -21,16 +21,18 @@ def register(app: typer.Typer) -> None:
 
 
 def status(as_json: options.AsJson = False) -> None:
-    """List the servers that trtbuild started, dead ones included."""
+    """List the servers that trtbuild started, and whether their models answer."""
     from pathlib import Path
 
     from trtbuild import server
     from trtbuild.cli.output import print_json
     from trtbuild.cli.server_view import as_dict
+    from trtbuild.pipeline.condition import condition, last_words
 
     found = server.servers()
+    health = {one.id: condition(one) for one in found}
     if as_json:
-        print_json([as_dict(one) for one in found])
+        print_json([{**as_dict(one), "health": health[one.id]} for one in found])
         return
     if not found:
         typer.echo("no server is running")
@@ -39,7 +41,7 @@ def status(as_json: options.AsJson = False) -> None:
     rows += [
         (
             one.id,
-            one.health,
+            health[one.id],
             "rehearsal" if one.rehearsal else one.mode,
             str(one.pid),
             one.grpc_url,
@@ -53,5 +55,10 @@ def status(as_json: options.AsJson = False) -> None:
     for row in rows:
         cells = zip(row, widths, strict=True)
         typer.echo("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
-    if any(one.health == "dead" for one in found):
-        typer.echo("a server died: `trtbuild logs ID` says why, `trtbuild stop ID` clears it away")
+    for one in found:
+        if health[one.id] == "dead":
+            lost = ", ".join(server.lost_models(one)) if one.health == "ready" else ""
+            what = f"the engine of {lost} ended" if lost else "the server ended"
+            why = last_words(one)
+            typer.echo(f"{one.id}: {what}{f': {why}' if why else ''}")
+            typer.echo(f"  trtbuild logs {one.id} says more; trtbuild stop {one.id} clears it away")

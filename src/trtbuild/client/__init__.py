@@ -2,6 +2,7 @@
 
 from trtbuild.chat import ChatTemplate, find_template, render_chat
 from trtbuild.client.dialect import Dialect, detect_dialect
+from trtbuild.client.failures import NotServedError
 from trtbuild.client.llm import LLMClient
 from trtbuild.client.metadata import ModelMetadata, Tensor
 from trtbuild.client.ready import wait_ready
@@ -15,6 +16,7 @@ __all__ = [
     "Dialect",
     "LLMClient",
     "ModelMetadata",
+    "NotServedError",
     "Sampling",
     "ServerRecord",
     "Tensor",

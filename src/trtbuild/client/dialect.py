@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from trtbuild.client.metadata import ModelMetadata
 from trtbuild.client.values import Chunk, Sampling
@@ -39,6 +39,7 @@ class Dialect:
         values: dict[str, Value] = {"text_input": prompt, self.stream_input: stream}
         values["exclude_input_in_output"] = True
         values.update({f"return_{name}": True for name in _RETURNS})
+        values["return_logprobs"] = sampling.wants_logprobs
         given = sampling.given()
         if self.kind == "vllm":
             values["sampling_parameters"] = json.dumps(given)
@@ -54,12 +55,28 @@ class Dialect:
         if self.cumulative and so_far and text.startswith(so_far):
             text = text[len(so_far) :]
         reason = str(outputs.get("finish_reason", "") or "")
+        # The prompt's come behind those of the answer.
+        found = outputs.get("logprobs")
+        logprobs = found if isinstance(found, list) else [found]
         return Chunk(
             text=text,
             finish_reason="" if reason == "None" else reason,
             output_tokens=_count(outputs.get("num_output_tokens")),
             input_tokens=_count(outputs.get("num_input_tokens")),
+            logprobs=_positions(logprobs[0]),
+            prompt_logprobs=_positions(logprobs[-1]) if len(logprobs) > 1 else (),
         )
+
+
+def _positions(value: object) -> tuple[Any, ...]:
+    """Log probabilities by token, from the JSON text of an output."""
+    if not isinstance(value, str):
+        return ()
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return ()
+    return tuple(found) if isinstance(found, list) else ()
 
 
 def _count(value: object) -> int | None:

@@ -14,6 +14,16 @@ _TOO_LONG = re.compile(
 )
 
 
+# What a server says of a model whose engine ended, before and after it took the model out.
+_DEAD = re.compile(r"engine is dead|EngineDeadError|not at ready state|is not ready")
+# Where in the server's files an error arose: Python's frames behind the message.
+_FRAMES = re.compile(r"\s*\n\s*At:\n.*", re.DOTALL)
+
+
+class NotServedError(ServerError):
+    """The server runs, and the model does not answer any more, or was never there."""
+
+
 class NoAnswerError(ServerError):
     """Nothing listens where a server should be."""
 
@@ -43,7 +53,7 @@ def unknown_model(url: str, name: str, known: Sequence[str]) -> ServerError:
     """The server has no such model; the nearest of those it has is named."""
     near = difflib.get_close_matches(name, known, 1)
     served = ", ".join(known) or "no model at all"
-    return ServerError(
+    return NotServedError(
         f"the server at {url} has no model {name!r}",
         where=f"it serves {served}",
         fix=f"did you mean {near[0]!r}?" if near else "name one of those, or convert it first",
@@ -52,13 +62,18 @@ def unknown_model(url: str, name: str, known: Sequence[str]) -> ServerError:
 
 def refused(name: str, message: str) -> ServerError:
     """The server answered with an error."""
-    text = " ".join(message.split())
+    text = " ".join(_FRAMES.sub("", message).split())
     if _TOO_LONG.search(text):
         return ServerError(
             f"the prompt is longer than {name!r} can take",
             where=text,
             fix="shorten it, ask for fewer --max-tokens, or convert with a larger "
             "`--set max_model_len=…`",
+        )
+    if _DEAD.search(text):
+        return NotServedError(
+            f"{name!r} does not answer any more: {text}",
+            fix="`trtbuild logs` shows why; stop the server and start it again",
         )
     return ServerError(
         f"{name!r} refused the request: {text}",

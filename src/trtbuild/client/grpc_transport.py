@@ -157,13 +157,16 @@ def _array(tensor: Tensor, value: Value) -> np.ndarray[Any, Any]:
     return flat.reshape([1] * (max(1, len(tensor.shape)) - 1) + [len(items)])
 
 
+def _plain(item: Any) -> object:
+    return item.decode("utf-8", "replace") if isinstance(item, bytes) else item.item()
+
+
 def _first_elements(result: Any, response: Any) -> dict[str, object]:
+    """The first element of each output; of ``logprobs``, where the prompt's come last, all."""
     found: dict[str, object] = {}
     for output in response.outputs:
         array = result.as_numpy(output.name)
         if array is not None and array.size:
-            first = array.reshape(-1)[0]
-            found[output.name] = (
-                first.decode("utf-8", "replace") if isinstance(first, bytes) else first.item()
-            )
+            items = [_plain(item) for item in array.reshape(-1)[:2]]
+            found[output.name] = items if output.name == "logprobs" else items[0]
     return found

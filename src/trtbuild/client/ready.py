@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from trtbuild.client.dialect import detect_dialect
+from trtbuild.client.failures import NotServedError
 from trtbuild.client.llm import LLMClient, Protocol
 from trtbuild.client.values import Sampling
 from trtbuild.errors import ServerError
@@ -35,6 +36,7 @@ def wait_ready(
         Seconds it took.
 
     Raises:
+        NotServedError: a model's first answer ended its engine.
         ServerError: not ready in time, naming the model and the last refusal.
     """
     start = time.monotonic()
@@ -55,6 +57,8 @@ def _wait_for(
         if client.ready(name):
             try:
                 _one_token(client, name, max(1.0, until - time.monotonic()))
+            except NotServedError:
+                raise  # its engine is dead; nobody starts another
             except ServerError as error:
                 last = error.what
             else:

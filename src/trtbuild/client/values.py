@@ -5,8 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from trtbuild.errors import UsageError
+
+# Of the same names in Sampling and in vLLM's SamplingParams.
+_OPTIONAL = (
+    "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty",
+    "frequency_penalty", "seed", "logprobs", "prompt_logprobs",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +30,22 @@ class Sampling:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether log probabilities are to be sent."""
+        return self.logprobs is not None or self.prompt_logprobs is not None
 
     def given(self) -> dict[str, int | float | bool | list[str]]:
         """The values that are set, by the names vLLM uses."""
         values: dict[str, int | float | bool | list[str]] = {"max_tokens": self.max_tokens}
-        for name in ("temperature", "top_p", "top_k", "seed"):
+        for name in _OPTIONAL:
             value = getattr(self, name)
             if value is not None:
                 values[name] = value
@@ -50,6 +68,8 @@ class Chunk:
     finish_reason: str = ""
     output_tokens: int | None = None
     input_tokens: int | None = None
+    logprobs: tuple[Any, ...] = ()
+    prompt_logprobs: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +83,8 @@ class Answer:
     ttft_ms: float | None
     seconds: float
     chunks: int = field(default=0)
+    logprobs: tuple[Any, ...] = ()
+    prompt_logprobs: tuple[Any, ...] = ()
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -78,12 +100,16 @@ def collect(chunks: Iterable[Chunk], on_text: Callable[[str], None] | None = Non
     texts: list[str] = []
     first: float | None = None
     reason, inputs, outputs = "", None, None
+    logprobs: list[Any] = []
+    of_prompt: tuple[Any, ...] = ()
     for chunk in chunks:
         if chunk.text:
             first = first if first is not None else time.perf_counter() - start
             texts.append(chunk.text)
             if on_text is not None:
                 on_text(chunk.text)
+        logprobs += chunk.logprobs
+        of_prompt = chunk.prompt_logprobs or of_prompt
         reason = chunk.finish_reason or reason
         inputs = chunk.input_tokens if chunk.input_tokens is not None else inputs
         if chunk.output_tokens is not None:
@@ -96,6 +122,8 @@ def collect(chunks: Iterable[Chunk], on_text: Callable[[str], None] | None = Non
         ttft_ms=None if first is None else first * 1000,
         seconds=time.perf_counter() - start,
         chunks=len(texts),
+        logprobs=tuple(logprobs),
+        prompt_logprobs=of_prompt,
     )
 
 

@@ -12,13 +12,17 @@ from trtbuild import check, hardware, server
 from trtbuild.check.model import Finding, Severity
 from trtbuild.client import wait_ready
 from trtbuild.errors import RepositoryError, ServerError, UsageError
-from trtbuild.explain import explain
+from trtbuild.pipeline.condition import dead_engines, explained
 from trtbuild.pipeline.rehearse import REHEARSED_RULES, find_checkpoints
 from trtbuild.progress import SILENT, Progress
 from trtbuild.server import Choice, Contents, LaunchOptions, ServerHandle, logs, runtime
 
 AUTO = "auto"
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.2
+# How often shared memory is looked for: soon after the start, later hardly ever.
+_FIRST_LOOK, _LAST_LOOK = 1.0, 30.0
+# What our vLLM backend writes when its engine has ended.
+_ENGINE_DIED = "[vllm] the engine died"
 _MEMBER = "TRT373"  # a model of an ensemble does not load
 _STOP_SECONDS = 10.0  # for a server that nobody waits for any more
 
@@ -157,14 +161,13 @@ def start(
         _require_startable(serving)
     found = server.launch(serving.contents, serving.choice.mode, serving.options, progress=progress)
     with stopped_on_failure(found):
-        follower = logs.Follower(Path(found.log_path))
+        watch = _Watcher(found, on_line)
         try:
-            _wait(found, follower, timeout, progress, on_line)
+            _wait(watch, timeout, progress)
         except ServerError as error:
             raise explained(error, found) from None
         ready = server.mark_ready(_known(found))
-        for line in follower.lines():
-            on_line(line)
+        watch()
     return ready
 
 
@@ -175,27 +178,6 @@ def _require_startable(serving: Serving) -> None:
     docker = serving.choice.mode == "docker"
     shm = server.shm_option(options.shm_size) if docker else server.shm_bytes()
     server.require_startable(contents, layout, gpus=options.gpu_count, shm_bytes=shm)
-
-
-def explained(error: ServerError, found: ServerHandle) -> ServerError:
-    """The error of a failed start with the root cause of its log: what, where, and the mend."""
-    try:
-        lines = Path(found.log_path).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return error
-    reasons = explain(lines, Path(found.repo)).reasons
-    if not reasons or reasons[0].cause == "unknown":
-        return error
-    root = reasons[0]
-    rule = f" ({root.rule})" if root.rule else ""
-    at = (f"at {root.place}{rule}",) if root.place else ()
-    known = tuple(f"known as {address}" for address in root.known_as[:1])
-    return ServerError(
-        f"{error.what}: {root.title}",
-        where=error.where,
-        fix=root.fix,
-        details=(*error.details, *at, *known),
-    )
 
 
 @contextmanager
@@ -215,22 +197,35 @@ def _known(found: ServerHandle) -> ServerHandle:
     return next((one for one in server.servers() if one.id == found.id), found)
 
 
-def _wait(
-    found: ServerHandle,
-    follower: logs.Follower,
-    timeout: float,
-    progress: Progress,
-    on_line: Callable[[str], None],
-) -> None:
-    watched = found
-    until = time.monotonic() + timeout
+class _Watcher:
+    """Passes on what a server writes and sees whether it lives; looks less and less often for
+    shared memory, because that reads the memory maps of all its processes."""
 
-    def watch() -> None:
-        nonlocal watched
-        for line in follower.lines():
-            on_line(line)
-        watched = server.watch(watched)
+    def __init__(
+        self, found: ServerHandle, on_line: Callable[[str], None], *, from_end: bool = False
+    ) -> None:
+        self.found = found
+        self.follower = logs.Follower(Path(found.log_path), from_end=from_end)
+        self.died = False
+        self._on_line = on_line
+        self._pause, self._next = _FIRST_LOOK, 0.0
 
+    def __call__(self) -> None:
+        """Look once; ServerError when the server has ended."""
+        for line in self.follower.lines():
+            self.died = self.died or _ENGINE_DIED in line
+            self._on_line(line)
+        now = time.monotonic()
+        if now < self._next:
+            server.require_alive(self.found)
+            return
+        self.found = server.watch(self.found)
+        self._next = now + self._pause
+        self._pause = min(2 * self._pause, _LAST_LOOK)
+
+
+def _wait(watch: _Watcher, timeout: float, progress: Progress) -> None:
+    found, until = watch.found, time.monotonic() + timeout
     progress.step(f"loading {', '.join(found.models)}")
     # Over HTTP first: a gRPC channel that was refused a few times waits longer and longer before
     # it tries again, and would sleep half a minute over a server that is ready.
@@ -255,11 +250,12 @@ def _too_slow(found: ServerHandle, timeout: float) -> ServerError:
 def stay(
     found: ServerHandle, on_line: Callable[[str], None] = lambda _: None, *, poll: float = 0.25
 ) -> None:
-    """Pass on what the server writes until it ends (ServerError) or Ctrl-C; it is stopped then."""
-    follower = logs.Follower(Path(found.log_path), from_end=True)
+    """Pass on what the server writes until it ends (ServerError) or Ctrl-C; it is stopped then,
+    and also when the engines of all its models are dead."""
+    watch = _Watcher(found, on_line, from_end=True)
     with stopped_on_failure(found, deadline=None):
         while True:
-            for line in follower.lines():
-                on_line(line)
-            server.watch(found)
+            watch()
+            if watch.died and set(server.lost_models(found)) == set(found.models):
+                raise dead_engines(found)
             time.sleep(poll)

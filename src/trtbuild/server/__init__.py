@@ -11,8 +11,8 @@ from trtbuild.server.launch import (
     dry_run,
     launch,
     mark_ready,
+    require_alive,
     require_free,
-    says_ready,
     stop,
     sweep_dead,
     watch,
@@ -27,6 +27,7 @@ from trtbuild.server.mpi import (
     under_slurm,
 )
 from trtbuild.server.ranks import Layout, lay_out, require_startable, shm_bytes, shm_option
+from trtbuild.server.readiness import lost_models, says_ready
 from trtbuild.server.rehearsal import Rehearsal, not_rehearsed, rehearsed
 from trtbuild.server.select import Choice, choose
 
@@ -49,11 +50,13 @@ __all__ = [
     "latest_log",
     "launch",
     "lay_out",
+    "lost_models",
     "mark_ready",
     "needs_vllm",
     "not_rehearsed",
     "read_contents",
     "rehearsed",
+    "require_alive",
     "require_free",
     "require_startable",
     "says_ready",

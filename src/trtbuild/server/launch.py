@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -130,8 +129,7 @@ def watch(found: ServerHandle) -> ServerHandle:
     Raises:
         ServerError: It has ended; with the reason it wrote into its log.
     """
-    if found.health == "dead":
-        raise died(found)
+    require_alive(found)
     members = process.family(found.pid, found.started, found.id)
     foreign = tuple(sorted({*found.shm_files, *shm.foreign_files(members)}))
     if foreign == found.shm_files:
@@ -141,16 +139,10 @@ def watch(found: ServerHandle) -> ServerHandle:
     return known
 
 
-def says_ready(found: ServerHandle) -> bool:
-    """Whether the server itself says that all its models are loaded."""
-    connection = http.client.HTTPConnection(found.connect_host, found.http_port, timeout=2)
-    try:
-        connection.request("GET", "/v2/health/ready")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+def require_alive(found: ServerHandle) -> None:
+    """ServerError with the reason in its log when a server has ended; looks at nothing else."""
+    if found.health == "dead":
+        raise died(found)
 
 
 def died(found: ServerHandle) -> ServerError:

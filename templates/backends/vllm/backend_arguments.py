@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 
 import backend_request
 import backend_settings
@@ -38,6 +39,12 @@ def _with_room(arguments, adapters):
         return arguments
     count = max(len(adapters), int(arguments.get("max_loras") or 1))
     return {**arguments, "max_cpu_loras": count}
+
+
+def said(error):
+    """What a client is told of its mistake: pydantic's messages without where to read on."""
+    text = re.sub(r"\s+For further information visit \S+", "", str(error))
+    return text or type(error).__name__
 
 
 def reason(error):

@@ -15,6 +15,7 @@ import traceback
 import backend_arguments
 import backend_guard
 import backend_request
+import backend_response
 from backend_live import Live
 
 # How often requests that produce nothing (queued, in prefill, not streaming) and the engine's
@@ -23,7 +24,7 @@ _WATCH_SECONDS = 0.1
 _STREAM_CHECK_SECONDS = 0.5
 # How long answers must have ceased before a dead model is unloaded, and how long at most to wait.
 _QUIET_SECONDS = 1.0
-_MOURN_SECONDS = 10.0
+_MOURN_SECONDS = 3.0
 # After this long a flush lets vLLM hand over its next step; what is not sent yet grows.
 _FLUSH_SECONDS = 0.005
 
@@ -218,11 +219,11 @@ class Engine:
         elif isinstance(error, GracefulHTTPError):
             live.refuse("UNAVAILABLE", str(error) or type(error).__name__)
         elif isinstance(error, mistakes):
-            live.refuse("INVALID_ARG", str(error) or type(error).__name__)
+            live.refuse("INVALID_ARG", backend_arguments.said(error))
         else:
-            lines = "".join(traceback.format_exception(error))
-            self._log.log_error(f"[vllm] a request failed: {lines}")
             live.refuse("INTERNAL", f"{type(error).__name__}: {error}")
+            lines = backend_response.sendable("".join(traceback.format_exception(error)))
+            self._log.log_error(f"[vllm] a request failed: {lines}")
 
     # The watcher.
 

@@ -12,11 +12,17 @@ def _strings(items):
     return array
 
 
+def sendable(text):
+    """``text`` as Triton takes it: JSON may hold halves of surrogate pairs, which no message and
+    no log line can. Whoever quoted one would get no answer at all."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def failure(code, message):
     """An error response; ``code`` is a name such as ``INVALID_ARG``."""
     # The stub adds its own names to pb_utils after this module was imported.
     errors = pb_utils.TritonError
-    error = errors(message=message, code=getattr(errors, code))
+    error = errors(message=sendable(message), code=getattr(errors, code))
     return pb_utils.InferenceResponse(error=error)
 
 
@@ -70,11 +76,11 @@ class Assembler:
             tensors.append(pb_utils.Tensor("cumulative_logprob", values))
         if wanted.logprobs:
             found = logprobs if wanted.computed_logprobs else [b"null"] * self._n
-            tensors.append(pb_utils.Tensor("logprobs", _strings(found)))
             if output.prompt_logprobs is not None and not self._prompted:
+                # An output of its own would have to stand in every config.pbtxt.
                 self._prompted = True
-                of_prompt = [_logprobs(output.prompt_logprobs)]
-                tensors.append(pb_utils.Tensor("prompt_logprobs", _strings(of_prompt)))
+                found = [*found, _logprobs(output.prompt_logprobs)]
+            tensors.append(pb_utils.Tensor("logprobs", _strings(found)))
         if wanted.num_input_tokens:
             count = np.array([len(output.prompt_token_ids or ())], dtype=np.uint32)
             tensors.append(pb_utils.Tensor("num_input_tokens", count))

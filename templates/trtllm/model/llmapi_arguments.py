@@ -67,8 +67,8 @@ class Arguments:
         values = dict(request.sampling)
         self._require_known(values)
         if request.wanted.logprobs or request.wanted.cumulative_logprob:
-            # Log probabilities are summed only when they are computed.
-            values.setdefault("logprobs", 1)
+            # Log probabilities are summed only when they are computed, and 0 computes none.
+            values["logprobs"] = values.get("logprobs") or 1
         if request.guide is not None:
             values["guided_decoding"] = _guided(*request.guide)
         if request.messages is not None:

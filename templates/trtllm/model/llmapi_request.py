@@ -18,7 +18,11 @@ _RANGES = {
     "min_p": (0, 1),
     "logprobs": (0, None),
     "truncate_prompt_tokens": (1, None),
+    "beam_search_diversity_rate": (0, None),
+    "end_id": (0, None),
 }
+# Above 0: the C++ divides by it, and would refuse 0 as an error of its own.
+_POSITIVE = frozenset({"repetition_penalty"})
 # guided_decoding_guide_type, as the tensorrtllm backend names them -> GuidedDecodingParams' field
 GUIDES = {
     "json": "json_object",
@@ -118,6 +122,11 @@ def _sampling(inputs):
         name = tensor[len(_SAMPLING) :]
         values[name] = _list(elements, tensor) if name in _LISTS else _scalar(elements, tensor)
         wrong += _out_of_range(tensor, values[name], *_RANGES.get(name, (None, None)))
+        if name in _POSITIVE and not values[name] > 0:
+            wrong.append(f"'{tensor}' is {values[name]}, must be above 0")
+    least, most = values.get("min_tokens", 0), values.get("max_tokens")
+    if not wrong and most is not None and least > most:
+        wrong.append(f"'{_SAMPLING}min_tokens' is {least}, above '{_SAMPLING}max_tokens' {most}")
     if wrong:
         raise RequestError("; ".join(wrong))
     if 0 in (values.get("temperature"), values.get("top_p")):

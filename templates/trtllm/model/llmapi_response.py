@@ -29,7 +29,9 @@ def failure(code, message):
     """An error response; ``code`` is a name such as ``INVALID_ARG``."""
     # The stub adds its own names to pb_utils after this module was imported.
     errors = pb_utils.TritonError
-    return pb_utils.InferenceResponse(error=errors(message=message, code=getattr(errors, code)))
+    # A message that quotes half a surrogate pair could not be sent, and nothing else would come.
+    sendable = message.encode("utf-8", "backslashreplace").decode("utf-8")
+    return pb_utils.InferenceResponse(error=errors(message=sendable, code=getattr(errors, code)))
 
 
 class Assembler:

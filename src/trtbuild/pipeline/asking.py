@@ -1,0 +1,150 @@
+"""What ``infer`` sends: messages in the model's chat template, and the checkpoint's sampling."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from trtbuild.client import ChatTemplate, Sampling, find_server, find_template, render_chat
+from trtbuild.errors import UsageError
+
+Message = Mapping[str, Any]
+
+# What vLLM's own server takes from generation_config.json, and the type of each.
+_DEFAULTS: Mapping[str, type] = {
+    "temperature": float, "top_p": float, "top_k": int, "min_p": float,
+    "repetition_penalty": float, "presence_penalty": float, "frequency_penalty": float,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """How messages become a prompt.
+
+    Attributes:
+        template: Of the checkpoint, or of a file.
+        tools: Functions that the model may call, as OpenAI's ``tools`` describes them.
+        variables: More for the template, such as ``enable_thinking``.
+    """
+
+    template: ChatTemplate
+    tools: Sequence[Any] | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+    def prompt(self, messages: Sequence[Message]) -> str:
+        """The text that a model is asked with."""
+        return render_chat(self.template, messages, tools=self.tools, variables=self.variables)
+
+
+def open_chat(
+    name: str,
+    *,
+    template: Path | None = None,
+    tools: Path | None = None,
+    variables: str = "",
+) -> Chat:
+    """The chat of a served model.
+
+    Args:
+        name: The model.
+        template: A file with another template than the checkpoint's.
+        tools: A file with a JSON list.
+        variables: A JSON object.
+
+    Raises:
+        UsageError: A file or the object cannot be read, or there is no template.
+    """
+    offered = _json_file(tools, "the tools", list) if tools else None
+    given = _json(variables, "--chat-template-kwargs", dict) if variables else {}
+    folder = checkpoint_folder(name)
+    if template is not None:
+        found = ChatTemplate(_text(template, "the chat template"), {})
+    elif folder is None:
+        raise UsageError(
+            f"no chat template: the weights of {name!r} are not on this machine",
+            where=str(_repository(name) / name),
+            fix="give the template with --chat-template FILE",
+        )
+    else:
+        found = find_template(folder, tools=bool(offered))
+    return Chat(found, offered, given)
+
+
+def read_messages(path: Path) -> list[Message]:
+    """The messages of a JSON file: a list of objects with ``role``."""
+    found: list[Message] = _json_file(path, "the messages", list)
+    wrong = [n for n, item in enumerate(found, 1) if not (isinstance(item, dict) and _role(item))]
+    if wrong or not found:
+        what = f"message {wrong[0]} has no 'role'" if wrong else "there are no messages"
+        raise UsageError(
+            f"{what}",
+            where=str(path),
+            fix='write a list such as [{"role": "user", "content": "Hello"}]',
+        )
+    return found
+
+
+def _role(item: Message) -> bool:
+    return isinstance(item.get("role"), str)
+
+
+def checkpoint_folder(name: str) -> Path | None:
+    """Where the weights of a served model are on this machine, None if they are not."""
+    folders = sorted((_repository(name) / name).glob("*/weights"))
+    return folders[-1] if folders else None
+
+
+def _repository(name: str) -> Path:
+    server = find_server(name)
+    return Path(server.repo) if server else Path("model_repository")
+
+
+def with_defaults(name: str, sampling: Sampling) -> tuple[Sampling, dict[str, Any]]:
+    """``sampling`` with what the checkpoint's generation_config.json recommends where it says
+    nothing, and what was taken. Greedy sampling takes penalties only."""
+    folder = checkpoint_folder(name)
+    path = folder / "generation_config.json" if folder else None
+    try:
+        config = json.loads(path.read_bytes()) if path else {}
+    except (OSError, ValueError, RecursionError):
+        return sampling, {}
+    taken = {}
+    for key, kind in _DEFAULTS.items():
+        value = config.get(key) if isinstance(config, dict) else None
+        sound = isinstance(value, int | float) and not isinstance(value, bool)
+        if sound and getattr(sampling, key) is None:
+            greedy = sampling.temperature == 0 and "penalty" not in key
+            if not greedy and kind(value) == value:
+                taken[key] = kind(value)
+    return replace(sampling, **taken), taken
+
+
+def _json_file(path: Path, what: str, kind: type[list[Any]]) -> Any:
+    return _json(_text(path, what), what, kind, str(path))
+
+
+def _text(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {what}: {error}", fix="give a text file") from None
+
+
+def _json(
+    text: str, what: str, kind: type[list[Any]] | type[dict[str, Any]], where: str = ""
+) -> Any:
+    named = "list" if kind is list else "object"
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{what} cannot be read: not valid JSON: {error}",
+            where=where,
+            fix=f"give a JSON {named}",
+        ) from None
+    if not isinstance(found, kind):
+        raise UsageError(f"{what} must be a JSON {named}", where=where, fix=f"give a JSON {named}")
+    return found

@@ -1,0 +1,85 @@
+"""Whether a running server's models still answer, and why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from trtbuild import server
+from trtbuild.client import NotServedError
+from trtbuild.errors import ServerError
+from trtbuild.explain import explain
+from trtbuild.server import ServerHandle, logs
+
+Condition = Literal["starting", "ready", "dead"]
+
+# How the lines of vLLM's own processes begin.
+_ENGINE = ("(EngineCore", "(Worker")
+
+
+def condition(found: ServerHandle) -> Condition:
+    """The server's health as its models show it: one that says of itself that it is not ready
+    after it was has lost an engine."""
+    if found.health == "ready" and server.lost_models(found):
+        return "dead"
+    return found.health
+
+
+def explained_death(error: ServerError, name: str, url: str) -> ServerError:
+    """``error`` of a request with the engine's last words, where the model's engine is dead."""
+    if not isinstance(error, NotServedError):
+        return error
+    found = _server_at(url)
+    if found is None or not found.ready or name not in found.models:
+        return error
+    return dead_engines(found, name)
+
+
+def dead_engines(found: ServerHandle, name: str = "") -> ServerError:
+    """The error of a server whose engines ended, with the last words of its log and the fix."""
+    word = last_words(found)
+    return explained(
+        ServerError(
+            f"the engine of {name or ', '.join(found.models)} is dead",
+            where=found.log_path,
+            fix="correct what the log says, then start the server again: "
+            f"trtbuild stop {found.id}; trtbuild serve {found.repo}",
+            details=(word,) if word else (),
+        ),
+        found,
+    )
+
+
+def _server_at(url: str) -> ServerHandle | None:
+    return next((one for one in server.servers() if url in (one.grpc_url, one.http_url)), None)
+
+
+def last_words(found: ServerHandle) -> str:
+    """Why a server or its engine ended, in its own words; empty when it wrote none."""
+    if found.health == "dead":
+        return next(iter(logs.failure_reasons(Path(found.log_path))), "")
+    return logs.root_exception(line for line in _lines(found) if line.startswith(_ENGINE))
+
+
+def _lines(found: ServerHandle) -> list[str]:
+    try:
+        return Path(found.log_path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def explained(error: ServerError, found: ServerHandle) -> ServerError:
+    """The error of a server with the root cause of its log: what, where, and the fix."""
+    reasons = explain(_lines(found), Path(found.repo)).reasons
+    if not reasons or reasons[0].cause == "unknown":
+        return error
+    root = reasons[0]
+    rule = f" ({root.rule})" if root.rule else ""
+    at = (f"at {root.place}{rule}",) if root.place else ()
+    known = tuple(f"known as {address}" for address in root.known_as[:1])
+    return ServerError(
+        f"{error.what}: {root.title}",
+        where=error.where,
+        fix=root.fix or error.fix,
+        details=(*error.details, *at, *known),
+    )
