@@ -102,6 +102,17 @@ def find_template(folder: Path, *, tools: bool = False) -> ChatTemplate:
     return found
 
 
+def own_template(text: str, folder: Path | None) -> ChatTemplate:
+    """``text`` as a chat template, with the special tokens of the checkpoint in ``folder``."""
+    if folder is None:
+        return ChatTemplate(text, {})
+    files = {"chat_template.jinja": text.encode()}
+    for name in ("tokenizer_config.json", "tokenizer.json"):
+        with contextlib.suppress(OSError):
+            files[name] = (folder / name).read_bytes()
+    return template_in(files) or ChatTemplate(text, {})
+
+
 def template_in(files: Mapping[str, bytes], *, tools: bool = False) -> ChatTemplate | None:
     """The chat template among the :data:`FILES` of a checkpoint, by name; None without one.
 

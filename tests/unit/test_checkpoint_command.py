@@ -44,6 +44,16 @@ def test_written_and_said(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_weights_alone_need_no_tokenizer(tmp_path: Path) -> None:
+    whole = make_llama(tmp_path / "whole")
+    bare = make_llama(tmp_path / "bare", tokenizer=False)
+    for source in (whole, bare):
+        code, output = run(str(source), "--out", str(tmp_path / f"{source.name}-out"))
+        assert code == 0, output
+    made = [tmp_path / f"{name}-out" / "rank0.safetensors" for name in ("whole", "bare")]
+    assert made[0].read_bytes() == made[1].read_bytes()
+
+
 def test_json_and_a_dry_run_say_the_same_sizes(tmp_path: Path) -> None:
     source = make_llama(tmp_path / "tiny")
     options = (str(source), "--out", str(tmp_path / "out"), "--pp", "2", "--json")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trtbuild.client import ChatTemplate, find_template, render_chat
+from trtbuild.client import ChatTemplate, find_template, own_template, render_chat
 from trtbuild.errors import UsageError
 
 HI = [{"role": "user", "content": "hi"}]
@@ -111,3 +111,20 @@ def test_a_template_that_does_not_end_is_given_up_and_ended() -> None:
         if thread.name == "chat-template":
             thread.join(5)
             assert not thread.is_alive()
+
+
+SPECIAL = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
+
+
+@pytest.mark.parametrize("adds", [False, True])
+def test_a_template_of_ones_own_gets_the_special_tokens(tmp_path: Path, adds: bool) -> None:
+    settings = {"bos_token": {"content": "<s>"}, "eos_token": "</s>", "add_bos_token": adds}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "chat_template.jinja").write_text("the checkpoint's own")
+    said = render_chat(own_template(SPECIAL, tmp_path), HI)
+    assert said == ("hi</s>" if adds else "<s>hi</s>")
+
+
+def test_a_template_of_ones_own_for_a_model_elsewhere(tmp_path: Path) -> None:
+    assert own_template(SPECIAL, None) == ChatTemplate(SPECIAL, {})
+    assert own_template(SPECIAL, tmp_path).special_tokens == {}

@@ -26,13 +26,16 @@ from trtbuild.spec import ModelSpec, Quantization, Task
 _DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
 
 
-def inspect(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> ModelSpec:
+def inspect(
+    checkpoint: Checkpoint, *, trust_remote_code: bool = False, needs_tokenizer: bool = True
+) -> ModelSpec:
     """Everything known of ``checkpoint`` from its metadata and headers.
 
     Args:
         checkpoint: As opened; no weight is read.
         trust_remote_code: Accept an architecture we do not know when the checkpoint brings its
             own code (``auto_map``); builders refuse it.
+        needs_tokenizer: Refuse a checkpoint without one; its weights alone need none.
 
     Raises:
         UnsupportedError: Unknown architecture, no usable tokenizer, impossible numbers; all.
@@ -47,7 +50,7 @@ def inspect(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> Model
         raise _no_audio(checkpoint, architecture)
     shape = _shape(fields, problems)
     tokenizer = tokenizer_info(checkpoint, settings, fields.number(families.VOCAB))
-    if tokenizer.kind == "none":
+    if tokenizer.kind == "none" and needs_tokenizer:
         problems.add(
             "there is no tokenizer (tokenizer.json, tokenizer.model or vocab.json + merges.txt)",
             "fetch the tokenizer's files into the same folder",

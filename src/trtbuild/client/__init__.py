@@ -1,6 +1,6 @@
 """Talking to a served LLM: one interface over Triton's protocols and input dialects."""
 
-from trtbuild.chat import ChatTemplate, find_template, render_chat
+from trtbuild.chat import ChatTemplate, find_template, own_template, render_chat
 from trtbuild.client.dialect import Dialect, detect_dialect
 from trtbuild.client.failures import NotServedError
 from trtbuild.client.llm import LLMClient
@@ -24,6 +24,7 @@ __all__ = [
     "detect_dialect",
     "find_server",
     "find_template",
+    "own_template",
     "render_chat",
     "running_servers",
     "wait_ready",

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trtbuild.client import ChatTemplate, Sampling, find_server, find_template, render_chat
+from trtbuild.client import (
+    ChatTemplate,
+    Sampling,
+    find_server,
+    find_template,
+    own_template,
+    render_chat,
+)
 from trtbuild.errors import UsageError
 
 Message = Mapping[str, Any]
@@ -61,7 +68,7 @@ def open_chat(
     given = _json(variables, "--chat-template-kwargs", dict) if variables else {}
     folder = checkpoint_folder(name)
     if template is not None:
-        found = ChatTemplate(_text(template, "the chat template"), {})
+        found = own_template(_text(template, "the chat template"), folder)
     elif folder is None:
         raise UsageError(
             f"no chat template: the weights of {name!r} are not on this machine",

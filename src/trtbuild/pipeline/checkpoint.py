@@ -73,7 +73,7 @@ def make_checkpoint(
     _require_counts(tp, pp)
     progress.step(f"opening {source}")
     checkpoint = open_checkpoint(source, progress=progress)
-    spec = inspect(checkpoint)
+    spec = inspect(checkpoint, needs_tokenizer=False)
     dtype = _dtype(dtype, spec)
     _require_supported(checkpoint, spec, tp, pp, release)
     verify_shards(checkpoint)
