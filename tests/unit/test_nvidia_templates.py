@@ -137,11 +137,13 @@ def test_a_tokenizer_of_the_hub(tmp_path: Path, value: str, severity: Severity) 
     assert ("the container must reach it" in one.message) == (severity is Severity.WARNING)
 
 
-def test_a_folder_of_the_form_of_a_hub_id_is_a_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["preprocessing/1", "preprocessing", "."])
+@pytest.mark.parametrize("value", ["org/llama", "tokenizer_files"])
+def test_a_folder_that_is_there_is_no_hub_id(tmp_path: Path, place: str, value: str) -> None:
     nvidia.write(tmp_path, "0.12.0")
     path = tmp_path / "preprocessing/config.pbtxt"
-    path.write_text(path.read_text().replace("/models/preprocessing/1/tokenizer", "org/llama"))
-    folder = tmp_path / "preprocessing/1/org/llama"
+    path.write_text(path.read_text().replace("/models/preprocessing/1/tokenizer", value))
+    folder = tmp_path / place / value
     folder.mkdir(parents=True)
     (folder / "tokenizer.model").write_bytes(b"\n\x02")
     assert not of(check.validate(tmp_path).findings, "TRT761")

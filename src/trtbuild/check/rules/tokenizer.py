@@ -11,7 +11,7 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import TOKENIZER, Example
 from trtbuild.check.folders import TOKENIZER_DIR, Folder, folders
 from trtbuild.check.model import Severity
-from trtbuild.check.reading import require_inside
+from trtbuild.check.reading import is_inside, require_inside
 from trtbuild.check.served import is_hub_id, local_folder
 from trtbuild.check.tokenizing import Facts, facts_of, settings
 from trtbuild.errors import RepositoryError
@@ -60,7 +60,7 @@ def is_there(model: Model) -> Problems:
     for folder in there:
         if not any((folder.path / name).is_file() for name in _KINDS):
             yield Problem(f"tokenizer_dir is {value!r}, and no tokenizer is in it", at)
-    if not value or "${" in value or there:
+    if not value or "${" in value or there or _is_elsewhere(model, value):
         return
     if _is_on_the_hub(model, value):
         yield Problem(
@@ -80,6 +80,14 @@ def is_there(model: Model) -> Problems:
             at,
             severity=Severity.WARNING,
         )
+
+
+def _is_elsewhere(model: Model, value: str) -> bool:
+    """Whether a relative folder is at the model's or the repository's root, where a model.py that
+    is not ours may look for it."""
+    root = model.repository.root
+    places = () if value.startswith("/") else (model.path / value, root / value)
+    return any(place.is_dir() and is_inside(place, root) for place in places)
 
 
 def _is_on_the_hub(model: Model, value: str) -> bool:
