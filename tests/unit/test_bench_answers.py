@@ -3,74 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from support.answers import HEAD, asked, chunk, delta, one
 from trtbuild.bench.model import Generation, Prompt, Stream
 from trtbuild.bench.targets.openai import OpenAITarget
-
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-Answer = Callable[[int], list[bytes]]
-
-
-def chunk(*events: Any, done: bool = True) -> bytes:
-    """Events as one HTTP chunk."""
-    texts = [event if isinstance(event, str) else json.dumps(event) for event in events]
-    data = "".join(f"data: {text}\n\n" for text in [*texts, *(["[DONE]"] if done else [])]).encode()
-    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
-
-
-def delta(**found: Any) -> dict[str, Any]:
-    return {"choices": [{"delta": found}]}
-
-
-async def asked(answer: Answer, count: int = 1) -> tuple[list[Stream], list[int]]:
-    """``count`` requests one after another, and how many requests each connection brought.
-
-    ``answer`` gives the bytes of the n-th request's answer; the connection ends after an answer
-    whose last bytes are empty.
-    """
-    served: list[int] = []
-
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        served.append(0)
-        place = len(served) - 1
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-                await reader.readexactly(length)
-                served[place] += 1
-                parts = answer(sum(served))
-                for part in parts:
-                    writer.write(part)
-                    await writer.drain()
-                    await asyncio.sleep(0.01)
-                if not parts[-1]:
-                    break
-        except asyncio.IncompleteReadError:
-            pass
-        writer.close()
-
-    server = await asyncio.start_server(client, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    url = f"http://127.0.0.1:{port}/v1"
-    target = OpenAITarget("a", url, "m", Generation(), timeout=5, api_key="bearer-of-news")
-    streams = []
-    for _ in range(count):
-        stream = Stream(Prompt("?", 1, 4), intended=0.0)
-        await target.ask(stream)
-        streams.append(stream)
-    await target.close()
-    server.close()
-    return streams, served
-
-
-def one(*events: Any) -> Stream:
-    (stream,), _ = asyncio.run(asked(lambda _: [HEAD + chunk(*events) + b"0\r\n\r\n"]))
-    return stream
 
 
 def test_thoughts_are_text_and_none_is_lost_where_they_end() -> None:
@@ -117,6 +56,7 @@ def test_an_error_inside_the_stream_is_told_in_its_own_words() -> None:
 def test_what_is_no_event_of_the_protocol_is_a_failure_and_no_crash(event: Any) -> None:
     found = one(delta(content="fine"), event)
     assert found.error == "malformed"
+    assert found.message.startswith("no event of the API: ")
 
 
 def test_a_request_that_was_being_answered_is_not_sent_again() -> None:

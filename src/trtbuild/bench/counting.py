@@ -39,14 +39,18 @@ class Counter:
         reached = list(accumulate(map(len, stream.pieces)))
         first = bisect.bisect_right(reached, echoed)
         said = stream.counts[first:]
-        tokens = _said(said) if ends is None else _shares(reached[first:], ends)
+        tokens = _said(said)
+        if ends is not None and not (stream.damaged and stream.shown):
+            tokens = _shares(reached[first:], ends)
+        if stream.calls:
+            tokens = _with_markup(tokens, stream.shown)
         return Timeline(
             intended=stream.intended,
             started=stream.started,
             ended=stream.ended,
             arrivals=tuple(stream.arrivals[first:]),
             tokens=tokens,
-            output_tokens=sum(tokens) if tokens else stream.output_tokens or 0,
+            output_tokens=sum(tokens) if tokens else stream.shown or 0,
             input_tokens=stream.input_tokens or stream.prompt.tokens,
         )
 
@@ -67,9 +71,9 @@ class Counter:
         prompt = stream.prompt.text
         if len(prompt) < _SHORTEST_ECHO or not text.startswith(prompt):
             return ends, 0
-        if ends is not None and stream.output_tokens is not None:
+        if ends is not None and stream.shown is not None:
             inside = sum(end <= len(prompt) for end in ends)
-            if abs(len(ends) - stream.output_tokens) <= inside / 2:
+            if abs(len(ends) - stream.shown) <= inside / 2:
                 return ends, 0
         self.echoes += 1
         if ends is None:
@@ -84,6 +88,13 @@ def _shares(reached: list[int], ends: list[int]) -> tuple[int, ...]:
     for end in ends:
         tokens[min(bisect.bisect_left(reached, end), len(reached) - 1)] += 1
     return tuple(tokens)
+
+
+def _with_markup(tokens: tuple[int, ...], shown: int | None) -> tuple[int, ...]:
+    """Of tool calls the server sends names and arguments; the tokens around them, which open the
+    call, were made before its first piece."""
+    more = (shown or 0) - sum(tokens)
+    return (tokens[0] + more, *tokens[1:]) if tokens and more > 0 else tokens
 
 
 def _said(counts: list[int | None]) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ what would spoil a comparison is a warning there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trtbuild.bench.counting import Counter
@@ -21,6 +21,7 @@ _PROBE_NUMBERS = 1 << 50
 _SAME_BEGINNING = 4  # tokens; further on rounding may let greedy texts part
 LENGTHS = 0.02  # relative difference of mean output lengths
 _NOTED = 0.01  # of the same; below it text that two sequences of tokens share explains it
+_BUNDLE = 2.0  # tokens of a first chunk above which its reader should know
 _COUNTS = 0.1  # relative difference of the tokenizer's and the server's counts
 
 KINDS = ("texts", "inputs", "lengths", "echo", "precision", "sampling")
@@ -167,13 +168,14 @@ def warnings(name: str, ledger: Ledger) -> list[str]:
         )
     if tokens.uncounted:
         return [*found, f"the tokens of {name} are counted by nobody: give --tokenizer"]
+    made = tokens.output + tokens.hidden
     if (
         ledger.ok
         and ledger.asked_tokens
-        and abs(tokens.output - ledger.asked_tokens) > LENGTHS * ledger.asked_tokens
+        and abs(made - ledger.asked_tokens) > LENGTHS * ledger.asked_tokens
     ):
         found.append(
-            f"{name} made {tokens.output / ledger.ok:.1f} tokens a request where "
+            f"{name} made {made / ledger.ok:.1f} tokens a request where "
             f"{ledger.asked_tokens / ledger.ok:.1f} were asked for"
         )
     if tokens.off_by > _COUNTS and tokens.textless:
@@ -183,9 +185,29 @@ def warnings(name: str, ledger: Ledger) -> list[str]:
         )
     elif tokens.off_by > _COUNTS:
         found.append(wrong_tokenizer(name, ledger))
-    if ledger.ok and not ledger.latencies["itl_ms"].count and ledger.latencies["icl_ms"].count:
-        found.append(f"no inter-token latency of {name}: give --tokenizer")
-    return found
+    return [*found, *_of_streams(name, ledger)]
+
+
+def _of_streams(name: str, ledger: Ledger) -> Iterator[str]:
+    """What the form of a target's answers does to its figures."""
+    tokens = ledger.tokens
+    if tokens.hidden:
+        yield (
+            f"{name} thought {tokens.hidden / ledger.ok:.1f} tokens a request and kept their text: "
+            "TTFT has their time, and no rate of tokens counts them"
+        )
+    if tokens.chunked and tokens.first > _BUNDLE * tokens.chunked:
+        yield (
+            f"{name} sends {tokens.first / tokens.chunked:.1f} tokens in its first chunk: TTFT is "
+            "theirs together, TPOT and ITL are of those after them"
+        )
+    if tokens.damaged:
+        yield (
+            f"{tokens.damaged} of {ledger.ok} answers of {name} had halves of characters (lone "
+            "surrogates); each was replaced by U+FFFD, and their tokens are the server's count"
+        )
+    elif ledger.ok and not ledger.latencies["itl_ms"].count and ledger.latencies["icl_ms"].count:
+        yield f"no inter-token latency of {name}: give --tokenizer"
 
 
 def counted_otherwise(name: str, ledgers: Sequence[Ledger]) -> str:

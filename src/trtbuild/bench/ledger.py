@@ -22,7 +22,9 @@ class Tokens:
 
     ``added`` has the fewest and the most tokens that the server counted above ours in a prompt, of
     ``prompts`` of them; the others are counts of the answers.
-    ``uncounted`` are answers whose tokens nobody knows.
+    ``uncounted`` are answers whose tokens nobody knows. ``hidden`` are tokens of thinking whose
+    text the server keeps: they are in no other figure. ``first`` are those of the first chunks of
+    ``chunked`` answers; ``damaged`` are answers with halves of characters.
     """
 
     output: int = 0
@@ -32,6 +34,10 @@ class Tokens:
     server: int = 0
     disagreeing: int = 0
     uncounted: int = 0
+    hidden: int = 0
+    first: int = 0
+    chunked: int = 0
+    damaged: int = 0
     prompts: int = 0
     added: tuple[int, int] = (0, 0)
 
@@ -40,16 +46,22 @@ class Tokens:
         self.output += line.output_tokens
         self.uncounted += not line.counted
         self.input += line.input_tokens
+        self.hidden += stream.hidden
+        self.damaged += stream.damaged
+        if line.tokens:
+            self.first += line.first
+            self.chunked += 1
         if stream.input_tokens and stream.prompt.tokens:
             more = stream.input_tokens - stream.prompt.tokens
             fewest, most = self.added if self.prompts else (more, more)
             self.added = min(fewest, more), max(most, more)
             self.prompts += 1
-        if counted and stream.output_tokens is not None and line.tokens:
+        other = stream.calls or stream.damaged  # the text is not all that the model made
+        if counted and stream.shown is not None and line.tokens and not other:
             self.compared += 1
             self.ours += line.output_tokens
-            self.server += stream.output_tokens
-            self.disagreeing += line.output_tokens != stream.output_tokens
+            self.server += stream.shown
+            self.disagreeing += line.output_tokens != stream.shown
 
     @property
     def off_by(self) -> float:
@@ -97,7 +109,8 @@ class Ledger:
         line = None if stream.error else self.counter.timeline(stream)
         if line is not None and not line.output_tokens and not line.arrivals:
             line = None
-            stream.fail(stream.ended, "empty", "a complete answer without any text")
+            ended = f" (finish_reason {stream.finish_reason})" if stream.finish_reason else ""
+            stream.fail(stream.ended, "empty", f"a complete answer without any text{ended}")
         self.series.add(stream, line)
         if line is not None:
             self.throughput.add(line)

@@ -64,9 +64,14 @@ class Stream:
         arrivals, pieces: Time and text of each non-empty piece of the answer.
         counts: Tokens of each piece as the server said, None where it did not. Those that came
             without text before it (half of a character's) are among them.
+        damaged: Whether halves of characters came that had to be replaced.
+        calls: Whether text of tool calls is among the pieces, whose markup the server left out.
+        thinks: Whether text of the model's thinking is among the pieces.
+        reasoning_tokens: Tokens of thinking as the server counted them, in ``output_tokens`` too.
         ended: When the answer was complete, or failed.
         output_tokens, input_tokens: The server's own counts of the whole, if it gave them.
-        error: Kind of the failure (``http 500``, ``dropped``, ``timeout``…), empty when it worked.
+        error: Kind of the first failure (``http 500``, ``dropped``, ``timeout``…), empty when it
+            worked.
         message: The server's own words about the failure.
         waited: All connections that this process may open were in use when it was to be sent.
         opening: Seconds that a connection took to open, 0 where one was open.
@@ -82,6 +87,10 @@ class Stream:
     ended: float = 0.0
     output_tokens: int | None = None
     input_tokens: int | None = None
+    damaged: bool = False
+    calls: bool = False
+    thinks: bool = False
+    reasoning_tokens: int = 0
     finish_reason: str = ""
     error: str = ""
     message: str = ""
@@ -91,18 +100,38 @@ class Stream:
     _textless: int = 0
 
     def piece(self, now: float, text: str, count: int | None = None) -> None:
-        """Text arrived; an empty text (a role, a keep-alive) is no content and is ignored."""
+        """Text arrived; an empty text (a role, a keep-alive) is no content and is ignored.
+
+        A server that cuts a pair of surrogates sends two lone halves, which no tokenizer and no
+        file takes: each is replaced.
+        """
         if text:
+            kept = whole(text)
+            self.damaged = self.damaged or kept is not text
             self.arrivals.append(now)
-            self.pieces.append(text)
+            self.pieces.append(kept)
             self.counts.append(None if count is None else count + self._textless)
             self._textless = 0
         elif count:
             self._textless += count
 
+    @property
+    def hidden(self) -> int:
+        """Tokens of thinking that the server counts and whose text it keeps to itself."""
+        return 0 if self.thinks else self.reasoning_tokens
+
+    @property
+    def shown(self) -> int | None:
+        """The server's count of the tokens whose text came; None if it gave none."""
+        if self.output_tokens is None:
+            return None
+        return max(0, self.output_tokens - self.hidden)
+
     def fail(self, now: float, kind: str, message: str = "") -> None:
-        """The request failed; what came before stays."""
+        """The request failed; what came before stays, an earlier failure too."""
         self.ended = now
+        if self.error:
+            return
         self.error = kind
         if len(self.secret) >= _SECRET:
             message = message.replace(self.secret, "***")
@@ -132,6 +161,11 @@ class Timeline:
     input_tokens: int
 
     @property
+    def first(self) -> int:
+        """Tokens of the first piece; 1 where they are not known."""
+        return max(1, self.tokens[0]) if self.tokens else 1
+
+    @property
     def counted(self) -> bool:
         """Whether its tokens are known: text that nobody counted has some."""
         return bool(self.tokens or self.output_tokens or not self.arrivals)
@@ -158,6 +192,15 @@ class Target(Protocol):
 
     async def close(self) -> None:
         """End all connections."""
+
+
+def whole(text: str) -> str:
+    """``text`` with each lone half of a surrogate pair replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 Sink = Callable[[Stream, bool], None]

@@ -5,6 +5,7 @@ The time of an event is read once, before anything is parsed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ class Malformed(Exception):  # noqa: N818
 
 @dataclass(slots=True)
 class Response:
-    """Status and, where it was no event stream, the beginning of the body.
+    """Status and, where no event came in it, the beginning of the body.
 
     ``location`` is where a redirection points to.
     """
@@ -30,6 +31,11 @@ class Response:
     events: bool = False
     body: bytes = b""
     location: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether the status says that it worked."""
+        return 200 <= self.status < 300
 
 
 class Parser:
@@ -46,6 +52,9 @@ class Parser:
         self._buffer = b""
         self._line = b""
         self._event: bytes | None = None  # an event whose end has not come
+        self._eventful = False  # whether an event came
+        self._failed = False  # whether its name is "error"
+        self._line_feed_due = False  # the last byte was a CR, which ended its line
         self._event_at = 0.0
         self._remaining = -1  # of the body or of the chunk; -1: not known yet
         self._packed = False
@@ -90,7 +99,7 @@ class Parser:
     def _begin_body(self, headers: Mapping[str, str], *, current: bool) -> None:
         # Some servers forget to say that it is an event stream; none calls it JSON.
         is_json = "json" in headers.get("content-type", "").lower()
-        self.response.events = self.response.status == 200 and not is_json
+        self.response.events = self.response.good and not is_json
         self.response.location = headers.get("location", "")
         self._packed = headers.get("content-encoding", "identity").lower() != "identity"
         if self._packed and self.response.events:
@@ -142,17 +151,28 @@ class Parser:
         return False
 
     def _body(self, now: float, data: bytes) -> None:
+        if not self._eventful and not self._packed:
+            self.response.body = (self.response.body + data)[:_KEPT_BODY]
         if not self.response.events:
-            if not self._packed:
-                self.response.body = (self.response.body + data)[:_KEPT_BODY]
             return
+        if b"\r" in data or self._line_feed_due:
+            data = self._without_returns(data)
         lines = (self._line + data).split(b"\n")
         self._line = lines.pop()
         for line in lines:
             if line.startswith(b"data:"):
                 self._data(now, line[5:].strip())
-            elif self._event is not None and not line.strip():
+            elif line.startswith(b"event:"):
+                self._failed = line[6:].strip() == b"error"
+            elif not line.strip():
                 self._dispatch()
+
+    def _without_returns(self, data: bytes) -> bytes:
+        """Lines end with CR LF, LF or CR alone; a CR at the end may have its LF to come."""
+        if self._line_feed_due and data:
+            data = data.removeprefix(b"\n")
+        self._line_feed_due = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _data(self, now: float, data: bytes) -> None:
         """A line of an event: an empty line ends it, and its time is that of its last line.
@@ -169,13 +189,27 @@ class Parser:
 
     def _dispatch(self) -> None:
         event, self._event = self._event, None
+        failed, self._failed = self._failed, False
         if event:
-            self._on_event(self._event_at, event)
+            if not self._eventful:
+                self._eventful, self.response.body = True, b""
+            self._on_event(self._event_at, _as_error(event) if failed else event)
 
     def _end(self, now: float) -> None:
         """The body is over; a last event without its end still counts."""
         if self.response.events:
             self._body(now, b"\n\n")
+
+
+def _as_error(event: bytes) -> bytes:
+    """What an event called ``error`` says, as the object with an ``error`` that others send."""
+    try:
+        found = json.loads(event)
+    except (ValueError, RecursionError):
+        found = event.decode("utf-8", "replace")
+    if isinstance(found, dict) and found.get("error"):
+        return event
+    return json.dumps({"error": found or "an event of the kind error"}).encode()
 
 
 def _chunk_size(line: bytes) -> int:

@@ -81,6 +81,8 @@ def _tokens(ledger: Ledger) -> Json:
         "output": tokens.output,
         "input": tokens.input,
         "asked": ledger.asked_tokens,
+        "hidden_reasoning": tokens.hidden,
+        "first_chunk": tokens.first / tokens.chunked if tokens.chunked else None,
         "output_per_request": ledger.lengths.summary(),
         "echoes": ledger.counter.echoes,
         "compared_with_server": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -207,8 +206,13 @@ async def _block(run: LoadRun, session: Session, seed: int) -> None:
     session.control.on_interrupt = task.cancel
     with run.server:
         async with run.client:
-            with contextlib.suppress(asyncio.CancelledError):
+            try:
                 await task
+            except asyncio.CancelledError:
+                pass
+            except Exception as error:
+                # Whatever it is, an hour of measuring must not go with it.
+                session.control.broke(error)
             session.gate.finish(now())  # before the server is asked for its metrics once more
 
 

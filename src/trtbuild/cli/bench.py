@@ -263,6 +263,8 @@ def _write(result: dict[str, Any], out: Path | None, html: Path | None) -> dict[
                 _write_json(path, result)
         except OSError as error:
             found[path] = error.strerror or str(error)
+        except Exception as error:  # a page that cannot be drawn must not cost the figures
+            found[path] = f"{type(error).__name__}: {error}"
     return found
 
 

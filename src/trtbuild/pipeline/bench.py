@@ -20,10 +20,10 @@ from trtbuild.bench.prompts import Trace
 from trtbuild.bench.running import Experiment, LoadRun, OnTick, Run, Subject, measure
 from trtbuild.bench.sweep import Sweep, sweep
 from trtbuild.bench.targets import Address, parse_target, unique_names
-from trtbuild.errors import BenchError, UsageError
+from trtbuild.errors import BenchError, TrtbuildError, UsageError
 from trtbuild.pipeline import baselines, bench_targets
 from trtbuild.pipeline.bench_cost import prices
-from trtbuild.pipeline.bench_outcome import Measured
+from trtbuild.pipeline.bench_outcome import Measured, ask_once
 from trtbuild.pipeline.bench_prompts import PromptOptions, asked_again, make_prompts
 from trtbuild.pipeline.bench_roofline import bounds
 from trtbuild.pipeline.bench_targets import Prepared
@@ -183,6 +183,18 @@ def _with_dtype(one: Prepared, options: BenchOptions) -> Prepared:
     return replace(one, precision=options.dtype) if one.address.kind == "baseline" else one
 
 
+@contextlib.contextmanager
+def _kept(result: Json, part: str) -> Iterator[None]:
+    """While ``part`` is worked out of a result: without it there is still what was measured."""
+    try:
+        yield
+    except TrtbuildError as error:
+        result["warnings"].append(f"the {part} could not be worked out: {error.what}")
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        result["warnings"].append(f"the {part} could not be worked out ({why}): please report this")
+
+
 @dataclass(slots=True)
 class _Job:
     """The asynchronous part."""
@@ -213,10 +225,13 @@ class _Job:
         result = measured.result(self.environment, bench.settings(self.options))
         result["warnings"] += asked_again(self.prompts, run)
         local = all(one.address.local for one in self.prepared)
-        if self.checkpoint is not None and local and not run.interrupted:
-            self.progress.step("working out the roofline")
-            result["roofline"] = bounds(self.checkpoint, result, self.options.dtype)
-        result["cost"] = prices(result, self.options.usd_per_hour, self.checkpoint)
+        with _kept(result, "roofline"):
+            if self.checkpoint is not None and local and not run.interrupted:
+                self.progress.step("working out the roofline")
+                result["roofline"] = bounds(self.checkpoint, result, self.options.dtype)
+        result["cost"] = None
+        with _kept(result, "cost"):
+            result["cost"] = prices(result, self.options.usd_per_hour, self.checkpoint)
         return Outcome(result, measured.error(result), run.signal)
 
     def _measured(self, run: Run) -> Measured:
@@ -237,11 +252,10 @@ class _Job:
         for one in self.prepared:
             counter = Counter(self.tokenizer)
             probes.append(await guards.probe(one.target, self.prompts, counter, one.precision))
-        for found in probes:
+        for one, found in zip(self.prepared, probes, strict=True):
             if found.error:
                 raise BenchError(
-                    f"{found.name} does not answer: {found.error}",
-                    fix="`trtbuild logs` shows the server's side",
+                    f"{found.name} does not answer: {found.error}", fix=ask_once(one.address)
                 )
         reasons = guards.before(probes, Counter(self.tokenizer))
         refused = [one for one in reasons if one.kind not in self.options.allow]

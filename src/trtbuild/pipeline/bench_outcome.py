@@ -9,10 +9,12 @@ from trtbuild.bench import guards
 from trtbuild.bench.comparison import side_by_side
 from trtbuild.bench.ledger import Ledger
 from trtbuild.bench.limits import no_connection
-from trtbuild.bench.model import Json
+from trtbuild.bench.loads.model import MISTAKE
+from trtbuild.bench.model import Json, Target
 from trtbuild.bench.results import FORMAT, load_result
 from trtbuild.bench.running import UNFINISHED, Run
 from trtbuild.bench.sweep import Sweep
+from trtbuild.bench.targets import Address
 from trtbuild.endings import word
 from trtbuild.errors import BenchError
 from trtbuild.pipeline.bench_targets import Prepared
@@ -81,7 +83,7 @@ class Measured:
             return BenchError(
                 self.run.lost,
                 where="what was measured until then is in the result, marked partial",
-                fix="`trtbuild logs` shows the server's last words",
+                fix=_after_loss(self.run, self.prepared),
             )
         if result["comparison"]["refused"]:
             return BenchError(
@@ -89,17 +91,49 @@ class Measured:
                 details=tuple(result["comparison"]["refused"]),
                 fix="make the targets alike, or --allow lengths",
             )
-        return _useless(self.run) or _unjudged(self.run) or _no_rate(self.sweeps)
+        useless = _useless(self.run, self.prepared)
+        return useless or _unjudged(self.run) or _no_rate(self.sweeps)
 
 
-def _useless(run: Run) -> BenchError | None:
+def server_log(address: Address) -> str:
+    """Where the server of a target says what happened to it."""
+    if address.kind == "openai":
+        return f"the log of the server at {address.url} has its side"
+    return "`trtbuild logs` shows the server's side"
+
+
+def ask_once(address: Address) -> str:
+    """How to ask the target a single question, outside a benchmark."""
+    if address.kind == "openai":
+        return (
+            f"ask it once: curl {address.url}/chat/completions -H 'Content-Type: application/json' "
+            f'-d \'{{"model": "{address.model}", "max_tokens": 8, "messages": '
+            '[{"role": "user", "content": "Hi"}]}\''
+        )
+    if address.kind == "baseline":
+        return server_log(address)
+    return f"`trtbuild infer {address.model} -p Hi` asks a single question"
+
+
+def _after_loss(run: Run, prepared: list[Prepared]) -> str:
+    if MISTAKE in run.lost:
+        return "please report this with the result (--out FILE)"
+    lost = next((one.subject.target for one in run.loads if one.partial == run.lost), None)
+    return server_log(_address(prepared, lost))
+
+
+def _address(prepared: list[Prepared], target: Target | None) -> Address:
+    return next((one.address for one in prepared if one.target is target), prepared[0].address)
+
+
+def _useless(run: Run, prepared: list[Prepared]) -> BenchError | None:
     for load in run.loads:
         name, ledger = load.subject.target.name, load.ledger
         if not ledger.ok and ledger.failures.total:
             return BenchError(
                 f"no request to {name} succeeded at {load.load.label}",
                 where=ledger.failures.most(),
-                fix="`trtbuild infer` asks a single question",
+                fix=ask_once(_address(prepared, load.subject.target)),
             )
         if text := guards.wrong_tokenizer(name, ledger):
             return BenchError(text, fix="give the served checkpoint's folder with --tokenizer")

@@ -18,6 +18,7 @@ Prompts = Callable[[int], Prompt]
 WARMUP_NUMBERS = 1 << 40
 """Prompts of warm-ups are numbered from here: none of them is asked again when it counts."""
 
+MISTAKE = "trtbuild made a mistake: "
 _GIVE_UP = 5  # failures to connect in a row, for each client
 
 
@@ -99,6 +100,12 @@ class Control:
     def stopped(self) -> bool:
         """Whether no further request is to be sent."""
         return bool(self.signal or self.lost)
+
+    def broke(self, error: BaseException) -> None:
+        """Something that nobody foresaw ended a block; what was measured before is kept."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        self.lost = f"{MISTAKE}{type(error).__name__}: {error}"
 
     def saw(self, error: str, clients: int) -> None:
         """A request ended with ``error`` (empty: well)."""

@@ -1,9 +1,10 @@
 """Errors by kind (``errors``).
 
 Kinds: ``http NNN`` and ``grpc NAME`` (the server's status), ``server error`` (an error inside the
-stream), ``dropped`` (the connection ended before the answer), ``timeout``, ``refused`` (no
-connection), ``malformed`` (not what the protocol says), ``empty`` (a complete answer without any
-text). A failed request is in no latency and no throughput.
+stream or in an answer of status 200, or a ``finish_reason`` that says so), ``dropped`` (the
+connection ended before the answer), ``timeout``, ``refused`` (no connection), ``malformed`` (not
+what the protocol says), ``empty`` (a complete answer without any text). A failed request is in no
+latency and no throughput.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from trtbuild.bench.targets.streaming import (
     UNREADABLE,
     converse,
     distrusted,
+    failure_in,
     unreachable,
     words,
 )
@@ -22,6 +23,8 @@ from trtbuild.bench.wire import Dropped, Pool
 from trtbuild.errors import ServerError
 
 _DONE = b"[DONE]"
+# Reasons to end that are none of the model: vLLM's, SGLang's and gateways' words.
+_FAILED = frozenset({"error", "abort", "aborted", "cancelled", "canceled", "failed", "failure"})
 
 
 class OpenAITarget:
@@ -72,7 +75,8 @@ class OpenAITarget:
         except ssl.SSLError as error:
             raise distrusted(self.url, error) from None
         except (OSError, TimeoutError) as error:
-            raise unreachable(self.url, str(error) or "no answer within 10 s") from None
+            why = str(error) or "no answer within 10 s"
+            raise unreachable(self.url, why, ours=False) from None
         except (Dropped, Malformed):
             return  # somebody is there, who does not list models
         known = _model_names(answer.body) if answer.status == 200 else ()
@@ -116,6 +120,7 @@ class _Reader:
         self.done = False
         self._stream = stream
         self._chat = chat
+        self._so_far = 0  # tokens, as usage in each chunk adds them up
 
     def event(self, now: float, data: bytes) -> None:
         if data == _DONE:
@@ -123,28 +128,59 @@ class _Reader:
             return
         try:
             found = json.loads(data)
-            choices = found.get("choices")
+            choices, usage = found.get("choices"), found.get("usage")
+            count = self._usage(usage) if usage else None
             if choices:
-                self._choice(now, choices[0])
-            if usage := found.get("usage"):
-                self._stream.output_tokens = int(usage.get("completion_tokens") or 0) or None
-                self._stream.input_tokens = int(usage.get("prompt_tokens") or 0) or None
-            if failed := found.get("error"):
-                self._stream.fail(now, "server error", words(failed))
-        except UNREADABLE as error:
-            self._stream.fail(time.perf_counter(), "malformed", f"{error}: {data[:80]!r}")
+                self._choice(now, choices[0], count)
+            if failed := failure_in(found):
+                self._stream.fail(now, "server error", failed)
+        except UNREADABLE:
+            said = data[:80].decode("utf-8", "replace")
+            self._stream.fail(time.perf_counter(), "malformed", f"no event of the API: {said}")
 
-    def _choice(self, now: float, choice: dict[str, Any]) -> None:
-        if self._chat:
-            delta = choice.get("delta") or {}
-            # What a model thinks aloud is generated like the rest, under one of two names. The
-            # chunk in which it stops thinking may hold both.
-            thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
-            text = thought + (delta.get("content") or "")
-        else:
-            text = "" + (choice.get("text") or "")
-        self._stream.piece(now, text)
-        self._stream.finish_reason = choice.get("finish_reason") or self._stream.finish_reason
+    def _usage(self, usage: dict[str, Any]) -> int | None:
+        """Take the server's counts; the tokens since the last ones, None if they went back."""
+        stream = self._stream
+        made = int(usage.get("completion_tokens") or 0)
+        details = usage.get("completion_tokens_details") or {}
+        thought = int(details.get("reasoning_tokens") or usage.get("reasoning_tokens") or 0)
+        asked = int(usage.get("prompt_tokens") or 0)
+        if thought and int(usage.get("total_tokens") or 0) == asked + made + thought:
+            made += thought  # some servers count it apart
+        stream.output_tokens, stream.input_tokens = made or None, asked or None
+        stream.reasoning_tokens = thought
+        since, self._so_far = made - thought - self._so_far, made - thought
+        return since if since >= 0 else None
+
+    def _choice(self, now: float, choice: dict[str, Any], count: int | None) -> None:
+        text = self._delta(choice.get("delta") or {}) if self._chat else _text(choice.get("text"))
+        self._stream.piece(now, text, count)
+        ended = choice.get("finish_reason")
+        kind = ended.get("type") if isinstance(ended, dict) else ended
+        self._stream.finish_reason = str(kind or self._stream.finish_reason)
+        if failed := choice.get("error"):
+            self._stream.fail(now, "server error", words(failed))
+        elif kind in _FAILED:
+            said = words(ended) if isinstance(ended, dict) else f"finish_reason {kind}"
+            self._stream.fail(now, "server error", said)
+
+    def _delta(self, delta: dict[str, Any]) -> str:
+        """The text of a chunk. What a model thinks aloud is generated like the rest, under one of
+        two names; the chunk in which it stops thinking may hold both."""
+        thought = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))
+        self._stream.thinks = self._stream.thinks or bool(thought)
+        said = _text(delta.get("content")) or _text(delta.get("refusal"))
+        calls = [call.get("function") or {} for call in delta.get("tool_calls") or ()]
+        called = "".join(_text(one.get("name")) + _text(one.get("arguments")) for one in calls)
+        self._stream.calls = self._stream.calls or bool(called)
+        return thought + said + called
+
+
+def _text(value: Any) -> str:
+    """Text, or that of a list of parts; TypeError for what is neither."""
+    if isinstance(value, list):
+        return "".join(_text(part["text"]) for part in value if part.get("type", "text") == "text")
+    return "" + (value or "")
 
 
 def _model_names(body: bytes) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 import time
 from typing import Any
@@ -13,6 +14,9 @@ from trtbuild.bench.response import Event, Malformed, Response
 from trtbuild.bench.wire import Dropped, Pool
 from trtbuild.errors import ServerError
 
+# A line that is none of an event stream: a page, an object, a sentence.
+_NO_EVENT = re.compile(rb"^(?!(?:data|event|id|retry)?:)[^\r\n]*\S", re.MULTILINE)
+_SAYS = ("message", "error", "detail", "error_msg", "msg", "reason")
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
 """What reading an event can raise when it is not what the protocol says."""
 
@@ -34,13 +38,39 @@ async def converse(
         stream.fail(time.perf_counter(), "refused", error.strerror or str(error))
     else:
         stream.ended = time.perf_counter()
-        if response.status != 200:
+        if not response.good:
             stream.fail(stream.ended, f"http {response.status}", reason(response))
-        elif not response.events:
-            stream.fail(stream.ended, "malformed", "the answer is no event stream")
+        elif not response.events or _NO_EVENT.search(response.body):
+            stream.fail(stream.ended, *_no_stream(response))
         else:
             return not stream.error
     return False
+
+
+def _no_stream(response: Response) -> tuple[str, str]:
+    """The kind and the words of an answer that says it worked and holds no event."""
+    found = _parsed(response.body)
+    if isinstance(found, dict) and (failed := _error_in(found)):
+        return "server error", words(failed)
+    if isinstance(found, dict) and "choices" in found:
+        return "malformed", "one whole answer came, no event stream: the server does not stream"
+    return "malformed", f"the answer is no event stream: {reason(response)}"
+
+
+def _error_in(found: dict[str, Any]) -> Any:
+    """What an object says of a failure: under ``error``, or as one that is nothing else."""
+    if failed := found.get("error"):
+        return failed
+    says = found.get("object") == "error" or not {"choices", "usage", "id"} & found.keys()
+    return found if says and any(found.get(key) for key in _SAYS) else None
+
+
+def failure_in(found: dict[str, Any]) -> str:
+    """The server's words of a failure in an event, empty if it tells of none."""
+    failed = found.get("error")
+    if failed or found.get("object") == "error":
+        return words(failed or found)
+    return ""
 
 
 async def _exchange(pool: Pool, request: bytes, stream: Stream, on_event: Event) -> Response:
@@ -67,17 +97,24 @@ def reason(response: Response) -> str:
     """The server's words in an error's body, JSON or not."""
     if response.location:
         return f"the server sends requests on to {response.location}: write that as the target"
-    text = response.body.decode("utf-8", "replace").strip().removeprefix("data:").strip()
+    found = _parsed(response.body)
+    return words((found.get("error") or found) if isinstance(found, dict) else found)
+
+
+def _parsed(body: bytes) -> Any:
+    """The JSON of a body, or its text."""
+    text = body.decode("utf-8", "replace").strip().removeprefix("data:").strip()
     try:
-        found: Any = json.loads(text)
-    except ValueError:
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return text
-    return words(found.get("error", found) if isinstance(found, dict) else found)
 
 
 def words(error: Any) -> str:
     """An error's own message, where it is an object that has one."""
-    return str(error.get("message", error) if isinstance(error, dict) else error)
+    if not isinstance(error, dict):
+        return str(error)
+    return words(next((error[key] for key in _SAYS if error.get(key)), json.dumps(error)))
 
 
 def distrusted(url: str, error: ssl.SSLError) -> ServerError:
@@ -95,10 +132,11 @@ def distrusted(url: str, error: ssl.SSLError) -> ServerError:
     )
 
 
-def unreachable(url: str, why: str) -> ServerError:
-    """Nothing listens there."""
+def unreachable(url: str, why: str, *, ours: bool = True) -> ServerError:
+    """Nothing listens there; ``ours``: what listens is one that trtbuild serves."""
+    how = " (`trtbuild serve REPO --detach`)" if ours else ""
     return ServerError(
         f"nothing answers at {url}",
         where=why,
-        fix="start the server first (`trtbuild serve REPO --detach`), or correct the target",
+        fix=f"start the server first{how}, or correct the target",
     )

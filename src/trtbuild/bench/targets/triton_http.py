@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from trtbuild.bench.model import Generation, Stream
-from trtbuild.bench.targets.streaming import UNREADABLE, converse, words
+from trtbuild.bench.targets.streaming import UNREADABLE, converse, failure_in
 from trtbuild.bench.targets.triton import Reader, TritonModel
 from trtbuild.bench.wire import Pool
 
@@ -50,12 +50,13 @@ class TritonHttpTarget:
         def event(now: float, data: bytes) -> None:
             try:
                 found: dict[str, Any] = json.loads(data)
-                if failed := found.get("error"):
-                    stream.fail(now, "server error", words(failed))
+                if failed := failure_in(found):
+                    stream.fail(now, "server error", failed)
                 else:
                     reader.response(now, found)
-            except UNREADABLE as error:
-                stream.fail(time.perf_counter(), "malformed", f"{error}: {data[:80]!r}")
+            except UNREADABLE:
+                said = data[:80].decode("utf-8", "replace")
+                stream.fail(time.perf_counter(), "malformed", f"no response of the model: {said}")
 
         body = json.dumps(self._model.inputs(stream.prompt)).encode()
         path = f"/v2/models/{self._name}/generate_stream"
