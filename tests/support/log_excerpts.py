@@ -345,4 +345,37 @@ EXCERPTS = {
     "executor-worker": "RuntimeError: Executor worker returned error",
     "no-version-available": "failed to load 'm', no version is available",
     "asked-to-end": "Signal (15) received.",
+    "model-unknown": CONFIG.format(
+        "failed to poll model 'm': model not found in any model repository."
+    ),
+    "platform-unknown": failed("m", "Invalid argument: unknown platform 'tensorflow_graphdef'"),
+    "openvino-model": failed("m", "Internal: openvino error in reading network : stoi"),
+    "autofill": failed(
+        "m",
+        "Internal: unable to autofill for 'm', model tensor configurations are contradicting each "
+        "other in terms of whether batching is supported",
+    ),
+    "tensorflow-tag": failed(
+        "m",
+        "Internal: Could not find meta graph def matching supplied tags: { serve }. Available "
+        "tags: { train }",
+    ),
+    "gpu-ordinal": failed("m", "Internal: unable to set device: invalid device ordinal"),
+    "compiler-missing": vllm("RuntimeError: Failed to find C compiler. Please specify via CC"),
+    "config-attribute": vllm("AttributeError: 'FooConfig' object has no attribute 'vocab_size'"),
+    "multimodal-processor": vllm(
+        "ValueError: Failed to apply FooProcessor on data={'text': 'x'} with kwargs={}"
+    ),
+    "model-path": vllm(
+        "OSError: /models/llama is not a local folder and is not a valid model identifier listed "
+        "on 'https://huggingface.co/models'"
+    ),
+    "python-signature": python("TypeError: from_dir() got an unexpected keyword argument 'frob'"),
+    "json-damaged": python("json.decoder.JSONDecodeError: Expecting value: line 1 column 1"),
+    "file-missing": python(
+        "FileNotFoundError: [Errno 2] No such file or directory: '/data/labels.txt'"
+    ),
+    "connection": python("ConnectionRefusedError: [Errno 111] Connection refused"),
+    "queue-full": "tritonclient.utils.InferenceServerException: [StatusCode.UNAVAILABLE] "
+    "[request id: 1] Exceeds maximum queue size",
 }

@@ -80,6 +80,7 @@ def test_out_of_memory_in_every_spelling(spelling: str) -> None:
         "/x/y.py:12: FutureWarning: CUDA out of memory may be raised later",
         f'{E} server.cc:241] "CudaDriverHelper has not been initialized."',
         "[12/01/2026-10:00:00] [TRT-LLM] [W] CUDA out of memory while tuning, skipped",
+        "Sun, May 29 2022 2:12:15 am | find: '/usr/lib/ssl/private': Permission denied",
     ],
 )
 def test_what_only_warns_is_no_failure(line: str) -> None:
@@ -98,6 +99,22 @@ def test_what_failed_before_a_model_is_why_that_model_failed() -> None:
     assert explained(text + consequence) == [("plan-gpu-architecture", "det")]
     ours = text + "[TensorRT-LLM][INFO] Loaded engine\n" + consequence
     assert explained(ours) == [("engine-gpu-architecture", "det")]
+
+
+def test_what_may_be_harmless_is_told_after_what_is_not() -> None:
+    text = "OSError: [Errno 111] Connection refused\n" + OOM
+    assert explained(text) == [("gpu-out-of-memory", "m"), ("connection", "")]
+
+
+def test_an_exception_without_a_message_is_told_by_its_source() -> None:
+    text = """\
+Traceback (most recent call last):
+  File "/usr/lib/python3/dist-packages/tensorrt_llm/weights.py", line 7, in load
+    assert all('weight' in one for one in weights)
+AssertionError"""
+    (reason,) = explain(text.splitlines()).reasons
+    assert reason.message == "AssertionError: assert all('weight' in one for one in weights)"
+    assert reason.fix.startswith("tensorrt_llm/weights.py line 7 (in load) raised it")
 
 
 # ----------------------------------------------------------------------------------- crashes

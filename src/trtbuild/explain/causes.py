@@ -31,6 +31,7 @@ class Cause:
     json: str = ""
     known_as: tuple[str, ...] = ()
     within: re.Pattern[str] | None = None
+    weak: bool = False
     quick: tuple[tuple[str, re.Pattern[str]], ...] = ()
 
     def match(self, text: str) -> dict[str, str] | None:

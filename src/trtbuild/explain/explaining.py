@@ -101,7 +101,7 @@ def explain(lines: Iterable[str], repository: Path | None = None) -> Explanation
         _add(found[row[0].kind], reason)
     reasons = found["cause"]
     _add_unknown(reasons, rest, lines, follows=bool(found["cascade"]))
-    reasons.sort(key=lambda reason: reason.log_line)
+    reasons.sort(key=lambda reason: (_is_weak(reason), reason.log_line))
     hints = found["hint"] if reasons or found["cascade"] else []
     if repository is not None:
         reasons, hints = places.find(repository, reasons, hints)
@@ -131,6 +131,16 @@ class _Rows:
             rule = rule_of(said)
             return (_of_rule(rule.id), {}) if rule else None
         return None
+
+
+@cache
+def _weak() -> frozenset[str]:
+    return frozenset(row.id for row in causes() if row.weak)
+
+
+def _is_weak(reason: Reason) -> bool:
+    """Whether it may well be harmless: no model failed of it."""
+    return reason.cause in _weak() and not reason.model
 
 
 def _first(rows: Iterable[Cause], text: str) -> tuple[Cause, dict[str, str]] | None:

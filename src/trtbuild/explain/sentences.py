@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -53,7 +53,7 @@ def sentences() -> tuple[Sentence, ...]:
         for parts in _of_rule(rule):
             literals = [" ".join(part.split()) for part in parts if part and part.strip()]
             length = sum(map(len, literals))
-            if length < _PROVES or max(map(len, literals)) < _WORDS:
+            if length <= _PROVES or max(map(len, literals)) < _WORDS:
                 continue
             pattern = _pattern(parts)
             longest = max(literals, key=len)
@@ -73,7 +73,9 @@ def _of_rule(rule: Rule) -> Iterator[Parts]:
     module = sys.modules[rule.check.__module__]
     reader = _Reader(module)
     seen: set[str] = set()
+    names: set[str] = set()
     waiting = [rule.check.__name__]
+    elsewhere = False
     while waiting:
         name = waiting.pop()
         function = reader.functions.get(name)
@@ -82,15 +84,61 @@ def _of_rule(rule: Rule) -> Iterator[Parts]:
         seen.add(name)
         for node in ast.walk(function):
             if isinstance(node, ast.Name):
+                names.add(node.id)
                 waiting.append(node.id)
             if isinstance(node, ast.keyword) and node.arg == "server":
+                elsewhere = elsewhere or isinstance(node.value, ast.Attribute)
                 yield from reader.texts(node.value, function)
+    if elsewhere:  # server=refusal.server: whatever a module of the check makes for it
+        for other in sorted(_used(module, names), key=lambda one: one.__name__):
+            yield from _texts_of(other)
+
+
+def _used(module: ModuleType, names: Iterable[str], *, more: bool = True) -> set[ModuleType]:
+    """The modules of the check, none of rules, that ``names`` of a module come from, and theirs."""
+    found: set[ModuleType] = set()
+    for name in names:
+        where = str(getattr(vars(module).get(name), "__module__", ""))
+        ours = where.startswith("trtbuild.check.") and ".rules." not in where
+        if ours and where != Rule.__module__:
+            found.add(sys.modules[where])
+    if more:
+        for other in tuple(found):
+            found |= _used(other, vars(other), more=False)
+    return {one for one in found if "server" in _tree(one)[1]}
+
+
+@cache
+def _texts_of(module: ModuleType) -> tuple[Parts, ...]:
+    """Every text with values in it. Those in our own words are in no log."""
+    tree, _ = _tree(module)
+    reader = _Reader(module)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return tuple(
+        parts
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.JoinedStr)
+        for parts in reader.texts(node, function)
+    )
+
+
+@cache
+def _tree(module: ModuleType) -> tuple[ast.Module, frozenset[str]]:
+    """The syntax of a module, and the names of arguments and fields in it."""
+    tree = ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8"))
+    names = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    names |= {
+        node.target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    return tree, frozenset(names)
 
 
 @cache
 def _functions(module: ModuleType) -> Mapping[str, ast.FunctionDef]:
-    source = Path(module.__file__ or "").read_text(encoding="utf-8")
-    tree = ast.parse(source)
+    tree, _ = _tree(module)
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 

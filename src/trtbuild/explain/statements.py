@@ -14,8 +14,9 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # docker compose's `service-1  | `, Kubernetes' timestamps, `mpirun --tag-output`'s
 # `[1,0]<stderr>:`, journald's `Nov 29 18:00:00 host unit[1]: `, vLLM's `(EngineCore pid=7) `
 _PREFIX = re.compile(
-    r"^(?:[\w.-]+\s+\|\s(?=\S)|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\s+(?:\|\s+)?"
-    r"(?:std(?:out|err) [FP] )?|\[\d+,\d+\]<\w+>:\s*|[A-Z][a-z]{2} [ \d]\d [\d:]{8} \S+ \S+: "
+    r"^(?:[\w.-]+\s+\|\s(?=\S)|[\w, ]{0,20} \d\d?:\d\d:\d\d [ap]m \|\s*"
+    r"|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\s+(?:\|\s+)?(?:std(?:out|err) [FP] )?"
+    r"|\[\d+,\d+\]<\w+>:\s*|[A-Z][a-z]{2} [ \d]\d [\d:]{8} \S+ \S+: "
     r"|\[pod/[^\]]+\] |│ ?|\([\w ]*pid=\d+[^)]*\) ?)+"
 )
 # A line of Triton's keeps its own head, whatever stands before that.

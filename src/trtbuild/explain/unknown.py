@@ -16,6 +16,7 @@ _BACKEND = re.compile(r"(?P<path>/\S+\.py)\((?P<line>\d+)\): (?P<function>\w+)")
 _PACKAGE = re.compile(r"/(?:site|dist)-packages/((\w+)/.+)")
 _OWN_BACKEND = re.compile(r"/backends/(\w+)/")
 _STANDARD = re.compile(r"/lib/python3\.\d+/(?!site-packages|dist-packages)|<frozen")
+_BARE = re.compile(r"\s*((?:\w+\.)*[A-Z]\w*(?:Error|Exception))\s*")
 _SAYS = re.compile(r"\s*(?:[Ee]rror: |ERROR\b|what\(\): |[Ff]atal\b|FATAL\b|docker: |panic: )")
 _OPEN = re.compile(r":$|validation errors? for ")
 # Where the maintainers of what raised it are told of it.
@@ -42,9 +43,9 @@ class Failure:
 def raised(texts: Sequence[str]) -> Failure | None:
     """The exception of a traceback, with the file that raised it."""
     cause = logs.root_exception(texts)
-    if not cause:
-        return None
-    at = next((number for number, text in enumerate(texts) if cause in text), 0)
+    at = next((number for number, text in enumerate(texts) if cause and cause in text), -1)
+    if at < 0:
+        return _wordless(texts)
     frames = [found for text in texts[max(0, at - 60) : at] if (found := _PYTHON.search(text))]
     message = cause
     if _OPEN.search(cause) and at + 1 < len(texts):
@@ -54,6 +55,20 @@ def raised(texts: Sequence[str]) -> Failure | None:
         f"{name}, which is not in trtbuild's table of causes",
         message, at + 1, look(at + 1, _innermost(reversed(frames))),
     )  # fmt: skip
+
+
+def _wordless(texts: Sequence[str]) -> Failure | None:
+    """An exception without a message: the line of source that raised it says the most."""
+    for at in range(len(texts) - 1, 1, -1):
+        name = _BARE.fullmatch(logs.parse(texts[at]).message)
+        before = [text for text in texts[max(0, at - 6) : at] if _PYTHON.search(text)]
+        if name and before:
+            frame = _PYTHON.search(before[-1])
+            marks = [text for text in texts[at - 2 : at] if text.strip(" ~^")]
+            source = logs.parse(marks[-1]).message.strip() if marks else ""
+            title = f"{name[1]}, which is not in trtbuild's table of causes"
+            return Failure(title, f"{name[1]}: {source}", at + 1, look(at + 1, frame))
+    return None
 
 
 def has_traceback(texts: Iterable[str]) -> bool:
