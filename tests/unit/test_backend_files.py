@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -99,6 +101,10 @@ def test_values_get_the_types_vllm_wants(
         ({"ignore_eos": "maybe"}, "must be bool"),
         ({"stop": 1}, "must be list/str, got 1"),
         ({"_private": 1}, "unknown sampling parameter '_private'"),
+        ({"temperature": float("nan")}, "must be float, got nan"),
+        ({"temperature": "NaN"}, "must be float"),
+        ({"seed": float("inf")}, "must be int, got inf"),
+        ({"logit_bias": {"1": float("-inf")}}, "must be dict"),
     ],
 )
 def test_wrong_values_are_named(backend: Any, sent: dict[str, Any], message: str) -> None:
@@ -115,6 +121,83 @@ def test_request_parameters_are_sampling_values_but_for_the_protocols_own(backen
     assert parsed.prompt == "hé"
     assert parsed.sampling == {"max_tokens": 3}
     assert (parsed.stream, parsed.prepend_prompt) == (False, True)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000])
+def test_json_without_an_end_is_refused(backend: Any, text: str) -> None:
+    with pytest.raises(backend.request.RequestError, match="not valid JSON"):
+        backend.request.json_object(text.encode(), "sampling_parameters")
+
+
+@pytest.fixture
+def arguments(backend: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module that makes vLLM's objects, with a few of vLLM's names."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    names = {"vllm": {}, "vllm.lora": {}, "vllm.v1": {}}
+    names["vllm.sampling_params"] = {"SamplingParams": Hints}
+    coder = lambda *_: None  # noqa: E731
+    names["vllm.v1.serial_utils"] = {"MsgpackEncoder": coder, "MsgpackDecoder": coder}
+    request = lambda name, number, path: SimpleNamespace(  # noqa: E731
+        lora_name=name, lora_int_id=number, lora_path=path
+    )
+    names["vllm.lora.request"] = {"LoRARequest": request}
+    for name, members in names.items():
+        module = ModuleType(name)
+        module.__dict__.update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+    import backend_arguments
+
+    return backend_arguments
+
+
+def test_adapters_are_loaded_at_once_and_a_bad_one_is_named(arguments: Any) -> None:
+    loaded = []
+
+    class Engine:
+        async def add_lora(self, adapter: Any) -> None:
+            if adapter.lora_name == "bad":
+                raise ValueError("vLLM does not yet support DoRA.")
+            loaded.append((adapter.lora_name, adapter.lora_int_id, adapter.lora_path))
+
+    async def load(**adapters: str) -> None:
+        await arguments.Arguments(adapters, ("generate",)).load_adapters(Engine())
+
+    asyncio.run(load(poet="/p", clerk="/c"))
+    assert loaded == [("poet", 1, "/p"), ("clerk", 2, "/c")]
+    with pytest.raises(arguments.AdapterError) as caught:
+        asyncio.run(load(poet="/p", bad="/b"))
+    assert str(caught.value) == (
+        "the adapter 'bad' (/b) cannot be used: ValueError: vLLM does not yet support DoRA."
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "count", "kept"),
+    [
+        ({}, 1, None),
+        ({}, 3, 3),
+        ({"max_loras": 4}, 3, 4),
+        ({"max_cpu_loras": 2}, 3, 2),
+    ],
+)
+def test_there_is_room_for_every_adapter(
+    arguments: Any, given: dict[str, int], count: int, kept: int | None
+) -> None:
+    found = arguments._with_room(given, [str(n) for n in range(count)])
+    assert found.get("max_cpu_loras") == kept
+
+
+@pytest.mark.parametrize("pooling", [{}, {"dimensions": 8}, {"dimensions": [8]}])
+def test_dimensions_are_a_number_or_a_list_of_one(arguments: Any, pooling: Any) -> None:
+    assert arguments._dimensions(pooling) == (8 if pooling else None)
+
+
+@pytest.mark.parametrize(
+    "pooling", [5, {"dimensions": [1, 2]}, {"dimensions": 0}, {"dimensions": "8"}]
+)
+def test_other_dimensions_are_refused(arguments: Any, backend: Any, pooling: Any) -> None:
+    with pytest.raises(backend.request.RequestError, match="dimensions"):
+        arguments._dimensions(pooling)
 
 
 def model_dir(root: Path, arguments: dict[str, Any], name: str = "m") -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import dataclasses
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -195,6 +196,11 @@ def test_zero_is_greedy_in_words_that_every_release_knows(model: Any, name: str)
         ({"streaming": True, "sampling_param_best_of": 2}, "cannot be streamed"),
         ({"guided_decoding_guide_type": b"regex"}, "needs 'guided_decoding_guide'"),
         ({"stop": True}, "send a request id"),
+        ({"sampling_param_repetition_penalty": 0.0}, "is 0.0, must be above 0"),
+        ({"sampling_param_repetition_penalty": float("nan")}, "is nan, must be above 0"),
+        ({"sampling_param_beam_search_diversity_rate": -1.0}, "must be at least 0"),
+        ({"sampling_param_end_id": -1}, "must be at least 0"),
+        ({"sampling_param_min_tokens": 9, "sampling_param_max_tokens": 8}, "is 9, above"),
     ],
 )
 def test_wrong_requests(model: Any, values: dict[str, Any], part: str) -> None:
@@ -202,6 +208,25 @@ def test_wrong_requests(model: Any, values: dict[str, Any], part: str) -> None:
     with pytest.raises(model.request.RequestError) as error:
         model.request.parse(tensors(**prompt, **values))
     assert part in str(error.value)
+
+
+@pytest.mark.parametrize(("asked", "sent"), [({}, 1), ({"logprobs": 0}, 1), ({"logprobs": 3}, 3)])
+def test_a_sum_needs_log_probabilities(
+    model: Any, monkeypatch: pytest.MonkeyPatch, asked: dict[str, int], sent: int
+) -> None:
+    """TensorRT-LLM computes none for 0, and the sum would be 0 as if that were true."""
+    fake = ModuleType("tensorrt_llm")
+
+    @dataclasses.dataclass
+    class SamplingParams:
+        logprobs: int | None = None
+
+    fake.SamplingParams = SamplingParams  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tensorrt_llm", fake)
+    wanted = model.request.Wanted(cumulative_logprob=True)
+    request = model.request.Request(prompt="x", sampling=asked, wanted=wanted)
+    _, params, _ = model.arguments.Arguments(None, {}).of(request)
+    assert params.logprobs == sent
 
 
 def test_streaming_needs_the_decoupled_policy(model: Any) -> None:

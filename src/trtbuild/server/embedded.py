@@ -13,6 +13,7 @@ from trtbuild.server import rehearsal, runtime
 from trtbuild.server.contents import LLM_API_FILE, Contents, weight_bytes
 from trtbuild.server.mode import Command, Job, LaunchOptions, server_arguments
 from trtbuild.server.shm import ipc_folder
+from trtbuild.server.spinning import spin_count
 from trtbuild.server.view import make_view
 
 _GIB = 1 << 30
@@ -109,7 +110,7 @@ def _vllm_environment(job: Job) -> dict[str, str]:
         "VLLM_USE_AOT_COMPILE": "0",
         # Between two steps OpenMP's threads spin, for milliseconds by default, on the very cores
         # that the server and its stub need to send what the last step made.
-        "GOMP_SPINCOUNT": "2000",
+        "GOMP_SPINCOUNT": str(spin_count()),
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "VLLM_RPC_BASE_PATH": str(ipc_folder(job.id)),

@@ -184,7 +184,7 @@ def _is_token(value):
 
 def _dimensions(pooling):
     """``dimensions``, a number or a list of one, as NVIDIA's vLLM backend takes it."""
-    found = pooling.get("dimensions") if isinstance(pooling, dict) else pooling
+    found = pooling.get("dimensions") if isinstance(pooling, dict) else "no object"
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
     if found is None or (type(found) is int and 0 < found < 1 << 31):
