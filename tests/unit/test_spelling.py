@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from trtbuild.checkpoint.spelling import (
+from trtbuild.spec.spelling import (
     older_config,
     older_merges,
     older_tokenizer,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild import toolchain
-from trtbuild.checkpoint import families, spelling
+from trtbuild.checkpoint import families
 from trtbuild.checkpoint.attention import Heads, heads, kv_cache
 from trtbuild.checkpoint.code import parts_of, wraps
 from trtbuild.checkpoint.context import context_of
@@ -21,7 +21,7 @@ from trtbuild.checkpoint.problems import Problems, json_object
 from trtbuild.checkpoint.quantized import quantization
 from trtbuild.checkpoint.tokens import special_id, tokenizer_config, tokenizer_info
 from trtbuild.errors import UnsupportedError
-from trtbuild.spec import ModelSpec, Quantization, Task
+from trtbuild.spec import ModelSpec, Quantization, Task, spelling
 
 _DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trtbuild.checkpoint import Checkpoint, spelling
+from trtbuild.checkpoint import Checkpoint
 from trtbuild.checkpoint.code import PROCESSORS
 from trtbuild.checkpoint.problems import dump_json, json_object
 from trtbuild.recipe import ModelRecipe, Serving
+from trtbuild.spec import spelling
 
 _CONFIG, _TOKENIZER, _FAST = "config.json", "tokenizer_config.json", "tokenizer.json"
 

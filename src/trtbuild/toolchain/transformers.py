@@ -18,6 +18,7 @@ from trtbuild.resources import data_file
 from trtbuild.toolchain.vllm import version_key
 
 _FIVE = version_key("5.0.0")
+_BEFORE_FIVE = version_key("0.12.0")  # vLLM of 2025, when there was no transformers 5
 _DTYPE = version_key("4.56.0")  # the first that reads ``dtype``, which was ``torch_dtype``
 _PAIRED_MERGES = version_key("4.45.0")  # the first with tokenizers 0.20, which reads them
 # The wrapper's class by what the checkpoint is for; before 0.8.4 it had another name.
@@ -36,6 +37,7 @@ class Reading:
     Attributes:
         engine: Its name and version, for messages.
         transformers: The oldest release of transformers that it accepts.
+        surely_four: Whether every image of it has a transformers older than 5.
         own_types: Values of ``model_type`` that it has configuration classes of its own for.
         wrappers: Its classes that run transformers' own modeling code.
         asks: How it asks whether a modeling class can be wrapped (``flag``, ``source``).
@@ -43,6 +45,7 @@ class Reading:
 
     engine: str
     transformers: str
+    surely_four: bool = False
     own_types: frozenset[str] = frozenset()
     wrappers: frozenset[str] = frozenset()
     asks: frozenset[str] = field(default_factory=frozenset)
@@ -103,9 +106,11 @@ class Reading:
 def vllm_reading(version: str) -> Reading:
     """How a vLLM release reads checkpoints; KeyError when it has no row."""
     row = _table()["vllm"][version]
+    older = version_key(version) < _BEFORE_FIVE
     return Reading(
         f"vLLM {version}",
         row["transformers"],
+        older or "<5," in row["requires"],
         frozenset(row["own_types"]),
         frozenset(row["wrappers"]),
         frozenset(row["asks"]),
@@ -116,7 +121,7 @@ def vllm_reading(version: str) -> Reading:
 def trtllm_reading(version: str) -> Reading:
     """How a TensorRT-LLM release does; those without a row are older than the oldest that has."""
     rows: Mapping[str, str] = _table()["tensorrt-llm"]
-    return Reading(f"TensorRT-LLM {version}", rows.get(version, min(rows.values())))
+    return Reading(f"TensorRT-LLM {version}", rows.get(version, min(rows.values())), True)
 
 
 def transformers_architectures() -> Mapping[str, str]:

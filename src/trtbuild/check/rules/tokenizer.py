@@ -19,6 +19,7 @@ from trtbuild.errors import RepositoryError
 _WEIGHTS = "m/1/weights/"
 _KINDS = (
     "tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt", "spiece.model",
+    "tiktoken.model",
 )  # fmt: skip
 
 

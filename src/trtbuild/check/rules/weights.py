@@ -9,11 +9,15 @@ from pathlib import Path
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
+from trtbuild.check.folders import folders
 from trtbuild.check.jsontext import read_json
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import ReportedError, read_inside
 from trtbuild.check.safetensors import problem_of
-from trtbuild.check.served import weights
+from trtbuild.check.served import release_of, trtllm_release_of, weights
+from trtbuild.check.tokenizing import settings
+from trtbuild.spec import spelling
+from trtbuild.toolchain import Reading, trtllm_reading, vllm_reading, vllm_versions
 
 _INDEX = "model.safetensors.index.json"
 _TOKENIZERS = (
@@ -171,3 +175,74 @@ def no_code(model: Model) -> Problems:
         if code and not engine.settings.get("trust_remote_code"):
             file = _relative(model, folder)
             yield Problem(f"{', '.join(code)} came with the checkpoint", file=file)
+
+
+_FIVE = '{ "rope_parameters": { "rope_theta": 500000.0, "rope_type": "default" } }'
+
+
+@rule(
+    "TRT806",
+    "the release reads config.json as transformers wrote it",
+    fix="convert the checkpoint again, which writes both spellings, or use --triton 26.07 or newer",
+    severity=Severity.WARNING,
+    bad=Example(files={"m/1/weights/config.json": _FIVE}, base="checkpoint", triton="25.10"),
+    good=[
+        Example(files={"m/1/weights/config.json": _FIVE}, base="checkpoint", triton="26.07"),
+        Example(
+            files={"m/1/weights/config.json": '{ "rope_theta": 500000.0 }'},
+            base="checkpoint",
+            triton="25.10",
+        ),
+    ],
+)
+def spelling_of_config(model: Model) -> Problems:
+    """transformers 5 keeps rope's base in ``rope_parameters`` alone, where transformers 4 does
+    not look: it takes the family's default, and the model answers with other words. The same
+    goes for the type of the weights (``dtype``) and for layers (``layers_block_type``)."""
+    reading = _reading(model)
+    for folder in folders(model) if reading and reading.maybe_four else ():
+        config = settings(folder.path, model.repository.root, "config.json")
+        for key in spelling.only_five(config, {}):
+            if reading and (key != "dtype" or not reading.reads_dtype):
+                file = folder.relative(model, "config.json")
+                yield Problem(
+                    f"{reading.engine} may read config.json by transformers 4, which does not "
+                    f"understand {key}",
+                    file=file,
+                )
+
+
+@rule(
+    "TRT807",
+    "the release knows the tokenizer's class",
+    fix="convert the checkpoint again, which names PreTrainedTokenizerFast, or use --triton 26.07",
+    bad=Example(
+        files={"m/1/weights/tokenizer_config.json": '{ "tokenizer_class": "TokenizersBackend" }'},
+        base="checkpoint",
+        triton="25.10",
+    ),
+    good=Example(
+        files={"m/1/weights/tokenizer_config.json": '{ "tokenizer_class": "TokenizersBackend" }'},
+        base="checkpoint",
+        triton="26.07",
+    ),
+)
+def tokenizer_class(model: Model) -> Problems:
+    """transformers 5 names generic classes that transformers 4 does not have, and an engine that
+    reads by that does not start."""
+    reading = _reading(model)
+    for folder in folders(model) if reading and reading.surely_four else ():
+        found = settings(folder.path, model.repository.root, "tokenizer_config.json")
+        name = found.get("tokenizer_class")
+        if name in spelling.CLASSES_OF_FIVE and reading:
+            file = folder.relative(model, "tokenizer_config.json")
+            yield Problem(f"the transformers of {reading.engine} has no {name}", file=file)
+
+
+def _reading(model: Model) -> Reading | None:
+    """What reads the checkpoints of a model, None where that is not known."""
+    if model.backend == "vllm":
+        release = release_of(model)
+        return vllm_reading(release) if release in vllm_versions() else None
+    release = trtllm_release_of(model)
+    return trtllm_reading(release) if release else None

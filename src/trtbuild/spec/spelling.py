@@ -14,8 +14,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from trtbuild.checkpoint import families
-
+_NESTED = (
+    "text_config", "llm_config", "language_config", "thinker_config", "text_model_config",
+    "vision_config", "audio_config",
+)  # fmt: skip
 _ROPE, _SHARE = "rope_parameters", "partial_rotary_factor"
 # Nemotron-H's words for its layers, and the letters that its classes read before.
 _LAYER_LETTERS = {
@@ -35,6 +37,8 @@ _ROPE_KEYS = {
 # transformers 5's generic classes, and what reads the same files in transformers 4.
 _TOKENIZERS = {"TokenizersBackend": "PreTrainedTokenizerFast"}
 _ONLY_FIVE = frozenset({"SentencePieceBackend", "PythonBackend", "MistralCommonBackend"})
+CLASSES_OF_FIVE = _ONLY_FIVE | frozenset(_TOKENIZERS)
+"""Tokenizer classes that transformers 4 does not have."""
 # Keys of families that turn the layers by two bases: transformers 4's names of those that
 # transformers 5 keeps under rope_parameters.full_attention and .sliding_attention.
 _BY_LAYER = {
@@ -68,7 +72,7 @@ def problem(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> str:
 def older_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """``config`` with the older keys beside the newer ones, and why that is not enough."""
     made, wrong = dict(config), ""
-    for part in (*families.NESTED_TEXT, "vision_config", "audio_config"):
+    for part in _NESTED:
         if isinstance(made.get(part), dict):
             made[part], inner = older_config(made[part])
             wrong = wrong or inner
