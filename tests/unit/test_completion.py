@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from onnx import helper
 
 from trtbuild import check
 from trtbuild.check import Finding, Options, Severity
+from trtbuild.check.examples import OPENVINO_XML
 from trtbuild.check.pysource import read_source
 
 ENSEMBLE = """
@@ -123,7 +125,7 @@ def test_a_server_that_completes_nothing_calls_no_method(tmp_path: Path) -> None
 @pytest.mark.parametrize("backend", ["tensorrt", "openvino", "dali", "vllm", "own_backend"])
 def test_members_of_backends_that_complete(backend: str, tmp_path: Path) -> None:
     file = {"tensorrt": "model.plan", "openvino": "model.xml", "vllm": "model.json"}
-    content = '{"model": "org/name"}' if backend == "vllm" else "x"
+    content = {"vllm": '{"model": "org/name"}', "openvino": OPENVINO_XML}.get(backend, "x")
     write(tmp_path, CLASS.format(method=""), f'backend: "{backend}"')
     (tmp_path / "p/1" / file.get(backend, "model.dali")).write_text(content)
     rules = {one.rule for one in errors(tmp_path)}
@@ -153,15 +155,11 @@ def test_a_tensorrt_model_that_names_its_tensors_has_no_others(tmp_path: Path) -
 def test_an_onnx_member_is_completed_from_its_file(
     dims: list[int | str], rules: set[str], tmp_path: Path
 ) -> None:
-    onnx = pytest.importorskip("onnx")
-    helper = onnx.helper
     tensors = [helper.make_tensor_value_info(name, 1, dims) for name in ("IN", "OUT")]
     node = helper.make_node("Identity", ["IN"], ["OUT"])
-    model = helper.make_model(
-        helper.make_graph([node], "g", tensors[:1], tensors[1:]),
-        ir_version=8,
-        opset_imports=[helper.make_opsetid("", 17)],
-    )
+    graph = helper.make_graph([node], "g", tensors[:1], tensors[1:])
+    opsets = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, ir_version=8, opset_imports=opsets)
     write(tmp_path, CLASS.format(method=""), 'backend: "onnxruntime"')
     (tmp_path / "p/1/model.onnx").write_bytes(model.SerializeToString())
     assert {one.rule for one in errors(tmp_path)} == rules

@@ -27,8 +27,11 @@ def apart(function: Callable[..., Any], *arguments: object) -> Any | None:
 
 def _work(writer: int, function: Callable[..., Any], *arguments: object) -> None:
     """In the child: write the result and end, without what Python does at its end."""
+    import faulthandler
+
     code = 1
     try:
+        faulthandler.disable()
         resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -184,6 +184,28 @@ def safetensors(**shapes: tuple[int, ...]) -> bytes:
     return len(text).to_bytes(8, "little") + text + bytes(end)
 
 
+OPENVINO_XML = """\
+<?xml version="1.0"?>
+<net name="m" version="11">
+  <layers>
+    <layer id="0" name="IN" type="Parameter" version="opset1">
+      <data shape="1,4" element_type="f32"/>
+      <output><port id="0" precision="FP32" names="IN"><dim>1</dim><dim>4</dim></port></output>
+    </layer>
+    <layer id="1" name="relu" type="ReLU" version="opset1">
+      <input><port id="0" precision="FP32"><dim>1</dim><dim>4</dim></port></input>
+      <output><port id="1" precision="FP32" names="OUT"><dim>1</dim><dim>4</dim></port></output>
+    </layer>
+    <layer id="2" name="OUT" type="Result" version="opset1">
+      <input><port id="0" precision="FP32"><dim>1</dim><dim>4</dim></port></input>
+    </layer>
+  </layers>
+  <edges>
+    <edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>
+    <edge from-layer="1" from-port="1" to-layer="2" to-port="0"/>
+  </edges>
+</net>
+"""
 _WEIGHTS = "m/1/weights/"
 _ENGINE = {
     "name": 'name: "m"',
@@ -200,6 +222,14 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "checkpoint": _VLLM,
     "ensemble": _ENSEMBLE,
     "engine": _ENGINE,
+    "openvino": {
+        **_PYTHON,
+        "backend": 'backend: "openvino"',
+        "max_batch_size": "max_batch_size: 0",
+        "input": 'input [ { name: "IN" data_type: TYPE_FP32 dims: [ 1, 4 ] } ]',
+        "output": 'output [ { name: "OUT" data_type: TYPE_FP32 dims: [ 1, 4 ] } ]',
+        "instance_group": "instance_group [ { count: 1 kind: KIND_CPU } ]",
+    },
     "onnx": {
         **_PYTHON,
         "backend": 'backend: "onnxruntime"',
@@ -220,6 +250,7 @@ BASES: Mapping[str, Mapping[str, Content]] = {
         _WEIGHTS + "tokenizer_config.json": '{ "bos_token": "<s>", "eos_token": "</s>" }',
     },
     "onnx": {"m/1/model.onnx": onnx_file},
+    "openvino": {"m/1/model.xml": OPENVINO_XML},
     "engine": {"m/1/config.json": engine_config(), "m/1/rank0.engine": b"engine"},
     "ensemble": {
         "m/1/": "",

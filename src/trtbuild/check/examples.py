@@ -16,6 +16,7 @@ from trtbuild.check.bases import (
     FIELDS,
     MODEL_JSON,
     MODEL_PY,
+    OPENVINO_XML,
     TOKENIZER,
     Content,
     Link,
@@ -33,6 +34,7 @@ __all__ = [
     "ENGINE_KEYS",
     "MODEL_JSON",
     "MODEL_PY",
+    "OPENVINO_XML",
     "TOKENIZER",
     "Content",
     "Example",
@@ -56,8 +58,8 @@ class Example:
             in ``/`` is a folder. ``m/config.pbtxt`` here is the whole text, nothing is added.
         base: What the example differs from: ``python``; ``vllm``, with weights from the hub;
             ``checkpoint``, the same with weights of its own; ``ensemble``, over the Python models
-            ``a`` and ``b``; ``engine``, with a TensorRT-LLM engine; ``onnx``; or empty
-            for nothing at all.
+            ``a`` and ``b``; ``engine``, with a TensorRT-LLM engine; ``onnx``;
+            ``openvino``; or empty for nothing at all.
         triton: The release it is judged by; empty: the newest known.
         auto_complete: Whether the server completes configurations.
         gpus: How many GPUs the server has, None when unknown.

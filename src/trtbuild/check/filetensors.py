@@ -59,19 +59,28 @@ class Pair:
         message = f"is not in the file; it has {', '.join(allowed) or 'none'}"
         return self.refusal(message, said + ", ".join(allowed), "name", model=False)
 
+    def unsupported(self, data_type: str) -> Refusal:
+        named = f"{data_type} for {self.kind} '{self.tensor.name}'"
+        message = f"is {data_type}, which the backend does not support"
+        server = f"unsupported datatype {named} for model '{self.called}'"
+        return self.refusal(message, server, "data_type", model=False)
+
+    def written(self) -> tuple[str, tuple[int, ...]]:
+        """The field with its sizes as the backend sees them, and these."""
+        reshaped = self.tensor.HasField("reshape")
+        dims = tuple(self.tensor.reshape.shape if reshaped else self.tensor.dims)
+        return "reshape" if reshaped else "dims", dims
+
     def types(self) -> list[Refusal]:
         assert self.found is not None
         written, has = pbtxt.data_type_name(self.tensor.data_type), self.found.data_type
-        named = f"for {self.kind} '{self.tensor.name}'"
         if written in ("TYPE_INVALID", "TYPE_BF16"):
-            server = f"unsupported datatype {written} {named} for model '{self.called}'"
-            message = f"is {written}, which the backend does not support"
-            return [self.refusal(message, server, "data_type", model=False)]
+            return [self.unsupported(written)]
         if written == has:
             return []
         server = (
-            f"configuration expects datatype {written} {named}, model provides "
-            f"TYPE_{type_name(pbtxt.data_type(has))}"
+            f"configuration expects datatype {written} for {self.kind} '{self.tensor.name}', "
+            f"model provides TYPE_{type_name(pbtxt.data_type(has))}"
         )
         fix = "" if has == "TYPE_INVALID" else f"write data_type: {has}"
         message = f"is {written}, in the file {self.found.called}"
@@ -106,9 +115,7 @@ class Pair:
 
     def _sizes(self, has: tuple[int, ...]) -> Refusal | None:
         """What the backend says if the file's tensor has these sizes."""
-        reshaped = self.tensor.HasField("reshape")
-        field = "reshape" if reshaped else "dims"
-        dims = tuple(self.tensor.reshape.shape if reshaped else self.tensor.dims)
+        field, dims = self.written()
         if not has:
             return self._scalar(dims, field) if any(size != 1 for size in dims) else None
         if self.batched and has[0] != -1:

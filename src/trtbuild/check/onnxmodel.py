@@ -8,6 +8,7 @@ from typing import Any
 from trtbuild.check.context import Model
 from trtbuild.check.onnxbackend import completed
 from trtbuild.check.onnxfile import OnnxFile, available, read_onnx
+from trtbuild.files import stand_in
 
 BACKEND = "onnxruntime"
 _LIMIT = 2 << 30  # of protobuf, and so of the format
@@ -27,12 +28,18 @@ def onnx_files(model: Model) -> Iterator[tuple[str, OnnxFile]]:
             file = f"{file}/model.onnx"
         key = ("onnx", model.name, file)
         if key not in memo:
-            try:
-                memo[key] = read_onnx(model.read(file, _LIMIT), optimized=optimized)
-            except FileNotFoundError:
-                memo[key] = None
+            memo[key] = _read(model, file, optimized=optimized)
         if memo[key] is not None:
             yield file, memo[key]
+
+
+def _read(model: Model, file: str, *, optimized: bool) -> OnnxFile | None:
+    if stand_in(model.path / file):
+        return None  # another rule reports it
+    try:
+        return read_onnx(model.read(file, _LIMIT), optimized=optimized)
+    except FileNotFoundError:
+        return None
 
 
 def completed_config(model: Model) -> Any | None:

@@ -12,7 +12,7 @@ from trtbuild import toolchain
 from trtbuild.check.completed import is_version
 from trtbuild.check.context import CONFIG, Model
 from trtbuild.check.engine import Problem, Problems, rule
-from trtbuild.check.examples import Example
+from trtbuild.check.examples import OPENVINO_XML, Example
 from trtbuild.check.model import Severity
 from trtbuild.check.modelfiles import Wanted, wanted
 from trtbuild.check.onnxmodel import onnx_files
@@ -21,6 +21,7 @@ from trtbuild.check.reading import is_inside
 from trtbuild.files import stand_in
 
 _ONNX = Example(base="onnx")
+_OPENVINO = Example(base="openvino")
 _PUT = "put the model's file into the version directory"
 _POINTER = """\
 version https://git-lfs.github.com/spec/v1
@@ -45,7 +46,7 @@ def _backend(name: str, file: str, content: str = "x") -> Example:
         _backend("pytorch", "m/1/weights.pth"),
         _backend("openvino", ""),
     ],
-    good=[_ONNX, _backend("pytorch", "m/1/model.pt"), _backend("openvino", "m/1/model.xml")],
+    good=[_ONNX, _backend("pytorch", "m/1/model.pt"), _OPENVINO],
 )
 def model_file(model: Model) -> Problems:
     """A backend opens the file that ``default_model_filename`` names, or else its own default, and
@@ -99,8 +100,8 @@ def _nearest(model: Model, file: Wanted) -> str:
     "TRT632",
     "the weights beside a model's file are there",
     fix="copy it from where the model was exported to, beside the model's file",
-    bad=_backend("openvino", "m/1/model.xml", '<net><layer type="Const"/></net>'),
-    good=_backend("openvino", "m/1/model.xml", "<net/>"),
+    bad=Example(files={"m/1/model.xml": OPENVINO_XML.replace("ReLU", "Const")}, base="openvino"),
+    good=_OPENVINO,
 )
 def companions(model: Model) -> Problems:
     """An ONNX model of more than 2 GB has its weights in files of their own, and an OpenVINO model

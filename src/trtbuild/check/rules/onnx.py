@@ -19,8 +19,13 @@ from trtbuild.check.positions import NOWHERE
 from trtbuild.toolchain import OnnxRuntime
 
 
-def _onnx(config: str = "", *, auto_complete: bool = False) -> Example:
-    return Example(config, base="onnx", auto_complete=auto_complete)
+def _onnx(config: str = "") -> Example:
+    return Example(config, base="onnx")
+
+
+def _without_tensors(*, auto_complete: bool) -> Example:
+    config = {"m/config.pbtxt": 'backend: "onnxruntime"\nmax_batch_size: 8\n'}
+    return Example(files=config, base="onnx", auto_complete=auto_complete)
 
 
 def _input(fields: str, more: str = "") -> Example:
@@ -68,6 +73,7 @@ def is_onnx(model: Model) -> Problems:
         _input("dims: [ 4, 1 ]"),
         _output("dims: [ -1 ]"),
         _input("dims: [ 4 ] allow_ragged_batch: true"),
+        _without_tensors(auto_complete=False),
         _input(
             "dims: [ 4 ]",
             'sequence_batching { control_input [ { name: "START" control [ '
@@ -80,7 +86,7 @@ def is_onnx(model: Model) -> Problems:
             "max_batch_size: 0\n" + 'input [ { name: "IN" data_type: TYPE_FP32 dims: [ 7, 4 ] } ]\n'
             'output [ { name: "OUT" data_type: TYPE_FP32 dims: [ -1, 4 ] } ]'
         ),
-        _onnx("input []\noutput []", auto_complete=True),
+        _without_tensors(auto_complete=True),
     ],
 )
 def same_tensors(model: Model) -> Problems:
