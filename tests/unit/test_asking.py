@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,27 @@ TEMPLATE = (
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "model_repository" / "bot" / "1" / "weights"
+    model = tmp_path / "model_repository" / "bot"
+    folder = model / "1" / "weights"
     folder.mkdir(parents=True)
+    (model / "config.pbtxt").write_text('backend: "vllm"')
+    (model / "1" / "model.json").write_text('{ "model": "/models/bot/1/weights" }')
+    (folder / "tokenizer.json").write_text("{}")
     (folder / "chat_template.jinja").write_text(TEMPLATE)
     return folder
+
+
+def test_an_ensemble_has_its_template_beside_its_tokenizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = Path(__file__).resolve().parents[1] / "golden" / "trtllm-engine" / "balanced"
+    shutil.copytree(golden, tmp_path / "model_repository")
+    folder = tmp_path / "model_repository" / "llama_preprocessing" / "1" / "tokenizer"
+    folder.mkdir(parents=True)
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    monkeypatch.chdir(tmp_path)
+    assert open_chat("llama").prompt([{"role": "user", "content": "Hi"}]) == "[user]Hi"
 
 
 @pytest.fixture

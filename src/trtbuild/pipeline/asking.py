@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from trtbuild import pbtxt
 from trtbuild.client import (
     ChatTemplate,
     Sampling,
@@ -17,6 +18,7 @@ from trtbuild.client import (
     render_chat,
 )
 from trtbuild.errors import UsageError
+from trtbuild.signature import describe
 
 Message = Mapping[str, Any]
 
@@ -66,12 +68,12 @@ def open_chat(
     """
     offered = _json_file(tools, "the tools", list) if tools else None
     given = _json(variables, "--chat-template-kwargs", dict) if variables else {}
-    folder = checkpoint_folder(name)
+    folder = tokenizer_directory(name)
     if template is not None:
         found = own_template(_text(template, "the chat template"), folder)
     elif folder is None:
         raise UsageError(
-            f"no chat template: the weights of {name!r} are not on this machine",
+            f"no chat template: the tokenizer of {name!r} is not on this machine",
             where=str(_repository(name) / name),
             fix="give the template with --chat-template FILE",
         )
@@ -98,10 +100,11 @@ def _role(item: Message) -> bool:
     return isinstance(item.get("role"), str)
 
 
-def checkpoint_folder(name: str) -> Path | None:
-    """Where the weights of a served model are on this machine, None if they are not."""
-    folders = sorted((_repository(name) / name).glob("*/weights"))
-    return folders[-1] if folders else None
+def tokenizer_directory(name: str) -> Path | None:
+    """Where the tokenizer of a served model lies on this machine, None if it does not."""
+    root = _repository(name)
+    model = describe(root, name, pbtxt.configs(root))
+    return root / model.tokenizer if model and model.tokenizer else None
 
 
 def _repository(name: str) -> Path:
@@ -112,7 +115,7 @@ def _repository(name: str) -> Path:
 def with_defaults(name: str, sampling: Sampling) -> tuple[Sampling, dict[str, Any]]:
     """``sampling`` with what the checkpoint's generation_config.json recommends where it says
     nothing, and what was taken. Greedy sampling takes penalties only."""
-    folder = checkpoint_folder(name)
+    folder = tokenizer_directory(name)
     path = folder / "generation_config.json" if folder else None
     try:
         config = json.loads(path.read_bytes()) if path else {}

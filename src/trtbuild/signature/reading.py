@@ -13,7 +13,9 @@ from trtbuild.signature.places import inside
 from trtbuild.signature.recognizing import recognize
 
 ENGINE_FILES = ("model.json", "model.yaml")
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "tekken.json")
+_TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "tiktoken.model", "tekken.json",
+)  # fmt: skip
 
 
 def describe(
