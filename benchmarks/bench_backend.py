@@ -239,6 +239,12 @@ def measure(
     return {"rates": rates, "first": first}
 
 
+def processor() -> str:
+    """The processor's own name."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((ln.partition(":")[2].strip() for ln in lines if ln.startswith("model name")), "?")
+
+
 def report(found: dict[str, Any], load: float) -> tuple[dict[str, Any], str]:
     """The result as JSON, and as rows of Markdown."""
     rows = []
@@ -255,9 +261,11 @@ def report(found: dict[str, Any], load: float) -> tuple[dict[str, Any], str]:
     lines.append("")
     lines.append(
         f"First token at one stream: offline {times['offline']:.1f} ms, "
-        f"Triton {times['triton']:.1f} ms ({extra:+.1f} ms). Load before: {load:.1f}."
+        f"Triton {times['triton']:.1f} ms ({extra:+.1f} ms). {os.cpu_count()} cores of "
+        f"{processor()}, load before: {load:.1f}."
     )
     result = {"rates": rows, "first_token_ms": times, "load": load, "cores": os.cpu_count()}
+    result["processor"] = processor()
     return result, "\n".join(lines)
 
 
