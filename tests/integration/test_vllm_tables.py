@@ -13,12 +13,47 @@ from trtbuild import toolchain
 
 pytestmark = pytest.mark.server
 
+PLAIN = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
+ODD: dict[str, list[Any]] = {
+    "r": [0, 16, 17, "8", None],
+    "lora_alpha": [None, 0.5],
+    "target_modules": [[], "all-linear", None],
+    "bias": ["none", "all", "lora_only"],
+    "modules_to_save": [None, [], ["lm_head"], ["classifier"], ["score", "embed_tokens"]],
+    "use_rslora": [True],
+    "use_dora": [True, False],
+    "lora_bias": [True, False],
+    "init_lora_weights": [True, False, "gaussian", "PISSA", "olora", "loftq", "lora_ga", "eva"],
+    "alora_invocation_tokens": [None, [], [1, 2]],
+    "layer_replication": [None, [], [[0, 4]]],
+    "use_bdlora": [None, {}, {"nblocks": 2}],
+    "use_qalora": [True, False],
+    "rank_pattern": [None, {}, {"q_proj": 16}, {"q_proj": 32}, {"q_proj": 0}],
+    "alpha_pattern": [{}, {"q_proj": 4}],
+    "never_heard_of": [1],
+}
+ADAPTERS = [
+    {name: v for name, v in {**PLAIN, key: value}.items() if v is not None or name == key}
+    for key, values in ODD.items()
+    for value in values
+]
+
 ASK = """
-import dataclasses, json
+import dataclasses, json, sys, types
 from vllm import __version__
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.model_executor.layers.quantization import QUANTIZATION_METHODS
 from vllm.model_executor.models.registry import ModelRegistry
+
+from vllm.lora.peft_helper import PEFTHelper
+
+def refusal(config):
+    try:
+        config = {k: v for k, v in config.items() if v is not None}
+        PEFTHelper.from_dict(config).validate_legal(types.SimpleNamespace(max_lora_rank=16))
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return ""
 
 fields = [f for f in dataclasses.fields(AsyncEngineArgs) if not f.name.startswith("_")]
 plain = (bool, int, float, str, type(None))
@@ -28,13 +63,14 @@ print(json.dumps({
     "defaults": {f.name: f.default for f in fields if type(f.default) in plain},
     "methods": sorted(QUANTIZATION_METHODS),
     "architectures": sorted(ModelRegistry.get_supported_archs()),
+    "adapters": [refusal(config) for config in json.loads(sys.argv[1])],
 }))
 """
 
 
 @pytest.fixture(scope="module")
 def said() -> dict[str, Any]:
-    command = [str(triton.runtime_python()), "-c", ASK]
+    command = [str(triton.runtime_python()), "-c", ASK, json.dumps(ADAPTERS)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
@@ -67,3 +103,17 @@ def test_architectures(said: dict[str, Any], table: toolchain.VllmRelease) -> No
     rest = [name for name in said["architectures"] if name not in known]
     assert "LlamaForCausalLM" not in rest
     assert len(rest) < len(known) / 3
+
+
+def test_adapters_are_judged_as_the_engine_judges_them(
+    said: dict[str, Any], table: toolchain.VllmRelease
+) -> None:
+    """56 configurations: the same verdict, and its words in what the engine says."""
+    assert len(ADAPTERS) == len(said["adapters"]) > 45
+    wrong = {}
+    for config, refusal in zip(ADAPTERS, said["adapters"], strict=True):
+        faults = [f for f in toolchain.config_faults(config, table.version, {}) if not f.loads]
+        agree = bool(faults) == bool(refusal) and all(f.server in refusal for f in faults)
+        if not agree:
+            wrong[json.dumps(config)] = (refusal, [fault.what for fault in faults])
+    assert wrong == {}

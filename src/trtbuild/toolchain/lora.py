@@ -67,7 +67,9 @@ def config_faults(
         )
     ranks = _ranks(config)
     if rank is not None and ranks is None:
-        yield AdapterFault("config", f"its rank is {rank!r}, not a positive whole number", _PLAIN)
+        what = "a rank of it is no positive whole number: "
+        shown = config.get("rank_pattern") if type(rank) is int and rank > 0 else rank
+        yield AdapterFault("config", f"{what}{shown!r:.80}", _PLAIN)
     limit = settings.get("max_lora_rank", DEFAULT_RANK)
     if ranks and isinstance(limit, int) and max(ranks) > limit:
         yield AdapterFault(
