@@ -246,3 +246,26 @@ def test_the_server_agrees_on_a_model_that_completes_nothing(python_court: Judge
     case = Case("nothing", {"e": OVER.format(0)}, files=files, auto_complete=True)
     verdicts, report = python_court.decide(case)
     assert disagreement(verdicts, report) == ""
+
+
+def test_the_server_refuses_a_python_model_without_its_environment(python_court: Judge) -> None:
+    rule = next(rule for rule in check.all_rules() if rule.id == "TRT635")
+    check.write_example(rule.bad[0], python_court.repo)
+    (found,) = [one for one in check.validate(python_court.repo).findings if one.rule == rule.id]
+    with pytest.raises(InferenceServerException) as refused:
+        python_court.client.load_model("m")
+    shutil.rmtree(python_court.repo / "m")
+    said = found.server_message.replace("/models", str(python_court.repo))
+    assert said in str(refused.value)
+
+
+def test_the_server_agrees_on_what_a_python_model_leaves_out(python_court: Judge) -> None:
+    config = (
+        'name: "p" backend: "python" input { name: "IN" dims: 4 } output { name: "OUT" dims: 4 }'
+    )
+    for body, refused in ((BOTH, False), ("pass", True)):
+        files = {"p/1/model.py": MODEL.format(COMPLETES.format(body))}
+        case = Case("left out", {"p": config}, files=files, auto_complete=True)
+        verdicts, report = python_court.decide(case)
+        assert bool(verdicts["p"]) is refused
+        assert disagreement(verdicts, report) == ""

@@ -335,3 +335,20 @@ def test_the_data_type_that_is_meant(written: str, meant: str, tmp_path: Path) -
     write_example(Example(f'input {{ name: "a" data_type: {written} dims: 1 }}'), tmp_path)
     (one,) = found(tmp_path, "TRT101")
     assert one.message.endswith(f"did you mean {meant!r}?")
+
+
+@pytest.mark.parametrize(
+    ("value", "missing"),
+    [
+        ("$$TRITON_MODEL_DIRECTORY/env.tar.gz", True),
+        ("$$TRITON_MODEL_DIRECTORY/1/env", False),
+        ("$$TRITON_MODEL_DIRECTORY/../shared/env.tar.gz", True),
+        ("$$TRITON_MODEL_DIRECTORY/../../env.tar.gz", False),  # outside, so nobody looks
+        ("/opt/env.tar.gz", False),
+    ],
+)
+def test_the_environment_of_a_python_model(value: str, missing: bool, tmp_path: Path) -> None:
+    config = f'parameters {{ key: "EXECUTION_ENV_PATH" value {{ string_value: "{value}" }} }}'
+    write_example(Example(config, {"m/1/env/bin/activate": ""}), tmp_path)
+    findings = found(tmp_path, "TRT635")
+    assert [one.message for one in findings] == ([f"there is no {value}"] if missing else [])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import stat
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from trtbuild import toolchain
 from trtbuild.check.completed import is_version
@@ -206,3 +207,36 @@ _NOT_LOADED = {
     ".avi", ".csv", ".gif", ".ipynb", ".jpeg", ".jpg", ".md", ".mkv", ".mov", ".mp3", ".mp4",
     ".pdf", ".png", ".svg", ".wav", ".webm", ".webp", ".zip",
 }  # fmt: skip
+
+
+_ENVIRONMENT = "EXECUTION_ENV_PATH"
+_MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
+
+
+def _environment(value: str) -> str:
+    return f'parameters {{ key: "{_ENVIRONMENT}" value {{ string_value: "{value}" }} }}'
+
+
+@rule(
+    "TRT635",
+    "the environment of a Python model is there",
+    fix="pack it again (conda-pack) and put it there, or leave the parameter out",
+    mirrors="EnvironmentManager::ExtractIfNotExtracted",
+    backends=("python",),
+    bad=_environment(f"{_MODEL_DIRECTORY}/env.tar.gz"),
+    good=Example(_environment(f"{_MODEL_DIRECTORY}/env.tar.gz"), {"m/env.tar.gz": "x"}),
+)
+def python_environment(model: Model) -> Problems:
+    """``EXECUTION_ENV_PATH`` names a packed environment or its directory. Inside the repository it
+    is ``$$TRITON_MODEL_DIRECTORY/…``; a path of the server's machine is not looked at."""
+    value = model.parameters().get(_ENVIRONMENT, "")
+    if _MODEL_DIRECTORY not in value:
+        return
+    path = Path(os.path.normpath(value.replace(_MODEL_DIRECTORY, str(model.path))))
+    if is_inside(path, model.repository.root) and not path.exists():
+        there = value.replace(_MODEL_DIRECTORY, f"/models/{model.name}")
+        yield Problem(
+            f"there is no {value}",
+            model.at_parameter(_ENVIRONMENT),
+            server=f"Failed to get the canonical path for {there}.",
+        )
