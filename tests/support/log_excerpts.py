@@ -378,4 +378,31 @@ EXCERPTS = {
     "connection": python("ConnectionRefusedError: [Errno 111] Connection refused"),
     "queue-full": "tritonclient.utils.InferenceServerException: [StatusCode.UNAVAILABLE] "
     "[request id: 1] Exceeds maximum queue size",
+    "accelerator-unknown": failed(
+        "m", "Invalid argument: unknown Execution Accelerator 'tensorrt' is requested"
+    ),
+    "gpu-only": failed(
+        "m", "Invalid argument: unable to load model 'm', TensorRT backend supports only GPU device"
+    ),
+    "request-tensor": "tritonclient.utils.InferenceServerException: [StatusCode.INVALID_ARGUMENT] "
+    "unexpected shape for input 'IN' for model 'm'. Expected [-1,4], got [1,5]",
+    "output-batch": "tritonclient.utils.InferenceServerException: failed to split the output tensor "
+    "'dets' in responses: expected batch size of atleast 2 in model output, got 1",
+    "deadline": "tritonclient.utils.InferenceServerException: [StatusCode.DEADLINE_EXCEEDED] "
+    "Deadline Exceeded",
+    "cuda-error": vllm("RuntimeError: CUDA error: frob not permitted"),
+    "tensorrt-error": E
+    + ' logging.cc:40] "10: [x.cpp::y::1] Error Code 10: Internal Error (frob)"',
+    "onnx-error": failed("m", "Internal: onnx runtime error 1: the frob is off"),
+    "pytorch-error": failed(
+        "m", "Internal: load failed for libtorch model -> 'm': the frob is off"
+    ),
+    "tensorflow-error": failed(
+        "m",
+        "Internal: unable to auto-complete model configuration for 'm', failed to load model: frob",
+    ),
+    "engine-request": "[TensorRT-LLM][ERROR] Encountered an error in forwardAsync function: "
+    "[TensorRT-LLM][ERROR] Assertion failed: mNextBlocks.empty() (/src/kvCacheManager.cpp:219)",
+    "python-execute": E + " pb_stub.cc:721] \"Failed to process the request(s) for model 'm_0_0', "
+    'message: FrobError: the frob is off"',
 }

@@ -32,6 +32,14 @@ def test_every_cause_has_an_excerpt_or_a_real_log() -> None:
     assert TABLE.keys() <= EXCERPTS.keys() | {log["cause"] for log in LOGS}
 
 
+@pytest.mark.parametrize("name", [name for name in EXCERPTS if TABLE[name].kind == "family"])
+def test_a_family_is_told_where_no_cause_is(name: str) -> None:
+    assert [one.cause for one in explained(EXCERPTS[name]).reasons] == [name]
+    found = explained(EXCERPTS["gpu-out-of-memory"], EXCERPTS[name])
+    assert "gpu-out-of-memory" in [one.cause for one in found.reasons]
+    assert found.reasons[0].cause == "gpu-out-of-memory"
+
+
 @pytest.mark.parametrize("name", [name for name in EXCERPTS if TABLE[name].kind == "cause"])
 def test_a_cause_is_the_root(name: str) -> None:
     found = explained(NOISE, EXCERPTS[name], EXCERPTS["member-failed"], GAVE_UP)

@@ -13,7 +13,7 @@ from trtbuild.explain.patterns import alternatives, literal
 from trtbuild.resources import data_file
 
 PLACE = re.compile(r"\{(\w+)\}")
-Kind = Literal["cause", "cascade", "hint"]
+Kind = Literal["cause", "cascade", "hint", "family"]
 
 
 @dataclass(frozen=True, slots=True)

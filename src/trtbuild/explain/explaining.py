@@ -87,7 +87,7 @@ def explain(lines: Iterable[str], repository: Path | None = None) -> Explanation
         repository: What was served; it is validated, and places in it are named.
     """
     lines = list(lines)
-    found: dict[str, list[Reason]] = {"cause": [], "cascade": [], "hint": []}
+    found: dict[str, list[Reason]] = {"cause": [], "cascade": [], "hint": [], "family": []}
     rest: list[Statement] = []
     rows = _Rows(lines)
     for statement in statements(lines):
@@ -98,8 +98,9 @@ def explain(lines: Iterable[str], repository: Path | None = None) -> Explanation
         reason = _reason(statement, *row)
         if row[0].kind == "cascade" and statement.final:
             _attribute(found["cause"], statement.model)
+            _attribute(found["family"], statement.model)
         _add(found[row[0].kind], reason)
-    reasons = found["cause"]
+    reasons = found["cause"] + _unexplained(found["family"], found["cause"])
     _add_unknown(reasons, rest, lines, follows=bool(found["cascade"]))
     reasons.sort(key=lambda reason: (_is_weak(reason), reason.log_line))
     hints = found["hint"] if reasons or found["cascade"] else []
@@ -113,24 +114,35 @@ class _Rows:
 
     def __init__(self, lines: Iterable[str]) -> None:
         text = "\n".join(lines)
-        self._loud = [row for row in causes() if row.within is None or row.within.search(text)]
-        self._quiet = [row for row in self._loud if row.kind == "hint"]
+        rows = [row for row in causes() if row.within is None or row.within.search(text)]
+        self._families = [row for row in rows if row.kind == "family"]
+        self._loud = [row for row in rows if row.kind != "family"]
+        self._quiet = [row for row in rows if row.kind == "hint"]
 
     def of(self, statement: Statement) -> tuple[Cause, dict[str, str]] | None:
         """The row and what its pattern found; None for what no row and no rule knows."""
-        # Most lines of a log are no failures, and can only be hints.
-        rows = self._loud if statement.loud else self._quiet
         said = " ".join(statement.text.split()) if "\n" in statement.text else statement.text
-        if found := _first(rows, said):
+        if not statement.loud:  # most lines of a log are no failures, and can only be hints
+            return _first(self._quiet, said)
+        if found := _first(self._loud, said) or self._with_more(statement):
             return found
-        if statement.more:
-            found = _first(rows, _one_line(statement))
-            if found and found[0].kind == "cause":
-                return found
         if statement.final or statement.error or said.startswith("error: "):
             rule = rule_of(said)
-            return (_of_rule(rule.id), {}) if rule else None
-        return None
+            if rule is not None:
+                return _of_rule(rule.id), {}
+        return _first(self._families, said)
+
+    def _with_more(self, statement: Statement) -> tuple[Cause, dict[str, str]] | None:
+        if not statement.more:
+            return None
+        found = _first(self._loud, _one_line(statement))
+        return found if found and found[0].kind == "cause" else None
+
+
+def _unexplained(families: list[Reason], reasons: list[Reason]) -> list[Reason]:
+    """The families of failures that have no cause, of their model or of the whole server."""
+    models = {reason.model for reason in reasons}
+    return [one for one in families if not models & {"", one.model} and (one.model or not models)]
 
 
 @cache

@@ -14,7 +14,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # docker compose's `service-1  | `, Kubernetes' timestamps, `mpirun --tag-output`'s
 # `[1,0]<stderr>:`, journald's `Nov 29 18:00:00 host unit[1]: `, vLLM's `(EngineCore pid=7) `
 _PREFIX = re.compile(
-    r"^(?:[\w.-]+\s+\|\s(?=\S)|[\w, ]{0,20} \d\d?:\d\d:\d\d [ap]m \|\s*"
+    r"^(?:[\w.-]+\s+\|\s|[\w, ]{0,20} \d\d?:\d\d:\d\d [ap]m \|\s*"
     r"|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\s+(?:\|\s+)?(?:std(?:out|err) [FP] )?"
     r"|\[\d+,\d+\]<\w+>:\s*|[A-Z][a-z]{2} [ \d]\d [\d:]{8} \S+ \S+: "
     r"|\[pod/[^\]]+\] |│ ?|\([\w ]*pid=\d+[^)]*\) ?)+"
@@ -157,6 +157,6 @@ def _wrapped(cell: str, more: str) -> str:
 
 def _from_row(number: int, row: list[str]) -> Iterator[Statement]:
     model, _, status = (cell.strip() for cell in row)
-    if status.startswith("UNAVAILABLE"):
+    if status.startswith(("UNAVAILABLE", "Not loaded")):
         reason = status.partition(":")[2].strip()
         yield Statement(number, reason, model, loud=True, final=True)
