@@ -6,7 +6,8 @@ transformers:
     python scripts/add_config_defaults.py
 
 Only keys that the package reads for sizes are kept (``SIZES`` of ``checkpoint/families.py``), and
-only families of known architectures.
+only families of known architectures. ``layer_period`` is what the kinds of layers repeat when the
+configuration does not list them.
 """
 
 from __future__ import annotations
@@ -44,6 +45,13 @@ def declared(family, key, value):
         default = signature[key].default
     return isinstance(value, (bool, int, float, str)) and default == value
 
+def period(words):
+    # The shortest list that makes all of it by repetition, at least twice.
+    for length in range(2, len(words or ()) // 2 + 1):
+        if all(word == words[at % length] for at, word in enumerate(words)):
+            return words[:length] if len(set(words)) > 1 else None
+    return None
+
 named = {}
 for mapping in (
     auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -59,7 +67,8 @@ for family in named:
         kind = config["model_type"]
         if kind in CONFIG_MAPPING:
             kept = {k: config[k] for k in asked["keys"] if declared(kind, k, config.get(k))}
-            found.setdefault(kind, kept)
+            words = period(config.get("layer_types") or config.get("layers_block_type"))
+            found.setdefault(kind, kept | ({"layer_period": words} if words else {}))
 print(json.dumps({"source": f"transformers {transformers.__version__}", "families": found}))
 """
 

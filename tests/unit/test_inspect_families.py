@@ -272,6 +272,21 @@ def test_blocks_have_kv_heads_of_their_own() -> None:
     assert groups(cache_of(**config)) == [("full", 1, 2 * 256, 0, 0), ("full", 1, 4 * 256, 0, 0)]
 
 
+def test_layers_that_run_again_keep_another_cache() -> None:
+    ouro = cache_of(**base("ouro", 6, total_ut_steps=4))
+    assert groups(ouro) == [("full", 24, TOKEN, 0, 0)]
+    coder = cache_of(**base("iquestloopcoder", 6, loop_num=2, loop_window_size=64))
+    assert groups(coder) == [("full", 6, TOKEN, 0, 0), ("sliding", 6, TOKEN, 64, 0)]
+
+
+def test_block_sparse_attention_keeps_keys_to_choose_by() -> None:
+    """MiniMax M3: 128 elements in 16 bits for each layer of ``sparse_attention_freq``."""
+    sparse = {"sparse_attention_freq": [0, 1, 1], "sparse_index_dim": 128}
+    cache = cache_of(**base("minimax_m3", 3, sparse_attention_config=sparse))
+    assert groups(cache) == [("full", 1, TOKEN, 0, 0), ("full", 2, TOKEN + 128, 0, 0)]
+    assert cache.bytes_per_token(1) == 3 * TOKEN + 2 * 256
+
+
 def test_one_layer_may_be_set_apart() -> None:
     """transformers 5 writes what differs from the other layers under the layer's number."""
     apart = {"01": {"head_dim": 512, "num_key_value_heads": 1}}

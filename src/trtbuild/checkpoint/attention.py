@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from trtbuild.checkpoint import families
 from trtbuild.checkpoint.families import LayerKind
 from trtbuild.checkpoint.fields import Fields
-from trtbuild.checkpoint.latent import is_latent, latent_caches
+from trtbuild.checkpoint.latent import is_latent, latent_caches, sparse_index
 from trtbuild.checkpoint.layer_kinds import block_kv_heads, layer_count, layer_kinds, window_of
 from trtbuild.checkpoint.recurrent import state_of
 from trtbuild.spec import AttentionGroup, KVCache
@@ -34,6 +35,8 @@ class Heads:
 
 def heads(fields: Fields) -> Heads:
     """Layers, attention heads, KV heads and head size, by every spelling known."""
+    if fields.family in families.ALL_RECURRENT:
+        return Heads(layer_count(fields), 0, 0, 0)  # Mamba 2 calls parts of its state heads
     count = fields.number(families.HEADS)
     size = fields.number(families.HEAD_SIZE)
     if not size and count:
@@ -116,14 +119,41 @@ def _caches(fields: Fields, shape: Heads, layer: int, kind: LayerKind) -> Iterat
     if is_latent(fields):
         yield from latent_caches(fields, layer)
     else:
-        sliding = kind == "sliding"
-        window = window_of(fields, layer) if sliding else 0
-        count = _kv_heads_at(fields, shape, layer, sliding)
-        if count:
-            elements = count * _key_and_value(fields, shape, sliding)
-            yield AttentionGroup(
-                "sliding" if sliding else "full", 1, elements, window, kv_heads=count
-            )
+        yield from _plain_caches(fields, shape, layer, kind == "sliding")
+
+
+def _plain_caches(
+    fields: Fields, shape: Heads, layer: int, sliding: bool
+) -> Iterator[AttentionGroup]:
+    count = _kv_heads_at(fields, shape, layer, sliding)
+    if not count:
+        return
+    key_and_value = _key_and_value(fields, shape, sliding)
+    window = window_of(fields, layer) if sliding else 0
+    index = sparse_index(fields, layer)
+    yield AttentionGroup(
+        "sliding" if sliding else "full",
+        1,
+        count * key_and_value + index,
+        window,
+        fixed_bytes=2 * index,
+        kv_heads=count,
+    )
+    for _ in range(1, fields.number(("loop_num", "total_ut_steps"))):
+        yield _looped(fields, key_and_value * count, count)
+    if fields.family in families.CONVOLVED:
+        # Key, value and the outputs of attention and MLP by head, padded to a power of two.
+        width = key_and_value + 2 * (fields.number(families.HIDDEN) // count)
+        padded = 1 << (width - 1).bit_length()
+        kept = fields.number(("conv_kernel_size", "sconv_kernel_size"), 4)
+        yield AttentionGroup("sliding", 1, count * padded, kept, kv_heads=count)
+
+
+def _looped(fields: Fields, elements: int, count: int) -> AttentionGroup:
+    """A layer that is run again has another cache: a short window (IQuest-Coder) or all (Ouro)."""
+    window = fields.number("loop_window_size")
+    kind: Literal["sliding", "full"] = "sliding" if window else "full"
+    return AttentionGroup(kind, 1, elements, window, kv_heads=count)
 
 
 def _kv_heads_at(fields: Fields, shape: Heads, layer: int, sliding: bool) -> int:

@@ -55,7 +55,8 @@ def context_length(
         length = int(limit)
     if any(name in fields.family for name in families.ROPE_IGNORED_FAMILIES):
         return length
-    return _scaled(fields, length)
+    scaled = _scaled(fields, length)
+    return min(scaled, families.CONTEXT_LIMITS.get(fields.family, scaled))
 
 
 def _declared(fields: Fields) -> int:

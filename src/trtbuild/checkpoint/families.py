@@ -32,12 +32,12 @@ HEADS = (
     "decoder_attention_heads", "encoder_attention_heads",
 )  # fmt: skip
 KV_HEADS = (
+    "kv_n_heads",  # DBRX; beside it transformers 5 writes a num_key_value_heads of 1
     "num_key_value_heads",
     "n_head_kv",
     "num_kv_heads",
     "multi_query_group_num",
     "num_attention_groups",
-    "kv_n_heads",
     "num_key_value_groups_heads",
 )
 HEAD_SIZE = ("head_dim", "attention_head_dim", "kv_channels", "hidden_size_per_head", "d_kv")
@@ -89,7 +89,8 @@ PREDICTION_LAYERS = (
 
 STATE_SIZES = (
     "linear_num_value_heads", "linear_num_key_heads", "linear_key_head_dim",
-    "linear_value_head_dim", "linear_conv_kernel_dim", "conv_L_cache", "conv_dim",
+    "linear_value_head_dim", "linear_conv_kernel_dim", "linear_num_heads", "linear_head_dim",
+    "conv_L_cache", "conv_dim",
     "mamba_num_heads", "mamba_n_heads", "n_mamba_heads", "num_heads", "mamba_head_dim",
     "mamba_d_head", "mamba_headdim", "ssm_state_size", "mamba_d_state", "state_size", "n_groups",
     "mamba_n_groups", "mamba_ngroups", "conv_kernel", "mamba_d_conv", "mamba_d_ssm",
@@ -99,7 +100,7 @@ STATE_SIZES = (
 
 LATENT_SIZES = (
     "kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim", "index_topk",
-    "index_head_dim", "index_topk_freq", "index_skip_topk_offset",
+    "index_head_dim", "index_kpool", "index_topk_freq", "index_skip_topk_offset",
 )  # fmt: skip
 """Keys that size latent attention and its indexers."""
 
@@ -149,6 +150,9 @@ ROPE_FROM_ORIGINAL = frozenset({"yarn", "deepseek_yarn"})
 ROPE_IGNORED_FAMILIES = ("gemma3",)
 """Families whose max_position_embeddings includes the factor whatever the kind says."""
 
+CONTEXT_LIMITS = {"embedding_gemma2": 8192, "embedding_gemma2_text": 8192}
+"""Families that vLLM serves with less than their configuration says."""
+
 # --- attention -----------------------------------------------------------------------------
 
 MULTI_QUERY_FLAGS = ("multi_query", "multi_query_attention")
@@ -171,9 +175,6 @@ ENCODERS = frozenset(
 MAY_ATTEND_BOTH_WAYS = frozenset({"gemma3_text"})
 """Families that ``use_bidirectional_attention`` makes encoders; elsewhere it is for images."""
 
-SLIDING_EVERY = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "cohere2": 4, "exaone4": 4}
-"""One full layer after every n-1 sliding ones, where layer_types is not written out."""
-
 SLIDING_ALL = frozenset({"mistral", "mixtral", "phi3", "phimoe", "starcoder2"})
 """Families where a sliding_window without layer_types is that of all layers."""
 
@@ -187,6 +188,9 @@ WINDOW_LISTS = ("interleaved_sliding_window", "sliding_windows", "sliding_window
 TWO_BLOCKS_A_LAYER = frozenset({"longcat_flash", "longcat_flash_ngram"})
 """Families whose layers have two blocks of latent attention."""
 
+CONVOLVED = frozenset({"inkling", "inkling_text", "inkling_mm_model"})
+"""Families whose every layer keeps a few tokens of four streams, for short convolutions."""
+
 INDEXED_RATIO = 4
 """The compress ratio of the layers that have an indexer (DeepSeek V4)."""
 
@@ -197,6 +201,7 @@ LAYER_KINDS: Mapping[str, LayerKind] = {
     "global": "full",
     "compressed_sparse_attention": "full",
     "sliding_attention": "sliding",
+    "hybrid_sliding": "sliding",
     "local_attention": "sliding",
     "sliding": "sliding",
     "local": "sliding",
@@ -277,11 +282,8 @@ def _plain(name: str) -> str:
 
 @functools.cache
 def _by_plain_name() -> Mapping[str, str]:
-    families = (
-        MLA_EXPANDED, ENCODERS, SLIDING_EVERY, SLIDING_ALL, SLIDING_FLAGGED, TWO_BLOCKS_A_LAYER,
-        PARALLEL_HYBRID, ALL_RECURRENT, FLOAT32_STATE, LLAMA_LAYOUT, ("gpt_bigcode", "chatglm"),
-    )  # fmt: skip
-    return {_plain(name): name for names in families for name in names}
+    tables = (MLA_EXPANDED, ENCODERS, TWO_BLOCKS_A_LAYER, ALL_RECURRENT, FLOAT32_STATE, defaults())
+    return {_plain(name): name for names in tables for name in names}
 
 
 @functools.cache

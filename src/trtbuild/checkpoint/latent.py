@@ -27,6 +27,9 @@ def is_latent(fields: Fields) -> bool:
 def compress_ratios(fields: Fields) -> list[int]:
     """Tokens that share one latent, for every layer; empty for other families."""
     ratios = fields.get("compress_ratios")
+    rates, words = fields.get("compress_rates"), fields.get("layer_types")
+    if ratios is None and isinstance(rates, dict) and isinstance(words, list):
+        ratios = [rates.get(word, 0) for word in words]  # as transformers 5 writes it
     if not isinstance(ratios, list) or not all(type(ratio) is int for ratio in ratios):
         return []
     return ratios
@@ -39,10 +42,26 @@ def latent_caches(fields: Fields, layer: int) -> Iterator[AttentionGroup]:
         yield from _compressed(fields, ratios[layer] if layer < len(ratios) else 0)
         return
     elements = fields.number("kv_lora_rank") + fields.number("qk_rope_head_dim")
-    index = _index_bytes(fields) if _has_indexer(fields, layer) else 0
+    index, tail = 0.0, 0
+    if _has_indexer(fields, layer):
+        pooled = fields.number("index_kpool", 1) or 1
+        index = _index_bytes(fields) / pooled
+        # The pool that is being filled: a key and a score for each of its tokens, in 16 bits.
+        tail = pooled * 2 * fields.number("index_head_dim") if pooled > 1 else 0
     blocks = 2 if fields.family in families.TWO_BLOCKS_A_LAYER else 1
     for _ in range(blocks):
-        yield AttentionGroup("mla", 1, _tidy(elements + index / 2), fixed_bytes=_tidy(index))
+        yield AttentionGroup("mla", 1, _tidy(elements + index / 2), 0, tail, _tidy(index))
+
+
+def sparse_index(fields: Fields, layer: int) -> int:
+    """Elements of the key by which block-sparse attention chooses (MiniMax M3), in 16 bits."""
+    sparse = fields.get("sparse_attention_config")
+    if not isinstance(sparse, dict):
+        return 0
+    chosen = sparse.get("sparse_attention_freq")
+    if not isinstance(chosen, list) or layer >= len(chosen) or not chosen[layer]:
+        return 0
+    return Fields(sparse).number("sparse_index_dim")
 
 
 def _compressed(fields: Fields, ratio: int) -> Iterator[AttentionGroup]:

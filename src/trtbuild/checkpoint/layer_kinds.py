@@ -83,7 +83,14 @@ def _listed(fields: Fields, layers: int) -> Kinds:
     words = _words(fields)
     if words and len(words) < layers:
         words = (words * (layers // len(words) + 1))[:layers]
-    return tuple(families.LAYER_KINDS.get(word, "full") for word in words)
+    return _kinds_of(fields, words)
+
+
+def _kinds_of(fields: Fields, words: Sequence[str]) -> Kinds:
+    kinds: Kinds = tuple(families.LAYER_KINDS.get(word, "full") for word in words)
+    if fields.family in families.CONVOLVED:  # its "hybrid" is attention beside a convolution
+        return tuple("full" if kind == "both" else kind for kind in kinds)
+    return kinds
 
 
 def _blocks(fields: Fields, _layers: int) -> Kinds:
@@ -124,7 +131,10 @@ def _pattern(fields: Fields, _layers: int) -> Kinds:
 
 
 def _indexes(fields: Fields, layers: int) -> Kinds:
-    """Lists of the layers that have attention (Bamba, LFM2), or also attention (Zamba2)."""
+    """Lists of the layers that have attention (Bamba, LFM2, Zamba2) or a window (Inkling)."""
+    local = fields.get("local_layer_ids")
+    if isinstance(local, list):
+        return tuple("sliding" if at in local else "full" for at in range(layers))
     for key in ("attn_layer_indices", "full_attn_idxs", "hybrid_layer_ids"):
         chosen = fields.get(key)
         if isinstance(chosen, list):
@@ -163,22 +173,25 @@ def _windows_listed(fields: Fields, layers: int) -> Kinds:
 
 
 def _by_family(fields: Fields, layers: int) -> Kinds:
-    """Sliding windows that only the family's code knows the layers of."""
-    if not _has_window(fields):
-        return _every("full", layers)
+    """What only the family's code knows."""
     kind = fields.family
     every = 0
     if not isinstance(fields.get("sliding_window_pattern"), str):
         every = fields.number(("sliding_window_pattern", "_sliding_window_pattern"))
-    every = every or families.SLIDING_EVERY.get(kind, 0)
+    if kind.startswith("llama4"):
+        return _without_window(fields, _llama4(fields, layers))
+    period = fields.get("layer_period")
+    if isinstance(period, list) and every < 2:
+        words = (period * (layers // len(period) + 1))[:layers]
+        return _without_window(fields, _kinds_of(fields, words))
+    if not _has_window(fields):
+        return _every("full", layers)
     if every > 1:
         return tuple("sliding" if (at + 1) % every else "full" for at in range(layers))
     if kind in families.SLIDING_FLAGGED:
         first = fields.number("max_window_layers", layers)
         sliding = fields.flag("use_sliding_window")
         return tuple("sliding" if sliding and at >= first else "full" for at in range(layers))
-    if kind.startswith("llama4"):
-        return _llama4(fields, layers)
     return _every("sliding" if kind in families.SLIDING_ALL else "full", layers)
 
 

@@ -46,11 +46,10 @@ def _gated_delta(fields: Fields) -> Parts:
 
 def _kda(fields: Fields) -> Parts:
     linear = fields.get("linear_attn_config")
-    if not isinstance(linear, dict):
-        return 0, 0
-    inner = Fields(linear)
-    count, size = inner.number("num_heads"), inner.number("head_dim")
-    kept = inner.number("short_conv_kernel_size", 4) - 1
+    inner = Fields(linear) if isinstance(linear, dict) else fields
+    count = inner.number("num_heads" if inner is not fields else "linear_num_heads")
+    size = inner.number("head_dim" if inner is not fields else "linear_head_dim")
+    kept = inner.number(("short_conv_kernel_size", "linear_conv_kernel_dim"), 4) - 1
     return 3 * count * size * kept, count * size * size
 
 

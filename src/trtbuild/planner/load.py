@@ -95,7 +95,7 @@ def load_of(
         utilization=share,
         weight_bytes=_weights(spec, engine, element),
         element=element,
-        kv_element=_kv_element(spec, engine, element),
+        kv_element=_kv_element(spec, engine, element, release),
         concurrency=concurrency or DEFAULT_CONCURRENCY,
         length=min(wanted, max_len) if max_len else wanted,
         max_model_len=0 if engine.get("max_model_len") == -1 else max_len,
@@ -125,10 +125,14 @@ def quantized_bytes(spec: ModelSpec, bytes_per_weight: float, element: float = 2
     return kept * element + (spec.parameters - kept) * bytes_per_weight
 
 
-def _kv_element(spec: ModelSpec, engine: Mapping[str, Any], element: float) -> float:
+def _kv_element(
+    spec: ModelSpec, engine: Mapping[str, Any], element: float, release: VllmRelease | None
+) -> float:
     kind = str(engine.get("kv_cache_dtype") or "auto")
     if kind == "auto" and spec.quantization:
         kind = str(spec.quantization.detail.get("kv_cache_quant_algo") or "auto").lower()
+        if release and kind.startswith("int"):
+            kind = "auto"  # vLLM keeps the computing type for what it does not know
     for prefix, size in _KV_BYTES.items():
         if kind.startswith(prefix):
             return size
