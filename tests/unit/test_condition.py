@@ -146,3 +146,19 @@ def test_waiting_ends_with_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trtbuild.client.ready._one_token", kill)
     with pytest.raises(failures.NotServedError, match="does not answer any more"):
         wait_ready("127.0.0.1:1", ["bot"], 60)
+
+
+def test_memory_maps_are_read_hardly_ever(
+    found: ServerHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read once, after 1 s, 2 s, 4 s, …, 30 s; whether it lives is asked each time."""
+    now, looked, asked = [0.0], [], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("trtbuild.server.watch", lambda one: looked.append(now[0]) or one)
+    monkeypatch.setattr("trtbuild.server.require_alive", lambda _: asked.append(now[0]))
+    watch = serve._Watcher(found, lambda _: None)
+    for _ in range(1200):
+        watch()
+        now[0] += 0.25
+    assert looked[:5] == [0, 1, 3, 7, 15]
+    assert len(looked) == 14 and len(asked) == 1200 - 14
