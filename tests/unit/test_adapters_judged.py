@@ -148,6 +148,21 @@ def test_weights_that_do_not_fit(tensors: Any, said: str, server: str, loads: bo
     assert server in fault.server and fault.loads is loads
 
 
+@pytest.mark.parametrize("prefix", ["model", "model.language_model", "language_model.model"])
+def test_a_language_model_may_have_moved(prefix: str) -> None:
+    """vLLM maps the names of transformers' releases for models that see."""
+    base = BaseModules.of(
+        {
+            "model.language_model.layers.0.self_attn.q_proj.weight": (64, 48),
+            "model.visual.blocks.0.attn.qkv.weight": (96, 32),
+        }
+    )
+    tensors = shapes(f"{prefix}.layers.0.self_attn.q_proj")
+    assert list(weight_faults(tensors, base, 8, None)) == []
+    tensors = shapes(f"{prefix}.layers.9.self_attn.q_proj")
+    assert next(weight_faults(tensors, base, 8, None)).loads
+
+
 def test_shapes_of_a_quantised_base_are_not_compared() -> None:
     base = BaseModules.of(
         {f"{LAYER.format(0)}.qweight": (6, 64), f"{LAYER.format(0)}.scales": (1, 64)}

@@ -25,7 +25,9 @@ _PARTS = {
 # BaseModules embeddings that PEFT saves along, which vLLM leaves out.
 _ALONG = (".embed_tokens.base_layer.weight", ".lm_head.base_layer.weight")
 _HEADS = ("score", "classifier")
-_LAYER = re.compile(r"(?:^|\.)(\d+)\.(.+)$")
+_LAYER = re.compile(r"(?:^|\.)(\d+\..+)$")
+# Models that see: transformers moved their language model between releases, and vLLM maps both.
+_MOVED = re.compile(r"(?:^|\.)(?:language_model|text_model|visual|vision_\w+)\.")
 # Tensors of a quantised module; their shapes are not those of the module.
 _WEIGHTS = ("weight", "qweight", "weight_packed", "weight_scale", "blocks")
 _OTHER_BASE = "train the adapter on this base model, or convert the one that it was trained on"
@@ -36,6 +38,7 @@ class BaseModules:
     """The modules of a base model: their weights' shapes, None where those are packed."""
 
     modules: Mapping[str, Shape | None]
+    by_kind: Mapping[str, list[str]]
 
     @classmethod
     def of(cls, shapes: Mapping[str, Shape]) -> BaseModules:
@@ -47,23 +50,31 @@ class BaseModules:
                 found.setdefault(module, shape)
             elif kind in _WEIGHTS and (kind != "weight" or len(shape) > 2):
                 found[module] = None
-        return cls(found)
+        by_kind: dict[str, list[str]] = {}
+        for name in found:
+            by_kind.setdefault(name.rpartition(".")[2], []).append(name)
+        return cls(found, by_kind)
 
     def named(self, module: str) -> list[str]:
         """The modules that an adapter's ``module`` may mean: classes and files differ in the
         first words of a name."""
         if module in self.modules:
             return [module]
-        return [
-            name
-            for name in self.modules
-            if name.endswith(f".{module}") or module.endswith(f".{name}")
-        ]
+        alike = self.by_kind.get(module.rpartition(".")[2], ())
+        found = [n for n in alike if n.endswith(f".{module}") or module.endswith(f".{n}")]
+        if not found and any(map(_MOVED.search, (module, *alike))):
+            return [name for name in alike if _layer(name) == _layer(module)]
+        return found
 
     def has_kind(self, module: str) -> bool:
         """Whether some layer has a module of that last name."""
-        kind = module.rpartition(".")[2]
-        return any(name.rpartition(".")[2] == kind for name in self.modules)
+        return module.rpartition(".")[2] in self.by_kind
+
+
+def _layer(module: str) -> str:
+    """A module's name from the number of its layer on, else its last word."""
+    match = _LAYER.search(module)
+    return match[1] if match else module.rpartition(".")[2]
 
 
 def weight_faults(
