@@ -130,3 +130,14 @@ def test_every_command_refuses(tmp_path: Path, command: tuple[str, ...]) -> None
         result.exception, UnsupportedError
     )
     assert not (tmp_path / "repo").exists()
+
+
+def test_an_adapter_of_pointers(tmp_path: Path) -> None:
+    from trtbuild.pipeline.adapters import local_adapters
+
+    (tmp_path / "fr").mkdir()
+    (tmp_path / "fr" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    pointer(tmp_path / "fr" / "adapter_model.safetensors")
+    with pytest.raises(UnsupportedError, match="is a Git LFS pointer") as said:
+        local_adapters({"fr": str(tmp_path / "fr")})
+    assert "git lfs pull" in said.value.fix

@@ -455,3 +455,12 @@ def test_what_transformers_4_misreads_needs_a_copy() -> None:
     hopeless = replace(spec, spelling_problem="it turns in two ways; use a newer --triton")
     assert "it turns in two ways" in reasons(hopeless, "25.10")[0]
     assert reasons(hopeless, "26.07") == ()
+
+
+def test_code_on_the_hub_that_a_release_runs_unasked() -> None:
+    spec = replace(DEEPSEEK, source=llama_8b().source)
+    [reason] = reasons(spec, "25.12", weights="hub")
+    assert "CVE-2026-22807" in reason
+    assert "use --weights copy" in reason
+    assert reasons(spec, "25.12") == ()
+    assert reasons(spec, "26.07", weights="hub") == ()

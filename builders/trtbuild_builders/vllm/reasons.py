@@ -44,6 +44,7 @@ _MODELOPT = {
     "MXFP8": "modelopt_mxfp8",
     "MIXED_PRECISION": "modelopt_mixed",
 }
+_RUNS_CODE = "CVE-2026-22807"  # auto_map runs whatever trust_remote_code says
 # ModelOpt's unified export (an inline quantization_config) is read since this vLLM.
 _MODELOPT_SINCE = "0.10.1"
 
@@ -59,9 +60,22 @@ def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple
     found += _task(spec, toolchain)
     found += _architecture(spec, recipe, toolchain, release)
     found += _layout(spec, toolchain, release)
+    if recipe.weights == "hub" and not how.runs_code(recipe):
+        found += _runs_anyway(spec, release)
     found += _quantization(spec, toolchain, release)
     found += _cache_type(spec)
     return tuple(found)
+
+
+def _runs_anyway(spec: ModelSpec, release: VllmRelease) -> list[str]:
+    """Code on the hub that nobody allowed; from a copy it is left out."""
+    known = toolchains.advisories_of("vllm", release.version) if spec.code else ()
+    return [
+        f"vLLM {release.version} runs the code of a checkpoint on the hub although it is not "
+        f"allowed ({_RUNS_CODE}): use --weights copy, which leaves it out"
+        for advisory in known
+        if _RUNS_CODE in advisory.ids
+    ]
 
 
 def _layout(spec: ModelSpec, toolchain: Toolchain, release: VllmRelease) -> list[str]:

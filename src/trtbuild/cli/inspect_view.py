@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from trtbuild.cli.output import console, human_bytes, human_count, jsonable
+from trtbuild.recipe import listed
 
 if TYPE_CHECKING:
     from trtbuild.checkpoint import Checkpoint
@@ -111,11 +112,15 @@ def _words(_: Checkpoint, spec: ModelSpec) -> Iterator[Row]:
     yield "tokenizer", f"{named}; {spec.vocab_size:,} tokens"
     yield "end of text", ", ".join(map(str, spec.eos_token_ids)) or "none declared"
     yield "chat template", "yes" if spec.tokenizer.chat_template else "no"
-    yield "brings code", "yes (auto_map)" if spec.remote_code else "no"
+    yield "brings code", f"for its {listed(spec.code)} (auto_map)" if spec.code else "no"
 
 
 def _warnings(opened: Checkpoint, spec: ModelSpec) -> Iterator[str]:
-    if spec.remote_code:
-        yield "this checkpoint brings Python code; deploying it needs --trust-remote-code"
+    if spec.code:
+        yield (
+            "this checkpoint brings Python code: a release with classes of its own leaves it "
+            "out, another needs --trust-remote-code (trtbuild plan says which)"
+        )
+    yield from spec.notes
     if opened.pickle:
         yield "the weights are pickles: loading them can run code, and their content is unknown"

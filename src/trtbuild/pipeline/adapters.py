@@ -12,6 +12,7 @@ from trtbuild.checkpoint import Checkpoint, CheckpointFile, Source, parse_source
 from trtbuild.checkpoint.headers import read_header
 from trtbuild.checkpoint.hub_errors import UnreachableError, explained
 from trtbuild.errors import UnsupportedError
+from trtbuild.files import explain_stand_ins, stand_in
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import ModelRecipe
 from trtbuild.spec import ModelSpec, SourceRef
@@ -182,6 +183,9 @@ def _cached(source: Source) -> Path | None:
 
 def _files(name: str, folder: Path) -> tuple[CheckpointFile, ...]:
     found = sorted(path for path in folder.iterdir() if path.name in _WANTED)
+    kinds = {path.name: stand_in(path) for path in found}
+    for what, fix in explain_stand_ins({n: kind for n, kind in kinds.items() if kind}, folder):
+        raise UnsupportedError(f"the adapter {name!r}: {what}", where=str(folder), fix=fix)
     names = {path.name for path in found}
     problems = [
         f"{wanted} is missing"
