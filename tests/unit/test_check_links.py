@@ -67,3 +67,9 @@ def test_many_links_to_a_large_directory_are_no_circle(tmp_path: Path) -> None:
             folder.mkdir(exist_ok=True)
             (folder / name).symlink_to(f"../l{level + 1}" if level < 11 else "../data")
     assert found(tmp_path, "TRT212") == []
+
+
+def test_a_link_at_the_root_that_leads_nowhere(tmp_path: Path) -> None:
+    write_example(Example(files={".old": Link("nowhere"), "new": Link("m")}), tmp_path)
+    (one,) = found(tmp_path, "TRT213")
+    assert (one.severity, one.file, one.model) == (Severity.ERROR, ".old", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from trtbuild.check.context import Model
+from trtbuild.check.context import Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, Link
 from trtbuild.check.links import broken_beside, is_endless, leads_nowhere
@@ -81,3 +81,24 @@ def _back(model: Model, links: list[str]) -> str:
         ):
             return link
     return to_directories[0]
+
+
+@rule(
+    "TRT213",
+    "no link at the root leads nowhere",
+    fix="put the model itself there, or remove the link",
+    mirrors="ModelRepositoryManager::Poll",
+    scope="repository",
+    bad={"old": Link("/nowhere/old")},
+    good={"notes.txt": Link("m/1/model.py")},
+)
+def links_at_the_root(repository: Repository) -> Problems:
+    """The server looks at everything at the root, and loads no model at all when a link there leads
+    nowhere, unless it is told each model's name (``--load-model=NAME``)."""
+    for path in sorted(repository.root.iterdir()):
+        if leads_nowhere(path, repository.root):
+            yield Problem(
+                f"{path.name} is a link that leads nowhere",
+                file=path.name,
+                server=f"failed to stat file {path.name}",
+            )
