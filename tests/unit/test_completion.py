@@ -182,6 +182,14 @@ def test_whether_a_model_completes(source: str, completes: bool) -> None:
     assert (read_source(source.encode()).completion is not None) is completes
 
 
+def test_loops_without_an_end_are_left_open() -> None:
+    many = list(range(1000))
+    body = "\n".join(f"{'    ' * n}for x{n} in {many}:" for n in range(6)) + f"\n{'    ' * 6}pass"
+    completion = read_source(completing(body).encode()).completion
+    assert completion is not None
+    assert (completion.whole, completion.batch) == (False, None)
+
+
 ASKS = """
 import triton_python_backend_utils as pb_utils
 class TritonPythonModel:

@@ -18,6 +18,7 @@ _ADDING = {"add_input": "input", "add_output": "output"}
 _BATCH = "set_max_batch_size"
 # Methods that neither add a tensor nor hand the configuration to somebody else.
 _HARMLESS = {*_ADDING, _BATCH, "as_dict", "set_dynamic_batching", "set_model_transaction_policy"}
+_MOST_STATEMENTS = 10_000  # nested loops can be longer than anybody waits
 _CHANGING = {"append", "clear", "extend", "insert", "pop", "remove", "setdefault", "update"}
 
 
@@ -118,10 +119,14 @@ class _Reader:
 
     def __init__(self, name: str, found: Completion) -> None:
         self.name, self.found = name, found
+        self._left = _MOST_STATEMENTS
 
     def read(self, body: Sequence[ast.stmt], known: Mapping[str, Any], *, certain: bool) -> None:
         for statement in body:
-            if isinstance(statement, ast.Return):
+            self._left -= 1
+            if self._left < 0:
+                self.found.whole, self.found.batch = False, None
+            if self._left < 0 or isinstance(statement, ast.Return):
                 return
             self._statement(statement, known, certain)
             if _may_return(statement):
