@@ -151,8 +151,13 @@ def insisted(
     text: str,
 ) -> dict[str, Any]:
     """Bounds and choices of the configuration that an argument ends up in."""
-    home = home or (default_home(sources, field.value) if field.value else None)
-    names = wheel_objects.enumeration(sources, ENGINE_MODULE, field.annotation, home, text)
+    owner = default_home(sources, field.value) if field.value else None
+    found = (
+        wheel_objects.enumeration(sources, ENGINE_MODULE, field.annotation, one, text)
+        for one in (home, owner)
+    )
+    names = next(filter(None, found), {})
+    home = home or owner
     return names | (wheel_objects.refused(sources, home) if home else {})
 
 

@@ -148,7 +148,7 @@ def enumeration(
         if _by_name(found[1].name, home, text):
             words = sorted(named(node.targets[0]) for node in members)
             return {"choices": [*words, *_extra_words(home)], "fold": True}
-        if all(isinstance(value, ast.Constant) for value in values):
+        if all(isinstance(v, ast.Constant) and isinstance(v.value, str) for v in values):
             return {"choices": sorted(ast.literal_eval(value) for value in values)}
     return {}
 
@@ -177,7 +177,8 @@ def _validators(definition: ast.ClassDef, name: str) -> list[ast.FunctionDef]:
         for decorator in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
             said = ast.unparse(decorator)
             before = "'before'" in said or "'wrap'" in said or "'plain'" in said
-            if said.startswith("field_validator") and before and f"'{name}'" in said:
+            about = f"'{name}'" in said or "'*'" in said
+            if said.startswith("field_validator") and before and about:
                 found.append(node)
     return found  # type: ignore[return-value]
 

@@ -43,7 +43,11 @@ CASES: list[tuple[str, str, Any, str, dict[str, Any]]] = [
                 "tensor_parallel_size": 2,
                 "kv_cache_config": {"free_gpu_memory_fraction": 0.8, "dtype": "fp8"},
                 "cuda_graph_config": {"enable_padding": True, "max_batch_size": 64},
-                "speculative_config": {"decoding_type": "NGram", "max_draft_len": 4},
+                "speculative_config": {
+                    "decoding_type": "NGram",
+                    "max_draft_len": 4,
+                    "max_matching_ngram_size": 2,
+                },
                 "guided_decoding_backend": "xgrammar",
                 "triton_config": {"instances": 2, "gpu_device_ids": "0,1;2,3"},
             },

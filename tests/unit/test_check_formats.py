@@ -57,7 +57,7 @@ def valid_sarif(text: str) -> dict[str, Any]:
 def test_json_has_exactly_the_promised_keys(report: Report) -> None:
     document = json.loads(rendered("json", report))
     assert list(document) == ["ok", "findings", "releases"]
-    newest = toolchain.releases()[0].triton
+    newest = toolchain.newest().triton
     assert document["releases"] == [{"triton": newest, "from": "default", "models": ["empty", "m"]}]
     assert document["ok"] is False
     found = next(row for row in document["findings"] if row["rule"] == "TRT303")
@@ -91,7 +91,7 @@ def test_json_names_the_repository_when_there_are_several(repo: Path) -> None:
 
 def test_sarif_is_valid(report: Report) -> None:
     run = valid_sarif(rendered("sarif", report))["runs"][0]
-    newest = toolchain.releases()[0].triton
+    newest = toolchain.newest().triton
     assert run["properties"]["releases"] == [{"triton": newest, "from": "default"}]
     rules = run["tool"]["driver"]["rules"]
     for result in run["results"]:

@@ -176,8 +176,10 @@ def test_schema_is_a_schema() -> None:
 
 def test_toolchains_are_listed() -> None:
     rows = out("toolchains", "--json")
-    assert rows[0]["triton"] == "26.08"
-    assert len(rows) == 27
+    assert (rows[0]["triton"], rows[0]["vllm"]) == ("26.10", "0.31.0")
+    assert rows[0]["unconfirmed"] == ["server_version", "vllm", "vllm_image", "vllm_cuda"]
+    assert rows[2]["unconfirmed"] == []
+    assert len(rows) == 29
     assert "26.07" in trtbuild("toolchains").stdout
     (one,) = out("toolchains", "26.07", "--json")
     assert one["vllm"] == "0.24.0"
@@ -196,6 +198,10 @@ def test_one_release_is_shown_whole() -> None:
         assert part in said
     said = trtbuild("toolchains", "26.08").stdout
     assert "not compiled" in said
+    assert " ?" not in said
+    said = trtbuild("toolchains", "26.10").stdout
+    assert "vLLM            0.31.0 ?" in said
+    assert "?  not confirmed by the server's own documentation yet" in said
 
 
 def test_arguments_of_tensorrt_llm_too() -> None:

@@ -270,6 +270,7 @@ def test_gpt_oss_runs_on_hopper() -> None:
         (llama_8b(), {"gpu": "l4", "gpus": 2, "engine": {"tensor_parallel_size": 2}}, "no NVLink"),
         (llama_8b(), {"gpu": "a40", "gpus": 2, "engine": {"tensor_parallel_size": 2}}, "a bridge"),
         (llama_8b(), {"engine": {"disable_log_stats": True}}, "metrics"),
+        (llama_8b(), {"triton": "26.10"}, "carries vLLM 0.31.0 is not confirmed"),
     ],
 )  # fmt: skip
 def test_warnings(spec: ModelSpec, options: dict[str, Any], said: str) -> None:

@@ -67,9 +67,9 @@ def releases(*args: str) -> list[tuple[str, str]]:
 
 def test_the_release_that_counts_is_shown_with_who_named_it() -> None:
     repository("")
-    newest = toolchain.releases()[0].triton
+    newest = toolchain.newest().triton
     assert releases("mr") == [(newest, "default")]
-    assert f"judged as Triton {newest} (the newest known; --triton" in run("mr").stdout
+    assert f"judged as Triton {newest} (the newest that is confirmed; --triton" in run("mr").stdout
     assert releases("mr", "--triton", "24.10") == [("24.10", "flag")]
     assert "judged as Triton 24.10 (--triton)\n" in run("mr", "--triton", "24.10").stdout
     Path("trtbuild.yaml").write_text("validate: {triton: 25.05}")

@@ -127,9 +127,9 @@ class Model:
     @property
     def judged_as(self) -> tuple[str, str]:
         """The release whose rules count for this model, and who named it: ``flag``, ``recipe``,
-        ``lock``, or ``default`` for the newest known one."""
+        ``lock``, or ``default`` for the newest confirmed one."""
         if not self.triton:
-            return toolchain.releases()[0].triton, "default"
+            return toolchain.newest().triton, "default"
         options = self.repository.options
         return self.triton, options.triton_from if options.triton else "lock"
 

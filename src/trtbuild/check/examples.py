@@ -60,7 +60,7 @@ class Example:
             ``checkpoint``, the same with weights of its own; ``ensemble``, over the Python models
             ``a`` and ``b``; ``engine``, with a TensorRT-LLM engine; ``onnx``;
             ``openvino``; or empty for nothing at all.
-        triton: The release it is judged by; empty: the newest known.
+        triton: The release it is judged by; empty: the newest confirmed.
         auto_complete: Whether the server completes configurations.
         gpus: How many GPUs the server has, None when unknown.
         sm: Their compute capability, 0 when unknown.

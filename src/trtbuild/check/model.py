@@ -79,7 +79,7 @@ class Judged:
     Attributes:
         triton: The release, ``YY.MM``.
         origin: Who named it: ``flag``, ``recipe``, ``lock`` (trtbuild.lock), or ``default`` for the
-            newest known one.
+            newest confirmed one.
         models: Their directories.
         repository: The repository, as it was named.
     """

@@ -10,7 +10,7 @@ class Options:
     """How to look.
 
     Attributes:
-        triton: The release whose rules count; empty: the one in the lock, else the newest known.
+        triton: The release whose rules count; empty: that of the lock, else the newest confirmed.
         triton_from: Who named that release: ``flag`` or ``recipe``.
         auto_complete: Whether the server completes configurations. Off by default, because the
             launchers of trtbuild turn it off.

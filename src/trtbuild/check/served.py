@@ -46,7 +46,7 @@ def release_of(model: Model) -> str:
     if owner and not model.repository.options.triton:
         return lock.models[owner].versions.get("vllm", "")
     try:
-        row = toolchain.load(model.triton) if model.triton else toolchain.releases()[0]
+        row = toolchain.load(model.triton) if model.triton else toolchain.newest()
     except UsageError:
         return ""
     return row.vllm

@@ -129,6 +129,9 @@ _ARGUMENTS: dict[str, Callable[[Toolchain], list[dict[str, Any]]]] = {
 }
 
 
+_UNCONFIRMED = "?  not confirmed by the server's own documentation yet"
+
+
 def _print_release(rows: tuple[Toolchain, ...]) -> None:
     """All that is known of one release."""
     titles = {
@@ -145,8 +148,10 @@ def _print_release(rows: tuple[Toolchain, ...]) -> None:
     (row,) = rows
     typer.echo(f"Triton {row.triton}")
     for name, title in titles.items():
-        typer.echo(f"  {title:<14}  {getattr(row, name) or '–'}")
+        typer.echo(f"  {title:<14}  {_cell(row, name)}")
     typer.echo(f"  {'  engines':<14}  {'compiled' if row.engine_flow else 'not compiled'}")
+    if row.unconfirmed:
+        typer.echo(_UNCONFIRMED)
 
 
 def _print_releases(rows: tuple[Toolchain, ...]) -> None:
@@ -161,8 +166,14 @@ def _print_releases(rows: tuple[Toolchain, ...]) -> None:
     for title in titles:
         table.add_column(title, no_wrap=True)
     for row in rows:
-        table.add_row(*(getattr(row, column) or "–" for column in columns))
+        table.add_row(*(_cell(row, column) for column in columns))
     console().print(table)
+    if any(row.unconfirmed for row in rows):
+        typer.echo(_UNCONFIRMED)
+
+
+def _cell(row: Toolchain, name: str) -> str:
+    return (getattr(row, name) or "–") + (" ?" if name in row.unconfirmed else "")
 
 
 def _print_arguments(rows: list[dict[str, Any]]) -> None:

@@ -93,7 +93,7 @@ _ORIGINS = {
     "flag": "--triton",
     "recipe": "trtbuild.yaml",
     "lock": "trtbuild.lock",
-    "default": "the newest known; --triton names another",
+    "default": "the newest that is confirmed; --triton names another",
 }
 
 

@@ -48,6 +48,11 @@ def _release(toolchain: Toolchain) -> Iterator[str]:
             f"{worst.ids[0]} ({worst.what}): prefer --triton {safe_since('triton')} or newer "
             f"(as known on {advisories_as_of()})"
         )
+    if "vllm" in toolchain.unconfirmed:
+        yield (
+            f"that Triton {toolchain.triton} carries vLLM {toolchain.vllm} is not confirmed by the "
+            "server's documentation: look into the image before you rely on it"
+        )
 
 
 def _checkpoint(spec: ModelSpec, recipe: ModelRecipe) -> Iterator[str]:

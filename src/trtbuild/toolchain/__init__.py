@@ -30,7 +30,7 @@ from trtbuild.toolchain.onnxruntime import (
     onnx_runtimes,
 )
 from trtbuild.toolchain.quantization import TRTLLM_LEAST_SM, Route, trtllm_route
-from trtbuild.toolchain.releases import BLS_FIXED, Toolchain, load, releases
+from trtbuild.toolchain.releases import BLS_FIXED, Toolchain, load, newest, releases
 from trtbuild.toolchain.transformers import (
     Reading,
     transformers_architectures,
@@ -77,6 +77,7 @@ __all__ = [
     "last_with",
     "load",
     "lora_embeddings",
+    "newest",
     "onnx_operators",
     "onnx_runtime",
     "onnx_runtimes",

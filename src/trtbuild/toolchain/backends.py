@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Literal
 
 from trtbuild.resources import data_file
-from trtbuild.toolchain.releases import load, releases
+from trtbuild.toolchain.releases import load, newest, releases
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,5 +62,5 @@ def last_with(backend: str, release: str = "") -> str | None:
 
 def has_backend(backend: str, release: str = "") -> bool:
     """Whether an image of a Triton release (empty: the newest) has a backend."""
-    newest = load(release).triton if release else releases()[0].triton
-    return last_with(backend, release) == newest
+    triton = load(release).triton if release else newest().triton
+    return last_with(backend, triton) == triton

@@ -18,6 +18,7 @@ class Toolchain:
     Versions are empty where the release ships no such image. ``tensorrt``, ``cuda`` and
     ``python`` are those of the trtllm image, ``vllm_cuda`` that of the vllm image.
     ``engine_flow`` says whether its TensorRT-LLM still compiles engines (1.2.1 and older).
+    ``unconfirmed`` names fields that only other sources than the server's own give.
     """
 
     triton: str
@@ -31,6 +32,7 @@ class Toolchain:
     cuda: str
     python: str
     engine_flow: bool
+    unconfirmed: tuple[str, ...] = ()
 
 
 BLS_FIXED = "26.07"
@@ -42,8 +44,16 @@ BLS_FIXED = "26.07"
 def releases() -> tuple[Toolchain, ...]:
     """All releases known, newest first."""
     table = tomllib.loads(data_file("toolchains.toml").read_text(encoding="utf-8"))
-    rows = [Toolchain(**row) for row in table["release"]]
+    rows = [
+        Toolchain(**{**row, "unconfirmed": tuple(row.get("unconfirmed", ()))})
+        for row in table["release"]
+    ]
     return tuple(sorted(rows, key=lambda row: row.triton, reverse=True))
+
+
+def newest() -> Toolchain:
+    """The newest release of which everything is confirmed: what is assumed where none is named."""
+    return next(row for row in releases() if not row.unconfirmed)
 
 
 def load(release: str) -> Toolchain:

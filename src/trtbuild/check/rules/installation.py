@@ -37,7 +37,7 @@ def backend_is_known(model: Model) -> Problems:
     if _is_beside(model, f"libtriton_{name}.so"):
         return
     last = toolchain.last_with(name, model.triton)
-    release = model.triton or toolchain.releases()[0].triton
+    release = model.triton or toolchain.newest().triton
     yield Problem(
         f"the last image of NVIDIA with the backend {name!r} is {last}, and this is for {release}"
         if last
