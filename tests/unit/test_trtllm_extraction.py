@@ -86,7 +86,7 @@ def test_arguments_groups_and_kinds(
     path = tmp_path / "llm_args.py"
     path.write_text(SOURCE)
     table = extract(script, tmp_path, path, monkeypatch)
-    assert table["architectures"] == ["LlamaForCausalLM"]
+    assert table["architectures"] == ["LlamaForCausalLM", "Qwen2MoeForCausalLM"]
     assert table["arguments"] == {
         "model": {"types": ["str"]},
         "mode": {"types": ["str"], "default": "auto", "choices": ["auto", "slow"]},
