@@ -15,12 +15,12 @@ import platform
 import time
 from functools import cache
 
-SPIN_SECONDS = 0.0005
+SPIN_SECONDS = 0.0015
 """Longer than a part of a model takes, and short beside a step, after which the server needs the
 cores to send what was made."""
 
-_DEFAULT = 10_000  # where nothing can be measured: 0.25 to 0.6 ms
-_LEAST, _MOST = 1_000, 200_000
+_DEFAULT = 30_000  # where nothing can be measured: 0.7 to 1.8 ms
+_LEAST, _MOST = 3_000, 500_000
 _TURNS = 4_000
 _SAMPLES = 8
 # pause; dec edi; jnz -6; ret
