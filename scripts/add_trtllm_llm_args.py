@@ -22,7 +22,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from declared import Annotation, Sources, aliases, default_of, name_of
+from declared import Annotation, Sources, aliases, default_of, keyword_of, name_of
 
 DATA = Path(__file__).parents[1] / "src" / "trtbuild" / "data" / "trtllm_llm_args"
 ROOT = "TorchLlmArgs"
@@ -93,7 +93,39 @@ def row_of(found: Annotation, node: ast.AnnAssign) -> dict[str, Any] | None:
         row["default"] = default
     if found.choices and not found.types:
         row["choices"] = found.choices
+    return row | bounds(node)
+
+
+_BOUNDS = {"ge": "min", "gt": "above", "le": "max", "lt": "below"}
+_TYPED = {"PositiveInt": {"above": 0}, "NonNegativeInt": {"min": 0}, "NonNegativeFloat": {"min": 0}}
+
+
+def bounds(node: ast.AnnAssign) -> dict[str, Any]:
+    """What ``Field(gt=0)`` and pydantic's bounded types say of a number, and whether the field has
+    no default. What validators check in code is in ``data/trtllm_llm_checks.toml``."""
+    text = ast.unparse(node.annotation)
+    row: dict[str, Any] = {}
+    for name, bound in _TYPED.items():
+        row |= bound if re.search(rf"\b{name}\b", text) else {}
+    for keyword, bound in _BOUNDS.items():
+        value = keyword_of(node, keyword)
+        if value is not ...:
+            row[bound] = value
+    if is_required(node):
+        row["required"] = True
     return row
+
+
+def is_required(node: ast.AnnAssign) -> bool:
+    """Whether a field has neither a default nor something that makes one."""
+    if not isinstance(node.value, ast.Call):
+        return node.value is None
+    if name_of(node.value.func) not in ("Field", "PydanticField"):
+        return False
+    given = {keyword.arg for keyword in node.value.keywords}
+    first = node.value.args[0] if node.value.args else ast.Constant(...)
+    without = isinstance(first, ast.Constant) and first.value is ...
+    return without and not given & {"default", "default_factory"}
 
 
 def groups(sources: Sources, owner: str, prefix: str) -> dict[str, dict[str, Any]]:

@@ -27,7 +27,10 @@ class Group(StrictBaseModel):
     """Fields of one kind."""
     policy: Policy = Field(default=Policy.FAST)
     inner: Optional[Inner] = None
-    share: float = Field(default=0.9)
+    share: float = Field(default=0.9, gt=0, le=1)
+    streams: Optional[PositiveInt] = None
+    needed: int = Field(..., description="no default")
+    plain: bool
     _private: int = PrivateAttr(default=1)
 
 class Base(StrictBaseModel):
@@ -88,7 +91,7 @@ def test_arguments_groups_and_kinds(
     table = extract(script, tmp_path, path, monkeypatch)
     assert table["architectures"] == ["LlamaForCausalLM", "Qwen2MoeForCausalLM"]
     assert table["arguments"] == {
-        "model": {"types": ["str"]},
+        "model": {"types": ["str"], "required": True},
         "mode": {"types": ["str"], "default": "auto", "choices": ["auto", "slow"]},
         "load": {"types": ["str"]},
         "group": {"types": ["dict"]},
@@ -99,7 +102,10 @@ def test_arguments_groups_and_kinds(
     assert table["groups"]["group"]["variants"][""] == {
         "policy": {"types": ["str"], "choices": ["FAST", "FAIR"]},
         "inner": {"types": ["dict"], "null": True, "default": None},
-        "share": {"types": ["float"], "default": 0.9},
+        "share": {"types": ["float"], "default": 0.9, "above": 0, "max": 1},
+        "streams": {"types": ["int"], "null": True, "default": None, "above": 0},
+        "needed": {"types": ["int"], "required": True},
+        "plain": {"types": ["bool"], "required": True},
     }
     assert "group.inner" in table["groups"]
     kinds = table["groups"]["kinds"]

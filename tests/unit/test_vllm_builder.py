@@ -250,8 +250,8 @@ def test_a_plain_llama_has_nothing_against_it_in_any_release() -> None:
         ),
         (llama_8b(task=Task.RERANK), "26.07", {}, "not rerank"),
         (llama_8b(task=Task.CLASSIFY), "26.07", {}, "not classify"),
-        (llama_8b(task=Task.VISION_LANGUAGE), "24.12", {}, "use --triton 25.04"),
-        (llama_8b(task=Task.EMBED), "25.08", {}, "use --triton 25.12"),
+        (llama_8b(task=Task.VISION_LANGUAGE), "24.11", {}, "use --triton 24.12"),
+        (llama_8b(task=Task.EMBED), "25.10", {}, "use --triton 25.11"),
         (llama_8b(architecture="NoSuchForCausalLM"), "26.07", {}, "nor does that of any"),
         (
             llama_8b(architecture="Qwen3NextForCausalLM"),

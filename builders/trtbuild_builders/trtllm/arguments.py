@@ -18,6 +18,10 @@ from trtbuild.toolchain import EngineArgument, Toolchain, TrtllmRelease, trtllm_
 
 # Where the repository is mounted in a container; the model finds it elsewhere too.
 MOUNT = "/models"
+# Of NVIDIA's own model for the LLM API, in images with TensorRT-LLM 1.3 and newer.
+_LATER = (
+    "it came with TensorRT-LLM 1.3, which no Triton image known here has, and needs its own model"
+)
 # What Triton's side of model.yaml takes, NVIDIA's keys and ours.
 _TRITON = {
     row.name: row
@@ -26,6 +30,7 @@ _TRITON = {
         EngineArgument("cancellation_check_period_ms", ("int",)),
         EngineArgument("instances", ("int",)),
         EngineArgument("gpu_device_ids", ("str", "int")),
+        EngineArgument("multimodal", ("bool",), refused=_LATER),
     )
 }
 _DEFAULTS = {"max_batch_size": 0, "decoupled": True, "cancellation_check_period_ms": 100}

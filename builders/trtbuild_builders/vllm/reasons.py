@@ -17,9 +17,9 @@ from trtbuild.toolchain import (
 )
 from trtbuild_builders.common import consent, source, spelling
 
-# The first Triton release whose vLLM backend serves the task, as far as it is documented:
-# the image input and the embedding request came during 2025 without a release named.
-_TASK_SINCE = {Task.GENERATE: "24.06", Task.VISION_LANGUAGE: "25.04", Task.EMBED: "25.12"}
+# The first Triton release whose vLLM backend serves the task: its `image` input and its
+# `embedding_request` (vllm_backend, src/model.py and utils/request.py of the release's branch).
+_TASK_SINCE = {Task.GENERATE: "24.06", Task.VISION_LANGUAGE: "24.12", Task.EMBED: "25.11"}
 
 # Hugging Face's method name -> the names vLLM's releases have given to what loads it.
 _METHODS = {
