@@ -331,6 +331,9 @@ EXCERPTS = {
     "python-import": python(
         "ImportError: cannot import name 'AutoX' from 'transformers' (/usr/lib/x/__init__.py)"
     ),
+    "crash-heap": "double free or corruption (!prev)",
+    "crash-shell": "/start.sh: line 3: 12 Segmentation fault (core dumped) tritonserver",
+    "python-no-import": failed("m", "Internal: ModuleNotFoundError: No module named 'model'"),
     "crash-bus-error": "Signal (7) received.\n 0# 0x0000 in /usr/lib/libc.so.6",
     "crash-instruction": "Signal (4) received.\n 0# f in /opt/x/libvllm.so",
     "crash-python-backend": "Signal (11) received.\n 0# 0x00 in /opt/backends/libtriton_python.so",

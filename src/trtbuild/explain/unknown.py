@@ -18,8 +18,8 @@ _OWN_BACKEND = re.compile(r"/backends/(\w+)/")
 _STANDARD = re.compile(r"/lib/python3\.\d+/(?!site-packages|dist-packages)|<frozen")
 _BARE = re.compile(r"\s*((?:\w+\.)*[A-Z]\w*(?:Error|Exception))\s*")
 _SAYS = re.compile(
-    r"\s*(?:[Ee]rror: |ERROR\b|what\(\): |[Ff]atal\b|FATAL\b|docker: |panic: "
-    r"|.*\bInferenceServerException: )"
+    r"\s*(?:[Ee]rror: |\[?ERROR\b|\[E\]|what\(\): |[Ff]atal\b|FATAL\b|docker: |panic: "
+    r"|(?:\w+\.)*[A-Z]\w*(?:Error|Exception): \S|.*\bInferenceServerException: )"
 )
 _OPEN = re.compile(r":$|validation errors? for ")
 # Where the maintainers of what raised it are told of it.
