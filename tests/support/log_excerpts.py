@@ -331,6 +331,11 @@ EXCERPTS = {
     "python-import": python(
         "ImportError: cannot import name 'AutoX' from 'transformers' (/usr/lib/x/__init__.py)"
     ),
+    "option-needs": "Error: Use of '--load-model' requires setting '--model-control-mode=explicit' "
+    "as well.",
+    "command": "/opt/tritonserver/nvidia_entrypoint.sh: line 93: exec: --: invalid option",
+    "path-converted": "error: creating server: Internal - failed to stat file "
+    "C:/Program Files/Git/models",
     "crash-heap": "double free or corruption (!prev)",
     "crash-shell": "/start.sh: line 3: 12 Segmentation fault (core dumped) tritonserver",
     "python-no-import": failed("m", "Internal: ModuleNotFoundError: No module named 'model'"),
