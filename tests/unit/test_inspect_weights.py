@@ -100,7 +100,9 @@ SCHEME = {"num_bits": 8, "type": "float", "dynamic": False}
           "kv_cache_scheme": {"num_bits": 4, "type": "int"}}, "INT4"),
         ({"quant_method": "compressed-tensors",
           "kv_cache_scheme": SCHEME | {"num_bits": 4}}, "FP4"),
+        ({"quant_method": "compressed_tensors", "kv_cache_scheme": SCHEME}, "FP8"),
         ({"quant_method": "compressed-tensors", "kv_cache_scheme": None}, None),
+        ({"quant_method": "fp8", "kv_cache_scheme": SCHEME}, None),
     ],
 )  # fmt: skip
 def test_the_scheme_of_the_cache_is_a_type(declared: dict[str, Any], kind: str | None) -> None:
@@ -166,6 +168,13 @@ def test_stacked_experts_and_layers_for_prediction(tmp_path: Path) -> None:
     spec = described(tmp_path, config, shapes=shapes)
     assert spec.parameters == 1000 + 1600 + 800 + 80 + 32 + 800 + 100
     assert spec.active_parameters == 1000 + (1600 + 800) // 4 + 80 + 32
+
+
+def test_experts_that_compute_nothing_take_their_share(tmp_path: Path) -> None:
+    """LongCat chooses 12 of 512 experts and 256 that pass their input on."""
+    shapes = {"model.layers.0.mlp.experts.0.up_proj.weight": (600, 10)}
+    config = {"n_routed_experts": 4, "num_experts_per_tok": 2, "zero_expert_num": 2}
+    assert described(tmp_path, config, shapes=shapes).active_parameters == 6000 * 2 // 6
 
 
 def test_tied_twin_and_buffers_count_once(tmp_path: Path) -> None:

@@ -37,6 +37,13 @@ def test_deepseek_v3_needs_70272_bytes_a_token_on_every_gpu() -> None:
     assert kv(deepseek_v3(), 1600, kv_cache_dtype="bfloat16", tensor_parallel_size=8) == one
 
 
+@pytest.mark.parametrize(("kind", "size"), [("FP8", 1.0), ("NVFP4", 0.5625), ("INT8", 2.0)])
+def test_the_checkpoint_says_the_type_of_the_cache(kind: str, size: float) -> None:
+    """vLLM falls back to the computing type for what it does not know."""
+    method = Quantization("modelopt", {"kv_cache_quant_algo": kind})
+    assert load(llama_8b(quantization=method)).kv_element == size
+
+
 def test_an_indexer_keeps_its_bytes_whatever_the_type_of_the_cache() -> None:
     """DeepSeek V3.2: 61 layers of 576 elements, and 132 B of an indexer's key."""
     group = AttentionGroup("mla", 61, 576 + 66, fixed_bytes=132)

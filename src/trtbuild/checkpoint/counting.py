@@ -53,12 +53,13 @@ def count(
     layers: int,
     experts: int,
     experts_per_token: int,
+    idle_experts: int = 0,
 ) -> Count:
     """Count ``tensors``.
 
-    ``active`` parameters are those one token passes: routed experts by
-    ``experts_per_token / experts``, multi-token-prediction layers (named so, or numbered from
-    ``layers``) not.
+    ``active`` parameters are those one token passes on average: routed experts by
+    ``experts_per_token / (experts + idle_experts)``, multi-token-prediction layers (named so, or
+    numbered from ``layers``) not.
     """
     sizes: Counter[str] = Counter()
     total = active = routed = 0
@@ -75,7 +76,7 @@ def count(
         else:
             active += parameters
     if experts and experts_per_token:
-        routed = routed * experts_per_token // experts
+        routed = routed * experts_per_token // (experts + idle_experts)
     return Count(total, active + routed, dict(sorted(sizes.items())))
 
 

@@ -213,6 +213,7 @@ def _count(
         layers=beyond,
         experts=fields.number(families.EXPERTS),
         experts_per_token=fields.number(families.EXPERTS_PER_TOKEN),
+        idle_experts=fields.number(families.IDLE_EXPERTS),
     )
 
 

@@ -70,6 +70,9 @@ EXPERTS = (
     "moe_num_experts",
     "num_routed_experts",
 )
+IDLE_EXPERTS = "zero_expert_num"
+"""Experts among those chosen that compute nothing (LongCat)."""
+
 EXPERTS_PER_TOKEN = (
     "num_experts_per_tok",
     "num_experts_per_token",
@@ -163,11 +166,16 @@ MLA_EXPANDED = frozenset({"minicpm3"})
 
 ENCODERS = frozenset(
     {
-        "bert", "roberta", "xlm-roberta", "modernbert", "nomic_bert", "new", "gte", "mpnet",
-        "distilbert", "electra", "deberta", "deberta-v2", "clip", "siglip", "camembert",
-        "xlm-roberta-xl", "ernie", "snowflake_gte", "clip_text_model", "siglip_text_model",
-        "siglip2", "siglip2_text_model", "embedding_gemma2", "embedding_gemma2_text",
-        "chinese_clip_text_model", "albert",
+        "albert", "align", "align_text_model", "altclip", "altclip_text_model", "bert", "big_bird",
+        "camembert", "chinese_clip", "chinese_clip_text_model", "clip", "clip_text_model",
+        "convbert", "data2vec-text", "deberta", "deberta-v2", "distilbert", "electra",
+        "embedding_gemma2", "embedding_gemma2_text", "ernie", "esm", "eurobert", "flaubert", "fnet",
+        "funnel", "gte", "ibert", "jina_embeddings_v3", "layoutlm", "longformer", "luke",
+        "megatron-bert", "metaclip_2", "metaclip_2_text_model", "mobilebert", "modernbert",
+        "modernvbert", "mpnet", "mra", "new", "nomic_bert", "nystromformer", "rembert", "roberta",
+        "roberta-prelayernorm", "roc_bert", "roformer", "siglip", "siglip2", "siglip2_text_model",
+        "siglip_text_model", "snowflake_gte", "squeezebert", "tipsv2", "tipsv2_text_model", "xlm",
+        "xlm-roberta", "xlm-roberta-xl", "xmod", "yoso",
     }
 )  # fmt: skip
 """Families that attend both ways and keep no cache."""

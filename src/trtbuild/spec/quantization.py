@@ -31,7 +31,7 @@ def declared_quantization(declared: Mapping[str, Any]) -> Quantization | None:
         method = _guess(declared)
     if not method:
         return None
-    return Quantization(method.lower(), _details(declared))
+    return Quantization(method.lower().replace("compressed_", "compressed-"), _details(declared))
 
 
 def _guess(declared: Mapping[str, Any]) -> str:
@@ -62,12 +62,16 @@ def _details(declared: Mapping[str, Any]) -> dict[str, str | int | float | bool]
 def _cache_scheme(declared: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
     """A ``kv_cache_scheme`` by the name that ModelOpt has for its type: FP8, INT8, NVFP4.
 
-    ModelOpt's own exports mean nothing by a dynamic scheme (vLLM keeps the computing type).
+    Engines read it of ModelOpt and compressed-tensors alone; ModelOpt's own exports mean nothing
+    by a dynamic scheme (vLLM keeps the computing type).
     """
+    method = str(declared.get("quant_method") or _guess(declared)).lower()
+    modelopt = method.startswith("modelopt")
     scheme = declared.get("kv_cache_scheme")
+    if not modelopt and method.replace("_", "-") != "compressed-tensors":
+        return {}
     if not isinstance(scheme, dict):
         return {"kv_cache_quant_algo": scheme.upper()} if isinstance(scheme, str) else {}
-    modelopt = str(declared.get("quant_method", "")).startswith("modelopt")
     if modelopt and scheme.get("dynamic") is not False and scheme.get("num_bits") == _BYTE:
         return {}
     kind = {"float": "FP", "int": "INT"}.get(str(scheme.get("type")).lower(), "TYPE")
