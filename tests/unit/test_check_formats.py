@@ -71,6 +71,7 @@ def test_json_has_exactly_the_promised_keys(report: Report) -> None:
         "message": "max_batch_size is -1",
         "server_message": "'max_batch_size' must be non-negative value for m",
         "fix": "write max_batch_size: 0 for a model that does not batch",
+        "details": [],
     }
 
 

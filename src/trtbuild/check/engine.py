@@ -48,6 +48,7 @@ class Problem:
         fix: The mend, if it is not the rule's usual one.
         severity: If it is not the rule's usual one.
         model: The model meant, in a rule about the repository.
+        details: What the sentence sums up, one by one.
     """
 
     message: str
@@ -57,6 +58,7 @@ class Problem:
     fix: str = ""
     severity: Severity | None = None
     model: str = ""
+    details: tuple[str, ...] = ()
 
 
 Problems = Iterable[Problem]
@@ -251,6 +253,7 @@ def _finding(each: Rule, problem: Problem, subject: Any) -> Finding:
         fix=clean(problem.fix or each.fix),
         width=_width(model, problem),
         mend=mend,
+        details=tuple(map(clean, problem.details)),
     )
 
 

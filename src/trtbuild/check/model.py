@@ -41,6 +41,7 @@ class Finding:
         width: Characters from ``column`` that are meant.
         repository: The repository, as it was named.
         mend: A safe change of the file that removes the finding, None when there is none.
+        details: What ``message`` sums up, one by one; most findings have none.
     """
 
     rule: str
@@ -55,6 +56,7 @@ class Finding:
     width: int = 1
     repository: str = ""
     mend: Mend | None = field(default=None, compare=False)
+    details: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """The finding as ``--json`` prints it."""
@@ -69,6 +71,7 @@ class Finding:
 
 _PUBLIC = (
     "rule", "severity", "model", "file", "line", "column", "message", "server_message", "fix",
+    "details",
 )  # fmt: skip
 
 

@@ -131,6 +131,7 @@ def _explain(rule: Rule) -> Iterator[str]:
         for found in report.findings:
             if found.rule == rule.id:
                 yield from finding_lines(found)
+                yield from (f"       - {one}" for one in found.details)
     yield paint("\nRight", "good")
     yield from _indented(rule.good[0].shown())
     yield f"\n{paint('fix: ', 'good')}{rule.fix}"

@@ -17,15 +17,13 @@ from trtbuild.check.tokenizing import facts_of, settings
 from trtbuild.check.yamltext import llm_api_files
 from trtbuild.toolchain import (
     Advisory,
-    advisories_as_of,
     advisories_of,
     releases,
     version_key,
 )
 
 _WEIGHTS = "m/1/weights/"
-_SHOWN = 3  # vulnerabilities that are described; the others are counted
-_IDS = 2  # names of one vulnerability that are listed
+_SHOWN = 3  # models that are named; the others are counted
 _WRITTEN = ("/tmp/", "/var/")  # noqa: S108
 _WRITES = re.compile(r"cache|(^|_)logs?(_|$)|dump|output|trace|tmp|temp(_|$)", re.IGNORECASE)
 _IN_IMAGE = ("/models/", "/opt/tritonserver/", "/opt/conda/", "/dev/shm", "/usr/")  # noqa: S108
@@ -37,14 +35,16 @@ _IN_IMAGE = ("/models/", "/opt/tritonserver/", "/opt/conda/", "/dev/shm", "/usr/
     fix="deploy on a newer release (trtbuild convert --triton YY.MM; trtbuild toolchains)",
     severity=Severity.WARNING,
     scope="repository",
-    bad=Example(triton="25.06"),
+    bad=Example(triton="24.06"),
     good=Example(triton="26.07"),
 )
 def known_vulnerabilities(repository: Repository) -> Problems:
     """A dated table names the releases of Triton, vLLM, TensorRT-LLM and transformers with
     vulnerabilities that a client, a checkpoint or somebody on the machine can use; the last is only
-    an info. A repository has one finding for each such program, however many models it serves. Only
-    asked when the release is known: from the lock or ``--triton``."""
+    an info. A repository has one finding for each such program, however many models it serves. It
+    names the worst; ``--json`` lists all of them under ``details``, and ``trtbuild rules TRT851``
+    shows those of the oldest release. Only asked when the release is
+    known: from the lock or ``--triton``."""
     served: dict[tuple[str, str], list[str]] = defaultdict(list)
     loaded = [model for model in repository.models if model.config is not None]
     for model in loaded:
@@ -52,23 +52,36 @@ def known_vulnerabilities(repository: Repository) -> Problems:
             served[program, version].append(model.name)
     for (program, version), models in served.items():
         known = advisories_of(program, version)
-        # What strangers can use comes first, then what is newest.
-        known = tuple(sorted(known, key=lambda one: (one.remote, one.published), reverse=True))
         if not known:
             continue
-        listed = "; ".join(map(_said, known[:_SHOWN]))
-        more = f"; and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-        some = f" (serves {', '.join(models)})" if len(models) < len(loaded) else ""
-        count = f"{len(known)} known vulnerabilities" if len(known) > 1 else "a known vulnerability"
-        remote = any(one.remote for one in known)
-        whose = "" if remote else ", all for who is already on the machine or its network"
+        worst = max(known, key=_weight)
+        count = sum(max(1, sum(name.startswith("CVE-") for name in one.ids)) for one in known)
         yield Problem(
-            f"{program} {version}{some} has {count}{whose} (table of {advisories_as_of()}): "
-            f"{listed}{more}",
+            f"{program} {version}{_serving(models, len(loaded))} has {_counted(count)}"
+            f"{'' if worst.remote else ', all for who is already on the machine or its network'}"
+            f"; the worst is {worst.ids[0]}{_score(worst)}: {worst.what}",
             file="",
-            fix=f"{_mend(program, known)}; {known[0].source}",
-            severity=None if remote else Severity.INFO,
+            fix=f"{_remedy(program, known)}; {worst.source.rpartition(', ')[2]}",
+            severity=None if worst.remote else Severity.INFO,
+            details=tuple(map(_said, sorted(known, key=_weight, reverse=True))),
         )
+
+
+def _weight(one: Advisory) -> tuple[bool, float, str]:
+    """What strangers can use weighs most, then the score."""
+    return one.remote, one.score, one.published
+
+
+def _counted(count: int) -> str:
+    return f"{count} known vulnerabilities" if count > 1 else "a known vulnerability"
+
+
+def _serving(models: list[str], loaded: int) -> str:
+    """The models that a program serves, unless it serves all."""
+    if len(models) == loaded:
+        return ""
+    more = f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else ""
+    return f" (serves {', '.join(models[:_SHOWN])}{more})"
 
 
 def _programs(model: Model) -> dict[str, str]:
@@ -90,12 +103,15 @@ def _programs(model: Model) -> dict[str, str]:
 
 
 def _said(one: Advisory) -> str:
-    more = len(one.ids) - _IDS
-    ids = ", ".join(one.ids[:_IDS]) + (f" and {more} more" if more > 0 else "")
-    return f"{ids}: {one.what} (fixed in {one.fixed})"
+    head = f"{', '.join(one.ids)}{_score(one)}"
+    return f"{head}: {one.what} (used from: {one.reach}; fixed in {one.fixed}; {one.source})"
 
 
-def _mend(program: str, known: tuple[Advisory, ...]) -> str:
+def _score(one: Advisory) -> str:
+    return f" (CVSS {one.score})" if one.score else ""
+
+
+def _remedy(program: str, known: tuple[Advisory, ...]) -> str:
     fixed = max((one.fixed for one in known), key=version_key)
     if program == "transformers":
         return f"use transformers {fixed} or newer"
