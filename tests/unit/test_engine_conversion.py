@@ -242,6 +242,16 @@ def test_releases_without_engines_are_refused(llama: Path, tmp_path: Path) -> No
     assert "--backend trtllm" in error.details[0]
 
 
+def test_a_release_that_has_not_the_network_is_refused(tmp_path: Path) -> None:
+    rope = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    rope["original_max_position_embeddings"] = 8192
+    source = make_llama(tmp_path / "new", rope_scaling=rope)
+    error = refused(UnsupportedError, source, tmp_path / "repo", triton="24.07", build=False)
+    assert error.details[0].startswith(
+        "TensorRT-LLM 0.11.0 cannot compute llama with llama3 rope: use a Triton release with"
+    )
+
+
 # From a recipe, and on the command line
 
 

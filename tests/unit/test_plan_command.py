@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,9 @@ def test_engine_arguments_are_listed() -> None:
     rows = {row["name"]: row for row in out("toolchains", "26.07", "--arguments", "--json")}
     assert rows["max_model_len"]["types"] == ["int"]
     assert "max_model_len" in trtbuild("toolchains", "26.07", "--arguments").stdout
+    said = trtbuild("toolchains", "26.07", "--arguments").stdout
+    assert re.search(r"max_num_seqs +int \| null ≥ 1", said)
+    assert re.search(r"gpu_memory_utilization +float ≤ 1 > 0", said)
     assert trtbuild("toolchains", "--arguments").returncode == 2
 
 

@@ -176,6 +176,15 @@ def _cell(row: Toolchain, name: str) -> str:
     return (getattr(row, name) or "–") + (" ?" if name in row.unconfirmed else "")
 
 
+def _bounds(row: dict[str, Any]) -> str:
+    """``≥ 0 ≤ 1``; an option of an engine says with ``above`` that its minimum is not allowed."""
+    strict = row.get("above") is True
+    limits = {">" if strict else "≥": row.get("minimum"), "≤": row.get("maximum")}
+    limits |= {} if isinstance(row.get("above"), bool) else {">": row.get("above")}
+    limits["<"] = row.get("below")
+    return " ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if limit is not None)
+
+
 def _print_arguments(rows: list[dict[str, Any]]) -> None:
     import json
 
@@ -188,6 +197,7 @@ def _print_arguments(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         types = (*row["types"], "null") if row.get("nullable") else row["types"]
         shown = " | ".join(map(json.dumps, row["choices"])) if row["choices"] else " | ".join(types)
+        shown = f"{shown} {_bounds(row)}".rstrip()
         default = json.dumps(row["default"]) if row.get("has_default") else ""
         table.add_row(row["name"], shown, row.get("when") or row.get("meaning") or default)
     console().print(table)
