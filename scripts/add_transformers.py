@@ -59,11 +59,12 @@ BACKENDS = ("TokenizersBackend", "SentencePieceBackend", "PythonBackend")
 def main() -> None:
     """Read every wheel and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("more", nargs="*", help="vLLM releases besides those of toolchains.toml")
     parser.add_argument("--wheels", type=Path, help="folder to keep the wheels in")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.wheels or Path(scratch)
-        vllm = {version: vllm_facts(version, folder) for version in vllm_versions()}
+        vllm = {version: vllm_facts(version, folder) for version in vllm_versions(options.more)}
         read = {row["transformers"] for row in vllm.values()} | set(TRTLLM.values())
         releases = sorted(read | {EMBEDDED[1]}, key=version_key)
         facts = {
@@ -73,10 +74,10 @@ def main() -> None:
     write(vllm, facts)
 
 
-def vllm_versions() -> list[str]:
-    """Those of the toolchain table, and the embedded runtime's."""
+def vllm_versions(more: list[str]) -> list[str]:
+    """Those of the toolchain table, the embedded runtime's, and ``more``."""
     table = tomllib.loads((DATA / "toolchains.toml").read_text(encoding="utf-8"))
-    wanted = {row["vllm"] for row in table["release"] if row["vllm"]} | {EMBEDDED[0]}
+    wanted = {row["vllm"] for row in table["release"] if row["vllm"]} | {EMBEDDED[0], *more}
     return sorted(wanted, key=version_key)
 
 
@@ -119,7 +120,7 @@ def vllm_facts(version: str, folder: Path) -> dict[str, object]:
         "transformers": oldest[1],
         "asks": ["flag", *["source"] * ("_can_set_attn_implementation" in text)],
         "own_types": sorted(own),
-        "wrappers": sorted(set(re.findall(r'"(Transformers\w+)": \("transformers"', text))),
+        "wrappers": sorted(set(re.findall(r'"(Transformers\w+)":\s*\(\s*"transformers', text))),
     }
 
 
@@ -174,7 +175,8 @@ class Release:
             targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
             if not any(isinstance(t, ast.Name) and t.id == table for t in targets):
                 continue
-            for pair in ast.walk(node.value):  # type: ignore[attr-defined]
+            lists = [part for part in ast.walk(node.value) if isinstance(part, ast.List)]  # type: ignore[attr-defined]
+            for pair in (pair for part in lists for pair in part.elts):
                 if isinstance(pair, ast.Tuple) and len(pair.elts) == 2:
                     key, value = pair.elts
                     value = value.elts[0] if isinstance(value, ast.Tuple) else value

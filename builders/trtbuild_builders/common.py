@@ -5,6 +5,8 @@ from __future__ import annotations
 from trtbuild.recipe import ModelRecipe, Serving, listed
 from trtbuild.spec import ModelSpec
 
+_UNTRIED = "; this one was not tried, so compare its answers with transformers' as well"
+
 
 def consent(recipe: ModelRecipe, how: Serving) -> list[str]:
     """Code that the checkpoint brings runs only when the user allows it."""
@@ -45,6 +47,7 @@ def told(spec: ModelSpec, recipe: ModelRecipe, how: Serving) -> list[str]:
             f"{how.engine} has no {spec.architecture} of its own and runs transformers' code "
             f"through {how.wrapper}: expect fewer tokens per second than of a model that it "
             "has, and measure them (trtbuild bench)"
+            + ("" if how.reading and how.reading.tried(spec.architecture) else _UNTRIED)
         )
     if how.respelled:
         found.append(

@@ -13,7 +13,7 @@ from trtbuild import toolchain
 from trtbuild.check.context import Model
 from trtbuild.check.jsontext import JsonText
 from trtbuild.errors import UsageError
-from trtbuild.toolchain import VllmRelease
+from trtbuild.toolchain import Reading, VllmRelease
 
 # The place of a repository in a container; generated files name their weights by it.
 _MOUNTED = re.compile(r"/models/(?P<model>[^/]+)/(?P<version>\d+)(?:/(?P<rest>.+))?/?")
@@ -62,6 +62,15 @@ def trtllm_release_of(model: Model) -> str:
         return toolchain.load(model.triton).trtllm if model.triton else ""
     except UsageError:
         return ""
+
+
+def reading_of(model: Model) -> Reading | None:
+    """What the release reads the checkpoints of a model with, None where that is not known."""
+    if model.backend == "vllm":
+        release = release_of(model)
+        return toolchain.vllm_reading(release) if release in toolchain.vllm_versions() else None
+    release = trtllm_release_of(model)
+    return toolchain.trtllm_reading(release) if release else None
 
 
 @cache

@@ -78,7 +78,13 @@ class Reading:
         """The class that runs transformers' code of ``architecture``; empty if none can."""
         names = [name for name in _WRAPPERS.get(task, ()) if name in self.wrappers]
         able = self._way(architecture) in self.asks and not self.failure(architecture)
+        if task == "vision-language":  # most of these have encoders or processors of their own
+            able = able and self.tried(architecture)
         return names[0] if names and able else ""
+
+    def tried(self, architecture: str) -> bool:
+        """Whether transformers' code of it was seen to answer in a wrapper as it does alone."""
+        return _tried().get(architecture) == "same"
 
     def failure(self, architecture: str) -> str:
         """What goes wrong with transformers' code of ``architecture`` in a wrapper, if known."""

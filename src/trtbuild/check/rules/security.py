@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from trtbuild.check.context import Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
@@ -12,7 +13,7 @@ from trtbuild.check.examples import Example
 from trtbuild.check.folders import Folder, folders
 from trtbuild.check.model import Severity
 from trtbuild.check.positions import Position
-from trtbuild.check.served import release_of, trtllm_release_of
+from trtbuild.check.served import reading_of, release_of, trtllm_release_of
 from trtbuild.check.tokenizing import facts_of, settings
 from trtbuild.check.yamltext import llm_api_files
 from trtbuild.toolchain import (
@@ -190,6 +191,13 @@ def tame_template(model: Model) -> Problems:
             yield Problem(f"the chat template reads {name!r}", file=file)
 
 
+_RUNS_CODE = "CVE-2026-22807"
+_KNOWN_TYPE = """{
+  "model_type": "deepseek_v3",
+  "auto_map": { "AutoModel": "modeling_deepseek.M" }
+}"""
+
+
 @rule(
     "TRT855",
     "config.json brings no code",
@@ -207,20 +215,37 @@ def tame_template(model: Model) -> Problems:
             base="checkpoint",
         ),
     ],
-    good=Example(base="checkpoint"),
+    good=[
+        Example(base="checkpoint"),
+        Example(
+            files={_WEIGHTS + "config.json": _KNOWN_TYPE},
+            base="checkpoint",
+            triton="26.07",
+        ),
+    ],
 )
 def no_code_in_config(model: Model) -> Problems:
     """``auto_map`` names Python of the checkpoint or of the hub, and releases have run it although
     trust_remote_code was off (CVE-2026-22807); ``_attn_implementation_internal`` did the same
-    (CVE-2026-4372)."""
+    (CVE-2026-4372). Nothing is said where the release has a class of its own for the
+    ``model_type`` and takes that."""
     trusted = _trusts(model)
     for folder, file in _inside(model, "config.json"):
         config = settings(folder.path, model.repository.root, "config.json")
-        if config.get("auto_map") and not trusted:
+        if config.get("auto_map") and not trusted and not _has_own(model, config):
             yield Problem("auto_map names code, and trust_remote_code is not set", file=file)
         kernel = config.get("_attn_implementation_internal")
         if isinstance(kernel, str) and "/" in kernel:
             yield Problem(f"_attn_implementation_internal names {kernel!r} on the hub", file=file)
+
+
+def _has_own(model: Model, config: Mapping[str, Any]) -> bool:
+    """Whether the release reads this configuration with a class of its own, and only so."""
+    reading = reading_of(model)
+    if reading is None or not reading.knows_type(str(config.get("model_type", ""))):
+        return False
+    runs = advisories_of("vllm", release_of(model)) if model.backend == "vllm" else ()
+    return not any(_RUNS_CODE in one.ids for one in runs)
 
 
 def _trusts(model: Model) -> bool:

@@ -14,10 +14,9 @@ from trtbuild.check.jsontext import read_json
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import ReportedError, read_inside
 from trtbuild.check.safetensors import problem_of
-from trtbuild.check.served import release_of, trtllm_release_of, weights
+from trtbuild.check.served import reading_of, weights
 from trtbuild.check.tokenizing import settings
 from trtbuild.spec import spelling
-from trtbuild.toolchain import Reading, trtllm_reading, vllm_reading, vllm_versions
 
 _INDEX = "model.safetensors.index.json"
 _TOKENIZERS = (
@@ -199,7 +198,7 @@ def spelling_of_config(model: Model) -> Problems:
     """transformers 5 keeps rope's base in ``rope_parameters`` alone, where transformers 4 does
     not look: it takes the family's default, and the model answers with other words. The same
     goes for the type of the weights (``dtype``) and for layers (``layers_block_type``)."""
-    reading = _reading(model)
+    reading = reading_of(model)
     for folder in folders(model) if reading and reading.maybe_four else ():
         config = settings(folder.path, model.repository.root, "config.json")
         for key in spelling.only_five(config, {}):
@@ -230,19 +229,10 @@ def spelling_of_config(model: Model) -> Problems:
 def tokenizer_class(model: Model) -> Problems:
     """transformers 5 names generic classes that transformers 4 does not have, and an engine that
     reads by that does not start."""
-    reading = _reading(model)
+    reading = reading_of(model)
     for folder in folders(model) if reading and reading.surely_four else ():
         found = settings(folder.path, model.repository.root, "tokenizer_config.json")
         name = found.get("tokenizer_class")
         if name in spelling.CLASSES_OF_FIVE and reading:
             file = folder.relative(model, "tokenizer_config.json")
             yield Problem(f"the transformers of {reading.engine} has no {name}", file=file)
-
-
-def _reading(model: Model) -> Reading | None:
-    """What reads the checkpoints of a model, None where that is not known."""
-    if model.backend == "vllm":
-        release = release_of(model)
-        return vllm_reading(release) if release in vllm_versions() else None
-    release = trtllm_release_of(model)
-    return trtllm_reading(release) if release else None
