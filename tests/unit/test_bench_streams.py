@@ -17,7 +17,7 @@ from trtbuild.bench.ledger import Ledger
 from trtbuild.bench.metrics import itl, tpot
 from trtbuild.bench.metrics.goodput import Goodput
 from trtbuild.bench.model import Prompt, Stream, Timeline
-from trtbuild.bench.response import Parser
+from trtbuild.wire.response import Parser
 
 
 def answered(head: str, body: bytes) -> Stream:

@@ -13,9 +13,9 @@ from tritonclient.utils import InferenceServerException
 
 from trtbuild.client import failures
 from trtbuild.client.dialect import Value
-from trtbuild.client.direct import loopback
 from trtbuild.client.metadata import ModelMetadata, Tensor, tensors
 from trtbuild.errors import ServerError, TrtbuildError
+from trtbuild.wire.direct import loopback
 
 # tritonclient has no type annotations.
 _triton: Any = tritonclient.grpc

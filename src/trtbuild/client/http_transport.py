@@ -11,9 +11,9 @@ import httpx
 
 from trtbuild.client import failures
 from trtbuild.client.dialect import Value
-from trtbuild.client.direct import loopback
 from trtbuild.client.metadata import ModelMetadata, tensors
 from trtbuild.errors import TrtbuildError
+from trtbuild.wire.direct import loopback
 
 
 class HttpTransport:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from trtbuild import process
 from trtbuild.bench.targets import Address
-from trtbuild.client.direct import fetch
 from trtbuild.errors import BenchError
 from trtbuild.progress import SILENT, Progress
 from trtbuild.resources import template_dir
 from trtbuild.server import runtime
+from trtbuild.wire.direct import fetch
 
 _START_SECONDS = 300.0
 _STOP_SECONDS = 5.0

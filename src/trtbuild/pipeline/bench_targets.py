@@ -10,7 +10,6 @@ from pathlib import Path
 
 from trtbuild import pbtxt
 from trtbuild.bench.model import Endpoint, Generation, Target
-from trtbuild.bench.sockets import connections_allowed
 from trtbuild.bench.targets import Address
 from trtbuild.bench.targets.openai import OpenAITarget
 from trtbuild.bench.watching.prometheus import read_metrics
@@ -19,6 +18,7 @@ from trtbuild.client import ServerRecord, running_servers
 from trtbuild.errors import UsageError
 from trtbuild.signature import ServedModel, describe
 from trtbuild.signature.reading import read_engine
+from trtbuild.wire.sockets import connections_allowed
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 from trtbuild.check import Finding, Severity
 from trtbuild.client import LLMClient, Sampling
-from trtbuild.client.direct import fetch
 from trtbuild.errors import ServerError
 from trtbuild.probe.rules import ANSWERS, CANCELS, OVERLAPS, STREAMS, LiveRule
 from trtbuild.probe.target import ANSWER_SECONDS, Target
+from trtbuild.wire.direct import fetch
 
 _TOGETHER = 4
 _LONG = Sampling(max_tokens=24, temperature=0, ignore_eos=True)

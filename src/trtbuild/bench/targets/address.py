@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from trtbuild.bench.wire import host_of
 from trtbuild.errors import UsageError
+from trtbuild.wire.connections import host_of
 
 Kind = Literal["triton-grpc", "triton-http", "openai", "baseline"]
 

@@ -10,7 +10,6 @@ import time
 from typing import Any
 
 from trtbuild.bench.model import Endpoint, Generation, Prompt, Stream
-from trtbuild.bench.response import Malformed
 from trtbuild.bench.targets.streaming import (
     UNREADABLE,
     converse,
@@ -19,8 +18,9 @@ from trtbuild.bench.targets.streaming import (
     unreachable,
     words,
 )
-from trtbuild.bench.wire import Dropped, Pool
 from trtbuild.errors import ServerError
+from trtbuild.wire.connections import Dropped, Pool
+from trtbuild.wire.response import Malformed
 
 _DONE = b"[DONE]"
 # Reasons to end that are none of the model: vLLM's, SGLang's and gateways' words.

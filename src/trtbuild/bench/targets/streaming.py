@@ -10,9 +10,9 @@ import time
 from typing import Any
 
 from trtbuild.bench.model import Stream
-from trtbuild.bench.response import Event, Malformed, Response
-from trtbuild.bench.wire import Dropped, Pool
 from trtbuild.errors import ServerError
+from trtbuild.wire.connections import Dropped, Pool
+from trtbuild.wire.response import Event, Malformed, Response
 
 # A line that is none of an event stream: a page, an object, a sentence.
 _NO_EVENT = re.compile(rb"^(?!(?:data|event|id|retry)?:)[^\r\n]*\S", re.MULTILINE)

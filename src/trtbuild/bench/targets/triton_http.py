@@ -10,7 +10,7 @@ from typing import Any
 from trtbuild.bench.model import Generation, Stream
 from trtbuild.bench.targets.streaming import UNREADABLE, converse, failure_in
 from trtbuild.bench.targets.triton import Reader, TritonModel
-from trtbuild.bench.wire import Pool
+from trtbuild.wire.connections import Pool
 
 
 class TritonHttpTarget:

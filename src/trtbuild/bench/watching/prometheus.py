@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from http.client import HTTPException
 
-from trtbuild.client.direct import fetch
+from trtbuild.wire.direct import fetch
 
 _LINE = re.compile(
     r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>[^}]*)\})?\s+(?P<value>\S+)", re.MULTILINE

@@ -18,8 +18,8 @@ from support.ports import refusing
 from trtbuild.bench.targets.triton_grpc import TritonGrpcTarget
 from trtbuild.bench.watching.prometheus import read_metrics
 from trtbuild.client import LLMClient
-from trtbuild.client.direct import loopback
 from trtbuild.errors import ServerError
+from trtbuild.wire.direct import loopback
 
 messages: Any = service_pb2
 MODEL = {"name": "m", "inputs": [], "outputs": []}

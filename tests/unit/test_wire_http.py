@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trtbuild.bench.response import Malformed, Parser
-from trtbuild.bench.wire import Pool
+from trtbuild.wire.connections import Pool
+from trtbuild.wire.response import Malformed, Parser
 
 EVENTS = [b'{"a": 1}', '{"b": "東"}'.encode(), b"[DONE]"]
 BODY = b": ping\n\n" + b"".join(b"data: " + event + b"\r\n\r\n" for event in EVENTS)

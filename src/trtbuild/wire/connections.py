@@ -12,8 +12,8 @@ import time
 from collections.abc import Mapping
 from urllib.parse import SplitResult, quote, urlsplit
 
-from trtbuild.bench.response import Event, Malformed, Parser, Response
-from trtbuild.bench.sockets import connections_allowed
+from trtbuild.wire.response import Event, Malformed, Parser, Response
+from trtbuild.wire.sockets import connections_allowed
 
 _PATH = "/%:@!$&'()*+,;=~"  # what of a path stands for itself (RFC 3986), escapes among it
 

@@ -13,7 +13,7 @@ import pytest
 
 from support.bench import mock, tokenizer_folder
 from support.mock_llm_server import Script, serving_here
-from trtbuild.bench.wire import Dropped, Pool
+from trtbuild.wire.connections import Dropped, Pool
 
 BODY = json.dumps({"messages": [{"role": "user", "content": "x"}], "stream": True}).encode()
 
@@ -36,14 +36,14 @@ def limited(files: int, *argv: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("files", "allowed"), [(1000, 744), (260, 16)])
 def test_some_files_are_kept_for_what_is_no_connection(files: int, allowed: int) -> None:
-    code = "from trtbuild.bench.sockets import connections_allowed as c; print(c())"
+    code = "from trtbuild.wire.sockets import connections_allowed as c; print(c())"
     assert limited(files, "-c", code).stdout == f"{allowed}\n"
 
 
 def test_the_soft_limit_is_lifted_to_the_hard_one() -> None:
     code = """
 import resource
-from trtbuild.bench.sockets import connections_allowed
+from trtbuild.wire.sockets import connections_allowed
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 900))
 print(connections_allowed(), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
