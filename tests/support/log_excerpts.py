@@ -315,6 +315,7 @@ EXCERPTS = {
     ),
     "model-file-missing": failed("m", "Internal: failed to stat file /r/m/1/model.onnx"),
     "link-broken": "E1 2 x.cc:1] Poll failed for model directory 'm': failed to stat file /r/m/bpe",
+    "root-link-broken": "E1 2 x.cc:1] failed to poll model repository '/r': failed to stat file /r/x",
     "repository-missing": "error: creating server: Internal - failed to stat file /models",
     "permission": failed(
         "m", "Internal: PermissionError: [Errno 13] Permission denied: '/r/m/1/weights.bin'"

@@ -100,5 +100,6 @@ def links_at_the_root(repository: Repository) -> Problems:
             yield Problem(
                 f"{path.name} is a link that leads nowhere",
                 file=path.name,
-                server=f"failed to stat file {path.name}",
+                server="failed to poll model repository '/models': failed to stat file "
+                f"/models/{path.name}",
             )
