@@ -40,10 +40,10 @@ class Case:
     configs: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[str, ...] | None = None
     files: Mapping[str, str] = field(default_factory=dict)
-    links: Mapping[str, str] = field(default_factory=dict)
     auto_complete: bool = False
     why: str = ""
     says: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def models(self) -> tuple[str, ...]:
