@@ -28,6 +28,7 @@ import httpx
 import psutil
 
 from trtbuild.resources import template_dir
+from trtbuild.server.spinning import spin_count
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -232,7 +233,7 @@ def serving(
         "LD_LIBRARY_PATH": f"{sysconfig.get_config_var('LIBDIR')}:{site}/nvidia_pytriton.libs",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "GOMP_SPINCOUNT": "2000",
+        "GOMP_SPINCOUNT": str(spin_count()),
         "TRTBUILD_ENFORCE_EAGER": "1",  # three reloads at a minute each would compile
         "VLLM_NO_USAGE_STATS": "1",
     }
