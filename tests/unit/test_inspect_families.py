@@ -287,6 +287,22 @@ def test_block_sparse_attention_keeps_keys_to_choose_by() -> None:
     assert cache.bytes_per_token(1) == 3 * TOKEN + 2 * 256
 
 
+def test_a_half_may_read_what_one_layer_keeps() -> None:
+    """Phi-4-mini-flash: Mamba and windows by turns, then one full cache for all that follows."""
+    cache = cache_of(**base("phi4flash", 32, sliding_window=[512] * 32, mamba_d_state=16,
+                            mamba_d_conv=4, mamba_expand=2))  # fmt: skip
+    state = 2048 * 3 + 2048 * 16
+    assert groups(cache) == [("full", 1, TOKEN, 0, 0), ("sliding", 8, TOKEN, 512, 0),
+                             ("recurrent", 9, 0, 0, state)]  # fmt: skip
+
+
+def test_plamo_2_has_attention_in_every_other_layer() -> None:
+    cache = cache_of(**base("plamo2", 32, mamba_step=2, mamba_num_heads=64, mamba_d_state=64,
+                            hidden_size_per_head=128, mamba_d_conv=4, head_dim=None))  # fmt: skip
+    state = 8192 * 3 + 8192 * 64
+    assert groups(cache) == [("full", 16, TOKEN, 0, 0), ("recurrent", 16, 0, 0, state)]
+
+
 def test_one_layer_may_be_set_apart() -> None:
     """transformers 5 writes what differs from the other layers under the layer's number."""
     apart = {"01": {"head_dim": 512, "num_key_value_heads": 1}}

@@ -183,11 +183,8 @@ ENCODERS = frozenset(
 MAY_ATTEND_BOTH_WAYS = frozenset({"gemma3_text"})
 """Families that ``use_bidirectional_attention`` makes encoders; elsewhere it is for images."""
 
-SLIDING_ALL = frozenset({"mistral", "mixtral", "phi3", "phimoe", "starcoder2"})
-"""Families where a sliding_window without layer_types is that of all layers."""
-
-SLIDING_FLAGGED = frozenset({"qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen2_vl", "qwen2_5_vl"})
-"""Families where sliding_window counts only with use_sliding_window, from max_window_layers."""
+WINDOW_FOR_ALL = frozenset({"nemotron_h", "nemotron_h_puzzle"})
+"""Families whose listed attention layers all slide once there is a window."""
 
 WINDOWS = ("sliding_window", "sliding_window_size", "attention_chunk_size")
 WINDOW_LISTS = ("interleaved_sliding_window", "sliding_windows", "sliding_window")

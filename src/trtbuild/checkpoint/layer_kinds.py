@@ -29,10 +29,12 @@ def layer_kinds(fields: Fields, layers: int) -> Kinds:
     """What every layer keeps, from the first source that says so."""
     if fields.family in families.PARALLEL_HYBRID:
         return _every("both", layers)
+    if fields.family == "phi4flash":
+        return tuple(_sambay(at, layers) for at in range(layers))
     for read in (_listed, _blocks, _pattern, _indexes, _periods, _linear_config, _windows_listed):
         kinds = read(fields, layers)
         if len(kinds) == layers:
-            return _without_window(fields, kinds)
+            return _windowed(fields, kinds)
     if fields.family in families.ALL_RECURRENT:
         return _every("recurrent", layers)
     return _by_family(fields, layers)
@@ -58,10 +60,12 @@ def _every(kind: LayerKind, layers: int) -> Kinds:
     return tuple(kind for _ in range(layers))
 
 
-def _without_window(fields: Fields, kinds: Kinds) -> Kinds:
-    if _has_window(fields):
-        return kinds
-    return tuple("full" if kind == "sliding" else kind for kind in kinds)
+def _windowed(fields: Fields, kinds: Kinds) -> Kinds:
+    if not _has_window(fields):
+        return tuple("full" if kind == "sliding" else kind for kind in kinds)
+    if fields.family in families.WINDOW_FOR_ALL:
+        return tuple("sliding" if kind == "full" else kind for kind in kinds)
+    return kinds
 
 
 def _words(fields: Fields) -> list[str]:
@@ -144,11 +148,14 @@ def _indexes(fields: Fields, layers: int) -> Kinds:
 
 
 def _periods(fields: Fields, layers: int) -> Kinds:
-    """One attention layer in every few (Jamba, Qwen3-Next, Ling 2.5)."""
+    """One attention layer in every few (Jamba, Qwen3-Next, Ling 2.5, PLaMo 2)."""
     period = fields.number("attn_layer_period")
     if period:
         offset = fields.number("attn_layer_offset")
         return tuple("full" if at % period == offset else "recurrent" for at in range(layers))
+    step = fields.number("mamba_step")
+    if step > 1:
+        return tuple("full" if at % step == step // 2 else "recurrent" for at in range(layers))
     interval = fields.number(("full_attention_interval", "layer_group_size"))
     if interval > 1:
         return tuple("recurrent" if (at + 1) % interval else "full" for at in range(layers))
@@ -179,20 +186,27 @@ def _by_family(fields: Fields, layers: int) -> Kinds:
     if not isinstance(fields.get("sliding_window_pattern"), str):
         every = fields.number(("sliding_window_pattern", "_sliding_window_pattern"))
     if kind.startswith("llama4"):
-        return _without_window(fields, _llama4(fields, layers))
+        return _windowed(fields, _llama4(fields, layers))
     period = fields.get("layer_period")
     if isinstance(period, list) and every < 2:
         words = (period * (layers // len(period) + 1))[:layers]
-        return _without_window(fields, _kinds_of(fields, words))
-    if not _has_window(fields):
+        return _windowed(fields, _kinds_of(fields, words))
+    if not fields.number("sliding_window"):
         return _every("full", layers)
     if every > 1:
         return tuple("sliding" if (at + 1) % every else "full" for at in range(layers))
-    if kind in families.SLIDING_FLAGGED:
-        first = fields.number("max_window_layers", layers)
-        sliding = fields.flag("use_sliding_window")
-        return tuple("sliding" if sliding and at >= first else "full" for at in range(layers))
-    return _every("sliding" if kind in families.SLIDING_ALL else "full", layers)
+    if fields.get("use_sliding_window") is None:
+        return _every("sliding", layers)  # what vLLM does whatever the family
+    first = fields.number("max_window_layers", layers)
+    sliding = fields.flag("use_sliding_window")
+    return tuple("sliding" if sliding and at >= first else "full" for at in range(layers))
+
+
+def _sambay(layer: int, layers: int) -> LayerKind:
+    """Phi-4-mini-flash: the second half reads what the layer after the middle keeps."""
+    if layer > layers // 2:
+        return "full" if layer == layers // 2 + 1 else "none"
+    return "sliding" if layer % 2 else "recurrent"
 
 
 def _llama4(fields: Fields, layers: int) -> Kinds:

@@ -71,9 +71,13 @@ def _mamba2(fields: Fields) -> Parts:
     size = fields.number(keys)
     if not size and fields.family == "mamba2":
         size = fields.number("head_dim")
+    if not size and fields.number("mamba_step"):  # PLaMo 2, which convolves no groups
+        size = fields.number("hidden_size_per_head")
     size = size or _inner(fields) // count
     state = fields.number(("ssm_state_size", "mamba_d_state", "state_size"))
-    groups = fields.number(("n_groups", "mamba_n_groups", "mamba_ngroups"), 1)
+    groups = fields.number(
+        ("n_groups", "mamba_n_groups", "mamba_ngroups"), 0 if fields.number("mamba_step") else 1
+    )
     kept = fields.number(("conv_kernel", "mamba_d_conv"), 4) - 1
     return (count * size + 2 * groups * state) * kept, count * size * state
 
