@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from support import triton
+from support.checkpoints import make_llama
 from trtbuild import toolchain
+from trtbuild.recipe import argument_problems
 
 pytestmark = pytest.mark.server
 
@@ -38,6 +40,41 @@ ADAPTERS = [
     for value in values
 ]
 
+# Settings of an engine at the edge of what it takes, and beyond.
+SETTINGS: list[dict[str, Any]] = [
+    *({"max_num_seqs": value} for value in (0, 1)),
+    *({"max_model_len": value} for value in (-2, 64)),
+    *({"gpu_memory_utilization": value} for value in (0, 0.5, 1, 1.1)),
+    *({"block_size": value} for value in (0, 16)),
+    *({"cpu_offload_gb": value} for value in (-0.1, 0)),
+    *({"watermark": value} for value in (-0.1, 0, 1.0)),
+    *({"stream_interval": value} for value in (0, 1)),
+    *({"optimization_level": value} for value in (-1, 0, 2, 3, 4)),
+    *({"attention_backend": value} for value in ("banana", "auto", "CPU_ATTN", "cpu_attn")),
+    *({"mamba_backend": value} for value in ("banana", "TRITON", "triton")),
+    *({"kv_cache_dtype": value} for value in ("banana", "auto")),
+    {"compilation_config": {"level": 3}},
+    {"compilation_config": {"mode": 3, "cudagraph_mode": "NONE"}},
+    {"compilation_config": {"pass_config": {"no_such_pass": True}}},
+    {"compilation_config": {"compile_cache_save_format": "zip"}},
+    {"compilation_config": {"cudagraph_capture_sizes": [1, 2]}},
+    {"attention_config": {"no_such_key": 1}},
+    {"attention_config": {"flash_attn_version": 1}},
+    {"attention_config": {"flash_attn_version": 2}},
+    {"structured_outputs_config": {"backend": "auto"}},
+    {"structured_outputs_config": {"backend": "banana"}},
+    {"speculative_config": {"method": "ngram", "num_speculative_tokens": 2, "banana": 1}},
+    {"speculative_config": {"method": "ngram", "num_speculative_tokens": 0}},
+    {"speculative_config": {"method": "ngram", "num_speculative_tokens": 2,
+                            "prompt_lookup_max": 2}},
+    {"kernel_config": {"ir_op_priority": {"rms_norm": "native"}}},
+    {"kernel_config": {"banana": 1}},
+    {"eplb_config": {"window_size": 10}},
+    {"eplb_config": {"banana": 10}},
+    {"profiler_config": {"banana": 1}},
+    {"kv_events_config": {"banana": 1}},
+]  # fmt: skip
+
 ASK = """
 import dataclasses, json, sys, types
 from vllm import __version__
@@ -55,6 +92,13 @@ def refusal(config):
         return str(error)
     return ""
 
+def configured(settings):
+    try:
+        AsyncEngineArgs(model=sys.argv[2], **settings).create_engine_config()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
 fields = [f for f in dataclasses.fields(AsyncEngineArgs) if not f.name.startswith("_")]
 plain = (bool, int, float, str, type(None))
 print(json.dumps({
@@ -63,14 +107,17 @@ print(json.dumps({
     "defaults": {f.name: f.default for f in fields if type(f.default) in plain},
     "methods": sorted(QUANTIZATION_METHODS),
     "architectures": sorted(ModelRegistry.get_supported_archs()),
+    "settings": [configured(settings) for settings in json.loads(sys.argv[3])],
     "adapters": [refusal(config) for config in json.loads(sys.argv[1])],
 }))
 """
 
 
 @pytest.fixture(scope="module")
-def said() -> dict[str, Any]:
-    command = [str(triton.runtime_python()), "-c", ASK, json.dumps(ADAPTERS)]
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    checkpoint = make_llama(tmp_path_factory.mktemp("tables") / "tiny")
+    arguments = [json.dumps(ADAPTERS), str(checkpoint), json.dumps(SETTINGS)]
+    command = [str(triton.runtime_python()), "-c", ASK, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
@@ -117,3 +164,17 @@ def test_adapters_are_judged_as_the_engine_judges_them(
         if not agree:
             wrong[json.dumps(config)] = (refusal, [fault.what for fault in faults])
     assert wrong == {}
+
+
+def test_settings_are_judged_as_the_engine_judges_them(
+    said: dict[str, Any], table: toolchain.VllmRelease
+) -> None:
+    """Bounds, names of enumerations and unknown keys: the same verdict for each."""
+    assert len(SETTINGS) == len(said["settings"])
+    wrong = {
+        json.dumps(settings): (refusal, problems)
+        for settings, refusal in zip(SETTINGS, said["settings"], strict=True)
+        if bool(refusal) != bool(problems := argument_problems(settings, table))
+    }
+    assert wrong == {}
+    assert sum(map(bool, said["settings"])) > len(SETTINGS) / 3
