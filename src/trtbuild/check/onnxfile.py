@@ -129,6 +129,12 @@ def read_onnx(content: bytes, *, optimized: bool = True) -> OnnxFile:
     given = {text(one.name): _tensor(one.type) for one in reversed(graph.input)}
     given = dict(reversed(given.items()))
     found = output_shapes(model, fold=optimized)
+    if all(_dims(one.type) is not None for one in graph.input):
+        # ONNX Runtime may then know the sizes of every output, here or not
+        found = {
+            name: replace(one, vague=True) if _shapeless(one) else one
+            for name, one in found.items()
+        }
     return OnnxFile(
         inputs={name: one for name, one in given.items() if name not in weights},
         outputs=_outputs(graph, found),
@@ -142,6 +148,10 @@ def read_onnx(content: bytes, *, optimized: bool = True) -> OnnxFile:
         operators=tuple(dict.fromkeys(_foreign(model))),
         external=tuple(dict.fromkeys(_external(graph))),
     )
+
+
+def _shapeless(found: Found) -> bool:
+    return found.type is not None and _dims(found.type) is None
 
 
 def _outputs(graph: Any, found: Mapping[str, Found]) -> dict[str, OnnxTensor]:
