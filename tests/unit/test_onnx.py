@@ -15,6 +15,7 @@ from trtbuild import check, pbtxt, toolchain
 from trtbuild.check.apart import apart
 from trtbuild.check.onnxbackend import completed
 from trtbuild.check.onnxfile import read_onnx
+from trtbuild.check.onnxslim import without_weights
 
 F, I64 = TensorProto.FLOAT, TensorProto.INT64
 X = ("x", F, ["N", 4])
@@ -265,6 +266,31 @@ def test_a_file_on_which_the_inference_aborts_is_read(tmp_path: Path) -> None:
     slice_ = helper.make_node("Slice", ["bad", "w0", "w2", "w0"], ["z"])
     file = content(weights=weights, nodes=[slice_])
     assert said(tmp_path, file, "max_batch_size: 8 " + IN + OUT) == []
+
+
+def test_weights_are_not_read() -> None:
+    weights = [
+        numpy_helper.from_array(np.ones((100, 100), dtype=np.float32), "large"),
+        numpy_helper.from_array(np.ones(4, dtype=np.float32), "small"),
+        helper.make_tensor("numbers", F, [9000], [1.0] * 9000),
+    ]
+    constant = helper.make_node("Constant", [], ["c"], value=weights[0])
+    file = content(weights=weights, nodes=[constant])
+    slim = without_weights(file)
+    assert len(slim) < 1000
+    full, rest = map(onnx.load_model_from_string, (file, slim))
+    assert [list(one.dims) for one in rest.graph.initializer] == [[100, 100], [4], [9000]]
+    for model in (full, rest):
+        for tensor in (*model.graph.initializer, model.graph.node[-1].attribute[0].t):
+            if tensor.name != "small":
+                tensor.ClearField("raw_data")
+                tensor.ClearField("float_data")
+    assert rest == full
+
+
+@pytest.mark.parametrize("file", [b"", b"\xff", b"\x3a\x7f", b"\x12\x34 not ONNX", b"\x0f"])
+def test_what_is_no_protobuf_stays(file: bytes) -> None:
+    assert without_weights(file) == file
 
 
 def test_work_in_a_process_of_its_own() -> None:

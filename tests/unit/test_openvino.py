@@ -52,7 +52,7 @@ INSIDE = (
         (net(names="z,b:0,m"), [("in0", (1, 4)), ("b:0", (1, 4)), ("out", (1, 4))]),
         (net(names="b\\,c,z"), [("in0", (1, 4)), ("b,c", (1, 4)), ("out", (1, 4))]),
         (net(shape="?,1..9"), [("in0", (-1, -1)), ("in1", (-1, -1)), ("out", (1, 4))]),
-        (net(shape="", dims=""), [("in0", ()), ("in1", ()), ("out", ())]),
+        (net(shape="", dims=""), [("in0", ()), ("in1", ()), ("out", None)]),
         (net(shape="..."), [("in0", None), ("in1", None), ("out", (1, 4))]),
         (net(result='output_names="r2,r1"'), [("in0", (1, 4)), ("in1", (1, 4)), ("r1", (1, 4))]),
         (

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Iterator
 from typing import Any
 
 from trtbuild.check.context import Model
 from trtbuild.check.onnxbackend import completed
 from trtbuild.check.onnxfile import OnnxFile, available, read_onnx
-from trtbuild.files import stand_in
+from trtbuild.check.onnxslim import without_weights
+from trtbuild.check.reading import open_inside
 
 BACKEND = "onnxruntime"
-_LIMIT = 2 << 30  # of protobuf, and so of the format
 _NOT_OPTIMIZED = 2  # optimization { graph { level } } at which the backend turns all of it off
 
 
@@ -34,12 +36,15 @@ def onnx_files(model: Model) -> Iterator[tuple[str, OnnxFile]]:
 
 
 def _read(model: Model, file: str, *, optimized: bool) -> OnnxFile | None:
-    if stand_in(model.path / file):
-        return None  # another rule reports it
     try:
-        return read_onnx(model.read(file, _LIMIT), optimized=optimized)
+        with open_inside(model.path / file, model.repository.root) as stream:
+            if not os.fstat(stream.fileno()).st_size:
+                return None  # another rule reports it
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                slim = without_weights(content)
     except FileNotFoundError:
         return None
+    return read_onnx(slim, optimized=optimized)
 
 
 def completed_config(model: Model) -> Any | None:

@@ -21,7 +21,7 @@ class OpenvinoTensor:
 
     Attributes:
         name: What OpenVINO calls it, empty if the file gives it no name.
-        dims: Its sizes, -1 for what varies; None when their number is open, too.
+        dims: Its sizes, -1 for what varies; None when their number is open or not said.
         limits: Least and greatest size of those that vary between two, by their index.
         batch: Whether its layout has a batch.
         known: Whether its name can be told from the file.
@@ -158,7 +158,7 @@ class _Reader:
         names = layer.attributes.get("output_names", "") or port.names
         if self.version < _VERSIONS[-1] and producer and len(producer.outputs) > 1:
             return OpenvinoTensor("", None, known=False)
-        dims = None if producer is None else tuple(port.dims)
+        dims = tuple(port.dims) or None  # a scalar says no more than an open number of dimensions
         if producer is not None and producer.attributes.get("type") == "Parameter":
             dims = _shape(producer.shape)[0]
         return OpenvinoTensor(self._name(names, producer), dims, batch="N" in port.layout)

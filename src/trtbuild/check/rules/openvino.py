@@ -10,7 +10,6 @@ from trtbuild.check.examples import Example
 from trtbuild.check.openvinobackend import refusals
 from trtbuild.check.openvinofile import OpenvinoFile, read_openvino
 from trtbuild.check.positions import NOWHERE
-from trtbuild.files import stand_in
 
 _BACKEND = "openvino"
 
@@ -38,8 +37,6 @@ def _files(model: Model) -> Iterator[tuple[str, OpenvinoFile]]:
 
 
 def _read(model: Model, file: str) -> OpenvinoFile | None:
-    if stand_in(model.path / file):
-        return None  # another rule reports it
     try:
         return read_openvino(model.read(file))
     except (FileNotFoundError, IsADirectoryError):
