@@ -464,3 +464,11 @@ def test_code_on_the_hub_that_a_release_runs_unasked() -> None:
     assert "use --weights copy" in reason
     assert reasons(spec, "25.12") == ()
     assert reasons(spec, "26.07", weights="hub") == ()
+
+
+@pytest.mark.parametrize(("kind", "said"), [("lama", "model_type is 'lama'"), ("", "there is no")])
+def test_a_model_type_that_nobody_has(kind: str, said: str) -> None:
+    [reason] = reasons(llama_8b(model_type=kind))
+    assert said in reason
+    assert reasons(with_code(model_type=kind), trust_remote_code=True) == ()
+    assert reasons(llama_8b(model_type=kind, layout="mistral")) == ()

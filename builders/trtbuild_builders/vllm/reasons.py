@@ -60,11 +60,24 @@ def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple
     found += _task(spec, toolchain)
     found += _architecture(spec, recipe, toolchain, release)
     found += _layout(spec, toolchain, release)
+    found += _model_type(spec, release)
     if recipe.weights == "hub" and not how.runs_code(recipe):
         found += _runs_anyway(spec, release)
     found += _quantization(spec, toolchain, release)
     found += _cache_type(spec)
     return tuple(found)
+
+
+def _model_type(spec: ModelSpec, release: VllmRelease) -> list[str]:
+    """A configuration is read by its ``model_type``, whatever architecture it names."""
+    unknown = vllm_reading(release.version).nobody_knows(spec.model_type)
+    if spec.layout != "hf" or "configuration" in spec.code or not unknown:
+        return []
+    said = f"model_type is {spec.model_type!r}" if spec.model_type else "there is no model_type"
+    return [
+        f"vLLM {release.version} cannot read config.json: {said}, which neither it nor "
+        "transformers has a class for: correct it, or fetch config.json again"
+    ]
 
 
 def _runs_anyway(spec: ModelSpec, release: VllmRelease) -> list[str]:

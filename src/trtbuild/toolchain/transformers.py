@@ -69,6 +69,10 @@ class Reading:
         """Whether it has a configuration class for ``model_type`` without anybody's code."""
         return model_type in self.own_types or self._has("model_types", model_type)
 
+    def nobody_knows(self, model_type: str) -> bool:
+        """Whether not even the newest transformers has a configuration class for it."""
+        return model_type not in self.own_types and model_type not in _table()["model_types"]
+
     def knows_tokenizer(self, name: str) -> bool:
         """Whether transformers has the tokenizer class ``name``, fast or slow."""
         base = name.removesuffix("Fast")
