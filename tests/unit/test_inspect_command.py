@@ -34,6 +34,7 @@ def test_machines_get_json_and_nothing_else(tmp_path: Path) -> None:
     assert spec["source"] == {"kind": "local", "text": "tiny", "revision": "", "commit": ""}
     assert spec["weight_bytes"] == 2 * spec["parameters"] == sum(spec["bytes_by_dtype"].values())
     assert spec["kv_cache"]["bytes_per_token"] == 2 * 2 * 16 * 2 * 2
+    assert spec["kv_cache"]["bytes_per_token_beyond_windows"] == 2 * 2 * 16 * 2 * 2
     assert spec["default_name"] == "tiny"
     assert {file["name"] for file in spec["files"]} >= {"config.json", "tokenizer.json"}
     assert str(tmp_path) not in done.stdout

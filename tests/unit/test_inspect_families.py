@@ -228,9 +228,10 @@ def test_compressed_latents_share_an_entry() -> None:
                      index_head_dim=128, sliding_window=128,
                      compress_ratios=[0, 0, *[4, 128] * 20, 4])  # fmt: skip
     growing = [g for g in cache.groups if not g.window]
-    assert sum(g.layers * g.token_bytes(2) for g in growing) == 6229
+    assert cache.bytes_beyond_windows() == 6229
+    assert cache.bytes_per_token() == 6229 + 43 * 1024
     # In 8 bits the indexer's 33 B a token stay.
-    assert sum(g.layers * g.token_bytes(1) for g in growing) == 21 * (128 + 33) + 20 * 4
+    assert cache.bytes_beyond_windows(1) == 21 * (128 + 33) + 20 * 4
     assert [(g.layers, g.elements_per_token, g.window) for g in cache.groups if g.window] == [
         (43, 512, 128)
     ]
@@ -282,9 +283,12 @@ def test_layers_that_run_again_keep_another_cache() -> None:
 def test_block_sparse_attention_keeps_keys_to_choose_by() -> None:
     """MiniMax M3: 128 elements in 16 bits for each layer of ``sparse_attention_freq``."""
     sparse = {"sparse_attention_freq": [0, 1, 1], "sparse_index_dim": 128}
-    cache = cache_of(**base("minimax_m3", 3, sparse_attention_config=sparse))
-    assert groups(cache) == [("full", 1, TOKEN, 0, 0), ("full", 2, TOKEN + 128, 0, 0)]
-    assert cache.bytes_per_token(1) == 3 * TOKEN + 2 * 256
+    words = ["full_attention", "minimax_m3_sparse", "minimax_m3_sparse"]
+    for said in ({"sparse_attention_config": sparse},
+                 {"layer_types": words, "index_head_dim": 128}):  # fmt: skip
+        cache = cache_of(**base("minimax_m3", 3, **said))
+        assert groups(cache) == [("full", 1, TOKEN, 0, 0), ("full", 2, TOKEN + 128, 0, 0)]
+        assert cache.bytes_per_token(1) == 3 * TOKEN + 2 * 256
 
 
 def test_a_half_may_read_what_one_layer_keeps() -> None:

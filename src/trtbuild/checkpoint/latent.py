@@ -55,6 +55,9 @@ def latent_caches(fields: Fields, layer: int) -> Iterator[AttentionGroup]:
 
 def sparse_index(fields: Fields, layer: int) -> int:
     """Elements of the key by which block-sparse attention chooses (MiniMax M3), in 16 bits."""
+    words = fields.get("layer_types")
+    if isinstance(words, list) and layer < len(words) and words[layer] == "minimax_m3_sparse":
+        return fields.number("index_head_dim")  # as transformers 5 writes it
     sparse = fields.get("sparse_attention_config")
     if not isinstance(sparse, dict):
         return 0

@@ -20,6 +20,7 @@ def as_object(opened: Checkpoint, spec: ModelSpec) -> dict[str, Any]:
     made: dict[str, Any] = jsonable(spec)
     made["weight_bytes"] = spec.weight_bytes
     made["kv_cache"]["bytes_per_token"] = spec.kv_cache.bytes_per_token()
+    made["kv_cache"]["bytes_per_token_beyond_windows"] = spec.kv_cache.bytes_beyond_windows()
     made["kv_cache"]["bytes_per_sequence_at_context_length"] = spec.kv_cache.bytes_per_sequence(
         spec.context_length
     )
@@ -89,9 +90,10 @@ def _shape(_: Checkpoint, spec: ModelSpec) -> Iterator[Row]:
     yield "attention", f"{spec.kv_cache.kind}: {heads}, {spec.num_kv_heads} for keys and values"
     yield "context", f"{spec.context_length:,} tokens" if spec.context_length else "unknown"
     if spec.kv_cache.groups:
-        token = spec.kv_cache.bytes_per_token()
+        token, beyond = spec.kv_cache.bytes_per_token(), spec.kv_cache.bytes_beyond_windows()
+        later = f" ({beyond:,} once windows are full)" if beyond != token else ""
         full = human_bytes(spec.kv_cache.bytes_per_sequence(spec.context_length))
-        yield "KV cache", f"{token:,} bytes a token in 16 bits; {full} for a full context"
+        yield "KV cache", f"{token:,} bytes a token in 16 bits{later}; {full} for a full context"
     if len(spec.kv_cache.groups) > 1 or any(group.window for group in spec.kv_cache.groups):
         for group in spec.kv_cache.groups:
             yield "", _group(group)

@@ -148,4 +148,8 @@ def _weights_note(spec: ModelSpec, load: Load) -> str:
 
 def _kv_note(cache: KVCache, load: Load) -> str:
     whole = cache.bytes_per_token(load.kv_element)
-    return f"{cache.kind}: {whole:,} B a token over all layers" if whole else f"{cache.kind} state"
+    if not whole:
+        return f"{cache.kind} state"
+    beyond = cache.bytes_beyond_windows(load.kv_element)
+    later = f", {beyond:,} once windows are full" if beyond != whole else ""
+    return f"{cache.kind}: {whole:,} B a token over all layers{later}"

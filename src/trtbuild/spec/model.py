@@ -99,6 +99,11 @@ class KVCache:
         """Bytes one more token costs over all layers, before any window is full."""
         return int(sum(g.layers * g.token_bytes(bytes_per_element) for g in self.groups))
 
+    def bytes_beyond_windows(self, bytes_per_element: float = 2) -> int:
+        """Bytes one more token costs once every window is full."""
+        growing = KVCache(self.kind, tuple(g for g in self.groups if not g.window))
+        return growing.bytes_per_token(bytes_per_element)
+
     def bytes_per_sequence(self, tokens: int, bytes_per_element: float = 2) -> int:
         """Bytes of one sequence of ``tokens`` tokens, windows and recurrent state counted."""
         total = 0.0
