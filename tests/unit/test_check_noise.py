@@ -74,3 +74,63 @@ def test_open_queues_are_reported_once(tmp_path: Path) -> None:
     (one,) = found(tmp_path, "TRT823", Example("dynamic_batching { }", files))
     assert one.model == ""
     assert one.message == "any number of requests may wait for a, b, c, d, e and 3 more"
+
+
+def test_paths_of_one_machine_are_one_finding_of_a_model(tmp_path: Path) -> None:
+    example = Example("\n".join(parameter(f"asset_{n}", f"/srv/{n}") for n in "abc"))
+    (one,) = found(tmp_path, "TRT853", example)
+    assert one.message == (
+        "'asset_a' names the absolute path '/srv/a', and so do 'asset_b', 'asset_c'"
+    )
+
+
+def test_preferred_sizes_are_one_finding_as_the_server_reports_the_first(tmp_path: Path) -> None:
+    example = Example(
+        "max_batch_size: 4 dynamic_batching { preferred_batch_size: [ 4, 8, 16, 32 ] }"
+    )
+    (one,) = found(tmp_path, "TRT304", example)
+    assert one.message == "preferred_batch_size 8, 16 and 32 are above max_batch_size 4"
+    assert one.server_message == "dynamic batching preferred size must be <= max batch size for m"
+
+
+_INPUT = 'name: "a" data_type: TYPE_FP32'
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "fix"),
+    [
+        (
+            "max_batch_size: ${batch}",
+            "a whole number is expected here, not the placeholder ${batch}",
+            "put the value in its place",
+        ),
+        ("max_batch_size: 1.5", "a whole number is expected here, not 1.5", "correct"),
+        ("name: m", "a text in quotes is expected here, not m", "correct"),
+        ('name "m"', 'a colon is expected here, not "m"', "correct"),
+        ('name: "m', "the quotes are not closed in this line", "correct"),
+        ("max_batch_size: 1 max_batch_size: 2", "'max_batch_size' is written twice", "correct"),
+        ("dynamic_batching: true", "a block in { } is expected here, not true", "correct"),
+        ("// a comment", "the name of a field is expected here, not /", "correct"),
+        (
+            f"input [\n  {{ {_INPUT} dims: [ 1 ] }},\n]",
+            "there is a comma before the closing ]",
+            "remove that comma",
+        ),
+        (
+            f"input [ {{ {_INPUT} dims: [ 1 ] }}",
+            "the file or line ends here, and a bracket is still open or a value is missing",
+            "correct",
+        ),
+        (
+            'model_transaction_policy { decoupled: "true" }',
+            'true or false is expected here, not "true"',
+            "correct",
+        ),
+    ],
+)
+def test_a_text_that_does_not_parse_is_said_in_words(
+    tmp_path: Path, text: str, message: str, fix: str
+) -> None:
+    (one,) = found(tmp_path, "TRT101", Example(files={"m/config.pbtxt": text}))
+    assert one.message == message
+    assert one.fix.startswith(fix)

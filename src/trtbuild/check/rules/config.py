@@ -101,7 +101,7 @@ def batch_not_negative(model: Model) -> Problems:
 @rule(
     "TRT304",
     "preferred batch sizes are possible",
-    fix="name sizes from 1 to max_batch_size",
+    fix="name sizes from 1 to max_batch_size, or raise max_batch_size if the model batches",
     mirrors="ValidateModelConfig",
     bad="max_batch_size: 4\ndynamic_batching { preferred_batch_size: [ 8 ] }",
     good="max_batch_size: 8\ndynamic_batching { preferred_batch_size: [ 8 ] }",
@@ -110,15 +110,21 @@ def preferred_sizes(model: Model) -> Problems:
     """The dynamic batcher cannot prefer a batch that the model does not take."""
     largest = model.config.max_batch_size
     sizes = model.config.dynamic_batching.preferred_batch_size
-    for number, size in enumerate(sizes):
-        at = model.at("dynamic_batching", "preferred_batch_size", number)
-        if size <= 0:
-            server = f"dynamic batching preferred size must be positive for {model.called}"
-            yield Problem(f"preferred_batch_size {size} is not positive", at, server=server)
-        elif size > largest:
-            server = f"dynamic batching preferred size must be <= max batch size for {model.called}"
-            message = f"preferred_batch_size {size} is above max_batch_size {largest}"
-            yield Problem(message, at, server=server)
+    above = [size for size in sizes if size > largest]
+    bad = [size for size in sizes if size <= 0 or size > largest]
+    if not bad:
+        return
+    at = model.at("dynamic_batching", "preferred_batch_size", list(sizes).index(bad[0]))
+    if bad[0] <= 0:
+        server = f"dynamic batching preferred size must be positive for {model.called}"
+        yield Problem(f"preferred_batch_size {bad[0]} is not positive", at, server=server)
+    else:
+        server = f"dynamic batching preferred size must be <= max batch size for {model.called}"
+        named = " and ".join(filter(None, (", ".join(map(str, above[:-1])), str(above[-1]))))
+        verb = "is" if len(above) == 1 else "are"
+        batching = "; the model does not batch" if not largest else ""
+        message = f"preferred_batch_size {named} {verb} above max_batch_size {largest}{batching}"
+        yield Problem(message, at, server=server)
 
 
 @rule(

@@ -124,7 +124,7 @@ def _circle(model: Model, member: Model) -> bool:
 @rule(
     "TRT373",
     "the models of an ensemble load",
-    fix="mend that model first",
+    fix="fix that model first",
     mirrors="CheckNode",
     bad=Example(
         files={"a/config.pbtxt": 'name: "a" backend: "python" max_batch_size: -1'}, base="ensemble"

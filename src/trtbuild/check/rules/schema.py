@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from trtbuild import pbtxt
-from trtbuild.check.context import CONFIG, Model
+from trtbuild.check.context import CONFIG, PLACEHOLDER, Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
@@ -31,27 +31,74 @@ def parses(model: Model) -> Problems:
     brace and the model is not loaded at all."""
     error = model.parse_error
     if error is not None:
+        before, found = _around(model.text or "", error)
+        placeholder = PLACEHOLDER.match(found)
+        message, fix = _in_words(error.message, placeholder.group() if placeholder else found), ""
+        if placeholder:
+            fix = "put the value in its place"
+        elif found.startswith(("]", "}")) and before.endswith(","):
+            message, fix = f"there is a comma before the closing {found[0]}", "remove that comma"
         yield Problem(
-            _with_nearest(error.message),
+            message,
             Position(error.line, error.column),
             server=f"failed to read text proto from {CONFIG}",
+            fix=fix,
         )
+
+
+def _around(text: str, error: pbtxt.PbtxtError) -> tuple[str, str]:
+    """The text before the place of an error, without the space at its end, and the rest of the
+    line."""
+    lines = text.split("\n")[: max(error.line, 0)]
+    if not lines:
+        return "", ""
+    at = max(error.column - 1, 0)
+    return "\n".join((*lines[:-1], lines[-1][:at])).rstrip(), lines[-1][at:].rstrip()
 
 
 _UNKNOWN = re.compile(
     r'(?:Message type|Enum type) "([\w.]+)" has no (field|value) named "?([^"\s]+?)"?\.?$'
 )
+_TWICE = re.compile(r'should not have multiple "(\w+)" fields')
+# What protobuf's parser says after the line that it quotes, and what was meant.
+_EXPECTED = (
+    ("Couldn't parse integer", "a whole number is expected here"),
+    ("Couldn't parse float", "a number is expected here"),
+    ('Expected "true" or "false"', "true or false is expected here"),
+    ("Expected string", "a text in quotes is expected here"),
+    ("Expected identifier", "the name of a field is expected here"),
+    ('Expected ":"', "a colon is expected here"),
+    ('Expected "{"', "a block in { } is expected here"),
+    ('Expected ","', "a comma or the closing ] is expected here"),
+)
+_SHOWN = 40  # characters of what was found
 
 
-def _with_nearest(message: str) -> str:
-    """Protobuf's message, shorter and with the nearest name when a field or value is unknown."""
-    match = _UNKNOWN.search(message)
-    if match is None:
-        return message.rstrip(".")
-    scope, kind, name = match.groups()
-    near = pbtxt.nearest_name(scope, name)
-    hint = f"; did you mean {near!r}?" if near else ""
-    return f"there is no {kind} {name!r} in {scope.rpartition('.')[2]}{hint}"
+def _in_words(message: str, found: str) -> str:
+    """What is wrong, without the line that protobuf quotes: it is shown below anyway."""
+    if match := _UNKNOWN.search(message):
+        scope, kind, name = match.groups()
+        near = pbtxt.nearest_name(scope, name)
+        hint = f"; did you mean {near!r}?" if near else ""
+        return f"there is no {kind} {name!r} in {scope.rpartition('.')[2]}{hint}"
+    if match := _TWICE.search(message):
+        return f"{match.group(1)!r} is written twice"
+    if "String missing ending quote" in message:
+        return "the quotes are not closed in this line"
+    if not found:
+        return "the file or line ends here, and a bracket is still open or a value is missing"
+    for said, expected in _EXPECTED:
+        if said in message:
+            return f"{expected}, not {_start(found)}"
+    return message.rstrip(".")
+
+
+def _start(found: str) -> str:
+    """The word, bracket or sign that a text begins with."""
+    if found.startswith("${"):
+        return f"the placeholder {found}"
+    match = re.match(r'"[^"]*"?|[\w.+-]+|.', found)
+    return (match.group() if match else found)[:_SHOWN]
 
 
 @rule(

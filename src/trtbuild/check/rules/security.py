@@ -163,12 +163,26 @@ def names_stay_inside(model: Model) -> Problems:
 def portable_parameters(model: Model) -> Problems:
     """An absolute path that is not one of a Triton container exists on the machine of who wrote
     it: the repository cannot be moved, mounted or built into an image. A place to write to, such as
-    a cache or a log, is made where the server runs."""
-    for key, value in model.parameters().items():
-        absolute = value.startswith("/") and len(value) > 1 and "\n" not in value
-        elsewhere = not value.startswith((*_IN_IMAGE, *_WRITTEN))
-        if absolute and elsewhere and key != "tokenizer_dir" and not _WRITES.search(key):
-            yield Problem(f"{key} is {value!r}", model.at_parameter(key))
+    a cache or a log, is made where the server runs. One finding names all parameters of a model."""
+    named = sorted(
+        (at.line, at.column, key, value)
+        for key, value in model.parameters().items()
+        if _is_elsewhere(key, value)
+        for at in (model.at_parameter(key),)
+    )
+    if named:
+        _, _, key, value = named[0]
+        others = ", ".join(repr(row[2]) for row in named[1:])
+        more = f", and so do {others}" if others else ""
+        message = f"{key!r} names the absolute path {value!r}{more}"
+        yield Problem(message, model.at_parameter(key))
+
+
+def _is_elsewhere(key: str, value: str) -> bool:
+    absolute = value.startswith("/") and len(value) > 1 and "\n" not in value
+    if not absolute or value.startswith((*_IN_IMAGE, *_WRITTEN)):
+        return False
+    return key != "tokenizer_dir" and not _WRITES.search(key)
 
 
 @rule(
