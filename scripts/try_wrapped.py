@@ -36,6 +36,11 @@ EXPERTS = {
 }  # fmt: skip
 # transformers' model types, with what their small configuration needs besides.
 MODELS: dict[str, dict[str, Any]] = {
+    "bart": {
+        "d_model": 128, "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 128,
+        "is_decoder": True, "is_encoder_decoder": False,
+    },
+    "bert": {"is_decoder": True},
     "biogpt": {},
     "bitnet": {},
     "diffllama": {},
@@ -48,7 +53,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "nanochat": {},
     "persimmon": {},
     "phimoe": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "roberta": {"is_decoder": True},
     "solar_open": {**EXPERTS, "first_k_dense_replace": 0},
+    "vaultgemma": {"query_pre_attn_scalar": 32},
+    "xlm-roberta": {"is_decoder": True},
     "youtu": {
         "kv_lora_rank": 512, "q_lora_rank": 32, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128,
         "v_head_dim": 128, "num_key_value_heads": 4, "head_dim": 64,
