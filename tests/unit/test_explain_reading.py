@@ -13,7 +13,7 @@ from trtbuild.check import all_rules
 from trtbuild.cli.app import app
 from trtbuild.explain import causes, explain
 from trtbuild.explain.crashes import crash
-from trtbuild.explain.patterns import literal
+from trtbuild.explain.patterns import Finder, needs
 from trtbuild.explain.sentences import rule_of, sentences
 
 OOM = failed("m", "Internal: CUDA out of memory")
@@ -287,14 +287,30 @@ def test_no_fix_is_ever_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "has"),
+    ("pattern", "words"),
     [
-        (r"of version (?P<got>\d+) only", "of version "),
-        (r"colou?r of it", "r of it"),
-        (r"[Ff]ailed\. Retry", "ailed. Retry"),
-        (r"a+bc \w+", "bc "),
-        (r"(?:one|two)", ""),
+        (r"of version (?P<got>\d+) only", {"of version "}),
+        (r"colou?r of it", {"r of it"}),
+        (r"[Ff]ailed\. Retry", {"ailed. Retry"}),
+        (r"a+bc \w+", {"bc "}),
+        (r"(?:one|three) \d", {"one", "three"}),
+        (r"(?P<key>Killed|Out of (?:memory|disk)) \d", {"Killed", "Out of "}),
+        (r"(?:sometimes )?there|x", {"there", "x"}),
+        (r"(?!never )found", {"found"}),
+        (r"\w+|nothing is sure", set()),
     ],
 )
-def test_the_sure_text_of_a_pattern(pattern: str, has: str) -> None:
-    assert literal(pattern) == has
+def test_the_words_that_a_pattern_needs(pattern: str, words: set[str]) -> None:
+    assert needs(pattern) == words
+
+
+def test_every_pattern_of_the_table_has_words_to_look_for() -> None:
+    assert all(all(row.words) for row in causes())
+
+
+def test_words_are_found_where_they_overlap_or_begin_alike() -> None:
+    words = ["out of memory", "memory map", "out of", "of memory, and more than that", "else"]
+    finder = Finder(frozenset({word}) for word in words)
+    assert set(finder("the GPU is out of memory mapped")) >= {0, 1, 2}
+    assert 3 in finder("out of memory, and more than that")
+    assert finder("nothing of it") == []

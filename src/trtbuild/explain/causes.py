@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from trtbuild.explain.patterns import alternatives, literal
+from trtbuild.explain.patterns import Finder, Words, needs
 from trtbuild.resources import data_file
 
 PLACE = re.compile(r"\{(\w+)\}")
@@ -32,12 +32,12 @@ class Cause:
     known_as: tuple[str, ...] = ()
     within: re.Pattern[str] | None = None
     weak: bool = False
-    quick: tuple[tuple[str, re.Pattern[str]], ...] = ()
+    words: tuple[Words, ...] = ()
 
     def match(self, text: str) -> dict[str, str] | None:
         """The named groups of the first pattern that ``text`` has, None when it has none."""
-        for has, pattern in self.quick:
-            if has in text and (found := pattern.search(text)):
+        for words, pattern in zip(self.words, self.patterns, strict=True):
+            if any(word in text for word in words) and (found := pattern.search(text)):
                 return {name: value or "" for name, value in found.groupdict().items()}
         return None
 
@@ -49,14 +49,23 @@ def causes() -> tuple[Cause, ...]:
     return tuple(_row(row) for row in table["cause"])
 
 
+def possible(text: str) -> list[Cause]:
+    """The rows of which ``text`` has a word, in the order in which they are tried."""
+    return [causes()[number] for number in _finder()(text)]
+
+
+@cache
+def _finder() -> Finder:
+    return Finder(Words().union(*cause.words) for cause in causes())
+
+
 def _row(row: dict[str, Any]) -> Cause:
-    """A row of the table, its patterns compiled; ``quick`` has their alternatives one by one."""
-    quick = [one for pattern in row["patterns"] for one in alternatives(pattern)]
+    """A row of the table, its patterns compiled, with the words that each of them needs."""
     made: dict[str, Any] = {
         "patterns": tuple(map(re.compile, row["patterns"])),
         "known_as": tuple(row.get("known_as", ())),
         "within": re.compile(row["within"]) if "within" in row else None,
-        "quick": tuple((literal(one), re.compile(one)) for one in quick),
+        "words": tuple(map(needs, row["patterns"])),
     }
     return Cause(**row | made)
 

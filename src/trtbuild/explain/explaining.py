@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trtbuild import toolchain
 from trtbuild.explain import places, unknown
-from trtbuild.explain.causes import Cause, causes, filled, url
+from trtbuild.explain.causes import Cause, causes, filled, possible, url
 from trtbuild.explain.sentences import rule_of
 from trtbuild.explain.statements import Statement, cleaned, statements
 
@@ -114,29 +114,31 @@ class _Rows:
 
     def __init__(self, lines: Iterable[str]) -> None:
         text = "\n".join(lines)
-        rows = [row for row in causes() if row.within is None or row.within.search(text)]
-        self._families = [row for row in rows if row.kind == "family"]
-        self._loud = [row for row in rows if row.kind != "family"]
-        self._quiet = [row for row in rows if row.kind == "hint"]
+        self._elsewhere = {row.id for row in causes() if row.within and not row.within.search(text)}
 
     def of(self, statement: Statement) -> tuple[Cause, dict[str, str]] | None:
         """The row and what its pattern found; None for what no row and no rule knows."""
         said = " ".join(statement.text.split()) if "\n" in statement.text else statement.text
+        rows = self._possible(said)
         if not statement.loud:  # most lines of a log are no failures, and can only be hints
-            return _first(self._quiet, said)
-        if found := _first(self._loud, said) or self._with_more(statement):
+            return _first((row for row in rows if row.kind == "hint"), said)
+        loud = (row for row in rows if row.kind != "family")
+        if found := _first(loud, said) or self._with_more(statement):
             return found
         if statement.final or statement.error or said.startswith("error: "):
             rule = rule_of(said)
             if rule is not None:
                 return _of_rule(rule.id), {}
-        return _first(self._families, said)
+        return _first((row for row in rows if row.kind == "family"), said)
 
     def _with_more(self, statement: Statement) -> tuple[Cause, dict[str, str]] | None:
         if not statement.more:
             return None
-        found = _first(self._loud, _one_line(statement))
-        return found if found and found[0].kind == "cause" else None
+        said = _one_line(statement)
+        return _first((row for row in self._possible(said) if row.kind == "cause"), said)
+
+    def _possible(self, said: str) -> list[Cause]:
+        return [row for row in possible(said) if row.id not in self._elsewhere]
 
 
 def _unexplained(families: list[Reason], reasons: list[Reason]) -> list[Reason]:
@@ -230,7 +232,7 @@ def _add_unknown(
     texts = [cleaned(line) for line in lines]
     raised = follows or unknown.has_traceback(texts)
     failure = (unknown.raised(texts) if raised else None) or unknown.said(rest)
-    if failure is not None and not _first(causes(), failure.message):
+    if failure is not None and not _first(possible(failure.message), failure.message):
         reasons.append(_unknown(failure))
 
 

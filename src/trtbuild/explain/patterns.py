@@ -1,56 +1,112 @@
-"""What a regular expression surely needs: the outermost alternatives, and the text of each."""
+"""What a text must hold before a regular expression can match it: quick to look for.
+
+Most lines of a log match none of the hundreds of patterns. One expression over the words that the
+patterns need rules them out, in a tenth of the time that the patterns would take.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # An escape, a group's or class's opening, a repetition, a character.
-_TOKEN = re.compile(r"\\.|\[\^?\]?|\((?:\?(?:P<\w+>|<?[:=!]))?|\{\d*,?\d*\}|[?*+]\??|.", re.DOTALL)
+_TOKEN = re.compile(
+    r"\\.|\[\^?\]?|\((?:\?(?:P<\w+>|<?[:=!]))?|\{\d*,?\d*\}\??|[?*+]\??|.", re.DOTALL
+)
+_ASSERTS = {"(?=", "(?!", "(?<=", "(?<!"}
+_LONGEST = 12  # characters of a word that the combined expression looks for
+Words = frozenset[str]
 
 
-def alternatives(pattern: str) -> list[str]:
-    """``a|b`` as ``a`` and ``b``, where that is the outermost choice."""
-    found, depth, in_class = [""], 0, False
-    for part in _TOKEN.findall(pattern):
-        if in_class:
-            in_class = part != "]"
+def needs(pattern: str) -> Words:
+    """Words of which whatever matches ``pattern`` has one; empty if none is sure."""
+    return _choice(_TOKEN.findall(pattern)[::-1])
+
+
+class Finder:
+    """Which of many patterns may match a text, by the words that each needs."""
+
+    def __init__(self, patterns: Iterable[Words]) -> None:
+        by_word: dict[str, set[int]] = {}
+        for number, words in enumerate(patterns):
+            for word in words:
+                by_word.setdefault(word[:_LONGEST], set()).add(number)
+        tree: dict[str, object] = {}
+        self._numbers: dict[str, set[int]] = {}
+        shortest = ""
+        for word in sorted(by_word):  # a word that begins with another is found with that
+            if not shortest or not word.startswith(shortest):
+                shortest = word
+                self._numbers[word] = set()
+                _plant(tree, word)
+            self._numbers[shortest] |= by_word[word]
+        self._any = re.compile(_expression(tree))
+
+    def __call__(self, text: str) -> list[int]:
+        """The numbers of the patterns that may match, in order."""
+        found: set[int] = set()
+        match = self._any.search(text)
+        while match:
+            found |= self._numbers[match[0]]
+            match = self._any.search(text, match.start() + 1)
+        return sorted(found)
+
+
+def _plant(tree: dict[str, object], word: str) -> None:
+    for letter in word:
+        tree = tree.setdefault(letter, {})  # type: ignore[assignment]
+
+
+def _expression(node: dict[str, object]) -> str:
+    found = [
+        re.escape(letter) + _expression(more)  # type: ignore[arg-type]
+        for letter, more in sorted(node.items())
+    ]
+    return found[0] if len(found) == 1 else f"(?:{'|'.join(found)})" if found else ""
+
+
+def _choice(tokens: list[str]) -> Words:
+    """The words of ``a|b|…``, up to the closing parenthesis; takes ``tokens`` from the end."""
+    found = [_sequence(tokens)]
+    while tokens and tokens[-1] == "|":
+        tokens.pop()
+        found.append(_sequence(tokens))
+    return Words().union(*found) if all(found) else Words()
+
+
+def _sequence(tokens: list[str]) -> Words:
+    """The words of what must stand in a row: its longest text, or those of its best group."""
+    run, best = "", Words()
+    while tokens and tokens[-1] not in ("|", ")"):
+        part = tokens.pop()
+        before, run = run, ""
+        if part[0] == "(":
+            inner = _choice(tokens)
+            tokens.pop()  # its closing parenthesis
+            sure = part not in _ASSERTS and not _optional(tokens)
+            best = _better(best, inner if sure else Words())
         elif part[0] == "[":
-            in_class = True
-        elif part[0] in "()":
-            depth += 1 if part[0] == "(" else -1
-        elif part == "|" and not depth:
-            found.append("")
-            continue
-        found[-1] += part
-    return found
+            while tokens.pop() != "]":
+                pass
+        elif _is_literal(part):
+            kept = not _optional(tokens)
+            run = before + part[-1] if kept else ""
+        best = _better(best, Words({before}))
+    return _better(best, Words({run}))
 
 
-def literal(pattern: str) -> str:
-    """The longest text that whatever matches ``pattern`` has; empty if none is sure.
+def _optional(tokens: list[str]) -> bool:
+    """Whether what stands before may be missing; removes its repetition."""
+    if not tokens or tokens[-1][0] not in "?*{":
+        return False
+    tokens.pop()
+    return True
 
-    Looking for it is ten times as fast as the pattern, and most lines of a log have none.
-    """
-    runs, depth, in_class = [""], 0, False
-    for part in _TOKEN.findall(pattern):
-        if in_class:
-            in_class = part != "]"
-        elif part[0] in "([":
-            depth += part[0] == "("
-            in_class = part[0] == "["
-            runs.append("")
-        elif part == ")":
-            depth -= 1
-        elif depth:
-            continue
-        elif part[0] in "?*{":  # the character before may be missing
-            runs[-1] = runs[-1][:-1]
-            runs.append("")
-        elif part[0] != "+" and _is_literal(part):
-            runs[-1] += part[-1]
-        else:
-            runs.append("")
-    return max(runs, key=len)
+
+def _better(one: Words, other: Words) -> Words:
+    """Those whose shortest word is longer."""
+    return max(one, other, key=lambda words: min(map(len, words), default=0)) - {""}
 
 
 def _is_literal(part: str) -> bool:
-    return part not in ".^$" if len(part) == 1 else not part[1:].isalnum()
+    return part not in ".^$?*+{" if len(part) == 1 else part[0] == "\\" and not part[1:].isalnum()

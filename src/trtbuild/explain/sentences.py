@@ -18,11 +18,13 @@ from pathlib import Path
 from types import ModuleType
 
 from trtbuild.check import Rule, all_rules
+from trtbuild.explain.patterns import Finder
 
 _PROVES = 24  # literal characters without which a sentence is no proof of anything
 _WORDS = 12  # of one literal part
 _MOST = 32  # variants of one sentence
 _DEEPEST = 6  # functions that call one another
+_SERVER = re.compile(r"\bserver: ")  # a field or an argument for the server's sentence
 
 Parts = tuple[str | None, ...]  # None is a gap
 _GAP: tuple[Parts, ...] = ((None,),)
@@ -39,10 +41,16 @@ class Sentence:
 
 def rule_of(text: str) -> Rule | None:
     """The rule whose sentence ``text`` holds; of several the one that says the most."""
-    for sentence in sentences():
+    for number in _finder()(text):
+        sentence = sentences()[number]
         if sentence.has in text and sentence.pattern.search(text):
             return sentence.rule
     return None
+
+
+@cache
+def _finder() -> Finder:
+    return Finder(frozenset({sentence.has}) for sentence in sentences())
 
 
 @cache
@@ -82,7 +90,7 @@ def _of_rule(rule: Rule) -> Iterator[Parts]:
         if function is None or name in seen:
             continue
         seen.add(name)
-        for node in ast.walk(function):
+        for node in _nodes(function):
             if isinstance(node, ast.Name):
                 names.add(node.id)
                 waiting.append(node.id)
@@ -105,41 +113,39 @@ def _used(module: ModuleType, names: Iterable[str], *, more: bool = True) -> set
     if more:
         for other in tuple(found):
             found |= _used(other, vars(other), more=False)
-    return {one for one in found if "server" in _tree(one)[1]}
+    return {one for one in found if _SERVER.search(_source(one))}
 
 
 @cache
 def _texts_of(module: ModuleType) -> tuple[Parts, ...]:
     """Every text with values in it. Those in our own words are in no log."""
-    tree, _ = _tree(module)
+    tree = ast.parse(_source(module))
     reader = _Reader(module)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     return tuple(
         parts
         for function in functions
-        for node in ast.walk(function)
+        for node in _nodes(function)
         if isinstance(node, ast.JoinedStr)
         for parts in reader.texts(node, function)
     )
 
 
 @cache
-def _tree(module: ModuleType) -> tuple[ast.Module, frozenset[str]]:
-    """The syntax of a module, and the names of arguments and fields in it."""
-    tree = ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8"))
-    names = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    names |= {
-        node.target.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    }
-    return tree, frozenset(names)
+def _source(module: ModuleType) -> str:
+    return Path(module.__file__ or "").read_text(encoding="utf-8")
 
 
 @cache
 def _functions(module: ModuleType) -> Mapping[str, ast.FunctionDef]:
-    tree, _ = _tree(module)
+    tree = ast.parse(_source(module))
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@cache
+def _nodes(function: ast.FunctionDef) -> tuple[ast.AST, ...]:
+    """All of a function; helpers belong to many rules."""
+    return tuple(ast.walk(function))
 
 
 class _Reader:
@@ -186,7 +192,7 @@ class _Reader:
     def _named(self, name: str, scope: ast.FunctionDef) -> tuple[Parts, ...]:
         """A local variable by what is assigned to it, a constant of the module by its value."""
         found: list[tuple[Parts, ...]] = []
-        for node in ast.walk(scope):
+        for node in _nodes(scope):
             match node:
                 case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
                     found.append(self.texts(value, scope))
@@ -220,7 +226,7 @@ class _Reader:
         try:
             scope = self.functions[name]
             found: list[tuple[Parts, ...]] = []
-            for node in ast.walk(scope):
+            for node in _nodes(scope):
                 if isinstance(node, ast.Return | ast.Yield):
                     value: ast.expr | None = node.value
                     if number is not None and isinstance(value, ast.Tuple):
