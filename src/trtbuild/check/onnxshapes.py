@@ -280,8 +280,10 @@ def _evaluated(model: Any, node: Any, inputs: list[Any]) -> list[Any] | None:
 
 
 def _vague(model: Any, types: Mapping[str, Any]) -> set[str]:
-    """The tensors of which ONNX Runtime may know more than is inferred here."""
+    """The tensors of whose sizes ONNX Runtime may know more than is inferred here: those of its own
+    operators, and those whose sizes are values that it may compute."""
     vague: set[str] = set()
+    values: set[str] = set()
     constant = {one.name for one in model.graph.initializer}
     for node in model.graph.node:
         inputs = {name for name in node.input if name}
@@ -289,17 +291,31 @@ def _vague(model: Any, types: Mapping[str, Any]) -> set[str]:
         if computed:
             constant |= set(node.output)
         whole = any(types[n].tensor_type.elem_type in _WHOLE for n in node.output if n in types)
-        if inputs & vague or _is_vague(node) or (computed and whole):
+        own = _is_own(node)
+        if own or node.op_type in ("Shape", "Size") or inputs & values or (computed and whole):
+            values |= set(node.output)
+        if own or inputs & vague or set(_sizes_of(node)) & values:
             vague |= set(node.output)
     return vague
 
 
 _WHOLE = (6, 7)  # INT32, INT64
+# The first input that says a size of the result; the reductions' axes are their second.
+_SAYS_SIZES = {
+    "AffineGrid": 1, "BlackmanWindow": 0, "CenterCropPad": 1, "Col2Im": 1, "Compress": 1,
+    "ConstantOfShape": 0, "DFT": 1, "Expand": 1, "HammingWindow": 0, "HannWindow": 0,
+    "MaxUnpool": 2, "MelWeightMatrix": 0, "NonZero": 0, "OneHot": 1, "Pad": 1, "Range": 0,
+    "Reshape": 1, "Resize": 1, "STFT": 1, "Slice": 1, "Split": 1, "SplitToSequence": 1,
+    "Squeeze": 1, "Tile": 1, "TopK": 1, "Unique": 0, "Unsqueeze": 1, "Upsample": 1,
+}  # fmt: skip
 
 
-def _is_vague(node: Any) -> bool:
-    return (
-        node.domain not in _STANDARD
-        or node.op_type in ("Shape", "Size")
-        or any(attribute.HasField("g") for attribute in node.attribute)
-    )
+def _sizes_of(node: Any) -> list[str]:
+    reduces = node.op_type.startswith("Reduce")
+    first = 1 if reduces else _SAYS_SIZES.get(node.op_type, len(node.input))
+    return list(node.input[first:])
+
+
+def _is_own(node: Any) -> bool:
+    """Whether ONNX Runtime may infer more of a node than ONNX."""
+    return node.domain not in _STANDARD or any(one.HasField("g") for one in node.attribute)
