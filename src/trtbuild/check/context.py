@@ -22,6 +22,7 @@ from trtbuild.check.reading import (
     OutsideError,
     PointerError,
     ReportedError,
+    open_inside,
     read_inside,
     walk,
 )
@@ -108,7 +109,7 @@ class Model:
     path: Path
     errors: tuple[Any, ...] | None = None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The directory's name, which must be the model's."""
         return self.path.name
@@ -176,6 +177,11 @@ class Model:
             OSError: It cannot be read, is no regular file, or has more than ``limit`` bytes.
         """
         return read_inside(self.path / name, self.repository.root, limit)
+
+    def size_of(self, name: str) -> int:
+        """How many bytes a file of the model has; raises as :meth:`read`, whatever its size."""
+        with open_inside(self.path / name, self.repository.root) as stream:
+            return os.fstat(stream.fileno()).st_size
 
     @cached_property
     def tree(self) -> tuple[Entry, ...]:

@@ -25,8 +25,10 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
+from trtbuild.check.apart import one_child
 from trtbuild.check.context import CONFIG, Model, Repository
 from trtbuild.check.examples import Content, Example, example_of
 from trtbuild.check.mending import Mending, mend_of
@@ -156,6 +158,11 @@ def all_rules() -> tuple[Rule, ...]:
     """All rules by id."""
     import trtbuild.check.rules  # noqa: F401 - registers them
 
+    return _sorted(len(_RULES))
+
+
+@cache
+def _sorted(_: int) -> tuple[Rule, ...]:
     return tuple(_RULES[id] for id in sorted(_RULES))
 
 
@@ -168,14 +175,15 @@ def subject_title(subject: str) -> str:
 def run(repository: Repository, takes: Callable[[Rule], bool]) -> tuple[Finding, ...]:
     """Apply every rule that ``takes`` accepts to a repository and each of its models."""
     found: list[Finding] = []
-    for each in all_rules():
-        if not takes(each):
-            continue
-        if each.scope == "repository":
-            found += _apply(each, repository, "")
-            continue
-        for model in repository.models:
-            found += _apply(each, model, model.name)
+    with one_child():
+        for each in all_rules():
+            if not takes(each):
+                continue
+            if each.scope == "repository":
+                found += _apply(each, repository, "")
+                continue
+            for model in repository.models:
+                found += _apply(each, model, model.name)
     return tuple(dict.fromkeys(found))
 
 

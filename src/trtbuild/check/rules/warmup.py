@@ -79,19 +79,19 @@ def warmup_size(model: Model) -> Problems:
 @rule(
     "TRT342",
     "the data of a warm-up is there",
-    fix="put the file, with enough bytes, into the model's folder 'warmup'",
+    fix="put the file, with enough bytes, into the directory 'warmup' of the model",
     mirrors="GenerateWarmupData",
     bad=_WARMUP.format('data_type: TYPE_FP32 dims: [ 1 ] input_data_file: "absent"'),
     good=_GOOD,
 )
 def warmup_data(model: Model) -> Problems:
-    """``input_data_file`` names a file in the model's folder ``warmup``, beside the versions."""
+    """``input_data_file`` names a file in the model's directory ``warmup``, beside the versions."""
     for name, given, at in _inputs(model):
         if given.WhichOneof("input_data_type") != "input_data_file":
             continue
         file = f"warmup/{given.input_data_file}"
         try:
-            size = len(model.read(file))
+            size = model.size_of(file)
         except OSError as error:
             server = f"failed to open text file for read {file}: {error.strerror}"
             yield Problem(f"{file} cannot be read", at, server=server)
@@ -100,7 +100,7 @@ def warmup_data(model: Model) -> Problems:
         wanted = element_count(given.dims) * width
         if size < wanted and type_name(given.data_type) != "BYTES":
             yield Problem(
-                f"{file} has {size} bytes, and the input {name!r} {wanted}",
+                f"{file} has {size} bytes, and the input {name!r} needs {wanted}",
                 at,
                 server=f"warmup setting expects {wanted} bytes, but the data provided from "
                 f"{given.input_data_file}only has {size} bytes",
