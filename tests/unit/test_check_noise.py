@@ -134,3 +134,8 @@ def test_a_text_that_does_not_parse_is_said_in_words(
     (one,) = found(tmp_path, "TRT101", Example(files={"m/config.pbtxt": text}))
     assert one.message == message
     assert one.fix.startswith(fix)
+
+
+def test_the_fix_names_the_library_of_the_backend(tmp_path: Path) -> None:
+    (one,) = found(tmp_path, "TRT351", Example('backend: "diffusion"'))
+    assert one.fix.startswith("put libtriton_diffusion.so into the model's directory, or")

@@ -47,7 +47,8 @@ def backend_is_known(model: Model) -> Problems:
         "the model configuration.",
         fix=f"deploy it with Triton {last}, or export the model for another backend"
         if last
-        else "",
+        else f"put libtriton_{name}.so into the model's directory, or install the backend (a "
+        f"library, or its model.py) in backends/{name} of the server",
     )
 
 

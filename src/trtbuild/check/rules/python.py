@@ -247,9 +247,9 @@ def asked_tensors(model: Model) -> Problems:
     for file, source in sources(model):
         for named in source.tensors:
             if not named.declared and named.name not in known[named.kind]:
-                has = ", ".join(sorted(known[named.kind])) or "none"
+                has = ", ".join(map(repr, sorted(known[named.kind]))) or "none"
                 yield Problem(
-                    f"{file} asks for the {named.kind} {named.name!r}; the file has {has}",
+                    f"{file} asks for the {named.kind} {named.name!r}; config.pbtxt has {has}",
                     named.at,
                     file=file,
                 )
