@@ -293,6 +293,30 @@ def test_what_is_no_protobuf_stays(file: bytes) -> None:
     assert without_weights(file) == file
 
 
+def test_without_the_extra_it_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("rules.onnx", "onnxmodel"):
+        monkeypatch.setattr(f"trtbuild.check.{module}.available", lambda: False)
+    for name in "ab":
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1" / "model.onnx").write_bytes(content())
+        (tmp_path / name / "config.pbtxt").write_text('backend: "onnxruntime" max_batch_size: 8')
+    found = [one for one in check.validate(tmp_path).findings if one.rule.startswith("TRT62")]
+    assert [(one.model, one.severity, one.fix) for one in found] == [
+        ("a", "info", "pip install 'trtbuild[onnx]'")
+    ]
+
+
+def test_a_graph_that_is_not_optimized_computes_no_constants() -> None:
+    two = numpy_helper.from_array(np.array([2, 2], dtype=np.int64), "two")
+    add = helper.make_node("Add", ["two", "two"], ["four"])
+    reshape = helper.make_node("Reshape", ["x", "four"], ["r"])
+    model = onnx.load_model_from_string(content(weights=[two], nodes=[add, reshape]))
+    model.graph.output.append(helper.make_tensor_value_info("r", F, ["A", "B"]))
+    file = model.SerializeToString()
+    assert read_onnx(file).outputs["r"].dims == (4, 4)
+    assert read_onnx(file, optimized=False).outputs["r"].dims == (-1, -1)
+
+
 def test_work_in_a_process_of_its_own() -> None:
     assert apart(sum, [1, 2]) == 3
     assert apart(int, "no number") is None

@@ -48,8 +48,11 @@ def is_onnx(model: Model) -> Problems:
     """The file is read through the package ``onnx``, which is an extra of trtbuild: without it the
     tensors of ONNX models are not compared."""
     if not available():
+        first = model.repository.memo.setdefault("without the extra onnx", model.name)
+        if first != model.name:
+            return
         yield Problem(
-            "model.onnx is not looked at, because the extra is not installed",
+            "ONNX models are not looked at, because the extra is not installed",
             file="",
             severity=Severity.INFO,
             fix="pip install 'trtbuild[onnx]'",
