@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trtbuild.check import Rule, all_rules
-from trtbuild.check.engine import subject_title
+from trtbuild.check.running import subject_title
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/rules.md"
 HEAD = """\

@@ -14,8 +14,7 @@ from support.checkpoints import make_llama
 from support.config_faults import CONFIGS, PYTHON, edit
 from support.faults import only, python_model
 from trtbuild import check
-from trtbuild.check import Severity
-from trtbuild.check import engine as engine_module
+from trtbuild.check import Severity, running
 from trtbuild.check.context import Model
 from trtbuild.check.examples import MODEL_PY
 from trtbuild.errors import UsageError
@@ -263,7 +262,7 @@ def test_a_rule_that_fails_is_a_finding(repo: Path, monkeypatch: pytest.MonkeyPa
         yield
 
     broken = replace(next(rule for rule in rules if rule.id == "TRT303"), check=fails)
-    monkeypatch.setattr(engine_module, "all_rules", lambda: (broken,))
+    monkeypatch.setattr(running, "all_rules", lambda: (broken,))
     found = only(check.validate(repo), "TRT000")
     assert found.message == "the rule TRT303 failed, so it says nothing: KeyError: 'oops'"
     assert found.severity is Severity.ERROR

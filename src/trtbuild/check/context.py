@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +46,8 @@ class Repository:
         progress: Told of what takes long.
         only: The one model to look at, empty for all.
         siblings: The other repositories of the same server.
+        errors_of: The errors of one of its models with their rules, for rules about what is made
+            of several models; whoever runs the rules sets it.
     """
 
     root: Path
@@ -56,6 +58,7 @@ class Repository:
     only: str = ""
     siblings: tuple[Repository, ...] = ()
     memo: dict[object, Any] = field(default_factory=dict, repr=False)
+    errors_of: Callable[[Model], tuple[Any, ...]] = field(default=lambda _: (), repr=False)
 
     @cached_property
     def directories(self) -> tuple[Path, ...]:
@@ -102,7 +105,7 @@ class Model:
     Attributes:
         repository: Where it is.
         path: Its directory.
-        errors: What the engine's ``errors_of`` found, once it looked.
+        errors: What ``Repository.errors_of`` found, once it looked.
     """
 
     repository: Repository

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from trtbuild.check.engine import MISTAKE, Rule, all_rules
+from trtbuild.check.engine import MISTAKE, Rule
 from trtbuild.check.model import Finding, Severity
+from trtbuild.check.running import all_rules
 from trtbuild.errors import UsageError
 
 

@@ -40,7 +40,7 @@ def rules(
     as_json: options.AsJson = False,
 ) -> None:
     """List the rules of the validator, or explain one with what it finds."""
-    from trtbuild.check.engine import all_rules
+    from trtbuild.check.running import all_rules
     from trtbuild.check.selecting import Selection, known_code
     from trtbuild.cli.output import print_json
 
@@ -96,7 +96,7 @@ def _row(rule: Rule) -> dict[str, Any]:
 
 
 def _list(known: tuple[Rule, ...]) -> Iterator[str]:
-    from trtbuild.check.engine import subject_title
+    from trtbuild.check.running import subject_title
     from trtbuild.cli.validate_view import counted
 
     for subject in dict.fromkeys(rule.subject for rule in known):

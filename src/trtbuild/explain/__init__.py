@@ -7,6 +7,7 @@ into a file, a line and a finding of the validator.
 """
 
 from trtbuild.explain.causes import Cause, causes
-from trtbuild.explain.explaining import Explanation, Reason, explain
+from trtbuild.explain.explaining import explain
+from trtbuild.explain.model import Explanation, Reason
 
 __all__ = ["Cause", "Explanation", "Reason", "causes", "explain"]

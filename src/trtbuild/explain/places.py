@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trtbuild import check
 from trtbuild.check import Finding, Severity
@@ -16,9 +15,7 @@ from trtbuild.check.options import Options
 from trtbuild.check.positions import NOWHERE
 from trtbuild.errors import TrtbuildError
 from trtbuild.explain.causes import Cause, causes, filled
-
-if TYPE_CHECKING:
-    from trtbuild.explain.explaining import Reason
+from trtbuild.explain.model import Reason
 
 _MANY_WORDS = 24  # characters below which a sentence of the server is no proof of anything
 

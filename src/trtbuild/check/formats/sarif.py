@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 from trtbuild import __version__
-from trtbuild.check.engine import Rule, all_rules
+from trtbuild.check.engine import Rule
 from trtbuild.check.formats.paths import from_here
 from trtbuild.check.model import Finding, Report, Severity
+from trtbuild.check.running import all_rules
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

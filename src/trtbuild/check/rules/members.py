@@ -11,7 +11,7 @@ from typing import Any
 
 from trtbuild.check.completion import tensors_of
 from trtbuild.check.context import Model
-from trtbuild.check.engine import Problem, Problems, errors_of, rule
+from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.positions import Position
 from trtbuild.check.rules.ensemble import is_ensemble
@@ -55,7 +55,7 @@ def sound_members(model: Model) -> list[tuple[int, Any, Model]]:
         if member is not None and member.config is not None
     ]
     sound = len(steps) == len(list(_members(model))) and not any(
-        _circle(model, member) or errors_of(member) or not _loads(step, member)
+        _circle(model, member) or model.repository.errors_of(member) or not _loads(step, member)
         for _, step, member in steps
     )
     return steps if sound else []
@@ -135,7 +135,11 @@ def members_load(model: Model) -> Problems:
     """What refuses a model refuses every ensemble over it. The cause is reported with the
     member."""
     for number, step, member in _members(model):
-        errors = errors_of(member) if member is not None and not _circle(model, member) else ()
+        errors = (
+            model.repository.errors_of(member)
+            if member is not None and not _circle(model, member)
+            else ()
+        )
         if errors:
             first = errors[0][1]
             yield Problem(
@@ -165,7 +169,11 @@ def _refused(model: Model, name: str, functions: set[str]) -> str:
 def versions_load(model: Model) -> Problems:
     """``model_version`` left out means version 0, which hardly any model has."""
     for number, step, member in _members(model):
-        if member is not None and not errors_of(member) and not _loads(step, member):
+        if (
+            member is not None
+            and not model.repository.errors_of(member)
+            and not _loads(step, member)
+        ):
             yield Problem(
                 f"version {step.model_version} of {step.model_name!r} is not among the loaded: "
                 f"{', '.join(map(str, member.served)) or 'none'}",
