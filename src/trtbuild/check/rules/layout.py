@@ -205,7 +205,7 @@ def safe_name(model: Model) -> Problems:
     fix="put the file itself there (trtbuild convert does)",
     severity=Severity.WARNING,
     needs_config=False,
-    bad={"m/1/data": Link("/usr")},
+    bad={"m/1/data": Link("/etc/hostname")},
     good={"m/1/data": Link("model.py")},
 )
 def no_link_outside(model: Model) -> Problems:
