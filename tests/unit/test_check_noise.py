@@ -139,3 +139,30 @@ def test_a_text_that_does_not_parse_is_said_in_words(
 def test_the_fix_names_the_library_of_the_backend(tmp_path: Path) -> None:
     (one,) = found(tmp_path, "TRT351", Example('backend: "diffusion"'))
     assert one.fix.startswith("put libtriton_diffusion.so into the model's directory, or")
+
+
+@pytest.mark.parametrize(
+    ("directories", "reported"),
+    [
+        (("1", "assets", "src"), ["'assets', 'src' are not versions, so the server ignores them"]),
+        (("1", "__pycache__", ".ipynb_checkpoints"), []),
+        (("1", "v2"), ["'v2' is not a version, so the server ignores it"]),
+        (("latest",), ["'latest' is not a version, so the server ignores it"]),
+        (("prod",), ["'prod' is not a version, so the server ignores it"]),
+    ],
+)
+def test_directories_beside_a_version_are_one_info(
+    tmp_path: Path, directories: tuple[str, ...], reported: list[str]
+) -> None:
+    files: dict[str, str | None] = {"m/config.pbtxt": 'backend: "identity"'}
+    files |= {f"m/{one}/": "" for one in directories}
+    files |= {"m/1/model.py": None} if "1" not in directories else {}
+    seen = found(tmp_path, "TRT205", Example(files=files))
+    assert [one.message for one in seen] == reported
+    calm = "assets" in directories
+    assert all((one.severity is check.Severity.INFO) is calm for one in seen)
+
+
+def test_a_directory_that_is_no_model_is_not_asked_for_a_backend(tmp_path: Path) -> None:
+    files = {"m/config.pbtxt": None, ".cache/1/": ""}
+    assert not found(tmp_path, "TRT351", Example(files=files, auto_complete=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from trtbuild.check.completed import is_version, version_of
 from trtbuild.check.completion import completes
@@ -16,6 +17,7 @@ from trtbuild.check.reading import is_inside
 from trtbuild.errors import UsageError
 from trtbuild.recipe import check_model_name
 
+_LIKE_A_VERSION = re.compile(r"(?i)v?[-+]?\d|latest|version")
 _SKIPPED = {"warmup", "initial_state", "configs"}
 _STAGING = ".trtbuild-"
 _NO_VERSION = "at least one version must be available under the version policy of model '{}'"
@@ -152,12 +154,33 @@ def _specific_missing(model: Model) -> list[tuple[int, int]]:
     good={"m/2/model.py": MODEL_PY},
 )
 def other_folders(model: Model) -> Problems:
-    """A folder whose name is not a number, or starts with 0, is ignored by the server with a
-    warning. Of ``1a``, ``+1`` or ``-1`` it reads the number, and then looks for a folder of that
-    name."""
-    for folder in model.folders:
-        if not is_version(folder.name) and folder.name not in _SKIPPED:
-            yield Problem(f"{folder.name!r} is not a version, so the server ignores it", file="")
+    """A directory whose name is not a number, or starts with 0, is ignored by the server with a
+    warning. Of ``1a``, ``+1`` or ``-1`` it reads the number, and then looks for a directory of that
+    name. A name that does not look like a version, such as ``assets``, is one info for all of a
+    model's if there is a version beside it; caches and hidden directories are not reported."""
+    names = [
+        folder.name
+        for folder in model.folders
+        if not is_version(folder.name) and not _is_scratch(folder.name)
+    ]
+    versioned = any(is_version(folder.name) for folder in model.folders)
+    meant = [name for name in names if not versioned or _LIKE_A_VERSION.match(name)]
+    for name in meant:
+        yield Problem(f"{name!r} is not a version, so the server ignores it", file="")
+    others = [name for name in names if name not in meant]
+    if others:
+        verb = "is not a version" if len(others) == 1 else "are not versions"
+        yield Problem(
+            f"{', '.join(map(repr, others))} {verb}, so the server ignores "
+            f"{'it' if len(others) == 1 else 'them'}",
+            file="",
+            fix="nothing, if the model finds its files there; else move them into a version",
+            severity=Severity.INFO,
+        )
+
+
+def _is_scratch(name: str) -> bool:
+    return name.startswith(".") or name == "__pycache__" or name in _SKIPPED
 
 
 @rule(
