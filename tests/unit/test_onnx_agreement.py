@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from support.onnx_agreement import compare, pairs
 
 
@@ -18,3 +20,9 @@ def test_generated_models_and_configurations(tmp_path: Path) -> None:
     assert met["verdicts"] == 120
     assert 20 <= met["refused"] <= 100
     assert met["undecided"] <= 12
+
+
+@pytest.mark.parametrize("number", [1423])
+def test_pairs_that_once_differed(number: int, tmp_path: Path) -> None:
+    pair = next(pairs(number, 1))
+    assert list(compare(pair, tmp_path, Counter())) == []

@@ -183,7 +183,8 @@ def _size_of(
     path = []
     for kind in ("Unsqueeze", "Gather", "Shape"):
         node = made.get(name)
-        if node is None or node.op_type != kind or not node.input:
+        axes = set(node.input[1:]) if node is not None and kind == "Unsqueeze" else set()
+        if node is None or node.op_type != kind or not node.input or axes - known.keys():
             return None
         path.append(node)
         name = node.input[0]
