@@ -399,6 +399,16 @@ EXCERPTS = {
     "'dets' in responses: expected batch size of atleast 2 in model output, got 1",
     "deadline": "tritonclient.utils.InferenceServerException: [StatusCode.DEADLINE_EXCEEDED] "
     "Deadline Exceeded",
+    "hub-missing": python(
+        "requests.exceptions.HTTPError: 404 Client Error: Not Found for url: "
+        "https://huggingface.co/frob/frob/resolve/main/config.json"
+    ),
+    "python-arguments": vllm("TypeError: frob() takes 1 positional argument but 2 were given"),
+    "python-package": vllm("ImportError: the frob package is broken"),
+    "not-supported": vllm("ValueError: frobs are not supported with this backend"),
+    "requires": vllm("ValueError: the frob must be even"),
+    "key-missing": vllm("KeyError: 'frob'"),
+    "own-check": vllm("AssertionError: the frob is off"),
     "cuda-error": vllm("RuntimeError: CUDA error: frob not permitted"),
     "tensorrt-error": E
     + ' logging.cc:40] "10: [x.cpp::y::1] Error Code 10: Internal Error (frob)"',

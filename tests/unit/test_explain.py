@@ -40,6 +40,16 @@ def test_a_family_is_told_where_no_cause_is(name: str) -> None:
     assert found.reasons[0].cause == "gpu-out-of-memory"
 
 
+@pytest.mark.parametrize("name", [name for name in EXCERPTS if TABLE[name].kind == "general"])
+def test_the_sort_of_a_failure_is_told_of_its_one_sentence(name: str) -> None:
+    (reason,) = explained(EXCERPTS[name], EXCERPTS["engine-core"]).reasons
+    assert reason.cause == name
+    assert TABLE[name].fix in reason.fix
+    assert "line" in reason.fix.removeprefix(TABLE[name].fix)  # where to look next
+    found = explained(EXCERPTS["gpu-out-of-memory"], EXCERPTS[name])
+    assert [one.cause for one in found.reasons] == ["gpu-out-of-memory"]
+
+
 @pytest.mark.parametrize("name", [name for name in EXCERPTS if TABLE[name].kind == "cause"])
 def test_a_cause_is_the_root(name: str) -> None:
     found = explained(NOISE, EXCERPTS[name], EXCERPTS["member-failed"], GAVE_UP)

@@ -114,7 +114,7 @@ Traceback (most recent call last):
 AssertionError"""
     (reason,) = explain(text.splitlines()).reasons
     assert reason.message == "AssertionError: assert all('weight' in one for one in weights)"
-    assert reason.fix.startswith("tensorrt_llm/weights.py line 7 (in load) raised it")
+    assert "tensorrt_llm/weights.py line 7 (in load) raised it" in reason.fix
 
 
 # ----------------------------------------------------------------------------------- crashes
@@ -166,7 +166,7 @@ def test_an_abort_is_told_by_the_exception_that_nobody_caught() -> None:
     text += "  what():  the frob is off\nSignal (6) received.\n 0# abort in /lib/libc.so.6\n"
     (reason,) = explain(text.splitlines()).reasons
     assert (reason.cause, reason.title) == (
-        "crash-aborted", "the server aborted itself: the frob is off",
+        "crash-aborted", "the process aborted itself: the frob is off",
     )  # fmt: skip
 
 
@@ -302,6 +302,31 @@ def test_no_fix_is_ever_empty() -> None:
 )
 def test_the_words_that_a_pattern_needs(pattern: str, words: set[str]) -> None:
     assert needs(pattern) == words
+
+
+def test_an_abort_that_the_shell_reports_is_told_by_its_exception() -> None:
+    text = """\
+terminate called after throwing an instance of 'std::out_of_range'
+  what():  the frob is off
+Aborted (core dumped)"""
+    (reason,) = explain(text.splitlines()).reasons
+    assert (reason.cause, reason.title.rpartition(": ")[2]) == ("crash-aborted", "the frob is off")
+
+
+def test_an_answer_of_the_server_is_its_error() -> None:
+    (reason,) = explain(['{"error":"input \'x\' batch size does not match other inputs"}']).reasons
+    assert (reason.cause, reason.message) == (
+        "request-tensor", "error: input 'x' batch size does not match other inputs",
+    )  # fmt: skip
+
+
+def test_a_frame_is_not_taken_for_the_error() -> None:
+    text = """\
+ERROR 08-21 07:45:43 [core.py:700] the frob is off
+ERROR 08-21 07:45:43 [core.py:700]     frob = self.frob(frobs,
+ERROR 08-21 07:45:43 [core.py:700]             ^^^^^^^^^^"""
+    (reason,) = explain(text.splitlines()).reasons
+    assert (reason.cause, reason.message) == ("unknown", "the frob is off")
 
 
 def test_every_pattern_of_the_table_has_words_to_look_for() -> None:

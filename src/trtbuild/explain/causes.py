@@ -13,7 +13,7 @@ from trtbuild.explain.patterns import Finder, Words, needs
 from trtbuild.resources import data_file
 
 PLACE = re.compile(r"\{(\w+)\}")
-Kind = Literal["cause", "cascade", "hint", "family"]
+Kind = Literal["cause", "cascade", "hint", "family", "general"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 _SIGNAL = re.compile(
     r"Signal \((?P<triton>\d+)\) received|\*\*\* Process received signal|"
     r"Fatal Python error: (?P<python>Segmentation fault|Aborted|Bus error|Illegal instruction)|"
-    r"(?P<vllm>Segfault encountered)"
+    r"(?P<vllm>Segfault encountered)|(?P<shell>Aborted) +\(core dumped\)"
 )
 _MPI = re.compile(r"Signal: [\w ]+\((?P<number>\d+)\)")
 _NAMES = {
@@ -55,9 +55,10 @@ def crash(texts: Sequence[str], at: int) -> str:
     place = _place(after)
     if place:
         said = f"{said} in {place}"
-    if number == 6 and (why := _exception(texts, at)):
+    why = _exception(texts, at) if number == 6 else ""
+    if why:
         said = f"{said}; what(): {why}"
-    return said
+    return "" if found["shell"] and not why else said  # the shell's word has no stack
 
 
 def _number(found: re.Match[str], after: Sequence[str]) -> int:
@@ -67,6 +68,8 @@ def _number(found: re.Match[str], after: Sequence[str]) -> int:
         return _PYTHON[found["python"]]
     if found["vllm"]:
         return 11
+    if found["shell"]:
+        return 6
     mpi = next(filter(None, map(_MPI.search, after[:4])), None)
     return int(mpi["number"]) if mpi else 11
 

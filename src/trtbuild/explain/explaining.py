@@ -10,12 +10,13 @@ from pathlib import Path
 
 from trtbuild import toolchain
 from trtbuild.explain import places, unknown
-from trtbuild.explain.causes import Cause, causes, filled, possible, url
+from trtbuild.explain.causes import Cause, Kind, causes, filled, possible, url
 from trtbuild.explain.model import Explanation, Reason
 from trtbuild.explain.sentences import rule_of
 from trtbuild.explain.statements import Statement, cleaned, statements
 
 _LONGEST = 400
+_LOUD: tuple[Kind, ...] = ("cause", "cascade", "hint")
 _FRAMES = re.compile(r"\s*(?:\sAt:\s+[/<]|\n?\b1\s+0x[0-9a-f]{6,}|\bframe #0: ).*", re.DOTALL)
 _HEAD = re.compile(
     r"^(?:UNAVAILABLE: )?"
@@ -67,7 +68,7 @@ class _Rows:
         rows = self._possible(said)
         if not statement.loud:  # most lines of a log are no failures, and can only be hints
             return _first((row for row in rows if row.kind == "hint"), said)
-        loud = (row for row in rows if row.kind != "family")
+        loud = (row for row in rows if row.kind in _LOUD)
         if found := _first(loud, said) or self._with_more(statement):
             return found
         if statement.final or statement.error or said.startswith("error: "):
@@ -177,13 +178,26 @@ def _add_unknown(
     texts = [cleaned(line) for line in lines]
     raised = follows or unknown.has_traceback(texts)
     failure = (unknown.raised(texts) if raised else None) or unknown.said(rest)
-    if failure is not None and not _first(possible(failure.message), failure.message):
+    if failure is not None and not _known(failure.message, *_LOUD, "family"):
         reasons.append(_unknown(failure))
 
 
 def _unknown(failure: unknown.Failure) -> Reason:
+    """The sentence, with the sort of failure that its words tell of."""
     message = failure.message[:_LONGEST]
-    return Reason("unknown", failure.title, message, failure.line, fix=failure.fix)
+    found = _known(failure.message, "general")
+    if found is None:
+        return Reason("unknown", failure.title, message, failure.line, fix=failure.fix)
+    row, groups = found
+    fix = f"{filled(row.fix, groups)}; {failure.fix}"
+    issues = tuple(map(url, row.known_as))
+    return Reason(
+        row.id, filled(row.title, groups), message, failure.line, fix=fix, known_as=issues
+    )
+
+
+def _known(text: str, *kinds: Kind) -> tuple[Cause, dict[str, str]] | None:
+    return _first((row for row in possible(text) if row.kind in kinds), text)
 
 
 def _one_line(statement: Statement) -> str:

@@ -81,6 +81,8 @@ def _logged(text: str) -> str:
         found = json.loads(text)
     except ValueError:
         return text
+    if set(found) == {"error"} and isinstance(found["error"], str):  # what Triton answers
+        return f"error: {' '.join(found['error'].split())}"
     said = (found.get(key) for key in ("log", "message", "msg", "textPayload"))
     return next((one.rstrip("\n") for one in said if isinstance(one, str)), text)
 

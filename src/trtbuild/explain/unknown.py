@@ -19,7 +19,8 @@ _STANDARD = re.compile(r"/lib/python3\.\d+/(?!site-packages|dist-packages)|<froz
 _BARE = re.compile(r"\s*((?:\w+\.)*[A-Z]\w*(?:Error|Exception))\s*")
 _SAYS = re.compile(
     r"\s*(?:[Ee]rror: |\[?ERROR\b|\[E\]|what\(\): |[Ff]atal\b|FATAL\b|docker: |panic: "
-    r"|(?:\w+\.)*[A-Z]\w*(?:Error|Exception): \S|.*\bInferenceServerException: )"
+    r"|Error response from daemon: |terminate called |(?:\w+\.)*[A-Z]\w*(?:Error|Exception) ?: \S"
+    r"|.*\b(?:InferenceServerException|ERROR): )"
 )
 _OPEN = re.compile(r":$|validation errors? for ")
 # Where the maintainers of what raised it are told of it.
@@ -75,8 +76,8 @@ def _wordless(texts: Sequence[str]) -> Failure | None:
 
 
 def has_traceback(texts: Iterable[str]) -> bool:
-    """Whether Python printed one."""
-    return any(_TRACEBACK in text for text in texts)
+    """Whether Python printed one, or a part of it is here."""
+    return any(_TRACEBACK in text or _PYTHON.search(text) for text in texts)
 
 
 def refused(statement: Statement) -> Failure:
@@ -93,7 +94,9 @@ def said(found: Sequence[Statement]) -> Failure | None:
     errors = [one for one in found if one.error or (one.loud and _SAYS.match(one.text))]
     if not errors:
         return None
-    last = errors[-1]
+    # A traceback's frames and lines of source have words of errors, and tell nothing.
+    told = [one for one in errors if _SAYS.match(one.text) or not one.text.startswith("  ")]
+    last = (told or errors)[-1]
     title = "the last error of the log is not in trtbuild's table of causes"
     return Failure(title, last.text, last.line, look(last.line, None))
 
