@@ -59,6 +59,7 @@ def test_the_server_agrees_on_every_fault_of_a_configuration(court: Court) -> No
 
 
 ENDLESS = "TRT212"  # of which the server never says anything
+UNASKED = {ENDLESS, "TRT209"}  # the latter is a model.py that the null backend does not read
 
 EXAMPLES = [
     pytest.param(example, id=f"{rule.id}-{kind}")
@@ -66,7 +67,7 @@ EXAMPLES = [
     for kind, examples in (("bad", rule.bad), ("good", rule.good))
     for example in examples
     if rule.id < "TRT6" and rule.scope == "model" and example.base in ("python", "ensemble")
-    if (rule.id, kind) != (ENDLESS, "bad")
+    if kind == "good" or rule.id not in UNASKED
 ]
 
 

@@ -45,7 +45,8 @@ def has_config(model: Model) -> Problems:
         )
         return
     if model.repository.options.auto_complete:
-        if model.completed.backend and not completes(model):
+        # the Python backend hands the server a configuration whether it completed it or not
+        if model.completed.backend not in ("", "python") and not completes(model):
             yield Problem(
                 f"the folder {model.name!r} has no config.pbtxt, and its backend makes none",
                 file="",
