@@ -15,6 +15,7 @@ _SIGNAL = re.compile(
     r"Fatal Python error: (?P<python>Segmentation fault|Aborted|Bus error|Illegal instruction)|"
     r"(?P<vllm>Segfault encountered)|(?P<shell>Aborted) +\(core dumped\)"
 )
+_SIGNAL_WORDS = ("ignal", "Fatal Python", "Segfault", "core dumped")  # quick to look for
 _MPI = re.compile(r"Signal: [\w ]+\((?P<number>\d+)\)")
 _NAMES = {
     4: "illegal instruction", 6: "abort", 7: "bus error", 8: "arithmetic error",
@@ -44,7 +45,8 @@ def crash(texts: Sequence[str], at: int) -> str:
     The sentence is ``Signal (N) received: NAME in LIBRARY, in FUNCTION``, as far as known; of an
     abort it ends with the words of the C++ exception before it.
     """
-    found = _SIGNAL.search(texts[at])
+    text = texts[at]
+    found = _SIGNAL.search(text) if any(word in text for word in _SIGNAL_WORDS) else None
     if found is None:
         return ""
     after = texts[at + 1 : at + 1 + _FRAMES]

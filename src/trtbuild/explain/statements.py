@@ -28,7 +28,8 @@ _TRTLLM = re.compile(
 )
 _TRTLLM_LEVEL = re.compile(r"^\[?(ERROR|WARNING|INFO|DEBUG|E|W|I|F|V|TRACE)(?:\]|:) ?")
 _LOUD = {"ERROR", "E", "F"}
-_QUIET = re.compile(r"\s*\[?(?:WARN(?:ING)?|INFO|DEBUG|NOTE|[Ww]arning)\b|.*\b\w+Warning: ")
+_QUIET = re.compile(r"\s*\[?(?:WARN(?:ING)?|INFO|DEBUG|NOTE|[Ww]arning)\b")
+_WARNING = re.compile(r"\wWarning: ")  # Python's, after its file and line
 _ROW = re.compile(r"^\|(?P<cells>.+)\|\s*$")
 _MEMBER = re.compile(
     r"(?P<what>ensemble '[^']+' depends on '(?P<model>[^']+)' .*?) Model '[^']+' "
@@ -71,7 +72,7 @@ def cleaned(line: str) -> str:
     text = _ANSI.sub("", line.rstrip("\r\n"))
     if text.startswith("{") and text.rstrip().endswith("}"):
         text = _logged(text)
-    head = _HEAD.match(text)
+    head = _HEAD.match(text) if "]" in text else None  # file.cc:1] message
     return text[head.end() :] if head else _PREFIX.sub("", text)
 
 
@@ -114,7 +115,7 @@ def _from_line(texts: Sequence[str], at: int) -> Iterator[Statement]:
         yield Statement(at + 1, crashed, error=True)
         return
     error = line.level in ("error", "fatal")
-    message, loud = line.message, error or (not line.level and not _QUIET.match(line.message))
+    message, loud = line.message, error or (not line.level and not _is_quiet(line.message))
     body = _TRTLLM.sub("", message)
     if body != message and (level := _TRTLLM_LEVEL.match(body)):
         message, loud = body[level.end() :], level[1] in _LOUD
@@ -130,6 +131,11 @@ def _from_line(texts: Sequence[str], at: int) -> Iterator[Statement]:
     # A sentence in quotes, as Triton writes them since 24.06, is whole.
     more = _more(texts, at) if final and not texts[at].endswith('"') else ""
     yield Statement(at + 1, message, model, loud, final, error, more)
+
+
+def _is_quiet(message: str) -> bool:
+    warns = "Warning: " in message and _WARNING.search(message)
+    return bool(warns or _QUIET.match(message))
 
 
 def _more(texts: Sequence[str], at: int) -> str:
