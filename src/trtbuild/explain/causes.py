@@ -49,14 +49,16 @@ def causes() -> tuple[Cause, ...]:
     return tuple(_row(row) for row in table["cause"])
 
 
-def possible(text: str) -> list[Cause]:
-    """The rows of which ``text`` has a word, in the order in which they are tried."""
-    return [causes()[number] for number in _finder()(text)]
+def possible(text: str, *, hints: bool = False) -> list[Cause]:
+    """The rows (of hints alone) of which ``text`` has a word, in the order of the table."""
+    rows, finder = _finder(hints)
+    return [rows[number] for number in finder(text)]
 
 
 @cache
-def _finder() -> Finder:
-    return Finder(Words().union(*cause.words) for cause in causes())
+def _finder(hints: bool) -> tuple[tuple[Cause, ...], Finder]:
+    rows = tuple(row for row in causes() if row.kind == "hint" or not hints)
+    return rows, Finder(Words().union(*row.words) for row in rows)
 
 
 def _row(row: dict[str, Any]) -> Cause:

@@ -61,13 +61,12 @@ class _Rows:
     def __init__(self, lines: Iterable[str]) -> None:
         text = "\n".join(lines)
         self._elsewhere = {row.id for row in causes() if row.within and not row.within.search(text)}
-        self._hints = [row for row in causes() if row.kind == "hint"]
 
     def of(self, statement: Statement) -> tuple[Cause, dict[str, str]] | None:
         """The row and what its pattern found; None for what no row and no rule knows."""
         said = " ".join(statement.text.split()) if "\n" in statement.text else statement.text
         if not statement.loud:  # most lines of a log are no failures, and can only be hints
-            return _first(self._hints, said)
+            return _first(possible(said, hints=True), said)
         rows = self._possible(said)
         loud = (row for row in rows if row.kind in _LOUD)
         if found := _first(loud, said) or self._with_more(statement):
