@@ -45,7 +45,8 @@ class LockedModel:
         key: Digest of everything the result depends on; equal keys mean nothing to do.
         directories: Its folders in the repository, the model's own first.
         files: By path relative to the repository, with ``/``.
-        served: The model that clients call, as the conversion made it.
+        served: The model that clients call, as the conversion made it; its tensors are left to
+            config.pbtxt.
     """
 
     source: SourceRef

@@ -106,6 +106,7 @@ def test_validate_list_show_and_remove_on_the_command_line(llama: Path, repo: Pa
     assert set(report) == {"ok", "findings", "releases"}
     assert set(report["findings"][0]) == {
         "rule", "severity", "model", "file", "line", "column", "message", "server_message", "fix",
+        "details",
     }  # fmt: skip
     assert cli("remove", "bot", "--repo", repo).returncode == 0
     assert [path.name for path in repo.iterdir()] == ["trtbuild.lock"]

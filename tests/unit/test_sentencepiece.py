@@ -7,7 +7,6 @@ the library's own ids for some texts.
 from __future__ import annotations
 
 import json
-import mmap
 from pathlib import Path
 
 import pytest
@@ -33,11 +32,11 @@ def described(**changes: object) -> GgufFile:
         "tokenizer.ggml.bos_token_id": 1,
         "tokenizer.ggml.eos_token_id": 2,
     } | {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
-    return GgufFile("x.gguf", Path("x.gguf"), metadata, {}, mmap.mmap(-1, 1))
+    return GgufFile("x.gguf", (Path("x.gguf"),), metadata, {})
 
 
 def tokenizer_of(file: GgufFile) -> Tokenizer:
-    return Tokenizer.from_str(tokenizer_files(file)["tokenizer.json"].decode())
+    return Tokenizer.from_str(tokenizer_files(file, 512)["tokenizer.json"].decode())
 
 
 def test_the_same_tokens_as_the_library() -> None:
@@ -57,4 +56,4 @@ def test_bos_comes_first_unless_the_file_says_no() -> None:
 
 def test_scores_must_be_there() -> None:
     with pytest.raises(UnsupportedError, match="0 scores for"):
-        tokenizer_files(described(scores=[]))
+        tokenizer_files(described(scores=[]), 512)

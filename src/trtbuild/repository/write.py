@@ -23,7 +23,7 @@ from trtbuild.plan import ModelEntry
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import check_model_name
 from trtbuild.repository.changes import Transaction, transaction
-from trtbuild.signature import describe
+from trtbuild.signature import ServedModel, describe
 from trtbuild.spec import SourceRef
 
 _SMALL_BYTES = 16 << 20
@@ -91,8 +91,9 @@ def write_model(
         for entry in entries:
             check_model_name(entry.name)
             files.update(_prepare(change, entry, weights, progress))
-        served = describe(change.new, name, pbtxt.configs(change.new), model.served)
-        model = replace(model, files=dict(sorted(files.items())), served=served)
+        model = replace(
+            model, files=dict(sorted(files.items())), served=_card(change.new, name, model)
+        )
         check(change.new, Lock({name: model}))
         older = change.lock.models.get(name)
         stale = set(older.directories) - set(model.directories) if older else set()
@@ -175,6 +176,12 @@ def say_source(source: SourceRef) -> str:
     revision = source.revision or source.commit[:12]
     text = f"{source.text}@{revision}" if revision else source.text
     return f"{text} ({source.kind})"
+
+
+def _card(repository: Path, name: str, model: LockedModel) -> ServedModel | None:
+    """The description for the lock: without tensors, which stand in config.pbtxt beside it."""
+    served = describe(repository, name, pbtxt.configs(repository), model.served)
+    return replace(served, inputs=(), outputs=()) if served else None
 
 
 def _space_needed(entries: Sequence[ModelEntry], weights: Weights, folder: Path) -> int:
