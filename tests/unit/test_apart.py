@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,14 @@ def test_a_warm_up_of_any_size_is_data(tmp_path: Path) -> None:
     os.truncate(data, 99_999_999)
     (found,) = [one for one in check.validate(tmp_path).findings if one.rule == "TRT342"]
     assert found.message == ("warmup/data has 99999999 bytes, and the input 'IN' needs 100000000")
+
+
+def test_without_fork_the_work_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "fork")  # as on Windows
+    assert apart(number) == os.getpid()
+    assert apart(fail) is None
+
+
+def test_importing_it_needs_nothing_that_only_unix_has() -> None:
+    code = "import sys; sys.modules['resource'] = None; import trtbuild.check"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import pickle
-import resource
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -55,7 +54,11 @@ def one_child() -> Iterator[None]:
 
 def apart(function: Callable[..., Any], *arguments: object) -> Any | None:
     """What ``function`` returns (something that JSON can say); None if it fails, takes more than
-    20 seconds of processor time or ends its process. Both must be what pickle can pass on."""
+    20 seconds of processor time or ends its process. Both must be what pickle can pass on.
+
+    Windows has no fork: there the work is done in this process, without these limits."""
+    if not hasattr(os, "fork"):
+        return _tried(function, *arguments)
     with one_child():
         if _running and _running[0].parent != os.getpid():
             _end()  # this process is a fork of the one that started it
@@ -95,6 +98,7 @@ def _serve(reader: int, writer: int) -> NoReturn:
     """In the child: work until the parent closes its pipe, and end without what Python does at its
     end. It holds nothing else of the parent's open, such as a lock or its output."""
     import faulthandler
+    import resource  # Windows has no such module
 
     try:
         faulthandler.disable()
