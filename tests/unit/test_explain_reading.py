@@ -196,6 +196,13 @@ def test_every_sentence_is_of_a_rule_and_says_enough() -> None:
         ("input 'x' for ensemble 'e' is not frobbed", ""),
         ("ensemble output 'OUT' for ensemble e' is not used", "TRT364"),
         ("warmup setting expects 8 bytes, but the data provided from xonly has 4 bytes", "TRT342"),
+        ("unable to load model 'm', configuration expects 1 inputs, model provides 2", "TRT622"),
+        ("unknown parameter 'x' is provided for TensorRT Execution Accelerator", "TRT625"),
+        (
+            "configuration specified sequence control 'START', but model does not provide that "
+            "input",
+            "TRT622",
+        ),
     ],
 )
 def test_values_are_gaps_in_a_sentence(said: str, rule: str) -> None:

@@ -154,6 +154,7 @@ cc_model_filenames [ { key: "7.5" value: "t4.plan" }, { key: "9.0" value: "h100.
         ([], {}, {"model.plan": "error", "t4.plan": "error", "h100.plan": "error"}),
         (["t4.plan"], {}, {"model.plan": "warning", "h100.plan": "warning"}),
         (["t4.plan", "h100.plan", "model.plan"], {}, {}),
+        (["t4.plan", "h100.plan"], {}, {}),
         (["t4.plan"], {"sm": 75}, {}),
         (["t4.plan"], {"sm": 90}, {"h100.plan": "error"}),
         (["t4.plan"], {"sm": 80}, {"model.plan": "error"}),
@@ -267,7 +268,9 @@ def test_a_pointer_is_reported_once(example: Example, file: str, tmp_path: Path)
     assert "git lfs pull" in one.fix
 
 
-@pytest.mark.parametrize("file", ["m/2/demo.png", "m/1/model.py"])
+@pytest.mark.parametrize(
+    "file", ["m/2/demo.png", "m/1/model.py", "m/test/sample.npy", "m/Examples/a/x.onnx"]
+)
 def test_what_is_not_loaded_may_be_a_pointer(file: str, tmp_path: Path) -> None:
     write_example(Example(files={"m/2/model.py": MODEL_PY, file: POINTER}), tmp_path)
     (one,) = found(tmp_path, "TRT634")

@@ -59,7 +59,10 @@ def _of_version(model: Model, row: Backend, version: str) -> Iterator[Wanted]:
         return
     # which of them is opened is known on the server's GPU only
     several = [usual, *(name for name in of_gpus.values() if name != usual)]
-    sure = not any((model.path / version / name).exists() for name in several[1:])
+    others = [(model.path / version / name).exists() for name in several[1:]]
+    sure = not any(others)
+    if others and all(others) and not there and not given:
+        del several[0]  # the model is for the GPUs that the configuration names
     for name in several:
         field = place if name == usual else _BY_GPU
         yield _wanted(model, row, f"{version}/{name}", field, sure=sure)

@@ -199,14 +199,18 @@ def _count(config: Any, called: str, file: OnnxFile) -> Iterator[Refusal]:
     named |= {state.input_name for state in config.sequence_batching.state}
     named |= {name for one in config.batch_input for name in one.target_name}
     missing = ", ".join(repr(name) for name in file.inputs if name not in named)
-    more = f"; it does not have {missing}" if missing else ""
+    more = f"; config.pbtxt lacks {missing}" if missing else ""
     yield Refusal(
-        f"config.pbtxt gives {expected} inputs with its controls, states and batch inputs, the "
-        f"file has {len(file.inputs)}{more}",
+        f"the file has {_inputs_of(len(file.inputs))}, config.pbtxt {expected} (controls, states "
+        f"and batch inputs count){more}",
         f"unable to load model '{called}', configuration expects {expected} inputs, model "
         f"provides {len(file.inputs)}",
         ("input",),
     )
+
+
+def _inputs_of(count: int) -> str:
+    return f"{count} input{'' if count == 1 else 's'}"
 
 
 def _inputs(config: Any, called: str, file: OnnxFile) -> Iterator[Refusal]:

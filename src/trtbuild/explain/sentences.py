@@ -24,7 +24,7 @@ _PROVES = 24  # literal characters without which a sentence is no proof of anyth
 _WORDS = 12  # of one literal part
 _MOST = 32  # variants of one sentence
 _DEEPEST = 6  # functions that call one another
-_SERVER = re.compile(r"\bserver: ")  # a field or an argument for the server's sentence
+_SERVER = re.compile(r"\bserver: |\bRefusal\(")  # what holds the server's sentence
 
 Parts = tuple[str | None, ...]  # None is a gap
 _GAP: tuple[Parts, ...] = ((None,),)

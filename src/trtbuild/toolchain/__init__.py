@@ -25,6 +25,7 @@ from trtbuild.toolchain.lora import (
 from trtbuild.toolchain.lora_weights import BaseModules, weight_faults
 from trtbuild.toolchain.onnxruntime import (
     OnnxRuntime,
+    onnx_accelerators,
     onnx_operators,
     onnx_runtime,
     onnx_runtimes,
@@ -78,6 +79,7 @@ __all__ = [
     "load",
     "lora_embeddings",
     "newest",
+    "onnx_accelerators",
     "onnx_operators",
     "onnx_runtime",
     "onnx_runtimes",

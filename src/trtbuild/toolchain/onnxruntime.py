@@ -41,3 +41,9 @@ def onnx_operators(kind: str) -> frozenset[str]:
     """Operators of the standard domain that only ONNX Runtime has: ``own``, or ``tensorrt``, which
     run under TensorRT only."""
     return frozenset(_table()["operators"][kind])
+
+
+def onnx_accelerators(kind: str) -> tuple[str, ...]:
+    """The execution accelerators of the backend (``gpu``, ``cpu``), the parameters of ``tensorrt``
+    or its values of ``precision_mode``."""
+    return tuple(_table()["accelerators"][kind])

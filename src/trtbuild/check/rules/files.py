@@ -187,7 +187,8 @@ def pytorch_tensors(model: Model) -> Problems:
 )
 def no_pointers(model: Model) -> Problems:
     """A clone without Git LFS has a text of three lines in the place of each large file. What a
-    model does not load, such as pictures and versions that its policy leaves out, is a warning."""
+    model does not load, such as pictures, versions that its policy leaves out, and what lies in
+    directories for tests, examples and documentation, is a warning."""
     for entry in model.tree:
         if entry.kind == "file" and stand_in(model.path / entry.path) == "pointer":
             yield Problem(
@@ -200,12 +201,15 @@ def no_pointers(model: Model) -> Problems:
 def _is_loaded(model: Model, path: PurePosixPath) -> bool:
     version = path.parts[0]
     left_out = is_version(version) and int(version) not in model.served
-    return not left_out and path.suffix.lower() not in _NOT_LOADED
+    beside = len(path.parts) > 1 and bool(_ASIDE.fullmatch(version))
+    return not (left_out or beside) and path.suffix.lower() not in _NOT_LOADED
 
+
+_ASIDE = re.compile(r"(?i)(test|example|sample|doc|image|figure|demo|benchmark|client)s?|testdata")
 
 _NOT_LOADED = {
     ".avi", ".csv", ".gif", ".ipynb", ".jpeg", ".jpg", ".md", ".mkv", ".mov", ".mp3", ".mp4",
-    ".pdf", ".png", ".svg", ".wav", ".webm", ".webp", ".zip",
+    ".pdf", ".png", ".svg", ".tif", ".tiff", ".wav", ".webm", ".webp", ".zip",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -210,3 +211,87 @@ def _unregistered(domain: str, name: str, onnx: OnnxFile) -> str:
     if domain not in onnx.opsets:
         return f"No opset import for domain '{domain}'"
     return f"{domain}:{name}(-1) is not a registered function/op"
+
+
+def _accelerator(fields: str, group: str = "", kind: str = "gpu") -> Example:
+    field = f"{kind}_execution_accelerator [ {{ {fields} }} ]"
+    return _onnx(f"optimization {{ execution_accelerators {{ {field} }} }}\n{group}".strip())
+
+
+_ON_CPU = "instance_group [ { kind: KIND_CPU } ]"
+
+
+@rule(
+    "TRT625",
+    "the backend has every accelerator, with the parameters that are given",
+    fix="correct the name, or leave it out",
+    mirrors="ModelState::LoadModel",
+    backends=(BACKEND,),
+    bad=[
+        _accelerator('name: "tensortr"'),
+        _accelerator('name: "gpu_io"'),
+        _accelerator('name: "tensorrt"', kind="cpu"),
+        _accelerator('name: "tensorrt" parameters { key: "precision" value: "FP16" }'),
+        _accelerator('name: "tensorrt" parameters { key: "precision_mode" value: "fp16" }'),
+    ],
+    good=[
+        _accelerator('name: "tensorrt" parameters { key: "precision_mode" value: "FP16" }'),
+        _accelerator('name: "cuda" parameters { key: "cudnn_conv_use_max_workspace" value: "0" }'),
+        _accelerator('name: "openvino"', kind="cpu"),
+        _accelerator('name: "gpu_io"', _ON_CPU),
+    ],
+)
+def known_accelerators(model: Model) -> Problems:
+    """``optimization { execution_accelerators }`` names what runs the model: ``tensorrt`` or
+    ``cuda`` on a GPU, ``openvino`` on a CPU. The backend refuses other names, and other parameters
+    of TensorRT. Those of GPUs are not looked at where all instances run on CPUs."""
+    named = model.config.optimization.execution_accelerators
+    for kind in ("gpu", "cpu") if _may_use_gpu(model) else ("cpu",):
+        field = f"{kind}_execution_accelerator"
+        for number, one in enumerate(getattr(named, field)):
+            at = ("optimization", 0, "execution_accelerators", 0, field, number)
+            yield from _of_accelerator(model, one, kind, at)
+
+
+def _may_use_gpu(model: Model) -> bool:
+    groups = model.config.instance_group
+    on_cpu = groups and all(type(group).Kind.Name(group.kind) == "KIND_CPU" for group in groups)
+    return not on_cpu and model.repository.options.gpus != 0
+
+
+def _of_accelerator(model: Model, one: Any, kind: str, at: tuple[str | int, ...]) -> Problems:
+    names = toolchain.onnx_accelerators(kind)
+    if one.name not in names:
+        yield Problem(
+            f"the ONNX backend has no accelerator {one.name!r} for {kind.upper()}s, only "
+            f"{' and '.join(names)}",
+            model.at(*at, "name"),
+            server=f"unknown Execution Accelerator '{one.name}' is requested",
+        )
+        return
+    if one.name == "tensorrt":
+        for name, value in sorted(one.parameters.items()):
+            yield from _of_tensorrt(model, name, value, at)
+
+
+_PRECISION = "precision_mode"
+
+
+def _of_tensorrt(model: Model, name: str, value: str, at: tuple[str | int, ...]) -> Problems:
+    known = toolchain.onnx_accelerators("tensorrt")
+    precisions = toolchain.onnx_accelerators(_PRECISION)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        yield Problem(
+            f"the accelerator 'tensorrt' has no parameter {name!r}"
+            + (f"; did you mean {near[0]!r}?" if near else ""),
+            model.at(*at, "parameters"),
+            server=f"unknown parameter '{name}' is provided for TensorRT Execution Accelerator",
+        )
+    elif name == _PRECISION and value not in precisions:
+        yield Problem(
+            f"the accelerator 'tensorrt' has no {_PRECISION} {value!r}",
+            model.at(*at, "parameters"),
+            server=f"unsupported precision mode '{value}' is requested",
+            fix=f"write one of {', '.join(precisions)}",
+        )
