@@ -123,6 +123,10 @@ BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: edit(f, num_hidden_layers="two"),
         "num_hidden_layers is 'two', not a natural number",
     ),
+    "too many layers": (
+        lambda f: edit(f, num_hidden_layers=10**9),
+        "1,000,000,000 layers are more than any model has",
+    ),
     "no layers": (lambda f: edit(f, num_hidden_layers=None), "has no num_hidden_layers"),
     "shard missing": (lambda f: (f / SECOND).unlink(), f"{SECOND} is missing; {INDEX} names it"),
     "shard truncated": (

@@ -14,6 +14,7 @@ from trtbuild.check.onnxslim import without_weights
 from trtbuild.check.reading import open_inside
 
 BACKEND = "onnxruntime"
+_OTHER_FORMAT = ".ort"  # ONNX Runtime's own, which it tells by the name; not read here
 _NOT_OPTIMIZED = 2  # optimization { graph { level } } at which the backend turns all of it off
 
 
@@ -28,6 +29,8 @@ def onnx_files(model: Model) -> Iterator[tuple[str, OnnxFile]]:
         file = f"{version}/{model.config.default_model_filename or 'model.onnx'}"
         if (model.path / file).is_dir():  # the backend then takes model.onnx in it
             file = f"{file}/model.onnx"
+        if file.lower().endswith(_OTHER_FORMAT):
+            continue
         key = ("onnx", model.name, file)
         if key not in memo:
             memo[key] = _read(model, file, optimized=optimized)

@@ -8,13 +8,32 @@ from typing import Any
 from trtbuild.checkpoint import families
 from trtbuild.checkpoint.families import LayerKind
 from trtbuild.checkpoint.fields import Fields
+from trtbuild.errors import UnsupportedError
 
 Kinds = tuple[LayerKind, ...]
 """What each layer keeps, first to last."""
 
 
+_MOST = 10_000  # layers; a larger number is a slip, and each layer costs time
+
+
 def layer_count(fields: Fields) -> int:
-    """Layers, counted where no key says how many."""
+    """Layers, counted where no key says how many.
+
+    Raises:
+        UnsupportedError: There are more than any model has.
+    """
+    layers = _layer_count(fields)
+    if layers > _MOST:
+        raise UnsupportedError(
+            f"config.json: {layers:,} layers are more than any model has",
+            where="config.json",
+            fix="correct the number of layers, or fetch config.json again",
+        )
+    return layers
+
+
+def _layer_count(fields: Fields) -> int:
     if fields.family in families.TWO_BLOCKS_A_LAYER:
         # transformers 5 writes the number of blocks as num_hidden_layers.
         return fields.number(("num_layers", *families.LAYERS))

@@ -43,11 +43,15 @@ def _output(fields: str) -> Example:
     fix="export the model again",
     backends=(BACKEND,),
     bad=Example(files={"m/1/model.onnx": b"\x12\x34 not ONNX"}, base="onnx"),
-    good=_onnx(),
+    good=[
+        _onnx(),
+        Example('default_model_filename: "net.ort"', {"m/1/net.ort": b"\x1c\0\0\0ORTM"}, "onnx"),
+    ],
 )
 def is_onnx(model: Model) -> Problems:
     """The file is read through the package ``onnx``, which is an extra of trtbuild: without it the
-    tensors of ONNX models are not compared."""
+    tensors of ONNX models are not compared. Files in ONNX Runtime's own format (``.ort``) are not
+    looked at."""
     if not available():
         first = model.repository.memo.setdefault("without the extra onnx", model.name)
         if first != model.name:
