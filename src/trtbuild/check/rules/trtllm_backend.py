@@ -128,7 +128,8 @@ _THROWS = "unexpected error when creating modelInstanceState: "
 def required_keys(model: Model) -> Problems:
     """The C++ throws for these when the key itself is missing, and says no more than that:
     ``gpt_model_type`` in every release, the three of guided decoding since TensorRT-LLM 0.19
-    (Triton 25.05)."""
+    (Triton 25.05). Those three are a warning where the release is not known: a repository without
+    them is most likely for an older one."""
     given, release = model.parameters(), trtllm_release_of(model)
     absent: dict[str, list[str]] = defaultdict(list)
     for name in ENGINE_KEYS:
@@ -144,6 +145,7 @@ def required_keys(model: Model) -> Problems:
             model.at("parameters", name=True),
             server=f"{_THROWS}Cannot find parameter with name: {names[0]}",
             fix=_how_to_add(names, older=bool(since) and not release),
+            severity=Severity.WARNING if since and not release else None,
         )
 
 
