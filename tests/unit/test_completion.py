@@ -155,14 +155,25 @@ def test_a_tensorrt_model_that_names_its_tensors_has_no_others(tmp_path: Path) -
 def test_an_onnx_member_is_completed_from_its_file(
     dims: list[int | str], rules: set[str], tmp_path: Path
 ) -> None:
+    write(tmp_path, CLASS.format(method=""), 'backend: "onnxruntime"')
+    (tmp_path / "p/1/model.onnx").write_bytes(identity(dims))
+    assert {one.rule for one in errors(tmp_path)} == rules
+
+
+def identity(dims: list[int | str]) -> bytes:
     tensors = [helper.make_tensor_value_info(name, 1, dims) for name in ("IN", "OUT")]
     node = helper.make_node("Identity", ["IN"], ["OUT"])
     graph = helper.make_graph([node], "g", tensors[:1], tensors[1:])
     opsets = [helper.make_opsetid("", 17)]
     model = helper.make_model(graph, ir_version=8, opset_imports=opsets)
-    write(tmp_path, CLASS.format(method=""), 'backend: "onnxruntime"')
-    (tmp_path / "p/1/model.onnx").write_bytes(model.SerializeToString())
-    assert {one.rule for one in errors(tmp_path)} == rules
+    return bytes(model.SerializeToString())
+
+
+def test_a_batch_that_the_server_fills_in_is_called_that(tmp_path: Path) -> None:
+    write(tmp_path, CLASS.format(method=""), 'backend: "onnxruntime"', batch=8)
+    (tmp_path / "p/1/model.onnx").write_bytes(identity(["N", 4]))
+    found = [one.message for one in errors(tmp_path) if one.rule == "TRT375"]
+    assert found == ["max_batch_size is 8, that of 'p' is 4, which the server fills in"]
 
 
 @pytest.mark.parametrize(

@@ -120,10 +120,10 @@ def read_onnx(content: bytes, *, optimized: bool = True) -> OnnxFile:
     try:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError, RuntimeError) as error:
-        return OnnxFile(f"it is no ONNX model: {error}")
+        return OnnxFile(f"it is not an ONNX model: {error}")
     graph = model.graph
     if not graph.output:
-        return OnnxFile("it is no ONNX model: it has no output")
+        return OnnxFile("it is not an ONNX model: it has no output")
     weights = {text(one.name) for one in graph.initializer}
     weights |= {text(one.values.name) for one in graph.sparse_initializer}
     given = {text(one.name): _tensor(one.type) for one in reversed(graph.input)}

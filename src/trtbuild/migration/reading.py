@@ -74,7 +74,7 @@ def deployments(repository: Path) -> tuple[Deployment, ...]:
         RepositoryError: A ``config.pbtxt`` cannot be read; says where.
     """
     if not repository.is_dir():
-        raise UsageError(f"{repository} is no folder", fix="name a model repository")
+        raise UsageError(f"there is no directory {repository}", fix="name a model repository")
     configs = dict(_configs(repository))
     engines = [name for name, config in configs.items() if _runs_engine(config)]
     if not engines:

@@ -202,10 +202,16 @@ def batch_sizes(model: Model) -> Problems:
     for number, step, member in sound_members(model):
         size = tensors_of(member).config.max_batch_size
         if 0 < size < largest:
+            filled = ", which the server fills in" if not _written(member) else ""
             yield Problem(
-                f"max_batch_size is {largest}, that of {step.model_name!r} is {size}",
+                f"max_batch_size is {largest}, that of {step.model_name!r} is {size}{filled}",
                 model.at("max_batch_size") if largest else _at(model, number),
                 server=f"ensemble {model.name} allows maximum batch size {largest}, but it "
                 f"contains model {step.model_name} which only allows maximum batch size to be "
                 f"{size}",
             )
+
+
+def _written(member: Model) -> int:
+    """The largest batch as the member's own file has it."""
+    return member.config.max_batch_size if member.config is not None else 0
