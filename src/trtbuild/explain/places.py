@@ -30,9 +30,21 @@ def find(
     except (TrtbuildError, OSError):
         return reasons, hints
     return (
-        [_placed(reason, findings, models) for reason in reasons],
-        [_placed(hint, findings, models) for hint in hints],
+        _once([_placed(reason, findings, models) for reason in reasons]),
+        _once([_placed(hint, findings, models) for hint in hints]),
     )
+
+
+def _once(reasons: list[Reason]) -> list[Reason]:
+    """Without a second reason for the same place: the server says some mistakes twice. A row of
+    the table says it better than a rule's sentence."""
+    kept: dict[object, Reason] = {}
+    for number, reason in enumerate(reasons):
+        key = (reason.rule, reason.file, reason.line, reason.column) if reason.line else number
+        older = kept.get(key)
+        if older is None or older.cause == older.rule:
+            kept[key] = replace(reason, log_line=older.log_line) if older else reason
+    return list(kept.values())
 
 
 def _placed(reason: Reason, findings: Sequence[Finding], models: Sequence[Model]) -> Reason:
@@ -58,14 +70,18 @@ def _placed(reason: Reason, findings: Sequence[Finding], models: Sequence[Model]
 
 
 def _finding(reason: Reason, findings: Sequence[Finding]) -> Finding | None:
-    """The finding with the server's own sentence, else one of the cause's rule."""
+    """The finding with the server's own sentence, else one of the cause's rule, else one whose
+    sentence the cause knows: a model's status says less than the line that refused it."""
     here = [one for one in findings if reason.model in ("", one.model)]
     said = _plain(reason.message)
     for one in here:
         sentence = _plain(one.server_message)
         if len(sentence) >= _MANY_WORDS and sentence in said:
             return one
-    alike = [one for one in here if reason.rule and one.rule == reason.rule]
+    cause = next((cause for cause in causes() if cause.id == reason.cause), None)
+    alike = [one for one in here if reason.rule and one.rule == reason.rule] or [
+        one for one in here if cause and one.server_message and cause.match(one.server_message)
+    ]
     return min(alike, key=lambda one: one.severity is not Severity.ERROR, default=None)
 
 
