@@ -218,7 +218,7 @@ def test_the_same_folder(tmp_path: Path) -> None:
 
 
 def test_no_repository_and_no_engine_model(tmp_path: Path) -> None:
-    assert "no folder" in refused(tmp_path, tmp_path / "none", UsageError).what
+    assert "there is no directory" in refused(tmp_path, tmp_path / "none", UsageError).what
     (tmp_path / "plain" / "m").mkdir(parents=True)
     (tmp_path / "plain" / "m" / "config.pbtxt").write_text('backend: "onnxruntime"')
     error = refused(tmp_path, tmp_path / "plain", UsageError)
