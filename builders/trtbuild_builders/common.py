@@ -5,7 +5,7 @@ from __future__ import annotations
 from trtbuild.recipe import ModelRecipe, Serving, listed
 from trtbuild.spec import ModelSpec
 
-_UNTRIED = "; this one was not tried, so compare its answers with transformers' as well"
+_UNTRIED = "; this one was not tried, so compare its answers with those of transformers"
 
 
 def consent(recipe: ModelRecipe, how: Serving) -> list[str]:
@@ -22,10 +22,10 @@ def consent(recipe: ModelRecipe, how: Serving) -> list[str]:
 def spelling(spec: ModelSpec, recipe: ModelRecipe, how: Serving) -> list[str]:
     """What transformers 5 wrote and transformers 4 would read as something else."""
     if spec.spelling_problem and how.reading and how.reading.maybe_four:
-        return [f"{how.engine} reads config.json by transformers 4: {spec.spelling_problem}"]
+        return [f"{how.engine} reads config.json with transformers 4: {spec.spelling_problem}"]
     if how.respelled and recipe.weights == "hub":
         return [
-            f"{how.engine} reads config.json by transformers 4, which would misread its "
+            f"{how.engine} reads config.json with transformers 4, which would misread its "
             f"{listed(how.respelled)}: use --weights copy, which writes both spellings"
         ]
     return []
@@ -45,14 +45,14 @@ def told(spec: ModelSpec, recipe: ModelRecipe, how: Serving) -> list[str]:
     if how.wrapper:
         found.append(
             f"{how.engine} has no {spec.architecture} of its own and runs transformers' code "
-            f"through {how.wrapper}: expect fewer tokens per second than of a model that it "
-            "has, and measure them (trtbuild bench)"
+            f"through {how.wrapper}: expect fewer tokens per second than from a native "
+            "implementation, and measure them (trtbuild bench)"
             + ("" if how.reading and how.reading.tried(spec.architecture) else _UNTRIED)
         )
     if how.respelled:
         found.append(
-            f"{listed(how.respelled)}: written in the spelling of transformers 4 as well, by "
-            f"which {how.engine} may read them"
+            f"{listed(how.respelled)}: also written in the spelling of transformers 4, which "
+            f"{how.engine} may use to read them"
         )
     return found
 

@@ -178,7 +178,7 @@ def test_architectures_by_release() -> None:
     assert lora_embeddings("LlamaForCausalLM", NEW) == {"embed_tokens", "lm_head"}
     assert lora_embeddings("Qwen2ForCausalLM", NEW) == set()
     fault = fitted(shapes("model.embed_tokens", (8, 48), (100, 8)), 8, frozenset())
-    assert "no adapter for in this architecture" in fault.what
+    assert "no adapter in this architecture" in fault.what
 
 
 def adapter(folder: Path, **config: Any) -> str:

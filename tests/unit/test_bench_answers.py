@@ -56,7 +56,7 @@ def test_an_error_inside_the_stream_is_told_in_its_own_words() -> None:
 def test_what_is_no_event_of_the_protocol_is_a_failure_and_no_crash(event: Any) -> None:
     found = one(delta(content="fine"), event)
     assert found.error == "malformed"
-    assert found.message.startswith("no event of the API: ")
+    assert found.message.startswith("not an event of the API: ")
 
 
 def test_a_request_that_was_being_answered_is_not_sent_again() -> None:

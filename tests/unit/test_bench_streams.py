@@ -91,9 +91,9 @@ def test_an_end_of_the_model_is_none(reason: str) -> None:
          "quota exceeded"),
         ("application/json", b'{"detail": "not yet"}', "server error", "not yet"),
         ("application/json", b'{"id": "x", "choices": [{"message": {}}]}', "malformed",
-         "one whole answer came, no event stream: the server does not stream"),
+         "the answer came whole, not as an event stream: the server does not stream"),
         ("text/html", b"<html>Bad gateway</html>", "malformed",
-         "the answer is no event stream: <html>Bad gateway</html>"),
+         "the answer is not an event stream: <html>Bad gateway</html>"),
         ("text/event-stream", b'{"error": "quota exceeded"}', "server error", "quota exceeded"),
         ("text/event-stream", b": ping\n\n", "dropped",
          "the stream ended without a reason or [DONE]"),
@@ -133,7 +133,7 @@ def test_lone_halves_of_a_character_are_replaced() -> None:
     ledger.add(found, measured=True)
     assert (ledger.tokens.output, ledger.tokens.compared) == (7, 0), "by the server's count"
     (told,) = [text for text in warnings("a", ledger) if "U+FFFD" in text]
-    assert told.startswith("1 of 1 answers of a had halves of characters")
+    assert told.startswith("1 of 1 answers of a had split characters")
 
 
 @pytest.mark.parametrize("cut", [1, 2, 7, 10_000])
@@ -214,7 +214,7 @@ def test_a_bundled_first_chunk_flatters_nobody() -> None:
     ledger.ok = ledger.tokens.chunked = 3
     ledger.tokens.first, ledger.tokens.output, ledger.asked_tokens = 24, 60, 60
     (told,) = [text for text in warnings("a", ledger) if "first chunk" in text]
-    assert told.startswith("a sends 8.0 tokens in its first chunk: TTFT is theirs together")
+    assert told.startswith("a sends 8.0 tokens in its first chunk: TTFT is the time of all of them")
     ledger.tokens.first = 6
     assert not [text for text in warnings("a", ledger) if "first chunk" in text]
 
@@ -248,7 +248,7 @@ def test_hidden_thoughts_are_told_apart(last: dict[str, Any], counted: bool) -> 
     assert (ledger.tokens.output, ledger.tokens.hidden) == (8, 12)
     assert wrong_tokenizer("a", ledger) == ""
     told = warnings("a", ledger)
-    assert any(text.startswith("a thought 12.0 tokens a request") for text in told)
+    assert any(text.startswith("a spent 12.0 hidden reasoning tokens") for text in told)
     assert not any("were asked for" in text for text in told)
 
 

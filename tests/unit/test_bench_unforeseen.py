@@ -81,7 +81,7 @@ def test_what_was_measured_before_a_mistake_is_kept(load: Load) -> None:
     found = load_result(run.loads[0])
     assert found["requests"]["ok"] == 3
     assert found["partial"] == run.lost
-    assert run.lost == "trtbuild made a mistake: TypeError: an answer that nobody foresaw"
+    assert run.lost == "internal error in trtbuild: TypeError: an answer that nobody foresaw"
     measured = outcome(target, run, OPENAI)
     error = measured.error(measured.result({}, {}))
     assert error is not None
@@ -94,7 +94,7 @@ def test_what_was_measured_before_a_mistake_is_kept(load: Load) -> None:
     [
         (OPENAI, "ask it once: curl http://127.0.0.1:9000/v1/chat/completions"),
         (TRITON, "`trtbuild infer smollm2 -p Hi` asks a single question"),
-        (BASELINE, "`trtbuild logs` shows the server's side"),
+        (BASELINE, "see the server's log: `trtbuild logs`"),
     ],
 )
 def test_advice_is_for_the_kind_of_target(address: Any, fix: str) -> None:
@@ -120,15 +120,15 @@ def test_a_server_that_is_gone_is_looked_for_where_it_is() -> None:
     error = measured.error(measured.result({}, {}))
     assert error is not None
     assert error.what.startswith("the server is gone")
-    assert error.fix == "the log of the server at http://127.0.0.1:9000/v1 has its side"
-    assert server_log(TRITON) == "`trtbuild logs` shows the server's side"
+    assert error.fix == "see the log of the server at http://127.0.0.1:9000/v1"
+    assert server_log(TRITON) == "see the server's log: `trtbuild logs`"
 
 
 @pytest.mark.parametrize(
     ("raised", "told"),
     [
-        (ValueError("odd"), "the cost could not be worked out (ValueError: odd): please report"),
-        (UsageError("no price", fix="give one"), "the cost could not be worked out: no price"),
+        (ValueError("odd"), "the cost could not be computed (ValueError: odd): please report"),
+        (UsageError("no price", fix="give one"), "the cost could not be computed: no price"),
     ],
 )
 def test_a_part_that_cannot_be_worked_out_costs_nothing_else(raised: Exception, told: str) -> None:

@@ -101,16 +101,16 @@ _INPUT = 'name: "a" data_type: TYPE_FP32'
     [
         (
             "max_batch_size: ${batch}",
-            "a whole number is expected here, not the placeholder ${batch}",
-            "put the value in its place",
+            "expected a whole number here, not the placeholder ${batch}",
+            "replace it with the value",
         ),
-        ("max_batch_size: 1.5", "a whole number is expected here, not 1.5", "correct"),
-        ("name: m", "a text in quotes is expected here, not m", "correct"),
-        ('name "m"', 'a colon is expected here, not "m"', "correct"),
+        ("max_batch_size: 1.5", "expected a whole number here, not 1.5", "correct"),
+        ("name: m", "expected a quoted string here, not m", "correct"),
+        ('name "m"', 'expected a colon here, not "m"', "correct"),
         ('name: "m', "the quotes are not closed in this line", "correct"),
         ("max_batch_size: 1 max_batch_size: 2", "'max_batch_size' is written twice", "correct"),
-        ("dynamic_batching: true", "a block in { } is expected here, not true", "correct"),
-        ("// a comment", "the name of a field is expected here, not /", "correct"),
+        ("dynamic_batching: true", "expected a block in { } here, not true", "correct"),
+        ("// a comment", "expected a field name here, not /", "correct"),
         (
             f"input [\n  {{ {_INPUT} dims: [ 1 ] }},\n]",
             "there is a comma before the closing ]",
@@ -123,7 +123,7 @@ _INPUT = 'name: "a" data_type: TYPE_FP32'
         ),
         (
             'model_transaction_policy { decoupled: "true" }',
-            'true or false is expected here, not "true"',
+            'expected true or false here, not "true"',
             "correct",
         ),
     ],

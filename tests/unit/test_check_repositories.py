@@ -127,7 +127,7 @@ def test_what_only_the_machines_own_users_reach_is_an_info(tmp_path: Path) -> No
     (found,) = [one for one in report.findings if one.rule == "TRT851"]
     assert found.severity is check.Severity.INFO
     assert "tensorrt-llm 1.2.1 has" in found.message
-    assert "all for who is already on the machine" in found.message
+    assert "all of them for local users" in found.message
     assert found.fix.startswith("no Triton image has tensorrt-llm 1.3.0rc17 yet")
     report = check.validate(tmp_path, triton="26.03")  # 1.2.0: concurrent requests
     severities = {one.severity for one in report.findings if one.rule == "TRT851"}

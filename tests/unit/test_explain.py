@@ -263,7 +263,7 @@ def test_a_log_without_failure(repo: Path) -> None:
 
 
 def test_only_consequences(repo: Path) -> None:
-    assert "give it from the start of the server" in run("-", given=GAVE_UP)[1]
+    assert "pass the log from the server's start on" in run("-", given=GAVE_UP)[1]
 
 
 @pytest.mark.parametrize(

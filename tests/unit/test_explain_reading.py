@@ -229,7 +229,7 @@ FrobnicationError: the frob is off"""
     ("frame", "fix"),
     [
         ("/models/m/1/model.py(4): initialize", "correct /models/m/1/model.py line 4"),
-        ("/opt/tritonserver/backends/dali/model.py(9): x", "the dali backend's own"),
+        ("/opt/tritonserver/backends/dali/model.py(9): x", "the dali backend's "),
         (
             "/usr/lib/python3/dist-packages/frob/a.py(2): y",
             "frob/a.py line 2 (in y) raised it; check the version of frob",

@@ -254,7 +254,7 @@ def test_a_placeholder_meant_the_default_and_loses_nothing(tmp_path: Path, llama
     assert not left.keys() & {loss.key for loss in made.account.lost}
     arguments = ["migrate", str(old), "--repo", str(tmp_path / "new"), "--source", str(llama)]
     shown = CliRunner().invoke(app, [*arguments, "--dry-run"]).stdout
-    assert "never filled in, so the default counted: max_beam_width, medusa_choices" in shown
+    assert "never filled in, so the default applied: max_beam_width, medusa_choices" in shown
 
 
 def test_a_path_that_was_never_filled_in(tmp_path: Path, llama: Path) -> None:
@@ -262,7 +262,7 @@ def test_a_path_that_was_never_filled_in(tmp_path: Path, llama: Path) -> None:
     arguments = ["migrate", str(old), "--repo", str(tmp_path / "new"), "--source", str(llama)]
     shown = CliRunner().invoke(app, [*arguments, "--dry-run"]).stdout
     assert (
-        "LOST        engine: its config.json is not at hand (gpt_model_path still is ${engine_dir})"
+        "LOST        engine: its config.json is not at hand (gpt_model_path is still ${engine_dir})"
         in shown
     )
 

@@ -140,7 +140,7 @@ def test_a_link_that_leads_nowhere_is_no_file(tmp_path: Path) -> None:
     write(tmp_path, 'backend: "pytorch"')
     (tmp_path / "m/1/model.pt").symlink_to("weights.pt")
     (one,) = found(tmp_path, "TRT631")
-    assert one.message == "1/model.pt is a link that leads nowhere"
+    assert one.message == "1/model.pt is a broken link"
 
 
 CC = """backend: "tensorrt"
@@ -178,7 +178,7 @@ def test_openvino_needs_the_weights_beside_its_xml(tmp_path: Path) -> None:
     layers = '<net><layers><layer id="0" type="Const"><data offset="0" size="4"/></layer></layers>'
     write(tmp_path, 'backend: "openvino"', **{"model.xml": layers})
     (one,) = found(tmp_path, "TRT632")
-    assert one.message == "1/model.bin is missing; 1/model.xml has its weights there"
+    assert one.message == "1/model.bin is missing; 1/model.xml keeps its weights there"
     (tmp_path / "m/1/model.bin").write_bytes(bytes(4))
     assert found(tmp_path, "TRT632") == []
 

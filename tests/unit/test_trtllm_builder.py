@@ -148,7 +148,7 @@ def test_values_cannot_break_out_of_their_yaml() -> None:
         ({"enable_lora": True}, "'enable_lora' needs adapters"),
         ({"triton_config": {"decopled": True}}, "did you mean 'triton_config.decoupled'"),
         ({"triton_config": 3}, "'triton_config' takes an object"),
-        ({"triton_config": {"multimodal": True}}, "came with TensorRT-LLM 1.3"),
+        ({"triton_config": {"multimodal": True}}, "needs TensorRT-LLM 1.3"),
         ({"triton_config": {"instances": 2}}, "such as 0;1"),
         ({"triton_config": {"gpu_device_ids": "0,1"}}, "1 group(s) of 1 GPUs"),
         ({"triton_config": {"gpu_device_ids": "0,a"}}, "not different GPU indexes"),

@@ -19,9 +19,7 @@ from trtbuild.toolchain import EngineArgument, Toolchain, TrtllmRelease, trtllm_
 # Where the repository is mounted in a container; the model finds it elsewhere too.
 MOUNT = "/models"
 # Of NVIDIA's own model for the LLM API, in images with TensorRT-LLM 1.3 and newer.
-_LATER = (
-    "it came with TensorRT-LLM 1.3, which no Triton image known here has, and needs its own model"
-)
+_LATER = "it needs TensorRT-LLM 1.3, which no known Triton image has, and a model of its own"
 # What Triton's side of model.yaml takes, NVIDIA's keys and ours.
 _TRITON = {
     row.name: row

@@ -180,7 +180,7 @@ def _cache_type(spec: ModelSpec) -> list[str]:
         return []
     return [
         f"vLLM keeps no KV cache in {kind}, which the checkpoint's kv_cache_scheme asks for: "
-        "quantise it again with an FP8 scheme, or take kv_cache_scheme out of its config.json"
+        "quantize it again with an FP8 scheme, or remove kv_cache_scheme from its config.json"
     ]
 
 

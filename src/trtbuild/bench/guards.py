@@ -193,18 +193,18 @@ def _of_streams(name: str, ledger: Ledger) -> Iterator[str]:
     tokens = ledger.tokens
     if tokens.hidden:
         yield (
-            f"{name} thought {tokens.hidden / ledger.ok:.1f} tokens a request and kept their text: "
-            "TTFT has their time, and no rate of tokens counts them"
+            f"{name} spent {tokens.hidden / ledger.ok:.1f} hidden reasoning tokens a request: "
+            "TTFT includes their time, and token rates do not count them"
         )
     if tokens.chunked and tokens.first > _BUNDLE * tokens.chunked:
         yield (
             f"{name} sends {tokens.first / tokens.chunked:.1f} tokens in its first chunk: TTFT is "
-            "theirs together, TPOT and ITL are of those after them"
+            "the time of all of them, TPOT and ITL cover the tokens after them"
         )
     if tokens.damaged:
         yield (
-            f"{tokens.damaged} of {ledger.ok} answers of {name} had halves of characters (lone "
-            "surrogates); each was replaced by U+FFFD, and their tokens are the server's count"
+            f"{tokens.damaged} of {ledger.ok} answers of {name} had split characters (lone "
+            "surrogates), replaced by U+FFFD; their tokens are the server's count"
         )
     elif ledger.ok and not ledger.latencies["itl_ms"].count and ledger.latencies["icl_ms"].count:
         yield f"no inter-token latency of {name}: give --tokenizer"

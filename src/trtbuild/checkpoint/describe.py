@@ -256,8 +256,8 @@ def _notes(fields: Fields, method: Quantization | None) -> tuple[str, ...]:
     if method is None and isinstance(declared, dict) and declared:
         keys = ", ".join(sorted(map(str, declared)))
         return (
-            f"quantization_config ({keys}) names no quant_method, so engines take the weights "
-            "for unquantized ones: add the method that made them",
+            f"quantization_config ({keys}) has no quant_method, so engines treat the weights "
+            "as unquantized: add the method that made them",
         )
     return ()
 

@@ -80,7 +80,7 @@ class Fields:
         """The first of ``keys`` that holds a natural number; of a list its largest.
 
         Raises:
-            UnsupportedError: A key holds something that is not a natural number.
+            UnsupportedError: A key holds something that is not a whole number of at least 0.
         """
         spellings = (keys,) if isinstance(keys, str) else keys
         for read in (self._said, self._meant):

@@ -129,7 +129,9 @@ def _print(found: Explanation) -> None:
         names = ", ".join(dict.fromkeys(one.model or one.title for one in found.follows))
         out.print(Text.assemble(("only follows from that: ", "dim"), names))
     if not found.reasons:
-        out.print("the log has no cause, only consequences: give it from the start of the server")
+        out.print(
+            "the log has no cause, only consequences: pass the log from the server's start on"
+        )
         for follow in found.follows:
             for line in _lines(follow, "consequence: ", "yellow"):
                 out.print(line)

@@ -86,12 +86,12 @@ def infer(
     generation_config: Annotated[
         bool,
         typer.Option(
-            help="Sample as the checkpoint's generation_config.json recommends, where no option "
-            "says otherwise."
+            help="Apply the sampling settings of the checkpoint's generation_config.json; "
+            "options win."
         ),
     ] = True,
     logprobs: Annotated[
-        int | None, typer.Option(min=0, help="Log probabilities of so many tokens (with --json).")
+        int | None, typer.Option(min=0, help="Log probabilities of this many tokens (with --json).")
     ] = None,
     prompt_logprobs: Annotated[
         int | None, typer.Option(min=0, help="The same for the tokens of the prompt.")
@@ -153,7 +153,7 @@ def _say_defaults(taken: Mapping[str, Any], *, as_json: bool) -> None:
         said = ", ".join(f"{key} {value}" for key, value in taken.items())
         typer.secho(
             f"sampling by the checkpoint's generation_config.json: {said} "
-            "(--no-generation-config leaves it to the server)",
+            "(--no-generation-config turns this off)",
             err=True,
             dim=True,
         )

@@ -120,8 +120,8 @@ def _words(_: Checkpoint, spec: ModelSpec) -> Iterator[Row]:
 def _warnings(opened: Checkpoint, spec: ModelSpec) -> Iterator[str]:
     if spec.code:
         yield (
-            "this checkpoint brings Python code: a release with classes of its own leaves it "
-            "out, another needs --trust-remote-code (trtbuild plan says which)"
+            "this checkpoint brings Python code: releases with classes of their own do not need "
+            "it, others need --trust-remote-code (see trtbuild plan)"
         )
     yield from spec.notes
     if opened.pickle:

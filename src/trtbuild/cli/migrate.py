@@ -120,7 +120,7 @@ def _print(one: Migrated) -> None:
         if change.old != UNFILLED:
             typer.echo(f"  not needed  {change.key}: {change.why}")
     if unfilled:
-        typer.echo(f"  not needed  never filled in, so the default counted: {', '.join(unfilled)}")
+        typer.echo(f"  not needed  never filled in, so the default applied: {', '.join(unfilled)}")
     for old, new in account.tensors.items():
         typer.echo(f"  clients     {old} is now {new}")
     if account.tensors_lost:

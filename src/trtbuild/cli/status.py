@@ -61,4 +61,4 @@ def status(as_json: options.AsJson = False) -> None:
             what = f"the engine of {lost} ended" if lost else "the server ended"
             why = last_words(one)
             typer.echo(f"{one.id}: {what}{f': {why}' if why else ''}")
-            typer.echo(f"  trtbuild logs {one.id} says more; trtbuild stop {one.id} clears it away")
+            typer.echo(f"  trtbuild logs {one.id} shows more; trtbuild stop {one.id} removes it")

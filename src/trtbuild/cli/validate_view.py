@@ -93,7 +93,7 @@ _ORIGINS = {
     "flag": "--triton",
     "recipe": "trtbuild.yaml",
     "lock": "trtbuild.lock",
-    "default": "the newest that is confirmed; --triton names another",
+    "default": "the newest confirmed release; use --triton for another",
 }
 
 

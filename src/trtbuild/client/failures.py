@@ -77,7 +77,7 @@ def refused(name: str, message: str) -> ServerError:
         )
     return ServerError(
         f"{name!r} refused the request: {text}",
-        fix="`trtbuild logs` shows the server's side; `trtbuild show` the model's parameters",
+        fix="see the server's log: `trtbuild logs`; `trtbuild show` the model's parameters",
     )
 
 

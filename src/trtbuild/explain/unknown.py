@@ -84,7 +84,7 @@ def refused(statement: Statement) -> Failure:
     """The server's own word on a model."""
     frames = _BACKEND.finditer(statement.text)
     return Failure(
-        "the model was refused; the server's sentence is not in trtbuild's table of causes",
+        "the model was refused; the server's message is not in trtbuild's table of causes",
         statement.text, statement.line, look(statement.line, _innermost(frames)),
     )  # fmt: skip
 
@@ -103,7 +103,7 @@ def said(found: Sequence[Statement]) -> Failure | None:
 
 def look(line: int, frame: re.Match[str] | None) -> str:
     """Where to look next: the file that raised it, or the lines before it."""
-    before = f"read the lines before line {line}, which say what the server was doing"
+    before = f"read the lines before line {line}, which show what the server was doing"
     if frame is None:
         return f"{before}; start it with --log-verbose=1 for more of them"
     path, number, function = frame["path"], frame["line"], frame["function"]
@@ -112,13 +112,11 @@ def look(line: int, frame: re.Match[str] | None) -> str:
         where = f"{package[1]} line {number} (in {function}) raised it"
         tracker = _TRACKERS.get(package[2])
         if tracker:
-            return (
-                f"{where}; search the issues of {tracker} for the sentence, or try --triton YY.MM"
-            )
+            return f"{where}; search the issues of {tracker} for the message, or try --triton YY.MM"
         return f"{where}; check the version of {package[2]} in the image"
     if backend:
         return (
-            f"the {backend[1]} backend's own {path} line {number} raised it: check that the image "
+            f"the {backend[1]} backend's {path} line {number} raised it: check that the image "
             "has the versions that it was written for"
         )
     return f"correct {path} line {number} (in {function}), which raised it; or {before}"

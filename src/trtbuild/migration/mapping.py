@@ -87,7 +87,7 @@ def _adapters(gone: Collection[str]) -> Iterator[Loss]:
         yield Loss(
             ", ".join(sent),
             "",
-            "adapters come by name, not as tensors of a request",
+            "adapters are chosen by name, not sent as tensors of a request",
             "name them when converting again: trtbuild convert --adapter NAME=FOLDER; clients send "
             "lora_name",
         )
@@ -184,7 +184,7 @@ def _unfilled(deployment: Deployment) -> Iterator[Change]:
     """A placeholder that nobody filled in meant the default."""
     for key in deployment.unfilled:
         row = table()["parameter"].get(key, {})
-        why = row.get("moot", "its placeholder was never filled in, so the default was in force")
+        why = row.get("moot", "its placeholder was never filled in, so the default applied")
         yield Change(key, UNFILLED, why=why)
 
 
@@ -193,7 +193,7 @@ def _gathered(deployment: Deployment) -> Iterator[Change]:
         yield Change(
             "max_queue_delay_microseconds",
             str(delay),
-            why="TensorRT-LLM gathers requests by itself (--set batch_wait_timeout_ms="
+            why="TensorRT-LLM batches requests itself (--set batch_wait_timeout_ms="
             f"{delay / 1000:g} if steps should wait for more)",
         )
 
@@ -232,7 +232,7 @@ def _built_in(deployment: Deployment) -> Iterator[Loss]:
         yield Loss(
             "engine lora",
             "true",
-            "adapters come by name, not as tensors of a request",
+            "adapters are chosen by name, not sent as tensors of a request",
             "name them when converting again: trtbuild convert --adapter NAME=FOLDER",
         )
 

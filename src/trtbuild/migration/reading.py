@@ -183,7 +183,7 @@ def _deployment(repository: Path, name: str, configs: Mapping[str, Any]) -> Depl
     parameters = {key: value for key, value in given.items() if not _UNFILLED.search(value)}
     engine, problem = _engine(repository, name, parameters)
     if "gpt_model_path" in given.keys() - parameters.keys():
-        problem = f"gpt_model_path still is {given['gpt_model_path']}"
+        problem = f"gpt_model_path is still {given['gpt_model_path']}"
     tensors = [
         tensor.name for part in ("input", "output") for tensor in getattr(configs[entry], part)
     ]

@@ -189,10 +189,10 @@ def _kept(result: Json, part: str) -> Iterator[None]:
     try:
         yield
     except TrtbuildError as error:
-        result["warnings"].append(f"the {part} could not be worked out: {error.what}")
+        result["warnings"].append(f"the {part} could not be computed: {error.what}")
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        result["warnings"].append(f"the {part} could not be worked out ({why}): please report this")
+        result["warnings"].append(f"the {part} could not be computed ({why}): please report this")
 
 
 @dataclass(slots=True)
@@ -227,7 +227,7 @@ class _Job:
         local = all(one.address.local for one in self.prepared)
         with _kept(result, "roofline"):
             if self.checkpoint is not None and local and not run.interrupted:
-                self.progress.step("working out the roofline")
+                self.progress.step("computing the roofline")
                 result["roofline"] = bounds(self.checkpoint, result, self.options.dtype)
         result["cost"] = None
         with _kept(result, "cost"):

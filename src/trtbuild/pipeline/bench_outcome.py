@@ -98,8 +98,8 @@ class Measured:
 def server_log(address: Address) -> str:
     """Where the server of a target says what happened to it."""
     if address.kind == "openai":
-        return f"the log of the server at {address.url} has its side"
-    return "`trtbuild logs` shows the server's side"
+        return f"see the log of the server at {address.url}"
+    return "see the server's log: `trtbuild logs`"
 
 
 def ask_once(address: Address) -> str:

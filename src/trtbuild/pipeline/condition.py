@@ -42,7 +42,7 @@ def dead_engines(found: ServerHandle, name: str = "") -> ServerError:
         ServerError(
             f"the engine of {name or ', '.join(found.models)} is dead",
             where=found.log_path,
-            fix="correct what the log says, then start the server again: "
+            fix="fix the cause in the log, then start the server again: "
             f"trtbuild stop {found.id}; trtbuild serve {found.repo}",
             details=(word,) if word else (),
         ),

@@ -51,7 +51,7 @@ def _release(toolchain: Toolchain) -> Iterator[str]:
     if "vllm" in toolchain.unconfirmed:
         yield (
             f"that Triton {toolchain.triton} carries vLLM {toolchain.vllm} is not confirmed by the "
-            "server's documentation: look into the image before you rely on it"
+            "server's documentation: check the image before you rely on it"
         )
 
 

@@ -60,13 +60,13 @@ def _schedule(config: Mapping[str, Any]) -> Iterator[Finding]:
     sizes = {str(size): length for size, length in schedule.items()}
     longest = config.get("max_draft_len")
     if not all(size.isdigit() and int(size) >= 1 for size in sizes):
-        yield where, f"{where!r} has a batch size that is no whole number above 0"
+        yield where, f"{where!r} has a batch size that is not a positive whole number"
     elif not all(type(length) is int and length >= 0 for length in sizes.values()):
-        yield where, f"{where!r} has a length that is no whole number"
+        yield where, f"{where!r} has a length that is not a whole number"
     elif "1" not in sizes:
-        yield where, f"{where!r} does not say the length for batch size 1"
+        yield where, f"{where!r} has no length for batch size 1"
     elif longest is not None and (sizes["1"] != longest or max(sizes.values()) > longest):
-        yield where, f"{where!r} must say max_draft_len={longest} for batch size 1, and no more"
+        yield where, f"{where!r} must have max_draft_len={longest} for batch size 1, and no more"
 
 
 def _balance(config: Mapping[str, Any]) -> Iterator[Finding]:

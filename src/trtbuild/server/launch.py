@@ -154,7 +154,7 @@ def died(found: ServerHandle) -> ServerError:
         f"the server ended while it was {'serving' if found.ready else 'loading'}{how}",
         where=found.log_path,
         details=reasons or ("it wrote no reason into its log",),
-        fix="correct the reason above; `trtbuild logs` shows all that it wrote",
+        fix="fix the cause above; `trtbuild logs` shows the full log",
     )
 
 

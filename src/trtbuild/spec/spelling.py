@@ -136,7 +136,7 @@ def _rope_by_layer(made: dict[str, Any], rope: Mapping[str, Any]) -> str:
     bases = [part.get("rope_theta") for part in (full, sliding)] if full and sliding else []
     if len(bases) != len(keys) or (len(set(keys)) < len(set(bases))):
         return (
-            "its layers turn by different rope_parameters, which transformers 4 has no words for "
+            "its layers have different rope_parameters, which transformers 4 cannot express "
             f"in a {made.get('model_type') or 'nameless'} model; use a newer --triton"
         )
     for key, base in zip(keys, bases, strict=True):

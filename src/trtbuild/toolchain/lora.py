@@ -67,7 +67,7 @@ def config_faults(
         )
     ranks = _ranks(config)
     if rank is not None and ranks is None:
-        what = "a rank of it is no positive whole number: "
+        what = "one of its ranks is not a positive whole number: "
         shown = config.get("rank_pattern") if type(rank) is int and rank > 0 else rank
         yield AdapterFault("config", f"{what}{shown!r:.80}", _PLAIN)
     limit = settings.get("max_lora_rank", DEFAULT_RANK)
@@ -100,7 +100,7 @@ def _features(
         refused = release >= version_key(row["since"])
         yield AdapterFault(
             "feature",
-            row["what"] + ("" if refused else ", which this vLLM leaves out without a word"),
+            row["what"] + ("" if refused else ", which this vLLM silently ignores"),
             _MERGE,
             row["server"] if refused else "",
             loads=not refused,
@@ -132,7 +132,7 @@ def architecture_fault(architecture: str, release: str) -> AdapterFault | None:
         return None
     return AdapterFault(
         "architecture",
-        f"vLLM {release} takes no adapters for {architecture}",
+        f"vLLM {release} does not support adapters for {architecture}",
         "merge the adapter into the checkpoint (PEFT's merge_and_unload) and convert that",
         f"{architecture} does not support LoRA",
     )

@@ -152,14 +152,14 @@ def _misplaced(
             return None
         return AdapterFault(
             "modules",
-            f"it changes {kind}, which vLLM takes no adapter for in this architecture",
+            f"it changes {kind}, where vLLM supports no adapter in this architecture",
             "train it without that module, or merge it into the checkpoint",
             "expected target modules in",
         )
     if base.named(module):
         return None
     if not base.has_kind(module):
-        what = f"it changes {module}, and no layer of the base model has a {kind} that it could"
+        what = f"it changes {module}, and no layer of the base model has a {kind}"
         return AdapterFault("modules", what, _OTHER_BASE, "expected target modules in")
     what = f"it changes {module}, which the base model does not have"
     return AdapterFault("modules", what, _OTHER_BASE, loads=True)

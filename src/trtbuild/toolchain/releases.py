@@ -73,9 +73,9 @@ def _instead(release: str) -> str:
     listed = ", ".join(known)
     if re.fullmatch(r"\d\d\.\d\d", release) and release < known[-1]:
         return (
-            f"use --triton {known[-1]}, the oldest known and the nearest: what an older server "
-            f"lacks, or does otherwise, is then not seen (known are {listed})"
+            f"use --triton {known[-1]}, the oldest known release; differences in older servers are "
+            f"then not checked (known: {listed})"
         )
     if re.fullmatch(r"\d\d\.\d\d", release) and release > known[0]:
-        return f"use --triton {known[0]}, the newest known and the nearest (known are {listed})"
+        return f"use --triton {known[0]}, the newest known release (known: {listed})"
     return f"use one of {listed} (--triton YY.MM)"

@@ -93,7 +93,7 @@ class Reading:
     def failure(self, architecture: str) -> str:
         """What goes wrong with transformers' code of ``architecture`` in a wrapper, if known."""
         if self._way(architecture) == "stateful":
-            return "its layers keep a state, which nothing would keep"
+            return "its layers keep a state, which that code path does not support"
         outcome = _tried().get(architecture, "same")
         return "" if outcome == "same" else outcome
 

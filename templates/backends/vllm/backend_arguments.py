@@ -106,7 +106,7 @@ class Arguments:
             return self._decoder.decode(self._encoder.encode(params))
         except (msgspec.MsgspecError, OverflowError, UnicodeError, TypeError) as error:
             said = str(error).replace("$.", "")
-            raise backend_request.RequestError(f"a sampling parameter is wrong: {said}") from None
+            raise backend_request.RequestError(f"a sampling parameter is invalid: {said}") from None
 
     def _require(self, task):
         if task not in self._supported:

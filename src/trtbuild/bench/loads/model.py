@@ -18,7 +18,7 @@ Prompts = Callable[[int], Prompt]
 WARMUP_NUMBERS = 1 << 40
 """Prompts of warm-ups are numbered from here: none of them is asked again when it counts."""
 
-MISTAKE = "trtbuild made a mistake: "
+MISTAKE = "internal error in trtbuild: "
 _GIVE_UP = 5  # failures to connect in a row, for each client
 
 

@@ -136,7 +136,7 @@ class _Reader:
                 self._stream.fail(now, "server error", failed)
         except UNREADABLE:
             said = data[:80].decode("utf-8", "replace")
-            self._stream.fail(time.perf_counter(), "malformed", f"no event of the API: {said}")
+            self._stream.fail(time.perf_counter(), "malformed", f"not an event of the API: {said}")
 
     def _usage(self, usage: dict[str, Any]) -> int | None:
         """Take the server's counts; the tokens since the last ones, None if they went back."""

@@ -53,8 +53,11 @@ def _no_stream(response: Response) -> tuple[str, str]:
     if isinstance(found, dict) and (failed := _error_in(found)):
         return "server error", words(failed)
     if isinstance(found, dict) and "choices" in found:
-        return "malformed", "one whole answer came, no event stream: the server does not stream"
-    return "malformed", f"the answer is no event stream: {reason(response)}"
+        return (
+            "malformed",
+            "the answer came whole, not as an event stream: the server does not stream",
+        )
+    return "malformed", f"the answer is not an event stream: {reason(response)}"
 
 
 def _error_in(found: dict[str, Any]) -> Any:

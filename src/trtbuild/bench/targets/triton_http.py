@@ -56,7 +56,9 @@ class TritonHttpTarget:
                     reader.response(now, found)
             except UNREADABLE:
                 said = data[:80].decode("utf-8", "replace")
-                stream.fail(time.perf_counter(), "malformed", f"no response of the model: {said}")
+                stream.fail(
+                    time.perf_counter(), "malformed", f"not a response of the model: {said}"
+                )
 
         body = json.dumps(self._model.inputs(stream.prompt)).encode()
         path = f"/v2/models/{self._name}/generate_stream"

@@ -183,7 +183,7 @@ def response_cache(model: Model) -> Problems:
 
 @rule(
     "TRT307",
-    "max_batch_size is said where the server may choose it",
+    "max_batch_size is written where the server may choose it",
     fix="write max_batch_size: 0, or the largest batch",
     severity=Severity.INFO,
     mend=Insert("max_batch_size: 0", unless_completed=True),
@@ -191,8 +191,8 @@ def response_cache(model: Model) -> Problems:
     good=["max_batch_size: 0", {"m/config.pbtxt": 'backend: "identity"'}],
 )
 def batch_said(model: Model) -> Problems:
-    """Left out it means 0. Of a model whose backend completes configurations the server may make 4
-    of it, where it is let; Python models and vLLM choose for themselves."""
+    """If it is missing it means 0, but where the backend completes configurations the server may
+    set it to 4. Python models and vLLM choose it themselves."""
     if model.text is None or model.backend in ("python", "vllm") or not completes(model):
         return
     if not model.config.max_batch_size and not model.positions.has("max_batch_size"):

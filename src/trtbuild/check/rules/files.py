@@ -1,4 +1,4 @@
-"""Files: what a backend opens is in the version directory, and is what it should be."""
+"""Files: the version directory has the files that the backend opens, and they are valid."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _backend(name: str, file: str, content: str = "x") -> Example:
 
 @rule(
     "TRT631",
-    "every version has the file that its backend opens",
+    "every version has the model file that its backend opens",
     fix=_PUT,
     mirrors="ModelState::LoadModel",
     bad=[
@@ -50,8 +50,8 @@ def _backend(name: str, file: str, content: str = "x") -> Example:
     good=[_ONNX, _backend("pytorch", "m/1/model.pt"), _OPENVINO],
 )
 def model_file(model: Model) -> Problems:
-    """A backend opens the file that ``default_model_filename`` names, or else its own default, and
-    on a GPU the one that ``cc_model_filenames`` names for its compute capability."""
+    """A backend opens the file in ``default_model_filename`` or its own default. On a GPU it opens
+    the file that ``cc_model_filenames`` lists for the compute capability."""
     for file in wanted(model):
         if why := _trouble(model, file):
             near = _nearest(model, file) if why == _MISSING else ""
@@ -76,7 +76,7 @@ def _trouble(model: Model, file: Wanted) -> str:
     try:
         found = path.stat()
     except FileNotFoundError:
-        return "is a link that leads nowhere" if path.is_symlink() else _MISSING
+        return "is a broken link" if path.is_symlink() else _MISSING
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     if stat.S_ISDIR(found.st_mode):
@@ -99,20 +99,20 @@ def _nearest(model: Model, file: Wanted) -> str:
 
 @rule(
     "TRT632",
-    "the weights beside a model's file are there",
-    fix="copy it from where the model was exported to, beside the model's file",
+    "the external weights of a model file exist",
+    fix="copy it from the export directory to the directory of the model file",
     bad=Example(files={"m/1/model.xml": OPENVINO_XML.replace("ReLU", "Const")}, base="openvino"),
     good=_OPENVINO,
 )
 def companions(model: Model) -> Problems:
-    """An ONNX model of more than 2 GB has its weights in files of their own, and an OpenVINO model
-    in a ``.bin`` of the same name. The model's file without them does not load."""
+    """An ONNX model of more than 2 GB keeps its weights in separate files, and an OpenVINO model in
+    a ``.bin`` of the same name. Without them the model does not load."""
     for file in wanted(model):
         for name, server in _companions(model, file):
             path = model.path / name
             if is_inside(path, model.repository.root) and not path.exists():
                 yield Problem(
-                    f"{name} is missing; {file.path} has its weights there",
+                    f"{name} is missing; {file.path} keeps its weights there",
                     file=file.path,
                     server=server,
                 )
@@ -150,7 +150,7 @@ def _companions(model: Model, file: Wanted) -> Iterator[tuple[str, str]]:
 @rule(
     "TRT633",
     "a PyTorch model has inputs and outputs",
-    fix="write all inputs and outputs: the backend completes nothing",
+    fix="write all inputs and outputs; the backend does not complete them",
     mirrors="ModelInstanceState::ValidateInputs, ValidateOutputs",
     backends=("pytorch",),
     bad=Example(
@@ -186,9 +186,9 @@ def pytorch_tensors(model: Model) -> Problems:
     good={"m/1/tokenizer.json": "{}"},
 )
 def no_pointers(model: Model) -> Problems:
-    """A clone without Git LFS has a text of three lines in the place of each large file. What a
-    model does not load, such as pictures, versions that its policy leaves out, and what lies in
-    directories for tests, examples and documentation, is a warning."""
+    """A clone without Git LFS has a short text file in place of each large file. For files that
+    the model does not load, such as images, unserved versions, tests, examples and documentation,
+    this is a warning."""
     for entry in model.tree:
         if entry.kind == "file" and stand_in(model.path / entry.path) == "pointer":
             yield Problem(
@@ -223,8 +223,8 @@ def _environment(value: str) -> str:
 
 @rule(
     "TRT635",
-    "the environment of a Python model is there",
-    fix="pack it again (conda-pack) and put it there, or leave the parameter out",
+    "the environment of a Python model exists",
+    fix="pack it again (conda-pack) and put it there, or remove the parameter",
     mirrors="EnvironmentManager::ExtractIfNotExtracted",
     backends=("python",),
     bad=_environment(f"{_MODEL_DIRECTORY}/env.tar.gz"),
@@ -232,7 +232,7 @@ def _environment(value: str) -> str:
 )
 def python_environment(model: Model) -> Problems:
     """``EXECUTION_ENV_PATH`` names a packed environment or its directory. Inside the repository it
-    is ``$$TRITON_MODEL_DIRECTORY/…``; a path of the server's machine is not looked at."""
+    is ``$$TRITON_MODEL_DIRECTORY/…``; other paths are the server's and are not checked."""
     value = model.parameters().get(_ENVIRONMENT, "")
     if _MODEL_DIRECTORY not in value:
         return

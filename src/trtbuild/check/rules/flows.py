@@ -42,8 +42,8 @@ _IO = (
 )
 def mapping(model: Model) -> Problems:
     """The keys of both maps are names of the member's tensors. An input may be left out if it is
-    optional. Tensors that the server completes count; those that cannot be known from the files are
-    not asked for."""
+    optional. Tensors that the server completes count; those that the files do not show are
+    not required."""
     for number, step, member in sound_members(model):
         place = ("ensemble_scheduling", 0, "step", number)
         for key, message, server in _mapping_problems(step, member):

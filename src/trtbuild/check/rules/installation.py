@@ -17,7 +17,7 @@ _AGENTS = {"checksum", "relocation"}
 
 @rule(
     "TRT351",
-    "the backend is one that an image of NVIDIA has",
+    "an NVIDIA image has the backend",
     fix="put libtriton_NAME.so into the model's directory, or into the server's backends",
     severity=Severity.WARNING,
     mirrors="TritonModel::GetBackendLibraryProperties",
@@ -29,7 +29,7 @@ _AGENTS = {"checksum", "relocation"}
 )
 def backend_is_known(model: Model) -> Problems:
     """A backend is a library, ``libtriton_NAME.so``, in a version, in the model's directory or
-    among the server's backends. Of the last this rule knows those of NVIDIA's images, release by
+    among the server's backends. For the last, this rule knows the backends of NVIDIA's images by
     release: TensorFlow ended with 25.02, TensorRT-LLM with 26.07."""
     name = model.backend
     if model.text is None:
@@ -41,9 +41,9 @@ def backend_is_known(model: Model) -> Problems:
     last = toolchain.last_with(name, model.triton)
     release = model.triton or toolchain.newest().triton
     yield Problem(
-        f"the last image of NVIDIA with the backend {name!r} is {last}, and this is for {release}"
+        f"the last NVIDIA image with the backend {name!r} is {last}, and this is for {release}"
         if last
-        else f"no image of NVIDIA has a backend {name!r}{_hint(name)}",
+        else f"no NVIDIA image has a backend {name!r}{_hint(name)}",
         model.at("backend" if model.config.backend else "platform"),
         server=f"unable to find backend library for backend '{name}', try specifying runtime on "
         "the model configuration.",

@@ -146,7 +146,7 @@ def _specific_missing(model: Model) -> list[tuple[int, int]]:
 
 @rule(
     "TRT205",
-    "folders of a model are versions",
+    "directories of a model are versions",
     fix="rename it to a number without a leading zero, or move it into a version directory",
     severity=Severity.WARNING,
     mirrors="VersionsToLoad",
@@ -156,9 +156,9 @@ def _specific_missing(model: Model) -> list[tuple[int, int]]:
 )
 def other_folders(model: Model) -> Problems:
     """A directory whose name is not a number, or starts with 0, is ignored by the server with a
-    warning. Of ``1a``, ``+1`` or ``-1`` it reads the number, and then looks for a directory of that
-    name. A name that does not look like a version, such as ``assets``, is one info for all of a
-    model's if there is a version beside it; caches and hidden directories are not reported."""
+    warning. From ``1a``, ``+1`` or ``-1`` it reads the number, and then looks for a directory of
+    that name. Names that do not look like a version, such as ``assets``, are one info per model if
+    there is a version beside them; caches and hidden directories are not reported."""
     names = [
         folder.name
         for folder in model.folders
@@ -175,7 +175,7 @@ def other_folders(model: Model) -> Problems:
             f"{', '.join(map(repr, others))} {verb}, so the server ignores "
             f"{'it' if len(others) == 1 else 'them'}",
             file="",
-            fix="nothing, if the model finds its files there; else move them into a version",
+            fix="nothing, if the model finds its files there; otherwise move them into a version",
             severity=Severity.INFO,
         )
 
@@ -289,7 +289,7 @@ def can_be_read(model: Model) -> Problems:
         elif entry.path in broken:
             continue
         elif entry.kind == "link" and _leads_nowhere(model, entry.path):
-            yield Problem(f"{entry.path} is a link that leads nowhere", file=entry.path)
+            yield Problem(f"{entry.path} is a broken link", file=entry.path)
 
 
 def _leads_nowhere(model: Model, link: str) -> bool:

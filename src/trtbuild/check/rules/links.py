@@ -12,7 +12,7 @@ from trtbuild.check.links import broken_beside, is_endless, leads_nowhere
 
 @rule(
     "TRT211",
-    "no link beside the versions leads nowhere",
+    "no link beside the versions is broken",
     fix="put the file itself there, or remove the link",
     mirrors="ModelRepositoryManager::Poll",
     needs_config=False,
@@ -20,12 +20,12 @@ from trtbuild.check.links import broken_beside, is_endless, leads_nowhere
     good=[{"m/labels.txt": Link("1/model.py")}, {"m/1/data": Link("lost")}],
 )
 def links_beside_versions(model: Model) -> Problems:
-    """The server looks at everything beside the versions, and refuses a model with a link there
-    that leads nowhere or in a circle. Inside a version it minds one only where it looks for the
-    file from which it infers the backend."""
+    """The server looks at everything beside the versions, and refuses a model with a broken or
+    circular link there. Inside a version such a link matters only in place of a file from which
+    the server infers the backend."""
     for name in (*broken_beside(model), *_inferred_from(model)):
         yield Problem(
-            f"{name} is a link that leads nowhere",
+            f"{name} is a broken link",
             file=name,
             server=f"Poll failed for model directory '{model.name}': failed to stat file {name}",
         )
@@ -48,7 +48,7 @@ def _inferred_from(model: Model) -> list[str]:
 
 @rule(
     "TRT212",
-    "no two links lead back to where they are",
+    "no two links lead back to a directory above them",
     fix="remove the links to directories above them",
     mirrors="GetModifiedTime",
     needs_config=False,
@@ -59,13 +59,13 @@ def _inferred_from(model: Model) -> list[str]:
     ],
 )
 def no_endless_links(model: Model) -> Problems:
-    """The server follows links to directories. One that leads back it leaves after 40 steps, but
-    two of them double the work at each step: it never answers, and loads nothing else."""
+    """The server follows links to directories. It gives up on a single link that leads back after
+    40 steps, but two of them double the work at each step: the server hangs and loads nothing."""
     links = [entry.path for entry in model.tree if entry.kind == "link"]
     if is_endless(model.path, model.repository.root, links):
         yield Problem(
-            f"links lead back to directories that hold them, such as {_back(model, links)}: the "
-            "server follows them without an end",
+            f"links lead back to directories above them, such as {_back(model, links)}: the "
+            "server never stops following them",
             file="",
         )
 
@@ -85,7 +85,7 @@ def _back(model: Model, links: list[str]) -> str:
 
 @rule(
     "TRT213",
-    "no link at the root leads nowhere",
+    "no link at the root is broken",
     fix="put the model itself there, or remove the link",
     mirrors="ModelRepositoryManager::Poll",
     scope="repository",
@@ -93,12 +93,12 @@ def _back(model: Model, links: list[str]) -> str:
     good={"notes.txt": Link("m/1/model.py")},
 )
 def links_at_the_root(repository: Repository) -> Problems:
-    """The server looks at everything at the root, and loads no model at all when a link there leads
-    nowhere, unless it is told each model's name (``--load-model=NAME``)."""
+    """The server looks at everything at the root, and loads no model at all if a link there is
+    broken, unless it gets each model's name (``--load-model=NAME``)."""
     for path in sorted(repository.root.iterdir()):
         if leads_nowhere(path, repository.root):
             yield Problem(
-                f"{path.name} is a link that leads nowhere",
+                f"{path.name} is a broken link",
                 file=path.name,
                 server="failed to poll model repository '/models': failed to stat file "
                 f"/models/{path.name}",

@@ -57,7 +57,7 @@ def is_onnx(model: Model) -> Problems:
         if first != model.name:
             return
         yield Problem(
-            "ONNX models are not looked at, because the extra is not installed",
+            "ONNX models are not checked, because the extra is not installed",
             file="",
             severity=Severity.INFO,
             fix="pip install 'trtbuild[onnx]'",
@@ -71,7 +71,7 @@ def is_onnx(model: Model) -> Problems:
 @rule(
     "TRT622",
     "the tensors of config.pbtxt are those of model.onnx",
-    fix="write them as the file has them; leave inputs and outputs out to let the server complete",
+    fix="copy them from the file, or leave inputs and outputs out so that the server adds them",
     mirrors="ValidateInputs, ValidateOutputs",
     backends=(BACKEND,),
     bad=[
@@ -98,10 +98,10 @@ def is_onnx(model: Model) -> Problems:
     ],
 )
 def same_tensors(model: Model) -> Problems:
-    """Names, types and shapes are compared as the backend does it. An input may have a fixed size
+    """Names, types and shapes are compared as the backend does. An input may have a fixed size
     where the file leaves it open, not the other way round; the sizes of an output must be those
     that ONNX Runtime infers, with -1 for open ones. Sequence controls, states and batch inputs are
-    inputs of the file too. A warning means that ONNX Runtime may infer more than is known here."""
+    inputs of the file too. A warning means that ONNX Runtime may infer more than trtbuild."""
     complete = model.repository.options.auto_complete
     for file, onnx in onnx_files(model):
         if onnx.problem:
@@ -134,8 +134,8 @@ def _file(**made: Any) -> Example:
     good=[replace(_file(ir=10, opset=22), triton="25.05"), _onnx()],
 )
 def readable_version(model: Model) -> Problems:
-    """A file has the version of its format (IR) and of its operators (opset); exporters write their
-    newest one. Each release of ONNX Runtime reads files up to its own."""
+    """A file states the version of its format (IR) and of its operators (opset); exporters write
+    their newest. Each release of ONNX Runtime reads files up to its own."""
     runtime = toolchain.onnx_runtime(model.judged_as[0])
     if runtime is None:
         return
@@ -179,8 +179,8 @@ def _newer(field: str, version: int) -> str:
 @rule(
     "TRT624",
     "ONNX Runtime has every operator of the file",
-    fix="name the library that has it in model_operations { op_library_filename }, or export the "
-    "model without it",
+    fix="name its library in model_operations { op_library_filename }, or export the model "
+    "without it",
     backends=(BACKEND,),
     bad=[_file(operator="Mine", domain="my.ops"), _file(operator="BatchedNMS_TRT")],
     good=[
@@ -192,8 +192,8 @@ def _newer(field: str, version: int) -> str:
     ],
 )
 def known_operators(model: Model) -> Problems:
-    """Operators of other domains, and plug-ins of TensorRT that exporters put into the standard
-    one, are in a library of their own or under the TensorRT accelerator only."""
+    """Operators of other domains need a library of their own; TensorRT plugins that exporters put
+    into the standard domain run under the TensorRT accelerator only."""
     accelerators = model.config.optimization.execution_accelerators.gpu_execution_accelerator
     if model.config.model_operations.op_library_filename or accelerators:
         return

@@ -56,7 +56,7 @@ def _read(model: Model, file: str) -> OpenvinoFile | None:
     good=_openvino(),
 )
 def is_openvino(model: Model) -> Problems:
-    """It is XML with a `net` of version 10 or 11. What its layers do is not looked at."""
+    """It must be XML with a `net` of version 10 or 11. Its layers are not checked."""
     for file, openvino in _files(model):
         if openvino.problem:
             yield Problem(
@@ -69,7 +69,7 @@ def is_openvino(model: Model) -> Problems:
 @rule(
     "TRT642",
     "the tensors of config.pbtxt are those of model.xml",
-    fix="write them as the file has them; leave inputs and outputs out to let the server complete",
+    fix="copy them from the file, or leave inputs and outputs out so that the server adds them",
     mirrors="ValidateInputs, ValidateOutputs",
     backends=(_BACKEND,),
     bad=[
@@ -91,9 +91,9 @@ def is_openvino(model: Model) -> Problems:
     ],
 )
 def same_tensors(model: Model) -> Problems:
-    """Names and sizes are compared as the backend does it; it converts types. With a batch, the
-    file's first dimension is set to max_batch_size, so what the batch does to other sizes of
-    outputs is not known here. Of several names of a tensor the first by the alphabet counts."""
+    """Names and sizes are compared as the backend does; it converts types. With a batch, the
+    file's first dimension becomes max_batch_size, and the effect on other output sizes is not
+    known. If a tensor has several names, the first in alphabetical order counts."""
     complete = model.repository.options.auto_complete
     for file, openvino in _files(model):
         if openvino.problem:

@@ -100,7 +100,7 @@ def one_engine(model: Model) -> Problems:
 )
 def queue_limit(repository: Repository) -> Problems:
     """Without one, requests pile up in memory while a model is slow, and every one of them is
-    answered too late. With one, clients are told to come again. One finding names all models."""
+    answered too late. With a limit, clients are asked to retry. One finding names all models."""
     open_ended = [
         model.name
         for model in repository.models

@@ -1,4 +1,4 @@
-"""Placeholders: what a template filler left."""
+"""Placeholders: template variables that were not filled in."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _NAMED = 8  # placeholders that a finding names
 
 @rule(
     "TRT104",
-    "no placeholder is left",
-    fix="put the value in its place",
+    "no placeholder is left unfilled",
+    fix="replace it with the value",
     severity=Severity.WARNING,
     needs_config=False,
     bad=[
@@ -32,10 +32,10 @@ _NAMED = 8  # placeholders that a finding names
     good='parameters { key: "path" value { string_value: "/models/m/1" } }',
 )
 def no_placeholder(model: Model) -> Problems:
-    """``${…}`` left by a template filler. Inside a string Triton loads it without a word, and the
-    backend meets it later: as a ``backend`` or a Python model's ``tokenizer_dir`` it is an error.
-    NVIDIA's templates of the engine flow leave their optional parameters so on purpose, and the
-    backend takes the default: one info for all of a model's. Others are one warning."""
+    """``${…}`` left by a template. Triton accepts it inside a string and the backend reads it
+    later: as a ``backend`` or a Python model's ``tokenizer_dir`` it is an error. NVIDIA's templates
+    of the engine flow leave optional parameters like this on purpose, and the backend uses the
+    default: one info per model. All others are one warning."""
     keys = _keys_by_place(model)
     optional: list[tuple[str, Position]] = []
     others: list[tuple[str, Position]] = []
@@ -56,7 +56,7 @@ def no_placeholder(model: Model) -> Problems:
             f"{_count(names, 'optional parameter')} still {'has' if len(names) == 1 else 'have'} "
             f"a placeholder, which means the default: {_listed(names)}",
             optional[0][1],
-            fix="nothing, or fill in those that should not be the default",
+            fix="nothing, or fill in those that should not have the default",
             severity=Severity.INFO,
         )
 

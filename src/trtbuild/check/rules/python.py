@@ -220,7 +220,7 @@ class TritonPythonModel:
 
 @rule(
     "TRT605",
-    "model.py asks for tensors that config.pbtxt has",
+    "model.py uses tensors that config.pbtxt has",
     fix="correct the name, or add the tensor to config.pbtxt",
     severity=Severity.WARNING,
     backends=_PYTHON,
@@ -249,7 +249,7 @@ def asked_tensors(model: Model) -> Problems:
             if not named.declared and named.name not in known[named.kind]:
                 has = ", ".join(map(repr, sorted(known[named.kind]))) or "none"
                 yield Problem(
-                    f"{file} asks for the {named.kind} {named.name!r}; config.pbtxt has {has}",
+                    f"{file} uses the {named.kind} {named.name!r}; config.pbtxt has {has}",
                     named.at,
                     file=file,
                 )

@@ -30,7 +30,7 @@ def _calling(name: str) -> Example:
 
 @rule(
     "TRT381",
-    "models that a parameter names are there",
+    "models that a parameter names exist",
     fix="put the model into the repository, or name one that is there",
     severity=Severity.WARNING,
     backends=("python",),
@@ -38,9 +38,9 @@ def _calling(name: str) -> Example:
     good=[_CALL.format("m"), _calling("org/bert")],
 )
 def called_models(model: Model) -> Problems:
-    """A Python model that calls another one is often told its name by a parameter that ends in
-    ``model_name``. The server does not know of it, so the first request fails. Where ``model.py``
-    makes no request, such a parameter names weights or a hub id; so does a name with a slash."""
+    """A Python model that calls another one often gets its name from a parameter that ends in
+    ``model_name``. The server does not check it, so the first request fails. If ``model.py`` calls
+    no models, such a parameter names weights or a hub id; so does a name with a slash."""
     calls = any(source.calls_models is not None for _, source in sources(model))
     for key, name in model.filled().items():
         named = key in _ENGINES or (calls and key.endswith("model_name"))

@@ -35,7 +35,7 @@ def parses(model: Model) -> Problems:
         placeholder = PLACEHOLDER.match(found)
         message, fix = _in_words(error.message, placeholder.group() if placeholder else found), ""
         if placeholder:
-            fix = "put the value in its place"
+            fix = "replace it with the value"
         elif found.startswith(("]", "}")) and before.endswith(","):
             message, fix = f"there is a comma before the closing {found[0]}", "remove that comma"
         yield Problem(
@@ -62,14 +62,14 @@ _UNKNOWN = re.compile(
 _TWICE = re.compile(r'should not have multiple "(\w+)" fields')
 # What protobuf's parser says after the line that it quotes, and what was meant.
 _EXPECTED = (
-    ("Couldn't parse integer", "a whole number is expected here"),
-    ("Couldn't parse float", "a number is expected here"),
-    ('Expected "true" or "false"', "true or false is expected here"),
-    ("Expected string", "a text in quotes is expected here"),
-    ("Expected identifier", "the name of a field is expected here"),
-    ('Expected ":"', "a colon is expected here"),
-    ('Expected "{"', "a block in { } is expected here"),
-    ('Expected ","', "a comma or the closing ] is expected here"),
+    ("Couldn't parse integer", "expected a whole number here"),
+    ("Couldn't parse float", "expected a number here"),
+    ('Expected "true" or "false"', "expected true or false here"),
+    ("Expected string", "expected a quoted string here"),
+    ("Expected identifier", "expected a field name here"),
+    ('Expected ":"', "expected a colon here"),
+    ('Expected "{"', "expected a block in { } here"),
+    ('Expected ","', "expected a comma or the closing ] here"),
 )
 _SHOWN = 40  # characters of what was found
 

@@ -41,11 +41,10 @@ _IN_IMAGE = ("/models/", "/opt/tritonserver/", "/opt/conda/", "/dev/shm", "/usr/
 )
 def known_vulnerabilities(repository: Repository) -> Problems:
     """A dated table names the releases of Triton, vLLM, TensorRT-LLM and transformers with
-    vulnerabilities that a client, a checkpoint or somebody on the machine can use; the last is only
-    an info. A repository has one finding for each such program, however many models it serves. It
-    names the worst; ``--json`` lists all of them under ``details``, and ``trtbuild rules TRT851``
-    shows those of the oldest release. Only asked when the release is
-    known: from the lock or ``--triton``."""
+    vulnerabilities that a client, a checkpoint or a local user can exploit; the last is only an
+    info. There is one finding per program and repository, and it names the worst. ``--json``
+    lists all of them under ``details``, and ``trtbuild rules TRT851`` shows those of the oldest
+    release. Checked only when the release is known from the lock or ``--triton``."""
     served: dict[tuple[str, str], list[str]] = defaultdict(list)
     loaded = [model for model in repository.models if model.config is not None]
     for model in loaded:
@@ -59,7 +58,7 @@ def known_vulnerabilities(repository: Repository) -> Problems:
         count = sum(max(1, sum(name.startswith("CVE-") for name in one.ids)) for one in known)
         yield Problem(
             f"{program} {version}{_serving(models, len(loaded))} has {_counted(count)}"
-            f"{'' if worst.remote else ', all for who is already on the machine or its network'}"
+            f"{'' if worst.remote else ', all of them for local users'}"
             f"; the worst is {worst.ids[0]}{_score(worst)}: {worst.what}",
             file="",
             fix=f"{_remedy(program, known)}; {worst.source.rpartition(', ')[2]}",
@@ -162,8 +161,8 @@ def names_stay_inside(model: Model) -> Problems:
 )
 def portable_parameters(model: Model) -> Problems:
     """An absolute path that is not one of a Triton container exists on the machine of who wrote
-    it: the repository cannot be moved, mounted or built into an image. A place to write to, such as
-    a cache or a log, is made where the server runs. One finding names all parameters of a model."""
+    it: the repository cannot be moved, mounted or built into an image. Paths to write to, such as a
+    cache or a log, are fine. One finding names all parameters of a model."""
     named = sorted(
         (at.line, at.column, key, value)
         for key, value in model.parameters().items()
@@ -241,8 +240,8 @@ _KNOWN_TYPE = """{
 def no_code_in_config(model: Model) -> Problems:
     """``auto_map`` names Python of the checkpoint or of the hub, and releases have run it although
     trust_remote_code was off (CVE-2026-22807); ``_attn_implementation_internal`` did the same
-    (CVE-2026-4372). Nothing is said where the release has a class of its own for the
-    ``model_type`` and takes that."""
+    (CVE-2026-4372). Not reported where the release uses a class of its own for the
+    ``model_type``."""
     trusted = _trusts(model)
     for folder, file in _inside(model, "config.json"):
         config = settings(folder.path, model.repository.root, "config.json")

@@ -51,7 +51,7 @@ def _pre(value: str) -> str:
     good=Example(_pre("tokenizer"), {"m/1/tokenizer/tokenizer.json": TOKENIZER}),
 )
 def is_there(model: Model) -> Problems:
-    """``tokenizer_dir`` is a folder beside model.py, ``/models/NAME/VERSION/…`` as a container sees
+    """``tokenizer_dir`` is a directory beside model.py, ``/models/NAME/VERSION/…`` as a container sees
     the repository, or a hub id, which needs the network at every start. Any other path is one of
     the machine that wrote it. The C++ backend does not read the parameter."""
     value = model.parameters().get(TOKENIZER_DIR, "")
@@ -65,7 +65,7 @@ def is_there(model: Model) -> Problems:
         return
     if _is_on_the_hub(model, value):
         yield Problem(
-            f"tokenizer_dir {value!r} is taken from the hub at every start: the container must "
+            f"tokenizer_dir {value!r} is read from the hub at every start: the container must "
             "reach it",
             at,
             severity=Severity.WARNING,
@@ -73,11 +73,11 @@ def is_there(model: Model) -> Problems:
     elif named:
         unread = Severity.WARNING if model.backend == "tensorrtllm" else None
         yield Problem(
-            f"tokenizer_dir is {value!r}, and there is no such folder", at, severity=unread
+            f"tokenizer_dir is {value!r}, and there is no such directory", at, severity=unread
         )
     elif value.startswith("/") and local_folder(model, value) is None:
         yield Problem(
-            f"tokenizer_dir is {value!r}, a path that exists on some machine only",
+            f"tokenizer_dir is {value!r}, a path outside the repository",
             at,
             severity=Severity.WARNING,
         )

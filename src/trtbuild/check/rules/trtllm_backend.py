@@ -29,7 +29,7 @@ def _of(release: str) -> dict[str, str]:
 
 @rule(
     "TRT735",
-    "every parameter is one that the backend reads, with a value that it takes",
+    "the backend reads every parameter and accepts its value",
     fix="correct the name or the value; the documentation of the engine flow lists them",
     severity=Severity.WARNING,
     backends=_ENGINE,
@@ -46,10 +46,10 @@ def _of(release: str) -> dict[str, str]:
     ],
 )
 def parameters(model: Model) -> Problems:
-    """What the C++ does not know it passes over in silence: a misspelt or removed name, a boolean
+    """The C++ code silently ignores what it does not know: a misspelt or removed name, a boolean
     in other words, a policy in capitals, a number with a comma become the default. Up to
     TensorRT-LLM 0.14 two parameters had names in camel case. A parameter that is empty, or still
-    has NVIDIA's placeholder, asks for the default."""
+    has NVIDIA's placeholder, means the default."""
     release = trtllm_release_of(model)
     for name, value in model.filled().items():
         at = model.at_parameter(name)
@@ -110,7 +110,7 @@ _THROWS = "unexpected error when creating modelInstanceState: "
 
 @rule(
     "TRT740",
-    "the keys that the backend cannot do without are there",
+    "the required keys of the backend exist",
     fix="add the parameter; an empty string_value will do for the tokenizer's and the guide's",
     backends=_ENGINE,
     bad=[
@@ -126,7 +126,7 @@ _THROWS = "unexpected error when creating modelInstanceState: "
     ],
 )
 def required_keys(model: Model) -> Problems:
-    """The C++ throws for these when the key itself is missing, and says no more than that:
+    """The C++ code throws if one of these keys is missing, without any advice:
     ``gpt_model_type`` in every release, the three of guided decoding since TensorRT-LLM 0.19
     (Triton 25.05). Those three are a warning where the release is not known: a repository without
     them is most likely for an older one."""
@@ -160,7 +160,7 @@ def _how_to_add(names: list[str], *, older: bool) -> str:
 
 @rule(
     "TRT743",
-    "the batching strategy is one that the backend has",
+    "the batching strategy is one that the backend knows",
     fix='write string_value: "inflight_fused_batching"',
     backends=_ENGINE,
     bad=[
@@ -173,8 +173,8 @@ def _how_to_add(names: list[str], *, older: bool) -> str:
     ],
 )
 def batching_strategy(model: Model) -> Problems:
-    """``gpt_model_type`` is the one choice that has no default: for any other word the C++ throws,
-    and letters count."""
+    """``gpt_model_type`` has no default: the C++ code throws for any other word, and case
+    matters."""
     value = model.parameters().get(_TYPE)
     if value is not None and value not in _table()[_TYPE].choices:
         left = PLACEHOLDER.fullmatch(value)
@@ -192,8 +192,8 @@ _PATHS = ("gpt_model_path", "encoder_model_path")
 
 @rule(
     "TRT744",
-    "the backend is told where the engine is",
-    fix="let gpt_model_path name the folder with config.json and rank*.engine",
+    "config.pbtxt names the engine",
+    fix="set gpt_model_path to the directory with config.json and rank*.engine",
     backends=_ENGINE,
     bad=[
         Example(engine_parameters(gpt_model_path="${engine_dir}"), base="engine"),
@@ -207,8 +207,8 @@ _PATHS = ("gpt_model_path", "encoder_model_path")
     ],
 )
 def engine_is_named(model: Model) -> Problems:
-    """A path that is missing, empty or a placeholder counts as none; a model with an encoder only
-    names that one."""
+    """A path that is missing, empty or a placeholder counts as none. A model that has only an
+    encoder needs only ``encoder_model_path``."""
     if not engine_path_is_missing(model):
         return
     value = model.parameters().get(_PATHS[0])
@@ -235,7 +235,7 @@ _GUIDE = ("guided_decoding_backend", "xgrammar_tokenizer_info_path")
 @rule(
     "TRT745",
     "lookahead and guided decoding have what they need",
-    fix="fill the parameters in, or leave them all empty",
+    fix="fill in the parameters, or leave all of them empty",
     backends=_ENGINE,
     bad=[
         Example(engine_parameters(decoding_mode="lookahead"), base="engine"),
@@ -256,7 +256,7 @@ _GUIDE = ("guided_decoding_backend", "xgrammar_tokenizer_info_path")
     ],
 )
 def decoding_is_whole(model: Model) -> Problems:
-    """Where other values fall back to a default, the C++ throws for these: lookahead decoding
+    """Other values fall back to a default, but the C++ code throws for these: lookahead decoding
     without its three sizes, and a guide (with the file that describes the tokenizer) that is not
     ``xgrammar``. Releases before TensorRT-LLM 0.19 have neither."""
     given, release = model.filled(), trtllm_release_of(model)

@@ -58,7 +58,7 @@ def _readable(model: Model) -> Iterator[tuple[_Engine, EngineConfig]]:
 @rule(
     "TRT731",
     "an engine has the config.json that trtllm-build wrote",
-    fix="let gpt_model_path name the folder with config.json and rank*.engine, or " + _BUILD,
+    fix="set gpt_model_path to the directory with config.json and rank*.engine, or " + _BUILD,
     mirrors="GptJsonConfig::parse",
     backends=_ENGINE,
     bad=Example(engine_parameters(), files={"m/1/config.json": ""}, base="engine"),

@@ -1,4 +1,4 @@
-"""LoRA adapters of vLLM models: judged as the engine judges them, before a request names one."""
+"""LoRA adapters of vLLM models: the engine can load them, checked before a request names one."""
 
 from __future__ import annotations
 
@@ -105,15 +105,15 @@ def _of_config(model: Model, *kinds: str) -> Problems:
 
 @rule(
     "TRT721",
-    "an adapter is plain LoRA, as the engine takes it",
+    "an adapter is plain LoRA, which the engine supports",
     fix="merge the adapter into the checkpoint, or train it as plain LoRA",
     backends=_VLLM,
     bad=_adapter({"use_dora": True}),
     good=_adapter({"use_dora": False, "bias": "none", "modules_to_save": None}),
 )
 def features(model: Model) -> Problems:
-    """vLLM reads an adapter when the first request names it. One that it cannot run (DoRA,
-    biases, whole modules, …) raises in the engine's own step, and the engine ends for everybody."""
+    """vLLM reads an adapter when the first request names it. An adapter that it cannot run (DoRA,
+    biases, whole modules, …) raises inside the engine and kills it for all clients."""
     yield from _of_config(model, "config", "feature")
 
 
@@ -126,13 +126,13 @@ def features(model: Model) -> Problems:
     good=_adapter({"r": 2}),
 )
 def ranks(model: Model) -> Problems:
-    """16 unless model.json says otherwise. Room is kept for it, so it is no larger than needed."""
+    """The default is 16. It reserves memory, so keep it no larger than needed."""
     yield from _of_config(model, "rank")
 
 
 @rule(
     "TRT723",
-    "an adapter's weights are there and fit the base model",
+    "an adapter's weights exist and fit the base model",
     fix="convert the base model that the adapter was trained on",
     backends=_VLLM,
     bad=_adapter(
@@ -144,8 +144,8 @@ def ranks(model: Model) -> Problems:
     good=_adapter(),
 )
 def fits(model: Model) -> Problems:
-    """vLLM compares nothing: a tensor that is too large fails as it is copied, one that is too
-    small or for a module that is not there loads, and the answers are wrong."""
+    """vLLM does not compare them: a tensor that is too large fails during the copy; one that is
+    too small, or for a missing module, loads, and the answers are wrong."""
     for adapter in _adapters(model):
         yield from _problems(adapter, _weight_faults(model, adapter))
 
@@ -158,7 +158,7 @@ def _weight_faults(model: Model, adapter: _Adapter) -> Iterator[AdapterFault]:
             yield AdapterFault("modules", what, "convert it again", "doesn't contain tensors")
         return
     if problem := safetensors.problem_of(path, root):
-        what = f"adapter_model.safetensors is not sound: {problem}"
+        what = f"adapter_model.safetensors is damaged: {problem}"
         yield AdapterFault("modules", what, "fetch the adapter again and convert")
         return
     config = _config(model, adapter.folder)
@@ -193,7 +193,7 @@ def _architecture(model: Model, adapter: _Adapter) -> str:
 
 @rule(
     "TRT724",
-    "the architecture takes adapters",
+    "the architecture supports adapters",
     fix="merge the adapter into the checkpoint and convert that",
     backends=_VLLM,
     bad=Example(
@@ -206,7 +206,7 @@ def _architecture(model: Model, adapter: _Adapter) -> str:
     good=_adapter(),
 )
 def takes_adapters(model: Model) -> Problems:
-    """Where vLLM's class has no support for LoRA, ``enable_lora`` ends the load."""
+    """If vLLM's class does not support LoRA, the model fails to load with ``enable_lora``."""
     release = release_of(model)
     for adapter in _adapters(model):
         fault = architecture_fault(_architecture(model, adapter), release) if release else None

@@ -78,7 +78,7 @@ def warmup_size(model: Model) -> Problems:
 
 @rule(
     "TRT342",
-    "the data of a warm-up is there",
+    "the data of a warm-up exists",
     fix="put the file, with enough bytes, into the directory 'warmup' of the model",
     mirrors="GenerateWarmupData",
     bad=_WARMUP.format('data_type: TYPE_FP32 dims: [ 1 ] input_data_file: "absent"'),

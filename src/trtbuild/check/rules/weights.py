@@ -181,8 +181,8 @@ _FIVE = '{ "rope_parameters": { "rope_theta": 500000.0, "rope_type": "default" }
 
 @rule(
     "TRT806",
-    "the release reads config.json as transformers wrote it",
-    fix="convert the checkpoint again, which writes both spellings, or use --triton 26.07 or newer",
+    "the release can read the config.json that transformers wrote",
+    fix="convert the checkpoint again to get both spellings, or use --triton 26.07 or newer",
     severity=Severity.WARNING,
     bad=Example(files={"m/1/weights/config.json": _FIVE}, base="checkpoint", triton="25.10"),
     good=[
@@ -195,9 +195,9 @@ _FIVE = '{ "rope_parameters": { "rope_theta": 500000.0, "rope_type": "default" }
     ],
 )
 def spelling_of_config(model: Model) -> Problems:
-    """transformers 5 keeps rope's base in ``rope_parameters`` alone, where transformers 4 does
-    not look: it takes the family's default, and the model answers with other words. The same
-    goes for the type of the weights (``dtype``) and for layers (``layers_block_type``)."""
+    """transformers 5 keeps the RoPE base only in ``rope_parameters``, which transformers 4 does not
+    read: it uses the family's default, and the model gives other answers. The same applies to
+    the type of the weights (``dtype``) and to layers (``layers_block_type``)."""
     reading = reading_of(model)
     for folder in folders(model) if reading and reading.maybe_four else ():
         config = settings(folder.path, model.repository.root, "config.json")
@@ -227,8 +227,8 @@ def spelling_of_config(model: Model) -> Problems:
     ),
 )
 def tokenizer_class(model: Model) -> Problems:
-    """transformers 5 names generic classes that transformers 4 does not have, and an engine that
-    reads by that does not start."""
+    """transformers 5 writes generic class names that transformers 4 does not have, and an engine
+    with transformers 4 does not start."""
     reading = reading_of(model)
     for folder in folders(model) if reading and reading.surely_four else ():
         found = settings(folder.path, model.repository.root, "tokenizer_config.json")

@@ -35,7 +35,7 @@ def open_model(path: Path) -> GgufFile:
         raise UnsupportedError(
             f"{path.name} is part {number} of {count}, and {shown} is not beside it",
             where=path.name,
-            fix="put all parts into one directory; any of them then stands for the model",
+            fix="put all parts into one directory, then name any of them",
         )
     parts = [file if name == path.name else open_gguf(path.parent / name, name) for name in names]
     return _joined(parts, count)
@@ -45,7 +45,7 @@ def _names(path: Path, count: int) -> list[str]:
     found = _PART.match(path.name)
     if found is None or int(found["count"]) != count:
         raise UnsupportedError(
-            f"{path.name} is one of {count} parts, and its name does not say of which files",
+            f"{path.name} is one of {count} parts, and its name does not identify the others",
             where=path.name,
             fix=f"give the parts their names back (…-00001-of-{count:05}.gguf), or merge them: "
             "llama-gguf-split --merge FIRST.gguf WHOLE.gguf",

@@ -139,8 +139,8 @@ def _byte_level(file: GgufFile, tokens: list[str]) -> dict[str, Any]:
     row = PRE_TOKENIZERS.get(name)
     if row is None and not name:
         raise UnsupportedError(
-            f"{file.name} does not say how its tokenizer cuts text (tokenizer.ggml.pre), as files "
-            "made before May 2024",
+            f"{file.name} does not say how its tokenizer splits text (tokenizer.ggml.pre), like "
+            "files made before May 2024",
             where=file.name,
             fix="convert the model to GGUF again with a current llama.cpp, or use its Hugging "
             "Face id",
