@@ -51,9 +51,9 @@ def _pre(value: str) -> str:
     good=Example(_pre("tokenizer"), {"m/1/tokenizer/tokenizer.json": TOKENIZER}),
 )
 def is_there(model: Model) -> Problems:
-    """``tokenizer_dir`` is a directory beside model.py, ``/models/NAME/VERSION/…`` as a container sees
-    the repository, or a hub id, which needs the network at every start. Any other path is one of
-    the machine that wrote it. The C++ backend does not read the parameter."""
+    """``tokenizer_dir`` is a directory beside model.py, ``/models/NAME/VERSION/…`` as a container
+    sees the repository, or a hub id, which needs the network at every start. Any other path exists
+    only on the machine that wrote it. The C++ backend does not read the parameter."""
     value = model.parameters().get(TOKENIZER_DIR, "")
     at = model.at_parameter(TOKENIZER_DIR)
     named = [one for one in folders(model) if one.key == TOKENIZER_DIR]
