@@ -227,7 +227,7 @@ _ON_CPU = "instance_group [ { kind: KIND_CPU } ]"
 
 @rule(
     "TRT625",
-    "the backend has every accelerator, with the parameters that are given",
+    "the backend has every accelerator and its parameters",
     fix="correct the name, or leave it out",
     mirrors="ModelState::LoadModel",
     backends=(BACKEND,),
@@ -248,7 +248,7 @@ _ON_CPU = "instance_group [ { kind: KIND_CPU } ]"
 def known_accelerators(model: Model) -> Problems:
     """``optimization { execution_accelerators }`` names what runs the model: ``tensorrt`` or
     ``cuda`` on a GPU, ``openvino`` on a CPU. The backend refuses other names, and other parameters
-    of TensorRT. Those of GPUs are not looked at where all instances run on CPUs."""
+    of TensorRT. GPU accelerators are not checked if all instances run on CPUs."""
     named = model.config.optimization.execution_accelerators
     for kind in ("gpu", "cpu") if _may_use_gpu(model) else ("cpu",):
         field = f"{kind}_execution_accelerator"
