@@ -46,7 +46,7 @@ def _rule(rule: Rule) -> Iterator[str]:
     if rule.mirrors:
         facts.append(f"; Triton: `{rule.mirrors}`")
     if rule.mend:
-        facts.append("; mended by `--fix`")
+        facts.append("; fixed by `--fix`")
     yield f"{''.join(facts)}). {rule.explanation}\n"
     yield "Wrong:\n" if len(rule.bad) == 1 else "Wrong, for example:\n"
     yield f"```\n{rule.bad[0].shown()}\n```\n"

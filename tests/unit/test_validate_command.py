@@ -69,7 +69,9 @@ def test_the_release_that_counts_is_shown_with_who_named_it() -> None:
     repository("")
     newest = toolchain.newest().triton
     assert releases("mr") == [(newest, "default")]
-    assert f"judged as Triton {newest} (the newest that is confirmed; --triton" in run("mr").stdout
+    assert (
+        f"judged as Triton {newest} (the newest confirmed release; use --triton" in run("mr").stdout
+    )
     assert releases("mr", "--triton", "24.10") == [("24.10", "flag")]
     assert "judged as Triton 24.10 (--triton)\n" in run("mr", "--triton", "24.10").stdout
     Path("trtbuild.yaml").write_text("validate: {triton: 25.05}")
@@ -81,7 +83,7 @@ def test_the_release_that_counts_is_shown_with_who_named_it() -> None:
 @pytest.mark.parametrize(
     ("release", "instead"),
     [
-        ("22.12", "use --triton 24.06, the oldest known and the nearest"),
+        ("22.12", "use --triton 24.06, the oldest known release"),
         ("2.51.0", "Triton 2.51.0 is release 24.10: use --triton 24.10"),
         ("r24.10", "use --triton 24.10"),
         ("99.01", f"use --triton {toolchain.releases()[0].triton}, the newest known"),

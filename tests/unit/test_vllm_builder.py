@@ -353,7 +353,7 @@ def test_an_embedder_runs_through_transformers_too() -> None:
 @pytest.mark.parametrize(
     ("name", "triton", "said"),
     [
-        ("BambaForCausalLM", "26.07", "keep a state, which nothing would keep"),
+        ("BambaForCausalLM", "26.07", "keep a state, which that code path does not support"),
         ("BambaForCausalLM", "26.07", "use --triton 26.06"),
         ("ZambaForCausalLM", "26.07", "keep a state"),
         ("SolarOpenForCausalLM", "26.05", "use --triton 26.07"),  # not in transformers 4

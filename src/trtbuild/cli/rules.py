@@ -121,7 +121,7 @@ def _explain(rule: Rule) -> Iterator[str]:
     if rule.mirrors:
         facts.append(f"as Triton's {rule.mirrors}")
     if rule.mend:
-        facts.append("mended by validate --fix")
+        facts.append("fixed by validate --fix")
     yield paint(rule.severity.value, rule.severity.value) + paint(", ".join(facts), "dim")
     yield f"\n{rule.explanation}\n"
     yield paint("Wrong", "error")
