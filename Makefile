@@ -23,7 +23,7 @@ demo: $(BIN)/.ready ## A real model on a real Triton: convert, validate, serve, 
 
 test: lint unit server-tests ## Everything that CI runs
 
-lint: $(BIN)/.ready ## Style, types, import floors
+lint: $(BIN)/.ready ## Style, types, import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -41,7 +41,7 @@ server-tests: $(BIN)/.ready ## Tests on the real embedded Triton (installs the r
 	$(BIN)/trtbuild runtime install
 	$(BIN)/pytest -m "server and ($(SHARD))"
 
-nightly: $(BIN)/.ready ## What takes hours: long fuzzing and differential runs
+nightly: $(BIN)/.ready ## Long fuzzing and differential runs
 	$(BIN)/trtbuild runtime install
 	$(BIN)/python scripts/fuzz_validator.py --files 100000
 	$(BIN)/python scripts/differential.py --cases 20000
