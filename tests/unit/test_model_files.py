@@ -355,3 +355,15 @@ def test_the_environment_of_a_python_model(value: str, missing: bool, tmp_path: 
     write_example(Example(config, {"m/1/env/bin/activate": ""}), tmp_path)
     findings = found(tmp_path, "TRT635")
     assert [one.message for one in findings] == ([f"there is no {value}"] if missing else [])
+
+
+@pytest.mark.parametrize(
+    ("backend", "file"), [("openvino", "model.xml"), ("onnxruntime", "model.onnx")]
+)
+def test_a_placeholder_of_a_byte_is_a_warning(tmp_path: Path, backend: str, file: str) -> None:
+    version = tmp_path / "r" / "m" / "1"
+    version.mkdir(parents=True)
+    (version / file).write_bytes(b"\n")
+    (version.parent / "config.pbtxt").write_text(f'backend: "{backend}"\nmax_batch_size: 0\n')
+    report = check.validate(tmp_path / "r", auto_complete=True)
+    assert [(f.severity, f.file) for f in report.findings] == [("warning", f"m/1/{file}")]

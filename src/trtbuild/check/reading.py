@@ -149,3 +149,12 @@ def _kind(entry: os.DirEntry[str]) -> Kind:
     if entry.is_dir():
         return "folder"
     return "file" if entry.is_file() else "other"
+
+
+_SHORTEST = 8  # bytes; no format of a model fits into fewer
+
+
+def is_placeholder(path: Path) -> bool:
+    """Whether a file is too short to be a model: somebody keeps its place in version control, and
+    the model is copied there on deployment."""
+    return path.stat().st_size < _SHORTEST

@@ -17,6 +17,7 @@ from trtbuild.check.onnxbackend import refusals
 from trtbuild.check.onnxfile import OnnxFile, available
 from trtbuild.check.onnxmodel import BACKEND, onnx_files
 from trtbuild.check.positions import NOWHERE
+from trtbuild.check.reading import is_placeholder
 from trtbuild.toolchain import OnnxRuntime
 
 
@@ -51,7 +52,7 @@ def _output(fields: str) -> Example:
 def is_onnx(model: Model) -> Problems:
     """The file is read through the package ``onnx``, which is an extra of trtbuild: without it the
     tensors of ONNX models are not compared. Files in ONNX Runtime's own format (``.ort``) are not
-    looked at."""
+    looked at. A file of a few bytes is a placeholder, for which this is a warning."""
     if not available():
         first = model.repository.memo.setdefault("without the extra onnx", model.name)
         if first != model.name:
@@ -65,7 +66,12 @@ def is_onnx(model: Model) -> Problems:
         return
     for file, onnx in onnx_files(model):
         if onnx.problem:
-            yield Problem(f"{file} cannot be used: {onnx.problem}", file=file)
+            short = is_placeholder(model.path / file)
+            yield Problem(
+                f"{file} cannot be used: {onnx.problem}",
+                file=file,
+                severity=Severity.WARNING if short else None,
+            )
 
 
 @rule(

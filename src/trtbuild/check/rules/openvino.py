@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from trtbuild.check.context import CONFIG, Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
+from trtbuild.check.model import Severity
 from trtbuild.check.openvinobackend import refusals
 from trtbuild.check.openvinofile import OpenvinoFile, read_openvino
 from trtbuild.check.positions import NOWHERE
+from trtbuild.check.reading import is_placeholder
 
 _BACKEND = "openvino"
 
@@ -50,19 +52,21 @@ def _read(model: Model, file: str) -> OpenvinoFile | None:
     mirrors="ModelState::ReadModel",
     backends=(_BACKEND,),
     bad=[
-        Example(files={"m/1/model.xml": "not XML"}, base="openvino"),
+        Example(files={"m/1/model.xml": "this is not XML"}, base="openvino"),
         Example(files={"m/1/model.xml": "<net/>"}, base="openvino"),
     ],
     good=_openvino(),
 )
 def is_openvino(model: Model) -> Problems:
-    """It must be XML with a `net` of version 10 or 11. Its layers are not checked."""
+    """It must be XML with a `net` of version 10 or 11. Its layers are not checked. A file of a few
+    bytes is a placeholder, for which this is a warning."""
     for file, openvino in _files(model):
         if openvino.problem:
             yield Problem(
                 f"{file} cannot be used: {openvino.problem}",
                 file=file,
                 server="Unable to read the model",
+                severity=Severity.WARNING if is_placeholder(model.path / file) else None,
             )
 
 
