@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from trtbuild import check, pbtxt, toolchain
+from trtbuild.check import onnxslim
 from trtbuild.check.apart import apart
 from trtbuild.check.onnxbackend import completed
 from trtbuild.check.onnxfile import read_onnx
@@ -365,3 +366,18 @@ def test_operators(
 ) -> None:
     file = content(operator=operator, domain=domain)
     assert said(tmp_path, file, "max_batch_size: 8 " + IN + OUT + config) == server
+
+
+@pytest.mark.parametrize("filling", [b"\0\0", b"\x08\0"])
+def test_a_file_of_millions_of_fields_is_not_walked_to_its_end(
+    filling: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked = []
+    fields = onnxslim._fields
+    monkeypatch.setattr(
+        onnxslim, "_fields", lambda *a: (walked.append(None) or one for one in fields(*a))
+    )
+    monkeypatch.setattr(onnxslim, "_MOST", 100)
+    content = filling * 1000
+    assert onnxslim.without_weights(content) == content
+    assert len(walked) <= 101

@@ -11,6 +11,7 @@ from typing import Protocol
 
 _MANY = 16 << 10  # bytes; fewer may say a shape
 _DEEP = 20
+_MOST = 2_000_000  # fields; the largest exported graphs have some hundred thousand nodes
 # Messages by what they are in and their field number there.
 _INSIDE = {
     "model": {7: "graph"},
@@ -30,19 +31,24 @@ class Bytes(Protocol):
 
 def without_weights(content: Bytes) -> bytes:
     """The file without long data of tensors; what is no ONNX file stays as it is."""
+    budget = iter(range(_MOST))
     try:
-        return b"".join(_kept(content, 0, len(content), "model", _DEEP))
+        return b"".join(_kept(content, (0, len(content)), "model", _DEEP, budget))
     except ValueError:
         return content[0 : len(content)]
 
 
-def _kept(content: Bytes, begin: int, end: int, kind: str, depth: int) -> Iterator[bytes]:
-    for number, start, value, stop in _fields(content, begin, end):
+def _kept(
+    content: Bytes, span: tuple[int, int], kind: str, depth: int, budget: Iterator[int]
+) -> Iterator[bytes]:
+    for number, start, value, stop in _fields(content, *span):
+        if not number or next(budget, None) is None:
+            raise ValueError("no field has the number 0, and no graph so many fields")
         inside = _INSIDE.get(kind, {}).get(number, "") if depth else ""
         if stop - value < _MANY or not (inside or kind == "tensor"):
             yield content[start:stop]
         elif inside:
-            kept = b"".join(_kept(content, value, stop, inside, depth - 1))
+            kept = b"".join(_kept(content, (value, stop), inside, depth - 1, budget))
             yield _varint(number << 3 | 2) + _varint(len(kept)) + kept
         elif number not in _DATA:
             yield content[start:stop]
