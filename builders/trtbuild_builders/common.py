@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import ModelRecipe, Serving, listed
-from trtbuild.spec import ModelSpec
 
 _UNTRIED = "; this one was not tried, so compare its answers with those of transformers"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from trtbuild.engineconfig import EngineConfig
+from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import EngineBuild, ModelEntry, Step
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
 
 ENTRY_POINT_GROUP = "trtbuild.builders.v1"

@@ -15,8 +15,8 @@ from typing import Any
 
 from trtbuild.errors import RepositoryError
 from trtbuild.files import atomic_write
+from trtbuild.modelspec import SourceRef
 from trtbuild.signature import ServedModel
-from trtbuild.spec import SourceRef
 
 LOCK_NAME = "trtbuild.lock"
 LOCK_VERSION = 1

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from trtbuild.spec import ModelSpec
+from trtbuild.modelspec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import pytest
 from support.specs import deepseek_v3, llama_8b, with_code
 from trtbuild import pbtxt, toolchain
 from trtbuild.builder import ENTRY_POINT_GROUP, Builder, discover
+from trtbuild.modelspec import ModelSpec, SourceRef, Task
 from trtbuild.plan import ModelEntry, Step
 from trtbuild.recipe import ModelRecipe, check_model_name
-from trtbuild.spec import ModelSpec, SourceRef, Task
 from trtbuild.toolchain import Toolchain
 
 FOUND = discover()

@@ -13,8 +13,8 @@ import pytest
 from support.specs import llama_8b
 from trtbuild import toolchain
 from trtbuild.builder import discover
+from trtbuild.modelspec import SourceRef, Task
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import SourceRef, Task
 
 HERE = Path(__file__).parent
 LOCAL = llama_8b(source=SourceRef("local", "llama"))

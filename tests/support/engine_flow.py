@@ -9,9 +9,9 @@ import pytest
 from support.specs import llama_8b
 from trtbuild import toolchain
 from trtbuild.errors import RecipeError
+from trtbuild.modelspec import ModelSpec, SourceRef
 from trtbuild.plan import ModelEntry
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec, SourceRef
 from trtbuild_builders.trtllm_engine import builder
 
 LOCAL = llama_8b(source=SourceRef("local", "llama"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from trtbuild.lockfile import LockedModel
+from trtbuild.modelspec import SourceRef
 from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
-from trtbuild.spec import SourceRef
 
 MODEL = LockedModel(SourceRef("local", "llama"), "vllm", "26.07", "image", "key", ())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from trtbuild.spec import (
+from trtbuild.modelspec import (
     AttentionGroup,
     KVCache,
     ModelSpec,

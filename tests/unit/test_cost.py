@@ -14,8 +14,8 @@ from support.specs import llama_8b, llama_70b
 from trtbuild import cost, hardware
 from trtbuild.cli.app import app
 from trtbuild.errors import UsageError
+from trtbuild.modelspec import ModelSpec
 from trtbuild.roofline import Device, Workload, decode_step, prefill
-from trtbuild.spec import ModelSpec
 
 ROUND = Device("round", bandwidth=1e12, flops=1e14, source="made up")
 

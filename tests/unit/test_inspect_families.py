@@ -16,7 +16,7 @@ from trtbuild.checkpoint.attention import heads, kv_cache
 from trtbuild.checkpoint.context import context_length
 from trtbuild.checkpoint.fields import Fields
 from trtbuild.errors import UnsupportedError
-from trtbuild.spec import KVCache, ModelSpec, Task
+from trtbuild.modelspec import KVCache, ModelSpec, Task
 
 
 def cache_of(**config: Any) -> KVCache:

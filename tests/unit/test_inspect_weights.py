@@ -9,7 +9,7 @@ import pytest
 
 from support.checkpoints import llama_config, llama_shapes, make_described, write_json
 from trtbuild.checkpoint import inspect, open_checkpoint
-from trtbuild.spec import ModelSpec, Quantization, declared_quantization
+from trtbuild.modelspec import ModelSpec, Quantization, declared_quantization
 from trtbuild.toolchain import trtllm_route
 
 

@@ -10,7 +10,7 @@ import pytest
 from trtbuild import lockfile
 from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import Lock, LockedFile, LockedModel
-from trtbuild.spec import SourceRef
+from trtbuild.modelspec import SourceRef
 
 MODEL = LockedModel(
     source=SourceRef("hub", "org/name", "main", "a" * 40),

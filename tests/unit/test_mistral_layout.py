@@ -12,9 +12,9 @@ from support.checkpoints import make_llama, write_json, write_sparse
 from trtbuild.checkpoint import inspect, open_checkpoint
 from trtbuild.checkpoint.mistral import config_of
 from trtbuild.errors import UnsupportedError
+from trtbuild.modelspec import Task
 from trtbuild.pipeline.convert import convert
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import Task
 
 PARAMS: dict[str, Any] = {
     "dim": 64, "n_layers": 4, "n_heads": 4, "n_kv_heads": 2, "head_dim": 16, "hidden_dim": 128,

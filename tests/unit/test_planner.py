@@ -12,10 +12,10 @@ from support.specs import deepseek_v3, llama_8b, llama_70b
 from trtbuild import toolchain
 from trtbuild.builder import Discovered, discover
 from trtbuild.errors import RecipeError, UnsupportedError, UsageError
+from trtbuild.modelspec import ModelSpec, Quantization, SourceRef
 from trtbuild.plan import BuildPlan, ModelEntry, Step
 from trtbuild.planner import choose_builder, make_plan, survey, with_adapter_rank
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec, Quantization, SourceRef
 from trtbuild.toolchain import Toolchain
 
 NOW = toolchain.load("26.07")

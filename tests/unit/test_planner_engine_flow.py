@@ -11,11 +11,11 @@ from support import trtllm_sources as tiny
 from support.checkpoints import llama_config, llama_shapes, make_described, make_llama
 from support.specs import llama_8b, llama_70b
 from trtbuild import toolchain
+from trtbuild.modelspec import AttentionGroup, KVCache, SourceRef
 from trtbuild.pipeline.planning import Target, plan_model
 from trtbuild.plan import BuildPlan
 from trtbuild.planner import make_plan
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import AttentionGroup, KVCache, SourceRef
 
 LOCAL = SourceRef("local", "llama")
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from support.specs import deepseek_v3, gemma3_like, llama_8b, llama_70b, mamba_like
 from trtbuild import hardware, toolchain
+from trtbuild.modelspec import AttentionGroup, KVCache, ModelSpec, Quantization, Task
 from trtbuild.planner import memory
 from trtbuild.planner.alternatives import Case, alternatives, tensor_sizes
 from trtbuild.planner.load import GIB, Load, load_of, quantized_bytes
-from trtbuild.spec import AttentionGroup, KVCache, ModelSpec, Quantization, Task
 
 RELEASE = toolchain.vllm_release("0.24.0")
 

@@ -12,12 +12,12 @@ from support.models import write_python_model, write_vllm_model
 from trtbuild import lockfile, pbtxt, server
 from trtbuild.cli.server_view import rehearsal_as_dict
 from trtbuild.errors import ServerError, UsageError
+from trtbuild.modelspec import SourceRef
 from trtbuild.pipeline.rehearse import find_checkpoints, parse_checkpoints
 from trtbuild.pipeline.serve import prepare
 from trtbuild.progress import SILENT
 from trtbuild.server import Contents, LaunchOptions, Rehearsal, embedded, rehearsal
 from trtbuild.server.mode import Job
-from trtbuild.spec import SourceRef
 
 
 def write_engine_model(repo: Path, name: str, owner: str, source: SourceRef | None) -> Path:

@@ -14,9 +14,9 @@ from support.trees import snapshot
 from trtbuild import lockfile, repository
 from trtbuild.errors import BuildError, RepositoryError, UsageError
 from trtbuild.lockfile import Lock
+from trtbuild.modelspec import SourceRef
 from trtbuild.plan import ModelEntry, RepoFile
 from trtbuild.repository import WeightFile, transaction, write_model
-from trtbuild.spec import SourceRef
 
 
 @pytest.fixture(autouse=True)

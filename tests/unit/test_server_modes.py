@@ -13,12 +13,12 @@ from support.models import write_python_model, write_vllm_model
 from support.programs import write_docker, write_program, write_tritonserver
 from trtbuild import lockfile, server
 from trtbuild.errors import RepositoryError, ServerError, UsageError
+from trtbuild.modelspec import SourceRef
 from trtbuild.progress import SILENT
 from trtbuild.server import LaunchOptions, Ports, docker, embedded
 from trtbuild.server.handle import ModeName
 from trtbuild.server.mode import Command, Job
 from trtbuild.server.select import MODES
-from trtbuild.spec import SourceRef
 
 IMAGE = "nvcr.io/nvidia/tritonserver:26.07-vllm-python-py3"
 

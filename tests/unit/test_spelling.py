@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from trtbuild.spec.spelling import (
+from trtbuild.modelspec.spelling import (
     older_config,
     older_merges,
     older_tokenizer,

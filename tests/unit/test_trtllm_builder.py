@@ -11,9 +11,9 @@ import yaml
 from support.specs import llama_8b, with_code
 from trtbuild import hardware, pbtxt, planner, toolchain
 from trtbuild.errors import RecipeError, UnsupportedError, UsageError
+from trtbuild.modelspec import Quantization, SourceRef, Task
 from trtbuild.recipe import ModelRecipe, parse_settings
 from trtbuild.resources import template_dir
-from trtbuild.spec import Quantization, SourceRef, Task
 from trtbuild.toolchain import trtllm_release, trtllm_route, trtllm_versions
 from trtbuild_builders.trtllm import builder
 

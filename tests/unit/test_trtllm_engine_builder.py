@@ -12,9 +12,9 @@ from support.engine_flow import LOCAL, entries, refuse
 from support.specs import llama_8b, mamba_like
 from trtbuild import pbtxt, toolchain
 from trtbuild.errors import RecipeError
+from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import ENGINE, GRAMMAR, TOKENIZER, ModelEntry, WeightsDir
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec
 from trtbuild_builders.trtllm_engine import builder
 
 RELEASES = [row.triton for row in toolchain.releases() if row.engine_flow]

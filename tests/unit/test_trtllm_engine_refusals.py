@@ -9,7 +9,7 @@ import pytest
 from support.engine_flow import LOCAL, entries, reasons, refuse
 from support.specs import deepseek_v3, llama_8b, with_code
 from trtbuild import toolchain
-from trtbuild.spec import ModelSpec, Quantization, Task, TokenizerInfo
+from trtbuild.modelspec import ModelSpec, Quantization, Task, TokenizerInfo
 
 RELEASES = [row.triton for row in toolchain.releases() if row.engine_flow]
 

@@ -11,9 +11,9 @@ import pytest
 from support.specs import deepseek_v3, llama_8b, with_code
 from trtbuild import pbtxt, toolchain
 from trtbuild.errors import RecipeError
+from trtbuild.modelspec import ModelSpec, Quantization, SourceRef, Task, TokenizerInfo
 from trtbuild.plan import ModelEntry, WeightsDir
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec, Quantization, SourceRef, Task, TokenizerInfo
 from trtbuild_builders.vllm import builder
 
 COMMIT = llama_8b().source.commit

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import ModelEntry, Step, WeightsDir
 from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.resources import template_dir
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import TRTLLM_LEAST_SM, Route, Toolchain, trtllm_route
 from trtbuild_builders.common import told
 from trtbuild_builders.trtllm.arguments import llm_settings, triton_settings

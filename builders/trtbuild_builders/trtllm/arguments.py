@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import (
     ModelRecipe,
     llm_problems,
@@ -13,7 +14,6 @@ from trtbuild.recipe import (
     raise_problems,
     serving,
 )
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import EngineArgument, Toolchain, TrtllmRelease, trtllm_release
 
 # Where the repository is mounted in a container; the model finds it elsewhere too.

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trtbuild.engineconfig import EngineConfig
+from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import EngineBuild, ModelEntry, Step
 from trtbuild.recipe import ModelRecipe
 from trtbuild.resources import template_dir
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
 from trtbuild_builders.trtllm_engine import build
 from trtbuild_builders.trtllm_engine.deployment import Deployment

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.engineconfig import EngineConfig, of_document
+from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import EngineBuild
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain, build_options
 from trtbuild_builders.trtllm_engine.settings import Settings
 from trtbuild_builders.trtllm_engine.tables import families

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trtbuild.engineconfig import EngineConfig
+from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
 from trtbuild_builders.trtllm_engine.settings import Settings
 

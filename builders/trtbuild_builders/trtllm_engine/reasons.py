@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from trtbuild import toolchain as toolchains
+from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.recipe import ModelRecipe, serving
-from trtbuild.spec import ModelSpec, Task
 from trtbuild.toolchain import LAST_WITH_ENGINES, Toolchain, trtllm_route
 from trtbuild_builders.common import layout
 from trtbuild_builders.trtllm_engine.tables import families

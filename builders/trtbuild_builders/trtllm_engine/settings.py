@@ -13,8 +13,8 @@ from typing import Any
 
 from trtbuild import toolchain as toolchains
 from trtbuild.engineconfig import lookahead_conflict
+from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import ModelRecipe, raise_problems
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Setting, Toolchain, build_options, triton_parameters, version_key
 from trtbuild_builders.trtllm_engine.tables import profiles
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import ModelEntry, Step, WeightsDir
 from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.resources import template_dir
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
 from trtbuild_builders.common import told
 from trtbuild_builders.vllm.config import config_file

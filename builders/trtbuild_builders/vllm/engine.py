@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.plan import RepoFile
 from trtbuild.recipe import ModelRecipe, argument_problems, raise_problems, serving
-from trtbuild.spec import ModelSpec, Task
 from trtbuild.toolchain import Toolchain, VllmRelease, vllm_release
 
 # Where the repository is mounted in a container; a server elsewhere maps it (see the runtime).

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trtbuild import toolchain as toolchains
+from trtbuild.modelspec import ModelSpec, Quantization, Task
 from trtbuild.recipe import ModelRecipe, serving
-from trtbuild.spec import ModelSpec, Quantization, Task
 from trtbuild.toolchain import (
     Reading,
     Toolchain,

@@ -14,7 +14,7 @@ from trtbuild.checkpoint.model import Checkpoint, CheckpointFile, Materializer, 
 from trtbuild.checkpoint.problems import Problems, json_object
 from trtbuild.checkpoint.store import Store
 from trtbuild.errors import UnsupportedError
-from trtbuild.spec import SourceRef
+from trtbuild.modelspec import SourceRef
 
 _HEADER_THREADS = 8  # range requests wait on the network, not on us
 

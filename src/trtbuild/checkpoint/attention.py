@@ -18,7 +18,7 @@ from trtbuild.checkpoint.fields import Fields
 from trtbuild.checkpoint.latent import is_latent, latent_caches, sparse_index
 from trtbuild.checkpoint.layer_kinds import block_kv_heads, layer_count, layer_kinds, window_of
 from trtbuild.checkpoint.recurrent import state_of
-from trtbuild.spec import AttentionGroup, KVCache
+from trtbuild.modelspec import AttentionGroup, KVCache
 
 _ORDER = ("full", "mla", "sliding", "recurrent")
 
@@ -64,7 +64,7 @@ def _falcon_kv_heads(fields: Fields, count: int) -> int:
 
 
 def kv_cache(fields: Fields, shape: Heads) -> KVCache:
-    """The cache's kind and its groups of layers; see :class:`trtbuild.spec.AttentionGroup`."""
+    """The cache's kind and its groups of layers; see :class:`trtbuild.modelspec.AttentionGroup`."""
     if attends_both_ways(fields) or not shape.layers:
         return KVCache("none")
     kinds = layer_kinds(fields, shape.layers)

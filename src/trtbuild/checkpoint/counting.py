@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from trtbuild.checkpoint import families
 from trtbuild.checkpoint.model import TensorInfo
-from trtbuild.spec import Quantization
+from trtbuild.modelspec import Quantization
 
 _AUXILIARY = re.compile(
     r"\.(qzeros|scales|g_idx|zeros|qscales?|weight_shape|weight_g_idx|weight_zero_point"

@@ -1,4 +1,4 @@
-"""From an opened checkpoint to its :class:`~trtbuild.spec.ModelSpec`."""
+"""From an opened checkpoint to its :class:`~trtbuild.modelspec.ModelSpec`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trtbuild.checkpoint.problems import Problems, json_object
 from trtbuild.checkpoint.quantized import quantization
 from trtbuild.checkpoint.tokens import special_id, tokenizer_config, tokenizer_info
 from trtbuild.errors import UnsupportedError
-from trtbuild.spec import ModelSpec, Quantization, Task, spelling
+from trtbuild.modelspec import ModelSpec, Quantization, Task, spelling
 
 _DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
 

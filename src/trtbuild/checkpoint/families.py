@@ -12,8 +12,8 @@ import tomllib
 from collections.abc import Mapping
 from typing import Literal
 
+from trtbuild.modelspec import Task
 from trtbuild.resources import data_file
-from trtbuild.spec import Task
 
 LayerKind = Literal["full", "sliding", "recurrent", "both", "none"]
 

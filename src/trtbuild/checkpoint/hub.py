@@ -24,8 +24,8 @@ from trtbuild.checkpoint.source import Source, default_name
 from trtbuild.checkpoint.store import list_folder
 from trtbuild.errors import BuildError, UnsupportedError
 from trtbuild.files import atomic_write, digest
+from trtbuild.modelspec import SourceRef
 from trtbuild.progress import Progress
-from trtbuild.spec import SourceRef
 
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 _TIMEOUT_S = 20.0

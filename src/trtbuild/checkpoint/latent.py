@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from trtbuild.checkpoint import families
 from trtbuild.checkpoint.fields import Fields
-from trtbuild.spec import AttentionGroup
+from trtbuild.modelspec import AttentionGroup
 
 _SCALED = 128  # elements of an indexer's key that share a float32 scale
 

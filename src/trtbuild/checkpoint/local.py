@@ -6,7 +6,7 @@ from trtbuild.checkpoint.assemble import Choices, assemble
 from trtbuild.checkpoint.model import Checkpoint
 from trtbuild.checkpoint.source import Source, default_name
 from trtbuild.checkpoint.store import list_folder
-from trtbuild.spec import SourceRef
+from trtbuild.modelspec import SourceRef
 
 
 def open_local(source: Source, choices: Choices) -> Checkpoint:

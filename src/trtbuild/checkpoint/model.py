@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from trtbuild.modelspec import SourceRef
 from trtbuild.progress import Progress
-from trtbuild.spec import SourceRef
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from trtbuild.checkpoint.assemble import Choices
 from trtbuild.checkpoint.model import Checkpoint, CheckpointFile
 from trtbuild.checkpoint.source import default_name, parse_source
 from trtbuild.errors import UsageError
+from trtbuild.modelspec import SourceRef
 from trtbuild.progress import SILENT, Progress
-from trtbuild.spec import SourceRef
 
 _DTYPES = ("", "float32", "bfloat16")
 

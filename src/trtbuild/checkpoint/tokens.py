@@ -8,7 +8,7 @@ from typing import Any
 
 from trtbuild.checkpoint.model import Checkpoint
 from trtbuild.checkpoint.problems import json_object
-from trtbuild.spec import TokenizerInfo
+from trtbuild.modelspec import TokenizerInfo
 
 FAST = "tokenizer.json"
 _KINDS = (

@@ -10,7 +10,7 @@ from trtbuild.recipe import listed
 
 if TYPE_CHECKING:
     from trtbuild.checkpoint import Checkpoint
-    from trtbuild.spec import AttentionGroup, ModelSpec
+    from trtbuild.modelspec import AttentionGroup, ModelSpec
 
 Row = tuple[str, str]
 

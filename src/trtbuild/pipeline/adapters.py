@@ -13,9 +13,9 @@ from trtbuild.checkpoint.headers import read_header
 from trtbuild.checkpoint.hub_errors import UnreachableError, explained
 from trtbuild.errors import UnsupportedError
 from trtbuild.files import explain_stand_ins, stand_in
+from trtbuild.modelspec import ModelSpec, SourceRef
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec, SourceRef
 from trtbuild.toolchain import (
     AdapterFault,
     BaseModules,

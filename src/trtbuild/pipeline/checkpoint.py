@@ -17,8 +17,8 @@ from trtbuild.checkpoint import (
     verify_shards,
 )
 from trtbuild.errors import UnsupportedError, UsageError
+from trtbuild.modelspec import ModelSpec
 from trtbuild.progress import SILENT, Progress
-from trtbuild.spec import ModelSpec
 from trtbuild.trtllm_checkpoint import DTYPES, Layout, Result, Stored
 
 DEFAULT_RELEASE = "1.2.1"

@@ -13,6 +13,7 @@ from trtbuild.builder import Builder, EngineBuilder
 from trtbuild.checkpoint import Checkpoint, CheckpointFile, language_config
 from trtbuild.engineconfig import CONFIG, EngineConfig
 from trtbuild.errors import RepositoryError, UnsupportedError, UsageError
+from trtbuild.modelspec import ModelSpec
 from trtbuild.pipeline.guided import tokenizer_info
 from trtbuild.pipeline.rewriting import Rewritten, rewritten
 from trtbuild.plan import (
@@ -26,7 +27,6 @@ from trtbuild.plan import (
     Step,
 )
 from trtbuild.recipe import ModelRecipe, serving
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
 
 _NOT_TOKENIZER = (".safetensors", ".bin", ".gguf", ".py", ".index.json", "preprocessor_config.json")

@@ -15,6 +15,7 @@ from trtbuild.checkpoint import Checkpoint, CheckpointFile, materialize
 from trtbuild.errors import BuildError
 from trtbuild.files import digest_all
 from trtbuild.lockfile import LockedFile, LockedModel
+from trtbuild.modelspec import ModelSpec
 from trtbuild.pipeline.adapters import Adapter
 from trtbuild.pipeline.engines import Case, Engine
 from trtbuild.pipeline.rewriting import Rewritten
@@ -23,7 +24,6 @@ from trtbuild.progress import Progress
 from trtbuild.recipe import ModelRecipe
 from trtbuild.repository import WeightFile
 from trtbuild.signature import ServedModel, ServedTask
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
 
 # Nobody rewrites a file of a download cache or of our own in place; people do with a folder.

@@ -9,13 +9,13 @@ from trtbuild import hardware, toolchain
 from trtbuild.builder import discover
 from trtbuild.checkpoint import Checkpoint, inspect, open_checkpoint
 from trtbuild.errors import UsageError
+from trtbuild.modelspec import ModelSpec
 from trtbuild.pipeline.adapters import local_adapters, require_fit
 from trtbuild.pipeline.engines import Case, engine_of, told_steps
 from trtbuild.plan import BuildPlan
 from trtbuild.planner import Candidate, make_plan, survey, with_adapter_rank
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)

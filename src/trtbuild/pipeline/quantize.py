@@ -29,11 +29,11 @@ from trtbuild.checkpoint import (
 )
 from trtbuild.errors import BuildError, UnsupportedError, UsageError
 from trtbuild.files import disk_trouble, require_space, scratch, staged_dir
+from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.pipeline.calibration import Text, read_texts
 from trtbuild.progress import SILENT, Progress
 from trtbuild.resources import data_file, state_dir, template_dir
 from trtbuild.server import runtime
-from trtbuild.spec import ModelSpec, Task
 
 MARKER = "hf_quant_config.json"
 _AWQ_GROUP = 128

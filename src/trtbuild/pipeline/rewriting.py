@@ -13,8 +13,8 @@ from typing import Any
 from trtbuild.checkpoint import Checkpoint
 from trtbuild.checkpoint.code import PROCESSORS
 from trtbuild.checkpoint.problems import dump_json, json_object
+from trtbuild.modelspec import spelling
 from trtbuild.recipe import ModelRecipe, Serving
-from trtbuild.spec import spelling
 
 _CONFIG, _TOKENIZER, _FAST = "config.json", "tokenizer_config.json", "tokenizer.json"
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from trtbuild.hardware import GpuInfo, gpus
+from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Alternative
 from trtbuild.planner import memory
 from trtbuild.planner.load import INT4_BYTES, Load, quantized_bytes
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import VllmRelease
 
 _STEP = 256  # lengths are suggested in multiples of it

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from trtbuild.builder import Builder, Discovered, Preferring, Warner, discover
 from trtbuild.errors import UnsupportedError, UsageError
+from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Rejection
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from trtbuild.builder import Builder, EngineBuilder, MemoryNames
+from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Alternative, MemoryPlan
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain
 
 _SHARE = "kv_cache_free_gpu_mem_fraction"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from trtbuild.errors import UnsupportedError
 from trtbuild.hardware import GpuInfo
-from trtbuild.spec import ModelSpec, Quantization
+from trtbuild.modelspec import ModelSpec, Quantization
 from trtbuild.toolchain import TRTLLM_LEAST_SM, Toolchain, trtllm_route, vllm_release
 
 _MODELOPT = {"FP8": "fp8", "NVFP4": "nvfp4", "MXFP8": "mxfp8"}

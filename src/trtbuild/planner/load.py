@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trtbuild.hardware import GpuInfo
-from trtbuild.spec import ModelSpec
+from trtbuild.modelspec import ModelSpec
 from trtbuild.toolchain import VllmRelease, version_key
 
 GIB = 2**30

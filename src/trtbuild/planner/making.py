@@ -9,6 +9,7 @@ from trtbuild import hardware
 from trtbuild.builder import Discovered
 from trtbuild.errors import UsageError
 from trtbuild.hardware import GpuInfo
+from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import BuildPlan, GpuNeed, MemoryPlan
 from trtbuild.planner import memory
 from trtbuild.planner.alternatives import MANY, Case, alternatives, smallest_gpu, tensor_sizes
@@ -18,7 +19,6 @@ from trtbuild.planner.generation import require_able
 from trtbuild.planner.load import Load, load_of
 from trtbuild.planner.warnings import warnings
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import Toolchain, vllm_release
 
 

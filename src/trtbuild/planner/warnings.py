@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trtbuild.hardware import GpuInfo
+from trtbuild.modelspec import ModelSpec
 from trtbuild.planner.generation import capability, kind_of
 from trtbuild.recipe import ModelRecipe
-from trtbuild.spec import ModelSpec
 from trtbuild.toolchain import BLS_FIXED, Toolchain, advisories_as_of, advisories_of, safe_since
 
 # Compute capability from which the tensor cores compute in the method's own type; below it the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trtbuild.spec import ModelSpec, Task
+from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.toolchain import (
     Reading,
     Toolchain,

@@ -19,12 +19,12 @@ from trtbuild.files import (
 )
 from trtbuild.files.staging import write_synced
 from trtbuild.lockfile import Lock, LockedFile, LockedModel
+from trtbuild.modelspec import SourceRef
 from trtbuild.plan import ModelEntry
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import check_model_name
 from trtbuild.repository.changes import Transaction, transaction
 from trtbuild.signature import ServedModel, describe
-from trtbuild.spec import SourceRef
 
 _SMALL_BYTES = 16 << 20
 """Files above this are weights: a changed one is never somebody's edit."""

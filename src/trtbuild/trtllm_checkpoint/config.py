@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trtbuild.spec import ModelSpec
+from trtbuild.modelspec import ModelSpec
 from trtbuild.trtllm_checkpoint.eras import Era, architecture_of, completed, era_of
 from trtbuild.trtllm_checkpoint.families import Family
 from trtbuild.trtllm_checkpoint.family_config import EXTRAS, Fields

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from trtbuild.errors import UnsupportedError
-from trtbuild.spec import ModelSpec
+from trtbuild.modelspec import ModelSpec
 from trtbuild.trtllm_checkpoint.config import predict_config
 from trtbuild.trtllm_checkpoint.eras import completed, era_of, of_release
 from trtbuild.trtllm_checkpoint.families import Family, Row

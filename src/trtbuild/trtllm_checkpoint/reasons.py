@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trtbuild.spec import ModelSpec, Task
+from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.toolchain import trtllm_route
 from trtbuild.trtllm_checkpoint.eras import completed, era_of, first_release, of_release
 from trtbuild.trtllm_checkpoint.families import FAMILIES, Family

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trtbuild.errors import UnsupportedError
-from trtbuild.spec import ModelSpec
+from trtbuild.modelspec import ModelSpec
 from trtbuild.trtllm_checkpoint.families import FALCON, FALCON_NEW, FAMILIES, Family
 
 _LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")

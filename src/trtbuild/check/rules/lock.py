@@ -13,7 +13,7 @@ from trtbuild.check.examples import MODEL_PY
 from trtbuild.check.model import Severity
 from trtbuild.files import digest_all
 from trtbuild.lockfile import LOCK_NAME, Lock, LockedFile, LockedModel, render
-from trtbuild.spec import SourceRef
+from trtbuild.modelspec import SourceRef
 
 
 def _lock(path: str, content: str = MODEL_PY) -> bytes:

@@ -14,8 +14,8 @@ from trtbuild.check.model import Severity
 from trtbuild.check.served import is_hub_id, local_folder, trtllm_release_of
 from trtbuild.check.tokenizing import settings
 from trtbuild.check.yamltext import NAME, YamlText, all_files, llm_api_files
+from trtbuild.modelspec import declared_quantization
 from trtbuild.recipe import llm_findings
-from trtbuild.spec import declared_quantization
 from trtbuild.toolchain import Route, trtllm_release, trtllm_route, trtllm_versions
 
 _GPUS = "gpu_device_ids"

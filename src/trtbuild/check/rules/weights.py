@@ -16,7 +16,7 @@ from trtbuild.check.reading import ReportedError, read_inside
 from trtbuild.check.safetensors import problem_of
 from trtbuild.check.served import reading_of, weights
 from trtbuild.check.tokenizing import settings
-from trtbuild.spec import spelling
+from trtbuild.modelspec import spelling
 
 _INDEX = "model.safetensors.index.json"
 _TOKENIZERS = (

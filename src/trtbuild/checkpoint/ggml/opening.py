@@ -22,9 +22,9 @@ from trtbuild.checkpoint.model import Checkpoint, CheckpointFile, Materializer
 from trtbuild.checkpoint.problems import dump_json
 from trtbuild.errors import BuildError
 from trtbuild.files import digest, staged_dir
+from trtbuild.modelspec import SourceRef
 from trtbuild.progress import Progress
 from trtbuild.resources import cache_dir
-from trtbuild.spec import SourceRef
 
 WEIGHTS = "model.safetensors"
 _CONVERTER = "1"  # raised when the same file would be converted into other bytes

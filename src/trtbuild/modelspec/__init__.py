@@ -1,6 +1,6 @@
 """What a checkpoint is, as facts: the frozen :class:`ModelSpec` and its parts."""
 
-from trtbuild.spec.model import (
+from trtbuild.modelspec.model import (
     AttentionGroup,
     KVCache,
     ModelSpec,
@@ -9,7 +9,7 @@ from trtbuild.spec.model import (
     Task,
     TokenizerInfo,
 )
-from trtbuild.spec.quantization import declared_quantization
+from trtbuild.modelspec.quantization import declared_quantization
 
 __all__ = [
     "AttentionGroup",

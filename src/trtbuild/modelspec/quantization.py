@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trtbuild.spec.model import Quantization
+from trtbuild.modelspec.model import Quantization
 
 _DETAILS = (
     "bits", "group_size", "quant_algo", "kv_cache_quant_algo", "format", "fmt",
