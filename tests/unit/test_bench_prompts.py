@@ -17,7 +17,7 @@ from trtbuild.bench.counting import Counter
 from trtbuild.bench.loads import Load, offsets
 from trtbuild.bench.prompts import SyntheticPrompts, parse_lengths, read_prompts, read_trace
 from trtbuild.errors import UsageError
-from trtbuild.pipeline.bench_prompts import PromptOptions, asked_again, make_prompts
+from trtbuild.pipeline.bench.prompts import PromptOptions, asked_again, make_prompts
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_a_conversation_without_a_user_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_prefix_longer_than_the_prompts_is_refused() -> None:
-    from trtbuild.pipeline.bench_prompts import PromptOptions, make_prompts
+    from trtbuild.pipeline.bench.prompts import PromptOptions, make_prompts
 
     with pytest.raises(UsageError, match="cannot begin with 64 that all share"):
         make_prompts(PromptOptions("uniform:32:64", "8", 64), None, None)

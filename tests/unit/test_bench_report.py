@@ -30,8 +30,8 @@ from trtbuild.cli.app import app
 from trtbuild.errors import TrtbuildError, UsageError
 from trtbuild.hardware.detection import DetectedGpu
 from trtbuild.pipeline.bench import BenchOptions, run
-from trtbuild.pipeline.bench_cost import prices
-from trtbuild.pipeline.bench_prompts import PromptOptions
+from trtbuild.pipeline.bench.cost import prices
+from trtbuild.pipeline.bench.prompts import PromptOptions
 from trtbuild.resources import data_file
 
 HOSTILE = '<script>alert("&")</script>'

@@ -15,7 +15,7 @@ from trtbuild.bench.targets.triton import TritonModel
 from trtbuild.client import LLMClient
 from trtbuild.client.failures import timed_out
 from trtbuild.errors import ServerError, UsageError
-from trtbuild.pipeline.bench_targets import prepare
+from trtbuild.pipeline.bench.targets import prepare
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from trtbuild.bench.results import load_result
 from trtbuild.bench.running import Experiment, Run, Subject, measure
 from trtbuild.bench.targets import parse_target
 from trtbuild.bench.watching.server import Watched
-from trtbuild.cli.bench import _write
+from trtbuild.cli.bench.command import _write
 from trtbuild.errors import TrtbuildError, UsageError
-from trtbuild.pipeline.bench import _kept
-from trtbuild.pipeline.bench_outcome import Measured, ask_once, server_log
-from trtbuild.pipeline.bench_targets import Prepared
+from trtbuild.pipeline.bench.measuring import _kept
+from trtbuild.pipeline.bench.outcome import Measured, ask_once, server_log
+from trtbuild.pipeline.bench.targets import Prepared
 
 OPENAI = parse_target("openai:http://127.0.0.1:9000/v1#m")
 TRITON = parse_target("triton:grpc://127.0.0.1:8001/smollm2")

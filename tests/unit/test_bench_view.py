@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from support.bench import mock, tokenizer_folder
 from trtbuild.bench.loads import Limits, Load
 from trtbuild.cli.app import app
-from trtbuild.cli.bench_view import _Bars, show
+from trtbuild.cli.bench.view import _Bars, show
 from trtbuild.errors import BenchError
 from trtbuild.pipeline.bench import BenchOptions, run
 

@@ -10,7 +10,7 @@ from trtbuild.bench.guards import counted_otherwise, warnings, wrong_tokenizer
 from trtbuild.bench.ledger import Ledger
 from trtbuild.bench.metrics.goodput import Goodput
 from trtbuild.bench.report.page import headline
-from trtbuild.pipeline.bench_outcome import _warnings
+from trtbuild.pipeline.bench.outcome import _warnings
 
 
 def ledger(ours: int = 100, server: int = 100, requests: int = 10, apart: int = 0) -> Ledger:

@@ -64,9 +64,9 @@ def register(app: typer.Typer) -> None:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     group.command("run", epilog=_RUN_EPILOG)(run)
-    from trtbuild.cli import bench_results
+    from trtbuild.cli.bench import results
 
-    bench_results.register(group)
+    results.register(group)
     app.add_typer(group, name="bench")
 
 
@@ -162,9 +162,9 @@ def run(
     from trtbuild.bench.loads import Limits
     from trtbuild.bench.metrics.goodput import parse_slo
     from trtbuild.bench.model import Generation
-    from trtbuild.cli.bench_options import baselines, loads, require
+    from trtbuild.cli.bench.options import baselines, loads, require
     from trtbuild.pipeline.bench import BenchOptions
-    from trtbuild.pipeline.bench_prompts import PromptOptions
+    from trtbuild.pipeline.bench.prompts import PromptOptions
 
     require(sweep=sweep, slo=slo, rate=rate, trace=trace, chat=chat, usd_per_hour=usd_per_hour)
     options = BenchOptions(
@@ -196,8 +196,8 @@ def run(
 
 
 def _measure(options: BenchOptions, out: Path | None, html: Path | None) -> Outcome:
-    from trtbuild.cli.bench_options import writable
-    from trtbuild.cli.bench_view import display
+    from trtbuild.cli.bench.options import writable
+    from trtbuild.cli.bench.view import display
     from trtbuild.pipeline.bench import run as measure
 
     writable("--out", out)
@@ -222,7 +222,7 @@ def _write_json(out: Path, result: dict[str, Any]) -> None:
 
 
 def _finish(outcome: Outcome, out: Path | None, html: Path | None, *, as_json: bool) -> None:
-    from trtbuild.cli.bench_view import show
+    from trtbuild.cli.bench.view import show
     from trtbuild.cli.output import print_json
     from trtbuild.endings import exit_code
     from trtbuild.errors import BenchError
@@ -272,7 +272,7 @@ def _export(options: BenchOptions, tool: str) -> None:
     from trtbuild.bench.export import Measurement, aiperf_commands
     from trtbuild.bench.targets import parse_target
     from trtbuild.errors import UsageError
-    from trtbuild.pipeline.bench_targets import choose_endpoint
+    from trtbuild.pipeline.bench.targets import choose_endpoint
 
     if tool != "aiperf":
         raise UsageError(f"nothing is known of {tool!r}", fix="--export aiperf")

@@ -52,7 +52,7 @@ def compare(
     from trtbuild.bench.parity import KINDS
     from trtbuild.bench.regression import compare_results
     from trtbuild.bench.results import believing, read_result
-    from trtbuild.cli.bench_compare_view import show
+    from trtbuild.cli.bench.compare_view import show
     from trtbuild.cli.output import print_json
     from trtbuild.errors import UsageError
 
@@ -117,7 +117,7 @@ def report(
     """Write the report of an earlier run."""
     from trtbuild.bench.report import charts, pngs, render
     from trtbuild.bench.results import believing, read_result
-    from trtbuild.cli.bench_options import writable
+    from trtbuild.cli.bench.options import writable
     from trtbuild.errors import UsageError
     from trtbuild.files import atomic_write
 

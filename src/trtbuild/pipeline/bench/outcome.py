@@ -17,7 +17,7 @@ from trtbuild.bench.sweep import Sweep
 from trtbuild.bench.targets import Address
 from trtbuild.endings import word
 from trtbuild.errors import BenchError
-from trtbuild.pipeline.bench_targets import Prepared
+from trtbuild.pipeline.bench.targets import Prepared
 
 
 @dataclass(frozen=True, slots=True)

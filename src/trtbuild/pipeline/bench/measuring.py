@@ -21,12 +21,12 @@ from trtbuild.bench.running import Experiment, LoadRun, OnTick, Run, Subject, me
 from trtbuild.bench.sweep import Sweep, sweep
 from trtbuild.bench.targets import Address, parse_target, unique_names
 from trtbuild.errors import BenchError, TrtbuildError, UsageError
-from trtbuild.pipeline import baselines, bench_targets
-from trtbuild.pipeline.bench_cost import prices
-from trtbuild.pipeline.bench_outcome import Measured, ask_once
-from trtbuild.pipeline.bench_prompts import PromptOptions, asked_again, make_prompts
-from trtbuild.pipeline.bench_roofline import bounds
-from trtbuild.pipeline.bench_targets import Prepared
+from trtbuild.pipeline.bench import baselines, targets
+from trtbuild.pipeline.bench.cost import prices
+from trtbuild.pipeline.bench.outcome import Measured, ask_once
+from trtbuild.pipeline.bench.prompts import PromptOptions, asked_again, make_prompts
+from trtbuild.pipeline.bench.roofline import bounds
+from trtbuild.pipeline.bench.targets import Prepared
 from trtbuild.progress import SILENT, Progress
 
 _ROUNDS = 3
@@ -103,7 +103,7 @@ def run(
             started.enter_context(_started(address, options, checkpoint, progress))
             for address in addresses
         ]
-        prepared = bench_targets.prepare(
+        prepared = targets.prepare(
             addresses,
             options.generation,
             endpoint=options.endpoint,
@@ -139,7 +139,7 @@ def _checkpoint(options: BenchOptions, addresses: list[Address], progress: Progr
         files = materialize(opened, progress)
         first = next(file.path for file in files if file.path is not None)
         return first.parent
-    found = next(filter(None, map(bench_targets.weights_directory, addresses)), None)
+    found = next(filter(None, map(targets.weights_directory, addresses)), None)
     if found is None and any(address.kind == "baseline" for address in addresses):
         raise UsageError(
             "a baseline needs the checkpoint that it is to serve",
@@ -152,7 +152,7 @@ def _tokenizer_folder(
     options: BenchOptions, addresses: list[Address], checkpoint: Path | None
 ) -> Path | None:
     folder = options.tokenizer or checkpoint
-    return folder or next(filter(None, map(bench_targets.tokenizer_directory, addresses)), None)
+    return folder or next(filter(None, map(targets.tokenizer_directory, addresses)), None)
 
 
 def _digests(folder: Path | None, prompts: PromptOptions) -> Json:
