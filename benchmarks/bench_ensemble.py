@@ -140,7 +140,7 @@ def served(folder: Path, tokenizer: Path, step_us: int) -> Iterator[tuple[str, i
     repo = folder / f"repository-{step_us}"
     repo.mkdir()
     ensemble_repository.write(repo, "bench", tokenizer, step_us=step_us)
-    # The engine hands back the stream's key, as the rehearsal's does: see docs/ensemble.md.
+    # The engine returns the stream's key, as in a rehearsal: see docs/concepts/ensemble.md.
     env = {"TRTBUILD_REHEARSAL": "/dev/null"}
     options = LaunchOptions(ports=Ports(*process.free_ports(3, "127.0.0.1")), env=env)
     handle = server.launch(server.read_contents(repo), "embedded", options)

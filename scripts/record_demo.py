@@ -1,6 +1,6 @@
-"""Make ``docs/demo.svg``, the picture of a terminal in the README, from a real run.
+"""Make ``docs/images/demo.svg``, the picture of a terminal in the README, from a real run.
 
-    python scripts/record_demo.py [--out docs/demo.svg]
+    python scripts/record_demo.py [--out docs/images/demo.svg]
 
 Runs the commands below in a scratch folder, one after another, and draws what they printed.
 """
@@ -44,7 +44,7 @@ def run(command: str, folder: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("docs/demo.svg"))
+    parser.add_argument("--out", type=Path, default=Path("docs/images/demo.svg"))
     options = parser.parse_args()
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)

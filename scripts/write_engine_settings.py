@@ -1,4 +1,4 @@
-"""Write docs/trtllm-settings.md from the tables of the engine flow; a test fails when it is old.
+"""Write docs/reference/trtllm-settings.md from the tables of the engine flow.
 
 python scripts/write_engine_settings.py
 """
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from trtbuild.toolchain import Setting, build_options, triton_parameters
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "trtllm-settings.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "trtllm-settings.md"
 _HEAD = """\
 # Settings of the engine flow
 
 Written by `scripts/write_engine_settings.py` from `src/trtbuild/data/engine_flow`; do not edit.
 Each is given with `--set NAME=VALUE` or under `engine:` in the recipe, together with `dtype`,
 `tensor_parallel_size`, `pipeline_parallel_size` and `profile`; see
-[TensorRT engines](trtllm-engine.md). Releases are TensorRT-LLM's.
+[TensorRT engines](../guides/trtllm-engine.md). Releases are TensorRT-LLM's.
 
 ## Parameters of the Triton models
 

@@ -2,7 +2,7 @@
 
 A rule is a function of a :class:`Repository` or a :class:`Model` that yields a :class:`Problem`
 for each thing wrong. All that is said of it is in the decorator, its explanation is its
-docstring; ``docs/writing-a-rule.md`` has the how-to:
+docstring; ``docs/guides/writing-a-rule.md`` has the how-to:
 
     @rule(
         "TRT202",

@@ -122,7 +122,7 @@ def _mend_unknown(architecture: str, own_code: str) -> str:
     close = difflib.get_close_matches(architecture, families.architectures(), 3, 0.6)
     if close:
         return f"correct config.json if one of the nearest known is meant: {', '.join(close)}"
-    return "docs/sources.md lists what is known, and how a newer family is added"
+    return "docs/reference/sources.md lists what is known, and how a newer family is added"
 
 
 def _known_task(architecture: str) -> Task | None:

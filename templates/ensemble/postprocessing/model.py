@@ -76,7 +76,7 @@ class TritonPythonModel:
 
 
 def _key(request, found):
-    """What preprocessing called the stream: see its ``_key``, and docs/ensemble.md."""
+    """What preprocessing called the stream: see its ``_key``, and docs/concepts/ensemble.md."""
     echoed = found.get("stream_key")
     if echoed is not None:
         return int(echoed.reshape(-1)[0])

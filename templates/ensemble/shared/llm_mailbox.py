@@ -2,7 +2,7 @@
 
 The ensemble has no way for it that costs less than another step, and its tensors only meet the
 first piece of a stream. Both models are children of one server on one machine, whose Python
-backend needs /dev/shm itself. See docs/ensemble.md.
+backend needs /dev/shm itself. See docs/concepts/ensemble.md.
 
 A writer has a file of slots that both map: making a small file for each request takes a tenth
 of a millisecond. What does not fit into a slot or finds its slot taken by a text that still waits,

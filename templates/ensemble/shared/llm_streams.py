@@ -1,7 +1,7 @@
 """The answers in the making, found again for each piece that the engine makes.
 
 In an ensemble the pieces of a stream come to postprocessing as requests of their own, and a key
-says whose they are: see docs/ensemble.md.
+says whose they are: see docs/concepts/ensemble.md.
 """
 
 import collections
