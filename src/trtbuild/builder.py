@@ -12,11 +12,11 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from trtbuild.engineconfig import EngineConfig
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import EngineBuild, ModelEntry, Step
 from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import Toolchain
+from trtbuild_engine_flow.engineconfig import EngineConfig
 
 ENTRY_POINT_GROUP = "trtbuild.builders.v1"
 

@@ -28,10 +28,10 @@ from trtbuild import check
 from trtbuild.client import LLMClient, Sampling
 from trtbuild.errors import ServerError
 from trtbuild.pipeline.convert import convert
-from trtbuild.pipeline.migrate import migrate
 from trtbuild.recipe import ModelRecipe
 from trtbuild.repository import show
 from trtbuild.server import ServerHandle
+from trtbuild_engine_flow.jobs.migrate import migrate
 
 pytestmark = pytest.mark.server
 GREEDY = Sampling(max_tokens=MAX_TOKENS, temperature=0)

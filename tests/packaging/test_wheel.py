@@ -39,6 +39,7 @@ def test_the_wheel_holds_exactly_the_sources(dist: Path) -> None:
     expected = (
         shipped(ROOT / "src")
         | shipped(ROOT / "builders")
+        | shipped(ROOT / "engine_flow")
         | shipped(ROOT / "templates", "trtbuild/_templates/")
     )
     assert names == expected
@@ -49,7 +50,8 @@ def test_the_sdist_can_make_the_wheel(dist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "LICENSE", "README.md"} <= names
-    assert shipped(ROOT / "src", "src/") | shipped(ROOT / "builders", "builders/") <= names
+    for root in ("src", "builders", "engine_flow"):
+        assert shipped(ROOT / root, f"{root}/") <= names
 
 
 def test_the_wheel_runs_away_from_the_checkout(dist: Path, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from support.checkpoints import make_headers_only, make_llama, write_json, write
 from support.rank_files import read_rank
 from trtbuild.cli.app import app
 from trtbuild.errors import BuildError, ExitCode, TrtbuildError, UnsupportedError, UsageError
-from trtbuild.pipeline.checkpoint import make_checkpoint
-from trtbuild.trtllm_checkpoint import transfer
+from trtbuild_engine_flow.converter import transfer
+from trtbuild_engine_flow.jobs.checkpoint import make_checkpoint
 
 
 def run(*arguments: str) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from support.checkpoints import llama_config, llama_shapes, make_described, make
 _MEASURED = """
 import sys
 open("/proc/self/clear_refs", "w").write("5")
-from trtbuild.pipeline.checkpoint import make_checkpoint
+from trtbuild_engine_flow.jobs.checkpoint import make_checkpoint
 from pathlib import Path
 make_checkpoint(sys.argv[1], Path(sys.argv[2]), dtype="float16", tp=2)
 for line in open("/proc/self/status"):
@@ -29,7 +29,7 @@ main()
 """
 _TERMINATED = """
 import os, signal, sys
-from trtbuild.trtllm_checkpoint import transfer, writing
+from trtbuild_engine_flow.converter import transfer, writing
 class Ended(transfer.Transfer):
     def run(self):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -20,8 +20,9 @@ from support.checkpoints import llama_config, llama_shapes, make_described, make
 from support.engine_conversions import L4, config_of, refused, run
 from support.fake_hub import COMMIT, Hub, fake_hub
 from support.trtllm_tools import builds, calls, write_build, write_image, write_nvidia_smi
-from trtbuild import executor, lockfile
+from trtbuild import lockfile
 from trtbuild.errors import BuildError, UsageError
+from trtbuild_engine_flow import executor
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbuild import engineconfig
-from trtbuild.engineconfig import EngineConfig, conflicts, lacking_ranks, lookahead_conflict
 from trtbuild.errors import RepositoryError
+from trtbuild_engine_flow import engineconfig
+from trtbuild_engine_flow.engineconfig import (
+    EngineConfig,
+    conflicts,
+    lacking_ranks,
+    lookahead_conflict,
+)
 
 
 def document(**build: Any) -> dict[str, Any]:

@@ -13,9 +13,16 @@ from typing import Any
 import pytest
 
 from support.trtllm_tools import builds, write_build
-from trtbuild.executor import MANIFEST, Compilation, Runner, commands, compile_engine, intact
 from trtbuild.plan import EngineBuild
 from trtbuild.progress import Progress
+from trtbuild_engine_flow.executor import (
+    MANIFEST,
+    Compilation,
+    Runner,
+    commands,
+    compile_engine,
+    intact,
+)
 
 
 def job(out: Path, *names: str) -> Compilation:

@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(
-    path for folder in ("src", "builders", "templates") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("src", "builders", "engine_flow", "templates")
+    for path in (ROOT / folder).rglob("*.py")
 )
 HEAVY = [
     "torch",

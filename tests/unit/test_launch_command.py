@@ -15,8 +15,8 @@ from support.programs import write_program
 from support.ranked import seen_as_is, write_engine, write_llm_api
 from support.trtllm_tools import write_nvidia_smi
 from trtbuild.errors import BuildError, ServerError, TrtbuildError, UsageError
-from trtbuild.pipeline.launch import Planned, plan_launch, run, write_script
 from trtbuild.server import LaunchOptions
+from trtbuild_engine_flow.jobs.launch import Planned, plan_launch, run, write_script
 
 IMAGE = "nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3"
 

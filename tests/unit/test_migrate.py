@@ -17,10 +17,10 @@ from support.engine_repos import engine_config, write_engine_repo
 from trtbuild import pbtxt, toolchain
 from trtbuild.cli.app import app
 from trtbuild.errors import ExitCode, RepositoryError, TrtbuildError, UsageError
-from trtbuild.migration import Deployment, deployments, left_behind, map_deployment
-from trtbuild.migration.roles import roles
-from trtbuild.pipeline.migrate import left_out, migrate
 from trtbuild.resources import data_file
+from trtbuild_engine_flow.jobs.migrate import left_out, migrate
+from trtbuild_engine_flow.migration import Deployment, deployments, left_behind, map_deployment
+from trtbuild_engine_flow.migration.roles import roles
 
 RELEASE = toolchain.trtllm_release("1.2.1")
 

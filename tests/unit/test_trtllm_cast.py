@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbuild.trtllm_checkpoint.cast import cast, to_float32
+from trtbuild_engine_flow.converter.cast import cast, to_float32
 
 ALL = np.arange(65536, dtype=np.uint32).astype(np.uint16)
 AS_FLOAT = (ALL.astype(np.uint32) << 16).view(np.float32)

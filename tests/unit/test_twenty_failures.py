@@ -19,13 +19,14 @@ import pytest
 from support import ensemble
 from support.checkpoints import make_llama
 from support.tokenizers_made import FAMILIES
-from trtbuild import check, engineconfig, pbtxt, server, toolchain
+from trtbuild import check, pbtxt, server, toolchain
 from trtbuild.check import Example, Finding, Severity, write_example
 from trtbuild.check.examples import engine_config
 from trtbuild.errors import ExitCode, RecipeError, TrtbuildError, UsageError
 from trtbuild.pipeline.convert import convert
 from trtbuild.recipe import ModelRecipe
 from trtbuild.server import LaunchOptions
+from trtbuild_engine_flow import engineconfig
 
 REQUIRED = ("tokenizer_dir", "xgrammar_tokenizer_info_path", "guided_decoding_backend")
 

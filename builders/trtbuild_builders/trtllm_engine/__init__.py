@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trtbuild.engineconfig import EngineConfig
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import EngineBuild, ModelEntry, Step
 from trtbuild.recipe import ModelRecipe
@@ -16,6 +15,7 @@ from trtbuild_builders.trtllm_engine.deployment import Deployment
 from trtbuild_builders.trtllm_engine.reasons import reasons
 from trtbuild_builders.trtllm_engine.repository import entries
 from trtbuild_builders.trtllm_engine.settings import Settings, resolve, windows
+from trtbuild_engine_flow.engineconfig import EngineConfig
 
 __all__ = ["TrtllmEngineBuilder", "builder"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trtbuild.engineconfig import EngineConfig, of_document
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import EngineBuild
 from trtbuild.toolchain import Toolchain, build_options
 from trtbuild_builders.trtllm_engine.settings import Settings
 from trtbuild_builders.trtllm_engine.tables import families
+from trtbuild_engine_flow.engineconfig import EngineConfig, of_document
 
 # Source: SpeculativeDecodingMode in tensorrt_llm/models/modeling_utils.py, flags from 1 on.
 _SPECULATIVE = {

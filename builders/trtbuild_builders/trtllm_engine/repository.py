@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from trtbuild import pbtxt
-from trtbuild.engineconfig import conflicts
 from trtbuild.plan import (
     ENGINE,
     GRAMMAR,
@@ -27,6 +26,7 @@ from trtbuild_builders.trtllm_engine import tensors
 from trtbuild_builders.trtllm_engine.deployment import Deployment
 from trtbuild_builders.trtllm_engine.headers import header
 from trtbuild_builders.trtllm_engine.tables import wiring
+from trtbuild_engine_flow.engineconfig import conflicts
 
 # Where containers see the repository; the rehearsal and the launcher map it.
 MOUNT = "/models"

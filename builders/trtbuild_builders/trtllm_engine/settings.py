@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from trtbuild import toolchain as toolchains
-from trtbuild.engineconfig import lookahead_conflict
 from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import ModelRecipe, raise_problems
 from trtbuild.toolchain import Setting, Toolchain, build_options, triton_parameters, version_key
 from trtbuild_builders.trtllm_engine.tables import profiles
+from trtbuild_engine_flow.engineconfig import lookahead_conflict
 
 DEFAULT_PROFILE = "balanced"
 # A context of a million tokens would be compiled for, and its buffers allocated, unasked.

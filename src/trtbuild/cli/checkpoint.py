@@ -10,7 +10,7 @@ import typer
 from trtbuild.cli import options
 
 if TYPE_CHECKING:
-    from trtbuild.pipeline.checkpoint import MadeCheckpoint
+    from trtbuild_engine_flow.jobs.checkpoint import MadeCheckpoint
 
 _EPILOG = """
 Examples
@@ -50,7 +50,7 @@ def checkpoint(
     the model's size.
     """
     from trtbuild.cli.output import print_json, progress
-    from trtbuild.pipeline.checkpoint import make_checkpoint, release_of
+    from trtbuild_engine_flow.jobs.checkpoint import make_checkpoint, release_of
 
     with progress() as bars:
         made = make_checkpoint(
@@ -70,7 +70,7 @@ def checkpoint(
 
 
 def _as_object(made: MadeCheckpoint) -> dict[str, Any]:
-    from trtbuild.trtllm_checkpoint.writing import header
+    from trtbuild_engine_flow.converter.writing import header
 
     result = made.result
     sizes = {

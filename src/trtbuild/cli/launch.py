@@ -63,9 +63,9 @@ def launch(
     """Print the command that starts every rank of a repository, or run it."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.errors import UsageError
-    from trtbuild.pipeline import launch as pipeline
     from trtbuild.pipeline.ports import choose_ports
     from trtbuild.server import LaunchOptions
+    from trtbuild_engine_flow.jobs import launch as pipeline
 
     if out is not None and using != "sbatch":
         raise UsageError("--out is for a batch script", fix="add --with sbatch")

@@ -12,7 +12,7 @@ from trtbuild.cli import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trtbuild.pipeline.migrate import Migrated
+    from trtbuild_engine_flow.jobs.migrate import Migrated
 
 _EPILOG = """
 Examples
@@ -55,8 +55,8 @@ def migrate(
     with what to do. The old repository is only read.
     """
     from trtbuild.cli.output import print_json, progress
-    from trtbuild.pipeline.migrate import as_document, left_out
-    from trtbuild.pipeline.migrate import migrate as run
+    from trtbuild_engine_flow.jobs.migrate import as_document, left_out
+    from trtbuild_engine_flow.jobs.migrate import migrate as run
 
     with progress() as bars:
         found = run(
@@ -103,7 +103,7 @@ def _print_callers(found: Sequence[Migrated]) -> None:
 
 
 def _print(one: Migrated) -> None:
-    from trtbuild.migration import UNFILLED
+    from trtbuild_engine_flow.migration import UNFILLED
 
     account = one.account
     models = ", ".join(one.deployment.models)

@@ -22,7 +22,6 @@ from trtbuild.checkpoint import (
 from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import Lock, LockedFile
 from trtbuild.modelspec import SourceRef
-from trtbuild.pipeline import compiling
 from trtbuild.pipeline.adapters import open_adapters, require_fit
 from trtbuild.pipeline.engines import Case, engine_of, entries_of, rewritten_of
 from trtbuild.pipeline.job import (
@@ -40,6 +39,7 @@ from trtbuild.planner.warnings import warnings
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import DEFAULT_TRITON, ModelRecipe, Recipe, check_model_name
 from trtbuild.repository import intact, require_free, write_model
+from trtbuild_engine_flow.jobs import compiling
 
 ENGINES = "engines"
 # No engine yet, and the ensemble that therefore cannot load; whatever else keeps a model of the

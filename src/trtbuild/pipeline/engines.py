@@ -8,13 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from trtbuild import engineconfig, executor, trtllm_checkpoint
 from trtbuild.builder import Builder, EngineBuilder
 from trtbuild.checkpoint import Checkpoint, CheckpointFile, language_config
-from trtbuild.engineconfig import CONFIG, EngineConfig
 from trtbuild.errors import RepositoryError, UnsupportedError, UsageError
 from trtbuild.modelspec import ModelSpec
-from trtbuild.pipeline.guided import tokenizer_info
 from trtbuild.pipeline.rewriting import Rewritten, rewritten
 from trtbuild.plan import (
     ENGINE,
@@ -28,6 +25,9 @@ from trtbuild.plan import (
 )
 from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.toolchain import Toolchain
+from trtbuild_engine_flow import converter, engineconfig, executor
+from trtbuild_engine_flow.engineconfig import CONFIG, EngineConfig
+from trtbuild_engine_flow.jobs.guided import tokenizer_info
 
 _NOT_TOKENIZER = (".safetensors", ".bin", ".gguf", ".py", ".index.json", "preprocessor_config.json")
 
@@ -89,7 +89,7 @@ def _require_no_engine(builder: Builder, recipe: ModelRecipe) -> None:
 
 
 def _require_computed(case: Case) -> None:
-    reasons = trtllm_checkpoint.miscomputed(
+    reasons = converter.miscomputed(
         case.spec, language_config(case.checkpoint.config), case.tools.trtllm
     )
     if reasons:
@@ -131,7 +131,7 @@ def _predicted(builder: EngineBuilder, build: EngineBuild, case: Case) -> Engine
     """The engine's configuration as the build will write it, marked as such."""
     spec, expected = case.spec, {}
     if not image_converts(case, build):
-        expected = trtllm_checkpoint.predict_config(
+        expected = converter.predict_config(
             spec,
             language_config(case.checkpoint.config),
             dtype=build.dtype,
@@ -148,7 +148,7 @@ def _predicted(builder: EngineBuilder, build: EngineBuild, case: Case) -> Engine
 
 def image_converts(case: Case, build: EngineBuild) -> tuple[str, ...]:
     """Why our converter cannot make the checkpoint, so that the image's own must."""
-    return trtllm_checkpoint.unsupported(
+    return converter.unsupported(
         case.spec,
         language_config(case.checkpoint.config),
         tp=build.tp,

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trtbuild import engineconfig, pbtxt
-from trtbuild.engineconfig import EngineConfig
+from trtbuild import pbtxt
 from trtbuild.errors import RepositoryError, ServerError, UsageError
 from trtbuild.server.contents import LLM_API_FILE, Contents
 from trtbuild.signature import MOUNT
+from trtbuild_engine_flow import engineconfig
+from trtbuild_engine_flow.engineconfig import EngineConfig
 
 How = Literal["plain", "leader", "orchestrator", "llmapi"]
 HOWS = ("auto", "plain", "leader", "orchestrator", "llmapi")

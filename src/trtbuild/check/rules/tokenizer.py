@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from trtbuild import engineconfig
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import TOKENIZER, Example
@@ -15,6 +14,7 @@ from trtbuild.check.reading import is_inside, require_inside
 from trtbuild.check.served import is_hub_id, local_folder
 from trtbuild.check.tokenizing import Facts, facts_of, settings
 from trtbuild.errors import RepositoryError
+from trtbuild_engine_flow import engineconfig
 
 _WEIGHTS = "m/1/weights/"
 _KINDS = (

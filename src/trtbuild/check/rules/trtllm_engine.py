@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbuild import engineconfig
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, engine_config, engine_parameters
@@ -14,8 +13,9 @@ from trtbuild.check.model import Severity
 from trtbuild.check.positions import NOWHERE, Position
 from trtbuild.check.reading import is_inside, require_inside
 from trtbuild.check.served import local_folder, trtllm_release_of
-from trtbuild.engineconfig import EngineConfig
 from trtbuild.errors import RepositoryError
+from trtbuild_engine_flow import engineconfig
+from trtbuild_engine_flow.engineconfig import EngineConfig
 
 _ENGINE = ("tensorrtllm",)
 _PATHS = ("gpt_model_path", "encoder_model_path")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from trtbuild import toolchain
-from trtbuild.engineconfig.reading import EngineConfig
+from trtbuild_engine_flow.engineconfig.reading import EngineConfig
 
 _TRUE = {"True", "true", "TRUE", "1"}
 _LOOKAHEAD = (

@@ -9,15 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trtbuild import engineconfig, process, toolchain
+from trtbuild import process, toolchain
 from trtbuild.errors import BuildError, RepositoryError
-from trtbuild.executor import work
-from trtbuild.executor.manifest import MANIFEST, Manifest, intact, render
-from trtbuild.executor.model import Compilation
-from trtbuild.executor.runner import Runner
 from trtbuild.files import disk_trouble, exclusive, scratch, staged_dir
 from trtbuild.files.staging import write_synced
 from trtbuild.progress import SILENT, Progress
+from trtbuild_engine_flow import engineconfig
+from trtbuild_engine_flow.executor import work
+from trtbuild_engine_flow.executor.manifest import MANIFEST, Manifest, intact, render
+from trtbuild_engine_flow.executor.model import Compilation
+from trtbuild_engine_flow.executor.runner import Runner
 
 Prepare = Callable[[Path], None]
 """Puts the TensorRT-LLM checkpoint into a folder."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild.errors import UnsupportedError
 from trtbuild.progress import Progress
-from trtbuild.trtllm_checkpoint.model import WIDTH, Blocks, Layout, Piece, Stored, Target
+from trtbuild_engine_flow.converter.model import WIDTH, Blocks, Layout, Piece, Stored, Target
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -121,7 +121,7 @@ class Transfer:
         """Rows of a tensor in this thread's buffer, which the next call overwrites."""
         import numpy as np
 
-        from trtbuild.trtllm_checkpoint.cast import NUMPY
+        from trtbuild_engine_flow.converter.cast import NUMPY
 
         width = stored.columns * WIDTH[stored.dtype]
         size, at = (last - first) * width, stored.begin + first * width
@@ -150,7 +150,7 @@ def _size(stored: Stored) -> int:
 def _cast(
     rows: npt.NDArray[Any], name: str, stored: Stored, dtype: str, plus: float
 ) -> npt.NDArray[Any]:
-    from trtbuild.trtllm_checkpoint.cast import cast
+    from trtbuild_engine_flow.converter.cast import cast
 
     try:
         return cast(rows, stored.dtype, dtype, plus)

@@ -1,8 +1,8 @@
 """Repositories of the engine flow, read so that they can be written again for the LLM API."""
 
-from trtbuild.migration.callers import Caller
-from trtbuild.migration.mapping import UNFILLED, Change, Loss, Mapping, map_deployment
-from trtbuild.migration.reading import Deployment, deployments, left_behind
+from trtbuild_engine_flow.migration.callers import Caller
+from trtbuild_engine_flow.migration.mapping import UNFILLED, Change, Loss, Mapping, map_deployment
+from trtbuild_engine_flow.migration.reading import Deployment, deployments, left_behind
 
 __all__ = [
     "UNFILLED",

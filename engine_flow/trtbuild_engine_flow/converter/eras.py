@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from trtbuild.resources import data_file
-from trtbuild.trtllm_checkpoint.families import HEAD, Family, Row
+from trtbuild_engine_flow.converter.families import HEAD, Family, Row
 
 Era = tuple[int, int]
 """Major and minor version of TensorRT-LLM."""

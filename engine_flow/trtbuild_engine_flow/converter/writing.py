@@ -15,8 +15,8 @@ from typing import Any
 from trtbuild.errors import UsageError
 from trtbuild.files import disk_trouble, require_space, staged_dir
 from trtbuild.progress import SILENT, Progress
-from trtbuild.trtllm_checkpoint.model import Layout, RankFile, Result
-from trtbuild.trtllm_checkpoint.transfer import Plan, Transfer, Use, put
+from trtbuild_engine_flow.converter.model import Layout, RankFile, Result
+from trtbuild_engine_flow.converter.transfer import Plan, Transfer, Use, put
 
 CONFIG = "config.json"
 _OURS = re.compile(rf"{re.escape(CONFIG)}|rank\d+\.safetensors", re.ASCII)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from trtbuild import lockfile, toolchain
 from trtbuild.errors import UsageError
-from trtbuild.migration import Deployment, deployments, left_behind, map_deployment
-from trtbuild.migration import Mapping as Account
 from trtbuild.pipeline.convert import ConvertResult, convert
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import (
@@ -19,6 +17,8 @@ from trtbuild.recipe import (
     model_from_flags,
     parse_settings,
 )
+from trtbuild_engine_flow.migration import Deployment, deployments, left_behind, map_deployment
+from trtbuild_engine_flow.migration import Mapping as Account
 
 BACKEND = "trtllm"
 

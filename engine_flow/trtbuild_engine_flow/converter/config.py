@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.modelspec import ModelSpec
-from trtbuild.trtllm_checkpoint.eras import Era, architecture_of, completed, era_of
-from trtbuild.trtllm_checkpoint.families import Family
-from trtbuild.trtllm_checkpoint.family_config import EXTRAS, Fields
-from trtbuild.trtllm_checkpoint.shape import Shape, family_of, rotary_fraction, shape_of
+from trtbuild_engine_flow.converter.eras import Era, architecture_of, completed, era_of
+from trtbuild_engine_flow.converter.families import Family
+from trtbuild_engine_flow.converter.family_config import EXTRAS, Fields
+from trtbuild_engine_flow.converter.shape import Shape, family_of, rotary_fraction, shape_of
 
 
 def predict_config(

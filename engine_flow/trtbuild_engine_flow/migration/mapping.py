@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from trtbuild.migration.reading import Deployment
-from trtbuild.migration.table import table
 from trtbuild.resources import template_dir
 from trtbuild.toolchain import TrtllmRelease, triton_parameters
+from trtbuild_engine_flow.migration.reading import Deployment
+from trtbuild_engine_flow.migration.table import table
 
 UNFILLED = "${…}"
 """The value of a parameter whose placeholder nobody filled in."""

@@ -1,7 +1,7 @@
 """TensorRT-LLM engines without a GPU: what they were built for, and what that rules out."""
 
-from trtbuild.engineconfig.fit import Conflict, conflicts, lookahead_conflict
-from trtbuild.engineconfig.reading import (
+from trtbuild_engine_flow.engineconfig.fit import Conflict, conflicts, lookahead_conflict
+from trtbuild_engine_flow.engineconfig.reading import (
     CONFIG,
     EngineConfig,
     lacking_ranks,

@@ -7,10 +7,10 @@ from typing import Any
 
 from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.toolchain import trtllm_route
-from trtbuild.trtllm_checkpoint.eras import completed, era_of, first_release, of_release
-from trtbuild.trtllm_checkpoint.families import FAMILIES, Family
-from trtbuild.trtllm_checkpoint.fixed import contradictions, has_fixed_rope
-from trtbuild.trtllm_checkpoint.shape import (
+from trtbuild_engine_flow.converter.eras import completed, era_of, first_release, of_release
+from trtbuild_engine_flow.converter.families import FAMILIES, Family
+from trtbuild_engine_flow.converter.fixed import contradictions, has_fixed_rope
+from trtbuild_engine_flow.converter.shape import (
     LONG_ROPE,
     SCALES,
     Shape,

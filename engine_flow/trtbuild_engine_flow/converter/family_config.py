@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trtbuild.trtllm_checkpoint.eras import Era, moe_keys, reads_field, wants_head
-from trtbuild.trtllm_checkpoint.shape import (
+from trtbuild_engine_flow.converter.eras import Era, moe_keys, reads_field, wants_head
+from trtbuild_engine_flow.converter.shape import (
     Shape,
     has_long_rope,
     number,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from trtbuild.trtllm_checkpoint.families import Split
-from trtbuild.trtllm_checkpoint.model import Piece, Stored
-from trtbuild.trtllm_checkpoint.shape import Shape
+from trtbuild_engine_flow.converter.families import Split
+from trtbuild_engine_flow.converter.model import Piece, Stored
+from trtbuild_engine_flow.converter.shape import Shape
 
 Span = tuple[int, int]
 Block = tuple[str, Span]

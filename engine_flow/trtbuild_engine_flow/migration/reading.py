@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trtbuild import engineconfig, pbtxt
-from trtbuild.engineconfig import EngineConfig
+from trtbuild import pbtxt
 from trtbuild.errors import RepositoryError, UsageError
-from trtbuild.migration.callers import Caller, callers
-from trtbuild.migration.roles import roles
-from trtbuild.migration.table import table
+from trtbuild_engine_flow import engineconfig
+from trtbuild_engine_flow.engineconfig import EngineConfig
+from trtbuild_engine_flow.migration.callers import Caller, callers
+from trtbuild_engine_flow.migration.roles import roles
+from trtbuild_engine_flow.migration.table import table
 
 _BACKENDS = {"tensorrtllm", "tensorrt_llm"}
 _MOUNT = "/models/"

@@ -12,11 +12,11 @@ from typing import Any
 
 from trtbuild.errors import UnsupportedError
 from trtbuild.modelspec import ModelSpec
-from trtbuild.trtllm_checkpoint.config import predict_config
-from trtbuild.trtllm_checkpoint.eras import completed, era_of, of_release
-from trtbuild.trtllm_checkpoint.families import Family, Row
-from trtbuild.trtllm_checkpoint.fit import misfit
-from trtbuild.trtllm_checkpoint.model import (
+from trtbuild_engine_flow.converter.config import predict_config
+from trtbuild_engine_flow.converter.eras import completed, era_of, of_release
+from trtbuild_engine_flow.converter.families import Family, Row
+from trtbuild_engine_flow.converter.fit import misfit
+from trtbuild_engine_flow.converter.model import (
     DTYPES,
     WIDTH,
     Layout,
@@ -24,7 +24,7 @@ from trtbuild.trtllm_checkpoint.model import (
     Stored,
     Target,
 )
-from trtbuild.trtllm_checkpoint.shape import (
+from trtbuild_engine_flow.converter.shape import (
     Shape,
     family_of,
     has_long_rope,
@@ -33,8 +33,8 @@ from trtbuild.trtllm_checkpoint.shape import (
     rope_scaling,
     shape_of,
 )
-from trtbuild.trtllm_checkpoint.splits import Splitter
-from trtbuild.trtllm_checkpoint.tables import long_rope_targets, rotary_targets
+from trtbuild_engine_flow.converter.splits import Splitter
+from trtbuild_engine_flow.converter.tables import long_rope_targets, rotary_targets
 
 _SHOWN = 12
 

@@ -6,9 +6,9 @@ checkpoint on the GPU machine. Heads are counted where they are shared out (:mod
 
 from __future__ import annotations
 
-from trtbuild.trtllm_checkpoint.families import Row
-from trtbuild.trtllm_checkpoint.model import Stored
-from trtbuild.trtllm_checkpoint.shape import Shape
+from trtbuild_engine_flow.converter.families import Row
+from trtbuild_engine_flow.converter.model import Stored
+from trtbuild_engine_flow.converter.shape import Shape
 
 Extent = int | None
 """Features that a tensor must have; None for any number."""

@@ -9,17 +9,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from trtbuild import executor, hardware, process, trtllm_checkpoint
+from trtbuild import hardware, process
 from trtbuild.checkpoint import CheckpointFile, materialize
 from trtbuild.errors import BuildError
-from trtbuild.executor import Compilation
 from trtbuild.files import digest_all, disk_trouble, require_space
 from trtbuild.hardware import DetectedGpu
-from trtbuild.pipeline.checkpoint import plan_checkpoint
 from trtbuild.pipeline.engines import Case, Engine, image_converts, whole
 from trtbuild.plan import EngineBuild
 from trtbuild.progress import SILENT, Progress
 from trtbuild.repository import say_source
+from trtbuild_engine_flow import converter, executor
+from trtbuild_engine_flow.executor import Compilation
+from trtbuild_engine_flow.jobs.checkpoint import plan_checkpoint
 
 _WIDTH = {"float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -99,7 +100,7 @@ def _convert(
         case.checkpoint, case.spec, files,
         dtype=build.dtype, tp=build.tp, pp=build.pp, release=build.release,
     )  # fmt: skip
-    trtllm_checkpoint.write(layout, out, progress)
+    converter.write(layout, out, progress)
 
 
 def _require_room(case: Case, job: Compilation, gpu: DetectedGpu, *, force: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from trtbuild.errors import UnsupportedError
 from trtbuild.modelspec import ModelSpec
-from trtbuild.trtllm_checkpoint.families import FALCON, FALCON_NEW, FAMILIES, Family
+from trtbuild_engine_flow.converter.families import FALCON, FALCON_NEW, FAMILIES, Family
 
 _LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 SCALES = {"linear": ("factor",), "llama3": _LLAMA3}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trtbuild.trtllm_checkpoint.model import Target
+from trtbuild_engine_flow.converter.model import Target
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trtbuild.trtllm_checkpoint.families import Family
-from trtbuild.trtllm_checkpoint.shape import Shape, rope_kind, rotary_fraction
+from trtbuild_engine_flow.converter.families import Family
+from trtbuild_engine_flow.converter.shape import Shape, rope_kind, rotary_fraction
 
 ELSEWHERE = "deploy it with another builder (trtbuild plan)"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trtbuild.executor.model import Compilation
-from trtbuild.executor.runner import Runner
+from trtbuild_engine_flow.executor.model import Compilation
+from trtbuild_engine_flow.executor.runner import Runner
 
 
 def container_name(job: Compilation, step: str) -> str:

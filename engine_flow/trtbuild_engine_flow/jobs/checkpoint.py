@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbuild import toolchain, trtllm_checkpoint
+from trtbuild import toolchain
 from trtbuild.checkpoint import (
     Checkpoint,
     CheckpointFile,
@@ -19,7 +19,8 @@ from trtbuild.checkpoint import (
 from trtbuild.errors import UnsupportedError, UsageError
 from trtbuild.modelspec import ModelSpec
 from trtbuild.progress import SILENT, Progress
-from trtbuild.trtllm_checkpoint import DTYPES, Layout, Result, Stored
+from trtbuild_engine_flow import converter
+from trtbuild_engine_flow.converter import DTYPES, Layout, Result, Stored
 
 DEFAULT_RELEASE = "1.2.1"
 """The last TensorRT-LLM that compiles engines."""
@@ -29,7 +30,7 @@ DEFAULT_RELEASE = "1.2.1"
 class MadeCheckpoint:
     """A TensorRT-LLM checkpoint, written or only planned (``result`` is None then).
 
-    ``proof`` is ``golden`` or ``described``, see :class:`trtllm_checkpoint.Family`.
+    ``proof`` is ``golden`` or ``described``, see :class:`converter.Family`.
     """
 
     spec: ModelSpec
@@ -86,8 +87,8 @@ def make_checkpoint(
         layout = plan_checkpoint(
             checkpoint, spec, files, dtype=dtype, tp=tp, pp=pp, release=release
         )
-        result = trtllm_checkpoint.write(layout, out, progress)
-    proof = trtllm_checkpoint.FAMILIES[spec.architecture].proof
+        result = converter.write(layout, out, progress)
+    proof = converter.FAMILIES[spec.architecture].proof
     return MadeCheckpoint(spec, out, dtype, tp, pp, release, proof, layout, result)
 
 
@@ -121,7 +122,7 @@ def plan_checkpoint(
     release: str = DEFAULT_RELEASE,
 ) -> Layout:
     """The layout of an opened checkpoint. Files that are not here yet keep a relative path."""
-    return trtllm_checkpoint.plan(
+    return converter.plan(
         spec,
         language_config(checkpoint.config),
         _stored(checkpoint, files),
@@ -159,7 +160,7 @@ def _require_supported(
     checkpoint: Checkpoint, spec: ModelSpec, tp: int, pp: int, release: str
 ) -> None:
     config = language_config(checkpoint.config)
-    reasons = trtllm_checkpoint.unsupported(spec, config, tp=tp, pp=pp, release=release)
+    reasons = converter.unsupported(spec, config, tp=tp, pp=pp, release=release)
     if checkpoint.pickle:
         reasons = (*reasons, "its weights are pickles: fetch the safetensors of the same model")
     if spec.layout != "hf":

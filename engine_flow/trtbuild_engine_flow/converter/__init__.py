@@ -4,12 +4,12 @@ Nothing of TensorRT-LLM or torch is needed, and no GPU. :func:`unsupported` says
 against it, :func:`plan` decides from headers alone, :func:`write` moves the bytes.
 """
 
-from trtbuild.trtllm_checkpoint.config import predict_config
-from trtbuild.trtllm_checkpoint.families import FAMILIES, Family
-from trtbuild.trtllm_checkpoint.layout import plan
-from trtbuild.trtllm_checkpoint.model import DTYPES, Layout, RankFile, Result, Stored, Target
-from trtbuild.trtllm_checkpoint.reasons import miscomputed, unsupported
-from trtbuild.trtllm_checkpoint.writing import write
+from trtbuild_engine_flow.converter.config import predict_config
+from trtbuild_engine_flow.converter.families import FAMILIES, Family
+from trtbuild_engine_flow.converter.layout import plan
+from trtbuild_engine_flow.converter.model import DTYPES, Layout, RankFile, Result, Stored, Target
+from trtbuild_engine_flow.converter.reasons import miscomputed, unsupported
+from trtbuild_engine_flow.converter.writing import write
 
 __all__ = [
     "DTYPES",

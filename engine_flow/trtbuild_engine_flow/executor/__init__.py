@@ -1,0 +1,26 @@
+"""Runs what only NVIDIA's tools can do: in their container, or natively where they are on PATH."""
+
+from trtbuild_engine_flow.executor.manifest import MANIFEST, Manifest, intact, read_manifest
+from trtbuild_engine_flow.executor.memory import Estimate, estimate, require_memory
+from trtbuild_engine_flow.executor.model import Compilation
+from trtbuild_engine_flow.executor.runner import Runner, find_runner, stand_in
+from trtbuild_engine_flow.executor.running import compile_engine, convert_in_image
+from trtbuild_engine_flow.executor.work import checkpoint_of, commands
+
+__all__ = [
+    "MANIFEST",
+    "Compilation",
+    "Estimate",
+    "Manifest",
+    "Runner",
+    "checkpoint_of",
+    "commands",
+    "compile_engine",
+    "convert_in_image",
+    "estimate",
+    "find_runner",
+    "intact",
+    "read_manifest",
+    "require_memory",
+    "stand_in",
+]
