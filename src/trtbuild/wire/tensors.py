@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 Parameter = bool | int | float | str
+
+
+class TensorError(ValueError):
+    """Data that does not fit its tensor, or a message that is none of the protocol."""
 
 
 class TensorValue(NamedTuple):
@@ -18,13 +23,30 @@ class TensorValue(NamedTuple):
             in a response whose protocol does not tell (Triton's generate endpoint).
         shape: With the batch dimension.
         data: Its elements in row-major order, without nesting. Those of ``BYTES`` are text, which
-            is sent as UTF-8, or bytes.
+            is sent as UTF-8, or bytes; a response over gRPC or the infer endpoint has bytes.
+            Numbers of a response may be a :class:`memoryview`, which NumPy takes without a copy:
+            ``np.asarray(data).reshape(shape)``.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     data: Sequence[Any]
+
+    @property
+    def texts(self) -> list[str]:
+        """Each element as text; bytes that are not UTF-8 become U+FFFD."""
+        return [
+            element.decode("utf-8", "replace") if isinstance(element, bytes) else str(element)
+            for element in self.data
+        ]
+
+    def checked(self) -> TensorValue:
+        """Itself; TensorError unless ``data`` fills ``shape``."""
+        if math.prod(self.shape) != len(self.data):
+            sizes = list(self.shape)
+            raise TensorError(f"{self.name!r}: {len(self.data)} elements for shape {sizes}")
+        return self
 
 
 Outputs = Mapping[str, TensorValue]
@@ -33,7 +55,32 @@ Outputs = Mapping[str, TensorValue]
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """One request to a model: its input tensors and KServe's request parameters."""
+    """One request to a model.
+
+    Attributes:
+        inputs: Its tensors.
+        parameters: KServe's: ``sequence_id``, ``priority``, ``timeout`` (microseconds)…
+        outputs: Names of the outputs wanted; empty: all.
+        id: Sent back with each response.
+    """
 
     inputs: tuple[TensorValue, ...]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InferResponse:
+    """One response; a decoupled model sends any number of them, also without outputs."""
+
+    outputs: Outputs
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    model: str = ""
+    version: str = ""
+    id: str = ""
+
+    @property
+    def final(self) -> bool:
+        """Whether the server says that no response follows."""
+        return bool(self.parameters.get("triton_final_response", False))

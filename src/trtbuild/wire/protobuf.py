@@ -1,0 +1,114 @@
+"""Requests and responses of Triton's gRPC protocol, from and to their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trtbuild.wire import raw
+from trtbuild.wire.schema import message
+from trtbuild.wire.tensors import (
+    InferRequest,
+    InferResponse,
+    Parameter,
+    TensorError,
+    TensorValue,
+)
+
+# Repeated fields of InferTensorContents, which some servers fill in place of the raw form.
+_CONTENTS = {
+    "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents",
+    "INT32": "int_contents", "INT64": "int64_contents", "UINT8": "uint_contents",
+    "UINT16": "uint_contents", "UINT32": "uint_contents", "UINT64": "uint64_contents",
+    "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
+}  # fmt: skip
+
+
+def encode_request(model: str, request: InferRequest, version: str = "") -> bytes:
+    """A serialized ``ModelInferRequest``; the tensors' bytes are sent in the raw form.
+
+    Raises:
+        TensorError: Data that does not fit its tensor.
+    """
+    made = message("ModelInferRequest")(model_name=model, model_version=version, id=request.id)
+    for tensor in request.inputs:
+        made.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        made.raw_input_contents.append(raw.encode(tensor))
+    for name in request.outputs:
+        made.outputs.add(name=name)
+    for name, value in request.parameters.items():
+        _set(made.parameters[name], value)
+    return bytes(made.SerializeToString())
+
+
+def decode_response(data: bytes) -> InferResponse:
+    """A ``ModelInferResponse``.
+
+    Raises:
+        TensorError: The bytes are none, or its tensors do not fit it.
+    """
+    return _response(parse("ModelInferResponse", data))
+
+
+def decode_stream_response(data: bytes) -> InferResponse | str:
+    """A ``ModelStreamInferResponse``: a response, or the server's error message.
+
+    Raises:
+        TensorError: The bytes are none, or its tensors do not fit it.
+    """
+    found = parse("ModelStreamInferResponse", data)
+    return str(found.error_message) or _response(found.infer_response)
+
+
+def parse(name: str, data: bytes) -> Any:
+    """A message from its bytes; TensorError for bytes that are none."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        return message(name).FromString(data)
+    except DecodeError as error:
+        raise TensorError(f"{len(data)} bytes are no {name}: {error}") from None
+
+
+def parameters(found: Mapping[str, Any]) -> dict[str, Parameter]:
+    """The values of a map of ``InferParameter``."""
+    made: dict[str, Parameter] = {}
+    for name, value in found.items():
+        kind = value.WhichOneof("parameter_choice")
+        if kind is not None:
+            made[name] = getattr(value, kind)
+    return made
+
+
+def _response(found: Any) -> InferResponse:
+    return InferResponse(
+        {tensor.name: tensor for tensor in _outputs(found)},
+        parameters(found.parameters),
+        found.model_name,
+        found.model_version,
+        found.id,
+    )
+
+
+def _outputs(found: Any) -> Iterator[TensorValue]:
+    contents = found.raw_output_contents
+    if contents and len(contents) != len(found.outputs):
+        raise TensorError(f"{len(found.outputs)} outputs came with {len(contents)} contents")
+    for at, output in enumerate(found.outputs):
+        if contents:
+            yield raw.decode(output.name, output.datatype, output.shape, contents[at])
+        else:
+            data = getattr(output.contents, _CONTENTS.get(output.datatype, ""), ())
+            shape = tuple(output.shape)
+            yield TensorValue(output.name, output.datatype, shape, list(data)).checked()
+
+
+def _set(parameter: Any, value: Parameter) -> None:
+    if isinstance(value, bool):
+        parameter.bool_param = value
+    elif isinstance(value, int):
+        parameter.int64_param = value
+    elif isinstance(value, float):
+        parameter.double_param = value
+    else:
+        parameter.string_param = value
