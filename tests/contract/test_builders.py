@@ -10,11 +10,10 @@ import pytest
 
 from support.specs import deepseek_v3, llama_8b, with_code
 from trtbuild import pbtxt, toolchain
-from trtbuild.builder import ENTRY_POINT_GROUP, Builder, discover
-from trtbuild.modelspec import ModelSpec, SourceRef, Task
+from trtbuild.builder import ENTRY_POINT_GROUP, Builder, Case, discover
+from trtbuild.modelspec import SourceRef, Task
 from trtbuild.plan import ModelEntry, Step
 from trtbuild.recipe import ModelRecipe, check_model_name
-from trtbuild.toolchain import Toolchain
 
 FOUND = discover()
 SPECS = [
@@ -41,19 +40,22 @@ def builder(request: pytest.FixtureRequest) -> Builder:
     return found
 
 
-def combinations(builder: Builder) -> Iterator[tuple[ModelSpec, ModelRecipe, Toolchain]]:
-    """Every case that the builder says it can do."""
+def cases() -> Iterator[Case]:
     for tools in toolchain.releases():
         for spec in SPECS:
             for recipe in RECIPES:
-                if not builder.reasons_unsupported(spec, recipe, tools):
-                    yield spec, recipe, tools
+                yield Case(spec, recipe, tools)
+
+
+def combinations(builder: Builder) -> Iterator[Case]:
+    """Every case that the builder says it can do."""
+    return (case for case in cases() if not builder.reasons_unsupported(case))
 
 
 def models(builder: Builder) -> Iterator[tuple[ModelRecipe, ModelEntry]]:
-    for spec, recipe, tools in combinations(builder):
-        for entry in builder.models(spec, recipe, tools):
-            yield recipe, entry
+    for case in combinations(builder):
+        for entry in builder.models(case):
+            yield case.recipe, entry
 
 
 def test_there_is_a_builder_in_the_group() -> None:
@@ -69,24 +71,12 @@ def test_it_says_who_it_is(builder: Builder) -> None:
     assert isinstance(builder.priority, int)
 
 
-def test_its_templates_are_a_folder_with_something_in_it(builder: Builder) -> None:
-    folder = builder.templates()
-    assert folder.is_dir()
-    assert any(folder.iterdir())
-
-
 def test_it_can_do_something(builder: Builder) -> None:
     assert next(combinations(builder), None) is not None
 
 
 def test_reasons_are_sentences_for_people(builder: Builder) -> None:
-    told = {
-        reason
-        for tools in toolchain.releases()
-        for spec in SPECS
-        for recipe in RECIPES
-        for reason in builder.reasons_unsupported(spec, recipe, tools)
-    }
+    told = {reason for case in cases() for reason in builder.reasons_unsupported(case)}
     assert told, "nothing speaks against anything"
     for reason in told:
         assert 20 < len(reason) < 300
@@ -95,19 +85,18 @@ def test_reasons_are_sentences_for_people(builder: Builder) -> None:
 
 
 def test_the_same_in_gives_the_same_out(builder: Builder) -> None:
-    for spec, recipe, tools in combinations(builder):
-        first, second = builder.models(spec, recipe, tools), builder.models(spec, recipe, tools)
-        assert first == second
-        assert builder.steps(spec, recipe, tools) == builder.steps(spec, recipe, tools)
-        assert builder.server_args(recipe) == builder.server_args(recipe)
+    for case in combinations(builder):
+        assert builder.models(case) == builder.models(case)
+        assert builder.steps(case) == builder.steps(case)
+        assert builder.signature(case) == builder.signature(case)
 
 
 def test_it_tells_its_steps_and_its_image(builder: Builder) -> None:
-    for spec, recipe, tools in combinations(builder):
-        steps = builder.steps(spec, recipe, tools)
+    for case in combinations(builder):
+        steps = builder.steps(case)
         assert steps
         assert all(isinstance(step, Step) and step.title for step in steps)
-        assert builder.image(tools).startswith("nvcr.io/nvidia/tritonserver:")
+        assert builder.image(case.toolchain).startswith("nvcr.io/nvidia/tritonserver:")
 
 
 def test_every_config_parses_and_names_its_model(builder: Builder) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from support.specs import llama_8b
 from trtbuild import toolchain
-from trtbuild.builder import discover
+from trtbuild.builder import Case, discover
 from trtbuild.modelspec import SourceRef, Task
 from trtbuild.recipe import ModelRecipe
 
@@ -92,7 +92,7 @@ def test_golden(
     model = ModelRecipe(source="x", name="llama", **recipe)
     written = {
         f"{entry.name}/{file.path}": file.content
-        for entry in builder.models(spec, model, toolchain.load(triton))
+        for entry in builder.models(Case(spec, model, toolchain.load(triton)))
         for file in entry.files
         # those copied from a template as they are have their own tests
         if not file.path.endswith(".py")

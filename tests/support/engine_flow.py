@@ -8,6 +8,7 @@ import pytest
 
 from support.specs import llama_8b
 from trtbuild import toolchain
+from trtbuild.builder import Case
 from trtbuild.errors import RecipeError
 from trtbuild.modelspec import ModelSpec, SourceRef
 from trtbuild.plan import ModelEntry
@@ -22,7 +23,7 @@ def entries(
 ) -> dict[str, ModelEntry]:
     """The models of these settings by name."""
     recipe = ModelRecipe(source="x", name=name, engine=engine)
-    models = builder.models(spec, recipe, toolchain.load(triton))
+    models = builder.models(Case(spec, recipe, toolchain.load(triton)))
     return {entry.name: entry for entry in models}
 
 
@@ -37,4 +38,4 @@ def refuse(spec: ModelSpec = LOCAL, triton: str = "26.07", **engine: Any) -> str
 def reasons(spec: ModelSpec = LOCAL, triton: str = "26.07", **recipe: Any) -> str:
     """Everything that the builder has against a recipe, in one line."""
     model = ModelRecipe(**{"source": "x", "name": "llm", **recipe})
-    return " | ".join(builder.reasons_unsupported(spec, model, toolchain.load(triton)))
+    return " | ".join(builder.reasons_unsupported(Case(spec, model, toolchain.load(triton))))

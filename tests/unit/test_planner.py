@@ -10,7 +10,7 @@ import pytest
 
 from support.specs import deepseek_v3, llama_8b, llama_70b
 from trtbuild import toolchain
-from trtbuild.builder import Discovered, discover
+from trtbuild.builder import Builder, Case, Discovered, discover
 from trtbuild.errors import RecipeError, UnsupportedError, UsageError
 from trtbuild.modelspec import ModelSpec, Quantization, SourceRef
 from trtbuild.plan import BuildPlan, ModelEntry, Step
@@ -21,7 +21,7 @@ from trtbuild.toolchain import Toolchain
 NOW = toolchain.load("26.07")
 
 
-class Other:
+class Other(Builder):
     """A second builder, as a plug-in would bring it."""
 
     summary = "for tests"
@@ -29,26 +29,16 @@ class Other:
     def __init__(self, name: str, priority: int, *reasons: str) -> None:
         self.name, self.priority, self.reasons = name, priority, reasons
 
-    def reasons_unsupported(
-        self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
-    ) -> Sequence[str]:
+    def reasons_unsupported(self, case: Case) -> Sequence[str]:
         return self.reasons
 
     def image(self, toolchain: Toolchain) -> str:
         return "image"
 
-    def steps(self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> Sequence[Step]:
+    def steps(self, case: Case) -> Sequence[Step]:
         return (Step("only", "do it"),)
 
-    def models(
-        self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
-    ) -> Sequence[ModelEntry]:
-        return ()
-
-    def templates(self) -> Path:
-        return Path()
-
-    def server_args(self, recipe: ModelRecipe) -> Sequence[str]:
+    def models(self, case: Case) -> Sequence[ModelEntry]:
         return ()
 
 
@@ -58,6 +48,10 @@ def others(*builders: Other) -> tuple[Discovered, ...]:
 
 def recipe(backend: str = "auto", **engine: Any) -> ModelRecipe:
     return ModelRecipe(source="x", name="m", backend=backend, engine=engine)
+
+
+def case(backend: str = "auto") -> Case:
+    return Case(llama_8b(), recipe(backend), NOW)
 
 
 def plan(spec: ModelSpec | None = None, *, triton: str = "26.07", **options: Any) -> BuildPlan:
@@ -71,7 +65,7 @@ def test_the_highest_priority_without_reasons_is_taken_and_all_reasons_are_told(
         Other("low", 1), Other("high", 9), Other("best", 99, "no GPU", "no licence")
     )  # fmt: skip
     broken = Discovered("broken", "bad 0.1", None, "ImportError: no module")
-    chosen, reason, rejected = choose_builder(llama_8b(), recipe(), NOW, (*known, broken))
+    chosen, reason, rejected = choose_builder(case(), (*known, broken))
     assert chosen.name == "high"
     assert "priority 9" in reason
     told = {r.builder: r.reasons for r in rejected}
@@ -82,7 +76,7 @@ def test_the_highest_priority_without_reasons_is_taken_and_all_reasons_are_told(
 
 def test_a_builder_that_is_asked_for_is_taken() -> None:
     known = others(Other("low", 1), Other("high", 9))
-    chosen, reason, rejected = choose_builder(llama_8b(), recipe("low"), NOW, known)
+    chosen, reason, rejected = choose_builder(case("low"), known)
     assert chosen.name == "low"
     assert "asked for" in reason
     assert "--backend high" in rejected[0].reasons[0]
@@ -91,23 +85,23 @@ def test_a_builder_that_is_asked_for_is_taken() -> None:
 def test_no_builder_can_every_reason_of_every_one_is_told() -> None:
     known = others(Other("a", 1, "r1", "r2"), Other("b", 2, "r3"))
     with pytest.raises(UnsupportedError) as caught:
-        choose_builder(llama_8b(), recipe(), NOW, known)
+        choose_builder(case(), known)
     assert caught.value.exit_code == 4
     assert caught.value.details == ("a: r1", "a: r2", "b: r3")
     with pytest.raises(UnsupportedError, match="a cannot deploy") as caught:
-        choose_builder(llama_8b(), recipe("a"), NOW, known)
+        choose_builder(case("a"), known)
     assert caught.value.details == ("a: r1", "a: r2")
 
 
 def test_an_unknown_backend_names_the_nearest() -> None:
     with pytest.raises(UsageError) as caught:
-        choose_builder(llama_8b(), recipe("vlm"), NOW)
+        choose_builder(case("vlm"))
     assert caught.value.exit_code == 2
     assert "did you mean 'vllm'?" in caught.value.fix
 
 
 def test_the_survey_has_every_installed_builder() -> None:
-    found = survey(llama_8b(), recipe(), NOW)
+    found = survey(case())
     assert [c.found.name for c in found] == [d.name for d in discover()]
     assert {c.found.name: c.reasons for c in found}["vllm"] == ()
 

@@ -12,7 +12,7 @@ from support.specs import deepseek_v3, gemma3_like, llama_8b, llama_70b, mamba_l
 from trtbuild import hardware, toolchain
 from trtbuild.modelspec import AttentionGroup, KVCache, ModelSpec, Quantization, Task
 from trtbuild.planner import memory
-from trtbuild.planner.alternatives import Case, alternatives, tensor_sizes
+from trtbuild.planner.alternatives import Fit, alternatives, tensor_sizes
 from trtbuild.planner.load import GIB, Load, load_of, quantized_bytes
 
 RELEASE = toolchain.vllm_release("0.24.0")
@@ -256,7 +256,7 @@ def test_every_alternative_fits_when_its_settings_are_taken(
     def load_on(which: hardware.GpuInfo) -> Load:
         return load_of(spec, engine, RELEASE, which, concurrency=64, length=8192)
 
-    case = Case(spec, load_on(info), info, count, RELEASE, load_on)
+    case = Fit(spec, load_on(info), info, count, RELEASE, load_on)
     for found in () if case.fits(case.load) else alternatives(case):
         if "take " in found.text or "shorten" in found.text:
             continue  # another source, other hardware, other requests: not settings alone

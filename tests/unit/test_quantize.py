@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from support.checkpoints import make_llama
 from support.specs import llama_8b
 from trtbuild import toolchain
+from trtbuild.builder import Case
 from trtbuild.cli.app import app
 from trtbuild.errors import BuildError, ExitCode, TrtbuildError, UnsupportedError, UsageError
 from trtbuild.modelspec import Quantization
@@ -119,7 +120,9 @@ def test_every_format_says_who_serves_it() -> None:
         made = llama_8b(quantization=Quantization("modelopt", {"quant_algo": row.algo}))
         loaded = {
             found.found.name: not found.reasons
-            for found in survey(made, ModelRecipe(source="x", name="x"), toolchain.load("26.07"))
+            for found in survey(
+                Case(made, ModelRecipe(source="x", name="x"), toolchain.load("26.07"))
+            )
         }
         assert (row.trtllm, row.vllm) == (loaded["trtllm"], loaded["vllm"]), row.name
         assert row.trtllm or row.vllm

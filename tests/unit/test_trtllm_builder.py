@@ -10,6 +10,7 @@ import yaml
 
 from support.specs import llama_8b, with_code
 from trtbuild import hardware, pbtxt, planner, toolchain
+from trtbuild.builder import Case
 from trtbuild.errors import RecipeError, UnsupportedError, UsageError
 from trtbuild.modelspec import Quantization, SourceRef, Task
 from trtbuild.recipe import ModelRecipe, parse_settings
@@ -26,7 +27,7 @@ def recipe(**changes: Any) -> ModelRecipe:
 
 
 def files(**changes: Any) -> dict[str, bytes]:
-    (entry,) = builder.models(SPEC, recipe(**changes), TOOLS)
+    (entry,) = builder.models(Case(SPEC, recipe(**changes), TOOLS))
     return {file.path: file.content for file in entry.files}
 
 
@@ -98,12 +99,12 @@ def test_adapters_are_named_and_their_rank_is_known() -> None:
         "max_lora_rank": 128,
     }
     assert found["triton_config"]["adapters"]["de"] == "/models/llama/1/adapters/de"
-    (entry,) = builder.models(SPEC, recipe(adapters={"fr": "x"}), TOOLS)
+    (entry,) = builder.models(Case(SPEC, recipe(adapters={"fr": "x"}), TOOLS))
     assert [place.path for place in entry.weights] == ["1/weights", "1/adapters/fr"]
 
 
 def test_weights_may_stay_on_the_hub() -> None:
-    (entry,) = builder.models(llama_8b(), recipe(weights="hub"), TOOLS)
+    (entry,) = builder.models(Case(llama_8b(), recipe(weights="hub"), TOOLS))
     found = yaml.safe_load({f.path: f.content for f in entry.files}["1/model.yaml"])
     assert found["model"] == llama_8b().source.text
     assert found["revision"] == llama_8b().source.commit
@@ -196,7 +197,7 @@ def test_every_release_with_a_table_has_the_arguments_that_matter() -> None:
 
 def test_a_table_of_another_release_says_so() -> None:
     with pytest.raises(RecipeError) as error:
-        builder.models(SPEC, recipe(engine={"x": 1}), toolchain.load("26.01"))
+        builder.models(Case(SPEC, recipe(engine={"x": 1}), toolchain.load("26.01")))
     assert "TensorRT-LLM 1.1.0 (Triton 26.01, as of main after 1.0.0" in error.value.where
 
 
@@ -204,7 +205,9 @@ def test_a_table_of_another_release_says_so() -> None:
 
 
 def reasons(spec: Any = SPEC, triton: str = "26.07", **changes: Any) -> str:
-    return "\n".join(builder.reasons_unsupported(spec, recipe(**changes), toolchain.load(triton)))
+    return "\n".join(
+        builder.reasons_unsupported(Case(spec, recipe(**changes), toolchain.load(triton)))
+    )
 
 
 def test_nothing_speaks_against_a_llama() -> None:
@@ -289,7 +292,7 @@ def test_what_is_refused(method: str, detail: dict[str, Any], part: str) -> None
 )
 def test_auto_follows_the_table(quantization: Quantization | None, chosen: str) -> None:
     spec = llama_8b(source=SPEC.source, quantization=quantization)
-    found, why, rejected = planner.choose_builder(spec, recipe(), TOOLS)
+    found, why, rejected = planner.choose_builder(Case(spec, recipe(), TOOLS))
     assert found.name == chosen
     assert "it comes first" in why or "nothing against it" in why
     assert chosen not in {rejection.builder for rejection in rejected}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.engine_flow import LOCAL, entries, refuse
 from support.specs import llama_8b, mamba_like
 from trtbuild import pbtxt, toolchain
+from trtbuild.builder import Case
 from trtbuild.errors import RecipeError
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import ENGINE, GRAMMAR, TOKENIZER, ModelEntry, WeightsDir
@@ -37,7 +38,7 @@ def parameters(config: Any) -> dict[str, str]:
 
 def build(spec: ModelSpec = LOCAL, triton: str = "26.07", **engine: Any) -> list[str]:
     recipe = ModelRecipe(source="x", name="llm", engine=engine)
-    return list(builder.engine_build(spec, recipe, toolchain.load(triton)).options)
+    return list(builder.engine_build(Case(spec, recipe, toolchain.load(triton))).options)
 
 
 def option(words: list[str], name: str) -> str:
@@ -315,7 +316,7 @@ def test_the_oldest_release_tells_prompt_and_answer_apart() -> None:
     words = build(triton="24.06", max_input_len=1000)
     assert option(words, "max_output_len") == "7192"
     recipe = ModelRecipe(source="x", name="llm")
-    assert builder.engine_expected(LOCAL, recipe, toolchain.load("24.06")).max_seq_len == 8192
+    assert builder.engine_expected(Case(LOCAL, recipe, toolchain.load("24.06"))).max_seq_len == 8192
 
 
 def test_options_in_the_form_of_the_command_line() -> None:
@@ -342,7 +343,7 @@ def test_options_in_the_form_of_the_command_line() -> None:
 def test_the_type_it_computes_in(dtype: str, asked: str, built: str) -> None:
     spec = llama_8b(source=LOCAL.source, dtype=dtype)
     recipe = ModelRecipe(source="x", name="llm", engine={"dtype": asked})
-    assert builder.engine_build(spec, recipe, toolchain.load("26.07")).dtype == built
+    assert builder.engine_build(Case(spec, recipe, toolchain.load("26.07"))).dtype == built
 
 
 _NAMES = sorted({*toolchain.build_options(), *toolchain.triton_parameters(), "dtype", "profile"})
@@ -374,7 +375,7 @@ def test_whatever_is_set_is_written_or_refused(engine: dict[str, Any], triton: s
 def test_steps_say_what_will_be_done() -> None:
     def titles(**recipe: Any) -> str:
         model = ModelRecipe(source="x", name="llm", **recipe)
-        return " | ".join(step.title for step in builder.steps(LOCAL, model, tools))
+        return " | ".join(step.title for step in builder.steps(Case(LOCAL, model, tools)))
 
     tools = toolchain.load("26.07")
     assert "bfloat16 TensorRT-LLM checkpoint (tp2 pp1: 2 ranks)" in titles(

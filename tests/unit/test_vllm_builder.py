@@ -10,6 +10,7 @@ import pytest
 
 from support.specs import deepseek_v3, llama_8b, with_code
 from trtbuild import pbtxt, toolchain
+from trtbuild.builder import Case
 from trtbuild.errors import RecipeError
 from trtbuild.modelspec import ModelSpec, Quantization, SourceRef, Task, TokenizerInfo
 from trtbuild.plan import ModelEntry, WeightsDir
@@ -24,7 +25,7 @@ def entry(
     spec: ModelSpec | None = None, triton: str = "26.07", **recipe: Any
 ) -> tuple[ModelEntry, dict[str, bytes]]:
     model = ModelRecipe(**{"source": "x", "name": "llama"} | recipe)
-    (found,) = builder.models(spec or llama_8b(source=LOCAL), model, toolchain.load(triton))
+    (found,) = builder.models(Case(spec or llama_8b(source=LOCAL), model, toolchain.load(triton)))
     return found, {file.path: file.content for file in found.files}
 
 
@@ -38,12 +39,12 @@ def config(triton: str = "26.07", **recipe: Any) -> Any:
 
 def reasons(spec: ModelSpec, triton: str = "26.07", **recipe: Any) -> tuple[str, ...]:
     model = ModelRecipe(**{"source": "x", "name": "llama"} | recipe)
-    return tuple(builder.reasons_unsupported(spec, model, toolchain.load(triton)))
+    return tuple(builder.reasons_unsupported(Case(spec, model, toolchain.load(triton))))
 
 
 def warnings(spec: ModelSpec, triton: str = "26.07", **recipe: Any) -> tuple[str, ...]:
     model = ModelRecipe(**{"source": "x", "name": "llama"} | recipe)
-    return tuple(builder.warnings(spec, model, toolchain.load(triton)))
+    return tuple(builder.warnings(Case(spec, model, toolchain.load(triton))))
 
 
 def refuse(spec: ModelSpec | None = None, **engine: Any) -> list[str]:
@@ -112,13 +113,6 @@ def test_parameters(metrics: bool, health: bool) -> None:
     assert found["ENABLE_VLLM_HEALTH_CHECK"].string_value == str(health).lower()
 
 
-def test_the_health_check_needs_explicit_mode() -> None:
-    with_check = ModelRecipe(source="x", name="m")
-    assert "--model-control-mode=explicit" in builder.server_args(with_check)
-    without = ModelRecipe(source="x", name="m", health_check=False)
-    assert builder.server_args(without) == ()
-
-
 def test_weights_are_named_by_the_containers_mount_point() -> None:
     assert engine_file() == {"model": "/models/llama/1/weights"}
 
@@ -184,7 +178,7 @@ def test_embedding_models_are_run_as_such() -> None:
 
 def test_steps_tell_what_will_be_done() -> None:
     model = ModelRecipe(source="x", name="m", adapters={"fr": "a"}, weights="hub")
-    steps = builder.steps(llama_8b(), model, toolchain.load("26.07"))
+    steps = builder.steps(Case(llama_8b(), model, toolchain.load("26.07")))
     assert [step.name for step in steps] == ["weights", "adapter", "engine", "config"]
     assert COMMIT in steps[0].title
     assert "vLLM 0.24.0" in steps[2].title

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from trtbuild.builder import Builder, Case
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import ModelEntry, Step, WeightsDir
 from trtbuild.recipe import ModelRecipe, serving
-from trtbuild.resources import template_dir
 from trtbuild.toolchain import TRTLLM_LEAST_SM, Route, Toolchain, trtllm_route
 from trtbuild_builders.common import told
 from trtbuild_builders.trtllm.arguments import llm_settings, triton_settings
@@ -19,7 +18,7 @@ from trtbuild_builders.trtllm.repository import config_file, model_files, yaml_f
 __all__ = ["TrtllmBuilder", "builder"]
 
 
-class TrtllmBuilder:
+class TrtllmBuilder(Builder):
     """Serves the checkpoint as it is with TensorRT-LLM's PyTorch backend; no engine is compiled."""
 
     name = "trtllm"
@@ -45,26 +44,25 @@ class TrtllmBuilder:
         "gpu_memory_utilization": 0.9,
     }
 
-    def preference(self, spec: ModelSpec, gpu_sm: int) -> int:
+    def preference(self, case: Case) -> int:
         """First for ModelOpt, FP8, NVFP4 and MXFP4 checkpoints, last on a GPU that cannot."""
-        route = _route(spec)
+        route, gpu_sm = _route(case.spec), case.target.sm
         able = gpu_sm >= TRTLLM_LEAST_SM and (route is None or gpu_sm in route.sm)
         if gpu_sm and not able:
             return self._UNABLE
         return self._PREFERRED if route and route.preferred else self.priority
 
-    def reasons_unsupported(
-        self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
-    ) -> Sequence[str]:
-        """All reasons against it, each with its mend."""
-        return reasons(spec, recipe, toolchain)
+    def reasons_unsupported(self, case: Case) -> Sequence[str]:
+        """All reasons against it, each with its fix."""
+        return reasons(case.spec, case.recipe, case.toolchain)
 
     def image(self, toolchain: Toolchain) -> str:
         """The ``-trtllm-python-py3`` image of the release."""
         return toolchain.trtllm_image
 
-    def steps(self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> Sequence[Step]:
+    def steps(self, case: Case) -> Sequence[Step]:
         """What will be done. Raises RecipeError for a wrong argument of LLM()."""
+        spec, recipe, toolchain = case.spec, case.recipe, case.toolchain
         settings = llm_settings(spec, recipe, toolchain)
         given = ", ".join(sorted(settings.keys() - {"model"}))
         route = _route(spec)
@@ -80,10 +78,9 @@ class TrtllmBuilder:
             Step("config", "Write config.pbtxt with every tensor and the decoupled policy"),
         )
 
-    def models(
-        self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
-    ) -> Sequence[ModelEntry]:
+    def models(self, case: Case) -> Sequence[ModelEntry]:
         """One directory. Raises RecipeError for a wrong argument of LLM()."""
+        spec, recipe, toolchain = case.spec, case.recipe, case.toolchain
         if not recipe.name:
             raise ValueError("the recipe has no model name yet")
         llm, triton = llm_settings(spec, recipe, toolchain), triton_settings(recipe)
@@ -92,17 +89,14 @@ class TrtllmBuilder:
         files = (config_file(recipe, toolchain, triton), yaml_file(llm, triton), *model_files())
         return (ModelEntry(recipe.name, files, tuple(weights)),)
 
-    def warnings(self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> Sequence[str]:
+    def warnings(self, case: Case) -> Sequence[str]:
         """How the checkpoint is taken, where that is not as it stands."""
-        return told(spec, recipe, serving(spec, toolchain, toolchain.trtllm_image))
+        how = serving(case.spec, case.toolchain, case.toolchain.trtllm_image)
+        return told(case.spec, case.recipe, how)
 
-    def templates(self) -> Path:
-        """The folder with the tensors and the model's code."""
-        return template_dir("trtllm")
-
-    def server_args(self, recipe: ModelRecipe) -> Sequence[str]:  # noqa: ARG002 - the Protocol's
-        """None."""
-        return ()
+    def versions(self, case: Case) -> Mapping[str, str]:
+        """TensorRT-LLM's, in the image that serves it."""
+        return {"tensorrt-llm": case.toolchain.trtllm}
 
 
 def _route(spec: ModelSpec) -> Route | None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-from trtbuild.modelspec import ModelSpec
+from trtbuild.builder import Case, EngineBuilder
 from trtbuild.plan import EngineBuild, ModelEntry, Step
-from trtbuild.recipe import ModelRecipe
-from trtbuild.resources import template_dir
 from trtbuild.toolchain import Toolchain
 from trtbuild_builders.trtllm_engine import build
 from trtbuild_builders.trtllm_engine.deployment import Deployment
@@ -20,74 +17,62 @@ from trtbuild_engine_flow.engineconfig import EngineConfig
 __all__ = ["TrtllmEngineBuilder", "builder"]
 
 
-class TrtllmEngineBuilder:
+class TrtllmEngineBuilder(EngineBuilder):
     """Compiles an engine on a GPU and writes the ensemble of models around it."""
 
     name = "trtllm-engine"
     summary = "A TensorRT engine compiled for one GPU, with in-flight batching"
     priority = 10
 
-    def reasons_unsupported(
-        self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
-    ) -> Sequence[str]:
-        """All reasons against it, each with its mend."""
-        return reasons(spec, recipe, toolchain)
+    def reasons_unsupported(self, case: Case) -> Sequence[str]:
+        """All reasons against it, each with its fix."""
+        return reasons(case.spec, case.recipe, case.toolchain)
 
     def image(self, toolchain: Toolchain) -> str:
         """The ``-trtllm-python-py3`` image of the release, which builds and serves."""
         return toolchain.trtllm_image
 
-    def steps(self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> Sequence[Step]:
+    def steps(self, case: Case) -> Sequence[Step]:
         """What will be done. Raises RecipeError for a wrong setting."""
-        settings = resolve(spec, recipe, toolchain)
+        recipe, toolchain = case.recipe, case.toolchain
+        settings = resolve(case.spec, recipe, toolchain)
         if recipe.engine_dir:
             first = [Step("engine", "Take the engine that is there")]
         else:
             first = [_convert_step(settings), _build_step(settings, toolchain, recipe.build)]
-        names = ", ".join(entry.name for entry in self.models(spec, recipe, toolchain))
+        names = ", ".join(entry.name for entry in self.models(case))
         return (*first, Step("repository", f"Write {names}"))
 
-    def models(
-        self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
-    ) -> Sequence[ModelEntry]:
+    def models(self, case: Case) -> Sequence[ModelEntry]:
         """The directories for the engine that would be compiled."""
-        engine = self.engine_expected(spec, recipe, toolchain)
-        return self.models_of(spec, recipe, toolchain, engine)
+        return self.models_of(case, self.engine_expected(case))
 
-    def engine_build(
-        self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
-    ) -> EngineBuild:
+    def engine_build(self, case: Case) -> EngineBuild:
         """How the engine is compiled. Raises RecipeError for a wrong setting."""
-        return build.engine_build(spec, resolve(spec, recipe, toolchain), toolchain)
+        settings = resolve(case.spec, case.recipe, case.toolchain)
+        return build.engine_build(case.spec, settings, case.toolchain)
 
-    def engine_expected(
-        self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
-    ) -> EngineConfig:
+    def engine_expected(self, case: Case) -> EngineConfig:
         """The engine that would be compiled."""
-        return build.expected(spec, self.engine_build(spec, recipe, toolchain))
+        return build.expected(case.spec, self.engine_build(case))
 
-    def models_of(
-        self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain, engine: EngineConfig
-    ) -> Sequence[ModelEntry]:
+    def models_of(self, case: Case, engine: EngineConfig) -> Sequence[ModelEntry]:
         """The directories for an engine. Raises RecipeError for what it was not built for."""
+        spec, recipe, toolchain = case.spec, case.recipe, case.toolchain
         if not recipe.name:
             raise ValueError("the recipe has no model name yet")
         settings = resolve(spec, recipe, toolchain)
         return entries(Deployment(spec, recipe, toolchain, settings, engine))
 
-    def warnings(self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> Sequence[str]:
+    def warnings(self, case: Case) -> Sequence[str]:
         """What an engine does otherwise than the checkpoint. Raises RecipeError."""
-        if recipe.engine_dir:
+        if case.recipe.engine_dir:
             return ()
-        return windows(spec, resolve(spec, recipe, toolchain))
+        return windows(case.spec, resolve(case.spec, case.recipe, case.toolchain))
 
-    def templates(self) -> Path:
-        """The folder of the engine's tensors, profiles and families."""
-        return template_dir("trtllm_engine")
-
-    def server_args(self, recipe: ModelRecipe) -> Sequence[str]:  # noqa: ARG002
-        """None: what a leader or an orchestrator needs is the launcher's business."""
-        return ()
+    def versions(self, case: Case) -> Mapping[str, str]:
+        """TensorRT-LLM's, in the image that compiles and serves it."""
+        return {"tensorrt-llm": case.toolchain.trtllm}
 
 
 def _convert_step(settings: Settings) -> Step:

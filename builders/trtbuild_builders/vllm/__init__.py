@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
+from trtbuild.builder import Builder, Case
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import ModelEntry, Step, WeightsDir
 from trtbuild.recipe import ModelRecipe, serving
-from trtbuild.resources import template_dir
 from trtbuild.toolchain import Toolchain
 from trtbuild_builders.common import told
 from trtbuild_builders.vllm.config import config_file
@@ -18,25 +17,24 @@ from trtbuild_builders.vllm.reasons import reasons
 __all__ = ["VllmBuilder", "builder"]
 
 
-class VllmBuilder:
+class VllmBuilder(Builder):
     """Serves the checkpoint as it is with vLLM; nothing is compiled or converted."""
 
     name = "vllm"
     summary = "The checkpoint as it is, served by vLLM: the widest choice of models"
     priority = 50
 
-    def reasons_unsupported(
-        self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
-    ) -> Sequence[str]:
-        """All reasons against it, each with its mend."""
-        return reasons(spec, recipe, toolchain)
+    def reasons_unsupported(self, case: Case) -> Sequence[str]:
+        """All reasons against it, each with its fix."""
+        return reasons(case.spec, case.recipe, case.toolchain)
 
     def image(self, toolchain: Toolchain) -> str:
         """The ``-vllm-python-py3`` image of the release."""
         return toolchain.vllm_image
 
-    def steps(self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> Sequence[Step]:
+    def steps(self, case: Case) -> Sequence[Step]:
         """What will be done. Raises RecipeError for a wrong engine argument."""
+        spec, recipe, toolchain = case.spec, case.recipe, case.toolchain
         settings = engine_settings(spec, recipe, toolchain)
         steps = [_weights_step(spec, recipe)]
         steps += [
@@ -50,34 +48,28 @@ class VllmBuilder:
             Step("config", "Write config.pbtxt with every tensor of the backend, decoupled"),
         )
 
-    def models(
-        self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
-    ) -> Sequence[ModelEntry]:
+    def models(self, case: Case) -> Sequence[ModelEntry]:
         """One directory. Raises RecipeError for a wrong engine argument."""
+        recipe = case.recipe
         if not recipe.name:
             raise ValueError("the recipe has no model name yet")
         weights = [WeightsDir("1/weights")] if recipe.weights == "copy" else []
         weights += [WeightsDir(f"1/adapters/{name}", name) for name in recipe.adapters]
         files = (
-            config_file(recipe, toolchain),
-            model_file(spec, recipe, toolchain),
+            config_file(recipe, case.toolchain),
+            model_file(case.spec, recipe, case.toolchain),
             *adapter_files(recipe),
         )
         return (ModelEntry(recipe.name, files, tuple(weights)),)
 
-    def warnings(self, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> Sequence[str]:
+    def warnings(self, case: Case) -> Sequence[str]:
         """How the checkpoint is taken, where that is not as it stands."""
-        return told(spec, recipe, serving(spec, toolchain, toolchain.vllm_image))
+        how = serving(case.spec, case.toolchain, case.toolchain.vllm_image)
+        return told(case.spec, case.recipe, how)
 
-    def templates(self) -> Path:
-        """The folder with the backend's tensors."""
-        return template_dir("vllm")
-
-    def server_args(self, recipe: ModelRecipe) -> Sequence[str]:
-        """The health check unloads a dead model, which Triton allows in explicit mode only."""
-        if not recipe.health_check:
-            return ()
-        return ("--model-control-mode=explicit", "--load-model=*")
+    def versions(self, case: Case) -> Mapping[str, str]:
+        """vLLM's, in the image that serves it."""
+        return {"vllm": case.toolchain.vllm}
 
 
 def _weights_step(spec: ModelSpec, recipe: ModelRecipe) -> Step:

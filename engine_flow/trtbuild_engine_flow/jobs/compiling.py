@@ -14,7 +14,7 @@ from trtbuild.checkpoint import CheckpointFile, materialize
 from trtbuild.errors import BuildError
 from trtbuild.files import digest_all, disk_trouble, require_space
 from trtbuild.hardware import DetectedGpu
-from trtbuild.pipeline.engines import Case, Engine, image_converts, whole
+from trtbuild.pipeline.engines import Conversion, Engine, image_converts, whole
 from trtbuild.plan import EngineBuild
 from trtbuild.progress import SILENT, Progress
 from trtbuild.repository import say_source
@@ -26,7 +26,7 @@ _WIDTH = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 def compiled(
-    case: Case,
+    case: Conversion,
     build: EngineBuild,
     *,
     root: Path,
@@ -68,7 +68,7 @@ def compiled(
     return Engine("compiled", build, *whole(job.out))
 
 
-def commands(case: Case, engine: Engine | None, *, root: Path) -> tuple[str, ...]:
+def commands(case: Conversion, engine: Engine | None, *, root: Path) -> tuple[str, ...]:
     """The command lines that compiling would run; none without an engine to compile."""
     if engine is None or engine.build is None:
         return ()
@@ -79,7 +79,7 @@ def commands(case: Case, engine: Engine | None, *, root: Path) -> tuple[str, ...
     return tuple(shlex.join(line) for line in (*first, *lines))
 
 
-def _checkpoint_command(case: Case, job: Compilation) -> tuple[str, ...]:
+def _checkpoint_command(case: Conversion, job: Compilation) -> tuple[str, ...]:
     """Our own conversion, which needs no other program, as the command that does the same."""
     build = job.build
     return (
@@ -90,7 +90,7 @@ def _checkpoint_command(case: Case, job: Compilation) -> tuple[str, ...]:
 
 
 def _convert(
-    case: Case,
+    case: Conversion,
     build: EngineBuild,
     files: tuple[CheckpointFile, ...],
     out: Path,
@@ -103,7 +103,7 @@ def _convert(
     converter.write(layout, out, progress)
 
 
-def _require_room(case: Case, job: Compilation, gpu: DetectedGpu, *, force: bool) -> None:
+def _require_room(case: Conversion, job: Compilation, gpu: DetectedGpu, *, force: bool) -> None:
     weights = case.spec.parameters * _WIDTH[job.build.dtype]
     needed = executor.estimate(weights, job.build.world, job.build.workers)
     with disk_trouble(job.out.parent):
@@ -114,7 +114,7 @@ def _require_room(case: Case, job: Compilation, gpu: DetectedGpu, *, force: bool
 
 
 def _compilation(
-    case: Case,
+    case: Conversion,
     build: EngineBuild,
     files: Sequence[CheckpointFile],
     root: Path,
@@ -137,7 +137,7 @@ def _compilation(
 
 
 def _key(
-    case: Case, build: EngineBuild, files: Sequence[CheckpointFile], image: str, sm: int
+    case: Conversion, build: EngineBuild, files: Sequence[CheckpointFile], image: str, sm: int
 ) -> str:
     """The digest of everything that an engine depends on."""
     source = case.spec.source

@@ -1,6 +1,6 @@
 """GPUs: those of a table, and those of this machine."""
 
 from trtbuild.hardware.detection import DetectedGpu, detect
-from trtbuild.hardware.table import GpuInfo, gpu, gpus, recognise
+from trtbuild.hardware.table import GpuInfo, GpuTarget, gpu, gpus, recognise
 
-__all__ = ["DetectedGpu", "GpuInfo", "detect", "gpu", "gpus", "recognise"]
+__all__ = ["DetectedGpu", "GpuInfo", "GpuTarget", "detect", "gpu", "gpus", "recognise"]

@@ -44,6 +44,19 @@ class GpuInfo:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class GpuTarget:
+    """The GPUs that a model is to run on; ``gpu`` is None when none in particular is meant."""
+
+    gpu: GpuInfo | None = None
+    count: int = 1
+
+    @property
+    def sm(self) -> int:
+        """The compute capability without the dot, 0 when unknown."""
+        return self.gpu.sm if self.gpu else 0
+
+
 @cache
 def gpus() -> tuple[GpuInfo, ...]:
     """All GPUs known, smallest memory first."""

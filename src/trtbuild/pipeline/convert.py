@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from trtbuild import lockfile, planner, toolchain
+from trtbuild.builder import Case
 from trtbuild.checkpoint import (
     inspect,
     open_checkpoint,
@@ -23,7 +24,7 @@ from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import Lock, LockedFile
 from trtbuild.modelspec import SourceRef
 from trtbuild.pipeline.adapters import open_adapters, require_fit
-from trtbuild.pipeline.engines import Case, engine_of, entries_of, rewritten_of
+from trtbuild.pipeline.engines import Conversion, engine_of, entries_of, rewritten_of
 from trtbuild.pipeline.job import (
     Job,
     digested_sources,
@@ -34,7 +35,6 @@ from trtbuild.pipeline.job import (
     weight_file,
 )
 from trtbuild.plan import EngineBuild, ModelEntry
-from trtbuild.planner.choice import own_warnings
 from trtbuild.planner.warnings import warnings
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import DEFAULT_TRITON, ModelRecipe, Recipe, check_model_name
@@ -193,8 +193,8 @@ def _prepare(recipe: ModelRecipe, triton: str, progress: Progress) -> Job:
     recipe = planner.with_adapter_rank(recipe, tools)
     spec = inspect(checkpoint, trust_remote_code=recipe.trust_remote_code)
     verify_shards(checkpoint)
-    builder, reason, _ = planner.choose_builder(spec, recipe, tools)
-    case = Case(builder, spec, recipe, tools, checkpoint)
+    builder, reason, _ = planner.choose_builder(Case(spec, recipe, tools))
+    case = Conversion(builder, Case(spec, recipe, tools), checkpoint)
     engine = engine_of(case)
     changed = rewritten_of(case)
     entries = entries_of(case, engine, changed)
@@ -265,6 +265,6 @@ def _result(
         commands=commands,
         warnings=(
             *warnings(job.spec, job.recipe, job.tools, None, 1, image=image),
-            *own_warnings(job.builder, job.spec, job.recipe, job.tools),
+            *job.builder.warnings(job.case.case),
         ),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from trtbuild.builder import Builder, EngineBuilder
+from trtbuild.builder import Builder, Case, EngineBuilder
 from trtbuild.checkpoint import Checkpoint, CheckpointFile, language_config
 from trtbuild.errors import RepositoryError, UnsupportedError, UsageError
 from trtbuild.modelspec import ModelSpec
@@ -33,14 +33,27 @@ _NOT_TOKENIZER = (".safetensors", ".bin", ".gguf", ".py", ".index.json", "prepro
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """What a conversion is of: a checkpoint, a recipe, a release and the builder chosen."""
+class Conversion:
+    """What is built, by which builder, from which opened checkpoint."""
 
     builder: Builder
-    spec: ModelSpec
-    recipe: ModelRecipe
-    tools: Toolchain
+    case: Case
     checkpoint: Checkpoint
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The checkpoint's."""
+        return self.case.spec
+
+    @property
+    def recipe(self) -> ModelRecipe:
+        """What the user asks for."""
+        return self.case.recipe
+
+    @property
+    def tools(self) -> Toolchain:
+        """The release that will serve it."""
+        return self.case.toolchain
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,7 @@ class Engine:
     files: tuple[CheckpointFile, ...] = ()
 
 
-def engine_of(case: Case) -> Engine | None:
+def engine_of(case: Conversion) -> Engine | None:
     """The engine of a conversion, as far as it is known before anything is compiled.
 
     Raises:
@@ -74,7 +87,7 @@ def engine_of(case: Case) -> Engine | None:
         folder = Path(recipe.engine_dir).expanduser()
         return Engine("given", None, *whole(folder))
     _require_computed(case)
-    build = builder.engine_build(case.spec, recipe, case.tools)
+    build = builder.engine_build(case.case)
     config = _predicted(builder, build, case)
     return Engine("wanted" if recipe.build else "later", build, config)
 
@@ -88,7 +101,7 @@ def _require_no_engine(builder: Builder, recipe: ModelRecipe) -> None:
             )
 
 
-def _require_computed(case: Case) -> None:
+def _require_computed(case: Conversion) -> None:
     reasons = converter.miscomputed(
         case.spec, language_config(case.checkpoint.config), case.tools.trtllm
     )
@@ -127,7 +140,7 @@ def whole(folder: Path) -> tuple[EngineConfig, tuple[CheckpointFile, ...]]:
     return config, tuple(files)
 
 
-def _predicted(builder: EngineBuilder, build: EngineBuild, case: Case) -> EngineConfig:
+def _predicted(builder: EngineBuilder, build: EngineBuild, case: Conversion) -> EngineConfig:
     """The engine's configuration as the build will write it, marked as such."""
     spec, expected = case.spec, {}
     if not image_converts(case, build):
@@ -139,14 +152,14 @@ def _predicted(builder: EngineBuilder, build: EngineBuild, case: Case) -> Engine
             pp=build.pp,
             release=build.release,
         )
-    document = builder.engine_expected(spec, case.recipe, case.tools).document
+    document = builder.engine_expected(case.case).document
     pretrained = {**document["pretrained_config"], **expected}
     return engineconfig.of_document(
         {**document, "pretrained_config": pretrained, "predicted": True}
     )
 
 
-def image_converts(case: Case, build: EngineBuild) -> tuple[str, ...]:
+def image_converts(case: Conversion, build: EngineBuild) -> tuple[str, ...]:
     """Why our converter cannot make the checkpoint, so that the image's own must."""
     return converter.unsupported(
         case.spec,
@@ -157,7 +170,7 @@ def image_converts(case: Case, build: EngineBuild) -> tuple[str, ...]:
     )
 
 
-def rewritten_of(case: Case) -> Rewritten:
+def rewritten_of(case: Conversion) -> Rewritten:
     """What is placed instead of files of the checkpoint; nothing where none of it is placed."""
     if case.recipe.weights == "hub":
         return {}
@@ -165,15 +178,17 @@ def rewritten_of(case: Case) -> Rewritten:
     return rewritten(case.checkpoint, case.recipe, how)
 
 
-def entries_of(case: Case, engine: Engine | None, changed: Rewritten) -> tuple[ModelEntry, ...]:
+def entries_of(
+    case: Conversion, engine: Engine | None, changed: Rewritten
+) -> tuple[ModelEntry, ...]:
     """The directories, with the tokenizer's files, and the engine's ``config.json`` as predicted
     where there is no engine yet. ``changed`` replaces files of the checkpoint.
     """
-    builder, spec, recipe, tools = case.builder, case.spec, case.recipe, case.tools
+    builder, spec = case.builder, case.spec
     if engine is None or not isinstance(builder, EngineBuilder):
-        entries = tuple(builder.models(spec, recipe, tools))
+        entries = tuple(builder.models(case.case))
     else:
-        entries = tuple(builder.models_of(spec, recipe, tools, engine.config))
+        entries = tuple(builder.models_of(case.case, engine.config))
     kept = {name: content for name, content in changed.items() if content is not None}
     entries = _with_files(entries, "", kept, keep=True)
     small = tokenizer_files(case.checkpoint)
@@ -209,7 +224,7 @@ def _with_files(
     return tuple(made)
 
 
-def told_steps(steps: Sequence[Step], case: Case, engine: Engine | None) -> tuple[Step, ...]:
+def told_steps(steps: Sequence[Step], case: Conversion, engine: Engine | None) -> tuple[Step, ...]:
     """The plan's steps, which say who converts when ours cannot."""
     reasons = image_converts(case, engine.build) if engine and engine.build else ()
     if not reasons or engine is None or engine.build is None:

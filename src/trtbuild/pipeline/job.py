@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild import __version__
-from trtbuild.builder import Builder
+from trtbuild.builder import Builder, Case
 from trtbuild.checkpoint import Checkpoint, CheckpointFile, materialize
 from trtbuild.errors import BuildError
 from trtbuild.files import digest_all
 from trtbuild.lockfile import LockedFile, LockedModel
 from trtbuild.modelspec import ModelSpec
 from trtbuild.pipeline.adapters import Adapter
-from trtbuild.pipeline.engines import Case, Engine
+from trtbuild.pipeline.engines import Conversion, Engine
 from trtbuild.pipeline.rewriting import Rewritten
 from trtbuild.plan import ENGINE, ModelEntry
 from trtbuild.progress import Progress
 from trtbuild.recipe import ModelRecipe
 from trtbuild.repository import WeightFile
-from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.toolchain import Toolchain
 
 # Nobody rewrites a file of a download cache or of our own in place; people do with a folder.
@@ -48,9 +47,10 @@ class Job:
     engine: Engine | None = None
 
     @property
-    def case(self) -> Case:
+    def case(self) -> Conversion:
         """What the conversion is of."""
-        return Case(self.builder, self.spec, self.recipe, self.tools, self.checkpoint)
+        case = Case(self.spec, self.recipe, self.tools)
+        return Conversion(self.builder, case, self.checkpoint)
 
 
 def key_needs_files(job: Job) -> bool:
@@ -162,11 +162,7 @@ def _settings(recipe: ModelRecipe) -> dict[str, Any]:
 def locked_of(job: Job, key: str) -> LockedModel:
     tools, builder = job.tools, job.builder
     image = builder.image(tools)
-    engines = {
-        "vllm": (tools.vllm, tools.vllm_image),
-        "tensorrt-llm": (tools.trtllm, tools.trtllm_image),
-    }
-    versions = {name: version for name, (version, of) in engines.items() if of and of == image}
+    case = job.case.case
     return LockedModel(
         source=job.spec.source,
         builder=builder.name,
@@ -175,17 +171,10 @@ def locked_of(job: Job, key: str) -> LockedModel:
         key=key,
         directories=tuple(entry.name for entry in job.entries),
         adapters={adapter.name: adapter.ref for adapter in job.adapters},
-        versions={"trtbuild": __version__, **versions},
+        versions={"trtbuild": __version__, **builder.versions(case)},
         settings=_settings(job.recipe),
-        served=_served(job),
+        served=builder.signature(case),
     )
-
-
-def _served(job: Job) -> ServedModel:
-    """What the checkpoint says of the served model; the files that are written say the rest."""
-    known = job.spec.task.value in set(ServedTask)
-    task = ServedTask(job.spec.task.value) if known else ServedTask.TENSOR
-    return ServedModel(job.recipe.name, task, context_length=job.spec.context_length)
 
 
 def generated(entries: Sequence[ModelEntry]) -> dict[str, LockedFile]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtbuild import hardware, toolchain
-from trtbuild.builder import discover
+from trtbuild.builder import Case, discover
 from trtbuild.checkpoint import Checkpoint, inspect, open_checkpoint
 from trtbuild.errors import UsageError
 from trtbuild.modelspec import ModelSpec
 from trtbuild.pipeline.adapters import local_adapters, require_fit
-from trtbuild.pipeline.engines import Case, engine_of, told_steps
+from trtbuild.pipeline.engines import Conversion, engine_of, told_steps
 from trtbuild.plan import BuildPlan
 from trtbuild.planner import Candidate, make_plan, survey, with_adapter_rank
 from trtbuild.progress import SILENT, Progress
@@ -85,8 +85,8 @@ def plan_model(
     builder = next(b.builder for b in discover() if b.name == plan.builder and b.builder)
     if builder.name == "vllm":
         require_fit(local_adapters(recipe.adapters), checkpoint, spec, recipe, release.vllm)
-    case = Case(builder, spec, recipe, release, checkpoint)
-    steps = told_steps(plan.steps, case, engine_of(case))
+    job = Conversion(builder, Case(spec, recipe, release), checkpoint)
+    steps = told_steps(plan.steps, job, engine_of(job))
     return Planned(recipe, spec, replace(plan, steps=steps))
 
 
@@ -96,7 +96,7 @@ def survey_builders(
     """Every builder's reasons against one source."""
     release = toolchain.load(triton)
     recipe, spec = described(recipe, progress)
-    return survey(spec, recipe, release)
+    return survey(Case(spec, recipe, release))
 
 
 def _resolved(target: Target) -> tuple[str, int]:

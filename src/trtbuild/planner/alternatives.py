@@ -18,7 +18,7 @@ MANY = 64  # as many GPUs as a suggestion ever names
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Fit:
     """What is to fit where. ``load_on`` is the same deployment with another GPU's defaults."""
 
     spec: ModelSpec
@@ -34,7 +34,7 @@ class Case:
         return load.world <= (count or self.gpus) and memory.needed(self.spec, load) <= usable
 
 
-def alternatives(case: Case) -> tuple[Alternative, ...]:
+def alternatives(case: Fit) -> tuple[Alternative, ...]:
     """What would fit, the least change first: nothing that was not computed to fit."""
     spread = list(_spread(case))
     found = spread + [suggestion for find in _FINDERS for suggestion in find(case)]
@@ -53,7 +53,7 @@ def tensor_sizes(spec: ModelSpec, limit: int) -> list[int]:
     ]
 
 
-def _spread(case: Case) -> Iterator[Alternative]:
+def _spread(case: Fit) -> Iterator[Alternative]:
     """More of the GPUs that are there, as few as do."""
     sizes = tensor_sizes(case.spec, case.gpus // case.load.pipeline)
     larger = [size for size in sizes if size > case.load.tensor]
@@ -74,7 +74,7 @@ def _largest(fits: Callable[[int], bool], low: int, high: int) -> int:
     return low
 
 
-def _longest(case: Case, load: Load) -> int:
+def _longest(case: Fit, load: Load) -> int:
     """The largest ``max_model_len`` below the present one with which ``load`` fits, 0 if none."""
     units = _largest(
         lambda count: case.fits(replace(load, max_model_len=count * _STEP)),
@@ -85,7 +85,7 @@ def _longest(case: Case, load: Load) -> int:
 
 
 def _settled(
-    case: Case, load: Load, text: str, settings: dict[str, str | int]
+    case: Fit, load: Load, text: str, settings: dict[str, str | int]
 ) -> Iterator[Alternative]:
     """``load`` as it is or, when only its longest sequence is too long, with a shorter one."""
     if case.fits(load):
@@ -97,13 +97,13 @@ def _settled(
         )
 
 
-def _promise_less(case: Case) -> Iterator[Alternative]:
+def _promise_less(case: Fit) -> Iterator[Alternative]:
     """A shorter longest sequence, the wanted load untouched."""
     if best := _longest(case, case.load):
         yield Alternative(f"promise contexts up to {best:,} tokens", {"max_model_len": best})
 
 
-def _fewer(case: Case) -> Iterator[Alternative]:
+def _fewer(case: Fit) -> Iterator[Alternative]:
     """Fewer sequences at once; the others wait."""
 
     def with_count(count: int) -> Load:
@@ -119,7 +119,7 @@ def _fewer(case: Case) -> Iterator[Alternative]:
         yield from _settled(case, with_count(best), text, {"max_num_seqs": best})
 
 
-def _shorter(case: Case) -> Iterator[Alternative]:
+def _shorter(case: Fit) -> Iterator[Alternative]:
     """Shorter sequences, all of the wanted number."""
 
     def fits(units: int) -> bool:
@@ -134,7 +134,7 @@ def _shorter(case: Case) -> Iterator[Alternative]:
         )
 
 
-def _smaller_cache(case: Case) -> Iterator[Alternative]:
+def _smaller_cache(case: Fit) -> Iterator[Alternative]:
     """The KV cache in 8 bits."""
     if case.gpu.sm >= _FP8_SM and case.load.kv_element > 1:
         load = replace(case.load, kv_element=1.0)
@@ -142,7 +142,7 @@ def _smaller_cache(case: Case) -> Iterator[Alternative]:
         yield from _settled(case, load, text, {"kv_cache_dtype": "fp8"})
 
 
-def _fp8(case: Case, load: Load) -> Load | None:
+def _fp8(case: Fit, load: Load) -> Load | None:
     """The load with weights in FP8, None where that cannot be."""
     known = case.release is None or "fp8" in case.release.quantization
     if case.spec.quantization is not None or case.gpu.sm < _FP8_SM or not known:
@@ -151,7 +151,7 @@ def _fp8(case: Case, load: Load) -> Load | None:
     return replace(load, weight_bytes=smaller) if smaller < load.weight_bytes else None
 
 
-def _fp8_weights(case: Case) -> Iterator[Alternative]:
+def _fp8_weights(case: Fit) -> Iterator[Alternative]:
     """Weights quantised to FP8 while loading, on as few of the GPUs as hold them."""
     for size in tensor_sizes(case.spec, case.gpus // case.load.pipeline):
         load = _fp8(case, replace(case.load, tensor=size)) if size >= case.load.tensor else None
@@ -168,7 +168,7 @@ def _fp8_weights(case: Case) -> Iterator[Alternative]:
             return
 
 
-def _int4_weights(case: Case) -> Iterator[Alternative]:
+def _int4_weights(case: Fit) -> Iterator[Alternative]:
     """A checkpoint quantised to four bits: another source, not a setting."""
     if case.spec.quantization is not None:
         return
@@ -178,7 +178,7 @@ def _int4_weights(case: Case) -> Iterator[Alternative]:
         yield from _settled(case, load, text, {})
 
 
-def _more_gpus(case: Case) -> Iterator[Alternative]:
+def _more_gpus(case: Fit) -> Iterator[Alternative]:
     """More GPUs of this kind."""
     for size in tensor_sizes(case.spec, MANY):
         load = replace(case.load, tensor=size)
@@ -190,7 +190,7 @@ def _more_gpus(case: Case) -> Iterator[Alternative]:
             return
 
 
-def _bigger_gpu(case: Case) -> Iterator[Alternative]:
+def _bigger_gpu(case: Fit) -> Iterator[Alternative]:
     """The smallest GPU on which it fits as it is."""
     found = smallest_gpu(case.spec, case.load_on)
     if found:

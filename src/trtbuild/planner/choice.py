@@ -6,12 +6,11 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trtbuild.builder import Builder, Discovered, Preferring, Warner, discover
+from trtbuild.builder import Builder, Case, Discovered, discover
 from trtbuild.errors import UnsupportedError, UsageError
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Rejection
 from trtbuild.recipe import ModelRecipe
-from trtbuild.toolchain import Toolchain
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,43 +21,31 @@ class Candidate:
     reasons: tuple[str, ...]
 
 
-def survey(
-    spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain, builders: Sequence[Discovered] = ()
-) -> tuple[Candidate, ...]:
+def survey(case: Case, builders: Sequence[Discovered] = ()) -> tuple[Candidate, ...]:
     """Every installed builder with its reasons, a broken plug-in with its problem."""
-    return tuple(
-        Candidate(found, _reasons(found, spec, recipe, toolchain))
-        for found in builders or discover()
-    )
+    return tuple(Candidate(found, _reasons(found, case)) for found in builders or discover())
 
 
-def _reasons(
-    found: Discovered, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
-) -> tuple[str, ...]:
+def _reasons(found: Discovered, case: Case) -> tuple[str, ...]:
     if found.builder is None:
         return (f"it could not be loaded: {found.problem}",)
-    return tuple(found.builder.reasons_unsupported(spec, recipe, toolchain))
+    return tuple(found.builder.reasons_unsupported(case))
 
 
 def choose_builder(
-    spec: ModelSpec,
-    recipe: ModelRecipe,
-    toolchain: Toolchain,
-    builders: Sequence[Discovered] = (),
-    *,
-    gpu_sm: int = 0,
+    case: Case, builders: Sequence[Discovered] = ()
 ) -> tuple[Builder, str, tuple[Rejection, ...]]:
     """The builder, why it, and why each other one not.
 
     Under ``backend: auto`` the one of highest priority without a reason against it; else the
-    one named. ``builders`` is for tests; by default all that are installed. ``gpu_sm`` is the
-    compute capability (89 is 8.9) where the GPU is known.
+    one named. ``builders`` is for tests; by default all that are installed.
 
     Raises:
         UsageError: ``backend`` names no builder.
         UnsupportedError: None can, with every reason of every builder.
     """
-    candidates = survey(spec, recipe, toolchain, builders)
+    recipe = case.recipe
+    candidates = survey(case, builders)
     by_name = {candidate.found.name: candidate for candidate in candidates}
     if recipe.backend != "auto" and recipe.backend not in by_name:
         raise _unknown(recipe.backend, list(by_name))
@@ -67,17 +54,11 @@ def choose_builder(
         able = [b for b in able if b.name == recipe.backend]
     if not able:
         asked = [by_name[recipe.backend]] if recipe.backend != "auto" else list(candidates)
-        raise _unsupported(spec, asked)
-    ranks = {builder.name: _rank(builder, spec, gpu_sm) for builder in able}
+        raise _unsupported(case.spec, asked)
+    ranks = {builder.name: builder.preference(case) for builder in able}
     chosen = max(able, key=lambda builder: ranks[builder.name])
     reason = _why(recipe, ranks[chosen.name], len(able), len(candidates))
     return chosen, reason, tuple(_rejections(candidates, chosen, recipe, ranks))
-
-
-def _rank(builder: Builder, spec: ModelSpec, gpu_sm: int) -> int:
-    if isinstance(builder, Preferring):
-        return builder.preference(spec, gpu_sm)
-    return builder.priority
 
 
 def _why(recipe: ModelRecipe, rank: int, able: int, known: int) -> str:
@@ -131,10 +112,3 @@ def _unsupported(spec: ModelSpec, candidates: Sequence[Candidate]) -> Unsupporte
         fix="do what one of the reasons says, or choose another checkpoint",
         details=tuple(details or ["no builder is installed"]),
     )
-
-
-def own_warnings(
-    builder: Builder, spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain
-) -> Sequence[str]:
-    """What the builder itself has to tell of a deployment."""
-    return builder.warnings(spec, recipe, toolchain) if isinstance(builder, Warner) else ()

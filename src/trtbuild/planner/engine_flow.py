@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from trtbuild.builder import Builder, EngineBuilder, MemoryNames
-from trtbuild.modelspec import ModelSpec
+from trtbuild.builder import Builder, Case, EngineBuilder
 from trtbuild.plan import Alternative, MemoryPlan
-from trtbuild.recipe import ModelRecipe
-from trtbuild.toolchain import Toolchain
 
 _SHARE = "kv_cache_free_gpu_mem_fraction"
 _DEFAULT_SHARE = 0.9  # the backend's own
@@ -25,17 +22,16 @@ _NAMES = {
 }
 
 
-def load_arguments(
-    builder: Builder, spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain
-) -> dict[str, Any] | None:
+def load_arguments(builder: Builder, case: Case) -> dict[str, Any] | None:
     """What the memory model is to read instead of the recipe's settings; None: those."""
-    if isinstance(builder, MemoryNames):
+    recipe = case.recipe
+    if builder.memory_names:
         given = {name: _at(recipe.engine, ours) for name, ours in builder.memory_names.items()}
         given = {name: value for name, value in given.items() if value is not None}
         return {**builder.memory_defaults, **given}
     if not isinstance(builder, EngineBuilder):
         return None
-    engine = builder.engine_expected(spec, recipe, tools)
+    engine = builder.engine_expected(case)
     return {
         "dtype": engine.dtype,
         "tensor_parallel_size": engine.tp,
@@ -69,7 +65,7 @@ def in_its_words(builder: Builder, memory: MemoryPlan) -> MemoryPlan:
 
 
 def _names(builder: Builder) -> Mapping[str, str]:
-    if isinstance(builder, MemoryNames):
+    if builder.memory_names:
         return builder.memory_names
     return _NAMES if isinstance(builder, EngineBuilder) else {}
 

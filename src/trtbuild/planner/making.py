@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from trtbuild import hardware
-from trtbuild.builder import Discovered
+from trtbuild.builder import Case, Discovered
 from trtbuild.errors import UsageError
-from trtbuild.hardware import GpuInfo
+from trtbuild.hardware import GpuInfo, GpuTarget
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import BuildPlan, GpuNeed, MemoryPlan
 from trtbuild.planner import memory
-from trtbuild.planner.alternatives import MANY, Case, alternatives, smallest_gpu, tensor_sizes
-from trtbuild.planner.choice import choose_builder, own_warnings
+from trtbuild.planner.alternatives import MANY, Fit, alternatives, smallest_gpu, tensor_sizes
+from trtbuild.planner.choice import choose_builder
 from trtbuild.planner.engine_flow import in_its_words, load_arguments
 from trtbuild.planner.generation import require_able
 from trtbuild.planner.load import Load, load_of
@@ -52,22 +52,21 @@ def make_plan(
     """
     _check_counts(gpus=gpus, concurrency=concurrency, length=length)
     info = hardware.gpu(gpu) if gpu else None
-    builder, reason, rejected = choose_builder(
-        spec, model_recipe, toolchain, builders, gpu_sm=info.sm if info else 0
-    )
+    case = Case(spec, model_recipe, toolchain, GpuTarget(info, gpus))
+    builder, reason, rejected = choose_builder(case, builders)
     image = builder.image(toolchain)
     if info:
         require_able(spec, toolchain, info, image=image)
-    steps = tuple(builder.steps(spec, model_recipe, toolchain))
+    steps = tuple(builder.steps(case))
     release = vllm_release(toolchain.vllm) if toolchain.vllm else None
-    engine = load_arguments(builder, spec, model_recipe, toolchain) or model_recipe.engine
+    engine = load_arguments(builder, case) or model_recipe.engine
     if spec.source.kind in {"gguf", "sample"}:
         engine = {"dtype": spec.dtype, **engine}
 
     def load_on(which: GpuInfo | None) -> Load:
         return load_of(spec, engine, release, which, concurrency=concurrency, length=length)
 
-    case = Case(spec, load_on(info), info, gpus, release, load_on) if info else None
+    fit = Fit(spec, load_on(info), info, gpus, release, load_on) if info else None
     return BuildPlan(
         model=model_recipe.name or spec.source.text,
         builder=builder.name,
@@ -76,10 +75,10 @@ def make_plan(
         steps=steps,
         triton=toolchain.triton,
         image=image,
-        memory=in_its_words(builder, _verdict(case) if case else _survey(spec, load_on)),
+        memory=in_its_words(builder, _verdict(fit) if fit else _survey(spec, load_on)),
         warnings=(
             *warnings(spec, model_recipe, toolchain, info, gpus, image=image),
-            *own_warnings(builder, spec, model_recipe, toolchain),
+            *builder.warnings(case),
         ),
     )
 
@@ -90,7 +89,7 @@ def _check_counts(**counts: int | None) -> None:
             raise UsageError(f"--{name} {count} is not a count", fix=f"give --{name} 1 or more")
 
 
-def _verdict(case: Case) -> MemoryPlan:
+def _verdict(case: Fit) -> MemoryPlan:
     load, gpu = case.load, case.gpu
     usable = int(gpu.memory_bytes * load.utilization)
     fits = case.fits(load)

@@ -1,0 +1,97 @@
+"""The base class of every builder: two methods to write, a default for each of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from trtbuild.builder.case import Case
+from trtbuild.plan import EngineBuild, ModelEntry, Step
+from trtbuild.signature import ServedModel, ServedTask
+from trtbuild.toolchain import Toolchain
+from trtbuild_engine_flow.engineconfig import EngineConfig
+
+
+class Builder:
+    """Turns a checkpoint and a recipe into the directories of a model repository.
+
+    A subclass sets :attr:`name` and :attr:`summary` and writes :meth:`models`. The core prints only
+    what the builder reports, so a default never claims anything about its models.
+    """
+
+    name: str = ""
+    """What ``--backend`` takes; the same as the entry point's name."""
+    summary: str = ""
+    """One line for ``trtbuild builders``."""
+    priority: int = 0
+    """Under ``backend: auto`` the builder with the highest priority is taken."""
+
+    def models(self, case: Case) -> Sequence[ModelEntry]:
+        """The directories to write. Raises RecipeError for a wrong setting."""
+        raise NotImplementedError
+
+    def reasons_unsupported(self, case: Case) -> Sequence[str]:  # noqa: ARG002
+        """Every reason why it cannot build this, each a sentence with its fix; none: it can."""
+        return ()
+
+    def preference(self, case: Case) -> int:  # noqa: ARG002
+        """Its priority for this checkpoint, and on this GPU where one is known."""
+        return self.priority
+
+    def image(self, toolchain: Toolchain) -> str:
+        """The container image that serves what it builds; default: Triton's full image."""
+        return f"nvcr.io/nvidia/tritonserver:{toolchain.triton}-py3"
+
+    def steps(self, case: Case) -> Sequence[Step]:
+        """What will be done, in order; default: each directory and what is placed in it."""
+        return tuple(_steps(self.models(case)))
+
+    memory_names: Mapping[str, str] = {}
+    """The memory model's (vLLM's) name of a setting -> the builder's, dots for objects."""
+    memory_defaults: Mapping[str, Any] = {}
+    """Values of the memory model where the recipe says nothing."""
+
+    def warnings(self, case: Case) -> Sequence[str]:  # noqa: ARG002
+        """What a user should know before deploying; nothing stops because of it."""
+        return ()
+
+    def versions(self, case: Case) -> Mapping[str, str]:  # noqa: ARG002
+        """Versions that the result depends on, by program; ``trtbuild.lock`` records them."""
+        return {}
+
+    def signature(self, case: Case) -> ServedModel:
+        """What clients call, as far as config.pbtxt cannot say it; the lock's ``served`` card."""
+        task = case.spec.task.value
+        known = ServedTask(task) if task in set(ServedTask) else ServedTask.TENSOR
+        return ServedModel(case.recipe.name, known, context_length=case.spec.context_length)
+
+
+class EngineBuilder(Builder):
+    """A builder whose models need an engine that is compiled on a GPU first.
+
+    Its ``models`` are those of the engine that would be compiled.
+    """
+
+    def engine_build(self, case: Case) -> EngineBuild:
+        """How the engine is compiled. Raises RecipeError for a wrong setting."""
+        raise NotImplementedError
+
+    def engine_expected(self, case: Case) -> EngineConfig:
+        """The engine that would be compiled, as far as a spec says it."""
+        raise NotImplementedError
+
+    def models_of(self, case: Case, engine: EngineConfig) -> Sequence[ModelEntry]:
+        """The directories for an engine that is there, or will be.
+
+        Raises RecipeError for a wrong setting, and for one that the engine was not built for.
+        """
+        raise NotImplementedError
+
+
+def _steps(entries: Sequence[ModelEntry]) -> Iterator[Step]:
+    for entry in entries:
+        for place in entry.weights:
+            what = f"the adapter {place.origin!r}" if place.origin else "the checkpoint's files"
+            yield Step("weights", f"Place {what} under {entry.name}/{place.path}")
+        files = ", ".join(file.path for file in entry.files)
+        yield Step("config", f"Write {entry.name}: {files}")
