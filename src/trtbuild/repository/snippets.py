@@ -33,6 +33,10 @@ _TYPES: Mapping[str, tuple[str, str, Any]] = {
 }
 
 
+GENERIC = "generic"
+"""The templates for a model of any tensors."""
+
+
 def clients(
     kind: str,
     *,

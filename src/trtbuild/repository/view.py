@@ -13,11 +13,10 @@ from trtbuild import lockfile, pbtxt
 from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import LockedModel
 from trtbuild.repository.listing import require_repository, unknown_model
-from trtbuild.repository.snippets import clients
+from trtbuild.repository.snippets import GENERIC, clients
 from trtbuild.resources import data_file
-from trtbuild.signature import ServedModel, ServedTask, describe
+from trtbuild.signature import ServedModel, describe, dialect_of
 from trtbuild.signature.reading import read_engine
-from trtbuild.signature.recognizing import LLMAPI_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,8 @@ def show(
     assert model is not None  # its configuration was just read
     engine = read_engine(repository / model.engine_file) if model.engine_file else {}
     inputs, outputs = _tensors(model, "input"), _tensors(model, "output")
-    kind = _client_kind(model)
+    dialect = dialect_of(model)
+    kind = dialect.client_of(model) if dialect else GENERIC
     decoupled = bool(config.model_transaction_policy.decoupled)
     return ModelView(
         name=name,
@@ -99,7 +99,7 @@ def show(
             outputs=[tensor.name for tensor in outputs],
             grpc_url=grpc_url,
             http_url=http_url,
-            **_spelling(model),
+            **(dialect.client_values(model) if dialect else {}),
         ),
     )
 
@@ -123,7 +123,7 @@ def _meanings() -> Mapping[str, Mapping[str, str]]:
 
 def _tensors(model: ServedModel, kind: str) -> tuple[Tensor, ...]:
     """Tensors with what they mean, where that is known: in models that take and give text."""
-    meanings = _meanings()[kind] if model.input("text_input") else {}
+    meanings = _meanings()[kind] if model.request_schema else {}
     return tuple(
         Tensor(
             name=row.name,
@@ -134,17 +134,3 @@ def _tensors(model: ServedModel, kind: str) -> tuple[Tensor, ...]:
         )
         for row in (model.inputs if kind == "input" else model.outputs)
     )
-
-
-def _client_kind(model: ServedModel) -> str:
-    """The directory of ``templates/clients`` that fits."""
-    if model.request_schema == "vllm":
-        return "embed" if model.task is ServedTask.EMBED else "vllm"
-    return "trtllm" if model.request_schema else "generic"
-
-
-def _spelling(model: ServedModel) -> dict[str, str]:
-    """How TensorRT-LLM's models name things: the LLM API's own way, else the ensemble's."""
-    if model.request_schema == "llmapi":
-        return {"stream": "streaming", "prefix": LLMAPI_PREFIX}
-    return {"stream": "stream", "prefix": ""}

@@ -4,10 +4,11 @@ Whoever makes a model writes the description (``convert`` puts it into ``trtbuil
 calls one reads it here, from the repository or from a running server, and guesses nothing.
 """
 
+from trtbuild.signature.dialects import dialect_of, recognize
 from trtbuild.signature.model import Head, ServedModel, ServedTask, Tensor
 from trtbuild.signature.places import MOUNT, inside
 from trtbuild.signature.reading import describe
-from trtbuild.signature.recognizing import recognize
+from trtbuild.signature.server import of_server
 
 __all__ = [
     "MOUNT",
@@ -16,6 +17,8 @@ __all__ = [
     "ServedTask",
     "Tensor",
     "describe",
+    "dialect_of",
     "inside",
+    "of_server",
     "recognize",
 ]

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from trtbuild.signature.dialects import recognize
 from trtbuild.signature.model import ServedModel, ServedTask, Tensor
 from trtbuild.signature.places import inside
-from trtbuild.signature.recognizing import recognize
 
 ENGINE_FILES = ("model.json", "model.yaml")
 _TOKENIZER_FILES = (
@@ -58,10 +58,10 @@ def describe(
         weights=weights,
         engine_file=engine_file,
     )
-    return model if card is None else _with_card(model, card)
+    return model if card is None else with_card(model, card)
 
 
-def _with_card(model: ServedModel, card: ServedModel) -> ServedModel:
+def with_card(model: ServedModel, card: ServedModel) -> ServedModel:
     """What the card adds. A configuration that was changed since to another task stays as it is."""
     finer = model.task.makes_text and card.task.makes_text
     same = model.task == card.task or finer

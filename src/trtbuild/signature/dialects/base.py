@@ -1,0 +1,221 @@
+"""What a request schema is, and what several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trtbuild.errors import ServerError, UsageError
+from trtbuild.signature.model import ServedModel, ServedTask
+from trtbuild.signature.requests import (
+    Chunk,
+    ClassifyRequest,
+    EmbedRequest,
+    GenerateRequest,
+    RerankRequest,
+    Sampling,
+    TaskAnswer,
+    TaskRequest,
+)
+from trtbuild.wire.tensors import InferRequest, Outputs, Parameter, TensorValue
+
+Read = Callable[[Outputs], Chunk]
+
+_EXAMPLES: Mapping[ServedTask, TaskRequest] = {
+    ServedTask.EMBED: EmbedRequest(("Hello",)),
+    ServedTask.RERANK: RerankRequest("Hello", ("Hello", "Goodbye")),
+    ServedTask.CLASSIFY: ClassifyRequest(("Hello",)),
+}
+_VERBS: Mapping[type[Any], str] = {
+    GenerateRequest: "generate text",
+    EmbedRequest: "embed",
+    RerankRequest: "rerank",
+    ClassifyRequest: "classify",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a model is recognized by.
+
+    Attributes:
+        inputs, outputs: Names of its tensors.
+        backend: Its backend, where that is known: vLLM's completes a configuration that leaves
+            tensors out.
+        pooling: The engine's arguments ask for a pooling runner.
+    """
+
+    inputs: frozenset[str] = frozenset()
+    outputs: frozenset[str] = frozenset()
+    backend: str = ""
+    pooling: bool = False
+
+
+class Dialect:
+    """A request schema: how a request becomes tensors, and tensors an answer.
+
+    A new one is one file: a subclass, an instance of it, and an entry point of the group
+    ``trtbuild.dialects.v1`` that names the instance. It answers :meth:`recognize` and
+    :meth:`requests`, and :meth:`reader` for generated text or :meth:`answer` for anything else.
+
+    Attributes:
+        name: Also the entry point's name, and ``request_schema`` of a :class:`ServedModel`.
+        priority: Of several that recognize a model, the highest wins. Those of trtbuild are below
+            50.
+        required: Inputs and outputs without which no request can be made.
+    """
+
+    name: str = ""
+    priority: int = 50
+    required: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+
+    def recognize(self, facts: Facts) -> ServedTask | None:
+        """The task of a model that has this request schema, None of any other model."""
+        raise NotImplementedError
+
+    def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
+        """What to send, in the order of the request; several where one cannot hold it all.
+
+        Raises:
+            UsageError: The model cannot do what is asked.
+        """
+        raise unable(model, request)
+
+    def reader(self, model: ServedModel) -> Read:
+        """Reads one stream: from each response what it adds to those before."""
+        raise unable(model, GenerateRequest(""))
+
+    def answer(
+        self, model: ServedModel, request: TaskRequest, responses: Sequence[Outputs]
+    ) -> TaskAnswer:
+        """From a response to each of :meth:`requests`.
+
+        Raises:
+            ServerError: The responses do not fit the request.
+        """
+        raise unable(model, request)
+
+    def example(self, model: ServedModel) -> TaskRequest:
+        """A cheap request, to learn whether the model answers."""
+        one = GenerateRequest("Hello", Sampling(max_tokens=1, temperature=0))
+        return _EXAMPLES.get(model.task, one)
+
+    def ignored(self, model: ServedModel, request: TaskRequest) -> tuple[str, ...]:
+        """Sampling values of ``request`` that no tensor of the model takes."""
+        return ()
+
+    def client_of(self, model: ServedModel) -> str:
+        """The directory of ``templates/clients`` with code that calls such a model."""
+        return "generic"
+
+    def client_values(self, model: ServedModel) -> Mapping[str, str]:
+        """More values for those templates."""
+        return {}
+
+
+def unable(model: ServedModel, request: TaskRequest) -> UsageError:
+    """A request of another task than the model's."""
+    verb = _VERBS[type(request)]
+    return UsageError(
+        f"{model.name!r} cannot {verb}",
+        where=f"its task is {model.task}, its request schema {model.request_schema or 'unknown'}",
+        fix=f"ask a model that can {verb}: `trtbuild list` shows what is served",
+    )
+
+
+def misfit(model: ServedModel, why: str) -> ServerError:
+    """An answer that cannot be the answer to what was asked."""
+    return ServerError(
+        f"the answer of {model.name!r} does not fit the request: {why}",
+        where=f"request schema {model.request_schema!r}",
+        fix="`trtbuild show` its tensors; `trtbuild logs` has what the server wrote",
+    )
+
+
+def tensor(model: ServedModel, name: str, values: Sequence[Any]) -> TensorValue:
+    """The input ``name`` of one request: the values in its last dimension, 1 in the others."""
+    declared = model.input(name)
+    assert declared is not None, name
+    rank = len(declared.dims) + (model.max_batch_size > 0)
+    shape = (*(1,) * (rank - 1), len(values))
+    return TensorValue(name, wire_type(declared.datatype), shape, values)
+
+
+def column(model: ServedModel, name: str, values: Sequence[Any]) -> TensorValue:
+    """The input ``name`` of a batch: one value for each of its rows."""
+    declared = model.input(name)
+    assert declared is not None, name
+    shape = (len(values), *(1,) * len(declared.dims)) if model.max_batch_size else (len(values),)
+    return TensorValue(name, wire_type(declared.datatype), shape, values)
+
+
+def wire_type(datatype: str) -> str:
+    """A datatype of config.pbtxt as the protocol spells it."""
+    return "BYTES" if datatype == "STRING" else datatype
+
+
+def batches(model: ServedModel, count: int) -> list[slice]:
+    """``count`` rows in batches that the model takes; one batch where it states no limit."""
+    size = model.max_batch_size or max(1, count)
+    return [slice(start, start + size) for start in range(0, count, size)]
+
+
+def parameters(**values: Parameter | None) -> dict[str, Parameter]:
+    """Request parameters without those that are left to the model (None or empty)."""
+    return {name: value for name, value in values.items() if value not in (None, "", False)}
+
+
+def texts_of(model: ServedModel, inputs: Sequence[Any]) -> list[str]:
+    """Inputs that must be texts, of a model that makes its tokens itself.
+
+    Raises:
+        UsageError: There are none, or one is a list of token ids.
+    """
+    require_some(inputs)
+    if any(not isinstance(text, str) for text in inputs):
+        raise UsageError(
+            f"{model.name!r} takes texts, not token ids", fix="send the text and not its tokens"
+        )
+    return list(inputs)
+
+
+def require_some(inputs: Sequence[Any]) -> None:
+    """UsageError for a request about nothing."""
+    if not inputs:
+        raise UsageError("there is nothing to send: no text was given", fix="give at least one")
+
+
+def rows(model: ServedModel, outputs: Outputs, name: str, count: int) -> list[Sequence[Any]] | None:
+    """The output ``name`` cut into ``count`` rows; None when the response has no such output.
+
+    Raises:
+        ServerError: It cannot be cut evenly.
+    """
+    found = outputs.get(name)
+    if found is None:
+        return None
+    width, rest = divmod(len(found.data), count)
+    if rest:
+        raise misfit(model, f"{name!r} has {len(found.data)} elements for {count} rows")
+    return [found.data[at : at + width] for at in range(0, width * count, width or 1)]
+
+
+def required_rows(
+    model: ServedModel, outputs: Outputs, name: str, count: int
+) -> list[Sequence[Any]]:
+    """As :func:`rows`, of an output that must be there and must not be empty."""
+    found = rows(model, outputs, name, count)
+    if not found or not found[0]:
+        raise misfit(model, f"it has no {name!r}")
+    return found
+
+
+def text(element: Any) -> str:
+    """An element of a ``BYTES`` output as text."""
+    return element.decode("utf-8", "replace") if isinstance(element, bytes) else str(element)
+
+
+def count(element: Any) -> int | None:
+    """A number of tokens, None where the server sent nothing that is one."""
+    return int(element) if isinstance(element, int | float | str) and element != "" else None

@@ -1,0 +1,81 @@
+"""Which request schemas are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from trtbuild.signature.dialects.base import Dialect, Facts
+from trtbuild.signature.model import ServedModel, ServedTask
+
+GROUP = "trtbuild.dialects.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A request schema that cannot be used, the package that brings it, and why."""
+
+    name: str
+    distribution: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What is installed: those that can be used, in the order in which they are asked."""
+
+    dialects: tuple[Dialect, ...]
+    broken: tuple[Broken, ...]
+
+
+@cache
+def installed() -> Installed:
+    """Every request schema of the entry-point group, first-party or not."""
+    loaded = [_load(point) for point in entry_points(group=GROUP)]
+    usable = [one for one in loaded if isinstance(one, Dialect)]
+    return Installed(
+        tuple(sorted(usable, key=lambda one: (-one.priority, one.name))),
+        tuple(sorted((b for b in loaded if isinstance(b, Broken)), key=lambda b: b.name)),
+    )
+
+
+def _load(point: EntryPoint) -> Dialect | Broken:
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+    try:
+        dialect = point.load()
+        if not isinstance(dialect, Dialect):
+            return Broken(point.name, package, f"{point.value} is not a Dialect")
+        dialect.recognize(Facts())
+    except Exception as error:  # a third party's plug-in may raise anything
+        return Broken(point.name, package, f"{type(error).__name__}: {error}")
+    if dialect.name != point.name:
+        return Broken(point.name, package, f"it calls itself {dialect.name!r}")
+    return dialect
+
+
+def dialect_of(model: ServedModel) -> Dialect | None:
+    """The request schema of a model; None when it has none or it is not installed."""
+    return named(model.request_schema)
+
+
+def named(name: str) -> Dialect | None:
+    """The request schema called ``name``, if it is installed."""
+    return next((one for one in installed().dialects if one.name == name), None)
+
+
+def recognize(
+    inputs: Iterable[str], outputs: Iterable[str], *, backend: str = "", pooling: bool = False
+) -> tuple[ServedTask, str]:
+    """The task and the request schema of a model with these tensors; ``tensor`` and an empty name
+    for one that no request schema recognizes. See :class:`Facts`."""
+    facts = Facts(frozenset(inputs), frozenset(outputs), backend, pooling)
+    for dialect in installed().dialects:
+        try:
+            task = dialect.recognize(facts)
+        except Exception:  # noqa: S112 - a third party's; the others may know the model
+            continue
+        if task is not None:
+            return task, dialect.name
+    return ServedTask.TENSOR, ""

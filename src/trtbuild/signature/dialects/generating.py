@@ -1,0 +1,118 @@
+"""What the request schemas of LLMs share: ``text_input`` in, ``text_output`` out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trtbuild.errors import UsageError
+from trtbuild.signature.dialects.base import Dialect, Facts, Read, count, tensor, text, unable
+from trtbuild.signature.model import ServedModel
+from trtbuild.signature.requests import Chunk, GenerateRequest, TaskRequest
+from trtbuild.wire.tensors import InferRequest, Outputs, TensorValue
+
+_NOTHING = TensorValue("", "", (0,), ())
+_RETURNS = ("finish_reason", "num_input_tokens", "num_output_tokens")
+
+
+class Generating(Dialect):
+    """A request schema of LLMs; a subclass spells the sampling values.
+
+    Attributes:
+        stream_input: The input that asks for a stream.
+    """
+
+    stream_input = "stream"
+    required = (("text_input",), ("text_output",))
+
+    def takes_text(self, facts: Facts) -> bool:
+        """Whether a model takes and gives text at all."""
+        inputs, outputs = self.required
+        return facts.inputs.issuperset(inputs) and facts.outputs.issuperset(outputs)
+
+    def spelled(self, request: GenerateRequest) -> Mapping[str, Any]:
+        """The sampling values by the names of their inputs."""
+        raise NotImplementedError
+
+    def may_stream(self, model: ServedModel) -> bool:
+        """Whether a request may ask for a stream."""
+        return True
+
+    def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
+        """One request with the values that the model has inputs for."""
+        if not isinstance(request, GenerateRequest):
+            raise unable(model, request)
+        values: dict[str, Any] = {
+            "text_input": request.prompt,
+            self.stream_input: request.stream and self.may_stream(model),
+            "exclude_input_in_output": True,
+            **{f"return_{name}": True for name in _RETURNS},
+            "return_logprobs": request.sampling.wants_logprobs,
+            **self.spelled(request),
+        }
+        if request.images:
+            values["image"] = list(request.images)
+            if model.input("image") is None:
+                raise UsageError(
+                    f"{model.name!r} takes no images", fix="leave the images out of the request"
+                )
+        return (InferRequest(tuple(_tensors(model, values))),)
+
+    def reader(self, model: ServedModel) -> Read:
+        """Responses of most servers hold only what is new."""
+        return chunk
+
+    def ignored(self, model: ServedModel, request: TaskRequest) -> tuple[str, ...]:
+        """Those whose input the model lacks."""
+        if not isinstance(request, GenerateRequest):
+            return ()
+        given = zip(request.sampling.given(), self.spelled(request), strict=True)
+        return tuple(name for name, spelled in given if model.input(spelled) is None)
+
+    def client_of(self, model: ServedModel) -> str:
+        """Code with an input for each sampling value."""
+        return "trtllm"
+
+    def client_values(self, model: ServedModel) -> Mapping[str, str]:
+        """How its inputs are called."""
+        return {"stream": self.stream_input, "prefix": ""}
+
+
+def _tensors(model: ServedModel, values: Mapping[str, Any]) -> list[TensorValue]:
+    return [
+        tensor(model, name, value if isinstance(value, list) else [value])
+        for name, value in values.items()
+        if model.input(name)
+    ]
+
+
+def chunk(outputs: Outputs) -> Chunk:
+    """One response as it is."""
+    reason = text(_first(outputs, "finish_reason") or "")
+    # The prompt's come behind those of the answer.
+    logprobs = outputs.get("logprobs", _NOTHING).data
+    return Chunk(
+        text=text(_first(outputs, "text_output") or ""),
+        finish_reason="" if reason == "None" else reason,
+        output_tokens=count(_first(outputs, "num_output_tokens")),
+        input_tokens=count(_first(outputs, "num_input_tokens")),
+        logprobs=_positions(logprobs[0]) if len(logprobs) else (),
+        prompt_logprobs=_positions(logprobs[1]) if len(logprobs) > 1 else (),
+    )
+
+
+def _first(outputs: Outputs, name: str) -> Any:
+    data = outputs.get(name, _NOTHING).data
+    return data[0] if len(data) else None
+
+
+def _positions(element: Any) -> tuple[Any, ...]:
+    """Log probabilities by token, from the JSON text of an output."""
+    if not isinstance(element, str | bytes):
+        return ()
+    try:
+        listed = json.loads(element)
+    except ValueError:
+        return ()
+    return tuple(listed) if isinstance(listed, list) else ()

@@ -1,0 +1,112 @@
+"""vLLM's backend: all sampling values in one JSON text, an embedding request in another.
+
+Source: triton-inference-server/vllm_backend, src/model.py and src/utils/request.py, r26.01.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trtbuild.errors import UsageError
+from trtbuild.signature.dialects.base import Facts, count, misfit, require_some, tensor, unable
+from trtbuild.signature.dialects.generating import Generating
+from trtbuild.signature.model import ServedModel, ServedTask
+from trtbuild.signature.requests import (
+    EmbedAnswer,
+    EmbedRequest,
+    GenerateRequest,
+    TaskAnswer,
+    TaskRequest,
+)
+from trtbuild.wire.tensors import InferRequest, Outputs
+
+_SAMPLING = "sampling_parameters"
+_EMBEDDING = "embedding_request"
+_COUNTED = "return_num_input_tokens"
+
+
+class Vllm(Generating):
+    """Generated text, and vectors of one text a request."""
+
+    name = "vllm"
+    priority = 40
+
+    def recognize(self, facts: Facts) -> ServedTask | None:
+        """The backend completes a configuration, so that it may have no tensors at all."""
+        if facts.backend != "vllm" and not (self.takes_text(facts) and _SAMPLING in facts.inputs):
+            return None
+        embeds = facts.pooling and (not facts.inputs or _EMBEDDING in facts.inputs)
+        return ServedTask.EMBED if embeds else ServedTask.GENERATE
+
+    def spelled(self, request: GenerateRequest) -> Mapping[str, Any]:
+        """All of them in one."""
+        return {_SAMPLING: json.dumps(request.sampling.given())}
+
+    def ignored(self, model: ServedModel, request: TaskRequest) -> tuple[str, ...]:
+        """The engine takes or refuses each value."""
+        return ()
+
+    def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
+        """Text to generate from, or a request for each text to embed."""
+        if not isinstance(request, EmbedRequest):
+            if model.task is ServedTask.EMBED:
+                raise unable(model, request)
+            return super().requests(model, request)
+        if model.input(_EMBEDDING) is None:
+            raise unable(model, request)
+        require_some(request.inputs)
+        if request.truncate not in ("", "none"):
+            raise UsageError(
+                f"{model.name!r} cannot truncate: vLLM's backend refuses a text that is too long",
+                fix="send shorter texts, or leave truncate out",
+            )
+        prompt = model.head.prompts.get(request.input_type, "") if model.head else ""
+        return [_embedding(model, item, prompt, request.dimensions) for item in request.inputs]
+
+    def answer(
+        self, model: ServedModel, request: TaskRequest, responses: Sequence[Outputs]
+    ) -> TaskAnswer:
+        """The vectors, which the backend sends as JSON text."""
+        if not isinstance(request, EmbedRequest):
+            raise unable(model, request)
+        vectors = tuple(_vector(model, outputs) for outputs in responses)
+        counts = [_tokens(outputs) for outputs in responses]
+        known = tuple(number for number in counts if number is not None)
+        return EmbedAnswer(vectors, known if len(known) == len(counts) else ())
+
+    def client_of(self, model: ServedModel) -> str:
+        """Code for text or for vectors."""
+        return "embed" if model.task is ServedTask.EMBED else "vllm"
+
+
+def _embedding(
+    model: ServedModel, item: str | tuple[int, ...], prompt: str, dimensions: int | None
+) -> InferRequest:
+    body: dict[str, Any] = {"input": prompt + item if isinstance(item, str) else list(item)}
+    if dimensions is not None:
+        body["pooling_params"] = {"dimensions": [dimensions]}  # a list: the backend takes [0]
+    values = {"text_input": "", _EMBEDDING: json.dumps(body), _COUNTED: True}
+    return InferRequest(
+        tuple(tensor(model, name, [value]) for name, value in values.items() if model.input(name))
+    )
+
+
+def _vector(model: ServedModel, outputs: Outputs) -> tuple[float, ...]:
+    found = outputs.get("text_output")
+    try:
+        values = json.loads(found.data[0]) if found else None
+    except (ValueError, IndexError, TypeError):
+        values = None
+    if not isinstance(values, list) or not values:
+        raise misfit(model, "'text_output' is not the JSON text of a vector")
+    return tuple(map(float, values))
+
+
+def _tokens(outputs: Outputs) -> int | None:
+    found = outputs.get("num_input_tokens")
+    return count(found.data[0]) if found and len(found.data) else None
+
+
+dialect = Vllm()

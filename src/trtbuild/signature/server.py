@@ -1,0 +1,69 @@
+"""A description read from a running server's answers: a model's metadata and its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trtbuild.signature.dialects import recognize
+from trtbuild.signature.model import ServedModel, Tensor
+from trtbuild.signature.reading import with_card
+
+
+def of_server(
+    name: str,
+    metadata: Mapping[str, Any],
+    config: Mapping[str, Any],
+    card: ServedModel | None = None,
+) -> ServedModel:
+    """The model as its server describes it.
+
+    Args:
+        name: The model.
+        metadata: Of the endpoint ``/v2/models/NAME``, or the JSON form of gRPC's answer.
+        config: Of the endpoint ``/v2/models/NAME/config``, likewise.
+        card: What is known otherwise, such as from the lock of the repository: the server says
+            neither the context nor the head, and cannot tell a pooling vLLM from one that writes.
+    """
+    batch = int(config.get("max_batch_size", 0))
+    inputs = _tensors(metadata.get("inputs", ()), config.get("input", ()), batch)
+    outputs = _tensors(metadata.get("outputs", ()), config.get("output", ()), batch)
+    task, schema = recognize(
+        (tensor.name for tensor in inputs),
+        (tensor.name for tensor in outputs),
+        backend=str(config.get("backend", "")),
+    )
+    model = ServedModel(
+        name,
+        task,
+        schema,
+        inputs,
+        outputs,
+        decoupled=_decoupled(config),
+        max_batch_size=batch,
+    )
+    return model if card is None else with_card(model, card)
+
+
+def _tensors(
+    told: Iterable[Mapping[str, Any]], configured: Iterable[Mapping[str, Any]], batch: int
+) -> tuple[Tensor, ...]:
+    """Names, types and shapes from the metadata; what a request may leave out, from the
+    configuration. Numbers may be decimal text."""
+    optional = {str(row["name"]) for row in configured if row.get("optional")}
+    return tuple(
+        Tensor(
+            name=str(row["name"]),
+            datatype="STRING" if row["datatype"] == "BYTES" else str(row["datatype"]),
+            dims=tuple(int(size) for size in row.get("shape", ()))[int(batch > 0) :],
+            optional=str(row["name"]) in optional,
+        )
+        for row in told
+    )
+
+
+def _decoupled(config: Mapping[str, Any]) -> bool | None:
+    """None for an ensemble: it streams when a member does, which its configuration does not say."""
+    if config.get("model_transaction_policy", {}).get("decoupled"):
+        return True
+    return None if config.get("platform") == "ensemble" else False
