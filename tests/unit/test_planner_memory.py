@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from support.specs import deepseek_v3, gemma3_like, llama_8b, llama_70b, mamba_like
 from trtbuild import hardware, toolchain
+from trtbuild.memory import formulas
+from trtbuild.memory.alternatives import Fit, alternatives, tensor_sizes
+from trtbuild.memory.load import GIB, Load, load_of, quantized_bytes
 from trtbuild.modelspec import AttentionGroup, KVCache, ModelSpec, Quantization, Task
-from trtbuild.planner import memory
-from trtbuild.planner.alternatives import Fit, alternatives, tensor_sizes
-from trtbuild.planner.load import GIB, Load, load_of, quantized_bytes
 
 RELEASE = toolchain.vllm_release("0.24.0")
 
@@ -23,7 +23,7 @@ def load(spec: ModelSpec, gpu: str = "", **engine: object) -> Load:
 
 
 def kv(spec: ModelSpec, tokens: int, sequences: int = 1, **engine: object) -> float:
-    return memory.kv_cache(spec, load(spec, **engine), sequences=sequences, tokens=tokens)
+    return formulas.kv_cache(spec, load(spec, **engine), sequences=sequences, tokens=tokens)
 
 
 def test_llama_8b_needs_16_gib_for_one_sequence_of_128k() -> None:
@@ -80,7 +80,7 @@ def test_pipeline_parallelism_divides_whole_layers() -> None:
     spec = llama_8b(num_layers=30, kv_cache=replace(llama_8b().kv_cache))
     assert kv(llama_8b(), 1600, pipeline_parallel_size=4) == kv(llama_8b(), 1600) / 4
     uneven = load(spec, pipeline_parallel_size=4)
-    assert memory.weights(spec, uneven) == pytest.approx(spec.weight_bytes * 8 / 30)
+    assert formulas.weights(spec, uneven) == pytest.approx(spec.weight_bytes * 8 / 30)
 
 
 def test_tokens_are_rounded_up_to_a_block() -> None:
@@ -143,8 +143,8 @@ def test_quantising_while_loading_leaves_embedding_and_head() -> None:
 def test_offloading_takes_weights_off_the_gpu() -> None:
     spec = llama_8b()
     plain, offloaded = load(spec), load(spec, cpu_offload_gb=4)
-    assert memory.weights(spec, plain) - memory.weights(spec, offloaded) == 4 * GIB
-    assert memory.weights(spec, load(spec, cpu_offload_gb=400)) == 0
+    assert formulas.weights(spec, plain) - formulas.weights(spec, offloaded) == 4 * GIB
+    assert formulas.weights(spec, load(spec, cpu_offload_gb=400)) == 0
 
 
 @pytest.mark.parametrize(
@@ -181,22 +181,22 @@ def test_lengths_stay_within_the_context() -> None:
 
 def test_activations_of_llama_8b_are_of_the_order_that_engines_log() -> None:
     # vLLM's profile run reports 0.5 to 1.3 GiB for it with steps of 2048 to 8192 tokens.
-    assert 0.3 * GIB < memory.activations(llama_8b(), load(llama_8b(), "l4")) < 1.3 * GIB
-    assert memory.activations(llama_8b(), load(llama_8b(), "h100")) < 3 * GIB
+    assert 0.3 * GIB < formulas.activations(llama_8b(), load(llama_8b(), "l4")) < 1.3 * GIB
+    assert formulas.activations(llama_8b(), load(llama_8b(), "h100")) < 3 * GIB
 
 
 def test_vision_and_embedding_differ_from_text() -> None:
-    text = memory.activations(llama_8b(), load(llama_8b()))
+    text = formulas.activations(llama_8b(), load(llama_8b()))
     vision = llama_8b(task=Task.VISION_LANGUAGE)
-    assert memory.activations(vision, load(vision)) == text + GIB
+    assert formulas.activations(vision, load(vision)) == text + GIB
     embed = llama_8b(task=Task.EMBED)
-    assert memory.activations(embed, load(embed)) < text, "nothing is sampled"
+    assert formulas.activations(embed, load(embed)) < text, "nothing is sampled"
 
 
 def test_graphs_and_communication_are_counted() -> None:
-    eager = memory.overhead(load(llama_8b(), enforce_eager=True))
-    assert memory.overhead(load(llama_8b())) > eager
-    assert memory.overhead(load(llama_8b(), tensor_parallel_size=2)) > memory.overhead(
+    eager = formulas.overhead(load(llama_8b(), enforce_eager=True))
+    assert formulas.overhead(load(llama_8b())) > eager
+    assert formulas.overhead(load(llama_8b(), tensor_parallel_size=2)) > formulas.overhead(
         load(llama_8b())
     )
 
@@ -213,10 +213,10 @@ def test_the_greatest_concurrency_fits_and_one_more_does_not(
 ) -> None:
     wanted = replace(load(spec, max_num_seqs=seqs), length=length, max_model_len=length)
     usable = float(gib * GIB)
-    most = memory.max_concurrency(spec, wanted, usable)
+    most = formulas.max_concurrency(spec, wanted, usable)
     if most:
-        assert memory.needed(spec, replace(wanted, concurrency=most)) <= usable * (1 + 1e-12)
-    more = memory.needed(spec, replace(wanted, concurrency=most + 1))
+        assert formulas.needed(spec, replace(wanted, concurrency=most)) <= usable * (1 + 1e-12)
+    more = formulas.needed(spec, replace(wanted, concurrency=most + 1))
     assert more > usable * (1 - 1e-12) or spec.kv_cache.bytes_per_token() == 0
 
 
@@ -230,11 +230,13 @@ def test_more_work_never_needs_less_and_more_gpus_never_need_more(
 ) -> None:
     spec = llama_70b()
     base = replace(load(spec, tensor_parallel_size=tensor), length=length, concurrency=concurrency)
-    need = memory.needed(spec, base)
-    assert memory.needed(spec, replace(base, length=length + 100)) >= need
-    assert memory.needed(spec, replace(base, concurrency=concurrency + 1)) >= need
-    assert memory.weights(spec, replace(base, tensor=2 * tensor)) < memory.weights(spec, base)
-    assert memory.kv_needed(spec, replace(base, tensor=2 * tensor)) <= memory.kv_needed(spec, base)
+    need = formulas.needed(spec, base)
+    assert formulas.needed(spec, replace(base, length=length + 100)) >= need
+    assert formulas.needed(spec, replace(base, concurrency=concurrency + 1)) >= need
+    assert formulas.weights(spec, replace(base, tensor=2 * tensor)) < formulas.weights(spec, base)
+    assert formulas.kv_needed(spec, replace(base, tensor=2 * tensor)) <= formulas.kv_needed(
+        spec, base
+    )
 
 
 def test_tensor_sizes_divide_heads_and_go_with_kv_heads() -> None:
@@ -262,4 +264,4 @@ def test_every_alternative_fits_when_its_settings_are_taken(
             continue  # another source, other hardware, other requests: not settings alone
         wanted = found.settings.get("max_num_seqs", 64)
         again = load_of(spec, found.settings, RELEASE, info, concurrency=int(wanted), length=8192)
-        assert case.fits(again), (found, memory.needed(spec, again))
+        assert case.fits(again), (found, formulas.needed(spec, again))

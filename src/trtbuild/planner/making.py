@@ -9,14 +9,14 @@ from trtbuild import hardware
 from trtbuild.builder import Case, Discovered
 from trtbuild.errors import UsageError
 from trtbuild.hardware import GpuInfo, GpuTarget
+from trtbuild.memory import formulas
+from trtbuild.memory.alternatives import MANY, Fit, alternatives, smallest_gpu, tensor_sizes
+from trtbuild.memory.load import Load, load_of
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import BuildPlan, GpuNeed, MemoryPlan
-from trtbuild.planner import memory
-from trtbuild.planner.alternatives import MANY, Fit, alternatives, smallest_gpu, tensor_sizes
 from trtbuild.planner.choice import choose_builder
 from trtbuild.planner.engine_flow import in_its_words, load_arguments
 from trtbuild.planner.generation import require_able
-from trtbuild.planner.load import Load, load_of
 from trtbuild.planner.warnings import warnings
 from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import Toolchain, vllm_release
@@ -99,7 +99,7 @@ def _verdict(case: Fit) -> MemoryPlan:
         gpus=case.gpus,
         capacity_bytes=gpu.memory_bytes,
         usable_bytes=usable,
-        rows=memory.rows(case.spec, load),
+        rows=formulas.rows(case.spec, load),
         concurrency=load.concurrency,
         length=load.length,
         fits=fits,
@@ -112,7 +112,7 @@ def _verdict(case: Fit) -> MemoryPlan:
 
 
 def _bounded(spec: ModelSpec, load: Load, usable: int) -> int:
-    return min(memory.max_concurrency(spec, load, usable), load.max_seqs)
+    return min(formulas.max_concurrency(spec, load, usable), load.max_seqs)
 
 
 def _survey(spec: ModelSpec, load_on: Callable[[GpuInfo | None], Load]) -> MemoryPlan:
@@ -131,7 +131,7 @@ def _survey(spec: ModelSpec, load_on: Callable[[GpuInfo | None], Load]) -> Memor
         gpus=0,
         capacity_bytes=0,
         usable_bytes=0,
-        rows=memory.rows(spec, load),
+        rows=formulas.rows(spec, load),
         concurrency=load.concurrency,
         length=load.length,
         fits=None,
@@ -149,7 +149,7 @@ def _gpus_needed(spec: ModelSpec, load: Load, gpu: GpuInfo) -> GpuNeed | None:
             continue
         spread = replace(load, tensor=size)
         usable = gpu.memory_bytes * load.utilization
-        if memory.needed(spec, spread) <= usable:
+        if formulas.needed(spec, spread) <= usable:
             most = _bounded(spec, spread, int(usable))
             return GpuNeed(gpu.name, gpu.title, gpu.memory_bytes, spread.world, most)
     return None

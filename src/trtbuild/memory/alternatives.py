@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from trtbuild.hardware import GpuInfo, gpus
+from trtbuild.memory import formulas
+from trtbuild.memory.load import INT4_BYTES, Load, quantized_bytes
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Alternative
-from trtbuild.planner import memory
-from trtbuild.planner.load import INT4_BYTES, Load, quantized_bytes
 from trtbuild.toolchain import VllmRelease
 
 _STEP = 256  # lengths are suggested in multiples of it
@@ -31,7 +31,7 @@ class Fit:
     def fits(self, load: Load, *, count: int | None = None) -> bool:
         """Whether ``load`` fits ``count`` of the GPUs."""
         usable = self.gpu.memory_bytes * load.utilization
-        return load.world <= (count or self.gpus) and memory.needed(self.spec, load) <= usable
+        return load.world <= (count or self.gpus) and formulas.needed(self.spec, load) <= usable
 
 
 def alternatives(case: Fit) -> tuple[Alternative, ...]:
@@ -202,7 +202,7 @@ def smallest_gpu(spec: ModelSpec, load_on: Callable[[GpuInfo], Load]) -> GpuInfo
     """The known GPU of least memory that holds the load on each of its GPUs."""
     for gpu in gpus():
         load = load_on(gpu)
-        if gpu.memory_bytes * load.utilization >= memory.needed(spec, load):
+        if gpu.memory_bytes * load.utilization >= formulas.needed(spec, load):
             return gpu
     return None
 

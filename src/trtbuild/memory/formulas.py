@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from trtbuild.memory.load import GIB, Load
 from trtbuild.modelspec import AttentionGroup, KVCache, ModelSpec, Task
 from trtbuild.plan import MemoryRow
-from trtbuild.planner.load import GIB, Load
 
 BLOCK = 16  # tokens of a KV block; vLLM's default on NVIDIA GPUs
 
