@@ -15,6 +15,7 @@ from typing import Any
 
 from trtbuild import pbtxt
 from trtbuild.resources import template_dir
+from trtbuild_builders.trtllm_engine.tables import source_file
 
 ROWS = 64  # max_batch_size of every model
 _TYPES = {"LOGITS": "TYPE_FP32", "DTYPE": "TYPE_FP16"}  # what the engine would decide
@@ -40,11 +41,10 @@ def write(repo: Path, name: str, tokenizer: Path, *, step_us: int) -> None:
     engine = _engine(table)
     _model(repo, f"{name}_tensorrt_llm", engine, [], step_us=step_us, backend="fixed")
     _compile(repo / f"{name}_tensorrt_llm" / "libtriton_fixed.so")
-    shared = template_dir("ensemble")
     for profile, model in (("balanced", name), ("throughput", f"{name}_throughput")):
         for part in ("preprocessing", "postprocessing"):
             config = _part(table[part], part, profile)
-            files = [shared / file for file in table[part]["files"]]
+            files = [source_file(file) for file in table[part]["files"]]
             _model(repo, f"{model}_{part}", config, files, tokenizer=tokenizer)
         _ensemble(repo, model, table, f"{name}_tensorrt_llm")
     fused = {
@@ -53,7 +53,7 @@ def write(repo: Path, name: str, tokenizer: Path, *, step_us: int) -> None:
         "decoupled": True,
     }
     files = [_HERE / "fused_engine.py"]
-    files += [shared / file for file in table["bls"]["files"][1:]]
+    files += [source_file(file) for file in table["bls"]["files"][1:]]
     _model(repo, f"{name}_fused", fused, files, step_us=step_us, tokenizer=tokenizer)
     _empty(repo, name, engine, table)
 

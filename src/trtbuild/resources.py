@@ -22,6 +22,11 @@ def template_dir(*parts: str) -> Path:
     return root.joinpath(*parts)
 
 
+def core_module(*parts: str) -> Path:
+    """A source file of the core that runs inside Triton, too: builders copy it."""
+    return _PACKAGE.joinpath(*parts)
+
+
 def cache_dir(*parts: str) -> Path:
     """What can be made again: the runtime, converted samples, file digests.
 

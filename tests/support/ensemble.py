@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-from trtbuild.resources import template_dir
+from trtbuild.resources import core_module, template_dir
 
 SHARED = template_dir("ensemble", "shared")
+DIRECTORIES = (SHARED, core_module("chat"))
 
 
 def module(name: str) -> ModuleType:
@@ -21,8 +22,9 @@ def module(name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def _importable() -> Iterator[None]:
-    sys.path.insert(0, str(SHARED))
+    sys.path[:0] = map(str, DIRECTORIES)
     try:
         yield
     finally:
-        sys.path.remove(str(SHARED))
+        for path in DIRECTORIES:
+            sys.path.remove(str(path))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from trtbuild.chat.llm_template import ChatError, CompiledTemplate
 from trtbuild.client import ChatTemplate, find_template, own_template, render_chat
 from trtbuild.errors import UsageError
 
@@ -99,18 +102,42 @@ def test_a_wrong_or_hostile_template_is_refused(text: str, reason: str) -> None:
     assert reason in error.value.where
 
 
+# Ten thousand million rounds: it ends within the test only if somebody ends it.
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+
+
 def test_a_template_that_does_not_end_is_given_up_and_ended() -> None:
-    # Ten thousand million rounds: it ends within the test only if somebody ends it.
-    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     start = time.monotonic()
     with pytest.raises(UsageError) as error:
-        render_chat(ChatTemplate(endless, {}), HI, seconds=0.2)
+        render_chat(ChatTemplate(ENDLESS, {}), HI, seconds=0.2)
     assert "did not end within 0.2 s" in error.value.where
     assert time.monotonic() - start < 3
-    for thread in threading.enumerate():
-        if thread.name == "chat-template":
-            thread.join(5)
-            assert not thread.is_alive()
+
+
+def test_all_renderings_share_one_watchdog_thread() -> None:
+    def chat(number: int) -> str:
+        if number % 5 == 0:
+            with pytest.raises(UsageError, match="chat template cannot be used"):
+                render_chat(ChatTemplate(ENDLESS, {}), HI, seconds=0.1)
+        return render(TEMPLATE)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(chat, range(40))) == {"[user]hi"}
+    assert [thread.name for thread in threading.enumerate()].count("chat-template-watchdog") == 1
+
+
+def test_no_timeout_arrives_after_a_rendering_has_ended() -> None:
+    """The watchdog and the end of a rendering race here: each must raise inside or not at all."""
+    counted = "{% for n in range(messages[0].content) %}{{ n }}{% endfor %}"
+    template = CompiledTemplate(counted)
+    start = time.monotonic()
+    template.render({"messages": [{"content": 4000}]})
+    rounds = min(99_999, int(4000 * 0.02 / (time.monotonic() - start)))
+    for _ in range(40):
+        with contextlib.suppress(ChatError):
+            template.render({"messages": [{"content": rounds}]}, seconds=0.01)
+        total = sum(range(100_000))  # where a late exception would be raised
+        assert total == 4999950000
 
 
 SPECIAL = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"

@@ -65,8 +65,8 @@ def pair(repo: Path, request: pytest.FixtureRequest) -> Iterator[Pair]:
     labels = getattr(request, "param", True)
     pre, post = (FOLDER / part / "model.py" for part in ("preprocessing", "postprocessing"))
     with (
-        loaded(pre, ensemble.SHARED, labels=labels) as one,
-        loaded(post, ensemble.SHARED, labels=labels) as two,
+        loaded(pre, *ensemble.DIRECTORIES, labels=labels) as one,
+        loaded(post, *ensemble.DIRECTORIES, labels=labels) as two,
     ):
         yield Pair(repo, {"preprocessing": one, "postprocessing": two})
 
@@ -108,7 +108,7 @@ def test_the_key_travels_as_the_sequence_id(pair: Pair) -> None:
 def test_a_rehearsal_echoes_the_key(repo: Path, pair: Pair, monkeypatch: Any) -> None:
     monkeypatch.setenv("TRTBUILD_REHEARSAL", "somewhere")
     pre = FOLDER / "preprocessing" / "model.py"
-    with loaded(pre, ensemble.SHARED, labels=False) as module:
+    with loaded(pre, *ensemble.DIRECTORIES, labels=False) as module:
         rehearsing = Pair(repo, {"preprocessing": module})
         (found,) = rehearsing.pre(Request(QUERY="one two three", REQUEST_OUTPUT_LEN=2))
     key = found.outputs["STREAM_KEY"]
@@ -198,7 +198,7 @@ def test_a_panic_of_the_rust_library_fails_alone(repo: Path) -> None:
     place.write_text(json.dumps(document), encoding="utf-8")
     vocabulary = document["model"]["vocab"]
     post = FOLDER / "postprocessing" / "model.py"
-    with loaded(post, ensemble.SHARED, labels=True) as module:
+    with loaded(post, *ensemble.DIRECTORIES, labels=True) as module:
         pair = Pair(repo, {"postprocessing": module})
         broken, whole = pair.post(piece(vocabulary["Ġ"]), piece(vocabulary["a"]))
     assert "PanicException" in broken.error.message
@@ -228,7 +228,9 @@ def test_the_end_token_comes_alone_and_ends_the_stream(pair: Pair) -> None:
 
 
 def test_a_wrong_setting_fails_the_load_with_its_name(repo: Path) -> None:
-    with loaded(FOLDER / "preprocessing" / "model.py", ensemble.SHARED, labels=True) as module:
+    with loaded(
+        FOLDER / "preprocessing" / "model.py", *ensemble.DIRECTORIES, labels=True
+    ) as module:
         model = module.TritonPythonModel()
         config = {"parameters": {"tokenizer_dir": {"string_value": "elsewhere"}}}
         with pytest.raises(Exception, match="'elsewhere' is no folder"):

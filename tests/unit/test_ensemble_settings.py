@@ -134,7 +134,7 @@ def test_every_module_is_listed_for_the_models_that_import_it() -> None:
 
     root = template_dir("ensemble")
     table = tomllib.loads((root / "tensors.toml").read_text(encoding="utf-8"))
-    shared = {path.stem for path in (root / "shared").glob("*.py")}
+    shared = {path.stem: path for at in ensemble.DIRECTORIES for path in at.glob("llm_*.py")}
     for part in ("preprocessing", "postprocessing", "bls"):
         listed = {Path(file).stem for file in table[part]["files"]} - {"model"}
         needed: set[str] = set()
@@ -143,7 +143,7 @@ def test_every_module_is_listed_for_the_models_that_import_it() -> None:
             for node in ast.walk(ast.parse(todo.pop().read_text())):
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-                for name in shared.intersection(names) - needed:
+                for name in shared.keys() & set(names) - needed:
                     needed.add(name)
-                    todo.append(root / "shared" / f"{name}.py")
+                    todo.append(shared[name])
         assert listed == needed, part

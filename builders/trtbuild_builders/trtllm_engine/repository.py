@@ -6,7 +6,6 @@ Every name begins with the LLM's, so that any number of them live in one reposit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from trtbuild import pbtxt
@@ -20,12 +19,11 @@ from trtbuild.plan import (
     WeightsDir,
 )
 from trtbuild.recipe import raise_problems
-from trtbuild.resources import template_dir
 from trtbuild.toolchain import build_options, triton_parameters
 from trtbuild_builders.trtllm_engine import tensors
 from trtbuild_builders.trtllm_engine.deployment import Deployment
 from trtbuild_builders.trtllm_engine.headers import header
-from trtbuild_builders.trtllm_engine.tables import wiring
+from trtbuild_builders.trtllm_engine.tables import source_file, wiring
 from trtbuild_engine_flow.engineconfig import conflicts
 
 # Where containers see the repository; the rehearsal and the launcher map it.
@@ -171,7 +169,7 @@ def _python(made: Deployment, part: str) -> ModelEntry:
         **tensors.of_python(made, part),
     )
     _put(config, _python_parameters(made, part, table))
-    copied = (template_dir("ensemble", *PurePosixPath(path).parts) for path in table["files"])
+    copied = (source_file(path) for path in table["files"])
     files = (RepoFile(f"1/{path.name}", path.read_bytes()) for path in copied)
     weights = [WeightsDir("1/tokenizer", TOKENIZER)]
     if part == "preprocessing":

@@ -5,15 +5,22 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trtbuild.resources import template_dir
+from trtbuild.resources import core_module, template_dir
 
 
 @cache
 def wiring() -> Mapping[str, Any]:
     """Tensors, files and parameters of the models around the engine, and how they are wired."""
     return _read("ensemble", "tensors.toml")
+
+
+def source_file(listed: str) -> Path:
+    """The file to copy for one in a model's ``files``."""
+    first, *rest = PurePosixPath(listed).parts
+    return core_module(*rest) if first == "trtbuild" else template_dir("ensemble", first, *rest)
 
 
 @cache

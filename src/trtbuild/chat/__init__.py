@@ -1,0 +1,191 @@
+"""Chat templates, rendered outside the server: most models that generate take text, not messages.
+
+:mod:`trtbuild.chat.llm_template` does the rendering; this package finds the template in a
+checkpoint. A gateway can import it: it loads Jinja and nothing else of weight.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError, nodes
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from trtbuild.chat.llm_template import (
+    SPECIAL_TOKENS,
+    ChatError,
+    CompiledTemplate,
+    Generation,
+    named_templates,
+)
+from trtbuild.errors import UsageError
+
+_SECONDS = 5.0
+_UNDERSCORED = re.compile(r"__\w+__|_\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """A template and what it may refer to.
+
+    ``adds_bos``: the tokenizer puts ``bos_token`` first by itself, so a prompt must not.
+    """
+
+    text: str
+    special_tokens: Mapping[str, str]
+    adds_bos: bool = False
+
+
+FILES = ("tokenizer_config.json", "chat_template.jinja", "chat_template.json", "tokenizer.json")
+"""Where a checkpoint says how to chat."""
+
+
+def find_template(folder: Path, *, tools: bool = False) -> ChatTemplate:
+    """The chat template of a checkpoint directory, with ``tools`` the one for them.
+
+    Raises:
+        UsageError: there is none.
+    """
+    files = {}
+    for name in FILES:
+        with contextlib.suppress(OSError):
+            files[name] = (folder / name).read_bytes()
+    found = template_in(files, tools=tools)
+    if found is None:
+        raise UsageError(
+            "this checkpoint has no chat template",
+            where=str(folder),
+            fix="give one with --chat-template FILE, or send plain text without --chat",
+        )
+    return found
+
+
+def own_template(text: str, folder: Path | None) -> ChatTemplate:
+    """``text`` as a chat template, with the special tokens of the checkpoint in ``folder``."""
+    if folder is None:
+        return ChatTemplate(text, {})
+    files = {"chat_template.jinja": text.encode()}
+    for name in ("tokenizer_config.json", "tokenizer.json"):
+        with contextlib.suppress(OSError):
+            files[name] = (folder / name).read_bytes()
+    return template_in(files) or ChatTemplate(text, {})
+
+
+def template_in(files: Mapping[str, bytes], *, tools: bool = False) -> ChatTemplate | None:
+    """The chat template among the :data:`FILES` of a checkpoint, by name; None without one.
+
+    Looks at ``chat_template.jinja``, ``chat_template.json``, then ``tokenizer_config.json``.
+    """
+    settings = _json(files.get("tokenizer_config.json"))
+    special = special_tokens(settings)
+    adds_bos = _adds_bos(files.get("tokenizer.json"), settings, special)
+    if (own := files.get("chat_template.jinja")) is not None:
+        return ChatTemplate(own.decode("utf-8", "replace"), special, adds_bos)
+    for found in (_json(files.get("chat_template.json")), settings):
+        if template := default_template(found.get("chat_template"), tools=tools):
+            return ChatTemplate(template, special, adds_bos)
+    return None
+
+
+def default_template(declared: object, *, tools: bool = False) -> str:
+    """The template among those in a ``chat_template`` field: ``default``, or with ``tools``
+    ``tool_use`` where there is one; empty without any."""
+    named = named_templates(declared)
+    return (tools and named.get("tool_use")) or named.get("default", "")
+
+
+def render_chat(
+    template: ChatTemplate,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    answer: bool = True,
+    tools: Sequence[Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+    seconds: float = _SECONDS,
+) -> str:
+    """The prompt for ``messages`` (``role`` and ``content``), ready for the answer.
+
+    Without ``answer`` it ends where the last message does. ``variables`` are more that the
+    template may read, such as ``enable_thinking``.
+
+    Raises:
+        UsageError: a template that is too large, wrong, too slow, or refuses the messages.
+    """
+    known = {
+        "messages": list(messages),
+        "add_generation_prompt": answer,
+        "tools": list(tools) if tools else None,
+        **template.special_tokens,
+        **(variables or {}),
+    }
+    try:
+        prompt = _compiled(template.text, seconds).render(known, seconds)
+    except ChatError as error:
+        raise UsageError(
+            "the chat template cannot be used",
+            where=str(error),
+            fix="give another with --chat-template FILE, or send plain text without --chat",
+        ) from None
+    bos = template.special_tokens.get("bos_token", "")
+    return prompt.removeprefix(bos) if template.adds_bos else prompt
+
+
+@lru_cache(maxsize=32)
+def _compiled(text: str, seconds: float) -> CompiledTemplate:
+    """The compiled template, kept because compiling takes longer than a hundred renderings."""
+    return CompiledTemplate(text, seconds)
+
+
+def reached_attributes(text: str) -> tuple[str, ...]:
+    """The attributes with a leading underscore that a template reads, as one does that wants out.
+
+    Nothing for a template that cannot be parsed.
+    """
+    environment = ImmutableSandboxedEnvironment(extensions=[loopcontrols, Generation])
+    try:
+        tree = environment.parse(text)
+    except (TemplateError, RecursionError):
+        return ()
+    names = [node.attr for node in tree.find_all(nodes.Getattr)]
+    names += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
+    return tuple(dict.fromkeys(name for name in names if _UNDERSCORED.fullmatch(name)))
+
+
+def _json(content: bytes | None) -> dict[str, Any]:
+    try:
+        found = json.loads(content or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The special tokens' text by role, from a ``tokenizer_config.json``."""
+    found = {}
+    for name in SPECIAL_TOKENS:
+        value = settings.get(name)
+        if isinstance(value, dict):
+            value = value.get("content")
+        if isinstance(value, str):
+            found[name] = value
+    return found
+
+
+def _adds_bos(
+    tokenizer: bytes | None, settings: Mapping[str, Any], special: Mapping[str, str]
+) -> bool:
+    bos = special.get("bos_token")
+    if not bos:
+        return False
+    if isinstance(settings.get("add_bos_token"), bool):
+        return bool(settings["add_bos_token"])
+    processor = _json(tokenizer).get("post_processor")
+    return json.dumps(bos) in json.dumps(processor)
