@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
+from support.command_line import trtbuild
 from trtbuild import __version__, errors
 from trtbuild.cli import app as cli
+from trtbuild.cli import commands
 
 RAISE = """
 import sys
@@ -108,5 +113,88 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     assert "frobnicate" in result.stderr
 
 
-def test_commands_are_registered_once() -> None:
-    assert len(set(cli.COMMANDS)) == len(cli.COMMANDS)
+def test_no_command_prints_the_help_and_is_a_usage_error() -> None:
+    done = trtbuild()
+    assert done.returncode == 2
+    assert done.stdout == trtbuild("--help").stdout
+    assert "  convert " in done.stdout
+
+
+@pytest.mark.parametrize("command", [*commands.OWN, *commands.plugins()], ids=lambda c: c.name)
+def test_the_help_lists_a_command_as_the_command_describes_itself(
+    command: commands.Command,
+) -> None:
+    assert not command.problem
+    listed = " ".join(trtbuild("--help", env={**os.environ, "COLUMNS": "400"}).stdout.split())
+    made = typer.main.get_group(cli.app).commands[command.name]
+    paragraph = (made.help or "").partition("\n\n")[0]
+    assert " ".join(paragraph.split()) == command.summary
+    assert f" {command.name} {command.summary}" in listed
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Installs a distribution with commands: ``name="module source"`` of each."""
+
+    def install(points: str, **modules: str) -> None:
+        info = tmp_path / "shouting-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shouting\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[{commands.ENTRY_POINT_GROUP}]\n{points}")
+        for name, source in modules.items():
+            (tmp_path / f"{name}.py").write_text(source)
+
+    monkeypatch.syspath_prepend(tmp_path)
+    commands.plugins.cache_clear()
+    yield install
+    commands.plugins.cache_clear()
+    for name in ("shouting", "shouting_command"):
+        sys.modules.pop(name, None)
+
+
+_SHOUT = """
+from trtbuild.cli.commands import Command
+shout = Command("shout", "Print a word in capitals.", "shouting_command")
+validate = Command("validate", "Do nothing.", "shouting_command")
+"""
+_RUN = """
+def register(app): app.command("shout")(shout)
+def shout(word: str) -> None: print(word.upper())
+"""
+
+
+def test_a_plug_in_adds_a_command(plugin: Callable[..., None]) -> None:
+    plugin("shout = shouting:shout\n", shouting=_SHOUT, shouting_command=_RUN)
+    assert "  shout       Print a word in capitals.\n" in trtbuild("--help").stdout
+    assert trtbuild("shout", "word").stdout == "WORD\n"
+    assert "Did you mean 'shout'" in trtbuild("shou").stderr
+
+
+def test_a_plug_in_replaces_no_command(plugin: Callable[..., None]) -> None:
+    plugin("validate = shouting:validate\n", shouting=_SHOUT)
+    assert "Do nothing" not in trtbuild("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("modules", "reason"),
+    [
+        ({}, "ModuleNotFoundError: No module named 'shouting'"),
+        ({"shouting": "1 / 0"}, "ZeroDivisionError: division by zero"),
+        ({"shouting": "shout = 1"}, "shouting:shout is not a Command named 'shout'"),
+        ({"shouting": _SHOUT}, "ModuleNotFoundError: No module named 'shouting_command'"),
+        ({"shouting": _SHOUT, "shouting_command": ""}, "has no attribute 'register'"),
+    ],
+)
+def test_a_broken_plug_in_breaks_its_own_command_alone(
+    modules: dict[str, str], reason: str, plugin: Callable[..., None], tmp_path: Path
+) -> None:
+    plugin("shout = shouting:shout\n", **modules)
+    listed = trtbuild("--help")
+    assert listed.returncode == 0
+    assert "\n  shout " in listed.stdout
+    done = trtbuild("shout", "word", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "the command 'shout' of shouting 1.0 cannot be loaded" in done.stderr
+    assert reason in done.stderr
+    assert "update or uninstall" in done.stderr
+    assert trtbuild("schema").returncode == 0

@@ -2,72 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from trtbuild import __version__
+from trtbuild.cli.commands import Commands
 from trtbuild.cli.signals import leave_nothing_behind
 from trtbuild.errors import ExitCode, TrtbuildError
 
-# Modules of this package, each with a ``register(app)``. Order is the order of ``--help``.
-COMMANDS = (
-    "up",
-    "inspect",
-    "plan",
-    "convert",
-    "checkpoint",
-    "quantize",
-    "migrate",
-    "validate",
-    "rules",
-    "explain",
-    "serve",
-    "launch",
-    "infer",
-    "bench",
-    "cost",
-    "status",
-    "logs",
-    "stop",
-    "list",
-    "show",
-    "remove",
-    "runtime",
-    "doctor",
-    "builders",
-    "schema",
-    "toolchains",
+app = typer.Typer(
+    name="trtbuild",
+    cls=Commands,
+    help="From a Hugging Face checkpoint to a validated, served and measured Triton deployment.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-if TYPE_CHECKING:
-    app: typer.Typer
-
-
-def program(commands: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The program with some of its commands; making one command takes a few milliseconds."""
-    made = typer.Typer(
-        name="trtbuild",
-        help="From a Hugging Face checkpoint to a validated, served and measured Triton "
-        "deployment.",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    made.callback()(_root)
-    for name in commands:
-        importlib.import_module(f"trtbuild.cli.{name}").register(made)
-    return made
-
-
-def __getattr__(name: str) -> Any:
-    if name != "app":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return globals().setdefault("app", program())
 
 
 def _print_version(value: bool) -> None:
@@ -76,6 +29,7 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
+@app.callback()
 def _root(
     version: Annotated[
         bool,
@@ -89,10 +43,9 @@ def _root(
 
 def main() -> None:
     """Run the command line; every outcome has the exit code of :class:`ExitCode`."""
-    asked = sys.argv[1] if len(sys.argv) > 1 else ""
     leave_nothing_behind()
     try:
-        (program((asked,)) if asked in COMMANDS else sys.modules[__name__].app)()
+        app()
     except TrtbuildError as error:
         from trtbuild.cli.output import print_error
 

@@ -52,7 +52,7 @@ def explain(
     ] = "",
     as_json: options.AsJson = False,
 ) -> None:
-    """Say why a server failed: the root cause first, where it is in the log, and the fix."""
+    """Explain why a server failed: the root cause, its place in the log, and the fix."""
     from trtbuild.cli.output import print_json
     from trtbuild.errors import UsageError
     from trtbuild.explain import explain as explain_log

@@ -58,7 +58,7 @@ def plan(
     allow_pickle: options.AllowPickle = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say which builder, why no other, the steps, and whether it fits the GPU's memory."""
+    """Print which builder fits and why, the steps, and whether the GPU's memory suffices."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.cli.plan_view import print_plan
     from trtbuild.cli.recipe_file import read_recipe

@@ -1,0 +1,1 @@
+"""The engine flow's commands, one module each."""
