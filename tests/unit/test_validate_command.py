@@ -212,7 +212,7 @@ def test_a_baseline_of_what_is_mended_says_so() -> None:
     run("mr", "--baseline", "known.json", "--update-baseline")
     repository("")
     result = run("mr", "--baseline", "known.json")
-    assert "2 of the baseline are not found any more" in result.stderr
+    assert "2 findings of the baseline no longer found" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_fix_shows_the_diff_and_writes_when_told() -> None:
 
 def test_fix_has_nothing_to_do() -> None:
     repository("")
-    assert "nothing of this can be mended" in run("mr", "--fix", "--yes").stdout
+    assert "no finding can be fixed automatically" in run("mr", "--fix", "--yes").stdout
 
 
 def test_fix_keeps_json_clean() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
@@ -91,6 +91,13 @@ def human_count(count: float) -> str:
     return f"{count:.0f}"
 
 
+class Shown(Progress, Protocol):
+    """Progress that is being shown."""
+
+    def close(self) -> None:
+        """Stop drawing until the next step."""
+
+
 class _LineProgress:
     """Plain lines for logs and CI: a line a phase, and one every ten seconds within it."""
 
@@ -109,9 +116,12 @@ class _LineProgress:
         share = f"{100 * done / total:.0f} %" if total else f"{done} {unit}"
         typer.echo(f"… {self._phase}: {share}", err=True)
 
+    def close(self) -> None:
+        """Lines need no end."""
+
 
 @contextmanager
-def progress() -> Iterator[Progress]:
+def progress() -> Iterator[Shown]:
     """Progress on standard error: bars on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
         yield _LineProgress()
@@ -141,6 +151,7 @@ class _BarProgress:
     def close(self) -> None:
         if self._bars is not None:
             self._bars.stop()
+        self._bars = self._task = None
 
     def advance(self, done: int, total: int, unit: str = "B") -> None:
         if self._task is None:

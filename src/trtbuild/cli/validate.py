@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +11,8 @@ import typer
 from trtbuild.cli import options
 
 if TYPE_CHECKING:
-    from trtbuild.check import Report
-    from trtbuild.cli.validate_settings import Settings
+    from trtbuild.check.mending import Change
+    from trtbuild.pipeline.validate import Validated
 
 _EPILOG = """
 Examples
@@ -36,6 +35,7 @@ Examples
 """
 
 _Codes = list[str] | None
+_FORMATS = ("text", "json", "sarif", "github", "junit")
 
 
 def register(app: typer.Typer) -> None:
@@ -106,54 +106,47 @@ def validate(
     as_json: options.AsJson = False,
 ) -> None:
     """Check model repositories without a server: if this passes, Triton loads them."""
-    from trtbuild.cli.validate_settings import settings
+    from trtbuild.cli.output import progress
     from trtbuild.errors import ExitCode
+    from trtbuild.pipeline import validate as stage
 
-    paths = tuple(repos or [Path("model_repository")])
-    wanted = settings(
-        form="json" if as_json else form, select=select, ignore=ignore, config=config,
-        baseline=baseline, update_baseline=update_baseline,
+    form = _known_format("json" if as_json else form)
+    request = stage.read_request(
+        repos or [Path("model_repository")], model=model, select=select or (),
+        ignore=ignore or (), config=config, baseline=baseline, update_baseline=update_baseline,
+        live=live, checkpoints=checkpoint or (),
         options={
             "triton": triton, "gpus": gpus, "auto_complete": auto_complete, "full": full,
             "namespacing": namespacing, "config_name": config_name,
         },
     )  # fmt: skip
-    report = _judge(paths, wanted, model)
-    if (fix or diff) and _mended(report, wanted, ask=not yes, write=fix):
-        report = _judge(paths, wanted, model)
-    skipped = live and not _may_start(report)
-    if live and not skipped:
-        report = _live(paths, report, model, checkpoint or [])
-    if update_baseline and wanted.baseline:
-        report = _remembered(report, wanted.baseline)
-    report, gone = wanted.known.apply(report)
-    _print(report, paths, wanted.form)
-    _notes(report, skipped=skipped, gone=0 if model or select or ignore else gone)
-    if not report.ok:
+    with progress() as bars:
+
+        def approve(changes: tuple[Change, ...]) -> bool:
+            bars.close()  # a bar would draw over the question
+            return _approved(changes, ask=not yes, write=fix, aside=form != "text")
+
+        outcome = stage.validate(request, approve=approve if fix or diff else None, progress=bars)
+    _print(outcome, request.repositories, form)
+    if not outcome.report.ok:
         raise typer.Exit(ExitCode.REPOSITORY)
 
 
-def _judge(paths: tuple[Path, ...], wanted: Settings, model: str) -> Report:
-    from trtbuild import check
-    from trtbuild.cli.output import progress
+def _known_format(form: str) -> str:
+    if form not in _FORMATS:
+        from trtbuild.errors import UsageError
 
-    with progress() as bars:
-        return check.validate_all(
-            paths, wanted.options, model=model, selection=wanted.selection, progress=bars
-        )
+        raise UsageError(f"--format {form!r} is not known", fix=f"use {', '.join(_FORMATS)}")
+    return form
 
 
-def _mended(report: Report, wanted: Settings, *, ask: bool, write: bool) -> bool:
-    """Show what can be changed safely, and change it; whether something was."""
-    from trtbuild.check import mending
+def _approved(changes: tuple[Change, ...], *, ask: bool, write: bool, aside: bool) -> bool:
+    """Show the safe changes; whether to write them."""
     from trtbuild.cli.paint import say
     from trtbuild.cli.validate_view import change_lines, counted
 
-    found = wanted.known.apply(report)[0].findings
-    changes = mending.changes(found)
-    aside = wanted.form != "text"
     if not changes:
-        typer.echo("nothing of this can be mended safely by itself", err=aside)
+        typer.echo("no finding can be fixed automatically", err=aside)
         return False
     for line in change_lines(changes):
         say(line, err=aside)
@@ -163,59 +156,28 @@ def _mended(report: Report, wanted: Settings, *, ask: bool, write: bool) -> bool
     if ask and not sys.stdin.isatty():
         typer.echo(f"nothing is written: add --yes to change {files}", err=True)
         return False
-    if ask and not typer.confirm(f"Change {files}?", err=aside):
-        return False
-    mending.write(changes)
-    typer.echo(f"{files} changed", err=aside)
-    return True
+    return not ask or typer.confirm(f"Change {files}?", err=aside)
 
 
-def _may_start(report: Report) -> bool:
-    from trtbuild.pipeline import live
+def _print(outcome: Validated, paths: tuple[Path, ...], form: str) -> None:
+    from trtbuild.cli.paint import say
+    from trtbuild.cli.validate_view import counted, report_lines
 
-    return live.may_start(report)
-
-
-def _live(paths: tuple[Path, ...], report: Report, model: str, given: list[str]) -> Report:
-    from trtbuild.cli.output import progress
-    from trtbuild.pipeline import live
-    from trtbuild.pipeline.rehearse import parse_checkpoints
-
-    checkpoints = parse_checkpoints(given)
-    for repo in paths:
-        with progress() as bars:
-            found = live.live_check(repo, model, checkpoints=checkpoints, progress=bars)
-        named = (replace(finding, repository=str(repo)) for finding in found)
-        report = report.with_findings(tuple(named))
-    return report
-
-
-def _remembered(report: Report, path: Path) -> Report:
-    """The report with all its findings in the baseline."""
-    from trtbuild.check import baseline
-
-    baseline.write(path, report)
-    return baseline.read(path).apply(report)[0]
-
-
-def _print(report: Report, paths: tuple[Path, ...], form: str) -> None:
+    report = outcome.report
+    if outcome.changed:
+        typer.echo(f"{counted(outcome.changed, 'file')} changed", err=form != "text")
     if form == "text":
-        from trtbuild.cli.paint import say
-        from trtbuild.cli.validate_view import report_lines
-
         for line in report_lines(report, paths):
             say(line)
-        return
-    from trtbuild.check.formats import FORMATS
+    else:
+        from trtbuild.check.formats import FORMATS
 
-    typer.echo(FORMATS[form](report).encode())  # machines read UTF-8, whatever the terminal is
-
-
-def _notes(report: Report, *, skipped: bool, gone: int) -> None:
-    if gone:
+        typer.echo(FORMATS[form](report).encode())  # machines read UTF-8, whatever the terminal is
+    if outcome.outdated:
         typer.echo(
-            f"{gone} of the baseline are not found any more; --update-baseline forgets them",
+            f"{counted(outcome.outdated, 'finding')} of the baseline no longer found; "
+            "--update-baseline removes what is gone",
             err=True,
         )
-    if skipped and not report.ok:
-        typer.echo("the live check is skipped until the errors are mended", err=True)
+    if outcome.live_skipped:
+        typer.echo("the live check was skipped: fix the errors first", err=True)

@@ -1,0 +1,227 @@
+"""Validation from a request to a report: check, apply safe fixes, load, subtract the baseline.
+
+A caller describes what it wants in a :class:`Request`; :func:`read_request` makes one from flags
+and the ``validate`` section of ``trtbuild.yaml``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtbuild import check
+from trtbuild.check import EVERYTHING, Options, Report, Selection, Severity, baseline
+from trtbuild.check.baseline import Baseline
+from trtbuild.check.selecting import known_code, parse_codes
+from trtbuild.errors import RecipeError, UsageError
+from trtbuild.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from trtbuild.check.mending import Change
+    from trtbuild.recipe import Validation
+
+_CONFIG = "trtbuild.yaml"
+
+Approve = Callable[[tuple["Change", ...]], bool]
+"""Receives the safe changes, possibly none; returns whether to write them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to validate, and how.
+
+    Attributes:
+        repositories: The repositories that one server would be given together.
+        model: Only this model; empty: all.
+        options: What is known of the server.
+        selection: Which rules count.
+        baseline: File of known findings, which do not count.
+        update_baseline: Whether to write all findings into that file.
+        live: Whether to load the models on a real server once no error is left.
+        checkpoints: What stands in for TensorRT-LLM models on that server, by model.
+        complete: Whether all models and rules are looked at, so that a finding of the baseline
+            that is not found any more is really gone.
+    """
+
+    repositories: tuple[Path, ...]
+    model: str = ""
+    options: Options = field(default_factory=Options)
+    selection: Selection = EVERYTHING
+    baseline: Path | None = None
+    update_baseline: bool = False
+    live: bool = False
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The report, and what happened on the way.
+
+    Attributes:
+        report: What counts.
+        changed: How many files were changed.
+        outdated: How many findings of the baseline are not found any more.
+        live_skipped: Whether the live check was left out because of errors.
+    """
+
+    report: Report
+    changed: int = 0
+    outdated: int = 0
+    live_skipped: bool = False
+
+
+def validate(
+    request: Request, *, approve: Approve | None = None, progress: Progress = SILENT
+) -> Validated:
+    """Check the repositories; what is wrong is in the report, never raised.
+
+    Args:
+        request: What to validate.
+        approve: Decides about the safe changes; None: none are made.
+        progress: Told when something takes long.
+
+    Raises:
+        UsageError: No such directory, model, release or checkpoint; a baseline that cannot be used.
+        BuildError: A change cannot be written.
+        ServerError: ``live``, and no server can be started here.
+    """
+    known = _known(request)
+    report = _check(request, progress)
+    changed = _fixed(known.apply(report)[0], approve) if approve else 0
+    if changed:
+        report = _check(request, progress)
+    may_start = not request.live or _may_start(report)
+    if request.live and may_start:
+        report = _with_live_findings(request, report, progress)
+    if request.update_baseline and request.baseline:
+        baseline.write(request.baseline, report)
+        known = baseline.read(request.baseline)
+    report, outdated = known.apply(report)
+    return Validated(report, changed, outdated if request.complete else 0, not may_start)
+
+
+def _known(request: Request) -> Baseline:
+    if request.baseline is None:
+        if request.update_baseline:
+            raise UsageError("--update-baseline needs a file", fix="name it: --baseline known.json")
+        return Baseline()
+    return Baseline() if request.update_baseline else baseline.read(request.baseline)
+
+
+def _check(request: Request, progress: Progress) -> Report:
+    return check.validate_all(
+        request.repositories,
+        request.options,
+        model=request.model,
+        selection=request.selection,
+        progress=progress,
+    )
+
+
+def _fixed(report: Report, approve: Approve) -> int:
+    from trtbuild.check import mending
+
+    changes = mending.changes(report.findings)
+    if not approve(changes):
+        return 0
+    mending.write(changes)
+    return len(changes)
+
+
+def _may_start(report: Report) -> bool:
+    from trtbuild.pipeline import live
+
+    return live.may_start(report)
+
+
+def _with_live_findings(request: Request, report: Report, progress: Progress) -> Report:
+    from trtbuild.pipeline import live
+
+    for repo in request.repositories:
+        found = live.live_check(
+            repo, request.model, checkpoints=request.checkpoints, progress=progress
+        )
+        report = report.with_findings(tuple(replace(one, repository=str(repo)) for one in found))
+    return report
+
+
+def read_request(
+    repositories: Sequence[Path],
+    *,
+    model: str = "",
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    config: Path | None = None,
+    baseline: Path | None = None,
+    update_baseline: bool = False,
+    live: bool = False,
+    checkpoints: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Request:
+    """The flags over the ``validate`` section of ``config``, by default ``trtbuild.yaml``.
+
+    ``options`` are fields of :class:`Options`; a value of None or ``""`` was not given.
+
+    Raises:
+        UsageError: A rule that does not exist, a checkpoint without a name.
+        RecipeError: A section that cannot be read.
+    """
+    section, where = _section(config)
+    given: dict[str, Any] = {}
+    per_model: dict[str, tuple[str, ...]] = {}
+    severity: dict[str, Severity] = {}
+    complete = not (model or select or ignore)
+    if section is not None:
+        given = {key: getattr(section, key) for key in ("triton", "gpus", "auto_complete")}
+        per_model = {name: _codes(codes, where) for name, codes in section.per_model.items()}
+        severity = {
+            _codes((code,), where)[0]: Severity(value) for code, value in section.severity.items()
+        }
+        select = select or _codes(section.select, where)
+        ignore = [*ignore, *_codes(section.ignore, where)]
+        if baseline is None and section.baseline:
+            baseline = Path(where).parent / section.baseline
+    selection = Selection(
+        parse_codes(select, "--select"), parse_codes(ignore, "--ignore"), per_model, severity
+    )
+    return Request(
+        tuple(repositories), model, _options(given, options or {}), selection, baseline,
+        update_baseline, live, _checkpoints(checkpoints), complete,
+    )  # fmt: skip
+
+
+def _section(config: Path | None) -> tuple[Validation | None, str]:
+    """The section and its file; None without a file, unless one was named."""
+    path = config or Path(_CONFIG)
+    if config is None and not path.is_file():
+        return None, ""
+    from trtbuild.recipe import load_validation
+
+    return load_validation(path), str(path)
+
+
+def _codes(codes: Sequence[str], where: str) -> tuple[str, ...]:
+    try:
+        return tuple(known_code(code, where) for code in codes)
+    except UsageError as error:
+        raise RecipeError(error.what, where=where, fix=error.fix) from None
+
+
+def _options(section: Mapping[str, Any], flags: Mapping[str, Any]) -> Options:
+    merged = {key: value for key, value in section.items() if value not in (None, "")}
+    named = {key: value for key, value in flags.items() if value not in (None, "")}
+    if "triton" in merged and "triton" not in named:
+        merged["triton_from"] = "recipe"
+    merged |= named
+    return Options(**{"auto_complete": True, **merged})
+
+
+def _checkpoints(given: Sequence[str]) -> dict[str, str]:
+    if not given:
+        return {}
+    from trtbuild.pipeline.rehearse import parse_checkpoints
+
+    return parse_checkpoints(given)
