@@ -12,8 +12,8 @@ from trtbuild.check.mending import Insert, Remove, Replace
 from trtbuild.check.model import Mend
 from trtbuild.check.opening import open_repository
 from trtbuild.check.options import Options
-from trtbuild.check.positions import Position
 from trtbuild.errors import BuildError
+from trtbuild.located.positions import Position
 
 MENDED = [rule for rule in check.all_rules() if rule.mend]
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trtbuild import pbtxt
-from trtbuild.check.jsontext import read_json
-from trtbuild.check.positions import NOWHERE, Position, Positions
+from trtbuild.located.jsontext import read_json
+from trtbuild.located.positions import NOWHERE, Position, Positions
 
 TEXT = """\
 # name: "not this one" {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from trtbuild.check.positions import Positions
+from trtbuild.located.positions import Positions
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,7 @@ from typing import Any
 from trtbuild import pbtxt, toolchain
 from trtbuild.check.completed import Completed, complete, selected, version_of
 from trtbuild.check.dialect import for_python
-from trtbuild.check.jsontext import JsonText, read_json
 from trtbuild.check.options import Options
-from trtbuild.check.positions import NOWHERE, Position, Positions
 from trtbuild.check.reading import (
     MAX_BYTES,
     Entry,
@@ -26,6 +24,8 @@ from trtbuild.check.reading import (
     read_inside,
     walk,
 )
+from trtbuild.located.jsontext import JsonText, read_json
+from trtbuild.located.positions import NOWHERE, Position, Positions
 from trtbuild.lockfile import Lock
 from trtbuild.progress import SILENT, Progress
 

@@ -28,7 +28,7 @@ from trtbuild.check.context import CONFIG
 from trtbuild.check.examples import Content, Example, example_of
 from trtbuild.check.mending import Mending
 from trtbuild.check.model import Severity
-from trtbuild.check.positions import NOWHERE, Position
+from trtbuild.located.positions import NOWHERE, Position
 
 
 @dataclass(frozen=True, slots=True)

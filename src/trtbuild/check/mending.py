@@ -17,10 +17,10 @@ from typing import Protocol
 from trtbuild import pbtxt
 from trtbuild.check.context import Model
 from trtbuild.check.model import Finding, Mend
-from trtbuild.check.positions import NOWHERE, Position
 from trtbuild.check.reading import is_inside, read_inside
 from trtbuild.errors import BuildError
 from trtbuild.files import atomic_write
+from trtbuild.located.positions import NOWHERE, Position
 
 
 class Mending(Protocol):

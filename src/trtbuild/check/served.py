@@ -11,8 +11,8 @@ from typing import Any
 
 from trtbuild import toolchain
 from trtbuild.check.context import Model
-from trtbuild.check.jsontext import JsonText
 from trtbuild.errors import UsageError
+from trtbuild.located.jsontext import JsonText
 from trtbuild.toolchain import Reading, VllmRelease
 
 # The place of a repository in a container; generated files name their weights by it.

@@ -12,10 +12,10 @@ from trtbuild.check import Finding, Severity
 from trtbuild.check.context import CONFIG, Model
 from trtbuild.check.opening import open_repository
 from trtbuild.check.options import Options
-from trtbuild.check.positions import NOWHERE
 from trtbuild.errors import TrtbuildError
 from trtbuild.explain.causes import Cause, causes, filled
 from trtbuild.explain.model import Reason
+from trtbuild.located.positions import NOWHERE
 
 _MANY_WORDS = 24  # characters below which a sentence of the server is no proof of anything
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from trtbuild import toolchain
 from trtbuild.errors import RecipeError
-from trtbuild.recipe import yamltext
+from trtbuild.located import yamltext
 from trtbuild.recipe.model import ModelRecipe, Recipe
 from trtbuild.recipe.names import RECIPE_NAME
 from trtbuild.recipe.validation import Validation

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from trtbuild.errors import RecipeError
-from trtbuild.recipe import yamltext
+from trtbuild.located import yamltext
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:

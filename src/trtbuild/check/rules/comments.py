@@ -6,7 +6,7 @@ from trtbuild.check.comments import UNUSED, read_comments, unknown_codes
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.model import Severity
-from trtbuild.check.positions import Position
+from trtbuild.located.positions import Position
 
 
 @rule(

@@ -9,7 +9,7 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
-from trtbuild.check.positions import Position
+from trtbuild.located.positions import Position
 
 _SOUND = Example(base="ensemble")
 

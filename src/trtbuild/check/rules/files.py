@@ -17,9 +17,9 @@ from trtbuild.check.examples import OPENVINO_XML, Example
 from trtbuild.check.model import Severity
 from trtbuild.check.modelfiles import Wanted, wanted
 from trtbuild.check.onnxmodel import onnx_files
-from trtbuild.check.positions import NOWHERE
 from trtbuild.check.reading import is_inside
 from trtbuild.files import stand_in
+from trtbuild.located.positions import NOWHERE
 
 _ONNX = Example(base="onnx")
 _OPENVINO = Example(base="openvino")

@@ -13,8 +13,8 @@ from trtbuild.check.completion import tensors_of
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
-from trtbuild.check.positions import Position
 from trtbuild.check.rules.ensemble import is_ensemble
+from trtbuild.located.positions import Position
 
 _SOUND = Example(base="ensemble")
 # Rules that the server applies when it reads the models, and to the graph of all of them. The

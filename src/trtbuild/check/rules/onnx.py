@@ -16,8 +16,8 @@ from trtbuild.check.model import Severity
 from trtbuild.check.onnxbackend import refusals
 from trtbuild.check.onnxfile import OnnxFile, available
 from trtbuild.check.onnxmodel import BACKEND, onnx_files
-from trtbuild.check.positions import NOWHERE
 from trtbuild.check.reading import is_placeholder
+from trtbuild.located.positions import NOWHERE
 from trtbuild.toolchain import OnnxRuntime
 
 

@@ -10,8 +10,8 @@ from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
 from trtbuild.check.openvinobackend import refusals
 from trtbuild.check.openvinofile import OpenvinoFile, read_openvino
-from trtbuild.check.positions import NOWHERE
 from trtbuild.check.reading import is_placeholder
+from trtbuild.located.positions import NOWHERE
 
 _BACKEND = "openvino"
 

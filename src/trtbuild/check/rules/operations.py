@@ -11,10 +11,10 @@ from trtbuild.check.context import Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example
 from trtbuild.check.model import Severity
-from trtbuild.check.positions import Position
+from trtbuild.check.modelyaml import llm_api_files
 from trtbuild.check.pysource import read_source
 from trtbuild.check.served import engines
-from trtbuild.check.yamltext import llm_api_files
+from trtbuild.located.positions import Position
 from trtbuild.toolchain import BLS_FIXED
 
 _MIB = 1 << 20

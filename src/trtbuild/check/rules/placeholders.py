@@ -9,8 +9,8 @@ from trtbuild.check.context import PLACEHOLDER, Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, engine_parameters
 from trtbuild.check.model import Severity
-from trtbuild.check.positions import Position
 from trtbuild.check.rules.trtllm_backend import engine_path_is_missing
+from trtbuild.located.positions import Position
 from trtbuild.toolchain import ignored_parameters, triton_parameters
 
 _ENGINE = "tensorrtllm"

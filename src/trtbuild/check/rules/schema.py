@@ -13,7 +13,7 @@ from trtbuild.check.context import CONFIG, PLACEHOLDER, Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
-from trtbuild.check.positions import Node, Position
+from trtbuild.located.positions import Node, Position
 from trtbuild.resources import data_file
 
 

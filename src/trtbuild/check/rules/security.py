@@ -12,10 +12,10 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.folders import Folder, folders
 from trtbuild.check.model import Severity
-from trtbuild.check.positions import Position
+from trtbuild.check.modelyaml import llm_api_files
 from trtbuild.check.served import reading_of, release_of, trtllm_release_of
 from trtbuild.check.tokenizing import facts_of, settings
-from trtbuild.check.yamltext import llm_api_files
+from trtbuild.located.positions import Position
 from trtbuild.toolchain import (
     Advisory,
     advisories_of,
@@ -262,8 +262,8 @@ def _has_own(model: Model, config: Mapping[str, Any]) -> bool:
 
 
 def _trusts(model: Model) -> bool:
+    from trtbuild.check.modelyaml import llm_api_files
     from trtbuild.check.served import engines
-    from trtbuild.check.yamltext import llm_api_files
 
     said = [engine.settings for engine in engines(model)] if model.backend == "vllm" else []
     said += [dict(text.value) for text in llm_api_files(model)]

@@ -11,9 +11,9 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.folders import folders
 from trtbuild.check.model import Severity
+from trtbuild.check.modelyaml import NAME, YamlText, all_files, llm_api_files
 from trtbuild.check.served import is_hub_id, local_folder, trtllm_release_of
 from trtbuild.check.tokenizing import settings
-from trtbuild.check.yamltext import NAME, YamlText, all_files, llm_api_files
 from trtbuild.modelspec import declared_quantization
 from trtbuild.recipe import llm_findings
 from trtbuild.toolchain import Route, trtllm_release, trtllm_route, trtllm_versions

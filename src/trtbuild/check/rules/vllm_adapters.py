@@ -15,9 +15,9 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Content, Example
 from trtbuild.check.examples import safetensors as made
 from trtbuild.check.model import Severity
-from trtbuild.check.positions import Position
 from trtbuild.check.served import Engine, engines, local_folder, release_of
 from trtbuild.check.tokenizing import settings
+from trtbuild.located.positions import Position
 from trtbuild.toolchain import (
     AdapterFault,
     BaseModules,

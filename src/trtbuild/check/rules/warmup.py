@@ -8,7 +8,7 @@ from typing import Any
 from trtbuild.check.completed import MOST_BYTES, element_count, element_size, shown, type_name
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
-from trtbuild.check.positions import Position
+from trtbuild.located.positions import Position
 
 _WARMUP = 'model_warmup {{ name: "w" batch_size: 1\n  inputs {{ key: "IN" value {{ {} }} }} }}'
 _GOOD = _WARMUP.format("data_type: TYPE_FP32 dims: [ 1 ] zero_data: true")

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from trtbuild.check.context import Model
-from trtbuild.check.positions import NOWHERE, Position
+from trtbuild.located.positions import NOWHERE, Position
 
 NAME = "model.yaml"
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from trtbuild.check.positions import NOWHERE, Position
+from trtbuild.located.positions import NOWHERE, Position
 
 _KEY = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 _COLON = re.compile(r"\s*:")
