@@ -122,6 +122,19 @@ def test_a_server_that_completes_nothing_calls_no_method(tmp_path: Path) -> None
     assert {one.rule for one in errors(tmp_path, auto_complete=False)} == {"TRT376"}
 
 
+def test_a_member_without_its_file_still_has_its_tensors(tmp_path: Path) -> None:
+    config = (
+        'backend: "python" input { name: "X" data_type: TYPE_FP32 dims: [ 4 ] }'
+        ' output { name: "OUT" data_type: TYPE_FP32 dims: [ 4 ] }'
+    )
+    write(tmp_path, CLASS.format(method=""), config)
+    (tmp_path / "p/1/model.py").unlink()
+    found = errors(tmp_path, auto_complete=False)
+    of_ensemble = {one.rule for one in found if one.model == "e"}
+    assert of_ensemble == {"TRT373", "TRT376"}  # the file first, and the mapping in the same run
+    assert {one.rule for one in found if one.model == "p"} == {"TRT751"}
+
+
 @pytest.mark.parametrize("backend", ["tensorrt", "openvino", "dali", "vllm", "own_backend"])
 def test_members_of_backends_that_complete(backend: str, tmp_path: Path) -> None:
     file = {"tensorrt": "model.plan", "openvino": "model.xml", "vllm": "model.json"}

@@ -48,17 +48,25 @@ def _members(model: Model) -> Iterator[tuple[int, Any, Model | None]]:
 
 
 def sound_members(model: Model) -> list[tuple[int, Any, Model]]:
-    """Number of each step, the step, its model; empty unless all models are there and load."""
+    """Number of each step, the step, its model; empty unless the server reads all models.
+
+    A member that only its backend refuses, such as one without weights, still has its tensors.
+    """
     steps = [
         (n, step, member)
         for n, step, member in _members(model)
         if member is not None and member.config is not None
     ]
     sound = len(steps) == len(list(_members(model))) and not any(
-        _circle(model, member) or model.repository.errors_of(member) or not _loads(step, member)
+        _circle(model, member) or _refused_by_server(member) or not _loads(step, member)
         for _, step, member in steps
     )
     return steps if sound else []
+
+
+def _refused_by_server(member: Model) -> bool:
+    """Whether the server itself refuses a model. From TRT6 on it is the model's backend."""
+    return any(each.id < "TRT6" for each, _ in member.repository.errors_of(member))
 
 
 def _at(model: Model, number: int, name: str = "model_name") -> Position:
