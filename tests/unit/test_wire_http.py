@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trtbuild.wire.connections import Pool
-from trtbuild.wire.response import Malformed, Parser
+from trtbuild.wire.failures import MalformedError
+from trtbuild.wire.response import Parser
 
 EVENTS = [b'{"a": 1}', '{"b": "東"}'.encode(), b"[DONE]"]
 BODY = b": ping\n\n" + b"".join(b"data: " + event + b"\r\n\r\n" for event in EVENTS)
@@ -83,7 +84,7 @@ def test_continue_comes_before_an_answer() -> None:
     ],
 )
 def test_what_is_not_http(data: bytes) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         read(data, 10_000_000)
 
 

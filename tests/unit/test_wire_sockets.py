@@ -13,7 +13,8 @@ import pytest
 
 from support.bench import mock, tokenizer_folder
 from support.mock_llm_server import Script, serving_here
-from trtbuild.wire.connections import Dropped, Pool
+from trtbuild.wire.connections import Pool
+from trtbuild.wire.failures import DroppedError
 
 BODY = json.dumps({"messages": [{"role": "user", "content": "x"}], "stream": True}).encode()
 
@@ -74,7 +75,7 @@ def test_a_failed_request_gives_its_place_back() -> None:
         ) as server:
             pool = Pool(f"http://127.0.0.1:{server.port}", limit=1)
             for _ in range(3):
-                with pytest.raises(Dropped):
+                with pytest.raises(DroppedError):
                     await pool.fetch("POST", "/v1/chat/completions", BODY)
             assert not pool.full
         for _ in range(3):

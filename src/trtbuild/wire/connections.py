@@ -1,4 +1,4 @@
-"""HTTP/1.1 with server-sent events, straight on asyncio: what a load generator can afford.
+"""HTTP/1.1 with server-sent events, straight on asyncio, and a pool of its connections.
 
 A general client spends more on an event than a server spends on a token (docs/adr/0095). The
 time of an event is read once, before anything is parsed.
@@ -7,23 +7,17 @@ time of an event is read once, before anything is parsed.
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 import time
 from collections.abc import Mapping
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from trtbuild.wire.response import Event, Malformed, Parser, Response
+from trtbuild.wire.failures import DroppedError, MalformedError
+from trtbuild.wire.response import LIMIT, Event, Parser, Response
 from trtbuild.wire.sockets import connections_allowed
 
 _PATH = "/%:@!$&'()*+,;=~"  # what of a path stands for itself (RFC 3986), escapes among it
-
-
-class Dropped(Exception):  # noqa: N818 - what happened, not a fault of ours
-    """The connection ended before the answer did; ``answered``: after its first byte."""
-
-    def __init__(self, why: str, *, answered: bool) -> None:
-        super().__init__(why)
-        self.answered = answered
 
 
 class Connection(asyncio.Protocol):
@@ -50,7 +44,7 @@ class Connection(asyncio.Protocol):
         try:
             if self._parser.feed(now, data):
                 self._settle(self._parser.response)
-        except Malformed as error:
+        except MalformedError as error:
             self.usable = False
             self._settle(error)
 
@@ -59,7 +53,7 @@ class Connection(asyncio.Protocol):
         self.usable = False
         if self._parser is not None:
             complete = exc is None and self._parser.finish(time.perf_counter())
-            lost = Dropped(str(exc or "closed"), answered=self._parser.begun)
+            lost = DroppedError(str(exc or "closed"), answered=self._parser.begun)
             self._settle(self._parser.response if complete else lost)
 
     def _settle(self, outcome: Response | Exception) -> None:
@@ -72,22 +66,39 @@ class Connection(asyncio.Protocol):
             else:
                 self._done.set_result(outcome)
 
-    async def exchange(self, request: bytes, on_event: Event) -> Response:
+    def begin(
+        self, request: bytes, on_event: Event | None, limit: int = LIMIT
+    ) -> asyncio.Future[Response]:
+        """Send ``request``; the future holds the response once it is complete."""
+        assert self._transport is not None
+        self._done = asyncio.get_running_loop().create_future()
+        self._parser = Parser(on_event, limit)
+        self._transport.write(request)
+        return self._done
+
+    async def exchange(
+        self, request: bytes, on_event: Event | None, limit: int = LIMIT
+    ) -> Response:
         """Send ``request`` and wait for the whole response.
 
         Raises:
-            Dropped: The connection ended first.
-            Malformed: What came is not HTTP.
+            DroppedError: The connection ended first.
+            MalformedError: What came is not HTTP, or more than ``limit`` bytes of it.
         """
-        assert self._transport is not None
-        self._done = asyncio.get_running_loop().create_future()
-        self._parser = Parser(on_event)
-        self._transport.write(request)
         try:
-            return await self._done
+            return await self.begin(request, on_event, limit)
         except asyncio.CancelledError:
             self.close()  # the rest of the answer must not meet the next request
             raise
+
+    def pause(self, paused: bool) -> None:
+        """Stop reading, so that the server has to wait, or go on."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if paused:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def close(self) -> None:
         """End it; the server sees that nobody listens any more."""
@@ -111,34 +122,67 @@ class Pool:
             a ``?`` goes behind each path.
         headers: Sent with each request.
         limit: Connections that may be open; who needs one more waits until one is given back.
+        tls: For ``https``; None: the certificates that this machine trusts.
+        proxy: ``http://HOST:PORT`` of an HTTP proxy for ``http`` URLs; empty: none.
+
+    Raises:
+        ValueError: A host that is no name, a port that is no number, a header with a line break.
     """
 
     def __init__(
-        self, url: str, headers: Mapping[str, str] | None = None, limit: int | None = None
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        proxy: str = "",
     ) -> None:
         parts = urlsplit(url)
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self.host = host_of(parts)
         self.port = parts.port or (443 if self._tls else 80)
         self._prefix = quote(parts.path.rstrip("/"), safe=_PATH)
         self._query = f"?{quote(parts.query, safe=_PATH + '?')}" if parts.query else ""
         name = f"[{self.host}]" if ":" in self.host else self.host
         self._host_header = f"{name}:{parts.port}" if parts.port else name
-        self._headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        self._headers = dict(headers or {})
+        if proxy and self._tls is None:
+            self._through(urlsplit(proxy))
+        self._common = _lines(self._headers)
         self._idle: list[Connection] = []
         self._free = asyncio.Semaphore(limit or connections_allowed())
+
+    def _through(self, proxy: SplitResult) -> None:
+        """Connect to a proxy, which wants to read the whole URL."""
+        self._prefix = f"http://{self._host_header}{self._prefix}"
+        self.host, self.port = host_of(proxy), proxy.port or 80
+        if proxy.username is not None:
+            login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+            token = base64.b64encode(login.encode("utf-8")).decode()
+            self._headers["Proxy-Authorization"] = f"Basic {token}"
 
     @property
     def full(self) -> bool:
         """Whether :meth:`take` would have to wait."""
         return self._free.locked()
 
-    def request(self, method: str, path: str, body: bytes = b"") -> bytes:
-        """The bytes of a request."""
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The bytes of a request; ``Content-Type`` is JSON unless ``headers`` has another.
+
+        Raises:
+            ValueError: A header with a line break in it.
+        """
+        more = _lines({"Content-Type": "application/json", **(headers or {})})
         head = (
             f"{method} {self._prefix}{path}{self._query} HTTP/1.1\r\nHost: {self._host_header}\r\n"
-            f"{self._headers}Content-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
+            f"{self._common}{more}Content-Length: {len(body)}\r\n\r\n"
         )
         return head.encode("latin-1") + body
 
@@ -172,13 +216,31 @@ class Pool:
             connection.close()
         self._free.release()
 
-    async def fetch(self, method: str, path: str, body: bytes = b"") -> Response:
-        """A request whose answer is no stream."""
-        connection = await self.take()
-        try:
-            return await connection.exchange(self.request(method, path, body), _ignore)
-        finally:
-            self.give(connection)
+    async def fetch(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        limit: int = LIMIT,
+    ) -> Response:
+        """A request whose answer is no stream; its body is kept whole, up to ``limit`` bytes.
+
+        Raises:
+            OSError: No connection.
+            DroppedError, MalformedError: See :meth:`Connection.exchange`.
+        """
+        request = self.request(method, path, body, headers)
+        while True:
+            connection = await self.take()
+            try:
+                return await connection.exchange(request, None, limit)
+            except DroppedError as lost:
+                if not stale(connection, lost):
+                    raise
+            finally:
+                self.give(connection)
 
     def close(self) -> None:
         """End every idle connection."""
@@ -186,5 +248,17 @@ class Pool:
             self._idle.pop().close()
 
 
-def _ignore(_now: float, _event: bytes) -> None:
-    """For answers that are no streams."""
+def stale(connection: Connection, lost: DroppedError) -> bool:
+    """Whether the request may be sent again, over another connection.
+
+    A server may close an idle connection at the moment it is used again. One that has answered
+    anything has taken the request, and failed it.
+    """
+    return connection.reused and not lost.answered
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    for name, value in headers.items():
+        if any(char in "\r\n\0" for char in name + value) or ":" in name or not name:
+            raise ValueError(f"not an HTTP header: {name!r}")
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -26,3 +26,12 @@ def loopback(url: str) -> bool:
 def fetch(url: str, timeout: float) -> Any:
     """``urllib.request.urlopen`` past every proxy; to be closed by whoever asked."""
     return _opener.open(url, timeout=timeout)
+
+
+def proxy_for(url: str) -> str:
+    """The environment's HTTP proxy for ``HOST:PORT``; empty: none, or this machine."""
+    host = urlsplit(f"//{url}").hostname or ""
+    if loopback(url) or urllib.request.proxy_bypass(host):
+        return ""
+    found = urllib.request.getproxies()
+    return found.get("http") or found.get("all") or ""

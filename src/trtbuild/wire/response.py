@@ -7,30 +7,47 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from trtbuild.wire.failures import MalformedError, TooLargeError, retry_after
 
 Event = Callable[[float, bytes], None]
 
+LIMIT = 64 * 1024 * 1024
+"""Bytes of a body or of an event that a client accepts unless told otherwise."""
+
 _HEAD_LIMIT = 64 * 1024
-_KEPT_BODY = 16 * 1024  # of an answer that is no stream: enough to say why
+_KEPT_BODY = 16 * 1024  # of an answer to a request for a stream: enough to say why it is none
+_PART = 64 * 1024  # of a chunk: from there on its bytes are taken before its end has come
 _BODILESS = (204, 304)  # RFC 9112, 6.3: over with their head, whatever it says
-
-
-class Malformed(Exception):  # noqa: N818
-    """What came is not HTTP."""
 
 
 @dataclass(slots=True)
 class Response:
-    """Status and, where no event came in it, the beginning of the body.
+    """One response.
 
-    ``location`` is where a redirection points to.
+    Attributes:
+        status: The HTTP status.
+        events: It is read as an event stream.
+        body: The whole body; of a request for a stream only the beginning, and nothing once an
+            event came in it.
+        headers: Names in lower case.
     """
 
     status: int = 0
     events: bool = False
     body: bytes = b""
-    location: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def location(self) -> str:
+        """Where a redirection points to."""
+        return self.headers.get("location", "")
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which the server wants to be asked again; None if it does not say."""
+        return retry_after(self.headers)
 
     @property
     def good(self) -> bool:
@@ -43,12 +60,18 @@ class Parser:
 
     ``feed`` returns True once the response is complete. Bodies come chunked, with a length, or
     until the connection closes (:meth:`finish`).
+
+    Args:
+        on_event: Called with each event; None: the body is kept whole instead.
+        limit: Bytes of a body that is kept, or of one event.
     """
 
-    def __init__(self, on_event: Event) -> None:
+    def __init__(self, on_event: Event | None, limit: int = LIMIT) -> None:
         self.response = Response()
         self.keep_alive = True
         self._on_event = on_event
+        self._limit = limit
+        self._kept = bytearray()
         self._buffer = b""
         self._line = b""
         self._event: bytes | None = None  # an event whose end has not come
@@ -78,33 +101,33 @@ class Parser:
         return False
 
     def _head(self, now: float) -> bool:
-        head, found, rest = self._buffer.partition(b"\r\n\r\n")
-        if not found:
-            if len(self._buffer) > _HEAD_LIMIT:
-                raise Malformed("the header does not end")
-            return False
-        lines = head.decode("latin-1").split("\r\n")
-        parts = lines[0].split(" ", 2)
-        if not parts[0].startswith("HTTP/1.") or len(parts) < 2 or not parts[1].isdigit():
-            raise Malformed(f"not HTTP: {lines[0][:60]!r}")
-        if len(parts[1]) == 3 and parts[1].startswith("1"):  # 100 Continue, 103 Early Hints
+        while True:
+            head, found, rest = self._buffer.partition(b"\r\n\r\n")
+            if len(head) > _HEAD_LIMIT:
+                raise TooLargeError(f"the header is longer than {_HEAD_LIMIT:,} bytes")
+            if not found:
+                return False
+            lines = head.decode("latin-1").split("\r\n")
+            parts = lines[0].split(" ", 2)
+            if not parts[0].startswith("HTTP/1.") or len(parts) < 2 or not parts[1].isdigit():
+                raise MalformedError(f"not HTTP: {lines[0][:60]!r}")
             self._buffer = rest
-            return self._head(now)
+            if len(parts[1]) != 3 or not parts[1].startswith("1"):
+                break  # what is below 200 comes before the response: 100 Continue, 103 Early Hints
         self.response.status = int(parts[1])
-        headers = _headers(lines[1:])
-        self._begin_body(headers, current=parts[0] != "HTTP/1.0")
-        self._buffer = rest
+        self._begin_body(_headers(lines[1:]), current=parts[0] != "HTTP/1.0")
         return self._read(now)
 
     def _begin_body(self, headers: Mapping[str, str], *, current: bool) -> None:
         # Some servers forget to say that it is an event stream; none calls it JSON.
         is_json = "json" in headers.get("content-type", "").lower()
-        self.response.events = self.response.good and not is_json
-        self.response.location = headers.get("location", "")
+        streamed = self._on_event is not None and not is_json
+        self.response.events = self.response.good and streamed
+        self.response.headers = headers
         self._packed = headers.get("content-encoding", "identity").lower() != "identity"
         if self._packed and self.response.events:
             # Whoever packs a stream holds its pieces back: their times would not be the server's.
-            raise Malformed(f"the answer is packed ({headers['content-encoding']}), unasked")
+            raise MalformedError(f"the answer is packed ({headers['content-encoding']}), unasked")
         asked = headers.get("connection", "" if current else "close").lower()
         self.keep_alive = asked != "close"
         if self.response.status in _BODILESS:
@@ -126,6 +149,8 @@ class Parser:
                 break
             size = _chunk_size(buffer[at:end])
             if len(buffer) < end + 2 + size + 2:
+                if size > _PART:
+                    return self._begin_chunk(now, buffer[end + 2 :], size)
                 break
             if size == 0:
                 # Trailers are not read to their end: the next answer must not meet them.
@@ -136,6 +161,21 @@ class Parser:
             at = end + 2 + size + 2
         self._buffer = buffer[at:]
         return False
+
+    def _begin_chunk(self, now: float, data: bytes, size: int) -> bool:
+        """A long chunk is passed on in parts, as they come."""
+        self._buffer, self._remaining, self._read = data, size, self._rest_of_chunk
+        return self._rest_of_chunk(now)
+
+    def _rest_of_chunk(self, now: float) -> bool:
+        if self._remaining:
+            data, self._buffer = self._buffer[: self._remaining], self._buffer[self._remaining :]
+            self._remaining -= len(data)
+            self._body(now, data)
+        if self._remaining or len(self._buffer) < 2:
+            return False
+        self._buffer, self._read = self._buffer[2:], self._chunks
+        return self._chunks(now)
 
     def _sized(self, now: float) -> bool:
         data, self._buffer = self._buffer[: self._remaining], b""
@@ -152,13 +192,15 @@ class Parser:
 
     def _body(self, now: float, data: bytes) -> None:
         if not self._eventful and not self._packed:
-            self.response.body = (self.response.body + data)[:_KEPT_BODY]
+            self._keep(data)
         if not self.response.events:
             return
         if b"\r" in data or self._line_feed_due:
             data = self._without_returns(data)
         lines = (self._line + data).split(b"\n")
         self._line = lines.pop()
+        if len(self._line) > self._limit:
+            raise TooLargeError(f"an event is longer than {self._limit:,} bytes")
         for line in lines:
             if line.startswith(b"data:"):
                 self._data(now, line[5:].strip())
@@ -166,6 +208,15 @@ class Parser:
                 self._failed = line[6:].strip() == b"error"
             elif not line.strip():
                 self._dispatch()
+
+    def _keep(self, data: bytes) -> None:
+        """Bytes of a body that holds no event, yet."""
+        if self._on_event is not None:
+            self._kept += data[: _KEPT_BODY - len(self._kept)]
+        elif len(self._kept) + len(data) > self._limit:
+            raise TooLargeError(f"the body is longer than {self._limit:,} bytes")
+        else:
+            self._kept += data
 
     def _without_returns(self, data: bytes) -> bytes:
         """Lines end with CR LF, LF or CR alone; a CR at the end may have its LF to come."""
@@ -185,6 +236,8 @@ class Parser:
                 self._dispatch()
             else:
                 data = self._event + b"\n" + data
+                if len(data) > self._limit:
+                    raise TooLargeError(f"an event is longer than {self._limit:,} bytes")
         self._event, self._event_at = data, now
 
     def _dispatch(self) -> None:
@@ -192,13 +245,15 @@ class Parser:
         failed, self._failed = self._failed, False
         if event:
             if not self._eventful:
-                self._eventful, self.response.body = True, b""
+                self._eventful, self._kept = True, bytearray()
+            assert self._on_event is not None
             self._on_event(self._event_at, _as_error(event) if failed else event)
 
     def _end(self, now: float) -> None:
         """The body is over; a last event without its end still counts."""
         if self.response.events:
             self._body(now, b"\n\n")
+        self.response.body = bytes(self._kept)
 
 
 def _as_error(event: bytes) -> bytes:
@@ -218,7 +273,7 @@ def _chunk_size(line: bytes) -> int:
     except ValueError:
         size = -1
     if size < 0:
-        raise Malformed(f"not a chunk size: {line[:20]!r}")
+        raise MalformedError(f"not a chunk size: {line[:20]!r}")
     return size
 
 

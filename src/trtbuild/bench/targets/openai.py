@@ -19,8 +19,8 @@ from trtbuild.bench.targets.streaming import (
     words,
 )
 from trtbuild.errors import ServerError
-from trtbuild.wire.connections import Dropped, Pool
-from trtbuild.wire.response import Malformed
+from trtbuild.wire.connections import Pool
+from trtbuild.wire.failures import DroppedError, MalformedError
 
 _DONE = b"[DONE]"
 # Reasons to end that are none of the model: vLLM's, SGLang's and gateways' words.
@@ -77,7 +77,7 @@ class OpenAITarget:
         except (OSError, TimeoutError) as error:
             why = str(error) or "no answer within 10 s"
             raise unreachable(self.url, why, ours=False) from None
-        except (Dropped, Malformed):
+        except (DroppedError, MalformedError):
             return  # somebody is there, who does not list models
         known = _model_names(answer.body) if answer.status == 200 else ()
         if known and self.model not in known:

@@ -11,8 +11,9 @@ from typing import Any
 
 from trtbuild.bench.model import Stream
 from trtbuild.errors import ServerError
-from trtbuild.wire.connections import Dropped, Pool
-from trtbuild.wire.response import Event, Malformed, Response
+from trtbuild.wire.connections import Pool, stale
+from trtbuild.wire.failures import DroppedError, MalformedError
+from trtbuild.wire.response import Event, Response
 
 # A line that is none of an event stream: a page, an object, a sentence.
 _NO_EVENT = re.compile(rb"^(?!(?:data|event|id|retry)?:)[^\r\n]*\S", re.MULTILINE)
@@ -30,9 +31,9 @@ async def converse(
             response = await _exchange(pool, request, stream, on_event)
     except TimeoutError:
         stream.fail(time.perf_counter(), "timeout", f"no end within {timeout:g} s")
-    except Dropped as error:
+    except DroppedError as error:
         stream.fail(time.perf_counter(), "dropped", str(error))
-    except Malformed as error:
+    except MalformedError as error:
         stream.fail(time.perf_counter(), "malformed", str(error))
     except OSError as error:
         stream.fail(time.perf_counter(), "refused", error.strerror or str(error))
@@ -86,12 +87,9 @@ async def _exchange(pool: Pool, request: bytes, stream: Stream, on_event: Event)
             stream.opening += stream.started - before
         try:
             return await connection.exchange(request, on_event)
-        except Dropped as lost:
-            # A server may close an idle connection at the moment it is used again; whoever has
-            # answered anything has taken the request, and failed it.
-            if connection.reused and not lost.answered:
-                continue
-            raise
+        except DroppedError as lost:
+            if not stale(connection, lost):
+                raise
         finally:
             pool.give(connection)
 

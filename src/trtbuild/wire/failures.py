@@ -1,0 +1,90 @@
+"""What can go wrong between a client and a server, the same for HTTP and gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from time import time
+
+
+class WireError(Exception):
+    """A call that brought no answer, or an error as its answer."""
+
+
+class UnreachableError(WireError):
+    """No connection came about: nothing listens, no such host, or TLS failed."""
+
+
+class DeadlineError(WireError):
+    """The answer was not complete in time; the request has been cancelled."""
+
+
+class DroppedError(WireError):
+    """The connection ended before the answer did; ``answered``: after its first byte."""
+
+    def __init__(self, message: str, *, answered: bool) -> None:
+        super().__init__(message)
+        self.answered = answered
+
+
+class MalformedError(WireError):
+    """What came is not the protocol."""
+
+
+class TooLargeError(MalformedError):
+    """A header, an event or a message is longer than this client accepts."""
+
+
+class RefusedError(WireError):
+    """The server answered with an error.
+
+    Attributes:
+        status: The HTTP status; for gRPC the one that its code corresponds to.
+        code: gRPC's name of the code (``NOT_FOUND``); empty over HTTP.
+        message: The server's words.
+        retry_after: Seconds after which the server wants to be asked again; None if it says
+            nothing of that.
+        headers: Of the answer, names in lower case; for gRPC its trailing metadata.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.headers: Mapping[str, str] = headers or {}
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds to wait, from ``Retry-After`` or gRPC's ``grpc-retry-pushback-ms``."""
+        return retry_after(self.headers)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait before the next request, None if ``headers`` (lower case) name none."""
+    pushback = headers.get("grpc-retry-pushback-ms", "")
+    if pushback.isascii() and pushback.isdigit():
+        return int(pushback) / 1000
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time())
+    except (ValueError, OverflowError):
+        return None
+
+
+STATUS = {
+    "CANCELLED": 499, "INVALID_ARGUMENT": 400, "DEADLINE_EXCEEDED": 504, "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409, "PERMISSION_DENIED": 403, "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400, "ABORTED": 409, "OUT_OF_RANGE": 400, "UNIMPLEMENTED": 501,
+    "INTERNAL": 500, "UNAVAILABLE": 503, "DATA_LOSS": 500, "UNAUTHENTICATED": 401, "UNKNOWN": 500,
+}  # fmt: skip
+"""The HTTP status of a gRPC code, as google/rpc/code.proto (googleapis) assigns them."""

@@ -1,0 +1,334 @@
+"""Triton over HTTP: the KServe v2 protocol and Triton's generate, repository and statistics
+extensions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+from trtbuild.wire import kserve
+from trtbuild.wire.connections import Pool
+from trtbuild.wire.direct import proxy_for
+from trtbuild.wire.failures import MalformedError, RefusedError
+from trtbuild.wire.records import IndexEntry, ModelMetadata, ServerMetadata
+from trtbuild.wire.response import LIMIT, Response
+from trtbuild.wire.streams import EventStream, late, unreachable
+from trtbuild.wire.tensors import InferRequest, InferResponse
+from trtbuild.wire.tls import Tls
+
+_Made = TypeVar("_Made")
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
+class TritonHttp:
+    """A server's HTTP endpoint. Every method belongs to the event loop of the first call.
+
+    Args:
+        url: ``HOST:PORT``, or ``http://…`` or ``https://…`` with a path that is put before each
+            request's.
+        headers: Sent with each request.
+        tls: For ``https://``.
+        seconds: For a whole call, unless the call says otherwise.
+        limit: Bytes of a body or of one event that are accepted.
+        connections: How many may be open; more calls wait. None: as many as this process may open.
+        environment: Use the environment's ``HTTP_PROXY``, but never for a server of this machine.
+
+    Raises:
+        WireError: From every method; the classes of :mod:`trtbuild.wire.failures` tell what
+            happened.
+        ValueError: From the constructor: ``url`` is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        tls: Tls | None = None,
+        seconds: float = 60,
+        limit: int = LIMIT,
+        connections: int | None = None,
+        environment: bool = True,
+    ) -> None:
+        self.url = url if "://" in url else f"http://{url}"
+        self._seconds = seconds
+        self._limit = limit
+        context = tls.context() if tls and self.url.startswith("https:") else None
+        proxy = proxy_for(self.url.split("://", 1)[1]) if environment else ""
+        self._pool = Pool(self.url, headers, connections, tls=context, proxy=proxy)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the idle connections: one that stays open delays a server's exit."""
+        self._pool.close()
+
+    async def live(self, *, seconds: float | None = None) -> bool:
+        """Whether the server is up. WireError while nothing listens."""
+        return (await self._call("GET", "/v2/health/live", seconds=seconds)).good
+
+    async def ready(
+        self, model: str = "", version: str = "", *, seconds: float | None = None
+    ) -> bool:
+        """Whether a model, or the server with all its models, takes requests.
+
+        WireError while nothing listens.
+        """
+        path = f"{_path(model, version)}/ready" if model else "/v2/health/ready"
+        return (await self._call("GET", path, seconds=seconds)).good
+
+    async def server_metadata(self, *, seconds: float | None = None) -> ServerMetadata:
+        """Name, version and extensions of the server."""
+        return await self._read("GET", "/v2", _server, seconds=seconds)
+
+    async def metadata(
+        self, model: str, version: str = "", *, seconds: float | None = None
+    ) -> ModelMetadata:
+        """Inputs and outputs of a model."""
+        return await self._read("GET", _path(model, version), ModelMetadata.read, seconds=seconds)
+
+    async def config(
+        self, model: str, version: str = "", *, seconds: float | None = None
+    ) -> dict[str, Any]:
+        """The model's configuration as the server completed it, by config.pbtxt's field names."""
+        return await self._read("GET", f"{_path(model, version)}/config", dict, seconds=seconds)
+
+    async def statistics(
+        self, model: str = "", version: str = "", *, seconds: float | None = None
+    ) -> list[dict[str, Any]]:
+        """Counts and nanoseconds of a model's versions, or of all models.
+
+        Each has ``name``, ``version``, ``inference_count``, ``execution_count``, ``last_inference``
+        (milliseconds since 1970) and ``inference_stats`` (by stage: ``count`` and ``ns``).
+        """
+        path = f"{_path(model, version)}/stats" if model else "/v2/models/stats"
+        return await self._read(
+            "GET", path, lambda found: [dict(row) for row in found["model_stats"]], seconds=seconds
+        )
+
+    async def index(self, *, ready: bool = False, seconds: float | None = None) -> list[IndexEntry]:
+        """The models of the repository; with ``ready`` only those that take requests."""
+        body = json.dumps({"ready": ready}).encode()
+        return await self._read(
+            "POST",
+            "/v2/repository/index",
+            lambda found: [IndexEntry.read(row) for row in found],
+            body,
+            seconds=seconds,
+        )
+
+    async def load(
+        self,
+        model: str,
+        parameters: Mapping[str, str] | None = None,
+        *,
+        seconds: float | None = None,
+    ) -> None:
+        """Load a model, or load it anew; ``parameters``: ``config``, ``file:…`` (base64)."""
+        await self._control(model, "load", parameters, seconds)
+
+    async def unload(
+        self, model: str, *, dependents: bool = False, seconds: float | None = None
+    ) -> None:
+        """Begin to unload a model, with ``dependents`` the members of an ensemble too."""
+        await self._control(model, "unload", {"unload_dependents": dependents}, seconds)
+
+    async def infer(
+        self,
+        model: str,
+        request: InferRequest,
+        version: str = "",
+        *,
+        binary: bool = True,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> InferResponse:
+        """One request, one response; a decoupled model refuses it.
+
+        Args:
+            model: Name of the model.
+            request: Its tensors.
+            version: Empty: the server chooses.
+            binary: Send and receive the tensors' bytes (Triton's extension) in place of JSON.
+            headers: Of this request.
+            seconds: For the whole call.
+
+        Raises:
+            TensorError: Data that does not fit its tensor.
+        """
+        body, length = kserve.encode_request(request, binary=binary)
+        more = dict(headers or {})
+        if binary:
+            more["Content-Type"] = "application/octet-stream"
+            more[kserve.HEADER_LENGTH] = str(length)
+        path = f"{_path(model, version)}/infer"
+        answer = await self._good("POST", path, body, more, seconds=seconds)
+        told = answer.headers.get(kserve.HEADER_LENGTH.lower(), "")
+        try:
+            return kserve.decode_response(answer.body, int(told) if told else None)
+        except ValueError as error:
+            raise MalformedError(str(error)) from None
+
+    async def generate(
+        self,
+        model: str,
+        values: Mapping[str, Any],
+        version: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> dict[str, Any]:
+        """One response of Triton's generate extension.
+
+        Args:
+            model: Name of the model.
+            values: By input: a value, or a list for a vector. What is no input is a parameter.
+            version: Empty: the server chooses.
+            headers: Of this request.
+            seconds: For the whole call.
+
+        Returns:
+            Values by output, each a value or a list.
+        """
+        path = f"{_path(model, version)}/generate"
+        answer = await self._good("POST", path, _json(values), headers, seconds=seconds)
+        return _parsed(answer.body, dict)
+
+    async def generate_stream(
+        self,
+        model: str,
+        values: Mapping[str, Any],
+        version: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Responses as they come; closing the generator cancels the request on the server.
+
+        Arguments and what is yielded are those of :meth:`generate`.
+        """
+        path = f"{_path(model, version)}/generate_stream"
+        async with aclosing(self.events("POST", path, _json(values), headers, seconds)) as events:
+            async for event in events:
+                found = _parsed(event, dict)
+                if failed := found.get("error"):
+                    raise RefusedError(str(failed), status=500)
+                yield found
+
+    async def events(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """The data of each event of any event stream of the server, unread."""
+        request = self._pool.request(method, path, body, headers)
+        whole = self._seconds if seconds is None else seconds
+        async with EventStream(self._pool, request, seconds=whole, limit=self._limit) as stream:
+            async for event in stream:
+                yield event
+            response = stream.response
+        if response is not None and not response.good:
+            raise refusal(response)
+        if response is not None and not response.events:
+            raise MalformedError(f"not an event stream: {response.body[:200]!r}")
+
+    async def fetch(
+        self, method: str, path: str, body: bytes = b"", *, seconds: float | None = None
+    ) -> Response:
+        """Any request, whatever its status; the path begins with ``/``."""
+        return await self._call(method, path, body, seconds=seconds)
+
+    async def _control(
+        self, model: str, action: str, parameters: Mapping[str, Any] | None, seconds: float | None
+    ) -> None:
+        path = f"/v2/repository/models/{quote(model, safe='')}/{action}"
+        body = _json({"parameters": dict(parameters)} if parameters else {})
+        await self._good("POST", path, body, seconds=seconds)
+
+    async def _read(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Any], _Made],
+        body: bytes = b"",
+        *,
+        seconds: float | None,
+    ) -> _Made:
+        return _parsed((await self._good(method, path, body, seconds=seconds)).body, read)
+
+    async def _good(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float | None,
+    ) -> Response:
+        answer = await self._call(method, path, body, headers, seconds=seconds)
+        if not answer.good:
+            raise refusal(answer)
+        return answer
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float | None,
+    ) -> Response:
+        whole = self._seconds if seconds is None else seconds
+        try:
+            async with asyncio.timeout(whole):
+                return await self._pool.fetch(method, path, body, headers, limit=self._limit)
+        except TimeoutError:
+            raise late(whole) from None
+        except OSError as error:
+            raise unreachable(error) from error
+
+
+def refusal(response: Response) -> RefusedError:
+    """The error in a response whose status is none of success, in the server's words."""
+    text = response.body.decode("utf-8", "replace").strip()
+    message = text or f"HTTP status {response.status}"
+    if response.location:
+        message = f"it sends requests on to {response.location}"
+    with contextlib.suppress(*_UNREADABLE):
+        # /generate_stream writes its refusals as an event, too.
+        message = str(json.loads(text.removeprefix("data:"))["error"])
+    return RefusedError(message, status=response.status, headers=response.headers)
+
+
+def _path(model: str, version: str) -> str:
+    of_version = f"/versions/{quote(version, safe='')}" if version else ""
+    return f"/v2/models/{quote(model, safe='')}{of_version}"
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8")
+
+
+def _parsed(body: bytes, read: Callable[[Any], _Made]) -> _Made:
+    try:
+        return read(json.loads(body))
+    except _UNREADABLE:
+        raise MalformedError(f"not an answer of the v2 protocol: {body[:200]!r}") from None
+
+
+def _server(found: Mapping[str, Any]) -> ServerMetadata:
+    extensions: Sequence[Any] = found.get("extensions") or ()
+    return ServerMetadata(str(found["name"]), str(found["version"]), tuple(map(str, extensions)))
