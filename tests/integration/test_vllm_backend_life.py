@@ -10,6 +10,7 @@ from test_vllm_backend import generate
 
 from support.triton import Triton, title
 from trtbuild.client import LLMClient, Sampling
+from trtbuild.wire.tensors import TensorValue
 
 pytestmark = pytest.mark.server
 LONG = Sampling(max_tokens=400, temperature=0, ignore_eos=True)
@@ -46,17 +47,14 @@ def test_a_request_that_does_not_stream_is_cancelled_too(vllm_server: Triton) ->
 
     from trtbuild.client.grpc_transport import _input
 
-    with LLMClient(vllm_server.grpc) as asking:
-        metadata = asking.metadata("smollm2")
     values = {
         "text_input": "Once upon a time",
         "sampling_parameters": json.dumps(LONG.given()),
     }
+    tensors = [TensorValue(name, "BYTES", (1,), [value]) for name, value in values.items()]
     with triton_grpc.InferenceServerClient(vllm_server.grpc) as client:
         client.start_stream(lambda result, error: None)
-        client.async_stream_infer(
-            "smollm2", [_input(metadata, name, value) for name, value in values.items()]
-        )
+        client.async_stream_infer("smollm2", [_input(tensor) for tensor in tensors])
         time.sleep(1)
         client.stop_stream(cancel_requests=True)
     made = vllm_server.settled()["generation_tokens_total"] - before

@@ -20,8 +20,8 @@ from trtbuild.cli.app import app
 from trtbuild.client import LLMClient, find_server, running_servers, wait_ready
 from trtbuild.client.failures import refused, timed_out, unknown_model
 from trtbuild.client.grpc_transport import GrpcTransport
-from trtbuild.client.metadata import ModelMetadata
 from trtbuild.errors import ExitCode, ServerError, TrtbuildError
+from trtbuild.wire.tensors import InferRequest
 
 
 @pytest.fixture
@@ -66,9 +66,8 @@ def test_a_server_that_goes_as_a_stream_opens(nobody: str, told: Any, what: str)
     transport._client = SimpleNamespace(
         start_stream=start, async_stream_infer=refuse, stop_stream=lambda **_: None
     )
-    metadata = ModelMetadata("m", (), (), True)
     with pytest.raises(ServerError, match=what):
-        next(iter(transport.responses(metadata, {}, 5)))
+        next(iter(transport.responses("m", InferRequest(()), 5)))
 
 
 def test_the_nearest_model_is_named() -> None:

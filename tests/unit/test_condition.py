@@ -140,10 +140,10 @@ def test_waiting_ends_with_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     dead = failures.refused("bot", "the vLLM engine is dead")
     monkeypatch.setattr(LLMClient, "ready", lambda *_: True)
 
-    def kill(*_: object) -> None:
+    def kill(*_: object, **__: object) -> None:
         raise dead
 
-    monkeypatch.setattr("trtbuild.client.ready._one_token", kill)
+    monkeypatch.setattr(LLMClient, "try_out", kill)
     with pytest.raises(failures.NotServedError, match="does not answer any more"):
         wait_ready("127.0.0.1:1", ["bot"], 60)
 

@@ -1,19 +1,18 @@
-"""Talking to a served LLM: one interface over Triton's protocols and input dialects."""
+"""Calling a served model: one interface over Triton's protocols and the request schemas."""
 
 from trtbuild.chat import ChatTemplate, find_template, own_template, render_chat
-from trtbuild.client.dialect import Dialect, detect_dialect
 from trtbuild.client.failures import NotServedError
 from trtbuild.client.llm import LLMClient
 from trtbuild.client.metadata import ModelMetadata, Tensor
 from trtbuild.client.ready import wait_ready
 from trtbuild.client.records import ServerRecord, find_server, running_servers
-from trtbuild.client.values import Answer, Chunk, Sampling, collect
+from trtbuild.client.values import Answer, collect
+from trtbuild.signature.requests import Chunk, Sampling
 
 __all__ = [
     "Answer",
     "ChatTemplate",
     "Chunk",
-    "Dialect",
     "LLMClient",
     "ModelMetadata",
     "NotServedError",
@@ -21,7 +20,6 @@ __all__ = [
     "ServerRecord",
     "Tensor",
     "collect",
-    "detect_dialect",
     "find_server",
     "find_template",
     "own_template",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from trtbuild.errors import ServerError
+from trtbuild.signature.dialects import installed
 
 _TOO_LONG = re.compile(
     r"(maximum context length|longer than the maximum|max_model_len|exceeds? .*max_input_len)",
@@ -81,9 +82,11 @@ def refused(name: str, message: str) -> ServerError:
     )
 
 
-def not_an_llm(name: str) -> ServerError:
-    """The model has no text tensors."""
+def not_callable(name: str) -> ServerError:
+    """No request schema fits the model's tensors."""
+    broken = (f"{one.name} of {one.distribution}: {one.problem}" for one in installed().broken)
     return ServerError(
-        f"{name!r} does not take text: it has no text_input and text_output of an LLM",
+        f"no request schema fits the tensors of {name!r}: it cannot be asked in words",
+        details=tuple(f"this request schema cannot be used: {line}" for line in broken),
         fix="`trtbuild show` prints client code for its tensors",
     )

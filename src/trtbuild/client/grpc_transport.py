@@ -12,10 +12,10 @@ import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
 from trtbuild.client import failures
-from trtbuild.client.dialect import Value
-from trtbuild.client.metadata import ModelMetadata, Tensor, tensors
-from trtbuild.errors import ServerError, TrtbuildError
+from trtbuild.client.metadata import ModelMetadata, read
+from trtbuild.errors import TrtbuildError
 from trtbuild.wire.direct import loopback
+from trtbuild.wire.tensors import InferRequest, Outputs, TensorValue
 
 # tritonclient has no type annotations.
 _triton: Any = tritonclient.grpc
@@ -56,13 +56,7 @@ class GrpcTransport:
             config = self._client.get_model_config(name, as_json=True, client_timeout=timeout)
         except InferenceServerException as error:
             raise self._error(name, error, timeout) from None
-        policy = config["config"].get("model_transaction_policy", {})
-        return ModelMetadata(
-            name,
-            tensors(found.get("inputs", ())),
-            tensors(found.get("outputs", ())),
-            decoupled=bool(policy.get("decoupled", False)),
-        )
+        return read(name, found, config["config"])
 
     def models(self) -> list[str]:
         """Names of the models that are ready."""
@@ -81,21 +75,29 @@ class GrpcTransport:
             return False
 
     def responses(
-        self, metadata: ModelMetadata, values: Mapping[str, Value], timeout: float
-    ) -> Iterator[dict[str, object]]:
+        self,
+        model: str,
+        request: InferRequest,
+        timeout: float,
+        *,
+        stream: bool = True,  # noqa: ARG002 - the protocol has no other way for a decoupled model
+    ) -> Iterator[Outputs]:
         """Responses as they come. Closing the iterator cancels the request on the server."""
         arrived: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
         self._client.start_stream(lambda result, error: arrived.put((result, error)))
         done = False
         try:
-            inputs = [_input(metadata, name, value) for name, value in values.items()]
+            inputs = [_input(tensor) for tensor in request.inputs]
             try:
                 self._client.async_stream_infer(
-                    metadata.name, inputs, enable_empty_final_response=True
+                    model,
+                    inputs,
+                    enable_empty_final_response=True,
+                    parameters=dict(request.parameters) or None,
                 )
             except InferenceServerException as failure:
                 # The server went as the stream was opened; the stream's own error says it better.
-                raise self._error(metadata.name, _told(arrived) or failure, timeout) from None
+                raise self._error(model, _told(arrived) or failure, timeout) from None
             until = time.monotonic() + timeout
             while not done:
                 try:
@@ -103,13 +105,25 @@ class GrpcTransport:
                 except queue.Empty:
                     raise failures.timed_out(self.url, timeout) from None
                 if error is not None:
-                    raise self._error(metadata.name, error, timeout) from None
+                    raise self._error(model, error, timeout) from None
                 response = result.get_response()
                 done = response.parameters["triton_final_response"].bool_param
                 if response.outputs:
-                    yield _first_elements(result, response)
+                    yield _outputs(result, response)
         finally:
             self._client.stop_stream(cancel_requests=not done)
+
+    def infer(
+        self,
+        model: str,
+        request: InferRequest,
+        timeout: float,
+        *,
+        decoupled: bool | None,  # noqa: ARG002 - a stream serves both
+    ) -> Outputs:
+        """The only response to a request; empty when none came."""
+        found = list(self.responses(model, request, timeout))
+        return found[-1] if found else {}
 
     def _error(self, name: str, error: Any, timeout: float) -> TrtbuildError:
         message = str(error.message() or "")
@@ -138,35 +152,24 @@ def _no_connection(message: str) -> bool:
     )
 
 
-def _input(metadata: ModelMetadata, name: str, value: Value) -> Any:
-    tensor = metadata.input(name)
-    if tensor is None:
-        raise ServerError(f"{metadata.name!r} has no input {name!r}")
-    array = _array(tensor, value)
-    made = _triton.InferInput(name, list(array.shape), tensor.datatype)
-    made.set_data_from_numpy(array)
+def _input(tensor: TensorValue) -> Any:
+    if tensor.datatype == "BYTES":
+        coded = [str(item).encode("utf-8") for item in tensor.data]
+        array = np.array(coded, dtype=np.object_)
+    else:
+        array = np.array(tensor.data, dtype=_DTYPES[tensor.datatype])
+    made = _triton.InferInput(tensor.name, list(tensor.shape), tensor.datatype)
+    made.set_data_from_numpy(array.reshape(tensor.shape))
     return made
 
 
-def _array(tensor: Tensor, value: Value) -> np.ndarray[Any, Any]:
-    items = value if isinstance(value, list) else [value]
-    if tensor.datatype == "BYTES":
-        flat = np.array([str(item).encode("utf-8") for item in items], dtype=np.object_)
-    else:
-        flat = np.array(items, dtype=_DTYPES[tensor.datatype])
-    return flat.reshape([1] * (max(1, len(tensor.shape)) - 1) + [len(items)])
-
-
-def _plain(item: Any) -> object:
-    return item.decode("utf-8", "replace") if isinstance(item, bytes) else item.item()
-
-
-def _first_elements(result: Any, response: Any) -> dict[str, object]:
-    """The first element of each output; of ``logprobs``, where the prompt's come last, all."""
-    found: dict[str, object] = {}
+def _outputs(result: Any, response: Any) -> Outputs:
+    found = {}
     for output in response.outputs:
         array = result.as_numpy(output.name)
-        if array is not None and array.size:
-            items = [_plain(item) for item in array.reshape(-1)[:2]]
-            found[output.name] = items if output.name == "logprobs" else items[0]
+        if array is not None:
+            data = array.reshape(-1).tolist()
+            found[output.name] = TensorValue(
+                output.name, output.datatype, tuple(output.shape), data
+            )
     return found

@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 
 from trtbuild.client import failures
-from trtbuild.client.dialect import Value
-from trtbuild.client.metadata import ModelMetadata, tensors
+from trtbuild.client.metadata import ModelMetadata, read
 from trtbuild.errors import TrtbuildError
+from trtbuild.wire import kserve
 from trtbuild.wire.direct import loopback
+from trtbuild.wire.tensors import InferRequest, Outputs, TensorError, TensorValue
 
 
 class HttpTransport:
@@ -33,13 +34,7 @@ class HttpTransport:
         """Inputs, outputs and transaction policy of a model."""
         found = self._json("GET", f"/v2/models/{name}", name, timeout)
         config = self._json("GET", f"/v2/models/{name}/config", name, timeout)
-        policy = config.get("model_transaction_policy", {})
-        return ModelMetadata(
-            name,
-            tensors(found.get("inputs", ())),
-            tensors(found.get("outputs", ())),
-            decoupled=bool(policy.get("decoupled", False)),
-        )
+        return read(name, found, config)
 
     def models(self) -> list[str]:
         """Names of the models that are ready."""
@@ -55,32 +50,55 @@ class HttpTransport:
 
     def responses(
         self,
-        metadata: ModelMetadata,
-        values: Mapping[str, Value],
+        model: str,
+        request: InferRequest,
         timeout: float,
         *,
         stream: bool = True,
-    ) -> Iterator[dict[str, object]]:
+    ) -> Iterator[Outputs]:
         """Responses as they come. Closing the iterator closes the connection, which cancels."""
-        path = f"/v2/models/{metadata.name}/generate" + ("_stream" if stream else "")
+        path = f"/v2/models/{model}/generate" + ("_stream" if stream else "")
         until = time.monotonic() + timeout
         try:
-            with self._client.stream("POST", path, json=dict(values), timeout=timeout) as answer:
+            with self._client.stream(
+                "POST", path, json=generate_body(request), timeout=timeout
+            ) as answer:
                 if answer.status_code != 200:
                     answer.read()
-                    raise self._refusal(metadata.name, answer)
+                    raise self._refusal(model, answer)
                 for line in answer.iter_lines():
                     body = line[5:].strip() if stream else line
                     if not body or (stream and not line.startswith("data:")):
                         continue
                     response = json.loads(body)
                     if "error" in response:
-                        raise failures.refused(metadata.name, str(response["error"]))
-                    yield response
+                        raise failures.refused(model, str(response["error"]))
+                    yield generate_outputs(response)
                     if time.monotonic() > until:
                         raise failures.timed_out(self.url, timeout)
         except httpx.HTTPError as error:
             raise self._transport(error, timeout) from None
+
+    def infer(
+        self, model: str, request: InferRequest, timeout: float, *, decoupled: bool | None
+    ) -> Outputs:
+        """The only response to a request. Of a decoupled model the infer endpoint refuses to ask
+        for it, and the generate endpoint takes no batch."""
+        if decoupled:
+            found = list(self.responses(model, request, timeout, stream=False))
+            return found[-1] if found else {}
+        body, _ = kserve.encode_request(request, binary=False)
+        path = f"/v2/models/{model}/infer"
+        try:
+            answer = self._client.post(path, content=body, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise self._transport(error, timeout) from None
+        if answer.status_code != 200:
+            raise self._refusal(model, answer)
+        try:
+            return kserve.decode_response(answer.content).outputs
+        except TensorError as error:
+            raise failures.refused(model, str(error)) from None
 
     def _json(self, method: str, path: str, name: str, timeout: float) -> Any:
         try:
@@ -106,3 +124,21 @@ class HttpTransport:
         if "unknown model" in message:
             return failures.unknown_model(self.url, name, self.models())
         return failures.refused(name, message)
+
+
+def generate_body(request: InferRequest) -> dict[str, Any]:
+    """A request of the generate endpoint: a value, or a list of several, by tensor."""
+    body = {
+        tensor.name: tensor.data[0] if len(tensor.data) == 1 else list(tensor.data)
+        for tensor in request.inputs
+    }
+    return {**body, **({"parameters": dict(request.parameters)} if request.parameters else {})}
+
+
+def generate_outputs(response: Mapping[str, Any]) -> Outputs:
+    """A response of the generate endpoint, which has no types and no shapes."""
+    found = {}
+    for name, value in response.items():
+        data = value if isinstance(value, list) else [value]
+        found[name] = TensorValue(name, "", (len(data),), data)
+    return found

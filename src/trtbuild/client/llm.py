@@ -1,15 +1,24 @@
-"""One interface over protocols and dialects."""
+"""One interface over protocols and request schemas."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from trtbuild.client import failures
-from trtbuild.client.dialect import Dialect, detect_dialect
 from trtbuild.client.metadata import ModelMetadata
-from trtbuild.client.values import Answer, Chunk, Sampling, collect, prompt_text
+from trtbuild.client.values import Answer, collect, prompt_text
+from trtbuild.signature import ServedModel, dialect_of
+from trtbuild.signature.dialects import Dialect
+from trtbuild.signature.reading import with_card
+from trtbuild.signature.requests import (
+    Chunk,
+    GenerateRequest,
+    Sampling,
+    TaskAnswer,
+    TaskRequest,
+)
 
 Protocol = Literal["grpc", "http"]
 
@@ -20,15 +29,22 @@ class LLMClient:
     Args:
         url: ``HOST:PORT`` of the protocol, without a scheme.
         protocol: ``grpc`` or ``http``.
+        card: What is known of a model by name beside what the server says; None for nothing.
 
     Raises:
         ServerError: from every method, when the server does not answer or refuses.
     """
 
-    def __init__(self, url: str, protocol: Protocol = "grpc") -> None:
+    def __init__(
+        self,
+        url: str,
+        protocol: Protocol = "grpc",
+        card: Callable[[str], ServedModel | None] = lambda _: None,
+    ) -> None:
         self.url = url.split("://", 1)[-1].rstrip("/")
         self.protocol = protocol
-        self._known: dict[str, tuple[ModelMetadata, Dialect]] = {}
+        self._card = card
+        self._known: dict[str, ServedModel] = {}
         self._transport: Any
         if protocol == "grpc":
             from trtbuild.client.grpc_transport import GrpcTransport
@@ -90,16 +106,13 @@ class LLMClient:
             ServerError: no server, no such model, a refused request, no answer in time.
         """
         text = prompt_text(prompt)
-        metadata, dialect = self._dialect(model)
-        values = dialect.inputs(metadata, text, sampling or Sampling(), stream=stream)
-        extra = {"stream": stream} if self.protocol == "http" else {}
-        so_far = ""
-        responses = self._transport.responses(metadata, values, timeout, **extra)
+        served, dialect = self._called(model)
+        (request,) = dialect.requests(served, GenerateRequest(text, sampling or Sampling(), stream))
+        read = dialect.reader(served)
+        responses = self._transport.responses(model, request, timeout, stream=stream)
         try:
             for outputs in responses:
-                chunk = dialect.chunk(outputs, so_far)
-                so_far += chunk.text
-                yield chunk
+                yield read(outputs)
         finally:
             responses.close()
 
@@ -115,11 +128,43 @@ class LLMClient:
         """The whole answer."""
         return collect(self.generate(model, prompt, sampling, stream=stream, timeout=timeout))
 
-    def _dialect(self, model: str) -> tuple[ModelMetadata, Dialect]:
+    def ask(self, model: str, request: TaskRequest, *, timeout: float = 300) -> TaskAnswer:
+        """The answer to a request of any task but generation.
+
+        Raises:
+            UsageError: the model cannot do what is asked.
+            ServerError: as :meth:`generate`; an answer that does not fit the request.
+        """
+        served, dialect = self._called(model)
+        responses = [
+            self._transport.infer(model, one, timeout, decoupled=served.decoupled)
+            for one in dialect.requests(served, request)
+        ]
+        return dialect.answer(served, request, responses)
+
+    def try_out(self, model: str, *, timeout: float) -> None:
+        """Ask a model something cheap; ServerError when it does not answer. Nothing is asked of a
+        model that no request schema fits."""
+        served = self.served(model)
+        dialect = dialect_of(served)
+        if dialect is None:
+            return
+        request = dialect.example(served)
+        if isinstance(request, GenerateRequest):
+            self.answer(model, request.prompt, request.sampling, timeout=timeout)
+        else:
+            self.ask(model, request, timeout=timeout)
+
+    def served(self, model: str) -> ServedModel:
+        """The model's description."""
         if model not in self._known:
-            metadata = self.metadata(model)
-            dialect = detect_dialect(metadata)
-            if dialect is None:
-                raise failures.not_an_llm(model)
-            self._known[model] = (metadata, dialect)
+            found, card = self.metadata(model).served, self._card(model)
+            self._known[model] = found if card is None else with_card(found, card)
         return self._known[model]
+
+    def _called(self, model: str) -> tuple[ServedModel, Dialect]:
+        served = self.served(model)
+        dialect = dialect_of(served)
+        if dialect is None:
+            raise failures.not_callable(model)
+        return served, dialect

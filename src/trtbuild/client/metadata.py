@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trtbuild.signature import ServedModel, of_server
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -18,20 +20,24 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """Inputs and outputs of one served model; ``decoupled`` is None when it was not asked."""
+    """Inputs and outputs of one served model as the protocol tells them, and what they mean."""
 
     name: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    decoupled: bool | None = None
+    decoupled: bool
+    served: ServedModel
 
-    def input(self, name: str) -> Tensor | None:
-        """The input called ``name``, or None."""
-        return next((tensor for tensor in self.inputs if tensor.name == name), None)
 
-    def has_output(self, name: str) -> bool:
-        """Whether there is an output called ``name``."""
-        return any(tensor.name == name for tensor in self.outputs)
+def read(name: str, metadata: Mapping[str, Any], config: Mapping[str, Any]) -> ModelMetadata:
+    """From the JSON form of a server's metadata and configuration of a model."""
+    return ModelMetadata(
+        name,
+        tensors(metadata.get("inputs", ())),
+        tensors(metadata.get("outputs", ())),
+        decoupled=bool(config.get("model_transaction_policy", {}).get("decoupled", False)),
+        served=of_server(name, metadata, config),
+    )
 
 
 def tensors(found: Iterable[Mapping[str, Any]]) -> tuple[Tensor, ...]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from trtbuild.client.dialect import detect_dialect
 from trtbuild.client.failures import NotServedError
 from trtbuild.client.llm import LLMClient, Protocol
-from trtbuild.client.values import Sampling
 from trtbuild.errors import ServerError
 from trtbuild.progress import SILENT, Progress
+from trtbuild.signature import ServedModel
 
 _POLL_SECONDS = 0.2
 
@@ -21,15 +20,18 @@ def wait_ready(
     deadline: float,
     *,
     protocol: Protocol = "grpc",
+    card: Callable[[str], ServedModel | None] = lambda _: None,
     watch: Callable[[], None] | None = None,
     progress: Progress = SILENT,
 ) -> float:
-    """Wait until every model answers; LLMs with one token, others by their ready state.
+    """Wait until every model answers a cheap request of its task, or says that it is ready where
+    no request schema fits it.
 
     Args:
         url: ``HOST:PORT`` of ``protocol``.
         models: Names to wait for.
         deadline: Seconds from now.
+        card: As of :class:`LLMClient`.
         watch: Called between polls; raises what is known better, such as a dead process.
 
     Returns:
@@ -40,7 +42,7 @@ def wait_ready(
         ServerError: not ready in time, naming the model and the last refusal.
     """
     start = time.monotonic()
-    with LLMClient(url, protocol) as client:
+    with LLMClient(url, protocol, card) as client:
         for name in models:
             progress.step(f"waiting for {name}")
             _wait_for(client, name, start + deadline, deadline, watch)
@@ -56,7 +58,7 @@ def _wait_for(
             watch()
         if client.ready(name):
             try:
-                _one_token(client, name, max(1.0, until - time.monotonic()))
+                client.try_out(name, timeout=max(1.0, until - time.monotonic()))
             except NotServedError:
                 raise  # its engine is dead; nobody starts another
             except ServerError as error:
@@ -70,9 +72,3 @@ def _wait_for(
                 fix="`trtbuild logs` shows what it is doing; a larger model needs a longer wait",
             )
         time.sleep(_POLL_SECONDS)
-
-
-def _one_token(client: LLMClient, name: str, timeout: float) -> None:
-    if detect_dialect(client.metadata(name)) is None:
-        return
-    client.answer(name, "Hello", Sampling(max_tokens=1, temperature=0), timeout=timeout)

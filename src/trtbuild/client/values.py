@@ -1,4 +1,4 @@
-"""What is asked and what comes back."""
+"""A whole answer, and what a prompt may be."""
 
 from __future__ import annotations
 
@@ -8,68 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trtbuild.errors import UsageError
-
-# Of the same names in Sampling and in vLLM's SamplingParams.
-_OPTIONAL = (
-    "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty",
-    "frequency_penalty", "seed", "logprobs", "prompt_logprobs",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How to generate. None leaves a value to the server.
-
-    ``temperature`` 0 is greedy; ``max_tokens`` counts generated tokens.
-    """
-
-    max_tokens: int = 128
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    ignore_eos: bool = False
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    logprobs: int | None = None
-    prompt_logprobs: int | None = None
-
-    @property
-    def wants_logprobs(self) -> bool:
-        """Whether log probabilities are to be sent."""
-        return self.logprobs is not None or self.prompt_logprobs is not None
-
-    def given(self) -> dict[str, int | float | bool | list[str]]:
-        """The values that are set, by the names vLLM uses."""
-        values: dict[str, int | float | bool | list[str]] = {"max_tokens": self.max_tokens}
-        for name in _OPTIONAL:
-            value = getattr(self, name)
-            if value is not None:
-                values[name] = value
-        if self.stop:
-            values["stop"] = list(self.stop)
-        if self.ignore_eos:
-            values["ignore_eos"] = True
-        return values
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One response of a server: text that was not there before.
-
-    ``finish_reason`` is empty until the end; token counts are None where the server does not
-    tell them.
-    """
-
-    text: str
-    finish_reason: str = ""
-    output_tokens: int | None = None
-    input_tokens: int | None = None
-    logprobs: tuple[Any, ...] = ()
-    prompt_logprobs: tuple[Any, ...] = ()
+from trtbuild.signature.requests import Chunk
 
 
 @dataclass(frozen=True, slots=True)

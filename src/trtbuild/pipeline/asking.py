@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trtbuild import pbtxt
 from trtbuild.client import (
     ChatTemplate,
     Sampling,
@@ -18,7 +17,7 @@ from trtbuild.client import (
     render_chat,
 )
 from trtbuild.errors import UsageError
-from trtbuild.signature import describe
+from trtbuild.repository import served_model
 
 Message = Mapping[str, Any]
 
@@ -103,7 +102,7 @@ def _role(item: Message) -> bool:
 def tokenizer_directory(name: str) -> Path | None:
     """Where the tokenizer of a served model lies on this machine, None if it does not."""
     root = _repository(name)
-    model = describe(root, name, pbtxt.configs(root))
+    model = served_model(root, name)
     return root / model.tokenizer if model and model.tokenizer else None
 
 

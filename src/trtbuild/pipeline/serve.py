@@ -15,6 +15,7 @@ from trtbuild.errors import RepositoryError, ServerError, UsageError
 from trtbuild.pipeline.condition import dead_engines, explained
 from trtbuild.pipeline.rehearse import REHEARSED_RULES, find_checkpoints
 from trtbuild.progress import SILENT, Progress
+from trtbuild.repository import served_model
 from trtbuild.server import Choice, Contents, LaunchOptions, ServerHandle, logs, runtime
 
 AUTO = "auto"
@@ -235,7 +236,15 @@ def _wait(watch: _Watcher, timeout: float, progress: Progress) -> None:
             raise _too_slow(found, timeout)
         time.sleep(_POLL_SECONDS)
     left = max(1.0, until - time.monotonic())
-    wait_ready(found.grpc_url, found.models, left, watch=watch, progress=progress)
+    repo = Path(found.repo)
+    wait_ready(
+        found.grpc_url,
+        found.models,
+        left,
+        card=lambda name: served_model(repo, name),
+        watch=watch,
+        progress=progress,
+    )
 
 
 def _too_slow(found: ServerHandle, timeout: float) -> ServerError:

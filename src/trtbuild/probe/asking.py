@@ -1,4 +1,7 @@
-"""Requests: one token, a stream, one whose client leaves, several at once; zeros for no LLM."""
+"""Requests: one token, a stream, one whose client leaves, several at once.
+
+A model of another task is sent one example, a model that no request schema fits zeros.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,14 @@ def try_llm(client: LLMClient, target: Target) -> Iterator[Finding]:
             yield target.finding(rule, problem)
             if rule is ANSWERS:
                 return
+
+
+def try_example(client: LLMClient, target: Target) -> Iterator[Finding]:
+    """One request of the task of a model that makes no text."""
+    try:
+        client.try_out(target.name, timeout=ANSWER_SECONDS)
+    except ServerError as error:
+        yield target.finding(ANSWERS, f"{error.what} {error.where}".strip())
 
 
 def _is_ensemble(target: Target) -> bool:
@@ -172,7 +183,7 @@ def _counters(target: Target) -> Mapping[str, float]:
 
 
 def try_zeros(target: Target) -> Iterator[Finding]:
-    """One request of zeros to a model that is no LLM."""
+    """One request of zeros to a model that no request schema fits."""
     import queue
 
     import tritonclient.grpc

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trtbuild import process, server
 from trtbuild.check import Finding
-from trtbuild.client import LLMClient, detect_dialect
+from trtbuild.client import LLMClient
 from trtbuild.errors import ServerError
 from trtbuild.probe import asking, dying, loading, tensors
 from trtbuild.probe.rules import ANSWERS, ENDS, LOADS, REHEARSED
@@ -18,7 +18,7 @@ from trtbuild.probe.standins import stand_ins
 from trtbuild.probe.target import Target, finding
 from trtbuild.progress import SILENT, Progress
 from trtbuild.server import Contents, LaunchOptions, Ports, Rehearsal, ServerHandle
-from trtbuild.signature import recognize
+from trtbuild.signature import dialect_of
 
 _START_SECONDS = 60.0
 _SHORT_SECONDS = 3.0  # for a server that cannot end in order any more
@@ -127,27 +127,23 @@ def _try(targets: Sequence[Target], found: list[Finding], progress: Progress) ->
         progress.step(f"trying {target.name}")
         told = list(_model(target, alone=target.name not in members))
         found += told
-        if _is_llm(target) and not any(one.rule == ANSWERS.id for one in told):
+        if target.served.task.makes_text and not any(one.rule == ANSWERS.id for one in told):
             engine = target
     return engine
 
 
-def _is_llm(target: Target) -> bool:
-    config = target.config
-    task, _ = recognize([row.name for row in config.input], [row.name for row in config.output])
-    return task.makes_text
-
-
 def _model(target: Target, *, alone: bool) -> Iterator[Finding]:
     """What is wrong with one model; without ``alone`` only what it says of itself."""
-    with LLMClient(target.handle.grpc_url) as client:
+    with LLMClient(target.handle.grpc_url, card=lambda _: target.served) as client:
         try:
             served = client.metadata(target.name)
         except ServerError as error:
             yield target.finding(LOADS, f"it has no metadata: {error.what}")
             return
         yield from tensors.compare(target, served)
-        if detect_dialect(served) is None:
-            yield from asking.try_zeros(target) if alone else ()
-        else:
+        if target.served.task.makes_text:
             yield from asking.try_llm(client, target)
+        elif dialect_of(target.served) is not None:
+            yield from asking.try_example(client, target)
+        elif alone:
+            yield from asking.try_zeros(target)

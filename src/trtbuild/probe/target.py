@@ -10,7 +10,9 @@ from typing import Any
 from trtbuild import pbtxt
 from trtbuild.check import Finding, Severity
 from trtbuild.probe.rules import LiveRule
+from trtbuild.repository import served_model
 from trtbuild.server import ServerHandle
+from trtbuild.signature import ServedModel
 
 ANSWER_SECONDS = 120.0
 """What a request of the probe may take."""
@@ -31,6 +33,13 @@ class Target:
             encoding="utf-8", errors="replace"
         )
         return pbtxt.parse(text)
+
+    @cached_property
+    def served(self) -> ServedModel:
+        """Its description."""
+        found = served_model(self.repo, self.name)
+        assert found is not None  # its configuration can be read
+        return found
 
     @property
     def members(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from trtbuild.repository.listing import (
     require_repository,
     unknown_model,
 )
+from trtbuild.repository.served import served_model
 from trtbuild.repository.view import ModelView, Tensor, show
 from trtbuild.repository.write import (
     WeightFile,
@@ -30,6 +31,7 @@ __all__ = [
     "require_free",
     "require_repository",
     "say_source",
+    "served_model",
     "show",
     "transaction",
     "unknown_model",

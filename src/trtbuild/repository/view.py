@@ -13,9 +13,10 @@ from trtbuild import lockfile, pbtxt
 from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import LockedModel
 from trtbuild.repository.listing import require_repository, unknown_model
+from trtbuild.repository.served import served_model
 from trtbuild.repository.snippets import GENERIC, clients
 from trtbuild.resources import data_file
-from trtbuild.signature import ServedModel, describe, dialect_of
+from trtbuild.signature import ServedModel, dialect_of
 from trtbuild.signature.reading import read_engine
 
 
@@ -72,7 +73,7 @@ def show(
     if name not in {path.name for path in repository.iterdir()} or not folder.is_dir():
         raise unknown_model(repository, lock, name)
     config = _config(folder)
-    model = describe(repository, name, pbtxt.configs(repository))
+    model = served_model(repository, name)
     assert model is not None  # its configuration was just read
     engine = read_engine(repository / model.engine_file) if model.engine_file else {}
     inputs, outputs = _tensors(model, "input"), _tensors(model, "output")

@@ -1,49 +1,48 @@
-"""What both protocols of Triton share: the model's dialect, and how its answers are read."""
+"""What both protocols of Triton share: how a model is asked, and how its answers are read."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from trtbuild.bench.model import Generation, Prompt, Stream
 from trtbuild.bench.targets.streaming import unreachable
-from trtbuild.client import LLMClient, ModelMetadata, Sampling, detect_dialect
-from trtbuild.client.dialect import Dialect, Value
-from trtbuild.client.failures import LateError, NoAnswerError, not_an_llm
+from trtbuild.client import LLMClient, Sampling
+from trtbuild.client.failures import LateError, NoAnswerError, not_callable
+from trtbuild.signature import ServedModel, dialect_of
+from trtbuild.signature.dialects import Dialect
+from trtbuild.signature.requests import GenerateRequest
+from trtbuild.wire.tensors import InferRequest, Outputs
 
 
 class TritonModel:
-    """A served model; its tensors say which of the three dialects it speaks.
+    """A served model with the request schema that its tensors fit.
 
     Raises:
-        ServerError: No server, no such model, no text.
+        ServerError: No server, no such model, no request schema that fits.
+        UsageError: The model does not generate text.
     """
 
     def __init__(self, url: str, model: str, protocol: str, generation: Generation) -> None:
         try:
             with LLMClient(url, "grpc" if protocol == "grpc" else "http") as client:
-                self.metadata: ModelMetadata = client.metadata(model)
+                self.served: ServedModel = client.served(model)
         except NoAnswerError as error:
             raise unreachable(url, error.where) from None
         except LateError as error:  # whose mends are for somebody who asked a question
             raise unreachable(url, error.what) from None
-        dialect = detect_dialect(self.metadata)
+        dialect = dialect_of(self.served)
         if dialect is None:
-            raise not_an_llm(model)
+            raise not_callable(model)
         self.dialect: Dialect = dialect
         self._generation = generation
+        dialect.reader(self.served)  # it generates text
 
     def ignored(self) -> tuple[str, ...]:
         """Sampling values that no tensor of the model takes."""
-        if self.dialect.kind == "vllm":
-            return ()
-        wanted: dict[str, tuple[str, ...]] = {"temperature": ("temperature",)}
-        if self._generation.seed is not None:
-            wanted["seed"] = ("seed", "random_seed")
-        taken = {tensor.name.removeprefix("sampling_param_") for tensor in self.metadata.inputs}
-        return tuple(name for name, names in wanted.items() if not taken.intersection(names))
+        asked = Sampling(temperature=self._generation.temperature, seed=self._generation.seed)
+        ignored = self.dialect.ignored(self.served, GenerateRequest("", asked))
+        return tuple(name for name in ignored if name != "max_tokens")
 
-    def inputs(self, prompt: Prompt) -> dict[str, Value]:
-        """Values by tensor."""
+    def request(self, prompt: Prompt) -> InferRequest:
+        """What asks for the answer to a prompt."""
         generation = self._generation
         sampling = Sampling(
             max_tokens=prompt.max_tokens,
@@ -51,23 +50,21 @@ class TritonModel:
             seed=generation.seed,
             ignore_eos=generation.forced,
         )
-        return self.dialect.inputs(self.metadata, prompt.text, sampling, stream=True)
+        (one,) = self.dialect.requests(self.served, GenerateRequest(prompt.text, sampling))
+        return one
 
 
 class Reader:
     """Turns the responses to one request into pieces."""
 
     def __init__(self, model: TritonModel, stream: Stream) -> None:
-        self._dialect = model.dialect
+        self._read = model.dialect.reader(model.served)
         self._stream = stream
-        self._so_far = ""
 
-    def response(self, now: float, outputs: dict[str, Any]) -> None:
-        """One response: the first element of each output by name."""
-        chunk = self._dialect.chunk(outputs, self._so_far)
+    def response(self, now: float, outputs: Outputs) -> None:
+        """One response."""
+        chunk = self._read(outputs)
         stream = self._stream
-        if self._dialect.cumulative:
-            self._so_far += chunk.text
         stream.piece(now, chunk.text, chunk.output_tokens)
         if chunk.output_tokens is not None:
             stream.output_tokens = (stream.output_tokens or 0) + chunk.output_tokens

@@ -7,29 +7,16 @@ wrapping (a Python object for each tensor) is left out.
 from __future__ import annotations
 
 import asyncio
-import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
-
-from tritonclient.grpc import service_pb2
 
 from trtbuild.bench.model import Generation, Stream
 from trtbuild.bench.targets.triton import Reader, TritonModel
-from trtbuild.client.dialect import Value
-
-messages: Any = service_pb2  # generated code, without types
+from trtbuild.wire import protobuf
+from trtbuild.wire.tensors import Outputs
 
 _METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
-_FORMATS: Mapping[str, str] = {
-    "BOOL": "?",
-    "INT32": "i",
-    "INT64": "q",
-    "UINT32": "I",
-    "UINT64": "Q",
-    "FP32": "f",
-    "FP64": "d",
-}
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),
@@ -73,12 +60,12 @@ class TritonGrpcTarget:
             await self._exchange(stream)
         except grpc.aio.AioRpcError as error:
             stream.fail(time.perf_counter(), _kind(error, stream), str(error.details()))
-        except (ValueError, TypeError, struct.error) as error:
+        except (ValueError, TypeError) as error:
             stream.fail(time.perf_counter(), "malformed", str(error))
 
     async def _exchange(self, stream: Stream) -> None:
         assert self._model is not None and self._method is not None
-        request = self._request(stream)
+        request = protobuf.encode_request(self._name, self._model.request(stream.prompt))
         reader = Reader(self._model, stream)
         call = self._method(timeout=self._timeout)
         try:
@@ -94,47 +81,19 @@ class TritonGrpcTarget:
         if not stream.error:
             stream.ended = time.perf_counter()
 
-    def _request(self, stream: Stream) -> bytes:
-        assert self._model is not None
-        request = messages.ModelInferRequest(model_name=self._name)
-        for name, value in self._model.inputs(stream.prompt).items():
-            tensor = self._model.metadata.input(name)
-            assert tensor is not None
-            items = value if isinstance(value, list) else [value]
-            shape = [1] * (max(1, len(tensor.shape)) - 1) + [len(items)]
-            request.inputs.add(name=name, datatype=tensor.datatype, shape=shape)
-            raw = b"".join(_raw(tensor.datatype, item) for item in items)
-            request.raw_input_contents.append(raw)
-        return bytes(request.SerializeToString())
-
     async def close(self) -> None:
         """See :class:`~trtbuild.bench.model.Target`."""
         if self._channel is not None:
             await self._channel.close()
 
 
-def _raw(datatype: str, value: Value) -> bytes:
-    if datatype == "BYTES":
-        data = str(value).encode("utf-8")
-        return len(data).to_bytes(4, "little") + data
-    return struct.pack(f"<{_FORMATS[datatype]}", value)
-
-
-def _outputs(message: bytes, stream: Stream, now: float) -> dict[str, Any]:
-    """First element of each output of one response."""
-    answer = messages.ModelStreamInferResponse.FromString(message)
-    if answer.error_message:
-        stream.fail(now, "server error", answer.error_message)
+def _outputs(message: bytes, stream: Stream, now: float) -> Outputs:
+    """The outputs of one response; none of one that is an error."""
+    answer = protobuf.decode_stream_response(message)
+    if isinstance(answer, str):
+        stream.fail(now, "server error", answer)
         return {}
-    response = answer.infer_response
-    found: dict[str, Any] = {}
-    for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
-        if output.datatype == "BYTES":
-            size = int.from_bytes(raw[:4], "little")
-            found[output.name] = raw[4 : 4 + size].decode("utf-8", "replace")
-        elif output.datatype in _FORMATS and raw:
-            found[output.name] = struct.unpack_from(f"<{_FORMATS[output.datatype]}", raw)[0]
-    return found
+    return answer.outputs
 
 
 def _kind(error: Any, stream: Stream) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from trtbuild.bench.model import Generation, Stream
 from trtbuild.bench.targets.streaming import UNREADABLE, converse, failure_in
 from trtbuild.bench.targets.triton import Reader, TritonModel
+from trtbuild.client.http_transport import generate_body, generate_outputs
 from trtbuild.wire.connections import Pool
 
 
@@ -53,14 +54,14 @@ class TritonHttpTarget:
                 if failed := failure_in(found):
                     stream.fail(now, "server error", failed)
                 else:
-                    reader.response(now, found)
+                    reader.response(now, generate_outputs(found))
             except UNREADABLE:
                 said = data[:80].decode("utf-8", "replace")
                 stream.fail(
                     time.perf_counter(), "malformed", f"not a response of the model: {said}"
                 )
 
-        body = json.dumps(self._model.inputs(stream.prompt)).encode()
+        body = json.dumps(generate_body(self._model.request(stream.prompt))).encode()
         path = f"/v2/models/{self._name}/generate_stream"
         await converse(
             self._pool, self._pool.request("POST", path, body), stream, event, self._timeout

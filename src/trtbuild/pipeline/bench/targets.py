@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbuild import pbtxt
 from trtbuild.bench.model import Endpoint, Generation, Target
 from trtbuild.bench.targets import Address
 from trtbuild.bench.targets.openai import OpenAITarget
@@ -16,7 +15,8 @@ from trtbuild.bench.watching.prometheus import read_metrics
 from trtbuild.bench.watching.server import Watched, listener
 from trtbuild.client import ServerRecord, running_servers
 from trtbuild.errors import UsageError
-from trtbuild.signature import ServedModel, describe
+from trtbuild.repository import served_model
+from trtbuild.signature import ServedModel
 from trtbuild.signature.reading import read_engine
 from trtbuild.wire.sockets import connections_allowed
 
@@ -161,7 +161,7 @@ def _described(address: Address) -> tuple[Path, ServedModel] | None:
     if record is None:
         return None
     root = Path(record.repo)
-    model = describe(root, address.model, pbtxt.configs(root))
+    model = served_model(root, address.model)
     return None if model is None else (root, model)
 
 

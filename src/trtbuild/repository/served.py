@@ -1,0 +1,20 @@
+"""The description of a model by the files of its repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trtbuild import lockfile, pbtxt
+from trtbuild.errors import RepositoryError
+from trtbuild.signature import ServedModel, describe
+
+
+def served_model(repository: Path, name: str) -> ServedModel | None:
+    """The model ``name`` by its config.pbtxt, its engine's arguments and the lock; None when its
+    config.pbtxt cannot be read. A damaged lock counts as none: validation reports it."""
+    try:
+        locked = lockfile.read(repository).models.get(name)
+    except RepositoryError:
+        locked = None
+    card = None if locked is None else locked.served
+    return describe(repository, name, pbtxt.configs(repository), card)
