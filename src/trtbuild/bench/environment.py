@@ -6,14 +6,13 @@ import datetime
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
 import psutil
 
-from trtbuild import __version__, hardware
+from trtbuild import __version__, hardware, process
 from trtbuild.bench.model import Json
 
 
@@ -36,14 +35,9 @@ def describe() -> Json:
 
 
 def _commit() -> str:
-    """Of the folder we run in; a benchmark belongs to what is checked out there."""
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
-        )
-    except OSError:
-        return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
+    """The commit checked out in the current directory, which is what is being measured."""
+    found = process.run(["git", "rev-parse", "HEAD"], timeout=5)
+    return found.stdout.strip() if found.ok else ""
 
 
 def _cpu() -> str:

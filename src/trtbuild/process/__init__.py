@@ -1,4 +1,7 @@
-"""The one place that uses subprocess and psutil: programs, and what they hold of the machine."""
+"""The one place that starts programs, and what programs hold of the machine.
+
+Ruff's TID251 keeps ``subprocess`` and its relatives out of every other package.
+"""
 
 from trtbuild.process.machine import (
     all_mapped_files,
