@@ -90,6 +90,14 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """What a deployment is to hold; None leaves it to the builder's default."""
+
+    concurrency: int | None = None
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryRow:
     """A line of the memory table, in bytes on one GPU."""
 

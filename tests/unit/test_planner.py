@@ -289,6 +289,15 @@ def test_nothing_to_warn_of(spec: ModelSpec, options: dict[str, Any]) -> None:
     assert plan(spec, **options).warnings == ()
 
 
+def test_a_plan_says_only_what_the_builder_reports() -> None:
+    """A builder with defaults alone: nothing of memory, types or engines is claimed for it."""
+    spec = llama_8b(dtype="float32", quantization=None)
+    engine = {"tensor_parallel_size": 2, "disable_log_stats": True, "bls": True}
+    options: dict[str, Any] = {"builders": others(Other("own", 1)), "gpu": "v100-16"}
+    found = plan(spec, triton="26.10", engine=engine, **options)
+    assert (found.memory, found.warnings) == (None, ())
+
+
 def adapter(folder: Path, text: str) -> str:
     folder.mkdir()
     (folder / "adapter_config.json").write_text(text)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from trtbuild.builder import Builder, Case
+from trtbuild.memory import plan_memory
 from trtbuild.modelspec import ModelSpec
-from trtbuild.plan import ModelEntry, Step, WeightsDir
+from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step, WeightsDir
 from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.toolchain import TRTLLM_LEAST_SM, Route, Toolchain, trtllm_route
 from trtbuild_builders.common import told
+from trtbuild_builders.gpus import interconnect, precision, tensorrt_llm_reasons
 from trtbuild_builders.trtllm.arguments import llm_settings, triton_settings
+from trtbuild_builders.trtllm.memory import MEMORY_NAMES, memory_arguments
 from trtbuild_builders.trtllm.reasons import reasons
 from trtbuild_builders.trtllm.repository import config_file, model_files, yaml_file
 
@@ -27,22 +29,6 @@ class TrtllmBuilder(Builder):
     priority = 40
     _PREFERRED = 60
     _UNABLE = 0
-    memory_names: Mapping[str, str] = {
-        "dtype": "dtype",
-        "max_model_len": "max_seq_len",
-        "max_num_seqs": "max_batch_size",
-        "max_num_batched_tokens": "max_num_tokens",
-        "gpu_memory_utilization": "kv_cache_config.free_gpu_memory_fraction",
-        "kv_cache_dtype": "kv_cache_config.dtype",
-        "tensor_parallel_size": "tensor_parallel_size",
-        "pipeline_parallel_size": "pipeline_parallel_size",
-    }
-    # TensorRT-LLM's own, of TorchLlmArgs and KvCacheConfig.
-    memory_defaults: Mapping[str, Any] = {
-        "max_num_seqs": 2048,
-        "max_num_batched_tokens": 8192,
-        "gpu_memory_utilization": 0.9,
-    }
 
     def preference(self, case: Case) -> int:
         """First for ModelOpt, FP8, NVFP4 and MXFP4 checkpoints, last on a GPU that cannot."""
@@ -90,9 +76,25 @@ class TrtllmBuilder(Builder):
         return (ModelEntry(recipe.name, files, tuple(weights)),)
 
     def warnings(self, case: Case) -> Sequence[str]:
-        """How the checkpoint is taken, where that is not as it stands."""
+        """What runs worse than expected, and how the checkpoint is taken."""
         how = serving(case.spec, case.toolchain, case.toolchain.trtllm_image)
-        return told(case.spec, case.recipe, how)
+        own = (*precision(case), *interconnect(case))
+        return (*own, *told(case.spec, case.recipe, how))
+
+    def reasons_against_gpu(self, case: Case) -> Sequence[str]:
+        """What TensorRT-LLM's kernels do not run there."""
+        return tuple(tensorrt_llm_reasons(case))
+
+    def memory(self, case: Case, demand: Demand) -> MemoryPlan:
+        """vLLM's accounting, with the settings and defaults of TorchLlmArgs and KvCacheConfig."""
+        return plan_memory(
+            case.spec,
+            case.toolchain,
+            case.target,
+            demand,
+            arguments=memory_arguments(case.recipe.engine),
+            names=MEMORY_NAMES,
+        )
 
     def versions(self, case: Case) -> Mapping[str, str]:
         """TensorRT-LLM's, in the image that serves it."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from trtbuild.builder import Case, EngineBuilder
-from trtbuild.plan import EngineBuild, ModelEntry, Step
-from trtbuild.toolchain import Toolchain
+from trtbuild.memory import Names, plan_memory
+from trtbuild.plan import Demand, EngineBuild, MemoryPlan, ModelEntry, Step
+from trtbuild.recipe import ModelRecipe
+from trtbuild.toolchain import BLS_FIXED, Toolchain
+from trtbuild_builders.gpus import interconnect, precision, tensorrt_llm_reasons
 from trtbuild_builders.trtllm_engine import build
 from trtbuild_builders.trtllm_engine.deployment import Deployment
 from trtbuild_builders.trtllm_engine.reasons import reasons
@@ -15,6 +18,15 @@ from trtbuild_builders.trtllm_engine.settings import Settings, resolve, windows
 from trtbuild_engine_flow.engineconfig import EngineConfig
 
 __all__ = ["TrtllmEngineBuilder", "builder"]
+
+_DEFAULT_SHARE = 0.9  # the backend's own
+_MEMORY_NAMES = Names(
+    length="max_seq_len",
+    sequences="max_batch_size",
+    cache_type="",
+    quantization="",
+    four_bit=False,  # engines are compiled from plain weights
+)
 
 
 class TrtllmEngineBuilder(EngineBuilder):
@@ -66,13 +78,50 @@ class TrtllmEngineBuilder(EngineBuilder):
 
     def warnings(self, case: Case) -> Sequence[str]:
         """What an engine does otherwise than the checkpoint. Raises RecipeError."""
-        if case.recipe.engine_dir:
-            return ()
-        return windows(case.spec, resolve(case.spec, case.recipe, case.toolchain))
+        found = [*interconnect(case), *_bls(case.recipe, case.toolchain)]
+        if not case.recipe.engine_dir:
+            settings = resolve(case.spec, case.recipe, case.toolchain)
+            found += [*precision(case), *windows(case.spec, settings)]
+        return found
+
+    def reasons_against_gpu(self, case: Case) -> Sequence[str]:
+        """What TensorRT-LLM's kernels do not run there."""
+        return tuple(tensorrt_llm_reasons(case))
+
+    def memory(self, case: Case, demand: Demand) -> MemoryPlan:
+        """vLLM's accounting, with the limits that the engine has or will be compiled for."""
+        engine = self.engine_expected(case)
+        share = case.recipe.engine.get("kv_cache_free_gpu_mem_fraction", _DEFAULT_SHARE)
+        arguments = {
+            "dtype": engine.dtype,
+            "tensor_parallel_size": engine.tp,
+            "pipeline_parallel_size": engine.pp,
+            "max_model_len": engine.max_seq_len,
+            "max_num_seqs": engine.max_batch_size,
+            "max_num_batched_tokens": engine.max_num_tokens,
+            "gpu_memory_utilization": share,
+        }
+        return plan_memory(
+            case.spec,
+            case.toolchain,
+            case.target,
+            demand,
+            arguments=arguments,
+            names=_MEMORY_NAMES,
+        )
 
     def versions(self, case: Case) -> Mapping[str, str]:
         """TensorRT-LLM's, in the image that compiles and serves it."""
         return {"tensorrt-llm": case.toolchain.trtllm}
+
+
+def _bls(recipe: ModelRecipe, toolchain: Toolchain) -> Iterator[str]:
+    if recipe.engine.get("bls") and toolchain.triton < BLS_FIXED:
+        yield (
+            f"the BLS model can hang under load before Triton {BLS_FIXED} "
+            "(triton-inference-server/server#8882): let clients ask the ensemble, or use a newer "
+            "--triton"
+        )
 
 
 def _convert_step(settings: Settings) -> Step:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trtbuild.builder import Builder, Case
+from trtbuild.memory import plan_memory
 from trtbuild.modelspec import ModelSpec
-from trtbuild.plan import ModelEntry, Step, WeightsDir
+from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step, WeightsDir
 from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.toolchain import Toolchain
 from trtbuild_builders.common import told
 from trtbuild_builders.vllm.config import config_file
 from trtbuild_builders.vllm.engine import adapter_files, engine_settings, model_file
+from trtbuild_builders.vllm.gpus import gpu_reasons, own_warnings
 from trtbuild_builders.vllm.reasons import reasons
 
 __all__ = ["VllmBuilder", "builder"]
@@ -63,9 +65,18 @@ class VllmBuilder(Builder):
         return (ModelEntry(recipe.name, files, tuple(weights)),)
 
     def warnings(self, case: Case) -> Sequence[str]:
-        """How the checkpoint is taken, where that is not as it stands."""
+        """What runs worse than expected, and how the checkpoint is taken."""
         how = serving(case.spec, case.toolchain, case.toolchain.vllm_image)
-        return told(case.spec, case.recipe, how)
+        return (*own_warnings(case), *told(case.spec, case.recipe, how))
+
+    def reasons_against_gpu(self, case: Case) -> Sequence[str]:
+        """What vLLM's kernels do not run there."""
+        return tuple(gpu_reasons(case))
+
+    def memory(self, case: Case, demand: Demand) -> MemoryPlan:
+        """vLLM's own accounting."""
+        arguments = case.recipe.engine
+        return plan_memory(case.spec, case.toolchain, case.target, demand, arguments=arguments)
 
     def versions(self, case: Case) -> Mapping[str, str]:
         """vLLM's, in the image that serves it."""

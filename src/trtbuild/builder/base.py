@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from trtbuild.builder.case import Case
-from trtbuild.plan import EngineBuild, ModelEntry, Step
+from trtbuild.plan import Demand, EngineBuild, MemoryPlan, ModelEntry, Step
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.toolchain import Toolchain
 from trtbuild_engine_flow.engineconfig import EngineConfig
@@ -46,10 +45,16 @@ class Builder:
         """What will be done, in order; default: each directory and what is placed in it."""
         return tuple(_steps(self.models(case)))
 
-    memory_names: Mapping[str, str] = {}
-    """The memory model's (vLLM's) name of a setting -> the builder's, dots for objects."""
-    memory_defaults: Mapping[str, Any] = {}
-    """Values of the memory model where the recipe says nothing."""
+    def reasons_against_gpu(self, case: Case) -> Sequence[str]:  # noqa: ARG002
+        """Every reason why the target's GPU, if one is named, cannot run the model."""
+        return ()
+
+    def memory(self, case: Case, demand: Demand) -> MemoryPlan | None:  # noqa: ARG002
+        """What it takes of the target's GPUs; None: not estimated.
+
+        :func:`trtbuild.memory.plan_memory` estimates an LLM as vLLM plans it.
+        """
+        return None
 
     def warnings(self, case: Case) -> Sequence[str]:  # noqa: ARG002
         """What a user should know before deploying; nothing stops because of it."""

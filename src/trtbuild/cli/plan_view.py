@@ -35,7 +35,9 @@ def _parts(planned: Planned) -> Iterator[RenderableType]:
     yield ""
     yield _decision(plan)
     yield ""
-    if plan.memory is not None:
+    if plan.memory is None:
+        yield Text(f"memory: the builder {plan.builder} does not estimate it", style="dim")
+    else:
         yield from _memory(plan.memory)
     for warning in plan.warnings:
         yield Text.assemble(("warning: ", "bold yellow"), warning)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from trtbuild.hardware import GpuInfo, gpus
 from trtbuild.memory import formulas
@@ -18,6 +18,22 @@ MANY = 64  # as many GPUs as a suggestion ever names
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """What a builder calls the settings that are suggested, vLLM's names by default.
+
+    An empty name says that it has no such setting. ``four_bit`` says whether it loads AWQ and
+    GPTQ checkpoints.
+    """
+
+    length: str = "max_model_len"
+    sequences: str = "max_num_seqs"
+    tensor: str = "tensor_parallel_size"
+    cache_type: str = "kv_cache_dtype"
+    quantization: str = "quantization"
+    four_bit: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Fit:
     """What is to fit where. ``load_on`` is the same deployment with another GPU's defaults."""
 
@@ -27,6 +43,7 @@ class Fit:
     gpus: int
     release: VllmRelease | None
     load_on: Callable[[GpuInfo], Load]
+    names: Names = field(default_factory=Names)
 
     def fits(self, load: Load, *, count: int | None = None) -> bool:
         """Whether ``load`` fits ``count`` of the GPUs."""
@@ -34,12 +51,12 @@ class Fit:
         return load.world <= (count or self.gpus) and formulas.needed(self.spec, load) <= usable
 
 
-def alternatives(case: Fit) -> tuple[Alternative, ...]:
+def alternatives(fit: Fit) -> tuple[Alternative, ...]:
     """What would fit, the least change first: nothing that was not computed to fit."""
-    spread = list(_spread(case))
-    found = spread + [suggestion for find in _FINDERS for suggestion in find(case)]
+    spread = list(_spread(fit))
+    found = spread + [suggestion for find in _FINDERS for suggestion in find(fit)]
     if not spread:
-        found += [*_more_gpus(case), *_bigger_gpu(case)]
+        found += [*_more_gpus(fit), *_bigger_gpu(fit)]
     return tuple(found)
 
 
@@ -53,15 +70,15 @@ def tensor_sizes(spec: ModelSpec, limit: int) -> list[int]:
     ]
 
 
-def _spread(case: Fit) -> Iterator[Alternative]:
+def _spread(fit: Fit) -> Iterator[Alternative]:
     """More of the GPUs that are there, as few as do."""
-    sizes = tensor_sizes(case.spec, case.gpus // case.load.pipeline)
-    larger = [size for size in sizes if size > case.load.tensor]
-    whole = [size for size in larger if case.fits(replace(case.load, tensor=size))]
+    sizes = tensor_sizes(fit.spec, fit.gpus // fit.load.pipeline)
+    larger = [size for size in sizes if size > fit.load.tensor]
+    whole = [size for size in larger if fit.fits(replace(fit.load, tensor=size))]
     for size in whole[:1] or larger[-1:]:
-        load = replace(case.load, tensor=size)
+        load = replace(fit.load, tensor=size)
         text = f"spread it over {load.world} of the GPUs"
-        yield from _settled(case, load, text, {"tensor_parallel_size": size})
+        yield from _settled(fit, load, text, {fit.names.tensor: size})
 
 
 def _largest(fits: Callable[[int], bool], low: int, high: int) -> int:
@@ -74,10 +91,10 @@ def _largest(fits: Callable[[int], bool], low: int, high: int) -> int:
     return low
 
 
-def _longest(case: Fit, load: Load) -> int:
+def _longest(fit: Fit, load: Load) -> int:
     """The largest ``max_model_len`` below the present one with which ``load`` fits, 0 if none."""
     units = _largest(
-        lambda count: case.fits(replace(load, max_model_len=count * _STEP)),
+        lambda count: fit.fits(replace(load, max_model_len=count * _STEP)),
         -(-load.length // _STEP),
         (load.max_model_len - 1) // _STEP,
     )
@@ -85,116 +102,118 @@ def _longest(case: Fit, load: Load) -> int:
 
 
 def _settled(
-    case: Fit, load: Load, text: str, settings: dict[str, str | int]
+    fit: Fit, load: Load, text: str, settings: dict[str, str | int]
 ) -> Iterator[Alternative]:
     """``load`` as it is or, when only its longest sequence is too long, with a shorter one."""
-    if case.fits(load):
+    if fit.fits(load):
         yield Alternative(text, settings)
-    elif best := _longest(case, load):
+    elif best := _longest(fit, load):
         yield Alternative(
             f"{text}, and promise contexts up to {best:,} tokens",
-            {**settings, "max_model_len": best},
+            {**settings, fit.names.length: best},
         )
 
 
-def _promise_less(case: Fit) -> Iterator[Alternative]:
+def _promise_less(fit: Fit) -> Iterator[Alternative]:
     """A shorter longest sequence, the wanted load untouched."""
-    if best := _longest(case, case.load):
-        yield Alternative(f"promise contexts up to {best:,} tokens", {"max_model_len": best})
+    if best := _longest(fit, fit.load):
+        yield Alternative(f"promise contexts up to {best:,} tokens", {fit.names.length: best})
 
 
-def _fewer(case: Fit) -> Iterator[Alternative]:
+def _fewer(fit: Fit) -> Iterator[Alternative]:
     """Fewer sequences at once; the others wait."""
 
     def with_count(count: int) -> Load:
-        return replace(case.load, concurrency=count, max_seqs=count)
+        return replace(fit.load, concurrency=count, max_seqs=count)
 
     def fits(count: int) -> bool:
         load = with_count(count)
-        return case.fits(load) or bool(_longest(case, load))
+        return fit.fits(load) or bool(_longest(fit, load))
 
-    best = _largest(fits, 1, case.load.concurrency - 1)
+    best = _largest(fits, 1, fit.load.concurrency - 1)
     if best:
         text = f"serve {best} sequence{'s' * (best > 1)} at once, the others wait"
-        yield from _settled(case, with_count(best), text, {"max_num_seqs": best})
+        yield from _settled(fit, with_count(best), text, {fit.names.sequences: best})
 
 
-def _shorter(case: Fit) -> Iterator[Alternative]:
+def _shorter(fit: Fit) -> Iterator[Alternative]:
     """Shorter sequences, all of the wanted number."""
 
     def fits(units: int) -> bool:
         length = units * _STEP
-        return case.fits(replace(case.load, length=length, max_model_len=length))
+        return fit.fits(replace(fit.load, length=length, max_model_len=length))
 
-    best = _largest(fits, 1, (case.load.length - 1) // _STEP) * _STEP
+    best = _largest(fits, 1, (fit.load.length - 1) // _STEP) * _STEP
     if best:
         yield Alternative(
-            f"keep {case.load.concurrency} sequences and shorten all to {best:,} tokens",
-            {"max_model_len": best},
+            f"keep {fit.load.concurrency} sequences and shorten all to {best:,} tokens",
+            {fit.names.length: best},
         )
 
 
-def _smaller_cache(case: Fit) -> Iterator[Alternative]:
+def _smaller_cache(fit: Fit) -> Iterator[Alternative]:
     """The KV cache in 8 bits."""
-    if case.gpu.sm >= _FP8_SM and case.load.kv_element > 1:
-        load = replace(case.load, kv_element=1.0)
+    if fit.names.cache_type and fit.gpu.sm >= _FP8_SM and fit.load.kv_element > 1:
+        load = replace(fit.load, kv_element=1.0)
         text = "keep the KV cache in 8 bits"
-        yield from _settled(case, load, text, {"kv_cache_dtype": "fp8"})
+        yield from _settled(fit, load, text, {fit.names.cache_type: "fp8"})
 
 
-def _fp8(case: Fit, load: Load) -> Load | None:
+def _fp8(fit: Fit, load: Load) -> Load | None:
     """The load with weights in FP8, None where that cannot be."""
-    known = case.release is None or "fp8" in case.release.quantization
-    if case.spec.quantization is not None or case.gpu.sm < _FP8_SM or not known:
+    known = fit.release is None or "fp8" in fit.release.quantization
+    if fit.spec.quantization is not None or fit.gpu.sm < _FP8_SM or not known:
         return None
-    smaller = quantized_bytes(case.spec, 1.0, load.element)
+    smaller = quantized_bytes(fit.spec, 1.0, load.element)
     return replace(load, weight_bytes=smaller) if smaller < load.weight_bytes else None
 
 
-def _fp8_weights(case: Fit) -> Iterator[Alternative]:
+def _fp8_weights(fit: Fit) -> Iterator[Alternative]:
     """Weights quantised to FP8 while loading, on as few of the GPUs as hold them."""
-    for size in tensor_sizes(case.spec, case.gpus // case.load.pipeline):
-        load = _fp8(case, replace(case.load, tensor=size)) if size >= case.load.tensor else None
+    if not fit.names.quantization:
+        return
+    for size in tensor_sizes(fit.spec, fit.gpus // fit.load.pipeline):
+        load = _fp8(fit, replace(fit.load, tensor=size)) if size >= fit.load.tensor else None
         if load is None:
             continue
-        settings: dict[str, str | int] = {"quantization": "fp8"}
+        settings: dict[str, str | int] = {fit.names.quantization: "fp8"}
         text = "quantise the weights to FP8 while loading"
-        if size > case.load.tensor:
-            settings["tensor_parallel_size"] = size
+        if size > fit.load.tensor:
+            settings[fit.names.tensor] = size
             text += f", spread over {load.world} GPUs"
-        found = list(_settled(case, load, text, settings))
+        found = list(_settled(fit, load, text, settings))
         if found:
             yield found[0]
             return
 
 
-def _int4_weights(case: Fit) -> Iterator[Alternative]:
+def _int4_weights(fit: Fit) -> Iterator[Alternative]:
     """A checkpoint quantised to four bits: another source, not a setting."""
-    if case.spec.quantization is not None:
+    if fit.spec.quantization is not None or not fit.names.four_bit:
         return
-    load = replace(case.load, weight_bytes=quantized_bytes(case.spec, INT4_BYTES))
-    if load.weight_bytes < case.load.weight_bytes:
+    load = replace(fit.load, weight_bytes=quantized_bytes(fit.spec, INT4_BYTES))
+    if load.weight_bytes < fit.load.weight_bytes:
         text = "take an AWQ or GPTQ (4-bit) checkpoint of this model as SOURCE"
-        yield from _settled(case, load, text, {})
+        yield from _settled(fit, load, text, {})
 
 
-def _more_gpus(case: Fit) -> Iterator[Alternative]:
+def _more_gpus(fit: Fit) -> Iterator[Alternative]:
     """More GPUs of this kind."""
-    for size in tensor_sizes(case.spec, MANY):
-        load = replace(case.load, tensor=size)
-        if load.world > case.gpus and case.fits(load, count=load.world):
+    for size in tensor_sizes(fit.spec, MANY):
+        load = replace(fit.load, tensor=size)
+        if load.world > fit.gpus and fit.fits(load, count=load.world):
             yield Alternative(
-                f"take {load.world} x {case.gpu.title} (--gpus {load.world})",
-                {"tensor_parallel_size": size},
+                f"take {load.world} x {fit.gpu.title} (--gpus {load.world})",
+                {fit.names.tensor: size},
             )
             return
 
 
-def _bigger_gpu(case: Fit) -> Iterator[Alternative]:
+def _bigger_gpu(fit: Fit) -> Iterator[Alternative]:
     """The smallest GPU on which it fits as it is."""
-    found = smallest_gpu(case.spec, case.load_on)
+    found = smallest_gpu(fit.spec, fit.load_on)
     if found:
-        count = f"{case.load.world} x " if case.load.world > 1 else ""
+        count = f"{fit.load.world} x " if fit.load.world > 1 else ""
         yield Alternative(f"take {count}{found.title} (--gpu {found.name})", {})
 
 

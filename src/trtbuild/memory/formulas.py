@@ -119,13 +119,13 @@ def max_concurrency(spec: ModelSpec, load: Load, usable: float) -> int:
     return 1 + int((free - one) / more)
 
 
-def rows(spec: ModelSpec, load: Load) -> tuple[MemoryRow, ...]:
-    """The lines of the memory table."""
+def rows(spec: ModelSpec, load: Load, length_name: str) -> tuple[MemoryRow, ...]:
+    """The lines of the memory table; ``length_name`` is the setting of the longest sequence."""
     wanted = kv_cache(spec, load, sequences=load.concurrency, tokens=load.length)
     need = kv_needed(spec, load)
     note = f"{load.concurrency} x {load.length:,} tokens"
     if need > wanted:
-        note = f"one sequence of max_model_len {load.max_model_len:,} (wanted: {note})"
+        note = f"one sequence of {length_name} {load.max_model_len:,} (wanted: {note})"
     return (
         MemoryRow("weights", round(weights(spec, load)), _weights_note(spec, load)),
         MemoryRow("KV cache", round(need), f"{note}, {_kv_note(spec.kv_cache, load)}"),

@@ -264,7 +264,7 @@ def _result(
         engine=job.engine.state if job.engine else "",
         commands=commands,
         warnings=(
-            *warnings(job.spec, job.recipe, job.tools, None, 1, image=image),
+            *warnings(job.case.case),
             *job.builder.warnings(job.case.case),
         ),
     )
