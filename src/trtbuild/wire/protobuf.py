@@ -112,3 +112,30 @@ def _set(parameter: Any, value: Parameter) -> None:
         parameter.double_param = value
     else:
         parameter.string_param = value
+
+
+def plain(found: Any) -> dict[str, Any]:
+    """A message as the protocol's JSON form: fields by name, enumerations by name, 64-bit numbers
+    as numbers. Fields without a value are there with their default, as in Triton's own JSON."""
+    made: dict[str, Any] = {}
+    for row in found.DESCRIPTOR.fields:
+        if row.has_presence and not found.HasField(row.name):
+            continue
+        value = getattr(found, row.name)
+        if row.message_type is not None and row.message_type.GetOptions().map_entry:
+            inner = row.message_type.fields_by_name["value"]
+            made[row.name] = {key: _plain_value(inner, value[key]) for key in value}
+        elif row.is_repeated:
+            made[row.name] = [_plain_value(row, item) for item in value]
+        else:
+            made[row.name] = _plain_value(row, value)
+    return made
+
+
+def _plain_value(row: Any, value: Any) -> Any:
+    if row.message_type is not None:
+        return plain(value)
+    if row.enum_type is not None:
+        known = row.enum_type.values_by_number.get(value)
+        return known.name if known is not None else value
+    return value

@@ -1,0 +1,316 @@
+"""Triton over gRPC, on gRPC's asyncio API and the messages' bytes.
+
+The generated stubs and their wrapping (a Python object for each tensor) are left out: a stream of
+tokens costs half of what it costs through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Self
+
+from trtbuild.wire import protobuf
+from trtbuild.wire.direct import loopback
+from trtbuild.wire.failures import (
+    STATUS,
+    DeadlineError,
+    DroppedError,
+    MalformedError,
+    RefusedError,
+    TooLargeError,
+    UnreachableError,
+    WireError,
+)
+from trtbuild.wire.records import IndexEntry, ModelMetadata, ServerMetadata
+from trtbuild.wire.response import LIMIT
+from trtbuild.wire.schema import message
+from trtbuild.wire.tensors import InferRequest, InferResponse, TensorError
+from trtbuild.wire.tls import Tls
+
+_SERVICE = "/inference.GRPCInferenceService/"
+# What gRPC itself says of a connection; a server that answers UNAVAILABLE has words of its own.
+_NO_CONNECTION = ("failed to connect", "connection refused", "dns resolution", "name resolution")
+_LOST = (
+    "socket closed", "connection reset", "goaway", "rst_stream", "broken pipe", "recvmsg",
+    "connection closed", "stream removed", "endpoint closing",
+)  # fmt: skip
+
+
+class TritonGrpc:
+    """A server's gRPC endpoint. Every method belongs to the event loop of the first call.
+
+    Args:
+        url: ``HOST:PORT``, or ``grpc://HOST:PORT``, or ``grpcs://…`` for TLS.
+        headers: Metadata sent with each request.
+        tls: For ``grpcs://``; given, it makes any ``url`` one of those.
+        seconds: For a whole call, unless the call says otherwise.
+        limit: Bytes of one message that are accepted.
+        environment: Use the environment's proxy, but never for a server of this machine.
+
+    Raises:
+        WireError: From every method; the classes of :mod:`trtbuild.wire.failures` tell what
+            happened.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        tls: Tls | None = None,
+        seconds: float = 60,
+        limit: int = LIMIT,
+        environment: bool = True,
+    ) -> None:
+        scheme, _, place = url.rpartition("://")
+        self.url = place.rstrip("/")
+        self._tls = tls or (Tls() if scheme == "grpcs" else None)
+        self._headers = _metadata(headers)
+        self._seconds = seconds
+        self._options = (
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.enable_http_proxy", int(environment and not loopback(self.url))),
+            # Whoever waits for a server to come up asks several times a second.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+        )
+        self._channel: Any = None
+        self._methods: dict[str, Any] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connection; calls that are under way are cancelled."""
+        channel, self._channel = self._channel, None
+        self._methods = {}
+        if channel is not None:
+            await channel.close()
+
+    async def live(self, *, seconds: float | None = None) -> bool:
+        """Whether the server is up. WireError while nothing listens."""
+        return bool((await self._call("ServerLive", {}, seconds)).live)
+
+    async def ready(
+        self, model: str = "", version: str = "", *, seconds: float | None = None
+    ) -> bool:
+        """Whether a model, or the server with all its models, takes requests.
+
+        WireError while nothing listens.
+        """
+        named = {"name": model, "version": version} if model else {}
+        try:
+            found = await self._call("ModelReady" if model else "ServerReady", named, seconds)
+        except RefusedError:  # it does not know the model
+            return False
+        return bool(found.ready)
+
+    async def server_metadata(self, *, seconds: float | None = None) -> ServerMetadata:
+        """Name, version and extensions of the server."""
+        found = await self._call("ServerMetadata", {}, seconds)
+        return ServerMetadata(found.name, found.version, tuple(found.extensions))
+
+    async def metadata(
+        self, model: str, version: str = "", *, seconds: float | None = None
+    ) -> ModelMetadata:
+        """Inputs and outputs of a model."""
+        named = {"name": model, "version": version}
+        return ModelMetadata.read(protobuf.plain(await self._call("ModelMetadata", named, seconds)))
+
+    async def config(
+        self, model: str, version: str = "", *, seconds: float | None = None
+    ) -> dict[str, Any]:
+        """The model's configuration as the server completed it, by config.pbtxt's field names."""
+        named = {"name": model, "version": version}
+        return protobuf.plain((await self._call("ModelConfig", named, seconds)).config)
+
+    async def statistics(
+        self, model: str = "", version: str = "", *, seconds: float | None = None
+    ) -> list[dict[str, Any]]:
+        """Counts and nanoseconds of a model's versions, or of all models.
+
+        Each has ``name``, ``version``, ``inference_count``, ``execution_count``, ``last_inference``
+        (milliseconds since 1970) and ``inference_stats`` (by stage: ``count`` and ``ns``).
+        """
+        named = {"name": model, "version": version}
+        found = await self._call("ModelStatistics", named, seconds)
+        return [protobuf.plain(row) for row in found.model_stats]
+
+    async def index(self, *, ready: bool = False, seconds: float | None = None) -> list[IndexEntry]:
+        """The models of the repository; with ``ready`` only those that take requests."""
+        found = await self._call("RepositoryIndex", {"ready": ready}, seconds)
+        return [IndexEntry.read(protobuf.plain(row)) for row in found.models]
+
+    async def load(
+        self,
+        model: str,
+        parameters: Mapping[str, str | bytes] | None = None,
+        *,
+        seconds: float | None = None,
+    ) -> None:
+        """Load a model, or load it anew; ``parameters``: ``config`` (JSON), ``file:…`` (bytes)."""
+        request = message("RepositoryModelLoadRequest")(model_name=model)
+        for name, value in (parameters or {}).items():
+            if isinstance(value, bytes):
+                request.parameters[name].bytes_param = value
+            else:
+                request.parameters[name].string_param = value
+        await self._call("RepositoryModelLoad", request, seconds)
+
+    async def unload(
+        self, model: str, *, dependents: bool = False, seconds: float | None = None
+    ) -> None:
+        """Begin to unload a model, with ``dependents`` the members of an ensemble too."""
+        request = message("RepositoryModelUnloadRequest")(model_name=model)
+        request.parameters["unload_dependents"].bool_param = dependents
+        await self._call("RepositoryModelUnload", request, seconds)
+
+    async def infer(
+        self,
+        model: str,
+        request: InferRequest,
+        version: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> InferResponse:
+        """One request, one response; a decoupled model refuses it.
+
+        Raises:
+            TensorError: Data that does not fit its tensor.
+        """
+        sent = protobuf.encode_request(model, request, version)
+        received = await self._unary("ModelInfer", sent, seconds, _metadata(headers))
+        try:
+            return protobuf.decode_response(received)
+        except TensorError as error:
+            raise MalformedError(str(error)) from None
+
+    async def stream_infer(
+        self,
+        model: str,
+        request: InferRequest,
+        version: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> AsyncGenerator[InferResponse, None]:
+        """Responses of any model as they come; closing the generator cancels on the server.
+
+        Raises:
+            TensorError: Data that does not fit its tensor.
+        """
+        sent = protobuf.encode_request(model, request, version)
+        stream = self.stream_bytes(sent, headers=headers, seconds=seconds)
+        try:
+            async for received in stream:
+                try:
+                    found = protobuf.decode_stream_response(received)
+                except TensorError as error:
+                    raise MalformedError(str(error)) from None
+                if isinstance(found, str):
+                    raise RefusedError(found, status=500)
+                yield found
+        finally:
+            await stream.aclose()
+
+    async def stream_bytes(
+        self,
+        request: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """Each serialized ``ModelStreamInferResponse`` to a serialized ``ModelInferRequest``.
+
+        For who reads the clock before anything is parsed; see :meth:`stream_infer`.
+        """
+        import grpc
+
+        whole = self._seconds if seconds is None else seconds
+        method = self._method("ModelStreamInfer")
+        call = method(timeout=whole, metadata=self._headers + _metadata(headers))
+        answered = False
+        try:
+            await call.write(request)
+            await call.done_writing()
+            async for received in call:
+                answered = True
+                yield received
+        except grpc.aio.AioRpcError as error:
+            raise failure(error, whole, answered=answered) from None
+        finally:
+            call.cancel()
+
+    async def _call(self, name: str, request: Any, seconds: float | None) -> Any:
+        """The parsed response of a method; its messages are called as it is."""
+        if isinstance(request, dict):
+            request = message(f"{name}Request")(**request)
+        received = await self._unary(name, request.SerializeToString(), seconds, ())
+        try:
+            return protobuf.parse(f"{name}Response", received)
+        except TensorError as error:
+            raise MalformedError(str(error)) from None
+
+    async def _unary(
+        self, name: str, request: bytes, seconds: float | None, headers: tuple[Any, ...]
+    ) -> bytes:
+        import grpc
+
+        whole = self._seconds if seconds is None else seconds
+        try:
+            received: bytes = await self._method(name)(
+                request, timeout=whole, metadata=self._headers + headers
+            )
+        except grpc.aio.AioRpcError as error:
+            raise failure(error, whole) from None
+        return received
+
+    def _method(self, name: str) -> Any:
+        if name not in self._methods:
+            channel = self._channel or self._open()
+            kind = channel.stream_stream if name == "ModelStreamInfer" else channel.unary_unary
+            self._methods[name] = kind(_SERVICE + name)
+        return self._methods[name]
+
+    def _open(self) -> Any:
+        import grpc
+
+        if self._tls is None:
+            self._channel = grpc.aio.insecure_channel(self.url, options=self._options)
+        else:
+            credentials = self._tls.credentials()
+            self._channel = grpc.aio.secure_channel(self.url, credentials, options=self._options)
+        return self._channel
+
+
+def failure(error: Any, seconds: float, *, answered: bool = False) -> WireError:
+    """What an ``AioRpcError`` means; ``answered``: something of the answer had come."""
+    code, words = str(error.code().name), str(error.details() or "")
+    lower = words.lower()
+    if code == "DEADLINE_EXCEEDED":
+        return DeadlineError(f"no complete answer within {seconds:g} s")
+    if "http1.x server" in lower or ("frame" in lower and "settings" in lower):
+        return MalformedError(f"the server does not speak gRPC: {words}")
+    if code == "RESOURCE_EXHAUSTED" and "larger than max" in lower:
+        return TooLargeError(words)
+    if code == "UNAVAILABLE" and any(part in lower for part in _NO_CONNECTION):
+        return DroppedError(words, answered=True) if answered else UnreachableError(words)
+    if code in ("UNAVAILABLE", "INTERNAL", "CANCELLED") and any(p in lower for p in _LOST):
+        return DroppedError(words, answered=answered)
+    headers = {str(key).lower(): _text(value) for key, value in error.trailing_metadata() or ()}
+    return RefusedError(words or code, status=STATUS.get(code, 500), code=code, headers=headers)
+
+
+def _metadata(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    return tuple((name.lower(), value) for name, value in (headers or {}).items())
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
