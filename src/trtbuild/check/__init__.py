@@ -10,12 +10,12 @@ from pathlib import Path
 from trtbuild import toolchain
 from trtbuild.check.comments import Ignoring
 from trtbuild.check.context import Repository
-from trtbuild.check.engine import Rule, clean
+from trtbuild.check.engine import MEMBERS, Rule, clean
 from trtbuild.check.examples import Example, write_example
 from trtbuild.check.model import Finding, Judged, Mend, Report, Severity
 from trtbuild.check.opening import open_repository
 from trtbuild.check.options import Options
-from trtbuild.check.running import all_rules, run
+from trtbuild.check.running import all_rules, artifact_rules, run
 from trtbuild.check.selecting import EVERYTHING, Selection
 from trtbuild.errors import UsageError
 from trtbuild.lockfile import Lock
@@ -23,6 +23,7 @@ from trtbuild.progress import SILENT, Progress
 
 __all__ = [
     "EVERYTHING",
+    "MEMBERS",
     "Example",
     "Finding",
     "Judged",
@@ -33,6 +34,7 @@ __all__ = [
     "Selection",
     "Severity",
     "all_rules",
+    "artifact_rules",
     "validate",
     "validate_all",
     "write_example",

@@ -64,6 +64,9 @@ Problems = Iterable[Problem]
 class Rule:
     """A rule as it is listed and run.
 
+    ``artifact``: it reports the lack of a file that a step of a builder makes, such as an engine.
+    A conversion that leaves the step for later expects it, and so does a rehearsal.
+
     ``mirrors`` names the server's function that applies it, empty when the rule is ours.
     ``subject`` is the module that it stands in. The rule finds each example of ``bad`` and none
     of ``good``, which have no error of any rule.
@@ -83,11 +86,13 @@ class Rule:
     bad: tuple[Example, ...] = field(repr=False)
     good: tuple[Example, ...] = field(repr=False)
     check: Callable[[Any], Problems] = field(repr=False)
+    artifact: bool = False
 
 
 Said = Example | str | Mapping[str, Content]
 """An example in short: fields of ``m/config.pbtxt``, or files by path; see :class:`Example`."""
 
+MEMBERS = "TRT373"  # a model of an ensemble does not load
 UNREADABLE = "TRT209"
 MISTAKE = "TRT000"
 REGISTERED: dict[str, Rule] = {}
@@ -106,6 +111,7 @@ def rule(
     needs_config: bool = True,
     backends: tuple[str, ...] = (),
     mend: Mending | tuple[Mending, ...] = (),
+    artifact: bool = False,
 ) -> Callable[[Callable[[Any], Problems]], Callable[[Any], Problems]]:
     """Register a rule.
 
@@ -123,6 +129,7 @@ def rule(
         backends: Only called for models of these backends; empty: all.
         mend: The safe change of the config that ``--fix`` makes at the place of a problem; of
             several the first that fits.
+        artifact: It reports the lack of a file that a step of a builder makes.
     """
 
     def register(check: Callable[[Any], Problems]) -> Callable[[Any], Problems]:
@@ -134,7 +141,7 @@ def rule(
         REGISTERED[id] = Rule(
             id, title, severity, explanation, fix, mirrors, subject, scope, needs_config, backends,
             mend if isinstance(mend, tuple) else (mend,),
-            _examples(bad, base), _examples(good, base), check,
+            _examples(bad, base), _examples(good, base), check, artifact,
         )  # fmt: skip
         return check
 

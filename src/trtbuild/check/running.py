@@ -11,19 +11,27 @@ from typing import Any
 
 from trtbuild.check.apart import one_child
 from trtbuild.check.context import CONFIG, Model, Repository
-from trtbuild.check.engine import MISTAKE, REGISTERED, UNREADABLE, Problem, Rule, clean
+from trtbuild.check.engine import MEMBERS, MISTAKE, REGISTERED, UNREADABLE, Problem, Rule, clean
 from trtbuild.check.mending import mend_of
 from trtbuild.check.model import Finding, Severity
+from trtbuild.check.plugins import broken_plugins, rule_plugins
 from trtbuild.check.reading import ReportedError
 
 _MOST = 100  # findings of one rule about one model; more of them tell nothing new
 
 
 def all_rules() -> tuple[Rule, ...]:
-    """All rules by id."""
+    """All rules by id, those of plug-ins among them."""
     import trtbuild.check.rules  # noqa: F401 - registers them
 
+    rule_plugins()
     return _sorted(len(REGISTERED))
+
+
+def artifact_rules() -> frozenset[str]:
+    """The rules that a repository breaks while a file that a builder's step makes is missing: the
+    model is refused, and with it every ensemble over it."""
+    return frozenset({MEMBERS, *(each.id for each in all_rules() if each.artifact)})
 
 
 @cache
@@ -33,14 +41,15 @@ def _sorted(_: int) -> tuple[Rule, ...]:
 
 def subject_title(subject: str) -> str:
     """What the rules of a subject are about: the first line of their module."""
-    doc = sys.modules[f"trtbuild.check.rules.{subject}"].__doc__ or ""
+    module = next(each.check.__module__ for each in all_rules() if each.subject == subject)
+    doc = sys.modules[module].__doc__ or ""
     return doc.partition("\n")[0].partition(": ")[2].rstrip(".")
 
 
 def run(repository: Repository, takes: Callable[[Rule], bool]) -> tuple[Finding, ...]:
     """Apply every rule that ``takes`` accepts to a repository and each of its models."""
     repository.errors_of = errors_of
-    found: list[Finding] = []
+    found = list(_unloaded())
     with one_child():
         for each in all_rules():
             if not takes(each):
@@ -51,6 +60,13 @@ def run(repository: Repository, takes: Callable[[Rule], bool]) -> tuple[Finding,
             for model in repository.models:
                 found += _apply(each, model, model.name)
     return tuple(dict.fromkeys(found))
+
+
+def _unloaded() -> Iterator[Finding]:
+    """A warning for each plug-in whose rules are missing: what passes without them may not load."""
+    fix = "update or uninstall that package"
+    for problem in broken_plugins():
+        yield Finding(MISTAKE, Severity.WARNING, "", "", 0, 0, clean(problem), "", fix)
 
 
 def errors_of(model: Model) -> tuple[tuple[Rule, Finding], ...]:

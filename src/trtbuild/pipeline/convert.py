@@ -42,9 +42,6 @@ from trtbuild.repository import intact, require_free, write_model
 from trtbuild_engine_flow.jobs import compiling
 
 ENGINES = "engines"
-# No engine yet, and the ensemble that therefore cannot load; whatever else keeps a model of the
-# ensemble from loading is a finding of its own.
-_NO_ENGINE = {"TRT732", "TRT373"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +216,7 @@ def _require_valid(folder: Path, lock: Lock, *, later: bool, progress: Progress)
 
     progress.step("validating what was written")
     report = check.validate(folder, lock=lock, progress=progress)
-    expected = _NO_ENGINE if later else set()
+    expected = check.artifact_rules() if later else frozenset()
     errors = [
         finding
         for finding in report.findings

@@ -12,10 +12,6 @@ from trtbuild.lockfile import LockedModel
 from trtbuild.progress import SILENT, Progress
 from trtbuild.server import Contents, Rehearsal
 
-# What the validator finds and a rehearsal does without: the compiled engine, and so the ensemble
-# of which it is a part. Whatever else refuses a part of the ensemble is a finding of its own.
-REHEARSED_RULES: frozenset[str] = frozenset({"TRT732", "TRT373"})
-
 
 def parse_checkpoints(given: Iterable[str]) -> dict[str, str]:
     """``NAME=SOURCE`` words as a mapping; UsageError for anything else."""

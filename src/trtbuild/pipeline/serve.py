@@ -13,7 +13,7 @@ from trtbuild.check.model import Finding, Severity
 from trtbuild.client import wait_ready
 from trtbuild.errors import RepositoryError, ServerError, UsageError
 from trtbuild.pipeline.condition import dead_engines, explained
-from trtbuild.pipeline.rehearse import REHEARSED_RULES, find_checkpoints
+from trtbuild.pipeline.rehearse import find_checkpoints
 from trtbuild.progress import SILENT, Progress
 from trtbuild.repository import served_model
 from trtbuild.server import Choice, Contents, LaunchOptions, ServerHandle, logs, runtime
@@ -24,7 +24,6 @@ _POLL_SECONDS = 0.2
 _FIRST_LOOK, _LAST_LOOK = 1.0, 30.0
 # What our vLLM backend writes when its engine has ended.
 _ENGINE_DIED = "[vllm] the engine died"
-_MEMBER = "TRT373"  # a model of an ensemble does not load
 _STOP_SECONDS = 10.0  # for a server that nobody waits for any more
 
 
@@ -65,7 +64,7 @@ def prepare(
     """
     contents = server.read_contents(repo)
     if validate:
-        allowed = REHEARSED_RULES if rehearse else frozenset()
+        allowed = check.artifact_rules() if rehearse else frozenset()
         require_valid(
             contents.repo,
             auto_complete=options.auto_complete,
@@ -116,7 +115,7 @@ def require_valid(
     ]
     if errors:
         # A member that does not load stops its ensemble, too: the mend is the member's.
-        cause = next((found for found in errors if found.rule != _MEMBER), errors[0])
+        cause = next((found for found in errors if found.rule != check.MEMBERS), errors[0])
         raise RepositoryError(
             f"the repository would not load: {len(errors)} "
             f"{'error' if len(errors) == 1 else 'errors'}",

@@ -11,7 +11,7 @@ from typing import Any
 
 from trtbuild.check.completion import tensors_of
 from trtbuild.check.context import Model
-from trtbuild.check.engine import Problem, Problems, rule
+from trtbuild.check.engine import MEMBERS, Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.rules.ensemble import is_ensemble
 from trtbuild.located.positions import Position
@@ -130,7 +130,7 @@ def _circle(model: Model, member: Model) -> bool:
 
 
 @rule(
-    "TRT373",
+    MEMBERS,
     "the models of an ensemble load",
     fix="fix that model first",
     mirrors="CheckNode",

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 
 from trtbuild.check.context import PLACEHOLDER, Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, engine_parameters
 from trtbuild.check.model import Severity
-from trtbuild.check.rules.trtllm_backend import engine_path_is_missing
+from trtbuild.check.unfilled import UNFILLED
 from trtbuild.located.positions import Position
-from trtbuild.toolchain import ignored_parameters, triton_parameters
 
-_ENGINE = "tensorrtllm"
 _NAMED = 8  # placeholders that a finding names
 
 
@@ -94,22 +91,14 @@ def _fatal(model: Model, key: str, at: Position) -> str:
 
 def _is_judged(model: Model, key: str) -> bool:
     """Whether a rule of the backend reports the placeholder in its own words."""
-    if model.backend != _ENGINE:
-        return False
-    return key == "gpt_model_type" or (key == "gpt_model_path" and engine_path_is_missing(model))
+    return any(each.backend == model.backend and each.judged(model, key) for each in UNFILLED)
 
 
 def _is_optional(model: Model, key: str) -> bool:
     """Whether the model takes its default for a parameter that was never filled in."""
     if _is_judged(model, key):
         return False
-    return model.backend == _ENGINE or key in _known()
-
-
-@cache
-def _known() -> frozenset[str]:
-    """Parameters of NVIDIA's models around an engine, which look for the placeholder."""
-    return frozenset((*triton_parameters(), *ignored_parameters(), "engine_dir"))
+    return any(each.backend == model.backend or key in each.parameters() for each in UNFILLED)
 
 
 def _never_filled(texts: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from trtbuild.check.context import Model
@@ -10,11 +11,9 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import TOKENIZER, Example
 from trtbuild.check.folders import TOKENIZER_DIR, Folder, folders
 from trtbuild.check.model import Severity
-from trtbuild.check.reading import is_inside, require_inside
+from trtbuild.check.reading import is_inside
 from trtbuild.check.served import is_hub_id, local_folder
 from trtbuild.check.tokenizing import Facts, facts_of, settings
-from trtbuild.errors import RepositoryError
-from trtbuild_engine_flow import engineconfig
 
 _WEIGHTS = "m/1/weights/"
 _KINDS = (
@@ -151,17 +150,20 @@ def vocabulary(model: Model) -> Problems:
 def _sizes(model: Model, folder: Folder) -> Iterator[tuple[int, str]]:
     """How many ids a model takes, and who says so: the checkpoint, or the engine of its group."""
     config = settings(folder.path, model.repository.root, "config.json")
-    for found in (config, config.get("text_config")):
-        size = found.get("vocab_size") if isinstance(found, dict) else None
-        if isinstance(size, int) and size > 0:
-            yield size, "config.json"
-            break
-    for engine in _engine_folders(model):
-        if engine.vocab_size:
-            yield engine.vocab_size, "the engine"
+    if size := _size(config) or _size(config.get("text_config")):
+        yield size, "config.json"
+    for path in _engine_folders(model):
+        engine = settings(path, model.repository.root, "config.json")
+        if size := _size(engine.get("pretrained_config")):
+            yield size, "the engine"
 
 
-def _engine_folders(model: Model) -> Iterator[engineconfig.EngineConfig]:
+def _size(config: Any) -> int:
+    size = config.get("vocab_size") if isinstance(config, dict) else None
+    return size if isinstance(size, int) and size > 0 else 0
+
+
+def _engine_folders(model: Model) -> Iterator[Path]:
     """The engines of the models that trtbuild wrote together with this one."""
     lock = model.repository.lock
     owner = lock.owner(model.name)
@@ -171,11 +173,7 @@ def _engine_folders(model: Model) -> Iterator[engineconfig.EngineConfig]:
             continue
         path = local_folder(other, other.filled().get("gpt_model_path", ""))
         if path is not None and path.is_dir():
-            try:
-                require_inside(path / engineconfig.CONFIG, model.repository.root)
-                yield engineconfig.read(path)
-            except RepositoryError:
-                continue
+            yield path
 
 
 @rule(

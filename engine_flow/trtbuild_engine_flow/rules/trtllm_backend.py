@@ -16,6 +16,7 @@ from trtbuild.check.examples import (
 )
 from trtbuild.check.model import Severity
 from trtbuild.check.served import trtllm_release_of
+from trtbuild.check.unfilled import UNFILLED, Unfilled
 from trtbuild.toolchain import Setting, ignored_parameters, triton_parameters
 
 _ENGINE = ("tensorrtllm",)
@@ -224,6 +225,20 @@ def engine_is_named(model: Model) -> Problems:
 def engine_path_is_missing(model: Model) -> bool:
     """Whether neither path of an engine is given."""
     return not any(key in model.filled() for key in _PATHS)
+
+
+@cache
+def _optional() -> frozenset[str]:
+    """Parameters of NVIDIA's models around an engine, which look for the placeholder."""
+    return frozenset((*triton_parameters(), *ignored_parameters(), "engine_dir"))
+
+
+def _is_judged(model: Model, key: str) -> bool:
+    """TRT743 and TRT744 report these two themselves."""
+    return key == "gpt_model_type" or (key == _PATHS[0] and engine_path_is_missing(model))
+
+
+UNFILLED.append(Unfilled("tensorrtllm", _optional, _is_judged))
 
 
 _LOOKAHEAD = (

@@ -82,6 +82,7 @@ _JSON = "unexpected error when creating modelInstanceState: [json.exception.pars
     "TRT732",
     "an engine has a file for each of its ranks",
     fix=_BUILD,
+    artifact=True,
     backends=_ENGINE,
     bad=Example(engine_parameters(), files={"m/1/rank0.engine": None}, base="engine"),
     good=Example(engine_parameters(), base="engine"),

@@ -1,0 +1,5 @@
+"""Rules about engines and the models that serve them, by subject; importing them registers them."""
+
+from trtbuild_engine_flow.rules import trtllm_backend, trtllm_engine, trtllm_streams
+
+__all__ = ["trtllm_backend", "trtllm_engine", "trtllm_streams"]

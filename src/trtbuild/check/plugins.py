@@ -1,0 +1,51 @@
+"""Rules of plug-ins: modules whose import registers rules, in an entry-point group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+
+from trtbuild.check.engine import REGISTERED
+
+ENTRY_POINT_GROUP = "trtbuild.rules.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class RulePlugin:
+    """A module with rules, or why it cannot be loaded. ``source`` is its distribution."""
+
+    name: str
+    source: str
+    module: ModuleType | None
+    problem: str = ""
+
+
+@cache
+def rule_plugins() -> tuple[RulePlugin, ...]:
+    """The plug-ins by name, each loaded once. One that fails registers none of its rules."""
+    points = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
+    return tuple(map(_loaded, points))
+
+
+def broken_plugins() -> Iterator[str]:
+    """A sentence for each plug-in whose rules are missing."""
+    for plugin in rule_plugins():
+        if plugin.problem:
+            yield f"the rules of {plugin.source} cannot be loaded: {plugin.problem}"
+
+
+def _loaded(point: EntryPoint) -> RulePlugin:
+    source = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+    before = dict(REGISTERED)
+    try:
+        module = point.load()
+    except Exception as error:  # a third party's plug-in may raise anything
+        REGISTERED.clear()
+        REGISTERED.update(before)
+        return RulePlugin(point.name, source, None, f"{type(error).__name__}: {error}")
+    if not isinstance(module, ModuleType):
+        return RulePlugin(point.name, source, None, f"{point.value} is not a module")
+    return RulePlugin(point.name, source, module)
