@@ -24,8 +24,9 @@ from trtbuild.check.reading import (
     read_inside,
     walk,
 )
-from trtbuild.located.jsontext import JsonText, read_json
+from trtbuild.located.jsontext import read_json
 from trtbuild.located.positions import NOWHERE, Position, Positions
+from trtbuild.located.text import LocatedText
 from trtbuild.lockfile import Lock
 from trtbuild.progress import SILENT, Progress
 
@@ -266,7 +267,7 @@ class Model:
         policy = self.config.version_policy if self.config.HasField("version_policy") else None
         return selected(policy, self.versions)
 
-    def json(self, name: str) -> JsonText | None:
+    def json(self, name: str) -> LocatedText | None:
         """A JSON file of the model, read once; None when there is no such file.
 
         Raises:
@@ -280,11 +281,11 @@ class Model:
             except ReportedError:
                 raise
             except OSError as error:
-                self._json[name] = JsonText(problem=error.strerror or str(error))
+                self._json[name] = LocatedText(problem=error.strerror or str(error))
         return self._json[name]
 
     @cached_property
-    def _json(self) -> dict[str, JsonText | None]:
+    def _json(self) -> dict[str, LocatedText | None]:
         return {}
 
     def parameters(self) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 from trtbuild import toolchain
 from trtbuild.check.context import Model
 from trtbuild.errors import UsageError
-from trtbuild.located.jsontext import JsonText
+from trtbuild.located.text import LocatedText
 from trtbuild.toolchain import Reading, VllmRelease
 
 # The place of a repository in a container; generated files name their weights by it.
@@ -26,7 +26,7 @@ class Engine:
 
     version: int
     file: str
-    json: JsonText
+    json: LocatedText
     settings: Mapping[str, Any]
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import yaml
+
+from trtbuild.located import text
+from trtbuild.located.positions import NOWHERE, Position
+from trtbuild.located.text import LocatedText
 
 
 class Loader(yaml.SafeLoader):
@@ -20,9 +25,9 @@ Loader.yaml_implicit_resolvers = {
 Path = Sequence[str | int]
 
 
-def compose(text: str) -> yaml.Node | None:
+def compose(document: str) -> yaml.Node | None:
     """The node tree of one document; raises yaml.YAMLError."""
-    node: yaml.Node | None = yaml.compose(text, Loader=Loader)
+    node: yaml.Node | None = yaml.compose(document, Loader=Loader)
     return node
 
 
@@ -35,9 +40,9 @@ def construct(node: yaml.Node) -> Any:
         loader.dispose()
 
 
-def scalar(text: str) -> Any:
+def scalar(written: str) -> Any:
     """One value as YAML reads it; raises yaml.YAMLError."""
-    return yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
+    return yaml.load(written, Loader=Loader)  # noqa: S506 - a SafeLoader
 
 
 def keep_as_text(node: yaml.Node | None, key: str, *, within: str = "") -> None:
@@ -80,14 +85,48 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | N
 def repeated_keys(node: yaml.Node | None) -> list[tuple[str, int]]:
     """Keys given twice in one mapping, with the line of the second: YAML keeps only the last."""
     if isinstance(node, yaml.SequenceNode):
-        return [found for child in node.value for found in repeated_keys(child)]
+        return [repeated for child in node.value for repeated in repeated_keys(child)]
     if not isinstance(node, yaml.MappingNode):
         return []
-    found: list[tuple[str, int]] = []
-    seen: set[str] = set()
+    places = [(str(key.value), _position(key)) for key, _ in node.value]
+    own = [(name, at.line) for name, at in text.repeated_keys(places)]
+    inner = [repeated for _, value in node.value for repeated in repeated_keys(value)]
+    return sorted(own + inner, key=lambda repeated: repeated[1])
+
+
+@lru_cache(maxsize=128)
+def read_yaml(content: bytes, file: str) -> LocatedText:
+    """Parse bytes as one YAML mapping, as ``yaml.safe_load`` reads it; never raises."""
+    try:
+        document = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return text.not_utf8(content, error, file)
+    try:
+        node = yaml.compose(document, Loader=yaml.SafeLoader)
+        value = yaml.safe_load(document)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        at = Position(mark.line + 1, mark.column + 1) if mark else NOWHERE
+        return LocatedText(problem=error.problem or "it is not YAML", at=at, file=file)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return LocatedText(problem=str(error) or "it is nested too deeply", file=file)
+    if not isinstance(value, dict) or not isinstance(node, yaml.MappingNode):
+        return LocatedText(problem="it is no mapping", at=Position(1, 1), file=file)
+    places = list(_upper_keys(node))
+    named = {str(key): item for key, item in value.items()}
+    return LocatedText(named, keys=dict(places), repeated=text.repeated_keys(places), file=file)
+
+
+def _upper_keys(node: yaml.MappingNode, prefix: str = "") -> Iterator[tuple[str, Position]]:
+    """The keys of a mapping and of the mappings right inside it. No deeper: aliases can make a
+    small file as large as they like."""
     for key, value in node.value:
-        if str(key.value) in seen:
-            found.append((str(key.value), key.start_mark.line + 1))
-        seen.add(str(key.value))
-        found.extend(repeated_keys(value))
-    return found
+        if isinstance(key, yaml.ScalarNode):
+            yield f"{prefix}{key.value}", _position(key)
+            if isinstance(value, yaml.MappingNode) and not prefix:
+                yield from _upper_keys(value, f"{key.value}.")
+
+
+def _position(key: yaml.Node) -> Position:
+    mark = key.start_mark
+    return Position(mark.line + 1, mark.column + 1, len(str(key.value)))

@@ -11,9 +11,10 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.folders import folders
 from trtbuild.check.model import Severity
-from trtbuild.check.modelyaml import NAME, YamlText, all_files, llm_api_files
+from trtbuild.check.modelyaml import NAME, all_files, llm_api_files
 from trtbuild.check.served import is_hub_id, local_folder, trtllm_release_of
 from trtbuild.check.tokenizing import settings
+from trtbuild.located.text import LocatedText
 from trtbuild.modelspec import declared_quantization
 from trtbuild.recipe import llm_findings
 from trtbuild.toolchain import Route, trtllm_release, trtllm_route, trtllm_versions
@@ -190,7 +191,7 @@ def _instances(model: Model) -> int:
     return sum(max(1, group.count) for group in model.config.instance_group) or 1
 
 
-def _world(text: YamlText) -> int:
+def _world(text: LocatedText) -> int:
     world = 1
     for axis in ("tensor", "pipeline", "context"):
         size: Any = text.value.get(f"{axis}_parallel_size", 1)
@@ -267,7 +268,7 @@ def _route(folder: Path, root: Path) -> Route | None:
     return trtllm_route(found.method, found.detail) if found else None
 
 
-def _elsewhere(model: Model) -> Iterator[tuple[YamlText, str, str]]:
+def _elsewhere(model: Model) -> Iterator[tuple[LocatedText, str, str]]:
     """Models and tokenizers that are not in this repository."""
     for text in llm_api_files(model):
         for key in ("model", "tokenizer"):
