@@ -29,31 +29,55 @@ def test_a_sound_file(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(safetensors(a=(2, 3), b=(4,), c=()))
     assert problem_of(path, tmp_path) == ""
-    half = {"__metadata__": {"format": "pt"}, "q": tensor(0, 2, [3], "F4")}
+    half = {"__metadata__": {"format": "pt"}, "q": tensor(0, 2, [4], "F4")}
     assert problem_of(file(tmp_path, half, bytes(2)), tmp_path) == ""
-    assert problem_of(file(tmp_path, {"q": tensor(0, 2, [9], "NEW")}, bytes(2)), tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "problem"),
+    [
+        ("F6_E2M3", [4], ""),
+        ("F8_E4M3FNUZ", [3], ""),
+        ("F6_E3M2", [8], "it has tensor 'q' with 3 bytes where F6_E3M2 [8] needs 6"),
+        ("F4", [5], "it has tensor 'q' with 3 bytes where F4 [5] needs 2.5"),
+        ("NEW", [3], "it has tensor 'q' of unknown type 'NEW'"),
+    ],
+)
+def test_every_type_of_the_format_is_measured(
+    tmp_path: Path, dtype: str, shape: list[int], problem: str
+) -> None:
+    path = file(tmp_path, {"q": tensor(0, 3, shape, dtype)}, bytes(3))
+    assert problem_of(path, tmp_path) == problem
 
 
 @pytest.mark.parametrize(
     ("header", "data", "problem"),
     [
-        (b"{", b"", "its header is not JSON"),
-        ([], b"", "its header is not that of a safetensors file"),
-        ({"a": 1}, b"", "its header does not say what 'a' is"),
-        ({"a": tensor(4, 0, [1])}, b"", "its header does not say what 'a' is"),
-        ({"a": tensor(0, 4, [-1])}, bytes(4), "its header does not say what 'a' is"),
-        ({"a": tensor(0, 8, [2])}, bytes(4), "it has 73 bytes, its header says 77"),
-        ({"a": tensor(0, 4, [1])}, bytes(9), "it has 78 bytes, its header says 73"),
-        ({"a": tensor(4, 8, [1])}, bytes(8), "'a' leaves a gap before it"),
+        (
+            b"{",
+            b"",
+            "it has a header that is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))",
+        ),
+        ([], b"", "it has a header that is not a JSON object"),
+        ({"a": 1}, b"", "it describes tensor 'a' by something that is not an object"),
+        ({"a": tensor(4, 0, [1])}, b"", "it has tensor 'a' with -4 bytes where F32 [1] needs 4"),
+        (
+            {"a": tensor(0, 4, [-1])},
+            bytes(4),
+            "it has tensor 'a' with a malformed shape or data_offsets",
+        ),
+        ({"a": tensor(0, 8, [2])}, bytes(4), "it is truncated: 73 bytes where its header needs 77"),
+        ({"a": tensor(0, 4, [1])}, bytes(9), "it has 5 bytes after its last tensor"),
+        ({"a": tensor(4, 8, [1])}, bytes(8), "it has tensor 'a' that leaves a hole before it"),
         (
             {"a": tensor(0, 8, [2]), "b": tensor(4, 12, [2])},
             bytes(12),
-            "'b' overlaps the one before",
+            "it has tensor 'b' that overlaps the tensor before it",
         ),
         (
             {"a": tensor(0, 8, [3])},
             bytes(8),
-            "'a' is F32[3], which takes 12 bytes, and has 8",
+            "it has tensor 'a' with 8 bytes where F32 [3] needs 12",
         ),
     ],
 )
@@ -64,7 +88,7 @@ def test_damage(tmp_path: Path, header: Any, data: bytes, problem: str) -> None:
 def test_what_is_no_file(tmp_path: Path) -> None:
     short = tmp_path / "short"
     short.write_bytes(b"\x05")
-    assert problem_of(short, tmp_path).startswith("its header is cut off")
+    assert problem_of(short, tmp_path) == "it has 1 bytes, too few for a safetensors file"
     os.mkfifo(tmp_path / "pipe")
     assert problem_of(tmp_path / "pipe", tmp_path) == "it is not a file"
     (tmp_path / "repo").mkdir()

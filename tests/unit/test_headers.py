@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from support.checkpoints import write_safetensors
-from trtbuild.checkpoint.headers import Header, read_header
 from trtbuild.errors import ExitCode, UnsupportedError
+from trtbuild.files.safetensors import Header, read_header
 
 
 def read(content: bytes, size: int | None = None) -> Header:

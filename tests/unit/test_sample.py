@@ -24,8 +24,8 @@ from trtbuild.checkpoint import (
     sample,
     verify_shards,
 )
-from trtbuild.checkpoint.headers import read_header
 from trtbuild.errors import BuildError, ExitCode
+from trtbuild.files.safetensors import read_header
 from trtbuild.progress import SILENT
 
 GOLDEN = json.loads(

@@ -6,10 +6,11 @@ known from safetensors headers, and hub checkpoints are described without their 
 
 from trtbuild.checkpoint.describe import inspect
 from trtbuild.checkpoint.fields import language_config
-from trtbuild.checkpoint.model import Checkpoint, CheckpointFile, TensorInfo
+from trtbuild.checkpoint.model import Checkpoint, CheckpointFile
 from trtbuild.checkpoint.opening import materialize, open_checkpoint
 from trtbuild.checkpoint.source import Source, parse_source
 from trtbuild.checkpoint.verify import verify_shards
+from trtbuild.files.safetensors import TensorInfo
 
 __all__ = [
     "Checkpoint",

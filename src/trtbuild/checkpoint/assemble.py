@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from trtbuild.checkpoint.headers import Header, read_header
 from trtbuild.checkpoint.layout import INDEX, PARAMS, Layout, choose, safe_name
 from trtbuild.checkpoint.mistral import config_of
-from trtbuild.checkpoint.model import Checkpoint, CheckpointFile, Materializer, TensorInfo
+from trtbuild.checkpoint.model import Checkpoint, CheckpointFile, Materializer
 from trtbuild.checkpoint.problems import Problems, json_object
 from trtbuild.checkpoint.store import Store
 from trtbuild.errors import UnsupportedError
+from trtbuild.files.safetensors import Header, TensorInfo, read_header
 from trtbuild.modelspec import SourceRef
 
 _HEADER_THREADS = 8  # range requests wait on the network, not on us

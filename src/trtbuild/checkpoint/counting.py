@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trtbuild.checkpoint import families
-from trtbuild.checkpoint.model import TensorInfo
+from trtbuild.files.safetensors import TensorInfo
 from trtbuild.modelspec import Quantization
 
 _AUXILIARY = re.compile(

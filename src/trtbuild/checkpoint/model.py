@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from trtbuild.files.safetensors import TensorInfo
 from trtbuild.modelspec import SourceRef
 from trtbuild.progress import Progress
 
@@ -25,33 +26,6 @@ class CheckpointFile:
     size: int
     path: Path | None = None
     sha256: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """One stored tensor: safetensors' name of its type, shape, and where its bytes are.
-
-    ``begin`` and ``end`` count from the start of ``file``, header included.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    file: str
-    begin: int
-    end: int
-
-    @property
-    def size(self) -> int:
-        """Bytes as stored."""
-        return self.end - self.begin
-
-    @property
-    def elements(self) -> int:
-        """Elements as stored (packed types hold several values in one)."""
-        count = 1
-        for extent in self.shape:
-            count *= extent
-        return count
 
 
 Reader = Callable[[str], bytes | None]

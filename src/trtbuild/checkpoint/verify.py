@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from trtbuild.checkpoint import families
 from trtbuild.checkpoint.attention import Heads, heads
 from trtbuild.checkpoint.fields import Fields
-from trtbuild.checkpoint.model import Checkpoint, TensorInfo
+from trtbuild.checkpoint.model import Checkpoint
 from trtbuild.checkpoint.problems import Problems
 from trtbuild.checkpoint.tokens import FAST
 from trtbuild.errors import UnsupportedError
+from trtbuild.files.safetensors import TensorInfo
 
 _SHOWN = 12
 _FETCH = "fetch the weights and config.json again, from the same revision"

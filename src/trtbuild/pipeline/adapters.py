@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtbuild.checkpoint import Checkpoint, CheckpointFile, Source, parse_source
-from trtbuild.checkpoint.headers import read_header
 from trtbuild.checkpoint.hub_errors import UnreachableError, explained
 from trtbuild.errors import UnsupportedError
 from trtbuild.files import explain_stand_ins, stand_in
+from trtbuild.files.safetensors import read_header
 from trtbuild.modelspec import ModelSpec, SourceRef
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import ModelRecipe

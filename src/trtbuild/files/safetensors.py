@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from trtbuild.checkpoint.model import TensorInfo
 from trtbuild.errors import UnsupportedError
 
 MAX_HEADER_BYTES = 100_000_000
@@ -34,6 +33,33 @@ _FIRST_READ = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One stored tensor: safetensors' name of its type, shape, and where its bytes are.
+
+    ``begin`` and ``end`` count from the start of ``file``, header included.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    file: str
+    begin: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """Bytes as stored."""
+        return self.end - self.begin
+
+    @property
+    def elements(self) -> int:
+        """Elements as stored (packed types hold several values in one)."""
+        count = 1
+        for extent in self.shape:
+            count *= extent
+        return count
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """One file's tensors and its ``__metadata__``."""
 
@@ -43,6 +69,8 @@ class Header:
 
 def read_header(name: str, size: int, read: RangeReader) -> Header:
     """The checked header of the safetensors file ``name`` of ``size`` bytes.
+
+    An error's message begins with ``name``.
 
     Reads 64 KiB first, which holds most headers whole, and the rest when there is more: one
     or two range requests for a file on the hub.
@@ -99,11 +127,12 @@ def _tensor(name: str, key: str, entry: object, base: int) -> TensorInfo:
         raise _broken(name, f"has tensor {key!r} with a malformed shape or data_offsets")
     begin, end = offsets
     info = TensorInfo(dtype, tuple(shape), name, base + begin, base + end)
-    if (end - begin) * 8 != info.elements * DTYPE_BITS[dtype]:
+    bits = info.elements * DTYPE_BITS[dtype]
+    if (end - begin) * 8 != bits:
         raise _broken(
             name,
             f"has tensor {key!r} with {end - begin:,} bytes where {dtype} {list(shape)} "
-            f"needs {info.elements * DTYPE_BITS[dtype] // 8:,}",
+            f"needs {bits / 8 if bits % 8 else bits // 8:,}",
         )
     return info
 
