@@ -75,6 +75,10 @@ class Lock:
                 return name
         return ""
 
+    def card(self, name: str) -> ServedModel | None:
+        """What the conversion of ``name`` wrote of how it is called; None if none did."""
+        return self.models[name].served if name in self.models else None
+
     def with_model(self, name: str, model: LockedModel) -> Lock:
         """A lock with ``name`` added or replaced."""
         return replace(self, models={**self.models, name: model})

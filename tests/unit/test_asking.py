@@ -15,6 +15,7 @@ from trtbuild.cli.app import app
 from trtbuild.client import Chunk, LLMClient, Sampling
 from trtbuild.errors import TrtbuildError
 from trtbuild.pipeline.asking import open_chat, with_defaults
+from trtbuild.signature import ServedModel, ServedTask
 
 TEMPLATE = (
     "{% if tools %}[tools {{ tools | map(attribute='name') | join(',') }}]{% endif %}"
@@ -62,6 +63,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sampling]]:
         yield Chunk(f"answer {len(found)}", "stop", 2, 3, (1,), (None, 2))
 
     monkeypatch.setattr(LLMClient, "generate", generate)
+    bot = ServedModel("bot", ServedTask.GENERATE, "vllm")
+    monkeypatch.setattr(LLMClient, "served", lambda *_: bot)
     return found
 
 

@@ -15,7 +15,7 @@ from trtbuild import lockfile, server
 from trtbuild.errors import RepositoryError, ServerError, UsageError
 from trtbuild.modelspec import SourceRef
 from trtbuild.progress import SILENT
-from trtbuild.server import LaunchOptions, Ports, docker, embedded
+from trtbuild.server import Contents, LaunchOptions, Ports, docker, embedded
 from trtbuild.server.handle import ModeName
 from trtbuild.server.mode import Command, Job
 from trtbuild.server.select import MODES
@@ -288,7 +288,8 @@ def test_the_kv_cache_fits_the_memory(
 ) -> None:
     monkeypatch.setattr(embedded.process, "available_memory", lambda: gib << 30)
     monkeypatch.setattr(embedded, "weight_bytes", lambda _: int(weights_gib * (1 << 30)))
-    assert embedded.kv_cache_gib(tmp_path) == expected
+    contents = Contents(tmp_path, (), frozenset(), False, (), False, False)
+    assert embedded.kv_cache_gib(contents) == expected
 
 
 def test_without_a_compiler_nothing_is_compiled(

@@ -31,7 +31,7 @@ _SUMMARIES = {
     "rules": "List the rules of the validator, or explain one with what it finds.",
     "explain": "Explain why a server failed: the root cause, its place in the log, and the fix.",
     "serve": "Serve a model repository until Ctrl-C (then exit 0), or in the background.",
-    "infer": "Ask a served LLM and print its answer as it is written.",
+    "infer": "Ask a served model and print its answer, generated text as it comes.",
     "bench": "Measure a served model: latencies, throughput, goodput, what limits it.",
     "cost": "Price a million tokens on your own GPUs against an API's, with the break-even volume.",
     "status": "List the servers that trtbuild started, and whether their models answer.",

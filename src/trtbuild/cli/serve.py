@@ -175,7 +175,7 @@ def _background(serving: Serving, timeout: float, *, as_json: bool) -> None:
     if as_json:
         print_json({**as_dict(found), "why": serving.choice.why, **rehearsal_as_dict(serving)})
         return
-    say_ready(found, serving.choice.why, llm=serving.contents.llm)
+    say_ready(found, serving.choice.why, serving.contents.served.values())
     say_rehearsed(serving)
     typer.echo(f"  trtbuild stop {found.id}", err=True)
 
@@ -200,7 +200,7 @@ def _foreground(serving: Serving, timeout: float, *, as_json: bool) -> None:
         said = rehearsal_as_dict(serving)
         print_event("ready", server=as_dict(found), why=serving.choice.why, **said)
     else:
-        say_ready(found, serving.choice.why, llm=serving.contents.llm)
+        say_ready(found, serving.choice.why, serving.contents.served.values())
         say_rehearsed(serving)
         typer.echo("  Ctrl-C stops it", err=True)
     stay(found, as_json=as_json)

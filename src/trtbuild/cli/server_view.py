@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from trtbuild.pipeline.serve import Serving
     from trtbuild.server import ServerHandle
+    from trtbuild.signature import ServedModel
 
 _COLOURS = {
     "debug": "bright_black",
@@ -70,19 +71,31 @@ def as_dict(found: ServerHandle) -> dict[str, Any]:
     return {**record, "health": found.health, "container": found.container}
 
 
-def say_ready(found: ServerHandle, why: str, *, llm: str) -> None:
-    """How to talk to the server, on stderr; ``llm`` is a model to ask, empty if there is none."""
+def say_ready(found: ServerHandle, why: str, served: Iterable[ServedModel]) -> None:
+    """How to talk to the server, on stderr, with an example for the first model that has one."""
     lines = [
         f"  gRPC {found.grpc_url} · HTTP {found.http_url} · "
         f"metrics {found.host}:{found.metrics_port}/metrics",
     ]
-    if llm:
-        body = '{"text_input": "Hello"}'
-        lines.append(f'  trtbuild infer {llm} -p "Hello"')
-        lines.append(f"  curl -s {found.http_url}/v2/models/{llm}/generate -d '{body}'")
+    lines += next(filter(None, (_example(found, model) for model in served)), [])
     said = f"{', '.join(found.models)} ready ({found.mode}: {why})"
     typer.secho(said, err=True, fg="green")
     typer.echo("\n".join(lines), err=True)
+
+
+def _example(found: ServerHandle, model: ServedModel) -> list[str]:
+    """How to ask a model; nothing for one that no request schema fits."""
+    from trtbuild.signature import ServedTask, dialect_of
+
+    dialect = dialect_of(model)
+    if dialect is None:
+        return []
+    more = ' --document "Hello"' if model.task is ServedTask.RERANK else ""
+    lines = [f'  trtbuild infer {model.name} -p "Hello"{more}']
+    if model.task.makes_text:
+        body = json.dumps(dict.fromkeys(dialect.required[0], "Hello"))
+        lines.append(f"  curl -s {found.http_url}/v2/models/{model.name}/generate -d '{body}'")
+    return lines
 
 
 def rehearsal_as_dict(serving: Serving) -> dict[str, Any]:

@@ -23,6 +23,7 @@ Examples
   trtbuild up Qwen/Qwen2.5-0.5B-Instruct --set max_model_len=4096 --port 9000
 """
 _PROMPT = "The capital of France is"
+_DOCUMENTS = ("Paris is the capital of France.", "A server answers requests.")
 
 
 def register(app: typer.Typer) -> None:
@@ -108,13 +109,38 @@ def up(
             progress=bars,
             on_line=log_printer(as_json=False) if verbose and not as_json else _ignore,
         )
-    answer = _answer(running, text, max_tokens, temperature, as_json=as_json)
-    _report(running, answer, as_json=as_json)
+    if not _other_task(running, text, as_json=as_json):
+        answer = _answer(running, text, max_tokens, temperature, as_json=as_json)
+        _report(running, answer, as_json=as_json)
     _finish(running, once=once, detach=detach, show_log=verbose, as_json=as_json)
 
 
 def _ignore(_text: str) -> None:
     """For what nobody wants to see."""
+
+
+def _other_task(running: Up, text: str, *, as_json: bool) -> bool:
+    """Ask a model that generates no text and print its answer; False for one that does."""
+    import time
+
+    from trtbuild.cli.infer.tasks import facts, report_task
+    from trtbuild.cli.server_view import as_dict, print_event
+    from trtbuild.pipeline.tasks import TaskOptions, task_request
+    from trtbuild.pipeline.up import ask_task
+
+    served = running.serving.contents.served[running.converted.name]
+    documents = _DOCUMENTS if served.task == "rerank" else ()
+    request = task_request(served, text, TaskOptions(documents))
+    if request is None:
+        return False
+    start = time.perf_counter()
+    answer = ask_task(running.server, served, request, timeout=300)
+    seconds = time.perf_counter() - start
+    if as_json:
+        print_event("answer", server=as_dict(running.server), **facts(answer), seconds=seconds)
+    else:
+        report_task(request, answer, seconds, as_json=False)
+    return True
 
 
 def _answer(
@@ -166,7 +192,8 @@ def _finish(running: Up, *, once: bool, detach: bool, show_log: bool, as_json: b
             print_event("stopped", id=running.server.id)
         return
     if not as_json:
-        say_ready(running.server, running.serving.choice.why, llm=running.converted.name)
+        served = running.serving.contents.served
+        say_ready(running.server, running.serving.choice.why, [served[running.converted.name]])
         end = f"  trtbuild stop {running.server.id}" if detach else "  Ctrl-C stops it"
         typer.echo(end, err=True)
     if not detach:

@@ -14,6 +14,7 @@ from tritonclient.utils import InferenceServerException
 from trtbuild.client import failures
 from trtbuild.client.metadata import ModelMetadata, read
 from trtbuild.errors import TrtbuildError
+from trtbuild.signature import ServedModel
 from trtbuild.wire.direct import loopback
 from trtbuild.wire.tensors import InferRequest, Outputs, TensorValue
 
@@ -49,14 +50,14 @@ class GrpcTransport:
         """End the connection."""
         self._client.close()
 
-    def metadata(self, name: str, timeout: float) -> ModelMetadata:
+    def metadata(self, name: str, timeout: float, card: ServedModel | None = None) -> ModelMetadata:
         """Inputs, outputs and transaction policy of a model."""
         try:
             found = self._client.get_model_metadata(name, as_json=True, client_timeout=timeout)
             config = self._client.get_model_config(name, as_json=True, client_timeout=timeout)
         except InferenceServerException as error:
             raise self._error(name, error, timeout) from None
-        return read(name, found, config["config"])
+        return read(name, found, config["config"], card)
 
     def models(self) -> list[str]:
         """Names of the models that are ready."""

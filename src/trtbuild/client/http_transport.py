@@ -12,6 +12,7 @@ import httpx
 from trtbuild.client import failures
 from trtbuild.client.metadata import ModelMetadata, read
 from trtbuild.errors import TrtbuildError
+from trtbuild.signature import ServedModel
 from trtbuild.wire import kserve
 from trtbuild.wire.direct import loopback
 from trtbuild.wire.tensors import InferRequest, Outputs, TensorError, TensorValue
@@ -30,11 +31,11 @@ class HttpTransport:
         """End the connections: an open keep-alive connection would delay a server's exit."""
         self._client.close()
 
-    def metadata(self, name: str, timeout: float) -> ModelMetadata:
+    def metadata(self, name: str, timeout: float, card: ServedModel | None = None) -> ModelMetadata:
         """Inputs, outputs and transaction policy of a model."""
         found = self._json("GET", f"/v2/models/{name}", name, timeout)
         config = self._json("GET", f"/v2/models/{name}/config", name, timeout)
-        return read(name, found, config)
+        return read(name, found, config, card)
 
     def models(self) -> list[str]:
         """Names of the models that are ready."""

@@ -11,7 +11,6 @@ from trtbuild.client.metadata import ModelMetadata
 from trtbuild.client.values import Answer, collect, prompt_text
 from trtbuild.signature import ServedModel, dialect_of
 from trtbuild.signature.dialects import Dialect
-from trtbuild.signature.reading import with_card
 from trtbuild.signature.requests import (
     Chunk,
     GenerateRequest,
@@ -80,7 +79,7 @@ class LLMClient:
 
     def metadata(self, name: str, timeout: float = 10) -> ModelMetadata:
         """Inputs and outputs of a model."""
-        found: ModelMetadata = self._transport.metadata(name, timeout)
+        found: ModelMetadata = self._transport.metadata(name, timeout, self._card(name))
         return found
 
     def generate(
@@ -158,8 +157,7 @@ class LLMClient:
     def served(self, model: str) -> ServedModel:
         """The model's description."""
         if model not in self._known:
-            found, card = self.metadata(model).served, self._card(model)
-            self._known[model] = found if card is None else with_card(found, card)
+            self._known[model] = self.metadata(model).served
         return self._known[model]
 
     def _called(self, model: str) -> tuple[ServedModel, Dialect]:

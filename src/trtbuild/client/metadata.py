@@ -29,14 +29,19 @@ class ModelMetadata:
     served: ServedModel
 
 
-def read(name: str, metadata: Mapping[str, Any], config: Mapping[str, Any]) -> ModelMetadata:
+def read(
+    name: str,
+    metadata: Mapping[str, Any],
+    config: Mapping[str, Any],
+    card: ServedModel | None = None,
+) -> ModelMetadata:
     """From the JSON form of a server's metadata and configuration of a model."""
     return ModelMetadata(
         name,
         tensors(metadata.get("inputs", ())),
         tensors(metadata.get("outputs", ())),
         decoupled=bool(config.get("model_transaction_policy", {}).get("decoupled", False)),
-        served=of_server(name, metadata, config),
+        served=of_server(name, metadata, config, card),
     )
 
 

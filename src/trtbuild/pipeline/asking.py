@@ -18,6 +18,7 @@ from trtbuild.client import (
 )
 from trtbuild.errors import UsageError
 from trtbuild.repository import served_model
+from trtbuild.signature import ServedModel
 
 Message = Mapping[str, Any]
 
@@ -101,9 +102,13 @@ def _role(item: Message) -> bool:
 
 def tokenizer_directory(name: str) -> Path | None:
     """Where the tokenizer of a served model lies on this machine, None if it does not."""
-    root = _repository(name)
-    model = served_model(root, name)
-    return root / model.tokenizer if model and model.tokenizer else None
+    model = described(name)
+    return _repository(name) / model.tokenizer if model and model.tokenizer else None
+
+
+def described(name: str) -> ServedModel | None:
+    """What the files on this machine say of a served model, None if they are not here."""
+    return served_model(_repository(name), name)
 
 
 def _repository(name: str) -> Path:

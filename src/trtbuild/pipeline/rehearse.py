@@ -59,7 +59,7 @@ def find_checkpoints(
         if source or kind == "tensorrtllm":
             files[name] = _files(name, source, locked, progress)
         else:
-            _require_plain_weights(contents.repo / name, locked)
+            _require_plain_weights(contents, name, locked)
     return Rehearsal(checkpoints=files)
 
 
@@ -92,11 +92,14 @@ def _files(
     return {file.name: file.path for file in files if file.path is not None}
 
 
-def _require_plain_weights(folder: Path, locked: LockedModel | None) -> None:
+def _require_plain_weights(contents: Contents, name: str, locked: LockedModel | None) -> None:
     """As :func:`_require_plain`, for weights in the repository; those of the hub are left."""
-    for weights in sorted(folder.glob("*/weights")):
-        if (weights / "config.json").is_file():
-            _require_plain(folder.name, open_checkpoint(str(weights)), locked)
+    model = contents.served.get(name)
+    if model is None or not model.weights:
+        return
+    weights = contents.repo / model.weights
+    if (weights / "config.json").is_file():
+        _require_plain(name, open_checkpoint(str(weights)), locked)
 
 
 def _require_plain(name: str, checkpoint: Checkpoint, locked: LockedModel | None) -> None:

@@ -13,6 +13,8 @@ from trtbuild.pipeline.serve import Serving, prepare, start, stopped_on_failure
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import ModelRecipe
 from trtbuild.server import LaunchOptions, ServerHandle
+from trtbuild.signature import ServedModel
+from trtbuild.signature.requests import TaskAnswer, TaskRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,14 @@ def ask(
             return collect(chunks, on_text)
         finally:
             chunks.close()
+
+
+def ask_task(
+    found: ServerHandle, model: ServedModel, request: TaskRequest, *, timeout: float
+) -> TaskAnswer:
+    """As :func:`ask`, for a request of another task than generation."""
+    with stopped_on_failure(found), LLMClient(found.grpc_url, card=lambda _: model) as client:
+        return client.ask(model.name, request, timeout=timeout)
 
 
 def stop(found: ServerHandle) -> None:

@@ -13,8 +13,7 @@ def served_model(repository: Path, name: str) -> ServedModel | None:
     """The model ``name`` by its config.pbtxt, its engine's arguments and the lock; None when its
     config.pbtxt cannot be read. A damaged lock counts as none: validation reports it."""
     try:
-        locked = lockfile.read(repository).models.get(name)
+        card = lockfile.read(repository).card(name)
     except RepositoryError:
-        locked = None
-    card = None if locked is None else locked.served
+        card = None
     return describe(repository, name, pbtxt.configs(repository), card)

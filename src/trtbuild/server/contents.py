@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from trtbuild import lockfile, pbtxt
 from trtbuild.errors import RepositoryError, UsageError
-from trtbuild.signature import MOUNT, recognize
+from trtbuild.signature import MOUNT, ServedModel, describe
 
 _ENGINE_FILES = ("model.json", "multi_lora.json")
 # Beside a Python model: the arguments of TensorRT-LLM's LLM API.
@@ -33,7 +33,7 @@ class Contents:
         images: The container images its lock file names.
         mounted_paths: Some engine file or parameter names files below :data:`MOUNT`.
         needs_hub: Some engine takes its weights from the hub.
-        llm: A model that generates text, empty if none is known to.
+        served: The description of each model whose configuration can be read.
         trtllm: The models that run TensorRT-LLM, with how: a compiled engine or the LLM API.
     """
 
@@ -44,8 +44,13 @@ class Contents:
     images: tuple[str, ...]
     mounted_paths: bool
     needs_hub: bool
-    llm: str = ""
+    served: Mapping[str, ServedModel] = field(default_factory=dict)
     trtllm: Mapping[str, EngineKind] = field(default_factory=dict)
+
+    @property
+    def llm(self) -> str:
+        """A model that generates text, empty if none is known to."""
+        return next((name for name, model in self.served.items() if model.task.makes_text), "")
 
 
 def read(repo: Path) -> Contents:
@@ -80,6 +85,10 @@ def read(repo: Path) -> Contents:
     engines = [text for _, text in engine_files(repo)]
     weights = [*map(_model_of, engines), *_llm_api_models(repo)]
     lock = lockfile.read(repo)
+    described = [
+        (folder.name, describe(repo, folder.name, config_of, lock.card(folder.name)))
+        for folder in found
+    ]
     return Contents(
         repo=repo,
         models=tuple(folder.name for folder in folders),
@@ -89,7 +98,7 @@ def read(repo: Path) -> Contents:
         mounted_paths=any(f'"{MOUNT}/' in text for text in engines)
         or any(names_mounted_path(config) for config in configs),
         needs_hub=any(model and not model.startswith("/") for model in weights),
-        llm=next((folder.name for folder, config in found.items() if _makes_text(config)), ""),
+        served={name: model for name, model in described if model is not None},
         trtllm={name: kind for name, kind in kinds.items() if kind},
     )
 
@@ -109,9 +118,11 @@ def engine_files(repo: Path) -> Iterator[tuple[Path, str]]:
                 continue
 
 
-def weight_bytes(repo: Path) -> int:
+def weight_bytes(contents: Contents) -> int:
     """Bytes of all weight files of the repository."""
-    return sum(path.stat().st_size for path in repo.glob("*/*/weights/*") if path.is_file())
+    places = {contents.repo / model.weights for model in contents.served.values() if model.weights}
+    files = (path for place in places for path in place.iterdir())
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def _brings_backend(folder: Path, config: Any) -> bool:
@@ -126,12 +137,6 @@ def _trtllm_kind(folder: Path, config: Any) -> EngineKind | None:
     if config.backend == "python" and any(folder.glob(f"*/{LLM_API_FILE}")):
         return "llmapi"
     return None
-
-
-def _makes_text(config: Any) -> bool:
-    tensors = ([row.name for row in rows] for rows in (config.input, config.output))
-    task, _ = recognize(*tensors, backend=config.backend)
-    return task.makes_text
 
 
 def _llm_api_models(repo: Path) -> Iterator[str]:

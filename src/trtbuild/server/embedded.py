@@ -10,7 +10,7 @@ from trtbuild import process
 from trtbuild.errors import ServerError
 from trtbuild.resources import template_dir
 from trtbuild.server import rehearsal, runtime
-from trtbuild.server.contents import LLM_API_FILE, Contents, weight_bytes
+from trtbuild.server.contents import Contents, weight_bytes
 from trtbuild.server.mode import Command, Job, LaunchOptions, server_arguments
 from trtbuild.server.shm import ipc_folder
 from trtbuild.server.spinning import spin_count
@@ -103,7 +103,7 @@ def _backend_names(folder: str) -> set[str]:
 def _vllm_environment(job: Job) -> dict[str, str]:
     """Defaults for vLLM on the CPU; what the user has set stays."""
     defaults = {
-        "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib(job.contents.repo, job.options.rehearsal)),
+        "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib(job.contents, job.options.rehearsal)),
         "VLLM_CPU_OMP_THREADS_BIND": thread_binding(),
         # 0.32 cannot load the compiled function it saved itself, and compiles once more: half
         # of the time to readiness. Without saving, inductor's own cache serves the next start.
@@ -140,14 +140,14 @@ def _few_cores() -> bool:
     return len(os.sched_getaffinity(0)) <= _FEW_CORES
 
 
-def kv_cache_gib(repo: Path, wanted: rehearsal.Rehearsal | None = None) -> int:
+def kv_cache_gib(contents: Contents, wanted: rehearsal.Rehearsal | None = None) -> int:
     """GiB of KV cache for one engine: a quarter of the memory that weights leave, 1 to 32.
 
     vLLM takes it at once, so it must fit beside the weights (twice while loading) and two GiB
     of process overhead.
     """
-    weights = weight_bytes(repo) + (wanted.weight_bytes if wanted else 0)
+    weights = weight_bytes(contents) + (wanted.weight_bytes if wanted else 0)
     left = process.available_memory() - 2 * weights - 2 * _GIB
-    engines = sum(1 for name in ("model.json", LLM_API_FILE) for _ in repo.glob(f"*/*/{name}"))
+    engines = sum(bool(model.engine_file) for model in contents.served.values())
     engines = max(1, engines + len(wanted.checkpoints if wanted else ()))
     return int(min(32, max(1, left // 4 // engines // _GIB)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trtbuild.signature.dialects import recognize
-from trtbuild.signature.model import ServedModel, Tensor
+from trtbuild.signature.model import ServedModel, ServedTask, Tensor
 from trtbuild.signature.reading import with_card
 
 
@@ -32,6 +32,7 @@ def of_server(
         (tensor.name for tensor in inputs),
         (tensor.name for tensor in outputs),
         backend=str(config.get("backend", "")),
+        pooling=card is not None and card.task is ServedTask.EMBED,
     )
     model = ServedModel(
         name,

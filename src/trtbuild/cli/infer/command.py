@@ -1,8 +1,7 @@
-"""``trtbuild infer``: ask a served LLM, whatever its dialect."""
+"""``trtbuild infer``: ask a served model, whatever its task and its request schema."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trtbuild.client import Answer, Sampling
+    from trtbuild.cli.infer.asker import Asker
+    from trtbuild.client import Sampling
     from trtbuild.client.llm import Protocol
     from trtbuild.pipeline.asking import Chat
 
@@ -27,6 +27,10 @@ Examples
   trtbuild infer qwen3 --messages turns.json --tools tools.json --json
 
   cat prompt.txt | trtbuild infer smollm2 -p - --protocol http --json
+
+  trtbuild infer minilm -p "a text to embed" --json
+
+  trtbuild infer reranker -p "a query" --document "one text" --document "another"
 """
 
 
@@ -39,7 +43,10 @@ def infer(
     name: Annotated[str, typer.Argument(help="Name of the served model.")],
     *,
     prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="The prompt; '-' reads standard input.")
+        str,
+        typer.Option(
+            "--prompt", "-p", help="The prompt, the text or the query; '-' reads standard input."
+        ),
     ] = "",
     stream: Annotated[
         bool, typer.Option("--stream/--no-stream", help="Print text as it comes, or at the end.")
@@ -96,6 +103,16 @@ def infer(
     prompt_logprobs: Annotated[
         int | None, typer.Option(min=0, help="The same for the tokens of the prompt.")
     ] = None,
+    document: Annotated[
+        list[str] | None,
+        typer.Option(help="A text that a reranker sorts by the query; may be repeated."),
+    ] = None,
+    input_type: Annotated[
+        str, typer.Option(help="query or passage, for embedding models that tell them apart.")
+    ] = "",
+    dimensions: Annotated[
+        int | None, typer.Option(min=1, help="Numbers of an embedding to keep (Matryoshka).")
+    ] = None,
     protocol: Annotated[str, typer.Option(help="grpc or http.")] = "grpc",
     url: Annotated[
         str, typer.Option(help="HOST:PORT; the default is the server that has this model.")
@@ -103,9 +120,11 @@ def infer(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for the whole answer.")] = 300,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
-    """Ask a served LLM and print its answer as it is written."""
+    """Ask a served model and print its answer, generated text as it comes."""
+    from trtbuild.cli.infer.asker import Asker
     from trtbuild.client import Sampling
     from trtbuild.pipeline.asking import open_chat, read_messages, with_defaults
+    from trtbuild.pipeline.tasks import TaskOptions
 
     text = _prompt(prompt)
     sampling = Sampling(
@@ -118,8 +137,11 @@ def infer(
         logprobs=logprobs,
         prompt_logprobs=prompt_logprobs,
     )
-    asker = _Asker(name, url, _protocol(protocol), stream, timeout, as_json)
+    options = TaskOptions(tuple(document or ()), input_type, dimensions)
+    asker = Asker(name, url, _protocol(protocol), stream, timeout, as_json, options)
     chatted = chat or any((system, messages, tools, chat_template, chat_template_kwargs))
+    if chatted:
+        asker.require_text()
     turns: list[Mapping[str, Any]] = []
     turns += [{"role": "system", "content": system}] if system else []
     turns += read_messages(messages) if messages else []
@@ -128,7 +150,7 @@ def infer(
         if chatted
         else None
     )
-    if generation_config:
+    if generation_config and asker.generates:
         sampling, taken = with_defaults(name, sampling)
         _say_defaults(taken, as_json=as_json)
     if opened is None:
@@ -159,9 +181,7 @@ def _say_defaults(taken: Mapping[str, Any], *, as_json: bool) -> None:
         )
 
 
-def _converse(
-    asker: _Asker, chat: Chat, turns: list[Mapping[str, Any]], sampling: Sampling
-) -> None:
+def _converse(asker: Asker, chat: Chat, turns: list[Mapping[str, Any]], sampling: Sampling) -> None:
     """A turn for each line of standard input, until it ends."""
     import sys
 
@@ -179,7 +199,7 @@ def _converse(
             continue
         turns.append({"role": "user", "content": text})
         answer = asker.ask(chat.prompt(turns), sampling)
-        turns.append({"role": "assistant", "content": answer.text.strip()})
+        turns.append({"role": "assistant", "content": answer.strip()})
 
 
 def _protocol(text: str) -> Protocol:
@@ -199,79 +219,3 @@ def _prompt(prompt: str) -> str:
     from trtbuild.client.values import prompt_text
 
     return prompt_text(sys.stdin.buffer.read() if prompt == "-" else prompt)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asker:
-    """Where and how a model is asked."""
-
-    name: str
-    url: str
-    protocol: Protocol
-    stream: bool
-    timeout: float
-    as_json: bool
-
-    def ask(self, text: str, sampling: Sampling) -> Answer:
-        """Ask, and print the answer."""
-        from trtbuild.client import LLMClient, collect, find_server
-        from trtbuild.errors import ServerError
-        from trtbuild.pipeline.condition import explained_death
-
-        server = None if self.url else find_server(self.name)
-        port = "8001" if self.protocol == "grpc" else "8000"
-        url = self.url or (server.url(self.protocol) if server else f"127.0.0.1:{port}")
-        with LLMClient(url, self.protocol) as client:
-            chunks = client.generate(
-                self.name, text, sampling, stream=self.stream, timeout=self.timeout
-            )
-            try:
-                answer = collect(chunks, None if self.as_json else _write)
-            except ServerError as error:
-                raise explained_death(error, self.name, url) from None
-            finally:
-                # Ctrl-C comes through here: closing cancels the request on the server.
-                chunks.close()
-        _report(answer, as_json=self.as_json)
-        return answer
-
-
-def _write(piece: str) -> None:
-    import sys
-
-    # Text of a model may hold what the terminal's encoding does not.
-    sys.stdout.buffer.write(piece.encode("utf-8"))
-    sys.stdout.buffer.flush()
-
-
-def _report(answer: Answer, *, as_json: bool) -> None:
-    from trtbuild.cli.output import print_json
-
-    of_prompt = answer.prompt_logprobs
-    if as_json:
-        print_json(
-            {
-                "text": answer.text,
-                "finish_reason": answer.finish_reason,
-                "input_tokens": answer.input_tokens,
-                "output_tokens": answer.output_tokens,
-                "ttft_ms": answer.ttft_ms,
-                "seconds": answer.seconds,
-                "tokens_per_second": answer.tokens_per_second,
-                **({"logprobs": list(answer.logprobs)} if answer.logprobs else {}),
-                **({"prompt_logprobs": list(of_prompt)} if of_prompt else {}),
-            }
-        )
-        return
-    if not answer.text.endswith("\n"):
-        typer.echo()
-    notes = []
-    if answer.output_tokens is not None:
-        notes.append(f"{answer.output_tokens} tokens")
-    if answer.tokens_per_second is not None:
-        notes.append(f"{answer.tokens_per_second:.1f} tokens/s")
-    if answer.ttft_ms is not None:
-        notes.append(f"first text after {answer.ttft_ms:.0f} ms")
-    if answer.finish_reason:
-        notes.append(f"ended by {answer.finish_reason}")
-    typer.secho(" · ".join(notes), err=True, dim=True)

@@ -1,0 +1,71 @@
+"""Requests of tasks other than generated text, from what a user typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trtbuild.errors import UsageError
+from trtbuild.signature import ServedModel, ServedTask
+from trtbuild.signature.requests import (
+    ClassifyRequest,
+    EmbedRequest,
+    RerankRequest,
+    TaskRequest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """What ``infer`` was given beside the text.
+
+    Attributes:
+        documents: To be sorted by a reranker.
+        input_type: ``query`` or ``passage``, for an embedding model.
+        dimensions: How many numbers of each vector to keep; None for all.
+    """
+
+    documents: tuple[str, ...] = ()
+    input_type: str = ""
+    dimensions: int | None = None
+
+
+def task_request(model: ServedModel, text: str, options: TaskOptions) -> TaskRequest | None:
+    """The request of the model's task; None for a model that generates text, or has no task.
+
+    Raises:
+        UsageError: An option of another task, no documents for a reranker, or a task that cannot
+            be asked from the command line.
+    """
+    _require_fitting(model, options)
+    if model.task is ServedTask.EMBED:
+        return EmbedRequest((text,), options.input_type, options.dimensions)
+    if model.task is ServedTask.CLASSIFY:
+        return ClassifyRequest((text,))
+    if model.task is ServedTask.RERANK:
+        if not options.documents:
+            raise UsageError(
+                f"there are no documents to rerank: {model.name!r} is a reranker",
+                fix="give each with --document TEXT; the prompt is the query",
+            )
+        return RerankRequest(text, options.documents)
+    if model.task.makes_text or model.task is ServedTask.TENSOR:
+        return None
+    raise UsageError(
+        f"`trtbuild infer` cannot ask a model of the task {model.task}",
+        fix=f"`trtbuild show {model.name}` prints client code for its tensors",
+    )
+
+
+def _require_fitting(model: ServedModel, options: TaskOptions) -> None:
+    """UsageError for an option that the model's task has no use for."""
+    given = {
+        "--document": (options.documents, ServedTask.RERANK, "rerankers"),
+        "--input-type": (options.input_type, ServedTask.EMBED, "embedding models"),
+        "--dimensions": (options.dimensions, ServedTask.EMBED, "embedding models"),
+    }
+    for name, (value, task, who) in given.items():
+        if value and model.task is not task:
+            raise UsageError(
+                f"{name} is for {who}, and the task of {model.name!r} is {model.task}",
+                fix=f"leave {name} out",
+            )

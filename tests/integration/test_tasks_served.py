@@ -1,0 +1,91 @@
+"""Embedding, reranking and classifying models on a real Triton, over both protocols."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import triton
+from support.command_line import trtbuild
+from trtbuild.client import LLMClient, wait_ready
+from trtbuild.client.llm import Protocol
+from trtbuild.errors import ServerError
+from trtbuild.signature.requests import (
+    ClassifyRequest,
+    EmbedAnswer,
+    EmbedRequest,
+    RerankAnswer,
+    RerankRequest,
+)
+
+pytestmark = pytest.mark.server
+
+MODEL = Path(triton.__file__).with_name("fake_tasks.py")
+MODELS = {
+    "embedder": ("text: STRING", "embeddings: FP32 -1, token_count: INT32"),
+    "reranker": ("query: STRING, passage: STRING", "logit: FP32"),
+    "classifier": ("text: STRING, text_pair: STRING optional", "scores: FP32 2, label: STRING"),
+}
+
+
+def config(inputs: str, outputs: str) -> str:
+    lines = ['backend: "python"', "max_batch_size: 2"]
+    for kind, rows in (("input", inputs), ("output", outputs)):
+        for row in rows.split(", "):
+            name, _, rest = row.partition(": ")
+            datatype, _, more = rest.partition(" ")
+            size = more if more.lstrip("-").isdigit() else "1"
+            optional = " optional: true" if more == "optional" else ""
+            lines.append(
+                f'{kind} {{ name: "{name}" data_type: TYPE_{datatype} dims: [{size}]{optional} }}'
+            )
+    lines.append("instance_group [ { count: 1 kind: KIND_CPU } ]")
+    return "\n".join(lines)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Triton]:
+    work = tmp_path_factory.mktemp("tasks")
+    for name, (inputs, outputs) in MODELS.items():
+        version = work / "repository" / name / "1"
+        version.mkdir(parents=True)
+        (version / "model.py").write_bytes(MODEL.read_bytes())
+        (version.parent / "config.pbtxt").write_text(config(inputs, outputs))
+    with triton.serving(work / "repository", work) as found:
+        yield found
+
+
+def test_readiness_asks_each_task_a_question(server: triton.Triton) -> None:
+    assert wait_ready(server.grpc, list(MODELS), 30) < 30
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_each_task_over_both_protocols(server: triton.Triton, protocol: Protocol) -> None:
+    url = server.grpc if protocol == "grpc" else server.http
+    with LLMClient(url, protocol) as client:
+        embedded = client.ask("embedder", EmbedRequest(("a", "bb", "é"), dimensions=2))
+        assert embedded == EmbedAnswer(((1, 1), (2, 2), (1, 1)), (1, 2, 1))
+        ranked = client.ask("reranker", RerankRequest("abc", ("a", "bcd", "ab"), top_n=2))
+        assert isinstance(ranked, RerankAnswer)
+        assert [one.index for one in ranked.results] == [1, 2]
+        (first, second) = client.ask("classifier", ClassifyRequest(("a", "abcd"))).results  # type: ignore[union-attr]
+        assert (first.label, second.label) == ("short", "long")
+        assert second.scores == {"LABEL_0": 0.25, "LABEL_1": 0.75}
+        with pytest.raises(ServerError, match="no such input_type"):
+            client.ask("embedder", EmbedRequest(("a",), input_type="wrong"))
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_infer_asks_by_the_models_task(server: triton.Triton, protocol: str) -> None:
+    url = server.grpc if protocol == "grpc" else server.http
+    where = ("--url", url, "--protocol", protocol)
+    done = trtbuild("infer", "embedder", "-p", "abcd", "--dimensions", 2, "--json", *where)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["embedding"], answer["tokens"]) == ([4.0, 4.0], 4)
+    documents = ("--document", "far away", "--document", "abc")
+    done = trtbuild("infer", "reranker", "-p", "abc", *documents, *where)
+    assert done.stdout.split("\n")[0].split() == ["0.0000", "[1]", "abc"]

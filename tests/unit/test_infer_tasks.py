@@ -1,0 +1,148 @@
+"""``infer`` asks a model by its task: text in; JSON or a few lines out."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from support.command_line import trtbuild
+from trtbuild.errors import UsageError
+from trtbuild.pipeline.tasks import TaskOptions, task_request
+from trtbuild.signature import ServedModel, ServedTask
+
+MODELS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, Any]]] = {
+    "embedder": (
+        {"text": "BYTES"}, {"embeddings": "FP32"},
+        {"embeddings": ([1, 5], [0.6, 0.8, 0, 0, 0]), "token_count": ([1, 1], [7])},
+    ),
+    "reranker": (
+        {"query": "BYTES", "passage": "BYTES"}, {"logit": "FP32"}, {"logit": ([2, 1], [-1.5, 2.5])},
+    ),
+    "classifier": ({"text": "BYTES"}, {"scores": "FP32"}, {"scores": ([1, 2], [0.25, 0.75])}),
+    "images": ({"pixels": "FP32"}, {"classes": "FP32"}, {}),
+}  # fmt: skip
+
+
+class Triton(BaseHTTPRequestHandler):
+    """Triton's HTTP endpoint, as far as ``infer`` asks it."""
+
+    def do_GET(self) -> None:
+        name, _, rest = self.path.removeprefix("/v2/models/").partition("/")
+        inputs, outputs, _ = MODELS[name]
+        if rest == "config":
+            self.say({"max_batch_size": 4, "backend": "python"})
+        else:
+            rows = [
+                [{"name": n, "datatype": kind, "shape": [-1, 1]} for n, kind in tensors.items()]
+                for tensors in (inputs, outputs)
+            ]
+            self.say({"inputs": rows[0], "outputs": rows[1]})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        _, _, answers = MODELS[self.path.split("/")[3]]
+        kinds = {"token_count": "INT32"}
+        self.say({"outputs": [
+            {"name": name, "datatype": kinds.get(name, "FP32"), "shape": shape, "data": data}
+            for name, (shape, data) in answers.items()
+        ]})  # fmt: skip
+
+    def say(self, value: object) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Triton)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def infer(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> CompletedProcess[str]:
+        return trtbuild("infer", *arguments, "--url", url, "--protocol", "http")
+
+    return run
+
+
+def test_a_vector_as_a_line_and_as_json(infer: Any) -> None:
+    done = infer("embedder", "-p", "hello")
+    assert done.stdout == "5 numbers, length 1.0000: 0.6000 0.8000 0.0000 0.0000 …\n"
+    assert "7 tokens" in done.stderr
+    answer = json.loads(infer("embedder", "-p", "hello", "--json").stdout)
+    assert answer["embedding"] == [0.6, 0.8, 0, 0, 0]
+    assert (answer["dimensions"], answer["tokens"]) == (5, 7)
+
+
+def test_documents_best_first(infer: Any) -> None:
+    documents = ("--document", "a\n" * 80, "--document", "best")
+    lines = infer("reranker", "-p", "q", *documents).stdout.splitlines()
+    assert lines[0] == "   2.5000  [1] best"
+    assert lines[1].startswith("  -1.5000  [0] a a a") and lines[1].endswith("…")
+    answer = json.loads(infer("reranker", "-p", "q", *documents, "--json").stdout)
+    assert [row["index"] for row in answer["results"]] == [1, 0]
+
+
+def test_labels_best_first(infer: Any) -> None:
+    assert infer("classifier", "-p", "x").stdout == "   0.7500  LABEL_1\n   0.2500  LABEL_0\n"
+    answer = json.loads(infer("classifier", "-p", "x", "--json").stdout)
+    assert answer["label"] == "LABEL_1" and answer["scores"] == {"LABEL_0": 0.25, "LABEL_1": 0.75}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "what"),
+    [
+        (("reranker", "-p", "q"), 2, "there are no documents to rerank"),
+        (("embedder", "-p", "x", "--document", "d"), 2, "--document is for rerankers"),
+        (("classifier", "-p", "x", "--input-type", "query"), 2, "--input-type is for embedding"),
+        (("classifier", "-p", "x", "--dimensions", "2"), 2, "--dimensions is for embedding"),
+        (("images", "-p", "x"), 7, "no request schema fits"),
+    ],
+)
+def test_what_does_not_fit_the_task(
+    infer: Any, arguments: tuple[str, ...], code: int, what: str
+) -> None:
+    done = infer(*arguments)
+    assert done.returncode == code and done.stdout == ""
+    assert what in " ".join(done.stderr.split()) and "fix" in done.stderr
+
+
+def test_a_chat_needs_a_model_that_generates_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    model = tmp_path / "model_repository" / "m"
+    model.mkdir(parents=True)
+    (model / "config.pbtxt").write_text(
+        'backend: "python" input { name: "text" } output { name: "embeddings" }'
+    )
+    done = trtbuild("infer", "m", "--chat", "-p", "hello")
+    assert done.returncode == 2 and "'m' cannot chat: its task is embed" in done.stderr
+
+
+def test_a_task_that_has_no_request_is_refused() -> None:
+    model = ServedModel("m", ServedTask.TOKEN_CLASSIFY, "spans")
+    with pytest.raises(UsageError, match="cannot ask a model of the task token-classify"):
+        task_request(model, "x", TaskOptions())
+    assert task_request(ServedModel("m", ServedTask.CHAT, "vllm"), "x", TaskOptions()) is None
