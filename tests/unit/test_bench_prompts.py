@@ -15,9 +15,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from trtbuild.bench.counting import Counter
 from trtbuild.bench.loads import Load, offsets
+from trtbuild.bench.options import BenchOptions
 from trtbuild.bench.prompts import SyntheticPrompts, parse_lengths, read_prompts, read_trace
 from trtbuild.errors import UsageError
-from trtbuild.pipeline.bench.prompts import PromptOptions, asked_again, make_prompts
+from trtbuild.pipeline.bench.prompts import asked_again, make_prompts
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +158,12 @@ def test_a_conversation_without_a_user_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_prefix_longer_than_the_prompts_is_refused() -> None:
-    from trtbuild.pipeline.bench.prompts import PromptOptions, make_prompts
+    def lengths(text: str) -> BenchOptions:
+        return BenchOptions(prompt_tokens=text, output_tokens="8", shared_prefix=64)
 
     with pytest.raises(UsageError, match="cannot begin with 64 that all share"):
-        make_prompts(PromptOptions("uniform:32:64", "8", 64), None, None)
-    made = make_prompts(PromptOptions("uniform:32:80", "8", 64), None, None)
+        make_prompts(lengths("uniform:32:64"), None, None)
+    made = make_prompts(lengths("uniform:32:80"), None, None)
     assert len(made(0).text.split()) > 64
 
 
@@ -226,7 +228,7 @@ def test_arrivals() -> None:
 def test_answers_to_prompts_of_a_file_have_the_lengths_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "p"
     file.write_text("\n".join(json.dumps({"prompt": f"{n}"}) for n in range(200)))
-    options = PromptOptions(file=file, output_tokens="uniform:10:100", seed=3)
+    options = BenchOptions(prompts=file, output_tokens="uniform:10:100", seed=3)
     lengths = [make_prompts(options, None, None)(n).max_tokens for n in range(200)]
     assert min(lengths) < 15 and max(lengths) > 95
     assert statistics.fmean(lengths) == pytest.approx(55, abs=6)
@@ -237,7 +239,7 @@ def test_answers_to_prompts_of_a_file_have_the_lengths_asked_for(tmp_path: Path)
 def test_a_file_that_begins_again_is_told(tmp_path: Path) -> None:
     file = tmp_path / "p"
     file.write_text("\n".join(json.dumps({"prompt": f"{n}"}) for n in range(9)))
-    made = make_prompts(PromptOptions(file=file), None, None)
+    made = make_prompts(BenchOptions(prompts=file), None, None)
 
     def loads(*counts: int) -> Any:
         target = SimpleNamespace(name="a")
@@ -251,4 +253,4 @@ def test_a_file_that_begins_again_is_told(tmp_path: Path) -> None:
     assert asked_again(made, loads(3, 4)) == []
     (told,) = asked_again(made, loads(4, 4))
     assert told.startswith("10 requests shared the 9 prompts of the file")
-    assert asked_again(make_prompts(PromptOptions(), None, None), loads(99)) == []
+    assert asked_again(make_prompts(BenchOptions(), None, None), loads(99)) == []

@@ -21,7 +21,6 @@ from support.bench import tokenizer_folder
 from support.checkpoints import make_llama
 from support.mock_llm_server import Script, serving
 from trtbuild import cost, hardware
-from trtbuild.bench.loads import Limits, Load
 from trtbuild.bench.report import charts, pngs, render
 from trtbuild.bench.report.axes import log_ticks, short, ticks
 from trtbuild.bench.report.svg import WIDTH, Chart, Line, draw
@@ -31,7 +30,6 @@ from trtbuild.errors import TrtbuildError, UsageError
 from trtbuild.hardware.detection import DetectedGpu
 from trtbuild.pipeline.bench import BenchOptions, run
 from trtbuild.pipeline.bench.cost import prices
-from trtbuild.pipeline.bench.prompts import PromptOptions
 from trtbuild.resources import data_file
 
 HOSTILE = '<script>alert("&")</script>'
@@ -45,9 +43,9 @@ def measured(folder: Path) -> dict[str, Any]:
         url = f"openai:http://127.0.0.1:{mock.port}/v1#mock"
         options = BenchOptions(
             targets=(f"plain={url}", f"{HOSTILE.replace('/', '')}={url}"),
-            loads=(Load("closed", concurrency=1), Load("closed", concurrency=3)),
-            limits=Limits(requests=12),
-            slo={"ttft_ms": 500.0},
+            concurrency="1,3",
+            requests=12,
+            slo="ttft=500ms",
             usd_per_hour=1.5,
             tokenizer=tokenizer_folder(folder),
         )
@@ -157,7 +155,7 @@ def test_the_command_writes_all_or_says_why_not(tmp_path: Path, result: dict[str
     assert len(list((tmp_path / "a" / "svg").iterdir())) == len(charts(result))
     (tmp_path / "taken").write_text("")
     for args, said in (
-        ((file, "--html", "/nowhere/r.html"), "no folder /nowhere"),
+        ((file, "--html", "/nowhere/r.html"), "there is no directory /nowhere"),
         ((file, "--html", html, "--svg", tmp_path / "taken"), "cannot write"),
         ((file, "--html", html, "--svg", "/proc/none"), "cannot write /proc/none"),
     ):
@@ -253,9 +251,9 @@ def test_a_result_tells_which_prompts_a_file_held(tmp_path: Path) -> None:
             (tmp_path / "p").write_text(json.dumps({"prompt": text}))
             options = BenchOptions(
                 targets=(f"openai:http://127.0.0.1:{mock.port}/v1#mock",),
-                loads=(Load("closed", concurrency=1),),
-                limits=Limits(requests=1, warmup=0),
-                prompts=PromptOptions(file=tmp_path / "p"),
+                requests=1,
+                warmup=0,
+                prompts=tmp_path / "p",
             )
             told.append(run(options).result["environment"]["prompts"])
     assert told[0] == told[1] != told[2]
@@ -284,8 +282,8 @@ def test_two_targets_that_are_one_server_are_not_asked_the_same(tmp_path: Path) 
         targets = tuple(f"{name}=openai:{url}" for name, url in zip("abc", urls, strict=True))
         options = BenchOptions(
             targets=targets,
-            loads=(Load("closed", concurrency=1),),
-            limits=Limits(requests=6, warmup=1),
+            requests=6,
+            warmup=1,
             tokenizer=tokenizer_folder(tmp_path / "t"),
             allow=("inputs",),
         )

@@ -11,7 +11,7 @@ from support.bench import tokenizer_folder
 from support.mock_llm_server import Script, serving
 from trtbuild.bench.counting import Counter
 from trtbuild.bench.ledger import Ledger
-from trtbuild.bench.loads import Limits, Load
+from trtbuild.bench.loads import Load
 from trtbuild.bench.metrics.goodput import Goodput
 from trtbuild.bench.running import LoadRun, Subject
 from trtbuild.bench.sweep import Sweep, sweep
@@ -94,9 +94,10 @@ def test_no_prompt_is_asked_at_two_rates(tmp_path: Path) -> None:
     with serving(script) as mock:
         options = BenchOptions(
             targets=(f"openai:http://127.0.0.1:{mock.port}/v1#mock",),
-            loads=(Load("open", rate=400.0),),
-            limits=Limits(requests=10, warmup=2),
-            slo={"e2e_ms": 0.01},
+            rate="400",
+            requests=10,
+            warmup=2,
+            slo="e2e=0.01ms",
             sweep=True,
             tokenizer=tokenizer_folder(tmp_path / "t"),
         )

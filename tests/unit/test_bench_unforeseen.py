@@ -17,10 +17,10 @@ from trtbuild.bench.results import load_result
 from trtbuild.bench.running import Experiment, Run, Subject, measure
 from trtbuild.bench.targets import parse_target
 from trtbuild.bench.watching.server import Watched
-from trtbuild.cli.bench.command import _write
 from trtbuild.errors import TrtbuildError, UsageError
-from trtbuild.pipeline.bench.measuring import _kept
+from trtbuild.pipeline.bench import write_files
 from trtbuild.pipeline.bench.outcome import Measured, ask_once, server_log
+from trtbuild.pipeline.bench.session import kept
 from trtbuild.pipeline.bench.targets import Prepared
 
 OPENAI = parse_target("openai:http://127.0.0.1:9000/v1#m")
@@ -75,7 +75,7 @@ def outcome(target: Any, run: Run, address: Any) -> Measured:
 @pytest.mark.parametrize(
     "load", [Load("closed", concurrency=1), Load("open", rate=500.0, arrivals="constant")]
 )
-def test_what_was_measured_before_a_mistake_is_kept(load: Load) -> None:
+def test_what_was_measured_before_a_mistake_iskept(load: Load) -> None:
     target = Answering()
     run = ran(target, Failing(), load)
     found = load_result(run.loads[0])
@@ -133,7 +133,7 @@ def test_a_server_that_is_gone_is_looked_for_where_it_is() -> None:
 )
 def test_a_part_that_cannot_be_worked_out_costs_nothing_else(raised: Exception, told: str) -> None:
     result: dict[str, Any] = {"warnings": []}
-    with _kept(result, "cost"):
+    with kept(result, "cost"):
         raise raised
     assert result["warnings"][0].startswith(told)
     assert isinstance(raised, TrtbuildError) or "report" in result["warnings"][0]
@@ -148,6 +148,6 @@ def test_a_report_that_cannot_be_drawn_leaves_the_result(
     draw: Callable[[Any], str] = broken
     monkeypatch.setattr("trtbuild.bench.report.render", draw)
     out, page = tmp_path / "o.json", tmp_path / "o.html"
-    unwritten = _write({"format": "x"}, out, page)
+    unwritten = write_files({"format": "x"}, out, page)
     assert json.loads(out.read_text()) == {"format": "x"}
     assert unwritten == {page: "KeyError: 'targets'"}

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, Progress, TextColumn
 from typer.testing import CliRunner
 
 from support.bench import mock, tokenizer_folder
-from trtbuild.bench.loads import Limits, Load
 from trtbuild.cli.app import app
 from trtbuild.cli.bench.view import _Bars, show
 from trtbuild.errors import BenchError
@@ -53,8 +52,7 @@ def test_a_target_may_be_called_as_it_likes(
     with mock(role_ms=1, first_ms=3, gap_ms=1, models=["m[/x]"]) as url:
         options = BenchOptions(
             targets=(f"[bold]a=openai:{url}#m[/x]", f"openai:{url}#m[/x]"),
-            loads=(Load("closed", concurrency=1),),
-            limits=Limits(requests=3),
+            requests=3,
             tokenizer=tokenizer_folder(tmp_path / "t"),
         )
         outcome = run(options)
@@ -69,7 +67,7 @@ def test_a_result_that_cannot_be_written_is_shown_and_no_success(
     def full(path: Path, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("trtbuild.files.atomic_write", full)
+    monkeypatch.setattr("trtbuild.pipeline.bench.files.atomic_write", full)
     with mock(role_ms=1, first_ms=3, gap_ms=1) as url:
         args = ["bench", f"openai:{url}#mock", "--requests", "2", "--out", str(tmp_path / "r.json")]
         done = CliRunner().invoke(app, args)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from trtbuild.bench.loads import Limits, Load
-from trtbuild.bench.model import Generation
+from trtbuild.bench.options import BenchOptions
 from trtbuild.bench.targets import Address
 from trtbuild.errors import UsageError
 
@@ -22,27 +20,9 @@ _GOODPUT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """What is to be exported, as the options say it."""
-
-    targets: Sequence[Address]
-    loads: Sequence[Load]
-    limits: Limits
-    generation: Generation
-    endpoint: str
-    prompt_tokens: str
-    output_tokens: str
-    seed: int
-    timeout: float
-    shared_prefix: int = 0
-    trace: Path | None = None
-    tokenizer: Path | None = None
-    slo: Mapping[str, float] = field(default_factory=dict)
-    api_key_env: str = ""
-
-
-def aiperf_commands(asked: Measurement) -> Iterator[str]:
+def aiperf_commands(
+    asked: BenchOptions, targets: Sequence[Address], endpoint: str
+) -> Iterator[str]:
     """An ``aiperf profile`` command line for each target and load.
 
     Option names are those of AIPerf 0.13. It speaks OpenAI's API; Triton's own protocols it does
@@ -51,19 +31,19 @@ def aiperf_commands(asked: Measurement) -> Iterator[str]:
     Raises:
         UsageError: Something that AIPerf cannot measure.
     """
-    for address in asked.targets:
+    for address in targets:
         if address.kind != "openai":
             raise UsageError(
                 f"AIPerf cannot measure {address.text}",
                 fix="it speaks OpenAI's API: export an openai:http://… target",
             )
         for load in asked.loads:
-            argv = ["aiperf", "profile", "--model", address.model, *_url(address, asked.endpoint)]
+            argv = ["aiperf", "profile", "--model", address.model, *_url(address, endpoint)]
             argv += ["--streaming", *_load(load, asked), *_limits(load, asked.limits)]
             argv += _prompts(asked)
             argv += ["--tokenizer", str(asked.tokenizer or address.model)]
             argv += ["--random-seed", str(asked.seed)]
-            argv += ["--request-timeout-seconds", f"{asked.timeout:g}", *_goodput(asked.slo)]
+            argv += ["--request-timeout-seconds", f"{asked.timeout:g}", *_goodput(asked.objectives)]
             argv += ["--extra-inputs", f"temperature:{asked.generation.temperature:g}"]
             if asked.generation.forced:
                 argv += ["--extra-inputs", "ignore_eos:true"]
@@ -82,7 +62,7 @@ def _url(address: Address, endpoint: str) -> list[str]:
     return [*found, "--custom-endpoint", parts.path + path]
 
 
-def _load(load: Load, asked: Measurement) -> list[str]:
+def _load(load: Load, asked: BenchOptions) -> list[str]:
     if load.kind == "closed":
         return ["--concurrency", str(load.concurrency)]
     if load.kind == "open":
@@ -103,7 +83,7 @@ def _limits(load: Load, limits: Limits) -> list[str]:
     return [*found, "--warmup-request-count", str(warmups)] if warmups else found
 
 
-def _prompts(asked: Measurement) -> list[str]:
+def _prompts(asked: BenchOptions) -> list[str]:
     if asked.trace is not None:
         return []
     prefix = asked.shared_prefix

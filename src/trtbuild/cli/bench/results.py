@@ -117,12 +117,12 @@ def report(
     """Write the report of an earlier run."""
     from trtbuild.bench.report import charts, pngs, render
     from trtbuild.bench.results import believing, read_result
-    from trtbuild.cli.bench.options import writable
     from trtbuild.errors import UsageError
     from trtbuild.files import atomic_write
+    from trtbuild.pipeline.bench import require_writable
 
     found = read_result(result, "environment", "settings", "comparison", "warnings", "partial")
-    writable("--html", html)
+    require_writable("--html", html)
     # Everything is drawn before the first file is written.
     with believing(result):
         files = {html: render(found).encode()}

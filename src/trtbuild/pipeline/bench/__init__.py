@@ -1,5 +1,8 @@
-"""The stages of ``trtbuild bench``: from what was asked for to a result."""
+"""The stages of ``trtbuild bench``: from options to a result and its files."""
 
-from trtbuild.pipeline.bench.measuring import BenchOptions, Outcome, run
+from trtbuild.bench.options import BenchOptions
+from trtbuild.pipeline.bench.files import keeper, require_writable, write_files
+from trtbuild.pipeline.bench.measuring import run
+from trtbuild.pipeline.bench.session import Outcome
 
-__all__ = ["BenchOptions", "Outcome", "run"]
+__all__ = ["BenchOptions", "Outcome", "keeper", "require_writable", "run", "write_files"]

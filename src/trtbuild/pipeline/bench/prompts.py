@@ -10,6 +10,7 @@ from typing import Any
 from trtbuild.bench.counting import Counter
 from trtbuild.bench.loads import Prompts
 from trtbuild.bench.model import Prompt
+from trtbuild.bench.options import BenchOptions
 from trtbuild.bench.prompts import (
     FilePrompts,
     SyntheticPrompts,
@@ -22,20 +23,7 @@ from trtbuild.chat import ChatTemplate, find_template, render_chat
 from trtbuild.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class PromptOptions:
-    """Where prompts come from: ``file``, ``trace``, or else words of the given lengths."""
-
-    prompt_tokens: str = "128"
-    output_tokens: str = "64"
-    shared_prefix: int = 0
-    file: Path | None = None
-    trace: Path | None = None
-    chat: bool = False
-    seed: int = 0
-
-
-def make_prompts(options: PromptOptions, tokenizer: Any, folder: Path | None) -> Prompts:
+def make_prompts(options: BenchOptions, tokenizer: Any, folder: Path | None) -> Prompts:
     """Numbered prompts; ``folder`` is where a chat template is looked for.
 
     Raises:
@@ -51,13 +39,13 @@ def make_prompts(options: PromptOptions, tokenizer: Any, folder: Path | None) ->
     return ChatPrompts(made, find_template(folder), Counter(tokenizer))
 
 
-def _plain(options: PromptOptions, tokenizer: Any) -> Prompts:
+def _plain(options: BenchOptions, tokenizer: Any) -> Prompts:
     if options.trace is not None:
         return read_trace(options.trace, tokenizer, seed=options.seed)
     outputs = parse_lengths(options.output_tokens, "--output-tokens")
-    if options.file is not None:
+    if options.prompts is not None:
         source = random.Random(options.seed)  # noqa: S311 - reproducible, not secret
-        return read_prompts(options.file, Counter(tokenizer), lambda: outputs(source))
+        return read_prompts(options.prompts, Counter(tokenizer), lambda: outputs(source))
     lengths = parse_lengths(options.prompt_tokens, "--prompt-tokens")
     draws = random.Random(options.seed)  # noqa: S311 - reproducible, not secret
     if options.shared_prefix and max(lengths(draws) for _ in range(99)) <= options.shared_prefix:

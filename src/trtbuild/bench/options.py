@@ -1,0 +1,187 @@
+"""The options of a benchmark. Each is spelt here once: name, type, default, bounds, help.
+
+The command line makes its flags from the fields of :class:`BenchOptions`
+(:mod:`trtbuild.cli.fields`), a program fills in the fields itself, and a result records them as
+:meth:`BenchOptions.settings`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtbuild import bench
+from trtbuild.errors import UsageError
+
+if TYPE_CHECKING:
+    from trtbuild.bench.loads import Limits, Load
+    from trtbuild.bench.model import Generation, Json
+
+_MOST_CLIENTS = 10_000
+_MOST_RATE = 1e6
+_BASELINES = {"": (), "fastapi": ("baseline:fastapi", "baseline:fastapi-batched")}
+# Where a result records an option under another name than its own.
+_PROMPTS = {
+    "prompt_tokens": "prompt_tokens", "output_tokens": "output_tokens",
+    "shared_prefix": "shared_prefix", "prompts": "file", "trace": "trace", "chat": "chat",
+    "seed": "seed",
+}  # fmt: skip
+_PARSED = {
+    "targets", "baseline", "concurrency", "rate", "arrivals", "slo", "requests", "duration",
+    "warmup", "natural", "temperature",
+}  # fmt: skip
+
+
+def _option(default: Any, help: str, **more: Any) -> Any:
+    return field(default=default, metadata={"help": help, **more})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    """What to measure, and how.
+
+    Raises:
+        UsageError: An option that cannot be, or two that do not go together.
+    """
+
+    targets: tuple[str, ...] = _option((), "What to measure; several take turns.", argument=True)
+    baseline: str = _option("", "Also measure a naive service of the same checkpoint: fastapi.")
+    concurrency: str = _option("", "Closed loop: numbers of clients, such as 1,4,16.")
+    rate: str = _option("", "Open loop: requests a second, such as 2,4,8.")
+    arrivals: str = _option("poisson", "Open loop: poisson or constant.")
+    trace: Path | None = _option(None, "Open loop at the times and lengths of a JSONL file.")
+    slo: str = _option("", "Objectives, such as ttft=500ms,itl=50ms.")
+    sweep: bool = _option(False, "Find the highest rate that holds --slo.")
+    requests: int | None = _option(None, "Measured requests of each load.", min=1)
+    duration: float | None = _option(None, "Seconds of each load instead.", min=0.1)
+    warmup: int | None = _option(None, "Requests before, not counted; one a client.", min=0)
+    rounds: int | None = _option(None, "Blocks of each load; targets take turns between.", min=1)
+    prompt_tokens: str = _option(
+        "128", "Length of prompts: 128, 128,512, uniform:64:256, normal:128:32."
+    )
+    output_tokens: str = _option("64", "Length of answers, written alike.")
+    natural: bool = _option(False, "Let the model stop when it wants to.")
+    prompts: Path | None = _option(None, "Prompts of a JSONL or ShareGPT file instead.")
+    shared_prefix: int = _option(0, "Tokens that all prompts begin with.", min=0)
+    chat: bool = _option(False, "Prompts as a user's message, through the template.")
+    endpoint: str = _option("auto", "Of OpenAI targets: auto, chat, completions.")
+    temperature: float = _option(0.0, "0 is greedy.", min=0)
+    seed: int = _option(0, "Of prompts and arrivals.")
+    tokenizer: Path | None = _option(None, "Directory with the served model's tokenizer.json.")
+    checkpoint: str = _option("", "What a baseline serves.")
+    dtype: str = _option("float32", "What a baseline computes in.")
+    batch: int = _option(8, "Requests in one batch of the batched baseline.", min=2)
+    timeout: float = _option(600, "Seconds for a whole answer.", min=0.1)
+    allow: tuple[str, ...] = _option((), "Compare in spite of a difference; repeatable.")
+    metrics_url: str = _option("", "The server's /metrics, where it is not found by itself.")
+    api_key_env: str = _option("", "Environment variable with the key of OpenAI targets.")
+    usd_per_hour: float | None = _option(
+        None, "Price of the server's machine, for the report's cost.", min=0
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, before anything is started."""
+        if self.usd_per_hour == float("inf"):
+            raise UsageError(
+                "the price must be finite", where="--usd-per-hour inf", fix="dollars an hour"
+            )
+        if self.sweep and not (self.slo and self.rate):
+            raise UsageError(
+                "a sweep needs objectives and a rate to start from",
+                fix="add --slo ttft=500ms,itl=50ms and --rate 1",
+            )
+        if self.trace is not None and self.chat:
+            raise UsageError("a trace has plain prompts", fix="leave --chat out")
+        _ = self.addresses, self.loads, self.objectives
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The targets and the baselines."""
+        if self.baseline not in _BASELINES:
+            raise UsageError(f"no baseline {self.baseline!r}", fix="--baseline fastapi")
+        return (*self.targets, *_BASELINES[self.baseline])
+
+    @property
+    def loads(self) -> tuple[Load, ...]:
+        """The loads of ``concurrency``, ``rate`` or ``trace``; one client without any."""
+        from trtbuild.bench.loads import Load
+
+        if sum(map(bool, (self.concurrency, self.rate, self.trace))) > 1:
+            raise UsageError(
+                "a run is a closed loop, an open loop or a trace",
+                fix="give one of --concurrency, --rate and --trace",
+            )
+        if self.trace is not None:
+            return (Load("trace"),)
+        if self.rate:
+            numbers = _numbers(self.rate, "--rate", _MOST_RATE)
+            if self.arrivals == "poisson":
+                return tuple(Load("open", rate=number) for number in numbers)
+            if self.arrivals == "constant":
+                return tuple(Load("open", rate=number, arrivals="constant") for number in numbers)
+            raise UsageError(f"no arrivals {self.arrivals!r}", fix="--arrivals poisson or constant")
+        clients = _numbers(self.concurrency or "1", "--concurrency", _MOST_CLIENTS)
+        if any(number != int(number) for number in clients):
+            raise UsageError(
+                f"{self.concurrency!r} clients", where="--concurrency", fix="whole numbers"
+            )
+        return tuple(Load("closed", concurrency=int(number)) for number in clients)
+
+    @property
+    def limits(self) -> Limits:
+        """When each load ends."""
+        from trtbuild.bench.loads import Limits
+
+        return Limits(self.requests, self.duration, self.warmup)
+
+    @property
+    def generation(self) -> Generation:
+        """How every target generates."""
+        from trtbuild.bench.model import Generation
+
+        seed = self.seed if self.temperature else None
+        return Generation(self.temperature, seed, not self.natural)
+
+    @property
+    def objectives(self) -> dict[str, float]:
+        """``slo`` in milliseconds by metric."""
+        from trtbuild.bench.metrics.goodput import parse_slo
+
+        return parse_slo(self.slo)
+
+    def settings(self) -> Json:
+        """The options as a result records them: what two results must share to be compared."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        prompts = {key: values[name] for name, key in _PROMPTS.items()}
+        apart = _PARSED | (_PROMPTS.keys())
+        found: Json = bench.settings(
+            {
+                "targets": self.addresses,
+                "loads": self.loads,
+                "limits": self.limits,
+                "prompts": prompts,
+                "generation": self.generation,
+                "slo": self.objectives,
+                **{name: value for name, value in values.items() if name not in apart},
+            }
+        )
+        return found
+
+
+def _numbers(text: str, option: str, most: float) -> tuple[float, ...]:
+    found: list[float] = []
+    for part in text.split(","):
+        try:
+            number = float(part)
+        except ValueError:
+            number = 0.0
+        if not 0 < number <= most:
+            raise UsageError(
+                f"{part!r} is not a number above 0 and up to {most:g}",
+                where=f"{option} {text}",
+                fix=f"write {option} 1,4,16",
+            )
+        if number not in found:
+            found.append(number)
+    return tuple(found)

@@ -1,0 +1,70 @@
+"""The files of a benchmark: the result as JSON, and the report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from trtbuild.bench.model import Json
+from trtbuild.errors import UsageError
+from trtbuild.files import atomic_write
+
+
+def require_writable(option: str, path: Path | None) -> None:
+    """Before an hour of measuring: whether its result can be written.
+
+    Raises:
+        UsageError: No such directory, no permission to write in it, or the path is a directory.
+    """
+    if path is None:
+        return
+    directory = path.absolute().parent
+    if not directory.is_dir():
+        raise UsageError(
+            f"there is no directory {directory}", where=f"{option} {path}", fix="create it first"
+        )
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory", where=option, fix="name a file in it")
+    if not os.access(directory, os.W_OK):
+        raise UsageError(
+            f"nothing can be written to {directory}", where=f"{option} {path}", fix="name another"
+        )
+
+
+def keeper(out: Path | None) -> Callable[[Json], None]:
+    """Writes what there is to ``out``, should the run be killed. A full disk is reported at the
+    end, not in between."""
+
+    def keep(result: Json) -> None:
+        if out is not None:
+            with contextlib.suppress(OSError):
+                _write_json(out, result)
+
+    return keep
+
+
+def write_files(result: Json, out: Path | None, html: Path | None) -> dict[Path, str]:
+    """Why each file that could not be written was not: what was measured is still to be shown."""
+    from trtbuild.bench.report import render
+
+    found: dict[Path, str] = {}
+    for path, is_page in ((out, False), (html, True)):
+        if path is None:
+            continue
+        try:
+            if is_page:
+                atomic_write(path, render(result).encode())
+            else:
+                _write_json(path, result)
+        except OSError as error:
+            found[path] = error.strerror or str(error)
+        except Exception as error:  # a page that cannot be drawn must not cost the figures
+            found[path] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def _write_json(out: Path, result: Json) -> None:
+    atomic_write(out, (json.dumps(result, ensure_ascii=False, indent=1) + "\n").encode())

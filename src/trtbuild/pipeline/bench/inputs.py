@@ -1,0 +1,75 @@
+"""What a benchmark needs beside its targets: the checkpoint, its tokenizer, running baselines."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from trtbuild.bench.counting import digest, tokenizer_digest
+from trtbuild.bench.model import Json
+from trtbuild.bench.options import BenchOptions
+from trtbuild.bench.targets import Address
+from trtbuild.errors import UsageError
+from trtbuild.pipeline.bench import baselines, targets
+from trtbuild.pipeline.bench.targets import Prepared
+from trtbuild.progress import Progress
+
+
+def checkpoint_of(
+    options: BenchOptions, addresses: list[Address], progress: Progress
+) -> Path | None:
+    """The directory that baselines serve: as given, else of a Triton target on this machine."""
+    if options.checkpoint:
+        from trtbuild.checkpoint import materialize, open_checkpoint
+
+        folder = Path(options.checkpoint).expanduser()
+        if folder.is_dir():
+            return folder
+        opened = open_checkpoint(options.checkpoint, dtype=options.dtype)
+        files = materialize(opened, progress)
+        first = next(file.path for file in files if file.path is not None)
+        return first.parent
+    found = next(filter(None, map(targets.weights_directory, addresses)), None)
+    if found is None and any(address.kind == "baseline" for address in addresses):
+        raise UsageError(
+            "a baseline needs the checkpoint that it is to serve",
+            fix="name it with --checkpoint SOURCE (a folder, a hub id or sample:smollm2)",
+        )
+    return found
+
+
+def tokenizer_of(
+    options: BenchOptions, addresses: list[Address], checkpoint: Path | None
+) -> Path | None:
+    folder = options.tokenizer or checkpoint
+    return folder or next(filter(None, map(targets.tokenizer_directory, addresses)), None)
+
+
+def digests(folder: Path | None, options: BenchOptions) -> Json:
+    """Of what a later run must have, too, to be compared; a file's name says nothing of it."""
+    counted = {} if folder is None else {"tokenizer": tokenizer_digest(folder)}
+    file = options.prompts or options.trace
+    if file is None or not file.is_file():  # a pipe can be read once
+        return counted
+    return {**counted, "prompts": digest(file)}
+
+
+@contextlib.contextmanager
+def started(
+    address: Address, options: BenchOptions, checkpoint: Path | None, progress: Progress
+) -> Iterator[Address]:
+    if address.kind != "baseline":
+        yield address
+        return
+    assert checkpoint is not None
+    batch = options.batch if address.model == "fastapi-batched" else 1
+    with baselines.running(
+        address, checkpoint, dtype=options.dtype, batch=batch, progress=progress
+    ) as found:
+        yield found
+
+
+def with_dtype(one: Prepared, options: BenchOptions) -> Prepared:
+    return replace(one, precision=options.dtype) if one.address.kind == "baseline" else one

@@ -1,0 +1,191 @@
+"""The asynchronous part of a benchmark: from prepared targets to a result."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trtbuild.bench import guards
+from trtbuild.bench.counting import Counter
+from trtbuild.bench.environment import describe
+from trtbuild.bench.loads import Control, Load, Prompts
+from trtbuild.bench.model import Json
+from trtbuild.bench.options import BenchOptions
+from trtbuild.bench.prompts import Trace
+from trtbuild.bench.running import Experiment, LoadRun, OnTick, Run, Subject, measure
+from trtbuild.bench.sweep import Sweep, sweep
+from trtbuild.errors import BenchError, TrtbuildError
+from trtbuild.pipeline.bench.cost import prices
+from trtbuild.pipeline.bench.outcome import Measured, ask_once
+from trtbuild.pipeline.bench.prompts import asked_again
+from trtbuild.pipeline.bench.roofline import bounds
+from trtbuild.pipeline.bench.targets import Prepared
+from trtbuild.progress import Progress
+
+_ROUNDS = 3
+_TWIN = 1 << 42  # numbers of prompts between two targets that are one server
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result, and the error that goes with it when it is not what was hoped for.
+
+    ``signal`` is the number of the signal that ended it early, 0 when none did.
+    """
+
+    result: Json
+    error: BenchError | None = None
+    signal: int = 0
+
+
+OnResult = Callable[[Json], None]
+"""Called between blocks with the result so far, marked ``partial``."""
+
+
+@contextlib.contextmanager
+def kept(result: Json, part: str) -> Iterator[None]:
+    """While ``part`` is worked out of a result: without it there is still what was measured."""
+    try:
+        yield
+    except TrtbuildError as error:
+        result["warnings"].append(f"the {part} could not be computed: {error.what}")
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        result["warnings"].append(f"the {part} could not be computed ({why}): please report this")
+
+
+@dataclass(slots=True)
+class Session:
+    """One run against prepared targets: guard, measure, conclude."""
+
+    options: BenchOptions
+    prepared: list[Prepared]
+    prompts: Prompts
+    tokenizer: Any
+    checkpoint: Path | None
+    progress: Progress
+    on_tick: OnTick
+    on_result: OnResult
+    control: Control = field(default_factory=Control)
+    environment: Json = field(default_factory=describe)
+    sweeps: dict[str, Sweep] = field(default_factory=dict)
+    accepted: list[guards.Reason] = field(default_factory=list)
+
+    async def run(self) -> Outcome:
+        """Measure; what was measured before a failure is in the outcome."""
+        try:
+            for one in self.prepared:
+                await one.target.open()
+            self.accepted = await self._guard()
+            run = await self._measure()
+        finally:
+            for one in self.prepared:
+                await one.target.close()
+        measured = self._measured(run)
+        result = measured.result(self.environment, self.options.settings())
+        result["warnings"] += asked_again(self.prompts, run)
+        local = all(one.address.local for one in self.prepared)
+        with kept(result, "roofline"):
+            if self.checkpoint is not None and local and not run.interrupted:
+                self.progress.step("computing the roofline")
+                result["roofline"] = bounds(self.checkpoint, result, self.options.dtype)
+        result["cost"] = None
+        with kept(result, "cost"):
+            result["cost"] = prices(result, self.options.usd_per_hour, self.checkpoint)
+        return Outcome(result, measured.error(result), run.signal)
+
+    def _measured(self, run: Run) -> Measured:
+        return Measured(
+            self.prepared, run, self.sweeps, self.accepted, frozenset(self.options.allow)
+        )
+
+    def _keep(self, run: Run) -> None:
+        settings = self.options.settings()
+        self.on_result(self._measured(run).so_far(self.environment, settings))
+
+    async def _guard(self) -> list[guards.Reason]:
+        """Refuse before anything is measured, unless every reason is allowed."""
+        if len(self.prepared) < 2:
+            return []
+        self.progress.step("comparing the targets' answers to the same greedy prompts")
+        probes = []
+        for one in self.prepared:
+            counter = Counter(self.tokenizer)
+            probes.append(await guards.probe(one.target, self.prompts, counter, one.precision))
+        for one, found in zip(self.prepared, probes, strict=True):
+            if found.error:
+                raise BenchError(
+                    f"{found.name} does not answer: {found.error}", fix=ask_once(one.address)
+                )
+        reasons = guards.before(probes, Counter(self.tokenizer))
+        refused = [one for one in reasons if one.kind not in self.options.allow]
+        if refused:
+            raise BenchError(
+                "these targets must not be compared",
+                details=tuple(one.text for one in refused),
+                fix="make them alike, measure them apart, or accept it with "
+                + " ".join(f"--allow {kind}" for kind in sorted({one.kind for one in refused})),
+            )
+        return reasons
+
+    async def _measure(self) -> Run:
+        options = self.options
+        if not options.sweep:
+            return await self._one(self.prepared, options.loads)
+        total = Run()
+        for one in self.prepared:
+            levels = itertools.count()
+
+            async def at(
+                load: Load,
+                again: LoadRun | None,
+                one: Prepared = one,
+                levels: Iterator[int] = levels,
+            ) -> LoadRun:
+                before = [run for run in total.loads if run is not again]
+                more = () if again is None else (again,)
+                run = await self._one([one], (load,), before, level=next(levels), again=more)
+                total.signal = total.signal or run.signal
+                total.loads = [*before, *run.loads]
+                return run.loads[0]
+
+            first = options.loads[0]
+            self.sweeps[one.target.name] = await sweep(at, first.rate, first.arrivals)
+            if self.control.stopped:
+                break
+        return total
+
+    async def _one(
+        self,
+        prepared: list[Prepared],
+        loads: tuple[Load, ...],
+        before: Sequence[LoadRun] = (),
+        *,
+        level: int = 0,
+        again: Sequence[LoadRun] = (),
+    ) -> Run:
+        options = self.options
+        rounds = options.rounds or (_ROUNDS if len(prepared) > 1 else 1)
+        experiment = Experiment(
+            self.prompts,
+            loads,
+            options.limits,
+            options.objectives,
+            rounds=1 if isinstance(self.prompts, Trace) else rounds,
+            seed=options.seed,
+            level=level,
+        )
+        subjects = [Subject(one.target, one.watched, one.twin * _TWIN) for one in prepared]
+        return await measure(
+            subjects,
+            experiment,
+            lambda _: Counter(self.tokenizer),
+            self.control,
+            self.on_tick,
+            on_round=lambda run: self._keep(Run([*before, *run.loads])),
+            again=again,
+        )
