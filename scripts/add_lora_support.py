@@ -21,6 +21,8 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from packaging.version import Version
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 from add_vllm_engine_args import DATA, NEAREST, REGISTRY_MODULE, download
@@ -138,7 +140,7 @@ def known() -> dict[str, dict[str, str | None]]:
     for release in table["releases"]:
         found[release] = {}
         for name, changes in table["architectures"].items():
-            at = [row for row in changes if _key(row[0]) <= _key(release)]
+            at = [row for row in changes if Version(row[0]) <= Version(release)]
             if at and at[-1][1] is not False:
                 found[release][name] = at[-1][1]
     return found
@@ -146,7 +148,7 @@ def known() -> dict[str, dict[str, str | None]]:
 
 def write(found: dict[str, dict[str, str | None]]) -> None:
     """Write the changes from release to release; ``false`` is an architecture that is gone."""
-    releases = sorted(found, key=_key)
+    releases = sorted(found, key=Version)
     changes: dict[str, list[list[object]]] = {}
     for release in releases:
         for name in {*found[release], *changes}:
@@ -161,12 +163,6 @@ def write(found: dict[str, dict[str, str | None]]) -> None:
     head = f'{{"releases":{json.dumps(releases, separators=(",", ":"))},\n"architectures":{{\n'
     TARGET.write_text(f"{head}{lines}\n}}}}\n", encoding="utf-8")
     print(f"{len(releases)} releases, {len(changes)} architectures")
-
-
-def _key(version: str) -> tuple[int, ...]:
-    from trtbuild.toolchain import version_key
-
-    return version_key(version)
 
 
 if __name__ == "__main__":

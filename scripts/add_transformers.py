@@ -27,6 +27,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from packaging.version import Version
+
 DATA = Path(__file__).parents[1] / "src" / "trtbuild" / "data"
 NEAREST = {"0.9.0rc1": "0.9.0"}
 EMBEDDED = ("0.32.0", "5.19.0")  # vLLM and transformers of data/runtime/requirements.txt
@@ -66,7 +68,7 @@ def main() -> None:
         folder = options.wheels or Path(scratch)
         vllm = {version: vllm_facts(version, folder) for version in vllm_versions(options.more)}
         read = {row["transformers"] for row in vllm.values()} | set(TRTLLM.values())
-        releases = sorted(read | {EMBEDDED[1]}, key=version_key)
+        releases = sorted(read | {EMBEDDED[1]}, key=Version)
         facts = {
             version: Release(version, wheel("transformers", version, folder))
             for version in releases
@@ -78,12 +80,7 @@ def vllm_versions(more: list[str]) -> list[str]:
     """Those of the toolchain table, the embedded runtime's, and ``more``."""
     table = tomllib.loads((DATA / "toolchains.toml").read_text(encoding="utf-8"))
     wanted = {row["vllm"] for row in table["release"] if row["vllm"]} | {EMBEDDED[0], *more}
-    return sorted(wanted, key=version_key)
-
-
-def version_key(version: str) -> list[int]:
-    """Numbers compare as numbers; ``rc`` and ``post`` are of no matter here."""
-    return [int(part) for part in re.findall(r"\d+", re.split(r"rc|\.post", version)[0])]
+    return sorted(wanted, key=Version)
 
 
 def wheel(project: str, version: str, folder: Path) -> zipfile.ZipFile:

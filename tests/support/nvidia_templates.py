@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from trtbuild import pbtxt
-from trtbuild.toolchain.vllm import version_key
 
 # tag -> the Triton release that serves it; 0.8 and 0.9 were for releases older than those known
 TAGS = {
@@ -117,12 +118,12 @@ _OF_PYTHON: dict[str, dict[str, str]] = {
 
 def parameters(tag: str) -> dict[str, str]:
     """The parameters of the engine's model of a tag, filled in as its README says."""
-    key = version_key(tag)
+    key = Version(tag)
     names = [
         name
         for since, row in PARAMETERS.items()
         for name in row
-        if version_key(since) <= key < version_key(GONE.get(name, "99"))
+        if Version(since) <= key < Version(GONE.get(name, "99"))
     ]
     return {name: FILLED.get(name, f"${{{name}}}") for name in names}
 

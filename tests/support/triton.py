@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -26,6 +25,7 @@ from typing import Any
 
 import httpx
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from trtbuild.resources import template_dir
 from trtbuild.server.spinning import spin_count
@@ -119,8 +119,9 @@ class Triton:
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
         with urllib.request.urlopen(url, timeout=10) as answer:
             text = answer.read().decode()
-        found = re.findall(r"^vllm:(\w+)\{[^}]*\} (\S+)$", text, re.MULTILINE)
-        return {name: float(value) for name, value in found}
+        samples = (s for f in text_string_to_metric_families(text) for s in f.samples)
+        own = (s for s in samples if s.name.startswith("vllm:") and "le" not in s.labels)
+        return {sample.name.removeprefix("vllm:"): sample.value for sample in own}
 
     def settled(self) -> dict[str, float]:
         """The metrics once two reads a second apart agree and nothing runs."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trtbuild.bench.limits import limited_by
-from trtbuild.bench.watching.prometheus import differences, gauges, parse_metrics, per_request
+from trtbuild.bench.watching.prometheus import differences, gauges, per_request, sample_of
 from trtbuild.bench.watching.server import ServerWatch, Watched
 
 
@@ -80,17 +80,19 @@ nv_inference_count{model="m",version="1"} 40
 nv_inference_exec_count{model="m",version="1"} 10
 vllm:num_requests_running{model="m",version="1"} 3
 vllm:generation_tokens_total{model_name="m"} 1e3
+# TYPE vllm:ttft histogram
 vllm:ttft_bucket{model="m",le="0.5"} 7
+vllm:ttft_sum{model="m"} 2
 nv_cpu_utilization 0.5
-broken line
-nv_gpu_memory{gpu_uuid="a \\"b\\""} NaNs
+nv_gpu_memory{gpu_uuid="a \\"b\\""} 5
 """
 
 
 def test_metrics_of_one_model() -> None:
-    found = parse_metrics(METRICS, "m")
+    found = sample_of(METRICS, "m")
     assert found["nv_inference_request_success"] == 10
-    assert "vllm:ttft_bucket" not in found and "nv_gpu_memory" not in found
+    assert "vllm:ttft_bucket" not in found
+    assert found["vllm:ttft_sum"] == 2 and found["nv_gpu_memory"] == 5
     assert found["nv_cpu_utilization"] == 0.5
     assert gauges(found) == {"running": 3.0}
     grown = differences(dict.fromkeys(found, 0.0), found)
@@ -100,6 +102,19 @@ def test_metrics_of_one_model() -> None:
         "triton_batch_size": 4.0,
         "vllm_generation_tokens": 1000.0,
     }
+
+
+def test_counters_have_one_name_whatever_the_release_calls_them() -> None:
+    typed = '# TYPE nv_inference_count counter\nnv_inference_count{model="m"} 4\n'
+    assert sample_of(typed, "m") == {"nv_inference_count": 4}
+    assert sample_of("vllm:num_preemptions 2\n", "m") == {"vllm:num_preemptions": 2}
+    assert sample_of("vllm:num_preemptions_total 2\n", "m") == {"vllm:num_preemptions": 2}
+
+
+@pytest.mark.parametrize("text", ["<html>", "broken line", 'a{b="c"} NaNs', '{"a": 3}'])
+def test_a_page_of_another_kind_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        sample_of(text, "m")
 
 
 def test_a_process_is_watched() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from packaging.version import Version
+
 from trtbuild import toolchain as toolchains
 from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.recipe import ModelRecipe, serving
@@ -13,7 +15,6 @@ from trtbuild.toolchain import (
     trtllm_release,
     trtllm_route,
     trtllm_versions,
-    version_key,
 )
 from trtbuild_builders.common import consent, layout, source, spelling
 
@@ -70,7 +71,7 @@ def _quantization(spec: ModelSpec, toolchain: Toolchain, release: TrtllmRelease)
         return [f"{route.refused}: use --backend vllm, or a ModelOpt export (trtbuild quantize)"]
 
     def loads(other: TrtllmRelease) -> bool:
-        return not route.since or version_key(other.version) >= version_key(route.since)
+        return not route.since or Version(other.version) >= Version(route.since)
 
     if loads(release):
         return []

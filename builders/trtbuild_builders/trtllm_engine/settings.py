@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.version import Version
+
 from trtbuild import toolchain as toolchains
 from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import ModelRecipe, raise_problems
-from trtbuild.toolchain import Setting, Toolchain, build_options, triton_parameters, version_key
+from trtbuild.toolchain import Setting, Toolchain, build_options, triton_parameters
 from trtbuild_builders.trtllm_engine.tables import profiles
 from trtbuild_engine_flow.engineconfig import lookahead_conflict
 
@@ -199,7 +201,7 @@ def _releases(given: Mapping[str, Any], tools: Toolchain) -> Iterator[str]:
                 yield f"{name}={value} {_needs(later)}"
             continue
         since, until = rows[0].former_since or rows[0].since, rows[0].until
-        if until and version_key(tools.trtllm) >= version_key(until):
+        if until and Version(tools.trtllm) >= Version(until):
             yield f"{name} is gone since TensorRT-LLM {until}"
             continue
         yield f"{name} {_needs(since)}"
@@ -209,7 +211,7 @@ def _needs(since: str) -> str:
     first = [
         row.triton
         for row in toolchains.releases()
-        if row.trtllm and version_key(row.trtllm) >= version_key(since)
+        if row.trtllm and Version(row.trtllm) >= Version(since)
     ]
     return f"needs TensorRT-LLM {since}: use --triton {first[-1]} or newer"
 

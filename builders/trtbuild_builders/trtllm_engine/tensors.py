@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trtbuild.toolchain import version_key
+from packaging.version import Version
+
 from trtbuild_builders.trtllm_engine.deployment import Deployment
 from trtbuild_builders.trtllm_engine.tables import engine_tensors, wiring
 
@@ -72,14 +73,14 @@ def _step(made: Deployment, part: str, key: str) -> dict[str, Any]:
 
 def _engine_rows(made: Deployment, kind: str) -> list[dict[str, Any]]:
     """The rows of this release and engine; ``canonical`` is a renamed tensor's newest name."""
-    release, found = version_key(made.tools.trtllm), []
+    release, found = Version(made.tools.trtllm), []
     for row in engine_tensors()[kind]:
         if row.get("with", "") not in {"", *made.features}:
             continue
-        if "since" in row and release < version_key(row["since"]):
+        if "since" in row and release < Version(row["since"]):
             continue
         name, before = row["name"], row.get("before", {})
-        if before and release < version_key(before["until"]):
+        if before and release < Version(before["until"]):
             name = before["name"]
         found.append({**row, "name": name, "canonical": row["name"]})
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from packaging.version import Version
+
 from trtbuild import toolchain as toolchains
 from trtbuild.modelspec import ModelSpec, Quantization, Task
 from trtbuild.recipe import ModelRecipe, serving
@@ -11,7 +13,6 @@ from trtbuild.toolchain import (
     Reading,
     Toolchain,
     VllmRelease,
-    version_key,
     vllm_reading,
     vllm_release,
 )
@@ -159,7 +160,7 @@ def _quantization(spec: ModelSpec, toolchain: Toolchain, release: VllmRelease) -
     names = _vllm_methods(spec.quantization)
 
     def loads(other: VllmRelease) -> bool:
-        new_enough = version_key(other.version) >= version_key(_MODELOPT_SINCE)
+        new_enough = Version(other.version) >= Version(_MODELOPT_SINCE)
         known = any(name in other.quantization for name in names)
         return known and (new_enough or spec.quantization.method != "modelopt")  # type: ignore[union-attr]
 

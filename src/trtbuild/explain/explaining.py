@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from packaging.version import Version
+
 from trtbuild import toolchain
 from trtbuild.explain import places, unknown
 from trtbuild.explain.causes import Cause, Kind, causes, filled, possible, url
@@ -125,8 +127,8 @@ def _releases(groups: dict[str, str]) -> dict[str, str]:
     until = groups.get("until")
     if not until:
         return {}
-    key = toolchain.version_key
-    had = [row.triton for row in toolchain.releases() if row.vllm and key(row.vllm) <= key(until)]
+    last = Version(until)
+    had = [row.triton for row in toolchain.releases() if row.vllm and Version(row.vllm) <= last]
     return {"release": had[0] if had else "YY.MM"}
 
 

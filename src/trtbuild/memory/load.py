@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.version import Version
+
 from trtbuild.hardware import GpuInfo
 from trtbuild.modelspec import ModelSpec
-from trtbuild.toolchain import VllmRelease, version_key
+from trtbuild.toolchain import VllmRelease
 
 GIB = 2**30
 DEFAULT_CONCURRENCY = 16
@@ -151,10 +153,10 @@ def _step_limits(
     tokens, seqs = 2048, 256
     if gpu and gpu.memory_bytes >= 70 * GIB and not gpu.name.startswith("a100"):
         tokens, seqs = 8192, 1024
-    newest = release is None or version_key(release.version) >= version_key("0.24.0")
+    newest = release is None or Version(release.version) >= Version("0.24.0")
     if gpu and gpu.memory_bytes >= 160 * GIB and newest:
         tokens = 16384
-    if release and version_key(release.version) < version_key("0.8.0"):
+    if release and Version(release.version) < Version("0.8.0"):
         tokens, seqs = max(2048, min(max_len, 32768)), 256
     seqs = engine.get("max_num_seqs") or seqs
     return engine.get("max_num_batched_tokens") or max(tokens, seqs), seqs

@@ -5,7 +5,6 @@ A model of another task is sent one example, a model that no request schema fits
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,13 +16,16 @@ from trtbuild.errors import ServerError
 from trtbuild.probe.rules import ANSWERS, CANCELS, OVERLAPS, STREAMS, LiveRule
 from trtbuild.probe.target import ANSWER_SECONDS, Target
 from trtbuild.wire.direct import fetch
+from trtbuild.wire.metrics import parse_metrics
 
 _TOGETHER = 4
 _LONG = Sampling(max_tokens=24, temperature=0, ignore_eos=True)
 # Before a cancellation reaches it, an engine finishes a few steps, on a busy machine some more.
 _LONGEST = 256
 _TOKENS_AFTER_CANCEL = 16
-_COUNTERS = ("generation_tokens_total", "num_requests_running", "num_requests_waiting")
+_GENERATED = "vllm:generation_tokens"
+_RUNNING = "vllm:num_requests_running"
+_COUNTERS = (_GENERATED, _RUNNING, "vllm:num_requests_waiting")
 _BATCHED_SPEED = 3.2
 
 
@@ -145,12 +147,12 @@ def _cancelled(client: LLMClient, target: Target) -> str:
         if seen >= 4:
             break
     chunks.close()
-    if "generation_tokens_total" not in before:
+    if _GENERATED not in before:
         return ""
     after = _at_rest(target)
     if after is None:
         return "ten seconds after its client left, a cancelled request still runs"
-    made = int(after["generation_tokens_total"] - before["generation_tokens_total"])
+    made = int(after[_GENERATED] - before[_GENERATED])
     if made - seen > _TOKENS_AFTER_CANCEL:
         return f"after its client left, a cancelled request made {made - seen} more tokens"
     return ""
@@ -163,7 +165,7 @@ def _at_rest(target: Target) -> Mapping[str, float] | None:
     while time.monotonic() < until:
         time.sleep(1.2)  # Backends write their counters at intervals of up to a second.
         now = _counters(target)
-        if now == last and not now.get("num_requests_running"):
+        if now == last and not now.get(_RUNNING):
             return now
         last = now
     return None
@@ -174,12 +176,11 @@ def _counters(target: Target) -> Mapping[str, float]:
     url = f"http://{target.handle.connect_host}:{target.handle.metrics_port}/metrics"
     try:
         with fetch(url, timeout=10) as answer:
-            text = answer.read().decode()
-    except OSError as error:
+            metrics = list(parse_metrics(answer.read().decode()))
+    except (OSError, ValueError) as error:
         raise ServerError(f"the server's metrics cannot be read: {error}", where=url) from None
-    label = re.escape(f'model="{target.name}"')
-    pattern = rf"^vllm:({'|'.join(_COUNTERS)})\{{[^}}]*{label}[^}}]*\}} (\S+)$"
-    return {name: float(value) for name, value in re.findall(pattern, text, re.MULTILINE)}
+    own = (metric for metric in metrics if metric.labels.get("model") == target.name)
+    return {metric.name: metric.value for metric in own if metric.name in _COUNTERS}
 
 
 def try_zeros(target: Target) -> Iterator[Finding]:

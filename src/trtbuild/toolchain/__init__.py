@@ -42,7 +42,6 @@ from trtbuild.toolchain.trtllm import TrtllmRelease, trtllm_release, trtllm_vers
 from trtbuild.toolchain.vllm import (
     VllmRelease,
     engine_arguments,
-    version_key,
     vllm_release,
     vllm_versions,
 )
@@ -91,7 +90,6 @@ __all__ = [
     "trtllm_release",
     "trtllm_route",
     "trtllm_versions",
-    "version_key",
     "vllm_reading",
     "vllm_release",
     "vllm_versions",

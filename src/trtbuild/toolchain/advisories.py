@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from packaging.version import Version
+
 from trtbuild.resources import data_file
-from trtbuild.toolchain.vllm import version_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ class Advisory:
 
     def affects(self, version: str) -> bool:
         """Whether a release has it."""
-        key = version_key(version)
-        late = not self.since or key >= version_key(self.since)
-        return late and key < version_key(self.fixed)
+        key = Version(version)
+        late = not self.since or key >= Version(self.since)
+        return late and key < Version(self.fixed)
 
 
 @cache
@@ -49,7 +50,7 @@ def advisories_of(program: str, version: str) -> tuple[Advisory, ...]:
     ``transformers`` that something which Triton runs can reach, the newest first; nothing of a
     release that is not named by a version."""
     try:
-        version_key(version)
+        Version(version)
     except ValueError:
         return ()
     rows = (one for one in _table()[1] if one.program == program and one.reach != "elsewhere")
@@ -59,7 +60,7 @@ def advisories_of(program: str, version: str) -> tuple[Advisory, ...]:
 def safe_since(program: str) -> str:
     """The first release without a known vulnerability that a client or a checkpoint can use."""
     fixed = (one.fixed for one in _table()[1] if one.program == program and one.remote)
-    return max(fixed, key=version_key, default="")
+    return max(fixed, key=Version, default="")
 
 
 def advisories_as_of() -> str:

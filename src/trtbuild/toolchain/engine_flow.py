@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from packaging.version import Version
+
 from trtbuild.resources import data_file
-from trtbuild.toolchain.vllm import version_key
 
 LAST_WITH_ENGINES = "1.2.1"
 """The last TensorRT-LLM that compiles engines; see ``engine_flow`` in ``toolchains.toml``."""
@@ -82,18 +83,18 @@ class Setting:
 
     def known_to(self, release: str, model: str = "") -> bool:
         """Whether TensorRT-LLM ``release`` reads it, in ``model`` or in any, under either name."""
-        key = version_key(release)
+        key = Version(release)
         since = self.since_in.get(model) or self.former_since or self.since
-        early = since and key < version_key(since)
-        late = self.until and key >= version_key(self.until)
+        early = since and key < Version(since)
+        late = self.until and key >= Version(self.until)
         return not early and not late
 
     def choice_since(self, value: Any, release: str) -> str:
         """The release that ``value``, or a word of it, waits for; empty when it can be."""
         words = value if isinstance(value, list) else [value]
         waits = [(self.choices_since or {}).get(str(word), "") for word in words]
-        late = [one for one in waits if one and version_key(release) < version_key(one)]
-        return max(late, key=version_key, default="")
+        late = [one for one in waits if one and Version(release) < Version(one)]
+        return max(late, key=Version, default="")
 
     def choices_of(self, release: str) -> tuple[str, ...]:
         """The choices that TensorRT-LLM ``release`` has."""
@@ -101,7 +102,7 @@ class Setting:
 
     def key(self, release: str) -> str:
         """The name by which TensorRT-LLM ``release`` reads it."""
-        older = self.former and version_key(release) < version_key(self.since)
+        older = self.former and Version(release) < Version(self.since)
         return self.former if older else self.name
 
     def problem(self, value: Any) -> str:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+from packaging.version import Version
+
 from trtbuild.resources import data_file
-from trtbuild.toolchain.vllm import version_key
 
 DEFAULT_RANK = 16
 """vLLM's ``max_lora_rank`` when model.json does not say it."""
@@ -78,7 +79,7 @@ def config_faults(
             'write "max_lora_rank" into model.json (trtbuild convert … --adapter does)',
             f"LoRA rank {max(ranks)} is greater than max_lora_rank {limit}.",
         )
-    yield from _features(config, version_key(release), settings)
+    yield from _features(config, Version(release), settings)
 
 
 def _ranks(config: Mapping[str, Any]) -> list[int] | None:
@@ -90,14 +91,14 @@ def _ranks(config: Mapping[str, Any]) -> list[int] | None:
 
 
 def _features(
-    config: Mapping[str, Any], release: tuple[int, ...], settings: Mapping[str, Any]
+    config: Mapping[str, Any], release: Version, settings: Mapping[str, Any]
 ) -> Iterator[AdapterFault]:
     table = _table()
     for row in table["feature"]:
         value = config.get(row["key"])
         if not _has(row, value) or _tolerated(row["key"], value, release, settings):
             continue
-        refused = release >= version_key(row["since"])
+        refused = release >= Version(row["since"])
         yield AdapterFault(
             "feature",
             row["what"] + ("" if refused else ", which this vLLM silently ignores"),
@@ -106,7 +107,7 @@ def _features(
             loads=not refused,
         )
     for row in table["unread"]:
-        if config.get(row["key"]) and release < version_key(row["since"]):
+        if config.get(row["key"]) and release < Version(row["since"]):
             what = f"{row['what']}, which vLLM reads since {row['since']}"
             yield AdapterFault("feature", what, _MERGE, loads=True)
 
@@ -117,11 +118,11 @@ def _has(row: Mapping[str, Any], value: Any) -> bool:
     return isinstance(value, str) and value.lower() not in row["allowed"]
 
 
-def _tolerated(key: str, value: Any, release: tuple[int, ...], settings: Mapping[str, Any]) -> bool:
+def _tolerated(key: str, value: Any, release: Version, settings: Mapping[str, Any]) -> bool:
     rules = _table()["rules"]
     if key == "bias":
         return bool(settings.get(rules["bias_argument"]))
-    if key == "modules_to_save" and release >= version_key(rules["classifier_since"]):
+    if key == "modules_to_save" and release >= Version(rules["classifier_since"]):
         return isinstance(value, list) and set(map(str, value)) <= set(rules["classifier"])
     return False
 
@@ -151,11 +152,11 @@ def _known(architecture: str, release: str) -> bool:
 def _changes(architecture: str, release: str) -> str | bool | None:
     """The table's value: embeddings, None without adapters, False where nothing is known."""
     table = _support()
-    if not table["releases"] or version_key(release) < version_key(table["releases"][0]):
+    if not table["releases"] or Version(release) < Version(table["releases"][0]):
         return False
     value: str | bool | None = False
     for since, found in table["architectures"].get(architecture, ()):
-        if version_key(since) <= version_key(release):
+        if Version(since) <= Version(release):
             value = found
     return value
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from trtbuild.resources import data_file
-from trtbuild.toolchain.vllm import version_key
+from packaging.version import Version
 
-_FIVE = version_key("5.0.0")
-_BEFORE_FIVE = version_key("0.12.0")  # vLLM of 2025, when there was no transformers 5
-_DTYPE = version_key("4.56.0")  # the first that reads ``dtype``, which was ``torch_dtype``
-_PAIRED_MERGES = version_key("4.45.0")  # the first with tokenizers 0.20, which reads them
+from trtbuild.resources import data_file
+
+_FIVE = Version("5.0.0")
+_BEFORE_FIVE = Version("0.12.0")  # vLLM of 2025, when there was no transformers 5
+_DTYPE = Version("4.56.0")  # the first that reads ``dtype``, which was ``torch_dtype``
+_PAIRED_MERGES = Version("4.45.0")  # the first with tokenizers 0.20, which reads them
 # The wrapper's class by what the checkpoint is for; before 0.8.4 it had another name.
 _WRAPPERS = {
     "generate": ("TransformersForCausalLM", "TransformersModel"),
@@ -53,17 +54,17 @@ class Reading:
     @property
     def maybe_four(self) -> bool:
         """Whether it reads, or may read, checkpoints by transformers 4."""
-        return version_key(self.transformers) < _FIVE
+        return Version(self.transformers) < _FIVE
 
     @property
     def reads_dtype(self) -> bool:
         """Whether the type of the weights may stand under ``dtype``."""
-        return version_key(self.transformers) >= _DTYPE
+        return Version(self.transformers) >= _DTYPE
 
     @property
     def reads_paired_merges(self) -> bool:
         """Whether the merges of ``tokenizer.json`` may be pairs instead of texts."""
-        return version_key(self.transformers) >= _PAIRED_MERGES
+        return Version(self.transformers) >= _PAIRED_MERGES
 
     def knows_type(self, model_type: str) -> bool:
         """Whether it has a configuration class for ``model_type`` without anybody's code."""
@@ -99,16 +100,16 @@ class Reading:
 
     def _has(self, table: str, name: str) -> bool:
         since, until = _table()[table].get(name, ("", ""))
-        mine = version_key(self.transformers)
-        return bool(since) and version_key(since) <= mine and self._before(until)
+        mine = Version(self.transformers)
+        return bool(since) and Version(since) <= mine and self._before(until)
 
     def _before(self, until: str) -> bool:
-        return not until or version_key(self.transformers) < version_key(until)
+        return not until or Version(self.transformers) < Version(until)
 
     def _way(self, architecture: str) -> str:
         row = _table()["architectures"].get(architecture, ("", "", {}))
-        mine = version_key(self.transformers)
-        ways = [how for since, how in row[2].items() if version_key(since) <= mine]
+        mine = Version(self.transformers)
+        ways = [how for since, how in row[2].items() if Version(since) <= mine]
         return ways[-1] if ways else ""
 
 
@@ -116,7 +117,7 @@ class Reading:
 def vllm_reading(version: str) -> Reading:
     """How a vLLM release reads checkpoints; KeyError when it has no row."""
     row = _table()["vllm"][version]
-    older = version_key(version) < _BEFORE_FIVE
+    older = Version(version) < _BEFORE_FIVE
     return Reading(
         f"vLLM {version}",
         row["transformers"],

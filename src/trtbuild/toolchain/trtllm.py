@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from packaging.version import Version
+
 from trtbuild.errors import UsageError
 from trtbuild.resources import data_file
 from trtbuild.toolchain.arguments import ArgumentGroup, EngineArgument, arguments_of, groups_of
 from trtbuild.toolchain.trtllm_checks import architectures_of, checked, together, with_kinds
-from trtbuild.toolchain.vllm import version_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class TrtllmRelease:
 def trtllm_versions() -> tuple[str, ...]:
     """Every version with a table, oldest first."""
     names = [path.stem for path in data_file("trtllm_llm_args").glob("*.json")]
-    return tuple(sorted(names, key=version_key))
+    return tuple(sorted(names, key=Version))
 
 
 @cache

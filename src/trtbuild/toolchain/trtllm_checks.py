@@ -8,9 +8,10 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from packaging.version import Version
+
 from trtbuild.resources import data_file
 from trtbuild.toolchain.arguments import ArgumentGroup
-from trtbuild.toolchain.vllm import version_key
 
 
 @cache
@@ -20,9 +21,9 @@ def _checks() -> Mapping[str, Any]:
 
 def checked(table: dict[str, Any]) -> dict[str, Any]:
     """A release's table with the rows of its arguments completed."""
-    key = version_key(table["trtllm"])
+    key = Version(table["trtllm"])
     for row in _checks()["field"]:
-        if key < version_key(row.get("since", "0")):
+        if key < Version(row.get("since", "0")):
             continue
         more = {name: value for name, value in row.items() if name not in ("path", "since")}
         for found in _rows(table, row["path"]):
@@ -67,9 +68,9 @@ def together() -> tuple[tuple[str, str, str], ...]:
 
 def architectures_of(table: Mapping[str, Any]) -> frozenset[str]:
     """The architectures of a release: those of its page, mended by what its code registers."""
-    names, key = set(table["architectures"]), version_key(table["trtllm"])
+    names, key = set(table["architectures"]), Version(table["trtllm"])
     for row in _checks()["architecture"]:
-        if key >= version_key(row["since"]):
+        if key >= Version(row["since"]):
             names.add(row["name"])
         else:
             names.discard(row["name"])

@@ -7,11 +7,12 @@ The tables (``data/vllm_engine_args/<version>.json``) are read out of vLLM's own
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from packaging.version import Version
 
 from trtbuild.errors import UsageError
 from trtbuild.resources import data_file
@@ -50,22 +51,11 @@ class VllmRelease:
         return found.default if found else None
 
 
-def version_key(version: str) -> tuple[int, ...]:
-    """Orders vLLM versions: numbers compared as numbers, ``rc`` before, ``post`` after."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)*)(?:rc(\d+)|\.post(\d+))?", version)
-    if match is None:
-        raise ValueError(f"{version!r} is not a version")
-    release, candidate, post = match.groups()
-    parts = [int(part) for part in release.split(".")]
-    parts += [0] * (4 - len(parts))
-    return (*parts, int(candidate) - 1000 if candidate else int(post or 0))
-
-
 @cache
 def vllm_versions() -> tuple[str, ...]:
     """Every version with a table, oldest first."""
     names = [path.stem for path in data_file("vllm_engine_args").glob("*.json")]
-    return tuple(sorted(names, key=version_key))
+    return tuple(sorted(names, key=Version))
 
 
 @cache

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from http.client import HTTPException
 
 from trtbuild.wire.direct import fetch
+from trtbuild.wire.metrics import parse_metrics
 
-_LINE = re.compile(
-    r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>[^}]*)\})?\s+(?P<value>\S+)", re.MULTILINE
-)
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _LONGEST = 4 * 1024 * 1024
 
 Sample = dict[str, float]
@@ -22,25 +18,23 @@ def read_metrics(url: str, model: str) -> Sample | None:
     """One scrape, the values of ``model``; None when nothing answers."""
     try:
         with fetch(url, timeout=2) as answer:
-            text = answer.read(_LONGEST).decode("utf-8", "replace")
-    except (OSError, ValueError, HTTPException):  # the last: it speaks something else
+            return sample_of(answer.read(_LONGEST).decode("utf-8", "replace"), model)
+    except (OSError, ValueError, HTTPException):  # the last two: it speaks something else
         return None
-    return parse_metrics(text, model)
 
 
-def parse_metrics(text: str, model: str) -> Sample:
-    """Values of ``model`` (label ``model`` or ``model_name``), or of no model at all."""
-    found: Sample = {}
-    for match in _LINE.finditer(text):
-        labels = dict(_LABEL.findall(match["labels"] or ""))
-        owner = labels.get("model") or labels.get("model_name")
-        if (owner is None or owner == model) and "le" not in labels and "quantile" not in labels:
-            try:
-                value = float(match["value"])
-            except ValueError:
-                continue
-            found[match["name"]] = found.get(match["name"], 0.0) + value
-    return found
+def sample_of(text: str, model: str) -> Sample:
+    """Values of ``model`` (label ``model`` or ``model_name``), or of no model at all.
+
+    Raises:
+        ValueError: The text is not in Prometheus' format.
+    """
+    sample: Sample = {}
+    for metric in parse_metrics(text):
+        owner = metric.labels.get("model") or metric.labels.get("model_name")
+        if owner is None or owner == model:
+            sample[metric.name] = sample.get(metric.name, 0.0) + metric.value
+    return sample
 
 
 _GAUGES = {
@@ -80,9 +74,7 @@ def per_request(grown: Mapping[str, float]) -> dict[str, float]:
     if batches:
         found["triton_batch_size"] = grown.get("nv_inference_count", 0.0) / batches
     for name, ours in (
-        ("vllm:generation_tokens_total", "vllm_generation_tokens"),
         ("vllm:generation_tokens", "vllm_generation_tokens"),
-        ("vllm:num_preemptions_total", "vllm_preemptions"),
         ("vllm:num_preemptions", "vllm_preemptions"),
     ):
         if name in grown:

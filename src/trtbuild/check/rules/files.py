@@ -9,6 +9,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from packaging.version import Version
+
 from trtbuild import toolchain
 from trtbuild.check.completed import is_version
 from trtbuild.check.context import CONFIG, Model
@@ -128,7 +130,7 @@ def _no_data(model: Model) -> str:
     """What the release's ONNX Runtime says when external data is not there."""
     found = toolchain.onnx_runtime(model.triton) if model.triton else None
     version, sentence = _NO_DATA_BEFORE
-    older = found and toolchain.version_key(found.version) < toolchain.version_key(version)
+    older = found and Version(found.version) < Version(version)
     return sentence if older else _NO_DATA
 
 

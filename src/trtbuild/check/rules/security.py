@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from packaging.version import Version
+
 from trtbuild.check.context import Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
@@ -20,7 +22,6 @@ from trtbuild.toolchain import (
     Advisory,
     advisories_of,
     releases,
-    version_key,
 )
 
 _WEIGHTS = "m/1/weights/"
@@ -112,12 +113,12 @@ def _score(one: Advisory) -> str:
 
 
 def _remedy(program: str, known: tuple[Advisory, ...]) -> str:
-    fixed = max((one.fixed for one in known), key=version_key)
+    fixed = max((one.fixed for one in known), key=Version)
     if program == "transformers":
         return f"use transformers {fixed} or newer"
     carried = {"vllm": "vllm", "tensorrt-llm": "trtllm", "triton": "triton"}[program]
     rows = [row for row in releases() if getattr(row, carried)]
-    newer = [row.triton for row in rows if version_key(getattr(row, carried)) >= version_key(fixed)]
+    newer = [row.triton for row in rows if Version(getattr(row, carried)) >= Version(fixed)]
     if newer:
         return f"deploy on Triton {min(newer)} or newer (--triton {min(newer)})"
     return f"no Triton image has {program} {fixed} yet: let nobody else onto the machine"
