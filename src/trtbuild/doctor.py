@@ -15,6 +15,7 @@ from trtbuild import hardware, process
 from trtbuild.errors import UnsupportedError
 from trtbuild.resources import cache_dir
 from trtbuild.server import runtime
+from trtbuild.signature.dialects import installed
 
 _GIB = 2**30
 # The runtime takes 2.5 GB on disk, its downloads and a small model about as much again.
@@ -47,7 +48,21 @@ def examine() -> tuple[Check, ...]:
         check_containers(),
         check_local_server(),
         check_hub(),
+        check_request_schemas(),
     )
+
+
+def check_request_schemas() -> Check:
+    """Whether each request schema that is installed can be used."""
+    found = installed()
+    if found.broken:
+        return Check(
+            "request schemas",
+            "warn",
+            "; ".join(f"{one.name} of {one.distribution}: {one.problem}" for one in found.broken),
+            "update or remove the package; models with other request schemas work",
+        )
+    return Check("request schemas", "ok", ", ".join(sorted(one.name for one in found.dialects)))
 
 
 def check_platform() -> Check:

@@ -12,7 +12,7 @@ import pytest
 
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.signature import Head, ServedModel, ServedTask, Tensor, dialect_of, of_server
-from trtbuild.signature.dialects import Dialect, discovery, installed, recognize
+from trtbuild.signature.dialects import Dialect, Facts, discovery, installed, recognize
 from trtbuild.signature.requests import (
     Classification,
     ClassifyAnswer,
@@ -348,6 +348,20 @@ class Failing(Dialect):
 
 failing = Failing()
 """
+
+
+def test_the_example_of_the_guide_works() -> None:
+    guide = Path(__file__).resolve().parents[2] / "docs" / "guides" / "writing-a-request-schema.md"
+    code = guide.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    found: dict[str, Any] = {}
+    exec(code, found)
+    made = found["dialect"]
+    facts = Facts(frozenset({"source"}), frozenset({"translation"}))
+    assert made.recognize(facts) == "generate" and made.recognize(Facts()) is None
+    served = model("translate", "generate", "source", "translation")
+    (one,) = made.requests(served, GenerateRequest("hi"))
+    assert one.inputs == (TensorValue("source", "BYTES", (1,), ["hi"]),)
+    assert made.reader(served)(outputs(translation=[b"salut"])).text == "salut"
 
 
 def test_a_dialect_of_a_third_party_is_one_file_and_a_broken_one_is_skipped(

@@ -13,6 +13,7 @@ import pytest
 
 from trtbuild import doctor
 from trtbuild.server import runtime
+from trtbuild.signature.dialects import Broken, Installed
 
 
 def fake_program(folder: Path, name: str, body: str) -> None:
@@ -32,6 +33,15 @@ def test_a_taken_port_names_its_owner() -> None:
     assert check.status == "warn"
     assert f"pid {os.getpid()}" in check.message
     assert "--port auto" in check.fix
+
+
+def test_a_request_schema_that_cannot_be_used_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.check_request_schemas().status == "ok"
+    broken = Installed((), (Broken("mine", "plugin 1.0", "ImportError: no"),))
+    monkeypatch.setattr(doctor, "installed", lambda: broken)
+    check = doctor.check_request_schemas()
+    assert (check.status, check.message) == ("warn", "mine of plugin 1.0: ImportError: no")
+    assert "remove the package" in check.fix
 
 
 def test_little_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

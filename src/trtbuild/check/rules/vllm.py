@@ -19,6 +19,7 @@ from trtbuild.check.served import (
     vllm_table,
 )
 from trtbuild.recipe import argument_findings
+from trtbuild.signature.dialects.vllm import dialect
 
 _VLLM = ("vllm",)
 
@@ -239,9 +240,11 @@ def tensors(model: Model) -> Problems:
     """A server that does not complete configurations knows only the tensors that are written."""
     if model.repository.options.auto_complete:
         return
-    for kind, wanted in (("input", "text_input"), ("output", "text_output")):
-        if wanted not in {tensor.name for tensor in getattr(model.config, kind)}:
-            yield Problem(f"the {kind} {wanted!r} is missing", model.at(kind, name=True))
+    for kind, required in zip(("input", "output"), dialect.required, strict=True):
+        written = {tensor.name for tensor in getattr(model.config, kind)}
+        for name in required:
+            if name not in written:
+                yield Problem(f"the {kind} {name!r} is missing", model.at(kind, name=True))
 
 
 @rule(
