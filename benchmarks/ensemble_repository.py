@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild import pbtxt
-from trtbuild.resources import template_dir
-from trtbuild_builders.trtllm_engine.tables import source_file
+from trtbuild_engine_flow.builder.tables import source_file
+from trtbuild_engine_flow.resources import template_dir
 
 ROWS = 64  # max_batch_size of every model
 _TYPES = {"LOGITS": "TYPE_FP32", "DTYPE": "TYPE_FP16"}  # what the engine would decide

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trtbuild.toolchain import Setting, build_options, triton_parameters
+from trtbuild_engine_flow.parameters import Setting, build_options, triton_parameters
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "trtllm-settings.md"
 _HEAD = """\
 # Settings of the engine flow
 
-Written by `scripts/write_engine_settings.py` from `src/trtbuild/data/engine_flow`; do not edit.
+Written by `scripts/write_engine_settings.py` from `engine_flow/trtbuild_engine_flow/data`:
+do not edit.
 Each is given with `--set NAME=VALUE` or under `engine:` in the recipe, together with `dtype`,
 `tensor_parallel_size`, `pipeline_parallel_size` and `profile`; see
 [TensorRT engines](../guides/trtllm-engine.md). Releases are TensorRT-LLM's.

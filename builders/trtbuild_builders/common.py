@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from trtbuild.errors import UsageError
 from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import ModelRecipe, Serving, listed
+from trtbuild.toolchain import Toolchain
 
 _UNTRIED = "; this one was not tried, so compare its answers with those of transformers"
 
@@ -79,3 +81,12 @@ def source(spec: ModelSpec, recipe: ModelRecipe) -> list[str]:
     if not spec.source.commit:
         return ["weights: hub needs the commit of the source, and it is not known: go online"]
     return []
+
+
+def require_image(toolchain: Toolchain, version: str, engine: str) -> None:
+    """UsageError when the release ships no image with that engine, whose version is then empty."""
+    if not version:
+        raise UsageError(
+            f"Triton {toolchain.triton} has no {engine} image",
+            fix="name a release that has it; trtbuild toolchains lists them",
+        )

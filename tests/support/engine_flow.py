@@ -13,7 +13,7 @@ from trtbuild.errors import RecipeError
 from trtbuild.modelspec import ModelSpec, SourceRef
 from trtbuild.plan import ModelEntry
 from trtbuild.recipe import ModelRecipe
-from trtbuild_builders.trtllm_engine import builder
+from trtbuild_engine_flow.builder import builder
 
 LOCAL = llama_8b(source=SourceRef("local", "llama"))
 

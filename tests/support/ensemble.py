@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-from trtbuild.resources import core_module, template_dir
+from trtbuild.resources import core_module
+from trtbuild_engine_flow.resources import template_dir
 
 SHARED = template_dir("ensemble", "shared")
 DIRECTORIES = (SHARED, core_module("chat"))

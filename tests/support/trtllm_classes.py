@@ -1,6 +1,6 @@
 """What the classes of a TensorRT-LLM release make of a checkpoint: the judge of our converter.
 
-Facts, as they were seen when those classes ran (``data/engine_flow/checkpoint.toml`` says which):
+Facts, as they were seen when those classes ran (``data/checkpoint.toml`` says which):
 ``MODEL_MAP`` of models/__init__.py, the fields of ``MoeConfig``, what the model classes read
 without a default, and the parameters that they look for in a rank file.
 """

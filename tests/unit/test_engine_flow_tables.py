@@ -11,7 +11,8 @@ from packaging.version import Version
 
 from trtbuild import toolchain
 from trtbuild.check.examples import ENGINE_KEYS
-from trtbuild.toolchain import Setting, build_options, triton_parameters
+from trtbuild_engine_flow import parameters
+from trtbuild_engine_flow.parameters import Setting, build_options, triton_parameters
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "write_engine_settings.py"
 PARAMETERS = triton_parameters()
@@ -163,7 +164,7 @@ def test_dora_came_with_0_17() -> None:
 
 
 def test_engines_are_compiled_up_to_one_release() -> None:
-    last = Version(toolchain.LAST_WITH_ENGINES)
+    last = Version(parameters.LAST_WITH_ENGINES)
     for row in toolchain.releases():
         newer = bool(row.trtllm) and Version(row.trtllm) > last
         assert row.engine_flow == (bool(row.trtllm) and not newer), row.triton

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.trtllm_tools import write_build, write_image, write_nvidia_smi
-from trtbuild.resources import template_dir
+from trtbuild_engine_flow.resources import template_dir
 
 SCRIPT = template_dir("trtllm_engine") / "in_container.py"
 

@@ -17,10 +17,12 @@ from support.engine_repos import engine_config, write_engine_repo
 from trtbuild import pbtxt, toolchain
 from trtbuild.cli.app import app
 from trtbuild.errors import ExitCode, RepositoryError, TrtbuildError, UsageError
-from trtbuild.resources import data_file
+from trtbuild_engine_flow import parameters
+from trtbuild_engine_flow import resources as flow
 from trtbuild_engine_flow.jobs.migrate import left_out, migrate
 from trtbuild_engine_flow.migration import Deployment, deployments, left_behind, map_deployment
 from trtbuild_engine_flow.migration.roles import roles
+from trtbuild_engine_flow.resources import data_file
 
 RELEASE = toolchain.trtllm_release("1.2.1")
 
@@ -549,21 +551,21 @@ def test_every_row_is_exact() -> None:
     for target in table["tensors"].values():
         assert set(target.split(" with ")) <= names, target
     assert set(table["members"].values()) <= table["tensors"].keys() | names
-    ours = tomllib.loads(template_dir("ensemble", "tensors.toml").read_text(encoding="utf-8"))
+    ours = tomllib.loads(flow.template_dir("ensemble", "tensors.toml").read_text(encoding="utf-8"))
     client = {row["name"] for row in ours["ensemble"]["input"]}
     assert {"max_tokens", "stop_words", "random_seed"} <= client & table["tensors"].keys()
 
 
 def test_every_parameter_of_the_engine_flow_is_in_the_table() -> None:
-    rows = tomllib.loads(data_file("engine_flow", "parameters.toml").read_text(encoding="utf-8"))[
-        "parameter"
-    ]
+    rows = tomllib.loads(data_file("parameters.toml").read_text(encoding="utf-8"))["parameter"]
     known = {
         row["key"]
         for row in tomllib.loads(data_file("migrate.toml").read_text(encoding="utf-8"))["parameter"]
     }
     ours = {row["name"] for row in rows if not row.get("in_config")}
-    ours |= {row["former"] for row in rows if "former" in row} | set(toolchain.ignored_parameters())
+    ours |= {row["former"] for row in rows if "former" in row} | set(
+        parameters.ignored_parameters()
+    )
     assert not ours - known - {"bls"}, "bls is a switch of the recipe, no parameter"
 
 

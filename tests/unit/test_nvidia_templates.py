@@ -10,6 +10,7 @@ from support import nvidia_templates as nvidia
 from trtbuild import check, toolchain
 from trtbuild.check import Finding, Severity
 from trtbuild.check.examples import engine_config
+from trtbuild_engine_flow import parameters
 
 TAGS = pytest.mark.parametrize("tag", nvidia.TAGS)
 ENDS = pytest.mark.parametrize("tag", ["0.8.0", "0.19.0"])
@@ -182,9 +183,9 @@ def test_what_cannot_be_parsed_lists_its_placeholders_once(tmp_path: Path) -> No
 
 def test_the_table_and_the_templates_agree() -> None:
     """Every parameter of a template has a row, and is read when it comes, or later."""
-    rows = {**toolchain.triton_parameters(), **toolchain.ignored_parameters()}
+    rows = {**parameters.triton_parameters(), **parameters.ignored_parameters()}
     for since, names in nvidia.PARAMETERS.items():
         for name in names:
             row = rows[name]
-            if isinstance(row, toolchain.Setting) and since not in ("0.8.0", "0.9.0"):
+            if isinstance(row, parameters.Setting) and since not in ("0.8.0", "0.9.0"):
                 assert row.known_to(since, "tensorrt_llm"), name

@@ -16,6 +16,7 @@ from trtbuild.pipeline.planning import Target, plan_model
 from trtbuild.plan import BuildPlan
 from trtbuild.planner import make_plan
 from trtbuild.recipe import ModelRecipe
+from trtbuild_engine_flow import parameters
 
 LOCAL = SourceRef("local", "llama")
 
@@ -44,7 +45,7 @@ def test_what_is_suggested_can_be_said_to_the_engine_flow() -> None:
     assert memory is not None
     assert memory.fits is False
     assert memory.alternatives
-    known = {*toolchain.build_options(), *toolchain.triton_parameters(), "tensor_parallel_size"}
+    known = {*parameters.build_options(), *parameters.triton_parameters(), "tensor_parallel_size"}
     for one in memory.alternatives:
         assert set(one.settings) <= known
         assert "AWQ" not in one.text

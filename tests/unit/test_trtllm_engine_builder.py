@@ -16,7 +16,8 @@ from trtbuild.errors import RecipeError
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import ENGINE, GRAMMAR, TOKENIZER, ModelEntry, WeightsDir
 from trtbuild.recipe import ModelRecipe
-from trtbuild_builders.trtllm_engine import builder
+from trtbuild_engine_flow import parameters as tables
+from trtbuild_engine_flow.builder import builder
 
 RELEASES = [row.triton for row in toolchain.releases() if row.engine_flow]
 
@@ -154,7 +155,7 @@ def test_types_of_logits_and_prompts_are_the_engines() -> None:
 
 def test_the_keys_that_the_cxx_looks_up_are_there() -> None:
     found = parameters(configs()["tensorrt_llm"])
-    for key, row in toolchain.triton_parameters().items():
+    for key, row in tables.triton_parameters().items():
         if row.required and "tensorrt_llm" in row.models:
             assert key in found, key
     assert "guided_decoding_backend" not in parameters(configs(triton="25.04")["tensorrt_llm"])
@@ -346,7 +347,7 @@ def test_the_type_it_computes_in(dtype: str, asked: str, built: str) -> None:
     assert builder.engine_build(Case(spec, recipe, toolchain.load("26.07"))).dtype == built
 
 
-_NAMES = sorted({*toolchain.build_options(), *toolchain.triton_parameters(), "dtype", "profile"})
+_NAMES = sorted({*tables.build_options(), *tables.triton_parameters(), "dtype", "profile"})
 
 
 _VALUES = st.one_of(
@@ -368,7 +369,7 @@ def test_whatever_is_set_is_written_or_refused(engine: dict[str, Any], triton: s
     for entry in made.values():
         config = pbtxt.parse(text(entry))
         for name, value in parameters(config).items():
-            row = toolchain.triton_parameters().get(name)
+            row = tables.triton_parameters().get(name)
             assert row is None or row.text_problem(value) == "", (name, value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from trtbuild.builder import Builder, Case
 from trtbuild.memory import plan_memory
@@ -12,7 +13,7 @@ from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.toolchain import TRTLLM_LEAST_SM, Route, Toolchain, trtllm_route
 from trtbuild_builders.common import told
 from trtbuild_builders.gpus import interconnect, precision, tensorrt_llm_reasons
-from trtbuild_builders.trtllm.arguments import llm_settings, triton_settings
+from trtbuild_builders.trtllm.arguments import listed, llm_settings, triton_settings
 from trtbuild_builders.trtllm.memory import MEMORY_NAMES, memory_arguments
 from trtbuild_builders.trtllm.reasons import reasons
 from trtbuild_builders.trtllm.repository import config_file, model_files, yaml_file
@@ -74,6 +75,10 @@ class TrtllmBuilder(Builder):
         weights += [WeightsDir(f"1/adapters/{name}", name) for name in recipe.adapters]
         files = (config_file(recipe, toolchain, triton), yaml_file(llm, triton), *model_files())
         return (ModelEntry(recipe.name, files, tuple(weights)),)
+
+    def arguments(self, toolchain: Toolchain) -> Sequence[Mapping[str, Any]]:
+        """The arguments of ``LLM()``."""
+        return listed(toolchain)
 
     def warnings(self, case: Case) -> Sequence[str]:
         """What runs worse than expected, and how the checkpoint is taken."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from trtbuild.modelspec import ModelSpec
@@ -15,6 +16,7 @@ from trtbuild.recipe import (
     serving,
 )
 from trtbuild.toolchain import EngineArgument, Toolchain, TrtllmRelease, trtllm_release
+from trtbuild_builders.common import require_image
 
 # Where the repository is mounted in a container; the model finds it elsewhere too.
 MOUNT = "/models"
@@ -201,3 +203,22 @@ def _devices(triton: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[st
 def _example(instances: int, world: int) -> str:
     groups = [range(start * world, (start + 1) * world) for start in range(instances)]
     return ";".join(",".join(map(str, group)) for group in groups)
+
+
+def listed(toolchain: Toolchain) -> list[Mapping[str, Any]]:
+    """The arguments of ``LLM()`` in a release, those inside objects by their dotted names."""
+    require_image(toolchain, toolchain.trtllm, "TensorRT-LLM")
+    release = trtllm_release(toolchain.trtllm)
+    found: list[Mapping[str, Any]] = []
+    for name, argument in release.arguments.items():
+        found.append(asdict(argument))
+        for path, group in release.groups.items():
+            if path.split(".")[0] != name:
+                continue
+            for kind, fields in group.variants.items():
+                when = f"{group.selector}={kind}" if group.selector else ""
+                found += [
+                    {**asdict(one), "name": f"{path}.{one.name}", "when": when}
+                    for one in fields.values()
+                ]
+    return found

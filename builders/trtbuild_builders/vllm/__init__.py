@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from trtbuild.builder import Builder, Case
 from trtbuild.memory import plan_memory
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step, WeightsDir
 from trtbuild.recipe import ModelRecipe, serving
-from trtbuild.toolchain import Toolchain
-from trtbuild_builders.common import told
+from trtbuild.toolchain import Toolchain, engine_arguments
+from trtbuild_builders.common import require_image, told
 from trtbuild_builders.vllm.config import config_file
 from trtbuild_builders.vllm.engine import adapter_files, engine_settings, model_file
 from trtbuild_builders.vllm.gpus import gpu_reasons, own_warnings
@@ -63,6 +65,11 @@ class VllmBuilder(Builder):
             *adapter_files(recipe),
         )
         return (ModelEntry(recipe.name, files, tuple(weights)),)
+
+    def arguments(self, toolchain: Toolchain) -> Sequence[Mapping[str, Any]]:
+        """vLLM's engine arguments."""
+        require_image(toolchain, toolchain.vllm, "vLLM")
+        return [asdict(one) for one in engine_arguments(toolchain.vllm).values()]
 
     def warnings(self, case: Case) -> Sequence[str]:
         """What runs worse than expected, and how the checkpoint is taken."""

@@ -1,4 +1,4 @@
-"""What a TensorRT-LLM release reads and how it names it (``data/engine_flow/checkpoint.toml``)."""
+"""What a TensorRT-LLM release reads and how it names it (``data/checkpoint.toml``)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from trtbuild.resources import data_file
 from trtbuild_engine_flow.converter.families import HEAD, Family, Row
+from trtbuild_engine_flow.resources import data_file
 
 Era = tuple[int, int]
 """Major and minor version of TensorRT-LLM."""
@@ -23,7 +23,7 @@ def era_of(release: str) -> Era:
 
 @cache
 def _table() -> Mapping[str, Any]:
-    path = data_file("engine_flow", "checkpoint.toml")
+    path = data_file("checkpoint.toml")
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 

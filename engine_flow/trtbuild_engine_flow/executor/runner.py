@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trtbuild import process
 from trtbuild.errors import BuildError
-from trtbuild.resources import template_dir
+from trtbuild_engine_flow.resources import template_dir
 
 TOOL = "trtllm-build"
 _SCRIPT = "/trtbuild/in_container.py"

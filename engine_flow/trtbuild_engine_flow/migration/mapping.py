@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any
 
 from trtbuild.resources import template_dir
-from trtbuild.toolchain import TrtllmRelease, triton_parameters
+from trtbuild.toolchain import TrtllmRelease
 from trtbuild_engine_flow.migration.reading import Deployment
 from trtbuild_engine_flow.migration.table import table
+from trtbuild_engine_flow.parameters import triton_parameters
 
 UNFILLED = "${…}"
 """The value of a parameter whose placeholder nobody filled in."""

@@ -6,7 +6,7 @@ import tomllib
 from functools import cache
 from typing import Any
 
-from trtbuild.resources import data_file
+from trtbuild_engine_flow.resources import data_file
 
 
 @cache

@@ -17,7 +17,7 @@ from trtbuild.check.examples import (
 from trtbuild.check.model import Severity
 from trtbuild.check.served import trtllm_release_of
 from trtbuild.check.unfilled import UNFILLED, Unfilled
-from trtbuild.toolchain import Setting, ignored_parameters, triton_parameters
+from trtbuild_engine_flow.parameters import Setting, ignored_parameters, triton_parameters
 
 _ENGINE = ("tensorrtllm",)
 _OLD = "\n".join(line for line in engine_parameters().splitlines() if "gpt_model" in line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from trtbuild.builder.case import Case
 from trtbuild.plan import Demand, EngineBuild, MemoryPlan, ModelEntry, Step
@@ -63,6 +64,15 @@ class Builder:
     def versions(self, case: Case) -> Mapping[str, str]:  # noqa: ARG002
         """Versions that the result depends on, by program; ``trtbuild.lock`` records them."""
         return {}
+
+    def arguments(self, toolchain: Toolchain) -> Sequence[Mapping[str, Any]]:  # noqa: ARG002
+        """What ``--set`` takes in a release, one row each; a builder without a list has no method.
+
+        A row has ``name``, ``types`` and ``choices``, and may have ``nullable``, ``has_default``
+        with ``default``, bounds (``minimum``, ``maximum``, ``above``, ``below``), ``when`` (it is
+        read only then) and ``meaning``. Raises UsageError for a release without its backend.
+        """
+        return ()
 
     def signature(self, case: Case) -> ServedModel:
         """What clients call, as far as config.pbtxt cannot say it; the lock's ``served`` card."""

@@ -9,7 +9,7 @@ import typer
 from trtbuild.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from trtbuild.toolchain import Toolchain
 
@@ -38,7 +38,7 @@ def toolchains(
     *,
     arguments: Annotated[bool, typer.Option("--arguments", help="What --set takes in it.")] = False,
     backend: Annotated[
-        str, typer.Option(help="With --arguments: vllm, trtllm or trtllm-engine.")
+        str, typer.Option(help="With --arguments: the builder that reads them.")
     ] = "vllm",
     as_json: options.AsJson = False,
 ) -> None:
@@ -54,79 +54,21 @@ def toolchains(
         return
     if not release:
         raise UsageError("--arguments needs a release", fix="name one: trtbuild toolchains 26.07")
-    if backend not in _ARGUMENTS:
-        known = ", ".join(_ARGUMENTS)
-        raise UsageError(f"--backend {backend!r} has no list of arguments", fix=f"use {known}")
-    table = _ARGUMENTS[backend](rows[0])
+    table = _arguments(backend, rows[0])
     print_json(table) if as_json else _print_arguments(table)
 
 
-def _of_vllm(row: Toolchain) -> list[dict[str, Any]]:
-    from dataclasses import asdict
-
-    from trtbuild import toolchain
-
-    _require(row.vllm, row, "vLLM")
-    return [asdict(one) for one in toolchain.engine_arguments(row.vllm).values()]
-
-
-def _of_llm_api(row: Toolchain) -> list[dict[str, Any]]:
-    """The arguments of LLM(), those inside objects by their dotted names."""
-    from dataclasses import asdict
-
-    from trtbuild import toolchain
-
-    _require(row.trtllm, row, "TensorRT-LLM")
-    release = toolchain.trtllm_release(row.trtllm)
-    found = []
-    for name, argument in release.arguments.items():
-        found.append(asdict(argument))
-        for path, group in release.groups.items():
-            if path.split(".")[0] != name:
-                continue
-            for kind, fields in group.variants.items():
-                when = f"{group.selector}={kind}" if group.selector else ""
-                found += [
-                    {**asdict(one), "name": f"{path}.{one.name}", "when": when}
-                    for one in fields.values()
-                ]
-    return found
-
-
-def _of_engines(row: Toolchain) -> list[dict[str, Any]]:
-    """Options of trtllm-build and parameters of the Triton models that the release has."""
-    from dataclasses import asdict
-
-    from trtbuild import toolchain
+def _arguments(backend: str, row: Toolchain) -> list[Mapping[str, Any]]:
+    """What ``--set`` takes, as the builder lists it."""
+    from trtbuild.builder import Builder, discover
     from trtbuild.errors import UsageError
 
-    if not row.engine_flow:
-        newest = next(one.triton for one in toolchain.releases() if one.engine_flow)
-        raise UsageError(
-            f"Triton {row.triton} compiles no engines", fix=f"use {newest} or older, or trtllm"
-        )
-    tables = (toolchain.build_options(), toolchain.triton_parameters())
-    found = {name: one for table in tables for name, one in table.items()}
-    free = [one for one in found.values() if not one.fixed and not one.unread]
-    known = [one for one in free if one.known_to(row.trtllm)]
-    more = [{"types": (one.type,), "choices": one.choices_of(row.trtllm)} for one in known]
-    return [{**asdict(one), **extra} for one, extra in zip(known, more, strict=True)]
-
-
-def _require(version: str, row: Toolchain, what: str) -> None:
-    from trtbuild.errors import UsageError
-
-    if not version:
-        raise UsageError(
-            f"Triton {row.triton} has no {what} image", fix="trtbuild toolchains shows who has"
-        )
-
-
-_ARGUMENTS: dict[str, Callable[[Toolchain], list[dict[str, Any]]]] = {
-    "vllm": _of_vllm,
-    "trtllm": _of_llm_api,
-    "trtllm-engine": _of_engines,
-}
+    builders = (each.builder for each in discover() if each.builder)
+    listed = {one.name: one for one in builders if type(one).arguments is not Builder.arguments}
+    if backend not in listed:
+        known = ", ".join(listed)
+        raise UsageError(f"--backend {backend!r} has no list of arguments", fix=f"use {known}")
+    return list(listed[backend].arguments(row))
 
 
 _UNCONFIRMED = "?  not confirmed by the server's own documentation yet"
@@ -176,7 +118,7 @@ def _cell(row: Toolchain, name: str) -> str:
     return (getattr(row, name) or "–") + (" ?" if name in row.unconfirmed else "")
 
 
-def _bounds(row: dict[str, Any]) -> str:
+def _bounds(row: Mapping[str, Any]) -> str:
     """``≥ 0 ≤ 1``; an option of an engine says with ``above`` that its minimum is not allowed."""
     strict = row.get("above") is True
     limits = {">" if strict else "≥": row.get("minimum"), "≤": row.get("maximum")}
@@ -185,7 +127,7 @@ def _bounds(row: dict[str, Any]) -> str:
     return " ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if limit is not None)
 
 
-def _print_arguments(rows: list[dict[str, Any]]) -> None:
+def _print_arguments(rows: list[Mapping[str, Any]]) -> None:
     import json
 
     from rich.table import Table

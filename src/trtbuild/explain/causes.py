@@ -1,14 +1,16 @@
-"""The table of known causes (``data/causes.toml``)."""
+"""The tables of known causes: ``data/causes.toml``, and those of plug-ins."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
+from trtbuild.check.plugins import rule_plugins
 from trtbuild.explain.patterns import Finder, Words, needs
 from trtbuild.resources import data_file
 
@@ -44,8 +46,26 @@ class Cause:
 
 @cache
 def causes() -> tuple[Cause, ...]:
-    """All rows, in the order in which they are tried."""
-    table = tomllib.loads(data_file("causes.toml").read_text(encoding="utf-8"))
+    """All rows, in the order in which they are tried.
+
+    The causes of plug-ins come first, as they are about one engine. Their other rows come last.
+    """
+    theirs = [row for path in _plugin_tables() for row in _table(path)]
+    first = [row for row in theirs if row.kind == "cause"]
+    last = [row for row in theirs if row.kind != "cause"]
+    return (*first, *_table(data_file("causes.toml")), *last)
+
+
+def _plugin_tables() -> Iterator[Path]:
+    """The tables that modules with rules name as ``CAUSES``."""
+    for plugin in rule_plugins():
+        path = getattr(plugin.module, "CAUSES", None)
+        if isinstance(path, Path):
+            yield path
+
+
+def _table(path: Path) -> tuple[Cause, ...]:
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
     return tuple(_row(row) for row in table["cause"])
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtbuild.progress import SILENT
-from trtbuild.resources import template_dir
 from trtbuild.server.contents import Contents
 from trtbuild.server.mode import Job, LaunchOptions, server_arguments
 from trtbuild.server.ranks import Layout
+from trtbuild_engine_flow.resources import template_dir
 
 # Rank 0 alone talks to clients and runs the Python models.
 _RANK_0_ONLY = (

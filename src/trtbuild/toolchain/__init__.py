@@ -8,14 +8,6 @@ from trtbuild.toolchain.advisories import (
 )
 from trtbuild.toolchain.arguments import ArgumentGroup, Arguments, EngineArgument
 from trtbuild.toolchain.backends import Backend, backends, has_backend, last_with
-from trtbuild.toolchain.engine_flow import (
-    LAST_WITH_ENGINES,
-    Ignored,
-    Setting,
-    build_options,
-    ignored_parameters,
-    triton_parameters,
-)
 from trtbuild.toolchain.lora import (
     AdapterFault,
     architecture_fault,
@@ -48,7 +40,6 @@ from trtbuild.toolchain.vllm import (
 
 __all__ = [
     "BLS_FIXED",
-    "LAST_WITH_ENGINES",
     "TRTLLM_LEAST_SM",
     "AdapterFault",
     "Advisory",
@@ -57,11 +48,9 @@ __all__ = [
     "Backend",
     "BaseModules",
     "EngineArgument",
-    "Ignored",
     "OnnxRuntime",
     "Reading",
     "Route",
-    "Setting",
     "Toolchain",
     "TrtllmRelease",
     "VllmRelease",
@@ -69,11 +58,9 @@ __all__ = [
     "advisories_of",
     "architecture_fault",
     "backends",
-    "build_options",
     "config_faults",
     "engine_arguments",
     "has_backend",
-    "ignored_parameters",
     "last_with",
     "load",
     "lora_embeddings",
@@ -85,7 +72,6 @@ __all__ = [
     "releases",
     "safe_since",
     "transformers_architectures",
-    "triton_parameters",
     "trtllm_reading",
     "trtllm_release",
     "trtllm_route",

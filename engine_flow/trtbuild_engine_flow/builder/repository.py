@@ -19,12 +19,12 @@ from trtbuild.plan import (
     WeightsDir,
 )
 from trtbuild.recipe import raise_problems
-from trtbuild.toolchain import build_options, triton_parameters
-from trtbuild_builders.trtllm_engine import tensors
-from trtbuild_builders.trtllm_engine.deployment import Deployment
-from trtbuild_builders.trtllm_engine.headers import header
-from trtbuild_builders.trtllm_engine.tables import source_file, wiring
+from trtbuild_engine_flow.builder import tensors
+from trtbuild_engine_flow.builder.deployment import Deployment
+from trtbuild_engine_flow.builder.headers import header
+from trtbuild_engine_flow.builder.tables import source_file, wiring
 from trtbuild_engine_flow.engineconfig import conflicts
+from trtbuild_engine_flow.parameters import build_options, triton_parameters
 
 # Where containers see the repository; the rehearsal and the launcher map it.
 MOUNT = "/models"

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trtbuild.resources import core_module, template_dir
+from trtbuild.resources import core_module
+from trtbuild_engine_flow.resources import template_dir
 
 
 @cache

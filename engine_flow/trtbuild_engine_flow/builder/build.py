@@ -7,10 +7,11 @@ from typing import Any
 
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import EngineBuild
-from trtbuild.toolchain import Toolchain, build_options
-from trtbuild_builders.trtllm_engine.settings import Settings
-from trtbuild_builders.trtllm_engine.tables import families
+from trtbuild.toolchain import Toolchain
+from trtbuild_engine_flow.builder.settings import Settings
+from trtbuild_engine_flow.builder.tables import families
 from trtbuild_engine_flow.engineconfig import EngineConfig, of_document
+from trtbuild_engine_flow.parameters import build_options
 
 # Source: SpeculativeDecodingMode in tensorrt_llm/models/modeling_utils.py, flags from 1 on.
 _SPECULATIVE = {

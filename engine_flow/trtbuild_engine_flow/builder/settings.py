@@ -16,9 +16,10 @@ from packaging.version import Version
 from trtbuild import toolchain as toolchains
 from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import ModelRecipe, raise_problems
-from trtbuild.toolchain import Setting, Toolchain, build_options, triton_parameters
-from trtbuild_builders.trtllm_engine.tables import profiles
+from trtbuild.toolchain import Toolchain
+from trtbuild_engine_flow.builder.tables import profiles
 from trtbuild_engine_flow.engineconfig import lookahead_conflict
+from trtbuild_engine_flow.parameters import Setting, build_options, triton_parameters
 
 DEFAULT_PROFILE = "balanced"
 # A context of a million tokens would be compiled for, and its buffers allocated, unasked.

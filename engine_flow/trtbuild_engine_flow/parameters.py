@@ -2,7 +2,7 @@
 
 The C++ of the backend trusts what it reads: a boolean that it does not know and a policy in the
 wrong case silently become the default, and ``0,9`` is read as 0. So every value is checked here
-and printed in the one form that it accepts (``data/engine_flow/*.toml``).
+and printed in the one form that it accepts (``data/parameters.toml``, ``data/build_options.toml``).
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
 from packaging.version import Version
 
-from trtbuild.resources import data_file
+from trtbuild.errors import UsageError
+from trtbuild.toolchain import Toolchain, releases
+from trtbuild_engine_flow.resources import data_file
 
 LAST_WITH_ENGINES = "1.2.1"
 """The last TensorRT-LLM that compiles engines; see ``engine_flow`` in ``toolchains.toml``."""
@@ -237,7 +239,7 @@ def _case(value: str, choices: tuple[str, ...]) -> str:
 
 @cache
 def _table(file: str, kind: str) -> Mapping[str, Setting]:
-    text = data_file("engine_flow", file).read_text(encoding="utf-8")
+    text = data_file(file).read_text(encoding="utf-8")
     settings: dict[str, Setting] = {}
     for row in tomllib.loads(text)[kind]:
         lists = {name: tuple(row[name]) for name in ("models", "choices") if name in row}
@@ -268,10 +270,29 @@ class Ignored:
 @cache
 def ignored_parameters() -> Mapping[str, Ignored]:
     """The parameters without an effect, by name."""
-    text = data_file("engine_flow", "parameters.toml").read_text(encoding="utf-8")
+    text = data_file("parameters.toml").read_text(encoding="utf-8")
     return {row["name"]: Ignored(**row) for row in tomllib.loads(text)["ignored"]}
 
 
 def build_options() -> Mapping[str, Setting]:
     """Every option of ``trtllm-build`` that a recipe may set, by name."""
     return _table("build_options.toml", "option")
+
+
+def listed(toolchain: Toolchain) -> list[Mapping[str, Any]]:
+    """The options of ``trtllm-build`` and the parameters of the Triton models in a release.
+
+    Raises:
+        UsageError: Its TensorRT-LLM compiles no engines.
+    """
+    if not toolchain.engine_flow:
+        newest = next(row.triton for row in releases() if row.engine_flow)
+        raise UsageError(
+            f"Triton {toolchain.triton} compiles no engines",
+            fix=f"use {newest} or older, or trtllm",
+        )
+    found = {**build_options(), **triton_parameters()}
+    free = [one for one in found.values() if not one.fixed and not one.unread]
+    known = [one for one in free if one.known_to(toolchain.trtllm)]
+    more = [{"types": (one.type,), "choices": one.choices_of(toolchain.trtllm)} for one in known]
+    return [{**asdict(one), **extra} for one, extra in zip(known, more, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from trtbuild.builder import Case, EngineBuilder
 from trtbuild.memory import Names, plan_memory
@@ -10,12 +11,13 @@ from trtbuild.plan import Demand, EngineBuild, MemoryPlan, ModelEntry, Step
 from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import BLS_FIXED, Toolchain
 from trtbuild_builders.gpus import interconnect, precision, tensorrt_llm_reasons
-from trtbuild_builders.trtllm_engine import build
-from trtbuild_builders.trtllm_engine.deployment import Deployment
-from trtbuild_builders.trtllm_engine.reasons import reasons
-from trtbuild_builders.trtllm_engine.repository import entries
-from trtbuild_builders.trtllm_engine.settings import Settings, resolve, windows
+from trtbuild_engine_flow.builder import build
+from trtbuild_engine_flow.builder.deployment import Deployment
+from trtbuild_engine_flow.builder.reasons import reasons
+from trtbuild_engine_flow.builder.repository import entries
+from trtbuild_engine_flow.builder.settings import Settings, resolve, windows
 from trtbuild_engine_flow.engineconfig import EngineConfig
+from trtbuild_engine_flow.parameters import listed
 
 __all__ = ["TrtllmEngineBuilder", "builder"]
 
@@ -75,6 +77,10 @@ class TrtllmEngineBuilder(EngineBuilder):
             raise ValueError("the recipe has no model name yet")
         settings = resolve(spec, recipe, toolchain)
         return entries(Deployment(spec, recipe, toolchain, settings, engine))
+
+    def arguments(self, toolchain: Toolchain) -> Sequence[Mapping[str, Any]]:
+        """Options of ``trtllm-build``, and parameters of the models around the engine."""
+        return listed(toolchain)
 
     def warnings(self, case: Case) -> Sequence[str]:
         """What an engine does otherwise than the checkpoint. Raises RecipeError."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import Toolchain
-from trtbuild_builders.trtllm_engine.settings import Settings
+from trtbuild_engine_flow.builder.settings import Settings
 from trtbuild_engine_flow.engineconfig import EngineConfig
 
 _TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "bfloat16": "TYPE_BF16"}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from trtbuild import toolchain as toolchains
 from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.recipe import ModelRecipe, serving
-from trtbuild.toolchain import LAST_WITH_ENGINES, Toolchain, trtllm_route
+from trtbuild.toolchain import Toolchain, trtllm_route
 from trtbuild_builders.common import layout
-from trtbuild_builders.trtllm_engine.tables import families
+from trtbuild_engine_flow.builder.tables import families
+from trtbuild_engine_flow.parameters import LAST_WITH_ENGINES
 
 
 def reasons(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> tuple[str, ...]:

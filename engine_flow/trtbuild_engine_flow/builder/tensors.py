@@ -7,8 +7,8 @@ from typing import Any
 
 from packaging.version import Version
 
-from trtbuild_builders.trtllm_engine.deployment import Deployment
-from trtbuild_builders.trtllm_engine.tables import engine_tensors, wiring
+from trtbuild_engine_flow.builder.deployment import Deployment
+from trtbuild_engine_flow.builder.tables import engine_tensors, wiring
 
 Row = Mapping[str, Any]
 ENGINE_MODEL = "tensorrt_llm"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from trtbuild.toolchain import BLS_FIXED, triton_parameters
-from trtbuild_builders.trtllm_engine.deployment import Deployment
+from trtbuild.toolchain import BLS_FIXED
+from trtbuild_engine_flow.builder.deployment import Deployment
+from trtbuild_engine_flow.parameters import triton_parameters
 
 _ROLES = {
     "": "{name}: text in, text out, through {name}_preprocessing, _tensorrt_llm and "
