@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -295,3 +296,9 @@ def test_unknown_engine_arguments_are_all_named(backend: Any) -> None:
         {"max_model_length": 1, "dtype": "x", "zzz": 2}, ["max_model_len", "dtype"]
     )
     assert found == "'max_model_length' (did you mean 'max_model_len'?), 'zzz'"
+
+
+def test_the_backends_tensors_are_those_that_the_builder_writes() -> None:
+    script = Path(__file__).resolve().parents[2] / "scripts" / "write_vllm_tensors.py"
+    module = runpy.run_path(str(script))["module"]()
+    assert (FOLDER / "backend_tensors.py").read_text(encoding="utf-8") == module, script.name

@@ -1,5 +1,6 @@
 """The tensors of the vLLM backend, as Triton's own vLLM backend names and types them."""
 
+# Written by scripts/write_vllm_tensors.py from templates/vllm/tensors.toml; do not edit the tables.
 # name, data type, dims, optional
 INPUTS = (
     ("text_input", "TYPE_STRING", [1], False),
