@@ -23,11 +23,15 @@ def trtbuild(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: bytes = b"",
+    encoding: str = "utf-8",
 ) -> subprocess.CompletedProcess[str]:
-    """What ``python -m trtbuild`` would return. Signals, pipes and memory need a real process."""
+    """What ``python -m trtbuild`` would return. Signals, pipes and memory need a real process.
+
+    Output that is not in ``encoding`` comes as ``surrogateescape`` keeps it.
+    """
     words = ["trtbuild", *map(str, arguments)]
     stdout, stderr, source = (
-        io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", write_through=True)
+        io.TextIOWrapper(io.BytesIO(content), encoding=encoding, write_through=True)
         for content in (b"", b"", stdin)
     )
     code: object = 0
@@ -59,4 +63,4 @@ def _handlers_kept() -> Iterator[None]:
 def _text(stream: io.TextIOWrapper) -> str:
     buffer = stream.buffer
     assert isinstance(buffer, io.BytesIO)
-    return buffer.getvalue().decode("utf-8")
+    return buffer.getvalue().decode(stream.encoding, "surrogateescape")

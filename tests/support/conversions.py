@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from trtbuild.pipeline.convert import ConvertResult, convert
@@ -15,14 +12,3 @@ def run(source: object, repo: Path, *, force: bool = False, **recipe: object) ->
     """Convert ``source``, with further fields of its recipe."""
     model = ModelRecipe.model_validate({"source": str(source), **recipe})
     return convert(model, repository=repo, force=force)
-
-
-def cli(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
-    """``trtbuild`` with these words, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "trtbuild", *map(str, args)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **env},
-    )

@@ -25,9 +25,7 @@ TEMPLATE = (
 
 
 @pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
+def weights(tmp_path: Path) -> Path:
     model = tmp_path / "model_repository" / "bot"
     folder = model / "1" / "weights"
     folder.mkdir(parents=True)
@@ -38,16 +36,13 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_an_ensemble_has_its_template_beside_its_tokenizer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_ensemble_has_its_template_beside_its_tokenizer(tmp_path: Path) -> None:
     golden = Path(__file__).resolve().parents[1] / "golden" / "trtllm-engine" / "balanced"
     shutil.copytree(golden, tmp_path / "model_repository")
     folder = tmp_path / "model_repository" / "llama_preprocessing" / "1" / "tokenizer"
     folder.mkdir(parents=True)
     (folder / "tokenizer.json").write_text("{}")
     (folder / "chat_template.jinja").write_text(TEMPLATE)
-    monkeypatch.chdir(tmp_path)
     assert open_chat("llama").prompt([{"role": "user", "content": "Hi"}]) == "[user]Hi"
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 from support.bench import mock, tokenizer_folder
+from support.command_line import trtbuild
 from trtbuild.bench import guards
 from trtbuild.bench.counting import Counter
 from trtbuild.bench.guards import Probe, before
@@ -58,8 +58,7 @@ def test_one_text_of_three_may_part() -> None:
 
 
 def bench(*args: object) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "trtbuild", "bench", *map(str, args)]
-    return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+    return trtbuild("bench", *args)
 
 
 FAST = {"first_ms": 2, "role_ms": 1, "gap_ms": 1}

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from support.bench import FIRST, mock, tokenizer_folder
+from support.bench import mock, tokenizer_folder
+from support.command_line import trtbuild
 from support.ports import refusing
 
 
@@ -25,9 +26,8 @@ def tokenizer(tmp_path: Path) -> Path:
 
 
 def bench(*args: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """``trtbuild bench`` as a process; its exit code is checked."""
-    argv = [*FIRST, sys.executable, "-m", "trtbuild", "bench", *map(str, args)]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=120)
+    """``trtbuild bench``; its exit code is checked."""
+    done = trtbuild("bench", *args)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done

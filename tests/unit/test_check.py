@@ -13,6 +13,7 @@ import pytest
 from support.checkpoints import make_llama
 from support.config_faults import CONFIGS, PYTHON, edit
 from support.faults import only, python_model
+from support.places import places
 from trtbuild import check
 from trtbuild.check import Severity, running
 from trtbuild.check.context import Model
@@ -20,11 +21,6 @@ from trtbuild.check.examples import MODEL_PY
 from trtbuild.errors import UsageError
 from trtbuild.pipeline.convert import convert
 from trtbuild.recipe import ModelRecipe
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -39,8 +35,8 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with one converted model of two shards."""
     folder = tmp_path_factory.mktemp("converted")
     make_llama(folder / "llama", sharded=True)
-    os.environ["TRTBUILD_CACHE_DIR"] = str(folder / "cache")
-    convert(ModelRecipe(source=str(folder / "llama"), name="bot"), repository=folder / "repo")
+    with places(folder):
+        convert(ModelRecipe(source=str(folder / "llama"), name="bot"), repository=folder / "repo")
     shutil.rmtree(folder / "llama")
     return folder / "repo"
 

@@ -12,15 +12,11 @@ import pytest
 
 from support.checkpoints import make_llama
 from support.faults import only, python_model
+from support.places import places
 from trtbuild import check
 from trtbuild.check import Severity
 from trtbuild.pipeline.convert import convert
 from trtbuild.recipe import ModelRecipe
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +24,8 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with one converted model of two shards."""
     folder = tmp_path_factory.mktemp("converted")
     make_llama(folder / "llama", sharded=True)
-    os.environ["TRTBUILD_CACHE_DIR"] = str(folder / "cache")
-    convert(ModelRecipe(source=str(folder / "llama"), name="bot"), repository=folder / "repo")
+    with places(folder):
+        convert(ModelRecipe(source=str(folder / "llama"), name="bot"), repository=folder / "repo")
     shutil.rmtree(folder / "llama")
     return folder / "repo"
 

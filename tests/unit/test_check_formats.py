@@ -31,9 +31,8 @@ instance_group [ { count: 0 kind: KIND_CPU } ]
 
 
 @pytest.fixture
-def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def repo(tmp_path: Path) -> Path:
     (tmp_path / "mo del").mkdir()
-    monkeypatch.chdir(tmp_path)
     return Path("mo del")
 
 

@@ -27,10 +27,9 @@ def test_sources_are_told_apart(text: str, kind: str, name: str, revision: str) 
     assert check_model_name(default_name(source)) == name
 
 
-def test_existing_paths_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_paths_win(tmp_path: Path) -> None:
     (tmp_path / "org" / "name").mkdir(parents=True)
     (tmp_path / "x.GGUF").write_bytes(b"GGUF")
-    monkeypatch.chdir(tmp_path)
     assert parse_source("org/name").kind == "local"
     assert parse_source("./x.GGUF").kind == "gguf"
     assert parse_source(".").text == tmp_path.name  # a name, no path of this machine

@@ -163,11 +163,7 @@ def test_infer_knows_its_protocols() -> None:
     assert "grpc" in error.fix
 
 
-def test_infer_chat_without_weights_says_how_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path / "state"))
+def test_infer_chat_without_weights_says_how_to_go_on() -> None:
     error = infer("m", "-p", "hi", "--chat")
     assert error.exit_code == ExitCode.USAGE
     assert "--chat-template" in error.fix

@@ -11,18 +11,13 @@ from pathlib import Path
 import pytest
 
 from support.checkpoints import make_llama, write_json
-from support.conversions import cli, run
+from support.command_line import trtbuild
+from support.conversions import run
 from support.trees import snapshot
 from trtbuild import check, lockfile
 from trtbuild.errors import BuildError, RepositoryError, TrtbuildError, UsageError
 from trtbuild.pipeline.convert import convert
 from trtbuild.recipe import ModelRecipe
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -237,7 +232,7 @@ def test_bad_input_says_what_and_how_and_writes_nothing(
 ) -> None:
     if breaker:
         breaker(llama)
-    done = cli("convert", llama, "--repo", repo, *args)
+    done = trtbuild("convert", llama, "--repo", repo, *args)
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert mend in done.stderr

@@ -9,14 +9,8 @@ from pathlib import Path
 import pytest
 
 from support.checkpoints import make_llama
-from support.conversions import cli
+from support.command_line import trtbuild
 from trtbuild import lockfile
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -43,10 +37,10 @@ models:
 
 def test_a_recipe_of_two_models(llama: Path, tmp_path: Path) -> None:
     (tmp_path / "trtbuild.yaml").write_text(RECIPE)
-    done = cli("convert", "-f", "trtbuild.yaml")
+    done = trtbuild("convert", "-f", "trtbuild.yaml")
     assert done.returncode == 0, done.stderr
     assert set(lockfile.read(tmp_path / "out").models) == {"one", "two"}
-    again = cli("convert", "-f", "trtbuild.yaml")
+    again = trtbuild("convert", "-f", "trtbuild.yaml")
     assert again.stdout.splitlines() == [
         "✓ one is up to date in out",
         "✓ two is up to date in out",
@@ -55,59 +49,60 @@ def test_a_recipe_of_two_models(llama: Path, tmp_path: Path) -> None:
 
 def test_a_recipe_and_flags_do_not_mix(llama: Path, tmp_path: Path) -> None:
     (tmp_path / "trtbuild.yaml").write_text(RECIPE)
-    done = cli("convert", "-f", "trtbuild.yaml", "--name", "x", "--set", "a=1")
+    done = trtbuild("convert", "-f", "trtbuild.yaml", "--name", "x", "--set", "a=1")
     assert done.returncode == 2
     assert "--name, --set cannot be combined with --file" in done.stderr
 
 
 def test_json_is_all_that_is_on_stdout(llama: Path, repo: Path) -> None:
-    done = cli("convert", llama, "--repo", repo, "--json")
+    done = trtbuild("convert", llama, "--repo", repo, "--json")
     result = json.loads(done.stdout)
     assert result["models"][0]["status"] == "written"
     assert result["models"][0]["files"]["my-llama/config.pbtxt"]["size"] > 100
-    failed = cli("convert", llama, "--repo", repo, "--json", "--set", "x=1")
+    failed = trtbuild("convert", llama, "--repo", repo, "--json", "--set", "x=1")
     assert json.loads(failed.stdout)["exit_code"] == 3
 
 
 def test_what_it_says(llama: Path, repo: Path) -> None:
-    done = cli("convert", llama, "--repo", repo)
+    done = trtbuild("convert", llama, "--repo", repo)
     assert "my-llama written to" in done.stdout
     assert f"trtbuild validate {repo}" in done.stdout
     assert "model.safetensors.index.json" in done.stdout
 
 
 def test_it_warns_as_a_plan_does(llama: Path, repo: Path) -> None:
-    old = json.loads(cli("convert", llama, "--repo", repo, "--triton", "25.06", "--json").stdout)
-    planned = json.loads(cli("plan", llama, "--triton", "25.06", "--json").stdout)
+    release = ("--triton", "25.06")
+    old = json.loads(trtbuild("convert", llama, "--repo", repo, *release, "--json").stdout)
+    planned = json.loads(trtbuild("plan", llama, *release, "--json").stdout)
     told = old["models"][0]["warnings"]
     assert any("CVE-2026-47627" in warning for warning in told)
     assert told == planned["warnings"]
-    again = cli("convert", llama, "--repo", repo, "--triton", "25.06", "--force")
+    again = trtbuild("convert", llama, "--repo", repo, *release, "--force")
     assert "warning: Triton 25.06 has known vulnerabilities" in again.stdout
-    assert "CVE" not in cli("convert", llama, "--repo", repo).stdout
+    assert "CVE" not in trtbuild("convert", llama, "--repo", repo).stdout
 
 
 def test_validate_list_show_and_remove_on_the_command_line(llama: Path, repo: Path) -> None:
-    assert cli("validate", repo).returncode == 2
-    cli("convert", llama, "--repo", repo, "--name", "bot")
-    sound = json.loads(cli("validate", repo, "--json").stdout)
+    assert trtbuild("validate", repo).returncode == 2
+    trtbuild("convert", llama, "--repo", repo, "--name", "bot")
+    sound = json.loads(trtbuild("validate", repo, "--json").stdout)
     assert (sound["ok"], sound["findings"]) == (True, [])
     assert [row["from"] for row in sound["releases"]] == ["lock"]
-    assert json.loads(cli("list", "--repo", repo, "--json").stdout)[0]["name"] == "bot"
-    assert "/models/bot/1/weights" in cli("show", "bot", "--repo", repo).stdout
-    unknown = cli("show", "bob", "--repo", repo)
+    assert json.loads(trtbuild("list", "--repo", repo, "--json").stdout)[0]["name"] == "bot"
+    assert "/models/bot/1/weights" in trtbuild("show", "bot", "--repo", repo).stdout
+    unknown = trtbuild("show", "bob", "--repo", repo)
     assert (unknown.returncode, "did you mean 'bot'" in unknown.stderr) == (2, True)
     path = repo / "bot/config.pbtxt"
     path.write_text(path.read_text().replace("TYPE_BOOL", "TYPE_BOOOL", 1))
-    broken = cli("validate", repo)
+    broken = trtbuild("validate", repo)
     assert broken.returncode == 6
     assert re.search(r"\n +\d+ │ .*TYPE_BOOOL\n +│ +\^{10}\n", broken.stdout), broken.stdout
-    report = json.loads(cli("validate", repo, "--json").stdout)
+    report = json.loads(trtbuild("validate", repo, "--json").stdout)
     assert set(report) == {"ok", "findings", "releases"}
     assert set(report["findings"][0]) == {
         "rule", "severity", "model", "file", "line", "column", "message", "server_message", "fix",
         "details",
     }  # fmt: skip
-    assert cli("remove", "bot", "--repo", repo).returncode == 0
+    assert trtbuild("remove", "bot", "--repo", repo).returncode == 0
     assert [path.name for path in repo.iterdir()] == ["trtbuild.lock"]
-    assert cli("remove", "bot", "--repo", repo).returncode == 2
+    assert trtbuild("remove", "bot", "--repo", repo).returncode == 2

@@ -19,14 +19,9 @@ from support.checkpoints import (
     write_sparse,
     write_tokenizer,
 )
-from support.conversions import cli, run
+from support.command_line import trtbuild
+from support.conversions import run
 from support.trees import snapshot
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -188,5 +183,5 @@ def test_eight_gigabytes_pass_through_no_memory(tmp_path: Path, repo: Path) -> N
     assert peak < 300_000, f"{peak} kB"
     copy = repo / "huge/1/weights/model.safetensors"
     assert copy.stat().st_blocks * 512 < 16 << 20
-    again = cli("convert", llama, "--repo", repo)
+    again = trtbuild("convert", llama, "--repo", repo)
     assert (again.returncode, "up to date" in again.stdout) == (0, True)

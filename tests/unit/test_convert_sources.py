@@ -16,12 +16,6 @@ from trtbuild import check, lockfile
 from trtbuild.errors import TrtbuildError, UsageError
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
 def llama(tmp_path: Path) -> Path:
     return make_llama(tmp_path / "my-llama", sharded=True)

@@ -25,12 +25,6 @@ from trtbuild.errors import BuildError, UsageError
 from trtbuild_engine_flow import executor
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of programs in front of PATH: a GPU, and nothing else of NVIDIA's."""

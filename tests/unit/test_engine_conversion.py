@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,12 @@ from tokenizers import Tokenizer
 
 from support import trtllm_sources as tiny
 from support.checkpoints import make_llama
+from support.command_line import trtbuild
 from support.engine_conversions import L4, PARTS, config_of, make_engine, refused, run
 from support.trtllm_tools import write_nvidia_smi
 from trtbuild import check, lockfile
 from trtbuild.errors import RecipeError, RepositoryError, UnsupportedError, UsageError
 from trtbuild.repository import list_models, remove
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -256,7 +250,7 @@ def test_a_release_that_has_not_the_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_engine_of_a_recipe_is_meant_from_where_the_recipe_lies(
-    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    llama: Path, tmp_path: Path
 ) -> None:
     make_engine(tmp_path / "engine")
     (tmp_path / "trtbuild.yaml").write_text(
@@ -266,27 +260,20 @@ def test_an_engine_of_a_recipe_is_meant_from_where_the_recipe_lies(
     )
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "trtbuild", "convert", "-f", str(tmp_path / "trtbuild.yaml")],
-        cwd=elsewhere, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = trtbuild("convert", "-f", tmp_path / "trtbuild.yaml", cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "model_repository/llm_tensorrt_llm/1/rank0.engine").is_file()
 
 
 def test_the_command_line_says_what_is_left_to_do(llama: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "trtbuild", "convert", str(llama), "--no-build"]
-    command += ["--backend", "trtllm-engine"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = ["convert", llama, "--no-build", "--backend"]
+    done = trtbuild(*command, "trtllm-engine")
     assert done.returncode == 0, done.stderr
     told = " ".join(done.stdout.split())
     assert "without --no-build" in told
     assert "next trtbuild serve --rehearse" in told
     assert "trtbuild validate" not in told
     assert "trtbuild serve --rehearse model_repository" in done.stdout
-    told = subprocess.run(
-        [*command[:4], "--engine", "x", *command[5:], "--backend", "vllm", "--json"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert told.returncode == 2
-    assert json.loads(told.stdout or told.stderr)["error"] == "UsageError"
+    refused = trtbuild("convert", llama, "--engine", "x", "--backend", "vllm", "--json")
+    assert refused.returncode == 2
+    assert json.loads(refused.stdout or refused.stderr)["error"] == "UsageError"

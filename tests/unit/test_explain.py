@@ -160,9 +160,7 @@ def test_native_frames_are_left_out() -> None:
 
 
 @pytest.fixture
-def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path / "state"))
+def repo(tmp_path: Path) -> Path:
     folder = tmp_path / "repo"
     folder.mkdir()
     return folder
@@ -251,8 +249,8 @@ def test_json(repo: Path, tmp_path: Path) -> None:
     assert reason["fix"].startswith("remove max_modellen")
 
 
-def test_without_a_log_the_newest_server_is_explained(repo: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "state" / "servers" / "abc123"
+def test_without_a_log_the_newest_server_is_explained(repo: Path, state_dir: Path) -> None:
+    folder = state_dir / "servers" / "abc123"
     folder.mkdir(parents=True)
     (folder / "server.log").write_text(EXCERPTS["port-taken"])
     assert "a port is taken" in run()[1]

@@ -16,12 +16,6 @@ from trtbuild.checkpoint.ggml.weights import to_bfloat16
 from trtbuild.errors import BuildError, ExitCode, UnsupportedError
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 @pytest.mark.parametrize(
     ("architecture", "bias", "kind"),
     [
@@ -58,14 +52,14 @@ def test_large_tensors_are_written_in_pieces(
         np.testing.assert_array_equal(made[name], expected, err_msg=name)
 
 
-def test_what_is_described_is_what_is_made(tmp_path: Path, cache: Path) -> None:
+def test_what_is_described_is_what_is_made(tmp_path: Path, cache_dir: Path) -> None:
     make_gguf(tmp_path / "tiny.Q8_0.gguf", kind="Q8_0")
     described = open_checkpoint(str(tmp_path / "tiny.Q8_0.gguf"), dtype="bfloat16")
     before = inspect(described)
     files = materialize(described)
     assert {(f.name, f.size) for f in files} == {(f.name, f.size) for f in described.files}
     assert all(f.path is not None and f.path.stat().st_size == f.size for f in files)
-    assert all(f.path is not None and f.path.is_relative_to(cache) for f in files)
+    assert all(f.path is not None and f.path.is_relative_to(cache_dir) for f in files)
     made = open_checkpoint(str(files[0].path.parent))  # type: ignore[union-attr]
     after = inspect(made)
     assert before.bytes_by_dtype == after.bytes_by_dtype == {"BF16": 2 * before.parameters}
@@ -130,7 +124,7 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_conversion_leaves_nothing(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_gguf(tmp_path / "m.gguf")
 
@@ -143,7 +137,7 @@ def test_an_interrupted_conversion_leaves_nothing(
 
     with pytest.raises(KeyboardInterrupt):
         materialize(open_checkpoint(str(tmp_path / "m.gguf")), Interrupting())
-    left = list((cache / "checkpoints").rglob("*"))
+    left = list((cache_dir / "checkpoints").rglob("*"))
     assert left == []
 
 

@@ -6,12 +6,12 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.command_line import trtbuild
 from support.models import write_python_model
 from support.programs import write_docker, write_program, write_tritonserver
 from support.ranked import write_engine, write_llm_api
@@ -274,15 +274,11 @@ def test_local_moves_the_engines_path(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (repo / "llm/config.pbtxt").read_bytes() == before
 
 
-def test_serving_checks_the_ranks_first(tmp_path: Path) -> None:
+def test_serving_checks_the_ranks_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tritonserver(tmp_path / "programs")
     repo = write_engine(tmp_path / "repo", tp=2, files=1)
-    env = {"PATH": f"{tmp_path / 'programs'}:/usr/bin:/bin", "TRTBUILD_STATE_DIR": str(tmp_path)}
-    command = [sys.executable, "-m", "trtbuild", "serve", str(repo), "--no-validate"]
-    done = subprocess.run(
-        [*command, "--mode", "local", "--port", "auto"], env=env, capture_output=True, text=True,
-        check=False, cwd=tmp_path,
-    )  # fmt: skip
+    monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}:/usr/bin:/bin")
+    done = trtbuild("serve", repo, "--no-validate", "--mode", "local", "--port", "auto")
     assert done.returncode == 7
     assert "the ranks cannot be started: llm: " in done.stderr
     assert "rank1.engine missing" in done.stderr

@@ -19,11 +19,6 @@ from trtbuild.plan import ModelEntry, RepoFile
 from trtbuild.repository import WeightFile, transaction, write_model
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path.parent / f"{tmp_path.name}-cache"))
-
-
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
     return tmp_path / "repo"

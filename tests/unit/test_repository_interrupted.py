@@ -23,11 +23,6 @@ from trtbuild.repository import WeightFile, changes, write_model
 TESTS = Path(__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path.parent / f"{tmp_path.name}-cache"))
-
-
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
     return tmp_path / "repo"

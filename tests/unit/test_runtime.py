@@ -20,13 +20,6 @@ from trtbuild.server.runtime import backends, facts
 from trtbuild.server.runtime.facts import Interpreter
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(folder))
-    return folder
-
-
 @pytest.fixture
 def interpreter() -> Interpreter:
     return facts.find_interpreter()

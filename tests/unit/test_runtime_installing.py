@@ -21,13 +21,6 @@ from trtbuild.server.runtime import facts, installation, pip
 from trtbuild.server.runtime.facts import Interpreter
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(folder))
-    return folder
-
-
 @pytest.fixture
 def interpreter() -> Interpreter:
     return facts.find_interpreter()
@@ -37,7 +30,7 @@ def interpreter() -> Interpreter:
 
 
 def test_too_little_disk_is_told_before_anything_is_made(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
+    cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil._ntuple_diskusage(10 * GIB, 9 * GIB, GIB)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
@@ -45,7 +38,7 @@ def test_too_little_disk_is_told_before_anything_is_made(
         runtime.install("full")
     assert error.value.exit_code == 5
     assert "TRTBUILD_CACHE_DIR" in error.value.fix
-    assert list((cache / "runtime").iterdir()) == []
+    assert list((cache_dir / "runtime").iterdir()) == []
 
 
 def test_an_index_without_the_packages(
@@ -119,11 +112,11 @@ def test_a_light_one_is_enough_without_vllm(
     assert runtime.ensure().variant == "full"
 
 
-def test_all_runtimes_are_removed(cache: Path, interpreter: Interpreter) -> None:
+def test_all_runtimes_are_removed(cache_dir: Path, interpreter: Interpreter) -> None:
     fake_runtime(interpreter)
-    (cache / "runtime" / "0123456789ab-cp311").mkdir()
+    (cache_dir / "runtime" / "0123456789ab-cp311").mkdir()
     assert len(runtime.remove()) == 2
-    assert list((cache / "runtime").iterdir()) == []
+    assert list((cache_dir / "runtime").iterdir()) == []
     assert runtime.remove() == ()
 
 

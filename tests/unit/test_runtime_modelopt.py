@@ -18,8 +18,7 @@ from trtbuild.server.runtime.facts import Interpreter, Runtime
 
 
 @pytest.fixture
-def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Interpreter:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
+def interpreter(monkeypatch: pytest.MonkeyPatch) -> Interpreter:
     found = Interpreter(Path(sys.executable), "3.11.2", "")
     monkeypatch.setattr(facts, "find_interpreter", lambda: found)
     return found

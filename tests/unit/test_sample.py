@@ -81,7 +81,6 @@ def test_every_token_is_transformers_own(converted: dict[str, CheckpointFile], t
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine that has the sample neither installed nor cached."""
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
 
     def missing(name: str) -> metadata.Distribution:
         raise metadata.PackageNotFoundError(name)

@@ -225,9 +225,8 @@ def test_the_embedded_server_knows_its_backends(tmp_path: Path) -> None:
 
 
 def test_the_dry_run_of_the_embedded_server_installs_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "7")
     repo = write_vllm_model(tmp_path / "models", "m", "/models/m/1/weights")
     line = server.dry_run(server.read_contents(repo), "embedded", LaunchOptions())
@@ -235,7 +234,7 @@ def test_the_dry_run_of_the_embedded_server_installs_nothing(
     assert {"VLLM_CPU_KVCACHE_SPACE=7", "VLLM_NO_USAGE_STATS=1", "HF_HUB_OFFLINE=1"} <= set(words)
     assert words[0].endswith("/bin:$PATH")
     assert f"--model-repository={repo}" in words
-    assert not (tmp_path / "cache").exists()
+    assert not cache_dir.exists()
 
 
 @pytest.mark.parametrize(("cores", "alone"), [(2, True), (8, True), (9, False), (64, False)])

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from support.checkpoints import make_llama
+from support.places import places
 from trtbuild import pbtxt, repository
 from trtbuild.errors import RepositoryError, UsageError
 from trtbuild.pipeline.convert import convert
@@ -29,10 +30,8 @@ HOSTILE = "x'\"; import os #\\"
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("show")
     source = str(make_llama(folder / "llama"))
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TRTBUILD_CACHE_DIR", str(folder / "cache"))
-    convert(ModelRecipe(source=source, name="bot"), repository=folder / "repo")
-    patch.undo()
+    with places(folder):
+        convert(ModelRecipe(source=source, name="bot"), repository=folder / "repo")
     return folder / "repo"
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from support import ensemble
 from support.checkpoints import make_llama
+from support.places import places
 from support.tokenizers_made import FAMILIES
 from trtbuild import check, pbtxt, server, toolchain
 from trtbuild.check import Example, Finding, Severity, write_example
@@ -29,12 +30,6 @@ from trtbuild.server import LaunchOptions
 from trtbuild_engine_flow import engineconfig
 
 REQUIRED = ("tokenizer_dir", "xgrammar_tokenizer_info_path", "guided_decoding_backend")
-
-
-@pytest.fixture(autouse=True)
-def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -49,9 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two LLMs by engine flow in one repository, their engines left for later."""
     folder = tmp_path_factory.mktemp("made")
     source = make_llama(folder / "llama")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRTBUILD_CACHE_DIR", str(folder / "cache"))
-        patch.chdir(folder)
+    with places(folder):
         for name in ("first", "second"):
             convert(llm(source, name), repository=folder / "repo")
     return folder / "repo"

@@ -11,18 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from support.command_line import trtbuild
 from trtbuild import toolchain
 from trtbuild.check import Example, write_example
 from trtbuild.cli.app import app, main
 from trtbuild.errors import BuildError, ExitCode, RecipeError, TrtbuildError, UsageError
 
 BAD = "max_batch_size: -1\nbackend: 'python'\ninstance_group [ { count: 0 kind: KIND_CPU } ]"
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
 
 
 def repository(config: str = BAD, name: str = "mr") -> Path:
@@ -290,18 +285,24 @@ def test_the_program_prints_errors_and_no_traceback(
 def test_any_terminal_can_show_it(encoding: str, form: str) -> None:
     path = repository()
     (path / "mödel ✓").mkdir()
+    result = trtbuild("validate", "mr", "--format", form, encoding=encoding)
+    assert result.returncode == ExitCode.REPOSITORY, result.stderr
+    assert "max_batch_size is -1" in result.stdout
+    if form == "text":
+        corner = "┌─" if encoding == "utf-8" else "+-"
+        assert f"{corner} m/config.pbtxt:1:17" in result.stdout
+    else:
+        written = result.stdout.encode(encoding, "surrogateescape")
+        assert "mödel" in written.decode("utf-8")
+
+
+def test_the_encoding_that_python_chose_is_kept() -> None:
+    (repository() / "mödel ✓").mkdir()
     result = subprocess.run(
-        [sys.executable, "-m", "trtbuild", "validate", "mr", "--format", form],
-        env={**os.environ, "PYTHONIOENCODING": encoding},
+        [sys.executable, "-m", "trtbuild", "validate", "mr"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         check=False,
     )
     assert result.returncode == ExitCode.REPOSITORY, result.stderr
-    text = result.stdout.decode(encoding if form == "text" else "utf-8")
-    assert "max_batch_size is -1" in text
-    if form == "text":
-        assert (
-            "┌─ m/config.pbtxt:1:17" if encoding == "utf-8" else "+- m/config.pbtxt:1:17"
-        ) in text
-    else:
-        assert "mödel" in text
+    assert "+- m/config.pbtxt:1:17" in result.stdout.decode("ascii")
