@@ -1,10 +1,15 @@
-# Two commands matter: `make demo` and `make test`. Both install what they need into .venv.
+# Three commands matter: `make demo`, `make check` while you work, `make test` before you push.
+# Each installs what it needs into .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PROMPT ?= The capital of France is
 
-.PHONY: demo test lint unit server-tests nightly bench clean help
+# Tests start Python hundreds of times: compiling the sources each time would double their cost.
+unexport PYTHONDONTWRITEBYTECODE
+
+LINT := style types imports workflows
+.PHONY: demo check test lint $(LINT) quick unit server-tests nightly bench clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -21,19 +26,35 @@ $(BIN)/.ready: pyproject.toml
 demo: $(BIN)/.ready ## A real model on a real Triton: convert, validate, serve, stream, stop
 	$(BIN)/trtbuild up sample:smollm2 --prompt "$(PROMPT)" --port auto --once
 
+check: $(BIN)/.ready ## Lint, types and the quick tests: no server, no network
+	@$(MAKE) --no-print-directory -j --output-sync=target $(LINT) quick
+
 test: lint unit server-tests ## Everything that CI runs
 
-lint: $(BIN)/.ready ## Style, types, import layers
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+lint: $(BIN)/.ready ## Style, types, import layers, workflows
+	@$(MAKE) --no-print-directory -j --output-sync=target $(LINT)
+
+style: $(BIN)/.ready
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
 	$(BIN)/hadolint Dockerfile
+
+types: $(BIN)/.ready
+	$(BIN)/mypy
+
+imports: $(BIN)/.ready
+	$(BIN)/lint-imports
+
+workflows: $(BIN)/.ready
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --quiet --offline .github/workflows
 
-unit: $(BIN)/.ready ## Tests without a server
-	$(BIN)/pytest -m "not server" -n auto --dist worksteal
+PYTEST_PARALLEL := $(BIN)/pytest -n auto --dist worksteal
+quick: $(BIN)/.ready
+	$(PYTEST_PARALLEL) -m "not (server or slow or network)"
+
+unit: $(BIN)/.ready ## All tests without a server
+	$(PYTEST_PARALLEL) -m "not server"
 
 # "vllm": the tests that share one vLLM server; "not vllm": the others.
 SHARD ?= vllm or not vllm
@@ -41,8 +62,10 @@ server-tests: $(BIN)/.ready ## Tests on the real embedded Triton (installs the r
 	$(BIN)/trtbuild runtime install
 	$(BIN)/pytest -m "server and ($(SHARD))"
 
-nightly: $(BIN)/.ready ## Long fuzzing and differential runs
+nightly: $(BIN)/.ready ## Soak, simulations, long fuzzing and differential runs
 	$(BIN)/trtbuild runtime install
+	TRTBUILD_NIGHTLY=1 $(PYTEST_PARALLEL) -m "long and not server"
+	TRTBUILD_NIGHTLY=1 $(BIN)/pytest -m "long and server"
 	$(BIN)/python scripts/fuzz_validator.py --files 100000
 	$(BIN)/python scripts/differential.py --cases 20000
 

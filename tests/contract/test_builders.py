@@ -33,7 +33,7 @@ RECIPES = [
 ]
 
 
-@pytest.fixture(params=FOUND, ids=lambda found: found.name)
+@pytest.fixture(params=FOUND, ids=lambda found: found.name, scope="module")
 def builder(request: pytest.FixtureRequest) -> Builder:
     assert request.param.problem == ""
     found: Builder = request.param.builder
@@ -52,10 +52,17 @@ def combinations(builder: Builder) -> Iterator[Case]:
     return (case for case in cases() if not builder.reasons_unsupported(case))
 
 
-def models(builder: Builder) -> Iterator[tuple[ModelRecipe, ModelEntry]]:
-    for case in combinations(builder):
-        for entry in builder.models(case):
-            yield case.recipe, entry
+Made = list[tuple[Case, tuple[ModelEntry, ...]]]
+
+
+@pytest.fixture(scope="module")
+def made(builder: Builder) -> Made:
+    """What the builder makes of every case it can do."""
+    return [(case, tuple(builder.models(case))) for case in combinations(builder)]
+
+
+def entries(made: Made) -> Iterator[tuple[ModelRecipe, ModelEntry]]:
+    return ((case.recipe, entry) for case, models in made for entry in models)
 
 
 def test_there_is_a_builder_in_the_group() -> None:
@@ -71,8 +78,8 @@ def test_it_says_who_it_is(builder: Builder) -> None:
     assert isinstance(builder.priority, int)
 
 
-def test_it_can_do_something(builder: Builder) -> None:
-    assert next(combinations(builder), None) is not None
+def test_it_can_do_something(made: Made) -> None:
+    assert made
 
 
 def test_reasons_are_sentences_for_people(builder: Builder) -> None:
@@ -84,23 +91,23 @@ def test_reasons_are_sentences_for_people(builder: Builder) -> None:
         assert "\n" not in reason
 
 
-def test_the_same_in_gives_the_same_out(builder: Builder) -> None:
-    for case in combinations(builder):
-        assert builder.models(case) == builder.models(case)
+def test_the_same_in_gives_the_same_out(builder: Builder, made: Made) -> None:
+    for case, models in made:
+        assert tuple(builder.models(case)) == models
         assert builder.steps(case) == builder.steps(case)
         assert builder.signature(case) == builder.signature(case)
 
 
-def test_it_tells_its_steps_and_its_image(builder: Builder) -> None:
-    for case in combinations(builder):
+def test_it_tells_its_steps_and_its_image(builder: Builder, made: Made) -> None:
+    for case, _ in made:
         steps = builder.steps(case)
         assert steps
         assert all(isinstance(step, Step) and step.title for step in steps)
         assert builder.image(case.toolchain).startswith("nvcr.io/nvidia/tritonserver:")
 
 
-def test_every_config_parses_and_names_its_model(builder: Builder) -> None:
-    for recipe, entry in models(builder):
+def test_every_config_parses_and_names_its_model(made: Made) -> None:
+    for recipe, entry in entries(made):
         assert entry.name.startswith(recipe.name), "sub-models are prefixed, so that none collide"
         check_model_name(entry.name)
         text = {f.path: f.content for f in entry.files}["config.pbtxt"].decode()
@@ -116,8 +123,8 @@ def test_every_config_parses_and_names_its_model(builder: Builder) -> None:
         assert pbtxt.render(config, header=header) == text
 
 
-def test_paths_stay_inside_the_model_and_weights_inside_a_version(builder: Builder) -> None:
-    for _, entry in models(builder):
+def test_paths_stay_inside_the_model_and_weights_inside_a_version(made: Made) -> None:
+    for _, entry in entries(made):
         paths = [file.path for file in entry.files] + [place.path for place in entry.weights]
         assert len(set(paths)) == len(paths)
         for path in paths:
@@ -127,9 +134,9 @@ def test_paths_stay_inside_the_model_and_weights_inside_a_version(builder: Build
             assert re.match(r"[1-9]\d*(/|$)", place.path)
 
 
-def test_nothing_of_this_machine_is_written(builder: Builder) -> None:
+def test_nothing_of_this_machine_is_written(made: Made) -> None:
     home, here = str(Path.home()), str(Path(__file__).parents[2])
-    for _, entry in models(builder):
+    for _, entry in entries(made):
         for file in entry.files:
             text = file.content.decode()
             for path in (home + "/", here, "./somewhere"):
@@ -139,8 +146,8 @@ def test_nothing_of_this_machine_is_written(builder: Builder) -> None:
             )
 
 
-def test_no_placeholder_is_left(builder: Builder) -> None:
-    for _, entry in models(builder):
+def test_no_placeholder_is_left(made: Made) -> None:
+    for _, entry in entries(made):
         for file in entry.files:
             # code is copied, never rendered, and may speak of templates
             copied = file.path.endswith(".py")

@@ -111,4 +111,6 @@ def test_golden(
 
 
 def test_every_builder_has_a_golden_case() -> None:
-    assert {found.name for found in discover()} <= {case[0] for case in CASES}
+    """Every builder of ours; what else is installed is its own authors' to test."""
+    ours = {found.name for found in discover() if found.distribution.startswith("trtbuild ")}
+    assert ours == {case[0] for case in CASES}

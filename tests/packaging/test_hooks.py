@@ -98,6 +98,7 @@ def test_a_hook_runs_for_the_files_of_a_repository(path: str, concerned: bool) -
         assert bool(re.search(hook["files"], path)) is concerned
 
 
+@pytest.mark.slow
 def test_a_fault_stops_the_commit(project: Path) -> None:
     write_model(project, "max_batch_size: -1")
     result = pre_commit(project, "trtbuild-validate")
@@ -108,6 +109,7 @@ def test_a_fault_stops_the_commit(project: Path) -> None:
     assert pre_commit(project, "trtbuild-validate").returncode == 0
 
 
+@pytest.mark.slow
 def test_the_mending_hook_changes_the_file(project: Path) -> None:
     path = write_model(project, "max_batch_size: -1")
     result = pre_commit(project, "trtbuild-validate-fix")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from support.lanes import rounds
 from trtbuild.bench.comparison import ratio_interval
 from trtbuild.bench.histogram import Distribution
 from trtbuild.bench.metrics import e2e, icl, itl, queueing, tpot, ttft
@@ -146,16 +147,17 @@ def test_percentiles_are_within_half_a_thousandth() -> None:
     assert found.percentile(100) <= found.highest
 
 
+@pytest.mark.long
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     random = np.random.default_rng(2)
-    median, covered, runs = math.exp(3), 0, 100
+    median, covered, runs = math.exp(3), 0, rounds(20, 1000)
     for _ in range(runs):
         found = Distribution()
         for number, value in enumerate(random.lognormal(3, 0.5, 200)):
             found.add((float(value),), number)
         low, high = found.intervals()["p50"]
         covered += low <= median <= high
-    assert covered >= 88, "95 % intervals, 100 of them"
+    assert covered >= 0.88 * runs, "95 % intervals"
 
 
 def weather(random: np.random.Generator) -> np.ndarray:
@@ -173,18 +175,19 @@ def batches(random: np.random.Generator) -> np.ndarray:
     return np.repeat(random.lognormal(3, 0.2, 125), 8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("latencies", [weather, batches])
 def test_intervals_know_that_neighbours_share_their_luck(
     latencies: Callable[[np.random.Generator], np.ndarray],
 ) -> None:
-    random, covered = np.random.default_rng(4), 0
-    for _ in range(100):
+    random, covered, runs = np.random.default_rng(4), 0, rounds(20, 100)
+    for _ in range(runs):
         found = Distribution()
         for number, value in enumerate(latencies(random)):
             found.add((float(value),), number)
         low, high = found.intervals()["p50"]
         covered += low <= math.exp(3) <= high
-    assert covered >= 86, "95 % intervals, 100 of them; dealt out in turn it was 30 to 50"
+    assert covered >= 0.86 * runs, "95 % intervals; dealt out in turn it was 30 to 50 %"
 
 
 def p99(values: np.ndarray) -> tuple[float, tuple[float, float]]:
@@ -201,16 +204,18 @@ def surely_slower(before: np.ndarray, after: np.ndarray) -> bool:
     return found is not None and found[0] > 1.05
 
 
+@pytest.mark.long
 def test_a_p99_that_hangs_on_a_few_requests_is_no_regression() -> None:
     random, alarms, found = np.random.default_rng(6), 0, 0
-    for _ in range(60):
+    runs, loud = rounds(15, 60), rounds(5, 20)
+    for _ in range(runs):
         one, other = (np.repeat(random.lognormal(3, 0.5, 25), 8) for _ in range(2))
         alarms += surely_slower(one, other) or surely_slower(other, one)
-    assert alarms <= 4, "where all groups counted it was 11 of 60"
-    for _ in range(20):
+    assert alarms <= runs / 15, "where all groups counted it was 11 of 60"
+    for _ in range(loud):
         one, other = (random.lognormal(3, 0.5, 1000) for _ in range(2))
         found += surely_slower(one, 1.5 * other)
-    assert found >= 16, "what many requests say is heard"
+    assert found >= 0.8 * loud, "what many requests say is heard"
 
 
 def test_groups_keep_every_value_however_often_they_are_joined() -> None:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.fuzzing import SECRET, examine, fast_folder, hostile, one_case
+from support.lanes import rounds
 from support.privileges import obeying_modes
 from trtbuild.check import Example, write_example
 
@@ -25,8 +26,9 @@ def _cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.long
 @settings(
-    max_examples=300,
+    max_examples=rounds(60, 5000),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.lanes import rounds
 from trtbuild import pbtxt
 from trtbuild.located.jsontext import read_json
 from trtbuild.located.positions import NOWHERE, Position, Positions
@@ -70,14 +71,16 @@ def test_nested_lists_of_messages() -> None:
     assert positions.of("name").column == 81
 
 
+@pytest.mark.long
 @given(st.text(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(60, 3000), deadline=None)
 def test_the_scanner_takes_any_text(text: str) -> None:
     Positions(text)
 
 
+@pytest.mark.long
 @given(st.text(alphabet="ab:{}<>[],;\"\\'# \n1-", max_size=80))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=rounds(100, 5000), deadline=None)
 def test_the_scanner_takes_any_soup_of_punctuation(text: str) -> None:
     Positions(text)
 
@@ -89,8 +92,9 @@ def test_deep_nesting_is_no_recursion() -> None:
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=8)
 
 
+@pytest.mark.long
 @given(st.lists(st.tuples(NAMES, st.lists(st.integers(1, 9), max_size=3)), max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=rounds(20, 1000), deadline=None)
 def test_every_value_of_a_printed_config_is_where_it_says(
     tensors: list[tuple[str, list[int]]],
 ) -> None:
@@ -134,8 +138,9 @@ def test_what_is_no_json_is_told_with_its_place(
     assert (found.at.line, found.at.column) == (line, column)
 
 
+@pytest.mark.long
 @given(st.binary(max_size=100))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(60, 3000), deadline=None)
 def test_any_bytes_are_json_or_a_problem(content: bytes) -> None:
     found = read_json(content)
     assert found.problem or found.value == json.loads(content)

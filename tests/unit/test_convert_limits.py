@@ -88,7 +88,7 @@ main()
         "convert._require_valid",
     ],
 )
-@pytest.mark.parametrize("wait", [0.0, 0.5])
+@pytest.mark.parametrize("wait", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_ctrl_c_at_any_moment(llama: Path, repo: Path, moment: str, wait: float) -> None:
     run(llama, repo)
     before = snapshot(repo)

@@ -41,6 +41,7 @@ def test_too_little_disk_is_told_before_anything_is_made(
     assert list((cache_dir / "runtime").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_index_without_the_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpreter: Interpreter
 ) -> None:
@@ -67,6 +68,7 @@ def test_an_interrupted_installation_is_made_anew(
         raise KeyboardInterrupt
 
     root = facts.runtime_root("light", interpreter.tag)
+    monkeypatch.setattr(installation, "_create_venv", lambda *_: None)  # takes seconds
     with monkeypatch.context() as patch:
         patch.setattr(pip, "install", interrupted)
         with pytest.raises(KeyboardInterrupt):

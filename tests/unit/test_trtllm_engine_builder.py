@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.engine_flow import LOCAL, entries, refuse
+from support.lanes import rounds
 from support.specs import llama_8b, mamba_like
 from trtbuild import pbtxt, toolchain
 from trtbuild.builder import Case
@@ -357,7 +358,8 @@ _VALUES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.long
+@settings(max_examples=rounds(50, 2000), deadline=None)
 @given(st.dictionaries(st.sampled_from(_NAMES), _VALUES, max_size=4), st.sampled_from(RELEASES))
 def test_whatever_is_set_is_written_or_refused(engine: dict[str, Any], triton: str) -> None:
     try:
