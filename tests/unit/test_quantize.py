@@ -238,6 +238,8 @@ def test_no_file_and_no_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [0, -5])
 def test_no_token_of_a_text_measures_nothing(tmp_path: Path, length: int) -> None:
     with pytest.raises(UsageError, match=f"--length {length} leaves no token") as caught:
-        quantize("sample:smollm2", tmp_path / "out", format_name="fp8", length=length)
+        quantize(
+            str(make_llama(tmp_path / "llama")), tmp_path / "out", format_name="fp8", length=length
+        )
     assert caught.value.fix
     assert not (tmp_path / "out").exists()

