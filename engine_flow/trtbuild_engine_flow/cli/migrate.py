@@ -41,12 +41,8 @@ def migrate(
     name: options.Name = "",
     settings: options.Settings = None,
     triton: options.Triton = "26.07",
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace what has the name, and edited files.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
-    ] = False,
+    force: options.Force = False,
+    dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write the LLM API's form of a repository that serves TensorRT engines.

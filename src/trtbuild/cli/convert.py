@@ -10,7 +10,7 @@ import typer
 from trtbuild.cli import options
 
 if TYPE_CHECKING:
-    from trtbuild.recipe import ModelRecipe, Recipe
+    from trtbuild.recipe import Recipe
 
 _EPILOG = """
 Examples
@@ -69,44 +69,31 @@ def convert(
             "--link", help="Hard link a local folder's weights: no space, but shared with it."
         ),
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace what has the name, and edited files.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
-    ] = False,
+    force: options.Force = False,
+    dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write a checkpoint into a model repository, complete or not at all."""
     from trtbuild.cli.convert_view import as_dict, print_result
     from trtbuild.cli.output import print_json, progress
-    from trtbuild.cli.recipe_file import read_recipe
+    from trtbuild.cli.recipe_file import asked_recipe
     from trtbuild.pipeline.convert import convert_all
-    from trtbuild.recipe import model_from_flags
 
-    if file is None:
-        one = model_from_flags(
-            source=source,
-            name=name,
-            backend=backend,
-            dtype=dtype,
-            weights=weights,
-            settings=settings or (),
-            adapters=adapter or (),
-            trust_remote_code=trust_remote_code,
-            allow_pickle=allow_pickle,
-            engine_dir=engine,
-            build=build,
-        )
-        recipe = _recipe_of(one, triton)
-    else:
-        flags = {
-            "SOURCE": source, "--name": name, "--set": settings, "--dtype": dtype,
-            "--adapter": adapter, "--trust-remote-code": trust_remote_code,
-            "--allow-pickle": allow_pickle, "--backend": backend != "auto",
-            "--weights": weights != "copy", "--engine": engine, "--no-build": not build,
-        }  # fmt: skip
-        recipe = read_recipe(file, flags, triton)
+    recipe = asked_recipe(
+        file,
+        triton,
+        source=source,
+        name=name,
+        settings=settings or (),
+        dtype=dtype,
+        adapters=adapter or (),
+        trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
+        backend=backend,
+        weights=weights,
+        engine_dir=engine,
+        build=build,
+    )
     repository = repo or _repository(recipe, file)
     with progress() as bars:
         results = convert_all(
@@ -124,15 +111,6 @@ def convert(
         return
     for result in results:
         print_result(result)
-
-
-def _recipe_of(model: ModelRecipe, triton: str) -> Recipe:
-    from trtbuild import toolchain
-    from trtbuild.recipe import DEFAULT_REPOSITORY, DEFAULT_TRITON, Recipe
-
-    release = triton or DEFAULT_TRITON
-    toolchain.load(release)  # an unknown one is told in our words, before pydantic's
-    return Recipe(version=1, triton=release, repository=DEFAULT_REPOSITORY, models=(model,))
 
 
 def _repository(recipe: Recipe, file: Path | None) -> Path:

@@ -33,4 +33,10 @@ TrustRemoteCode = Annotated[
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Accept .bin weights, which can run code.")
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace a model of that name, and edited files.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be written; write nothing.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from trtbuild.cli import options
-
-if TYPE_CHECKING:
-    from trtbuild.recipe import ModelRecipe
 
 _EPILOG = """
 Examples
@@ -61,38 +58,28 @@ def plan(
     """Print which builder fits and why, the steps, and whether the GPU's memory suffices."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.cli.plan_view import print_plan
-    from trtbuild.cli.recipe_file import read_recipe
+    from trtbuild.cli.recipe_file import asked_recipe
     from trtbuild.pipeline.planning import Target, plan_model
-    from trtbuild.recipe import DEFAULT_TRITON, model_from_flags
 
-    models: tuple[ModelRecipe, ...]
-    if file is None:
-        one = model_from_flags(
-            source=source,
-            name=name,
-            backend=backend,
-            dtype=dtype,
-            weights=weights,
-            settings=settings or (),
-            adapters=adapter or (),
-            engine_dir=engine,
-            trust_remote_code=trust_remote_code,
-            allow_pickle=allow_pickle,
-        )
-        models, release = (one,), triton or DEFAULT_TRITON
-    else:
-        flags = {
-            "SOURCE": source, "--name": name, "--set": settings, "--dtype": dtype,
-            "--adapter": adapter, "--trust-remote-code": trust_remote_code,
-            "--allow-pickle": allow_pickle, "--backend": backend != "auto",
-            "--weights": weights != "copy", "--engine": engine,
-        }  # fmt: skip
-        recipe = read_recipe(file, flags, triton)
-        models, release = recipe.models, recipe.triton
+    recipe = asked_recipe(
+        file,
+        triton,
+        source=source,
+        name=name,
+        settings=settings or (),
+        dtype=dtype,
+        adapters=adapter or (),
+        trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
+        backend=backend,
+        weights=weights,
+        engine_dir=engine,
+    )
     target = Target(gpu, gpus, concurrency, length)
     with progress() as bars:
         planned = [
-            plan_model(model, triton=release, target=target, progress=bars) for model in models
+            plan_model(model, triton=recipe.triton, target=target, progress=bars)
+            for model in recipe.models
         ]
     if as_json:
         plans = [item.plan for item in planned]

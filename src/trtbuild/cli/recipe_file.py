@@ -1,13 +1,56 @@
-"""``--file``: the recipe of a command that could also be told by flags."""
+"""The recipe of a command: from ``--file``, or from flags."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trtbuild.recipe import Recipe
+
+
+_FLAGS = {
+    "source": "SOURCE",
+    "name": "--name",
+    "settings": "--set",
+    "dtype": "--dtype",
+    "adapters": "--adapter",
+    "trust_remote_code": "--trust-remote-code",
+    "allow_pickle": "--allow-pickle",
+    "backend": "--backend",
+    "weights": "--weights",
+    "engine_dir": "--engine",
+    "build": "--no-build",
+}
+_DEFAULTS = {"backend": "auto", "weights": "copy", "build": True}
+
+
+def asked_recipe(file: Path | None, triton: str, **model: Any) -> Recipe:
+    """The recipe of ``file``, or one with the model that the flags describe.
+
+    Args:
+        file: The recipe; None for flags.
+        triton: The release to take instead of the recipe's; empty for that.
+        model: What ``model_from_flags`` takes.
+
+    Raises:
+        UsageError: A flag was given beside the file, or there is no such release.
+        RecipeError: The file is not a recipe.
+    """
+    from trtbuild import toolchain
+    from trtbuild.recipe import DEFAULT_REPOSITORY, DEFAULT_TRITON, Recipe, model_from_flags
+
+    if file is not None:
+        given = {
+            _FLAGS[field]: value != _DEFAULTS[field] if field in _DEFAULTS else value
+            for field, value in model.items()
+        }
+        return read_recipe(file, given, triton)
+    described = model_from_flags(**model)
+    release = triton or DEFAULT_TRITON
+    toolchain.load(release)  # its error for an unknown one is clearer than pydantic's
+    return Recipe(version=1, triton=release, repository=DEFAULT_REPOSITORY, models=(described,))
 
 
 def read_recipe(file: Path, flags: Mapping[str, object], triton: str) -> Recipe:
