@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from support.command_line import trtbuild
+from trtbuild.cli import up
+from trtbuild.cli.server_view import say_ready
 from trtbuild.errors import UsageError
 from trtbuild.pipeline.tasks import TaskOptions, task_request
-from trtbuild.signature import ServedModel, ServedTask
+from trtbuild.signature import ServedModel, ServedTask, Tensor
+from trtbuild.signature.requests import Ranked, RerankAnswer
 
 MODELS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, Any]]] = {
     "embedder": (
@@ -146,3 +151,61 @@ def test_a_task_that_has_no_request_is_refused() -> None:
     with pytest.raises(UsageError, match="cannot ask a model of the task token-classify"):
         task_request(model, "x", TaskOptions())
     assert task_request(ServedModel("m", ServedTask.CHAT, "vllm"), "x", TaskOptions()) is None
+
+
+EMBEDDER = ServedModel("m", ServedTask.EMBED, "embed", (Tensor("text", "STRING", (1,)),))
+RERANKER = replace(EMBEDDER, task=ServedTask.RERANK, request_schema="rerank")
+LLM = replace(EMBEDDER, task=ServedTask.GENERATE, request_schema="vllm")
+
+
+@pytest.mark.parametrize(
+    ("model", "infer_", "curl"),
+    [
+        (EMBEDDER, 'trtbuild infer m -p "Hello"', ""),
+        (RERANKER, 'trtbuild infer m -p "Hello" --document "Hello"', ""),
+        (
+            LLM,
+            'trtbuild infer m -p "Hello"',
+            '/v2/models/m/generate -d \'{"text_input": "Hello"}\'',
+        ),
+    ],
+    ids=["embed", "rerank", "generate"],
+)
+def test_a_ready_server_shows_how_to_ask(
+    model: ServedModel, infer_: str, curl: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: Any = SimpleNamespace(
+        grpc_url="h:1", http_url="h:2", host="h", metrics_port=3, models=("m",), mode="embedded"
+    )
+    other = ServedModel("x", ServedTask.TENSOR)
+    say_ready(found, "why", [other, model])
+    said = capsys.readouterr().err
+    assert infer_ + "\n" in said and "infer x" not in said
+    assert curl in said if curl else "curl" not in said
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_up_asks_by_the_models_task(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    def ask_task(_server: object, _model: object, request: Any, **_: object) -> RerankAnswer:
+        asked.append(request)
+        return RerankAnswer((Ranked(0, 1.5),))
+
+    monkeypatch.setattr("trtbuild.pipeline.up.ask_task", ask_task)
+    monkeypatch.setattr("trtbuild.cli.server_view.as_dict", lambda _: {})
+    for model in (RERANKER, LLM):
+        serving = SimpleNamespace(contents=SimpleNamespace(served={"m": model}))
+        running: Any = SimpleNamespace(
+            converted=SimpleNamespace(name="m"), serving=serving, server=None
+        )
+        assert up._other_task(running, "q", as_json=as_json) is (model is RERANKER)
+    (request,) = asked
+    assert request.query == "q" and len(request.documents) == 2
+    said = capsys.readouterr().out
+    if as_json:
+        assert json.loads(said)["results"] == [{"index": 0, "score": 1.5, "logit": None}]
+    else:
+        assert said == f"   1.5000  [0] {request.documents[0]}\n"

@@ -12,7 +12,6 @@ from trtbuild.signature.model import ServedModel
 from trtbuild.signature.requests import Chunk, GenerateRequest, TaskRequest
 from trtbuild.wire.tensors import InferRequest, Outputs, TensorValue
 
-_NOTHING = TensorValue("", "", (0,), ())
 _RETURNS = ("finish_reason", "num_input_tokens", "num_output_tokens")
 
 
@@ -91,20 +90,20 @@ def chunk(outputs: Outputs) -> Chunk:
     """One response as it is."""
     reason = text(_first(outputs, "finish_reason") or "")
     # The prompt's come behind those of the answer.
-    logprobs = outputs.get("logprobs", _NOTHING).data
+    found = outputs.get("logprobs")
+    logprobs = [_positions(element) for element in found.data[:2]] if found is not None else []
     return Chunk(
-        text=text(_first(outputs, "text_output") or ""),
-        finish_reason="" if reason == "None" else reason,
-        output_tokens=count(_first(outputs, "num_output_tokens")),
-        input_tokens=count(_first(outputs, "num_input_tokens")),
-        logprobs=_positions(logprobs[0]) if len(logprobs) else (),
-        prompt_logprobs=_positions(logprobs[1]) if len(logprobs) > 1 else (),
+        text(_first(outputs, "text_output") or ""),
+        "" if reason == "None" else reason,
+        count(_first(outputs, "num_output_tokens")),
+        count(_first(outputs, "num_input_tokens")),
+        *logprobs,
     )
 
 
 def _first(outputs: Outputs, name: str) -> Any:
-    data = outputs.get(name, _NOTHING).data
-    return data[0] if len(data) else None
+    found = outputs.get(name)
+    return found.data[0] if found is not None and len(found.data) else None
 
 
 def _positions(element: Any) -> tuple[Any, ...]:
