@@ -18,9 +18,10 @@ from support.ranked import write_engine, write_llm_api
 from trtbuild import pbtxt, server
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.progress import SILENT
-from trtbuild.server import Cluster, LaunchOptions, docker, local, ranks
+from trtbuild.server import LaunchOptions, docker, local, ranks
 from trtbuild.server.mode import Job
-from trtbuild.server.mpi import pyxis_image, sbatch_file, under_mpi, under_slurm
+from trtbuild.server.mpi import under_mpi
+from trtbuild_engine_flow.slurm import Cluster, pyxis_image, sbatch_file, under_slurm
 
 IMAGE = "nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3"
 SERVER = (

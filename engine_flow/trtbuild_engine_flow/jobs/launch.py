@@ -14,8 +14,9 @@ from trtbuild.errors import ServerError, UsageError
 from trtbuild.files import atomic_write, disk_trouble
 from trtbuild.pipeline.serve import require_valid
 from trtbuild.progress import SILENT, Progress
-from trtbuild.server import Cluster, Contents, LaunchOptions, Layout
+from trtbuild.server import Contents, LaunchOptions, Layout
 from trtbuild.signature import MOUNT
+from trtbuild_engine_flow.slurm import Cluster, sbatch_file, server_words, under_slurm
 
 With = Literal["mpirun", "srun", "sbatch"]
 WITHS = ("mpirun", "srun", "sbatch")
@@ -82,7 +83,7 @@ def plan_launch(
         layout = _over_machines(contents, how, nodes)
     inside = MOUNT if image else str(contents.repo)
     _require_paths(contents, inside)
-    words = server.server_words(contents, options, inside)
+    words = server_words(contents, options, inside)
     env = dict(server.environment(layout))
     if using == "mpirun":
         if nodes > 1:
@@ -99,8 +100,8 @@ def plan_launch(
     mounts = (_mount(contents.repo),) if image else ()
     name = re.sub(r"[^\w.-]", "_", contents.llm or contents.models[0])
     cluster = Cluster(nodes, gpus_per_node, image, mounts, slurm, name, options.host)
-    command = server.under_slurm(layout, words, cluster)
-    script = server.sbatch_file(layout, words, cluster) if using == "sbatch" else ""
+    command = under_slurm(layout, words, cluster)
+    script = sbatch_file(layout, words, cluster) if using == "sbatch" else ""
     return Planned(contents, layout, command, env, script, here=False)
 
 

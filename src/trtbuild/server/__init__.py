@@ -19,12 +19,8 @@ from trtbuild.server.launch import (
 )
 from trtbuild.server.mode import LaunchOptions, Ports
 from trtbuild.server.mpi import (
-    Cluster,
     environment,
-    sbatch_file,
-    server_words,
     under_mpi,
-    under_slurm,
 )
 from trtbuild.server.ranks import Layout, lay_out, require_startable, shm_bytes, shm_option
 from trtbuild.server.readiness import lost_models, says_ready
@@ -33,7 +29,6 @@ from trtbuild.server.select import Choice, choose
 
 __all__ = [
     "Choice",
-    "Cluster",
     "Contents",
     "LaunchOptions",
     "Layout",
@@ -60,14 +55,11 @@ __all__ = [
     "require_free",
     "require_startable",
     "says_ready",
-    "sbatch_file",
-    "server_words",
     "servers",
     "shm_bytes",
     "shm_option",
     "stop",
     "sweep_dead",
     "under_mpi",
-    "under_slurm",
     "watch",
 ]

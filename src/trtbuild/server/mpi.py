@@ -1,17 +1,10 @@
-"""A server's command as MPI, Slurm or TensorRT-LLM's own launcher start it."""
+"""A server's command as MPI or TensorRT-LLM's own launcher starts it."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from trtbuild.progress import SILENT
-from trtbuild.server.contents import Contents
-from trtbuild.server.mode import Job, LaunchOptions, server_arguments
 from trtbuild.server.ranks import Layout
-from trtbuild_engine_flow.resources import template_dir
 
 # Rank 0 alone talks to clients and runs the Python models.
 _RANK_0_ONLY = (
@@ -21,40 +14,6 @@ _RANK_0_ONLY = (
 _SILENT = ("--allow-http=false", "--allow-grpc=false", "--allow-metrics=false")
 # The orchestrator's GPU memory belongs to the processes that it starts.
 _ORCHESTRATOR = ("--pinned-memory-pool-byte-size=0", "--enable-peer-access=false")
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """What a scheduler is told.
-
-    Attributes:
-        nodes: Machines.
-        gpus_per_node: GPUs, and so ranks, of each.
-        image: Container image for the ranks (``--container-image``, Slurm's pyxis); empty: none.
-        mounts: ``HOST:INSIDE`` pairs for the container.
-        options: Further options such as ``partition=gpu``.
-        name: The job's name.
-        host: Where rank 0 listens.
-    """
-
-    nodes: int
-    gpus_per_node: int
-    image: str = ""
-    mounts: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    name: str = "trtbuild"
-    host: str = "127.0.0.1"
-
-    def per_node(self, ranks: int) -> int:
-        """Ranks of each machine, shared out evenly."""
-        return -(-ranks // self.nodes)
-
-
-def server_words(contents: Contents, options: LaunchOptions, repository: str) -> tuple[str, ...]:
-    """``tritonserver`` with its arguments, for a repository at that path."""
-    job = Job("", contents, options, Path(), SILENT)
-    arguments = server_arguments(job, repository, host=options.host, ports=options.ports)
-    return ("tritonserver", *arguments)
 
 
 def environment(layout: Layout) -> Mapping[str, str]:
@@ -82,85 +41,15 @@ def under_mpi(layout: Layout, server: Sequence[str], *, gpus: int = 0) -> tuple[
         return (*mpirun, "-n", "1", *server, *_without_pools(gpus))
     words = [*mpirun, "-n", "1", *server]
     for _ in range(1, layout.world):
-        words += [":", "-n", "1", *_follower(layout, server)]
+        words += [":", "-n", "1", *follower(layout, server)]
     return tuple(words)
-
-
-def under_slurm(
-    layout: Layout, server: Sequence[str], cluster: Cluster, *, in_job: bool = False
-) -> tuple[str, ...]:
-    """The server's command as one job step of Slurm.
-
-    ``in_job``: the step is part of a batch script, which has asked for the GPUs and the rest.
-    """
-    container = [f"--container-image={pyxis_image(cluster.image)}"] if cluster.image else []
-    container += [f"--container-mounts={mount}" for mount in cluster.mounts]
-    ranks = max(1, layout.world)
-    asked = [] if in_job else [f"--gpus-per-node={cluster.gpus_per_node}"]
-    asked += [] if in_job else [f"--{option}" for option in cluster.options]
-    # Slurm's PMIx spawns no processes, which an orchestrator does: its one task is mpirun, whose
-    # own slots are that task's, so that the ranks it spawns are more than there are.
-    spawns = layout.how == "orchestrator"
-    step = [
-        "srun", f"--mpi={'none' if spawns else 'pmix'}",
-        f"--nodes={cluster.nodes}", f"--ntasks={ranks}",
-        f"--ntasks-per-node={cluster.per_node(ranks)}", *asked, *container,
-    ]  # fmt: skip
-    if layout.how == "llmapi":
-        return (*step, "trtllm-llmapi-launch", *server)
-    if spawns:
-        mpirun = under_mpi(layout, server, gpus=cluster.gpus_per_node)
-        return (*step, *mpirun[:2], "--oversubscribe", *mpirun[2:])
-    if layout.how != "leader" or ranks == 1:
-        return (*step, *server)
-    first, other = shlex.join(server), shlex.join(_follower(layout, server))
-    script = f'if [ "${{PMIX_RANK:-$SLURM_PROCID}}" = 0 ]; then exec {first}; fi; exec {other}'
-    return (*step, "bash", "-c", script)
-
-
-def sbatch_file(layout: Layout, server: Sequence[str], cluster: Cluster) -> str:
-    """A batch script for Slurm that runs the server until it is cancelled."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment_ = Environment(  # noqa: S701 - it writes shell, quoted by shlex
-        loader=FileSystemLoader(template_dir("launch")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment_.filters["sh"] = shlex.quote
-    return environment_.get_template("sbatch.sh.j2").render(
-        name=cluster.name,
-        nodes=cluster.nodes,
-        ranks=max(1, layout.world),
-        per_node=cluster.per_node(max(1, layout.world)),
-        gpus_per_node=cluster.gpus_per_node,
-        options=cluster.options,
-        environment=environment(layout),
-        host=cluster.host,
-        command=shlex.join(under_slurm(layout, server, cluster, in_job=True)),
-    )
-
-
-def pyxis_image(image: str) -> str:
-    """An image's name as pyxis wants it: ``#`` after the registry.
-
-    With docker's slash it would be looked for on Docker Hub, which answers 401
-    (https://github.com/NVIDIA/pyxis/issues/39). A file of the machine stays as it is.
-    """
-    scheme, colons, name = image.rpartition("://")
-    registry, slash, rest = name.partition("/")
-    is_host = registry == "localhost" or "." in registry.strip(".") or ":" in registry
-    if not slash or not is_host or "#" in name:
-        return image
-    return f"{scheme}{colons}{registry}#{rest}"
 
 
 def _without_pools(gpus: int) -> tuple[str, ...]:
     return (*_ORCHESTRATOR, *(f"--cuda-memory-pool-byte-size={gpu}:0" for gpu in range(gpus)))
 
 
-def _follower(layout: Layout, server: Sequence[str]) -> tuple[str, ...]:
+def follower(layout: Layout, server: Sequence[str]) -> tuple[str, ...]:
     """The command of a rank above 0: the engines and nothing else, no port."""
     kept = [word for word in server if not word.startswith(_RANK_0_ONLY)]
     loads = (f"--load-model={name}" for name in layout.engines)

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trtbuild import pbtxt
-from trtbuild.errors import RepositoryError, ServerError, UsageError
+from trtbuild.errors import ServerError, UsageError
 from trtbuild.server.contents import LLM_API_FILE, Contents
+from trtbuild.server.engines import engine_ranks
 from trtbuild.signature import MOUNT
-from trtbuild_engine_flow import engineconfig
-from trtbuild_engine_flow.engineconfig import EngineConfig
 
 How = Literal["plain", "leader", "orchestrator", "llmapi"]
 HOWS = ("auto", "plain", "leader", "orchestrator", "llmapi")
@@ -210,12 +209,8 @@ def _engine(folder: Path) -> RankedModel:
     place = _engine_folder(folder, config)
     if place is None:
         return RankedModel(folder.name, "tensorrtllm", 1, devices, "it has no version folder")
-    try:
-        engine: EngineConfig = engineconfig.read(place)
-    except RepositoryError as error:
-        return RankedModel(folder.name, "tensorrtllm", 1, devices, error.what)
-    lacking = engineconfig.lacking_ranks(engine, [path.name for path in place.iterdir()])
-    return RankedModel(folder.name, "tensorrtllm", engine.world, devices, lacking)
+    world, problem = engine_ranks(place)
+    return RankedModel(folder.name, "tensorrtllm", world, devices, problem)
 
 
 def _engine_folder(folder: Path, config: Any) -> Path | None:
