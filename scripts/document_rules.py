@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trtbuild.check import Rule, all_rules
+from trtbuild.check.families import FAMILIES, REPOSITORIES
 from trtbuild.check.running import subject_title
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/reference/rules.md"
@@ -29,7 +30,12 @@ def page() -> str:
 
 def _lines() -> Iterator[str]:
     rules = all_rules()
+    family = REPOSITORIES
     for subject in dict.fromkeys(rule.subject for rule in rules):
+        of = next(rule.family for rule in rules if rule.subject == subject)
+        if of != family:
+            family = of
+            yield f"# {of}: {FAMILIES[of].about}\n"
         yield f"## {subject}: {subject_title(subject)}\n"
         yield "| | | |\n|---|---|---|"
         own = [rule for rule in rules if rule.subject == subject]

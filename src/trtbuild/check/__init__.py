@@ -12,6 +12,7 @@ from trtbuild.check.comments import Ignoring
 from trtbuild.check.context import Repository
 from trtbuild.check.engine import MEMBERS, Rule, clean
 from trtbuild.check.examples import Example, write_example
+from trtbuild.check.families import REPOSITORIES, judge_of, judged_by
 from trtbuild.check.model import Finding, Judged, Mend, Report, Severity
 from trtbuild.check.opening import open_repository
 from trtbuild.check.options import Options
@@ -35,6 +36,7 @@ __all__ = [
     "Severity",
     "all_rules",
     "artifact_rules",
+    "judge_example",
     "validate",
     "validate_all",
     "write_example",
@@ -86,6 +88,19 @@ def validate_all(
 ) -> Report:
     """The same for several repositories that one server would be given together."""
     return _judge(_open(repositories, options, only=model, progress=progress), selection)
+
+
+@judged_by(REPOSITORIES)
+def _judge_directory(root: Path, options: Options) -> Report:
+    return validate_all([root], options)
+
+
+def judge_example(rule: Rule, example: Example, root: Path) -> Report:
+    """Write a rule's example into an empty directory and judge it as the rule's family does; an
+    empty report where nothing judges that family yet."""
+    write_example(example, root)
+    judge = judge_of(rule.family)
+    return judge(root, example.options) if judge else Report()
 
 
 def _open(

@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 from trtbuild.check.context import CONFIG
 from trtbuild.check.examples import Content, Example, example_of
+from trtbuild.check.families import REPOSITORIES, family_of
 from trtbuild.check.mending import Mending
 from trtbuild.check.model import Severity
 from trtbuild.located.positions import NOWHERE, Position
@@ -60,6 +61,13 @@ class Problem:
 Problems = Iterable[Problem]
 
 
+Said = Example | str | Mapping[str, Content]
+"""An example in short: fields of ``m/config.pbtxt``, or files by path; see :class:`Example`."""
+
+Scope = Literal["repository", "model", "file"]
+"""What a rule is given. ``file`` is whatever a family other than TRT makes of its files."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A rule as it is listed and run.
@@ -69,7 +77,8 @@ class Rule:
 
     ``mirrors`` names the server's function that applies it, empty when the rule is ours.
     ``subject`` is the module that it stands in. The rule finds each example of ``bad`` and none
-    of ``good``, which have no error of any rule.
+    of ``good``, which have no error of any rule. Examples are kept as they were written and made
+    when asked for, because a validation needs none.
     """
 
     id: str
@@ -79,18 +88,36 @@ class Rule:
     fix: str
     mirrors: str
     subject: str
-    scope: Literal["repository", "model"]
+    scope: Scope
     needs_config: bool
     backends: tuple[str, ...]
     mend: tuple[Mending, ...]
-    bad: tuple[Example, ...] = field(repr=False)
-    good: tuple[Example, ...] = field(repr=False)
+    wrong: Said | Sequence[Said] = field(repr=False)
+    right: Said | Sequence[Said] = field(repr=False)
     check: Callable[[Any], Problems] = field(repr=False)
     artifact: bool = False
 
+    @property
+    def family(self) -> str:
+        """The letters of its id."""
+        return family_of(self.id)
 
-Said = Example | str | Mapping[str, Content]
-"""An example in short: fields of ``m/config.pbtxt``, or files by path; see :class:`Example`."""
+    @property
+    def bad(self) -> tuple[Example, ...]:
+        """What it finds."""
+        return self._examples(self.wrong)
+
+    @property
+    def good(self) -> tuple[Example, ...]:
+        """What it does not find."""
+        return self._examples(self.right)
+
+    def _examples(self, said: Said | Sequence[Said]) -> tuple[Example, ...]:
+        base = "python" if self.family == REPOSITORIES else ""
+        base = "vllm" if self.backends == ("vllm",) else base
+        several = said if isinstance(said, Sequence) and not isinstance(said, str) else (said,)
+        return tuple(example_of(one, base) for one in several)
+
 
 MEMBERS = "TRT373"  # a model of an ensemble does not load
 UNREADABLE = "TRT209"
@@ -107,7 +134,7 @@ def rule(
     good: Said | Sequence[Said],
     severity: Severity = Severity.ERROR,
     mirrors: str = "",
-    scope: Literal["repository", "model"] = "model",
+    scope: Scope | None = None,
     needs_config: bool = True,
     backends: tuple[str, ...] = (),
     mend: Mending | tuple[Mending, ...] = (),
@@ -116,7 +143,7 @@ def rule(
     """Register a rule.
 
     Args:
-        id: ``TRT`` and three digits; the first digit is the subject's.
+        id: A family's letters and three digits; the first digit is the subject's.
         title: What is right, not what is wrong.
         fix: The usual mend.
         bad: What it finds: fields of a ``config.pbtxt``, or files by path, or an
@@ -124,7 +151,7 @@ def rule(
         good: The same, mended.
         severity: Of its findings.
         mirrors: The server's function.
-        scope: What it looks at.
+        scope: What it is given; by default the model, in other families than TRT the file.
         needs_config: Only called for models whose ``config.pbtxt`` could be parsed.
         backends: Only called for models of these backends; empty: all.
         mend: The safe change of the config that ``--fix`` makes at the place of a problem; of
@@ -137,20 +164,29 @@ def rule(
             raise ValueError(f"two rules are called {id}")
         explanation = " ".join((check.__doc__ or "").split()).replace("``", "`")
         subject = check.__module__.rpartition(".")[2]
-        base = "vllm" if backends == ("vllm",) else "python"
         REGISTERED[id] = Rule(
-            id, title, severity, explanation, fix, mirrors, subject, scope, needs_config, backends,
-            mend if isinstance(mend, tuple) else (mend,),
-            _examples(bad, base), _examples(good, base), check, artifact,
+            id, title, severity, explanation, fix, mirrors, subject, _scope(id, subject, scope),
+            needs_config, backends, mend if isinstance(mend, tuple) else (mend,),
+            bad, good, check, artifact,
         )  # fmt: skip
         return check
 
     return register
 
 
-def _examples(said: Said | Sequence[Said], base: str) -> tuple[Example, ...]:
-    several = said if isinstance(said, Sequence) and not isinstance(said, str) else (said,)
-    return tuple(example_of(one, base) for one in several)
+def _scope(id: str, subject: str, scope: Scope | None) -> Scope:
+    """What a rule is given; ValueError where its family has no such thing or no such subject."""
+    family = family_of(id)
+    if family == REPOSITORIES:
+        if scope == "file":
+            raise ValueError(f"{id} is about a model or a repository, not about a file")
+        return scope or "model"
+    for other in REGISTERED.values():
+        if other.subject == subject and other.family != family:
+            raise ValueError(f"{subject} is a subject of {other.family}, so not one of {family}")
+    if scope not in (None, "file"):
+        raise ValueError(f"{id} is about a file, not about a {scope}")
+    return "file"
 
 
 def clean(text: str) -> str:

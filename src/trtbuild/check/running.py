@@ -6,12 +6,16 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from trtbuild.check.apart import one_child
+from trtbuild.check.comments import read_comments
 from trtbuild.check.context import CONFIG, Model, Repository
 from trtbuild.check.engine import MEMBERS, MISTAKE, REGISTERED, UNREADABLE, Problem, Rule, clean
+from trtbuild.check.families import FAMILIES, family_key
 from trtbuild.check.mending import mend_of
 from trtbuild.check.model import Finding, Severity
 from trtbuild.check.plugins import broken_plugins, rule_plugins
@@ -21,11 +25,11 @@ _MOST = 100  # findings of one rule about one model; more of them tell nothing n
 
 
 def all_rules() -> tuple[Rule, ...]:
-    """All rules by id, those of plug-ins among them."""
+    """All rules by family and id, those of plug-ins among them."""
     import trtbuild.check.rules  # noqa: F401 - registers them
 
     rule_plugins()
-    return _sorted(len(REGISTERED))
+    return _sorted(tuple(REGISTERED))
 
 
 def artifact_rules() -> frozenset[str]:
@@ -35,8 +39,8 @@ def artifact_rules() -> frozenset[str]:
 
 
 @cache
-def _sorted(_: int) -> tuple[Rule, ...]:
-    return tuple(REGISTERED[id] for id in sorted(REGISTERED))
+def _sorted(ids: tuple[str, ...]) -> tuple[Rule, ...]:
+    return tuple(REGISTERED[id] for id in sorted(ids, key=family_key))
 
 
 def subject_title(subject: str) -> str:
@@ -56,9 +60,32 @@ def run(repository: Repository, takes: Callable[[Rule], bool]) -> tuple[Finding,
                 continue
             if each.scope == "repository":
                 found += _apply(each, repository, "")
-                continue
-            for model in repository.models:
-                found += _apply(each, model, model.name)
+            elif each.scope == "model":
+                for model in repository.models:
+                    found += _apply(each, model, model.name)
+    return tuple(dict.fromkeys(found))
+
+
+def run_on_file(
+    family: str, subject: Any, file: str, text: str = "", takes: Callable[[Rule], bool] = bool
+) -> tuple[Finding, ...]:
+    """Apply the rules of a family other than TRT to what it makes of a file.
+
+    Args:
+        family: Its letters.
+        subject: What its rules are given, such as a parsed document.
+        file: The path that findings name, unless a problem names another.
+        text: The file's text, whose ``# trtbuild: ignore[…]`` comments count.
+        takes: Which rules.
+    """
+    comments = read_comments(text)
+    found: list[Finding] = []
+    for each in all_rules():
+        if each.family == family and takes(each):
+            for one in _apply(each, subject, ""):
+                named = one if one.file not in ("", CONFIG) else replace(one, file=clean(file))
+                if not (comments.hides_all(one.rule) or comments.hides(one.rule, one.line)):
+                    found.append(named)
     return tuple(dict.fromkeys(found))
 
 
@@ -104,17 +131,26 @@ def _apply(each: Rule, subject: Any, model: str) -> Iterator[Finding]:
 
 
 def _unreadable(error: OSError, subject: Any, model: str) -> Finding:
-    root = subject.root if isinstance(subject, Repository) else subject.repository.root
-    file = os.path.relpath(str(error.filename), root) if error.filename else model
+    file = model
+    if error.filename:
+        root = _root(subject)
+        file = os.path.relpath(str(error.filename), root) if root else str(error.filename)
     message = f"{file} cannot be read: {error.strerror or error}"
     fix = REGISTERED[UNREADABLE].fix
     return Finding(UNREADABLE, Severity.ERROR, model, clean(file), 0, 0, clean(message), "", fix)
 
 
+def _root(subject: Any) -> Path | None:
+    if isinstance(subject, Model):
+        return subject.repository.root
+    return subject.root if isinstance(subject, Repository) else None
+
+
 def _mistake(each: Rule, error: Exception, model: str) -> Finding:
     message = f"the rule {each.id} failed, so it says nothing: {type(error).__name__}: {error}"
-    fix = "please report this, with the repository's files if you can"
-    return Finding(MISTAKE, Severity.ERROR, model, model, 0, 0, clean(message), "", fix)
+    fix = "please report this, with the files if you can"
+    id = FAMILIES[each.family].mistake
+    return Finding(id, Severity.ERROR, model, model, 0, 0, clean(message), "", fix)
 
 
 def _applies(each: Rule, model: Model) -> bool:

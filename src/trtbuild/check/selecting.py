@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from trtbuild.check.engine import MISTAKE, Rule
+from trtbuild.check.engine import Rule
+from trtbuild.check.families import MISTAKES, begins_like_an_id
 from trtbuild.check.model import Finding, Severity
 from trtbuild.check.running import all_rules
 from trtbuild.errors import UsageError
@@ -17,7 +18,8 @@ from trtbuild.errors import UsageError
 class Selection:
     """Which rules are applied, and how seriously.
 
-    A code is a rule's id (``TRT205``), the beginning of some (``TRT2``) or a subject (``layout``).
+    A code is a rule's id (``TRT205``), the beginning of some (``TRT2``), a family (``GW``) or a
+    subject (``layout``).
 
     Attributes:
         select: Only these; empty: all.
@@ -44,7 +46,8 @@ class Selection:
         if rule is not None:
             fitting = [code for code in self.severity if _weight((code,), rule)]
             if fitting:
-                return replace(found, severity=self.severity[max(fitting, key=len)])
+                closest = max(fitting, key=lambda code: _closeness(code, rule))
+                return replace(found, severity=self.severity[closest])
         return found
 
 
@@ -58,7 +61,7 @@ def _weight(codes: Iterable[str], rule: Rule) -> int:
 
 def _closeness(code: str, rule: Rule) -> int:
     if code == rule.subject:
-        return len("TRT1") + 1  # closer than a hundred, not as close as an id
+        return len(rule.family) + 2  # closer than a hundred, not as close as an id
     return len(code) + (len(code) == len(rule.id)) if rule.id.startswith(code) else 0
 
 
@@ -76,10 +79,10 @@ def known_code(code: str, where: str) -> str:
     """``code`` as rules spell it; UsageError when it fits none. ``where`` says who gave it."""
     rules = all_rules()
     for spelt in (code.lower(), code.upper()):
-        if any(_closeness(spelt, rule) for rule in rules) or spelt == MISTAKE:
+        if any(_closeness(spelt, rule) for rule in rules) or spelt in MISTAKES:
             return spelt
     ids = {rule.id for rule in rules if len(code) == len(rule.id)}
-    names = ids if code.upper().startswith("TRT") else {rule.subject for rule in rules}
+    names = ids if begins_like_an_id(code) else {rule.subject for rule in rules}
     near = difflib.get_close_matches(code, sorted(names), n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError(

@@ -150,6 +150,4 @@ def _tried(rule: Rule) -> Iterator[Report]:
     from trtbuild import check
 
     with tempfile.TemporaryDirectory(prefix="trtbuild-") as folder:
-        root = Path(folder)
-        check.write_example(rule.bad[0], root)
-        yield check.validate_all([root], rule.bad[0].options)
+        yield check.judge_example(rule, rule.bad[0], Path(folder))

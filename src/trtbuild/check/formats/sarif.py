@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from trtbuild import __version__
 from trtbuild.check.engine import Rule
+from trtbuild.check.families import FAMILIES
 from trtbuild.check.formats.paths import from_here
 from trtbuild.check.model import Finding, Report, Severity
 from trtbuild.check.running import all_rules
@@ -55,7 +56,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "fullDescription": {"text": rule.explanation},
         "help": {"text": f"{rule.explanation}\n\nFix: {rule.fix}\n\n{example}"},
         "defaultConfiguration": {"level": _LEVELS[rule.severity]},
-        "properties": {"tags": ["triton", rule.subject]},
+        "properties": {"tags": [FAMILIES[rule.family].tag, rule.subject]},
     }
 
 

@@ -1,7 +1,7 @@
-"""The rules by subject: every module here is imported, which registers its rules.
+"""The rules about model repositories by subject: importing a module registers its rules.
 
-The first digit of an id is the subject's: 1 schema, 2 layout, 3 config, 4 inputs and outputs,
-5 instance groups, 6 Python and ONNX, 7 engines and tokenizers, 8 weights, operations and
+The first digit of an id (``TRT…``) is the subject's: 1 schema, 2 layout, 3 config, 4 inputs and
+outputs, 5 instance groups, 6 Python and ONNX, 7 engines and tokenizers, 8 weights, operations and
 security, 9 lock; 95x are those of the live check, which are not here.
 """
 
