@@ -80,10 +80,12 @@ def _print_release(rows: tuple[Toolchain, ...]) -> None:
         "server_version": "server",
         "vllm": "vLLM",
         "vllm_cuda": "  CUDA",
+        "vllm_driver": "  GPU driver",
         "vllm_image": "  image",
         "trtllm": "TensorRT-LLM",
         "tensorrt": "  TensorRT",
         "cuda": "  CUDA",
+        "driver": "  GPU driver",
         "python": "  Python",
         "trtllm_image": "  image",
     }

@@ -1,4 +1,4 @@
-"""The memory of one GPU: formulas, with their sources in docs/guides/planning.md."""
+"""The memory of one GPU: formulas, with their sources in docs/concepts/memory.md."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class AttentionGroup:
 
 @dataclass(frozen=True, slots=True)
 class KVCache:
-    """The KV cache a model needs; see "Sizing" in docs/guides/planning.md for the formulas."""
+    """The KV cache a model needs; docs/concepts/memory.md has the formulas."""
 
     kind: str  # MHA, GQA, MQA, MLA, sliding-window, hybrid, none
     groups: tuple[AttentionGroup, ...] = ()

@@ -16,7 +16,9 @@ class Toolchain:
     """One row: a Triton release and what its images carry.
 
     Versions are empty where the release ships no such image. ``tensorrt``, ``cuda`` and
-    ``python`` are those of the trtllm image, ``vllm_cuda`` that of the vllm image.
+    ``python`` are those of the trtllm image, and so are ``driver`` (the GPU driver that belongs to
+    its CUDA) and ``image_gb``; ``vllm_cuda``, ``vllm_driver`` and ``vllm_image_gb`` are those of
+    the vllm image. A size of 0 is not known.
     ``engine_flow`` says whether its TensorRT-LLM still compiles engines (1.2.1 and older).
     ``unconfirmed`` names fields that only other sources than the server's own give.
     """
@@ -33,6 +35,10 @@ class Toolchain:
     python: str
     engine_flow: bool
     unconfirmed: tuple[str, ...] = ()
+    vllm_driver: str = ""
+    vllm_image_gb: float = 0.0
+    driver: str = ""
+    image_gb: float = 0.0
 
 
 BLS_FIXED = "26.07"
