@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +24,30 @@ class RepoFile:
     content: bytes
 
 
-TOKENIZER = "@tokenizer"
-ENGINE = "@engine"
-GRAMMAR = "@grammar"
-GRAMMAR_FILE = "tokenizer_info.json"
-
-
 @dataclass(frozen=True, slots=True)
 class WeightsDir:
-    """Checkpoint files to place under ``path`` (relative to the model's directory).
+    """Files to place under ``path``, relative to the model's directory.
 
-    ``origin`` is empty for the model's own checkpoint, :data:`TOKENIZER` for the small files of
-    it that a tokenizer needs, :data:`ENGINE` for a compiled engine, :data:`GRAMMAR` for what
-    guided decoding must know of the tokenizer, else the name of an adapter.
+    Attributes:
+        path: A directory of the model.
+        origin: Whose files: empty for the model's own checkpoint, else the name of an adapter.
+        artifact: The name of an artifact, instead of an origin.
+        files: Which files, and the name that each gets; empty: all, under their own names.
     """
 
     path: str
     origin: str = ""
+    artifact: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """One text for origin or artifact; no adapter's name has a space."""
+        return f"artifact {self.artifact}" if self.artifact else self.origin
+
+    def name_of(self, file: str) -> str:
+        """The name that a file gets here, empty when it is not placed."""
+        return self.files.get(file, "") if self.files else file
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,35 +57,6 @@ class ModelEntry:
     name: str
     files: tuple[RepoFile, ...]
     weights: tuple[WeightsDir, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class EngineBuild:
-    """How an engine is compiled for a model.
-
-    Attributes:
-        release: The TensorRT-LLM that compiles it.
-        dtype: ``float16``, ``bfloat16`` or ``float32``.
-        tp, pp: Tensor and pipeline parallel sizes.
-        family: The folder of TensorRT-LLM's own converter, for what ours cannot convert.
-        workers: Ranks compiled at once.
-        options: What ``trtllm-build`` is given, without folders.
-        build_config: That part of the engine's ``config.json``, as the build will write it.
-    """
-
-    release: str
-    dtype: str
-    tp: int
-    pp: int
-    family: str
-    workers: int
-    options: tuple[str, ...]
-    build_config: Mapping[str, Any]
-
-    @property
-    def world(self) -> int:
-        """Ranks: engine files, GPUs, processes."""
-        return self.tp * self.pp
 
 
 @dataclass(frozen=True, slots=True)

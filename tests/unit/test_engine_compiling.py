@@ -46,7 +46,7 @@ def test_compiled_natively(llama: Path, tmp_path: Path, tools: Path) -> None:
     write_build(tools)
     repo = tmp_path / "repo"
     result = run(llama, repo, engine={"max_batch_size": 4, "tensor_parallel_size": 2})
-    assert result.engine == "compiled"
+    assert result.artifacts == {"engine": "made"}
     (call,) = builds(tools)
     assert "--max_batch_size" in call
     assert call[call.index("--max_batch_size") + 1] == "4"
@@ -126,7 +126,7 @@ def test_a_family_of_the_image_goes_to_its_own_converter(tmp_path: Path, tools: 
     }  # fmt: skip
     source = make_described(tmp_path / "opt", config, llama_shapes(config))
     result = run(source, tmp_path / "repo", engine={"max_seq_len": 64})
-    assert result.engine == "compiled"
+    assert result.artifacts == {"engine": "made"}
     runs = [call for call in calls(tools) if call[0] == "run"]
     assert len(runs) == 2
     words = runs[0]
@@ -182,7 +182,7 @@ def test_tools_of_another_release_are_stopped_at_once(
     assert "the tools are of TensorRT-LLM 1.1.0, and the server has 1.2.1" in error.what
     assert "--triton 26.02" in error.fix
     write_build(tools, version="1.1.0")
-    assert run(llama, tmp_path / "repo", triton="26.02").engine == "compiled"
+    assert run(llama, tmp_path / "repo", triton="26.02").artifacts == {"engine": "made"}
     (manifest,) = (tmp_path / "engines").rglob("manifest.json")
     assert json.loads(manifest.read_text())["versions"]["tensorrt_llm"] == "1.1.0"
 
@@ -247,7 +247,7 @@ def test_too_little_memory_is_said_before_anything_starts(
     error = refused(BuildError, llama, tmp_path / "repo")
     assert "of host memory are needed and 1.0 GiB are available" in error.what
     assert builds(tools) == []
-    assert run(llama, tmp_path / "repo", force=True).engine == "compiled"
+    assert run(llama, tmp_path / "repo", force=True).artifacts == {"engine": "made"}
 
 
 def test_a_taken_name_is_told_before_an_hour_of_compiling(

@@ -41,7 +41,7 @@ def llama(tmp_path: Path) -> Path:
 def test_everything_but_the_engine_is_written(llama: Path, tmp_path: Path) -> None:
     repo = tmp_path / "repo"
     result = run(llama, repo, build=False)
-    assert (result.builder, result.engine) == ("trtllm-engine", "later")
+    assert (result.builder, result.artifacts) == ("trtllm-engine", {"engine": "later"})
     assert tuple(entry.name for entry in result.entries) == tuple(f"llm{part}" for part in PARTS)
     document = json.loads((repo / "llm_tensorrt_llm/1/config.json").read_text())
     assert document["predicted"] is True
@@ -144,7 +144,7 @@ def test_again_is_nothing_to_do_and_a_dropped_part_goes(llama: Path, tmp_path: P
 def test_values_come_from_the_engines_config(llama: Path, tmp_path: Path) -> None:
     repo, engine = tmp_path / "repo", make_engine(tmp_path / "engine")
     result = run(llama, repo, engine_dir=str(engine))
-    assert result.engine == "given"
+    assert result.artifacts == {"engine": "given"}
     assert (repo / "llm_tensorrt_llm/1/rank0.engine").read_bytes() == b"engine 0"
     config = config_of(repo)
     assert config.max_batch_size == 16

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trtbuild.builder import Case, EngineBuilder
+from trtbuild.builder import Artifact, Builder, Case
 from trtbuild.memory import Names, plan_memory
-from trtbuild.plan import Demand, EngineBuild, MemoryPlan, ModelEntry, Step
+from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step
 from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import BLS_FIXED, Toolchain
 from trtbuild_builders.gpus import interconnect, precision, tensorrt_llm_reasons
+from trtbuild_engine_flow import engineconfig
 from trtbuild_engine_flow.builder import build
 from trtbuild_engine_flow.builder.deployment import Deployment
 from trtbuild_engine_flow.builder.reasons import reasons
 from trtbuild_engine_flow.builder.repository import entries
 from trtbuild_engine_flow.builder.settings import Settings, resolve, windows
 from trtbuild_engine_flow.engineconfig import EngineConfig
+from trtbuild_engine_flow.executor import EngineBuild
+from trtbuild_engine_flow.jobs.compiling import image_converts
+from trtbuild_engine_flow.jobs.engines import ENGINE, engine_artifact, predicted
 from trtbuild_engine_flow.parameters import listed
 
 __all__ = ["TrtllmEngineBuilder", "builder"]
@@ -31,12 +35,13 @@ _MEMORY_NAMES = Names(
 )
 
 
-class TrtllmEngineBuilder(EngineBuilder):
+class TrtllmEngineBuilder(Builder):
     """Compiles an engine on a GPU and writes the ensemble of models around it."""
 
     name = "trtllm-engine"
     summary = "A TensorRT engine compiled for one GPU, with in-flight batching"
     priority = 10
+    takes = frozenset({"engine_dir", "build"})
 
     def reasons_unsupported(self, case: Case) -> Sequence[str]:
         """All reasons against it, each with its fix."""
@@ -53,13 +58,42 @@ class TrtllmEngineBuilder(EngineBuilder):
         if recipe.engine_dir:
             first = [Step("engine", "Take the engine that is there")]
         else:
-            first = [_convert_step(settings), _build_step(settings, toolchain, recipe.build)]
+            first = [
+                self._convert_step(case, settings),
+                _build_step(settings, toolchain, recipe.build),
+            ]
         names = ", ".join(entry.name for entry in self.models(case))
         return (*first, Step("repository", f"Write {names}"))
 
+    def _convert_step(self, case: Case, settings: Settings) -> Step:
+        ranks = settings.tp * settings.pp
+        shape = f"tp{settings.tp} pp{settings.pp}: {ranks} rank{'s' * (ranks > 1)}"
+        title = f"Convert to a {settings.dtype} TensorRT-LLM checkpoint ({shape})"
+        how = self.engine_build(case)
+        if reasons := image_converts(case, how):
+            title += f" with TensorRT-LLM's own converter ({how.family}), because {reasons[0]}"
+        return Step("convert", title)
+
+    def artifacts(self, case: Case) -> Sequence[Artifact]:
+        """The engine. Raises RecipeError for a wrong setting."""
+        image = self.image(case.toolchain)
+        return (engine_artifact(case, lambda: self.engine_build(case), image),)
+
     def models(self, case: Case) -> Sequence[ModelEntry]:
-        """The directories for the engine that would be compiled."""
-        return self.models_of(case, self.engine_expected(case))
+        """The directories, for the engine that is there or that would be compiled.
+
+        Raises RecipeError for a wrong setting, and for one that the engine was not built for.
+        """
+        if not case.recipe.name:
+            raise ValueError("the recipe has no model name yet")
+        settings = resolve(case.spec, case.recipe, case.toolchain)
+        engine = self._engine(case)
+        return entries(Deployment(case, settings, engine))
+
+    def _engine(self, case: Case) -> EngineConfig:
+        if made := case.artifacts.get(ENGINE):
+            return engineconfig.read(made.folder)
+        return predicted(case, self.engine_build(case), self.engine_expected(case))
 
     def engine_build(self, case: Case) -> EngineBuild:
         """How the engine is compiled. Raises RecipeError for a wrong setting."""
@@ -69,14 +103,6 @@ class TrtllmEngineBuilder(EngineBuilder):
     def engine_expected(self, case: Case) -> EngineConfig:
         """The engine that would be compiled."""
         return build.expected(case.spec, self.engine_build(case))
-
-    def models_of(self, case: Case, engine: EngineConfig) -> Sequence[ModelEntry]:
-        """The directories for an engine. Raises RecipeError for what it was not built for."""
-        spec, recipe, toolchain = case.spec, case.recipe, case.toolchain
-        if not recipe.name:
-            raise ValueError("the recipe has no model name yet")
-        settings = resolve(spec, recipe, toolchain)
-        return entries(Deployment(spec, recipe, toolchain, settings, engine))
 
     def arguments(self, toolchain: Toolchain) -> Sequence[Mapping[str, Any]]:
         """Options of ``trtllm-build``, and parameters of the models around the engine."""
@@ -128,12 +154,6 @@ def _bls(recipe: ModelRecipe, toolchain: Toolchain) -> Iterator[str]:
             "(triton-inference-server/server#8882): let clients ask the ensemble, or use a newer "
             "--triton"
         )
-
-
-def _convert_step(settings: Settings) -> Step:
-    ranks = settings.tp * settings.pp
-    shape = f"tp{settings.tp} pp{settings.pp}: {ranks} rank{'s' * (ranks > 1)}"
-    return Step("convert", f"Convert to a {settings.dtype} TensorRT-LLM checkpoint ({shape})")
 
 
 def _build_step(settings: Settings, tools: Toolchain, now: bool) -> Step:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.modelspec import ModelSpec
-from trtbuild.plan import EngineBuild
 from trtbuild.toolchain import Toolchain
 from trtbuild_engine_flow.builder.settings import Settings
 from trtbuild_engine_flow.builder.tables import families
 from trtbuild_engine_flow.engineconfig import EngineConfig, of_document
+from trtbuild_engine_flow.executor import EngineBuild
 from trtbuild_engine_flow.parameters import build_options
 
 # Source: SpeculativeDecodingMode in tensorrt_llm/models/modeling_utils.py, flags from 1 on.

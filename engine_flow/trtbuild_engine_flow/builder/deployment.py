@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trtbuild.builder import Case
 from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import Toolchain
@@ -16,13 +17,26 @@ _TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "bfloat16": "TYPE_BF16
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A checkpoint, a recipe with its settings, and the engine."""
+    """A checkpoint and a recipe, its settings, and the engine."""
 
-    spec: ModelSpec
-    recipe: ModelRecipe
-    tools: Toolchain
+    case: Case
     settings: Settings
     engine: EngineConfig
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The checkpoint's."""
+        return self.case.spec
+
+    @property
+    def recipe(self) -> ModelRecipe:
+        """What the user asks for."""
+        return self.case.recipe
+
+    @property
+    def tools(self) -> Toolchain:
+        """The release that compiles and serves it."""
+        return self.case.toolchain
 
     def name(self, part: str = "") -> str:
         """The model of a part; the ensemble's is the LLM's own name."""

@@ -5,25 +5,21 @@ Every name begins with the LLM's, so that any number of them live in one reposit
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from trtbuild import pbtxt
-from trtbuild.plan import (
-    ENGINE,
-    GRAMMAR,
-    GRAMMAR_FILE,
-    TOKENIZER,
-    ModelEntry,
-    RepoFile,
-    WeightsDir,
-)
+from trtbuild.checkpoint import tokenizer_files
+from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
 from trtbuild.recipe import raise_problems
 from trtbuild_engine_flow.builder import tensors
 from trtbuild_engine_flow.builder.deployment import Deployment
 from trtbuild_engine_flow.builder.headers import header
 from trtbuild_engine_flow.builder.tables import source_file, wiring
-from trtbuild_engine_flow.engineconfig import conflicts
+from trtbuild_engine_flow.engineconfig import CONFIG, conflicts
+from trtbuild_engine_flow.jobs.engines import ENGINE
+from trtbuild_engine_flow.jobs.guided import tokenizer_info
 from trtbuild_engine_flow.parameters import build_options, triton_parameters
 
 # Where containers see the repository; the rehearsal and the launcher map it.
@@ -31,7 +27,7 @@ MOUNT = "/models"
 _WORKER = "/opt/tritonserver/backends/tensorrtllm/trtllmExecutorWorker"
 # As many as the engine's batch would all be busy; each takes 64 MiB of shared memory at once.
 _BLS_INSTANCES = 16
-_GRAMMAR = "1/xgrammar"
+_GRAMMAR = "1/xgrammar/tokenizer_info.json"
 _FOLDER_NOTE = b"""\
 This model has no file of its own: it joins the models that ../config.pbtxt names.
 Triton wants the version's folder all the same, and version control keeps no empty one.
@@ -103,8 +99,12 @@ def _engine(made: Deployment, parameters: Mapping[str, str]) -> ModelEntry:
         **tensors.of_engine(made),
     )
     _put(config, parameters)
-    file = _config_file(made, "tensorrt_llm", config)
-    return ModelEntry(made.name("tensorrt_llm"), (file,), (WeightsDir("1", ENGINE),))
+    files = [_config_file(made, "tensorrt_llm", config)]
+    weights = [WeightsDir("1", artifact=ENGINE)] if ENGINE in made.case.artifacts else []
+    if not weights and made.case.checkpoint is not None:
+        content = json.dumps(made.engine.document, indent=4).encode() + b"\n"
+        files.append(RepoFile(f"1/{CONFIG}", content))
+    return ModelEntry(made.name("tensorrt_llm"), tuple(files), tuple(weights))
 
 
 def _engines(parameters: Mapping[str, str]) -> int:
@@ -148,14 +148,22 @@ def _guide(made: Deployment) -> dict[str, Any]:
     """Where the C++ finds what guided decoding must know of the tokenizer."""
     if "guided" not in made.features:
         return {}
-    file = f"{MOUNT}/{made.name('preprocessing')}/{_GRAMMAR}/{GRAMMAR_FILE}"
+    file = f"{MOUNT}/{made.name('preprocessing')}/{_GRAMMAR}"
     return {"xgrammar_tokenizer_info_path": file}
 
 
-def _grammar(made: Deployment) -> list[WeightsDir]:
-    """That file's place, unless the recipe has one of its own."""
+def _tokenizer(made: Deployment, part: str) -> list[RepoFile]:
+    """The checkpoint's small files, and for guided decoding the vocabulary, unless the recipe
+    names a file of its own."""
+    checkpoint = made.case.checkpoint
+    if checkpoint is None:
+        return []
+    files = [RepoFile(f"1/tokenizer/{n}", c) for n, c in tokenizer_files(checkpoint).items()]
     own = "xgrammar_tokenizer_info_path" in made.settings.triton
-    return [] if own or "guided" not in made.features else [WeightsDir(_GRAMMAR, GRAMMAR)]
+    if part == "preprocessing" and "guided" in made.features and not own:
+        content = tokenizer_info(checkpoint, made.spec.eos_token_ids)
+        files.append(RepoFile(_GRAMMAR, content))
+    return files
 
 
 def _python(made: Deployment, part: str) -> ModelEntry:
@@ -171,10 +179,9 @@ def _python(made: Deployment, part: str) -> ModelEntry:
     _put(config, _python_parameters(made, part, table))
     copied = (source_file(path) for path in table["files"])
     files = (RepoFile(f"1/{path.name}", path.read_bytes()) for path in copied)
-    weights = [WeightsDir("1/tokenizer", TOKENIZER)]
-    if part == "preprocessing":
-        weights += _grammar(made)
-    return ModelEntry(made.name(part), (_config_file(made, part, config), *files), tuple(weights))
+    return ModelEntry(
+        made.name(part), (_config_file(made, part, config), *files, *_tokenizer(made, part))
+    )
 
 
 def _instances(made: Deployment, part: str, table: Mapping[str, Any]) -> int:

@@ -52,15 +52,3 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest(**{**document, "options": tuple(document["options"]), "files": files})
     except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None
-
-
-def intact(folder: Path, key: str) -> Manifest | None:
-    """The manifest when ``folder`` has the engine of ``key``, every file of its size."""
-    found = read_manifest(folder)
-    if found is None or found.key != key:
-        return None
-    for name, size in found.files.items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != size:
-            return None
-    return found

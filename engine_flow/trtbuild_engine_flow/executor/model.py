@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from trtbuild.plan import EngineBuild
+
+@dataclass(frozen=True, slots=True)
+class EngineBuild:
+    """How an engine is compiled for a model.
+
+    Attributes:
+        release: The TensorRT-LLM that compiles it.
+        dtype: ``float16``, ``bfloat16`` or ``float32``.
+        tp, pp: Tensor and pipeline parallel sizes.
+        family: The folder of TensorRT-LLM's own converter, for what ours cannot convert.
+        workers: Ranks compiled at once.
+        options: What ``trtllm-build`` is given, without folders.
+        build_config: That part of the engine's ``config.json``, as the build will write it.
+    """
+
+    release: str
+    dtype: str
+    tp: int
+    pp: int
+    family: str
+    workers: int
+    options: tuple[str, ...]
+    build_config: Mapping[str, Any]
+
+    @property
+    def world(self) -> int:
+        """Ranks: engine files, GPUs, processes."""
+        return self.tp * self.pp
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +49,8 @@ class Compilation:
         build: How it is compiled.
         files: The Hugging Face checkpoint on this machine, name to path, for a conversion in
             the image; empty when ours converts.
-        out: Where the engine goes; appears whole or not at all.
+        home: Where the engine is kept.
+        out: Where it is written first.
         sm: Compute capability of the GPU that compiles it, 90 for 9.0.
         gpu: Its name.
     """
@@ -31,6 +61,7 @@ class Compilation:
     image: str
     build: EngineBuild
     files: tuple[tuple[str, Path], ...]
+    home: Path
     out: Path
     sm: int
     gpu: str
@@ -38,4 +69,4 @@ class Compilation:
     @property
     def log_path(self) -> Path:
         """The log, beside the engine: it stays when the build fails."""
-        return self.out.with_name(f"{self.out.name}.log")
+        return self.home.with_name(f"{self.home.name}.log")

@@ -11,12 +11,12 @@ from typing import Any
 
 from trtbuild import process, toolchain
 from trtbuild.errors import BuildError, RepositoryError
-from trtbuild.files import disk_trouble, exclusive, scratch, staged_dir
+from trtbuild.files import scratch
 from trtbuild.files.staging import write_synced
 from trtbuild.progress import SILENT, Progress
 from trtbuild_engine_flow import engineconfig
 from trtbuild_engine_flow.executor import work
-from trtbuild_engine_flow.executor.manifest import MANIFEST, Manifest, intact, render
+from trtbuild_engine_flow.executor.manifest import MANIFEST, Manifest, render
 from trtbuild_engine_flow.executor.model import Compilation
 from trtbuild_engine_flow.executor.runner import Runner
 
@@ -30,9 +30,7 @@ _TAIL = 15
 def compile_engine(
     job: Compilation, runner: Runner, prepare: Prepare, *, progress: Progress = SILENT
 ) -> Manifest:
-    """Compile an engine into ``job.out``, or find that it is there already.
-
-    One process at a time compiles for a model: a second one waits, and takes what the first made.
+    """Compile an engine into ``job.out``, a new directory.
 
     Args:
         job: What to compile.
@@ -41,44 +39,27 @@ def compile_engine(
         progress: Told the steps and the ranks that are done.
 
     Raises:
-        BuildError: The tools failed, were killed or left no whole engine; the disk is full. An
-            older engine at ``job.out`` stays.
+        BuildError: The tools failed, were killed or left no whole engine; the disk is full.
     """
-    if there := intact(job.out, job.key):
-        return there
-    engines = job.out.parent
-
-    def waiting() -> None:
-        progress.step(f"waiting for another conversion that compiles for {job.model}")
-
-    with disk_trouble(engines):
-        engines.mkdir(parents=True, exist_ok=True)
-        with exclusive(engines, waiting=waiting):
-            return intact(job.out, job.key) or _compiled(job, runner, prepare, progress)
-
-
-def _compiled(job: Compilation, runner: Runner, prepare: Prepare, progress: Progress) -> Manifest:
     started = time.monotonic()
     job.log_path.unlink(missing_ok=True)
-    with scratch(job.out.parent, f"{job.out.name}.checkpoint") as folder:
+    with scratch(job.home.parent, f"{job.home.name}.checkpoint") as folder:
         checkpoint = folder / "checkpoint"
         prepare(checkpoint)
-        with staged_dir(job.out) as new:
-            told = _build(job, runner, checkpoint, new, progress)
-            sizes = _require_engine(job, new)
-            manifest = Manifest(
-                key=job.key,
-                model=job.model,
-                source=job.source,
-                image=runner.image,
-                sm=job.sm,
-                gpu=job.gpu,
-                options=job.build.options,
-                files=sizes,
-                versions={k: str(v) for k, v in told.items()},
-                seconds=round(time.monotonic() - started, 1),
-            )
-            write_synced(new / MANIFEST, render(manifest))
+        told = _build(job, runner, checkpoint, job.out, progress)
+    manifest = Manifest(
+        key=job.key,
+        model=job.model,
+        source=job.source,
+        image=runner.image,
+        sm=job.sm,
+        gpu=job.gpu,
+        options=job.build.options,
+        files=_require_engine(job, job.out),
+        versions={k: str(v) for k, v in told.items()},
+        seconds=round(time.monotonic() - started, 1),
+    )
+    write_synced(job.out / MANIFEST, render(manifest))
     return manifest
 
 

@@ -50,11 +50,11 @@ def build_command(
 
 def checkpoint_of(job: Compilation) -> Path:
     """Where a dry run puts the TensorRT-LLM checkpoint; a real one lies in a scratch folder."""
-    return job.out.with_name(f"{job.out.name}.checkpoint")
+    return job.home.with_name(f"{job.home.name}.checkpoint")
 
 
 def commands(job: Compilation, runner: Runner) -> tuple[tuple[str, ...], ...]:
     """Every command of the compilation, in order; ours converts when there is none for it."""
     checkpoint = checkpoint_of(job)
     steps = [convert_command(job, runner, checkpoint)] if job.files else []
-    return (*steps, build_command(job, runner, checkpoint, job.out))
+    return (*steps, build_command(job, runner, checkpoint, job.home))

@@ -4,8 +4,18 @@ A builder is one object and one line in the entry-point group :data:`ENTRY_POINT
 methods are pure, so each is tested without a GPU.
 """
 
-from trtbuild.builder.base import Builder, EngineBuilder
+from trtbuild.builder.artifacts import Artifact, MadeArtifact, Workplace
+from trtbuild.builder.base import Builder
 from trtbuild.builder.case import Case
 from trtbuild.builder.discovery import ENTRY_POINT_GROUP, Discovered, discover
 
-__all__ = ["ENTRY_POINT_GROUP", "Builder", "Case", "Discovered", "EngineBuilder", "discover"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "Artifact",
+    "Builder",
+    "Case",
+    "Discovered",
+    "MadeArtifact",
+    "Workplace",
+    "discover",
+]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from trtbuild.builder.artifacts import Artifact
 from trtbuild.builder.case import Case
-from trtbuild.plan import Demand, EngineBuild, MemoryPlan, ModelEntry, Step
+from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.toolchain import Toolchain
-from trtbuild_engine_flow.engineconfig import EngineConfig
 
 
 class Builder:
@@ -26,6 +26,10 @@ class Builder:
     priority: int = 0
     """Under ``backend: auto`` the builder with the highest priority is taken."""
 
+    takes: frozenset[str] = frozenset()
+    """Keys of a model's recipe that it reads: ``adapters``, ``engine_dir``, ``build``, ``metrics``,
+    ``health_check``. What a recipe asks for beyond them is refused."""
+
     def models(self, case: Case) -> Sequence[ModelEntry]:
         """The directories to write. Raises RecipeError for a wrong setting."""
         raise NotImplementedError
@@ -41,6 +45,13 @@ class Builder:
     def image(self, toolchain: Toolchain) -> str:
         """The container image that serves what it builds; default: Triton's full image."""
         return f"nvcr.io/nvidia/tritonserver:{toolchain.triton}-py3"
+
+    def artifacts(self, case: Case) -> Sequence[Artifact]:  # noqa: ARG002
+        """Files that are made before the models are written.
+
+        :attr:`Case.artifacts` then says where they are. Raises RecipeError for a wrong setting.
+        """
+        return ()
 
     def steps(self, case: Case) -> Sequence[Step]:
         """What will be done, in order; default: each directory and what is placed in it."""
@@ -81,32 +92,12 @@ class Builder:
         return ServedModel(case.recipe.name, known, context_length=case.spec.context_length)
 
 
-class EngineBuilder(Builder):
-    """A builder whose models need an engine that is compiled on a GPU first.
-
-    Its ``models`` are those of the engine that would be compiled.
-    """
-
-    def engine_build(self, case: Case) -> EngineBuild:
-        """How the engine is compiled. Raises RecipeError for a wrong setting."""
-        raise NotImplementedError
-
-    def engine_expected(self, case: Case) -> EngineConfig:
-        """The engine that would be compiled, as far as a spec says it."""
-        raise NotImplementedError
-
-    def models_of(self, case: Case, engine: EngineConfig) -> Sequence[ModelEntry]:
-        """The directories for an engine that is there, or will be.
-
-        Raises RecipeError for a wrong setting, and for one that the engine was not built for.
-        """
-        raise NotImplementedError
-
-
 def _steps(entries: Sequence[ModelEntry]) -> Iterator[Step]:
     for entry in entries:
         for place in entry.weights:
-            what = f"the adapter {place.origin!r}" if place.origin else "the checkpoint's files"
+            what = "the checkpoint's files"
+            if place.artifact or place.origin:
+                what = place.artifact or f"the adapter {place.origin!r}"
             yield Step("weights", f"Place {what} under {entry.name}/{place.path}")
         files = ", ".join(file.path for file in entry.files)
         yield Step("config", f"Write {entry.name}: {files}")

@@ -8,6 +8,7 @@ from trtbuild.checkpoint.describe import inspect
 from trtbuild.checkpoint.fields import language_config
 from trtbuild.checkpoint.model import Checkpoint, CheckpointFile
 from trtbuild.checkpoint.opening import materialize, open_checkpoint
+from trtbuild.checkpoint.small import tokenizer_files, with_files
 from trtbuild.checkpoint.source import Source, parse_source
 from trtbuild.checkpoint.verify import verify_shards
 from trtbuild.files.safetensors import TensorInfo
@@ -22,5 +23,7 @@ __all__ = [
     "materialize",
     "open_checkpoint",
     "parse_source",
+    "tokenizer_files",
     "verify_shards",
+    "with_files",
 ]

@@ -32,7 +32,7 @@ def as_dict(result: ConvertResult) -> dict[str, Any]:
         "files": {path: asdict(file) for path, file in result.files.items()},
         "bytes": result.bytes,
         "seconds": result.seconds,
-        "engine": result.engine,
+        "artifacts": dict(result.artifacts),
         "commands": list(result.commands),
         "warnings": list(result.warnings),
     }
@@ -50,13 +50,13 @@ def print_result(result: ConvertResult) -> None:
     out.print(Text.assemble(("  serves  ", "dim"), result.image or "any Triton image"))
     for command in result.commands:
         out.print(Text.assemble(("  runs    ", "dim"), command), soft_wrap=True)
-    if result.status == "written" and result.engine == "later":
+    later = [name for name, state in result.artifacts.items() if state == "later"]
+    for name in later if result.status == "written" else ():
         out.print(
-            Text.assemble(("  engine  ", "dim"), "not built: convert again without --no-build")
+            Text.assemble((f"  {name:<8}", "dim"), "not built: convert again without --no-build")
         )
     if result.status == "written":
-        # Without its engine the server would refuse the repository, and so would validate.
-        later = result.engine == "later"
+        # Without its artifacts the server would refuse the repository, and so would validate.
         for row, how in enumerate(("serve --rehearse",) if later else ("validate", "serve")):
             label = ("          " if row else "  next    ", "dim")
             command = f"trtbuild {how} {shlex.quote(result.repository)}"
@@ -95,7 +95,7 @@ def _tree(result: ConvertResult, entry: str) -> Tree:
             node.add(Text.assemble(name, (f"  {human_bytes(size)}", "dim")))
     for place in (place for e in result.entries if e.name == entry for place in e.weights):
         if result.status == "planned":
-            what = place.origin or say_source(result.source)
+            what = place.artifact or place.origin or say_source(result.source)
             _node(nodes, f"{entry}/{place.path}").add(Text(f"… files of {what}", style="dim"))
     return tree
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -19,27 +19,30 @@ from trtbuild.checkpoint import (
     inspect,
     open_checkpoint,
     verify_shards,
+    with_files,
 )
 from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import Lock, LockedFile
 from trtbuild.modelspec import SourceRef
+from trtbuild.pipeline import artifacts
 from trtbuild.pipeline.adapters import open_adapters, require_fit
-from trtbuild.pipeline.engines import Conversion, engine_of, entries_of, rewritten_of
+from trtbuild.pipeline.asked import require_taken
 from trtbuild.pipeline.job import (
     Job,
     digested_sources,
+    entries_of,
     generated,
     key_needs_files,
     key_of,
     locked_of,
     weight_file,
 )
-from trtbuild.plan import EngineBuild, ModelEntry
+from trtbuild.pipeline.rewriting import rewritten_of
+from trtbuild.plan import ModelEntry
 from trtbuild.planner.warnings import warnings
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import DEFAULT_TRITON, ModelRecipe, Recipe, check_model_name
 from trtbuild.repository import intact, require_free, write_model
-from trtbuild_engine_flow.jobs import compiling
 
 ENGINES = "engines"
 
@@ -54,9 +57,8 @@ class ConvertResult:
         weights: Where checkpoint files go, by folder, with their number and bytes.
         bytes: Of all files.
         seconds: How long it took.
-        engine: ``given``, ``compiled``, ``wanted`` (a dry run) or ``later``; empty for a builder
-            that compiles none.
-        commands: What compiling the engine would run (a dry run).
+        artifacts: By name: ``given``, ``made``, ``wanted`` (a dry run) or ``later``.
+        commands: What making the artifacts would run (a dry run).
         warnings: What of the recipe or the release a user should know; nothing stops for them.
     """
 
@@ -72,7 +74,7 @@ class ConvertResult:
     entries: tuple[ModelEntry, ...]
     bytes: int
     seconds: float
-    engine: str = ""
+    artifacts: Mapping[str, str] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -143,12 +145,12 @@ def convert(
     result = partial(_result, job, repository, started)
     if dry_run:
         require_free(repository, lock, name, locked_of(job, ""), force=force)
-        told = compiling.commands(job.case, job.engine, root=root)
+        told = artifacts.commands(job.artifacts, job.builder, job.case, job.checkpoint, root)
         return result("planned", generated(job.entries), commands=told)
-    if job.engine and job.engine.state == "wanted" and job.engine.build:
+    if "wanted" in job.states.values():
         # an hour of compiling is not spent on a name that is taken
         require_free(repository, lock, name, locked_of(job, ""), force=force)
-        job = _with_engine(job, job.engine.build, root, force, progress)
+        job = _with_artifacts(job, root, force, progress)
         result = partial(_result, job, repository, started)
     origins = digested_sources(job, progress) if key_needs_files(job) else {}
     model = locked_of(job, key_of(job, origins))
@@ -161,7 +163,7 @@ def convert(
         origin: [weight_file(file, sha256, job, link, origin) for file, sha256 in files]
         for origin, files in origins.items()
     }
-    later = job.engine is not None and job.engine.state == "later"
+    later = "later" in job.states.values()
     written = write_model(
         repository,
         name,
@@ -190,27 +192,37 @@ def _prepare(recipe: ModelRecipe, triton: str, progress: Progress) -> Job:
     recipe = planner.with_adapter_rank(recipe, tools)
     spec = inspect(checkpoint, trust_remote_code=recipe.trust_remote_code)
     verify_shards(checkpoint)
-    builder, reason, _ = planner.choose_builder(Case(spec, recipe, tools))
-    case = Conversion(builder, Case(spec, recipe, tools), checkpoint)
-    engine = engine_of(case)
-    changed = rewritten_of(case)
-    entries = entries_of(case, engine, changed)
+    case = Case(spec, recipe, tools, checkpoint=checkpoint)
+    builder, reason, _ = planner.choose_builder(case)
+    require_taken(builder, recipe)
+    changed = rewritten_of(builder, case, checkpoint)
+    case = replace(case, checkpoint=with_files(checkpoint, changed))
+    needed = tuple(builder.artifacts(case))
+    case = replace(case, artifacts={one.name: one.there for one in needed if one.there})
+    entries = entries_of(builder, case, changed)
     adapters = open_adapters(recipe.adapters)
     if builder.name == "vllm":
         require_fit(adapters, checkpoint, spec, recipe, tools.vllm)
-    return Job(recipe, checkpoint, spec, tools, builder, reason, entries, adapters, changed, engine)
+    return Job(case, builder, reason, checkpoint, adapters, changed, needed, entries)
 
 
-def _with_engine(job: Job, build: EngineBuild, root: Path, force: bool, progress: Progress) -> Job:
-    """The job with its engine compiled."""
-    made = compiling.compiled(job.case, build, root=root, force=force, progress=progress)
-    return replace(job, engine=made, entries=entries_of(job.case, made, job.changed))
+def _with_artifacts(job: Job, root: Path, force: bool, progress: Progress) -> Job:
+    """The job with its artifacts made."""
+    made = {
+        one.name: artifacts.make(
+            one, job.builder, job.case, job.checkpoint, root=root, force=force, progress=progress
+        )
+        for one in job.artifacts
+        if one.state == "wanted"
+    }
+    case = replace(job.case, artifacts={**job.case.artifacts, **made})
+    return replace(job, case=case, entries=entries_of(job.builder, case, job.changed))
 
 
 def _require_valid(folder: Path, lock: Lock, *, later: bool, progress: Progress) -> None:
     """RepositoryError when the validator finds an error in what was just prepared.
 
-    With ``later`` there is no engine yet, which is then no error.
+    With ``later`` an artifact is not there yet, which is then no error.
     """
     from trtbuild import check
 
@@ -241,27 +253,26 @@ def _result(
     commands: tuple[str, ...] = (),
 ) -> ConvertResult:
     size = sum(file.size for file in files.values())
-    places = [place for entry in job.entries for place in entry.weights]
-    if status == "planned" and any(place.origin == "" for place in places):
+    if status == "planned" and any(not place.source for place in job.places):
         size += sum(file.size for file in job.checkpoint.files)
-    image = job.builder.image(job.tools)
+    image = job.builder.image(job.case.toolchain)
     return ConvertResult(
         name=job.recipe.name,
         status=status,
         repository=str(repository),
-        source=job.spec.source,
+        source=job.case.spec.source,
         builder=job.builder.name,
         reason=job.reason,
-        triton=job.tools.triton,
+        triton=job.case.toolchain.triton,
         image=image,
         files=files,
         entries=job.entries,
         bytes=size,
         seconds=round(time.monotonic() - started, 3),
-        engine=job.engine.state if job.engine else "",
+        artifacts=job.states,
         commands=commands,
         warnings=(
-            *warnings(job.case.case),
-            *job.builder.warnings(job.case.case),
+            *warnings(job.case),
+            *job.builder.warnings(job.case),
         ),
     )

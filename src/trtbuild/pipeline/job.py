@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trtbuild import __version__
-from trtbuild.builder import Builder, Case
+from trtbuild.builder import Artifact, Builder, Case, MadeArtifact
 from trtbuild.checkpoint import Checkpoint, CheckpointFile, materialize
-from trtbuild.errors import BuildError
+from trtbuild.errors import BuildError, UnsupportedError
 from trtbuild.files import digest_all
 from trtbuild.lockfile import LockedFile, LockedModel
-from trtbuild.modelspec import ModelSpec
 from trtbuild.pipeline.adapters import Adapter
-from trtbuild.pipeline.engines import Conversion, Engine
 from trtbuild.pipeline.rewriting import Rewritten
-from trtbuild.plan import ENGINE, ModelEntry
+from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
 from trtbuild.progress import Progress
 from trtbuild.recipe import ModelRecipe
 from trtbuild.repository import WeightFile
-from trtbuild.toolchain import Toolchain
 
 # Nobody rewrites a file of a download cache or of our own in place; people do with a folder.
 _IMMUTABLE = {"hub", "gguf", "sample"}
@@ -33,52 +30,104 @@ _KEY_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything known before the first byte is written."""
+    """Everything known before the first byte is written.
 
-    recipe: ModelRecipe
-    checkpoint: Checkpoint
-    spec: ModelSpec
-    tools: Toolchain
+    ``changed`` is placed instead of small files of the checkpoint; None leaves one out.
+    """
+
+    case: Case
     builder: Builder
     reason: str
-    entries: tuple[ModelEntry, ...]
+    checkpoint: Checkpoint
     adapters: tuple[Adapter, ...]
     changed: Rewritten
-    engine: Engine | None = None
+    artifacts: tuple[Artifact, ...]
+    entries: tuple[ModelEntry, ...]
 
     @property
-    def case(self) -> Conversion:
-        """What the conversion is of."""
-        case = Case(self.spec, self.recipe, self.tools)
-        return Conversion(self.builder, case, self.checkpoint)
+    def recipe(self) -> ModelRecipe:
+        """What the user asks for."""
+        return self.case.recipe
+
+    @property
+    def places(self) -> tuple[WeightsDir, ...]:
+        """Everything that is placed besides generated files."""
+        return tuple(place for entry in self.entries for place in entry.weights)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """By artifact: ``given``, ``made``, ``wanted`` (a dry run) or ``later``."""
+        there = self.case.artifacts
+        return {
+            one.name: "made" if one.state == "wanted" and one.name in there else one.state
+            for one in self.artifacts
+        }
+
+
+def entries_of(builder: Builder, case: Case, changed: Rewritten) -> tuple[ModelEntry, ...]:
+    """The directories, with the rewritten small files wherever the checkpoint is placed."""
+    kept = {name: content for name, content in changed.items() if content is not None}
+    return tuple(
+        replace(entry, files=(*entry.files, *_rewritten(entry, kept)))
+        for entry in builder.models(case)
+    )
+
+
+def _rewritten(entry: ModelEntry, kept: Mapping[str, bytes]) -> Iterator[RepoFile]:
+    for place in entry.weights:
+        for name, content in kept.items() if not place.source else ():
+            if new := place.name_of(name):
+                yield RepoFile(f"{place.path}/{new}", content)
 
 
 def key_needs_files(job: Job) -> bool:
     """A hub checkpoint is known by its commit, others by the digests of their files."""
     local_adapter = any(adapter.ref.kind != "hub" for adapter in job.adapters)
-    return job.spec.source.kind != "hub" or local_adapter or _places(job, ENGINE)
-
-
-def _places(job: Job, origin: str) -> bool:
-    return any(place.origin == origin for entry in job.entries for place in entry.weights)
+    artifact = any(place.artifact for place in job.places)
+    return job.case.spec.source.kind != "hub" or local_adapter or artifact
 
 
 Origins = Mapping[str, Sequence[tuple[CheckpointFile, str]]]
 
 
 def digested_sources(job: Job, progress: Progress) -> Origins:
-    """The files to place, with their digests, by origin (``""`` or an adapter's name)."""
-    wanted = {place.origin for entry in job.entries for place in entry.weights}
+    """The files to place, with their digests, by :attr:`WeightsDir.source`."""
+    wanted = {place.source: place.artifact for place in job.places}
     origins: dict[str, tuple[CheckpointFile, ...]] = {}
-    if ENGINE in wanted and job.engine is not None:
-        origins[ENGINE] = job.engine.files
+    for source, artifact in wanted.items():
+        if artifact:
+            origins[source] = tuple(_files_of(job.case.artifacts[artifact]))
     if "" in wanted:
         files = materialize(job.checkpoint, progress)
         origins[""] = tuple(file for file in files if file.name not in job.changed)
     for adapter in job.adapters:
         if adapter.name in wanted:
             origins[adapter.name] = adapter.fetch(progress)
-    return {origin: _digested(files, progress) for origin, files in origins.items()}
+    _require_named(job, origins)
+    return {source: _digested(files, progress) for source, files in origins.items()}
+
+
+def _require_named(job: Job, origins: Mapping[str, Sequence[CheckpointFile]]) -> None:
+    """UnsupportedError when a builder places a file that is not there."""
+    lacking = [
+        name
+        for place in job.places
+        for name in place.files
+        if name not in {*(file.name for file in origins[place.source]), *job.changed}
+    ]
+    if lacking:
+        raise UnsupportedError(
+            f"{job.builder.name} needs {lacking[0]}, which is not among the files",
+            where=job.case.spec.source.text,
+            details=tuple(lacking[1:]),
+            fix="fetch the checkpoint whole, or report it to the builder's author",
+        )
+
+
+def _files_of(artifact: MadeArtifact) -> Iterator[CheckpointFile]:
+    for name in artifact.files:
+        path = artifact.folder / name
+        yield CheckpointFile(name, path.stat().st_size, path)
 
 
 def _digested(
@@ -109,14 +158,15 @@ def _on_disk(file: CheckpointFile) -> Path:
 
 
 def weight_file(
-    file: CheckpointFile, sha256: str, job: Job, link: bool, origin: str = ""
+    file: CheckpointFile, sha256: str, job: Job, link: bool, source: str = ""
 ) -> WeightFile:
     path = _on_disk(file)
     # a person may edit a tokenizer's JSON, and must not thereby edit the download cache
     weights = file.name.endswith(_WEIGHTS)
-    ours = job.spec.source.kind in _IMMUTABLE
-    if origin == ENGINE:
-        ours = job.engine is not None and job.engine.state == "compiled"
+    ours = job.case.spec.source.kind in _IMMUTABLE
+    states = {f"artifact {name}": state for name, state in job.states.items()}
+    if source in states:
+        ours = states[source] == "made"
     may_link = weights and (link or ours)
     return WeightFile(file.name, path, sha256, path.stat().st_size, may_link)
 
@@ -128,18 +178,16 @@ def key_of(job: Job, origins: Origins) -> str:
         for entry in job.entries
         for file in entry.files
     }
-    places = [
-        (entry.name, place.path, place.origin) for entry in job.entries for place in entry.weights
-    ]
+    places = [(entry.name, asdict(place)) for entry in job.entries for place in entry.weights]
     parts = {
         "version": _KEY_VERSION,
         "trtbuild": __version__,
-        "source": asdict(job.spec.source),
-        "config": job.spec.config_digest,
+        "source": asdict(job.case.spec.source),
+        "config": job.case.spec.config_digest,
         "adapters": {adapter.name: asdict(adapter.ref) for adapter in job.adapters},
         "files": {o: sorted((f.name, sha) for f, sha in files) for o, files in origins.items()},
         "settings": _settings(job.recipe),
-        "toolchain": asdict(job.tools),
+        "toolchain": asdict(job.case.toolchain),
         "builder": job.builder.name,
         "contents": contents,
         "places": places,
@@ -160,20 +208,19 @@ def _settings(recipe: ModelRecipe) -> dict[str, Any]:
 
 
 def locked_of(job: Job, key: str) -> LockedModel:
-    tools, builder = job.tools, job.builder
+    tools, builder = job.case.toolchain, job.builder
     image = builder.image(tools)
-    case = job.case.case
     return LockedModel(
-        source=job.spec.source,
+        source=job.case.spec.source,
         builder=builder.name,
         triton=tools.triton,
         image=image,
         key=key,
         directories=tuple(entry.name for entry in job.entries),
         adapters={adapter.name: adapter.ref for adapter in job.adapters},
-        versions={"trtbuild": __version__, **builder.versions(case)},
+        versions={"trtbuild": __version__, **builder.versions(job.case)},
         settings=_settings(job.recipe),
-        served=builder.signature(case),
+        served=builder.signature(job.case),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from trtbuild import hardware, toolchain
@@ -11,7 +11,7 @@ from trtbuild.checkpoint import Checkpoint, inspect, open_checkpoint
 from trtbuild.errors import UsageError
 from trtbuild.modelspec import ModelSpec
 from trtbuild.pipeline.adapters import local_adapters, require_fit
-from trtbuild.pipeline.engines import Conversion, engine_of, told_steps
+from trtbuild.pipeline.asked import require_taken
 from trtbuild.plan import BuildPlan
 from trtbuild.planner import Candidate, make_plan, survey, with_adapter_rank
 from trtbuild.progress import SILENT, Progress
@@ -77,17 +77,17 @@ def plan_model(
         spec,
         recipe,
         release,
+        checkpoint=checkpoint,
         gpu=gpu,
         gpus=count,
         concurrency=target.concurrency,
         length=target.length,
     )
     builder = next(b.builder for b in discover() if b.name == plan.builder and b.builder)
+    require_taken(builder, recipe)
     if builder.name == "vllm":
         require_fit(local_adapters(recipe.adapters), checkpoint, spec, recipe, release.vllm)
-    job = Conversion(builder, Case(spec, recipe, release), checkpoint)
-    steps = told_steps(plan.steps, job, engine_of(job))
-    return Planned(recipe, spec, replace(plan, steps=steps))
+    return Planned(recipe, spec, plan)
 
 
 def survey_builders(
@@ -95,8 +95,8 @@ def survey_builders(
 ) -> tuple[Candidate, ...]:
     """Every builder's reasons against one source."""
     release = toolchain.load(triton)
-    recipe, spec = described(recipe, progress)
-    return survey(Case(spec, recipe, release))
+    recipe, spec, checkpoint = _opened(recipe, progress)
+    return survey(Case(spec, recipe, release, checkpoint=checkpoint))
 
 
 def _resolved(target: Target) -> tuple[str, int]:

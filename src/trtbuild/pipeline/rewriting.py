@@ -10,16 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trtbuild.builder import Builder, Case
 from trtbuild.checkpoint import Checkpoint
 from trtbuild.checkpoint.code import PROCESSORS
 from trtbuild.checkpoint.problems import dump_json, json_object
 from trtbuild.modelspec import spelling
-from trtbuild.recipe import ModelRecipe, Serving
+from trtbuild.recipe import ModelRecipe, Serving, serving
 
 _CONFIG, _TOKENIZER, _FAST = "config.json", "tokenizer_config.json", "tokenizer.json"
 
 Rewritten = Mapping[str, bytes | None]
 """Name -> what is placed instead of the checkpoint's file, None to leave it out."""
+
+
+def rewritten_of(builder: Builder, case: Case, checkpoint: Checkpoint) -> Rewritten:
+    """What a conversion places instead of files of the checkpoint; nothing without a copy."""
+    if case.recipe.weights == "hub":
+        return {}
+    how = serving(case.spec, case.toolchain, builder.image(case.toolchain))
+    return rewritten(checkpoint, case.recipe, how)
 
 
 def rewritten(checkpoint: Checkpoint, recipe: ModelRecipe, how: Serving) -> Rewritten:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from trtbuild import hardware
 from trtbuild.builder import Builder, Case, Discovered
+from trtbuild.checkpoint import Checkpoint
 from trtbuild.errors import UnsupportedError, UsageError
 from trtbuild.hardware import GpuTarget
 from trtbuild.modelspec import ModelSpec
@@ -21,6 +23,7 @@ def make_plan(
     model_recipe: ModelRecipe,
     toolchain: Toolchain,
     *,
+    checkpoint: Checkpoint | None = None,
     gpu: str = "",
     gpus: int = 1,
     concurrency: int | None = None,
@@ -33,6 +36,7 @@ def make_plan(
         spec: The checkpoint.
         model_recipe: What is asked for.
         toolchain: The Triton release.
+        checkpoint: As opened; builders read its small files.
         gpu: A GPU's name; empty for a table without a verdict.
         gpus: How many of them one server has.
         concurrency: Sequences at once; None: the builder's default.
@@ -46,9 +50,11 @@ def make_plan(
     """
     _check_counts(gpus=gpus, concurrency=concurrency, length=length)
     target = GpuTarget(hardware.gpu(gpu) if gpu else None, gpus)
-    case = Case(spec, model_recipe, toolchain, target)
+    case = Case(spec, model_recipe, toolchain, target, checkpoint)
     builder, reason, rejected = choose_builder(case, builders)
     _require_able(builder, case)
+    needed = builder.artifacts(case)
+    case = replace(case, artifacts={one.name: one.there for one in needed if one.there})
     return BuildPlan(
         model=model_recipe.name or spec.source.text,
         builder=builder.name,

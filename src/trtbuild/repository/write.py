@@ -20,7 +20,7 @@ from trtbuild.files import (
 from trtbuild.files.staging import write_synced
 from trtbuild.lockfile import Lock, LockedFile, LockedModel
 from trtbuild.modelspec import SourceRef
-from trtbuild.plan import ModelEntry
+from trtbuild.plan import ModelEntry, WeightsDir
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import check_model_name
 from trtbuild.repository.changes import Transaction, transaction
@@ -45,7 +45,7 @@ class WeightFile:
 
 
 Weights = Mapping[str, Sequence[WeightFile]]
-"""Files by origin: ``""`` is the model's own checkpoint, else an adapter's name."""
+"""Files by :attr:`~trtbuild.plan.WeightsDir.source`; ``""`` is the model's own checkpoint."""
 
 Check = Callable[[Path, Lock], None]
 """Looks at a folder that holds the new directories, and raises if Triton would refuse them."""
@@ -189,7 +189,7 @@ def _space_needed(entries: Sequence[ModelEntry], weights: Weights, folder: Path)
     for entry in entries:
         needed += sum(len(file.content) for file in entry.files)
         for place in entry.weights:
-            files = weights[place.origin]
+            files = [file for file in weights[place.source] if place.name_of(file.name)]
             needed += sum(clone_needs_space(f.path, folder, link=f.link) for f in files)
     return needed
 
@@ -208,16 +208,17 @@ def _prepare(
         sha256 = hashlib.sha256(file.content).hexdigest()
         written[f"{entry.name}/{file.path}"] = LockedFile(sha256, len(file.content))
     for place in entry.weights:
-        placed = _place_weights(folder, place.path, weights[place.origin], progress)
+        placed = _place_weights(folder, place, weights[place.source], progress)
         written.update({f"{entry.name}/{path}": file for path, file in placed.items()})
     return written
 
 
 def _place_weights(
-    folder: Path, at: str, files: Sequence[WeightFile], progress: Progress
+    folder: Path, place: WeightsDir, files: Sequence[WeightFile], progress: Progress
 ) -> dict[str, LockedFile]:
-    progress.step(f"placing {len(files)} checkpoint files in {folder.name}/{at}")
-    total = sum(file.size for file in files)
+    placed = {f"{place.path}/{new}": file for file in files if (new := place.name_of(file.name))}
+    progress.step(f"placing {len(placed)} files in {folder.name}/{place.path}")
+    total = sum(file.size for file in placed.values())
     done = 0
 
     def advance(count: int) -> None:
@@ -226,8 +227,8 @@ def _place_weights(
         progress.advance(done, total)
 
     cache = DigestCache()
-    for file in files:
-        path = _inside(folder, f"{at}/{file.name}")
+    for name, file in placed.items():
+        path = _inside(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         clone_file(file.path, path, link=file.link, advance=advance)
         if path.stat().st_size != file.size:
@@ -238,7 +239,7 @@ def _place_weights(
             )
         cache.put(path, file.sha256)
     cache.save()
-    return {f"{at}/{file.name}": LockedFile(file.sha256, file.size) for file in files}
+    return {name: LockedFile(file.sha256, file.size) for name, file in placed.items()}
 
 
 def _inside(folder: Path, relative: str) -> Path:

@@ -1,0 +1,24 @@
+"""Settings of a recipe that the chosen builder does not take."""
+
+from __future__ import annotations
+
+from trtbuild.builder import Builder, discover
+from trtbuild.errors import UsageError
+from trtbuild.recipe import ModelRecipe
+
+
+def require_taken(builder: Builder, recipe: ModelRecipe) -> None:
+    """UsageError when the recipe asks for something that ``builder`` would ignore."""
+    asked = {
+        "engine_dir": ("--engine", bool(recipe.engine_dir)),
+        "build": ("--no-build", not recipe.build),
+        "adapters": ("--adapter", bool(recipe.adapters)),
+    }
+    for name, (flag, given) in asked.items():
+        if not given or name in builder.takes:
+            continue
+        others = [b.name for one in discover() if (b := one.builder) and name in b.takes]
+        instead = f", or name a builder that takes it: --backend {others[0]}" if others else ""
+        raise UsageError(
+            f"{flag} means nothing to {builder.name}", fix=f"leave {flag} out{instead}"
+        )
