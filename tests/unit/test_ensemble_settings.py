@@ -10,7 +10,6 @@ import pytest
 
 from support import ensemble
 from support.tokenizers_made import byte_level, sentencepiece, suffix_bpe, unigram, word_piece
-from trtbuild import resources
 from trtbuild_engine_flow.resources import template_dir
 
 words = ensemble.module("llm_words")
@@ -113,7 +112,7 @@ def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:
 def test_what_runs_inside_triton_imports_nothing_of_ours() -> None:
     import ast
 
-    places = [template_dir("ensemble"), resources.template_dir("rehearsal", "tensorrtllm")]
+    places = [template_dir("ensemble"), template_dir("rehearsal", "tensorrtllm")]
     files = [file for place in places for file in place.rglob("*.py")]
     assert len(files) > 12
     for path in files:

@@ -15,7 +15,7 @@ import pytest
 
 from support import ensemble
 from support.fake_pb_utils import Request, loaded
-from trtbuild.resources import template_dir
+from trtbuild_engine_flow.resources import template_dir
 
 FOLDER = template_dir("rehearsal", "tensorrtllm")
 PARAMETERS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from trtbuild.builder import Artifact, Builder, Case
@@ -22,6 +23,7 @@ from trtbuild_engine_flow.executor import EngineBuild
 from trtbuild_engine_flow.jobs.compiling import image_converts
 from trtbuild_engine_flow.jobs.engines import ENGINE, engine_artifact, predicted
 from trtbuild_engine_flow.parameters import listed
+from trtbuild_engine_flow.resources import template_dir
 
 __all__ = ["TrtllmEngineBuilder", "builder"]
 
@@ -141,6 +143,10 @@ class TrtllmEngineBuilder(Builder):
             arguments=arguments,
             names=_MEMORY_NAMES,
         )
+
+    def stand_ins(self) -> Mapping[str, Path]:
+        """vLLM in place of the C++ backend."""
+        return {"tensorrtllm": template_dir("rehearsal", "tensorrtllm")}
 
     def versions(self, case: Case) -> Mapping[str, str]:
         """TensorRT-LLM's, in the image that compiles and serves it."""

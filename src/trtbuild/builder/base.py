@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from trtbuild.builder.artifacts import Artifact
@@ -84,6 +85,13 @@ class Builder:
         read only then) and ``meaning``. Raises UsageError for a release without its backend.
         """
         return ()
+
+    def stand_ins(self) -> Mapping[str, Path]:
+        """Backends that ``serve --rehearse`` runs on the CPU in place of the real ones.
+
+        By name, each a directory with a Python-based backend's ``model.py``.
+        """
+        return {}
 
     def signature(self, case: Case) -> ServedModel:
         """What clients call, as far as config.pbtxt cannot say it; the lock's ``served`` card."""

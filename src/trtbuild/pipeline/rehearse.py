@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from trtbuild import lockfile
+from trtbuild.builder import discover
 from trtbuild.checkpoint import Checkpoint, inspect, materialize, open_checkpoint
 from trtbuild.errors import UnsupportedError, UsageError
 from trtbuild.lockfile import LockedModel
@@ -60,7 +61,13 @@ def find_checkpoints(
             files[name] = _files(name, source, locked, progress)
         else:
             _require_plain_weights(contents, name, locked)
-    return Rehearsal(checkpoints=files)
+    return Rehearsal(checkpoints=files, backends=_stand_ins())
+
+
+def _stand_ins() -> dict[str, Path]:
+    """The backends that builders let run on the CPU, by name."""
+    builders = (found.builder for found in discover() if found.builder)
+    return {name: folder for each in builders for name, folder in each.stand_ins().items()}
 
 
 def _require_known(given: Mapping[str, str], owners: Mapping[str, str]) -> None:

@@ -57,7 +57,8 @@ def needs_vllm(contents: Contents, options: LaunchOptions) -> bool:
 def _backends(found: runtime.Runtime, job: Job) -> Path:
     if not job.options.rehearsal and not job.options.echo:
         return found.backends
-    return runtime.rehearsal_backends(found, echo=job.options.echo, dry_run=job.dry_run)
+    stand_ins = job.options.rehearsal.backends if job.options.rehearsal else {}
+    return runtime.rehearsal_backends(found, stand_ins, echo=job.options.echo, dry_run=job.dry_run)
 
 
 def _repository(job: Job) -> Path:
@@ -77,11 +78,10 @@ def _rehearsal_file(wanted: rehearsal.Rehearsal, job: Job) -> Path:
 def _require_backends(job: Job) -> None:
     contents = job.contents
     known = {"python", "ensemble", *_backend_names("backends"), *job.options.echo}
-    rehearsable = _backend_names("rehearsal")
     if job.options.rehearsal:
-        known |= rehearsable
+        known |= job.options.rehearsal.backends.keys()
     if unknown := sorted(contents.backends - known):
-        rehearse = "rehearse it here with --rehearse, or " if rehearsable & set(unknown) else ""
+        rehearse = "rehearse it here with --rehearse, or " if contents.trtllm else ""
         raise ServerError(
             f"the embedded server has no backend {', '.join(map(repr, unknown))}",
             where=str(contents.repo),

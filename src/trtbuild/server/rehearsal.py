@@ -32,10 +32,12 @@ class Rehearsal:
         checkpoints: By Triton model, the files of its checkpoint by name. A model of the LLM API
             that is not named here runs the weights that its own ``model.yaml`` names.
         engine: vLLM engine arguments over those of the stand-ins.
+        backends: Stand-ins for whole backends by name: each a directory with a ``model.py``.
     """
 
     checkpoints: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
     engine: Mapping[str, Any] = field(default_factory=dict)
+    backends: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def weight_bytes(self) -> int:

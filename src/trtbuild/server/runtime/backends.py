@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trtbuild import process
@@ -23,23 +23,29 @@ from trtbuild.server.runtime.facts import Runtime
 REINSTALL = "trtbuild runtime install --force"
 
 
-def prepare(runtime: Runtime, *, rehearsal: bool = False, echo: Sequence[str] = ()) -> Path:
+def prepare(
+    runtime: Runtime,
+    *,
+    rehearsal: Mapping[str, Path] | None = None,
+    echo: Sequence[str] = (),
+) -> Path:
     """The backend directory of this runtime and this trtbuild, made when it is not there.
 
-    With ``rehearsal`` it also has the stand-ins for TensorRT-LLM: backends beside ours, and
-    packages beside the stub's own module, where the stub's isolated Python looks for imports.
-    For each backend of ``echo`` it has one that answers with the tensors of the configuration.
+    With ``rehearsal`` it also has the stand-ins for TensorRT-LLM: the backends given by name and
+    directory, and packages beside the stub's own module, where the stub's isolated Python looks
+    for imports. For each backend of ``echo`` it has one that answers with the tensors of the
+    configuration.
 
     Raises:
         ServerError: A file of the runtime is missing, or the stub would not start.
     """
     sources = _sources(runtime)
-    if rehearsal:
-        sources |= _stand_ins()
+    if rehearsal is not None:
+        sources |= _stand_ins(rehearsal)
     if echo:
         model = template_dir("standins") / "echo" / "model.py"
         sources |= {f"{name}/model.py": model for name in echo}
-    stem = "rehearsal" if rehearsal else "backends"
+    stem = "backends" if rehearsal is None else "rehearsal"
     folder = runtime.root / f"{stem}-{_digest(sources, runtime.root)}"
     if not folder.is_dir():
         with disk_trouble(folder.parent), staged_dir(folder) as staged:
@@ -60,11 +66,14 @@ def _sources(runtime: Runtime) -> dict[str, Path]:
     return sources | _python_based(template_dir("backends"))
 
 
-def _stand_ins() -> dict[str, Path]:
-    folder = template_dir("rehearsal")
-    packages = {f"python/{name}": path for name, path in _files(folder / "llmapi").items()}
+def _stand_ins(backends: Mapping[str, Path]) -> dict[str, Path]:
+    packages = _files(template_dir("rehearsal", "llmapi"))
     guard = template_dir("backends") / "vllm" / "backend_guard.py"
-    return _python_based(folder) | packages | {"tensorrtllm/standin_guard.py": guard}
+    found = {f"python/{name}": path for name, path in packages.items()}
+    for backend, folder in backends.items():
+        found |= {f"{backend}/{name}": path for name, path in _files(folder).items()}
+        found[f"{backend}/standin_guard.py"] = guard
+    return found
 
 
 def _python_based(folder: Path) -> dict[str, Path]:

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -59,14 +59,18 @@ def planned(*, vllm: bool = True) -> Runtime:
 
 
 def rehearsal_backends(
-    runtime: Runtime, *, echo: Sequence[str] = (), dry_run: bool = False
+    runtime: Runtime,
+    stand_ins: Mapping[str, Path],
+    *,
+    echo: Sequence[str] = (),
+    dry_run: bool = False,
 ) -> Path:
-    """The backend directory with the stand-ins for TensorRT-LLM and an echo for each backend of
-    ``echo``; made unless ``dry_run``."""
+    """The backend directory with stand-ins for TensorRT-LLM and for whole backends, and an echo for
+    each backend of ``echo``; made unless ``dry_run``."""
     if dry_run:
         found = sorted(runtime.root.glob("rehearsal-*"))
         return found[-1] if found else runtime.root / "rehearsal"
-    return backends.prepare(runtime, rehearsal=True, echo=echo)
+    return backends.prepare(runtime, rehearsal=stand_ins, echo=echo)
 
 
 def status(variants: Sequence[Variant] = facts.SERVERS) -> tuple[RuntimeStatus, ...]:
