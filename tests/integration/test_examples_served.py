@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import ROOT
 from support.triton import Triton
 
 pytestmark = pytest.mark.server
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 
 
 def run(*command: str | Path) -> str:

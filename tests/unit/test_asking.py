@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from support.paths import TESTS
 from trtbuild.cli.app import app
 from trtbuild.client import Chunk, LLMClient, Sampling
 from trtbuild.errors import TrtbuildError
@@ -37,7 +38,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_an_ensemble_has_its_template_beside_its_tokenizer(tmp_path: Path) -> None:
-    golden = Path(__file__).resolve().parents[1] / "golden" / "trtllm-engine" / "balanced"
+    golden = TESTS / "golden" / "trtllm-engine" / "balanced"
     shutil.copytree(golden, tmp_path / "model_repository")
     folder = tmp_path / "model_repository" / "llama_preprocessing" / "1" / "tokenizer"
     folder.mkdir(parents=True)

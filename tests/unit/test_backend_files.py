@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import pytest
 
+from support.paths import ROOT
 from trtbuild.resources import template_dir
 
 FOLDER = template_dir("backends", "vllm")
@@ -299,6 +300,6 @@ def test_unknown_engine_arguments_are_all_named(backend: Any) -> None:
 
 
 def test_the_backends_tensors_are_those_that_the_builder_writes() -> None:
-    script = Path(__file__).resolve().parents[2] / "scripts" / "write_vllm_tensors.py"
+    script = ROOT / "scripts" / "write_vllm_tensors.py"
     module = runpy.run_path(str(script))["module"]()
     assert (FOLDER / "backend_tensors.py").read_text(encoding="utf-8") == module, script.name

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from support.bench import tokenizer_folder
 from support.checkpoints import make_llama
 from support.mock_llm_server import Script, serving
+from support.paths import ROOT
 from trtbuild import cost, hardware
 from trtbuild.bench.report import charts, pngs, render
 from trtbuild.bench.report.axes import log_ticks, short, ticks
@@ -269,7 +270,7 @@ def test_axes_have_round_numbers() -> None:
 
 
 def test_the_schema_is_what_its_script_writes() -> None:
-    script = Path(__file__).parents[2] / "scripts" / "make_bench_schema.py"
+    script = ROOT / "scripts" / "make_bench_schema.py"
     made = runpy.run_path(str(script))["schema"]()
     assert json.loads(data_file("bench-result.schema.json").read_text()) == made
 

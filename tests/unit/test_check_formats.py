@@ -11,12 +11,13 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
+from support.paths import TESTS
 from trtbuild import check, toolchain
 from trtbuild.check import Example, Report, write_example
 from trtbuild.check.formats import FORMATS
 from trtbuild.cli.validate_view import report_lines
 
-SCHEMA = Path(__file__).resolve().parents[1] / "schemas/sarif-2.1.0.json"
+SCHEMA = TESTS / "schemas/sarif-2.1.0.json"
 FAULTS = """\
 max_batch_size: -1
 input [

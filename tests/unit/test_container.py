@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import ROOT
 from trtbuild.container import ContainerSpec, Mount, Port, run_arguments
 from trtbuild.progress import SILENT
 from trtbuild.server.contents import Contents
 from trtbuild.server.docker import container
 from trtbuild.server.mode import Job, LaunchOptions
 
-ROOT = Path(__file__).resolve().parents[2]
 FULL = ContainerSpec(
     image="registry.example/triton:1",
     command=("tritonserver", "--model-repository=/models"),

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "container_healthcheck.py"
+from support.paths import ROOT
+
+SCRIPT = ROOT / "scripts" / "container_healthcheck.py"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.paths import ROOT
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.signature import Head, ServedModel, ServedTask, Tensor, dialect_of, of_server
 from trtbuild.signature.dialects import Dialect, Facts, discovery, installed, recognize
@@ -351,7 +352,7 @@ failing = Failing()
 
 
 def test_the_example_of_the_guide_works() -> None:
-    guide = Path(__file__).resolve().parents[2] / "docs" / "guides" / "writing-a-request-schema.md"
+    guide = ROOT / "docs" / "guides" / "writing-a-request-schema.md"
     code = guide.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     found: dict[str, Any] = {}
     exec(code, found)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.version import Version
 
+from support.paths import ROOT
 from trtbuild import toolchain
 from trtbuild.check.examples import ENGINE_KEYS
 from trtbuild_engine_flow import parameters
 from trtbuild_engine_flow.parameters import Setting, build_options, triton_parameters
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "write_engine_settings.py"
+SCRIPT = ROOT / "scripts" / "write_engine_settings.py"
 PARAMETERS = triton_parameters()
 TYPES = {"int", "float", "bool", "str", "ints", "sets", "tree", "flag", "switch", "list"}
 SOUND: dict[str, Any] = {

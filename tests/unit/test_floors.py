@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.paths import ROOT
+
 SOURCES = sorted(
     path
     for folder in ("src", "builders", "engine_flow", "templates")

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import TESTS
 from support.repositories import MODEL, beside, entry
 from support.trees import snapshot
 from trtbuild import lockfile
 from trtbuild.errors import BuildError
 from trtbuild.lockfile import Lock
 from trtbuild.repository import WeightFile, changes, write_model
-
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture

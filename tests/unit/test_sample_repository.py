@@ -6,11 +6,12 @@ import filecmp
 import shutil
 from pathlib import Path
 
+from support.paths import ROOT
 from trtbuild import check
 from trtbuild.pipeline.convert import convert
 from trtbuild.recipe import ModelRecipe
 
-SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "model_repository"
+SAMPLE = ROOT / "examples" / "model_repository"
 
 
 def files(root: Path) -> list[str]:

@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from support.paths import TESTS
 from trtbuild.checkpoint.ggml.file import GgufFile
 from trtbuild.checkpoint.ggml.tokenizer import tokenizer_files
 from trtbuild.errors import UnsupportedError
 
-GOLDEN = json.loads(
-    (Path(__file__).parents[1] / "golden" / "sentencepiece_bpe.json").read_text(encoding="utf-8")
-)
+GOLDEN = json.loads((TESTS / "golden" / "sentencepiece_bpe.json").read_text(encoding="utf-8"))
 
 
 def described(**changes: object) -> GgufFile:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import TESTS
 from trtbuild import pbtxt
 from trtbuild.signature import Head, ServedModel, ServedTask, Tensor, describe, inside, recognize
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+GOLDEN = TESTS / "golden"
 TEXT = (("text_input",), ("text_output",))
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import ROOT
 from trtbuild import toolchain
 from trtbuild.toolchain import Reading, trtllm_reading, vllm_reading
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+sys.path.insert(0, str(ROOT / "scripts"))
 
 import add_transformers as script
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from support.paths import ROOT
+
 SOURCE = '''
 class Policy(StrEnum):
     FAST = "FAST"

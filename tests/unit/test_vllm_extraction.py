@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from support.paths import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts"))
 
 import add_vllm_engine_args as script
 from wheel_types import Sources
@@ -18,6 +20,7 @@ import torch  # never imported: this machine may not have it
 from typing import Any, Literal, Optional, Union, get_args, TYPE_CHECKING
 from vllm.config import Backend, Closed, Config, Kind, Level, Open, get_field
 from vllm.config.types import Dtype as DtypeName
+
 if TYPE_CHECKING:
     Methods = Literal["fp8", "awq"]
 else:
