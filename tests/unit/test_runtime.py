@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import ROOT
 from support.programs import write_program
 from support.runtimes import fake_runtime, state
 from trtbuild.errors import ServerError, UnsupportedError
