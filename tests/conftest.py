@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("trtbuild", deadline=None)
 settings.load_profile("trtbuild")
 
-SERVER_TESTS = Path(__file__).parent / "integration"
+SERVER_TESTS = Path(__file__).parent / "server"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,8 +1,8 @@
 """An ONNX file as ONNX Runtime describes it, read through the ``onnx`` package, an extra.
 
-What ONNX Runtime reports of a session (checked against version 1.32, tests/unit/test_onnx.py):
-a tensor without a shape is a scalar; an initializer among the inputs can be overridden from IR
-version 4 on and is no input before; open sizes of an output are those that it infers.
+What ONNX Runtime 1.32 reports of a session (checked by tests/unit/check/test_onnx.py): a tensor
+without a shape is a scalar; an initializer among the inputs can be overridden from IR version 4 on
+and is no input before; open sizes of an output are those that it infers.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -12,10 +11,7 @@ from typing import Any
 import pytest
 
 from support import triton
-
-PROMPTS = json.loads((Path(__file__).parent / "prompts.json").read_text(encoding="utf-8"))
-MAX_TOKENS = 32
-CONTEXT = 512
+from support.smollm2 import MAX_TOKENS, PROMPTS, smollm2_served
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,16 +32,6 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vllm_server(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Triton]:
     """A server with the model ``smollm2``: our backend, metrics and health check on."""
     with smollm2_served(smollm2, tmp_path_factory.mktemp("vllm")) as server:
-        yield server
-
-
-@contextlib.contextmanager
-def smollm2_served(smollm2: Path, work: Path) -> Iterator[triton.Triton]:
-    """A server of its own with the model ``smollm2``."""
-    repo = work / "repository"
-    arguments = {"dtype": "float32", "max_model_len": CONTEXT, "max_num_seqs": 16}
-    triton.write_model(repo, "smollm2", smollm2, arguments)
-    with triton.serving(repo, work) as server:
         yield server
 
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from test_vllm_backend import generate
 
-from conftest import smollm2_served
+from support.smollm2 import generate, smollm2_served
 from support.triton import Triton, title
 from trtbuild.client import LLMClient, Sampling
 

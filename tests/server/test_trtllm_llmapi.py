@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
-from conftest import CONTEXT, MAX_TOKENS, PROMPTS
 from support.adapters import make_lora
 from support.checkpoints import make_llama
 from support.engine_repos import engine_config, write_engine_repo
 from support.engine_work import until_rest
 from support.rehearsal import rehearsing
+from support.smollm2 import CONTEXT, MAX_TOKENS, PROMPTS
 from trtbuild import check
 from trtbuild.client import LLMClient, Sampling
 from trtbuild.errors import ServerError

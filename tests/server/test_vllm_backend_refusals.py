@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
-from test_vllm_backend import generate
 
+from support.smollm2 import generate
 from support.triton import Triton
 from trtbuild.client import LLMClient, Sampling
 from trtbuild.errors import ServerError

@@ -10,20 +10,12 @@ import httpx
 import numpy as np
 import pytest
 
-from conftest import MAX_TOKENS, PROMPTS
+from support.smollm2 import MAX_TOKENS, PROMPTS, generate
 from support.triton import Triton
 from trtbuild.client import LLMClient, Sampling, find_template, render_chat
 
 pytestmark = pytest.mark.server
 GREEDY = Sampling(max_tokens=MAX_TOKENS, temperature=0)
-
-
-def generate(server: Triton, path: str = "generate", **body: Any) -> httpx.Response:
-    """POST to the generate extension; ``sampling`` becomes the JSON tensor."""
-    if "sampling" in body:
-        body["sampling_parameters"] = json.dumps(body.pop("sampling"))
-    url = f"http://{server.http}/v2/models/smollm2/{path}"
-    return httpx.post(url, json={"text_input": "The capital of France is", **body}, timeout=120)
 
 
 def events(answer: httpx.Response) -> list[dict[str, Any]]:

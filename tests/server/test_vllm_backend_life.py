@@ -6,8 +6,8 @@ import json
 import time
 
 import pytest
-from test_vllm_backend import generate
 
+from support.smollm2 import generate
 from support.triton import Triton, title
 from trtbuild.client import LLMClient, Sampling
 from trtbuild.wire.tensors import TensorValue
