@@ -16,7 +16,7 @@ import pytest
 
 from support.checkpoints import write_tokenizer
 from support.rank_files import read_rank
-from trtbuild_engine_flow.jobs.checkpoint import make_checkpoint
+from trtbuild_engine_flow.engines.checkpoint import make_checkpoint
 
 HERE = Path(__file__).parent / "trtllm_checkpoint"
 CASES = sorted(path.parent for path in HERE.glob("*/*/config.json") if path.parent.name != "hf")

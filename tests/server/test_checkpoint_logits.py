@@ -13,7 +13,7 @@ from support import triton
 from support.checkpoints import write_tokenizer
 from support.trtllm_forward import Network
 from trtbuild.errors import UnsupportedError
-from trtbuild_engine_flow.jobs.checkpoint import make_checkpoint
+from trtbuild_engine_flow.engines.checkpoint import make_checkpoint
 
 SPLITS = ((1, 1), (2, 1), (3, 1), (6, 1), (1, 2), (2, 2), (6, 4))
 # Two key-value heads and three ranks, one of which would have none of its own; and what

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trtbuild.errors import TrtbuildError
-from trtbuild_engine_flow.jobs.checkpoint import make_checkpoint
+from trtbuild_engine_flow.engines.checkpoint import make_checkpoint
 
 
 def refused(

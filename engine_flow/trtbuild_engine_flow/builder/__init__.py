@@ -19,9 +19,9 @@ from trtbuild_engine_flow.builder.reasons import reasons
 from trtbuild_engine_flow.builder.repository import entries
 from trtbuild_engine_flow.builder.settings import Settings, resolve, windows
 from trtbuild_engine_flow.engineconfig import EngineConfig
+from trtbuild_engine_flow.engines.artifact import ENGINE, engine_artifact, predicted
+from trtbuild_engine_flow.engines.compiling import image_converts
 from trtbuild_engine_flow.executor import EngineBuild
-from trtbuild_engine_flow.jobs.compiling import image_converts
-from trtbuild_engine_flow.jobs.engines import ENGINE, engine_artifact, predicted
 from trtbuild_engine_flow.parameters import listed
 from trtbuild_engine_flow.resources import template_dir
 

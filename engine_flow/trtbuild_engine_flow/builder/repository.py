@@ -18,8 +18,8 @@ from trtbuild_engine_flow.builder.deployment import Deployment
 from trtbuild_engine_flow.builder.headers import header
 from trtbuild_engine_flow.builder.tables import source_file, wiring
 from trtbuild_engine_flow.engineconfig import CONFIG, conflicts
-from trtbuild_engine_flow.jobs.engines import ENGINE
-from trtbuild_engine_flow.jobs.guided import tokenizer_info
+from trtbuild_engine_flow.engines.artifact import ENGINE
+from trtbuild_engine_flow.engines.guided import tokenizer_info
 from trtbuild_engine_flow.parameters import build_options, triton_parameters
 
 # Where containers see the repository; the rehearsal and the launcher map it.

@@ -10,7 +10,7 @@ import typer
 from trtbuild.cli import options
 
 if TYPE_CHECKING:
-    from trtbuild_engine_flow.jobs.checkpoint import MadeCheckpoint
+    from trtbuild_engine_flow.engines.checkpoint import MadeCheckpoint
 
 _EPILOG = """
 Examples
@@ -50,7 +50,7 @@ def checkpoint(
     the model's size.
     """
     from trtbuild.cli.output import print_json, progress
-    from trtbuild_engine_flow.jobs.checkpoint import make_checkpoint, release_of
+    from trtbuild_engine_flow.engines.checkpoint import make_checkpoint, release_of
 
     with progress() as bars:
         made = make_checkpoint(

@@ -1,1 +1,1 @@
-"""The engine flow's jobs: write a checkpoint, compile an engine, migrate, start ranks."""
+"""Jobs of the commands: migrate a repository, start the ranks of one."""

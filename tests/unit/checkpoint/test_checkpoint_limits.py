@@ -13,7 +13,7 @@ from support.checkpoints import llama_config, llama_shapes, make_described, make
 _MEASURED = """
 import sys
 open("/proc/self/clear_refs", "w").write("5")
-from trtbuild_engine_flow.jobs.checkpoint import make_checkpoint
+from trtbuild_engine_flow.engines.checkpoint import make_checkpoint
 from pathlib import Path
 make_checkpoint(sys.argv[1], Path(sys.argv[2]), dtype="float16", tp=2)
 for line in open("/proc/self/status"):

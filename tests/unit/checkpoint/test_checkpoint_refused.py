@@ -11,7 +11,7 @@ from support import trtllm_sources as tiny
 from support.checkpointing import refused
 from support.checkpoints import make_llama
 from trtbuild.errors import ExitCode, UnsupportedError, UsageError
-from trtbuild_engine_flow.jobs.checkpoint import release_of
+from trtbuild_engine_flow.engines.checkpoint import release_of
 
 
 @pytest.mark.parametrize(

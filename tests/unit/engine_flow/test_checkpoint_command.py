@@ -23,7 +23,7 @@ from support.rank_files import read_rank
 from trtbuild.cli.app import app
 from trtbuild.errors import BuildError, ExitCode, TrtbuildError, UnsupportedError, UsageError
 from trtbuild_engine_flow.converter import transfer
-from trtbuild_engine_flow.jobs.checkpoint import make_checkpoint
+from trtbuild_engine_flow.engines.checkpoint import make_checkpoint
 
 
 def run(*arguments: str) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from support.trtllm_classes import faults
 from trtbuild import toolchain
 from trtbuild.errors import UnsupportedError
 from trtbuild_engine_flow.converter import FAMILIES, miscomputed, predict_config
-from trtbuild_engine_flow.jobs.checkpoint import make_checkpoint
+from trtbuild_engine_flow.engines.checkpoint import make_checkpoint
 
 RELEASES = sorted({row.trtllm for row in toolchain.releases() if row.engine_flow})
 # The fields of Mapping and QuantConfig that every release of 0.10 … 1.2 has.

@@ -16,7 +16,7 @@ from support import trtllm_sources as tiny
 from support.rank_files import read_rank
 from support.trtllm_sources import INNER, Arrays, N, S
 from trtbuild.errors import UnsupportedError
-from trtbuild_engine_flow.jobs.checkpoint import MadeCheckpoint, make_checkpoint
+from trtbuild_engine_flow.engines.checkpoint import MadeCheckpoint, make_checkpoint
 
 Ranks = list[dict[str, np.ndarray]]
 

@@ -12,8 +12,8 @@ from trtbuild.errors import BuildError
 from trtbuild.files import disk_trouble, require_space
 from trtbuild.hardware import DetectedGpu
 from trtbuild_engine_flow import converter, executor
+from trtbuild_engine_flow.engines.checkpoint import plan_checkpoint
 from trtbuild_engine_flow.executor import Compilation, EngineBuild, Runner
-from trtbuild_engine_flow.jobs.checkpoint import plan_checkpoint
 
 _WIDTH = {"float32": 4, "float16": 2, "bfloat16": 2}
 

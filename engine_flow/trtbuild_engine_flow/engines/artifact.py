@@ -12,8 +12,8 @@ from trtbuild.checkpoint import language_config
 from trtbuild.errors import RepositoryError, UnsupportedError
 from trtbuild_engine_flow import converter, engineconfig, executor
 from trtbuild_engine_flow.engineconfig import CONFIG, EngineConfig
+from trtbuild_engine_flow.engines import compiling
 from trtbuild_engine_flow.executor import EngineBuild
-from trtbuild_engine_flow.jobs import compiling
 
 ENGINE = "engine"
 

@@ -1,0 +1,1 @@
+"""Making an engine: its checkpoint, its compilation, the files beside it."""
