@@ -11,7 +11,7 @@ import pytest
 from support import triton
 from support.command_line import trtbuild
 from trtbuild.client import LLMClient, wait_ready
-from trtbuild.client.llm import Protocol
+from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError
 from trtbuild.signature.requests import (
     ClassifyRequest,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 
@@ -10,7 +11,8 @@ import pytest
 from support.smollm2 import generate
 from support.triton import Triton, title
 from trtbuild.client import LLMClient, Sampling
-from trtbuild.wire.tensors import TensorValue
+from trtbuild.wire.tensors import InferRequest, TensorValue
+from trtbuild.wire.triton_grpc import TritonGrpc
 
 pytestmark = pytest.mark.server
 LONG = Sampling(max_tokens=400, temperature=0, ignore_eos=True)
@@ -43,20 +45,20 @@ def test_the_engine_stops_within_ten_tokens_of_a_disconnect(
 
 def test_a_request_that_does_not_stream_is_cancelled_too(vllm_server: Triton) -> None:
     before = vllm_server.settled()["generation_tokens_total"]
-    import tritonclient.grpc as triton_grpc
-
-    from trtbuild.client.grpc_transport import _input
-
     values = {
         "text_input": "Once upon a time",
         "sampling_parameters": json.dumps(LONG.given()),
     }
-    tensors = [TensorValue(name, "BYTES", (1,), [value]) for name, value in values.items()]
-    with triton_grpc.InferenceServerClient(vllm_server.grpc) as client:
-        client.start_stream(lambda result, error: None)
-        client.async_stream_infer("smollm2", [_input(tensor) for tensor in tensors])
-        time.sleep(1)
-        client.stop_stream(cancel_requests=True)
+    tensors = (TensorValue(name, "BYTES", (1,), [value]) for name, value in values.items())
+
+    async def leave() -> None:
+        async with TritonGrpc(vllm_server.grpc) as client:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    async for _ in client.stream_infer("smollm2", InferRequest(tuple(tensors))):
+                        pass
+
+    asyncio.run(leave())
     made = vllm_server.settled()["generation_tokens_total"] - before
     assert 0 < made < 60
 

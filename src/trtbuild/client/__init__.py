@@ -2,7 +2,7 @@
 
 from trtbuild.chat import ChatTemplate, find_template, own_template, render_chat
 from trtbuild.client.failures import NotServedError
-from trtbuild.client.llm import LLMClient
+from trtbuild.client.llm import AsyncLLMClient, LLMClient
 from trtbuild.client.metadata import ModelMetadata, Tensor
 from trtbuild.client.ready import wait_ready
 from trtbuild.client.records import ServerRecord, find_server, running_servers
@@ -11,6 +11,7 @@ from trtbuild.signature.requests import Chunk, Sampling
 
 __all__ = [
     "Answer",
+    "AsyncLLMClient",
     "ChatTemplate",
     "Chunk",
     "LLMClient",

@@ -50,6 +50,15 @@ def timed_out(url: str, seconds: float) -> LateError:
     )
 
 
+def broken_off(url: str, reason: str) -> NoAnswerError:
+    """The connection ended before the answer did, or what came was not the protocol."""
+    return NoAnswerError(
+        f"the answer from {url} broke off",
+        where=reason,
+        fix="`trtbuild logs` shows whether the server ended; check the port and --protocol",
+    )
+
+
 def unknown_model(url: str, name: str, known: Sequence[str]) -> ServerError:
     """The server has no such model; the nearest of those it has is named."""
     near = difflib.get_close_matches(name, known, 1)

@@ -1,13 +1,15 @@
-"""One interface over protocols and request schemas."""
+"""One interface over protocols and request schemas, for asyncio and for code without it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Self
 
 from trtbuild.client import failures
 from trtbuild.client.metadata import ModelMetadata
+from trtbuild.client.transport import Protocol, Transport
 from trtbuild.client.values import Answer, collect, prompt_text
 from trtbuild.signature import ServedModel, dialect_of
 from trtbuild.signature.dialects import Dialect
@@ -18,12 +20,96 @@ from trtbuild.signature.requests import (
     TaskAnswer,
     TaskRequest,
 )
+from trtbuild.wire.blocking import iterate, run
 
-Protocol = Literal["grpc", "http"]
+Card = Callable[[str], ServedModel | None]
+
+
+class AsyncLLMClient:
+    """A client of one server; every method belongs to one event loop.
+
+    Args:
+        url: ``HOST:PORT`` of the protocol, without a scheme.
+        protocol: ``grpc`` or ``http``.
+        card: What is known of a model by name beside what the server says; None for nothing.
+
+    Raises:
+        ServerError: From every method, when the server does not answer or refuses.
+    """
+
+    def __init__(self, url: str, protocol: Protocol = "grpc", card: Card = lambda _: None) -> None:
+        self.url = url.split("://", 1)[-1].rstrip("/")
+        self.protocol = protocol
+        self._card = card
+        self._known: dict[str, ServedModel] = {}
+        self._transport = Transport(self.url, protocol)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connection."""
+        await self._transport.close()
+
+    async def models(self) -> list[str]:
+        """Names of the models that are ready."""
+        return await self._transport.models()
+
+    async def ready(self, name: str) -> bool:
+        """Whether the server says so; False while nothing answers."""
+        return await self._transport.ready(name)
+
+    async def metadata(self, name: str, timeout: float = 10) -> ModelMetadata:
+        """Inputs and outputs of a model."""
+        return await self._transport.metadata(name, timeout, self._card(name))
+
+    async def generate(
+        self,
+        model: str,
+        prompt: str | bytes,
+        sampling: Sampling | None = None,
+        *,
+        stream: bool = True,
+        timeout: float = 300,
+    ) -> AsyncGenerator[Chunk, None]:
+        """See :meth:`LLMClient.generate`."""
+        text = prompt_text(prompt)
+        served, dialect = await self._called(model)
+        (request,) = dialect.requests(served, GenerateRequest(text, sampling or Sampling(), stream))
+        read = dialect.reader(served)
+        responses = self._transport.responses(model, request, timeout, stream=stream)
+        async with aclosing(responses):
+            async for outputs in responses:
+                yield read(outputs)
+
+    async def ask(self, model: str, request: TaskRequest, *, timeout: float = 300) -> TaskAnswer:
+        """See :meth:`LLMClient.ask`."""
+        served, dialect = await self._called(model)
+        responses = [
+            await self._transport.infer(model, one, timeout, decoupled=served.decoupled)
+            for one in dialect.requests(served, request)
+        ]
+        return dialect.answer(served, request, responses)
+
+    async def served(self, model: str) -> ServedModel:
+        """The model's description."""
+        if model not in self._known:
+            self._known[model] = (await self.metadata(model)).served
+        return self._known[model]
+
+    async def _called(self, model: str) -> tuple[ServedModel, Dialect]:
+        served = await self.served(model)
+        dialect = dialect_of(served)
+        if dialect is None:
+            raise failures.not_callable(model)
+        return served, dialect
 
 
 class LLMClient:
-    """A client of one server.
+    """:class:`AsyncLLMClient` for code without an event loop.
 
     Args:
         url: ``HOST:PORT`` of the protocol, without a scheme.
@@ -34,25 +120,10 @@ class LLMClient:
         ServerError: from every method, when the server does not answer or refuses.
     """
 
-    def __init__(
-        self,
-        url: str,
-        protocol: Protocol = "grpc",
-        card: Callable[[str], ServedModel | None] = lambda _: None,
-    ) -> None:
-        self.url = url.split("://", 1)[-1].rstrip("/")
+    def __init__(self, url: str, protocol: Protocol = "grpc", card: Card = lambda _: None) -> None:
+        self._client = AsyncLLMClient(url, protocol, card)
+        self.url = self._client.url
         self.protocol = protocol
-        self._card = card
-        self._known: dict[str, ServedModel] = {}
-        self._transport: Any
-        if protocol == "grpc":
-            from trtbuild.client.grpc_transport import GrpcTransport
-
-            self._transport = GrpcTransport(self.url)
-        else:
-            from trtbuild.client.http_transport import HttpTransport
-
-            self._transport = HttpTransport(self.url)
 
     def __enter__(self) -> Self:
         return self
@@ -67,20 +138,19 @@ class LLMClient:
 
     def close(self) -> None:
         """End the connection."""
-        self._transport.close()
+        run(self._client.close())
 
     def models(self) -> list[str]:
         """Names of the models that are ready."""
-        return list(self._transport.models())
+        return run(self._client.models())
 
     def ready(self, name: str) -> bool:
         """Whether the server says so; False while nothing answers."""
-        return bool(self._transport.ready(name))
+        return run(self._client.ready(name))
 
     def metadata(self, name: str, timeout: float = 10) -> ModelMetadata:
         """Inputs and outputs of a model."""
-        found: ModelMetadata = self._transport.metadata(name, timeout, self._card(name))
-        return found
+        return run(self._client.metadata(name, timeout))
 
     def generate(
         self,
@@ -104,16 +174,9 @@ class LLMClient:
             UsageError: a prompt that is not UTF-8.
             ServerError: no server, no such model, a refused request, no answer in time.
         """
-        text = prompt_text(prompt)
-        served, dialect = self._called(model)
-        (request,) = dialect.requests(served, GenerateRequest(text, sampling or Sampling(), stream))
-        read = dialect.reader(served)
-        responses = self._transport.responses(model, request, timeout, stream=stream)
-        try:
-            for outputs in responses:
-                yield read(outputs)
-        finally:
-            responses.close()
+        yield from iterate(
+            self._client.generate(model, prompt, sampling, stream=stream, timeout=timeout)
+        )
 
     def answer(
         self,
@@ -134,12 +197,7 @@ class LLMClient:
             UsageError: the model cannot do what is asked.
             ServerError: as :meth:`generate`; an answer that does not fit the request.
         """
-        served, dialect = self._called(model)
-        responses = [
-            self._transport.infer(model, one, timeout, decoupled=served.decoupled)
-            for one in dialect.requests(served, request)
-        ]
-        return dialect.answer(served, request, responses)
+        return run(self._client.ask(model, request, timeout=timeout))
 
     def try_out(self, model: str, *, timeout: float) -> None:
         """Ask a model something cheap; ServerError when it does not answer. Nothing is asked of a
@@ -156,13 +214,4 @@ class LLMClient:
 
     def served(self, model: str) -> ServedModel:
         """The model's description."""
-        if model not in self._known:
-            self._known[model] = self.metadata(model).served
-        return self._known[model]
-
-    def _called(self, model: str) -> tuple[ServedModel, Dialect]:
-        served = self.served(model)
-        dialect = dialect_of(served)
-        if dialect is None:
-            raise failures.not_callable(model)
-        return served, dialect
+        return run(self._client.served(model))

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from trtbuild.client.failures import NotServedError
-from trtbuild.client.llm import LLMClient, Protocol
+from trtbuild.client.llm import LLMClient
+from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError
 from trtbuild.progress import SILENT, Progress
 from trtbuild.signature import ServedModel

@@ -5,18 +5,23 @@ A model of another task is sent one example, a model that no request schema fits
 
 from __future__ import annotations
 
-import threading
+import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from contextlib import aclosing
 
 from trtbuild.check import Finding, Severity
-from trtbuild.client import LLMClient, Sampling
+from trtbuild.client import AsyncLLMClient, LLMClient, Sampling
 from trtbuild.errors import ServerError
 from trtbuild.probe.rules import ANSWERS, CANCELS, OVERLAPS, STREAMS, LiveRule
 from trtbuild.probe.target import ANSWER_SECONDS, Target
+from trtbuild.wire.blocking import run
 from trtbuild.wire.direct import fetch
+from trtbuild.wire.failures import WireError
 from trtbuild.wire.metrics import parse_metrics
+from trtbuild.wire.tensors import InferRequest, TensorError, TensorValue
+from trtbuild.wire.triton_grpc import TritonGrpc
 
 _TOGETHER = 4
 _LONG = Sampling(max_tokens=24, temperature=0, ignore_eos=True)
@@ -101,39 +106,21 @@ def _faster_together(_client: LLMClient, target: Target) -> str:
 
 def _at_once(target: Target, count: int) -> list[tuple[float, float]]:
     """When the first and the last piece of each answer came."""
-    spans: list[tuple[float, float] | ServerError] = []
+    return run(_spans(target, count))
 
-    def run(number: int) -> None:
-        try:
-            with LLMClient(target.handle.grpc_url) as client:
-                client.metadata(target.name)
-                ready.wait()
-                pieces = client.generate(
-                    target.name, f"{number} times", _LONG, timeout=ANSWER_SECONDS
-                )
-                stamps = [time.monotonic() for _ in pieces]
-            spans.append((stamps[0], stamps[-1]))
-        except IndexError:
-            spans.append(ServerError("an answer without any piece came"))
-        except ServerError as error:
-            spans.append(error)
-            ready.abort()
-        except threading.BrokenBarrierError:
-            return
 
-    ready = threading.Barrier(count)
-    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(ANSWER_SECONDS + 10)
-    for span in spans:
-        if isinstance(span, ServerError):
-            raise span
-    found = [span for span in spans if not isinstance(span, ServerError)]
-    if len(found) < count:
-        raise ServerError(f"{count} requests were sent at once, and {len(found)} were answered")
-    return found
+async def _spans(target: Target, count: int) -> list[tuple[float, float]]:
+    async with AsyncLLMClient(target.handle.grpc_url) as client:
+        await client.served(target.name)
+        return await asyncio.gather(*(_span(client, target, number) for number in range(count)))
+
+
+async def _span(client: AsyncLLMClient, target: Target, number: int) -> tuple[float, float]:
+    chunks = client.generate(target.name, f"{number} times", _LONG, timeout=ANSWER_SECONDS)
+    stamps = [time.monotonic() async for _ in chunks]
+    if not stamps:
+        raise ServerError("an answer without any piece came")
+    return stamps[0], stamps[-1]
 
 
 def _cancelled(client: LLMClient, target: Target) -> str:
@@ -185,62 +172,41 @@ def _counters(target: Target) -> Mapping[str, float]:
 
 def try_zeros(target: Target) -> Iterator[Finding]:
     """One request of zeros to a model that no request schema fits."""
-    import queue
-
-    import tritonclient.grpc
-    from tritonclient.utils import InferenceServerException
-
-    from trtbuild.client.grpc_transport import channel_options
-
-    triton: Any = tritonclient.grpc
-    client = triton.InferenceServerClient(
-        target.handle.grpc_url, channel_args=channel_options(target.handle.grpc_url)
-    )
-    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     sequence = {"sequence_id": 1, "sequence_start": True, "sequence_end": True}
     more = sequence if target.config.HasField("sequence_batching") else {}
-    said: object = None
-    answered = False
+    said = ""
     try:
-        client.start_stream(lambda result, error: answers.put(error))  # noqa: ARG005
-        client.async_stream_infer(target.name, _zeros(triton, target), **more)
-        said = answers.get(timeout=ANSWER_SECONDS)
-        answered = True
-    except queue.Empty:
-        said = f"no answer within {ANSWER_SECONDS:g} s"
-    except (InferenceServerException, ValueError) as error:
-        said = error
-    finally:
-        client.stop_stream(cancel_requests=not answered)
-        client.close()
+        run(_first_answer(target, InferRequest(_zeros(target), more)))
+    except (WireError, TensorError) as error:
+        said = str(error)
     if said:
         yield target.finding(
             ANSWERS,
             "a request of zeros was not answered",
-            server_message=" ".join(str(said).split()),
+            server_message=" ".join(said.split()),
             severity=Severity.WARNING,
             fix="fine if the model refuses zeros; else its log has the reason",
         )
 
 
-def _zeros(triton: Any, target: Target) -> list[Any]:
-    import numpy as np
-    import tritonclient.utils
+async def _first_answer(target: Target, request: InferRequest) -> None:
+    async with (
+        TritonGrpc(target.handle.grpc_url, seconds=ANSWER_SECONDS) as client,
+        aclosing(client.stream_infer(target.name, request)) as responses,
+    ):
+        async for _ in responses:
+            return
 
+
+def _zeros(target: Target) -> tuple[TensorValue, ...]:
     from trtbuild import pbtxt
 
-    to_numpy: Any = tritonclient.utils.triton_to_np_dtype
     made = []
-    batch = [1] if target.config.max_batch_size > 0 else []
+    batch = (1,) if target.config.max_batch_size > 0 else ()
     for tensor in target.config.input:
-        if tensor.optional:
-            continue
-        name = pbtxt.data_type_name(tensor.data_type).removeprefix("TYPE_")
-        kind = "BYTES" if name == "STRING" else name
-        shape = [*batch, *(max(1, size) for size in tensor.dims)]
-        one = triton.InferInput(tensor.name, shape, kind)
-        dtype = to_numpy(kind)
-        empty = np.full(shape, b"", dtype=np.object_) if kind == "BYTES" else np.zeros(shape, dtype)
-        one.set_data_from_numpy(empty)
-        made.append(one)
-    return made
+        if not tensor.optional:
+            name = pbtxt.data_type_name(tensor.data_type).removeprefix("TYPE_")
+            kind, zero = ("BYTES", b"") if name == "STRING" else (name, 0)
+            shape = (*batch, *(max(1, size) for size in tensor.dims))
+            made.append(TensorValue(tensor.name, kind, shape, [zero] * math.prod(shape)))
+    return tuple(made)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from trtbuild.wire import raw
-from trtbuild.wire.tensors import InferRequest, InferResponse, TensorError, TensorValue
+from trtbuild.wire.tensors import InferRequest, InferResponse, Outputs, TensorError, TensorValue
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """The HTTP header that holds the length of the JSON before the tensors' bytes."""
@@ -71,6 +71,24 @@ def decode_response(body: bytes, json_length: int | None = None) -> InferRespons
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise TensorError(f"not a response of the v2 protocol: {error!r}") from None
+
+
+def generate_body(request: InferRequest) -> dict[str, Any]:
+    """A request of Triton's generate endpoint: a value, or a list of several, by tensor."""
+    body = {
+        tensor.name: tensor.data[0] if len(tensor.data) == 1 else list(tensor.data)
+        for tensor in request.inputs
+    }
+    return {**body, **({"parameters": dict(request.parameters)} if request.parameters else {})}
+
+
+def generate_outputs(response: Mapping[str, Any]) -> Outputs:
+    """A response of the generate endpoint, which has no types and no shapes."""
+    found = {}
+    for name, value in response.items():
+        data = value if isinstance(value, list) else [value]
+        found[name] = TensorValue(name, "", (len(data),), data)
+    return found
 
 
 def tensor_to_json(tensor: TensorValue) -> dict[str, Any]:

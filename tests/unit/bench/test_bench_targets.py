@@ -11,8 +11,8 @@ import pytest
 from trtbuild.bench.model import Generation
 from trtbuild.bench.targets import Address, parse_target
 from trtbuild.bench.targets.openai import OpenAITarget
-from trtbuild.bench.targets.triton import TritonModel
-from trtbuild.client import LLMClient
+from trtbuild.bench.targets.triton import find_model
+from trtbuild.client import AsyncLLMClient
 from trtbuild.client.failures import timed_out
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.pipeline.bench.targets import prepare
@@ -89,12 +89,12 @@ def test_a_triton_that_takes_no_notice_is_told_in_the_words_of_a_target(
 ) -> None:
     """It accepts and never answers: no fewer tokens would help, and bench has no --max-tokens."""
 
-    def late(*_: object) -> None:
+    async def late(*_: object) -> None:
         raise timed_out("127.0.0.1:9", 10)
 
-    monkeypatch.setattr(LLMClient, "metadata", late)
+    monkeypatch.setattr(AsyncLLMClient, "metadata", late)
     with pytest.raises(ServerError) as error:
-        TritonModel("127.0.0.1:9", "m", "http", Generation())
+        asyncio.run(find_model("127.0.0.1:9", "m", "http", Generation()))
     assert error.value.what == "nothing answers at 127.0.0.1:9"
     assert "within 10 s" in error.value.where and "--max-tokens" not in error.value.fix
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from tritonclient.utils import InferenceServerException
 from typer.testing import CliRunner
 
 from support.ports import refusing
+from support.scripted_http import answer, scripted
 from trtbuild.cli.app import app
-from trtbuild.client import LLMClient, find_server, running_servers, wait_ready
+from trtbuild.client import (
+    AsyncLLMClient,
+    LLMClient,
+    NotServedError,
+    find_server,
+    running_servers,
+    wait_ready,
+)
 from trtbuild.client.failures import refused, timed_out, unknown_model
-from trtbuild.client.grpc_transport import GrpcTransport
 from trtbuild.errors import ExitCode, ServerError, TrtbuildError
-from trtbuild.wire.tensors import InferRequest
 
 
 @pytest.fixture
@@ -42,32 +46,35 @@ def test_no_server(nobody: str, protocol: str) -> None:
     assert "trtbuild serve" in error.value.fix
 
 
-@pytest.mark.parametrize(
-    ("told", "what"),
-    [
-        (
-            InferenceServerException("Connection refused", "StatusCode.UNAVAILABLE"),
-            "nothing answers",
-        ),
-        (None, "'m' refused the request: The stream is no longer in valid state"),
-    ],
-)
-def test_a_server_that_goes_as_a_stream_opens(nobody: str, told: Any, what: str) -> None:
-    """The stream has failed when the request is put on it; why, its callback has heard."""
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_a_server_that_breaks_off(protocol: str) -> None:
+    async def ask() -> TrtbuildError:
+        async with scripted(["close"]) as server, AsyncLLMClient(server.url, protocol) as client:  # type: ignore[arg-type]
+            with pytest.raises(ServerError) as error:
+                await client.metadata("m")
+        return error.value
 
-    def start(callback: Any) -> None:
-        if told is not None:
-            callback(None, told)
+    error = asyncio.run(ask())
+    assert error.what.startswith(("the answer from 127.0.0.1:", "nothing answers at 127.0.0.1:"))
+    assert error.fix
 
-    def refuse(*_: Any, **__: Any) -> None:
-        raise InferenceServerException("The stream is no longer in valid state")
 
-    transport = GrpcTransport(nobody)
-    transport._client = SimpleNamespace(
-        start_stream=start, async_stream_infer=refuse, stop_stream=lambda **_: None
-    )
-    with pytest.raises(ServerError, match=what):
-        next(iter(transport.responses("m", InferRequest(()), 5)))
+def test_a_model_that_the_server_does_not_have() -> None:
+    refusal = answer(b'{"error": "Request for unknown model: \'smolm2\' is not found"}', 400)
+    index = answer(b'[{"name": "smollm2", "state": "READY"}, {"name": "x"}]')
+
+    async def ask() -> TrtbuildError:
+        async with (
+            scripted([refusal], [index]) as server,
+            AsyncLLMClient(server.url, "http") as client,
+        ):
+            with pytest.raises(NotServedError) as error:
+                await client.metadata("smolm2")
+        return error.value
+
+    error = asyncio.run(ask())
+    assert error.where == "it serves smollm2"
+    assert error.fix == "did you mean 'smollm2'?"
 
 
 def test_the_nearest_model_is_named() -> None:

@@ -4,36 +4,49 @@ from __future__ import annotations
 
 from trtbuild.bench.model import Generation, Prompt, Stream
 from trtbuild.bench.targets.streaming import unreachable
-from trtbuild.client import LLMClient, Sampling
+from trtbuild.client import AsyncLLMClient, Sampling
 from trtbuild.client.failures import LateError, NoAnswerError, not_callable
+from trtbuild.client.transport import Protocol
 from trtbuild.signature import ServedModel, dialect_of
 from trtbuild.signature.dialects import Dialect
 from trtbuild.signature.requests import GenerateRequest
 from trtbuild.wire.tensors import InferRequest, Outputs
 
 
-class TritonModel:
-    """A served model with the request schema that its tensors fit.
+async def find_model(
+    url: str, model: str, protocol: Protocol, generation: Generation
+) -> TritonModel:
+    """The model as its server describes it.
 
     Raises:
         ServerError: No server, no such model, no request schema that fits.
         UsageError: The model does not generate text.
     """
+    try:
+        async with AsyncLLMClient(url, protocol) as client:
+            served = await client.served(model)
+    except NoAnswerError as error:
+        raise unreachable(url, error.where) from None
+    except LateError as error:  # whose fixes are for somebody who asked a question
+        raise unreachable(url, error.what) from None
+    dialect = dialect_of(served)
+    if dialect is None:
+        raise not_callable(model)
+    return TritonModel(served, dialect, generation)
 
-    def __init__(self, url: str, model: str, protocol: str, generation: Generation) -> None:
-        try:
-            with LLMClient(url, "grpc" if protocol == "grpc" else "http") as client:
-                self.served: ServedModel = client.served(model)
-        except NoAnswerError as error:
-            raise unreachable(url, error.where) from None
-        except LateError as error:  # whose mends are for somebody who asked a question
-            raise unreachable(url, error.what) from None
-        dialect = dialect_of(self.served)
-        if dialect is None:
-            raise not_callable(model)
-        self.dialect: Dialect = dialect
+
+class TritonModel:
+    """A served model with the request schema that its tensors fit.
+
+    Raises:
+        UsageError: It does not generate text.
+    """
+
+    def __init__(self, served: ServedModel, dialect: Dialect, generation: Generation) -> None:
+        self.served = served
+        self.dialect = dialect
         self._generation = generation
-        dialect.reader(self.served)  # it generates text
+        dialect.reader(served)  # it generates text
 
     def ignored(self) -> tuple[str, ...]:
         """Sampling values that no tensor of the model takes."""

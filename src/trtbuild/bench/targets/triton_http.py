@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from typing import Any
 
 from trtbuild.bench.model import Generation, Stream
 from trtbuild.bench.targets.streaming import UNREADABLE, converse, failure_in
-from trtbuild.bench.targets.triton import Reader, TritonModel
-from trtbuild.client.http_transport import generate_body, generate_outputs
+from trtbuild.bench.targets.triton import Reader, TritonModel, find_model
 from trtbuild.wire.connections import Pool
+from trtbuild.wire.kserve import generate_body, generate_outputs
 
 
 class TritonHttpTarget:
@@ -38,9 +37,7 @@ class TritonHttpTarget:
 
     async def open(self) -> None:
         """See :class:`~trtbuild.bench.model.Target`."""
-        self._model = await asyncio.to_thread(
-            TritonModel, self._url, self._name, "http", self._generation
-        )
+        self._model = await find_model(self._url, self._name, "http", self._generation)
         self.ignored = self._model.ignored()
 
     async def ask(self, stream: Stream) -> None:

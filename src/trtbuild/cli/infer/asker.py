@@ -11,7 +11,7 @@ import typer
 from trtbuild.cli.infer.tasks import report_task
 from trtbuild.cli.output import print_json
 from trtbuild.client import Answer, LLMClient, Sampling, collect, find_server
-from trtbuild.client.llm import Protocol
+from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.pipeline.asking import described
 from trtbuild.pipeline.condition import explained_death

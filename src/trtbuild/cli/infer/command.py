@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from trtbuild.cli.infer.asker import Asker
     from trtbuild.client import Sampling
-    from trtbuild.client.llm import Protocol
+    from trtbuild.client.transport import Protocol
     from trtbuild.pipeline.asking import Chat
 
 _EPILOG = """

@@ -1,0 +1,122 @@
+"""Both protocols of Triton behind one interface, with errors that carry their fix."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any, Literal
+
+from trtbuild.client import failures
+from trtbuild.client.metadata import ModelMetadata, read
+from trtbuild.errors import TrtbuildError
+from trtbuild.signature import ServedModel
+from trtbuild.wire import kserve
+from trtbuild.wire.failures import DeadlineError, RefusedError, UnreachableError, WireError
+from trtbuild.wire.tensors import InferRequest, Outputs, TensorError
+from trtbuild.wire.triton_grpc import TritonGrpc
+from trtbuild.wire.triton_http import TritonHttp
+
+Protocol = Literal["grpc", "http"]
+
+_ADMIN_SECONDS = 10.0
+_READY_SECONDS = 5.0
+
+
+class Transport:
+    """One server over one protocol; ``url`` is ``HOST:PORT``. Every error is a ServerError."""
+
+    def __init__(self, url: str, protocol: Protocol) -> None:
+        self.url = url
+        self._wire: TritonGrpc | TritonHttp
+        self._wire = TritonGrpc(url) if protocol == "grpc" else TritonHttp(url)
+
+    async def close(self) -> None:
+        """End the connections: one that stays open would delay a server's exit."""
+        await self._wire.close()
+
+    async def metadata(
+        self, name: str, timeout: float, card: ServedModel | None = None
+    ) -> ModelMetadata:
+        """Inputs, outputs and configuration of a model; ``card``: what is known of it otherwise."""
+        async with self._errors(name, timeout):
+            found = await self._wire.metadata(name, seconds=timeout)
+            config = await self._wire.config(name, seconds=timeout)
+        rows: Mapping[str, Any] = {
+            kind: [row._asdict() for row in specs]
+            for kind, specs in (("inputs", found.inputs), ("outputs", found.outputs))
+        }
+        return read(name, rows, config, card)
+
+    async def models(self) -> list[str]:
+        """Names of the models that are ready."""
+        async with self._errors("", _ADMIN_SECONDS):
+            index = await self._wire.index(seconds=_ADMIN_SECONDS)
+        return sorted({entry.name for entry in index if entry.state == "READY"})
+
+    async def ready(self, name: str) -> bool:
+        """Whether the server says that the model is ready; False while nothing answers."""
+        try:
+            return await self._wire.ready(name, seconds=_READY_SECONDS)
+        except WireError:
+            return False
+
+    async def responses(
+        self, model: str, request: InferRequest, timeout: float, *, stream: bool = True
+    ) -> AsyncGenerator[Outputs, None]:
+        """Responses as they come; closing the iterator cancels the request on the server.
+
+        ``stream`` matters over HTTP only, where Triton has an endpoint for one response.
+        """
+        async with self._errors(model, timeout):
+            if isinstance(self._wire, TritonGrpc):
+                found = self._wire.stream_infer(model, request, seconds=timeout)
+                async with contextlib.aclosing(found):
+                    async for response in found:
+                        if response.outputs:
+                            yield response.outputs
+            elif not stream:
+                body = kserve.generate_body(request)
+                yield kserve.generate_outputs(
+                    await self._wire.generate(model, body, seconds=timeout)
+                )
+            else:
+                body = kserve.generate_body(request)
+                events = self._wire.generate_stream(model, body, seconds=timeout)
+                async with contextlib.aclosing(events):
+                    async for event in events:
+                        yield kserve.generate_outputs(event)
+
+    async def infer(
+        self, model: str, request: InferRequest, timeout: float, *, decoupled: bool | None
+    ) -> Outputs:
+        """The only response to a request; empty when none came.
+
+        Over HTTP the infer endpoint refuses a decoupled model, and generate takes no batch.
+        """
+        if decoupled or isinstance(self._wire, TritonGrpc):
+            responses = self.responses(model, request, timeout, stream=False)
+            async with contextlib.aclosing(responses):
+                found = [outputs async for outputs in responses]
+            return found[-1] if found else {}
+        async with self._errors(model, timeout):
+            return (await self._wire.infer(model, request, seconds=timeout)).outputs
+
+    @contextlib.asynccontextmanager
+    async def _errors(self, name: str, timeout: float) -> AsyncIterator[None]:
+        try:
+            yield
+        except (WireError, TensorError) as error:
+            raise await self._error(name, error, timeout) from None
+
+    async def _error(self, name: str, error: Exception, timeout: float) -> TrtbuildError:
+        message = str(error)
+        if isinstance(error, DeadlineError):
+            return failures.timed_out(self.url, timeout)
+        if isinstance(error, UnreachableError):
+            return failures.unreachable(self.url, message)
+        unknown = isinstance(error, RefusedError) and error.code == "NOT_FOUND"
+        if name and (unknown or "unknown model" in message):
+            return failures.unknown_model(self.url, name, await self.models())
+        if isinstance(error, (RefusedError, TensorError)):
+            return failures.refused(name, message)
+        return failures.broken_off(self.url, message)

@@ -1,0 +1,80 @@
+"""The clients of this package for code without an event loop: the command line.
+
+One loop in one background thread serves the whole process, however many requests run at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+_Made = TypeVar("_Made")
+_START = threading.Lock()
+_CLOSE_SECONDS = 10.0
+_loop: asyncio.AbstractEventLoop | None = None
+
+
+def run(coroutine: Coroutine[Any, Any, _Made]) -> _Made:
+    """The result of a coroutine; an interrupt of the caller cancels it."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, _running())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def iterate(items: AsyncGenerator[_Made, None]) -> Generator[_Made, None, None]:
+    """The items as they come; closing the generator closes ``items`` before it returns.
+
+    They are read as fast as they come, not as fast as the caller takes them.
+    """
+    arrived: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+
+    async def pump() -> None:
+        try:
+            async with aclosing(items):
+                async for item in items:
+                    arrived.put((True, item))
+        except BaseException as error:
+            arrived.put((False, error))
+            raise
+        arrived.put((False, None))
+
+    future = asyncio.run_coroutine_threadsafe(pump(), _running())
+    ended = False
+    try:
+        while True:
+            is_item, found = arrived.get()
+            if is_item:
+                yield found
+                continue
+            ended = True
+            if found is not None:
+                raise found
+            return
+    finally:
+        if not ended and future.cancel():
+            _drain(arrived)
+
+
+def _drain(arrived: queue.SimpleQueue[tuple[bool, Any]]) -> None:
+    """Wait until the cancelled reader has closed what it read."""
+    try:
+        while arrived.get(timeout=_CLOSE_SECONDS)[0]:
+            pass
+    except queue.Empty:
+        return
+
+
+def _running() -> asyncio.AbstractEventLoop:
+    global _loop  # noqa: PLW0603 - one for the process
+    with _START:
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_loop.run_forever, name="trtbuild-wire", daemon=True).start()
+        return _loop
