@@ -69,6 +69,16 @@ def layout(spec: ModelSpec) -> list[str]:
     ]
 
 
+def onnx_only(spec: ModelSpec, engine: str) -> list[str]:
+    """Weights that the engine cannot load."""
+    if spec.weights_format != "onnx":
+        return []
+    return [
+        f"the checkpoint has its weights in ONNX only, and {engine} loads safetensors: fetch the "
+        "safetensors of the same model"
+    ]
+
+
 def source(spec: ModelSpec, recipe: ModelRecipe) -> list[str]:
     """Weights can stay on the hub only when they come from there, at a commit."""
     if recipe.weights != "hub":

@@ -16,11 +16,13 @@ from trtbuild.toolchain import (
     trtllm_route,
     trtllm_versions,
 )
-from trtbuild_builders.common import consent, layout, source, spelling
+from trtbuild_builders.common import consent, layout, onnx_only, source, spelling
 
 
 def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple[str, ...]:
     """All reasons against the LLM API; empty when it can."""
+    if spec.weights_format == "onnx":
+        return tuple(onnx_only(spec, "TensorRT-LLM"))
     how = serving(spec, toolchain, toolchain.trtllm_image)
     found = [
         *consent(recipe, how),

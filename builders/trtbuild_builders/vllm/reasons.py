@@ -16,7 +16,7 @@ from trtbuild.toolchain import (
     vllm_reading,
     vllm_release,
 )
-from trtbuild_builders.common import consent, source, spelling
+from trtbuild_builders.common import consent, onnx_only, source, spelling
 
 # The first Triton release whose vLLM backend serves the task: its `image` input and its
 # `embedding_request` (vllm_backend, src/model.py and utils/request.py of the release's branch).
@@ -54,6 +54,7 @@ def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple
     """All reasons against vLLM; empty when it can."""
     how = serving(spec, toolchain, toolchain.vllm_image)
     found = [*consent(recipe, how), *spelling(spec, recipe, how), *source(spec, recipe)]
+    found += onnx_only(spec, "vLLM")
     if not toolchain.vllm:
         found.append(f"Triton {toolchain.triton} has no vLLM image: {_newest_with_vllm()}")
         return tuple(found)

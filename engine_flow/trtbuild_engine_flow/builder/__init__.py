@@ -43,7 +43,7 @@ class TrtllmEngineBuilder(Builder):
     name = "trtllm-engine"
     summary = "A TensorRT engine compiled for one GPU, with in-flight batching"
     priority = 10
-    takes = frozenset({"engine_dir", "build"})
+    takes = frozenset({"engine", "engine_dir", "build"})
 
     def reasons_unsupported(self, case: Case) -> Sequence[str]:
         """All reasons against it, each with its fix."""

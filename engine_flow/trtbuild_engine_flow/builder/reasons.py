@@ -6,13 +6,15 @@ from trtbuild import toolchain as toolchains
 from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.toolchain import Toolchain, trtllm_route
-from trtbuild_builders.common import layout
+from trtbuild_builders.common import layout, onnx_only
 from trtbuild_engine_flow.builder.tables import families
 from trtbuild_engine_flow.parameters import LAST_WITH_ENGINES
 
 
 def reasons(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> tuple[str, ...]:
     """All reasons against an engine; empty when one can be built."""
+    if spec.weights_format == "onnx":
+        return tuple(onnx_only(spec, "TensorRT-LLM"))
     return (
         *_release(tools),
         *_model(spec, recipe, tools),

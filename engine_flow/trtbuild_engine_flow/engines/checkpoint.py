@@ -161,8 +161,9 @@ def _require_supported(
 ) -> None:
     config = language_config(checkpoint.config)
     reasons = converter.unsupported(spec, config, tp=tp, pp=pp, release=release)
-    if checkpoint.pickle:
-        reasons = (*reasons, "its weights are pickles: fetch the safetensors of the same model")
+    if checkpoint.weights_format != "safetensors":
+        what = f"its weights are in {checkpoint.weights_format} format"
+        reasons = (*reasons, f"{what}: fetch the safetensors of the same model")
     if spec.layout != "hf":
         reasons = ("it has Mistral's own layout (params.json): fetch the one with config.json",)
     if reasons:

@@ -8,7 +8,7 @@ from typing import Any
 
 from trtbuild.builder.artifacts import Artifact
 from trtbuild.builder.case import Case
-from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step
+from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step, WeightsDir
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.toolchain import Toolchain
 
@@ -28,8 +28,8 @@ class Builder:
     """Under ``backend: auto`` the builder with the highest priority is taken."""
 
     takes: frozenset[str] = frozenset()
-    """Keys of a model's recipe that it reads: ``adapters``, ``engine_dir``, ``build``, ``metrics``,
-    ``health_check``. What a recipe asks for beyond them is refused."""
+    """Keys of a model's recipe that it reads: ``engine``, ``weights``, ``adapters``, ``metrics``,
+    ``health_check``, ``engine_dir``, ``build``. What a recipe asks for beyond them is refused."""
 
     def models(self, case: Case) -> Sequence[ModelEntry]:
         """The directories to write. Raises RecipeError for a wrong setting."""
@@ -102,10 +102,17 @@ class Builder:
 
 def _steps(entries: Sequence[ModelEntry]) -> Iterator[Step]:
     for entry in entries:
-        for place in entry.weights:
-            what = "the checkpoint's files"
-            if place.artifact or place.origin:
-                what = place.artifact or f"the adapter {place.origin!r}"
-            yield Step("weights", f"Place {what} under {entry.name}/{place.path}")
+        yield from (
+            Step("weights", f"Place {_what(place)} under {entry.name}/{place.path}")
+            for place in entry.weights
+        )
         files = ", ".join(file.path for file in entry.files)
         yield Step("config", f"Write {entry.name}: {files}")
+
+
+def _what(place: WeightsDir) -> str:
+    if place.files:
+        return ", ".join(place.files)
+    if place.artifact:
+        return f"the artifact {place.artifact!r}"
+    return f"the adapter {place.origin!r}" if place.origin else "the checkpoint's files"

@@ -44,12 +44,14 @@ def assemble(
     config = _config(store, problems)
     index = _index(store, problems)
     layout = choose(store.sizes, index)
-    _require_real(store, (*layout.metadata, *(layout.weights or layout.pickles)), ref)
-    pickles = _weights_or_pickles(layout, store, choices, problems)
+    _require_real(
+        store, (*layout.metadata, *(layout.weights or layout.pickles or layout.onnx)), ref
+    )
+    opaque = _without_headers(layout, store, choices, problems)
     headers = _headers(layout, store, problems)
     tensors = _tensors(headers, index, problems)
     problems.raise_if_any(ref.text)
-    names = [*layout.metadata, *(pickles or layout.weights)]
+    names = [*layout.metadata, *(opaque or layout.weights)]
     if choices.trust_remote_code:
         names += layout.code
     files = tuple(
@@ -65,7 +67,8 @@ def assemble(
         reader=lambda wanted: store.read(wanted) if wanted in store.sizes else None,
         materializer=materializer(files),
         metadata=metadata,
-        pickle=bool(pickles),
+        pickle=bool(opaque) and opaque == layout.pickles,
+        onnx=bool(opaque) and opaque == layout.onnx,
     )
 
 
@@ -123,14 +126,17 @@ def _index(store: Store, problems: Problems) -> dict[str, str] | None:
     return {str(k): str(v) for k, v in weight_map.items() if safe_name(str(v))}
 
 
-def _weights_or_pickles(
+def _without_headers(
     layout: Layout, store: Store, choices: Choices, problems: Problems
 ) -> tuple[str, ...]:
-    """The pickles to use, empty when there are safetensors; a problem when there is neither."""
+    """The pickles or ONNX files to use, empty when there are safetensors; a problem when there is
+    nothing. Pickles that are not accepted do not hide an ONNX export."""
     if layout.weights:
         return ()
     if layout.pickles and choices.allow_pickle:
         return layout.pickles
+    if layout.onnx:
+        return layout.onnx
     if layout.pickles:
         problems.add(
             f"the weights are pickles only ({', '.join(layout.pickles[:3])}); loading a pickle "
@@ -138,7 +144,7 @@ def _weights_or_pickles(
             "convert them to safetensors, or accept them with --allow-pickle",
         )
     elif "config.json" in store.sizes or PARAMS in store.sizes:
-        problems.add("there are no *.safetensors weights", "fetch the weights too")
+        problems.add("there are no *.safetensors and no *.onnx weights", "fetch the weights too")
     return ()
 
 

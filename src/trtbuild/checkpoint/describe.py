@@ -66,7 +66,8 @@ def inspect(
         task=task,
         parameters=counted.parameters,
         bytes_by_dtype=counted.bytes_by_dtype,
-        dtype=_dtype(fields, counted.bytes_by_dtype),
+        # of an export the configuration does not know: it is that of the weights it was made from
+        dtype="" if checkpoint.onnx else _dtype(fields, counted.bytes_by_dtype),
         quantization=method,
         num_layers=shape.layers,
         hidden_size=fields.number(families.HIDDEN),
@@ -92,6 +93,7 @@ def inspect(
         spelling_problem=spelling.problem(checkpoint.config, settings),
         layout="hf" if checkpoint.has("config.json") else "mistral",
         notes=_notes(fields, method),
+        weights_format=checkpoint.weights_format,
     )
 
 
@@ -201,9 +203,9 @@ def _shape(fields: Fields, problems: Problems) -> Heads:
 def _count(
     checkpoint: Checkpoint, fields: Fields, method: Quantization | None, layers: int
 ) -> Count:
-    if checkpoint.pickle:
+    if checkpoint.weights_format != "safetensors":
         size = sum(file.size for file in checkpoint.files if not _is_text(file.name))
-        return Count(0, 0, {"pickle": size})
+        return Count(0, 0, {checkpoint.weights_format: size})
     # Only multi-token prediction puts layers beyond the last; a vision tower counts its own.
     beyond = layers if fields.number(families.PREDICTION_LAYERS) else 0
     return count(

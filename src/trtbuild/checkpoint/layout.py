@@ -26,6 +26,8 @@ _PICKLE = re.compile(r"\.(bin|pt|pth|ckpt|pkl)$")
 _NOT_WEIGHTS = re.compile(
     r"^(training_args|optimizer|scheduler|rng_state|scaler|adapter_model|trainer_state)[\w.-]*$"
 )
+# An export, with what an ONNX file of more than 2 GB keeps outside of itself.
+_ONNX = re.compile(r"^(onnx/)?[\w.-]+\.onnx([._]data([._-]?\d+)?)?$")
 _WEIGHTS = (".safetensors", ".gguf")  # GGUF only to say what to do with it
 _SECOND_COPY = re.compile(r"^consolidated[\w.-]*\.safetensors$")
 
@@ -37,6 +39,7 @@ class Layout:
     metadata: tuple[str, ...]
     weights: tuple[str, ...]
     pickles: tuple[str, ...]
+    onnx: tuple[str, ...]
     code: tuple[str, ...]
 
 
@@ -65,8 +68,19 @@ def choose(names: Collection[str], index: Mapping[str, Any] | None) -> Layout:
         metadata=tuple(sorted(set(metadata))),
         weights=(*weights, *(name for name in modules if name.endswith(".safetensors"))),
         pickles=tuple(sorted(n for n in top if _PICKLE.search(n) and not _NOT_WEIGHTS.match(n))),
+        onnx=_exports(names),
         code=tuple(sorted(name for name in names if name.endswith(".py"))),
     )
+
+
+def _exports(names: Collection[str]) -> tuple[str, ...]:
+    """``model.onnx`` of ``onnx/`` or of the top, without its variants in other precisions; where
+    there is none, every export. Each comes with the data that it keeps outside."""
+    found = [name for name in names if _ONNX.match(name)]
+    for whole in ("onnx/model.onnx", "model.onnx"):
+        if whole in found:
+            return tuple(sorted(name for name in found if name.startswith(whole)))
+    return tuple(sorted(found))
 
 
 def is_wanted(name: str) -> bool:
@@ -76,6 +90,7 @@ def is_wanted(name: str) -> bool:
         or name == "adapter_config.json"
         or _MODULE_FILE.match(name)
         or name == INDEX
+        or _ONNX.match(name)
         or name.endswith(".py")
         or ("/" not in name and (name.endswith(_WEIGHTS) or _PICKLE.search(name)))
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from trtbuild.files.safetensors import TensorInfo
 from trtbuild.modelspec import SourceRef
@@ -41,9 +41,10 @@ class Checkpoint:
         default_name: A valid model name made from the source.
         files: The files that a server needs, sorted by name; see :func:`materialize`.
         tensors: Every stored tensor by name; empty for pickles, whose content is unknown
-            without executing them.
+            without executing them, and for ONNX files, which are not opened.
         config: ``config.json``.
         pickle: True when the weights are pickles, accepted by ``allow_pickle``.
+        onnx: True when there are neither safetensors nor accepted pickles, but an ONNX export.
         tokenizer_problem: Why there is no usable tokenizer, empty when there is one.
     """
 
@@ -56,7 +57,13 @@ class Checkpoint:
     materializer: Materializer = field(repr=False, compare=False)
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     pickle: bool = False
+    onnx: bool = False
     tokenizer_problem: str = ""
+
+    @property
+    def weights_format(self) -> Literal["safetensors", "pickle", "onnx"]:
+        """The format of the weights."""
+        return "onnx" if self.onnx else "pickle" if self.pickle else "safetensors"
 
     def read_bytes(self, name: str) -> bytes | None:
         """A small file's content, None when the checkpoint has no such file.

@@ -32,7 +32,8 @@ def verify_shards(checkpoint: Checkpoint) -> None:
     """
     problems = Problems()
     fields = Fields(checkpoint.config)
-    if not checkpoint.tensors and not checkpoint.pickle:
+    headers = checkpoint.weights_format == "safetensors"
+    if headers and not checkpoint.tensors:
         problems.add("the weights hold no tensors", _FETCH)
     elif fields.family in families.LLAMA_LAYOUT and _named_by_transformers(checkpoint):
         found = list(_mismatches(checkpoint.tensors, fields))
@@ -45,7 +46,7 @@ def verify_shards(checkpoint: Checkpoint) -> None:
 
 
 def _named_by_transformers(checkpoint: Checkpoint) -> bool:
-    return not checkpoint.pickle and checkpoint.has("config.json")
+    return checkpoint.weights_format == "safetensors" and checkpoint.has("config.json")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from trtbuild.cli.output import console, human_bytes, human_count, jsonable
+from trtbuild.modelspec import Task
 from trtbuild.recipe import listed
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ def _title(spec: ModelSpec) -> str:
 
 
 def _summary(spec: ModelSpec) -> str:
-    size = f"{human_count(spec.parameters)} parameters, " if spec.parameters else ""
+    size = f"{human_count(spec.parameters)} parameters" if spec.parameters else ""
     kind = spec.quantization.method if spec.quantization else spec.dtype
-    return f"{size}{kind}, {human_bytes(spec.weight_bytes)}"
+    return ", ".join(filter(None, (size, kind, human_bytes(spec.weight_bytes))))
 
 
 def _identity(_: Checkpoint, spec: ModelSpec) -> Iterator[Row]:
@@ -72,12 +73,17 @@ def _identity(_: Checkpoint, spec: ModelSpec) -> Iterator[Row]:
 
 
 def _weights(opened: Checkpoint, spec: ModelSpec) -> Iterator[Row]:
-    yield "parameters", f"{spec.parameters:,}" if spec.parameters else "unknown (pickles)"
+    yield (
+        "parameters",
+        f"{spec.parameters:,}" if spec.parameters else f"unknown ({spec.weights_format})",
+    )
     if spec.num_experts:
         share = f"{human_count(spec.active_parameters)} active a token"
         yield "experts", f"{spec.num_experts} ({share})"
     stored = ", ".join(f"{kind} {human_bytes(n)}" for kind, n in spec.bytes_by_dtype.items())
-    shards = sum(file.name.endswith((".safetensors", ".bin")) for file in opened.files)
+    shards = sum(
+        file.name.endswith((".safetensors", ".bin", ".onnx", "data")) for file in opened.files
+    )
     yield "weights", f"{stored} in {shards} file{'s' if shards != 1 else ''}"
     if spec.quantization:
         detail = ", ".join(f"{key} {value}" for key, value in spec.quantization.detail.items())
@@ -89,7 +95,7 @@ def _shape(_: Checkpoint, spec: ModelSpec) -> Iterator[Row]:
     heads = f"{spec.num_attention_heads} heads of {spec.head_size}"
     yield "attention", f"{spec.kv_cache.kind}: {heads}, {spec.num_kv_heads} for keys and values"
     yield "context", f"{spec.context_length:,} tokens" if spec.context_length else "unknown"
-    if spec.kv_cache.groups:
+    if spec.kv_cache.groups and spec.task in (Task.GENERATE, Task.VISION_LANGUAGE):
         token, beyond = spec.kv_cache.bytes_per_token(), spec.kv_cache.bytes_beyond_windows()
         later = f" ({beyond:,} once windows are full)" if beyond != token else ""
         full = human_bytes(spec.kv_cache.bytes_per_sequence(spec.context_length))

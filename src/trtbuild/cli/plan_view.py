@@ -29,9 +29,11 @@ def _parts(planned: Planned) -> Iterator[RenderableType]:
     from rich.text import Text
 
     spec, plan = planned.spec, planned.plan
-    facts = f"{spec.architecture}, {spec.task.value}, {human_count(spec.parameters)} parameters"
-    quantized = f", {spec.quantization.method}" if spec.quantization else ""
-    yield Text.assemble((plan.model, "bold"), f"  {facts}, {spec.dtype}{quantized}")
+    size = f"{human_count(spec.parameters)} parameters" if spec.parameters else ""
+    quantized = spec.quantization.method if spec.quantization else ""
+    stored = f"weights in {spec.weights_format}" if not spec.parameters else ""
+    facts = (spec.architecture, spec.task.value, size, stored, spec.dtype, quantized)
+    yield Text.assemble((plan.model, "bold"), f"  {', '.join(filter(None, facts))}")
     yield ""
     yield _decision(plan)
     yield ""

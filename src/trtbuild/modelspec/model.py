@@ -136,6 +136,8 @@ class ModelSpec:
     the model's. ``spelling`` names what only transformers 5 reads rightly, ``spelling_problem``
     why it cannot be written for transformers 4 as well. ``layout`` is ``mistral`` for
     ``params.json`` with ``consolidated`` weights. ``notes`` are for the user to know.
+    Of weights in pickles or ONNX (``weights_format``) nothing but the size is known: no parameters,
+    and of ONNX no ``dtype``.
     """
 
     source: SourceRef
@@ -168,6 +170,7 @@ class ModelSpec:
     spelling_problem: str = ""
     layout: Literal["hf", "mistral"] = "hf"
     notes: tuple[str, ...] = ()
+    weights_format: Literal["safetensors", "pickle", "onnx"] = "safetensors"
 
     @property
     def weight_bytes(self) -> int:

@@ -10,6 +10,8 @@ from trtbuild.recipe import ModelRecipe
 def require_taken(builder: Builder, recipe: ModelRecipe) -> None:
     """UsageError when the recipe asks for something that ``builder`` would ignore."""
     asked = {
+        "engine": ("--set", bool(recipe.engine)),
+        "weights": ("--weights hub", recipe.weights == "hub"),
         "engine_dir": ("--engine", bool(recipe.engine_dir)),
         "build": ("--no-build", not recipe.build),
         "adapters": ("--adapter", bool(recipe.adapters)),

@@ -182,8 +182,9 @@ def _reasons(
 ) -> Iterator[str]:
     if spec.quantization:
         yield f"it is quantized already ({spec.quantization.method}): start from the original"
-    if checkpoint.pickle:
-        yield "its weights are pickles: fetch the safetensors of the same model"
+    if checkpoint.weights_format != "safetensors":
+        kind = checkpoint.weights_format
+        yield f"its weights are in {kind} format: fetch the safetensors of the same model"
     if spec.layout != "hf":
         yield "it has Mistral's own layout (params.json): fetch the one with config.json"
     if spec.remote_code:

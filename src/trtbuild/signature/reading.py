@@ -71,6 +71,8 @@ def with_card(model: ServedModel, card: ServedModel) -> ServedModel:
         task=card.task if same or unknown else model.task,
         request_schema=card.request_schema if unknown else model.request_schema,
         context_length=model.context_length or card.context_length,
+        tokenizer=model.tokenizer or card.tokenizer,
+        weights=model.weights or card.weights,
         head=card.head if same or unknown else None,
     )
 

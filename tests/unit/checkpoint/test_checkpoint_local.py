@@ -14,6 +14,7 @@ from support.checkpoints import (
     write_json,
     write_safetensors,
 )
+from support.onnx_checkpoints import make_onnx_bert
 from trtbuild.checkpoint import (
     inspect,
     materialize,
@@ -205,7 +206,7 @@ def test_pickles_need_a_flag(tmp_path: Path) -> None:
 def test_no_weights_at_all(tmp_path: Path) -> None:
     folder = make_llama(tmp_path / "m")
     (folder / "model.safetensors").unlink()
-    refused(folder, "there are no *.safetensors weights")
+    refused(folder, "there are no *.safetensors and no *.onnx weights")
 
 
 @pytest.mark.parametrize(
@@ -271,3 +272,44 @@ def test_an_empty_safetensors_misses_everything(tmp_path: Path) -> None:
     folder = make_llama(tmp_path / "m")
     write_safetensors(folder / "model.safetensors", {})
     refused(folder, "the weights hold no tensors")
+
+
+@pytest.mark.parametrize("at", ["onnx/model.onnx", "model.onnx"])
+def test_an_onnx_export_alone(tmp_path: Path, at: str) -> None:
+    """Its size is known, and neither parameters nor a type; variants and training files stay."""
+    folder = make_onnx_bert(tmp_path / "bge", at=at)
+    (folder / f"{at}_data").write_bytes(b"outside")
+    (folder / at).with_name("model_quantized.onnx").write_bytes(b"variant")
+    opened = open_checkpoint(str(folder))
+    verify_shards(opened)
+    spec = inspect(opened)
+    names = [file.name for file in opened.files]
+    assert [name for name in names if "model" in name and ".onnx" in name] == [at, f"{at}_data"]
+    assert (spec.weights_format, spec.parameters, spec.dtype) == ("onnx", 0, "")
+    assert spec.bytes_by_dtype == {"onnx": (folder / at).stat().st_size + 7}
+    assert (spec.architecture, spec.task.value) == ("BertModel", "embed")
+
+
+def test_an_export_of_several_graphs_is_taken_whole(tmp_path: Path) -> None:
+    folder = make_onnx_bert(tmp_path / "t5", at="onnx/encoder_model.onnx")
+    (folder / "onnx/decoder_model.onnx").write_bytes(b"graph")
+    names = [file.name for file in open_checkpoint(str(folder)).files]
+    assert {"onnx/encoder_model.onnx", "onnx/decoder_model.onnx"} <= set(names)
+
+
+def test_safetensors_come_before_an_export_and_pickles_after(tmp_path: Path) -> None:
+    folder = make_llama(tmp_path / "tiny")
+    (folder / "model.onnx").write_bytes(b"graph")
+    opened = open_checkpoint(str(folder))
+    assert opened.weights_format == "safetensors"
+    assert not opened.has("model.onnx")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    assert open_checkpoint(str(folder)).weights_format == "onnx"
+    assert open_checkpoint(str(folder), allow_pickle=True).weights_format == "pickle"
+
+
+def test_a_pointer_instead_of_a_graph_is_refused(tmp_path: Path) -> None:
+    folder = make_onnx_bert(tmp_path / "bge")
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 90000000\n"
+    (folder / "onnx/model.onnx").write_text(pointer)
+    refused(folder, "onnx/model.onnx is a Git LFS pointer")
