@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from trtbuild.check import Rule, all_rules
+from trtbuild.check.refused import refused
 from trtbuild.explain.patterns import Finder
 
 _PROVES = 24  # literal characters without which a sentence is no proof of anything
@@ -94,10 +95,11 @@ def _of_rule(rule: Rule) -> Iterator[Parts]:
             if isinstance(node, ast.Name):
                 names.add(node.id)
                 waiting.append(node.id)
+                elsewhere = elsewhere or vars(module).get(node.id) is refused
             if isinstance(node, ast.keyword) and node.arg == "server":
                 elsewhere = elsewhere or isinstance(node.value, ast.Attribute)
                 yield from reader.texts(node.value, function)
-    if elsewhere:  # server=refusal.server: whatever a module of the check makes for it
+    if elsewhere:  # server=fault.server, or refused(): whatever a module of the check makes
         for other in sorted(_used(module, names), key=lambda one: one.__name__):
             yield from _texts_of(other)
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from trtbuild import toolchain
-from trtbuild.check.context import CONFIG, Model
+from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, onnx_file
 from trtbuild.check.model import Severity
@@ -17,7 +17,7 @@ from trtbuild.check.onnxbackend import refusals
 from trtbuild.check.onnxfile import OnnxFile, available
 from trtbuild.check.onnxmodel import BACKEND, onnx_files
 from trtbuild.check.reading import is_placeholder
-from trtbuild.located.positions import NOWHERE
+from trtbuild.check.refused import refused
 from trtbuild.toolchain import OnnxRuntime
 
 
@@ -112,15 +112,8 @@ def same_tensors(model: Model) -> Problems:
     for file, onnx in onnx_files(model):
         if onnx.problem:
             continue
-        for refusal in refusals(model.config, model.called, onnx, auto_complete=complete):
-            yield Problem(
-                refusal.message.replace("the file", file, 1),
-                model.at(*refusal.path) if refusal.path else NOWHERE,
-                file=CONFIG if refusal.path else file,
-                server=refusal.server,
-                fix=refusal.fix,
-                severity=None if refusal.sure else Severity.WARNING,
-            )
+        found = refusals(model.config, model.called, onnx, auto_complete=complete)
+        yield from refused(model, file, found)
 
 
 def _file(**made: Any) -> Example:

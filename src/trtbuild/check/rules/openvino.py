@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trtbuild.check.context import CONFIG, Model
+from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
 from trtbuild.check.openvinobackend import refusals
 from trtbuild.check.openvinofile import OpenvinoFile, read_openvino
 from trtbuild.check.reading import is_placeholder
-from trtbuild.located.positions import NOWHERE
+from trtbuild.check.refused import refused
 
 _BACKEND = "openvino"
 
@@ -102,11 +102,5 @@ def same_tensors(model: Model) -> Problems:
     for file, openvino in _files(model):
         if openvino.problem:
             continue
-        for refusal in refusals(model.config, model.called, openvino, auto_complete=complete):
-            yield Problem(
-                refusal.message.replace("the file", file, 1),
-                model.at(*refusal.path) if refusal.path else NOWHERE,
-                file=CONFIG if refusal.path else file,
-                server=refusal.server,
-                fix=refusal.fix,
-            )
+        found = refusals(model.config, model.called, openvino, auto_complete=complete)
+        yield from refused(model, file, found)
