@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from trtbuild.check.context import Model
 from trtbuild.located.text import LocatedText
-from trtbuild.located.yamltext import read_yaml
 
 NAME = "model.yaml"
 
@@ -33,6 +32,8 @@ def all_files(model: Model) -> Iterator[LocatedText]:
 
 
 def _read(model: Model) -> Iterator[LocatedText]:
+    from trtbuild.located.yamltext import read_yaml
+
     for version in model.served:
         file = f"{version}/{NAME}"
         try:

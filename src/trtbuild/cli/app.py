@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Annotated, NoReturn
 
@@ -43,6 +44,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; every outcome has the exit code of :class:`ExitCode`."""
+    gc.set_threshold(100_000)  # or Python looks for garbage a hundred times while modules load
     leave_nothing_behind()
     try:
         app()

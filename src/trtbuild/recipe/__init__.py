@@ -3,8 +3,9 @@
 What needs pydantic or YAML is imported when it is first asked for: a name is checked without them.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from trtbuild.lazy import exports
 
 if TYPE_CHECKING:
     from trtbuild.recipe.arguments import engine_problems
@@ -51,23 +52,19 @@ __all__ = [
     "serving",
 ]
 
-_MODULES = {
-    "arguments": ("engine_problems",),
-    "consent": ("Serving", "listed", "serving"),
-    "flags": ("model_from_flags",),
-    "llm": ("llm_findings", "llm_problems"),
-    "loading": ("load", "load_validation", "parse"),
-    "model": ("ModelRecipe", "Recipe"),
-    "names": ("DEFAULT_REPOSITORY", "DEFAULT_TRITON", "RECIPE_NAME", "check_model_name"),
-    "objects": ("argument_findings", "argument_problems", "object_problems"),
-    "schema": ("json_schema",),
-    "settings": ("merge_settings", "parse_settings", "raise_problems"),
-    "validation": ("Validation",),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = exports(
+    __name__,
+    {
+        "arguments": ("engine_problems",),
+        "consent": ("Serving", "listed", "serving"),
+        "flags": ("model_from_flags",),
+        "llm": ("llm_findings", "llm_problems"),
+        "loading": ("load", "load_validation", "parse"),
+        "model": ("ModelRecipe", "Recipe"),
+        "names": ("DEFAULT_REPOSITORY", "DEFAULT_TRITON", "RECIPE_NAME", "check_model_name"),
+        "objects": ("argument_findings", "argument_problems", "object_problems"),
+        "schema": ("json_schema",),
+        "settings": ("merge_settings", "parse_settings", "raise_problems"),
+        "validation": ("Validation",),
+    },
+)

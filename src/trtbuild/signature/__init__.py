@@ -4,11 +4,16 @@ Whoever makes a model writes the description (``convert`` puts it into ``trtbuil
 calls one reads it here, from the repository or from a running server, and guesses nothing.
 """
 
-from trtbuild.signature.dialects import dialect_of, recognize
-from trtbuild.signature.model import Head, ServedModel, ServedTask, Tensor
-from trtbuild.signature.places import MOUNT, inside
-from trtbuild.signature.reading import describe
-from trtbuild.signature.server import of_server
+from typing import TYPE_CHECKING
+
+from trtbuild.lazy import exports
+
+if TYPE_CHECKING:
+    from trtbuild.signature.dialects import dialect_of, recognize
+    from trtbuild.signature.model import Head, ServedModel, ServedTask, Tensor
+    from trtbuild.signature.places import MOUNT, inside
+    from trtbuild.signature.reading import describe
+    from trtbuild.signature.server import of_server
 
 __all__ = [
     "MOUNT",
@@ -22,3 +27,25 @@ __all__ = [
     "of_server",
     "recognize",
 ]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "dialects": (
+            "dialect_of",
+            "recognize",
+        ),
+        "model": (
+            "Head",
+            "ServedModel",
+            "ServedTask",
+            "Tensor",
+        ),
+        "places": (
+            "MOUNT",
+            "inside",
+        ),
+        "reading": ("describe",),
+        "server": ("of_server",),
+    },
+)

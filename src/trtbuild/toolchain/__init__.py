@@ -1,42 +1,47 @@
 """Which versions a Triton release carries, and what those versions accept: all of it data."""
 
-from trtbuild.toolchain.advisories import (
-    Advisory,
-    advisories_as_of,
-    advisories_of,
-    safe_since,
-)
-from trtbuild.toolchain.arguments import ArgumentGroup, Arguments, EngineArgument
+from typing import TYPE_CHECKING
+
+from trtbuild.lazy import exports
 from trtbuild.toolchain.backends import Backend, backends, has_backend, last_with
-from trtbuild.toolchain.lora import (
-    AdapterFault,
-    architecture_fault,
-    config_faults,
-    lora_embeddings,
-)
-from trtbuild.toolchain.lora_weights import BaseModules, weight_faults
-from trtbuild.toolchain.onnxruntime import (
-    OnnxRuntime,
-    onnx_accelerators,
-    onnx_operators,
-    onnx_runtime,
-    onnx_runtimes,
-)
-from trtbuild.toolchain.quantization import TRTLLM_LEAST_SM, Route, trtllm_route
 from trtbuild.toolchain.releases import BLS_FIXED, Toolchain, load, newest, releases
-from trtbuild.toolchain.transformers import (
-    Reading,
-    transformers_architectures,
-    trtllm_reading,
-    vllm_reading,
-)
-from trtbuild.toolchain.trtllm import TrtllmRelease, trtllm_release, trtllm_versions
-from trtbuild.toolchain.vllm import (
-    VllmRelease,
-    engine_arguments,
-    vllm_release,
-    vllm_versions,
-)
+
+if TYPE_CHECKING:
+    from trtbuild.toolchain.advisories import (
+        Advisory,
+        advisories_as_of,
+        advisories_of,
+        safe_since,
+    )
+    from trtbuild.toolchain.arguments import ArgumentGroup, Arguments, EngineArgument
+    from trtbuild.toolchain.lora import (
+        AdapterFault,
+        architecture_fault,
+        config_faults,
+        lora_embeddings,
+    )
+    from trtbuild.toolchain.lora_weights import BaseModules, weight_faults
+    from trtbuild.toolchain.onnxruntime import (
+        OnnxRuntime,
+        onnx_accelerators,
+        onnx_operators,
+        onnx_runtime,
+        onnx_runtimes,
+    )
+    from trtbuild.toolchain.quantization import TRTLLM_LEAST_SM, Route, trtllm_route
+    from trtbuild.toolchain.transformers import (
+        Reading,
+        transformers_architectures,
+        trtllm_reading,
+        vllm_reading,
+    )
+    from trtbuild.toolchain.trtllm import TrtllmRelease, trtllm_release, trtllm_versions
+    from trtbuild.toolchain.vllm import (
+        VllmRelease,
+        engine_arguments,
+        vllm_release,
+        vllm_versions,
+    )
 
 __all__ = [
     "BLS_FIXED",
@@ -81,3 +86,59 @@ __all__ = [
     "vllm_versions",
     "weight_faults",
 ]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "advisories": (
+            "Advisory",
+            "advisories_as_of",
+            "advisories_of",
+            "safe_since",
+        ),
+        "arguments": (
+            "ArgumentGroup",
+            "Arguments",
+            "EngineArgument",
+        ),
+        "lora": (
+            "AdapterFault",
+            "architecture_fault",
+            "config_faults",
+            "lora_embeddings",
+        ),
+        "lora_weights": (
+            "BaseModules",
+            "weight_faults",
+        ),
+        "onnxruntime": (
+            "OnnxRuntime",
+            "onnx_accelerators",
+            "onnx_operators",
+            "onnx_runtime",
+            "onnx_runtimes",
+        ),
+        "quantization": (
+            "TRTLLM_LEAST_SM",
+            "Route",
+            "trtllm_route",
+        ),
+        "transformers": (
+            "Reading",
+            "transformers_architectures",
+            "trtllm_reading",
+            "vllm_reading",
+        ),
+        "trtllm": (
+            "TrtllmRelease",
+            "trtllm_release",
+            "trtllm_versions",
+        ),
+        "vllm": (
+            "VllmRelease",
+            "engine_arguments",
+            "vllm_release",
+            "vllm_versions",
+        ),
+    },
+)

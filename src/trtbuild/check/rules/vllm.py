@@ -19,7 +19,6 @@ from trtbuild.check.served import (
     vllm_table,
 )
 from trtbuild.recipe import argument_findings
-from trtbuild.signature.dialects.vllm import dialect
 
 _VLLM = ("vllm",)
 
@@ -240,6 +239,8 @@ def tensors(model: Model) -> Problems:
     """A server that does not complete configurations knows only the tensors that are written."""
     if model.repository.options.auto_complete:
         return
+    from trtbuild.signature.dialects.vllm import dialect
+
     for kind, required in zip(("input", "output"), dialect.required, strict=True):
         written = {tensor.name for tensor in getattr(model.config, kind)}
         for name in required:
