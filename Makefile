@@ -8,7 +8,7 @@ PROMPT ?= The capital of France is
 # Tests start Python hundreds of times: compiling the sources each time would double their cost.
 unexport PYTHONDONTWRITEBYTECODE
 
-LINT := style types imports workflows
+LINT := style types imports workflows docs
 .PHONY: demo check test lint $(LINT) quick unit server-tests nightly bench clean help
 .DEFAULT_GOAL := help
 
@@ -31,7 +31,7 @@ check: $(BIN)/.ready ## Lint, types and the quick tests: no server, no network
 
 test: lint unit server-tests ## Everything that CI runs
 
-lint: $(BIN)/.ready ## Style, types, import layers, workflows
+lint: $(BIN)/.ready ## Style, types, import layers, documentation, workflows
 	@$(MAKE) --no-print-directory -j --output-sync=target $(LINT)
 
 style: $(BIN)/.ready
@@ -48,6 +48,10 @@ imports: $(BIN)/.ready
 workflows: $(BIN)/.ready
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --quiet --offline .github/workflows
+
+docs: $(BIN)/.ready ## The documentation as a site in site/; fails on a broken link
+	$(BIN)/python scripts/document_support.py --check
+	$(BIN)/zensical build --clean --strict
 
 PYTEST_PARALLEL := $(BIN)/pytest -n auto --dist worksteal
 quick: $(BIN)/.ready
@@ -74,4 +78,4 @@ bench: $(BIN)/.ready ## Measure; results are ratios within one run
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean: ## Remove the development environment and caches of the tools
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis site

@@ -2,7 +2,8 @@
 
 A maintainer's chore, run after ``add_vllm_engine_args.py`` when a release was added:
 
-    python scripts/add_transformers.py
+    python scripts/add_transformers.py                          # the vLLM releases without a row
+    python scripts/add_transformers.py --all                    # every one, 400 MB each
     python scripts/add_transformers.py --wheels /tmp/wheels     # keeps and reuses the wheels there
 
 Of each vLLM release: the oldest transformers that it accepts (what an image carries is at least
@@ -30,6 +31,7 @@ from pathlib import Path
 from packaging.version import Version
 
 DATA = Path(__file__).parents[1] / "src" / "trtbuild" / "data"
+TABLE = DATA / "transformers.json"
 NEAREST = {"0.9.0rc1": "0.9.0"}
 EMBEDDED = ("0.32.0", "5.19.0")  # vLLM and transformers of data/runtime/requirements.txt
 # TensorRT-LLM pins one release in its requirements.txt: 4.57.1 at commit 000867d9 of its main
@@ -63,10 +65,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("more", nargs="*", help="vLLM releases besides those of toolchains.toml")
     parser.add_argument("--wheels", type=Path, help="folder to keep the wheels in")
+    parser.add_argument("--all", action="store_true", help="read every vLLM release again")
     options = parser.parse_args()
+    known = {} if options.all else json.loads(TABLE.read_text(encoding="utf-8"))["vllm"]
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.wheels or Path(scratch)
-        vllm = {version: vllm_facts(version, folder) for version in vllm_versions(options.more)}
+        vllm = {
+            version: known.get(version) or vllm_facts(version, folder)
+            for version in vllm_versions([*known, *options.more])
+        }
         read = {row["transformers"] for row in vllm.values()} | set(TRTLLM.values())
         releases = sorted(read | {EMBEDDED[1]}, key=Version)
         facts = {
@@ -252,7 +259,7 @@ def write(vllm: dict[str, dict[str, object]], facts: dict[str, Release]) -> None
         blocks.append(f"{json.dumps(title)}: {{\n" + ",\n".join(lines) + "\n}")
     text = f'{{"read": {compact(list(facts))},\n' + ",\n".join(blocks) + "\n}\n"
     json.loads(text)
-    (DATA / "transformers.json").write_text(text, encoding="utf-8")
+    TABLE.write_text(text, encoding="utf-8")
     print({title: len(rows) for title, rows in tables.items()}, len(text), "bytes")
 
 
