@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
 from types import TracebackType
@@ -21,6 +22,10 @@ from trtbuild.signature.requests import (
     TaskRequest,
 )
 from trtbuild.wire.blocking import iterate, run
+from trtbuild.wire.tensors import InferRequest, Outputs
+
+_AT_ONCE = 16
+"""Parts of a request that may be under way together."""
 
 Card = Callable[[str], ServedModel | None]
 
@@ -88,10 +93,19 @@ class AsyncLLMClient:
     async def ask(self, model: str, request: TaskRequest, *, timeout: float = 300) -> TaskAnswer:
         """See :meth:`LLMClient.ask`."""
         served, dialect = await self._called(model)
-        responses = [
-            await self._transport.infer(model, one, timeout, decoupled=served.decoupled)
-            for one in dialect.requests(served, request)
-        ]
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def infer(one: InferRequest) -> Outputs:
+            async with free:
+                return await self._transport.infer(model, one, timeout, decoupled=served.decoupled)
+
+        asked = [asyncio.ensure_future(infer(one)) for one in dialect.requests(served, request)]
+        try:
+            responses = await asyncio.gather(*asked)
+        finally:
+            for one in asked:  # the first error ends the others
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
         return dialect.answer(served, request, responses)
 
     async def served(self, model: str) -> ServedModel:

@@ -62,6 +62,12 @@ class Head:
     prompts: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
 
+    def prompt(self, use: str) -> str:
+        """The text before an input of that use; what OpenAI and NVIDIA call a passage is a
+        document to sentence-transformers."""
+        other = {"passage": "document", "document": "passage"}.get(use, use)
+        return self.prompts.get(use, self.prompts.get(other, ""))
+
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
@@ -70,8 +76,8 @@ class ServedModel:
     Attributes:
         name: Triton's name.
         task: What it is for.
-        request_schema: How a request of the task becomes tensors: ``vllm``, ``llmapi``,
-            ``ensemble``, or a plug-in's name; empty for ``tensor``.
+        request_schema: How a request of the task becomes tensors: the name of a dialect
+            (``vllm``, ``embed``…); empty for ``tensor``.
         inputs, outputs: Its public tensors.
         decoupled: It may send any number of responses; None when that is not known.
         max_batch_size: As in config.pbtxt; 0 without a batch dimension.

@@ -48,7 +48,7 @@ class Triton(BaseHTTPRequestHandler):
                 [{"name": n, "datatype": kind, "shape": [-1, 1]} for n, kind in tensors.items()]
                 for tensors in (inputs, outputs)
             ]
-            self.say({"inputs": rows[0], "outputs": rows[1]})
+            self.say({"name": name, "platform": "", "inputs": rows[0], "outputs": rows[1]})
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))

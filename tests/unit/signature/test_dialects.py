@@ -154,7 +154,9 @@ def test_a_chunk_has_counts_the_reason_and_log_probabilities() -> None:
     )
 
 
-POOLING = replace(VLLM, task=ServedTask.EMBED, head=Head(prompts={"query": "query: "}))
+POOLING = replace(
+    VLLM, task=ServedTask.EMBED, head=Head(prompts={"query": "query: ", "document": "text: "})
+)
 
 
 def test_vllm_embeds_one_text_a_request() -> None:
@@ -167,6 +169,12 @@ def test_vllm_embeds_one_text_a_request() -> None:
     responses = [outputs(text_output=[f"[{n}, 0.5]"], num_input_tokens=[n]) for n in (3, 4)]
     expected = EmbedAnswer(((3.0, 0.5), (4.0, 0.5)), (3, 4))
     assert answered(POOLING, request, *responses) == expected
+
+
+def test_a_passage_is_a_document() -> None:
+    for use, expected in (("passage", "text: a"), ("document", "text: a"), ("", "a"), ("x", "a")):
+        (values,) = sent(POOLING, EmbedRequest(("a",), input_type=use))
+        assert json.loads(values["embedding_request"])["input"] == expected
 
 
 @pytest.mark.parametrize("said", ["[]", "no", '"text"'])

@@ -62,7 +62,7 @@ class Vllm(Generating):
                 f"{model.name!r} cannot truncate: vLLM's backend refuses a text that is too long",
                 fix="send shorter texts, or leave truncate out",
             )
-        prompt = model.head.prompts.get(request.input_type, "") if model.head else ""
+        prompt = model.head.prompt(request.input_type) if model.head else ""
         return [_embedding(model, item, prompt, request.dimensions) for item in request.inputs]
 
     def answer(
