@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
@@ -13,7 +11,8 @@ from trtbuild.check.folders import TOKENIZER_DIR, Folder, folders
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import is_inside
 from trtbuild.check.served import is_hub_id, local_folder
-from trtbuild.check.tokenizing import Facts, facts_of, settings
+from trtbuild.check.tokenizing import Facts, facts_of
+from trtbuild.check.vocabulary import end_ids, shown, vocabulary_sizes
 
 _WEIGHTS = "m/1/weights/"
 _KINDS = (
@@ -132,7 +131,7 @@ def vocabulary(model: Model) -> Problems:
     """An id beyond the embedding is read out of bounds or fails the request. A model may have more
     rows than the tokenizer has ids: those are padding."""
     for folder, facts in _tokenizers(model):
-        for size, whose in _sizes(model, folder):
+        for size, whose in vocabulary_sizes(model, folder):
             if facts.size > size:
                 file = folder.relative(model, "tokenizer.json")
                 yield Problem(
@@ -145,35 +144,6 @@ def vocabulary(model: Model) -> Problems:
                 file = folder.relative(model, "tokenizer_config.json")
                 text = facts.special.get(role, "")
                 yield Problem(f"{role} is {text!r}, which the tokenizer does not have", file=file)
-
-
-def _sizes(model: Model, folder: Folder) -> Iterator[tuple[int, str]]:
-    """How many ids a model takes, and who says so: the checkpoint, or the engine of its group."""
-    config = settings(folder.path, model.repository.root, "config.json")
-    if size := _size(config) or _size(config.get("text_config")):
-        yield size, "config.json"
-    for path in _engine_folders(model):
-        engine = settings(path, model.repository.root, "config.json")
-        if size := _size(engine.get("pretrained_config")):
-            yield size, "the engine"
-
-
-def _size(config: Any) -> int:
-    size = config.get("vocab_size") if isinstance(config, dict) else None
-    return size if isinstance(size, int) and size > 0 else 0
-
-
-def _engine_folders(model: Model) -> Iterator[Path]:
-    """The engines of the models that trtbuild wrote together with this one."""
-    lock = model.repository.lock
-    owner = lock.owner(model.name)
-    for directory in lock.models[owner].directories if owner else ():
-        other = model.repository.find(directory)
-        if other is None or other.backend != "tensorrtllm":
-            continue
-        path = local_folder(other, other.filled().get("gpt_model_path", ""))
-        if path is not None and path.is_dir():
-            yield path
 
 
 @rule(
@@ -232,39 +202,22 @@ def eos_agrees(model: Model) -> Problems:
     tokenizer's own end token is not among them, or config.json has others, answers run on to the
     limit."""
     for folder, facts in _tokenizers(model):
-        config, generation, stops = _stops(model, folder)
+        config, generation, stops = end_ids(model, folder)
         name = "generation_config.json" if generation else "config.json"
         file = folder.relative(model, name)
         eos = facts.ids.get("eos_token", -1)
         if stops and eos >= 0 and eos not in stops:
             yield Problem(
                 f"the tokenizer's eos_token {facts.special['eos_token']!r} has id {eos}, and "
-                f"eos_token_id in {name} is {_shown(stops)}",
+                f"eos_token_id in {name} is {shown(stops)}",
                 file=file,
             )
         if generation and config and not config & generation:
             yield Problem(
-                f"eos_token_id is {_shown(config)} in config.json and {_shown(generation)} in "
+                f"eos_token_id is {shown(config)} in config.json and {shown(generation)} in "
                 "generation_config.json",
                 file=file,
             )
-
-
-def _stops(model: Model, folder: Folder) -> tuple[set[int], set[int], set[int]]:
-    """The end ids of config.json, of generation_config.json, and those that count."""
-    root = model.repository.root
-    config = _ids(settings(folder.path, root, "config.json").get("eos_token_id"))
-    generation = _ids(settings(folder.path, root, "generation_config.json").get("eos_token_id"))
-    return config, generation, generation or config
-
-
-def _ids(value: Any) -> set[int]:
-    items = value if isinstance(value, list) else [value]
-    return {item for item in items if isinstance(item, int) and not isinstance(item, bool)}
-
-
-def _shown(ids: set[int]) -> str:
-    return ", ".join(map(str, sorted(ids)))
 
 
 _TURNS = "{% for m in messages %}{{ m.content }}<|end|>{% endfor %}"
@@ -303,12 +256,12 @@ def answers_end(model: Model) -> Problems:
     """A chat model ends its answers with the token that the template puts after them. If the
     engine does not stop at it, the answer goes on with a turn of its own making."""
     for folder, facts in _tokenizers(model):
-        _, generation, stops = _stops(model, folder)
+        _, generation, stops = end_ids(model, folder)
         stops |= {number for role, number in facts.ids.items() if role == "eos_token"}
         if facts.ending and facts.ending_id >= 0 and facts.ending_id not in stops:
             name = "generation_config.json" if generation else "config.json"
             yield Problem(
                 f"the chat template ends answers with {facts.ending!r} (id {facts.ending_id}), and "
-                f"the text ends at {_shown(stops) or 'no token'}",
+                f"the text ends at {shown(stops) or 'no token'}",
                 file=folder.relative(model, name),
             )
