@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -44,6 +45,15 @@ def test_the_wheel_holds_exactly_the_sources(dist: Path) -> None:
         | shipped(ROOT / "templates", "trtbuild/_templates/")
     )
     assert names == expected
+
+
+def test_the_image_is_built_from_everything_that_the_wheel_holds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    for path in included:
+        top = path.partition("/")[0]
+        assert f"COPY {top} ./{top}\n" in dockerfile
 
 
 def test_the_sdist_can_make_the_wheel(dist: Path) -> None:
