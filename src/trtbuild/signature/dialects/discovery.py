@@ -42,17 +42,21 @@ def installed() -> Installed:
 
 
 def _load(point: EntryPoint) -> Dialect | Broken:
-    package = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
     try:
         dialect = point.load()
         if not isinstance(dialect, Dialect):
-            return Broken(point.name, package, f"{point.value} is not a Dialect")
+            return _broken(point, f"{point.value} is not a Dialect")
         dialect.recognize(Facts())
     except Exception as error:  # a third party's plug-in may raise anything
-        return Broken(point.name, package, f"{type(error).__name__}: {error}")
+        return _broken(point, f"{type(error).__name__}: {error}")
     if dialect.name != point.name:
-        return Broken(point.name, package, f"it calls itself {dialect.name!r}")
+        return _broken(point, f"it calls itself {dialect.name!r}")
     return dialect
+
+
+def _broken(point: EntryPoint, problem: str) -> Broken:
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+    return Broken(point.name, package, problem)
 
 
 def dialect_of(model: ServedModel) -> Dialect | None:
