@@ -13,7 +13,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytestmark = pytest.mark.server
 QUESTION = "The capital of France is"
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from support import triton
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def test_a_baseline_is_started_compared_and_gone(

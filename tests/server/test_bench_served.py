@@ -16,8 +16,6 @@ from typer.testing import CliRunner
 from support import triton
 from trtbuild.cli.app import app
 
-pytestmark = pytest.mark.server
-
 QUESTIONS = ("The capital of France is", "Water boils at", "The sun rises in the", "Two and two")
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -14,8 +14,6 @@ import pytest
 from support import triton
 from support.bench import tokenizer_folder
 
-pytestmark = pytest.mark.server
-
 TOKENS = 12
 MODEL = Path(triton.__file__).with_name("fake_llm.py")
 DIALECTS = {

@@ -33,7 +33,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: root / name for name in names}
 
 
-@pytest.mark.server  # it needs the runtime's transformers, not its server
 def test_logits_are_those_of_transformers(models: dict[str, Path], tmp_path: Path) -> None:
     compared: dict[str, int] = {}
     for name, source in models.items():

@@ -20,8 +20,6 @@ import pytest
 from support.judge import compile_null_backend
 from trtbuild import pbtxt, process
 
-pytestmark = pytest.mark.server
-
 ECHO = """
 import triton_python_backend_utils as pb_utils
 

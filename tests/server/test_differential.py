@@ -17,9 +17,8 @@ from support.cases import CRASHED, RELEASE, Case, corpus, disagreement
 from support.config_faults import CONFIGS
 from support.generated import ENSEMBLE, PLAIN, repositories
 from support.judge import Judge, judges, judging
+from support.lanes import rounds
 from trtbuild import check
-
-pytestmark = pytest.mark.server
 
 Court = dict[bool, Judge]
 
@@ -92,8 +91,9 @@ def test_the_server_agrees_on_the_examples_of_the_rules(
     assert disagreement(*court[case.auto_complete].decide(case)) == ""
 
 
+@pytest.mark.long
 @settings(
-    max_examples=400,
+    max_examples=rounds(100, 4000),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

@@ -27,7 +27,6 @@ from support.rehearsed_llms import (
     serving,
 )
 
-pytestmark = pytest.mark.server
 LONG = 150
 
 

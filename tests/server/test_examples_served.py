@@ -7,12 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from support.paths import ROOT
 from support.triton import Triton
 
-pytestmark = pytest.mark.server
 EXAMPLES = ROOT / "examples"
 
 

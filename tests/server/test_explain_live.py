@@ -16,8 +16,6 @@ from trtbuild.check import Example
 from trtbuild.explain import Explanation, Reason, explain
 from trtbuild.server import LaunchOptions, Ports
 
-pytestmark = pytest.mark.server
-
 BROKEN = {
     "syntax": Example(files={"m/1/model.py": "class TritonPythonModel:\n  def x(\n"}),
     "no_class": Example(files={"m/1/model.py": "class Model: ...\n"}),

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from support import triton
+from support.checkpoints import TINY, make_tiny
 from support.live_models import write_as, write_llm
 from trtbuild import server
 from trtbuild.check import Example, Finding, Severity
 from trtbuild.pipeline.live import live_check
-
-pytestmark = pytest.mark.server
 
 ECHO = """\
 import numpy as np
@@ -89,9 +88,9 @@ def test_nothing_is_left(found: list[Finding]) -> None:
     assert [one for one in server.servers() if "/live" in one.repo] == []
 
 
-def test_a_real_engine_answers_batches_stops_and_dies(smollm2: Path, tmp_path: Path) -> None:
+def test_a_real_engine_answers_batches_stops_and_dies(tmp_path: Path) -> None:
     repo = tmp_path / "live" / "repository"
-    triton.write_model(repo, "smollm2", smollm2, {"dtype": "float32", "max_model_len": 512})
+    triton.write_model(repo, "tiny", make_tiny(tmp_path / "weights"), TINY)
     told = live_check(repo)
     # the backend unloads a model whose engine died, so not even readiness lies
     assert [one for one in told if one.rule != "TRT957"] == []

@@ -12,7 +12,7 @@ from support.checkpoints import make_llama
 from support.rank_files import read_rank
 from trtbuild.pipeline.quantize import quantize
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def test_fp8_weights_are_the_original_ones_rounded(tmp_path: Path) -> None:

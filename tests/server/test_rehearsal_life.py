@@ -10,19 +10,16 @@ from typing import Any
 import psutil
 import pytest
 
-from support.checkpoints import make_llama
+from support.checkpoints import make_tiny
 from support.rehearsal import rehearsing
 from trtbuild.client import LLMClient, Sampling
 from trtbuild.pipeline.convert import convert
 from trtbuild.recipe import ModelRecipe
 
-pytestmark = pytest.mark.server
-
 
 @pytest.mark.parametrize("backend", ["trtllm", "trtllm-engine"])
 def test_an_engine_does_not_outlive_a_killed_server(tmp_path: Path, backend: str) -> None:
-    # vLLM's attention on the CPU has no heads smaller than 32.
-    weights = make_llama(tmp_path / "weights", heads=2, kv_heads=1)
+    weights = make_tiny(tmp_path / "weights")
     engine: dict[str, Any] = {"dtype": "float32", "max_seq_len": 128}
     later = {"build": False} if backend == "trtllm-engine" else {}
     recipe = ModelRecipe(source=str(weights), name="tiny", backend=backend, engine=engine, **later)

@@ -12,7 +12,7 @@ import pytest
 
 from support.models import write_python_model
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def trtbuild(*args: str) -> subprocess.CompletedProcess[str]:

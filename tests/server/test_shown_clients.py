@@ -10,8 +10,6 @@ import pytest
 from support import triton
 from trtbuild import repository
 
-pytestmark = pytest.mark.server
-
 PROMPT = "The capital of France is"
 
 

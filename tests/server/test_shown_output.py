@@ -11,7 +11,6 @@ import pytest
 
 from support import triton
 
-pytestmark = pytest.mark.server
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts/document_output.py"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
+from support.lanes import rounds
 from support.models import COUNT, DIES, HANGS, write_python_model
 from trtbuild import process, server
 from trtbuild.errors import ServerError
@@ -22,9 +23,7 @@ from trtbuild.pipeline import serve
 from trtbuild.server import LaunchOptions, Ports, ServerHandle
 from trtbuild.server.runtime import Runtime
 
-pytestmark = pytest.mark.server
-
-ROUNDS = 200
+ROUNDS = rounds(25, 400)
 SHM = Path("/dev/shm")
 
 
@@ -94,8 +93,8 @@ def stream_and_leave(found: ServerHandle, model: str) -> int:
     return len(responses)
 
 
-@pytest.mark.slow
-def test_two_hundred_rounds_of_load_cancel_unload(tmp_path: Path) -> None:
+@pytest.mark.long
+def test_rounds_of_load_cancel_unload(tmp_path: Path) -> None:
     repo = write_python_model(tmp_path / "models", "count", COUNT, decoupled=True)
     serving = serve.prepare(
         repo, mode="embedded", options=options(arguments=("--model-control-mode=explicit",))
@@ -114,13 +113,14 @@ def test_two_hundred_rounds_of_load_cancel_unload(tmp_path: Path) -> None:
     assert server.stop(found).swept == ()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rounds_of_starting_and_killing_at_any_moment(tmp_path: Path) -> None:
     repo = write_python_model(tmp_path / "models", "echo")
     serving = serve.prepare(repo, mode="embedded", options=options())
-    for index in range(20):
+    count = rounds(8, 60)
+    for index in range(count):
         found = server.launch(serving.contents, "embedded", options())
-        time.sleep(index * 0.06)  # before, during and after loading
+        time.sleep(index * 1.2 / count)  # before, during and after loading
         if index % 2:
             os.kill(found.pid, signal.SIGKILL)
         server.stop(found, deadline=0)

@@ -19,7 +19,6 @@ import tritonclient.grpc.aio as grpc_client
 
 from support import triton
 
-pytestmark = pytest.mark.server
 STREAMS, PIECES = 32, 5
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 ENGINE = f"""

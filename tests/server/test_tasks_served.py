@@ -21,8 +21,6 @@ from trtbuild.signature.requests import (
     RerankRequest,
 )
 
-pytestmark = pytest.mark.server
-
 MODEL = Path(triton.__file__).with_name("fake_tasks.py")
 MODELS = {
     "embedder": ("text: STRING", "embeddings: FP32 -1, token_count: INT32"),

@@ -19,7 +19,7 @@ import pytest
 import tritonclient.grpc as grpcclient
 
 from support.adapters import make_lora
-from support.checkpoints import make_llama
+from support.checkpoints import make_tiny
 from support.engine_repos import engine_config, write_engine_repo
 from support.engine_work import until_rest
 from support.rehearsal import rehearsing
@@ -33,7 +33,6 @@ from trtbuild.repository import show
 from trtbuild.server import ServerHandle
 from trtbuild_engine_flow.jobs.migrate import migrate
 
-pytestmark = pytest.mark.server
 GREEDY = Sampling(max_tokens=MAX_TOKENS, temperature=0)
 ADAPTERS = ("poet", "clerk")
 EXTRA = (
@@ -67,8 +66,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (smol,) = migrate(old, repo, sources=["sample:smollm2"], name="smol")
     assert digests(old) == before, "the old repository is only read"
     assert smol.recipe.engine.items() >= {"max_seq_len": CONTEXT, "max_batch_size": 16}.items()
-    # vLLM's attention on the CPU has no heads smaller than 32.
-    weights = make_llama(work / "weights", heads=2, kv_heads=1)
+    weights = make_tiny(work / "weights")
     adapters = {name: str(make_lora(work / name, seed)) for seed, name in enumerate(ADAPTERS)}
     triton = {"decoupled": False, "instances": 2, "gpu_device_ids": "0;1"}
     engine: dict[str, Any] = {"dtype": "float32", "max_seq_len": 128, "triton_config": triton}

@@ -14,7 +14,6 @@ from support.smollm2 import MAX_TOKENS, PROMPTS, generate
 from support.triton import Triton
 from trtbuild.client import LLMClient, Sampling, find_template, render_chat
 
-pytestmark = pytest.mark.server
 GREEDY = Sampling(max_tokens=MAX_TOKENS, temperature=0)
 
 

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
+from support.lanes import rounds
 from support.smollm2 import generate
 from support.triton import Triton, title
 from trtbuild.client import LLMClient, Sampling
 from trtbuild.wire.tensors import InferRequest, TensorValue
 from trtbuild.wire.triton_grpc import TritonGrpc
 
-pytestmark = pytest.mark.server
 LONG = Sampling(max_tokens=400, temperature=0, ignore_eos=True)
 
 
@@ -84,13 +84,13 @@ def test_a_queued_request_is_cancelled_without_ever_running(vllm_server: Triton)
     assert after["prompt_tokens_total"] - before["prompt_tokens_total"] == 16 * 4
 
 
-@pytest.mark.slow
-def test_200_rounds_of_load_and_cancel_leave_nothing(vllm_server: Triton) -> None:
+@pytest.mark.long
+def test_rounds_of_load_and_cancel_leave_nothing(vllm_server: Triton) -> None:
     generate(vllm_server, sampling={"max_tokens": 1})
     vllm_server.settled()
     processes = _lasting(vllm_server)
     shm = sorted(vllm_server.shm())
-    for round_number in range(200):
+    for round_number in range(rounds(40, 400)):
         leave_after(vllm_server, 2, protocol="grpc" if round_number % 4 else "http")
         if round_number % 20 == 0:
             answer = generate(vllm_server, sampling={"max_tokens": 2, "temperature": 0})

@@ -13,12 +13,10 @@ import numpy as np
 import pytest
 
 from support.adapters import make_lora
-from support.checkpoints import make_llama
+from support.checkpoints import TINY, make_tiny
 from support.triton import Triton, runtime_python, write_model
 from trtbuild.resources import template_dir
 
-pytestmark = pytest.mark.server
-SMALL = {"dtype": "float32", "max_model_len": 128, "enforce_eager": True}
 Load = Callable[..., tuple[int, str]]
 
 
@@ -27,11 +25,10 @@ def load(vllm_server: Triton, tmp_path: Path) -> Iterator[Load]:
     """Put a model called ``tiny`` into the repository, load it, and take it out at the end."""
     import shutil
 
-    # vLLM's attention on the CPU has no heads smaller than 32.
-    weights = make_llama(tmp_path / "weights", heads=2, kv_heads=1)
+    weights = make_tiny(tmp_path / "weights")
 
     def place(adapters: dict[str, Path] | None = None, **arguments: Any) -> tuple[int, str]:
-        folder = write_model(vllm_server.repo, "tiny", weights, {**SMALL, **arguments})
+        folder = write_model(vllm_server.repo, "tiny", weights, {**TINY, **arguments})
         if adapters:
             (folder / "1" / "adapters").mkdir()
             for name, path in adapters.items():

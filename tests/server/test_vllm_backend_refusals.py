@@ -15,8 +15,6 @@ from support.triton import Triton
 from trtbuild.client import LLMClient, Sampling
 from trtbuild.errors import ServerError
 
-pytestmark = pytest.mark.server
-
 
 def sampling(**values: Any) -> dict[str, Any]:
     return {"sampling_parameters": json.dumps(values)}

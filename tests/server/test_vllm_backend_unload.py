@@ -19,13 +19,13 @@ from support.smollm2 import generate, smollm2_served
 from support.triton import Triton, title
 from trtbuild.client import LLMClient, Sampling
 
-pytestmark = pytest.mark.server
 LONG = Sampling(max_tokens=400, temperature=0, ignore_eos=True)
 
 
 @pytest.fixture(scope="module")
 def own_server(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
-    with smollm2_served(smollm2, tmp_path_factory.mktemp("unload")) as server:
+    # Its engine starts four times: without compiling each start takes half as long.
+    with smollm2_served(smollm2, tmp_path_factory.mktemp("unload"), enforce_eager=True) as server:
         yield server
 
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 
-import pytest
-
 from support import triton
 from support.sizes import asked
-
-pytestmark = pytest.mark.server
 
 # One of each kind of cache, all without a vision tower.
 AGAIN = (

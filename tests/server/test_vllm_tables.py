@@ -13,8 +13,6 @@ from support.checkpoints import make_llama
 from trtbuild import toolchain
 from trtbuild.recipe import argument_problems
 
-pytestmark = pytest.mark.server
-
 PLAIN = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
 ODD: dict[str, list[Any]] = {
     "r": [0, 16, 17, "8", None],

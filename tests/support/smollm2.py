@@ -19,10 +19,10 @@ CONTEXT = 512
 
 
 @contextlib.contextmanager
-def smollm2_served(smollm2: Path, work: Path) -> Iterator[triton.Triton]:
+def smollm2_served(smollm2: Path, work: Path, **arguments: Any) -> Iterator[triton.Triton]:
     """A server of its own with the model ``smollm2``."""
     repo = work / "repository"
-    arguments = {"dtype": "float32", "max_model_len": CONTEXT, "max_num_seqs": 16}
+    arguments = {"dtype": "float32", "max_model_len": CONTEXT, "max_num_seqs": 16, **arguments}
     triton.write_model(repo, "smollm2", smollm2, arguments)
     with triton.serving(repo, work) as server:
         yield server

@@ -27,7 +27,6 @@ def short(model):
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Installs a distribution whose module ``naming`` is an entry point for rules."""
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
     site = tmp_path / "site"
     info = site / "naming-1.0.dist-info"
     info.mkdir(parents=True)

@@ -82,7 +82,6 @@ def url() -> Iterator[str]:
 @pytest.fixture
 def infer(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> CompletedProcess[str]:
         return trtbuild("infer", *arguments, "--url", url, "--protocol", "http")
@@ -136,7 +135,6 @@ def test_a_chat_needs_a_model_that_generates_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
     model = tmp_path / "model_repository" / "m"
     model.mkdir(parents=True)
     (model / "config.pbtxt").write_text(

@@ -15,12 +15,6 @@ from trtbuild.pipeline.validate import Request, Validated, read_request, validat
 BAD = "max_batch_size: -1\ninstance_group [ { count: 0 kind: KIND_CPU } ]"
 
 
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRTBUILD_CACHE_DIR", str(tmp_path / "cache"))
-
-
 def repository(config: str = BAD) -> Path:
     path = Path("mr")
     path.mkdir(exist_ok=True)
