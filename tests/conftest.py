@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -30,6 +32,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.server)
 
 
+_connect = socket.socket.connect
+
+
+def _connect_here(self: socket.socket, address: Any) -> None:
+    """Fail a test that leaves this machine without the mark ``network``."""
+    local = self.family == socket.AF_UNIX or address[0] in ("localhost", "0.0.0.0", "::1")
+    if not (local or address[0].startswith("127.")):
+        pytest.fail(f"a test connects to {address}; play the server, or mark it `network`")
+    _connect(self, address)
+
+
 @pytest.fixture(autouse=True)
 def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The test's own cache, state and current directory; it sees nothing of its user's.
@@ -38,7 +51,10 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     """
     found = tmp_path.with_name(f"{tmp_path.name}-home")
     marks = {mark.name for mark in request.node.iter_markers()}
-    move_places(monkeypatch, found, cache=marks.isdisjoint({"server", "network"}))
+    alone = marks.isdisjoint({"server", "network"})
+    move_places(monkeypatch, found, cache=alone)
+    if alone:
+        monkeypatch.setattr(socket.socket, "connect", _connect_here)
     monkeypatch.chdir(tmp_path)
     return found
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
 from support import triton
+from support.command_line import trtbuild
 from trtbuild.cli.app import app
 
 QUESTIONS = ("The capital of France is", "Water boils at", "The sun rises in the", "Two and two")
@@ -24,10 +23,8 @@ def bench(
     server: triton.Triton, smollm2: Path, out: Path, *args: object
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The result of gRPC and HTTP in one run, and the only load of each."""
-    argv = [sys.executable, "-m", "trtbuild", "bench", f"grpc=triton:grpc://{server.grpc}/smollm2"]
-    argv += [f"http=triton:http://{server.http}/smollm2", "--rounds", "1", "--out", str(out)]
-    argv += ["--tokenizer", str(smollm2), *map(str, args)]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=200)
+    targets = [f"{one}=triton:{one}://{getattr(server, one)}/smollm2" for one in ("grpc", "http")]
+    done = trtbuild("bench", *targets, "--rounds", 1, "--out", out, "--tokenizer", smollm2, *args)
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(out.read_text())
     return result, {target["name"]: target["loads"][0] for target in result["targets"]}

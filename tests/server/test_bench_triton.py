@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from support import triton
 from support.bench import tokenizer_folder
+from support.command_line import trtbuild
 
 TOKENS = 12
 MODEL = Path(triton.__file__).with_name("fake_llm.py")
@@ -49,8 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Triton]:
 
 
 def bench(*args: object) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "trtbuild", "bench", *map(str, args)]
-    return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=120)
+    return trtbuild("bench", *args)
 
 
 def test_every_dialect_over_both_protocols(server: triton.Triton, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from support.command_line import trtbuild
 from support.judge import compile_null_backend
 from trtbuild import pbtxt, process
 
@@ -55,33 +56,24 @@ def repo(tmp_path: Path) -> Path:
     return write_echo(tmp_path / "models", "echo")
 
 
-@pytest.fixture
-def env(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A state folder of the test's own; whatever still runs at its end is stopped."""
-    found = {**os.environ, "TRTBUILD_STATE_DIR": str(tmp_path / "state")}
-    yield found
-    trtbuild("stop", "--all", env=found)
+@pytest.fixture(autouse=True)
+def nothing_runs_on() -> Iterator[None]:
+    """Whatever still runs at the test's end is stopped."""
+    yield
+    trtbuild("stop", "--all")
 
 
-def trtbuild(*args: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def serve(repo: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own: the server is started to outlive it."""
+    command = [sys.executable, "-m", "trtbuild", "serve", str(repo), "--mode", "embedded"]
     return subprocess.run(
-        [sys.executable, "-m", "trtbuild", *args],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=env,
-        timeout=300,
-    )
+        [*command, "--detach", *(more or ("--port", "auto"))],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
 
 
-def serve(repo: Path, env: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
-    return trtbuild(
-        "serve", str(repo), "--mode", "embedded", "--detach", "--port", "auto", *more, env=env
-    )
-
-
-def status(env: dict[str, str]) -> list[dict[str, Any]]:
-    done = trtbuild("status", "--json", env=env)
+def status() -> list[dict[str, Any]]:
+    done = trtbuild("status", "--json")
     assert done.returncode == 0, done.stderr
     servers: list[dict[str, Any]] = json.loads(done.stdout)
     return servers
@@ -110,7 +102,7 @@ def leftovers(root: Path) -> set[str]:
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")
-def test_a_model_that_brings_its_backend_is_served(repo: Path, env: dict[str, str]) -> None:
+def test_a_model_that_brings_its_backend_is_served(repo: Path) -> None:
     (repo / "own" / "1").mkdir(parents=True)
     config = pbtxt.model_config(name="own", backend="special", max_batch_size=8)
     config.input.add(name="X", data_type=pbtxt.data_type("TYPE_INT32"), dims=[1])
@@ -119,96 +111,93 @@ def test_a_model_that_brings_its_backend_is_served(repo: Path, env: dict[str, st
     group.kind = group.KIND_CPU
     (repo / "own" / "config.pbtxt").write_text(pbtxt.render(config), encoding="utf-8")
     compile_null_backend(repo / "own").rename(repo / "own" / "libtriton_special.so")
-    valid = trtbuild("validate", str(repo), env=env)
+    valid = trtbuild("validate", str(repo))
     assert valid.returncode == 0, valid.stdout
-    started = serve(repo, env)
+    started = serve(repo)
     assert started.returncode == 0, started.stderr
-    (server,) = status(env)
+    (server,) = status()
     assert server["models"] == ["echo", "own"]
 
 
-def test_a_server_lives_and_leaves_nothing(repo: Path, env: dict[str, str]) -> None:
-    started = serve(repo, env)
+def test_a_server_lives_and_leaves_nothing(repo: Path) -> None:
+    started = serve(repo)
     assert started.returncode == 0, started.stderr
-    (server,) = status(env)
+    (server,) = status()
     assert server["models"] == ["echo"]
     assert leftovers(repo)
-    log = trtbuild("logs", server["id"], env=env)
+    log = trtbuild("logs", server["id"])
     assert "echo" in log.stdout + log.stderr
-    stopped = trtbuild("stop", server["id"], env=env)
+    stopped = trtbuild("stop", server["id"])
     assert stopped.returncode == 0, stopped.stderr
-    assert status(env) == []
+    assert status() == []
     assert leftovers(repo) == set()
 
 
-def test_an_llm_question_to_another_model_is_answered(repo: Path, env: dict[str, str]) -> None:
-    assert serve(repo, env).returncode == 0
-    asked = trtbuild("infer", "echo", "-p", "hello", env=env)
+def test_an_llm_question_to_another_model_is_answered(repo: Path) -> None:
+    assert serve(repo).returncode == 0
+    asked = trtbuild("infer", "echo", "-p", "hello")
     assert asked.returncode in (2, 7)
     assert "Traceback" not in asked.stderr
-    missing = trtbuild("infer", "ecko", "-p", "hello", "--url", grpc_url(env), env=env)
+    missing = trtbuild("infer", "ecko", "-p", "hello", "--url", grpc_url())
     assert missing.returncode == 7
     assert "ecko" in missing.stderr
     assert "fix:" in missing.stderr
 
 
-def grpc_url(env: dict[str, str]) -> str:
-    return f"127.0.0.1:{status(env)[0]['grpc_port']}"
+def grpc_url() -> str:
+    return f"127.0.0.1:{status()[0]['grpc_port']}"
 
 
-def test_a_model_that_cannot_start_is_quoted(tmp_path: Path, env: dict[str, str]) -> None:
+def test_a_model_that_cannot_start_is_quoted(tmp_path: Path) -> None:
     repo = write_echo(tmp_path / "bad", "echo", BROKEN)
-    done = serve(repo, env)
+    done = serve(repo)
     assert done.returncode == 7
     assert "the lookup table zürich.bin is missing" in done.stderr
     assert "Traceback" not in done.stderr
     assert "fix:" in done.stderr
-    assert status(env) == []
+    assert status() == []
     assert leftovers(repo) == set()
 
 
-def test_a_taken_port_is_named(repo: Path, env: dict[str, str]) -> None:
+def test_a_taken_port_is_named(repo: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = trtbuild(
-            "serve", str(repo), "--mode", "embedded", "--detach", "--http-port", str(port), env=env
-        )
+        done = serve(repo, "--http-port", str(port))
     assert done.returncode == 7
     assert str(port) in done.stderr
     assert "--port auto" in done.stderr
 
 
-def test_an_invalid_repository_is_not_started(repo: Path, env: dict[str, str]) -> None:
+def test_an_invalid_repository_is_not_started(repo: Path) -> None:
     (repo / "stray").mkdir()
-    done = serve(repo, env)
+    done = serve(repo)
     assert done.returncode == 6
     assert "stray" in done.stderr
 
 
-def test_a_killed_server_is_known_and_swept(repo: Path, env: dict[str, str]) -> None:
-    assert serve(repo, env).returncode == 0
-    (server,) = status(env)
+def test_a_killed_server_is_known_and_swept(repo: Path) -> None:
+    assert serve(repo).returncode == 0
+    (server,) = status()
     os.kill(server["pid"], signal.SIGKILL)
     until = time.monotonic() + 10
     while psutil.pid_exists(server["pid"]) and time.monotonic() < until:
         time.sleep(0.05)
-    assert [s["health"] for s in status(env)] == ["dead"]
-    trtbuild("stop", "--all", env=env)
-    assert status(env) == []
+    assert [s["health"] for s in status()] == ["dead"]
+    trtbuild("stop", "--all")
+    assert status() == []
     assert leftovers(repo) == set()
 
 
-def test_ctrl_c_in_the_foreground_stops_it(repo: Path, env: dict[str, str]) -> None:
+def test_ctrl_c_in_the_foreground_stops_it(repo: Path) -> None:
     command = [sys.executable, "-m", "trtbuild", "serve", str(repo)]
     with subprocess.Popen(
         [*command, "--mode", "embedded", "--port", "auto"],
-        env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as foreground:
         until = time.monotonic() + 120
-        while not [s for s in status(env) if s["health"] == "ready"]:
+        while not [s for s in status() if s["health"] == "ready"]:
             assert foreground.poll() is None, foreground.communicate()[0]
             assert time.monotonic() < until
             time.sleep(0.2)
@@ -216,5 +205,5 @@ def test_ctrl_c_in_the_foreground_stops_it(repo: Path, env: dict[str, str]) -> N
         said, _ = foreground.communicate(timeout=60)
     assert foreground.returncode == 0, said
     assert "Traceback" not in said
-    assert status(env) == []
+    assert status() == []
     assert leftovers(repo) == set()
