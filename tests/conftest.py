@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -10,7 +12,9 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
+from support.paths import ROOT, TESTS
 from support.places import move_places
 from trtbuild.server import runtime as runtimes
 
@@ -21,8 +25,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long one example takes depends on the machine's other work.
 settings.register_profile("trtbuild", deadline=None)
 settings.load_profile("trtbuild")
+# Each test has its own current directory, where Hypothesis would keep its examples.
+set_hypothesis_home_dir(ROOT / ".hypothesis")
 
-SERVER_TESTS = Path(__file__).parent / "server"
+SERVER_TESTS = TESTS / "server"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,20 +49,41 @@ def _connect_here(self: socket.socket, address: Any) -> None:
     _connect(self, address)
 
 
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the homes of the tests lie; ``empty`` is the current directory of most."""
+    found = tmp_path_factory.mktemp("homes")
+    (found / "empty").mkdir()
+    return found
+
+
 @pytest.fixture(autouse=True)
-def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(
+    request: pytest.FixtureRequest, homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """The test's own cache, state and current directory; it sees nothing of its user's.
 
-    Tests that need a server or a download keep the user's cache: it holds gigabytes.
+    Tests that need a server or a download keep the user's cache: it holds gigabytes. The current
+    directory is ``tmp_path`` for those that ask for it, and must stay empty for the others: making
+    a directory for each of thousands of tests costs more than most of them.
     """
-    found = tmp_path.with_name(f"{tmp_path.name}-home")
+    found = homes / str(next(_numbers))
     marks = {mark.name for mark in request.node.iter_markers()}
     alone = marks.isdisjoint({"server", "network"})
     move_places(monkeypatch, found, cache=alone)
     if alone:
         monkeypatch.setattr(socket.socket, "connect", _connect_here)
-    monkeypatch.chdir(tmp_path)
-    return found
+    empty = homes / "empty"
+    own = "tmp_path" in request.fixturenames
+    monkeypatch.chdir(request.getfixturevalue("tmp_path") if own else empty)
+    yield found
+    if not own and (left := [path.name for path in empty.iterdir()]):
+        shutil.rmtree(empty)
+        empty.mkdir()
+        pytest.fail(f"the test leaves {left} in its current directory; let it ask for tmp_path")
 
 
 @pytest.fixture

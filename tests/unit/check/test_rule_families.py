@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from support.paths import ROOT
 from trtbuild import check
 from trtbuild.check import (
     EVERYTHING,
@@ -40,7 +41,7 @@ TEXT = """port: 80
 limit: 0
 burst: 0
 """
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts/document_rules.py"
+SCRIPT = ROOT / "scripts/document_rules.py"
 
 
 def lines_with_zero(document: list[str]) -> Problems:

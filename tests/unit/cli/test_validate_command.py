@@ -17,6 +17,8 @@ from trtbuild.check import Example, write_example
 from trtbuild.cli.app import app, main
 from trtbuild.errors import BuildError, ExitCode, RecipeError, TrtbuildError, UsageError
 
+pytestmark = pytest.mark.usefixtures("tmp_path")  # repositories lie in the current directory
+
 BAD = "max_batch_size: -1\nbackend: 'python'\ninstance_group [ { count: 0 kind: KIND_CPU } ]"
 
 

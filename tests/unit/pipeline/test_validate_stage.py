@@ -12,6 +12,8 @@ from trtbuild.errors import UsageError
 from trtbuild.pipeline import live
 from trtbuild.pipeline.validate import Request, Validated, read_request, validate
 
+pytestmark = pytest.mark.usefixtures("tmp_path")  # repositories lie in the current directory
+
 BAD = "max_batch_size: -1\ninstance_group [ { count: 0 kind: KIND_CPU } ]"
 
 
