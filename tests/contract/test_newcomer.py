@@ -17,6 +17,7 @@ import pytest
 
 from support.command_line import trtbuild
 from support.onnx_checkpoints import WIDTH, make_onnx_bert
+from trtbuild import lockfile
 from trtbuild.builder import discover
 
 PROJECT = """\
@@ -124,6 +125,9 @@ def test_nothing_false_is_said_of_its_models(installed: Path) -> None:
     assert "is valid: 1 model" in prints("validate", repo)
     assert f"last_hidden_state  TYPE_FP32  [-1, {WIDTH}]" in prints("show", "bge", "--repo", repo)
     assert "onnx-embed" in prints("list", "--repo", repo)
+    locked = lockfile.read(repo).models["bge"]
+    assert locked.settings.keys() == {"allow_pickle", "backend", "dtype", "trust_remote_code"}
+    assert locked.versions.keys() == {"trtbuild"}
     command = prints("serve", repo, "--mode", "docker", "--dry-run")
     assert "nvcr.io/nvidia/tritonserver:26.07-py3" in command
 

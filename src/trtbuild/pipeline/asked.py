@@ -6,6 +6,9 @@ from trtbuild.builder import Builder, discover
 from trtbuild.errors import UsageError
 from trtbuild.recipe import ModelRecipe
 
+ASKED = ("engine", "weights", "engine_dir", "build", "adapters")
+"""Keys of a recipe that only some builders read, and that nobody may ignore."""
+
 
 def require_taken(builder: Builder, recipe: ModelRecipe) -> None:
     """UsageError when the recipe asks for something that ``builder`` would ignore."""

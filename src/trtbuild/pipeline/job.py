@@ -16,6 +16,7 @@ from trtbuild.errors import BuildError, UnsupportedError
 from trtbuild.files import digest_all
 from trtbuild.lockfile import LockedFile, LockedModel
 from trtbuild.pipeline.adapters import Adapter
+from trtbuild.pipeline.asked import ASKED
 from trtbuild.pipeline.rewriting import Rewritten
 from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
 from trtbuild.progress import Progress
@@ -186,7 +187,7 @@ def key_of(job: Job, origins: Origins) -> str:
         "config": job.case.spec.config_digest,
         "adapters": {adapter.name: asdict(adapter.ref) for adapter in job.adapters},
         "files": {o: sorted((f.name, sha) for f, sha in files) for o, files in origins.items()},
-        "settings": _settings(job.recipe),
+        "settings": _settings(job.recipe, job.builder),
         "toolchain": asdict(job.case.toolchain),
         "builder": job.builder.name,
         "contents": contents,
@@ -195,16 +196,18 @@ def key_of(job: Job, origins: Origins) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _settings(recipe: ModelRecipe) -> dict[str, Any]:
-    """The recipe as the lock has it, without what can be a path of this machine.
+def _settings(recipe: ModelRecipe, builder: Builder) -> dict[str, Any]:
+    """What the builder read of the recipe, without what can be a path of this machine.
 
-    Settings of one builder only are left out where they say nothing, so that a new one changes
-    no other builder's key.
+    ``build`` is left out where it says nothing.
     """
-    sometimes = {"build"} if recipe.build else set()
-    return recipe.model_dump(
-        mode="json", exclude={"source", "name", "adapters", "engine_dir", *sometimes}
-    )
+    whole = recipe.model_dump(mode="json")
+    section = whole.pop("llm")
+    flat = {**whole, **section}
+    every = flat.keys() - {"source", "name", "adapters", "engine_dir"}
+    unread = {*ASKED, "metrics", "health_check"} - builder.takes
+    silent = {"build"} if recipe.build else set()
+    return {key: flat[key] for key in sorted(every - unread - silent)}
 
 
 def locked_of(job: Job, key: str) -> LockedModel:
@@ -219,7 +222,7 @@ def locked_of(job: Job, key: str) -> LockedModel:
         directories=tuple(entry.name for entry in job.entries),
         adapters={adapter.name: adapter.ref for adapter in job.adapters},
         versions={"trtbuild": __version__, **builder.versions(job.case)},
-        settings=_settings(job.recipe),
+        settings=_settings(job.recipe, job.builder),
         served=builder.signature(job.case),
     )
 

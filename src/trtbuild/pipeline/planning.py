@@ -118,9 +118,11 @@ def _resolved(target: Target) -> tuple[str, int]:
 
 def recipe_folder(path: Path, recipe: ModelRecipe) -> ModelRecipe:
     """``recipe`` with relative folders taken from where the recipe file lies."""
-    moved = {}
-    for key, given in (("source", recipe.source), ("engine_dir", recipe.engine_dir)):
+
+    def moved(given: str) -> str:
         beside = path.parent / given
-        if given and not Path(given).is_absolute() and beside.exists():
-            moved[key] = str(beside)
-    return recipe.model_copy(update=moved) if moved else recipe
+        there = given and not Path(given).is_absolute() and beside.exists()
+        return str(beside) if there else given
+
+    llm = recipe.llm.model_copy(update={"engine_dir": moved(recipe.engine_dir)})
+    return recipe.model_copy(update={"source": moved(recipe.source), "llm": llm})

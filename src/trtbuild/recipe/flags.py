@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, cast
 
 from trtbuild.errors import UsageError
-from trtbuild.recipe.model import ModelRecipe
+from trtbuild.recipe.model import LlmSettings, ModelRecipe
 from trtbuild.recipe.names import check_model_name
 from trtbuild.recipe.settings import parse_settings
 
@@ -47,8 +47,7 @@ def model_from_flags(
         dtype=cast(Literal["", "float32", "bfloat16"], dtype),
         weights=cast(Literal["copy", "hub"], weights),
         engine=parse_settings(settings),
-        adapters=_adapters(adapters),
-        engine_dir=engine_dir,
+        llm=LlmSettings(adapters=_adapters(adapters), engine_dir=engine_dir),
         **cast(dict[str, Any], switches),
     )
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from trtbuild import toolchain
 from trtbuild.errors import RecipeError
 from trtbuild.located import yamltext
-from trtbuild.recipe.model import ModelRecipe, Recipe
+from trtbuild.recipe.model import LlmSettings, ModelRecipe, Recipe
 from trtbuild.recipe.names import RECIPE_NAME
 from trtbuild.recipe.validation import Validation
 
@@ -121,9 +121,22 @@ def _validated(
         for item in error.errors(include_url=False):
             if item["type"] == "too_short" and item["input"]:
                 continue  # the list only lost the members that are reported themselves
-            path = [*at, *(part for part in item["loc"] if part != "[key]")]
+            path = _as_written([*at, *(part for part in item["loc"] if part != "[key]")], data)
             problems.append((yamltext.line_of(node, path), _sentence(item, path)))
         return None
+
+
+def _as_written(path: list[str | int], data: Any) -> list[str | int]:
+    """``path`` without ``llm`` where a key of that section stands in its older place."""
+    if "llm" not in path:
+        return path
+    at = path.index("llm")
+    owner = data
+    for part in path[:at]:
+        owner = owner[part]
+    section = owner.get("llm") if isinstance(owner, dict) else None
+    inside = len(path) == at + 1 or (isinstance(section, dict) and path[at + 1] in section)
+    return path if inside else [*path[:at], *path[at + 1 :]]
 
 
 def _sentence(item: Any, path: list[str | int]) -> str:
@@ -156,11 +169,16 @@ def _nearest(path: list[str | int]) -> str:
     owner: type[BaseModel] = ModelRecipe if path[:-1] else Recipe
     if path[0] == "validate":
         owner = Validation
-    known = [field.alias or name for name, field in owner.model_fields.items()]
+    elif "llm" in path[:-1]:
+        owner = LlmSettings
+    names = [field.alias or name for name, field in owner.model_fields.items()]
+    known = dict(zip(names, names, strict=True))
+    if owner is ModelRecipe:
+        known |= {key: f"llm.{key}" for key in LlmSettings.model_fields}
     close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.6)
     if close:
-        return f": did you mean {close[0]!r}?"
-    return f": known keys are {', '.join(known)}"
+        return f": did you mean {known[close[0]]!r}?"
+    return f": known keys are {', '.join(known.values())}"
 
 
 def _beyond_shape(recipe: Recipe, node: yaml.Node) -> list[tuple[int, str]]:

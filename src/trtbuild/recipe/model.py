@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trtbuild.errors import UsageError
 from trtbuild.recipe.names import DEFAULT_REPOSITORY, DEFAULT_TRITON, check_model_name
@@ -15,8 +15,38 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class LlmSettings(_Strict):
+    """What only a language model and its engine have."""
+
+    adapters: dict[str, str] = Field(
+        default_factory=dict, description="LoRA adapters: name to directory or hub id"
+    )
+    metrics: bool = Field(default=True, description="Report the engine's metrics through Triton")
+    health_check: bool = Field(default=True, description="Unload the model when its engine dies")
+    engine_dir: str = Field(default="", description="Directory of a TensorRT engine that is there")
+
+    @field_validator("adapters")
+    @classmethod
+    def _adapter_names_are_usable(cls, adapters: dict[str, str]) -> dict[str, str]:
+        for name in adapters:
+            _checked(name)
+        return adapters
+
+
+def _with_older_keys(schema: dict[str, Any]) -> None:
+    """The keys of ``llm`` are still read where they stood before they had a section."""
+    for name, row in LlmSettings.model_json_schema()["properties"].items():
+        schema["properties"][name] = {
+            **row,
+            "deprecated": True,
+            "description": f"Older place of llm.{name}",
+        }
+
+
 class ModelRecipe(_Strict):
     """One model of the repository."""
+
+    model_config = ConfigDict(json_schema_extra=_with_older_keys)
 
     source: str = Field(
         min_length=1,
@@ -35,25 +65,50 @@ class ModelRecipe(_Strict):
     engine: dict[str, Any] = Field(
         default_factory=dict, description="Engine arguments, by the engine's own names"
     )
-    engine_dir: str = Field("", description="Folder of a TensorRT engine that is built already")
-    build: bool = Field(True, description="Compile the engine now; false: write all but it")
-    adapters: dict[str, str] = Field(
-        default_factory=dict, description="LoRA adapters: name to folder or hub id"
+    build: bool = Field(True, description="Make artifacts (an engine) now; false: write the rest")
+    llm: LlmSettings = Field(
+        default=LlmSettings(), description="What only a language model and its engine have"
     )
-    metrics: bool = Field(True, description="Report the engine's metrics through Triton")
-    health_check: bool = Field(True, description="Unload the model when its engine dies")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_keys(cls, data: Any) -> Any:
+        """Keys of ``llm`` may stand beside it, where they stood before they had a section."""
+        older = LlmSettings.model_fields.keys() & data.keys() if isinstance(data, dict) else ()
+        section = data.get("llm", {}) if older else {}
+        if isinstance(section, LlmSettings):
+            section = section.model_dump(exclude_unset=True)
+        if not older or not isinstance(section, dict):
+            return data
+        if twice := sorted(older & section.keys()):
+            raise ValueError(f"{twice[0]!r} is given twice: keep the one under 'llm'")
+        rest = {key: value for key, value in data.items() if key not in older}
+        return {**rest, "llm": {**section, **{key: data[key] for key in older}}}
+
+    @property
+    def adapters(self) -> dict[str, str]:
+        """LoRA adapters: name to directory or hub id."""
+        return self.llm.adapters
+
+    @property
+    def metrics(self) -> bool:
+        """Whether the engine's metrics are reported through Triton."""
+        return self.llm.metrics
+
+    @property
+    def health_check(self) -> bool:
+        """Whether the model is unloaded when its engine dies."""
+        return self.llm.health_check
+
+    @property
+    def engine_dir(self) -> str:
+        """The directory of an engine that is built already, empty without one."""
+        return self.llm.engine_dir
 
     @field_validator("name")
     @classmethod
     def _name_is_usable(cls, name: str) -> str:
         return _checked(name) if name else name
-
-    @field_validator("adapters")
-    @classmethod
-    def _adapter_names_are_usable(cls, adapters: dict[str, str]) -> dict[str, str]:
-        for name in adapters:
-            _checked(name)
-        return adapters
 
 
 def _checked(name: str) -> str:

@@ -189,3 +189,44 @@ def test_flags_make_the_same_model() -> None:
 def test_wrong_flags(flags: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         recipe.model_from_flags(**flags)  # type: ignore[arg-type]
+
+
+LLM = {"adapters": {"a": "b"}, "metrics": False, "health_check": False, "engine_dir": "e"}
+
+
+def test_keys_of_an_llm_have_a_section_and_are_read_where_they_stood_before() -> None:
+    section = recipe.parse(f"models: [{{source: x, llm: {json.dumps(LLM)}}}]")
+    older = recipe.parse(f"models: [{json.dumps({'source': 'x', **LLM})}]")
+    mixed = recipe.parse("models: [{source: x, llm: {metrics: false}, health_check: false}]")
+    assert section == older
+    (model,) = section.models
+    assert (model.adapters, model.metrics, model.engine_dir) == ({"a": "b"}, False, "e")
+    assert (mixed.models[0].metrics, mixed.models[0].health_check) == (False, False)
+    assert recipe.ModelRecipe(source="x", **LLM) == model
+
+
+@pytest.mark.parametrize(
+    ("model", "line", "said"),
+    [
+        ("llm: {metrics: 5}", 3, "'models[0].llm.metrics' must be a valid boolean, not number 5"),
+        ("llm: 5", 3, "'models[0].llm' must be"),
+        ("llm: {metrics: true}\n  metrics: true", 2, "'metrics' is given twice: keep the one"),
+        ("llm: {metric: true}", 3, "unknown key 'models[0].llm.metric': did you mean 'metrics'?"),
+        ("metrik: true", 3, "unknown key 'models[0].metrik': did you mean 'llm.metrics'?"),
+        ("llm: {metrics: true}\n  health_check: 5", 4, "'models[0].health_check' must be"),
+        ("llm: {adapters: {../x: b}}", 3, "cannot be a model name"),
+    ],
+)
+def test_mistakes_in_the_section_of_an_llm(model: str, line: int, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe.parse(f"models:\n- source: a\n  {model}\n")
+    assert said in caught.value.what
+    assert caught.value.where == f"trtbuild.yaml:{line}"
+
+
+def test_the_schema_knows_both_places() -> None:
+    properties = recipe.json_schema()["$defs"]["ModelRecipe"]["properties"]
+    assert properties["metrics"]["deprecated"] is True
+    assert "deprecated" not in properties["llm"]
+    for document in ({"source": "x", "llm": LLM}, {"source": "x", **LLM}):
+        jsonschema.validate({"models": [document]}, recipe.json_schema())
