@@ -220,3 +220,20 @@ def test_what_cannot_be_shown(repo: Path, tmp_path: Path) -> None:
     (tmp_path / "m/config.pbtxt").write_text("name: {")
     with pytest.raises(RepositoryError, match="cannot be read"):
         repository.show(tmp_path, "m")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [
+        ("text", "embeddings token_count"),
+        ("query passage", "index logit score token_count"),
+        ("text text_pair", "scores label"),
+    ],
+)
+def test_every_tensor_of_a_task_has_a_meaning(tmp_path: Path, inputs: str, outputs: str) -> None:
+    rows = [f'input {{ name: "{name}" data_type: TYPE_STRING }}' for name in inputs.split()]
+    rows += [f'output {{ name: "{name}" data_type: TYPE_FP32 }}' for name in outputs.split()]
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.pbtxt").write_text('backend: "python"\n' + "\n".join(rows))
+    view = repository.show(tmp_path, "m")
+    assert all(tensor.meaning for tensor in (*view.inputs, *view.outputs))
