@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 from support.checkpoints import make_llama
-from trtbuild.check import Example, write_example
+from trtbuild.check import Example, all_rules, write_example
 from trtbuild.check.examples import engine_parameters
 
+ROOT = Path(__file__).resolve().parents[2]
 FLOW = "trtbuild_engine_flow"
 _CHILD = f"""
 import importlib.metadata, json, sys
@@ -87,6 +89,16 @@ def test_every_other_command_works(place: Path) -> None:
         assert "Traceback" not in err
         assert FLOW not in out + err
         assert "trtllm-engine" not in out + err, words
+
+
+def test_the_core_names_no_rule_of_the_flow() -> None:
+    theirs = {rule.id for rule in all_rules() if rule.check.__module__.startswith(FLOW)}
+    assert theirs
+    for root in ("src", "builders"):
+        for path in (ROOT / root).rglob("*.*"):
+            if path.suffix in (".py", ".toml", ".json"):
+                named = set(re.findall(r"TRT\d{3}", path.read_text(encoding="utf-8")))
+                assert not named & theirs, path
 
 
 def test_the_package_adds_its_builder_and_commands(place: Path) -> None:
