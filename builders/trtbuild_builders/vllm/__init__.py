@@ -7,12 +7,14 @@ from dataclasses import asdict
 from typing import Any
 
 from trtbuild.builder import Builder, Case
+from trtbuild.checkpoint import Adapter
 from trtbuild.memory import plan_memory
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step, WeightsDir
 from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.toolchain import Toolchain, engine_arguments
 from trtbuild_builders.common import require_image, told
+from trtbuild_builders.vllm.adapters import require_fit, with_adapter_rank
 from trtbuild_builders.vllm.config import config_file
 from trtbuild_builders.vllm.engine import adapter_files, engine_settings, model_file
 from trtbuild_builders.vllm.gpus import gpu_reasons, own_warnings
@@ -52,6 +54,14 @@ class VllmBuilder(Builder):
             Step("engine", f"Write 1/model.json for vLLM {toolchain.vllm} ({given})"),
             Step("config", "Write config.pbtxt with every tensor of the backend, decoupled"),
         )
+
+    def completed(self, case: Case) -> ModelRecipe:
+        """With ``max_lora_rank`` where an adapter on this machine needs it."""
+        return with_adapter_rank(case.recipe, case.toolchain)
+
+    def require_adapters(self, case: Case, adapters: Sequence[Adapter]) -> None:
+        """Raises UnsupportedError for what vLLM would notice when a request names an adapter."""
+        require_fit(case, adapters)
 
     def models(self, case: Case) -> Sequence[ModelEntry]:
         """One directory. Raises RecipeError for a wrong engine argument."""

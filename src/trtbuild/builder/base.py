@@ -8,7 +8,9 @@ from typing import Any
 
 from trtbuild.builder.artifacts import Artifact
 from trtbuild.builder.case import Case
+from trtbuild.checkpoint import Adapter
 from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step, WeightsDir
+from trtbuild.recipe import ModelRecipe
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.toolchain import Toolchain
 
@@ -46,6 +48,13 @@ class Builder:
     def image(self, toolchain: Toolchain) -> str:
         """The container image that serves what it builds; default: Triton's full image."""
         return f"nvcr.io/nvidia/tritonserver:{toolchain.triton}-py3"
+
+    def completed(self, case: Case) -> ModelRecipe:
+        """The recipe with settings that follow from what it names, such as an adapter's rank."""
+        return case.recipe
+
+    def require_adapters(self, case: Case, adapters: Sequence[Adapter]) -> None:
+        """Raises UnsupportedError with every reason why an adapter cannot be used."""
 
     def artifacts(self, case: Case) -> Sequence[Artifact]:  # noqa: ARG002
         """Files that are made before the models are written.

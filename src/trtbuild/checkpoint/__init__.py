@@ -4,6 +4,7 @@ Nothing of a checkpoint is executed or imported: configuration is parsed as JSON
 known from safetensors headers, and hub checkpoints are described without their weights.
 """
 
+from trtbuild.checkpoint.adapters import Adapter, local_adapters, open_adapters
 from trtbuild.checkpoint.describe import inspect
 from trtbuild.checkpoint.fields import language_config
 from trtbuild.checkpoint.model import Checkpoint, CheckpointFile
@@ -14,13 +15,16 @@ from trtbuild.checkpoint.verify import verify_shards
 from trtbuild.files.safetensors import TensorInfo
 
 __all__ = [
+    "Adapter",
     "Checkpoint",
     "CheckpointFile",
     "Source",
     "TensorInfo",
     "inspect",
     "language_config",
+    "local_adapters",
     "materialize",
+    "open_adapters",
     "open_checkpoint",
     "parse_source",
     "tokenizer_files",

@@ -17,6 +17,7 @@ from trtbuild import lockfile, planner, toolchain
 from trtbuild.builder import Case
 from trtbuild.checkpoint import (
     inspect,
+    open_adapters,
     open_checkpoint,
     verify_shards,
     with_files,
@@ -25,7 +26,6 @@ from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import Lock, LockedFile
 from trtbuild.modelspec import SourceRef
 from trtbuild.pipeline import artifacts
-from trtbuild.pipeline.adapters import open_adapters, require_fit
 from trtbuild.pipeline.asked import require_taken
 from trtbuild.pipeline.job import (
     Job,
@@ -189,20 +189,19 @@ def _prepare(recipe: ModelRecipe, triton: str, progress: Progress) -> Job:
     )
     name = check_model_name(recipe.name or checkpoint.default_name)
     recipe = recipe.model_copy(update={"name": name})
-    recipe = planner.with_adapter_rank(recipe, tools)
     spec = inspect(checkpoint, trust_remote_code=recipe.trust_remote_code)
     verify_shards(checkpoint)
     case = Case(spec, recipe, tools, checkpoint=checkpoint)
     builder, reason, _ = planner.choose_builder(case)
     require_taken(builder, recipe)
+    case = replace(case, recipe=builder.completed(case))
     changed = rewritten_of(builder, case, checkpoint)
     case = replace(case, checkpoint=with_files(checkpoint, changed))
     needed = tuple(builder.artifacts(case))
     case = replace(case, artifacts={one.name: one.there for one in needed if one.there})
     entries = entries_of(builder, case, changed)
     adapters = open_adapters(recipe.adapters)
-    if builder.name == "vllm":
-        require_fit(adapters, checkpoint, spec, recipe, tools.vllm)
+    builder.require_adapters(case, adapters)
     return Job(case, builder, reason, checkpoint, adapters, changed, needed, entries)
 
 

@@ -11,11 +11,10 @@ from typing import Any
 
 from trtbuild import __version__
 from trtbuild.builder import Artifact, Builder, Case, MadeArtifact
-from trtbuild.checkpoint import Checkpoint, CheckpointFile, materialize
+from trtbuild.checkpoint import Adapter, Checkpoint, CheckpointFile, materialize
 from trtbuild.errors import BuildError, UnsupportedError
 from trtbuild.files import digest_all
 from trtbuild.lockfile import LockedFile, LockedModel
-from trtbuild.pipeline.adapters import Adapter
 from trtbuild.pipeline.asked import ASKED
 from trtbuild.pipeline.rewriting import Rewritten
 from trtbuild.plan import ModelEntry, RepoFile, WeightsDir

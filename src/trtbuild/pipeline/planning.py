@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtbuild import hardware, toolchain
 from trtbuild.builder import Case, discover
-from trtbuild.checkpoint import Checkpoint, inspect, open_checkpoint
+from trtbuild.checkpoint import Checkpoint, inspect, local_adapters, open_checkpoint
 from trtbuild.errors import UsageError
 from trtbuild.modelspec import ModelSpec
-from trtbuild.pipeline.adapters import local_adapters, require_fit
 from trtbuild.pipeline.asked import require_taken
 from trtbuild.plan import BuildPlan
-from trtbuild.planner import Candidate, make_plan, survey, with_adapter_rank
+from trtbuild.planner import Candidate, make_plan, survey
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import ModelRecipe
 
@@ -72,7 +71,6 @@ def plan_model(
     release = toolchain.load(triton)
     gpu, count = _resolved(target)
     recipe, spec, checkpoint = _opened(recipe, progress)
-    recipe = with_adapter_rank(recipe, release)
     plan = make_plan(
         spec,
         recipe,
@@ -85,8 +83,9 @@ def plan_model(
     )
     builder = next(b.builder for b in discover() if b.name == plan.builder and b.builder)
     require_taken(builder, recipe)
-    if builder.name == "vllm":
-        require_fit(local_adapters(recipe.adapters), checkpoint, spec, recipe, release.vllm)
+    case = Case(spec, recipe, release, checkpoint=checkpoint)
+    recipe = builder.completed(case)
+    builder.require_adapters(replace(case, recipe=recipe), local_adapters(recipe.adapters))
     return Planned(recipe, spec, plan)
 
 

@@ -1,7 +1,6 @@
 """Which builder, why no other, what it will do, whether it fits: before anything runs."""
 
-from trtbuild.planner.adapters import with_adapter_rank
 from trtbuild.planner.choice import Candidate, choose_builder, survey
 from trtbuild.planner.making import make_plan
 
-__all__ = ["Candidate", "choose_builder", "make_plan", "survey", "with_adapter_rank"]
+__all__ = ["Candidate", "choose_builder", "make_plan", "survey"]

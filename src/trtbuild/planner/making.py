@@ -53,6 +53,7 @@ def make_plan(
     case = Case(spec, model_recipe, toolchain, target, checkpoint)
     builder, reason, rejected = choose_builder(case, builders)
     _require_able(builder, case)
+    case = replace(case, recipe=builder.completed(case))
     needed = builder.artifacts(case)
     case = replace(case, artifacts={one.name: one.there for one in needed if one.there})
     return BuildPlan(

@@ -133,7 +133,7 @@ def test_every_command_refuses(tmp_path: Path, command: tuple[str, ...]) -> None
 
 
 def test_an_adapter_of_pointers(tmp_path: Path) -> None:
-    from trtbuild.pipeline.adapters import local_adapters
+    from trtbuild.checkpoint import local_adapters
 
     (tmp_path / "fr").mkdir()
     (tmp_path / "fr" / "adapter_config.json").write_text('{"peft_type": "LORA"}')

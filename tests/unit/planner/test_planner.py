@@ -14,9 +14,10 @@ from trtbuild.builder import Builder, Case, Discovered, discover
 from trtbuild.errors import RecipeError, UnsupportedError, UsageError
 from trtbuild.modelspec import ModelSpec, Quantization, SourceRef
 from trtbuild.plan import BuildPlan, ModelEntry, Step
-from trtbuild.planner import choose_builder, make_plan, survey, with_adapter_rank
+from trtbuild.planner import choose_builder, make_plan, survey
 from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import Toolchain
+from trtbuild_builders.vllm.adapters import with_adapter_rank
 
 NOW = toolchain.load("26.07")
 

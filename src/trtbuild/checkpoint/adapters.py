@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbuild.checkpoint import Checkpoint, CheckpointFile, Source, parse_source
 from trtbuild.checkpoint.hub_errors import UnreachableError, explained
+from trtbuild.checkpoint.model import CheckpointFile
+from trtbuild.checkpoint.source import Source, parse_source
 from trtbuild.errors import UnsupportedError
 from trtbuild.files import explain_stand_ins, stand_in
-from trtbuild.files.safetensors import read_header
-from trtbuild.modelspec import ModelSpec, SourceRef
+from trtbuild.modelspec import SourceRef
 from trtbuild.progress import SILENT, Progress
-from trtbuild.recipe import ModelRecipe
-from trtbuild.toolchain import (
-    AdapterFault,
-    BaseModules,
-    architecture_fault,
-    config_faults,
-    lora_embeddings,
-    weight_faults,
-)
 
 # PEFT's names, and what vLLM reads beside them; never a pickle or code.
 _JSON = ("adapter_config", "added_tokens", "special_tokens_map", "tokenizer", "tokenizer_config")
@@ -60,60 +51,6 @@ def local_adapters(sources: Mapping[str, str]) -> tuple[Adapter, ...]:
     """Those of :func:`open_adapters` that are on this machine; a plan downloads nothing."""
     here = {name: source for name, source in sources.items() if parse_source(source).kind != "hub"}
     return open_adapters(here)
-
-
-def require_fit(
-    adapters: Iterable[Adapter],
-    checkpoint: Checkpoint,
-    spec: ModelSpec,
-    recipe: ModelRecipe,
-    release: str,
-) -> None:
-    """UnsupportedError with every reason why vLLM ``release`` cannot run an adapter.
-
-    The engine would notice when a request names it, and end for everybody.
-    """
-    base = BaseModules.of({name: info.shape for name, info in checkpoint.tensors.items()})
-    found = [
-        (adapter.name, fault)
-        for adapter in adapters
-        for fault in _faults(adapter, base, spec.architecture, recipe, release)
-    ]
-    if not found:
-        return
-    told = [f"the adapter {name!r} cannot be used: {fault.what}" for name, fault in found]
-    raise UnsupportedError(
-        told[0],
-        where=f"vLLM {release}",
-        details=tuple(told[1:]),
-        fix=found[0][1].fix,
-    )
-
-
-def _faults(
-    adapter: Adapter, base: BaseModules, architecture: str, recipe: ModelRecipe, release: str
-) -> Iterator[AdapterFault]:
-    if fault := architecture_fault(architecture, release):
-        yield fault
-        return
-    paths = {file.name: file.path for file in adapter.files if file.path}
-    config = json.loads(paths["adapter_config.json"].read_bytes())
-    yield from config_faults(config, release, recipe.engine)
-    rank = config.get("r")
-    alike = type(rank) is int and not config.get("rank_pattern")
-    shapes = _shapes(adapter.name, paths["adapter_model.safetensors"])
-    embeddings = lora_embeddings(architecture, release)
-    yield from weight_faults(shapes, base, rank if alike else 0, embeddings)
-
-
-def _shapes(name: str, path: Path) -> dict[str, tuple[int, ...]]:
-    def read(begin: int, length: int) -> bytes:
-        with path.open("rb") as stream:
-            stream.seek(begin)
-            return stream.read(length)
-
-    header = read_header(f"adapter_model.safetensors of {name}", path.stat().st_size, read)
-    return {key: info.shape for key, info in header.tensors.items()}
 
 
 def _open(name: str, source: str) -> Adapter:
