@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -119,6 +120,25 @@ def test_the_help_lists_a_command_as_the_command_describes_itself(
     paragraph = (made.help or "").partition("\n\n")[0]
     assert " ".join(paragraph.split()) == command.summary
     assert f" {command.name} {command.summary}" in listed
+
+
+def test_the_help_imports_no_command() -> None:
+    code = """
+import sys
+from trtbuild.cli.app import main
+sys.argv = ["trtbuild", "--help"]
+try:
+    main()
+finally:
+    print([name for name in sys.modules if name.startswith(("trtbuild", "rich"))], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stderr))
+    assert loaded <= {
+        "trtbuild", "trtbuild.endings", "trtbuild.errors",
+        "trtbuild.cli", "trtbuild.cli.app", "trtbuild.cli.commands", "trtbuild.cli.signals",
+        "trtbuild_engine_flow", "trtbuild_engine_flow.commands",
+    }  # fmt: skip
 
 
 @pytest.fixture
