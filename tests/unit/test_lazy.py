@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 SAMPLE = Path(__file__).resolve().parents[2] / "examples/model_repository"
-PACKAGES = ["trtbuild.recipe", "trtbuild.signature", "trtbuild.toolchain"]
+PACKAGES = [
+    "trtbuild.recipe",
+    "trtbuild.signature",
+    "trtbuild.toolchain",
+    "trtbuild_engine_flow.engineconfig",
+]
 UNNEEDED = {"grpc", "httpx", "jinja2", "numpy", "onnx", "rich", "tokenizers", "yaml"}
 
 

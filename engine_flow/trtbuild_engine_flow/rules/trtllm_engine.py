@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
@@ -15,7 +16,9 @@ from trtbuild.check.served import local_folder, trtllm_release_of
 from trtbuild.errors import RepositoryError
 from trtbuild.located.positions import NOWHERE, Position
 from trtbuild_engine_flow import engineconfig
-from trtbuild_engine_flow.engineconfig import EngineConfig
+
+if TYPE_CHECKING:
+    from trtbuild_engine_flow.engineconfig import EngineConfig
 
 _ENGINE = ("tensorrtllm",)
 _PATHS = ("gpt_model_path", "encoder_model_path")

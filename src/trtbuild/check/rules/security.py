@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
+from trtbuild import toolchain
 from trtbuild.check.context import Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
@@ -18,11 +19,9 @@ from trtbuild.check.modelyaml import llm_api_files
 from trtbuild.check.served import reading_of, release_of, trtllm_release_of
 from trtbuild.check.tokenizing import facts_of, settings
 from trtbuild.located.positions import Position
-from trtbuild.toolchain import (
-    Advisory,
-    advisories_of,
-    releases,
-)
+
+if TYPE_CHECKING:
+    from trtbuild.toolchain import Advisory
 
 _WEIGHTS = "m/1/weights/"
 _SHOWN = 3  # models that are named; the others are counted
@@ -52,7 +51,7 @@ def known_vulnerabilities(repository: Repository) -> Problems:
         for program, version in _programs(model).items():
             served[program, version].append(model.name)
     for (program, version), models in served.items():
-        known = advisories_of(program, version)
+        known = toolchain.advisories_of(program, version)
         if not known:
             continue
         worst = max(known, key=_weight)
@@ -117,7 +116,7 @@ def _remedy(program: str, known: tuple[Advisory, ...]) -> str:
     if program == "transformers":
         return f"use transformers {fixed} or newer"
     carried = {"vllm": "vllm", "tensorrt-llm": "trtllm", "triton": "triton"}[program]
-    rows = [row for row in releases() if getattr(row, carried)]
+    rows = [row for row in toolchain.releases() if getattr(row, carried)]
     newer = [row.triton for row in rows if Version(getattr(row, carried)) >= Version(fixed)]
     if newer:
         return f"deploy on Triton {min(newer)} or newer (--triton {min(newer)})"
@@ -258,7 +257,7 @@ def _has_own(model: Model, config: Mapping[str, Any]) -> bool:
     reading = reading_of(model)
     if reading is None or not reading.knows_type(str(config.get("model_type", ""))):
         return False
-    runs = advisories_of("vllm", release_of(model)) if model.backend == "vllm" else ()
+    runs = toolchain.advisories_of("vllm", release_of(model)) if model.backend == "vllm" else ()
     return not any(_RUNS_CODE in one.ids for one in runs)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trtbuild import recipe, toolchain
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
@@ -16,8 +17,9 @@ from trtbuild.check.served import is_hub_id, local_folder, trtllm_release_of
 from trtbuild.check.tokenizing import settings
 from trtbuild.located.text import LocatedText
 from trtbuild.modelspec import declared_quantization
-from trtbuild.recipe import llm_findings
-from trtbuild.toolchain import Route, trtllm_release, trtllm_route, trtllm_versions
+
+if TYPE_CHECKING:
+    from trtbuild.toolchain import Route
 
 _GPUS = "gpu_device_ids"
 _SOUND = """\
@@ -90,12 +92,12 @@ def llm_arguments(model: Model) -> Problems:
     """TensorRT-LLM rejects an argument that it does not know, and the model is not loaded. Asked
     when the release is known and its arguments are: from the lock or ``--triton``."""
     release = trtllm_release_of(model)
-    if release not in trtllm_versions():
+    if release not in toolchain.trtllm_versions():
         return
-    table = trtllm_release(release)
+    table = toolchain.trtllm_release(release)
     for text in llm_api_files(model):
         given = {key: value for key, value in text.value.items() if key != "triton_config"}
-        for where, said in llm_findings(given, table):
+        for where, said in recipe.llm_findings(given, table):
             yield Problem(f"TensorRT-LLM {release}: {said}", text.of(where), file=text.file)
 
 
@@ -265,7 +267,7 @@ def _route(folder: Path, root: Path) -> Route | None:
     if not isinstance(declared, dict):
         declared = settings(folder, root, "hf_quant_config.json")
     found = declared_quantization(declared) if declared else None
-    return trtllm_route(found.method, found.detail) if found else None
+    return toolchain.trtllm_route(found.method, found.detail) if found else None
 
 
 def _elsewhere(model: Model) -> Iterator[tuple[LocatedText, str, str]]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trtbuild import toolchain
 from trtbuild.check import safetensors
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
@@ -18,14 +19,9 @@ from trtbuild.check.model import Severity
 from trtbuild.check.served import Engine, engines, local_folder, release_of
 from trtbuild.check.tokenizing import settings
 from trtbuild.located.positions import Position
-from trtbuild.toolchain import (
-    AdapterFault,
-    BaseModules,
-    architecture_fault,
-    config_faults,
-    lora_embeddings,
-    weight_faults,
-)
+
+if TYPE_CHECKING:
+    from trtbuild.toolchain import AdapterFault, BaseModules
 
 _VLLM = ("vllm",)
 _CONFIG = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["lm_head"]}
@@ -99,7 +95,9 @@ def _of_config(model: Model, *kinds: str) -> Problems:
     if not release:
         return
     for adapter in _adapters(model):
-        found = config_faults(_config(model, adapter.folder), release, adapter.engine.settings)
+        found = toolchain.config_faults(
+            _config(model, adapter.folder), release, adapter.engine.settings
+        )
         yield from _problems(adapter, (one for one in found if one.kind in kinds))
 
 
@@ -155,19 +153,21 @@ def _weight_faults(model: Model, adapter: _Adapter) -> Iterator[AdapterFault]:
     if not path.is_file():
         if not any((adapter.folder / f"adapter_model.{end}").is_file() for end in ("bin", "pt")):
             what = "it has no adapter_model.safetensors"
-            yield AdapterFault("modules", what, "convert it again", "doesn't contain tensors")
+            yield toolchain.AdapterFault(
+                "modules", what, "convert it again", "doesn't contain tensors"
+            )
         return
     if problem := safetensors.problem_of(path, root):
         what = f"adapter_model.safetensors is damaged: {problem}"
-        yield AdapterFault("modules", what, "fetch the adapter again and convert")
+        yield toolchain.AdapterFault("modules", what, "fetch the adapter again and convert")
         return
     config = _config(model, adapter.folder)
     rank = config.get("r") if not config.get("rank_pattern") else 0
-    yield from weight_faults(
+    yield from toolchain.weight_faults(
         safetensors.shapes_of(path, root),
         _base(model, adapter),
         rank if type(rank) is int else 0,
-        lora_embeddings(_architecture(model, adapter), release_of(model) or "0.4.3"),
+        toolchain.lora_embeddings(_architecture(model, adapter), release_of(model) or "0.4.3"),
     )
 
 
@@ -177,7 +177,7 @@ def _base(model: Model, adapter: _Adapter) -> BaseModules:
     shapes: dict[str, tuple[int, ...]] = {}
     for path in sorted(folder.glob("*.safetensors")) if folder else ():
         shapes |= safetensors.shapes_of(path, model.repository.root)
-    return BaseModules.of(shapes)
+    return toolchain.BaseModules.of(shapes)
 
 
 def _weights(model: Model, adapter: _Adapter) -> Path | None:
@@ -209,5 +209,9 @@ def takes_adapters(model: Model) -> Problems:
     """If vLLM's class does not support LoRA, the model fails to load with ``enable_lora``."""
     release = release_of(model)
     for adapter in _adapters(model):
-        fault = architecture_fault(_architecture(model, adapter), release) if release else None
+        fault = (
+            toolchain.architecture_fault(_architecture(model, adapter), release)
+            if release
+            else None
+        )
         yield from _problems(adapter, iter((fault,) if fault else ()))
