@@ -1,23 +1,30 @@
 """What the benchmark's own client costs: tokens/s it can take, and how much later it sees them.
 
     python benchmarks/bench_client.py [--streams 16] [--tokens 2000] [--seconds 4]
+    python benchmarks/bench_client.py --against COMMIT [--rounds 5]
 
 The server is a process of its own that sends one-token chunks. Throughput: as fast as it can, the
 client on one core. Latency: one chunk every 20 ms on each of 4 streams; both processes read the
 same monotonic clock, the chunk carries the moment it was sent, and what is reported is how much
 later the client has it. Beside both: the same requests through httpx.
+
+With ``--against`` the client of another commit, in a worktree of its own, takes turns with this one
+in front of the same servers: OpenAI's API, Triton over HTTP and Triton over gRPC.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +37,9 @@ from trtbuild.bench.metrics.goodput import Goodput
 from trtbuild.bench.model import Generation, Prompt, Stream
 from trtbuild.bench.targets.openai import OpenAITarget, _Reader
 
-SERVER = Path(__file__).parents[1] / "tests" / "support" / "mock_llm_server.py"
+HERE = Path(__file__).parent
+SERVER = HERE.parent / "tests" / "support" / "mock_llm_server.py"
+KINDS = ("openai", "triton-http", "triton-grpc")
 
 
 class Mock:
@@ -52,9 +61,13 @@ class Mock:
         self.process.wait()
 
 
-async def ours(url: str, streams: int, each: int, seconds: float) -> tuple[int, float, float]:
+async def ours(
+    url: str, streams: int, each: int, seconds: float, kind: str = "openai"
+) -> tuple[int, float, float]:
     """Tokens, seconds and CPU seconds of the client."""
-    target = OpenAITarget("mock", url, "mock", Generation())
+    target = target_of(kind, url)
+    if kind != "openai":
+        await target.open()
     ledger = Ledger(Counter(_tokenizer()), Goodput({}))
     ledger.throughput.open(0)
     tokens, until = 0, time.perf_counter() + seconds
@@ -74,6 +87,19 @@ async def ours(url: str, streams: int, each: int, seconds: float) -> tuple[int, 
     found = tokens, time.perf_counter() - start, time.process_time() - cpu
     await target.close()
     return found
+
+
+def target_of(kind: str, url: str) -> Any:
+    """The benchmark's client of a protocol."""
+    if kind == "triton-http":
+        from trtbuild.bench.targets.triton_http import TritonHttpTarget
+
+        return TritonHttpTarget("mock", url, "m", Generation())
+    if kind == "triton-grpc":
+        from trtbuild.bench.targets.triton_grpc import TritonGrpcTarget
+
+        return TritonGrpcTarget("mock", url, "m", Generation())
+    return OpenAITarget("mock", url, "mock", Generation())
 
 
 def _tokenizer() -> Tokenizer:
@@ -133,18 +159,84 @@ def pin(core: int) -> None:
         os.sched_setaffinity(0, {core})
 
 
+def compare(ref: str, args: argparse.Namespace) -> None:
+    """Tokens a CPU second of this tree's client over those of ``ref``'s, turn by turn."""
+    root = HERE.parent
+    with tempfile.TemporaryDirectory() as folder:
+        other = Path(folder) / "tree"
+        git = ["git", "-C", str(root), "worktree"]
+        subprocess.run([*git, "add", "--quiet", "--detach", other, ref], check=True)
+        try:
+            for kind in KINDS:
+                with serving(kind, args.tokens) as url:
+                    rates: dict[Path, list[float]] = {root: [], other: []}
+                    for tree in (root, other, other, root) * ((args.rounds + 1) // 2):
+                        rates[tree].append(one_turn(tree, kind, url, args))
+                report(kind, rates[root], rates[other], ref)
+        finally:
+            subprocess.run([*git, "remove", "--force", other], check=True)
+
+
+def report(kind: str, here: list[float], there: list[float], ref: str) -> None:
+    """One line: medians, their ratio, and the range of the ratios of neighbouring turns."""
+    ratios = sorted(a / b for a, b in zip(here, there, strict=True))
+    ratio = statistics.median(here) / statistics.median(there)
+    print(
+        f"{kind:11} {statistics.median(here):9,.0f} tokens/s a core here, "
+        f"{statistics.median(there):9,.0f} at {ref}; ratio {ratio:.2f} "
+        f"({ratios[0]:.2f} to {ratios[-1]:.2f} over {len(ratios)} turns)"
+    )
+
+
+def one_turn(tree: Path, kind: str, url: str, args: argparse.Namespace) -> float:
+    """Tokens a CPU second of a client whose package comes from ``tree``."""
+    run = ["--streams", args.streams, "--tokens", args.tokens, "--seconds", args.seconds]
+    argv = [sys.executable, HERE / "bench_client.py", "--turn", kind, "--url", url, *run]
+    environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
+    done = subprocess.run(
+        list(map(str, argv)), check=True, capture_output=True, text=True, env=environment
+    )
+    return float(done.stdout)
+
+
+@contextlib.contextmanager
+def serving(kind: str, tokens: int) -> Iterator[str]:
+    """Where the mock server of a protocol listens."""
+    if kind == "openai":
+        script = {"flood": True, "role_ms": 0, "pieces": [" a"] * tokens}
+        with Mock(**script, completion_tokens=tokens) as url:
+            yield url
+        return
+    argv = [sys.executable, HERE / "mock_triton.py", "--tokens", str(tokens)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        http, grpc = process.stdout.readline().split()
+        yield f"127.0.0.1:{http if kind == 'triton-http' else grpc}"
+        process.kill()
+
+
 def main() -> None:
     """Measure and print ratios."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--against", metavar="COMMIT", help="compare with this commit's client")
+    parser.add_argument("--rounds", type=int, default=6, help="turns of each")
+    parser.add_argument("--turn", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    run = args.streams, args.tokens, args.seconds
+    if args.turn:
+        tokens, _, cpu = asyncio.run(ours(args.url, *run, args.turn))
+        print(tokens / cpu)
+        return
     print(f"load average {os.getloadavg()[0]:.1f}")
-    script = {"flood": True, "role_ms": 0, "pieces": [" a"] * args.tokens}
-    with Mock(**script, completion_tokens=args.tokens) as url:
+    if args.against:
+        compare(args.against, args)
+        return
+    with serving("openai", args.tokens) as url:
         pin(0)
-        run = args.streams, args.tokens, args.seconds
         tokens, seconds, cpu = asyncio.run(ours(url, *run))
         usual, usual_seconds = asyncio.run(through_httpx(url, *run))
     rate, usual_rate = tokens / seconds, usual / usual_seconds
