@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 # Of the same names in Sampling and in vLLM's SamplingParams.
 _OPTIONAL = (
@@ -76,8 +76,7 @@ class GenerateRequest:
     images: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """One response of a server: text that was not there before.
 
     ``finish_reason`` is empty until the end; token counts are None where the server does not

@@ -13,6 +13,8 @@ from typing import Any
 from trtbuild.wire import raw
 from trtbuild.wire.tensors import InferRequest, InferResponse, Outputs, TensorError, TensorValue
 
+_ONE = (1,)
+_OF_THE_MODEL = frozenset(("model_name", "model_version"))  # what Triton adds to the outputs
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """The HTTP header that holds the length of the JSON before the tensors' bytes."""
 
@@ -84,11 +86,13 @@ def generate_body(request: InferRequest) -> dict[str, Any]:
 
 def generate_outputs(response: Mapping[str, Any]) -> Outputs:
     """A response of the generate endpoint, which has no types and no shapes."""
-    found = {}
-    for name, value in response.items():
-        data = value if isinstance(value, list) else [value]
-        found[name] = TensorValue(name, "", (len(data),), data)
-    return found
+    return {
+        name: TensorValue(name, "", (len(value),), value)
+        if type(value) is list
+        else TensorValue(name, "", _ONE, (value,))
+        for name, value in response.items()
+        if name not in _OF_THE_MODEL
+    }
 
 
 def tensor_to_json(tensor: TensorValue) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from trtbuild.wire import raw
@@ -62,17 +63,25 @@ def decode_stream_response(data: bytes) -> InferResponse | str:
 
 def parse(name: str, data: bytes) -> Any:
     """A message from its bytes; TensorError for bytes that are none."""
-    from google.protobuf.message import DecodeError
-
     try:
-        return message(name).FromString(data)
-    except DecodeError as error:
+        return _reader(name)(data)
+    except Exception as error:  # protobuf's DecodeError, which is not imported until it is needed
+        if type(error).__name__ != "DecodeError":
+            raise
         raise TensorError(f"{len(data)} bytes are no {name}: {error}") from None
+
+
+@cache
+def _reader(name: str) -> Callable[[bytes], Any]:
+    read: Callable[[bytes], Any] = message(name).FromString
+    return read
 
 
 def parameters(found: Mapping[str, Any]) -> dict[str, Parameter]:
     """The values of a map of ``InferParameter``."""
     made: dict[str, Parameter] = {}
+    if not found:
+        return made
     for name, value in found.items():
         kind = value.WhichOneof("parameter_choice")
         if kind is not None:
@@ -81,8 +90,19 @@ def parameters(found: Mapping[str, Any]) -> dict[str, Parameter]:
 
 
 def _response(found: Any) -> InferResponse:
+    # Copies, because protobuf's own lists are slow to walk.
+    contents, rows = found.raw_output_contents[:], found.outputs[:]
+    if not contents:
+        outputs = {row.name: _typed(row) for row in rows}
+    elif len(contents) == len(rows):
+        outputs = {
+            row.name: raw.decode(row.name, row.datatype, row.shape[:], content)
+            for row, content in zip(rows, contents, strict=True)
+        }
+    else:
+        raise TensorError(f"{len(rows)} outputs came with {len(contents)} contents")
     return InferResponse(
-        {tensor.name: tensor for tensor in _outputs(found)},
+        outputs,
         parameters(found.parameters),
         found.model_name,
         found.model_version,
@@ -90,17 +110,10 @@ def _response(found: Any) -> InferResponse:
     )
 
 
-def _outputs(found: Any) -> Iterator[TensorValue]:
-    contents = found.raw_output_contents
-    if contents and len(contents) != len(found.outputs):
-        raise TensorError(f"{len(found.outputs)} outputs came with {len(contents)} contents")
-    for at, output in enumerate(found.outputs):
-        if contents:
-            yield raw.decode(output.name, output.datatype, output.shape, contents[at])
-        else:
-            data = getattr(output.contents, _CONTENTS.get(output.datatype, ""), ())
-            shape = tuple(output.shape)
-            yield TensorValue(output.name, output.datatype, shape, list(data)).checked()
+def _typed(row: Any) -> TensorValue:
+    """An output whose elements are in the field of their type."""
+    data = getattr(row.contents, _CONTENTS.get(row.datatype, ""), ())
+    return TensorValue(row.name, row.datatype, tuple(row.shape), list(data)).checked()
 
 
 def _set(parameter: Any, value: Parameter) -> None:

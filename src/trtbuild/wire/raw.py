@@ -52,11 +52,14 @@ def decode(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> Tensor
         data = _elements(datatype, raw)
     except (struct.error, TypeError, ValueError) as error:
         raise TensorError(f"{name!r} of type {datatype}: {error}") from None
-    return TensorValue(name, datatype, tuple(shape), data).checked()
+    tensor = TensorValue(name, datatype, tuple(shape), data)
+    return tensor if len(data) == 1 and tensor.shape == (1,) else tensor.checked()
 
 
 def _elements(datatype: str, raw: bytes) -> Sequence[Any]:
     if datatype == "BYTES":
+        if len(raw) >= 4 and int.from_bytes(raw[:4], "little") == len(raw) - 4:
+            return [raw[4:]]
         return list(_split(raw))
     if datatype in _VIEWED:
         view: Any = memoryview(raw)

@@ -49,6 +49,8 @@ class TensorValue(NamedTuple):
         return self
 
 
+_NONE: Mapping[str, Parameter] = {}
+
 Outputs = Mapping[str, TensorValue]
 """The tensors of one response by name. A protocol may decode one only when it is looked up."""
 
@@ -70,12 +72,11 @@ class InferRequest:
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class InferResponse:
+class InferResponse(NamedTuple):
     """One response; a decoupled model sends any number of them, also without outputs."""
 
     outputs: Outputs
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = _NONE
     model: str = ""
     version: str = ""
     id: str = ""

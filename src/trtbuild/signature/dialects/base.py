@@ -218,4 +218,6 @@ def text(element: Any) -> str:
 
 def count(element: Any) -> int | None:
     """A number of tokens, None where the server sent nothing that is one."""
-    return int(element) if isinstance(element, int | float | str) and element != "" else None
+    if element is None:
+        return None
+    return int(element) if isinstance(element, (int, float, str)) and element != "" else None

@@ -88,27 +88,27 @@ def _tensors(model: ServedModel, values: Mapping[str, Any]) -> list[TensorValue]
 
 def chunk(outputs: Outputs) -> Chunk:
     """One response as it is."""
-    reason = text(_first(outputs, "finish_reason") or "")
+    get = outputs.get
+    reason = text(_first(get("finish_reason")) or "")
     # The prompt's come behind those of the answer.
-    found = outputs.get("logprobs")
-    logprobs = [_positions(element) for element in found.data[:2]] if found is not None else []
+    found = get("logprobs")
+    logprobs = [_positions(element) for element in found.data[:2]] if found is not None else ()
     return Chunk(
-        text(_first(outputs, "text_output") or ""),
+        text(_first(get("text_output")) or ""),
         "" if reason == "None" else reason,
-        count(_first(outputs, "num_output_tokens")),
-        count(_first(outputs, "num_input_tokens")),
+        count(_first(get("num_output_tokens"))),
+        count(_first(get("num_input_tokens"))),
         *logprobs,
     )
 
 
-def _first(outputs: Outputs, name: str) -> Any:
-    found = outputs.get(name)
+def _first(found: TensorValue | None) -> Any:
     return found.data[0] if found is not None and len(found.data) else None
 
 
 def _positions(element: Any) -> tuple[Any, ...]:
     """Log probabilities by token, from the JSON text of an output."""
-    if not isinstance(element, str | bytes):
+    if not isinstance(element, (str, bytes)):
         return ()
     try:
         listed = json.loads(element)

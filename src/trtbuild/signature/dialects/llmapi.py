@@ -6,7 +6,6 @@ Source: NVIDIA/TensorRT-LLM, triton_backend/all_models/llmapi/tensorrt_llm, 1.2.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from trtbuild.signature.dialects.base import Facts, Read
@@ -59,7 +58,7 @@ class _Repeated:
         repeats = self._so_far and whole.text.startswith(self._so_far)
         new = whole.text[len(self._so_far) :] if repeats else whole.text
         self._so_far += new
-        return replace(whole, text=new)
+        return whole._replace(text=new)
 
 
 dialect = LlmApi()
