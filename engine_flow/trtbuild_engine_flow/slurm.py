@@ -9,9 +9,9 @@ from pathlib import Path
 
 from trtbuild.progress import SILENT
 from trtbuild.server.contents import Contents
-from trtbuild.server.mode import Job, LaunchOptions, server_arguments
+from trtbuild.server.mode import LaunchOptions, ServerJob, server_arguments
 from trtbuild.server.mpi import environment, follower, under_mpi
-from trtbuild.server.ranks import Layout
+from trtbuild.server.ranks import RankLayout
 from trtbuild_engine_flow.resources import template_dir
 
 
@@ -44,13 +44,13 @@ class Cluster:
 
 def server_words(contents: Contents, options: LaunchOptions, repository: str) -> tuple[str, ...]:
     """``tritonserver`` with its arguments, for a repository at that path."""
-    job = Job("", contents, options, Path(), SILENT)
+    job = ServerJob("", contents, options, Path(), SILENT)
     arguments = server_arguments(job, repository, host=options.host, ports=options.ports)
     return ("tritonserver", *arguments)
 
 
 def under_slurm(
-    layout: Layout, server: Sequence[str], cluster: Cluster, *, in_job: bool = False
+    layout: RankLayout, server: Sequence[str], cluster: Cluster, *, in_job: bool = False
 ) -> tuple[str, ...]:
     """The server's command as one job step of Slurm.
 
@@ -81,7 +81,7 @@ def under_slurm(
     return (*step, "bash", "-c", script)
 
 
-def sbatch_file(layout: Layout, server: Sequence[str], cluster: Cluster) -> str:
+def sbatch_file(layout: RankLayout, server: Sequence[str], cluster: Cluster) -> str:
     """A batch script for Slurm that runs the server until it is cancelled."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -30,7 +30,7 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepTime:
     """A bound: ``seconds``, and which of the two makes it."""
 
     seconds: float
@@ -60,7 +60,7 @@ class Workload:
         )
 
 
-def decode_step(work: Workload, device: Device, sequences: float, context: int) -> Step:
+def decode_step(work: Workload, device: Device, sequences: float, context: int) -> StepTime:
     """One token more for each of ``sequences`` sequences that hold ``context`` tokens."""
     kv = work.spec.kv_cache.bytes_per_sequence(context, work.kv_element) * sequences
     memory = (work.weights_read(sequences) + kv) / device.bandwidth
@@ -68,7 +68,7 @@ def decode_step(work: Workload, device: Device, sequences: float, context: int) 
     return _step(memory, compute)
 
 
-def prefill(work: Workload, device: Device, tokens: int) -> Step:
+def prefill(work: Workload, device: Device, tokens: int) -> StepTime:
     """A prompt of ``tokens`` tokens.
 
     Attention: scores and values are ``2 n^2`` multiply-adds for each unit of width, half of them
@@ -81,7 +81,7 @@ def prefill(work: Workload, device: Device, tokens: int) -> Step:
     return _step(memory, (2 * work.active * tokens + attention) / device.flops)
 
 
-def _step(memory: float, compute: float) -> Step:
+def _step(memory: float, compute: float) -> StepTime:
     if memory >= compute:
-        return Step(memory, "bandwidth")
-    return Step(compute, "compute")
+        return StepTime(memory, "bandwidth")
+    return StepTime(compute, "compute")

@@ -12,7 +12,7 @@ from trtbuild.container import ContainerSpec, Mount, Port, run_arguments
 from trtbuild.progress import SILENT
 from trtbuild.server.contents import Contents
 from trtbuild.server.docker import container
-from trtbuild.server.mode import Job, LaunchOptions
+from trtbuild.server.mode import LaunchOptions, ServerJob
 
 FULL = ContainerSpec(
     image="registry.example/triton:1",
@@ -66,7 +66,7 @@ def test_the_dockerfile_starts_the_server_as_serve_does(tmp_path: Path) -> None:
         mounted_paths=False,
         needs_hub=False,
     )
-    spec = container(Job("id", contents, LaunchOptions(), tmp_path, SILENT))
+    spec = container(ServerJob("id", contents, LaunchOptions(), tmp_path, SILENT))
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
     (line,) = [line for line in text.splitlines() if line.startswith("CMD ")]
     program = json.loads(line.removeprefix("CMD "))

@@ -14,7 +14,7 @@ from trtbuild.errors import ServerError, UsageError
 from trtbuild.files import atomic_write, disk_trouble
 from trtbuild.pipeline.serve import require_valid
 from trtbuild.progress import SILENT, Progress
-from trtbuild.server import Contents, LaunchOptions, Layout
+from trtbuild.server import Contents, LaunchOptions, RankLayout
 from trtbuild.signature import MOUNT
 from trtbuild_engine_flow.slurm import Cluster, sbatch_file, server_words, under_slurm
 
@@ -27,7 +27,7 @@ class Planned:
     """What will be run: the layout, the command, and the batch script if that is the way."""
 
     contents: Contents
-    layout: Layout
+    layout: RankLayout
     command: tuple[str, ...]
     env: dict[str, str]
     script: str = ""
@@ -140,7 +140,7 @@ def _require_paths(contents: Contents, inside: str) -> None:
         )
 
 
-def _over_machines(contents: Contents, how: str, nodes: int) -> Layout:
+def _over_machines(contents: Contents, how: str, nodes: int) -> RankLayout:
     """The LLM API's own launcher, which one process on one machine is not."""
     if how != "auto" or "llmapi" not in contents.trtllm.values():
         raise UsageError(
@@ -152,7 +152,7 @@ def _over_machines(contents: Contents, how: str, nodes: int) -> Layout:
     return replace(server.lay_out(contents, "llmapi"), why=f"the LLM API on {nodes} machines")
 
 
-def _nodes(layout: Layout, nodes: int, gpus_per_node: int) -> int:
+def _nodes(layout: RankLayout, nodes: int, gpus_per_node: int) -> int:
     widest = max((model.world for model in layout.models), default=1)
     needed = -(-widest // gpus_per_node)
     if layout.how == "orchestrator" and needed > 1:

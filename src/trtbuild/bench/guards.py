@@ -29,7 +29,7 @@ KINDS = ("texts", "inputs", "lengths", "echo", "precision", "sampling")
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class Objection:
     """Why not: ``kind`` is one of :data:`KINDS`."""
 
     kind: str
@@ -72,7 +72,7 @@ async def probe(
     return found
 
 
-def before(probes: Sequence[Probe], counter: Counter) -> list[Reason]:
+def before(probes: Sequence[Probe], counter: Counter) -> list[Objection]:
     """Why these targets must not be compared, judged by their answers to the same prompts."""
     return [
         *_differ(probes, "echo", lambda one: "echoes the prompt" if one.echoes else "does not"),
@@ -87,14 +87,16 @@ def _sampling(one: Probe) -> str:
     return f"takes no {', '.join(one.ignored)}" if one.ignored else "takes all values"
 
 
-def _differ(probes: Sequence[Probe], kind: str, describe: Callable[[Probe], str]) -> list[Reason]:
+def _differ(
+    probes: Sequence[Probe], kind: str, describe: Callable[[Probe], str]
+) -> list[Objection]:
     found = {one.name: describe(one) for one in probes}
     if len(set(found.values())) < 2:
         return []
-    return [Reason(kind, f"{kind} differs: {_listed(found)}")]
+    return [Objection(kind, f"{kind} differs: {_listed(found)}")]
 
 
-def _inputs(probes: Sequence[Probe]) -> list[Reason]:
+def _inputs(probes: Sequence[Probe]) -> list[Objection]:
     """The servers' counts of the same prompt: another template, BOS or tokenizer shows here."""
     for number in range(PROBES):
         found = {
@@ -104,7 +106,7 @@ def _inputs(probes: Sequence[Probe]) -> list[Reason]:
         }
         if len(set(found.values())) > 1:
             return [
-                Reason(
+                Objection(
                     "inputs",
                     f"the same prompt has different lengths, {_listed(found)} tokens: another "
                     "tokenizer, chat template or BOS",
@@ -113,16 +115,16 @@ def _inputs(probes: Sequence[Probe]) -> list[Reason]:
     return []
 
 
-def _texts(probes: Sequence[Probe], counter: Counter) -> list[Reason]:
+def _texts(probes: Sequence[Probe], counter: Counter) -> list[Objection]:
     reference = probes[0]
-    found: list[Reason] = []
+    found: list[Objection] = []
     for other in probes[1:]:
         pairs = list(zip(reference.texts, other.texts, strict=False))
         apart = [pair for pair in pairs if not _begin_alike(*pair, counter)]
         if len(apart) * 2 > len(pairs):
             ours, theirs = apart[0]
             found.append(
-                Reason(
+                Objection(
                     "texts",
                     f"{reference.name} and {other.name} answer the same greedy prompt differently: "
                     f"{ours[:40]!r} and {theirs[:40]!r}",
@@ -142,7 +144,7 @@ def _begin_alike(one: str, other: str, counter: Counter) -> bool:
     return bool(ids[0] == ids[1])
 
 
-def after(ledgers: Mapping[str, Ledger], load: str) -> list[Reason]:
+def after(ledgers: Mapping[str, Ledger], load: str) -> list[Objection]:
     """Why one load's figures must not be set side by side."""
     means = {
         name: ledger.tokens.output / ledger.ok
@@ -152,7 +154,7 @@ def after(ledgers: Mapping[str, Ledger], load: str) -> list[Reason]:
     if len(means) < 2 or max(means.values()) <= min(means.values()) * (1 + LENGTHS):
         return []
     listed = _listed({name: f"{mean:.1f}" for name, mean in means.items()})
-    return [Reason("lengths", f"answers have different lengths at {load}: {listed} tokens")]
+    return [Objection("lengths", f"answers have different lengths at {load}: {listed} tokens")]
 
 
 def warnings(name: str, ledger: Ledger) -> list[str]:

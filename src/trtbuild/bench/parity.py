@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from trtbuild.bench.comparison import find_load
-from trtbuild.bench.guards import LENGTHS, Reason
+from trtbuild.bench.guards import LENGTHS, Objection
 from trtbuild.bench.model import Json
 
 KINDS = ("tokenizer", "prompts", "sampling", "precision", "lengths", "echo")
 """What ``bench compare --allow`` may name."""
 
 
-def differences(before: Json, after: Json) -> list[Reason]:
+def differences(before: Json, after: Json) -> list[Objection]:
     """What was not the same for targets and loads that are in both.
 
     Only what both results tell is compared.
@@ -27,19 +27,19 @@ def differences(before: Json, after: Json) -> list[Reason]:
     return found
 
 
-def _settings(before: Json, after: Json) -> Iterator[Reason]:
+def _settings(before: Json, after: Json) -> Iterator[Objection]:
     one, other = before["environment"].get("tokenizer"), after["environment"].get("tokenizer")
     if one and other and one != other:
-        yield Reason("tokenizer", "tokens were counted by different tokenizers")
+        yield Objection("tokenizer", "tokens were counted by different tokenizers")
     files = before["environment"].get("prompts"), after["environment"].get("prompts")
     if all(files) and files[0] != files[1]:
-        yield Reason("prompts", "the prompts were those of files that are not the same")
+        yield Objection("prompts", "the prompts were those of files that are not the same")
     for key, kind in (("prompts", "prompts"), ("endpoint", "prompts"), ("generation", "sampling")):
         one, other = (settings.get(key) for settings in (before["settings"], after["settings"]))
         if key == "prompts" and all(files):
             one, other = (_elsewhere(settings) for settings in (one, other))
         if one != other:
-            yield Reason(kind, f"the {key} differs: {_apart(one, other)}")
+            yield Objection(kind, f"the {key} differs: {_apart(one, other)}")
 
 
 def _elsewhere(prompts: Json) -> Json:
@@ -55,25 +55,25 @@ def _apart(one: Any, other: Any) -> str:
     return ", ".join(f"{name} {one.get(name)} and {other.get(name)}" for name in names)
 
 
-def _targets(one: Json, other: Json) -> Iterator[Reason]:
+def _targets(one: Json, other: Json) -> Iterator[Objection]:
     name = one["name"]
     precisions = one.get("precision"), other.get("precision")
     if all(precisions) and len(set(precisions)) > 1:
-        yield Reason("precision", f"{name} computes in {precisions[0]} and {precisions[1]}")
+        yield Objection("precision", f"{name} computes in {precisions[0]} and {precisions[1]}")
     for load in one["loads"]:
         match = find_load(other, load["load"]["label"])
         if match is not None:
             yield from _loads(f"{name}, {load['load']['label']}", load, match)
 
 
-def _loads(where: str, one: Json, other: Json) -> Iterator[Reason]:
+def _loads(where: str, one: Json, other: Json) -> Iterator[Objection]:
     echoes = [bool(load.get("tokens", {}).get("echoes")) for load in (one, other)]
     if echoes[0] != echoes[1]:
-        yield Reason("echo", f"{where}: the prompt is echoed {'first' if echoes[0] else 'then'}")
+        yield Objection("echo", f"{where}: the prompt is echoed {'first' if echoes[0] else 'then'}")
     low, high = sorted((_length(one), _length(other)))
     if low and high > low * (1 + LENGTHS):
         means = f"{_length(one):.1f} and {_length(other):.1f}"
-        yield Reason("lengths", f"{where}: answers have {means} tokens")
+        yield Objection("lengths", f"{where}: answers have {means} tokens")
 
 
 def _length(load: Json) -> float:

@@ -23,7 +23,7 @@ from trtbuild.chat.llm_template import (
     SPECIAL_TOKENS,
     ChatError,
     CompiledTemplate,
-    Generation,
+    GenerationTag,
     named_templates,
 )
 from trtbuild.errors import UsageError
@@ -149,7 +149,7 @@ def reached_attributes(text: str) -> tuple[str, ...]:
 
     Nothing for a template that cannot be parsed.
     """
-    environment = ImmutableSandboxedEnvironment(extensions=[loopcontrols, Generation])
+    environment = ImmutableSandboxedEnvironment(extensions=[loopcontrols, GenerationTag])
     try:
         tree = environment.parse(text)
     except (TemplateError, RecursionError):

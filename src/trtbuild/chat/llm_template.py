@@ -72,7 +72,7 @@ def named_templates(declared: object) -> dict[str, str]:
     return {"default": next(iter(texts.values())), **texts} if texts else {}
 
 
-class Generation(Extension):
+class GenerationTag(Extension):
     """``{% generation %}``: marks the assistant's words for training; here it means nothing."""
 
     tags = {"generation"}  # noqa: RUF012 - an instance variable of the base class
@@ -104,7 +104,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 def _environment() -> _Sandbox:
     environment = _Sandbox(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, GenerationTag]
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise

@@ -101,7 +101,7 @@ def mend_of(mendings: Iterable[Mending], model: Model, at: Position) -> Mend | N
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FileChange:
     """A file before and after."""
 
     repository: Path
@@ -122,7 +122,7 @@ class Change:
         yield from difflib.unified_diff(old, new, path, path, lineterm="")
 
 
-def changes(findings: Iterable[Finding]) -> tuple[Change, ...]:
+def changes(findings: Iterable[Finding]) -> tuple[FileChange, ...]:
     """One change for each file that has something to mend; nothing is written yet."""
     by_file: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for found in findings:
@@ -132,7 +132,7 @@ def changes(findings: Iterable[Finding]) -> tuple[Change, ...]:
     return tuple(change for change in made if change is not None)
 
 
-def _change(root: Path, file: str, findings: list[Finding]) -> Change | None:
+def _change(root: Path, file: str, findings: list[Finding]) -> FileChange | None:
     try:
         before = read_inside(root / file, root).decode("utf-8")
     except (OSError, UnicodeDecodeError):
@@ -148,10 +148,10 @@ def _change(root: Path, file: str, findings: list[Finding]) -> Change | None:
         pbtxt.parse(after)
     except pbtxt.PbtxtError:
         return None
-    return Change(root, file, before, after, tuple(sorted(set(done))))
+    return FileChange(root, file, before, after, tuple(sorted(set(done))))
 
 
-def write(made: Iterable[Change]) -> None:
+def write(made: Iterable[FileChange]) -> None:
     """Write the changes. Raises BuildError when a file cannot be written."""
     for change in made:
         if not is_inside(change.path, change.repository):

@@ -21,7 +21,7 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class ModelJson:
     """One version's ``model.json``. ``file`` is relative to the model's directory."""
 
     version: int
@@ -30,13 +30,13 @@ class Engine:
     settings: Mapping[str, Any]
 
 
-def engines(model: Model) -> Iterator[Engine]:
+def engines(model: Model) -> Iterator[ModelJson]:
     """The readable ``model.json`` of every version that would be loaded."""
     for version in model.served:
         file = f"{version}/model.json"
         text = model.json(file)
         if text is not None and isinstance(text.value, dict):
-            yield Engine(version, file, text, text.value)
+            yield ModelJson(version, file, text, text.value)
 
 
 def release_of(model: Model) -> str:
@@ -96,7 +96,7 @@ def is_hub_id(value: str) -> bool:
     return bool(_HUB_ID.fullmatch(value)) and ".." not in value and not value.startswith(".")
 
 
-def weights(model: Model) -> Iterator[tuple[Engine, Path]]:
+def weights(model: Model) -> Iterator[tuple[ModelJson, Path]]:
     """Every checkpoint folder inside the repository that a version names and that is there."""
     for engine in engines(model):
         value = engine.settings.get("model")

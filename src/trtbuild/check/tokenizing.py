@@ -30,7 +30,7 @@ _ANSWER = "Zk9xQ"
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class TokenizerFacts:
     """What the tokenizer's files say.
 
     Attributes:
@@ -58,7 +58,7 @@ class Facts:
     reaches: Sequence[str] = ()
 
 
-def facts_of(folder: Path, root: Path) -> Facts:
+def facts_of(folder: Path, root: Path) -> TokenizerFacts:
     """The facts of the checkpoint ``folder`` in the repository ``root``.
 
     Raises:
@@ -74,10 +74,10 @@ def facts_of(folder: Path, root: Path) -> Facts:
     return _remembered(sha.hexdigest(), contents)
 
 
-def _remembered(key: str, contents: Mapping[str, bytes]) -> Facts:
+def _remembered(key: str, contents: Mapping[str, bytes]) -> TokenizerFacts:
     path = cache_dir("tokenizers", f"{key}.json")
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return Facts(**json.loads(path.read_bytes()))
+        return TokenizerFacts(**json.loads(path.read_bytes()))
     facts = _learned(contents)
     with contextlib.suppress(OSError):  # losing it costs time only
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,12 +85,12 @@ def _remembered(key: str, contents: Mapping[str, bytes]) -> Facts:
     return facts
 
 
-def _learned(contents: Mapping[str, bytes]) -> Facts:
+def _learned(contents: Mapping[str, bytes]) -> TokenizerFacts:
     from trtbuild.chat import reached_attributes, special_tokens
 
     template, problem, ended = _template(contents)
     special = special_tokens(_parsed(contents.get("tokenizer_config.json", b"{}")))
-    facts = Facts(
+    facts = TokenizerFacts(
         special=special,
         template=template is not None,
         template_problem=problem,

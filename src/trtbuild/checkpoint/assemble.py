@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from trtbuild.checkpoint.layout import INDEX, PARAMS, Layout, choose, safe_name
+from trtbuild.checkpoint.layout import INDEX, PARAMS, CheckpointLayout, choose, safe_name
 from trtbuild.checkpoint.mistral import config_of
 from trtbuild.checkpoint.model import Checkpoint, CheckpointFile, Materializer
 from trtbuild.checkpoint.problems import Problems, json_object
@@ -127,7 +127,7 @@ def _index(store: Store, problems: Problems) -> dict[str, str] | None:
 
 
 def _without_headers(
-    layout: Layout, store: Store, choices: Choices, problems: Problems
+    layout: CheckpointLayout, store: Store, choices: Choices, problems: Problems
 ) -> tuple[str, ...]:
     """The pickles or ONNX files to use, empty when there are safetensors; a problem when there is
     nothing. Pickles that are not accepted do not hide an ONNX export."""
@@ -148,7 +148,7 @@ def _without_headers(
     return ()
 
 
-def _headers(layout: Layout, store: Store, problems: Problems) -> dict[str, Header]:
+def _headers(layout: CheckpointLayout, store: Store, problems: Problems) -> dict[str, Header]:
     present = [name for name in layout.weights if name in store.sizes]
 
     def one(name: str) -> Header | UnsupportedError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trtbuild.checkpoint.assemble import Choices, assemble
-from trtbuild.checkpoint.hub_download import Download, Wanted
+from trtbuild.checkpoint.hub_download import Download, WantedFile
 from trtbuild.checkpoint.hub_errors import explained
 from trtbuild.checkpoint.layout import is_wanted
 from trtbuild.checkpoint.model import Checkpoint, CheckpointFile, Materializer
@@ -248,7 +248,7 @@ def _download_all(
                 store.download(file.name)
             done += file.size
             progress.advance(done, total)
-    wanted = [Wanted(f.name, store.url(f.name), f.size, f.sha256) for f in large]
+    wanted = [WantedFile(f.name, store.url(f.name), f.size, f.sha256) for f in large]
     Download(store.repo, store.commit, cache_folder(store.repo)).run(wanted, progress, done, total)
     placed = tuple(CheckpointFile(f.name, f.size, store.path(f.name), f.sha256) for f in files)
     for item in placed:

@@ -31,7 +31,7 @@ _TICK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedFile:
     """A file to fetch: its name, its address, its size and SHA-256 as the hub declares them."""
 
     name: str
@@ -48,7 +48,7 @@ class Download:
         self._stop = Event()
         self._have: dict[str, int] = {}
 
-    def run(self, files: Sequence[Wanted], progress: Progress, done: int, total: int) -> None:
+    def run(self, files: Sequence[WantedFile], progress: Progress, done: int, total: int) -> None:
         """Fetch ``files``; ``done`` of ``total`` bytes were there before.
 
         Raises:
@@ -57,7 +57,7 @@ class Download:
         """
         (self._folder / "blobs").mkdir(parents=True, exist_ok=True)
         with exclusive(self._folder / "blobs"), ThreadPoolExecutor(_THREADS) as pool:
-            same: dict[str, list[Wanted]] = {}
+            same: dict[str, list[WantedFile]] = {}
             for file in files:
                 same.setdefault(file.sha256, []).append(file)
             tasks = [pool.submit(self._one, group) for group in same.values()]
@@ -79,7 +79,7 @@ class Download:
                 return
             time.sleep(_TICK_S)
 
-    def _one(self, group: list[Wanted]) -> None:
+    def _one(self, group: list[WantedFile]) -> None:
         """Files of the same content, fetched once."""
         file = group[0]
         blob = self._folder / "blobs" / file.sha256
@@ -94,7 +94,7 @@ class Download:
             self._have[each.name] = each.size
             self._point(each.name, blob)
 
-    def _collect(self, file: Wanted, part: Path) -> None:
+    def _collect(self, file: WantedFile, part: Path) -> None:
         """Append until the file is whole; a broken connection is taken up again."""
         with part.open("ab") as out:
             tries = 0
@@ -111,7 +111,7 @@ class Download:
             if out.tell() > file.size:
                 out.truncate(0)  # never ours: begin again, the next time
 
-    def _receive(self, file: Wanted, out: BinaryIO) -> None:
+    def _receive(self, file: WantedFile, out: BinaryIO) -> None:
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
         headers = build_hf_headers(library_name="trtbuild")

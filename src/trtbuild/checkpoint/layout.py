@@ -33,7 +33,7 @@ _SECOND_COPY = re.compile(r"^consolidated[\w.-]*\.safetensors$")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class CheckpointLayout:
     """The chosen files, by role."""
 
     metadata: tuple[str, ...]
@@ -43,7 +43,7 @@ class Layout:
     code: tuple[str, ...]
 
 
-def choose(names: Collection[str], index: Mapping[str, Any] | None) -> Layout:
+def choose(names: Collection[str], index: Mapping[str, Any] | None) -> CheckpointLayout:
     """Sort ``names`` (relative to the checkpoint) into roles.
 
     Weights are the shards that the index names (present or not: a missing one is found
@@ -64,7 +64,7 @@ def choose(names: Collection[str], index: Mapping[str, Any] | None) -> Layout:
     metadata += [name for name in modules if name.endswith(".json")]
     if index is not None:
         metadata.append(INDEX)
-    return Layout(
+    return CheckpointLayout(
         metadata=tuple(sorted(set(metadata))),
         weights=(*weights, *(name for name in modules if name.endswith(".safetensors"))),
         pickles=tuple(sorted(n for n in top if _PICKLE.search(n) and not _NOT_WEIGHTS.match(n))),

@@ -10,7 +10,7 @@ import typer
 from trtbuild.cli import options
 
 if TYPE_CHECKING:
-    from trtbuild.repository import ModelView, Tensor
+    from trtbuild.repository import ModelView, TensorView
 
 _EPILOG = """
 Examples
@@ -81,7 +81,7 @@ def _print(view: ModelView) -> None:
         out.print(Syntax(code, language, background_color="default", word_wrap=False))
 
 
-def _print_tensors(title: str, rows: tuple[Tensor, ...]) -> None:
+def _print_tensors(title: str, rows: tuple[TensorView, ...]) -> None:
     from rich.table import Table
     from rich.text import Text
 

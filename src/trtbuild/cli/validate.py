@@ -11,7 +11,7 @@ import typer
 from trtbuild.cli import options
 
 if TYPE_CHECKING:
-    from trtbuild.check.mending import Change
+    from trtbuild.check.mending import FileChange
     from trtbuild.pipeline.validate import Validated
 
 _EPILOG = """
@@ -122,7 +122,7 @@ def validate(
     )  # fmt: skip
     with progress() as bars:
 
-        def approve(changes: tuple[Change, ...]) -> bool:
+        def approve(changes: tuple[FileChange, ...]) -> bool:
             bars.close()  # a bar would draw over the question
             return _approved(changes, ask=not yes, write=fix, aside=form != "text")
 
@@ -140,7 +140,7 @@ def _known_format(form: str) -> str:
     return form
 
 
-def _approved(changes: tuple[Change, ...], *, ask: bool, write: bool, aside: bool) -> bool:
+def _approved(changes: tuple[FileChange, ...], *, ask: bool, write: bool, aside: bool) -> bool:
     """Show the safe changes; whether to write them."""
     from trtbuild.cli.paint import say
     from trtbuild.cli.validate_view import change_lines, counted

@@ -12,7 +12,7 @@ from trtbuild.check.engine import clean
 from trtbuild.cli.paint import paint
 
 if TYPE_CHECKING:
-    from trtbuild.check.mending import Change
+    from trtbuild.check.mending import FileChange
 
 _MAX_LINE = 120
 _MAX_TEXT = 2000
@@ -136,7 +136,7 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def change_lines(made: tuple[Change, ...]) -> Iterator[str]:
+def change_lines(made: tuple[FileChange, ...]) -> Iterator[str]:
     """The diff of every change."""
     styles = {"+": "good", "-": "bad", "@": "place"}
     for change in made:

@@ -3,15 +3,15 @@
 from trtbuild.cost.breakeven import Comparison, compare, sensitivity
 from trtbuild.cost.model import Deployment, Mix, SelfHosted, self_hosted
 from trtbuild.cost.prices import ApiPrice, GpuPrice, api_price, api_prices, gpu_price, gpu_prices
-from trtbuild.cost.scaling import Layout, layouts, predict
+from trtbuild.cost.scaling import ParallelLayout, layouts, predict
 
 __all__ = [
     "ApiPrice",
     "Comparison",
     "Deployment",
     "GpuPrice",
-    "Layout",
     "Mix",
+    "ParallelLayout",
     "SelfHosted",
     "api_price",
     "api_prices",

@@ -25,7 +25,7 @@ _TP_COST_PCIE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ParallelLayout:
     """One way to spread the model.
 
     ``sequences`` is 0 where it does not fit; then nothing else is meant.
@@ -51,7 +51,9 @@ def weight_bytes(spec: ModelSpec, dtype: str) -> float:
     )
 
 
-def layouts(spec: ModelSpec, gpu: GpuInfo, mix: Mix, dtype: str = "auto") -> Iterator[Layout]:
+def layouts(
+    spec: ModelSpec, gpu: GpuInfo, mix: Mix, dtype: str = "auto"
+) -> Iterator[ParallelLayout]:
     """TP 1, 2, 4, 8 and PP 1, 2 where the heads and layers can be divided."""
     for tensor in (1, 2, 4, 8):
         for pipeline in (1, 2):
@@ -67,7 +69,7 @@ def predict(
     *,
     tensor: int = 1,
     pipeline: int = 1,
-) -> Layout:
+) -> ParallelLayout:
     """Throughput under full load; ``dtype`` fp8 computes and caches in eight bits.
 
     The time of a request's share: its prefill, and its decode steps of the whole batch divided
@@ -80,14 +82,14 @@ def predict(
     each = max(spec.kv_cache.bytes_per_sequence(mix.input + mix.output, work.kv_element), 1)
     sequences = min(int(free // each), _MOST_SEQUENCES) if free > 0 else 0
     if sequences < 1:
-        return Layout(tensor, pipeline, 0, 0.0, 0.0, "memory")
+        return ParallelLayout(tensor, pipeline, 0, 0.0, 0.0, "memory")
     device = _device(gpu, tensor, gpus, dtype)
     step = decode_step(work, device, sequences, mix.input + mix.output // 2)
     first = prefill(work, device, mix.input)
     per_request = first.seconds + mix.output * step.seconds / sequences
     rate = mix.output / per_request * EFFICIENCY
     ttft = first.seconds * pipeline / EFFICIENCY * 1e3
-    return Layout(tensor, pipeline, sequences, rate, ttft, step.bound_by)
+    return ParallelLayout(tensor, pipeline, sequences, rate, ttft, step.bound_by)
 
 
 def _device(gpu: GpuInfo, tensor: int, gpus: int, dtype: str) -> Device:

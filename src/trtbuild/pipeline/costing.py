@@ -50,7 +50,7 @@ class CostReport:
     own: cost.SelfHosted
     comparisons: tuple[cost.Comparison, ...]
     sensitivity: tuple[tuple[str, cost.SelfHosted], ...]
-    layouts: tuple[tuple[cost.Layout, float | None], ...]
+    layouts: tuple[tuple[cost.ParallelLayout, float | None], ...]
     notes: tuple[str, ...] = ()
 
 
@@ -67,7 +67,7 @@ def report(options: CostOptions, *, progress: Progress = SILENT) -> CostReport:
     price = _price(options, gpu.name)
     measured = _best(options.result) if options.result is not None else None
     mix = _mix(options, measured)
-    found: tuple[cost.Layout, ...] = ()
+    found: tuple[cost.ParallelLayout, ...] = ()
     if options.source:
         progress.step(f"opening {options.source}")
         spec = inspect(open_checkpoint(options.source, progress=progress))
@@ -88,13 +88,13 @@ def report(options: CostOptions, *, progress: Progress = SILENT) -> CostReport:
     )
 
 
-def _mix(options: CostOptions, measured: Measured | None) -> cost.Mix:
+def _mix(options: CostOptions, measured: BestLoad | None) -> cost.Mix:
     """As given, else as the throughput was measured with: it holds for such requests."""
     usual = (measured.mix if measured else None) or _USUAL
     return cost.Mix(options.input_tokens or usual.input, options.output_tokens or usual.output)
 
 
-def _notes(mix: cost.Mix, gpu: str, measured: Measured | None) -> Iterator[str]:
+def _notes(mix: cost.Mix, gpu: str, measured: BestLoad | None) -> Iterator[str]:
     if measured is None:
         return
     if measured.mix is not None and measured.mix != mix:
@@ -115,8 +115,8 @@ def _price(options: CostOptions, name: str) -> cost.GpuPrice:
 def _deployment(
     options: CostOptions,
     price: cost.GpuPrice,
-    found: tuple[cost.Layout, ...],
-    measured: Measured | None,
+    found: tuple[cost.ParallelLayout, ...],
+    measured: BestLoad | None,
 ) -> cost.Deployment:
     """By a throughput that was given, measured or predicted, the first of these."""
     gpus = options.gpus or 1
@@ -141,7 +141,7 @@ def _deployment(
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class BestLoad:
     """The best load of a result's first target; ``mix`` is that of its requests, if it is told."""
 
     rate: float
@@ -150,7 +150,7 @@ class Measured:
     gpus: bool
 
 
-def _best(path: Path) -> Measured:
+def _best(path: Path) -> BestLoad:
     """The load with the highest throughput.
 
     Raises:
@@ -161,7 +161,7 @@ def _best(path: Path) -> Measured:
         return _best_of(result)
 
 
-def _best_of(result: dict[str, Any]) -> Measured:
+def _best_of(result: dict[str, Any]) -> BestLoad:
     target: dict[str, Any] = next(iter(result["targets"]), {"loads": []})
     loads = [one for one in target["loads"] if one["metrics"].get("output_tokens_per_s")]
     if not loads:
@@ -171,7 +171,7 @@ def _best_of(result: dict[str, Any]) -> Measured:
     said = (str(environment.get("date", ""))[:10], environment.get("cpu", ""))
     where = ", ".join([f"{target['name']} at {best['load']['label']}", *filter(None, said)])
     rate = float(best["metrics"]["output_tokens_per_s"])
-    return Measured(rate, where, mix_of(best), bool(environment.get("gpus")))
+    return BestLoad(rate, where, mix_of(best), bool(environment.get("gpus")))
 
 
 def mix_of(load: dict[str, Any]) -> cost.Mix | None:
@@ -182,7 +182,7 @@ def mix_of(load: dict[str, Any]) -> cost.Mix | None:
 
 
 def layout_price(
-    one: cost.Layout, price: cost.GpuPrice, mix: cost.Mix, utilization: float
+    one: cost.ParallelLayout, price: cost.GpuPrice, mix: cost.Mix, utilization: float
 ) -> float | None:
     """Dollars a million output tokens of a predicted layout; None where it does not fit."""
     if not one.sequences:

@@ -19,12 +19,12 @@ from trtbuild.errors import RecipeError, UsageError
 from trtbuild.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from trtbuild.check.mending import Change
+    from trtbuild.check.mending import FileChange
     from trtbuild.recipe import Validation
 
 _CONFIG = "trtbuild.yaml"
 
-Approve = Callable[[tuple["Change", ...]], bool]
+Approve = Callable[[tuple["FileChange", ...]], bool]
 """Receives the safe changes, possibly none; returns whether to write them."""
 
 

@@ -15,7 +15,7 @@ from trtbuild.check import Finding, Severity
 from trtbuild.client import AsyncLLMClient, LLMClient, Sampling
 from trtbuild.errors import ServerError
 from trtbuild.probe.rules import ANSWERS, CANCELS, OVERLAPS, STREAMS, LiveRule
-from trtbuild.probe.target import ANSWER_SECONDS, Target
+from trtbuild.probe.target import ANSWER_SECONDS, ProbedModel
 from trtbuild.wire.blocking import run
 from trtbuild.wire.direct import fetch
 from trtbuild.wire.failures import WireError
@@ -34,10 +34,12 @@ _COUNTERS = (_GENERATED, _RUNNING, "vllm:num_requests_waiting")
 _BATCHED_SPEED = 3.2
 
 
-def try_llm(client: LLMClient, target: Target) -> Iterator[Finding]:
+def try_llm(client: LLMClient, target: ProbedModel) -> Iterator[Finding]:
     """Everything an LLM should do. What fails because it does not answer at all is said once."""
     streams = bool(target.config.model_transaction_policy.decoupled) or _is_ensemble(target)
-    attempts: list[tuple[LiveRule, Callable[[LLMClient, Target], str]]] = [(ANSWERS, _one_token)]
+    attempts: list[tuple[LiveRule, Callable[[LLMClient, ProbedModel], str]]] = [
+        (ANSWERS, _one_token)
+    ]
     if streams:
         attempts += [(STREAMS, _stream), (OVERLAPS, _overlapping), (CANCELS, _cancelled)]
     else:
@@ -53,7 +55,7 @@ def try_llm(client: LLMClient, target: Target) -> Iterator[Finding]:
                 return
 
 
-def try_example(client: LLMClient, target: Target) -> Iterator[Finding]:
+def try_example(client: LLMClient, target: ProbedModel) -> Iterator[Finding]:
     """One request of the task of a model that makes no text."""
     try:
         client.try_out(target.name, timeout=ANSWER_SECONDS)
@@ -61,11 +63,11 @@ def try_example(client: LLMClient, target: Target) -> Iterator[Finding]:
         yield target.finding(ANSWERS, f"{error.what} {error.where}".strip())
 
 
-def _is_ensemble(target: Target) -> bool:
+def _is_ensemble(target: ProbedModel) -> bool:
     return bool(target.config.platform == "ensemble")
 
 
-def _one_token(client: LLMClient, target: Target) -> str:
+def _one_token(client: LLMClient, target: ProbedModel) -> str:
     sampling = Sampling(max_tokens=1, temperature=0)
     answer = client.answer(target.name, "Hello", sampling, timeout=ANSWER_SECONDS)
     if answer.output_tokens not in (None, 1):
@@ -73,14 +75,14 @@ def _one_token(client: LLMClient, target: Target) -> str:
     return ""
 
 
-def _stream(client: LLMClient, target: Target) -> str:
+def _stream(client: LLMClient, target: ProbedModel) -> str:
     answer = client.answer(target.name, "Once upon a time", _LONG, timeout=ANSWER_SECONDS)
     if answer.chunks < 2:
         return f"a streamed answer of {_LONG.max_tokens} tokens came in {answer.chunks} piece(s)"
     return ""
 
 
-def _overlapping(_client: LLMClient, target: Target) -> str:
+def _overlapping(_client: LLMClient, target: ProbedModel) -> str:
     """Several streams at once: each must have begun before any has ended."""
     spans = _at_once(target, _TOGETHER)
     if max(first for first, _ in spans) >= min(last for _, last in spans):
@@ -88,7 +90,7 @@ def _overlapping(_client: LLMClient, target: Target) -> str:
     return ""
 
 
-def _faster_together(_client: LLMClient, target: Target) -> str:
+def _faster_together(_client: LLMClient, target: ProbedModel) -> str:
     """Without streaming the clock must tell: together they take less than one after the other."""
     start = time.monotonic()
     _at_once(target, 1)
@@ -104,18 +106,18 @@ def _faster_together(_client: LLMClient, target: Target) -> str:
     return ""
 
 
-def _at_once(target: Target, count: int) -> list[tuple[float, float]]:
+def _at_once(target: ProbedModel, count: int) -> list[tuple[float, float]]:
     """When the first and the last piece of each answer came."""
     return run(_spans(target, count))
 
 
-async def _spans(target: Target, count: int) -> list[tuple[float, float]]:
+async def _spans(target: ProbedModel, count: int) -> list[tuple[float, float]]:
     async with AsyncLLMClient(target.handle.grpc_url) as client:
         await client.served(target.name)
         return await asyncio.gather(*(_span(client, target, number) for number in range(count)))
 
 
-async def _span(client: AsyncLLMClient, target: Target, number: int) -> tuple[float, float]:
+async def _span(client: AsyncLLMClient, target: ProbedModel, number: int) -> tuple[float, float]:
     chunks = client.generate(target.name, f"{number} times", _LONG, timeout=ANSWER_SECONDS)
     stamps = [time.monotonic() async for _ in chunks]
     if not stamps:
@@ -123,7 +125,7 @@ async def _span(client: AsyncLLMClient, target: Target, number: int) -> tuple[fl
     return stamps[0], stamps[-1]
 
 
-def _cancelled(client: LLMClient, target: Target) -> str:
+def _cancelled(client: LLMClient, target: ProbedModel) -> str:
     """Leave a long answer after a few tokens; the engine's own counters must come to rest."""
     before = _at_rest(target) or {}
     sampling = Sampling(max_tokens=_LONGEST, temperature=0, ignore_eos=True)
@@ -145,7 +147,7 @@ def _cancelled(client: LLMClient, target: Target) -> str:
     return ""
 
 
-def _at_rest(target: Target) -> Mapping[str, float] | None:
+def _at_rest(target: ProbedModel) -> Mapping[str, float] | None:
     """The counters once they no longer change and nothing runs; None when that does not come."""
     until = time.monotonic() + 10
     last: Mapping[str, float] = {}
@@ -158,7 +160,7 @@ def _at_rest(target: Target) -> Mapping[str, float] | None:
     return None
 
 
-def _counters(target: Target) -> Mapping[str, float]:
+def _counters(target: ProbedModel) -> Mapping[str, float]:
     """The engine's counters of this model; empty where the backend has none."""
     url = f"http://{target.handle.connect_host}:{target.handle.metrics_port}/metrics"
     try:
@@ -170,7 +172,7 @@ def _counters(target: Target) -> Mapping[str, float]:
     return {metric.name: metric.value for metric in own if metric.name in _COUNTERS}
 
 
-def try_zeros(target: Target) -> Iterator[Finding]:
+def try_zeros(target: ProbedModel) -> Iterator[Finding]:
     """One request of zeros to a model that no request schema fits."""
     sequence = {"sequence_id": 1, "sequence_start": True, "sequence_end": True}
     more = sequence if target.config.HasField("sequence_batching") else {}
@@ -189,7 +191,7 @@ def try_zeros(target: Target) -> Iterator[Finding]:
         )
 
 
-async def _first_answer(target: Target, request: InferRequest) -> None:
+async def _first_answer(target: ProbedModel, request: InferRequest) -> None:
     async with (
         TritonGrpc(target.handle.grpc_url, seconds=ANSWER_SECONDS) as client,
         aclosing(client.stream_infer(target.name, request)) as responses,
@@ -198,7 +200,7 @@ async def _first_answer(target: Target, request: InferRequest) -> None:
             return
 
 
-def _zeros(target: Target) -> tuple[TensorValue, ...]:
+def _zeros(target: ProbedModel) -> tuple[TensorValue, ...]:
     from trtbuild import pbtxt
 
     made = []

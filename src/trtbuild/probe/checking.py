@@ -15,7 +15,7 @@ from trtbuild.errors import ServerError
 from trtbuild.probe import asking, dying, loading, tensors
 from trtbuild.probe.rules import ANSWERS, ENDS, LOADS, REHEARSED
 from trtbuild.probe.standins import stand_ins
-from trtbuild.probe.target import Target, finding
+from trtbuild.probe.target import ProbedModel, finding
 from trtbuild.progress import SILENT, Progress
 from trtbuild.server import Contents, LaunchOptions, Ports, Rehearsal, ServerHandle
 from trtbuild.signature import dialect_of
@@ -77,7 +77,7 @@ def _served(
 ) -> tuple[Finding, ...]:
     progress.step("starting a server for the live check")
     handle = server.launch(contents, "embedded", options, progress=progress)
-    targets = [Target(name, repo, handle) for name in models]
+    targets = [ProbedModel(name, repo, handle) for name in models]
     found: list[Finding] = []
     harmed = False
     try:
@@ -111,9 +111,11 @@ def _await(handle: ServerHandle) -> None:
         time.sleep(0.1)
 
 
-def _try(targets: Sequence[Target], found: list[Finding], progress: Progress) -> Target | None:
+def _try(
+    targets: Sequence[ProbedModel], found: list[Finding], progress: Progress
+) -> ProbedModel | None:
     """Each model in turn, what is wrong into ``found``; the last LLM that answers, if one does."""
-    engine: Target | None = None
+    engine: ProbedModel | None = None
     members = {name for target in targets for name in target.members}
     # ensembles first: what they are made of is tried through them
     for target in sorted(targets, key=lambda target: not target.members):
@@ -132,7 +134,7 @@ def _try(targets: Sequence[Target], found: list[Finding], progress: Progress) ->
     return engine
 
 
-def _model(target: Target, *, alone: bool) -> Iterator[Finding]:
+def _model(target: ProbedModel, *, alone: bool) -> Iterator[Finding]:
     """What is wrong with one model; without ``alone`` only what it says of itself."""
     with LLMClient(target.handle.grpc_url, card=lambda _: target.served) as client:
         try:

@@ -16,7 +16,7 @@ from trtbuild.client import LLMClient, Sampling
 from trtbuild.errors import ServerError
 from trtbuild.probe.loading import says_ready
 from trtbuild.probe.rules import DEATH_IS_TOLD
-from trtbuild.probe.target import Target
+from trtbuild.probe.target import ProbedModel
 from trtbuild.server import ServerHandle
 
 NOTICED_SECONDS = 5.0
@@ -35,7 +35,7 @@ class Death:
     harmed: bool = False
 
 
-def stall_and_kill(target: Target) -> Death:
+def stall_and_kill(target: ProbedModel) -> Death:
     """Stop, then kill the process of the engine, each time with a request behind it.
 
     The server is the probe's own and ends right afterwards.
@@ -54,7 +54,7 @@ def _is_stub(victim: psutil.Process) -> bool:
         return False
 
 
-def _noticed(target: Target, victim: psutil.Process) -> Iterator[Finding]:
+def _noticed(target: ProbedModel, victim: psutil.Process) -> Iterator[Finding]:
     for kind, number in (("stalled", signal.SIGSTOP), ("killed", signal.SIGKILL)):
         try:
             victim.send_signal(number)
@@ -98,7 +98,7 @@ def engine_process(handle: ServerHandle, models: Sequence[str]) -> psutil.Proces
     return max(sizes, key=sizes.__getitem__, default=None)
 
 
-def _asked(target: Target) -> tuple[float, bool]:
+def _asked(target: ProbedModel) -> tuple[float, bool]:
     """Seconds until a one-token request came back, and whether before its deadline."""
     start = time.monotonic()
     try:
@@ -118,7 +118,7 @@ def _go_on(victim: psutil.Process) -> None:
         return
 
 
-def _stays_ready(target: Target) -> bool:
+def _stays_ready(target: ProbedModel) -> bool:
     """Whether the server goes on to say that the model is ready."""
     until = time.monotonic() + NOTICED_SECONDS
     while says_ready(target):

@@ -12,12 +12,12 @@ from trtbuild.check import Finding
 from trtbuild.errors import ServerError
 from trtbuild.explain import Reason, explain
 from trtbuild.probe.rules import LOADS
-from trtbuild.probe.target import Target
+from trtbuild.probe.target import ProbedModel
 
 _SECONDS = 900.0
 
 
-def load(target: Target) -> Iterator[Finding]:
+def load(target: ProbedModel) -> Iterator[Finding]:
     """Load the model; a finding with the root cause when it does not.
 
     The server loads the members of an ensemble with it; loading one again would make it anew.
@@ -44,7 +44,7 @@ def load(target: Target) -> Iterator[Finding]:
     )
 
 
-def says_ready(target: Target) -> bool:
+def says_ready(target: ProbedModel) -> bool:
     """Whether the server says that the model is ready."""
     handle = target.handle
     connection = http.client.HTTPConnection(handle.connect_host, handle.http_port, timeout=5)
@@ -57,7 +57,7 @@ def says_ready(target: Target) -> bool:
         connection.close()
 
 
-def _requested(target: Target) -> str:
+def _requested(target: ProbedModel) -> str:
     """What the server said against it, empty once it is loaded."""
     handle = target.handle
     connection = http.client.HTTPConnection(handle.connect_host, handle.http_port, timeout=_SECONDS)
@@ -75,7 +75,7 @@ def _requested(target: Target) -> str:
         return content.decode("utf-8", "replace") or f"HTTP status {answer.status}"
 
 
-def _reason(target: Target) -> Reason | None:
+def _reason(target: ProbedModel) -> Reason | None:
     """The root cause in the log: of this model, else one that names none."""
     try:
         text = Path(target.handle.log_path).read_text(encoding="utf-8", errors="replace")
@@ -86,7 +86,7 @@ def _reason(target: Target) -> Reason | None:
     return next(iter(named or [one for one in reasons if not one.model]), None)
 
 
-def gone(target: Target) -> str:
+def gone(target: ProbedModel) -> str:
     """Why the server has ended, empty while it runs."""
     try:
         server.watch(target.handle)

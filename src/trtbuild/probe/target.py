@@ -19,7 +19,7 @@ ANSWER_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Target:
+class ProbedModel:
     """One model, the repository it stands in, and the server it was loaded on."""
 
     name: str

@@ -9,12 +9,12 @@ from trtbuild import pbtxt
 from trtbuild.check import Finding
 from trtbuild.client import ModelMetadata
 from trtbuild.probe.rules import SAME_TENSORS
-from trtbuild.probe.target import Target
+from trtbuild.probe.target import ProbedModel
 
 Shape = tuple[str, tuple[int, ...]]
 
 
-def compare(target: Target, served: ModelMetadata) -> Iterator[Finding]:
+def compare(target: ProbedModel, served: ModelMetadata) -> Iterator[Finding]:
     """Names, types, shapes and transaction policy."""
     config = target.config
     for kind, written, told in (

@@ -9,7 +9,7 @@ from trtbuild.repository.listing import (
     unknown_model,
 )
 from trtbuild.repository.served import served_model
-from trtbuild.repository.view import ModelView, Tensor, show
+from trtbuild.repository.view import ModelView, TensorView, show
 from trtbuild.repository.write import (
     WeightFile,
     intact,
@@ -21,7 +21,7 @@ from trtbuild.repository.write import (
 __all__ = [
     "ModelSummary",
     "ModelView",
-    "Tensor",
+    "TensorView",
     "Transaction",
     "WeightFile",
     "intact",

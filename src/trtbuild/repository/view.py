@@ -21,7 +21,7 @@ from trtbuild.signature.reading import read_engine
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class TensorView:
     """An input or output. ``dims`` is without the batch dimension; -1 is any size."""
 
     name: str
@@ -47,8 +47,8 @@ class ModelView:
     backend: str
     decoupled: bool
     max_batch_size: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[TensorView, ...]
+    outputs: tuple[TensorView, ...]
     parameters: Mapping[str, str]
     engine: Mapping[str, Any]
     locked: LockedModel | None
@@ -122,11 +122,11 @@ def _meanings() -> Mapping[str, Mapping[str, str]]:
     return tomllib.loads(data_file("tensors.toml").read_text(encoding="utf-8"))
 
 
-def _tensors(model: ServedModel, kind: str) -> tuple[Tensor, ...]:
+def _tensors(model: ServedModel, kind: str) -> tuple[TensorView, ...]:
     """Tensors with what they mean, where that is known: in models that take and give text."""
     meanings = _meanings()[kind] if model.request_schema else {}
     return tuple(
-        Tensor(
+        TensorView(
             name=row.name,
             type=f"TYPE_{row.datatype}",
             dims=row.dims,

@@ -22,7 +22,7 @@ from trtbuild.server.mpi import (
     environment,
     under_mpi,
 )
-from trtbuild.server.ranks import Layout, lay_out, require_startable, shm_bytes, shm_option
+from trtbuild.server.ranks import RankLayout, lay_out, require_startable, shm_bytes, shm_option
 from trtbuild.server.readiness import lost_models, says_ready
 from trtbuild.server.rehearsal import Rehearsal, not_rehearsed, rehearsed
 from trtbuild.server.select import Choice, choose
@@ -31,8 +31,8 @@ __all__ = [
     "Choice",
     "Contents",
     "LaunchOptions",
-    "Layout",
     "Ports",
+    "RankLayout",
     "Rehearsal",
     "ServerHandle",
     "Stopped",

@@ -12,7 +12,7 @@ from trtbuild.container import ContainerSpec, Mount, Port, run_arguments
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.progress import SILENT
 from trtbuild.server.contents import Contents
-from trtbuild.server.mode import Command, Job, LaunchOptions, Ports, server_arguments
+from trtbuild.server.mode import LaunchOptions, Ports, ServerCommand, ServerJob, server_arguments
 from trtbuild.server.mpi import environment, under_mpi
 from trtbuild.server.ranks import lay_out
 from trtbuild.signature import MOUNT
@@ -39,7 +39,7 @@ def unavailable() -> str:
     return f"{' and '.join(tools)}: no engine answers"
 
 
-def command(job: Job) -> Command:
+def command(job: ServerJob) -> ServerCommand:
     """``docker run`` in the foreground. A dry run needs no engine."""
     tool = engine()
     if not tool:
@@ -52,10 +52,10 @@ def command(job: Job) -> Command:
         tool = "docker" if shutil.which("docker") or not shutil.which("podman") else "podman"
     spec = container(job)
     argv = run_arguments(spec, tool)
-    return Command(argv, spec.secrets, container=spec.name, tool=tool)
+    return ServerCommand(argv, spec.secrets, container=spec.name, tool=tool)
 
 
-def container(job: Job) -> ContainerSpec:
+def container(job: ServerJob) -> ContainerSpec:
     """The server of ``job`` as a container of NVIDIA's image."""
     options = job.options
     layout = lay_out(job.contents, options.launch)
@@ -78,11 +78,11 @@ def container(job: Job) -> ContainerSpec:
 
 def container_command(contents: Contents, options: LaunchOptions) -> tuple[str, ...]:
     """``docker run`` for a repository, as one can paste it; no engine needs to answer."""
-    job = Job("launch", contents, options, Path(), SILENT, dry_run=True)
+    job = ServerJob("launch", contents, options, Path(), SILENT, dry_run=True)
     return command(job).argv
 
 
-def image(job: Job) -> str:
+def image(job: ServerJob) -> str:
     """The image to run: as told, or the one that the lock file names.
 
     Raises:

@@ -11,7 +11,7 @@ from trtbuild.errors import ServerError
 from trtbuild.resources import template_dir
 from trtbuild.server import rehearsal, runtime
 from trtbuild.server.contents import Contents, weight_bytes
-from trtbuild.server.mode import Command, Job, LaunchOptions, server_arguments
+from trtbuild.server.mode import LaunchOptions, ServerCommand, ServerJob, server_arguments
 from trtbuild.server.shm import ipc_folder
 from trtbuild.server.spinning import spin_count
 from trtbuild.server.view import make_view
@@ -27,7 +27,7 @@ def unavailable() -> str:
     return runtime.unsupported_platform()
 
 
-def command(job: Job) -> Command:
+def command(job: ServerJob) -> ServerCommand:
     """``tritonserver`` of the runtime, installed first when it is missing."""
     options = job.options
     _require_backends(job)
@@ -46,7 +46,7 @@ def command(job: Job) -> Command:
     env = {**runtime.stub_environment(found), **(_vllm_environment(job) if vllm else {})}
     if options.rehearsal:
         env[rehearsal.VARIABLE] = str(_rehearsal_file(options.rehearsal, job))
-    return Command(argv, {**env, **options.env})
+    return ServerCommand(argv, {**env, **options.env})
 
 
 def needs_vllm(contents: Contents, options: LaunchOptions) -> bool:
@@ -54,14 +54,14 @@ def needs_vllm(contents: Contents, options: LaunchOptions) -> bool:
     return "vllm" in contents.backends or bool(options.rehearsal and contents.trtllm)
 
 
-def _backends(found: runtime.Runtime, job: Job) -> Path:
+def _backends(found: runtime.Runtime, job: ServerJob) -> Path:
     if not job.options.rehearsal and not job.options.echo:
         return found.backends
     stand_ins = job.options.rehearsal.backends if job.options.rehearsal else {}
     return runtime.rehearsal_backends(found, stand_ins, echo=job.options.echo, dry_run=job.dry_run)
 
 
-def _repository(job: Job) -> Path:
+def _repository(job: ServerJob) -> Path:
     """What the server loads: during a rehearsal links, because Python leaves ``__pycache__``
     folders beside the modules that it imports, and a rehearsal leaves no trace."""
     if not job.options.rehearsal:
@@ -70,12 +70,12 @@ def _repository(job: Job) -> Path:
     return view if job.dry_run else make_view(job.contents.repo, view)
 
 
-def _rehearsal_file(wanted: rehearsal.Rehearsal, job: Job) -> Path:
+def _rehearsal_file(wanted: rehearsal.Rehearsal, job: ServerJob) -> Path:
     folder = job.folder / rehearsal.FOLDER
     return folder / "rehearsal.json" if job.dry_run else rehearsal.write(wanted, folder)
 
 
-def _require_backends(job: Job) -> None:
+def _require_backends(job: ServerJob) -> None:
     contents = job.contents
     known = {"python", "ensemble", *_backend_names("backends"), *job.options.echo}
     if job.options.rehearsal:
@@ -100,7 +100,7 @@ def _backend_names(folder: str) -> set[str]:
     return {path.parent.name for path in template_dir(folder).glob("*/model.py")}
 
 
-def _vllm_environment(job: Job) -> dict[str, str]:
+def _vllm_environment(job: ServerJob) -> dict[str, str]:
     """Defaults for vLLM on the CPU; what the user has set stays."""
     defaults = {
         "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib(job.contents, job.options.rehearsal)),

@@ -15,7 +15,7 @@ from trtbuild.progress import SILENT, Progress
 from trtbuild.server import docker, handle, logs, shm
 from trtbuild.server.contents import Contents
 from trtbuild.server.handle import ModeName, ServerHandle
-from trtbuild.server.mode import Command, Job, LaunchOptions, Ports, shell_line
+from trtbuild.server.mode import LaunchOptions, Ports, ServerCommand, ServerJob, shell_line
 from trtbuild.server.select import MODES
 
 # A server gets this much longer than its own --exit-timeout-secs before it is killed.
@@ -90,13 +90,13 @@ def _command(
     progress: Progress,
     *,
     dry: bool = False,
-) -> Command:
+) -> ServerCommand:
     folder = handle.folder(server_id)
-    job = Job(server_id, contents, options, folder, progress, dry_run=dry)
+    job = ServerJob(server_id, contents, options, folder, progress, dry_run=dry)
     return MODES[mode].command(job)
 
 
-def _spawn(command: Command, server_id: str, log_path: Path) -> int:
+def _spawn(command: ServerCommand, server_id: str, log_path: Path) -> int:
     try:
         return process.spawn(command.argv, mark=server_id, env=command.env, log_path=log_path)
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from trtbuild.errors import ServerError
-from trtbuild.server.mode import Command, Job, server_arguments
+from trtbuild.server.mode import ServerCommand, ServerJob, server_arguments
 from trtbuild.server.mpi import environment, under_mpi
 from trtbuild.server.ranks import lay_out
 from trtbuild.server.view import make_view
@@ -17,7 +17,7 @@ def unavailable() -> str:
     return "" if shutil.which("tritonserver") else "no tritonserver is on PATH"
 
 
-def command(job: Job) -> Command:
+def command(job: ServerJob) -> ServerCommand:
     """``tritonserver`` over the repository, or over a view of it where paths must change."""
     program = shutil.which("tritonserver")
     if program is None:
@@ -35,4 +35,4 @@ def command(job: Job) -> Command:
     prefix = f"--backend-config=python,shm-region-prefix-name={job.shm_prefix}"
     layout = lay_out(contents, options.launch)
     argv = under_mpi(layout, (program, *arguments, prefix), gpus=options.gpu_count)
-    return Command(argv, {**environment(layout), **options.env})
+    return ServerCommand(argv, {**environment(layout), **options.env})

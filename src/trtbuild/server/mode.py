@@ -66,7 +66,7 @@ class LaunchOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ServerJob:
     """One server to start: what, how, under which name, and where its own files go."""
 
     id: str
@@ -83,7 +83,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ServerCommand:
     """What starts the server. ``env`` is added to ours and is never written down."""
 
     argv: tuple[str, ...]
@@ -98,11 +98,13 @@ class Mode(Protocol):
     def unavailable(self) -> str:
         """Why this machine cannot; empty when it can."""
 
-    def command(self, job: Job) -> Command:
+    def command(self, job: ServerJob) -> ServerCommand:
         """What to run. A dry run makes nothing on the disk. Raises what stands in the way."""
 
 
-def server_arguments(job: Job, repository: str, *, host: str, ports: Ports) -> tuple[str, ...]:
+def server_arguments(
+    job: ServerJob, repository: str, *, host: str, ports: Ports
+) -> tuple[str, ...]:
     """The arguments of ``tritonserver`` that all modes share."""
     options = job.options
     control = ("--model-control-mode=explicit", "--load-model=*")
@@ -122,7 +124,7 @@ def server_arguments(job: Job, repository: str, *, host: str, ports: Ports) -> t
     )
 
 
-def shell_line(command: Command) -> str:
+def shell_line(command: ServerCommand) -> str:
     """The command as one can paste it; secret values stay references to the variable."""
     words = [f"{name}={_shown(name, value)}" for name, value in command.env.items()]
     return " ".join([*words, *(shlex.quote(word) for word in command.argv)])

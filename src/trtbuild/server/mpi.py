@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trtbuild.server.ranks import Layout
+from trtbuild.server.ranks import RankLayout
 
 # Rank 0 alone talks to clients and runs the Python models.
 _RANK_0_ONLY = (
@@ -16,14 +16,14 @@ _SILENT = ("--allow-http=false", "--allow-grpc=false", "--allow-metrics=false")
 _ORCHESTRATOR = ("--pinned-memory-pool-byte-size=0", "--enable-peer-access=false")
 
 
-def environment(layout: Layout) -> Mapping[str, str]:
+def environment(layout: RankLayout) -> Mapping[str, str]:
     """Variables that the server needs for a layout."""
     if layout.how != "orchestrator":
         return {}
     return {"TRTLLM_ORCHESTRATOR": "1", "TRTLLM_ORCHESTRATOR_SPAWN_PROCESSES": "1"}
 
 
-def under_mpi(layout: Layout, server: Sequence[str], *, gpus: int = 0) -> tuple[str, ...]:
+def under_mpi(layout: RankLayout, server: Sequence[str], *, gpus: int = 0) -> tuple[str, ...]:
     """The server's command, as one machine starts it.
 
     Args:
@@ -49,7 +49,7 @@ def _without_pools(gpus: int) -> tuple[str, ...]:
     return (*_ORCHESTRATOR, *(f"--cuda-memory-pool-byte-size={gpu}:0" for gpu in range(gpus)))
 
 
-def follower(layout: Layout, server: Sequence[str]) -> tuple[str, ...]:
+def follower(layout: RankLayout, server: Sequence[str]) -> tuple[str, ...]:
     """The command of a rank above 0: the engines and nothing else, no port."""
     kept = [word for word in server if not word.startswith(_RANK_0_ONLY)]
     loads = (f"--load-model={name}" for name in layout.engines)

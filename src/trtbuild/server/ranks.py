@@ -48,7 +48,7 @@ class RankedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RankLayout:
     """How the processes are started, and why so. ``world`` is MPI's size."""
 
     how: How
@@ -68,7 +68,7 @@ def ranked_models(contents: Contents) -> tuple[RankedModel, ...]:
     return tuple(made[kind](contents.repo / name) for name, kind in contents.trtllm.items())
 
 
-def lay_out(contents: Contents, how: str = "auto") -> Layout:
+def lay_out(contents: Contents, how: str = "auto") -> RankLayout:
     """Decide how a repository's processes are started.
 
     Args:
@@ -101,7 +101,7 @@ def lay_out(contents: Contents, how: str = "auto") -> Layout:
             fix="leave --launch out",
         )
     world = worlds[-1] if chosen == "leader" else _llm_api_world(models, chosen)
-    return Layout(chosen, world, models, why)
+    return RankLayout(chosen, world, models, why)
 
 
 def _automatic(models: Sequence[RankedModel], worlds: Sequence[int]) -> tuple[How, str]:
@@ -121,7 +121,7 @@ def _llm_api_world(models: Sequence[RankedModel], how: How) -> int:
 
 
 def problems(
-    layout: Layout, contents: Contents, *, gpus: int | None, shm_bytes: int | None
+    layout: RankLayout, contents: Contents, *, gpus: int | None, shm_bytes: int | None
 ) -> tuple[str, ...]:
     """What keeps the processes from starting, all of it; empty when nothing is known to.
 
@@ -135,7 +135,7 @@ def problems(
 
 
 def require_startable(
-    contents: Contents, layout: Layout, *, gpus: int | None, shm_bytes: int | None
+    contents: Contents, layout: RankLayout, *, gpus: int | None, shm_bytes: int | None
 ) -> None:
     """ServerError with everything that keeps the ranks of TensorRT-LLM from starting."""
     found = problems(layout, contents, gpus=gpus, shm_bytes=shm_bytes) if layout.models else ()
@@ -167,7 +167,7 @@ def shm_option(text: str) -> int | None:
     return int(match[1]) << {"": 0, "b": 0, "k": 10, "m": 20, "g": 30}[match[2]]
 
 
-def _of_models(layout: Layout, gpus: int | None) -> Iterator[str]:
+def _of_models(layout: RankLayout, gpus: int | None) -> Iterator[str]:
     for model in layout.models:
         if model.problem:
             yield f"{model.name}: {model.problem}"

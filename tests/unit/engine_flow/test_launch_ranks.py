@@ -19,7 +19,7 @@ from trtbuild import pbtxt, server
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.progress import SILENT
 from trtbuild.server import LaunchOptions, docker, local, ranks
-from trtbuild.server.mode import Job
+from trtbuild.server.mode import ServerJob
 from trtbuild.server.mpi import under_mpi
 from trtbuild_engine_flow.slurm import Cluster, pyxis_image, sbatch_file, under_slurm
 
@@ -30,7 +30,7 @@ SERVER = (
 )  # fmt: skip
 
 
-def layout(repo: Path, how: str = "auto") -> server.Layout:
+def layout(repo: Path, how: str = "auto") -> server.RankLayout:
     return server.lay_out(server.read_contents(repo), how)
 
 
@@ -240,10 +240,10 @@ def test_sizes_of_shared_memory(text: str, size: int | None) -> None:
 # In the modes of `serve`
 
 
-def job(repo: Path, tmp_path: Path, **options: Any) -> Job:
+def job(repo: Path, tmp_path: Path, **options: Any) -> ServerJob:
     folder = tmp_path / "server"
     folder.mkdir(exist_ok=True)
-    return Job("abc123", server.read_contents(repo), LaunchOptions(**options), folder, SILENT)
+    return ServerJob("abc123", server.read_contents(repo), LaunchOptions(**options), folder, SILENT)
 
 
 def test_local_and_docker_start_the_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trtbuild.check import Example, Finding, Severity, write_example
-from trtbuild.check.mending import Change
+from trtbuild.check.mending import FileChange
 from trtbuild.errors import UsageError
 from trtbuild.pipeline import live
 from trtbuild.pipeline.validate import Request, Validated, read_request, validate
@@ -31,9 +31,9 @@ def found(outcome: Validated) -> list[str]:
 def test_nothing_is_changed_without_approval() -> None:
     config = repository() / "m/config.pbtxt"
     before = config.read_text()
-    shown: list[tuple[Change, ...]] = []
+    shown: list[tuple[FileChange, ...]] = []
 
-    def refuse(changes: tuple[Change, ...]) -> bool:
+    def refuse(changes: tuple[FileChange, ...]) -> bool:
         shown.append(changes)
         return False
 

@@ -17,7 +17,7 @@ from trtbuild.pipeline.rehearse import find_checkpoints, parse_checkpoints
 from trtbuild.pipeline.serve import prepare
 from trtbuild.progress import SILENT
 from trtbuild.server import Contents, LaunchOptions, Rehearsal, embedded, rehearsal
-from trtbuild.server.mode import Job
+from trtbuild.server.mode import ServerJob
 
 
 def write_engine_model(repo: Path, name: str, owner: str, source: SourceRef | None) -> Path:
@@ -130,8 +130,8 @@ def test_the_file_for_the_stand_ins(tmp_path: Path, checkpoint: Path) -> None:
     assert (folder / "config.json").read_bytes() == (checkpoint / "config.json").read_bytes()
 
 
-def job(contents: Contents, tmp_path: Path, options: LaunchOptions) -> Job:
-    return Job("abc123", contents, options, tmp_path / "server", SILENT, dry_run=True)
+def job(contents: Contents, tmp_path: Path, options: LaunchOptions) -> ServerJob:
+    return ServerJob("abc123", contents, options, tmp_path / "server", SILENT, dry_run=True)
 
 
 def test_without_a_rehearsal_the_embedded_server_refuses(tmp_path: Path) -> None:

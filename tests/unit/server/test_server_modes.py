@@ -17,7 +17,7 @@ from trtbuild.modelspec import SourceRef
 from trtbuild.progress import SILENT
 from trtbuild.server import Contents, LaunchOptions, Ports, docker, embedded
 from trtbuild.server.handle import ModeName
-from trtbuild.server.mode import Command, Job
+from trtbuild.server.mode import ServerCommand, ServerJob
 from trtbuild.server.select import MODES
 
 IMAGE = "nvcr.io/nvidia/tritonserver:26.07-vllm-python-py3"
@@ -32,15 +32,15 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def job(repo: Path, tmp_path: Path, *, dry_run: bool = False, **options: object) -> Job:
+def job(repo: Path, tmp_path: Path, *, dry_run: bool = False, **options: object) -> ServerJob:
     folder = tmp_path / "server"
     folder.mkdir(exist_ok=True)
     chosen = LaunchOptions(**options)  # type: ignore[arg-type]
     contents = server.read_contents(repo)
-    return Job("abc123", contents, chosen, folder, SILENT, dry_run=dry_run)
+    return ServerJob("abc123", contents, chosen, folder, SILENT, dry_run=dry_run)
 
 
-def command(mode: ModeName, *args: Path, **options: object) -> Command:
+def command(mode: ModeName, *args: Path, **options: object) -> ServerCommand:
     return MODES[mode].command(job(*args, **options))  # type: ignore[arg-type]
 
 

@@ -35,24 +35,24 @@ def is_ensemble(model: Model) -> bool:
 
 
 @dataclass(eq=False)
-class _Tensor:
+class _GraphTensor:
     """A tensor inside an ensemble: which it is computed from, which are computed from it."""
 
-    before: list[_Tensor] = field(default_factory=list)
-    after: list[_Tensor] = field(default_factory=list)
+    before: list[_GraphTensor] = field(default_factory=list)
+    after: list[_GraphTensor] = field(default_factory=list)
     written: bool = False
     ready: bool = False
 
 
-def _graph(model: Model) -> dict[str, _Tensor]:
+def _graph(model: Model) -> dict[str, _GraphTensor]:
     """The tensors by name; all that can be computed from the ensemble's inputs are ready."""
-    tensors: dict[str, _Tensor] = {}
+    tensors: dict[str, _GraphTensor] = {}
     for step in model.config.ensemble_scheduling.step:
-        made = [tensors.setdefault(name, _Tensor()) for name in step.output_map.values()]
+        made = [tensors.setdefault(name, _GraphTensor()) for name in step.output_map.values()]
         for tensor in made:
             tensor.written = True
         for name in step.input_map.values():
-            given = tensors.setdefault(name, _Tensor())
+            given = tensors.setdefault(name, _GraphTensor())
             given.after += made
             for tensor in made:
                 tensor.before.append(given)
@@ -178,7 +178,7 @@ def connected(model: Model) -> Problems:
     yield from found or _between(model, tensors)
 
 
-def _unused(model: Model, tensors: dict[str, _Tensor]) -> Problems:
+def _unused(model: Model, tensors: dict[str, _GraphTensor]) -> Problems:
     for number, tensor in enumerate(model.config.input):
         if tensor.name not in tensors:
             yield Problem(
@@ -188,7 +188,7 @@ def _unused(model: Model, tensors: dict[str, _Tensor]) -> Problems:
             )
 
 
-def _unwritten(model: Model, tensors: dict[str, _Tensor]) -> Problems:
+def _unwritten(model: Model, tensors: dict[str, _GraphTensor]) -> Problems:
     for number, tensor in enumerate(model.config.output):
         at = model.at("output", number, "name")
         if tensor.name not in tensors:
@@ -207,7 +207,7 @@ def _unwritten(model: Model, tensors: dict[str, _Tensor]) -> Problems:
             )
 
 
-def _between(model: Model, tensors: dict[str, _Tensor]) -> Problems:
+def _between(model: Model, tensors: dict[str, _GraphTensor]) -> Problems:
     outputs = {tensor.name for tensor in model.config.output}
     for name, tensor in tensors.items():
         if name not in outputs and not (tensor.ready and tensor.after):

@@ -11,7 +11,7 @@ from trtbuild.check.folders import TOKENIZER_DIR, Folder, folders
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import is_inside
 from trtbuild.check.served import is_hub_id, local_folder
-from trtbuild.check.tokenizing import Facts, facts_of
+from trtbuild.check.tokenizing import TokenizerFacts, facts_of
 from trtbuild.check.vocabulary import end_ids, shown, vocabulary_sizes
 
 _WEIGHTS = "m/1/weights/"
@@ -21,7 +21,7 @@ _KINDS = (
 )  # fmt: skip
 
 
-def _tokenizers(model: Model) -> Iterator[tuple[Folder, Facts]]:
+def _tokenizers(model: Model) -> Iterator[tuple[Folder, TokenizerFacts]]:
     """Every folder that a model of this repository names and that is there, and its facts."""
     memo = model.repository.memo
     for folder in folders(model):

@@ -11,7 +11,7 @@ from trtbuild.check.examples import MODEL_JSON, Example
 from trtbuild.check.mending import Insert, Replace
 from trtbuild.check.model import Severity
 from trtbuild.check.served import (
-    Engine,
+    ModelJson,
     engines,
     is_hub_id,
     local_folder,
@@ -129,7 +129,7 @@ def model_is_there(model: Model) -> Problems:
                 yield from _path_problems(model, engine, key, value)
 
 
-def _path_problems(model: Model, engine: Engine, key: str, value: str) -> Problems:
+def _path_problems(model: Model, engine: ModelJson, key: str, value: str) -> Problems:
     folder = local_folder(model, value)
     at = engine.json.of(key)
     if folder is None:

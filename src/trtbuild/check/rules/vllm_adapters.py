@@ -16,7 +16,7 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Content, Example
 from trtbuild.check.examples import safetensors as made
 from trtbuild.check.model import Severity
-from trtbuild.check.served import Engine, engines, local_folder, release_of
+from trtbuild.check.served import ModelJson, engines, local_folder, release_of
 from trtbuild.check.tokenizing import settings
 from trtbuild.located.positions import Position
 
@@ -53,7 +53,7 @@ def _adapter(
 class _Adapter:
     """An adapter of the repository: its folder, and where multi_lora.json names it."""
 
-    engine: Engine
+    engine: ModelJson
     name: str
     folder: Path
     file: str

@@ -8,7 +8,7 @@ from typing import Any
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
-from trtbuild.check.served import Engine, weights
+from trtbuild.check.served import ModelJson, weights
 from trtbuild.check.tokenizing import settings
 
 _JSON = '{ "model": "/models/m/1/weights", %s }'
@@ -23,7 +23,7 @@ def _argument(text: str) -> Example:
     return Example(files={"m/1/model.json": _JSON % text}, base="checkpoint")
 
 
-def _configs(model: Model) -> Iterator[tuple[Engine, Mapping[str, Any]]]:
+def _configs(model: Model) -> Iterator[tuple[ModelJson, Mapping[str, Any]]]:
     """Every engine with the text part of its checkpoint's config.json."""
     for engine, folder in weights(model):
         config = settings(folder, model.repository.root, "config.json")

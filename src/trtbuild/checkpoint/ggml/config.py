@@ -15,7 +15,7 @@ _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
 _LLAMA3_ORIGINAL = 8192
 
 
-class Settings:
+class ArchitectureKeys:
     """The keys ``<architecture>.*``, each demanded by its type."""
 
     def __init__(self, file: GgufFile) -> None:
@@ -60,7 +60,7 @@ def _shortest(value: float) -> float:
 
 def model_config(file: GgufFile, row: Architecture, dtype: str) -> dict[str, Any]:
     """``config.json``; ``dtype`` is that of the weights to be written."""
-    settings = Settings(file)
+    settings = ArchitectureKeys(file)
     hidden, heads = settings.number("embedding_length"), settings.number("attention.head_count")
     if not heads or hidden % heads:
         raise UnsupportedError(
@@ -109,7 +109,9 @@ def _special(file: GgufFile) -> dict[str, int]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _rope_scaling(file: GgufFile, settings: Settings, head_size: int) -> dict[str, Any] | None:
+def _rope_scaling(
+    file: GgufFile, settings: ArchitectureKeys, head_size: int
+) -> dict[str, Any] | None:
     kind = settings.text("rope.scaling.type")
     if ROPE_FACTORS in file.tensors:
         return _llama3_scaling(file, settings, head_size)
@@ -130,7 +132,7 @@ def _rope_scaling(file: GgufFile, settings: Settings, head_size: int) -> dict[st
     )
 
 
-def _yarn(settings: Settings, factor: float) -> dict[str, Any]:
+def _yarn(settings: ArchitectureKeys, factor: float) -> dict[str, Any]:
     context = settings.number("context_length")
     made = {
         "rope_type": "yarn",
@@ -149,7 +151,7 @@ def _yarn(settings: Settings, factor: float) -> dict[str, Any]:
     return made
 
 
-def _llama3_scaling(file: GgufFile, settings: Settings, head_size: int) -> dict[str, Any]:
+def _llama3_scaling(file: GgufFile, settings: ArchitectureKeys, head_size: int) -> dict[str, Any]:
     """The settings that give the stored factors, which are checked one by one."""
     import numpy as np
 

@@ -92,7 +92,7 @@ class Conversion:
     """A conversion that may be asked for: from what, of what, into what."""
 
     file: GgufFile
-    planned: tuple[weights.Planned, ...]
+    planned: tuple[weights.PlannedTensor, ...]
     dtype: str
     store: GgufStore
 

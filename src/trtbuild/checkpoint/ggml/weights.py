@@ -28,7 +28,7 @@ _CHUNK_ELEMENTS = 4 * 1024 * 1024  # 16 MB of float32, a few times that while de
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedTensor:
     """A tensor to write. ``heads`` above 0: undo llama.cpp's interleaving of so many heads."""
 
     name: str
@@ -36,13 +36,13 @@ class Planned:
     heads: int = 0
 
 
-def plan(file: GgufFile, row: Architecture, config: dict[str, Any]) -> tuple[Planned, ...]:
+def plan(file: GgufFile, row: Architecture, config: dict[str, Any]) -> tuple[PlannedTensor, ...]:
     """What to write, in the file's order (reading goes forward through the map).
 
     Raises:
         UnsupportedError: The file has tensors that the architecture does not.
     """
-    planned: list[Planned] = []
+    planned: list[PlannedTensor] = []
     strangers: list[str] = []
     counts = {"q": config["num_attention_heads"], "k": config["num_key_value_heads"]}
     for tensor in sorted(file.tensors.values(), key=lambda tensor: (tensor.path, tensor.begin)):
@@ -59,7 +59,7 @@ def plan(file: GgufFile, row: Architecture, config: dict[str, Any]) -> tuple[Pla
                 where=file.name,
                 fix="convert the model to GGUF again with a current llama.cpp",
             )
-        planned.append(Planned(name, tensor, heads))
+        planned.append(PlannedTensor(name, tensor, heads))
     if strangers:
         raise UnsupportedError(
             f"{file.name} has {len(strangers)} tensors that {row.hf_name} has not, such as "
@@ -70,7 +70,7 @@ def plan(file: GgufFile, row: Architecture, config: dict[str, Any]) -> tuple[Pla
     return tuple(planned)
 
 
-def header(planned: tuple[Planned, ...], dtype: str) -> bytes:
+def header(planned: tuple[PlannedTensor, ...], dtype: str) -> bytes:
     """The safetensors header of what will be written, padded to eight bytes."""
     kind, width = DTYPES[dtype]
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -88,13 +88,13 @@ def header(planned: tuple[Planned, ...], dtype: str) -> bytes:
     return struct.pack("<Q", len(body)) + body
 
 
-def data_size(planned: tuple[Planned, ...], dtype: str) -> int:
+def data_size(planned: tuple[PlannedTensor, ...], dtype: str) -> int:
     """Bytes after the header."""
     return sum(_elements(item.source) for item in planned) * DTYPES[dtype][1]
 
 
 def write(
-    planned: tuple[Planned, ...],
+    planned: tuple[PlannedTensor, ...],
     dtype: str,
     out: BinaryIO,
     advance: Callable[[int], None],
@@ -116,7 +116,7 @@ def _elements(tensor: GgufTensor) -> int:
     return count
 
 
-def _chunks(item: Planned) -> Iterator[Floats]:
+def _chunks(item: PlannedTensor) -> Iterator[Floats]:
     """The tensor's rows as float32 in pieces; whole heads where they are rearranged."""
     import numpy as np
     from gguf.constants import GGMLQuantizationType

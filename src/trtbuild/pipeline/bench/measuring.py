@@ -14,7 +14,7 @@ from trtbuild.bench.targets import parse_target, unique_names
 from trtbuild.errors import UsageError
 from trtbuild.pipeline.bench import inputs, targets
 from trtbuild.pipeline.bench.prompts import make_prompts
-from trtbuild.pipeline.bench.session import OnResult, Outcome, Session
+from trtbuild.pipeline.bench.session import BenchSession, OnResult, Outcome
 from trtbuild.progress import SILENT, Progress
 
 
@@ -58,7 +58,7 @@ def run(
             metrics_url=options.metrics_url,
         )
         prepared = [inputs.with_dtype(one, options) for one in prepared]
-        session = Session(
+        session = BenchSession(
             options,
             prepared,
             prompts,

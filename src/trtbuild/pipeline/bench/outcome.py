@@ -35,7 +35,7 @@ class Measured:
     prepared: list[Prepared]
     run: Run
     sweeps: dict[str, Sweep]
-    accepted: list[guards.Reason]
+    accepted: list[guards.Objection]
     allow: frozenset[str]
 
     def result(self, environment: Json, settings: Json) -> Json:
@@ -166,7 +166,7 @@ def _no_rate(sweeps: dict[str, Sweep]) -> BenchError | None:
     return None
 
 
-def _after(run: Run) -> list[guards.Reason]:
+def _after(run: Run) -> list[guards.Objection]:
     by_load: dict[str, dict[str, Any]] = {}
     for one in run.loads:
         by_load.setdefault(one.load.label, {})[one.subject.target.name] = one.ledger

@@ -59,7 +59,7 @@ def kept(result: Json, part: str) -> Iterator[None]:
 
 
 @dataclass(slots=True)
-class Session:
+class BenchSession:
     """One run against prepared targets: guard, measure, conclude."""
 
     options: BenchOptions
@@ -73,7 +73,7 @@ class Session:
     control: Control = field(default_factory=Control)
     environment: Json = field(default_factory=describe)
     sweeps: dict[str, Sweep] = field(default_factory=dict)
-    accepted: list[guards.Reason] = field(default_factory=list)
+    accepted: list[guards.Objection] = field(default_factory=list)
 
     async def run(self) -> Outcome:
         """Measure; what was measured before a failure is in the outcome."""
@@ -107,7 +107,7 @@ class Session:
         settings = self.options.settings()
         self.on_result(self._measured(run).so_far(self.environment, settings))
 
-    async def _guard(self) -> list[guards.Reason]:
+    async def _guard(self) -> list[guards.Objection]:
         """Refuse before anything is measured, unless every reason is allowed."""
         if len(self.prepared) < 2:
             return []
