@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.checkpoints import make_tiny
+
 QUESTION = "The capital of France is"
 
 
@@ -50,7 +52,8 @@ def test_one_command_answers_and_leaves_nothing(tmp_path: Path, env: dict[str, s
 
 def test_an_engine_does_not_outlive_a_killed_server(tmp_path: Path, env: dict[str, str]) -> None:
     done = trtbuild(
-        "up", "sample:smollm2", "--prompt", QUESTION, "--port", "auto", "--detach", "--json",
+        "up", str(make_tiny(tmp_path / "tiny")), "--prompt", QUESTION, "--port", "auto",
+        "--detach", "--json",
         "--env", "TRTBUILD_ENFORCE_EAGER=1", env=env, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
