@@ -100,7 +100,7 @@ def test_a_vllm_wheel(tmp_path: Path) -> None:
 
 
 def test_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(script, "DATA", tmp_path)
+    monkeypatch.setattr(script, "TABLE", tmp_path / "transformers.json")
     old = wheel(tmp_path / "a.whl", FILES | {f"{AUTO}modeling_auto.py": "X = 1"})
     new = wheel(tmp_path / "b.whl", FILES | {f"{AUTO}auto_mappings.py": "X = 1"})
     releases = {
