@@ -70,6 +70,19 @@ def test_there_is_a_builder_in_the_group() -> None:
     assert "vllm" in [found.name for found in FOUND]
 
 
+@pytest.mark.parametrize("field", ["metrics", "health_check"])
+def test_it_takes_what_changes_its_models(builder: Builder, field: str) -> None:
+    # the lock records, and the command line accepts, only what a builder takes
+    pairs = [
+        [Case(llama_8b(), ModelRecipe(source="x", name="model", **{field: on}), tools)
+         for on in (True, False)]
+        for tools in toolchain.releases()
+    ]  # fmt: skip
+    possible = [pair for pair in pairs if not any(map(builder.reasons_unsupported, pair))]
+    changed = any(repr(builder.models(on)) != repr(builder.models(off)) for on, off in possible)
+    assert (field in builder.takes) == changed
+
+
 def test_it_says_who_it_is(builder: Builder) -> None:
     assert isinstance(builder, Builder)
     entry_point = next(found.name for found in FOUND if found.builder is builder)

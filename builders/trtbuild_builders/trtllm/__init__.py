@@ -28,7 +28,7 @@ class TrtllmBuilder(Builder):
     summary = "The checkpoint as it is, served by TensorRT-LLM's LLM API (PyTorch backend)"
     # Below vllm's 50, but for formats that TensorRT-LLM's kernels were made for.
     priority = 40
-    takes = frozenset({"engine", "weights", "adapters"})
+    takes = frozenset({"engine", "weights", "adapters", "metrics"})
     _PREFERRED = 60
     _UNABLE = 0
 
