@@ -10,7 +10,7 @@ import pytest
 from trtbuild.client import LLMClient
 from trtbuild.errors import ServerError
 from trtbuild.probe import checking, tensors
-from trtbuild.probe.target import Target
+from trtbuild.probe.target import ProbedModel
 from trtbuild.signature.requests import EmbedRequest, TaskRequest
 
 CONFIG = """
@@ -27,7 +27,7 @@ def test_an_embedding_model_is_asked_for_a_vector(
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "config.pbtxt").write_text(CONFIG)
     handle: Any = type("Handle", (), {"grpc_url": "127.0.0.1:1"})
-    target = Target("m", tmp_path, handle)
+    target = ProbedModel("m", tmp_path, handle)
     asked: list[TaskRequest] = []
 
     def ask(_self: object, _model: str, request: TaskRequest, **_: object) -> None:
