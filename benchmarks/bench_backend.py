@@ -29,7 +29,6 @@ from typing import Any
 
 import grpc
 import psutil
-from tritonclient.grpc import service_pb2
 
 from trtbuild import process, server
 from trtbuild.client import wait_ready
@@ -37,6 +36,7 @@ from trtbuild.pipeline.convert import convert
 from trtbuild.recipe import ModelRecipe
 from trtbuild.server import LaunchOptions, Ports, runtime
 from trtbuild.server.spinning import spin_count
+from trtbuild.wire.schema import message as message_of
 
 ENGINE = {"dtype": "float32", "max_model_len": 2048}
 ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
@@ -86,7 +86,7 @@ async def _read(call: Any, request: bytes, start: float) -> tuple[float, list[by
 
 
 def _request(text: str, tokens: int) -> bytes:
-    request = service_pb2.ModelInferRequest(model_name="bench")
+    request = message_of("ModelInferRequest")(model_name="bench")
     sampling = json.dumps({"temperature": 0, "max_tokens": tokens, "ignore_eos": True})
     for name, kind, raw in (
         ("text_input", "BYTES", _bytes(text)),
@@ -107,7 +107,7 @@ def _bytes(text: str) -> bytes:
 def _tokens(messages: list[bytes]) -> int:
     total = 0
     for message in messages:
-        answer = service_pb2.ModelStreamInferResponse.FromString(message)
+        answer = message_of("ModelStreamInferResponse").FromString(message)
         if answer.error_message:
             raise SystemExit(answer.error_message)
         response = answer.infer_response

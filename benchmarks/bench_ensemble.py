@@ -30,12 +30,12 @@ from typing import Any
 import ensemble_repository
 import grpc
 import psutil
-from tritonclient.grpc import service_pb2
 
 from trtbuild import checkpoint, process, server
 from trtbuild.client import wait_ready
 from trtbuild.progress import SILENT
 from trtbuild.server import LaunchOptions, Ports
+from trtbuild.wire.schema import message as message_of
 
 METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
 PATHS = {
@@ -50,7 +50,7 @@ PROMPT = "The quick brown fox jumps over the lazy dog, says the fable of the day
 
 def request(path: str, tokens: int, ids: list[int]) -> bytes:
     """A streamed request for ``tokens`` tokens, ready to be sent."""
-    message = service_pb2.ModelInferRequest(model_name=PATHS[path])
+    message = message_of("ModelInferRequest")(model_name=PATHS[path])
     count = struct.pack("<i", tokens)
     if path in ("direct", "empty"):
         packed = struct.pack(f"<{len(ids)}i", *ids)
@@ -129,7 +129,7 @@ async def latency(url: str, path: str, options: argparse.Namespace) -> list[floa
 
 def _check(messages: list[bytes]) -> None:
     for message in messages:
-        error = service_pb2.ModelStreamInferResponse.FromString(message).error_message
+        error = message_of("ModelStreamInferResponse").FromString(message).error_message
         if error:
             raise SystemExit(error)
 

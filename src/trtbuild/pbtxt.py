@@ -1,20 +1,18 @@
 """``config.pbtxt`` as protobuf, never as joined strings.
 
-The schema is Triton's own, as shipped in :mod:`tritonclient`; its generated module is loaded by
-itself, because the package around it imports gRPC, a quarter of a second.
+The schema is Triton's own, as data (:mod:`trtbuild.wire.schema`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 import re
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from trtbuild.wire.schema import enumeration, message, pool
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -33,36 +31,25 @@ class PbtxtError(Exception):
         return f"{self.line}:{self.column}: {self.message}" if self.line else self.message
 
 
-_MODULE = "tritonclient.grpc.model_config_pb2"
-
-
-@cache
-def _schema() -> Any:
-    """The generated module, under its own name: who imports it later gets the same classes."""
-    package = importlib.util.find_spec("tritonclient")
-    for folder in (package and package.submodule_search_locations) or ():
-        path = Path(folder, "grpc", "model_config_pb2.py")
-        spec = importlib.util.spec_from_file_location(_MODULE, path)
-        if _MODULE not in sys.modules and path.is_file() and spec and spec.loader:
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[_MODULE] = module
-            spec.loader.exec_module(module)
-    return importlib.import_module(_MODULE)
-
-
 def model_config(**fields: Any) -> Any:
     """An ``inference.ModelConfig``. Raises ValueError for a field the schema does not have."""
-    return _schema().ModelConfig(**fields)
+    return message("ModelConfig")(**fields)
 
 
 def data_type(name: str) -> int:
-    """The enum number of a Triton data type name such as ``TYPE_STRING``."""
-    return int(_schema().DataType.Value(name))
+    """The enum number of a data type name such as ``TYPE_STRING``; ValueError for another."""
+    try:
+        return int(enumeration("DataType").values_by_name[name].number)
+    except KeyError:
+        raise ValueError(f"Triton has no data type {name!r}") from None
 
 
 def data_type_name(number: int) -> str:
-    """The Triton name of a data type's enum number."""
-    return str(_schema().DataType.Name(number))
+    """The Triton name of a data type's enum number; ValueError for another number."""
+    try:
+        return str(enumeration("DataType").values_by_number[number].name)
+    except KeyError:
+        raise ValueError(f"Triton has no data type with the number {number}") from None
 
 
 def render(config: Message, *, header: str = "") -> str:
@@ -96,10 +83,10 @@ def parse(text: str) -> Any:
     from google.protobuf import text_format
 
     try:
-        return text_format.Parse(text, _schema().ModelConfig())
+        return text_format.Parse(text, message("ModelConfig")())
     except text_format.ParseError as error:
-        message = re.sub(r"^\d+:\d+ : ", "", str(error))
-        raise PbtxtError(message, error.GetLine() or 0, error.GetColumn() or 0) from None
+        words = re.sub(r"^\d+:\d+ : ", "", str(error))
+        raise PbtxtError(words, error.GetLine() or 0, error.GetColumn() or 0) from None
     except (ValueError, RecursionError) as error:  # a number that is too large for an enumeration
         raise PbtxtError(str(error)) from None
 
@@ -125,16 +112,12 @@ def nearest_name(scope: str, name: str) -> str:
     """
     import difflib
 
-    from google.protobuf import descriptor_pool
-
-    _schema()  # registers the messages
-    pool = descriptor_pool.Default()
     names: list[str] = []
     try:
-        names = list(pool.FindMessageTypeByName(scope).fields_by_name)
+        names = list(pool().FindMessageTypeByName(scope).fields_by_name)
     except KeyError:
         with contextlib.suppress(KeyError):
-            names = list(pool.FindEnumTypeByName(scope).values_by_name)
+            names = list(pool().FindEnumTypeByName(scope).values_by_name)
     meant = _OTHER_NAMES.get(name.upper().removeprefix("TYPE_"), "")
     if f"TYPE_{meant}" in names:
         return f"TYPE_{meant}"
