@@ -14,10 +14,10 @@ from trtbuild.toolchain import BLS_FIXED, Toolchain
 from trtbuild_builders.gpus import interconnect, precision, tensorrt_llm_reasons
 from trtbuild_engine_flow import engineconfig
 from trtbuild_engine_flow.builder import build
-from trtbuild_engine_flow.builder.deployment import Deployment
+from trtbuild_engine_flow.builder.deployment import EngineDeployment
 from trtbuild_engine_flow.builder.reasons import reasons
 from trtbuild_engine_flow.builder.repository import entries
-from trtbuild_engine_flow.builder.settings import Settings, resolve, windows
+from trtbuild_engine_flow.builder.settings import EngineSettings, resolve, windows
 from trtbuild_engine_flow.engineconfig import EngineConfig
 from trtbuild_engine_flow.engines.artifact import ENGINE, engine_artifact, predicted
 from trtbuild_engine_flow.engines.compiling import image_converts
@@ -67,7 +67,7 @@ class TrtllmEngineBuilder(Builder):
         names = ", ".join(entry.name for entry in self.models(case))
         return (*first, Step("repository", f"Write {names}"))
 
-    def _convert_step(self, case: Case, settings: Settings) -> Step:
+    def _convert_step(self, case: Case, settings: EngineSettings) -> Step:
         ranks = settings.tp * settings.pp
         shape = f"tp{settings.tp} pp{settings.pp}: {ranks} rank{'s' * (ranks > 1)}"
         title = f"Convert to a {settings.dtype} TensorRT-LLM checkpoint ({shape})"
@@ -90,7 +90,7 @@ class TrtllmEngineBuilder(Builder):
             raise ValueError("the recipe has no model name yet")
         settings = resolve(case.spec, case.recipe, case.toolchain)
         engine = self._engine(case)
-        return entries(Deployment(case, settings, engine))
+        return entries(EngineDeployment(case, settings, engine))
 
     def _engine(self, case: Case) -> EngineConfig:
         if made := case.artifacts.get(ENGINE):
@@ -162,7 +162,7 @@ def _bls(recipe: ModelRecipe, toolchain: Toolchain) -> Iterator[str]:
         )
 
 
-def _build_step(settings: Settings, tools: Toolchain, now: bool) -> Step:
+def _build_step(settings: EngineSettings, tools: Toolchain, now: bool) -> Step:
     sizes = ", ".join(
         f"{name} {settings.build[name]}"
         for name in ("max_batch_size", "max_input_len", "max_num_tokens", "max_beam_width")

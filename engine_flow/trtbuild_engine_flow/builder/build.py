@@ -7,7 +7,7 @@ from typing import Any
 
 from trtbuild.modelspec import ModelSpec
 from trtbuild.toolchain import Toolchain
-from trtbuild_engine_flow.builder.settings import Settings
+from trtbuild_engine_flow.builder.settings import EngineSettings
 from trtbuild_engine_flow.builder.tables import families
 from trtbuild_engine_flow.engineconfig import EngineConfig, of_document
 from trtbuild_engine_flow.executor import EngineBuild
@@ -33,7 +33,7 @@ _TOP = {
 }  # fmt: skip
 
 
-def engine_build(spec: ModelSpec, settings: Settings, tools: Toolchain) -> EngineBuild:
+def engine_build(spec: ModelSpec, settings: EngineSettings, tools: Toolchain) -> EngineBuild:
     """How the engine is compiled."""
     return EngineBuild(
         release=tools.trtllm,
@@ -82,7 +82,7 @@ def _arguments(options: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _build_config(settings: Settings) -> dict[str, Any]:
+def _build_config(settings: EngineSettings) -> dict[str, Any]:
     """``build_config`` as :class:`BuildConfig` writes it; plug-ins are told apart by name."""
     options = {k: v for k, v in settings.build.items() if k not in _PASSING}
     top = {name: options[name] for name in options if name in _TOP}

@@ -9,18 +9,18 @@ from trtbuild.builder import Case
 from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import Toolchain
-from trtbuild_engine_flow.builder.settings import Settings
+from trtbuild_engine_flow.builder.settings import EngineSettings
 from trtbuild_engine_flow.engineconfig import EngineConfig
 
 _TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "bfloat16": "TYPE_BF16"}
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class EngineDeployment:
     """A checkpoint and a recipe, its settings, and the engine."""
 
     case: Case
-    settings: Settings
+    settings: EngineSettings
     engine: EngineConfig
 
     @property

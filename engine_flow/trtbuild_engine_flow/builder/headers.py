@@ -6,7 +6,7 @@ import textwrap
 from typing import Any
 
 from trtbuild.toolchain import BLS_FIXED
-from trtbuild_engine_flow.builder.deployment import Deployment
+from trtbuild_engine_flow.builder.deployment import EngineDeployment
 from trtbuild_engine_flow.parameters import triton_parameters
 
 _ROLES = {
@@ -31,7 +31,7 @@ _BLS_RISK = (
 _WIDTH = 96
 
 
-def header(made: Deployment, part: str) -> str:
+def header(made: EngineDeployment, part: str) -> str:
     """The lines of the comment. The same recipe gives the same bytes: no time is in it."""
     words = {"name": made.name(part), "llm": made.name(), "release": made.tools.trtllm}
     words["risk"] = _BLS_RISK if made.tools.triton < BLS_FIXED else ""
@@ -46,7 +46,7 @@ def header(made: Deployment, part: str) -> str:
     return "\n".join([*lines, *_reasons(made, part)])
 
 
-def _reasons(made: Deployment, part: str) -> list[str]:
+def _reasons(made: EngineDeployment, part: str) -> list[str]:
     chosen = [(name, why) for name, why in made.settings.why.items() if _is_of(name, part, made)]
     if not chosen:
         return []
@@ -57,13 +57,13 @@ def _reasons(made: Deployment, part: str) -> list[str]:
     return lines
 
 
-def _is_of(name: str, part: str, made: Deployment) -> bool:
+def _is_of(name: str, part: str, made: EngineDeployment) -> bool:
     if name in triton_parameters():
         return part in triton_parameters()[name].models
     # What went into the build is told where the engine is, unless the engine was there before.
     return part == "tensorrt_llm" and not made.recipe.engine_dir
 
 
-def _value(made: Deployment, name: str) -> Any:
+def _value(made: EngineDeployment, name: str) -> Any:
     values = made.settings.triton if name in made.settings.triton else made.settings.build
     return values[name]

@@ -14,7 +14,7 @@ from trtbuild.checkpoint import tokenizer_files
 from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
 from trtbuild.recipe import raise_problems
 from trtbuild_engine_flow.builder import tensors
-from trtbuild_engine_flow.builder.deployment import Deployment
+from trtbuild_engine_flow.builder.deployment import EngineDeployment
 from trtbuild_engine_flow.builder.headers import header
 from trtbuild_engine_flow.builder.tables import source_file, wiring
 from trtbuild_engine_flow.engineconfig import CONFIG, conflicts
@@ -34,7 +34,7 @@ Triton wants the version's folder all the same, and version control keeps no emp
 """
 
 
-def entries(made: Deployment) -> tuple[ModelEntry, ...]:
+def entries(made: EngineDeployment) -> tuple[ModelEntry, ...]:
     """The directories to write.
 
     Raises:
@@ -49,7 +49,7 @@ def entries(made: Deployment) -> tuple[ModelEntry, ...]:
     return (_ensemble(made), first, engine, *models.values())
 
 
-def _require_fit(made: Deployment, parameters: Mapping[str, str]) -> None:
+def _require_fit(made: EngineDeployment, parameters: Mapping[str, str]) -> None:
     found = conflicts(
         made.engine,
         parameters,
@@ -72,7 +72,7 @@ def _require_fit(made: Deployment, parameters: Mapping[str, str]) -> None:
     )
 
 
-def _ensemble(made: Deployment) -> ModelEntry:
+def _ensemble(made: EngineDeployment) -> ModelEntry:
     config = pbtxt.model_config(
         name=made.name(),
         platform="ensemble",
@@ -83,7 +83,7 @@ def _ensemble(made: Deployment) -> ModelEntry:
     return ModelEntry(made.name(), files)
 
 
-def _engine(made: Deployment, parameters: Mapping[str, str]) -> ModelEntry:
+def _engine(made: EngineDeployment, parameters: Mapping[str, str]) -> ModelEntry:
     given = made.settings.triton
     config = pbtxt.model_config(
         name=made.name("tensorrt_llm"),
@@ -113,7 +113,7 @@ def _engines(parameters: Mapping[str, str]) -> int:
     return max(map(len, sets))
 
 
-def engine_parameters(made: Deployment) -> dict[str, str]:
+def engine_parameters(made: EngineDeployment) -> dict[str, str]:
     """The parameters of ``tensorrt_llm`` as the C++ reads them: ours, the profile's, the recipe's.
 
     Keys that the C++ looks up without a default are there even when they are empty.
@@ -144,7 +144,7 @@ def engine_parameters(made: Deployment) -> dict[str, str]:
     return printed
 
 
-def _guide(made: Deployment) -> dict[str, Any]:
+def _guide(made: EngineDeployment) -> dict[str, Any]:
     """Where the C++ finds what guided decoding must know of the tokenizer."""
     if "guided" not in made.features:
         return {}
@@ -152,7 +152,7 @@ def _guide(made: Deployment) -> dict[str, Any]:
     return {"xgrammar_tokenizer_info_path": file}
 
 
-def _tokenizer(made: Deployment, part: str) -> list[RepoFile]:
+def _tokenizer(made: EngineDeployment, part: str) -> list[RepoFile]:
     """The checkpoint's small files, and for guided decoding the vocabulary, unless the recipe
     names a file of its own."""
     checkpoint = made.case.checkpoint
@@ -166,7 +166,7 @@ def _tokenizer(made: Deployment, part: str) -> list[RepoFile]:
     return files
 
 
-def _python(made: Deployment, part: str) -> ModelEntry:
+def _python(made: EngineDeployment, part: str) -> ModelEntry:
     table = wiring()[part]
     config = pbtxt.model_config(
         name=made.name(part),
@@ -184,13 +184,13 @@ def _python(made: Deployment, part: str) -> ModelEntry:
     )
 
 
-def _instances(made: Deployment, part: str, table: Mapping[str, Any]) -> int:
+def _instances(made: EngineDeployment, part: str, table: Mapping[str, Any]) -> int:
     """An instance of the BLS holds one request from its start to its end, and its own memory."""
     default = min(made.batch, _BLS_INSTANCES) if part == "bls" else table.get("instances", 1)
     return int(made.settings.triton.get(f"{part}_instance_count", default))
 
 
-def _batching(made: Deployment, part: str, table: Mapping[str, Any]) -> dict[str, Any]:
+def _batching(made: EngineDeployment, part: str, table: Mapping[str, Any]) -> dict[str, Any]:
     if part == "bls":
         return {"model_transaction_policy": {"decoupled": made.decoupled}}
     batching, given = dict(table["dynamic_batching"]), made.settings.triton
@@ -201,7 +201,9 @@ def _batching(made: Deployment, part: str, table: Mapping[str, Any]) -> dict[str
     return {"dynamic_batching": batching}
 
 
-def _python_parameters(made: Deployment, part: str, table: Mapping[str, Any]) -> dict[str, str]:
+def _python_parameters(
+    made: EngineDeployment, part: str, table: Mapping[str, Any]
+) -> dict[str, str]:
     """Ours that the model's table asks for, and all of the recipe's that are this model's."""
     ours = {
         "tokenizer_dir": "tokenizer",
@@ -224,5 +226,5 @@ def _put(config: Any, parameters: Mapping[str, str]) -> None:
         config.parameters[name].string_value = value
 
 
-def _config_file(made: Deployment, part: str, config: Any) -> RepoFile:
+def _config_file(made: EngineDeployment, part: str, config: Any) -> RepoFile:
     return RepoFile("config.pbtxt", pbtxt.render(config, header=header(made, part)).encode())

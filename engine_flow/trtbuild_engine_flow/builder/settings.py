@@ -45,7 +45,7 @@ _ELSEWHERE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class EngineSettings:
     """What a deployment is made with.
 
     Attributes:
@@ -66,7 +66,7 @@ class Settings:
     why: Mapping[str, str]
 
 
-def resolve(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> Settings:
+def resolve(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> EngineSettings:
     """Every setting with its value.
 
     Raises:
@@ -93,7 +93,7 @@ def resolve(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> Settings:
     return _settled(spec, sound, tools)
 
 
-def _settled(spec: ModelSpec, given: Mapping[str, Any], tools: Toolchain) -> Settings:
+def _settled(spec: ModelSpec, given: Mapping[str, Any], tools: Toolchain) -> EngineSettings:
     dtype = given.get("dtype", "auto")
     if dtype == "auto":
         dtype = spec.dtype if spec.dtype == "bfloat16" else "float16"
@@ -107,7 +107,7 @@ def _settled(spec: ModelSpec, given: Mapping[str, Any], tools: Toolchain) -> Set
         build["max_num_tokens"] = max(build["max_num_tokens"], build["max_input_len"])
     if not build_options()["max_seq_len"].known_to(tools.trtllm):
         build |= _lengths_before_0_11(build, given)
-    return Settings(
+    return EngineSettings(
         dtype=dtype,
         tp=tp,
         pp=pp,
@@ -118,7 +118,7 @@ def _settled(spec: ModelSpec, given: Mapping[str, Any], tools: Toolchain) -> Set
     )
 
 
-def windows(spec: ModelSpec, settings: Settings) -> tuple[str, ...]:
+def windows(spec: ModelSpec, settings: EngineSettings) -> tuple[str, ...]:
     """Layers that attend to the last tokens only do so in an engine that is told."""
     if "max_attention_window_size" in settings.triton:
         return ()

@@ -7,31 +7,31 @@ from typing import Any
 
 from packaging.version import Version
 
-from trtbuild_engine_flow.builder.deployment import Deployment
+from trtbuild_engine_flow.builder.deployment import EngineDeployment
 from trtbuild_engine_flow.builder.tables import engine_tensors, wiring
 
 Row = Mapping[str, Any]
 ENGINE_MODEL = "tensorrt_llm"
 
 
-def of_engine(made: Deployment) -> dict[str, list[dict[str, Any]]]:
+def of_engine(made: EngineDeployment) -> dict[str, list[dict[str, Any]]]:
     """``input`` and ``output`` of ``tensorrt_llm``, as far as its release and engine have them."""
     return {kind: _fields(_engine_rows(made, kind), made, kind) for kind in ("input", "output")}
 
 
-def of_python(made: Deployment, part: str) -> dict[str, list[dict[str, Any]]]:
+def of_python(made: EngineDeployment, part: str) -> dict[str, list[dict[str, Any]]]:
     """``input`` and ``output`` of a model of ours; the BLS has the client's."""
     if part == "bls":
         return _clients(made)
     return {kind: _fields(wiring()[part][kind], made, kind) for kind in ("input", "output")}
 
 
-def of_ensemble(made: Deployment) -> dict[str, Any]:
+def of_ensemble(made: EngineDeployment) -> dict[str, Any]:
     """``input``, ``output`` and ``ensemble_scheduling``."""
     return {**_clients(made), "ensemble_scheduling": {"step": _steps(made)}}
 
 
-def _clients(made: Deployment) -> dict[str, list[dict[str, Any]]]:
+def _clients(made: EngineDeployment) -> dict[str, list[dict[str, Any]]]:
     """The client's tensors that some step takes or gives: Triton refuses one that hangs loose."""
     steps = _steps(made)
     taken = {name for step in steps for name in step["input_map"].values()}
@@ -43,7 +43,7 @@ def _clients(made: Deployment) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _steps(made: Deployment) -> list[dict[str, Any]]:
+def _steps(made: EngineDeployment) -> list[dict[str, Any]]:
     """The steps, each with only such maps whose tensors are there in this release and engine."""
     steps = [_step(made, step["model"], step["wiring"]) for step in wiring()["step"]]
     clients = {row["name"] for row in wiring()["ensemble"]["input"]}
@@ -54,7 +54,7 @@ def _steps(made: Deployment) -> list[dict[str, Any]]:
     return steps
 
 
-def _step(made: Deployment, part: str, key: str) -> dict[str, Any]:
+def _step(made: EngineDeployment, part: str, key: str) -> dict[str, Any]:
     maps = {}
     for kind in ("input", "output"):
         rows = wiring()[part][kind]
@@ -71,7 +71,7 @@ def _step(made: Deployment, part: str, key: str) -> dict[str, Any]:
     }
 
 
-def _engine_rows(made: Deployment, kind: str) -> list[dict[str, Any]]:
+def _engine_rows(made: EngineDeployment, kind: str) -> list[dict[str, Any]]:
     """The rows of this release and engine; ``canonical`` is a renamed tensor's newest name."""
     release, found = Version(made.tools.trtllm), []
     for row in engine_tensors()[kind]:
@@ -86,7 +86,7 @@ def _engine_rows(made: Deployment, kind: str) -> list[dict[str, Any]]:
     return found
 
 
-def _fields(rows: Iterable[Row], made: Deployment, kind: str) -> list[dict[str, Any]]:
+def _fields(rows: Iterable[Row], made: EngineDeployment, kind: str) -> list[dict[str, Any]]:
     return [_field(row, made.types, kind) for row in rows]
 
 

@@ -7,19 +7,26 @@ against it, :func:`plan` decides from headers alone, :func:`write` moves the byt
 from trtbuild_engine_flow.converter.config import predict_config
 from trtbuild_engine_flow.converter.families import FAMILIES, Family
 from trtbuild_engine_flow.converter.layout import plan
-from trtbuild_engine_flow.converter.model import DTYPES, Layout, RankFile, Result, Stored, Target
+from trtbuild_engine_flow.converter.model import (
+    DTYPES,
+    CheckpointPlan,
+    RankFile,
+    Stored,
+    TargetTensor,
+    WrittenCheckpoint,
+)
 from trtbuild_engine_flow.converter.reasons import miscomputed, unsupported
 from trtbuild_engine_flow.converter.writing import write
 
 __all__ = [
     "DTYPES",
     "FAMILIES",
+    "CheckpointPlan",
     "Family",
-    "Layout",
     "RankFile",
-    "Result",
     "Stored",
-    "Target",
+    "TargetTensor",
+    "WrittenCheckpoint",
     "miscomputed",
     "plan",
     "predict_config",

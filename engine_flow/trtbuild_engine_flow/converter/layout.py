@@ -19,10 +19,10 @@ from trtbuild_engine_flow.converter.fit import misfit
 from trtbuild_engine_flow.converter.model import (
     DTYPES,
     WIDTH,
-    Layout,
+    CheckpointPlan,
     RankFile,
     Stored,
-    Target,
+    TargetTensor,
 )
 from trtbuild_engine_flow.converter.shape import (
     Shape,
@@ -48,7 +48,7 @@ def plan(
     tp: int = 1,
     pp: int = 1,
     release: str = "1.2.1",
-) -> Layout:
+) -> CheckpointPlan:
     """Every file of the checkpoint, from headers alone; see :func:`predict_config`.
 
     Raises:
@@ -67,7 +67,7 @@ def plan(
     made.raise_problems()
     predicted = predict_config(spec, config, dtype=dtype, tp=tp, pp=pp, release=release)
     used = {piece.source for rank in ranks for target in rank.targets for piece in target.pieces}
-    return Layout(predicted, ranks, {name: sources[name] for name in used})
+    return CheckpointPlan(predicted, ranks, {name: sources[name] for name in used})
 
 
 def _prefixed(sources: Mapping[str, Stored], family: Family) -> Mapping[str, Stored]:
@@ -81,7 +81,7 @@ def _prefixed(sources: Mapping[str, Stored], family: Family) -> Mapping[str, Sto
     }
 
 
-def _tables(family: Family, shape: Shape, config: Mapping[str, Any]) -> tuple[Target, ...]:
+def _tables(family: Family, shape: Shape, config: Mapping[str, Any]) -> tuple[TargetTensor, ...]:
     if not family.tables:
         return ()
     if family.name == "phi3" and has_long_rope(config):
@@ -120,7 +120,7 @@ class _Planner:
             for row in self._family.layer
         )
 
-    def rank(self, number: int, tables: tuple[Target, ...]) -> RankFile:
+    def rank(self, number: int, tables: tuple[TargetTensor, ...]) -> RankFile:
         """``rank{number}.safetensors``."""
         stage, within = divmod(number, self._tp)
         splitter = Splitter(self._shape, self._tp, within, self._family.transposed)
@@ -143,7 +143,7 @@ class _Planner:
         if stage == self._pp - 1:
             yield from self._family.last
 
-    def _targets(self, row: Row, splitter: Splitter) -> Iterator[Target]:
+    def _targets(self, row: Row, splitter: Splitter) -> Iterator[TargetTensor]:
         for part in ("weight", "bias"):
             names = self._names(row, part)
             if part == "bias" and not row.biased and not all(n in self._sources for n in names):
@@ -156,7 +156,7 @@ class _Planner:
                 self._problems[str(error)] = None
                 continue
             dtype = row.dtype or self._dtype
-            yield Target(f"{row.target}.{part}", dtype, shape, pieces, row.plus)
+            yield TargetTensor(f"{row.target}.{part}", dtype, shape, pieces, row.plus)
 
     def _names(self, row: Row, part: str) -> tuple[str, ...]:
         names = tuple(f"{source}.{part}" for source in row.sources)

@@ -58,7 +58,7 @@ Blocks = Callable[[], Iterator[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TargetTensor:
     """A tensor to write. What no piece covers is zero (the vocabulary's padding).
 
     Attributes:
@@ -85,11 +85,11 @@ class RankFile:
     """``rank{N}.safetensors``: its tensors in the order of the file."""
 
     name: str
-    targets: tuple[Target, ...]
+    targets: tuple[TargetTensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class CheckpointPlan:
     """A TensorRT-LLM checkpoint before it is written."""
 
     config: Mapping[str, Any]
@@ -103,7 +103,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class WrittenCheckpoint:
     """What was written: bytes by file name, tensors, seconds."""
 
     files: Mapping[str, int]

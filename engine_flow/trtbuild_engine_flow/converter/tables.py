@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trtbuild_engine_flow.converter.model import Target
+from trtbuild_engine_flow.converter.model import TargetTensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ _POSITIONS = 4096
 
 def rotary_targets(
     positions: int, size: int, theta: float, scaling: Mapping[str, Any] | None
-) -> tuple[Target, ...]:
+) -> tuple[TargetTensor, ...]:
     """``embed_positions``, ``embed_positions_for_gpt_attention`` and ``rotary_inv_freq``.
 
     Args:
@@ -39,15 +39,15 @@ def rotary_targets(
     frequencies = partial(scaled_frequencies, size, theta, scaling)
     pairs = partial(_blocks, positions, frequencies, _pairs)
     return (
-        Target("embed_positions", "F32", (1, positions, size), blocks=fixed),
-        Target("embed_positions_for_gpt_attention", "F32", (1, whole), blocks=pairs),
-        Target("rotary_inv_freq", "F32", (half,), blocks=partial(_one_block, frequencies)),
+        TargetTensor("embed_positions", "F32", (1, positions, size), blocks=fixed),
+        TargetTensor("embed_positions_for_gpt_attention", "F32", (1, whole), blocks=pairs),
+        TargetTensor("rotary_inv_freq", "F32", (half,), blocks=partial(_one_block, frequencies)),
     )
 
 
 def long_rope_targets(
     positions: int, size: int, theta: float, scaling: Mapping[str, Any], original: int
-) -> tuple[Target, ...]:
+) -> tuple[TargetTensor, ...]:
     """The tables of Phi-3's rope for long contexts, for short and for long sequences.
 
     Args:
@@ -66,9 +66,9 @@ def long_rope_targets(
         pairs = partial(_blocks, positions, frequencies, _pairs, magnitude)
         attention = f"{prefix}embed_positions_for_gpt_attention"
         made += [
-            Target(f"{prefix}embed_positions", "F32", (1, positions, size), blocks=halves),
-            Target(attention, "F32", (1, positions * size), blocks=pairs),
-            Target(
+            TargetTensor(f"{prefix}embed_positions", "F32", (1, positions, size), blocks=halves),
+            TargetTensor(attention, "F32", (1, positions * size), blocks=pairs),
+            TargetTensor(
                 f"{prefix}rotary_inv_freq",
                 "F32",
                 (1, size // 2),

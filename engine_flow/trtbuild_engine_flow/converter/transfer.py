@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild.errors import UnsupportedError
 from trtbuild.progress import Progress
-from trtbuild_engine_flow.converter.model import WIDTH, Blocks, Layout, Piece, Stored, Target
+from trtbuild_engine_flow.converter.model import (
+    WIDTH,
+    Blocks,
+    CheckpointPlan,
+    Piece,
+    Stored,
+    TargetTensor,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,7 +40,7 @@ class Use:
 
     file: int
     begin: int
-    target: Target
+    target: TargetTensor
     piece: Piece
 
 
@@ -48,7 +55,7 @@ class Plan:
 class Transfer:
     """Moves every chunk of every source, several at a time, into files that are open."""
 
-    def __init__(self, layout: Layout, plan: Plan, progress: Progress) -> None:
+    def __init__(self, layout: CheckpointPlan, plan: Plan, progress: Progress) -> None:
         self._sources, self._progress = layout.sources, progress
         self._uses, self._tables = plan.uses, plan.tables
         self._total = sum(_size(stored) for stored in layout.sources.values())

@@ -15,14 +15,14 @@ from typing import Any
 from trtbuild.errors import UsageError
 from trtbuild.files import disk_trouble, require_space, staged_dir
 from trtbuild.progress import SILENT, Progress
-from trtbuild_engine_flow.converter.model import Layout, RankFile, Result
+from trtbuild_engine_flow.converter.model import CheckpointPlan, RankFile, WrittenCheckpoint
 from trtbuild_engine_flow.converter.transfer import Plan, Transfer, Use, put
 
 CONFIG = "config.json"
 _OURS = re.compile(rf"{re.escape(CONFIG)}|rank\d+\.safetensors", re.ASCII)
 
 
-def write(layout: Layout, out: Path, progress: Progress = SILENT) -> Result:
+def write(layout: CheckpointPlan, out: Path, progress: Progress = SILENT) -> WrittenCheckpoint:
     """Put the checkpoint at ``out``, in place of an older one there, whole or not at all.
 
     Args:
@@ -47,7 +47,7 @@ def write(layout: Layout, out: Path, progress: Progress = SILENT) -> Result:
             files[CONFIG] = (folder / CONFIG).write_text(text, encoding="utf-8")
             progress.step("waiting for the disk")
     tensors = sum(len(rank.targets) for rank in layout.ranks)
-    return Result(files, tensors, round(time.monotonic() - started, 3))
+    return WrittenCheckpoint(files, tensors, round(time.monotonic() - started, 3))
 
 
 def header(rank: RankFile) -> bytes:
@@ -81,7 +81,7 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-def _write_ranks(layout: Layout, folder: Path, progress: Progress) -> dict[str, int]:
+def _write_ranks(layout: CheckpointPlan, folder: Path, progress: Progress) -> dict[str, int]:
     sizes: dict[str, int] = {}
     plan = Plan(defaultdict(list), defaultdict(list))
     with ExitStack() as stack:

@@ -20,7 +20,7 @@ from trtbuild.errors import UnsupportedError, UsageError
 from trtbuild.modelspec import ModelSpec
 from trtbuild.progress import SILENT, Progress
 from trtbuild_engine_flow import converter
-from trtbuild_engine_flow.converter import DTYPES, Layout, Result, Stored
+from trtbuild_engine_flow.converter import DTYPES, CheckpointPlan, Stored, WrittenCheckpoint
 
 DEFAULT_RELEASE = "1.2.1"
 """The last TensorRT-LLM that compiles engines."""
@@ -40,8 +40,8 @@ class MadeCheckpoint:
     pp: int
     release: str
     proof: str
-    layout: Layout
-    result: Result | None
+    layout: CheckpointPlan
+    result: WrittenCheckpoint | None
 
 
 def make_checkpoint(
@@ -120,7 +120,7 @@ def plan_checkpoint(
     tp: int,
     pp: int,
     release: str = DEFAULT_RELEASE,
-) -> Layout:
+) -> CheckpointPlan:
     """The layout of an opened checkpoint. Files that are not here yet keep a relative path."""
     return converter.plan(
         spec,

@@ -23,7 +23,7 @@ WITHS = ("mpirun", "srun", "sbatch")
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class LaunchPlan:
     """What will be run: the layout, the command, and the batch script if that is the way."""
 
     contents: Contents
@@ -53,7 +53,7 @@ def plan_launch(
     options: LaunchOptions,
     validate: bool = True,
     progress: Progress = SILENT,
-) -> Planned:
+) -> LaunchPlan:
     """Decide how a repository's ranks are started.
 
     Args:
@@ -94,15 +94,15 @@ def plan_launch(
             )
         if image:
             wanted = replace(options, image=image, launch=layout.how, gpu_count=gpus_per_node)
-            return Planned(contents, layout, server.container_command(contents, wanted), {})
+            return LaunchPlan(contents, layout, server.container_command(contents, wanted), {})
         command = server.under_mpi(layout, words, gpus=gpus_per_node)
-        return Planned(contents, layout, command, env)
+        return LaunchPlan(contents, layout, command, env)
     mounts = (_mount(contents.repo),) if image else ()
     name = re.sub(r"[^\w.-]", "_", contents.llm or contents.models[0])
     cluster = Cluster(nodes, gpus_per_node, image, mounts, slurm, name, options.host)
     command = under_slurm(layout, words, cluster)
     script = sbatch_file(layout, words, cluster) if using == "sbatch" else ""
-    return Planned(contents, layout, command, env, script, here=False)
+    return LaunchPlan(contents, layout, command, env, script, here=False)
 
 
 def _require_options(using: str, slurm: tuple[str, ...]) -> None:
@@ -169,7 +169,7 @@ def _nodes(layout: RankLayout, nodes: int, gpus_per_node: int) -> int:
     return nodes or needed
 
 
-def write_script(planned: Planned, out: Path) -> None:
+def write_script(planned: LaunchPlan, out: Path) -> None:
     """Write the batch script.
 
     Raises:
@@ -184,7 +184,7 @@ def write_script(planned: Planned, out: Path) -> None:
 
 
 def run(
-    planned: Planned, *, script: Path | None, log: Path, on_line: Callable[[str], None]
+    planned: LaunchPlan, *, script: Path | None, log: Path, on_line: Callable[[str], None]
 ) -> None:
     """Run the command until it ends, or submit the batch script.
 

@@ -17,7 +17,12 @@ from trtbuild.recipe import (
     model_from_flags,
     parse_settings,
 )
-from trtbuild_engine_flow.migration import Deployment, deployments, left_behind, map_deployment
+from trtbuild_engine_flow.migration import (
+    LegacyDeployment,
+    deployments,
+    left_behind,
+    map_deployment,
+)
 from trtbuild_engine_flow.migration import Mapping as Account
 
 BACKEND = "trtllm"
@@ -27,7 +32,7 @@ BACKEND = "trtllm"
 class Migrated:
     """One LLM: what it was, what became of its settings, and the conversion."""
 
-    deployment: Deployment
+    deployment: LegacyDeployment
     account: Account
     recipe: ModelRecipe
     result: ConvertResult
@@ -74,7 +79,7 @@ def migrate(
     release = _release(triton)
     chosen = _sources(repository, found, sources)
     given = parse_settings(settings)
-    planned: list[tuple[Deployment, Account, ModelRecipe]] = []
+    planned: list[tuple[LegacyDeployment, Account, ModelRecipe]] = []
     for deployment in found:
         account = map_deployment(deployment, release)
         recipe = model_from_flags(
@@ -125,7 +130,7 @@ def _require_apart(repository: Path, out: Path) -> None:
 
 
 def _sources(
-    repository: Path, found: Sequence[Deployment], sources: Sequence[str]
+    repository: Path, found: Sequence[LegacyDeployment], sources: Sequence[str]
 ) -> dict[str, str]:
     """The checkpoint of every LLM, by its entry."""
     entries = {deployment.entry for deployment in found}
@@ -147,7 +152,7 @@ def _sources(
     return chosen
 
 
-def _own_source(repository: Path, deployment: Deployment) -> str:
+def _own_source(repository: Path, deployment: LegacyDeployment) -> str:
     for model in lockfile.read(repository).models.values():
         if deployment.entry in model.directories and model.source.kind in ("hub", "sample"):
             commit = f"@{model.source.commit}" if model.source.commit else ""

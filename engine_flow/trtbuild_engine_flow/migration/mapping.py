@@ -11,7 +11,7 @@ from typing import Any
 
 from trtbuild.resources import template_dir
 from trtbuild.toolchain import TrtllmRelease
-from trtbuild_engine_flow.migration.reading import Deployment
+from trtbuild_engine_flow.migration.reading import LegacyDeployment
 from trtbuild_engine_flow.migration.table import table
 from trtbuild_engine_flow.parameters import triton_parameters
 
@@ -21,7 +21,7 @@ _TRUE, _FALSE = {"True", "true", "TRUE", "1"}, {"False", "false", "FALSE", "0"}
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class MappedParameter:
     """``key`` = ``old`` became ``to`` = ``new``; ``to`` is empty where nothing is needed."""
 
     key: str
@@ -46,14 +46,14 @@ class Mapping:
     """The arguments for the ``trtllm`` builder, and an account of every setting."""
 
     engine: MappingType[str, Any]
-    mapped: tuple[Change, ...]
-    moot: tuple[Change, ...]
+    mapped: tuple[MappedParameter, ...]
+    moot: tuple[MappedParameter, ...]
     lost: tuple[Loss, ...]
     tensors: MappingType[str, str]
     tensors_lost: tuple[str, ...] = ()
 
 
-def map_deployment(deployment: Deployment, release: TrtllmRelease) -> Mapping:
+def map_deployment(deployment: LegacyDeployment, release: TrtllmRelease) -> Mapping:
     """Arguments of ``LLM()`` in ``release`` for a deployment, with everything that stays behind."""
     mapped = [*_of_engine(deployment), *_of_triton(deployment)]
     moot = [*_unfilled(deployment), *_gathered(deployment)]
@@ -75,7 +75,7 @@ def map_deployment(deployment: Deployment, release: TrtllmRelease) -> Mapping:
     )
 
 
-def _renamed(deployment: Deployment, name: str) -> str:
+def _renamed(deployment: LegacyDeployment, name: str) -> str:
     """What a tensor is called in the LLM API, empty when it keeps its name or has none there."""
     role = deployment.roles.get(name, name)
     new: str = table()["tensors"].get(role, role if role in _llm_api_tensors() else "")
@@ -101,7 +101,7 @@ def _llm_api_tensors() -> frozenset[str]:
     return frozenset(row["name"] for part in ("input", "output") for row in rows[part])
 
 
-def _of_engine(deployment: Deployment) -> Iterator[Change]:
+def _of_engine(deployment: LegacyDeployment) -> Iterator[MappedParameter]:
     engine = deployment.engine
     if engine is None:
         return
@@ -120,26 +120,26 @@ def _of_engine(deployment: Deployment) -> Iterator[Change]:
     )
     for key, value, to, silent in values:
         if value != silent:
-            yield Change(f"engine {key}", str(value), to, value)
+            yield MappedParameter(f"engine {key}", str(value), to, value)
 
 
-def _of_triton(deployment: Deployment) -> Iterator[Change]:
+def _of_triton(deployment: LegacyDeployment) -> Iterator[MappedParameter]:
     if deployment.engine is None and deployment.max_batch_size:
         size = deployment.max_batch_size
-        yield Change("max_batch_size", str(size), "max_batch_size", size)
+        yield MappedParameter("max_batch_size", str(size), "max_batch_size", size)
     decoupled = deployment.decoupled
-    yield Change("decoupled", str(decoupled).lower(), "triton_config.decoupled", decoupled)
+    yield MappedParameter("decoupled", str(decoupled).lower(), "triton_config.decoupled", decoupled)
     count = deployment.instances
     if count > 1:
-        yield Change("instance_group count", str(count), "triton_config.instances", count)
+        yield MappedParameter("instance_group count", str(count), "triton_config.instances", count)
 
 
-def _parameter(key: str, value: str) -> Change | Loss | None:
+def _parameter(key: str, value: str) -> MappedParameter | Loss | None:
     row = table()["parameter"].get(key)
     if row is None:
         return Loss(key, value, "it is no parameter known here", "look up what it did")
     if "moot" in row:
-        return Change(key, value, why=row["moot"])
+        return MappedParameter(key, value, why=row["moot"])
     if "lost" in row:
         if value.lower() == row.get("unless", ""):
             return None
@@ -147,7 +147,7 @@ def _parameter(key: str, value: str) -> Change | Loss | None:
     return _carried(row, key, value)
 
 
-def _carried(row: MappingType[str, Any], key: str, value: str) -> Change | Loss:
+def _carried(row: MappingType[str, Any], key: str, value: str) -> MappedParameter | Loss:
     """A value that is known to the LLM API, unless the C++ backend never had it in force."""
     fix = f"if it was meant, set {row['to']} yourself (--set)"
     setting = triton_parameters().get(key)
@@ -162,7 +162,7 @@ def _carried(row: MappingType[str, Any], key: str, value: str) -> Change | Loss:
         return Loss(key, value, what, fix)
     if problem := setting.text_problem(value) if setting else "":
         return Loss(key, value, problem, fix)
-    return Change(key, value, row["to"], new)
+    return MappedParameter(key, value, row["to"], new)
 
 
 def _bool(value: str) -> bool:
@@ -181,17 +181,17 @@ _VALUES: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _unfilled(deployment: Deployment) -> Iterator[Change]:
+def _unfilled(deployment: LegacyDeployment) -> Iterator[MappedParameter]:
     """A placeholder that nobody filled in meant the default."""
     for key in deployment.unfilled:
         row = table()["parameter"].get(key, {})
         why = row.get("moot", "its placeholder was never filled in, so the default applied")
-        yield Change(key, UNFILLED, why=why)
+        yield MappedParameter(key, UNFILLED, why=why)
 
 
-def _gathered(deployment: Deployment) -> Iterator[Change]:
+def _gathered(deployment: LegacyDeployment) -> Iterator[MappedParameter]:
     if delay := deployment.queue_delay:
-        yield Change(
+        yield MappedParameter(
             "max_queue_delay_microseconds",
             str(delay),
             why="TensorRT-LLM batches requests itself (--set batch_wait_timeout_ms="
@@ -199,7 +199,7 @@ def _gathered(deployment: Deployment) -> Iterator[Change]:
         )
 
 
-def _missing_engine(deployment: Deployment) -> Iterator[Loss]:
+def _missing_engine(deployment: LegacyDeployment) -> Iterator[Loss]:
     if deployment.engine is None:
         yield Loss(
             "engine",
@@ -210,7 +210,7 @@ def _missing_engine(deployment: Deployment) -> Iterator[Loss]:
         )
 
 
-def _built_in(deployment: Deployment) -> Iterator[Loss]:
+def _built_in(deployment: LegacyDeployment) -> Iterator[Loss]:
     """What an engine has compiled in, and a checkpoint or an argument must bring now."""
     engine = deployment.engine
     if engine is None:
@@ -238,7 +238,7 @@ def _built_in(deployment: Deployment) -> Iterator[Loss]:
         )
 
 
-def _queued(deployment: Deployment) -> Iterator[Loss]:
+def _queued(deployment: LegacyDeployment) -> Iterator[Loss]:
     """Triton queues nothing for a model that batches by itself."""
     if deployment.queue_size:
         yield Loss(
@@ -259,12 +259,12 @@ def _accepts(release: TrtllmRelease, to: str) -> bool:
     return not name or kinds is None or any(name in one for one in kinds.variants.values())
 
 
-def _unaccepted(change: Change, release: TrtllmRelease) -> Loss:
+def _unaccepted(change: MappedParameter, release: TrtllmRelease) -> Loss:
     what = f"TensorRT-LLM {release.version} has no {change.to}"
     return Loss(change.key, change.old, what, "look for it in a newer release")
 
 
-def _nested(changes: list[Change]) -> dict[str, Any]:
+def _nested(changes: list[MappedParameter]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for change in changes:
         group, _, name = change.to.partition(".")

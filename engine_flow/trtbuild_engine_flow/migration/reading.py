@@ -27,7 +27,7 @@ _MAX_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class LegacyDeployment:
     """One LLM of the repository.
 
     Attributes:
@@ -67,7 +67,7 @@ class Deployment:
     engine_problem: str = ""
 
 
-def deployments(repository: Path) -> tuple[Deployment, ...]:
+def deployments(repository: Path) -> tuple[LegacyDeployment, ...]:
     """Every LLM of the engine flow in ``repository``, by name.
 
     Raises:
@@ -93,7 +93,7 @@ def deployments(repository: Path) -> tuple[Deployment, ...]:
     return tuple(_deployment(repository, name, configs) for name in served)
 
 
-def left_behind(repository: Path, found: Sequence[Deployment]) -> Mapping[str, str]:
+def left_behind(repository: Path, found: Sequence[LegacyDeployment]) -> Mapping[str, str]:
     """The models of ``repository`` that belong to no deployment, with what runs them."""
     taken = {model for deployment in found for model in deployment.models}
     configs = dict(_configs(repository))
@@ -170,7 +170,7 @@ def _runs_engine(config: Any) -> bool:
     return chosen and not asks and {"input_ids", "request_output_len"} <= inputs
 
 
-def _deployment(repository: Path, name: str, configs: Mapping[str, Any]) -> Deployment:
+def _deployment(repository: Path, name: str, configs: Mapping[str, Any]) -> LegacyDeployment:
     config = configs[name]
     ensembles = [one for one, other in configs.items() if name in _steps(other)]
     bls = [one for one, other in configs.items() if _asks(other, name, configs)]
@@ -188,7 +188,7 @@ def _deployment(repository: Path, name: str, configs: Mapping[str, Any]) -> Depl
     tensors = [
         tensor.name for part in ("input", "output") for tensor in getattr(configs[entry], part)
     ]
-    return Deployment(
+    return LegacyDeployment(
         engine_model=name,
         entry=entry,
         models=models,

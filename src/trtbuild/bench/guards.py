@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from trtbuild.bench.counting import Counter
 from trtbuild.bench.ledger import Ledger
 from trtbuild.bench.loads.model import Prompts, now
-from trtbuild.bench.model import Prompt, Stream, Target, Timeline
+from trtbuild.bench.model import BenchTarget, Prompt, Stream, Timeline
 
 PROBES = 3
 PROBE_TOKENS = 16
@@ -51,7 +51,7 @@ class Probe:
 
 
 async def probe(
-    target: Target, prompts: Prompts, counter: Counter, precision: str, *, count: int = PROBES
+    target: BenchTarget, prompts: Prompts, counter: Counter, precision: str, *, count: int = PROBES
 ) -> Probe:
     """Ask ``count`` short questions, one after another."""
     found = Probe(target.name, precision, ignored=target.ignored)

@@ -171,7 +171,7 @@ class Timeline:
         return bool(self.tokens or self.output_tokens or not self.arrivals)
 
 
-class Target(Protocol):
+class BenchTarget(Protocol):
     """Something that answers prompts.
 
     ``ignored`` are sampling values that it has no way to take; known once it is open.

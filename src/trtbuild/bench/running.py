@@ -21,7 +21,7 @@ from trtbuild.bench.loads import (
 )
 from trtbuild.bench.loads.model import now
 from trtbuild.bench.metrics.goodput import Goodput
-from trtbuild.bench.model import Stream, Target
+from trtbuild.bench.model import BenchTarget, Stream
 from trtbuild.bench.prompts import Trace
 from trtbuild.bench.stopping import ending
 from trtbuild.bench.watching.client import ClientWatch
@@ -39,7 +39,7 @@ class Subject:
     one server the second would find the first one's prompts in the prefix cache.
     """
 
-    target: Target
+    target: BenchTarget
     watched: Watched = field(default_factory=Watched)
     numbers: int = 0
 
@@ -103,7 +103,7 @@ OnTick = Callable[[LoadRun, int, int], None]
 async def measure(
     subjects: Sequence[Subject],
     experiment: Experiment,
-    counter: Callable[[Target], Counter],
+    counter: Callable[[BenchTarget], Counter],
     control: Control,
     on_tick: OnTick,
     *,
@@ -130,7 +130,7 @@ async def measure(
 
 
 def _load_run(
-    subject: Subject, load: Load, experiment: Experiment, counter: Callable[[Target], Counter]
+    subject: Subject, load: Load, experiment: Experiment, counter: Callable[[BenchTarget], Counter]
 ) -> LoadRun:
     ledger = Ledger(counter(subject.target), Goodput(experiment.slo))
     return LoadRun(subject, load, ledger, ServerWatch(subject.watched))

@@ -59,7 +59,7 @@ def plan(
     from trtbuild.cli.output import print_json, progress
     from trtbuild.cli.plan_view import print_plan
     from trtbuild.cli.recipe_file import asked_recipe
-    from trtbuild.pipeline.planning import Target, plan_model
+    from trtbuild.pipeline.planning import Sizing, plan_model
 
     recipe = asked_recipe(
         file,
@@ -75,7 +75,7 @@ def plan(
         weights=weights,
         engine_dir=engine,
     )
-    target = Target(gpu, gpus, concurrency, length)
+    target = Sizing(gpu, gpus, concurrency, length)
     with progress() as bars:
         planned = [
             plan_model(model, triton=recipe.triton, target=target, progress=bars)

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from trtbuild.pipeline.planning import Planned
+    from trtbuild.pipeline.planning import PlannedModel
     from trtbuild.plan import Alternative, BuildPlan, MemoryPlan
 
 _BAR = 40
 
 
-def print_plan(planned: Planned) -> None:
+def print_plan(planned: PlannedModel) -> None:
     """The plan of one model on standard output."""
     out = console()
     for part in _parts(planned):
         out.print(part)
 
 
-def _parts(planned: Planned) -> Iterator[RenderableType]:
+def _parts(planned: PlannedModel) -> Iterator[RenderableType]:
     from rich.text import Text
 
     spec, plan = planned.spec, planned.plan

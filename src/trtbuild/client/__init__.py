@@ -3,7 +3,7 @@
 from trtbuild.chat import ChatTemplate, find_template, own_template, render_chat
 from trtbuild.client.failures import NotServedError
 from trtbuild.client.llm import AsyncLLMClient, LLMClient
-from trtbuild.client.metadata import ModelMetadata, Tensor
+from trtbuild.client.metadata import ModelMetadata, TensorMetadata
 from trtbuild.client.ready import wait_ready
 from trtbuild.client.records import ServerRecord, find_server, running_servers
 from trtbuild.client.values import Answer, collect
@@ -19,7 +19,7 @@ __all__ = [
     "NotServedError",
     "Sampling",
     "ServerRecord",
-    "Tensor",
+    "TensorMetadata",
     "collect",
     "find_server",
     "find_template",

@@ -10,7 +10,7 @@ from trtbuild.signature import ServedModel, of_server
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class TensorMetadata:
     """An input or an output. ``datatype`` as the protocol spells it (BYTES, BOOL, FP32…)."""
 
     name: str
@@ -23,8 +23,8 @@ class ModelMetadata:
     """Inputs and outputs of one served model as the protocol tells them, and what they mean."""
 
     name: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[TensorMetadata, ...]
+    outputs: tuple[TensorMetadata, ...]
     decoupled: bool
     served: ServedModel
 
@@ -45,10 +45,10 @@ def read(
     )
 
 
-def tensors(found: Iterable[Mapping[str, Any]]) -> tuple[Tensor, ...]:
+def tensors(found: Iterable[Mapping[str, Any]]) -> tuple[TensorMetadata, ...]:
     """Tensors from the JSON form of the metadata; shapes are numbers or decimal text."""
     return tuple(
-        Tensor(
+        TensorMetadata(
             str(item["name"]),
             str(item["datatype"]),
             tuple(int(size) for size in item.get("shape", ())),

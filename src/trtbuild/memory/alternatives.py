@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from trtbuild.hardware import GpuInfo, gpus
 from trtbuild.memory import formulas
-from trtbuild.memory.load import INT4_BYTES, Load, quantized_bytes
+from trtbuild.memory.load import INT4_BYTES, MemoryDemand, quantized_bytes
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Alternative
 from trtbuild.toolchain import VllmRelease
@@ -38,14 +38,14 @@ class Fit:
     """What is to fit where. ``load_on`` is the same deployment with another GPU's defaults."""
 
     spec: ModelSpec
-    load: Load
+    load: MemoryDemand
     gpu: GpuInfo
     gpus: int
     release: VllmRelease | None
-    load_on: Callable[[GpuInfo], Load]
+    load_on: Callable[[GpuInfo], MemoryDemand]
     names: Names = field(default_factory=Names)
 
-    def fits(self, load: Load, *, count: int | None = None) -> bool:
+    def fits(self, load: MemoryDemand, *, count: int | None = None) -> bool:
         """Whether ``load`` fits ``count`` of the GPUs."""
         usable = self.gpu.memory_bytes * load.utilization
         return load.world <= (count or self.gpus) and formulas.needed(self.spec, load) <= usable
@@ -91,7 +91,7 @@ def _largest(fits: Callable[[int], bool], low: int, high: int) -> int:
     return low
 
 
-def _longest(fit: Fit, load: Load) -> int:
+def _longest(fit: Fit, load: MemoryDemand) -> int:
     """The largest ``max_model_len`` below the present one with which ``load`` fits, 0 if none."""
     units = _largest(
         lambda count: fit.fits(replace(load, max_model_len=count * _STEP)),
@@ -102,7 +102,7 @@ def _longest(fit: Fit, load: Load) -> int:
 
 
 def _settled(
-    fit: Fit, load: Load, text: str, settings: dict[str, str | int]
+    fit: Fit, load: MemoryDemand, text: str, settings: dict[str, str | int]
 ) -> Iterator[Alternative]:
     """``load`` as it is or, when only its longest sequence is too long, with a shorter one."""
     if fit.fits(load):
@@ -123,7 +123,7 @@ def _promise_less(fit: Fit) -> Iterator[Alternative]:
 def _fewer(fit: Fit) -> Iterator[Alternative]:
     """Fewer sequences at once; the others wait."""
 
-    def with_count(count: int) -> Load:
+    def with_count(count: int) -> MemoryDemand:
         return replace(fit.load, concurrency=count, max_seqs=count)
 
     def fits(count: int) -> bool:
@@ -159,7 +159,7 @@ def _smaller_cache(fit: Fit) -> Iterator[Alternative]:
         yield from _settled(fit, load, text, {fit.names.cache_type: "fp8"})
 
 
-def _fp8(fit: Fit, load: Load) -> Load | None:
+def _fp8(fit: Fit, load: MemoryDemand) -> MemoryDemand | None:
     """The load with weights in FP8, None where that cannot be."""
     known = fit.release is None or "fp8" in fit.release.quantization
     if fit.spec.quantization is not None or fit.gpu.sm < _FP8_SM or not known:
@@ -217,7 +217,7 @@ def _bigger_gpu(fit: Fit) -> Iterator[Alternative]:
         yield Alternative(f"take {count}{found.title} (--gpu {found.name})", {})
 
 
-def smallest_gpu(spec: ModelSpec, load_on: Callable[[GpuInfo], Load]) -> GpuInfo | None:
+def smallest_gpu(spec: ModelSpec, load_on: Callable[[GpuInfo], MemoryDemand]) -> GpuInfo | None:
     """The known GPU of least memory that holds the load on each of its GPUs."""
     for gpu in gpus():
         load = load_on(gpu)

@@ -17,7 +17,7 @@ from trtbuild.memory.alternatives import (
     smallest_gpu,
     tensor_sizes,
 )
-from trtbuild.memory.load import Load, load_of
+from trtbuild.memory.load import MemoryDemand, load_of
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Demand, GpuNeed, MemoryPlan
 from trtbuild.toolchain import Toolchain, vllm_release
@@ -46,7 +46,7 @@ def plan_memory(
     release = vllm_release(toolchain.vllm) if toolchain.vllm else None
     converted = {"dtype": spec.dtype} if spec.source.kind in {"gguf", "sample"} else {}
 
-    def load_on(gpu: GpuInfo | None) -> Load:
+    def load_on(gpu: GpuInfo | None) -> MemoryDemand:
         return load_of(
             spec,
             {**converted, **arguments},
@@ -84,11 +84,13 @@ def _verdict(fit: Fit) -> MemoryPlan:
     )
 
 
-def _bounded(spec: ModelSpec, load: Load, usable: int) -> int:
+def _bounded(spec: ModelSpec, load: MemoryDemand, usable: int) -> int:
     return min(formulas.max_concurrency(spec, load, usable), load.max_seqs)
 
 
-def _survey(spec: ModelSpec, load_on: Callable[[GpuInfo | None], Load], names: Names) -> MemoryPlan:
+def _survey(
+    spec: ModelSpec, load_on: Callable[[GpuInfo | None], MemoryDemand], names: Names
+) -> MemoryPlan:
     """Without a GPU: what is needed, and how many of each known GPU give it."""
     load = load_on(None)
     found = smallest_gpu(spec, load_on)
@@ -115,7 +117,7 @@ def _survey(spec: ModelSpec, load_on: Callable[[GpuInfo | None], Load], names: N
     )
 
 
-def _gpus_needed(spec: ModelSpec, load: Load, gpu: GpuInfo) -> GpuNeed | None:
+def _gpus_needed(spec: ModelSpec, load: MemoryDemand, gpu: GpuInfo) -> GpuNeed | None:
     """The least number of one kind of GPU on which it fits; None when not even MANY do."""
     for size in tensor_sizes(spec, MANY):
         if size < load.tensor:

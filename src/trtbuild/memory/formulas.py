@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trtbuild.memory.load import GIB, Load
+from trtbuild.memory.load import GIB, MemoryDemand
 from trtbuild.modelspec import AttentionGroup, KVCache, ModelSpec, Task
 from trtbuild.plan import MemoryRow
 
@@ -21,14 +21,14 @@ _SAMPLER_COPIES = 3  # logits, probabilities and their sorted copy, in float32
 _INTERMEDIATE = 4  # MLP width over hidden width: at least what most architectures have
 
 
-def weights(spec: ModelSpec, load: Load) -> float:
+def weights(spec: ModelSpec, load: MemoryDemand) -> float:
     """Bytes of weights: split evenly by tensor, by whole layers by pipeline parallelism."""
     layers = max(spec.num_layers, 1)
     share = -(-layers // load.pipeline) / layers
     return max(load.weight_bytes * share / load.tensor - load.offloaded, 0)
 
 
-def kv_cache(spec: ModelSpec, load: Load, *, sequences: int, tokens: int) -> float:
+def kv_cache(spec: ModelSpec, load: MemoryDemand, *, sequences: int, tokens: int) -> float:
     """Bytes that ``sequences`` sequences of ``tokens`` tokens keep."""
     total = 0.0
     for group in spec.kv_cache.groups:
@@ -40,7 +40,7 @@ def kv_cache(spec: ModelSpec, load: Load, *, sequences: int, tokens: int) -> flo
     return total
 
 
-def _share(spec: ModelSpec, load: Load, group: AttentionGroup) -> float:
+def _share(spec: ModelSpec, load: MemoryDemand, group: AttentionGroup) -> float:
     """Of a layer's KV heads, those on one GPU: divided, and repeated once there are no more."""
     if group.kind == "mla":
         return 1  # one latent for all heads, held by every GPU
@@ -48,7 +48,7 @@ def _share(spec: ModelSpec, load: Load, group: AttentionGroup) -> float:
     return -(-heads // load.tensor) / heads
 
 
-def _blocks(group: AttentionGroup, load: Load, tokens: int, sequences: int) -> int:
+def _blocks(group: AttentionGroup, load: MemoryDemand, tokens: int, sequences: int) -> int:
     """KV blocks of one layer for all sequences.
 
     A sliding layer keeps its window and the block that it moves through; besides, the tokens
@@ -62,7 +62,7 @@ def _blocks(group: AttentionGroup, load: Load, tokens: int, sequences: int) -> i
     return steady * (sequences - 1) + max(prefill, steady) if sequences else 0
 
 
-def activations(spec: ModelSpec, load: Load) -> float:
+def activations(spec: ModelSpec, load: MemoryDemand) -> float:
     """Peak bytes of one step of ``batched_tokens`` tokens, and of its sampler."""
     hidden = spec.hidden_size
     heads = (spec.num_attention_heads + 2 * spec.num_kv_heads) * spec.head_size
@@ -79,17 +79,17 @@ def generates(spec: ModelSpec) -> bool:
     return spec.task in {Task.GENERATE, Task.VISION_LANGUAGE}
 
 
-def overhead(load: Load) -> float:
+def overhead(load: MemoryDemand) -> float:
     """CUDA context, communication buffers, captured graphs."""
     return _CONTEXT + (_NCCL if load.world > 1 else 0) + (_GRAPHS if load.graphs else 0)
 
 
-def fixed(spec: ModelSpec, load: Load) -> float:
+def fixed(spec: ModelSpec, load: MemoryDemand) -> float:
     """What is there before the first sequence."""
     return weights(spec, load) + activations(spec, load) + overhead(load)
 
 
-def kv_needed(spec: ModelSpec, load: Load) -> float:
+def kv_needed(spec: ModelSpec, load: MemoryDemand) -> float:
     """The KV cache to have: for the wanted load, and at least one sequence of full length.
 
     The second is vLLM's own condition: it refuses to start when the longest sequence it
@@ -100,12 +100,12 @@ def kv_needed(spec: ModelSpec, load: Load) -> float:
     return max(wanted, longest)
 
 
-def needed(spec: ModelSpec, load: Load) -> float:
+def needed(spec: ModelSpec, load: MemoryDemand) -> float:
     """Bytes one GPU must give to the engine."""
     return fixed(spec, load) + kv_needed(spec, load)
 
 
-def max_concurrency(spec: ModelSpec, load: Load, usable: float) -> int:
+def max_concurrency(spec: ModelSpec, load: MemoryDemand, usable: float) -> int:
     """How many sequences of the wanted length are held at once; 0 when it does not start."""
     free = usable - fixed(spec, load)
     if free < kv_cache(spec, load, sequences=1, tokens=load.max_model_len):
@@ -119,7 +119,7 @@ def max_concurrency(spec: ModelSpec, load: Load, usable: float) -> int:
     return 1 + int((free - one) / more)
 
 
-def rows(spec: ModelSpec, load: Load, length_name: str) -> tuple[MemoryRow, ...]:
+def rows(spec: ModelSpec, load: MemoryDemand, length_name: str) -> tuple[MemoryRow, ...]:
     """The lines of the memory table; ``length_name`` is the setting of the longest sequence."""
     wanted = kv_cache(spec, load, sequences=load.concurrency, tokens=load.length)
     need = kv_needed(spec, load)
@@ -140,13 +140,13 @@ def rows(spec: ModelSpec, load: Load, length_name: str) -> tuple[MemoryRow, ...]
     )
 
 
-def _weights_note(spec: ModelSpec, load: Load) -> str:
+def _weights_note(spec: ModelSpec, load: MemoryDemand) -> str:
     bits = load.weight_bytes * 8 / max(spec.parameters, 1)
     split = f", 1/{load.world} of them" if load.world > 1 else ""
     return f"{spec.parameters:,} parameters at {bits:.3g} bits{split}"
 
 
-def _kv_note(cache: KVCache, load: Load) -> str:
+def _kv_note(cache: KVCache, load: MemoryDemand) -> str:
     whole = cache.bytes_per_token(load.kv_element)
     if not whole:
         return f"{cache.kind} state"

@@ -35,7 +35,7 @@ INT4_BYTES = 0.5 + 2.5 / 128
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class MemoryDemand:
     """What one deployment asks of its GPUs.
 
     Attributes:
@@ -82,7 +82,7 @@ def load_of(
     *,
     concurrency: int | None = None,
     length: int | None = None,
-) -> Load:
+) -> MemoryDemand:
     """Read a deployment off the spec and the engine arguments, with the release's defaults."""
     element = _ELEMENT_BYTES.get(str(engine.get("dtype", "auto")), 2.0)
     max_len = engine.get("max_model_len") or spec.context_length
@@ -91,7 +91,7 @@ def load_of(
     default_share = release.default("gpu_memory_utilization") if release else None
     share = engine.get("gpu_memory_utilization", default_share or DEFAULT_UTILIZATION)
     tokens, seqs = _step_limits(engine, release, gpu, max_len)
-    return Load(
+    return MemoryDemand(
         tensor=engine.get("tensor_parallel_size", 1),
         pipeline=engine.get("pipeline_parallel_size", 1),
         utilization=share,

@@ -28,7 +28,7 @@ from trtbuild.modelspec import SourceRef
 from trtbuild.pipeline import artifacts
 from trtbuild.pipeline.asked import require_taken
 from trtbuild.pipeline.job import (
-    Job,
+    ConversionJob,
     digested_sources,
     entries_of,
     generated,
@@ -177,7 +177,7 @@ def convert(
     return result("written", written.files)
 
 
-def _prepare(recipe: ModelRecipe, triton: str, progress: Progress) -> Job:
+def _prepare(recipe: ModelRecipe, triton: str, progress: Progress) -> ConversionJob:
     tools = toolchain.load(triton)
     progress.step(f"opening {recipe.source}")
     checkpoint = open_checkpoint(
@@ -202,10 +202,12 @@ def _prepare(recipe: ModelRecipe, triton: str, progress: Progress) -> Job:
     entries = entries_of(builder, case, changed)
     adapters = open_adapters(recipe.adapters)
     builder.require_adapters(case, adapters)
-    return Job(case, builder, reason, checkpoint, adapters, changed, needed, entries)
+    return ConversionJob(case, builder, reason, checkpoint, adapters, changed, needed, entries)
 
 
-def _with_artifacts(job: Job, root: Path, force: bool, progress: Progress) -> Job:
+def _with_artifacts(
+    job: ConversionJob, root: Path, force: bool, progress: Progress
+) -> ConversionJob:
     """The job with its artifacts made."""
     made = {
         one.name: artifacts.make(
@@ -243,7 +245,7 @@ def _require_valid(folder: Path, lock: Lock, *, later: bool, progress: Progress)
 
 
 def _result(
-    job: Job,
+    job: ConversionJob,
     repository: Path,
     started: float,
     status: Literal["written", "unchanged", "planned"],

@@ -29,7 +29,7 @@ _KEY_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ConversionJob:
     """Everything known before the first byte is written.
 
     ``changed`` is placed instead of small files of the checkpoint; None leaves one out.
@@ -80,7 +80,7 @@ def _rewritten(entry: ModelEntry, kept: Mapping[str, bytes]) -> Iterator[RepoFil
                 yield RepoFile(f"{place.path}/{new}", content)
 
 
-def key_needs_files(job: Job) -> bool:
+def key_needs_files(job: ConversionJob) -> bool:
     """A hub checkpoint is known by its commit, others by the digests of their files."""
     local_adapter = any(adapter.ref.kind != "hub" for adapter in job.adapters)
     artifact = any(place.artifact for place in job.places)
@@ -90,7 +90,7 @@ def key_needs_files(job: Job) -> bool:
 Origins = Mapping[str, Sequence[tuple[CheckpointFile, str]]]
 
 
-def digested_sources(job: Job, progress: Progress) -> Origins:
+def digested_sources(job: ConversionJob, progress: Progress) -> Origins:
     """The files to place, with their digests, by :attr:`WeightsDir.source`."""
     wanted = {place.source: place.artifact for place in job.places}
     origins: dict[str, tuple[CheckpointFile, ...]] = {}
@@ -107,7 +107,7 @@ def digested_sources(job: Job, progress: Progress) -> Origins:
     return {source: _digested(files, progress) for source, files in origins.items()}
 
 
-def _require_named(job: Job, origins: Mapping[str, Sequence[CheckpointFile]]) -> None:
+def _require_named(job: ConversionJob, origins: Mapping[str, Sequence[CheckpointFile]]) -> None:
     """UnsupportedError when a builder places a file that is not there."""
     lacking = [
         name
@@ -158,7 +158,7 @@ def _on_disk(file: CheckpointFile) -> Path:
 
 
 def weight_file(
-    file: CheckpointFile, sha256: str, job: Job, link: bool, source: str = ""
+    file: CheckpointFile, sha256: str, job: ConversionJob, link: bool, source: str = ""
 ) -> WeightFile:
     path = _on_disk(file)
     # a person may edit a tokenizer's JSON, and must not thereby edit the download cache
@@ -171,7 +171,7 @@ def weight_file(
     return WeightFile(file.name, path, sha256, path.stat().st_size, may_link)
 
 
-def key_of(job: Job, origins: Origins) -> str:
+def key_of(job: ConversionJob, origins: Origins) -> str:
     """The digest of everything that the result depends on."""
     contents = {
         f"{entry.name}/{file.path}": hashlib.sha256(file.content).hexdigest()
@@ -209,7 +209,7 @@ def _settings(recipe: ModelRecipe, builder: Builder) -> dict[str, Any]:
     return {key: flat[key] for key in sorted(every - unread - silent)}
 
 
-def locked_of(job: Job, key: str) -> LockedModel:
+def locked_of(job: ConversionJob, key: str) -> LockedModel:
     tools, builder = job.case.toolchain, job.builder
     image = builder.image(tools)
     return LockedModel(

@@ -18,7 +18,7 @@ from trtbuild.recipe import ModelRecipe
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Sizing:
     """Where a model is to run, and what is asked of it.
 
     ``gpu`` is a name of the table, ``auto`` for this machine's, empty for none in particular.
@@ -32,7 +32,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedModel:
     """A model with its plan."""
 
     recipe: ModelRecipe
@@ -61,8 +61,8 @@ def _opened(recipe: ModelRecipe, progress: Progress) -> tuple[ModelRecipe, Model
 
 
 def plan_model(
-    recipe: ModelRecipe, *, triton: str, target: Target, progress: Progress = SILENT
-) -> Planned:
+    recipe: ModelRecipe, *, triton: str, target: Sizing, progress: Progress = SILENT
+) -> PlannedModel:
     """Plan one model.
 
     Raises:
@@ -86,7 +86,7 @@ def plan_model(
     case = Case(spec, recipe, release, checkpoint=checkpoint)
     recipe = builder.completed(case)
     builder.require_adapters(replace(case, recipe=recipe), local_adapters(recipe.adapters))
-    return Planned(recipe, spec, plan)
+    return PlannedModel(recipe, spec, plan)
 
 
 def survey_builders(
@@ -98,7 +98,7 @@ def survey_builders(
     return survey(Case(spec, recipe, release, checkpoint=checkpoint))
 
 
-def _resolved(target: Target) -> tuple[str, int]:
+def _resolved(target: Sizing) -> tuple[str, int]:
     if target.gpu != "auto":
         if target.gpu:
             hardware.gpu(target.gpu)  # a wrong name is told before anything is downloaded

@@ -14,7 +14,7 @@ from support.checkpoints import make_llama
 from trtbuild import check
 from trtbuild.errors import UnsupportedError
 from trtbuild.pipeline.convert import convert
-from trtbuild.pipeline.planning import Target, plan_model
+from trtbuild.pipeline.planning import Sizing, plan_model
 from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import (
     BaseModules,
@@ -193,7 +193,7 @@ def test_plan_and_convert_refuse_an_adapter_that_would_end_the_engine(tmp_path: 
     sources = {"dora": adapter(tmp_path / "d", use_dora=True), "good": adapter(tmp_path / "g")}
     recipe = ModelRecipe(name="tiny", source=str(source), backend="vllm", adapters=sources)
     for attempt in (
-        lambda: plan_model(recipe, triton="26.07", target=Target()),
+        lambda: plan_model(recipe, triton="26.07", target=Sizing()),
         lambda: convert(recipe, repository=tmp_path / "r", triton="26.07"),
     ):
         with pytest.raises(UnsupportedError) as caught:

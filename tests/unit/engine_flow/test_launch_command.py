@@ -16,12 +16,12 @@ from support.ranked import seen_as_is, write_engine, write_llm_api
 from support.trtllm_tools import write_nvidia_smi
 from trtbuild.errors import BuildError, ServerError, TrtbuildError, UsageError
 from trtbuild.server import LaunchOptions
-from trtbuild_engine_flow.jobs.launch import Planned, plan_launch, run, write_script
+from trtbuild_engine_flow.jobs.launch import LaunchPlan, plan_launch, run, write_script
 
 IMAGE = "nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3"
 
 
-def plan(repo: Path, **changes: Any) -> Planned:
+def plan(repo: Path, **changes: Any) -> LaunchPlan:
     asked = {
         "using": "mpirun", "how": "auto", "nodes": 0, "gpus_per_node": 8, "image": "",
         "slurm": (), "options": LaunchOptions(), "validate": False,

@@ -20,7 +20,12 @@ from trtbuild.errors import ExitCode, RepositoryError, TrtbuildError, UsageError
 from trtbuild_engine_flow import parameters
 from trtbuild_engine_flow import resources as flow
 from trtbuild_engine_flow.jobs.migrate import left_out, migrate
-from trtbuild_engine_flow.migration import Deployment, deployments, left_behind, map_deployment
+from trtbuild_engine_flow.migration import (
+    LegacyDeployment,
+    deployments,
+    left_behind,
+    map_deployment,
+)
 from trtbuild_engine_flow.migration.roles import roles
 from trtbuild_engine_flow.resources import data_file
 
@@ -28,7 +33,7 @@ RELEASE = toolchain.trtllm_release("1.2.1")
 
 
 def mapping_of(**parameters: str) -> Any:
-    deployment = Deployment("tensorrt_llm", "ensemble", ("ensemble",), parameters)
+    deployment = LegacyDeployment("tensorrt_llm", "ensemble", ("ensemble",), parameters)
     return map_deployment(deployment, RELEASE)
 
 
@@ -524,7 +529,7 @@ def test_defaults_that_lose_nothing_are_not_listed() -> None:
 
 def test_tensors_without_a_counterpart_are_listed() -> None:
     names = ("text_input", "max_tokens", "text_output", "context_logits", "messages")
-    deployment = Deployment("tensorrt_llm", "ensemble", ("ensemble",), {}, tensors=names)
+    deployment = LegacyDeployment("tensorrt_llm", "ensemble", ("ensemble",), {}, tensors=names)
     account = map_deployment(deployment, RELEASE)
     assert account.tensors == {"max_tokens": "sampling_param_max_tokens"}
     assert account.tensors_lost == ("context_logits",), "messages have the same name"
@@ -570,7 +575,7 @@ def test_every_parameter_of_the_engine_flow_is_in_the_table() -> None:
 
 
 def test_a_queue_of_triton_is_listed() -> None:
-    deployment = Deployment("t", "e", ("e",), {}, queue_delay=1500, queue_size=64)
+    deployment = LegacyDeployment("t", "e", ("e",), {}, queue_delay=1500, queue_size=64)
     account = map_deployment(deployment, RELEASE)
     assert "max_queue_size" in {one.key for one in account.lost}
     moot = {one.key: one.why for one in account.moot}

@@ -12,7 +12,7 @@ from support.checkpoints import llama_config, llama_shapes, make_described, make
 from support.specs import llama_8b, llama_70b
 from trtbuild import toolchain
 from trtbuild.modelspec import AttentionGroup, KVCache, SourceRef
-from trtbuild.pipeline.planning import Target, plan_model
+from trtbuild.pipeline.planning import Sizing, plan_model
 from trtbuild.plan import BuildPlan
 from trtbuild.planner import make_plan
 from trtbuild.recipe import ModelRecipe
@@ -92,7 +92,7 @@ def test_a_plan_says_who_converts(tmp_path: Path) -> None:
     steps = {}
     for source in (ours, other):
         recipe = ModelRecipe(source=str(source), backend="trtllm-engine")
-        planned = plan_model(recipe, triton="26.07", target=Target())
+        planned = plan_model(recipe, triton="26.07", target=Sizing())
         steps[source] = {step.name: step.title for step in planned.plan.steps}
     assert "own converter" not in steps[ours]["convert"]
     assert "with TensorRT-LLM's own converter (opt), because" in steps[other]["convert"]
@@ -110,7 +110,7 @@ def test_who_converts_depends_on_the_release(tmp_path: Path) -> None:
     said = {}
     for triton in ("25.08", "26.07"):
         recipe = ModelRecipe(source=str(source), backend="trtllm-engine")
-        planned = plan_model(recipe, triton=triton, target=Target())
+        planned = plan_model(recipe, triton=triton, target=Sizing())
         said[triton] = next(s.title for s in planned.plan.steps if s.name == "convert")
     assert "own converter (phi), because TensorRT-LLM 0.21.0 names" in said["25.08"]
     assert "own converter" not in said["26.07"]

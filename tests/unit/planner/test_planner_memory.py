@@ -12,13 +12,13 @@ from support.specs import deepseek_v3, gemma3_like, llama_8b, llama_70b, mamba_l
 from trtbuild import hardware, toolchain
 from trtbuild.memory import formulas
 from trtbuild.memory.alternatives import Fit, alternatives, tensor_sizes
-from trtbuild.memory.load import GIB, Load, load_of, quantized_bytes
+from trtbuild.memory.load import GIB, MemoryDemand, load_of, quantized_bytes
 from trtbuild.modelspec import AttentionGroup, KVCache, ModelSpec, Quantization, Task
 
 RELEASE = toolchain.vllm_release("0.24.0")
 
 
-def load(spec: ModelSpec, gpu: str = "", **engine: object) -> Load:
+def load(spec: ModelSpec, gpu: str = "", **engine: object) -> MemoryDemand:
     return load_of(spec, engine, RELEASE, hardware.gpu(gpu) if gpu else None)
 
 
@@ -255,7 +255,7 @@ def test_every_alternative_fits_when_its_settings_are_taken(
     info = hardware.gpu(gpu)
     engine: dict[str, object] = {}
 
-    def load_on(which: hardware.GpuInfo) -> Load:
+    def load_on(which: hardware.GpuInfo) -> MemoryDemand:
         return load_of(spec, engine, RELEASE, which, concurrency=64, length=8192)
 
     case = Fit(spec, load_on(info), info, count, RELEASE, load_on)

@@ -13,7 +13,7 @@ import pytest
 from support.paths import ROOT
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.signature import Head, ServedModel, ServedTask, Tensor, dialect_of, of_server
-from trtbuild.signature.dialects import Dialect, Facts, discovery, installed, recognize
+from trtbuild.signature.dialects import Dialect, SchemaFacts, discovery, installed, recognize
 from trtbuild.signature.requests import (
     Classification,
     ClassifyAnswer,
@@ -365,8 +365,8 @@ def test_the_example_of_the_guide_works() -> None:
     found: dict[str, Any] = {}
     exec(code, found)
     made = found["dialect"]
-    facts = Facts(frozenset({"source"}), frozenset({"translation"}))
-    assert made.recognize(facts) == "generate" and made.recognize(Facts()) is None
+    facts = SchemaFacts(frozenset({"source"}), frozenset({"translation"}))
+    assert made.recognize(facts) == "generate" and made.recognize(SchemaFacts()) is None
     served = model("translate", "generate", "source", "translation")
     (one,) = made.requests(served, GenerateRequest("hi"))
     assert one.inputs == (TensorValue("source", "BYTES", (1,), ["hi"]),)

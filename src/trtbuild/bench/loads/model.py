@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from trtbuild.bench.metrics.throughput import Throughput
-from trtbuild.bench.model import Prompt, Sink, Stream, Target
+from trtbuild.bench.model import BenchTarget, Prompt, Sink, Stream
 
 Arrivals = Literal["poisson", "constant"]
 Prompts = Callable[[int], Prompt]
@@ -178,7 +178,7 @@ def now() -> float:
 class Session:
     """What every request of one block needs; ``first`` is the number of the block's prompts."""
 
-    target: Target
+    target: BenchTarget
     prompts: Prompts
     gate: Gate
     sink: Sink

@@ -10,7 +10,7 @@ from trtbuild.bench.comparison import side_by_side
 from trtbuild.bench.ledger import Ledger
 from trtbuild.bench.limits import no_connection
 from trtbuild.bench.loads.model import MISTAKE
-from trtbuild.bench.model import Json, Target
+from trtbuild.bench.model import BenchTarget, Json
 from trtbuild.bench.results import FORMAT, load_result
 from trtbuild.bench.running import UNFINISHED, Run
 from trtbuild.bench.sweep import Sweep
@@ -122,7 +122,7 @@ def _after_loss(run: Run, prepared: list[Prepared]) -> str:
     return server_log(_address(prepared, lost))
 
 
-def _address(prepared: list[Prepared], target: Target | None) -> Address:
+def _address(prepared: list[Prepared], target: BenchTarget | None) -> Address:
     return next((one.address for one in prepared if one.target is target), prepared[0].address)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbuild.bench.model import Endpoint, Generation, Target
+from trtbuild.bench.model import BenchTarget, Endpoint, Generation
 from trtbuild.bench.targets import Address
 from trtbuild.bench.targets.openai import OpenAITarget
 from trtbuild.bench.watching.prometheus import read_metrics
@@ -29,7 +29,7 @@ class Prepared:
     """
 
     address: Address
-    target: Target
+    target: BenchTarget
     watched: Watched
     precision: str = ""
     twin: int = 0
@@ -45,7 +45,7 @@ def prepare(
     api_key_env: str = "",
     metrics_url: str = "",
 ) -> list[Prepared]:
-    """A :class:`Target` for each address (baselines are addresses of running services by now)."""
+    """A :class:`BenchTarget` for each address; baselines are addresses of services by now."""
     chosen = choose_endpoint(addresses, endpoint, chat=chat)
     if metrics_url and read_metrics(metrics_url, "") is None:
         raise UsageError(
@@ -104,7 +104,7 @@ def _target(
     *,
     api_key: str,
     connections: int,
-) -> Target:
+) -> BenchTarget:
     if address.kind == "triton-grpc":
         from trtbuild.bench.targets.triton_grpc import TritonGrpcTarget
 

@@ -4,7 +4,7 @@ A file translates a request of the model's task into tensors, and tensors into c
 They are discovered through the entry-point group ``trtbuild.dialects.v1``.
 """
 
-from trtbuild.signature.dialects.base import Dialect, Facts
+from trtbuild.signature.dialects.base import Dialect, SchemaFacts
 from trtbuild.signature.dialects.discovery import (
     Broken,
     Installed,
@@ -17,8 +17,8 @@ from trtbuild.signature.dialects.discovery import (
 __all__ = [
     "Broken",
     "Dialect",
-    "Facts",
     "Installed",
+    "SchemaFacts",
     "dialect_of",
     "installed",
     "named",

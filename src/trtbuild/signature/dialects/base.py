@@ -36,7 +36,7 @@ _VERBS: Mapping[type[Any], str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class SchemaFacts:
     """What a model is recognized by.
 
     Attributes:
@@ -70,7 +70,7 @@ class Dialect:
     priority: int = 50
     required: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
-    def recognize(self, facts: Facts) -> ServedTask | None:
+    def recognize(self, facts: SchemaFacts) -> ServedTask | None:
         """The task of a model that has this request schema, None of any other model."""
         raise NotImplementedError
 

@@ -13,7 +13,7 @@ from typing import Any
 from trtbuild.errors import UsageError
 from trtbuild.signature.dialects.base import (
     Dialect,
-    Facts,
+    SchemaFacts,
     batches,
     column,
     misfit,
@@ -44,7 +44,7 @@ class Classify(Dialect):
     priority = 20
     required = (("text",), ("scores",))
 
-    def recognize(self, facts: Facts) -> ServedTask | None:
+    def recognize(self, facts: SchemaFacts) -> ServedTask | None:
         """By text and scores."""
         found = "text" in facts.inputs and "scores" in facts.outputs
         return ServedTask.CLASSIFY if found else None

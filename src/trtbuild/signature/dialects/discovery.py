@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from trtbuild.signature.dialects.base import Dialect, Facts
+from trtbuild.signature.dialects.base import Dialect, SchemaFacts
 from trtbuild.signature.model import ServedModel, ServedTask
 
 GROUP = "trtbuild.dialects.v1"
@@ -46,7 +46,7 @@ def _load(point: EntryPoint) -> Dialect | Broken:
         dialect = point.load()
         if not isinstance(dialect, Dialect):
             return _broken(point, f"{point.value} is not a Dialect")
-        dialect.recognize(Facts())
+        dialect.recognize(SchemaFacts())
     except Exception as error:  # a third party's plug-in may raise anything
         return _broken(point, f"{type(error).__name__}: {error}")
     if dialect.name != point.name:
@@ -73,8 +73,8 @@ def recognize(
     inputs: Iterable[str], outputs: Iterable[str], *, backend: str = "", pooling: bool = False
 ) -> tuple[ServedTask, str]:
     """The task and the request schema of a model with these tensors; ``tensor`` and an empty name
-    for one that no request schema recognizes. See :class:`Facts`."""
-    facts = Facts(frozenset(inputs), frozenset(outputs), backend, pooling)
+    for one that no request schema recognizes. See :class:`SchemaFacts`."""
+    facts = SchemaFacts(frozenset(inputs), frozenset(outputs), backend, pooling)
     for dialect in installed().dialects:
         try:
             task = dialect.recognize(facts)

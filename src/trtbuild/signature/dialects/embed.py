@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from trtbuild.signature.dialects.base import (
     Dialect,
-    Facts,
+    SchemaFacts,
     batches,
     column,
     parameters,
@@ -32,7 +32,7 @@ class Embed(Dialect):
     priority = 30
     required = (("text",), ("embeddings",))
 
-    def recognize(self, facts: Facts) -> ServedTask | None:
+    def recognize(self, facts: SchemaFacts) -> ServedTask | None:
         """By both names."""
         found = "text" in facts.inputs and "embeddings" in facts.outputs
         return ServedTask.EMBED if found else None

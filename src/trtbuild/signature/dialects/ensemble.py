@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trtbuild.signature.dialects.base import Facts
+from trtbuild.signature.dialects.base import SchemaFacts
 from trtbuild.signature.dialects.generating import Generating
 from trtbuild.signature.model import ServedTask
 from trtbuild.signature.requests import GenerateRequest
@@ -22,7 +22,7 @@ class Ensemble(Generating):
     name = "ensemble"
     priority = 20
 
-    def recognize(self, facts: Facts) -> ServedTask | None:
+    def recognize(self, facts: SchemaFacts) -> ServedTask | None:
         """By its limit of tokens."""
         limited = "max_tokens" in facts.inputs
         return ServedTask.GENERATE if limited and self.takes_text(facts) else None

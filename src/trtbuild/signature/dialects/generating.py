@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild.errors import UsageError
-from trtbuild.signature.dialects.base import Dialect, Facts, Read, count, tensor, text, unable
+from trtbuild.signature.dialects.base import Dialect, Read, SchemaFacts, count, tensor, text, unable
 from trtbuild.signature.model import ServedModel
 from trtbuild.signature.requests import Chunk, GenerateRequest, TaskRequest
 from trtbuild.wire.tensors import InferRequest, Outputs, TensorValue
@@ -25,7 +25,7 @@ class Generating(Dialect):
     stream_input = "stream"
     required = (("text_input",), ("text_output",))
 
-    def takes_text(self, facts: Facts) -> bool:
+    def takes_text(self, facts: SchemaFacts) -> bool:
         """Whether a model takes and gives text at all."""
         inputs, outputs = self.required
         return facts.inputs.issuperset(inputs) and facts.outputs.issuperset(outputs)

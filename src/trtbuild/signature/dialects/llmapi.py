@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trtbuild.signature.dialects.base import Facts, Read
+from trtbuild.signature.dialects.base import Read, SchemaFacts
 from trtbuild.signature.dialects.generating import Generating, chunk
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import Chunk, GenerateRequest
@@ -24,7 +24,7 @@ class LlmApi(Generating):
     priority = 30
     stream_input = "streaming"
 
-    def recognize(self, facts: Facts) -> ServedTask | None:
+    def recognize(self, facts: SchemaFacts) -> ServedTask | None:
         """By the prefix of its inputs."""
         prefixed = any(name.startswith(_PREFIX) for name in facts.inputs)
         return ServedTask.GENERATE if prefixed and self.takes_text(facts) else None

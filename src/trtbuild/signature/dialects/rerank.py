@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from trtbuild.signature.dialects.base import (
     Dialect,
-    Facts,
+    SchemaFacts,
     batches,
     column,
     misfit,
@@ -39,7 +39,7 @@ class Rerank(Dialect):
     priority = 30
     required = (("query", "passage"), ())
 
-    def recognize(self, facts: Facts) -> ServedTask | None:
+    def recognize(self, facts: SchemaFacts) -> ServedTask | None:
         """By a pair of texts and a number."""
         pair = facts.inputs.issuperset(("query", "passage"))
         return ServedTask.RERANK if pair and facts.outputs & {"logit", "score"} else None

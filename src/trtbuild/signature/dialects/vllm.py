@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild.errors import UsageError
-from trtbuild.signature.dialects.base import Facts, count, misfit, require_some, tensor, unable
+from trtbuild.signature.dialects.base import (
+    SchemaFacts,
+    count,
+    misfit,
+    require_some,
+    tensor,
+    unable,
+)
 from trtbuild.signature.dialects.generating import Generating
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import (
@@ -33,7 +40,7 @@ class Vllm(Generating):
     name = "vllm"
     priority = 40
 
-    def recognize(self, facts: Facts) -> ServedTask | None:
+    def recognize(self, facts: SchemaFacts) -> ServedTask | None:
         """The backend completes a configuration, so that it may have no tensors at all."""
         if facts.backend != "vllm" and not (self.takes_text(facts) and _SAMPLING in facts.inputs):
             return None
