@@ -129,7 +129,9 @@ def answer(config: dict[str, Any], files: Mapping[str, Any]) -> dict[str, Any]:
     """vLLM's view of one checkpoint, or why it refuses it."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in {"config.json": config, **files}.items():
-            Path(folder, name).write_text(json.dumps(content))
+            path = Path(folder, name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(content))
         try:
             return _answer(folder, config)
         except (Exception, SystemExit) as error:

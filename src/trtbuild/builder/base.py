@@ -106,7 +106,10 @@ class Builder:
         """What clients call, as far as config.pbtxt cannot say it; the lock's ``served`` card."""
         task = case.spec.task.value
         known = ServedTask(task) if task in set(ServedTask) else ServedTask.TENSOR
-        return ServedModel(case.recipe.name, known, context_length=case.spec.context_length)
+        spec = case.spec
+        return ServedModel(
+            case.recipe.name, known, context_length=spec.context_length, head=spec.head
+        )
 
 
 def _steps(entries: Sequence[ModelEntry]) -> Iterator[Step]:

@@ -11,28 +11,21 @@ from typing import Any
 
 from trtbuild.checkpoint import families
 from trtbuild.checkpoint.fields import Fields
-from trtbuild.checkpoint.model import Checkpoint
-from trtbuild.checkpoint.problems import json_object
 
 _LARGEST_FACTOR = 1e9
 _NOTHING: Mapping[str, Any] = {}
 
 
 def context_of(
-    checkpoint: Checkpoint, fields: Fields, settings: Mapping[str, Any], *, pooling: bool
+    fields: Fields,
+    settings: Mapping[str, Any],
+    sentences: Mapping[str, Any],
+    *,
+    pooling: bool,
 ) -> int:
-    """The context of an opened checkpoint; ``settings`` are those of its tokenizer."""
-    encoder = _sentence_settings(checkpoint)
-    return context_length(fields, settings if pooling else _NOTHING, encoder)
-
-
-def _sentence_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """The first of sentence-transformers' files for the tokenizer's settings."""
-    for name in families.SENTENCE_SETTINGS:
-        raw = checkpoint.read_bytes(name)
-        if raw is not None:
-            return json_object(raw, name)
-    return _NOTHING
+    """The context of a checkpoint; ``settings`` are those of its tokenizer, ``sentences`` those
+    of sentence-transformers."""
+    return context_length(fields, settings if pooling else _NOTHING, sentences)
 
 
 def context_length(

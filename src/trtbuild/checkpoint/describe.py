@@ -16,6 +16,7 @@ from trtbuild.checkpoint.code import parts_of, wraps
 from trtbuild.checkpoint.context import context_of
 from trtbuild.checkpoint.counting import Count, count
 from trtbuild.checkpoint.fields import Fields
+from trtbuild.checkpoint.head import head_of, sentence_files
 from trtbuild.checkpoint.model import Checkpoint
 from trtbuild.checkpoint.problems import Problems, json_object
 from trtbuild.checkpoint.quantized import quantization
@@ -43,6 +44,7 @@ def inspect(
     problems = Problems()
     fields = Fields(checkpoint.config)
     settings = tokenizer_config(checkpoint)
+    files = sentence_files(checkpoint)
     parts = parts_of(checkpoint, settings)
     code = "accepted" if parts and trust_remote_code else "offered" if parts else ""
     architecture, task = _task(checkpoint, fields, code, problems)
@@ -55,6 +57,13 @@ def inspect(
             "there is no tokenizer (tokenizer.json, tokenizer.model or vocab.json + merges.txt)",
             "fetch the tokenizer's files into the same folder",
         )
+    context = context_of(
+        fields,
+        settings,
+        files.transformer,
+        pooling=task not in {Task.GENERATE, Task.VISION_LANGUAGE},
+    )
+    head = head_of(checkpoint, fields, files, settings, problems, task=task, context=context)
     problems.raise_if_any(checkpoint.ref.text)
     method = quantization(checkpoint, fields.values)
     counted = _count(checkpoint, fields, method, shape.layers)
@@ -74,9 +83,7 @@ def inspect(
         num_attention_heads=shape.heads,
         num_kv_heads=shape.kv_heads,
         head_size=shape.size,
-        context_length=context_of(
-            checkpoint, fields, settings, pooling=task not in {Task.GENERATE, Task.VISION_LANGUAGE}
-        ),
+        context_length=context,
         vocab_size=fields.number(families.VOCAB),
         bos_token_id=next(iter(ids["bos"]), None),
         eos_token_ids=ids["eos"],
@@ -94,6 +101,7 @@ def inspect(
         layout="hf" if checkpoint.has("config.json") else "mistral",
         notes=_notes(fields, method),
         weights_format=checkpoint.weights_format,
+        head=head,
     )
 
 

@@ -23,6 +23,21 @@ def refuse_large(name: str, size: int) -> None:
 
 def json_object(data: bytes, name: str) -> dict[str, Any]:
     """``data`` as a JSON object, else UnsupportedError that names ``name`` and the position."""
+    value = _json(data, name)
+    if not isinstance(value, dict):
+        raise _other_kind(value, "object", name)
+    return value
+
+
+def json_array(data: bytes, name: str) -> list[Any]:
+    """``data`` as a JSON array, else UnsupportedError likewise."""
+    value = _json(data, name)
+    if not isinstance(value, list):
+        raise _other_kind(value, "array", name)
+    return value
+
+
+def _json(data: bytes, name: str) -> Any:
     fix = f"fetch {name} again from where the checkpoint came from"
     try:
         text = data.decode("utf-8-sig")
@@ -33,7 +48,7 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
             fix=fix,
         ) from None
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise UnsupportedError(
             f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
@@ -42,16 +57,19 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
         ) from None
     except (RecursionError, ValueError):
         raise UnsupportedError(f"{name} is not JSON we can read", where=name, fix=fix) from None
-    if not isinstance(value, dict):
-        raise UnsupportedError(
-            f"{name} holds a JSON {_kind(value)}, not an object", where=name, fix=fix
-        )
-    return value
+
+
+def _other_kind(value: object, wanted: str, name: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{name} holds a JSON {_kind(value)}, not an {wanted}",
+        where=name,
+        fix=f"fetch {name} again from where the checkpoint came from",
+    )
 
 
 def _kind(value: object) -> str:
-    if isinstance(value, list):
-        return "array"
+    if isinstance(value, list | dict):
+        return "array" if isinstance(value, list) else "object"
     if isinstance(value, str):
         return "string"
     return "null" if value is None else "number or boolean"

@@ -34,14 +34,17 @@ def as_object(opened: Checkpoint, spec: ModelSpec) -> dict[str, Any]:
 
 
 def print_spec(opened: Checkpoint, spec: ModelSpec) -> None:
-    """A table in four parts."""
+    """A table in parts."""
     from rich.markup import escape
     from rich.table import Table
 
+    from trtbuild.cli.head_view import head_rows
+
+    parts = (_identity, _weights, _shape, _words, *((head_rows,) if spec.head else ()))
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for at, part in enumerate((_identity, _weights, _shape, _words)):
+    for at, part in enumerate(parts):
         if at:
             table.add_row("", "")
         for label, text in part(opened, spec):

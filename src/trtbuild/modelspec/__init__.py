@@ -1,5 +1,6 @@
 """What a checkpoint is, as facts: the frozen :class:`ModelSpec` and its parts."""
 
+from trtbuild.modelspec.head import DenseLayer, Head, HeadKind
 from trtbuild.modelspec.model import (
     AttentionGroup,
     KVCache,
@@ -13,6 +14,9 @@ from trtbuild.modelspec.quantization import declared_quantization
 
 __all__ = [
     "AttentionGroup",
+    "DenseLayer",
+    "Head",
+    "HeadKind",
     "KVCache",
     "ModelSpec",
     "Quantization",

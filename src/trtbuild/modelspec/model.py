@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from trtbuild.modelspec.head import Head
+
 SourceKind = Literal["hub", "local", "gguf", "sample"]
 
 
@@ -137,7 +139,7 @@ class ModelSpec:
     why it cannot be written for transformers 4 as well. ``layout`` is ``mistral`` for
     ``params.json`` with ``consolidated`` weights. ``notes`` are for the user to know.
     Of weights in pickles or ONNX (``weights_format``) nothing but the size is known: no parameters,
-    and of ONNX no ``dtype``.
+    and of ONNX no ``dtype``. ``head`` is what a model computes at its end that does not generate.
     """
 
     source: SourceRef
@@ -171,6 +173,7 @@ class ModelSpec:
     layout: Literal["hf", "mistral"] = "hf"
     notes: tuple[str, ...] = ()
     weights_format: Literal["safetensors", "pickle", "onnx"] = "safetensors"
+    head: Head | None = None
 
     @property
     def weight_bytes(self) -> int:

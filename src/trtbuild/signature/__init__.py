@@ -10,14 +10,13 @@ from trtbuild.lazy import exports
 
 if TYPE_CHECKING:
     from trtbuild.signature.dialects import dialect_of, recognize
-    from trtbuild.signature.model import Head, ServedModel, ServedTask, Tensor
+    from trtbuild.signature.model import ServedModel, ServedTask, Tensor
     from trtbuild.signature.places import MOUNT, inside
     from trtbuild.signature.reading import describe
     from trtbuild.signature.server import of_server
 
 __all__ = [
     "MOUNT",
-    "Head",
     "ServedModel",
     "ServedTask",
     "Tensor",
@@ -36,7 +35,6 @@ __getattr__ = exports(
             "recognize",
         ),
         "model": (
-            "Head",
             "ServedModel",
             "ServedTask",
             "Tensor",

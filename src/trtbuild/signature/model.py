@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
+
+from trtbuild.modelspec import Head
 
 
 class ServedTask(StrEnum):
@@ -45,31 +47,6 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """What a model that does not generate text computes at its end.
-
-    Attributes:
-        pooling: ``cls``, ``mean``, ``last``, ``max``; empty for none or unknown.
-        normalized: Vectors have length 1.
-        dimension: Numbers in a vector; 0 when unknown.
-        prompts: Texts put before an input, by the name of their use (``query``, ``document``).
-        labels: Of a classifier, in the order of its outputs.
-    """
-
-    pooling: str = ""
-    normalized: bool = False
-    dimension: int = 0
-    prompts: Mapping[str, str] = field(default_factory=dict)
-    labels: tuple[str, ...] = ()
-
-    def prompt(self, use: str) -> str:
-        """The text before an input of that use; what OpenAI and NVIDIA call a passage is a
-        document to sentence-transformers."""
-        other = {"passage": "document", "document": "passage"}.get(use, use)
-        return self.prompts.get(use, self.prompts.get(other, ""))
-
-
-@dataclass(frozen=True, slots=True)
 class ServedModel:
     """One model of a repository or of a server, as a client needs to know it.
 
@@ -86,7 +63,7 @@ class ServedModel:
             are not in it.
         weights: Directory of the checkpoint, likewise.
         engine_file: The engine's arguments (``model.json``, ``model.yaml``), likewise.
-        head: For tasks that compute one.
+        head: For tasks that compute one; the checkpoint's own.
     """
 
     name: str
@@ -125,7 +102,7 @@ class ServedModel:
         for kind in ("inputs", "outputs"):
             known[kind] = tuple(_tensor(item) for item in known.get(kind, ()))
         head = known.get("head")
-        known["head"] = None if head is None else _head(head)
+        known["head"] = None if head is None else Head.from_dict(head)
         return cls(**{**known, "task": ServedTask(known["task"])})
 
 
@@ -134,8 +111,3 @@ def _tensor(value: Mapping[str, Any]) -> Tensor:
     return Tensor(
         str(value["name"]), str(value["datatype"]), dims, bool(value.get("optional", False))
     )
-
-
-def _head(value: Mapping[str, Any]) -> Head:
-    known = {key: value[key] for key in Head.__dataclass_fields__ if key in value}
-    return Head(**{**known, "labels": tuple(known.get("labels", ()))})

@@ -454,7 +454,9 @@ def test_tasks(tmp_path: Path, config: dict[str, Any], task: Task) -> None:
 
 def test_sentence_transformers_embed(tmp_path: Path) -> None:
     folder = make_described(tmp_path / "m", llama_config(), {"x.weight": (2, 2)})
-    write_json(folder / "modules.json", {"any": 1})
+    chain = [{"path": "", "type": "sentence_transformers.models.Transformer"}]
+    chain += [{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]
+    write_json(folder / "modules.json", chain)
     write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
     opened = open_checkpoint(str(folder))
     assert inspect(opened).task is Task.EMBED

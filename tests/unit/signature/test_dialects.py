@@ -12,7 +12,8 @@ import pytest
 
 from support.paths import ROOT
 from trtbuild.errors import ServerError, UsageError
-from trtbuild.signature import Head, ServedModel, ServedTask, Tensor, dialect_of, of_server
+from trtbuild.modelspec import Head
+from trtbuild.signature import ServedModel, ServedTask, Tensor, dialect_of, of_server
 from trtbuild.signature.dialects import Dialect, SchemaFacts, discovery, installed, recognize
 from trtbuild.signature.requests import (
     Classification,

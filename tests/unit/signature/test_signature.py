@@ -11,7 +11,8 @@ import pytest
 
 from support.paths import TESTS
 from trtbuild import pbtxt
-from trtbuild.signature import Head, ServedModel, ServedTask, Tensor, describe, inside, recognize
+from trtbuild.modelspec import DenseLayer, Head
+from trtbuild.signature import ServedModel, ServedTask, Tensor, describe, inside, recognize
 
 GOLDEN = TESTS / "golden"
 TEXT = (("text_input",), ("text_output",))
@@ -104,7 +105,14 @@ FULL = ServedModel(
     max_batch_size=8,
     context_length=512,
     tokenizer="m/1/tokenizer",
-    head=Head("mean", normalized=True, dimension=384, prompts={"query": "q: "}, labels=("a",)),
+    head=Head(
+        pooling=("mean", "max"),
+        layers=(DenseLayer("2_Dense", 768, 384),),
+        normalized=True,
+        dimension=384,
+        prompts={"query": "q: "},
+        labels=("a",),
+    ),
 )
 
 

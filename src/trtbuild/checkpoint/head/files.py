@@ -1,0 +1,106 @@
+"""The files in which sentence-transformers keeps the end of a model.
+
+Both generations of class names are known by their last part: ``sentence_transformers.models.
+Pooling`` of releases before 6, and ``sentence_transformers.sentence_transformer.modules.pooling.
+Pooling`` of 6. Source: sentence-transformers 6.2.0, ``base/model.py`` and ``base/modules``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trtbuild.checkpoint import families
+from trtbuild.checkpoint.model import Checkpoint
+from trtbuild.checkpoint.problems import json_array, json_object
+from trtbuild.errors import UnsupportedError
+
+MODULES = "modules.json"
+SETTINGS = "config_sentence_transformers.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One step of the chain: the last part of its class's name, and its directory."""
+
+    kind: str
+    path: str
+
+    @property
+    def config_file(self) -> str:
+        """Its configuration, relative to the checkpoint."""
+        return f"{self.path}/config.json" if self.path else "config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceFiles:
+    """What the files say.
+
+    Attributes:
+        modules: The chain of ``modules.json``; empty without one.
+        settings: ``config_sentence_transformers.json``.
+        transformer: ``sentence_bert_config.json``, or its older name.
+        model_type: ``SentenceTransformer``, ``CrossEncoder``, ``SparseEncoder``,
+            ``MultiVectorEncoder``; empty before release 5.
+    """
+
+    modules: tuple[Module, ...]
+    settings: Mapping[str, Any]
+    transformer: Mapping[str, Any]
+    model_type: str
+
+    def of_kind(self, kind: str) -> tuple[Module, ...]:
+        """The modules of a class."""
+        return tuple(module for module in self.modules if module.kind == kind)
+
+
+def sentence_files(checkpoint: Checkpoint) -> SentenceFiles:
+    """All of them, as far as they are there.
+
+    Raises:
+        UnsupportedError: One of them is not what it should be.
+    """
+    settings = _object(checkpoint, SETTINGS)
+    model_type = settings.get("model_type")
+    return SentenceFiles(
+        modules=_modules(checkpoint),
+        settings=settings,
+        transformer=sentence_settings(checkpoint),
+        model_type=model_type if isinstance(model_type, str) else "",
+    )
+
+
+def sentence_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The first of sentence-transformers' files for the tokenizer's settings."""
+    names = families.SENTENCE_SETTINGS
+    return next((found for name in names if (found := _object(checkpoint, name))), {})
+
+
+def module_config(checkpoint: Checkpoint, module: Module) -> Mapping[str, Any] | None:
+    """A module's configuration; None when it has no such file."""
+    raw = checkpoint.read_bytes(module.config_file)
+    return None if raw is None else json_object(raw, module.config_file)
+
+
+def _object(checkpoint: Checkpoint, name: str) -> Mapping[str, Any]:
+    raw = checkpoint.read_bytes(name)
+    return {} if raw is None else json_object(raw, name)
+
+
+def _modules(checkpoint: Checkpoint) -> tuple[Module, ...]:
+    raw = checkpoint.read_bytes(MODULES)
+    entries = [] if raw is None else json_array(raw, MODULES)
+    return tuple(_module(entry, at) for at, entry in enumerate(entries))
+
+
+def _module(entry: object, at: int) -> Module:
+    named = entry.get("type") if isinstance(entry, dict) else None
+    path = entry.get("path", "") if isinstance(entry, dict) else None
+    if not isinstance(named, str) or not isinstance(path, str):
+        raise UnsupportedError(
+            f"{MODULES}: entry {at} has no type and path",
+            where=MODULES,
+            fix=f"fetch {MODULES} again from where the checkpoint came from",
+        )
+    return Module(named.rpartition(".")[2], path.strip("/"))
