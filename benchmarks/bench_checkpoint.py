@@ -147,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gb", type=float, default=0.5)
     parser.add_argument("--full", action="store_true", help=f"{FULL_GB} GB")
-    parser.add_argument("--folder", help="where to work; default the temporary folder")
+    parser.add_argument("--folder", help="where to work; default the temporary directory")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     gigabytes = FULL_GB if options.full else options.gb

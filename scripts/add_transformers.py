@@ -64,7 +64,7 @@ def main() -> None:
     """Read every wheel and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("more", nargs="*", help="vLLM releases besides those of toolchains.toml")
-    parser.add_argument("--wheels", type=Path, help="folder to keep the wheels in")
+    parser.add_argument("--wheels", type=Path, help="directory to keep the wheels in")
     parser.add_argument("--all", action="store_true", help="read every vLLM release again")
     options = parser.parse_args()
     known = {} if options.all else json.loads(TABLE.read_text(encoding="utf-8"))["vllm"]

@@ -4,7 +4,7 @@
 
 The releases and their versions of ONNX Runtime stand in the table itself, from ``ort_version`` of
 the server's ``build.py`` (branch rYY.MM); add a row and run this. Each version is installed from
-PyPI into a folder of its own, and asked to load files of every IR version and opset.
+PyPI into a directory of its own, and asked to load files of every IR version and opset.
 """
 
 from __future__ import annotations

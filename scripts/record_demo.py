@@ -2,7 +2,7 @@
 
     python scripts/record_demo.py [--out docs/images/demo.svg]
 
-Runs the commands below in a scratch folder, one after another, and draws what they printed.
+Runs the commands below in a scratch directory, one after another, and draws what they printed.
 """
 
 from __future__ import annotations

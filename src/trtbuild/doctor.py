@@ -98,7 +98,7 @@ def check_runtime() -> Check:
 
 
 def check_disk() -> Check:
-    """Room in the cache folder."""
+    """Room in the cache directory."""
     folder = _existing(cache_dir())
     free = shutil.disk_usage(folder).free
     message = f"{free / _GIB:.1f} GiB free for {cache_dir()}"
@@ -195,7 +195,7 @@ def check_hub() -> Check:
 
 
 def _existing(folder: Path) -> Path:
-    """The nearest folder on the way up that exists."""
+    """The nearest directory on the way up that exists."""
     while not folder.exists():
         folder = folder.parent
     return folder

@@ -43,7 +43,7 @@ class LockedModel:
         versions: Version by program (``trtbuild``, ``vllm``).
         settings: The recipe as given, without sources.
         key: Digest of everything the result depends on; equal keys mean nothing to do.
-        directories: Its folders in the repository, the model's own first.
+        directories: Its directories in the repository, the model's own first.
         files: By path relative to the repository, with ``/``.
         served: The model that clients call, as the conversion made it; its tensors are left to
             config.pbtxt.

@@ -16,7 +16,7 @@ def data_file(*parts: str) -> Path:
 
 
 def template_dir(*parts: str) -> Path:
-    """A folder of shipped templates: ``_templates`` in the wheel, ``templates/`` in a checkout."""
+    """Return a directory of templates: ``_templates`` in the wheel, else ``templates/``."""
     installed = _PACKAGE / "_templates"
     root = installed if installed.is_dir() else _PACKAGE.parents[1] / "templates"
     return root.joinpath(*parts)

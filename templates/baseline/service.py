@@ -1,6 +1,6 @@
 """The naive service: FastAPI in front of transformers' ``generate``.
 
-    python service.py --model FOLDER --port 9100 --batch 1
+    python service.py --model DIRECTORY --port 9100 --batch 1
 
 This is what a model is often first served with, and what everything else is compared with. Requests
 wait in a queue; a thread takes up to ``--batch`` of them (one: one request at a time), pads them
@@ -197,7 +197,7 @@ def application(engine: Engine, name: str) -> FastAPI:
 def main() -> None:
     """Serve until ended."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--model", required=True, help="folder of the checkpoint")
+    parser.add_argument("--model", required=True, help="directory of the checkpoint")
     parser.add_argument("--name", default="baseline")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))

@@ -2,7 +2,7 @@
 
     python worker.py JOB.json
 
-The job names the folders, the format and the texts; progress goes to standard output as JSON, a
+The job names the directories, the format and the texts; progress goes to standard output as JSON, a
 line each, and everything else that is printed is for the log. Nothing of the checkpoint is run:
 ``trust_remote_code`` stays off and only safetensors are loaded.
 """

@@ -32,7 +32,7 @@ def with_adapter_rank(recipe: ModelRecipe, toolchain: Toolchain) -> ModelRecipe:
     names it. A rank that the recipe sets stays; adapters on the hub are not looked at.
 
     Raises:
-        UnsupportedError: An adapter folder without a readable ``adapter_config.json``, or a
+        UnsupportedError: An adapter directory without a readable ``adapter_config.json``, or a
             rank above all that the engine takes.
     """
     if not recipe.adapters or "max_lora_rank" in recipe.engine or not toolchain.vllm:
@@ -65,7 +65,7 @@ def _rank(name: str, folder: Path) -> int:
         raise UnsupportedError(
             f"the adapter {name!r} has no readable rank: {type(error).__name__}: {error}",
             where=f"adapter_config.json of {name}",
-            fix="give a folder in PEFT's format, with adapter_config.json and its 'r'",
+            fix="give a directory in PEFT's format, with adapter_config.json and its 'r'",
         ) from None
 
 

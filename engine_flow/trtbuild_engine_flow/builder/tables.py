@@ -43,7 +43,7 @@ def profiles() -> Mapping[str, Mapping[str, tuple[Any, str]]]:
 
 @cache
 def families() -> Mapping[str, str]:
-    """By architecture: the folder of TensorRT-LLM's examples whose converter takes it."""
+    """By architecture: the directory of TensorRT-LLM's examples whose converter takes it."""
     rows = _read("trtllm_engine", "families.toml")["family"]
     return {name: row["folder"] for row in rows for name in row["architectures"]}
 

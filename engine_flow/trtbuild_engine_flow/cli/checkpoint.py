@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 def checkpoint(
     source: options.Source,
     *,
-    out: Annotated[Path, typer.Option(help="Folder to make; an older checkpoint is replaced.")],
+    out: Annotated[Path, typer.Option(help="Directory to make; an older checkpoint is replaced.")],
     dtype: Annotated[
         str, typer.Option(help="float16, bfloat16 or float32; default the checkpoint's own.")
     ] = "",

@@ -27,7 +27,7 @@ def write(layout: CheckpointPlan, out: Path, progress: Progress = SILENT) -> Wri
 
     Args:
         layout: As planned.
-        out: A folder that does not exist, is empty, or holds such a checkpoint.
+        out: A directory that does not exist, is empty, or holds such a checkpoint.
         progress: Told the bytes of the source that are done.
 
     Raises:
@@ -71,13 +71,13 @@ def _refuse_foreign(out: Path) -> None:
     if not out.exists():
         return
     if not out.is_dir():
-        raise UsageError(f"{out} is a file", where=str(out), fix="name a folder (--out)")
+        raise UsageError(f"{out} is a file", where=str(out), fix="name a directory (--out)")
     foreign = [p.name for p in sorted(out.iterdir()) if not _OURS.fullmatch(p.name)]
     if foreign:
         raise UsageError(
             f"{out} holds {foreign[0]!r}, which is no part of a TensorRT-LLM checkpoint",
             where=str(out),
-            fix="name a new folder (--out)",
+            fix="name a new directory (--out)",
         )
 
 

@@ -242,6 +242,6 @@ def _unusable(path: Path, why: str) -> RepositoryError:
     return RepositoryError(
         f"the engine's {CONFIG} cannot be used: {why}",
         where=str(path),
-        fix="give the folder that trtllm-build wrote, with config.json and rank*.engine, or "
+        fix="give the directory that trtllm-build wrote, with config.json and rank*.engine, or "
         "build it: trtbuild convert SOURCE --backend trtllm-engine",
     )

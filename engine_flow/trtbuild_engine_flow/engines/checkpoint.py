@@ -58,8 +58,8 @@ def make_checkpoint(
     """Convert ``source`` into the TensorRT-LLM checkpoint ``out``.
 
     Args:
-        source: Hub id, folder, GGUF file or sample.
-        out: A new folder, or an older checkpoint to replace.
+        source: Hub id, directory, GGUF file or sample.
+        out: A new directory, or an older checkpoint to replace.
         dtype: ``float32``, ``float16`` or ``bfloat16``; empty for the checkpoint's own.
         tp: Ranks that share every matrix.
         pp: Stages that share the layers.

@@ -16,9 +16,9 @@ class EngineBuild:
         release: The TensorRT-LLM that compiles it.
         dtype: ``float16``, ``bfloat16`` or ``float32``.
         tp, pp: Tensor and pipeline parallel sizes.
-        family: The folder of TensorRT-LLM's own converter, for what ours cannot convert.
+        family: The directory of TensorRT-LLM's own converter, for what ours cannot convert.
         workers: Ranks compiled at once.
-        options: What ``trtllm-build`` is given, without folders.
+        options: What ``trtllm-build`` is given, without directories.
         build_config: That part of the engine's ``config.json``, as the build will write it.
     """
 

@@ -21,7 +21,7 @@ from trtbuild_engine_flow.executor.model import Compilation
 from trtbuild_engine_flow.executor.runner import Runner
 
 Prepare = Callable[[Path], None]
-"""Puts the TensorRT-LLM checkpoint into a folder."""
+"""Puts the TensorRT-LLM checkpoint into a directory."""
 
 _SAID = "@trtbuild "
 _TAIL = 15

@@ -31,7 +31,7 @@ def convert_command(job: Compilation, runner: Runner, checkpoint: Path) -> tuple
 
 
 def _folder_of(job: Compilation) -> Path:
-    """The checkpoint's folder: its files may lie in folders of it."""
+    """The checkpoint's directory: its files may lie in directories of it."""
     for name, path in job.files:
         return path.parents[name.count("/")]
     return Path("checkpoint")
@@ -49,7 +49,7 @@ def build_command(
 
 
 def checkpoint_of(job: Compilation) -> Path:
-    """Where a dry run puts the TensorRT-LLM checkpoint; a real one lies in a scratch folder."""
+    """Where a dry run puts the TensorRT-LLM checkpoint; a real one lies in a scratch directory."""
     return job.home.with_name(f"{job.home.name}.checkpoint")
 
 

@@ -173,11 +173,11 @@ def write_script(planned: LaunchPlan, out: Path) -> None:
     """Write the batch script.
 
     Raises:
-        UsageError: There is no such folder, or one is in the way.
+        UsageError: There is no such directory, or one is in the way.
         BuildError: The disk refuses.
     """
     if out.is_dir() or not out.absolute().parent.is_dir():
-        what = "is a folder" if out.is_dir() else "would lie in a folder that does not exist"
+        what = "is a directory" if out.is_dir() else "would lie in a directory that does not exist"
         raise UsageError(f"the batch script {out} {what}", fix="name a file: --out job.sbatch")
     with disk_trouble(out.absolute().parent):
         atomic_write(out, planned.script.encode())

@@ -56,7 +56,7 @@ def migrate(
         repository: An ``inflight_batcher_llm``-style repository; it is only read.
         out: Another model repository.
         sources: Checkpoints: one for the only LLM, or ``ENTRY=CHECKPOINT`` for each. Left out,
-            the lock's source or the tokenizer's folder is taken, if that is a checkpoint.
+            the lock's source or the tokenizer's directory is taken, if that is a checkpoint.
         name: The new model's name, when there is one; default the name that clients ask today.
         settings: ``key=value`` over what is mapped.
         triton: The release it is for.
@@ -125,7 +125,7 @@ def _require_apart(repository: Path, out: Path) -> None:
         raise UsageError(
             "the new repository would be the old one",
             where=str(out),
-            fix="name another folder (--repo), and remove the old one when all is well",
+            fix="name another directory (--repo), and remove the old one when all is well",
         )
 
 
@@ -165,7 +165,7 @@ def _own_source(repository: Path, deployment: LegacyDeployment) -> str:
     raise UsageError(
         f"which checkpoint does {deployment.entry} serve? An engine does not say",
         where=str(repository / deployment.engine_model),
-        fix=f"name it: --source CHECKPOINT (a hub id or a folder{hint})",
+        fix=f"name it: --source CHECKPOINT (a hub id or a directory{hint})",
     )
 
 

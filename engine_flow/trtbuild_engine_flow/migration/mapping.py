@@ -89,8 +89,8 @@ def _adapters(gone: Collection[str]) -> Iterator[Loss]:
             ", ".join(sent),
             "",
             "adapters are chosen by name, not sent as tensors of a request",
-            "name them when converting again: trtbuild convert --adapter NAME=FOLDER; clients send "
-            "lora_name",
+            "name them when converting again: trtbuild convert --adapter NAME=DIRECTORY; "
+            "clients send lora_name",
         )
 
 
@@ -206,7 +206,7 @@ def _missing_engine(deployment: LegacyDeployment) -> Iterator[Loss]:
             deployment.parameters.get("gpt_model_path", ""),
             f"its config.json is not at hand ({deployment.engine_problem}), so parallel sizes and "
             "lengths are unknown",
-            "mount the engine's folder, or --set tensor_parallel_size, max_seq_len, …",
+            "mount the engine's directory, or --set tensor_parallel_size, max_seq_len, …",
         )
 
 
@@ -234,7 +234,7 @@ def _built_in(deployment: LegacyDeployment) -> Iterator[Loss]:
             "engine lora",
             "true",
             "adapters are chosen by name, not sent as tensors of a request",
-            "name them when converting again: trtbuild convert --adapter NAME=FOLDER",
+            "name them when converting again: trtbuild convert --adapter NAME=DIRECTORY",
         )
 
 

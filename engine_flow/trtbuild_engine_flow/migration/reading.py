@@ -44,7 +44,7 @@ class LegacyDeployment:
         tensors: Names that clients see.
         roles: The usual name of those that are called otherwise: ``text`` is ``text_input``.
         callers: Models outside of it that call one of its models by name.
-        tokenizer_dir: Folder of the tokenizer, empty when none is named or there.
+        tokenizer_dir: Directory of the tokenizer, empty when none is named or there.
         engine: What the engine was built for, None when its ``config.json`` is not at hand.
         engine_problem: Why it is not.
     """
@@ -71,7 +71,7 @@ def deployments(repository: Path) -> tuple[LegacyDeployment, ...]:
     """Every LLM of the engine flow in ``repository``, by name.
 
     Raises:
-        UsageError: There is no such folder, or no such model in it.
+        UsageError: There is no such directory, or no such model in it.
         RepositoryError: A ``config.pbtxt`` cannot be read; says where.
     """
     if not repository.is_dir():
@@ -106,7 +106,7 @@ def left_behind(repository: Path, found: Sequence[LegacyDeployment]) -> Mapping[
 
 
 def _is_model(folder: Path) -> bool:
-    """Whether the server would take a folder for a model that it can load."""
+    """Whether the server would take a directory for a model that it can load."""
     if folder.name.startswith(".") or not folder.is_dir():
         return False
     return (folder / "config.pbtxt").exists() or any(folder.glob("[1-9]*/model.*"))

@@ -117,7 +117,7 @@ def _file(path: Path) -> Path:
 
 
 def load_tokenizer(path: Path) -> Any:
-    """The tokenizer of a checkpoint folder, or of a ``tokenizer.json``.
+    """The tokenizer of a checkpoint directory, or of a ``tokenizer.json``.
 
     Raises:
         UsageError: There is none, or it cannot be read.
@@ -128,7 +128,7 @@ def load_tokenizer(path: Path) -> Any:
     if not file.is_file():
         raise UsageError(
             f"no tokenizer at {path}",
-            fix="give the folder of the served checkpoint that holds tokenizer.json",
+            fix="give the directory of the served checkpoint that holds tokenizer.json",
         )
     try:
         tokenizer = Tokenizer.from_file(str(file))

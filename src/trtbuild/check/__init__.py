@@ -59,7 +59,7 @@ def validate(
     """Apply the rules to a repository; what is wrong is in the report, never raised.
 
     Args:
-        repository: The folder.
+        repository: The directory.
         model: Only this model (or directory); empty: all.
         triton: Judge by this release; empty: by the one each model was written for.
         full: Read every weight again instead of trusting size and time of what was read before.
@@ -71,7 +71,7 @@ def validate(
         progress: Told when something takes long.
 
     Raises:
-        UsageError: There is no such folder, model or release.
+        UsageError: There is no such directory, model or release.
     """
     options = Options(triton, auto_complete, full, gpus, sm)
     opened = _open((repository,), options, lock=lock, only=model, progress=progress)
@@ -126,16 +126,16 @@ def _open(
 
 
 def _require_folder(path: Path) -> None:
-    fix = "give the folder whose subfolders are models; trtbuild convert makes one"
+    fix = "give the directory whose subdirectories are models; trtbuild convert makes one"
     try:
         next(path.iterdir(), None)
     except FileNotFoundError:
         what = "does not exist"
     except NotADirectoryError:
-        what = "is not a folder"
+        what = "is not a directory"
     except (OSError, ValueError) as error:
         what = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        fix = "give a folder that this user may read"
+        fix = "give a directory that this user may read"
     else:
         return
     raise UsageError(f"the model repository {str(path)!r} {what}", fix=fix)

@@ -76,5 +76,5 @@ def write(path: Path, report: Report) -> None:
         raise UsageError(
             f"the baseline cannot be written: {error.strerror}",
             where=str(path),
-            fix="name a file in a folder that exists and that this user may write",
+            fix="name a file in a directory that exists and that this user may write",
         ) from None

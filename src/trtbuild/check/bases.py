@@ -20,7 +20,7 @@ class Link:
 
 Content = str | bytes | Link | Callable[[], bytes] | None
 """Of a file: text, bytes, a link, a function that makes the bytes when they are many; None: no
-such file or folder."""
+such file or directory."""
 
 
 def complete(config: str, fields: Mapping[str, str]) -> str:

@@ -83,7 +83,7 @@ def complete(config: Any, name: str, folders: Iterable[Path]) -> Completed:
     Args:
         config: The ``ModelConfig``.
         name: The directory's name; ``x.identity`` means the backend ``identity``.
-        folders: The model's directories. The server looks into the first one only, be it a
+        directories: The model's directories. The server looks into the first one only, be it a
             version or not.
     """
     first = min(folders, key=lambda folder: os.fsencode(folder.name), default=None)
@@ -140,7 +140,7 @@ def version_of(folder: str) -> int | None:
 
 
 def is_version(name: str) -> bool:
-    """Whether a folder is named as versions are meant to be: 0, or a number without leading 0."""
+    """Whether a directory has a proper version name: 0, or a number without leading 0."""
     return name.isascii() and name.isdigit() and (name == "0" or name[0] != "0")
 
 

@@ -40,7 +40,7 @@ class Repository:
     """A model repository on this machine, without any model's content.
 
     Attributes:
-        root: The folder.
+        root: The directory.
         options: How to look.
         lock: What trtbuild wrote into it.
         lock_problem: Why the lock cannot be read, empty if it can.

@@ -55,7 +55,7 @@ class Example:
     Attributes:
         config: Fields of ``m/config.pbtxt``; what they leave out is the base's.
         files: Further files by path in the repository, such as ``m/1/model.py``; a path that ends
-            in ``/`` is a folder. ``m/config.pbtxt`` here is the whole text, nothing is added.
+            in ``/`` is a directory. ``m/config.pbtxt`` here is the whole text, nothing is added.
         base: What the example differs from: ``python``; ``vllm``, with weights from the hub;
             ``checkpoint``, the same with weights of its own; ``ensemble``, over the Python models
             ``a`` and ``b``; ``engine``, with a TensorRT-LLM engine; ``onnx``;
@@ -92,7 +92,7 @@ class Example:
             parts = [FIELDS.get(self.base, {}).get("ensemble_scheduling", "")]
             own = (item for item in BASES[self.base].items() if item[0].startswith("m/"))
             parts += [_file(path, content, short=True) for path, content in own]
-        text = "\n".join(part for part in parts if part) or "# an empty folder"
+        text = "\n".join(part for part in parts if part) or "# an empty directory"
         return f"# trtbuild validate {' '.join(flags)}\n{text}" if flags else text
 
 
@@ -106,7 +106,7 @@ def example_of(said: Example | str | Mapping[str, Content], base: str) -> Exampl
 
 
 def write_example(example: Example, root: Path) -> None:
-    """Make the example's repository in the folder ``root``, which must exist and be empty."""
+    """Make the example's repository in the directory ``root``, which must exist and be empty."""
     files: dict[str, Content] = dict(BASES[example.base])
     fields = FIELDS.get(example.base, {})
     if fields:
@@ -141,7 +141,7 @@ def _file(path: str, content: Content, *, short: bool = False) -> str:
     if isinstance(content, Link):
         return f"# {path} is a link to {content.target}"
     if path.endswith("/"):
-        return f"# {path} is an empty folder"
+        return f"# {path} is an empty directory"
     if not isinstance(content, str):
         return f"# {path} (binary)"
     long = short and content.count("\n") > _SHORT

@@ -1,4 +1,4 @@
-"""The folders of Hugging Face files that a model of any backend names inside its repository."""
+"""The directories of Hugging Face files that a model of any backend names inside its repository."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOKENIZER_DIR = "tokenizer_dir"
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder that a model's files name.
+    """A directory that a model's files name.
 
     Attributes:
         path: Where it is, or should be.

@@ -71,7 +71,7 @@ def open_inside(path: Path, root: Path) -> BinaryIO:
     Raises:
         OutsideError: A link leads out of ``root``.
         PointerError: It is a Git LFS pointer.
-        OSError: It cannot be read, or is a folder, a pipe, a socket or a device.
+        OSError: It cannot be read, or is a directory, a pipe, a socket or a device.
     """
     if not is_inside(path, root):
         raise OutsideError(path)

@@ -97,7 +97,7 @@ def is_hub_id(value: str) -> bool:
 
 
 def weights(model: Model) -> Iterator[tuple[ModelJson, Path]]:
-    """Every checkpoint folder inside the repository that a version names and that is there."""
+    """Every checkpoint directory inside the repository that a version names and that is there."""
     for engine in engines(model):
         value = engine.settings.get("model")
         folder = local_folder(model, value) if isinstance(value, str) else None

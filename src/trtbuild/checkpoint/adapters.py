@@ -1,4 +1,4 @@
-"""LoRA adapters: folders in PEFT's format, placed beside the model that they change."""
+"""LoRA adapters: directories in PEFT's format, placed beside the model that they change."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def open_adapters(sources: Mapping[str, str]) -> tuple[Adapter, ...]:
     """Open every adapter of a recipe, by name.
 
     Raises:
-        UsageError: No such folder or hub id.
-        UnsupportedError: A folder is no adapter; all the problems of one at once.
+        UsageError: No such directory or hub id.
+        UnsupportedError: A directory is no adapter; all the problems of one at once.
         BuildError: The network failed.
     """
     return tuple(_open(name, source) for name, source in sources.items())
@@ -63,7 +63,7 @@ def _open(name: str, source: str) -> Adapter:
         raise UnsupportedError(
             f"the adapter {name!r} cannot be {source!r}",
             where=f"--adapter {name}={source}",
-            fix="an adapter is a folder or a hub id with adapter_config.json and "
+            fix="an adapter is a directory or a hub id with adapter_config.json and "
             "adapter_model.safetensors",
         )
     return Adapter(name, ref, _files(name, folder))

@@ -90,11 +90,11 @@ def _config(store: Store, problems: Problems) -> Mapping[str, Any]:
         name = PARAMS
     if name not in store.sizes:
         ggufs = sorted(name for name in store.sizes if name.endswith(".gguf"))
-        hint = "give the folder that holds config.json next to the weights"
+        hint = "give the directory that holds config.json next to the weights"
         if "adapter_config.json" in store.sizes or "adapter_model.safetensors" in store.sizes:
             hint = "this is a LoRA adapter: deploy its base model with --adapter NAME=SOURCE"
         elif ggufs:
-            hint = f"give one .gguf file instead of the folder, such as {ggufs[0]}"
+            hint = f"give one .gguf file instead of the directory, such as {ggufs[0]}"
         problems.add("config.json is missing", hint)
         return {}
     try:

@@ -55,7 +55,7 @@ def inspect(
     if tokenizer.kind == "none" and needs_tokenizer:
         problems.add(
             "there is no tokenizer (tokenizer.json, tokenizer.model or vocab.json + merges.txt)",
-            "fetch the tokenizer's files into the same folder",
+            "fetch the tokenizer's files into the same directory",
         )
     context = context_of(
         fields,

@@ -190,7 +190,7 @@ def _resolve(source: Source) -> HubStore:
 
 
 def _snapshot(source: Source) -> tuple[str, Path] | None:
-    """Commit and folder of what the hub's cache holds of ``source``; None if nothing."""
+    """Commit and directory of what the hub's cache holds of ``source``; None if nothing."""
     root = cache_folder(source.text)
     commit = source.revision
     if not _COMMIT.match(commit):

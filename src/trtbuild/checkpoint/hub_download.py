@@ -41,7 +41,7 @@ class WantedFile:
 
 
 class Download:
-    """Files of one commit on their way into the cache folder of one repository."""
+    """Files of one commit on their way into the cache directory of one repository."""
 
     def __init__(self, repo: str, commit: str, folder: Path) -> None:
         self._repo, self._commit, self._folder = repo, commit, folder

@@ -66,14 +66,14 @@ def _by_cause(error: Exception, repo: str) -> TrtbuildError | None:
             return BuildError(
                 f"the disk is full while downloading {repo}",
                 where=repo,
-                fix="free some space, or set HF_HOME to a folder on a larger disk; what was "
+                fix="free some space, or set HF_HOME to a directory on a larger disk; what was "
                 "downloaded is kept",
             )
     if any(_is_network(cause) for cause in _chain(error)):
         return UnreachableError(
             f"the hub cannot be reached for {repo} ({type(_chain(error)[-1]).__name__})",
             where=repo,
-            fix="check the network, a proxy (HTTPS_PROXY) and HF_ENDPOINT; or give a folder, a "
+            fix="check the network, a proxy (HTTPS_PROXY) and HF_ENDPOINT; or give a directory, a "
             ".gguf file or sample:smollm2, which need no network",
         )
     return None

@@ -23,7 +23,7 @@ def open_checkpoint(
     """Open ``source`` without fetching or converting weights.
 
     Args:
-        source: ``org/name[@revision]``, a folder, a ``.gguf`` file or ``sample:smollm2``.
+        source: ``org/name[@revision]``, a directory, a ``.gguf`` file or ``sample:smollm2``.
         dtype: ``float32`` (default) or ``bfloat16``, for GGUF sources and samples only.
         allow_pickle: Accept a checkpoint whose only weights are ``.bin`` pickles.
         trust_remote_code: Let the checkpoint's ``*.py`` files come along (they are not run here).
@@ -67,7 +67,7 @@ def materialize(checkpoint: Checkpoint, progress: Progress = SILENT) -> tuple[Ch
     """Every file of the checkpoint, each with a path on this machine.
 
     Hub files are downloaded (resuming what an earlier try left), GGUF files are converted into
-    a cached folder, local files are there already.
+    a cached directory, local files are there already.
 
     Raises:
         BuildError: The network, the hub or the disk failed; nothing half-written is left.

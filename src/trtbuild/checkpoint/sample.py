@@ -72,7 +72,7 @@ def _fetch(progress: Progress) -> Path:
         raise BuildError(
             f"cannot keep the sample: {error.strerror or error}",
             where=str(target.parent),
-            fix="free some space, or set TRTBUILD_CACHE_DIR to a folder on a larger disk",
+            fix="free some space, or set TRTBUILD_CACHE_DIR to a directory on a larger disk",
         ) from None
     return target / FILE
 

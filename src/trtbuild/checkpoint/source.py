@@ -1,4 +1,4 @@
-"""``SOURCE`` as people type it: a hub id, a folder, a ``.gguf`` file or a sample."""
+"""``SOURCE`` as people type it: a hub id, a directory, a ``.gguf`` file or a sample."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SAMPLES = ("smollm2",)
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*$", re.ASCII)
 _REVISION = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.\-/]{0,199}$")
 _PART = re.compile(r"-\d{5}-of-\d{5}$")  # of a split GGUF file's name
-_SHAPES = "org/name[@revision], a folder, a .gguf file or sample:smollm2"
+_SHAPES = "org/name[@revision], a directory, a .gguf file or sample:smollm2"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A parsed ``SOURCE``. ``path`` is set for folders and GGUF files only."""
+    """A parsed ``SOURCE``. ``path`` is set for directories and GGUF files only."""
 
     kind: SourceKind
     text: str
@@ -80,8 +80,8 @@ def _existing(text: str, path: Path) -> Source:
     if path.suffix.lower() == ".gguf":
         return Source("gguf", path.name, path=path)
     raise UsageError(
-        f"{_shown(text)} is neither a folder nor a .gguf file",
-        fix="give the folder that holds config.json, or a .gguf file",
+        f"{_shown(text)} is neither a directory nor a .gguf file",
+        fix="give the directory that holds config.json, or a .gguf file",
     )
 
 

@@ -15,7 +15,7 @@ from trtbuild.files import explain_stand_ins, stand_in
 
 
 class Store(Protocol):
-    """Lists and reads files; implemented for folders, the hub and GGUF files."""
+    """Lists and reads files; implemented for directories, the hub and GGUF files."""
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -39,7 +39,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class LocalStore:
-    """A folder."""
+    """A directory."""
 
     root: Path
     sizes: Mapping[str, int]
@@ -59,7 +59,7 @@ class LocalStore:
         kinds = {name: stand_in(self.root / name) for name in names}
         return explain_stand_ins({n: kind for n, kind in kinds.items() if kind}, self.root)
 
-    def sha256(self, name: str) -> str:  # noqa: ARG002 - a folder declares no digests
+    def sha256(self, name: str) -> str:  # noqa: ARG002 - a directory declares no digests
         return ""
 
     def _open(self, name: str, begin: int, length: int) -> bytes:

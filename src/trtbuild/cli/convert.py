@@ -66,7 +66,7 @@ def convert(
     link: Annotated[
         bool,
         typer.Option(
-            "--link", help="Hard link a local folder's weights: no space, but shared with it."
+            "--link", help="Hard link a local directory's weights: no space, but shared with it."
         ),
     ] = False,
     force: options.Force = False,

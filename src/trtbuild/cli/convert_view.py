@@ -80,7 +80,7 @@ def _headline(result: ConvertResult) -> Text:
 
 
 def _tree(result: ConvertResult, entry: str) -> Tree:
-    """The folder with sizes; of many files in one folder only the sum."""
+    """The directory with sizes; of many files in one directory only the sum."""
     folders: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for path, file in result.files.items():
         pure = PurePosixPath(path)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 Source = Annotated[
-    str, typer.Argument(help="Hub id (org/name@revision), folder, .gguf file or sample:NAME.")
+    str, typer.Argument(help="Hub id (org/name@revision), directory, .gguf file or sample:NAME.")
 ]
 Name = Annotated[str, typer.Option(help="Model name; default from the source.")]
 Backend = Annotated[str, typer.Option(help="A builder's name, or auto.")]
@@ -22,10 +22,10 @@ Weights = Annotated[
     str, typer.Option(help="copy into the repository, or hub: leave them in the cache.")
 ]
 Adapters = Annotated[
-    list[str] | None, typer.Option(help="LoRA adapter NAME=FOLDER or hub id; repeatable.")
+    list[str] | None, typer.Option(help="LoRA adapter NAME=DIRECTORY or hub id; repeatable.")
 ]
 EngineDir = Annotated[
-    str, typer.Option("--engine", help="Folder of a TensorRT engine that is built already.")
+    str, typer.Option("--engine", help="Directory of a TensorRT engine that is built already.")
 ]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Accept a checkpoint that brings code.")

@@ -34,7 +34,7 @@ def quantize(
     format_name: Annotated[
         str, typer.Option("--format", help="fp8, nvfp4, int4_awq, w4a8_awq or mxfp8.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder to make; an older result is replaced.")],
+    out: Annotated[Path, typer.Option(help="Directory to make; an older result is replaced.")],
     calibration: Annotated[
         Path | None,
         typer.Option(help="Texts: .txt paragraphs, .jsonl or .json; default some shipped ones."),

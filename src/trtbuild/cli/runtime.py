@@ -110,7 +110,7 @@ def status(
 
 
 def path() -> None:
-    """Print the folder of the installed runtime, the full one first; exits with 7 if none is."""
+    """Print the directory of the installed runtime, the full one first; exits with 7 if none is."""
     from trtbuild.errors import ServerError
     from trtbuild.server import runtime
 

@@ -12,7 +12,7 @@ from trtbuild.endings import WORDS, exit_code, word
 def leave_nothing_behind() -> None:
     """Let SIGTERM and SIGHUP unwind as Ctrl-C does, with the exit code 143 and 129.
 
-    Supervisors, schedulers and ``docker stop`` end programs so; without this a scratch folder of
+    Supervisors, schedulers and ``docker stop`` end programs so; without this a scratch directory of
     the checkpoint's size stayed, and a compiler went on alone. A signal that whoever started us
     has it ignored (``nohup``) stays ignored.
     """

@@ -45,7 +45,7 @@ def clone_file(
 
     Args:
         src: A file; a symbolic link (the Hugging Face cache is made of them) is followed.
-        dst: Must not exist; its folder must.
+        dst: Must not exist; its directory must.
         link: Whether both names may share one inode. Leave it off for a source that somebody
             may rewrite in place, because that would change ``dst`` too.
         advance: Called with bytes done, for progress.

@@ -1,6 +1,6 @@
-"""Folders and files that appear whole: prepared under another name, then renamed.
+"""Directories and files that appear whole: prepared under another name, then renamed.
 
-A folder being prepared is locked (``flock``) by its process, so that the next run tells a living
+A directory being prepared is locked (``flock``) by its process, so that the next run tells a living
 one from what a killed process left behind, and sweeps the latter.
 """
 
@@ -28,7 +28,7 @@ _LOCK_POLL = 0.2
 
 @contextmanager
 def scratch(parent: Path, stem: str) -> Iterator[Path]:
-    """A new hidden folder ``.STEM.trtbuild-XXXX`` in ``parent``, removed at the end whatever
+    """A new hidden directory ``.STEM.trtbuild-XXXX`` in ``parent``, removed at the end whatever
     happens. Abandoned ones of the same stem are swept first. Raises OSError.
     """
     folder: Path | None = None
@@ -49,7 +49,7 @@ def scratch(parent: Path, stem: str) -> Iterator[Path]:
 def sweep(
     parent: Path, stem: str, *, before: Callable[[Path], None] = lambda _: None
 ) -> tuple[Path, ...]:
-    """Remove the scratch folders of ``stem`` in ``parent`` whose process is gone; says which.
+    """Remove the scratch directories of ``stem`` in ``parent`` whose process is gone; says which.
 
     ``before`` is called with each, so that work which was nearly done can be finished. On a file
     system without locks the living cannot be told from the dead, and nothing is removed.
@@ -138,10 +138,10 @@ def _locked(fd: int) -> bool:
 
 @contextmanager
 def staged_dir(target: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes ``target`` at the end of the block, and only then.
+    """A directory to fill, which becomes ``target`` at the end of the block, and only then.
 
     An error or Ctrl-C inside leaves an older ``target`` untouched and nothing beside it. The
-    folder lies next to ``target`` under a hidden name: for a *model repository* use
+    directory lies next to ``target`` under a hidden name: for a *model repository* use
     :mod:`trtbuild.repository` instead, because Triton takes every directory there for a model.
     """
     target = target.resolve()  # behind a link is the disk that was meant, and its room
@@ -181,7 +181,7 @@ def write_synced(path: Path, content: bytes) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until the disk has every file and folder of a tree."""
+    """Wait until the disk has every file and directory of a tree."""
     for root, _, names in os.walk(folder):
         for name in names:
             with (Path(root) / name).open("rb") as stream:
@@ -190,7 +190,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names in a folder."""
+    """Wait until the disk has the names in a directory."""
     if os.name != "posix":
         return
     fd = os.open(folder, os.O_RDONLY)

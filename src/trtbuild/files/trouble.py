@@ -39,7 +39,7 @@ def _explain(error: OSError, folder: Path) -> BuildError:
         return BuildError(
             f"{folder} cannot be written to: {error.strerror}",
             where=where,
-            fix="choose a folder you may write to, or change its owner; nothing was changed",
+            fix="choose a directory you may write to, or change its owner; nothing was changed",
         )
     if error.errno in _FILES:
         return BuildError(
@@ -76,7 +76,7 @@ def require_space(
     folder: Path,
     needed_bytes: int,
     *,
-    fix: str = "free space there, or name a folder on another disk; nothing was changed",
+    fix: str = "free space there, or name a directory on another disk; nothing was changed",
 ) -> None:
     """BuildError when the disk of ``folder`` has less than ``needed_bytes`` (and a little) free."""
     free = shutil.disk_usage(_existing(folder)).free

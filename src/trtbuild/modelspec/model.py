@@ -27,7 +27,7 @@ class Task(StrEnum):
 class SourceRef:
     """Where a checkpoint came from, without any path of this machine.
 
-    ``text`` is what a reader recognises: a hub id, a folder's or a file's base name, or
+    ``text`` is what a reader recognises: a hub id, a directory's or a file's base name, or
     ``sample:smollm2``. ``commit`` is the full hub commit hash, empty for other kinds.
     """
 

@@ -54,7 +54,7 @@ class ConvertResult:
     Attributes:
         status: ``written``, ``unchanged`` (nothing to do), or ``planned`` (a dry run).
         files: By path relative to the repository; of a dry run only the generated ones.
-        weights: Where checkpoint files go, by folder, with their number and bytes.
+        weights: Where checkpoint files go, by directory, with their number and bytes.
         bytes: Of all files.
         seconds: How long it took.
         artifacts: By name: ``given``, ``made``, ``wanted`` (a dry run) or ``later``.
@@ -122,10 +122,10 @@ def convert(
         recipe: The model.
         repository: Made if missing. It stays as it was if anything goes wrong.
         triton: The release it is for, ``YY.MM``.
-        force: Replace a model of another source, a foreign folder, files changed by hand; write
+        force: Replace a model of another source, a foreign directory, files changed by hand; write
             again even if nothing changed.
         dry_run: Only find out what would be written.
-        link: Let a local folder's weights be hard links to it. They take no space then, but who
+        link: Let a local directory's weights be hard links to it. They take no space then, but who
             rewrites them in place changes the repository.
         engines: Where compiled engines are kept, by model and key; default: beside
             ``repository``.

@@ -22,7 +22,7 @@ from trtbuild.progress import Progress
 from trtbuild.recipe import ModelRecipe
 from trtbuild.repository import WeightFile
 
-# Nobody rewrites a file of a download cache or of our own in place; people do with a folder.
+# Nobody rewrites a file of a download cache or of our own in place; people do with a directory.
 _IMMUTABLE = {"hub", "gguf", "sample"}
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".engine")
 _KEY_VERSION = 1

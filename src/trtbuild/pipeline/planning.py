@@ -116,7 +116,7 @@ def _resolved(target: Sizing) -> tuple[str, int]:
 
 
 def recipe_folder(path: Path, recipe: ModelRecipe) -> ModelRecipe:
-    """``recipe`` with relative folders taken from where the recipe file lies."""
+    """``recipe`` with relative directories taken from where the recipe file lies."""
 
     def moved(given: str) -> str:
         beside = path.parent / given

@@ -98,8 +98,8 @@ def quantize(
     """Quantize ``source`` into the Hugging Face checkpoint ``out``.
 
     Args:
-        source: Hub id, folder, GGUF file or sample.
-        out: A new folder, or an older quantized checkpoint to replace.
+        source: Hub id, directory, GGUF file or sample.
+        out: A new directory, or an older quantized checkpoint to replace.
         format_name: One of :func:`formats`.
         calibration: Texts, see :func:`read_texts`; None for some two dozen shipped ones.
         samples: Texts used at most.
@@ -160,7 +160,9 @@ def _refuse_foreign(out: Path) -> None:
         return
     if not out.is_dir() or (any(out.iterdir()) and not (out / MARKER).is_file()):
         raise UsageError(
-            f"{out} exists and is no quantized checkpoint", where=str(out), fix="name a new folder"
+            f"{out} exists and is no quantized checkpoint",
+            where=str(out),
+            fix="name a new directory",
         )
 
 
@@ -213,7 +215,7 @@ def _run(
     log: Path,
     progress: Progress,
 ) -> None:
-    """The worker, on a folder of links to the checkpoint's files."""
+    """The worker, on a directory of links to the checkpoint's files."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     with scratch(log.parent, "quantize") as folder:

@@ -130,8 +130,8 @@ def _source_of(name: str, locked: LockedModel | None) -> str:
         return source.text
     if source and source.kind == "hub" and source.commit:
         return f"{source.text}@{source.commit}"
-    why = f"it was made from {source.text!r}, whose folder is not kept" if source else "no lock"
+    why = f"it was made from {source.text!r}, whose directory is not kept" if source else "no lock"
     raise UsageError(
         f"which checkpoint {name!r} is to be rehearsed with is not known ({why})",
-        fix=f"name it: --checkpoint {name}=FOLDER",
+        fix=f"name it: --checkpoint {name}=DIRECTORY",
     )

@@ -1,4 +1,4 @@
-"""Folders of this machine inside a container, in words that docker and podman both take."""
+"""Directories of this machine inside a container, in words that docker and podman both take."""
 
 from __future__ import annotations
 

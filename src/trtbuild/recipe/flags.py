@@ -34,7 +34,7 @@ def model_from_flags(
     """
     if not source:
         raise UsageError(
-            "no SOURCE is given", fix="give a hub id, a folder, a .gguf file or sample:smollm2"
+            "no SOURCE is given", fix="give a hub id, a directory, a .gguf file or sample:smollm2"
         )
     if name:
         check_model_name(name)
@@ -64,7 +64,7 @@ def _adapters(given: Iterable[str]) -> dict[str, str]:
         name, equals, source = text.partition("=")
         if not equals or not source:
             raise UsageError(
-                f"--adapter {text!r} is not of the form NAME=FOLDER",
+                f"--adapter {text!r} is not of the form NAME=DIRECTORY",
                 fix="write --adapter french=./lora-french, or a hub id after '='",
             )
         check_model_name(name)

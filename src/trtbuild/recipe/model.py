@@ -50,7 +50,7 @@ class ModelRecipe(_Strict):
 
     source: str = Field(
         min_length=1,
-        description="Hub id with optional @revision, folder, .gguf file or sample:NAME",
+        description="Hub id with optional @revision, directory, .gguf file or sample:NAME",
     )
     name: str = Field("", description="Model name in the repository; default from the source")
     backend: str = Field("auto", description="A builder's name, or auto")
@@ -127,7 +127,7 @@ class Recipe(_Strict):
         DEFAULT_TRITON
     )
     repository: str = Field(
-        DEFAULT_REPOSITORY, min_length=1, description="Folder of the model repository"
+        DEFAULT_REPOSITORY, min_length=1, description="Directory of the model repository"
     )
     models: tuple[ModelRecipe, ...] = Field(min_length=1, description="The models to serve")
     validation: Validation = Field(

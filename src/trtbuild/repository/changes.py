@@ -29,7 +29,7 @@ _JOURNAL = "journal.json"
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A change being prepared: fill folders of :attr:`new`, then :meth:`commit`."""
+    """A change being prepared: fill directories of :attr:`new`, then :meth:`commit`."""
 
     repository: Path
     staging: Path
@@ -37,11 +37,11 @@ class Transaction:
 
     @property
     def new(self) -> Path:
-        """The folder in which directories of the repository are prepared, under their names."""
+        """The directory in which directories of the repository are prepared, under their names."""
         return self.staging / "new"
 
     def commit(self, lock: Lock, *, remove: tuple[str, ...] = ()) -> None:
-        """Put every folder of :attr:`new` and ``lock`` in place; take the folders ``remove`` away.
+        """Put every directory of :attr:`new` and ``lock`` in place, and delete ``remove``.
 
         Raises OSError with the repository as it was.
         """
@@ -58,7 +58,7 @@ class Transaction:
             sync_folder(self.repository)
 
     def _beside_the_models(self) -> Path:
-        """Where the staging folder is not inside a model that is about to be exchanged."""
+        """Where the staging directory is not inside a model that is about to be exchanged."""
         if self.staging.parent in (self.repository, self.repository.parent):
             return self.staging
         return self.staging.rename(self.repository / self.staging.name)
@@ -71,13 +71,15 @@ def transaction(repository: Path, progress: Progress = SILENT) -> Iterator[Trans
     Whatever ends the block before :meth:`Transaction.commit` leaves no trace.
 
     Raises:
-        UsageError: ``repository`` is not a folder.
+        UsageError: ``repository`` is not a directory.
         BuildError: The disk is full, read-only or broken.
         RepositoryError: The lock file is damaged.
     """
     repository = repository.absolute()
     if repository.exists() and not repository.is_dir():
-        raise UsageError(f"{repository} is not a folder", fix="name another folder with --repo")
+        raise UsageError(
+            f"{repository} is not a directory", fix="name another directory with --repo"
+        )
     with disk_trouble(repository), _existing(repository), ExitStack() as stack:
         waiting = _say_waiting(repository, progress)
         stack.enter_context(exclusive(repository, waiting=waiting))
@@ -123,10 +125,11 @@ def _finish(repository: Path, staging: Path) -> None:
 
 @contextmanager
 def _staging(repository: Path) -> Iterator[Path]:
-    """A scratch folder from which a rename into ``repository`` works.
+    """A scratch directory from which a rename into ``repository`` works.
 
-    Beside the repository if that can be. A mount point has no such place: then inside a model,
-    where Triton ignores a folder whose name is no version, or at the root of an empty repository.
+    Beside the repository if possible. A mount point has no such place: then inside a model,
+    where Triton ignores a directory that is not named like a version, or at the root of an empty
+    repository.
     """
     stem = repository.name
     if _can_rename(repository.parent, repository):
@@ -139,7 +142,7 @@ def _staging(repository: Path) -> Iterator[Path]:
 
 
 def _can_rename(source: Path, target: Path) -> bool:
-    """Whether a rename from one folder to the other works; files at a root are no models."""
+    """Whether a rename from one directory to the other works; files at a root are no models."""
     name = f".trtbuild-probe-{secrets.token_hex(4)}"
     try:
         (source / name).touch()
@@ -157,7 +160,7 @@ def _can_rename(source: Path, target: Path) -> bool:
 
 
 def _forget(folder: Path) -> None:
-    """Remove the staging folder if a commit moved it."""
+    """Remove the staging directory if a commit moved it."""
     import shutil
 
     if MARK in folder.name and folder.is_dir():

@@ -37,10 +37,10 @@ class ModelSummary:
 
 
 def require_repository(repository: Path) -> Path:
-    """``repository`` if it is a folder, else UsageError with what to do."""
+    """``repository`` if it is a directory, else UsageError with what to do."""
     if repository.is_dir():
         return repository
-    what = "is not a folder" if repository.exists() else "does not exist"
+    what = "is not a directory" if repository.exists() else "does not exist"
     raise UsageError(
         f"the model repository {str(repository)!r} {what}",
         fix="name it with --repo, or make one: trtbuild convert SOURCE",
@@ -51,7 +51,7 @@ def list_models(repository: Path) -> tuple[ModelSummary, ...]:
     """Every model of a repository by name, written by trtbuild or not.
 
     Raises:
-        UsageError: There is no such folder.
+        UsageError: There is no such directory.
         RepositoryError: Its lock file is damaged.
     """
     lock = lockfile.read(require_repository(repository))
@@ -74,7 +74,7 @@ def _locked(repository: Path, lock: Lock, name: str) -> ModelSummary:
         directories=model.directories,
         bytes=sum(_bytes(repository / folder) for folder in model.directories),
         locked=True,
-        problem=f"its folder {gone[0]!r} is gone" if gone else "",
+        problem=f"its directory {gone[0]!r} is gone" if gone else "",
     )
 
 
@@ -104,7 +104,7 @@ def _bytes(folder: Path) -> int:
 def remove(repository: Path, name: str, *, progress: Progress = SILENT) -> tuple[str, ...]:
     """Take a model and its entry in the lock away in one instant; the directories it had.
 
-    A folder that trtbuild did not write is removed as well when ``name`` is exactly its name.
+    A directory that trtbuild did not write is removed as well when ``name`` is exactly its name.
 
     Raises:
         UsageError: There is no such model.

@@ -50,7 +50,7 @@ def clients(
     stream: str = "stream",
     prefix: str = "",
 ) -> dict[str, str]:
-    """Code by protocol for a model of ``kind``, a folder of ``templates/clients``.
+    """Code by protocol for a model of ``kind``, a directory of ``templates/clients``.
 
     ``inputs`` are ``(name, type, dims)`` of those a request must have. ``stream`` is the tensor
     that asks for a stream, and sampling parameters are tensors whose names begin with ``prefix``.

@@ -1,4 +1,4 @@
-"""Writing one conversion: its folders, its weights, its entry in the lock, all or nothing."""
+"""Writing one conversion: its directories, its weights, its entry in the lock, all or nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Weights = Mapping[str, Sequence[WeightFile]]
 """Files by :attr:`~trtbuild.plan.WeightsDir.source`; ``""`` is the model's own checkpoint."""
 
 Check = Callable[[Path, Lock], None]
-"""Looks at a folder that holds the new directories, and raises if Triton would refuse them."""
+"""Looks at a directory that holds the new directories, and raises if Triton would refuse them."""
 
 
 def write_model(
@@ -70,12 +70,12 @@ def write_model(
     Args:
         model: What to record; its ``directories`` and ``files`` are filled in here, and of
             ``served`` what the written files say.
-        check: Called with the prepared folder before anything is put in place.
-        force: Replace a model of another source, a foreign folder, files changed by hand.
+        check: Called with the prepared directory before anything is put in place.
+        force: Replace a model of another source, a foreign directory, files changed by hand.
 
     Raises:
         UsageError: The name is taken, or files were changed by hand, and not ``force``.
-        BuildError: The disk is full or broken, or an entry's path leads out of its folder.
+        BuildError: The disk is full or broken, or an entry's path leads out of its directory.
     """
     model = replace(model, directories=tuple(entry.name for entry in entries))
     with transaction(repository, progress) as change:
@@ -107,7 +107,7 @@ def require_free(
 ) -> None:
     """UsageError when writing ``model`` as ``name`` would overwrite something else.
 
-    That is a model of another source, a directory of another conversion, a folder that trtbuild
+    That is a model of another source, a directory of another conversion, a directory that trtbuild
     did not write, or a generated file that somebody changed by hand.
     """
     if force:
@@ -139,9 +139,9 @@ def _require_ours(repository: Path, lock: Lock, name: str, directory: str) -> No
         return
     what = f"belongs to the model {owner!r}" if owner else "was not written by trtbuild"
     raise UsageError(
-        f"the folder {directory!r} is already there and {what}",
+        f"the directory {directory!r} is already there and {what}",
         where=str(repository / directory),
-        fix="choose another name (--name NAME), or replace the folder (--force)",
+        fix="choose another name (--name NAME), or replace the directory (--force)",
     )
 
 
@@ -197,7 +197,7 @@ def _space_needed(entries: Sequence[ModelEntry], weights: Weights, folder: Path)
 def _prepare(
     change: Transaction, entry: ModelEntry, weights: Weights, progress: Progress
 ) -> dict[str, LockedFile]:
-    """Fill one folder of the staging area; the files by path relative to the repository."""
+    """Fill one directory of the staging area; the files by path relative to the repository."""
     folder = change.new / entry.name
     folder.mkdir()
     written: dict[str, LockedFile] = {}
@@ -247,7 +247,7 @@ def _inside(folder: Path, relative: str) -> Path:
     pure = PurePosixPath(relative)
     if pure.is_absolute() or ".." in pure.parts or "\\" in relative or not pure.parts:
         raise BuildError(
-            f"a model file may not be placed at {relative!r}, outside its folder",
+            f"a model file may not be placed at {relative!r}, outside its directory",
             where=folder.name,
             fix="this is a defect of the builder or of the checkpoint: report it to its author",
         )

@@ -57,7 +57,7 @@ def read(repo: Path) -> Contents:
     """Look at a repository; what it cannot parse is left to validation and to the server.
 
     Raises:
-        UsageError: There is no such folder.
+        UsageError: There is no such directory.
         RepositoryError: It has no model.
     """
     if not repo.is_dir():

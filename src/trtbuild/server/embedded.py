@@ -63,7 +63,7 @@ def _backends(found: runtime.Runtime, job: ServerJob) -> Path:
 
 def _repository(job: ServerJob) -> Path:
     """What the server loads: during a rehearsal links, because Python leaves ``__pycache__``
-    folders beside the modules that it imports, and a rehearsal leaves no trace."""
+    directories beside the modules that it imports, and a rehearsal leaves no trace."""
     if not job.options.rehearsal:
         return job.contents.repo
     view = job.folder / rehearsal.FOLDER / "repository"

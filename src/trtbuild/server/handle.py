@@ -90,12 +90,12 @@ def new_id() -> str:
 
 
 def home() -> Path:
-    """The folder of all records."""
+    """The directory of all records."""
     return state_dir("servers")
 
 
 def folder(server_id: str) -> Path:
-    """The folder of one server: its log, and what was made for it."""
+    """The directory of one server: its log, and what was made for it."""
     return home() / server_id
 
 

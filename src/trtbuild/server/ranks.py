@@ -208,7 +208,7 @@ def _engine(folder: Path) -> RankedModel:
     devices = _devices(config)
     place = _engine_folder(folder, config)
     if place is None:
-        return RankedModel(folder.name, "tensorrtllm", 1, devices, "it has no version folder")
+        return RankedModel(folder.name, "tensorrtllm", 1, devices, "it has no version directory")
     world, problem = engine_ranks(place)
     return RankedModel(folder.name, "tensorrtllm", world, devices, problem)
 
@@ -239,7 +239,7 @@ def _llm_api(folder: Path) -> RankedModel:
 
 
 def newest_version(folder: Path) -> Path | None:
-    """The version folder of the highest number."""
+    """The version directory of the highest number."""
     versions = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
     return max(versions, key=lambda path: int(path.name), default=None)
 

@@ -47,9 +47,9 @@ class Rehearsal:
 
 
 def write(rehearsal: Rehearsal, folder: Path) -> Path:
-    """Make ``folder`` with a checkpoint folder of links for each model; the file for the stand-ins.
+    """Make ``folder`` with a directory of links for each checkpoint; return the stand-ins' file.
 
-    The file is JSON: ``{"models": {NAME: {"checkpoint": FOLDER}}, "engine": {…}}``.
+    The file is JSON: ``{"models": {NAME: {"checkpoint": DIRECTORY}}, "engine": {…}}``.
     """
     models = {}
     with disk_trouble(folder):

@@ -44,7 +44,7 @@ def sweep(server_id: str, foreign: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def orphans(known: Iterable[str]) -> tuple[str, ...]:
-    """Ids in shared memory names and socket folders that no record knows and no process uses."""
+    """Return ids in names of shared memory and sockets that no record or process knows."""
     if not ROOT.is_dir():
         return ()
     used = process.all_mapped_files(str(ROOT))

@@ -30,7 +30,7 @@ def make_view(repo: Path, view: Path) -> Path:
 
 
 def _mirror(source: Path, target: Path, rewritten: dict[Path, str], depth: int) -> None:
-    """Folders down to the version's are real, so that engine files can be replaced in them."""
+    """Directories down to the version's are real, so that engine files can be replaced in them."""
     target.mkdir()
     for path in sorted(source.iterdir()):
         if path in rewritten:

@@ -52,7 +52,7 @@ class Live:
 
 
 class Engine:
-    """LLM() of TensorRT-LLM. ``adapters`` maps the names of LoRA adapters to folders."""
+    """LLM() of TensorRT-LLM. ``adapters`` maps the names of LoRA adapters to directories."""
 
     def __init__(self, log, settings):
         self._log = log

@@ -34,7 +34,7 @@ class Settings:
     """``model.yaml``: what LLM() gets, and what this model itself heeds.
 
     ``cancellation_seconds`` is how often clients that left are looked for; ``adapters`` maps the
-    names of LoRA adapters to their folders.
+    names of LoRA adapters to their directories.
     """
 
     arguments: dict

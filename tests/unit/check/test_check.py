@@ -182,7 +182,7 @@ def test_no_repository(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         check.validate(tmp_path / "nowhere")
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="is not a folder"):
+    with pytest.raises(UsageError, match="is not a directory"):
         check.validate(tmp_path / "file")
 
 

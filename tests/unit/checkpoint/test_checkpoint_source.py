@@ -75,5 +75,5 @@ def test_what_is_no_source_is_said(text: str, said: str) -> None:
 
 def test_a_file_that_is_neither(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"x")
-    with pytest.raises(UsageError, match=r"neither a folder nor a \.gguf file"):
+    with pytest.raises(UsageError, match=r"neither a directory nor a \.gguf file"):
         parse_source(str(tmp_path / "model.bin"))

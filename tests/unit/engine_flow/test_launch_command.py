@@ -178,8 +178,8 @@ def test_the_command_line(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--out", "job"], "--out is for a batch script"),
-        (["--with", "sbatch", "--out", "/"], "the batch script / is a folder"),
-        (["--with", "sbatch", "--out", "no/job"], "in a folder that does not exist"),
+        (["--with", "sbatch", "--out", "/"], "the batch script / is a directory"),
+        (["--with", "sbatch", "--out", "no/job"], "in a directory that does not exist"),
         (["--host", "no.such.host.invalid"], "no server can listen on 'no.such.host.invalid' here"),
         (["--with", "srun", "--port", "auto"], "which ports are free on another machine"),
     ],

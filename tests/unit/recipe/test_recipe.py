@@ -182,7 +182,7 @@ def test_flags_make_the_same_model() -> None:
         ({"source": "a", "name": "a/b"}, "cannot be a model name"),
         ({"source": "a", "dtype": "int3"}, "--dtype 'int3'"),
         ({"source": "a", "weights": "link"}, "--weights 'link'"),
-        ({"source": "a", "adapters": ["fr"]}, "NAME=FOLDER"),
+        ({"source": "a", "adapters": ["fr"]}, "NAME=DIRECTORY"),
         ({"source": "a", "adapters": ["fr=a", "fr=b"]}, "given twice"),
     ],
 )

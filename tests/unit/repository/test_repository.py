@@ -117,7 +117,7 @@ def test_a_first_conversion_that_fails_leaves_no_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["../out", "/etc/passwd", "a/../../b", "a\\..\\b", ""])
 def test_no_builder_writes_outside_its_folder(repo: Path, path: str) -> None:
     bad = ModelEntry("m", (RepoFile(path, b""),))
-    with pytest.raises(BuildError, match="outside its folder"):
+    with pytest.raises(BuildError, match="outside its directory"):
         write_model(repo, "m", [bad], {}, MODEL)
     assert not repo.exists()
 
@@ -131,7 +131,7 @@ def test_no_builder_names_a_folder_badly(repo: Path, name: str) -> None:
 
 def test_a_file_in_the_place_of_the_repository(tmp_path: Path) -> None:
     (tmp_path / "repo").write_text("x")
-    with pytest.raises(UsageError, match="is not a folder"):
+    with pytest.raises(UsageError, match="is not a directory"):
         write_model(tmp_path / "repo", "m", [entry()], {}, MODEL)
 
 

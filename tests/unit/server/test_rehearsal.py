@@ -86,9 +86,9 @@ def test_quantised_weights_want_the_checkpoint_they_were_made_from(
 
 def test_a_folder_that_the_lock_does_not_keep_has_to_be_named(tmp_path: Path) -> None:
     repo = write_engine_model(tmp_path, "big_tensorrt_llm", "big", SourceRef("local", "tiny"))
-    with pytest.raises(UsageError, match="'tiny', whose folder is not kept") as error:
+    with pytest.raises(UsageError, match="'tiny', whose directory is not kept") as error:
         find_checkpoints(server.read_contents(repo), {})
-    assert "--checkpoint big_tensorrt_llm=FOLDER" in error.value.fix
+    assert "--checkpoint big_tensorrt_llm=DIRECTORY" in error.value.fix
     assert error.value.exit_code == 2
 
 

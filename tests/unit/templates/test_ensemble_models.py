@@ -233,7 +233,7 @@ def test_a_wrong_setting_fails_the_load_with_its_name(repo: Path) -> None:
     ) as module:
         model = module.TritonPythonModel()
         config = {"parameters": {"tokenizer_dir": {"string_value": "elsewhere"}}}
-        with pytest.raises(Exception, match="'elsewhere' is no folder"):
+        with pytest.raises(Exception, match="'elsewhere' is not a directory"):
             model.initialize(
                 {
                     "model_config": json.dumps(config),

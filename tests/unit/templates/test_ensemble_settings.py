@@ -70,8 +70,8 @@ def test_word_lists_are_as_the_engine_reads_them() -> None:
     ("parameters", "message"),
     [
         ({}, "tokenizer_dir is missing"),
-        ({"tokenizer_dir": "nowhere"}, "'nowhere' is no folder"),
-        ({"tokenizer_dir": "/models/other/1/tokenizer"}, "is no folder"),
+        ({"tokenizer_dir": "nowhere"}, "'nowhere' is not a directory"),
+        ({"tokenizer_dir": "/models/other/1/tokenizer"}, "is not a directory"),
     ],
 )
 def test_a_wrong_tokenizer_folder_is_named(

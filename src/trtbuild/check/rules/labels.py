@@ -33,7 +33,7 @@ def label_file(model: Model) -> Problems:
             continue
         at = model.at("output", number, "label_filename")
         if path.is_dir():
-            yield Problem(f"{name!r} is a folder", at)
+            yield Problem(f"{name!r} is a directory", at)
             continue
         try:
             model.read(name.lstrip("/"))

@@ -26,7 +26,7 @@ _NO_VERSION = "at least one version must be available under the version policy o
 @rule(
     "TRT201",
     "every directory at the root is a model with a config.pbtxt",
-    fix="move the folder out of the repository, or write its config.pbtxt",
+    fix="move the directory out of the repository, or write its config.pbtxt",
     mirrors="ModelRepositoryManager::Poll",
     needs_config=False,
     bad={"notes/": ""},
@@ -41,20 +41,20 @@ def has_config(model: Model) -> Problems:
         yield Problem(
             f"{model.name!r} is what an interrupted trtbuild left behind",
             file="",
-            fix="run any 'trtbuild convert' into this repository, or delete the folder",
+            fix="run any 'trtbuild convert' into this repository, or delete the directory",
         )
         return
     if model.repository.options.auto_complete:
         # the Python backend hands the server a configuration whether it completed it or not
         if model.completed.backend not in ("", "python") and not completes(model):
             yield Problem(
-                f"the folder {model.name!r} has no config.pbtxt, and its backend makes none",
+                f"the directory {model.name!r} has no config.pbtxt, and its backend makes none",
                 file="",
                 server=f"model configuration is not provided for model '{model.name}'",
             )
         return
     yield Problem(
-        f"the folder {model.name!r} has no config.pbtxt",
+        f"the directory {model.name!r} has no config.pbtxt",
         file="",
         server=f"Poll failed for model directory '{model.name}': failed to open text file for read",
     )
@@ -264,13 +264,13 @@ def not_empty(repository: Repository) -> Problems:
             "there is a config.pbtxt at the root: this looks like a model, not a repository",
             file=CONFIG,
             severity=Severity.WARNING,
-            fix="give the folder above it as the repository",
+            fix="give the directory above it as the repository",
         )
 
 
 @rule(
     "TRT209",
-    "everything can be read, and is a file or a folder",
+    "everything can be read, and is a file or a directory",
     fix="remove it, or let the server's user read it",
     bad={"m/1/model.py": Link("model.py")},
     good={"m/1/model.py": MODEL_PY},
@@ -285,7 +285,7 @@ def can_be_read(model: Model) -> Problems:
         if entry.kind == "unreadable":
             yield Problem(f"{entry.path or model.name}: {entry.why}", file=entry.path)
         elif entry.kind == "other":
-            yield Problem(f"{entry.path} is neither a file nor a folder", file=entry.path)
+            yield Problem(f"{entry.path} is neither a file nor a directory", file=entry.path)
         elif entry.path in broken:
             continue
         elif entry.kind == "link" and _leads_nowhere(model, entry.path):

@@ -138,12 +138,12 @@ def known_model(model: Model) -> Problems:
     good={"m/1/model.py": MODEL_PY, "trtbuild.lock": _LOCK},
 )
 def model_is_there(repository: Repository) -> Problems:
-    """Its folder was deleted by other means than trtbuild."""
+    """Its directory was deleted by other means than trtbuild."""
     for name, model in repository.lock.models.items():
         for directory in model.directories:
             if _wanted(repository, directory) and not (repository.root / directory).is_dir():
                 yield Problem(
-                    f"the folder {directory!r} of {name!r} is gone",
+                    f"the directory {directory!r} of {name!r} is gone",
                     file=LOCK_NAME,
                     model=directory,
                     fix=f"convert it again, or forget it: trtbuild remove {name}",

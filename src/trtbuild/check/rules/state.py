@@ -140,7 +140,7 @@ def initial_state_sizes(model: Model) -> Problems:
 @rule(
     "TRT333",
     "an initial state has data",
-    fix="write zero_data: true, or put the file into the model's folder initial_state",
+    fix="write zero_data: true, or put the file into the model's directory initial_state",
     mirrors="GenerateInitialStateData",
     bad=_STATE.format('name: "a" data_type: TYPE_INT32 dims: [ 1 ]'),
     good=_STATE.format('name: "a" data_type: TYPE_INT32 dims: [ 1 ] zero_data: true'),

@@ -22,7 +22,7 @@ _KINDS = (
 
 
 def _tokenizers(model: Model) -> Iterator[tuple[Folder, TokenizerFacts]]:
-    """Every folder that a model of this repository names and that is there, and its facts."""
+    """Every directory that a model of this repository names and that is there, and its facts."""
     memo = model.repository.memo
     for folder in folders(model):
         if folder.path.is_dir():
@@ -39,7 +39,7 @@ def _pre(value: str) -> str:
 @rule(
     "TRT761",
     "the tokenizer is inside the repository",
-    fix="put the tokenizer's files into the model's version directory and name that folder",
+    fix="put the tokenizer's files into the model's version directory and name that directory",
     bad=[
         Example(_pre("tokenizer")),
         Example(_pre("/home/me/llama")),
@@ -82,15 +82,17 @@ def is_there(model: Model) -> Problems:
 
 
 def _is_elsewhere(model: Model, value: str) -> bool:
-    """Whether a relative folder is at the model's or the repository's root, where a model.py that
-    is not ours may look for it."""
+    """Whether a relative directory is at the model's or the repository's root.
+
+    A model.py that is not ours may look for it there.
+    """
     root = model.repository.root
     places = () if value.startswith("/") else (model.path / value, root / value)
     return any(place.is_dir() and is_inside(place, root) for place in places)
 
 
 def _is_on_the_hub(model: Model, value: str) -> bool:
-    """Whether a value that names no folder is an id of the hub: ``org/name``, or one of the old
+    """Whether a value that names no directory is an id of the hub: ``org/name``, or one of the old
     ids without an owner, which have a number or a hyphen (``gpt2``, ``t5-small``). What trtbuild
     wrote has its tokenizer beside it."""
     if model.repository.lock.owner(model.name) or not is_hub_id(value):

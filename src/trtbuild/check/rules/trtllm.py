@@ -219,7 +219,7 @@ def model_is_there(model: Model) -> Problems:
     for folder in folders(model):
         if folder.named_in.endswith(NAME) and not folder.path.is_dir():
             yield Problem(
-                f"{folder.key} is {folder.value!r}, and there is no such folder",
+                f"{folder.key} is {folder.value!r}, and there is no such directory",
                 folder.at,
                 file=folder.named_in,
             )

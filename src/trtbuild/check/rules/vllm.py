@@ -257,7 +257,7 @@ def tensors(model: Model) -> Problems:
     good={"m/1/model.json": MODEL_JSON},
 )
 def adapters(model: Model) -> Problems:
-    """``multi_lora.json`` maps names to folders in PEFT's format, and the engine must allow it."""
+    """``multi_lora.json`` maps names to PEFT directories, and the engine must allow adapters."""
     for engine in engines(model):
         file = f"{engine.version}/multi_lora.json"
         text = model.json(file)

@@ -51,7 +51,7 @@ def _adapter(
 
 @dataclass(frozen=True, slots=True)
 class _Adapter:
-    """An adapter of the repository: its folder, and where multi_lora.json names it."""
+    """An adapter of the repository: its directory, and where multi_lora.json names it."""
 
     engine: ModelJson
     name: str

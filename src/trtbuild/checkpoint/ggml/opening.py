@@ -152,5 +152,5 @@ def _disk_error(error: OSError, folder: Path, store: GgufStore) -> BuildError:
     return BuildError(
         what,
         where=str(folder.parent),
-        fix="free some space, or set TRTBUILD_CACHE_DIR to a folder on a larger disk",
+        fix="free some space, or set TRTBUILD_CACHE_DIR to a directory on a larger disk",
     )

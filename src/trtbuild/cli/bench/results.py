@@ -110,7 +110,7 @@ def report(
     *,
     html: Annotated[Path, typer.Option(help="The report.")] = Path("report.html"),
     svg: Annotated[
-        Path | None, typer.Option(help="Also write each chart as an SVG file into this folder.")
+        Path | None, typer.Option(help="Also write each chart as an SVG file into this directory.")
     ] = None,
     png: Annotated[Path | None, typer.Option(help="And as PNG (needs the extra `bench`).")] = None,
 ) -> None:
@@ -136,5 +136,5 @@ def report(
             atomic_write(path, data)
         except OSError as error:
             why = error.strerror or str(error)
-            raise UsageError(f"cannot write {path}: {why}", fix="name another folder") from None
+            raise UsageError(f"cannot write {path}: {why}", fix="name another directory") from None
         typer.echo(str(path))

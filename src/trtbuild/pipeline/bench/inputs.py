@@ -35,7 +35,7 @@ def checkpoint_of(
     if found is None and any(address.kind == "baseline" for address in addresses):
         raise UsageError(
             "a baseline needs the checkpoint that it is to serve",
-            fix="name it with --checkpoint SOURCE (a folder, a hub id or sample:smollm2)",
+            fix="name it with --checkpoint SOURCE (a directory, a hub id or sample:smollm2)",
         )
     return found
 

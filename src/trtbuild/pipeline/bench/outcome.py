@@ -136,7 +136,7 @@ def _useless(run: Run, prepared: list[Prepared]) -> BenchError | None:
                 fix=ask_once(_address(prepared, load.subject.target)),
             )
         if text := guards.wrong_tokenizer(name, ledger):
-            return BenchError(text, fix="give the served checkpoint's folder with --tokenizer")
+            return BenchError(text, fix="give the served checkpoint's directory with --tokenizer")
     return None
 
 
@@ -150,8 +150,8 @@ def _unjudged(run: Run) -> BenchError | None:
                 return BenchError(
                     f"nobody can say whether {load.subject.target.name} meets the objective of "
                     f"{objective}: its tokens are not counted",
-                    fix="give the served checkpoint's folder with --tokenizer, or an objective of "
-                    "icl or e2e",
+                    fix="give the served checkpoint's directory with --tokenizer, or use an "
+                    "objective of icl or e2e",
                 )
     return None
 

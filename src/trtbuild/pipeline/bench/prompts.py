@@ -34,7 +34,7 @@ def make_prompts(options: BenchOptions, tokenizer: Any, folder: Path | None) -> 
         return made
     if folder is None:
         raise UsageError(
-            "no chat template", fix="name the folder of the checkpoint with --tokenizer"
+            "no chat template", fix="name the directory of the checkpoint with --tokenizer"
         )
     return ChatPrompts(made, find_template(folder), Counter(tokenizer))
 

@@ -26,7 +26,7 @@ def bounds(checkpoint: Path, result: Json, dtype: str) -> Json | None:
     try:
         spec = inspect(open_checkpoint(str(checkpoint)))
     except TrtbuildError:
-        return None  # a folder with a tokenizer alone; nothing else depends on it
+        return None  # a directory with a tokenizer alone; nothing else depends on it
     device = _device(dtype)
     rows: list[Json] = []
     for target in result["targets"]:

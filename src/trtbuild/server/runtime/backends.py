@@ -1,8 +1,8 @@
 """The backend directory: copies of the Python backend and of our own Python-based backends.
 
 Copies, because the server refuses a Python-based backend whose ``libtriton_python.so`` is a
-symbolic link ("escapes backend directory"). The folder's name carries the digest of what is in
-it: a newer trtbuild makes a new folder and never runs a stale backend, and a server that is
+symbolic link ("escapes backend directory"). The directory's name carries the digest of what is in
+it: a newer trtbuild makes a new directory and never runs a stale backend, and a server that is
 running keeps the one it started with.
 """
 
@@ -77,7 +77,7 @@ def _stand_ins(backends: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _python_based(folder: Path) -> dict[str, Path]:
-    """The files of each backend that is a folder with a ``model.py``."""
+    """The files of each backend that is a directory with a ``model.py``."""
     return {
         f"{model.parent.name}/{name}": path
         for model in sorted(folder.glob("*/model.py"))

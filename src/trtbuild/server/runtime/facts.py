@@ -73,7 +73,7 @@ class Runtime:
     """An environment with the pinned server (and vLLM in the full variant), or with ModelOpt.
 
     Attributes:
-        root: Its folder in the cache.
+        root: Its directory in the cache.
         variant: ``light`` has the server and a client, but neither torch nor vLLM; ``modelopt``
             has no server, but torch, transformers and nvidia-modelopt.
         interpreter: What it was made with.
@@ -98,7 +98,7 @@ class Runtime:
 
     @property
     def server_home(self) -> Path:
-        """The folder of the server inside its wheel."""
+        """The directory of the server inside its wheel."""
         return self.site_packages / "pytriton" / "tritonserver"
 
     @property
@@ -108,7 +108,7 @@ class Runtime:
 
     @property
     def caches(self) -> Path:
-        """The folder of response cache implementations."""
+        """The directory of response cache implementations."""
         return self.server_home / "caches"
 
     @property

@@ -185,7 +185,7 @@ def _require_space(root: Path, variant: Variant) -> None:
         raise BuildError(
             f"the runtime needs {needed / gib:.1f} GiB, {free / gib:.1f} GiB are free",
             where=str(folder),
-            fix="free space, or set TRTBUILD_CACHE_DIR to a folder on another disk",
+            fix="free space, or set TRTBUILD_CACHE_DIR to a directory on another disk",
         )
 
 

@@ -24,7 +24,7 @@ _MENDS = (
     (
         r"No space left on device|Disk quota exceeded",
         "the disk filled up",
-        "free space, or set TRTBUILD_CACHE_DIR to a folder on another disk",
+        "free space, or set TRTBUILD_CACHE_DIR to a directory on another disk",
     ),
     (
         r"Temporary failure in name resolution|Failed to establish a new connection|"

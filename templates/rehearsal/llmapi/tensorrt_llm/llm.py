@@ -108,7 +108,7 @@ class LLM:
 def rehearsal_plan(model):
     """The file that the launcher wrote, as ``{"checkpoint": …, "engine": …}`` for this model.
 
-    A model is known by its folder: ``<repository>/<name>/<version>/weights``.
+    A model is known by its directory: ``<repository>/<name>/<version>/weights``.
     """
     document = json.loads(Path(os.environ["TRTBUILD_REHEARSAL"]).read_text(encoding="utf-8"))
     names = {parent.name for parent in Path(model).parents}

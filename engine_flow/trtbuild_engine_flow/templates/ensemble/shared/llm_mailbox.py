@@ -34,7 +34,7 @@ class Mailbox:
     """Texts by key. Keys are numbers that a writer counts up, or texts that clients made."""
 
     def __init__(self, root=None):
-        shared = Path(root or "/dev/shm")  # noqa: S108 - the folder below it is ours alone
+        shared = Path(root or "/dev/shm")  # noqa: S108 - the directory below it is ours alone
         root = shared if shared.is_dir() else Path(tempfile.gettempdir())
         self._folder = root / f"trtbuild_streams_{os.getuid()}_{os.getppid()}"
         for folder in root.glob(f"trtbuild_streams_{os.getuid()}_*"):
@@ -75,7 +75,7 @@ class Mailbox:
         return text
 
     def close(self):
-        """Remove what is ours, and the folder unless somebody else's lies in it."""
+        """Remove what is ours, and the directory unless somebody else's lies in it."""
         if self._own:
             self._own.close()
             os.close(self._descriptor)

@@ -36,7 +36,7 @@ def number(config, name):
 
 
 def tokenizer_dir(config, version_dir):
-    """The tokenizer's folder: relative to the version directory, or absolute.
+    """The tokenizer's directory: relative to the version directory, or absolute.
 
     ``/models/<model>/<version>/rest`` is where containers mount the repository; served from
     anywhere else that path is looked up in the repository this model lies in.
@@ -51,7 +51,7 @@ def tokenizer_dir(config, version_dir):
         root = version_dir.parent.parent
         path = root / mounted["name"] / mounted["version"] / (mounted["rest"] or "")
     if not path.is_dir():
-        raise SettingsError(f"config.pbtxt: tokenizer_dir {named!r} is no folder: {path}")
+        raise SettingsError(f"config.pbtxt: tokenizer_dir {named!r} is not a directory: {path}")
     return path
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass
 class LoRARequest:
-    """A LoRA adapter by name, number and folder."""
+    """A LoRA adapter by name, number and directory."""
 
     lora_name: str
     lora_int_id: int
