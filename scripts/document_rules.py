@@ -51,7 +51,7 @@ def _rule(rule: Rule) -> Iterator[str]:
     facts = [f"**{rule.title}** ({rule.severity.value}"]
     if rule.mirrors:
         facts.append(f"; Triton: `{rule.mirrors}`")
-    if rule.mend:
+    if rule.autofix:
         facts.append("; fixed by `--fix`")
     yield f"{''.join(facts)}). {rule.explanation}\n"
     yield "Wrong:\n" if len(rule.bad) == 1 else "Wrong, for example:\n"

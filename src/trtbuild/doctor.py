@@ -1,4 +1,4 @@
-"""What this machine can do, and for each thing that it cannot, the mend.
+"""What this machine can do, and a fix for each thing that it cannot.
 
 Each check is a small function that looks at one thing and changes nothing.
 """
@@ -68,8 +68,8 @@ def check_request_schemas() -> Check:
 def check_platform() -> Check:
     """Whether the embedded server exists for this machine."""
     if reason := runtime.unsupported_platform():
-        mend = "serve with --mode docker or on another machine; everything else works here"
-        return Check("platform", "warn", reason, mend)
+        fix = "serve with --mode docker or on another machine; everything else works here"
+        return Check("platform", "warn", reason, fix)
     libc, version = platform.libc_ver()
     return Check("platform", "ok", f"{platform.system()} {platform.machine()}, {libc} {version}")
 

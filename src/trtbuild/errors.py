@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
 
 
 class TrtbuildError(Exception):
-    """An error with a mend.
+    """An error that names its fix.
 
     Args:
         what: What happened, one sentence, naming the offending value.

@@ -110,7 +110,7 @@ def test_a_fault_stops_the_commit(project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_mending_hook_changes_the_file(project: Path) -> None:
+def test_the_fixing_hook_changes_the_file(project: Path) -> None:
     path = write_model(project, "max_batch_size: -1")
     result = pre_commit(project, "trtbuild-validate-fix")
     assert result.returncode == 1, result.stdout

@@ -1,4 +1,4 @@
-"""Why the LLM API in a given Triton release cannot serve a checkpoint: all reasons, with mends."""
+"""Why the LLM API in a given Triton release cannot serve a checkpoint: all reasons, with fixes."""
 
 from __future__ import annotations
 

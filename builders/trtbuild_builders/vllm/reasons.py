@@ -1,4 +1,4 @@
-"""Why vLLM in a given Triton release cannot serve a checkpoint: all reasons, each with its mend."""
+"""Why vLLM in a given Triton release cannot serve a checkpoint: all reasons, each with its fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why the engine flow of a given release cannot take a checkpoint: all reasons, each mended."""
+"""Why the engine flow of a given release cannot take a checkpoint: all reasons, with fixes."""
 
 from __future__ import annotations
 

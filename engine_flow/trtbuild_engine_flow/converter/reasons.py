@@ -34,7 +34,7 @@ def unsupported(
     pp: int = 1,
     release: str = "1.2.1",
 ) -> tuple[str, ...]:
-    """All reasons why this checkpoint cannot be converted exactly, each with its mend.
+    """All reasons why this checkpoint cannot be converted exactly, each with its fix.
 
     Empty when it can. Pure: headers and configuration only.
     """

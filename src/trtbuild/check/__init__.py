@@ -13,7 +13,7 @@ from trtbuild.check.context import Repository
 from trtbuild.check.engine import MEMBERS, Rule, clean
 from trtbuild.check.examples import Example, write_example
 from trtbuild.check.families import REPOSITORIES, judge_of, judged_by
-from trtbuild.check.model import Finding, Judged, Mend, Report, Severity
+from trtbuild.check.model import Edit, Finding, Judged, Report, Severity
 from trtbuild.check.opening import open_repository
 from trtbuild.check.options import Options
 from trtbuild.check.running import all_rules, artifact_rules, run
@@ -25,10 +25,10 @@ from trtbuild.progress import SILENT, Progress
 __all__ = [
     "EVERYTHING",
     "MEMBERS",
+    "Edit",
     "Example",
     "Finding",
     "Judged",
-    "Mend",
     "Options",
     "Report",
     "Rule",

@@ -24,10 +24,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from trtbuild.check.autofix import Autofix
 from trtbuild.check.context import CONFIG
 from trtbuild.check.examples import Content, Example, example_of
 from trtbuild.check.families import REPOSITORIES, family_of
-from trtbuild.check.mending import Mending
 from trtbuild.check.model import Severity
 from trtbuild.located.positions import NOWHERE, Position
 
@@ -42,7 +42,7 @@ class Problem:
         file: Relative to the model's directory (to the repository in a rule about that);
             ``config.pbtxt`` unless said otherwise.
         server: The server's own words.
-        fix: The mend, if it is not the rule's usual one.
+        fix: The fix, if it is not the rule's usual one.
         severity: If it is not the rule's usual one.
         model: The model meant, in a rule about the repository.
         details: What the sentence sums up, one by one.
@@ -91,7 +91,7 @@ class Rule:
     scope: Scope
     needs_config: bool
     backends: tuple[str, ...]
-    mend: tuple[Mending, ...]
+    autofix: tuple[Autofix, ...]
     wrong: Said | Sequence[Said] = field(repr=False)
     right: Said | Sequence[Said] = field(repr=False)
     check: Callable[[Any], Problems] = field(repr=False)
@@ -137,7 +137,7 @@ def rule(
     scope: Scope | None = None,
     needs_config: bool = True,
     backends: tuple[str, ...] = (),
-    mend: Mending | tuple[Mending, ...] = (),
+    autofix: Autofix | tuple[Autofix, ...] = (),
     artifact: bool = False,
 ) -> Callable[[Callable[[Any], Problems]], Callable[[Any], Problems]]:
     """Register a rule.
@@ -145,16 +145,16 @@ def rule(
     Args:
         id: A family's letters and three digits; the first digit is the subject's.
         title: What is right, not what is wrong.
-        fix: The usual mend.
+        fix: The usual fix.
         bad: What it finds: fields of a ``config.pbtxt``, or files by path, or an
             :class:`Example`; a list of several. The first one is shown.
-        good: The same, mended.
+        good: The same, fixed.
         severity: Of its findings.
         mirrors: The server's function.
         scope: What it is given; by default the model, in other families than TRT the file.
         needs_config: Only called for models whose ``config.pbtxt`` could be parsed.
         backends: Only called for models of these backends; empty: all.
-        mend: The safe change of the config that ``--fix`` makes at the place of a problem; of
+        autofix: The safe change of the config that ``--fix`` makes at the place of a problem; of
             several the first that fits.
         artifact: It reports the lack of a file that a step of a builder makes.
     """
@@ -166,7 +166,7 @@ def rule(
         subject = check.__module__.rpartition(".")[2]
         REGISTERED[id] = Rule(
             id, title, severity, explanation, fix, mirrors, subject, _scope(id, subject, scope),
-            needs_config, backends, mend if isinstance(mend, tuple) else (mend,),
+            needs_config, backends, autofix if isinstance(autofix, tuple) else (autofix,),
             bad, good, check, artifact,
         )  # fmt: skip
         return check

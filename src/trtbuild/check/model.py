@@ -16,7 +16,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
+class Edit:
     """Replace ``text[begin:end]`` of a file by ``text`` (offsets in characters)."""
 
     begin: int
@@ -26,7 +26,7 @@ class Mend:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, with its mend.
+    """One thing that is wrong, with its fix.
 
     Attributes:
         rule: The rule's id, such as ``TRT202``.
@@ -40,7 +40,7 @@ class Finding:
         fix: What to do.
         width: Characters from ``column`` that are meant.
         repository: The repository, as it was named.
-        mend: A safe change of the file that removes the finding, None when there is none.
+        edit: A safe change of the file that removes the finding, None when there is none.
         details: What ``message`` sums up, one by one; most findings have none.
     """
 
@@ -55,7 +55,7 @@ class Finding:
     fix: str
     width: int = 1
     repository: str = ""
-    mend: Mend | None = field(default=None, compare=False)
+    edit: Edit | None = field(default=None, compare=False)
     details: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:

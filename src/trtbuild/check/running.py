@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.check.apart import one_child
+from trtbuild.check.autofix import edit_for
 from trtbuild.check.comments import read_comments
 from trtbuild.check.context import CONFIG, Model, Repository
 from trtbuild.check.engine import MEMBERS, MISTAKE, REGISTERED, UNREADABLE, Problem, Rule, clean
 from trtbuild.check.families import FAMILIES, family_key
-from trtbuild.check.mending import mend_of
 from trtbuild.check.model import Finding, Severity
 from trtbuild.check.plugins import broken_plugins, rule_plugins
 from trtbuild.check.reading import ReportedError
@@ -164,9 +164,9 @@ def _finding(each: Rule, problem: Problem, subject: Any) -> Finding:
     name = model.name if model else ""
     inside = model.config_file if model and problem.file == CONFIG else problem.file
     file = f"{name}/{inside}" if name and inside else inside or name
-    mend = None
-    if model and each.mend and problem.file == CONFIG:
-        mend = mend_of(each.mend, model, problem.at)
+    edit = None
+    if model and each.autofix and problem.file == CONFIG:
+        edit = edit_for(each.autofix, model, problem.at)
     return Finding(
         rule=each.id,
         severity=problem.severity or each.severity,
@@ -178,7 +178,7 @@ def _finding(each: Rule, problem: Problem, subject: Any) -> Finding:
         server_message=clean(problem.server),
         fix=clean(problem.fix or each.fix),
         width=_width(model, problem),
-        mend=mend,
+        edit=edit,
         details=tuple(map(clean, problem.details)),
     )
 

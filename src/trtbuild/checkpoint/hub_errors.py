@@ -1,4 +1,4 @@
-"""What goes wrong with the hub, each with its mend. No message ever carries a token."""
+"""Errors of the hub, each with its fix. No message contains a token."""
 
 from __future__ import annotations
 

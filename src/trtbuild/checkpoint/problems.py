@@ -82,7 +82,7 @@ class Problems:
         self._found: list[tuple[str, str]] = []
 
     def add(self, what: str, fix: str = "") -> None:
-        """One more problem, with its mend."""
+        """Add a problem and its fix."""
         if all(known != what for known, _ in self._found):
             self._found.append((what, fix))
 

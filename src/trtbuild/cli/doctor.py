@@ -1,4 +1,4 @@
-"""``trtbuild doctor``: what this machine can do, and the mend for what it cannot."""
+"""``trtbuild doctor``: what this machine can do, and how to fix what it cannot."""
 
 from __future__ import annotations
 

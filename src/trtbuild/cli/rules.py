@@ -89,7 +89,7 @@ def _row(rule: Rule) -> dict[str, Any]:
         "fix": rule.fix,
         "mirrors": rule.mirrors,
         "backends": rule.backends,
-        "mended": bool(rule.mend),
+        "fixable": bool(rule.autofix),
         "bad": [example.shown() for example in rule.bad],
         "good": [example.shown() for example in rule.good],
     }
@@ -104,9 +104,9 @@ def _list(known: tuple[Rule, ...]) -> Iterator[str]:
         for rule in known:
             if rule.subject == subject:
                 severity = rule.severity.value
-                mended = paint("  --fix", "good") if rule.mend else ""
+                fixable = paint("  --fix", "good") if rule.autofix else ""
                 name = paint(f"  {rule.id}", "bold")
-                yield f"{name} {paint(f'{severity:<8}', severity)}{rule.title}{mended}"
+                yield f"{name} {paint(f'{severity:<8}', severity)}{rule.title}{fixable}"
         yield ""
     yield paint(f"{counted(len(known), 'rule')}; 'trtbuild rules ID' explains one", "dim")
 
@@ -120,7 +120,7 @@ def _explain(rule: Rule) -> Iterator[str]:
         facts.append(f"of {', '.join(rule.backends)} models")
     if rule.mirrors:
         facts.append(f"as Triton's {rule.mirrors}")
-    if rule.mend:
+    if rule.autofix:
         facts.append("fixed by validate --fix")
     yield paint(rule.severity.value, rule.severity.value) + paint(", ".join(facts), "dim")
     yield f"\n{rule.explanation}\n"

@@ -11,7 +11,7 @@ import typer
 from trtbuild.cli import options
 
 if TYPE_CHECKING:
-    from trtbuild.check.mending import FileChange
+    from trtbuild.check.autofix import FileChange
     from trtbuild.pipeline.validate import Validated
 
 _EPILOG = """

@@ -12,7 +12,7 @@ from trtbuild.check.engine import clean
 from trtbuild.cli.paint import paint
 
 if TYPE_CHECKING:
-    from trtbuild.check.mending import FileChange
+    from trtbuild.check.autofix import FileChange
 
 _MAX_LINE = 120
 _MAX_TEXT = 2000
@@ -33,7 +33,7 @@ def report_lines(report: Report, repositories: tuple[Path, ...]) -> Iterator[str
 
 
 def finding_lines(found: Finding) -> Iterator[str]:
-    """One finding: what, where, the lines, the server's words, the mend."""
+    """One finding: what, where, the lines, the server's words, the fix."""
     severity = found.severity.value
     yield f"  {paint(severity, severity)} {paint(found.rule, 'dim')}  {_short(found.message)}"
     if found.file:

@@ -1,4 +1,4 @@
-"""From what a server or a transport says to an error with a mend."""
+"""Turns what a server or a transport reports into an error with a fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a disk can refuse, said with its mend."""
+"""Disk errors, reported with a fix."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def require_valid(
         if found.severity is Severity.ERROR and found.rule not in allowed
     ]
     if errors:
-        # A member that does not load stops its ensemble, too: the mend is the member's.
+        # A member that does not load stops its ensemble, too: the member has to be fixed.
         cause = next((found for found in errors if found.rule != check.MEMBERS), errors[0])
         raise RepositoryError(
             f"the repository would not load: {len(errors)} "

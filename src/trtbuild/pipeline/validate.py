@@ -19,7 +19,7 @@ from trtbuild.errors import RecipeError, UsageError
 from trtbuild.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from trtbuild.check.mending import FileChange
+    from trtbuild.check.autofix import FileChange
     from trtbuild.recipe import Validation
 
 _CONFIG = "trtbuild.yaml"
@@ -122,12 +122,12 @@ def _check(request: Request, progress: Progress) -> Report:
 
 
 def _fixed(report: Report, approve: Approve) -> int:
-    from trtbuild.check import mending
+    from trtbuild.check import autofix
 
-    changes = mending.changes(report.findings)
+    changes = autofix.changes(report.findings)
     if not approve(changes):
         return 0
-    mending.write(changes)
+    autofix.write(changes)
     return len(changes)
 
 

@@ -25,7 +25,11 @@ REHEARSED = LiveRule(
     "try it on a machine that has its backend before it goes into service",
     _INFO,
 )
-LOADS = LiveRule("TRT951", "the model loads", "mend the reason; trtbuild explain has more of it")
+LOADS = LiveRule(
+    "TRT951",
+    "the model loads",
+    "fix the cause that the message names; trtbuild explain shows the details",
+)
 SAME_TENSORS = LiveRule(
     "TRT952",
     "the server serves the tensors of the file",

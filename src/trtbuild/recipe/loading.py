@@ -1,4 +1,4 @@
-"""Reading ``trtbuild.yaml``: every problem at once, each with its line and the nearest mend."""
+"""Reading ``trtbuild.yaml``: every problem at once, each with its line and a fix."""
 
 from __future__ import annotations
 
@@ -101,9 +101,7 @@ def _not_yaml(error: yaml.YAMLError, where: str) -> RecipeError:
     mark = getattr(error, "problem_mark", None)
     at = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return RecipeError(
-        f"the recipe is not YAML: {problem}", where=at, fix="mend the YAML at that place"
-    )
+    return RecipeError(f"the recipe is not YAML: {problem}", where=at, fix="correct the YAML there")
 
 
 def _validated(
@@ -200,7 +198,7 @@ def _beyond_shape(recipe: Recipe, node: yaml.Node) -> list[tuple[int, str]]:
 
 def _error(problems: list[tuple[int, str]], where: str) -> RecipeError:
     problems = sorted(set(problems))
-    fix = "mend the recipe ('trtbuild schema' prints every key and its type)"
+    fix = "correct the recipe ('trtbuild schema' prints every key and its type)"
     if len(problems) == 1:
         line, text = problems[0]
         return RecipeError(text, where=f"{where}:{line}", fix=fix)

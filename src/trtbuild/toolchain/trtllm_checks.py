@@ -67,7 +67,7 @@ def together() -> tuple[tuple[str, str, str], ...]:
 
 
 def architectures_of(table: Mapping[str, Any]) -> frozenset[str]:
-    """The architectures of a release: those of its page, mended by what its code registers."""
+    """The architectures of a release: those of its page, corrected by what its code registers."""
     names, key = set(table["architectures"]), Version(table["trtllm"])
     for row in _checks()["architecture"]:
         if key >= Version(row["since"]):

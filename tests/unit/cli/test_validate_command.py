@@ -204,7 +204,7 @@ def test_a_baseline_hides_what_is_known_and_shows_what_is_new() -> None:
     assert "TRT303" not in rules("mr", "--baseline", "known.json")
 
 
-def test_a_baseline_of_what_is_mended_says_so() -> None:
+def test_a_baseline_of_what_is_fixed_says_so() -> None:
     repository()
     run("mr", "--baseline", "known.json", "--update-baseline")
     repository("")
@@ -259,14 +259,14 @@ def test_fix_keeps_json_clean() -> None:
 
 
 def test_fix_that_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trtbuild.check import mending
+    from trtbuild.check import autofix
 
     repository()
 
     def refused(path: Path, content: bytes) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(mending, "atomic_write", refused)
+    monkeypatch.setattr(autofix, "atomic_write", refused)
     assert isinstance(error("mr", "--fix", "--yes"), BuildError)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trtbuild.check import Example, Finding, Severity, write_example
-from trtbuild.check.mending import FileChange
+from trtbuild.check.autofix import FileChange
 from trtbuild.errors import UsageError
 from trtbuild.pipeline import live
 from trtbuild.pipeline.validate import Request, Validated, read_request, validate

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from trtbuild import toolchain
+from trtbuild.check.autofix import Insert, Replace
 from trtbuild.check.completed import PLATFORMS, nearest_backend, nearest_platform
 from trtbuild.check.completion import completes
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
-from trtbuild.check.mending import Insert, Replace
 from trtbuild.check.model import Severity
 
 
@@ -84,7 +84,7 @@ def _no_platform(model: Model, platform: str) -> Problem:
     "max_batch_size is not negative",
     fix="write max_batch_size: 0 for a model that does not batch",
     mirrors="ValidateModelConfig",
-    mend=Replace("0"),
+    autofix=Replace("0"),
     bad="max_batch_size: -1",
     good="max_batch_size: 0",
 )
@@ -160,7 +160,7 @@ def ensemble_scheduling(model: Model) -> Problems:
     "a response cache is not asked for where it cannot be",
     fix="leave response_cache out",
     mirrors="ValidateModelConfig",
-    mend=Replace("false"),
+    autofix=Replace("false"),
     bad="response_cache { enable: true }\nmodel_transaction_policy { decoupled: true }",
     good="response_cache { enable: true }",
 )
@@ -186,7 +186,7 @@ def response_cache(model: Model) -> Problems:
     "max_batch_size is written where the server may choose it",
     fix="write max_batch_size: 0, or the largest batch",
     severity=Severity.INFO,
-    mend=Insert("max_batch_size: 0", unless_completed=True),
+    autofix=Insert("max_batch_size: 0", unless_completed=True),
     bad={"m/config.pbtxt": 'backend: "onnxruntime"'},
     good=["max_batch_size: 0", {"m/config.pbtxt": 'backend: "identity"'}],
 )

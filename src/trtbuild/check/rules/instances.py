@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from trtbuild.check.autofix import Remove, Replace
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
-from trtbuild.check.mending import Remove, Replace
 from trtbuild.check.model import Severity
 
 
@@ -30,7 +30,7 @@ def _said(model: Model, number: int) -> str:
     "only GPU instances name GPUs",
     fix="leave 'gpus' out, or make it kind: KIND_GPU",
     mirrors="ValidateInstanceGroup",
-    mend=Remove(),
+    autofix=Remove(),
     bad="instance_group [ { kind: KIND_CPU gpus: [ 0 ] } ]",
     good="instance_group [ { kind: KIND_GPU gpus: [ 0 ] } ]",
 )
@@ -60,7 +60,7 @@ def _present(model: Model, gpus: Iterable[int]) -> bool:
     "profiles are for TensorRT",
     fix="leave 'profile' out",
     mirrors="ValidateInstanceGroup",
-    mend=Remove(),
+    autofix=Remove(),
     bad='instance_group [ { kind: KIND_CPU profile: [ "1" ] } ]',
     good="instance_group [ { kind: KIND_CPU } ]",
 )
@@ -109,7 +109,7 @@ def _profile_problem(profile: str) -> str | None:
     "an ensemble has no instances",
     fix="leave instance_group out",
     mirrors="ValidateEnsembleSchedulingConfig",
-    mend=Remove(),
+    autofix=Remove(),
     bad=Example("instance_group [ { count: 1 } ]", base="ensemble"),
     good=Example('platform: "ensemble"', base="ensemble"),
 )
@@ -128,7 +128,7 @@ def ensemble_instances(model: Model) -> Problems:
     "the number of instances is positive",
     fix="write count: 1, or leave it out",
     severity=Severity.WARNING,
-    mend=Replace("1"),
+    autofix=Replace("1"),
     bad="instance_group [ { count: 0 kind: KIND_CPU } ]",
     good="instance_group [ { count: 1 kind: KIND_CPU } ]",
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from trtbuild.check.autofix import Remove
 from trtbuild.check.completion import completes, is_unknown, tensors_of
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
-from trtbuild.check.mending import Remove
 from trtbuild.check.model import Severity
 from trtbuild.check.onnxmodel import BACKEND as ONNX
 
@@ -214,7 +214,7 @@ def image_format(model: Model) -> Problems:
     "shape tensors and non-linear formats are for TensorRT",
     fix="leave the field out",
     mirrors="ValidateModelIOConfig",
-    mend=Remove(),
+    autofix=Remove(),
     bad='input [ { name: "IN" data_type: TYPE_INT32 dims: [ 1 ] is_shape_tensor: true } ]',
     good='input [ { name: "IN" data_type: TYPE_INT32 dims: [ 1 ] } ]',
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 
+from trtbuild.check.autofix import Replace
 from trtbuild.check.completed import is_version, version_of
 from trtbuild.check.completion import completes
 from trtbuild.check.context import CONFIG, Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example, Link
 from trtbuild.check.links import broken_beside
-from trtbuild.check.mending import Replace
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import is_inside
 from trtbuild.errors import UsageError
@@ -65,7 +65,7 @@ def has_config(model: Model) -> Problems:
     "the directory has the model's name, and no other repository has it",
     fix="give the directory and 'name' the same name",
     mirrors="InitializeModelInfo",
-    mend=Replace('"{model}"'),
+    autofix=Replace('"{model}"'),
     bad='name: "other"',
     good='name: "m"',
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from trtbuild.check.autofix import Insert, Replace
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_JSON, Example
-from trtbuild.check.mending import Insert, Replace
 from trtbuild.check.model import Severity
 from trtbuild.check.served import (
     ModelJson,
@@ -28,7 +28,7 @@ _VLLM = ("vllm",)
     "a vLLM model is decoupled",
     fix="write model_transaction_policy { decoupled: true }",
     backends=_VLLM,
-    mend=(Replace("true"), Insert("model_transaction_policy { decoupled: true }")),
+    autofix=(Replace("true"), Insert("model_transaction_policy { decoupled: true }")),
     bad="model_transaction_policy { decoupled: false }",
     good="model_transaction_policy { decoupled: true }",
 )
@@ -179,7 +179,7 @@ def pinned(model: Model) -> Problems:
     fix="write max_batch_size: 0",
     severity=Severity.WARNING,
     backends=_VLLM,
-    mend=Replace("0"),
+    autofix=Replace("0"),
     bad="max_batch_size: 8",
     good="max_batch_size: 0",
 )

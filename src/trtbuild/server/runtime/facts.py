@@ -41,14 +41,14 @@ _PROBE = """
 import json, sys, sysconfig
 try:
     import ensurepip, venv
-    mend = ""
+    problem = ""
 except ImportError as error:
-    mend = str(error)
+    problem = str(error)
 print(json.dumps({
     "version": sys.version.split()[0],
     "libdir": sysconfig.get_config_var("LIBDIR") or "",
     "implementation": sys.implementation.name,
-    "problem": mend,
+    "problem": problem,
 }))
 """
 

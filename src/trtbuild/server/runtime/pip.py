@@ -1,4 +1,4 @@
-"""pip inside a runtime: one phase at a time, its progress, and its failures with a mend."""
+"""pip inside a runtime: one phase at a time, with progress, and errors that name a fix."""
 
 from __future__ import annotations
 

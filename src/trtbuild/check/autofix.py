@@ -1,7 +1,7 @@
 """Safe changes of a ``config.pbtxt``: how a rule says one, how they are applied.
 
 A change is safe when the model means the same afterwards, or could not have been loaded before.
-Rules name it in their decorator: ``mend=Remove()``, ``mend=Replace("0")``.
+Rules name it in their decorator: ``autofix=Remove()``, ``autofix=Replace("0")``.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Protocol
 
 from trtbuild import pbtxt
 from trtbuild.check.context import Model
-from trtbuild.check.model import Finding, Mend
+from trtbuild.check.model import Edit, Finding
 from trtbuild.check.reading import is_inside, read_inside
 from trtbuild.errors import BuildError
 from trtbuild.files import atomic_write
 from trtbuild.located.positions import NOWHERE, Position
 
 
-class Mending(Protocol):
+class Autofix(Protocol):
     """Makes a change from the place of a problem; None when it does not fit there."""
 
-    def __call__(self, model: Model, at: Position) -> Mend | None: ...
+    def __call__(self, model: Model, at: Position) -> Edit | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class Replace:
 
     to: str
 
-    def __call__(self, model: Model, at: Position) -> Mend | None:
+    def __call__(self, model: Model, at: Position) -> Edit | None:
         """The change, if a single other value stands there."""
         node = model.positions.node_at(at)
         to = self.to.replace("{model}", model.name)
         if node is None or node.text in ("", to):
             return None
-        return Mend(*node.written, to)
+        return Edit(*node.written, to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Remove:
     """The field at the place taken out, with its whole list, and the line if nothing else is in
     it."""
 
-    def __call__(self, model: Model, at: Position) -> Mend | None:
+    def __call__(self, model: Model, at: Position) -> Edit | None:
         """The change, if a field stands there."""
         node = model.positions.node_at(at)
         if node is None:
@@ -60,7 +60,7 @@ class Remove:
             end += 1
         line = text.rfind("\n", 0, begin) + 1
         alone = not text[line:begin].strip() and text[end : end + 1] in ("\n", "")
-        return Mend(line, end + 1, "") if alone else Mend(begin, end, "")
+        return Edit(line, end + 1, "") if alone else Edit(begin, end, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +73,30 @@ class Insert:
     line: str
     unless_completed: bool = False
 
-    def __call__(self, model: Model, at: Position) -> Mend | None:  # noqa: ARG002
+    def __call__(self, model: Model, at: Position) -> Edit | None:  # noqa: ARG002
         """The change."""
         if self.unless_completed and model.repository.options.auto_complete:
             return None
         text = model.text or ""
         name = model.positions.node("name")
         if name is None:
-            return Mend(0, 0, f"{self.line}\n")
+            return Edit(0, 0, f"{self.line}\n")
         end = text.find("\n", name.whole[1])
         rest = text[name.whole[1] : end if end >= 0 else len(text)].partition("#")[0].strip(" ,;\t")
         if rest or end < 0:  # more fields in the same line
-            return Mend(name.whole[1], name.whole[1], f"\n{self.line}\n")
-        return Mend(end + 1, end + 1, f"{self.line}\n")
+            return Edit(name.whole[1], name.whole[1], f"\n{self.line}\n")
+        return Edit(end + 1, end + 1, f"{self.line}\n")
 
 
-def mend_of(mendings: Iterable[Mending], model: Model, at: Position) -> Mend | None:
-    """What the first fitting one of ``mendings`` does; None for a text that is not all UTF-8."""
+def edit_for(autofixes: Iterable[Autofix], model: Model, at: Position) -> Edit | None:
+    """What the first fitting one of ``autofixes`` does; None for a text that is not all UTF-8."""
     if "\ufffd" in (model.text or "") or model.config is None:
         return None
-    for mending in mendings:
-        if at is not NOWHERE or isinstance(mending, Insert):
-            mend = mending(model, at)
-            if mend is not None:
-                return mend
+    for autofix in autofixes:
+        if at is not NOWHERE or isinstance(autofix, Insert):
+            edit = autofix(model, at)
+            if edit is not None:
+                return edit
     return None
 
 
@@ -123,10 +123,10 @@ class FileChange:
 
 
 def changes(findings: Iterable[Finding]) -> tuple[FileChange, ...]:
-    """One change for each file that has something to mend; nothing is written yet."""
+    """One change for each file that has something to fix; nothing is written yet."""
     by_file: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for found in findings:
-        if found.mend is not None:
+        if found.edit is not None:
             by_file[found.repository, found.file].append(found)
     made = (_change(Path(root), file, group) for (root, file), group in by_file.items())
     return tuple(change for change in made if change is not None)
@@ -138,11 +138,11 @@ def _change(root: Path, file: str, findings: list[Finding]) -> FileChange | None
     except (OSError, UnicodeDecodeError):
         return None
     after, upto, done = before, len(before) + 1, []
-    for found in sorted(findings, key=lambda found: found.mend.begin if found.mend else 0)[::-1]:
-        mend = found.mend
-        if mend is not None and mend.end <= upto and mend.end <= len(before):
-            after = after[: mend.begin] + mend.text + after[mend.end :]
-            upto = mend.begin
+    for found in sorted(findings, key=lambda found: found.edit.begin if found.edit else 0)[::-1]:
+        edit = found.edit
+        if edit is not None and edit.end <= upto and edit.end <= len(before):
+            after = after[: edit.begin] + edit.text + after[edit.end :]
+            upto = edit.begin
             done.append(found.rule)
     try:
         pbtxt.parse(after)

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from trtbuild import check, pbtxt
-from trtbuild.check import Example, Rule, mending, write_example
-from trtbuild.check.mending import Insert, Remove, Replace
-from trtbuild.check.model import Mend
+from trtbuild.check import Example, Rule, autofix, write_example
+from trtbuild.check.autofix import Insert, Remove, Replace
+from trtbuild.check.model import Edit
 from trtbuild.check.opening import open_repository
 from trtbuild.check.options import Options
 from trtbuild.errors import BuildError
 from trtbuild.located.positions import Position
 
-MENDED = [rule for rule in check.all_rules() if rule.mend]
+FIXABLE = [rule for rule in check.all_rules() if rule.autofix]
 
 
 @pytest.fixture
@@ -25,17 +25,17 @@ def repo(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("rule", MENDED, ids=lambda rule: rule.id)
-def test_a_mend_removes_its_finding(rule: Rule, repo: Path) -> None:
+@pytest.mark.parametrize("rule", FIXABLE, ids=lambda rule: rule.id)
+def test_an_autofix_removes_its_finding(rule: Rule, repo: Path) -> None:
     write_example(rule.bad[0], repo)
     before = check.validate(repo)
-    changes = mending.changes(found for found in before.findings if found.rule == rule.id)
+    changes = autofix.changes(found for found in before.findings if found.rule == rule.id)
     assert changes
-    mending.write(changes)
+    autofix.write(changes)
     after = check.validate(repo)
     assert rule.id not in {found.rule for found in after.findings}
     assert {f.rule for f in after.findings} <= {f.rule for f in before.findings}
-    assert mending.changes(after.findings) == ()
+    assert autofix.changes(after.findings) == ()
 
 
 TEXT = """\
@@ -53,11 +53,11 @@ max_batch_size: -1
 """
 
 
-def mend(kind: object, path: tuple[str | int, ...], repo: Path, text: str = TEXT) -> str:
+def fixed(kind: object, path: tuple[str | int, ...], repo: Path, text: str = TEXT) -> str:
     write_example(Example(files={"m/config.pbtxt": text}), repo)
     model = open_repository(repo, Options()).models[0]
     change = kind(model, model.at(*path))  # type: ignore[operator]
-    assert isinstance(change, Mend)
+    assert isinstance(change, Edit)
     return text[: change.begin] + change.text + text[change.end :]
 
 
@@ -77,17 +77,17 @@ def test_only_what_is_meant_changes(
     kind: object, path: tuple[str | int, ...], old: str, new: str, repo: Path
 ) -> None:
     assert old in TEXT
-    assert mend(kind, path, repo) == TEXT.replace(old, new, 1)
+    assert fixed(kind, path, repo) == TEXT.replace(old, new, 1)
 
 
 def test_a_whole_list_is_removed(repo: Path) -> None:
-    text = mend(Remove(), ("instance_group", 0), repo)
+    text = fixed(Remove(), ("instance_group", 0), repo)
     assert text == 'name: "m"  # the name\nbackend: "python"\nmax_batch_size: -1\n'
 
 
 @pytest.mark.parametrize("text", ['name: "m" backend: "python"', 'backend: "python"', 'name: "m"'])
 def test_a_line_is_inserted_anywhere(text: str, repo: Path) -> None:
-    config = pbtxt.parse(mend(Insert("max_batch_size: 3"), (), repo, text))
+    config = pbtxt.parse(fixed(Insert("max_batch_size: 3"), (), repo, text))
     assert config.max_batch_size == 3
 
 
@@ -108,7 +108,7 @@ def test_a_message_is_never_replaced_by_a_value(repo: Path) -> None:
 
 def test_several_changes_of_a_file_are_one(repo: Path) -> None:
     write_example(Example(TEXT.replace(' profile: "a", profile: "b"', "")), repo)
-    (change,) = mending.changes(check.validate(repo).findings)
+    (change,) = autofix.changes(check.validate(repo).findings)
     assert set(change.rules) >= {"TRT303", "TRT501", "TRT504"}
     added = [line for line in change.diff() if line.startswith("+") and line[1] != "+"]
     assert added == ["+    count: 1", "+max_batch_size: 0"]
@@ -118,7 +118,7 @@ def test_what_is_not_utf8_is_left_alone(repo: Path) -> None:
     write_example(Example("max_batch_size: -1"), repo)
     path = repo / "m/config.pbtxt"
     path.write_bytes(path.read_bytes() + b'parameters { key: "k" value { string_value: "\xff" } }')
-    assert mending.changes(check.validate(repo).findings) == ()
+    assert autofix.changes(check.validate(repo).findings) == ()
 
 
 def test_mode_and_links_survive(repo: Path) -> None:
@@ -127,7 +127,7 @@ def test_mode_and_links_survive(repo: Path) -> None:
     path.rename(repo / "m/real.pbtxt")
     path.symlink_to("real.pbtxt")
     (repo / "m/real.pbtxt").chmod(0o640)
-    mending.write(mending.changes(check.validate(repo).findings))
+    autofix.write(autofix.changes(check.validate(repo).findings))
     assert path.is_symlink()
     assert (repo / "m/real.pbtxt").stat().st_mode & 0o777 == 0o640
     assert "max_batch_size: 0" in path.read_text()
@@ -135,11 +135,11 @@ def test_mode_and_links_survive(repo: Path) -> None:
 
 def test_a_file_that_cannot_be_written(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_example(Example("max_batch_size: -1"), repo)
-    changes = mending.changes(check.validate(repo).findings)
+    changes = autofix.changes(check.validate(repo).findings)
 
     def refused(path: Path, content: bytes) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(mending, "atomic_write", refused)
+    monkeypatch.setattr(autofix, "atomic_write", refused)
     with pytest.raises(BuildError, match="cannot be written: Permission denied"):
-        mending.write(changes)
+        autofix.write(changes)
