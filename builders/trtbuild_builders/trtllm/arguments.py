@@ -121,40 +121,42 @@ def _ours(
     return settings
 
 
-def _reserved(recipe: ModelRecipe, given: Mapping[str, Any]) -> Iterator[str]:
-    if "model" in given:
+def _reserved(recipe: ModelRecipe, arguments: Mapping[str, Any]) -> Iterator[str]:
+    if "model" in arguments:
         yield "'model' comes from the source: give another SOURCE instead"
-    if given.get("backend") not in (None, "pytorch"):
+    if arguments.get("backend") not in (None, "pytorch"):
         yield "'backend' is pytorch here: engines are compiled by --backend trtllm-engine"
-    if recipe.weights == "copy" and given.get("revision"):
+    if recipe.weights == "copy" and arguments.get("revision"):
         yield "'revision' means nothing to copied weights: write SOURCE@revision"
-    if recipe.adapters and given.get("enable_lora") is False:
+    if recipe.adapters and arguments.get("enable_lora") is False:
         yield "'enable_lora' is false although the recipe has adapters"
-    if given.get("enable_lora") and not recipe.adapters:
+    if arguments.get("enable_lora") and not recipe.adapters:
         yield "'enable_lora' needs adapters: name them under 'adapters:'"
 
 
-def _lengths(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
-    longest = given.get("max_seq_len")
+def _lengths(spec: ModelSpec, arguments: Mapping[str, Any]) -> Iterator[str]:
+    longest = arguments.get("max_seq_len")
     if longest is not None and spec.context_length and longest > spec.context_length:
         yield (
             f"max_seq_len={longest} is more than the checkpoint's context of "
             f"{spec.context_length} tokens"
         )
     for name in ("max_seq_len", "max_input_len", "max_batch_size", "max_num_tokens"):
-        if given.get(name) is not None and given[name] < 1:
-            yield f"{name}={given[name]} is not above 0"
-    if longest and given.get("max_input_len") and given["max_input_len"] >= longest:
-        yield f"max_input_len={given['max_input_len']} leaves no token of max_seq_len={longest}"
-    share = (given.get("kv_cache_config") or {}).get("free_gpu_memory_fraction")
+        if arguments.get(name) is not None and arguments[name] < 1:
+            yield f"{name}={arguments[name]} is not above 0"
+    if longest and arguments.get("max_input_len") and arguments["max_input_len"] >= longest:
+        yield f"max_input_len={arguments['max_input_len']} leaves no token of max_seq_len={longest}"
+    share = (arguments.get("kv_cache_config") or {}).get("free_gpu_memory_fraction")
     if share is not None and not 0 < share <= 1:
         yield f"kv_cache_config.free_gpu_memory_fraction={share} is not above 0 and at most 1"
 
 
-def _parallel(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
-    tensor, pipeline = (given.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline"))
+def _parallel(spec: ModelSpec, arguments: Mapping[str, Any]) -> Iterator[str]:
+    tensor, pipeline = (
+        arguments.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline")
+    )
     heads = spec.num_attention_heads
-    split = not given.get("enable_attention_dp")  # data parallel attention keeps all heads
+    split = not arguments.get("enable_attention_dp")  # data parallel attention keeps all heads
     if tensor < 1 or (heads and split and heads % tensor):
         sizes = ", ".join(str(n) for n in range(1, min(heads, 64) + 1) if heads % n == 0)
         yield (
@@ -165,7 +167,7 @@ def _parallel(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"pipeline_parallel_size={pipeline} is not between 1 and the {spec.num_layers} layers"
         )
-    moe = [given.get(f"moe_{kind}_parallel_size") for kind in ("tensor", "expert")]
+    moe = [arguments.get(f"moe_{kind}_parallel_size") for kind in ("tensor", "expert")]
     if any(moe) and not spec.num_experts:
         yield "moe_tensor_parallel_size and moe_expert_parallel_size need a model with experts"
     elif all(moe) and moe[0] * moe[1] != tensor:  # type: ignore[operator]
@@ -175,13 +177,13 @@ def _parallel(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _devices(triton: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+def _devices(triton: Mapping[str, Any], arguments: Mapping[str, Any]) -> Iterator[str]:
     instances = triton.get("instances", 1)
     period = triton.get("cancellation_check_period_ms", 100)
     if instances < 1 or period < 1:
         yield "triton_config.instances and .cancellation_check_period_ms are above 0"
         return
-    text, world = str(triton.get("gpu_device_ids", "")), world_size(given)
+    text, world = str(triton.get("gpu_device_ids", "")), world_size(arguments)
     if not text:
         if instances > 1:
             yield (

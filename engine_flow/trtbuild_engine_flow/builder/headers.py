@@ -31,39 +31,52 @@ _BLS_RISK = (
 _WIDTH = 96
 
 
-def header(made: EngineDeployment, part: str) -> str:
+def header(deployment: EngineDeployment, part: str) -> str:
     """The lines of the comment. The same recipe gives the same bytes: no time is in it."""
-    words = {"name": made.name(part), "llm": made.name(), "release": made.tools.trtllm}
-    words["risk"] = _BLS_RISK if made.tools.triton < BLS_FIXED else ""
+    words = {
+        "name": deployment.name(part),
+        "llm": deployment.name(),
+        "release": deployment.tools.trtllm,
+    }
+    words["risk"] = _BLS_RISK if deployment.tools.triton < BLS_FIXED else ""
     paragraphs = [
         _ROLES[part].format(**words),
-        f"Written by trtbuild for Triton {made.tools.triton}. Change the recipe (trtbuild.yaml, "
-        "--set) and convert again rather than edit this file: trtbuild.lock has its digest.",
+        f"Written by trtbuild for Triton {deployment.tools.triton}. Change the recipe "
+        "(trtbuild.yaml, --set) and convert again rather than edit this file: trtbuild.lock has "
+        "its digest.",
     ]
     if part in _NOTES:
         paragraphs.append(_NOTES[part].format(**words))
     lines = [line for text in paragraphs for line in textwrap.wrap(text, _WIDTH)]
-    return "\n".join([*lines, *_reasons(made, part)])
+    return "\n".join([*lines, *_reasons(deployment, part)])
 
 
-def _reasons(made: EngineDeployment, part: str) -> list[str]:
-    chosen = [(name, why) for name, why in made.settings.why.items() if _is_of(name, part, made)]
+def _reasons(deployment: EngineDeployment, part: str) -> list[str]:
+    chosen = [
+        (name, why)
+        for name, why in deployment.settings.why.items()
+        if _is_of(name, part, deployment)
+    ]
     if not chosen:
         return []
-    lines = ["", f"Chosen by the profile {made.settings.profile!r}:"]
+    lines = ["", f"Chosen by the profile {deployment.settings.profile!r}:"]
     for name, why in chosen:
-        text = f"{name} = {_value(made, name)}: {why}"
+        text = f"{name} = {_value(deployment, name)}: {why}"
         lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
     return lines
 
 
-def _is_of(name: str, part: str, made: EngineDeployment) -> bool:
+def _is_of(name: str, part: str, deployment: EngineDeployment) -> bool:
     if name in triton_parameters():
         return part in triton_parameters()[name].models
     # What went into the build is told where the engine is, unless the engine was there before.
-    return part == "tensorrt_llm" and not made.recipe.engine_dir
+    return part == "tensorrt_llm" and not deployment.recipe.engine_dir
 
 
-def _value(made: EngineDeployment, name: str) -> Any:
-    values = made.settings.triton if name in made.settings.triton else made.settings.build
+def _value(deployment: EngineDeployment, name: str) -> Any:
+    values = (
+        deployment.settings.triton
+        if name in deployment.settings.triton
+        else deployment.settings.build
+    )
     return values[name]

@@ -93,20 +93,20 @@ def resolve(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> EngineSet
     return _settled(spec, sound, tools)
 
 
-def _settled(spec: ModelSpec, given: Mapping[str, Any], tools: Toolchain) -> EngineSettings:
-    dtype = given.get("dtype", "auto")
+def _settled(spec: ModelSpec, options: Mapping[str, Any], tools: Toolchain) -> EngineSettings:
+    dtype = options.get("dtype", "auto")
     if dtype == "auto":
         dtype = spec.dtype if spec.dtype == "bfloat16" else "float16"
-    tp, pp = given.get("tensor_parallel_size", 1), given.get("pipeline_parallel_size", 1)
-    profile = given.get("profile", DEFAULT_PROFILE)
-    chosen = {name: row for name, row in profiles()[profile].items() if name not in given}
-    values = {**{name: value for name, (value, _) in chosen.items()}, **given}
+    tp, pp = options.get("tensor_parallel_size", 1), options.get("pipeline_parallel_size", 1)
+    profile = options.get("profile", DEFAULT_PROFILE)
+    chosen = {name: row for name, row in profiles()[profile].items() if name not in options}
+    values = {**{name: value for name, (value, _) in chosen.items()}, **options}
     build = {**_build_defaults(spec, values, dtype, tp * pp), **_of(build_options(), values)}
-    if not build["use_paged_context_fmha"] and "max_num_tokens" not in given:
+    if not build["use_paged_context_fmha"] and "max_num_tokens" not in options:
         # a prompt that cannot be taken in pieces must fit into one step
         build["max_num_tokens"] = max(build["max_num_tokens"], build["max_input_len"])
     if not build_options()["max_seq_len"].known_to(tools.trtllm):
-        build |= _lengths_before_0_11(build, given)
+        build |= _lengths_before_0_11(build, options)
     return EngineSettings(
         dtype=dtype,
         tp=tp,
@@ -144,11 +144,11 @@ def _of(table: Mapping[str, Setting], values: Mapping[str, Any]) -> dict[str, An
 
 
 def _build_defaults(
-    spec: ModelSpec, given: Mapping[str, Any], dtype: str, world: int
+    spec: ModelSpec, options: Mapping[str, Any], dtype: str, world: int
 ) -> dict[str, Any]:
-    attends = spec.kv_cache.kind != "none" and given.get("context_fmha", True)
-    enough = max(_LONGEST_UNASKED, given.get("max_input_len", 0))
-    length = given.get("max_seq_len") or min(spec.context_length or enough, enough)
+    attends = spec.kv_cache.kind != "none" and options.get("context_fmha", True)
+    enough = max(_LONGEST_UNASKED, options.get("max_input_len", 0))
+    length = options.get("max_seq_len") or min(spec.context_length or enough, enough)
     return {
         "max_input_len": length,
         "max_seq_len": length,
@@ -163,11 +163,11 @@ def _build_defaults(
     }
 
 
-def _lengths_before_0_11(build: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, int]:
+def _lengths_before_0_11(build: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, int]:
     """Prompt and answer were told apart then: half and half, unless one of them is given."""
     total = build["max_seq_len"]
-    answer = given.get("max_output_len", 0)
-    prompt = given.get("max_input_len") or (total - answer if answer else total // 2)
+    answer = options.get("max_output_len", 0)
+    prompt = options.get("max_input_len") or (total - answer if answer else total // 2)
     return {"max_input_len": prompt, "max_output_len": answer or max(1, total - prompt)}
 
 
@@ -194,8 +194,8 @@ def _unknown(name: str) -> str:
     return f"the engine flow has no setting {name!r}{hint}"
 
 
-def _releases(given: Mapping[str, Any], tools: Toolchain) -> Iterator[str]:
-    for name, value in given.items():
+def _releases(options: Mapping[str, Any], tools: Toolchain) -> Iterator[str]:
+    for name, value in options.items():
         rows = [table[name] for table in (build_options(), triton_parameters()) if name in table]
         if not rows or any(row.known_to(tools.trtllm) for row in rows):
             if rows and (later := rows[0].choice_since(value, tools.trtllm)):
@@ -217,9 +217,9 @@ def _needs(since: str) -> str:
     return f"needs TensorRT-LLM {since}: use --triton {first[-1]} or newer"
 
 
-def _against_spec(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
+def _against_spec(spec: ModelSpec, options: Mapping[str, Any]) -> Iterator[str]:
     """Values that are right by type and wrong for this checkpoint."""
-    tp, pp = given.get("tensor_parallel_size", 1), given.get("pipeline_parallel_size", 1)
+    tp, pp = options.get("tensor_parallel_size", 1), options.get("pipeline_parallel_size", 1)
     heads, kv_heads, layers = spec.num_attention_heads, spec.num_kv_heads, spec.num_layers
     if heads and heads % tp:
         sizes = ", ".join(str(n) for n in range(1, min(heads, 64) + 1) if heads % n == 0)
@@ -232,38 +232,38 @@ def _against_spec(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
     if layers and layers % pp:
         sizes = ", ".join(str(n) for n in range(1, layers + 1) if layers % n == 0)
         yield f"pipeline_parallel_size={pp} does not divide the {layers} layers: use {sizes}"
-    guided = "guided_decoding_backend" in given and "xgrammar_tokenizer_info_path" not in given
+    guided = "guided_decoding_backend" in options and "xgrammar_tokenizer_info_path" not in options
     if guided and spec.tokenizer.kind != "fast":
         yield (
             "guided_decoding_backend needs a tokenizer.json, and the checkpoint has none: save one "
             "with transformers (save_pretrained), or give xgrammar_tokenizer_info_path"
         )
-    yield from _lengths(spec, given)
-    yield from _attention(given)
-    yield from _drafts(given)
+    yield from _lengths(spec, options)
+    yield from _attention(options)
+    yield from _drafts(options)
 
 
-def _attention(given: Mapping[str, Any]) -> Iterator[str]:
-    if given.get("use_paged_context_fmha") and given.get("context_fmha") is False:
+def _attention(options: Mapping[str, Any]) -> Iterator[str]:
+    if options.get("use_paged_context_fmha") and options.get("context_fmha") is False:
         yield "use_paged_context_fmha is a kind of context_fmha: leave context_fmha=false out"
-    if given.get("use_paged_context_fmha") and given.get("dtype") == "float32":
+    if options.get("use_paged_context_fmha") and options.get("dtype") == "float32":
         yield "use_paged_context_fmha has no float32 kernels: use dtype float16 or bfloat16"
 
 
-def _drafts(given: Mapping[str, Any]) -> Iterator[str]:
+def _drafts(options: Mapping[str, Any]) -> Iterator[str]:
     """Speculative decoding by what a plain checkpoint has."""
-    mode = given.get("speculative_decoding_mode")
+    mode = options.get("speculative_decoding_mode")
     if mode in _DRAFT_HEADS:
         yield (
             f"speculative_decoding_mode={mode} needs draft heads that this checkpoint has not: "
             "build with TensorRT-LLM's own example of it, and give that engine (--engine DIR)"
         )
-    elif mode and not given.get("max_draft_len"):
+    elif mode and not options.get("max_draft_len"):
         yield f"speculative_decoding_mode={mode} needs max_draft_len: the tokens of a draft at most"
 
 
-def _lengths(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
-    total, prompt = given.get("max_seq_len", 0), given.get("max_input_len", 0)
+def _lengths(spec: ModelSpec, options: Mapping[str, Any]) -> Iterator[str]:
+    total, prompt = options.get("max_seq_len", 0), options.get("max_input_len", 0)
     for name, length in (("max_seq_len", total), ("max_input_len", prompt)):
         if spec.context_length and length > spec.context_length:
             yield (
@@ -272,7 +272,7 @@ def _lengths(spec: ModelSpec, given: Mapping[str, Any]) -> Iterator[str]:
             )
     if total and prompt > total:
         yield f"max_input_len={prompt} is more than max_seq_len={total}, which has the answer too"
-    batch, asked = given.get("max_batch_size", 0), given.get("triton_max_batch_size", 0)
+    batch, asked = options.get("max_batch_size", 0), options.get("triton_max_batch_size", 0)
     if batch and asked > batch:
         yield (
             f"triton_max_batch_size={asked} is more than the engine will be built for "

@@ -14,38 +14,41 @@ Row = Mapping[str, Any]
 ENGINE_MODEL = "tensorrt_llm"
 
 
-def of_engine(made: EngineDeployment) -> dict[str, list[dict[str, Any]]]:
+def of_engine(deployment: EngineDeployment) -> dict[str, list[dict[str, Any]]]:
     """``input`` and ``output`` of ``tensorrt_llm``, as far as its release and engine have them."""
-    return {kind: _fields(_engine_rows(made, kind), made, kind) for kind in ("input", "output")}
+    return {
+        kind: _fields(_engine_rows(deployment, kind), deployment, kind)
+        for kind in ("input", "output")
+    }
 
 
-def of_python(made: EngineDeployment, part: str) -> dict[str, list[dict[str, Any]]]:
+def of_python(deployment: EngineDeployment, part: str) -> dict[str, list[dict[str, Any]]]:
     """``input`` and ``output`` of a model of ours; the BLS has the client's."""
     if part == "bls":
-        return _clients(made)
-    return {kind: _fields(wiring()[part][kind], made, kind) for kind in ("input", "output")}
+        return _clients(deployment)
+    return {kind: _fields(wiring()[part][kind], deployment, kind) for kind in ("input", "output")}
 
 
-def of_ensemble(made: EngineDeployment) -> dict[str, Any]:
+def of_ensemble(deployment: EngineDeployment) -> dict[str, Any]:
     """``input``, ``output`` and ``ensemble_scheduling``."""
-    return {**_clients(made), "ensemble_scheduling": {"step": _steps(made)}}
+    return {**_clients(deployment), "ensemble_scheduling": {"step": _steps(deployment)}}
 
 
-def _clients(made: EngineDeployment) -> dict[str, list[dict[str, Any]]]:
+def _clients(deployment: EngineDeployment) -> dict[str, list[dict[str, Any]]]:
     """The client's tensors that some step takes or gives: Triton refuses one that hangs loose."""
-    steps = _steps(made)
+    steps = _steps(deployment)
     taken = {name for step in steps for name in step["input_map"].values()}
     given = {name for step in steps for name in step["output_map"].values()}
     rows = wiring()["ensemble"]
     return {
-        "input": _fields([r for r in rows["input"] if r["name"] in taken], made, "input"),
-        "output": _fields([r for r in rows["output"] if r["name"] in given], made, "output"),
+        "input": _fields([r for r in rows["input"] if r["name"] in taken], deployment, "input"),
+        "output": _fields([r for r in rows["output"] if r["name"] in given], deployment, "output"),
     }
 
 
-def _steps(made: EngineDeployment) -> list[dict[str, Any]]:
+def _steps(deployment: EngineDeployment) -> list[dict[str, Any]]:
     """The steps, each with only such maps whose tensors are there in this release and engine."""
-    steps = [_step(made, step["model"], step["wiring"]) for step in wiring()["step"]]
+    steps = [_step(deployment, step["model"], step["wiring"]) for step in wiring()["step"]]
     clients = {row["name"] for row in wiring()["ensemble"]["input"]}
     there = clients.union(*(step["output_map"].values() for step in steps))
     for step in steps:
@@ -54,28 +57,28 @@ def _steps(made: EngineDeployment) -> list[dict[str, Any]]:
     return steps
 
 
-def _step(made: EngineDeployment, part: str, key: str) -> dict[str, Any]:
+def _step(deployment: EngineDeployment, part: str, key: str) -> dict[str, Any]:
     maps = {}
     for kind in ("input", "output"):
         rows = wiring()[part][kind]
         if part == ENGINE_MODEL:
-            names = {row["canonical"]: row["name"] for row in _engine_rows(made, kind)}
+            names = {row["canonical"]: row["name"] for row in _engine_rows(deployment, kind)}
             maps[kind] = {names[name]: to for name, to in rows.items() if name in names}
         else:
             maps[kind] = {row["name"]: row[key] for row in rows if key in row}
     return {
-        "model_name": made.name(part),
+        "model_name": deployment.name(part),
         "model_version": -1,
         "input_map": maps["input"],
         "output_map": maps["output"],
     }
 
 
-def _engine_rows(made: EngineDeployment, kind: str) -> list[dict[str, Any]]:
+def _engine_rows(deployment: EngineDeployment, kind: str) -> list[dict[str, Any]]:
     """The rows of this release and engine; ``canonical`` is a renamed tensor's newest name."""
-    release, found = Version(made.tools.trtllm), []
+    release, found = Version(deployment.tools.trtllm), []
     for row in engine_tensors()[kind]:
-        if row.get("with", "") not in {"", *made.features}:
+        if row.get("with", "") not in {"", *deployment.features}:
             continue
         if "since" in row and release < Version(row["since"]):
             continue
@@ -86,8 +89,8 @@ def _engine_rows(made: EngineDeployment, kind: str) -> list[dict[str, Any]]:
     return found
 
 
-def _fields(rows: Iterable[Row], made: EngineDeployment, kind: str) -> list[dict[str, Any]]:
-    return [_field(row, made.types, kind) for row in rows]
+def _fields(rows: Iterable[Row], deployment: EngineDeployment, kind: str) -> list[dict[str, Any]]:
+    return [_field(row, deployment.types, kind) for row in rows]
 
 
 def _field(row: Row, types: Mapping[str, str], kind: str) -> dict[str, Any]:

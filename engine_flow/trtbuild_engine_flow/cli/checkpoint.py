@@ -69,41 +69,46 @@ def checkpoint(
         _print(made)
 
 
-def _as_object(made: MadeCheckpoint) -> dict[str, Any]:
+def _as_object(checkpoint: MadeCheckpoint) -> dict[str, Any]:
     from trtbuild_engine_flow.converter.writing import header
 
-    result = made.result
+    result = checkpoint.result
     sizes = {
         rank.name: len(header(rank)) + sum(target.size for target in rank.targets)
-        for rank in made.layout.ranks
+        for rank in checkpoint.layout.ranks
     }
     return {
         "status": "written" if result else "planned",
-        "source": made.spec.source,
-        "out": made.out,
-        "dtype": made.dtype,
-        "tp": made.tp,
-        "pp": made.pp,
-        "tensorrt_llm": made.release,
-        "proof": made.proof,
+        "source": checkpoint.spec.source,
+        "out": checkpoint.out,
+        "dtype": checkpoint.dtype,
+        "tp": checkpoint.tp,
+        "pp": checkpoint.pp,
+        "tensorrt_llm": checkpoint.release,
+        "proof": checkpoint.proof,
         "files": result.files if result else sizes,
-        "tensors": sum(len(rank.targets) for rank in made.layout.ranks),
+        "tensors": sum(len(rank.targets) for rank in checkpoint.layout.ranks),
         "seconds": result.seconds if result else 0.0,
-        "config": made.layout.config,
+        "config": checkpoint.layout.config,
     }
 
 
-def _print(made: MadeCheckpoint) -> None:
+def _print(checkpoint: MadeCheckpoint) -> None:
     from trtbuild.cli.output import human_bytes
 
-    size = human_bytes(made.result.size if made.result else made.layout.size)
-    ranks = len(made.layout.ranks)
-    done = f"written in {made.result.seconds:.1f} s" if made.result else "planned, nothing written"
-    typer.echo(f"{made.out}: {ranks} rank file{'s' * (ranks > 1)}, {size}, {done}")
-    typer.echo(f"  {made.spec.architecture}, {made.dtype}, tp {made.tp}, pp {made.pp}")
-    if made.proof == "golden":
+    size = human_bytes(checkpoint.result.size if checkpoint.result else checkpoint.layout.size)
+    ranks = len(checkpoint.layout.ranks)
+    done = (
+        f"written in {checkpoint.result.seconds:.1f} s"
+        if checkpoint.result
+        else "planned, nothing written"
+    )
+    typer.echo(f"{checkpoint.out}: {ranks} rank file{'s' * (ranks > 1)}, {size}, {done}")
+    parallel = f"tp {checkpoint.tp}, pp {checkpoint.pp}"
+    typer.echo(f"  {checkpoint.spec.architecture}, {checkpoint.dtype}, {parallel}")
+    if checkpoint.proof == "golden":
         typer.echo("  this family's files equal TensorRT-LLM's own, bit for bit")
     else:
         typer.echo("  this family follows TensorRT-LLM's source; no file of its own was compared")
-    if made.result:
-        typer.echo(f"  next: trtllm-build --checkpoint_dir {made.out} …")
+    if checkpoint.result:
+        typer.echo(f"  next: trtllm-build --checkpoint_dir {checkpoint.out} …")

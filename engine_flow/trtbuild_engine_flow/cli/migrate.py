@@ -82,9 +82,9 @@ def migrate(
         typer.echo(f"next: trtbuild validate {repo}\n      trtbuild serve --rehearse {repo}")
 
 
-def _print_callers(found: Sequence[Migrated]) -> None:
+def _print_callers(results: Sequence[Migrated]) -> None:
     """First of all the models that break: they ask for what will not be there."""
-    for one in found:
+    for one in results:
         for caller in one.deployment.callers:
             sends = f" with {', '.join(caller.sends)}" if caller.sends else ""
             reads = f" and reads {', '.join(caller.reads)}" if caller.reads else ""
@@ -98,13 +98,13 @@ def _print_callers(found: Sequence[Migrated]) -> None:
             )
 
 
-def _print(one: Migrated) -> None:
+def _print(migrated: Migrated) -> None:
     from trtbuild_engine_flow.migration import UNFILLED
 
-    account = one.account
-    models = ", ".join(one.deployment.models)
-    typer.echo(f"{models} → {one.recipe.name} ({one.result.status})")
-    typer.echo(f"  checkpoint  {one.recipe.source}")
+    account = migrated.account
+    models = ", ".join(migrated.deployment.models)
+    typer.echo(f"{models} → {migrated.recipe.name} ({migrated.result.status})")
+    typer.echo(f"  checkpoint  {migrated.recipe.source}")
     for change in account.mapped:
         typer.echo(f"  kept        {change.key} = {change.old}: {change.to} = {change.new}")
     for loss in account.lost:

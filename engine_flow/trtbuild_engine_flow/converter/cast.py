@@ -101,14 +101,14 @@ def _bfloat16_to_float16(bits: Array) -> Array:
     return magnitude.view("<f2")
 
 
-def _require_finite(values: Array, source: str, made: Array, target: str) -> None:
-    """ValueError unless every element of ``made`` is finite."""
+def _require_finite(values: Array, source: str, converted: Array, target: str) -> None:
+    """ValueError unless every element of ``converted`` is finite."""
     import numpy as np
 
     if target == "BF16":
-        broken = (made & np.uint16(_MAGNITUDE)) >= np.uint16(_INFINITE)
+        broken = (converted & np.uint16(_MAGNITUDE)) >= np.uint16(_INFINITE)
     else:
-        broken = ~np.isfinite(made)
+        broken = ~np.isfinite(converted)
     if broken.any():
         wide = to_float32(values, source) if source == "BF16" else values.astype(np.float64)
         raise ValueError(_complaint(wide, broken, target))

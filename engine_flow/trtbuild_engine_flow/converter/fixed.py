@@ -58,8 +58,8 @@ def contradictions(family: Family, config: Mapping[str, Any], shape: Shape) -> I
         yield _contradiction(family, "rope scaling", kind, None)
 
 
-def _contradiction(family: Family, key: str, found: object, fixed: object) -> str:
+def _contradiction(family: Family, key: str, value: object, fixed: object) -> str:
     return (
-        f"its {key} is {found!r}, and TensorRT-LLM's {family.name} always computes with "
+        f"its {key} is {value!r}, and TensorRT-LLM's {family.name} always computes with "
         f"{'none' if fixed is None else repr(fixed)}: {ELSEWHERE}"
     )

@@ -201,6 +201,6 @@ def _of_ranks(family: Family, shape: Shape, tp: int) -> Iterator[str]:
         )
 
 
-def _nearest(count: int, wanted: int) -> int:
-    """The largest divisor of ``count`` that is no larger than ``wanted``."""
-    return next(n for n in range(min(count, wanted), 0, -1) if count % n == 0)
+def _nearest(count: int, limit: int) -> int:
+    """The largest divisor of ``count`` that is no larger than ``limit``."""
+    return next(n for n in range(min(count, limit), 0, -1) if count % n == 0)

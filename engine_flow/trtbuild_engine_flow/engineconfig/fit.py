@@ -97,7 +97,7 @@ def _version(engine: EngineConfig, release: str) -> Iterator[Conflict]:
 
 
 def _sizes(
-    engine: EngineConfig, given: Mapping[str, str], max_batch_size: int
+    engine: EngineConfig, parameters: Mapping[str, str], max_batch_size: int
 ) -> Iterator[Conflict]:
     if engine.max_batch_size and max_batch_size > engine.max_batch_size:
         yield Conflict(
@@ -106,7 +106,7 @@ def _sizes(
             f"({engine.max_batch_size})",
             f"use at most {engine.max_batch_size}, or build an engine with a larger one",
         )
-    beams = _whole(given.get("max_beam_width"))
+    beams = _whole(parameters.get("max_beam_width"))
     if beams > engine.max_beam_width:
         yield Conflict(
             "max_beam_width",
@@ -114,7 +114,7 @@ def _sizes(
             f"({engine.max_beam_width})",
             f"use at most {engine.max_beam_width}, or build an engine with more beams",
         )
-    tokens = _whole(given.get("max_tokens_in_paged_kv_cache"))
+    tokens = _whole(parameters.get("max_tokens_in_paged_kv_cache"))
     if 0 < tokens < engine.max_seq_len:
         yield Conflict(
             "max_tokens_in_paged_kv_cache",
@@ -135,15 +135,15 @@ def _vocabulary(engine: EngineConfig, vocab_size: int) -> Iterator[Conflict]:
         )
 
 
-def _attention(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Conflict]:
+def _attention(engine: EngineConfig, parameters: Mapping[str, str]) -> Iterator[Conflict]:
     for key in ("enable_kv_cache_reuse", "enable_chunked_context"):
-        if given.get(key) in _TRUE and not engine.paged_context_fmha:
+        if parameters.get(key) in _TRUE and not engine.paged_context_fmha:
             yield Conflict(
                 key,
                 f"{key} needs an engine with paged context FMHA, and this one has none",
                 f"set {key} to false, or build with use_paged_context_fmha",
             )
-    if "inflight" not in given.get("gpt_model_type", "inflight"):
+    if "inflight" not in parameters.get("gpt_model_type", "inflight"):
         return
     for name, has in (
         ("paged_kv_cache", engine.paged_kv_cache),
@@ -157,11 +157,11 @@ def _attention(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Confl
             )
 
 
-def _speculation(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Conflict]:
-    mode = given.get("decoding_mode", "")
-    if half := lookahead_conflict(given):
+def _speculation(engine: EngineConfig, parameters: Mapping[str, str]) -> Iterator[Conflict]:
+    mode = parameters.get("decoding_mode", "")
+    if half := lookahead_conflict(parameters):
         yield half
-    elif mode == "lookahead" and not given.get(_LOOKAHEAD[0]):
+    elif mode == "lookahead" and not parameters.get(_LOOKAHEAD[0]):
         yield Conflict(
             "decoding_mode",
             f"decoding_mode lookahead without {', '.join(_LOOKAHEAD)}: the backend refuses to "
@@ -184,7 +184,7 @@ def _speculation(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Con
             "leave decoding_mode out, or build with more beams",
         )
     for key, built in (("medusa_choices", "medusa"), ("eagle_choices", "eagle")):
-        if key in given and engine.speculative != built:
+        if key in parameters and engine.speculative != built:
             yield Conflict(
                 key,
                 f"{key} means nothing to an engine that was not built for {built}",
@@ -193,15 +193,15 @@ def _speculation(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Con
             )
 
 
-def _cache(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Conflict]:
+def _cache(engine: EngineConfig, parameters: Mapping[str, str]) -> Iterator[Conflict]:
     """What the engine's runtime checks when it makes the KV cache, and then does not start."""
-    if given.get("kv_cache_onboard_blocks", "true") not in _TRUE and engine.paged_context_fmha:
+    if parameters.get("kv_cache_onboard_blocks", "true") not in _TRUE and engine.paged_context_fmha:
         yield Conflict(
             "kv_cache_onboard_blocks",
             "kv_cache_onboard_blocks cannot be false for an engine with paged context FMHA",
             "leave it out, or build with use_paged_context_fmha=false",
         )
-    reuses = given.get("enable_kv_cache_reuse", "true") in _TRUE and engine.paged_context_fmha
+    reuses = parameters.get("enable_kv_cache_reuse", "true") in _TRUE and engine.paged_context_fmha
     if engine.speculative == "draft_tokens_external" and not reuses:
         yield Conflict(
             "enable_kv_cache_reuse",
@@ -209,7 +209,7 @@ def _cache(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Conflict]
             "which needs paged context FMHA",
             "set enable_kv_cache_reuse to true, and build with use_paged_context_fmha",
         )
-    if "cross_kv_cache_fraction" in given and "encoder_model_path" not in given:
+    if "cross_kv_cache_fraction" in parameters and "encoder_model_path" not in parameters:
         yield Conflict(
             "cross_kv_cache_fraction",
             "cross_kv_cache_fraction is for encoder-decoder models: any other does not start",
@@ -217,11 +217,11 @@ def _cache(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Conflict]
         )
 
 
-def _guides(given: Mapping[str, str]) -> Iterator[Conflict]:
+def _guides(parameters: Mapping[str, str]) -> Iterator[Conflict]:
     """The C++ needs both, and without one answers as if no guide had been sent."""
     pair = ("guided_decoding_backend", "xgrammar_tokenizer_info_path")
     for has, lacks in (pair, pair[::-1]):
-        if has in given and lacks not in given:
+        if has in parameters and lacks not in parameters:
             yield Conflict(
                 has,
                 f"{has} without {lacks}: guides that clients send are passed over in silence",
@@ -230,9 +230,11 @@ def _guides(given: Mapping[str, str]) -> Iterator[Conflict]:
             )
 
 
-def _devices(engine: EngineConfig, given: Mapping[str, str], instances: int) -> Iterator[Conflict]:
+def _devices(
+    engine: EngineConfig, parameters: Mapping[str, str], instances: int
+) -> Iterator[Conflict]:
     for key, what in (("gpu_device_ids", "GPUs"), ("participant_ids", "ranks")):
-        sets = [group for group in given.get(key, "").split(";") if group]
+        sets = [group for group in parameters.get(key, "").split(";") if group]
         if len(sets) > 1 and instances and len(sets) != instances:
             yield Conflict(
                 key,
@@ -252,15 +254,15 @@ def _devices(engine: EngineConfig, given: Mapping[str, str], instances: int) -> 
                 )
 
 
-def _weights(engine: EngineConfig, given: Mapping[str, str]) -> Iterator[Conflict]:
-    share = given.get("gpu_weights_percent", "")
+def _weights(engine: EngineConfig, parameters: Mapping[str, str]) -> Iterator[Conflict]:
+    share = parameters.get("gpu_weights_percent", "")
     if share and not engine.weight_streaming and share not in {"1", "1.0"}:
         yield Conflict(
             "gpu_weights_percent",
             f"gpu_weights_percent {share} needs an engine with weight streaming",
             "leave it out, or build with weight_streaming",
         )
-    if "lora_prefetch_dir" in given and not engine.lora:
+    if "lora_prefetch_dir" in parameters and not engine.lora:
         yield Conflict(
             "lora_prefetch_dir",
             "the engine was built without LoRA, and adapters are to be loaded",

@@ -102,9 +102,9 @@ def migrate(
     )
 
 
-def left_out(repository: Path, made: Sequence[Migrated]) -> Mapping[str, str]:
+def left_out(repository: Path, results: Sequence[Migrated]) -> Mapping[str, str]:
     """The models of ``repository`` that no migrated LLM has taken, with what runs them."""
-    return left_behind(repository, [one.deployment for one in made])
+    return left_behind(repository, [one.deployment for one in results])
 
 
 def _release(triton: str) -> toolchain.TrtllmRelease:
@@ -130,23 +130,23 @@ def _require_apart(repository: Path, out: Path) -> None:
 
 
 def _sources(
-    repository: Path, found: Sequence[LegacyDeployment], sources: Sequence[str]
+    repository: Path, deployments: Sequence[LegacyDeployment], sources: Sequence[str]
 ) -> dict[str, str]:
     """The checkpoint of every LLM, by its entry."""
-    entries = {deployment.entry for deployment in found}
+    entries = {deployment.entry for deployment in deployments}
     chosen: dict[str, str] = {}
     for text in sources:
         entry, equals, source = text.partition("=")
         if equals and entry in entries:
             chosen[entry] = source
-        elif len(found) == 1:
-            chosen[found[0].entry] = text
+        elif len(deployments) == 1:
+            chosen[deployments[0].entry] = text
         else:
             raise UsageError(
                 f"--source {text!r} does not say for which of {', '.join(sorted(entries))}",
                 fix="write --source NAME=CHECKPOINT",
             )
-    for deployment in found:
+    for deployment in deployments:
         if deployment.entry not in chosen:
             chosen[deployment.entry] = _own_source(repository, deployment)
     return chosen

@@ -93,9 +93,9 @@ def deployments(repository: Path) -> tuple[LegacyDeployment, ...]:
     return tuple(_deployment(repository, name, configs) for name in served)
 
 
-def left_behind(repository: Path, found: Sequence[LegacyDeployment]) -> Mapping[str, str]:
+def left_behind(repository: Path, deployments: Sequence[LegacyDeployment]) -> Mapping[str, str]:
     """The models of ``repository`` that belong to no deployment, with what runs them."""
-    taken = {model for deployment in found for model in deployment.models}
+    taken = {model for deployment in deployments for model in deployment.models}
     configs = dict(_configs(repository))
     folders = {path.name: path for path in sorted(repository.iterdir()) if _is_model(path)}
     return {
@@ -260,13 +260,13 @@ def _engine(
     return None, problem
 
 
-def _places(repository: Path, model: str, given: str) -> Iterator[Path]:
+def _places(repository: Path, model: str, path: str) -> Iterator[Path]:
     """Where a path of the container may lie on this machine."""
-    if not given:
+    if not path:
         return
-    if given.startswith(_MOUNT):
-        yield repository / given.removeprefix(_MOUNT)
-    if given.startswith("/"):
-        yield Path(given)
+    if path.startswith(_MOUNT):
+        yield repository / path.removeprefix(_MOUNT)
+    if path.startswith("/"):
+        yield Path(path)
     else:
-        yield repository / model / "1" / given
+        yield repository / model / "1" / path

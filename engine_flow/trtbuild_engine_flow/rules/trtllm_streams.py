@@ -18,18 +18,18 @@ _EXCLUDE = "exclude_input_in_output"
 _YES = ("true", "True", "TRUE", "1")  # what the C++ takes for true
 
 
-def _tensors(given: str, made: str, kind: str = "INT32") -> str:
+def _tensors(input_name: str, output_name: str, kind: str = "INT32") -> str:
     tensor = '{}put [ {{ name: "{}" data_type: TYPE_{} dims: [ -1 ] }} ]\n'
-    return tensor.format("in", given, "INT32") + tensor.format("out", made, kind)
+    return tensor.format("in", input_name, "INT32") + tensor.format("out", output_name, kind)
 
 
-def _ensemble(engine: str, given: str, after: str) -> str:
-    """``e``: the engine, which takes ``given``, streams into the model ``after``."""
+def _ensemble(engine: str, input_name: str, after: str) -> str:
+    """``e``: the engine, which takes ``input_name``, streams into the model ``after``."""
     maps = 'input_map {{ key: "{}" value: "{}" }} output_map {{ key: "{}" value: "{}" }}'
     steps = ",\n  ".join(
         f'{{ model_name: "{name}" model_version: -1\n    {maps.format(*tensors)} }}'
         for name, tensors in (
-            (engine, (given, "IN", "output_ids", "ids")),
+            (engine, (input_name, "IN", "output_ids", "ids")),
             (after, (_PIECES, "ids", "OUT", "OUT")),
         )
     )

@@ -19,17 +19,17 @@ def ratio(ours: float, reference: float) -> float | None:
 
 
 def ratio_interval(
-    one: float, one_interval: Sequence[float], other: float, other_interval: Sequence[float]
+    first: float, one_interval: Sequence[float], second: float, other_interval: Sequence[float]
 ) -> tuple[float, float] | None:
     """95 % interval of ``other / one`` from the two values' own intervals.
 
     The logarithms are taken as normal and the two as independent: the variances of their
     logarithms add up (the delta method).
     """
-    if min(one, other, *one_interval, *other_interval) <= 0:
+    if min(first, second, *one_interval, *other_interval) <= 0:
         return None
     spread = math.hypot(_deviation(one_interval), _deviation(other_interval))
-    middle = math.log(other / one)
+    middle = math.log(second / first)
     return math.exp(middle - _Z * spread), math.exp(middle + _Z * spread)
 
 
@@ -82,10 +82,10 @@ def ratios(reference: Json, other: Json) -> Json:
     return found
 
 
-def latency_ratio(one: Any, other: Any, part: str) -> Json:
+def latency_ratio(before: Any, after: Any, part: str) -> Json:
     """Ratio of one percentile and its interval."""
-    if not one or not other:
+    if not before or not after:
         return {"ratio": None}
-    spans = [found["interval"][part] for found in (one, other)]
-    interval = ratio_interval(one[part], spans[0], other[part], spans[1])
-    return {"ratio": ratio(other[part], one[part]), "interval": interval}
+    spans = [found["interval"][part] for found in (before, after)]
+    interval = ratio_interval(before[part], spans[0], after[part], spans[1])
+    return {"ratio": ratio(after[part], before[part]), "interval": interval}

@@ -21,7 +21,7 @@ _GOODPUT = {
 
 
 def aiperf_commands(
-    asked: BenchOptions, targets: Sequence[Address], endpoint: str
+    options: BenchOptions, targets: Sequence[Address], endpoint: str
 ) -> Iterator[str]:
     """An ``aiperf profile`` command line for each target and load.
 
@@ -37,18 +37,22 @@ def aiperf_commands(
                 f"AIPerf cannot measure {address.text}",
                 fix="it speaks OpenAI's API: export an openai:http://… target",
             )
-        for load in asked.loads:
+        for load in options.loads:
             argv = ["aiperf", "profile", "--model", address.model, *_url(address, endpoint)]
-            argv += ["--streaming", *_load(load, asked), *_limits(load, asked.limits)]
-            argv += _prompts(asked)
-            argv += ["--tokenizer", str(asked.tokenizer or address.model)]
-            argv += ["--random-seed", str(asked.seed)]
-            argv += ["--request-timeout-seconds", f"{asked.timeout:g}", *_goodput(asked.objectives)]
-            argv += ["--extra-inputs", f"temperature:{asked.generation.temperature:g}"]
-            if asked.generation.forced:
+            argv += ["--streaming", *_load(load, options), *_limits(load, options.limits)]
+            argv += _prompts(options)
+            argv += ["--tokenizer", str(options.tokenizer or address.model)]
+            argv += ["--random-seed", str(options.seed)]
+            argv += [
+                "--request-timeout-seconds",
+                f"{options.timeout:g}",
+                *_goodput(options.objectives),
+            ]
+            argv += ["--extra-inputs", f"temperature:{options.generation.temperature:g}"]
+            if options.generation.forced:
                 argv += ["--extra-inputs", "ignore_eos:true"]
             # Not quoted: the shell that runs the command is to put the key in.
-            key = f' --api-key "${asked.api_key_env}"' if asked.api_key_env else ""
+            key = f' --api-key "${options.api_key_env}"' if options.api_key_env else ""
             yield shlex.join(argv) + key
 
 
@@ -62,13 +66,13 @@ def _url(address: Address, endpoint: str) -> list[str]:
     return [*found, "--custom-endpoint", parts.path + path]
 
 
-def _load(load: Load, asked: BenchOptions) -> list[str]:
+def _load(load: Load, options: BenchOptions) -> list[str]:
     if load.kind == "closed":
         return ["--concurrency", str(load.concurrency)]
     if load.kind == "open":
         mode = "poisson" if load.arrivals == "poisson" else "constant"
         return ["--request-rate", f"{load.rate:g}", "--request-rate-mode", mode]
-    found = ["--input-file", str(asked.trace), "--custom-dataset-type", "mooncake-trace"]
+    found = ["--input-file", str(options.trace), "--custom-dataset-type", "mooncake-trace"]
     return [*found, "--fixed-schedule", "--fixed-schedule-auto-offset"]
 
 
@@ -83,12 +87,12 @@ def _limits(load: Load, limits: Limits) -> list[str]:
     return [*found, "--warmup-request-count", str(warmups)] if warmups else found
 
 
-def _prompts(asked: BenchOptions) -> list[str]:
-    if asked.trace is not None:
+def _prompts(options: BenchOptions) -> list[str]:
+    if options.trace is not None:
         return []
-    prefix = asked.shared_prefix
-    found = [*_lengths("input", asked.prompt_tokens, prefix)]
-    found += _lengths("output", asked.output_tokens)
+    prefix = options.shared_prefix
+    found = [*_lengths("input", options.prompt_tokens, prefix)]
+    found += _lengths("output", options.output_tokens)
     if prefix:  # a part of our prompts, and before those of AIPerf
         found += ["--num-prefix-prompts", "1", "--prefix-prompt-length", str(prefix)]
     return found

@@ -83,8 +83,8 @@ def before(probes: Sequence[Probe], counter: Counter) -> list[Objection]:
     ]
 
 
-def _sampling(one: Probe) -> str:
-    return f"takes no {', '.join(one.ignored)}" if one.ignored else "takes all values"
+def _sampling(probe: Probe) -> str:
+    return f"takes no {', '.join(probe.ignored)}" if probe.ignored else "takes all values"
 
 
 def _differ(
@@ -133,13 +133,13 @@ def _texts(probes: Sequence[Probe], counter: Counter) -> list[Objection]:
     return found
 
 
-def _begin_alike(one: str, other: str, counter: Counter) -> bool:
-    one, other = one.strip(), other.strip()
+def _begin_alike(first: str, second: str, counter: Counter) -> bool:
+    first, second = first.strip(), second.strip()
     if counter.tokenizer is None:
-        return one[:12] == other[:12]
+        return first[:12] == second[:12]
     ids = [
         counter.tokenizer.encode(text, add_special_tokens=False).ids[:_SAME_BEGINNING]
-        for text in (one, other)
+        for text in (first, second)
     ]
     return bool(ids[0] == ids[1])
 
@@ -238,5 +238,5 @@ def wrong_tokenizer(name: str, ledger: Ledger) -> str:
     )
 
 
-def _listed(found: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in found.items())
+def _listed(counts: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in counts.items())

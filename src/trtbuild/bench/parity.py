@@ -47,32 +47,32 @@ def _elsewhere(prompts: Json) -> Json:
     return {name: value for name, value in prompts.items() if name not in ("file", "trace")}
 
 
-def _apart(one: Any, other: Any) -> str:
+def _apart(first: Any, second: Any) -> str:
     """What of two settings is not the same; their members where they have any."""
-    if not isinstance(one, dict) or not isinstance(other, dict):
-        return f"{one} and {other}"
-    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-    return ", ".join(f"{name} {one.get(name)} and {other.get(name)}" for name in names)
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return f"{first} and {second}"
+    names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
+    return ", ".join(f"{name} {first.get(name)} and {second.get(name)}" for name in names)
 
 
-def _targets(one: Json, other: Json) -> Iterator[Objection]:
-    name = one["name"]
-    precisions = one.get("precision"), other.get("precision")
+def _targets(first: Json, second: Json) -> Iterator[Objection]:
+    name = first["name"]
+    precisions = first.get("precision"), second.get("precision")
     if all(precisions) and len(set(precisions)) > 1:
         yield Objection("precision", f"{name} computes in {precisions[0]} and {precisions[1]}")
-    for load in one["loads"]:
-        match = find_load(other, load["load"]["label"])
+    for load in first["loads"]:
+        match = find_load(second, load["load"]["label"])
         if match is not None:
             yield from _loads(f"{name}, {load['load']['label']}", load, match)
 
 
-def _loads(where: str, one: Json, other: Json) -> Iterator[Objection]:
-    echoes = [bool(load.get("tokens", {}).get("echoes")) for load in (one, other)]
+def _loads(where: str, first: Json, second: Json) -> Iterator[Objection]:
+    echoes = [bool(load.get("tokens", {}).get("echoes")) for load in (first, second)]
     if echoes[0] != echoes[1]:
         yield Objection("echo", f"{where}: the prompt is echoed {'first' if echoes[0] else 'then'}")
-    low, high = sorted((_length(one), _length(other)))
+    low, high = sorted((_length(first), _length(second)))
     if low and high > low * (1 + LENGTHS):
-        means = f"{_length(one):.1f} and {_length(other):.1f}"
+        means = f"{_length(first):.1f} and {_length(second):.1f}"
         yield Objection("lengths", f"{where}: answers have {means} tokens")
 
 

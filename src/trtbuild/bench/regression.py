@@ -109,10 +109,10 @@ def _shares(before: Json, after: Json) -> Iterator[Json]:
         yield _share("requests within the SLO", met, asked, higher=True)
 
 
-def _share(metric: str, counts: Sequence[int], asked: Sequence[int], *, higher: bool) -> Json:
+def _share(metric: str, counts: Sequence[int], totals: Sequence[int], *, higher: bool) -> Json:
     """Worse or better when the intervals of the two shares do not meet."""
-    one, other = (count / max(of, 1) for count, of in zip(counts, asked, strict=True))
-    before, after = (share_interval(count, of) for count, of in zip(counts, asked, strict=True))
+    one, other = (count / max(of, 1) for count, of in zip(counts, totals, strict=True))
+    before, after = (share_interval(count, of) for count, of in zip(counts, totals, strict=True))
     verdict = "unclear"
     if after[0] > before[1]:
         verdict = "better" if higher else "worse"

@@ -63,13 +63,13 @@ async def _decided(measure: Measure, load: Load) -> LoadRun:
     return run
 
 
-def _next(found: Sweep, start: float) -> float | None:
+def _next(sweep: Sweep, start: float) -> float | None:
     """The rate to try now; None once the limit is known well enough."""
-    if found.broke is None:
-        return found.held * 2
-    if not found.held:
-        lower = found.broke / 2
+    if sweep.broke is None:
+        return sweep.held * 2
+    if not sweep.held:
+        lower = sweep.broke / 2
         return lower if lower >= start * _LOWEST else None
-    if found.broke / found.held < _CLOSE:
+    if sweep.broke / sweep.held < _CLOSE:
         return None
-    return float(f"{math.sqrt(found.held * found.broke):.3g}")
+    return float(f"{math.sqrt(sweep.held * sweep.broke):.3g}")

@@ -151,9 +151,9 @@ def _change(root: Path, file: str, findings: list[Finding]) -> FileChange | None
     return FileChange(root, file, before, after, tuple(sorted(set(done))))
 
 
-def write(made: Iterable[FileChange]) -> None:
+def write(changes: Iterable[FileChange]) -> None:
     """Write the changes. Raises BuildError when a file cannot be written."""
-    for change in made:
+    for change in changes:
         if not is_inside(change.path, change.repository):
             continue
         try:

@@ -83,9 +83,9 @@ class Ignoring:
         self._models = {model.name: model for model in repository.models}
         self._read: dict[tuple[str, str], Comments] = {}
 
-    def keep(self, found: Iterable[Finding]) -> Iterator[Finding]:
+    def keep(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """The findings that no comment hides."""
-        for finding in found:
+        for finding in findings:
             model = self._models.get(finding.model)
             if model is None or not self._hidden(model, finding):
                 yield finding

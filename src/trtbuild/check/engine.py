@@ -112,10 +112,10 @@ class Rule:
         """What it does not find."""
         return self._examples(self.right)
 
-    def _examples(self, said: Said | Sequence[Said]) -> tuple[Example, ...]:
+    def _examples(self, spec: Said | Sequence[Said]) -> tuple[Example, ...]:
         base = "python" if self.family == REPOSITORIES else ""
         base = "vllm" if self.backends == ("vllm",) else base
-        several = said if isinstance(said, Sequence) and not isinstance(said, str) else (said,)
+        several = spec if isinstance(spec, Sequence) and not isinstance(spec, str) else (spec,)
         return tuple(example_of(one, base) for one in several)
 
 

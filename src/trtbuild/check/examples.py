@@ -96,13 +96,13 @@ class Example:
         return f"# trtbuild validate {' '.join(flags)}\n{text}" if flags else text
 
 
-def example_of(said: Example | str | Mapping[str, Content], base: str) -> Example:
+def example_of(spec: Example | str | Mapping[str, Content], base: str) -> Example:
     """The example that a rule means by a text (fields of the config) or a mapping (files)."""
-    if isinstance(said, Example):
-        return said
-    if isinstance(said, str):
-        return Example(config=said, base=base)
-    return Example(files=said, base=base)
+    if isinstance(spec, Example):
+        return spec
+    if isinstance(spec, str):
+        return Example(config=spec, base=base)
+    return Example(files=spec, base=base)
 
 
 def write_example(example: Example, root: Path) -> None:

@@ -171,9 +171,10 @@ class Pair:
 
 
 def _fits(
-    has: Sequence[int], wanted: Sequence[int], *, exact: bool, open_fits: bool = False
+    dims: Sequence[int], expected: Sequence[int], *, exact: bool, open_fits: bool = False
 ) -> bool:
     """Whether written sizes are those of a file; with ``open_fits``, whether they may be."""
-    return len(has) == len(wanted) and all(
-        a == b or (a == -1 and (open_fits or not exact)) for a, b in zip(has, wanted, strict=True)
+    return len(dims) == len(expected) and all(
+        a == b or (a == -1 and (open_fits or not exact))
+        for a, b in zip(dims, expected, strict=True)
     )

@@ -130,13 +130,13 @@ class Report:
 _RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
-def _order(found: Finding) -> tuple[object, ...]:
+def _order(finding: Finding) -> tuple[object, ...]:
     return (
-        found.repository,
-        found.model,
-        _RANK[found.severity],
-        found.file,
-        found.line,
-        found.column,
-        found.rule,
+        finding.repository,
+        finding.model,
+        _RANK[finding.severity],
+        finding.file,
+        finding.line,
+        finding.column,
+        finding.rule,
     )

@@ -150,15 +150,15 @@ def read_onnx(content: bytes, *, optimized: bool = True) -> OnnxFile:
     )
 
 
-def _shapeless(found: Found) -> bool:
-    return found.type is not None and _dims(found.type) is None
+def _shapeless(inferred: Found) -> bool:
+    return inferred.type is not None and _dims(inferred.type) is None
 
 
-def _outputs(graph: Any, found: Mapping[str, Found]) -> dict[str, OnnxTensor]:
+def _outputs(graph: Any, inferred: Mapping[str, Found]) -> dict[str, OnnxTensor]:
     outputs: dict[str, OnnxTensor] = {}
     for one in graph.output:
         name = text(one.name)
-        outputs.setdefault(name, _merged(one.type, found.get(name)))
+        outputs.setdefault(name, _merged(one.type, inferred.get(name)))
     return outputs
 
 
@@ -169,21 +169,21 @@ def _merged(written: Any, found: Found | None) -> OnnxTensor:
     has = _tensor(written if written.WhichOneof("value") else found.type)
     if has.kind != "TENSOR":
         return has
-    said, inferred = _dims(written), _dims(found.type)
-    if said is None or inferred is None:
-        return OnnxTensor(has.element, said or inferred or (), vague=found.vague)
-    if len(said) == len(inferred):
-        pairs = list(zip(said, inferred, strict=True))
+    written_dims, inferred_dims = _dims(written), _dims(found.type)
+    if written_dims is None or inferred_dims is None:
+        return OnnxTensor(has.element, written_dims or inferred_dims or (), vague=found.vague)
+    if len(written_dims) == len(inferred_dims):
+        pairs = list(zip(written_dims, inferred_dims, strict=True))
         clashes = [n for n, (a, b) in enumerate(pairs) if a != b and -1 not in (a, b)]
         if not clashes:
             dims = tuple(b if a == -1 else a for a, b in pairs)
             return OnnxTensor(has.element, dims, vague=found.vague)
         # it merges both up to the clash, and keeps of the result what both say
         rest = tuple(a if a == b else -1 for a, b in pairs[clashes[0] :])
-        rival = inferred[: clashes[0]] + rest
+        rival = inferred_dims[: clashes[0]] + rest
     else:
         rival = ()
-    return OnnxTensor(has.element, inferred, vague=found.vague, rival=rival)
+    return OnnxTensor(has.element, inferred_dims, vague=found.vague, rival=rival)
 
 
 def text(value: str | bytes) -> str:

@@ -68,14 +68,14 @@ def _fused(graph: Any, known: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _size_of(
-    name: str, made: Mapping[str, Any], known: Mapping[str, Any]
+    name: str, producers: Mapping[str, Any], known: Mapping[str, Any]
 ) -> tuple[str, int] | None:
     """The tensor and the dimension of which a tensor is the size, None if it is something else."""
     from onnx import numpy_helper
 
     path = []
     for kind in ("Unsqueeze", "Gather", "Shape"):
-        node = made.get(name)
+        node = producers.get(name)
         axes = set(node.input[1:]) if node is not None and kind == "Unsqueeze" else set()
         if node is None or node.op_type != kind or not node.input or axes - known.keys():
             return None

@@ -98,8 +98,8 @@ def _prepare(model: Any) -> None:
         model.ir_version = _OVERRIDABLE
 
 
-def _keep(items: Any, wanted: Any) -> None:
-    kept = [one for one in items if wanted(one)]
+def _keep(items: Any, predicate: Any) -> None:
+    kept = [one for one in items if predicate(one)]
     if len(kept) < len(items):
         del items[:]
         items.extend(kept)

@@ -82,7 +82,9 @@ def _reshapes(config: Any) -> bool:
     return key in config.parameters and config.parameters[key].string_value.lower() == "yes"
 
 
-def _dims(pair: Pair, found: OpenvinoTensor, has: tuple[int, ...], batch: int) -> Iterator[Refusal]:
+def _dims(
+    pair: Pair, tensor: OpenvinoTensor, has: tuple[int, ...], batch: int
+) -> Iterator[Refusal]:
     field, dims = pair.written()
     full = (batch, *dims) if batch else dims
     said = f"model '{pair.called}', tensor '{pair.tensor.name}': "
@@ -91,7 +93,7 @@ def _dims(pair: Pair, found: OpenvinoTensor, has: tuple[int, ...], batch: int) -
         yield pair.refusal("has no dimension in the file for a batch", said, field, model=False)
         return
     if len(has) == len(full) and all(
-        _matches(found, index, size, wanted, pair.kind, batched=bool(batch))
+        _matches(tensor, index, size, wanted, pair.kind, batched=bool(batch))
         for index, (size, wanted) in enumerate(zip(has, full, strict=True))
     ):
         return
@@ -113,12 +115,12 @@ def _dims(pair: Pair, found: OpenvinoTensor, has: tuple[int, ...], batch: int) -
 
 
 def _matches(
-    found: OpenvinoTensor, index: int, size: int, wanted: int, kind: str, *, batched: bool
+    tensor: OpenvinoTensor, index: int, size: int, expected: int, kind: str, *, batched: bool
 ) -> bool:
     """Whether a size fits; the first of a batch is set by the backend."""
-    if batched and (index == 0 or (kind == "input" and wanted == -1)):
+    if batched and (index == 0 or (kind == "input" and expected == -1)):
         return True
     if size != -1:
-        return size == wanted
-    low, high = found.limits.get(index, (-2, 1 << 62))
-    return low < wanted < high
+        return size == expected
+    low, high = tensor.limits.get(index, (-2, 1 << 62))
+    return low < expected < high

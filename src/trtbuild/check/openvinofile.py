@@ -164,12 +164,12 @@ class _Reader:
         return OpenvinoTensor(self._name(names, producer), dims, batch="N" in port.layout)
 
 
-def _shape(said: str | None) -> tuple[tuple[int, ...] | None, dict[int, tuple[int, int]]]:
+def _shape(text: str | None) -> tuple[tuple[int, ...] | None, dict[int, tuple[int, int]]]:
     """The sizes of ``1,?,1..10``, and the limits of those that have some."""
-    if said is None or "..." in said:
+    if text is None or "..." in text:
         return None, {}
     sizes, limits = [], {}
-    for index, size in enumerate(said.split(",") if said.strip() else ()):
+    for index, size in enumerate(text.split(",") if text.strip() else ()):
         low, dots, high = size.strip().partition("..")
         sizes.append(-1 if dots or low in ("?", "-1") else int(low))
         if dots and high:

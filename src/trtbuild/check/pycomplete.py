@@ -117,8 +117,8 @@ def _is_lookup(parents: Mapping[ast.AST, ast.AST], node: ast.AST) -> bool:
 class _Reader:
     """Follows the statements of the function."""
 
-    def __init__(self, name: str, found: Completion) -> None:
-        self.name, self.found = name, found
+    def __init__(self, name: str, completion: Completion) -> None:
+        self.name, self.found = name, completion
         self._left = _MOST_STATEMENTS
 
     def read(self, body: Sequence[ast.stmt], known: Mapping[str, Any], *, certain: bool) -> None:

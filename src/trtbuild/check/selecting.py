@@ -38,17 +38,17 @@ class Selection:
         wanted = _weight(self.select, rule) if self.select else 1
         return wanted > _weight(self.ignore, rule)
 
-    def apply(self, found: Finding, rule: Rule | None) -> Finding | None:
+    def apply(self, finding: Finding, rule: Rule | None) -> Finding | None:
         """A finding as it counts, None when it does not."""
         for pattern, codes in self.per_model.items():
-            if fnmatchcase(found.model, pattern) and rule and _weight(codes, rule):
+            if fnmatchcase(finding.model, pattern) and rule and _weight(codes, rule):
                 return None
         if rule is not None:
             fitting = [code for code in self.severity if _weight((code,), rule)]
             if fitting:
                 closest = max(fitting, key=lambda code: _closeness(code, rule))
-                return replace(found, severity=self.severity[closest])
-        return found
+                return replace(finding, severity=self.severity[closest])
+        return finding
 
 
 EVERYTHING = Selection()
@@ -65,13 +65,13 @@ def _closeness(code: str, rule: Rule) -> int:
     return len(code) + (len(code) == len(rule.id)) if rule.id.startswith(code) else 0
 
 
-def parse_codes(given: Iterable[str], option: str) -> tuple[str, ...]:
+def parse_codes(texts: Iterable[str], option: str) -> tuple[str, ...]:
     """``["TRT1,layout", "TRT205"]`` as single codes.
 
     Raises:
         UsageError: A code fits no rule.
     """
-    codes = [code.strip() for text in given for code in text.split(",") if code.strip()]
+    codes = [code.strip() for text in texts for code in text.split(",") if code.strip()]
     return tuple(known_code(code, option) for code in codes)
 
 

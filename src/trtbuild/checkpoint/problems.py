@@ -59,9 +59,9 @@ def _json(data: bytes, name: str) -> Any:
         raise UnsupportedError(f"{name} is not JSON we can read", where=name, fix=fix) from None
 
 
-def _other_kind(value: object, wanted: str, name: str) -> UnsupportedError:
+def _other_kind(value: object, expected: str, name: str) -> UnsupportedError:
     return UnsupportedError(
-        f"{name} holds a JSON {_kind(value)}, not an {wanted}",
+        f"{name} holds a JSON {_kind(value)}, not an {expected}",
         where=name,
         fix=f"fetch {name} again from where the checkpoint came from",
     )

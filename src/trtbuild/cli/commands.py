@@ -103,8 +103,8 @@ def find(name: str) -> Command | None:
 class _Lazy(MutableMapping[str, Any]):
     """Commands by name: those made already, and the others, each made when it is asked for."""
 
-    def __init__(self, made: MutableMapping[str, Any], settings: dict[str, Any]) -> None:
-        self._made = made
+    def __init__(self, commands: MutableMapping[str, Any], settings: dict[str, Any]) -> None:
+        self._made = commands
         self._settings = settings
 
     def __getitem__(self, name: str) -> Any:

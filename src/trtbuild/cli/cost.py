@@ -90,32 +90,32 @@ def cost(
         _show(found)
 
 
-def _show(found: CostReport) -> None:
+def _show(report: CostReport) -> None:
     from rich.markup import escape
 
     from trtbuild.cli.output import console
 
     out = console()
-    made, price, own = found.deployment, found.gpu_price, found.own
+    made, price, own = report.deployment, report.gpu_price, report.own
     out.print(
         f"[bold]${own.per_million_output:.2f}[/] a million output tokens, "
-        f"${own.per_thousand_requests:.3f} a thousand requests of {found.mix.input} + "
-        f"{found.mix.output} tokens"
+        f"${own.per_thousand_requests:.3f} a thousand requests of {report.mix.input} + "
+        f"{report.mix.output} tokens"
     )
     out.print(
-        f"{made.gpus} x {found.gpu} at ${price.usd_per_hour:g}/h ({price.offer}, "
+        f"{made.gpus} x {report.gpu} at ${price.usd_per_hour:g}/h ({price.offer}, "
         f"{price.provenance})"
     )
     out.print(
         f"{made.output_tokens_per_s:,.0f} output tokens/s ({made.source}), "
-        f"{found.utilization:.0%} used: ${made.usd_per_month:,.0f} a month whatever comes\n"
+        f"{report.utilization:.0%} used: ${made.usd_per_month:,.0f} a month whatever comes\n"
     )
-    for text in found.notes:
+    for text in report.notes:
         out.print(f"[yellow]![/] {escape(text)}")
-    out.print(_apis(found))
-    out.print(_sensitivity(found))
-    if found.layouts:
-        out.print(_layouts(found))
+    out.print(_apis(report))
+    out.print(_sensitivity(report))
+    if report.layouts:
+        out.print(_layouts(report))
 
 
 def _table(title: str, first: str, *rest: str) -> Table:
@@ -129,7 +129,7 @@ def _table(title: str, first: str, *rest: str) -> Table:
     return table
 
 
-def _apis(found: CostReport) -> Table:
+def _apis(report: CostReport) -> Table:
     from trtbuild.cli.output import human_count
 
     table = _table(
@@ -141,7 +141,7 @@ def _apis(found: CostReport) -> Table:
         "of capacity",
         "dated",
     )
-    for one in found.comparisons:
+    for one in report.comparisons:
         share = one.breakeven_utilization
         table.add_row(
             one.api.name,
@@ -151,20 +151,20 @@ def _apis(found: CostReport) -> Table:
             "–" if share is None else f"{share:.0%}" if share <= 1 else "never",
             one.api.date + ("*" if one.api.secondary else ""),
         )
-    if any(one.api.secondary for one in found.comparisons):
+    if any(one.api.secondary for one in report.comparisons):
         table.caption = "* from a page that is not the provider's own; --json has every source"
         table.caption_justify = "left"
     return table
 
 
-def _sensitivity(found: CostReport) -> Table:
+def _sensitivity(report: CostReport) -> Table:
     table = _table("if one thing were otherwise", "", "$/M output", "$/1000 req")
-    for name, price in found.sensitivity:
+    for name, price in report.sensitivity:
         table.add_row(name, f"{price.per_million_output:.2f}", f"{price.per_thousand_requests:.3f}")
     return table
 
 
-def _layouts(found: CostReport) -> Table:
+def _layouts(report: CostReport) -> Table:
     table = _table(
         "predicted, by the roofline",
         "layout",
@@ -174,7 +174,7 @@ def _layouts(found: CostReport) -> Table:
         "TTFT ms",
         "$/M output",
     )
-    for one, price in found.layouts:
+    for one, price in report.layouts:
         name = f"TP {one.tensor} PP {one.pipeline}"
         if price is None:
             table.add_row(name, str(one.gpus), "does not fit", "", "", "")

@@ -109,30 +109,30 @@ def _file(path: Path) -> list[str]:
         ) from None
 
 
-def _print(found: Explanation) -> None:
+def _print(explanation: Explanation) -> None:
     from rich.text import Text
 
     from trtbuild.cli.output import console
 
     out = console()
-    if found.ok:
+    if explanation.ok:
         out.print("the log reports no failure that trtbuild knows")
         return
-    for number, reason in enumerate(found.reasons):
+    for number, reason in enumerate(explanation.reasons):
         head = "root cause: " if number == 0 else "also: "
         for line in _lines(reason, head, "bold red"):
             out.print(line)
-    for hint in found.hints:
+    for hint in explanation.hints:
         for line in _lines(hint, "note: ", "yellow"):
             out.print(line)
-    if found.reasons and found.follows:
-        names = ", ".join(dict.fromkeys(one.model or one.title for one in found.follows))
+    if explanation.reasons and explanation.follows:
+        names = ", ".join(dict.fromkeys(one.model or one.title for one in explanation.follows))
         out.print(Text.assemble(("only follows from that: ", "dim"), names))
-    if not found.reasons:
+    if not explanation.reasons:
         out.print(
             "the log has no cause, only consequences: pass the log from the server's start on"
         )
-        for follow in found.follows:
+        for follow in explanation.follows:
             for line in _lines(follow, "consequence: ", "yellow"):
                 out.print(line)
 

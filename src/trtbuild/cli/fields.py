@@ -32,9 +32,9 @@ def from_fields(*classes: type) -> Callable[[Callable[..., None]], Callable[...,
     return decorate
 
 
-def _made(wanted: type, values: Mapping[str, Any]) -> Any:
-    given = {one.name: values[one.name] for one in fields(wanted)}
-    return wanted(
+def _made(cls: type, values: Mapping[str, Any]) -> Any:
+    given = {one.name: values[one.name] for one in fields(cls)}
+    return cls(
         **{
             name: tuple(value) if isinstance(value, list) else value
             for name, value in given.items()
@@ -43,9 +43,9 @@ def _made(wanted: type, values: Mapping[str, Any]) -> Any:
     )
 
 
-def _parameters(wanted: type) -> Iterator[inspect.Parameter]:
-    hints = get_type_hints(wanted)
-    for one in fields(wanted):
+def _parameters(cls: type) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(cls)
+    for one in fields(cls):
         kind, default = hints[one.name], one.default
         if get_origin(kind) is tuple:
             kind, default = list[str] | None, None
@@ -57,11 +57,11 @@ def _parameters(wanted: type) -> Iterator[inspect.Parameter]:
         )
 
 
-def _flag(one: Field[Any], kind: object) -> Any:
-    about = one.metadata
+def _flag(field: Field[Any], kind: object) -> Any:
+    about = field.metadata
     if about.get("argument"):
         return typer.Argument(help=about["help"])
     names = [about["flag"]] if "flag" in about else []
     if kind is bool and not names:  # without a name, typer adds --no-…
-        names = [f"--{one.name.replace('_', '-')}"]
+        names = [f"--{field.name.replace('_', '-')}"]
     return typer.Option(*names, help=about["help"], min=about.get("min"))

@@ -69,13 +69,14 @@ def quantize(
         _print(made)
 
 
-def _print(made: Quantized) -> None:
+def _print(quantized: Quantized) -> None:
     from trtbuild.cli.output import human_bytes
 
-    before, after = human_bytes(made.before), human_bytes(made.after)
-    typer.echo(f"{made.out}: {made.format.algo}, {after} instead of {before}, {made.seconds:.0f} s")
-    if made.texts:
-        typer.echo(f"  scales measured on {made.texts} texts")
-    engines = [name for name in ("trtllm", "vllm") if getattr(made.format, name)]
-    typer.echo(f"  serve it with {' or '.join(engines)}, on GPUs from SM {made.format.sm} on")
-    typer.echo(f"  next: trtbuild convert {made.out} --backend {engines[0]}")
+    before, after = human_bytes(quantized.before), human_bytes(quantized.after)
+    sizes = f"{after} instead of {before}, {quantized.seconds:.0f} s"
+    typer.echo(f"{quantized.out}: {quantized.format.algo}, {sizes}")
+    if quantized.texts:
+        typer.echo(f"  scales measured on {quantized.texts} texts")
+    engines = [name for name in ("trtllm", "vllm") if getattr(quantized.format, name)]
+    typer.echo(f"  serve it with {' or '.join(engines)}, on GPUs from SM {quantized.format.sm} on")
+    typer.echo(f"  next: trtbuild convert {quantized.out} --backend {engines[0]}")

@@ -136,11 +136,14 @@ def remove(as_json: _Json = False) -> None:
         typer.echo("no runtime is installed")
 
 
-def _print(one: RuntimeStatus) -> None:
+def _print(status: RuntimeStatus) -> None:
     from trtbuild.cli.output import human_bytes
 
     names = {"full": "server and vLLM", "light": "server only", "modelopt": "ModelOpt"}
-    typer.echo(f"{names[one.variant]}: {one.state}" + (f" ({one.reason})" if one.reason else ""))
-    if one.state == "ready":
-        size = f", {human_bytes(one.size_bytes)}, installed in {one.seconds:.0f} s"
-        typer.echo(f"  {one.path}\n  Python {one.python}{size}")
+    typer.echo(
+        f"{names[status.variant]}: {status.state}"
+        + (f" ({status.reason})" if status.reason else "")
+    )
+    if status.state == "ready":
+        size = f", {human_bytes(status.size_bytes)}, installed in {status.seconds:.0f} s"
+        typer.echo(f"  {status.path}\n  Python {status.python}{size}")

@@ -217,16 +217,16 @@ def _install_first(serving: Serving) -> None:
             runtime.ensure(bars, vllm=vllm, torch_index=serving.options.torch_index)
 
 
-def stay(found: ServerHandle, *, as_json: bool = False, quiet: bool = False) -> None:
+def stay(handle: ServerHandle, *, as_json: bool = False, quiet: bool = False) -> None:
     """Show the log until Ctrl-C, which is the wanted end: the server stops, we return."""
     from trtbuild.cli.server_view import log_printer, print_event
     from trtbuild.pipeline import serve as pipeline
 
     show = (lambda _: None) if quiet else log_printer(as_json=as_json)
     try:
-        pipeline.stay(found, show)
+        pipeline.stay(handle, show)
     except KeyboardInterrupt:
         if as_json:
-            print_event("stopped", id=found.id)
+            print_event("stopped", id=handle.id)
         else:
             typer.echo("stopped", err=True)

@@ -64,26 +64,26 @@ def terminate_like_ctrl_c() -> None:
             signal.signal(getattr(signal, name), interrupt)
 
 
-def as_dict(found: ServerHandle) -> dict[str, Any]:
+def as_dict(handle: ServerHandle) -> dict[str, Any]:
     """A server as ``--json`` prints it."""
     hidden = ("argv", "shm_files", "stop_seconds", "ready", "container", "tool")
-    record = {key: value for key, value in asdict(found).items() if key not in hidden}
-    return {**record, "health": found.health, "container": found.container}
+    record = {key: value for key, value in asdict(handle).items() if key not in hidden}
+    return {**record, "health": handle.health, "container": handle.container}
 
 
-def say_ready(found: ServerHandle, why: str, served: Iterable[ServedModel]) -> None:
+def say_ready(handle: ServerHandle, why: str, served: Iterable[ServedModel]) -> None:
     """How to talk to the server, on stderr, with an example for the first model that has one."""
     lines = [
-        f"  gRPC {found.grpc_url} · HTTP {found.http_url} · "
-        f"metrics {found.host}:{found.metrics_port}/metrics",
+        f"  gRPC {handle.grpc_url} · HTTP {handle.http_url} · "
+        f"metrics {handle.host}:{handle.metrics_port}/metrics",
     ]
-    lines += next(filter(None, (_example(found, model) for model in served)), [])
-    said = f"{', '.join(found.models)} ready ({found.mode}: {why})"
+    lines += next(filter(None, (_example(handle, model) for model in served)), [])
+    said = f"{', '.join(handle.models)} ready ({handle.mode}: {why})"
     typer.secho(said, err=True, fg="green")
     typer.echo("\n".join(lines), err=True)
 
 
-def _example(found: ServerHandle, model: ServedModel) -> list[str]:
+def _example(handle: ServerHandle, model: ServedModel) -> list[str]:
     """How to ask a model; nothing for one that no request schema fits."""
     from trtbuild.signature import ServedTask, dialect_of
 
@@ -94,7 +94,7 @@ def _example(found: ServerHandle, model: ServedModel) -> list[str]:
     lines = [f'  trtbuild infer {model.name} -p "Hello"{more}']
     if model.task.makes_text:
         body = json.dumps(dict.fromkeys(dialect.required[0], "Hello"))
-        lines.append(f"  curl -s {found.http_url}/v2/models/{model.name}/generate -d '{body}'")
+        lines.append(f"  curl -s {handle.http_url}/v2/models/{model.name}/generate -d '{body}'")
     return lines
 
 

@@ -32,15 +32,15 @@ def report_lines(report: Report, repositories: tuple[Path, ...]) -> Iterator[str
     yield _verdict(report, repositories)
 
 
-def finding_lines(found: Finding) -> Iterator[str]:
+def finding_lines(finding: Finding) -> Iterator[str]:
     """One finding: what, where, the lines, the server's words, the fix."""
-    severity = found.severity.value
-    yield f"  {paint(severity, severity)} {paint(found.rule, 'dim')}  {_short(found.message)}"
-    if found.file:
-        place = f"{found.file}:{found.line}:{found.column}" if found.line else found.file
+    severity = finding.severity.value
+    yield f"  {paint(severity, severity)} {paint(finding.rule, 'dim')}  {_short(finding.message)}"
+    if finding.file:
+        place = f"{finding.file}:{finding.line}:{finding.column}" if finding.line else finding.file
         yield paint("     ┌─ ", "dim") + paint(place, "place")
-    yield from _excerpt(found)
-    rows = [("Triton: ", "dim", found.server_message), ("fix: ", "good", found.fix)]
+    yield from _excerpt(finding)
+    rows = [("Triton: ", "dim", finding.server_message), ("fix: ", "good", finding.fix)]
     rows = [row for row in rows if row[2]]
     for number, (label, style, text) in enumerate(rows, start=1):
         corner = "└─ " if number == len(rows) else "├─ "
@@ -51,19 +51,19 @@ def _short(text: str) -> str:
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]} …"
 
 
-def _excerpt(found: Finding) -> Iterator[str]:
+def _excerpt(finding: Finding) -> Iterator[str]:
     """The line before, the line meant, and carets under the place."""
-    text = _text_of(found)
-    if not 0 < found.line <= len(text):
+    text = _text_of(finding)
+    if not 0 < finding.line <= len(text):
         return
-    if found.line > 1 and text[found.line - 2].strip():
-        shown, _ = _window(text[found.line - 2], 1)
-        yield paint(f"{found.line - 1:>4} │ {shown}", "dim")
-    shown, start = _window(text[found.line - 1], found.column)
-    yield paint(f"{found.line:>4} │ ", "dim") + shown
-    if 0 < found.column <= start + len(shown) + 1:
-        width = max(1, min(found.width, start + len(shown) - found.column + 1))
-        carets = " " * (found.column - 1 - start) + paint("^" * width, found.severity.value)
+    if finding.line > 1 and text[finding.line - 2].strip():
+        shown, _ = _window(text[finding.line - 2], 1)
+        yield paint(f"{finding.line - 1:>4} │ {shown}", "dim")
+    shown, start = _window(text[finding.line - 1], finding.column)
+    yield paint(f"{finding.line:>4} │ ", "dim") + shown
+    if 0 < finding.column <= start + len(shown) + 1:
+        width = max(1, min(finding.width, start + len(shown) - finding.column + 1))
+        carets = " " * (finding.column - 1 - start) + paint("^" * width, finding.severity.value)
         yield paint("     │ ", "dim") + carets
 
 
@@ -76,14 +76,14 @@ def _window(line: str, column: int) -> tuple[str, int]:
     ), start
 
 
-def _text_of(found: Finding) -> list[str]:
+def _text_of(finding: Finding) -> list[str]:
     from trtbuild.check.reading import read_inside
 
-    if not found.line:
+    if not finding.line:
         return []
-    root = Path(found.repository)
+    root = Path(finding.repository)
     try:
-        content = read_inside(root / found.file, root)
+        content = read_inside(root / finding.file, root)
     except (OSError, ValueError):
         return []
     return content.decode("utf-8", errors="replace").split("\n")
@@ -136,10 +136,10 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def change_lines(made: tuple[FileChange, ...]) -> Iterator[str]:
+def change_lines(changes: tuple[FileChange, ...]) -> Iterator[str]:
     """The diff of every change."""
     styles = {"+": "good", "-": "bad", "@": "place"}
-    for change in made:
+    for change in changes:
         for number, line in enumerate(change.diff()):
             style = "bold" if number < 2 else styles.get(line[:1], "")
             text = clean(line.expandtabs())

@@ -95,9 +95,11 @@ class AsyncLLMClient:
         served, dialect = await self._called(model)
         free = asyncio.Semaphore(_AT_ONCE)
 
-        async def infer(one: InferRequest) -> Outputs:
+        async def infer(request: InferRequest) -> Outputs:
             async with free:
-                return await self._transport.infer(model, one, timeout, decoupled=served.decoupled)
+                return await self._transport.infer(
+                    model, request, timeout, decoupled=served.decoupled
+                )
 
         asked = [asyncio.ensure_future(infer(one)) for one in dialect.requests(served, request)]
         try:

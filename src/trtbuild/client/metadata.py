@@ -45,7 +45,7 @@ def read(
     )
 
 
-def tensors(found: Iterable[Mapping[str, Any]]) -> tuple[TensorMetadata, ...]:
+def tensors(rows: Iterable[Mapping[str, Any]]) -> tuple[TensorMetadata, ...]:
     """Tensors from the JSON form of the metadata; shapes are numbers or decimal text."""
     return tuple(
         TensorMetadata(
@@ -53,5 +53,5 @@ def tensors(found: Iterable[Mapping[str, Any]]) -> tuple[TensorMetadata, ...]:
             str(item["datatype"]),
             tuple(int(size) for size in item.get("shape", ())),
         )
-        for item in found
+        for item in rows
     )

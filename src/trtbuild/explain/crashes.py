@@ -63,14 +63,14 @@ def crash(texts: Sequence[str], at: int) -> str:
     return "" if found["shell"] and not why else said  # the shell's word has no stack
 
 
-def _number(found: re.Match[str], after: Sequence[str]) -> int:
-    if found["triton"]:
-        return int(found["triton"])
-    if found["python"]:
-        return _PYTHON[found["python"]]
-    if found["vllm"]:
+def _number(match: re.Match[str], after: Sequence[str]) -> int:
+    if match["triton"]:
+        return int(match["triton"])
+    if match["python"]:
+        return _PYTHON[match["python"]]
+    if match["vllm"]:
         return 11
-    if found["shell"]:
+    if match["shell"]:
         return 6
     mpi = next(filter(None, map(_MPI.search, after[:4])), None)
     return int(mpi["number"]) if mpi else 11

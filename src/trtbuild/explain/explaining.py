@@ -85,8 +85,8 @@ class _Rows:
         said = _one_line(statement)
         return _first((row for row in self._possible(said) if row.kind == "cause"), said)
 
-    def _possible(self, said: str) -> list[Cause]:
-        return [row for row in possible(said) if row.id not in self._elsewhere]
+    def _possible(self, message: str) -> list[Cause]:
+        return [row for row in possible(message) if row.id not in self._elsewhere]
 
 
 def _unexplained(families: list[Reason], reasons: list[Reason]) -> list[Reason]:

@@ -103,9 +103,9 @@ def _optional(tokens: list[str]) -> bool:
     return True
 
 
-def _better(one: Words, other: Words) -> Words:
+def _better(first: Words, second: Words) -> Words:
     """Those whose shortest word is longer."""
-    return max(one, other, key=lambda words: min(map(len, words), default=0)) - {""}
+    return max(first, second, key=lambda words: min(map(len, words), default=0)) - {""}
 
 
 def _is_literal(part: str) -> bool:

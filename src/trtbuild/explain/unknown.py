@@ -89,9 +89,9 @@ def refused(statement: Statement) -> Failure:
     )  # fmt: skip
 
 
-def said(found: Sequence[Statement]) -> Failure | None:
+def said(statements: Sequence[Statement]) -> Failure | None:
     """The last error of a log that has neither a traceback nor a refused model."""
-    errors = [one for one in found if one.error or (one.loud and _SAYS.match(one.text))]
+    errors = [one for one in statements if one.error or (one.loud and _SAYS.match(one.text))]
     if not errors:
         return None
     # A traceback's frames and lines of source have words of errors, and tell nothing.

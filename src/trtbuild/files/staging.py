@@ -200,34 +200,36 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def exchange(one: Path, other: Path) -> None:
+def exchange(path: Path, other: Path) -> None:
     """Swap two names. On Linux a reader sees either the old or the new, never neither.
 
     Elsewhere it takes three renames, undone if one of them fails.
     """
-    if _exchange_at_once(one, other):
+    if _exchange_at_once(path, other):
         return
-    aside = one.with_name(f"{one.name}.aside")
+    aside = path.with_name(f"{path.name}.aside")
     other.rename(aside)
     try:
-        one.rename(other)
+        path.rename(other)
     except BaseException:
         aside.rename(other)
         raise
-    aside.rename(one)
+    aside.rename(path)
 
 
-def _exchange_at_once(one: Path, other: Path) -> bool:
+def _exchange_at_once(path: Path, other: Path) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):  # a C library older than glibc 2.28
         return False
-    result = renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    result = renameat2(
+        _AT_FDCWD, os.fsencode(path), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE
+    )
     if result == 0:
         return True
     code = ctypes.get_errno()
     if code in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
         return False
-    raise OSError(code, os.strerror(code), str(one), None, str(other))
+    raise OSError(code, os.strerror(code), str(path), None, str(other))

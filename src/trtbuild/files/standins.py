@@ -41,10 +41,10 @@ def _is_link(path: Path) -> bool:
         return False
 
 
-def explain_stand_ins(found: Mapping[str, StandIn], root: Path) -> list[tuple[str, str]]:
-    """A sentence and its fix for each kind in ``found``, the files' names below ``root``."""
-    pointers = sorted(name for name, kind in found.items() if kind == "pointer")
-    links = sorted(name for name, kind in found.items() if kind == "link")
+def explain_stand_ins(stand_ins: Mapping[str, StandIn], root: Path) -> list[tuple[str, str]]:
+    """A sentence and its fix for each kind in ``stand_ins``, the files' names below ``root``."""
+    pointers = sorted(name for name, kind in stand_ins.items() if kind == "pointer")
+    links = sorted(name for name, kind in stand_ins.items() if kind == "link")
     problems = []
     if pointers:
         are = "is a Git LFS pointer" if len(pointers) == 1 else "are Git LFS pointers"

@@ -83,68 +83,68 @@ def older_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     return made, wrong
 
 
-def _layers(made: dict[str, Any]) -> None:
-    kinds = made.get("layers_block_type")
-    if made.get("model_type") == "nemotron_h" and isinstance(kinds, list):
+def _layers(config: dict[str, Any]) -> None:
+    kinds = config.get("layers_block_type")
+    if config.get("model_type") == "nemotron_h" and isinstance(kinds, list):
         letters = "".join(_LAYER_LETTERS.get(str(kind), "?") for kind in kinds)
         if "?" not in letters:
-            made.setdefault("hybrid_override_pattern", letters)
-            made.setdefault("num_hidden_layers", len(kinds))
-    key = _WORDED.get(str(made.get("model_type")), "")
-    if isinstance(made.get(key), list):
-        made[key] = [_OLDER_WORDS.get(word, word) for word in made[key]]
+            config.setdefault("hybrid_override_pattern", letters)
+            config.setdefault("num_hidden_layers", len(kinds))
+    key = _WORDED.get(str(config.get("model_type")), "")
+    if isinstance(config.get(key), list):
+        config[key] = [_OLDER_WORDS.get(word, word) for word in config[key]]
 
 
-def _rope(made: dict[str, Any]) -> str:
+def _rope(config: dict[str, Any]) -> str:
     """Write ``rope_parameters`` as ``rope_theta`` and ``rope_scaling``; why not, if not."""
-    rope = made.get(_ROPE)
+    rope = config.get(_ROPE)
     if not isinstance(rope, dict) or not rope:
         return ""
     if all(isinstance(value, dict) for value in rope.values()):
-        return _rope_by_layer(made, rope)
-    names = _ROPE_KEYS.get(str(made.get("model_type")), ("rope_theta", "partial_rotary_factor"))
+        return _rope_by_layer(config, rope)
+    names = _ROPE_KEYS.get(str(config.get("model_type")), ("rope_theta", "partial_rotary_factor"))
     for key, value in zip(names, map(rope.get, ("rope_theta", _SHARE)), strict=True):
         if value is not None:
-            made.setdefault(key, value)
+            config.setdefault(key, value)
     scaling = {k: v for k, v in rope.items() if k not in {"rope_theta", _SHARE}}
     kind = scaling.get("rope_type", scaling.get("type"))
     scaled = kind not in {None, "default"} or "mrope_section" in scaling
-    if scaled and made.get("rope_scaling") is None:
-        made["rope_scaling"] = _phi3(made, scaling) if kind == "longrope" else scaling
+    if scaled and config.get("rope_scaling") is None:
+        config["rope_scaling"] = _phi3(config, scaling) if kind == "longrope" else scaling
     return ""
 
 
-def _phi3(made: dict[str, Any], scaling: dict[str, Any]) -> dict[str, Any]:
+def _phi3(config: dict[str, Any], scaling: dict[str, Any]) -> dict[str, Any]:
     """transformers 4 takes three keys there from a Phi-3, no more, and one of them at the top."""
-    if made.get("model_type") != "phi3":
+    if config.get("model_type") != "phi3":
         return scaling
     original = scaling.get("original_max_position_embeddings")
     if original is not None:
-        made.setdefault("original_max_position_embeddings", original)
+        config.setdefault("original_max_position_embeddings", original)
     return {"type": "longrope", **{k: scaling.get(k) for k in ("short_factor", "long_factor")}}
 
 
-def _rope_by_layer(made: dict[str, Any], rope: Mapping[str, Any]) -> str:
+def _rope_by_layer(config: dict[str, Any], rope: Mapping[str, Any]) -> str:
     first, *others = rope.values()
     if all(part == first for part in others):
-        only = {**made, _ROPE: first}
+        only = {**config, _ROPE: first}
         wrong = _rope(only)
-        made.update({key: value for key, value in only.items() if key != _ROPE})
+        config.update({key: value for key, value in only.items() if key != _ROPE})
         return wrong
-    keys = _BY_LAYER.get(str(made.get("model_type")), ())
+    keys = _BY_LAYER.get(str(config.get("model_type")), ())
     full, sliding = rope.get("full_attention") or {}, rope.get("sliding_attention") or {}
     bases = [part.get("rope_theta") for part in (full, sliding)] if full and sliding else []
     if len(bases) != len(keys) or (len(set(keys)) < len(set(bases))):
         return (
             "its layers have different rope_parameters, which transformers 4 cannot express "
-            f"in a {made.get('model_type') or 'nameless'} model; use a newer --triton"
+            f"in a {config.get('model_type') or 'nameless'} model; use a newer --triton"
         )
     for key, base in zip(keys, bases, strict=True):
         if base is not None:
-            made.setdefault(key, base)
+            config.setdefault(key, base)
     scaling = {key: value for key, value in full.items() if key != "rope_theta"}
-    if scaling.get("rope_type", "default") != "default" and made.get("rope_scaling") is None:
-        made["rope_scaling"] = scaling
+    if scaling.get("rope_type", "default") != "default" and config.get("rope_scaling") is None:
+        config["rope_scaling"] = scaling
     return ""
 
 

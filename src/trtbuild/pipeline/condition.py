@@ -17,12 +17,12 @@ Condition = Literal["starting", "ready", "dead"]
 _ENGINE = ("(EngineCore", "(Worker")
 
 
-def condition(found: ServerHandle) -> Condition:
+def condition(handle: ServerHandle) -> Condition:
     """The server's health as its models show it: one that says of itself that it is not ready
     after it was has lost an engine."""
-    if found.health == "ready" and server.lost_models(found):
+    if handle.health == "ready" and server.lost_models(handle):
         return "dead"
-    return found.health
+    return handle.health
 
 
 def explained_death(error: ServerError, name: str, url: str) -> ServerError:
@@ -35,18 +35,18 @@ def explained_death(error: ServerError, name: str, url: str) -> ServerError:
     return dead_engines(found, name)
 
 
-def dead_engines(found: ServerHandle, name: str = "") -> ServerError:
+def dead_engines(handle: ServerHandle, name: str = "") -> ServerError:
     """The error of a server whose engines ended, with the last words of its log and the fix."""
-    word = last_words(found)
+    word = last_words(handle)
     return explained(
         ServerError(
-            f"the engine of {name or ', '.join(found.models)} is dead",
-            where=found.log_path,
+            f"the engine of {name or ', '.join(handle.models)} is dead",
+            where=handle.log_path,
             fix="fix the cause in the log, then start the server again: "
-            f"trtbuild stop {found.id}; trtbuild serve {found.repo}",
+            f"trtbuild stop {handle.id}; trtbuild serve {handle.repo}",
             details=(word,) if word else (),
         ),
-        found,
+        handle,
     )
 
 
@@ -54,23 +54,23 @@ def _server_at(url: str) -> ServerHandle | None:
     return next((one for one in server.servers() if url in (one.grpc_url, one.http_url)), None)
 
 
-def last_words(found: ServerHandle) -> str:
+def last_words(handle: ServerHandle) -> str:
     """Why a server or its engine ended, in its own words; empty when it wrote none."""
-    if found.health == "dead":
-        return next(iter(logs.failure_reasons(Path(found.log_path))), "")
-    return logs.root_exception(line for line in _lines(found) if line.startswith(_ENGINE))
+    if handle.health == "dead":
+        return next(iter(logs.failure_reasons(Path(handle.log_path))), "")
+    return logs.root_exception(line for line in _lines(handle) if line.startswith(_ENGINE))
 
 
-def _lines(found: ServerHandle) -> list[str]:
+def _lines(handle: ServerHandle) -> list[str]:
     try:
-        return Path(found.log_path).read_text(encoding="utf-8", errors="replace").splitlines()
+        return Path(handle.log_path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
 
 
-def explained(error: ServerError, found: ServerHandle) -> ServerError:
+def explained(error: ServerError, handle: ServerHandle) -> ServerError:
     """The error of a server with the root cause of its log: what, where, and the fix."""
-    reasons = explain(_lines(found), Path(found.repo)).reasons
+    reasons = explain(_lines(handle), Path(handle.repo)).reasons
     if not reasons or reasons[0].cause == "unknown":
         return error
     root = reasons[0]

@@ -115,7 +115,7 @@ def _price(options: CostOptions, name: str) -> cost.GpuPrice:
 def _deployment(
     options: CostOptions,
     price: cost.GpuPrice,
-    found: tuple[cost.ParallelLayout, ...],
+    layouts: tuple[cost.ParallelLayout, ...],
     measured: BestLoad | None,
 ) -> cost.Deployment:
     """By a throughput that was given, measured or predicted, the first of these."""
@@ -125,12 +125,12 @@ def _deployment(
     if measured is not None:
         where = f"measured: {measured.where}"
         return cost.Deployment(gpus, price.usd_per_hour, measured.rate, where)
-    fitting = [one for one in found if one.sequences and options.gpus in (None, one.gpus)]
+    fitting = [one for one in layouts if one.sequences and options.gpus in (None, one.gpus)]
     if fitting:
         best = min(fitting, key=lambda one: one.gpus / one.output_tokens_per_s)
         where = f"predicted for TP {best.tensor}, PP {best.pipeline}"
         return cost.Deployment(best.gpus, price.usd_per_hour, best.output_tokens_per_s, where)
-    if found:
+    if layouts:
         raise UsageError(
             f"the model fits on none of these {options.gpu}", fix="more --gpus, or another --gpu"
         )
@@ -182,10 +182,10 @@ def mix_of(load: dict[str, Any]) -> cost.Mix | None:
 
 
 def layout_price(
-    one: cost.ParallelLayout, price: cost.GpuPrice, mix: cost.Mix, utilization: float
+    layout: cost.ParallelLayout, price: cost.GpuPrice, mix: cost.Mix, utilization: float
 ) -> float | None:
     """Dollars a million output tokens of a predicted layout; None where it does not fit."""
-    if not one.sequences:
+    if not layout.sequences:
         return None
-    made = cost.Deployment(one.gpus, price.usd_per_hour, one.output_tokens_per_s, "predicted")
+    made = cost.Deployment(layout.gpus, price.usd_per_hour, layout.output_tokens_per_s, "predicted")
     return cost.self_hosted(made, mix, utilization).per_million_output

@@ -118,10 +118,10 @@ def _resolved(target: Sizing) -> tuple[str, int]:
 def recipe_folder(path: Path, recipe: ModelRecipe) -> ModelRecipe:
     """``recipe`` with relative directories taken from where the recipe file lies."""
 
-    def moved(given: str) -> str:
-        beside = path.parent / given
-        there = given and not Path(given).is_absolute() and beside.exists()
-        return str(beside) if there else given
+    def moved(source: str) -> str:
+        beside = path.parent / source
+        there = source and not Path(source).is_absolute() and beside.exists()
+        return str(beside) if there else source
 
     llm = recipe.llm.model_copy(update={"engine_dir": moved(recipe.engine_dir)})
     return recipe.model_copy(update={"source": moved(recipe.source), "llm": llm})

@@ -14,10 +14,10 @@ from trtbuild.progress import SILENT, Progress
 from trtbuild.server import Contents, Rehearsal
 
 
-def parse_checkpoints(given: Iterable[str]) -> dict[str, str]:
+def parse_checkpoints(texts: Iterable[str]) -> dict[str, str]:
     """``NAME=SOURCE`` words as a mapping; UsageError for anything else."""
     found: dict[str, str] = {}
-    for text in given:
+    for text in texts:
         name, equals, source = text.partition("=")
         if not equals or not name or not source:
             raise UsageError(
@@ -29,13 +29,13 @@ def parse_checkpoints(given: Iterable[str]) -> dict[str, str]:
 
 
 def find_checkpoints(
-    contents: Contents, given: Mapping[str, str], progress: Progress = SILENT
+    contents: Contents, sources: Mapping[str, str], progress: Progress = SILENT
 ) -> Rehearsal:
     """What the stand-ins of ``contents`` need.
 
     Args:
         contents: The repository.
-        given: Sources by model, for those that the lock does not know; the name is that of the
+        sources: Sources by model, for those that the lock does not know; the name is that of the
             conversion or of the Triton model that runs TensorRT-LLM.
 
     Raises:
@@ -51,10 +51,10 @@ def find_checkpoints(
         )
     lock = lockfile.read(contents.repo)
     owners = {name: lock.owner(name) or name for name in contents.trtllm}
-    _require_known(given, owners)
+    _require_known(sources, owners)
     files: dict[str, Mapping[str, Path]] = {}
     for name, kind in contents.trtllm.items():
-        source = given.get(name) or given.get(owners[name])
+        source = sources.get(name) or sources.get(owners[name])
         locked = lock.models.get(owners[name])
         # A model of the LLM API has its weights: model.yaml names them.
         if source or kind == "tensorrtllm":
@@ -70,9 +70,9 @@ def _stand_ins() -> dict[str, Path]:
     return {name: folder for each in builders for name, folder in each.stand_ins().items()}
 
 
-def _require_known(given: Mapping[str, str], owners: Mapping[str, str]) -> None:
+def _require_known(sources: Mapping[str, str], owners: Mapping[str, str]) -> None:
     known = sorted({*owners, *owners.values()})
-    for name in given:
+    for name in sources:
         if name not in known:
             raise UsageError(
                 f"--checkpoint names {name!r}, which runs no TensorRT-LLM here",

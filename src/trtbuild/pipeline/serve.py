@@ -88,9 +88,9 @@ def prepare(
     return Serving(contents, server.choose(mode, has_gpu=bool(gpus)), options)
 
 
-def _seen(wanted: str, detected: int) -> int:
+def _seen(gpus: str, detected: int) -> int:
     """GPUs that the server will see."""
-    return detected if wanted == "all" else 0 if wanted == "none" else len(wanted.split(","))
+    return detected if gpus == "all" else 0 if gpus == "none" else len(gpus.split(","))
 
 
 def require_valid(
@@ -125,9 +125,9 @@ def require_valid(
         )
 
 
-def _line(found: Finding) -> str:
-    place = ":".join(str(part) for part in (found.file, found.line, found.column) if part)
-    return f"{place}: {found.message} ({found.rule})" if place else found.message
+def _line(finding: Finding) -> str:
+    place = ":".join(str(part) for part in (finding.file, finding.line, finding.column) if part)
+    return f"{place}: {finding.message} ({finding.rule})" if place else finding.message
 
 
 def command_line(serving: Serving) -> str:
@@ -182,19 +182,19 @@ def _require_startable(serving: Serving) -> None:
 
 @contextmanager
 def stopped_on_failure(
-    found: ServerHandle, *, deadline: float | None = _STOP_SECONDS
+    handle: ServerHandle, *, deadline: float | None = _STOP_SECONDS
 ) -> Iterator[None]:
     """Stop the server when the block raises, Ctrl-C included; ``deadline`` None is its own."""
     try:
         yield
     except BaseException:
-        server.stop(_known(found), deadline=deadline)
+        server.stop(_known(handle), deadline=deadline)
         raise
 
 
-def _known(found: ServerHandle) -> ServerHandle:
+def _known(handle: ServerHandle) -> ServerHandle:
     """The newest record of the server: watching adds to it."""
-    return next((one for one in server.servers() if one.id == found.id), found)
+    return next((one for one in server.servers() if one.id == handle.id), handle)
 
 
 class _Watcher:
@@ -202,10 +202,10 @@ class _Watcher:
     shared memory, because that reads the memory maps of all its processes."""
 
     def __init__(
-        self, found: ServerHandle, on_line: Callable[[str], None], *, from_end: bool = False
+        self, handle: ServerHandle, on_line: Callable[[str], None], *, from_end: bool = False
     ) -> None:
-        self.found = found
-        self.follower = logs.Follower(Path(found.log_path), from_end=from_end)
+        self.found = handle
+        self.follower = logs.Follower(Path(handle.log_path), from_end=from_end)
         self.died = False
         self._on_line = on_line
         self._pause, self._next = _FIRST_LOOK, 0.0
@@ -246,24 +246,24 @@ def _wait(watch: _Watcher, timeout: float, progress: Progress) -> None:
     )
 
 
-def _too_slow(found: ServerHandle, timeout: float) -> ServerError:
+def _too_slow(handle: ServerHandle, timeout: float) -> ServerError:
     return ServerError(
         f"the server was not ready within {timeout:g} s",
-        where=found.log_path,
-        details=logs.last_lines(Path(found.log_path)),
+        where=handle.log_path,
+        details=logs.last_lines(Path(handle.log_path)),
         fix="give it longer (--timeout SECONDS); the log above shows what it was doing",
     )
 
 
 def stay(
-    found: ServerHandle, on_line: Callable[[str], None] = lambda _: None, *, poll: float = 0.25
+    handle: ServerHandle, on_line: Callable[[str], None] = lambda _: None, *, poll: float = 0.25
 ) -> None:
     """Pass on what the server writes until it ends (ServerError) or Ctrl-C; it is stopped then,
     and also when the engines of all its models are dead."""
-    watch = _Watcher(found, on_line, from_end=True)
-    with stopped_on_failure(found, deadline=None):
+    watch = _Watcher(handle, on_line, from_end=True)
+    with stopped_on_failure(handle, deadline=None):
         while True:
             watch()
-            if watch.died and set(server.lost_models(found)) == set(found.models):
-                raise dead_engines(found)
+            if watch.died and set(server.lost_models(handle)) == set(handle.models):
+                raise dead_engines(handle)
             time.sleep(poll)

@@ -45,7 +45,7 @@ def up(
 
 
 def ask(
-    found: ServerHandle,
+    handle: ServerHandle,
     model: str,
     prompt: str,
     sampling: Sampling,
@@ -54,7 +54,7 @@ def ask(
     on_text: Callable[[str], None],
 ) -> Answer:
     """Stream one answer; the server is stopped if that fails or is interrupted."""
-    with stopped_on_failure(found), LLMClient(found.grpc_url) as client:
+    with stopped_on_failure(handle), LLMClient(handle.grpc_url) as client:
         chunks = client.generate(model, prompt, sampling, timeout=timeout)
         try:
             return collect(chunks, on_text)
@@ -63,13 +63,13 @@ def ask(
 
 
 def ask_task(
-    found: ServerHandle, model: ServedModel, request: TaskRequest, *, timeout: float
+    handle: ServerHandle, model: ServedModel, request: TaskRequest, *, timeout: float
 ) -> TaskAnswer:
     """As :func:`ask`, for a request of another task than generation."""
-    with stopped_on_failure(found), LLMClient(found.grpc_url, card=lambda _: model) as client:
+    with stopped_on_failure(handle), LLMClient(handle.grpc_url, card=lambda _: model) as client:
         return client.ask(model.name, request, timeout=timeout)
 
 
-def stop(found: ServerHandle) -> None:
+def stop(handle: ServerHandle) -> None:
     """Stop what :func:`up` started."""
-    server.stop(found)
+    server.stop(handle)

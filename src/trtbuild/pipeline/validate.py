@@ -219,9 +219,9 @@ def _options(section: Mapping[str, Any], flags: Mapping[str, Any]) -> Options:
     return Options(**{"auto_complete": True, **merged})
 
 
-def _checkpoints(given: Sequence[str]) -> dict[str, str]:
-    if not given:
+def _checkpoints(texts: Sequence[str]) -> dict[str, str]:
+    if not texts:
         return {}
     from trtbuild.pipeline.rehearse import parse_checkpoints
 
-    return parse_checkpoints(given)
+    return parse_checkpoints(texts)

@@ -26,10 +26,10 @@ def survey(case: Case, builders: Sequence[Discovered] = ()) -> tuple[Candidate, 
     return tuple(Candidate(found, _reasons(found, case)) for found in builders or discover())
 
 
-def _reasons(found: Discovered, case: Case) -> tuple[str, ...]:
-    if found.builder is None:
-        return (f"it could not be loaded: {found.problem}",)
-    return tuple(found.builder.reasons_unsupported(case))
+def _reasons(discovered: Discovered, case: Case) -> tuple[str, ...]:
+    if discovered.builder is None:
+        return (f"it could not be loaded: {discovered.problem}",)
+    return tuple(discovered.builder.reasons_unsupported(case))
 
 
 def choose_builder(

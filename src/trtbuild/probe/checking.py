@@ -112,23 +112,23 @@ def _await(handle: ServerHandle) -> None:
 
 
 def _try(
-    targets: Sequence[ProbedModel], found: list[Finding], progress: Progress
+    targets: Sequence[ProbedModel], findings: list[Finding], progress: Progress
 ) -> ProbedModel | None:
-    """Each model in turn, what is wrong into ``found``; the last LLM that answers, if one does."""
+    """Try each model in turn, adding to ``findings``; the last LLM that answers, if one does."""
     engine: ProbedModel | None = None
     members = {name for target in targets for name in target.members}
     # ensembles first: what they are made of is tried through them
     for target in sorted(targets, key=lambda target: not target.members):
         if why := loading.gone(target):
-            found.append(target.finding(LOADS, f"{target.name!r} was not tried: {why}"))
+            findings.append(target.finding(LOADS, f"{target.name!r} was not tried: {why}"))
             return None
         progress.step(f"loading {target.name}")
         if failed := list(loading.load(target)):
-            found += failed
+            findings += failed
             continue
         progress.step(f"trying {target.name}")
         told = list(_model(target, alone=target.name not in members))
-        found += told
+        findings += told
         if target.served.task.makes_text and not any(one.rule == ANSWERS.id for one in told):
             engine = target
     return engine

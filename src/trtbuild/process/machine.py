@@ -92,8 +92,8 @@ def _address_family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _executable(found: psutil.Process) -> str:
+def _executable(process: psutil.Process) -> str:
     try:
-        return found.exe()
+        return process.exe()
     except (psutil.Error, OSError):
         return ""

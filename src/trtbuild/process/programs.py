@@ -128,9 +128,9 @@ def live() -> list[psutil.Process]:
     return [found for found in psutil.process_iter() if _is_running(found)]
 
 
-def _is_running(found: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     try:
-        return found.pid != os.getpid() and found.status() != psutil.STATUS_ZOMBIE
+        return process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 
@@ -142,9 +142,9 @@ def _session(pid: int) -> int:
         return -1
 
 
-def _marked(found: psutil.Process, mark: str) -> bool:
+def _marked(process: psutil.Process, mark: str) -> bool:
     try:
-        return found.environ().get(MARK) == mark
+        return process.environ().get(MARK) == mark
     except (psutil.Error, OSError):
         return False
 

@@ -58,9 +58,9 @@ def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
         raise UsageError(f"--{option} {value!r} is not known", fix=f"use {wanted}")
 
 
-def _adapters(given: Iterable[str]) -> dict[str, str]:
+def _adapters(texts: Iterable[str]) -> dict[str, str]:
     adapters: dict[str, str] = {}
-    for text in given:
+    for text in texts:
         name, equals, source = text.partition("=")
         if not equals or not source:
             raise UsageError(

@@ -34,10 +34,10 @@ def object_problems(
 
 
 def _each(
-    prefix: str, given: Mapping[str, Any], fields: Mapping[str, EngineArgument]
+    prefix: str, values: Mapping[str, Any], fields: Mapping[str, EngineArgument]
 ) -> Iterator[Finding]:
     known = {f"{prefix}{name}": row for name, row in fields.items()}
-    for name, item in given.items():
+    for name, item in values.items():
         path = f"{prefix}{name}"
         yield from ((path, said) for said in engine_problems({path: item}, known))
 
@@ -66,13 +66,13 @@ def _group(path: str, value: object, table: Arguments) -> Iterator[Finding]:
 
 
 def _missing(
-    path: str, kind: str, given: Mapping[str, Any], group: ArgumentGroup
+    path: str, kind: str, values: Mapping[str, Any], group: ArgumentGroup
 ) -> Iterator[Finding]:
     """Fields that the object cannot do without."""
     what = f"'{path}'" + (f" of kind {kind}" if kind else "")
     for name, row in group.variants[kind].items():
-        if row.required and given.get(name) is None:
+        if row.required and values.get(name) is None:
             yield path, f"{what} needs {name!r}"
     names = group.one_of.get(kind, ())
-    if names and not any(given.get(name) for name in names):
+    if names and not any(values.get(name) for name in names):
         yield path, f"{what} needs {' or '.join(map(repr, names))}"

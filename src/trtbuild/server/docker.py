@@ -153,8 +153,8 @@ def _hub_cache() -> Mount:
     return Mount(home, _HUB_HOME, writable=True)
 
 
-def _hub_variables(given: Mapping[str, str]) -> Iterator[str]:
+def _hub_variables(environment: Mapping[str, str]) -> Iterator[str]:
     """The hub's own variables that are set here and that the user did not set for the server."""
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
-        if os.environ.get(name) and name not in given:
+        if os.environ.get(name) and name not in environment:
             yield name

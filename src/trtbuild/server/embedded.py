@@ -54,11 +54,13 @@ def needs_vllm(contents: Contents, options: LaunchOptions) -> bool:
     return "vllm" in contents.backends or bool(options.rehearsal and contents.trtllm)
 
 
-def _backends(found: runtime.Runtime, job: ServerJob) -> Path:
+def _backends(installed: runtime.Runtime, job: ServerJob) -> Path:
     if not job.options.rehearsal and not job.options.echo:
-        return found.backends
+        return installed.backends
     stand_ins = job.options.rehearsal.backends if job.options.rehearsal else {}
-    return runtime.rehearsal_backends(found, stand_ins, echo=job.options.echo, dry_run=job.dry_run)
+    return runtime.rehearsal_backends(
+        installed, stand_ins, echo=job.options.echo, dry_run=job.dry_run
+    )
 
 
 def _repository(job: ServerJob) -> Path:
@@ -70,9 +72,9 @@ def _repository(job: ServerJob) -> Path:
     return view if job.dry_run else make_view(job.contents.repo, view)
 
 
-def _rehearsal_file(wanted: rehearsal.Rehearsal, job: ServerJob) -> Path:
+def _rehearsal_file(plan: rehearsal.Rehearsal, job: ServerJob) -> Path:
     folder = job.folder / rehearsal.FOLDER
-    return folder / "rehearsal.json" if job.dry_run else rehearsal.write(wanted, folder)
+    return folder / "rehearsal.json" if job.dry_run else rehearsal.write(plan, folder)
 
 
 def _require_backends(job: ServerJob) -> None:
@@ -140,14 +142,14 @@ def _few_cores() -> bool:
     return len(os.sched_getaffinity(0)) <= _FEW_CORES
 
 
-def kv_cache_gib(contents: Contents, wanted: rehearsal.Rehearsal | None = None) -> int:
+def kv_cache_gib(contents: Contents, plan: rehearsal.Rehearsal | None = None) -> int:
     """GiB of KV cache for one engine: a quarter of the memory that weights leave, 1 to 32.
 
     vLLM takes it at once, so it must fit beside the weights (twice while loading) and two GiB
     of process overhead.
     """
-    weights = weight_bytes(contents) + (wanted.weight_bytes if wanted else 0)
+    weights = weight_bytes(contents) + (plan.weight_bytes if plan else 0)
     left = process.available_memory() - 2 * weights - 2 * _GIB
     engines = sum(bool(model.engine_file) for model in contents.served.values())
-    engines = max(1, engines + len(wanted.checkpoints if wanted else ()))
+    engines = max(1, engines + len(plan.checkpoints if plan else ()))
     return int(min(32, max(1, left // 4 // engines // _GIB)))

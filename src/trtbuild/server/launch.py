@@ -123,81 +123,81 @@ def require_free(ports: Ports, host: str) -> None:
         )
 
 
-def watch(found: ServerHandle) -> ServerHandle:
+def watch(server: ServerHandle) -> ServerHandle:
     """The server as it is now, with the shared memory it has made meanwhile.
 
     Raises:
         ServerError: It has ended; with the reason it wrote into its log.
     """
-    require_alive(found)
-    members = process.family(found.pid, found.started, found.id)
-    foreign = tuple(sorted({*found.shm_files, *shm.foreign_files(members)}))
-    if foreign == found.shm_files:
-        return found
-    known = replace(found, shm_files=foreign)
-    handle.save(known)
-    return known
+    require_alive(server)
+    members = process.family(server.pid, server.started, server.id)
+    foreign = tuple(sorted({*server.shm_files, *shm.foreign_files(members)}))
+    if foreign == server.shm_files:
+        return server
+    current = replace(server, shm_files=foreign)
+    handle.save(current)
+    return current
 
 
-def require_alive(found: ServerHandle) -> None:
+def require_alive(server: ServerHandle) -> None:
     """ServerError with the reason in its log when a server has ended; looks at nothing else."""
-    if found.health == "dead":
-        raise died(found)
+    if server.health == "dead":
+        raise died(server)
 
 
-def died(found: ServerHandle) -> ServerError:
+def died(server: ServerHandle) -> ServerError:
     """Why a server ended, in its own words."""
-    reasons = logs.failure_reasons(Path(found.log_path))
-    status = process.exit_status(found.pid)
+    reasons = logs.failure_reasons(Path(server.log_path))
+    status = process.exit_status(server.pid)
     how = f" (exit status {status})" if status else ""
     return ServerError(
-        f"the server ended while it was {'serving' if found.ready else 'loading'}{how}",
-        where=found.log_path,
+        f"the server ended while it was {'serving' if server.ready else 'loading'}{how}",
+        where=server.log_path,
         details=reasons or ("it wrote no reason into its log",),
         fix="fix the cause above; `trtbuild logs` shows the full log",
     )
 
 
-def mark_ready(found: ServerHandle) -> ServerHandle:
+def mark_ready(server: ServerHandle) -> ServerHandle:
     """Note in the record that every model has answered."""
-    ready = replace(found, ready=True)
+    ready = replace(server, ready=True)
     handle.save(ready)
     return ready
 
 
-def stop(found: ServerHandle, *, deadline: float | None = None) -> Stopped:
+def stop(server: ServerHandle, *, deadline: float | None = None) -> Stopped:
     """End a server: politely, then by force after ``deadline`` seconds; sweep what it left.
 
     Nothing of it is left afterwards but its log: no process, no shared memory, no record.
     Ctrl-C meanwhile means force at once.
     """
-    seconds = found.stop_seconds if deadline is None else deadline
-    members = process.family(found.pid, found.started, found.id)
-    foreign = {*found.shm_files, *shm.foreign_files(members)}
+    seconds = server.stop_seconds if deadline is None else deadline
+    members = process.family(server.pid, server.started, server.id)
+    foreign = {*server.shm_files, *shm.foreign_files(members)}
     try:
-        in_time = _end_politely(found, seconds)
+        in_time = _end_politely(server, seconds)
     except KeyboardInterrupt:
         in_time = False
     with uninterrupted():
-        if found.container and not in_time:
-            docker.remove(found.tool, found.container)
-        process.terminate(found.pid, found.started, found.id, deadline=0)
-        swept = shm.sweep(found.id, foreign)
-        handle.forget(found)
-    return Stopped(found.id, in_time, swept)
+        if server.container and not in_time:
+            docker.remove(server.tool, server.container)
+        process.terminate(server.pid, server.started, server.id, deadline=0)
+        swept = shm.sweep(server.id, foreign)
+        handle.forget(server)
+    return Stopped(server.id, in_time, swept)
 
 
-def _end_politely(found: ServerHandle, seconds: float) -> bool:
-    if found.container and found.health != "dead":
-        docker.stop(found.tool, found.container, int(seconds))
-    return process.terminate(found.pid, found.started, found.id, deadline=seconds)
+def _end_politely(server: ServerHandle, seconds: float) -> bool:
+    if server.container and server.health != "dead":
+        docker.stop(server.tool, server.container, int(seconds))
+    return process.terminate(server.pid, server.started, server.id, deadline=seconds)
 
 
 def sweep_dead(tell: Callable[[Stopped], None] = lambda _: None) -> None:
     """Clean up after servers that ended without :func:`stop`, as after a crash."""
-    for found in handle.servers():
-        if found.health == "dead":
-            tell(stop(found, deadline=0))
+    for server in handle.servers():
+        if server.health == "dead":
+            tell(stop(server, deadline=0))
     for server_id in shm.orphans(one.id for one in handle.servers()):
         tell(Stopped(server_id, False, shm.sweep(server_id)))
     shm.sweep_mailboxes()

@@ -47,7 +47,7 @@ def of_server(
 
 
 def _tensors(
-    told: Iterable[Mapping[str, Any]], configured: Iterable[Mapping[str, Any]], batch: int
+    metadata: Iterable[Mapping[str, Any]], configured: Iterable[Mapping[str, Any]], batch: int
 ) -> tuple[Tensor, ...]:
     """Names, types and shapes from the metadata; what a request may leave out, from the
     configuration. Numbers may be decimal text."""
@@ -59,7 +59,7 @@ def _tensors(
             dims=tuple(int(size) for size in row.get("shape", ()))[int(batch > 0) :],
             optional=str(row["name"]) in optional,
         )
-        for row in told
+        for row in metadata
     )
 
 

@@ -59,9 +59,9 @@ def trtllm_route(method: str, detail: Mapping[str, object]) -> Route:
     return Route("", refused=f"{method} is no quantization that it is known to load")
 
 
-def _matches(wanted: Mapping[str, str], detail: Mapping[str, object]) -> bool:
+def _matches(expected: Mapping[str, str], detail: Mapping[str, object]) -> bool:
     """``*`` is any value but none; text is compared in capitals."""
-    for key, value in wanted.items():
+    for key, value in expected.items():
         found = str(detail.get(key, "")).upper()
         if not found or value not in ("*", found):
             return False

@@ -77,21 +77,21 @@ def _reader(name: str) -> Callable[[bytes], Any]:
     return read
 
 
-def parameters(found: Mapping[str, Any]) -> dict[str, Parameter]:
+def parameters(messages: Mapping[str, Any]) -> dict[str, Parameter]:
     """The values of a map of ``InferParameter``."""
     made: dict[str, Parameter] = {}
-    if not found:
+    if not messages:
         return made
-    for name, value in found.items():
+    for name, value in messages.items():
         kind = value.WhichOneof("parameter_choice")
         if kind is not None:
             made[name] = getattr(value, kind)
     return made
 
 
-def _response(found: Any) -> InferResponse:
+def _response(message: Any) -> InferResponse:
     # Copies, because protobuf's own lists are slow to walk.
-    contents, rows = found.raw_output_contents[:], found.outputs[:]
+    contents, rows = message.raw_output_contents[:], message.outputs[:]
     if not contents:
         outputs = {row.name: _typed(row) for row in rows}
     elif len(contents) == len(rows):
@@ -103,10 +103,10 @@ def _response(found: Any) -> InferResponse:
         raise TensorError(f"{len(rows)} outputs came with {len(contents)} contents")
     return InferResponse(
         outputs,
-        parameters(found.parameters),
-        found.model_name,
-        found.model_version,
-        found.id,
+        parameters(message.parameters),
+        message.model_name,
+        message.model_version,
+        message.id,
     )
 
 
@@ -127,14 +127,14 @@ def _set(parameter: Any, value: Parameter) -> None:
         parameter.string_param = value
 
 
-def plain(found: Any) -> dict[str, Any]:
+def plain(message: Any) -> dict[str, Any]:
     """A message as the protocol's JSON form: fields by name, enumerations by name, 64-bit numbers
     as numbers. Fields without a value are there with their default, as in Triton's own JSON."""
     made: dict[str, Any] = {}
-    for row in found.DESCRIPTOR.fields:
-        if row.has_presence and not found.HasField(row.name):
+    for row in message.DESCRIPTOR.fields:
+        if row.has_presence and not message.HasField(row.name):
             continue
-        value = getattr(found, row.name)
+        value = getattr(message, row.name)
         if row.message_type is not None and row.message_type.GetOptions().map_entry:
             inner = row.message_type.fields_by_name["value"]
             made[row.name] = {key: _plain_value(inner, value[key]) for key in value}

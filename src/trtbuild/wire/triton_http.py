@@ -329,6 +329,8 @@ def _parsed(body: bytes, read: Callable[[Any], _Made]) -> _Made:
         raise MalformedError(f"not an answer of the v2 protocol: {body[:200]!r}") from None
 
 
-def _server(found: Mapping[str, Any]) -> ServerMetadata:
-    extensions: Sequence[Any] = found.get("extensions") or ()
-    return ServerMetadata(str(found["name"]), str(found["version"]), tuple(map(str, extensions)))
+def _server(metadata: Mapping[str, Any]) -> ServerMetadata:
+    extensions: Sequence[Any] = metadata.get("extensions") or ()
+    return ServerMetadata(
+        str(metadata["name"]), str(metadata["version"]), tuple(map(str, extensions))
+    )

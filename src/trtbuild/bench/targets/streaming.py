@@ -61,19 +61,19 @@ def _no_stream(response: Response) -> tuple[str, str]:
     return "malformed", f"the answer is not an event stream: {reason(response)}"
 
 
-def _error_in(found: dict[str, Any]) -> Any:
+def _error_in(event: dict[str, Any]) -> Any:
     """What an object says of a failure: under ``error``, or as one that is nothing else."""
-    if failed := found.get("error"):
+    if failed := event.get("error"):
         return failed
-    says = found.get("object") == "error" or not {"choices", "usage", "id"} & found.keys()
-    return found if says and any(found.get(key) for key in _SAYS) else None
+    says = event.get("object") == "error" or not {"choices", "usage", "id"} & event.keys()
+    return event if says and any(event.get(key) for key in _SAYS) else None
 
 
-def failure_in(found: dict[str, Any]) -> str:
+def failure_in(event: dict[str, Any]) -> str:
     """The server's words of a failure in an event, empty if it tells of none."""
-    failed = found.get("error")
-    if failed or found.get("object") == "error":
-        return words(failed or found)
+    failed = event.get("error")
+    if failed or event.get("object") == "error":
+        return words(failed or event)
     return ""
 
 

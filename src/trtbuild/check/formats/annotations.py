@@ -16,17 +16,17 @@ def github(report: Report) -> str:
     return "\n".join(map(_command, report.findings))
 
 
-def _command(found: Finding) -> str:
-    place = {"file": from_here(found)}
-    if found.line:
-        place |= {"line": str(found.line), "col": str(found.column)}
-        place["endColumn"] = str(found.column + found.width)
-    place["title"] = f"{found.rule} {found.model}".strip()
-    said = f"Triton says: {found.server_message}" if found.server_message else ""
-    fix = f"fix: {found.fix}" if found.fix else ""
-    text = "\n".join(part for part in (found.message, said, fix) if part)
+def _command(finding: Finding) -> str:
+    place = {"file": from_here(finding)}
+    if finding.line:
+        place |= {"line": str(finding.line), "col": str(finding.column)}
+        place["endColumn"] = str(finding.column + finding.width)
+    place["title"] = f"{finding.rule} {finding.model}".strip()
+    said = f"Triton says: {finding.server_message}" if finding.server_message else ""
+    fix = f"fix: {finding.fix}" if finding.fix else ""
+    text = "\n".join(part for part in (finding.message, said, fix) if part)
     where = ",".join(f"{key}={_property(value)}" for key, value in place.items())
-    return f"::{_COMMANDS[found.severity]} {where}::{_data(text)}"
+    return f"::{_COMMANDS[finding.severity]} {where}::{_data(text)}"
 
 
 def _data(text: str) -> str:

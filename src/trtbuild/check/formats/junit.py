@@ -34,17 +34,17 @@ def _count(element: ET.Element, findings: list[Finding]) -> None:
     element.set("failures", str(sum(found.severity is Severity.ERROR for found in findings)))
 
 
-def _case(suite: ET.Element, found: Finding) -> None:
-    place = f"{found.file}:{found.line}:{found.column}" if found.line else found.file
+def _case(suite: ET.Element, finding: Finding) -> None:
+    place = f"{finding.file}:{finding.line}:{finding.column}" if finding.line else finding.file
     case = ET.SubElement(
-        suite, "testcase", name=f"{found.rule} {place}", classname=found.model or "repository"
+        suite, "testcase", name=f"{finding.rule} {place}", classname=finding.model or "repository"
     )
-    lines = [found.message, f"at: {place}"]
-    if found.server_message:
-        lines.append(f"Triton says: {found.server_message}")
-    lines.append(f"fix: {found.fix}")
+    lines = [finding.message, f"at: {place}"]
+    if finding.server_message:
+        lines.append(f"Triton says: {finding.server_message}")
+    lines.append(f"fix: {finding.fix}")
     text = "\n".join(lines)
-    if found.severity is Severity.ERROR:
-        ET.SubElement(case, "failure", type=found.rule, message=found.message).text = text
+    if finding.severity is Severity.ERROR:
+        ET.SubElement(case, "failure", type=finding.rule, message=finding.message).text = text
     else:
-        ET.SubElement(case, "system-out").text = f"{found.severity.value}: {text}"
+        ET.SubElement(case, "system-out").text = f"{finding.severity.value}: {text}"

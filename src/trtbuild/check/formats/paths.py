@@ -8,8 +8,8 @@ from pathlib import Path
 from trtbuild.check.model import Finding
 
 
-def from_here(found: Finding) -> str:
+def from_here(finding: Finding) -> str:
     """The file relative to the working directory, with ``/``; absolute when it is not below."""
-    path = os.path.abspath(os.path.join(found.repository, found.file))  # noqa: PTH100, PTH118
+    path = os.path.abspath(os.path.join(finding.repository, finding.file))  # noqa: PTH100, PTH118
     here = os.path.relpath(path)
     return Path(path if here.startswith("..") else here).as_posix()

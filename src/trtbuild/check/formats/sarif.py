@@ -60,36 +60,36 @@ def _rule(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _result(found: Finding, index: dict[str, int]) -> dict[str, Any]:
-    parts = [found.message]
-    if found.server_message:
-        parts.append(f"Triton says: {found.server_message}")
-    if found.fix:
-        parts.append(f"Fix: {found.fix}")
+def _result(finding: Finding, index: dict[str, int]) -> dict[str, Any]:
+    parts = [finding.message]
+    if finding.server_message:
+        parts.append(f"Triton says: {finding.server_message}")
+    if finding.fix:
+        parts.append(f"Fix: {finding.fix}")
     result: dict[str, Any] = {
-        "ruleId": found.rule,
-        "level": _LEVELS[found.severity],
+        "ruleId": finding.rule,
+        "level": _LEVELS[finding.severity],
         "message": {"text": "\n".join(parts)},
-        "locations": [{"physicalLocation": _location(found)}],
-        "partialFingerprints": {"trtbuild/v1": found.fingerprint},
+        "locations": [{"physicalLocation": _location(finding)}],
+        "partialFingerprints": {"trtbuild/v1": finding.fingerprint},
     }
-    if found.rule in index:
-        result["ruleIndex"] = index[found.rule]
+    if finding.rule in index:
+        result["ruleIndex"] = index[finding.rule]
     return result
 
 
-def _location(found: Finding) -> dict[str, Any]:
-    path = from_here(found)
+def _location(finding: Finding) -> dict[str, Any]:
+    path = from_here(finding)
     artifact = {"uri": quote(path)}
     if path.startswith("/"):
         artifact = {"uri": f"file://{quote(path)}"}
     else:
         artifact["uriBaseId"] = "SRCROOT"
     location: dict[str, Any] = {"artifactLocation": artifact}
-    if found.line:
+    if finding.line:
         location["region"] = {
-            "startLine": found.line,
-            "startColumn": max(found.column, 1),
-            "endColumn": max(found.column, 1) + found.width,
+            "startLine": finding.line,
+            "startColumn": max(finding.column, 1),
+            "endColumn": max(finding.column, 1) + finding.width,
         }
     return location

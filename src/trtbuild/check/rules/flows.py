@@ -125,9 +125,9 @@ def _either(known: bool | None) -> tuple[bool, ...]:
     return (False, True) if known is None else (known,)
 
 
-def _same(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    return len(one) == len(other) and all(
-        a == b or -1 in (a, b) for a, b in zip(one, other, strict=True)
+def _same(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
+    return len(first) == len(second) and all(
+        a == b or -1 in (a, b) for a, b in zip(first, second, strict=True)
     )
 
 

@@ -262,18 +262,20 @@ def _may_use_gpu(model: Model) -> bool:
     return not on_cpu and model.repository.options.gpus != 0
 
 
-def _of_accelerator(model: Model, one: Any, kind: str, at: tuple[str | int, ...]) -> Problems:
+def _of_accelerator(
+    model: Model, accelerator: Any, kind: str, at: tuple[str | int, ...]
+) -> Problems:
     names = toolchain.onnx_accelerators(kind)
-    if one.name not in names:
+    if accelerator.name not in names:
         yield Problem(
-            f"the ONNX backend has no accelerator {one.name!r} for {kind.upper()}s, only "
+            f"the ONNX backend has no accelerator {accelerator.name!r} for {kind.upper()}s, only "
             f"{' and '.join(names)}",
             model.at(*at, "name"),
-            server=f"unknown Execution Accelerator '{one.name}' is requested",
+            server=f"unknown Execution Accelerator '{accelerator.name}' is requested",
         )
         return
-    if one.name == "tensorrt":
-        for name, value in sorted(one.parameters.items()):
+    if accelerator.name == "tensorrt":
+        for name, value in sorted(accelerator.parameters.items()):
             yield from _of_tensorrt(model, name, value, at)
 
 

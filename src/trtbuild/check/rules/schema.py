@@ -74,7 +74,7 @@ _EXPECTED = (
 _SHOWN = 40  # characters of what was found
 
 
-def _in_words(message: str, found: str) -> str:
+def _in_words(message: str, text: str) -> str:
     """What is wrong, without the line that protobuf quotes: it is shown below anyway."""
     if match := _UNKNOWN.search(message):
         scope, kind, name = match.groups()
@@ -85,20 +85,20 @@ def _in_words(message: str, found: str) -> str:
         return f"{match.group(1)!r} is written twice"
     if "String missing ending quote" in message:
         return "the quotes are not closed in this line"
-    if not found:
+    if not text:
         return "the file or line ends here, and a bracket is still open or a value is missing"
     for said, expected in _EXPECTED:
         if said in message:
-            return f"{expected}, not {_start(found)}"
+            return f"{expected}, not {_start(text)}"
     return message.rstrip(".")
 
 
-def _start(found: str) -> str:
+def _start(text: str) -> str:
     """The word, bracket or sign that a text begins with."""
-    if found.startswith("${"):
-        return f"the placeholder {found}"
-    match = re.match(r'"[^"]*"?|[\w.+-]+|.', found)
-    return (match.group() if match else found)[:_SHOWN]
+    if text.startswith("${"):
+        return f"the placeholder {text}"
+    match = re.match(r'"[^"]*"?|[\w.+-]+|.', text)
+    return (match.group() if match else text)[:_SHOWN]
 
 
 @rule(

@@ -67,9 +67,9 @@ def known_vulnerabilities(repository: Repository) -> Problems:
         )
 
 
-def _weight(one: Advisory) -> tuple[bool, float, str]:
+def _weight(advisory: Advisory) -> tuple[bool, float, str]:
     """What strangers can use weighs most, then the score."""
-    return one.remote, one.score, one.published
+    return advisory.remote, advisory.score, advisory.published
 
 
 def _counted(count: int) -> str:
@@ -102,13 +102,14 @@ def _programs(model: Model) -> dict[str, str]:
     return programs
 
 
-def _said(one: Advisory) -> str:
-    head = f"{', '.join(one.ids)}{_score(one)}"
-    return f"{head}: {one.what} (used from: {one.reach}; fixed in {one.fixed}; {one.source})"
+def _said(advisory: Advisory) -> str:
+    head = f"{', '.join(advisory.ids)}{_score(advisory)}"
+    facts = f"used from: {advisory.reach}; fixed in {advisory.fixed}; {advisory.source}"
+    return f"{head}: {advisory.what} ({facts})"
 
 
-def _score(one: Advisory) -> str:
-    return f" (CVSS {one.score})" if one.score else ""
+def _score(advisory: Advisory) -> str:
+    return f" (CVSS {advisory.score})" if advisory.score else ""
 
 
 def _remedy(program: str, known: tuple[Advisory, ...]) -> str:

@@ -131,13 +131,13 @@ def warmup_fits(model: Model) -> Problems:
             yield Problem(message, model.at("model_warmup", number, name=True), server=server)
 
 
-def _mismatch(model: Model, tensor: Any, given: Any) -> str:
-    if given.data_type != tensor.data_type:
+def _mismatch(model: Model, tensor: Any, sample: Any) -> str:
+    if sample.data_type != tensor.data_type:
         return (
-            f"inference input '{tensor.name}' data-type is '{type_name(given.data_type)}', but "
+            f"inference input '{tensor.name}' data-type is '{type_name(sample.data_type)}', but "
             f"model '{model.name}' expects '{type_name(tensor.data_type)}'"
         )
-    wanted, dims = list(tensor.dims), list(given.dims)
+    wanted, dims = list(tensor.dims), list(sample.dims)
     if any(size < -1 for size in dims) and _fits(wanted, dims):
         return f"input byte size mismatch for input '{tensor.name}' for model '{model.name}'."
     batched = model.config.max_batch_size > 0
@@ -150,15 +150,15 @@ def _mismatch(model: Model, tensor: Any, given: Any) -> str:
     )
 
 
-def _fits(wanted: list[int], dims: list[int]) -> bool:
-    return len(wanted) == len(dims) and all(map(lambda w, d: w in (-1, d), wanted, dims))
+def _fits(expected: list[int], dims: list[int]) -> bool:
+    return len(expected) == len(dims) and all(map(lambda w, d: w in (-1, d), expected, dims))
 
 
-def _count_problem(model: Model, given: int) -> str:
+def _count_problem(model: Model, count: int) -> str:
     most = len(model.config.input)
     least = sum(not tensor.optional for tensor in model.config.input)
-    if least <= given <= most:
+    if least <= count <= most:
         return ""
     number = f"{most}" if least == most else f"number of inputs between {least} and {most}"
     word = " inputs" if least == most else ""
-    return f"expected {number}{word} but got {given} inputs for model '{model.name}'"
+    return f"expected {number}{word} but got {count} inputs for model '{model.name}'"

@@ -111,7 +111,7 @@ def shards(model: Model) -> Problems:
                 yield Problem(f"{path.name} is not whole: {problem}", file=file)
 
 
-def _missing(folder: Path, found: set[str], root: Path) -> list[str]:
+def _missing(folder: Path, present: set[str], root: Path) -> list[str]:
     try:
         index = read_json(read_inside(folder / _INDEX, root)).value
     except ReportedError:
@@ -120,7 +120,7 @@ def _missing(folder: Path, found: set[str], root: Path) -> list[str]:
         return []
     shards = index.get("weight_map") if isinstance(index, dict) else None
     named = {str(name) for name in shards.values()} if isinstance(shards, dict) else set()
-    return sorted(named - found)
+    return sorted(named - present)
 
 
 @rule(

@@ -10,16 +10,18 @@ from trtbuild.cli.bench.view import empty_table
 _COLOURS = {"worse": "red", "better": "green", "unclear": "dim", "same": "dim"}
 
 
-def show(found: dict[str, Any]) -> None:
+def show(comparison: dict[str, Any]) -> None:
     """A table for each load of each target, one row a figure."""
     from rich.markup import escape
 
     from trtbuild.cli.output import console
 
     out = console()
-    for (target, load), rows in groupby(found["rows"], lambda row: (row["target"], row["load"])):
+    for (target, load), rows in groupby(
+        comparison["rows"], lambda row: (row["target"], row["load"])
+    ):
         out.print(_table(f"{target}, {load}", list(rows)))
-    for text in found["notes"]:
+    for text in comparison["notes"]:
         out.print(f"[yellow]![/] {escape(text)}")
 
 

@@ -70,11 +70,11 @@ def compare(
     _judge(found, before, after, threshold)
 
 
-def _judge(found: dict[str, Any], before: Path, after: Path, threshold: float) -> None:
+def _judge(comparison: dict[str, Any], before: Path, after: Path, threshold: float) -> None:
     """The error that goes with a comparison, if one does."""
     from trtbuild.errors import BenchError, UsageError
 
-    if refused := found["refused"]:
+    if refused := comparison["refused"]:
         raise BenchError(
             "these results must not be compared",
             where=f"{after} against {before}",
@@ -82,18 +82,18 @@ def _judge(found: dict[str, Any], before: Path, after: Path, threshold: float) -
             fix="measure both alike, or accept it with "
             + " ".join(f"--allow {kind}" for kind in sorted({one["kind"] for one in refused})),
         )
-    if not found["rows"]:
+    if not comparison["rows"]:
         raise UsageError(
             "the two results have no figure in common",
             where=f"{after} against {before}",
-            details=tuple(found["notes"]),
+            details=tuple(comparison["notes"]),
             fix="measure the same loads of the same targets; NAME=TARGET gives one a name that "
             "stays when its address does not",
         )
-    regressions = [row for row in found["rows"] if row["verdict"] == "worse"]
+    regressions = [row for row in comparison["rows"] if row["verdict"] == "worse"]
     if regressions:
         raise BenchError(
-            f"{len(regressions)} of {len(found['rows'])} figures are worse by more than "
+            f"{len(regressions)} of {len(comparison['rows'])} figures are worse by more than "
             f"{threshold:g} %",
             where=f"{after} against {before}",
             details=tuple(

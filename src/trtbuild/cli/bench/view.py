@@ -196,8 +196,8 @@ def _share(goodput: dict[str, Any] | None) -> str:
     return f"{goodput['share']:.0%}" if goodput else "–"
 
 
-def _latency(found: dict[str, Any] | None) -> str:
-    return f"{_number(found['p50'])} / {_number(found['p99'])}" if found else "–"
+def _latency(latency: dict[str, Any] | None) -> str:
+    return f"{_number(latency['p50'])} / {_number(latency['p99'])}" if latency else "–"
 
 
 def _ratios(rows: list[dict[str, Any]]) -> Any:

@@ -71,5 +71,9 @@ def started(
         yield found
 
 
-def with_dtype(one: Prepared, options: BenchOptions) -> Prepared:
-    return replace(one, precision=options.dtype) if one.address.kind == "baseline" else one
+def with_dtype(prepared: Prepared, options: BenchOptions) -> Prepared:
+    return (
+        replace(prepared, precision=options.dtype)
+        if prepared.address.kind == "baseline"
+        else prepared
+    )

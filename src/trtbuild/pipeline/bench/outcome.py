@@ -62,18 +62,18 @@ class Measured:
         """The same while it runs: what is left should nothing come after it."""
         return {**self.result(environment, settings), "partial": UNFINISHED}
 
-    def _target(self, one: Prepared) -> Json:
-        loads = [found for found in self.run.loads if found.subject.target is one.target]
+    def _target(self, prepared: Prepared) -> Json:
+        loads = [found for found in self.run.loads if found.subject.target is prepared.target]
         found: Json = {
-            "name": one.address.name,
-            "address": one.address.text,
-            "kind": one.address.kind,
-            "model": one.address.model,
-            "precision": one.precision,
+            "name": prepared.address.name,
+            "address": prepared.address.text,
+            "kind": prepared.address.kind,
+            "model": prepared.address.model,
+            "precision": prepared.precision,
             "loads": [load_result(load) for load in loads],
         }
-        if one.target.name in self.sweeps:
-            swept = self.sweeps[one.target.name]
+        if prepared.target.name in self.sweeps:
+            swept = self.sweeps[prepared.target.name]
             found["sweep"] = {"highest_rate": swept.held, "broke_at": swept.broke}
         return found
 

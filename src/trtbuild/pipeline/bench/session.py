@@ -143,12 +143,12 @@ class BenchSession:
             async def at(
                 load: Load,
                 again: LoadRun | None,
-                one: Prepared = one,
+                prepared: Prepared = one,
                 levels: Iterator[int] = levels,
             ) -> LoadRun:
                 before = [run for run in total.loads if run is not again]
                 more = () if again is None else (again,)
-                run = await self._one([one], (load,), before, level=next(levels), again=more)
+                run = await self._one([prepared], (load,), before, level=next(levels), again=more)
                 total.signal = total.signal or run.signal
                 total.loads = [*before, *run.loads]
                 return run.loads[0]

@@ -102,8 +102,8 @@ def chunk(outputs: Outputs) -> Chunk:
     )
 
 
-def _first(found: TensorValue | None) -> Any:
-    return found.data[0] if found is not None and len(found.data) else None
+def _first(value: TensorValue | None) -> Any:
+    return value.data[0] if value is not None and len(value.data) else None
 
 
 def _positions(element: Any) -> tuple[Any, ...]:

@@ -75,9 +75,9 @@ class TritonPythonModel:
         self._mailbox.close()
 
 
-def _key(request, found):
+def _key(request, tensors):
     """What preprocessing called the stream: see its ``_key``, and docs/concepts/ensemble.md."""
-    echoed = found.get("stream_key")
+    echoed = tensors.get("stream_key")
     if echoed is not None:
         return int(echoed.reshape(-1)[0])
     return request.correlation_id() or request.request_id()

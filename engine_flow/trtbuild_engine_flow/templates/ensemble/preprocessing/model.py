@@ -100,11 +100,11 @@ class TritonPythonModel:
                 failures.update(self._encode([request]))
             return failures
 
-    def _respond(self, request, found):
+    def _respond(self, request, parsed):
         try:
-            if isinstance(found, RequestError):
-                raise found
-            return self._response(self._key(request, found), found)
+            if isinstance(parsed, RequestError):
+                raise parsed
+            return self._response(self._key(request, parsed), parsed)
         except RequestError as error:
             return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
         except BaseException as error:  # as above; a full /dev/shm, for one
@@ -112,25 +112,25 @@ class TritonPythonModel:
             pb_utils.Logger.log_error(f"[preprocessing] a request was lost: {message}")
             return _failure(message, pb_utils.TritonError.INTERNAL)
 
-    def _response(self, key, found):
-        tensors = found.engine_inputs(self._tokenizer)
+    def _response(self, key, parsed):
+        tensors = parsed.engine_inputs(self._tokenizer)
         outputs = [pb_utils.Tensor(_OUTPUTS[name], value) for name, value in tensors.items()]
         if key is not None:
-            self._mailbox.put(key, found.options(key))
+            self._mailbox.put(key, parsed.options(key))
         if self._labels:
             # Triton hands this id on from step to step, so every piece of the answer has it.
             return pb_utils.InferenceResponse(outputs, parameters={"sequence_id": key})
         if self._echoed:
-            column = found.column([key] * len(found.rows), np.uint64)
+            column = parsed.column([key] * len(parsed.rows), np.uint64)
             outputs.append(pb_utils.Tensor("STREAM_KEY", column))
         return pb_utils.InferenceResponse(outputs)
 
-    def _key(self, request, found):
+    def _key(self, request, parsed):
         """What tells this request's answer from all others that are in flight."""
         if self._labels or self._echoed:
             return self._reader.next_key()
         given = request.correlation_id() or request.request_id()
-        if not given and (found.stream or any(row.stop for row in found.rows)):
+        if not given and (parsed.stream or any(row.stop for row in parsed.rows)):
             raise RequestError(
                 "this Triton (before 25.02) cannot tell streams apart by itself: send a request "
                 "id that no other request has"
