@@ -47,7 +47,7 @@ def launch(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[str, typer.Option(help="First of three ports; default 8000.")] = "",
     arg: Annotated[
-        list[str] | None, typer.Option(help="One more argument for tritonserver; repeatable.")
+        list[str] | None, typer.Option(help="Extra argument for tritonserver; repeatable.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the sbatch file here; default: print it.")
@@ -56,7 +56,7 @@ def launch(
         bool, typer.Option("--run", help="Run the command instead of printing it.")
     ] = False,
     validate: Annotated[
-        bool, typer.Option("--validate/--no-validate", help="Check the repository first.")
+        bool, typer.Option("--validate/--no-validate", help="Validate the repository first.")
     ] = True,
     as_json: options.AsJson = False,
 ) -> None:

@@ -45,39 +45,43 @@ class BenchOptions:
         UsageError: An option that cannot be, or two that do not go together.
     """
 
-    targets: tuple[str, ...] = _option((), "What to measure; several take turns.", argument=True)
+    targets: tuple[str, ...] = _option(
+        (), "What to measure; several targets take turns.", argument=True
+    )
     baseline: str = _option("", "Also measure a naive service of the same checkpoint: fastapi.")
-    concurrency: str = _option("", "Closed loop: numbers of clients, such as 1,4,16.")
-    rate: str = _option("", "Open loop: requests a second, such as 2,4,8.")
-    arrivals: str = _option("poisson", "Open loop: poisson or constant.")
-    trace: Path | None = _option(None, "Open loop at the times and lengths of a JSONL file.")
+    concurrency: str = _option("", "Closed loop: number of clients, such as 1,4,16.")
+    rate: str = _option("", "Open loop: requests per second, such as 2,4,8.")
+    arrivals: str = _option("poisson", "Open loop: spacing of requests, poisson or constant.")
+    trace: Path | None = _option(None, "Open loop: take times and lengths from a JSONL file.")
     slo: str = _option("", "Objectives, such as ttft=500ms,itl=50ms.")
-    sweep: bool = _option(False, "Find the highest rate that holds --slo.")
-    requests: int | None = _option(None, "Measured requests of each load.", min=1)
-    duration: float | None = _option(None, "Seconds of each load instead.", min=0.1)
-    warmup: int | None = _option(None, "Requests before, not counted; one a client.", min=0)
-    rounds: int | None = _option(None, "Blocks of each load; targets take turns between.", min=1)
+    sweep: bool = _option(False, "Find the highest rate that meets --slo.")
+    requests: int | None = _option(None, "Measured requests per load.", min=1)
+    duration: float | None = _option(
+        None, "Measure each load for this many seconds instead.", min=0.1
+    )
+    warmup: int | None = _option(None, "Uncounted requests first; default one per client.", min=0)
+    rounds: int | None = _option(None, "Split each load into blocks; targets take turns.", min=1)
     prompt_tokens: str = _option(
         "128", "Length of prompts: 128, 128,512, uniform:64:256, normal:128:32."
     )
-    output_tokens: str = _option("64", "Length of answers, written alike.")
-    natural: bool = _option(False, "Let the model stop when it wants to.")
-    prompts: Path | None = _option(None, "Prompts of a JSONL or ShareGPT file instead.")
+    output_tokens: str = _option("64", "Length of answers, in the same notation.")
+    natural: bool = _option(False, "Let the model end its answers itself.")
+    prompts: Path | None = _option(None, "Take prompts from a JSONL or ShareGPT file instead.")
     shared_prefix: int = _option(0, "Tokens that all prompts begin with.", min=0)
-    chat: bool = _option(False, "Prompts as a user's message, through the template.")
-    endpoint: str = _option("auto", "Of OpenAI targets: auto, chat, completions.")
-    temperature: float = _option(0.0, "0 is greedy.", min=0)
-    seed: int = _option(0, "Of prompts and arrivals.")
+    chat: bool = _option(False, "Send prompts as chat messages.")
+    endpoint: str = _option("auto", "API of OpenAI targets: auto, chat or completions.")
+    temperature: float = _option(0.0, "Sampling temperature; 0 is greedy.", min=0)
+    seed: int = _option(0, "Seed of prompts and arrivals.")
     tokenizer: Path | None = _option(None, "Directory with the served model's tokenizer.json.")
-    checkpoint: str = _option("", "What a baseline serves.")
-    dtype: str = _option("float32", "What a baseline computes in.")
-    batch: int = _option(8, "Requests in one batch of the batched baseline.", min=2)
-    timeout: float = _option(600, "Seconds for a whole answer.", min=0.1)
-    allow: tuple[str, ...] = _option((), "Compare in spite of a difference; repeatable.")
-    metrics_url: str = _option("", "The server's /metrics, where it is not found by itself.")
-    api_key_env: str = _option("", "Environment variable with the key of OpenAI targets.")
+    checkpoint: str = _option("", "Checkpoint that the baseline serves.")
+    dtype: str = _option("float32", "Number format that the baseline computes in.")
+    batch: int = _option(8, "Batch size of the batched baseline.", min=2)
+    timeout: float = _option(600, "Seconds to wait for a whole answer.", min=0.1)
+    allow: tuple[str, ...] = _option((), "Compare despite this kind of difference; repeatable.")
+    metrics_url: str = _option("", "URL of the server's /metrics, if not detected.")
+    api_key_env: str = _option("", "Environment variable with the API key of OpenAI targets.")
     usd_per_hour: float | None = _option(
-        None, "Price of the server's machine, for the report's cost.", min=0
+        None, "Hourly price of the server, for the report's cost.", min=0
     )
 
     def __post_init__(self) -> None:

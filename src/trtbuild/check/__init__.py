@@ -61,7 +61,7 @@ def validate(
     Args:
         repository: The directory.
         model: Only this model (or directory); empty: all.
-        triton: Judge by this release; empty: by the one each model was written for.
+        triton: Check against this release; empty: the one each model was written for.
         full: Read every weight again instead of trusting size and time of what was read before.
         auto_complete: Judge as a server would that completes configurations.
         gpus: How many GPUs the server has; None when that is not known.

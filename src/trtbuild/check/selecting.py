@@ -25,7 +25,7 @@ class Selection:
         select: Only these; empty: all.
         ignore: Not these. Of two codes that fit a rule the longer one decides.
         per_model: Codes to ignore by model; the names may have ``*``.
-        severity: Another severity than the rule's own, by code.
+        severity: Severities that replace the rules' own, by code.
     """
 
     select: tuple[str, ...] = ()

@@ -83,7 +83,7 @@ def _report_bug(error: Exception) -> None:
     ) as log:
         log.write(f"trtbuild {__version__}\n{sys.version}\n\n{traceback.format_exc()}")
     typer.echo(
-        f"error: trtbuild failed in a way it should not: {type(error).__name__}: {error}\n"
+        f"error: this is a bug in trtbuild: {type(error).__name__}: {error}\n"
         f"  fix: please report it with the file {log.name}",
         err=True,
     )

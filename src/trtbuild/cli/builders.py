@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def builders(
     source: Annotated[
-        str, typer.Argument(help="Say what speaks against each builder for this source.")
+        str, typer.Argument(help="Show why each builder can or cannot deploy this source.")
     ] = "",
     *,
     triton: options.Triton = "",
@@ -35,7 +35,7 @@ def builders(
     allow_pickle: options.AllowPickle = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the builders, first-party and plug-ins, with the reasons against each."""
+    """List the builders, built-in and plug-ins, with the reasons against each."""
     from trtbuild import toolchain
     from trtbuild.builder import discover
     from trtbuild.cli.output import print_json, progress

@@ -22,30 +22,30 @@ from trtbuild.errors import ExitCode, UsageError
 ENTRY_POINT_GROUP = "trtbuild.commands.v1"
 
 _SUMMARIES = {
-    "up": "Convert, validate, serve and ask; then stay until Ctrl-C.",
-    "inspect": "Describe a checkpoint: architecture, size, quantisation, context, KV cache.",
-    "plan": "Print which builder fits and why, the steps, and whether the GPU's memory suffices.",
-    "convert": "Write a checkpoint into a model repository, complete or not at all.",
+    "up": "Convert, validate, serve and query a checkpoint; stop with Ctrl-C.",
+    "inspect": "Describe a checkpoint: architecture, size, quantization, context, KV cache.",
+    "plan": "Show which builder fits and why, the steps, and whether the model fits the GPU.",
+    "convert": "Convert a checkpoint into a model repository, completely or not at all.",
     "quantize": "Quantize a checkpoint with NVIDIA ModelOpt, on the CPU too.",
     "validate": "Check model repositories without a server: if this passes, Triton loads them.",
-    "rules": "List the rules of the validator, or explain one with what it finds.",
-    "explain": "Explain why a server failed: the root cause, its place in the log, and the fix.",
-    "serve": "Serve a model repository until Ctrl-C (then exit 0), or in the background.",
-    "infer": "Ask a served model and print its answer, generated text as it comes.",
+    "rules": "List the validator's rules, or explain one with examples.",
+    "explain": "Explain why a server failed: the root cause, its log line, and the fix.",
+    "serve": "Serve a model repository until Ctrl-C (exit code 0), or in the background.",
+    "infer": "Send a request to a served model and print its answer, text as it is generated.",
     "bench": "Measure a served model: latencies, throughput, goodput, what limits it.",
     "cost": "Price a million tokens on your own GPUs against an API's, with the break-even volume.",
     "status": "List the servers that trtbuild started, and whether their models answer.",
-    "logs": "Print a server's log, also of one that is gone.",
-    "stop": "Stop a server: nothing of it is left but its log.",
+    "logs": "Print a server's log, even after the server has ended.",
+    "stop": "Stop a server; only its log is kept.",
     "list": "List the models of a repository: where they came from, what serves them, their size.",
     "show": "Show a model's tensors and parameters, and client code that is ready to run.",
-    "remove": "Remove a model: its directories and its entry in the lock, in one instant.",
-    "runtime": "Install, look at and remove the embedded server and ModelOpt.",
+    "remove": "Remove a model: its directories and its lock entry, atomically.",
+    "runtime": "Install, inspect and remove the embedded server and ModelOpt.",
     "doctor": "Check Python, disk, shared memory, ports, GPU, containers, hub and runtime.",
-    "builders": "List the builders, first-party and plug-ins, with the reasons against each.",
+    "builders": "List the builders, built-in and plug-ins, with the reasons against each.",
     "schema": "Print the JSON schema of trtbuild.yaml.",
-    "toolchains": "List the Triton releases and the versions in their images; of one release, "
-    "all of it.",
+    "toolchains": "List the Triton releases and the versions in their images, or one release "
+    "in detail.",
 }
 
 
@@ -90,7 +90,7 @@ def _loaded(point: EntryPoint) -> Command:
     except Exception as error:  # a third party's plug-in may raise anything
         return replace(broken, problem=f"{type(error).__name__}: {error}")
     if not isinstance(command, Command) or command.name != point.name:
-        return replace(broken, problem=f"{point.value} is not a Command named {point.name!r}")
+        return replace(broken, problem=f"{point.value} must be a Command named {point.name!r}")
     return replace(command, source=source)
 
 
@@ -181,7 +181,7 @@ class Commands(TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl([(command.name, command.summary) for command in OWN])
         if plugins():
-            with formatter.section("Commands of plug-ins"):
+            with formatter.section("Plug-in commands"):
                 formatter.write_dl([(command.name, _line(command)) for command in plugins()])
 
 

@@ -45,7 +45,7 @@ def convert(
     name: options.Name = "",
     backend: options.Backend = "auto",
     repo: Annotated[
-        Path | None, typer.Option(help="The model repository; default model_repository.")
+        Path | None, typer.Option(help="Model repository; default model_repository.")
     ] = None,
     triton: options.Triton = "",
     settings: options.Settings = None,
@@ -55,25 +55,27 @@ def convert(
     engine: options.EngineDir = "",
     build: Annotated[
         bool,
-        typer.Option("--build/--no-build", help="Compile the engine now, or write all but it."),
+        typer.Option(
+            "--build/--no-build", help="Compile the engine now, or write everything but it."
+        ),
     ] = True,
     engines: Annotated[
         Path | None,
-        typer.Option(help="Where compiled engines are kept; default: engines, beside --repo."),
+        typer.Option(help="Directory of compiled engines; default: engines, beside --repo."),
     ] = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
     link: Annotated[
         bool,
         typer.Option(
-            "--link", help="Hard link a local directory's weights: no space, but shared with it."
+            "--link", help="Hard link a local directory's weights: no copy, but shared files."
         ),
     ] = False,
     force: options.Force = False,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write a checkpoint into a model repository, complete or not at all."""
+    """Convert a checkpoint into a model repository, completely or not at all."""
     from trtbuild.cli.convert_view import as_dict, print_result
     from trtbuild.cli.output import print_json, progress
     from trtbuild.cli.recipe_file import asked_recipe

@@ -53,7 +53,7 @@ def print_result(result: ConvertResult) -> None:
     later = [name for name, state in result.artifacts.items() if state == "later"]
     for name in later if result.status == "written" else ():
         out.print(
-            Text.assemble((f"  {name:<8}", "dim"), "not built: convert again without --no-build")
+            Text.assemble((f"  {name:<8}", "dim"), "not built; convert again without --no-build")
         )
     if result.status == "written":
         # Without its artifacts the server would refuse the repository, and so would validate.

@@ -31,37 +31,42 @@ def register(app: typer.Typer) -> None:
 
 
 def cost(
-    source: Annotated[str, typer.Argument(help="A checkpoint, to predict the throughput of.")] = "",
+    source: Annotated[str, typer.Argument(help="Checkpoint whose throughput to predict.")] = "",
     *,
     result: Annotated[
-        Path | None, typer.Option(help="A benchmark's result: its best throughput is taken.")
+        Path | None, typer.Option(help="Benchmark result; its best throughput is used.")
     ] = None,
     throughput: Annotated[
-        float | None, typer.Option(help="Output tokens/s of the deployment, if you know it.")
+        float | None, typer.Option(help="Output tokens/s of the deployment, if known.")
     ] = None,
     gpu: Annotated[str, typer.Option(help="GPU: h100, h200, a100-80, l40s, l4, …")] = "h100",
     gpus: Annotated[
-        int | None, typer.Option(min=1, max=1_000_000, help="How many; default by the layout.")
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="Number of GPUs; default: as the layout needs."),
     ] = (None),
     gpu_price: Annotated[
-        float | None, typer.Option(min=0, help="Dollars a GPU and hour, instead of the table's.")
+        float | None, typer.Option(min=0, help="Dollars per GPU-hour, instead of the table's.")
     ] = None,
     utilization: Annotated[
-        float, typer.Option(help="Share of the throughput that is asked for, day and night.")
+        float, typer.Option(help="Average share of the throughput that is used.")
     ] = 0.5,
     input_tokens: Annotated[
         int | None,
-        typer.Option(min=1, help="Of a typical request; default as measured, or 1000."),
+        typer.Option(min=1, help="Input tokens per request; default as measured, or 1000."),
     ] = None,
     output_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Of a typical answer; default as measured, or 300.")
+        int | None,
+        typer.Option(min=1, help="Output tokens per request; default as measured, or 300."),
     ] = None,
     api: Annotated[
         list[str] | None,
-        typer.Option(help="Compare with: a name of the table, or INPUT/OUTPUT; repeatable."),
+        typer.Option(
+            help="API to compare with: a name from the table, or INPUT/OUTPUT prices; repeatable."
+        ),
     ] = None,
     dtype: Annotated[
-        str, typer.Option(help="Weights as served: auto (as stored), bfloat16, fp8.")
+        str,
+        typer.Option(help="Number format of the served weights: auto (as stored), bfloat16, fp8."),
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -108,7 +113,7 @@ def _show(report: CostReport) -> None:
     )
     out.print(
         f"{made.output_tokens_per_s:,.0f} output tokens/s ({made.source}), "
-        f"{report.utilization:.0%} used: ${made.usd_per_month:,.0f} a month whatever comes\n"
+        f"{report.utilization:.0%} used: ${made.usd_per_month:,.0f} a month, fixed\n"
     )
     for text in report.notes:
         out.print(f"[yellow]![/] {escape(text)}")
@@ -152,13 +157,13 @@ def _apis(report: CostReport) -> Table:
             one.api.date + ("*" if one.api.secondary else ""),
         )
     if any(one.api.secondary for one in report.comparisons):
-        table.caption = "* from a page that is not the provider's own; --json has every source"
+        table.caption = "* from a third-party page; --json lists every source"
         table.caption_justify = "left"
     return table
 
 
 def _sensitivity(report: CostReport) -> Table:
-    table = _table("if one thing were otherwise", "", "$/M output", "$/1000 req")
+    table = _table("if one thing changes", "", "$/M output", "$/1000 req")
     for name, price in report.sensitivity:
         table.add_row(name, f"{price.per_million_output:.2f}", f"{price.per_thousand_requests:.3f}")
     return table

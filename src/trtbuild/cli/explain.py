@@ -38,28 +38,32 @@ def explain(
     log: Annotated[
         str,
         typer.Argument(
-            help="A log of Triton or TensorRT-LLM, or - for standard input; without it, that of "
-            "the server that trtbuild started last."
+            help="Log of Triton or TensorRT-LLM, or - for standard input; default: the log of "
+            "the last server that trtbuild started."
         ),
     ] = "",
     *,
     repository: Annotated[
         Path | None,
-        typer.Option("--repository", "--repo", help="What was served: names file and line."),
+        typer.Option(
+            "--repository",
+            "--repo",
+            help="Repository that was served; adds the file and line of the fix.",
+        ),
     ] = None,
     container: Annotated[
         str, typer.Option(help="Read the log of this docker or podman container.")
     ] = "",
     as_json: options.AsJson = False,
 ) -> None:
-    """Explain why a server failed: the root cause, its place in the log, and the fix."""
+    """Explain why a server failed: the root cause, its log line, and the fix."""
     from trtbuild.cli.output import print_json
     from trtbuild.errors import UsageError
     from trtbuild.explain import explain as explain_log
 
     if repository is not None and not repository.is_dir():
         raise UsageError(
-            f"there is no repository {str(repository)!r}",
+            f"the repository {str(repository)!r} does not exist",
             fix="give the directory that was served, or leave --repository out",
         )
     found = explain_log(_read(log, container), repository)
@@ -80,7 +84,7 @@ def _read(log: str, container: str) -> list[str]:
     from trtbuild.errors import UsageError
 
     if log and container:
-        raise UsageError("a log and --container were given", fix="give one of them")
+        raise UsageError("a log and --container cannot be combined", fix="give one of them")
     if container:
         from trtbuild.server import docker
 
@@ -116,7 +120,7 @@ def _print(explanation: Explanation) -> None:
 
     out = console()
     if explanation.ok:
-        out.print("the log reports no failure that trtbuild knows")
+        out.print("the log shows no failure that trtbuild knows")
         return
     for number, reason in enumerate(explanation.reasons):
         head = "root cause: " if number == 0 else "also: "
@@ -127,11 +131,9 @@ def _print(explanation: Explanation) -> None:
             out.print(line)
     if explanation.reasons and explanation.follows:
         names = ", ".join(dict.fromkeys(one.model or one.title for one in explanation.follows))
-        out.print(Text.assemble(("only follows from that: ", "dim"), names))
+        out.print(Text.assemble(("consequences: ", "dim"), names))
     if not explanation.reasons:
-        out.print(
-            "the log has no cause, only consequences: pass the log from the server's start on"
-        )
+        out.print("the log shows consequences but no cause: pass the log from the server's start")
         for follow in explanation.follows:
             for line in _lines(follow, "consequence: ", "yellow"):
                 out.print(line)

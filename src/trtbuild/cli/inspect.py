@@ -32,7 +32,7 @@ def inspect(
     trust_remote_code: options.TrustRemoteCode = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Describe a checkpoint: architecture, size, quantisation, context, KV cache.
+    """Describe a checkpoint: architecture, size, quantization, context, KV cache.
 
     Only metadata and tensor headers are read (of a hub id: fetched), never weights, and nothing
     from the checkpoint is run.

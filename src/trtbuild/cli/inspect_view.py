@@ -81,7 +81,7 @@ def _weights(opened: Checkpoint, spec: ModelSpec) -> Iterator[Row]:
         f"{spec.parameters:,}" if spec.parameters else f"unknown ({spec.weights_format})",
     )
     if spec.num_experts:
-        share = f"{human_count(spec.active_parameters)} active a token"
+        share = f"{human_count(spec.active_parameters)} active per token"
         yield "experts", f"{spec.num_experts} ({share})"
     stored = ", ".join(f"{kind} {human_bytes(n)}" for kind, n in spec.bytes_by_dtype.items())
     shards = sum(
@@ -102,7 +102,7 @@ def _shape(_: Checkpoint, spec: ModelSpec) -> Iterator[Row]:
         token, beyond = spec.kv_cache.bytes_per_token(), spec.kv_cache.bytes_beyond_windows()
         later = f" ({beyond:,} once windows are full)" if beyond != token else ""
         full = human_bytes(spec.kv_cache.bytes_per_sequence(spec.context_length))
-        yield "KV cache", f"{token:,} bytes a token in 16 bits{later}; {full} for a full context"
+        yield "KV cache", f"{token:,} bytes per token in 16 bits{later}; {full} for a full context"
     if len(spec.kv_cache.groups) > 1 or any(group.window for group in spec.kv_cache.groups):
         for group in spec.kv_cache.groups:
             yield "", _group(group)
@@ -113,7 +113,7 @@ def _group(group: AttentionGroup) -> str:
     if group.window:
         text += f" of {group.window:,} tokens"
     if group.constant_elements:
-        text += f" keeping {group.constant_elements:,} elements a sequence"
+        text += f" keeping {group.constant_elements:,} elements per sequence"
     return text
 
 
@@ -129,9 +129,9 @@ def _words(_: Checkpoint, spec: ModelSpec) -> Iterator[Row]:
 def _warnings(opened: Checkpoint, spec: ModelSpec) -> Iterator[str]:
     if spec.code:
         yield (
-            "this checkpoint brings Python code: releases with classes of their own do not need "
+            "this checkpoint contains Python code: releases that support the model do not need "
             "it, others need --trust-remote-code (see trtbuild plan)"
         )
     yield from spec.notes
     if opened.pickle:
-        yield "the weights are pickles: loading them can run code, and their content is unknown"
+        yield "the weights are pickles: loading them can run code, so they are not inspected"

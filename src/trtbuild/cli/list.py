@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def list_(
     *,
-    repo: Annotated[Path, typer.Option(help="The model repository.")] = Path("model_repository"),
+    repo: Annotated[Path, typer.Option(help="Model repository.")] = Path("model_repository"),
     as_json: options.AsJson = False,
 ) -> None:
     """List the models of a repository: where they came from, what serves them, their size."""
@@ -40,7 +40,7 @@ def list_(
         print_json(models)
         return
     if not models:
-        typer.echo(f"{repo} has no model yet: trtbuild convert SOURCE --repo {repo}")
+        typer.echo(f"{repo} is empty; add a model: trtbuild convert SOURCE --repo {repo}")
         return
     table = Table(box=None, header_style="dim", pad_edge=False)
     for title in ("MODEL", "BACKEND", "SOURCE", "TRITON"):

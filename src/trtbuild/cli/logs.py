@@ -24,18 +24,23 @@ def register(app: typer.Typer) -> None:
 
 def logs(
     server_id: Annotated[
-        str, typer.Argument(metavar="[ID]", help="The server; default the newest log.")
+        str, typer.Argument(metavar="[ID]", help="Server id; default: the newest log.")
     ] = "",
     *,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Show new lines until the server ends.")
+        bool, typer.Option("--follow", "-f", help="Print new lines until the server ends.")
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="Noise too: tables, and GPU errors without a GPU.")
+        bool,
+        typer.Option(
+            "--all", help="Show noise as well: tables, and GPU errors on machines without a GPU."
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
 ) -> None:
-    """Print a server's log, also of one that is gone."""
+    """Print a server's log, even after the server has ended."""
     from trtbuild import server
     from trtbuild.cli.server_view import log_printer
     from trtbuild.server import logs as reader

@@ -34,14 +34,15 @@ def plan(
         Path | None, typer.Option("--file", "-f", help="Plan every model of this recipe.")
     ] = None,
     gpu: Annotated[
-        str, typer.Option(help="GPU to fit: h100, h200, b200, a100-80, l40s, l4, t4, …, or auto.")
+        str,
+        typer.Option(help="GPU to plan for: h100, h200, b200, a100-80, l40s, l4, t4, …, or auto."),
     ] = "",
-    gpus: Annotated[int | None, typer.Option(help="How many of them; default 1.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="Number of GPUs; default 1.")] = None,
     concurrency: Annotated[
-        int | None, typer.Option(help="Sequences at once to plan for; default 16.")
+        int | None, typer.Option(help="Concurrent sequences; default 16.")
     ] = None,
     length: Annotated[
-        int | None, typer.Option(help="Tokens of each, prompt and answer; default 4096.")
+        int | None, typer.Option(help="Tokens of each sequence, prompt and answer; default 4096.")
     ] = None,
     name: options.Name = "",
     backend: options.Backend = "auto",
@@ -55,7 +56,7 @@ def plan(
     allow_pickle: options.AllowPickle = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Print which builder fits and why, the steps, and whether the GPU's memory suffices."""
+    """Show which builder fits and why, the steps, and whether the model fits the GPU."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.cli.plan_view import print_plan
     from trtbuild.cli.recipe_file import asked_recipe

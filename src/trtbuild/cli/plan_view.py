@@ -38,7 +38,7 @@ def _parts(planned: PlannedModel) -> Iterator[RenderableType]:
     yield _decision(plan)
     yield ""
     if plan.memory is None:
-        yield Text(f"memory: the builder {plan.builder} does not estimate it", style="dim")
+        yield Text(f"memory: the builder {plan.builder} gives no estimate", style="dim")
     else:
         yield from _memory(plan.memory)
     for warning in plan.warnings:
@@ -74,15 +74,15 @@ def _memory(memory: MemoryPlan) -> Iterator[RenderableType]:
     if memory.fits:
         yield Text.assemble(
             ("fits: ", "bold green"),
-            f"up to {memory.max_concurrency} sequences of {memory.length:,} tokens at once",
+            f"up to {memory.max_concurrency} concurrent sequences of {memory.length:,} tokens",
         )
         return
     yield _misfit(memory)
     for alternative in memory.alternatives:
         flags = _flags(alternative)
-        yield Text.assemble(("  would fit: ", "green"), alternative.text, (flags, "cyan"))
+        yield Text.assemble(("  fits if you: ", "green"), alternative.text, (flags, "cyan"))
     if not memory.alternatives:
-        yield Text("  no change that was tried makes it fit")
+        yield Text("  none of the alternatives tried fits")
 
 
 def _misfit(memory: MemoryPlan) -> Text:
@@ -91,7 +91,7 @@ def _misfit(memory: MemoryPlan) -> Text:
     if memory.world > memory.gpus:
         return Text.assemble(
             ("does not fit: ", "bold red"),
-            f"it asks for {memory.world} GPUs of {memory.gpus}",
+            f"it needs {memory.world} GPUs, but there are {memory.gpus}",
         )
     over = memory.needed_bytes - memory.usable_bytes
     return Text.assemble(("does not fit: ", "bold red"), f"{human_bytes(over)} too much")

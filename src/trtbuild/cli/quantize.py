@@ -32,16 +32,19 @@ def quantize(
     source: options.Source,
     *,
     format_name: Annotated[
-        str, typer.Option("--format", help="fp8, nvfp4, int4_awq, w4a8_awq or mxfp8.")
+        str,
+        typer.Option("--format", help="Number format: fp8, nvfp4, int4_awq, w4a8_awq or mxfp8."),
     ],
-    out: Annotated[Path, typer.Option(help="Directory to make; an older result is replaced.")],
+    out: Annotated[Path, typer.Option(help="Output directory; an older result is replaced.")],
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Texts: .txt paragraphs, .jsonl or .json; default some shipped ones."),
+        typer.Option(
+            help="File of texts: .txt paragraphs, .jsonl or .json; default: built-in texts."
+        ),
     ] = None,
-    samples: Annotated[int, typer.Option(help="Texts used at most.")] = 128,
-    length: Annotated[int, typer.Option(help="Tokens of a text used at most.")] = 512,
-    kv_cache: Annotated[str, typer.Option(help="fp8: quantize the cache, too.")] = "",
+    samples: Annotated[int, typer.Option(help="Most texts to use.")] = 128,
+    length: Annotated[int, typer.Option(help="Most tokens of each text to use.")] = 512,
+    kv_cache: Annotated[str, typer.Option(help="fp8: also quantize the KV cache.")] = "",
     as_json: options.AsJson = False,
 ) -> None:
     """Quantize a checkpoint with NVIDIA ModelOpt, on the CPU too.

@@ -74,7 +74,7 @@ def read_recipe(file: Path, flags: Mapping[str, object], triton: str) -> Recipe:
     if given:
         raise UsageError(
             f"{', '.join(given)} cannot be combined with --file",
-            fix=f"say it in {file.name}, for the model that it is meant for",
+            fix=f"set it in {file.name}, under the model it applies to",
         )
     recipe = load(file)
     if triton:

@@ -24,12 +24,12 @@ def register(app: typer.Typer) -> None:
 
 
 def remove(
-    name: Annotated[str, typer.Argument(help="The model's name, in full.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Full name of the model.", show_default=False)],
     *,
-    repo: Annotated[Path, typer.Option(help="The model repository.")] = Path("model_repository"),
+    repo: Annotated[Path, typer.Option(help="Model repository.")] = Path("model_repository"),
     as_json: options.AsJson = False,
 ) -> None:
-    """Remove a model: its directories and its entry in the lock, in one instant."""
+    """Remove a model: its directories and its lock entry, atomically."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.repository import remove as remove_model
 
@@ -38,4 +38,4 @@ def remove(
     if as_json:
         print_json({"removed": name, "directories": gone, "repository": repo})
         return
-    typer.echo(f"{name} is removed from {repo}")
+    typer.echo(f"removed {name} from {repo}")

@@ -34,12 +34,12 @@ def register(app: typer.Typer) -> None:
 def rules(
     code: Annotated[
         str,
-        typer.Argument(metavar="[ID]", help="A rule's id, the beginning of some, or a subject."),
+        typer.Argument(metavar="[ID]", help="Rule id, the beginning of one, or a subject."),
     ] = "",
     *,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the rules of the validator, or explain one with what it finds."""
+    """List the validator's rules, or explain one with examples."""
     from trtbuild.check.running import all_rules
     from trtbuild.check.selecting import Selection, known_code
     from trtbuild.cli.output import print_json
@@ -76,7 +76,7 @@ def _print_live(code: str, *, as_json: bool) -> None:
         severity = rule.severity.value
         say(f"{paint(rule.id, 'bold')} {paint(f'{severity:<8}', severity)}{rule.title}")
         say(f"  {paint('fix: ', 'good')}{rule.fix}")
-    say(paint("found by `trtbuild validate --live`, on a running server", "dim"))
+    say(paint("checked by `trtbuild validate --live`, on a running server", "dim"))
 
 
 def _row(rule: Rule) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _explain(rule: Rule) -> Iterator[str]:
     yield f"\n{rule.explanation}\n"
     yield paint("Wrong", "error")
     yield from _indented(rule.bad[0].shown())
-    yield paint("\nWhat validate says of it", "bold")
+    yield paint("\nWhat validate reports", "bold")
     with _tried(rule) as report:
         for found in report.findings:
             if found.rule == rule.id:

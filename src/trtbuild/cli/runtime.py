@@ -34,7 +34,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        help="Install, look at and remove the embedded server and ModelOpt.", no_args_is_help=True
+        help="Install, inspect and remove the embedded server and ModelOpt.", no_args_is_help=True
     )
     group.command("install", epilog=_INSTALL)(install)
     group.command("status", epilog=_STATUS)(status)
@@ -45,13 +45,13 @@ def register(app: typer.Typer) -> None:
 
 def install(
     what: Annotated[
-        str, typer.Argument(help="server, or modelopt: what trtbuild quantize runs in.")
+        str, typer.Argument(help="server, or modelopt for trtbuild quantize.")
     ] = "server",
     *,
     without_vllm: Annotated[
-        bool, typer.Option("--without-vllm", help="Only the server, for Python models.")
+        bool, typer.Option("--without-vllm", help="Install the server only, for Python models.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Make it anew.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Reinstall from scratch.")] = False,
     torch_index: Annotated[
         str, typer.Option(help="Package index for torch (or TRTBUILD_TORCH_INDEX).")
     ] = "",
@@ -77,13 +77,13 @@ def _variant(what: str, without_vllm: bool) -> Variant:
     if what == "modelopt":
         return "modelopt"
     if what != "server":
-        raise UsageError(f"no runtime {what!r} is known", fix="use server or modelopt")
+        raise UsageError(f"unknown runtime {what!r}", fix="use server or modelopt")
     return "light" if without_vllm else "full"
 
 
 def status(
     verify: Annotated[
-        bool, typer.Option("--verify", help="Check every file and import vLLM; takes seconds.")
+        bool, typer.Option("--verify", help="Check every file and import vLLM; takes some seconds.")
     ] = False,
     as_json: _Json = False,
 ) -> None:

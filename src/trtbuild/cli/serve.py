@@ -32,17 +32,20 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    repo: Annotated[Path, typer.Argument(help="The model repository.")] = Path("model_repository"),
+    repo: Annotated[Path, typer.Argument(help="Model repository.")] = Path("model_repository"),
     *,
-    mode: Annotated[str, typer.Option(help="auto, local, embedded or docker.")] = "auto",
+    mode: Annotated[
+        str, typer.Option(help="Where Triton runs: auto, local, embedded or docker.")
+    ] = "auto",
     detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Return when it is ready; it keeps running.")
+        bool,
+        typer.Option("--detach", "-d", help="Return when the server is ready; it keeps running."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the exact command and start nothing.")
     ] = False,
     port: Annotated[
-        str, typer.Option(help="First of three ports (default 8000), or auto for free ones.")
+        str, typer.Option(help="First of three ports (default 8000), or auto to pick free ones.")
     ] = "",
     http_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")
@@ -55,46 +58,53 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds that loading the models may take.")
+        float, typer.Option(min=1, help="Seconds to wait until the models are loaded.")
     ] = 600,
     gpus: Annotated[
         str, typer.Option(help="GPUs of the container: all, none, or indexes like 0,1.")
     ] = "all",
-    shm_size: Annotated[str, typer.Option(help="Shared memory of the container.")] = "2g",
+    shm_size: Annotated[str, typer.Option(help="Shared memory size of the container.")] = "2g",
     launch: Annotated[
         str,
-        typer.Option(help="Ranks of TensorRT-LLM: auto, plain, leader, orchestrator or llmapi."),
+        typer.Option(
+            help="How TensorRT-LLM's ranks run: auto, plain, leader, orchestrator or llmapi."
+        ),
     ] = "auto",
-    image: Annotated[str, typer.Option(help="Container image; default from the lock file.")] = "",
+    image: Annotated[str, typer.Option(help="Container image; default: from the lock file.")] = "",
     env: Annotated[
-        list[str] | None, typer.Option(help="KEY=VALUE for the server; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="Environment variable Environment variable KEY=VALUE for the server; repeatable."
+        ),
     ] = None,
     arg: Annotated[
-        list[str] | None, typer.Option(help="One more argument for tritonserver; repeatable.")
+        list[str] | None, typer.Option(help="Extra argument for tritonserver; repeatable.")
     ] = None,
     torch_index: Annotated[
-        str, typer.Option(help="Package index for torch when the runtime is installed.")
+        str, typer.Option(help="Package index for torch, if the runtime is installed now.")
     ] = "",
     auto_complete: Annotated[
         bool,
-        typer.Option("--auto-complete-config", help="Let the server complete configurations."),
+        typer.Option(
+            "--auto-complete-config", help="Let the server complete model configurations."
+        ),
     ] = False,
     validate: Annotated[
-        bool, typer.Option("--validate/--no-validate", help="Check the repository first.")
+        bool, typer.Option("--validate/--no-validate", help="Validate the repository first.")
     ] = True,
     rehearse: Annotated[
         bool,
-        typer.Option("--rehearse", help="Run stand-ins for TensorRT-LLM on the CPU; no GPU."),
+        typer.Option("--rehearse", help="Run stand-ins for TensorRT-LLM on the CPU; needs no GPU."),
     ] = False,
     checkpoint: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=SOURCE to rehearse a model with; default from the lock file."),
+        typer.Option(help="NAME=SOURCE of a model's stand-in; default: from the lock file."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Log and events as JSON lines on standard output.")
+        bool, typer.Option("--json", help="Print log and events as JSON lines on standard output.")
     ] = False,
 ) -> None:
-    """Serve a model repository until Ctrl-C (then exit 0), or in the background."""
+    """Serve a model repository until Ctrl-C (exit code 0), or in the background."""
     from trtbuild.cli.output import progress
     from trtbuild.pipeline import serve as pipeline
     from trtbuild.pipeline.ports import choose_ports

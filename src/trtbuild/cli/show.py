@@ -29,13 +29,13 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="The model's name.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name of the model.", show_default=False)],
     *,
-    repo: Annotated[Path, typer.Option(help="The model repository.")] = Path("model_repository"),
+    repo: Annotated[Path, typer.Option(help="Model repository.")] = Path("model_repository"),
     client: Annotated[
         str, typer.Option(help="Print only this client's code: grpc, http or curl.")
     ] = "",
-    host: Annotated[str, typer.Option(help="Where the server is, for the code.")] = "localhost",
+    host: Annotated[str, typer.Option(help="Server's host to write into the code.")] = "localhost",
     as_json: options.AsJson = False,
 ) -> None:
     """Show a model's tensors and parameters, and client code that is ready to run."""
@@ -46,7 +46,7 @@ def show(
     view = show_model(repo, name, grpc_url=f"{host}:8001", http_url=f"http://{host}:8000")
     if client and client not in view.clients:
         known = ", ".join(view.clients)
-        raise UsageError(f"there is no client {client!r}", fix=f"use one of {known}")
+        raise UsageError(f"unknown client {client!r}", fix=f"use one of {known}")
     if as_json:
         print_json(view)
     elif client:
@@ -62,7 +62,7 @@ def _print(view: ModelView) -> None:
     from trtbuild.cli.output import console
 
     out = console()
-    how = "decoupled" if view.decoupled else "one response a request"
+    how = "decoupled" if view.decoupled else "one response per request"
     out.print(Text.assemble((view.name, "bold"), f"  backend {view.backend}, {how}"))
     if view.locked:
         from trtbuild.repository import say_source

@@ -58,7 +58,7 @@ def status(as_json: options.AsJson = False) -> None:
     for one in found:
         if health[one.id] == "dead":
             lost = ", ".join(server.lost_models(one)) if one.health == "ready" else ""
-            what = f"the engine of {lost} ended" if lost else "the server ended"
+            what = f"the engine of {lost} has ended" if lost else "the server has ended"
             why = last_words(one)
             typer.echo(f"{one.id}: {what}{f': {why}' if why else ''}")
             typer.echo(f"  trtbuild logs {one.id} shows more; trtbuild stop {one.id} removes it")

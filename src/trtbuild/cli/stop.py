@@ -29,25 +29,25 @@ def register(app: typer.Typer) -> None:
 
 def stop(
     server_id: Annotated[
-        str, typer.Argument(metavar="[ID]", help="The server; needed when there are several.")
+        str, typer.Argument(metavar="[ID]", help="Server id; needed when several servers run.")
     ] = "",
     *,
     every: Annotated[
-        bool, typer.Option("--all", help="Every server, and what crashed ones left.")
+        bool, typer.Option("--all", help="Stop every server, and clean up after crashed ones.")
     ] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0, help="Seconds to end by itself before it is killed; default 40."),
+        typer.Option(min=0, help="Seconds to wait before the server is killed; default 40."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Stop a server: nothing of it is left but its log."""
+    """Stop a server; only its log is kept."""
     from trtbuild import server
     from trtbuild.cli.output import print_json
     from trtbuild.errors import UsageError
 
     if every and server_id:
-        raise UsageError("an ID and --all say different things", fix="give one of them")
+        raise UsageError("an ID and --all cannot be combined", fix="give one of them")
     chosen = server.servers() if every else (server.find(server_id),)
     ended: list[Stopped] = [server.stop(one, deadline=timeout) for one in chosen]
     if every:

@@ -34,15 +34,20 @@ def register(app: typer.Typer) -> None:
 
 
 def toolchains(
-    release: Annotated[str, typer.Argument(help="Only this release, YY.MM.")] = "",
+    release: Annotated[str, typer.Argument(help="Show this release only, YY.MM.")] = "",
     *,
-    arguments: Annotated[bool, typer.Option("--arguments", help="What --set takes in it.")] = False,
+    arguments: Annotated[
+        bool,
+        typer.Option(
+            "--arguments", help="List the engine arguments that --set takes in this release."
+        ),
+    ] = False,
     backend: Annotated[
-        str, typer.Option(help="With --arguments: the builder that reads them.")
+        str, typer.Option(help="With --arguments: the builder whose arguments to list.")
     ] = "vllm",
     as_json: options.AsJson = False,
 ) -> None:
-    """List the Triton releases and the versions in their images; of one release, all of it."""
+    """List the Triton releases and the versions in their images, or one release in detail."""
     from trtbuild import toolchain
     from trtbuild.cli.output import print_json
     from trtbuild.errors import UsageError
@@ -67,11 +72,11 @@ def _arguments(backend: str, row: Toolchain) -> list[Mapping[str, Any]]:
     listed = {one.name: one for one in builders if type(one).arguments is not Builder.arguments}
     if backend not in listed:
         known = ", ".join(listed)
-        raise UsageError(f"--backend {backend!r} has no list of arguments", fix=f"use {known}")
+        raise UsageError(f"the builder {backend!r} has no list of arguments", fix=f"use {known}")
     return list(listed[backend].arguments(row))
 
 
-_UNCONFIRMED = "?  not confirmed by the server's own documentation yet"
+_UNCONFIRMED = "?  not confirmed by NVIDIA's documentation yet"
 
 
 def _print_release(rows: tuple[Toolchain, ...]) -> None:

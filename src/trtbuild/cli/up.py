@@ -34,40 +34,47 @@ def register(app: typer.Typer) -> None:
 def up(
     source: options.Source,
     *,
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="What to ask.")] = _PROMPT,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens to generate at most.")] = 64,
-    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0,
-    once: Annotated[bool, typer.Option("--once", help="Stop after the answer.")] = False,
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="Prompt to send.")] = _PROMPT,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens to generate.")] = 64,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="Sampling temperature; 0 is greedy.")
+    ] = 0,
+    once: Annotated[bool, typer.Option("--once", help="Stop the server after the answer.")] = False,
     detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Leave it running and return.")
+        bool, typer.Option("--detach", "-d", help="Leave the server running and return.")
     ] = False,
     name: options.Name = "",
     backend: options.Backend = "auto",
-    repo: Annotated[Path, typer.Option(help="The model repository.")] = Path("model_repository"),
+    repo: Annotated[Path, typer.Option(help="Model repository.")] = Path("model_repository"),
     triton: options.Triton = "",
     settings: options.Settings = None,
     dtype: options.Dtype = "",
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
-    mode: Annotated[str, typer.Option(help="auto, local, embedded or docker.")] = "auto",
+    mode: Annotated[
+        str, typer.Option(help="Where Triton runs: auto, local, embedded or docker.")
+    ] = "auto",
     port: Annotated[
-        str, typer.Option(help="First of three ports (default 8000), or auto for free ones.")
+        str, typer.Option(help="First of three ports (default 8000), or auto to pick free ones.")
     ] = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that loading may take.")] = 600,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds to wait until the model is loaded.")
+    ] = 600,
     gpus: Annotated[
         str, typer.Option(help="GPUs of the container: all, none, or indexes like 0,1.")
     ] = "all",
     env: Annotated[
-        list[str] | None, typer.Option(help="KEY=VALUE for the server; repeatable.")
+        list[str] | None,
+        typer.Option(help="Environment variable KEY=VALUE for the server; repeatable."),
     ] = None,
     torch_index: Annotated[
-        str, typer.Option(help="Package index for torch when the runtime is installed.")
+        str, typer.Option(help="Package index for torch, if the runtime is installed now.")
     ] = "",
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the server's log.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The answer as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
-    """Convert, validate, serve and ask; then stay until Ctrl-C."""
+    """Convert, validate, serve and query a checkpoint; stop with Ctrl-C."""
     from trtbuild.cli.output import progress
     from trtbuild.cli.serve import parse_env
     from trtbuild.cli.server_view import log_printer, terminate_like_ctrl_c

@@ -49,59 +49,68 @@ def validate(
         typer.Argument(metavar="REPO", help="Model repositories; default model_repository."),
     ] = None,
     *,
-    model: Annotated[str, typer.Option(help="Look at this model only.")] = "",
+    model: Annotated[str, typer.Option(help="Check this model only.")] = "",
     triton: Annotated[
-        str, typer.Option(help="Judge by this release; default: the one it was written for.")
+        str,
+        typer.Option(
+            help="Release to check against; default: the one the repository was written for."
+        ),
     ] = "",
     gpus: Annotated[
-        int | None, typer.Option(min=0, help="GPUs that the server has; default: not known.")
+        int | None, typer.Option(min=0, help="Number of GPUs of the server; default: unknown.")
     ] = None,
     auto_complete: Annotated[
         bool | None,
         typer.Option(
             "--auto-complete/--no-auto-complete",
-            help="Whether the server completes configurations; default: yes.",
+            help="Whether the server completes model configurations; default: yes.",
             show_default=False,
         ),
     ] = None,
     namespacing: Annotated[
         bool,
-        typer.Option("--model-namespacing", help="The server tells names apart by repository."),
+        typer.Option("--model-namespacing", help="The server runs with --model-namespacing."),
     ] = False,
     config_name: Annotated[
         str,
-        typer.Option("--model-config-name", help="The server reads configs/NAME.pbtxt first."),
+        typer.Option("--model-config-name", help="The server runs with --model-config-name."),
     ] = "",
     select: Annotated[
-        _Codes, typer.Option(help="Only these rules: TRT205, TRT2 or layout; repeatable.")
+        _Codes, typer.Option(help="Run only these rules: TRT205, TRT2 or layout; repeatable.")
     ] = None,
-    ignore: Annotated[_Codes, typer.Option(help="Not these rules; repeatable.")] = None,
+    ignore: Annotated[_Codes, typer.Option(help="Skip these rules; repeatable.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="File with a 'validate' section; default trtbuild.yaml.")
     ] = None,
     baseline: Annotated[
-        Path | None, typer.Option(help="File of known findings, which do not count.")
+        Path | None, typer.Option(help="File of known findings, which are not reported.")
     ] = None,
     update_baseline: Annotated[
-        bool, typer.Option("--update-baseline", help="Write what is found into --baseline.")
+        bool, typer.Option("--update-baseline", help="Write the findings into --baseline.")
     ] = False,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Show the safe changes and, if you agree, make them.")
+        bool, typer.Option("--fix", help="Show the safe changes and ask whether to make them.")
     ] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Only show the safe changes.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Make them without asking.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Make the changes without asking.")
+    ] = False,
     live: Annotated[
-        bool, typer.Option("--live", help="Also load it on a real server and send requests.")
+        bool,
+        typer.Option("--live", help="Also load the models on a real server and send requests."),
     ] = False,
     checkpoint: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=SOURCE that stands in for a TensorRT-LLM model, with --live."),
+        typer.Option(help="NAME=SOURCE of a TensorRT-LLM model's stand-in, with --live."),
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Read every weight again, however long it takes.")
+        bool,
+        typer.Option(
+            "--full", help="Read all weights again, not only those whose size or time changed."
+        ),
     ] = False,
     form: Annotated[
-        str, typer.Option("--format", help="text, json, sarif, github or junit.")
+        str, typer.Option("--format", help="Output format: text, json, sarif, github or junit.")
     ] = "text",
     as_json: options.AsJson = False,
 ) -> None:
@@ -136,7 +145,7 @@ def _known_format(form: str) -> str:
     if form not in _FORMATS:
         from trtbuild.errors import UsageError
 
-        raise UsageError(f"--format {form!r} is not known", fix=f"use {', '.join(_FORMATS)}")
+        raise UsageError(f"unknown --format {form!r}", fix=f"use {', '.join(_FORMATS)}")
     return form
 
 
@@ -154,7 +163,7 @@ def _approved(changes: tuple[FileChange, ...], *, ask: bool, write: bool, aside:
         return False
     files = counted(len(changes), "file")
     if ask and not sys.stdin.isatty():
-        typer.echo(f"nothing is written: add --yes to change {files}", err=True)
+        typer.echo(f"nothing written: add --yes to change {files}", err=True)
         return False
     return not ask or typer.confirm(f"Change {files}?", err=aside)
 
@@ -176,8 +185,8 @@ def _print(outcome: Validated, paths: tuple[Path, ...], form: str) -> None:
     if outcome.outdated:
         typer.echo(
             f"{counted(outcome.outdated, 'finding')} of the baseline no longer found; "
-            "--update-baseline removes what is gone",
+            "remove them with --update-baseline",
             err=True,
         )
     if outcome.live_skipped:
-        typer.echo("the live check was skipped: fix the errors first", err=True)
+        typer.echo("skipped the live check: fix the errors first", err=True)

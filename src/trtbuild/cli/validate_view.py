@@ -28,7 +28,7 @@ def report_lines(report: Report, repositories: tuple[Path, ...]) -> Iterator[str
             yield from finding_lines(found)
         yield ""
     if report.judged:
-        yield paint(f"judged as {_releases(report)}", "dim")
+        yield paint(f"checked against {_releases(report)}", "dim")
     yield _verdict(report, repositories)
 
 

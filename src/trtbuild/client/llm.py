@@ -184,7 +184,7 @@ class LLMClient:
             prompt: Text; bytes must be UTF-8.
             sampling: How to generate.
             stream: False asks the server for one response.
-            timeout: Seconds for the whole answer.
+            timeout: Seconds to wait for the whole answer.
 
         Raises:
             UsageError: a prompt that is not UTF-8.

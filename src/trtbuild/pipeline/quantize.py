@@ -102,7 +102,7 @@ def quantize(
         out: A new directory, or an older quantized checkpoint to replace.
         format_name: One of :func:`formats`.
         calibration: Texts, see :func:`read_texts`; None for some two dozen shipped ones.
-        samples: Texts used at most.
+        samples: Most texts to use.
         length: Tokens of each at most.
         kv_cache: ``fp8``, or empty to leave the cache as it is.
 

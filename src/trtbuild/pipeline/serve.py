@@ -49,7 +49,7 @@ def prepare(
     """Decide how to serve ``repo``.
 
     Args:
-        repo: The model repository.
+        repo: Model repository.
         mode: ``auto``, ``local``, ``embedded`` or ``docker``.
         options: How to start it.
         validate: Refuse a repository that would not load.

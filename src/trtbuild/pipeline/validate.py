@@ -37,7 +37,7 @@ class Request:
         model: Only this model; empty: all.
         options: What is known of the server.
         selection: Which rules count.
-        baseline: File of known findings, which do not count.
+        baseline: File of known findings, which are not reported.
         update_baseline: Whether to write all findings into that file.
         live: Whether to load the models on a real server once no error is left.
         checkpoints: What stands in for TensorRT-LLM models on that server, by model.

@@ -23,7 +23,7 @@ class LlmSettings(_Strict):
     )
     metrics: bool = Field(default=True, description="Report the engine's metrics through Triton")
     health_check: bool = Field(default=True, description="Unload the model when its engine dies")
-    engine_dir: str = Field(default="", description="Directory of a TensorRT engine that is there")
+    engine_dir: str = Field(default="", description="Directory of an existing TensorRT engine")
 
     @field_validator("adapters")
     @classmethod
@@ -39,7 +39,7 @@ def _with_older_keys(schema: dict[str, Any]) -> None:
         schema["properties"][name] = {
             **row,
             "deprecated": True,
-            "description": f"Older place of llm.{name}",
+            "description": f"Deprecated place of llm.{name}",
         }
 
 
@@ -52,20 +52,28 @@ class ModelRecipe(_Strict):
         min_length=1,
         description="Hub id with optional @revision, directory, .gguf file or sample:NAME",
     )
-    name: str = Field("", description="Model name in the repository; default from the source")
-    backend: str = Field("auto", description="A builder's name, or auto")
+    name: str = Field(
+        "", description="Model name in the repository; default: derived from the source"
+    )
+    backend: str = Field("auto", description="Name of a builder, or auto")
     dtype: Literal["", "float32", "bfloat16"] = Field(
-        "", description="Weights of a .gguf or sample source; default float32"
+        "", description="Number format for a .gguf or sample source; default float32"
     )
     weights: Literal["copy", "hub"] = Field(
-        "copy", description="copy: inside the version directory; hub: by id and commit"
+        "copy", description="copy: into the version directory; hub: loaded by id and commit"
     )
-    trust_remote_code: bool = Field(False, description="Accept a checkpoint that brings code")
-    allow_pickle: bool = Field(False, description="Accept .bin weights (they can run code)")
+    trust_remote_code: bool = Field(
+        False, description="Accept a checkpoint that contains Python code"
+    )
+    allow_pickle: bool = Field(
+        False, description="Accept .bin weights, which can run code when loaded"
+    )
     engine: dict[str, Any] = Field(
         default_factory=dict, description="Engine arguments, by the engine's own names"
     )
-    build: bool = Field(True, description="Make artifacts (an engine) now; false: write the rest")
+    build: bool = Field(
+        True, description="Make artifacts such as an engine now; false: write the rest only"
+    )
     llm: LlmSettings = Field(
         default=LlmSettings(), description="What only a language model and its engine have"
     )
@@ -81,7 +89,7 @@ class ModelRecipe(_Strict):
         if not older or not isinstance(section, dict):
             return data
         if twice := sorted(older & section.keys()):
-            raise ValueError(f"{twice[0]!r} is given twice: keep the one under 'llm'")
+            raise ValueError(f"{twice[0]!r} is set twice: keep the one under 'llm'")
         rest = {key: value for key, value in data.items() if key not in older}
         return {**rest, "llm": {**section, **{key: data[key] for key in older}}}
 
@@ -131,5 +139,5 @@ class Recipe(_Strict):
     )
     models: tuple[ModelRecipe, ...] = Field(min_length=1, description="The models to serve")
     validation: Validation = Field(
-        default=Validation(), alias="validate", description="How trtbuild validate judges"
+        default=Validation(), alias="validate", description="Options of trtbuild validate"
     )

@@ -189,7 +189,7 @@ def test_a_plug_in_replaces_no_command(plugin: Callable[..., None]) -> None:
     [
         ({}, "ModuleNotFoundError: No module named 'shouting'"),
         ({"shouting": "1 / 0"}, "ZeroDivisionError: division by zero"),
-        ({"shouting": "shout = 1"}, "shouting:shout is not a Command named 'shout'"),
+        ({"shouting": "shout = 1"}, "shouting:shout must be a Command named 'shout'"),
         ({"shouting": _SHOUT}, "ModuleNotFoundError: No module named 'shouting_command'"),
         ({"shouting": _SHOUT, "shouting_command": ""}, "has no attribute 'register'"),
     ],

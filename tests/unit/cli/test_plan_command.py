@@ -205,7 +205,7 @@ def test_one_release_is_shown_whole() -> None:
     assert " ?" not in said
     said = trtbuild("toolchains", "26.10").stdout
     assert "vLLM            0.31.0 ?" in said
-    assert "?  not confirmed by the server's own documentation yet" in said
+    assert "?  not confirmed by NVIDIA's documentation yet" in said
 
 
 def test_arguments_of_tensorrt_llm_too() -> None:
@@ -231,7 +231,7 @@ def test_arguments_of_tensorrt_llm_too() -> None:
         (("26.08", "--backend", "trtllm"), "Triton 26.08 has no TensorRT-LLM image"),
         (("26.08", "--backend", "trtllm-engine"), "Triton 26.08 compiles no engines"),
         (("25.08", "--backend", "trtllm"), "no table for the LLM API of TensorRT-LLM '0.21.0'"),
-        (("26.07", "--backend", "onnx"), "--backend 'onnx' has no list of arguments"),
+        (("26.07", "--backend", "onnx"), "the builder 'onnx' has no list of arguments"),
     ],
 )
 def test_arguments_that_are_not_listed(words: tuple[str, ...], said: str) -> None:

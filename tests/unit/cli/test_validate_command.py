@@ -67,13 +67,14 @@ def test_the_release_that_counts_is_shown_with_who_named_it() -> None:
     newest = toolchain.newest().triton
     assert releases("mr") == [(newest, "default")]
     assert (
-        f"judged as Triton {newest} (the newest confirmed release; use --triton" in run("mr").stdout
+        f"checked against Triton {newest} (the newest confirmed release; use --triton"
+        in run("mr").stdout
     )
     assert releases("mr", "--triton", "24.10") == [("24.10", "flag")]
-    assert "judged as Triton 24.10 (--triton)\n" in run("mr", "--triton", "24.10").stdout
+    assert "checked against Triton 24.10 (--triton)\n" in run("mr", "--triton", "24.10").stdout
     Path("trtbuild.yaml").write_text("validate: {triton: 25.05}")
     assert releases("mr") == [("25.05", "recipe")]
-    assert "judged as Triton 25.05 (trtbuild.yaml)\n" in run("mr").stdout
+    assert "checked against Triton 25.05 (trtbuild.yaml)\n" in run("mr").stdout
     assert releases("mr", "--triton", "24.10") == [("24.10", "flag")]
 
 
@@ -103,7 +104,7 @@ def test_several_repositories() -> None:
 @pytest.mark.parametrize(
     ("args", "what"),
     [
-        (("--format", "xml"), "--format 'xml' is not known"),
+        (("--format", "xml"), "unknown --format 'xml'"),
         (("--select", "TRTX"), "no rule is called 'TRTX'"),
         (("--triton", "1.0"), "no Triton release '1.0'"),
         (("--model", "x"), "no model 'x'"),
@@ -236,7 +237,7 @@ def test_fix_shows_the_diff_and_writes_when_told() -> None:
     assert "-max_batch_size: -1\n+max_batch_size: 0" in result.stdout
     assert path.read_text() == before
     result = run("mr", "--fix")
-    assert "nothing is written: add --yes" in result.stderr
+    assert "nothing written: add --yes" in result.stderr
     assert path.read_text() == before
     result = run("mr", "--fix", "--yes")
     assert result.exit_code == ExitCode.OK

@@ -235,7 +235,7 @@ def test_a_log_from_standard_input(repo: Path) -> None:
     assert lines[1].startswith("log line 2: unexpected error when creating modelInstanceState")
     assert any(line.startswith("fix: start one process for each rank") for line in lines)
     assert "known as: https://github.com/NVIDIA/TensorRT-LLM/issues/2021" in lines
-    assert lines[-1].startswith("only follows from that: ")
+    assert lines[-1].startswith("consequences: ")
 
 
 def test_json(repo: Path, tmp_path: Path) -> None:
@@ -257,19 +257,19 @@ def test_without_a_log_the_newest_server_is_explained(repo: Path, state_dir: Pat
 
 
 def test_a_log_without_failure(repo: Path) -> None:
-    assert run("-", given=NOISE) == (0, "the log reports no failure that trtbuild knows\n")
+    assert run("-", given=NOISE) == (0, "the log shows no failure that trtbuild knows\n")
 
 
 def test_only_consequences(repo: Path) -> None:
-    assert "pass the log from the server's start on" in run("-", given=GAVE_UP)[1]
+    assert "pass the log from the server's start" in run("-", given=GAVE_UP)[1]
 
 
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
         (["/no/such.log"], "the log '/no/such.log' cannot be read"),
-        (["-", "--repository", "/no/such"], "there is no repository '/no/such'"),
-        (["-", "--container", "x"], "a log and --container were given"),
+        (["-", "--repository", "/no/such"], "the repository '/no/such' does not exist"),
+        (["-", "--container", "x"], "a log and --container cannot be combined"),
         ([], "no server has left a log"),
     ],
 )

@@ -275,7 +275,7 @@ def test_the_last_error_is_told_where_nothing_else_is_known(line: str) -> None:
 def test_consequences_alone_say_where_their_cause_is() -> None:
     given = "Traceback (most recent call last):\nRuntimeError: Executor worker returned error\n"
     shown = CliRunner().invoke(app, ["explain", "-"], input=given).output
-    assert "the log has no cause, only consequences" in shown
+    assert "the log shows consequences but no cause" in shown
     assert "log line 2: RuntimeError: Executor worker returned error" in shown
     assert "fix: the worker's own traceback stands before it" in " ".join(shown.split())
 

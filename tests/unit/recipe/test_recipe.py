@@ -210,7 +210,7 @@ def test_keys_of_an_llm_have_a_section_and_are_read_where_they_stood_before() ->
     [
         ("llm: {metrics: 5}", 3, "'models[0].llm.metrics' must be a valid boolean, not number 5"),
         ("llm: 5", 3, "'models[0].llm' must be"),
-        ("llm: {metrics: true}\n  metrics: true", 2, "'metrics' is given twice: keep the one"),
+        ("llm: {metrics: true}\n  metrics: true", 2, "'metrics' is set twice: keep the one"),
         ("llm: {metric: true}", 3, "unknown key 'models[0].llm.metric': did you mean 'metrics'?"),
         ("metrik: true", 3, "unknown key 'models[0].metrik': did you mean 'llm.metrics'?"),
         ("llm: {metrics: true}\n  health_check: 5", 4, "'models[0].health_check' must be"),

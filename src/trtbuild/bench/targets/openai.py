@@ -36,7 +36,7 @@ class OpenAITarget:
         model: The model's name at the server.
         generation: How to generate.
         endpoint: Which of the two.
-        timeout: Seconds for a whole answer.
+        timeout: Seconds to wait for a whole answer.
         api_key: Sent as a bearer token when not empty.
         connections: How many may be open at once; None: as many as this process may open.
     """

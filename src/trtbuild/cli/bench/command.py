@@ -35,7 +35,7 @@ _RUN_EPILOG = """
 Targets
 
   triton:grpc://HOST:PORT/MODEL, triton:http://HOST:PORT/MODEL, openai:http://HOST:PORT/v1#MODEL,
-  baseline:fastapi, baseline:fastapi-batched; NAME= before one gives it a name of its own.
+  baseline:fastapi, baseline:fastapi-batched; NAME=TARGET names it in the result.
 
 Examples
 
@@ -79,12 +79,12 @@ class Output:
 
     out: Path | None = field(
         default=None,
-        metadata={"help": "Write the result as JSON, after each load what there is."},
+        metadata={"help": "Write the result as JSON, updated after each load."},
     )
-    html: Path | None = field(default=None, metadata={"help": "Write the report."})
+    html: Path | None = field(default=None, metadata={"help": "Write an HTML report."})
     export: str = field(
         default="",
-        metadata={"help": "Print another tool's command instead of measuring: aiperf."},
+        metadata={"help": "Print another tool's command instead: aiperf."},
     )
     as_json: bool = field(
         default=False, metadata={"help": "Print the result as JSON.", "flag": "--json"}
@@ -95,7 +95,7 @@ class Output:
 def run(options: BenchOptions, output: Output) -> None:
     """Measure one or more targets under one or more loads.
 
-    Ctrl-C and SIGTERM end it with what was measured, exit code 130 and 143.
+    Ctrl-C or SIGTERM ends it and keeps what was measured; exit code 130 or 143.
     """
     if output.export:
         from trtbuild.pipeline.bench.export import commands
@@ -139,5 +139,5 @@ def _finish(outcome: Outcome, output: Output) -> None:
         raise BenchError(
             f"the result could not be written: {why}",
             where=str(path),
-            fix="it is on the screen; with --json it is whole on standard output",
+            fix="the summary is on the screen; --json prints the whole result",
         )

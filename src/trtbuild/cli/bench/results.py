@@ -37,11 +37,11 @@ def compare(
     after: Annotated[Path, typer.Argument(help="Result of the later run.")],
     *,
     threshold: Annotated[
-        float, typer.Option(min=0, help="Percent that may be lost before it is a regression.")
+        float, typer.Option(min=0, help="Loss in percent that counts as a regression.")
     ] = 5.0,
     allow: Annotated[
         list[str] | None,
-        typer.Option(help="Compare in spite of a difference of this kind; repeatable."),
+        typer.Option(help="Compare despite this kind of difference; repeatable."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -58,7 +58,10 @@ def compare(
 
     for kind in allow or ():
         if kind not in KINDS:
-            raise UsageError(f"no difference {kind!r}", fix=f"--allow one of {', '.join(KINDS)}")
+            raise UsageError(
+                f"unknown kind of difference: {kind!r}",
+                fix=f"use --allow with one of {', '.join(KINDS)}",
+            )
     parts = ("environment", "settings")
     results = read_result(before, *parts), read_result(after, *parts)
     with believing(before, after):
@@ -76,10 +79,10 @@ def _judge(comparison: dict[str, Any], before: Path, after: Path, threshold: flo
 
     if refused := comparison["refused"]:
         raise BenchError(
-            "these results must not be compared",
+            "these results are not comparable",
             where=f"{after} against {before}",
             details=tuple(one["text"] for one in refused),
-            fix="measure both alike, or accept it with "
+            fix="measure both the same way, or accept the difference with "
             + " ".join(f"--allow {kind}" for kind in sorted({one["kind"] for one in refused})),
         )
     if not comparison["rows"]:
@@ -87,8 +90,8 @@ def _judge(comparison: dict[str, Any], before: Path, after: Path, threshold: flo
             "the two results have no figure in common",
             where=f"{after} against {before}",
             details=tuple(comparison["notes"]),
-            fix="measure the same loads of the same targets; NAME=TARGET gives one a name that "
-            "stays when its address does not",
+            fix="measure the same loads of the same targets; write NAME=TARGET to "
+            "keep a target's name when its address changes",
         )
     regressions = [row for row in comparison["rows"] if row["verdict"] == "worse"]
     if regressions:
@@ -101,18 +104,20 @@ def _judge(comparison: dict[str, Any], before: Path, after: Path, threshold: flo
                 f"{row['after']:.4g}"
                 for row in regressions
             ),
-            fix="run both again on a quiet machine before believing it",
+            fix="measure both again on an idle machine to confirm it",
         )
 
 
 def report(
-    result: Annotated[Path, typer.Argument(help="A result that `bench --out` wrote.")],
+    result: Annotated[Path, typer.Argument(help="Result that `bench --out` wrote.")],
     *,
     html: Annotated[Path, typer.Option(help="The report.")] = Path("report.html"),
     svg: Annotated[
         Path | None, typer.Option(help="Also write each chart as an SVG file into this directory.")
     ] = None,
-    png: Annotated[Path | None, typer.Option(help="And as PNG (needs the extra `bench`).")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Also write PNG files (needs the extra `bench`).")
+    ] = None,
 ) -> None:
     """Write the report of an earlier run."""
     from trtbuild.bench.report import charts, pngs, render

@@ -134,9 +134,9 @@ def show(result: dict[str, Any]) -> None:
 def _swept(sweep: dict[str, Any]) -> str:
     broke = sweep["broke_at"]
     if not sweep["highest_rate"]:
-        return f"no rate holds the objectives, not even {broke:g}/s" if broke else ""
-    after = f", broke at {broke:g}" if broke else ""
-    return f"highest rate that holds the objectives: {sweep['highest_rate']:g}/s{after}"
+        return f"no rate meets the objectives, not even {broke:g}/s" if broke else ""
+    after = f", missed them at {broke:g}" if broke else ""
+    return f"highest rate that meets the objectives: {sweep['highest_rate']:g}/s{after}"
 
 
 def _fits(table: Any, out: Any) -> bool:

@@ -59,7 +59,7 @@ class Asker:
         if known is not None and not self.generates:
             raise UsageError(
                 f"{self.name!r} cannot chat: its task is {known.task}",
-                fix="leave --chat and the options that imply it out",
+                fix="leave out --chat and the options that imply it",
             )
 
     def _known(self, name: str) -> ServedModel | None:
@@ -117,5 +117,5 @@ def _report(answer: Answer, *, as_json: bool) -> None:
     if answer.ttft_ms is not None:
         notes.append(f"first text after {answer.ttft_ms:.0f} ms")
     if answer.finish_reason:
-        notes.append(f"ended by {answer.finish_reason}")
+        notes.append(f"stopped: {answer.finish_reason}")
     typer.secho(" · ".join(notes), err=True, dim=True)

@@ -44,18 +44,17 @@ def infer(
     *,
     prompt: Annotated[
         str,
-        typer.Option(
-            "--prompt", "-p", help="The prompt, the text or the query; '-' reads standard input."
-        ),
+        typer.Option("--prompt", "-p", help="Prompt, text or query; '-' reads standard input."),
     ] = "",
     stream: Annotated[
-        bool, typer.Option("--stream/--no-stream", help="Print text as it comes, or at the end.")
+        bool,
+        typer.Option("--stream/--no-stream", help="Print text as it is generated, or at the end."),
     ] = True,
     chat: Annotated[
         bool,
         typer.Option(
             "--chat",
-            help="Put the prompt through the model's chat template; without a prompt, every "
+            help="Apply the model's chat template to the prompt; without a prompt, each "
             "line of standard input is a turn.",
         ),
     ] = False,
@@ -79,16 +78,19 @@ def infer(
             "implies --chat."
         ),
     ] = "",
-    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens to generate at most.")] = 128,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens to generate.")] = 128,
     temperature: Annotated[
         float | None,
-        typer.Option(min=0, help="0 is greedy; the default is the checkpoint's, or the server's."),
+        typer.Option(
+            min=0,
+            help="Sampling temperature; 0 is greedy; default: the checkpoint's or the server's.",
+        ),
     ] = None,
     top_p: Annotated[float | None, typer.Option(min=0, max=1, help="Nucleus sampling.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Sample among the best k tokens.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Sample from the k most likely tokens.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed that makes sampling repeatable.")] = None,
     stop: Annotated[
-        list[str] | None, typer.Option(help="Stop before this text; may be repeated.")
+        list[str] | None, typer.Option(help="Stop before this text; repeatable.")
     ] = None,
     generation_config: Annotated[
         bool,
@@ -98,29 +100,34 @@ def infer(
         ),
     ] = True,
     logprobs: Annotated[
-        int | None, typer.Option(min=0, help="Log probabilities of this many tokens (with --json).")
+        int | None,
+        typer.Option(min=0, help="Return log probabilities of this many tokens (with --json)."),
     ] = None,
     prompt_logprobs: Annotated[
-        int | None, typer.Option(min=0, help="The same for the tokens of the prompt.")
+        int | None, typer.Option(min=0, help="The same for the prompt's tokens.")
     ] = None,
     document: Annotated[
         list[str] | None,
-        typer.Option(help="A text that a reranker sorts by the query; may be repeated."),
+        typer.Option(help="Text for a reranker to score against the query; repeatable."),
     ] = None,
     input_type: Annotated[
-        str, typer.Option(help="query or passage, for embedding models that tell them apart.")
+        str, typer.Option(help="query or passage, for embedding models that distinguish them.")
     ] = "",
     dimensions: Annotated[
-        int | None, typer.Option(min=1, help="Numbers of an embedding to keep (Matryoshka).")
+        int | None, typer.Option(min=1, help="Dimensions of an embedding to keep (Matryoshka).")
     ] = None,
-    protocol: Annotated[str, typer.Option(help="grpc or http.")] = "grpc",
+    protocol: Annotated[str, typer.Option(help="Protocol: grpc or http.")] = "grpc",
     url: Annotated[
-        str, typer.Option(help="HOST:PORT; the default is the server that has this model.")
+        str, typer.Option(help="HOST:PORT; default: the running server that has this model.")
     ] = "",
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for the whole answer.")] = 300,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds to wait for the whole answer.")
+    ] = 300,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end.")
+    ] = False,
 ) -> None:
-    """Ask a served model and print its answer, generated text as it comes."""
+    """Send a request to a served model and print its answer, text as it is generated."""
     from trtbuild.cli.infer.asker import Asker
     from trtbuild.client import Sampling
     from trtbuild.pipeline.asking import open_chat, read_messages, with_defaults
