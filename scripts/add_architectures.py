@@ -19,7 +19,7 @@ TABLES = {
     "_TEXT_GENERATION_MODELS": "generate",
     "_MULTIMODAL_MODELS": "vision-language",
     "_SEQUENCE_CLASSIFICATION_MODELS": "classify",
-    "_TOKEN_CLASSIFICATION_MODELS": "classify",
+    "_TOKEN_CLASSIFICATION_MODELS": "token-classify",
     "_REWARD_MODELS": "classify",
     "_EMBEDDING_MODELS": "embed",
     "_LATE_INTERACTION_MODELS": "embed",
@@ -29,6 +29,8 @@ AUDIO = (
     "# Of the multimodal ones, those whose only input beside text is sound: vLLM 0.32.0 has a",
     "# placeholder for audio in their class and none for images.",
 )
+# A masked language model makes embeddings only by what its files say beside the name.
+NO_TASK = "ForMaskedLM"
 # Tables without a task of their own: the name's ending says it.
 BY_ENDING = ("_TRANSFORMERS_SUPPORTED_MODELS", "_PREVIOUSLY_SUPPORTED_MODELS")
 ENDINGS = {"ForCausalLM": "generate", "ForConditionalGeneration": "vision-language"}
@@ -44,7 +46,7 @@ def registry_names(path: Path) -> dict[str, set[str]]:
             literals[ast.unparse(node.targets[0])] = node.value
     for table, task in TABLES.items():
         keys = [key.value for key in literals[table].keys if isinstance(key, ast.Constant)]
-        found[task] |= {str(key) for key in keys} - seen
+        found[task] |= {str(key) for key in keys if not str(key).endswith(NO_TASK)} - seen
         seen |= {str(key) for key in keys}
     for table in BY_ENDING:
         for key in literals[table].keys if table in literals else ():

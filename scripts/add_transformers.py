@@ -48,10 +48,15 @@ TASKS = {
     "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES": "generate",
     "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES": "vision-language",
     "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES": "classify",
-    "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES": "audio",
-    "MODEL_FOR_CTC_MAPPING_NAMES": "audio",
+    "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES": "transcribe",
+    "MODEL_FOR_CTC_MAPPING_NAMES": "transcribe",
+    "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES": "token-classify",
+    "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES": "image-classify",
+    "MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES": "embed",
     "MODEL_MAPPING_NAMES": "embed",
 }
+# Tables that name only models of text, or of pictures.
+SURE = ("MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES")
 TEXT = ("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", "MODEL_FOR_MASKED_LM_MAPPING_NAMES")
 # A layer that keeps a state from token to token. vLLM's wrapper gives attention a cache and
 # nothing else, so without its state such a layer computes another text.
@@ -165,8 +170,10 @@ class Release:
         self.architectures: dict[str, tuple[str, str, str]] = {}
         for table, task in TASKS.items():
             for kind, name in self._mapping(modeling, table).items():
-                if task not in {"embed", "classify"} or kind in text:
-                    how = "" if task == "audio" else self._wrapped(name)
+                guessed = task in {"embed", "classify", "token-classify"} and table not in SURE
+                if not guessed or kind in text:
+                    wraps = task not in {"transcribe", "image-classify"}
+                    how = self._wrapped(name) if wraps else ""
                     self.architectures.setdefault(name, (task, kind, how))
 
     def _text(self, name: str) -> str:

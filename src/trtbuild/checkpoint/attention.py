@@ -7,6 +7,7 @@ convolution's last inputs and a state matrix.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from trtbuild.checkpoint.layer_kinds import block_kv_heads, layer_count, layer_k
 from trtbuild.checkpoint.recurrent import state_of
 from trtbuild.modelspec import AttentionGroup, KVCache
 
+_ENCODES = re.compile(r"Bidirectional|(EncoderModel|ForImageClassification)$")
 _ORDER = ("full", "mla", "sliding", "recurrent")
 
 
@@ -75,7 +77,7 @@ def kv_cache(fields: Fields, shape: Heads) -> KVCache:
 
 def attends_both_ways(fields: Fields) -> bool:
     """Whether it is an encoder: every token sees the later ones, so nothing can be kept."""
-    if fields.family in families.ENCODERS or "Bidirectional" in fields.architecture:
+    if fields.family in families.ENCODERS or _ENCODES.search(fields.architecture):
         return True
     if fields.family in families.MAY_ATTEND_BOTH_WAYS and fields.flag(
         "use_bidirectional_attention"
@@ -177,4 +179,5 @@ def _key_and_value(fields: Fields, shape: Heads, sliding: bool) -> int:
         return key + fields.number("swa_v_head_dim", key)
     if not sliding and fields.number("global_head_dim"):
         return 2 * fields.number("global_head_dim")
-    return shape.size + fields.number("v_head_dim", shape.size)
+    # 0 in a configuration whose latent attention is switched off (DeepSeek-OCR)
+    return shape.size + (fields.number("v_head_dim") or shape.size)

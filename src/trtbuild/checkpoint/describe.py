@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from trtbuild import toolchain
 from trtbuild.checkpoint import families
 from trtbuild.checkpoint.attention import Heads, heads, kv_cache
 from trtbuild.checkpoint.code import parts_of, wraps
 from trtbuild.checkpoint.context import context_of
 from trtbuild.checkpoint.counting import Count, count
 from trtbuild.checkpoint.fields import Fields
-from trtbuild.checkpoint.head import head_of, sentence_files
+from trtbuild.checkpoint.head import head_notes, head_of, sentence_files
 from trtbuild.checkpoint.model import Checkpoint
 from trtbuild.checkpoint.problems import Problems, json_object
 from trtbuild.checkpoint.quantized import quantization
+from trtbuild.checkpoint.tasks import task_of
 from trtbuild.checkpoint.tokens import special_id, tokenizer_config, tokenizer_info
 from trtbuild.errors import UnsupportedError
 from trtbuild.modelspec import ModelSpec, Quantization, Task, spelling
@@ -47,12 +45,12 @@ def inspect(
     files = sentence_files(checkpoint)
     parts = parts_of(checkpoint, settings)
     code = "accepted" if parts and trust_remote_code else "offered" if parts else ""
-    architecture, task = _task(checkpoint, fields, code, problems)
+    architecture, task = task_of(checkpoint, fields, files, code, problems)
     if task is Task.AUDIO:
         raise _no_audio(checkpoint, architecture)
-    shape = _shape(fields, problems)
+    shape = _shape(fields, problems, pictures=task is Task.IMAGE_CLASSIFY)
     tokenizer = tokenizer_info(checkpoint, settings, fields.number(families.VOCAB))
-    if tokenizer.kind == "none" and needs_tokenizer:
+    if tokenizer.kind == "none" and needs_tokenizer and task is not Task.IMAGE_CLASSIFY:
         problems.add(
             "there is no tokenizer (tokenizer.json, tokenizer.model or vocab.json + merges.txt)",
             "fetch the tokenizer's files into the same directory",
@@ -63,7 +61,9 @@ def inspect(
         files.transformer,
         pooling=task not in {Task.GENERATE, Task.VISION_LANGUAGE},
     )
-    head = head_of(checkpoint, fields, files, settings, problems, task=task, context=context)
+    head = head_of(
+        checkpoint, fields, files=files, tokenizer=settings, problems=problems, task=task
+    )
     problems.raise_if_any(checkpoint.ref.text)
     method = quantization(checkpoint, fields.values)
     counted = _count(checkpoint, fields, method, shape.layers)
@@ -99,77 +99,10 @@ def inspect(
         spelling=spelling.only_five(checkpoint.config, settings),
         spelling_problem=spelling.problem(checkpoint.config, settings),
         layout="hf" if checkpoint.has("config.json") else "mistral",
-        notes=_notes(fields, method),
+        notes=(*_notes(fields, method), *head_notes(head, files)),
         weights_format=checkpoint.weights_format,
         head=head,
     )
-
-
-def _task(
-    checkpoint: Checkpoint, fields: Fields, own_code: str, problems: Problems
-) -> tuple[str, Task]:
-    """``own_code`` is what the checkpoint brings: none (empty), ``offered`` or ``accepted``."""
-    named = checkpoint.config.get("architectures")
-    if not isinstance(named, list) or not named or not isinstance(named[0], str):
-        problems.add(
-            "config.json names no architecture",
-            'add "architectures": ["…"] as the model\'s authors publish it',
-        )
-        return "", Task.GENERATE
-    architecture = named[0]
-    known = _known_task(architecture)
-    if known is None and own_code != "accepted":
-        problems.add(
-            f"unknown architecture {architecture!r}", _mend_unknown(architecture, own_code)
-        )
-    task = known or _task_by_ending(architecture)
-    return architecture, _refined(checkpoint, fields, architecture, task)
-
-
-def _mend_unknown(architecture: str, own_code: str) -> str:
-    if own_code:
-        return "it brings its own code: read that, then accept it with --trust-remote-code"
-    close = difflib.get_close_matches(architecture, families.architectures(), 3, 0.6)
-    if close:
-        return f"correct config.json if one of the nearest known is meant: {', '.join(close)}"
-    return "docs/reference/sources.md lists what is known, and how a newer family is added"
-
-
-def _known_task(architecture: str) -> Task | None:
-    """The table's task; ``XForSequenceClassification`` and ``XModel`` of a known ``X`` too."""
-    known = families.architectures()
-    if architecture in known:
-        return known[architecture]
-    stem = re.sub(r"(ForSequenceClassification|ForTokenClassification|Model)$", "", architecture)
-    relatives = (f"{stem}ForCausalLM", f"{stem}Model", f"{stem}LMHeadModel")
-    if stem != architecture and any(name in known for name in relatives):
-        return _task_by_ending(architecture)
-    theirs = toolchain.transformers_architectures().get(architecture)
-    return Task(theirs) if theirs else None
-
-
-def _task_by_ending(architecture: str) -> Task:
-    if architecture.endswith(("Classification", "ForRewardModel", "ForProcessRewardModel")):
-        return Task.CLASSIFY
-    if architecture.endswith("Model") and not architecture.endswith("LMHeadModel"):
-        return Task.EMBED
-    if architecture.endswith("ForConditionalGeneration"):
-        return Task.VISION_LANGUAGE
-    return Task.GENERATE
-
-
-def _refined(checkpoint: Checkpoint, fields: Fields, architecture: str, task: Task) -> Task:
-    """What the name alone does not say: rerankers, embedders, text-only encoder-decoders."""
-    if architecture.endswith("ForSequenceClassification"):
-        return Task.RERANK if _labels(fields) == 1 else Task.CLASSIFY
-    if checkpoint.has("modules.json") and task in {Task.GENERATE, Task.CLASSIFY}:
-        return Task.EMBED
-    sees = any(fields.top.get(key) is not None for key in families.VISION_KEYS)
-    if task is Task.GENERATE and sees:
-        return Task.VISION_LANGUAGE
-    if task is Task.VISION_LANGUAGE and not sees and _hears(fields):
-        return Task.AUDIO
-    return task
 
 
 def _no_audio(checkpoint: Checkpoint, architecture: str) -> UnsupportedError:
@@ -180,25 +113,16 @@ def _no_audio(checkpoint: Checkpoint, architecture: str) -> UnsupportedError:
     )
 
 
-def _hears(fields: Fields) -> bool:
-    return any(fields.top.get(key) is not None for key in families.AUDIO_KEYS)
-
-
-def _labels(fields: Fields) -> int:
-    """Labels of a classifier; transformers' default is two."""
-    named = fields.get("id2label")
-    if isinstance(named, dict) and named:
-        return len(named)
-    return fields.number("num_labels", 2)
-
-
-def _shape(fields: Fields, problems: Problems) -> Heads:
+def _shape(fields: Fields, problems: Problems, *, pictures: bool) -> Heads:
+    """Counts of layers and heads; a model of pictures may have neither."""
     try:
         shape = heads(fields)
         hidden = fields.number(families.HIDDEN)
     except UnsupportedError as error:
         problems.take(error)
         return Heads(0, 0, 0, 0)
+    if pictures:
+        return shape
     needed = {families.LAYERS[0]: shape.layers, families.HIDDEN[0]: hidden}
     if fields.family not in families.ALL_RECURRENT:
         needed[families.HEADS[0]] = shape.heads

@@ -180,6 +180,14 @@ ENCODERS = frozenset(
 )  # fmt: skip
 """Families that attend both ways and keep no cache."""
 
+POSITIONS_AFTER_PADDING = frozenset(
+    {
+        "camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta",
+        "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+    }
+)  # fmt: skip
+"""Families that count positions from the padding token's id + 1: of 514 they have 512."""
+
 MAY_ATTEND_BOTH_WAYS = frozenset({"gemma3_text"})
 """Families that ``use_bidirectional_attention`` makes encoders; elsewhere it is for images."""
 

@@ -18,7 +18,7 @@ _METADATA = re.compile(
     r"|^chat_template\.jinja$|^additional_chat_templates/[\w.-]+\.jinja$"
     r"|^(merges|vocab)\.txt$|^[\w.-]+\.tiktoken$"
     r"|^(tokenizer|spiece|sentencepiece\.bpe|source|target|bpe|tiktoken)\.(model|spm)$"
-    r"|^tokenizer\.model\.v\d\w*$"
+    r"|^tokenizer\.model\.v\d\w*$|^artifact\.metadata$"
 )
 _MODULE_FILE = re.compile(r"^\d+_[A-Za-z]\w*/(config\.json|model\.safetensors)$")
 _PICKLE = re.compile(r"\.(bin|pt|pth|ckpt|pkl)$")

@@ -20,8 +20,7 @@ _KINDS = (
     ("vocab.json", "bpe"),
     ("vocab.txt", "wordpiece"),
 )
-_ADDED = b'"added_tokens"'
-_HEAD = 4_000_000  # added_tokens come before the vocabulary; 4 MB hold tens of thousands
+_HEAD = 4_000_000  # what comes before the vocabulary; 4 MB hold tens of thousands of tokens
 
 
 def tokenizer_kind(checkpoint: Checkpoint) -> str:
@@ -100,19 +99,25 @@ def added_tokens(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> dict[st
     return found or _from_tokenizer_json(checkpoint)
 
 
+def appends_token(checkpoint: Checkpoint) -> bool:
+    """Whether tokenizer.json itself puts a special token behind a text."""
+    processor = _section(checkpoint, b'"post_processor"')
+    steps = [processor]
+    if isinstance(processor, dict) and isinstance(processor.get("processors"), list):
+        steps = processor["processors"]
+    return any(_appends(step) for step in steps if isinstance(step, dict))
+
+
+def _appends(step: Mapping[str, Any]) -> bool:
+    if step.get("type") in {"BertProcessing", "RobertaProcessing"}:
+        return True
+    single = step.get("single")
+    last = single[-1] if isinstance(single, list) and single else None
+    return isinstance(last, dict) and "SpecialToken" in last
+
+
 def _from_tokenizer_json(checkpoint: Checkpoint) -> dict[str, int]:
-    """The ``added_tokens`` array alone: parsing a whole tokenizer.json costs 0.5 s and 150 MB."""
-    if not checkpoint.has(FAST):
-        return {}
-    head = (checkpoint.read_bytes(FAST) or b"")[:_HEAD]
-    at = head.find(_ADDED)
-    if at < 0:
-        return {}
-    text = head[at + len(_ADDED) :].decode("utf-8", "replace").lstrip(" \t\r\n:")
-    try:
-        entries, _ = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError):
-        return {}
+    entries = _section(checkpoint, b'"added_tokens"')
     if not isinstance(entries, list):
         return {}
     return {
@@ -122,3 +127,19 @@ def _from_tokenizer_json(checkpoint: Checkpoint) -> dict[str, int]:
         and isinstance(entry.get("content"), str)
         and isinstance(entry.get("id"), int)
     }
+
+
+def _section(checkpoint: Checkpoint, key: bytes) -> Any:
+    """A part of tokenizer.json that comes before the vocabulary, None without it: parsing the
+    whole file costs 0.5 s and 150 MB."""
+    if not checkpoint.has(FAST):
+        return None
+    head = (checkpoint.read_bytes(FAST) or b"")[:_HEAD]
+    at = head.find(key)
+    if at < 0:
+        return None
+    text = head[at + len(key) :].decode("utf-8", "replace").lstrip(" \t\r\n:")
+    try:
+        return json.JSONDecoder().raw_decode(text)[0]
+    except (ValueError, RecursionError):
+        return None

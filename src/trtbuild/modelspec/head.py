@@ -64,6 +64,9 @@ class Head:
         max_tokens: Tokens of an input, special ones included, beyond which the reference
             truncates; 0 when unknown.
         query_tokens, document_tokens: The same for a use of its own; 0: as ``max_tokens``.
+        query_expansion: Of a multi-vector head: queries are filled up to ``query_tokens`` with the
+            mask token, which other tokens see (``attended``) or not (``masked``); empty: not.
+        skip_words: Of a multi-vector head: a document's tokens that get no vector.
         lower_case: Texts are put in lower case whatever the tokenizer does.
         truncation: Which text of a pair the reference cuts: ``longest_first``, ``only_second``…
         truncation_side: The end at which it cuts.
@@ -72,7 +75,9 @@ class Head:
             does not.
         pair_template: The text that a query and a document are put into, with ``{query}`` and
             ``{document}``; empty: the tokenizer joins the two.
-        score_tokens: Of a generating reranker: the ids of *yes* and *no*, whose logits decide.
+        score_words: Of a generating reranker: the words whose logits decide, the first one means
+            yes; of two the difference counts.
+        score_tokens: The same as ids of tokens, where a file says them.
         activation: Applied to logits: ``identity``, ``sigmoid``, ``softmax``, ``tanh``…; of a
             sparse head ``relu`` or ``log1p_relu``, before the logarithm.
         labels: Of a classifier, in the order of its outputs.
@@ -93,12 +98,15 @@ class Head:
     max_tokens: int = 0
     query_tokens: int = 0
     document_tokens: int = 0
+    query_expansion: Literal["", "masked", "attended"] = ""
+    skip_words: tuple[str, ...] = ()
     lower_case: bool = False
     truncation: str = "longest_first"
     truncation_side: Literal["left", "right"] = "right"
     padding_side: Literal["left", "right"] = "right"
     append_eos: bool = False
     pair_template: str = ""
+    score_words: tuple[str, ...] = ()
     score_tokens: tuple[int, ...] = ()
     activation: str = "identity"
     labels: tuple[str, ...] = ()
@@ -120,7 +128,7 @@ class Head:
             AttributeError, TypeError, ValueError: ``value`` is no head.
         """
         known = {key: value[key] for key in cls.__dataclass_fields__ if key in value}
-        for key in ("pooling", "matryoshka", "score_tokens", "labels"):
+        for key in ("pooling", "matryoshka", "score_words", "score_tokens", "labels", "skip_words"):
             known[key] = tuple(known.get(key, ()))
         known["kind"] = HeadKind(known.get("kind", HeadKind.DENSE))
         known["layers"] = tuple(_layer(item) for item in known.get("layers", ()))

@@ -19,7 +19,10 @@ class Task(StrEnum):
     EMBED = "embed"
     RERANK = "rerank"
     CLASSIFY = "classify"
+    TOKEN_CLASSIFY = "token-classify"  # noqa: S105 - a task
+    IMAGE_CLASSIFY = "image-classify"
     VISION_LANGUAGE = "vision-language"
+    TRANSCRIBE = "transcribe"
     AUDIO = "audio"
 
 

@@ -20,7 +20,9 @@ class ServedTask(StrEnum):
     SCORE = "score"
     CLASSIFY = "classify"
     TOKEN_CLASSIFY = "token-classify"  # noqa: S105 - a task
+    IMAGE_CLASSIFY = "image-classify"
     VISION_LANGUAGE = "vision-language"
+    TRANSCRIBE = "transcribe"
     TENSOR = "tensor"
 
     @property

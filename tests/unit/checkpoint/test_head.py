@@ -158,6 +158,12 @@ def test_lower_case_and_padding(tmp_path: Path) -> None:
     assert head.max_tokens == 128
 
 
+def test_an_assumed_pooling_is_reported(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, {}, ())
+    assert any("no modules.json" in note and "mean is taken" in note for note in spec.notes)
+    assert not spec_of(tmp_path / "other").notes
+
+
 @pytest.mark.parametrize(
     ("config", "pooling"),
     [({}, "mean"), ({"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3"}, "lasttoken")],

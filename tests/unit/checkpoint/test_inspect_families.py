@@ -17,6 +17,8 @@ from trtbuild.checkpoint.context import context_length
 from trtbuild.checkpoint.fields import Fields
 from trtbuild.errors import UnsupportedError
 from trtbuild.modelspec import KVCache, ModelSpec, Task
+from trtbuild.recipe import serving
+from trtbuild.toolchain import releases
 
 
 def cache_of(**config: Any) -> KVCache:
@@ -441,7 +443,10 @@ def described(tmp_path: Path, config: dict[str, Any], **more: Any) -> ModelSpec:
         ({"architectures": ["BertForSequenceClassification"], "id2label": {"0": "LABEL_0"}},
          Task.RERANK),
         ({"architectures": ["Qwen3ForSequenceClassification"]}, Task.CLASSIFY),
-        ({"architectures": ["BertForTokenClassification"]}, Task.CLASSIFY),
+        ({"architectures": ["BertForTokenClassification"]}, Task.TOKEN_CLASSIFY),
+        ({"architectures": ["DistilBertForTokenClassification"]}, Task.TOKEN_CLASSIFY),
+        ({"architectures": ["ElectraForSequenceClassification"], "num_labels": 1}, Task.RERANK),
+        ({"architectures": ["WhisperForConditionalGeneration"]}, Task.TRANSCRIBE),
         ({"architectures": ["Qwen2VLForConditionalGeneration"]}, Task.VISION_LANGUAGE),
         ({"architectures": ["Phi3VForCausalLM"]}, Task.VISION_LANGUAGE),
         ({"architectures": ["LlamaForCausalLM"], "vision_config": {"hidden_size": 8}},
@@ -534,7 +539,6 @@ def test_spellings_of_an_encoder_decoder() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        {"architectures": ["WhisperForConditionalGeneration"], "model_type": "whisper"},
         {"architectures": ["Qwen2AudioForConditionalGeneration"], "audio_config": {}},
         {"architectures": ["NovelForConditionalGeneration"], "audio_config": {"d": 1}},
         {"architectures": ["VoxtralForConditionalGeneration"], "audio_config": {}},
@@ -545,6 +549,42 @@ def test_speech_models_get_their_true_reason(tmp_path: Path, config: dict[str, A
     with pytest.raises(UnsupportedError, match="Triton's vLLM backend has no audio input") as said:
         inspect(open_checkpoint(str(tmp_path)), trust_remote_code=True)
     assert not said.value.details
+
+
+# The published configuration of deepseek-ai/DeepSeek-OCR, its numbers.
+OCR_LANGUAGE: dict[str, Any] = {
+    "hidden_size": 1280, "num_hidden_layers": 12, "num_attention_heads": 10,
+    "num_key_value_heads": 10, "use_mla": False, "q_lora_rank": None, "kv_lora_rank": None,
+    "qk_nope_head_dim": 0, "qk_rope_head_dim": 0, "v_head_dim": 0, "intermediate_size": 6848,
+    "max_position_embeddings": 8192, "vocab_size": 129280,
+}  # fmt: skip
+OCR = {
+    "architectures": ["DeepseekOCRForCausalLM"], "model_type": "deepseek_vl_v2",
+    "auto_map": {"AutoConfig": "modeling_deepseekocr.DeepseekOCRConfig",
+                 "AutoModel": "modeling_deepseekocr.DeepseekOCRForCausalLM"},
+    "language_config": {"architectures": ["DeepseekV2ForCausalLM"], **OCR_LANGUAGE},
+    "vision_config": {"model_type": "vision"}, **OCR_LANGUAGE,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [None, "deepseek_v2"])
+def test_values_of_size_0_are_as_wide_as_the_head(tmp_path: Path, kind: str | None) -> None:
+    config = {**OCR, "language_config": {**OCR["language_config"], "model_type": kind}}
+    folder = make_described(tmp_path / "m", config, SOME)
+    spec = inspect(open_checkpoint(str(folder)))
+    assert (spec.task, spec.head_size) == (Task.VISION_LANGUAGE, 128)
+    assert (spec.kv_cache.kind, spec.kv_cache.bytes_per_token()) == ("MHA", 61_440)
+
+
+def test_a_class_of_vllms_own_needs_no_code(tmp_path: Path) -> None:
+    """vLLM has DeepSeek-OCR, with its configuration class, since 0.11.1 (Triton 25.12)."""
+    spec = inspect(open_checkpoint(str(make_described(tmp_path / "m", OCR, SOME))))
+    assert spec.code == ("configuration", "model")
+    rows = [row for row in releases() if row.vllm]
+    needed = {row.triton: serving(spec, row, row.vllm_image).needed for row in rows}
+    assert {triton for triton, parts in needed.items() if not parts} == {
+        row.triton for row in rows if row.triton >= "25.12"
+    }
 
 
 def test_a_model_that_sees_and_hears_is_a_vision_model(tmp_path: Path) -> None:

@@ -7,24 +7,28 @@ from typing import Any
 
 from trtbuild.checkpoint.fields import Fields
 from trtbuild.checkpoint.head.files import SentenceFiles, sentence_files
+from trtbuild.checkpoint.head.generating import reranker_of
+from trtbuild.checkpoint.head.labels import label_count, label_head
+from trtbuild.checkpoint.head.tokens import multi_vector_head, sparse_head
 from trtbuild.checkpoint.head.vectors import dense_head
 from trtbuild.checkpoint.head.words import with_words
 from trtbuild.checkpoint.model import Checkpoint
 from trtbuild.checkpoint.problems import Problems
-from trtbuild.modelspec import Head, Task
+from trtbuild.modelspec import Head, HeadKind, Task
 
-__all__ = ["SentenceFiles", "head_of", "sentence_files"]
+__all__ = ["SentenceFiles", "head_notes", "head_of", "label_count", "reranker_of", "sentence_files"]
+
+_LABELLED = (Task.RERANK, Task.CLASSIFY, Task.TOKEN_CLASSIFY, Task.IMAGE_CLASSIFY)
 
 
 def head_of(
     checkpoint: Checkpoint,
     fields: Fields,
+    *,
     files: SentenceFiles,
     tokenizer: Mapping[str, Any],
     problems: Problems,
-    *,
     task: Task,
-    context: int,
 ) -> Head | None:
     """The head of a model for ``task``; None for tasks that have none.
 
@@ -35,9 +39,28 @@ def head_of(
         tokenizer: ``tokenizer_config.json``.
         problems: Takes what is wrong with the files.
         task: What the checkpoint is for.
-        context: Tokens that it takes.
     """
-    if task is not Task.EMBED:
+    if task in _LABELLED:
+        head = label_head(checkpoint, fields, files, task, problems)
+    elif task is not Task.EMBED:
         return None
-    head = dense_head(checkpoint, fields, files, problems)
-    return with_words(head, files, tokenizer, problems, context=context)
+    elif files.is_sparse:
+        head = sparse_head(checkpoint, fields, files, problems)
+    elif files.is_multi_vector or "ColBERT" in fields.architecture:
+        head = multi_vector_head(checkpoint, fields, files, problems)
+    else:
+        head = dense_head(checkpoint, fields, files, problems)
+    if task is Task.IMAGE_CLASSIFY:
+        return head
+    return with_words(head, checkpoint, fields, files=files, tokenizer=tokenizer, problems=problems)
+
+
+def head_notes(head: Head | None, files: SentenceFiles) -> tuple[str, ...]:
+    """What a user should know of a head that is not as sure as the others."""
+    if head is None or head.kind is not HeadKind.DENSE or files.modules:
+        return ()
+    return (
+        f"the checkpoint has no modules.json, so nothing says its pooling: {head.pooling[0]} is "
+        "taken, without normalization, as sentence-transformers does; if the model's card says "
+        "otherwise, add modules.json and 1_Pooling/config.json",
+    )

@@ -18,6 +18,7 @@ from trtbuild.errors import UnsupportedError
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
+COLBERT = "artifact.metadata"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +42,36 @@ class SentenceFiles:
         modules: The chain of ``modules.json``; empty without one.
         settings: ``config_sentence_transformers.json``.
         transformer: ``sentence_bert_config.json``, or its older name.
+        colbert: ``artifact.metadata`` of a checkpoint by Stanford's ColBERT.
         model_type: ``SentenceTransformer``, ``CrossEncoder``, ``SparseEncoder``,
-            ``MultiVectorEncoder``; empty before release 5.
+            ``MultiVectorEncoder``, PyLate's ``ColBERT``; empty before release 5.
     """
 
     modules: tuple[Module, ...]
     settings: Mapping[str, Any]
     transformer: Mapping[str, Any]
+    colbert: Mapping[str, Any]
     model_type: str
 
     def of_kind(self, kind: str) -> tuple[Module, ...]:
         """The modules of a class."""
         return tuple(module for module in self.modules if module.kind == kind)
+
+    @property
+    def is_sparse(self) -> bool:
+        """A vector of weights of words."""
+        return self.model_type == "SparseEncoder" or bool(self.of_kind("SpladePooling"))
+
+    @property
+    def is_cross_encoder(self) -> bool:
+        """A score of a pair of texts."""
+        return self.model_type == "CrossEncoder" or bool(self.of_kind("LogitScore"))
+
+    @property
+    def is_multi_vector(self) -> bool:
+        """A vector for every token."""
+        named = self.model_type in {"MultiVectorEncoder", "ColBERT"}
+        return named or bool(self.of_kind("MultiVectorMask"))
 
 
 def sentence_files(checkpoint: Checkpoint) -> SentenceFiles:
@@ -67,6 +86,7 @@ def sentence_files(checkpoint: Checkpoint) -> SentenceFiles:
         modules=_modules(checkpoint),
         settings=settings,
         transformer=sentence_settings(checkpoint),
+        colbert=_object(checkpoint, COLBERT),
         model_type=model_type if isinstance(model_type, str) else "",
     )
 

@@ -36,20 +36,9 @@ def dense_head(
     checkpoint: Checkpoint, fields: Fields, files: SentenceFiles, problems: Problems
 ) -> Head:
     """The head of a model that makes one vector of a text."""
-    _require_order(files, problems)
-    width = fields.number(families.HIDDEN)
-    poolings = files.of_kind("Pooling")
-    pooling: tuple[str, ...] = (default_pooling(fields),)
-    include_prompt = True
-    for module in poolings:
-        pooling, include_prompt = _pooling(checkpoint, module, width, problems)
-    if files.modules and not poolings:
-        problems.add(
-            f"{MODULES} names no Pooling, so nothing makes one vector of the tokens",
-            f"fetch {MODULES} again, or add the Pooling that the model was trained with",
-        )
-    layers = dense_layers(checkpoint, files, len(pooling) * width, problems)
-    dimension = layers[-1].outputs if layers else len(pooling) * width
+    pooling, include_prompt, width = pooling_of(checkpoint, fields, files, problems)
+    layers = dense_layers(checkpoint, files, width, problems)
+    dimension = layers[-1].outputs if layers else width
     return Head(
         HeadKind.DENSE,
         pooling=pooling,
@@ -60,6 +49,25 @@ def dense_head(
         truncate_dimension=_number(files.settings, "truncate_dim"),
         matryoshka=_matryoshka(checkpoint, dimension),
     )
+
+
+def pooling_of(
+    checkpoint: Checkpoint, fields: Fields, files: SentenceFiles, problems: Problems
+) -> tuple[tuple[str, ...], bool, int]:
+    """The modes, whether a prompt's tokens count, and the numbers in the pooled vector."""
+    _require_order(files, problems)
+    width = fields.number(families.HIDDEN)
+    poolings = files.of_kind("Pooling")
+    modes: tuple[str, ...] = (default_pooling(fields),)
+    include_prompt = True
+    for module in poolings:
+        modes, include_prompt = _pooling(checkpoint, module, width, problems)
+    if files.modules and not poolings and not files.of_kind("LogitScore"):
+        problems.add(
+            f"{MODULES} names no Pooling, so nothing makes one vector of the tokens",
+            f"fetch {MODULES} again, or add the Pooling that the model was trained with",
+        )
+    return modes, include_prompt, len(modes) * width
 
 
 def default_pooling(fields: Fields) -> str:

@@ -1,0 +1,121 @@
+"""What a checkpoint is for: by its architecture, and by what its files say beside that."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+
+from trtbuild import toolchain
+from trtbuild.checkpoint import families
+from trtbuild.checkpoint.fields import Fields
+from trtbuild.checkpoint.head import SentenceFiles, label_count, reranker_of
+from trtbuild.checkpoint.model import Checkpoint
+from trtbuild.checkpoint.problems import Problems
+from trtbuild.modelspec import Task
+
+_HEADS = re.compile(
+    r"(For(Sequence|Token|Image)Classification|ForMaskedLM|ForPreTraining|EncoderModel|Model)$"
+)
+_BODIES = ("{}ForCausalLM", "{}Model", "{}LMHeadModel", "{}EncoderModel")
+_ENDINGS = (
+    ("ForTokenClassification", Task.TOKEN_CLASSIFY),
+    ("ForImageClassification", Task.IMAGE_CLASSIFY),
+    ("Classification", Task.CLASSIFY),
+    ("ForRewardModel", Task.CLASSIFY),
+    ("ForProcessRewardModel", Task.CLASSIFY),
+    ("LMHeadModel", Task.GENERATE),
+    ("Model", Task.EMBED),
+    ("ForMaskedLM", Task.EMBED),
+    ("ForPreTraining", Task.EMBED),
+    ("ForConditionalGeneration", Task.VISION_LANGUAGE),
+)
+
+
+def task_of(
+    checkpoint: Checkpoint,
+    fields: Fields,
+    files: SentenceFiles,
+    own_code: str,
+    problems: Problems,
+) -> tuple[str, Task]:
+    """The architecture and its task.
+
+    Args:
+        checkpoint: As opened.
+        fields: Its configuration.
+        files: Those of sentence-transformers.
+        own_code: What the checkpoint brings: none (empty), ``offered`` or ``accepted``.
+        problems: Takes an architecture that is not known, or that no server has a use for.
+    """
+    named = checkpoint.config.get("architectures")
+    if not isinstance(named, list) or not named or not isinstance(named[0], str):
+        problems.add(
+            "config.json names no architecture",
+            'add "architectures": ["…"] as the model\'s authors publish it',
+        )
+        return "", Task.GENERATE
+    architecture = named[0]
+    known = _known_task(architecture)
+    if known is None and own_code != "accepted":
+        problems.add(f"unknown architecture {architecture!r}", _fix_unknown(architecture, own_code))
+    task = known or _task_by_ending(architecture)
+    if architecture.endswith("ForMaskedLM") and not (files.modules or files.is_sparse):
+        problems.add(
+            f"{architecture} fills in masked words, which no server is asked for",
+            "give a checkpoint that was trained for a task; of a SPLADE model, the one with a "
+            "modules.json that names SpladePooling, as sentence-transformers saves it",
+        )
+    if not files.modules and reranker_of(checkpoint.ref.text, architecture):
+        return architecture, Task.RERANK
+    return architecture, _refined(fields, files, architecture, task)
+
+
+def _fix_unknown(architecture: str, own_code: str) -> str:
+    if own_code:
+        return "it brings its own code: read that, then accept it with --trust-remote-code"
+    close = difflib.get_close_matches(architecture, families.architectures(), 3, 0.6)
+    if close:
+        return f"correct config.json if one of the nearest known is meant: {', '.join(close)}"
+    return "docs/reference/sources.md lists what is known, and how a newer family is added"
+
+
+def _known_task(architecture: str) -> Task | None:
+    """The tables' task; by its ending for a head on a body that is known."""
+    known = families.architectures()
+    if architecture in known:
+        return known[architecture]
+    theirs = toolchain.transformers_architectures()
+    if architecture in theirs:
+        return Task(theirs[architecture])
+    stem = _HEADS.sub("", architecture)
+    if stem != architecture and any(b in known or b in theirs for b in _bodies(stem)):
+        return _task_by_ending(architecture)
+    return None
+
+
+def _bodies(stem: str) -> Iterator[str]:
+    return (body.format(stem) for body in _BODIES)
+
+
+def _task_by_ending(architecture: str) -> Task:
+    found = (task for ending, task in _ENDINGS if architecture.endswith(ending))
+    return next(found, Task.GENERATE)
+
+
+def _refined(fields: Fields, files: SentenceFiles, architecture: str, task: Task) -> Task:
+    """What the name alone does not say: rerankers, embedders, text-only encoder-decoders."""
+    if architecture.endswith("ForSequenceClassification"):
+        return Task.RERANK if label_count(fields) == 1 else Task.CLASSIFY
+    if files.modules and task in {Task.GENERATE, Task.CLASSIFY, Task.EMBED}:
+        return Task.RERANK if files.is_cross_encoder else Task.EMBED
+    sees = any(fields.top.get(key) is not None for key in families.VISION_KEYS)
+    if task is Task.GENERATE and sees:
+        return Task.VISION_LANGUAGE
+    if task is Task.VISION_LANGUAGE and not sees and _hears(fields):
+        return Task.AUDIO
+    return task
+
+
+def _hears(fields: Fields) -> bool:
+    return any(fields.top.get(key) is not None for key in families.AUDIO_KEYS)
