@@ -7,7 +7,7 @@ from collections.abc import Callable
 from packaging.version import Version
 
 from trtbuild import toolchain as toolchains
-from trtbuild.modelspec import ModelSpec, Quantization, Task
+from trtbuild.modelspec import HeadKind, ModelSpec, Quantization, Task
 from trtbuild.recipe import ModelRecipe, serving
 from trtbuild.toolchain import (
     Reading,
@@ -110,6 +110,11 @@ def _task(spec: ModelSpec, toolchain: Toolchain) -> list[str]:
     if since is None:
         return [
             f"Triton's vLLM backend answers generate and embedding requests, not {spec.task.value}"
+        ]
+    if spec.head is not None and spec.head.kind is not HeadKind.DENSE:
+        return [
+            "Triton's vLLM backend answers with one dense vector a text, and this checkpoint makes "
+            f"a {spec.head.kind.value} one: use another builder (trtbuild builders)"
         ]
     if toolchain.triton < since:
         return [

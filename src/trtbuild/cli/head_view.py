@@ -51,9 +51,8 @@ def _layer(layer: DenseLayer) -> str:
 
 
 def _vectors(head: Head) -> Iterator[tuple[str, str]]:
-    if head.matryoshka:
-        few = len(head.matryoshka) <= _SHOWN_LABELS
-        sizes = ", ".join(f"{size:,}" for size in head.matryoshka) if few else "any"
+    if head.is_matryoshka:
+        sizes = ", ".join(f"{size:,}" for size in head.matryoshka) or "any"
         yield "dimensions", f"{sizes} (Matryoshka)"
     if head.truncate_dimension:
         yield "cut to", f"{head.truncate_dimension:,} numbers"
@@ -74,3 +73,12 @@ def _words(head: Head) -> Iterator[tuple[str, str]]:
         yield "padding", "left"
     if head.append_eos:
         yield "appended", "the end-of-text token"
+    if head.query_tokens or head.document_tokens:
+        fill = ", filled up with the mask token" if head.query_expansion else " at most"
+        yield "query", f"{head.query_tokens:,} tokens{fill}"
+        yield "document", f"{head.document_tokens or head.max_tokens:,} tokens at most"
+    if head.score_words:
+        yield "score", f"the logit of {' against '.join(map(repr, head.score_words))}"
+    if head.pair_template:
+        first = head.pair_template.splitlines()[0]
+        yield "pair", f"a template that begins {first!r}"

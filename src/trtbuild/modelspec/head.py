@@ -56,7 +56,8 @@ class Head:
         dimension: Numbers in a vector, or of a sparse one at most; 0 for scores and labels.
         truncate_dimension: The reference cuts vectors to so many numbers, after normalization; 0:
             it does not.
-        matryoshka: Dimensions that vectors were trained to be cut to.
+        is_matryoshka: Vectors were trained to be cut.
+        matryoshka: The dimensions that they were trained to be cut to; empty: any.
         similarity: How the reference compares vectors: ``cosine``, ``dot``, ``euclidean``,
             ``manhattan``, ``maxsim``; empty when nothing says it.
         prompts: Texts put before an input, by the name of their use (``query``, ``document``).
@@ -91,6 +92,7 @@ class Head:
     normalized: bool = False
     dimension: int = 0
     truncate_dimension: int = 0
+    is_matryoshka: bool = False
     matryoshka: tuple[int, ...] = ()
     similarity: str = ""
     prompts: Mapping[str, str] = field(default_factory=dict)
@@ -118,6 +120,14 @@ class Head:
         use = use or self.default_prompt
         other = {"passage": "document", "document": "passage"}.get(use, use)
         return self.prompts.get(use, self.prompts.get(other, ""))
+
+    def can_cut_to(self, dimension: int) -> bool:
+        """Whether vectors mean the same when they are cut to their first ``dimension`` numbers."""
+        if self.matryoshka:
+            return dimension in self.matryoshka
+        return dimension == self.dimension or (
+            self.is_matryoshka and 0 < dimension < self.dimension
+        )
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Head:

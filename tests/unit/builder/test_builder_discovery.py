@@ -8,7 +8,7 @@ import pytest
 
 from support.specs import llama_8b
 from trtbuild.builder import ENTRY_POINT_GROUP, Builder, Case, discovery
-from trtbuild.modelspec import Task
+from trtbuild.modelspec import Head, Task
 from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
 from trtbuild.recipe import ModelRecipe
 from trtbuild.signature import ServedTask
@@ -68,3 +68,17 @@ def test_a_builder_that_leaves_everything_out_gets_the_defaults() -> None:
     ]
     assert (GOOD.warnings(case), GOOD.versions(case)) == ((), {})
     assert GOOD.signature(case).task is ServedTask.EMBED
+
+
+def test_the_card_has_the_checkpoints_head() -> None:
+    head = Head(pooling=("mean",), dimension=384, prompts={"query": "query: "})
+    spec = llama_8b(task=Task.EMBED, head=head)
+    case = Case(spec, ModelRecipe(source="x", name="m"), load("26.07"))
+    assert GOOD.signature(case).head == head
+
+
+@pytest.mark.parametrize("task", Task)
+def test_every_task_is_one_of_a_served_model(task: Task) -> None:
+    case = Case(llama_8b(task=task), ModelRecipe(source="x", name="m"), load("26.07"))
+    expected = "tensor" if task is Task.AUDIO else task.value
+    assert GOOD.signature(case).task.value == expected

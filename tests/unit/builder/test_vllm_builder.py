@@ -12,7 +12,15 @@ from support.specs import deepseek_v3, llama_8b, with_code
 from trtbuild import pbtxt, toolchain
 from trtbuild.builder import Case
 from trtbuild.errors import RecipeError
-from trtbuild.modelspec import ModelSpec, Quantization, SourceRef, Task, TokenizerInfo
+from trtbuild.modelspec import (
+    Head,
+    HeadKind,
+    ModelSpec,
+    Quantization,
+    SourceRef,
+    Task,
+    TokenizerInfo,
+)
 from trtbuild.plan import ModelEntry, WeightsDir
 from trtbuild.recipe import ModelRecipe
 from trtbuild_builders.vllm import builder
@@ -246,6 +254,13 @@ def test_a_plain_llama_has_nothing_against_it_in_any_release() -> None:
         (llama_8b(task=Task.CLASSIFY), "26.07", {}, "not classify"),
         (llama_8b(task=Task.VISION_LANGUAGE), "24.11", {}, "use --triton 24.12"),
         (llama_8b(task=Task.EMBED), "25.10", {}, "use --triton 25.11"),
+        (
+            llama_8b(task=Task.EMBED, head=Head(HeadKind.SPARSE)),
+            "26.08",
+            {},
+            "one dense vector a text, and this checkpoint makes a sparse one: use another builder",
+        ),
+        (llama_8b(task=Task.TRANSCRIBE), "26.08", {}, "not transcribe"),
         (llama_8b(architecture="NoSuchForCausalLM"), "26.07", {}, "nor does that of any"),
         (
             llama_8b(architecture="Qwen3NextForCausalLM"),

@@ -145,7 +145,15 @@ def test_prompts_and_dimensions(tmp_path: Path) -> None:
 
 
 def test_any_matryoshka_dimension(tmp_path: Path) -> None:
-    assert head_of(tmp_path, {"is_matryoshka": True}).matryoshka == tuple(range(1, 33))
+    head = head_of(tmp_path, {"is_matryoshka": True})
+    assert [size for size in (0, 1, 31, 32, 33) if head.can_cut_to(size)] == [1, 31, 32]
+
+
+def test_dimensions_of_a_model_that_cannot_be_cut(tmp_path: Path) -> None:
+    head = head_of(tmp_path)
+    assert [size for size in (16, 31, 32) if head.can_cut_to(size)] == [32]
+    listed = head_of(tmp_path / "other", {"matryoshka_dimensions": [16, 32]})
+    assert [size for size in (15, 16, 32) if listed.can_cut_to(size)] == [16, 32]
 
 
 def test_lower_case_and_padding(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.checkpoints import make_headers_only, make_llama
 from support.command_line import trtbuild
+from support.sentence_files import make_checkpoint, switches
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -38,6 +40,95 @@ def test_machines_get_json_and_nothing_else(tmp_path: Path) -> None:
     assert spec["default_name"] == "tiny"
     assert {file["name"] for file in spec["files"]} >= {"config.json", "tokenizer.json"}
     assert str(tmp_path) not in done.stdout
+
+
+def test_the_head_of_an_embedder(tmp_path: Path) -> None:
+    settings = {"prompts": {"query": "query: ", "document": ""}, "default_prompt_name": "query",
+                "similarity_fn_name": "cosine", "truncate_dim": 16}  # fmt: skip
+    folder = make_checkpoint(
+        tmp_path / "m",
+        {"matryoshka_dimensions": [16, 32]},
+        ("Transformer", "Pooling", "Dense", "Normalize"),
+        files={
+            "config_sentence_transformers.json": settings,
+            "sentence_bert_config.json": {"max_seq_length": 256, "do_lower_case": True},
+            "2_Dense/config.json": {"in_features": 32, "out_features": 32},
+            "tokenizer_config.json": {"padding_side": "left", "add_eos_token": True},
+        },
+        tensors={"2_Dense/linear.weight": (32, 32), "2_Dense/linear.bias": (32,)},
+    )
+    rows = shown(run(str(folder)))
+    assert rows == {
+        "head": "dense, 32 numbers, of length 1",
+        "pooling": "mean",
+        "dense layer": "32 → 32, tanh",
+        "dimensions": "16, 32 (Matryoshka)",
+        "cut to": "16 numbers",
+        "similarity": "cosine",
+        "prompt": "document: ''",
+        "longest text": "256 tokens, then cut on the right",
+        "lower case": "yes",
+        "padding": "left",
+        "appended": "the end-of-text token",
+    }
+    head = json.loads(run(str(folder), "--json").stdout)["head"]
+    assert (head["kind"], head["pooling"], head["dimension"]) == ("dense", ["mean"], 32)
+    assert head["layers"][0]["directory"] == "2_Dense"
+
+
+def shown(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """The rows from ``head`` on; of two with the same label the last."""
+    assert done.returncode == 0, done.stderr
+    lines = [line.rstrip() for line in done.stdout.partition("\nhead ")[2].splitlines()]
+    return {line[:13].strip(): line[13:].strip() for line in [f"head {lines[0]}", *lines[1:]]}
+
+
+def test_the_heads_of_rerankers_and_classifiers(tmp_path: Path) -> None:
+    labels = {"id2label": {str(number): f"L{number}" for number in range(10)}}  # eight are shown
+    config = {"architectures": ["BertForSequenceClassification"], **labels}
+    rows = shown(run(str(make_checkpoint(tmp_path / "m", config, ()))))
+    assert rows["head"] == "labels, 10 labels"
+    assert rows["labels"] == ", ".join(f"L{number}" for number in range(8)) + " and 2 more"
+    assert rows["activation"] == "softmax"
+    config = {"architectures": ["GemmaForCausalLM"], "model_type": "gemma"}
+    rows = shown(run(str(make_checkpoint(tmp_path / "bge-reranker-v2-gemma", config, ()))))
+    assert (rows["head"], rows["score"]) == ("score", "the logit of 'Yes'")
+    assert rows["pair"] == "a template that begins 'A: {query}'"
+
+
+def test_the_head_of_a_colbert(tmp_path: Path) -> None:
+    config = {"architectures": ["HF_ColBERT"]}
+    tensors = {"linear.weight": (16, 32)}
+    rows = shown(run(str(make_checkpoint(tmp_path / "m", config, (), tensors=tensors))))
+    assert rows["head"] == "multi-vector, 16 numbers, of length 1"
+    assert rows["query"] == "32 tokens, filled up with the mask token"
+    assert rows["document"] == "512 tokens at most"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"files": {"1_Pooling/config.json": None}}, "1_Pooling/config.json is missing"),
+        ({"files": {"1_Pooling/config.json": {**switches("cls_token"), "pooling_mode": "mean"}}},
+         "contradicts itself"),
+        ({"chain": ("Transformer", "Pooling", "Dense"),
+          "files": {"2_Dense/config.json": {"in_features": 32, "out_features": 8}}},
+         "the Dense layer 2_Dense has no weights"),
+        ({"config": {"architectures": ["BertForSequenceClassification"], "num_labels": 3},
+          "chain": (), "tensors": {"classifier.weight": (2, 32)}},
+         "names 3 labels, and classifier.weight has 2 rows"),
+        ({"config": {"architectures": ["BertForMaskedLM"]}, "chain": ()},
+         "fills in masked words"),
+    ],
+)  # fmt: skip
+def test_a_head_that_cannot_be_served(tmp_path: Path, arguments: dict[str, Any], said: str) -> None:
+    folder = make_checkpoint(tmp_path / "m", **arguments)
+    for command in (("inspect",), ("convert", "--repo", str(tmp_path / "repo"))):
+        done = trtbuild(command[0], str(folder), *command[1:])
+        assert done.returncode == 4, done.stderr
+        assert said in " ".join(done.stderr.split())
+        assert "fix:" in done.stderr
+    assert not (tmp_path / "repo").exists()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

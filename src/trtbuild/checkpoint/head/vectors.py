@@ -39,6 +39,7 @@ def dense_head(
     pooling, include_prompt, width = pooling_of(checkpoint, fields, files, problems)
     layers = dense_layers(checkpoint, files, width, problems)
     dimension = layers[-1].outputs if layers else width
+    sizes = _matryoshka(checkpoint)
     return Head(
         HeadKind.DENSE,
         pooling=pooling,
@@ -47,7 +48,8 @@ def dense_head(
         normalized=bool(files.of_kind("Normalize")),
         dimension=dimension,
         truncate_dimension=_number(files.settings, "truncate_dim"),
-        matryoshka=_matryoshka(checkpoint, dimension),
+        is_matryoshka=bool(sizes) or checkpoint.config.get("is_matryoshka") is True,
+        matryoshka=sizes,
     )
 
 
@@ -196,13 +198,10 @@ def _without_weights(checkpoint: Checkpoint, layer: DenseLayer) -> Iterator[str]
             yield f"{name} of {file} has the shape {list(found.shape)}, not {list(shape)}"
 
 
-def _matryoshka(checkpoint: Checkpoint, dimension: int) -> tuple[int, ...]:
+def _matryoshka(checkpoint: Checkpoint) -> tuple[int, ...]:
     listed = checkpoint.config.get("matryoshka_dimensions")
-    if isinstance(listed, list):
-        return tuple(sorted({size for size in listed if type(size) is int and size > 0}))
-    # vLLM takes any dimension then.
-    any_size = checkpoint.config.get("is_matryoshka") is True
-    return tuple(range(1, dimension + 1)) if any_size else ()
+    sizes = listed if isinstance(listed, list) else []
+    return tuple(sorted({size for size in sizes if type(size) is int and size > 0}))
 
 
 def _number(config: Mapping[str, Any], key: str) -> int:
