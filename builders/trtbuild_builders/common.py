@@ -4,57 +4,57 @@ from __future__ import annotations
 
 from trtbuild.errors import UsageError
 from trtbuild.modelspec import ModelSpec
-from trtbuild.recipe import ModelRecipe, Serving, listed
+from trtbuild.recipe import EngineSupport, ModelRecipe, listed
 from trtbuild.toolchain import Toolchain
 
 _UNTRIED = "; this one was not tried, so compare its answers with those of transformers"
 
 
-def consent(recipe: ModelRecipe, how: Serving) -> list[str]:
+def consent(recipe: ModelRecipe, support: EngineSupport) -> list[str]:
     """Code that the checkpoint brings runs only when the user allows it."""
-    if how.needed and not recipe.trust_remote_code:
+    if support.needed and not recipe.trust_remote_code:
         return [
-            f"the checkpoint brings code for its {listed(how.needed)} (auto_map), which "
-            f"{how.engine} has no class of its own for and would run: read it, then allow it "
+            f"the checkpoint brings code for its {listed(support.needed)} (auto_map), which "
+            f"{support.engine} has no class of its own for and would run: read it, then allow it "
             "with --trust-remote-code"
         ]
     return []
 
 
-def spelling(spec: ModelSpec, recipe: ModelRecipe, how: Serving) -> list[str]:
+def spelling(spec: ModelSpec, recipe: ModelRecipe, support: EngineSupport) -> list[str]:
     """What transformers 5 wrote and transformers 4 would read as something else."""
-    if spec.spelling_problem and how.reading and how.reading.maybe_four:
-        return [f"{how.engine} reads config.json with transformers 4: {spec.spelling_problem}"]
-    if how.respelled and recipe.weights == "hub":
+    if spec.spelling_problem and support.reading and support.reading.maybe_four:
+        return [f"{support.engine} reads config.json with transformers 4: {spec.spelling_problem}"]
+    if support.respelled and recipe.weights == "hub":
         return [
-            f"{how.engine} reads config.json with transformers 4, which would misread its "
-            f"{listed(how.respelled)}: use --weights copy, which writes both spellings"
+            f"{support.engine} reads config.json with transformers 4, which would misread its "
+            f"{listed(support.respelled)}: use --weights copy, which writes both spellings"
         ]
     return []
 
 
-def told(spec: ModelSpec, recipe: ModelRecipe, how: Serving) -> list[str]:
+def told(spec: ModelSpec, recipe: ModelRecipe, support: EngineSupport) -> list[str]:
     """What a user should know of how the engine takes the checkpoint."""
     found = []
-    if how.runs_code(recipe):
-        parts = listed(how.needed)
+    if support.runs_code(recipe):
+        parts = listed(support.needed)
         found.append(f"the server will run code that the checkpoint brings for its {parts}")
     elif spec.code and recipe.weights == "copy":
         found.append(
-            f"{how.engine} does not need the code that the checkpoint brings for its "
+            f"{support.engine} does not need the code that the checkpoint brings for its "
             f"{listed(spec.code)}: it is left out, and auto_map with it"
         )
-    if how.wrapper:
+    if support.wrapper:
         found.append(
-            f"{how.engine} has no {spec.architecture} of its own and runs transformers' code "
-            f"through {how.wrapper}: expect fewer tokens per second than from a native "
+            f"{support.engine} has no {spec.architecture} of its own and runs transformers' code "
+            f"through {support.wrapper}: expect fewer tokens per second than from a native "
             "implementation, and measure them (trtbuild bench)"
-            + ("" if how.reading and how.reading.tried(spec.architecture) else _UNTRIED)
+            + ("" if support.reading and support.reading.tried(spec.architecture) else _UNTRIED)
         )
-    if how.respelled:
+    if support.respelled:
         found.append(
-            f"{listed(how.respelled)}: also written in the spelling of transformers 4, which "
-            f"{how.engine} may use to read them"
+            f"{listed(support.respelled)}: also written in the spelling of transformers 4, which "
+            f"{support.engine} may use to read them"
         )
     return found
 

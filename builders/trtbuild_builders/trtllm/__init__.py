@@ -9,7 +9,7 @@ from trtbuild.builder import Builder, Case
 from trtbuild.memory import plan_memory
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step, WeightsDir
-from trtbuild.recipe import ModelRecipe, serving
+from trtbuild.recipe import ModelRecipe, engine_support
 from trtbuild.toolchain import TRTLLM_LEAST_SM, Route, Toolchain, trtllm_route
 from trtbuild_builders.common import told
 from trtbuild_builders.gpus import interconnect, precision, tensorrt_llm_reasons
@@ -83,9 +83,9 @@ class TrtllmBuilder(Builder):
 
     def warnings(self, case: Case) -> Sequence[str]:
         """What runs worse than expected, and how the checkpoint is taken."""
-        how = serving(case.spec, case.toolchain, case.toolchain.trtllm_image)
+        support = engine_support(case.spec, case.toolchain, case.toolchain.trtllm_image)
         own = (*precision(case), *interconnect(case))
-        return (*own, *told(case.spec, case.recipe, how))
+        return (*own, *told(case.spec, case.recipe, support))
 
     def reasons_against_gpu(self, case: Case) -> Sequence[str]:
         """What TensorRT-LLM's kernels do not run there."""

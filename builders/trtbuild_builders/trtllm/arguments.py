@@ -9,11 +9,11 @@ from typing import Any
 from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import (
     ModelRecipe,
+    engine_support,
     llm_problems,
     merge_settings,
     object_problems,
     raise_problems,
-    serving,
 )
 from trtbuild.toolchain import EngineArgument, Toolchain, TrtllmRelease, trtllm_release
 from trtbuild_builders.common import require_image
@@ -103,7 +103,7 @@ def _ours(
     if recipe.weights == "hub":
         commit = spec.source.commit
         settings |= {"model": spec.source.text, "revision": commit, "tokenizer_revision": commit}
-    if serving(spec, toolchain, toolchain.trtllm_image).runs_code(recipe):
+    if engine_support(spec, toolchain, toolchain.trtllm_image).runs_code(recipe):
         settings["trust_remote_code"] = True
     if spec.source.kind in {"gguf", "sample"}:
         # "auto" would run a float32 checkpoint in 16 bits; who chose the type means it.

@@ -8,7 +8,7 @@ from packaging.version import Version
 
 from trtbuild import toolchain as toolchains
 from trtbuild.modelspec import ModelSpec, Task
-from trtbuild.recipe import ModelRecipe, serving
+from trtbuild.recipe import ModelRecipe, engine_support
 from trtbuild.toolchain import (
     Toolchain,
     TrtllmRelease,
@@ -23,10 +23,10 @@ def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple
     """All reasons against the LLM API; empty when it can."""
     if spec.weights_format == "onnx":
         return tuple(onnx_only(spec, "TensorRT-LLM"))
-    how = serving(spec, toolchain, toolchain.trtllm_image)
+    support = engine_support(spec, toolchain, toolchain.trtllm_image)
     found = [
-        *consent(recipe, how),
-        *spelling(spec, recipe, how),
+        *consent(recipe, support),
+        *spelling(spec, recipe, support),
         *source(spec, recipe),
         *layout(spec),
     ]

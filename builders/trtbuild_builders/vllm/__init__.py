@@ -11,7 +11,7 @@ from trtbuild.checkpoint import Adapter
 from trtbuild.memory import plan_memory
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step, WeightsDir
-from trtbuild.recipe import ModelRecipe, serving
+from trtbuild.recipe import ModelRecipe, engine_support
 from trtbuild.toolchain import Toolchain, engine_arguments
 from trtbuild_builders.common import require_image, told
 from trtbuild_builders.vllm.adapters import require_fit, with_adapter_rank
@@ -84,8 +84,8 @@ class VllmBuilder(Builder):
 
     def warnings(self, case: Case) -> Sequence[str]:
         """What runs worse than expected, and how the checkpoint is taken."""
-        how = serving(case.spec, case.toolchain, case.toolchain.vllm_image)
-        return (*own_warnings(case), *told(case.spec, case.recipe, how))
+        support = engine_support(case.spec, case.toolchain, case.toolchain.vllm_image)
+        return (*own_warnings(case), *told(case.spec, case.recipe, support))
 
     def reasons_against_gpu(self, case: Case) -> Sequence[str]:
         """What vLLM's kernels do not run there."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.plan import RepoFile
-from trtbuild.recipe import ModelRecipe, argument_problems, raise_problems, serving
+from trtbuild.recipe import ModelRecipe, argument_problems, engine_support, raise_problems
 from trtbuild.toolchain import Toolchain, VllmRelease, vllm_release
 
 # Where the repository is mounted in a container; a server elsewhere maps it (see the runtime).
@@ -67,7 +67,7 @@ def _ours(
         settings |= {"model": spec.source.text, "revision": commit, "tokenizer_revision": commit}
     else:
         settings["model"] = f"{MOUNT}/{recipe.name}/1/weights"
-    if serving(spec, toolchain, toolchain.vllm_image).runs_code(recipe):
+    if engine_support(spec, toolchain, toolchain.vllm_image).runs_code(recipe):
         settings["trust_remote_code"] = True
         if recipe.weights == "hub":
             settings["code_revision"] = spec.source.commit

@@ -8,7 +8,7 @@ from packaging.version import Version
 
 from trtbuild import toolchain as toolchains
 from trtbuild.modelspec import HeadKind, ModelSpec, Quantization, Task
-from trtbuild.recipe import ModelRecipe, serving
+from trtbuild.recipe import ModelRecipe, engine_support
 from trtbuild.toolchain import (
     Reading,
     Toolchain,
@@ -52,8 +52,8 @@ _MODELOPT_SINCE = "0.10.1"
 
 def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple[str, ...]:
     """All reasons against vLLM; empty when it can."""
-    how = serving(spec, toolchain, toolchain.vllm_image)
-    found = [*consent(recipe, how), *spelling(spec, recipe, how), *source(spec, recipe)]
+    support = engine_support(spec, toolchain, toolchain.vllm_image)
+    found = [*consent(recipe, support), *spelling(spec, recipe, support), *source(spec, recipe)]
     found += onnx_only(spec, "vLLM")
     if not toolchain.vllm:
         found.append(f"Triton {toolchain.triton} has no vLLM image: {_newest_with_vllm()}")
@@ -63,7 +63,7 @@ def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple
     found += _architecture(spec, recipe, toolchain, release)
     found += _layout(spec, toolchain, release)
     found += _model_type(spec, release)
-    if recipe.weights == "hub" and not how.runs_code(recipe):
+    if recipe.weights == "hub" and not support.runs_code(recipe):
         found += _runs_anyway(spec, release)
     found += _quantization(spec, toolchain, release)
     found += _cache_type(spec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trtbuild import toolchain as toolchains
 from trtbuild.modelspec import ModelSpec, Task
-from trtbuild.recipe import ModelRecipe, serving
+from trtbuild.recipe import ModelRecipe, engine_support
 from trtbuild.toolchain import Toolchain, trtllm_route
 from trtbuild_builders.common import layout, onnx_only
 from trtbuild_engine_flow.builder.tables import families
@@ -37,7 +37,7 @@ def _release(tools: Toolchain) -> list[str]:
 def _model(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> list[str]:
     found = layout(spec)
     # The network is TensorRT-LLM's; the models around it load the tokenizer without code.
-    if "tokenizer" in serving(spec, tools, tools.trtllm_image).needed:
+    if "tokenizer" in engine_support(spec, tools, tools.trtllm_image).needed:
         found.append(
             "the checkpoint brings code for its tokenizer (auto_map), which the models around "
             "an engine do not run: use --backend vllm"

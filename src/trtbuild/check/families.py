@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class RuleFamily:
     """A family of rules; ``about`` is what they judge, ``tag`` marks them in SARIF."""
 
     prefix: str
@@ -35,11 +35,11 @@ REPOSITORIES = "TRT"
 FAMILIES = {
     family.prefix: family
     for family in (
-        Family(REPOSITORIES, "model repositories", "triton"),
-        Family("GW", "gateway configuration", "gateway"),
-        Family("DEP", "deployment files", "deployment"),
-        Family("OBS", "monitoring rules and dashboards", "monitoring"),
-        Family("BAT", "batch jobs", "batch"),
+        RuleFamily(REPOSITORIES, "model repositories", "triton"),
+        RuleFamily("GW", "gateway configuration", "gateway"),
+        RuleFamily("DEP", "deployment files", "deployment"),
+        RuleFamily("OBS", "monitoring rules and dashboards", "monitoring"),
+        RuleFamily("BAT", "batch jobs", "batch"),
     )
 }
 MISTAKES = frozenset(family.mistake for family in FAMILIES.values())

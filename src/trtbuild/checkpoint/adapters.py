@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbuild.checkpoint.hub_errors import UnreachableError, explained
+from trtbuild.checkpoint.hub_errors import HubUnreachableError, explained
 from trtbuild.checkpoint.model import CheckpointFile
 from trtbuild.checkpoint.source import Source, parse_source
 from trtbuild.errors import UnsupportedError
@@ -73,7 +73,7 @@ def _download(source: Source) -> tuple[SourceRef, Path]:
     """An adapter of the hub, through its cache; adapters are small, so nothing is put off."""
     try:
         folder = _fetched(source)
-    except UnreachableError:
+    except HubUnreachableError:
         cached = _cached(source)
         if cached is None:
             raise

@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import Event
 from typing import BinaryIO
 
-from trtbuild.checkpoint.hub_errors import UnreachableError, explained
+from trtbuild.checkpoint.hub_errors import HubUnreachableError, explained
 from trtbuild.files import exclusive
 from trtbuild.progress import Progress
 
@@ -103,7 +103,7 @@ class Download:
                 try:
                     with explained(self._repo, self._commit):
                         self._receive(file, out)
-                except UnreachableError:
+                except HubUnreachableError:
                     tries = 0 if out.tell() > before else tries + 1
                     if tries >= _TRIES:
                         raise

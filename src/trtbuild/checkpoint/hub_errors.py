@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from trtbuild.errors import BuildError, TrtbuildError, UsageError
 
 
-class UnreachableError(BuildError):
+class HubUnreachableError(BuildError):
     """The hub cannot be asked; what its cache holds may still do."""
 
     unreachable = True
@@ -70,7 +70,7 @@ def _by_cause(error: Exception, repo: str) -> TrtbuildError | None:
                 "downloaded is kept",
             )
     if any(_is_network(cause) for cause in _chain(error)):
-        return UnreachableError(
+        return HubUnreachableError(
             f"the hub cannot be reached for {repo} ({type(_chain(error)[-1]).__name__})",
             where=repo,
             fix="check the network, a proxy (HTTPS_PROXY) and HF_ENDPOINT; or give a directory, a "
@@ -94,7 +94,7 @@ def _by_status(status: int, repo: str) -> TrtbuildError:
             fix="try again in a few minutes; a logged-in user may ask more often",
         )
     if status >= 500:
-        return UnreachableError(
+        return HubUnreachableError(
             f"the hub fails with HTTP {status} for {repo}",
             where=repo,
             fix="try again later; see https://status.huggingface.co",

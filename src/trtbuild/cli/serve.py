@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from trtbuild.pipeline.serve import Serving
+    from trtbuild.pipeline.serve import ServePlan
     from trtbuild.server import ServerHandle
 
 _EPILOG = """
@@ -124,7 +124,7 @@ def serve(
         launch=launch,
     )
     with progress() as bars:
-        serving = pipeline.prepare(
+        plan = pipeline.prepare(
             repo,
             mode=mode,
             options=options,
@@ -134,11 +134,11 @@ def serve(
             progress=bars,
         )
     if dry_run:
-        _print_dry_run(serving, as_json=as_json)
+        _print_dry_run(plan, as_json=as_json)
     elif detach:
-        _background(serving, timeout, as_json=as_json)
+        _background(plan, timeout, as_json=as_json)
     else:
-        _foreground(serving, timeout, as_json=as_json)
+        _foreground(plan, timeout, as_json=as_json)
 
 
 def parse_env(pairs: tuple[str, ...] | list[str]) -> dict[str, str]:
@@ -154,21 +154,21 @@ def parse_env(pairs: tuple[str, ...] | list[str]) -> dict[str, str]:
     return found
 
 
-def _print_dry_run(serving: Serving, *, as_json: bool) -> None:
+def _print_dry_run(plan: ServePlan, *, as_json: bool) -> None:
     from trtbuild.cli.output import print_json
     from trtbuild.cli.server_view import rehearsal_as_dict
     from trtbuild.pipeline.serve import command_line
 
-    line = command_line(serving)
+    line = command_line(plan)
     if as_json:
-        said = {"mode": serving.choice.mode, "why": serving.choice.why, "command": line}
-        print_json({**said, **rehearsal_as_dict(serving)})
+        said = {"mode": plan.choice.mode, "why": plan.choice.why, "command": line}
+        print_json({**said, **rehearsal_as_dict(plan)})
         return
-    typer.echo(f"{serving.choice.mode}: {serving.choice.why}", err=True)
+    typer.echo(f"{plan.choice.mode}: {plan.choice.why}", err=True)
     typer.echo(line)
 
 
-def _background(serving: Serving, timeout: float, *, as_json: bool) -> None:
+def _background(plan: ServePlan, timeout: float, *, as_json: bool) -> None:
     from trtbuild.cli.output import print_json, progress
     from trtbuild.cli.server_view import (
         as_dict,
@@ -181,16 +181,16 @@ def _background(serving: Serving, timeout: float, *, as_json: bool) -> None:
 
     terminate_like_ctrl_c()
     with progress() as bars:
-        found = start(serving, timeout=timeout, progress=bars)
+        found = start(plan, timeout=timeout, progress=bars)
     if as_json:
-        print_json({**as_dict(found), "why": serving.choice.why, **rehearsal_as_dict(serving)})
+        print_json({**as_dict(found), "why": plan.choice.why, **rehearsal_as_dict(plan)})
         return
-    say_ready(found, serving.choice.why, serving.contents.served.values())
-    say_rehearsed(serving)
+    say_ready(found, plan.choice.why, plan.contents.served.values())
+    say_rehearsed(plan)
     typer.echo(f"  trtbuild stop {found.id}", err=True)
 
 
-def _foreground(serving: Serving, timeout: float, *, as_json: bool) -> None:
+def _foreground(plan: ServePlan, timeout: float, *, as_json: bool) -> None:
     from trtbuild.cli.server_view import (
         as_dict,
         log_printer,
@@ -204,27 +204,27 @@ def _foreground(serving: Serving, timeout: float, *, as_json: bool) -> None:
 
     terminate_like_ctrl_c()
     show = log_printer(as_json=as_json)
-    _install_first(serving)
-    found = start(serving, timeout=timeout, on_line=show)
+    _install_first(plan)
+    found = start(plan, timeout=timeout, on_line=show)
     if as_json:
-        said = rehearsal_as_dict(serving)
-        print_event("ready", server=as_dict(found), why=serving.choice.why, **said)
+        said = rehearsal_as_dict(plan)
+        print_event("ready", server=as_dict(found), why=plan.choice.why, **said)
     else:
-        say_ready(found, serving.choice.why, serving.contents.served.values())
-        say_rehearsed(serving)
+        say_ready(found, plan.choice.why, plan.contents.served.values())
+        say_rehearsed(plan)
         typer.echo("  Ctrl-C stops it", err=True)
     stay(found, as_json=as_json)
 
 
-def _install_first(serving: Serving) -> None:
+def _install_first(plan: ServePlan) -> None:
     """Show the installation with bars, which would tangle with log lines later."""
-    if serving.choice.mode == "embedded":
+    if plan.choice.mode == "embedded":
         from trtbuild.cli.output import progress
         from trtbuild.server import needs_vllm, runtime
 
-        vllm = needs_vllm(serving.contents, serving.options)
+        vllm = needs_vllm(plan.contents, plan.options)
         with progress() as bars:
-            runtime.ensure(bars, vllm=vllm, torch_index=serving.options.torch_index)
+            runtime.ensure(bars, vllm=vllm, torch_index=plan.options.torch_index)
 
 
 def stay(handle: ServerHandle, *, as_json: bool = False, quiet: bool = False) -> None:

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from trtbuild.pipeline.serve import Serving
+    from trtbuild.pipeline.serve import ServePlan
     from trtbuild.server import ServerHandle
     from trtbuild.signature import ServedModel
 
@@ -98,21 +98,21 @@ def _example(handle: ServerHandle, model: ServedModel) -> list[str]:
     return lines
 
 
-def rehearsal_as_dict(serving: Serving) -> dict[str, Any]:
+def rehearsal_as_dict(plan: ServePlan) -> dict[str, Any]:
     """What was rehearsed and what was not, as ``--json`` prints it; empty without a rehearsal."""
     from trtbuild import server
 
-    if not serving.options.rehearsal:
+    if not plan.options.rehearsal:
         return {}
     return {
-        "rehearsed": list(server.rehearsed(serving.contents)),
-        "not_rehearsed": list(server.not_rehearsed(serving.contents)),
+        "rehearsed": list(server.rehearsed(plan.contents)),
+        "not_rehearsed": list(server.not_rehearsed(plan.contents)),
     }
 
 
-def say_rehearsed(serving: Serving) -> None:
+def say_rehearsed(plan: ServePlan) -> None:
     """The same for people, on stderr."""
-    said = rehearsal_as_dict(serving)
+    said = rehearsal_as_dict(plan)
     for heading, colour in (("rehearsed", "green"), ("not_rehearsed", "yellow")):
         for line in said.get(heading, ()):
             typer.secho(f"  {heading.replace('_', ' ')}: {line}", err=True, fg=colour)

@@ -135,7 +135,7 @@ def _other_task(running: Up, text: str, *, as_json: bool) -> bool:
     from trtbuild.pipeline.tasks import TaskOptions, task_request
     from trtbuild.pipeline.up import ask_task
 
-    served = running.serving.contents.served[running.converted.name]
+    served = running.plan.contents.served[running.converted.name]
     documents = _DOCUMENTS if served.task == "rerank" else ()
     request = task_request(served, text, TaskOptions(documents))
     if request is None:
@@ -199,8 +199,8 @@ def _finish(running: Up, *, once: bool, detach: bool, show_log: bool, as_json: b
             print_event("stopped", id=running.server.id)
         return
     if not as_json:
-        served = running.serving.contents.served
-        say_ready(running.server, running.serving.choice.why, [served[running.converted.name]])
+        served = running.plan.contents.served
+        say_ready(running.server, running.plan.choice.why, [served[running.converted.name]])
         end = f"  trtbuild stop {running.server.id}" if detach else "  Ctrl-C stops it"
         typer.echo(end, err=True)
     if not detach:

@@ -3,9 +3,9 @@
 from trtbuild.chat import ChatTemplate, find_template, own_template, render_chat
 from trtbuild.client.failures import NotServedError
 from trtbuild.client.llm import AsyncLLMClient, LLMClient
-from trtbuild.client.metadata import ModelMetadata, TensorMetadata
 from trtbuild.client.ready import wait_ready
 from trtbuild.client.records import ServerRecord, find_server, running_servers
+from trtbuild.client.transport import DescribedModel
 from trtbuild.client.values import Answer, collect
 from trtbuild.signature.requests import Chunk, Sampling
 
@@ -14,12 +14,11 @@ __all__ = [
     "AsyncLLMClient",
     "ChatTemplate",
     "Chunk",
+    "DescribedModel",
     "LLMClient",
-    "ModelMetadata",
     "NotServedError",
     "Sampling",
     "ServerRecord",
-    "TensorMetadata",
     "collect",
     "find_server",
     "find_template",

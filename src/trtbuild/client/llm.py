@@ -9,8 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from trtbuild.client import failures
-from trtbuild.client.metadata import ModelMetadata
-from trtbuild.client.transport import Protocol, Transport
+from trtbuild.client.transport import DescribedModel, Protocol, Transport
 from trtbuild.client.values import Answer, collect, prompt_text
 from trtbuild.signature import ServedModel, dialect_of
 from trtbuild.signature.dialects import Dialect
@@ -67,9 +66,9 @@ class AsyncLLMClient:
         """Whether the server says so; False while nothing answers."""
         return await self._transport.ready(name)
 
-    async def metadata(self, name: str, timeout: float = 10) -> ModelMetadata:
-        """Inputs and outputs of a model."""
-        return await self._transport.metadata(name, timeout, self._card(name))
+    async def describe(self, name: str, timeout: float = 10) -> DescribedModel:
+        """Ask the server for a model's metadata and configuration."""
+        return await self._transport.describe(name, timeout, self._card(name))
 
     async def generate(
         self,
@@ -113,7 +112,7 @@ class AsyncLLMClient:
     async def served(self, model: str) -> ServedModel:
         """The model's description."""
         if model not in self._known:
-            self._known[model] = (await self.metadata(model)).served
+            self._known[model] = (await self.describe(model)).served
         return self._known[model]
 
     async def _called(self, model: str) -> tuple[ServedModel, Dialect]:
@@ -164,9 +163,9 @@ class LLMClient:
         """Whether the server says so; False while nothing answers."""
         return run(self._client.ready(name))
 
-    def metadata(self, name: str, timeout: float = 10) -> ModelMetadata:
-        """Inputs and outputs of a model."""
-        return run(self._client.metadata(name, timeout))
+    def describe(self, name: str, timeout: float = 10) -> DescribedModel:
+        """Ask the server for a model's metadata and configuration."""
+        return run(self._client.describe(name, timeout))
 
     def generate(
         self,

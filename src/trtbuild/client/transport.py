@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Literal, NamedTuple
 
 from trtbuild.client import failures
-from trtbuild.client.metadata import ModelMetadata, read
 from trtbuild.errors import TrtbuildError
-from trtbuild.signature import ServedModel
+from trtbuild.signature import ServedModel, of_server
 from trtbuild.wire import kserve
 from trtbuild.wire.failures import DeadlineError, RefusedError, UnreachableError, WireError
+from trtbuild.wire.records import ModelMetadata
 from trtbuild.wire.tensors import InferRequest, Outputs, TensorError
 from trtbuild.wire.triton_grpc import TritonGrpc
 from trtbuild.wire.triton_http import TritonHttp
@@ -20,6 +20,13 @@ Protocol = Literal["grpc", "http"]
 
 _ADMIN_SECONDS = 10.0
 _READY_SECONDS = 5.0
+
+
+class DescribedModel(NamedTuple):
+    """A model of a server: its metadata as the protocol gives it, and what that means."""
+
+    metadata: ModelMetadata
+    served: ServedModel
 
 
 class Transport:
@@ -34,18 +41,14 @@ class Transport:
         """End the connections: one that stays open would delay a server's exit."""
         await self._wire.close()
 
-    async def metadata(
+    async def describe(
         self, name: str, timeout: float, card: ServedModel | None = None
-    ) -> ModelMetadata:
-        """Inputs, outputs and configuration of a model; ``card``: what is known of it otherwise."""
+    ) -> DescribedModel:
+        """Ask for a model's metadata and configuration; ``card``: what else is known of it."""
         async with self._errors(name, timeout):
-            found = await self._wire.metadata(name, seconds=timeout)
+            metadata = await self._wire.metadata(name, seconds=timeout)
             config = await self._wire.config(name, seconds=timeout)
-        rows: Mapping[str, Any] = {
-            kind: [row._asdict() for row in specs]
-            for kind, specs in (("inputs", found.inputs), ("outputs", found.outputs))
-        }
-        return read(name, rows, config, card)
+        return DescribedModel(metadata, of_server(metadata, config, card))
 
     async def models(self) -> list[str]:
         """Names of the models that are ready."""

@@ -15,7 +15,7 @@ from trtbuild.checkpoint import Checkpoint
 from trtbuild.checkpoint.code import PROCESSORS
 from trtbuild.checkpoint.problems import dump_json, json_object
 from trtbuild.modelspec import spelling
-from trtbuild.recipe import ModelRecipe, Serving, serving
+from trtbuild.recipe import EngineSupport, ModelRecipe, engine_support
 
 _CONFIG, _TOKENIZER, _FAST = "config.json", "tokenizer_config.json", "tokenizer.json"
 
@@ -27,24 +27,24 @@ def rewritten_of(builder: Builder, case: Case, checkpoint: Checkpoint) -> Rewrit
     """What a conversion places instead of files of the checkpoint; nothing without a copy."""
     if case.recipe.weights == "hub":
         return {}
-    how = serving(case.spec, case.toolchain, builder.image(case.toolchain))
-    return rewritten(checkpoint, case.recipe, how)
+    support = engine_support(case.spec, case.toolchain, builder.image(case.toolchain))
+    return rewritten(checkpoint, case.recipe, support)
 
 
-def rewritten(checkpoint: Checkpoint, recipe: ModelRecipe, how: Serving) -> Rewritten:
+def rewritten(checkpoint: Checkpoint, recipe: ModelRecipe, support: EngineSupport) -> Rewritten:
     """The files of ``checkpoint`` that the engine must find otherwise than they are."""
-    runs = how.runs_code(recipe)
+    runs = support.runs_code(recipe)
     changed: dict[str, bytes | None] = {}
     if not runs:
         changed = {file.name: None for file in checkpoint.files if file.name.endswith(".py")}
     for name in (_CONFIG, _TOKENIZER, *PROCESSORS):
         before = _document(checkpoint, name)
-        after = _older(name, before) if how.respelled else dict(before)
+        after = _older(name, before) if support.respelled else dict(before)
         if not runs:
             after.pop("auto_map", None)
         if after != before:
             changed[name] = dump_json(after)
-    return changed | dict(_merges(checkpoint, how))
+    return changed | dict(_merges(checkpoint, support))
 
 
 def _document(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def _older(name: str, document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in (document | changes).items() if key not in gone}
 
 
-def _merges(checkpoint: Checkpoint, how: Serving) -> Iterator[tuple[str, bytes]]:
-    if how.reading is None or how.reading.reads_paired_merges or not checkpoint.has(_FAST):
+def _merges(checkpoint: Checkpoint, support: EngineSupport) -> Iterator[tuple[str, bytes]]:
+    if support.reading is None or support.reading.reads_paired_merges or not checkpoint.has(_FAST):
         return
     made = spelling.older_merges(checkpoint.read_bytes(_FAST) or b"")
     if made is not None:

@@ -28,7 +28,7 @@ _STOP_SECONDS = 10.0  # for a server that nobody waits for any more
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ServePlan:
     """What will be started, decided before anything is."""
 
     contents: Contents
@@ -45,7 +45,7 @@ def prepare(
     rehearse: bool = False,
     checkpoints: Mapping[str, str] | None = None,
     progress: Progress = SILENT,
-) -> Serving:
+) -> ServePlan:
     """Decide how to serve ``repo``.
 
     Args:
@@ -80,12 +80,12 @@ def prepare(
             )
         rehearsal = find_checkpoints(contents, checkpoints or {}, progress)
         choice = server.choose("embedded", has_gpu=False)
-        return Serving(contents, choice, replace(options, rehearsal=rehearsal))
+        return ServePlan(contents, choice, replace(options, rehearsal=rehearsal))
     if checkpoints:
         raise UsageError("--checkpoint is for a rehearsal", fix="add --rehearse")
     gpus = hardware.detect()
     options = replace(options, gpu_count=_seen(options.gpus, len(gpus)))
-    return Serving(contents, server.choose(mode, has_gpu=bool(gpus)), options)
+    return ServePlan(contents, server.choose(mode, has_gpu=bool(gpus)), options)
 
 
 def _seen(gpus: str, detected: int) -> int:
@@ -130,13 +130,13 @@ def _line(finding: Finding) -> str:
     return f"{place}: {finding.message} ({finding.rule})" if place else finding.message
 
 
-def command_line(serving: Serving) -> str:
+def command_line(plan: ServePlan) -> str:
     """What :func:`start` would run, as a line for a shell."""
-    return server.dry_run(serving.contents, serving.choice.mode, serving.options)
+    return server.dry_run(plan.contents, plan.choice.mode, plan.options)
 
 
 def start(
-    serving: Serving,
+    plan: ServePlan,
     *,
     timeout: float,
     progress: Progress = SILENT,
@@ -145,7 +145,7 @@ def start(
     """Start the server and wait until each model has answered a real inference.
 
     Args:
-        serving: From :func:`prepare`.
+        plan: From :func:`prepare`.
         timeout: Seconds that loading may take; installing the runtime does not count.
         progress: Told of the installation and of each model that is waited for.
         on_line: Each line the server writes meanwhile.
@@ -153,13 +153,13 @@ def start(
     Raises:
         ServerError: It did not start, ended, or was not ready in time. Nothing of it is left.
     """
-    if serving.choice.mode == "embedded":
+    if plan.choice.mode == "embedded":
         # Before the port check and the clock: an installation takes minutes.
-        vllm = server.needs_vllm(serving.contents, serving.options)
-        runtime.ensure(progress, vllm=vllm, torch_index=serving.options.torch_index)
-    elif serving.contents.trtllm:
-        _require_startable(serving)
-    found = server.launch(serving.contents, serving.choice.mode, serving.options, progress=progress)
+        vllm = server.needs_vllm(plan.contents, plan.options)
+        runtime.ensure(progress, vllm=vllm, torch_index=plan.options.torch_index)
+    elif plan.contents.trtllm:
+        _require_startable(plan)
+    found = server.launch(plan.contents, plan.choice.mode, plan.options, progress=progress)
     with stopped_on_failure(found):
         watch = _Watcher(found, on_line)
         try:
@@ -171,11 +171,11 @@ def start(
     return ready
 
 
-def _require_startable(serving: Serving) -> None:
+def _require_startable(plan: ServePlan) -> None:
     """ServerError with everything that keeps the ranks of TensorRT-LLM from starting."""
-    contents, options = serving.contents, serving.options
+    contents, options = plan.contents, plan.options
     layout = server.lay_out(contents, options.launch)
-    docker = serving.choice.mode == "docker"
+    docker = plan.choice.mode == "docker"
     shm = server.shm_option(options.shm_size) if docker else server.shm_bytes()
     server.require_startable(contents, layout, gpus=options.gpu_count, shm_bytes=shm)
 
@@ -204,7 +204,7 @@ class _Watcher:
     def __init__(
         self, handle: ServerHandle, on_line: Callable[[str], None], *, from_end: bool = False
     ) -> None:
-        self.found = handle
+        self.handle = handle
         self.follower = logs.Follower(Path(handle.log_path), from_end=from_end)
         self.died = False
         self._on_line = on_line
@@ -217,28 +217,28 @@ class _Watcher:
             self._on_line(line)
         now = time.monotonic()
         if now < self._next:
-            server.require_alive(self.found)
+            server.require_alive(self.handle)
             return
-        self.found = server.watch(self.found)
+        self.handle = server.watch(self.handle)
         self._next = now + self._pause
         self._pause = min(2 * self._pause, _LAST_LOOK)
 
 
 def _wait(watch: _Watcher, timeout: float, progress: Progress) -> None:
-    found, until = watch.found, time.monotonic() + timeout
-    progress.step(f"loading {', '.join(found.models)}")
+    handle, until = watch.handle, time.monotonic() + timeout
+    progress.step(f"loading {', '.join(handle.models)}")
     # Over HTTP first: a gRPC channel that was refused a few times waits longer and longer before
     # it tries again, and would sleep half a minute over a server that is ready.
-    while not server.says_ready(found):
+    while not server.says_ready(handle):
         watch()
         if time.monotonic() > until:
-            raise _too_slow(found, timeout)
+            raise _too_slow(handle, timeout)
         time.sleep(_POLL_SECONDS)
     left = max(1.0, until - time.monotonic())
-    repo = Path(found.repo)
+    repo = Path(handle.repo)
     wait_ready(
-        found.grpc_url,
-        found.models,
+        handle.grpc_url,
+        handle.models,
         left,
         card=lambda name: served_model(repo, name),
         watch=watch,

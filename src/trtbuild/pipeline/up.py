@@ -9,7 +9,7 @@ from pathlib import Path
 from trtbuild import server
 from trtbuild.client import Answer, LLMClient, Sampling, collect
 from trtbuild.pipeline.convert import ConvertResult, convert
-from trtbuild.pipeline.serve import Serving, prepare, start, stopped_on_failure
+from trtbuild.pipeline.serve import ServePlan, prepare, start, stopped_on_failure
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import ModelRecipe
 from trtbuild.server import LaunchOptions, ServerHandle
@@ -22,7 +22,7 @@ class Up:
     """What came of it. ``server`` runs; stop it with :func:`trtbuild.server.stop`."""
 
     converted: ConvertResult
-    serving: Serving
+    plan: ServePlan
     server: ServerHandle
 
 
@@ -39,9 +39,9 @@ def up(
 ) -> Up:
     """Convert one model into ``repository`` and serve all that is in it."""
     converted = convert(recipe, repository=repository, triton=triton, progress=progress)
-    serving = prepare(repository, mode=mode, options=options, progress=progress)
-    found = start(serving, timeout=timeout, progress=progress, on_line=on_line)
-    return Up(converted, serving, found)
+    plan = prepare(repository, mode=mode, options=options, progress=progress)
+    handle = start(plan, timeout=timeout, progress=progress, on_line=on_line)
+    return Up(converted, plan, handle)
 
 
 def ask(

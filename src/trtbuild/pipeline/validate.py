@@ -1,7 +1,7 @@
 """Validation from a request to a report: check, apply safe fixes, load, subtract the baseline.
 
-A caller describes what it wants in a :class:`Request`; :func:`read_request` makes one from flags
-and the ``validate`` section of ``trtbuild.yaml``.
+A caller describes what it wants in a :class:`ValidateRequest`; :func:`read_request` makes one from
+flags and the ``validate`` section of ``trtbuild.yaml``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Approve = Callable[[tuple["FileChange", ...]], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ValidateRequest:
     """What to validate, and how.
 
     Attributes:
@@ -74,7 +74,7 @@ class Validated:
 
 
 def validate(
-    request: Request, *, approve: Approve | None = None, progress: Progress = SILENT
+    request: ValidateRequest, *, approve: Approve | None = None, progress: Progress = SILENT
 ) -> Validated:
     """Check the repositories; what is wrong is in the report, never raised.
 
@@ -103,7 +103,7 @@ def validate(
     return Validated(report, changed, outdated if request.complete else 0, not may_start)
 
 
-def _known(request: Request) -> Baseline:
+def _known(request: ValidateRequest) -> Baseline:
     if request.baseline is None:
         if request.update_baseline:
             raise UsageError("--update-baseline needs a file", fix="name it: --baseline known.json")
@@ -111,7 +111,7 @@ def _known(request: Request) -> Baseline:
     return Baseline() if request.update_baseline else baseline.read(request.baseline)
 
 
-def _check(request: Request, progress: Progress) -> Report:
+def _check(request: ValidateRequest, progress: Progress) -> Report:
     return check.validate_all(
         request.repositories,
         request.options,
@@ -137,7 +137,7 @@ def _may_start(report: Report) -> bool:
     return live.may_start(report)
 
 
-def _with_live_findings(request: Request, report: Report, progress: Progress) -> Report:
+def _with_live_findings(request: ValidateRequest, report: Report, progress: Progress) -> Report:
     from trtbuild.pipeline import live
 
     for repo in request.repositories:
@@ -160,7 +160,7 @@ def read_request(
     live: bool = False,
     checkpoints: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
-) -> Request:
+) -> ValidateRequest:
     """The flags over the ``validate`` section of ``config``, by default ``trtbuild.yaml``.
 
     ``options`` are fields of :class:`Options`; a value of None or ``""`` was not given.
@@ -187,7 +187,7 @@ def read_request(
     selection = Selection(
         parse_codes(select, "--select"), parse_codes(ignore, "--ignore"), per_model, severity
     )
-    return Request(
+    return ValidateRequest(
         tuple(repositories), model, _options(given, options or {}), selection, baseline,
         update_baseline, live, _checkpoints(checkpoints), complete,
     )  # fmt: skip

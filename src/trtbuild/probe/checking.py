@@ -138,11 +138,11 @@ def _model(target: ProbedModel, *, alone: bool) -> Iterator[Finding]:
     """What is wrong with one model; without ``alone`` only what it says of itself."""
     with LLMClient(target.handle.grpc_url, card=lambda _: target.served) as client:
         try:
-            served = client.metadata(target.name)
+            described = client.describe(target.name)
         except ServerError as error:
             yield target.finding(LOADS, f"it has no metadata: {error.what}")
             return
-        yield from tensors.compare(target, served)
+        yield from tensors.compare(target, described)
         if target.served.task.makes_text:
             yield from asking.try_llm(client, target)
         elif dialect_of(target.served) is not None:

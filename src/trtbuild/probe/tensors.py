@@ -7,22 +7,22 @@ from typing import Any
 
 from trtbuild import pbtxt
 from trtbuild.check import Finding
-from trtbuild.client import ModelMetadata
+from trtbuild.client import DescribedModel
 from trtbuild.probe.rules import SAME_TENSORS
 from trtbuild.probe.target import ProbedModel
 
 Shape = tuple[str, tuple[int, ...]]
 
 
-def compare(target: ProbedModel, served: ModelMetadata) -> Iterator[Finding]:
+def compare(target: ProbedModel, described: DescribedModel) -> Iterator[Finding]:
     """Names, types, shapes and transaction policy."""
-    config = target.config
-    for kind, written, told in (
-        ("input", config.input, served.inputs),
-        ("output", config.output, served.outputs),
+    config, metadata = target.config, described.metadata
+    for kind, written, specs in (
+        ("input", config.input, metadata.inputs),
+        ("output", config.output, metadata.outputs),
     ):
         expected = {tensor.name: _tensor(tensor, config.max_batch_size) for tensor in written}
-        actual = {tensor.name: (tensor.datatype, tensor.shape) for tensor in told}
+        actual = {spec.name: (spec.datatype, spec.shape) for spec in specs}
         for name in sorted(expected.keys() | actual.keys()):
             if expected.get(name) != actual.get(name):
                 yield target.finding(
@@ -31,11 +31,12 @@ def compare(target: ProbedModel, served: ModelMetadata) -> Iterator[Finding]:
                     f"{_shown(actual.get(name))} on the server",
                 )
     decoupled = bool(config.model_transaction_policy.decoupled)
-    if decoupled != bool(served.decoupled) and config.platform != "ensemble":
+    actual_policy = bool(described.served.decoupled)
+    if decoupled != actual_policy and config.platform != "ensemble":
         yield target.finding(
             SAME_TENSORS,
-            f"decoupled is {decoupled} in the file and {served.decoupled} on the server",
-            fix=f"write model_transaction_policy {{ decoupled: {str(served.decoupled).lower()} }}",
+            f"decoupled is {decoupled} in the file and {actual_policy} on the server",
+            fix=f"write model_transaction_policy {{ decoupled: {str(actual_policy).lower()} }}",
         )
 
 

@@ -9,7 +9,7 @@ from trtbuild.lazy import exports
 
 if TYPE_CHECKING:
     from trtbuild.recipe.arguments import engine_problems
-    from trtbuild.recipe.consent import Serving, listed, serving
+    from trtbuild.recipe.consent import EngineSupport, engine_support, listed
     from trtbuild.recipe.flags import model_from_flags
     from trtbuild.recipe.llm import llm_findings, llm_problems
     from trtbuild.recipe.loading import load, load_validation, parse
@@ -29,14 +29,15 @@ __all__ = [
     "DEFAULT_REPOSITORY",
     "DEFAULT_TRITON",
     "RECIPE_NAME",
+    "EngineSupport",
     "ModelRecipe",
     "Recipe",
-    "Serving",
     "Validation",
     "argument_findings",
     "argument_problems",
     "check_model_name",
     "engine_problems",
+    "engine_support",
     "json_schema",
     "listed",
     "llm_findings",
@@ -49,14 +50,13 @@ __all__ = [
     "parse",
     "parse_settings",
     "raise_problems",
-    "serving",
 ]
 
 __getattr__ = exports(
     __name__,
     {
         "arguments": ("engine_problems",),
-        "consent": ("Serving", "listed", "serving"),
+        "consent": ("EngineSupport", "listed", "engine_support"),
         "flags": ("model_from_flags",),
         "llm": ("llm_findings", "llm_problems"),
         "loading": ("load", "load_validation", "parse"),

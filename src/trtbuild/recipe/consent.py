@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class EngineSupport:
     """How the engine of an image takes a checkpoint.
 
     Attributes:
@@ -45,19 +45,19 @@ class Serving:
         return bool(self.needed) and recipe.trust_remote_code
 
 
-def serving(spec: ModelSpec, tools: Toolchain, image: str) -> Serving:
+def engine_support(spec: ModelSpec, tools: Toolchain, image: str) -> EngineSupport:
     """How the engine in ``image``, one of a release's two, takes ``spec``."""
     if image and image == tools.trtllm_image:
         known = tools.trtllm in trtllm_versions()
         native = not known or spec.architecture in trtllm_release(tools.trtllm).architectures
-        return _serving(spec, trtllm_reading(tools.trtllm), native=native)
+        return _support(spec, trtllm_reading(tools.trtllm), native=native)
     if image and image == tools.vllm_image:
         native = bool(vllm_release(tools.vllm).tasks_of(spec.architecture))
-        return _serving(spec, vllm_reading(tools.vllm), native=native)
-    return Serving("the server", None, True, "", spec.code)
+        return _support(spec, vllm_reading(tools.vllm), native=native)
+    return EngineSupport("the server", None, True, "", spec.code)
 
 
-def _serving(spec: ModelSpec, reading: Reading, *, native: bool) -> Serving:
+def _support(spec: ModelSpec, reading: Reading, *, native: bool) -> EngineSupport:
     wrapper = "" if native else reading.wrapper(spec.architecture, spec.task.value)
     unknown = {
         "configuration": not reading.knows_type(spec.model_type),
@@ -69,7 +69,7 @@ def _serving(spec: ModelSpec, reading: Reading, *, native: bool) -> Serving:
     respelled = spec.spelling if reading.maybe_four else ()
     if reading.reads_dtype:
         respelled = tuple(key for key in respelled if key != "dtype")
-    return Serving(reading.engine, reading, native, wrapper, needed, respelled)
+    return EngineSupport(reading.engine, reading, native, wrapper, needed, respelled)
 
 
 def listed(parts: tuple[str, ...]) -> str:

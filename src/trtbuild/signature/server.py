@@ -8,26 +8,23 @@ from typing import Any
 from trtbuild.signature.dialects import recognize
 from trtbuild.signature.model import ServedModel, ServedTask, Tensor
 from trtbuild.signature.reading import with_card
+from trtbuild.wire.records import ModelMetadata, TensorSpec
 
 
 def of_server(
-    name: str,
-    metadata: Mapping[str, Any],
-    config: Mapping[str, Any],
-    card: ServedModel | None = None,
+    metadata: ModelMetadata, config: Mapping[str, Any], card: ServedModel | None = None
 ) -> ServedModel:
     """The model as its server describes it.
 
     Args:
-        name: The model.
-        metadata: Of the endpoint ``/v2/models/NAME``, or the JSON form of gRPC's answer.
-        config: Of the endpoint ``/v2/models/NAME/config``, likewise.
+        metadata: As either protocol gives it.
+        config: Of the endpoint ``/v2/models/NAME/config``, or the JSON form of gRPC's answer.
         card: What is known otherwise, such as from the lock of the repository: the server says
             neither the context nor the head, and cannot tell a pooling vLLM from one that writes.
     """
     batch = int(config.get("max_batch_size", 0))
-    inputs = _tensors(metadata.get("inputs", ()), config.get("input", ()), batch)
-    outputs = _tensors(metadata.get("outputs", ()), config.get("output", ()), batch)
+    inputs = _tensors(metadata.inputs, config.get("input", ()), batch)
+    outputs = _tensors(metadata.outputs, config.get("output", ()), batch)
     task, schema = recognize(
         (tensor.name for tensor in inputs),
         (tensor.name for tensor in outputs),
@@ -35,7 +32,7 @@ def of_server(
         pooling=card is not None and card.task is ServedTask.EMBED,
     )
     model = ServedModel(
-        name,
+        metadata.name,
         task,
         schema,
         inputs,
@@ -47,19 +44,19 @@ def of_server(
 
 
 def _tensors(
-    metadata: Iterable[Mapping[str, Any]], configured: Iterable[Mapping[str, Any]], batch: int
+    specs: Iterable[TensorSpec], configured: Iterable[Mapping[str, Any]], batch: int
 ) -> tuple[Tensor, ...]:
     """Names, types and shapes from the metadata; what a request may leave out, from the
-    configuration. Numbers may be decimal text."""
+    configuration."""
     optional = {str(row["name"]) for row in configured if row.get("optional")}
     return tuple(
         Tensor(
-            name=str(row["name"]),
-            datatype="STRING" if row["datatype"] == "BYTES" else str(row["datatype"]),
-            dims=tuple(int(size) for size in row.get("shape", ()))[int(batch > 0) :],
-            optional=str(row["name"]) in optional,
+            name=spec.name,
+            datatype="STRING" if spec.datatype == "BYTES" else spec.datatype,
+            dims=spec.shape[int(batch > 0) :],
+            optional=spec.name in optional,
         )
-        for row in metadata
+        for spec in specs
     )
 
 

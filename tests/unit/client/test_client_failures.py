@@ -51,7 +51,7 @@ def test_a_server_that_breaks_off(protocol: str) -> None:
     async def ask() -> TrtbuildError:
         async with scripted(["close"]) as server, AsyncLLMClient(server.url, protocol) as client:  # type: ignore[arg-type]
             with pytest.raises(ServerError) as error:
-                await client.metadata("m")
+                await client.describe("m")
         return error.value
 
     error = asyncio.run(ask())
@@ -69,7 +69,7 @@ def test_a_model_that_the_server_does_not_have() -> None:
             AsyncLLMClient(server.url, "http") as client,
         ):
             with pytest.raises(NotServedError) as error:
-                await client.metadata("smolm2")
+                await client.describe("smolm2")
         return error.value
 
     error = asyncio.run(ask())

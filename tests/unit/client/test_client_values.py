@@ -1,19 +1,12 @@
-"""What a client makes of a server's metadata, of chunks and of prompts."""
+"""What a client makes of chunks and of prompts."""
 
 from __future__ import annotations
 
 import pytest
 
 from trtbuild.client import Chunk, collect
-from trtbuild.client.metadata import TensorMetadata, tensors
 from trtbuild.client.values import prompt_text
 from trtbuild.errors import UsageError
-
-
-def test_json_metadata_of_both_protocols_reads_the_same() -> None:
-    grpc = tensors([{"name": "a", "datatype": "BOOL", "shape": ["-1", "1"]}])
-    http = tensors([{"name": "a", "datatype": "BOOL", "shape": [-1, 1]}])
-    assert grpc == http == (TensorMetadata("a", "BOOL", (-1, 1)),)
 
 
 def test_collect_adds_up_the_pieces() -> None:

@@ -10,7 +10,7 @@ from trtbuild.check import Example, Finding, Severity, write_example
 from trtbuild.check.autofix import FileChange
 from trtbuild.errors import UsageError
 from trtbuild.pipeline import live
-from trtbuild.pipeline.validate import Request, Validated, read_request, validate
+from trtbuild.pipeline.validate import Validated, ValidateRequest, read_request, validate
 
 pytestmark = pytest.mark.usefixtures("tmp_path")  # repositories lie in the current directory
 
@@ -37,7 +37,7 @@ def test_nothing_is_changed_without_approval() -> None:
         shown.append(changes)
         return False
 
-    request = Request((Path("mr"),))
+    request = ValidateRequest((Path("mr"),))
     assert found(validate(request)) == found(validate(request, approve=refuse))
     assert [change.file for change in shown[0]] == ["m/config.pbtxt"]
     assert config.read_text() == before
@@ -45,14 +45,14 @@ def test_nothing_is_changed_without_approval() -> None:
 
 def test_approved_changes_are_written_and_judged_again() -> None:
     repository()
-    outcome = validate(Request((Path("mr"),)), approve=bool)
+    outcome = validate(ValidateRequest((Path("mr"),)), approve=bool)
     assert (outcome.changed, outcome.report.ok) == (1, True)
 
 
 def test_a_baseline_counts_what_is_gone_only_when_everything_was_looked_at() -> None:
     repository()
     known = Path("known.json")
-    validate(Request((Path("mr"),), baseline=known, update_baseline=True))
+    validate(ValidateRequest((Path("mr"),), baseline=known, update_baseline=True))
     repository("")
     assert validate(read_request([Path("mr")], baseline=known)).outdated == 2
     assert validate(read_request([Path("mr")], baseline=known, select=["TRT3"])).outdated == 0
@@ -62,11 +62,11 @@ def test_an_error_skips_the_live_check(monkeypatch: pytest.MonkeyPatch) -> None:
     more = Finding("TRT951", Severity.ERROR, "m", "m", 0, 0, "the model did not load", "", "fix it")
     monkeypatch.setattr(live, "live_check", lambda *_, **__: (more,))
     repository()
-    outcome = validate(Request((Path("mr"),), live=True))
+    outcome = validate(ValidateRequest((Path("mr"),), live=True))
     assert outcome.live_skipped
     assert "TRT951" not in found(outcome)
     repository("")
-    outcome = validate(Request((Path("mr"),), live=True))
+    outcome = validate(ValidateRequest((Path("mr"),), live=True))
     assert not outcome.live_skipped
     assert [(one.rule, one.repository) for one in outcome.report.findings] == [("TRT951", "mr")]
 

@@ -35,7 +35,7 @@ def test_an_embedding_model_is_asked_for_a_vector(
         if refusal:
             raise ServerError(refusal)
 
-    monkeypatch.setattr(LLMClient, "metadata", lambda *_: None)
+    monkeypatch.setattr(LLMClient, "describe", lambda *_: None)
     monkeypatch.setattr(LLMClient, "served", lambda *_: target.served)
     monkeypatch.setattr(LLMClient, "ask", ask)
     monkeypatch.setattr(tensors, "compare", lambda *_: ())

@@ -29,6 +29,7 @@ from trtbuild.signature.requests import (
     TaskAnswer,
     TaskRequest,
 )
+from trtbuild.wire.records import ModelMetadata
 from trtbuild.wire.tensors import InferRequest, Outputs, TensorValue
 
 
@@ -320,18 +321,18 @@ def test_a_schema_is_recognized_by_its_tensors(
 
 
 def test_a_server_describes_a_model_in_either_protocols_json() -> None:
-    def told(shape: Any, dims: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def answers(shape: Any, dims: Any) -> tuple[ModelMetadata, Mapping[str, Any]]:
         rows = [{"name": "text", "datatype": "BYTES", "shape": shape}]
         back = [{"name": "embeddings", "datatype": "FP32", "shape": shape}]
         config = {"max_batch_size": 8, "input": [{"name": "text", "dims": dims, "optional": True}]}
-        return {"inputs": rows, "outputs": back}, config
+        return ModelMetadata.read({"name": "m", "inputs": rows, "outputs": back}), config
 
-    grpc, http = of_server("m", *told(["-1", "1"], ["1"])), of_server("m", *told([-1, 1], [1]))
+    grpc, http = of_server(*answers(["-1", "1"], ["1"])), of_server(*answers([-1, 1], [1]))
     assert grpc == http
     assert (grpc.task, grpc.request_schema, grpc.max_batch_size) == ("embed", "embed", 8)
     assert grpc.inputs == (Tensor("text", "STRING", (1,), optional=True),)
     assert grpc.decoupled is False
-    assert of_server("m", {}, {"platform": "ensemble"}).decoupled is None
+    assert of_server(ModelMetadata.read({"name": "m"}), {"platform": "ensemble"}).decoupled is None
 
 
 PLUGIN = """
