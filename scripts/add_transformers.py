@@ -172,7 +172,7 @@ class Release:
             for kind, name in self._mapping(modeling, table).items():
                 guessed = task in {"embed", "classify", "token-classify"} and table not in SURE
                 if not guessed or kind in text:
-                    wraps = task not in {"transcribe", "image-classify"}
+                    wraps = task not in {"transcribe", "token-classify", "image-classify"}
                     how = self._wrapped(name) if wraps else ""
                     self.architectures.setdefault(name, (task, kind, how))
 

@@ -75,6 +75,7 @@ NO_LIMIT = {"tokenizer_config.json": {"model_max_length": 10**30}}
         (named("DebertaV2Model", "deberta-v2"), pooled("mean_tokens"), "mean", 512),
         (named("ElectraModel", "electra"), pooled("mean_tokens"), "mean", 512),
         (named("AlbertModel", "albert"), pooled("mean_tokens"), "mean", 512),
+        (named("T5EncoderModel", "t5", **T5), pooled("mean_tokens", **LIMIT), "mean", 512),
         (named("Qwen3ForCausalLM", "qwen3", max_position_embeddings=32768),
          pooled("lasttoken", **{"tokenizer_config.json": {"model_max_length": 131072}}),
          "lasttoken", 32768),
@@ -94,7 +95,7 @@ def test_dense_retrievers(
     assert spec.head.max_tokens == longest
 
 
-@pytest.mark.parametrize("name", ["BertModel", "Gemma3TextModel"])
+@pytest.mark.parametrize("name", ["BertModel", "T5EncoderModel", "Gemma3TextModel"])
 def test_an_encoder_keeps_no_cache(tmp_path: Path, name: str) -> None:
     types = {"BertModel": "bert", "T5EncoderModel": "t5", "Gemma3TextModel": "gemma3_text"}
     spec = spec_of(tmp_path, named(name, types[name], **(T5 if "T5" in name else GEMMA)))
@@ -462,6 +463,28 @@ def test_labels_that_do_not_match(
     assert what in raised.value.what
     assert raised.value.fix
     assert raised.value.exit_code is ExitCode.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config"),
+    [
+        ("ViTForImageClassification", {"model_type": "vit", "image_size": 224, "patch_size": 16}),
+        ("ResNetForImageClassification",
+         {"model_type": "resnet", "hidden_sizes": [8, 16], "depths": [1, 1],
+          "hidden_size": None, "num_hidden_layers": None, "num_attention_heads": None}),
+    ],
+)  # fmt: skip
+def test_image_classifiers(tmp_path: Path, architecture: str, config: dict[str, Any]) -> None:
+    labels = {"id2label": {"0": "cat", "1": "dog"}}
+    folder = make_checkpoint(
+        tmp_path, {"architectures": [architecture], **config, **labels, "vocab_size": None}, ()
+    )
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / name).unlink()
+    spec = inspect(open_checkpoint(str(folder)))
+    assert spec.task is Task.IMAGE_CLASSIFY
+    assert spec.head == Head(HeadKind.IMAGE_LABELS, labels=("cat", "dog"), activation="softmax")
+    assert spec.kv_cache.kind == "none"
 
 
 def test_a_transcriber_is_described(tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ MODEL_FOR_CAUSAL_LM_MAPPING_NAMES = OrderedDict(
 )
 MODEL_FOR_MASKED_LM_MAPPING_NAMES = OrderedDict([])
 MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES = OrderedDict([("ear", ("EarForIt", "EarOther"))])
+MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES = OrderedDict(
+    [("new", "NewForTokens"), ("ear", "EarForTokens")]
+)
+MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES = OrderedDict([("eye", "EyeForIt")])
+MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES = OrderedDict([("wide", "WideEncoderModel")])
 """
 NEW = """
 class NewAttention(nn.Module):
@@ -71,7 +76,10 @@ def test_a_transformers_wheel(tmp_path: Path) -> None:
         "FlowForCausalLM": ("generate", "flow", "stateful"),
         "OldForCausalLM": ("generate", "old", ""),
         "PlainForCausalLM": ("generate", "plain", "source"),
-        "EarForIt": ("audio", "ear", ""),
+        "EarForIt": ("transcribe", "ear", ""),
+        "NewForTokens": ("token-classify", "new", ""),  # not EarForTokens, which reads no text
+        "EyeForIt": ("image-classify", "eye", ""),
+        "WideEncoderModel": ("embed", "wide", ""),
         "NewModel": ("embed", "new", "flag"),
     }
 
