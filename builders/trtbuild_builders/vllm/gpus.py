@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from packaging.version import Version
+
 from trtbuild.builder import Case
-from trtbuild.hardware import GpuInfo
+from trtbuild.hardware import GpuInfo, native_from
 from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import ModelRecipe
-from trtbuild.toolchain import Toolchain, vllm_release
+from trtbuild.toolchain import Toolchain, releases, vllm_release
 from trtbuild_builders.gpus import capability, interconnect, kind_of, precision
 
 # vLLM's names of methods whose least compute capability its own classes state.
@@ -17,12 +19,6 @@ _CAPABILITY_NAMES = {
     "gptq": ("gptq_marlin", "auto_gptq", "gptq"),
     "nvfp4": ("modelopt_fp4",),
 }
-# Compute capability from which the tensor cores compute in the method's own type; below it the
-# weights are expanded on the fly (Marlin kernels): memory is saved, arithmetic is not.
-_NATIVE_SM = {"fp8": 89, "fbgemm_fp8": 89, "mxfp8": 100, "mxfp4": 100, "nvfp4": 100}
-# CUDA that first compiles for a compute capability, and that first drops it.
-_CUDA_SINCE = {90: (11, 8), 100: (12, 8), 120: (12, 8), 103: (12, 9), 121: (12, 9)}
-_CUDA_UNTIL = {70: (13, 0)}
 
 
 def gpu_reasons(case: Case) -> Iterator[str]:
@@ -59,27 +55,20 @@ def own_warnings(case: Case) -> Iterator[str]:
         yield from interconnect(case)
 
 
-def _cuda(toolchain: Toolchain) -> tuple[int, ...]:
-    return tuple(int(part) for part in toolchain.vllm_cuda.split(".")[:2])
-
-
 def _architecture(toolchain: Toolchain, gpu: GpuInfo) -> Iterator[str]:
-    cuda = _cuda(toolchain)
-    since, until = _CUDA_SINCE.get(gpu.sm), _CUDA_UNTIL.get(gpu.sm)
-    if cuda and since and cuda < since:
+    cuda, since, until = toolchain.vllm_cuda, gpu.cuda_since, gpu.cuda_until
+    if cuda and since and Version(cuda) < Version(since):
         yield (
-            f"{gpu.title} needs CUDA {_dotted(since)}, Triton {toolchain.triton} has "
-            f"{toolchain.vllm_cuda}: use a newer --triton"
+            f"{gpu.title} needs CUDA {since}, Triton {toolchain.triton} has {cuda}: use a newer "
+            "--triton"
         )
-    if cuda and until and cuda >= until:
+    if cuda and until and Version(cuda) >= Version(until):
+        earlier = (r for r in releases() if r.vllm_cuda and Version(r.vllm_cuda) < Version(until))
+        last = max((release.triton for release in earlier), key=Version)
         yield (
-            f"CUDA {_dotted(until)} dropped {gpu.title} (compute capability {capability(gpu.sm)}) "
-            f"and Triton {toolchain.triton} has {toolchain.vllm_cuda}: use --triton 25.07 or older"
+            f"CUDA {until} dropped {gpu.title} (compute capability {capability(gpu.sm)}) and "
+            f"Triton {toolchain.triton} has {cuda}: use --triton {last} or older"
         )
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
 
 
 def _dtype(spec: ModelSpec, recipe: ModelRecipe, gpu: GpuInfo) -> Iterator[str]:
@@ -96,8 +85,9 @@ def _native(spec: ModelSpec, gpu: GpuInfo) -> Iterator[str]:
     if spec.quantization is None:
         return
     method = kind_of(spec.quantization)
-    if gpu.sm < _NATIVE_SM.get(method, 0):
+    least = native_from(method)
+    if gpu.sm < least:
         yield (
             f"{gpu.title} does not compute in {method}: weights stay small, but are expanded to "
-            f"16 bits for every product (native from {capability(_NATIVE_SM[method])} on)"
+            f"16 bits for every product (native from {capability(least)} on)"
         )

@@ -45,7 +45,6 @@ _MODELOPT = {
     "MXFP8": "modelopt_mxfp8",
     "MIXED_PRECISION": "modelopt_mixed",
 }
-_RUNS_CODE = "CVE-2026-22807"  # auto_map runs whatever trust_remote_code says
 # ModelOpt's unified export (an inline quantization_config) is read since this vLLM.
 _MODELOPT_SINCE = "0.10.1"
 
@@ -87,9 +86,9 @@ def _runs_anyway(spec: ModelSpec, release: VllmRelease) -> list[str]:
     known = toolchains.advisories_of("vllm", release.version) if spec.code else ()
     return [
         f"vLLM {release.version} runs the code of a checkpoint on the hub although it is not "
-        f"allowed ({_RUNS_CODE}): use --weights copy, which leaves it out"
+        f"allowed ({advisory.ids[0]}): use --weights copy, which leaves it out"
         for advisory in known
-        if _RUNS_CODE in advisory.ids
+        if advisory.auto_map
     ]
 
 

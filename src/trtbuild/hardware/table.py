@@ -30,6 +30,8 @@ class GpuInfo:
             between two cards), ``none``.
         tflops: Dense tensor-core TFLOPS by type.
         source: Where the figures are from, and which of them were not verified.
+        cuda_since: The CUDA that first compiles for it; empty if every release's does.
+        cuda_until: The first CUDA that no longer does; empty if there is none.
     """
 
     name: str
@@ -42,6 +44,8 @@ class GpuInfo:
     nvlink: Literal["board", "bridge", "none"]
     tflops: Mapping[str, float]
     source: str
+    cuda_since: str = ""
+    cuda_until: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,19 @@ class GpuTarget:
 
 
 @cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(data_file("gpus.toml").read_text(encoding="utf-8"))
+
+
+def native_from(quantization: str) -> int:
+    """The least compute capability that computes in a quantization's own type, 0 if unknown."""
+    return int(_table()["native_from"].get(quantization, 0))
+
+
+@cache
 def gpus() -> tuple[GpuInfo, ...]:
     """All GPUs known, smallest memory first."""
-    table = tomllib.loads(data_file("gpus.toml").read_text(encoding="utf-8"))
-    return tuple(sorted(map(_row, table["gpu"]), key=lambda g: (g.memory_bytes, g.name)))
+    return tuple(sorted(map(_row, _table()["gpu"]), key=lambda g: (g.memory_bytes, g.name)))
 
 
 def _row(row: dict[str, Any]) -> GpuInfo:
@@ -76,6 +89,7 @@ def _row(row: dict[str, Any]) -> GpuInfo:
         nvlink=row["nvlink"],
         tflops=row["tflops"],
         source=row["source"],
+        **_table()["capability"].get(str(row["sm"]), {}),
     )
 
 

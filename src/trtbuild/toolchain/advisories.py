@@ -25,6 +25,7 @@ class Advisory:
     source: str
     since: str = ""
     score: float = 0.0
+    auto_map: bool = False
 
     @property
     def remote(self) -> bool:

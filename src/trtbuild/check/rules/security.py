@@ -205,7 +205,6 @@ def tame_template(model: Model) -> Problems:
             yield Problem(f"the chat template reads {name!r}", file=file)
 
 
-_RUNS_CODE = "CVE-2026-22807"
 _KNOWN_TYPE = """{
   "model_type": "deepseek_v3",
   "auto_map": { "AutoModel": "modeling_deepseek.M" }
@@ -258,8 +257,8 @@ def _has_own(model: Model, config: Mapping[str, Any]) -> bool:
     reading = reading_of(model)
     if reading is None or not reading.knows_type(str(config.get("model_type", ""))):
         return False
-    runs = toolchain.advisories_of("vllm", release_of(model)) if model.backend == "vllm" else ()
-    return not any(_RUNS_CODE in one.ids for one in runs)
+    known = toolchain.advisories_of("vllm", release_of(model)) if model.backend == "vllm" else ()
+    return not any(advisory.auto_map for advisory in known)
 
 
 def _trusts(model: Model) -> bool:
