@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     REPOSITORY = 6
     SERVER = 7
     BENCH = 8
+    QUALITY = 9
     INTERRUPTED = 130
 
 
@@ -97,3 +98,9 @@ class BenchError(TrtbuildError):
     """A measurement that could not be made."""
 
     exit_code = ExitCode.BENCH
+
+
+class QualityError(TrtbuildError):
+    """A model that ranks worse than ``trtbuild eval`` was told to accept."""
+
+    exit_code = ExitCode.QUALITY

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trtbuild.resampling import central, widening
+
 PERCENTILES = (50, 90, 95, 99)
 _GROUPS = 64
 _FEWEST = 6  # groups that are left, however alike neighbours are
@@ -28,7 +30,6 @@ _LOWEST = 1e-3  # ms
 _STEP = math.log(1.001)
 _BINS = int(math.log(1e8 / _LOWEST) / _STEP) + 2  # up to 1e8 ms, more than a day
 _RESAMPLES = 400
-_CONFIDENCE = 0.95
 
 
 class Distribution:
@@ -175,15 +176,10 @@ def _independent(counts: NDArray[np.float64], sums: NDArray[np.float64]) -> Grou
 
 
 def _interval(drawn: NDArray[Any], value: float, groups: int) -> tuple[float, float]:
-    """Of what was drawn, widened about ``value`` for what few groups do not show of their spread.
-
-    By Student's quantile over the normal one, and by the variance that resampling lacks.
-    """
-    tail = (1 - _CONFIDENCE) / 2 * 100
-    low, high = (float(end) for end in np.percentile(drawn, (tail, 100 - tail)))
+    """Of what was drawn, widened about ``value`` for what few groups do not show of their spread,
+    in the logarithm."""
+    low, high = central(drawn)
     if groups < 2 or min(low, value) <= 0:
         return low, high
-    free = groups - 1
-    student = 1 + (2.37 / free + 2.8 / free**2) / 1.96
-    wider = student * math.sqrt(groups / free)
+    wider = widening(groups)
     return value * (low / value) ** wider, value * (high / value) ** wider

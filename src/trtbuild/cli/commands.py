@@ -33,6 +33,7 @@ _SUMMARIES = {
     "serve": "Serve a model repository until Ctrl-C (exit code 0), or in the background.",
     "infer": "Send a request to a served model and print its answer, text as it is generated.",
     "bench": "Measure a served model: latencies, throughput, goodput, what limits it.",
+    "eval": "Measure how well an embedding model or a reranker ranks: NDCG, MRR, recall.",
     "cost": "Price a million tokens on your own GPUs against an API's, with the break-even volume.",
     "status": "List the servers that trtbuild started, and whether their models answer.",
     "logs": "Print a server's log, even after the server has ended.",
