@@ -10,6 +10,7 @@ import pytest
 
 from support import triton
 from support.command_line import trtbuild
+from support.retrieval import write_set
 from trtbuild.client import LLMClient, wait_ready
 from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError
@@ -87,3 +88,29 @@ def test_infer_asks_by_the_models_task(server: triton.Triton, protocol: str) -> 
     documents = ("--document", "far away", "--document", "abc")
     done = trtbuild("infer", "reranker", "-p", "abc", *documents, *where)
     assert done.stdout.split("\n")[0].split() == ["0.0000", "[1]", "abc"]
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_models_are_evaluated_by_their_task(
+    server: triton.Triton, protocol: str, tmp_path: Path
+) -> None:
+    """The embedder's vectors grow with a text, so by dot product the longest is first; the
+    reranker's first has the query's own length."""
+    documents = {f"d{at}": "a" * at for at in (1, 2, 3, 5)}
+    queries = {"q1": "xxx", "q2": "xx"}
+    data = write_set(tmp_path / "set", documents, queries, [("q1", "d3", 1), ("q2", "d2", 1)])
+    url = server.grpc if protocol == "grpc" else server.http
+    targets = [f"{name}={protocol}://{url}/{name}" for name in MODELS]
+    where = ("--data", data, "--similarity", "dot", "--measure", "mrr", "--json")
+    done = trtbuild("eval", *targets[:2], *where, "--max-drop", "mrr=0.1")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    one, other = found["targets"]
+    assert one["measures"]["mrr"]["queries"] == pytest.approx({"q1": 1 / 2, "q2": 1 / 3})
+    assert other["measures"]["mrr"]["queries"] == {"q1": 1, "q2": 1}
+    assert (one["dimensions"], other["candidates"]) == (3, "bm25")
+    assert found["comparisons"][0]["measures"]["mrr"]["better"] == 2
+    done = trtbuild("eval", targets[1], targets[0], *where, "--max-drop", "mrr=0.1")
+    assert done.returncode == 9
+    done = trtbuild("eval", targets[2], *where)
+    assert (done.returncode, "its task is classify" in done.stderr) == (2, True)
