@@ -12,7 +12,12 @@
 ModelOpt has an environment of its own, because it wants another transformers than vLLM:
 
     probe/bin/pip install nvidia-modelopt 'transformers<5.15' accelerate sentencepiece requests
-    scripts/lock_runtime.py --modelopt freeze.txt
+    scripts/lock_runtime.py --only modelopt freeze.txt
+
+So has the export to ONNX, which wants a newer numpy than the server's Python stub can bear:
+
+    probe/bin/pip install transformers==5.19.0 onnx onnxscript onnxruntime sentence-transformers
+    scripts/lock_runtime.py --only export freeze.txt
 """
 
 from __future__ import annotations
@@ -83,12 +88,12 @@ def main() -> None:
     """Split a freeze into its files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("freeze", type=Path, help="output of pip freeze in a runtime that works")
-    parser.add_argument("--modelopt", action="store_true", help="it is ModelOpt's")
+    parser.add_argument("--only", choices=("modelopt", "export"), help="whose environment it is")
     options = parser.parse_args()
-    if options.modelopt:
+    if options.only:
         frozen = read_freeze(options.freeze)
         apart = {*TORCH, *EXCLUDED}
-        write("modelopt.txt", [pin for name, pin in frozen.items() if name not in apart])
+        write(f"{options.only}.txt", [pin for name, pin in frozen.items() if name not in apart])
         return
     pins = {**EXTRA, **read_freeze(options.freeze)}
     missing = [name for name in (*TORCH, *WHEELS, *LIGHT) if name not in pins]

@@ -45,6 +45,7 @@ HEADER = "Written by acme-embed. Convert again rather than edit this file."
 class OnnxEmbedBuilder(Builder):
     name = "onnx-embed"
     summary = "An embedding model's ONNX export, served by ONNX Runtime"
+    priority = 70
 
     def reasons_unsupported(self, case):
         reasons = []

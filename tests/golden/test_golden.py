@@ -74,6 +74,14 @@ CASES: list[tuple[str, str, Any, str, dict[str, Any]]] = [
         },
     ),
     ("trtllm-engine", "oldest", LOCAL, "24.06", {"engine": {"profile": "latency"}}),
+    ("onnx", "embed", llama_8b(source=LOCAL.source, task=Task.EMBED), "26.07", {}),
+    (
+        "onnx",
+        "rerank",
+        llama_8b(source=LOCAL.source, task=Task.RERANK),
+        "25.11",
+        {"engine": {"instances": 2, "truncate": "NONE", "max_batch_size": 32}},
+    ),
     ("vllm", "embed", llama_8b(source=LOCAL.source, task=Task.EMBED), "26.08", {}),
 ]
 

@@ -8,6 +8,7 @@ from trtbuild.builder.artifacts import Artifact, MadeArtifact, Workplace
 from trtbuild.builder.base import Builder
 from trtbuild.builder.case import Case
 from trtbuild.builder.discovery import ENTRY_POINT_GROUP, Discovered, discover
+from trtbuild.builder.worker import run_worker
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -18,4 +19,5 @@ __all__ = [
     "MadeArtifact",
     "Workplace",
     "discover",
+    "run_worker",
 ]

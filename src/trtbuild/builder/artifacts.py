@@ -39,6 +39,7 @@ class Workplace:
         files: The checkpoint's files, with paths on this machine unless it is a dry run.
         gpu: The first GPU of this machine, None without one; looked for if the artifact needs it.
         force: The user wants it made although memory looks too small.
+        python: The Python of the environment that the artifact asks for.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Workplace:
     gpu: DetectedGpu | None = None
     force: bool = False
     progress: Progress = SILENT
+    python: Path = field(default_factory=Path)
 
     @property
     def log(self) -> Path:
@@ -72,6 +74,8 @@ class Artifact:
         require: Raises BuildError when it cannot be made here, before anything is fetched.
         depends: What it depends on besides the checkpoint and the image, as JSON can hold it.
         on_gpu: It is made on a GPU, and for that kind of GPU only.
+        environment: A pinned environment (``export``) that making it runs in. It is installed
+            before, and the artifact depends on its pins.
         commands: The command lines that making it would run, for a dry run.
         files: Which files of its directory belong into a model; default: all at its top. May
             raise RepositoryError when it is not complete.
@@ -83,6 +87,7 @@ class Artifact:
     require: Callable[[DetectedGpu | None], object] = lambda _: None
     depends: Mapping[str, Any] = field(default_factory=dict)
     on_gpu: bool = False
+    environment: Literal["", "export"] = ""
     commands: Callable[[Workplace], Sequence[Sequence[str]]] = lambda _: ()
     files: Callable[[Path], Iterable[str]] = _every
 

@@ -18,6 +18,8 @@ Examples
 
   trtbuild runtime install modelopt
 
+  trtbuild runtime install export
+
   trtbuild runtime install --torch-index https://download.pytorch.org/whl/cpu
 """
 _STATUS = """
@@ -34,7 +36,8 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        help="Install, inspect and remove the embedded server and ModelOpt.", no_args_is_help=True
+        help="Install, inspect and remove the embedded server and other tools.",
+        no_args_is_help=True,
     )
     group.command("install", epilog=_INSTALL)(install)
     group.command("status", epilog=_STATUS)(status)
@@ -45,7 +48,8 @@ def register(app: typer.Typer) -> None:
 
 def install(
     what: Annotated[
-        str, typer.Argument(help="server, or modelopt for trtbuild quantize.")
+        str,
+        typer.Argument(help="server, modelopt (for trtbuild quantize) or export (to ONNX)."),
     ] = "server",
     *,
     without_vllm: Annotated[
@@ -74,10 +78,11 @@ def install(
 def _variant(what: str, without_vllm: bool) -> Variant:
     from trtbuild.errors import UsageError
 
-    if what == "modelopt":
-        return "modelopt"
+    tools: dict[str, Variant] = {"modelopt": "modelopt", "export": "export"}
+    if what in tools:
+        return tools[what]
     if what != "server":
-        raise UsageError(f"unknown runtime {what!r}", fix="use server or modelopt")
+        raise UsageError(f"unknown runtime {what!r}", fix="use server, modelopt or export")
     return "light" if without_vllm else "full"
 
 
@@ -94,7 +99,7 @@ def status(
     from trtbuild.errors import ExitCode
     from trtbuild.server import runtime
 
-    found = list(runtime.status((*runtime.SERVERS, "modelopt")))
+    found = list(runtime.status((*runtime.SERVERS, "modelopt", "export")))
     for index, one in enumerate(found):
         if verify and one.state == "ready":
             problems = runtime.verify(runtime.install(one.variant))
@@ -139,7 +144,12 @@ def remove(as_json: _Json = False) -> None:
 def _print(status: RuntimeStatus) -> None:
     from trtbuild.cli.output import human_bytes
 
-    names = {"full": "server and vLLM", "light": "server only", "modelopt": "ModelOpt"}
+    names = {
+        "full": "server and vLLM",
+        "light": "server only",
+        "modelopt": "ModelOpt",
+        "export": "ONNX export",
+    }
     typer.echo(
         f"{names[status.variant]}: {status.state}"
         + (f" ({status.reason})" if status.reason else "")

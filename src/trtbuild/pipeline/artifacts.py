@@ -19,6 +19,7 @@ from trtbuild.files.staging import write_synced
 from trtbuild.hardware import DetectedGpu
 from trtbuild.progress import Progress
 from trtbuild.repository import say_source
+from trtbuild.server import runtime
 
 _SHORT = 16  # characters of the key that name its directory
 
@@ -57,6 +58,9 @@ def make(
     place = _workplace(artifact, builder, case, files, root=root, gpu=gpu)
     place = replace(place, force=force, progress=progress)
     if not intact(place.home, place.key):
+        if artifact.environment:
+            environment = runtime.install(artifact.environment, progress=progress)
+            place = replace(place, python=environment.python)
         _make(artifact, case, place)
     return MadeArtifact(place.home, tuple(artifact.files(place.home)))
 
@@ -145,4 +149,6 @@ def _key(
         "image": builder.image(case.toolchain),
         "sm": sm,
     }
+    if artifact.environment:
+        parts["environment"] = runtime.lock_digest(artifact.environment)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -6,19 +6,17 @@ and disk. The result is put in place only after it was opened and described as w
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import time
 import tomllib
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from trtbuild import process
+from trtbuild.builder import run_worker
 from trtbuild.checkpoint import (
     Checkpoint,
     CheckpointFile,
@@ -28,7 +26,7 @@ from trtbuild.checkpoint import (
     verify_shards,
 )
 from trtbuild.errors import BuildError, UnsupportedError, UsageError
-from trtbuild.files import disk_trouble, require_space, scratch, staged_dir
+from trtbuild.files import disk_trouble, require_space, staged_dir
 from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.pipeline.calibration import Text, read_texts
 from trtbuild.progress import SILENT, Progress
@@ -39,12 +37,6 @@ MARKER = "hf_quant_config.json"
 _AWQ_GROUP = 128
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
 _HALF = ("bfloat16", "float16")
-_OFFLINE = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +129,12 @@ def quantize(
             "texts": list(texts),
             "length": length,
         }
-        _run(environment.python, job, files, log, progress)
+        script = template_dir("quantize", "worker.py")
+        status, tail = run_worker(
+            environment.python, script, job, files, log=log, progress=progress
+        )
+        if status:
+            raise _failure(status, tail, log)
         _complete(staged, files)
         after = _require_quantized(staged, chosen)
     seconds = round(time.monotonic() - started, 1)
@@ -208,48 +205,7 @@ def _reasons(
         )
 
 
-def _run(
-    python: Path,
-    job: Mapping[str, Any],
-    files: Sequence[CheckpointFile],
-    log: Path,
-    progress: Progress,
-) -> None:
-    """The worker, on a directory of links to the checkpoint's files."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.unlink(missing_ok=True)
-    with scratch(log.parent, "quantize") as folder:
-        model = folder / "model"
-        for file in files:
-            assert file.path is not None, f"{file.name} was not materialized"
-            (model / file.name).parent.mkdir(parents=True, exist_ok=True)
-            (model / file.name).symlink_to(file.path.resolve())
-        request = folder / "job.json"
-        request.write_text(json.dumps({**job, "model": str(model)}), encoding="utf-8")
-        tail: deque[str] = deque(maxlen=40)
-        worker = template_dir("quantize", "worker.py")
-        code = process.run_lines(
-            [str(python), "-I", str(worker), str(request)],
-            on_line=lambda line: _listen(line, tail, progress),
-            log_path=log,
-            env=_OFFLINE,
-        )
-    if code:
-        raise _failure(code, tail, log)
-
-
-def _listen(line: str, tail: deque[str], progress: Progress) -> None:
-    if not line.startswith('{"trtbuild": 1'):
-        tail.append(line)
-        return
-    said = json.loads(line)
-    if "step" in said:
-        progress.step(said["step"])
-    else:
-        progress.advance(said["done"], said["total"], "texts")
-
-
-def _failure(code: int, tail: deque[str], log: Path) -> BuildError:
+def _failure(code: int, tail: Sequence[str], log: Path) -> BuildError:
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return BuildError(
             "ModelOpt was killed, which the system does when memory runs out",

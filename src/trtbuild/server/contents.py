@@ -34,6 +34,7 @@ class Contents:
         mounted_paths: Some engine file or parameter names files below :data:`MOUNT`.
         needs_hub: Some engine takes its weights from the hub.
         served: The description of each model whose configuration can be read.
+        releases: The Triton releases its lock file names.
         trtllm: The models that run TensorRT-LLM, with how: a compiled engine or the LLM API.
     """
 
@@ -46,6 +47,7 @@ class Contents:
     needs_hub: bool
     served: Mapping[str, ServedModel] = field(default_factory=dict)
     trtllm: Mapping[str, EngineKind] = field(default_factory=dict)
+    releases: tuple[str, ...] = ()
 
     @property
     def llm(self) -> str:
@@ -94,6 +96,7 @@ def read(repo: Path) -> Contents:
         models=tuple(folder.name for folder in folders),
         backends=frozenset(named) - {""},
         health_checked=any(_health_checked(config) for config in configs),
+        releases=tuple(sorted({model.triton for model in lock.models.values()})),
         images=tuple(sorted({model.image for model in lock.models.values() if model.image})),
         mounted_paths=any(f'"{MOUNT}/' in text for text in engines)
         or any(names_mounted_path(config) for config in configs),

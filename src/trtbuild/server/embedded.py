@@ -15,8 +15,11 @@ from trtbuild.server.mode import LaunchOptions, ServerCommand, ServerJob, server
 from trtbuild.server.shm import ipc_folder
 from trtbuild.server.spinning import spin_count
 from trtbuild.server.view import make_view
+from trtbuild.toolchain import onnx_runtime
 
 _GIB = 1 << 30
+ONNX_RUNTIME = "TRTBUILD_ONNXRUNTIME"
+"""Where our backend ``onnxruntime`` imports its package from."""
 # From here on the machine likely has several sockets or threads that share a core, which vLLM
 # lays out better itself; below it leaves a core of a small machine idle.
 _FEW_CORES = 8
@@ -44,6 +47,8 @@ def command(job: ServerJob) -> ServerCommand:
         f"--backend-config=python,shm-region-prefix-name={job.shm_prefix}",
     )
     env = {**runtime.stub_environment(found), **(_vllm_environment(job) if vllm else {})}
+    if _needs_onnx_runtime(job):
+        env[ONNX_RUNTIME] = str(_onnx_runtime(found, job))
     if options.rehearsal:
         env[rehearsal.VARIABLE] = str(_rehearsal_file(options.rehearsal, job))
     return ServerCommand(argv, {**env, **options.env})
@@ -52,6 +57,19 @@ def command(job: ServerJob) -> ServerCommand:
 def needs_vllm(contents: Contents, options: LaunchOptions) -> bool:
     """Whether models run vLLM, be it as a stand-in."""
     return "vllm" in contents.backends or bool(options.rehearsal and contents.trtllm)
+
+
+def _needs_onnx_runtime(job: ServerJob) -> bool:
+    return "onnxruntime" in job.contents.backends and "onnxruntime" not in job.options.echo
+
+
+def _onnx_runtime(found: runtime.Runtime, job: ServerJob) -> Path:
+    """The version of the newest release that the repository was written for."""
+    known = onnx_runtime(max(job.contents.releases, default=""))
+    version = known.version if known else ""
+    if job.dry_run:
+        return runtime.onnx_runtime_home(found, version)
+    return runtime.ensure_onnx_runtime(found, version, job.progress)
 
 
 def _backends(installed: runtime.Runtime, job: ServerJob) -> Path:

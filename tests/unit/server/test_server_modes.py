@@ -218,8 +218,8 @@ def test_a_model_of_a_backend_in_python_brings_none(tmp_path: Path) -> None:
 def test_the_embedded_server_knows_its_backends(tmp_path: Path) -> None:
     repo = write_python_model(tmp_path / "models", "m")
     config = repo / "m" / "config.pbtxt"
-    config.write_text(config.read_text().replace('"python"', '"onnxruntime"'))
-    with pytest.raises(ServerError, match="no backend 'onnxruntime'") as error:
+    config.write_text(config.read_text().replace('"python"', '"openvino"'))
+    with pytest.raises(ServerError, match="no backend 'openvino'") as error:
         command("embedded", repo, tmp_path, dry_run=True)
     assert "--mode docker" in error.value.fix
 

@@ -1,7 +1,13 @@
 """The embedded runtime: a pinned Triton server and vLLM for the CPU, in a venv of its own."""
 
 from trtbuild.server.runtime.backends import REINSTALL, stub_environment
-from trtbuild.server.runtime.facts import SERVERS, Runtime, Variant, unsupported_platform
+from trtbuild.server.runtime.facts import (
+    SERVERS,
+    Runtime,
+    Variant,
+    lock_digest,
+    unsupported_platform,
+)
 from trtbuild.server.runtime.inspection import RuntimeStatus, verify
 from trtbuild.server.runtime.installation import (
     ensure,
@@ -11,6 +17,10 @@ from trtbuild.server.runtime.installation import (
     remove,
     status,
 )
+from trtbuild.server.runtime.onnxruntime import (
+    ensure_onnx_runtime,
+    onnx_runtime_home,
+)
 
 __all__ = [
     "REINSTALL",
@@ -19,7 +29,10 @@ __all__ = [
     "RuntimeStatus",
     "Variant",
     "ensure",
+    "ensure_onnx_runtime",
     "install",
+    "lock_digest",
+    "onnx_runtime_home",
     "planned",
     "rehearsal_backends",
     "remove",

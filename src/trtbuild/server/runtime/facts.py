@@ -16,21 +16,23 @@ from trtbuild import process
 from trtbuild.errors import UnsupportedError
 from trtbuild.resources import cache_dir, data_file
 
-Variant = Literal["full", "light", "modelopt"]
+Variant = Literal["full", "light", "modelopt", "export"]
 State = Literal["missing", "incomplete", "broken", "ready"]
 
 LOCKS: Mapping[Variant, tuple[str, ...]] = {
     "full": ("torch.txt", "requirements.txt", "wheels.txt"),
     "light": ("light.txt", "wheels.txt"),
     "modelopt": ("torch.txt", "modelopt.txt"),
+    "export": ("torch.txt", "export.txt"),
 }
 SERVERS: tuple[Variant, ...] = ("full", "light")
-"""The variants that serve; the other one quantizes."""
+"""The variants that serve; ``modelopt`` quantizes, and ``export`` writes ONNX graphs."""
 # Measured on Linux x86_64, with room for pip's own temporary files.
 NEEDED_BYTES: Mapping[Variant, int] = {
     "full": 4 << 30,
     "light": 700 << 20,
     "modelopt": 3 << 30,
+    "export": 3 << 30,
 }
 
 # The server's Python stub needs numpy below 2, whose last wheels are for Python 3.12.
@@ -70,12 +72,12 @@ class Interpreter:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """An environment with the pinned server (and vLLM in the full variant), or with ModelOpt.
+    """An environment with the pinned server (and vLLM in the full variant), or with a tool.
 
     Attributes:
         root: Its directory in the cache.
         variant: ``light`` has the server and a client, but neither torch nor vLLM; ``modelopt``
-            has no server, but torch, transformers and nvidia-modelopt.
+            and ``export`` have no server, but torch, transformers and their tool.
         interpreter: What it was made with.
         backends: The backend directory for ``--backend-directory``; empty path until ready.
     """

@@ -19,6 +19,7 @@ _MODULES: Mapping[Variant, str] = {
     "full": "numpy, torch, vllm, tritonclient.grpc",
     "light": "numpy",
     "modelopt": "torch, transformers, modelopt.torch.quantization",
+    "export": "torch, transformers, sentence_transformers, onnxscript, onnxruntime",
 }
 
 

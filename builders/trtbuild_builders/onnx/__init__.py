@@ -1,0 +1,103 @@
+"""The ``onnx`` builder: embedding models, rerankers and classifiers as a graph for ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trtbuild.builder import Artifact, Builder, Case
+from trtbuild.plan import ModelEntry, Step
+from trtbuild.signature import ServedModel, ServedTask
+from trtbuild.toolchain import Toolchain, onnx_runtime
+from trtbuild_builders.onnx.export import given_graph, graph_artifact
+from trtbuild_builders.onnx.reasons import reasons
+from trtbuild_builders.onnx.repository import entries
+from trtbuild_builders.onnx.settings import ARGUMENTS, MEANINGS, core_name, engine, head_of
+
+__all__ = ["OnnxBuilder", "builder"]
+
+_SMALL = 1_000_000_000  # parameters up to which a graph serves better than an LLM engine
+_DECODERS = ("CausalLM", "ForConditionalGeneration")
+
+
+class OnnxBuilder(Builder):
+    """A public model that takes text, and the graph that it calls."""
+
+    name = "onnx"
+    summary = "Embedding models, rerankers and classifiers, exported to ONNX and checked"
+    priority = 60
+    takes = frozenset({"engine"})
+    _SECOND = 30  # below vllm's 50
+
+    def preference(self, case: Case) -> int:
+        """First for encoders of ordinary size; an LLM engine is the better home of a large one."""
+        spec = case.spec
+        large = spec.parameters > _SMALL or spec.architecture.endswith(_DECODERS)
+        return self._SECOND if large else self.priority
+
+    def reasons_unsupported(self, case: Case) -> Sequence[str]:
+        """All reasons against it, each with its fix."""
+        return tuple(reasons(case))
+
+    def artifacts(self, case: Case) -> Sequence[Artifact]:
+        """The graph. Raises RecipeError for a wrong setting."""
+        return (graph_artifact(case),)
+
+    def models(self, case: Case) -> Sequence[ModelEntry]:
+        """The public model and its graph. Raises RecipeError for a wrong setting."""
+        return entries(case)
+
+    def steps(self, case: Case) -> Sequence[Step]:
+        """What will be done. Raises RecipeError for a wrong setting."""
+        chosen, given = engine(case), given_graph(case)
+        made = f"Take {given} as it is" if given else f"Export to ONNX, opset {chosen['opset']}"
+        checked = (
+            (Step("check", "Compare its answers with those of the reference implementation"),)
+            if chosen["check"]
+            else ()
+        )
+        name = case.recipe.name
+        return (
+            Step("graph", made),
+            *checked,
+            Step("config", f"Write {core_name(case)}: the graph for ONNX Runtime"),
+            Step("config", f"Write {name}: tokenizer, batching and tensors"),
+        )
+
+    def warnings(self, case: Case) -> Sequence[str]:
+        """What was not checked."""
+        found = []
+        if not engine(case)["check"]:
+            found.append("its answers are not compared with the reference (check=false)")
+        if given_graph(case):
+            found.append(
+                "the given graph has no weights to compute a reference from: its answers are only "
+                "compared with themselves, alone and in a batch"
+            )
+        return found
+
+    def versions(self, case: Case) -> Mapping[str, str]:
+        """ONNX Runtime's, in the image that serves it."""
+        runtime = onnx_runtime(case.toolchain.triton)
+        return {"onnxruntime": runtime.version} if runtime else {}
+
+    def arguments(self, toolchain: Toolchain) -> Sequence[Mapping[str, Any]]:  # noqa: ARG002
+        """What ``--set`` takes, the same in every release."""
+        rows = []
+        for name, row in ARGUMENTS.items():
+            known: dict[str, Any] = {"name": name, "types": row.types, "choices": row.choices}
+            known |= {"default": row.default, "has_default": True, "meaning": MEANINGS[name]}
+            rows.append(known | ({} if row.minimum is None else {"minimum": row.minimum}))
+        return rows
+
+    def signature(self, case: Case) -> ServedModel:
+        """The public model; its graph is nobody's to call."""
+        head, name = head_of(case), case.recipe.name
+        task = ServedTask(case.spec.task.value)
+        return ServedModel(
+            name, task, task.value, context_length=head.max_tokens, tokenizer=f"{name}/1",
+            head=case.spec.head,
+        )  # fmt: skip
+
+
+builder = OnnxBuilder()

@@ -1,0 +1,117 @@
+"""The graph as an artifact: exported or taken, compared with the reference, kept under its key."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trtbuild.builder import Artifact, Case, Workplace, run_worker
+from trtbuild.errors import BuildError
+from trtbuild.modelspec import Task
+from trtbuild.resources import template_dir
+from trtbuild_builders.onnx.settings import SIDES, engine, graph, head_of, settings
+
+ARTIFACT = "graph"
+GRAPH = "model.onnx"
+PACKAGE = "tokenizers"
+KEPT = "reference.json"
+_GIVEN = ("onnx/model.onnx", "model.onnx")
+_DIFFERS = 3
+# float32 against float32: rounding of another order of the same sums, seen at 2.5e-7.
+_LIMITS = {
+    Task.EMBED: {"max_abs": 1e-5, "cosine": 0.99999},
+    Task.RERANK: {"max_abs": 1e-4, "cosine": -1.0},
+    Task.CLASSIFY: {"max_abs": 1e-4, "cosine": -1.0},
+}
+
+
+def given_graph(case: Case) -> str:
+    """The graph that an ONNX-only checkpoint brings; empty for any other."""
+    if case.spec.weights_format != "onnx" or case.checkpoint is None:
+        return ""
+    return next((name for name in _GIVEN if case.checkpoint.has(name)), "")
+
+
+def graph_artifact(case: Case) -> Artifact:
+    """The graph, with the package that tokenizes beside it."""
+    job = _job(case)
+    scripts = sorted(template_dir("onnx").rglob("*.py"))
+    depends = {
+        **job,
+        "scripts": {path.name: path.read_text(encoding="utf-8") for path in scripts},
+        "texts": template_dir("onnx", "export", "texts.json").read_text(encoding="utf-8"),
+    }
+    return Artifact(
+        ARTIFACT,
+        make=partial(_make, job),
+        depends=depends,
+        environment="export",
+        files=_files,
+    )
+
+
+def _job(case: Case) -> dict[str, Any]:
+    chosen = engine(case)
+    # The model's name is no part of its graph, and the reference cuts as it does.
+    said = {key: value for key, value in settings(case).items() if key != "core"}
+    said["truncate"] = SIDES[head_of(case).truncation_side]
+    return {
+        "settings": said,
+        "graph": graph(head_of(case)),
+        "given": given_graph(case),
+        "check": chosen["check"],
+        "opset": chosen["opset"],
+        "limits": _LIMITS[case.spec.task],
+        "pairs": case.spec.task is Task.RERANK,
+    }
+
+
+def _files(folder: Path) -> Iterable[str]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    names = (path.relative_to(folder).as_posix() for path in paths)
+    return sorted(name for name in names if not name.startswith(".") and name != "graph.json")
+
+
+def _make(job: dict[str, Any], place: Workplace) -> None:
+    """Raises BuildError when the export fails, or its answers are not those of the reference."""
+    script = template_dir("onnx", "export", "worker.py")
+    files = [file for file in place.files if not file.name.endswith((".bin", ".py"))]
+    status, tail = run_worker(
+        place.python,
+        script,
+        {**job, "out": str(place.out)},
+        files,
+        log=place.log,
+        progress=place.progress,
+    )
+    if status:
+        raise _failure(status, tail, place)
+
+
+def _failure(status: int, tail: Sequence[str], place: Workplace) -> BuildError:
+    errors = tuple(line.removeprefix("ERROR: ") for line in tail if line.startswith("ERROR: "))
+    where = str(place.log)
+    if status == _DIFFERS:
+        return BuildError(
+            f"the graph of {place.source} does not answer as the reference does, so nothing was "
+            "written",
+            where=where,
+            details=errors,
+            fix="report it with the checkpoint's name; --set check=false serves it all the same",
+        )
+    if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return BuildError(
+            "the export was killed, which the system does when memory runs out",
+            where=where,
+            fix="close other programs, or use a machine with more memory",
+        )
+    last = [line for line in tail if line and not line.startswith((" ", "Traceback"))][-1:]
+    return BuildError(
+        f"the export to ONNX failed with exit code {status}",
+        where=where,
+        details=errors or tuple(last),
+        fix="read the log above; the builders vllm and others may take the checkpoint",
+    )

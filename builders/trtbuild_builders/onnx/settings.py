@@ -1,0 +1,145 @@
+"""What a recipe sets, and what the served model reads: ``1/settings.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from trtbuild.builder import Case
+from trtbuild.modelspec import Head, Task
+from trtbuild.recipe import engine_problems, raise_problems
+from trtbuild.toolchain import EngineArgument, onnx_runtime
+
+OPSET = 18
+"""ONNX Runtime of every known Triton release reads it."""
+DEFAULTS: Mapping[str, Any] = {
+    "check": True,
+    "instances": 1,
+    "max_batch_size": 256,
+    "max_queue_delay_microseconds": 100,
+    "opset": OPSET,
+    "token_budget": 4096,
+    "truncate": "",
+}
+MEANINGS = {
+    "check": "compare the graph with the reference, and write nothing when they differ",
+    "instances": "processes that tokenize and batch",
+    "max_batch_size": "texts in one request, and of several requests together",
+    "max_queue_delay_microseconds": "wait for more requests to batch",
+    "opset": "of the exported graph",
+    "token_budget": "tokens of one call of the graph, padding included; GPUs like 16384",
+    "truncate": "of a text beyond the model's length, where a request does not say; empty: as the "
+    "reference does",
+}
+_POSITIVE = ("instances", "max_batch_size", "opset", "token_budget")
+ARGUMENTS = {
+    name: EngineArgument(
+        name,
+        (type(value).__name__,),
+        default=value,
+        has_default=True,
+        choices=("", "NONE", "END", "START") if name == "truncate" else (),
+        minimum=1 if name in _POSITIVE else 0 if isinstance(value, int) else None,
+    )
+    for name, value in DEFAULTS.items()
+}
+SIDES = {"right": "END", "left": "START"}
+"""The parameter ``truncate`` by the end at which the reference cuts."""
+_OUTPUTS = {Task.EMBED: "embeddings", Task.RERANK: "logits", Task.CLASSIFY: "logits"}
+
+
+def engine(case: Case) -> Mapping[str, Any]:
+    """The recipe's settings over the defaults. Raises RecipeError with all that is wrong."""
+    given = case.recipe.engine
+    problems = list(engine_problems(given, ARGUMENTS))
+    runtime = onnx_runtime(case.toolchain.triton)
+    opset = given.get("opset", OPSET)
+    if runtime and isinstance(opset, int) and opset > runtime.opset:
+        problems.append(
+            f"'opset' {opset} is newer than ONNX Runtime {runtime.version} of Triton "
+            f"{case.toolchain.triton} reads ({runtime.opset}): leave it out, or set {OPSET}"
+        )
+    raise_problems(
+        problems,
+        "engine settings of the builder onnx",
+        "trtbuild toolchains RELEASE --arguments onnx lists them",
+    )
+    return {**DEFAULTS, **given}
+
+
+def head_of(case: Case) -> Head:
+    """What the model computes at its end, as far as its files say it."""
+    return case.spec.head or Head(max_tokens=case.spec.context_length)
+
+
+def settings(case: Case) -> dict[str, Any]:
+    """Everything that the served model needs to know of its checkpoint."""
+    spec, head, chosen = case.spec, head_of(case), engine(case)
+    return {
+        "task": spec.task.value,
+        "core": core_name(case),
+        "inputs": _inputs(case, head),
+        "output": _OUTPUTS[spec.task],
+        "pooling": [],
+        "max_tokens": head.max_tokens,
+        "lower": head.lower_case,
+        # Of the graph: whatever side the reference pads, positions count from the left here.
+        "padding_side": "right",
+        "truncate": chosen["truncate"] or SIDES[head.truncation_side],
+        "truncation": head.truncation,
+        "token_budget": chosen["token_budget"],
+        "prompts": dict(head.prompts),
+        "default_prompt": head.default_prompt,
+        "include_prompt": head.include_prompt,
+        "dimension": head.dimension,
+        "truncate_dimension": head.truncate_dimension,
+        "matryoshka": list(head.matryoshka),
+        "normalized": head.normalized,
+        "labels": list(head.labels),
+        "activation": head.activation,
+    }
+
+
+def graph(head: Head) -> dict[str, Any]:
+    """What the exported graph computes after the model's body."""
+    return {
+        "pooling": list(head.pooling),
+        "normalize": head.normalized,
+        "dense": [
+            {
+                "path": layer.directory,
+                "inputs": layer.inputs,
+                "outputs": layer.outputs,
+                "bias": layer.bias,
+                "activation": layer.activation,
+                "residual": layer.residual,
+            }
+            for layer in head.layers
+        ],
+    }
+
+
+def core_name(case: Case) -> str:
+    """The model that runs the graph."""
+    return f"{case.recipe.name}_core"
+
+
+def dump(value: Mapping[str, Any]) -> bytes:
+    """As the repository keeps it."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _inputs(case: Case, head: Head) -> dict[str, int]:
+    """The graph's inputs, with what each is padded with.
+
+    A single text has one type of token, which is what a model takes without being told; the two
+    texts of a pair differ, where the model was trained to see it.
+    """
+    inputs = {"input_ids": case.spec.pad_token_id or 0, "attention_mask": 0}
+    types = case.checkpoint.config.get("type_vocab_size") if case.checkpoint else None
+    if case.spec.task is not Task.EMBED and isinstance(types, int) and types > 1:
+        inputs["token_type_ids"] = 0
+    if not head.include_prompt:
+        inputs["pooling_mask"] = 0
+    return inputs

@@ -1,0 +1,110 @@
+"""The graph, as it will be served, against the reference implementation."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx_tasks
+import onnx_text
+
+_SHOWN = 3
+
+
+@dataclass
+class Found:
+    """The reference's rows, the worst differences to them, and what is beyond a limit."""
+
+    rows: list
+    worst: dict
+    problems: list = field(default_factory=list)
+
+
+class Served:
+    """What the served model computes, by the code that it runs, without Triton."""
+
+    def __init__(self, folder, out, settings):
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(
+            str(Path(out) / "model.onnx"), providers=["CPUExecutionProvider"]
+        )
+        self._settings = settings
+        self._texts = onnx_text.Texts(folder, settings)
+        self._rows = onnx_text.Rows(
+            settings, lambda inputs: session.run([settings["output"]], inputs)[0]
+        )
+
+    def rows(self, items, use):
+        """The rows of items that are sent in one request."""
+        name = {
+            "rerank": ("query", "passage"),
+            "classify": ("text", "text_pair"),
+            "embed": ("text",),
+        }
+        columns = list(zip(*items, strict=True)) if isinstance(items[0], tuple) else [items]
+        given = dict(zip(name[self._settings["task"]], map(list, columns), strict=False))
+        asked = {"input_type": use}
+        work = onnx_tasks.prepare(self._settings, given, asked)
+        encodings = self._texts.encode(work.items, work.truncate)
+        skip = self._texts.skipped(work.prompt) if work.prompt else 0
+        return self._rows.run(encodings, [skip] * len(encodings))
+
+
+def against(folder, out, settings, items, *, limits, given):
+    """Compare every item alone and all in one ragged request.
+
+    A graph that was given has no weights to compute a reference from: its rows alone are compared
+    with its rows in a batch.
+    """
+    served = Served(folder, out, settings)
+    if given:
+        wanted = [served.rows([item], "")[0] for item in items]
+        return compared("", items, wanted, {"in a batch": served.rows(items, "")}, limits)
+    import reference
+
+    known = reference.of(settings["task"])(folder, settings)
+    uses = ["", *(("query", "passage") if settings["prompts"] else ())]
+    found = None
+    for use in uses:
+        wanted = list(known.rows(items, use))
+        rows = {
+            "alone": [served.rows([item], use)[0] for item in items],
+            "in a batch": served.rows(items, use),
+        }
+        part = compared(use, items, wanted, rows, limits)
+        found = part if found is None else _joined(found, part)
+    return found
+
+
+def _joined(one, other):
+    worst = {
+        "max_abs": max(one.worst["max_abs"], other.worst["max_abs"]),
+        "cosine": min(one.worst["cosine"], other.worst["cosine"]),
+    }
+    return Found(one.rows, worst, [*one.problems, *other.problems])
+
+
+def compared(use, items, wanted, rows, limits):
+    """What is beyond the limits, worst first."""
+    bad, most, least = [], 0.0, 1.0
+    for how, found in rows.items():
+        for item, expected, row in zip(items, wanted, found, strict=True):
+            if len(row) != len(expected):
+                line = f"the graph gives {len(row)} numbers and the reference {len(expected)}"
+                return Found(list(wanted), {"max_abs": float("inf"), "cosine": 0.0}, [line])
+            off, near = float(np.abs(row - expected).max()), _cosine(row, expected)
+            most, least = max(most, off), min(least, near)
+            if not (off <= limits["max_abs"] and near >= limits["cosine"]):
+                as_ = f" as {use}" if use else ""
+                what = str(item)[:40]
+                bad.append((off, f"{what!r} {how}{as_}: off by {off:.2g}, cosine {near:.6f}"))
+    bad.sort(key=lambda row: -row[0])
+    lines = [line for _, line in bad[:_SHOWN]]
+    if len(bad) > _SHOWN:
+        lines.append(f"{len(bad)} of {len(rows) * len(items)} answers differ")
+    return Found(list(wanted), {"max_abs": most, "cosine": least}, lines)
+
+
+def _cosine(one, other):
+    size = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(np.dot(one, other)) / size if size > 1e-12 else float(np.array_equal(one, other))

@@ -1,0 +1,158 @@
+"""Export a checkpoint to ONNX and compare it with the reference. Runs in an environment of its own.
+
+    python worker.py JOB.json
+
+Progress goes to standard output as JSON, a line each, and everything else that is printed is for
+the log. Nothing of the checkpoint is run: ``trust_remote_code`` stays off and only safetensors are
+loaded.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(_HERE), str(_HERE.parent / "model")]
+
+MARK = "trtbuild"
+GRAPH = "model.onnx"
+_LIMIT = 2 << 30  # bytes of one protobuf file
+_KEPT = 4  # texts whose reference goes into the repository
+_LONG = 1024  # tokens up to which an over-long text is computed, and not only tokenized
+
+
+def say(**fields):
+    """One line of progress."""
+    sys.stdout.write(json.dumps({MARK: 1, **fields}) + "\n")
+    sys.stdout.flush()
+
+
+def main(path):
+    """Export or take the graph, then compare."""
+    job = json.loads(Path(path).read_text(encoding="utf-8"))
+    folder, out, settings = Path(job["model"]), Path(job["out"]), job["settings"]
+    if job["given"]:
+        _take(folder / job["given"], out)
+    else:
+        _export(folder, out, job)
+    _tokenizers(out / "tokenizers")
+    said = describe(out / GRAPH, settings)
+    (out / "graph.json").write_text(json.dumps(said), encoding="utf-8")
+    if job["check"]:
+        check(folder, out, {**settings, **said}, job)
+    say(step="done")
+
+
+def _export(folder, out, job):
+    say(step="loading PyTorch and transformers")
+    import graph
+
+    module = graph.load(folder, job["settings"]["task"], job["graph"])
+    size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
+    say(step="exporting the graph to ONNX")
+    settings = job["settings"]
+    limit = settings["max_tokens"] or 4096
+    graph.export(
+        module,
+        list(settings["inputs"]),
+        out / GRAPH,
+        opset=job["opset"],
+        limit=limit,
+        external=size > _LIMIT * 0.95,
+    )
+
+
+def _take(path, out):
+    """A graph that the checkpoint brings, with the files of its weights beside it."""
+    import onnx
+
+    shutil.copyfile(path, out / GRAPH)
+    model = onnx.load(path, load_external_data=False)
+    tensors = onnx.external_data_helper._get_all_tensors(model)
+    names = {
+        row.value for tensor in tensors for row in tensor.external_data if row.key == "location"
+    }
+    for name in sorted(names):
+        if Path(name).name != name or not (path.parent / name).is_file():
+            sys.exit(f"ERROR: the weights of {path.name} are not beside it: {name}")
+        shutil.copyfile(path.parent / name, out / name)
+
+
+def _tokenizers(target):
+    """The package that the served model tokenizes with."""
+    import tokenizers
+
+    home = Path(tokenizers.__file__).parent
+    for path in sorted([*home.rglob("*.py"), *home.rglob("*.so")]):
+        place = target / path.relative_to(home)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+
+
+def describe(path, settings):
+    """Inputs and output of a graph as the served model needs them."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    initial = {tensor.name for tensor in model.graph.initializer}
+    inputs = {value.name: value for value in model.graph.input if value.name not in initial}
+    unknown = sorted(
+        inputs.keys() - {"input_ids", "attention_mask", "token_type_ids", "pooling_mask"}
+    )
+    if unknown or "input_ids" not in inputs:
+        sys.exit(f"ERROR: the graph's inputs are not those of a text model: {', '.join(inputs)}")
+    for name, value in inputs.items():
+        fixed = [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.dim_value]
+        if fixed:
+            sys.exit(
+                f"ERROR: the graph's input {name} has a fixed size ({fixed[0]}): export it with "
+                "dynamic axes for batch and sequence"
+            )
+    outputs = {value.name: value.type.tensor_type.shape.dim for value in model.graph.output}
+    wanted = ("sentence_embedding", "embeddings", "logits", "last_hidden_state", "token_embeddings")
+    name = next((one for one in wanted if one in outputs), next(iter(outputs)))
+    shape = outputs[name]
+    pads = settings["inputs"] | {"token_type_ids": settings["inputs"].get("token_type_ids", 0)}
+    return {
+        "inputs": {name: pads.get(name, 0) for name in inputs},
+        "output": name,
+        "output_dims": [dim.dim_value or -1 for dim in shape][1:],
+        "pooling": settings["pooling"] if len(shape) == 3 else [],
+        "opset": max(row.version for row in model.opset_import if row.domain in ("", "ai.onnx")),
+    }
+
+
+def check(folder, out, settings, job):
+    """Compare the graph with the reference; the reference's first answers stay for the server."""
+    import compare
+
+    say(step="computing the reference")
+    items = cases(settings, job["pairs"])
+    found = compare.against(
+        folder, out, settings, items, limits=job["limits"], given=bool(job["given"])
+    )
+    kept = [
+        {"item": item, "row": [float(x) for x in row]}
+        for item, row in list(zip(items, found.rows, strict=True))[:_KEPT]
+    ]
+    report = {"limits": job["limits"], "worst": found.worst, "kept": kept}
+    (out / "reference.json").write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
+    say(worst=found.worst)
+    if found.problems:
+        for line in found.problems:
+            sys.stdout.write(f"ERROR: {line}\n")
+        sys.exit(3)
+
+
+def cases(settings, pairs):
+    """The committed texts, one of them longer than the model takes."""
+    table = json.loads((_HERE / "texts.json").read_text(encoding="utf-8"))
+    long = table["long"] * (min(settings["max_tokens"] or _LONG, _LONG) // 10 + 2)
+    if pairs:
+        return [*map(tuple, table["pairs"]), ("the dog", long), (long, "the fox"), (long, long)]
+    return [*table["texts"], long]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,168 @@
+"""From texts to the rows that the graph computes: tokens, batches, padding.
+
+The served model and the accuracy check of a conversion both run this. It needs numpy and
+tokenizers, and no Triton.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+SETTINGS = "settings.json"
+_DIRECTIONS = {"END": "right", "START": "left"}
+
+
+class Refused(Exception):  # noqa: N818 - what happened
+    """A request that cannot be answered; the text is for its sender."""
+
+
+class Texts:
+    """The tokenizer of one model, with its limits."""
+
+    def __init__(self, folder, settings):
+        from tokenizers import Tokenizer, normalizers
+
+        self._settings = settings
+        self._tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+        # A tokenizer.json may cut and pad by itself, and to other lengths than the model has.
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        if settings["lower"]:
+            own = self._tokenizer.normalizer
+            both = [normalizers.Lowercase(), *([own] if own else [])]
+            self._tokenizer.normalizer = normalizers.Sequence(both)
+
+    def encode(self, items, truncate):
+        """Tokens of texts or of pairs; ``truncate`` is ``NONE``, ``END`` or ``START``.
+
+        Raises Refused for an item that is too long under ``NONE``.
+        """
+        limit = self._settings["max_tokens"]
+        if truncate == "NONE" or not limit:
+            self._tokenizer.no_truncation()
+        else:
+            strategy, direction = self._settings["truncation"], _DIRECTIONS[truncate]
+            self._tokenizer.enable_truncation(limit, strategy=strategy, direction=direction)
+        encodings = self._tokenizer.encode_batch_fast(items)
+        for number, encoding in enumerate(encodings):
+            if limit and len(encoding.ids) > limit:
+                raise Refused(
+                    f"text {number} has {len(encoding.ids)} tokens and the model takes {limit}: "
+                    "shorten it, or send the parameter truncate with END or START"
+                )
+        return encodings
+
+    def skipped(self, prompt):
+        """Leading tokens that a prompt takes, without the special one that closes a text: as
+        sentence-transformers counts them."""
+        self._tokenizer.no_truncation()
+        found = self._tokenizer.encode(prompt)
+        return len(found.ids) - sum(found.special_tokens_mask[-1:])
+
+
+class Rows:
+    """Runs encodings through the graph, padded as little as possible."""
+
+    def __init__(self, settings, core):
+        self._settings = settings
+        self._core = core
+
+    def run(self, encodings, skips=None):
+        """A row of the graph's output for each encoding.
+
+        Args:
+            encodings: Of the tokenizer.
+            skips: Leading tokens of each that pooling leaves out, for a graph that asks.
+        """
+        result = [None] * len(encodings)
+        lengths = [len(one.ids) for one in encodings]
+        for pack in packs(lengths, self._settings["token_budget"]):
+            left_out = [skips[at] if skips else 0 for at in pack]
+            inputs = self._inputs([encodings[at] for at in pack], left_out)
+            for at, row in zip(pack, self._pooled(self._core(inputs), inputs), strict=True):
+                result[at] = row
+        return result
+
+    def _inputs(self, encodings, skips):
+        settings = self._settings
+        width = max(1, *(len(one.ids) for one in encodings))
+        left = settings["padding_side"] == "left"
+        filled = {
+            name: np.full((len(encodings), width), value, dtype=np.int64)
+            for name, value in settings["inputs"].items()
+        }
+        for row, (one, skip) in enumerate(zip(encodings, skips, strict=True)):
+            size = len(one.ids)
+            place = slice(width - size, width) if left else slice(0, size)
+            values = {
+                "input_ids": one.ids,
+                "attention_mask": 1,
+                "token_type_ids": one.type_ids,
+                "pooling_mask": np.arange(size) >= skip,
+            }
+            for name, array in filled.items():
+                array[row, place] = values[name]
+        return filled
+
+    def _pooled(self, output, inputs):
+        """The output itself, unless the graph leaves pooling to us."""
+        modes = self._settings["pooling"]
+        if not modes:
+            return output
+        mask = inputs.get("pooling_mask", inputs["attention_mask"])
+        vectors = np.concatenate([_POOLING[mode](output, mask) for mode in modes], axis=1)
+        return unit(vectors) if self._settings["normalized"] else vectors
+
+
+def packs(lengths, budget, ratio=1.3, slack=8):
+    """Indices in groups of similar lengths, the shortest first.
+
+    Padded, a group has at most ``budget`` tokens, and no item is longer than ``ratio`` times the
+    shortest (or ``slack`` tokens longer): padding is computed like text, and on a CPU a larger
+    batch wins nothing.
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    group = []
+    for at in order:
+        length = max(1, lengths[at])
+        shortest = lengths[group[0]] if group else length
+        near = length <= max(ratio * shortest, shortest + slack)
+        if group and (not near or length * (len(group) + 1) > budget):
+            yield group
+            group = []
+        group.append(at)
+    if group:
+        yield group
+
+
+def unit(vectors):
+    """The vectors with length 1; one of zeros stays."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, 1e-12)
+
+
+def _mean(states, mask):
+    kept = mask[:, :, None].astype(np.float32)
+    return (states * kept).sum(axis=1) / np.maximum(kept.sum(axis=1), 1e-9)
+
+
+def _max(states, mask):
+    return np.where(mask[:, :, None] > 0, states, -np.inf).max(axis=1)
+
+
+def _cls(states, mask):
+    return states[np.arange(len(states)), mask.argmax(axis=1)]
+
+
+def _last(states, mask):
+    last = mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
+    return states[np.arange(len(states)), last]
+
+
+_POOLING = {"mean": _mean, "max": _max, "cls": _cls, "lasttoken": _last}
+
+
+def read_settings(folder):
+    """The settings that the conversion wrote beside this file."""
+    return json.loads((Path(folder) / SETTINGS).read_text(encoding="utf-8"))
