@@ -62,7 +62,7 @@ def _vectors(head: Head) -> Iterator[tuple[str, str]]:
 
 def _words(head: Head) -> Iterator[tuple[str, str]]:
     """Prompts and tokens."""
-    for name, text in head.prompts.items():
+    for name, text in head.prompts.items() if any(head.prompts.values()) else ():
         default = " (default)" if name == head.default_prompt else ""
         yield "prompt", f"{name}: {text!r}{default}"
     if head.max_tokens:
@@ -77,8 +77,10 @@ def _words(head: Head) -> Iterator[tuple[str, str]]:
         fill = ", filled up with the mask token" if head.query_expansion else " at most"
         yield "query", f"{head.query_tokens:,} tokens{fill}"
         yield "document", f"{head.document_tokens or head.max_tokens:,} tokens at most"
-    if head.score_words:
-        yield "score", f"the logit of {' against '.join(map(repr, head.score_words))}"
+    deciding = tuple(map(repr, head.score_words)) or tuple(map(str, head.score_tokens))
+    if deciding:
+        what = "" if head.score_words else "token "
+        yield "score", f"the logit of {what}{' against '.join(deciding)}"
     if head.pair_template:
         first = head.pair_template.splitlines()[0]
         yield "pair", f"a template that begins {first!r}"

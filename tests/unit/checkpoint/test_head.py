@@ -156,6 +156,12 @@ def test_dimensions_of_a_model_that_cannot_be_cut(tmp_path: Path) -> None:
     assert [size for size in (15, 16, 32) if listed.can_cut_to(size)] == [16, 32]
 
 
+def test_what_is_only_for_training_changes_nothing(tmp_path: Path) -> None:
+    chain = ("Transformer", "Pooling", "Dropout", "Normalize")
+    head = head_of(tmp_path, {}, chain)
+    assert (head.pooling, head.normalized) == (("mean",), True)
+
+
 def test_lower_case_and_padding(tmp_path: Path) -> None:
     files = {
         "sentence_bert_config.json": {"max_seq_length": 128, "do_lower_case": True},
@@ -215,6 +221,8 @@ def test_refused_files(tmp_path: Path, files: dict[str, Any], what: str) -> None
         (("Transformer",), "modules.json names no Pooling"),
         (("Transformer", "Pooling", "Pooling"), "an order that is not served"),
         (("Transformer", "Normalize", "Pooling"), "an order that is not served"),
+        (("Transformer", "Pooling", "LayerNorm"), "modules.json has a LayerNorm"),
+        (("Router", "Pooling"), "modules.json has a Router, which is not served"),
     ],
 )
 def test_refused_chains(tmp_path: Path, chain: tuple[str, ...], what: str) -> None:

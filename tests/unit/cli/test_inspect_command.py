@@ -94,6 +94,14 @@ def test_the_heads_of_rerankers_and_classifiers(tmp_path: Path) -> None:
     rows = shown(run(str(make_checkpoint(tmp_path / "bge-reranker-v2-gemma", config, ()))))
     assert (rows["head"], rows["score"]) == ("score", "the logit of 'Yes'")
     assert rows["pair"] == "a template that begins 'A: {query}'"
+    folder = make_checkpoint(
+        tmp_path / "logits",
+        {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3"},
+        ("Transformer", "LogitScore"),
+        new=True,
+        files={"1_LogitScore/config.json": {"true_token_id": 7, "false_token_id": 8}},
+    )
+    assert shown(run(str(folder)))["score"] == "the logit of token 7 against 8"
 
 
 def test_the_head_of_a_colbert(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.checkpoint.fields import Fields
-from trtbuild.checkpoint.head.files import SentenceFiles, sentence_files
+from trtbuild.checkpoint.head.files import SentenceFiles, require_served, sentence_files
 from trtbuild.checkpoint.head.generating import reranker_of
 from trtbuild.checkpoint.head.labels import label_count, label_head
 from trtbuild.checkpoint.head.tokens import multi_vector_head, sparse_head
@@ -40,6 +40,7 @@ def head_of(
         problems: Takes what is wrong with the files.
         task: What the checkpoint is for.
     """
+    require_served(files, problems)
     if task in _LABELLED:
         head = label_head(checkpoint, fields, files, task, problems)
     elif task is not Task.EMBED:

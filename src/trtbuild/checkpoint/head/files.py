@@ -13,12 +13,20 @@ from typing import Any
 
 from trtbuild.checkpoint import families
 from trtbuild.checkpoint.model import Checkpoint
-from trtbuild.checkpoint.problems import json_array, json_object
+from trtbuild.checkpoint.problems import Problems, json_array, json_object
 from trtbuild.errors import UnsupportedError
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
 COLBERT = "artifact.metadata"
+
+
+_SERVED = frozenset(
+    {
+        "Transformer", "MLMTransformer", "Pooling", "Dense", "Normalize", "Dropout",
+        "SpladePooling", "LogitScore", "MultiVectorMask",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,17 @@ def sentence_files(checkpoint: Checkpoint) -> SentenceFiles:
         colbert=_object(checkpoint, COLBERT),
         model_type=model_type if isinstance(model_type, str) else "",
     )
+
+
+def require_served(files: SentenceFiles, problems: Problems) -> None:
+    """A problem for each module that changes the numbers in a way that no head describes."""
+    for kind in dict.fromkeys(module.kind for module in files.modules):
+        if kind not in _SERVED:
+            problems.add(
+                f"{MODULES} has a {kind}, which is not served",
+                f"served are {', '.join(sorted(_SERVED - {'MLMTransformer'}))}; serve this model "
+                "by sentence-transformers in a Python model of your own",
+            )
 
 
 def sentence_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:

@@ -110,6 +110,7 @@ def _by_sentence_transformers(checkpoint: Checkpoint, head: Head, files: Sentenc
     masks = (module_config(checkpoint, mask) or {} for mask in files.of_kind("MultiVectorMask"))
     return replace(
         head,
+        normalized=bool(files.of_kind("Normalize")),
         query_tokens=_count(expansion, "length") or _count(files.transformer, "query_length"),
         document_tokens=_count(files.transformer, "document_length"),
         query_expansion=_expansion(expansion.get("attend")) if expansion else "",
