@@ -203,6 +203,12 @@ BOTH = {**switches("cls_token"), "pooling_mode": "mean"}
         ({"1_Pooling/config.json": switches()}, "turns every pooling mode off"),
         ({"1_Pooling/config.json": switches("cls_token", width=64)}, "a width of 32"),
         ({"1_Pooling/config.json": {"pooling_mode": "median"}}, "unknown pooling_mode 'median'"),
+        ({"1_Pooling/config.json": {"pooling_mode": [{"mean": 1}]}}, "unknown pooling_mode"),
+        ({"1_Pooling/config.json": {"pooling_mode": True}}, "unknown pooling_mode 'True'"),
+        ({"modules.json": ["Pooling"]}, "modules.json: entry 0 has no type and path"),
+        ({"modules.json": [{"path": "", "type": "Transformer"},
+                           {"path": "../../../etc", "type": "Pooling"}]},
+         "../../../etc/config.json is missing"),
         ({"modules.json": {"any": 1}}, "modules.json holds a JSON object, not an array"),
         ({"modules.json": [{"path": ""}]}, "modules.json: entry 0 has no type and path"),
         ({"config_sentence_transformers.json": {"default_prompt_name": "query"}},
@@ -213,6 +219,19 @@ BOTH = {**switches("cls_token"), "pooling_mode": "mean"}
 )  # fmt: skip
 def test_refused_files(tmp_path: Path, files: dict[str, Any], what: str) -> None:
     assert what in refused(tmp_path, files=files).what
+
+
+def test_values_of_a_wrong_kind_count_as_absent(tmp_path: Path) -> None:
+    settings = {"prompts": None, "default_prompt_name": 7, "similarity_fn_name": [],
+                "truncate_dim": "8", "model_type": {}}  # fmt: skip
+    files = {
+        "config_sentence_transformers.json": settings,
+        "sentence_bert_config.json": {"max_seq_length": "256", "do_lower_case": "yes",
+                                      "processing_kwargs": {"text": []}},
+        "tokenizer_config.json": {"model_max_length": True, "padding_side": 1},
+    }  # fmt: skip
+    config = {"matryoshka_dimensions": [True, "8", -1, None]}
+    assert head_of(tmp_path, config, files=files) == head_of(tmp_path / "plain")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Which activation a reranker has is in up to three files; sources are sentence-tr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,9 @@ _KINDS = {
     Task.TOKEN_CLASSIFY: HeadKind.TOKEN_LABELS,
     Task.IMAGE_CLASSIFY: HeadKind.IMAGE_LABELS,
 }
+_MOST_LABELS = 1_000_000
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_SHOWN = 12
 # Where the last layer's weights are, a row for each label; the first that is there.
 _LAST = (
     "classifier.out_proj.weight", "classification_head.out_proj.weight", "score.weight",
@@ -72,15 +76,24 @@ def _labels(fields: Fields, count: int, problems: Problems) -> tuple[str, ...]:
     """In the order of the outputs, which is that of the numbers, not of the file."""
     named = fields.get("id2label")
     if not isinstance(named, dict) or not named:
-        return tuple(f"LABEL_{number}" for number in range(count))
-    numbered = {int(key): str(text) for key, text in named.items() if str(key).isdecimal()}
+        if count > _MOST_LABELS:
+            problems.add(
+                f"config.json: num_labels is {count:,}, more than {_MOST_LABELS:,}",
+                "correct num_labels in config.json",
+            )
+        return tuple(f"LABEL_{number}" for number in range(min(count, _MOST_LABELS)))
+    numbered = {int(key): str(text) for key, text in named.items() if _NUMBER.fullmatch(key)}
     if sorted(numbered) != list(range(count)):
         problems.add(
-            f"config.json: id2label has the numbers {', '.join(map(str, named))}, not 0 to "
-            f"{count - 1}",
+            f"config.json: id2label has the numbers {_some(named)}, not 0 to {count - 1}",
             "number the labels in id2label from 0, one for each row of the classifier",
         )
     return tuple(numbered[number] for number in sorted(numbered))
+
+
+def _some(named: Mapping[str, Any]) -> str:
+    shown = [key[:_SHOWN] for key in list(named)[:_SHOWN]]
+    return ", ".join([*shown, *["…"] * (len(named) > _SHOWN)])
 
 
 def _last_layer(checkpoint: Checkpoint) -> Iterator[tuple[str, int]]:

@@ -117,7 +117,7 @@ def _modes(config: Mapping[str, Any], name: str, problems: Problems) -> tuple[st
     switches = {key: mode for key, mode in _SWITCHES.items() if key in config}
     old = tuple(mode for key, mode in switches.items() if config[key] is True)
     said = config.get("pooling_mode")
-    new = (said,) if isinstance(said, str) else tuple(said) if isinstance(said, list) else ()
+    new = tuple(map(str, said)) if isinstance(said, list) else (str(said),) if said else ()
     fix = f"correct {name}: the model's card says which pooling it was trained with"
     if unknown := [mode for mode in new if mode not in _MODES]:
         problems.add(f"{name} names an unknown pooling_mode {unknown[0]!r}", fix)

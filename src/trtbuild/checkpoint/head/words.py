@@ -67,7 +67,7 @@ def longest(fields: Fields, files: SentenceFiles, tokenizer: Mapping[str, Any]) 
     if type(chosen) is int and chosen > 0:
         learnt = fields.family in families.POSITIONS_AFTER_PADDING and positions > 0
         return min(chosen, positions) if learnt else chosen
-    if isinstance(limit, int | float) and 0 < limit < _UNLIMITED:
+    if limit is not True and isinstance(limit, int | float) and 0 < limit < _UNLIMITED:
         return min(int(limit), positions or int(limit))
     return positions
 
