@@ -119,7 +119,7 @@ def read_result(path: Path, *parts: str) -> Json:
     try:
         text = path.read_text(encoding="utf-8")
         found = json.loads(text, parse_constant=_no_number)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read {path}: {error}", fix=fix) from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise UsageError(f"{path} is no result of a benchmark", fix=fix)

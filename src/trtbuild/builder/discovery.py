@@ -32,7 +32,7 @@ def load_point(point: EntryPoint) -> Discovered:
     distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
     try:
         loaded = point.load()
-    except Exception as error:  # a third party's plug-in may raise anything
+    except (Exception, SystemExit) as error:  # a third party's plug-in may raise anything
         return Discovered(point.name, distribution, None, f"{type(error).__name__}: {error}")
     if problem := _problem(loaded, point):
         return Discovered(point.name, distribution, None, problem)

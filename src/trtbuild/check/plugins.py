@@ -42,7 +42,7 @@ def _loaded(point: EntryPoint) -> RulePlugin:
     before = dict(REGISTERED)
     try:
         module = point.load()
-    except Exception as error:  # a third party's plug-in may raise anything
+    except (Exception, SystemExit) as error:  # a third party's plug-in may raise anything
         REGISTERED.clear()
         REGISTERED.update(before)
         return RulePlugin(point.name, source, None, f"{type(error).__name__}: {error}")

@@ -88,10 +88,12 @@ def _loaded(point: EntryPoint) -> Command:
     broken = Command(point.name, "", "", source)
     try:
         command = point.load()
-    except Exception as error:  # a third party's plug-in may raise anything
+    except (Exception, SystemExit) as error:  # a third party's plug-in may raise anything
         return replace(broken, problem=f"{type(error).__name__}: {error}")
     if not isinstance(command, Command) or command.name != point.name:
         return replace(broken, problem=f"{point.value} must be a Command named {point.name!r}")
+    if not (isinstance(command.summary, str) and isinstance(command.module, str)):
+        return replace(broken, problem=f"summary and module of {point.value} must be text")
     return replace(command, source=source)
 
 
@@ -143,7 +145,7 @@ def _made(command: Command, settings: dict[str, Any]) -> Any:
         try:
             importlib.import_module(command.module).register(program)
             return typer.main.get_group(program).commands[command.name]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if not command.source:
                 raise
             problem = f"{type(error).__name__}: {error}"

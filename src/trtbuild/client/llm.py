@@ -23,6 +23,7 @@ from trtbuild.signature.requests import (
 from trtbuild.wire.blocking import iterate, run
 from trtbuild.wire.tensors import InferRequest, Outputs
 
+_METADATA_SECONDS = 10.0
 _AT_ONCE = 16
 """Parts of a request that may be under way together."""
 
@@ -66,7 +67,7 @@ class AsyncLLMClient:
         """Whether the server says so; False while nothing answers."""
         return await self._transport.ready(name)
 
-    async def describe(self, name: str, timeout: float = 10) -> DescribedModel:
+    async def describe(self, name: str, timeout: float = _METADATA_SECONDS) -> DescribedModel:
         """Ask the server for a model's metadata and configuration."""
         return await self._transport.describe(name, timeout, self._card(name))
 
@@ -81,17 +82,22 @@ class AsyncLLMClient:
     ) -> AsyncGenerator[Chunk, None]:
         """See :meth:`LLMClient.generate`."""
         text = prompt_text(prompt)
-        served, dialect = await self._called(model)
+        served, dialect = await self._called(model, timeout)
         (request,) = dialect.requests(served, GenerateRequest(text, sampling or Sampling(), stream))
         read = dialect.reader(served)
         responses = self._transport.responses(model, request, timeout, stream=stream)
         async with aclosing(responses):
+            answered = False
             async for outputs in responses:
+                answered = answered or not outputs.keys().isdisjoint(dialect.required[1])
                 yield read(outputs)
+        if not answered and dialect.required[1]:
+            reason = f"no response had {' or '.join(dialect.required[1])}"
+            raise failures.broken_off(self.url, reason)
 
     async def ask(self, model: str, request: TaskRequest, *, timeout: float = 300) -> TaskAnswer:
         """See :meth:`LLMClient.ask`."""
-        served, dialect = await self._called(model)
+        served, dialect = await self._called(model, timeout)
         free = asyncio.Semaphore(_AT_ONCE)
 
         async def infer(request: InferRequest) -> Outputs:
@@ -109,14 +115,15 @@ class AsyncLLMClient:
             await asyncio.gather(*asked, return_exceptions=True)
         return dialect.answer(served, request, responses)
 
-    async def served(self, model: str) -> ServedModel:
-        """The model's description."""
+    async def served(self, model: str, timeout: float = _METADATA_SECONDS) -> ServedModel:
+        """The model's description, for which no server needs longer than ten seconds."""
         if model not in self._known:
-            self._known[model] = (await self.describe(model)).served
+            seconds = min(timeout, _METADATA_SECONDS)
+            self._known[model] = (await self.describe(model, seconds)).served
         return self._known[model]
 
-    async def _called(self, model: str) -> tuple[ServedModel, Dialect]:
-        served = await self.served(model)
+    async def _called(self, model: str, timeout: float) -> tuple[ServedModel, Dialect]:
+        served = await self.served(model, timeout)
         dialect = dialect_of(served)
         if dialect is None:
             raise failures.not_callable(model)
@@ -163,7 +170,7 @@ class LLMClient:
         """Whether the server says so; False while nothing answers."""
         return run(self._client.ready(name))
 
-    def describe(self, name: str, timeout: float = 10) -> DescribedModel:
+    def describe(self, name: str, timeout: float = _METADATA_SECONDS) -> DescribedModel:
         """Ask the server for a model's metadata and configuration."""
         return run(self._client.describe(name, timeout))
 
@@ -227,6 +234,6 @@ class LLMClient:
         else:
             self.ask(model, request, timeout=timeout)
 
-    def served(self, model: str) -> ServedModel:
+    def served(self, model: str, timeout: float = _METADATA_SECONDS) -> ServedModel:
         """The model's description."""
-        return run(self._client.served(model))
+        return run(self._client.served(model, timeout))

@@ -57,7 +57,7 @@ def _read(path: Path) -> ServerRecord | None:
             repo=str(found["repo"]),
             pid=int(found["pid"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Literal, NamedTuple
 
 from trtbuild.client import failures
-from trtbuild.errors import TrtbuildError
+from trtbuild.errors import TrtbuildError, UsageError
 from trtbuild.signature import ServedModel, of_server
 from trtbuild.wire import kserve
 from trtbuild.wire.failures import DeadlineError, RefusedError, UnreachableError, WireError
@@ -35,7 +35,14 @@ class Transport:
     def __init__(self, url: str, protocol: Protocol) -> None:
         self.url = url
         self._wire: TritonGrpc | TritonHttp
-        self._wire = TritonGrpc(url) if protocol == "grpc" else TritonHttp(url)
+        try:
+            self._wire = TritonGrpc(url) if protocol == "grpc" else TritonHttp(url)
+        except ValueError as error:
+            raise UsageError(
+                f"{url!r} is not the address of a server",
+                where=str(error),
+                fix="write --url HOST:PORT, such as 127.0.0.1:8001",
+            ) from None
 
     async def close(self) -> None:
         """End the connections: one that stays open would delay a server's exit."""
@@ -48,7 +55,11 @@ class Transport:
         async with self._errors(name, timeout):
             metadata = await self._wire.metadata(name, seconds=timeout)
             config = await self._wire.config(name, seconds=timeout)
-        return DescribedModel(metadata, of_server(metadata, config, card))
+        try:
+            return DescribedModel(metadata, of_server(metadata, config, card))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            reason = f"not a model's configuration: {str(config)[:200]}"
+            raise failures.broken_off(self.url, reason) from None
 
     async def models(self) -> list[str]:
         """Names of the models that are ready."""
@@ -108,6 +119,11 @@ class Transport:
     async def _errors(self, name: str, timeout: float) -> AsyncIterator[None]:
         try:
             yield
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"{error.object!r} is not valid text: it cannot be sent as UTF-8",
+                fix="write the model's name and the texts in UTF-8",
+            ) from None
         except (WireError, TensorError) as error:
             raise await self._error(name, error, timeout) from None
 

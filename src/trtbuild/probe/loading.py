@@ -71,7 +71,7 @@ def _requested(target: ProbedModel) -> str:
         return ""
     try:
         return str(json.loads(content)["error"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return content.decode("utf-8", "replace") or f"HTTP status {answer.status}"
 
 

@@ -167,5 +167,5 @@ def _model_of(text: str) -> str:
     try:
         found = json.loads(text)
         return str(found.get("model", ""))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""

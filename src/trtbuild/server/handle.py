@@ -180,5 +180,5 @@ def _read(path: Path) -> ServerHandle | None:
         for name in ("models", "argv", "shm_files"):
             found[name] = tuple(found[name])
         return ServerHandle(**found)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

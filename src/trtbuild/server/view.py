@@ -45,7 +45,7 @@ def _moved(text: str, repo: Path) -> str:
     """Engine arguments with paths below the mount point moved to ``repo``."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text  # the server will say it better
     return json.dumps(_replaced(found, repo), indent=2) + "\n"
 

@@ -109,12 +109,13 @@ class Parser:
                 return False
             lines = head.decode("latin-1").split("\r\n")
             parts = lines[0].split(" ", 2)
-            if not parts[0].startswith("HTTP/1.") or len(parts) < 2 or not parts[1].isdigit():
+            status = _number(parts[1]) if len(parts) > 1 else None
+            if not parts[0].startswith("HTTP/1.") or status is None:
                 raise MalformedError(f"not HTTP: {lines[0][:60]!r}")
             self._buffer = rest
             if len(parts[1]) != 3 or not parts[1].startswith("1"):
                 break  # what is below 200 comes before the response: 100 Continue, 103 Early Hints
-        self.response.status = int(parts[1])
+        self.response.status = status
         self._begin_body(_headers(lines[1:]), current=parts[0] != "HTTP/1.0")
         return self._read(now)
 
@@ -134,9 +135,8 @@ class Parser:
             self._remaining, self._read = 0, self._sized
         elif "chunked" in headers.get("transfer-encoding", "").lower():
             self._read = self._chunks
-        elif headers.get("content-length", "").isdigit():
-            self._remaining = int(headers["content-length"])
-            self._read = self._sized
+        elif (length := _number(headers.get("content-length", ""))) is not None:
+            self._remaining, self._read = length, self._sized
         else:
             self.keep_alive = False
             self._read = self._until_close
@@ -146,6 +146,8 @@ class Parser:
         while True:
             end = buffer.find(b"\r\n", at)
             if end < 0:
+                if len(buffer) - at > _HEAD_LIMIT:
+                    raise MalformedError(f"not a chunk size: {buffer[at : at + 20]!r}")
                 break
             size = _chunk_size(buffer[at:end])
             if len(buffer) < end + 2 + size + 2:
@@ -265,6 +267,11 @@ def _as_error(event: bytes) -> bytes:
     if isinstance(found, dict) and found.get("error"):
         return event
     return json.dumps({"error": found or "an event of the kind error"}).encode()
+
+
+def _number(text: str) -> int | None:
+    """A decimal number of at most 18 digits; ``str.isdigit`` accepts more than ``int`` reads."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def _chunk_size(line: bytes) -> int:

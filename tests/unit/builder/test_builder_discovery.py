@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.specs import llama_8b
 from trtbuild.builder import ENTRY_POINT_GROUP, Builder, Case, discovery
+from trtbuild.check import plugins
 from trtbuild.modelspec import Head, Task
 from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
 from trtbuild.recipe import ModelRecipe
 from trtbuild.signature import ServedTask
+from trtbuild.signature.dialects import discovery as schemas
 from trtbuild.toolchain import load
 
 
@@ -54,6 +59,15 @@ def test_why_something_is_not_a_builder(name: str, value: str, problem: str) -> 
     found = discovery.load_point(point)
     assert (found.builder is None) == bool(problem)
     assert problem in found.problem
+
+
+@pytest.mark.parametrize("load", [discovery.load_point, plugins._loaded, schemas._load])
+def test_a_plug_in_that_exits_does_not_end_the_program(
+    load: Callable[[EntryPoint], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leaving.py").write_text("raise SystemExit(0)")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert load(EntryPoint("leaving", "leaving:it", "any")).problem == "SystemExit: 0"
 
 
 def test_a_builder_that_leaves_everything_out_gets_the_defaults() -> None:

@@ -189,6 +189,9 @@ def test_a_plug_in_replaces_no_command(plugin: Callable[..., None]) -> None:
     [
         ({}, "ModuleNotFoundError: No module named 'shouting'"),
         ({"shouting": "1 / 0"}, "ZeroDivisionError: division by zero"),
+        ({"shouting": "raise SystemExit(0)"}, "SystemExit: 0"),
+        ({"shouting": _SHOUT.replace('"Print a word in capitals."', "None")}, "must be text"),
+        ({"shouting": _SHOUT, "shouting_command": "raise SystemExit(0)"}, "SystemExit: 0"),
         ({"shouting": "shout = 1"}, "shouting:shout must be a Command named 'shout'"),
         ({"shouting": _SHOUT}, "ModuleNotFoundError: No module named 'shouting_command'"),
         ({"shouting": _SHOUT, "shouting_command": ""}, "has no attribute 'register'"),

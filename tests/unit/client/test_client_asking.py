@@ -40,7 +40,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             under_way -= 1
         return {"embeddings": TensorValue("embeddings", "FP32", (1, 1), [int(text)])}
 
-    async def served(_self: object, _model: str) -> ServedModel:
+    async def served(_self: object, _model: str, _timeout: float) -> ServedModel:
         return MODEL
 
     monkeypatch.setattr(Transport, "infer", infer)

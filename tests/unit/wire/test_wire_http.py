@@ -78,6 +78,8 @@ def test_continue_comes_before_an_answer() -> None:
         b"SSH-2.0-OpenSSH\r\n\r\n",
         b"HTTP/1.1 OK\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1" * 70_000,
+        b"HTTP/1.1 \xb2\xb2\xb2 OK\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nabc\r\n",
         HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b",
         b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000,
@@ -165,3 +167,10 @@ def test_a_connection_with_trailers_is_not_used_again() -> None:
     parser, found, done = read(data, 10_000)
     assert done and found == EVENTS
     assert not parser.keep_alive
+
+
+@pytest.mark.parametrize("length", [b"\xb2", b"9" * 5000, b"-1", b"ten"])
+def test_a_length_that_is_none_leaves_the_body_open(length: bytes) -> None:
+    parser, found, done = read(HEAD + b"Content-Length: " + length + b"\r\n\r\n" + BODY, 10_000)
+    assert not done and found == EVENTS
+    assert parser.finish(0.0) and not parser.keep_alive

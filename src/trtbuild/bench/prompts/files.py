@@ -67,7 +67,7 @@ def read_items(path: Path, fix: str = _FIX) -> Iterator[tuple[int, Mapping[str, 
 def _list_items(path: Path, text: str, fix: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         items = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"not JSON: {error}", where=str(path), fix=fix) from None
     for number, item in enumerate(items, 1):
         if not isinstance(item, dict):
@@ -78,7 +78,7 @@ def _list_items(path: Path, text: str, fix: str) -> Iterator[tuple[int, Mapping[
 def _object(line: str, where: str, fix: str) -> Mapping[str, Any]:
     try:
         item = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"not JSON: {error}", where=where, fix=fix) from None
     if not isinstance(item, dict):
         raise UsageError("not a JSON object", where=where, fix=fix)

@@ -186,5 +186,5 @@ def _text(value: Any) -> str:
 def _model_names(body: bytes) -> tuple[str, ...]:
     try:
         return tuple(str(item["id"]) for item in json.loads(body)["data"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return ()

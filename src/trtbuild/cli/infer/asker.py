@@ -45,7 +45,7 @@ class Asker:
         url = self.url or (server.url(self.protocol) if server else f"127.0.0.1:{port}")
         with LLMClient(url, self.protocol, self._known) as client:
             try:
-                request = task_request(client.served(self.name), text, self.options)
+                request = task_request(client.served(self.name, self.timeout), text, self.options)
                 if request is None:
                     return self._generate(client, text, sampling)
                 self._ask_task(client, request)

@@ -213,11 +213,13 @@ def required_rows(
 
 def text(element: Any) -> str:
     """An element of a ``BYTES`` output as text."""
-    return element.decode("utf-8", "replace") if isinstance(element, bytes) else str(element)
+    content = element if isinstance(element, bytes) else str(element).encode("utf-8", "replace")
+    return content.decode("utf-8", "replace")  # JSON can spell half a surrogate pair
 
 
 def count(element: Any) -> int | None:
     """A number of tokens, None where the server sent nothing that is one."""
-    if element is None:
+    try:
+        return int(element) if isinstance(element, (int, float, str)) else None
+    except (ValueError, OverflowError):
         return None
-    return int(element) if isinstance(element, (int, float, str)) and element != "" else None

@@ -47,7 +47,7 @@ def _load(point: EntryPoint) -> Dialect | Broken:
         if not isinstance(dialect, Dialect):
             return _broken(point, f"{point.value} is not a Dialect")
         dialect.recognize(SchemaFacts())
-    except Exception as error:  # a third party's plug-in may raise anything
+    except (Exception, SystemExit) as error:  # a third party's plug-in may raise anything
         return _broken(point, f"{type(error).__name__}: {error}")
     if dialect.name != point.name:
         return _broken(point, f"it calls itself {dialect.name!r}")

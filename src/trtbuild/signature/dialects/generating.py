@@ -112,6 +112,6 @@ def _positions(element: Any) -> tuple[Any, ...]:
         return ()
     try:
         listed = json.loads(element)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     return tuple(listed) if isinstance(listed, list) else ()

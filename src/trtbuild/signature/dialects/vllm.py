@@ -103,12 +103,12 @@ def _embedding(
 def _vector(model: ServedModel, outputs: Outputs) -> tuple[float, ...]:
     found = outputs.get("text_output")
     try:
-        values = json.loads(found.data[0]) if found else None
-    except (ValueError, IndexError, TypeError):
-        values = None
-    if not isinstance(values, list) or not values:
+        vector = tuple(map(float, json.loads(found.data[0]))) if found else ()
+    except (ValueError, LookupError, TypeError, RecursionError):
+        vector = ()
+    if not vector:
         raise misfit(model, "'text_output' is not the JSON text of a vector")
-    return tuple(map(float, values))
+    return vector
 
 
 def _tokens(outputs: Outputs) -> int | None:
