@@ -54,25 +54,31 @@ def by_bm25(collection: Collection, depth: int = 100) -> dict[str, list[str]]:
     """The documents that share words with each query, then others, up to ``depth``."""
     import numpy as np
 
-    ids = list(collection.documents)
-    counted = [Counter(words(text)) for text in collection.documents.values()]
-    lengths = np.array([sum(one.values()) for one in counted], dtype=float)
-    longer = _K1 * (1 - _B + _B * lengths / max(lengths.mean(), 1))
+    asked = {name: words(text) for name, text in collection.queries.items()}
+    wanted = {word for row in asked.values() for word in row}
     postings: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for at, one in enumerate(counted):
-        for word, count in one.items():
-            postings[word].append((at, count))
-    found = {}
-    for name, text in collection.queries.items():
+    lengths = np.zeros(len(collection.documents))
+    for at, text in enumerate(collection.documents.values()):
+        counted = Counter(words(text))
+        lengths[at] = counted.total()
+        for word in counted.keys() & wanted:
+            postings[word].append((at, counted[word]))
+    longer = _K1 * (1 - _B + _B * lengths / max(lengths.mean(), 1))
+    parts = {word: _bm25(np.array(rows).T, longer) for word, rows in postings.items()}
+    ids, found = list(collection.documents), {}
+    for name, row in asked.items():
         scores = np.zeros(len(ids))
-        for word in words(text):
-            if word in postings:
-                at, counts = np.array(postings[word]).T
-                weight = math.log(1 + (len(ids) - len(at) + 0.5) / (len(at) + 0.5))
-                scores[at] += weight * counts / (counts + longer[at])
-        best = [ids[at] for at in _best(scores, depth + 1)]
-        found[name] = collection.kept(name, best, depth)
+        for places, values in (parts[word] for word in row if word in parts):
+            scores[places] += values
+        found[name] = collection.kept(name, [ids[at] for at in _best(scores, depth + 1)], depth)
     return found
+
+
+def _bm25(posting: NDArray[Any], longer: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The documents that have a word, and what the word adds to the score of each."""
+    places, counts = posting
+    rarity = math.log(1 + (len(longer) - len(places) + 0.5) / (len(places) + 0.5))
+    return places, rarity * counts / (counts + longer[places])
 
 
 def words(text: str) -> list[str]:
