@@ -101,8 +101,9 @@ def test_models_are_evaluated_by_their_task(
     data = write_set(tmp_path / "set", documents, queries, [("q1", "d3", 1), ("q2", "d2", 1)])
     url = server.grpc if protocol == "grpc" else server.http
     targets = [f"{name}={protocol}://{url}/{name}" for name in MODELS]
-    where = ("--data", data, "--similarity", "dot", "--measure", "mrr", "--json")
-    done = trtbuild("eval", *targets[:2], *where, "--max-drop", "mrr=0.1")
+    where = ("--data", data, "--measure", "mrr", "--json")
+    dot = ("--similarity", "dot")
+    done = trtbuild("eval", *targets[:2], *where, *dot, "--max-drop", "mrr=0.1")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     one, other = found["targets"]
@@ -110,7 +111,9 @@ def test_models_are_evaluated_by_their_task(
     assert other["measures"]["mrr"]["queries"] == {"q1": 1, "q2": 1}
     assert (one["dimensions"], other["candidates"]) == (3, "bm25")
     assert found["comparisons"][0]["measures"]["mrr"]["better"] == 2
-    done = trtbuild("eval", targets[1], targets[0], *where, "--max-drop", "mrr=0.1")
+    done = trtbuild("eval", targets[1], targets[0], *where, *dot, "--max-drop", "mrr=0.1")
     assert done.returncode == 9
     done = trtbuild("eval", targets[2], *where)
     assert (done.returncode, "its task is classify" in done.stderr) == (2, True)
+    done = trtbuild("eval", targets[1], *where[:2], "--dimensions", 2)
+    assert (done.returncode, "--dimensions is for an embedding" in done.stderr) == (2, True)

@@ -32,15 +32,16 @@ class Target:
     model: str = ""
 
 
-def parse_targets(texts: tuple[str, ...]) -> list[Target]:
-    """Targets; ``NAME=`` before one gives it a name of its own.
+def parse_targets(texts: tuple[str, ...], protocol: Protocol = "grpc") -> list[Target]:
+    """Targets; ``NAME=`` before one gives it a name of its own. ``protocol`` is for those that are
+    only a name.
 
     Raises:
         UsageError: None, one that is not a target, or two of one name.
     """
     if not texts:
         raise UsageError("there is nothing to evaluate", fix=f"name a target: {_FORMS}")
-    found = [_target(text) for text in texts]
+    found = [_target(text, protocol) for text in texts]
     names = [one.name for one in found]
     for name in names:
         if names.count(name) > 1:
@@ -50,7 +51,7 @@ def parse_targets(texts: tuple[str, ...]) -> list[Target]:
     return found
 
 
-def _target(text: str) -> Target:
+def _target(text: str, protocol: Protocol) -> Target:
     name, equals, rest = text.partition("=")
     if not equals or set("/:") & set(name):
         name, rest = "", text
@@ -63,7 +64,7 @@ def _target(text: str) -> Target:
         return _served(name, rest.removeprefix("triton:"))
     if not rest or "/" in rest:
         raise UsageError(f"{text!r} is not a target", fix=f"write {_FORMS}")
-    return Target(name or rest, "model", model=rest)
+    return Target(name or rest, "model", protocol=protocol, model=rest)
 
 
 def _served(name: str, text: str) -> Target:

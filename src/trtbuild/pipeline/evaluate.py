@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from trtbuild import __version__
 from trtbuild.client import AsyncLLMClient, find_server
@@ -30,8 +30,11 @@ from trtbuild.pipeline.asking import described
 from trtbuild.pipeline.condition import explained_death
 from trtbuild.progress import SILENT, Progress
 from trtbuild.resources import data_file
-from trtbuild.signature import ServedTask
+from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.wire.blocking import run
+
+_Made = TypeVar("_Made")
+_Ranked = tuple[Mapping[str, list[str]], Json]
 
 
 def evaluate(options: EvalOptions, progress: Progress = SILENT) -> Json:
@@ -41,7 +44,7 @@ def evaluate(options: EvalOptions, progress: Progress = SILENT) -> Json:
         UsageError: An option, a file or a target that cannot be.
         ServerError: A model that does not answer, or not with usable numbers.
     """
-    targets = [_addressed(one, options) for one in parse_targets(options.targets)]
+    targets = parse_targets(options.targets, "http" if options.protocol == "http" else "grpc")
     minimum = measures.limits("--min", options.minimum)
     max_drop = measures.limits("--max-drop", options.max_drop)
     asked = [measures.measure_name(one) for one in options.measure or measures.DEFAULT]
@@ -54,6 +57,7 @@ def evaluate(options: EvalOptions, progress: Progress = SILENT) -> Json:
     collection = read_collection(options.data or data_file("retrieval"), options.split)
     earlier = options.baseline and read_reference(options.baseline, collection.digest, names)
     work = _Work(collection, options, progress)
+    work.require_fitting(targets)
     found = [work.evaluated(one, names) for one in targets]
     first, *others = [earlier, *found] if earlier else found
     result: Json = {
@@ -83,17 +87,6 @@ def write_result(path: Path, result: Json) -> None:
         ) from error
 
 
-def _addressed(target: Target, options: EvalOptions) -> Target:
-    """A model that is only named, at ``--url`` or where it is served."""
-    if target.kind != "model" or target.place:
-        return target
-    protocol: Any = options.protocol
-    server = None if options.url else find_server(target.model)
-    default = f"127.0.0.1:{8001 if protocol == 'grpc' else 8000}"
-    url = options.url or (server.url(protocol) if server else default)
-    return replace(target, place=url, protocol=protocol)
-
-
 def _described(collection: Collection) -> Json:
     return {
         "name": collection.name,
@@ -116,10 +109,38 @@ class _Work:
     @cached_property
     def candidates(self) -> Mapping[str, list[str]]:
         """What rerankers sort."""
+        self.progress.step("finding the candidates of each query")
         if self.options.candidates:
             path, depth = self.options.candidates, self.options.depth
             return ranking.by_run(self.collection, path, depth)
         return ranking.by_bm25(self.collection, self.options.depth)
+
+    def require_fitting(self, targets: Sequence[Target]) -> None:
+        """Before an hour of work: whether all models answer and the options mean something.
+
+        Raises:
+            UsageError: A model of another task, or an option that no target takes.
+            ServerError: A model that is not there.
+        """
+        served = [self._asked(self._task(one), one) for one in targets if one.kind == "model"]
+        tasks = {model.task for model in served}
+        for model in served:
+            if model.task not in (ServedTask.EMBED, ServedTask.RERANK):
+                raise UsageError(
+                    f"{model.name!r} cannot be evaluated: its task is {model.task}",
+                    fix="name an embedding model or a reranker: `trtbuild list` shows the tasks",
+                )
+        compares = ServedTask.EMBED in tasks or any(one.kind == "vectors" for one in targets)
+        for option, given, used in (
+            ("--candidates", self.options.candidates, ServedTask.RERANK in tasks),
+            ("--dimensions", self.options.dimensions, ServedTask.EMBED in tasks),
+            ("--similarity", self.options.similarity, compares),
+        ):
+            if given and not used:
+                kind = "a reranker" if option == "--candidates" else "an embedding model"
+                raise UsageError(
+                    f"{option} is for {kind}, and no target is one", fix=f"leave {option} out"
+                )
 
     def evaluated(self, target: Target, names: list[str]) -> Json:
         """The result of one target."""
@@ -129,7 +150,7 @@ class _Work:
         values = measures.measured(names, self.collection.judgements, rankings)
         return target_result(target.name, {"target": target.kind, **facts}, values, rankings)
 
-    def _ranked(self, target: Target) -> tuple[Mapping[str, list[str]], Json]:
+    def _ranked(self, target: Target) -> _Ranked:
         depth = self.options.depth
         if target.kind == "bm25":
             return ranking.by_bm25(self.collection, depth), {}
@@ -138,34 +159,47 @@ class _Work:
         if target.kind == "vectors":
             queries, documents = asking.read_vectors(Path(target.place), self.collection)
             return self._by_vectors(queries, documents)
-        try:
-            return run(self._served(target))
-        except ServerError as error:
-            raise explained_death(error, target.model, target.place) from None
+        return self._asked(self._served(target), target)
 
-    async def _served(self, target: Target) -> tuple[Mapping[str, list[str]], Json]:
-        known = (lambda _: None) if self.options.url else described
-        async with AsyncLLMClient(target.place, target.protocol, known) as client:
+    def _asked(self, work: Coroutine[Any, Any, _Made], target: Target) -> _Made:
+        try:
+            return run(work)
+        except ServerError as error:
+            raise explained_death(error, target.model, self._client(target).url) from None
+
+    def _client(self, target: Target) -> AsyncLLMClient:
+        """Of the target's server; else of ``--url``, or of the server that has the model, whose
+        files say more than the server does."""
+        url, protocol = target.place or self.options.url, target.protocol
+        if url:
+            return AsyncLLMClient(url, protocol)
+        server = find_server(target.model)
+        default = f"127.0.0.1:{8001 if protocol == 'grpc' else 8000}"
+        url = server.url(protocol) if server else default
+        if self.options.prompted:  # a request schema adds the prompts that it knows
+            return AsyncLLMClient(url, protocol)
+        return AsyncLLMClient(url, protocol, described)
+
+    async def _task(self, target: Target) -> ServedModel:
+        async with self._client(target) as client:
+            return await client.served(target.model)
+
+    async def _served(self, target: Target) -> _Ranked:
+        async with self._client(target) as client:
             model = await client.served(target.model)
             asker = asking.Asker(client, model, self.options, self.progress)
+            task = {"task": str(model.task)}
             if model.task is ServedTask.RERANK:
                 ranked = await asker.rerank(self.collection, self.candidates)
-                source = "run" if self.options.candidates else "bm25"
-                return ranked, {"task": str(model.task), "candidates": source}
-            if model.task is ServedTask.EMBED:
-                queries = await asker.embed(self.collection.queries.values(), "query")
-                documents = await asker.embed(self.collection.documents.values(), "passage")
-                own = model.head.similarity if model.head else ""
-                by_vectors, facts = self._by_vectors(queries, documents, own)
-                return by_vectors, {"task": str(model.task), **facts}
-        raise UsageError(
-            f"{target.model!r} cannot be evaluated: its task is {model.task}",
-            fix="name an embedding model or a reranker: `trtbuild list` shows the tasks",
+                return ranked, {**task, "candidates": "run" if self.options.candidates else "bm25"}
+            queries = await asker.embed(self.collection.queries.values(), "query")
+            documents = await asker.embed(self.collection.documents.values(), "passage")
+        by_vectors, facts = self._by_vectors(
+            queries, documents, model.head.similarity if model.head else ""
         )
+        return by_vectors, {**task, **facts}
 
-    def _by_vectors(
-        self, queries: Any, documents: Any, own: str = ""
-    ) -> tuple[Mapping[str, list[str]], Json]:
+    def _by_vectors(self, queries: Any, documents: Any, own: str = "") -> _Ranked:
         similarity = self.options.similarity or ("dot" if own == "dot" else "cosine")
         depth = self.options.depth
         ranked = ranking.by_vectors(

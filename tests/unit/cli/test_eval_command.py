@@ -118,6 +118,9 @@ def test_a_baseline_that_cannot_be_compared_with(here: Path, change: Any, error:
         (("bm25", "--split", "dev"), "no judgements 'dev'"),
         (("run:none.run",), "cannot read none.run"),
         (("vectors:none",), "cannot read none"),
+        (("bm25", "--candidates", "good.run"), "--candidates is for a reranker"),
+        (("bm25", "--dimensions", "2"), "--dimensions is for an embedding model"),
+        (("bm25", "--similarity", "dot"), "--similarity is for an embedding model"),
     ],
 )
 def test_what_cannot_be_evaluated(arguments: tuple[str, ...], error: str) -> None:
