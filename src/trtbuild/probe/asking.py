@@ -16,8 +16,7 @@ from trtbuild.client import AsyncLLMClient, LLMClient, Sampling
 from trtbuild.errors import ServerError
 from trtbuild.probe.rules import ANSWERS, CANCELS, OVERLAPS, STREAMS, LiveRule
 from trtbuild.probe.target import ANSWER_SECONDS, ProbedModel
-from trtbuild.wire.blocking import run
-from trtbuild.wire.direct import fetch
+from trtbuild.wire.blocking import fetch, run
 from trtbuild.wire.failures import WireError
 from trtbuild.wire.metrics import parse_metrics
 from trtbuild.wire.tensors import InferRequest, TensorError, TensorValue
@@ -162,11 +161,13 @@ def _at_rest(target: ProbedModel) -> Mapping[str, float] | None:
 
 def _counters(target: ProbedModel) -> Mapping[str, float]:
     """The engine's counters of this model; empty where the backend has none."""
-    url = f"http://{target.handle.connect_host}:{target.handle.metrics_port}/metrics"
+    url = f"http://{target.handle.metrics_url}/metrics"
     try:
-        with fetch(url, timeout=10) as answer:
-            metrics = list(parse_metrics(answer.read().decode()))
-    except (OSError, ValueError) as error:
+        response = fetch(url, seconds=10)
+        if not response.good:
+            raise ValueError(f"HTTP status {response.status}")
+        metrics = list(parse_metrics(response.body.decode()))
+    except (WireError, ValueError) as error:
         raise ServerError(f"the server's metrics cannot be read: {error}", where=url) from None
     own = (metric for metric in metrics if metric.labels.get("model") == target.name)
     return {metric.name: metric.value for metric in own if metric.name in _COUNTERS}

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import psutil
 
-from trtbuild import process
+from trtbuild import process, server
 from trtbuild.check import Finding, Severity
 from trtbuild.client import LLMClient, Sampling
 from trtbuild.errors import ServerError
-from trtbuild.probe.loading import says_ready
 from trtbuild.probe.rules import DEATH_IS_TOLD
 from trtbuild.probe.target import ProbedModel
 from trtbuild.server import ServerHandle
@@ -121,7 +120,7 @@ def _go_on(victim: psutil.Process) -> None:
 def _stays_ready(target: ProbedModel) -> bool:
     """Whether the server goes on to say that the model is ready."""
     until = time.monotonic() + NOTICED_SECONDS
-    while says_ready(target):
+    while server.says_ready(target.handle, target.name):
         if time.monotonic() > until:
             return True
         time.sleep(0.2)

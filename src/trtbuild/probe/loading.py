@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,9 @@ from trtbuild.errors import ServerError
 from trtbuild.explain import Reason, explain
 from trtbuild.probe.rules import LOADS
 from trtbuild.probe.target import ProbedModel
+from trtbuild.wire.blocking import run
+from trtbuild.wire.failures import RefusedError, WireError
+from trtbuild.wire.triton_http import TritonHttp
 
 _SECONDS = 900.0
 
@@ -22,12 +23,9 @@ def load(target: ProbedModel) -> Iterator[Finding]:
 
     The server loads the members of an ensemble with it; loading one again would make it anew.
     """
-    if says_ready(target):
+    if server.says_ready(target.handle, target.name):
         return
-    try:
-        said = _requested(target)
-    except (OSError, http.client.HTTPException) as error:
-        said = f"the server did not answer the request to load it: {error}"
+    said = _requested(target)
     if not said:
         return
     reason = _reason(target)
@@ -44,35 +42,20 @@ def load(target: ProbedModel) -> Iterator[Finding]:
     )
 
 
-def says_ready(target: ProbedModel) -> bool:
-    """Whether the server says that the model is ready."""
-    handle = target.handle
-    connection = http.client.HTTPConnection(handle.connect_host, handle.http_port, timeout=5)
-    try:
-        connection.request("GET", f"/v2/models/{target.name}/ready")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
 def _requested(target: ProbedModel) -> str:
     """What the server said against it, empty once it is loaded."""
-    handle = target.handle
-    connection = http.client.HTTPConnection(handle.connect_host, handle.http_port, timeout=_SECONDS)
+
+    async def ask() -> None:
+        async with TritonHttp(target.handle.http_url) as triton:
+            await triton.load(target.name, seconds=_SECONDS)
+
     try:
-        connection.request("POST", f"/v2/repository/models/{target.name}/load", body="{}")
-        answer = connection.getresponse()
-        content = answer.read()
-    finally:
-        connection.close()
-    if answer.status == http.HTTPStatus.OK:
-        return ""
-    try:
-        return str(json.loads(content)["error"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return content.decode("utf-8", "replace") or f"HTTP status {answer.status}"
+        run(ask())
+    except RefusedError as error:
+        return str(error)
+    except WireError as error:
+        return f"the server did not answer the request to load it: {error}"
+    return ""
 
 
 def _reason(target: ProbedModel) -> Reason | None:

@@ -79,6 +79,11 @@ class ServerHandle:
         """``HOST:PORT`` of gRPC."""
         return self._url(self.grpc_port)
 
+    @property
+    def metrics_url(self) -> str:
+        """``HOST:PORT`` of the metrics."""
+        return self._url(self.metrics_port)
+
     def _url(self, port: int) -> str:
         host = self.connect_host
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

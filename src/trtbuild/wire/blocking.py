@@ -11,6 +11,10 @@ import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import aclosing
 from typing import Any, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+from trtbuild.wire.response import Response
+from trtbuild.wire.triton_http import TritonHttp
 
 _Made = TypeVar("_Made")
 _START = threading.Lock()
@@ -26,6 +30,26 @@ def run(coroutine: Coroutine[Any, Any, _Made]) -> _Made:
     except BaseException:
         future.cancel()
         raise
+
+
+def fetch(url: str, *, seconds: float) -> Response:
+    """What is at a URL, whatever the status; past every proxy of the environment.
+
+    Raises:
+        WireError: There was none.
+        ValueError: ``url`` is no URL.
+    """
+
+    async def ask(url: str) -> Response:
+        root = urlsplit(url)
+        path = root._replace(scheme="", netloc="").geturl() or "/"
+        async with TritonHttp(f"{root.scheme}://{root.netloc}", environment=False) as client:
+            return await client.fetch("GET", path, seconds=seconds)
+
+    response = run(ask(url))
+    if response.location and not response.good:
+        return run(ask(urljoin(url, response.location)))
+    return response
 
 
 def iterate(items: AsyncGenerator[_Made, None]) -> Generator[_Made, None, None]:

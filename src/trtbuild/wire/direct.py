@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import urllib.request
-from typing import Any
 from urllib.parse import urlsplit
-
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def loopback(url: str) -> bool:
@@ -21,11 +18,6 @@ def loopback(url: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def fetch(url: str, timeout: float) -> Any:
-    """``urllib.request.urlopen`` past every proxy; to be closed by whoever asked."""
-    return _opener.open(url, timeout=timeout)
 
 
 def proxy_for(url: str) -> str:

@@ -86,7 +86,7 @@ def test_status_gives_the_engines_own_words(
     monkeypatch.setattr(Server, "status", 400)
     said = CliRunner().invoke(app, ["status"]).stdout
     assert "abc123  dead" in said
-    assert "the engine of bot ended: RuntimeError: no space left for the cache" in said
+    assert "the engine of bot has ended: RuntimeError: no space left for the cache" in said
     assert "trtbuild logs abc123" in said
     assert '"health": "dead"' in CliRunner().invoke(app, ["status", "--json"]).stdout
 

@@ -19,9 +19,12 @@ from trtbuild.bench.targets.triton_grpc import TritonGrpcTarget
 from trtbuild.bench.watching.prometheus import read_metrics
 from trtbuild.client import LLMClient
 from trtbuild.errors import ServerError
+from trtbuild.wire.blocking import fetch
 from trtbuild.wire.direct import loopback
+from trtbuild.wire.failures import UnreachableError
 
 messages: Any = service_pb2
+GAUGE = {"vllm:num_requests_running": 3.0}
 MODEL = {"name": "m", "inputs": [], "outputs": []}
 
 
@@ -41,7 +44,9 @@ class _Answers(BaseHTTPRequestHandler):
         body = b'vllm:num_requests_running{model_name="m"} 3\n'
         if self.path != "/metrics":
             body = json.dumps(MODEL).encode()
-        self.send_response(200)
+        self.send_response(301 if self.path == "/moved" else 404 if self.path == "/no" else 200)
+        if self.path == "/moved":
+            self.send_header("Location", "/metrics")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -61,7 +66,7 @@ def http() -> Iterator[str]:
 
 def test_http_is_asked_itself(http: str) -> None:
     with LLMClient(http, "http") as client:
-        assert client.metadata("m").name == "m"
+        assert client.describe("m").metadata.name == "m"
     assert read_metrics(f"http://{http}/metrics", "m") == {"vllm:num_requests_running": 3.0}
 
 
@@ -87,7 +92,7 @@ def test_grpc_is_asked_itself() -> None:
     server.start()
     url = f"127.0.0.1:{port}"
     with LLMClient(url, "grpc") as client:
-        assert client.metadata("m").name == "m"
+        assert client.describe("m").metadata.name == "m"
     target = TritonGrpcTarget("t", url, "m", generation=None)  # type: ignore[arg-type]
     with pytest.raises(ServerError) as error:
         asyncio.run(target.open())
@@ -109,3 +114,18 @@ def test_grpc_is_asked_itself() -> None:
 )
 def test_what_is_this_machine(url: str, is_here: bool) -> None:
     assert loopback(url) is is_here
+
+
+def test_metrics_that_moved_are_read_where_they_are_now(http: str) -> None:
+    assert read_metrics(f"http://{http}/moved", "m") == GAUGE
+
+
+def test_no_metrics_are_read_from_a_page_that_is_not_there(http: str) -> None:
+    assert fetch(f"http://{http}/no", seconds=5).status == 404
+    assert read_metrics(f"http://{http}/no", "m") is None
+
+
+@pytest.mark.parametrize("path", ["", "/v2/models/m/ready"])
+def test_nothing_is_read_where_nothing_listens(path: str) -> None:
+    with refusing() as port, pytest.raises(UnreachableError):
+        fetch(f"http://127.0.0.1:{port}{path}", seconds=5)

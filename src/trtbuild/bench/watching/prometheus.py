@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http.client import HTTPException
 
-from trtbuild.wire.direct import fetch
+from trtbuild.wire.blocking import fetch
+from trtbuild.wire.failures import WireError
 from trtbuild.wire.metrics import parse_metrics
-
-_LONGEST = 4 * 1024 * 1024
 
 Sample = dict[str, float]
 """Values by metric name, summed over the label sets of the model."""
@@ -17,9 +15,10 @@ Sample = dict[str, float]
 def read_metrics(url: str, model: str) -> Sample | None:
     """One scrape, the values of ``model``; None when nothing answers."""
     try:
-        with fetch(url, timeout=2) as answer:
-            return sample_of(answer.read(_LONGEST).decode("utf-8", "replace"), model)
-    except (OSError, ValueError, HTTPException):  # the last two: it speaks something else
+        response = fetch(url, seconds=2)
+        text = response.body.decode("utf-8", "replace")
+        return sample_of(text, model) if response.good else None
+    except (WireError, ValueError):  # the latter: it speaks something else
         return None
 
 

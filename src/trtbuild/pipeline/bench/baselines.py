@@ -17,7 +17,8 @@ from trtbuild.errors import BenchError
 from trtbuild.progress import SILENT, Progress
 from trtbuild.resources import template_dir
 from trtbuild.server import runtime
-from trtbuild.wire.direct import fetch
+from trtbuild.wire.blocking import fetch
+from trtbuild.wire.failures import WireError
 
 _START_SECONDS = 300.0
 _STOP_SECONDS = 5.0
@@ -72,8 +73,9 @@ def _wait(port: int, pid: int, started: float, log: Path) -> None:
     until = time.monotonic() + _START_SECONDS
     url = f"http://127.0.0.1:{port}/v1/models"
     while time.monotonic() < until:
-        with contextlib.suppress(OSError), fetch(url, timeout=2):
-            return
+        with contextlib.suppress(WireError):
+            if fetch(url, seconds=2).good:
+                return
         if not process.is_alive(pid, started):
             break
         time.sleep(0.2)
