@@ -87,7 +87,7 @@ def check_runtime() -> Check:
     if full.state == "ready":
         return Check("embedded runtime", "ok", f"installed in {full.path}")
     if full.state == "missing":
-        message = "not installed; `serve` and `up` install it when they need it (2.5 GB)"
+        message = "not installed; `serve` and `up` install it when needed (2.5 GB)"
         return Check("embedded runtime", "warn", message, "run `trtbuild runtime install`")
     return Check(
         "embedded runtime",
@@ -104,7 +104,10 @@ def check_disk() -> Check:
     message = f"{free / _GIB:.1f} GiB free for {cache_dir()}"
     if free < _DISK_WANTED:
         return Check(
-            "disk", "warn", message, "free some space, or set TRTBUILD_CACHE_DIR to a larger disk"
+            "disk",
+            "warn",
+            message,
+            "free some space, or set TRTBUILD_CACHE_DIR to a directory on a larger disk",
         )
     return Check("disk", "ok", message)
 
@@ -113,7 +116,7 @@ def check_shm() -> Check:
     """Room in /dev/shm, through which Triton talks to its Python models."""
     root = Path("/dev/shm")  # noqa: S108 - the kernel's own place for shared memory
     if not root.is_dir():
-        return Check("shared memory", "warn", "there is no /dev/shm", "use --mode docker")
+        return Check("shared memory", "warn", f"{root} does not exist", "use --mode docker")
     usage = shutil.disk_usage(root)
     message = f"{usage.free / _GIB:.1f} of {usage.total / _GIB:.1f} GiB free in /dev/shm"
     if usage.free < _SHM_WANTED:
@@ -141,7 +144,7 @@ def check_gpu() -> Check:
         return Check(
             "gpu",
             "warn",
-            "no NVIDIA GPU answers to nvidia-smi",
+            "nvidia-smi finds no NVIDIA GPU",
             "serve small models with --mode embedded; plan for a GPU with `trtbuild plan --gpu`",
         )
     names = ", ".join(sorted({one.name for one in found}))
@@ -158,12 +161,12 @@ def check_containers() -> Check:
     for tool in tools:
         answer = process.run([tool, "info", "--format", "{{json .ID}}"], timeout=10)
         if answer.ok:
-            return Check("containers", "ok", f"{tool} answers")
+            return Check("containers", "ok", f"{tool} is running")
     return Check(
         "containers",
         "warn",
-        f"{' and '.join(tools)} found, but no engine answers",
-        f"start it (`systemctl start {tools[0]}`) or join its group",
+        f"{' and '.join(tools)} installed, but not running",
+        f"start it (`systemctl start {tools[0]}`) or join the {tools[0]} group",
     )
 
 
@@ -183,12 +186,12 @@ def check_hub() -> Check:
         return Check(
             "hub",
             "warn",
-            "HF_HUB_OFFLINE is set: only what is in the cache can be converted",
+            "HF_HUB_OFFLINE is set: only cached checkpoints can be converted",
             "unset HF_HUB_OFFLINE to download",
         )
     if get_token():
-        return Check("hub", "ok", "a token is there (not shown)")
-    source = "HF_TOKEN is not set and nobody has logged in"
+        return Check("hub", "ok", "a token is set (not shown)")
+    source = "HF_TOKEN is not set and nobody is logged in"
     return Check(
         "hub", "warn", f"{source}: gated models cannot be downloaded", "run `hf auth login`"
     )

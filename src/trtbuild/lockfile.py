@@ -110,11 +110,14 @@ def parse(content: bytes, path: Path) -> Lock:
         raise _damaged(path, f"it is not JSON text ({type(error).__name__})") from None
     version = document.get("version") if isinstance(document, dict) else None
     if version != LOCK_VERSION:
-        raise _damaged(path, f"version {version!r} is not {LOCK_VERSION}, the one known here")
+        raise _damaged(
+            path,
+            f"version {version!r} is not supported; this trtbuild reads version {LOCK_VERSION}",
+        )
     try:
         models = {name: _model(entry) for name, entry in document["models"].items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise _damaged(path, f"an entry lacks or garbles {error}") from None
+        raise _damaged(path, f"an entry has no valid {error}") from None
     return Lock(models)
 
 

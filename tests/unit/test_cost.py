@@ -130,7 +130,7 @@ def test_the_command(tmp_path: Path) -> None:
         price.date,
         price.source,
         "gpt-5-mini",
-        "* from a page",
+        "* from a third-party page",
     ):
         assert part in shown.stdout
     found = json.loads(CliRunner().invoke(app, [*args, "--json"]).stdout)
@@ -192,7 +192,9 @@ def test_a_measured_throughput_says_what_it_is_not(tmp_path: Path) -> None:
     file = measured(tmp_path / "r.json", cpu="a CPU", gpus=[])
     other, without = priced("--result", file, "--input-tokens", "1000")["notes"]
     assert "measured with requests of 128 + 64 tokens" in other
-    assert without == "it was measured from a machine without a GPU; the price is of H100 SXM 80 GB"
+    assert (
+        without == "the benchmark ran on a machine without a GPU; the price is for H100 SXM 80 GB"
+    )
     assert priced("--throughput", "5", "--result", file)["notes"] == []
     assert priced("--throughput", "5")["mix"] == {"input": 1000, "output": 300}
 
@@ -205,7 +207,7 @@ def test_a_result_without_an_environment_is_priced(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([], "nothing says how many tokens"),
+        ([], "the throughput of the deployment is unknown"),
         (["--throughput", "0"], "the throughput is 0"),
         (["--throughput", "-5"], "the throughput is -5"),
         (["--throughput", "nan"], "the throughput is nan"),
@@ -216,11 +218,11 @@ def test_a_result_without_an_environment_is_priced(tmp_path: Path) -> None:
         (["--throughput", "5", "--utilization", "nan"], "utilization is nan"),
         (["--throughput", "5", "--utilization", "0"], "utilization is 0"),
         (["--throughput", "5", "--utilization", "1.2"], "utilization is 1.2"),
-        (["--throughput", "5", "--gpu", "h999"], "no GPU 'h999'"),
+        (["--throughput", "5", "--gpu", "h999"], "unknown GPU 'h999'"),
         (["--throughput", "5", "--gpu", "gb300"], "no price of 'gb300'"),
         (["--throughput", "5", "--api", "gpt-5-mni"], "no API price 'gpt-5-mni'"),
         (["--throughput", "5", "--api", "-1/2"], "negative price"),
-        (["--throughput", "5", "--dtype", "int3"], "no dtype 'int3'"),
+        (["--throughput", "5", "--dtype", "int3"], "unknown dtype 'int3'"),
         (["--result", "/nowhere.json"], "cannot read /nowhere.json"),
     ],
 )

@@ -98,13 +98,13 @@ def test_a_docker_client_without_an_engine_is_told(
     monkeypatch.setenv("PATH", str(tmp_path))
     check = doctor.check_containers()
     assert check.status == "warn"
-    assert "no engine answers" in check.message
+    assert "installed, but not running" in check.message
 
 
 def test_a_docker_engine_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_program(tmp_path, "docker", "print('\"id\"')")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert doctor.check_containers() == doctor.Check("containers", "ok", "docker answers")
+    assert doctor.check_containers() == doctor.Check("containers", "ok", "docker is running")
 
 
 def test_a_gpu_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def without(key: str) -> bytes:
         (b'{"version": 1,\n "models": }', "line 2, column 12"),
         (b"\xc3\x28", "not JSON text"),
         (b"[1]", "version None"),
-        (broken(version=2), "version 2 is not 1"),
+        (broken(version=2), "version 2 is not supported"),
         (broken(models=[]), "an entry"),
         (broken(models={"m": []}), "an entry"),
         (without("files"), "'files'"),

@@ -102,5 +102,5 @@ def _require_computed(case: Case) -> None:
             f"an engine of {case.spec.source.text} would not answer as the checkpoint does",
             where=case.spec.source.text,
             details=reasons,
-            fix="do what each reason says",
+            fix="each reason names its fix",
         )

@@ -165,11 +165,13 @@ def _require_supported(
         what = f"its weights are in {checkpoint.weights_format} format"
         reasons = (*reasons, f"{what}: fetch the safetensors of the same model")
     if spec.layout != "hf":
-        reasons = ("it has Mistral's own layout (params.json): fetch the one with config.json",)
+        reasons = (
+            "it has Mistral's own layout (params.json): use the checkpoint with config.json",
+        )
     if reasons:
         raise UnsupportedError(
             f"{spec.source.text} cannot be converted exactly to a TensorRT-LLM checkpoint",
             where=spec.source.text,
             details=reasons,
-            fix="do what each reason says",
+            fix="each reason names its fix",
         )

@@ -109,7 +109,7 @@ def _lengths(side: str, text: str, less: int = 0) -> list[str]:
     if int(mean) <= less:
         raise UsageError(
             f"prompts of {text} tokens cannot begin with {less} that all share",
-            fix="give longer --prompt-tokens: the prefix is a part of them",
+            fix="raise --prompt-tokens, which includes the prefix",
         )
     option = "synthetic-input-tokens" if side == "input" else "output-tokens"
     return [f"--{option}-mean", str(int(mean) - less), f"--{option}-stddev", deviation or "0"]

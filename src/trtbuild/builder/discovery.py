@@ -42,15 +42,15 @@ def load_point(point: EntryPoint) -> Discovered:
 def _problem(loaded: Any, point: EntryPoint) -> str:
     """Why what an entry point names is not a builder, with the fix; empty when it is one."""
     if isinstance(loaded, type) and issubclass(loaded, Builder):
-        return f"{point.value} is a class: name an instance (builder = {loaded.__name__}())"
+        return f"{point.value} is a class: point to an instance (builder = {loaded.__name__}())"
     if not isinstance(loaded, Builder):
         kind = type(loaded).__name__
         return f"{point.value} is of type {kind}: derive its class from trtbuild.builder.Builder"
     if type(loaded).models is Builder.models:
-        return f"{point.value} does not define models(case), which every builder must"
+        return f"{point.value} does not define models(case), which every builder needs"
     if loaded.name != point.name:
         return (
-            f"{point.value} has the name {loaded.name!r} and its entry point {point.name!r}: "
+            f"{point.value} is named {loaded.name!r}, but its entry point {point.name!r}: "
             "give both the same name"
         )
     return ""

@@ -107,7 +107,7 @@ def gpu(name: str) -> GpuInfo:
     close = difflib.get_close_matches(wanted, every, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     known = ", ".join(sorted(info.name for info in gpus()))
-    raise UsageError(f"no GPU {name!r} is known", fix=f"{hint}known are {known} (--gpu NAME)")
+    raise UsageError(f"unknown GPU {name!r}", fix=f"{hint}use one of {known} (--gpu NAME)")
 
 
 def recognise(driver_name: str) -> GpuInfo | None:

@@ -71,13 +71,13 @@ def tensor_sizes(spec: ModelSpec, limit: int) -> list[int]:
 
 
 def _spread(fit: Fit) -> Iterator[Alternative]:
-    """More of the GPUs that are there, as few as do."""
+    """More of the available GPUs, as few as suffice."""
     sizes = tensor_sizes(fit.spec, fit.gpus // fit.load.pipeline)
     larger = [size for size in sizes if size > fit.load.tensor]
     whole = [size for size in larger if fit.fits(replace(fit.load, tensor=size))]
     for size in whole[:1] or larger[-1:]:
         load = replace(fit.load, tensor=size)
-        text = f"spread it over {load.world} of the GPUs"
+        text = f"split the model over {load.world} of the GPUs"
         yield from _settled(fit, load, text, {fit.names.tensor: size})
 
 
@@ -109,7 +109,7 @@ def _settled(
         yield Alternative(text, settings)
     elif best := _longest(fit, load):
         yield Alternative(
-            f"{text}, and promise contexts up to {best:,} tokens",
+            f"{text}, and limit contexts to {best:,} tokens",
             {**settings, fit.names.length: best},
         )
 
@@ -117,7 +117,7 @@ def _settled(
 def _promise_less(fit: Fit) -> Iterator[Alternative]:
     """A shorter longest sequence, the wanted load untouched."""
     if best := _longest(fit, fit.load):
-        yield Alternative(f"promise contexts up to {best:,} tokens", {fit.names.length: best})
+        yield Alternative(f"limit contexts to {best:,} tokens", {fit.names.length: best})
 
 
 def _fewer(fit: Fit) -> Iterator[Alternative]:
@@ -132,7 +132,7 @@ def _fewer(fit: Fit) -> Iterator[Alternative]:
 
     best = _largest(fits, 1, fit.load.concurrency - 1)
     if best:
-        text = f"serve {best} sequence{'s' * (best > 1)} at once, the others wait"
+        text = f"serve {best} sequence{'s' * (best > 1)} at once and let the others wait"
         yield from _settled(fit, with_count(best), text, {fit.names.sequences: best})
 
 
@@ -146,7 +146,7 @@ def _shorter(fit: Fit) -> Iterator[Alternative]:
     best = _largest(fits, 1, (fit.load.length - 1) // _STEP) * _STEP
     if best:
         yield Alternative(
-            f"keep {fit.load.concurrency} sequences and shorten all to {best:,} tokens",
+            f"keep {fit.load.concurrency} sequences and shorten them to {best:,} tokens",
             {fit.names.length: best},
         )
 
@@ -155,7 +155,7 @@ def _smaller_cache(fit: Fit) -> Iterator[Alternative]:
     """The KV cache in 8 bits."""
     if fit.names.cache_type and fit.gpu.sm >= _FP8_SM and fit.load.kv_element > 1:
         load = replace(fit.load, kv_element=1.0)
-        text = "keep the KV cache in 8 bits"
+        text = "store the KV cache in 8 bits"
         yield from _settled(fit, load, text, {fit.names.cache_type: "fp8"})
 
 
@@ -169,7 +169,7 @@ def _fp8(fit: Fit, load: MemoryDemand) -> MemoryDemand | None:
 
 
 def _fp8_weights(fit: Fit) -> Iterator[Alternative]:
-    """Weights quantised to FP8 while loading, on as few of the GPUs as hold them."""
+    """Weights quantized to FP8 while loading, on as few of the GPUs as hold them."""
     if not fit.names.quantization:
         return
     for size in tensor_sizes(fit.spec, fit.gpus // fit.load.pipeline):
@@ -177,10 +177,10 @@ def _fp8_weights(fit: Fit) -> Iterator[Alternative]:
         if load is None:
             continue
         settings: dict[str, str | int] = {fit.names.quantization: "fp8"}
-        text = "quantise the weights to FP8 while loading"
+        text = "quantize the weights to FP8 while loading"
         if size > fit.load.tensor:
             settings[fit.names.tensor] = size
-            text += f", spread over {load.world} GPUs"
+            text += f", split over {load.world} GPUs"
         found = list(_settled(fit, load, text, settings))
         if found:
             yield found[0]
@@ -188,12 +188,12 @@ def _fp8_weights(fit: Fit) -> Iterator[Alternative]:
 
 
 def _int4_weights(fit: Fit) -> Iterator[Alternative]:
-    """A checkpoint quantised to four bits: another source, not a setting."""
+    """A checkpoint quantized to four bits: another source, not a setting."""
     if fit.spec.quantization is not None or not fit.names.four_bit:
         return
     load = replace(fit.load, weight_bytes=quantized_bytes(fit.spec, INT4_BYTES))
     if load.weight_bytes < fit.load.weight_bytes:
-        text = "take an AWQ or GPTQ (4-bit) checkpoint of this model as SOURCE"
+        text = "use an AWQ or GPTQ (4-bit) checkpoint of this model as SOURCE"
         yield from _settled(fit, load, text, {})
 
 
@@ -203,7 +203,7 @@ def _more_gpus(fit: Fit) -> Iterator[Alternative]:
         load = replace(fit.load, tensor=size)
         if load.world > fit.gpus and fit.fits(load, count=load.world):
             yield Alternative(
-                f"take {load.world} x {fit.gpu.title} (--gpus {load.world})",
+                f"use {load.world} x {fit.gpu.title} (--gpus {load.world})",
                 {fit.names.tensor: size},
             )
             return
@@ -214,7 +214,7 @@ def _bigger_gpu(fit: Fit) -> Iterator[Alternative]:
     found = smallest_gpu(fit.spec, fit.load_on)
     if found:
         count = f"{fit.load.world} x " if fit.load.world > 1 else ""
-        yield Alternative(f"take {count}{found.title} (--gpu {found.name})", {})
+        yield Alternative(f"use {count}{found.title} (--gpu {found.name})", {})
 
 
 def smallest_gpu(spec: ModelSpec, load_on: Callable[[GpuInfo], MemoryDemand]) -> GpuInfo | None:

@@ -152,4 +152,4 @@ def _kv_note(cache: KVCache, load: MemoryDemand) -> str:
         return f"{cache.kind} state"
     beyond = cache.bytes_beyond_windows(load.kv_element)
     later = f", {beyond:,} once windows are full" if beyond != whole else ""
-    return f"{cache.kind}: {whole:,} B a token over all layers{later}"
+    return f"{cache.kind}: {whole:,} B per token over all layers{later}"

@@ -23,7 +23,7 @@ def require_taken(builder: Builder, recipe: ModelRecipe) -> None:
         if not given or name in builder.takes:
             continue
         others = [b.name for one in discover() if (b := one.builder) and name in b.takes]
-        instead = f", or name a builder that takes it: --backend {others[0]}" if others else ""
+        instead = f", or choose a builder that has it: --backend {others[0]}" if others else ""
         raise UsageError(
-            f"{flag} means nothing to {builder.name}", fix=f"leave {flag} out{instead}"
+            f"the builder {builder.name} has no {flag}", fix=f"leave out {flag}{instead}"
         )

@@ -75,7 +75,7 @@ def open_chat(
         raise UsageError(
             f"no chat template: the tokenizer of {name!r} is not on this machine",
             where=str(_repository(name) / name),
-            fix="give the template with --chat-template FILE",
+            fix="name the template with --chat-template FILE",
         )
     else:
         found = find_template(folder, tools=bool(offered))
@@ -87,7 +87,7 @@ def read_messages(path: Path) -> list[Message]:
     found: list[Message] = _json_file(path, "the messages", list)
     wrong = [n for n, item in enumerate(found, 1) if not (isinstance(item, dict) and _role(item))]
     if wrong or not found:
-        what = f"message {wrong[0]} has no 'role'" if wrong else "there are no messages"
+        what = f"message {wrong[0]} has no 'role'" if wrong else "the list of messages is empty"
         raise UsageError(
             f"{what}",
             where=str(path),

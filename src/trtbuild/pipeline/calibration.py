@@ -31,7 +31,7 @@ def read_texts(path: Path | None, samples: int) -> tuple[Text, ...]:
         UsageError: It cannot be read, says no text, or a line is something else; names the line.
     """
     if samples < 1:
-        raise UsageError(f"--samples {samples} is no number of texts", fix="use 1 or more")
+        raise UsageError(f"--samples must be at least 1, got {samples}", fix="use 1 or more")
     path = path or template_dir("quantize", "texts.txt")
     content = _read(path)
     if path.suffix == ".jsonl":
@@ -41,7 +41,9 @@ def read_texts(path: Path | None, samples: int) -> tuple[Text, ...]:
     elif path.suffix == ".txt":
         found = [part.strip() for part in content.split("\n\n") if part.strip()]
     else:
-        raise UsageError(f"{path.name} is of no known kind", where=str(path), fix=f"use {_KINDS}")
+        raise UsageError(
+            f"{path.name} has an unknown file type", where=str(path), fix=f"use {_KINDS}"
+        )
     if not found:
         raise UsageError(f"{path.name} has no text", where=str(path), fix=f"use {_KINDS}")
     count = min(samples, len(found))
@@ -54,14 +56,14 @@ def _read(path: Path) -> str:
             raise UsageError(
                 f"{path.name} is larger than {MAX_BYTES >> 20} MiB",
                 where=str(path),
-                fix="use some hundred texts: more do not make the scales better",
+                fix="use a few hundred texts; more do not improve the scales",
             )
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"the calibration file cannot be read: {error.strerror}",
             where=str(path),
-            fix="name a file with --calibration, or leave it out to use the shipped texts",
+            fix="name a file with --calibration, or leave it out to use the built-in texts",
         ) from None
     except UnicodeDecodeError as error:
         raise UsageError(
@@ -80,7 +82,7 @@ def _lines(path: Path, content: str) -> Iterator[Text]:
 def _items(path: Path, content: str) -> Iterator[Text]:
     items = _parsed(path, "the file", content)
     if not isinstance(items, list):
-        raise UsageError(f"{path.name} is no JSON list", where=str(path), fix=f"use {_KINDS}")
+        raise UsageError(f"{path.name} is not a JSON list", where=str(path), fix=f"use {_KINDS}")
     for number, item in enumerate(items, start=1):
         yield _text(path, f"item {number}", item)
 

@@ -237,7 +237,7 @@ def _require_valid(folder: Path, lock: Lock, *, later: bool, progress: Progress)
     ]
     if errors:
         raise RepositoryError(
-            "what was made would not load, so it was not put in place",
+            "Triton would not load the result, so nothing was changed",
             where=errors[0].file,
             details=tuple(f"{found.rule} {found.file}: {found.message}" for found in errors),
             fix=errors[0].fix or "correct the settings and convert again",

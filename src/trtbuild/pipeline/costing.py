@@ -62,7 +62,9 @@ def report(options: CostOptions, *, progress: Progress = SILENT) -> CostReport:
         UnsupportedError: A checkpoint that cannot be described.
     """
     if options.dtype not in DTYPES:
-        raise UsageError(f"no dtype {options.dtype!r}", fix=f"--dtype one of {', '.join(DTYPES)}")
+        raise UsageError(
+            f"unknown dtype {options.dtype!r}", fix=f"use --dtype with one of {', '.join(DTYPES)}"
+        )
     gpu = hardware.gpu(options.gpu)
     price = _price(options, gpu.name)
     measured = _best(options.result) if options.result is not None else None
@@ -100,10 +102,10 @@ def _notes(mix: cost.Mix, gpu: str, measured: BestLoad | None) -> Iterator[str]:
     if measured.mix is not None and measured.mix != mix:
         yield (
             f"the throughput was measured with requests of {measured.mix.input} + "
-            f"{measured.mix.output} tokens; with others it is another one"
+            f"{measured.mix.output} tokens and is not the same for other lengths"
         )
     if not measured.gpus:
-        yield f"it was measured from a machine without a GPU; the price is of {gpu}"
+        yield f"the benchmark ran on a machine without a GPU; the price is for {gpu}"
 
 
 def _price(options: CostOptions, name: str) -> cost.GpuPrice:
@@ -132,10 +134,11 @@ def _deployment(
         return cost.Deployment(best.gpus, price.usd_per_hour, best.output_tokens_per_s, where)
     if layouts:
         raise UsageError(
-            f"the model fits on none of these {options.gpu}", fix="more --gpus, or another --gpu"
+            f"the model does not fit on the given {options.gpu} GPUs",
+            fix="raise --gpus, or choose another --gpu",
         )
     raise UsageError(
-        "nothing says how many tokens the deployment makes",
+        "the throughput of the deployment is unknown",
         fix="name a checkpoint, --result FILE of a benchmark, or --throughput TOKENS_PER_S",
     )
 
@@ -165,7 +168,7 @@ def _best_of(result: dict[str, Any]) -> BestLoad:
     target: dict[str, Any] = next(iter(result["targets"]), {"loads": []})
     loads = [one for one in target["loads"] if one["metrics"].get("output_tokens_per_s")]
     if not loads:
-        raise UsageError("the result has no throughput", fix="measure again, or --throughput")
+        raise UsageError("the result has no throughput", fix="measure again, or give --throughput")
     best = max(loads, key=lambda one: float(one["metrics"]["output_tokens_per_s"]))
     environment = result.get("environment", {})
     said = (str(environment.get("date", ""))[:10], environment.get("cpu", ""))

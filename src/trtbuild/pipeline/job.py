@@ -117,10 +117,10 @@ def _require_named(job: ConversionJob, origins: Mapping[str, Sequence[Checkpoint
     ]
     if lacking:
         raise UnsupportedError(
-            f"{job.builder.name} needs {lacking[0]}, which is not among the files",
+            f"{job.builder.name} needs {lacking[0]}, which the checkpoint does not have",
             where=job.case.spec.source.text,
             details=tuple(lacking[1:]),
-            fix="fetch the checkpoint whole, or report it to the builder's author",
+            fix="download the whole checkpoint, or report it to the builder's author",
         )
 
 
@@ -145,9 +145,9 @@ def _digested(
     for file in files:
         if file.sha256 and file.sha256 != digests[file.name]:
             raise BuildError(
-                f"{file.name} is damaged: its SHA-256 is not the one that the hub declares",
+                f"{file.name} is damaged: its SHA-256 differs from the hub's",
                 where=str(file.path),
-                fix="delete this file and convert again; it will be fetched anew",
+                fix="delete this file and convert again to download it again",
             )
     return [(file, digests[file.name]) for file in files]
 

@@ -108,8 +108,8 @@ def _resolved(target: Sizing) -> tuple[str, int]:
     if not known:
         seen = ", ".join(gpu.driver_name for gpu in found) or "none"
         raise UsageError(
-            f"nvidia-smi shows no GPU that the table knows (it shows: {seen})",
-            fix="name one: --gpu h100 (an unknown name lists all)",
+            f"nvidia-smi lists no known GPU (it lists: {seen})",
+            fix="name one, such as --gpu h100; an unknown name lists all of them",
         )
     name = known[0].name
     return name, target.gpus or sum(gpu.name == name for gpu in known)

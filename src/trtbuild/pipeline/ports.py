@@ -32,7 +32,7 @@ def choose_ports(
     free = iter(_free_ports(host)) if here else iter(())
     if port == _AUTO and not here:
         raise UsageError(
-            "which ports are free on another machine is not known",
+            "cannot find free ports on another machine",
             fix="name the first of three: --port 8000",
         )
     if port == _AUTO:
@@ -56,7 +56,7 @@ def _free_ports(host: str) -> tuple[int, ...]:
         return process.free_ports(6, host)
     except OSError as error:
         raise UsageError(
-            f"no server can listen on {host!r} here: {error.strerror or error}",
+            f"cannot listen on {host!r}: {error.strerror or error}",
             fix="use --host 127.0.0.1, 0.0.0.0 for every address, or one that this machine has",
         ) from None
 

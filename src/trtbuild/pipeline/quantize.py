@@ -106,7 +106,7 @@ def quantize(
     started = time.monotonic()
     chosen = _format(format_name, kv_cache)
     if length < 1:
-        raise UsageError(f"--length {length} leaves no token of a text", fix="use 1 or more")
+        raise UsageError(f"--length must be at least 1, got {length}", fix="use 1 or more")
     _refuse_foreign(out)
     progress.step(f"opening {source}")
     checkpoint = open_checkpoint(source, progress=progress)
@@ -157,7 +157,7 @@ def _refuse_foreign(out: Path) -> None:
         return
     if not out.is_dir() or (any(out.iterdir()) and not (out / MARKER).is_file()):
         raise UsageError(
-            f"{out} exists and is no quantized checkpoint",
+            f"{out} exists and is not a quantized checkpoint",
             where=str(out),
             fix="name a new directory",
         )
@@ -172,7 +172,7 @@ def _require_possible(
             f"{spec.source.text} cannot be quantized to {chosen.name}",
             where=spec.source.text,
             details=reasons,
-            fix="do what each reason says",
+            fix="each reason names its fix",
         )
 
 
@@ -183,16 +183,16 @@ def _reasons(
         yield f"it is quantized already ({spec.quantization.method}): start from the original"
     if checkpoint.weights_format != "safetensors":
         kind = checkpoint.weights_format
-        yield f"its weights are in {kind} format: fetch the safetensors of the same model"
+        yield f"its weights are in {kind} format: use the safetensors of the same model"
     if spec.layout != "hf":
-        yield "it has Mistral's own layout (params.json): fetch the one with config.json"
+        yield "it has Mistral's own layout (params.json): use the checkpoint with config.json"
     if spec.remote_code:
-        yield "it brings its own code, which is never run here: use ModelOpt's own scripts"
+        yield "it contains its own code, which trtbuild never runs: use ModelOpt's own scripts"
     if spec.task is not Task.GENERATE:
         yield f"it is for {spec.task.value}: only models that generate text are quantized here"
     if chosen.name in ("int4_awq", "w4a8_awq") and spec.hidden_size % _AWQ_GROUP:
         yield (
-            f"its width of {spec.hidden_size} is no multiple of AWQ's groups of {_AWQ_GROUP}: "
+            f"its width of {spec.hidden_size} is not a multiple of AWQ's group size {_AWQ_GROUP}: "
             "use --format fp8 or nvfp4"
         )
     if any(not isinstance(text, str) for text in texts) and not spec.tokenizer.chat_template:
@@ -200,15 +200,15 @@ def _reasons(
     needed, free = spec.parameters * 2 * 2 + (2 << 30), process.available_memory()
     if free and needed > free:
         yield (
-            f"it needs some {needed / 2**30:.0f} GiB of memory, {free / 2**30:.0f} GiB are free: "
-            "use a machine with more, or a checkpoint that its authors quantized"
+            f"it needs about {needed / 2**30:.0f} GiB of memory, but {free / 2**30:.0f} GiB "
+            "are free: use a machine with more, or a checkpoint that its authors quantized"
         )
 
 
 def _failure(code: int, tail: Sequence[str], log: Path) -> BuildError:
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return BuildError(
-            "ModelOpt was killed, which the system does when memory runs out",
+            "ModelOpt was killed, probably because memory ran out",
             where=str(log),
             fix="close other programs, or use a machine with more memory; nothing was changed",
         )

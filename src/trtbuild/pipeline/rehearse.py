@@ -45,9 +45,9 @@ def find_checkpoints(
     """
     if not contents.trtllm:
         raise UsageError(
-            "there is nothing to rehearse: no model of this repository runs TensorRT-LLM",
+            "nothing to rehearse: no model of this repository runs TensorRT-LLM",
             where=str(contents.repo),
-            fix="serve it as it is: trtbuild serve",
+            fix="serve it without --rehearse: trtbuild serve",
         )
     lock = lockfile.read(contents.repo)
     owners = {name: lock.owner(name) or name for name in contents.trtllm}
@@ -75,7 +75,7 @@ def _require_known(sources: Mapping[str, str], owners: Mapping[str, str]) -> Non
     for name in sources:
         if name not in known:
             raise UsageError(
-                f"--checkpoint names {name!r}, which runs no TensorRT-LLM here",
+                f"--checkpoint names {name!r}, which is not a TensorRT-LLM model here",
                 fix=f"name one of {', '.join(known)}",
             )
 
@@ -118,7 +118,7 @@ def _require_plain(name: str, checkpoint: Checkpoint, locked: LockedModel | None
         return  # the server will say what is wrong with it
     if found:
         raise UsageError(
-            f"the weights of {name} are quantised ({found.method}), which a CPU cannot rehearse",
+            f"the weights of {name} are quantized ({found.method}), which a CPU cannot run",
             fix=f"name the checkpoint they were made from: --checkpoint {name}=SOURCE",
         )
 
@@ -132,6 +132,6 @@ def _source_of(name: str, locked: LockedModel | None) -> str:
         return f"{source.text}@{source.commit}"
     why = f"it was made from {source.text!r}, whose directory is not kept" if source else "no lock"
     raise UsageError(
-        f"which checkpoint {name!r} is to be rehearsed with is not known ({why})",
+        f"the checkpoint to rehearse {name!r} with is unknown ({why})",
         fix=f"name it: --checkpoint {name}=DIRECTORY",
     )

@@ -76,13 +76,13 @@ def prepare(
         if mode not in (AUTO, "embedded"):
             raise UsageError(
                 f"a rehearsal runs on the embedded server, not in mode {mode!r}",
-                fix="leave --mode out, or --rehearse",
+                fix="leave out --mode or --rehearse",
             )
         rehearsal = find_checkpoints(contents, checkpoints or {}, progress)
         choice = server.choose("embedded", has_gpu=False)
         return ServePlan(contents, choice, replace(options, rehearsal=rehearsal))
     if checkpoints:
-        raise UsageError("--checkpoint is for a rehearsal", fix="add --rehearse")
+        raise UsageError("--checkpoint needs --rehearse", fix="add --rehearse")
     gpus = hardware.detect()
     options = replace(options, gpu_count=_seen(options.gpus, len(gpus)))
     return ServePlan(contents, server.choose(mode, has_gpu=bool(gpus)), options)
@@ -121,7 +121,7 @@ def require_valid(
             f"{'error' if len(errors) == 1 else 'errors'}",
             where=str(repo),
             details=tuple(_line(found) for found in errors),
-            fix=cause.fix or "see `trtbuild validate`; --no-validate starts it nevertheless",
+            fix=cause.fix or "see `trtbuild validate`; --no-validate starts it anyway",
         )
 
 
@@ -251,7 +251,7 @@ def _too_slow(handle: ServerHandle, timeout: float) -> ServerError:
         f"the server was not ready within {timeout:g} s",
         where=handle.log_path,
         details=logs.last_lines(Path(handle.log_path)),
-        fix="give it longer (--timeout SECONDS); the log above shows what it was doing",
+        fix="allow more time (--timeout SECONDS); the log above shows what it was doing",
     )
 
 

@@ -44,14 +44,14 @@ def task_request(model: ServedModel, text: str, options: TaskOptions) -> TaskReq
     if model.task is ServedTask.RERANK:
         if not options.documents:
             raise UsageError(
-                f"there are no documents to rerank: {model.name!r} is a reranker",
+                f"no documents: {model.name!r} is a reranker",
                 fix="give each with --document TEXT; the prompt is the query",
             )
         return RerankRequest(text, options.documents)
     if model.task.makes_text or model.task is ServedTask.TENSOR:
         return None
     raise UsageError(
-        f"`trtbuild infer` cannot ask a model of the task {model.task}",
+        f"`trtbuild infer` does not support the task {model.task}",
         fix=f"`trtbuild show {model.name}` prints client code for its tensors",
     )
 
@@ -67,5 +67,5 @@ def _require_fitting(model: ServedModel, options: TaskOptions) -> None:
         if value and model.task is not task:
             raise UsageError(
                 f"{name} is for {who}, and the task of {model.name!r} is {model.task}",
-                fix=f"leave {name} out",
+                fix=f"leave out {name}",
             )

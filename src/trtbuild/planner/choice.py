@@ -63,12 +63,12 @@ def choose_builder(
 
 def _why(recipe: ModelRecipe, rank: int, able: int, known: int) -> str:
     if recipe.backend != "auto":
-        return "asked for, and nothing speaks against it"
+        return "chosen with --backend, and it supports the checkpoint"
     if known == 1:
-        return "the only builder installed, and nothing speaks against it"
+        return "the only builder installed, and it supports the checkpoint"
     if able == 1:
-        return "the only one with nothing against it"
-    return f"of the {able} with nothing against them it comes first (priority {rank})"
+        return "the only builder that supports the checkpoint"
+    return f"the first of {able} builders that support the checkpoint (priority {rank})"
 
 
 def _rejections(
@@ -84,11 +84,14 @@ def _rejections(
             continue
         reasons = candidate.reasons
         if not reasons and recipe.backend != "auto":
-            reasons = (f"{chosen.name} was asked for (--backend {candidate.found.name} takes it)",)
+            reasons = (
+                f"{chosen.name} was chosen with --backend "
+                f"(--backend {candidate.found.name} selects this one)",
+            )
         elif not reasons and builder is not None:
             reasons = (
-                f"it could, but {chosen.name} comes first: priority {ranks[builder.name]} against "
-                f"{ranks[chosen.name]} (--backend {candidate.found.name} takes it)",
+                f"supported, but {chosen.name} comes first: priority {ranks[builder.name]} against "
+                f"{ranks[chosen.name]} (--backend {candidate.found.name} selects this one)",
             )
         rejections.append(Rejection(candidate.found.name, reasons))
     return rejections
@@ -109,6 +112,6 @@ def _unsupported(spec: ModelSpec, candidates: Sequence[Candidate]) -> Unsupporte
     verb = "cannot" if len(candidates) == 1 else "can"
     return UnsupportedError(
         f"{who} {verb} deploy {spec.source.text} ({spec.architecture})",
-        fix="do what one of the reasons says, or choose another checkpoint",
+        fix="each reason names its fix; or choose another checkpoint",
         details=tuple(details or ["no builder is installed"]),
     )

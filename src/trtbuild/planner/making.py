@@ -72,7 +72,9 @@ def make_plan(
 def _check_counts(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < 1:
-            raise UsageError(f"--{name} {count} is not a count", fix=f"give --{name} 1 or more")
+            raise UsageError(
+                f"--{name} must be at least 1, got {count}", fix=f"use --{name} 1 or more"
+            )
 
 
 def _require_able(builder: Builder, case: Case) -> None:

@@ -31,7 +31,7 @@ def engine_problems(
         elif argument.refused and value is not None:
             problems.append(f"{name!r} cannot be set: {argument.refused}")
         elif not _fits(value, argument):
-            problems.append(f"{name!r} takes {_wanted(argument)}, not {_shown(value)}")
+            problems.append(f"{name!r} must be {_wanted(argument)}, not {_shown(value)}")
     return tuple(problems)
 
 

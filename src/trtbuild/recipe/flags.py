@@ -55,7 +55,7 @@ def model_from_flags(
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         wanted = " or ".join(choice for choice in choices if choice)
-        raise UsageError(f"--{option} {value!r} is not known", fix=f"use {wanted}")
+        raise UsageError(f"unknown --{option} {value!r}", fix=f"use {wanted}")
 
 
 def _adapters(texts: Iterable[str]) -> dict[str, str]:

@@ -60,16 +60,19 @@ def _schedule(config: Mapping[str, Any]) -> Iterator[Finding]:
     sizes = {str(size): length for size, length in schedule.items()}
     longest = config.get("max_draft_len")
     if not all(size.isdigit() and int(size) >= 1 for size in sizes):
-        yield where, f"{where!r} has a batch size that is not a positive whole number"
+        yield where, f"every batch size in {where!r} must be a positive whole number"
     elif not all(type(length) is int and length >= 0 for length in sizes.values()):
-        yield where, f"{where!r} has a length that is not a whole number"
+        yield where, f"every length in {where!r} must be a whole number of at least 0"
     elif "1" not in sizes:
-        yield where, f"{where!r} has no length for batch size 1"
+        yield where, f"{where!r} needs a length for batch size 1"
     elif longest is not None and (sizes["1"] != longest or max(sizes.values()) > longest):
-        yield where, f"{where!r} must have max_draft_len={longest} for batch size 1, and no more"
+        yield (
+            where,
+            f"{where!r} must have max_draft_len={longest} for batch size 1 and no longer length",
+        )
 
 
 def _balance(config: Mapping[str, Any]) -> Iterator[Finding]:
     for name in ("timeout_iters", "batching_wait_iters"):
         if config.get("enable_balance") and config.get(name, 0) < 0:
-            yield f"attention_dp_config.{name}", f"'attention_dp_config.{name}' is below 0"
+            yield f"attention_dp_config.{name}", f"'attention_dp_config.{name}' must be at least 0"

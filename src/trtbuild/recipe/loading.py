@@ -47,9 +47,9 @@ def _read(path: Path) -> str:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise RecipeError(
-            f"there is no recipe {path.name!r}",
+            f"the recipe {path.name!r} does not exist",
             where=str(path),
-            fix=f"write one ('trtbuild schema' prints its schema) or name it: -f {RECIPE_NAME}",
+            fix=f"write it ('trtbuild schema' prints the schema), or name one: -f {RECIPE_NAME}",
         ) from None
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
@@ -60,7 +60,9 @@ def _read(path: Path) -> str:
         ) from None
     except OSError as error:
         raise RecipeError(
-            f"the recipe cannot be read: {error.strerror}", where=str(path), fix="give a file"
+            f"the recipe cannot be read: {error.strerror}",
+            where=str(path),
+            fix="name a readable file",
         ) from None
 
 
@@ -185,7 +187,7 @@ def _beyond_shape(recipe: Recipe, node: yaml.Node) -> list[tuple[int, str]]:
     known = [row.triton for row in toolchain.releases()]
     if recipe.triton not in known:
         line = yamltext.line_of(node, ["triton"])
-        problems.append((line, f"no Triton release {recipe.triton!r}: use {', '.join(known)}"))
+        problems.append((line, f"unknown Triton release {recipe.triton!r}: use {', '.join(known)}"))
     seen: dict[str, int] = {}
     for index, model in enumerate(recipe.models):
         key = model.name or f"the default name of {model.source!r}"

@@ -29,7 +29,7 @@ def object_problems(
 ) -> tuple[str, ...]:
     """What is wrong inside the object ``value`` that stands at ``path``."""
     if not isinstance(value, Mapping):
-        return (f"'{path}' takes an object",)
+        return (f"'{path}' must be an object",)
     return tuple(said for _, said in _each(f"{path}.", value, fields))
 
 
@@ -56,7 +56,7 @@ def _group(path: str, value: object, table: Arguments) -> Iterator[Finding]:
     if kind not in group.variants:
         known = ", ".join(one for one in group.variants if one not in group.refused)
         where = f"{path}.{group.selector}"
-        yield where, f"'{where}' takes one of {known}, not {said!r}"
+        yield where, f"'{where}' must be one of {known}, not {said!r}"
         return
     fields = {name: item for name, item in value.items() if name != group.selector}
     yield from _each(f"{path}.", fields, group.variants[kind])

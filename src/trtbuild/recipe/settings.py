@@ -36,7 +36,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
             problems.append(f"the value of --set {setting!r} is not YAML: {first}")
             continue
         if not _put(result, parts, value):
-            problems.append(f"--set {setting!r} puts a key into what is already a plain value")
+            problems.append(f"--set {setting!r} sets a key below a plain value")
     raise_problems(problems, "--set", "write --set key=value, for example --set max_model_len=4096")
     return result
 

@@ -43,7 +43,7 @@ def require_repository(repository: Path) -> Path:
     what = "is not a directory" if repository.exists() else "does not exist"
     raise UsageError(
         f"the model repository {str(repository)!r} {what}",
-        fix="name it with --repo, or make one: trtbuild convert SOURCE",
+        fix="name it with --repo, or create one: trtbuild convert SOURCE",
     )
 
 
@@ -116,8 +116,8 @@ def remove(repository: Path, name: str, *, progress: Progress = SILENT) -> tuple
         owner = change.lock.owner(name)
         if model is None and owner:
             raise UsageError(
-                f"{name!r} is a part of the model {owner!r} and is not removed by itself",
-                fix=f"remove the whole: trtbuild remove {owner}",
+                f"{name!r} is part of the model {owner!r} and cannot be removed alone",
+                fix=f"remove the whole model: trtbuild remove {owner}",
             )
         folder = repository / name
         if model is None and (name not in _names(repository) or not folder.is_dir()):
@@ -136,7 +136,7 @@ def unknown_model(repository: Path, lock: Lock, name: str) -> UsageError:
         fix = f"did you mean {near[0]!r}?"
     else:
         fix = f"it has {', '.join(known)}" if known else "it is empty: trtbuild convert SOURCE"
-    return UsageError(f"no model {name!r} is in {str(repository)!r}", fix=fix)
+    return UsageError(f"there is no model {name!r} in {str(repository)!r}", fix=fix)
 
 
 def _names(repository: Path) -> set[str]:

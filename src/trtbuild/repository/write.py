@@ -128,7 +128,7 @@ def require_free(
             f"{name!r} was changed by hand since it was converted",
             where=str(repository),
             details=tuple(f"{path} differs from what was written" for path in changed),
-            fix="say the change in the recipe or with --set and add --force to overwrite it, "
+            fix="make the change in the recipe or with --set and add --force to overwrite it, "
             "or convert under another name (--name NAME)",
         )
 
@@ -139,7 +139,7 @@ def _require_ours(repository: Path, lock: Lock, name: str, directory: str) -> No
         return
     what = f"belongs to the model {owner!r}" if owner else "was not written by trtbuild"
     raise UsageError(
-        f"the directory {directory!r} is already there and {what}",
+        f"the directory {directory!r} already exists and {what}",
         where=str(repository / directory),
         fix="choose another name (--name NAME), or replace the directory (--force)",
     )
@@ -233,9 +233,9 @@ def _place_weights(
         clone_file(file.path, path, link=file.link, advance=advance)
         if path.stat().st_size != file.size:
             raise BuildError(
-                f"{file.name} changed while it was being copied",
+                f"{file.name} changed during the copy",
                 where=str(file.path),
-                fix="wait until the checkpoint is written completely, then convert again",
+                fix="wait until the checkpoint is complete, then convert again",
             )
         cache.put(path, file.sha256)
     cache.save()
@@ -249,6 +249,6 @@ def _inside(folder: Path, relative: str) -> Path:
         raise BuildError(
             f"a model file may not be placed at {relative!r}, outside its directory",
             where=folder.name,
-            fix="this is a defect of the builder or of the checkpoint: report it to its author",
+            fix="this is a bug of the builder or of the checkpoint: report it to its author",
         )
     return folder.joinpath(*pure.parts)

@@ -67,7 +67,7 @@ def load(release: str) -> Toolchain:
     for row in releases():
         if row.triton == release:
             return row
-    raise UsageError(f"no Triton release {release!r} is known", fix=_instead(release))
+    raise UsageError(f"unknown Triton release {release!r}", fix=_instead(release))
 
 
 def _instead(release: str) -> str:

@@ -53,11 +53,11 @@ def test_a_trace_is_one_of_mooncakes() -> None:
     [
         ((), "nothing to export"),
         (("triton:grpc://h:1/m",), "AIPerf cannot measure triton:grpc"),
-        ((TARGET, "--prompts", "p.jsonl"), "prompts of another form"),
+        ((TARGET, "--prompts", "p.jsonl"), "cannot read the format"),
         ((TARGET, "--prompt-tokens", "uniform:1:9"), "cannot draw lengths"),
         ((TARGET, "--shared-prefix", "128"), "cannot begin with 128"),
         ((TARGET, "--slo", "icl=5ms"), "no objective for icl"),
-        ((TARGET, "--rate", "1", "--slo", "ttft=1s", "--sweep"), "a sweep is many runs"),
+        ((TARGET, "--rate", "1", "--slo", "ttft=1s", "--sweep"), "a sweep cannot be exported"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(args: tuple[str, ...], said: str) -> None:

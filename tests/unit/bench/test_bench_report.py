@@ -156,7 +156,7 @@ def test_the_command_writes_all_or_says_why_not(tmp_path: Path, result: dict[str
     assert len(list((tmp_path / "a" / "svg").iterdir())) == len(charts(result))
     (tmp_path / "taken").write_text("")
     for args, said in (
-        ((file, "--html", "/nowhere/r.html"), "there is no directory /nowhere"),
+        ((file, "--html", "/nowhere/r.html"), "the directory /nowhere does not exist"),
         ((file, "--html", html, "--svg", tmp_path / "taken"), "cannot write"),
         ((file, "--html", html, "--svg", "/proc/none"), "cannot write /proc/none"),
     ):

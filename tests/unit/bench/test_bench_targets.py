@@ -58,7 +58,7 @@ def test_what_is_no_key_is_said_and_not_printed(key: str, monkeypatch: pytest.Mo
     monkeypatch.setenv("KEY", key)
     with pytest.raises(UsageError) as error:
         prepared(monkeypatch)
-    assert "KEY holds no key" in error.value.what
+    assert "KEY is not a valid key" in error.value.what
     assert not key.strip() or key.strip() not in str(error.value.as_dict())
 
 

@@ -92,8 +92,8 @@ def test_what_was_measured_before_a_mistake_iskept(load: Load) -> None:
 @pytest.mark.parametrize(
     ("address", "fix"),
     [
-        (OPENAI, "ask it once: curl http://127.0.0.1:9000/v1/chat/completions"),
-        (TRITON, "`trtbuild infer smollm2 -p Hi` asks a single question"),
+        (OPENAI, "send one request: curl http://127.0.0.1:9000/v1/chat/completions"),
+        (TRITON, "`trtbuild infer smollm2 -p Hi` sends a single request"),
         (BASELINE, "see the server's log: `trtbuild logs`"),
     ],
 )
@@ -109,7 +109,7 @@ def test_advice_is_for_the_kind_of_target(address: Any, fix: str) -> None:
 def test_the_question_for_an_openai_target_is_one_that_a_shell_takes() -> None:
     import shlex
 
-    words = shlex.split(ask_once(OPENAI).removeprefix("ask it once: "))
+    words = shlex.split(ask_once(OPENAI).removeprefix("send one request: "))
     assert words[:2] == ["curl", "http://127.0.0.1:9000/v1/chat/completions"]
     assert json.loads(words[-1])["model"] == "m"
 

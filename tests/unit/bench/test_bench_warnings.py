@@ -100,7 +100,9 @@ def test_a_sentence_about_every_load_names_none() -> None:
 
 def test_a_saturated_client_is_told_with_its_load() -> None:
     run = loads(("a", "1 client", ledger()), ("a", "64 clients", ledger()), saturated="64 clients")
-    assert _warnings(run) == ["64 clients: the client was saturated; its figures are a bound"]
+    assert _warnings(run) == [
+        "64 clients: the client was saturated; the target may be faster than these figures"
+    ]
 
 
 def load(ttft: float | None) -> dict[str, Any]:

@@ -43,14 +43,14 @@ NO_BUILDER = object()
     ("name", "value", "problem"),
     [
         ("short", "GOOD", ""),
-        ("short", "Short", "is a class: name an instance (builder = Short())"),
+        ("short", "Short", "is a class: point to an instance (builder = Short())"),
         (
             "short",
             "NO_BUILDER",
             "of type object: derive its class from trtbuild.builder",
         ),
         ("short", "NO_MODELS", "does not define models(case)"),
-        ("other", "GOOD", "has the name 'short' and its entry point 'other'"),
+        ("other", "GOOD", "is named 'short', but its entry point 'other'"),
         ("short", "NOTHING", "AttributeError"),
     ],
 )

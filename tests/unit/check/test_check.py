@@ -196,7 +196,7 @@ def test_one_model_of_several(repo: Path) -> None:
 
 
 def test_an_unknown_release(repo: Path) -> None:
-    with pytest.raises(UsageError, match=r"no Triton release '1\.0'"):
+    with pytest.raises(UsageError, match=r"unknown Triton release '1\.0'"):
         check.validate(repo, triton="1.0")
 
 

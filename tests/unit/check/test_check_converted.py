@@ -83,7 +83,7 @@ BROKEN: list[tuple[str, Breaker, str, str]] = [
     ("TRT702", lambda m: (m / "1/model.json").write_text("{"), "1/model.json", "not JSON"),
     ("TRT702", lambda m: (m / "1/model.json").write_text("[]"), "1/model.json", "a list"),
     ("TRT703", engine(max_model_length=3), "1/model.json", "did you mean 'max_model_len'"),
-    ("TRT703", engine(max_model_len="long"), "1/model.json", "takes a whole number"),
+    ("TRT703", engine(max_model_len="long"), "1/model.json", "must be a whole number"),
     ("TRT704", lambda m: (m / "1/model.json").write_text(
         '{"model": "a/b", "revision": "x",\n "model": "/models/bot/1/weights"}'
     ), "1/model.json", "given twice"),

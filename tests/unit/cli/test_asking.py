@@ -137,7 +137,7 @@ def test_log_probabilities_are_in_the_json(weights: Path, asked: list[Any]) -> N
         (("--messages", "no.json"), "cannot read the messages"),
         (("--messages", "object.json"), "must be a JSON list"),
         (("--messages", "roles.json"), "message 2 has no 'role'"),
-        (("--messages", "empty.json"), "there are no messages"),
+        (("--messages", "empty.json"), "the list of messages is empty"),
         (("--tools", "broken.json", "-p", "x"), "not valid JSON"),
         (("--chat-template-kwargs", "[]", "-p", "x"), "must be a JSON object"),
     ],

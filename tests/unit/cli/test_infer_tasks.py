@@ -116,7 +116,7 @@ def test_labels_best_first(infer: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "what"),
     [
-        (("reranker", "-p", "q"), 2, "there are no documents to rerank"),
+        (("reranker", "-p", "q"), 2, "no documents: 'reranker' is a reranker"),
         (("embedder", "-p", "x", "--document", "d"), 2, "--document is for rerankers"),
         (("classifier", "-p", "x", "--input-type", "query"), 2, "--input-type is for embedding"),
         (("classifier", "-p", "x", "--dimensions", "2"), 2, "--dimensions is for embedding"),
@@ -146,7 +146,7 @@ def test_a_chat_needs_a_model_that_generates_text(
 
 def test_a_task_that_has_no_request_is_refused() -> None:
     model = ServedModel("m", ServedTask.TOKEN_CLASSIFY, "spans")
-    with pytest.raises(UsageError, match="cannot ask a model of the task token-classify"):
+    with pytest.raises(UsageError, match="does not support the task token-classify"):
         task_request(model, "x", TaskOptions())
     assert task_request(ServedModel("m", ServedTask.CHAT, "vllm"), "x", TaskOptions()) is None
 

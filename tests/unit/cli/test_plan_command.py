@@ -91,18 +91,18 @@ def test_a_recipe_is_planned_model_by_model(tiny: Path) -> None:
     [
         ((), 2, "no SOURCE is given"),
         (("{tiny}", "--gpu", "h1000"), 2, "did you mean 'h100'"),
-        (("{tiny}", "--triton", "22.01"), 2, "no Triton release '22.01'"),
+        (("{tiny}", "--triton", "22.01"), 2, "unknown Triton release '22.01'"),
         (("{tiny}", "--backend", "vlm"), 2, "did you mean 'vllm'"),
-        (("{tiny}", "--gpu", "l4", "--gpus", "0"), 2, "--gpus 0"),
+        (("{tiny}", "--gpu", "l4", "--gpus", "0"), 2, "--gpus must be at least 1, got 0"),
         (("{tiny}", "--name", "a/b"), 2, "cannot be a model name"),
         (("{tiny}", "-f", "trtbuild.yaml"), 2, "SOURCE cannot be combined with"),
         (("-f", "x.yaml", "--name", "a", "--set", "a=1"), 2, "--name, --set cannot be combined"),
         (("/no/such/folder",), 2, "/no/such/folder"),
         (("{tiny}", "--set", "max_model_length=1"), 3, "did you mean 'max_model_len'"),
-        (("{tiny}", "--set", "max_model_len=abc"), 3, "takes a whole number"),
+        (("{tiny}", "--set", "max_model_len=abc"), 3, "must be a whole number"),
         (("{tiny}", "--set", "max_model_len"), 3, "not of the form key=value"),
         (("{tiny}", "--set", "max_model_len=100000"), 3, "context of 512 tokens"),
-        (("-f", "none.yaml"), 3, "there is no recipe"),
+        (("-f", "none.yaml"), 3, "does not exist"),
         (("{tiny}", "--weights", "hub"), 4, "the source is local"),
     ],
 )
@@ -135,7 +135,7 @@ def test_gpu_auto_asks_nvidia_smi(
     fake.write_text("#!/bin/sh\nexit 1\n")
     done = trtbuild("plan", str(tiny), "--gpu", "auto")
     assert done.returncode == 2
-    assert "nvidia-smi shows no GPU" in done.stderr
+    assert "nvidia-smi lists no known GPU" in done.stderr
 
 
 def test_builders_are_listed() -> None:

@@ -106,7 +106,7 @@ def test_several_repositories() -> None:
     [
         (("--format", "xml"), "unknown --format 'xml'"),
         (("--select", "TRTX"), "no rule is called 'TRTX'"),
-        (("--triton", "1.0"), "no Triton release '1.0'"),
+        (("--triton", "1.0"), "unknown Triton release '1.0'"),
         (("--model", "x"), "no model 'x'"),
         (("--update-baseline",), "--update-baseline needs a file"),
         (("--baseline", "none.json"), "there is no baseline 'none.json'"),

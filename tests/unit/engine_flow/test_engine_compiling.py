@@ -255,7 +255,7 @@ def test_a_taken_name_is_told_before_an_hour_of_compiling(
 ) -> None:
     write_build(tools)
     (tmp_path / "repo/llm_tensorrt_llm").mkdir(parents=True)
-    with pytest.raises(UsageError, match="already there"):
+    with pytest.raises(UsageError, match="already exists"):
         run(llama, tmp_path / "repo")
     assert builds(tools) == []
 

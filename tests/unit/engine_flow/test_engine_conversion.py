@@ -98,7 +98,7 @@ def test_the_group_is_one_model_to_list_and_remove(llama: Path, tmp_path: Path) 
     run(llama, repo, build=False)
     (summary,) = list_models(repo)
     assert summary.directories == tuple(f"llm{part}" for part in PARTS)
-    with pytest.raises(UsageError, match="a part of the model 'llm'"):
+    with pytest.raises(UsageError, match="part of the model 'llm'"):
         remove(repo, "llm_preprocessing")
     remove(repo, "llm")
     assert list_models(repo) == ()
@@ -221,9 +221,9 @@ def test_broken_engine_folders(llama: Path, tmp_path: Path) -> None:
 
 def test_an_engine_means_nothing_to_other_builders(llama: Path, tmp_path: Path) -> None:
     error = refused(UsageError, llama, tmp_path / "repo", backend="vllm", engine_dir="x")
-    assert "--engine means nothing to vllm" in error.what
+    assert "the builder vllm has no --engine" in error.what
     error = refused(UsageError, llama, tmp_path / "repo", backend="vllm", build=False)
-    assert "--no-build means nothing to vllm" in error.what
+    assert "the builder vllm has no --no-build" in error.what
 
 
 # What no engine can be built of

@@ -180,8 +180,8 @@ def test_the_command_line(tmp_path: Path) -> None:
         (["--out", "job"], "--out is for a batch script"),
         (["--with", "sbatch", "--out", "/"], "the batch script / is a directory"),
         (["--with", "sbatch", "--out", "no/job"], "in a directory that does not exist"),
-        (["--host", "no.such.host.invalid"], "no server can listen on 'no.such.host.invalid' here"),
-        (["--with", "srun", "--port", "auto"], "which ports are free on another machine"),
+        (["--host", "no.such.host.invalid"], "cannot listen on 'no.such.host.invalid'"),
+        (["--with", "srun", "--port", "auto"], "cannot find free ports on another machine"),
     ],
 )
 def test_options_that_do_not_fit(tmp_path: Path, options: list[str], said: str) -> None:

@@ -275,6 +275,6 @@ def test_a_file_that_changes_while_it_is_read(
         return clone(source, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(write, "clone_file", grow)
-    with pytest.raises(BuildError, match="changed while"):
+    with pytest.raises(BuildError, match="changed during"):
         run(llama, repo)
     assert not repo.exists()

@@ -141,7 +141,7 @@ def test_something_else_in_the_way_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "letter.txt").write_text("dear")
     error = refused(tmp_path, UsageError, make_llama(tmp_path / "tiny"))
-    assert "no quantized checkpoint" in error.what
+    assert "not a quantized checkpoint" in error.what
 
 
 def test_all_reasons_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def test_all_reasons_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     error = refused(tmp_path, UnsupportedError, source, format_name="int4_awq", calibration=chats)
     text = "\n".join(error.details)
     assert "quantized already (gptq)" in text
-    assert "64 is no multiple of AWQ's groups of 128" in text
+    assert "64 is not a multiple of AWQ's group size 128" in text
     assert "no chat template" in text
     assert "GiB of memory" in text
     assert error.exit_code == ExitCode.UNSUPPORTED
@@ -175,7 +175,7 @@ def test_modelopts_failure_is_said_and_the_old_result_stays(tmp_path: Path, work
 def test_a_kill_is_explained(tmp_path: Path, worker: Any) -> None:
     worker("kill")
     error = refused(tmp_path, BuildError, make_llama(tmp_path / "tiny"))
-    assert "memory runs out" in error.what
+    assert "memory ran out" in error.what
 
 
 def test_an_unquantized_result_is_not_accepted(tmp_path: Path, worker: Any) -> None:
@@ -210,11 +210,11 @@ def test_texts_of_every_kind(tmp_path: Path) -> None:
     ("name", "content", "said"),
     [
         ("a.txt", b"  \n\n", "has no text"),
-        ("a.csv", b"one", "of no known kind"),
+        ("a.csv", b"one", "has an unknown file type"),
         ("a.jsonl", b'"one"\n{"text": 3}', "line 2 has neither text nor messages"),
         ("a.jsonl", b'{"text": ', "line 1 is not JSON"),
         ("a.jsonl", b'{"messages": [{"role": "user"}]}', "line 1 has neither"),
-        ("a.json", b'{"text": "one"}', "no JSON list"),
+        ("a.json", b'{"text": "one"}', "is not a JSON list"),
         ("a.json", b"[" * 100_000, "not JSON"),
         ("a.txt", b"\xff\xfe", "not UTF-8"),
     ],
@@ -231,13 +231,13 @@ def test_no_file_and_no_samples(tmp_path: Path) -> None:
         read_texts(tmp_path / "none.txt", 9)
     with pytest.raises(UsageError, match="Is a directory"):
         read_texts(tmp_path, 9)
-    with pytest.raises(UsageError, match="--samples 0"):
+    with pytest.raises(UsageError, match="--samples must be at least 1, got 0"):
         read_texts(None, 0)
 
 
 @pytest.mark.parametrize("length", [0, -5])
 def test_no_token_of_a_text_measures_nothing(tmp_path: Path, length: int) -> None:
-    with pytest.raises(UsageError, match=f"--length {length} leaves no token") as caught:
+    with pytest.raises(UsageError, match=f"--length must be at least 1, got {length}") as caught:
         quantize(
             str(make_llama(tmp_path / "llama")), tmp_path / "out", format_name="fp8", length=length
         )

@@ -79,7 +79,7 @@ def test_a_builder_that_is_asked_for_is_taken() -> None:
     known = others(Other("low", 1), Other("high", 9))
     chosen, reason, rejected = choose_builder(case("low"), known)
     assert chosen.name == "low"
-    assert "asked for" in reason
+    assert "chosen with --backend" in reason
     assert "--backend high" in rejected[0].reasons[0]
 
 
@@ -139,7 +139,7 @@ def test_70b_on_eight_h100_is_spread_over_as_few_as_do() -> None:
     memory = plan(llama_70b(), gpu="h100", gpus=8).memory
     assert memory is not None
     assert dict(memory.settings) == {"tensor_parallel_size": 4}
-    assert memory.nearest == memory.alternatives[0].text == "spread it over 4 of the GPUs"
+    assert memory.nearest == memory.alternatives[0].text == "split the model over 4 of the GPUs"
     spread = plan(llama_70b(), gpu="h100", gpus=8, engine={"tensor_parallel_size": 4}).memory
     assert spread is not None
     assert spread.fits
@@ -187,10 +187,10 @@ def test_what_no_single_gpu_holds_says_so() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"gpu": "h1000"}, "no GPU"),
-        ({"gpu": "h100", "gpus": 0}, "--gpus 0"),
-        ({"concurrency": 0}, "--concurrency 0"),
-        ({"length": -5}, "--length -5"),
+        ({"gpu": "h1000"}, "unknown GPU"),
+        ({"gpu": "h100", "gpus": 0}, "--gpus must be at least 1, got 0"),
+        ({"concurrency": 0}, "--concurrency must be at least 1, got 0"),
+        ({"length": -5}, "--length must be at least 1, got -5"),
     ],
 )
 def test_wrong_targets(options: dict[str, Any], said: str) -> None:

@@ -40,19 +40,19 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"speculative_config": {"decoding_type": "SaveState"}}, "needs 'output_directory'"),
     ({"speculative_config": {**EAGLE, "draft_len_schedule": {4: 2}}}, "batch size 1"),
     ({"speculative_config": {**EAGLE, "draft_len_schedule": {1: 2}}}, "max_draft_len=3"),
-    ({"speculative_config": {**EAGLE, "draft_len_schedule": {0: 3}}}, "not a positive whole"),
-    ({"speculative_config": {**EAGLE, "draft_len_schedule": {1: "x"}}}, "not a whole number"),
+    ({"speculative_config": {**EAGLE, "draft_len_schedule": {0: 3}}}, "must be a positive whole"),
+    ({"speculative_config": {**EAGLE, "draft_len_schedule": {1: "x"}}}, "must be a whole number"),
     ({"peft_cache_config": {"lora_prefetch_dir": "/a"}}, "prefetching adapters is not supported"),
     ({"ray_placement_config": {"defer_workers_init": True}}, "needs orchestrator_type=ray"),
     ({"ray_worker_extension_cls": "a.B"}, "needs orchestrator_type=ray"),
-    ({"moe_config": {"load_balancer": "balance.yaml"}}, "takes an object"),
+    ({"moe_config": {"load_balancer": "balance.yaml"}}, "must be an object"),
     ({"kv_connector_config": {"connector_module": "a"}}, "needs 'connector_scheduler_class'"),
     ({"nvfp4_gemm_config": {"allowed_backends": []}}, "of at least 1"),
     ({"nvfp4_gemm_config": {"allowed_backends": ["foo"]}}, '"cutlass", "cublaslt"'),
     ({"perf_metrics_max_requests": -1}, "of at least 0"),
     ({"cache_transceiver_config": {"kv_transfer_timeout_ms": 0}}, "above 0"),
     ({"scheduler_config": {"dynamic_batch_config": {}}}, "needs 'enable_batch_size_tuning'"),
-    ({"attention_dp_config": {"enable_balance": True, "timeout_iters": -1}}, "below 0"),
+    ({"attention_dp_config": {"enable_balance": True, "timeout_iters": -1}}, "must be at least 0"),
 ]  # fmt: skip
 
 TAKEN: list[dict[str, Any]] = [
@@ -99,7 +99,7 @@ def test_the_checks_reach_fields_of_the_release_only() -> None:
     assert llm_problems({"speculative_config": {"decoding_type": "UserProvided"}}, old)
     assert llm_problems({"stream_interval": 0}, old)
     (said,) = llm_problems({"speculative_config": {"decoding_type": "SaveState"}}, old)
-    assert "takes one of MTP, Eagle, NGram, DraftTarget, AUTO, not 'SaveState'" in said
+    assert "must be one of MTP, Eagle, NGram, DraftTarget, AUTO, not 'SaveState'" in said
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_every_problem_at_once_with_its_line() -> None:
         ("models:\n- source: a\n- source: a", 3, "two models are named"),
         ("models:\n- source: a\n  name: x\n  name: y", 4, "'name' is given twice"),
         ("version: 2\nmodels: [{source: a}]", 1, "'version' must be 1, not 2"),
-        ("triton: '22.01'\nmodels: [{source: a}]", 1, "no Triton release '22.01'"),
+        ("triton: '22.01'\nmodels: [{source: a}]", 1, "unknown Triton release '22.01'"),
         ("models:\n- source: a\n  zzz: 1", 3, "known keys are source, name"),
         ("models: a", 1, "must be a valid"),
     ],
@@ -118,7 +118,7 @@ def test_the_file_is_named(tmp_path: Path) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"no recipe 'none\.yaml'") as caught:
+    with pytest.raises(RecipeError, match=r"the recipe 'none\.yaml'") as caught:
         recipe.load(tmp_path / "none.yaml")
     assert "trtbuild schema" in caught.value.fix
 

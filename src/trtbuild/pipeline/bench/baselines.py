@@ -81,7 +81,7 @@ def _wait(port: int, pid: int, started: float, log: Path) -> None:
         time.sleep(0.2)
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     raise BenchError(
-        "the baseline service did not come up",
+        "the baseline service did not start",
         where=lines[-1] if lines else f"no answer at {url}",
         details=tuple(lines[-8:-1]),
         fix="`trtbuild doctor` checks the runtime; --checkpoint must be a causal language model",

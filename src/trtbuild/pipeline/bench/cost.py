@@ -74,7 +74,7 @@ def _layouts(checkpoint: Path, mix: cost.Mix) -> Iterator[Json]:
 
 def _hour(usd_per_hour: float | None) -> tuple[float, str]:
     if usd_per_hour is not None:
-        return usd_per_hour, f"The machine at ${usd_per_hour:g} an hour, as given."
+        return usd_per_hour, f"Priced at ${usd_per_hour:g} an hour, as given."
     found = [gpu.info.name for gpu in hardware.detect() if gpu.info is not None]
     try:
         known = [cost.gpu_price(name) for name in found]

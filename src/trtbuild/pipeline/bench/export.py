@@ -16,15 +16,18 @@ def commands(options: BenchOptions, tool: str) -> list[str]:
         UsageError: Another tool than AIPerf, or something that it cannot measure.
     """
     if tool != "aiperf":
-        raise UsageError(f"--export {tool!r} is not known", fix="--export aiperf")
+        raise UsageError(f"unknown --export {tool!r}", fix="--export aiperf")
     if options.prompts is not None:
         raise UsageError(
-            "AIPerf reads prompts of another form than --prompts",
+            "AIPerf cannot read the format of --prompts",
             where=f"--prompts {options.prompts}",
-            fix="leave it out: --prompt-tokens, --shared-prefix and --trace can be exported",
+            fix="use --prompt-tokens, --shared-prefix or --trace, which can be exported",
         )
     if options.sweep:
-        raise UsageError("a sweep is many runs", fix="export the --rate that it found")
+        raise UsageError(
+            "a sweep cannot be exported: it runs many loads",
+            fix="export the --rate that the sweep found",
+        )
     targets = [parse_target(text) for text in options.addresses]
     if not targets:
         raise UsageError("nothing to export", fix="name an openai:http://… target")

@@ -24,13 +24,17 @@ def require_writable(option: str, path: Path | None) -> None:
     directory = path.absolute().parent
     if not directory.is_dir():
         raise UsageError(
-            f"there is no directory {directory}", where=f"{option} {path}", fix="create it first"
+            f"the directory {directory} does not exist",
+            where=f"{option} {path}",
+            fix="create it first",
         )
     if path.is_dir():
         raise UsageError(f"{path} is a directory", where=option, fix="name a file in it")
     if not os.access(directory, os.W_OK):
         raise UsageError(
-            f"nothing can be written to {directory}", where=f"{option} {path}", fix="name another"
+            f"the directory {directory} is not writable",
+            where=f"{option} {path}",
+            fix="name another",
         )
 
 

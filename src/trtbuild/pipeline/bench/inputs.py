@@ -34,7 +34,7 @@ def checkpoint_of(
     found = next(filter(None, map(targets.weights_directory, addresses)), None)
     if found is None and any(address.kind == "baseline" for address in addresses):
         raise UsageError(
-            "a baseline needs the checkpoint that it is to serve",
+            "a baseline needs a checkpoint to serve",
             fix="name it with --checkpoint SOURCE (a directory, a hub id or sample:smollm2)",
         )
     return found

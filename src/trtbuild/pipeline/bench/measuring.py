@@ -34,7 +34,10 @@ def run(
     """
     for kind in options.allow:
         if kind not in guards.KINDS:
-            raise UsageError(f"no guard {kind!r}", fix=f"--allow one of {', '.join(guards.KINDS)}")
+            raise UsageError(
+                f"unknown kind of difference: {kind!r}",
+                fix=f"use --allow with one of {', '.join(guards.KINDS)}",
+            )
     addresses = [parse_target(text) for text in options.addresses]
     unique_names(addresses)
     if not addresses:

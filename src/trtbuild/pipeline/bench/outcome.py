@@ -82,14 +82,14 @@ class Measured:
         if self.run.lost and not self.run.interrupted:
             return BenchError(
                 self.run.lost,
-                where="what was measured until then is in the result, marked partial",
+                where="the result has what was measured until then, marked partial",
                 fix=_after_loss(self.run, self.prepared),
             )
         if result["comparison"]["refused"]:
             return BenchError(
-                "what was measured must not be compared",
+                "the measurements are not comparable",
                 details=tuple(result["comparison"]["refused"]),
-                fix="make the targets alike, or --allow lengths",
+                fix="make the targets alike, or accept it with --allow lengths",
             )
         useless = _useless(self.run, self.prepared)
         return useless or _unjudged(self.run) or _no_rate(self.sweeps)
@@ -103,16 +103,17 @@ def server_log(address: Address) -> str:
 
 
 def ask_once(address: Address) -> str:
-    """How to ask the target a single question, outside a benchmark."""
+    """Return the command that sends the target a single request."""
     if address.kind == "openai":
         return (
-            f"ask it once: curl {address.url}/chat/completions -H 'Content-Type: application/json' "
+            f"send one request: curl {address.url}/chat/completions "
+            "-H 'Content-Type: application/json' "
             f'-d \'{{"model": "{address.model}", "max_tokens": 8, "messages": '
             '[{"role": "user", "content": "Hi"}]}\''
         )
     if address.kind == "baseline":
         return server_log(address)
-    return f"`trtbuild infer {address.model} -p Hi` asks a single question"
+    return f"`trtbuild infer {address.model} -p Hi` sends a single request"
 
 
 def _after_loss(run: Run, prepared: list[Prepared]) -> str:
@@ -148,7 +149,7 @@ def _unjudged(run: Run) -> BenchError | None:
             if latencies["icl_ms"].count and not latencies[name].count:
                 objective = name.removesuffix("_ms")
                 return BenchError(
-                    f"nobody can say whether {load.subject.target.name} meets the objective of "
+                    f"cannot tell whether {load.subject.target.name} meets the objective of "
                     f"{objective}: its tokens are not counted",
                     fix="give the served checkpoint's directory with --tokenizer, or use an "
                     "objective of icl or e2e",
@@ -160,8 +161,8 @@ def _no_rate(sweeps: dict[str, Sweep]) -> BenchError | None:
     for name, found in sweeps.items():
         if not found.held and found.broke is not None:
             return BenchError(
-                f"{name} holds the objectives at no rate, not even {found.broke:g} requests/s",
-                fix="ask for less (--slo), or start lower (--rate)",
+                f"{name} meets the objectives at no rate, not even {found.broke:g} requests/s",
+                fix="relax the objectives (--slo), or start at a lower rate (--rate)",
             )
     return None
 
@@ -182,7 +183,7 @@ def _warnings(run: Run) -> list[str]:
         ledgers.setdefault(name, []).append(one.ledger)
         texts = guards.warnings(name, one.ledger)
         if one.client.as_dict()["saturated"]:
-            texts.append("the client was saturated; its figures are a bound")
+            texts.append("the client was saturated; the target may be faster than these figures")
         if one.ledger.waited:
             texts.append(no_connection(one.ledger.waited))
         for text in texts:

@@ -53,7 +53,7 @@ def _plain(options: BenchOptions, tokenizer: Any) -> Prompts:
             f"prompts of {options.prompt_tokens} tokens cannot begin with {options.shared_prefix} "
             "that all share",
             where=f"--shared-prefix {options.shared_prefix}",
-            fix="give longer --prompt-tokens: the prefix is a part of them",
+            fix="raise --prompt-tokens, which includes the prefix",
         )
     return SyntheticPrompts(
         tokenizer,
@@ -77,7 +77,7 @@ def asked_again(prompts: Prompts, run: Run) -> list[str]:
     if most <= len(inner):
         return []
     return [
-        f"{most} requests shared the {len(inner)} prompts of the file: a server that caches "
+        f"{most} requests shared the {len(inner)} prompts of the file: a server with a prefix "
         "prefixes is faster from the second time on"
     ]
 

@@ -125,9 +125,9 @@ class BenchSession:
         refused = [one for one in reasons if one.kind not in self.options.allow]
         if refused:
             raise BenchError(
-                "these targets must not be compared",
+                "these targets are not comparable",
                 details=tuple(one.text for one in refused),
-                fix="make them alike, measure them apart, or accept it with "
+                fix="make them alike, measure them separately, or accept the difference with "
                 + " ".join(f"--allow {kind}" for kind in sorted({one.kind for one in refused})),
             )
         return reasons

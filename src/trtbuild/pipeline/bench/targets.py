@@ -49,7 +49,7 @@ def prepare(
     chosen = choose_endpoint(addresses, endpoint, chat=chat)
     if metrics_url and read_metrics(metrics_url, "") is None:
         raise UsageError(
-            "nothing to read there",
+            "no metrics at that URL",
             where=f"--metrics-url {metrics_url}",
             fix="give the URL of the server's Prometheus page, such as http://HOST:8002/metrics",
         )
@@ -75,7 +75,9 @@ def choose_endpoint(addresses: Sequence[Address], endpoint: str, *, chat: bool) 
         "auto": "chat" if chat or only_openai else "completions",
     }
     if endpoint not in known:
-        raise UsageError(f"no endpoint {endpoint!r}", fix="--endpoint auto, chat or completions")
+        raise UsageError(
+            f"unknown endpoint {endpoint!r}", fix="use --endpoint auto, chat or completions"
+        )
     return known[endpoint]
 
 
@@ -84,12 +86,14 @@ def _api_key(variable: str) -> str:
         return ""
     if variable not in os.environ:
         raise UsageError(
-            f"the environment has no {variable}", where="--api-key-env", fix=f"export {variable}=…"
+            f"the environment variable {variable} is not set",
+            where="--api-key-env",
+            fix=f"export {variable}=…",
         )
     key = os.environ[variable].strip()
     if not key or not key.isascii() or not key.isprintable():
         raise UsageError(
-            f"{variable} holds no key: it is empty, or has characters that no header may have",
+            f"{variable} is not a valid key: it is empty, or has characters not allowed in headers",
             where="--api-key-env",
             fix=f"export {variable}=…",
         )
