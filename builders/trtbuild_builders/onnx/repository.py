@@ -96,7 +96,7 @@ def _tensors(case: Case) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     task, head = case.spec.task, head_of(case)
     counts = _row("token_count", _INT32, 1)
     if task is Task.EMBED:
-        width = -1 if head.matryoshka or not head.dimension else _width(case)
+        width = -1 if head.cuts or not head.dimension else _width(case)
         return [_row("text", _STRING, 1)], [_row("embeddings", _FP32, width), counts]
     if task is Task.RERANK:
         inputs = [_row("query", _STRING, 1), _row("passage", _STRING, 1)]

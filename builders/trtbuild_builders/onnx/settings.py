@@ -94,7 +94,7 @@ def settings(case: Case) -> dict[str, Any]:
         "include_prompt": head.include_prompt,
         "dimension": head.dimension,
         "truncate_dimension": head.truncate_dimension,
-        "matryoshka": list(head.matryoshka),
+        "matryoshka": list(head.cuts),
         "normalized": head.normalized,
         "labels": list(head.labels),
         "activation": head.activation,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -121,13 +121,11 @@ class Head:
         other = {"passage": "document", "document": "passage"}.get(use, use)
         return self.prompts.get(use, self.prompts.get(other, ""))
 
-    def can_cut_to(self, dimension: int) -> bool:
-        """Whether vectors mean the same when they are cut to their first ``dimension`` numbers."""
-        if self.matryoshka:
-            return dimension in self.matryoshka
-        return dimension == self.dimension or (
-            self.is_matryoshka and 0 < dimension < self.dimension
-        )
+    @property
+    def cuts(self) -> Sequence[int]:
+        """The sizes that vectors may be cut to and still mean the same."""
+        sizes = range(1, self.dimension + 1) if self.is_matryoshka else ()
+        return self.matryoshka or sizes
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Head:

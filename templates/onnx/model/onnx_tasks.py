@@ -89,8 +89,9 @@ def _dimensions(settings, asked):
             f"and its vectors have {whole}: leave dimensions out"
         )
     if size not in allowed or isinstance(size, bool):
-        known = ", ".join(map(str, allowed))
-        raise Refused(f"dimensions {size} cannot be had: send one of {known}")
+        any_size = len(allowed) == whole
+        known = f"1 to {whole}" if any_size else f"one of {', '.join(map(str, allowed))}"
+        raise Refused(f"dimensions {size} cannot be had: send {known}")
     return size, True
 
 

@@ -144,16 +144,20 @@ def test_prompts_and_dimensions(tmp_path: Path) -> None:
     assert (head.similarity, head.truncate_dimension, head.matryoshka) == ("dot", 16, (8, 16, 32))
 
 
-def test_any_matryoshka_dimension(tmp_path: Path) -> None:
-    head = head_of(tmp_path, {"is_matryoshka": True})
-    assert [size for size in (0, 1, 31, 32, 33) if head.can_cut_to(size)] == [1, 31, 32]
-
-
-def test_dimensions_of_a_model_that_cannot_be_cut(tmp_path: Path) -> None:
-    head = head_of(tmp_path)
-    assert [size for size in (16, 31, 32) if head.can_cut_to(size)] == [32]
-    listed = head_of(tmp_path / "other", {"matryoshka_dimensions": [16, 32]})
-    assert [size for size in (15, 16, 32) if listed.can_cut_to(size)] == [16, 32]
+@pytest.mark.parametrize(
+    ("config", "cuts"),
+    [
+        ({}, []),
+        ({"is_matryoshka": True}, list(range(1, 33))),
+        ({"is_matryoshka": True, "matryoshka_dimensions": [32, 16]}, [16, 32]),
+        ({"matryoshka_dimensions": [16, 32]}, [16, 32]),
+        ({"is_matryoshka": False}, []),
+    ],
+)
+def test_sizes_that_vectors_may_be_cut_to(
+    tmp_path: Path, config: dict[str, Any], cuts: list[int]
+) -> None:
+    assert list(head_of(tmp_path, config).cuts) == cuts
 
 
 def test_what_is_only_for_training_changes_nothing(tmp_path: Path) -> None:
