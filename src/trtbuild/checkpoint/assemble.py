@@ -44,14 +44,13 @@ def assemble(
     config = _config(store, problems)
     index = _index(store, problems)
     layout = choose(store.sizes, index)
-    _require_real(
-        store, (*layout.metadata, *(layout.weights or layout.pickles or layout.onnx)), ref
-    )
+    opened = layout.body or layout.pickles or layout.onnx
+    _require_real(store, (*layout.metadata, *layout.weights, *opened), ref)
     opaque = _without_headers(layout, store, choices, problems)
     headers = _headers(layout, store, problems)
     tensors = _tensors(headers, index, problems)
     problems.raise_if_any(ref.text)
-    names = [*layout.metadata, *(opaque or layout.weights)]
+    names = [*layout.metadata, *opaque, *layout.weights]
     if choices.trust_remote_code:
         names += layout.code
     files = tuple(
@@ -131,7 +130,7 @@ def _without_headers(
 ) -> tuple[str, ...]:
     """The pickles or ONNX files to use, empty when there are safetensors; a problem when there is
     nothing. Pickles that are not accepted do not hide an ONNX export."""
-    if layout.weights:
+    if layout.body:
         return ()
     if layout.pickles and choices.allow_pickle:
         return layout.pickles

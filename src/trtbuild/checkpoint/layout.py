@@ -42,6 +42,11 @@ class CheckpointLayout:
     onnx: tuple[str, ...]
     code: tuple[str, ...]
 
+    @property
+    def body(self) -> tuple[str, ...]:
+        """The weights of the model itself, without those of sentence-transformers' modules."""
+        return tuple(name for name in self.weights if not _MODULE_FILE.match(name))
+
 
 def choose(names: Collection[str], index: Mapping[str, Any] | None) -> CheckpointLayout:
     """Sort ``names`` (relative to the checkpoint) into roles.

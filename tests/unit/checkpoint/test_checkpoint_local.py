@@ -15,6 +15,7 @@ from support.checkpoints import (
     write_safetensors,
 )
 from support.onnx_checkpoints import make_onnx_bert
+from support.sentence_files import make_checkpoint
 from trtbuild.checkpoint import (
     inspect,
     materialize,
@@ -288,6 +289,26 @@ def test_an_onnx_export_alone(tmp_path: Path, at: str) -> None:
     assert (spec.weights_format, spec.parameters, spec.dtype) == ("onnx", 0, "")
     assert spec.bytes_by_dtype == {"onnx": (folder / at).stat().st_size + 7}
     assert (spec.architecture, spec.task.value) == ("BertModel", "embed")
+
+
+def test_dense_layers_beside_an_onnx_export(tmp_path: Path) -> None:
+    """Their weights are safetensors, which does not make the export's safetensors."""
+    layer = {"in_features": 32, "out_features": 8, "bias": False}
+    folder = make_checkpoint(
+        tmp_path / "m",
+        {},
+        ("Transformer", "Pooling", "Dense"),
+        files={"2_Dense/config.json": layer},
+        tensors={"2_Dense/linear.weight": (8, 32)},
+    )
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UnsupportedError, match="there are no"):
+        open_checkpoint(str(folder))
+    (folder / "model.onnx").write_bytes(b"graph")
+    spec = inspect(open_checkpoint(str(folder)))
+    assert spec.weights_format == "onnx"
+    assert spec.head is not None
+    assert [layer.directory for layer in spec.head.layers] == ["2_Dense"]
 
 
 def test_an_export_of_several_graphs_is_taken_whole(tmp_path: Path) -> None:
