@@ -425,3 +425,42 @@ EXCERPTS = {
     "python-execute": E + " pb_stub.cc:721] \"Failed to process the request(s) for model 'm_0_0', "
     'message: FrobError: the frob is off"',
 }
+
+# One sentence for each general row that no other row knows; frames where the row asks for them.
+FRAME = '  File "/usr/lib/python3/dist-packages/{}", line 7, in {}\n'
+EXCERPTS |= {
+    "hub-rate": "huggingface_hub.errors.HfHubHTTPError: 429 Client Error: Too Many Requests",
+    "lora-disabled": "RuntimeError: LoRA is not enabled",
+    "option-missing": "vllm serve: error: the following arguments are required: model_tag",
+    "pytorch-output": "PyTorch execute failure: Expected Tensor but got GenericDict",
+    "fp8-type": 'ValueError("type fp8e4nv not supported in this architecture.")',
+    "lora-missing": "ValueError: Loading lora sql failed: No adapter found for /adapters/sql",
+    "chat-refused": "jinja2.exceptions.TemplateError: Only user and assistant roles are supported!",
+    "ray-worker": "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing.",
+    "weights-loading": FRAME.format("vllm/frob.py", "load_weights")
+    + "RuntimeError: The size of tensor a (8) must match the size of tensor b (16)",
+    "compile-failed": FRAME.format("torch/_inductor/scheduler.py", "frob")
+    + "FrobError: the frob is off",
+    "engine-other-release": "[TensorRT-LLM][ERROR] Assertion failed: frob == off (/x/y.cpp:1)\n"
+    "1       0x7fdd tensorrt_llm::plugins::FrobPluginCreator::deserializePlugin(char const*) + 50",
+    "tensor-sizes": "RuntimeError: mat1 and mat2 shapes cannot be multiplied (1x8 and 16x4)",
+    "tensor-types": "RuntimeError: expected scalar type Half but found Float",
+    "versions-differ": "FrobError: frob 1.2 is incompatible with off 3.4",
+    "checkpoint-fit": "FrobError: the weight frob.off has sizes that nobody wants",
+    "engine-execute": "error: INTERNAL - unable to enqueue for inference frob_0",
+    "storage": "error: frob of s3://bucket/models went off",
+    "gpu": "RuntimeError: cuBLAS error: frob",
+    "gpu-use": "FrobError: this GPU went off",
+    "shared-memory-use": "FrobError: no region of shared memory is left",
+    "memory": "FrobError: too little memory for a frob",
+    "unreadable": "FrobError: parse error at line 1: frob",
+    "no-access": "FrobError: frobs are forbidden here",
+    "not-there": "FrobError: could not find the frob",
+    "refused": "Invalid argument: max_batch_size is off",
+    "setting": "FrobError: invalid value for the option --frob",
+    "not-known": "FrobError: the frob is not recognized",
+    "network": "FrobError: the connection to frob went off",
+    "process-died": "FrobError: the frob was terminated",
+    "wrong-type": "TypeError: frob is off",
+    "wrong-value": "ValueError: frob is off",
+}

@@ -33,6 +33,7 @@ class Cause:
     json: str = ""
     known_as: tuple[str, ...] = ()
     within: re.Pattern[str] | None = None
+    raised_in: re.Pattern[str] | None = None
     weak: bool = False
     words: tuple[Words, ...] = ()
 
@@ -69,15 +70,15 @@ def _table(path: Path) -> tuple[Cause, ...]:
     return tuple(_row(row) for row in table["cause"])
 
 
-def possible(text: str, *, hints: bool = False) -> list[Cause]:
-    """The rows (of hints alone) of which ``text`` has a word, in the order of the table."""
-    rows, finder = _finder(hints)
+def possible(text: str, *kinds: Kind) -> list[Cause]:
+    """The rows of these kinds of which ``text`` has a word, in the order of the table."""
+    rows, finder = _finder(kinds)
     return [rows[number] for number in finder(text)]
 
 
 @cache
-def _finder(hints: bool) -> tuple[tuple[Cause, ...], Finder]:
-    rows = tuple(row for row in causes() if row.kind == "hint" or not hints)
+def _finder(kinds: tuple[Kind, ...]) -> tuple[tuple[Cause, ...], Finder]:
+    rows = tuple(row for row in causes() if row.kind in kinds)
     return rows, Finder(Words().union(*row.words) for row in rows)
 
 
@@ -86,7 +87,7 @@ def _row(row: dict[str, Any]) -> Cause:
     made: dict[str, Any] = {
         "patterns": tuple(map(re.compile, row["patterns"])),
         "known_as": tuple(row.get("known_as", ())),
-        "within": re.compile(row["within"]) if "within" in row else None,
+        **{name: re.compile(row[name]) for name in ("within", "raised_in") if name in row},
         "words": tuple(map(needs, row["patterns"])),
     }
     return Cause(**row | made)

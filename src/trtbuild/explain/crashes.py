@@ -8,12 +8,14 @@ library says what crashed.
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Sequence
 
 _SIGNAL = re.compile(
     r"Signal \((?P<triton>\d+)\) received|\*\*\* Process received signal|"
     r"Fatal Python error: (?P<python>Segmentation fault|Aborted|Bus error|Illegal instruction)|"
-    r"(?P<vllm>Segfault encountered)|(?P<shell>Aborted) +\(core dumped\)"
+    r"(?P<vllm>Segfault encountered)|received signal (?P<gdb>SIG\w+)|"
+    r"(?P<shell>Aborted) +\(core dumped\)"
 )
 _SIGNAL_WORDS = ("ignal", "Fatal Python", "Segfault", "core dumped")  # quick to look for
 _MPI = re.compile(r"Signal: [\w ]+\((?P<number>\d+)\)")
@@ -25,7 +27,9 @@ _PYTHON = {"Segmentation fault": 11, "Aborted": 6, "Bus error": 7, "Illegal inst
 _FRAME = re.compile(
     r"^\s*(?:\[[\w.:-]+\] )?(?:frame )?[#\[]?\s*(?P<number>\d{1,3})[#:\]]*\s+(?P<what>\S.*)$"
 )
-_LIBRARY = re.compile(r"([\w.+-]+\.so[\d.]*|\btritonserver)\b(?!.*\.so)")
+_LIBRARY = re.compile(  # the last name in the line that is a library's or a program of Triton's
+    r".*(?<![\w.+-])([\w.+-]+\.so[\d.]*|triton\w+(?=\(\+0x)|tritonserver)\b"
+)
 _FUNCTION = re.compile(
     r"^(?:0x[0-9a-f]+ in (?=\S+ ?\())?(?!0x)(?P<name>[A-Za-z_~][\w:~]*(?:<[^()]*>)?[\w:~]*)"
     r"(?: ?\(.*\))?(?: in | at |\s*\+|$)"
@@ -68,6 +72,8 @@ def _number(match: re.Match[str], after: Sequence[str]) -> int:
         return int(match["triton"])
     if match["python"]:
         return _PYTHON[match["python"]]
+    if match["gdb"]:
+        return getattr(signal, match["gdb"], signal.SIGTERM).value
     if match["vllm"]:
         return 11
     if match["shell"]:
@@ -81,7 +87,7 @@ def _place(after: Sequence[str]) -> str:
     frames = sorted((int(one["number"]), one["what"]) for one in map(_FRAME.match, after) if one)
     library = server = function = ""
     for _, what in frames:
-        found = _LIBRARY.search(what)
+        found = _LIBRARY.match(what)
         name = found[1] if found else ""
         if _C_LIBRARY.match(name):
             continue

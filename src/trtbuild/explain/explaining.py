@@ -20,6 +20,7 @@ from trtbuild.explain.statements import Statement, cleaned, statements
 _LONGEST = 400
 _LOUD: tuple[Kind, ...] = ("cause", "cascade", "hint")
 _FRAMES = re.compile(r"\s*(?:\sAt:\s+[/<]|\n?\b1\s+0x[0-9a-f]{6,}|\bframe #0: ).*", re.DOTALL)
+_REFUSES = re.compile(r"error: |(?:UNAVAILABLE: )?(?:Internal|Invalid argument|Not found): ")
 _HEAD = re.compile(
     r"^(?:UNAVAILABLE: )?"
     r"(?:failed to load '[^']*'(?: version \d+)?: |Poll failed for model directory '[^']*': )?"
@@ -68,12 +69,12 @@ class _Rows:
         """The row and what its pattern found; None for what no row and no rule knows."""
         said = " ".join(statement.text.split()) if "\n" in statement.text else statement.text
         if not statement.loud:  # most lines of a log are no failures, and can only be hints
-            return _first(possible(said, hints=True), said)
+            return _first(possible(said, "hint"), said)
         rows = self._possible(said)
         loud = (row for row in rows if row.kind in _LOUD)
         if found := _first(loud, said) or self._with_more(statement):
             return found
-        if statement.final or statement.error or said.startswith("error: "):
+        if statement.final or statement.error or _REFUSES.match(said):
             rule = rule_of(said)
             if rule is not None:
                 return _of_rule(rule.id), {}
@@ -86,7 +87,8 @@ class _Rows:
         return _first((row for row in self._possible(said) if row.kind == "cause"), said)
 
     def _possible(self, message: str) -> list[Cause]:
-        return [row for row in possible(message) if row.id not in self._elsewhere]
+        rows = possible(message, *_LOUD, "family")
+        return [row for row in rows if row.id not in self._elsewhere]
 
 
 def _unexplained(families: list[Reason], reasons: list[Reason]) -> list[Reason]:
@@ -179,7 +181,11 @@ def _add_unknown(
         return
     texts = [cleaned(line) for line in lines]
     raised = follows or unknown.has_traceback(texts)
-    failure = (unknown.raised(texts) if raised else None) or unknown.said(rest)
+    failure = (unknown.raised(texts) if raised else None) or unknown.said(rest, texts)
+    if failure is None and not follows:
+        spoken = list(unknown.spoken(rest, texts))
+        sorted_ = (one for one in spoken if _known(one.message, "general"))
+        failure = next(sorted_, spoken[0] if spoken else None)
     if failure is not None and not _known(failure.message, *_LOUD, "family"):
         reasons.append(_unknown(failure))
 
@@ -187,7 +193,10 @@ def _add_unknown(
 def _unknown(failure: unknown.Failure) -> Reason:
     """The sentence, with the sort of failure that its words tell of."""
     message = failure.message[:_LONGEST]
-    found = _known(failure.message, "general")
+    plain = _HEAD.sub("", _FRAMES.sub("", failure.message))
+    found = _known(plain, "general", frames=failure.frames) or _known(
+        failure.message[: len(failure.message) - len(plain)], "general"
+    )
     if found is None:
         return Reason("unknown", failure.title, message, failure.line, fix=failure.fix)
     row, groups = found
@@ -198,8 +207,11 @@ def _unknown(failure: unknown.Failure) -> Reason:
     )
 
 
-def _known(text: str, *kinds: Kind) -> tuple[Cause, dict[str, str]] | None:
-    return _first((row for row in possible(text) if row.kind in kinds), text)
+def _known(text: str, *kinds: Kind, frames: str = "") -> tuple[Cause, dict[str, str]] | None:
+    rows = possible(text, *kinds)
+    return _first(
+        (row for row in rows if row.raised_in is None or row.raised_in.search(frames)), text
+    )
 
 
 def _one_line(statement: Statement) -> str:

@@ -60,7 +60,7 @@ def _placed(reason: Reason, findings: Sequence[Finding], models: Sequence[Model]
             fix=finding.fix or reason.fix,
         )
     cause = next((cause for cause in causes() if cause.id == reason.cause), None)
-    if cause is None:
+    if cause is None or cause.kind == "general":  # its fix names the file that raised it
         return reason
     named = [model for model in models if model.name == reason.model]
     for model in named or models:

@@ -12,23 +12,28 @@ from trtbuild.server import logs
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # docker compose's `service-1  | `, Kubernetes' timestamps, `mpirun --tag-output`'s
-# `[1,0]<stderr>:`, journald's `Nov 29 18:00:00 host unit[1]: `, vLLM's `(EngineCore pid=7) `
+# `[1,0]<stderr>:`, journald's `Nov 29 18:00:00 host unit[1]: `, vLLM's `(EngineCore pid=7) `,
+# torchrun's `[rank0]:`
 _PREFIX = re.compile(
     r"^(?:[\w.-]+\s+\|\s|[\w, ]{0,20} \d\d?:\d\d:\d\d [ap]m \|\s*"
     r"|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\s+(?:\|\s+)?(?:std(?:out|err) [FP] )?"
     r"|\[\d+,\d+\]<\w+>:\s*|[A-Z][a-z]{2} [ \d]\d [\d:]{8} \S+ \S+: "
-    r"|\[pod/[^\]]+\] |│ ?|\([\w ]*pid=\d+[^)]*\) ?)+"
+    r"|\[pod/[^\]]+\] |│ ?|\([\w ]*pid=\d+[^)]*\) ?|\[rank\d+\]:\s?)+"
 )
-# A line of Triton's keeps its own head, whatever stands before that.
+# A line of Triton's or vLLM's keeps its own head, whatever stands before that.
 _HEAD = re.compile(
-    r"^.{0,200}?(?=[VIWEF]\d{4} \d\d:\d\d:\d\d\.\d+ |\d{4}-\d\d-\d\dT[\d:]{8}Z [VIWEF] \d+ )"
+    r"^.{0,200}?(?=[VIWEF]\d{4} \d\d:\d\d:\d\d\.\d+ |\d{4}-\d\d-\d\dT[\d:]{8}Z [VIWEF] \d+ "
+    r"|\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d)"
 )
 _TRTLLM = re.compile(
     r"^(?:\[[\d/:.-]+\] )?\[(?:TensorRT(?:-LLM)?|TRT(?:-LLM)?)\] ?(?:\[RANK \d+\] ?)?"
 )
 _TRTLLM_LEVEL = re.compile(r"^\[?(ERROR|WARNING|INFO|DEBUG|E|W|I|F|V|TRACE)(?:\]|:) ?")
 _LOUD = {"ERROR", "E", "F"}
-_QUIET = re.compile(r"\s*\[?(?:WARN(?:ING)?|INFO|DEBUG|NOTE|[Ww]arning)\b")
+_QUIET = re.compile(  # not what Kubernetes tells of a pod: `Warning  FailedScheduling  …`
+    r"\s*\[?(?:WARN(?:ING)?|INFO|DEBUG|NOTE|[Ww]arning)\b(?!\s+(?:Failed|BackOff|Unhealthy))"
+)
+_NATIVE_FRAME = re.compile(r"\s*frame #\d+: ")
 _WARNING = re.compile(r"\wWarning: ")  # Python's, after its file and line
 _ROW = re.compile(r"^\|(?P<cells>.+)\|\s*$")
 _MEMBER = re.compile(
@@ -109,7 +114,7 @@ def statements(lines: Iterable[str]) -> Iterator[Statement]:
 
 def _from_line(texts: Sequence[str], at: int) -> Iterator[Statement]:
     line = logs.parse(texts[at])
-    if line.noise and line.level:
+    if (line.noise and line.level) or _NATIVE_FRAME.match(line.message):
         return
     if crashed := crash(texts, at):
         yield Statement(at + 1, crashed, error=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from trtbuild.explain.statements import Statement
@@ -20,9 +20,30 @@ _BARE = re.compile(r"\s*((?:\w+\.)*[A-Z]\w*(?:Error|Exception))\s*")
 _SAYS = re.compile(
     r"\s*(?:[Ee]rror: |\[?ERROR\b|\[E\]|what\(\): |[Ff]atal\b|FATAL\b|docker: |panic: "
     r"|Error response from daemon: |terminate called |(?:\w+\.)*[A-Z]\w*(?:Error|Exception) ?: \S"
+    r"|(?:Internal|Invalid argument|Not found|Unavailable|Unsupported|INTERNAL)(?:: | - )"
     r"|.*\b(?:InferenceServerException|ERROR): )"
 )
-_OPEN = re.compile(r":$|validation errors? for ")
+_OPEN = re.compile(r":$|validation errors? for |error\(s\) found\.$")
+# Words of a failure, for an excerpt that has no line of an error's form.
+_SPEAKS = re.compile(
+    r"\b(?:errors?|exception|fail(?:ed|ure|s)?|cannot|can't|could not|unable|invalid|not (?:found"
+    r"|exist|available|callable|recognized|supported|defined|a directory)|is a directory|no such"
+    r"|refused|denied|died|killed|lost|missing|unexpected|must|insufficient|has no|no module"
+    r"|undefined|crash\w*|abort\w*|exceeds?|mismatch|un(?:known|recognized|supported)|timed out"
+    r"|thrown|assert\w*)\b|\bno runtime\b",
+    re.IGNORECASE,
+)
+_RUNS = re.compile(r"Started \w+Service|Uvicorn running|startup complete|successfully loaded")
+_ASIDE = re.compile(r"find: |Usage: |usage: |NOTE: |\s*-|  ")
+_EXCERPT = 60  # lines: of more a part is no excerpt
+# What only leads to another line.
+_VAGUE = re.compile(
+    r"[Cc]heck the \S* ?log|[Ss]ee (?:the )?\S* ?(?:log|above|below|details)|[Ff]ailed to maintain "
+    r"|[Ss]hutting down|[Ee]xiting|[Cc]all stack"
+)
+_NATIVE = re.compile(r"^\s*(?:frame )?#?\d{1,3}[#:]?\s+(?:0x[0-9a-f]+\s+)?[\w(/<]")
+_AROUND = 60  # lines in which the frames of a message are
+_MOST_OPEN = 3
 # Where the maintainers of what raised it are told of it.
 _TRACKERS = {
     "vllm": "vllm-project/vllm",
@@ -42,6 +63,7 @@ class Failure:
     message: str
     line: int
     fix: str
+    frames: str = ""  # of the traceback before it and the native one after it
 
 
 def raised(texts: Sequence[str]) -> Failure | None:
@@ -50,15 +72,32 @@ def raised(texts: Sequence[str]) -> Failure | None:
     at = next((number for number, text in enumerate(texts) if cause and cause in text), -1)
     if at < 0:
         return _wordless(texts)
-    frames = [found for text in texts[max(0, at - 60) : at] if (found := _PYTHON.search(text))]
-    message = cause
-    if _OPEN.search(cause) and at + 1 < len(texts):
-        message = f"{cause} {texts[at + 1].strip()}"
-    name = cause.partition(":")[0]
+    name = re.split(r"[:(]", cause)[0]
+    frame = _innermost(filter(None, map(_PYTHON.search, reversed(_before(texts, at)))))
     return Failure(
         f"{name}, which is not in trtbuild's table of causes",
-        message, at + 1, look(at + 1, _innermost(reversed(frames))),
+        _whole(cause, texts, at), at + 1, look(at + 1, frame), _frames(texts, at),
     )  # fmt: skip
+
+
+def _before(texts: Sequence[str], at: int) -> Sequence[str]:
+    return texts[max(0, at - _AROUND) : at]
+
+
+def _frames(texts: Sequence[str], at: int) -> str:
+    """The lines of the frames around line ``at``."""
+    native = [text for text in texts[at + 1 : at + 1 + _AROUND] if _NATIVE.match(text)]
+    python = [text for text in _before(texts, at) if _PYTHON.search(text)]
+    return "\n".join([*python, *native])
+
+
+def _whole(message: str, texts: Sequence[str], at: int) -> str:
+    """A message with the lines that it goes on in."""
+    for text in texts[at + 1 : at + 1 + _MOST_OPEN]:
+        if not _OPEN.search(message.rstrip()) or _NATIVE.match(text):
+            break
+        message = f"{message} {logs.parse(text).message.strip()}"
+    return message
 
 
 def _wordless(texts: Sequence[str]) -> Failure | None:
@@ -89,16 +128,53 @@ def refused(statement: Statement) -> Failure:
     )  # fmt: skip
 
 
-def said(statements: Sequence[Statement]) -> Failure | None:
+def said(statements: Sequence[Statement], texts: Sequence[str]) -> Failure | None:
     """The last error of a log that has neither a traceback nor a refused model."""
     errors = [one for one in statements if one.error or (one.loud and _SAYS.match(one.text))]
     if not errors:
         return None
     # A traceback's frames and lines of source have words of errors, and tell nothing.
     told = [one for one in errors if _SAYS.match(one.text) or not one.text.startswith("  ")]
-    last = (told or errors)[-1]
+    clear = [one for one in told if not _VAGUE.search(one.text)]
+    formed = [one for one in clear if _SAYS.match(one.text)]
+    if not told and (cut := _cut(texts)):
+        return cut
+    return _spoken((formed or clear or told or errors)[-1], texts)
+
+
+def _cut(texts: Sequence[str]) -> Failure | None:
+    """A log that ends within a traceback: its exception is in what was cut off."""
+    found = [(at, frame) for at, text in enumerate(texts) if (frame := _PYTHON.search(text))]
+    if not found:
+        return None
+    at, frame = found[-1]
+    source = texts[at + 1] if at + 1 < len(texts) else texts[at]
+    return Failure(
+        "the log ends within a traceback, before its exception",
+        logs.parse(source).message.strip(), at + 1,
+        f"pass the log to its end, which names the exception; {look(at + 1, frame)}",
+    )  # fmt: skip
+
+
+def spoken(found: Iterable[Statement], texts: Sequence[str]) -> Iterator[Failure]:
+    """What speaks of a failure in an excerpt without any error: what a client or a shell shows."""
+    if len(texts) > _EXCERPT or any(map(_RUNS.search, texts)):
+        return
+    for one in sorted(found, key=lambda one: bool(_VAGUE.search(one.text))):
+        quiet = (
+            not (one.loud or _SAYS.match(one.text))
+            or one.text.startswith("  ")
+            or logs.parse(one.text).noise
+        )
+        if not quiet and _SPEAKS.search(one.text) and not _ASIDE.match(one.text):
+            yield _spoken(one, texts)
+
+
+def _spoken(one: Statement, texts: Sequence[str]) -> Failure:
+    at = one.line - 1
     title = "the last error of the log is not in trtbuild's table of causes"
-    return Failure(title, last.text, last.line, look(last.line, None))
+    message = _whole(one.text, texts, at)
+    return Failure(title, message, one.line, look(one.line, None), _frames(texts, at))
 
 
 def look(line: int, frame: re.Match[str] | None) -> str:

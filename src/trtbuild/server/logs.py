@@ -48,14 +48,23 @@ _LIBRARY = re.compile(
 # What the server says about GPUs on a machine that has none; harmless there.
 _NO_GPU = re.compile(
     r"CudaDriverHelper|pinned (?:system )?memory|CUDA memory pool|Failed to initialize NVML|"
-    r"DCGM unable to start|CUDA driver version is insufficient|libcuda"
+    r"DCGM unable to start|CUDA driver version is insufficient|libcuda\b"
 )
 # The server's word on a model that failed: never noise, whatever the reason in it.
 _REFUSED = re.compile(r"failed to load|Poll failed for model|UNAVAILABLE|loading failed")
 _FAILED_LOAD = re.compile(r"failed to load '([^']+)'(?: version \d+)?: (.+)", re.DOTALL)
 _POLL_FAILED = re.compile(r"Poll failed for model directory '([^']+)': (.+)", re.DOTALL)
 _EXCEPTION = re.compile(
-    r"(?:^|\s)((?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*(?:Error|Exception|Exit)|Exception)): (.+)$"
+    r"(?:^|\s)((?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*(?:Error|Exception|Exit|Failed|Timeout)(?:_\w+)?"
+    r"|Exception)): (.+)$"
+    r"|^((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception))\(['\"].+\)$"  # as repr() has it
+)
+# The exception after this was raised because of the one before.
+_CAUSED = "The above exception was the direct cause of the following exception"
+# What ends other processes, and what a shutdown raises: no reason where there is another.
+_ENDED = re.compile(
+    r"(?:\w+\.)*(?:ChildFailedError|ActorDiedError|RayActorError|GetTimeoutError|EngineDeadError"
+    r"|ProcessExitedException|CancelledError|BrokenPipeError|EOFError|ConnectionResetError)\b"
 )
 _STATUS = re.compile(r"^(?:Internal|Invalid argument|Not found|Unavailable|Unsupported): ")
 # vLLM's parent process only says that its child failed; the child said why.
@@ -172,15 +181,26 @@ def _last_words(texts: list[str], cause: str) -> tuple[str, ...]:
 
 
 def root_exception(texts: Iterable[str]) -> str:
-    """The last exception line of a Python traceback that does not point to another one."""
-    cause = ""
+    """The last exception line of a Python traceback that does not point to another one.
+
+    Of a chain it is the first, and one that a shutdown raises counts only where no other is.
+    """
+    cause = ended = ""
+    caused = False  # by the exception before
     for text in texts:
         if _TRITON.match(text):
             continue
+        caused = caused or _CAUSED in text
         match = _EXCEPTION.search(parse(text).message)
-        if match and not _POINTER.search(match[0]):
-            cause = match[0].strip()
-    return cause
+        if match is None:
+            continue
+        said = match[0].strip()
+        if _ENDED.match(said):
+            ended = said
+        elif not _POINTER.search(said) and not (caused and cause):
+            cause = said
+        caused = False
+    return cause or ended
 
 
 def _first_line(message: str) -> str:
