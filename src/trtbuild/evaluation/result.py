@@ -28,9 +28,10 @@ def target_result(
     measures = {}
     for measure, by_query in values.items():
         row = np.array(list(by_query.values()))
+        interval = mean_interval(row)
         measures[measure] = {
             "mean": float(row.mean()),
-            "interval": mean_interval(row),
+            "interval": interval and [min(1.0, max(0.0, end)) for end in interval],
             "queries": dict(by_query),
         }
     top = {query: list(documents[:_TOP]) for query, documents in rankings.items()}

@@ -165,8 +165,8 @@ def test_the_split_is_the_only_one_test_or_the_named_one(directory: Path) -> Non
 
 def test_the_committed_set_is_whole() -> None:
     found = read_collection(data_file("retrieval"))
-    assert (len(found.documents), len(found.queries), found.without_relevant) == (60, 36, 0)
-    assert sum(map(len, found.judgements.values())) == 51
+    assert (len(found.documents), len(found.queries), found.without_relevant) == (60, 125, 0)
+    assert sum(map(len, found.judgements.values())) == 146
     assert {grade for row in found.judgements.values() for grade in row.values()} == {1, 2}
     assert len(set(found.documents.values())) == 60
 
