@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from trtbuild.errors import UnsupportedError
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 MAX_METADATA_BYTES = 50_000_000
 """No metadata file of a real checkpoint is larger; a tokenizer.json of 250k tokens has 35 MB."""
@@ -48,7 +51,8 @@ def _json(data: bytes, name: str) -> Any:
             fix=fix,
         ) from None
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        return _whole(value) if _HALF.search(text) else value
     except json.JSONDecodeError as error:
         raise UnsupportedError(
             f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
@@ -57,6 +61,17 @@ def _json(data: bytes, name: str) -> Any:
         ) from None
     except (RecursionError, ValueError):
         raise UnsupportedError(f"{name} is not JSON we can read", where=name, fix=fix) from None
+
+
+def _whole(value: Any) -> Any:
+    """``value`` with U+FFFD for each half of a surrogate pair, which no UTF-8 file can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return value
 
 
 def _other_kind(value: object, expected: str, name: str) -> UnsupportedError:

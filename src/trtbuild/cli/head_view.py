@@ -29,7 +29,7 @@ def head_rows(_: Checkpoint, spec: ModelSpec) -> Iterator[tuple[str, str]]:
     if head.kind not in _VECTORS:
         yield "activation", head.activation
     if head.labels:
-        shown = ", ".join(head.labels[:_SHOWN_LABELS])
+        shown = ", ".join(map(_printable, head.labels[:_SHOWN_LABELS]))
         more = len(head.labels) - _SHOWN_LABELS
         yield "labels", shown + (f" and {more:,} more" if more > 0 else "")
     yield from _vectors(head)
@@ -42,6 +42,11 @@ def _summary(head: Head) -> str:
         return head.kind.value + many
     length = ", of length 1" if head.normalized else ""
     return f"{head.kind.value}, {head.dimension:,} numbers{length}"
+
+
+def _printable(text: str) -> str:
+    """Without what would move the cursor or change a terminal's colours."""
+    return text if text.isprintable() else repr(text)
 
 
 def _layer(layer: DenseLayer) -> str:

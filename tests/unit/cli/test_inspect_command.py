@@ -104,6 +104,17 @@ def test_the_heads_of_rerankers_and_classifiers(tmp_path: Path) -> None:
     assert shown(run(str(folder)))["score"] == "the logit of token 7 against 8"
 
 
+def test_labels_that_no_terminal_takes(tmp_path: Path) -> None:
+    labels = {"0": "HALF", "1": "\x1b[31mred\n"}
+    config = {"architectures": ["BertForSequenceClassification"], "id2label": labels}
+    folder = make_checkpoint(tmp_path / "m", config, ())
+    text = (folder / "config.json").read_text(encoding="utf-8")
+    (folder / "config.json").write_text(text.replace("HALF", "\\ud800"), encoding="utf-8")
+    assert shown(run(str(folder)))["labels"] == "\ufffd, '\\x1b[31mred\\n'"
+    head = json.loads(run(str(folder), "--json").stdout)["head"]
+    assert head["labels"] == ["\ufffd", labels["1"]]
+
+
 def test_the_head_of_a_colbert(tmp_path: Path) -> None:
     config = {"architectures": ["HF_ColBERT"]}
     tensors = {"linear.weight": (16, 32)}
