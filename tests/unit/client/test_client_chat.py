@@ -102,6 +102,78 @@ def test_a_wrong_or_hostile_template_is_refused(text: str, reason: str) -> None:
     assert reason in error.value.where
 
 
+DOUBLED = "{% set n = namespace(v=START) %}{% for _ in range(60) %}{% set n.v = NEXT %}{% endfor %}"
+
+
+def doubled(start: str, after: str, then: str = "") -> str:
+    return DOUBLED.replace("START", start).replace("NEXT", after) + then
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        doubled("'x'", "n.v ~ n.v"),
+        doubled("'x'", "n.v + n.v"),
+        doubled("[1]", "n.v + n.v"),
+        doubled("[1]", "[n.v, n.v]", "{{ n.v }}"),
+        doubled("[1]", "[n.v, n.v]", "{{ n.v | tojson }}"),
+        doubled("[1]", "[n.v, n.v]", "{{ n.v | string | length }}"),
+        "{% set n = namespace(v='x') %}{% for _ in range(60) %}{% set more %}{{ n.v }}{{ n.v }}"
+        "{% endset %}{% set n.v = more %}{% endfor %}",
+        doubled("[]", "[n.v, ('a' * 4000000) ~ 1]").replace("60", "9999"),
+        "{% set s = [1] * 200000 %}" + doubled("[]", "[n.v, s[0:]]").replace("60", "9999"),
+        "{{ 'a'.center(10 ** 9) | length }}",
+        "{{ 'a' | center(1000000000) | length }}",
+        "{{ ['a'] | map('center', 10 ** 9) | list | length }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%*d' % (1000000000, 1) }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{{ '{:{w}}'.format(1, w=1000000000) }}",
+        "{{ '%1000000000d' | format(1) }}",
+        "{{ ('a' * 1000000).replace('a', 'b' * 1000000) }}",
+        "{{ ('a' * 1000000) | replace('a', 'b' * 1000000) }}",
+        "{{ ''.join(['a' * 1000000] * 100000) }}",
+        "{{ (['a' * 1000000] * 100000) | join | length }}",
+        "{{ (['a'] * 4000) | join('b' * 4000000) | length }}",
+        "{{ ([[1] * 200000] * 1000) | sum(start=[]) | length }}",
+        "{{ ('a\n' * 1000000) | indent(1000000) | length }}",
+        "{{ ('a' * 100000) | wordwrap(1, wrapstring='b' * 1000000) | length }}",
+        "{{ ('\t' * 1000000).expandtabs(1000000) | length }}",
+        "{{ [1] | batch(1000000000, 'x') | list | length }}",
+        "{{ [1, [2]] | tojson(indent=100000000) }}",
+        "{{ 'x'.translate({120: 'y' * 1000000}) }}",
+        "{{ (1).to_bytes(10000000000, 'big') }}",
+        "{{ 'a'.encode() * 10000000000 }}",
+        "{{ lipsum(n=1000000) }}",
+    ],
+)
+def test_a_template_that_takes_all_memory_is_refused(text: str) -> None:
+    with pytest.raises(ChatError) as error:
+        CompiledTemplate(text).render({"messages": HI})
+    reasons = ("writes more than", "makes more than", "wider than", "no chat template needs")
+    assert any(part in str(error.value) for part in (*reasons, "'lipsum' is undefined"))
+
+
+def test_the_limits_leave_ordinary_templates_alone() -> None:
+    text = (
+        "{% macro show(function, context) %}{{ function }}{{ context }}{% endmacro %}"
+        "{{ show(function='f', context='c') }}{{ 1700000000 + 1 }}{{ none ~ missing ~ [1, 'a'] }}"
+        "{{ x | default(10000000) }}{{ 'a-b' | replace('-', '+') }}{{ 'abc'.find('c', 0) }}"
+        "{{ '%s=%05.1f' % ('a', 2) }}{{ '{:>3}{}'.format(1, 2) }}{{ '%s' | format('z') }}"
+        "{{ 'a,b'.split(',')[1:] | join('/') }}{{ [1, 2] | sum }}{{ 'ab'[::-1] }}"
+        "{{ [{'a': 1}] | map(attribute='a') | join }}{{ {'a': [1]} | tojson(indent=1) }}"
+    )
+    assert render(text) == (
+        "fc1700000001None[1, 'a']10000000a+b2a=002.0  12zb3ba1" + '{\n "a": [\n  1\n ]\n}'
+    )
+
+
+def test_a_long_content_that_is_not_written_costs_nothing() -> None:
+    picture = {"type": "image", "image": "A" * 6_000_000}
+    text = "{% for m in messages %}{{ m.content | map(attribute='type') | join }}{% endfor %}"
+    assert render_chat(ChatTemplate(text, {}), [{"role": "user", "content": [picture]}]) == "image"
+
+
 # Ten thousand million rounds: it ends within the test only if somebody ends it.
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
 
