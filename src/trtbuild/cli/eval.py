@@ -107,6 +107,6 @@ def _show(result: dict[str, Any]) -> None:
         out.print(f"left out: {about['without_relevant']} queries without a relevant document")
 
 
-def _cell(value: float, interval: tuple[float, float] | None, sign: str = "") -> str:
+def _cell(value: float, interval: list[float] | None, sign: str = "") -> str:
     shown = f"{value:{sign}.4f}"
     return f"{shown} ({interval[0]:{sign}.4f} to {interval[1]:{sign}.4f})" if interval else shown

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtbuild.errors import UsageError
-from trtbuild.evaluation.measures import Rankings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trtbuild.evaluation.measures import Rankings
 
 FORMAT = "trtbuild-eval/1"
 _TOP = 10
@@ -23,19 +27,24 @@ def target_result(
     ten documents of each."""
     import numpy as np
 
-    from trtbuild.resampling import mean_interval
-
     measures = {}
     for measure, by_query in values.items():
         row = np.array(list(by_query.values()))
-        interval = mean_interval(row)
         measures[measure] = {
             "mean": float(row.mean()),
-            "interval": interval and [min(1.0, max(0.0, end)) for end in interval],
+            "interval": _interval(row, 0.0),
             "queries": dict(by_query),
         }
     top = {query: list(documents[:_TOP]) for query, documents in rankings.items()}
     return {"name": name, **facts, "measures": measures, "top": top}
+
+
+def _interval(values: NDArray[Any], least: float) -> list[float] | None:
+    """Of the mean, widened no further than a measure goes."""
+    from trtbuild.resampling import mean_interval
+
+    found = mean_interval(values)
+    return found and [min(1.0, max(least, end)) for end in found]
 
 
 def compare(reference: Json, other: Json) -> Json:
@@ -43,15 +52,13 @@ def compare(reference: Json, other: Json) -> Json:
     interval; and the share of the reference's best ten documents that are among the other's."""
     import numpy as np
 
-    from trtbuild.resampling import mean_interval
-
     measures = {}
     for measure, found in other["measures"].items():
         before = reference["measures"][measure]["queries"]
         apart = np.array([value - before[query] for query, value in found["queries"].items()])
         measures[measure] = {
             "difference": float(apart.mean()),
-            "interval": mean_interval(apart),
+            "interval": _interval(apart, -1.0),
             "better": int((apart > 0).sum()),
             "worse": int((apart < 0).sum()),
             "same": int((apart == 0).sum()),

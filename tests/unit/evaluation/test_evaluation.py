@@ -210,6 +210,13 @@ def test_a_comparison_pairs_the_queries() -> None:
     assert found["top_overlap"] == 0.75
 
 
+def test_an_interval_ends_where_the_measure_does() -> None:
+    before, after = results({"q1": 1.0, "q2": 0.9}, {"q1": 0.0, "q2": 0.1})
+    assert before["measures"]["mrr"]["interval"][1] == 1
+    assert after["measures"]["mrr"]["interval"][0] == 0
+    assert compare(before, after)["measures"]["mrr"]["interval"][0] == -1
+
+
 def test_gates_judge_the_mean_and_the_lower_end_of_the_interval() -> None:
     queries = [f"q{at}" for at in range(40)]
     before, after = results(dict.fromkeys(queries, 0.5), dict.fromkeys(queries, 0.48))
