@@ -113,7 +113,7 @@ def test_a_baseline_that_cannot_be_compared_with(here: Path, change: Any, error:
         ((), "there is nothing to evaluate"),
         (("bm25", "--max-drop", "mrr=0.1"), "--max-drop compares, and there is one target"),
         (("bm25", "--measure", "bleu"), "unknown measure 'bleu'"),
-        (("bm25", "--out", "none/x.json"), "there is no directory"),
+        (("bm25", "--out", "none/x.json"), "none does not exist"),
         (("bm25", "--baseline", "none.json"), "cannot read none.json"),
         (("bm25", "--split", "dev"), "no judgements 'dev'"),
         (("run:none.run",), "cannot read none.run"),
