@@ -121,7 +121,7 @@ def _open(
     if only and not asked:
         known = ", ".join(path.name for each in opened for path in each.directories) or "no model"
         where = ", ".join(repr(str(path)) for path in paths)
-        raise UsageError(f"no model {only!r} is in {where}", fix=f"it has {known}")
+        raise UsageError(f"there is no model {only!r} in {where}", fix=f"it has {known}")
     return tuple(opened)
 
 

@@ -164,5 +164,5 @@ def write(changes: Iterable[FileChange]) -> None:
             raise BuildError(
                 f"the file cannot be written: {error.strerror}",
                 where=str(change.path),
-                fix="let this user write it, or make the change by hand",
+                fix="make the file writable, or make the change by hand",
             ) from None

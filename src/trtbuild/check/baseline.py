@@ -40,17 +40,19 @@ def read(path: Path) -> Baseline:
     try:
         document = json.loads(path.read_bytes())
         if document["version"] != VERSION:
-            raise ValueError(f"version {document['version']!r} is not {VERSION}")
+            raise ValueError(f"version {document['version']!r} is not supported, only {VERSION}")
         counts = {str(row["fingerprint"]): int(row["count"]) for row in document["findings"]}
     except FileNotFoundError:
-        raise UsageError(f"there is no baseline {str(path)!r}", fix=again) from None
+        raise UsageError(f"the baseline {str(path)!r} does not exist", fix=again) from None
     except OSError as error:
         raise UsageError(
             f"the baseline cannot be read: {error.strerror}", where=str(path), fix=again
         ) from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
-            f"this is no baseline: {type(error).__name__}: {error}", where=str(path), fix=again
+            f"this file is not a baseline: {type(error).__name__}: {error}",
+            where=str(path),
+            fix=again,
         ) from None
     return Baseline(counts)
 

@@ -161,7 +161,7 @@ def rule(
 
     def register(check: Callable[[Any], Problems]) -> Callable[[Any], Problems]:
         if id in REGISTERED:
-            raise ValueError(f"two rules are called {id}")
+            raise ValueError(f"two rules have the id {id}")
         explanation = " ".join((check.__doc__ or "").split()).replace("``", "`")
         subject = check.__module__.rpartition(".")[2]
         REGISTERED[id] = Rule(

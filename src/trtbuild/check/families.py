@@ -55,7 +55,7 @@ def family_of(id: str) -> str:
     """The family's letters in a rule's id; ValueError for what is no id of a rule."""
     match = _ID.fullmatch(id)
     if match is None:
-        raise ValueError(f"a rule is called {' or '.join(FAMILIES)} and 100 to 999, not {id!r}")
+        raise ValueError(f"a rule's id is {' or '.join(FAMILIES)} and 100 to 999, not {id!r}")
     return match[1]
 
 

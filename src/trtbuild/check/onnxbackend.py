@@ -91,7 +91,7 @@ def _unsupported(file: OnnxFile) -> Iterator[Refusal]:
         for name, one in has.items():
             if one.kind != "TENSOR":
                 yield Refusal(
-                    f"the {kind} {name!r} of the file is no tensor ({one.kind.lower()})",
+                    f"the {kind} {name!r} of the file is not a tensor ({one.kind.lower()})",
                     f"Unsupported ONNX Type 'ONNX_TYPE_{one.kind}' for I/O '{name}', expected "
                     "'ONNX_TYPE_TENSOR'.",
                     fix="export the model without it; skl2onnx: options={'zipmap': False}",
@@ -141,7 +141,7 @@ def _controls(config: Any, called: str, file: OnnxFile) -> Iterator[Refusal]:
         found = file.inputs.get(name)
         if found is None:
             yield Refusal(
-                f"the sequence control {name!r} is no input of the file",
+                f"the sequence control {name!r} is not an input of the file",
                 f"configuration specified sequence control '{name}', but model does not provide "
                 "that input",
                 path,

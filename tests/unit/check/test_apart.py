@@ -80,7 +80,7 @@ def test_a_warm_up_of_any_size_is_data(tmp_path: Path) -> None:
     assert not [one for one in check.validate(tmp_path).findings if one.rule == "TRT342"]
     os.truncate(data, 99_999_999)
     (found,) = [one for one in check.validate(tmp_path).findings if one.rule == "TRT342"]
-    assert found.message == ("warmup/data has 99999999 bytes, and the input 'IN' needs 100000000")
+    assert found.message == ("warmup/data has 99999999 bytes, but the input 'IN' needs 100000000")
 
 
 def test_without_fork_the_work_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:

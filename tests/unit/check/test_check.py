@@ -90,7 +90,7 @@ def test_a_field_newer_than_the_server(repo: Path) -> None:
     assert check.validate(repo, triton="24.11").ok
     found = only(check.validate(repo, triton="24.10"), "TRT103")
     assert (found.line, found.column) == (6, 1)
-    assert found.message == "'model_metrics' came with Triton 24.11, and this model is for 24.10"
+    assert found.message == "'model_metrics' came with Triton 24.11, but this model is for 24.10"
 
 
 def test_a_folder_without_config(repo: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_folder_without_config(repo: Path) -> None:
 def test_what_an_interrupted_run_left(repo: Path) -> None:
     python_model(repo)
     (repo / ".repo.trtbuild-0123").mkdir()
-    assert "trtbuild left" in only(check.validate(repo), "TRT201").message
+    assert "interrupted trtbuild" in only(check.validate(repo), "TRT201").message
 
 
 def test_versions(repo: Path) -> None:

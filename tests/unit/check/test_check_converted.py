@@ -87,10 +87,10 @@ BROKEN: list[tuple[str, Breaker, str, str]] = [
     ("TRT704", lambda m: (m / "1/model.json").write_text(
         '{"model": "a/b", "revision": "x",\n "model": "/models/bot/1/weights"}'
     ), "1/model.json", "given twice"),
-    ("TRT705", engine(model="/home/me/llama"), "1/model.json", "on some machine only"),
+    ("TRT705", engine(model="/home/me/llama"), "1/model.json", "on one machine only"),
     ("TRT705", engine(model="/models/bot/2/weights"), "1/model.json", "bot/2/weights is missing"),
-    ("TRT705", engine(model=""), "1/model.json", "does not say 'model'"),
-    ("TRT706", engine(model="org/name"), "1/model.json", "at the moment of loading"),
+    ("TRT705", engine(model=""), "1/model.json", "has no 'model'"),
+    ("TRT706", engine(model="org/name"), "1/model.json", "at that moment"),
     ("TRT707", replaced("config.pbtxt", "max_batch_size: 0", "max_batch_size: 4"),
      "config.pbtxt", "max_batch_size is 4"),
     ("TRT709", replaced("config.pbtxt", '"text_input"', '"prompt"'), "config.pbtxt", "text_input"),
@@ -98,7 +98,7 @@ BROKEN: list[tuple[str, Breaker, str, str]] = [
         '{"fr": "/models/bot/1/adapters/fr"}'
     )), "1/multi_lora.json", "'fr' has no adapter_config.json"),
     ("TRT710", lambda m: (m / "1/multi_lora.json").write_text("{}"), "1/model.json",
-     "does not say enable_lora"),
+     "does not set enable_lora"),
     ("TRT710", lambda m: (engine(enable_lora=True)(m), (m / "1/multi_lora.json").write_text("[]")),
      "1/multi_lora.json", "not a JSON object"),
     ("TRT801", lambda m: (m / "1/weights/config.json").unlink(), "1/weights/config.json",
@@ -111,8 +111,8 @@ BROKEN: list[tuple[str, Breaker, str, str]] = [
     ("TRT805", lambda m: (m / "1/weights/x.py").touch(), "1/weights", "x.py"),
     ("TRT902", lambda m: (m / SHARD).unlink(), SHARD, "is missing"),
     ("TRT902", truncated(SHARD), SHARD, "were written"),
-    ("TRT903", flipped(SHARD), SHARD, "not what was written"),
-    ("TRT903", replaced("config.pbtxt", "count: 1", "count: 2"), "config.pbtxt", "not what was"),
+    ("TRT903", flipped(SHARD), SHARD, "was changed"),
+    ("TRT903", replaced("config.pbtxt", "count: 1", "count: 2"), "config.pbtxt", "was changed"),
     ("TRT904", lambda m: (m / "1/notes.txt").touch(), "1/notes.txt", "was added"),
 ]  # fmt: skip
 

@@ -73,7 +73,7 @@ def test_open_queues_are_reported_once(tmp_path: Path) -> None:
     files = {f"{name}/config.pbtxt": config.format(name) for name in names}
     (one,) = found(tmp_path, "TRT823", Example("dynamic_batching { }", files))
     assert one.model == ""
-    assert one.message == "any number of requests may wait for a, b, c, d, e and 3 more"
+    assert one.message == "the queue of a, b, c, d, e and 3 more has no limit"
 
 
 def test_paths_of_one_machine_are_one_finding_of_a_model(tmp_path: Path) -> None:

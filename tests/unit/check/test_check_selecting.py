@@ -129,5 +129,5 @@ def test_several_repositories_are_told_apart(tmp_path: Path) -> None:
     found = next(found for found in report.findings if found.rule == "TRT303")
     assert (found.repository, found.file) == (str(tmp_path / "one"), "m/config.pbtxt")
     assert not check.validate_all([tmp_path / "two", tmp_path / "one"], model="m").ok
-    with pytest.raises(UsageError, match=r"no model 'x' is in .*one.*, .*two"):
+    with pytest.raises(UsageError, match=r"there is no model 'x' in .*one.*, .*two"):
         check.validate_all([tmp_path / "one", tmp_path / "two"], model="x")

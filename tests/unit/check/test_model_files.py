@@ -292,7 +292,7 @@ def test_what_is_not_loaded_may_be_a_pointer(file: str, tmp_path: Path) -> None:
 def test_backends_by_release(backend: str, release: str, last: str | None, tmp_path: Path) -> None:
     write(tmp_path, f'backend: "{backend}" platform: ""')
     findings = found(tmp_path, "TRT351", triton=release)
-    assert [f"is {last}, and this is for {release}" in one.message for one in findings] == (
+    assert [f"is {last}, but this is for {release}" in one.message for one in findings] == (
         [True] if last else []
     )
     assert toolchain.has_backend(backend, release) is (last is None)

@@ -135,7 +135,7 @@ def test_a_tokenizer_of_the_hub(tmp_path: Path, value: str, severity: Severity) 
     path.write_text(path.read_text().replace("/models/preprocessing/1/tokenizer", value))
     (one,) = of(check.validate(tmp_path).findings, "TRT761")
     assert one.severity is severity
-    assert ("the container must reach it" in one.message) == (severity is Severity.WARNING)
+    assert ("the container must reach the hub" in one.message) == (severity is Severity.WARNING)
 
 
 @pytest.mark.parametrize("place", ["preprocessing/1", "preprocessing", "."])

@@ -96,7 +96,7 @@ def found(selection: Selection = EVERYTHING) -> tuple[Finding, ...]:
 @pytest.mark.usefixtures("limits")
 @pytest.mark.parametrize("id", ["XX101", "TRT1011", "GW001", "GW99", "gw101", "TRTGW101", ""])
 def test_the_registry_refuses_other_ids(id: str) -> None:
-    with pytest.raises(ValueError, match="a rule is called TRT or GW or DEP or OBS or BAT"):
+    with pytest.raises(ValueError, match="a rule's id is TRT or GW or DEP or OBS or BAT"):
         declare(id)(lines_with_zero)
 
 

@@ -73,7 +73,7 @@ def test_a_plug_in_adds_a_rule(install: Callable[[str], None], repo: Path) -> No
     ("source", "reason"),
     [
         (RULE + "\n1 / 0\n", "ZeroDivisionError: division by zero"),
-        (RULE.replace("TRT199", "TRT101"), "ValueError: two rules are called TRT101"),
+        (RULE.replace("TRT199", "TRT101"), "ValueError: two rules have the id TRT101"),
         ("import a_module_that_is_missing", "ModuleNotFoundError: No module named 'a_m"),
     ],
 )

@@ -241,7 +241,7 @@ def test_17_an_ensemble_beyond_its_members(repo: Path) -> None:
 def test_18_too_little_shared_memory(repo: Path, made: Path) -> None:  # b562, s6195
     many = Example("instance_group [ { count: 40 kind: KIND_CPU } ]")
     one = found(repo, many, "TRT826", Severity.WARNING)
-    assert "40 Python instances want 2,560 MB" in one.message
+    assert "40 Python instances need 2,560 MB" in one.message
     command = server.dry_run(server.read_contents(made), "docker", LaunchOptions(image="x"))
     assert "--shm-size=2g" in command
 

@@ -30,7 +30,7 @@ def test_every_rule_is_listed_once() -> None:
 
 def test_one_rule_is_explained_with_what_it_finds() -> None:
     text = run("trt303")
-    assert "0 says that the tensors have no batch dimension" in text
+    assert "0 means that the tensors have no batch dimension" in text
     assert "as Triton's ValidateModelConfig" in text
     assert "   1 │ max_batch_size: -1" in text
     assert "Triton: 'max_batch_size' must be non-negative value for m" in text

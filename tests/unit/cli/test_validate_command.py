@@ -107,9 +107,9 @@ def test_several_repositories() -> None:
         (("--format", "xml"), "unknown --format 'xml'"),
         (("--select", "TRTX"), "no rule is called 'TRTX'"),
         (("--triton", "1.0"), "unknown Triton release '1.0'"),
-        (("--model", "x"), "no model 'x'"),
+        (("--model", "x"), "there is no model 'x'"),
         (("--update-baseline",), "--update-baseline needs a file"),
-        (("--baseline", "none.json"), "there is no baseline 'none.json'"),
+        (("--baseline", "none.json"), "the baseline 'none.json' does not exist"),
     ],
 )
 def test_what_cannot_be_asked(args: tuple[str, ...], what: str) -> None:
@@ -220,7 +220,7 @@ def test_a_broken_baseline(text: str) -> None:
     repository()
     Path("known.json").write_text(text)
     found = error("mr", "--baseline", "known.json")
-    assert "is no baseline" in found.what
+    assert "is not a baseline" in found.what
     assert found.exit_code == ExitCode.USAGE
 
 

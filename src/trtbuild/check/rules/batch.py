@@ -35,7 +35,7 @@ def _names(model: Model, kind: str) -> set[str] | None:
     good=_BATCH.format("FP32", 'source_input: "IN"'),
 )
 def one_source(model: Model) -> Problems:
-    """Every kind that there is counts or copies the elements of one input."""
+    """Every kind of batch input counts or copies the elements of one input."""
     inputs = _names(model, "input")
     for field, number, batch in _batches(model):
         at = model.at(field, number, "source_input")
@@ -44,7 +44,7 @@ def one_source(model: Model) -> Problems:
         kind = kinds[batch.kind].name if batch.kind in kinds else ""
         if not kind:
             server = f"unknown {word} kind '' for {model.called}"
-            yield Problem(f"there is no kind {batch.kind}", at, server=server)
+            yield Problem(f"unknown kind {batch.kind}", at, server=server)
         elif len(batch.source_input) != 1:
             yield Problem(
                 f"{field} {number + 1} has {len(batch.source_input)} sources",
@@ -70,7 +70,7 @@ def one_source(model: Model) -> Problems:
     good=_BATCH.format("INT32", 'source_input: "IN"'),
 )
 def batch_input_type(model: Model) -> Problems:
-    """The server can write counts in these two types."""
+    """The server writes counts in these two types only."""
     for number, batch in enumerate(model.config.batch_input):
         name = type_name(batch.data_type)
         if name not in ("INT32", "FP32"):

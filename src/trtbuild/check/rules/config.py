@@ -14,7 +14,7 @@ from trtbuild.check.model import Severity
 
 @rule(
     "TRT301",
-    "the configuration says its backend",
+    "the configuration names its backend",
     fix='write backend: "…" (python, vllm, onnxruntime, …)',
     mirrors="AutoCompleteBackendFields",
     bad={"m/config.pbtxt": 'name: "m"', "m/1/": ""},
@@ -28,7 +28,7 @@ def has_backend(model: Model) -> Problems:
     if config.platform or config.default_model_filename or completed.backend or completed.platform:
         return
     yield Problem(
-        "there is neither 'backend' nor 'platform', and no file from which it could be inferred",
+        "neither 'backend' nor 'platform' is set, and no file from which to infer it exists",
         model.at("name"),
         server=f"Invalid model name: Could not determine backend for model '{model.name}' with no "
         "backend in model configuration. Expected model name of the form 'model.<backend_name>'.",
@@ -38,13 +38,13 @@ def has_backend(model: Model) -> Problems:
 @rule(
     "TRT302",
     "backend and platform agree",
-    fix="leave 'platform' out; 'backend' is enough",
+    fix="remove 'platform'; 'backend' is enough",
     mirrors="ValidateModelConfig",
     bad=['backend: "onnxruntime" platform: "tensorrt_plan"', 'platform: "onnx"'],
     good=Example('backend: "onnxruntime"', base="onnx"),
 )
 def platform_pair(model: Model) -> Problems:
-    """``platform`` is an older name for the same thing. The server knows a few pairs by heart; an
+    """``platform`` is the older name of the same setting. The server knows a few pairs; an
     ensemble has a platform only."""
     platform, backend = model.completed.platform, model.completed.backend
     if platform == "ensemble" and backend:
@@ -53,7 +53,7 @@ def platform_pair(model: Model) -> Problems:
             model.at("backend"),
             server=f"Ensemble model '{model.called}' must have platform type 'ensemble' and empty "
             "backend type",
-            fix="leave 'backend' out",
+            fix="remove 'backend'",
         )
     elif not backend and platform != "ensemble":
         if platform or model.config.default_model_filename:
@@ -89,7 +89,7 @@ def _no_platform(model: Model, platform: str) -> Problem:
     good="max_batch_size: 0",
 )
 def batch_not_negative(model: Model) -> Problems:
-    """0 says that the tensors have no batch dimension; a negative number says nothing."""
+    """0 means that the tensors have no batch dimension; a negative number means nothing."""
     if model.config.max_batch_size < 0:
         yield Problem(
             f"max_batch_size is {model.config.max_batch_size}",
@@ -100,8 +100,8 @@ def batch_not_negative(model: Model) -> Problems:
 
 @rule(
     "TRT304",
-    "preferred batch sizes are possible",
-    fix="name sizes from 1 to max_batch_size, or raise max_batch_size if the model batches",
+    "preferred batch sizes are within max_batch_size",
+    fix="use sizes from 1 to max_batch_size, or raise max_batch_size if the model batches",
     mirrors="ValidateModelConfig",
     bad="max_batch_size: 4\ndynamic_batching { preferred_batch_size: [ 8 ] }",
     good="max_batch_size: 8\ndynamic_batching { preferred_batch_size: [ 8 ] }",
@@ -129,7 +129,7 @@ def preferred_sizes(model: Model) -> Problems:
 
 @rule(
     "TRT305",
-    "an ensemble has its steps, and nothing else has",
+    "ensembles have steps, and other models do not",
     fix='write platform: "ensemble" together with ensemble_scheduling { step […] }',
     mirrors="ValidateEnsembleSchedulingConfig",
     bad='platform: "ensemble"',
@@ -157,8 +157,8 @@ def ensemble_scheduling(model: Model) -> Problems:
 
 @rule(
     "TRT306",
-    "a response cache is not asked for where it cannot be",
-    fix="leave response_cache out",
+    "the response cache is off where responses cannot be cached",
+    fix="remove response_cache",
     mirrors="ValidateModelConfig",
     autofix=Replace("false"),
     bad="response_cache { enable: true }\nmodel_transaction_policy { decoupled: true }",
@@ -174,7 +174,7 @@ def response_cache(model: Model) -> Problems:
     ):
         if present:
             yield Problem(
-                f"response_cache is on although the model has a {what}",
+                f"response_cache is on, but the model has a {what}",
                 model.at("response_cache", "enable"),
                 server=f"Response Cache does not currently support model {model.called} with "
                 f"{what}. Please disable the response cache.",
@@ -183,7 +183,7 @@ def response_cache(model: Model) -> Problems:
 
 @rule(
     "TRT307",
-    "max_batch_size is written where the server may choose it",
+    "max_batch_size is set where the server may choose it",
     fix="write max_batch_size: 0, or the largest batch",
     severity=Severity.INFO,
     autofix=Insert("max_batch_size: 0", unless_completed=True),
@@ -196,4 +196,4 @@ def batch_said(model: Model) -> Problems:
     if model.text is None or model.backend in ("python", "vllm") or not completes(model):
         return
     if not model.config.max_batch_size and not model.positions.has("max_batch_size"):
-        yield Problem("max_batch_size is not written", model.at("name"))
+        yield Problem("max_batch_size is not set", model.at("name"))

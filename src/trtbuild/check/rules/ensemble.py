@@ -70,7 +70,7 @@ def _graph(model: Model) -> dict[str, _GraphTensor]:
 @rule(
     "TRT361",
     "an ensemble has neither optimization nor warm-up",
-    fix="give them to the members",
+    fix="set them in the members",
     mirrors="ValidateEnsembleSchedulingConfig",
     bad=Example("optimization { priority: PRIORITY_MAX }", base="ensemble"),
     good=_SOUND,
@@ -102,10 +102,10 @@ def only_a_graph(model: Model) -> Problems:
     good=_SOUND,
 )
 def steps_are_complete(model: Model) -> Problems:
-    """A step says which model runs, where its inputs come from and where its outputs go."""
+    """A step names its model, the sources of its inputs and the targets of its outputs."""
     if is_ensemble(model) and not model.config.ensemble_scheduling.step:
         yield Problem(
-            "there is no step",
+            "the ensemble has no step",
             model.at("ensemble_scheduling", name=True),
             server=f"must specify 'step' for ensemble '{model.called}'",
         )
@@ -161,14 +161,14 @@ def _rewritten(model: Model) -> Iterator[tuple[int, str]]:
 @rule(
     "TRT364",
     "the tensors of an ensemble connect its inputs and outputs",
-    fix="map every input, output and tensor between to the steps that use and write it",
+    fix="map every input, output and intermediate tensor to the steps that use and write it",
     mirrors="ValidateEnsembleSchedulingConfig",
     bad=[_steps("IN", "other"), _steps("absent", "OUT")],
     good=_SOUND,
 )
 def connected(model: Model) -> Problems:
-    """Every input is used, every output is written from the inputs, and every tensor between is
-    both. The server looks in this order and stops at the first."""
+    """Every input is used, every output is computed from the inputs, and every intermediate
+    tensor is both written and used. The server looks in this order and stops at the first."""
     if not is_ensemble(model) or not model.config.ensemble_scheduling.step:
         return
     if any(_incomplete(model)) or any(_rewritten(model)):
@@ -232,7 +232,7 @@ def _place(model: Model, tensor: str) -> Position:
 @rule(
     "TRT365",
     "an ensemble names each of its outputs once",
-    fix="leave one of them out",
+    fix="remove one of them",
     severity=Severity.WARNING,
     bad=Example(
         'output [ { name: "OUT" data_type: TYPE_FP32 dims: [ 1 ] },\n'

@@ -102,7 +102,7 @@ def _nearest(model: Model, file: Wanted) -> str:
 @rule(
     "TRT632",
     "the external weights of a model file exist",
-    fix="copy it from the export directory to the directory of the model file",
+    fix="copy it from the export directory to the model file's directory",
     bad=Example(files={"m/1/model.xml": OPENVINO_XML.replace("ReLU", "Const")}, base="openvino"),
     good=_OPENVINO,
 )

@@ -177,7 +177,7 @@ def _kind(owner: str, tensor: Any, known: Tensors) -> _Kind:
     good=_SOUND,
 )
 def kinds_agree(model: Model) -> Problems:
-    """What one model writes the next one reads as it is. -1 agrees with every size; a model that
+    """The next model reads what the previous one writes. -1 agrees with every size; a model that
     batches agrees with one that does not, if that has the batch among its dims."""
     known: dict[str, _Kind] = {}
     batching = model.config.max_batch_size > 0
@@ -212,7 +212,7 @@ class _Flow:
 @rule(
     "TRT378",
     "no step joins two decoupled models",
-    fix="let all inputs of a step come from one decoupled model",
+    fix="connect the inputs of a step to one decoupled model only",
     mirrors="ValidateEnsembleConfig",
     bad=Example(
         'output [ { name: "OUT" data_type: TYPE_FP32 dims: [ 1 ] },\n'
@@ -227,7 +227,7 @@ class _Flow:
     good=_SOUND,
 )
 def decoupled(model: Model) -> Problems:
-    """A decoupled model answers as often as it likes, so the answers of two cannot be paired. All
+    """A decoupled model may answer any number of times, so the answers of two cannot be paired. All
     outputs of the ensemble count as one step."""
     if not _follow(model)[1]:
         yield Problem(
@@ -240,7 +240,7 @@ def decoupled(model: Model) -> Problems:
 @rule(
     "TRT379",
     "a cached ensemble has no decoupled model",
-    fix="leave response_cache out",
+    fix="remove response_cache",
     mirrors="Model::Init",
     bad=Example(
         "response_cache { enable: true }",
@@ -253,12 +253,12 @@ def decoupled(model: Model) -> Problems:
     good=Example("response_cache { enable: true }", base="ensemble"),
 )
 def cached(model: Model) -> Problems:
-    """An ensemble over a decoupled model is decoupled itself, without saying so."""
+    """An ensemble over a decoupled model is decoupled, too."""
     if not (is_ensemble(model) and model.config.response_cache.enable):
         return
     if not model.config.model_transaction_policy.decoupled and _follow(model) == (True, True):
         yield Problem(
-            "response_cache is on although a member is decoupled",
+            "response_cache is on, but a member is decoupled",
             model.at("response_cache", "enable"),
             server=f"Response Cache does not currently support model {model.called} with "
             "'decoupled' transaction policy. Please disable the response cache.",

@@ -17,7 +17,7 @@ _AGENTS = {"checksum", "relocation"}
 
 @rule(
     "TRT351",
-    "an NVIDIA image has the backend",
+    "the backend is in an NVIDIA image",
     fix="put libtriton_NAME.so into the model's directory, or into the server's backends",
     severity=Severity.WARNING,
     mirrors="TritonModel::GetBackendLibraryProperties",
@@ -41,7 +41,7 @@ def backend_is_known(model: Model) -> Problems:
     last = toolchain.last_with(name, model.triton)
     release = model.triton or toolchain.newest().triton
     yield Problem(
-        f"the last NVIDIA image with the backend {name!r} is {last}, and this is for {release}"
+        f"the last NVIDIA image with the backend {name!r} is {last}, but this is for {release}"
         if last
         else f"no NVIDIA image has a backend {name!r}{_hint(name)}",
         model.at("backend" if model.config.backend else "platform"),
@@ -62,7 +62,7 @@ def _hint(name: str) -> str:
 @rule(
     "TRT352",
     "the runtime is the backend's library",
-    fix="leave 'runtime' out, or put the library into the model's directory",
+    fix="remove 'runtime', or put the library into the model's directory",
     severity=Severity.WARNING,
     mirrors="TritonModel::GetBackendLibraryProperties",
     bad='runtime: "absent.so"',
@@ -88,8 +88,8 @@ def _is_beside(model: Model, library: str) -> bool:
 
 @rule(
     "TRT353",
-    "repository agents are ones that an image of NVIDIA has",
-    fix="leave model_repository_agents out, or install the agent's library",
+    "repository agents are in NVIDIA's images",
+    fix="remove model_repository_agents, or install the agent's library",
     severity=Severity.WARNING,
     mirrors="TritonRepoAgentManager::CreateAgent",
     bad='model_repository_agents { agents { name: "absent" } }',
@@ -100,7 +100,7 @@ def agents_are_known(model: Model) -> Problems:
     for number, agent in enumerate(model.config.model_repository_agents.agents):
         if agent.name not in _AGENTS:
             yield Problem(
-                f"no image of NVIDIA has an agent {agent.name!r}",
+                f"no NVIDIA image has the agent {agent.name!r}",
                 model.at("model_repository_agents", 0, "agents", number, "name"),
                 server=f"unable to find 'libtritonrepoagent_{agent.name}.so' for repo agent "
                 f"'{agent.name}', searched:",
@@ -116,8 +116,8 @@ def _resources(model: Model) -> Iterator[tuple[int, int, Any]]:
 
 @rule(
     "TRT354",
-    "a resource is global or of a device, not both",
-    fix="say global: true everywhere, or nowhere",
+    "a resource is global or per device, not both",
+    fix="set global: true everywhere, or nowhere",
     severity=Severity.WARNING,
     mirrors="ResourceManager::ValidateMaxResources",
     bad=(
@@ -132,8 +132,8 @@ def _resources(model: Model) -> Iterator[tuple[int, int, Any]]:
     ),
 )
 def resources_agree(model: Model) -> Problems:
-    """A server that is started with ``--rate-limit=execution_count`` refuses the model whose
-    instance is the second, or dies of it. It looks at all models together; without the flag it
+    """A server that is started with ``--rate-limit=execution_count`` refuses the model of the
+    second such instance, or crashes. It looks at all models together; without the flag it
     ignores resources."""
     if not any(_resources(model)):
         return
@@ -145,7 +145,7 @@ def resources_agree(model: Model) -> Problems:
         if len(kinds[resource.name]) > 1:
             place = ("instance_group", group, "rate_limiter", 0, "resources", number, "name")
             yield Problem(
-                f"the resource {resource.name!r} is global here and of a device there",
+                f"the resource {resource.name!r} is global here and per device there",
                 model.at(*place),
                 server=f'Resource "{resource.name}" is present as both global and device-specific '
                 "resource in the model configuration.",

@@ -28,14 +28,14 @@ def _said(model: Model, number: int) -> str:
 @rule(
     "TRT501",
     "only GPU instances name GPUs",
-    fix="leave 'gpus' out, or make it kind: KIND_GPU",
+    fix="remove 'gpus', or use kind: KIND_GPU",
     mirrors="ValidateInstanceGroup",
     autofix=Remove(),
     bad="instance_group [ { kind: KIND_CPU gpus: [ 0 ] } ]",
     good="instance_group [ { kind: KIND_GPU gpus: [ 0 ] } ]",
 )
 def gpus_fit_kind(model: Model) -> Problems:
-    """KIND_CPU runs on none, and a KIND_MODEL backend chooses its devices itself. KIND_AUTO means
+    """KIND_CPU uses no GPU, and a KIND_MODEL backend chooses its devices itself. KIND_AUTO means
     KIND_CPU on a server without the GPUs that it names."""
     for number, group in enumerate(model.config.instance_group):
         kind = _kind(group)
@@ -58,7 +58,7 @@ def _present(model: Model, gpus: Iterable[int]) -> bool:
 @rule(
     "TRT502",
     "profiles are for TensorRT",
-    fix="leave 'profile' out",
+    fix="remove 'profile'",
     mirrors="ValidateInstanceGroup",
     autofix=Remove(),
     bad='instance_group [ { kind: KIND_CPU profile: [ "1" ] } ]',
@@ -66,7 +66,7 @@ def _present(model: Model, gpus: Iterable[int]) -> bool:
 )
 def profiles(model: Model) -> Problems:
     """Optimization profiles belong to a TensorRT engine, and are named by their number. A number
-    that does not fit into 32 bits kills the server."""
+    that does not fit into 32 bits crashes the server."""
     platform = model.completed.platform
     for number, group in enumerate(model.config.instance_group):
         at = ("instance_group", number, "profile")
@@ -107,7 +107,7 @@ def _profile_problem(profile: str) -> str | None:
 @rule(
     "TRT503",
     "an ensemble has no instances",
-    fix="leave instance_group out",
+    fix="remove instance_group",
     mirrors="ValidateEnsembleSchedulingConfig",
     autofix=Remove(),
     bad=Example("instance_group [ { count: 1 } ]", base="ensemble"),
@@ -125,15 +125,15 @@ def ensemble_instances(model: Model) -> Problems:
 
 @rule(
     "TRT504",
-    "the number of instances is positive",
-    fix="write count: 1, or leave it out",
+    "the number of instances is at least 1",
+    fix="write count: 1, or remove it",
     severity=Severity.WARNING,
     autofix=Replace("1"),
     bad="instance_group [ { count: 0 kind: KIND_CPU } ]",
     good="instance_group [ { count: 1 kind: KIND_CPU } ]",
 )
 def count_is_positive(model: Model) -> Problems:
-    """The server takes a count below 1 for its default."""
+    """The server replaces a count below 1 by its default."""
     for number, group in enumerate(model.config.instance_group):
         if model.positions.has("instance_group", number, "count") and group.count < 1:
             yield Problem(f"count is {group.count}", model.at("instance_group", number, "count"))
@@ -155,14 +155,14 @@ def gpus_are_there(model: Model) -> Problems:
             continue
         if not group.gpus and model.repository.options.gpus == 0:
             yield Problem(
-                "KIND_GPU, and the server has no GPU",
+                "KIND_GPU, but the server has no GPU",
                 model.at("instance_group", number, "kind"),
                 server=f"{_said(model, number)}has kind KIND_GPU but no GPUs are available",
             )
         for index, gpu in enumerate(group.gpus):
             if not _present(model, [gpu]):
                 yield Problem(
-                    f"GPU {gpu}, and the server has {model.repository.options.gpus}",
+                    f"GPU {gpu}, but the server has {model.repository.options.gpus}",
                     model.at("instance_group", number, "gpus", index),
                     server=f"{_said(model, number)}specifies invalid or unsupported gpu id {gpu}. "
                     "GPUs with at least the minimum required CUDA compute compatibility of",
@@ -171,18 +171,18 @@ def gpus_are_there(model: Model) -> Problems:
 
 @rule(
     "TRT506",
-    "a kind of instance is known",
+    "the kind of an instance group exists",
     fix="use KIND_CPU, KIND_GPU, KIND_MODEL or KIND_AUTO",
     mirrors="ValidateInstanceGroup",
     bad="instance_group [ { kind: 7 } ]",
     good="instance_group [ { kind: KIND_CPU } ]",
 )
 def kind_is_known(model: Model) -> Problems:
-    """Protobuf accepts any number for an enumeration, the server does not."""
+    """Protobuf accepts any number for an enumeration; the server does not."""
     for number, group in enumerate(model.config.instance_group):
         if _kind(group).isdigit() or group.kind < 0:
             yield Problem(
-                f"there is no kind {group.kind}",
+                f"unknown kind {group.kind}",
                 model.at("instance_group", number, "kind"),
                 server=f"{_said(model, number)}has unexpected kind KIND_AUTO",
             )

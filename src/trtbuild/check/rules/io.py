@@ -75,7 +75,7 @@ def named(model: Model) -> Problems:
     good='input [ { name: "IN" data_type: TYPE_FP32 dims: [ 1 ] } ]',
 )
 def typed(model: Model) -> Problems:
-    """TYPE_INVALID is what a missing type means."""
+    """A missing type means TYPE_INVALID."""
     for kind, number, tensor in _tensors(model):
         if tensor.name and not tensor.data_type:
             yield Problem(
@@ -115,7 +115,7 @@ def dimensioned(model: Model) -> Problems:
     good='input [ { name: "IN" data_type: TYPE_FP32 dims: [ -1 ] } ]',
 )
 def dimension_sizes(model: Model) -> Problems:
-    """A dimension of 0 holds nothing, and below -1 nothing is meant."""
+    """A dimension of 0 is empty, and values below -1 have no meaning."""
     for kind, number, tensor in _tensors(model):
         for field, sizes in (("dims", tensor.dims), ("reshape", tensor.reshape.shape)):
             word = "dimension" if field == "dims" else "reshape dimensions"
@@ -133,7 +133,7 @@ def dimension_sizes(model: Model) -> Problems:
 @rule(
     "TRT405",
     "a reshape keeps the number of elements",
-    fix="make dims and reshape multiply to the same, with the same number of -1",
+    fix="give dims and reshape the same product and the same number of -1",
     mirrors="ValidateModelIOConfig",
     bad='input [ { name: "IN" data_type: TYPE_FP32 dims: [ 6 ] reshape { shape: [ 2, 2 ] } } ]',
     good='input [ { name: "IN" data_type: TYPE_FP32 dims: [ 6 ] reshape { shape: [ 2, 3 ] } } ]',
@@ -153,7 +153,7 @@ def reshape(model: Model) -> Problems:
             )
         elif _too_many(tensor) and not (model.triton and model.triton < _COUNTS_SAFELY):
             yield Problem(
-                f"{kind} {tensor.name!r} has more elements than a number of 64 bits counts",
+                f"{kind} {tensor.name!r} has more elements than a 64-bit number can count",
                 model.at(kind, number, "dims"),
                 server=f"element count for tensor '{tensor.name} dims' exceeds maximum size of "
                 f"{2**63 - 1} for {model.called}",
@@ -193,7 +193,7 @@ def _products(sizes: list[int]) -> list[int]:
 @rule(
     "TRT406",
     "an image format has three dimensions",
-    fix="give dims three sizes, or leave 'format' out",
+    fix="give dims three sizes, or remove 'format'",
     mirrors="ValidateModelIOConfig",
     bad='input [ { name: "IN" data_type: TYPE_UINT8 format: FORMAT_NHWC dims: [ 224, 224 ] } ]',
     good='input [ { name: "IN" data_type: TYPE_UINT8 format: FORMAT_NHWC dims: [ 224, 224, 3 ] } ]',
@@ -212,7 +212,7 @@ def image_format(model: Model) -> Problems:
 @rule(
     "TRT407",
     "shape tensors and non-linear formats are for TensorRT",
-    fix="leave the field out",
+    fix="remove the field",
     mirrors="ValidateModelIOConfig",
     autofix=Remove(),
     bad='input [ { name: "IN" data_type: TYPE_INT32 dims: [ 1 ] is_shape_tensor: true } ]',
@@ -259,6 +259,6 @@ def unique_names(model: Model) -> Problems:
     for kind, number, tensor in _tensors(model):
         if tensor.name and (kind, tensor.name) in seen:
             yield Problem(
-                f"a second {kind} is called {tensor.name!r}", model.at(kind, number, "name")
+                f"a second {kind} is named {tensor.name!r}", model.at(kind, number, "name")
             )
         seen.add((kind, tensor.name))

@@ -17,15 +17,15 @@ _REFUSES_OUTSIDE = "26.08"  # the oldest release known here whose server looks w
 
 @rule(
     "TRT221",
-    "label files are there",
+    "label files exist",
     fix="put the file into the model's directory, beside the versions",
     mirrors="LabelProvider::AddLabels",
     bad=Example(_OUTPUT.format("labels.txt")),
     good=_GOOD,
 )
 def label_file(model: Model) -> Problems:
-    """``label_filename`` is relative to the model's directory. The server dies of a directory in
-    the place of the file: not only this model, every model stops being served."""
+    """``label_filename`` is relative to the model's directory. A directory in place of the file
+    crashes the server, and with it every model."""
     for number, tensor in enumerate(model.config.output):
         name = tensor.label_filename
         path = model.path / name.lstrip("/")
@@ -72,7 +72,7 @@ def label_file_outside(model: Model) -> Problems:
 @rule(
     "TRT223",
     "an output has one label file",
-    fix="leave one of the two outputs out",
+    fix="remove one of the two outputs",
     mirrors="LabelProvider::AddLabels",
     bad=Example(
         "output [\n"

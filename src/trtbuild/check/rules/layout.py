@@ -33,13 +33,13 @@ _NO_VERSION = "at least one version must be available under the version policy o
     good={"notes.txt": "a file at the root is not a model"},
 )
 def has_config(model: Model) -> Problems:
-    """Triton takes every directory at the root of a repository for a model, a hidden one too. One
-    without a config.pbtxt makes the server exit with an error after it loaded the others."""
+    """Triton treats every directory at the root of a repository as a model, even a hidden one.
+    One without a config.pbtxt makes the server exit with an error after it loaded the others."""
     if model.read_problem != "missing":
         return
     if _STAGING in model.name:
         yield Problem(
-            f"{model.name!r} is what an interrupted trtbuild left behind",
+            f"{model.name!r} is left over from an interrupted trtbuild",
             file="",
             fix="run any 'trtbuild convert' into this repository, or delete the directory",
         )
@@ -48,7 +48,7 @@ def has_config(model: Model) -> Problems:
         # the Python backend hands the server a configuration whether it completed it or not
         if model.completed.backend not in ("", "python") and not completes(model):
             yield Problem(
-                f"the directory {model.name!r} has no config.pbtxt, and its backend makes none",
+                f"the directory {model.name!r} has no config.pbtxt, and its backend writes none",
                 file="",
                 server=f"model configuration is not provided for model '{model.name}'",
             )
@@ -62,7 +62,7 @@ def has_config(model: Model) -> Problems:
 
 @rule(
     "TRT202",
-    "the directory has the model's name, and no other repository has it",
+    "the directory is named like the model, and no other repository has that name",
     fix="give the directory and 'name' the same name",
     mirrors="InitializeModelInfo",
     autofix=Replace('"{model}"'),
@@ -76,7 +76,7 @@ def directory_name(model: Model) -> Problems:
     name = model.config.name
     if name and name != model.name:
         yield Problem(
-            f"the directory is called {model.name!r}, the model {name!r}",
+            f"the directory is named {model.name!r}, the model {name!r}",
             model.at("name"),
             server=f"unexpected directory name '{model.name}' for model '{name}', "
             "directory name must equal model name",
@@ -94,14 +94,14 @@ def directory_name(model: Model) -> Problems:
 
 @rule(
     "TRT203",
-    "a version of the model is there",
+    "the model has a version",
     fix="put the model's files into a directory '1'",
     mirrors="VersionsToLoad",
     bad={"m/1/": None},
     good={"m/1/model.py": MODEL_PY},
 )
 def has_version(model: Model) -> Problems:
-    """What is loaded lies in a directory named by a number, ``1`` for a first version. An ensemble
+    """A version is a directory whose name is a number, ``1`` for the first one. An ensemble
     needs one too, even if it is empty."""
     if not model.served and not _specific_missing(model):
         yield Problem(
@@ -116,8 +116,8 @@ def has_version(model: Model) -> Problems:
 
 @rule(
     "TRT204",
-    "every version that the policy names is there",
-    fix="add the version's directory, or take the number out of version_policy",
+    "every version that the policy names exists",
+    fix="add the version's directory, or remove the number from version_policy",
     mirrors="VersionsToLoad",
     bad="version_policy { specific { versions: [ 1, 3 ] } }",
     good="version_policy { specific { versions: [ 1 ] } }",
@@ -127,7 +127,7 @@ def specific_versions(model: Model) -> Problems:
     refuses the model when none of them is there."""
     for number, version in _specific_missing(model):
         yield Problem(
-            f"version {version} is named by the policy, and there is no such directory",
+            f"the policy names version {version}, which has no directory",
             model.at("version_policy", "specific", "versions", number),
             server=f"version {version} is specified for model '{model.name}', but the version "
             "directory is not present"
@@ -175,7 +175,7 @@ def other_folders(model: Model) -> Problems:
             f"{', '.join(map(repr, others))} {verb}, so the server ignores "
             f"{'it' if len(others) == 1 else 'them'}",
             file="",
-            fix="nothing, if the model finds its files there; otherwise move them into a version",
+            fix="ignore this if the model finds its files there; otherwise move them",
             severity=Severity.INFO,
         )
 
@@ -194,8 +194,7 @@ def _is_scratch(name: str) -> bool:
     good={"m/20261121/model.py": MODEL_PY},
 )
 def version_fits(model: Model) -> Problems:
-    """The server dies of a directory whose name is a larger number: not only this model, every
-    model stops being served."""
+    """A directory whose name is a larger number crashes the server, and with it every model."""
     for folder in model.folders:
         version = version_of(folder.name)
         if version is not None and not -(2**63) <= version < 2**63:
@@ -213,8 +212,8 @@ def version_fits(model: Model) -> Problems:
     good='name: "m"',
 )
 def safe_name(model: Model) -> Problems:
-    """Triton takes more names than a URL, a Kubernetes label or a shell does. Names that climb
-    directories it refuses."""
+    """Triton accepts more names than URLs, Kubernetes labels and shells do. It refuses names
+    that leave the repository."""
     if _STAGING in model.name:
         return
     try:
@@ -234,7 +233,7 @@ def safe_name(model: Model) -> Problems:
 )
 def no_link_outside(model: Model) -> Problems:
     """A symbolic link to a place outside breaks when the repository is moved, copied or mounted
-    in a container, and may show the server what it should not see."""
+    in a container, and may expose files to the server that it should not read."""
     links = [entry.path for entry in model.tree if entry.kind == "link"]
     if model.path.is_symlink():
         links.insert(0, "")
@@ -244,7 +243,7 @@ def no_link_outside(model: Model) -> Problems:
         if link not in broken and not is_inside(path, model.repository.root):
             target = os.path.realpath(path)
             message = f"{link or model.name} is a link to {target}, outside the repository"
-            yield Problem(f"{message}; it was not looked at", file=link)
+            yield Problem(f"{message}; it was not checked", file=link)
 
 
 @rule(
@@ -256,12 +255,12 @@ def no_link_outside(model: Model) -> Problems:
     good='name: "m"',
 )
 def not_empty(repository: Repository) -> Problems:
-    """An empty repository serves nothing; most often the path is wrong."""
+    """An empty repository serves nothing; usually the path is wrong."""
     if not repository.directories:
-        yield Problem("the repository is empty: there is no model in it", file="")
+        yield Problem("the repository is empty: it has no model", file="")
     elif (repository.root / CONFIG).is_file():
         yield Problem(
-            "there is a config.pbtxt at the root: this looks like a model, not a repository",
+            "config.pbtxt is at the root: this looks like a model, not a repository",
             file=CONFIG,
             severity=Severity.WARNING,
             fix="give the directory above it as the repository",
@@ -270,16 +269,17 @@ def not_empty(repository: Repository) -> Problems:
 
 @rule(
     "TRT209",
-    "everything can be read, and is a file or a directory",
-    fix="remove it, or let the server's user read it",
+    "everything is a readable file or directory",
+    fix="remove it, or make it readable for the server's user",
     bad={"m/1/model.py": Link("model.py")},
     good={"m/1/model.py": MODEL_PY},
     severity=Severity.WARNING,
     needs_config=False,
 )
 def can_be_read(model: Model) -> Problems:
-    """Links that lead nowhere or in a circle, pipes, sockets and devices have no place in a model,
-    and what this user may not read cannot be judged. An error when a rule needed to read it."""
+    """Links that lead nowhere or in a circle, pipes, sockets and devices do not belong in a
+    model, and what this user may not read cannot be checked. It is an error if a rule needs to
+    read it."""
     broken = broken_beside(model)  # TRT211 reports these
     for entry in model.tree:
         if entry.kind == "unreadable":

@@ -93,8 +93,8 @@ def _back(model: Model, links: list[str]) -> str:
     good={"notes.txt": Link("m/1/model.py")},
 )
 def links_at_the_root(repository: Repository) -> Problems:
-    """The server looks at everything at the root, and loads no model at all if a link there is
-    broken, unless it gets each model's name (``--load-model=NAME``)."""
+    """The server checks everything at the root, and loads no model if a link there is broken,
+    unless it gets each model's name (``--load-model=NAME``)."""
     for path in sorted(repository.root.iterdir()):
         if leads_nowhere(path, repository.root):
             yield Problem(

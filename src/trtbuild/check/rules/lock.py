@@ -41,21 +41,21 @@ _AGAIN = "convert the model again, or restore the file"
     good={"trtbuild.lock": None},
 )
 def readable(repository: Repository) -> Problems:
-    """Without it nothing is known of where the models came from."""
+    """Without it the origin of the models is unknown."""
     if repository.lock_problem:
         yield Problem(repository.lock_problem, file=LOCK_NAME)
 
 
 @rule(
     "TRT902",
-    "every file of the lock is there, with its size",
+    "every file of the lock exists, with its size",
     fix=_AGAIN,
     scope="repository",
     bad={"m/1/gone.safetensors": None, "trtbuild.lock": _lock("m/1/gone.safetensors")},
     good={"m/1/model.py": MODEL_PY, "trtbuild.lock": _LOCK},
 )
 def nothing_missing(repository: Repository) -> Problems:
-    """A missing or cut file means a copy that did not finish."""
+    """A missing or truncated file means an unfinished copy."""
     for directory, path, locked in _locked(repository):
         file = repository.root / path
         try:
@@ -77,8 +77,8 @@ def nothing_missing(repository: Repository) -> Problems:
     good={"m/1/model.py": MODEL_PY, "trtbuild.lock": _LOCK},
 )
 def nothing_changed(repository: Repository) -> Problems:
-    """A changed weight is damage. A changed setting may be meant; then it belongs into the recipe,
-    or the next conversion refuses to overwrite it."""
+    """A changed weight file is damaged. A changed setting may be intended; then it belongs in
+    the recipe, because the next conversion refuses to overwrite it."""
     known = {path: (model, locked) for model, path, locked in _locked(repository)}
     paths = {p: repository.root / p for p in known if _same_size(repository.root / p, known[p][1])}
     digests = digest_all(paths, repository.progress, fresh=repository.options.full)
@@ -86,7 +86,7 @@ def nothing_changed(repository: Repository) -> Problems:
         edited = not _is_weight(path) and (repository.root / path).is_file() and path not in digests
         if edited or (path in digests and digests[path] != locked.sha256):
             yield Problem(
-                f"{path} is not what was written",
+                f"{path} was changed",
                 file=path,
                 model=directory,
                 severity=Severity.ERROR if _is_weight(path) else Severity.WARNING,
@@ -116,22 +116,22 @@ def nothing_added(repository: Repository) -> Problems:
 @rule(
     "TRT905",
     "the lock knows the model",
-    fix="nothing, if it was made by other means",
+    fix="no change is needed if it was not made with trtbuild",
     severity=Severity.INFO,
     needs_config=False,
     bad={"trtbuild.lock": _LOCK_OF_OTHER},
     good={"m/1/model.py": MODEL_PY, "trtbuild.lock": _LOCK},
 )
 def known_model(model: Model) -> Problems:
-    """A model that trtbuild did not write cannot be compared with anything."""
+    """A model that trtbuild did not write has no recorded state to compare with."""
     if model.repository.lock.models and not model.repository.lock.owner(model.name):
         yield Problem(f"{model.name!r} is not in {LOCK_NAME}", file="")
 
 
 @rule(
     "TRT906",
-    "every model of the lock is there",
-    fix="convert it again, or forget it: trtbuild remove NAME",
+    "every model of the lock exists",
+    fix="convert it again, or remove its entry: trtbuild remove NAME",
     severity=Severity.WARNING,
     scope="repository",
     bad={"trtbuild.lock": _LOCK_OF_OTHER},
@@ -143,10 +143,10 @@ def model_is_there(repository: Repository) -> Problems:
         for directory in model.directories:
             if _wanted(repository, directory) and not (repository.root / directory).is_dir():
                 yield Problem(
-                    f"the directory {directory!r} of {name!r} is gone",
+                    f"the directory {directory!r} of {name!r} does not exist",
                     file=LOCK_NAME,
                     model=directory,
-                    fix=f"convert it again, or forget it: trtbuild remove {name}",
+                    fix=f"convert it again, or remove its entry: trtbuild remove {name}",
                 )
 
 

@@ -75,8 +75,8 @@ def _at(model: Model, number: int, name: str = "model_name") -> Position:
 
 @rule(
     "TRT371",
-    "the models of an ensemble are there",
-    fix="put the model into the repository, or name one that is there",
+    "the models of an ensemble exist",
+    fix="put the model into the repository, or name an existing one",
     mirrors="ConnectDependencyGraph",
     bad=_one_step('model_name: "absent" model_version: -1'),
     good=_SOUND,
@@ -99,7 +99,7 @@ def _missing(model: Model, name: str) -> str:
 @rule(
     "TRT372",
     "ensembles do not contain one another in a circle",
-    fix="take one of the ensembles out of the other",
+    fix="remove one of the ensembles from the other",
     mirrors="CircularDependencyCheck",
     bad=_one_step('model_name: "m" model_version: -1'),
     good=_SOUND,
@@ -140,7 +140,7 @@ def _circle(model: Model, member: Model) -> bool:
     good=_SOUND,
 )
 def members_load(model: Model) -> Problems:
-    """What refuses a model refuses every ensemble over it. The cause is reported with the
+    """An ensemble does not load if one of its members does not. The cause is reported with the
     member."""
     for number, step, member in _members(model):
         errors = (
@@ -168,14 +168,14 @@ def _refused(model: Model, name: str, functions: set[str]) -> str:
 
 @rule(
     "TRT374",
-    "the version that a step asks for is loaded",
+    "the version that a step names is loaded",
     fix="write model_version: -1 for the newest one",
     mirrors="CheckNode",
     bad=_one_step('model_name: "a"'),
     good=_SOUND,
 )
 def versions_load(model: Model) -> Problems:
-    """``model_version`` left out means version 0, which hardly any model has."""
+    """A missing ``model_version`` means version 0, which hardly any model has."""
     for number, step, member in _members(model):
         if (
             member is not None
@@ -183,7 +183,7 @@ def versions_load(model: Model) -> Problems:
             and not _loads(step, member)
         ):
             yield Problem(
-                f"version {step.model_version} of {step.model_name!r} is not among the loaded: "
+                f"version {step.model_version} of {step.model_name!r} is not loaded; loaded: "
                 f"{', '.join(map(str, member.served)) or 'none'}",
                 _at(model, number, "model_version"),
                 server=f"ensemble '{model.name}' depends on '{step.model_name}' whose required "
@@ -197,14 +197,14 @@ def _loads(step: Any, member: Model) -> bool:
 
 @rule(
     "TRT375",
-    "no member of an ensemble takes smaller batches",
+    "no member of an ensemble has a smaller batch size",
     fix="lower the ensemble's max_batch_size, or raise the member's",
     mirrors="ValidateEnsembleConfig",
     bad=Example("max_batch_size: 16", base="ensemble"),
     good=Example("max_batch_size: 4", base="ensemble"),
 )
 def batch_sizes(model: Model) -> Problems:
-    """A batch of the ensemble is given to its members as it is. A member that does not batch is
+    """The ensemble passes its batch on to its members unchanged. A member that does not batch is
     allowed where the shapes agree."""
     largest = model.config.max_batch_size
     for number, step, member in sound_members(model):

@@ -68,7 +68,7 @@ def is_onnx(model: Model) -> Problems:
         if onnx.problem:
             short = is_placeholder(model.path / file)
             yield Problem(
-                f"{file} cannot be used: {onnx.problem}",
+                f"{file} is not usable: {onnx.problem}",
                 file=file,
                 severity=Severity.WARNING if short else None,
             )
@@ -227,7 +227,7 @@ _ON_CPU = "instance_group [ { kind: KIND_CPU } ]"
 @rule(
     "TRT625",
     "the backend has every accelerator and its parameters",
-    fix="correct the name, or leave it out",
+    fix="correct the name, or remove it",
     mirrors="ModelState::LoadModel",
     backends=(BACKEND,),
     bad=[

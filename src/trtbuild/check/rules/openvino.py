@@ -63,7 +63,7 @@ def is_openvino(model: Model) -> Problems:
     for file, openvino in _files(model):
         if openvino.problem:
             yield Problem(
-                f"{file} cannot be used: {openvino.problem}",
+                f"{file} is not usable: {openvino.problem}",
                 file=file,
                 server="Unable to read the model",
                 severity=Severity.WARNING if is_placeholder(model.path / file) else None,

@@ -66,7 +66,9 @@ def decoupled_bls(model: Model) -> Problems:
         except FileNotFoundError:
             continue
         if source.calls_models is not None:
-            yield Problem(f"{file} is decoupled and calls models", source.calls_models, file=file)
+            yield Problem(
+                f"{file} is decoupled and calls other models", source.calls_models, file=file
+            )
 
 
 @rule(
@@ -80,13 +82,13 @@ def decoupled_bls(model: Model) -> Problems:
 )
 def one_engine(model: Model) -> Problems:
     """The engine takes new requests at every step. A second instance is a second engine, with
-    weights and a cache of its own, on the same GPU unless told otherwise."""
+    weights and a cache of its own, on the same GPU unless configured otherwise."""
     if model.filled().get("gpu_device_ids", "").count(";"):
         return
     for number, group in enumerate(model.config.instance_group):
         if group.count > 1:
             at = model.at("instance_group", number, "count")
-            yield Problem(f"{group.count} instances of an engine that batches by itself", at)
+            yield Problem(f"{group.count} instances of an engine that batches on its own", at)
 
 
 @rule(
@@ -109,7 +111,7 @@ def queue_limit(repository: Repository) -> Problems:
     if open_ended:
         names = ", ".join(open_ended[:_NAMED])
         more = f" and {len(open_ended) - _NAMED} more" if len(open_ended) > _NAMED else ""
-        yield Problem(f"any number of requests may wait for {names}{more}", file="")
+        yield Problem(f"the queue of {names}{more} has no limit", file="")
 
 
 def _queues_without_limit(config: Any) -> bool:
@@ -141,8 +143,8 @@ def _bls(count: int) -> Example:
     good=_bls(8),
 )
 def bls_instances(model: Model) -> Problems:
-    """An instance of a model that calls others (BLS) has one request in hand at a time, so the
-    engine never sees more of them than there are instances."""
+    """An instance of a model that calls others (BLS) handles one request at a time, so the
+    engine never gets more requests at once than there are instances."""
     name = model.filled().get("tensorrt_llm_model_name", "")
     engine = model.repository.find(name) if name else None
     if engine is None or engine.config is None:
@@ -202,7 +204,7 @@ def memory_shares(repository: Repository) -> Problems:
             model, _, at, file = taken[-1]
             where = f"GPU {gpu}" if gpu else "one GPU"
             yield Problem(
-                f"the engines on {where} want {total:g} of its memory: {names}",
+                f"the engines on {where} reserve {total:g} of its memory: {names}",
                 at,
                 file=model.file(file),
                 model=model.name,
@@ -251,8 +253,8 @@ def _gpus(model: Model) -> tuple[str, ...]:
     good="instance_group [ { count: 4 kind: KIND_CPU } ]",
 )
 def shared_memory(repository: Repository) -> Problems:
-    """Each instance of a Python model wants 64 MB of /dev/shm, and the server does not start
-    without; ``trtbuild serve`` gives a container 2 GB, docker alone 64 MB."""
+    """Each instance of a Python model needs 64 MB of /dev/shm, and the server does not start
+    without it; ``trtbuild serve`` gives a container 2 GB, docker alone 64 MB."""
     count = sum(
         max(1, group.count)
         for model in repository.models
@@ -261,7 +263,7 @@ def shared_memory(repository: Repository) -> Problems:
     )
     if count * _SHM_EACH > _SHM_USUAL:
         yield Problem(
-            f"{count} Python instances want {count * _SHM_EACH // _MIB:,} MB of shared memory",
+            f"{count} Python instances need {count * _SHM_EACH // _MIB:,} MB of shared memory",
             file="",
         )
 
@@ -279,7 +281,7 @@ _OWN = ("model.json", "model.yaml", "multi_lora.json")
 @rule(
     "TRT828",
     "no placeholder is left in a model's own files",
-    fix="put the value in its place",
+    fix="replace it with the value",
     severity=Severity.WARNING,
     needs_config=False,
     bad=Example(files={"m/1/model.json": '{ "model": "${model_dir}" }'}, base="vllm"),
@@ -287,7 +289,7 @@ _OWN = ("model.json", "model.yaml", "multi_lora.json")
 )
 def no_placeholder(model: Model) -> Problems:
     """``${…}`` that a template filler left in ``model.json``, ``model.yaml`` or an adapter list
-    is taken for a value."""
+    is read as a value."""
     for entry in model.tree:
         version, _, name = entry.path.partition("/")
         if is_version(version) and name in _OWN:

@@ -53,7 +53,7 @@ def no_placeholder(model: Model) -> Problems:
             f"{_count(names, 'optional parameter')} still {'has' if len(names) == 1 else 'have'} "
             f"a placeholder, which means the default: {_listed(names)}",
             optional[0][1],
-            fix="nothing, or fill in those that should not have the default",
+            fix="no change is needed, or fill in those that should not have the default",
             severity=Severity.INFO,
         )
 

@@ -136,7 +136,7 @@ def has_methods(model: Model) -> Problems:
             has = source.methods.get(name, wanted)
             if has not in (wanted, -1):
                 yield Problem(
-                    f"{name} in {file} takes {has} parameters, self among them; the backend gives "
+                    f"{name} in {file} takes {has} parameters including self; the backend passes "
                     f"{wanted}",
                     file=file,
                 )

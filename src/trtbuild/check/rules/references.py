@@ -31,7 +31,7 @@ def _calling(name: str) -> Example:
 @rule(
     "TRT381",
     "models that a parameter names exist",
-    fix="put the model into the repository, or name one that is there",
+    fix="put the model into the repository, or name an existing one",
     severity=Severity.WARNING,
     backends=("python",),
     bad=[_CALL.format("absent"), _calling("absent")],
@@ -47,6 +47,6 @@ def called_models(model: Model) -> Problems:
         could_be = "${" not in name and "/" not in name
         if named and could_be and model.repository.find(name) is None:
             yield Problem(
-                f"the parameter {key!r} names the model {name!r}, and there is none",
+                f"the parameter {key!r} names the model {name!r}, which does not exist",
                 model.at_parameter(key),
             )

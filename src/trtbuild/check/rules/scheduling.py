@@ -16,26 +16,26 @@ _DELAY = 1  # ModelQueuePolicy.TimeoutAction
 @rule(
     "TRT311",
     "priority levels are in range",
-    fix="count levels from 1 to priority_levels, and set default_priority_level",
+    fix="number the levels from 1 to priority_levels, and set default_priority_level",
     mirrors="ValidateModelConfig",
     bad="dynamic_batching { priority_levels: 2 }",
     good="dynamic_batching { priority_levels: 2 default_priority_level: 1 }",
 )
 def priority_levels(model: Model) -> Problems:
-    """With ``priority_levels`` a default must be said, because 0 is no level, and a queue policy
-    can be given only for a level that there is."""
+    """With ``priority_levels`` a default must be set, because 0 is not a level, and a queue
+    policy needs an existing level."""
     batching = model.config.dynamic_batching
     levels = batching.priority_levels
     if levels and not 1 <= batching.default_priority_level <= levels:
         yield Problem(
-            f"default_priority_level is {batching.default_priority_level}, of {levels} levels",
+            f"default_priority_level is {batching.default_priority_level} of {levels} levels",
             model.at("dynamic_batching", "default_priority_level"),
             server=f"default priority level must be in range [1, {levels}] for {model.called}",
         )
     for level in batching.priority_queue_policy if levels else ():
         if not 1 <= level <= levels:
             yield Problem(
-                f"a priority_queue_policy for level {level}, of {levels} levels",
+                f"a priority_queue_policy for level {level}, but there are {levels} levels",
                 model.at("dynamic_batching", "priority_queue_policy"),
                 server="priority queue policy must have priority level in range "
                 f"[1, {levels}] for {model.called}",
@@ -44,8 +44,8 @@ def priority_levels(model: Model) -> Problems:
 
 @rule(
     "TRT312",
-    "an order that is preserved has one level and no delay",
-    fix="leave preserve_ordering out, or priority_levels and DELAY",
+    "a preserved order has one priority level and no delay",
+    fix="remove preserve_ordering, or priority_levels and DELAY",
     mirrors="ValidateModelConfig",
     bad="dynamic_batching { preserve_ordering: true priority_levels: 2 default_priority_level: 1 }",
     good="dynamic_batching { preserve_ordering: true }",
@@ -75,8 +75,8 @@ def preserved_order(model: Model) -> Problems:
 
 @rule(
     "TRT313",
-    "a custom batching library is there",
-    fix="leave TRITON_BATCH_STRATEGY_PATH out, or name a file that the server has",
+    "a custom batching library exists",
+    fix="remove TRITON_BATCH_STRATEGY_PATH, or name a file that the server has",
     mirrors="TritonModel::Create",
     bad=(
         "sequence_batching { }\n"
@@ -85,8 +85,8 @@ def preserved_order(model: Model) -> Problems:
     good="sequence_batching { }",
 )
 def batch_strategy(model: Model) -> Problems:
-    """The parameter names a library on the server's machine, which newer servers want inside of
-    the model repository; a model of sequences has none."""
+    """The parameter names a library on the server's machine, which newer servers require inside
+    the model repository; a sequence model has none."""
     key = "TRITON_BATCH_STRATEGY_PATH"
     if key in model.config.parameters and model.config.HasField("sequence_batching"):
         yield Problem(
@@ -97,7 +97,7 @@ def batch_strategy(model: Model) -> Problems:
         )
     elif key in model.config.parameters and not _is_inside(model, model.parameters()[key]):
         yield Problem(
-            f"the library {model.parameters()[key]!r} is outside of the model's directory",
+            f"the library {model.parameters()[key]!r} is outside the model's directory",
             model.at_parameter(key),
             server="Batching library path",
             severity=Severity.WARNING,
@@ -115,19 +115,19 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 @rule(
     "TRT314",
-    "metric tags are names of Prometheus labels",
+    "metric tags are valid names of Prometheus labels",
     fix="use letters, digits and '_', not starting with a digit or '__'",
     mirrors="MetricModelReporter::Create",
     bad='metric_tags { key: "a-b" value: "x" }',
     good='metric_tags { key: "a_b" value: "x" }',
 )
 def metric_tags(model: Model) -> Problems:
-    """The server makes a Prometheus label of every key, and dies of one that is none: not only
-    this model, every model stops being served."""
+    """The server makes a Prometheus label of every key, and an invalid one crashes it, and with
+    it every model."""
     for key in sorted(model.config.metric_tags):
         if key and (not _LABEL.fullmatch(key) or key.startswith("__")):
             at = model.positions.entry("metric_tags", key=key)
-            yield Problem(f"the tag {key!r} is no label's name", at)
+            yield Problem(f"the tag {key!r} is not a valid label name", at)
 
 
 @rule(

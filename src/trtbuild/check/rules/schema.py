@@ -104,15 +104,15 @@ def _start(text: str) -> str:
 @rule(
     "TRT102",
     "config.pbtxt can be read",
-    fix="make it a UTF-8 text file that the server's user may read",
+    fix="make it a UTF-8 text file that the server's user can read",
     mirrors="ReadTextFile",
     needs_config=False,
     bad={"m/config.pbtxt": None, "m/config.pbtxt/": ""},
     good='name: "m"',
 )
 def readable(model: Model) -> Problems:
-    """A configuration that is no file, not allowed to be read, or no UTF-8 text. The server takes
-    the last, but its clients cannot read the configuration back."""
+    """The configuration is not a file, not readable, or not UTF-8 text. The server accepts the
+    last, but its clients cannot read the configuration back."""
     if model.text is None and model.read_problem not in ("missing", "outside", "pointer"):
         yield Problem(f"config.pbtxt cannot be read: {model.read_problem}")
     for number, line in enumerate((model.text or "").splitlines(), start=1):
@@ -125,19 +125,19 @@ def readable(model: Model) -> Problems:
 @rule(
     "TRT103",
     "every field is known to the server's release",
-    fix="leave the field out, or deploy on the newer release",
+    fix="remove the field, or deploy on the newer release",
     mirrors="ReadTextProto",
     bad=Example("model_metrics { }", triton="24.10"),
     good=Example("model_metrics { }", triton="24.11"),
 )
 def not_newer(model: Model) -> Problems:
-    """A field that the release does not know yet makes the whole file unreadable to it."""
+    """A single field that the release does not know makes the whole file invalid."""
     if not model.triton or model.triton >= max(_since().values()):
         return
     for name, since, at in _dated(model.positions.root, model.config.DESCRIPTOR):
         if since > model.triton:
             yield Problem(
-                f"{name!r} came with Triton {since}, and this model is for {model.triton}",
+                f"{name!r} came with Triton {since}, but this model is for {model.triton}",
                 at,
                 server=f"failed to read text proto from {CONFIG}",
             )

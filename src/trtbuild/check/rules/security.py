@@ -136,8 +136,8 @@ def _remedy(program: str, known: tuple[Advisory, ...]) -> str:
     good='default_model_filename: "model.py"',
 )
 def names_stay_inside(model: Model) -> Problems:
-    """A name that climbs or is absolute reaches files that nobody reviewed with the repository, and
-    breaks when it is moved."""
+    """A name with ``..`` or an absolute path reaches files outside the reviewed repository, and
+    breaks when the repository is moved."""
     config = model.config
     names: list[tuple[str, tuple[str | int, ...]]] = [
         (config.default_model_filename, ("default_model_filename",)),
@@ -154,7 +154,7 @@ def names_stay_inside(model: Model) -> Problems:
 
 @rule(
     "TRT853",
-    "no parameter names a path of one machine",
+    "no parameter names a path on one machine",
     fix="put the file into the repository and name it by /models/NAME/VERSION/…",
     severity=Severity.WARNING,
     bad='parameters { key: "asset_dir" value { string_value: "/home/me/assets" } }',
@@ -187,8 +187,8 @@ def _is_elsewhere(key: str, value: str) -> bool:
 
 @rule(
     "TRT854",
-    "the chat template reaches for nothing but its data",
-    fix="take the template of the model's makers; remove what reads attributes with underscores",
+    "the chat template reads only its data",
+    fix="use the template of the model's authors; remove what reads attributes with underscores",
     severity=Severity.WARNING,
     bad=Example(
         files={_WEIGHTS + "chat_template.jinja": "{{ messages.__class__.__mro__ }}"},
@@ -197,8 +197,8 @@ def _is_elsewhere(key: str, value: str) -> bool:
     good=Example(files={_WEIGHTS + "chat_template.jinja": "{{ messages }}"}, base="checkpoint"),
 )
 def tame_template(model: Model) -> Problems:
-    """A chat template is somebody else's program. One that reads ``__class__`` and the like tries
-    to leave the sandbox that servers run it in."""
+    """A chat template is a program from a third party. One that reads ``__class__`` and similar
+    attributes tries to escape the sandbox that servers run it in."""
     for folder, file in _inside(model, "chat_template.jinja"):
         facts = facts_of(folder.path, model.repository.root)
         for name in facts.reaches:
@@ -213,8 +213,8 @@ _KNOWN_TYPE = """{
 
 @rule(
     "TRT855",
-    "config.json brings no code",
-    fix="take a checkpoint without it, or read the code and convert with --trust-remote-code",
+    "config.json names no code",
+    fix="use a checkpoint without it, or read the code and convert with --trust-remote-code",
     severity=Severity.WARNING,
     bad=[
         Example(
@@ -246,7 +246,7 @@ def no_code_in_config(model: Model) -> Problems:
     for folder, file in _inside(model, "config.json"):
         config = settings(folder.path, model.repository.root, "config.json")
         if config.get("auto_map") and not trusted and not _has_own(model, config):
-            yield Problem("auto_map names code, and trust_remote_code is not set", file=file)
+            yield Problem("auto_map names code, but trust_remote_code is not set", file=file)
         kernel = config.get("_attn_implementation_internal")
         if isinstance(kernel, str) and "/" in kernel:
             yield Problem(f"_attn_implementation_internal names {kernel!r} on the hub", file=file)
@@ -281,7 +281,7 @@ _PICKLES = (".pkl", ".pickle", ".joblib", ".dill")
 
 @rule(
     "TRT856",
-    "no pickle lies in the model",
+    "the model has no pickle",
     fix="store data as safetensors, JSON or numpy without pickles",
     severity=Severity.WARNING,
     needs_config=False,
@@ -289,7 +289,7 @@ _PICKLES = (".pkl", ".pickle", ".joblib", ".dill")
     good={"m/1/state.json": "{}"},
 )
 def no_pickles(model: Model) -> Problems:
-    """Loading a pickle can run any code that whoever made it put there."""
+    """Loading a pickle can run any code that its author put there."""
     for entry in model.tree:
         if entry.kind == "file" and entry.path.endswith(_PICKLES):
             yield Problem(f"{entry.path} is a pickle", Position(), file=entry.path)

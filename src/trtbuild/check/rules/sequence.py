@@ -49,7 +49,7 @@ def control_names(model: Model) -> Problems:
             yield Problem(f"control_input {number + 1} has no name", at, server=server)
         elif tensor.name in seen:
             yield Problem(
-                f"a second control_input is called {tensor.name!r}",
+                f"a second control_input is named {tensor.name!r}",
                 at,
                 server=f"sequence batching control tensor '{tensor.name}' is specified for "
                 f"multiple control kinds for {model.called}",
@@ -60,7 +60,7 @@ def control_names(model: Model) -> Problems:
 @rule(
     "TRT322",
     "every kind of control has one tensor",
-    fix="leave one of them out",
+    fix="remove one of them",
     mirrors="GetBooleanSequenceControlProperties",
     bad=(
         'sequence_batching {\n  control_input { name: "A" control { kind: CONTROL_SEQUENCE_END '
@@ -121,7 +121,7 @@ def control_values(model: Model) -> Problems:
             )
         elif len(getattr(control, given[0])) != 2:
             yield Problem(
-                f"{given[0]} has not two values: {list(getattr(control, given[0]))}",
+                f"{given[0]} must have two values, not  {list(getattr(control, given[0]))}",
                 _at(model, tensor, number, given[0]),
                 server=f"sequence batching control '{given[0]}' must have exactly 2 entries "
                 f"{ending}",
@@ -149,14 +149,14 @@ def correlation_id(model: Model) -> Problems:
             continue
         if any(getattr(control, name) for name in _VALUES):
             yield Problem(
-                f"{kind} with values for true and false",
+                f"{kind} has values for true and false",
                 _at(model, tensor, number, "kind"),
                 server="sequence batching must not specify either 'int32_false_true', "
                 f"'fp32_false_true' or 'bool_false_true' for {kind} for {model.called}",
             )
         if type_name(control.data_type) not in _CORRID_TYPES:
             yield Problem(
-                f"{kind} of the type {type_name(control.data_type)}",
+                f"{kind} has the type {type_name(control.data_type)}",
                 _at(model, tensor, number, "data_type"),
                 server=f"unexpected data type for control {kind} for {model.called}. Allowed data "
                 "types are TYPE_UINT64, TYPE_INT64, TYPE_UINT32, TYPE_INT32 and TYPE_STRING",
@@ -165,7 +165,7 @@ def correlation_id(model: Model) -> Problems:
 
 @rule(
     "TRT325",
-    "the batches of sequences are possible",
+    "the batch sizes of sequences are within max_batch_size",
     fix="name sizes from 1 to max_batch_size, and a utilization from 0 to 1",
     mirrors="ValidateModelConfig",
     bad="sequence_batching { oldest { preferred_batch_size: [ 16 ] } }",
@@ -180,7 +180,7 @@ def sequence_batches(model: Model) -> Problems:
             continue
         word = "<= max batch size" if size > 0 else "positive"
         yield Problem(
-            f"preferred_batch_size {size}, and max_batch_size is {model.config.max_batch_size}",
+            f"preferred_batch_size {size}, but max_batch_size is {model.config.max_batch_size}",
             model.at("sequence_batching", 0, "oldest", 0, "preferred_batch_size", number),
             server=f"sequence batching preferred batch size must be {word} for {model.called}",
         )
@@ -196,16 +196,16 @@ def sequence_batches(model: Model) -> Problems:
 
 @rule(
     "TRT326",
-    "the number of sequences at a time is reasonable",
+    "the number of concurrent sequences is reasonable",
     fix="lower max_candidate_sequences, or max_batch_size",
     mirrors="SequenceBatchScheduler::Create",
     bad="sequence_batching { oldest { max_candidate_sequences: 2000000000 } }",
     good="sequence_batching { oldest { max_candidate_sequences: 64 } }",
 )
 def sequence_slots(model: Model) -> Problems:
-    """The server makes a place for each sequence at the start: ``max_candidate_sequences`` of the
-    strategy ``oldest``, else ``max_batch_size``. It dies when it has not the memory: not only this
-    model, every model stops being served."""
+    """The server allocates a slot for each sequence at the start: ``max_candidate_sequences`` of
+    the strategy ``oldest``, else ``max_batch_size``. It crashes if the memory is too small, and
+    with it every model."""
     if not model.config.HasField("sequence_batching"):
         return
     candidates = model.config.sequence_batching.oldest.max_candidate_sequences
@@ -213,6 +213,6 @@ def sequence_slots(model: Model) -> Problems:
     if slots >= _MOST_SLOTS:
         at = ("sequence_batching", 0, "oldest", 0, "max_candidate_sequences")
         yield Problem(
-            f"{slots:,} sequences at a time",
+            f"{slots:,} concurrent sequences",
             model.at(*at) if candidates > 0 else model.at("max_batch_size"),
         )

@@ -28,8 +28,8 @@ def _at(model: Model, number: int, field: str) -> Any:
 
 @rule(
     "TRT331",
-    "a state starts in one way",
-    fix="leave one initial_state, and give every state an input_name of its own",
+    "a state has one initial state at most",
+    fix="keep one initial_state, and give every state an input_name of its own",
     mirrors="SequenceBatchScheduler::Create",
     bad=(
         'sequence_batching { state { input_name: "I" output_name: "O" data_type: TYPE_INT32 '
@@ -38,7 +38,7 @@ def _at(model: Model, number: int, field: str) -> Any:
     good=_STATE.format('name: "a" data_type: TYPE_INT32 dims: [ 1 ] zero_data: true'),
 )
 def one_initial_state(model: Model) -> Problems:
-    """A state has no initial state, then it starts with zeros of unknown shape, or one."""
+    """A state has at most one initial state; without one it starts with zeros of unknown shape."""
     seen: set[str] = set()
     for number, state in enumerate(model.config.sequence_batching.state):
         at = model.at("sequence_batching", 0, "state", number, "initial_state", 1)
@@ -51,7 +51,7 @@ def one_initial_state(model: Model) -> Problems:
             )
         elif state.initial_state and state.input_name in seen:
             yield Problem(
-                f"a second state is called {state.input_name!r}",
+                f"a second state is named {state.input_name!r}",
                 model.at("sequence_batching", 0, "state", number, "input_name"),
                 server=f"State input name '{state.input_name}' specified more than once.",
             )
@@ -68,7 +68,7 @@ def one_initial_state(model: Model) -> Problems:
     good=_STATE.format('name: "a" data_type: TYPE_INT32 dims: [ 1 ] zero_data: true'),
 )
 def initial_state_fits(model: Model) -> Problems:
-    """What a sequence starts with must be a value that the state could have."""
+    """The initial value of a sequence must be a possible value of the state."""
     for number, state, initial in _initial(model):
         if initial.data_type != state.data_type:
             yield Problem(
@@ -115,14 +115,14 @@ def _shape_problem(state: Any, initial: Any) -> str:
 @rule(
     "TRT334",
     "the dimensions of an initial state are sizes",
-    fix="write sizes of at least 1, as many elements as fit into memory",
+    fix="write sizes of at least 1 that fit into memory",
     mirrors="GenerateInitialStateData",
     bad=_STATE.format('name: "a" data_type: TYPE_INT32 dims: [ -2 ] zero_data: true'),
     good=_STATE.format('name: "a" data_type: TYPE_INT32 dims: [ 1 ] zero_data: true'),
 )
 def initial_state_sizes(model: Model) -> Problems:
-    """The server allocates so many bytes, and dies of a number below zero, or of more than it has:
-    not only this model, every model stops being served."""
+    """The server allocates this many bytes. A negative number, or more memory than there is,
+    crashes it, and with it every model."""
     for number, state, initial in _initial(model):
         if element_count(initial.dims) * element_size(initial.data_type) > MOST_BYTES:
             message = f"the initial state of {state.input_name!r} does not fit into memory"
@@ -171,7 +171,7 @@ def initial_state_data(model: Model) -> Problems:
         wanted = element_count(initial.dims) * element_size(initial.data_type)
         if size < wanted:
             yield Problem(
-                f"{file} has {size} bytes of {wanted}",
+                f"{file} has {size} bytes and needs {wanted}",
                 _at(model, number, "data_file"),
                 server=f"initial_state setting expects {wanted} bytes, but the data provided from "
                 f"{initial.data_file}only has {size} bytes.",

@@ -58,21 +58,19 @@ def is_there(model: Model) -> Problems:
     there = [one for one in named if one.path.is_dir()]
     for folder in there:
         if not any((folder.path / name).is_file() for name in _KINDS):
-            yield Problem(f"tokenizer_dir is {value!r}, and no tokenizer is in it", at)
+            yield Problem(f"tokenizer_dir is {value!r}, which has no tokenizer", at)
     if not value or "${" in value or there or _is_elsewhere(model, value):
         return
     if _is_on_the_hub(model, value):
         yield Problem(
-            f"tokenizer_dir {value!r} is read from the hub at every start: the container must "
-            "reach it",
+            f"tokenizer_dir {value!r} is downloaded at every start: the container must "
+            "reach the hub",
             at,
             severity=Severity.WARNING,
         )
     elif named:
         unread = Severity.WARNING if model.backend == "tensorrtllm" else None
-        yield Problem(
-            f"tokenizer_dir is {value!r}, and there is no such directory", at, severity=unread
-        )
+        yield Problem(f"tokenizer_dir is {value!r}, which does not exist", at, severity=unread)
     elif value.startswith("/") and local_folder(model, value) is None:
         yield Problem(
             f"tokenizer_dir is {value!r}, a path outside the repository",
@@ -103,7 +101,7 @@ def _is_on_the_hub(model: Model, value: str) -> bool:
 @rule(
     "TRT762",
     "the tokenizer loads",
-    fix="take tokenizer.json from the checkpoint again",
+    fix="copy tokenizer.json from the checkpoint again",
     bad=Example(files={_WEIGHTS + "tokenizer.json": "{}"}, base="checkpoint"),
     good=Example(base="checkpoint"),
 )
@@ -118,7 +116,7 @@ def loads(model: Model) -> Problems:
 @rule(
     "TRT763",
     "the tokenizer's ids are in the model's vocabulary",
-    fix="take tokenizer and weights from the same checkpoint",
+    fix="use the tokenizer and weights of the same checkpoint",
     severity=Severity.WARNING,
     bad=Example(
         files={
@@ -130,8 +128,8 @@ def loads(model: Model) -> Problems:
     good=Example(base="checkpoint"),
 )
 def vocabulary(model: Model) -> Problems:
-    """An id beyond the embedding is read out of bounds or fails the request. A model may have more
-    rows than the tokenizer has ids: those are padding."""
+    """An id beyond the embedding is read out of bounds or fails the request. A model may have
+    more rows than the tokenizer has ids; the rest is padding."""
     for folder, facts in _tokenizers(model):
         for size, whose in vocabulary_sizes(model, folder):
             if facts.size > size:
@@ -179,7 +177,7 @@ def template_renders(model: Model) -> Problems:
 
 @rule(
     "TRT765",
-    "the files agree on what ends a text",
+    "the files agree on the tokens that end a text",
     fix="list every end token in eos_token_id of generation_config.json",
     severity=Severity.WARNING,
     bad=[
@@ -256,7 +254,7 @@ _WITH_END = """\
 )
 def answers_end(model: Model) -> Problems:
     """A chat model ends its answers with the token that the template puts after them. If the
-    engine does not stop at it, the answer goes on with a turn of its own making."""
+    engine does not stop at it, the answer goes on with an invented turn."""
     for folder, facts in _tokenizers(model):
         _, generation, stops = end_ids(model, folder)
         stops |= {number for role, number in facts.ids.items() if role == "eos_token"}

@@ -47,7 +47,7 @@ def _quantized(algorithm: str) -> dict[str, str]:
 @rule(
     "TRT711",
     "model.yaml is a mapping that names the model",
-    fix="write model: and the LLM() arguments, one key a line",
+    fix="write model: and the LLM() arguments, one key per line",
     backends=("python",),
     bad=[_yaml("model: [unclosed\n"), _yaml("dtype: float16\n")],
     good=_yaml(_SOUND),
@@ -58,7 +58,7 @@ def is_mapping(model: Model) -> Problems:
         if text.problem:
             yield Problem(f"{text.file} is not usable: {text.problem}", text.at, file=text.file)
         elif not isinstance(text.value.get("model"), str) or not text.value["model"]:
-            yield Problem(f"{text.file} does not say 'model'", text.of("model"), file=text.file)
+            yield Problem(f"{text.file} has no 'model'", text.of("model"), file=text.file)
 
 
 @rule(
@@ -89,8 +89,8 @@ def is_mapping(model: Model) -> Problems:
     ),
 )
 def llm_arguments(model: Model) -> Problems:
-    """TensorRT-LLM rejects an argument that it does not know, and the model is not loaded. Asked
-    when the release is known and its arguments are: from the lock or ``--triton``."""
+    """TensorRT-LLM rejects an argument that it does not know, and the model is not loaded.
+    Checked when the release and its arguments are known, from the lock or ``--triton``."""
     release = trtllm_release_of(model)
     if release not in toolchain.trtllm_versions():
         return
@@ -111,7 +111,7 @@ def llm_arguments(model: Model) -> Problems:
     good=_yaml(_SOUND + "dtype: float16\n"),
 )
 def repeated_keys(model: Model) -> Problems:
-    """YAML keeps the last of two equal keys without a word."""
+    """YAML silently keeps the last of two equal keys."""
     for text in llm_api_files(model):
         for key, at in text.repeated:
             yield Problem(f"{key!r} is given twice; the last one counts", at, file=text.file)
@@ -165,7 +165,7 @@ def triton_config(model: Model) -> Problems:
 )
 def gpu_sets(model: Model) -> Problems:
     """``gpu_device_ids`` has as many sets as there are instances, each of tensor × pipeline ×
-    context parallel size; more than one instance cannot do without it."""
+    context parallel size; it is required for more than one instance."""
     for text in llm_api_files(model):
         world, instances = _world(text), _instances(model)
         value = model.parameters().get(_GPUS, "")
@@ -173,7 +173,7 @@ def gpu_sets(model: Model) -> Problems:
         if not value:
             if instances > 1:
                 yield Problem(
-                    f"{instances} instances, and no {_GPUS} says which GPUs each of them has",
+                    f"{instances} instances need {_GPUS}, which assigns GPUs to each",
                     model.at("instance_group"),
                 )
             continue
@@ -183,7 +183,7 @@ def gpu_sets(model: Model) -> Problems:
         for part in sets:
             if len(part) != world:
                 yield Problem(
-                    f"the set {','.join(part)!r} of {_GPUS} has {len(part)} GPUs, and the model "
+                    f"the set {','.join(part)!r} of {_GPUS} has {len(part)} GPUs, but the model "
                     f"runs on {world}",
                     at,
                 )
@@ -214,12 +214,12 @@ def _world(text: LocatedText) -> int:
     good=_yaml(_SOUND),
 )
 def model_is_there(model: Model) -> Problems:
-    """``/models/NAME/VERSION/…`` is where containers see the repository; any other path is one of
-    the machine that wrote it. A model of the hub wants a pinned ``revision``."""
+    """``/models/NAME/VERSION/…`` is where containers see the repository; any other path exists
+    only on the machine that wrote it. A model from the hub needs a pinned ``revision``."""
     for folder in folders(model):
         if folder.named_in.endswith(NAME) and not folder.path.is_dir():
             yield Problem(
-                f"{folder.key} is {folder.value!r}, and there is no such directory",
+                f"{folder.key} is {folder.value!r}, which does not exist",
                 folder.at,
                 file=folder.named_in,
             )
@@ -239,15 +239,15 @@ def model_is_there(model: Model) -> Problems:
 
 @rule(
     "TRT719",
-    "the GPU computes in the number format of the checkpoint",
-    fix="serve it on a GPU that does, or convert a checkpoint in another format",
+    "the GPU supports the checkpoint's number format",
+    fix="serve it on a GPU that supports it, or convert a checkpoint in another format",
     backends=("python",),
     bad=Example(_CONFIG, _quantized("NVFP4"), sm=90),
     good=Example(_CONFIG, _quantized("NVFP4"), sm=100),
 )
 def format_of_weights(model: Model) -> Problems:
     """TensorRT-LLM has kernels of a format for some generations of GPUs only, and loads on no
-    other. Asked when the GPU is known, as it is to ``trtbuild serve``."""
+    other. Checked when the GPU is known, as in ``trtbuild serve``."""
     sm = model.repository.options.sm
     for text in llm_api_files(model) if sm else ():
         folder = local_folder(model, str(text.value.get("model", "")))

@@ -33,8 +33,9 @@ _VLLM = ("vllm",)
     good="model_transaction_policy { decoupled: true }",
 )
 def decoupled(model: Model) -> Problems:
-    """The backend sends one response for each piece of text, also to those who do not stream. It
-    completes a configuration that says nothing of it, where the server lets it."""
+    """The backend sends one response per chunk of text, even to clients that do not stream. It
+    sets this itself where the configuration leaves it open and the server completes
+    configurations."""
     said = model.config.HasField("model_transaction_policy")
     completed = model.repository.options.auto_complete and not said
     if not model.config.model_transaction_policy.decoupled and not completed:
@@ -67,7 +68,7 @@ def has_engine(model: Model) -> Problems:
 
 @rule(
     "TRT703",
-    "every engine argument is one of the release, and of its type",
+    "every engine argument exists in the release and has the right type",
     fix="correct or remove it (trtbuild convert … --set key=value)",
     backends=_VLLM,
     bad={"m/1/model.json": '{\n  "model": "/models/m/1/weights",\n  "max_model_length": 4096\n}'},
@@ -103,7 +104,7 @@ def engine_arguments(model: Model) -> Problems:
     good={"m/1/model.json": MODEL_JSON},
 )
 def repeated_keys(model: Model) -> Problems:
-    """JSON keeps the last of two equal keys without a word."""
+    """JSON silently keeps the last of two equal keys."""
     for engine in engines(model):
         for key, at in engine.json.repeated:
             yield Problem(f"{key!r} is given twice; the last one counts", at, file=engine.file)
@@ -119,12 +120,12 @@ def repeated_keys(model: Model) -> Problems:
 )
 def model_is_there(model: Model) -> Problems:
     """``model`` is ``/models/NAME/VERSION/…``, where containers mount the repository, or a hub
-    id. Any other path is one of the machine that wrote it."""
+    id. Any other path exists only on the machine that wrote it."""
     for engine in engines(model):
         for key in ("model", "tokenizer", "speculative_model"):
             value = engine.settings.get(key)
             if key == "model" and (not isinstance(value, str) or not value):
-                yield Problem(f"{engine.file} does not say 'model'", file=engine.file)
+                yield Problem(f"{engine.file} has no 'model'", file=engine.file)
             elif isinstance(value, str):
                 yield from _path_problems(model, engine, key, value)
 
@@ -135,7 +136,7 @@ def _path_problems(model: Model, engine: ModelJson, key: str, value: str) -> Pro
     if folder is None:
         if not is_hub_id(value):
             yield Problem(
-                f"{key} is {value!r}, a path that exists on some machine only",
+                f"{key} is {value!r}, a path that exists on one machine only",
                 at,
                 file=engine.file,
                 severity=Severity.WARNING,
@@ -145,7 +146,7 @@ def _path_problems(model: Model, engine: ModelJson, key: str, value: str) -> Pro
         yield Problem(f"{key} is {value!r}, but {shown} is missing", at, file=engine.file)
     elif folder.parents[0] != model.path and model.path not in folder.parents:
         yield Problem(
-            f"{key} is {value!r}, inside another model; removing that one breaks this",
+            f"{key} is {value!r}, inside another model, whose removal breaks this one",
             at,
             file=engine.file,
             severity=Severity.WARNING,
@@ -162,12 +163,12 @@ def _path_problems(model: Model, engine: ModelJson, key: str, value: str) -> Pro
     good={"m/1/model.json": MODEL_JSON},
 )
 def pinned(model: Model) -> Problems:
-    """Without a commit, another start of the server may serve another model."""
+    """Without a commit, the next start of the server may serve a different model."""
     for engine in engines(model):
         value = engine.settings.get("model")
         if isinstance(value, str) and is_hub_id(value) and not engine.settings.get("revision"):
             yield Problem(
-                f"{value!r} is taken from the hub as it is at the moment of loading",
+                f"{value!r} is loaded from the hub in its state at that moment",
                 engine.json.of("model"),
                 file=engine.file,
             )
@@ -187,14 +188,14 @@ def no_batching(model: Model) -> Problems:
     """The engine batches by itself; the backend forces 0, and tensors have no batch dimension."""
     if model.config.max_batch_size:
         yield Problem(
-            f"max_batch_size is {model.config.max_batch_size}, and the backend makes it 0",
+            f"max_batch_size is {model.config.max_batch_size}, but the backend sets it to 0",
             model.at("max_batch_size"),
         )
 
 
 @rule(
     "TRT708",
-    "several GPUs are the engine's business",
+    "the engine assigns several GPUs itself",
     fix="write instance_group [{ count: 1, kind: KIND_MODEL }]",
     backends=_VLLM,
     bad=Example(
@@ -229,7 +230,7 @@ def _world(settings: Any) -> int:
 
 @rule(
     "TRT709",
-    "the backend's tensors are written out",
+    "config.pbtxt has all tensors of the backend",
     fix="convert the model again, or copy the tensors from a generated config.pbtxt",
     backends=_VLLM,
     bad='input [ { name: "prompt" data_type: TYPE_STRING dims: [ 1 ] } ]',
@@ -250,7 +251,7 @@ def tensors(model: Model) -> Problems:
 
 @rule(
     "TRT710",
-    "every adapter is there",
+    "every adapter exists",
     fix="convert again with --adapter NAME=SOURCE",
     backends=_VLLM,
     bad={"m/1/multi_lora.json": '{ "fr": "/models/m/1/adapters/fr" }'},
@@ -269,7 +270,7 @@ def adapters(model: Model) -> Problems:
             continue
         if not engine.settings.get("enable_lora"):
             yield Problem(
-                "there are adapters, and model.json does not say enable_lora",
+                "the model has adapters, but model.json does not set enable_lora",
                 file=engine.file,
                 fix='write "enable_lora": true',
             )

@@ -81,7 +81,7 @@ def _problems(adapter: _Adapter, faults: Iterator[AdapterFault]) -> Problems:
         # A release that leaves a key out serves the adapter all the same, only not as trained.
         warned = fault.loads and fault.kind == "feature"
         yield Problem(
-            f"the adapter {adapter.name!r} cannot be used: {fault.what}",
+            f"the adapter {adapter.name!r} is not usable: {fault.what}",
             adapter.at,
             file=adapter.file,
             fix=fault.fix,

@@ -41,7 +41,7 @@ def _configs(model: Model) -> Iterator[tuple[ModelJson, Mapping[str, Any]]]:
 )
 def context(model: Model) -> Problems:
     """vLLM refuses a longer one than config.json says, because positions beyond it were never
-    learned. Not asked of a checkpoint with rope scaling, which changes what it says."""
+    learned. Not checked for a checkpoint with rope scaling, which changes this length."""
     for engine, config in _configs(model):
         length = engine.settings.get("max_model_len")
         known = [config[key] for key in _CONTEXT if isinstance(config.get(key), int)]
@@ -49,7 +49,7 @@ def context(model: Model) -> Problems:
             continue
         if length > min(known):
             yield Problem(
-                f"max_model_len is {length:,}, and the checkpoint's context {min(known):,}",
+                f"max_model_len is {length:,}, but the checkpoint's context is {min(known):,}",
                 engine.json.of("max_model_len"),
                 file=engine.file,
                 server=f"User-specified max_model_len ({length}) is greater than the derived "

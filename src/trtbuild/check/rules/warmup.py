@@ -34,14 +34,14 @@ def _inputs(model: Model) -> Iterator[tuple[str, Any, Position]]:
 
 @rule(
     "TRT341",
-    "a warm-up says the sizes and the data of its inputs",
+    "a warm-up gives the sizes and the data of its inputs",
     fix="write dims without -1 and one of zero_data, random_data and input_data_file",
     mirrors="GenerateWarmupData",
     bad=_WARMUP.format("data_type: TYPE_FP32 dims: [ -1 ] zero_data: true"),
     good=_GOOD,
 )
 def warmup_is_complete(model: Model) -> Problems:
-    """The server makes the request up from the settings, so nothing may be left open."""
+    """The server builds the request from these settings, so each must be given."""
     for name, given, at in _inputs(model):
         if -1 in given.dims:
             yield Problem(
@@ -61,14 +61,14 @@ def warmup_is_complete(model: Model) -> Problems:
 @rule(
     "TRT344",
     "the data of a warm-up fits into memory",
-    fix="write sizes that a request of yours has",
+    fix="write the sizes of a real request",
     mirrors="GenerateWarmupData",
     bad=_WARMUP.format("data_type: TYPE_FP32 dims: [ 10000000000000 ] zero_data: true"),
     good=_GOOD,
 )
 def warmup_size(model: Model) -> Problems:
-    """The server makes the data up at once, and dies when it has not so much memory: not only this
-    model, every model stops being served."""
+    """The server generates the data at once. Without enough memory it crashes, and with it every
+    model."""
     for name, given, at in _inputs(model):
         made = given.WhichOneof("input_data_type") in ("zero_data", "random_data")
         needed = element_count(given.dims) * (element_size(given.data_type) or 4)
@@ -100,7 +100,7 @@ def warmup_data(model: Model) -> Problems:
         wanted = element_count(given.dims) * width
         if size < wanted and type_name(given.data_type) != "BYTES":
             yield Problem(
-                f"{file} has {size} bytes, and the input {name!r} needs {wanted}",
+                f"{file} has {size} bytes, but the input {name!r} needs {wanted}",
                 at,
                 server=f"warmup setting expects {wanted} bytes, but the data provided from "
                 f"{given.input_data_file}only has {size} bytes",
@@ -109,7 +109,7 @@ def warmup_data(model: Model) -> Problems:
 
 @rule(
     "TRT343",
-    "a warm-up is a request that the model takes",
+    "a warm-up is a request that the model accepts",
     fix="give every required input, with its type and dims (without the batch)",
     mirrors="InferenceRequest::Normalize",
     bad=_WARMUP.format("data_type: TYPE_FP32 dims: [ 2 ] zero_data: true"),

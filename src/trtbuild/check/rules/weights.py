@@ -84,7 +84,7 @@ def has_config(model: Model) -> Problems:
 
 @rule(
     "TRT802",
-    "every shard is there and whole",
+    "every shard exists and is complete",
     fix="copy the file again, or convert the checkpoint again",
     backends=("vllm",),
     bad=[
@@ -103,12 +103,12 @@ def shards(model: Model) -> Problems:
             yield Problem(f"{file} has no *.safetensors weights", file=file)
         for name in _missing(folder, {path.name for path in found}, model.repository.root):
             file = _relative(model, folder / name)
-            yield Problem(f"{name} is missing; {_INDEX} names it", file=file)
+            yield Problem(f"{name}, which {_INDEX} names, is missing", file=file)
         for path in found:
             problem = problem_of(path, model.repository.root)
             if problem:
                 file = _relative(model, path)
-                yield Problem(f"{path.name} is not whole: {problem}", file=file)
+                yield Problem(f"{path.name} is damaged: {problem}", file=file)
 
 
 def _missing(folder: Path, present: set[str], root: Path) -> list[str]:
@@ -125,14 +125,14 @@ def _missing(folder: Path, present: set[str], root: Path) -> list[str]:
 
 @rule(
     "TRT803",
-    "a tokenizer is there",
+    "the checkpoint has a tokenizer",
     fix="put tokenizer.json and tokenizer_config.json beside the weights",
     backends=("vllm",),
     bad=Example(files={"m/1/weights/tokenizer.json": None}, base="checkpoint"),
     good=Example(base="checkpoint"),
 )
 def tokenizer(model: Model) -> Problems:
-    """Text goes in and comes out of this backend, so the engine needs a tokenizer."""
+    """This backend takes and returns text, so the engine needs a tokenizer."""
     for engine, folder in weights(model):
         elsewhere = engine.settings.get("tokenizer") or engine.settings.get("skip_tokenizer_init")
         if not elsewhere and not any((folder / name).is_file() for name in _TOKENIZERS):
@@ -150,7 +150,7 @@ def tokenizer(model: Model) -> Problems:
     good=Example(base="checkpoint"),
 )
 def no_pickles(model: Model) -> Problems:
-    """Loading a pickle can run any code that whoever made it put there."""
+    """Loading a pickle can run any code that its author put there."""
     for folder in _folders(model):
         for path in sorted(folder.iterdir()):
             if path.suffix in _PICKLES:
@@ -160,7 +160,7 @@ def no_pickles(model: Model) -> Problems:
 
 @rule(
     "TRT805",
-    "no code lies beside the weights unless it is trusted",
+    "the weights come without code unless it is trusted",
     fix="read the code; remove it, or convert with --trust-remote-code",
     severity=Severity.WARNING,
     backends=("vllm",),
