@@ -56,6 +56,8 @@ def _head(case: Case) -> Iterator[str]:
         return
     if head.kind not in _KINDS:
         yield f"its head is {head.kind.value}, which the builder onnx has no graph for yet"
+    if head.kind is HeadKind.DENSE and not head.pooling:
+        yield "its class pools inside the model, which the builder onnx does not export: use vllm"
     if head.append_eos:
         yield "its tokenizer.json adds no end-of-text token, which the reference does: add it there"
     if head.pair_template or head.score_tokens:

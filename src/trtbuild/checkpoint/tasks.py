@@ -23,7 +23,7 @@ _ENDINGS = (
     ("ForImageClassification", Task.IMAGE_CLASSIFY),
     ("Classification", Task.CLASSIFY),
     ("ForRewardModel", Task.CLASSIFY),
-    ("ForProcessRewardModel", Task.CLASSIFY),
+    ("ForProcessRewardModel", Task.TOKEN_CLASSIFY),
     ("LMHeadModel", Task.GENERATE),
     ("Model", Task.EMBED),
     ("ForMaskedLM", Task.EMBED),

@@ -372,6 +372,46 @@ def test_token_classifiers(tmp_path: Path, architecture: str, model_type: str) -
     assert (spec.head.kind, spec.head.labels) == (HeadKind.TOKEN_LABELS, ("O", "B-PER", "I-PER"))
 
 
+@pytest.mark.parametrize(
+    ("architecture", "kind", "labels", "activation"),
+    [
+        ("Qwen2ForRewardModel", HeadKind.LABELS, ("LABEL_0",), "identity"),
+        ("InternLM2ForRewardModel", HeadKind.LABELS, ("LABEL_0",), "identity"),
+        ("Qwen2ForProcessRewardModel", HeadKind.TOKEN_LABELS, ("LABEL_0", "LABEL_1"), "softmax"),
+        ("JinaForRanking", HeadKind.SCORE, (), "identity"),
+    ],
+)
+def test_classes_that_fix_their_outputs(
+    tmp_path: Path, architecture: str, kind: HeadKind, labels: tuple[str, ...], activation: str
+) -> None:
+    spec = spec_of(tmp_path, named(architecture, "qwen2"), ())
+    assert spec.head is not None
+    head = spec.head
+    assert (head.kind, head.labels, head.activation) == (kind, labels, activation)
+    assert (spec.task is Task.TOKEN_CLASSIFY) == (kind is HeadKind.TOKEN_LABELS)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kind", "dimension"),
+    [
+        ("CLIPModel", HeadKind.DENSE, 512),
+        ("ColPaliForRetrieval", HeadKind.MULTI_VECTOR, 32),
+        ("ColQwen3", HeadKind.MULTI_VECTOR, 32),
+        ("HF_ColBERT", HeadKind.MULTI_VECTOR, 32),
+        ("BertSpladeSparseEmbeddingModel", HeadKind.SPARSE, 512),
+    ],
+)
+def test_classes_that_pool_themselves(
+    tmp_path: Path, architecture: str, kind: HeadKind, dimension: int
+) -> None:
+    sees = {"vision_config": {"hidden_size": 8}, "projection_dim": 512}
+    more = sees if architecture == "CLIPModel" else {}
+    spec = spec_of(tmp_path, named(architecture, "bert", **more), ())
+    assert spec.head is not None
+    assert (spec.head.kind, spec.head.dimension) == (kind, dimension)
+    assert not spec.notes
+
+
 def test_labels_without_names_are_numbered(tmp_path: Path) -> None:
     head = head_of(tmp_path, named(RERANKER, "bert", num_labels=3), ())
     assert head.labels == ("LABEL_0", "LABEL_1", "LABEL_2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from trtbuild.modelspec import Head, HeadKind, Task
 
 __all__ = ["SentenceFiles", "head_notes", "head_of", "label_count", "reranker_of", "sentence_files"]
 
+# ColBERT, ColPali, ColQwen3…: late interaction, a vector for each token.
+_LATE = re.compile(r"^(HF_|Ops)?Col[A-Z]|ForRetrieval$")
 _LABELLED = (Task.RERANK, Task.CLASSIFY, Task.TOKEN_CLASSIFY, Task.IMAGE_CLASSIFY)
 
 
@@ -45,9 +48,9 @@ def head_of(
         head = label_head(checkpoint, fields, files, task, problems)
     elif task is not Task.EMBED:
         return None
-    elif files.is_sparse:
+    elif files.is_sparse or "Splade" in fields.architecture:
         head = sparse_head(checkpoint, fields, files, problems)
-    elif files.is_multi_vector or "ColBERT" in fields.architecture:
+    elif files.is_multi_vector or _LATE.search(fields.architecture):
         head = multi_vector_head(checkpoint, fields, files, problems)
     else:
         head = dense_head(checkpoint, fields, files, problems)
@@ -58,7 +61,7 @@ def head_of(
 
 def head_notes(head: Head | None, files: SentenceFiles) -> tuple[str, ...]:
     """What a user should know of a head that is not as sure as the others."""
-    if head is None or head.kind is not HeadKind.DENSE or files.modules:
+    if head is None or head.kind is not HeadKind.DENSE or files.modules or not head.pooling:
         return ()
     return (
         f"the checkpoint has no modules.json, so nothing says its pooling: {head.pooling[0]} is "

@@ -25,6 +25,8 @@ _KINDS = {
     Task.TOKEN_CLASSIFY: HeadKind.TOKEN_LABELS,
     Task.IMAGE_CLASSIFY: HeadKind.IMAGE_LABELS,
 }
+# Source: vLLM 0.32.0, models/qwen2_rm.py, internlm2.py and jina.py.
+_FIXED = ("ForRewardModel", "ForProcessRewardModel", "ForRanking")
 _MOST_LABELS = 1_000_000
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _SHOWN = 12
@@ -52,6 +54,8 @@ def label_head(
     row = None if files.modules else reranker_of(checkpoint.ref.text, fields.architecture)
     if row is not None and fields.architecture.endswith("ForCausalLM"):
         return _generating(row)
+    if fields.architecture.endswith(_FIXED):
+        return _fixed(fields.architecture, task)
     count = label_count(fields)
     labels = _labels(fields, count, problems)
     for name, rows in _last_layer(checkpoint):
@@ -134,6 +138,15 @@ def _marked(fields: Fields, files: SentenceFiles) -> Mapping[str, Any]:
     if old in fields.top:
         found[f"config.json ({old})"] = fields.top[old]
     return found
+
+
+def _fixed(architecture: str, task: Task) -> Head:
+    """Classes that fix their outputs: a reward, right and wrong of each step, a similarity."""
+    if architecture.endswith("ForProcessRewardModel"):
+        steps = ("LABEL_0", "LABEL_1")
+        return Head(HeadKind.TOKEN_LABELS, labels=steps, activation="softmax")
+    labels = () if task is Task.RERANK else ("LABEL_0",)
+    return Head(_KINDS[task], labels=labels, activation="identity")
 
 
 def _generating(row: GeneratingReranker) -> Head:

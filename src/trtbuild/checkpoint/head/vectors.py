@@ -35,7 +35,9 @@ _STEPS = {"Pooling": 0, "Dense": 1, "Normalize": 2}  # the order that a head has
 def dense_head(
     checkpoint: Checkpoint, fields: Fields, files: SentenceFiles, problems: Problems
 ) -> Head:
-    """The head of a model that makes one vector of a text."""
+    """The head of a model that makes one vector of a text, or of a picture."""
+    if not files.modules and any(fields.top.get(key) for key in families.VISION_KEYS):
+        return Head(HeadKind.DENSE, dimension=_number(fields.top, "projection_dim"))
     pooling, include_prompt, width = pooling_of(checkpoint, fields, files, problems)
     layers = dense_layers(checkpoint, files, width, problems)
     dimension = layers[-1].outputs if layers else width
