@@ -19,7 +19,9 @@ _STANDARD = re.compile(r"/lib/python3\.\d+/(?!site-packages|dist-packages)|<froz
 _BARE = re.compile(r"\s*((?:\w+\.)*[A-Z]\w*(?:Error|Exception))\s*")
 _SAYS = re.compile(
     r"\s*(?:[Ee]rror: |\[?ERROR\b|\[E\]|what\(\): |[Ff]atal\b|FATAL\b|docker: |panic: "
-    r"|Error response from daemon: |terminate called |(?:\w+\.)*[A-Z]\w*(?:Error|Exception) ?: \S"
+    r"|Error response from daemon: |terminate called "
+    r"|(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Failed) ?: \S"
+    r"|\d+:\d\d:\d\d\.\d+ +\d+ +0x\w+ ERROR "  # GStreamer's, so DeepStream's
     r"|(?:Internal|Invalid argument|Not found|Unavailable|Unsupported|INTERNAL)(?:: | - )"
     r"|.*\b(?:InferenceServerException|ERROR): )"
 )
@@ -28,7 +30,7 @@ _OPEN = re.compile(r":$|validation errors? for |error\(s\) found\.$")
 _SPEAKS = re.compile(
     r"\b(?:errors?|exception|fail(?:ed|ure|s)?|cannot|can't|could not|unable|invalid|not (?:found"
     r"|exist|available|callable|recognized|supported|defined|a directory)|is a directory|no such"
-    r"|refused|denied|died|killed|lost|missing|unexpected|must|insufficient|has no|no module"
+    r"|refused|denied|dead|died|killed|lost|missing|unexpected|must|insufficient|has no|no module"
     r"|undefined|crash\w*|abort\w*|exceeds?|mismatch|un(?:known|recognized|supported)|timed out"
     r"|thrown|assert\w*)\b|\bno runtime\b",
     re.IGNORECASE,

@@ -242,6 +242,60 @@ def test_the_frames_of_a_refused_model_are_read(frame: str, fix: str) -> None:
     assert reason.fix.startswith(fix)
 
 
+CAUSED = "\nThe above exception was the direct cause of the following exception:\n\n"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        CAUSED + "OuterError: loading failed",
+        CAUSED + "OuterError: loading failed" + CAUSED + "OutermostError: starting failed",
+        "\nray.exceptions.ActorDiedError: it is dead",
+        "\ntorch.multiprocessing.ProcessExitedException: process 0 ended",
+    ],
+)
+def test_the_root_is_the_exception_that_the_others_came_from(after: str) -> None:
+    text = "Traceback (most recent call last):\nFrobError: the frob is off" + after
+    found = explain(text.splitlines())
+    assert [one.message for one in found.reasons] == ["FrobError: the frob is off"]
+
+
+def test_one_sentence_has_the_kind_of_the_frames_that_raised_it() -> None:
+    text = """\
+Traceback (most recent call last):
+  File "/usr/lib/python3/dist-packages/vllm/frob.py", line 7, in {}
+RuntimeError: The size of tensor a (8) must match the size of tensor b (16)"""
+    found = [explained(text.format(name)) for name in ("load_weights", "execute_model")]
+    assert found == [[("weights-loading", "")], [("tensor-sizes", "")]]
+
+
+def test_a_log_that_ends_within_a_traceback_says_so() -> None:
+    head = "ERROR 08-21 07:45:43 [core.py:700] "
+    text = f'{head}  File "/opt/frob.py", line 7, in frob\n{head}    self.off('
+    (reason,) = explain(text.splitlines()).reasons
+    assert reason.title == "the log ends within a traceback, before its exception"
+    assert (reason.message, reason.log_line) == ("self.off(", 1)
+    assert "/opt/frob.py line 7" in reason.fix
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("Warning  FailedScheduling  0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
+         "too-few-gpus"),
+        ("the frob could not be found", "not-there"),
+        ('Thread 93 "tritonserver" received signal SIGSEGV, Segmentation fault.', "crash"),
+    ],
+)  # fmt: skip
+def test_a_line_without_an_errors_form_speaks_of_a_failure(line: str, cause: str) -> None:
+    assert explained(line) == [(cause, "")]
+
+
+@pytest.mark.parametrize("more", [["INFO: Uvicorn running on http://0.0.0.0"], ["fine"] * 60])
+def test_words_of_a_failure_in_a_log_that_goes_on_are_none(more: list[str]) -> None:
+    assert explain(["the frob could not be found", *more]).ok
+
+
 def test_an_exception_without_a_name_of_its_own_counts() -> None:
     text = "Traceback (most recent call last):\nException: the frob is off"
     (reason,) = explain(text.splitlines()).reasons
