@@ -12,7 +12,7 @@ _SHOWN = 3
 
 @dataclass
 class Found:
-    """The reference's rows, the worst differences to them, and what is beyond a limit."""
+    """The reference's rows by use and item, the worst differences, and what is beyond a limit."""
 
     rows: list
     worst: dict
@@ -81,17 +81,18 @@ def _joined(one, other):
         "max_abs": max(one.worst["max_abs"], other.worst["max_abs"]),
         "cosine": min(one.worst["cosine"], other.worst["cosine"]),
     }
-    return Found(one.rows, worst, [*one.problems, *other.problems])
+    return Found([*one.rows, *other.rows], worst, [*one.problems, *other.problems])
 
 
 def compared(use, items, wanted, rows, limits):
     """What is beyond the limits, worst first."""
     bad, most, least = [], 0.0, 1.0
+    known = [(use, item, row) for item, row in zip(items, wanted, strict=True)]
     for how, found in rows.items():
         for item, expected, row in zip(items, wanted, found, strict=True):
             if len(row) != len(expected):
                 line = f"the graph gives {len(row)} numbers and the reference {len(expected)}"
-                return Found(list(wanted), {"max_abs": float("inf"), "cosine": 0.0}, [line])
+                return Found(known, {"max_abs": float("inf"), "cosine": 0.0}, [line])
             off, near = float(np.abs(row - expected).max()), _cosine(row, expected)
             most, least = max(most, off), min(least, near)
             if not (off <= limits["max_abs"] and near >= limits["cosine"]):
@@ -102,7 +103,7 @@ def compared(use, items, wanted, rows, limits):
     lines = [line for _, line in bad[:_SHOWN]]
     if len(bad) > _SHOWN:
         lines.append(f"{len(bad)} of {len(rows) * len(items)} answers differ")
-    return Found(list(wanted), {"max_abs": most, "cosine": least}, lines)
+    return Found(known, {"max_abs": most, "cosine": least}, lines)
 
 
 def _cosine(one, other):

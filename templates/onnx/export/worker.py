@@ -18,7 +18,7 @@ sys.path[:0] = [str(_HERE), str(_HERE.parent / "model")]
 MARK = "trtbuild"
 GRAPH = "model.onnx"
 _LIMIT = 2 << 30  # bytes of one protobuf file
-_KEPT = 4  # texts whose reference goes into the repository
+_KEPT = 4096  # numbers of the reference that go into the repository, at least one row
 _LONG = 1024  # tokens up to which an over-long text is computed, and not only tokenized
 
 
@@ -132,9 +132,10 @@ def check(folder, out, settings, job):
     found = compare.against(
         folder, out, settings, items, limits=job["limits"], given=bool(job["given"])
     )
+    width = max(1, len(found.rows[0][2]))
     kept = [
-        {"item": item, "row": [float(x) for x in row]}
-        for item, row in list(zip(items, found.rows, strict=True))[:_KEPT]
+        {"input_type": use, "item": item, "row": [float(x) for x in row]}
+        for use, item, row in found.rows[: max(1, _KEPT // width)]
     ]
     report = {"limits": job["limits"], "worst": found.worst, "kept": kept}
     (out / "reference.json").write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")

@@ -1,0 +1,132 @@
+"""A checkpoint exported to ONNX answers on a real server as sentence-transformers does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from support.command_line import trtbuild
+from support.tiny_encoders import DIMENSION, TOKENS, make_embedder
+from trtbuild.client import LLMClient, wait_ready
+from trtbuild.client.transport import Protocol
+from trtbuild.errors import ServerError
+from trtbuild.process import free_ports
+from trtbuild.server import LaunchOptions, Ports, ServerHandle, launch, read_contents, stop
+from trtbuild.signature.requests import EmbedAnswer, EmbedRequest
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One conversion, by the real export environment."""
+    work = tmp_path_factory.mktemp("onnx")
+    source = make_embedder(work / "tiny")
+    done = trtbuild("convert", source, "--repo", work / "repository")
+    assert done.returncode == 0, done.stderr
+    return work / "repository"
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHandle]:
+    """The program's own server, with the real ONNX Runtime."""
+    contents = read_contents(repository)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRTBUILD_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        found = launch(contents, "embedded", LaunchOptions(ports=Ports(*free_ports(3))))
+        try:
+            wait_ready(f"127.0.0.1:{found.grpc_port}", ["tiny"], 120)
+            yield found
+        finally:
+            stop(found)
+
+
+@pytest.fixture(scope="module")
+def known(repository: Path) -> list[dict[str, Any]]:
+    """What the reference answered at the conversion."""
+    rows: list[dict[str, Any]] = json.loads((repository / "tiny/1/reference.json").read_text())[
+        "kept"
+    ]
+    return rows
+
+
+@pytest.fixture(params=["grpc", "http"])
+def client(server: ServerHandle, request: pytest.FixtureRequest) -> Iterator[LLMClient]:
+    protocol: Protocol = request.param
+    port = server.grpc_port if protocol == "grpc" else server.http_port
+    with LLMClient(f"127.0.0.1:{port}", protocol) as found:
+        yield found
+
+
+def embed(client: LLMClient, texts: list[str], **asked: Any) -> EmbedAnswer:
+    answer = client.ask("tiny", EmbedRequest(tuple(texts), **asked))
+    assert isinstance(answer, EmbedAnswer)
+    return answer
+
+
+def require_equal(vectors: Any, rows: list[list[float]]) -> None:
+    found, wanted = np.array(vectors), np.array(rows)
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= 1e-5
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted, axis=1)
+    assert ((found * wanted).sum(axis=1) / lengths).min() >= 0.99999
+
+
+@pytest.mark.parametrize("use", ["", "query", "passage"])
+def test_vectors_are_those_of_sentence_transformers(
+    client: LLMClient, known: list[dict[str, Any]], use: str
+) -> None:
+    rows = [row for row in known if row["input_type"] == use]
+    assert len(rows) == 15
+    texts = [row["item"] for row in rows]
+    alone = [embed(client, [text], input_type=use).vectors[0] for text in texts]
+    require_equal(alone, [row["row"] for row in rows])
+    ragged = embed(client, texts, input_type=use)
+    require_equal(ragged.vectors, [row["row"] for row in rows])
+    assert max(ragged.token_counts) == TOKENS
+
+
+def test_dimensions_are_cut_and_normalized_again(
+    client: LLMClient, known: list[dict[str, Any]]
+) -> None:
+    (vector,) = embed(client, [known[0]["item"]], dimensions=8).vectors
+    cut = np.array(known[0]["row"][:8])
+    require_equal([vector], [list(cut / np.linalg.norm(cut))])
+    assert len(embed(client, ["a"], dimensions=DIMENSION).vectors[0]) == DIMENSION
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"dimensions": 9}, "dimensions 9 cannot be had: send one of 8, 16"),
+        ({"input_type": "image"}, "input_type 'image' is not known: send query or passage"),
+        ({"truncate": "middle"}, "truncate 'MIDDLE' is not known: send NONE, END or START"),
+        ({"truncate": "none"}, "text 1 has 202 tokens and the model takes 40"),
+    ],
+)
+def test_a_wrong_request_says_what_is_wrong(
+    client: LLMClient, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ServerError, match=message):
+        embed(client, ["fits", "x" * 100 + " " + "y" * 100], **asked)
+    assert embed(client, ["the model still answers"]).vectors
+
+
+def test_each_end_can_be_cut(client: LLMClient) -> None:
+    beginning, end = "ab " * 60, "yz " * 60
+    whole = [beginning + end]
+    by_end = embed(client, whole, truncate="end").vectors
+    by_start = embed(client, whole, truncate="start").vectors
+    assert by_end == embed(client, [beginning], truncate="end").vectors
+    assert by_start == embed(client, [end], truncate="start").vectors
+    assert embed(client, whole).vectors == by_end
+
+
+def test_as_many_texts_as_there_are(client: LLMClient) -> None:
+    texts = [f"text {number}" for number in range(600)]
+    answer = embed(client, texts)
+    assert len(answer.vectors) == 600
+    require_equal([answer.vectors[599]], [list(embed(client, ["text 599"]).vectors[0])])

@@ -1,0 +1,276 @@
+"""The served ONNX model without Triton: batches, truncation, requests, what the check catches."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from support.tiny_encoders import make_embedder
+from trtbuild.resources import template_dir
+
+NAMES = ("onnx_text", "onnx_tasks", "compare")
+LIMITS = {"max_abs": 1e-5, "cosine": 0.99999}
+TEXTS = ["a", "", "Some words, more than a few", "UPPER lower", "z" * 30 + " " + "y" * 40]
+SETTINGS: dict[str, Any] = {
+    "task": "embed", "core": "m_core", "inputs": {"input_ids": 0, "attention_mask": 0},
+    "output": "embeddings", "pooling": [], "max_tokens": 40, "lower": True,
+    "padding_side": "right", "truncate": "END", "truncation": "longest_first",
+    "token_budget": 200, "prompts": {"query": "query: ", "document": "text: "},
+    "default_prompt": "", "include_prompt": True, "dimension": 6, "truncate_dimension": 0,
+    "matryoshka": [2, 4], "normalized": True, "labels": [], "activation": "identity",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[dict[str, ModuleType]]:
+    folders = [str(template_dir("onnx", part)) for part in ("model", "export")]
+    sys.path[:0] = folders
+    yield {name: importlib.import_module(name) for name in NAMES}
+    for name in NAMES:
+        sys.modules.pop(name)
+    for folder in folders:
+        sys.path.remove(folder)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_embedder(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+# ------------------------------------------------------------------------------------- batches
+
+
+@given(lengths=st.lists(st.integers(0, 90), max_size=60), budget=st.integers(1, 400))
+def test_packs_hold_each_item_once_and_little_padding(lengths: list[int], budget: int) -> None:
+    sys.path.insert(0, str(template_dir("onnx", "model")))
+    try:
+        packs = list(importlib.import_module("onnx_text").packs(lengths, budget))
+    finally:
+        sys.path.pop(0)
+    assert sorted(at for pack in packs for at in pack) == list(range(len(lengths)))
+    for pack in packs:
+        sizes = [max(1, lengths[at]) for at in pack]
+        assert len(pack) == 1 or max(sizes) * len(pack) <= budget
+        assert max(sizes) <= max(1.3 * min(sizes), min(sizes) + 8)
+
+
+# ------------------------------------------------------------------------------------ requests
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"dimensions": 3}, "dimensions 3 cannot be had: send one of 2, 4"),
+        ({"dimensions": "all"}, "dimensions all cannot be had"),
+        ({"dimensions": True}, "dimensions True cannot be had"),
+        ({"input_type": "image"}, "input_type 'image' is not known"),
+        ({"prompt_name": "code"}, "no prompt 'code': leave prompt_name out"),
+        ({"truncate": "MIDDLE"}, "truncate 'MIDDLE' is not known"),
+        ({"embedding_type": "int8"}, "embedding_type 'int8' is not served"),
+    ],
+)
+def test_a_wrong_parameter_is_refused(
+    modules: dict[str, ModuleType], asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(modules["onnx_text"].Refused, match=message):
+        modules["onnx_tasks"].prepare(SETTINGS, {"text": ["a"]}, asked)
+
+
+def test_only_a_matryoshka_model_is_cut(modules: dict[str, ModuleType]) -> None:
+    plain = {**SETTINGS, "matryoshka": []}
+    with pytest.raises(modules["onnx_text"].Refused, match="not trained to be cut"):
+        modules["onnx_tasks"].prepare(plain, {"text": ["a"]}, {"dimensions": 2})
+    assert modules["onnx_tasks"].prepare(plain, {"text": ["a"]}, {"dimensions": 6}).items == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"text": []}, "no text: send at least one"),
+        ({"query": ["a"], "passage": ["b", "c"]}, "different numbers of texts"),
+    ],
+)
+def test_rows_must_be_there_and_match(
+    modules: dict[str, ModuleType], columns: dict[str, list[str]], message: str
+) -> None:
+    with pytest.raises(modules["onnx_text"].Refused, match=message):
+        modules["onnx_tasks"].prepare(SETTINGS, columns, {})
+
+
+def test_prompts_go_before_texts(modules: dict[str, ModuleType]) -> None:
+    def items(**asked: str) -> list[str]:
+        made: list[str] = modules["onnx_tasks"].prepare(SETTINGS, {"text": ["a"]}, asked).items
+        return made
+
+    assert items() == ["a"]
+    assert items(input_type="query") == ["query: a"]
+    assert items(input_type="passage") == items(prompt_name="document") == ["text: a"]
+
+
+def test_a_reranker_answers_best_first(modules: dict[str, ModuleType]) -> None:
+    settings = {**SETTINGS, "task": "rerank", "activation": "sigmoid"}
+    columns = {"query": ["q"] * 3, "passage": ["a", "b", "c"]}
+    work = modules["onnx_tasks"].prepare(settings, columns, {})
+    assert work.items == [("q", "a"), ("q", "b"), ("q", "c")]
+    answer = work.answer([np.array([-1.0]), np.array([2.0]), np.array([0.0])], [5, 6, 7])
+    assert answer["index"].tolist() == [[1], [2], [0]]
+    assert answer["logit"].tolist() == [[2], [0], [-1]]
+    assert answer["score"].ravel() == pytest.approx([0.8808, 0.5, 0.2689], abs=1e-4)
+    assert answer["token_count"].tolist() == [[5], [6], [7]]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_classifier_names_its_best_label(modules: dict[str, ModuleType], raw: bool) -> None:
+    settings = {**SETTINGS, "task": "classify", "activation": "softmax", "labels": ["no", "yes"]}
+    work = modules["onnx_tasks"].prepare(settings, {"text": ["a"]}, {"raw_scores": raw})
+    answer = work.answer([np.array([0.0, 1.0])], [3])
+    assert answer["label"].tolist() == [[b"yes"]]
+    wanted = [0, 1] if raw else [0.2689, 0.7311]
+    assert answer["scores"].ravel() == pytest.approx(wanted, abs=1e-4)
+
+
+# ---------------------------------------------------------------------------------- tokenizing
+
+
+def test_what_tokenizer_json_cuts_and_pads_is_undone(
+    modules: dict[str, ModuleType], checkpoint: Path
+) -> None:
+    texts = modules["onnx_text"].Texts(checkpoint, SETTINGS)
+    (short, long) = texts.encode(["ab", "a" * 90], "END")
+    assert len(short.ids) == 4
+    assert len(long.ids) == 40
+    assert texts.encode(["AB"], "END")[0].ids == short.ids
+    with pytest.raises(modules["onnx_text"].Refused, match="text 1 has 92 tokens and the model"):
+        texts.encode(["ab", "a" * 90], "NONE")
+    (cut,) = texts.encode(["a" * 60 + "z" * 38], "START")
+    assert len(set(cut.ids)) == 3
+
+
+# ------------------------------------------------------------------------------ what is caught
+
+
+def write_graph(
+    path: Path, *, pooling: str = "mean", dense: bool = True, unit: bool = True
+) -> None:
+    """Word and position embeddings, pooling, a dense layer, normalization."""
+    rng = np.random.default_rng(3)
+    ids = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    tables = {
+        "words": rng.normal(size=(256, 6)), "places": rng.normal(size=(64, 6)),
+        "matrix": rng.normal(size=(6, 6)), "low": np.array(-1e9),
+    }  # fmt: skip
+    weights = [numpy_helper.from_array(np.asarray(t, np.float32), n) for n, t in tables.items()]
+    for name, value in {"zero": 0, "one": 1}.items():
+        weights.append(numpy_helper.from_array(np.array(value, np.int64), name))
+    for name, value in {"at1": [1], "at2": [2]}.items():
+        weights.append(numpy_helper.from_array(np.array(value, np.int64), name))
+    node = helper.make_node
+    nodes = [
+        node("Gather", ["words", "input_ids"], ["w"]),
+        node("Shape", ["input_ids"], ["shape"]),
+        node("Gather", ["shape", "one"], ["length"]),
+        node("Range", ["zero", "length", "one"], ["steps"]),
+        node("Gather", ["places", "steps"], ["p"]),
+        node("Add", ["w", "p"], ["states"]),
+        node("Cast", ["attention_mask"], ["kept"], to=TensorProto.FLOAT),
+        node("Unsqueeze", ["kept", "at2"], ["mask"]),
+        node("Mul", ["states", "mask"], ["masked"]),
+        node("ReduceSum", ["masked", "at1"], ["sum"], keepdims=0),
+        node("ReduceSum", ["mask", "at1"], ["count"], keepdims=0),
+        node("Div", ["sum", "count"], ["mean"]),
+        node("Gather", ["states", "zero"], ["cls"], axis=1),
+        node("MatMul", [pooling, "matrix"], ["behind"]),
+        node("Tanh", ["behind" if dense else pooling], ["out" if unit is False else "bent"]),
+    ]
+    if unit:
+        nodes.append(node("LpNormalization", ["bent"], ["out"], axis=1, p=2))
+    nodes.append(node("Identity", ["out"], ["embeddings"]))
+    out = helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["batch", 6])
+    graph = helper.make_graph(nodes, "tiny", ids, [out], weights)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(made, path / "model.onnx")
+
+
+FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "pooling swapped": ({"pooling": "cls"}, {}),
+    "normalization dropped": ({"unit": False}, {}),
+    "Dense dropped": ({"dense": False}, {}),
+    "prompt missing": ({}, {"prompts": {}}),
+    "padding side wrong": ({}, {"padding_side": "left"}),
+    "tokenizer's truncation left in": ({}, {"max_tokens": 16}),
+    "lower case forgotten": ({}, {"lower": False}),
+}
+
+
+@pytest.fixture(scope="module")
+def reference(
+    modules: dict[str, ModuleType], checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[Any]:
+    """Every text alone, by the right graph and the right settings."""
+    folder = tmp_path_factory.mktemp("right")
+    write_graph(folder)
+    served = modules["compare"].Served(checkpoint, folder, SETTINGS)
+    return [served.rows([text], "query")[0] for text in TEXTS]
+
+
+def differences(
+    modules: dict[str, ModuleType],
+    checkpoint: Path,
+    folder: Path,
+    reference: list[Any],
+    settings: dict[str, Any],
+) -> list[str]:
+    compare = modules["compare"]
+    rows = compare.Served(checkpoint, folder, {**SETTINGS, **settings}).rows(TEXTS, "query")
+    found = compare.compared("query", TEXTS, reference, {"in a batch": rows}, LIMITS)
+    problems: list[str] = found.problems
+    return problems
+
+
+def test_what_is_right_passes(
+    modules: dict[str, ModuleType], checkpoint: Path, tmp_path: Path, reference: list[Any]
+) -> None:
+    write_graph(tmp_path)
+    assert differences(modules, checkpoint, tmp_path, reference, {}) == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_caught(
+    modules: dict[str, ModuleType],
+    checkpoint: Path,
+    tmp_path: Path,
+    reference: list[Any],
+    fault: str,
+) -> None:
+    graph, settings = FAULTS[fault]
+    write_graph(tmp_path, **graph)
+    (worst, *_) = differences(modules, checkpoint, tmp_path, reference, settings)
+    assert "in a batch as query: off by" in worst
+
+
+def test_an_activation_applied_twice_is_caught(modules: dict[str, ModuleType]) -> None:
+    logits = [np.array([0.3]), np.array([-2.0])]
+    twice = [1 / (1 + np.exp(-row)) for row in logits]
+    limits = {"max_abs": 1e-4, "cosine": -1.0}
+    found = modules["compare"].compared("", ["a", "b"], logits, {"alone": twice}, limits)
+    assert found.problems[0].startswith("'b' alone: off by 2.1")
+
+
+def test_another_width_is_caught(modules: dict[str, ModuleType]) -> None:
+    rows = {"alone": [np.zeros(3)]}
+    found = modules["compare"].compared("", ["a"], [np.zeros(4)], rows, LIMITS)
+    assert found.problems == ["the graph gives 3 numbers and the reference 4"]
