@@ -31,9 +31,11 @@ from trtbuild.planner import survey
 from trtbuild.recipe import DEFAULT_TRITON, model_from_flags
 from trtbuild.resources import data_file
 from trtbuild.toolchain import Toolchain
+from trtbuild_builders.onnx.reasons import TRIED
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "reference"
-BUILDERS = ("vllm", "trtllm", "trtllm-engine")
+BUILDERS = ("vllm", "trtllm", "trtllm-engine", "onnx")
+ENCODERS = (Task.EMBED, Task.RERANK, Task.CLASSIFY)
 TASKS = {
     Task.GENERATE: "Text generation",
     Task.VISION_LANGUAGE: "Vision and language",
@@ -75,6 +77,8 @@ each architecture, for Triton {oldest} to {newest}. A single checkpoint may stil
 its code, its quantization or a broken file.
 
 - `26.01` means supported since Triton 26.01, `24.06–25.07` that a later release dropped it.
+- *untried* means that the export is the same for all, and that this one was not compared with
+  transformers here: `convert` compares it, and writes nothing when the two differ.
 - *wrapped* means that vLLM runs transformers' own code of the model, which is slower.
 - `vllm` serves with vLLM, `trtllm` with the LLM API of TensorRT-LLM, `trtllm-engine` with a
   compiled TensorRT engine (up to Triton {engines}).
@@ -153,12 +157,13 @@ def _architectures() -> Iterator[str]:
         lines, why = [], ""
         for name in names_of(task):
             reasons = reasons_against(sound(name, task))
-            if line := architecture_row(name, reasons):
+            if line := architecture_row(name, reasons, columns(task)):
                 lines.append(line)
             why = why or "".join(reasons["vllm"][-1][:1])
         yield f"## {title}\n"
         if lines:
-            yield f"| Architecture | {' | '.join(BUILDERS)} |\n|---|---|---|---|\n{''.join(lines)}"
+            titles = ("Architecture", *columns(task))
+            yield f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|\n{''.join(lines)}"
         else:
             yield f"Recognised and not served: {why}.\n"
 
@@ -171,11 +176,20 @@ def names_of(task: Task) -> list[str]:
     return sorted((name for name, own in known.items() if own == task.value), key=str.lower)
 
 
-def architecture_row(name: str, reasons: Mapping[str, Sequence[Sequence[str]]]) -> str:
+def columns(task: Task) -> tuple[str, ...]:
+    """The builders that serve a task."""
+    return ("vllm", "onnx") if task in ENCODERS else BUILDERS[:3]
+
+
+def architecture_row(
+    name: str, reasons: Mapping[str, Sequence[Sequence[str]]], shown: Sequence[str] = BUILDERS
+) -> str:
     """The line of an architecture; empty when no builder takes it in any release."""
-    cells = [_span(reasons[builder]) for builder in BUILDERS]
+    cells = [_span(reasons[builder]) for builder in shown]
     if cells[0] and not _listed(name):
         cells[0] += ", wrapped"
+    if "onnx" in shown and cells[-1] and name not in TRIED:
+        cells[-1] += ", untried"
     return _row(name, cells) if any(cells) else ""
 
 

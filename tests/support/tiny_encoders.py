@@ -83,7 +83,12 @@ def _tokenizer(folder: Path) -> int:
     special = dict(zip(names, _SPECIAL, strict=True))
     write_json(
         folder / "tokenizer_config.json",
-        {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512, **special},
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": 512,
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+            **special,
+        },
     )
     return len(words)
 

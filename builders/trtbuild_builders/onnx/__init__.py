@@ -10,7 +10,7 @@ from trtbuild.plan import ModelEntry, Step
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.toolchain import Toolchain, onnx_runtime
 from trtbuild_builders.onnx.export import given_graph, graph_artifact
-from trtbuild_builders.onnx.reasons import reasons
+from trtbuild_builders.onnx.reasons import TRIED, reasons
 from trtbuild_builders.onnx.repository import entries
 from trtbuild_builders.onnx.settings import ARGUMENTS, MEANINGS, core_name, engine, head_of
 
@@ -67,6 +67,12 @@ class OnnxBuilder(Builder):
     def warnings(self, case: Case) -> Sequence[str]:
         """What was not checked."""
         found = []
+        architecture = case.spec.architecture
+        if architecture not in TRIED and not given_graph(case):
+            found.append(
+                f"the export of {architecture} was not tried: the comparison with the reference "
+                "decides"
+            )
         if not engine(case)["check"]:
             found.append("its answers are not compared with the reference (check=false)")
         if given_graph(case):

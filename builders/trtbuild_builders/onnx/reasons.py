@@ -6,10 +6,18 @@ from collections.abc import Iterator
 
 from trtbuild.builder import Case
 from trtbuild.modelspec import HeadKind, ModelSpec, Task
+from trtbuild.toolchain import transformers_architectures
 from trtbuild_builders.onnx.export import given_graph
 
 _TASKS = (Task.EMBED, Task.RERANK, Task.CLASSIFY)
 _KINDS = (HeadKind.DENSE, HeadKind.SCORE, HeadKind.LABELS)
+TRIED = frozenset({
+    "BertModel", "RobertaModel", "XLMRobertaModel", "DistilBertModel", "MPNetModel",
+    "ModernBertModel", "T5EncoderModel", "Qwen3Model", "Gemma3TextModel",
+    "BertForSequenceClassification", "DebertaV2ForSequenceClassification",
+    "ElectraForSequenceClassification", "Qwen3ForSequenceClassification",
+})  # fmt: skip
+"""Classes of transformers 5.19 whose export was compared with them; the others go the same way."""
 _POOLING_OF_GIVEN = frozenset({"cls", "mean", "max", "lasttoken"})
 
 
@@ -22,6 +30,11 @@ def reasons(case: Case) -> Iterator[str]:
             "use --backend vllm or trtllm"
         )
         return
+    if spec.architecture not in transformers_architectures() and not given_graph(case):
+        yield (
+            f"the export has no class for the architecture {spec.architecture!r}: use --backend "
+            "vllm, or a checkpoint of a class that transformers has"
+        )
     yield from _weights(spec)
     yield from _head(case)
     if spec.tokenizer.kind != "fast":
@@ -60,8 +73,13 @@ def _head(case: Case) -> Iterator[str]:
         yield "its class pools inside the model, which the builder onnx does not export: use vllm"
     if head.append_eos:
         yield "its tokenizer.json adds no end-of-text token, which the reference does: add it there"
-    if head.pair_template or head.score_tokens:
-        yield "it reranks by a template and the logits of two words: use --backend vllm"
+    if head.pair_template or head.score_words or head.score_tokens:
+        yield "it reranks by a template or the logits of words: use --backend vllm"
+    if head.kind is not HeadKind.DENSE and head.layers:
+        yield (
+            "its score comes from sentence-transformers' modules behind a body without a head, "
+            "which the builder onnx has no graph for yet"
+        )
     if given_graph(case) and (head.layers or not _POOLING_OF_GIVEN.issuperset(head.pooling)):
         yield (
             "the given graph is served as it is, and the head has more than it may lack (Dense "

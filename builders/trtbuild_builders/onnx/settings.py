@@ -94,7 +94,7 @@ def settings(case: Case) -> dict[str, Any]:
         "include_prompt": head.include_prompt,
         "dimension": head.dimension,
         "truncate_dimension": head.truncate_dimension,
-        "matryoshka": list(head.cuts),
+        "matryoshka": list(head.matryoshka) or ("any" if head.is_matryoshka else []),
         "normalized": head.normalized,
         "labels": list(head.labels),
         "activation": head.activation,
@@ -133,13 +133,9 @@ def dump(value: Mapping[str, Any]) -> bytes:
 def _inputs(case: Case, head: Head) -> dict[str, int]:
     """The graph's inputs, with what each is padded with.
 
-    A single text has one type of token, which is what a model takes without being told; the two
-    texts of a pair differ, where the model was trained to see it.
+    The export adds types of tokens where the reference's tokenizer gives them.
     """
     inputs = {"input_ids": case.spec.pad_token_id or 0, "attention_mask": 0}
-    types = case.checkpoint.config.get("type_vocab_size") if case.checkpoint else None
-    if case.spec.task is not Task.EMBED and isinstance(types, int) and types > 1:
-        inputs["token_type_ids"] = 0
     if not head.include_prompt:
         inputs["pooling_mask"] = 0
     return inputs

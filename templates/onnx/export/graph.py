@@ -1,5 +1,6 @@
 """The graph of a checkpoint: its body, pooling, dense layers and normalization in one module."""
 
+import inspect
 import json
 from pathlib import Path
 
@@ -65,6 +66,23 @@ def load(folder, task, graph):
     body.config.use_cache = False
     module = Logits(body) if task != "embed" else Vectors(body, folder, graph)
     return module.eval()
+
+
+def inputs(folder, module, settings):
+    """Names of the graph's inputs.
+
+    With types of tokens where the reference's tokenizer gives them and the body takes them. A
+    vector's text has one type alone, which a body takes without being told.
+    """
+    from transformers import AutoTokenizer
+
+    names = list(settings["inputs"])
+    if settings["task"] == "embed":
+        return names
+    given = AutoTokenizer.from_pretrained(folder, trust_remote_code=False).model_input_names
+    taken = inspect.signature(module.body.forward).parameters
+    types = "token_type_ids"
+    return [*names, types] if types in given and types in taken else names
 
 
 def export(module, names, path, *, opset, limit, external):

@@ -55,7 +55,7 @@ def _export(folder, out, job):
     limit = settings["max_tokens"] or 4096
     graph.export(
         module,
-        list(settings["inputs"]),
+        graph.inputs(folder, module, settings),
         out / GRAPH,
         opset=job["opset"],
         limit=limit,

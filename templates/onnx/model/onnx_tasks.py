@@ -88,9 +88,9 @@ def _dimensions(settings, asked):
             f"dimensions {size} cannot be had: the model was not trained to be cut (Matryoshka), "
             f"and its vectors have {whole}: leave dimensions out"
         )
-    if size not in allowed or isinstance(size, bool):
-        any_size = len(allowed) == whole
-        known = f"1 to {whole}" if any_size else f"one of {', '.join(map(str, allowed))}"
+    number = isinstance(size, int) and not isinstance(size, bool)
+    if not number or not (0 < size < whole if allowed == "any" else size in allowed):
+        known = f"1 to {whole}" if allowed == "any" else f"one of {', '.join(map(str, allowed))}"
         raise Refused(f"dimensions {size} cannot be had: send {known}")
     return size, True
 
