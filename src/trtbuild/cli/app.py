@@ -74,7 +74,7 @@ def _exit_interrupted() -> NoReturn:
 
 
 def _report_bug(error: Exception) -> None:
-    """Say that this is our fault, and where the traceback went."""
+    """Print whose fault this is, trtbuild's or a plug-in's, and where the traceback went."""
     import tempfile
     import traceback
 
@@ -82,8 +82,24 @@ def _report_bug(error: Exception) -> None:
         "w", prefix="trtbuild-", suffix=".log", delete=False, encoding="utf-8"
     ) as log:
         log.write(f"trtbuild {__version__}\n{sys.version}\n\n{traceback.format_exc()}")
-    typer.echo(
-        f"error: this is a bug in trtbuild: {type(error).__name__}: {error}\n"
-        f"  fix: please report it with the file {log.name}",
-        err=True,
-    )
+    what, fix = "this is a bug in trtbuild", f"please report it with the file {log.name}"
+    if plugin := _plugin_in(error):
+        what = f"the plug-in {plugin} failed"
+        fix = f"report it to its authors with the file {log.name}, or uninstall it"
+    typer.echo(f"error: {what}: {type(error).__name__}: {error}\n  fix: {fix}", err=True)
+
+
+def _plugin_in(error: Exception) -> str:
+    """The distribution of a plug-in whose code an error came through; empty for trtbuild's own."""
+    from importlib.metadata import entry_points
+    from traceback import walk_tb
+
+    names = (str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__))
+    packages = {name.partition(".")[0] for name in names}
+    for kind in ("builders", "commands", "dialects", "rules"):
+        for point in entry_points(group=f"trtbuild.{kind}.v1"):
+            dist = point.dist
+            guilty = point.module.partition(".")[0] in packages
+            if guilty and dist is not None and dist.name != "trtbuild":
+                return f"{dist.name} {dist.version}"
+    return ""

@@ -179,6 +179,18 @@ def test_a_plug_in_adds_a_command(plugin: Callable[..., None]) -> None:
     assert "Did you mean 'shout'" in trtbuild("shou").stderr
 
 
+def test_a_plug_in_that_fails_is_named(plugin: Callable[..., None]) -> None:
+    plugin(
+        "shout = shouting:shout\n",
+        shouting=_SHOUT,
+        shouting_command=_RUN.replace("print(", "1 / 0 + print("),
+    )
+    failed = trtbuild("shout", "word")
+    assert failed.returncode == 1
+    assert "error: the plug-in shouting 1.0 failed: ZeroDivisionError" in failed.stderr
+    assert "report it to its authors" in failed.stderr
+
+
 def test_a_plug_in_replaces_no_command(plugin: Callable[..., None]) -> None:
     plugin("validate = shouting:validate\n", shouting=_SHOUT)
     assert "Do nothing" not in trtbuild("--help").stdout

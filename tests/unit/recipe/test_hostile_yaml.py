@@ -1,0 +1,36 @@
+"""Recipes that take all memory or all of the stack: an error with a fix."""
+
+from __future__ import annotations
+
+import pytest
+
+from trtbuild.errors import RecipeError
+from trtbuild.located import yamltext
+from trtbuild.recipe.loading import parse
+
+_LAUGHS = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 5000, "nested too deeply"),
+        ("a: &a [*a]", "nested too deeply"),
+        ("a: &a {b: *a}", "nested too deeply"),
+        (_LAUGHS, "expand to more than 100,000 values"),
+    ],
+)
+def test_a_recipe_without_end_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(RecipeError, match="is not YAML") as error:
+        parse(text)
+    assert reason in error.value.what
+    assert error.value.fix
+
+
+def test_aliases_may_be_used() -> None:
+    node = yamltext.compose("a: &a [1, 2]\nb: [*a, *a]")
+    assert node is not None
+    assert yamltext.construct(node) == {"a": [1, 2], "b": [[1, 2], [1, 2]]}
+    assert yamltext.scalar("") is None
