@@ -127,7 +127,7 @@ def load_tokenizer(path: Path) -> Any:
     file = _file(path)
     if not file.is_file():
         raise UsageError(
-            f"no tokenizer at {path}",
+            f"there is no tokenizer at {path}",
             fix="give the directory of the served checkpoint that holds tokenizer.json",
         )
     try:

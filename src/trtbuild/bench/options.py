@@ -96,7 +96,7 @@ class BenchOptions:
                 fix="add --slo ttft=500ms,itl=50ms and --rate 1",
             )
         if self.trace is not None and self.chat:
-            raise UsageError("a trace has plain prompts", fix="leave --chat out")
+            raise UsageError("a trace has plain prompts", fix="leave out --chat")
         _ = self.addresses, self.loads, self.objectives
 
     @property

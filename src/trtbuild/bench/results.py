@@ -122,7 +122,7 @@ def read_result(path: Path, *parts: str) -> Json:
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read {path}: {error}", fix=fix) from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise UsageError(f"{path} is no result of a benchmark", fix=fix)
+        raise UsageError(f"{path} is not a benchmark result", fix=fix)
     try:
         _ = [found[part] for part in parts]
         for target in found["targets"]:
@@ -144,9 +144,9 @@ def believing(*paths: Path) -> Iterator[None]:
         raise
     except Exception as error:  # a figure that is a text, a list that is none: there is no end
         raise UsageError(
-            "a result is damaged: something in it is not what it should be",
+            "a result is damaged: it has missing or wrong values",
             where=f"{' or '.join(map(str, paths))}: {type(error).__name__}: {error}",
-            fix="give a file as `trtbuild bench --out FILE` wrote it; if it is one, report this",
+            fix="give an unchanged file from `trtbuild bench --out FILE`; if it is, report this",
         ) from error
 
 

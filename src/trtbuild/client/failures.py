@@ -53,7 +53,7 @@ def timed_out(url: str, seconds: float) -> LateError:
 def broken_off(url: str, reason: str) -> NoAnswerError:
     """The connection ended before the answer did, or what came was not the protocol."""
     return NoAnswerError(
-        f"the answer from {url} broke off",
+        f"the answer from {url} ended early",
         where=reason,
         fix="`trtbuild logs` shows whether the server ended; check the port and --protocol",
     )
@@ -66,7 +66,9 @@ def unknown_model(url: str, name: str, known: Sequence[str]) -> ServerError:
     return NotServedError(
         f"the server at {url} has no model {name!r}",
         where=f"it serves {served}",
-        fix=f"did you mean {near[0]!r}?" if near else "name one of those, or convert it first",
+        fix=f"did you mean {near[0]!r}?"
+        if near
+        else "name one of these, or convert the model first",
     )
 
 
@@ -95,7 +97,7 @@ def not_callable(name: str) -> ServerError:
     """No request schema fits the model's tensors."""
     broken = (f"{one.name} of {one.distribution}: {one.problem}" for one in installed().broken)
     return ServerError(
-        f"no request schema fits the tensors of {name!r}: it cannot be asked in words",
+        f"no request schema fits the tensors of {name!r}, so trtbuild cannot send it text",
         details=tuple(f"this request schema cannot be used: {line}" for line in broken),
         fix="`trtbuild show` prints client code for its tensors",
     )

@@ -70,6 +70,6 @@ def _wait_for(
             raise ServerError(
                 f"{name!r} did not become ready within {deadline:g} s",
                 where=last,
-                fix="`trtbuild logs` shows what it is doing; a larger model needs a longer wait",
+                fix="`trtbuild logs` shows what it is doing; a large model needs more time",
             )
         time.sleep(_POLL_SECONDS)

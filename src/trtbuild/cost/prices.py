@@ -77,7 +77,7 @@ def gpu_price(name: str) -> GpuPrice:
             return row
     known = ", ".join(row.name for row in gpu_prices())
     raise UsageError(
-        f"no price of {name!r} is known", fix=f"give one with --gpu-price; known are {known}"
+        f"unknown price of {name!r}", fix=f"give one with --gpu-price; known are {known}"
     )
 
 
@@ -98,11 +98,11 @@ def api_price(text: str) -> ApiPrice:
         near = difflib.get_close_matches(text, names, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(
-            f"no API price {text!r} is known",
+            f"unknown API price {text!r}",
             fix=f"{hint}known are {', '.join(names)}, or write INPUT/OUTPUT such as 0.15/0.60",
         ) from None
     if given < 0 or made < 0:
         raise UsageError(f"{text!r} is a negative price", fix="write INPUT/OUTPUT, 0.15/0.60")
     if not math.isfinite(given + made):
-        raise UsageError(f"{text!r} is no price", fix="write INPUT/OUTPUT, 0.15/0.60")
+        raise UsageError(f"{text!r} is not a price", fix="write INPUT/OUTPUT, 0.15/0.60")
     return ApiPrice(text, given, made, "given", "--api-price")

@@ -120,7 +120,7 @@ async def _span(client: AsyncLLMClient, target: ProbedModel, number: int) -> tup
     chunks = client.generate(target.name, f"{number} times", _LONG, timeout=ANSWER_SECONDS)
     stamps = [time.monotonic() async for _ in chunks]
     if not stamps:
-        raise ServerError("an answer without any piece came")
+        raise ServerError("the answer had no chunk")
     return stamps[0], stamps[-1]
 
 

@@ -104,7 +104,7 @@ def _await(handle: ServerHandle) -> None:
         server.watch(handle)
         if time.monotonic() > until:
             raise ServerError(
-                f"the server of the live check was not there within {_START_SECONDS:g} s",
+                f"the server of the live check did not start within {_START_SECONDS:g} s",
                 where=handle.log_path,
                 fix="see `trtbuild runtime status`",
             )

@@ -43,7 +43,7 @@ ANSWERS = LiveRule(
 STREAMS = LiveRule(
     "TRT954",
     "an LLM streams",
-    "the model must be decoupled and send pieces: convert it again",
+    "the model must be decoupled and send chunks: convert it again",
 )
 CANCELS = LiveRule(
     "TRT955",

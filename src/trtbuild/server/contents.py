@@ -65,7 +65,7 @@ def read(repo: Path) -> Contents:
     if not repo.is_dir():
         raise UsageError(
             f"the model repository {str(repo)!r} does not exist",
-            fix="make one: trtbuild convert SOURCE, or: trtbuild up SOURCE",
+            fix="create one: trtbuild convert SOURCE, or:  trtbuild up SOURCE",
         )
     repo = repo.resolve()
     folders = sorted(path for path in repo.iterdir() if path.is_dir())

@@ -95,13 +95,13 @@ def image(job: ServerJob) -> str:
         return images[0]
     if images:
         raise UsageError(
-            f"the models of this repository want {len(images)} different images",
+            f"the models of this repository need {len(images)} different images",
             where=str(job.contents.repo),
             fix="serve them from repositories of their own, or choose with --image",
             details=images,
         )
     raise UsageError(
-        "which container image is to serve this repository is not known (no trtbuild.lock)",
+        "the container image for this repository is unknown (no trtbuild.lock)",
         where=str(job.contents.repo),
         fix="name it: --image nvcr.io/nvidia/tritonserver:YY.MM-py3",
     )

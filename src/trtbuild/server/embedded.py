@@ -110,7 +110,7 @@ def _require_backends(job: ServerJob) -> None:
     if "llmapi" in contents.trtllm.values() and not job.options.rehearsal:
         names = ", ".join(name for name, kind in contents.trtllm.items() if kind == "llmapi")
         raise ServerError(
-            f"the embedded server has no TensorRT-LLM, which {names} runs",
+            f"the embedded server has no TensorRT-LLM, which {names} needs",
             where=str(contents.repo),
             fix="rehearse it here with --rehearse, or serve with --mode docker",
         )

@@ -151,7 +151,9 @@ def latest_log(server_id: str = "") -> Path:
     logs = [path for path in _logs() if path.parent.name.startswith(server_id)]
     if not logs:
         raise UsageError(
-            f"no log of a server {server_id!r}" if server_id else "no server has left a log",
+            f"there is no log of a server {server_id!r}"
+            if server_id
+            else "no server has left a log",
             fix="see the servers with `trtbuild status`",
         )
     return logs[0]

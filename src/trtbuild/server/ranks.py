@@ -96,7 +96,7 @@ def lay_out(contents: Contents, how: str = "auto") -> RankLayout:
         )
     if chosen in {"leader", "orchestrator"} and not engines:
         raise ServerError(
-            f"{chosen} mode is for compiled engines, and this repository has none",
+            f"{chosen} mode is for compiled engines, but this repository has none",
             where=str(contents.repo),
             fix="leave --launch out",
         )

@@ -44,7 +44,7 @@ def choose(mode: str, *, has_gpu: bool) -> Choice:
         return Choice("docker", f"{docker.engine()} answers and there is a GPU")
     if reason := embedded.unavailable():
         raise ServerError(
-            "no Triton server can be run here",
+            "no Triton server can run on this machine",
             fix="serve on another machine (docker run, see `trtbuild serve --mode docker "
             "--dry-run`); everything but serving works here",
             details=("no tritonserver is on PATH", no_container, reason),

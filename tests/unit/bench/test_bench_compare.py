@@ -241,7 +241,7 @@ def test_compare_is_a_command(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text("{}")
     wrong = compared(one, str(tmp_path / "c.json"))
     assert isinstance(wrong.exception, UsageError)
-    assert "is no result of a benchmark" in wrong.exception.what
+    assert "is not a benchmark result" in wrong.exception.what
 
 
 @pytest.mark.parametrize("width", [46, 80, 120])

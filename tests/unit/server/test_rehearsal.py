@@ -75,12 +75,12 @@ def test_quantised_weights_want_the_checkpoint_they_were_made_from(
     declared = {"quant_method": "modelopt", "quant_algo": "FP8"}
     make_llama(repo / "api/1/weights", quantization_config=declared)
     contents = server.read_contents(repo)
-    with pytest.raises(UsageError, match=r"quantised \(modelopt\), which a CPU cannot") as error:
+    with pytest.raises(UsageError, match=r"quantized \(modelopt\), which a CPU cannot") as error:
         find_checkpoints(contents, {})
     assert "--checkpoint api=SOURCE" in (error.value.fix or "")
     given = find_checkpoints(contents, {"api": str(checkpoint)})
     assert given.checkpoints["api"]["config.json"] == checkpoint / "config.json"
-    with pytest.raises(UsageError, match="are quantised"):
+    with pytest.raises(UsageError, match="are quantized"):
         find_checkpoints(contents, {"api": str(repo / "api/1/weights")})
 
 
@@ -110,7 +110,7 @@ def test_a_rehearsal_is_embedded(tmp_path: Path) -> None:
     options = LaunchOptions()
     with pytest.raises(UsageError, match="not in mode 'docker'"):
         prepare(repo, mode="docker", options=options, validate=False, rehearse=True)
-    with pytest.raises(UsageError, match="--checkpoint is for a rehearsal"):
+    with pytest.raises(UsageError, match="--checkpoint needs --rehearse"):
         prepare(repo, options=options, validate=False, checkpoints={"api": "x"})
 
 
@@ -136,7 +136,7 @@ def job(contents: Contents, tmp_path: Path, options: LaunchOptions) -> ServerJob
 
 def test_without_a_rehearsal_the_embedded_server_refuses(tmp_path: Path) -> None:
     repo = write_llmapi_model(tmp_path, "api", "/models/api/1/weights")
-    with pytest.raises(ServerError, match="no TensorRT-LLM, which api runs") as error:
+    with pytest.raises(ServerError, match="no TensorRT-LLM, which api needs") as error:
         embedded.command(job(server.read_contents(repo), tmp_path, LaunchOptions()))
     assert "--rehearse" in error.value.fix
 

@@ -107,7 +107,7 @@ def test_a_python_that_cannot_is_passed_over(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert facts.find_interpreter().version == interpreter.version
     older.unlink()
-    with pytest.raises(UnsupportedError, match="no Python here") as error:
+    with pytest.raises(UnsupportedError, match="no Python on this machine") as error:
         facts.find_interpreter()
     assert "3.13.0" in error.value.details[0]
 

@@ -34,7 +34,7 @@ def test_too_little_disk_is_told_before_anything_is_made(
 ) -> None:
     usage = shutil._ntuple_diskusage(10 * GIB, 9 * GIB, GIB)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(BuildError, match=r"needs 4\.0 GiB, 1\.0 GiB are free") as error:
+    with pytest.raises(BuildError, match=r"needs 4\.0 GiB, but 1\.0 GiB are free") as error:
         runtime.install("full")
     assert error.value.exit_code == 5
     assert "TRTBUILD_CACHE_DIR" in error.value.fix

@@ -126,7 +126,7 @@ def test_weights_inside_need_neither_cache_nor_token(
 def test_an_image_has_to_be_known(tmp_path: Path, programs: Path) -> None:
     write_docker(programs)
     repo = write_python_model(tmp_path / "models", "m")
-    with pytest.raises(UsageError, match="not known") as none:
+    with pytest.raises(UsageError, match="image for this repository is unknown") as none:
         command("docker", repo, tmp_path)
     assert "--image" in none.value.fix
     lock(repo, "one", "two")

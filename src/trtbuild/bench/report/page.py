@@ -107,7 +107,7 @@ def pngs(result: Json, scale: int = 2) -> dict[str, bytes]:
         renderer: Any = importlib.import_module("resvg_py")
     except ImportError:
         raise UsageError(
-            "PNG needs a renderer", fix="pip install 'trtbuild[bench]', or take --svg"
+            "PNG needs a renderer", fix="pip install 'trtbuild[bench]', or use --svg"
         ) from None
     return {
         name: bytes(renderer.svg_to_bytes(svg_string=text, width=WIDTH * scale))

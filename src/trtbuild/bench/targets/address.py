@@ -55,7 +55,7 @@ def parse_target(text: str) -> Address:
         label, rest = "", text
     if _with_password(rest):  # which the result and the report would hold
         raise UsageError(
-            "a target holds no user name and no password",
+            "a target must not contain a user name or password",
             where=_hidden(rest),
             fix="leave them out; --api-key-env NAME sends the key that a variable holds",
         )

@@ -124,7 +124,7 @@ def distrusted(url: str, error: ssl.SSLError) -> ServerError:
         return ServerError(
             f"the certificate of {url} is not trusted",
             where=error.verify_message,
-            fix="export SSL_CERT_FILE=FILE with the certificate of who signed it",
+            fix="export SSL_CERT_FILE=FILE with the certificate of its issuer",
         )
     return ServerError(
         f"no TLS connection to {url}",

@@ -164,7 +164,7 @@ def find_interpreter() -> Interpreter:
             return usable
         reasons.append(f"{executable}: {usable}")
     raise UnsupportedError(
-        "no Python here can carry the embedded server",
+        "no Python on this machine can run the embedded server",
         fix="install Python 3.11 or 3.12 with venv (Debian, Ubuntu: apt install python3-venv), "
         "or use --mode docker",
         details=tuple(reasons),

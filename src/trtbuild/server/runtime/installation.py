@@ -183,7 +183,7 @@ def _require_space(root: Path, variant: Variant) -> None:
     if free < needed:
         gib = 1 << 30
         raise BuildError(
-            f"the runtime needs {needed / gib:.1f} GiB, {free / gib:.1f} GiB are free",
+            f"the runtime needs {needed / gib:.1f} GiB, but {free / gib:.1f} GiB are free",
             where=str(folder),
             fix="free space, or set TRTBUILD_CACHE_DIR to a directory on another disk",
         )
