@@ -42,7 +42,7 @@ def _said(case: Case) -> Mapping[str, Any]:
     return found
 
 
-def _public(case: Case, said: Mapping[str, Any]) -> ModelEntry:
+def _public(case: Case, facts: Mapping[str, Any]) -> ModelEntry:
     chosen = engine(case)
     inputs, outputs = _tensors(case)
     config = pbtxt.model_config(
@@ -57,7 +57,7 @@ def _public(case: Case, said: Mapping[str, Any]) -> ModelEntry:
     what = _PUBLIC.format(task=outputs[0]["name"], core=core_name(case))
     files = (
         _config(config, case, what),
-        RepoFile("1/settings.json", dump(said)),
+        RepoFile("1/settings.json", dump(facts)),
         *model_files(),
     )
     places = [WeightsDir("1", files={"tokenizer.json": "tokenizer.json"})]
@@ -69,13 +69,13 @@ def _public(case: Case, said: Mapping[str, Any]) -> ModelEntry:
     return ModelEntry(case.recipe.name, files, tuple(places))
 
 
-def _core(case: Case, said: Mapping[str, Any]) -> ModelEntry:
+def _core(case: Case, facts: Mapping[str, Any]) -> ModelEntry:
     config = pbtxt.model_config(
         name=core_name(case),
         backend="onnxruntime",
         max_batch_size=engine(case)["max_batch_size"],
-        input=[_row(name, _INT64, -1) for name in said["inputs"]],
-        output=[_row(said["output"], _FP32, *(said.get("output_dims") or (_width(case),)))],
+        input=[_row(name, _INT64, -1) for name in facts["inputs"]],
+        output=[_row(facts["output"], _FP32, *(facts.get("output_dims") or (_width(case),)))],
     )
     what = _CORE.format(name=case.recipe.name)
     places: tuple[WeightsDir, ...] = ()

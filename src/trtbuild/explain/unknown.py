@@ -158,11 +158,11 @@ def _cut(texts: Sequence[str]) -> Failure | None:
     )  # fmt: skip
 
 
-def spoken(found: Iterable[Statement], texts: Sequence[str]) -> Iterator[Failure]:
+def spoken(statements: Iterable[Statement], texts: Sequence[str]) -> Iterator[Failure]:
     """What speaks of a failure in an excerpt without any error: what a client or a shell shows."""
     if len(texts) > _EXCERPT or any(map(_RUNS.search, texts)):
         return
-    for one in sorted(found, key=lambda one: bool(_VAGUE.search(one.text))):
+    for one in sorted(statements, key=lambda one: bool(_VAGUE.search(one.text))):
         quiet = (
             not (one.loud or _SAYS.match(one.text))
             or one.text.startswith("  ")
@@ -172,11 +172,11 @@ def spoken(found: Iterable[Statement], texts: Sequence[str]) -> Iterator[Failure
             yield _spoken(one, texts)
 
 
-def _spoken(one: Statement, texts: Sequence[str]) -> Failure:
-    at = one.line - 1
+def _spoken(statement: Statement, texts: Sequence[str]) -> Failure:
+    at = statement.line - 1
     title = "the last error of the log is not in trtbuild's table of causes"
-    message = _whole(one.text, texts, at)
-    return Failure(title, message, one.line, look(one.line, None), _frames(texts, at))
+    message = _whole(statement.text, texts, at)
+    return Failure(title, message, statement.line, look(statement.line, None), _frames(texts, at))
 
 
 def look(line: int, frame: re.Match[str] | None) -> str:

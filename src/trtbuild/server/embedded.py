@@ -63,13 +63,13 @@ def _needs_onnx_runtime(job: ServerJob) -> bool:
     return "onnxruntime" in job.contents.backends and "onnxruntime" not in job.options.echo
 
 
-def _onnx_runtime(found: runtime.Runtime, job: ServerJob) -> Path:
+def _onnx_runtime(installed: runtime.Runtime, job: ServerJob) -> Path:
     """The version of the newest release that the repository was written for."""
     known = onnx_runtime(max(job.contents.releases, default=""))
     version = known.version if known else ""
     if job.dry_run:
-        return runtime.onnx_runtime_home(found, version)
-    return runtime.ensure_onnx_runtime(found, version, job.progress)
+        return runtime.onnx_runtime_home(installed, version)
+    return runtime.ensure_onnx_runtime(installed, version, job.progress)
 
 
 def _backends(installed: runtime.Runtime, job: ServerJob) -> Path:

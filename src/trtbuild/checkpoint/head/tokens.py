@@ -122,8 +122,8 @@ def _expansion(attends: object) -> Literal["masked", "attended"]:
     return "attended" if attends is True else "masked"
 
 
-def _words(said: object) -> tuple[str, ...]:
-    return tuple(map(str, said)) if isinstance(said, list | str) else ()
+def _words(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list | str) else ()
 
 
 def _count(says: Mapping[str, Any], key: str) -> int:
