@@ -41,7 +41,7 @@ _SUMMARIES = {
     "list": "List the models of a repository: where they came from, what serves them, their size.",
     "show": "Show a model's tensors and parameters, and client code that is ready to run.",
     "remove": "Remove a model: its directories and its lock entry, atomically.",
-    "runtime": "Install, inspect and remove the embedded server and ModelOpt.",
+    "runtime": "Install, inspect and remove the embedded server and other tools.",
     "doctor": "Check Python, disk, shared memory, ports, GPU, containers, hub and runtime.",
     "builders": "List the builders, built-in and plug-ins, with the reasons against each.",
     "schema": "Print the JSON schema of trtbuild.yaml.",
