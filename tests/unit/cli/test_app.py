@@ -180,11 +180,8 @@ def test_a_plug_in_adds_a_command(plugin: Callable[..., None]) -> None:
 
 
 def test_a_plug_in_that_fails_is_named(plugin: Callable[..., None]) -> None:
-    plugin(
-        "shout = shouting:shout\n",
-        shouting=_SHOUT,
-        shouting_command=_RUN.replace("print(", "1 / 0 + print("),
-    )
+    own = _SHOUT.replace("shouting_command", "shouting").replace("shout =", "command =", 1)
+    plugin("shout = shouting:command\n", shouting=own + _RUN.replace("print(", "1 / 0, print("))
     failed = trtbuild("shout", "word")
     assert failed.returncode == 1
     assert "error: the plug-in shouting 1.0 failed: ZeroDivisionError" in failed.stderr
