@@ -63,7 +63,7 @@ def engine(case: Case) -> Mapping[str, Any]:
     raise_problems(
         problems,
         "engine settings of the builder onnx",
-        "trtbuild toolchains RELEASE --arguments onnx lists them",
+        "trtbuild toolchains RELEASE --arguments --backend onnx lists them",
     )
     return {**DEFAULTS, **given}
 
