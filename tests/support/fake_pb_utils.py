@@ -86,6 +86,24 @@ def _row(value: Any) -> np.ndarray:
     return np.array([[value.encode() if text else value]], dtype=np.object_ if text else None)
 
 
+def call_with(run: Any) -> type:
+    """A class for ``InferenceRequest`` whose ``exec`` asks ``run(model_name, arrays)``."""
+
+    class InferenceRequest:
+        def __init__(self, model_name: str, inputs: Any, **_: Any) -> None:
+            self._asked = (model_name, {tensor.name(): tensor.as_numpy() for tensor in inputs})
+
+        def exec(self) -> Any:
+            found = run(*self._asked)
+            return SimpleNamespace(
+                has_error=lambda: isinstance(found, str),
+                error=lambda: SimpleNamespace(message=lambda: found),
+                outputs=found,
+            )
+
+    return InferenceRequest
+
+
 @contextmanager
 def loaded(path: Path, *folders: Path, labels: bool) -> Iterator[ModuleType]:
     """The module of a ``model.py``; ``labels``: responses take parameters."""

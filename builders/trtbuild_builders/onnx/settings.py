@@ -40,7 +40,7 @@ ARGUMENTS = {
         default=value,
         has_default=True,
         choices=("", "NONE", "END", "START") if name == "truncate" else (),
-        minimum=1 if name in _POSITIVE else 0 if isinstance(value, int) else None,
+        minimum=1 if name in _POSITIVE else 0 if type(value) is int else None,
     )
     for name, value in DEFAULTS.items()
 }

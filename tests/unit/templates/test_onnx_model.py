@@ -10,26 +10,17 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
 
+from support.onnx_encoders import SETTINGS, write_graph
 from support.tiny_encoders import make_embedder
 from trtbuild.resources import template_dir
 
 NAMES = ("onnx_text", "onnx_tasks", "compare")
 LIMITS = {"max_abs": 1e-5, "cosine": 0.99999}
 TEXTS = ["a", "", "Some words, more than a few", "UPPER lower", "z" * 30 + " " + "y" * 40]
-SETTINGS: dict[str, Any] = {
-    "task": "embed", "core": "m_core", "inputs": {"input_ids": 0, "attention_mask": 0},
-    "output": "embeddings", "pooling": [], "max_tokens": 40, "lower": True,
-    "padding_side": "right", "truncate": "END", "truncation": "longest_first",
-    "token_budget": 200, "prompts": {"query": "query: ", "document": "text: "},
-    "default_prompt": "", "include_prompt": True, "dimension": 6, "truncate_dimension": 0,
-    "matryoshka": [2, 4], "normalized": True, "labels": [], "activation": "identity",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -158,51 +149,6 @@ def test_what_tokenizer_json_cuts_and_pads_is_undone(
 
 
 # ------------------------------------------------------------------------------ what is caught
-
-
-def write_graph(
-    path: Path, *, pooling: str = "mean", dense: bool = True, unit: bool = True
-) -> None:
-    """Word and position embeddings, pooling, a dense layer, normalization."""
-    rng = np.random.default_rng(3)
-    ids = [
-        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
-        for name in ("input_ids", "attention_mask")
-    ]
-    tables = {
-        "words": rng.normal(size=(256, 6)), "places": rng.normal(size=(64, 6)),
-        "matrix": rng.normal(size=(6, 6)), "low": np.array(-1e9),
-    }  # fmt: skip
-    weights = [numpy_helper.from_array(np.asarray(t, np.float32), n) for n, t in tables.items()]
-    for name, value in {"zero": 0, "one": 1}.items():
-        weights.append(numpy_helper.from_array(np.array(value, np.int64), name))
-    for name, value in {"at1": [1], "at2": [2]}.items():
-        weights.append(numpy_helper.from_array(np.array(value, np.int64), name))
-    node = helper.make_node
-    nodes = [
-        node("Gather", ["words", "input_ids"], ["w"]),
-        node("Shape", ["input_ids"], ["shape"]),
-        node("Gather", ["shape", "one"], ["length"]),
-        node("Range", ["zero", "length", "one"], ["steps"]),
-        node("Gather", ["places", "steps"], ["p"]),
-        node("Add", ["w", "p"], ["states"]),
-        node("Cast", ["attention_mask"], ["kept"], to=TensorProto.FLOAT),
-        node("Unsqueeze", ["kept", "at2"], ["mask"]),
-        node("Mul", ["states", "mask"], ["masked"]),
-        node("ReduceSum", ["masked", "at1"], ["sum"], keepdims=0),
-        node("ReduceSum", ["mask", "at1"], ["count"], keepdims=0),
-        node("Div", ["sum", "count"], ["mean"]),
-        node("Gather", ["states", "zero"], ["cls"], axis=1),
-        node("MatMul", [pooling, "matrix"], ["behind"]),
-        node("Tanh", ["behind" if dense else pooling], ["out" if unit is False else "bent"]),
-    ]
-    if unit:
-        nodes.append(node("LpNormalization", ["bent"], ["out"], axis=1, p=2))
-    nodes.append(node("Identity", ["out"], ["embeddings"]))
-    out = helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["batch", 6])
-    graph = helper.make_graph(nodes, "tiny", ids, [out], weights)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(made, path / "model.onnx")
 
 
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
