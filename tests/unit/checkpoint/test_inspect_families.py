@@ -17,7 +17,7 @@ from trtbuild.checkpoint.context import context_length
 from trtbuild.checkpoint.fields import Fields
 from trtbuild.errors import UnsupportedError
 from trtbuild.modelspec import KVCache, ModelSpec, Task
-from trtbuild.recipe import serving
+from trtbuild.recipe import engine_support
 from trtbuild.toolchain import releases
 
 
@@ -581,7 +581,7 @@ def test_a_class_of_vllms_own_needs_no_code(tmp_path: Path) -> None:
     spec = inspect(open_checkpoint(str(make_described(tmp_path / "m", OCR, SOME))))
     assert spec.code == ("configuration", "model")
     rows = [row for row in releases() if row.vllm]
-    needed = {row.triton: serving(spec, row, row.vllm_image).needed for row in rows}
+    needed = {row.triton: engine_support(spec, row, row.vllm_image).needed for row in rows}
     assert {triton for triton, parts in needed.items() if not parts} == {
         row.triton for row in rows if row.triton >= "25.12"
     }
