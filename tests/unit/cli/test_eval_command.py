@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from support.command_line import trtbuild
 from support.retrieval import write_set
+from trtbuild.resources import state_dir
 
 DOCUMENTS = {"d1": "red apple", "d2": "green pear"}
 # The reciprocal ranks of a query's only relevant document: 1 in good.run, 1/2 in bad.run.
@@ -156,3 +158,18 @@ def test_a_server_that_is_not_there() -> None:
     code, found, _ = evaluate("grpc://127.0.0.1:1/m")
     assert (code, found["exit_code"]) == (7, 7)
     assert "nothing answers" in found["what"]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("options", "port"), [((), 1), (("--protocol", "http"), 2), (("--url", "127.0.0.1:3"), 3)]
+)
+def test_a_model_is_asked_where_it_is_served(options: tuple[str, ...], port: int) -> None:
+    folder = state_dir("servers")
+    folder.mkdir(parents=True)
+    ports = {"http_port": 2, "grpc_port": 1, "metrics_port": 4}
+    record = {"id": "s", **ports, "models": ["m"], "repo": "none", "pid": os.getpid()}
+    (folder / "s.json").write_text(json.dumps(record))
+    code, found, _ = evaluate("m", *options)
+    assert code == 7
+    assert f"127.0.0.1:{port}" in found["what"]
