@@ -24,7 +24,7 @@ from trtbuild.repository import WeightFile
 
 # Nobody rewrites a file of a download cache or of our own in place; people do with a directory.
 _IMMUTABLE = {"hub", "gguf", "sample"}
-_WEIGHTS = (".safetensors", ".bin", ".gguf", ".engine")
+_WEIGHTS = (".safetensors", ".bin", ".gguf", ".engine", ".onnx", ".onnx.data")
 _KEY_VERSION = 1
 
 

@@ -1,5 +1,9 @@
 """What the reference implementation answers: sentence-transformers or transformers."""
 
+import json
+import sys
+from pathlib import Path
+
 import torch
 
 _USES = {"query": ("query",), "passage": ("passage", "document")}
@@ -12,6 +16,7 @@ class Vectors:
     def __init__(self, folder, settings):
         from sentence_transformers import SentenceTransformer
 
+        _require_own_modules(Path(folder))
         self._settings = settings
         self._model = SentenceTransformer(
             str(folder),
@@ -28,6 +33,17 @@ class Vectors:
         # An empty prompt, so that the default one is not taken.
         asked = {"prompt_name": named} if named or not use else {"prompt": ""}
         return self._model.encode(items, batch_size=1, show_progress_bar=False, **asked)
+
+
+def _require_own_modules(folder):
+    """sentence-transformers imports the classes that modules.json names, whatever they are."""
+    path = folder / "modules.json"
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    foreign = [row["type"] for row in rows if not row["type"].startswith("sentence_transformers.")]
+    if foreign:
+        sys.exit(
+            f"ERROR: modules.json names a class that is not sentence-transformers': {foreign[0]}"
+        )
 
 
 class Scores:
