@@ -13,6 +13,7 @@ import pytest
 from support.command_line import trtbuild
 from support.tiny_encoders import DIMENSION, TOKENS, make_embedder
 from trtbuild.client import LLMClient, wait_ready
+from trtbuild.client.reference import require_reference
 from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError
 from trtbuild.process import free_ports
@@ -123,6 +124,20 @@ def test_each_end_can_be_cut(client: LLMClient) -> None:
     assert by_end == embed(client, [beginning], truncate="end").vectors
     assert by_start == embed(client, [end], truncate="start").vectors
     assert embed(client, whole).vectors == by_end
+
+
+def test_readiness_proves_the_numbers(
+    server: ServerHandle, repository: Path, tmp_path: Path
+) -> None:
+    models = dict(read_contents(repository).served)
+    assert require_reference(server.grpc_url, models, repository) == ("tiny",)
+    kept = json.loads((repository / "tiny/1/reference.json").read_text())
+    kept["kept"][0]["row"].reverse()
+    other = tmp_path / "other/tiny/1"
+    other.mkdir(parents=True)
+    (other / "reference.json").write_text(json.dumps(kept))
+    with pytest.raises(ServerError, match="'tiny' does not answer as its reference does"):
+        require_reference(server.grpc_url, models, tmp_path / "other")
 
 
 def test_as_many_texts_as_there_are(client: LLMClient) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from trtbuild import check, hardware, server
 from trtbuild.check.model import Finding, Severity
 from trtbuild.client import wait_ready
+from trtbuild.client.reference import require_reference
 from trtbuild.errors import RepositoryError, ServerError, UsageError
 from trtbuild.pipeline.condition import dead_engines, explained
 from trtbuild.pipeline.rehearse import find_checkpoints
@@ -244,6 +245,9 @@ def _wait(watch: _Watcher, timeout: float, progress: Progress) -> None:
         watch=watch,
         progress=progress,
     )
+    found = {name: model for name in handle.models if (model := served_model(repo, name))}
+    if names := require_reference(handle.grpc_url, found, repo):
+        progress.step(f"answers of {', '.join(names)} equal the reference")
 
 
 def _too_slow(handle: ServerHandle, timeout: float) -> ServerError:

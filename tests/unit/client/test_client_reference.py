@@ -1,0 +1,109 @@
+"""A live model is asked for the answers that its conversion kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trtbuild.client import reference
+from trtbuild.errors import ServerError
+from trtbuild.signature import ServedModel, ServedTask
+from trtbuild.signature.requests import (
+    Classification,
+    ClassifyAnswer,
+    EmbedAnswer,
+    EmbedRequest,
+    Ranked,
+    RerankAnswer,
+    TaskRequest,
+)
+
+ITEMS = {ServedTask.EMBED: "a text", ServedTask.CLASSIFY: "a text", ServedTask.RERANK: ["q", "p"]}
+
+
+class Client:
+    """Answers with ``row``, whatever it is asked."""
+
+    row: tuple[float, ...] = ()
+    asked: list[TaskRequest] = []  # noqa: RUF012 - emptied by the fixture
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def ask(self, name: str, request: TaskRequest) -> Any:
+        self.asked.append(request)
+        if name == "embed":
+            return EmbedAnswer((self.row,))
+        if name == "rerank":
+            return RerankAnswer((Ranked(0, 0.5, self.row[0]),))
+        scores = {f"label {number}": value for number, value in enumerate(self.row)}
+        return ClassifyAnswer((Classification("label 0", scores),))
+
+
+@pytest.fixture(autouse=True)
+def client(monkeypatch: pytest.MonkeyPatch) -> type[Client]:
+    monkeypatch.setattr(reference, "LLMClient", Client)
+    monkeypatch.setattr(Client, "asked", [])
+    return Client
+
+
+def write(repository: Path, task: ServedTask, row: list[float], use: str = "") -> None:
+    folder = repository / task.value / "1"
+    folder.mkdir(parents=True)
+    kept = [{"input_type": use, "item": ITEMS[task], "row": row}]
+    (folder / "reference.json").write_text(json.dumps({"kept": kept}))
+
+
+def ask(repository: Path, task: ServedTask) -> tuple[str, ...]:
+    return reference.require_reference(
+        "nowhere", {task.value: ServedModel(task.value, task)}, repository
+    )
+
+
+@pytest.mark.parametrize("task", ITEMS)
+def test_equal_answers_pass_and_others_do_not(
+    tmp_path: Path, client: type[Client], task: ServedTask
+) -> None:
+    row = [1.5] if task is ServedTask.RERANK else [1.5, -2.0, 0.25]
+    write(tmp_path, task, row)
+    client.row = tuple(number + 1e-4 for number in row)
+    assert ask(tmp_path, task) == (task.value,)
+    client.row = tuple(-number for number in row)
+    with pytest.raises(ServerError, match="does not answer as its reference does") as error:
+        ask(tmp_path, task)
+    assert "--force" in error.value.fix
+
+
+def test_another_width_is_another_model(tmp_path: Path, client: type[Client]) -> None:
+    write(tmp_path, ServedTask.EMBED, [1.0, 2.0])
+    client.row = (1.0, 2.0, 3.0)
+    with pytest.raises(ServerError, match=r"cosine 0\.0000"):
+        ask(tmp_path, ServedTask.EMBED)
+
+
+def test_the_use_of_a_text_is_sent(tmp_path: Path, client: type[Client]) -> None:
+    write(tmp_path, ServedTask.EMBED, [1.0], use="query")
+    client.row = (1.0,)
+    ask(tmp_path, ServedTask.EMBED)
+    assert client.asked == [EmbedRequest(("a text",), input_type="query")]
+
+
+def test_a_model_without_kept_answers_is_not_asked(tmp_path: Path, client: type[Client]) -> None:
+    assert ask(tmp_path, ServedTask.EMBED) == ()
+    assert client.asked == []
+
+
+def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
+    write(tmp_path, ServedTask.EMBED, [1.0])
+    (tmp_path / "embed/1/reference.json").write_text("{")
+    with pytest.raises(ServerError, match=r"reference.json of embed cannot be read"):
+        ask(tmp_path, ServedTask.EMBED)
