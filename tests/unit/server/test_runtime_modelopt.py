@@ -83,7 +83,12 @@ def test_on_the_command_line(interpreter: Interpreter) -> None:
     assert "ModelOpt: ready" in result.stdout
     result = CliRunner().invoke(app, ["runtime", "status", "--json"])
     states = {one["variant"]: one["state"] for one in json.loads(result.stdout)}
-    assert states == {"full": "missing", "light": "missing", "modelopt": "ready"}
+    assert states == {
+        "full": "missing",
+        "light": "missing",
+        "modelopt": "ready",
+        "export": "missing",
+    }
 
 
 def test_an_unknown_runtime(interpreter: Interpreter) -> None:
