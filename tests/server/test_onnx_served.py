@@ -17,7 +17,15 @@ from trtbuild.client.reference import require_reference
 from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError
 from trtbuild.process import free_ports
-from trtbuild.server import LaunchOptions, Ports, ServerHandle, launch, read_contents, stop
+from trtbuild.server import (
+    LaunchOptions,
+    Ports,
+    ServerHandle,
+    launch,
+    read_contents,
+    require_alive,
+    stop,
+)
 from trtbuild.signature.requests import EmbedAnswer, EmbedRequest
 
 
@@ -39,7 +47,9 @@ def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setenv("TRTBUILD_STATE_DIR", str(tmp_path_factory.mktemp("state")))
         found = launch(contents, "embedded", LaunchOptions(ports=Ports(*free_ports(3))))
         try:
-            wait_ready(f"127.0.0.1:{found.grpc_port}", ["tiny"], 120)
+            wait_ready(
+                f"127.0.0.1:{found.grpc_port}", ["tiny"], 120, watch=lambda: require_alive(found)
+            )
             yield found
         finally:
             stop(found)

@@ -40,7 +40,7 @@ class TritonPythonModel:
             try:
                 taken.append((at, *self._prepared(request)))
             except Refused as error:
-                responses[at] = _failed(error, pb_utils.TritonError.INVALID_ARG)
+                responses[at] = _failed(error, "INVALID_ARG")
         encodings = [one for _, _, found, _ in taken for one in found]
         skips = [skip for _, _, found, skip in taken for _ in found]
         try:
@@ -91,5 +91,8 @@ def _decoded(name, array):
         raise Refused(f"{name} is not UTF-8 text") from None
 
 
-def _failed(error, code=pb_utils.TritonError.INTERNAL):
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
+def _failed(error, code="INTERNAL"):
+    # The stub adds its own names to pb_utils after this module was imported.
+    errors = pb_utils.TritonError
+    text = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
+    return pb_utils.InferenceResponse(error=errors(text, getattr(errors, code)))
