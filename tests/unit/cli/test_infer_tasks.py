@@ -195,10 +195,8 @@ def test_up_asks_by_the_models_task(
     monkeypatch.setattr("trtbuild.pipeline.up.ask_task", ask_task)
     monkeypatch.setattr("trtbuild.cli.server_view.as_dict", lambda _: {})
     for model in (RERANKER, LLM):
-        serving = SimpleNamespace(contents=SimpleNamespace(served={"m": model}))
-        running: Any = SimpleNamespace(
-            converted=SimpleNamespace(name="m"), serving=serving, server=None
-        )
+        plan = SimpleNamespace(contents=SimpleNamespace(served={"m": model}))
+        running: Any = SimpleNamespace(converted=SimpleNamespace(name="m"), plan=plan, server=None)
         assert up._other_task(running, "q", as_json=as_json) is (model is RERANKER)
     (request,) = asked
     assert request.query == "q" and len(request.documents) == 2

@@ -128,7 +128,7 @@ def test_nothing_runs() -> None:
 
 def test_no_runtime_is_installed(programs: Path) -> None:
     done = trtbuild("runtime", "status", "--json")
-    assert [one["state"] for one in json.loads(done.stdout)] == ["missing"] * 3
+    assert [one["state"] for one in json.loads(done.stdout)] == ["missing"] * 4
     done = trtbuild("runtime", "path")
     assert (done.returncode, "trtbuild runtime install" in done.stderr) == (7, True)
     assert trtbuild("runtime", "remove").stdout == "no runtime is installed\n"
