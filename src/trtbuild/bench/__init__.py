@@ -1,4 +1,4 @@
-"""Measuring served LLMs: targets, loads, metrics, and what may be concluded from them."""
+"""Benchmarks of served LLMs: targets, loads, metrics and comparisons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def settings(value: Any) -> Any:
-    """Options as JSON has them."""
+    """Options as JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: settings(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -14,7 +14,7 @@ _Z = 1.96
 
 
 def ratio(ours: float, reference: float) -> float | None:
-    """``ours / reference``; None where there is nothing to divide by."""
+    """``ours / reference``; None if either is missing or zero."""
     return ours / reference if reference else None
 
 
@@ -23,7 +23,7 @@ def ratio_interval(
 ) -> tuple[float, float] | None:
     """95 % interval of ``other / one`` from the two values' own intervals.
 
-    The logarithms are taken as normal and the two as independent: the variances of their
+    The two values are assumed independent and log-normal, so the variances of their
     logarithms add up (the delta method).
     """
     if min(first, second, *one_interval, *other_interval) <= 0:
@@ -38,10 +38,10 @@ def _deviation(interval: Sequence[float]) -> float:
 
 
 def side_by_side(targets: Sequence[Json]) -> list[Json]:
-    """For each load and each target: its ratios to the reference.
+    """Return the ratios of each target to the reference, for each load.
 
-    The reference is the naive baseline where there is one: it is what everything is to be better
-    than. Else it is the target that was named first.
+    The reference is the naive baseline if there is one, because that is what a server should
+    beat. Otherwise it is the first target.
     """
     rows: list[Json] = []
     reference = next((one for one in targets if one["kind"] == "baseline"), targets[0])

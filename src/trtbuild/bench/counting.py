@@ -1,7 +1,7 @@
-"""From text to tokens: which piece of a stream completed how many tokens of the served model.
+"""Count the tokens of a stream: how many tokens of the served model each chunk completed.
 
-The whole answer is tokenised once it is complete, and each token belongs to the piece in which its
-last character arrived. Tokenising piece by piece would split tokens and characters at the seams.
+The whole answer is tokenised once it is complete, and each token belongs to the chunk in which its
+last character arrived. Tokenising chunk by chunk would split tokens at chunk boundaries.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from trtbuild.bench.model import Stream, Timeline
 from trtbuild.errors import UsageError
 
-_SHORTEST_ECHO = 8  # characters; a shorter prompt may be how an answer happens to begin
+_SHORTEST_ECHO = 8  # characters; an answer may begin like a shorter prompt by chance
 
 
 class Counter:
-    """Counts by a tokenizer, or by what the server says where there is none."""
+    """Counts tokens with a tokenizer, or takes the server's counts without one."""
 
     def __init__(self, tokenizer: Any = None) -> None:
         self.tokenizer = tokenizer
@@ -32,7 +32,7 @@ class Counter:
         return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def timeline(self, stream: Stream) -> Timeline:
-        """The request with its tokens; an echoed prompt is cut off its front."""
+        """Return the request with its token counts, without an echoed prompt."""
         text = "".join(stream.pieces)
         ends: list[int] | None = self._token_ends(text)
         ends, echoed = self._without_echo(stream, text, ends)
@@ -63,10 +63,10 @@ class Counter:
     def _without_echo(
         self, stream: Stream, text: str, ends: list[int] | None
     ) -> tuple[list[int] | None, int]:
-        """Token ends of the answer alone, and the characters of an echo before it.
+        """Return the token ends of the answer, and the length of an echoed prompt before it.
 
-        A model may well begin by repeating its prompt. It is an echo only if the server does not
-        count it as generated.
+        A model may repeat the prompt at the start of its answer. It is an echo only if the server
+        did not count it as generated.
         """
         prompt = stream.prompt.text
         if len(prompt) < _SHORTEST_ECHO or not text.startswith(prompt):
@@ -83,7 +83,7 @@ class Counter:
 
 
 def _shares(reached: list[int], ends: list[int]) -> tuple[int, ...]:
-    """Tokens of each piece, from the characters read after it and the last one of each token."""
+    """Return the tokens of each chunk, given where each chunk and each token ends."""
     tokens = [0] * len(reached)
     for end in ends:
         tokens[min(bisect.bisect_left(reached, end), len(reached) - 1)] += 1
@@ -103,12 +103,12 @@ def _said(counts: list[int | None]) -> tuple[int, ...]:
 
 
 def tokenizer_digest(path: Path) -> str:
-    """What tells one ``tokenizer.json`` from another, wherever it lies."""
+    """Return the digest of a tokenizer's ``tokenizer.json``."""
     return digest(_file(path))
 
 
 def digest(file: Path) -> str:
-    """What tells a file from others that have its name."""
+    """Return the digest of a file's contents."""
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
@@ -117,10 +117,10 @@ def _file(path: Path) -> Path:
 
 
 def load_tokenizer(path: Path) -> Any:
-    """The tokenizer of a checkpoint directory, or of a ``tokenizer.json``.
+    """Load the tokenizer of a checkpoint directory, or a ``tokenizer.json``.
 
     Raises:
-        UsageError: There is none, or it cannot be read.
+        UsageError: There is no tokenizer, or it cannot be read.
     """
     from tokenizers import Tokenizer
 

@@ -1,4 +1,4 @@
-"""The device of a roofline: a GPU by the table, a CPU by measuring it."""
+"""The device of a roofline: a GPU from the table, or this machine's CPU as measured."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def of_gpu(gpu: GpuInfo, count: int, dtype: str) -> Device:
 
 
 def measure_cpu() -> Device:
-    """This machine's CPU: reading memory on all cores, and a float32 matrix product.
+    """Measure this machine's CPU: memory reads on all cores, and a float32 matrix product.
 
-    Reading is what a matrix-vector product does to its weights. Other work on the machine lowers
+    A matrix-vector product reads its weights once. Other work on the machine lowers
     both figures, as it lowers the benchmark's.
     """
     threads = os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""What a reader needs to know of the machine and the programs to believe a figure."""
+"""The machine and software versions that a result records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trtbuild.bench.model import Json
 
 
 def describe() -> Json:
-    """Machine, versions, commit and command."""
+    """Return machine, versions, commit and command."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["trtbuild", *sys.argv[1:]]),
@@ -35,7 +35,7 @@ def describe() -> Json:
 
 
 def _commit() -> str:
-    """The commit checked out in the current directory, which is what is being measured."""
+    """Return the commit checked out in the current directory, usually the one being measured."""
     found = process.run(["git", "rev-parse", "HEAD"], timeout=5)
     return found.stdout.strip() if found.ok else ""
 

@@ -1,4 +1,4 @@
-"""The same measurement in the words of other tools."""
+"""The same benchmark as command lines of other tools."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _GOODPUT = {
 def aiperf_commands(
     options: BenchOptions, targets: Sequence[Address], endpoint: str
 ) -> Iterator[str]:
-    """An ``aiperf profile`` command line for each target and load.
+    """Return an ``aiperf profile`` command line for each target and load.
 
-    Option names are those of AIPerf 0.13. It speaks OpenAI's API; Triton's own protocols it does
-    not, so they cannot be exported.
+    Option names are those of AIPerf 0.13. It speaks OpenAI's API but not Triton's own
+    protocols, so these targets cannot be exported.
 
     Raises:
-        UsageError: Something that AIPerf cannot measure.
+        UsageError: AIPerf cannot measure this.
     """
     for address in targets:
         if address.kind != "openai":
@@ -51,13 +51,13 @@ def aiperf_commands(
             argv += ["--extra-inputs", f"temperature:{options.generation.temperature:g}"]
             if options.generation.forced:
                 argv += ["--extra-inputs", "ignore_eos:true"]
-            # Not quoted: the shell that runs the command is to put the key in.
+            # Not quoted, so that the shell that runs the command expands the key.
             key = f' --api-key "${options.api_key_env}"' if options.api_key_env else ""
             yield shlex.join(argv) + key
 
 
 def _url(address: Address, endpoint: str) -> list[str]:
-    """AIPerf puts ``/v1/chat/completions`` after the URL unless it is told otherwise."""
+    """AIPerf appends ``/v1/chat/completions`` to the URL by default."""
     if address.url.endswith("/v1"):
         return ["--url", address.url.removesuffix("/v1"), "--endpoint-type", endpoint]
     parts = urlsplit(address.url)
@@ -93,13 +93,13 @@ def _prompts(options: BenchOptions) -> list[str]:
     prefix = options.shared_prefix
     found = [*_lengths("input", options.prompt_tokens, prefix)]
     found += _lengths("output", options.output_tokens)
-    if prefix:  # a part of our prompts, and before those of AIPerf
+    if prefix:  # our prompts include the prefix, AIPerf puts it before them
         found += ["--num-prefix-prompts", "1", "--prefix-prompt-length", str(prefix)]
     return found
 
 
 def _lengths(side: str, text: str, less: int = 0) -> list[str]:
-    """Mean and deviation: the only distribution that AIPerf draws lengths from."""
+    """Return mean and deviation: AIPerf draws lengths from a normal distribution only."""
     mean, _, deviation = text.removeprefix("normal:").partition(":")
     if not mean.isdigit() or (deviation and not text.startswith("normal:")):
         raise UsageError(

@@ -1,8 +1,8 @@
-"""Whether two targets may be compared at all: every reason why not, before and after measuring.
+"""Comparability checks: every reason why two targets may not be compared, before and after a run.
 
-Before: the same greedy prompts go to each target, one at a time, and what comes back is compared.
-After: what was measured must have had the same lengths. A single target is never refused anything;
-what would spoil a comparison is a warning there.
+Before: the same greedy prompts go to each target, one at a time, and the answers are compared.
+After: the measured requests must have had the same lengths. A single target is never refused;
+what would prevent a comparison is only a warning.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trtbuild.bench.model import BenchTarget, Prompt, Stream, Timeline
 PROBES = 3
 PROBE_TOKENS = 16
 _PROBE_NUMBERS = 1 << 50
-_SAME_BEGINNING = 4  # tokens; further on rounding may let greedy texts part
+_SAME_BEGINNING = 4  # tokens; beyond this, rounding may make greedy texts diverge
 LENGTHS = 0.02  # relative difference of mean output lengths
 _NOTED = 0.01  # of the same; below it text that two sequences of tokens share explains it
 _BUNDLE = 2.0  # tokens of a first chunk above which its reader should know
@@ -30,7 +30,7 @@ KINDS = ("texts", "inputs", "lengths", "echo", "precision", "sampling")
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """Why not: ``kind`` is one of :data:`KINDS`."""
+    """A reason not to compare; ``kind`` is one of :data:`KINDS`."""
 
     kind: str
     text: str
@@ -38,7 +38,7 @@ class Objection:
 
 @dataclass(slots=True)
 class Probe:
-    """What one target answered to the greedy prompts."""
+    """One target's answers to the greedy prompts."""
 
     name: str
     precision: str = ""
@@ -73,7 +73,7 @@ async def probe(
 
 
 def before(probes: Sequence[Probe], counter: Counter) -> list[Objection]:
-    """Why these targets must not be compared, judged by their answers to the same prompts."""
+    """Return why these targets must not be compared, from their answers to the same prompts."""
     return [
         *_differ(probes, "echo", lambda one: "echoes the prompt" if one.echoes else "does not"),
         *_inputs(probes),
@@ -97,7 +97,7 @@ def _differ(
 
 
 def _inputs(probes: Sequence[Probe]) -> list[Objection]:
-    """The servers' counts of the same prompt: another template, BOS or tokenizer shows here."""
+    """Compare the servers' counts of a prompt; they differ with template, BOS or tokenizer."""
     for number in range(PROBES):
         found = {
             one.name: one.inputs[number]
@@ -145,7 +145,7 @@ def _begin_alike(first: str, second: str, counter: Counter) -> bool:
 
 
 def after(ledgers: Mapping[str, Ledger], load: str) -> list[Objection]:
-    """Why one load's figures must not be set side by side."""
+    """Return why one load's figures must not be compared."""
     means = {
         name: ledger.tokens.output / ledger.ok
         for name, ledger in ledgers.items()
@@ -158,7 +158,7 @@ def after(ledgers: Mapping[str, Ledger], load: str) -> list[Objection]:
 
 
 def warnings(name: str, ledger: Ledger) -> list[str]:
-    """What a reader of one target's figures has to know."""
+    """Return what a reader of one target's figures should know."""
     found: list[str] = []
     tokens = ledger.tokens
     if ledger.ok and ledger.counter.echoes:
@@ -191,7 +191,7 @@ def warnings(name: str, ledger: Ledger) -> list[str]:
 
 
 def _of_streams(name: str, ledger: Ledger) -> Iterator[str]:
-    """What the form of a target's answers does to its figures."""
+    """Return how the form of a target's answers affects its figures."""
     tokens = ledger.tokens
     if tokens.hidden:
         yield (
@@ -213,7 +213,7 @@ def _of_streams(name: str, ledger: Ledger) -> Iterator[str]:
 
 
 def counted_otherwise(name: str, ledgers: Sequence[Ledger]) -> str:
-    """The sentence about counts that differ a little, over all loads of a target; else empty."""
+    """Return a sentence if counts differ a little over all loads of a target; else ``""``."""
     counts = [ledger.tokens for ledger in ledgers if ledger.tokens.off_by <= _COUNTS]
     total = sum(one.server for one in counts)
     share = abs(sum(one.ours for one in counts) - total) / total if total else 0.0
@@ -228,7 +228,7 @@ def counted_otherwise(name: str, ledgers: Sequence[Ledger]) -> str:
 
 
 def wrong_tokenizer(name: str, ledger: Ledger) -> str:
-    """The sentence about counts too far apart to be of one tokenizer; empty when they are not."""
+    """Return a sentence if counts are too far apart to come from one tokenizer; else ``""``."""
     tokens = ledger.tokens
     if tokens.off_by <= _COUNTS or tokens.textless:
         return ""

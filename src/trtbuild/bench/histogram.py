@@ -1,14 +1,14 @@
-"""A distribution in bounded memory, with intervals that know which values belong together.
+"""A distribution in bounded memory, with confidence intervals from groups of requests.
 
-Values are counted in bins 0.1 % wide, so a percentile is within 0.05 % of the value it stands for
-and a billion values take what a thousand do.
+Values are counted in bins 0.1 % wide, so a percentile is within 0.05 % of the true value
+and a billion values take as much memory as a thousand.
 
-Requests that follow one another are put into one group, at most 64 groups with a histogram each,
-and resampling the groups gives the intervals (a block bootstrap). The tokens of one answer are no
-independent observations, and neither are requests that shared a batch or stood in one queue: were
-they dealt out over all groups, each group would have seen the same of the weather, and the
-intervals would hold the truth not 95 but 30 times of 100. Groups that are still like their
-neighbours are joined before they are resampled.
+Consecutive requests form a group; there are at most 64 groups with a histogram each,
+and resampling the groups gives the intervals (a block bootstrap). The tokens of one answer are not
+independent observations, and neither are requests that shared a batch or a queue. If they were
+spread over all groups, every group would look the same, and a 95 % interval would contain the true
+value in only 30 of 100 runs. Groups that still correlate with their neighbours are merged before
+they are resampled.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from trtbuild.resampling import central, widening
 
 PERCENTILES = (50, 90, 95, 99)
 _GROUPS = 64
-_FEWEST = 6  # groups that are left, however alike neighbours are
-_ALIKE = 0.5  # correlation of neighbours, in its standard errors, from which they are joined
+_FEWEST = 6  # minimum number of groups after merging
+_ALIKE = 0.5  # correlation of neighbours, in standard errors, above which they are merged
 _LOWEST = 1e-3  # ms
 _STEP = math.log(1.001)
 _BINS = int(math.log(1e8 / _LOWEST) / _STEP) + 2  # up to 1e8 ms, more than a day
@@ -44,7 +44,7 @@ class Distribution:
         self._sums = np.zeros(_GROUPS)
 
     def add(self, values: Sequence[float], request: int) -> None:
-        """All values of one request; ``request`` is its number, in the order of their ends."""
+        """Add all values of one request; ``request`` is its number, in order of completion."""
         if not values:
             return
         while request >= _GROUPS * self._each:
@@ -66,7 +66,7 @@ class Distribution:
         np.add.at(self._counts[group], bins - self._low, 1)
 
     def _reach(self, lowest: int, highest: int) -> None:
-        """Let the counted range hold both bins; it grows by half a decade or so at a time."""
+        """Extend the counted range to both bins, by about half a decade at a time."""
         width = self._counts.shape[1]
         if width and self._low <= lowest and highest < self._low + width:
             return
@@ -79,7 +79,7 @@ class Distribution:
 
     @property
     def mean(self) -> float:
-        """Exact."""
+        """The exact mean."""
         return self.total / self.count
 
     def percentile(self, percent: float) -> float:
@@ -89,7 +89,7 @@ class Distribution:
         return float(self._percentile(np.cumsum(counts[filled]), filled, percent))
 
     def summary(self) -> dict[str, object] | None:
-        """Mean, percentiles, maximum and their 95 % intervals; None without a value."""
+        """Return mean, percentiles, maximum and their 95 % intervals; None without values."""
         if not self.count:
             return None
         found: dict[str, object] = {"mean": self.mean}
@@ -100,7 +100,7 @@ class Distribution:
         return found
 
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """95 % bootstrap intervals of mean and percentiles, over groups of requests."""
+        """Return 95 % bootstrap intervals of mean and percentiles, over groups of requests."""
         used = self._counts.sum(axis=1) > 0
         counts, sums = _independent(self._counts[used].astype(np.float64), self._sums[used])
         groups = len(sums)
@@ -125,7 +125,7 @@ class Distribution:
         return min(len(counts), 2 * int(beyond.sum()))
 
     def curve(self, points: int = 200) -> list[tuple[float, int]]:
-        """``(value, count)`` of at most ``points`` bins of equal width in the logarithm."""
+        """Return ``(value, count)`` of at most ``points`` bins of equal logarithmic width."""
         counts = self._counts.sum(axis=0)
         filled = np.flatnonzero(counts)
         if not len(filled):
@@ -150,7 +150,7 @@ class Distribution:
         return np.minimum(self._value(index), self.highest)
 
     def _value(self, index: float | NDArray[np.int64]) -> NDArray[np.float64]:
-        """The middle of a bin."""
+        """Return the middle of a bin."""
         return np.asarray(_LOWEST * np.exp((index + self._low + 0.5) * _STEP))
 
 
@@ -159,13 +159,13 @@ Groups = tuple[NDArray[Any], NDArray[np.float64]]
 
 
 def _joined(counts: NDArray[Any], sums: NDArray[np.float64]) -> Groups:
-    """Each two neighbours as one; a last one without a neighbour stays."""
+    """Merge groups in pairs; an odd last one stays."""
     first = np.arange(0, len(sums), 2)
     return np.add.reduceat(counts, first, axis=0), np.add.reduceat(sums, first)
 
 
 def _independent(counts: NDArray[np.float64], sums: NDArray[np.float64]) -> Groups:
-    """Groups whose means do not follow their neighbours', as far as that can be told."""
+    """Merge groups until their means no longer correlate with their neighbours'."""
     while len(sums) >= 2 * _FEWEST:
         apart = sums / counts.sum(axis=1)
         apart -= apart.mean()

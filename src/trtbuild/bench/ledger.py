@@ -1,4 +1,4 @@
-"""Everything that is kept of one load on one target: bounded, whatever the number of requests."""
+"""What is recorded of one load on one target, in bounded memory for any number of requests."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from trtbuild.bench.metrics.throughput import Throughput
 from trtbuild.bench.model import Stream, Timeline
 from trtbuild.bench.series import Series
 
-_ENOUGH = 5  # prompts of chance words that two tokenizers will not count equally far apart
+_ENOUGH = 5  # prompts of random words: two tokenizers would not differ by the same count on all
 
 
 @dataclass(slots=True)
 class Tokens:
     """The tokenizer's counts beside the server's, over requests where both are known.
 
-    ``added`` has the fewest and the most tokens that the server counted above ours in a prompt, of
-    ``prompts`` of them; the others are counts of the answers.
-    ``uncounted`` are answers whose tokens nobody knows. ``hidden`` are tokens of thinking whose
+    ``added`` is the smallest and largest surplus of the server's count of a prompt over ours, from
+    ``prompts`` prompts; the other fields count answers.
+    ``uncounted`` are answers without a token count. ``hidden`` are tokens of thinking whose
     text the server keeps: they are in no other figure. ``first`` are those of the first chunks of
     ``chunked`` answers; ``damaged`` are answers with halves of characters.
     """
@@ -42,7 +42,7 @@ class Tokens:
     added: tuple[int, int] = (0, 0)
 
     def add(self, line: Timeline, stream: Stream, *, counted: bool) -> None:
-        """A successful measured request; ``counted``: by a tokenizer, not by the server itself."""
+        """A successful measured request; ``counted`` by a tokenizer, not by the server."""
         self.output += line.output_tokens
         self.uncounted += not line.counted
         self.input += line.input_tokens
@@ -56,7 +56,7 @@ class Tokens:
             fewest, most = self.added if self.prompts else (more, more)
             self.added = min(fewest, more), max(most, more)
             self.prompts += 1
-        other = stream.calls or stream.damaged  # the text is not all that the model made
+        other = stream.calls or stream.damaged  # the text is only part of what the model generated
         if counted and stream.shown is not None and line.tokens and not other:
             self.compared += 1
             self.ours += line.output_tokens
@@ -65,17 +65,17 @@ class Tokens:
 
     @property
     def off_by(self) -> float:
-        """The share by which the tokenizer's sum differs from the server's."""
+        """Return the relative difference of the tokenizer's sum from the server's."""
         return abs(self.ours - self.server) / self.server if self.server else 0.0
 
     @property
     def textless(self) -> int:
-        """Tokens that the server counts and whose text is empty; 0 where that is not known.
+        """Tokens that the server counts but that have no text; 0 if unknown.
 
-        A model whose end is forced away (``ignore_eos``) goes on through its end-of-text tokens,
-        which are left out of the text. The tokenizer is the served one: it counts the prompts as
-        the server does, which puts the same around each, a token before it or a chat template.
-        Another tokenizer counts now more and now fewer.
+        With ``ignore_eos`` a model generates past its end-of-text tokens, which the text leaves
+        out. This holds only if the tokenizer is the served one: then the server's count of every
+        prompt exceeds ours by the same number (BOS or a chat template). With another tokenizer
+        the difference varies.
         """
         fewest, most = self.added
         same = self.prompts and fewest >= 0 and most - fewest <= 1
@@ -85,7 +85,7 @@ class Tokens:
 
 @dataclass(slots=True)
 class Ledger:
-    """Takes requests as they finish."""
+    """Records requests as they finish."""
 
     counter: Counter
     goodput: Goodput
@@ -104,7 +104,7 @@ class Ledger:
     asked_tokens: int = 0
 
     def add(self, stream: Stream, measured: bool) -> None:
-        """A request ended, well or not."""
+        """Add a request that succeeded or failed."""
         self.waited += stream.waited
         line = None if stream.error else self.counter.timeline(stream)
         if line is not None and not line.output_tokens and not line.arrivals:

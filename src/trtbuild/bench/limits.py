@@ -1,10 +1,10 @@
-"""What limited a load: read off what the client, the server and the latencies say."""
+"""What limited a load, derived from the client, the server and the latencies."""
 
 from __future__ import annotations
 
 from trtbuild.bench.model import Json
 
-_QUEUE_SHARE = 0.3  # of the end-to-end time that is waiting
+_QUEUE_SHARE = 0.3  # share of the end-to-end time spent waiting
 _CLIENT_SHARE = 0.05
 _OPENING = 0.5  # of how late a request left
 _BEFORE_FIRST = 0.5
@@ -15,7 +15,7 @@ _OTHERS = 0.2  # of the machine's cores
 def limited_by(load: Json) -> Json:
     """``{"what": client|connect|others|queue|gpu|cpu|unknown, "why": …}`` of one load's result.
 
-    The client comes first: whatever else is measured, it is measured through it.
+    The client is checked first, because every measurement passes through it.
     """
     client = load["client"]
     if client["saturated"]:
@@ -43,7 +43,7 @@ def limited_by(load: Json) -> Json:
 
 
 def no_connection(requests: int) -> str:
-    """A sentence about requests that found every connection in use."""
+    """Return a sentence if requests found every connection in use."""
     return (
         f"{requests} requests waited because all connections that this process may open were in "
         "use: allow more files (`ulimit -n`), or send less"
@@ -51,7 +51,7 @@ def no_connection(requests: int) -> str:
 
 
 def _others(load: Json) -> Json | None:
-    """Somebody else's work on the same cores, where the server's own is known."""
+    """Report other load on the same cores, if the server's own is known."""
     server = load["server"]
     if "cpu_cores" not in server or "machine_cores" not in server:
         return None
@@ -94,7 +94,7 @@ def _server(load: Json) -> Json:
 
 
 def _waiting(load: Json) -> Json | None:
-    """A server that tells nothing of its queue: most of the time passes before the first token."""
+    """Infer a queue that the server does not report: most of the time is before the first token."""
     ttft, e2e = load["metrics"]["ttft_ms"], load["metrics"]["e2e_ms"]
     if not ttft or ttft["p50"] < _BEFORE_FIRST * e2e["p50"]:
         return None

@@ -1,4 +1,4 @@
-"""What is asked of a target and what is seen of its answer."""
+"""A request to a target, and what the client saw of the answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 Endpoint = Literal["chat", "completions"]
 
-_SECRET = 8  # characters; what is shorter ("EMPTY", "token") is a word like others
+_SECRET = 8  # characters; a shorter key ("EMPTY", "token") may be an ordinary word
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Prompt:
 
     Attributes:
         text: The prompt as plain text; for a chat endpoint the user's message.
-        tokens: Its length by the tokenizer of the run, 0 when there is none.
+        tokens: Its length by the tokenizer of the run, 0 without one.
         max_tokens: Tokens to generate.
         messages: A whole conversation, where the source has one.
     """
@@ -30,7 +30,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """How every target generates: the same for all of a run.
+    """Generation settings, the same for all targets of a run.
 
     ``forced`` asks for exactly ``max_tokens`` tokens (``ignore_eos`` and ``min_tokens``).
     ``temperature`` 0 is greedy.
@@ -41,7 +41,7 @@ class Generation:
     forced: bool = True
 
     def parameters(self, max_tokens: int) -> dict[str, int | float | bool]:
-        """The values by the names of the OpenAI API and of vLLM."""
+        """Return the values by their names in the OpenAI API and in vLLM."""
         values: dict[str, int | float | bool] = {
             "max_tokens": max_tokens,
             "temperature": self.temperature,
@@ -59,23 +59,23 @@ class Stream:
 
     Attributes:
         prompt: What was asked.
-        intended: When the request was to be sent. In a closed loop this is ``started``.
+        intended: When the request was due. In a closed loop this is ``started``.
         started: When its bytes were given to the socket.
-        arrivals, pieces: Time and text of each non-empty piece of the answer.
-        counts: Tokens of each piece as the server said, None where it did not. Those that came
-            without text before it (half of a character's) are among them.
-        damaged: Whether halves of characters came that had to be replaced.
-        calls: Whether text of tool calls is among the pieces, whose markup the server left out.
-        thinks: Whether text of the model's thinking is among the pieces.
-        reasoning_tokens: Tokens of thinking as the server counted them, in ``output_tokens`` too.
+        arrivals, pieces: Time and text of each non-empty chunk of the answer.
+        counts: Tokens of each chunk as the server reports, None if it does not. Tokens that came
+            without text before it (part of a character) are included.
+        damaged: Whether invalid characters (lone surrogates) were replaced.
+        calls: Whether the chunks include tool calls, whose markup the server left out.
+        thinks: Whether the chunks include the model's thinking.
+        reasoning_tokens: Tokens of thinking by the server's count, included in ``output_tokens``.
         ended: When the answer was complete, or failed.
         output_tokens, input_tokens: The server's own counts of the whole, if it gave them.
-        error: Kind of the first failure (``http 500``, ``dropped``, ``timeout``…), empty when it
-            worked.
-        message: The server's own words about the failure.
-        waited: All connections that this process may open were in use when it was to be sent.
-        opening: Seconds that a connection took to open, 0 where one was open.
-        secret: What no message may hold, such as the key of an API: some servers repeat it.
+        error: Kind of the first failure (``http 500``, ``dropped``, ``timeout``…), empty on
+            success.
+        message: The server's message about the failure.
+        waited: Whether all connections that this process may open were in use when it was due.
+        opening: Seconds that opening a connection took, 0 if one was open.
+        secret: Text to remove from messages, such as an API key: some servers repeat it.
     """
 
     prompt: Prompt
@@ -100,10 +100,10 @@ class Stream:
     _textless: int = 0
 
     def piece(self, now: float, text: str, count: int | None = None) -> None:
-        """Text arrived; an empty text (a role, a keep-alive) is no content and is ignored.
+        """Record a chunk; an empty one (a role, a keep-alive) is ignored.
 
-        A server that cuts a pair of surrogates sends two lone halves, which no tokenizer and no
-        file takes: each is replaced.
+        A server that splits a surrogate pair sends two lone surrogates, which no tokenizer and no
+        file accepts: each is replaced.
         """
         if text:
             kept = whole(text)
@@ -117,39 +117,39 @@ class Stream:
 
     @property
     def hidden(self) -> int:
-        """Tokens of thinking that the server counts and whose text it keeps to itself."""
+        """Tokens of thinking that the server counts but does not send."""
         return 0 if self.thinks else self.reasoning_tokens
 
     @property
     def shown(self) -> int | None:
-        """The server's count of the tokens whose text came; None if it gave none."""
+        """The server's count of the tokens that it sent as text; None without a count."""
         if self.output_tokens is None:
             return None
         return max(0, self.output_tokens - self.hidden)
 
     def fail(self, now: float, kind: str, message: str = "") -> None:
-        """The request failed; what came before stays, an earlier failure too."""
+        """Mark the request as failed; chunks and an earlier failure stay."""
         self.ended = now
         if self.error:
             return
         self.error = kind
         if len(self.secret) >= _SECRET:
             message = message.replace(self.secret, "***")
-        # A server's words are shown on a terminal, which would obey an escape sequence in them.
+        # The message is printed to a terminal, which would interpret escape sequences.
         plain = "".join(one if one.isprintable() else " " for one in message)
         self.message = " ".join(plain.split())[:300]
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A finished request, its text turned into tokens.
+    """A finished request with token counts.
 
     Attributes:
         intended, started, ended: See :class:`Stream`.
-        arrivals: Times of the pieces that had text which was not an echo of the prompt.
-        tokens: Tokens that each of these pieces completed; empty when they are not known.
-        output_tokens: All tokens of the answer; 0 when not known.
-        input_tokens: Tokens of the prompt; 0 when not known.
+        arrivals: Times of the chunks with text that was not an echo of the prompt.
+        tokens: Tokens that each of these chunks completed; empty if unknown.
+        output_tokens: All tokens of the answer; 0 if unknown.
+        input_tokens: Tokens of the prompt; 0 if unknown.
     """
 
     intended: float
@@ -162,40 +162,40 @@ class Timeline:
 
     @property
     def first(self) -> int:
-        """Tokens of the first piece; 1 where they are not known."""
+        """Tokens of the first chunk; 1 if unknown."""
         return max(1, self.tokens[0]) if self.tokens else 1
 
     @property
     def counted(self) -> bool:
-        """Whether its tokens are known: text that nobody counted has some."""
+        """Whether its token count is known."""
         return bool(self.tokens or self.output_tokens or not self.arrivals)
 
 
 class BenchTarget(Protocol):
-    """Something that answers prompts.
+    """A target that answers prompts.
 
-    ``ignored`` are sampling values that it has no way to take; known once it is open.
+    ``ignored`` are sampling values that it does not support; known once it is open.
     """
 
     name: str
     ignored: tuple[str, ...]
 
     async def open(self) -> None:
-        """Connect and make sure that the model is there.
+        """Connect and check that the model is there.
 
         Raises:
-            ServerError: No server, no such model.
+            ServerError: No server answers, or it has no such model.
         """
 
     async def ask(self, stream: Stream) -> None:
-        """Send the prompt and fill ``stream`` until its end. Never raises for a failed request."""
+        """Send the prompt and fill ``stream``. Never raises for a failed request."""
 
     async def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
 
 
 def whole(text: str) -> str:
-    """``text`` with each lone half of a surrogate pair replaced by U+FFFD."""
+    """Return ``text`` with each lone surrogate replaced by U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:

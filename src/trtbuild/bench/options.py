@@ -1,4 +1,4 @@
-"""The options of a benchmark. Each is spelt here once: name, type, default, bounds, help.
+"""The options of a benchmark. Each is defined here once: name, type, default, bounds, help.
 
 The command line makes its flags from the fields of :class:`BenchOptions`
 (:mod:`trtbuild.cli.fields`), a program fills in the fields itself, and a result records them as
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MOST_CLIENTS = 10_000
 _MOST_RATE = 1e6
 _BASELINES = {"": (), "fastapi": ("baseline:fastapi", "baseline:fastapi-batched")}
-# Where a result records an option under another name than its own.
+# Options that a result records under another name.
 _PROMPTS = {
     "prompt_tokens": "prompt_tokens", "output_tokens": "output_tokens",
     "shared_prefix": "shared_prefix", "prompts": "file", "trace": "trace", "chat": "chat",
@@ -39,10 +39,10 @@ def _option(default: Any, help: str, **more: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions:
-    """What to measure, and how.
+    """What to measure and how.
 
     Raises:
-        UsageError: An option that cannot be, or two that do not go together.
+        UsageError: An invalid option, or two that conflict.
     """
 
     targets: tuple[str, ...] = _option(
@@ -85,7 +85,7 @@ class BenchOptions:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be, before anything is started."""
+        """Reject invalid options before anything starts."""
         if self.usd_per_hour == float("inf"):
             raise UsageError(
                 "the price must be finite", where="--usd-per-hour inf", fix="dollars an hour"
@@ -101,14 +101,14 @@ class BenchOptions:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The targets and the baselines."""
+        """Return the targets and the baselines."""
         if self.baseline not in _BASELINES:
             raise UsageError(f"no baseline {self.baseline!r}", fix="--baseline fastapi")
         return (*self.targets, *_BASELINES[self.baseline])
 
     @property
     def loads(self) -> tuple[Load, ...]:
-        """The loads of ``concurrency``, ``rate`` or ``trace``; one client without any."""
+        """Return the loads of ``concurrency``, ``rate`` or ``trace``; one client by default."""
         from trtbuild.bench.loads import Load
 
         if sum(map(bool, (self.concurrency, self.rate, self.trace))) > 1:
@@ -134,14 +134,14 @@ class BenchOptions:
 
     @property
     def limits(self) -> Limits:
-        """When each load ends."""
+        """Return when each load ends."""
         from trtbuild.bench.loads import Limits
 
         return Limits(self.requests, self.duration, self.warmup)
 
     @property
     def generation(self) -> Generation:
-        """How every target generates."""
+        """Return the generation settings for every target."""
         from trtbuild.bench.model import Generation
 
         seed = self.seed if self.temperature else None
@@ -149,13 +149,13 @@ class BenchOptions:
 
     @property
     def objectives(self) -> dict[str, float]:
-        """``slo`` in milliseconds by metric."""
+        """Return ``slo`` in milliseconds by metric."""
         from trtbuild.bench.metrics.goodput import parse_slo
 
         return parse_slo(self.slo)
 
     def settings(self) -> Json:
-        """The options as a result records them: what two results must share to be compared."""
+        """Return the options as a result records them, to decide whether results are comparable."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         prompts = {key: values[name] for name, key in _PROMPTS.items()}
         apart = _PARSED | (_PROMPTS.keys())

@@ -1,4 +1,4 @@
-"""Whether two results of earlier runs may be set side by side: every reason why not."""
+"""Whether two results of earlier runs may be compared: every reason why not."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ KINDS = ("tokenizer", "prompts", "sampling", "precision", "lengths", "echo")
 
 
 def differences(before: Json, after: Json) -> list[Objection]:
-    """What was not the same for targets and loads that are in both.
+    """Return the differences for targets and loads that are in both results.
 
-    Only what both results tell is compared.
+    Only settings recorded in both results are compared.
     """
     found = [*_settings(before, after)]
     known = {target["name"]: target for target in after["targets"]}
@@ -43,12 +43,12 @@ def _settings(before: Json, after: Json) -> Iterator[Objection]:
 
 
 def _elsewhere(prompts: Json) -> Json:
-    """Without the places of files whose contents were compared."""
+    """Return the settings without the paths of files whose contents are compared."""
     return {name: value for name, value in prompts.items() if name not in ("file", "trace")}
 
 
 def _apart(first: Any, second: Any) -> str:
-    """What of two settings is not the same; their members where they have any."""
+    """Return the differences of two settings, by member if they have members."""
     if not isinstance(first, dict) or not isinstance(second, dict):
         return f"{first} and {second}"
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]

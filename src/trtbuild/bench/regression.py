@@ -1,4 +1,4 @@
-"""Two results of the same benchmark: what became better or worse, beyond what chance explains."""
+"""Compare two results of the same benchmark: which figures changed by more than chance."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from trtbuild.bench.parity import differences
 from trtbuild.bench.shares import share_interval
 
 _PARTS = ("mean", "p50", "p99")
-# A rate has no interval of its own: its requests are those of the mean latency, whose relative
-# interval stands for it.
+# A rate has no interval of its own. It comes from the same requests as the mean latency, so the
+# relative interval of that is used.
 _RATE_INTERVAL = "e2e_ms"
-_FEW = 200  # requests below which a 99th percentile hangs on one or two of them
-_TOO_FEW = 10  # below which resampling them says nothing of how far they spread
+_FEW = 200  # minimum requests for a 99th percentile; below, one or two requests decide it
+_TOO_FEW = 10  # minimum for an interval by resampling
 
 
 def compare_results(
     before: Json, after: Json, threshold: float, allow: Collection[str] = ()
 ) -> Json:
-    """Rows of ``before``, ``after``, ``ratio``, its interval and a verdict; notes on differences.
+    """Return rows of ``before``, ``after``, ``ratio``, its interval and a verdict; and notes.
 
-    ``refused`` has the reasons why they must not be compared, by kind, except for the kinds of
+    ``refused`` has the reasons why they must not be compared, by kind, except for the kinds in
     ``allow``; then there are no rows.
 
     A figure is ``worse`` when its whole interval lies beyond ``threshold`` (a share, 0.05 is 5 %)
     on the wrong side, ``better`` on the right side, ``same`` when it lies within, else ``unclear``.
     The shares of failed requests, and of those that met the SLO (where both runs had the same one),
-    are worse or better when the intervals of both do not meet.
+    are worse or better when their intervals do not overlap.
     """
     rows: list[Json] = []
     reasons = differences(before, after)
@@ -110,7 +110,7 @@ def _shares(before: Json, after: Json) -> Iterator[Json]:
 
 
 def _share(metric: str, counts: Sequence[int], totals: Sequence[int], *, higher: bool) -> Json:
-    """Worse or better when the intervals of the two shares do not meet."""
+    """Return ``worse`` or ``better`` if the intervals of the two shares do not overlap."""
     one, other = (count / max(of, 1) for count, of in zip(counts, totals, strict=True))
     before, after = (share_interval(count, of) for count, of in zip(counts, totals, strict=True))
     verdict = "unclear"
@@ -155,7 +155,7 @@ def _rows(before: Json, after: Json, threshold: float) -> Iterator[Json]:
 
 
 def _relative(latency: Json | None) -> tuple[float, float]:
-    """The interval of a mean latency as factors of it."""
+    """Return the interval of a mean latency relative to it."""
     if not latency:
         return (1.0, 1.0)
     low, high = latency["interval"]["mean"]

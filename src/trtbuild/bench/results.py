@@ -21,7 +21,7 @@ _DIGITS = 6
 
 
 def load_result(run: LoadRun) -> Json:
-    """Everything about one load on one target."""
+    """Return everything about one load on one target."""
     ledger = run.ledger
     rates = ledger.throughput.per_second()
     errors = dict(ledger.failures.kinds)
@@ -36,7 +36,7 @@ def load_result(run: LoadRun) -> Json:
     found: Json = {
         "load": run.load.as_dict(),
         "metrics": {**latencies, **rates, "errors": errors},
-        # The three that one-line scripts want, without a way to go.
+        # Three figures at the top level, for one-line scripts.
         "output_tokens_per_s": rates["output_tokens_per_s"],
         "requests_per_s": rates["requests_per_s"],
         "errors": errors,
@@ -95,7 +95,7 @@ def _tokens(ledger: Ledger) -> Json:
 
 
 def rounded(value: Any) -> Any:
-    """Floats to six significant digits: more would be noise, and a third of the file."""
+    """Round floats to six significant digits: more are noise, and a third of the file."""
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}")
     if isinstance(value, Mapping):
@@ -110,10 +110,10 @@ def _no_number(text: str) -> float:
 
 
 def read_result(path: Path, *parts: str) -> Json:
-    """A result of an earlier run that has these ``parts`` besides its targets.
+    """Read a result of an earlier run that has these ``parts`` besides its targets.
 
     Raises:
-        UsageError: It is not one, or incomplete.
+        UsageError: It is not a result, or incomplete.
     """
     fix = "give a file that `trtbuild bench --out FILE` wrote"
     try:
@@ -134,15 +134,15 @@ def read_result(path: Path, *parts: str) -> Json:
 
 @contextlib.contextmanager
 def believing(*paths: Path) -> Iterator[None]:
-    """While results of files are worked with: what goes wrong is wrong in them.
+    """Report errors inside the block as errors of the result files.
 
-    ``read_result`` looks at what makes a file a result; not at each of its thousand figures.
+    ``read_result`` checks only the structure, not each of a thousand figures.
     """
     try:
         yield
     except TrtbuildError:
         raise
-    except Exception as error:  # a figure that is a text, a list that is none: there is no end
+    except Exception as error:  # a text in place of a number or a list, among many possibilities
         raise UsageError(
             "a result is damaged: it has missing or wrong values",
             where=f"{' or '.join(map(str, paths))}: {type(error).__name__}: {error}",

@@ -1,4 +1,4 @@
-"""One measurement: every load on every target, taking turns, in blocks."""
+"""One measurement: every load on every target, in alternating blocks."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from trtbuild.bench.watching.client import ClientWatch
 from trtbuild.bench.watching.server import ServerWatch, Watched
 from trtbuild.endings import word
 
-_NUMBERS = 1 << 24  # prompts of one load are numbered apart from those of the next
+_NUMBERS = 1 << 24  # prompt numbers between one load and the next
 
 
 @dataclass(slots=True)
 class Subject:
-    """A target and what watches it.
+    """A target and its watchers.
 
-    ``numbers`` is where its prompts' numbers begin. Targets are asked the same; but of two that are
-    one server the second would find the first one's prompts in the prefix cache.
+    ``numbers`` is the number of its first prompt. Targets get the same prompts, except when two are
+    the same server: the second would find the first one's prompts in the prefix cache.
     """
 
     target: BenchTarget
@@ -46,11 +46,11 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What is measured.
+    """What to measure.
 
-    ``rounds`` is the number of blocks that each load is cut into; between two blocks of one target
-    the others have their turn, so that what else the machine does meets all of them. ``level`` is
-    the number of loads that were measured before: their prompts are not asked again.
+    ``rounds`` is the number of blocks each load is split into; between two blocks of one target
+    the others have their turn, so that other work on the machine affects all of them. ``level`` is
+    the number of loads measured before: their prompts are not used again.
     """
 
     prompts: Prompts
@@ -76,7 +76,7 @@ class LoadRun:
 
 @dataclass(slots=True)
 class Run:
-    """All of them, in the order of loads and targets; ``signal`` is what ended them, 0 if none."""
+    """All runs, in the order of loads and targets; ``signal`` is what ended them, 0 if none."""
 
     loads: list[LoadRun] = field(default_factory=list)
     signal: int = 0
@@ -110,9 +110,9 @@ async def measure(
     on_round: OnRound = lambda _: None,
     again: Sequence[LoadRun] = (),
 ) -> Run:
-    """Measure; a signal (``control.signal``) or a lost server end it with what there is.
+    """Measure; a signal (``control.signal``) or a lost server ends the run and keeps its figures.
 
-    ``again`` are runs of the only load, one a subject, that go on with what they have.
+    ``again`` are runs of the only load to continue, one for each subject.
     """
     result = Run()
     with ending(control):
@@ -139,7 +139,7 @@ def _load_run(
 async def _rounds(
     runs: list[LoadRun], experiment: Experiment, level: int, control: Control, on_tick: OnTick
 ) -> AsyncIterator[None]:
-    """Yields after each round in which every target had its block."""
+    """Yield after each round, in which every target has one block."""
     shares = _shares(experiment, runs[0].load)
     for index, limits in enumerate(shares):
         first = level * _NUMBERS + index * (_NUMBERS >> 8)
@@ -163,10 +163,10 @@ def _mark(runs: list[LoadRun], last: LoadRun, control: Control) -> None:
 
 
 def _shares(experiment: Experiment, load: Load) -> list[Limits]:
-    """The limits of each block; their sum is that of the experiment."""
+    """Return the limits of each block; they add up to the experiment's."""
     rounds = experiment.rounds
     limits = experiment.limits.for_load(load, rounds)
-    if isinstance(experiment.prompts, Trace):  # so that its last request is known as such
+    if isinstance(experiment.prompts, Trace):  # so that its last request is recognized
         whole = len(experiment.prompts.offsets)
         limits = replace(limits, requests=min(limits.requests or whole, whole))
     seconds = limits.seconds / rounds if limits.seconds is not None else None
@@ -192,7 +192,7 @@ def _session(
 
 
 def _short(load: Load, limits: Limits, prompts: Prompts) -> bool:
-    """Whether there is no time between the first and the last start to count in."""
+    """Whether first and last start are too close for a window."""
     requests = limits.requests or 1 << 30
     if load.kind == "closed":
         return requests < 2 * load.concurrency
@@ -211,7 +211,7 @@ async def _block(run: LoadRun, session: Session, seed: int) -> None:
             except asyncio.CancelledError:
                 pass
             except Exception as error:
-                # Whatever it is, an hour of measuring must not go with it.
+                # An unexpected error must not lose an hour of measurements.
                 session.control.broke(error)
             session.gate.finish(now())  # before the server is asked for its metrics once more
 

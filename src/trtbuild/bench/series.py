@@ -1,4 +1,4 @@
-"""What happened when: counts over time, in at most 240 slices that widen as a run goes on."""
+"""Counts over time, in at most 240 slices that widen as a run goes on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIRST_WIDTH = 0.25
 
 @dataclass(slots=True)
 class Slice:
-    """Counts of one slice of time."""
+    """Counts of one time slice."""
 
     output_tokens: float = 0.0
     finished: int = 0
@@ -21,7 +21,7 @@ class Slice:
     ttft_total: float = 0.0
 
     def merge(self, other: Slice) -> None:
-        """Take over the counts of ``other``."""
+        """Add the counts of ``other``."""
         self.output_tokens += other.output_tokens
         self.finished += other.finished
         self.failed += other.failed
@@ -37,7 +37,7 @@ class Series:
     slices: list[Slice] = field(default_factory=list)
 
     def add(self, stream: Stream, line: Timeline | None) -> None:
-        """A request ended."""
+        """Add a finished request."""
         ended = self._at(stream.ended)
         if line is None:
             ended.failed += 1
@@ -45,7 +45,7 @@ class Series:
         ended.finished += 1
         if line.arrivals:
             ended.ttft_total += line.arrivals[0] - line.intended
-        # Without a count for each piece they share the whole.
+        # Without a count for each chunk, tokens are divided evenly.
         tokens = line.tokens or [line.output_tokens / max(len(line.arrivals), 1)] * len(
             line.arrivals
         )
@@ -68,7 +68,7 @@ class Series:
         self.width *= 2
 
     def rows(self) -> list[dict[str, float | int | None]]:
-        """Each slice: seconds from the start, tokens/s, requests finished and failed, mean TTFT."""
+        """Return each slice: start in seconds, tokens/s, requests finished and failed, mean TTFT."""
         return [
             {
                 "s": round(index * self.width, 3),

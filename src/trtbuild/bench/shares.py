@@ -1,4 +1,4 @@
-"""How far a share of few is known."""
+"""Confidence intervals of shares."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _Z = 1.96
 
 
 def share_interval(count: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
+    """Return Wilson's 95 % interval of a share."""
     if not total:
         return 0.0, 1.0
     share, square = count / total, _Z * _Z / total

@@ -1,4 +1,4 @@
-"""Signals that end a measurement early: what was measured until then is kept."""
+"""Signals that end a measurement early and keep its figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trtbuild.endings import WORDS
 
 @contextlib.contextmanager
 def ending(control: Control) -> Iterator[None]:
-    """While it lasts the first signal ends the measurement, the second one the program."""
+    """Inside the block the first signal ends the measurement, the second one the program."""
     loop = asyncio.get_running_loop()
     before = {
         number: handler

@@ -1,11 +1,11 @@
 """The highest rate at which a target still holds its objectives.
 
-The rate doubles until the SLO breaks and is then halved in on, in the logarithm, between the last
-rate that held and the first that did not. Each rate is a run of its own after its own warm-up.
+The rate doubles until the SLO is missed. Then a bisection in the logarithm searches between the
+last rate that held and the first that did not. Each rate is a separate run with its own warm-up.
 
-Of fifty requests one that was late by chance is too many to hold the SLO, and a search that
-believes it looks below from then on. So a rate that misses by no more than chance does is measured
-on, up to four times as long, and judged by all of its requests.
+With fifty requests, a single one that is late by chance misses the SLO, and the search would
+continue at lower rates. So a rate whose miss is within chance is measured further, up to four times
+as long, and judged by all of its requests.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from trtbuild.bench.running import LoadRun
 
 _MOST_RUNS = 16
 _CLOSE = 1.1  # the limit is known within 10 %
-_MORE = 3  # further blocks of a rate that is not decided
-_LOWEST = 1 / 8  # of the rate to start from
+_MORE = 3  # further blocks for an undecided rate
+_LOWEST = 1 / 8  # share of the rate to start from
 
 Measure = Callable[[Load, LoadRun | None], Awaitable[LoadRun]]
 """A load, and the run of it that is to go on (None: a new one)."""
@@ -28,7 +28,7 @@ Measure = Callable[[Load, LoadRun | None], Awaitable[LoadRun]]
 
 @dataclass(slots=True)
 class Sweep:
-    """What a sweep found: ``held`` is 0 when no rate was held."""
+    """The result of a sweep; ``held`` is 0 if no rate met the SLO."""
 
     held: float = 0.0
     broke: float | None = None
@@ -36,7 +36,7 @@ class Sweep:
 
 
 async def sweep(measure: Measure, start: float, arrivals: Arrivals) -> Sweep:
-    """Search from ``start`` requests a second; ends early when a run was cut short."""
+    """Search from ``start`` requests a second; end early if a run is cut short."""
     found = Sweep()
     rate: float | None = start
     for _ in range(_MOST_RUNS):
@@ -64,7 +64,7 @@ async def _decided(measure: Measure, load: Load) -> LoadRun:
 
 
 def _next(sweep: Sweep, start: float) -> float | None:
-    """The rate to try now; None once the limit is known well enough."""
+    """Return the next rate to try; None once the limit is known within the tolerance."""
     if sweep.broke is None:
         return sweep.held * 2
     if not sweep.held:

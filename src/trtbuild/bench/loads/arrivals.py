@@ -10,7 +10,7 @@ from trtbuild.bench.loads.model import Load
 
 
 def offsets(load: Load, seed: int) -> Iterator[float]:
-    """Seconds from the start, without end.
+    """Yield seconds from the start, indefinitely.
 
     ``constant``: every ``1/rate`` seconds. ``poisson``: with independent, exponentially
     distributed gaps, which is how many independent users arrive.

@@ -1,4 +1,4 @@
-"""A closed loop: a number of clients, each of which asks again once it is answered."""
+"""A closed loop: a number of clients, each sending its next request once it is answered."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import asyncio
 from trtbuild.bench.loads.model import Session, now
 from trtbuild.bench.model import Stream
 
-# Seconds that a failed request takes at least. A server that is gone, that loads (503) or that says
-# no (429) answers at once: it would be asked in a spin, and a limit of its rate never be kept.
+# Minimum seconds for a failed request. A server that is gone, loading (503) or limiting its rate
+# (429) answers at once; without a pause the client would spin and never respect the limit.
 _BREATH = 0.05
 
 
 async def closed_loop(session: Session, clients: int) -> None:
-    """Keep ``clients`` requests under way until the gate says that it is over.
+    """Keep ``clients`` requests in flight until the gate closes.
 
-    Between warm-up and measurement nobody waits: there is no burst when the window opens.
+    Clients do not wait between warm-up and measurement, so no burst opens the window.
     """
 
     async def client() -> None:

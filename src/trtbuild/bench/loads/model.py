@@ -1,4 +1,4 @@
-"""What a load is, and how long it lasts."""
+"""A load and its limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GIVE_UP = 5  # failures to connect in a row, for each client
 class Load:
     """One point of a curve.
 
-    ``closed``: ``concurrency`` clients, each asking again as soon as it is answered. ``open``:
+    ``closed``: ``concurrency`` clients, each sending again as soon as it is answered. ``open``:
     ``rate`` requests a second, whatever the server does. ``trace``: at the times of a file.
     """
 
@@ -37,13 +37,13 @@ class Load:
 
     @property
     def label(self) -> str:
-        """For people."""
+        """Return a readable name."""
         if self.kind == "closed":
             return f"{self.concurrency} client{'s' if self.concurrency > 1 else ''}"
         return f"{self.rate:g} req/s {self.arrivals}" if self.kind == "open" else "trace"
 
     def as_dict(self) -> dict[str, object]:
-        """As the result tells it."""
+        """Return the load as the result records it."""
         found: dict[str, object] = {"kind": self.kind, "label": self.label}
         if self.kind == "closed":
             found["concurrency"] = self.concurrency
@@ -56,7 +56,7 @@ class Load:
 class Limits:
     """When a block ends: after ``requests`` measured ones or ``seconds``, whichever is first.
 
-    ``warmup`` requests go before; None takes one for each client, or a second's worth.
+    ``warmup`` requests come first; None: one for each client, or a second's worth.
     """
 
     requests: int | None = None
@@ -64,7 +64,7 @@ class Limits:
     warmup: int | None = None
 
     def for_load(self, load: Load, rounds: int) -> Limits:
-        """With a number of requests where neither that nor a time was given: enough for a window.
+        """Set the number of requests if neither that nor a duration was given.
 
         At least 50, eight for each client in each round, ten seconds' worth.
         """
@@ -83,7 +83,7 @@ class Limits:
 
 
 class Control:
-    """Stops a run from outside (``signal``, 0 if none) or from within (a server that is gone)."""
+    """Stops a run on a signal (``signal``, 0 if none) or when the server is gone."""
 
     def __init__(self) -> None:
         self.signal = 0
@@ -92,7 +92,7 @@ class Control:
         self._in_a_row = 0
 
     def interrupt(self, signal: int) -> None:
-        """A signal came. Stop at once; requests under way are given up."""
+        """Stop at once because of a signal; requests in flight are abandoned."""
         self.signal = signal
         self.on_interrupt()
 
@@ -102,24 +102,24 @@ class Control:
         return bool(self.signal or self.lost)
 
     def broke(self, error: BaseException) -> None:
-        """Something that nobody foresaw ended a block; what was measured before is kept."""
+        """Note an unexpected error that ended a block; earlier measurements are kept."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         self.lost = f"{MISTAKE}{type(error).__name__}: {error}"
 
     def saw(self, error: str, clients: int) -> None:
-        """A request ended with ``error`` (empty: well)."""
+        """Record that a request ended with ``error`` (empty: success)."""
         self._in_a_row = self._in_a_row + 1 if error in ("refused", "dropped") else 0
         if self._in_a_row >= _GIVE_UP * max(1, clients):
             self.lost = f"the server is gone: {self._in_a_row} requests in a row were {error}"
 
 
 class Gate:
-    """Hands out the numbers of requests and keeps the window of the throughput.
+    """Hands out request numbers and opens and closes the throughput window.
 
     Args:
         limits: When to end.
-        warmups: Numbers handed out first, negative ones.
+        warmups: How many negative numbers are handed out first.
         throughput: Its window is opened and closed here.
         short: The run is too short for a window; see :mod:`..metrics.throughput`.
     """
@@ -136,7 +136,7 @@ class Gate:
         self._closed = False
 
     def take(self, now: float) -> int | None:
-        """The next number, negative for a warm-up; None when it is over."""
+        """Return the next number, negative for a warm-up; None at the end."""
         number, limits = self._next, self._limits
         if number < 0:
             self._next += 1
@@ -155,7 +155,7 @@ class Gate:
         return number
 
     def finish(self, now: float) -> None:
-        """Every request has ended."""
+        """Note that every request has ended."""
         if self._open:
             self._close(now)
 
@@ -165,18 +165,18 @@ class Gate:
             self._throughput.close(now)
 
     def progress(self) -> tuple[int, int]:
-        """Requests handed out, and how many it will be (0 when time decides)."""
+        """Requests handed out, and their total (0 if limited by time)."""
         return max(0, self._next), self._limits.requests or 0
 
 
 def now() -> float:
-    """The clock of everything here."""
+    """Return the time by the clock that all of this uses."""
     return time.perf_counter()
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What every request of one block needs; ``first`` is the number of the block's prompts."""
+    """What every request of one block needs; ``first`` is the number of its first prompt."""
 
     target: BenchTarget
     prompts: Prompts
@@ -186,12 +186,12 @@ class Session:
     first: int = 0
 
     def prompt(self, number: int) -> Prompt:
-        """The prompt of a number of the gate. Making one takes time that is nobody's latency."""
+        """Return the prompt for a gate number. Creating it counts towards no latency."""
         shifted = WARMUP_NUMBERS + self.first - number if number < 0 else self.first + number
         return self.prompts(shifted)
 
     async def ask(self, stream: Stream, *, measured: bool, clients: int) -> Stream:
-        """One request; it is in the sink afterwards."""
+        """Send one request and put the result into the sink."""
         await self.target.ask(stream)
         self.sink(stream, measured)
         self.control.saw(stream.error, clients)

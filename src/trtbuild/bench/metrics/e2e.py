@@ -1,6 +1,6 @@
 """End-to-end latency (``e2e_ms``).
 
-From the moment the request was to be sent to the arrival of the last piece with text, or to the
+From the moment the request was due to the arrival of the last chunk with text, or to the
 end of the stream where there was no text at all. Chunks that only carry usage or a reason to stop
 come after the answer and do not lengthen it.
 """
@@ -14,6 +14,6 @@ TITLE = "End-to-end latency"
 
 
 def values(line: Timeline) -> tuple[float, ...]:
-    """Milliseconds."""
+    """Return milliseconds."""
     last = line.arrivals[-1] if line.arrivals else line.ended
     return ((last - line.intended) * 1e3,)

@@ -16,29 +16,29 @@ _KEPT = 3
 
 @dataclass(slots=True)
 class Failures:
-    """How often each kind happened, and the first words of each."""
+    """Counts of each kind, with the first message of each."""
 
     kinds: dict[str, int] = field(default_factory=dict)
     messages: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, kind: str, message: str) -> None:
-        """One failed request."""
+        """Add a failed request."""
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
         kept = self.messages.setdefault(kind, [])
         if message and message not in kept and len(kept) < _KEPT:
             kept.append(message)
 
     def most(self) -> str:
-        """The kind that happened most, with the first words of it."""
+        """The most frequent kind, with its first message."""
         kind = max(self.kinds, key=lambda one: self.kinds[one], default="")
         return ": ".join([kind, *self.messages.get(kind, [])[:1]])
 
     def counted(self) -> str:
-        """Every kind and how often it happened, the most frequent first."""
+        """Every kind with its count, the most frequent first."""
         ordered = sorted(self.kinds.items(), key=lambda one: -one[1])
         return ", ".join(f"{count} {kind}" for kind, count in ordered)
 
     @property
     def total(self) -> int:
-        """Of all kinds."""
+        """The count of all kinds."""
         return sum(self.kinds.values())

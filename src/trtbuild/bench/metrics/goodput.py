@@ -2,7 +2,7 @@
 
 ``requests/s x share of the measured requests that met all``. A failed request meets none. An
 objective of ``itl`` is held against the mean of the request's own inter-token latencies; the others
-have one value a request anyway. What cannot be judged (no count of tokens, so no ``itl``) is not
+have one value for each request. What is unknown (without token counts there is no ``itl``) is not
 met. A load holds an SLO when at least 99 % of its requests meet it (the share MLPerf's server
 scenarios ask for).
 """
@@ -23,10 +23,10 @@ _ONE = re.compile(r"(?P<name>\w+)=(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|us)")
 
 
 def parse_slo(text: str) -> dict[str, float]:
-    """``ttft=500ms,itl=50ms`` as milliseconds by metric (``ttft_ms``…).
+    """Parse ``ttft=500ms,itl=50ms`` into milliseconds by metric (``ttft_ms``…).
 
     Raises:
-        UsageError: An unknown name, no unit, no time, a limit twice, nothing at all.
+        UsageError: An unknown name, no unit, no time, a duplicate limit, or no limit.
     """
     found: dict[str, float] = {}
     for part in (part.strip() for part in text.split(",") if text):
@@ -44,7 +44,7 @@ def parse_slo(text: str) -> dict[str, float]:
 
 def _meets(values: Mapping[str, tuple[float, ...]], name: str, limit: float) -> bool:
     found = values.get(name)
-    if not found:  # one token has no pace; several pieces without any have one that is not known
+    if not found:  # one token has no ITL; several chunks without counts have an unknown one
         return not values.get("icl_ms")
     return sum(found) / len(found) <= limit
 
@@ -59,7 +59,7 @@ class Goodput:
     broken: dict[str, int] = field(default_factory=dict)
 
     def add(self, values: Mapping[str, tuple[float, ...]]) -> None:
-        """A successful request, its values by metric."""
+        """Add a successful request with its values by metric."""
         self.asked += 1
         late = [name for name, limit in self.slo.items() if not _meets(values, name, limit)]
         self.met += not late
@@ -67,12 +67,12 @@ class Goodput:
             self.broken[name] = self.broken.get(name, 0) + 1
 
     def fail(self) -> None:
-        """A failed request."""
+        """Add a failed request."""
         self.asked += 1
 
     @property
     def share(self) -> float:
-        """Of the requests, those that met every objective."""
+        """The share of requests that met every objective."""
         return self.met / self.asked if self.asked else 0.0
 
     @property
@@ -82,5 +82,5 @@ class Goodput:
 
     @property
     def undecided(self) -> bool:
-        """Whether it misses the SLO by no more than chance does: of fifty, one is 2 %."""
+        """Whether the miss is within chance: one request of fifty is already 2 %."""
         return not self.held and share_interval(self.met, self.asked)[1] >= HELD

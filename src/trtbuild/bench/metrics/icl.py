@@ -1,7 +1,7 @@
 """Inter-chunk latency (``icl_ms``).
 
-The time between two consecutive pieces with text, whatever number of tokens they hold: what a
-reader of the stream waits for. One value for each piece but the first.
+The time between two consecutive chunks with text, whatever number of tokens they hold: what a
+reader of the stream waits for. One value for each chunk but the first.
 """
 
 from __future__ import annotations
@@ -15,5 +15,5 @@ TITLE = "Inter-chunk latency"
 
 
 def values(line: Timeline) -> tuple[float, ...]:
-    """Milliseconds."""
+    """Return milliseconds."""
     return tuple((later - sooner) * 1e3 for sooner, later in pairwise(line.arrivals))

@@ -1,9 +1,9 @@
 """Inter-token latency (``itl_ms``).
 
-The time from one piece with text to the next, divided evenly over the tokens which the later one
-completed: one value for each token after the first piece. Text that completes no token (half of a
-character's tokens, say) adds its time to the tokens that come next; what no token follows counts
-for none. Without a token count for each piece there is no value: a chunk is not a token.
+The time from one chunk with text to the next, divided evenly over the tokens that the later one
+completed: one value for each token after the first chunk. A chunk that completes no token (part of
+a character, say) adds its time to the next tokens; if none follow, its time is dropped. Without a
+token count for each chunk there is no value, because a chunk is not a token.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TITLE = "Inter-token latency"
 
 
 def values(line: Timeline) -> tuple[float, ...]:
-    """Milliseconds, one for each token after those of the first piece."""
+    """Return milliseconds, one for each token after those of the first chunk."""
     if not line.tokens:
         return ()
     found: list[float] = []

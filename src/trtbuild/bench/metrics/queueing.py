@@ -1,8 +1,8 @@
 """Queueing at the client (``client_queue_ms``).
 
-From the moment the request was to be sent to the moment its bytes were given to the socket: the
-client's own lateness (a timer, a connection to open, a client without a core to run on). It is
-part of every latency above; when it is more than a small share of them the client is the limit.
+From the moment the request was due to the moment its bytes were given to the socket: the
+client's own delay (a timer, a connection to open, no free core). It is part of every other
+latency; when it is more than a small share of them, the client is the bottleneck.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ TITLE = "Queueing at the client"
 
 
 def values(line: Timeline) -> tuple[float, ...]:
-    """Milliseconds."""
+    """Return milliseconds."""
     return ((line.started - line.intended) * 1e3,)

@@ -1,19 +1,19 @@
 """Throughput: ``output_tokens_per_s``, ``total_tokens_per_s``, ``requests_per_s``.
 
-Counted inside the measured window, whoever's request it was. The window opens when the first
+Counted inside the measured window, over all requests. The window opens when the first
 request after the warm-up starts and closes when the last one starts (or when the time is up), so
-that neither the burst at the start nor the ebb at the end is in it.
+that it excludes the burst at the start and the tail at the end.
 
-Output tokens count at the arrival of the piece that completed them. A request, and the tokens of
+Output tokens count at the arrival of the chunk that completed them. A request, and the tokens of
 its prompt, that began before the window or ended after it count by the share of their time that
-lies inside: a closed loop of 4 clients with answers of 0.5 s gives 8.0 requests/s, not 8 ± 4 of a
-fence post. Failed requests count for nothing.
+lies inside: a closed loop of 4 clients with answers of 0.5 s gives 8.0 requests/s, without a
+fence-post error of ± 4. Failed requests do not count.
 
 A run too short for a window (fewer than two requests a client, or all of them due at one moment) is
 counted from its first start to its last end.
 
-Where the tokens of a request are not known, by a tokenizer or from the server, there is no rate of
-tokens: what is left of the sum would be one of fewer requests.
+If the token count of any request is unknown, there is no rate of
+tokens: the sum would cover fewer requests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trtbuild.bench.model import Timeline
 
 @dataclass(slots=True)
 class Throughput:
-    """Counts inside one window after another; ``seconds`` is their length together."""
+    """Counts inside consecutive windows; ``seconds`` is their total length."""
 
     seconds: float = 0.0
     output_tokens: float = 0.0
@@ -37,16 +37,16 @@ class Throughput:
     input_known: bool = True
 
     def open(self, now: float, until: float = float("inf")) -> None:
-        """A window begins; what arrives after ``until`` is outside, whoever notices when."""
+        """Open a window; what arrives after ``until`` is outside."""
         self.opened, self.closed = now, until
 
     def close(self, now: float) -> None:
-        """The window ends; requests that run on still add their share of it."""
+        """Close the window; requests still in flight add their share later."""
         self.closed = min(now, self.closed)
         self.seconds += max(0.0, self.closed - self.opened)
 
     def add(self, line: Timeline) -> None:
-        """A successful request, measured or warming up."""
+        """Add a successful request, measured or warm-up."""
         last = line.arrivals[-1] if line.arrivals else line.ended
         share = self._share(line.started, last)
         self.requests += share
@@ -66,7 +66,7 @@ class Throughput:
         return inside / (end - start)
 
     def per_second(self) -> dict[str, float | None]:
-        """The three rates; None where nothing was measured."""
+        """Return the three rates; None where nothing was measured."""
         if self.seconds <= 0:
             return dict.fromkeys(("output_tokens_per_s", "total_tokens_per_s", "requests_per_s"))
         output = self.output_tokens / self.seconds if self.output_known else None

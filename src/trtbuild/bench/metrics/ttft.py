@@ -1,8 +1,8 @@
 """Time to first token (``ttft_ms``).
 
-From the moment the request was to be sent to the arrival of the first piece with text. A chunk
-that only names the role, an empty chunk and a keep-alive are no content; an echo of the prompt is
-none either. One value a request; a request without any text has none.
+From the moment the request was due to the arrival of the first chunk with text. A chunk that only
+names the role, an empty chunk, a keep-alive and an echo of the prompt do not count. One value for
+each request with text.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ TITLE = "Time to first token"
 
 
 def values(line: Timeline) -> tuple[float, ...]:
-    """Milliseconds."""
+    """Return milliseconds."""
     return ((line.arrivals[0] - line.intended) * 1e3,) if line.arrivals else ()

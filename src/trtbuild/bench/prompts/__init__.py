@@ -1,4 +1,4 @@
-"""What is asked: synthetic prompts of exact lengths, prompts of a file, a trace."""
+"""Prompts: synthetic ones of exact lengths, those of a file, and traces."""
 
 from trtbuild.bench.prompts.files import FilePrompts, read_prompts
 from trtbuild.bench.prompts.lengths import Lengths, parse_lengths

@@ -1,4 +1,4 @@
-"""Prompts of a file: a JSON object a line, or a JSON list of ShareGPT's conversations."""
+"""Prompts from a file: a JSON object per line, or a JSON list of ShareGPT conversations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIX = (
 
 
 class FilePrompts:
-    """Numbered prompts of a file, from its top again once it is through."""
+    """Numbered prompts of a file, starting over at its end."""
 
     def __init__(self, prompts: tuple[Prompt, ...]) -> None:
         self._prompts = prompts
@@ -28,15 +28,15 @@ class FilePrompts:
         return len(self._prompts)
 
     def __call__(self, number: int) -> Prompt:
-        """The prompt of this number."""
+        """Return the prompt with this number."""
         return self._prompts[number % len(self._prompts)]
 
 
 def read_prompts(path: Path, counter: Counter, length: Callable[[], int]) -> FilePrompts:
-    """The prompts of a file; ``length`` draws that of each answer where an entry has none.
+    """Read the prompts of a file; ``length`` draws an answer's length if an entry has none.
 
     Raises:
-        UsageError: It cannot be read, a line is wrong (its number is told), or it is empty.
+        UsageError: It cannot be read, is empty, or a line is invalid (the error has its number).
     """
     made = (_prompt(item, counter, length(), f"{path}:{line}") for line, item in read_items(path))
     found = tuple(prompt for prompt in made if prompt is not None)
@@ -46,19 +46,19 @@ def read_prompts(path: Path, counter: Counter, length: Callable[[], int]) -> Fil
 
 
 def read_items(path: Path, fix: str = _FIX) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Line number and object of each entry; ``fix`` says what an entry should be.
+    """Yield line number and object of each entry; ``fix`` says what an entry should be.
 
     Raises:
-        UsageError: It cannot be read, or a line is no JSON object.
+        UsageError: It cannot be read, or a line is not a JSON object.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")  # a mark that Windows puts first is no text
+        text = path.read_text(encoding="utf-8-sig")  # a byte order mark is not text
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", fix="give a UTF-8 text file") from None
     if text.lstrip().startswith("["):
         yield from _list_items(path, text, fix)
         return
-    # By line feeds alone: JSON may hold other separators (U+2028, U+0085) as they are.
+    # Split at line feeds only: JSON may contain other separators (U+2028, U+0085) unescaped.
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, _object(line, f"{path}:{number}", fix)
@@ -88,7 +88,7 @@ def _object(line: str, where: str, fix: str) -> Mapping[str, Any]:
 def _prompt(
     item: Mapping[str, Any], counter: Counter, output_tokens: int, where: str
 ) -> Prompt | None:
-    """The prompt of an entry; None of a ShareGPT conversation in which no user says anything."""
+    """Return the prompt of an entry; None for a ShareGPT conversation without a user message."""
     wanted = item.get("output_tokens", output_tokens)
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
         raise UsageError(f"output_tokens is {wanted!r}", where=where, fix="a number from 1 on")
@@ -104,7 +104,7 @@ def _prompt(
 
 
 def encodable(text: str, where: str) -> None:
-    """UsageError where a text holds half of a UTF-16 pair: no request can carry it."""
+    """Raise UsageError for text with a lone surrogate, which no request can carry."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -116,7 +116,7 @@ def encodable(text: str, where: str) -> None:
 
 
 def _messages(item: Mapping[str, Any], where: str) -> tuple[dict[str, str], ...]:
-    """The conversation up to the last word of the user; empty where there is none."""
+    """Return the conversation up to the last user message; empty without one."""
     found: list[dict[str, str]] = []
     listed = item.get("messages") or item.get("conversations") or []
     for message in listed if isinstance(listed, list) else [listed]:

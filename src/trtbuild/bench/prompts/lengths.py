@@ -1,4 +1,4 @@
-"""Distributions of lengths, as they are written on the command line."""
+"""Distributions of lengths, as written on the command line."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LONGEST = 1_000_000
 
 
 def parse_lengths(text: str, option: str) -> Lengths:
-    """``128``, ``128,512`` (any of them), ``uniform:64:256``, ``normal:128:32``, ``lognormal:…``.
+    """Parse ``128``, ``128,512`` (one of them), ``uniform:64:256``, ``normal:128:32``…
 
-    For ``normal`` and ``lognormal`` the numbers are mean and standard deviation in tokens; what
-    they draw is rounded and at least 1.
+    For ``normal`` and ``lognormal`` the numbers are mean and standard deviation in tokens; draws
+    are rounded and at least 1.
 
     Raises:
-        UsageError: None of these.
+        UsageError: The text is none of these.
     """
     plain = text.replace(" ", "")
     if re.fullmatch(r"\d{1,9}(,\d{1,9})*", plain):

@@ -19,10 +19,10 @@ class SyntheticPrompts:
     """Numbered prompts: the same number, seed and tokenizer always give the same prompt.
 
     Args:
-        tokenizer: Decides what a token is; without one a word stands for a token.
+        tokenizer: Counts tokens; without one a word counts as a token.
         prompt_tokens, output_tokens: Lengths to draw from.
-        shared_prefix: Tokens that all prompts begin with, part of their length.
-        seed: Another seed gives other words.
+        shared_prefix: Tokens that all prompts begin with, included in their length.
+        seed: Chooses the words.
     """
 
     def __init__(
@@ -43,25 +43,25 @@ class SyntheticPrompts:
         self._prefix_tokens = shared_prefix
 
     def __call__(self, number: int) -> Prompt:
-        """The prompt of this number."""
+        """Return the prompt with this number."""
         source = self._source(number)
         return self.make(number, self._prompt_tokens(source), self._output_tokens(source))
 
     def make(self, number: int, tokens: int, output_tokens: int) -> Prompt:
-        """The prompt of this number with lengths of one's own."""
+        """Return the prompt with this number and the given lengths."""
         wanted = max(tokens, self._prefix_tokens + 1)
         text = self._exactly(self._source(-1 - number), wanted, self._prefix)
         return Prompt(text, wanted if self._tokenizer else 0, output_tokens)
 
     def given(self, text: str, output_tokens: int) -> Prompt:
-        """A text of somebody else's, counted."""
+        """Return a prompt of a given text."""
         return Prompt(text, self._count(text) if self._tokenizer else 0, output_tokens)
 
     def _source(self, number: int) -> random.Random:
         return random.Random(f"{self._seed}/{number}")  # noqa: S311 - reproducible, not secret
 
     def _exactly(self, source: random.Random, tokens: int, prefix: str = "") -> str:
-        """Text of ``tokens`` tokens that begins with ``prefix``."""
+        """Return text of ``tokens`` tokens that begins with ``prefix``."""
         have = self._count(prefix)
         words = [prefix] if prefix else []
         for _ in range(_TRIES):
@@ -86,7 +86,7 @@ class SyntheticPrompts:
 
 
 def _single_token_words(tokenizer: Any) -> list[str]:
-    """Words that are one token after a space, in a stable order."""
+    """Return words that are one token after a space, in a stable order."""
     vocabulary = sorted(tokenizer.get_vocab())
     words = [entry[1:] for entry in vocabulary if _WORD.fullmatch(entry)]
     return [word for word in words if word.isascii()] or list(_PLAIN)

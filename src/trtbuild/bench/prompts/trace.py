@@ -1,6 +1,6 @@
-"""A trace: when requests came and how long they were, a JSON object a line.
+"""A trace: when requests arrived and how long they were, one JSON object per line.
 
-``timestamp`` in milliseconds (from any moment), ``input_length`` and ``output_length`` in tokens,
+``timestamp`` in milliseconds (from any origin), ``input_length`` and ``output_length`` in tokens,
 as published traces of LLM services have them; ``prompt`` instead of ``input_length`` gives text.
 """
 
@@ -29,7 +29,7 @@ class Trace:
     prompts: tuple[Prompt, ...]
 
     def __call__(self, number: int) -> Prompt:
-        """The prompt of this number."""
+        """Return the prompt with this number."""
         return self.prompts[number % len(self.prompts)]
 
 
@@ -37,7 +37,7 @@ def read_trace(path: Path, tokenizer: Any, *, seed: int = 0, speed: float = 1.0)
     """Read a trace; ``speed`` 2 plays it in half the time.
 
     Raises:
-        UsageError: A line is wrong (its number is told), or there is none.
+        UsageError: A line is invalid (the error has its number), or there is none.
     """
     offsets: list[float] = []
     prompts: list[Prompt] = []

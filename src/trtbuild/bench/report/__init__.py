@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, and its charts by themselves."""
+"""The report: one self-contained HTML file, and its charts as separate files."""
 
 from trtbuild.bench.report.page import charts, pngs, render
 

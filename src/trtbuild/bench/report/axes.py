@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round values that cover ``low`` to ``high``, about ``count`` of them."""
+    """Return about ``count`` round values that cover ``low`` to ``high``."""
     if high <= low:
         high = low + 1
     rough = (high - low) / count
@@ -18,7 +18,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10, 20, 50 … within a range; powers of ten alone where it is wide."""
+    """Return 1, 2, 5, 10, 20, 50 … within a range; only powers of ten if it is wide."""
     factors: Sequence[int] = (1, 2, 5) if high / low < 1e3 else (1,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found = [factor * 10.0**power for power in powers for factor in factors]
@@ -26,7 +26,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def short(value: float) -> str:
-    """As an axis has room for: ``0.5``, ``250``, ``12k``."""
+    """Format a number for an axis: ``0.5``, ``250``, ``12k``."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:g}M"
     if abs(value) >= 1e4:

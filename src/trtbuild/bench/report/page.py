@@ -17,7 +17,7 @@ _LATENCIES = ("ttft_ms", "itl_ms", "tpot_ms", "e2e_ms")
 
 
 def render(result: Json) -> str:
-    """The page: no script, no font, no picture from elsewhere."""
+    """Return the page; it loads no script, font or image."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -29,7 +29,7 @@ def render(result: Json) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    # Text of our own making: labels inside are escaped where the charts are drawn.
+    # Generated here: labels inside are escaped where the charts are drawn.
     pictures = {name: Markup(draw(chart)) for name, chart in charts_of(result).items()}  # noqa: S704
     style = Markup(template_dir("report", "style.css").read_text(encoding="utf-8"))  # noqa: S704
     page = environment.get_template("report.html.j2")
@@ -43,7 +43,7 @@ def render(result: Json) -> str:
 
 
 def headline(result: Json) -> list[str]:
-    """What somebody who reads one line should know: the best of each target, and the ratio."""
+    """Return the summary: the best figure of each target, and the ratio."""
     found = []
     for target in result["targets"]:
         rates = [
@@ -74,7 +74,7 @@ def headline(result: Json) -> list[str]:
 
 
 def _why(result: Json, row: Json) -> list[str]:
-    """Where the two targets' time goes: before the first token requests wait for others."""
+    """Explain a difference by the time that requests wait before the first token."""
     loads = {
         target["name"]: find_load(target, row["load"])
         for target in result["targets"]
@@ -92,13 +92,13 @@ def _why(result: Json, row: Json) -> list[str]:
 
 
 def charts(result: Json) -> dict[str, str]:
-    """Each chart as a file of its own, by name."""
+    """Return each chart as a separate SVG file, by name."""
     style = template_dir("report", "chart.css").read_text(encoding="utf-8")
     return {name: draw_alone(chart, style) for name, chart in charts_of(result).items()}
 
 
 def pngs(result: Json, scale: int = 2) -> dict[str, bytes]:
-    """The same as PNG.
+    """Return the charts as PNG.
 
     Raises:
         UsageError: The extra is not installed.
@@ -116,7 +116,7 @@ def pngs(result: Json, scale: int = 2) -> dict[str, bytes]:
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, thousands apart; a dash for nothing."""
+    """Format with three significant digits and thousands separators; a dash for None."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

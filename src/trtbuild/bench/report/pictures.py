@@ -10,12 +10,12 @@ from trtbuild.bench.report.svg import Chart, Line
 from trtbuild.bench.results import TITLES
 
 _CURVES = ("ttft_ms", "itl_ms", "e2e_ms")
-_WIDEST = 30  # below a thirtieth of the middle nothing is worth its room
-_SHARE = 0.995  # of a distribution that is drawn; the rest is in the table
+_WIDEST = 30  # bins below a thirtieth of the median are cut off
+_SHARE = 0.995  # share of a distribution that is drawn; the rest is in the table
 
 
 def charts_of(result: Json) -> dict[str, Chart]:
-    """By a name that is fit for a file."""
+    """Return charts by a name that is valid as a file name."""
     targets = result["targets"]
     found = {}
     labels = _labels(targets)
@@ -34,7 +34,7 @@ def charts_of(result: Json) -> dict[str, Chart]:
 
 
 def _labels(targets: Sequence[Json]) -> list[str]:
-    """Every load, in the order of measuring (rates of a sweep: in their own order)."""
+    """Return the labels of all loads in measuring order (rates of a sweep: ascending)."""
     loads = {one["load"]["label"]: one["load"] for target in targets for one in target["loads"]}
     return sorted(loads, key=lambda label: _size(loads[label]))
 
@@ -48,7 +48,7 @@ def _short_label(label: str) -> str:
 
 
 def _brief(label: str) -> str:
-    """As a title has room for: what arrivals there were is the same for all of a chart."""
+    """Shorten a label: the kind of arrivals is the same for all of a chart."""
     return label.removesuffix(" poisson").removesuffix(" constant")
 
 

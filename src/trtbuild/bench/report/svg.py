@@ -17,14 +17,14 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 30, 40
 COLOURS = 6
 _ROW = 18  # of the legend
 _CHARACTER = 6  # of a label, nearly
-_DECADES = 8  # a narrower range has no room for the ticks of a logarithmic axis
+_DECADES = 8  # minimum ratio of a range for a logarithmic axis
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line; ``colour`` counts the targets, ``band`` is ``(x, low, high)`` around it."""
+    """One line; ``colour`` is the target's number, ``band`` is ``(x, low, high)`` around it."""
 
     name: str
     colour: int
@@ -47,7 +47,7 @@ class Chart:
 
 
 class _Frame:
-    """From values to places."""
+    """Converts values to coordinates."""
 
     def __init__(self, chart: Chart) -> None:
         xs = [x for line in chart.lines for x, _ in line.points] or [0.0]
@@ -79,12 +79,12 @@ class _Frame:
 
 
 def draw(chart: Chart) -> str:
-    """The chart, for a page that has the style and a legend."""
+    """Draw the chart for a page that has the style and a legend."""
     return _svg(chart, HEIGHT, _plot(chart))
 
 
 def draw_alone(chart: Chart, style: str) -> str:
-    """The chart as a file of its own: its style, a background and a legend inside."""
+    """Draw the chart as a separate file with style, background and legend."""
     names = dict.fromkeys((line.colour, _target(line.name)) for line in chart.lines)
     height = HEIGHT + _ROW * len(names) + 6
     parts = [f"<style>{style}</style>", f'<path class="page" d="M0 0H{WIDTH}V{height}H0Z"/>']
@@ -135,7 +135,7 @@ def _grid(frame: _Frame, chart: Chart) -> list[str]:
 
 
 def _every(categories: Sequence[str]) -> int:
-    """Of how many labels one is written, so that none stands in the next: of a sweep, say."""
+    """Return n to draw every n-th label, so that labels do not overlap."""
     widest = max(map(len, categories), default=0) * _CHARACTER + _CHARACTER
     return max(1, math.ceil(len(categories) * widest / (WIDTH - _LEFT - _RIGHT)))
 

@@ -1,4 +1,4 @@
-"""What can be measured."""
+"""The targets of a benchmark."""
 
 from trtbuild.bench.targets.address import Address, parse_target, unique_names
 

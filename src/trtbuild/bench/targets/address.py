@@ -1,4 +1,4 @@
-"""How targets are written: ``triton:grpc://HOST:PORT/MODEL``, ``openai:http://…/v1#MODEL``…"""
+"""Target addresses: ``triton:grpc://HOST:PORT/MODEL``, ``openai:http://…/v1#MODEL``…"""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A target as it was written.
+    """A parsed target address.
 
-    ``url`` is ``HOST:PORT`` for Triton, the base URL for OpenAI, empty for a baseline; ``model``
+    ``url`` is ``HOST:PORT`` for Triton, the base URL for OpenAI, empty for a baseline. ``model``
     is the model's name there, or the baseline's kind.
     """
 
@@ -33,7 +33,7 @@ class Address:
 
     @property
     def port(self) -> int:
-        """Where it listens, 0 if it is not known."""
+        """The port it listens on, 0 if unknown."""
         parts = urlsplit(self.url if "//" in self.url else f"//{self.url}")
         return parts.port or 0
 
@@ -45,10 +45,10 @@ class Address:
 
 
 def parse_target(text: str) -> Address:
-    """Read a target, ``NAME=`` before it if it is to be called otherwise.
+    """Parse a target, optionally with a ``NAME=`` prefix.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is not a target.
     """
     label, found, rest = text.partition("=")
     if not found or ":" in label or "/" in label:
@@ -61,7 +61,7 @@ def parse_target(text: str) -> Address:
         )
     try:
         address = _parse(rest)
-    except ValueError:  # a port that is no number, a host that is no name
+    except ValueError:  # an invalid port or host
         address = None
     if address is None:
         raise UsageError(f"{_hidden(text)!r} is not a target", fix=f"write {FORMS}")
@@ -77,7 +77,7 @@ def _with_password(rest: str) -> bool:
 
 
 def _hidden(text: str) -> str:
-    """What may be printed of it: whatever stands before an ``@`` may be a password."""
+    """Return the address for printing, without what precedes an ``@``: it may be a password."""
     head, found, rest = text.rpartition("@")
     return f"{head.partition('//')[0]}//***@{rest}" if found and "//" in head else text
 
@@ -106,7 +106,7 @@ def _name(kind: Kind, model: str) -> str:
 
 
 def unique_names(addresses: list[Address]) -> None:
-    """UsageError when two targets would be called the same."""
+    """Raise UsageError if two targets have the same name."""
     seen: set[str] = set()
     for address in addresses:
         if address.name in seen:

@@ -1,4 +1,4 @@
-"""``openai:http://HOST:PORT/v1#MODEL``: an endpoint that speaks OpenAI's API."""
+"""``openai:http://HOST:PORT/v1#MODEL``: an endpoint with OpenAI's API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trtbuild.wire.connections import Pool
 from trtbuild.wire.failures import DroppedError, MalformedError
 
 _DONE = b"[DONE]"
-# Reasons to end that are none of the model: vLLM's, SGLang's and gateways' words.
+# Finish reasons that mean a failure, from vLLM, SGLang and gateways.
 _FAILED = frozenset({"error", "abort", "aborted", "cancelled", "canceled", "failed", "failure"})
 
 
@@ -31,14 +31,14 @@ class OpenAITarget:
     """Streams of ``/chat/completions`` or ``/completions``.
 
     Args:
-        name: How results call it.
+        name: Its name in results.
         url: ``http://HOST:PORT/v1``.
         model: The model's name at the server.
-        generation: How to generate.
+        generation: Generation settings.
         endpoint: Which of the two.
         timeout: Seconds to wait for a whole answer.
         api_key: Sent as a bearer token when not empty.
-        connections: How many may be open at once; None: as many as this process may open.
+        connections: Maximum open connections; None: as many as this process may open.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class OpenAITarget:
             why = str(error) or "no answer within 10 s"
             raise unreachable(self.url, why, ours=False) from None
         except (DroppedError, MalformedError):
-            return  # somebody is there, who does not list models
+            return  # a server that does not list models
         known = _model_names(answer.body) if answer.status == 200 else ()
         if known and self.model not in known:
             near = difflib.get_close_matches(self.model, known, 1)
@@ -102,7 +102,7 @@ class OpenAITarget:
         self._pool.close()
 
     def body(self, prompt: Prompt) -> bytes:
-        """The JSON of a request."""
+        """Return the JSON of a request."""
         asked: dict[str, Any] = {"model": self.model}
         if self.endpoint == "chat":
             asked["messages"] = list(prompt.messages) or [{"role": "user", "content": prompt.text}]
@@ -114,13 +114,13 @@ class OpenAITarget:
 
 
 class _Reader:
-    """Turns the events of one answer into pieces."""
+    """Turns the events of one answer into chunks."""
 
     def __init__(self, stream: Stream, *, chat: bool) -> None:
         self.done = False
         self._stream = stream
         self._chat = chat
-        self._so_far = 0  # tokens, as usage in each chunk adds them up
+        self._so_far = 0  # tokens so far, by the usage in each chunk
 
     def event(self, now: float, data: bytes) -> None:
         if data == _DONE:
@@ -139,7 +139,7 @@ class _Reader:
             self._stream.fail(time.perf_counter(), "malformed", f"not an event of the API: {said}")
 
     def _usage(self, usage: dict[str, Any]) -> int | None:
-        """Take the server's counts; the tokens since the last ones, None if they went back."""
+        """Record the server's counts; return the new tokens, None if the count decreased."""
         stream = self._stream
         made = int(usage.get("completion_tokens") or 0)
         details = usage.get("completion_tokens_details") or {}
@@ -165,8 +165,8 @@ class _Reader:
             self._stream.fail(now, "server error", said)
 
     def _delta(self, delta: dict[str, Any]) -> str:
-        """The text of a chunk. What a model thinks aloud is generated like the rest, under one of
-        two names; the chunk in which it stops thinking may hold both."""
+        """Return the text of a chunk. Reasoning is generated text like the rest, under one of
+        two names; the chunk in which it ends may hold both."""
         thought = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))
         self._stream.thinks = self._stream.thinks or bool(thought)
         said = _text(delta.get("content")) or _text(delta.get("refusal"))
@@ -177,7 +177,7 @@ class _Reader:
 
 
 def _text(value: Any) -> str:
-    """Text, or that of a list of parts; TypeError for what is neither."""
+    """Return a text, or the text of a list of parts; TypeError for anything else."""
     if isinstance(value, list):
         return "".join(_text(part["text"]) for part in value if part.get("type", "text") == "text")
     return "" + (value or "")

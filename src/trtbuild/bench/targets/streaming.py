@@ -1,4 +1,4 @@
-"""What the HTTP targets share: send, time the events, and name what went wrong."""
+"""Shared by the HTTP targets: send a request, time the events, classify failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trtbuild.wire.connections import Pool, stale
 from trtbuild.wire.failures import DroppedError, MalformedError
 from trtbuild.wire.response import Event, Response
 
-# A line that is none of an event stream: a page, an object, a sentence.
+# A line that does not belong to an event stream: HTML, an object, plain text.
 _NO_EVENT = re.compile(rb"^(?!(?:data|event|id|retry)?:)[^\r\n]*\S", re.MULTILINE)
 _SAYS = ("message", "error", "detail", "error_msg", "msg", "reason")
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
@@ -25,7 +25,7 @@ UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError,
 async def converse(
     pool: Pool, request: bytes, stream: Stream, on_event: Event, timeout: float
 ) -> bool:
-    """One request; True when the stream ended in order, else ``stream`` says what happened."""
+    """Send one request; return True if the stream ended properly, else ``stream`` has the error."""
     try:
         async with asyncio.timeout(timeout):
             response = await _exchange(pool, request, stream, on_event)
@@ -49,7 +49,7 @@ async def converse(
 
 
 def _no_stream(response: Response) -> tuple[str, str]:
-    """The kind and the words of an answer that says it worked and holds no event."""
+    """Return kind and message of a successful answer without any event."""
     found = _parsed(response.body)
     if isinstance(found, dict) and (failed := _error_in(found)):
         return "server error", words(failed)
@@ -62,7 +62,7 @@ def _no_stream(response: Response) -> tuple[str, str]:
 
 
 def _error_in(event: dict[str, Any]) -> Any:
-    """What an object says of a failure: under ``error``, or as one that is nothing else."""
+    """Return the error in an object: under ``error``, or the object itself."""
     if failed := event.get("error"):
         return failed
     says = event.get("object") == "error" or not {"choices", "usage", "id"} & event.keys()
@@ -70,7 +70,7 @@ def _error_in(event: dict[str, Any]) -> Any:
 
 
 def failure_in(event: dict[str, Any]) -> str:
-    """The server's words of a failure in an event, empty if it tells of none."""
+    """Return the server's error message in an event, ``""`` without one."""
     failed = event.get("error")
     if failed or event.get("object") == "error":
         return words(failed or event)
@@ -95,7 +95,7 @@ async def _exchange(pool: Pool, request: bytes, stream: Stream, on_event: Event)
 
 
 def reason(response: Response) -> str:
-    """The server's words in an error's body, JSON or not."""
+    """Return the server's message in the body of an error, JSON or not."""
     if response.location:
         return f"the server sends requests on to {response.location}: write that as the target"
     found = _parsed(response.body)
@@ -103,7 +103,7 @@ def reason(response: Response) -> str:
 
 
 def _parsed(body: bytes) -> Any:
-    """The JSON of a body, or its text."""
+    """Return the JSON of a body, or its text."""
     text = body.decode("utf-8", "replace").strip().removeprefix("data:").strip()
     try:
         return json.loads(text)
@@ -112,14 +112,14 @@ def _parsed(body: bytes) -> Any:
 
 
 def words(error: Any) -> str:
-    """An error's own message, where it is an object that has one."""
+    """Return the message of an error object, or the error as text."""
     if not isinstance(error, dict):
         return str(error)
     return words(next((error[key] for key in _SAYS if error.get(key)), json.dumps(error)))
 
 
 def distrusted(url: str, error: ssl.SSLError) -> ServerError:
-    """Somebody listens, with whom no TLS connection comes about."""
+    """Return the error for a server with which TLS fails."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return ServerError(
             f"the certificate of {url} is not trusted",
@@ -134,7 +134,7 @@ def distrusted(url: str, error: ssl.SSLError) -> ServerError:
 
 
 def unreachable(url: str, why: str, *, ours: bool = True) -> ServerError:
-    """Nothing listens there; ``ours``: what listens is one that trtbuild serves."""
+    """Return the error for a port where nothing listens; ``ours``: trtbuild serves there."""
     how = " (`trtbuild serve REPO --detach`)" if ours else ""
     return ServerError(
         f"nothing answers at {url}",

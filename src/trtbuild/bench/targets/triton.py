@@ -1,4 +1,4 @@
-"""What both protocols of Triton share: how a model is asked, and how its answers are read."""
+"""Shared by both protocols of Triton: building requests and reading responses."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from trtbuild.wire.tensors import InferRequest, Outputs
 async def find_model(
     url: str, model: str, protocol: Protocol, generation: Generation
 ) -> TritonModel:
-    """The model as its server describes it.
+    """Return the model as its server describes it.
 
     Raises:
-        ServerError: No server, no such model, no request schema that fits.
+        ServerError: No server, no such model, or no matching request schema.
         UsageError: The model does not generate text.
     """
     try:
@@ -27,7 +27,7 @@ async def find_model(
             served = await client.served(model)
     except NoAnswerError as error:
         raise unreachable(url, error.where) from None
-    except LateError as error:  # whose fixes are for somebody who asked a question
+    except LateError as error:  # whose fixes are meant for ``infer``
         raise unreachable(url, error.what) from None
     dialect = dialect_of(served)
     if dialect is None:
@@ -36,7 +36,7 @@ async def find_model(
 
 
 class TritonModel:
-    """A served model with the request schema that its tensors fit.
+    """A served model with its request schema.
 
     Raises:
         UsageError: It does not generate text.
@@ -49,13 +49,13 @@ class TritonModel:
         dialect.reader(served)  # it generates text
 
     def ignored(self) -> tuple[str, ...]:
-        """Sampling values that no tensor of the model takes."""
+        """Sampling values that the model has no input for."""
         asked = Sampling(temperature=self._generation.temperature, seed=self._generation.seed)
         ignored = self.dialect.ignored(self.served, GenerateRequest("", asked))
         return tuple(name for name in ignored if name != "max_tokens")
 
     def request(self, prompt: Prompt) -> InferRequest:
-        """What asks for the answer to a prompt."""
+        """Return the request for a prompt."""
         generation = self._generation
         sampling = Sampling(
             max_tokens=prompt.max_tokens,
@@ -68,14 +68,14 @@ class TritonModel:
 
 
 class Reader:
-    """Turns the responses to one request into pieces."""
+    """Turns the responses to one request into chunks."""
 
     def __init__(self, model: TritonModel, stream: Stream) -> None:
         self._read = model.dialect.reader(model.served)
         self._stream = stream
 
     def response(self, now: float, outputs: Outputs) -> None:
-        """One response."""
+        """Read one response."""
         chunk = self._read(outputs)
         stream = self._stream
         stream.piece(now, chunk.text, chunk.output_tokens)

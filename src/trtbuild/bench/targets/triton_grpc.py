@@ -1,6 +1,6 @@
 """``triton:grpc://HOST:PORT/MODEL``: one bidirectional stream a request, raw on gRPC's aio API.
 
-Messages are taken as bytes: the time is read before anything is parsed, and the generated stubs'
+Messages are received as bytes: the clock is read before parsing, and the generated stubs'
 wrapping (a Python object for each tensor) is left out.
 """
 
@@ -35,7 +35,7 @@ class TritonGrpcTarget:
         self._name = model
         self._generation = generation
         self._model: TritonModel | None = None
-        # A proxy of the environment would be measured, too.
+        # A proxy from the environment would be measured, too.
         self._client = TritonGrpc(url, seconds=timeout, environment=False)
 
     async def open(self) -> None:
@@ -71,7 +71,7 @@ class TritonGrpcTarget:
 
 
 def _outputs(message: bytes, stream: Stream, now: float) -> Outputs:
-    """The outputs of one response; none of one that is an error."""
+    """Return the outputs of one response; none for an error."""
     answer = protobuf.decode_stream_response(message)
     if isinstance(answer, str):
         stream.fail(now, "server error", answer)

@@ -1,1 +1,1 @@
-"""The client and the server, watched while they are measured."""
+"""Watchers of the client and the server during a measurement."""

@@ -1,4 +1,4 @@
-"""The client watched by itself: a load generator without a core to run on measures itself."""
+"""The client's own load: without a free core, a load generator measures itself."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from trtbuild.bench.histogram import Distribution
 
-SATURATED_CPU = 0.85  # of one core: beyond it requests and events wait for the client
-SATURATED_LAG = 5.0  # ms at p50 that the loop comes late to a timer
+SATURATED_CPU = 0.85  # share of one core above which requests and events wait for the client
+SATURATED_LAG = 5.0  # ms at p50 by which the loop is late for a timer
 _TICK = 0.05
 
 
 @dataclass(slots=True)
 class ClientWatch:
-    """Adds up this process's CPU time and its loop's lateness over all blocks of a load."""
+    """Sums up this process's CPU time and its loop's lateness over all blocks of a load."""
 
     cpu: float = 0.0
     wall: float = 0.0
@@ -45,7 +45,7 @@ class ClientWatch:
             number += 1
 
     def as_dict(self) -> dict[str, object]:
-        """As the result tells it: ``cpu_share`` of one core, lateness in ms, ``saturated``."""
+        """Return for the result: ``cpu_share`` of one core, lateness in ms, ``saturated``."""
         share = self.cpu / self.wall if self.wall else 0.0
         lag = self.lag.percentile(50) if self.lag.count else None
         return {

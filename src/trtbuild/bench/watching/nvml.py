@@ -1,4 +1,4 @@
-"""GPU memory and utilisation through NVML, where ``nvidia-ml-py`` and a driver are there."""
+"""GPU memory and utilisation through NVML, if ``nvidia-ml-py`` and a driver are installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _library() -> Any:
     try:
         library: Any = importlib.import_module("pynvml")
         library.nvmlInit()
-    except Exception:  # NVML's own errors are of the module that may be missing
+    except Exception:  # NVML's error classes are in a module that may be missing
         return None
     return library
 
@@ -21,8 +21,8 @@ def _library() -> Any:
 def sample() -> dict[str, float]:
     """Over all GPUs: ``gpu_memory_bytes`` together, ``gpu_utilization`` (0 to 1) of the busiest.
 
-    Empty without a driver or a GPU, and where one answers no more: a sum without it would be
-    another figure. A GPU that is partitioned (MIG) has memory and no utilisation.
+    Empty without a driver or a GPU, and if any GPU fails to answer, because a partial sum would be
+    misleading. A partitioned GPU (MIG) reports memory but no utilisation.
     """
     library = _library()
     if library is None:
@@ -33,7 +33,7 @@ def sample() -> dict[str, float]:
             for index in range(library.nvmlDeviceGetCount())
         ]
         memory = sum(library.nvmlDeviceGetMemoryInfo(handle).used for handle in handles)
-    except Exception:  # a GPU that falls off the bus ends no measurement
+    except Exception:  # a GPU that falls off the bus must not end the measurement
         return {}
     found = {"gpu_memory_bytes": float(memory)} if handles else {}
     with contextlib.suppress(Exception):

@@ -1,4 +1,4 @@
-"""Triton's ``/metrics``: what the server says of its own queue, batches and caches."""
+"""Triton's ``/metrics``: the server's own figures of its queue, batches and caches."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Sample = dict[str, float]
 
 
 def read_metrics(url: str, model: str) -> Sample | None:
-    """One scrape, the values of ``model``; None when nothing answers."""
+    """Scrape the values of ``model``; None if nothing answers."""
     try:
         response = fetch(url, seconds=2)
         text = response.body.decode("utf-8", "replace")
         return sample_of(text, model) if response.good else None
-    except (WireError, ValueError):  # the latter: it speaks something else
+    except (WireError, ValueError):  # the latter: another protocol answers
         return None
 
 
 def sample_of(text: str, model: str) -> Sample:
-    """Values of ``model`` (label ``model`` or ``model_name``), or of no model at all.
+    """Return the values labelled with ``model`` (``model`` or ``model_name``) or with no model.
 
     Raises:
-        ValueError: The text is not in Prometheus' format.
+        ValueError: The text is not in the Prometheus format.
     """
     sample: Sample = {}
     for metric in parse_metrics(text):
@@ -46,19 +46,19 @@ _GAUGES = {
 
 
 def gauges(sample: Mapping[str, float]) -> dict[str, float]:
-    """The gauges worth following, by names of ours."""
+    """Return the gauges to follow, by our names."""
     return {ours: sample[name] for name, ours in _GAUGES.items() if name in sample}
 
 
 def differences(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """What counters grew by."""
+    """Return the increments of counters."""
     return {
         name: value - before.get(name, 0.0) for name, value in after.items() if name not in _GAUGES
     }
 
 
 def per_request(grown: Mapping[str, float]) -> dict[str, float]:
-    """Triton's times and batch size, from its counters' growth.
+    """Return Triton's times per request and batch size from the increments of its counters.
 
     ``nv_inference_*_duration_us`` are cumulative over requests; ``nv_inference_count`` counts
     inferences and ``nv_inference_exec_count`` the batches they ran in.

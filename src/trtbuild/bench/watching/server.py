@@ -1,4 +1,4 @@
-"""The server watched from outside while it is measured: CPU, memory, GPU, its own metrics."""
+"""The server during a measurement: CPU, memory, GPU, and its own metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PERIOD = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Where to look: ``pid`` 0 and an empty ``metrics_url`` are not looked at."""
+    """What to watch; ``pid`` 0 and an empty ``metrics_url`` are skipped."""
 
     pid: int = 0
     metrics_url: str = ""
@@ -34,26 +34,26 @@ class Watched:
 
 @dataclass(slots=True)
 class Track:
-    """Mean and maximum of something sampled."""
+    """Mean and maximum of a sampled value."""
 
     total: float = 0.0
     count: int = 0
     highest: float = 0.0
 
     def add(self, value: float) -> None:
-        """One sample."""
+        """Add a sample."""
         self.total += value
         self.count += 1
         self.highest = max(self.highest, value)
 
     def as_dict(self) -> dict[str, float]:
-        """As the result tells it."""
+        """Return what the result records."""
         return {"mean": self.total / self.count, "max": self.highest}
 
 
 @dataclass(slots=True)
 class ServerWatch:
-    """Samples in a thread of its own, once a second and at both ends of each block."""
+    """Samples in a separate thread, once a second and at both ends of each block."""
 
     watched: Watched
     tracks: dict[str, Track] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class ServerWatch:
         psutil.cpu_percent()
         for member in members:
             with contextlib.suppress(psutil.Error):
-                member.cpu_percent()  # the first call sets the mark
+                member.cpu_percent()  # the first call sets the reference point
         while not self._stop.wait(_PERIOD):
             self._track("machine_cores", psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1))
             self._sample_processes(members)
@@ -116,7 +116,7 @@ class ServerWatch:
         return read_metrics(self.watched.metrics_url, self.watched.model)
 
     def as_dict(self) -> Mapping[str, object]:
-        """As the result tells it; empty where nothing could be seen."""
+        """Return what the result records; empty if nothing could be observed."""
         found: dict[str, object] = {name: track.as_dict() for name, track in self.tracks.items()}
         return found | per_request(self.grown)
 
@@ -132,7 +132,7 @@ def _members(pid: int) -> list[psutil.Process]:
 
 
 def listener(port: int) -> int:
-    """The process that listens on ``port`` of this machine, 0 when it is not known."""
+    """Return the process that listens on ``port`` of this machine, 0 if unknown."""
     try:
         found = psutil.net_connections(kind="tcp")
     except (psutil.Error, OSError):
