@@ -68,7 +68,7 @@ class Series:
         self.width *= 2
 
     def rows(self) -> list[dict[str, float | int | None]]:
-        """Return each slice: start in seconds, tokens/s, requests finished and failed, mean TTFT."""
+        """Return each slice: start in seconds, tokens/s, finished and failed requests, TTFT."""
         return [
             {
                 "s": round(index * self.width, 3),

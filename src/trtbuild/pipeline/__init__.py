@@ -1,1 +1,1 @@
-"""Whole jobs: what a command does from its arguments to its result."""
+"""Complete jobs: what a command does from its arguments to its result."""

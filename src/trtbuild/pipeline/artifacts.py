@@ -1,4 +1,4 @@
-"""Making a builder's artifacts, or finding them under their key."""
+"""Build a builder's artifacts, or find them under their key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trtbuild.progress import Progress
 from trtbuild.repository import say_source
 from trtbuild.server import runtime
 
-_SHORT = 16  # characters of the key that name its directory
+_SHORT = 16  # characters of the key in the directory's name
 
 
 def make(
@@ -34,23 +34,23 @@ def make(
     force: bool,
     progress: Progress,
 ) -> MadeArtifact:
-    """The artifact, made now unless it is there under its key.
+    """Return the artifact under its key, and build it if it is missing.
 
-    One process at a time makes artifacts of a model: a second one waits, and takes what the
-    first made.
+    One process at a time builds artifacts of a model: a second one waits, and takes what the
+    first built.
 
     Args:
-        artifact: One that is to be made.
-        builder: Whose it is.
-        case: What it is for.
-        checkpoint: What it is made from.
-        root: The directory of all artifacts; this one goes to ``root/<model>/<key>``.
-        force: Start even when memory looks too small.
-        progress: Told the steps.
+        artifact: The artifact to build.
+        builder: The builder that needs it.
+        case: The conversion it is for.
+        checkpoint: The checkpoint it is built from.
+        root: The directory of all artifacts; this one goes into ``root/<model>/<key>``.
+        force: Start even if memory seems too small.
+        progress: Called with each step.
 
     Raises:
-        BuildError: It cannot be made here, or making it failed. An older one stays.
-        RepositoryError: What was made is not complete.
+        BuildError: It cannot be built here, or the build failed. An older one stays.
+        RepositoryError: The result is incomplete.
     """
     gpu = _gpu(artifact)
     artifact.require(gpu)
@@ -68,7 +68,7 @@ def make(
 def commands(
     artifacts: Sequence[Artifact], builder: Builder, case: Case, checkpoint: Checkpoint, root: Path
 ) -> tuple[str, ...]:
-    """The command lines that making artifacts would run."""
+    """Return the command lines that a build of the artifacts would run."""
     return tuple(
         shlex.join(line)
         for artifact in artifacts
@@ -80,7 +80,7 @@ def commands(
 
 
 def intact(folder: Path, key: str) -> bool:
-    """Whether ``folder`` holds the artifact of ``key``, every file of its size."""
+    """Whether ``folder`` holds the artifact of ``key`` with every file complete."""
     try:
         record: Any = json.loads((folder / RECORD).read_bytes())
         if record["key"] != key:
@@ -135,7 +135,7 @@ def _workplace(
 def _key(
     artifact: Artifact, builder: Builder, case: Case, files: Sequence[CheckpointFile], sm: int
 ) -> str:
-    """The digest of everything that an artifact depends on."""
+    """Return the digest of everything that an artifact depends on."""
     source = case.spec.source
     there = {file.name: file.path for file in files if file.path is not None}
     parts = {
@@ -143,7 +143,7 @@ def _key(
         "builder": builder.name,
         "source": asdict(source),
         "config": case.spec.config_digest,
-        # a hub checkpoint is known by its commit
+        # a hub checkpoint is identified by its commit
         "files": {} if source.kind == "hub" else digest_all(there),
         "depends": artifact.depends,
         "image": builder.image(case.toolchain),

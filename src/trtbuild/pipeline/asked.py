@@ -1,4 +1,4 @@
-"""Settings of a recipe that the chosen builder does not take."""
+"""Settings of a recipe that the chosen builder does not support."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ASKED = ("engine", "weights", "engine_dir", "build", "adapters")
 
 
 def require_taken(builder: Builder, recipe: ModelRecipe) -> None:
-    """UsageError when the recipe asks for something that ``builder`` would ignore."""
+    """Raise UsageError if the recipe has a setting that ``builder`` would ignore."""
     asked = {
         "engine": ("--set", bool(recipe.engine)),
         "weights": ("--weights hub", recipe.weights == "hub"),

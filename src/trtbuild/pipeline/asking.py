@@ -22,7 +22,7 @@ from trtbuild.signature import ServedModel
 
 Message = Mapping[str, Any]
 
-# What vLLM's own server takes from generation_config.json, and the type of each.
+# The keys that vLLM's own server reads from generation_config.json, with their types.
 _DEFAULTS: Mapping[str, type] = {
     "temperature": float, "top_p": float, "top_k": int, "min_p": float,
     "repetition_penalty": float, "presence_penalty": float, "frequency_penalty": float,
@@ -31,12 +31,12 @@ _DEFAULTS: Mapping[str, type] = {
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """How messages become a prompt.
+    """Renders messages into a prompt.
 
     Attributes:
-        template: Of the checkpoint, or of a file.
+        template: The checkpoint's template, or that of a file.
         tools: Functions that the model may call, as OpenAI's ``tools`` describes them.
-        variables: More for the template, such as ``enable_thinking``.
+        variables: More variables for the template, such as ``enable_thinking``.
     """
 
     template: ChatTemplate
@@ -44,7 +44,7 @@ class Chat:
     variables: Mapping[str, Any] = field(default_factory=dict)
 
     def prompt(self, messages: Sequence[Message]) -> str:
-        """The text that a model is asked with."""
+        """Return the prompt for the model."""
         return render_chat(self.template, messages, tools=self.tools, variables=self.variables)
 
 
@@ -55,16 +55,16 @@ def open_chat(
     tools: Path | None = None,
     variables: str = "",
 ) -> Chat:
-    """The chat of a served model.
+    """Return the chat of a served model.
 
     Args:
         name: The model.
-        template: A file with another template than the checkpoint's.
+        template: A file with a template to use in place of the checkpoint's.
         tools: A file with a JSON list.
         variables: A JSON object.
 
     Raises:
-        UsageError: A file or the object cannot be read, or there is no template.
+        UsageError: A file or the object is invalid, or there is no template.
     """
     offered = _json_file(tools, "the tools", list) if tools else None
     given = _json(variables, "--chat-template-kwargs", dict) if variables else {}
@@ -83,7 +83,7 @@ def open_chat(
 
 
 def read_messages(path: Path) -> list[Message]:
-    """The messages of a JSON file: a list of objects with ``role``."""
+    """Read the messages of a JSON file: a list of objects with ``role``."""
     found: list[Message] = _json_file(path, "the messages", list)
     wrong = [n for n, item in enumerate(found, 1) if not (isinstance(item, dict) and _role(item))]
     if wrong or not found:
@@ -101,13 +101,13 @@ def _role(item: Message) -> bool:
 
 
 def tokenizer_directory(name: str) -> Path | None:
-    """Where the tokenizer of a served model lies on this machine, None if it does not."""
+    """Return the tokenizer directory of a served model on this machine, None without one."""
     model = described(name)
     return _repository(name) / model.tokenizer if model and model.tokenizer else None
 
 
 def described(name: str) -> ServedModel | None:
-    """What the files on this machine say of a served model, None if they are not here."""
+    """Return the description of a served model from the files on this machine, or None."""
     return served_model(_repository(name), name)
 
 
@@ -117,8 +117,8 @@ def _repository(name: str) -> Path:
 
 
 def with_defaults(name: str, sampling: Sampling) -> tuple[Sampling, dict[str, Any]]:
-    """``sampling`` with what the checkpoint's generation_config.json recommends where it says
-    nothing, and what was taken. Greedy sampling takes penalties only."""
+    """Return ``sampling`` with defaults from the checkpoint's generation_config.json, and which
+    defaults were used. Greedy sampling uses the penalties only."""
     folder = tokenizer_directory(name)
     path = folder / "generation_config.json" if folder else None
     try:

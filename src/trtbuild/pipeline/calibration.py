@@ -1,4 +1,4 @@
-"""Texts that a quantization measures activations with."""
+"""Calibration texts for quantization."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _KINDS = ".txt (paragraphs), .jsonl or .json (strings, {text} or {messages})"
 
 
 def read_texts(path: Path | None, samples: int) -> tuple[Text, ...]:
-    """At most ``samples`` texts of a file, evenly taken from all of it.
+    """Read at most ``samples`` texts, evenly spread over a file.
 
-    A ``.txt`` file is split at empty lines. Of ``.jsonl`` every line counts, of ``.json`` every
+    A ``.txt`` file is split at empty lines. A text is a line of a ``.jsonl`` file, or an
     item of the list: a string, or an object with ``text`` or ``messages``.
 
     Args:
@@ -28,7 +28,7 @@ def read_texts(path: Path | None, samples: int) -> tuple[Text, ...]:
         samples: 1 or more.
 
     Raises:
-        UsageError: It cannot be read, says no text, or a line is something else; names the line.
+        UsageError: It cannot be read, has no text, or an invalid line (the error has its number).
     """
     if samples < 1:
         raise UsageError(f"--samples must be at least 1, got {samples}", fix="use 1 or more")

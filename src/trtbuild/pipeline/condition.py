@@ -13,20 +13,20 @@ from trtbuild.server import ServerHandle, logs
 
 Condition = Literal["starting", "ready", "dead"]
 
-# How the lines of vLLM's own processes begin.
+# The prefix of lines from vLLM's own processes.
 _ENGINE = ("(EngineCore", "(Worker")
 
 
 def condition(handle: ServerHandle) -> Condition:
-    """The server's health as its models show it: one that says of itself that it is not ready
-    after it was has lost an engine."""
+    """Return the server's health as its models show it. A server that was ready and reports that
+    it no longer is has lost an engine."""
     if handle.health == "ready" and server.lost_models(handle):
         return "dead"
     return handle.health
 
 
 def explained_death(error: ServerError, name: str, url: str) -> ServerError:
-    """``error`` of a request with the engine's last words, where the model's engine is dead."""
+    """Return ``error`` of a request with the engine's last log lines if the engine is dead."""
     if not isinstance(error, NotServedError):
         return error
     found = _server_at(url)
@@ -36,7 +36,7 @@ def explained_death(error: ServerError, name: str, url: str) -> ServerError:
 
 
 def dead_engines(handle: ServerHandle, name: str = "") -> ServerError:
-    """The error of a server whose engines ended, with the last words of its log and the fix."""
+    """Return the error of a server whose engines ended, with the reason in its log and the fix."""
     word = last_words(handle)
     return explained(
         ServerError(
@@ -55,7 +55,7 @@ def _server_at(url: str) -> ServerHandle | None:
 
 
 def last_words(handle: ServerHandle) -> str:
-    """Why a server or its engine ended, in its own words; empty when it wrote none."""
+    """Return why a server or its engine ended, from its log; ``""`` if unknown."""
     if handle.health == "dead":
         return next(iter(logs.failure_reasons(Path(handle.log_path))), "")
     return logs.root_exception(line for line in _lines(handle) if line.startswith(_ENGINE))
@@ -69,7 +69,7 @@ def _lines(handle: ServerHandle) -> list[str]:
 
 
 def explained(error: ServerError, handle: ServerHandle) -> ServerError:
-    """The error of a server with the root cause of its log: what, where, and the fix."""
+    """Return the error of a server with the root cause in its log: what, where, and the fix."""
     reasons = explain(_lines(handle), Path(handle.repo)).reasons
     if not reasons or reasons[0].cause == "unknown":
         return error

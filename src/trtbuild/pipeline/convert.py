@@ -1,7 +1,7 @@
-"""From a recipe's model to its directories in a repository: the main job.
+"""Convert a model of a recipe into directories of a repository.
 
-Everything is known and checked before a byte is written: the checkpoint, the builder, the
-engine arguments, the name, the space. What is written is validated before it is put in place.
+Everything is checked before a byte is written: the checkpoint, the builder, the
+engine arguments, the name, the space. The result is validated before it is put in place.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ ENGINES = "engines"
 
 @dataclass(frozen=True, slots=True)
 class ConvertResult:
-    """What a conversion did.
+    """The result of a conversion.
 
     Attributes:
         status: ``written``, ``unchanged`` (nothing to do), or ``planned`` (a dry run).
-        files: By path relative to the repository; of a dry run only the generated ones.
+        files: By path relative to the repository; for a dry run only the generated ones.
         weights: Where checkpoint files go, by directory, with their number and bytes.
-        bytes: Of all files.
+        bytes: Size of all files.
         seconds: How long it took.
         artifacts: By name: ``given``, ``made``, ``wanted`` (a dry run) or ``later``.
-        commands: What making the artifacts would run (a dry run).
-        warnings: What of the recipe or the release a user should know; nothing stops for them.
+        commands: What building the artifacts would run (a dry run).
+        warnings: What a user should know about the recipe or the release; not errors.
     """
 
     name: str
@@ -116,26 +116,26 @@ def convert(
     link: bool = False,
     engines: Path | None = None,
 ) -> ConvertResult:
-    """Put one model into ``repository``, or find that it is there already.
+    """Write one model into ``repository``, unless it is up to date.
 
     Args:
         recipe: The model.
-        repository: Made if missing. It stays as it was if anything goes wrong.
+        repository: Created if missing. It is unchanged after an error.
         triton: The release it is for, ``YY.MM``.
         force: Replace a model of another source, a foreign directory, files changed by hand; write
             again even if nothing changed.
-        dry_run: Only find out what would be written.
-        link: Let a local directory's weights be hard links to it. They take no space then, but who
-            rewrites them in place changes the repository.
-        engines: Where compiled engines are kept, by model and key; default: beside
+        dry_run: Only report what would be written.
+        link: Hard-link a local directory's weights. They take no space, but rewriting them in
+            place changes the repository.
+        engines: The directory of compiled engines, by model and key; default: beside
             ``repository``.
 
     Raises:
         UsageError: No such source or release; the name is taken.
         RecipeError: An engine argument is unknown or of the wrong type.
-        UnsupportedError: The checkpoint is broken, or no builder can take it.
+        UnsupportedError: The checkpoint is broken, or no builder supports it.
         BuildError: The network or the disk failed.
-        RepositoryError: What was made did not pass its own validation.
+        RepositoryError: The result did not pass validation.
     """
     started = time.monotonic()
     job = _prepare(recipe, triton, progress)
@@ -148,7 +148,7 @@ def convert(
         told = artifacts.commands(job.artifacts, job.builder, job.case, job.checkpoint, root)
         return result("planned", generated(job.entries), commands=told)
     if "wanted" in job.states.values():
-        # an hour of compiling is not spent on a name that is taken
+        # do not compile for an hour if the name is taken
         require_free(repository, lock, name, locked_of(job, ""), force=force)
         job = _with_artifacts(job, root, force, progress)
         result = partial(_result, job, repository, started)
@@ -208,7 +208,7 @@ def _prepare(recipe: ModelRecipe, triton: str, progress: Progress) -> Conversion
 def _with_artifacts(
     job: ConversionJob, root: Path, force: bool, progress: Progress
 ) -> ConversionJob:
-    """The job with its artifacts made."""
+    """Return the job with its artifacts built."""
     made = {
         one.name: artifacts.make(
             one, job.builder, job.case, job.checkpoint, root=root, force=force, progress=progress
@@ -221,9 +221,9 @@ def _with_artifacts(
 
 
 def _require_valid(folder: Path, lock: Lock, *, later: bool, progress: Progress) -> None:
-    """RepositoryError when the validator finds an error in what was just prepared.
+    """Raise RepositoryError if the validator finds an error in what was just prepared.
 
-    With ``later`` an artifact is not there yet, which is then no error.
+    With ``later`` a missing artifact is not an error.
     """
     from trtbuild import check
 

@@ -1,4 +1,4 @@
-"""``trtbuild cost``: from a checkpoint or a result to what its tokens cost."""
+"""``trtbuild cost``: the cost of tokens, from a checkpoint or a benchmark result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DTYPES = ("auto", "bfloat16", "float16", "fp8")
 
 @dataclass(frozen=True, slots=True)
 class CostOptions:
-    """What was asked; see ``trtbuild cost --help``."""
+    """The options; see ``trtbuild cost --help``."""
 
     source: str = ""
     result: Path | None = None
@@ -36,9 +36,9 @@ class CostOptions:
 
 @dataclass(frozen=True, slots=True)
 class CostReport:
-    """Everything that is printed; dollars.
+    """Everything that is printed, in dollars.
 
-    ``layouts`` is empty where nothing was predicted; ``notes`` say what a measured throughput
+    ``layouts`` is empty if nothing was predicted; ``notes`` say what a measured throughput
     should not be taken for.
     """
 
@@ -55,10 +55,10 @@ class CostReport:
 
 
 def report(options: CostOptions, *, progress: Progress = SILENT) -> CostReport:
-    """Work it out.
+    """Compute the report.
 
     Raises:
-        UsageError: No throughput to go by, an unknown GPU, price or API, a share that is none.
+        UsageError: No known throughput, an unknown GPU, price or API, or an invalid share.
         UnsupportedError: A checkpoint that cannot be described.
     """
     if options.dtype not in DTYPES:
@@ -91,7 +91,7 @@ def report(options: CostOptions, *, progress: Progress = SILENT) -> CostReport:
 
 
 def _mix(options: CostOptions, measured: BestLoad | None) -> cost.Mix:
-    """As given, else as the throughput was measured with: it holds for such requests."""
+    """Return the mix as given, else the one that the throughput was measured with."""
     usual = (measured.mix if measured else None) or _USUAL
     return cost.Mix(options.input_tokens or usual.input, options.output_tokens or usual.output)
 
@@ -120,7 +120,7 @@ def _deployment(
     layouts: tuple[cost.ParallelLayout, ...],
     measured: BestLoad | None,
 ) -> cost.Deployment:
-    """By a throughput that was given, measured or predicted, the first of these."""
+    """Return the deployment by the given throughput, else the measured or predicted one."""
     gpus = options.gpus or 1
     if options.throughput is not None:
         return cost.Deployment(gpus, price.usd_per_hour, options.throughput, "as given")
@@ -145,7 +145,7 @@ def _deployment(
 
 @dataclass(frozen=True, slots=True)
 class BestLoad:
-    """The best load of a result's first target; ``mix`` is that of its requests, if it is told."""
+    """The best load of a result's first target; ``mix`` is that of its requests, if known."""
 
     rate: float
     where: str
@@ -154,10 +154,10 @@ class BestLoad:
 
 
 def _best(path: Path) -> BestLoad:
-    """The load with the highest throughput.
+    """Return the load with the highest throughput.
 
     Raises:
-        UsageError: It is no result, or has no throughput.
+        UsageError: It is not a result, or has no throughput.
     """
     result = read_result(path)
     with believing(path):
@@ -178,7 +178,7 @@ def _best_of(result: dict[str, Any]) -> BestLoad:
 
 
 def mix_of(load: dict[str, Any]) -> cost.Mix | None:
-    """The mean request of a load; None where its tokens are not known."""
+    """Return the mean request of a load; None if its tokens are unknown."""
     tokens, ok = load.get("tokens", {}), load.get("requests", {}).get("ok", 0)
     counts = [round(tokens.get(side, 0) / ok) if ok else 0 for side in ("input", "output")]
     return cost.Mix(*counts) if all(counts) else None
@@ -187,7 +187,7 @@ def mix_of(load: dict[str, Any]) -> cost.Mix | None:
 def layout_price(
     layout: cost.ParallelLayout, price: cost.GpuPrice, mix: cost.Mix, utilization: float
 ) -> float | None:
-    """Dollars a million output tokens of a predicted layout; None where it does not fit."""
+    """Return dollars per million output tokens of a predicted layout; None if it does not fit."""
     if not layout.sequences:
         return None
     made = cost.Deployment(layout.gpus, price.usd_per_hour, layout.output_tokens_per_s, "predicted")

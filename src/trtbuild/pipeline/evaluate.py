@@ -1,4 +1,4 @@
-"""``trtbuild eval``: rank with every target, measure, compare, and judge by the gates."""
+"""``trtbuild eval``: rank with every target, measure, compare, and apply the gates."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _Ranked = tuple[Mapping[str, list[str]], Json]
 
 
 def evaluate(options: EvalOptions, progress: Progress = SILENT) -> Json:
-    """The result of all targets.
+    """Return the result of all targets.
 
     Raises:
-        UsageError: An option, a file or a target that cannot be.
-        ServerError: A model that does not answer, or not with usable numbers.
+        UsageError: An invalid option, file or target.
+        ServerError: A model does not answer, or its answer is not usable.
     """
     targets = parse_targets(options.targets, "http" if options.protocol == "http" else "grpc")
     minimum = measures.limits("--min", options.minimum)
@@ -72,7 +72,7 @@ def evaluate(options: EvalOptions, progress: Progress = SILENT) -> Json:
 
 
 def write_result(path: Path, result: Json) -> None:
-    """The whole result, or the file that was there.
+    """Write the whole result; after an error the old file stays.
 
     Raises:
         BuildError: It cannot be written.
@@ -100,7 +100,7 @@ def _described(collection: Collection) -> Json:
 
 @dataclass
 class _Work:
-    """One evaluation. The candidates of rerankers are found once."""
+    """One evaluation. The candidates for rerankers are computed once."""
 
     collection: Collection
     options: EvalOptions
@@ -108,7 +108,7 @@ class _Work:
 
     @cached_property
     def candidates(self) -> Mapping[str, list[str]]:
-        """What rerankers sort."""
+        """Return the candidates for rerankers."""
         self.progress.step("finding the candidates of each query")
         if self.options.candidates:
             path, depth = self.options.candidates, self.options.depth
@@ -116,11 +116,11 @@ class _Work:
         return ranking.by_bm25(self.collection, self.options.depth)
 
     def require_fitting(self, targets: Sequence[Target]) -> None:
-        """Before an hour of work: whether all models answer and the options mean something.
+        """Check before a long run that all models answer and that every option applies.
 
         Raises:
-            UsageError: A model of another task, or an option that no target takes.
-            ServerError: A model that is not there.
+            UsageError: A model with another task, or an option that no target supports.
+            ServerError: A model is not there.
         """
         served = [self._asked(self._task(one), one) for one in targets if one.kind == "model"]
         tasks = {model.task for model in served}
@@ -143,7 +143,7 @@ class _Work:
                 )
 
     def evaluated(self, target: Target, names: list[str]) -> Json:
-        """The result of one target."""
+        """Return the result of one target."""
         start = time.perf_counter()
         rankings, facts = self._ranked(target)
         facts["seconds"] = round(time.perf_counter() - start, 3)
@@ -168,15 +168,15 @@ class _Work:
             raise explained_death(error, target.model, self._client(target).url) from None
 
     def _client(self, target: Target) -> AsyncLLMClient:
-        """Of the target's server; else of ``--url``, or of the server that has the model, whose
-        files say more than the server does."""
+        """Return a client of the target's server, of ``--url``, or of the local server that has
+        the model, whose files say more than the server does."""
         url, protocol = target.place or self.options.url, target.protocol
         if url:
             return AsyncLLMClient(url, protocol)
         server = find_server(target.model)
         default = f"127.0.0.1:{8001 if protocol == 'grpc' else 8000}"
         url = server.url(protocol) if server else default
-        if self.options.prompted:  # a request schema adds the prompts that it knows
+        if self.options.prompted:  # a request schema may add prompts by itself
             return AsyncLLMClient(url, protocol)
         return AsyncLLMClient(url, protocol, described)
 

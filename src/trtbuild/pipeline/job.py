@@ -1,4 +1,4 @@
-"""One conversion before it is written: what is known, its digests, its key."""
+"""One conversion before it is written: its settings, its digests, its key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trtbuild.progress import Progress
 from trtbuild.recipe import ModelRecipe
 from trtbuild.repository import WeightFile
 
-# Nobody rewrites a file of a download cache or of our own in place; people do with a directory.
+# Files of the download cache and our own are never rewritten in place; a user's may be.
 _IMMUTABLE = {"hub", "gguf", "sample"}
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".engine", ".onnx", ".onnx.data")
 _KEY_VERSION = 1
@@ -32,7 +32,7 @@ _KEY_VERSION = 1
 class ConversionJob:
     """Everything known before the first byte is written.
 
-    ``changed`` is placed instead of small files of the checkpoint; None leaves one out.
+    ``changed`` replaces small files of the checkpoint by name; None leaves a file out.
     """
 
     case: Case
@@ -46,12 +46,12 @@ class ConversionJob:
 
     @property
     def recipe(self) -> ModelRecipe:
-        """What the user asks for."""
+        """The recipe."""
         return self.case.recipe
 
     @property
     def places(self) -> tuple[WeightsDir, ...]:
-        """Everything that is placed besides generated files."""
+        """Everything to place besides generated files."""
         return tuple(place for entry in self.entries for place in entry.weights)
 
     @property
@@ -65,7 +65,7 @@ class ConversionJob:
 
 
 def entries_of(builder: Builder, case: Case, changed: Rewritten) -> tuple[ModelEntry, ...]:
-    """The directories, with the rewritten small files wherever the checkpoint is placed."""
+    """Return the directories, with the rewritten small files wherever the checkpoint is placed."""
     kept = {name: content for name, content in changed.items() if content is not None}
     return tuple(
         replace(entry, files=(*entry.files, *_rewritten(entry, kept)))
@@ -81,7 +81,7 @@ def _rewritten(entry: ModelEntry, kept: Mapping[str, bytes]) -> Iterator[RepoFil
 
 
 def key_needs_files(job: ConversionJob) -> bool:
-    """A hub checkpoint is known by its commit, others by the digests of their files."""
+    """Whether the key needs file digests: a hub checkpoint is identified by its commit."""
     local_adapter = any(adapter.ref.kind != "hub" for adapter in job.adapters)
     artifact = any(place.artifact for place in job.places)
     return job.case.spec.source.kind != "hub" or local_adapter or artifact
@@ -91,7 +91,7 @@ Origins = Mapping[str, Sequence[tuple[CheckpointFile, str]]]
 
 
 def digested_sources(job: ConversionJob, progress: Progress) -> Origins:
-    """The files to place, with their digests, by :attr:`WeightsDir.source`."""
+    """Return the files to place, with their digests, by :attr:`WeightsDir.source`."""
     wanted = {place.source: place.artifact for place in job.places}
     origins: dict[str, tuple[CheckpointFile, ...]] = {}
     for source, artifact in wanted.items():
@@ -108,7 +108,7 @@ def digested_sources(job: ConversionJob, progress: Progress) -> Origins:
 
 
 def _require_named(job: ConversionJob, origins: Mapping[str, Sequence[CheckpointFile]]) -> None:
-    """UnsupportedError when a builder places a file that is not there."""
+    """Raise UnsupportedError if a builder places a file that is missing."""
     lacking = [
         name
         for place in job.places
@@ -161,7 +161,7 @@ def weight_file(
     file: CheckpointFile, sha256: str, job: ConversionJob, link: bool, source: str = ""
 ) -> WeightFile:
     path = _on_disk(file)
-    # a person may edit a tokenizer's JSON, and must not thereby edit the download cache
+    # copied, because editing a tokenizer's JSON must not change the download cache
     weights = file.name.endswith(_WEIGHTS)
     ours = job.case.spec.source.kind in _IMMUTABLE
     states = {f"artifact {name}": state for name, state in job.states.items()}
@@ -172,7 +172,7 @@ def weight_file(
 
 
 def key_of(job: ConversionJob, origins: Origins) -> str:
-    """The digest of everything that the result depends on."""
+    """Return the digest of everything that the result depends on."""
     contents = {
         f"{entry.name}/{file.path}": hashlib.sha256(file.content).hexdigest()
         for entry in job.entries
@@ -196,9 +196,9 @@ def key_of(job: ConversionJob, origins: Origins) -> str:
 
 
 def _settings(recipe: ModelRecipe, builder: Builder) -> dict[str, Any]:
-    """What the builder read of the recipe, without what can be a path of this machine.
+    """Return what the builder read of the recipe, without paths of this machine.
 
-    ``build`` is left out where it says nothing.
+    ``build`` is left out if it is empty.
     """
     whole = recipe.model_dump(mode="json")
     section = whole.pop("llm")

@@ -1,4 +1,4 @@
-"""The live check of a repository: what stands in for what is not here, and whether it may start."""
+"""The live check of a repository: its stand-ins, and whether it may start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trtbuild.progress import SILENT, Progress
 
 
 def may_start(report: Report) -> bool:
-    """Whether nothing was found that a server would refuse; a missing engine is rehearsed."""
+    """Whether no finding would stop a server; a missing engine is rehearsed."""
     rehearsed = artifact_rules()
     return all(
         found.severity is not Severity.ERROR or found.rule in rehearsed for found in report.findings
@@ -26,17 +26,17 @@ def live_check(
     checkpoints: Mapping[str, str] | None = None,
     progress: Progress = SILENT,
 ) -> tuple[Finding, ...]:
-    """Try ``model``, or every model of ``repo``, on a server of its own.
+    """Try ``model``, or every model of ``repo``, on a separate server.
 
     Args:
         repo: The repository.
         model: One model; empty: all.
-        checkpoints: What models that run TensorRT-LLM are rehearsed with, where the lock does not
+        checkpoints: What models that run TensorRT-LLM are rehearsed with, if the lock does not
             know; see :func:`trtbuild.pipeline.rehearse.find_checkpoints`.
-        progress: Told of each step.
+        progress: Called with each step.
 
     Raises:
-        UsageError: A checkpoint that is neither given nor known.
+        UsageError: A checkpoint is neither given nor known.
         ServerError: No server can be started here.
     """
     contents = server.read_contents(repo)

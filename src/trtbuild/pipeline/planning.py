@@ -19,9 +19,9 @@ from trtbuild.recipe import ModelRecipe
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """Where a model is to run, and what is asked of it.
+    """The target GPUs of a plan and the load on them.
 
-    ``gpu`` is a name of the table, ``auto`` for this machine's, empty for none in particular.
+    ``gpu`` is a name of the table, ``auto`` for this machine's, empty for none.
     ``gpus`` is how many there are; None: one, or as many as this machine has under ``auto``.
     """
 
@@ -41,7 +41,7 @@ class PlannedModel:
 
 
 def described(recipe: ModelRecipe, progress: Progress = SILENT) -> tuple[ModelRecipe, ModelSpec]:
-    """The spec of a recipe's source, and the recipe with its name filled in."""
+    """Return the spec of a recipe's source, and the recipe with its name filled in."""
     recipe, spec, _ = _opened(recipe, progress)
     return recipe, spec
 
@@ -66,7 +66,7 @@ def plan_model(
     """Plan one model.
 
     Raises:
-        TrtbuildError: Of opening, inspecting or planning it.
+        TrtbuildError: Opening, inspecting or planning it failed.
     """
     release = toolchain.load(triton)
     gpu, count = _resolved(target)
@@ -92,7 +92,7 @@ def plan_model(
 def survey_builders(
     recipe: ModelRecipe, *, triton: str, progress: Progress = SILENT
 ) -> tuple[Candidate, ...]:
-    """Every builder's reasons against one source."""
+    """Return every builder's reasons against one source."""
     release = toolchain.load(triton)
     recipe, spec, checkpoint = _opened(recipe, progress)
     return survey(Case(spec, recipe, release, checkpoint=checkpoint))
@@ -101,7 +101,7 @@ def survey_builders(
 def _resolved(target: Sizing) -> tuple[str, int]:
     if target.gpu != "auto":
         if target.gpu:
-            hardware.gpu(target.gpu)  # a wrong name is told before anything is downloaded
+            hardware.gpu(target.gpu)  # a wrong name is reported before anything is downloaded
         return target.gpu, 1 if target.gpus is None else target.gpus
     found = hardware.detect()
     known = [gpu for gpu in found if gpu.info]
@@ -116,7 +116,7 @@ def _resolved(target: Sizing) -> tuple[str, int]:
 
 
 def recipe_folder(path: Path, recipe: ModelRecipe) -> ModelRecipe:
-    """``recipe`` with relative directories taken from where the recipe file lies."""
+    """Return ``recipe`` with relative directories resolved against the recipe file's."""
 
     def moved(source: str) -> str:
         beside = path.parent / source

@@ -1,4 +1,4 @@
-"""The ports of a server that is about to be started."""
+"""Choose the ports of a server before it starts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def choose_ports(
     metrics: int | None = None,
     here: bool = True,
 ) -> Ports:
-    """The three ports.
+    """Return the three ports.
 
     Args:
-        port: Empty for 8000, 8001, 8002; a number for three from there; ``auto`` for free ones.
+        port: Empty for 8000, 8001, 8002; a number for three from there on; ``auto`` for free ones.
         host: The address they are on.
         http, grpc, metrics: Override one; 0 takes a free one.
         here: Whether the server runs on this machine, whose addresses and free ports are known.
 
     Raises:
-        UsageError: Not a port, one port twice, or an address that this machine does not have.
+        UsageError: An invalid or duplicate port, or an address that this machine does not have.
     """
     free = iter(_free_ports(host)) if here else iter(())
     if port == _AUTO and not here:

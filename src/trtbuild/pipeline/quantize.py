@@ -1,7 +1,7 @@
-"""From a checkpoint to a quantized one, by NVIDIA ModelOpt in its own environment.
+"""Quantize a checkpoint with NVIDIA ModelOpt in a separate environment.
 
 Everything is checked before PyTorch is started: the checkpoint, the format, the texts, memory
-and disk. The result is put in place only after it was opened and described as what was asked for.
+and disk. The result is put in place only after opening it confirmed the requested quantization.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """What a quantization made; sizes in bytes."""
+    """The result of a quantization; sizes in bytes."""
 
     out: Path
     source: str
@@ -71,7 +71,7 @@ class Quantized:
 
 @cache
 def formats() -> Mapping[str, Format]:
-    """Every format by name."""
+    """Return every format by name."""
     table = tomllib.loads(data_file("quantize.toml").read_text(encoding="utf-8"))
     return {name: Format(name, **row) for name, row in table.items()}
 
@@ -92,16 +92,16 @@ def quantize(
     Args:
         source: Hub id, directory, GGUF file or sample.
         out: A new directory, or an older quantized checkpoint to replace.
-        format_name: One of :func:`formats`.
-        calibration: Texts, see :func:`read_texts`; None for some two dozen shipped ones.
-        samples: Most texts to use.
-        length: Tokens of each at most.
+        format_name: A name from :func:`formats`.
+        calibration: Texts, see :func:`read_texts`; None for about two dozen shipped ones.
+        samples: Maximum number of texts.
+        length: Maximum tokens of each.
         kv_cache: ``fp8``, or empty to leave the cache as it is.
 
     Raises:
-        UsageError: An unknown format, no usable text, ``out`` holds something else.
-        UnsupportedError: It cannot be quantized: all reasons.
-        BuildError: Memory, disk, network or ModelOpt itself failed; ``out`` is untouched.
+        UsageError: An unknown format, no usable text, or ``out`` holds something else.
+        UnsupportedError: It cannot be quantized, with all reasons.
+        BuildError: Memory, disk, network or ModelOpt failed; ``out`` is unchanged.
     """
     started = time.monotonic()
     chosen = _format(format_name, kv_cache)
@@ -222,7 +222,7 @@ def _failure(code: int, tail: Sequence[str], log: Path) -> BuildError:
 
 
 def _complete(folder: Path, files: Sequence[CheckpointFile]) -> None:
-    """Tokenizer and chat template beside the weights, and files that others may read."""
+    """Add tokenizer and chat template to the weights, and make all files readable for others."""
     for file in files:
         target = folder / file.name
         weights = file.name.endswith(_WEIGHTS) or file.name.endswith(".index.json")
@@ -235,7 +235,7 @@ def _complete(folder: Path, files: Sequence[CheckpointFile]) -> None:
 
 
 def _require_quantized(folder: Path, chosen: Format) -> int:
-    """Bytes of the weights, after the result was opened like any other checkpoint."""
+    """Open the result like any other checkpoint, check it, and return the bytes of its weights."""
     checkpoint = open_checkpoint(str(folder))
     spec = inspect(checkpoint)
     verify_shards(checkpoint)

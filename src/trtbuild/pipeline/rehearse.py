@@ -1,4 +1,4 @@
-"""Rehearse: find the checkpoints that stand-ins for TensorRT-LLM run on the CPU."""
+"""Find the checkpoints that stand-ins for TensorRT-LLM run on the CPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trtbuild.server import Contents, Rehearsal
 
 
 def parse_checkpoints(texts: Iterable[str]) -> dict[str, str]:
-    """``NAME=SOURCE`` words as a mapping; UsageError for anything else."""
+    """Parse ``NAME=SOURCE`` arguments into a mapping; UsageError for anything else."""
     found: dict[str, str] = {}
     for text in texts:
         name, equals, source = text.partition("=")
@@ -31,15 +31,15 @@ def parse_checkpoints(texts: Iterable[str]) -> dict[str, str]:
 def find_checkpoints(
     contents: Contents, sources: Mapping[str, str], progress: Progress = SILENT
 ) -> Rehearsal:
-    """What the stand-ins of ``contents`` need.
+    """Return what the stand-ins of ``contents`` need.
 
     Args:
         contents: The repository.
-        sources: Sources by model, for those that the lock does not know; the name is that of the
+        sources: Sources by model, for models that are not in the lock; the name is that of the
             conversion or of the Triton model that runs TensorRT-LLM.
 
     Raises:
-        UsageError: Nothing runs TensorRT-LLM; a name that is not there; a checkpoint that is
+        UsageError: Nothing runs TensorRT-LLM; an unknown name; a checkpoint that is
             neither given nor known, or is quantised.
         BuildError: The network, the hub or the disk failed.
     """
@@ -56,7 +56,7 @@ def find_checkpoints(
     for name, kind in contents.trtllm.items():
         source = sources.get(name) or sources.get(owners[name])
         locked = lock.models.get(owners[name])
-        # A model of the LLM API has its weights: model.yaml names them.
+        # A model of the LLM API has weights of its own, named in model.yaml.
         if source or kind == "tensorrtllm":
             files[name] = _files(name, source, locked, progress)
         else:
@@ -65,7 +65,7 @@ def find_checkpoints(
 
 
 def _stand_ins() -> dict[str, Path]:
-    """The backends that builders let run on the CPU, by name."""
+    """Return the stand-in backends of builders, by name."""
     builders = (found.builder for found in discover() if found.builder)
     return {name: folder for each in builders for name, folder in each.stand_ins().items()}
 
@@ -100,7 +100,7 @@ def _files(
 
 
 def _require_plain_weights(contents: Contents, name: str, locked: LockedModel | None) -> None:
-    """As :func:`_require_plain`, for weights in the repository; those of the hub are left."""
+    """Like :func:`_require_plain`, for weights in the repository; hub weights are not checked."""
     model = contents.served.get(name)
     if model is None or not model.weights:
         return
@@ -110,12 +110,12 @@ def _require_plain_weights(contents: Contents, name: str, locked: LockedModel | 
 
 
 def _require_plain(name: str, checkpoint: Checkpoint, locked: LockedModel | None) -> None:
-    """Formats such as FP8 are computed in 16 bits around, which float32 on the CPU is not."""
+    """Refuse formats such as FP8: float32 on the CPU would not reproduce their arithmetic."""
     trusted = bool(locked and locked.settings.get("trust_remote_code", False))
     try:
         found = inspect(checkpoint, trust_remote_code=trusted).quantization
     except UnsupportedError:
-        return  # the server will say what is wrong with it
+        return  # the server reports what is wrong with it
     if found:
         raise UsageError(
             f"the weights of {name} are quantized ({found.method}), which a CPU cannot run",
@@ -124,7 +124,7 @@ def _require_plain(name: str, checkpoint: Checkpoint, locked: LockedModel | None
 
 
 def _source_of(name: str, locked: LockedModel | None) -> str:
-    """The source as a user would write it; the lock holds no path of the machine that wrote it."""
+    """Return the source as a user would write it; the lock holds no local path."""
     source = locked.source if locked else None
     if source and source.kind == "sample":
         return source.text

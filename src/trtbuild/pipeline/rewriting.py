@@ -1,7 +1,7 @@
-"""The small files of a checkpoint that are not placed as they are, and what is placed instead.
+"""Rewrite small files of a checkpoint that cannot be placed unchanged.
 
-Weights are never touched. A configuration is rewritten where the release would misread it, and
-loses ``auto_map`` where the checkpoint's code is not to run: releases have run it nevertheless
+Weights are never changed. A configuration is rewritten if the release would misread it, and
+loses ``auto_map`` if the checkpoint's code must not run: some releases ran it regardless
 (CVE-2026-22807).
 """
 
@@ -24,7 +24,7 @@ Rewritten = Mapping[str, bytes | None]
 
 
 def rewritten_of(builder: Builder, case: Case, checkpoint: Checkpoint) -> Rewritten:
-    """What a conversion places instead of files of the checkpoint; nothing without a copy."""
+    """Return replacements for files of the checkpoint; empty if no file is copied."""
     if case.recipe.weights == "hub":
         return {}
     support = engine_support(case.spec, case.toolchain, builder.image(case.toolchain))
@@ -32,7 +32,7 @@ def rewritten_of(builder: Builder, case: Case, checkpoint: Checkpoint) -> Rewrit
 
 
 def rewritten(checkpoint: Checkpoint, recipe: ModelRecipe, support: EngineSupport) -> Rewritten:
-    """The files of ``checkpoint`` that the engine must find otherwise than they are."""
+    """Return the files of ``checkpoint`` that the engine needs rewritten."""
     runs = support.runs_code(recipe)
     changed: dict[str, bytes | None] = {}
     if not runs:

@@ -1,4 +1,4 @@
-"""Serve a repository: check it, choose how, start, and wait until every model answers."""
+"""Serve a repository: check it, choose a mode, start, and wait until every model answers."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from trtbuild.server import Choice, Contents, LaunchOptions, ServerHandle, logs,
 
 AUTO = "auto"
 _POLL_SECONDS = 0.2
-# How often shared memory is looked for: soon after the start, later hardly ever.
+# Seconds between looks for shared memory: short after the start, long later.
 _FIRST_LOOK, _LAST_LOOK = 1.0, 30.0
-# What our vLLM backend writes when its engine has ended.
+# What our vLLM backend logs when its engine has ended.
 _ENGINE_DIED = "[vllm] the engine died"
-_STOP_SECONDS = 10.0  # for a server that nobody waits for any more
+_STOP_SECONDS = 10.0  # for a server that nobody is waiting for
 
 
 @dataclass(frozen=True, slots=True)
 class ServePlan:
-    """What will be started, decided before anything is."""
+    """What will be started, decided before anything starts."""
 
     contents: Contents
     choice: Choice
@@ -52,15 +52,15 @@ def prepare(
     Args:
         repo: Model repository.
         mode: ``auto``, ``local``, ``embedded`` or ``docker``.
-        options: How to start it.
+        options: Launch options.
         validate: Refuse a repository that would not load.
         rehearse: Run stand-ins for TensorRT-LLM, on the embedded server.
         checkpoints: Their sources by model, see :func:`rehearse.find_checkpoints`.
-        progress: Told what takes long.
+        progress: Called before a slow step.
 
     Raises:
-        RepositoryError: It would not load, with every finding.
-        UsageError: No such mode; a rehearsal that cannot be.
+        RepositoryError: It would not load; the error has every finding.
+        UsageError: An unknown mode, or an impossible rehearsal.
         ServerError: No mode is possible here.
     """
     contents = server.read_contents(repo)
@@ -90,7 +90,7 @@ def prepare(
 
 
 def _seen(gpus: str, detected: int) -> int:
-    """GPUs that the server will see."""
+    """Return the GPUs that the server will see."""
     return detected if gpus == "all" else 0 if gpus == "none" else len(gpus.split(","))
 
 
@@ -102,7 +102,7 @@ def require_valid(
     allowed: frozenset[str] = frozenset(),
     progress: Progress = SILENT,
 ) -> None:
-    """RepositoryError when the repository has a finding that stops a server.
+    """Raise RepositoryError if the repository has a finding that stops a server.
 
     ``sm`` is the compute capability of this machine's GPU, ``allowed`` are rules whose findings
     do not stop it.
@@ -115,7 +115,7 @@ def require_valid(
         if found.severity is Severity.ERROR and found.rule not in allowed
     ]
     if errors:
-        # A member that does not load stops its ensemble, too: the member has to be fixed.
+        # A member that does not load also stops its ensemble; the member is what needs a fix.
         cause = next((found for found in errors if found.rule != check.MEMBERS), errors[0])
         raise RepositoryError(
             f"the repository would not load: {len(errors)} "
@@ -132,7 +132,7 @@ def _line(finding: Finding) -> str:
 
 
 def command_line(plan: ServePlan) -> str:
-    """What :func:`start` would run, as a line for a shell."""
+    """Return what :func:`start` would run, as a shell command."""
     return server.dry_run(plan.contents, plan.choice.mode, plan.options)
 
 
@@ -147,15 +147,15 @@ def start(
 
     Args:
         plan: From :func:`prepare`.
-        timeout: Seconds that loading may take; installing the runtime does not count.
-        progress: Told of the installation and of each model that is waited for.
-        on_line: Each line the server writes meanwhile.
+        timeout: Seconds for loading, without the installation of the runtime.
+        progress: Called for the installation and for each model while waiting.
+        on_line: Called with each line of the log.
 
     Raises:
-        ServerError: It did not start, ended, or was not ready in time. Nothing of it is left.
+        ServerError: It did not start, ended, or was not ready in time, and was cleaned up.
     """
     if plan.choice.mode == "embedded":
-        # Before the port check and the clock: an installation takes minutes.
+        # Before the port check and the timeout, because an installation takes minutes.
         vllm = server.needs_vllm(plan.contents, plan.options)
         runtime.ensure(progress, vllm=vllm, torch_index=plan.options.torch_index)
     elif plan.contents.trtllm:
@@ -173,7 +173,7 @@ def start(
 
 
 def _require_startable(plan: ServePlan) -> None:
-    """ServerError with everything that keeps the ranks of TensorRT-LLM from starting."""
+    """Raise ServerError with everything that keeps the ranks of TensorRT-LLM from starting."""
     contents, options = plan.contents, plan.options
     layout = server.lay_out(contents, options.launch)
     docker = plan.choice.mode == "docker"
@@ -185,7 +185,7 @@ def _require_startable(plan: ServePlan) -> None:
 def stopped_on_failure(
     handle: ServerHandle, *, deadline: float | None = _STOP_SECONDS
 ) -> Iterator[None]:
-    """Stop the server when the block raises, Ctrl-C included; ``deadline`` None is its own."""
+    """Stop the server if the block raises, also Ctrl-C; ``deadline`` None: the server's own."""
     try:
         yield
     except BaseException:
@@ -194,13 +194,13 @@ def stopped_on_failure(
 
 
 def _known(handle: ServerHandle) -> ServerHandle:
-    """The newest record of the server: watching adds to it."""
+    """Return the newest record of the server, because watching updates it."""
     return next((one for one in server.servers() if one.id == handle.id), handle)
 
 
 class _Watcher:
-    """Passes on what a server writes and sees whether it lives; looks less and less often for
-    shared memory, because that reads the memory maps of all its processes."""
+    """Passes on a server's log and checks that it is alive. Looks for shared memory less and less
+    often, because that reads the memory maps of all its processes."""
 
     def __init__(
         self, handle: ServerHandle, on_line: Callable[[str], None], *, from_end: bool = False
@@ -212,7 +212,7 @@ class _Watcher:
         self._pause, self._next = _FIRST_LOOK, 0.0
 
     def __call__(self) -> None:
-        """Look once; ServerError when the server has ended."""
+        """Look once; raise ServerError if the server has ended."""
         for line in self.follower.lines():
             self.died = self.died or _ENGINE_DIED in line
             self._on_line(line)
@@ -228,8 +228,8 @@ class _Watcher:
 def _wait(watch: _Watcher, timeout: float, progress: Progress) -> None:
     handle, until = watch.handle, time.monotonic() + timeout
     progress.step(f"loading {', '.join(handle.models)}")
-    # Over HTTP first: a gRPC channel that was refused a few times waits longer and longer before
-    # it tries again, and would sleep half a minute over a server that is ready.
+    # Over HTTP first: after a few refused connections a gRPC channel backs off longer and longer,
+    # and would not notice a ready server for half a minute.
     while not server.says_ready(handle):
         watch()
         if time.monotonic() > until:
@@ -262,8 +262,8 @@ def _too_slow(handle: ServerHandle, timeout: float) -> ServerError:
 def stay(
     handle: ServerHandle, on_line: Callable[[str], None] = lambda _: None, *, poll: float = 0.25
 ) -> None:
-    """Pass on what the server writes until it ends (ServerError) or Ctrl-C; it is stopped then,
-    and also when the engines of all its models are dead."""
+    """Pass on the server's log until it ends (ServerError) or Ctrl-C, which stops it. Also stop it
+    when the engines of all its models are dead."""
     watch = _Watcher(handle, on_line, from_end=True)
     with stopped_on_failure(handle, deadline=None):
         while True:

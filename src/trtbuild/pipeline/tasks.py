@@ -1,4 +1,4 @@
-"""Requests of tasks other than generated text, from what a user typed."""
+"""Requests of tasks other than generated text, from the command line."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from trtbuild.signature.requests import (
 
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
-    """What ``infer`` was given beside the text.
+    """Options of ``infer`` besides the text.
 
     Attributes:
-        documents: To be sorted by a reranker.
+        documents: Documents for a reranker.
         input_type: ``query`` or ``passage``, for an embedding model.
         dimensions: How many numbers of each vector to keep; None for all.
     """
@@ -30,11 +30,11 @@ class TaskOptions:
 
 
 def task_request(model: ServedModel, text: str, options: TaskOptions) -> TaskRequest | None:
-    """The request of the model's task; None for a model that generates text, or has no task.
+    """Return the request of the model's task; None if it generates text or has no task.
 
     Raises:
         UsageError: An option of another task, no documents for a reranker, or a task that cannot
-            be asked from the command line.
+            be requested from the command line.
     """
     _require_fitting(model, options)
     if model.task is ServedTask.EMBED:
@@ -57,7 +57,7 @@ def task_request(model: ServedModel, text: str, options: TaskOptions) -> TaskReq
 
 
 def _require_fitting(model: ServedModel, options: TaskOptions) -> None:
-    """UsageError for an option that the model's task has no use for."""
+    """Raise UsageError for an option that the model's task does not use."""
     given = {
         "--document": (options.documents, ServedTask.RERANK, "rerankers"),
         "--input-type": (options.input_type, ServedTask.EMBED, "embedding models"),

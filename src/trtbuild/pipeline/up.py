@@ -19,7 +19,7 @@ from trtbuild.signature.requests import TaskAnswer, TaskRequest
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """What came of it. ``server`` runs; stop it with :func:`trtbuild.server.stop`."""
+    """The result. ``server`` is running; stop it with :func:`trtbuild.server.stop`."""
 
     converted: ConvertResult
     plan: ServePlan
@@ -37,7 +37,7 @@ def up(
     progress: Progress = SILENT,
     on_line: Callable[[str], None] = lambda _: None,
 ) -> Up:
-    """Convert one model into ``repository`` and serve all that is in it."""
+    """Convert one model into ``repository`` and serve the repository."""
     converted = convert(recipe, repository=repository, triton=triton, progress=progress)
     plan = prepare(repository, mode=mode, options=options, progress=progress)
     handle = start(plan, timeout=timeout, progress=progress, on_line=on_line)
@@ -53,7 +53,7 @@ def ask(
     timeout: float,
     on_text: Callable[[str], None],
 ) -> Answer:
-    """Stream one answer; the server is stopped if that fails or is interrupted."""
+    """Stream one answer; stop the server if that fails or is interrupted."""
     with stopped_on_failure(handle), LLMClient(handle.grpc_url) as client:
         chunks = client.generate(model, prompt, sampling, timeout=timeout)
         try:
@@ -65,11 +65,11 @@ def ask(
 def ask_task(
     handle: ServerHandle, model: ServedModel, request: TaskRequest, *, timeout: float
 ) -> TaskAnswer:
-    """As :func:`ask`, for a request of another task than generation."""
+    """Like :func:`ask`, for a task other than generation."""
     with stopped_on_failure(handle), LLMClient(handle.grpc_url, card=lambda _: model) as client:
         return client.ask(model.name, request, timeout=timeout)
 
 
 def stop(handle: ServerHandle) -> None:
-    """Stop what :func:`up` started."""
+    """Stop the server that :func:`up` started."""
     server.stop(handle)

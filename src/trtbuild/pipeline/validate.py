@@ -1,6 +1,6 @@
-"""Validation from a request to a report: check, apply safe fixes, load, subtract the baseline.
+"""Validate repositories: check, apply safe fixes, try to load, subtract the baseline.
 
-A caller describes what it wants in a :class:`ValidateRequest`; :func:`read_request` makes one from
+A caller passes a :class:`ValidateRequest`; :func:`read_request` builds one from
 flags and the ``validate`` section of ``trtbuild.yaml``.
 """
 
@@ -30,19 +30,19 @@ Approve = Callable[[tuple["FileChange", ...]], bool]
 
 @dataclass(frozen=True, slots=True)
 class ValidateRequest:
-    """What to validate, and how.
+    """What to validate and how.
 
     Attributes:
-        repositories: The repositories that one server would be given together.
+        repositories: The repositories of one server.
         model: Only this model; empty: all.
         options: What is known of the server.
-        selection: Which rules count.
+        selection: Which rules apply.
         baseline: File of known findings, which are not reported.
         update_baseline: Whether to write all findings into that file.
-        live: Whether to load the models on a real server once no error is left.
+        live: Whether to load the models on a real server if there are no errors.
         checkpoints: What stands in for TensorRT-LLM models on that server, by model.
-        complete: Whether all models and rules are looked at, so that a finding of the baseline
-            that is not found any more is really gone.
+        complete: Whether all models and rules are checked, so that a finding of the baseline that
+            is not found is really fixed.
     """
 
     repositories: tuple[Path, ...]
@@ -58,12 +58,12 @@ class ValidateRequest:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """The report, and what happened on the way.
+    """The report, and what else happened.
 
     Attributes:
-        report: What counts.
+        report: The findings.
         changed: How many files were changed.
-        outdated: How many findings of the baseline are not found any more.
+        outdated: How many findings of the baseline are no longer found.
         live_skipped: Whether the live check was left out because of errors.
     """
 
@@ -76,15 +76,15 @@ class Validated:
 def validate(
     request: ValidateRequest, *, approve: Approve | None = None, progress: Progress = SILENT
 ) -> Validated:
-    """Check the repositories; what is wrong is in the report, never raised.
+    """Check the repositories; findings are in the report, never raised.
 
     Args:
         request: What to validate.
-        approve: Decides about the safe changes; None: none are made.
-        progress: Told when something takes long.
+        approve: Approves the safe changes; None: no changes.
+        progress: Called before a slow step.
 
     Raises:
-        UsageError: No such directory, model, release or checkpoint; a baseline that cannot be used.
+        UsageError: No such directory, model, release or checkpoint; an unusable baseline.
         BuildError: A change cannot be written.
         ServerError: ``live``, and no server can be started here.
     """
@@ -161,13 +161,13 @@ def read_request(
     checkpoints: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
 ) -> ValidateRequest:
-    """The flags over the ``validate`` section of ``config``, by default ``trtbuild.yaml``.
+    """Merge flags over the ``validate`` section of ``config``, by default ``trtbuild.yaml``.
 
     ``options`` are fields of :class:`Options`; a value of None or ``""`` was not given.
 
     Raises:
-        UsageError: A rule that does not exist, a checkpoint without a name.
-        RecipeError: A section that cannot be read.
+        UsageError: An unknown rule, or a checkpoint without a name.
+        RecipeError: An invalid section.
     """
     section, where = _section(config)
     given: dict[str, Any] = {}
@@ -194,7 +194,7 @@ def read_request(
 
 
 def _section(config: Path | None) -> tuple[Validation | None, str]:
-    """The section and its file; None without a file, unless one was named."""
+    """Return the section and its file; None without a file, unless one was named."""
     path = config or Path(_CONFIG)
     if config is None and not path.is_file():
         return None, ""

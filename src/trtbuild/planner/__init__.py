@@ -1,4 +1,4 @@
-"""Which builder, why no other, what it will do, whether it fits: before anything runs."""
+"""Choose the builder and predict what it does and whether it fits, before anything runs."""
 
 from trtbuild.planner.choice import Candidate, choose_builder, survey
 from trtbuild.planner.making import make_plan

@@ -1,4 +1,4 @@
-"""Choosing among the builders that are installed."""
+"""Choose among the installed builders."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from trtbuild.recipe import ModelRecipe
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A builder with all that speaks against it for one checkpoint; no reasons: it can."""
+    """A builder with its reasons against one checkpoint; without reasons it supports it."""
 
     found: Discovered
     reasons: tuple[str, ...]
 
 
 def survey(case: Case, builders: Sequence[Discovered] = ()) -> tuple[Candidate, ...]:
-    """Every installed builder with its reasons, a broken plug-in with its problem."""
+    """Return every installed builder with its reasons, and a broken plug-in with its problem."""
     return tuple(Candidate(found, _reasons(found, case)) for found in builders or discover())
 
 
@@ -35,14 +35,14 @@ def _reasons(discovered: Discovered, case: Case) -> tuple[str, ...]:
 def choose_builder(
     case: Case, builders: Sequence[Discovered] = ()
 ) -> tuple[Builder, str, tuple[Rejection, ...]]:
-    """The builder, why it, and why each other one not.
+    """Return the builder, why it was chosen, and why no other.
 
-    Under ``backend: auto`` the one of highest priority without a reason against it; else the
+    With ``backend: auto`` the one with the highest priority and no reason against it; else the
     one named. ``builders`` is for tests; by default all that are installed.
 
     Raises:
         UsageError: ``backend`` names no builder.
-        UnsupportedError: None can, with every reason of every builder.
+        UnsupportedError: No builder can; the error has every reason of every builder.
     """
     recipe = case.recipe
     candidates = survey(case, builders)

@@ -1,4 +1,4 @@
-"""Putting the plan together from what the chosen builder reports."""
+"""Assemble the plan from what the chosen builder reports."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def make_plan(
     length: int | None = None,
     builders: Sequence[Discovered] = (),
 ) -> BuildPlan:
-    """The plan of one model. Pure: it reads tables, never the network or the machine.
+    """Return the plan of one model. Reads only the shipped tables, not the network or the machine.
 
     Args:
         spec: The checkpoint.
-        model_recipe: What is asked for.
+        model_recipe: The model's recipe.
         toolchain: The Triton release.
-        checkpoint: As opened; builders read its small files.
+        checkpoint: The opened checkpoint; builders read its small files.
         gpu: A GPU's name; empty for a table without a verdict.
         gpus: How many of them one server has.
         concurrency: Sequences at once; None: the builder's default.
         length: Tokens of each; None: the builder's default.
-        builders: For tests; default all that are installed.
+        builders: For tests; default: all installed builders.
 
     Raises:
         UsageError: An unknown GPU or builder, or a count below 1.
         RecipeError: A wrong engine argument.
-        UnsupportedError: No builder can, or not on that GPU.
+        UnsupportedError: No builder supports it, or not on that GPU.
     """
     _check_counts(gpus=gpus, concurrency=concurrency, length=length)
     target = GpuTarget(hardware.gpu(gpu) if gpu else None, gpus)
@@ -78,7 +78,7 @@ def _check_counts(**counts: int | None) -> None:
 
 
 def _require_able(builder: Builder, case: Case) -> None:
-    """UnsupportedError when the target's GPU cannot run the model."""
+    """Raise UnsupportedError if the target's GPU cannot run the model."""
     gpu = case.target.gpu
     reasons = tuple(builder.reasons_against_gpu(case)) if gpu else ()
     if gpu and reasons:

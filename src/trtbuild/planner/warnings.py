@@ -1,4 +1,4 @@
-"""What a user should know of the release and the checkpoint, whatever builder is chosen."""
+"""Warnings about the release and the checkpoint, whatever builder is chosen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trtbuild.toolchain import Toolchain, advisories_as_of, advisories_of, safe_
 
 
 def warnings(case: Case) -> tuple[str, ...]:
-    """Sentences for a reader; none of them stops anything."""
+    """Return warning sentences."""
     return (*_release(case.toolchain), *case.spec.notes)
 
 

@@ -29,7 +29,7 @@ def render(result: Json) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    # Generated here: labels inside are escaped where the charts are drawn.
+    # Generated here; labels are escaped where the charts are drawn.
     pictures = {name: Markup(draw(chart)) for name, chart in charts_of(result).items()}  # noqa: S704
     style = Markup(template_dir("report", "style.css").read_text(encoding="utf-8"))  # noqa: S704
     page = environment.get_template("report.html.j2")

@@ -1,4 +1,4 @@
-"""The naive service as a target: started for a benchmark, ended after it."""
+"""The naive baseline as a target: started for a benchmark, stopped after it."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def running(
     threads: int = 0,
     progress: Progress = SILENT,
 ) -> Iterator[Address]:
-    """The address of a service of ``checkpoint`` that answers.
+    """Yield the address of a running service of ``checkpoint``.
 
     Raises:
-        BenchError: It does not come up; its last words are told.
+        BenchError: It does not start; the error has the last lines of its output.
     """
     progress.step(f"starting {address.name}")
     found = runtime.ensure(progress)

@@ -1,4 +1,4 @@
-"""What the tokens of a benchmark cost, where the price of its machine is known."""
+"""The cost of a benchmark's tokens, if the price of its machine is known."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ UTILIZATION = 0.5
 
 
 def prices(result: Json, usd_per_hour: float | None, checkpoint: Path | None = None) -> Json | None:
-    """Sentences and tables for the report; None where no price is known.
+    """Return sentences and tables for the report; None without a price.
 
-    ``usd_per_hour`` is of the whole machine; without it the GPUs of this machine are looked up.
-    The tables are of the fastest target. Layouts are predicted for ``checkpoint`` on those GPUs.
+    ``usd_per_hour`` is for the whole machine; without it the GPUs of this machine are looked up.
+    The tables are for the fastest target. Layouts are predicted for ``checkpoint`` on those GPUs.
     """
     hour, source = _hour(usd_per_hour)
     if not hour:
@@ -56,7 +56,7 @@ def _api(beside: cost.Comparison) -> Json:
 
 
 def _layouts(checkpoint: Path, mix: cost.Mix) -> Iterator[Json]:
-    """TP and PP on GPUs like those of this machine; nothing where one of both is not known."""
+    """Predict TP and PP layouts on this kind of GPU; empty if checkpoint or GPU is unknown."""
     try:
         gpu = next(found.info for found in hardware.detect() if found.info is not None)
         price, spec = cost.gpu_price(gpu.name), inspect(open_checkpoint(str(checkpoint)))
@@ -88,7 +88,7 @@ def _hour(usd_per_hour: float | None) -> tuple[float, str]:
 
 
 def _made(target: Json, hour: float) -> tuple[str, cost.Deployment, cost.Mix, str] | None:
-    """A target at its best load, the requests it had, and a sentence about both."""
+    """Return a target at its best load, its mean request, and a sentence about both."""
     loads = [one for one in target["loads"] if one["metrics"]["output_tokens_per_s"]]
     best = max(loads, key=lambda one: float(one["metrics"]["output_tokens_per_s"]), default=None)
     mix = mix_of(best) if best is not None else None

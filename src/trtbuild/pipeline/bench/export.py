@@ -1,4 +1,4 @@
-"""A benchmark's options in the words of another tool."""
+"""A benchmark's options as command lines of another tool."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from trtbuild.pipeline.bench.targets import choose_endpoint
 
 
 def commands(options: BenchOptions, tool: str) -> list[str]:
-    """A command line of ``tool`` for each target and load: all of them, or an error and none.
+    """Return a command line of ``tool`` for each target and load, or raise without any.
 
     Raises:
-        UsageError: Another tool than AIPerf, or something that it cannot measure.
+        UsageError: A tool other than AIPerf, or something that it cannot measure.
     """
     if tool != "aiperf":
         raise UsageError(f"unknown --export {tool!r}", fix="--export aiperf")

@@ -14,7 +14,7 @@ from trtbuild.files import atomic_write
 
 
 def require_writable(option: str, path: Path | None) -> None:
-    """Before an hour of measuring: whether its result can be written.
+    """Check before a long run that its result can be written.
 
     Raises:
         UsageError: No such directory, no permission to write in it, or the path is a directory.
@@ -39,8 +39,8 @@ def require_writable(option: str, path: Path | None) -> None:
 
 
 def keeper(out: Path | None) -> Callable[[Json], None]:
-    """Writes what there is to ``out``, should the run be killed. A full disk is reported at the
-    end, not in between."""
+    """Return a function that writes the partial result to ``out``, in case the run is killed. A
+    full disk is reported at the end, not in between."""
 
     def keep(result: Json) -> None:
         if out is not None:
@@ -51,7 +51,7 @@ def keeper(out: Path | None) -> Callable[[Json], None]:
 
 
 def write_files(result: Json, out: Path | None, html: Path | None) -> dict[Path, str]:
-    """Why each file that could not be written was not: what was measured is still to be shown."""
+    """Write the files; return an error for each that failed, so the result can be shown."""
     from trtbuild.bench.report import render
 
     found: dict[Path, str] = {}
@@ -65,7 +65,7 @@ def write_files(result: Json, out: Path | None, html: Path | None) -> dict[Path,
                 _write_json(path, result)
         except OSError as error:
             found[path] = error.strerror or str(error)
-        except Exception as error:  # a page that cannot be drawn must not cost the figures
+        except Exception as error:  # a report that cannot be drawn must not lose the figures
             found[path] = f"{type(error).__name__}: {error}"
     return found
 

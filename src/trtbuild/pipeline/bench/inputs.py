@@ -1,4 +1,4 @@
-"""What a benchmark needs beside its targets: the checkpoint, its tokenizer, running baselines."""
+"""Inputs of a benchmark besides its targets: the checkpoint, its tokenizer, running baselines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trtbuild.progress import Progress
 def checkpoint_of(
     options: BenchOptions, addresses: list[Address], progress: Progress
 ) -> Path | None:
-    """The directory that baselines serve: as given, else of a Triton target on this machine."""
+    """Return the directory that baselines serve: as given, else that of a local Triton target."""
     if options.checkpoint:
         from trtbuild.checkpoint import materialize, open_checkpoint
 
@@ -48,10 +48,10 @@ def tokenizer_of(
 
 
 def digests(folder: Path | None, options: BenchOptions) -> Json:
-    """Of what a later run must have, too, to be compared; a file's name says nothing of it."""
+    """Return digests of the inputs that must be equal for two results to be comparable."""
     counted = {} if folder is None else {"tokenizer": tokenizer_digest(folder)}
     file = options.prompts or options.trace
-    if file is None or not file.is_file():  # a pipe can be read once
+    if file is None or not file.is_file():  # a pipe can be read only once
         return counted
     return {**counted, "prompts": digest(file)}
 

@@ -25,10 +25,10 @@ def run(
     on_tick: OnTick | None = None,
     on_result: OnResult | None = None,
 ) -> Outcome:
-    """Measure. What was measured before a failure is in the outcome, marked ``partial``.
+    """Run the benchmark. Figures from before a failure are in the outcome, marked ``partial``.
 
     Raises:
-        UsageError: A target, a file or an option that cannot be.
+        UsageError: An invalid target, file or option.
         ServerError: No server, no such model.
         BenchError: The targets must not be compared.
     """

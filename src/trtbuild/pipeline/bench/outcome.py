@@ -1,4 +1,4 @@
-"""What a benchmark found, as one result, and the error that goes with it."""
+"""The result of a benchmark, and the error that goes with it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from trtbuild.pipeline.bench.targets import Prepared
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Everything that was measured.
+    """Everything measured in one run.
 
     Attributes:
         prepared: The targets.
         run: Every load of each.
-        sweeps: What was found by target, when rates were swept.
-        accepted: What was wrong before measuring and allowed.
+        sweeps: The result by target, if rates were swept.
+        accepted: Objections before measuring that were allowed.
         allow: Kinds of reasons that are accepted.
     """
 
@@ -39,7 +39,7 @@ class Measured:
     allow: frozenset[str]
 
     def result(self, environment: Json, settings: Json) -> Json:
-        """The JSON of the whole run."""
+        """Return the JSON of the whole run."""
         targets = [self._target(one) for one in self.prepared]
         after = _after(self.run) if len(self.prepared) > 1 else []
         refused = [one.text for one in after if one.kind not in self.allow]
@@ -59,7 +59,7 @@ class Measured:
         }
 
     def so_far(self, environment: Json, settings: Json) -> Json:
-        """The same while it runs: what is left should nothing come after it."""
+        """Return the partial result of a run in progress."""
         return {**self.result(environment, settings), "partial": UNFINISHED}
 
     def _target(self, prepared: Prepared) -> Json:
@@ -78,7 +78,7 @@ class Measured:
         return found
 
     def error(self, result: Json) -> BenchError | None:
-        """Why a script must not trust this run; None when it may."""
+        """Return why a script must not trust this run; None if it may."""
         if self.run.lost and not self.run.interrupted:
             return BenchError(
                 self.run.lost,
@@ -96,7 +96,7 @@ class Measured:
 
 
 def server_log(address: Address) -> str:
-    """Where the server of a target says what happened to it."""
+    """Return a sentence that names the log of a target's server."""
     if address.kind == "openai":
         return f"see the log of the server at {address.url}"
     return "see the server's log: `trtbuild logs`"
@@ -142,7 +142,7 @@ def _useless(run: Run, prepared: list[Prepared]) -> BenchError | None:
 
 
 def _unjudged(run: Run) -> BenchError | None:
-    """An objective that nothing was measured for: without a count of tokens there is no ITL."""
+    """Report an objective without measurements: without token counts there is no ITL."""
     for load in run.loads:
         latencies = load.ledger.latencies
         for name in load.ledger.goodput.slo:
@@ -175,7 +175,7 @@ def _after(run: Run) -> list[guards.Objection]:
 
 
 def _warnings(run: Run) -> list[str]:
-    """Each sentence once, with the loads that it is about when it is not about all."""
+    """Return each warning once, with its loads unless it applies to all."""
     found: dict[str, list[str]] = {}
     ledgers: dict[str, list[Ledger]] = {}
     for one in run.loads:

@@ -24,10 +24,10 @@ from trtbuild.errors import UsageError
 
 
 def make_prompts(options: BenchOptions, tokenizer: Any, folder: Path | None) -> Prompts:
-    """Numbered prompts; ``folder`` is where a chat template is looked for.
+    """Return numbered prompts; a chat template is looked for in ``folder``.
 
     Raises:
-        UsageError: A file or a length that cannot be.
+        UsageError: An invalid file or length.
     """
     made = _plain(options, tokenizer)
     if not options.chat:
@@ -65,7 +65,7 @@ def _plain(options: BenchOptions, tokenizer: Any) -> Prompts:
 
 
 def asked_again(prompts: Prompts, run: Run) -> list[str]:
-    """A warning where a file had fewer prompts than a target was asked in all its loads."""
+    """Return a warning if a file had fewer prompts than the loads of a target needed."""
     inner = prompts.inner if isinstance(prompts, ChatPrompts) else prompts
     if not isinstance(inner, FilePrompts):
         return []
@@ -84,14 +84,14 @@ def asked_again(prompts: Prompts, run: Run) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ChatPrompts:
-    """Prompts as a conversation: messages for a chat endpoint, the template's text for others."""
+    """Prompts as conversations: messages for a chat endpoint, rendered text for others."""
 
     inner: Prompts
     template: ChatTemplate
     counter: Counter
 
     def __call__(self, number: int) -> Prompt:
-        """The prompt of this number."""
+        """Return the prompt with this number."""
         plain = self.inner(number)
         messages = plain.messages or ({"role": "user", "content": plain.text},)
         text = render_chat(self.template, messages)

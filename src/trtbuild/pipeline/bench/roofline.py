@@ -1,4 +1,4 @@
-"""How far each load of a result is from what the device could do at most."""
+"""How each load of a result compares with the device's theoretical maximum."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 
 
 def bounds(checkpoint: Path, result: Json, dtype: str) -> Json | None:
-    """The device and a row for each load; None where the model or the device is not known.
+    """Return the device and a row for each load; None if the model or the device is unknown.
 
-    Only for targets of this machine: whoever gives a checkpoint of a server elsewhere has no device
-    to compare with. ``dtype`` is what is assumed where a target does not say its precision.
+    Only for targets on this machine, because the device of a remote server is unknown. ``dtype`` is
+    assumed if a target does not report its precision.
     """
     try:
         spec = inspect(open_checkpoint(str(checkpoint)))
     except TrtbuildError:
-        return None  # a directory with a tokenizer alone; nothing else depends on it
+        return None  # a directory with only a tokenizer, enough for everything else
     device = _device(dtype)
     rows: list[Json] = []
     for target in result["targets"]:
@@ -50,7 +50,7 @@ def _rows(target: Json, work: Workload, device: Device) -> Iterator[Json]:
         rate, ok = load["metrics"]["output_tokens_per_s"], load["requests"]["ok"]
         if not (itl and ttft and rate and ok):
             continue
-        # Tokens a second times the seconds of one token: the sequences that decode at once.
+        # Tokens per second times seconds per token: the number of sequences decoding at once.
         together = max(1.0, rate * itl["mean"] / 1e3)
         tokens = load["tokens"]
         prompt, answer = round(tokens["input"] / ok), tokens["output"] / ok

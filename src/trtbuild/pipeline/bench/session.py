@@ -27,12 +27,12 @@ from trtbuild.pipeline.bench.targets import Prepared
 from trtbuild.progress import Progress
 
 _ROUNDS = 3
-_TWIN = 1 << 42  # numbers of prompts between two targets that are one server
+_TWIN = 1 << 42  # offset of prompt numbers between two targets on the same server
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result, and the error that goes with it when it is not what was hoped for.
+    """The result, and an error if the run failed or missed its objectives.
 
     ``signal`` is the number of the signal that ended it early, 0 when none did.
     """
@@ -48,7 +48,7 @@ OnResult = Callable[[Json], None]
 
 @contextlib.contextmanager
 def kept(result: Json, part: str) -> Iterator[None]:
-    """While ``part`` is worked out of a result: without it there is still what was measured."""
+    """Note a failure to compute ``part`` of a result; the rest is kept."""
     try:
         yield
     except TrtbuildError as error:
@@ -60,7 +60,7 @@ def kept(result: Json, part: str) -> Iterator[None]:
 
 @dataclass(slots=True)
 class BenchSession:
-    """One run against prepared targets: guard, measure, conclude."""
+    """One run against prepared targets: check, measure, conclude."""
 
     options: BenchOptions
     prepared: list[Prepared]
@@ -76,7 +76,7 @@ class BenchSession:
     accepted: list[guards.Objection] = field(default_factory=list)
 
     async def run(self) -> Outcome:
-        """Measure; what was measured before a failure is in the outcome."""
+        """Measure; figures from before a failure are in the outcome."""
         try:
             for one in self.prepared:
                 await one.target.open()

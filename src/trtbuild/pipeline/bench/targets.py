@@ -1,4 +1,4 @@
-"""Targets made ready: what each is, where to watch it, what is known of its checkpoint."""
+"""Prepared targets: what each is, where to watch it, what is known of its checkpoint."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from trtbuild.wire.sockets import connections_allowed
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A target, where to watch its server, and what its numbers are computed in.
+    """A target, where to watch its server, and its precision.
 
-    ``twin`` counts the targets before it that are the same model of the same server.
+    ``twin`` counts earlier targets with the same model on the same server.
     """
 
     address: Address
@@ -45,7 +45,7 @@ def prepare(
     api_key_env: str = "",
     metrics_url: str = "",
 ) -> list[Prepared]:
-    """A :class:`BenchTarget` for each address; baselines are addresses of services by now."""
+    """Return a :class:`BenchTarget` for each address; baselines are running services by now."""
     chosen = choose_endpoint(addresses, endpoint, chat=chat)
     if metrics_url and read_metrics(metrics_url, "") is None:
         raise UsageError(
@@ -67,7 +67,7 @@ def prepare(
 
 
 def choose_endpoint(addresses: Sequence[Address], endpoint: str, *, chat: bool) -> Endpoint:
-    """Chat where asked for or where all speak it; plain completions beside Triton's plain text."""
+    """Choose chat if requested or if all targets support it; plain completions next to Triton."""
     only_openai = all(address.kind == "openai" for address in addresses)
     known: dict[str, Endpoint] = {
         "chat": "chat",
@@ -149,7 +149,7 @@ def _watched(address: Address, metrics_url: str) -> Watched:
 
 
 def server_of(address: Address) -> ServerRecord | None:
-    """The server of this machine that listens there, if trtbuild started it."""
+    """Return the server that trtbuild started on this machine and that listens there."""
     if address.kind == "openai" or not address.local:
         return None
     ports = (address.port,)
@@ -160,7 +160,7 @@ def server_of(address: Address) -> ServerRecord | None:
 
 
 def _described(address: Address) -> tuple[Path, ServedModel] | None:
-    """The repository on this machine that the target serves, with the model's description."""
+    """Return the local repository that the target serves, with the model's description."""
     record = server_of(address)
     if record is None:
         return None
@@ -170,19 +170,19 @@ def _described(address: Address) -> tuple[Path, ServedModel] | None:
 
 
 def tokenizer_directory(address: Address) -> Path | None:
-    """Where the served model's tokenizer lies on this machine, if it does."""
+    """Return the directory of the served model's tokenizer on this machine, or None."""
     described = _described(address)
     return described[0] / described[1].tokenizer if described and described[1].tokenizer else None
 
 
 def weights_directory(address: Address) -> Path | None:
-    """Where the served checkpoint lies on this machine, if it does."""
+    """Return the directory of the served checkpoint on this machine, or None."""
     described = _described(address)
     return described[0] / described[1].weights if described and described[1].weights else None
 
 
 def _precision(address: Address) -> str:
-    """``float32`` and the like, as the repository says; empty when it does not."""
+    """Return the precision (``float32`` …) from the repository; ``""`` if unknown."""
     described = _described(address)
     if described is None:
         return ""
