@@ -1,4 +1,4 @@
-"""Running Triton: the embedded runtime, three ways of starting a server, its whole life."""
+"""Running Triton: the embedded runtime, three modes of running a server, and its lifecycle."""
 
 from trtbuild.server.contents import Contents
 from trtbuild.server.contents import read as read_contents

@@ -13,7 +13,7 @@ from trtbuild.errors import RepositoryError, UsageError
 from trtbuild.signature import MOUNT, ServedModel, describe
 
 _ENGINE_FILES = ("model.json", "multi_lora.json")
-# Beside a Python model: the arguments of TensorRT-LLM's LLM API.
+# Next to a Python model: the arguments of TensorRT-LLM's LLM API.
 LLM_API_FILE = "model.yaml"
 
 EngineKind = Literal["tensorrtllm", "llmapi"]
@@ -21,13 +21,13 @@ EngineKind = Literal["tensorrtllm", "llmapi"]
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A repository, as far as starting a server goes.
+    """What starting a server needs to know of a repository.
 
     Attributes:
         repo: Its absolute path.
         models: Names of its models.
-        backends: The backends that the server must have; ``ensemble`` for ensembles. A model may
-            bring its own, a library beside its configuration or in a version.
+        backends: The backends that the server must have, or ``ensemble``. A model may
+            bring its own: a library beside its configuration or in a version.
         health_checked: Some model wants to be unloaded when its engine dies, which the server
             only does under explicit model control.
         images: The container images its lock file names.
@@ -51,16 +51,16 @@ class Contents:
 
     @property
     def llm(self) -> str:
-        """A model that generates text, empty if none is known to."""
+        """The name of a model that generates text, ``""`` without one."""
         return next((name for name, model in self.served.items() if model.task.makes_text), "")
 
 
 def read(repo: Path) -> Contents:
-    """Look at a repository; what it cannot parse is left to validation and to the server.
+    """Read a repository; what cannot be parsed is left to validation and to the server.
 
     Raises:
         UsageError: There is no such directory.
-        RepositoryError: It has no model.
+        RepositoryError: It has no models.
     """
     if not repo.is_dir():
         raise UsageError(
@@ -112,7 +112,7 @@ def names_mounted_path(config: Any) -> bool:
 
 
 def engine_files(repo: Path) -> Iterator[tuple[Path, str]]:
-    """The engine argument files of every version, with their text."""
+    """Return the engine argument files of every version, with their text."""
     for name in _ENGINE_FILES:
         for path in sorted(repo.glob(f"*/*/{name}")):
             try:
@@ -122,7 +122,7 @@ def engine_files(repo: Path) -> Iterator[tuple[Path, str]]:
 
 
 def weight_bytes(contents: Contents) -> int:
-    """Bytes of all weight files of the repository."""
+    """Return the bytes of all weight files of the repository."""
     places = {contents.repo / model.weights for model in contents.served.values() if model.weights}
     files = (path for place in places for path in place.iterdir())
     return sum(path.stat().st_size for path in files if path.is_file())
@@ -143,7 +143,7 @@ def _trtllm_kind(folder: Path, config: Any) -> EngineKind | None:
 
 
 def _llm_api_models(repo: Path) -> Iterator[str]:
-    """What the ``model.yaml`` files of the LLM API name as their weights."""
+    """Return the weights that the ``model.yaml`` files of the LLM API name."""
     paths = sorted(repo.glob(f"*/*/{LLM_API_FILE}"))
     if not paths:
         return

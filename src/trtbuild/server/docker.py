@@ -1,4 +1,4 @@
-"""NVIDIA's container image through docker or podman."""
+"""Run NVIDIA's container image with docker or podman."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INSIDE = Ports()
 
 
 def engine() -> str:
-    """``docker`` or ``podman``, whichever has an engine that answers; empty if none."""
+    """Return ``docker`` or ``podman``, whichever has a running engine; ``""`` without one."""
     for tool in ("docker", "podman"):
         if shutil.which(tool) and process.run([tool, "info"], timeout=20).ok:
             return tool
@@ -30,7 +30,7 @@ def engine() -> str:
 
 
 def unavailable() -> str:
-    """It needs an engine that answers."""
+    """Return why this mode is unavailable: it needs a running engine."""
     if engine():
         return ""
     tools = [tool for tool in ("docker", "podman") if shutil.which(tool)]
@@ -40,7 +40,7 @@ def unavailable() -> str:
 
 
 def command(job: ServerJob) -> ServerCommand:
-    """``docker run`` in the foreground. A dry run needs no engine."""
+    """Return ``docker run`` in the foreground. A dry run needs no engine."""
     tool = engine()
     if not tool:
         if not job.dry_run:
@@ -56,7 +56,7 @@ def command(job: ServerJob) -> ServerCommand:
 
 
 def container(job: ServerJob) -> ContainerSpec:
-    """The server of ``job`` as a container of NVIDIA's image."""
+    """Return the server of ``job`` as a container of NVIDIA's image."""
     options = job.options
     layout = lay_out(job.contents, options.launch)
     arguments = server_arguments(job, MOUNT, host="0.0.0.0", ports=_INSIDE)  # noqa: S104 - inside
@@ -77,13 +77,13 @@ def container(job: ServerJob) -> ContainerSpec:
 
 
 def container_command(contents: Contents, options: LaunchOptions) -> tuple[str, ...]:
-    """``docker run`` for a repository, as one can paste it; no engine needs to answer."""
+    """Return ``docker run`` for a repository, as a shell command; needs no running engine."""
     job = ServerJob("launch", contents, options, Path(), SILENT, dry_run=True)
     return command(job).argv
 
 
 def image(job: ServerJob) -> str:
-    """The image to run: as told, or the one that the lock file names.
+    """Return the image to run: as requested, or the one in the lock file.
 
     Raises:
         UsageError: None, or several.
@@ -108,20 +108,20 @@ def image(job: ServerJob) -> str:
 
 
 def stop(tool: str, container: str, seconds: int) -> None:
-    """Let a container end its server; killed by the engine after ``seconds``."""
+    """Stop a container; the engine kills it after ``seconds``."""
     process.run([tool, "stop", "-t", str(seconds), container], timeout=seconds + 30)
 
 
 def remove(tool: str, container: str) -> None:
-    """End a container by force; one that is gone already is fine."""
+    """Remove a container by force; one that is already gone is fine."""
     process.run([tool, "rm", "-f", container], timeout=30)
 
 
 def log(container: str) -> str:
-    """What a container has written so far.
+    """Return the log of a container.
 
     Raises:
-        ServerError: No engine answers, or it has no such container.
+        ServerError: No running engine, or it has no such container.
     """
     tool = engine()
     if not tool:
@@ -154,7 +154,7 @@ def _hub_cache() -> Mount:
 
 
 def _hub_variables(environment: Mapping[str, str]) -> Iterator[str]:
-    """The hub's own variables that are set here and that the user did not set for the server."""
+    """Return the hub's variables from our environment, unless set for the server by the user."""
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
         if os.environ.get(name) and name not in environment:
             yield name

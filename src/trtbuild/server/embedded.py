@@ -1,4 +1,4 @@
-"""The server of the embedded runtime, on the CPU."""
+"""Run the server of the embedded runtime on the CPU."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from trtbuild.toolchain import onnx_runtime
 _GIB = 1 << 30
 ONNX_RUNTIME = "TRTBUILD_ONNXRUNTIME"
 """Where our backend ``onnxruntime`` imports its package from."""
-# From here on the machine likely has several sockets or threads that share a core, which vLLM
-# lays out better itself; below it leaves a core of a small machine idle.
+# A machine with at least so many cores likely has several sockets or hyper-threads, which vLLM
+# places better itself; on a smaller one vLLM would leave a core idle.
 _FEW_CORES = 8
 
 
 def unavailable() -> str:
-    """The server's wheel exists for Linux x86_64 only."""
+    """Return why this mode is unavailable: the server's wheel is for Linux x86_64 only."""
     return runtime.unsupported_platform()
 
 
 def command(job: ServerJob) -> ServerCommand:
-    """``tritonserver`` of the runtime, installed first when it is missing."""
+    """Return ``tritonserver`` of the runtime, which is installed first if it is missing."""
     options = job.options
     _require_backends(job)
     vllm = needs_vllm(job.contents, options)
@@ -55,7 +55,7 @@ def command(job: ServerJob) -> ServerCommand:
 
 
 def needs_vllm(contents: Contents, options: LaunchOptions) -> bool:
-    """Whether models run vLLM, be it as a stand-in."""
+    """Whether models run vLLM, also as a stand-in."""
     return "vllm" in contents.backends or bool(options.rehearsal and contents.trtllm)
 
 
@@ -64,7 +64,7 @@ def _needs_onnx_runtime(job: ServerJob) -> bool:
 
 
 def _onnx_runtime(installed: runtime.Runtime, job: ServerJob) -> Path:
-    """The version of the newest release that the repository was written for."""
+    """Return the version in the newest release that the repository was written for."""
     known = onnx_runtime(max(job.contents.releases, default=""))
     version = known.version if known else ""
     if job.dry_run:
@@ -82,8 +82,8 @@ def _backends(installed: runtime.Runtime, job: ServerJob) -> Path:
 
 
 def _repository(job: ServerJob) -> Path:
-    """What the server loads: during a rehearsal links, because Python leaves ``__pycache__``
-    directories beside the modules that it imports, and a rehearsal leaves no trace."""
+    """Return what the server loads: during a rehearsal a directory of links, because Python leaves
+    ``__pycache__`` directories beside imported modules and a rehearsal must not leave traces."""
     if not job.options.rehearsal:
         return job.contents.repo
     view = job.folder / rehearsal.FOLDER / "repository"
@@ -121,7 +121,7 @@ def _backend_names(folder: str) -> set[str]:
 
 
 def _vllm_environment(job: ServerJob) -> dict[str, str]:
-    """Defaults for vLLM on the CPU; what the user has set stays."""
+    """Return defaults for vLLM on the CPU; the user's settings stay."""
     defaults = {
         "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib(job.contents, job.options.rehearsal)),
         "VLLM_CPU_OMP_THREADS_BIND": thread_binding(),

@@ -1,7 +1,7 @@
-"""How many ranks a compiled engine has, and which of their files are there.
+"""The ranks of a compiled engine, and which of their files exist.
 
-That is all the server needs to know to start an engine's processes; what an engine was built for is
-the business of the plug-in that builds engines.
+This is all the server needs to start an engine's processes; other facts about engines are in the
+plug-in that builds them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SHOWN = 8
 
 
 def engine_ranks(folder: Path) -> tuple[int, str]:
-    """The ranks that an engine was built for, and what keeps them from starting (or ``""``)."""
+    """Return the ranks of an engine, and what keeps them from starting (or ``""``)."""
     try:
         world = _world(json.loads(_content(folder / CONFIG)))
         return world, _lacking(world, [path.name for path in folder.iterdir()])
@@ -38,7 +38,7 @@ def _content(path: Path) -> bytes:
 
 
 def _world(document: Any) -> int:
-    """Tensor × pipeline × context parallel size; ValueError for no configuration of an engine."""
+    """Return tensor × pipeline × context parallel size; ValueError for an invalid configuration."""
     model = document.get("pretrained_config") if isinstance(document, dict) else None
     mapping = model.get("mapping", {}) if isinstance(model, dict) else None
     if not isinstance(mapping, dict):
@@ -56,7 +56,7 @@ def _lacking(world: int, names: list[str]) -> str:
     there = {int(match[1]) for match in matches if match}
     if len(there) == world == max(there) + 1:
         return ""
-    # a broken config.json may ask for more ranks than there is memory for their names
+    # a broken config.json may name more ranks than memory can hold
     missing = [rank for rank in range(min(world, len(there) + _SHOWN)) if rank not in there]
     more = sorted(rank for rank in there if rank >= world)
     parts = [f"rank{rank}.engine missing" for rank in missing[:_SHOWN]]

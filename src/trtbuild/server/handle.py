@@ -1,4 +1,4 @@
-"""Servers and their records: one JSON file each, so that any later command finds them."""
+"""Records of servers: one JSON file each, so that later commands find them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from trtbuild.resources import state_dir
 ModeName = Literal["local", "embedded", "docker"]
 Health = Literal["starting", "ready", "dead"]
 
-# Logs outlive their servers, because that is when they are read; but not for ever.
+# Logs are kept after their servers end, because that is when they are read, but not forever.
 _LOGS_KEPT = 20
 
 
 @dataclass(frozen=True, slots=True)
 class ServerHandle:
-    """A server that was started, as its record tells.
+    """A server as its record describes it.
 
     Attributes:
         id: Six hex digits; part of its shared memory names and of its container's name.
         pid: Its first process (of ``docker run`` in docker mode), leader of its session.
-        started: When that process began, seconds since the epoch; tells a reused pid.
-        host: Where its ports listen.
+        started: When that process began, in seconds since the epoch; detects a reused pid.
+        host: The address its ports listen on.
         container: Name of its container, empty without one.
         tool: ``docker`` or ``podman`` in docker mode.
         ready: Whether every model has answered.
-        stop_seconds: How long it may take to end by itself.
-        shm_files: Shared memory that its processes made under names we did not choose.
-        rehearsal: Whether stand-ins run in the place of TensorRT-LLM.
+        stop_seconds: How long it may take to exit by itself.
+        shm_files: Shared memory of its processes under names we did not choose.
+        rehearsal: Whether stand-ins run in place of TensorRT-LLM.
     """
 
     id: str
@@ -66,7 +66,7 @@ class ServerHandle:
 
     @property
     def connect_host(self) -> str:
-        """The address to reach it at: one that listens everywhere is reached on the loopback."""
+        """The address to connect to: the loopback if it listens on all addresses."""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
 
     @property
@@ -90,17 +90,17 @@ class ServerHandle:
 
 
 def new_id() -> str:
-    """A name for a server."""
+    """Return a new id for a server."""
     return secrets.token_hex(3)
 
 
 def home() -> Path:
-    """The directory of all records."""
+    """Return the directory of all records."""
     return state_dir("servers")
 
 
 def folder(server_id: str) -> Path:
-    """The directory of one server: its log, and what was made for it."""
+    """Return the directory of one server, with its log and the files made for it."""
     return home() / server_id
 
 
@@ -111,14 +111,14 @@ def save(handle: ServerHandle) -> None:
 
 
 def servers() -> tuple[ServerHandle, ...]:
-    """Every record, the newest server first; a damaged record is skipped."""
+    """Return every record, the newest server first; damaged records are skipped."""
     found = [_read(path) for path in home().glob("*.json")]
     handles = [handle for handle in found if handle is not None]
     return tuple(sorted(handles, key=lambda handle: handle.started, reverse=True))
 
 
 def find(server_id: str = "") -> ServerHandle:
-    """The server of this id, or of a unique beginning of it; without one, the only server.
+    """Return the server with this id or a unique prefix of it; without an id, the only server.
 
     Raises:
         UsageError: None, or several.
@@ -135,7 +135,7 @@ def find(server_id: str = "") -> ServerHandle:
 
 
 def forget(handle: ServerHandle) -> None:
-    """Remove a record and everything made for the server but its log."""
+    """Remove a record and everything made for the server except its log."""
     _record(handle.id).unlink(missing_ok=True)
     for made in ("view", "rehearsal"):
         shutil.rmtree(folder(handle.id) / made, ignore_errors=True)
@@ -143,7 +143,7 @@ def forget(handle: ServerHandle) -> None:
 
 
 def latest_log(server_id: str = "") -> Path:
-    """The log of a server, also of one that is gone; without an id the newest.
+    """Return the log of a server, even if the server is gone; without an id the newest.
 
     Raises:
         UsageError: There is no such log.

@@ -1,4 +1,4 @@
-"""Start, watch and stop servers, whatever their mode."""
+"""Start, watch and stop servers in any mode."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GRACE_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """How a server ended: by itself in time, and what it left that had to be removed."""
+    """How a server stopped: whether by itself in time, and which leftovers were removed."""
 
     id: str
     in_time: bool
@@ -32,7 +32,7 @@ class Stopped:
 
 
 def dry_run(contents: Contents, mode: ModeName, options: LaunchOptions) -> str:
-    """The command that :func:`launch` would run, as a line for a shell; starts nothing."""
+    """Return the command that :func:`launch` would run, as a shell command; starts nothing."""
     return shell_line(_command(contents, mode, options, "000000", SILENT, dry=True))
 
 
@@ -43,10 +43,10 @@ def launch(
     *,
     progress: Progress = SILENT,
 ) -> ServerHandle:
-    """Start a server and return at once; see :func:`watch` for what becomes of it.
+    """Start a server and return at once; see :func:`watch` for its state.
 
     Raises:
-        ServerError: A port is taken, the runtime is broken, no engine answers, …
+        ServerError: A port is taken, the runtime is broken, no container engine runs, …
         BuildError: The runtime could not be installed.
     """
     sweep_dead()
@@ -57,7 +57,7 @@ def launch(
     with disk_trouble(folder):
         folder.mkdir(parents=True, exist_ok=True)
         shm.ipc_folder(server_id).mkdir(mode=0o700, exist_ok=True)
-    # A Ctrl-C between the start and its record would leave a server that nobody knows.
+    # A Ctrl-C between the start and the record would leave an unrecorded server running.
     with uninterrupted():
         started = _spawn(command, server_id, folder / "server.log")
         found = ServerHandle(
@@ -107,7 +107,7 @@ def _spawn(command: ServerCommand, server_id: str, log_path: Path) -> int:
 
 
 def require_free(ports: Ports, host: str) -> None:
-    """ServerError naming every port that is taken, and by whom."""
+    """Raise ServerError if ports are taken; it names each port and its owner."""
     wanted = {"HTTP": ports.http, "gRPC": ports.grpc, "metrics": ports.metrics}
     taken = [
         f"{name} port {port} is taken by {process.port_owner(port) or 'another program'}"
@@ -124,10 +124,10 @@ def require_free(ports: Ports, host: str) -> None:
 
 
 def watch(server: ServerHandle) -> ServerHandle:
-    """The server as it is now, with the shared memory it has made meanwhile.
+    """Return the server as it is now, with the shared memory it has created since.
 
     Raises:
-        ServerError: It has ended; with the reason it wrote into its log.
+        ServerError: It has ended; the error has the reason from its log.
     """
     require_alive(server)
     members = process.family(server.pid, server.started, server.id)
@@ -140,13 +140,13 @@ def watch(server: ServerHandle) -> ServerHandle:
 
 
 def require_alive(server: ServerHandle) -> None:
-    """ServerError with the reason in its log when a server has ended; looks at nothing else."""
+    """Raise ServerError with the reason from its log if a server has ended."""
     if server.health == "dead":
         raise died(server)
 
 
 def died(server: ServerHandle) -> ServerError:
-    """Why a server ended, in its own words."""
+    """Return the error of a server that ended, with the reason from its log."""
     reasons = logs.failure_reasons(Path(server.log_path))
     status = process.exit_status(server.pid)
     how = f" (exit status {status})" if status else ""
@@ -159,17 +159,17 @@ def died(server: ServerHandle) -> ServerError:
 
 
 def mark_ready(server: ServerHandle) -> ServerHandle:
-    """Note in the record that every model has answered."""
+    """Record that every model has answered."""
     ready = replace(server, ready=True)
     handle.save(ready)
     return ready
 
 
 def stop(server: ServerHandle, *, deadline: float | None = None) -> Stopped:
-    """End a server: politely, then by force after ``deadline`` seconds; sweep what it left.
+    """Stop a server, by force after ``deadline`` seconds, and remove what it left.
 
-    Nothing of it is left afterwards but its log: no process, no shared memory, no record.
-    Ctrl-C meanwhile means force at once.
+    Only its log remains: no process, no shared memory, no record. Ctrl-C while waiting stops it
+    by force at once.
     """
     seconds = server.stop_seconds if deadline is None else deadline
     members = process.family(server.pid, server.started, server.id)

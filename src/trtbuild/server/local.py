@@ -1,4 +1,4 @@
-"""The ``tritonserver`` on PATH, as inside NVIDIA's containers."""
+"""Run the ``tritonserver`` on PATH, as inside NVIDIA's containers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from trtbuild.signature import MOUNT
 
 
 def unavailable() -> str:
-    """It has to be installed."""
+    """Return why this mode is unavailable: ``tritonserver`` must be installed."""
     return "" if shutil.which("tritonserver") else "no tritonserver is on PATH"
 
 
 def command(job: ServerJob) -> ServerCommand:
-    """``tritonserver`` over the repository, or over a view of it where paths must change."""
+    """Return ``tritonserver`` for the repository, or for a view of it if paths must change."""
     program = shutil.which("tritonserver")
     if program is None:
         raise ServerError(

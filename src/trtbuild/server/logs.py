@@ -1,4 +1,4 @@
-"""What servers write: lines with a level, which of them are noise, why a start failed."""
+"""Server logs: parse lines, recognize noise, find why a start failed."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ _LIBRARY = re.compile(
     r"(?:\[(?P<level>[VIWEF]):(?P<source>onnxruntime)[^\]]*\]"
     r"|(?P<said>[VIWEF]) (?P<place>[\w./-]+\.(?:cc|h)):\d+\]) ?(?P<message>.*)$"
 )
-# What the server says about GPUs on a machine that has none; harmless there.
+# What the server logs about GPUs on a machine without any; harmless there.
 _NO_GPU = re.compile(
     r"CudaDriverHelper|pinned (?:system )?memory|CUDA memory pool|Failed to initialize NVML|"
     r"DCGM unable to start|CUDA driver version is insufficient|libcuda\b"
 )
-# The server's word on a model that failed: never noise, whatever the reason in it.
+# The server's message about a model that failed: never noise, whatever its reason is.
 _REFUSED = re.compile(r"failed to load|Poll failed for model|UNAVAILABLE|loading failed")
 _FAILED_LOAD = re.compile(r"failed to load '([^']+)'(?: version \d+)?: (.+)", re.DOTALL)
 _POLL_FAILED = re.compile(r"Poll failed for model directory '([^']+)': (.+)", re.DOTALL)
@@ -59,15 +59,15 @@ _EXCEPTION = re.compile(
     r"|Exception)): (.+)$"
     r"|^((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception))\(['\"].+\)$"  # as repr() has it
 )
-# The exception after this was raised because of the one before.
+# The exception after this line was raised because of the one before.
 _CAUSED = "The above exception was the direct cause of the following exception"
-# What ends other processes, and what a shutdown raises: no reason where there is another.
+# Exceptions of a shutdown: not the reason if there is another.
 _ENDED = re.compile(
     r"(?:\w+\.)*(?:ChildFailedError|ActorDiedError|RayActorError|GetTimeoutError|EngineDeadError"
     r"|ProcessExitedException|CancelledError|BrokenPipeError|EOFError|ConnectionResetError)\b"
 )
 _STATUS = re.compile(r"^(?:Internal|Invalid argument|Not found|Unavailable|Unsupported): ")
-# vLLM's parent process only says that its child failed; the child said why.
+# vLLM's parent process only reports that its child failed; the child's log has the reason.
 _POINTER = re.compile(
     r"[Rr]oot cause|[Ee]ngine core initialization failed|WorkerProc"
     r"|Executor worker (?:returned error|died)"
@@ -86,7 +86,7 @@ class LogLine:
 
 
 def parse(text: str) -> LogLine:
-    """A line of the log of Triton, vLLM or a library of theirs, or anything else."""
+    """Parse a log line of Triton, vLLM or their libraries, or any other text."""
     if match := _TRITON.match(text):
         message = _unquoted(match["message"])
         noise = not message.strip() or _about_no_gpu(message)
@@ -97,7 +97,7 @@ def parse(text: str) -> LogLine:
         level = _LEVELS[found["level"] or found["said"]]
         source = found["place"] or found["source"]
         return LogLine(level, found["time"] or "", source, match["message"])
-    # Tables of options and the like repeat what is in the arguments.
+    # Tables of options only repeat the arguments.
     table = text.startswith(("+-", "| ", "+=")) or not text.strip()
     return LogLine("", "", "", text, table or _about_no_gpu(text))
 
@@ -107,7 +107,7 @@ def _about_no_gpu(message: str) -> bool:
 
 
 class Follower:
-    """Reads a growing log, whole lines only."""
+    """Reads complete lines of a growing log."""
 
     def __init__(self, path: Path, *, from_end: bool = False) -> None:
         self._path = path
@@ -115,7 +115,7 @@ class Follower:
         self._at = path.stat().st_size if from_end and path.exists() else 0
 
     def lines(self) -> Iterator[str]:
-        """The lines that came since the last call."""
+        """Return the lines since the last call."""
         try:
             with self._path.open("rb") as stream:
                 stream.seek(self._at)
@@ -129,7 +129,7 @@ class Follower:
 
 
 def follow(path: Path, ended: object = None, *, poll: float = 0.2) -> Iterator[str]:
-    """Every line of a log, and the new ones until ``ended()`` is true."""
+    """Yield every line of a log, and new ones until ``ended()`` is true."""
     follower = Follower(path)
     while True:
         last = bool(callable(ended) and ended())
@@ -140,7 +140,7 @@ def follow(path: Path, ended: object = None, *, poll: float = 0.2) -> Iterator[s
 
 
 def failure_reasons(path: Path) -> tuple[str, ...]:
-    """Why a server did not start: a line for each model that failed, else its last words."""
+    """Return why a server did not start: a line for each failed model, else its last lines."""
     try:
         texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -160,7 +160,7 @@ def failure_reasons(path: Path) -> tuple[str, ...]:
 
 
 def last_lines(path: Path, count: int = 3) -> tuple[str, ...]:
-    """The last lines of a log that are not noise, shortened."""
+    """Return the last lines of a log that are not noise, shortened."""
     try:
         texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -170,7 +170,7 @@ def last_lines(path: Path, count: int = 3) -> tuple[str, ...]:
 
 
 def _last_words(texts: list[str], cause: str) -> tuple[str, ...]:
-    """The last thing that looks like a reason."""
+    """Return the last line that looks like a reason."""
     if cause:
         return (cause,)
     lines = [line for line in map(parse, texts) if not line.noise]
@@ -181,9 +181,9 @@ def _last_words(texts: list[str], cause: str) -> tuple[str, ...]:
 
 
 def root_exception(texts: Iterable[str]) -> str:
-    """The last exception line of a Python traceback that does not point to another one.
+    """Return the last exception line of a Python traceback that does not refer to another.
 
-    Of a chain it is the first, and one that a shutdown raises counts only where no other is.
+    In a chain it is the first; an exception of a shutdown is used only without another.
     """
     cause = ended = ""
     caused = False  # by the exception before
@@ -204,13 +204,13 @@ def root_exception(texts: Iterable[str]) -> str:
 
 
 def _first_line(message: str) -> str:
-    """The message without Triton's status word and the Python frames after it."""
+    """Return the message without Triton's status word and the Python frames after it."""
     said = _STATUS.sub("", message.partition("\n\nAt:")[0].strip())
     return " ".join(said.split())
 
 
 def _unquoted(message: str) -> str:
-    """Messages are JSON strings since 24.06 or so, plain before."""
+    """Unquote a message: since about 24.06 messages are JSON strings."""
     if not message.startswith('"'):
         return message
     try:

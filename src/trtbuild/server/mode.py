@@ -1,4 +1,4 @@
-"""The seam between launching and the three ways of running a server."""
+"""The interface between launching and the three modes of running a server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHM_PREFIX = "trtbuild_"
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where a server listens."""
+    """The ports of a server."""
 
     http: int = 8000
     grpc: int = 8001
@@ -28,16 +28,16 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
-    """How to start a server, whatever the mode.
+    """How to start a server, in any mode.
 
     Attributes:
-        host: The address that its ports listen on; the loopback unless told otherwise.
+        host: The address that its ports listen on; the loopback by default.
         gpus: ``all``, ``none``, or indexes such as ``0,1`` (docker mode).
         shm_size: Shared memory of the container (docker mode).
-        env: Variables for the server, over the defaults of the mode.
+        env: Environment variables for the server, over the defaults of the mode.
         image: Container image, over the one of the lock file.
-        exit_seconds: How long the server waits for requests in flight when it ends.
-        auto_complete: Let the server complete configurations that leave things out.
+        exit_seconds: How long the server waits for requests in flight when it exits.
+        auto_complete: Let the server complete incomplete configurations.
         arguments: More arguments for ``tritonserver``.
         torch_index: See :func:`trtbuild.server.runtime.ensure`.
         rehearsal: Run stand-ins for TensorRT-LLM (embedded mode only).
@@ -67,7 +67,7 @@ class LaunchOptions:
 
 @dataclass(frozen=True, slots=True)
 class ServerJob:
-    """One server to start: what, how, under which name, and where its own files go."""
+    """One server to start: repository, options, id, and the directory for its files."""
 
     id: str
     contents: Contents
@@ -78,13 +78,13 @@ class ServerJob:
 
     @property
     def shm_prefix(self) -> str:
-        """How its shared memory files begin."""
+        """The prefix of its shared memory files."""
         return f"{SHM_PREFIX}{self.id}_"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerCommand:
-    """What starts the server. ``env`` is added to ours and is never written down."""
+    """The command of a server. ``env`` is added to ours and never stored."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
@@ -93,19 +93,19 @@ class ServerCommand:
 
 
 class Mode(Protocol):
-    """A way of running a server; the modules of this package are such adapters."""
+    """A mode of running a server, implemented by modules of this package."""
 
     def unavailable(self) -> str:
-        """Why this machine cannot; empty when it can."""
+        """Return why this machine cannot use the mode; ``""`` if it can."""
 
     def command(self, job: ServerJob) -> ServerCommand:
-        """What to run. A dry run makes nothing on the disk. Raises what stands in the way."""
+        """Return what to run. A dry run writes nothing. Raises if the server cannot start."""
 
 
 def server_arguments(
     job: ServerJob, repository: str, *, host: str, ports: Ports
 ) -> tuple[str, ...]:
-    """The arguments of ``tritonserver`` that all modes share."""
+    """Return the arguments of ``tritonserver`` that all modes share."""
     options = job.options
     control = ("--model-control-mode=explicit", "--load-model=*")
     return (
@@ -116,7 +116,7 @@ def server_arguments(
         f"--metrics-port={ports.metrics}",
         f"--exit-timeout-secs={options.exit_seconds}",
         *(() if options.auto_complete else ("--disable-auto-complete-config",)),
-        # Without explicit control a dead engine would leave the server ready over it.
+        # Without explicit control the server would stay ready over a dead engine.
         *(control if job.contents.health_checked else ()),
         "--exit-on-error=true",
         "--strict-readiness=true",
@@ -125,7 +125,7 @@ def server_arguments(
 
 
 def shell_line(command: ServerCommand) -> str:
-    """The command as one can paste it; secret values stay references to the variable."""
+    """Return a command to paste into a shell; secrets stay references to variables."""
     words = [f"{name}={_shown(name, value)}" for name, value in command.env.items()]
     return " ".join([*words, *(shlex.quote(word) for word in command.argv)])
 

@@ -1,4 +1,4 @@
-"""A server's command as MPI or TensorRT-LLM's own launcher starts it."""
+"""A server's command under MPI or TensorRT-LLM's own launcher."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Mapping, Sequence
 
 from trtbuild.server.ranks import RankLayout
 
-# Rank 0 alone talks to clients and runs the Python models.
+# Only rank 0 serves clients and runs the Python models.
 _RANK_0_ONLY = (
     "--http-", "--grpc-", "--metrics-", "--model-control-mode", "--load-model",
     "--backend-config=python,shm-region-prefix-name",
 )  # fmt: skip
 _SILENT = ("--allow-http=false", "--allow-grpc=false", "--allow-metrics=false")
-# The orchestrator's GPU memory belongs to the processes that it starts.
+# The orchestrator leaves the GPU memory to the processes that it starts.
 _ORCHESTRATOR = ("--pinned-memory-pool-byte-size=0", "--enable-peer-access=false")
 
 
 def environment(layout: RankLayout) -> Mapping[str, str]:
-    """Variables that the server needs for a layout."""
+    """Return the environment variables that the server needs for a layout."""
     if layout.how != "orchestrator":
         return {}
     return {"TRTLLM_ORCHESTRATOR": "1", "TRTLLM_ORCHESTRATOR_SPAWN_PROCESSES": "1"}
 
 
 def under_mpi(layout: RankLayout, server: Sequence[str], *, gpus: int = 0) -> tuple[str, ...]:
-    """The server's command, as one machine starts it.
+    """Return the server's command on one machine.
 
     Args:
-        layout: How.
+        layout: How the processes are started.
         server: ``tritonserver`` with its arguments.
-        gpus: GPUs seen, whose memory pools an orchestrator leaves alone.
+        gpus: Visible GPUs, on which an orchestrator sets up no memory pools.
     """
     if layout.how == "plain":
         return tuple(server)
@@ -50,7 +50,7 @@ def _without_pools(gpus: int) -> tuple[str, ...]:
 
 
 def follower(layout: RankLayout, server: Sequence[str]) -> tuple[str, ...]:
-    """The command of a rank above 0: the engines and nothing else, no port."""
+    """Return the command of a rank above 0: only the engines, no port."""
     kept = [word for word in server if not word.startswith(_RANK_0_ONLY)]
     loads = (f"--load-model={name}" for name in layout.engines)
     return (*kept, *_SILENT, "--model-control-mode=explicit", *loads)

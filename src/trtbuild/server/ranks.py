@@ -1,4 +1,4 @@
-"""How many processes a repository's TensorRT-LLM models take, and what stands in their way.
+"""The processes that a repository's TensorRT-LLM models need, and what prevents their start.
 
 Leader mode: one server process for each rank under MPI, which must be as many as tp x pp x cp;
 those of rank 1 and up load the engines alone. Orchestrator mode: one server process that starts
@@ -22,7 +22,7 @@ from trtbuild.signature import MOUNT
 
 How = Literal["plain", "leader", "orchestrator", "llmapi"]
 HOWS = ("auto", "plain", "leader", "orchestrator", "llmapi")
-# What Triton's Python backend takes for each instance; see --backend-config=python.
+# What Triton's Python backend allocates for each instance; see --backend-config=python.
 STUB_SHM_BYTES = 64 << 20
 _SHM = Path("/dev/shm")  # noqa: S108 - the kernel's own place for shared memory
 _PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "context_parallel_size")
@@ -30,14 +30,14 @@ _PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "context_parallel
 
 @dataclass(frozen=True, slots=True)
 class RankedModel:
-    """A model that runs on several ranks, or may.
+    """A model that runs on one or more ranks.
 
     Attributes:
         name: The Triton model.
         kind: A compiled engine, or the LLM API.
-        world: Its ranks.
-        devices: GPU ids of each instance; empty when it does not say.
-        problem: Why it cannot be started, a sentence; empty when nothing is known.
+        world: Number of ranks.
+        devices: GPU ids of each instance; empty if not configured.
+        problem: Why it cannot be started, a sentence; empty if it can.
     """
 
     name: str
@@ -49,7 +49,7 @@ class RankedModel:
 
 @dataclass(frozen=True, slots=True)
 class RankLayout:
-    """How the processes are started, and why so. ``world`` is MPI's size."""
+    """How the processes are started, and why. ``world`` is MPI's size."""
 
     how: How
     world: int
@@ -63,7 +63,7 @@ class RankLayout:
 
 
 def ranked_models(contents: Contents) -> tuple[RankedModel, ...]:
-    """The TensorRT-LLM models of a repository with their ranks."""
+    """Return the TensorRT-LLM models of a repository with their ranks."""
     made = {"tensorrtllm": _engine, "llmapi": _llm_api}
     return tuple(made[kind](contents.repo / name) for name, kind in contents.trtllm.items())
 
@@ -76,7 +76,7 @@ def lay_out(contents: Contents, how: str = "auto") -> RankLayout:
         how: ``auto``, or one of :data:`HOWS` to insist.
 
     Raises:
-        UsageError: No such way.
+        UsageError: An unknown value of ``how``.
         ServerError: The models cannot be started that way.
     """
     if how not in HOWS:
@@ -114,7 +114,7 @@ def _automatic(models: Sequence[RankedModel], worlds: Sequence[int]) -> tuple[Ho
 
 
 def _llm_api_world(models: Sequence[RankedModel], how: How) -> int:
-    """The LLM API starts its ranks itself, except when a cluster's launcher has them started."""
+    """Return the LLM API's ranks; it starts them itself unless a cluster's launcher does."""
     if how != "llmapi":
         return 1
     return max((model.world for model in models if model.kind == "llmapi"), default=1)
@@ -123,10 +123,10 @@ def _llm_api_world(models: Sequence[RankedModel], how: How) -> int:
 def problems(
     layout: RankLayout, contents: Contents, *, gpus: int | None, shm_bytes: int | None
 ) -> tuple[str, ...]:
-    """What keeps the processes from starting, all of it; empty when nothing is known to.
+    """Return everything that keeps the processes from starting, as far as known.
 
     Args:
-        layout: As decided.
+        layout: The chosen layout.
         contents: The repository.
         gpus: GPUs that the processes will see; None: unknown.
         shm_bytes: Shared memory that they will have; None: unknown.
@@ -137,7 +137,7 @@ def problems(
 def require_startable(
     contents: Contents, layout: RankLayout, *, gpus: int | None, shm_bytes: int | None
 ) -> None:
-    """ServerError with everything that keeps the ranks of TensorRT-LLM from starting."""
+    """Raise ServerError with everything that keeps the ranks of TensorRT-LLM from starting."""
     found = problems(layout, contents, gpus=gpus, shm_bytes=shm_bytes) if layout.models else ()
     if found:
         raise ServerError(
@@ -151,7 +151,7 @@ def require_startable(
 
 
 def shm_bytes() -> int | None:
-    """Size of this machine's shared memory; None where there is none."""
+    """Return the size of this machine's shared memory; None without any."""
     try:
         found = os.statvfs(_SHM)
     except OSError:
@@ -160,7 +160,7 @@ def shm_bytes() -> int | None:
 
 
 def shm_option(text: str) -> int | None:
-    """Bytes of an option such as ``2g``; None when it is not of that form."""
+    """Return the bytes of an option such as ``2g``; None for another format."""
     match = re.fullmatch(r"(\d+)([bkmg]?)b?", text.strip().lower())
     if match is None:
         return None
@@ -196,7 +196,7 @@ def _of_memory(contents: Contents, shm_bytes: int | None) -> Iterator[str]:
 
 
 def shm_needed(contents: Contents) -> int:
-    """Bytes of shared memory that the instances of all Python models take at first."""
+    """Return the bytes of shared memory that the instances of all Python models take at first."""
     configs = (_config(contents.repo / name) for name in contents.models)
     python = (config for config in configs if config is not None and config.backend == "python")
     counts = (sum(max(1, g.count) for g in config.instance_group) or 1 for config in python)
@@ -214,8 +214,8 @@ def _engine(folder: Path) -> RankedModel:
 
 
 def _engine_folder(folder: Path, config: Any) -> Path | None:
-    """Where ``gpt_model_path`` points: below the repository, which is mounted at
-    :data:`MOUNT`, or elsewhere on the machine, as in repositories made by hand."""
+    """Return the directory of ``gpt_model_path``: below the repository, which is mounted at
+    :data:`MOUNT`, or elsewhere on the machine, as in hand-written repositories."""
     given = config.parameters["gpt_model_path"].string_value if config is not None else ""
     if given.startswith(f"{MOUNT}/"):
         return folder.parent / given.removeprefix(f"{MOUNT}/")
@@ -239,7 +239,7 @@ def _llm_api(folder: Path) -> RankedModel:
 
 
 def newest_version(folder: Path) -> Path | None:
-    """The version directory of the highest number."""
+    """Return the version directory with the highest number."""
     versions = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
     return max(versions, key=lambda path: int(path.name), default=None)
 

@@ -1,4 +1,4 @@
-"""What a running server says of itself and of its models, over HTTP."""
+"""The readiness of a running server and of its models, over HTTP."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from trtbuild.server.handle import ServerHandle
 
 
 def says_ready(handle: ServerHandle, model: str = "") -> bool:
-    """Whether the server itself says that a model is loaded, or that all its models are."""
+    """Whether the server reports that a model, or all its models, are ready."""
     return _status(handle, model) == HTTPStatus.OK
 
 
 def lost_models(handle: ServerHandle) -> tuple[str, ...]:
-    """The models that the server says are not ready; none while it does not answer at all."""
+    """Return the models that the server reports as not ready; none if it does not answer."""
     statuses = {name: _status(handle, name) for name in handle.models}
     return tuple(name for name, status in statuses.items() if status not in (0, HTTPStatus.OK))
 
 
 def _status(handle: ServerHandle, model: str) -> int:
-    """The status of its answer to whether a model, or all are ready; 0 without an answer."""
+    """Return the HTTP status of the readiness endpoint; 0 without an answer."""
     from trtbuild.wire.blocking import fetch
     from trtbuild.wire.failures import WireError
 

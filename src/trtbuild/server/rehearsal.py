@@ -1,9 +1,8 @@
 """Rehearsal: stand-ins for TensorRT-LLM that run the real checkpoint on the CPU.
 
-The repository stays as it is, byte for byte. The server gets a backend directory in which
-``tensorrtllm`` is a Python-based backend of ours and ``import tensorrt_llm`` finds a package of
-ours, and a file outside the repository, named by :data:`VARIABLE`, that tells both where the
-checkpoints are.
+The repository stays unchanged, byte for byte. The server gets a backend directory in which
+``tensorrtllm`` is our Python-based backend and ``import tensorrt_llm`` finds our package. A file
+outside the repository, named by :data:`VARIABLE`, tells both where the checkpoints are.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from trtbuild.server.contents import Contents
 VARIABLE = "TRTBUILD_REHEARSAL"
 FOLDER = "rehearsal"
 
-# Exact text needs float32: in 16 bits the CPU's late digits differ from a GPU's anyway.
+# Exact text needs float32: in 16 bits a CPU rounds differently from a GPU anyway.
 _ENGINE: Mapping[str, Any] = {"dtype": "float32", "enforce_eager": True}
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What the stand-ins of one server run.
+    """The stand-ins of one server.
 
     Attributes:
         checkpoints: By Triton model, the files of its checkpoint by name. A model of the LLM API
             that is not named here runs the weights that its own ``model.yaml`` names.
-        engine: vLLM engine arguments over those of the stand-ins.
+        engine: vLLM engine arguments that override those of the stand-ins.
         backends: Stand-ins for whole backends by name: each a directory with a ``model.py``.
     """
 
@@ -41,13 +40,13 @@ class Rehearsal:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the checkpoints that are not in the repository."""
+        """Return the bytes of the checkpoints that are not in the repository."""
         files = {path for found in self.checkpoints.values() for path in found.values()}
         return sum(path.stat().st_size for path in files)
 
 
 def write(rehearsal: Rehearsal, folder: Path) -> Path:
-    """Make ``folder`` with a directory of links for each checkpoint; return the stand-ins' file.
+    """Create ``folder`` with a directory of links for each checkpoint; return the stand-ins' file.
 
     The file is JSON: ``{"models": {NAME: {"checkpoint": DIRECTORY}}, "engine": {…}}``.
     """
@@ -68,7 +67,7 @@ def write(rehearsal: Rehearsal, folder: Path) -> Path:
 
 
 def rehearsed(contents: Contents) -> tuple[str, ...]:
-    """What is real in a rehearsal, one sentence each."""
+    """Return what is real in a rehearsal, one sentence each."""
     names = ", ".join(sorted(contents.trtllm))
     return (
         "Triton itself: configurations, tensors, batching, ensembles, streaming, cancellation",
@@ -77,7 +76,7 @@ def rehearsed(contents: Contents) -> tuple[str, ...]:
 
 
 def not_rehearsed(contents: Contents) -> tuple[str, ...]:
-    """What a rehearsal says nothing about, one sentence each."""
+    """Return what a rehearsal does not test, one sentence each."""
     kinds = set(contents.trtllm.values())
     what = ["no TensorRT kernel ran: speed, GPU memory, numbers in 16 or fewer bits"]
     if "tensorrtllm" in kinds:

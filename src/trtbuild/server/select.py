@@ -1,4 +1,4 @@
-"""Which way of running a server, and why."""
+"""Choose the mode of running a server."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ MODES: Mapping[ModeName, Mode] = {"local": local, "embedded": embedded, "docker"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A mode, with the reason in a sentence."""
+    """A mode, with the reason for it."""
 
     mode: ModeName
     why: str
 
 
 def choose(mode: str, *, has_gpu: bool) -> Choice:
-    """The mode asked for, or under ``auto`` the first that this machine can.
+    """Return the requested mode, or for ``auto`` the first that this machine supports.
 
-    A server on PATH wins: whoever has one works inside NVIDIA's container and means it. Then a
-    container, where an engine and a GPU are; then the embedded server.
+    A server on PATH comes first: it means that trtbuild runs inside NVIDIA's container. Then a
+    container, with an engine and a GPU; then the embedded server.
 
     Raises:
         UsageError: No such mode.
-        ServerError: Under ``auto``: none is possible, with all the reasons.
+        ServerError: For ``auto``: none is possible; the error has all the reasons.
     """
     for name in MODES:
         if mode == name:

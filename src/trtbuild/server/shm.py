@@ -1,4 +1,4 @@
-"""Shared memory and sockets of servers: found, remembered, swept."""
+"""Shared memory and sockets of servers: find, record and remove them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _STREAMS = "streams"
 
 
 def ipc_folder(server_id: str) -> Path:
-    """Where a server's engine keeps its sockets; short, for a socket's path has 107 bytes."""
+    """Return the directory of an engine's sockets; short, because a socket's path has 107 bytes."""
     return Path(tempfile.gettempdir()) / f"trtbuild-{server_id}"
 
 
 def foreign_files(members: Iterable[process.Member]) -> tuple[str, ...]:
-    """Shared memory of a server under names that its libraries chose, such as ``psm_…``."""
+    """Return a server's shared memory under names that libraries chose, such as ``psm_…``."""
     found = process.mapped_files(list(members), str(ROOT))
     return tuple(sorted(path for path in found if SHM_PREFIX not in path))
 
 
 def sweep(server_id: str, foreign: Iterable[str] = ()) -> tuple[str, ...]:
-    """Remove what a server that is gone left in shared memory; the names removed.
+    """Remove the shared memory of a server that is gone; return the removed names.
 
-    A file of a foreign name goes only when no process has it mapped: names are reused.
+    A file with a library's name is removed only if no process maps it: names are reused.
     """
     ours = ROOT.glob(f"{SHM_PREFIX}{server_id}_*") if ROOT.is_dir() else ()
     candidates = [Path(path) for path in foreign if Path(path).exists()]
@@ -44,7 +44,7 @@ def sweep(server_id: str, foreign: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def orphans(known: Iterable[str]) -> tuple[str, ...]:
-    """Return ids in names of shared memory and sockets that no record or process knows."""
+    """Return ids in names of shared memory and sockets without a record or process."""
     if not ROOT.is_dir():
         return ()
     used = process.all_mapped_files(str(ROOT))
@@ -55,9 +55,9 @@ def orphans(known: Iterable[str]) -> tuple[str, ...]:
 
 
 def sweep_mailboxes() -> tuple[str, ...]:
-    """Remove the mailboxes of servers that were killed; the names removed.
+    """Remove the mailboxes of servers that were killed; return the removed names.
 
-    A model holds a lock on its file for as long as it lives, which shows across containers, too.
+    A model holds a lock on its file as long as it runs, which is visible across containers.
     """
     if not ROOT.is_dir():
         return ()
@@ -73,8 +73,8 @@ def sweep_mailboxes() -> tuple[str, ...]:
 
 
 def _locked(folder: Path) -> bool:
-    """Whether somebody has a file in it locked, or it cannot be told."""
-    import fcntl  # not on every system, but wherever there is a /dev/shm
+    """Whether a process has a file in it locked, or it is unknown."""
+    import fcntl  # not on every system, but on all that have /dev/shm
 
     try:
         for path in folder.iterdir():

@@ -1,10 +1,9 @@
-"""How often OpenMP's threads look before they sleep, as libgomp counts it.
+"""How long OpenMP's threads spin before they sleep, in libgomp's unit.
 
-``GOMP_SPINCOUNT`` is a number of turns around the processor's ``pause`` instruction, and that
-takes 140 cycles on one processor and 60 on another. What matters is a time: between two parts of
-a model a thread waits for some hundred microseconds, and one that sleeps meanwhile is woken by
-the kernel each time. So the instruction is timed, which takes a millisecond, and the count
-follows.
+``GOMP_SPINCOUNT`` is a number of loop iterations with the processor's ``pause`` instruction, which
+takes 140 cycles on one processor and 60 on another. What matters is time: between two parts of a
+model a thread waits for some hundred microseconds, and if it sleeps, the kernel has to wake it each
+time. So the instruction is timed, which takes a millisecond, and the count is computed from that.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ SPIN_SECONDS = 0.0015
 """Longer than a part of a model takes, and short beside a step, after which the server needs the
 cores to send what was made."""
 
-_DEFAULT = 30_000  # where nothing can be measured: 0.7 to 1.8 ms
+_DEFAULT = 30_000  # without a measurement: 0.7 to 1.8 ms
 _LEAST, _MOST = 3_000, 500_000
 _TURNS = 4_000
 _SAMPLES = 8
@@ -28,17 +27,17 @@ _LOOP = bytes.fromhex("f390ffcf75fac3")
 
 
 def spin_count(seconds: float = SPIN_SECONDS) -> int:
-    """Turns that take ``seconds`` on this processor."""
+    """Return the number of iterations that take ``seconds`` on this processor."""
     turn = pause_seconds()
     if not turn:
         return _DEFAULT
     count = min(_MOST, max(_LEAST, seconds / turn))
-    return int(float(f"{count:.2g}"))  # two digits, so that every start takes the same
+    return int(float(f"{count:.2g}"))  # two digits, so that every start uses the same value
 
 
 @cache
 def pause_seconds() -> float:
-    """Seconds of one turn, the shortest of several samples; 0 where it cannot be measured."""
+    """Return seconds of one iteration, the shortest of several samples; 0 if not measurable."""
     if platform.machine() != "x86_64":
         return 0.0
     try:
@@ -60,7 +59,7 @@ def _timed(page: mmap.mmap) -> float:
         loop = ctypes.CFUNCTYPE(None, ctypes.c_uint32)(address)
         return min(_sample(loop) for _ in range(_SAMPLES)) / _TURNS
     finally:
-        del code  # the mapping cannot be closed while something looks into it
+        del code  # the mapping cannot be closed while something refers to it
 
 
 def _sample(loop: ctypes._FuncPointer) -> float:

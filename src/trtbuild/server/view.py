@@ -1,8 +1,7 @@
-"""A repository under other paths: links to everything, but engine files of its own.
+"""A view of a repository at another path: links to all files except engine files.
 
 Generated engine files name weights below the containers' mount point. A server that sees the
-repository elsewhere gets a view in which those paths are the real ones; the repository itself
-is never edited.
+repository elsewhere gets a view with the real paths; the repository itself is never changed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from trtbuild.signature import MOUNT
 
 
 def make_view(repo: Path, view: Path) -> Path:
-    """Make ``view`` of ``repo``; returns it."""
+    """Create and return ``view`` of ``repo``."""
     rewritten = {path: _moved(text, repo) for path, text in engine_files(repo)}
     rewritten |= dict(_moved_configs(repo))
     with disk_trouble(view):
@@ -30,7 +29,7 @@ def make_view(repo: Path, view: Path) -> Path:
 
 
 def _mirror(source: Path, target: Path, rewritten: dict[Path, str], depth: int) -> None:
-    """Directories down to the version's are real, so that engine files can be replaced in them."""
+    """Create real directories down to the version's, in which engine files can be replaced."""
     target.mkdir()
     for path in sorted(source.iterdir()):
         if path in rewritten:
@@ -42,16 +41,16 @@ def _mirror(source: Path, target: Path, rewritten: dict[Path, str], depth: int) 
 
 
 def _moved(text: str, repo: Path) -> str:
-    """Engine arguments with paths below the mount point moved to ``repo``."""
+    """Return engine arguments with paths below the mount point moved to ``repo``."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        return text  # the server will say it better
+        return text  # left to the server to report
     return json.dumps(_replaced(found, repo), indent=2) + "\n"
 
 
 def _moved_configs(repo: Path) -> Iterator[tuple[Path, str]]:
-    """Configurations whose parameters name paths below the mount point, with the real ones."""
+    """Return configurations with parameters below the mount point replaced by real paths."""
     for path in sorted(repo.glob("*/config.pbtxt")):
         try:
             config = pbtxt.parse(path.read_text(encoding="utf-8"))

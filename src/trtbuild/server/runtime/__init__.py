@@ -1,4 +1,4 @@
-"""The embedded runtime: a pinned Triton server and vLLM for the CPU, in a venv of its own."""
+"""The embedded runtime: a pinned Triton server and vLLM for the CPU, in a separate venv."""
 
 from trtbuild.server.runtime.backends import REINSTALL, stub_environment
 from trtbuild.server.runtime.facts import (

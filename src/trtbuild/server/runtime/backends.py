@@ -1,9 +1,9 @@
 """The backend directory: copies of the Python backend and of our own Python-based backends.
 
 Copies, because the server refuses a Python-based backend whose ``libtriton_python.so`` is a
-symbolic link ("escapes backend directory"). The directory's name carries the digest of what is in
-it: a newer trtbuild makes a new directory and never runs a stale backend, and a server that is
-running keeps the one it started with.
+symbolic link ("escapes backend directory"). The directory's name contains the digest of its
+contents: a newer trtbuild creates a new directory and never runs a stale backend, and a running
+server keeps the one it started with.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def prepare(
     rehearsal: Mapping[str, Path] | None = None,
     echo: Sequence[str] = (),
 ) -> Path:
-    """The backend directory of this runtime and this trtbuild, made when it is not there.
+    """Return the backend directory of this runtime and this trtbuild, created if it is missing.
 
     With ``rehearsal`` it also has the stand-ins for TensorRT-LLM: the backends given by name and
-    directory, and packages beside the stub's own module, where the stub's isolated Python looks
-    for imports. For each backend of ``echo`` it has one that answers with the tensors of the
+    directory, and packages next to the stub's own module, where the stub's isolated Python looks
+    for imports. Each backend of ``echo`` is replaced by one that answers with the tensors of the
     configuration.
 
     Raises:
@@ -55,7 +55,7 @@ def prepare(
 
 
 def _sources(runtime: Runtime) -> dict[str, Path]:
-    """Path in the backend directory to the file that is copied there."""
+    """Return the files to copy, by path in the backend directory."""
     python = runtime.server_home / "backends" / "python"
     parts = ("libtriton_python.so", "triton_python_backend_utils.py")
     sources = {f"python/{name}": python / name for name in parts}
@@ -77,7 +77,7 @@ def _stand_ins(backends: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _python_based(folder: Path) -> dict[str, Path]:
-    """The files of each backend that is a directory with a ``model.py``."""
+    """Return the files of each backend that is a directory with a ``model.py``."""
     return {
         f"{model.parent.name}/{name}": path
         for model in sorted(folder.glob("*/model.py"))
@@ -95,7 +95,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _digest(sources: dict[str, Path], root: Path) -> str:
-    """Digest of our own files' bytes, and of the names of the wheel's, whose bytes are pinned."""
+    """Return the digest of our files' bytes and the names of the wheel's pinned files."""
     digest = hashlib.sha256()
     for name, path in sources.items():
         digest.update(name.encode() + b"\0")
@@ -113,13 +113,13 @@ def _copy(sources: dict[str, Path], folder: Path) -> None:
 
 
 def check_stub(stub: Path, runtime: Runtime) -> None:
-    """ServerError when a library of the stub is missing.
+    """Raise ServerError if a library of the stub is missing.
 
-    A stub that cannot start makes the server hang for minutes, so this is asked before.
+    A stub that cannot start makes the server hang for minutes, so this is checked first.
     """
     answer = process.run(["ldd", str(stub)], timeout=30, env=stub_environment(runtime))
     if answer.returncode == 127:
-        return  # no ldd (a slim container); the deadline of the start still guards
+        return  # no ldd (a slim container); the timeout of the start still applies
     missing = [line.strip() for line in f"{answer.stdout}{answer.stderr}".splitlines()]
     missing = [line for line in missing if "not found" in line]
     if not missing and answer.ok:
@@ -138,7 +138,7 @@ def check_stub(stub: Path, runtime: Runtime) -> None:
 
 
 def stub_environment(runtime: Runtime) -> dict[str, str]:
-    """The variables under which server and stub find their libraries and their venv."""
+    """Return the variables with which server and stub find their libraries and their venv."""
     return {
         "PATH": f"{runtime.root / 'bin'}:{os.environ.get('PATH', os.defpath)}",
         "LD_LIBRARY_PATH": runtime.library_path,
@@ -146,7 +146,7 @@ def stub_environment(runtime: Runtime) -> dict[str, str]:
 
 
 def broken(reason: str, root: Path) -> ServerError:
-    """The error for a runtime that lost files."""
+    """Return the error for a runtime with missing files."""
     return ServerError(
         f"the embedded runtime is broken: {reason}", where=str(root), fix=f"run `{REINSTALL}`"
     )

@@ -1,4 +1,4 @@
-"""What an embedded runtime is, where it lies, and where it can be at all."""
+"""An embedded runtime, its location, and the platforms that support it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ print(json.dumps({
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A Python that can carry a runtime. ``libdir`` holds its shared libpython."""
+    """A Python that supports a runtime. ``libdir`` holds its shared libpython."""
 
     executable: Path
     version: str
@@ -78,7 +78,7 @@ class Runtime:
         root: Its directory in the cache.
         variant: ``light`` has the server and a client, but neither torch nor vLLM; ``modelopt``
             and ``export`` have no server, but torch, transformers and their tool.
-        interpreter: What it was made with.
+        interpreter: The Python of its venv.
         backends: The backend directory for ``--backend-directory``; empty path until ready.
     """
 
@@ -121,14 +121,14 @@ class Runtime:
 
     @property
     def library_path(self) -> str:
-        """``LD_LIBRARY_PATH``: a copied stub loses its RPATH, and without LIBDIR it would load
-        another libpython."""
+        """``LD_LIBRARY_PATH``: a copied stub loses its RPATH, and would load another libpython
+        without LIBDIR."""
         libraries = self.site_packages / "nvidia_pytriton.libs"
         return ":".join(part for part in (self.interpreter.libdir, str(libraries)) if part)
 
 
 def unsupported_platform() -> str:
-    """Why the embedded server cannot run on this machine; empty when it can."""
+    """Return why the embedded server cannot run on this machine; ``""`` if it can."""
     system, machine = platform.system(), platform.machine()
     if system != "Linux" or machine not in ("x86_64", "AMD64"):
         return f"the embedded server exists for Linux x86_64 only, this is {system} {machine}"
@@ -141,7 +141,7 @@ def unsupported_platform() -> str:
 
 
 def require_platform() -> None:
-    """UnsupportedError where the embedded server cannot run."""
+    """Raise UnsupportedError if the embedded server cannot run here."""
     if reason := unsupported_platform():
         raise UnsupportedError(
             reason,
@@ -150,10 +150,10 @@ def require_platform() -> None:
 
 
 def find_interpreter() -> Interpreter:
-    """The running Python if it can carry the runtime, else the first on PATH that can.
+    """Return the running Python if it supports the runtime, else the first on PATH that does.
 
     Raises:
-        UnsupportedError: None can; it says why each one cannot.
+        UnsupportedError: None does; the error has the reason for each.
     """
     reasons = []
     names = [f"python{major}.{minor}" for major, minor in reversed(PYTHONS)]
@@ -172,7 +172,7 @@ def find_interpreter() -> Interpreter:
 
 
 def _probe(executable: Path) -> Interpreter | str:
-    """What this Python is, or why it is of no use."""
+    """Return this Python's facts, or why it does not support the runtime."""
     answer = process.run([str(executable), "-I", "-c", _PROBE], timeout=30)
     if not answer.ok:
         return (answer.stderr.strip().splitlines() or ["it does not start"])[-1]
@@ -188,7 +188,7 @@ def _probe(executable: Path) -> Interpreter | str:
 
 
 def lock_digest(variant: Variant) -> str:
-    """Twelve hex digits that change with any pin of the variant."""
+    """Return twelve hex digits that change with any pin of the variant."""
     digest = hashlib.sha256()
     for name in LOCKS[variant]:
         digest.update(name.encode() + b"\0" + lock_text(name).encode())
@@ -196,18 +196,18 @@ def lock_digest(variant: Variant) -> str:
 
 
 def lock_text(name: str) -> str:
-    """A shipped lock file."""
+    """Return the text of a shipped lock file."""
     return data_file("runtime", name).read_text(encoding="utf-8")
 
 
 def pins(variant: Variant) -> tuple[str, ...]:
-    """The requirements that the variant installs, in order."""
+    """Return the requirements that the variant installs, in order."""
     lines = (line for name in LOCKS[variant] for line in wanted(name, variant).splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
 def wanted(name: str, variant: Variant) -> str:
-    """A lock file as the variant installs it: the light one takes no vLLM wheel."""
+    """Return a lock file as the variant installs it: the light one has no vLLM wheel."""
     text = lock_text(name)
     if variant != "light":
         return text
@@ -215,6 +215,6 @@ def wanted(name: str, variant: Variant) -> str:
 
 
 def runtime_root(variant: Variant, tag: str) -> Path:
-    """Where the runtime of these pins and this Python belongs."""
+    """Return the directory of the runtime of these pins and this Python."""
     suffix = "" if variant == "full" else f"-{variant}"
     return cache_dir("runtime", f"{lock_digest(variant)}-{tag}{suffix}")

@@ -1,4 +1,4 @@
-"""What state an installed runtime is in."""
+"""The state of an installed runtime."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MODULES: Mapping[Variant, str] = {
 
 @dataclass(frozen=True, slots=True)
 class RuntimeStatus:
-    """A runtime as found. ``size_bytes`` and ``seconds`` are those of its installation."""
+    """The state of a runtime. ``size_bytes`` and ``seconds`` are those of its installation."""
 
     variant: Variant
     state: State
@@ -38,7 +38,7 @@ class RuntimeStatus:
 
 
 def describe(variant: Variant, interpreter: Interpreter) -> RuntimeStatus:
-    """The runtime of these pins and this Python, as it lies in the cache."""
+    """Return the state of the runtime of these pins and this Python."""
     root = facts.runtime_root(variant, interpreter.tag)
     base = RuntimeStatus(variant, "missing", root, interpreter.version)
     if not root.exists():
@@ -63,9 +63,9 @@ def describe(variant: Variant, interpreter: Interpreter) -> RuntimeStatus:
 
 
 def verify(runtime: Runtime) -> tuple[str, ...]:
-    """What is wrong with an installed runtime, file by file and by importing; empty when nothing.
+    """Return what is wrong with an installed runtime, from its files and by importing; empty if OK.
 
-    Takes some ten seconds with vLLM.
+    Takes about ten seconds with vLLM.
     """
     problems = list(_damaged_files(runtime.site_packages))
     if runtime.variant in facts.SERVERS:
@@ -85,7 +85,7 @@ def verify(runtime: Runtime) -> tuple[str, ...]:
 
 
 def _missing(runtime: Runtime, record: dict[str, Any]) -> str:
-    """The first thing of the installation that is no longer there."""
+    """Return the first part of the installation that is missing."""
     serving = (runtime.tritonserver, runtime.stub) if runtime.variant in facts.SERVERS else ()
     for path in (runtime.python, *serving):
         if not path.exists():
@@ -98,7 +98,7 @@ def _missing(runtime: Runtime, record: dict[str, Any]) -> str:
 
 
 def _damaged_files(site_packages: Path) -> Iterator[str]:
-    """Files that a package's RECORD names but that are gone or of another size."""
+    """Return files of a package's RECORD that are missing or have another size."""
     for record in sorted(site_packages.glob("*.dist-info/RECORD")):
         for line in record.read_text(encoding="utf-8").splitlines():
             path, _, size = line.rsplit(",", 2)

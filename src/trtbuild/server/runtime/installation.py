@@ -24,10 +24,10 @@ _LOG_NAME = "install.log"
 
 
 def ensure(progress: Progress = SILENT, *, vllm: bool = True, torch_index: str = "") -> Runtime:
-    """A runtime that works: the installed one, or a new one.
+    """Return a working runtime: the installed one, or a new one.
 
     Args:
-        vllm: Whether models need vLLM; a light runtime will do when they do not.
+        vllm: Whether models need vLLM; otherwise a light runtime is enough.
         torch_index: Package index for torch, see :func:`pip.torch_arguments`.
 
     Raises:
@@ -48,7 +48,7 @@ def ensure(progress: Progress = SILENT, *, vllm: bool = True, torch_index: str =
 
 
 def planned(*, vllm: bool = True) -> Runtime:
-    """The runtime that :func:`ensure` would give, without installing or checking anything."""
+    """Return the runtime that :func:`ensure` would return, without installing or checking it."""
     interpreter = facts.find_interpreter()
     variant: Variant = "full"
     if not vllm and describe("full", interpreter).state != "ready":
@@ -65,8 +65,8 @@ def rehearsal_backends(
     echo: Sequence[str] = (),
     dry_run: bool = False,
 ) -> Path:
-    """The backend directory with stand-ins for TensorRT-LLM and for whole backends, and an echo for
-    each backend of ``echo``; made unless ``dry_run``."""
+    """Return the backend directory with stand-ins for TensorRT-LLM and for whole backends, and an
+    echo for each backend of ``echo``; created unless ``dry_run``."""
     if dry_run:
         found = sorted(runtime.root.glob("rehearsal-*"))
         return found[-1] if found else runtime.root / "rehearsal"
@@ -74,7 +74,7 @@ def rehearsal_backends(
 
 
 def status(variants: Sequence[Variant] = facts.SERVERS) -> tuple[RuntimeStatus, ...]:
-    """These variants for this Python, installed or not."""
+    """Return the state of these variants for this Python, installed or not."""
     interpreter = facts.find_interpreter()
     return tuple(describe(variant, interpreter) for variant in variants)
 
@@ -86,11 +86,11 @@ def install(
     torch_index: str = "",
     progress: Progress = SILENT,
 ) -> Runtime:
-    """Install ``variant`` unless it is there; ``force`` makes it anew.
+    """Install ``variant`` if it is missing; ``force`` reinstalls it.
 
-    A venv cannot be moved, so it is made in place under a marker that only a finished
-    installation takes away; whatever an interrupted one left is thrown away by the next.
-    Two processes wait for one another.
+    A venv cannot be moved, so it is created in place with a marker that only a finished
+    installation removes; the next one deletes what an interrupted one left. Concurrent
+    processes wait for one another.
     """
     if variant in facts.SERVERS:
         facts.require_platform()
@@ -106,7 +106,7 @@ def install(
 
 
 def remove() -> tuple[Path, ...]:
-    """Remove every runtime of the cache, old pins' too; what was removed.
+    """Remove every runtime from the cache, those of old pins too; return what was removed.
 
     Raises:
         ServerError: A server is running from one of them.

@@ -1,8 +1,8 @@
-"""ONNX Runtime for the embedded server: the release's own version, in a directory beside it.
+"""ONNX Runtime for the embedded server: the release's version, in a separate directory.
 
-The server's wheel has the Python backend alone. Our backend ``onnxruntime`` imports the package
-from here, so that a runtime that is installed needs nothing new, and each repository gets the
-version that its target image has.
+The server's wheel has only the Python backend. Our backend ``onnxruntime`` imports the package
+from here, so that an installed runtime needs no update and each repository gets the version of its
+target image.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _DONE = "trtbuild.json"
 
 
 def onnx_runtime_home(runtime: Runtime, version: str) -> Path:
-    """Where a version for the runtime's Python lies."""
+    """Return the directory of a version for the runtime's Python."""
     return cache_dir("runtime", f"onnxruntime-{version or _NEWEST}-{runtime.interpreter.tag}")
 
 
 def ensure_onnx_runtime(runtime: Runtime, version: str, progress: Progress) -> Path:
-    """The directory to import ONNX Runtime from, installed first when it is missing.
+    """Return the directory to import ONNX Runtime from, which is installed first if missing.
 
-    A version that the package index does not have is replaced by the newest that was tried.
+    A version that is not on the package index is replaced by the newest tested one.
 
     Raises:
         BuildError: It could not be installed.

@@ -1,4 +1,4 @@
-"""pip inside a runtime: one phase at a time, with progress, and errors that name a fix."""
+"""Run pip inside a runtime, with progress and with errors that have a fix."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from trtbuild.progress import Progress
 CPU_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 TORCH_INDEX_VARIABLE = "TRTBUILD_TORCH_INDEX"
 
-# The user's pip configuration is honoured (indexes, certificates, proxies), but not what
-# would put the packages elsewhere than into the runtime. pip ignores empty values.
+# The user's pip configuration is respected (indexes, certificates, proxies), except settings
+# that would install packages outside the runtime. pip ignores empty values.
 _HERE = {"PIP_USER": "0", "PIP_TARGET": "", "PIP_PREFIX": "", "PIP_ROOT": ""}
 
-# What pip says, and what helps. First match wins.
+# pip's messages, and their fixes. The first match wins.
 _MENDS = (
     (
         r"No space left on device|Disk quota exceeded",
@@ -51,7 +51,7 @@ _MENDS = (
 
 
 class PipOutput:
-    """Reads pip's lines: counts packages for the progress, keeps the last ones for a failure."""
+    """Reads pip's output: counts packages for the progress, keeps the last lines for an error."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._total = total
@@ -60,7 +60,7 @@ class PipOutput:
         self.tail: deque[str] = deque(maxlen=40)
 
     def line(self, text: str) -> None:
-        """One line of pip's output."""
+        """Read one line of pip's output."""
         self.tail.append(text)
         match = re.match(r"(?:Collecting|Requirement already satisfied:|Processing) (\S+)", text)
         if match:
@@ -70,14 +70,14 @@ class PipOutput:
             self._progress.step(f"unpacking {self._total} packages")
 
     def reason(self) -> str:
-        """The last meaningful line."""
+        """Return the last meaningful line."""
         lines = [line for line in self.tail if line and not line.startswith("WARNING")]
         errors = [line for line in lines if line.startswith("ERROR:")]
         return (errors or lines or ["pip said nothing"])[-1].removeprefix("ERROR: ")
 
 
 def command(python: Path, *arguments: str) -> list[str]:
-    """A pip command line, free of the surrounding Python's variables."""
+    """Return a pip command line without the variables of the running Python."""
     head = [str(python), "-I", "-m", "pip", "install", "--no-input", "--no-deps"]
     return [*head, "--disable-pip-version-check", "--progress-bar=off", *arguments]
 
@@ -95,7 +95,7 @@ def install(
 
 
 def failure(text: str, reason: str, log_path: Path) -> BuildError:
-    """The error for what pip printed."""
+    """Return the error for what pip printed."""
     for pattern, what, fix in _MENDS:
         if re.search(pattern, text):
             return BuildError(
@@ -112,12 +112,12 @@ def failure(text: str, reason: str, log_path: Path) -> BuildError:
 
 
 def torch_arguments(python: Path, requirement: str, index: str, progress: Progress) -> list[str]:
-    """Where pip is to take torch from.
+    """Return the arguments that choose where pip gets torch.
 
-    PyPI's torch for Linux is a CUDA build that wants gigabytes of libraries no CPU needs. An
-    index named by the user (``index`` or ``TRTBUILD_TORCH_INDEX``) is taken as it is; else pip
-    is asked what it would install, and only if that is a CUDA build PyTorch's own CPU index
-    takes its place.
+    PyPI's torch for Linux is a CUDA build that needs gigabytes of libraries useless on a CPU. An
+    index named by the user (``index`` or ``TRTBUILD_TORCH_INDEX``) is used as it is. Otherwise
+    pip reports what it would install, and a CUDA build is replaced by that of PyTorch's own CPU
+    index.
     """
     index = index or os.environ.get(TORCH_INDEX_VARIABLE, "")
     if not index:
