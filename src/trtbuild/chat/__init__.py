@@ -1,7 +1,7 @@
-"""Chat templates, rendered outside the server: most models that generate take text, not messages.
+"""Chat templates, rendered outside the server: most LLM backends take text, not messages.
 
 :mod:`trtbuild.chat.llm_template` does the rendering; this package finds the template in a
-checkpoint. A gateway can import it: it loads Jinja and nothing else of weight.
+checkpoint. A gateway can import it: its only large import is Jinja.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _UNDERSCORED = re.compile(r"__\w+__|_\w+")
 
 @dataclass(frozen=True, slots=True)
 class ChatTemplate:
-    """A template and what it may refer to.
+    """A template and its special tokens.
 
-    ``adds_bos``: the tokenizer puts ``bos_token`` first by itself, so a prompt must not.
+    ``adds_bos``: the tokenizer itself prepends ``bos_token``, so a prompt must not contain it.
     """
 
     text: str
@@ -49,7 +49,7 @@ FILES = ("tokenizer_config.json", "chat_template.jinja", "chat_template.json", "
 
 
 def find_template(folder: Path, *, tools: bool = False) -> ChatTemplate:
-    """The chat template of a checkpoint directory, with ``tools`` the one for them.
+    """Return the chat template of a checkpoint directory, for ``tools`` if there is one.
 
     Raises:
         UsageError: there is none.
@@ -69,7 +69,7 @@ def find_template(folder: Path, *, tools: bool = False) -> ChatTemplate:
 
 
 def own_template(text: str, folder: Path | None) -> ChatTemplate:
-    """``text`` as a chat template, with the special tokens of the checkpoint in ``folder``."""
+    """Return ``text`` as a chat template, with the checkpoint's special tokens (``folder``)."""
     if folder is None:
         return ChatTemplate(text, {})
     files = {"chat_template.jinja": text.encode()}
@@ -80,7 +80,7 @@ def own_template(text: str, folder: Path | None) -> ChatTemplate:
 
 
 def template_in(files: Mapping[str, bytes], *, tools: bool = False) -> ChatTemplate | None:
-    """The chat template among the :data:`FILES` of a checkpoint, by name; None without one.
+    """Return the chat template from the :data:`FILES` of a checkpoint, or None.
 
     Looks at ``chat_template.jinja``, ``chat_template.json``, then ``tokenizer_config.json``.
     """
@@ -96,8 +96,8 @@ def template_in(files: Mapping[str, bytes], *, tools: bool = False) -> ChatTempl
 
 
 def default_template(declared: object, *, tools: bool = False) -> str:
-    """The template among those in a ``chat_template`` field: ``default``, or with ``tools``
-    ``tool_use`` where there is one; empty without any."""
+    """Return a template from a ``chat_template`` field: ``default``, or for ``tools`` the one
+    called ``tool_use`` if it exists; ``""`` without any."""
     named = named_templates(declared)
     return (tools and named.get("tool_use")) or named.get("default", "")
 
@@ -111,13 +111,13 @@ def render_chat(
     variables: Mapping[str, Any] | None = None,
     seconds: float = _SECONDS,
 ) -> str:
-    """The prompt for ``messages`` (``role`` and ``content``), ready for the answer.
+    """Return the prompt for ``messages`` (``role`` and ``content``), ready for the answer.
 
-    Without ``answer`` it ends where the last message does. ``variables`` are more that the
+    Without ``answer`` it ends with the last message. ``variables`` are extra variables that the
     template may read, such as ``enable_thinking``.
 
     Raises:
-        UsageError: a template that is too large, wrong, too slow, or refuses the messages.
+        UsageError: the template is too large, invalid, too slow, or refuses the messages.
     """
     known = {
         "messages": list(messages),
@@ -140,14 +140,14 @@ def render_chat(
 
 @lru_cache(maxsize=32)
 def _compiled(text: str, seconds: float) -> CompiledTemplate:
-    """The compiled template, kept because compiling takes longer than a hundred renderings."""
+    """Return the compiled template, cached because compiling takes as long as 100 renderings."""
     return CompiledTemplate(text, seconds)
 
 
 def reached_attributes(text: str) -> tuple[str, ...]:
-    """The attributes with a leading underscore that a template reads, as one does that wants out.
+    """Return attributes with a leading underscore that a template reads: a sandbox escape attempt.
 
-    Nothing for a template that cannot be parsed.
+    Empty for a template that cannot be parsed.
     """
     environment = ImmutableSandboxedEnvironment(extensions=[loopcontrols, GenerationTag])
     try:
@@ -168,7 +168,7 @@ def _json(content: bytes | None) -> dict[str, Any]:
 
 
 def special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The special tokens' text by role, from a ``tokenizer_config.json``."""
+    """Return the special tokens' text by role, from a ``tokenizer_config.json``."""
     found = {}
     for name in SPECIAL_TOKENS:
         value = settings.get(name)

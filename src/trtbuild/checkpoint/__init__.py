@@ -1,7 +1,7 @@
 """Checkpoints: where they come from, what they are, and their files on this machine.
 
-Nothing of a checkpoint is executed or imported: configuration is parsed as JSON, tensors are
-known from safetensors headers, and hub checkpoints are described without their weights.
+No code of a checkpoint is executed or imported: configuration is parsed as JSON, tensors are read
+from safetensors headers, and hub checkpoints are described without their weights.
 """
 
 from trtbuild.checkpoint.adapters import Adapter, local_adapters, open_adapters

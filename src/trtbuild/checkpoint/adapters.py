@@ -1,4 +1,4 @@
-"""LoRA adapters: directories in PEFT's format, placed beside the model that they change."""
+"""LoRA adapters: directories in PEFT's format, placed beside the model that they adapt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trtbuild.files import explain_stand_ins, stand_in
 from trtbuild.modelspec import SourceRef
 from trtbuild.progress import SILENT, Progress
 
-# PEFT's names, and what vLLM reads beside them; never a pickle or code.
+# PEFT's files, and others that vLLM reads; no pickles or code.
 _JSON = ("adapter_config", "added_tokens", "special_tokens_map", "tokenizer", "tokenizer_config")
 _WEIGHTS = ("adapter_model.safetensors", "new_embeddings.safetensors")
 _WANTED = (*(f"{name}.json" for name in _JSON), *_WEIGHTS)
@@ -24,14 +24,14 @@ _WANTED = (*(f"{name}.json" for name in _JSON), *_WEIGHTS)
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """An opened adapter; ``files`` are on this machine already."""
+    """An opened adapter; its ``files`` are on this machine."""
 
     name: str
     ref: SourceRef
     files: tuple[CheckpointFile, ...]
 
     def fetch(self, progress: Progress = SILENT) -> tuple[CheckpointFile, ...]:
-        """The files to place."""
+        """Return the files to place."""
         progress.step(f"taking the adapter {self.name}")
         return self.files
 
@@ -41,14 +41,14 @@ def open_adapters(sources: Mapping[str, str]) -> tuple[Adapter, ...]:
 
     Raises:
         UsageError: No such directory or hub id.
-        UnsupportedError: A directory is no adapter; all the problems of one at once.
+        UnsupportedError: A directory is not an adapter; the error has all problems of one.
         BuildError: The network failed.
     """
     return tuple(_open(name, source) for name, source in sources.items())
 
 
 def local_adapters(sources: Mapping[str, str]) -> tuple[Adapter, ...]:
-    """Those of :func:`open_adapters` that are on this machine; a plan downloads nothing."""
+    """Open only the adapters that are on this machine; a plan downloads nothing."""
     here = {name: source for name, source in sources.items() if parse_source(source).kind != "hub"}
     return open_adapters(here)
 
@@ -70,7 +70,7 @@ def _open(name: str, source: str) -> Adapter:
 
 
 def _download(source: Source) -> tuple[SourceRef, Path]:
-    """An adapter of the hub, through its cache; adapters are small, so nothing is put off."""
+    """Download an adapter from the hub; adapters are small, so this is not deferred."""
     try:
         folder = _fetched(source)
     except HubUnreachableError:

@@ -1,4 +1,4 @@
-"""From a store to an opened checkpoint: the same checks for every kind of source."""
+"""Open a checkpoint from a store, with the same checks for every kind of source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trtbuild.errors import UnsupportedError
 from trtbuild.files.safetensors import Header, TensorInfo, read_header
 from trtbuild.modelspec import SourceRef
 
-_HEADER_THREADS = 8  # range requests wait on the network, not on us
+_HEADER_THREADS = 8  # range requests wait for the network, not for the CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def assemble(
     choices: Choices,
     materializer: Callable[[tuple[CheckpointFile, ...]], Materializer],
 ) -> Checkpoint:
-    """Choose files, parse the configuration and every header; all problems in one error.
+    """Choose files, parse the configuration and every header; report all problems in one error.
 
     ``materializer`` is given the chosen files and returns the function that fetches them.
     """
@@ -72,7 +72,7 @@ def assemble(
 
 
 def _require_real(store: Store, names: Iterable[str], ref: SourceRef) -> None:
-    """UnsupportedError for Git LFS pointers and broken links: nothing can be read from them."""
+    """Raise UnsupportedError for Git LFS pointers and broken links."""
     problems = Problems()
     for what, fix in store.stand_ins(_present(store, names)):
         problems.add(what, fix)
@@ -105,7 +105,7 @@ def _config(store: Store, problems: Problems) -> Mapping[str, Any]:
 
 
 def _index(store: Store, problems: Problems) -> dict[str, str] | None:
-    """The index's map from tensor to shard, None without an index."""
+    """Return the index's map from tensor to shard, None without an index."""
     if INDEX not in store.sizes:
         return None
     fix = f"fetch {INDEX} again from where the checkpoint came from"
@@ -128,8 +128,8 @@ def _index(store: Store, problems: Problems) -> dict[str, str] | None:
 def _without_headers(
     layout: CheckpointLayout, store: Store, choices: Choices, problems: Problems
 ) -> tuple[str, ...]:
-    """The pickles or ONNX files to use, empty when there are safetensors; a problem when there is
-    nothing. Pickles that are not accepted do not hide an ONNX export."""
+    """Return the pickles or ONNX files to use, none if there are safetensors; add a problem if
+    there are no weights. Pickles that are not accepted do not hide an ONNX export."""
     if layout.body:
         return ()
     if layout.pickles and choices.allow_pickle:
@@ -172,7 +172,7 @@ def _headers(layout: CheckpointLayout, store: Store, problems: Problems) -> dict
 def _tensors(
     headers: Mapping[str, Header], index: Mapping[str, str] | None, problems: Problems
 ) -> dict[str, TensorInfo]:
-    """All tensors by name; those of sentence-transformers modules under ``<module>/``."""
+    """Return all tensors by name; those of sentence-transformers modules under ``<module>/``."""
     tensors: dict[str, TensorInfo] = {}
     for file, header in headers.items():
         module = f"{file.rpartition('/')[0]}/" if "/" in file else ""

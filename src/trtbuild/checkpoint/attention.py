@@ -1,7 +1,7 @@
-"""The KV cache a configuration implies: which layers keep what, per token or for ever.
+"""The KV cache that a configuration implies: what each layer caches, per token or per sequence.
 
 Formulas, in cache elements: MHA, GQA and MQA keep ``n_kv * (d_k + d_v)`` a token and layer;
-latent attention is in :mod:`trtbuild.checkpoint.latent`; recurrent layers keep a constant: a
+latent attention is in :mod:`trtbuild.checkpoint.latent`; recurrent layers keep a fixed state: a
 convolution's last inputs and a state matrix.
 """
 
@@ -36,9 +36,9 @@ class Heads:
 
 
 def heads(fields: Fields) -> Heads:
-    """Layers, attention heads, KV heads and head size, by every spelling known."""
+    """Return layers, attention heads, KV heads and head size, under every known key."""
     if fields.family in families.ALL_RECURRENT:
-        return Heads(layer_count(fields), 0, 0, 0)  # Mamba 2 calls parts of its state heads
+        return Heads(layer_count(fields), 0, 0, 0)  # Mamba 2 calls parts of its state "heads"
     count = fields.number(families.HEADS)
     size = fields.number(families.HEAD_SIZE)
     if not size and count:
@@ -59,14 +59,14 @@ def _kv_heads(fields: Fields, count: int) -> int:
 
 
 def _falcon_kv_heads(fields: Fields, count: int) -> int:
-    """``new_decoder_architecture`` makes the groups count, else ``multi_query`` means one."""
+    """Return groups for ``new_decoder_architecture``, else 1 for ``multi_query``."""
     if fields.flag("new_decoder_architecture"):
         return fields.number(families.KV_HEADS, count)
     return 1 if fields.get("multi_query") is not False else count
 
 
 def kv_cache(fields: Fields, shape: Heads) -> KVCache:
-    """The cache's kind and its groups of layers; see :class:`trtbuild.modelspec.AttentionGroup`."""
+    """Return the cache's kind and groups; see :class:`trtbuild.modelspec.AttentionGroup`."""
     if attends_both_ways(fields) or not shape.layers:
         return KVCache("none")
     kinds = layer_kinds(fields, shape.layers)
@@ -76,7 +76,7 @@ def kv_cache(fields: Fields, shape: Heads) -> KVCache:
 
 
 def attends_both_ways(fields: Fields) -> bool:
-    """Whether it is an encoder: every token sees the later ones, so nothing can be kept."""
+    """Whether it is an encoder: every token attends to later ones, so there is no cache."""
     if fields.family in families.ENCODERS or _ENCODES.search(fields.architecture):
         return True
     if fields.family in families.MAY_ATTEND_BOTH_WAYS and fields.flag(
@@ -108,7 +108,7 @@ def _name(groups: tuple[AttentionGroup, ...], shape: Heads) -> str:
 
 
 def _caches(fields: Fields, shape: Heads, layer: int, kind: LayerKind) -> Iterator[AttentionGroup]:
-    """Everything that one layer keeps, each as a group of one."""
+    """Return everything that one layer caches, each as a group of one layer."""
     apart = fields.at_layer(layer)
     if apart is not fields:
         fields, shape = apart, replace(heads(apart), layers=shape.layers)
@@ -152,14 +152,14 @@ def _plain_caches(
 
 
 def _looped(fields: Fields, elements: int, count: int) -> AttentionGroup:
-    """A layer that is run again has another cache: a short window (IQuest-Coder) or all (Ouro)."""
+    """Add a cache for each repeated run of a layer: a window (IQuest-Coder) or all (Ouro)."""
     window = fields.number("loop_window_size")
     kind: Literal["sliding", "full"] = "sliding" if window else "full"
     return AttentionGroup(kind, 1, elements, window, kv_heads=count)
 
 
 def _kv_heads_at(fields: Fields, shape: Heads, layer: int, sliding: bool) -> int:
-    """KV heads of one layer: listed, by its kind, or those of all."""
+    """Return the KV heads of one layer: from a list, by its kind, or as for all layers."""
     listed = fields.per_layer(families.KV_HEADS, shape.layers) or block_kv_heads(fields)
     if len(listed) == shape.layers:
         return listed[layer]
@@ -169,9 +169,9 @@ def _kv_heads_at(fields: Fields, shape: Heads, layer: int, sliding: bool) -> int
 
 
 def _key_and_value(fields: Fields, shape: Heads, sliding: bool) -> int:
-    """``d_k + d_v``: two head sizes, unless the family or the kind of layer sizes them apart."""
+    """Return ``d_k + d_v``: twice the head size, unless family or layer kind differ."""
     if fields.number("kv_lora_rank"):
-        # A latent that is expanded: vLLM pads values to the size of keys.
+        # An expanded latent: vLLM pads values to the size of keys.
         rope = fields.number("qk_rope_head_dim")
         return 2 * max(fields.number("qk_nope_head_dim") + rope, fields.number("v_head_dim"))
     if sliding and fields.number("swa_head_dim"):

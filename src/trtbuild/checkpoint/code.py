@@ -1,4 +1,4 @@
-"""Python that a checkpoint brings (``auto_map``): what it is for. It is read, never run."""
+"""A checkpoint's own Python code (``auto_map``): what it is for. It is read, never run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trtbuild.checkpoint.problems import json_object
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 _PARTS = {"AutoConfig": "configuration", "AutoTokenizer": "tokenizer"}
-# What transformers' is_backend_compatible answers for a class, and vLLM asks before it wraps one.
+# The condition of transformers' is_backend_compatible, which vLLM checks before it wraps a class.
 _WRAPS = re.compile(rb"^\s+_supports_attention_backend\s*=\s*True", re.MULTILINE)
 
 
 def parts_of(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the checkpoint brings code for: ``configuration``, ``model``, ``tokenizer``,
+    """Return what the checkpoint has code for: ``configuration``, ``model``, ``tokenizer``,
     ``processor``; ``settings`` is ``tokenizer_config.json``."""
     found = {*_mapped(checkpoint.config), *_mapped(settings, otherwise="tokenizer")}
     for name in PROCESSORS:
@@ -27,7 +27,7 @@ def parts_of(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> tuple[str, 
 
 
 def _mapped(document: Mapping[str, Any], otherwise: str = "model") -> Iterable[str]:
-    """The parts that ``auto_map`` names; transformers' first form of it is a list."""
+    """Return the parts that ``auto_map`` names; in its first form it is a list."""
     mapped = document.get("auto_map")
     if isinstance(mapped, dict):
         for key, value in mapped.items():
@@ -39,7 +39,7 @@ def _mapped(document: Mapping[str, Any], otherwise: str = "model") -> Iterable[s
 
 
 def wraps(checkpoint: Checkpoint) -> bool:
-    """Whether a modeling class that it brings can be wrapped by vLLM, by its source."""
+    """Whether vLLM can wrap its modeling class, according to the source."""
     mapped = checkpoint.config.get("auto_map")
     references = mapped.values() if isinstance(mapped, dict) else ()
     files = {str(ref).rpartition(".")[0] + ".py" for ref in references if "--" not in str(ref)}

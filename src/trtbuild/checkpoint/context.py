@@ -23,8 +23,8 @@ def context_of(
     *,
     pooling: bool,
 ) -> int:
-    """The context of a checkpoint; ``settings`` are those of its tokenizer, ``sentences`` those
-    of sentence-transformers."""
+    """Return the context of a checkpoint; ``settings`` are those of its tokenizer, ``sentences``
+    those of sentence-transformers."""
     return context_length(fields, settings if pooling else _NOTHING, sentences)
 
 
@@ -33,10 +33,10 @@ def context_length(
     tokenizer: Mapping[str, Any] = _NOTHING,
     sentences: Mapping[str, Any] = _NOTHING,
 ) -> int:
-    """Tokens the model can attend to, rope scaling counted; 0 when nothing says it.
+    """Return the tokens that the model can attend to, with rope scaling; 0 if unknown.
 
-    The limit of an embedding model's ``tokenizer`` makes it shorter where positions are learnt;
-    ``max_seq_length`` of ``sentences`` (sentence-transformers) decides alone.
+    The limit of an embedding model's ``tokenizer`` shortens it if positions are learnt.
+    ``max_seq_length`` of ``sentences`` (sentence-transformers) takes precedence over both.
     """
     chosen = sentences.get("max_seq_length")
     if type(chosen) is int and chosen > 0:
@@ -53,7 +53,7 @@ def context_length(
 
 
 def _declared(fields: Fields) -> int:
-    """The smallest length that a key says."""
+    """Return the smallest length of all keys."""
     found = [length for key in families.CONTEXT if (length := fields.number(key))]
     return min(found, default=0)
 
@@ -67,7 +67,7 @@ def _scaled(fields: Fields, length: int) -> int:
 
 
 def _ropes(fields: Fields) -> Iterator[Mapping[str, Any]]:
-    """The settings of rope: one for all layers, or one for each kind of layer."""
+    """Return the rope settings: one for all layers, or one for each kind of layer."""
     rope = fields.get("rope_scaling") or fields.get("rope_parameters")
     if not isinstance(rope, dict):
         return
@@ -85,5 +85,5 @@ def _by_rope(rope: Mapping[str, Any], length: int) -> int:
     original = rope.get("original_max_position_embeddings")
     if kind in families.ROPE_FROM_ORIGINAL and isinstance(original, int) and original > 0:
         length = original
-    # JSON may say Infinity or 1e999, which is no length.
+    # JSON may contain Infinity or 1e999, which is not a length.
     return int(length * factor) if 0 < factor < _LARGEST_FACTOR else length

@@ -1,8 +1,8 @@
-"""Parameters and bytes, counted from tensor headers.
+"""Count parameters and bytes from tensor headers.
 
-Packed weights are counted as what they hold: 4-bit values in ``int32`` (GPTQ, AWQ,
+Packed weights are counted by their values: 4-bit values in ``int32`` (GPTQ, AWQ,
 compressed-tensors) are eight parameters each, in ``uint8`` (NVFP4, MXFP4, bitsandbytes) two.
-Scales, zero points and index tables belong to the packing and are no parameters, nor are
+Scales, zero points and index tables belong to the packing and are not parameters, nor are
 stored buffers such as masks and rotary tables. A weight stored twice although the configuration
 ties it counts once.
 """
@@ -57,7 +57,7 @@ def count(
 ) -> Count:
     """Count ``tensors``.
 
-    ``active`` parameters are those one token passes on average: routed experts by
+    ``active`` parameters are those that one token uses on average: routed experts by
     ``experts_per_token / (experts + idle_experts)``, multi-token-prediction layers (named so, or
     numbered from ``layers``) not.
     """
@@ -81,7 +81,7 @@ def count(
 
 
 def _is_routed(name: str, info: TensorInfo, experts: int) -> bool:
-    """A routed expert by its name, or all of a layer's experts stacked in one tensor."""
+    """Whether it is a routed expert by its name, or a layer's experts stacked in one tensor."""
     if any(mark in name for mark in families.ROUTED_EXPERT_MARKS):
         return True
     stacked = len(info.shape) == _STACKED_DIMENSIONS and info.shape[0] == experts
@@ -115,7 +115,7 @@ def _is_buffer(name: str, info: TensorInfo) -> bool:
 
 
 def _is_twin(name: str, tensors: Mapping[str, TensorInfo], tied: bool) -> bool:
-    """The output matrix, stored although it is the input matrix."""
+    """Whether it is the output matrix, stored although tied to the input matrix."""
     if not tied or not name.endswith("lm_head.weight"):
         return False
     endings = (".embed_tokens.weight", ".wte.weight", ".word_embeddings.weight")

@@ -1,4 +1,4 @@
-"""From an opened checkpoint to its :class:`~trtbuild.modelspec.ModelSpec`."""
+"""Describe an opened checkpoint as a :class:`~trtbuild.modelspec.ModelSpec`."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "
 def inspect(
     checkpoint: Checkpoint, *, trust_remote_code: bool = False, needs_tokenizer: bool = True
 ) -> ModelSpec:
-    """Everything known of ``checkpoint`` from its metadata and headers.
+    """Return everything known of ``checkpoint`` from its metadata and headers.
 
     Args:
-        checkpoint: As opened; no weight is read.
-        trust_remote_code: Accept an architecture we do not know when the checkpoint brings its
+        checkpoint: The opened checkpoint; no weights are read.
+        trust_remote_code: Accept an unknown architecture if the checkpoint has its
             own code (``auto_map``); builders refuse it.
-        needs_tokenizer: Refuse a checkpoint without one; its weights alone need none.
+        needs_tokenizer: Refuse a checkpoint without a tokenizer.
 
     Raises:
-        UnsupportedError: Unknown architecture, no usable tokenizer, impossible numbers; all.
+        UnsupportedError: Unknown architecture, no usable tokenizer, invalid numbers; lists all.
     """
     problems = Problems()
     fields = Fields(checkpoint.config)
@@ -75,7 +75,7 @@ def inspect(
         task=task,
         parameters=counted.parameters,
         bytes_by_dtype=counted.bytes_by_dtype,
-        # of an export the configuration does not know: it is that of the weights it was made from
+        # unknown for an export: the configuration has the type of the original weights
         dtype="" if checkpoint.onnx else _dtype(fields, counted.bytes_by_dtype),
         quantization=method,
         num_layers=shape.layers,
@@ -114,7 +114,7 @@ def _no_audio(checkpoint: Checkpoint, architecture: str) -> UnsupportedError:
 
 
 def _shape(fields: Fields, problems: Problems, *, pictures: bool) -> Heads:
-    """Counts of layers and heads; a model of pictures may have neither."""
+    """Return counts of layers and heads; an image model may have neither."""
     try:
         shape = heads(fields)
         hidden = fields.number(families.HIDDEN)
@@ -138,7 +138,7 @@ def _count(
     if checkpoint.weights_format != "safetensors":
         size = sum(file.size for file in checkpoint.files if not _is_text(file.name))
         return Count(0, 0, {checkpoint.weights_format: size})
-    # Only multi-token prediction puts layers beyond the last; a vision tower counts its own.
+    # Only multi-token prediction has layers beyond the last; a vision tower has its own count.
     beyond = layers if fields.number(families.PREDICTION_LAYERS) else 0
     return count(
         checkpoint.tensors,
@@ -156,7 +156,7 @@ def _is_text(name: str) -> bool:
 
 
 def _dtype(fields: Fields, sizes: Mapping[str, int]) -> str:
-    """The configuration's ``dtype`` (``torch_dtype`` before 2025), else the commonest stored."""
+    """Return the configuration's ``dtype`` (``torch_dtype`` before 2025), else the most common."""
     for key in ("dtype", "torch_dtype"):
         value = fields.text(key).removeprefix("torch.")
         if value and value != "auto":
@@ -168,7 +168,7 @@ def _dtype(fields: Fields, sizes: Mapping[str, int]) -> str:
 def _special_ids(
     checkpoint: Checkpoint, fields: Fields, settings: Mapping[str, Any]
 ) -> dict[str, tuple[int, ...]]:
-    """``bos``, ``eos`` and ``pad`` ids: generation_config, config, tokenizer, in this order."""
+    """Return ``bos``, ``eos`` and ``pad`` ids from generation_config, config or tokenizer."""
     raw = checkpoint.read_bytes("generation_config.json")
     generation = {} if raw is None else json_object(raw, "generation_config.json")
     found: dict[str, tuple[int, ...]] = {}

@@ -17,7 +17,7 @@ from trtbuild.resources import data_file
 
 LayerKind = Literal["full", "sliding", "recurrent", "both", "none"]
 
-# --- where a number is kept: the keys of config.json that mean it, first one wins ---------
+# --- the keys of config.json for a number; the first one wins ---------------------------
 
 LAYERS = (
     "num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers",
@@ -32,7 +32,7 @@ HEADS = (
     "decoder_attention_heads", "encoder_attention_heads",
 )  # fmt: skip
 KV_HEADS = (
-    "kv_n_heads",  # DBRX; beside it transformers 5 writes a num_key_value_heads of 1
+    "kv_n_heads",  # DBRX; transformers 5 writes an additional num_key_value_heads of 1
     "num_key_value_heads",
     "n_head_kv",
     "num_kv_heads",
@@ -278,9 +278,9 @@ ROUTED_EXPERT_MARKS = (".experts.", ".block_sparse_moe.experts", ".moe.experts",
 
 
 def family_of(model_type: str, architecture: str) -> str:
-    """The family that the tables of this module know it by.
+    """Return the family by which the tables of this module know it.
 
-    The architecture stands in for a ``model_type`` that is missing: ``MiniCPM3ForCausalLM`` is
+    Without a ``model_type`` the architecture decides: ``MiniCPM3ForCausalLM`` is
     of the family ``minicpm3``.
     """
     if model_type:
@@ -301,7 +301,7 @@ def _by_plain_name() -> Mapping[str, str]:
 
 @functools.cache
 def defaults() -> Mapping[str, Mapping[str, int | float | str]]:
-    """What each family means by the keys that a configuration leaves out."""
+    """Return each family's defaults for keys that a configuration leaves out."""
     table = json.loads(data_file("config_defaults.json").read_text(encoding="utf-8"))
     found: Mapping[str, Mapping[str, int | float | str]] = table["families"]
     return found
@@ -309,7 +309,7 @@ def defaults() -> Mapping[str, Mapping[str, int | float | str]]:
 
 @functools.cache
 def architectures() -> Mapping[str, Task]:
-    """Known architecture names with their task."""
+    """Return known architecture names with their task."""
     table = tomllib.loads(data_file("architectures.toml").read_text(encoding="utf-8"))
     extra: dict[str, str] = table.pop("extra", {})
     known = {name: Task(task) for task, names in table.items() for name in names}

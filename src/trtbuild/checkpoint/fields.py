@@ -1,4 +1,4 @@
-"""Reading ``config.json`` by meaning: several spellings, nested parts, families' defaults."""
+"""Read ``config.json`` under several spellings, with nested parts and families' defaults."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def language_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """``config.json`` as that of its language model alone: what is nested stands at the top."""
+    """Return ``config.json`` of the language model alone, with nested keys at the top."""
     fields = Fields(config)
     return {**(fields.defaults if fields.is_nested else _NOTHING), **fields.values}
 
 
 class Fields:
-    """A configuration seen as that of its language model."""
+    """The configuration of a checkpoint's language model."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.top = config
@@ -33,15 +33,15 @@ class Fields:
         self.defaults = families.defaults().get(self.family, _NOTHING)
 
     def get(self, key: str) -> Any:
-        """The value under ``key`` in the language model's part, else at the top, else the family's.
+        """Return ``key`` of the language model's part, else of the top, else the family's.
 
-        None when nothing says it, or the configuration says null.
+        None if it is unknown or null.
         """
         value = self._said(key)
         return self._meant(key) if value is None else value
 
     def at_layer(self, layer: int) -> Fields:
-        """The configuration of one layer, where ``per_layer_config`` sets it apart."""
+        """Return the configuration of one layer, with its entry of ``per_layer_config``."""
         apart = self.values.get("per_layer_config")
         for key, values in apart.items() if isinstance(apart, dict) else ():
             if str(key).isdecimal() and int(key) == layer and isinstance(values, dict):
@@ -62,25 +62,25 @@ class Fields:
         return None
 
     def _meant(self, key: str) -> Any:
-        """The family's default; see families.ONLY_NESTED."""
+        """Return the family's default; see families.ONLY_NESTED."""
         if key in self.values or (not self.is_nested and key in families.ONLY_NESTED):
             return None
         return self.defaults.get(key)
 
     def text(self, key: str) -> str:
-        """A string, empty when absent or something else."""
+        """Return a string, empty if absent or not a string."""
         value = self.values.get(key)
         return value if isinstance(value, str) else ""
 
     def flag(self, key: str) -> bool:
-        """True only for JSON's ``true``."""
+        """Return True only for JSON's ``true``."""
         return self.get(key) is True
 
     def number(self, keys: str | Sequence[str], default: int = 0) -> int:
-        """The first of ``keys`` that holds a natural number; of a list its largest.
+        """Return the first of ``keys`` that is a natural number; of a list the largest.
 
         Raises:
-            UnsupportedError: A key holds something that is not a whole number of at least 0.
+            UnsupportedError: A key is not a whole number of at least 0.
         """
         spellings = (keys,) if isinstance(keys, str) else keys
         for read in (self._said, self._meant):
@@ -90,7 +90,7 @@ class Fields:
         return default
 
     def per_layer(self, keys: Sequence[str], layers: int) -> tuple[int, ...]:
-        """A number for every layer, when one of ``keys`` lists them; else empty."""
+        """Return a number for every layer if one of ``keys`` lists them; else empty."""
         for key in keys:
             value = self.get(key)
             if isinstance(value, list) and len(value) == layers and all(map(_natural, value)):

@@ -1,8 +1,7 @@
 """Checkpoints on the Hugging Face Hub: described from headers, downloaded when needed.
 
-``huggingface_hub`` is used for what it knows best: revisions, tokens, the shared cache and
-resumable downloads. Headers are read by range requests of our own, so that describing a
-checkpoint of any size costs kilobytes.
+``huggingface_hub`` handles revisions, tokens and the shared cache. Headers are read by our own
+range requests, so that describing a checkpoint of any size transfers kilobytes.
 """
 
 from __future__ import annotations
@@ -70,20 +69,20 @@ class HubStore:
         return self.digests.get(name, "")
 
     def url(self, name: str) -> str:
-        """Where the hub serves the file."""
+        """Return the URL of the file on the hub."""
         from huggingface_hub import hf_hub_url
 
         return hf_hub_url(self.repo, name, revision=self.commit, endpoint=self.endpoint)
 
     def download(self, name: str) -> Path:
-        """The file in the hub's cache, fetched when it is not there."""
+        """Return the file in the hub's cache, downloaded if missing."""
         from huggingface_hub import hf_hub_download
 
         found = hf_hub_download(self.repo, name, revision=self.commit, endpoint=self.endpoint)
         return Path(str(found))
 
     def _fetch_range(self, name: str, begin: int, length: int) -> bytes:
-        """Exactly these bytes; the reply is cut off should the server send the whole file."""
+        """Fetch exactly these bytes, even if the server sends the whole file."""
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
         headers = build_hf_headers(library_name="trtbuild")
@@ -102,7 +101,7 @@ class HubStore:
 
 
 def open_hub(source: Source, choices: Choices, progress: Progress) -> Checkpoint:
-    """Open ``source`` on the hub, or in the hub's cache when the hub may not or cannot be asked.
+    """Open ``source`` on the hub, or in the hub's cache if offline.
 
     Raises:
         UsageError: No such repository or revision.
@@ -134,8 +133,8 @@ def open_hub(source: Source, choices: Choices, progress: Progress) -> Checkpoint
 
 
 def _remember(source: Source, commit: str) -> None:
-    """Note in the hub's cache which commit a branch is, as its own library does, so that the
-    name works offline too. Files are always asked for by commit."""
+    """Record in the hub's cache which commit a branch is, as its own library does, so that the
+    name also works offline. Files are always requested by commit."""
     if source.revision == commit or not _COMMIT.match(commit):
         return
     ref = cache_folder(source.text) / "refs" / (source.revision or "main")
@@ -145,7 +144,7 @@ def _remember(source: Source, commit: str) -> None:
 
 
 def cache_folder(repo: str) -> Path:
-    """Where the hub's cache keeps ``repo``."""
+    """Return the directory of ``repo`` in the hub's cache."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
@@ -160,7 +159,7 @@ def _endpoint() -> str:
 
 
 def _quiet() -> None:
-    """The hub's library may warn on stderr by itself; what matters is said by us."""
+    """Silence the hub's library on stderr; we report what matters."""
     from huggingface_hub.utils import disable_progress_bars, logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -168,7 +167,7 @@ def _quiet() -> None:
 
 
 def _resolve(source: Source) -> HubStore:
-    """The commit behind the revision, and its files with sizes and declared digests."""
+    """Return the commit of the revision, and its files with sizes and declared digests."""
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=_endpoint(), library_name="trtbuild")
@@ -190,7 +189,7 @@ def _resolve(source: Source) -> HubStore:
 
 
 def _snapshot(source: Source) -> tuple[str, Path] | None:
-    """Commit and directory of what the hub's cache holds of ``source``; None if nothing."""
+    """Return commit and directory of ``source`` in the hub's cache; None if it is not there."""
     root = cache_folder(source.text)
     commit = source.revision
     if not _COMMIT.match(commit):
@@ -227,7 +226,7 @@ def _open_cached(source: Source, choices: Choices, why: str) -> Checkpoint:
 
 @contextmanager
 def _ignored() -> Iterator[None]:
-    """A cache that does not have it all is no error while there is a hub to ask."""
+    """Ignore an incomplete cache while the hub can be reached."""
     try:
         yield
     except BuildError:
@@ -237,7 +236,7 @@ def _ignored() -> Iterator[None]:
 def _download_all(
     store: HubStore, files: tuple[CheckpointFile, ...], progress: Progress
 ) -> tuple[CheckpointFile, ...]:
-    """Small files by the hub's library, large ones by ours; then check them all."""
+    """Download small files with the hub's library, large ones with ours; then check all."""
     total = sum(file.size for file in files)
     progress.step(f"downloading {store.repo}")
     large = [f for f in files if f.sha256 and store.path(f.name) is None]
@@ -257,8 +256,8 @@ def _download_all(
 
 
 def _check(file: CheckpointFile, progress: Progress) -> None:
-    """Size, and the digest that the hub declares; a wrong copy is removed, so that it is
-    fetched again."""
+    """Check size and the digest that the hub declares; a wrong copy is removed, so that it is
+    downloaded again."""
     if file.path is None:
         raise BuildError(f"{file.name} vanished from the cache", where=file.name)
     right = file.path.stat().st_size == file.size

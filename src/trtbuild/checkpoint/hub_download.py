@@ -1,9 +1,9 @@
-"""Large files from the hub, each continued from the byte at which it stopped.
+"""Resumable downloads of large files from the hub.
 
-``huggingface_hub`` 2 begins an interrupted file again, because it downloads into a file of a
-random name. Here a file of known digest is collected under that digest beside its final place
-in the hub's own cache, so a second run asks for the rest only, and every other tool finds the
-result. The layout (``blobs/<etag>``, ``snapshots/<commit>/<name>`` pointing there) is documented
+``huggingface_hub`` 2 restarts an interrupted file, because it downloads into a file with a random
+name. Here a file of known digest is collected under that digest next to its final place in the
+hub's own cache, so a second run requests only the rest, and every other tool finds the result.
+The layout (``blobs/<etag>``, ``snapshots/<commit>/<name>`` pointing there) is documented
 at https://huggingface.co/docs/huggingface_hub/guides/manage-cache.
 """
 
@@ -25,14 +25,14 @@ from trtbuild.files import exclusive
 from trtbuild.progress import Progress
 
 _THREADS = 4
-_TRIES = 5  # without a single byte in between
+_TRIES = 5  # consecutive failures without any new byte
 _TIMEOUT_S = 30.0
 _TICK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class WantedFile:
-    """A file to fetch: its name, its address, its size and SHA-256 as the hub declares them."""
+    """A file to download: its name, URL, and size and SHA-256 as the hub declares them."""
 
     name: str
     url: str
@@ -41,7 +41,7 @@ class WantedFile:
 
 
 class Download:
-    """Files of one commit on their way into the cache directory of one repository."""
+    """A download of files of one commit into the cache directory of a repository."""
 
     def __init__(self, repo: str, commit: str, folder: Path) -> None:
         self._repo, self._commit, self._folder = repo, commit, folder
@@ -49,7 +49,7 @@ class Download:
         self._have: dict[str, int] = {}
 
     def run(self, files: Sequence[WantedFile], progress: Progress, done: int, total: int) -> None:
-        """Fetch ``files``; ``done`` of ``total`` bytes were there before.
+        """Download ``files``; ``done`` of ``total`` bytes were already there.
 
         Raises:
             BuildError: The hub refuses, cannot be reached, or the disk is full. What arrived
@@ -80,7 +80,7 @@ class Download:
             time.sleep(_TICK_S)
 
     def _one(self, group: list[WantedFile]) -> None:
-        """Files of the same content, fetched once."""
+        """Download the content that several names share, once."""
         file = group[0]
         blob = self._folder / "blobs" / file.sha256
         if not blob.is_file():
@@ -95,7 +95,7 @@ class Download:
             self._point(each.name, blob)
 
     def _collect(self, file: WantedFile, part: Path) -> None:
-        """Append until the file is whole; a broken connection is taken up again."""
+        """Append until the file is complete; reconnect after a broken connection."""
         with part.open("ab") as out:
             tries = 0
             while out.tell() < file.size and not self._stop.is_set():
@@ -109,7 +109,7 @@ class Download:
                         raise
                     self._stop.wait(0.5 * 2**tries)
             if out.tell() > file.size:
-                out.truncate(0)  # never ours: begin again, the next time
+                out.truncate(0)  # not our content: start over the next time
 
     def _receive(self, file: WantedFile, out: BinaryIO) -> None:
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
@@ -130,7 +130,7 @@ class Download:
                     return
 
     def _point(self, name: str, blob: Path) -> None:
-        """The snapshot's name for the blob; where there are no links, a copy."""
+        """Link the snapshot's name to the blob; without links, copy it."""
         pointer = self._folder / "snapshots" / self._commit / name
         pointer.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):

@@ -10,14 +10,14 @@ from trtbuild.errors import BuildError, TrtbuildError, UsageError
 
 
 class HubUnreachableError(BuildError):
-    """The hub cannot be asked; what its cache holds may still do."""
+    """The hub cannot be reached; its cache may still have the checkpoint."""
 
     unreachable = True
 
 
 @contextmanager
 def explained(repo: str, revision: str) -> Iterator[None]:
-    """Turn what ``huggingface_hub`` and its transport raise into our errors."""
+    """Convert errors of ``huggingface_hub`` and its transport into ours."""
     try:
         yield
     except TrtbuildError:
@@ -57,7 +57,7 @@ def _explain(error: Exception, repo: str, revision: str) -> TrtbuildError | None
 
 
 def _by_cause(error: Exception, repo: str) -> TrtbuildError | None:
-    """A reply with a bad status, no reply, or a full disk."""
+    """Convert a response with an error status, no response, or a full disk."""
     for cause in _chain(error):
         status = getattr(getattr(cause, "response", None), "status_code", None)
         if isinstance(status, int) and status >= 400:
@@ -112,7 +112,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _is_network(error: BaseException) -> bool:
-    """Transport errors of httpx in any of its major versions, and the hub's own wrappers."""
+    """Whether it is a transport error of httpx (any major version) or a wrapper of the hub."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(
         names & {"TransportError", "OfflineModeIsEnabled", "LocalEntryNotFoundError"}

@@ -18,14 +18,14 @@ _SCALED = 128  # elements of an indexer's key that share a float32 scale
 
 
 def is_latent(fields: Fields) -> bool:
-    """Whether its layers keep latents instead of keys and values."""
+    """Whether its layers cache latents instead of keys and values."""
     if compress_ratios(fields):
         return True
     return bool(fields.number("kv_lora_rank")) and fields.family not in families.MLA_EXPANDED
 
 
 def compress_ratios(fields: Fields) -> list[int]:
-    """Tokens that share one latent, for every layer; empty for other families."""
+    """Return the tokens that share one latent, for every layer; empty for other families."""
     ratios = fields.get("compress_ratios")
     rates, words = fields.get("compress_rates"), fields.get("layer_types")
     if ratios is None and isinstance(rates, dict) and isinstance(words, list):
@@ -36,7 +36,7 @@ def compress_ratios(fields: Fields) -> list[int]:
 
 
 def latent_caches(fields: Fields, layer: int) -> Iterator[AttentionGroup]:
-    """What one layer of latent attention keeps."""
+    """Return the caches of one layer of latent attention."""
     ratios = compress_ratios(fields)
     if ratios:
         yield from _compressed(fields, ratios[layer] if layer < len(ratios) else 0)
@@ -46,7 +46,7 @@ def latent_caches(fields: Fields, layer: int) -> Iterator[AttentionGroup]:
     if _has_indexer(fields, layer):
         pooled = fields.number("index_kpool", 1) or 1
         index = _index_bytes(fields) / pooled
-        # The pool that is being filled: a key and a score for each of its tokens, in 16 bits.
+        # The group being filled: a key and a score for each of its tokens, in 16 bits.
         tail = pooled * 2 * fields.number("index_head_dim") if pooled > 1 else 0
     blocks = 2 if fields.family in families.TWO_BLOCKS_A_LAYER else 1
     for _ in range(blocks):
@@ -54,7 +54,7 @@ def latent_caches(fields: Fields, layer: int) -> Iterator[AttentionGroup]:
 
 
 def sparse_index(fields: Fields, layer: int) -> int:
-    """Elements of the key by which block-sparse attention chooses (MiniMax M3), in 16 bits."""
+    """Return the elements of the index key of block-sparse attention (MiniMax M3), in 16 bits."""
     words = fields.get("layer_types")
     if isinstance(words, list) and layer < len(words) and words[layer] == "minimax_m3_sparse":
         return fields.number("index_head_dim")  # as transformers 5 writes it
@@ -68,12 +68,12 @@ def sparse_index(fields: Fields, layer: int) -> int:
 
 
 def _compressed(fields: Fields, ratio: int) -> Iterator[AttentionGroup]:
-    """The window of whole latents that every layer has, and the compressed ones of most."""
+    """Return the window of full latents of every layer, and the compressed ones of most."""
     size = fields.number("head_dim")
     if ratio > 1:
         indexed = ratio == families.INDEXED_RATIO
         index = _index_bytes(fields) / ratio if indexed else 0
-        # A compressor keeps the entries it still works on: a key and a score, in float32.
+        # A compressor keeps its pending entries: a key and a score, in float32.
         window = ratio * 2 if indexed else ratio
         widths = size + (fields.number("index_head_dim") if indexed else 0)
         state = window * 2 * widths * (2 if indexed else 1)
@@ -83,13 +83,13 @@ def _compressed(fields: Fields, ratio: int) -> Iterator[AttentionGroup]:
 
 
 def _index_bytes(fields: Fields) -> int:
-    """Bytes of an indexer's key: 8-bit elements and their scales."""
+    """Return the bytes of an indexer's key: 8-bit elements and their scales."""
     size = fields.number("index_head_dim")
     return size + size // _SCALED * 4
 
 
 def _has_indexer(fields: Fields, layer: int) -> bool:
-    """Whether the layer chooses its tokens itself, not by the choice of an earlier layer."""
+    """Whether the layer has its own indexer instead of using that of an earlier layer."""
     if not fields.number("index_topk"):
         return False
     types = fields.get("indexer_types")

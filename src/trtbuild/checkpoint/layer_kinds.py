@@ -1,4 +1,4 @@
-"""What each layer keeps for the next token, by the first key of the configuration that says so."""
+"""What each layer caches, from the first key of the configuration that tells."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Kinds = tuple[LayerKind, ...]
 """What each layer keeps, first to last."""
 
 
-_MOST = 10_000  # layers; a larger number is a slip, and each layer costs time
+_MOST = 10_000  # layers; a larger number is an error, and each layer costs time
 
 
 def layer_count(fields: Fields) -> int:
-    """Layers, counted where no key says how many.
+    """Return the number of layers, counted if no key has it.
 
     Raises:
-        UnsupportedError: There are more than any model has.
+        UnsupportedError: There are implausibly many.
     """
     layers = _layer_count(fields)
     if layers > _MOST:
@@ -45,7 +45,7 @@ def _layer_count(fields: Fields) -> int:
 
 
 def layer_kinds(fields: Fields, layers: int) -> Kinds:
-    """What every layer keeps, from the first source that says so."""
+    """Return what every layer caches, from the first source that tells."""
     if fields.family in families.PARALLEL_HYBRID:
         return _every("both", layers)
     if fields.family == "phi4flash":
@@ -60,7 +60,7 @@ def layer_kinds(fields: Fields, layers: int) -> Kinds:
 
 
 def window_of(fields: Fields, layer: int) -> int:
-    """The window of a sliding layer; 0 when the configuration has none."""
+    """Return the window of a sliding layer; 0 without one."""
     for key in families.WINDOW_LISTS:
         listed = fields.get(key)
         if isinstance(listed, list) and listed:
@@ -88,7 +88,7 @@ def _windowed(fields: Fields, kinds: Kinds) -> Kinds:
 
 
 def _words(fields: Fields) -> list[str]:
-    """The list that names every layer's kind: ``layer_types`` or an older spelling."""
+    """Return the list of layer kinds: ``layer_types`` or an older spelling."""
     for key in families.LAYER_LISTS:
         words = fields.get(key)
         if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
@@ -102,7 +102,7 @@ def _words(fields: Fields) -> list[str]:
 
 
 def _listed(fields: Fields, layers: int) -> Kinds:
-    """The list of words; one that is shorter repeats."""
+    """Return the list of layer kinds; a shorter one repeats."""
     words = _words(fields)
     if words and len(words) < layers:
         words = (words * (layers // len(words) + 1))[:layers]
@@ -117,12 +117,12 @@ def _kinds_of(fields: Fields, words: Sequence[str]) -> Kinds:
 
 
 def _blocks(fields: Fields, _layers: int) -> Kinds:
-    """Llama-Nemotron's ``block_configs``: a block without attention keeps nothing."""
+    """Llama-Nemotron's ``block_configs``: a block without attention caches nothing."""
     return tuple("full" if kv_heads else "none" for kv_heads in block_kv_heads(fields))
 
 
 def block_kv_heads(fields: Fields) -> Sequence[int]:
-    """KV heads of every block that ``block_configs`` describes, 0 for one without attention."""
+    """Return the KV heads of every block in ``block_configs``, 0 without attention."""
     blocks = fields.get("block_configs")
     if not isinstance(blocks, list):
         return ()
@@ -199,7 +199,7 @@ def _windows_listed(fields: Fields, layers: int) -> Kinds:
 
 
 def _by_family(fields: Fields, layers: int) -> Kinds:
-    """What only the family's code knows."""
+    """Return what only the family's code defines."""
     kind = fields.family
     every = 0
     if not isinstance(fields.get("sliding_window_pattern"), str):
@@ -215,14 +215,14 @@ def _by_family(fields: Fields, layers: int) -> Kinds:
     if every > 1:
         return tuple("sliding" if (at + 1) % every else "full" for at in range(layers))
     if fields.get("use_sliding_window") is None:
-        return _every("sliding", layers)  # what vLLM does whatever the family
+        return _every("sliding", layers)  # vLLM does this for all families
     first = fields.number("max_window_layers", layers)
     sliding = fields.flag("use_sliding_window")
     return tuple("sliding" if sliding and at >= first else "full" for at in range(layers))
 
 
 def _sambay(layer: int, layers: int) -> LayerKind:
-    """Phi-4-mini-flash: the second half reads what the layer after the middle keeps."""
+    """Phi-4-mini-flash: the second half reads the cache of the layer after the middle."""
     if layer > layers // 2:
         return "full" if layer == layers // 2 + 1 else "none"
     return "sliding" if layer % 2 else "recurrent"

@@ -1,4 +1,4 @@
-"""Which files of a checkpoint a server needs, and which must never come along."""
+"""Which files of a checkpoint a server needs, and which must never be placed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PARAMS = "params.json"  # of Mistral's own layout
+PARAMS = "params.json"  # files of Mistral's own layout
 INDEX = "model.safetensors.index.json"
 
 _METADATA = re.compile(
@@ -22,13 +22,13 @@ _METADATA = re.compile(
 )
 _MODULE_FILE = re.compile(r"^\d+_[A-Za-z]\w*/(config\.json|model\.safetensors)$")
 _PICKLE = re.compile(r"\.(bin|pt|pth|ckpt|pkl)$")
-# Left behind by training, or another format's copy of the same weights.
+# Leftovers of training, or a copy of the weights in another format.
 _NOT_WEIGHTS = re.compile(
     r"^(training_args|optimizer|scheduler|rng_state|scaler|adapter_model|trainer_state)[\w.-]*$"
 )
-# An export, with what an ONNX file of more than 2 GB keeps outside of itself.
+# An ONNX export, with the external data of a file of more than 2 GB.
 _ONNX = re.compile(r"^(onnx/)?[\w.-]+\.onnx([._]data([._-]?\d+)?)?$")
-_WEIGHTS = (".safetensors", ".gguf")  # GGUF only to say what to do with it
+_WEIGHTS = (".safetensors", ".gguf")  # GGUF only to report what to do with it
 _SECOND_COPY = re.compile(r"^consolidated[\w.-]*\.safetensors$")
 
 
@@ -44,16 +44,15 @@ class CheckpointLayout:
 
     @property
     def body(self) -> tuple[str, ...]:
-        """The weights of the model itself, without those of sentence-transformers' modules."""
+        """The weights of the model, without those of sentence-transformers' modules."""
         return tuple(name for name in self.weights if not _MODULE_FILE.match(name))
 
 
 def choose(names: Collection[str], index: Mapping[str, Any] | None) -> CheckpointLayout:
     """Sort ``names`` (relative to the checkpoint) into roles.
 
-    Weights are the shards that the index names (present or not: a missing one is found
-    later), else every safetensors file at the top that is neither an adapter nor Mistral's
-    second copy of the same weights.
+    Weights are the shards that the index names (a missing one is reported later), else every
+    safetensors file at the top that is neither an adapter nor Mistral's second copy of the weights.
     """
     top = [name for name in names if "/" not in name]
     if index is not None:
@@ -64,7 +63,7 @@ def choose(names: Collection[str], index: Mapping[str, Any] | None) -> Checkpoin
     modules = sorted(name for name in names if _MODULE_FILE.match(name))
     metadata = [name for name in names if _METADATA.match(name)]
     if "config.json" in names or not any(map(_SECOND_COPY.match, weights)):
-        # Beside weights of another layout it would decide how vLLM 0.12 to 0.18 read the model.
+        # With weights of another layout, vLLM 0.12 to 0.18 would read the model by this file.
         metadata = [name for name in metadata if name != PARAMS]
     metadata += [name for name in modules if name.endswith(".json")]
     if index is not None:
@@ -79,8 +78,8 @@ def choose(names: Collection[str], index: Mapping[str, Any] | None) -> Checkpoin
 
 
 def _exports(names: Collection[str]) -> tuple[str, ...]:
-    """``model.onnx`` of ``onnx/`` or of the top, without its variants in other precisions; where
-    there is none, every export. Each comes with the data that it keeps outside."""
+    """Return ``model.onnx`` of ``onnx/`` or of the top, without variants in other precisions;
+    otherwise every export. Each comes with its external data."""
     found = [name for name in names if _ONNX.match(name)]
     for whole in ("onnx/model.onnx", "model.onnx"):
         if whole in found:
@@ -89,7 +88,7 @@ def _exports(names: Collection[str]) -> tuple[str, ...]:
 
 
 def is_wanted(name: str) -> bool:
-    """Whether a listing needs to look at ``name`` at all."""
+    """Whether ``name`` may be a file of a checkpoint."""
     return bool(
         _METADATA.match(name)
         or name == "adapter_config.json"
@@ -102,6 +101,6 @@ def is_wanted(name: str) -> bool:
 
 
 def safe_name(name: str) -> bool:
-    """Whether a shard's name from an index stays inside the checkpoint."""
+    """Whether a shard's name from an index is inside the checkpoint."""
     parts = name.split("/")
     return bool(name) and not name.startswith("/") and "\\" not in name and ".." not in parts

@@ -10,7 +10,7 @@ from trtbuild.modelspec import SourceRef
 
 
 def open_local(source: Source, choices: Choices) -> Checkpoint:
-    """Open the directory ``source.path``; its files are in place already."""
+    """Open the directory ``source.path``."""
     assert source.path is not None
     store = list_folder(source.path.resolve())
     ref = SourceRef("local", source.text)

@@ -1,6 +1,6 @@
 """Mistral's own layout: ``params.json`` and ``consolidated*.safetensors``, without config.json.
 
-What the keys mean, and which architecture serves them, is taken from vLLM 0.24.0
+The meaning of the keys and the architecture that serves them are taken from vLLM 0.24.0
 (``vllm/transformers_utils/configs/mistral.py``), which reads these files itself.
 """
 
@@ -38,11 +38,11 @@ _YARN = {
     "beta": "beta_fast",
     "alpha": "beta_slow",
 }
-_CONTEXT = 128_000  # where neither length is said
+_CONTEXT = 128_000  # default if neither length is given
 
 
 def config_of(params: Mapping[str, Any]) -> dict[str, Any]:
-    """``params.json`` as the ``config.json`` that means the same."""
+    """Return ``params.json`` as an equivalent ``config.json``."""
     config = {_KEYS.get(key, key): value for key, value in params.items()}
     config.pop("", None)
     config["max_position_embeddings"] = (
@@ -86,7 +86,7 @@ def _architecture(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _windows(config: dict[str, Any]) -> None:
-    """A window for each layer of a repeating pattern, None for a layer without one."""
+    """Return a window for each layer of a repeating pattern, None without one."""
     pattern, layers = config.get("sliding_window"), config.get("num_hidden_layers")
     if not isinstance(pattern, list) or not pattern or not isinstance(layers, int):
         return

@@ -1,4 +1,4 @@
-"""A checkpoint as seen before anything is downloaded or converted."""
+"""A checkpoint before anything is downloaded or converted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from trtbuild.progress import Progress
 class CheckpointFile:
     """One file that a server needs.
 
-    ``name`` is relative to the checkpoint, with forward slashes. ``path`` is where it lies on
-    this machine, None while it has not been downloaded or made. ``sha256`` is the digest that
+    ``name`` is relative to the checkpoint, with forward slashes. ``path`` is its place on
+    this machine, None until it is downloaded or converted. ``sha256`` is the digest that
     the source declares (the hub does for large files), empty when unknown.
     """
 
@@ -34,18 +34,18 @@ Materializer = Callable[[Progress], tuple[CheckpointFile, ...]]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An opened source: its identity, its files, its tensors' headers, its configuration.
+    """An opened source: its identity, files, tensor headers and configuration.
 
     Attributes:
-        ref: Where it came from, without any path of this machine.
+        ref: Its origin, without any local path.
         default_name: A valid model name made from the source.
         files: The files that a server needs, sorted by name; see :func:`materialize`.
-        tensors: Every stored tensor by name; empty for pickles, whose content is unknown
-            without executing them, and for ONNX files, which are not opened.
+        tensors: Every stored tensor by name; empty for pickles, which cannot be read without
+            executing them, and for ONNX files, which are not opened.
         config: ``config.json``.
         pickle: True when the weights are pickles, accepted by ``allow_pickle``.
         onnx: True when there are neither safetensors nor accepted pickles, but an ONNX export.
-        tokenizer_problem: Why there is no usable tokenizer, empty when there is one.
+        tokenizer_problem: Why there is no usable tokenizer; empty if there is one.
     """
 
     ref: SourceRef
@@ -66,10 +66,10 @@ class Checkpoint:
         return "onnx" if self.onnx else "pickle" if self.pickle else "safetensors"
 
     def read_bytes(self, name: str) -> bytes | None:
-        """A small file's content, None when the checkpoint has no such file.
+        """Return a small file's content, None if the checkpoint does not have it.
 
         Raises:
-            UnsupportedError: The file is larger than any metadata file may be (50 MB).
+            UnsupportedError: The file is too large for metadata (50 MB).
         """
         return self.reader(name)
 

@@ -1,4 +1,4 @@
-"""One door for every kind of source."""
+"""Open any kind of source."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def open_checkpoint(
         source: ``org/name[@revision]``, a directory, a ``.gguf`` file or ``sample:smollm2``.
         dtype: ``float32`` (default) or ``bfloat16``, for GGUF sources and samples only.
         allow_pickle: Accept a checkpoint whose only weights are ``.bin`` pickles.
-        trust_remote_code: Let the checkpoint's ``*.py`` files come along (they are not run here).
-        progress: Told what takes long.
+        trust_remote_code: Include the checkpoint's ``*.py`` files (they are not run here).
+        progress: Called before a slow step.
 
     Raises:
-        UsageError: No such path, hub id or revision; ``dtype`` where it means nothing.
-        UnsupportedError: What is there is no checkpoint that can be deployed; all problems.
+        UsageError: No such path, hub id or revision; ``dtype`` where it does not apply.
+        UnsupportedError: The checkpoint cannot be deployed; the error has all problems.
         BuildError: The network, the hub or the disk failed.
     """
     parsed = parse_source(source)
@@ -64,12 +64,12 @@ def open_checkpoint(
 
 
 def materialize(checkpoint: Checkpoint, progress: Progress = SILENT) -> tuple[CheckpointFile, ...]:
-    """Every file of the checkpoint, each with a path on this machine.
+    """Return every file of the checkpoint with a path on this machine.
 
-    Hub files are downloaded (resuming what an earlier try left), GGUF files are converted into
-    a cached directory, local files are there already.
+    Hub files are downloaded (resuming earlier downloads), GGUF files are converted into a cached
+    directory, local files are used in place.
 
     Raises:
-        BuildError: The network, the hub or the disk failed; nothing half-written is left.
+        BuildError: The network, the hub or the disk failed; no partial files are left.
     """
     return checkpoint.materializer(progress)

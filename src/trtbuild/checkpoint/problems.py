@@ -15,7 +15,7 @@ MAX_METADATA_BYTES = 50_000_000
 
 
 def refuse_large(name: str, size: int) -> None:
-    """Raise UnsupportedError when a metadata file is too large to be one."""
+    """Raise UnsupportedError if a metadata file is too large."""
     if size > MAX_METADATA_BYTES:
         raise UnsupportedError(
             f"{name} has {size:,} bytes, more than {MAX_METADATA_BYTES:,}",
@@ -25,7 +25,7 @@ def refuse_large(name: str, size: int) -> None:
 
 
 def json_object(data: bytes, name: str) -> dict[str, Any]:
-    """``data`` as a JSON object, else UnsupportedError that names ``name`` and the position."""
+    """Parse ``data`` as a JSON object; UnsupportedError with ``name`` and the position."""
     value = _json(data, name)
     if not isinstance(value, dict):
         raise _other_kind(value, "object", name)
@@ -33,7 +33,7 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
 
 
 def json_array(data: bytes, name: str) -> list[Any]:
-    """``data`` as a JSON array, else UnsupportedError likewise."""
+    """Parse ``data`` as a JSON array; UnsupportedError as in :func:`json_object`."""
     value = _json(data, name)
     if not isinstance(value, list):
         raise _other_kind(value, "array", name)
@@ -64,7 +64,7 @@ def _json(data: bytes, name: str) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    """``value`` with U+FFFD for each half of a surrogate pair, which no UTF-8 file can hold."""
+    """Return ``value`` with U+FFFD for each lone surrogate, which UTF-8 cannot encode."""
     if isinstance(value, str):
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if isinstance(value, list):
@@ -91,7 +91,7 @@ def _kind(value: object) -> str:
 
 
 class Problems:
-    """Collects what is wrong, to report everything at once."""
+    """Collects problems to report them all at once."""
 
     def __init__(self) -> None:
         self._found: list[tuple[str, str]] = []
@@ -102,7 +102,7 @@ class Problems:
             self._found.append((what, fix))
 
     def take(self, error: UnsupportedError) -> None:
-        """An error raised by a part, as one or several of ours."""
+        """Add the problems of an error raised by a part."""
         for what in error.details or (error.what,):
             self.add(what, error.fix)
 
@@ -113,7 +113,7 @@ class Problems:
         return len(self._found)
 
     def raise_if_any(self, where: str) -> None:
-        """Raise one UnsupportedError with everything that was found."""
+        """Raise one UnsupportedError with all problems."""
         if not self._found:
             return
         what, fix = self._found[0]
@@ -129,5 +129,5 @@ class Problems:
 
 
 def dump_json(value: object) -> bytes:
-    """``value`` as a checkpoint's JSON files look: indented, UTF-8, a final newline."""
+    """Return ``value`` as JSON in a checkpoint's style: indented, UTF-8, a final newline."""
     return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode("utf-8")

@@ -1,4 +1,4 @@
-"""How a checkpoint says that its weights are quantised."""
+"""Read a checkpoint's declaration of quantised weights."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from trtbuild.modelspec import Quantization, declared_quantization
 
 
 def quantization(checkpoint: Checkpoint, values: Mapping[str, Any]) -> Quantization | None:
-    """From ``quantization_config`` (the language model's or the top's) or ModelOpt's own file.
+    """Read ``quantization_config`` (of the language model or the top) or ModelOpt's own file.
 
-    ``values`` is the merged configuration. None when the checkpoint is not quantised.
+    ``values`` is the merged configuration. None if the checkpoint is not quantised.
     """
     declared = values.get("quantization_config") or values.get("compression_config")
     if isinstance(declared, dict) and declared:

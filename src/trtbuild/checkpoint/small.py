@@ -1,4 +1,4 @@
-"""The small files of a checkpoint: known without fetching its weights."""
+"""The small files of a checkpoint, available without its weights."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _NOT_TOKENIZER = (*_LARGE, ".py", ".index.json", "preprocessor_config.json")
 
 
 def tokenizer_files(checkpoint: Checkpoint) -> dict[str, bytes]:
-    """What a tokenizer may read, the model's configuration included."""
+    """Return what a tokenizer may read, including the model's configuration."""
     names = [file.name for file in checkpoint.files if not file.name.endswith(_NOT_TOKENIZER)]
     read = ((name, checkpoint.read_bytes(name)) for name in names)
     return {name: content for name, content in read if content is not None}
 
 
 def with_files(checkpoint: Checkpoint, changed: Mapping[str, bytes | None]) -> Checkpoint:
-    """``checkpoint`` with other contents of small files; None: the file is left out."""
+    """Return ``checkpoint`` with other contents of small files; None leaves a file out."""
     if not changed:
         return checkpoint
     files = tuple(file for file in checkpoint.files if changed.get(file.name, b"") is not None)

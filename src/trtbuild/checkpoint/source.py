@@ -1,4 +1,4 @@
-"""``SOURCE`` as people type it: a hub id, a directory, a ``.gguf`` file or a sample."""
+"""Parse ``SOURCE``: a hub id, a directory, a ``.gguf`` file or a sample."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Source:
 
 
 def parse_source(text: str) -> Source:
-    """What ``text`` means. An existing path wins over a hub id of the same spelling.
+    """Parse ``text``. An existing path takes precedence over a hub id of the same name.
 
     Raises:
-        UsageError: It is none of the four shapes, or the path or sample does not exist.
+        UsageError: It has none of the four forms, or the path or sample does not exist.
     """
     if not text.strip() or "\0" in text:
         raise UsageError("the source is empty", fix=f"give {_SHAPES}")
@@ -56,7 +56,7 @@ def parse_source(text: str) -> Source:
 
 
 def default_name(source: Source) -> str:
-    """A valid model name for ``source``: what its last part says, unusable characters as ``-``."""
+    """Return a model name for ``source``: its last part, with invalid characters as ``-``."""
     if source.kind == "sample":
         return source.text.partition(":")[2]
     base = source.text.rpartition("/")[2]

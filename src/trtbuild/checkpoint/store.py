@@ -1,4 +1,4 @@
-"""Where the files of a checkpoint are: a small protocol, and its local form."""
+"""Stores of a checkpoint's files: a small protocol, and its local implementation."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Store(Protocol):
         """Bytes of every file, by its name relative to the checkpoint."""
 
     def read(self, name: str) -> bytes:
-        """A small file whole. Raises UnsupportedError when it is too large to be metadata."""
+        """Read a small file. Raises UnsupportedError if it is too large for metadata."""
 
     def read_range(self, name: str, begin: int, length: int) -> bytes:
         """``length`` bytes from ``begin``, fewer at the file's end."""
 
     def path(self, name: str) -> Path | None:
-        """Where the file lies on this machine, None when it does not (yet)."""
+        """Return the file's path on this machine, None if it is not there (yet)."""
 
     def stand_ins(self, names: Iterable[str]) -> Sequence[tuple[str, str]]:
-        """Which of ``names`` are no real files (Git LFS pointers, broken links): sentence, fix."""
+        """Return problem and fix for ``names`` that are Git LFS pointers or broken links."""
 
     def sha256(self, name: str) -> str:
-        """The digest that the source declares, empty when it declares none."""
+        """Return the digest that the source declares, or ``""``."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class LocalStore:
 
 
 def list_folder(root: Path) -> LocalStore:
-    """The files of ``root`` that a checkpoint may consist of; symlinks are followed."""
+    """List the possible checkpoint files in ``root``; symlinks are followed."""
     sizes: dict[str, int] = {}
     try:
         for entry in os.scandir(root):
@@ -96,12 +96,12 @@ def list_folder(root: Path) -> LocalStore:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # links that lead in a circle
+    except OSError:  # circular links
         return False
 
 
 def _sized(entry: os.DirEntry[str], name: str) -> dict[str, int]:
-    """``name`` with its size, 0 for a link that leads nowhere; nothing for what is no file."""
+    """Return ``name`` with its size, 0 for a broken link; nothing if it is not a file."""
     try:
         if entry.is_file():
             return {name: entry.stat().st_size}
@@ -112,7 +112,7 @@ def _sized(entry: os.DirEntry[str], name: str) -> dict[str, int]:
 
 
 def _subfolder(root: Path, folder: str) -> dict[str, int]:
-    """sentence-transformers keep modules one level down; nothing else is looked at."""
+    """Whether to list a directory: sentence-transformers keep modules one level down."""
     sizes: dict[str, int] = {}
     for entry in os.scandir(root / folder):
         name = f"{folder}/{entry.name}"

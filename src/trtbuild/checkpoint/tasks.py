@@ -1,4 +1,4 @@
-"""What a checkpoint is for: by its architecture, and by what its files say beside that."""
+"""The task of a checkpoint, from its architecture and its files."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def task_of(
     own_code: str,
     problems: Problems,
 ) -> tuple[str, Task]:
-    """The architecture and its task.
+    """Return the architecture and its task.
 
     Args:
         checkpoint: As opened.
         fields: Its configuration.
         files: Those of sentence-transformers.
-        own_code: What the checkpoint brings: none (empty), ``offered`` or ``accepted``.
-        problems: Takes an architecture that is not known, or that no server has a use for.
+        own_code: Its own code: none (empty), ``offered`` or ``accepted``.
+        problems: Collects an architecture that is unknown or that no server supports.
     """
     named = checkpoint.config.get("architectures")
     if not isinstance(named, list) or not named or not isinstance(named[0], str):
@@ -81,7 +81,7 @@ def _fix_unknown(architecture: str, own_code: str) -> str:
 
 
 def _known_task(architecture: str) -> Task | None:
-    """The tables' task; by its ending for a head on a body that is known."""
+    """Return the task from the tables, or from the suffix of a head on a known body."""
     known = families.architectures()
     if architecture in known:
         return known[architecture]
@@ -104,7 +104,7 @@ def _task_by_ending(architecture: str) -> Task:
 
 
 def _refined(fields: Fields, files: SentenceFiles, architecture: str, task: Task) -> Task:
-    """What the name alone does not say: rerankers, embedders, text-only encoder-decoders."""
+    """Refine the task where the name is not enough: rerankers, embedders, encoder-decoders."""
     if architecture.endswith("ForSequenceClassification"):
         return Task.RERANK if label_count(fields) == 1 else Task.CLASSIFY
     if files.modules and task in {Task.GENERATE, Task.CLASSIFY, Task.EMBED}:

@@ -1,4 +1,4 @@
-"""What the tokenizer's files say: its kind, its special tokens, its chat template."""
+"""Read the tokenizer's files: its kind, special tokens and chat template."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KINDS = (
     ("vocab.json", "bpe"),
     ("vocab.txt", "wordpiece"),
 )
-_HEAD = 4_000_000  # what comes before the vocabulary; 4 MB hold tens of thousands of tokens
+_HEAD = 4_000_000  # the part before the vocabulary; 4 MB hold tens of thousands of tokens
 
 
 def tokenizer_kind(checkpoint: Checkpoint) -> str:
@@ -37,7 +37,7 @@ def tokenizer_kind(checkpoint: Checkpoint) -> str:
 
 
 def tokenizer_config(checkpoint: Checkpoint) -> dict[str, Any]:
-    """``tokenizer_config.json``, empty when there is none."""
+    """Return ``tokenizer_config.json``, empty without one."""
     raw = checkpoint.read_bytes("tokenizer_config.json")
     return {} if raw is None else json_object(raw, "tokenizer_config.json")
 
@@ -45,7 +45,7 @@ def tokenizer_config(checkpoint: Checkpoint) -> dict[str, Any]:
 def tokenizer_info(
     checkpoint: Checkpoint, settings: Mapping[str, Any], vocab_size: int
 ) -> TokenizerInfo:
-    """The tokenizer as facts. ``vocab_size`` is the model's, which the tokenizer fills."""
+    """Return facts of the tokenizer. ``vocab_size`` is that of the model."""
     name = settings.get("tokenizer_class")
     return TokenizerInfo(
         kind=tokenizer_kind(checkpoint),
@@ -56,7 +56,7 @@ def tokenizer_info(
 
 
 def chat_template(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> str:
-    """The default chat template: its own file, the processor's, or the tokenizer's."""
+    """Return the default chat template: from its own file, the processor or the tokenizer."""
     from trtbuild.chat import default_template  # here, because it loads Jinja
 
     raw = checkpoint.read_bytes("chat_template.jinja")
@@ -71,7 +71,7 @@ def chat_template(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> str:
 
 
 def special_id(checkpoint: Checkpoint, settings: Mapping[str, Any], role: str) -> int | None:
-    """The id of the tokenizer's ``bos_token``, ``eos_token`` or ``pad_token``; None if unknown."""
+    """Return the id of ``bos_token``, ``eos_token`` or ``pad_token``; None if unknown."""
     declared = settings.get(role)
     if declared is None:
         raw = checkpoint.read_bytes("special_tokens_map.json")
@@ -83,7 +83,7 @@ def special_id(checkpoint: Checkpoint, settings: Mapping[str, Any], role: str) -
 
 
 def added_tokens(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> dict[str, int]:
-    """Added tokens and their ids, from whichever file lists them."""
+    """Return added tokens and their ids, from whichever file lists them."""
     decoder = settings.get("added_tokens_decoder")
     if isinstance(decoder, dict):
         return {
@@ -100,7 +100,7 @@ def added_tokens(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> dict[st
 
 
 def appends_token(checkpoint: Checkpoint) -> bool:
-    """Whether tokenizer.json itself puts a special token behind a text."""
+    """Whether tokenizer.json itself appends a special token to a text."""
     processor = _section(checkpoint, b'"post_processor"')
     steps = [processor]
     if isinstance(processor, dict) and isinstance(processor.get("processors"), list):
@@ -130,8 +130,8 @@ def _from_tokenizer_json(checkpoint: Checkpoint) -> dict[str, int]:
 
 
 def _section(checkpoint: Checkpoint, key: bytes) -> Any:
-    """A part of tokenizer.json that comes before the vocabulary, None without it: parsing the
-    whole file costs 0.5 s and 150 MB."""
+    """Return a part of tokenizer.json before the vocabulary, or None: parsing the whole file
+    costs 0.5 s and 150 MB."""
     if not checkpoint.has(FAST):
         return None
     head = (checkpoint.read_bytes(FAST) or b"")[:_HEAD]

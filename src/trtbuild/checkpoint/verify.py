@@ -1,4 +1,4 @@
-"""Do the weights belong to the configuration? Checked before anything is built on them."""
+"""Check that the weights match the configuration."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 
 
 def verify_shards(checkpoint: Checkpoint) -> None:
-    """Every tensor that the configuration implies is there, and has the shape it implies.
+    """Check that every tensor the configuration implies is there with the right shape.
 
-    What the headers alone can show (missing shards, truncation, overlaps) was checked when the
+    What headers alone show (missing shards, truncation, overlaps) was checked when the
     checkpoint was opened. Shapes are known for families laid out like Llama
     (:data:`trtbuild.checkpoint.families.LLAMA_LAYOUT`); packed weights are checked for presence
     only. ``tokenizer.json`` must load.
@@ -71,7 +71,7 @@ def _mismatches(tensors: Mapping[str, TensorInfo], fields: Fields) -> Iterator[s
 
 
 def _prefix(tensors: Mapping[str, TensorInfo]) -> str:
-    """What precedes ``embed_tokens``: ``model.`` mostly, more in multimodal checkpoints."""
+    """Return the prefix of ``embed_tokens``: mostly ``model.``, longer in multimodal ones."""
     for name in tensors:
         if name.endswith("embed_tokens.weight"):
             return name.removesuffix("embed_tokens.weight")
@@ -103,7 +103,7 @@ def _dense(layer: str, hidden: int, inner: int) -> Iterator[_Expected]:
 
 
 def _check_tokenizer(checkpoint: Checkpoint, problems: Problems) -> None:
-    """A ``tokenizer.json`` that the tokenizers library cannot load fails here, not in a server."""
+    """Check that the tokenizers library can load ``tokenizer.json``."""
     try:
         raw = checkpoint.read_bytes(FAST)
     except UnsupportedError as error:

@@ -1,1 +1,1 @@
-"""GGUF files: read by ourselves, turned into a Hugging Face checkpoint tensor by tensor."""
+"""GGUF files: our own reader, and conversion into a Hugging Face checkpoint by tensor."""

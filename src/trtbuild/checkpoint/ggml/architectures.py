@@ -1,4 +1,4 @@
-"""GGUF architectures we convert: names of tensors and keys, as tables.
+"""GGUF architectures that we convert: tables of tensor names and keys.
 
 GGUF's names are those of llama.cpp's converter, Hugging Face's those of transformers.
 """
@@ -35,9 +35,9 @@ ROPE_FACTORS = "rope_freqs.weight"
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One row: how a GGUF architecture is called and shaped in Hugging Face's terms.
+    """One row: a GGUF architecture in Hugging Face's terms.
 
-    ``interleaved`` says that llama.cpp stores q and k with the halves of each head interleaved
+    ``interleaved``: llama.cpp stores q and k with the halves of each head interleaved
     (its own rotary layout), which must be undone.
     """
 
@@ -63,7 +63,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 
 
 def architecture_of(file: GgufFile) -> Architecture:
-    """The row for ``file``; UnsupportedError naming the known ones when there is none."""
+    """Return the row for ``file``; without one raise UnsupportedError with the known ones."""
     name = file.text("general.architecture")
     row = ARCHITECTURES.get(name)
     if row is None:
@@ -82,7 +82,7 @@ def architecture_of(file: GgufFile) -> Architecture:
 
 
 def hf_name(row: Architecture, name: str) -> str | None:
-    """The Hugging Face name of a GGUF tensor, None when it has none."""
+    """Return the Hugging Face name of a GGUF tensor, or None."""
     if name in _TOP:
         return _TOP[name]
     found = _BLOCK.match(name)
@@ -92,6 +92,6 @@ def hf_name(row: Architecture, name: str) -> str | None:
 
 
 def is_query_or_key(name: str) -> str:
-    """``q`` or ``k`` when the tensor is one that llama.cpp interleaves, else empty."""
+    """Return ``q`` or ``k`` if llama.cpp interleaves the tensor, else ``""``."""
     found = _BLOCK.match(name)
     return {"attn_q": "q", "attn_k": "k"}.get(found[2], "") if found else ""

@@ -1,4 +1,4 @@
-"""``config.json`` and ``generation_config.json`` from GGUF metadata."""
+"""Build ``config.json`` and ``generation_config.json`` from GGUF metadata."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from trtbuild.checkpoint.ggml.architectures import ROPE_FACTORS, Architecture
 from trtbuild.checkpoint.ggml.file import GgufFile
 from trtbuild.errors import UnsupportedError
 
-# Llama 3.1 and later store the outcome of their rope scaling, not its settings; these are
-# all the settings that were published with it.
+# Llama 3.1 and later store the resulting factors of their rope scaling, not its settings; these
+# are all settings that were published.
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
 _LLAMA3_ORIGINAL = 8192
 
 
 class ArchitectureKeys:
-    """The keys ``<architecture>.*``, each demanded by its type."""
+    """The keys ``<architecture>.*``, read by type."""
 
     def __init__(self, file: GgufFile) -> None:
         self._file = file
         self._prefix = file.text("general.architecture")
 
     def number(self, key: str, default: int | None = None) -> int:
-        """A natural number; of an array (one value a layer) its only distinct one."""
+        """Return a natural number; of an array (one value per layer) the only distinct one."""
         value = self._file.metadata.get(f"{self._prefix}.{key}", default)
         if isinstance(value, list) and len(set(value)) == 1:
             value = value[0]
@@ -32,14 +32,14 @@ class ArchitectureKeys:
         return value
 
     def real(self, key: str, default: float | None = None) -> float:
-        """A real number, as its author wrote it: 1e-05, not float32's 9.99999974e-06."""
+        """Return a real number as its author wrote it: 1e-05, not float32's 9.99999974e-06."""
         value = self._file.metadata.get(f"{self._prefix}.{key}", default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._missing(key, value)
         return _shortest(float(value))
 
     def text(self, key: str) -> str:
-        """A string, empty when absent."""
+        """Return a string, empty if absent."""
         return self._file.text(f"{self._prefix}.{key}")
 
     def _missing(self, key: str, value: object) -> UnsupportedError:
@@ -52,14 +52,14 @@ class ArchitectureKeys:
 
 
 def _shortest(value: float) -> float:
-    """The shortest decimal that is the same float32."""
+    """Return the shortest decimal that is the same float32."""
     import numpy as np
 
     return float(str(np.float32(value)))
 
 
 def model_config(file: GgufFile, row: Architecture, dtype: str) -> dict[str, Any]:
-    """``config.json``; ``dtype`` is that of the weights to be written."""
+    """Return ``config.json``; ``dtype`` is that of the weights to be written."""
     settings = ArchitectureKeys(file)
     hidden, heads = settings.number("embedding_length"), settings.number("attention.head_count")
     if not heads or hidden % heads:
@@ -94,7 +94,7 @@ def model_config(file: GgufFile, row: Architecture, dtype: str) -> dict[str, Any
 
 
 def generation_config(file: GgufFile) -> dict[str, Any]:
-    """``generation_config.json``, with every id that ends a turn or a text."""
+    """Return ``generation_config.json`` with every id that ends a turn or a text."""
     config: dict[str, Any] = dict(_special(file))
     ends = [file.token_id(role) for role in ("eos", "eot", "eom")]
     known = list(dict.fromkeys(end for end in ends if end is not None))
@@ -146,13 +146,13 @@ def _yarn(settings: ArchitectureKeys, factor: float) -> dict[str, Any]:
         if value >= 0:
             made[ours] = value
     share = settings.real("rope.scaling.attn_factor", 1.0)
-    if share != 1.0:  # llama.cpp's, on top of what YaRN scales attention by
+    if share != 1.0:  # llama.cpp's factor, in addition to YaRN's attention scaling
         made["attention_factor"] = share * (0.1 * math.log(factor) + 1.0)
     return made
 
 
 def _llama3_scaling(file: GgufFile, settings: ArchitectureKeys, head_size: int) -> dict[str, Any]:
-    """The settings that give the stored factors, which are checked one by one."""
+    """Return the settings that give the stored factors; each factor is checked."""
     import numpy as np
 
     tensor = file.tensors[ROPE_FACTORS]
@@ -178,7 +178,7 @@ def _llama3_scaling(file: GgufFile, settings: ArchitectureKeys, head_size: int) 
 
 
 def _llama3_factor(wavelength_over_tau: float, factor: float) -> float:
-    """What one frequency is divided by (Llama 3.1's model card; transformers "llama3")."""
+    """Return the divisor of one frequency (Llama 3.1's model card; transformers "llama3")."""
     low, high = _LLAMA3["low_freq_factor"], _LLAMA3["high_freq_factor"]
     turns = _LLAMA3_ORIGINAL / (2 * math.pi * wavelength_over_tau)
     if turns > high:

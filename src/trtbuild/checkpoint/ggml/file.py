@@ -2,8 +2,8 @@
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little
 endian). The ``gguf`` package's own reader makes several numpy views for each string of the
-vocabulary, which costs seconds and hundreds of megabytes; its block formats and its
-dequantisation are what we use it for. Every length is checked: a file may come from anybody.
+vocabulary, which costs seconds and hundreds of megabytes. We use only its block formats and
+dequantisation. Every length is checked, because files are untrusted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class GgufTensor:
     kind: int  # a GGMLQuantizationType
     begin: int
     size: int
-    path: Path  # of a split model each part is a file
+    path: Path  # the part's file of a split model
 
 
 @dataclass(frozen=True)
@@ -51,28 +51,28 @@ class GgufFile:
     tensors: Mapping[str, GgufTensor]
 
     def text(self, key: str) -> str:
-        """A string, empty when absent."""
+        """Return a string, empty if absent."""
         value = self.metadata.get(key)
         return value if isinstance(value, str) else ""
 
     def items(self, key: str) -> list[Any]:
-        """An array, empty when absent."""
+        """Return an array, empty if absent."""
         value = self.metadata.get(key)
         return value if isinstance(value, list) else []
 
     def token_id(self, role: str) -> int | None:
-        """``tokenizer.ggml.<role>_token_id`` when it points into the vocabulary."""
+        """Return ``tokenizer.ggml.<role>_token_id`` if it is in the vocabulary."""
         value = self.metadata.get(f"tokenizer.ggml.{role}_token_id")
         known = len(self.items("tokenizer.ggml.tokens"))
         return value if type(value) is int and 0 <= value < known else None
 
 
 def open_gguf(path: Path, name: str) -> GgufFile:
-    """Map ``path`` and read everything but the weights; ``name`` is how messages call it.
+    """Map ``path`` and read everything except the weights; ``name`` is for messages.
 
     Raises:
         UsageError: It cannot be read.
-        UnsupportedError: It is not GGUF, of another version, or truncated.
+        UnsupportedError: It is not GGUF, has another version, or is truncated.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""A GGUF file as a checkpoint: known at once, converted into the cache when it is needed."""
+"""A GGUF file as a checkpoint: described at once, converted into the cache when needed."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from trtbuild.progress import Progress
 from trtbuild.resources import cache_dir
 
 WEIGHTS = "model.safetensors"
-_CONVERTER = "1"  # raised when the same file would be converted into other bytes
+_CONVERTER = "1"  # increased when the conversion of the same file gives other bytes
 
 
 @dataclass(frozen=True)
 class GgufStore:
-    """The files that the conversion will make, readable before it has made them."""
+    """The files of a conversion, readable before the conversion runs."""
 
     small: Mapping[str, bytes]
     weights_header: bytes
@@ -89,7 +89,7 @@ def open_gguf_checkpoint(
 
 @dataclass(frozen=True)
 class Conversion:
-    """A conversion that may be asked for: from what, of what, into what."""
+    """A conversion that may be requested: its source and its output."""
 
     file: GgufFile
     planned: tuple[weights.PlannedTensor, ...]
@@ -97,7 +97,7 @@ class Conversion:
     store: GgufStore
 
     def materializer(self, files: tuple[CheckpointFile, ...]) -> Materializer:
-        """The function that converts, unless it was done before, and says where ``files`` are."""
+        """Return a function that converts if necessary and returns the paths of ``files``."""
 
         def run(progress: Progress) -> tuple[CheckpointFile, ...]:
             folder = self._folder(progress)
@@ -111,7 +111,7 @@ class Conversion:
         return run
 
     def _folder(self, progress: Progress) -> Path:
-        """One for each content, dtype and converter."""
+        """Return the directory for this content, dtype and converter."""
         try:
             content = ":".join(digest(path, progress) for path in self.file.paths)
         except OSError as error:
@@ -133,7 +133,7 @@ class Conversion:
 
 
 def _complete(folder: Path, store: GgufStore) -> bool:
-    """Every file is there in its full size, and the small ones say what we would write."""
+    """Whether every file has its full size, and small files have the expected content."""
     for name, size in store.sizes.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != size:

@@ -1,7 +1,7 @@
-"""Models split over several GGUF files (``llama-gguf-split``): all parts, as one model.
+"""Models split over several GGUF files (``llama-gguf-split``), opened as one model.
 
-Every part says ``split.no``, ``split.count`` and ``split.tensors.count``; the first has the
-metadata of the model, each has tensors of its own. Names end in ``-00001-of-00003.gguf``.
+Every part has ``split.no``, ``split.count`` and ``split.tensors.count``, and some of the tensors;
+the first has the metadata of the model. Names end in ``-00001-of-00003.gguf``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _PART = re.compile(r"^(?P<base>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$"
 
 
 def open_model(path: Path) -> GgufFile:
-    """Open ``path``, and the other parts of the model when it is one of several.
+    """Open ``path``, and the other parts if the model is split.
 
     Raises:
         UsageError: A file cannot be read.
-        UnsupportedError: A part is missing or belongs to another model; whatever else
-            :func:`open_gguf` raises.
+        UnsupportedError: A part is missing or belongs to another model; also as
+            :func:`open_gguf`.
     """
     file = open_gguf(path, path.name)
     count = file.metadata.get("split.count", 1)

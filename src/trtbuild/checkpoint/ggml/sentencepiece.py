@@ -1,4 +1,4 @@
-"""SentencePiece's BPE in the terms of ``tokenizer.json``."""
+"""SentencePiece's BPE as parts of ``tokenizer.json``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def spm_normalizer(prefix: bool) -> dict[str, Any]:
-    """Spaces become ``▁``; ``prefix`` puts one before the text."""
+    """Return the normalizer: spaces become ``▁``; ``prefix`` puts one before the text."""
     replace = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
     if not prefix:
         return replace
@@ -15,7 +15,7 @@ def spm_normalizer(prefix: bool) -> dict[str, Any]:
 
 
 def spm_decoder(prefix: bool) -> dict[str, Any]:
-    """The way back, byte tokens included."""
+    """Return the decoder, byte tokens included."""
     steps: list[dict[str, Any]] = [
         {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
         {"type": "ByteFallback"},
@@ -27,7 +27,7 @@ def spm_decoder(prefix: bool) -> dict[str, Any]:
 
 
 def spm_merges(vocab: Mapping[str, int], scores: list[float]) -> list[list[str]]:
-    """Every way to make a token of two others, in the order in which SentencePiece would."""
+    """Return every merge of two tokens into one, in SentencePiece's order."""
     found: list[tuple[float, int, int, int]] = []
     names = list(vocab)
     for token, number in vocab.items():

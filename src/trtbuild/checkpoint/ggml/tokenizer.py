@@ -1,4 +1,4 @@
-"""``tokenizer.json`` and its companions from ``tokenizer.ggml.*``."""
+"""Build ``tokenizer.json`` and related files from ``tokenizer.ggml.*``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from trtbuild.errors import UnsupportedError
 
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 
-# The patterns by which these tokenizers cut text before merging, as their authors publish
-# them in tokenizer.json; each belongs to the vocabulary and changes every token if wrong.
+# The patterns with which these tokenizers split text before merging, as their authors publish
+# them in tokenizer.json. Each belongs to a vocabulary; a wrong one changes every token.
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _WORD = r"|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -25,10 +25,10 @@ _QWEN2 = _CONTRACTIONS + _WORD + r"\p{N}" + _REST
 
 @dataclass(frozen=True, slots=True)
 class PreTokenizer:
-    """How one value of ``tokenizer.ggml.pre`` cuts text.
+    """How one value of ``tokenizer.ggml.pre`` splits text.
 
-    ``pattern`` empty means GPT-2's own pattern; ``digits`` cuts every digit off first;
-    ``whole_words`` takes a word that is in the vocabulary whole, before any merge.
+    An empty ``pattern`` means GPT-2's own; ``digits`` splits off every digit first;
+    ``whole_words`` keeps a word that is in the vocabulary, before any merge.
     """
 
     pattern: str = ""
@@ -54,7 +54,7 @@ PRE_TOKENIZERS: Mapping[str, PreTokenizer] = {
 }
 
 
-# Vocabularies that only one way of cutting belongs to: a token, and their size at least.
+# Vocabularies that imply one way of splitting: a token, and a minimum size.
 _KNOWN_BY = (
     ("llama-bpe", "<|begin_of_text|>", 128_000),
     ("qwen2", "<|im_start|>", 151_643),
@@ -64,10 +64,10 @@ _KNOWN_BY = (
 def tokenizer_files(file: GgufFile, length: int) -> dict[str, bytes]:
     """``tokenizer.json``, ``tokenizer_config.json`` and ``special_tokens_map.json``.
 
-    ``length`` is the model's context, rope scaling counted.
+    ``length`` is the model's context, including rope scaling.
 
     Raises:
-        UnsupportedError: There is no tokenizer, or one of a kind we cannot rebuild exactly.
+        UnsupportedError: There is no tokenizer, or one that we cannot rebuild exactly.
     """
     tokens = file.items("tokenizer.ggml.tokens")
     kind = file.text("tokenizer.ggml.model")
@@ -109,7 +109,7 @@ def _special(file: GgufFile, tokens: list[str]) -> dict[str, str]:
 
 
 def _adds(file: GgufFile, role: str) -> bool:
-    """Whether encoding adds bos or eos; llama.cpp's defaults where the file is silent."""
+    """Whether encoding adds bos or eos; llama.cpp's defaults if the file does not say."""
     declared = file.metadata.get(f"tokenizer.ggml.add_{role}_token")
     if isinstance(declared, bool):
         return declared
@@ -122,7 +122,7 @@ def _adds(file: GgufFile, role: str) -> bool:
 
 
 def _pre(file: GgufFile) -> str:
-    """What cuts text before it is merged; older files do not say, and some vocabularies do."""
+    """Return the pre-tokenizer; older files do not name it, but some vocabularies imply it."""
     declared = file.text("tokenizer.ggml.pre")
     if declared or file.text("tokenizer.ggml.model") != "gpt2":
         return declared
@@ -134,7 +134,7 @@ def _pre(file: GgufFile) -> str:
 
 
 def _byte_level(file: GgufFile, tokens: list[str]) -> dict[str, Any]:
-    """Byte-level BPE. A vocabulary is spelled in GPT-2's byte alphabet already."""
+    """Return a byte-level BPE. The vocabulary uses GPT-2's byte alphabet already."""
     name = _pre(file)
     row = PRE_TOKENIZERS.get(name)
     if row is None and not name:
@@ -232,7 +232,7 @@ def _document(*, added: list[dict[str, Any]], **parts: Any) -> dict[str, Any]:
 
 
 def _added(file: GgufFile, tokens: list[str]) -> list[dict[str, Any]]:
-    """Control tokens as special ones, user-defined ones as plain; both match whole."""
+    """Return added tokens: control tokens as special ones, user-defined ones as plain."""
     kinds = file.items("tokenizer.ggml.token_type")
     wanted = {_CONTROL, _USER_DEFINED, _UNKNOWN} if _is_spm(file) else {_CONTROL, _USER_DEFINED}
     return [
@@ -255,7 +255,7 @@ def _is_spm(file: GgufFile) -> bool:
 
 
 def _post_processor(file: GgufFile, tokens: list[str]) -> dict[str, Any] | None:
-    """bos before and eos after, where the file says so; else only offsets are tidied."""
+    """Return the post-processor: bos and eos if the file says so; else only offsets are trimmed."""
     before = [file.token_id("bos")] if _adds(file, "bos") else []
     after = [file.token_id("eos")] if _adds(file, "eos") else []
     used = [number for number in (*before, *after) if number is not None]
@@ -288,7 +288,7 @@ def _special_piece(token: str, number: int) -> dict[str, Any]:
 
 
 def _sentencepiece(file: GgufFile, tokens: list[str]) -> dict[str, Any]:
-    """SentencePiece's BPE: merges are the pairs whose union is a token, best score first."""
+    """Return SentencePiece's BPE: merges are the pairs whose union is a token, best score first."""
     vocab = _vocabulary(file, tokens)
     scores = file.items("tokenizer.ggml.scores")
     if len(scores) != len(tokens):

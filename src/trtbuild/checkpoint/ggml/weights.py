@@ -1,4 +1,4 @@
-"""GGUF tensors as one ``model.safetensors``, dequantised a few megabytes at a time."""
+"""Write GGUF tensors as one ``model.safetensors``, dequantised a few megabytes at a time."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 DTYPES = {"float32": ("F32", 4), "bfloat16": ("BF16", 2)}
-_CHUNK_ELEMENTS = 4 * 1024 * 1024  # 16 MB of float32, a few times that while dequantising
+_CHUNK_ELEMENTS = 4 * 1024 * 1024  # 16 MB of float32, several times as much while dequantising
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedTensor:
-    """A tensor to write. ``heads`` above 0: undo llama.cpp's interleaving of so many heads."""
+    """A tensor to write. ``heads`` above 0: undo llama.cpp's interleaving of that many heads."""
 
     name: str
     source: GgufTensor
@@ -37,10 +37,10 @@ class PlannedTensor:
 
 
 def plan(file: GgufFile, row: Architecture, config: dict[str, Any]) -> tuple[PlannedTensor, ...]:
-    """What to write, in the file's order (reading goes forward through the map).
+    """Return what to write, in the file's order, so that it is read sequentially.
 
     Raises:
-        UnsupportedError: The file has tensors that the architecture does not.
+        UnsupportedError: The file has tensors unknown to the architecture.
     """
     planned: list[PlannedTensor] = []
     strangers: list[str] = []
@@ -71,7 +71,7 @@ def plan(file: GgufFile, row: Architecture, config: dict[str, Any]) -> tuple[Pla
 
 
 def header(planned: tuple[PlannedTensor, ...], dtype: str) -> bytes:
-    """The safetensors header of what will be written, padded to eight bytes."""
+    """Return the safetensors header, padded to eight bytes."""
     kind, width = DTYPES[dtype]
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0
@@ -89,7 +89,7 @@ def header(planned: tuple[PlannedTensor, ...], dtype: str) -> bytes:
 
 
 def data_size(planned: tuple[PlannedTensor, ...], dtype: str) -> int:
-    """Bytes after the header."""
+    """Return the bytes after the header."""
     return sum(_elements(item.source) for item in planned) * DTYPES[dtype][1]
 
 
@@ -99,7 +99,7 @@ def write(
     out: BinaryIO,
     advance: Callable[[int], None],
 ) -> None:
-    """Header, then every tensor; ``advance`` is told the bytes written so far."""
+    """Write the header, then every tensor; ``advance`` is called with the bytes written so far."""
     out.write(header(planned, dtype))
     done = 0
     for item in planned:
@@ -117,7 +117,7 @@ def _elements(tensor: GgufTensor) -> int:
 
 
 def _chunks(item: PlannedTensor) -> Iterator[Floats]:
-    """The tensor's rows as float32 in pieces; whole heads where they are rearranged."""
+    """Yield the tensor's rows as float32 in chunks; in whole heads if they are rearranged."""
     import numpy as np
     from gguf.constants import GGMLQuantizationType
     from gguf.quants import dequantize
@@ -133,7 +133,7 @@ def _chunks(item: PlannedTensor) -> Iterator[Floats]:
     unit = rows // item.heads if item.heads else 1
     step = max(_CHUNK_ELEMENTS // columns // unit, 1) * unit
     kind = GGMLQuantizationType(tensor.kind)
-    # Read, not mapped: pages of a map count as ours until the whole file has passed.
+    # Read, not mapped: pages of a map count as our memory until the whole file is read.
     with tensor.path.open("rb") as source:
         source.seek(tensor.begin)
         for at in range(0, rows, step):
@@ -144,7 +144,7 @@ def _chunks(item: PlannedTensor) -> Iterator[Floats]:
 
 
 def _deinterleaved(values: Floats, head: int) -> Floats:
-    """Rows (0, h/2, 1, h/2+1, …) of each head of ``head`` rows back to (0, 1, 2, …).
+    """Reorder rows (0, h/2, 1, h/2+1, …) of each head of ``head`` rows to (0, 1, 2, …).
 
     llama.cpp rotates neighbouring pairs of rows, transformers the two halves of a head.
     """
@@ -164,7 +164,7 @@ def _as_bytes(values: Floats, dtype: str) -> bytes | memoryview:
 
 
 def to_bfloat16(values: Floats) -> npt.NDArray[np.uint16]:
-    """Bit patterns of the nearest bfloat16, ties to even; a NaN stays one."""
+    """Return bit patterns of the nearest bfloat16, ties to even; a NaN stays one."""
     import numpy as np
 
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)

@@ -1,4 +1,4 @@
-"""What a model computes at its end, read from its files."""
+"""The head of a model, read from its files."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def head_of(
     problems: Problems,
     task: Task,
 ) -> Head | None:
-    """The head of a model for ``task``; None for tasks that have none.
+    """Return the head of a model for ``task``; None for tasks without one.
 
     Args:
         checkpoint: As opened.
         fields: Its configuration.
         files: Those of sentence-transformers.
         tokenizer: ``tokenizer_config.json``.
-        problems: Takes what is wrong with the files.
+        problems: Collects what is wrong with the files.
         task: What the checkpoint is for.
     """
     require_served(files, problems)
@@ -60,7 +60,7 @@ def head_of(
 
 
 def head_notes(head: Head | None, files: SentenceFiles) -> tuple[str, ...]:
-    """What a user should know of a head that is not as sure as the others."""
+    """Return notes for the user about a head that is an assumption."""
     if head is None or head.kind is not HeadKind.DENSE or files.modules or not head.pooling:
         return ()
     return (

@@ -1,4 +1,4 @@
-"""Activation functions, which files name by torch's classes. None is imported."""
+"""Activation functions, which files name by torch's classes. No class is imported."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _KNOWN = {
 
 
 def activation_name(named: object, where: str, problems: Problems, otherwise: str) -> str:
-    """``torch.nn.modules.activation.Sigmoid`` as ``sigmoid``.
+    """Return ``sigmoid`` for ``torch.nn.modules.activation.Sigmoid``, and so on.
 
-    ``otherwise`` is for what is empty. A name that is not torch's is the checkpoint's own code, for
-    which sentence-transformers takes the default.
+    ``otherwise`` is returned for an empty name. A name outside torch is the checkpoint's own code,
+    for which sentence-transformers uses the default.
     """
     if named in ("", None):
         return otherwise

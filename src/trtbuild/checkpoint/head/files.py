@@ -1,6 +1,6 @@
-"""The files in which sentence-transformers keeps the end of a model.
+"""The files in which sentence-transformers stores the head of a model.
 
-Both generations of class names are known by their last part: ``sentence_transformers.models.
+Both generations of class names are identified by their last part: ``sentence_transformers.models.
 Pooling`` of releases before 6, and ``sentence_transformers.sentence_transformer.modules.pooling.
 Pooling`` of 6. Source: sentence-transformers 6.2.0, ``base/model.py`` and ``base/modules``.
 """
@@ -31,26 +31,26 @@ _SERVED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One step of the chain: the last part of its class's name, and its directory."""
+    """One module of the chain: the last part of its class name, and its directory."""
 
     kind: str
     path: str
 
     @property
     def config_file(self) -> str:
-        """Its configuration, relative to the checkpoint."""
+        """The path of its configuration, relative to the checkpoint."""
         return f"{self.path}/config.json" if self.path else "config.json"
 
 
 @dataclass(frozen=True, slots=True)
 class SentenceFiles:
-    """What the files say.
+    """The contents of the files.
 
     Attributes:
         modules: The chain of ``modules.json``; empty without one.
         settings: ``config_sentence_transformers.json``.
         transformer: ``sentence_bert_config.json``, or its older name.
-        colbert: ``artifact.metadata`` of a checkpoint by Stanford's ColBERT.
+        colbert: ``artifact.metadata`` of a Stanford ColBERT checkpoint.
         model_type: ``SentenceTransformer``, ``CrossEncoder``, ``SparseEncoder``,
             ``MultiVectorEncoder``, PyLate's ``ColBERT``; empty before release 5.
     """
@@ -62,31 +62,31 @@ class SentenceFiles:
     model_type: str
 
     def of_kind(self, kind: str) -> tuple[Module, ...]:
-        """The modules of a class."""
+        """Return the modules of a class."""
         return tuple(module for module in self.modules if module.kind == kind)
 
     @property
     def is_sparse(self) -> bool:
-        """A vector of weights of words."""
+        """Whether it makes a sparse vector of token weights."""
         return self.model_type == "SparseEncoder" or bool(self.of_kind("SpladePooling"))
 
     @property
     def is_cross_encoder(self) -> bool:
-        """A score of a pair of texts."""
+        """Whether it scores a pair of texts."""
         return self.model_type == "CrossEncoder" or bool(self.of_kind("LogitScore"))
 
     @property
     def is_multi_vector(self) -> bool:
-        """A vector for every token."""
+        """Whether it makes a vector for every token."""
         named = self.model_type in {"MultiVectorEncoder", "ColBERT"}
         return named or bool(self.of_kind("MultiVectorMask"))
 
 
 def sentence_files(checkpoint: Checkpoint) -> SentenceFiles:
-    """All of them, as far as they are there.
+    """Read all of these files that exist.
 
     Raises:
-        UnsupportedError: One of them is not what it should be.
+        UnsupportedError: One of them is invalid.
     """
     settings = _object(checkpoint, SETTINGS)
     model_type = settings.get("model_type")
@@ -100,7 +100,7 @@ def sentence_files(checkpoint: Checkpoint) -> SentenceFiles:
 
 
 def require_served(files: SentenceFiles, problems: Problems) -> None:
-    """A problem for each module that changes the numbers in a way that no head describes."""
+    """Add a problem for each module whose effect on the numbers no head describes."""
     for kind in dict.fromkeys(module.kind for module in files.modules):
         if kind not in _SERVED:
             problems.add(
@@ -111,13 +111,13 @@ def require_served(files: SentenceFiles, problems: Problems) -> None:
 
 
 def sentence_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """The first of sentence-transformers' files for the tokenizer's settings."""
+    """Return the first of sentence-transformers' files with the tokenizer's settings."""
     names = families.SENTENCE_SETTINGS
     return next((found for name in names if (found := _object(checkpoint, name))), {})
 
 
 def module_config(checkpoint: Checkpoint, module: Module) -> Mapping[str, Any] | None:
-    """A module's configuration; None when it has no such file."""
+    """Return a module's configuration; None without the file."""
     raw = checkpoint.read_bytes(module.config_file)
     return None if raw is None else json_object(raw, module.config_file)
 

@@ -1,4 +1,4 @@
-"""Rerankers that are language models: known by name, from ``data/rerankers.toml``."""
+"""Rerankers that are language models, listed by name in ``data/rerankers.toml``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class GeneratingReranker:
     """A row of the table.
 
     Attributes:
-        name: Part of its name, in lower case.
+        name: A part of the model's name, in lower case.
         architectures: As published, and as a classifier that was made from it.
-        words: Whose logits decide; the first one means yes.
+        words: The words whose logits decide; the first one means yes.
         template: The prompt, with ``{query}`` and ``{document}``.
     """
 
@@ -28,7 +28,7 @@ class GeneratingReranker:
 
 
 def reranker_of(source: str, architecture: str) -> GeneratingReranker | None:
-    """The row for a checkpoint whose hub id or directory is ``source``."""
+    """Return the row for a checkpoint whose hub id or directory is ``source``."""
     name = source.lower()
     for row in _table():
         if row.name in name and architecture in row.architectures:

@@ -1,6 +1,6 @@
 """The head of a reranker or a classifier: labels, activation, weights.
 
-Which activation a reranker has is in up to three files; sources are sentence-transformers 6.2.0
+The activation of a reranker is in up to three files; sources are sentence-transformers 6.2.0
 (``cross_encoder/model.py``) and transformers 5.19.0 (``pipelines/text_classification.py``).
 """
 
@@ -30,7 +30,7 @@ _FIXED = ("ForRewardModel", "ForProcessRewardModel", "ForRanking")
 _MOST_LABELS = 1_000_000
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _SHOWN = 12
-# Where the last layer's weights are, a row for each label; the first that is there.
+# Names of the last layer's weights, with a row for each label; the first that exists is used.
 _LAST = (
     "classifier.out_proj.weight", "classification_head.out_proj.weight", "score.weight",
     "classifier.weight", "classifier.1.weight", "logits_proj.weight",
@@ -38,7 +38,7 @@ _LAST = (
 
 
 def label_count(fields: Fields) -> int:
-    """Labels of a classifier; transformers' default is two."""
+    """Return the number of labels of a classifier; transformers' default is two."""
     named = fields.get("id2label")
     if isinstance(named, dict) and named:
         return len(named)
@@ -48,7 +48,7 @@ def label_count(fields: Fields) -> int:
 def label_head(
     checkpoint: Checkpoint, fields: Fields, files: SentenceFiles, task: Task, problems: Problems
 ) -> Head:
-    """The head of a model whose answer is a score for each label."""
+    """Return the head of a model that scores each label."""
     if files.of_kind("LogitScore") or (files.is_cross_encoder and files.of_kind("Pooling")):
         return _modular(checkpoint, fields, files, problems)
     row = None if files.modules else reranker_of(checkpoint.ref.text, fields.architecture)
@@ -77,7 +77,7 @@ def label_head(
 
 
 def _labels(fields: Fields, count: int, problems: Problems) -> tuple[str, ...]:
-    """In the order of the outputs, which is that of the numbers, not of the file."""
+    """Return labels in the order of the outputs: by number, not as in the file."""
     named = fields.get("id2label")
     if not isinstance(named, dict) or not named:
         if count > _MOST_LABELS:
@@ -109,7 +109,7 @@ def _last_layer(checkpoint: Checkpoint) -> Iterator[tuple[str, int]]:
 
 
 def _activation(fields: Fields, files: SentenceFiles, count: int, problems: Problems) -> str:
-    """sentence-transformers' files first, then what transformers does by ``problem_type``."""
+    """Return the activation from sentence-transformers' files, else by ``problem_type``."""
     problem = fields.text("problem_type")
     marked = _marked(fields, files)
     if marked:
@@ -126,8 +126,8 @@ def _activation(fields: Fields, files: SentenceFiles, count: int, problems: Prob
 
 
 def _marked(fields: Fields, files: SentenceFiles) -> Mapping[str, Any]:
-    """What sentence-transformers wrote of a cross-encoder, by file, the first one wins; empty for
-    a model that it did not save."""
+    """Return what sentence-transformers saved of a cross-encoder, from the first file that has it;
+    ``""`` for a model that it did not save."""
     found: dict[str, Any] = {}
     if files.model_type == "CrossEncoder" or "activation_fn" in files.settings:
         found[SETTINGS] = files.settings.get("activation_fn")
@@ -141,7 +141,7 @@ def _marked(fields: Fields, files: SentenceFiles) -> Mapping[str, Any]:
 
 
 def _fixed(architecture: str, task: Task) -> Head:
-    """Classes that fix their outputs: a reward, right and wrong of each step, a similarity."""
+    """Return the head of classes with fixed outputs: a reward, a step score, a similarity."""
     if architecture.endswith("ForProcessRewardModel"):
         steps = ("LABEL_0", "LABEL_1")
         return Head(HeadKind.TOKEN_LABELS, labels=steps, activation="softmax")
@@ -150,7 +150,7 @@ def _fixed(architecture: str, task: Task) -> Head:
 
 
 def _generating(row: GeneratingReranker) -> Head:
-    """The logits of words; softmax over two of them is the sigmoid of their difference."""
+    """Return a head of word logits; softmax over two is the sigmoid of their difference."""
     return Head(
         HeadKind.SCORE,
         pooling=("lasttoken",),
@@ -164,7 +164,7 @@ def _generating(row: GeneratingReranker) -> Head:
 def _modular(
     checkpoint: Checkpoint, fields: Fields, files: SentenceFiles, problems: Problems
 ) -> Head:
-    """A cross-encoder of sentence-transformers 6: a body with modules behind it."""
+    """Return the head of a cross-encoder of sentence-transformers 6: a body and modules."""
     pooling, include_prompt, width = pooling_of(checkpoint, fields, files, problems)
     layers = dense_layers(checkpoint, files, width, problems)
     count = layers[-1].outputs if layers else 1

@@ -1,4 +1,4 @@
-"""Heads that make more than one vector of a text, or a sparse one.
+"""Heads that make several vectors of a text, or a sparse one.
 
 Sources: sentence-transformers 6.2.0 (``sparse_encoder/modules/splade_pooling.py``,
 ``multi_vector_encoder``), PyLate 1.3 and Stanford's ColBERT for their files.
@@ -21,14 +21,14 @@ from trtbuild.modelspec import DenseLayer, Head, HeadKind
 
 _STRATEGIES = ("max", "sum")
 _ACTIVATIONS = ("relu", "log1p_relu")
-_QUERY_TOKENS = 32  # of ColBERT's queries, where nothing says it
-_PROJECTION = "linear.weight"  # of a ColBERT checkpoint, beside the body's own
+_QUERY_TOKENS = 32  # ColBERT's default for queries
+_PROJECTION = "linear.weight"  # files of a ColBERT checkpoint besides the body's
 
 
 def sparse_head(
     checkpoint: Checkpoint, fields: Fields, files: SentenceFiles, problems: Problems
 ) -> Head:
-    """SPLADE: the largest, or the sum, over all tokens of log(1 + activation(logits))."""
+    """Return a SPLADE head: maximum or sum over all tokens of log(1 + activation(logits))."""
     config: Mapping[str, Any] = {}
     for module in files.of_kind("SpladePooling"):
         config = module_config(checkpoint, module) or {}
@@ -54,7 +54,7 @@ def sparse_head(
 def multi_vector_head(
     checkpoint: Checkpoint, fields: Fields, files: SentenceFiles, problems: Problems
 ) -> Head:
-    """A vector of length 1 for every token, compared by the largest similarities."""
+    """Return a multi-vector head: a unit vector per token, compared by maximum similarities."""
     width = fields.number(families.HIDDEN)
     layers = dense_layers(checkpoint, files, width, problems)
     projection = checkpoint.tensors.get(_PROJECTION)
@@ -76,7 +76,7 @@ def multi_vector_head(
 
 
 def _by_stanford(head: Head, says: Mapping[str, Any]) -> Head:
-    """``artifact.metadata``; without it, its defaults."""
+    """Read ``artifact.metadata``; without it, use its defaults."""
     marks = {"query": ("query_token_id", "[unused0]"), "document": ("doc_token_id", "[unused1]")}
     return replace(
         head,
@@ -89,7 +89,7 @@ def _by_stanford(head: Head, says: Mapping[str, Any]) -> Head:
 
 
 def _by_pylate(head: Head, says: Mapping[str, Any]) -> Head:
-    """``config_sentence_transformers.json`` of PyLate up to 3."""
+    """Read ``config_sentence_transformers.json`` of PyLate up to 3."""
     marks = {use: says.get(f"{use}_prefix") for use in ("query", "document")}
     attends = says.get("attend_to_expansion_tokens", says.get("attend_to_mask_tokens"))
     skipped = says.get("skiplist_words")
@@ -104,7 +104,7 @@ def _by_pylate(head: Head, says: Mapping[str, Any]) -> Head:
 
 
 def _by_sentence_transformers(checkpoint: Checkpoint, head: Head, files: SentenceFiles) -> Head:
-    """The configurations of the modules."""
+    """Read the configurations of the modules."""
     expansion = files.transformer.get("query_expansion")
     expansion = expansion if isinstance(expansion, dict) else {}
     masks = (module_config(checkpoint, mask) or {} for mask in files.of_kind("MultiVectorMask"))

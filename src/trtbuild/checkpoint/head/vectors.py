@@ -18,7 +18,7 @@ from trtbuild.checkpoint.model import Checkpoint
 from trtbuild.checkpoint.problems import Problems
 from trtbuild.modelspec import DenseLayer, Head, HeadKind
 
-# The older format's switches, in the order in which their vectors are concatenated.
+# The older format's flags, in the order in which their vectors are concatenated.
 _SWITCHES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -29,13 +29,13 @@ _SWITCHES = {
 }
 _MODES = frozenset(_SWITCHES.values())
 _WIDTHS = ("embedding_dimension", "word_embedding_dimension")
-_STEPS = {"Pooling": 0, "Dense": 1, "Normalize": 2}  # the order that a head has
+_STEPS = {"Pooling": 0, "Dense": 1, "Normalize": 2}  # the order in a head
 
 
 def dense_head(
     checkpoint: Checkpoint, fields: Fields, files: SentenceFiles, problems: Problems
 ) -> Head:
-    """The head of a model that makes one vector of a text, or of a picture."""
+    """Return the head of a model that makes one vector of a text or an image."""
     if not files.modules and any(fields.top.get(key) for key in families.VISION_KEYS):
         return Head(HeadKind.DENSE, dimension=_number(fields.top, "projection_dim"))
     pooling, include_prompt, width = pooling_of(checkpoint, fields, files, problems)
@@ -58,7 +58,7 @@ def dense_head(
 def pooling_of(
     checkpoint: Checkpoint, fields: Fields, files: SentenceFiles, problems: Problems
 ) -> tuple[tuple[str, ...], bool, int]:
-    """The modes, whether a prompt's tokens count, and the numbers in the pooled vector."""
+    """Return the modes, whether a prompt's tokens count, and the size of the pooled vector."""
     _require_order(files, problems)
     width = fields.number(families.HIDDEN)
     poolings = files.of_kind("Pooling")
@@ -75,7 +75,7 @@ def pooling_of(
 
 
 def default_pooling(fields: Fields) -> str:
-    """What sentence-transformers takes where nothing says it."""
+    """Return the default of sentence-transformers."""
     causal = fields.architecture.endswith("ForCausalLM") and fields.get("is_causal") is not False
     return "lasttoken" if causal else "mean"
 
@@ -95,7 +95,7 @@ def _require_order(files: SentenceFiles, problems: Problems) -> None:
 def _pooling(
     checkpoint: Checkpoint, module: Module, width: int, problems: Problems
 ) -> tuple[tuple[str, ...], bool]:
-    """The modes, and whether a prompt's tokens count."""
+    """Return the modes, and whether a prompt's tokens count."""
     name = module.config_file
     config = module_config(checkpoint, module)
     if config is None:
@@ -115,7 +115,7 @@ def _pooling(
 
 
 def _modes(config: Mapping[str, Any], name: str, problems: Problems) -> tuple[str, ...]:
-    """From either format; both at once must agree."""
+    """Return the modes from either format; if both are there, they must agree."""
     switches = {key: mode for key, mode in _SWITCHES.items() if key in config}
     old = tuple(mode for key, mode in switches.items() if config[key] is True)
     said = config.get("pooling_mode")
@@ -141,7 +141,7 @@ def _joined(modes: Sequence[str]) -> str:
 def dense_layers(
     checkpoint: Checkpoint, files: SentenceFiles, width: int, problems: Problems
 ) -> tuple[DenseLayer, ...]:
-    """The Dense modules of the chain, the first of which takes ``width`` numbers."""
+    """Return the Dense modules of the chain, the first of which takes ``width`` numbers."""
     layers = []
     for module in files.of_kind("Dense"):
         layer = _dense(module, module_config(checkpoint, module) or {}, problems)
@@ -185,7 +185,7 @@ def _dense(module: Module, config: Mapping[str, Any], problems: Problems) -> Den
 
 
 def _without_weights(checkpoint: Checkpoint, layer: DenseLayer) -> Iterator[str]:
-    """What is missing of a layer's weights, or has another shape."""
+    """Return which of a layer's weights are missing or have another shape."""
     file = f"{layer.directory}/model.safetensors"
     if not checkpoint.has(file):
         yield f"{file} is missing"

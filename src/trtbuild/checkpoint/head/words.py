@@ -28,7 +28,7 @@ def with_words(
     problems: Problems,
     tokenizer: Mapping[str, Any],
 ) -> Head:
-    """``head`` with what the files say of its inputs; ``tokenizer`` is tokenizer_config.json."""
+    """Return ``head`` with the settings of its inputs; ``tokenizer`` is tokenizer_config.json."""
     prompts = _prompts(files, problems)
     default = files.settings.get("default_prompt_name")
     if isinstance(default, str) and default not in prompts:
@@ -53,9 +53,9 @@ def with_words(
 
 
 def longest(fields: Fields, files: SentenceFiles, tokenizer: Mapping[str, Any]) -> int:
-    """Tokens beyond which sentence-transformers truncates; 0 when nothing says it.
+    """Return the tokens beyond which sentence-transformers truncates; 0 if unknown.
 
-    ``max_seq_length`` of its own file decides, which release 6 no longer writes; then the smaller
+    ``max_seq_length`` of its own file, which release 6 no longer writes, decides; else the smaller
     of the tokenizer's limit and of the model's positions.
     """
     positions = context_length(fields)
@@ -73,7 +73,7 @@ def longest(fields: Fields, files: SentenceFiles, tokenizer: Mapping[str, Any]) 
 
 
 def _truncation(files: SentenceFiles) -> str:
-    """``processing_kwargs`` of sentence-transformers 6; its default is to cut the longer text."""
+    """``processing_kwargs`` of sentence-transformers 6; by default the longer text."""
     said = files.transformer.get("processing_kwargs")
     text = said.get("text") if isinstance(said, dict) else None
     chosen = text.get("truncation") if isinstance(text, dict) else None
@@ -81,7 +81,7 @@ def _truncation(files: SentenceFiles) -> str:
 
 
 def _prompts(files: SentenceFiles, problems: Problems) -> dict[str, str]:
-    """An empty prompt is one: it overrides a default."""
+    """Return the prompts; an empty one counts, because it overrides a default."""
     found = files.settings.get("prompts")
     if found is None:
         return {}
