@@ -26,8 +26,8 @@ def reasons(case: Case) -> Iterator[str]:
     spec = case.spec
     if spec.task not in _TASKS:
         yield (
-            f"it serves models that embed, rerank or classify texts, not {spec.task.value} models: "
-            "use --backend vllm or trtllm"
+            "it serves models that embed, rerank or classify texts, and this one is for "
+            f"{spec.task.value}: use --backend vllm or trtllm"
         )
         return
     if spec.architecture not in transformers_architectures() and not given_graph(case):
