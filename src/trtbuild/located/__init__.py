@@ -1,1 +1,1 @@
-"""Text with positions: where each field or key of a file is, so that a message can point at it."""
+"""Text with positions: the place of each field or key of a file, for messages."""

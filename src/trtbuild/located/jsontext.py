@@ -1,4 +1,4 @@
-"""JSON with the place of every key, so that a finding can point at it."""
+"""JSON with the place of every key, for findings."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def read_json(content: bytes) -> LocatedText:
         return LocatedText(problem=error.msg, at=Position(error.lineno, error.colno))
     except RecursionError:
         return LocatedText(problem="it is nested too deeply", at=Position(1, 1))
-    except ValueError as error:  # an integer of more than 4300 digits
+    except ValueError as error:  # an integer with more than 4300 digits
         return LocatedText(problem=str(error), at=Position(1, 1))
     places = _top_keys(text) if isinstance(value, dict) else []
     return LocatedText(value=value, keys=dict(places), repeated=repeated_keys(places))
 
 
 def _top_keys(text: str) -> list[tuple[str, Position]]:
-    """Keys of the outermost object, in the order of a text that is known to be JSON."""
+    """Return the keys of the outermost object of valid JSON, in order."""
     found: list[tuple[str, Position]] = []
     depth, at, line, start = 0, 0, 1, 0
     while at < len(text):

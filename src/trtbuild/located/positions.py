@@ -1,7 +1,7 @@
-"""Where each field of a ``config.pbtxt`` stands, which protobuf's parser forgets.
+"""The position of each field of a ``config.pbtxt``, which protobuf's parser does not keep.
 
-The text is scanned once more, after protobuf accepted it, so the scanner may be lenient: it
-follows braces and separators and never judges.
+The text is scanned again after protobuf accepted it, so the scanner can be lenient: it follows
+braces and separators and reports no errors.
 Grammar: https://protobuf.dev/reference/protobuf/textformat-spec/
 """
 
@@ -17,7 +17,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a text, both from 1; ``width`` is the length of the token there."""
+    """A position in a text, both from 1; ``width`` is the length of the token there."""
 
     line: int = 0
     column: int = 0
@@ -33,10 +33,10 @@ Span = tuple[int, int]
 
 @dataclass(slots=True)
 class Node:
-    """A field's occurrence: where its name stands, where its value, and its own fields.
+    """One occurrence of a field: the positions of its name and value, and its own fields.
 
-    ``written`` is the value's text, from brace to brace if it is a message; ``whole`` the field's
-    with its name, which the values of one list share.
+    ``written`` is the value's text, from brace to brace if it is a message. ``whole`` includes the
+    field's name, which the values of one list share.
     """
 
     name: Position
@@ -73,7 +73,7 @@ class _Token:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    """Tokens, without blanks and comments."""
+    """Yield tokens, without blanks and comments."""
     line, start, at = 1, 0, 0
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -101,24 +101,24 @@ class Positions:
             self._at += self._at == before  # a stray closing brace
 
     def of(self, *path: str | int, name: bool = False) -> Position:
-        """Where the value at ``path`` stands (its field's name with ``name``).
+        """Return the position of the value at ``path`` (with ``name`` of its field's name).
 
-        When the path is not in the text, the nearest parent that is.
+        If the path is not in the text, return that of the nearest parent.
         """
         node = self._find(path)
         return node.name if name or node.children else node.value
 
     def has(self, *path: str | int) -> bool:
-        """Whether the text itself has a field at ``path``, be it the default value."""
+        """Whether the text has a field at ``path``, even with the default value."""
         return self._find(path, exact=True) is not self.root
 
     def node(self, *path: str | int) -> Node | None:
-        """The field at ``path`` if the text itself has it."""
+        """Return the field at ``path`` if the text has it."""
         found = self._find(path, exact=True)
         return None if found is self.root else found
 
     def node_at(self, at: Position) -> Node | None:
-        """The innermost field whose name or value stands at a place."""
+        """Return the innermost field whose name or value is at a position."""
         waiting, found = [self.root], None
         while waiting:
             for nodes in waiting.pop().children.values():
@@ -129,7 +129,7 @@ class Positions:
         return found
 
     def entry(self, *path: str | int, key: str) -> Position:
-        """Where the entry of a map with a string key stands, else where the map does."""
+        """Return the position of the entry with a string key in a map, else of the map."""
         *parents, name = path
         for node in self._find(tuple(parents)).children.get(str(name), ()):
             if any(each.text[1:-1] == key for each in node.children.get("key", ())):
@@ -158,7 +158,7 @@ class Positions:
         return token
 
     def _fields(self, parent: Node) -> None:
-        # An explicit stack: a hostile file may nest a million braces.
+        # An explicit stack, because a malicious file may nest a million braces.
         stack = [parent]
         while self._at < len(self._tokens):
             token = self._next()
@@ -175,7 +175,7 @@ class Positions:
                     stack.append(opened)
 
     def _field(self, parent: Node, name: _Token) -> Node | None:
-        """Read one field; its node if it is a message whose fields follow."""
+        """Read one field; return its node if it is a message whose fields follow."""
         if self._peek() == ":":
             self._next()
         if self._peek() in ("{", "<"):
@@ -208,7 +208,7 @@ class Positions:
         while self._at < len(self._tokens) and self._peek() != "]":
             if self._peek() in ("{", "<"):
                 brace = self._next()
-                node = Node(brace.at, brace.at)  # the list's name is the same for all of them
+                node = Node(brace.at, brace.at)  # the list's name is shared by all of them
                 node.written = (brace.begin, brace.end)
                 parent.add(name.text, node)
                 self._fields(node)

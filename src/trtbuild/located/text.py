@@ -1,4 +1,4 @@
-"""A parsed file with the places of its keys, whatever its format."""
+"""A parsed file of any format with the places of its keys."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class LocatedText:
     file: str = ""
 
     def of(self, key: str) -> Position:
-        """Where a key is, or else the nearest one around it."""
+        """Return the place of a key, or of the nearest key around it."""
         while key not in self.keys and "." in key:
             key = key.rpartition(".")[0]
         return self.keys.get(key, NOWHERE)
 
 
 def repeated_keys(keys: Iterable[tuple[str, Position]]) -> tuple[tuple[str, Position], ...]:
-    """Keys that occur again, with the place of each further occurrence."""
+    """Return repeated keys with the place of each further occurrence."""
     seen: set[str] = set()
     again = []
     for key, at in keys:
@@ -42,7 +42,7 @@ def repeated_keys(keys: Iterable[tuple[str, Position]]) -> tuple[tuple[str, Posi
 
 
 def not_utf8(content: bytes, error: UnicodeDecodeError, file: str = "") -> LocatedText:
-    """For bytes that are no UTF-8: the place of the first wrong one."""
+    """Return the error for bytes that are not UTF-8, at the first invalid one."""
     line = content.count(b"\n", 0, error.start) + 1
     column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
     return LocatedText(problem="it is not UTF-8", at=Position(line, column), file=file)

@@ -1,4 +1,4 @@
-"""YAML with positions, and without YAML 1.1's surprises."""
+"""YAML with positions, without YAML 1.1's implicit dates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trtbuild.located.text import LocatedText
 
 
 class Loader(yaml.SafeLoader):
-    """Safe YAML in which ``2024-01-01`` stays text: nothing here takes a date."""
+    """Safe YAML in which ``2024-01-01`` stays text: no setting is a date."""
 
 
 Loader.yaml_implicit_resolvers = {
@@ -29,9 +29,9 @@ _MAX_VALUES = 100_000
 
 
 def compose(document: str) -> yaml.Node | None:
-    """The node tree of one document; raises yaml.YAMLError.
+    """Return the node tree of one document; raises yaml.YAMLError.
 
-    Aliases can make a small file as large as they like, or endless: that is an error, too.
+    Aliases can make a small file huge or infinite; that is an error too.
     """
     try:
         node: yaml.Node | None = yaml.compose(document, Loader=Loader)
@@ -43,7 +43,7 @@ def compose(document: str) -> yaml.Node | None:
 
 
 def _values(node: yaml.Node, known: dict[int, int]) -> int:
-    """The values in a node tree with every alias expanded; RecursionError when it has no end."""
+    """Count the values of a node tree with aliases expanded; RecursionError if infinite."""
     if isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) not in known:
@@ -54,7 +54,7 @@ def _values(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def construct(node: yaml.Node) -> Any:
-    """The value of a node tree; raises yaml.YAMLError."""
+    """Return the value of a node tree; raises yaml.YAMLError."""
     loader = Loader("")
     try:
         return loader.construct_document(node)
@@ -63,7 +63,7 @@ def construct(node: yaml.Node) -> Any:
 
 
 def scalar(written: str) -> Any:
-    """One value as YAML reads it; raises yaml.YAMLError."""
+    """Return one value as YAML reads it; raises yaml.YAMLError."""
     node = compose(written)
     return None if node is None else construct(node)
 
@@ -83,7 +83,7 @@ def keep_as_text(node: yaml.Node | None, key: str, *, within: str = "") -> None:
 
 
 def line_of(node: yaml.Node | None, path: Path) -> int:
-    """The line (from 1) of ``path``; that of the nearest parent when the path ends early."""
+    """Return the line (from 1) of ``path``, or of its nearest parent."""
     line = 1
     for part in path:
         found = _child(node, part)
@@ -106,7 +106,7 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | N
 
 
 def repeated_keys(node: yaml.Node | None) -> list[tuple[str, int]]:
-    """Keys given twice in one mapping, with the line of the second: YAML keeps only the last."""
+    """Return duplicate keys of a mapping, with the line of the second: YAML keeps the last."""
     if isinstance(node, yaml.SequenceNode):
         return [repeated for child in node.value for repeated in repeated_keys(child)]
     if not isinstance(node, yaml.MappingNode):
@@ -141,8 +141,8 @@ def read_yaml(content: bytes, file: str) -> LocatedText:
 
 
 def _upper_keys(node: yaml.MappingNode, prefix: str = "") -> Iterator[tuple[str, Position]]:
-    """The keys of a mapping and of the mappings right inside it. No deeper: aliases can make a
-    small file as large as they like."""
+    """Return the keys of a mapping and of the mappings directly inside it. No deeper: aliases can
+    make a small file huge."""
     for key, value in node.value:
         if isinstance(key, yaml.ScalarNode):
             yield f"{prefix}{key.value}", _position(key)

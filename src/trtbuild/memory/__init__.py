@@ -1,4 +1,4 @@
-"""The memory that an LLM takes of its GPUs, as vLLM plans it: a library for builders."""
+"""The GPU memory that an LLM needs, by vLLM's accounting: a library for builders."""
 
 from trtbuild.memory.alternatives import Names
 from trtbuild.memory.fitting import plan_memory

@@ -1,4 +1,4 @@
-"""When it does not fit: settings that do, each computed again before it is named."""
+"""Suggest settings that fit if a plan does not; each suggestion is computed first."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Alternative
 from trtbuild.toolchain import VllmRelease
 
-_STEP = 256  # lengths are suggested in multiples of it
+_STEP = 256  # suggested lengths are multiples of this
 _FP8_SM = 89
-MANY = 64  # as many GPUs as a suggestion ever names
+MANY = 64  # maximum GPUs of a suggestion
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a builder calls the settings that are suggested, vLLM's names by default.
+    """A builder's names of the suggested settings, by default vLLM's.
 
-    An empty name says that it has no such setting. ``four_bit`` says whether it loads AWQ and
-    GPTQ checkpoints.
+    An empty name means that it has no such setting. ``four_bit``: whether it loads AWQ and GPTQ
+    checkpoints.
     """
 
     length: str = "max_model_len"
@@ -35,7 +35,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What is to fit where. ``load_on`` is the same deployment with another GPU's defaults."""
+    """A load and its target. ``load_on`` is the same deployment with another GPU's defaults."""
 
     spec: ModelSpec
     load: MemoryDemand
@@ -52,7 +52,7 @@ class Fit:
 
 
 def alternatives(fit: Fit) -> tuple[Alternative, ...]:
-    """What would fit, the least change first: nothing that was not computed to fit."""
+    """Return what would fit, the smallest change first; each was computed to fit."""
     spread = list(_spread(fit))
     found = spread + [suggestion for find in _FINDERS for suggestion in find(fit)]
     if not spread:
@@ -61,7 +61,7 @@ def alternatives(fit: Fit) -> tuple[Alternative, ...]:
 
 
 def tensor_sizes(spec: ModelSpec, limit: int) -> list[int]:
-    """Sizes that divide the attention heads and divide or multiply the KV heads."""
+    """Return sizes that divide the attention heads and divide or multiply the KV heads."""
     kv = spec.num_kv_heads or 1
     return [
         size
@@ -71,7 +71,7 @@ def tensor_sizes(spec: ModelSpec, limit: int) -> list[int]:
 
 
 def _spread(fit: Fit) -> Iterator[Alternative]:
-    """More of the available GPUs, as few as suffice."""
+    """Suggest more of the available GPUs, as few as suffice."""
     sizes = tensor_sizes(fit.spec, fit.gpus // fit.load.pipeline)
     larger = [size for size in sizes if size > fit.load.tensor]
     whole = [size for size in larger if fit.fits(replace(fit.load, tensor=size))]
@@ -82,7 +82,7 @@ def _spread(fit: Fit) -> Iterator[Alternative]:
 
 
 def _largest(fits: Callable[[int], bool], low: int, high: int) -> int:
-    """The largest of ``low..high`` that fits, when smaller ones always do; 0 if none does."""
+    """Return the largest of ``low..high`` that fits, 0 if none; smaller ones must fit too."""
     if high < low or not fits(low):
         return 0
     while low < high:
@@ -92,7 +92,7 @@ def _largest(fits: Callable[[int], bool], low: int, high: int) -> int:
 
 
 def _longest(fit: Fit, load: MemoryDemand) -> int:
-    """The largest ``max_model_len`` below the present one with which ``load`` fits, 0 if none."""
+    """Return the largest ``max_model_len`` below the current one that fits, 0 if none."""
     units = _largest(
         lambda count: fit.fits(replace(load, max_model_len=count * _STEP)),
         -(-load.length // _STEP),
@@ -104,7 +104,7 @@ def _longest(fit: Fit, load: MemoryDemand) -> int:
 def _settled(
     fit: Fit, load: MemoryDemand, text: str, settings: dict[str, str | int]
 ) -> Iterator[Alternative]:
-    """``load`` as it is or, when only its longest sequence is too long, with a shorter one."""
+    """Return ``load``, with a shorter longest sequence if only that is too long."""
     if fit.fits(load):
         yield Alternative(text, settings)
     elif best := _longest(fit, load):
@@ -115,13 +115,13 @@ def _settled(
 
 
 def _promise_less(fit: Fit) -> Iterator[Alternative]:
-    """A shorter longest sequence, the wanted load untouched."""
+    """Suggest a shorter longest sequence, with the same load."""
     if best := _longest(fit, fit.load):
         yield Alternative(f"limit contexts to {best:,} tokens", {fit.names.length: best})
 
 
 def _fewer(fit: Fit) -> Iterator[Alternative]:
-    """Fewer sequences at once; the others wait."""
+    """Suggest fewer concurrent sequences; the others wait."""
 
     def with_count(count: int) -> MemoryDemand:
         return replace(fit.load, concurrency=count, max_seqs=count)
@@ -137,7 +137,7 @@ def _fewer(fit: Fit) -> Iterator[Alternative]:
 
 
 def _shorter(fit: Fit) -> Iterator[Alternative]:
-    """Shorter sequences, all of the wanted number."""
+    """Suggest shorter sequences, with the same concurrency."""
 
     def fits(units: int) -> bool:
         length = units * _STEP
@@ -152,7 +152,7 @@ def _shorter(fit: Fit) -> Iterator[Alternative]:
 
 
 def _smaller_cache(fit: Fit) -> Iterator[Alternative]:
-    """The KV cache in 8 bits."""
+    """Suggest an 8-bit KV cache."""
     if fit.names.cache_type and fit.gpu.sm >= _FP8_SM and fit.load.kv_element > 1:
         load = replace(fit.load, kv_element=1.0)
         text = "store the KV cache in 8 bits"
@@ -160,7 +160,7 @@ def _smaller_cache(fit: Fit) -> Iterator[Alternative]:
 
 
 def _fp8(fit: Fit, load: MemoryDemand) -> MemoryDemand | None:
-    """The load with weights in FP8, None where that cannot be."""
+    """Return the load with weights in FP8, None if that is impossible."""
     known = fit.release is None or "fp8" in fit.release.quantization
     if fit.spec.quantization is not None or fit.gpu.sm < _FP8_SM or not known:
         return None
@@ -169,7 +169,7 @@ def _fp8(fit: Fit, load: MemoryDemand) -> MemoryDemand | None:
 
 
 def _fp8_weights(fit: Fit) -> Iterator[Alternative]:
-    """Weights quantized to FP8 while loading, on as few of the GPUs as hold them."""
+    """Suggest quantizing weights to FP8 while loading, on as few GPUs as possible."""
     if not fit.names.quantization:
         return
     for size in tensor_sizes(fit.spec, fit.gpus // fit.load.pipeline):
@@ -188,7 +188,7 @@ def _fp8_weights(fit: Fit) -> Iterator[Alternative]:
 
 
 def _int4_weights(fit: Fit) -> Iterator[Alternative]:
-    """A checkpoint quantized to four bits: another source, not a setting."""
+    """Suggest a checkpoint quantized to four bits: another source, not a setting."""
     if fit.spec.quantization is not None or not fit.names.four_bit:
         return
     load = replace(fit.load, weight_bytes=quantized_bytes(fit.spec, INT4_BYTES))
@@ -198,7 +198,7 @@ def _int4_weights(fit: Fit) -> Iterator[Alternative]:
 
 
 def _more_gpus(fit: Fit) -> Iterator[Alternative]:
-    """More GPUs of this kind."""
+    """Suggest more GPUs of this kind."""
     for size in tensor_sizes(fit.spec, MANY):
         load = replace(fit.load, tensor=size)
         if load.world > fit.gpus and fit.fits(load, count=load.world):
@@ -210,7 +210,7 @@ def _more_gpus(fit: Fit) -> Iterator[Alternative]:
 
 
 def _bigger_gpu(fit: Fit) -> Iterator[Alternative]:
-    """The smallest GPU on which it fits as it is."""
+    """Suggest the smallest GPU on which it fits unchanged."""
     found = smallest_gpu(fit.spec, fit.load_on)
     if found:
         count = f"{fit.load.world} x " if fit.load.world > 1 else ""
@@ -218,7 +218,7 @@ def _bigger_gpu(fit: Fit) -> Iterator[Alternative]:
 
 
 def smallest_gpu(spec: ModelSpec, load_on: Callable[[GpuInfo], MemoryDemand]) -> GpuInfo | None:
-    """The known GPU of least memory that holds the load on each of its GPUs."""
+    """Return the known GPU with the least memory that fits the load."""
     for gpu in gpus():
         load = load_on(gpu)
         if gpu.memory_bytes * load.utilization >= formulas.needed(spec, load):

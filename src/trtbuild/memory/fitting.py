@@ -1,4 +1,4 @@
-"""The memory plan of a deployment: a verdict for a GPU, or what each known GPU would take."""
+"""The memory plan of a deployment: a verdict for a GPU, or a survey of all known GPUs."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def plan_memory(
     arguments: Mapping[str, Any],
     names: Names | None = None,
 ) -> MemoryPlan:
-    """What a deployment takes of each GPU, and whether it fits ``target``.
+    """Return what a deployment needs on each GPU, and whether it fits ``target``.
 
     Args:
         spec: The checkpoint.
-        toolchain: The release; its vLLM's defaults hold where ``arguments`` are silent.
-        target: The GPUs; without one, every known GPU is looked at.
-        demand: Sequences at once (default 16) and tokens of each (default 4096).
+        toolchain: The release; its vLLM's defaults apply where ``arguments`` has no value.
+        target: The GPUs; without one, every known GPU is considered.
+        demand: Concurrent sequences (default 16) and tokens of each (default 4096).
         arguments: The engine's settings under vLLM's names.
         names: How the suggested settings are spelled; default: vLLM's.
     """
@@ -91,7 +91,7 @@ def _bounded(spec: ModelSpec, load: MemoryDemand, usable: int) -> int:
 def _survey(
     spec: ModelSpec, load_on: Callable[[GpuInfo | None], MemoryDemand], names: Names
 ) -> MemoryPlan:
-    """Without a GPU: what is needed, and how many of each known GPU give it."""
+    """Return, without a target, what is needed, and how many of each known GPU."""
     load = load_on(None)
     found = smallest_gpu(spec, load_on)
     needs = tuple(
@@ -118,7 +118,7 @@ def _survey(
 
 
 def _gpus_needed(spec: ModelSpec, load: MemoryDemand, gpu: GpuInfo) -> GpuNeed | None:
-    """The least number of one kind of GPU on which it fits; None when not even MANY do."""
+    """Return the smallest number of one kind of GPU on which it fits; None above MANY."""
     for size in tensor_sizes(spec, MANY):
         if size < load.tensor:
             continue

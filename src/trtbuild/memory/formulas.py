@@ -6,30 +6,30 @@ from trtbuild.memory.load import GIB, MemoryDemand
 from trtbuild.modelspec import AttentionGroup, KVCache, ModelSpec, Task
 from trtbuild.plan import MemoryRow
 
-BLOCK = 16  # tokens of a KV block; vLLM's default on NVIDIA GPUs
+BLOCK = 16  # tokens in a KV block; vLLM's default on NVIDIA GPUs
 
 # Fixed costs of a process: a CUDA context with its libraries, NCCL's buffers, captured graphs.
 # Round estimates; vLLM logs the real ones ("non_torch_memory", "Graph capturing finished ...").
 _CONTEXT = 0.5 * GIB
 _NCCL = 0.5 * GIB
 _GRAPHS = 0.75 * GIB
-# A vision tower is profiled with the largest image it takes; its size is not in the spec.
+# vLLM profiles a vision tower with the largest image; its size is not in the spec.
 _VISION = 1.0 * GIB
-# Fragmentation and buffers that the formula of activations does not name.
+# Fragmentation and buffers that the formula for activations leaves out.
 _SLACK = 1.25
 _SAMPLER_COPIES = 3  # logits, probabilities and their sorted copy, in float32
-_INTERMEDIATE = 4  # MLP width over hidden width: at least what most architectures have
+_INTERMEDIATE = 4  # ratio of MLP width to hidden width: a lower bound for most architectures
 
 
 def weights(spec: ModelSpec, load: MemoryDemand) -> float:
-    """Bytes of weights: split evenly by tensor, by whole layers by pipeline parallelism."""
+    """Return bytes of weights: tensor parallelism splits evenly, pipeline by whole layers."""
     layers = max(spec.num_layers, 1)
     share = -(-layers // load.pipeline) / layers
     return max(load.weight_bytes * share / load.tensor - load.offloaded, 0)
 
 
 def kv_cache(spec: ModelSpec, load: MemoryDemand, *, sequences: int, tokens: int) -> float:
-    """Bytes that ``sequences`` sequences of ``tokens`` tokens keep."""
+    """Return the KV cache of ``sequences`` sequences of ``tokens`` tokens, in bytes."""
     total = 0.0
     for group in spec.kv_cache.groups:
         layers = -(-group.layers // load.pipeline)
@@ -41,18 +41,18 @@ def kv_cache(spec: ModelSpec, load: MemoryDemand, *, sequences: int, tokens: int
 
 
 def _share(spec: ModelSpec, load: MemoryDemand, group: AttentionGroup) -> float:
-    """Of a layer's KV heads, those on one GPU: divided, and repeated once there are no more."""
+    """Return the share of a layer's KV heads on one GPU; heads are repeated if too few."""
     if group.kind == "mla":
-        return 1  # one latent for all heads, held by every GPU
+        return 1  # one latent for all heads, replicated on every GPU
     heads = group.kv_heads or spec.num_kv_heads or load.tensor
     return -(-heads // load.tensor) / heads
 
 
 def _blocks(group: AttentionGroup, load: MemoryDemand, tokens: int, sequences: int) -> int:
-    """KV blocks of one layer for all sequences.
+    """Return the KV blocks of one layer for all sequences.
 
-    A sliding layer keeps its window and the block that it moves through; besides, the tokens
-    of one step are all held until the step is done, once for whoever is being prefilled.
+    A sliding layer keeps its window and one more block. In addition, all tokens of a step are kept
+    until the step is done, once for the sequences being prefilled.
     """
     full = -(-tokens // BLOCK)
     if not group.window:
@@ -63,7 +63,7 @@ def _blocks(group: AttentionGroup, load: MemoryDemand, tokens: int, sequences: i
 
 
 def activations(spec: ModelSpec, load: MemoryDemand) -> float:
-    """Peak bytes of one step of ``batched_tokens`` tokens, and of its sampler."""
+    """Return peak bytes of one step of ``batched_tokens`` tokens, and of its sampler."""
     hidden = spec.hidden_size
     heads = (spec.num_attention_heads + 2 * spec.num_kv_heads) * spec.head_size
     per_token = 4 * hidden + (3 * _INTERMEDIATE * hidden + heads) / load.tensor
@@ -80,20 +80,20 @@ def generates(spec: ModelSpec) -> bool:
 
 
 def overhead(load: MemoryDemand) -> float:
-    """CUDA context, communication buffers, captured graphs."""
+    """Return bytes of CUDA context, communication buffers and captured graphs."""
     return _CONTEXT + (_NCCL if load.world > 1 else 0) + (_GRAPHS if load.graphs else 0)
 
 
 def fixed(spec: ModelSpec, load: MemoryDemand) -> float:
-    """What is there before the first sequence."""
+    """Return the bytes in use before the first sequence."""
     return weights(spec, load) + activations(spec, load) + overhead(load)
 
 
 def kv_needed(spec: ModelSpec, load: MemoryDemand) -> float:
-    """The KV cache to have: for the wanted load, and at least one sequence of full length.
+    """Return the KV cache for the wanted load, and for at least one sequence of full length.
 
-    The second is vLLM's own condition: it refuses to start when the longest sequence it
-    promises could never be held.
+    The second is vLLM's own condition: it refuses to start if a sequence of ``max_model_len`` does
+    not fit.
     """
     wanted = kv_cache(spec, load, sequences=load.concurrency, tokens=load.length)
     longest = kv_cache(spec, load, sequences=1, tokens=load.max_model_len)
@@ -101,17 +101,17 @@ def kv_needed(spec: ModelSpec, load: MemoryDemand) -> float:
 
 
 def needed(spec: ModelSpec, load: MemoryDemand) -> float:
-    """Bytes one GPU must give to the engine."""
+    """Return the bytes that one GPU must give to the engine."""
     return fixed(spec, load) + kv_needed(spec, load)
 
 
 def max_concurrency(spec: ModelSpec, load: MemoryDemand, usable: float) -> int:
-    """How many sequences of the wanted length are held at once; 0 when it does not start."""
+    """Return how many sequences of the wanted length fit at once; 0 if it does not start."""
     free = usable - fixed(spec, load)
     if free < kv_cache(spec, load, sequences=1, tokens=load.max_model_len):
         return 0
     one = kv_cache(spec, load, sequences=1, tokens=load.length)
-    if one <= 0:  # a model without a cache, bounded by the step alone
+    if one <= 0:  # without a cache only the step is a limit
         return load.max_seqs if free >= 0 else 0
     if one > free:
         return 0
@@ -120,7 +120,7 @@ def max_concurrency(spec: ModelSpec, load: MemoryDemand, usable: float) -> int:
 
 
 def rows(spec: ModelSpec, load: MemoryDemand, length_name: str) -> tuple[MemoryRow, ...]:
-    """The lines of the memory table; ``length_name`` is the setting of the longest sequence."""
+    """Return the rows of the memory table; ``length_name`` is the setting for the length."""
     wanted = kv_cache(spec, load, sequences=load.concurrency, tokens=load.length)
     need = kv_needed(spec, load)
     note = f"{load.concurrency} x {load.length:,} tokens"

@@ -1,4 +1,4 @@
-"""A deployment reduced to the numbers that its memory depends on."""
+"""The numbers of a deployment that determine its memory."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ONLINE_QUANTIZATION = {
     "mxfp8": 33 / 32,  # a scale byte for 32 weights
     "bitsandbytes": 0.5 + 4 / 64,  # NF4: a float32 scale for 64 weights
 }
-# AWQ and GPTQ, groups of 128: four bits, and a 16-bit scale and a 4-bit zero point a group.
+# AWQ and GPTQ, groups of 128: four bits, plus a 16-bit scale and 4-bit zero point per group.
 INT4_BYTES = 0.5 + 2.5 / 128
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryDemand:
-    """What one deployment asks of its GPUs.
+    """What one deployment needs of its GPUs.
 
     Attributes:
         tensor: Tensor parallel size.
@@ -45,11 +45,11 @@ class MemoryDemand:
         weight_bytes: All weights as loaded, over all GPUs.
         element: Bytes of the type it computes in.
         kv_element: Bytes of one KV-cache element.
-        concurrency: Sequences at once that are wanted.
+        concurrency: Concurrent sequences wanted.
         length: Tokens of each (prompt and answer).
-        max_model_len: The longest sequence the engine promises; 0 if unknown or left to it.
-        batched_tokens: Tokens of one step at most.
-        max_seqs: Sequences of one step at most.
+        max_model_len: The longest sequence that the engine accepts; 0 if unknown or automatic.
+        batched_tokens: Maximum tokens of one step.
+        max_seqs: Maximum sequences of one step.
         graphs: Whether CUDA graphs are captured.
         offloaded: Bytes of weights a GPU keeps in host memory.
     """
@@ -70,7 +70,7 @@ class MemoryDemand:
 
     @property
     def world(self) -> int:
-        """GPUs it runs on."""
+        """The number of GPUs."""
         return self.tensor * self.pipeline
 
 
@@ -83,7 +83,7 @@ def load_of(
     concurrency: int | None = None,
     length: int | None = None,
 ) -> MemoryDemand:
-    """Read a deployment off the spec and the engine arguments, with the release's defaults."""
+    """Derive a deployment from the spec and the engine arguments, with the release's defaults."""
     element = _ELEMENT_BYTES.get(str(engine.get("dtype", "auto")), 2.0)
     max_len = engine.get("max_model_len") or spec.context_length
     max_len = spec.context_length if max_len < 0 else max_len
@@ -118,10 +118,10 @@ def _weights(spec: ModelSpec, engine: Mapping[str, Any], element: float) -> floa
 
 
 def quantized_bytes(spec: ModelSpec, bytes_per_weight: float, element: float = 2.0) -> float:
-    """Weights with linear layers at ``bytes_per_weight``, embedding and head as they were.
+    """Return weight bytes with linear layers at ``bytes_per_weight``, embedding and head as stored.
 
-    Both are counted as ``vocab * hidden`` even where they share one tensor: too much by that
-    tensor then, never too little.
+    Both are counted as ``vocab * hidden`` even if they share one tensor, so the result is an
+    upper bound.
     """
     kept = min(2 * spec.vocab_size * spec.hidden_size, spec.parameters)
     return kept * element + (spec.parameters - kept) * bytes_per_weight
@@ -134,7 +134,7 @@ def _kv_element(
     if kind == "auto" and spec.quantization:
         kind = str(spec.quantization.detail.get("kv_cache_quant_algo") or "auto").lower()
         if release and kind.startswith("int"):
-            kind = "auto"  # vLLM keeps the computing type for what it does not know
+            kind = "auto"  # vLLM uses the computing type for unknown values
     for prefix, size in _KV_BYTES.items():
         if kind.startswith(prefix):
             return size
@@ -144,7 +144,7 @@ def _kv_element(
 def _step_limits(
     engine: Mapping[str, Any], release: VllmRelease | None, gpu: GpuInfo | None, max_len: int
 ) -> tuple[int, int]:
-    """Tokens and sequences of one step, as the engine defaults them for a server.
+    """Return the engine's default tokens and sequences of one step for a server.
 
     Source: vLLM's ``EngineArgs.get_batch_defaults`` and its predecessors: 8192 tokens and 1024
     sequences from 70 GiB on (not on an A100), 16384 from 160 GiB on in newer releases, else

@@ -1,4 +1,4 @@
-"""What a checkpoint is, as facts: the frozen :class:`ModelSpec` and its parts."""
+"""Facts of a checkpoint: the frozen :class:`ModelSpec` and its parts."""
 
 from trtbuild.modelspec.head import DenseLayer, Head, HeadKind
 from trtbuild.modelspec.model import (

@@ -1,4 +1,4 @@
-"""What a model that does not generate text computes at its end, and from which words."""
+"""The head of a model that does not generate text, and how its inputs become tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 
 class HeadKind(StrEnum):
-    """What comes out: vectors, or scores of a pair, a text, each token, an image."""
+    """The output: vectors, or scores of a pair, a text, each token, an image."""
 
     DENSE = "dense"
     SPARSE = "sparse"
@@ -22,13 +22,13 @@ class HeadKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DenseLayer:
-    """A linear layer behind the pooling; of a multi-vector model, behind every token.
+    """A linear layer after the pooling; in a multi-vector model, for every token.
 
     Attributes:
-        directory: Where its ``model.safetensors`` lies, relative to the checkpoint.
+        directory: The directory of its ``model.safetensors``, relative to the checkpoint.
         inputs, outputs: Its sizes.
         bias: Whether it has one (``linear.bias`` beside ``linear.weight``).
-        activation: As :attr:`Head.activation`.
+        activation: As in :attr:`Head.activation`.
         residual: Its input is added to its output.
     """
 
@@ -42,47 +42,48 @@ class DenseLayer:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The end of a model, in the order of computation: pooling, layers, normalization, activation.
+    """The head of a model, in computing order: pooling, layers, normalization, activation.
 
     Attributes:
-        kind: What comes out.
+        kind: The kind of output.
         pooling: How tokens become one vector, in sentence-transformers' words: ``cls``, ``max``,
             ``mean``, ``mean_sqrt_len_tokens``, ``weightedmean``, ``lasttoken``; of a sparse head
             ``max`` or ``sum``. Several are concatenated in this order. Empty: none, or inside
             the model.
         include_prompt: Whether a prompt's tokens count in the pooling.
-        layers: Dense layers behind the pooling.
-        normalized: Vectors have length 1.
-        dimension: Numbers in a vector, or of a sparse one at most; 0 for scores and labels.
-        truncate_dimension: The reference cuts vectors to so many numbers, after normalization; 0:
+        layers: Dense layers after the pooling.
+        normalized: Whether vectors have length 1.
+        dimension: Size of a vector, for a sparse one the maximum; 0 for scores and labels.
+        truncate_dimension: The reference truncates vectors to this size, after normalization; 0:
             it does not.
-        is_matryoshka: Vectors were trained to be cut.
-        matryoshka: The dimensions that they were trained to be cut to; empty: any.
+        is_matryoshka: Whether vectors were trained to be truncated.
+        matryoshka: The dimensions that they were trained for; empty: any.
         similarity: How the reference compares vectors: ``cosine``, ``dot``, ``euclidean``,
-            ``manhattan``, ``maxsim``; empty when nothing says it.
+            ``manhattan``, ``maxsim``; empty if unknown.
         prompts: Texts put before an input, by the name of their use (``query``, ``document``).
         default_prompt: The name of the prompt for an input without a use; empty for none.
         max_tokens: Tokens of an input, special ones included, beyond which the reference
-            truncates; 0 when unknown.
-        query_tokens, document_tokens: The same for a use of its own; 0: as ``max_tokens``.
-        query_expansion: Of a multi-vector head: queries are filled up to ``query_tokens`` with the
-            mask token, which other tokens see (``attended``) or not (``masked``); empty: not.
-        skip_words: Of a multi-vector head: a document's tokens that get no vector.
-        lower_case: Texts are put in lower case whatever the tokenizer does.
-        truncation: Which text of a pair the reference cuts: ``longest_first``, ``only_second``…
-        truncation_side: The end at which it cuts.
+            truncates; 0 if unknown.
+        query_tokens, document_tokens: The same for queries and documents; 0: ``max_tokens``.
+        query_expansion: For a multi-vector head: queries are padded to ``query_tokens`` with the
+            mask token, to which other tokens attend (``attended``) or not (``masked``); empty:
+            no padding.
+        skip_words: For a multi-vector head: a document's tokens that get no vector.
+        lower_case: Whether texts are lower-cased before the tokenizer.
+        truncation: Which text of a pair the reference truncates: ``longest_first``…
+        truncation_side: The side at which it truncates.
         padding_side: Where the reference pads a batch.
         append_eos: The reference ends an input with the end-of-text token, and tokenizer.json
             does not.
-        pair_template: The text that a query and a document are put into, with ``{query}`` and
+        pair_template: The template for a query and a document, with ``{query}`` and
             ``{document}``; empty: the tokenizer joins the two.
-        score_words: Of a generating reranker: the words whose logits decide, the first one means
-            yes; of two the difference counts.
-        score_tokens: The same as ids of tokens, where a file says them.
-        activation: Applied to logits: ``identity``, ``sigmoid``, ``softmax``, ``tanh``…; of a
+        score_words: For a generating reranker: the words whose logits decide, the first one means
+            yes; with two words the difference counts.
+        score_tokens: The same as token ids, if a file has them.
+        activation: Applied to logits: ``identity``, ``sigmoid``, ``softmax``, ``tanh``…; for a
             sparse head ``relu`` or ``log1p_relu``, before the logarithm.
-        labels: Of a classifier, in the order of its outputs.
-        multi_label: Labels do not exclude each other.
+        labels: A classifier's labels, in the order of its outputs.
+        multi_label: Whether a text may have several labels.
     """
 
     kind: HeadKind = HeadKind.DENSE
@@ -123,17 +124,17 @@ class Head:
 
     @property
     def cuts(self) -> Sequence[int]:
-        """The sizes that vectors may be cut to and still mean the same."""
+        """Return the sizes that vectors may be truncated to without losing their meaning."""
         sizes = range(1, self.dimension + 1) if self.is_matryoshka else ()
         return self.matryoshka or sizes
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Head:
-        """The reverse of :func:`dataclasses.asdict`. Unknown keys are ignored: a newer version
-        wrote them.
+        """Reverse :func:`dataclasses.asdict`. Unknown keys are ignored, because a newer version
+        may have written them.
 
         Raises:
-            AttributeError, TypeError, ValueError: ``value`` is no head.
+            AttributeError, TypeError, ValueError: ``value`` is not a head.
         """
         known = {key: value[key] for key in cls.__dataclass_fields__ if key in value}
         for key in ("pooling", "matryoshka", "score_words", "score_tokens", "labels", "skip_words"):

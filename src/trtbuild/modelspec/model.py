@@ -28,9 +28,9 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceRef:
-    """Where a checkpoint came from, without any path of this machine.
+    """The origin of a checkpoint, without any local path.
 
-    ``text`` is what a reader recognises: a hub id, a directory's or a file's base name, or
+    ``text`` is for people: a hub id, a directory's or a file's base name, or
     ``sample:smollm2``. ``commit`` is the full hub commit hash, empty for other kinds.
     """
 
@@ -45,7 +45,7 @@ class Quantization:
     """How weights are quantised, as the checkpoint declares it.
 
     ``method`` is Hugging Face's name (``fp8``, ``awq``, ``gptq``, ``modelopt``, ``mxfp4``, …);
-    ``detail`` the declared settings that decide who can load it (bits, group size, algorithm).
+    ``detail`` the declared settings that decide which engine can load it (bits, algorithm…).
     """
 
     method: str
@@ -54,11 +54,11 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True)
 class AttentionGroup:
-    """Layers that keep the same kind of state.
+    """Layers with the same kind of cache.
 
     Attributes:
         kind: ``full`` (MHA, GQA, MQA), ``mla``, ``sliding`` or ``recurrent`` (constant size).
-        layers: How many layers are of this kind; a layer with two caches is in two groups, one
+        layers: The number of such layers; a layer with two caches is in two groups, one
             with two MLA blocks counts twice.
         elements_per_token: Cache elements one token adds in one layer:
             ``n_kv * (d_k + d_v)`` for full and sliding attention,
@@ -66,10 +66,10 @@ class AttentionGroup:
             several tokens share one entry. ``fixed_bytes`` count as 16-bit elements.
         window: Tokens a sliding layer keeps, 0 when unlimited.
         constant_elements: Elements per sequence that do not grow (recurrent state).
-        fixed_bytes: Bytes of ``elements_per_token`` whose type the cache's does not change (the
+        fixed_bytes: Bytes of ``elements_per_token`` that do not depend on the cache's type (the
             8-bit keys of an indexer).
         wide_elements: Those of ``constant_elements`` that are kept in float32.
-        kv_heads: Heads for keys and values, which tensor parallelism divides; 0 if it divides
+        kv_heads: Heads for keys and values, which tensor parallelism splits; 0 if it splits
             nothing.
     """
 
@@ -83,12 +83,12 @@ class AttentionGroup:
     kv_heads: int = 0
 
     def token_bytes(self, bytes_per_element: float = 2, share: float = 1) -> float:
-        """Bytes one token adds in one layer; ``share`` is the part of its elements held."""
+        """Return the bytes that one token adds in one layer; ``share`` is the part on this GPU."""
         elements = self.elements_per_token - self.fixed_bytes / 2
         return elements * share * bytes_per_element + self.fixed_bytes
 
     def state_bytes(self, bytes_per_element: float = 2) -> float:
-        """Bytes of one layer's constant state, in the computing type or wider."""
+        """Return the bytes of one layer's constant state, in the computing type or wider."""
         narrow = self.constant_elements - self.wide_elements
         return narrow * max(bytes_per_element, 2) + self.wide_elements * 4
 
@@ -101,16 +101,16 @@ class KVCache:
     groups: tuple[AttentionGroup, ...] = ()
 
     def bytes_per_token(self, bytes_per_element: float = 2) -> int:
-        """Bytes one more token costs over all layers, before any window is full."""
+        """Return the bytes of one more token in all layers, before any window is full."""
         return int(sum(g.layers * g.token_bytes(bytes_per_element) for g in self.groups))
 
     def bytes_beyond_windows(self, bytes_per_element: float = 2) -> int:
-        """Bytes one more token costs once every window is full."""
+        """Return the bytes of one more token once every window is full."""
         growing = KVCache(self.kind, tuple(g for g in self.groups if not g.window))
         return growing.bytes_per_token(bytes_per_element)
 
     def bytes_per_sequence(self, tokens: int, bytes_per_element: float = 2) -> int:
-        """Bytes of one sequence of ``tokens`` tokens, windows and recurrent state counted."""
+        """Return the bytes of a sequence of ``tokens`` tokens, with windows and recurrent state."""
         total = 0.0
         for g in self.groups:
             kept = min(tokens, g.window) if g.window else tokens
@@ -121,7 +121,7 @@ class KVCache:
 
 @dataclass(frozen=True, slots=True)
 class TokenizerInfo:
-    """What is known of the tokenizer from its files."""
+    """Facts of the tokenizer, from its files."""
 
     kind: str  # the backend: fast (tokenizer.json), sentencepiece, tiktoken, none
     tokenizer_class: str = ""
@@ -136,13 +136,13 @@ class ModelSpec:
     Sizes are counts unless they say bytes. ``context_length`` is in tokens;
     ``dtype`` is the checkpoint's own (``float32``, ``bfloat16``, ``float16``).
 
-    ``remote_code`` says that it brings Python (``auto_map``), ``code`` for what: a
+    ``remote_code``: it has Python code (``auto_map``); ``code`` lists for what: a
     ``configuration``, a ``model``, a ``tokenizer``, a ``processor``. ``code_wraps``: vLLM can wrap
-    the model's. ``spelling`` names what only transformers 5 reads rightly, ``spelling_problem``
-    why it cannot be written for transformers 4 as well. ``layout`` is ``mistral`` for
-    ``params.json`` with ``consolidated`` weights. ``notes`` are for the user to know.
-    Of weights in pickles or ONNX (``weights_format``) nothing but the size is known: no parameters,
-    and of ONNX no ``dtype``. ``head`` is what a model computes at its end that does not generate.
+    its model class. ``spelling`` lists what only transformers 5 reads correctly,
+    ``spelling_problem`` is why it cannot be rewritten for transformers 4. ``layout`` is ``mistral``
+    for ``params.json`` with ``consolidated`` weights. ``notes`` are for the user.
+    For pickles and ONNX (``weights_format``) only the size of the weights is known: no parameters,
+    and for ONNX no ``dtype``. ``head`` is set for models that do not generate text.
     """
 
     source: SourceRef
@@ -180,5 +180,5 @@ class ModelSpec:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all tensors as stored."""
+        """The bytes of all tensors as stored."""
         return sum(self.bytes_by_dtype.values())

@@ -1,4 +1,4 @@
-"""How weights are quantised, from what a checkpoint's ``quantization_config`` declares."""
+"""Read how weights are quantised from a checkpoint's ``quantization_config``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _BYTE = 8  # bits
 
 
 def declared_quantization(declared: Mapping[str, Any]) -> Quantization | None:
-    """What a ``quantization_config`` says; None when it names no method.
+    """Return the quantization in a ``quantization_config``; None if it names no method.
 
-    ModelOpt's first exports have theirs in an object of its own inside.
+    ModelOpt's first exports have it in a nested object.
     """
     inner = declared.get("quantization")
     if isinstance(inner, dict):
@@ -35,7 +35,7 @@ def declared_quantization(declared: Mapping[str, Any]) -> Quantization | None:
 
 
 def _guess(declared: Mapping[str, Any]) -> str:
-    """Files from before ``quant_method`` existed, told by the keys only they have."""
+    """Return the method of files older than ``quant_method``, from keys that only they have."""
     if "desc_act" in declared:
         return "gptq"
     if "w_bit" in declared or "zero_point" in declared:
@@ -60,10 +60,10 @@ def _details(declared: Mapping[str, Any]) -> dict[str, str | int | float | bool]
 
 
 def _cache_scheme(declared: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
-    """A ``kv_cache_scheme`` by the name that ModelOpt has for its type: FP8, INT8, NVFP4.
+    """Return a ``kv_cache_scheme`` under ModelOpt's name of its type: FP8, INT8, NVFP4.
 
-    Engines read it of ModelOpt and compressed-tensors alone; ModelOpt's own exports mean nothing
-    by a dynamic scheme (vLLM keeps the computing type).
+    Engines read it only for ModelOpt and compressed-tensors. A dynamic scheme in ModelOpt's exports
+    has no effect (vLLM keeps the computing type).
     """
     method = str(declared.get("quant_method") or _guess(declared)).lower()
     modelopt = method.startswith("modelopt")
@@ -80,7 +80,7 @@ def _cache_scheme(declared: Mapping[str, Any]) -> dict[str, str | int | float | 
 
 
 def _compressed(declared: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
-    """compressed-tensors keeps a scheme for each group of layers; see :func:`_speaking`."""
+    """Read compressed-tensors' schemes, one for each group of layers; see :func:`_speaking`."""
     groups = declared.get("config_groups")
     listed = list(groups.values()) if isinstance(groups, dict) else []
     weights = [group.get("weights") for group in listed if isinstance(group, dict)]
@@ -99,6 +99,6 @@ def _compressed(declared: Mapping[str, Any]) -> dict[str, str | int | float | bo
 
 
 def _speaking(schemes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Integers are what fewest engines load, so a group of them decides; else the first."""
+    """Return the group that decides: an integer one, which few engines load, else the first."""
     integers = (scheme for scheme in schemes if str(scheme.get("type", "")).lower() == "int")
     return next(integers, schemes[0])

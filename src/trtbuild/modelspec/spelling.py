@@ -1,8 +1,8 @@
-"""What transformers 5 writes and transformers 4 reads as something else, in both spellings.
+"""Settings that transformers 5 writes and transformers 4 misreads, in both spellings.
 
-transformers 5 keeps rope's settings in ``rope_parameters`` alone, the type in ``dtype``, and names
+transformers 5 writes rope's settings only in ``rope_parameters``, the type in ``dtype``, and names
 generic tokenizer classes (``TokenizersBackend``). transformers 4 ignores the first, so that
-``rope_theta`` silently becomes the family's default, and refuses the last. Facts: transformers
+``rope_theta`` silently becomes the family's default, and rejects the last. Facts: transformers
 4.57.1 and 5.19.0 (``modeling_rope_utils.py``, ``configuration_utils.py``,
 ``tokenization_utils_base.py``).
 """
@@ -29,18 +29,18 @@ _LAYER_LETTERS = {
 _OLDER_WORDS = {"linear_attention": "mamba", "full_attention": "attention"}
 _WORDED = {"granitemoehybrid": "layer_types", "zamba": "layers_block_type",
            "zamba2": "layers_block_type"}  # fmt: skip
-# Where rope's base and the share of a head that turns were called otherwise.
+# Families with other names for rope's base and the rotated share of a head.
 _ROPE_KEYS = {
     "gpt_neox": ("rotary_emb_base", "rotary_pct"),
     "gpt_neox_japanese": ("rotary_emb_base", "rotary_pct"),
 }
-# transformers 5's generic classes, and what reads the same files in transformers 4.
+# transformers 5's generic classes, and the equivalent classes of transformers 4.
 _TOKENIZERS = {"TokenizersBackend": "PreTrainedTokenizerFast"}
 _ONLY_FIVE = frozenset({"SentencePieceBackend", "PythonBackend", "MistralCommonBackend"})
 CLASSES_OF_FIVE = _ONLY_FIVE | frozenset(_TOKENIZERS)
 """Tokenizer classes that transformers 4 does not have."""
-# Keys of families that turn the layers by two bases: transformers 4's names of those that
-# transformers 5 keeps under rope_parameters.full_attention and .sliding_attention.
+# Keys of families whose layers use two rope bases: transformers 4's names for those that
+# transformers 5 has under rope_parameters.full_attention and .sliding_attention.
 _BY_LAYER = {
     "gemma3_text": ("rope_theta", "rope_local_base_freq"),
     "gemma3n_text": ("rope_theta", "rope_local_base_freq"),
@@ -52,7 +52,7 @@ _BY_LAYER = {
 
 
 def only_five(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> tuple[str, ...]:
-    """The keys that transformers 4 would not read, or not rightly."""
+    """Return the keys that transformers 4 would ignore or misread."""
     older, _ = older_config(config)
     found = {key.rpartition(".")[2] for key in _changed(config, older)}
     found |= {key for key in older_tokenizer(tokenizer) if tokenizer.get(key) is not None}
@@ -62,7 +62,7 @@ def only_five(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> tuple[
 
 
 def problem(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> str:
-    """Why it cannot be said in the older spelling, with its fix; empty when it can."""
+    """Return why there is no older spelling, with the fix; empty if there is one."""
     name = tokenizer.get("tokenizer_class")
     if name in _ONLY_FIVE:
         return f"it has no {name}, the class of this tokenizer; use a newer --triton"
@@ -70,7 +70,7 @@ def problem(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> str:
 
 
 def older_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """``config`` with the older keys beside the newer ones, and why that is not enough."""
+    """Return ``config`` with the older keys added, and why that may not be enough."""
     made, wrong = dict(config), ""
     for part in _NESTED:
         if isinstance(made.get(part), dict):
@@ -96,7 +96,7 @@ def _layers(config: dict[str, Any]) -> None:
 
 
 def _rope(config: dict[str, Any]) -> str:
-    """Write ``rope_parameters`` as ``rope_theta`` and ``rope_scaling``; why not, if not."""
+    """Write ``rope_parameters`` as ``rope_theta`` and ``rope_scaling``; return why if not."""
     rope = config.get(_ROPE)
     if not isinstance(rope, dict) or not rope:
         return ""
@@ -115,7 +115,7 @@ def _rope(config: dict[str, Any]) -> str:
 
 
 def _phi3(config: dict[str, Any], scaling: dict[str, Any]) -> dict[str, Any]:
-    """transformers 4 takes three keys there from a Phi-3, no more, and one of them at the top."""
+    """Write Phi-3's: transformers 4 allows only three keys, one of them at the top."""
     if config.get("model_type") != "phi3":
         return scaling
     original = scaling.get("original_max_position_embeddings")
@@ -149,13 +149,13 @@ def _rope_by_layer(config: dict[str, Any], rope: Mapping[str, Any]) -> str:
 
 
 def older_tokenizer(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of ``tokenizer_config.json`` to change; one that is None is to go."""
+    """Return the keys of ``tokenizer_config.json`` to change; None removes a key."""
     changes: dict[str, Any] = {}
     name = settings.get("tokenizer_class")
     if name in _TOKENIZERS:
         changes["tokenizer_class"] = _TOKENIZERS[name]
     extra = settings.get("extra_special_tokens")
-    if isinstance(extra, list):  # transformers 4 wants an object there
+    if isinstance(extra, list):  # transformers 4 requires an object there
         changes["extra_special_tokens"] = None
         if extra:
             changes["additional_special_tokens"] = extra
@@ -163,9 +163,9 @@ def older_tokenizer(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def older_merges(tokenizer: bytes) -> bytes | None:
-    """``tokenizer.json`` with the merges that tokenizers before 0.20 read; None to leave it.
+    """Return ``tokenizer.json`` with merges for tokenizers before 0.20; None if unchanged.
 
-    Since then each is a pair, before it was a text with a space between its halves.
+    Since then each merge is a pair; before, it was a text with a space in between.
     """
     if not re.search(rb'"merges"\s*:\s*\[\s*\[', tokenizer):
         return None
@@ -188,7 +188,7 @@ def _spaced(pair: list[object]) -> bool:
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Which newer keys made the difference."""
+    """Return which newer keys caused the change."""
     names = {"torch_dtype": "dtype", "hybrid_override_pattern": "layers_block_type",
              "num_hidden_layers": "layers_block_type", "layer_types": "layer_types",
              "layers_block_type": "layers_block_type"}  # fmt: skip

@@ -1,7 +1,7 @@
-"""A served model, described once: what it is for, how it is called, where its tokenizer lies.
+"""The description of a served model: its task, its request schema, its tokenizer.
 
-Whoever makes a model writes the description (``convert`` puts it into ``trtbuild.lock``); whoever
-calls one reads it here, from the repository or from a running server, and guesses nothing.
+``convert`` writes the description into ``trtbuild.lock``. Code that calls a model reads it here,
+from the repository or from a running server, without guessing.
 """
 
 from typing import TYPE_CHECKING

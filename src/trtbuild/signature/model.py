@@ -11,7 +11,7 @@ from trtbuild.modelspec import Head
 
 
 class ServedTask(StrEnum):
-    """What a client asks of a served model. ``tensor``: none of the others is known to fit."""
+    """The task of a served model. ``tensor``: no other is known to fit."""
 
     GENERATE = "generate"
     CHAT = "chat"
@@ -39,7 +39,7 @@ class Tensor:
         name: Its name.
         datatype: As config.pbtxt spells it, without ``TYPE_``: ``STRING``, ``FP32``, ``BOOL``.
         dims: Without the batch dimension; -1 is any size.
-        optional: A request may leave it out.
+        optional: Whether a request may leave it out.
     """
 
     name: str
@@ -50,22 +50,22 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """One model of a repository or of a server, as a client needs to know it.
+    """What a client needs to know of a model in a repository or on a server.
 
     Attributes:
-        name: Triton's name.
-        task: What it is for.
+        name: The model's name in Triton.
+        task: Its task.
         request_schema: How a request of the task becomes tensors: the name of a dialect
             (``vllm``, ``embed``…); empty for ``tensor``.
         inputs, outputs: Its public tensors.
-        decoupled: It may send any number of responses; None when that is not known.
+        decoupled: Whether it may send any number of responses; None if unknown.
         max_batch_size: As in config.pbtxt; 0 without a batch dimension.
-        context_length: Tokens of prompt and answer together; 0 when unknown.
-        tokenizer: Directory of the tokenizer's files, relative to the repository; empty when they
+        context_length: Tokens of prompt and answer together; 0 if unknown.
+        tokenizer: Directory of the tokenizer's files, relative to the repository; empty if they
             are not in it.
         weights: Directory of the checkpoint, likewise.
         engine_file: The engine's arguments (``model.json``, ``model.yaml``), likewise.
-        head: For tasks that compute one; the checkpoint's own.
+        head: The checkpoint's head, for tasks other than generation.
     """
 
     name: str
@@ -82,7 +82,7 @@ class ServedModel:
     head: Head | None = None
 
     def input(self, name: str) -> Tensor | None:
-        """The input called ``name``, or None."""
+        """Return the input called ``name``, or None."""
         return next((tensor for tensor in self.inputs if tensor.name == name), None)
 
     def has_output(self, name: str) -> bool:
@@ -90,15 +90,15 @@ class ServedModel:
         return any(tensor.name == name for tensor in self.outputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """A value for JSON; :meth:`from_dict` reads it back."""
+        """Return a value for JSON; :meth:`from_dict` reads it back."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> ServedModel:
-        """The reverse of :meth:`to_dict`. Unknown keys are ignored: a newer version wrote them.
+        """Reverse :meth:`to_dict`. Unknown keys are ignored: a newer version may have written them.
 
         Raises:
-            KeyError, TypeError, ValueError: ``value`` is no description.
+            KeyError, TypeError, ValueError: ``value`` is not a description.
         """
         known = {key: value[key] for key in cls.__dataclass_fields__ if key in value}
         for kind in ("inputs", "outputs"):

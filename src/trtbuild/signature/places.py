@@ -1,4 +1,4 @@
-"""Where a repository's files lie, seen from a container and seen from here."""
+"""Paths of a repository's files, inside a container and on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MOUNT = "/models"
 
 
 def inside(path: str) -> str:
-    """A path below :data:`MOUNT` relative to the repository; empty for any other path."""
+    """Return a path below :data:`MOUNT` relative to the repository; empty for other paths."""
     try:
         relative = PurePosixPath(path).relative_to(MOUNT)
     except ValueError:

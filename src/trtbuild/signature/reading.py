@@ -1,4 +1,4 @@
-"""A description read out of a repository: config.pbtxt, the engine's arguments, the lock."""
+"""Read a description from a repository: config.pbtxt, the engine's arguments, the lock."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def describe(
     config_of: Callable[[str], Any],
     card: ServedModel | None = None,
 ) -> ServedModel | None:
-    """The model ``name`` of the repository at ``root``; None when its config cannot be read.
+    """Describe the model ``name`` of the repository at ``root``; None if its config is unreadable.
 
     Args:
         root: The repository.
         name: The model, a directory of it.
         config_of: The parsed ``ModelConfig`` of a model by name, or None.
-        card: What the conversion wrote of it into the lock. The tensors are taken from the
-            configuration all the same, which is what the server reads; what a configuration
-            cannot say (context, head, a finer task) is taken from the card.
+        card: The description that the conversion wrote into the lock. Tensors are always taken
+            from the configuration, because that is what the server reads; context, head and a
+            finer task come from the card.
     """
     config = config_of(name)
     if config is None:
@@ -62,7 +62,7 @@ def describe(
 
 
 def with_card(model: ServedModel, card: ServedModel) -> ServedModel:
-    """What the card adds. A configuration that was changed since to another task stays as it is."""
+    """Add what the card has, unless the configuration was changed to another task since."""
     finer = model.task.makes_text and card.task.makes_text
     same = model.task == card.task or finer
     unknown = model.task is ServedTask.TENSOR and bool(card.request_schema)
@@ -92,7 +92,7 @@ def _tensors(config: Any, rows: Any) -> tuple[Tensor, ...]:
 
 
 def _decoupled(config: Any, config_of: Callable[[str], Any]) -> bool:
-    """An ensemble streams when one of its members does."""
+    """Whether it is decoupled; an ensemble streams if one of its members does."""
     if config.model_transaction_policy.decoupled:
         return True
     members = (config_of(step.model_name) for step in config.ensemble_scheduling.step)
@@ -100,7 +100,7 @@ def _decoupled(config: Any, config_of: Callable[[str], Any]) -> bool:
 
 
 def _engine(root: Path, name: str) -> tuple[str, Mapping[str, Any]]:
-    """The newest version's engine arguments, with the file; empty without any."""
+    """Return the newest version's engine arguments, with the file; empty without any."""
     for version in _versions(root / name):
         for file in ENGINE_FILES:
             path = version / file
@@ -110,7 +110,7 @@ def _engine(root: Path, name: str) -> tuple[str, Mapping[str, Any]]:
 
 
 def read_engine(path: Path) -> Mapping[str, Any]:
-    """An engine's arguments; empty when the file cannot be read or holds no object."""
+    """Return an engine's arguments; empty if the file is unreadable or not an object."""
     try:
         value = _parsed(path)
     except (OSError, ValueError, RecursionError):
@@ -157,7 +157,7 @@ def _places(
     engine: Mapping[str, Any],
     config_of: Callable[[str], Any],
 ) -> tuple[str, str]:
-    """The directories of tokenizer and checkpoint, relative to ``root``; empty: not in it."""
+    """Return the directories of tokenizer and checkpoint relative to ``root``; empty: outside."""
     weights = _first_directory(root, (inside(str(engine.get("model", ""))),))
     named = (inside(str(engine.get("tokenizer", ""))), weights)
     parameters = _named_by_parameters(root, name, config, config_of)
@@ -168,8 +168,8 @@ def _places(
 def _named_by_parameters(
     root: Path, name: str, config: Any, config_of: Callable[[str], Any]
 ) -> Iterator[str]:
-    """``tokenizer_dir`` of the model and of an ensemble's members. A relative one is below the
-    version's directory, as our models read it; a hub id names no directory there."""
+    """Return ``tokenizer_dir`` of the model and of an ensemble's members. A relative one is below
+    the version's directory, as our models read it; a hub id is not a directory there."""
     members = {name: config}
     members |= {s.model_name: config_of(s.model_name) for s in config.ensemble_scheduling.step}
     for member, each in members.items():

@@ -1,6 +1,6 @@
-"""What each task is asked and what it answers, in OpenAI's and Hugging Face's terms.
+"""Requests and answers of each task, in OpenAI's and Hugging Face's terms.
 
-No tensor is named here: a request schema (:mod:`trtbuild.signature.dialects`) translates.
+Independent of tensors; request schemas (:mod:`trtbuild.signature.dialects`) translate.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-# Of the same names in Sampling and in vLLM's SamplingParams.
+# Fields with the same names in Sampling and in vLLM's SamplingParams.
 _OPTIONAL = (
     "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty",
     "frequency_penalty", "seed", "logprobs", "prompt_logprobs",
@@ -21,7 +21,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to generate. None leaves a value to the server.
+    """Sampling settings. None leaves a value to the server.
 
     ``temperature`` 0 is greedy; ``max_tokens`` counts generated tokens.
     """
@@ -42,11 +42,11 @@ class Sampling:
 
     @property
     def wants_logprobs(self) -> bool:
-        """Whether log probabilities are to be sent."""
+        """Whether log probabilities are requested."""
         return self.logprobs is not None or self.prompt_logprobs is not None
 
     def given(self) -> dict[str, SampleValue]:
-        """The values that are set, by the names vLLM uses."""
+        """Return the values that are set, by vLLM's names."""
         values: dict[str, SampleValue] = {"max_tokens": self.max_tokens}
         for name in _OPTIONAL:
             value = getattr(self, name)
@@ -61,13 +61,13 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """Text to go on from. A chat becomes one through the model's template (:mod:`trtbuild.chat`).
+    """A prompt. A chat is rendered into one by the model's template (:mod:`trtbuild.chat`).
 
     Attributes:
-        prompt: As the model's own text format wants it.
-        sampling: How to generate.
-        stream: Ask for chunks as they come, not for one response.
-        images: Base64 text of image files, for models that look at images.
+        prompt: Text in the model's own format.
+        sampling: Sampling settings.
+        stream: Request chunks as they come instead of one response.
+        images: Base64 text of image files, for vision models.
     """
 
     prompt: str
@@ -77,10 +77,10 @@ class GenerateRequest:
 
 
 class Chunk(NamedTuple):
-    """One response of a server: text that was not there before.
+    """One response of a server, with its new text.
 
-    ``finish_reason`` is empty until the end; token counts are None where the server does not
-    send them.
+    ``finish_reason`` is empty until the end; token counts are None if the server does not send
+    them.
     """
 
     text: str
@@ -93,14 +93,14 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EmbedRequest:
-    """Texts to turn into vectors.
+    """A request for vectors of texts.
 
     Attributes:
         inputs: Each is a text, or the ids of its tokens.
         input_type: ``query`` or ``passage`` for models that treat them differently; empty for the
             model's default.
-        dimensions: Leading numbers of each vector to keep (Matryoshka); None for all.
-        truncate: What to do with a text longer than the context: ``none`` refuses it, ``end`` and
+        dimensions: How many leading dimensions to keep (Matryoshka); None for all.
+        truncate: What to do with a text longer than the context: ``none`` rejects it, ``end`` and
             ``start`` drop tokens there; empty for the model's default.
     """
 
@@ -112,7 +112,7 @@ class EmbedRequest:
 
 @dataclass(frozen=True, slots=True)
 class EmbedAnswer:
-    """Vectors in the order of the request; ``token_counts`` is empty when they are not known."""
+    """Vectors in the order of the request; ``token_counts`` is empty if unknown."""
 
     vectors: tuple[tuple[float, ...], ...]
     token_counts: tuple[int, ...] = ()
@@ -120,10 +120,10 @@ class EmbedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RerankRequest:
-    """Documents to sort by relevance to a query.
+    """A request to sort documents by relevance to a query.
 
     Attributes:
-        query: What is searched for.
+        query: The search query.
         documents: Candidates.
         top_n: How many of the best to return; None for all.
         truncate: As in :class:`EmbedRequest`.
@@ -137,8 +137,8 @@ class RerankRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A document by its index in the request. ``score`` is what to sort by; ``logit`` is the
-    model's number before its activation, None where it is not sent."""
+    """A document by its index in the request. Results are sorted by ``score``; ``logit`` is the
+    model's output before its activation, None if it is not sent."""
 
     index: int
     score: float
@@ -147,8 +147,8 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class RerankAnswer:
-    """The best document first. ``token_counts`` has the order of the request's documents; it is
-    empty when they are not known."""
+    """Ranked documents, the best first. ``token_counts`` has the order of the request's documents
+    and is empty if unknown."""
 
     results: tuple[Ranked, ...]
     token_counts: tuple[int, ...] = ()
@@ -156,12 +156,12 @@ class RerankAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ClassifyRequest:
-    """Texts, or pairs of texts, to label.
+    """A request to classify texts or pairs of texts.
 
     Attributes:
-        inputs: Texts or pairs, one or the other.
+        inputs: Either texts or pairs.
         truncate: As in :class:`EmbedRequest`.
-        raw_scores: Ask for logits, without the model's activation.
+        raw_scores: Request logits, without the model's activation.
     """
 
     inputs: tuple[str, ...] | tuple[Pair, ...]
@@ -179,7 +179,7 @@ class Classification:
 
 @dataclass(frozen=True, slots=True)
 class ClassifyAnswer:
-    """In the order of the request."""
+    """Classifications in the order of the request."""
 
     results: tuple[Classification, ...]
 

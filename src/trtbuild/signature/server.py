@@ -1,4 +1,4 @@
-"""A description read from a running server's answers: a model's metadata and its configuration."""
+"""Read a description from a running server: a model's metadata and configuration."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from trtbuild.wire.records import ModelMetadata, TensorSpec
 def of_server(
     metadata: ModelMetadata, config: Mapping[str, Any], card: ServedModel | None = None
 ) -> ServedModel:
-    """The model as its server describes it.
+    """Return the model as its server describes it.
 
     Args:
-        metadata: As either protocol gives it.
-        config: Of the endpoint ``/v2/models/NAME/config``, or the JSON form of gRPC's answer.
-        card: What is known otherwise, such as from the lock of the repository: the server says
-            neither the context nor the head, and cannot tell a pooling vLLM from one that writes.
+        metadata: The model's metadata, from either protocol.
+        config: From ``/v2/models/NAME/config``, or the JSON form of gRPC's answer.
+        card: A description from elsewhere, such as the lock of the repository: the server reports
+            neither the context nor the head, and does not tell a pooling vLLM from a generating
+            one.
     """
     batch = int(config.get("max_batch_size", 0))
     inputs = _tensors(metadata.inputs, config.get("input", ()), batch)
@@ -46,7 +47,7 @@ def of_server(
 def _tensors(
     specs: Iterable[TensorSpec], configured: Iterable[Mapping[str, Any]], batch: int
 ) -> tuple[Tensor, ...]:
-    """Names, types and shapes from the metadata; what a request may leave out, from the
+    """Return names, types and shapes from the metadata; which inputs are optional, from the
     configuration."""
     optional = {str(row["name"]) for row in configured if row.get("optional")}
     return tuple(
@@ -61,7 +62,7 @@ def _tensors(
 
 
 def _decoupled(config: Mapping[str, Any]) -> bool | None:
-    """None for an ensemble: it streams when a member does, which its configuration does not say."""
+    """Whether it is decoupled; None for an ensemble, whose configuration does not say."""
     if config.get("model_transaction_policy", {}).get("decoupled"):
         return True
     return None if config.get("platform") == "ensemble" else False

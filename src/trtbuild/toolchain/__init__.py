@@ -1,4 +1,4 @@
-"""Which versions a Triton release carries, and what those versions accept: all of it data."""
+"""The versions in a Triton release, and what they accept, as data."""
 
 from typing import TYPE_CHECKING
 

@@ -29,11 +29,11 @@ class Advisory:
 
     @property
     def remote(self) -> bool:
-        """Whether a client or a checkpoint can use it, and not only who is on the machine."""
+        """Whether a client or a checkpoint can exploit it, not only a local user."""
         return self.reach in ("network", "checkpoint")
 
     def affects(self, version: str) -> bool:
-        """Whether a release has it."""
+        """Whether a release is affected."""
         key = Version(version)
         late = not self.since or key >= Version(self.since)
         return late and key < Version(self.fixed)
@@ -47,9 +47,9 @@ def _table() -> tuple[str, tuple[Advisory, ...]]:
 
 
 def advisories_of(program: str, version: str) -> tuple[Advisory, ...]:
-    """What is known of a release of ``triton`` (YY.MM), ``vllm``, ``tensorrt-llm`` or
-    ``transformers`` that something which Triton runs can reach, the newest first; nothing of a
-    release that is not named by a version."""
+    """Return the advisories for a release of ``triton`` (YY.MM), ``vllm``, ``tensorrt-llm`` or
+    ``transformers`` that can be exploited through Triton, the newest first; none for a release
+    that is not a version."""
     try:
         Version(version)
     except ValueError:
@@ -59,11 +59,11 @@ def advisories_of(program: str, version: str) -> tuple[Advisory, ...]:
 
 
 def safe_since(program: str) -> str:
-    """The first release without a known vulnerability that a client or a checkpoint can use."""
+    """Return the first release without a known remote vulnerability."""
     fixed = (one.fixed for one in _table()[1] if one.program == program and one.remote)
     return max(fixed, key=Version, default="")
 
 
 def advisories_as_of() -> str:
-    """The day (ISO) on which the table was read from its sources."""
+    """Return the date (ISO) on which the table was read from its sources."""
     return _table()[0]

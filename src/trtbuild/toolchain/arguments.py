@@ -1,4 +1,4 @@
-"""An argument of an engine as the shipped tables describe it, and objects of such arguments."""
+"""Engine arguments as the shipped tables describe them, and objects of arguments."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class EngineArgument:
-    """One argument, or one field of an argument that is an object.
+    """One argument, or one field of an object argument.
 
     Attributes:
         name: Its name, as in ``model.json`` or ``model.yaml``.
-        types: JSON types it takes (bool, int, float, str, list, dict, any); ``null`` is apart.
-        nullable: Whether null may be given.
-        default: Its default when that is a literal, else None (see ``has_default``).
+        types: JSON types it accepts (bool, int, float, str, list, dict, any), without ``null``.
+        nullable: Whether null is allowed.
+        default: Its default if that is a literal, else None (see ``has_default``).
         has_default: Whether ``default`` is known.
-        choices: The values allowed, empty when any of its types will do.
-        fold: Choices are names that are compared without regard to case.
-        minimum, maximum: Bounds of a number, which are allowed themselves.
-        above, below: Bounds of a number, which are not.
-        items: What each item of a list must be; None for anything.
-        least: How many items a list must have.
-        required: The object cannot do without it.
-        refused: Why no value of a configuration file can be right; empty when one can.
+        choices: The allowed values; empty: any of its types.
+        fold: Whether choices are compared without regard to case.
+        minimum, maximum: Inclusive bounds of a number.
+        above, below: Exclusive bounds of a number.
+        items: The type of each item of a list; None for anything.
+        least: Minimum number of items of a list.
+        required: Whether the object must have it.
+        refused: Why a configuration file cannot set it; empty if it can.
     """
 
     name: str
@@ -46,13 +46,13 @@ class EngineArgument:
 
 @dataclass(frozen=True, slots=True)
 class ArgumentGroup:
-    """An argument that is an object, such as ``kv_cache_config``.
+    """An object argument, such as ``kv_cache_config``.
 
     Attributes:
-        variants: Its possible kinds, each with its fields. Most groups have one kind, under "".
-        selector: The field whose value chooses the kind (``decoding_type``), empty for one kind.
-        refused: Kinds that no file can ask for, and why.
-        one_of: Fields of a kind of which one must be there.
+        variants: Its kinds, each with its fields. Most groups have one kind, under "".
+        selector: The field that chooses the kind (``decoding_type``), empty for one kind.
+        refused: Kinds that a file cannot request, and why.
+        one_of: Fields of a kind of which one is required.
     """
 
     variants: Mapping[str, Mapping[str, EngineArgument]]
@@ -62,7 +62,7 @@ class ArgumentGroup:
 
 
 class Arguments(Protocol):
-    """A release's table: its arguments, and the fields of those that are objects."""
+    """A release's table: its arguments, and the fields of object arguments."""
 
     @property
     def arguments(self) -> Mapping[str, EngineArgument]:
@@ -74,7 +74,7 @@ class Arguments(Protocol):
 
 
 def argument_of(name: str, row: Mapping[str, Any]) -> EngineArgument:
-    """An argument from a row of a table."""
+    """Return an argument from a row of a table."""
     return EngineArgument(
         name=name,
         types=tuple(row["types"]),
@@ -95,12 +95,12 @@ def argument_of(name: str, row: Mapping[str, Any]) -> EngineArgument:
 
 
 def arguments_of(rows: Mapping[str, Any]) -> dict[str, EngineArgument]:
-    """The arguments of a table, by name."""
+    """Return the arguments of a table, by name."""
     return {name: argument_of(name, row) for name, row in rows.items()}
 
 
 def groups_of(rows: Mapping[str, Any]) -> dict[str, ArgumentGroup]:
-    """The objects of a table, by dotted name."""
+    """Return the object arguments of a table, by dotted name."""
     return {
         path: ArgumentGroup(
             {kind: arguments_of(fields) for kind, fields in row["variants"].items()},

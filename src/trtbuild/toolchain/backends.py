@@ -31,7 +31,7 @@ class Backend:
 
 @cache
 def backends() -> Mapping[str, Backend]:
-    """All of them by name."""
+    """Return all backends by name."""
     table = tomllib.loads(data_file("backends.toml").read_text(encoding="utf-8"))
     return {name: _backend(row) for name, row in table["backend"].items()}
 
@@ -46,8 +46,8 @@ def _backend(row: dict[str, Any]) -> Backend:
 
 
 def last_with(backend: str, release: str = "") -> str | None:
-    """The last Triton release up to ``release`` (empty: the newest) whose images have a backend;
-    ``release`` itself if they have it, None if no release that is known has."""
+    """Return the last Triton release up to ``release`` (empty: the newest) whose images have a
+    backend: ``release`` itself if they have it, None if no known release has."""
     row = backends().get(backend)
     if row is None:
         return None

@@ -1,6 +1,6 @@
-"""Whether a vLLM release can run a LoRA adapter, judged by its ``adapter_config.json``.
+"""Whether a vLLM release can run a LoRA adapter, from its ``adapter_config.json``.
 
-What vLLM refuses is data: ``data/vllm_adapters.toml`` (keys of the configuration) and
+What vLLM rejects is in ``data/vllm_adapters.toml`` (keys of the configuration) and
 ``data/vllm_lora.json`` (architectures, read out of the sources by ``scripts/add_lora_support.py``).
 """
 
@@ -31,8 +31,8 @@ class AdapterFault:
         kind: What is wrong: the configuration itself, a feature, …
         what: A clause about the adapter, such as ``it is a DoRA adapter``.
         fix: What to do.
-        server: A part of what vLLM says, empty when it says nothing.
-        loads: The engine takes the adapter, and answers otherwise than it was trained to.
+        server: A part of vLLM's message, empty if it reports nothing.
+        loads: The engine loads the adapter, but its answers are wrong.
     """
 
     kind: Kind
@@ -52,7 +52,7 @@ _PLAIN = "give a LoRA adapter as PEFT's save_pretrained writes it"
 def config_faults(
     config: Mapping[str, Any], release: str, settings: Mapping[str, Any]
 ) -> Iterator[AdapterFault]:
-    """What is wrong with ``adapter_config.json`` for a vLLM ``release``.
+    """Return what is wrong with ``adapter_config.json`` for a vLLM ``release``.
 
     ``settings`` are engine arguments: ``max_lora_rank`` and, before 0.11.1, ``enable_lora_bias``.
     """
@@ -83,7 +83,7 @@ def config_faults(
 
 
 def _ranks(config: Mapping[str, Any]) -> list[int] | None:
-    """Every rank, None when one is no positive whole number."""
+    """Return every rank, None if one is not a positive whole number."""
     pattern = config.get("rank_pattern") or {}
     found = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else [None])]
     sound = all(type(rank) is int and rank > 0 for rank in found)
@@ -128,7 +128,7 @@ def _tolerated(key: str, value: Any, release: Version, settings: Mapping[str, An
 
 
 def architecture_fault(architecture: str, release: str) -> AdapterFault | None:
-    """The fault of every adapter where ``release`` takes none for this architecture."""
+    """Return the fault if ``release`` supports no adapters for this architecture."""
     if lora_embeddings(architecture, release) is not None or not _known(architecture, release):
         return None
     return AdapterFault(
@@ -140,7 +140,7 @@ def architecture_fault(architecture: str, release: str) -> AdapterFault | None:
 
 
 def lora_embeddings(architecture: str, release: str) -> frozenset[str] | None:
-    """The embeddings that adapters may change; None where there are no adapters, or unknown."""
+    """Return the embeddings that adapters may change; None without adapters or if unknown."""
     value = _changes(architecture, release)
     return frozenset(value.split()) if isinstance(value, str) else None
 
@@ -150,7 +150,7 @@ def _known(architecture: str, release: str) -> bool:
 
 
 def _changes(architecture: str, release: str) -> str | bool | None:
-    """The table's value: embeddings, None without adapters, False where nothing is known."""
+    """Return the table's value: embeddings, None without adapters, False if unknown."""
     table = _support()
     if not table["releases"] or Version(release) < Version(table["releases"][0]):
         return False

@@ -1,7 +1,7 @@
-"""Whether a LoRA adapter's tensors fit its base model, judged by headers alone.
+"""Whether a LoRA adapter's tensors fit its base model, from headers only.
 
-vLLM compares neither names nor shapes with the base: what is too large fails as it is copied, and
-what is too small, or is for a module that is not there, loads and changes the answers or nothing.
+vLLM compares neither names nor shapes with the base. A tensor that is too large fails to copy; one
+that is too small or belongs to a missing module loads and gives wrong answers or has no effect.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from trtbuild.toolchain.lora import AdapterFault
 Shape = tuple[int, ...]
 
 _PREFIX = "base_model.model."
-# What a tensor is, by the end of its name; the rest names the module.
+# The kind of a tensor, by its suffix; the rest is the module's name.
 _PARTS = {
     ".lora_A.weight": "A",
     ".lora_B.weight": "B",
@@ -26,7 +26,7 @@ _PARTS = {
 _ALONG = (".embed_tokens.base_layer.weight", ".lm_head.base_layer.weight")
 _HEADS = ("score", "classifier")
 _LAYER = re.compile(r"(?:^|\.)(\d+\..+)$")
-# Models that see: transformers moved their language model between releases, and vLLM maps both.
+# Vision models: transformers moved their language model between releases, vLLM maps both.
 _MOVED = re.compile(r"(?:^|\.)(?:language_model|text_model|visual|vision_\w+)\.")
 # Tensors of a quantised module; their shapes are not those of the module.
 _WEIGHTS = ("weight", "qweight", "weight_packed", "weight_scale", "blocks")
@@ -35,14 +35,14 @@ _OTHER_BASE = "train the adapter on this base model, or convert the one that it 
 
 @dataclass(frozen=True, slots=True)
 class BaseModules:
-    """The modules of a base model: their weights' shapes, None where those are packed."""
+    """The modules of a base model with their weights' shapes, None for packed weights."""
 
     modules: Mapping[str, Shape | None]
     by_kind: Mapping[str, list[str]]
 
     @classmethod
     def of(cls, shapes: Mapping[str, Shape]) -> BaseModules:
-        """From the tensors of a checkpoint. Norms and biases are no modules for adapters."""
+        """Return the modules of a checkpoint's tensors, without norms and biases."""
         found: dict[str, Shape | None] = {}
         for name, shape in shapes.items():
             module, _, kind = name.rpartition(".")
@@ -56,8 +56,8 @@ class BaseModules:
         return cls(found, by_kind)
 
     def named(self, module: str) -> list[str]:
-        """The modules that an adapter's ``module`` may mean: classes and files differ in the
-        first words of a name."""
+        """Return the modules that an adapter's ``module`` may mean, because classes and files
+        differ in the prefix of a name."""
         if module in self.modules:
             return [module]
         alike = self.by_kind.get(module.rpartition(".")[2], ())
@@ -67,12 +67,12 @@ class BaseModules:
         return found
 
     def has_kind(self, module: str) -> bool:
-        """Whether some layer has a module of that last name."""
+        """Whether any layer has a module with that last name."""
         return module.rpartition(".")[2] in self.by_kind
 
 
 def _layer(module: str) -> str:
-    """A module's name from the number of its layer on, else its last word."""
+    """Return a module's name from its layer's number on, else its last part."""
     match = _LAYER.search(module)
     return match[1] if match else module.rpartition(".")[2]
 
@@ -83,12 +83,12 @@ def weight_faults(
     rank: int,
     embeddings: Collection[str] | None,
 ) -> Iterator[AdapterFault]:
-    """What is wrong with an adapter's tensors.
+    """Return what is wrong with an adapter's tensors.
 
     Args:
         tensors: Shapes by name, from ``adapter_model.safetensors``.
-        base: The base model; without modules only the adapter itself is judged.
-        rank: ``r`` of the configuration, 0 when modules have ranks of their own.
+        base: The base model; without modules only the adapter itself is checked.
+        rank: ``r`` of the configuration, 0 if modules have different ranks.
         embeddings: Embeddings that adapters of this architecture may change, None if unknown.
     """
     modules, strange = _modules(tensors)
@@ -108,11 +108,11 @@ def weight_faults(
         fault = fault or _misshapen(module, parts, base, rank)
         if fault:
             yield fault
-            return  # one module stands for those of the other layers
+            return  # report one module for all layers
 
 
 def _modules(tensors: Mapping[str, Shape]) -> tuple[dict[str, dict[str, Shape]], list[str]]:
-    """A and B by module, and the tensors that are neither."""
+    """Return A and B by module, and the tensors that are neither."""
     modules: dict[str, dict[str, Shape]] = {}
     strange = []
     for name, shape in sorted(tensors.items()):

@@ -26,24 +26,24 @@ def _table() -> dict[str, Any]:
 
 
 def onnx_runtime(release: str) -> OnnxRuntime | None:
-    """That of a Triton release (``YY.MM``), None if it is not known."""
+    """Return that of a Triton release (``YY.MM``), None if unknown."""
     table = _table()
     version = table["releases"].get(release)
     return OnnxRuntime(version, **table["limits"][version]) if version else None
 
 
 def onnx_runtimes() -> dict[str, str]:
-    """The version of ONNX Runtime by Triton release, oldest first."""
+    """Return the version of ONNX Runtime by Triton release, oldest first."""
     return dict(sorted(_table()["releases"].items()))
 
 
 def onnx_operators(kind: str) -> frozenset[str]:
-    """Operators of the standard domain that only ONNX Runtime has: ``own``, or ``tensorrt``, which
-    run under TensorRT only."""
+    """Return operators of the standard domain that only ONNX Runtime has: ``own``, or
+    ``tensorrt``, which run only with TensorRT."""
     return frozenset(_table()["operators"][kind])
 
 
 def onnx_accelerators(kind: str) -> tuple[str, ...]:
-    """The execution accelerators of the backend (``gpu``, ``cpu``), the parameters of ``tensorrt``
-    or its values of ``precision_mode``."""
+    """Return the execution accelerators of the backend (``gpu``, ``cpu``), the parameters of
+    ``tensorrt`` or its values of ``precision_mode``."""
     return tuple(_table()["accelerators"][kind])

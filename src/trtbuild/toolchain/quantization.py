@@ -1,4 +1,4 @@
-"""How TensorRT-LLM's LLM API takes a quantised checkpoint (``data/trtllm_quantization.toml``)."""
+"""How TensorRT-LLM's LLM API loads a quantised checkpoint (``data/trtllm_quantization.toml``)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TRTLLM_LEAST_SM = 80
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What becomes of a quantised checkpoint.
+    """How a quantised checkpoint is loaded.
 
     Attributes:
-        algorithm: TensorRT-LLM's name of it, empty when it is refused.
+        algorithm: TensorRT-LLM's name of the algorithm, empty if it is rejected.
         since: The first release that loads it, empty for every known one.
         sm: Compute capabilities without the dot (89 is 8.9) that can run it.
-        preferred: TensorRT-LLM is to serve it where nothing else was asked for.
-        refused: Why it is not loaded, empty when it is.
+        preferred: Whether TensorRT-LLM is the default engine for it.
+        refused: Why it is not loaded, empty if it is.
     """
 
     algorithm: str
@@ -40,10 +40,10 @@ def _rows() -> tuple[Mapping[str, Any], ...]:
 
 
 def trtllm_route(method: str, detail: Mapping[str, object]) -> Route:
-    """The route of a checkpoint; one that no row knows is refused.
+    """Return the route of a checkpoint; without a row it is rejected.
 
     Args:
-        method: Hugging Face's name of how it is quantised.
+        method: Hugging Face's name of the quantization method.
         detail: The declared settings (``quant_algo``, ``bits``, ``type``, …).
     """
     for row in _rows():
@@ -60,7 +60,7 @@ def trtllm_route(method: str, detail: Mapping[str, object]) -> Route:
 
 
 def _matches(expected: Mapping[str, str], detail: Mapping[str, object]) -> bool:
-    """``*`` is any value but none; text is compared in capitals."""
+    """Whether a value matches: ``*`` is any value except none; case is ignored."""
     for key, value in expected.items():
         found = str(detail.get(key, "")).upper()
         if not found or value not in ("*", found):

@@ -13,14 +13,14 @@ from trtbuild.resources import data_file
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """One row: a Triton release and what its images carry.
+    """One row: a Triton release and the versions in its images.
 
-    Versions are empty where the release ships no such image. ``tensorrt``, ``cuda`` and
+    Versions are empty if the release has no such image. ``tensorrt``, ``cuda`` and
     ``python`` are those of the trtllm image, and so are ``driver`` (the GPU driver that belongs to
     its CUDA) and ``image_gb``; ``vllm_cuda``, ``vllm_driver`` and ``vllm_image_gb`` are those of
-    the vllm image. A size of 0 is not known.
+    the vllm image. A size of 0 is unknown.
     ``engine_flow`` says whether its TensorRT-LLM still compiles engines (1.2.1 and older).
-    ``unconfirmed`` names fields that only other sources than the server's own give.
+    ``unconfirmed`` lists fields that the server's own sources do not confirm.
     """
 
     triton: str
@@ -48,7 +48,7 @@ BLS_FIXED = "26.07"
 
 @cache
 def releases() -> tuple[Toolchain, ...]:
-    """All releases known, newest first."""
+    """Return all known releases, newest first."""
     table = tomllib.loads(data_file("toolchains.toml").read_text(encoding="utf-8"))
     rows = [
         Toolchain(**{**row, "unconfirmed": tuple(row.get("unconfirmed", ()))})
@@ -58,12 +58,12 @@ def releases() -> tuple[Toolchain, ...]:
 
 
 def newest() -> Toolchain:
-    """The newest release of which everything is confirmed: what is assumed where none is named."""
+    """Return the newest release with all fields confirmed, which is the default."""
     return next(row for row in releases() if not row.unconfirmed)
 
 
 def load(release: str) -> Toolchain:
-    """The row of ``release`` (``YY.MM``); UsageError names the known ones."""
+    """Return the row of ``release`` (``YY.MM``); UsageError names the known ones."""
     for row in releases():
         if row.triton == release:
             return row
@@ -71,7 +71,7 @@ def load(release: str) -> Toolchain:
 
 
 def _instead(release: str) -> str:
-    """Which release to name instead of one that is not known, and what that means."""
+    """Return which release to use instead of an unknown one, and what that means."""
     known = [row.triton for row in releases()]
     for row in releases():
         if release.lstrip("rv") in (row.triton, row.server_version):

@@ -1,8 +1,8 @@
-"""What an engine release reads a checkpoint with: its transformers, and classes of its own.
+"""How an engine release reads a checkpoint: its transformers, and its own classes.
 
 The table (``data/transformers.json``) is read out of the wheels of vLLM and transformers by
-``scripts/add_transformers.py``. An image may carry a newer transformers than the oldest that its
-engine accepts; what the oldest one knows is known for certain.
+``scripts/add_transformers.py``. An image may have a newer transformers than the oldest that its
+engine accepts; only what the oldest one supports is certain.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from trtbuild.resources import data_file
 _FIVE = Version("5.0.0")
 _BEFORE_FIVE = Version("0.12.0")  # vLLM of 2025, when there was no transformers 5
 _DTYPE = Version("4.56.0")  # the first that reads ``dtype``, which was ``torch_dtype``
-_PAIRED_MERGES = Version("4.45.0")  # the first with tokenizers 0.20, which reads them
-# The wrapper's class by what the checkpoint is for; before 0.8.4 it had another name.
+_PAIRED_MERGES = Version("4.45.0")  # the first with tokenizers 0.20, which supports them
+# The wrapper's class by task; before 0.8.4 it had another name.
 _WRAPPERS = {
     "generate": ("TransformersForCausalLM", "TransformersModel"),
     "vision-language": ("TransformersMultiModalForCausalLM", "TransformersForMultimodalLM"),
@@ -39,9 +39,9 @@ class Reading:
         engine: Its name and version, for messages.
         transformers: The oldest release of transformers that it accepts.
         surely_four: Whether every image of it has a transformers older than 5.
-        own_types: Values of ``model_type`` that it has configuration classes of its own for.
-        wrappers: Its classes that run transformers' own modeling code.
-        asks: How it asks whether a modeling class can be wrapped (``flag``, ``source``).
+        own_types: Values of ``model_type`` for which it has its own configuration classes.
+        wrappers: Its classes that run transformers' modeling code.
+        asks: How it checks whether a modeling class can be wrapped (``flag``, ``source``).
     """
 
     engine: str
@@ -53,25 +53,25 @@ class Reading:
 
     @property
     def maybe_four(self) -> bool:
-        """Whether it reads, or may read, checkpoints by transformers 4."""
+        """Whether it reads, or may read, checkpoints with transformers 4."""
         return Version(self.transformers) < _FIVE
 
     @property
     def reads_dtype(self) -> bool:
-        """Whether the type of the weights may stand under ``dtype``."""
+        """Whether it reads the type of the weights from ``dtype``."""
         return Version(self.transformers) >= _DTYPE
 
     @property
     def reads_paired_merges(self) -> bool:
-        """Whether the merges of ``tokenizer.json`` may be pairs instead of texts."""
+        """Whether the merges of ``tokenizer.json`` may be pairs instead of strings."""
         return Version(self.transformers) >= _PAIRED_MERGES
 
     def knows_type(self, model_type: str) -> bool:
-        """Whether it has a configuration class for ``model_type`` without anybody's code."""
+        """Whether it has a configuration class for ``model_type`` without remote code."""
         return model_type in self.own_types or self._has("model_types", model_type)
 
     def nobody_knows(self, model_type: str) -> bool:
-        """Whether not even the newest transformers has a configuration class for it."""
+        """Whether even the newest transformers lacks a configuration class for it."""
         return model_type not in self.own_types and model_type not in _table()["model_types"]
 
     def knows_tokenizer(self, name: str) -> bool:
@@ -80,7 +80,7 @@ class Reading:
         return self._has("tokenizers", base) or self._has("tokenizers", f"{base}Fast")
 
     def wrapper(self, architecture: str, task: str) -> str:
-        """The class that runs transformers' code of ``architecture``; empty if none can."""
+        """Return the class that runs transformers' code of ``architecture``; empty without one."""
         names = [name for name in _WRAPPERS.get(task, ()) if name in self.wrappers]
         able = self._way(architecture) in self.asks and not self.failure(architecture)
         if task == "vision-language":  # most of these have encoders or processors of their own
@@ -88,11 +88,11 @@ class Reading:
         return names[0] if names and able else ""
 
     def tried(self, architecture: str) -> bool:
-        """Whether transformers' code of it was seen to answer in a wrapper as it does alone."""
+        """Whether transformers' code was tested to answer in a wrapper as it does alone."""
         return _tried().get(architecture) == "same"
 
     def failure(self, architecture: str) -> str:
-        """What goes wrong with transformers' code of ``architecture`` in a wrapper, if known."""
+        """Return how transformers' code of ``architecture`` fails in a wrapper, if known."""
         if self._way(architecture) == "stateful":
             return "its layers keep a state, which that code path does not support"
         outcome = _tried().get(architecture, "same")
@@ -115,7 +115,7 @@ class Reading:
 
 @cache
 def vllm_reading(version: str) -> Reading:
-    """How a vLLM release reads checkpoints; KeyError when it has no row."""
+    """Return how a vLLM release reads checkpoints; KeyError without a row."""
     row = _table()["vllm"][version]
     older = Version(version) < _BEFORE_FIVE
     return Reading(
@@ -130,13 +130,13 @@ def vllm_reading(version: str) -> Reading:
 
 @cache
 def trtllm_reading(version: str) -> Reading:
-    """How a TensorRT-LLM release does; those without a row are older than the oldest that has."""
+    """Return how a TensorRT-LLM release reads checkpoints; releases without a row are old."""
     rows: Mapping[str, str] = _table()["tensorrt-llm"]
     return Reading(f"TensorRT-LLM {version}", rows.get(version, min(rows.values())), True)
 
 
 def transformers_architectures() -> Mapping[str, str]:
-    """Every architecture of transformers that makes text or reads it, with its task."""
+    """Return every text architecture of transformers, with its task."""
     return {name: row[0] for name, row in _table()["architectures"].items()}
 
 

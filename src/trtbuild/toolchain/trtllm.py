@@ -1,7 +1,7 @@
-"""What a TensorRT-LLM release's LLM API accepts: the arguments of ``LLM()``, groups and all.
+"""What a TensorRT-LLM release's LLM API accepts: the arguments of ``LLM()`` and their groups.
 
 The tables (``data/trtllm_llm_args/<version>.json``) are read out of TensorRT-LLM's own sources by
-``scripts/add_trtllm_llm_args.py``; nothing of TensorRT-LLM is imported, then or now.
+``scripts/add_trtllm_llm_args.py``; TensorRT-LLM is never imported.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class TrtllmRelease:
 
     Attributes:
         version: As the Triton image names it.
-        extracted_from: The source that was read; another release where this was not to be had.
+        extracted_from: The source that was read; another release if this one was unavailable.
         arguments: Of ``LLM()``, by name.
         groups: Those that are objects of known fields, by argument.
-        architectures: That it loads from a Hugging Face checkpoint.
-        together: Settings that need another one: name, the other's name, its value.
+        architectures: Those that it loads from a Hugging Face checkpoint.
+        together: Settings that require another one: name, the other's name, its value.
     """
 
     version: str
@@ -42,14 +42,14 @@ class TrtllmRelease:
 
 @cache
 def trtllm_versions() -> tuple[str, ...]:
-    """Every version with a table, oldest first."""
+    """Return every version with a table, oldest first."""
     names = [path.stem for path in data_file("trtllm_llm_args").glob("*.json")]
     return tuple(sorted(names, key=Version))
 
 
 @cache
 def trtllm_release(version: str) -> TrtllmRelease:
-    """The table of ``version``; UsageError names the known ones."""
+    """Return the table of ``version``; UsageError names the known ones."""
     if version not in trtllm_versions():
         known = ", ".join(trtllm_versions())
         raise UsageError(

@@ -1,4 +1,4 @@
-"""What TensorRT-LLM's classes check in code (``data/trtllm_llm_checks.toml``), put into a table."""
+"""Add what TensorRT-LLM's classes check in code (``data/trtllm_llm_checks.toml``) to a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _checks() -> Mapping[str, Any]:
 
 
 def checked(table: dict[str, Any]) -> dict[str, Any]:
-    """A release's table with the rows of its arguments completed."""
+    """Return a release's table with these checks added to its arguments."""
     key = Version(table["trtllm"])
     for row in _checks()["field"]:
         if key < Version(row.get("since", "0")):
@@ -32,7 +32,7 @@ def checked(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(table: dict[str, Any], path: str) -> Iterator[dict[str, Any]]:
-    """The rows at ``field``, ``group.field`` or ``group.KIND.field`` (``*``: of every kind)."""
+    """Return the rows at ``field``, ``group.field`` or ``group.KIND.field`` (``*``: all kinds)."""
     owner, _, name = path.rpartition(".")
     if not owner:
         yield from (table["arguments"][name],) if name in table["arguments"] else ()
@@ -46,7 +46,7 @@ def _rows(table: dict[str, Any], path: str) -> Iterator[dict[str, Any]]:
 
 
 def with_kinds(groups: Mapping[str, ArgumentGroup]) -> Mapping[str, ArgumentGroup]:
-    """The groups with the kinds that cannot be asked for, and what a kind must have one of."""
+    """Return the groups with the kinds that cannot be requested, and their required fields."""
     made = dict(groups)
     for row in _checks()["kind"]:
         if group := made.get(row["path"]):
@@ -62,12 +62,12 @@ def with_kinds(groups: Mapping[str, ArgumentGroup]) -> Mapping[str, ArgumentGrou
 
 
 def together() -> tuple[tuple[str, str, str], ...]:
-    """Settings that need a value of another one."""
+    """Return settings that require a value of another one."""
     return tuple((row["path"], row["needs"], row["value"]) for row in _checks()["together"])
 
 
 def architectures_of(table: Mapping[str, Any]) -> frozenset[str]:
-    """The architectures of a release: those of its page, corrected by what its code registers."""
+    """Return a release's architectures: those documented, corrected by what the code registers."""
     names, key = set(table["architectures"]), Version(table["trtllm"])
     for row in _checks()["architecture"]:
         if key >= Version(row["since"]):

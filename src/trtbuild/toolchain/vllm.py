@@ -1,7 +1,7 @@
 """What a vLLM release accepts: engine arguments, architectures, quantization methods.
 
 The tables (``data/vllm_engine_args/<version>.json``) are read out of vLLM's own sources by
-``scripts/add_vllm_engine_args.py``; nothing of vLLM is imported, then or now.
+``scripts/add_vllm_engine_args.py``; vLLM is never imported.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class VllmRelease:
 
     Attributes:
         version: As the Triton image names it.
-        extracted_from: The release that was read; another one where the registry has not this.
+        extracted_from: The release that was read; another one if this is not on the registry.
         arguments: Engine arguments by name.
-        groups: Those that are objects and refuse unknown keys, by dotted name.
+        groups: Object arguments that reject unknown keys, by dotted name.
         architectures: By task (generate, embed, rerank, classify, vision-language).
-        quantization: Methods it can load, by vLLM's names.
-        min_capability: The least compute capability (89 is 8.9) of a method, where it is stated.
+        quantization: Methods that it can load, by vLLM's names.
+        min_capability: The minimum compute capability (89 is 8.9) of a method, where stated.
     """
 
     version: str
@@ -42,25 +42,25 @@ class VllmRelease:
     min_capability: Mapping[str, int]
 
     def tasks_of(self, architecture: str) -> tuple[str, ...]:
-        """The tasks this release serves ``architecture`` for; empty when it does not know it."""
+        """Return the tasks for which this release serves ``architecture``; empty if unknown."""
         return tuple(task for task, names in self.architectures.items() if architecture in names)
 
     def default(self, argument: str) -> Any:
-        """The literal default of an argument, None when unknown."""
+        """Return the literal default of an argument, None if unknown."""
         found = self.arguments.get(argument)
         return found.default if found else None
 
 
 @cache
 def vllm_versions() -> tuple[str, ...]:
-    """Every version with a table, oldest first."""
+    """Return every version with a table, oldest first."""
     names = [path.stem for path in data_file("vllm_engine_args").glob("*.json")]
     return tuple(sorted(names, key=Version))
 
 
 @cache
 def vllm_release(version: str) -> VllmRelease:
-    """The tables of ``version``; UsageError names the known ones."""
+    """Return the tables of ``version``; UsageError names the known ones."""
     if version not in vllm_versions():
         known = ", ".join(vllm_versions())
         raise UsageError(f"no table for vLLM {version!r} is shipped", fix=f"use one of {known}")
@@ -78,5 +78,5 @@ def vllm_release(version: str) -> VllmRelease:
 
 
 def engine_arguments(version: str) -> Mapping[str, EngineArgument]:
-    """The engine arguments of a vLLM version, by name."""
+    """Return the engine arguments of a vLLM version, by name."""
     return vllm_release(version).arguments

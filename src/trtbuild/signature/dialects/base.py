@@ -1,4 +1,4 @@
-"""What a request schema is, and what several of them share."""
+"""The interface of request schemas, and shared helpers."""
 
 from __future__ import annotations
 
@@ -37,13 +37,12 @@ _VERBS: Mapping[type[Any], str] = {
 
 @dataclass(frozen=True, slots=True)
 class SchemaFacts:
-    """What a model is recognized by.
+    """The facts by which a model is recognized.
 
     Attributes:
         inputs, outputs: Names of its tensors.
-        backend: Its backend, where that is known: vLLM's completes a configuration that leaves
-            tensors out.
-        pooling: The engine's arguments ask for a pooling runner.
+        backend: Its backend, if known: vLLM's completes a configuration without tensors.
+        pooling: Whether the engine's arguments select a pooling runner.
     """
 
     inputs: frozenset[str] = frozenset()
@@ -53,17 +52,16 @@ class SchemaFacts:
 
 
 class Dialect:
-    """A request schema: how a request becomes tensors, and tensors an answer.
+    """A request schema: converts requests to tensors, and tensors to answers.
 
     A new one is one file: a subclass, an instance of it, and an entry point of the group
-    ``trtbuild.dialects.v1`` that names the instance. It answers :meth:`recognize` and
+    ``trtbuild.dialects.v1`` that names the instance. It implements :meth:`recognize` and
     :meth:`requests`, and :meth:`reader` for generated text or :meth:`answer` for anything else.
 
     Attributes:
         name: Also the entry point's name, and ``request_schema`` of a :class:`ServedModel`.
-        priority: Of several that recognize a model, the highest wins. Those of trtbuild are below
-            50.
-        required: Inputs and outputs without which no request can be made.
+        priority: If several recognize a model, the highest wins. Those of trtbuild are below 50.
+        required: Inputs and outputs that a request needs.
     """
 
     name: str = ""
@@ -71,25 +69,25 @@ class Dialect:
     required: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     def recognize(self, facts: SchemaFacts) -> ServedTask | None:
-        """The task of a model that has this request schema, None of any other model."""
+        """Return the task of a model with this request schema, None for any other model."""
         raise NotImplementedError
 
     def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
-        """What to send, in the order of the request; several where one cannot hold it all.
+        """Return the requests to send, in order; several if the batch is too large for one.
 
         Raises:
-            UsageError: The model cannot do what is asked.
+            UsageError: The model does not support the request.
         """
         raise unable(model, request)
 
     def reader(self, model: ServedModel) -> Read:
-        """Reads one stream: from each response what it adds to those before."""
+        """Return a reader for one stream, which returns what each response adds."""
         raise unable(model, GenerateRequest(""))
 
     def answer(
         self, model: ServedModel, request: TaskRequest, responses: Sequence[Outputs]
     ) -> TaskAnswer:
-        """From a response to each of :meth:`requests`.
+        """Return the answer from the responses to :meth:`requests`.
 
         Raises:
             ServerError: The responses do not fit the request.
@@ -97,25 +95,25 @@ class Dialect:
         raise unable(model, request)
 
     def example(self, model: ServedModel) -> TaskRequest:
-        """A cheap request, to learn whether the model answers."""
+        """Return a cheap request to test whether the model answers."""
         one = GenerateRequest("Hello", Sampling(max_tokens=1, temperature=0))
         return _EXAMPLES.get(model.task, one)
 
     def ignored(self, model: ServedModel, request: TaskRequest) -> tuple[str, ...]:
-        """Sampling values of ``request`` that no tensor of the model takes."""
+        """Return sampling values of ``request`` for which the model has no input."""
         return ()
 
     def client_of(self, model: ServedModel) -> str:
-        """The directory of ``templates/clients`` with code that calls such a model."""
+        """Return the directory of ``templates/clients`` with client code for such a model."""
         return "generic"
 
     def client_values(self, model: ServedModel) -> Mapping[str, str]:
-        """More values for those templates."""
+        """Return more values for those templates."""
         return {}
 
 
 def unable(model: ServedModel, request: TaskRequest) -> UsageError:
-    """A request of another task than the model's."""
+    """Return the error for a request of another task."""
     verb = _VERBS[type(request)]
     return UsageError(
         f"{model.name!r} cannot {verb}",
@@ -125,7 +123,7 @@ def unable(model: ServedModel, request: TaskRequest) -> UsageError:
 
 
 def misfit(model: ServedModel, why: str) -> ServerError:
-    """An answer that cannot be the answer to what was asked."""
+    """Return the error for an answer that does not fit the request."""
     return ServerError(
         f"the answer of {model.name!r} does not fit the request: {why}",
         where=f"request schema {model.request_schema!r}",
@@ -134,7 +132,7 @@ def misfit(model: ServedModel, why: str) -> ServerError:
 
 
 def tensor(model: ServedModel, name: str, values: Sequence[Any]) -> TensorValue:
-    """The input ``name`` of one request: the values in its last dimension, 1 in the others."""
+    """Return the input ``name`` of one request: values in the last dimension, 1 in the others."""
     declared = model.input(name)
     assert declared is not None, name
     rank = len(declared.dims) + (model.max_batch_size > 0)
@@ -143,7 +141,7 @@ def tensor(model: ServedModel, name: str, values: Sequence[Any]) -> TensorValue:
 
 
 def column(model: ServedModel, name: str, values: Sequence[Any]) -> TensorValue:
-    """The input ``name`` of a batch: one value for each of its rows."""
+    """Return the input ``name`` of a batch with one value per row."""
     declared = model.input(name)
     assert declared is not None, name
     shape = (len(values), *(1,) * len(declared.dims)) if model.max_batch_size else (len(values),)
@@ -151,23 +149,23 @@ def column(model: ServedModel, name: str, values: Sequence[Any]) -> TensorValue:
 
 
 def wire_type(datatype: str) -> str:
-    """A datatype of config.pbtxt as the protocol spells it."""
+    """Return a datatype of config.pbtxt in the protocol's spelling."""
     return "BYTES" if datatype == "STRING" else datatype
 
 
 def batches(model: ServedModel, count: int) -> list[slice]:
-    """``count`` rows in batches that the model takes; one batch where it states no limit."""
+    """Split ``count`` rows into batches of the model's size; one batch without a limit."""
     size = model.max_batch_size or max(1, count)
     return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def parameters(**values: Parameter | None) -> dict[str, Parameter]:
-    """Request parameters without those that are left to the model (None or empty)."""
+    """Return request parameters without those left to the model (None or empty)."""
     return {name: value for name, value in values.items() if value not in (None, "", False)}
 
 
 def texts_of(model: ServedModel, inputs: Sequence[Any]) -> list[str]:
-    """Inputs that must be texts, of a model that makes its tokens itself.
+    """Return inputs that must be texts, for a model that tokenizes itself.
 
     Raises:
         UsageError: There are none, or one is a list of token ids.
@@ -181,16 +179,16 @@ def texts_of(model: ServedModel, inputs: Sequence[Any]) -> list[str]:
 
 
 def require_some(inputs: Sequence[Any]) -> None:
-    """UsageError for a request about nothing."""
+    """Raise UsageError for an empty request."""
     if not inputs:
         raise UsageError("there is nothing to send: no text was given", fix="give at least one")
 
 
 def rows(model: ServedModel, outputs: Outputs, name: str, count: int) -> list[Sequence[Any]] | None:
-    """The output ``name`` cut into ``count`` rows; None when the response has no such output.
+    """Return the output ``name`` split into ``count`` rows; None if it is missing.
 
     Raises:
-        ServerError: It cannot be cut evenly.
+        ServerError: It cannot be split evenly.
     """
     found = outputs.get(name)
     if found is None:
@@ -204,7 +202,7 @@ def rows(model: ServedModel, outputs: Outputs, name: str, count: int) -> list[Se
 def required_rows(
     model: ServedModel, outputs: Outputs, name: str, count: int
 ) -> list[Sequence[Any]]:
-    """As :func:`rows`, of an output that must be there and must not be empty."""
+    """Like :func:`rows`, for an output that must exist and not be empty."""
     found = rows(model, outputs, name, count)
     if not found or not found[0]:
         raise misfit(model, f"it has no {name!r}")
@@ -212,13 +210,13 @@ def required_rows(
 
 
 def text(element: Any) -> str:
-    """An element of a ``BYTES`` output as text."""
+    """Return an element of a ``BYTES`` output as text."""
     content = element if isinstance(element, bytes) else str(element).encode("utf-8", "replace")
-    return content.decode("utf-8", "replace")  # JSON can spell half a surrogate pair
+    return content.decode("utf-8", "replace")  # JSON can contain a lone surrogate
 
 
 def count(element: Any) -> int | None:
-    """A number of tokens, None where the server sent nothing that is one."""
+    """Return a token count, None if the server sent none."""
     try:
         return int(element) if isinstance(element, (int, float, str)) else None
     except (ValueError, OverflowError):

@@ -1,8 +1,8 @@
 """Labels of texts or of pairs of texts.
 
 ``text`` and, for pairs, ``text_pair`` STRING → ``scores`` FP32 [labels] and ``label`` STRING, with
-the request parameters ``truncate`` and ``raw_scores``. The labels' names come from the served
-model's description; without it they are ``LABEL_0`` and so on, as transformers calls them.
+the request parameters ``truncate`` and ``raw_scores``. Label names come from the served
+model's description; without it they are ``LABEL_0`` and so on, as in transformers.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Classify(Dialect):
     required = (("text",), ("scores",))
 
     def recognize(self, facts: SchemaFacts) -> ServedTask | None:
-        """By text and scores."""
+        """Recognize a model by its text input and scores."""
         found = "text" in facts.inputs and "scores" in facts.outputs
         return ServedTask.CLASSIFY if found else None
 
     def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
-        """As many texts in each as the model takes."""
+        """Return requests with as many texts as the model accepts."""
         if not isinstance(request, ClassifyRequest):
             raise unable(model, request)
         columns = _columns(model, request)
@@ -65,7 +65,7 @@ class Classify(Dialect):
     def answer(
         self, model: ServedModel, request: TaskRequest, responses: Sequence[Outputs]
     ) -> TaskAnswer:
-        """A row of ``scores`` for each text."""
+        """Return the answer: a row of ``scores`` for each text."""
         if not isinstance(request, ClassifyRequest):
             raise unable(model, request)
         results: list[Classification] = []
@@ -79,7 +79,7 @@ class Classify(Dialect):
 
 
 def _columns(model: ServedModel, request: ClassifyRequest) -> dict[str, list[str]]:
-    """Inputs by tensor: texts, or the halves of pairs."""
+    """Return inputs by tensor: texts, or the two sides of pairs."""
     if not any(isinstance(item, tuple) for item in request.inputs):
         return {"text": texts_of(model, request.inputs)}
     if model.input(_PAIR) is None or not all(isinstance(item, tuple) for item in request.inputs):

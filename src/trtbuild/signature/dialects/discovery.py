@@ -1,4 +1,4 @@
-"""Which request schemas are installed."""
+"""Find the installed request schemas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GROUP = "trtbuild.dialects.v1"
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A request schema that cannot be used, the package that brings it, and why."""
+    """A request schema that cannot be used, its package, and why."""
 
     name: str
     distribution: str
@@ -24,7 +24,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What is installed: those that can be used, in the order in which they are asked."""
+    """The installed request schemas: usable ones in order of priority, and broken ones."""
 
     dialects: tuple[Dialect, ...]
     broken: tuple[Broken, ...]
@@ -32,7 +32,7 @@ class Installed:
 
 @cache
 def installed() -> Installed:
-    """Every request schema of the entry-point group, first-party or not."""
+    """Return every request schema of the entry-point group, first-party or not."""
     loaded = [_load(point) for point in entry_points(group=GROUP)]
     usable = [one for one in loaded if isinstance(one, Dialect)]
     return Installed(
@@ -47,7 +47,7 @@ def _load(point: EntryPoint) -> Dialect | Broken:
         if not isinstance(dialect, Dialect):
             return _broken(point, f"{point.value} is not a Dialect")
         dialect.recognize(SchemaFacts())
-    except (Exception, SystemExit) as error:  # a third party's plug-in may raise anything
+    except (Exception, SystemExit) as error:  # a third-party plug-in may raise anything
         return _broken(point, f"{type(error).__name__}: {error}")
     if dialect.name != point.name:
         return _broken(point, f"it calls itself {dialect.name!r}")
@@ -60,20 +60,20 @@ def _broken(point: EntryPoint, problem: str) -> Broken:
 
 
 def dialect_of(model: ServedModel) -> Dialect | None:
-    """The request schema of a model; None when it has none or it is not installed."""
+    """Return the request schema of a model; None if it has none or it is not installed."""
     return named(model.request_schema)
 
 
 def named(name: str) -> Dialect | None:
-    """The request schema called ``name``, if it is installed."""
+    """Return the request schema called ``name``, if it is installed."""
     return next((one for one in installed().dialects if one.name == name), None)
 
 
 def recognize(
     inputs: Iterable[str], outputs: Iterable[str], *, backend: str = "", pooling: bool = False
 ) -> tuple[ServedTask, str]:
-    """The task and the request schema of a model with these tensors; ``tensor`` and an empty name
-    for one that no request schema recognizes. See :class:`SchemaFacts`."""
+    """Return the task and the request schema of a model with these tensors; ``tensor`` and an empty
+    name if no request schema recognizes it. See :class:`SchemaFacts`."""
     facts = SchemaFacts(frozenset(inputs), frozenset(outputs), backend, pooling)
     for dialect in installed().dialects:
         try:

@@ -33,12 +33,12 @@ class Embed(Dialect):
     required = (("text",), ("embeddings",))
 
     def recognize(self, facts: SchemaFacts) -> ServedTask | None:
-        """By both names."""
+        """Recognize a model by both tensor names."""
         found = "text" in facts.inputs and "embeddings" in facts.outputs
         return ServedTask.EMBED if found else None
 
     def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
-        """As many texts in each as the model takes."""
+        """Return requests with as many texts as the model accepts."""
         if not isinstance(request, EmbedRequest):
             raise unable(model, request)
         texts = texts_of(model, request.inputs)
@@ -55,7 +55,7 @@ class Embed(Dialect):
     def answer(
         self, model: ServedModel, request: TaskRequest, responses: Sequence[Outputs]
     ) -> TaskAnswer:
-        """A row of ``embeddings`` for each text."""
+        """Return the answer: a row of ``embeddings`` for each text."""
         if not isinstance(request, EmbedRequest):
             raise unable(model, request)
         vectors: list[tuple[float, ...]] = []

@@ -23,12 +23,12 @@ class Ensemble(Generating):
     priority = 20
 
     def recognize(self, facts: SchemaFacts) -> ServedTask | None:
-        """By its limit of tokens."""
+        """Recognize a model by its input for the token limit."""
         limited = "max_tokens" in facts.inputs
         return ServedTask.GENERATE if limited and self.takes_text(facts) else None
 
     def spelled(self, request: GenerateRequest) -> Mapping[str, Any]:
-        """By the engine's own names."""
+        """Return sampling values under the engine's names."""
         return {_NAMES.get(name, name): value for name, value in request.sampling.given().items()}
 
 

@@ -1,4 +1,4 @@
-"""What the request schemas of LLMs share: ``text_input`` in, ``text_output`` out."""
+"""Shared by the request schemas of LLMs: ``text_input`` in, ``text_output`` out."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _RETURNS = ("finish_reason", "num_input_tokens", "num_output_tokens")
 
 
 class Generating(Dialect):
-    """A request schema of LLMs; a subclass spells the sampling values.
+    """A request schema of LLMs; a subclass names the sampling inputs.
 
     Attributes:
-        stream_input: The input that asks for a stream.
+        stream_input: The input that requests a stream.
     """
 
     stream_input = "stream"
     required = (("text_input",), ("text_output",))
 
     def takes_text(self, facts: SchemaFacts) -> bool:
-        """Whether a model takes and gives text at all."""
+        """Whether a model has text input and output."""
         inputs, outputs = self.required
         return facts.inputs.issuperset(inputs) and facts.outputs.issuperset(outputs)
 
     def spelled(self, request: GenerateRequest) -> Mapping[str, Any]:
-        """The sampling values by the names of their inputs."""
+        """Return the sampling values by the names of their inputs."""
         raise NotImplementedError
 
     def may_stream(self, model: ServedModel) -> bool:
@@ -39,7 +39,7 @@ class Generating(Dialect):
         return True
 
     def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
-        """One request with the values that the model has inputs for."""
+        """Return one request with the values for which the model has inputs."""
         if not isinstance(request, GenerateRequest):
             raise unable(model, request)
         values: dict[str, Any] = {
@@ -59,22 +59,22 @@ class Generating(Dialect):
         return (InferRequest(tuple(_tensors(model, values))),)
 
     def reader(self, model: ServedModel) -> Read:
-        """Responses of most servers hold only what is new."""
+        """Return a reader; responses of most servers contain only new text."""
         return chunk
 
     def ignored(self, model: ServedModel, request: TaskRequest) -> tuple[str, ...]:
-        """Those whose input the model lacks."""
+        """Return values for which the model has no input."""
         if not isinstance(request, GenerateRequest):
             return ()
         given = zip(request.sampling.given(), self.spelled(request), strict=True)
         return tuple(name for name, spelled in given if model.input(spelled) is None)
 
     def client_of(self, model: ServedModel) -> str:
-        """Code with an input for each sampling value."""
+        """Return client code with an input for each sampling value."""
         return "trtllm"
 
     def client_values(self, model: ServedModel) -> Mapping[str, str]:
-        """How its inputs are called."""
+        """Return the names of its inputs."""
         return {"stream": self.stream_input, "prefix": ""}
 
 
@@ -87,10 +87,10 @@ def _tensors(model: ServedModel, values: Mapping[str, Any]) -> list[TensorValue]
 
 
 def chunk(outputs: Outputs) -> Chunk:
-    """One response as it is."""
+    """Return one response as a chunk."""
     get = outputs.get
     reason = text(_first(get("finish_reason")) or "")
-    # The prompt's come behind those of the answer.
+    # Those of the prompt come after those of the answer.
     found = get("logprobs")
     logprobs = [_positions(element) for element in found.data[:2]] if found is not None else ()
     return Chunk(
@@ -107,7 +107,7 @@ def _first(value: TensorValue | None) -> Any:
 
 
 def _positions(element: Any) -> tuple[Any, ...]:
-    """Log probabilities by token, from the JSON text of an output."""
+    """Return log probabilities by token, from the JSON text of an output."""
     if not isinstance(element, (str, bytes)):
         return ()
     try:

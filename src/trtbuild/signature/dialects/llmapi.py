@@ -25,30 +25,30 @@ class LlmApi(Generating):
     stream_input = "streaming"
 
     def recognize(self, facts: SchemaFacts) -> ServedTask | None:
-        """By the prefix of its inputs."""
+        """Recognize a model by the prefix of its inputs."""
         prefixed = any(name.startswith(_PREFIX) for name in facts.inputs)
         return ServedTask.GENERATE if prefixed and self.takes_text(facts) else None
 
     def spelled(self, request: GenerateRequest) -> Mapping[str, Any]:
-        """Each with the prefix."""
+        """Return sampling values with the prefix."""
         return {f"{_PREFIX}{name}": value for name, value in request.sampling.given().items()}
 
     def may_stream(self, model: ServedModel) -> bool:
-        """The model refuses to stream where only one response can be sent."""
+        """Whether it is decoupled: otherwise the model refuses to stream."""
         return model.decoupled is not False
 
     def reader(self, model: ServedModel) -> Read:
-        """Upstream's model repeats the whole text in every response; ours, which counts tokens
-        too, does not."""
+        """Return a reader. NVIDIA's model repeats the whole text in every response; ours, which
+        also counts tokens, does not."""
         return chunk if model.has_output("num_output_tokens") else _Repeated()
 
     def client_values(self, model: ServedModel) -> Mapping[str, str]:
-        """With the prefix."""
+        """Return the input names with the prefix."""
         return {**super().client_values(model), "prefix": _PREFIX}
 
 
 class _Repeated:
-    """Takes from each response the text that was there before."""
+    """Removes from each response the text of earlier ones."""
 
     def __init__(self) -> None:
         self._so_far = ""

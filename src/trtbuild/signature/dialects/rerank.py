@@ -40,12 +40,12 @@ class Rerank(Dialect):
     required = (("query", "passage"), ())
 
     def recognize(self, facts: SchemaFacts) -> ServedTask | None:
-        """By a pair of texts and a number."""
+        """Recognize a model by a pair of texts and a score."""
         pair = facts.inputs.issuperset(("query", "passage"))
         return ServedTask.RERANK if pair and facts.outputs & {"logit", "score"} else None
 
     def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
-        """As many documents in each as the model takes, each beside the query."""
+        """Return requests with as many documents as the model accepts, each with the query."""
         if not isinstance(request, RerankRequest):
             raise unable(model, request)
         documents = texts_of(model, request.documents)
@@ -60,7 +60,7 @@ class Rerank(Dialect):
     def answer(
         self, model: ServedModel, request: TaskRequest, responses: Sequence[Outputs]
     ) -> TaskAnswer:
-        """The results of all batches together, best first."""
+        """Return the results of all batches, best first."""
         if not isinstance(request, RerankRequest):
             raise unable(model, request)
         results: list[Ranked] = []
@@ -77,7 +77,7 @@ class Rerank(Dialect):
 
 
 def _ranked(model: ServedModel, outputs: Outputs, start: int, size: int) -> list[Ranked]:
-    """The rows of one response; without ``index`` they have the order of the documents."""
+    """Return the rows of one response; without ``index`` in the order of the documents."""
     logits = rows(model, outputs, "logit", size)
     scores = rows(model, outputs, "score", size) or required_rows(model, outputs, "logit", size)
     order = rows(model, outputs, "index", size) or [[at] for at in range(size)]

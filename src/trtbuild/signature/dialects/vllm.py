@@ -35,28 +35,28 @@ _COUNTED = "return_num_input_tokens"
 
 
 class Vllm(Generating):
-    """Generated text, and vectors of one text a request."""
+    """Generated text, and vectors of one text per request."""
 
     name = "vllm"
     priority = 40
 
     def recognize(self, facts: SchemaFacts) -> ServedTask | None:
-        """The backend completes a configuration, so that it may have no tensors at all."""
+        """Recognize a model; the backend completes a configuration, so it may have no tensors."""
         if facts.backend != "vllm" and not (self.takes_text(facts) and _SAMPLING in facts.inputs):
             return None
         embeds = facts.pooling and (not facts.inputs or _EMBEDDING in facts.inputs)
         return ServedTask.EMBED if embeds else ServedTask.GENERATE
 
     def spelled(self, request: GenerateRequest) -> Mapping[str, Any]:
-        """All of them in one."""
+        """Return all sampling values in one input."""
         return {_SAMPLING: json.dumps(request.sampling.given())}
 
     def ignored(self, model: ServedModel, request: TaskRequest) -> tuple[str, ...]:
-        """The engine takes or refuses each value."""
+        """Return nothing: the engine accepts or rejects each value."""
         return ()
 
     def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
-        """Text to generate from, or a request for each text to embed."""
+        """Return a request to generate text, or one for each text to embed."""
         if not isinstance(request, EmbedRequest):
             if model.task is ServedTask.EMBED:
                 raise unable(model, request)
@@ -75,7 +75,7 @@ class Vllm(Generating):
     def answer(
         self, model: ServedModel, request: TaskRequest, responses: Sequence[Outputs]
     ) -> TaskAnswer:
-        """The vectors, which the backend sends as JSON text."""
+        """Return the vectors, which the backend sends as JSON text."""
         if not isinstance(request, EmbedRequest):
             raise unable(model, request)
         vectors = tuple(_vector(model, outputs) for outputs in responses)
@@ -84,7 +84,7 @@ class Vllm(Generating):
         return EmbedAnswer(vectors, known if len(known) == len(counts) else ())
 
     def client_of(self, model: ServedModel) -> str:
-        """Code for text or for vectors."""
+        """Return client code for text or for vectors."""
         return "embed" if model.task is ServedTask.EMBED else "vllm"
 
 
@@ -93,7 +93,7 @@ def _embedding(
 ) -> InferRequest:
     body: dict[str, Any] = {"input": prompt + item if isinstance(item, str) else list(item)}
     if dimensions is not None:
-        body["pooling_params"] = {"dimensions": [dimensions]}  # a list: the backend takes [0]
+        body["pooling_params"] = {"dimensions": [dimensions]}  # a list: the backend reads element 0
     values = {"text_input": "", _EMBEDDING: json.dumps(body), _COUNTED: True}
     return InferRequest(
         tuple(tensor(model, name, [value]) for name, value in values.items() if model.input(name))
