@@ -1,4 +1,4 @@
-"""Calling a served model: one interface over Triton's protocols and the request schemas."""
+"""Call a served model: one interface over Triton's protocols and the request schemas."""
 
 from trtbuild.chat import ChatTemplate, find_template, own_template, render_chat
 from trtbuild.client.failures import NotServedError

@@ -1,4 +1,4 @@
-"""Turns what a server or a transport reports into an error with a fix."""
+"""Convert errors of a server or a transport into errors with a fix."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _TOO_LONG = re.compile(
 )
 
 
-# What a server says of a model whose engine ended, before and after it took the model out.
+# A server's messages about a model whose engine ended, before and after its removal.
 _DEAD = re.compile(r"engine is dead|EngineDeadError|not at ready state|is not ready")
-# Where in the server's files an error arose: Python's frames behind the message.
+# The Python frames after an error message, which name the server's files.
 _FRAMES = re.compile(r"\s*\n\s*At:\n.*", re.DOTALL)
 
 
 class NotServedError(ServerError):
-    """The server runs, and the model does not answer any more, or was never there."""
+    """The server runs, but the model no longer answers, or was never there."""
 
 
 class NoAnswerError(ServerError):
-    """Nothing listens where a server should be."""
+    """No server listens at the address."""
 
 
 def unreachable(url: str, reason: str = "") -> NoAnswerError:
-    """Nothing listens at ``url``."""
+    """Return the error if nothing listens at ``url``."""
     return NoAnswerError(
         f"nothing answers at {url}",
         where=reason,
@@ -39,11 +39,11 @@ def unreachable(url: str, reason: str = "") -> NoAnswerError:
 
 
 class LateError(ServerError):
-    """Somebody listens and does not come to an end in time."""
+    """The server did not finish its answer in time."""
 
 
 def timed_out(url: str, seconds: float) -> LateError:
-    """No end of the answer within the deadline."""
+    """Return the error for an answer that was not complete in time."""
     return LateError(
         f"no complete answer from {url} within {seconds:g} s",
         fix="ask for fewer tokens with --max-tokens, or wait longer with --timeout",
@@ -51,7 +51,7 @@ def timed_out(url: str, seconds: float) -> LateError:
 
 
 def broken_off(url: str, reason: str) -> NoAnswerError:
-    """The connection ended before the answer did, or what came was not the protocol."""
+    """Return the error for a dropped connection or an invalid response."""
     return NoAnswerError(
         f"the answer from {url} ended early",
         where=reason,
@@ -60,7 +60,7 @@ def broken_off(url: str, reason: str) -> NoAnswerError:
 
 
 def unknown_model(url: str, name: str, known: Sequence[str]) -> ServerError:
-    """The server has no such model; the nearest of those it has is named."""
+    """Return the error for an unknown model; it suggests the most similar one."""
     near = difflib.get_close_matches(name, known, 1)
     served = ", ".join(known) or "no model at all"
     return NotServedError(
@@ -73,7 +73,7 @@ def unknown_model(url: str, name: str, known: Sequence[str]) -> ServerError:
 
 
 def refused(name: str, message: str) -> ServerError:
-    """The server answered with an error."""
+    """Return the error for an error response."""
     text = " ".join(_FRAMES.sub("", message).split())
     if _TOO_LONG.search(text):
         return ServerError(
@@ -94,7 +94,7 @@ def refused(name: str, message: str) -> ServerError:
 
 
 def not_callable(name: str) -> ServerError:
-    """No request schema fits the model's tensors."""
+    """Return the error for a model whose tensors fit no request schema."""
     broken = (f"{one.name} of {one.distribution}: {one.problem}" for one in installed().broken)
     return ServerError(
         f"no request schema fits the tensors of {name!r}, so trtbuild cannot send it text",

@@ -1,4 +1,4 @@
-"""One interface over protocols and request schemas, for asyncio and for code without it."""
+"""One interface over protocols and request schemas, with and without asyncio."""
 
 from __future__ import annotations
 
@@ -110,13 +110,13 @@ class AsyncLLMClient:
         try:
             responses = await asyncio.gather(*asked)
         finally:
-            for one in asked:  # the first error ends the others
+            for one in asked:  # the first error cancels the others
                 one.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
         return dialect.answer(served, request, responses)
 
     async def served(self, model: str, timeout: float = _METADATA_SECONDS) -> ServedModel:
-        """The model's description, for which no server needs longer than ten seconds."""
+        """Return the model's description, with a timeout of ten seconds."""
         if model not in self._known:
             seconds = min(timeout, _METADATA_SECONDS)
             self._known[model] = (await self.describe(model, seconds)).served
@@ -183,12 +183,12 @@ class LLMClient:
         stream: bool = True,
         timeout: float = 300,
     ) -> Generator[Chunk, None, None]:
-        """Pieces of the answer as they come; closing the iterator cancels on the server.
+        """Yield chunks of the answer as they come; closing the iterator cancels the request.
 
         Args:
             model: Name of a served LLM.
             prompt: Text; bytes must be UTF-8.
-            sampling: How to generate.
+            sampling: Sampling settings.
             stream: False asks the server for one response.
             timeout: Seconds to wait for the whole answer.
 
@@ -209,21 +209,21 @@ class LLMClient:
         stream: bool = True,
         timeout: float = 300,
     ) -> Answer:
-        """The whole answer."""
+        """Return the whole answer."""
         return collect(self.generate(model, prompt, sampling, stream=stream, timeout=timeout))
 
     def ask(self, model: str, request: TaskRequest, *, timeout: float = 300) -> TaskAnswer:
-        """The answer to a request of any task but generation.
+        """Return the answer to a request of any task except generation.
 
         Raises:
-            UsageError: the model cannot do what is asked.
+            UsageError: the model does not support the request.
             ServerError: as :meth:`generate`; an answer that does not fit the request.
         """
         return run(self._client.ask(model, request, timeout=timeout))
 
     def try_out(self, model: str, *, timeout: float) -> None:
-        """Ask a model something cheap; ServerError when it does not answer. Nothing is asked of a
-        model that no request schema fits."""
+        """Send a model a cheap request; ServerError if it does not answer. A model without a
+        request schema gets none."""
         served = self.served(model)
         dialect = dialect_of(served)
         if dialect is None:
@@ -235,5 +235,5 @@ class LLMClient:
             self.ask(model, request, timeout=timeout)
 
     def served(self, model: str, timeout: float = _METADATA_SECONDS) -> ServedModel:
-        """The model's description."""
+        """Return the model's description."""
         return run(self._client.served(model, timeout))

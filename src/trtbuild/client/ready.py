@@ -1,4 +1,4 @@
-"""Readiness by a real inference: a server may say ready over a model that is dead."""
+"""Readiness by a real inference: a server may report ready although a model is dead."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def wait_ready(
     watch: Callable[[], None] | None = None,
     progress: Progress = SILENT,
 ) -> float:
-    """Wait until every model answers a cheap request of its task, or says that it is ready where
-    no request schema fits it.
+    """Wait until every model answers a cheap request of its task, or reports ready if it has no
+    request schema.
 
     Args:
         url: ``HOST:PORT`` of ``protocol``.
         models: Names to wait for.
         deadline: Seconds from now.
-        card: As of :class:`LLMClient`.
-        watch: Called between polls; raises what is known better, such as a dead process.
+        card: As in :class:`LLMClient`.
+        watch: Called between polls; may raise a better error, such as a dead process.
 
     Returns:
-        Seconds it took.
+        Seconds until ready.
 
     Raises:
-        NotServedError: a model's first answer ended its engine.
-        ServerError: not ready in time, naming the model and the last refusal.
+        NotServedError: the first request to a model ended its engine.
+        ServerError: not ready in time; the error has the model and the last error response.
     """
     start = time.monotonic()
     with LLMClient(url, protocol, card) as client:
@@ -61,7 +61,7 @@ def _wait_for(
             try:
                 client.try_out(name, timeout=max(1.0, until - time.monotonic()))
             except NotServedError:
-                raise  # its engine is dead; nobody starts another
+                raise  # its engine is dead and will not be restarted
             except ServerError as error:
                 last = error.what
             else:

@@ -1,4 +1,4 @@
-"""The servers of this machine, as the records in the state directory tell."""
+"""The servers of this machine, from the records in the state directory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trtbuild import resources
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
-    """A running server: where it listens and what it serves."""
+    """A running server: its address and its repository."""
 
     id: str
     host: str
@@ -29,7 +29,7 @@ class ServerRecord:
 
 
 def running_servers(folder: Path | None = None) -> tuple[ServerRecord, ...]:
-    """Servers whose process lives, the newest record first. Broken records are skipped."""
+    """Return servers whose process is alive, the newest first. Invalid records are skipped."""
     folder = folder or resources.state_dir("servers")
     if not folder.is_dir():
         return ()
@@ -39,7 +39,7 @@ def running_servers(folder: Path | None = None) -> tuple[ServerRecord, ...]:
 
 
 def find_server(model: str, folder: Path | None = None) -> ServerRecord | None:
-    """The newest running server of ``model``, or None."""
+    """Return the newest running server of ``model``, or None."""
     servers = running_servers(folder)
     return next((record for record in servers if model in record.models), None)
 

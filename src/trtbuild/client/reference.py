@@ -1,7 +1,7 @@
-"""The answers that a conversion kept beside a model: a live one must still give them.
+"""The reference answers that a conversion stores with a model, compared with live ones.
 
-The limits are wide enough for the rounding of a GPU, and far too narrow for wrong pooling, a
-missing prompt or another checkpoint.
+The tolerances allow for a GPU's rounding but not for wrong pooling, a missing prompt or another
+checkpoint.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from trtbuild.signature.requests import (
 )
 
 FILE = "reference.json"
-_ASKED = 8  # rows, of all uses alike
+_ASKED = 8  # rows, spread over all uses
 _COSINE, _LOGIT = 0.999, 0.02
 
 
@@ -37,10 +37,10 @@ def require_reference(
     *,
     protocol: Protocol = "grpc",
 ) -> tuple[str, ...]:
-    """The models whose answers were compared with those that their conversion kept.
+    """Compare answers with the stored ones; return the models that were compared.
 
     Raises:
-        ServerError: A model answers otherwise, or not at all.
+        ServerError: A model gives different answers, or none.
     """
     found = []
     with LLMClient(url, protocol, models.get) as client:
@@ -53,7 +53,7 @@ def require_reference(
 
 
 def _kept(folder: Path) -> list[Mapping[str, Any]]:
-    """Rows of the newest version's file: some of every use; none where nothing was kept."""
+    """Return rows of the newest version's file, some for every use; empty without a file."""
     versions = sorted((int(p.parent.name), p) for p in folder.glob(f"[0-9]*/{FILE}"))
     if not versions:
         return []
@@ -85,7 +85,7 @@ def _require(client: LLMClient, model: ServedModel, row: Mapping[str, Any]) -> N
 
 
 def _asked(client: LLMClient, model: ServedModel, row: Mapping[str, Any]) -> Sequence[float] | None:
-    """What the model answers now; None for a task without kept answers."""
+    """Return what the model answers now; None for a task without reference answers."""
     item = row["item"]
     if model.task is ServedTask.EMBED:
         use = str(row.get("input_type", ""))

@@ -1,4 +1,4 @@
-"""Both protocols of Triton behind one interface, with errors that carry their fix."""
+"""Both protocols of Triton behind one interface, with errors that have a fix."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _READY_SECONDS = 5.0
 
 
 class DescribedModel(NamedTuple):
-    """A model of a server: its metadata as the protocol gives it, and what that means."""
+    """A model of a server: its raw metadata and its description."""
 
     metadata: ModelMetadata
     served: ServedModel
@@ -45,13 +45,13 @@ class Transport:
             ) from None
 
     async def close(self) -> None:
-        """End the connections: one that stays open would delay a server's exit."""
+        """Close the connections: an open one would delay a server's exit."""
         await self._wire.close()
 
     async def describe(
         self, name: str, timeout: float, card: ServedModel | None = None
     ) -> DescribedModel:
-        """Ask for a model's metadata and configuration; ``card``: what else is known of it."""
+        """Request a model's metadata and configuration; ``card``: a description from elsewhere."""
         async with self._errors(name, timeout):
             metadata = await self._wire.metadata(name, seconds=timeout)
             config = await self._wire.config(name, seconds=timeout)
@@ -62,13 +62,13 @@ class Transport:
             raise failures.broken_off(self.url, reason) from None
 
     async def models(self) -> list[str]:
-        """Names of the models that are ready."""
+        """Return the names of the models that are ready."""
         async with self._errors("", _ADMIN_SECONDS):
             index = await self._wire.index(seconds=_ADMIN_SECONDS)
         return sorted({entry.name for entry in index if entry.state == "READY"})
 
     async def ready(self, name: str) -> bool:
-        """Whether the server says that the model is ready; False while nothing answers."""
+        """Whether the server reports the model as ready; False if nothing answers."""
         try:
             return await self._wire.ready(name, seconds=_READY_SECONDS)
         except WireError:
@@ -77,9 +77,9 @@ class Transport:
     async def responses(
         self, model: str, request: InferRequest, timeout: float, *, stream: bool = True
     ) -> AsyncGenerator[Outputs, None]:
-        """Responses as they come; closing the iterator cancels the request on the server.
+        """Yield responses as they come; closing the iterator cancels the request on the server.
 
-        ``stream`` matters over HTTP only, where Triton has an endpoint for one response.
+        ``stream`` matters only over HTTP, where Triton has an endpoint for one response.
         """
         async with self._errors(model, timeout):
             if isinstance(self._wire, TritonGrpc):
@@ -103,9 +103,9 @@ class Transport:
     async def infer(
         self, model: str, request: InferRequest, timeout: float, *, decoupled: bool | None
     ) -> Outputs:
-        """The only response to a request; empty when none came.
+        """Return the only response to a request; empty if none came.
 
-        Over HTTP the infer endpoint refuses a decoupled model, and generate takes no batch.
+        Over HTTP the infer endpoint rejects decoupled models, and generate has no batches.
         """
         if decoupled or isinstance(self._wire, TritonGrpc):
             responses = self.responses(model, request, timeout, stream=False)

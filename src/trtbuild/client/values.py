@@ -1,4 +1,4 @@
-"""A whole answer, and what a prompt may be."""
+"""A whole answer, and the text of a prompt."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Answer:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Generated tokens over the whole time, None when the server did not count them."""
+        """Generated tokens per second of the whole time, None without the server's count."""
         if self.output_tokens is None or self.seconds <= 0:
             return None
         return self.output_tokens / self.seconds
 
 
 def collect(chunks: Iterable[Chunk], on_text: Callable[[str], None] | None = None) -> Answer:
-    """Read an answer to its end, giving each piece of text to ``on_text`` as it comes."""
+    """Read an answer to its end, and call ``on_text`` with each chunk of text."""
     start = time.perf_counter()
     texts: list[str] = []
     first: float | None = None
@@ -67,7 +67,7 @@ def collect(chunks: Iterable[Chunk], on_text: Callable[[str], None] | None = Non
 
 
 def prompt_text(prompt: str | bytes) -> str:
-    """The prompt as text that UTF-8 can carry.
+    """Return the prompt as text that UTF-8 can encode.
 
     Raises:
         UsageError: bytes that are not UTF-8, or text with lone surrogates, which is how Python

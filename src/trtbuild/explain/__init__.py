@@ -1,9 +1,9 @@
-"""A server's log explained: why it failed, where that stands, and what mends it.
+"""Explain a server's log: root cause, location and fix.
 
 A failed start fills a log with consequences: a traceback in three processes, a model that did not
 load, the ensemble that waited for it, the server that gave up. The table ``data/causes.toml``
-knows which sentence is the reason and which only follows; a repository at hand turns the reason
-into a file, a line and a finding of the validator.
+distinguishes root causes from consequences. With the repository, a root cause becomes a file, a
+line and a finding of the validator.
 """
 
 from trtbuild.explain.causes import Cause, causes

@@ -20,7 +20,7 @@ Kind = Literal["cause", "cascade", "hint", "family", "general"]
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One row; see the head of the table for what its columns mean."""
+    """One row; the header of the table explains its columns."""
 
     id: str
     title: str
@@ -38,7 +38,7 @@ class Cause:
     words: tuple[Words, ...] = ()
 
     def match(self, text: str) -> dict[str, str] | None:
-        """The named groups of the first pattern that ``text`` has, None when it has none."""
+        """Return the named groups of the first pattern that matches ``text``, or None."""
         for words, pattern in zip(self.words, self.patterns, strict=True):
             if any(word in text for word in words) and (found := pattern.search(text)):
                 return {name: value or "" for name, value in found.groupdict().items()}
@@ -47,9 +47,10 @@ class Cause:
 
 @cache
 def causes() -> tuple[Cause, ...]:
-    """All rows, in the order in which they are tried.
+    """Return all rows, in the order in which they are tried.
 
-    The causes of plug-ins come first, as they are about one engine. Their other rows come last.
+    The causes of plug-ins come first, because they are specific to one engine; their other rows
+    come last.
     """
     theirs = [row for path in _plugin_tables() for row in _table(path)]
     first = [row for row in theirs if row.kind == "cause"]
@@ -58,7 +59,7 @@ def causes() -> tuple[Cause, ...]:
 
 
 def _plugin_tables() -> Iterator[Path]:
-    """The tables that modules with rules name as ``CAUSES``."""
+    """Return the tables that rule modules name in ``CAUSES``."""
     for plugin in rule_plugins():
         path = getattr(plugin.module, "CAUSES", None)
         if isinstance(path, Path):
@@ -71,7 +72,7 @@ def _table(path: Path) -> tuple[Cause, ...]:
 
 
 def possible(text: str, *kinds: Kind) -> list[Cause]:
-    """The rows of these kinds of which ``text`` has a word, in the order of the table."""
+    """Return rows of these kinds with a word in ``text``, in the order of the table."""
     rows, finder = _finder(kinds)
     return [rows[number] for number in finder(text)]
 
@@ -83,7 +84,7 @@ def _finder(kinds: tuple[Kind, ...]) -> tuple[tuple[Cause, ...], Finder]:
 
 
 def _row(row: dict[str, Any]) -> Cause:
-    """A row of the table, its patterns compiled, with the words that each of them needs."""
+    """Return a row with compiled patterns, and the words that each of them needs."""
     made: dict[str, Any] = {
         "patterns": tuple(map(re.compile, row["patterns"])),
         "known_as": tuple(row.get("known_as", ())),
@@ -94,11 +95,11 @@ def _row(row: dict[str, Any]) -> Cause:
 
 
 def filled(template: str, groups: Mapping[str, str]) -> str:
-    """``template`` with its ``{name}`` from a pattern's groups, empty where there is none."""
+    """Fill ``{name}`` in ``template`` from a pattern's groups; a missing group is empty."""
     return PLACE.sub(lambda place: groups.get(place[1], ""), template)
 
 
 def url(issue: str) -> str:
-    """The address of ``owner/repository#number``."""
+    """Return the URL of ``owner/repository#number``."""
     repository, _, number = issue.partition("#")
     return f"https://github.com/{repository}/issues/{number}"

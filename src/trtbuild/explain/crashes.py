@@ -1,8 +1,8 @@
-"""A server that a signal ended: which library and function it stood in.
+"""A server that a signal killed: the library and function that crashed.
 
-Triton prints ``Signal (11) received.`` and the frames of the stack, Open MPI and Python their own
-forms of it. The frames of the C library and of the server are in every crash; the first of another
-library says what crashed.
+Triton prints ``Signal (11) received.`` and the stack frames; Open MPI and Python have their own
+formats. Frames of the C library and of the server are in every crash, so the first frame of another
+library shows what crashed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SIGNAL = re.compile(
     r"(?P<vllm>Segfault encountered)|received signal (?P<gdb>SIG\w+)|"
     r"(?P<shell>Aborted) +\(core dumped\)"
 )
-_SIGNAL_WORDS = ("ignal", "Fatal Python", "Segfault", "core dumped")  # quick to look for
+_SIGNAL_WORDS = ("ignal", "Fatal Python", "Segfault", "core dumped")  # fast pre-check
 _MPI = re.compile(r"Signal: [\w ]+\((?P<number>\d+)\)")
 _NAMES = {
     4: "illegal instruction", 6: "abort", 7: "bus error", 8: "arithmetic error",
@@ -27,14 +27,14 @@ _PYTHON = {"Segmentation fault": 11, "Aborted": 6, "Bus error": 7, "Illegal inst
 _FRAME = re.compile(
     r"^\s*(?:\[[\w.:-]+\] )?(?:frame )?[#\[]?\s*(?P<number>\d{1,3})[#:\]]*\s+(?P<what>\S.*)$"
 )
-_LIBRARY = re.compile(  # the last name in the line that is a library's or a program of Triton's
+_LIBRARY = re.compile(  # the last library or Triton program in the line
     r".*(?<![\w.+-])([\w.+-]+\.so[\d.]*|triton\w+(?=\(\+0x)|tritonserver)\b"
 )
 _FUNCTION = re.compile(
     r"^(?:0x[0-9a-f]+ in (?=\S+ ?\())?(?!0x)(?P<name>[A-Za-z_~][\w:~]*(?:<[^()]*>)?[\w:~]*)"
     r"(?: ?\(.*\))?(?: in | at |\s*\+|$)"
 )
-# In every stack, whatever crashed.
+# In every stack.
 _C_LIBRARY = re.compile(r"lib(?:c|m|pthread|stdc\+\+|gcc_s|dl)[-.]|ld-linux")
 _SERVER = re.compile(r"(?:lib)?tritonserver")
 _HANDLERS = re.compile(r"SignalHandler|^(?:g?signal|raise|abort|clone\d?|start_thread|killpg)\b")
@@ -44,10 +44,10 @@ _WHAT = re.compile(r"what\(\):\s*(.+)")
 
 
 def crash(texts: Sequence[str], at: int) -> str:
-    """What is said of the crash that line ``at`` begins; empty if it begins none.
+    """Return a sentence about the crash that starts at line ``at``; ``""`` without one.
 
-    The sentence is ``Signal (N) received: NAME in LIBRARY, in FUNCTION``, as far as known; of an
-    abort it ends with the words of the C++ exception before it.
+    The sentence is ``Signal (N) received: NAME in LIBRARY, in FUNCTION``, as far as known; for an
+    abort it ends with the message of the C++ exception before it.
     """
     text = texts[at]
     found = _SIGNAL.search(text) if any(word in text for word in _SIGNAL_WORDS) else None
@@ -56,7 +56,7 @@ def crash(texts: Sequence[str], at: int) -> str:
     after = texts[at + 1 : at + 1 + _FRAMES]
     number = _number(found, after)
     if number not in _NAMES:
-        return ""  # asked to end: no crash
+        return ""  # a normal shutdown, not a crash
     said = f"Signal ({number}) received: {_NAMES[number]}"
     place = _place(after)
     if place:
@@ -64,7 +64,7 @@ def crash(texts: Sequence[str], at: int) -> str:
     why = _exception(texts, at) if number == 6 else ""
     if why:
         said = f"{said}; what(): {why}"
-    return "" if found["shell"] and not why else said  # the shell's word has no stack
+    return "" if found["shell"] and not why else said  # the shell's message has no stack
 
 
 def _number(match: re.Match[str], after: Sequence[str]) -> int:
@@ -83,7 +83,7 @@ def _number(match: re.Match[str], after: Sequence[str]) -> int:
 
 
 def _place(after: Sequence[str]) -> str:
-    """``LIBRARY, in FUNCTION`` of the innermost frames that tell, or the line of Python."""
+    """Return ``LIBRARY, in FUNCTION`` of the innermost relevant frame, or Python's line."""
     frames = sorted((int(one["number"]), one["what"]) for one in map(_FRAME.match, after) if one)
     library = server = function = ""
     for _, what in frames:

@@ -1,4 +1,4 @@
-"""From a log to the reasons, the root first."""
+"""Find the reasons in a log, the root cause first."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def explain(lines: Iterable[str], repository: Path | None = None) -> Explanation
     """Explain the log of Triton, TensorRT-LLM or vLLM.
 
     Args:
-        lines: Of the log.
-        repository: What was served; it is validated, and places in it are named.
+        lines: The log.
+        repository: The served repository; it is validated to locate the reasons.
     """
     lines = list(lines)
     found: dict[str, list[Reason]] = {"cause": [], "cascade": [], "hint": [], "family": []}
@@ -59,16 +59,16 @@ def explain(lines: Iterable[str], repository: Path | None = None) -> Explanation
 
 
 class _Rows:
-    """The rows that may be meant in one log, and which of them a statement is."""
+    """Finds the row of a statement among those that may occur in a log."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         text = "\n".join(lines)
         self._elsewhere = {row.id for row in causes() if row.within and not row.within.search(text)}
 
     def of(self, statement: Statement) -> tuple[Cause, dict[str, str]] | None:
-        """The row and what its pattern found; None for what no row and no rule knows."""
+        """Return the row and its match; None if no row and no rule matches."""
         said = " ".join(statement.text.split()) if "\n" in statement.text else statement.text
-        if not statement.loud:  # most lines of a log are no failures, and can only be hints
+        if not statement.loud:  # most lines of a log are not failures, and can only be hints
             return _first(possible(said, "hint"), said)
         rows = self._possible(said)
         loud = (row for row in rows if row.kind in _LOUD)
@@ -92,7 +92,7 @@ class _Rows:
 
 
 def _unexplained(families: list[Reason], reasons: list[Reason]) -> list[Reason]:
-    """The families of failures that have no cause, of their model or of the whole server."""
+    """Return groups of failures without a cause, for their model or the whole server."""
     models = {reason.model for reason in reasons}
     return [one for one in families if not models & {"", one.model} and (one.model or not models)]
 
@@ -103,7 +103,7 @@ def _weak() -> frozenset[str]:
 
 
 def _is_weak(reason: Reason) -> bool:
-    """Whether it may well be harmless: no model failed of it."""
+    """Whether it is probably harmless, because no model failed from it."""
     return reason.cause in _weak() and not reason.model
 
 
@@ -117,7 +117,7 @@ def _first(rows: Iterable[Cause], text: str) -> tuple[Cause, dict[str, str]] | N
 
 @cache
 def _of_rule(id: str) -> Cause:
-    """A rule of the validator as a row of the table."""
+    """Return a rule of the validator as a row of the table."""
     from trtbuild.check import all_rules
 
     rule = next(rule for rule in all_rules() if rule.id == id)
@@ -125,7 +125,7 @@ def _of_rule(id: str) -> Cause:
 
 
 def _releases(groups: dict[str, str]) -> dict[str, str]:
-    """The Triton release that ``{release}`` means: the newest with vLLM up to ``until``."""
+    """Return the release for ``{release}``: the newest with vLLM up to ``until``."""
     until = groups.get("until")
     if not until:
         return {}
@@ -148,17 +148,17 @@ def _reason(statement: Statement, cause: Cause, groups: dict[str, str]) -> Reaso
 
 
 def _attribute(reasons: list[Reason], model: str) -> None:
-    """What failed without a name before the server gives up a model is why that one failed."""
+    """Attribute a failure without a model's name to the next model that the server gives up."""
     for number, reason in enumerate(reasons):
         if not reason.model:
             reasons[number] = replace(reason, model=model)
 
 
 def _add(reasons: list[Reason], new: Reason) -> None:
-    """Add what is not said yet; of the same said twice, keep where it began and whom it hit.
+    """Add a new statement; for a repeated one keep the first place and the affected model.
 
-    The last telling is the shortest way to the point: a traceback's exception line comes after
-    its source lines, the server's word on the model after both.
+    The last occurrence is the most specific: a traceback's exception line comes after its source
+    lines, and the server's message about the model after both.
     """
     for number, old in enumerate(reasons):
         if old.cause == new.cause and ("" in (old.model, new.model) or old.model == new.model):
@@ -171,7 +171,7 @@ def _add(reasons: list[Reason], new: Reason) -> None:
 def _add_unknown(
     reasons: list[Reason], rest: list[Statement], lines: list[str], *, follows: bool
 ) -> None:
-    """What no row knows: models that were refused, else the exception, else the last error."""
+    """Add unknown failures: models that did not load, else the exception, else the last error."""
     explained = {reason.model for reason in reasons}
     for statement in rest:
         if statement.final and statement.model not in explained:
@@ -191,7 +191,7 @@ def _add_unknown(
 
 
 def _unknown(failure: unknown.Failure) -> Reason:
-    """The sentence, with the sort of failure that its words tell of."""
+    """Return the sentence with the kind of failure that it indicates."""
     message = failure.message[:_LONGEST]
     plain = _HEAD.sub("", _FRAMES.sub("", failure.message))
     found = _known(plain, "general", frames=failure.frames) or _known(
@@ -219,7 +219,7 @@ def _one_line(statement: Statement) -> str:
 
 
 def _shown(statement: Statement) -> str:
-    """A statement in one line, without native stack frames."""
+    """Return a statement in one line, without native stack frames."""
     goes_on = statement.more and statement.text.rstrip().endswith((":", ","))
     text = f"{statement.text} {statement.more}" if goes_on else statement.text
     said = " ".join(_HEAD.sub("", _FRAMES.sub("", text)).split())

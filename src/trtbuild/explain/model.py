@@ -1,4 +1,4 @@
-"""What a log says, as values."""
+"""The result of an explanation."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ class Reason:
     """Why something failed.
 
     Attributes:
-        cause: Its row in the table of causes, or the rule whose sentence it is; ``unknown`` if
-            it has neither.
-        title: What is wrong, in our words.
-        message: The sentence of the log.
-        log_line: Where that stands, from 1.
-        model: The model meant, empty if the log does not say.
+        cause: Its row in the table of causes, or the rule with this message; ``unknown`` if
+            there is neither.
+        title: What is wrong, as we describe it.
+        message: The message in the log.
+        log_line: The line of the message, from 1.
+        model: The affected model, empty if the log does not name it.
         rule: The rule of the validator that finds it, empty if none does.
-        file: Where the fix goes, relative to the repository; empty if unknown.
-        line, column: From 1; 0 if the file as a whole is meant.
+        file: The file to fix, relative to the repository; empty if unknown.
+        line, column: From 1; 0 for the whole file.
         fix: What to do.
-        known_as: Addresses of issues that report the same.
+        known_as: URLs of issues that report the same.
     """
 
     cause: str
@@ -43,11 +43,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a log says.
+    """The explanation of a log.
 
     Attributes:
         reasons: The root causes, in the order in which they happened.
-        hints: What is no failure but worth knowing beside one.
+        hints: Statements that are not failures but help to understand one.
         follows: Statements that are only consequences.
     """
 

@@ -1,7 +1,7 @@
-"""What a text must hold before a regular expression can match it: quick to look for.
+"""A fast pre-check: words that a text must contain before a regular expression can match.
 
-Most lines of a log match none of the hundreds of patterns. One expression over the words that the
-patterns need rules them out, in a tenth of the time that the patterns would take.
+Most lines of a log match none of the hundreds of patterns. One combined expression of words that
+the patterns need excludes them in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# An escape, a group's or class's opening, a repetition, a character.
+# An escape, the start of a group or class, a repetition, a character.
 _TOKEN = re.compile(
     r"\\.|\[\^?\]?|\((?:\?(?:P<\w+>|<?[:=!]))?|\{\d*,?\d*\}\??|[?*+]\??|.", re.DOTALL
 )
@@ -19,12 +19,12 @@ Words = frozenset[str]
 
 
 def needs(pattern: str) -> Words:
-    """Words of which whatever matches ``pattern`` has one; empty if none is sure."""
+    """Return words of which every match of ``pattern`` has at least one; empty if unknown."""
     return _choice(_TOKEN.findall(pattern)[::-1])
 
 
 class Finder:
-    """Which of many patterns may match a text, by the words that each needs."""
+    """Finds which of many patterns may match a text, by the words that each needs."""
 
     def __init__(self, patterns: Iterable[Words]) -> None:
         by_word: dict[str, set[int]] = {}
@@ -34,7 +34,7 @@ class Finder:
         tree: dict[str, object] = {}
         self._numbers: dict[str, set[int]] = {}
         shortest = ""
-        for word in sorted(by_word):  # a word that begins with another is found with that
+        for word in sorted(by_word):  # a word that begins with another one is found with it
             if not shortest or not word.startswith(shortest):
                 shortest = word
                 self._numbers[word] = set()
@@ -43,7 +43,7 @@ class Finder:
         self._any = re.compile(_expression(tree))
 
     def __call__(self, text: str) -> list[int]:
-        """The numbers of the patterns that may match, in order."""
+        """Return the numbers of the patterns that may match, in order."""
         found: set[int] = set()
         match = self._any.search(text)
         while match:
@@ -66,7 +66,7 @@ def _expression(node: dict[str, object]) -> str:
 
 
 def _choice(tokens: list[str]) -> Words:
-    """The words of ``a|b|…``, up to the closing parenthesis; takes ``tokens`` from the end."""
+    """Return the words of ``a|b|…`` up to the closing parenthesis; consumes ``tokens``."""
     found = [_sequence(tokens)]
     while tokens and tokens[-1] == "|":
         tokens.pop()
@@ -75,7 +75,7 @@ def _choice(tokens: list[str]) -> Words:
 
 
 def _sequence(tokens: list[str]) -> Words:
-    """The words of what must stand in a row: its longest text, or those of its best group."""
+    """Return the words of a sequence: its longest literal, or those of its best group."""
     run, best = "", Words()
     while tokens and tokens[-1] not in ("|", ")"):
         part = tokens.pop()
@@ -96,7 +96,7 @@ def _sequence(tokens: list[str]) -> Words:
 
 
 def _optional(tokens: list[str]) -> bool:
-    """Whether what stands before may be missing; removes its repetition."""
+    """Whether the preceding item is optional; removes its repetition."""
     if not tokens or tokens[-1][0] not in "?*{":
         return False
     tokens.pop()
@@ -104,7 +104,7 @@ def _optional(tokens: list[str]) -> bool:
 
 
 def _better(first: Words, second: Words) -> Words:
-    """Those whose shortest word is longer."""
+    """Return the set whose shortest word is longer."""
     return max(first, second, key=lambda words: min(map(len, words), default=0)) - {""}
 
 

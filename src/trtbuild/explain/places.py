@@ -1,4 +1,4 @@
-"""Where in the repository a reason is mended."""
+"""The place in the repository where a reason can be fixed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trtbuild.explain.causes import Cause, causes, filled
 from trtbuild.explain.model import Reason
 from trtbuild.located.positions import NOWHERE
 
-_MANY_WORDS = 24  # characters below which a sentence of the server is no proof of anything
+_MANY_WORDS = 24  # minimum characters of a server's sentence to count as evidence
 
 
 def find(
     repository: Path, reasons: list[Reason], hints: list[Reason]
 ) -> tuple[list[Reason], list[Reason]]:
-    """Both with their places; a repository that cannot be read gives none."""
+    """Add places to reasons and hints; a repository that cannot be read has none."""
     try:
         findings = check.validate(repository).findings
         models = open_repository(repository, Options()).models
@@ -36,8 +36,8 @@ def find(
 
 
 def _once(reasons: list[Reason]) -> list[Reason]:
-    """Without a second reason for the same place: the server says some mistakes twice. A row of
-    the table says it better than a rule's sentence."""
+    """Remove a second reason for the same place: the server reports some mistakes twice. A row of
+    the table is preferred over a rule's sentence."""
     kept: dict[object, Reason] = {}
     for number, reason in enumerate(reasons):
         key = (reason.rule, reason.file, reason.line, reason.column) if reason.line else number
@@ -70,8 +70,8 @@ def _placed(reason: Reason, findings: Sequence[Finding], models: Sequence[Model]
 
 
 def _finding(reason: Reason, findings: Sequence[Finding]) -> Finding | None:
-    """The finding with the server's own sentence, else one of the cause's rule, else one whose
-    sentence the cause knows: a model's status says less than the line that refused it."""
+    """Return the finding with the server's own sentence, else one of the cause's rule, else one
+    whose sentence the cause has: a model's status is less specific than its error line."""
     here = [one for one in findings if reason.model in ("", one.model)]
     said = _plain(reason.message)
     for one in here:
@@ -90,7 +90,7 @@ def _plain(text: str) -> str:
 
 
 def _place(model: Model, cause: Cause, reason: Reason) -> tuple[str, int, int] | None:
-    """The file, line and column of what the row names, if this model has it."""
+    """Return file, line and column of what the row names, if this model has it."""
     groups = cause.match(reason.message) or {}
     if cause.json:
         for version in model.served:

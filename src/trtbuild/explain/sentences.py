@@ -1,8 +1,8 @@
-"""The server's sentences that the validator's rules know, as patterns.
+"""The server's messages in the validator's rules, as patterns.
 
-A rule writes what the server prints as ``Problem(…, server=f"…")``. The text of that expression is
-read from the rule's source: its literal parts are the pattern, and each value in it is a gap. So a
-sentence is written once, in its rule (docs/adr/0106).
+A rule has what the server prints as ``Problem(…, server=f"…")``. That expression is read from the
+rule's source: its literal parts form the pattern, and each value is a gap. So a message is written
+only once, in its rule (docs/adr/0106).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from trtbuild.check import Rule, all_rules
 from trtbuild.check.refused import refused
 from trtbuild.explain.patterns import Finder
 
-_PROVES = 24  # literal characters without which a sentence is no proof of anything
+_PROVES = 24  # minimum literal characters of a sentence to count as evidence
 _WORDS = 12  # of one literal part
 _MOST = 32  # variants of one sentence
-_DEEPEST = 6  # functions that call one another
-_SERVER = re.compile(r"\bserver: |\bRefusal\(")  # what holds the server's sentence
+_DEEPEST = 6  # depth of nested function calls
+_SERVER = re.compile(r"\bserver: |\bRefusal\(")  # the argument with the server's message
 
 Parts = tuple[str | None, ...]  # None is a gap
 _GAP: tuple[Parts, ...] = ((None,),)
@@ -33,7 +33,7 @@ _GAP: tuple[Parts, ...] = ((None,),)
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of the server; ``has`` is its longest literal part, quick to look for."""
+    """A message of the server; ``has`` is its longest literal part, for a fast pre-check."""
 
     rule: Rule
     pattern: re.Pattern[str]
@@ -41,7 +41,7 @@ class Sentence:
 
 
 def rule_of(text: str) -> Rule | None:
-    """The rule whose sentence ``text`` holds; of several the one that says the most."""
+    """Return the rule whose message ``text`` contains; of several the most specific."""
     for number in _finder()(text):
         sentence = sentences()[number]
         if sentence.has in text and sentence.pattern.search(text):
@@ -56,7 +56,7 @@ def _finder() -> Finder:
 
 @cache
 def sentences() -> tuple[Sentence, ...]:
-    """All sentences, those with the most words first."""
+    """Return all messages, those with the most literal text first."""
     found: dict[str, tuple[int, Sentence]] = {}
     for rule in all_rules():
         for parts in _of_rule(rule):
@@ -72,7 +72,7 @@ def sentences() -> tuple[Sentence, ...]:
 
 
 def _pattern(parts: Parts) -> str:
-    """A regular expression; blanks are any blanks, a gap at either end is left out."""
+    """Return a regular expression; blanks match any blanks, gaps at the ends are dropped."""
     text = "".join("\0" if part is None else re.sub(r"\s+", " ", part) for part in parts)
     text = re.sub("\0+", "\0", text).strip("\0 ")
     return ".*?".join(map(re.escape, text.split("\0")))
@@ -105,7 +105,7 @@ def _of_rule(rule: Rule) -> Iterator[Parts]:
 
 
 def _used(module: ModuleType, names: Iterable[str], *, more: bool = True) -> set[ModuleType]:
-    """The modules of the check, none of rules, that ``names`` of a module come from, and theirs."""
+    """Return the check's non-rule modules that ``names`` of a module come from, recursively."""
     found: set[ModuleType] = set()
     for name in names:
         where = str(getattr(vars(module).get(name), "__module__", ""))
@@ -120,7 +120,7 @@ def _used(module: ModuleType, names: Iterable[str], *, more: bool = True) -> set
 
 @cache
 def _texts_of(module: ModuleType) -> tuple[Parts, ...]:
-    """Every text with values in it. Those in our own words are in no log."""
+    """Return every text with values. Messages that trtbuild words itself are in no log."""
     tree = ast.parse(_source(module))
     reader = _Reader(module)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
@@ -146,7 +146,7 @@ def _functions(module: ModuleType) -> Mapping[str, ast.FunctionDef]:
 
 @cache
 def _nodes(function: ast.FunctionDef) -> tuple[ast.AST, ...]:
-    """All of a function; helpers belong to many rules."""
+    """Return all nodes of a function; helpers are shared by many rules."""
     return tuple(ast.walk(function))
 
 
@@ -159,7 +159,7 @@ class _Reader:
         self._depth = 0
 
     def texts(self, node: ast.expr | None, scope: ast.FunctionDef) -> tuple[Parts, ...]:
-        """What the expression may be."""
+        """Return the possible values of the expression."""
         match node:
             case ast.Constant(value=str(text)):
                 found: tuple[Parts, ...] = ((text,),)
@@ -192,7 +192,7 @@ class _Reader:
         return tuple(several[:_MOST])
 
     def _named(self, name: str, scope: ast.FunctionDef) -> tuple[Parts, ...]:
-        """A local variable by what is assigned to it, a constant of the module by its value."""
+        """Resolve a local variable by its assignments, a module constant by its value."""
         found: list[tuple[Parts, ...]] = []
         for node in _nodes(scope):
             match node:
@@ -211,7 +211,7 @@ class _Reader:
     def _unpacked(
         self, name: str, names: list[ast.expr], value: ast.expr
     ) -> Iterator[tuple[Parts, ...]]:
-        """``for message, server in problems(model)``: what that function yields second."""
+        """Resolve ``for message, server in problems(model)``: the second yielded value."""
         for number, target in enumerate(names):
             if isinstance(target, ast.Name) and target.id == name:
                 match value:
@@ -221,7 +221,7 @@ class _Reader:
                         yield _GAP
 
     def _returned(self, name: str, number: int | None) -> tuple[Parts, ...]:
-        """What a function returns or yields; of a tuple its element ``number``."""
+        """Return what a function returns or yields; of a tuple the element ``number``."""
         if self._depth == _DEEPEST:
             return _GAP
         self._depth += 1
@@ -240,7 +240,7 @@ class _Reader:
 
 
 def _fields(parts: Parts) -> Parts:
-    """The parts of a text for ``str.format``, each ``{}`` a gap."""
+    """Return the parts of a ``str.format`` text; each ``{}`` is a gap."""
     found: list[str | None] = []
     for part in parts:
         pieces: list[str | None] = [None]

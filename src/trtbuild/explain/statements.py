@@ -1,4 +1,4 @@
-"""What a log says, without what wraps it: prefixes of containers, MPI and log libraries."""
+"""The statements of a log, without prefixes of containers, MPI and log libraries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PREFIX = re.compile(
     r"|\[\d+,\d+\]<\w+>:\s*|[A-Z][a-z]{2} [ \d]\d [\d:]{8} \S+ \S+: "
     r"|\[pod/[^\]]+\] |│ ?|\([\w ]*pid=\d+[^)]*\) ?|\[rank\d+\]:\s?)+"
 )
-# A line of Triton's or vLLM's keeps its own head, whatever stands before that.
+# A line of Triton or vLLM keeps its own prefix, whatever precedes that.
 _HEAD = re.compile(
     r"^.{0,200}?(?=[VIWEF]\d{4} \d\d:\d\d:\d\d\.\d+ |\d{4}-\d\d-\d\dT[\d:]{8}Z [VIWEF] \d+ "
     r"|\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d)"
@@ -30,7 +30,7 @@ _TRTLLM = re.compile(
 )
 _TRTLLM_LEVEL = re.compile(r"^\[?(ERROR|WARNING|INFO|DEBUG|E|W|I|F|V|TRACE)(?:\]|:) ?")
 _LOUD = {"ERROR", "E", "F"}
-_QUIET = re.compile(  # not what Kubernetes tells of a pod: `Warning  FailedScheduling  …`
+_QUIET = re.compile(  # not Kubernetes' events of a pod: `Warning  FailedScheduling  …`
     r"\s*\[?(?:WARN(?:ING)?|INFO|DEBUG|NOTE|[Ww]arning)\b(?!\s+(?:Failed|BackOff|Unhealthy))"
 )
 _NATIVE_FRAME = re.compile(r"\s*frame #\d+: ")
@@ -51,15 +51,15 @@ _MOST_MORE = 8
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """Something a log says.
+    """One statement of a log.
 
     Attributes:
-        line: Where it stands, from 1.
-        text: Without prefixes.
-        model: The model meant, empty when it does not say.
-        loud: Whether it can be a failure: an error, or a line without any level.
-        final: Whether it is the server's own word on a model that failed.
-        error: Whether its level says that it is an error.
+        line: Its line, from 1.
+        text: Its text without prefixes.
+        model: The affected model, empty if it is not named.
+        loud: Whether it may be a failure: an error, or a line without a level.
+        final: Whether it is the server's own message about a model that failed.
+        error: Whether its level is an error.
         more: The lines after a final statement that may belong to it.
     """
 
@@ -73,7 +73,7 @@ class Statement:
 
 
 def cleaned(line: str) -> str:
-    """A line without the prefixes of what carried it."""
+    """Return a line without prefixes."""
     text = _ANSI.sub("", line.rstrip("\r\n"))
     if text.startswith("{") and text.rstrip().endswith("}"):
         text = _logged(text)
@@ -82,7 +82,7 @@ def cleaned(line: str) -> str:
 
 
 def _logged(text: str) -> str:
-    """The text of a line that a log driver wrote as JSON; anything else as it is."""
+    """Return the text of a line that a log driver wrote as JSON; other lines unchanged."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -94,7 +94,7 @@ def _logged(text: str) -> str:
 
 
 def statements(lines: Iterable[str]) -> Iterator[Statement]:
-    """The statements of a log, in its order."""
+    """Return the statements of a log, in order."""
     texts = [cleaned(line) for line in lines]
     row: list[str] = []
     begun = 0
@@ -126,14 +126,14 @@ def _from_line(texts: Sequence[str], at: int) -> Iterator[Statement]:
         message, loud = body[level.end() :], level[1] in _LOUD
         error = loud
     if member := _MEMBER.search(message):
-        # What people paste is often this line alone; the reason of the member is in it.
+        # Often only this line is pasted; it contains the reason of the member.
         yield Statement(at + 1, member["what"], "", loud)
         yield Statement(at + 1, member["why"], member["model"], loud, final=True)
         return
     said = _MODEL.search(message)
     model = next(filter(None, said.groups()), "") if said else ""
     final = loud and (bool(said) or message.startswith("UNAVAILABLE: "))
-    # A sentence in quotes, as Triton writes them since 24.06, is whole.
+    # A quoted message, as Triton writes them since 24.06, is complete.
     more = _more(texts, at) if final and not texts[at].endswith('"') else ""
     yield Statement(at + 1, message, model, loud, final, error, more)
 
@@ -144,7 +144,7 @@ def _is_quiet(message: str) -> bool:
 
 
 def _more(texts: Sequence[str], at: int) -> str:
-    """The lines that a sentence goes on in: those after it without a head of their own."""
+    """Return the continuation lines of a message: those after it without a prefix."""
     found: list[str] = []
     for text in texts[at + 1 : at + 1 + _MOST_MORE]:
         if not text.strip() or _BEGINS.match(text) or logs.parse(text).level:
@@ -154,7 +154,7 @@ def _more(texts: Sequence[str], at: int) -> str:
 
 
 def _cells(text: str) -> list[str] | None:
-    """The cells of a line of the server's table of models, each as wide as its column."""
+    """Return the cells of a line of the server's model table, each as wide as its column."""
     match = _ROW.match(text)
     if match is None:
         return None
@@ -163,7 +163,7 @@ def _cells(text: str) -> list[str] | None:
 
 
 def _wrapped(cell: str, more: str) -> str:
-    """A cell and its next line: the server cuts where the column ends, in the middle of words."""
+    """Join a cell and its next line: the server wraps at the column's end, even inside words."""
     full = not cell.endswith(" ")
     return cell + more if full else f"{cell.rstrip()} {more.lstrip()}"
 

@@ -1,4 +1,4 @@
-"""What is said of a failure that no row of the table knows: its sentence, and where to look."""
+"""Explain a failure that no row of the table matches: its message, and where to look."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SAYS = re.compile(
     r"|.*\b(?:InferenceServerException|ERROR): )"
 )
 _OPEN = re.compile(r":$|validation errors? for |error\(s\) found\.$")
-# Words of a failure, for an excerpt that has no line of an error's form.
+# Words of a failure, for an excerpt without an error line.
 _SPEAKS = re.compile(
     r"\b(?:errors?|exception|fail(?:ed|ure|s)?|cannot|can't|could not|unable|invalid|not (?:found"
     r"|exist|available|callable|recognized|supported|defined|a directory)|is a directory|no such"
@@ -37,16 +37,16 @@ _SPEAKS = re.compile(
 )
 _RUNS = re.compile(r"Started \w+Service|Uvicorn running|startup complete|successfully loaded")
 _ASIDE = re.compile(r"find: |Usage: |usage: |NOTE: |\s*-|  ")
-_EXCERPT = 60  # lines: of more a part is no excerpt
-# What only leads to another line.
+_EXCERPT = 60  # lines: a longer text is not an excerpt
+# Lines that only refer to another line.
 _VAGUE = re.compile(
     r"[Cc]heck the \S* ?log|[Ss]ee (?:the )?\S* ?(?:log|above|below|details)|[Ff]ailed to maintain "
     r"|[Ss]hutting down|[Ee]xiting|[Cc]all stack"
 )
 _NATIVE = re.compile(r"^\s*(?:frame )?#?\d{1,3}[#:]?\s+(?:0x[0-9a-f]+\s+)?[\w(/<]")
-_AROUND = 60  # lines in which the frames of a message are
+_AROUND = 60  # lines in which the frames of a message are searched
 _MOST_OPEN = 3
-# Where the maintainers of what raised it are told of it.
+# Where to report it to the maintainers of the code that raised it.
 _TRACKERS = {
     "vllm": "vllm-project/vllm",
     "tensorrt_llm": "NVIDIA/TensorRT-LLM",
@@ -59,17 +59,17 @@ _TRACKERS = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The sentence of a failure, the line it stands in, and what to do about it."""
+    """The message of a failure, its line, and what to do about it."""
 
     title: str
     message: str
     line: int
     fix: str
-    frames: str = ""  # of the traceback before it and the native one after it
+    frames: str = ""  # the traceback before it and the native stack after it
 
 
 def raised(texts: Sequence[str]) -> Failure | None:
-    """The exception of a traceback, with the file that raised it."""
+    """Return the exception of a traceback, with the file that raised it."""
     cause = logs.root_exception(texts)
     at = next((number for number, text in enumerate(texts) if cause and cause in text), -1)
     if at < 0:
@@ -87,14 +87,14 @@ def _before(texts: Sequence[str], at: int) -> Sequence[str]:
 
 
 def _frames(texts: Sequence[str], at: int) -> str:
-    """The lines of the frames around line ``at``."""
+    """Return the lines of the frames around line ``at``."""
     native = [text for text in texts[at + 1 : at + 1 + _AROUND] if _NATIVE.match(text)]
     python = [text for text in _before(texts, at) if _PYTHON.search(text)]
     return "\n".join([*python, *native])
 
 
 def _whole(message: str, texts: Sequence[str], at: int) -> str:
-    """A message with the lines that it goes on in."""
+    """Return a message with its continuation lines."""
     for text in texts[at + 1 : at + 1 + _MOST_OPEN]:
         if not _OPEN.search(message.rstrip()) or _NATIVE.match(text):
             break
@@ -103,7 +103,7 @@ def _whole(message: str, texts: Sequence[str], at: int) -> str:
 
 
 def _wordless(texts: Sequence[str]) -> Failure | None:
-    """An exception without a message: the line of source that raised it says the most."""
+    """Describe an exception without a message by the source line that raised it."""
     for at in range(len(texts) - 1, 1, -1):
         name = _BARE.fullmatch(logs.parse(texts[at]).message)
         before = [text for text in texts[max(0, at - 6) : at] if _PYTHON.search(text)]
@@ -117,12 +117,12 @@ def _wordless(texts: Sequence[str]) -> Failure | None:
 
 
 def has_traceback(texts: Iterable[str]) -> bool:
-    """Whether Python printed one, or a part of it is here."""
+    """Whether there is a Python traceback, or part of one."""
     return any(_TRACEBACK in text or _PYTHON.search(text) for text in texts)
 
 
 def refused(statement: Statement) -> Failure:
-    """The server's own word on a model."""
+    """Return the server's own message about a model."""
     frames = _BACKEND.finditer(statement.text)
     return Failure(
         "the model was refused; the server's message is not in trtbuild's table of causes",
@@ -131,11 +131,11 @@ def refused(statement: Statement) -> Failure:
 
 
 def said(statements: Sequence[Statement], texts: Sequence[str]) -> Failure | None:
-    """The last error of a log that has neither a traceback nor a refused model."""
+    """Return the last error of a log without a traceback and without a failed model."""
     errors = [one for one in statements if one.error or (one.loud and _SAYS.match(one.text))]
     if not errors:
         return None
-    # A traceback's frames and lines of source have words of errors, and tell nothing.
+    # Frames and source lines of a traceback contain words of errors without being one.
     told = [one for one in errors if _SAYS.match(one.text) or not one.text.startswith("  ")]
     clear = [one for one in told if not _VAGUE.search(one.text)]
     formed = [one for one in clear if _SAYS.match(one.text)]
@@ -145,7 +145,7 @@ def said(statements: Sequence[Statement], texts: Sequence[str]) -> Failure | Non
 
 
 def _cut(texts: Sequence[str]) -> Failure | None:
-    """A log that ends within a traceback: its exception is in what was cut off."""
+    """Describe a log that ends within a traceback, so that its exception is missing."""
     found = [(at, frame) for at, text in enumerate(texts) if (frame := _PYTHON.search(text))]
     if not found:
         return None
@@ -159,7 +159,7 @@ def _cut(texts: Sequence[str]) -> Failure | None:
 
 
 def spoken(statements: Iterable[Statement], texts: Sequence[str]) -> Iterator[Failure]:
-    """What speaks of a failure in an excerpt without any error: what a client or a shell shows."""
+    """Return the failure in an excerpt without an error line, such as a client's or a shell's."""
     if len(texts) > _EXCERPT or any(map(_RUNS.search, texts)):
         return
     for one in sorted(statements, key=lambda one: bool(_VAGUE.search(one.text))):
@@ -180,7 +180,7 @@ def _spoken(statement: Statement, texts: Sequence[str]) -> Failure:
 
 
 def look(line: int, frame: re.Match[str] | None) -> str:
-    """Where to look next: the file that raised it, or the lines before it."""
+    """Return where to look next: the file that raised it, or the lines before it."""
     before = f"read the lines before line {line}, which show what the server was doing"
     if frame is None:
         return f"{before}; start it with --log-verbose=1 for more of them"
@@ -201,5 +201,5 @@ def look(line: int, frame: re.Match[str] | None) -> str:
 
 
 def _innermost(frames: Iterable[re.Match[str]]) -> re.Match[str] | None:
-    """The first frame that is not of Python's own library."""
+    """Return the first frame outside Python's own library."""
     return next((frame for frame in frames if not _STANDARD.search(frame["path"])), None)

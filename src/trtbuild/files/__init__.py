@@ -1,4 +1,4 @@
-"""Files written whole or not at all, cloned without reading them, digested once."""
+"""Files: atomic writes, cloning without reading, cached digests."""
 
 from trtbuild.files.clone import LINKABLE_BYTES, clone_file, clone_needs_space
 from trtbuild.files.digests import DigestCache, digest, digest_all

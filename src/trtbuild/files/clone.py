@@ -1,7 +1,7 @@
-"""A second name for a file's bytes, as cheap as the file system allows.
+"""Clone files as cheaply as the file system allows.
 
-No byte passes through Python: a reflink shares extents, a hard link shares the inode, and the
-rest is copied by the kernel. Holes stay holes.
+Python reads no data: a reflink shares extents, a hard link shares the inode, and otherwise the
+kernel copies. Holes stay holes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal
 
 Method = Literal["reflink", "hardlink", "copy_file_range", "sendfile", "copy"]
 
-# Smaller files are always copied: it costs nothing, and what a person edits is among them.
+# Smaller files are always copied: it costs little, and these are the files that people edit.
 LINKABLE_BYTES = 1 << 20
 
 _FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
@@ -41,17 +41,17 @@ Advance = Callable[[int], None]
 def clone_file(
     src: Path, dst: Path, *, link: bool = True, advance: Advance = lambda _: None
 ) -> Method:
-    """Put the bytes of ``src`` at the new path ``dst``; says how.
+    """Clone ``src`` to the new path ``dst``; return the method.
 
     Args:
         src: A file; a symbolic link (the Hugging Face cache is made of them) is followed.
         dst: Must not exist; its directory must.
-        link: Whether both names may share one inode. Leave it off for a source that somebody
-            may rewrite in place, because that would change ``dst`` too.
+        link: Whether both names may share one inode. Leave it off for a source that may be
+            rewritten in place, because that would change ``dst`` too.
         advance: Called with bytes done, for progress.
 
-    The copy has the modification time of the source and is synced to disk. Raises OSError; no
-    partial ``dst`` stays behind.
+    The copy has the modification time of the source and is synced to disk. Raises OSError without
+    leaving a partial ``dst``.
     """
     src = src.resolve(strict=True)
     try:
@@ -66,7 +66,7 @@ def clone_file(
 
 
 def clone_needs_space(src: Path, folder: Path, *, link: bool = True) -> int:
-    """Bytes that cloning ``src`` into ``folder`` takes at most: 0 if a hard link will do."""
+    """Return the maximum bytes for cloning ``src`` into ``folder``: 0 with a hard link."""
     status = src.stat()
     same_disk = status.st_dev == folder.stat().st_dev
     if link and same_disk and status.st_size >= LINKABLE_BYTES:
@@ -158,7 +158,7 @@ def _copy_segments(
     move: Callable[[int, int, int, int], int],
     advance: Advance,
 ) -> None:
-    """Move every stretch of data; what lies between is a hole, and ``ftruncate`` makes those."""
+    """Copy every segment of data; ``ftruncate`` creates the holes in between."""
     os.ftruncate(writer, size)
     unsynced = 0
     for start, end in _data_segments(reader, size):
@@ -170,29 +170,29 @@ def _copy_segments(
             at += moved
             unsynced += moved
             advance(moved)
-            if unsynced >= _SYNC_EVERY:  # in pieces, so that Ctrl-C is answered soon
+            if unsynced >= _SYNC_EVERY:  # in chunks, so that Ctrl-C is handled soon
                 os.fsync(writer)
                 unsynced = 0
     os.fsync(writer)
 
 
 def _data_segments(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """``(start, end)`` of the stretches of a file that hold data."""
+    """Yield ``(start, end)`` of the data segments of a file."""
     at = 0
     while at < size:
         try:
             start = os.lseek(fd, at, os.SEEK_DATA)
             end = os.lseek(fd, start, os.SEEK_HOLE)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole until the end
+            if error.errno == errno.ENXIO:  # only a hole until the end
                 return
-            yield at, size  # a file system that does not know holes
+            yield at, size  # a file system without holes
             return
         yield start, end
         at = end
 
 
 def _keep_time(src: Path, dst: Path) -> None:
-    """The digest cache trusts a modification time, so the copy gets the one of its source."""
+    """Copy the modification time, on which the digest cache relies."""
     status = src.stat()
     os.utime(dst, ns=(status.st_atime_ns, status.st_mtime_ns))

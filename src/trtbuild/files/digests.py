@@ -1,4 +1,4 @@
-"""SHA-256 of files, computed once: a file whose identity has not changed is not read again."""
+"""Cached SHA-256 digests: a file whose identity has not changed is not read again."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _BLOCK = 1 << 20
 _THREADS = 4
 _KEPT = 8192
 _WORTH_SAYING = 64 << 20
-# A file written again within one tick of the file system's clock keeps its time stamp. Younger
-# files than this are digested anew the next time.
+# A file rewritten within one tick of the file system's clock keeps its time stamp. Files younger
+# than this are digested again the next time.
 _RACY_NS = 200_000_000
 
 
 class DigestCache:
     """Digests by ``(device, inode, size, mtime)``, kept in a small JSON file.
 
-    Losing it costs time only, so a damaged or unwritable file is no error.
+    Losing it only costs time, so a damaged or unwritable file is not an error.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -37,7 +37,7 @@ class DigestCache:
         self._lock = Lock()
 
     def get(self, path: Path) -> str:
-        """The digest of ``path`` as it is now, empty when it must be computed."""
+        """Return the digest of ``path`` as it is now, empty if it must be computed."""
         with self._lock:
             if self._known is None:
                 self._known = self._read()
@@ -45,14 +45,14 @@ class DigestCache:
             return self._new.get(key) or self._known.get(key, "")
 
     def put(self, path: Path, sha256: str) -> None:
-        """Remember a digest, unless the file is too young for its time stamp to be trusted."""
+        """Store a digest, unless the file is too young for its time stamp to be reliable."""
         status = path.stat()
         if time.time_ns() - status.st_mtime_ns > _RACY_NS:
             with self._lock:
                 self._new[_identity(status)] = sha256
 
     def save(self) -> None:
-        """Write what is new, after what other processes wrote meanwhile; the oldest go first."""
+        """Write new digests, merged with those of other processes; the oldest are dropped first."""
         if not self._new:
             return
         merged = {**self._read(), **self._new}
@@ -76,14 +76,14 @@ def _identity(status: os.stat_result) -> str:
 
 
 def digest(path: Path, progress: Progress = SILENT, *, fresh: bool = False) -> str:
-    """The SHA-256 of a file in hex. ``fresh`` reads it even if its digest is known."""
+    """Return the SHA-256 of a file in hex. ``fresh`` reads it even if its digest is cached."""
     return digest_all({"": path}, progress, fresh=fresh)[""]
 
 
 def digest_all(
     paths: Mapping[str, Path], progress: Progress = SILENT, *, fresh: bool = False
 ) -> dict[str, str]:
-    """The SHA-256 of many files, by the same keys; several are read at a time. Raises OSError."""
+    """Return the SHA-256 of many files, by the same keys; reads in parallel. Raises OSError."""
     cache = DigestCache()
     found = {name: "" if fresh else cache.get(path) for name, path in paths.items()}
     wanted = [name for name, sha256 in found.items() if not sha256]
@@ -120,7 +120,7 @@ def _in_threads(paths: Iterable[Path], counter: _Counter) -> list[str]:
         try:
             tasks = [pool.submit(_sha256, path, counter.add, stop) for path in paths]
             return [task.result() for task in tasks]
-        except BaseException:  # Ctrl-C: do not read the remaining gigabytes first
+        except BaseException:  # on Ctrl-C, do not read the remaining gigabytes first
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise

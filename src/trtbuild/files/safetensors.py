@@ -1,9 +1,9 @@
-"""safetensors headers, read by ourselves: a length, a JSON object, no byte of a weight.
+"""Our own reader of safetensors headers; it reads no weights.
 
 Format: 8 bytes little-endian header length, that many bytes of JSON mapping tensor names to
 ``{"dtype", "shape", "data_offsets"}`` with offsets relative to the header's end, then the data
-without holes (https://huggingface.co/docs/safetensors). Everything is checked here, because a
-header may come from anybody.
+without holes (https://huggingface.co/docs/safetensors). Everything is checked, because headers are
+untrusted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FIRST_READ = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One stored tensor: safetensors' name of its type, shape, and where its bytes are.
+    """One stored tensor: its safetensors type, its shape, and the position of its bytes.
 
     ``begin`` and ``end`` count from the start of ``file``, header included.
     """
@@ -68,15 +68,15 @@ class Header:
 
 
 def read_header(name: str, size: int, read: RangeReader) -> Header:
-    """The checked header of the safetensors file ``name`` of ``size`` bytes.
+    """Read and check the header of the safetensors file ``name`` of ``size`` bytes.
 
     An error's message begins with ``name``.
 
-    Reads 64 KiB first, which holds most headers whole, and the rest when there is more: one
-    or two range requests for a file on the hub.
+    Reads 64 KiB first, which contains most headers, and then the rest if there is more: one or two
+    range requests for a file on the hub.
 
     Raises:
-        UnsupportedError: The file is truncated, not safetensors, or contradicts itself.
+        UnsupportedError: The file is truncated, not safetensors, or inconsistent.
     """
     first = read(0, min(_FIRST_READ, size)) if size else b""
     if len(first) < 8:
@@ -142,7 +142,7 @@ def _naturals(value: object) -> TypeGuard[list[int]]:
 
 
 def _check_layout(name: str, size: int, base: int, tensors: dict[str, TensorInfo]) -> None:
-    """Tensors follow one another from the header's end to the file's end."""
+    """Check that tensors are contiguous from the header's end to the file's end."""
     at = base
     for key, info in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
         if info.begin != at:

@@ -1,7 +1,7 @@
-"""Directories and files that appear whole: prepared under another name, then renamed.
+"""Atomic creation of directories and files: prepared under another name, then renamed.
 
-A directory being prepared is locked (``flock``) by its process, so that the next run tells a living
-one from what a killed process left behind, and sweeps the latter.
+A directory being prepared is locked (``flock``) by its process, so that the next run can detect and
+remove what a killed process left behind.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _LOCK_POLL = 0.2
 
 @contextmanager
 def scratch(parent: Path, stem: str) -> Iterator[Path]:
-    """A new hidden directory ``.STEM.trtbuild-XXXX`` in ``parent``, removed at the end whatever
-    happens. Abandoned ones of the same stem are swept first. Raises OSError.
+    """Yield a new hidden directory ``.STEM.trtbuild-XXXX`` in ``parent``, removed at the end in any
+    case. Abandoned ones of the same stem are removed first. Raises OSError.
     """
     folder: Path | None = None
     lock: int | None = None
@@ -49,10 +49,10 @@ def scratch(parent: Path, stem: str) -> Iterator[Path]:
 def sweep(
     parent: Path, stem: str, *, before: Callable[[Path], None] = lambda _: None
 ) -> tuple[Path, ...]:
-    """Remove the scratch directories of ``stem`` in ``parent`` whose process is gone; says which.
+    """Remove the scratch directories of ``stem`` in ``parent`` whose process is gone; return them.
 
-    ``before`` is called with each, so that work which was nearly done can be finished. On a file
-    system without locks the living cannot be told from the dead, and nothing is removed.
+    ``before`` is called with each, so that nearly finished work can be completed. On a file system
+    without locks nothing is removed, because abandoned directories cannot be detected.
     """
     gone = []
     for folder in sorted(parent.glob(f".{_escaped(stem)}{MARK}*")):
@@ -81,7 +81,7 @@ def _create(parent: Path, stem: str) -> tuple[Path, int | None]:
         lock = _try_lock(folder)
         if lock != _BUSY and folder.is_dir():
             return folder, lock if lock != _NO_LOCKS else None
-        # a sweeper came between the two lines above and took it for abandoned
+        # another process took it for abandoned between the two lines above
 
 
 _BUSY = -1
@@ -89,7 +89,7 @@ _NO_LOCKS = -2
 
 
 def _try_lock(folder: Path) -> int:
-    """The descriptor that holds the lock of ``folder``, or one of the two reasons for none."""
+    """Return the descriptor that holds the lock of ``folder``, or why there is none."""
     if os.name != "posix":
         return _NO_LOCKS
     import fcntl
@@ -105,9 +105,9 @@ def _try_lock(folder: Path) -> int:
 
 @contextmanager
 def exclusive(folder: Path, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """One process at a time in this block for ``folder``; ``waiting`` is called when it must wait.
+    """Allow one process at a time in the block for ``folder``; call ``waiting`` before waiting.
 
-    Where the system has no ``flock`` the block runs unguarded.
+    Without ``flock`` the block runs unlocked.
     """
     if os.name != "posix":
         yield
@@ -119,14 +119,14 @@ def exclusive(folder: Path, *, waiting: Callable[[], None] = lambda: None) -> It
             if not said:
                 waiting()
                 said = True
-            time.sleep(_LOCK_POLL)  # a call that waits for ever may miss a signal just before it
+            time.sleep(_LOCK_POLL)  # a call that blocks forever may miss a signal just before it
         yield
     finally:
         os.close(fd)
 
 
 def _locked(fd: int) -> bool:
-    """Whether nobody else holds the lock now; also where the file system has no locks."""
+    """Whether we hold the lock now, or the file system has no locks."""
     import fcntl
 
     try:
@@ -138,19 +138,19 @@ def _locked(fd: int) -> bool:
 
 @contextmanager
 def staged_dir(target: Path) -> Iterator[Path]:
-    """A directory to fill, which becomes ``target`` at the end of the block, and only then.
+    """Yield a directory that becomes ``target`` at the end of the block, and only then.
 
-    An error or Ctrl-C inside leaves an older ``target`` untouched and nothing beside it. The
+    An error or Ctrl-C leaves an older ``target`` unchanged and no other files. The
     directory lies next to ``target`` under a hidden name: for a *model repository* use
-    :mod:`trtbuild.repository` instead, because Triton takes every directory there for a model.
+    :mod:`trtbuild.repository` instead, because Triton treats every directory there as a model.
     """
-    target = target.resolve()  # behind a link is the disk that was meant, and its room
+    target = target.resolve()  # follow a link to use the disk, and the space, that it points to
     target.parent.mkdir(parents=True, exist_ok=True)
     with scratch(target.parent, target.name) as folder:
         new = folder / "new"
         new.mkdir()
         yield new
-        sync_tree(new)  # before the names change, or a power cut could leave empty files
+        sync_tree(new)  # before the rename, or a power failure could leave empty files
         with uninterrupted():
             if target.exists():
                 exchange(new, target)
@@ -160,7 +160,7 @@ def staged_dir(target: Path) -> Iterator[Path]:
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Write ``path`` so that a reader sees the old bytes or the new ones, also after a crash."""
+    """Write ``path`` so that readers see either the old or the new bytes, even after a crash."""
     temporary = path.with_name(f".{path.name}{MARK}{secrets.token_hex(4)}")
     try:
         write_synced(temporary, content)
@@ -201,7 +201,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def exchange(path: Path, other: Path) -> None:
-    """Swap two names. On Linux a reader sees either the old or the new, never neither.
+    """Swap two names. On Linux a reader always sees either the old or the new.
 
     Elsewhere it takes three renames, undone if one of them fails.
     """

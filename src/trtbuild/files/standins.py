@@ -1,4 +1,4 @@
-"""What may lie where a file should be: a Git LFS pointer, or a link that leads nowhere.
+"""Detect Git LFS pointers and broken links in place of files.
 
 Format of a pointer: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md (version 1): text of
 fewer than 1,024 bytes whose first line names the specification.
@@ -23,14 +23,14 @@ def is_pointer(head: bytes, size: int) -> bool:
 
 
 def stand_in(path: Path) -> StandIn | None:
-    """What lies at ``path`` in place of a file; None for a real file, and for nothing at all."""
+    """Return what is at ``path`` in place of a file; None for a real file or nothing."""
     try:
         size = path.stat().st_size
         if size >= _LARGEST_POINTER or not path.is_file():
             return None
         with path.open("rb") as file:
             return "pointer" if is_pointer(file.read(_LARGEST_POINTER), size) else None
-    except OSError:  # it does not exist, its link leads nowhere, or its links lead in a circle
+    except OSError:  # it does not exist, or its link is broken or circular
         return "link" if _is_link(path) else None
 
 
@@ -42,7 +42,7 @@ def _is_link(path: Path) -> bool:
 
 
 def explain_stand_ins(stand_ins: Mapping[str, StandIn], root: Path) -> list[tuple[str, str]]:
-    """A sentence and its fix for each kind in ``stand_ins``, the files' names below ``root``."""
+    """Return problem and fix for each kind in ``stand_ins``, with file names below ``root``."""
     pointers = sorted(name for name, kind in stand_ins.items() if kind == "pointer")
     links = sorted(name for name, kind in stand_ins.items() if kind == "link")
     problems = []

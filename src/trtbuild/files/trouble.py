@@ -14,13 +14,13 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FILES = {errno.EMFILE, errno.ENFILE}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
-# Room for directories, a journal and rounding up to blocks, over the bytes of the files.
+# Space for directories, a journal and rounding up to blocks, besides the files' bytes.
 _SLACK_BYTES = 256 << 10
 
 
 @contextmanager
 def disk_trouble(folder: Path) -> Iterator[None]:
-    """Turn a full, read-only or broken disk under ``folder`` into a :class:`BuildError`."""
+    """Convert errors of the disk under ``folder`` into a :class:`BuildError`."""
     try:
         yield
     except OSError as error:
@@ -78,7 +78,7 @@ def require_space(
     *,
     fix: str = "free space there, or name a directory on another disk; nothing was changed",
 ) -> None:
-    """BuildError when the disk of ``folder`` has less than ``needed_bytes`` (and a little) free."""
+    """Raise BuildError if the disk of ``folder`` lacks ``needed_bytes`` plus a margin."""
     free = shutil.disk_usage(_existing(folder)).free
     needed = needed_bytes + needed_bytes // 100 + _SLACK_BYTES
     if needed_bytes and free < needed:

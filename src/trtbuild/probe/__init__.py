@@ -1,8 +1,8 @@
-"""Validation on a running server: what no reading of files can tell.
+"""Validation on a running server, for what the files alone do not show.
 
-One embedded server of its own loads the models one after the other; every model is compared with
-its file, every LLM answers, streams, is cancelled, computes several requests together, and dies.
-Afterwards nothing of the server is left.
+A separate embedded server loads the models one after the other. Every model is compared with its
+file; every LLM is tested for answers, streaming, cancellation, batching and the death of its
+engine. Nothing of the server remains afterwards.
 """
 
 from trtbuild.probe.checking import live_check

@@ -1,6 +1,6 @@
-"""Requests: one token, a stream, one whose client leaves, several at once.
+"""Probe requests: one token, a stream, a cancelled one, several at once.
 
-A model of another task is sent one example, a model that no request schema fits zeros.
+A model of another task gets one example, a model without a request schema gets zeros.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trtbuild.wire.triton_grpc import TritonGrpc
 
 _TOGETHER = 4
 _LONG = Sampling(max_tokens=24, temperature=0, ignore_eos=True)
-# Before a cancellation reaches it, an engine finishes a few steps, on a busy machine some more.
+# An engine finishes a few steps before a cancellation reaches it, more on a busy machine.
 _LONGEST = 256
 _TOKENS_AFTER_CANCEL = 16
 _GENERATED = "vllm:generation_tokens"
@@ -34,7 +34,7 @@ _BATCHED_SPEED = 3.2
 
 
 def try_llm(client: LLMClient, target: ProbedModel) -> Iterator[Finding]:
-    """Everything an LLM should do. What fails because it does not answer at all is said once."""
+    """Test everything an LLM should do. If it does not answer at all, report that only once."""
     streams = bool(target.config.model_transaction_policy.decoupled) or _is_ensemble(target)
     attempts: list[tuple[LiveRule, Callable[[LLMClient, ProbedModel], str]]] = [
         (ANSWERS, _one_token)
@@ -55,7 +55,7 @@ def try_llm(client: LLMClient, target: ProbedModel) -> Iterator[Finding]:
 
 
 def try_example(client: LLMClient, target: ProbedModel) -> Iterator[Finding]:
-    """One request of the task of a model that makes no text."""
+    """Send one request to a model that does not generate text."""
     try:
         client.try_out(target.name, timeout=ANSWER_SECONDS)
     except ServerError as error:
@@ -82,7 +82,7 @@ def _stream(client: LLMClient, target: ProbedModel) -> str:
 
 
 def _overlapping(_client: LLMClient, target: ProbedModel) -> str:
-    """Several streams at once: each must have begun before any has ended."""
+    """Test concurrent streams: each must begin before any ends."""
     spans = _at_once(target, _TOGETHER)
     if max(first for first, _ in spans) >= min(last for _, last in spans):
         return f"of {_TOGETHER} requests sent at once, one began only when another had ended"
@@ -90,7 +90,7 @@ def _overlapping(_client: LLMClient, target: ProbedModel) -> str:
 
 
 def _faster_together(_client: LLMClient, target: ProbedModel) -> str:
-    """Without streaming the clock must tell: together they take less than one after the other."""
+    """Test batching without streaming: concurrent requests must take less time than sequential."""
     start = time.monotonic()
     _at_once(target, 1)
     alone = time.monotonic() - start
@@ -106,7 +106,7 @@ def _faster_together(_client: LLMClient, target: ProbedModel) -> str:
 
 
 def _at_once(target: ProbedModel, count: int) -> list[tuple[float, float]]:
-    """When the first and the last piece of each answer came."""
+    """Return when the first and the last chunk of each answer came."""
     return run(_spans(target, count))
 
 
@@ -125,7 +125,7 @@ async def _span(client: AsyncLLMClient, target: ProbedModel, number: int) -> tup
 
 
 def _cancelled(client: LLMClient, target: ProbedModel) -> str:
-    """Leave a long answer after a few tokens; the engine's own counters must come to rest."""
+    """Cancel a long answer after a few tokens; the engine's counters must stop changing."""
     before = _at_rest(target) or {}
     sampling = Sampling(max_tokens=_LONGEST, temperature=0, ignore_eos=True)
     chunks = client.generate(target.name, "Once upon a time", sampling, timeout=ANSWER_SECONDS)
@@ -147,7 +147,7 @@ def _cancelled(client: LLMClient, target: ProbedModel) -> str:
 
 
 def _at_rest(target: ProbedModel) -> Mapping[str, float] | None:
-    """The counters once they no longer change and nothing runs; None when that does not come."""
+    """Return the counters once they no longer change and nothing runs; None on timeout."""
     until = time.monotonic() + 10
     last: Mapping[str, float] = {}
     while time.monotonic() < until:
@@ -160,7 +160,7 @@ def _at_rest(target: ProbedModel) -> Mapping[str, float] | None:
 
 
 def _counters(target: ProbedModel) -> Mapping[str, float]:
-    """The engine's counters of this model; empty where the backend has none."""
+    """Return the engine's counters for this model; empty if the backend has none."""
     url = f"http://{target.handle.metrics_url}/metrics"
     try:
         response = fetch(url, seconds=10)
@@ -174,7 +174,7 @@ def _counters(target: ProbedModel) -> Mapping[str, float]:
 
 
 def try_zeros(target: ProbedModel) -> Iterator[Finding]:
-    """One request of zeros to a model that no request schema fits."""
+    """Send one request of zeros to a model without a request schema."""
     sequence = {"sequence_id": 1, "sequence_start": True, "sequence_end": True}
     more = sequence if target.config.HasField("sequence_batching") else {}
     said = ""

@@ -21,8 +21,8 @@ from trtbuild.server import Contents, LaunchOptions, Ports, Rehearsal, ServerHan
 from trtbuild.signature import dialect_of
 
 _START_SECONDS = 60.0
-_SHORT_SECONDS = 3.0  # for a server that cannot end in order any more
-# Nothing is loaded at the start: each model is asked for by itself and gets its own verdict.
+_SHORT_SECONDS = 3.0  # for a server that can no longer shut down properly
+# Nothing is loaded at the start: each model is loaded separately and gets its own verdict.
 _ARGUMENTS = (
     "--model-control-mode=explicit",
     "--exit-on-error=false",
@@ -42,11 +42,11 @@ def live_check(
     Args:
         repo: A repository in which the validator found no error.
         models: Names; what they depend on is loaded with them.
-        progress: Told of each step.
-        rehearsal: What stands in for TensorRT-LLM, if a model runs that.
+        progress: Called with each step.
+        rehearsal: The stand-ins for TensorRT-LLM, if a model needs them.
 
     Raises:
-        ServerError: The runtime is broken, or cannot be used on this machine.
+        ServerError: The runtime is broken, or does not support this machine.
         BuildError: The runtime could not be installed.
     """
     contents = server.read_contents(repo)
@@ -98,7 +98,7 @@ def _served(
 
 
 def _await(handle: ServerHandle) -> None:
-    """Wait for the empty server; ServerError when it ends or does not come."""
+    """Wait for the empty server; ServerError if it ends or does not start."""
     until = time.monotonic() + _START_SECONDS
     while not server.says_ready(handle):
         server.watch(handle)
@@ -114,10 +114,10 @@ def _await(handle: ServerHandle) -> None:
 def _try(
     targets: Sequence[ProbedModel], findings: list[Finding], progress: Progress
 ) -> ProbedModel | None:
-    """Try each model in turn, adding to ``findings``; the last LLM that answers, if one does."""
+    """Try each model in turn, adding to ``findings``; return the last LLM that answers, if any."""
     engine: ProbedModel | None = None
     members = {name for target in targets for name in target.members}
-    # ensembles first: what they are made of is tried through them
+    # ensembles first: their members are tested through them
     for target in sorted(targets, key=lambda target: not target.members):
         if why := loading.gone(target):
             findings.append(target.finding(LOADS, f"{target.name!r} was not tried: {why}"))
@@ -135,7 +135,7 @@ def _try(
 
 
 def _model(target: ProbedModel, *, alone: bool) -> Iterator[Finding]:
-    """What is wrong with one model; without ``alone`` only what it says of itself."""
+    """Return what is wrong with one model; without ``alone`` only from its metadata."""
     with LLMClient(target.handle.grpc_url, card=lambda _: target.served) as client:
         try:
             described = client.describe(target.name)

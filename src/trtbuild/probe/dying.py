@@ -1,4 +1,4 @@
-"""An engine that stalls or dies: a client must learn of it, at the level of inference."""
+"""An engine that stalls or dies: requests must report it to the client."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from trtbuild.probe.target import ProbedModel
 from trtbuild.server import ServerHandle
 
 NOTICED_SECONDS = 5.0
-_DEADLINE = 4.0  # of the request, so that it and what is around it stay within the above
+_DEADLINE = 4.0  # timeout of the request, so that the whole step stays within the above
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """What came of it.
+    """The result of the test.
 
-    ``harmed``: the server cannot end in order any more. It lost a stub of its own, or an ensemble
-    holds the request to the engine that is gone: a client's leaving does not reach it there.
+    ``harmed``: the server can no longer shut down properly. It lost a stub, or an ensemble holds
+    the request to the dead engine, which a client's disconnect does not reach.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -35,9 +35,9 @@ class Death:
 
 
 def stall_and_kill(target: ProbedModel) -> Death:
-    """Stop, then kill the process of the engine, each time with a request behind it.
+    """Stop, then kill the process of the engine, each time followed by a request.
 
-    The server is the probe's own and ends right afterwards.
+    The server belongs to the probe and ends right afterwards.
     """
     victim = engine_process(target.handle, (target.name, *target.members))
     if victim is None:
@@ -82,7 +82,7 @@ def _noticed(target: ProbedModel, victim: psutil.Process) -> Iterator[Finding]:
 
 
 def engine_process(handle: ServerHandle, models: Sequence[str]) -> psutil.Process | None:
-    """The process that computes for one of ``models``: their largest stub, or its largest child."""
+    """Return the process that computes for ``models``: their largest stub, or its largest child."""
     names = "|".join(map(re.escape, models))
     instance = re.compile(rf"(?:{names})_\d+(?:_\d+)?")
     sizes: dict[psutil.Process, int] = {}
@@ -98,7 +98,7 @@ def engine_process(handle: ServerHandle, models: Sequence[str]) -> psutil.Proces
 
 
 def _asked(target: ProbedModel) -> tuple[float, bool]:
-    """Seconds until a one-token request came back, and whether before its deadline."""
+    """Return the seconds until a one-token request returned, and whether in time."""
     start = time.monotonic()
     try:
         with LLMClient(target.handle.grpc_url) as client:
@@ -118,7 +118,7 @@ def _go_on(victim: psutil.Process) -> None:
 
 
 def _stays_ready(target: ProbedModel) -> bool:
-    """Whether the server goes on to say that the model is ready."""
+    """Whether the server still reports the model as ready."""
     until = time.monotonic() + NOTICED_SECONDS
     while server.says_ready(target.handle, target.name):
         if time.monotonic() > until:

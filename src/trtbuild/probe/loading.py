@@ -1,4 +1,4 @@
-"""Loading one model, with what it depends on, and saying why it does not."""
+"""Load one model with its dependencies, and report why it does not load."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SECONDS = 900.0
 
 
 def load(target: ProbedModel) -> Iterator[Finding]:
-    """Load the model; a finding with the root cause when it does not.
+    """Load the model; return a finding with the root cause if it fails.
 
-    The server loads the members of an ensemble with it; loading one again would make it anew.
+    The server loads the members of an ensemble with it; loading one again would reload it.
     """
     if server.says_ready(target.handle, target.name):
         return
@@ -43,7 +43,7 @@ def load(target: ProbedModel) -> Iterator[Finding]:
 
 
 def _requested(target: ProbedModel) -> str:
-    """What the server said against it, empty once it is loaded."""
+    """Return the server's error, empty once it is loaded."""
 
     async def ask() -> None:
         async with TritonHttp(target.handle.http_url) as triton:
@@ -59,7 +59,7 @@ def _requested(target: ProbedModel) -> str:
 
 
 def _reason(target: ProbedModel) -> Reason | None:
-    """The root cause in the log: of this model, else one that names none."""
+    """Return the root cause in the log for this model, else one without a model."""
     try:
         text = Path(target.handle.log_path).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -70,7 +70,7 @@ def _reason(target: ProbedModel) -> Reason | None:
 
 
 def gone(target: ProbedModel) -> str:
-    """Why the server has ended, empty while it runs."""
+    """Return why the server has ended, empty while it runs."""
     try:
         server.watch(target.handle)
     except ServerError as error:

@@ -1,4 +1,4 @@
-"""What the live check can find; listed like the validator's own rules."""
+"""The findings of the live check; listed like the validator's own rules."""
 
 from __future__ import annotations
 

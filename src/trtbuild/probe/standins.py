@@ -1,4 +1,4 @@
-"""What stands in for what this machine does not have: backends, and GPUs."""
+"""Stand-ins for backends and GPUs that this machine does not have."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _GPU, _CPU = 1, 2  # of ModelInstanceGroup.Kind
 
 @dataclass(frozen=True, slots=True)
 class StandIns:
-    """What is not real.
+    """The stand-ins of a live check.
 
     Attributes:
-        echo: Backends whose models get the echo.
-        models: Why a model is no proof, one sentence for each that is not tried itself.
-        view: A repository like the real one in which no model asks for a GPU; None if none does.
+        echo: Backends replaced by the echo backend.
+        models: Why a model is not really tested, one sentence for each.
+        view: A view of the repository without GPU instances; None if there are none.
     """
 
     echo: tuple[str, ...]
@@ -39,7 +39,7 @@ class StandIns:
 
 
 def stand_ins(contents: Contents, folder: Path) -> StandIns:
-    """Decide, and make the view in ``folder`` if it is needed."""
+    """Choose the stand-ins, and create the view in ``folder`` if needed."""
     configs = dict(_configs(contents.repo))
     echo: set[str] = set()
     models: dict[str, str] = {}
@@ -74,7 +74,7 @@ def _wants_gpu(config: Any) -> bool:
 
 
 def _view(repo: Path, configs: dict[str, Any], on_gpu: set[str], folder: Path) -> Path:
-    """Links to everything, but configurations of their own for the models ``on_gpu``."""
+    """Create links to all files, with changed configurations for the models ``on_gpu``."""
     view = folder / "view"
     for name, config in configs.items():
         model = view / name

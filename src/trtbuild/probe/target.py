@@ -1,4 +1,4 @@
-"""A model on the probe's server, and where findings about it point."""
+"""A model on the probe's server, and the place of findings about it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANSWER_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class ProbedModel:
-    """One model, the repository it stands in, and the server it was loaded on."""
+    """One model, its repository, and the server it was loaded on."""
 
     name: str
     repo: Path
@@ -28,7 +28,7 @@ class ProbedModel:
 
     @cached_property
     def config(self) -> Any:
-        """Its ``config.pbtxt``, which the validator has accepted."""
+        """Its ``config.pbtxt``, accepted by the validator."""
         text = (self.repo / self.name / "config.pbtxt").read_text(
             encoding="utf-8", errors="replace"
         )
@@ -47,7 +47,7 @@ class ProbedModel:
         return tuple(step.model_name for step in self.config.ensemble_scheduling.step)
 
     def finding(self, rule: LiveRule, message: str, **more: Any) -> Finding:
-        """A finding about this model; see :func:`finding`."""
+        """Return a finding about this model; see :func:`finding`."""
         return finding(self.repo, self.name, rule, message, **more)
 
 
@@ -62,7 +62,7 @@ def finding(
     severity: Severity | None = None,
     place: tuple[str, int, int] = ("", 0, 0),
 ) -> Finding:
-    """A finding about a model; ``place`` is file, line, column if known better."""
+    """Return a finding about a model; ``place`` is file, line, column if known."""
     file, line, column = place
     return Finding(
         rule=rule.id,

@@ -1,4 +1,4 @@
-"""What the server tells of a model against what the file says."""
+"""Compare the server's metadata of a model with its file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Shape = tuple[str, tuple[int, ...]]
 
 
 def compare(target: ProbedModel, described: DescribedModel) -> Iterator[Finding]:
-    """Names, types, shapes and transaction policy."""
+    """Compare names, types, shapes and transaction policy."""
     config, metadata = target.config, described.metadata
     for kind, written, specs in (
         ("input", config.input, metadata.inputs),

@@ -1,4 +1,4 @@
-"""The one place that starts programs, and what programs hold of the machine.
+"""The only package that starts programs; also ports, memory and files in use.
 
 Ruff's TID251 keeps ``subprocess`` and its relatives out of every other package.
 """

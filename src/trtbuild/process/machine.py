@@ -1,4 +1,4 @@
-"""What processes hold of this machine: ports, memory, shared memory, program files."""
+"""Resources of this machine that processes use: ports, memory, shared memory, files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trtbuild.process.programs import live
 
 
 def mapped_files(members: Sequence[psutil.Process], root: str) -> set[str]:
-    """Files under ``root`` that one of the processes has mapped into its memory."""
+    """Return files under ``root`` that one of the processes has mapped."""
     found: set[str] = set()
     for member in members:
         try:
@@ -27,12 +27,12 @@ def mapped_files(members: Sequence[psutil.Process], root: str) -> set[str]:
 
 
 def all_mapped_files(root: str) -> set[str]:
-    """Files under ``root`` that any live process we may look into has mapped."""
+    """Return files under ``root`` that any accessible live process has mapped."""
     return mapped_files(list(live()), root)
 
 
 def available_memory() -> int:
-    """Bytes of memory that can be taken now, under the limit of the control group as well."""
+    """Return the available memory in bytes, within the limit of the control group."""
     free = int(psutil.virtual_memory().available)
     group = Path("/sys/fs/cgroup")
     try:
@@ -44,7 +44,7 @@ def available_memory() -> int:
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:
-    """Different ports that nobody listens on now."""
+    """Return different ports on which nothing listens now."""
     with contextlib.ExitStack() as held:
         probes = [
             held.enter_context(socket.socket(_address_family(host), socket.SOCK_STREAM))
@@ -56,9 +56,9 @@ def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether ``port`` can be listened on."""
+    """Whether a server can listen on ``port``."""
     with socket.socket(_address_family(host), socket.SOCK_STREAM) as probe:
-        # As servers do; without it a port in TIME_WAIT would count as taken.
+        # As servers do; otherwise a port in TIME_WAIT would count as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -68,7 +68,7 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def port_owner(port: int) -> str:
-    """Who listens on ``port``, such as ``tritonserver (pid 4242)``; empty when not known."""
+    """Return who listens on ``port``, such as ``tritonserver (pid 4242)``; ``""`` if unknown."""
     try:
         connections = psutil.net_connections(kind="tcp")
     except (psutil.Error, OSError):
@@ -83,7 +83,7 @@ def port_owner(port: int) -> str:
 
 
 def running_from(root: Path) -> list[int]:
-    """Process ids whose program file lies under ``root``."""
+    """Return ids of processes whose program file is under ``root``."""
     prefix = str(root.resolve()) + os.sep
     return [found.pid for found in live() if _executable(found).startswith(prefix)]
 

@@ -1,4 +1,4 @@
-"""Directories of this machine inside a container, in words that docker and podman both take."""
+"""Mount options for containers, accepted by both docker and podman."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from os import PathLike
 
 
 def mount(source: str | PathLike[str], target: str, *, written: bool = False) -> list[str]:
-    """The arguments that show ``source`` at ``target``, read-only unless it is ``written``.
+    """Return the arguments that mount ``source`` at ``target``, read-only unless ``written``.
 
-    ``--volume`` splits at colons, which a path may have; ``--mount`` is a line of CSV
+    ``--volume`` splits at colons, which a path may contain; ``--mount`` is a CSV line
     (https://docs.docker.com/engine/storage/bind-mounts/#options-for---mount).
     """
     path = str(source)

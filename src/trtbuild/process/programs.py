@@ -1,8 +1,8 @@
-"""Start programs that outlive us, find them and end them.
+"""Start programs that outlive us, find them and stop them.
 
-A server is started in a session of its own with :data:`MARK` in its environment. Everything it
-starts inherits both, so the whole family is found again even after its first process died and
-its children were adopted by init. Process ids are only trusted together with a start time.
+A server is started in a separate session with :data:`MARK` in its environment. All its children
+inherit both, so the whole family can be found even after its first process died and its children
+were adopted by init. Process ids are used only together with a start time.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import psutil
 MARK = "TRTBUILD_SERVER_ID"
 _POLL = 0.05
 # Start times read through /proc are whole clock ticks; two reads of one process agree exactly,
-# but a record that went through JSON is compared with some room.
+# but a record that went through JSON is compared with a tolerance.
 _SAME_START = 0.5
 
 Member = psutil.Process
 
-# Popen objects of servers started here; keeping them lets the exit status be collected.
+# Popen objects of servers started here; they are kept to collect the exit status.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def spawn(argv: Sequence[str], *, mark: str, env: Mapping[str, str], log_path: Path) -> int:
-    """Start a program that outlives us: own session, output to ``log_path``; returns its pid.
+    """Start a program in its own session, with output to ``log_path``; return its pid.
 
     Raises:
         OSError: It cannot be started.
@@ -49,13 +49,13 @@ def spawn(argv: Sequence[str], *, mark: str, env: Mapping[str, str], log_path: P
 
 
 def exit_status(pid: int) -> int | None:
-    """The exit status of a program that :func:`spawn` started here, None if unknown or alive."""
+    """Return the exit status of a program that :func:`spawn` started, None if unknown or alive."""
     child = _children.get(pid)
     return child.poll() if child else None
 
 
 def start_time(pid: int) -> float:
-    """When the process began, in seconds since the epoch; 0 when there is none."""
+    """Return when the process began, in seconds since the epoch; 0 without a process."""
     try:
         return float(psutil.Process(pid).create_time())
     except psutil.Error:
@@ -63,7 +63,7 @@ def start_time(pid: int) -> float:
 
 
 def is_alive(pid: int, started: float) -> bool:
-    """Whether the very process that began at ``started`` still runs (a zombie does not)."""
+    """Whether the process that began at ``started`` is still running (a zombie is not)."""
     exit_status(pid)
     try:
         found = psutil.Process(pid)
@@ -74,22 +74,22 @@ def is_alive(pid: int, started: float) -> bool:
 
 
 def exists(pid: str) -> bool:
-    """Whether there is a process of that number; a text that is no number has none."""
+    """Whether there is a process with that number; False for text that is not a number."""
     return pid.isdecimal() and psutil.pid_exists(int(pid))
 
 
 def session_members(leader: int) -> list[psutil.Process]:
-    """Live processes of the session that ``leader`` began, itself included."""
+    """Return live processes of ``leader``'s session, itself included."""
     if leader <= 1:
-        return []  # session 0 is the kernel's, 1 may be init's: never ours to end
+        return []  # session 0 is the kernel's, 1 may be init's: never stop them
     return [found for found in live() if _session(found.pid) == leader]
 
 
 def family(leader: int, started: float, mark: str) -> list[psutil.Process]:
-    """Every live process of a server: its session, and whatever carries its mark.
+    """Return every live process of a server: its session, and all with its mark.
 
-    The kernel does not reuse a pid while a session bears it, so a leader that is gone still
-    names its session; a leader with another start time means that nobody of it is left.
+    The kernel does not reuse a pid while a session has it, so a leader that is gone still
+    identifies its session. A leader with another start time means that the session is gone.
     """
     now = start_time(leader)
     reused = bool(now) and abs(now - started) >= _SAME_START
@@ -101,10 +101,10 @@ def family(leader: int, started: float, mark: str) -> list[psutil.Process]:
 
 
 def terminate(leader: int, started: float, mark: str, *, deadline: float) -> bool:
-    """End a server: SIGTERM to its first process, SIGKILL to all that is left at ``deadline``.
+    """Stop a server: SIGTERM to its first process, SIGKILL to the rest at ``deadline``.
 
-    Only the leader gets the polite signal: it ends its children in order, whereas children
-    ended beside it look like crashes to it. Returns whether it ended by itself in time.
+    Only the leader gets SIGTERM: it stops its children in order, and would treat children that end
+    by themselves as crashed. Returns whether it ended by itself in time.
     """
     polite = is_alive(leader, started)
     if polite:
@@ -119,12 +119,12 @@ def terminate(leader: int, started: float, mark: str, *, deadline: float) -> boo
 
 
 def merged(env: Mapping[str, str] | None) -> dict[str, str]:
-    """Our environment, with ``env`` over it."""
+    """Return our environment with ``env`` added."""
     return {**os.environ, **(env or {})}
 
 
 def live() -> list[psutil.Process]:
-    """Every process but ourselves and zombies."""
+    """Yield every process except ourselves and zombies."""
     return [found for found in psutil.process_iter() if _is_running(found)]
 
 
@@ -155,7 +155,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def kill(members: Sequence[psutil.Process]) -> None:
-    """SIGKILL them all and wait until they are gone."""
+    """Send SIGKILL to all and wait until they are gone."""
     for member in members:
         try:
             member.kill()

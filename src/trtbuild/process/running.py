@@ -1,4 +1,4 @@
-"""Run programs to their end, with what they say on the way."""
+"""Run programs to completion and read their output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PIPE = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a finished program left. ``returncode`` is 124 when the time was up."""
+    """The result of a program. ``returncode`` is 124 after a timeout."""
 
     returncode: int
     stdout: str
@@ -32,7 +32,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """It ended with 0."""
+        """Whether the exit code is 0."""
         return self.returncode == 0
 
 
@@ -43,7 +43,7 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Result:
-    """Run to the end and capture the output; 127 when there is no such program, 124 on timeout."""
+    """Run to completion and capture the output; 127 without such a program, 124 on timeout."""
     try:
         done = subprocess.run(
             argv,
@@ -70,15 +70,15 @@ def run_lines(
     log_path: Path,
     env: Mapping[str, str] | None = None,
 ) -> int:
-    """Run to the end, each output line to ``on_line`` and to the end of ``log_path``.
+    """Run to completion; pass each output line to ``on_line`` and append it to ``log_path``.
 
-    An exception on the way (Ctrl-C too) ends the program and its children before it goes on.
+    An exception (also Ctrl-C) stops the program and its children before it propagates.
     """
     child: subprocess.Popen[bytes] | None = None
-    with log_path.open("a", buffering=1, encoding="utf-8") as log:  # people watch it
+    with log_path.open("a", buffering=1, encoding="utf-8") as log:  # shown live
         log.write(f"$ {' '.join(argv)}\n")
         try:
-            with uninterrupted():  # a program whose number nobody knows would go on alone
+            with uninterrupted():  # a program without a known pid would keep running
                 child = _talking(argv, env, log)
             for line in _lines(child):
                 log.write(f"{line}\n")
@@ -96,7 +96,7 @@ def run_lines(
 def _talking(
     argv: Sequence[str], env: Mapping[str, str] | None, log: TextIO
 ) -> subprocess.Popen[bytes]:
-    """Start a program whose output comes through a pipe."""
+    """Start a program with its output in a pipe."""
     try:
         return subprocess.Popen(
             argv,
@@ -117,15 +117,15 @@ def _talking(
 
 
 def _lines(child: subprocess.Popen[bytes]) -> Iterator[str]:
-    """The lines that a program writes, waited for in short pieces.
+    """Yield the lines of a program's output, with short timeouts.
 
-    A signal that comes between Python's last look for one and the system call that waits
-    interrupts nothing: its handler would run after the next line, an hour later perhaps.
+    A signal that arrives between Python's last check and the blocking system call does not
+    interrupt it: its handler would run only after the next line, maybe an hour later.
     """
     arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(child, arrived), daemon=True).start()
     utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    decoder = io.IncrementalNewlineDecoder(utf8, translate=True)  # progress ends lines by \r
+    decoder = io.IncrementalNewlineDecoder(utf8, translate=True)  # progress ends lines with \r
     rest, chunk = "", b"?"
     while chunk:
         try:
@@ -139,8 +139,8 @@ def _lines(child: subprocess.Popen[bytes]) -> Iterator[str]:
 
 
 def _read(child: subprocess.Popen[bytes], arrived: queue.SimpleQueue[bytes]) -> None:
-    """All output as it comes, then an empty piece. Unbuffered: a buffer's lock, held here while
-    the interpreter goes down, would be fatal to it.
+    """Read all output as it comes, then an empty chunk. Unbuffered: a buffer's lock, held here at
+    interpreter shutdown, would be fatal.
     """
     assert child.stdout is not None
     try:

@@ -1,4 +1,4 @@
-"""Model repositories: writing a conversion whole, listing, showing, removing."""
+"""Model repositories: write a conversion atomically, list, show and remove models."""
 
 from trtbuild.repository.changes import Transaction, recover, transaction
 from trtbuild.repository.listing import (

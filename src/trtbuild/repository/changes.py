@@ -1,7 +1,7 @@
-"""All of a change to a repository, or none of it.
+"""Atomic changes to a repository.
 
-Models are prepared outside the repository, because Triton takes every directory inside it for a
-model. Then they are renamed into place; a journal lets the next run finish what a crash cut short.
+Models are prepared outside the repository, because Triton treats every directory inside it as a
+model. Then they are renamed into place; a journal lets the next run complete an interrupted change.
 See docs/adr/0031-staging-beside-the-repository.md.
 """
 
@@ -29,7 +29,7 @@ _JOURNAL = "journal.json"
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A change being prepared: fill directories of :attr:`new`, then :meth:`commit`."""
+    """A change being prepared: fill directories in :attr:`new`, then :meth:`commit`."""
 
     repository: Path
     staging: Path
@@ -37,13 +37,13 @@ class Transaction:
 
     @property
     def new(self) -> Path:
-        """The directory in which directories of the repository are prepared, under their names."""
+        """The directory in which new directories of the repository are prepared."""
         return self.staging / "new"
 
     def commit(self, lock: Lock, *, remove: tuple[str, ...] = ()) -> None:
         """Put every directory of :attr:`new` and ``lock`` in place, and delete ``remove``.
 
-        Raises OSError with the repository as it was.
+        Raises OSError and leaves the repository unchanged.
         """
         write_synced(self.staging / LOCK_NAME, lockfile.render(lock))
         (self.staging / "old").mkdir()
@@ -58,7 +58,7 @@ class Transaction:
             sync_folder(self.repository)
 
     def _beside_the_models(self) -> Path:
-        """Where the staging directory is not inside a model that is about to be exchanged."""
+        """Return a place for the staging directory outside models to be exchanged."""
         if self.staging.parent in (self.repository, self.repository.parent):
             return self.staging
         return self.staging.rename(self.repository / self.staging.name)
@@ -66,9 +66,9 @@ class Transaction:
 
 @contextmanager
 def transaction(repository: Path, progress: Progress = SILENT) -> Iterator[Transaction]:
-    """Exclusive access to ``repository`` (made if missing) and a place to prepare a change.
+    """Lock ``repository`` (created if missing) and yield a place to prepare a change.
 
-    Whatever ends the block before :meth:`Transaction.commit` leaves no trace.
+    If the block ends before :meth:`Transaction.commit`, nothing changes.
 
     Raises:
         UsageError: ``repository`` is not a directory.
@@ -83,7 +83,7 @@ def transaction(repository: Path, progress: Progress = SILENT) -> Iterator[Trans
     with disk_trouble(repository), _existing(repository), ExitStack() as stack:
         waiting = _say_waiting(repository, progress)
         stack.enter_context(exclusive(repository, waiting=waiting))
-        repository.mkdir(parents=True, exist_ok=True)  # who held the lock may have taken it away
+        repository.mkdir(parents=True, exist_ok=True)  # the last holder may have removed it
         recover(repository)
         staging = stack.enter_context(_staging(repository))
         stack.callback(_forget, repository / staging.name)
@@ -97,7 +97,7 @@ def _say_waiting(repository: Path, progress: Progress) -> Callable[[], None]:
 
 @contextmanager
 def _existing(folder: Path) -> Iterator[None]:
-    """Make ``folder`` and its parents; those that are made and stay empty go again."""
+    """Create ``folder`` and its parents; remove new ones that stay empty."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def _existing(folder: Path) -> Iterator[None]:
 
 
 def recover(repository: Path) -> None:
-    """Finish or undo what killed runs left of their changes. Call with exclusive access."""
+    """Complete or undo changes of killed runs. Call with exclusive access."""
     stem = repository.name
     places = [repository.parent, repository, *(p for p in repository.iterdir() if p.is_dir())]
     with uninterrupted():
@@ -125,10 +125,10 @@ def _finish(repository: Path, staging: Path) -> None:
 
 @contextmanager
 def _staging(repository: Path) -> Iterator[Path]:
-    """A scratch directory from which a rename into ``repository`` works.
+    """Yield a scratch directory from which a rename into ``repository`` works.
 
-    Beside the repository if possible. A mount point has no such place: then inside a model,
-    where Triton ignores a directory that is not named like a version, or at the root of an empty
+    Next to the repository if possible. This fails for a mount point: then inside a model, where
+    Triton ignores a directory that is not named like a version, or at the root of an empty
     repository.
     """
     stem = repository.name
@@ -142,7 +142,7 @@ def _staging(repository: Path) -> Iterator[Path]:
 
 
 def _can_rename(source: Path, target: Path) -> bool:
-    """Whether a rename from one directory to the other works; files at a root are no models."""
+    """Whether a rename between two directories works, tested with a file (not a model)."""
     name = f".trtbuild-probe-{secrets.token_hex(4)}"
     try:
         (source / name).touch()
@@ -169,7 +169,7 @@ def _forget(folder: Path) -> None:
 
 
 def _apply(repository: Path, staging: Path) -> None:
-    """Do the renames of a journal that are not done yet; all are undone if one fails."""
+    """Complete the renames of a journal; undo all if one fails."""
     journal = json.loads((staging / _JOURNAL).read_bytes())
     undo: list[Callable[[], object]] = []
     try:

@@ -1,4 +1,4 @@
-"""What is in a repository, and taking a model out of it."""
+"""List the models of a repository, and remove a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trtbuild.repository.write import say_source
 class ModelSummary:
     """One model of a repository. ``bytes`` counts every file of its directories.
 
-    A model that trtbuild did not write has no source, release or image; ``problem`` says why its
+    A model not written by trtbuild has no source, release or image; ``problem`` says why its
     configuration could not be read.
     """
 
@@ -37,7 +37,7 @@ class ModelSummary:
 
 
 def require_repository(repository: Path) -> Path:
-    """``repository`` if it is a directory, else UsageError with what to do."""
+    """Return ``repository`` if it is a directory, else raise UsageError."""
     if repository.is_dir():
         return repository
     what = "is not a directory" if repository.exists() else "does not exist"
@@ -48,7 +48,7 @@ def require_repository(repository: Path) -> Path:
 
 
 def list_models(repository: Path) -> tuple[ModelSummary, ...]:
-    """Every model of a repository by name, written by trtbuild or not.
+    """Return every model of a repository by name, written by trtbuild or not.
 
     Raises:
         UsageError: There is no such directory.
@@ -102,13 +102,13 @@ def _bytes(folder: Path) -> int:
 
 
 def remove(repository: Path, name: str, *, progress: Progress = SILENT) -> tuple[str, ...]:
-    """Take a model and its entry in the lock away in one instant; the directories it had.
+    """Remove a model and its lock entry atomically; return its directories.
 
-    A directory that trtbuild did not write is removed as well when ``name`` is exactly its name.
+    A directory not written by trtbuild is also removed if ``name`` is exactly its name.
 
     Raises:
         UsageError: There is no such model.
-        BuildError: The disk refuses.
+        BuildError: The disk is read-only or broken.
     """
     require_repository(repository)
     with transaction(repository, progress) as change:
@@ -129,7 +129,7 @@ def remove(repository: Path, name: str, *, progress: Progress = SILENT) -> tuple
 
 
 def unknown_model(repository: Path, lock: Lock, name: str) -> UsageError:
-    """The error for a name that is not in the repository, with the nearest one that is."""
+    """Return the error for an unknown name, with the most similar known one."""
     known = sorted({*lock.models, *_names(repository)})
     near = difflib.get_close_matches(name, known, n=1)
     if near:

@@ -1,4 +1,4 @@
-"""The description of a model by the files of its repository."""
+"""The description of a model from the files of its repository."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from trtbuild.signature import ServedModel, describe
 
 
 def served_model(repository: Path, name: str) -> ServedModel | None:
-    """The model ``name`` by its config.pbtxt, its engine's arguments and the lock; None when its
-    config.pbtxt cannot be read. A damaged lock counts as none: validation reports it."""
+    """Describe the model ``name`` from its config.pbtxt, its engine's arguments and the lock; None
+    if its config.pbtxt is unreadable. A damaged lock is ignored: validation reports it."""
     try:
         card = lockfile.read(repository).card(name)
     except RepositoryError:

@@ -14,7 +14,7 @@ from trtbuild.resources import template_dir
 
 FILES = {"grpc": "grpc.py.j2", "http": "http.py.j2", "curl": "curl.sh.j2"}
 
-# Triton's type: its name on the wire, numpy's, a value to show.
+# By Triton type: its name in the protocol, numpy's name, an example value.
 _TYPES: Mapping[str, tuple[str, str, Any]] = {
     "TYPE_BOOL": ("BOOL", "bool", True),
     "TYPE_UINT8": ("UINT8", "np.uint8", 1),
@@ -50,10 +50,10 @@ def clients(
     stream: str = "stream",
     prefix: str = "",
 ) -> dict[str, str]:
-    """Code by protocol for a model of ``kind``, a directory of ``templates/clients``.
+    """Return client code by protocol for ``kind``, a directory of ``templates/clients``.
 
-    ``inputs`` are ``(name, type, dims)`` of those a request must have. ``stream`` is the tensor
-    that asks for a stream, and sampling parameters are tensors whose names begin with ``prefix``.
+    ``inputs`` are ``(name, type, dims)`` of the required inputs. ``stream`` is the tensor that
+    requests a stream; sampling parameters are tensors whose names begin with ``prefix``.
     """
     rows = [_row(*tensor, batching=batching) for tensor in inputs]
     values = {

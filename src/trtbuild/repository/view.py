@@ -1,4 +1,4 @@
-"""One model in full: its tensors, its parameters, client code that fits it."""
+"""All details of one model: its tensors, its parameters, client code."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class TensorView:
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """A model as a client needs to know it.
+    """What a client needs to know of a model.
 
     Attributes:
         kind: ``vllm`` and ``embed`` for vLLM's tensors, ``generic`` for any other model.
         engine: ``model.json`` of the newest version, empty without one.
-        locked: What the lock knows, None for a model that trtbuild did not write.
+        locked: Its lock entry, None for a model not written by trtbuild.
         clients: Code by protocol: ``grpc`` and ``http`` (Python), ``curl`` (shell).
     """
 
@@ -62,11 +62,11 @@ def show(
     grpc_url: str = "localhost:8001",
     http_url: str = "http://localhost:8000",
 ) -> ModelView:
-    """Describe a model and write client code for it.
+    """Describe a model and generate client code for it.
 
     Raises:
         UsageError: There is no such repository or model.
-        RepositoryError: Its config.pbtxt is missing or wrong, or the lock is damaged.
+        RepositoryError: Its config.pbtxt is missing or invalid, or the lock is damaged.
     """
     lock = lockfile.read(require_repository(repository))
     folder = repository / name
@@ -74,7 +74,7 @@ def show(
         raise unknown_model(repository, lock, name)
     config = _config(folder)
     model = served_model(repository, name)
-    assert model is not None  # its configuration was just read
+    assert model is not None  # its configuration was just parsed
     engine = read_engine(repository / model.engine_file) if model.engine_file else {}
     inputs, outputs = _tensors(model, "input"), _tensors(model, "output")
     dialect = dialect_of(model)
@@ -123,7 +123,7 @@ def _meanings() -> Mapping[str, Mapping[str, str]]:
 
 
 def _tensors(model: ServedModel, kind: str) -> tuple[TensorView, ...]:
-    """Tensors with what they mean, where that is known: in models that take and give text."""
+    """Return tensors with their meaning, which is known for text models."""
     meanings = _meanings()[kind] if model.request_schema else {}
     return tuple(
         TensorView(

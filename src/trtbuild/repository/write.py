@@ -1,4 +1,4 @@
-"""Writing one conversion: its directories, its weights, its entry in the lock, all or nothing."""
+"""Write one conversion atomically: its directories, its weights, its lock entry."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _SMALL_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """A checkpoint file to place: its name there, where it is, its digest.
+    """A checkpoint file to place: its name, its path, its digest.
 
-    ``link`` allows both names to share an inode, for sources that nobody rewrites in place.
+    ``link`` allows both names to share an inode, for sources that are never rewritten in place.
     """
 
     name: str
@@ -64,12 +64,12 @@ def write_model(
 ) -> LockedModel:
     """Write the directories of one conversion and record it under ``name``.
 
-    The older ones of that name are replaced in one instant; until then, and after any error or
-    Ctrl-C, the repository is as it was.
+    Older directories of that name are replaced atomically; until then, and after any error or
+    Ctrl-C, the repository is unchanged.
 
     Args:
-        model: What to record; its ``directories`` and ``files`` are filled in here, and of
-            ``served`` what the written files say.
+        model: What to record; its ``directories`` and ``files`` are filled in here, and in
+            ``served`` what the written files define.
         check: Called with the prepared directory before anything is put in place.
         force: Replace a model of another source, a foreign directory, files changed by hand.
 
@@ -105,10 +105,10 @@ def write_model(
 def require_free(
     repository: Path, lock: Lock, name: str, model: LockedModel, *, force: bool = False
 ) -> None:
-    """UsageError when writing ``model`` as ``name`` would overwrite something else.
+    """Raise UsageError if writing ``model`` as ``name`` would overwrite something else.
 
-    That is a model of another source, a directory of another conversion, a directory that trtbuild
-    did not write, or a generated file that somebody changed by hand.
+    That is a model of another source, a directory of another conversion, a directory not written
+    by trtbuild, or a generated file changed by hand.
     """
     if force:
         return
@@ -146,13 +146,13 @@ def _require_ours(repository: Path, lock: Lock, name: str, directory: str) -> No
 
 
 def changed_by_hand(repository: Path, model: LockedModel) -> tuple[str, ...]:
-    """The small files of a model that are there with other bytes than were written."""
+    """Return the small files of a model that differ from what was written."""
     small = {path: file for path, file in model.files.items() if file.size < _SMALL_BYTES}
     return tuple(path for path, file in small.items() if _differs(repository / path, file))
 
 
 def intact(repository: Path, model: LockedModel) -> bool:
-    """Whether every file of a model is there, of the right size and, if small, with its bytes."""
+    """Whether every file of a model exists with the right size and, if small, the right bytes."""
     for path, file in model.files.items():
         try:
             size = (repository / path).stat().st_size
@@ -167,19 +167,19 @@ def _differs(path: Path, file: LockedFile) -> bool:
     try:
         content = path.read_bytes() if path.stat().st_size < _SMALL_BYTES else b""
     except OSError:
-        return False  # gone, so nobody's work would be lost
+        return False  # missing, so no edits would be lost
     return hashlib.sha256(content).hexdigest() != file.sha256
 
 
 def say_source(source: SourceRef) -> str:
-    """A source the way people write it: ``org/model@revision (hub)``, ``my-folder (local)``."""
+    """Return a readable source: ``org/model@revision (hub)``, ``my-folder (local)``."""
     revision = source.revision or source.commit[:12]
     text = f"{source.text}@{revision}" if revision else source.text
     return f"{text} ({source.kind})"
 
 
 def _card(repository: Path, name: str, model: LockedModel) -> ServedModel | None:
-    """The description for the lock: without tensors, which stand in config.pbtxt beside it."""
+    """Return the description for the lock, without tensors, which are in config.pbtxt."""
     served = describe(repository, name, pbtxt.configs(repository), model.served)
     return replace(served, inputs=(), outputs=()) if served else None
 
@@ -197,7 +197,7 @@ def _space_needed(entries: Sequence[ModelEntry], weights: Weights, folder: Path)
 def _prepare(
     change: Transaction, entry: ModelEntry, weights: Weights, progress: Progress
 ) -> dict[str, LockedFile]:
-    """Fill one directory of the staging area; the files by path relative to the repository."""
+    """Fill one directory of the staging area; return its files by path in the repository."""
     folder = change.new / entry.name
     folder.mkdir()
     written: dict[str, LockedFile] = {}
@@ -243,7 +243,7 @@ def _place_weights(
 
 
 def _inside(folder: Path, relative: str) -> Path:
-    """``folder / relative``; BuildError when that is not below ``folder``."""
+    """Return ``folder / relative``; BuildError if that is not below ``folder``."""
     pure = PurePosixPath(relative)
     if pure.is_absolute() or ".." in pure.parts or "\\" in relative or not pure.parts:
         raise BuildError(

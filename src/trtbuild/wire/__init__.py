@@ -1,4 +1,4 @@
-"""What goes over the network: Triton's protocols over HTTP/1.1 (with server-sent events) and gRPC.
+"""Network protocols: Triton's API over HTTP/1.1 (with server-sent events) and gRPC.
 
 A public interface, for asyncio: :class:`~trtbuild.wire.triton_http.TritonHttp` and
 :class:`~trtbuild.wire.triton_grpc.TritonGrpc` have the same methods, exchange the records of

@@ -1,6 +1,6 @@
-"""The clients of this package for code without an event loop: the command line.
+"""The clients of this package for code without an event loop, such as the command line.
 
-One loop in one background thread serves the whole process, however many requests run at once.
+One event loop in one background thread serves the whole process and all its requests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _loop: asyncio.AbstractEventLoop | None = None
 
 
 def run(coroutine: Coroutine[Any, Any, _Made]) -> _Made:
-    """The result of a coroutine; an interrupt of the caller cancels it."""
+    """Run a coroutine and return its result; an interrupt of the caller cancels it."""
     future = asyncio.run_coroutine_threadsafe(coroutine, _running())
     try:
         return future.result()
@@ -33,11 +33,11 @@ def run(coroutine: Coroutine[Any, Any, _Made]) -> _Made:
 
 
 def fetch(url: str, *, seconds: float) -> Response:
-    """What is at a URL, whatever the status; past every proxy of the environment.
+    """Return the response from a URL, whatever its status, without the environment's proxies.
 
     Raises:
-        WireError: There was none.
-        ValueError: ``url`` is no URL.
+        WireError: There was no response.
+        ValueError: ``url`` is not a URL.
     """
 
     async def ask(url: str) -> Response:
@@ -53,9 +53,9 @@ def fetch(url: str, *, seconds: float) -> Response:
 
 
 def iterate(items: AsyncGenerator[_Made, None]) -> Generator[_Made, None, None]:
-    """The items as they come; closing the generator closes ``items`` before it returns.
+    """Yield the items as they come; closing the generator closes ``items`` before it returns.
 
-    They are read as fast as they come, not as fast as the caller takes them.
+    Items are read as fast as they come, not as fast as the caller consumes them.
     """
     arrived: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
 
@@ -87,7 +87,7 @@ def iterate(items: AsyncGenerator[_Made, None]) -> Generator[_Made, None, None]:
 
 
 def _drain(arrived: queue.SimpleQueue[tuple[bool, Any]]) -> None:
-    """Wait until the cancelled reader has closed what it read."""
+    """Wait until the cancelled reader has closed its source."""
     try:
         while arrived.get(timeout=_CLOSE_SECONDS)[0]:
             pass

@@ -1,7 +1,7 @@
-"""HTTP/1.1 with server-sent events, straight on asyncio, and a pool of its connections.
+"""HTTP/1.1 with server-sent events, directly on asyncio, and a pool of connections.
 
-A general client spends more on an event than a server spends on a token (docs/adr/0095). The
-time of an event is read once, before anything is parsed.
+A general-purpose client takes longer for an event than a server for a token (docs/adr/0095). The
+clock is read once per event, before parsing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from trtbuild.wire.failures import DroppedError, MalformedError
 from trtbuild.wire.response import LIMIT, Event, Parser, Response
 from trtbuild.wire.sockets import connections_allowed
 
-_PATH = "/%:@!$&'()*+,;=~"  # what of a path stands for itself (RFC 3986), escapes among it
+_PATH = "/%:@!$&'()*+,;=~"  # path characters that need no escape (RFC 3986), and "%"
 
 
 class Connection(asyncio.Protocol):
-    """One connection, one request at a time."""
+    """One connection, with one request at a time."""
 
     def __init__(self) -> None:
         self.usable = True
@@ -88,11 +88,11 @@ class Connection(asyncio.Protocol):
         try:
             return await self.begin(request, on_event, limit)
         except asyncio.CancelledError:
-            self.close()  # the rest of the answer must not meet the next request
+            self.close()  # the rest of the answer must not mix with the next one
             raise
 
     def pause(self, paused: bool) -> None:
-        """Stop reading, so that the server has to wait, or go on."""
+        """Pause reading, so that the server has to wait, or resume."""
         if self._transport is None or self._transport.is_closing():
             return
         if paused:
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """End it; the server sees that nobody listens any more."""
+        """Close it; the server notices the disconnect."""
         self.usable = False
         self._parser = None
         if self._transport is not None:
@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
 
 
 def host_of(parts: SplitResult) -> str:
-    """The host as it is looked up and named in a request; ValueError when it cannot be one."""
+    """Return the host for lookup and the request header; ValueError if it is invalid."""
     name = parts.hostname or "127.0.0.1"
     return name if name.isascii() and ".." not in name else name.encode("idna").decode("ascii")
 
@@ -118,15 +118,15 @@ class Pool:
     """Connections to one server, kept open between requests.
 
     Args:
-        url: ``http://HOST:PORT`` or ``https://…``; a path is kept as a prefix, and what comes after
-            a ``?`` goes behind each path.
+        url: ``http://HOST:PORT`` or ``https://…``; a path becomes a prefix, and a query is appended
+            to each path.
         headers: Sent with each request.
-        limit: Connections that may be open; who needs one more waits until one is given back.
+        limit: Maximum open connections; further requests wait until one is returned.
         tls: For ``https``; None: the certificates that this machine trusts.
         proxy: ``http://HOST:PORT`` of an HTTP proxy for ``http`` URLs; empty: none.
 
     Raises:
-        ValueError: A host that is no name, a port that is no number, a header with a line break.
+        ValueError: An invalid host or port, or a header with a line break.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Pool:
         self._free = asyncio.Semaphore(limit or connections_allowed())
 
     def _through(self, proxy: SplitResult) -> None:
-        """Connect to a proxy, which wants to read the whole URL."""
+        """Connect to a proxy, which expects the full URL."""
         self._prefix = f"http://{self._host_header}{self._prefix}"
         self.host, self.port = host_of(proxy), proxy.port or 80
         if proxy.username is not None:
@@ -174,7 +174,7 @@ class Pool:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        """The bytes of a request; ``Content-Type`` is JSON unless ``headers`` has another.
+        """Return the bytes of a request; ``Content-Type`` is JSON unless ``headers`` has another.
 
         Raises:
             ValueError: A header with a line break in it.
@@ -187,7 +187,7 @@ class Pool:
         return head.encode("latin-1") + body
 
     async def take(self) -> Connection:
-        """An open connection, to be given back whatever became of it; OSError when nothing
+        """Return an open connection, which must be given back in any case; OSError if nothing
         listens."""
         await self._free.acquire()
         try:
@@ -209,7 +209,7 @@ class Pool:
         return connection
 
     def give(self, connection: Connection) -> None:
-        """Back into the pool, or closed where it cannot be used again."""
+        """Return a connection to the pool, or close it if it cannot be reused."""
         if connection.usable:
             self._idle.append(connection)
         else:
@@ -225,10 +225,10 @@ class Pool:
         *,
         limit: int = LIMIT,
     ) -> Response:
-        """A request whose answer is no stream; its body is kept whole, up to ``limit`` bytes.
+        """Send a request without streaming; the body is kept whole, up to ``limit`` bytes.
 
         Raises:
-            OSError: No connection.
+            OSError: The connection failed.
             DroppedError, MalformedError: See :meth:`Connection.exchange`.
         """
         request = self.request(method, path, body, headers)
@@ -243,7 +243,7 @@ class Pool:
                 self.give(connection)
 
     def close(self) -> None:
-        """End every idle connection."""
+        """Close every idle connection."""
         while self._idle:
             self._idle.pop().close()
 
@@ -251,8 +251,8 @@ class Pool:
 def stale(connection: Connection, lost: DroppedError) -> bool:
     """Whether the request may be sent again, over another connection.
 
-    A server may close an idle connection at the moment it is used again. One that has answered
-    anything has taken the request, and failed it.
+    A server may close an idle connection just as it is reused. If it has answered anything, it
+    received the request and failed.
     """
     return connection.reused and not lost.answered
 

@@ -1,7 +1,7 @@
-"""No proxy of the environment stands between us and a server of this machine.
+"""Bypass the environment's proxies for servers on this machine.
 
-``HTTP_PROXY`` is there for the world outside, and a proxy's 127.0.0.1 is the proxy's own. Go's
-and curl's users write it into ``NO_PROXY``; whoever forgets that would wait for a server forever.
+``HTTP_PROXY`` is meant for other hosts, and a proxy's 127.0.0.1 is the proxy itself. Without an
+entry in ``NO_PROXY``, a client would wait for a local server forever.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def loopback(url: str) -> bool:
 
 
 def proxy_for(url: str) -> str:
-    """The environment's HTTP proxy for ``HOST:PORT``; empty: none, or this machine."""
+    """Return the environment's HTTP proxy for ``HOST:PORT``; ``""``: none, or this machine."""
     host = urlsplit(f"//{url}").hostname or ""
     if loopback(url) or urllib.request.proxy_bypass(host):
         return ""

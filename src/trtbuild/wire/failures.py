@@ -8,11 +8,11 @@ from time import time
 
 
 class WireError(Exception):
-    """A call that brought no answer, or an error as its answer."""
+    """A call without an answer, or with an error as its answer."""
 
 
 class UnreachableError(WireError):
-    """No connection came about: nothing listens, no such host, or TLS failed."""
+    """The connection failed: nothing listens, no such host, or TLS failed."""
 
 
 class DeadlineError(WireError):
@@ -28,7 +28,7 @@ class DroppedError(WireError):
 
 
 class MalformedError(WireError):
-    """What came is not the protocol."""
+    """The response violates the protocol."""
 
 
 class TooLargeError(MalformedError):
@@ -41,10 +41,9 @@ class RefusedError(WireError):
     Attributes:
         status: The HTTP status; for gRPC the one that its code corresponds to.
         code: gRPC's name of the code (``NOT_FOUND``); empty over HTTP.
-        message: The server's words.
-        retry_after: Seconds after which the server wants to be asked again; None if it says
-            nothing of that.
-        headers: Of the answer, names in lower case; for gRPC its trailing metadata.
+        message: The server's message.
+        retry_after: Seconds to wait before a retry, as requested by the server; None without.
+        headers: The answer's headers, names in lower case; for gRPC its trailing metadata.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class RefusedError(WireError):
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait before the next request, None if ``headers`` (lower case) name none."""
+    """Return the seconds before a retry from ``headers`` (lower case), or None."""
     pushback = headers.get("grpc-retry-pushback-ms", "")
     if pushback.isascii() and pushback.isdigit():
         return int(pushback) / 1000

@@ -1,7 +1,7 @@
 """Requests and responses of the KServe v2 protocol as JSON, with Triton's binary extension.
 
-The extension sends a tensor's bytes behind the JSON; without it each element is JSON text, which
-``FP16`` and ``BF16`` cannot be.
+The extension sends a tensor's bytes after the JSON. Without it each element is JSON, which does not
+support ``FP16`` and ``BF16``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
 def encode_request(request: InferRequest, *, binary: bool = True) -> tuple[bytes, int]:
-    """The body of a request, and the length of the JSON in it (for :data:`HEADER_LENGTH`).
+    """Return the body of a request, and the length of its JSON (for :data:`HEADER_LENGTH`).
 
     Args:
         request: The request.
@@ -53,10 +53,10 @@ def encode_request(request: InferRequest, *, binary: bool = True) -> tuple[bytes
 
 
 def decode_response(body: bytes, json_length: int | None = None) -> InferResponse:
-    """The response in a body; ``json_length`` is what :data:`HEADER_LENGTH` says, if it is there.
+    """Decode a response body; ``json_length`` is the value of :data:`HEADER_LENGTH`, if any.
 
     Raises:
-        TensorError: The body is no response, or its tensors do not fit it.
+        TensorError: The body is not a response, or its tensors do not fit it.
     """
     size = len(body) if json_length is None else json_length
     try:
@@ -76,7 +76,7 @@ def decode_response(body: bytes, json_length: int | None = None) -> InferRespons
 
 
 def generate_body(request: InferRequest) -> dict[str, Any]:
-    """A request of Triton's generate endpoint: a value, or a list of several, by tensor."""
+    """Return a request for Triton's generate endpoint: a value or a list by tensor."""
     body = {
         tensor.name: tensor.data[0] if len(tensor.data) == 1 else list(tensor.data)
         for tensor in request.inputs
@@ -85,7 +85,7 @@ def generate_body(request: InferRequest) -> dict[str, Any]:
 
 
 def generate_outputs(response: Mapping[str, Any]) -> Outputs:
-    """A response of the generate endpoint, which has no types and no shapes."""
+    """Return the outputs of the generate endpoint, which have no types and shapes."""
     return {
         name: TensorValue(name, "", (len(value),), value)
         if type(value) is list
@@ -99,8 +99,7 @@ def tensor_to_json(tensor: TensorValue) -> dict[str, Any]:
     """``{"name": …, "datatype": …, "shape": …, "data": […]}``, the data flat in row-major order.
 
     Raises:
-        TensorError: ``FP16``, ``BF16``, bytes that are not UTF-8, or not as many elements as the
-            shape has places.
+        TensorError: ``FP16``, ``BF16``, bytes that are not UTF-8, or a wrong number of elements.
     """
     if tensor.datatype in ("FP16", "BF16"):
         raise TensorError(f"{tensor.name!r}: JSON has no {tensor.datatype}; use the binary form")
@@ -117,10 +116,10 @@ def tensor_to_json(tensor: TensorValue) -> dict[str, Any]:
 
 
 def tensor_from_json(value: Mapping[str, Any]) -> TensorValue:
-    """The reverse of :func:`tensor_to_json`; nested data is accepted as well.
+    """Reverse :func:`tensor_to_json`; nested data is accepted too.
 
     Raises:
-        TensorError: A missing key, or not as many elements as the shape has places.
+        TensorError: A missing key, or a wrong number of elements.
     """
     try:
         shape = tuple(int(size) for size in value["shape"])

@@ -1,4 +1,4 @@
-"""A server's ``/metrics``: Prometheus' text format."""
+"""A server's ``/metrics`` in the Prometheus text format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One value. The ``_total`` that some servers append to a counter's name is left out."""
+    """One value. The suffix ``_total`` of a counter's name is removed."""
 
     name: str
     labels: Mapping[str, str]
@@ -16,14 +16,14 @@ class Metric:
 
 
 def parse_metrics(text: str) -> Iterator[Metric]:
-    """The values of a page, without the buckets of histograms and the quantiles of summaries.
+    """Parse values, without the buckets of histograms and the quantiles of summaries.
 
     Raises:
-        ValueError: The text is not in Prometheus' format.
+        ValueError: The text is not in the Prometheus format.
     """
     from prometheus_client.parser import text_string_to_metric_families
 
-    # Buckets are most of vLLM's page, and parsing them would disturb a load generator nearby.
+    # Buckets are most of vLLM's page, and parsing them would slow down a load generator.
     lines = (line for line in text.splitlines() if "_bucket{" not in line)
     for family in text_string_to_metric_families("\n".join(lines)):
         for sample in family.samples:

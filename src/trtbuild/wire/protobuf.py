@@ -1,4 +1,4 @@
-"""Requests and responses of Triton's gRPC protocol, from and to their bytes."""
+"""Requests and responses of Triton's gRPC protocol, and their serialization."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trtbuild.wire.tensors import (
     TensorValue,
 )
 
-# Repeated fields of InferTensorContents, which some servers fill in place of the raw form.
+# Repeated fields of InferTensorContents, which some servers use instead of the raw form.
 _CONTENTS = {
     "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents",
     "INT32": "int_contents", "INT64": "int64_contents", "UINT8": "uint_contents",
@@ -26,7 +26,7 @@ _CONTENTS = {
 
 
 def encode_request(model: str, request: InferRequest, version: str = "") -> bytes:
-    """A serialized ``ModelInferRequest``; the tensors' bytes are sent in the raw form.
+    """Return a serialized ``ModelInferRequest`` with the tensors in the raw form.
 
     Raises:
         TensorError: Data that does not fit its tensor.
@@ -43,7 +43,7 @@ def encode_request(model: str, request: InferRequest, version: str = "") -> byte
 
 
 def decode_response(data: bytes) -> InferResponse:
-    """A ``ModelInferResponse``.
+    """Decode a ``ModelInferResponse``.
 
     Raises:
         TensorError: The bytes are none, or its tensors do not fit it.
@@ -52,7 +52,7 @@ def decode_response(data: bytes) -> InferResponse:
 
 
 def decode_stream_response(data: bytes) -> InferResponse | str:
-    """A ``ModelStreamInferResponse``: a response, or the server's error message.
+    """Decode a ``ModelStreamInferResponse``: a response, or the server's error message.
 
     Raises:
         TensorError: The bytes are none, or its tensors do not fit it.
@@ -62,7 +62,7 @@ def decode_stream_response(data: bytes) -> InferResponse | str:
 
 
 def parse(name: str, data: bytes) -> Any:
-    """A message from its bytes; TensorError for bytes that are none."""
+    """Parse a message; TensorError for invalid bytes."""
     try:
         return _reader(name)(data)
     except Exception as error:  # protobuf's DecodeError, which is not imported until it is needed
@@ -78,7 +78,7 @@ def _reader(name: str) -> Callable[[bytes], Any]:
 
 
 def parameters(messages: Mapping[str, Any]) -> dict[str, Parameter]:
-    """The values of a map of ``InferParameter``."""
+    """Return the values of a map of ``InferParameter``."""
     made: dict[str, Parameter] = {}
     if not messages:
         return made
@@ -90,7 +90,7 @@ def parameters(messages: Mapping[str, Any]) -> dict[str, Parameter]:
 
 
 def _response(message: Any) -> InferResponse:
-    # Copies, because protobuf's own lists are slow to walk.
+    # Copies, because protobuf's own lists are slow to iterate.
     contents, rows = message.raw_output_contents[:], message.outputs[:]
     if not contents:
         outputs = {row.name: _typed(row) for row in rows}
@@ -111,7 +111,7 @@ def _response(message: Any) -> InferResponse:
 
 
 def _typed(row: Any) -> TensorValue:
-    """An output whose elements are in the field of their type."""
+    """Return an output whose elements are in the field of their type."""
     data = getattr(row.contents, _CONTENTS.get(row.datatype, ""), ())
     return TensorValue(row.name, row.datatype, tuple(row.shape), list(data)).checked()
 
@@ -128,8 +128,8 @@ def _set(parameter: Any, value: Parameter) -> None:
 
 
 def plain(message: Any) -> dict[str, Any]:
-    """A message as the protocol's JSON form: fields by name, enumerations by name, 64-bit numbers
-    as numbers. Fields without a value are there with their default, as in Triton's own JSON."""
+    """Return a message in the protocol's JSON form: fields and enumerations by name, 64-bit numbers
+    as numbers. Fields without a value have their default, as in Triton's own JSON."""
     made: dict[str, Any] = {}
     for row in message.DESCRIPTOR.fields:
         if row.has_presence and not message.HasField(row.name):

@@ -1,6 +1,6 @@
-"""The bytes of a tensor, as gRPC and HTTP's binary extension send them.
+"""A tensor's bytes, as gRPC and HTTP's binary extension send them.
 
-Elements in row-major order, little-endian; a ``BYTES`` element is four bytes of length and its
+Elements are in row-major order, little-endian; a ``BYTES`` element is four bytes of length and its
 content.
 """
 
@@ -24,10 +24,10 @@ _VIEWED = frozenset(FORMATS) - {"FP16"} if sys.byteorder == "little" else frozen
 
 
 def encode(tensor: TensorValue) -> bytes:
-    """The bytes of its elements.
+    """Return the bytes of its elements.
 
     Raises:
-        TensorError: Elements of another type, or not as many as the shape has places.
+        TensorError: Elements of another type, or a wrong number of elements.
     """
     name, datatype, _, data = tensor.checked()
     try:
@@ -43,10 +43,10 @@ def encode(tensor: TensorValue) -> bytes:
 
 
 def decode(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> TensorValue:
-    """The tensor of these bytes.
+    """Return the tensor with these bytes.
 
     Raises:
-        TensorError: They do not hold what datatype and shape promise.
+        TensorError: They do not match datatype and shape.
     """
     try:
         data = _elements(datatype, raw)
@@ -97,7 +97,7 @@ def _split(raw: bytes) -> Iterator[bytes]:
 
 
 def _bfloat(value: float) -> bytes:
-    """The upper half of a float32, rounded to the nearest, ties to even."""
+    """Return the upper half of a float32, rounded to nearest, ties to even."""
     (bits,) = struct.unpack("<I", struct.pack("<f", value))
     if not math.isnan(value):
         bits += 0x7FFF + (bits >> 16 & 1)

@@ -1,4 +1,4 @@
-"""What a server says of itself and of its models, the same over HTTP and gRPC."""
+"""A server's metadata and that of its models, the same over HTTP and gRPC."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TensorSpec(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """``platform`` is the backend's name for old platforms and ``ensemble``, else the backend."""
+    """``platform`` is the old platform name, ``ensemble``, or the backend."""
 
     name: str
     versions: tuple[str, ...]
@@ -45,7 +45,7 @@ class ModelMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ServerMetadata:
-    """Name (``triton``), version and the protocol extensions that it speaks."""
+    """Name (``triton``), version and supported protocol extensions."""
 
     name: str
     version: str
@@ -56,8 +56,8 @@ class ServerMetadata:
 class IndexEntry:
     """A model of the repository.
 
-    ``state`` is ``READY``, ``UNAVAILABLE``, ``LOADING``, ``UNLOADING`` or empty for a model that
-    was never asked for; ``reason`` says why it is unavailable.
+    ``state`` is ``READY``, ``UNAVAILABLE``, ``LOADING``, ``UNLOADING``, or empty for a model that
+    was never loaded; ``reason`` says why it is unavailable.
     """
 
     name: str

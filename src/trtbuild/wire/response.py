@@ -1,6 +1,6 @@
 """One HTTP/1.1 response with server-sent events, read as it arrives.
 
-The time of an event is read once, before anything is parsed.
+The clock is read once per event, before parsing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ LIMIT = 64 * 1024 * 1024
 """Bytes of a body or of an event that a client accepts unless told otherwise."""
 
 _HEAD_LIMIT = 64 * 1024
-_KEPT_BODY = 16 * 1024  # of an answer to a request for a stream: enough to say why it is none
-_PART = 64 * 1024  # of a chunk: from there on its bytes are taken before its end has come
-_BODILESS = (204, 304)  # RFC 9112, 6.3: over with their head, whatever it says
+_KEPT_BODY = 16 * 1024  # of a non-stream answer to a stream request: enough for its error
+_PART = 64 * 1024  # chunks above this size are passed on before their end
+_BODILESS = (204, 304)  # RFC 9112, 6.3: no body, whatever the headers say
 
 
 @dataclass(slots=True)
@@ -28,9 +28,9 @@ class Response:
 
     Attributes:
         status: The HTTP status.
-        events: It is read as an event stream.
-        body: The whole body; of a request for a stream only the beginning, and nothing once an
-            event came in it.
+        events: Whether it is read as an event stream.
+        body: The whole body; for a stream request only the beginning, and empty after the first
+            event.
         headers: Names in lower case.
     """
 
@@ -41,29 +41,29 @@ class Response:
 
     @property
     def location(self) -> str:
-        """Where a redirection points to."""
+        """The target of a redirect."""
         return self.headers.get("location", "")
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds after which the server wants to be asked again; None if it does not say."""
+        """Seconds to wait before a retry, as requested by the server, or None."""
         return retry_after(self.headers)
 
     @property
     def good(self) -> bool:
-        """Whether the status says that it worked."""
+        """Whether the status means success."""
         return 200 <= self.status < 300
 
 
 class Parser:
-    """One response, fed as it arrives.
+    """An incremental parser of one response.
 
-    ``feed`` returns True once the response is complete. Bodies come chunked, with a length, or
-    until the connection closes (:meth:`finish`).
+    ``feed`` returns True once the response is complete. Bodies are chunked, have a length, or end
+    when the connection closes (:meth:`finish`).
 
     Args:
-        on_event: Called with each event; None: the body is kept whole instead.
-        limit: Bytes of a body that is kept, or of one event.
+        on_event: Called with each event; None: the body is kept whole.
+        limit: Maximum bytes of a body that is kept, or of one event.
     """
 
     def __init__(self, on_event: Event | None, limit: int = LIMIT) -> None:
@@ -74,27 +74,27 @@ class Parser:
         self._kept = bytearray()
         self._buffer = b""
         self._line = b""
-        self._event: bytes | None = None  # an event whose end has not come
+        self._event: bytes | None = None  # an incomplete event
         self._eventful = False  # whether an event came
         self._failed = False  # whether its name is "error"
-        self._line_feed_due = False  # the last byte was a CR, which ended its line
+        self._line_feed_due = False  # whether the last byte was a CR, which ended its line
         self._event_at = 0.0
-        self._remaining = -1  # of the body or of the chunk; -1: not known yet
+        self._remaining = -1  # rest of the body or of the chunk; -1: unknown so far
         self._packed = False
         self._read: Callable[[float], bool] = self._head
 
     @property
     def begun(self) -> bool:
-        """Whether anything of the response has come."""
+        """Whether any byte of the response has arrived."""
         return bool(self.response.status or self._buffer)
 
     def feed(self, now: float, data: bytes) -> bool:
-        """Take bytes that arrived at ``now``."""
+        """Parse bytes that arrived at ``now``."""
         self._buffer = self._buffer + data if self._buffer else data
         return self._read(now)
 
     def finish(self, now: float) -> bool:
-        """The connection closed; whether the response is complete by that."""
+        """Handle a closed connection; return whether that completes the response."""
         if self._read == self._until_close:
             self._end(now)
             return True
@@ -114,20 +114,20 @@ class Parser:
                 raise MalformedError(f"not HTTP: {lines[0][:60]!r}")
             self._buffer = rest
             if len(parts[1]) != 3 or not parts[1].startswith("1"):
-                break  # what is below 200 comes before the response: 100 Continue, 103 Early Hints
+                break  # interim responses: 100 Continue, 103 Early Hints
         self.response.status = status
         self._begin_body(_headers(lines[1:]), current=parts[0] != "HTTP/1.0")
         return self._read(now)
 
     def _begin_body(self, headers: Mapping[str, str], *, current: bool) -> None:
-        # Some servers forget to say that it is an event stream; none calls it JSON.
+        # Some servers do not declare an event stream; none declares one as JSON.
         is_json = "json" in headers.get("content-type", "").lower()
         streamed = self._on_event is not None and not is_json
         self.response.events = self.response.good and streamed
         self.response.headers = headers
         self._packed = headers.get("content-encoding", "identity").lower() != "identity"
         if self._packed and self.response.events:
-            # Whoever packs a stream holds its pieces back: their times would not be the server's.
+            # Compression delays the chunks of a stream, so their times would be wrong.
             raise MalformedError(f"the answer is packed ({headers['content-encoding']}), unasked")
         asked = headers.get("connection", "" if current else "close").lower()
         self.keep_alive = asked != "close"
@@ -155,7 +155,7 @@ class Parser:
                     return self._begin_chunk(now, buffer[end + 2 :], size)
                 break
             if size == 0:
-                # Trailers are not read to their end: the next answer must not meet them.
+                # Trailers are not read, so the connection cannot be reused.
                 self.keep_alive = self.keep_alive and buffer[end + 2 : end + 4] == b"\r\n"
                 self._end(now)
                 return True
@@ -165,7 +165,7 @@ class Parser:
         return False
 
     def _begin_chunk(self, now: float, data: bytes, size: int) -> bool:
-        """A long chunk is passed on in parts, as they come."""
+        """Begin a chunk; a long one is passed on in parts as they come."""
         self._buffer, self._remaining, self._read = data, size, self._rest_of_chunk
         return self._rest_of_chunk(now)
 
@@ -212,7 +212,7 @@ class Parser:
                 self._dispatch()
 
     def _keep(self, data: bytes) -> None:
-        """Bytes of a body that holds no event, yet."""
+        """Keep bytes of a body without an event so far."""
         if self._on_event is not None:
             self._kept += data[: _KEPT_BODY - len(self._kept)]
         elif len(self._kept) + len(data) > self._limit:
@@ -221,17 +221,17 @@ class Parser:
             self._kept += data
 
     def _without_returns(self, data: bytes) -> bytes:
-        """Lines end with CR LF, LF or CR alone; a CR at the end may have its LF to come."""
+        """Normalize line ends (CR LF, LF or CR); the LF after a CR at the end may follow later."""
         if self._line_feed_due and data:
             data = data.removeprefix(b"\n")
         self._line_feed_due = data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _data(self, now: float, data: bytes) -> None:
-        """A line of an event: an empty line ends it, and its time is that of its last line.
+        """Handle a line of an event: an empty line ends it; its time is that of the last line.
 
-        Some servers leave the empty line out. Two objects in a row are two events: no JSON text
-        goes on like that after a line's end.
+        Some servers leave the empty line out. Two objects in consecutive lines are two events,
+        because no JSON text continues like that.
         """
         if self._event is not None:
             if self._event[-1:] == b"}" and data[:1] in (b"{", b"["):
@@ -252,14 +252,14 @@ class Parser:
             self._on_event(self._event_at, _as_error(event) if failed else event)
 
     def _end(self, now: float) -> None:
-        """The body is over; a last event without its end still counts."""
+        """End the body; a last event without an empty line still counts."""
         if self.response.events:
             self._body(now, b"\n\n")
         self.response.body = bytes(self._kept)
 
 
 def _as_error(event: bytes) -> bytes:
-    """What an event called ``error`` says, as the object with an ``error`` that others send."""
+    """Return an event called ``error`` as the object with ``error`` that other servers send."""
     try:
         found = json.loads(event)
     except (ValueError, RecursionError):
@@ -270,7 +270,7 @@ def _as_error(event: bytes) -> bytes:
 
 
 def _number(text: str) -> int | None:
-    """A decimal number of at most 18 digits; ``str.isdigit`` accepts more than ``int`` reads."""
+    """Parse at most 18 decimal digits; ``str.isdigit`` accepts more than ``int`` does."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 

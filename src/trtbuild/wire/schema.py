@@ -1,6 +1,6 @@
-"""Triton's protobuf messages, built from their schema: no generated module, no global registry.
+"""Triton's protobuf messages, built from their schema without generated modules.
 
-The pool is our own, so that another version of ``tritonclient`` in the same process does not
+The descriptor pool is private, so that ``tritonclient`` in the same process does not
 collide with it (docs/adr/0135).
 """
 
@@ -20,7 +20,7 @@ _TABLE = Path(__file__).parents[1] / "data" / "inference_protocol.json"
 
 @cache
 def pool() -> DescriptorPool:
-    """Descriptors of every message and enumeration of the package ``inference``."""
+    """Return the descriptors of all messages and enumerations of the package ``inference``."""
     from google.protobuf import descriptor_pool
 
     made = descriptor_pool.DescriptorPool()
@@ -31,7 +31,7 @@ def pool() -> DescriptorPool:
 
 @cache
 def message(name: str) -> Any:
-    """The class of a message: ``message("ModelConfig")``; KeyError for a name it does not have."""
+    """Return the class of a message: ``message("ModelConfig")``; KeyError for an unknown one."""
     from google.protobuf import message_factory
 
     return message_factory.GetMessageClass(pool().FindMessageTypeByName(f"inference.{name}"))
@@ -39,5 +39,5 @@ def message(name: str) -> Any:
 
 @cache
 def enumeration(name: str) -> Any:
-    """The descriptor of an enumeration: ``values_by_name`` and ``values_by_number``."""
+    """Return the descriptor of an enumeration: ``values_by_name`` and ``values_by_number``."""
     return pool().FindEnumTypeByName(f"inference.{name}")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 try:
     import resource
-except ImportError:  # Windows, where sockets are no files
+except ImportError:  # Windows, where sockets are not files
     resource = None  # type: ignore[assignment]
 
-_RESERVED = 256  # files that are no connections: modules, logs, the tokenizer, /proc, the result
+_RESERVED = 256  # other open files: modules, logs, the tokenizer, /proc, the result
 _FEWEST = 16
-_MOST = 60_000  # what the ports of one address to one server allow, nearly
+_MOST = 60_000  # about as many as the ports of one address allow
 
 
 def connections_allowed() -> int:
-    """Connections that may be open at once; lifts the soft limit of open files to the hard one.
+    """Return how many connections may be open; raises the soft limit of open files first.
 
-    A load generator that runs out of files cannot even write down what it has measured. Source
-    of the limit: ``getrlimit(2)``, RLIMIT_NOFILE.
+    A load generator that runs out of files cannot even write its result. Source of the limit:
+    ``getrlimit(2)``, RLIMIT_NOFILE.
     """
     if resource is None:
         return _MOST
@@ -31,6 +31,6 @@ def connections_allowed() -> int:
 def _lifted(soft: int, hard: int) -> int:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # macOS names a hard limit that it does not take
+    except (OSError, ValueError):  # macOS reports a hard limit that it does not accept
         return soft
     return hard

@@ -1,4 +1,4 @@
-"""The events of one HTTP response as an async iterator, with a deadline and back pressure."""
+"""The events of one HTTP response as an async iterator, with a timeout and back pressure."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from trtbuild.wire.connections import Connection, Pool, stale
 from trtbuild.wire.failures import DeadlineError, DroppedError, UnreachableError
 from trtbuild.wire.response import LIMIT, Response
 
-_MOST = 256  # events that wait for their reader before the server has to
-_FEWEST = 64  # where it may go on
+_MOST = 256  # buffered events above which the server has to wait
+_FEWEST = 64  # buffered events below which it continues
 
 
 class EventStream:
-    """``async for event in stream``: the data of each server-sent event.
+    """An async iterator over the data of each server-sent event.
 
-    Leaving it before its end closes the connection, which cancels the request on a Triton server.
-    A reader that is slower than the server makes the server wait.
+    Leaving it early closes the connection, which cancels the request on a Triton server. A slow
+    reader makes the server wait.
 
     Args:
-        pool: Where the connection comes from.
-        request: From :meth:`Pool.request`.
-        seconds: For the whole answer; None: no limit.
-        limit: Bytes of one event.
+        pool: The pool of the connection.
+        request: The result of :meth:`Pool.request`.
+        seconds: Timeout for the whole answer; None: no limit.
+        limit: Maximum bytes of one event.
 
     Raises:
         WireError: From the iterator; see :mod:`trtbuild.wire.failures`.
@@ -84,9 +84,9 @@ class EventStream:
             if self._done is None or not self._done.done():
                 connection.close()
             else:
-                self._done.exception()  # has been seen, or concerns nobody any more
+                self._done.exception()  # already reported, or no longer relevant
             if self._paused:
-                self._pause(False)  # the next request on it wants to read
+                self._pause(False)  # the next request needs to read
             self._connection = None
             self._pool.give(connection)
 
@@ -107,7 +107,7 @@ class EventStream:
         self._done.add_done_callback(self._wake)
 
     async def _end(self, done: asyncio.Future[Response]) -> None:
-        """StopAsyncIteration, the failure, or a new start."""
+        """Raise StopAsyncIteration or the failure, or start again."""
         error = done.exception()
         if error is None:
             self.response = done.result()
@@ -135,7 +135,7 @@ class EventStream:
             self._connection.pause(paused)
 
     def _expire(self) -> None:
-        """The deadline; the events that came before it are still read."""
+        """Handle the timeout; events that came before it can still be read."""
         self._late = True
         if self._connection is not None and self._done is not None and not self._done.done():
             self._connection.close()
@@ -148,10 +148,10 @@ class EventStream:
 
 
 def late(seconds: float | None) -> DeadlineError:
-    """The error of a deadline of so many seconds."""
+    """Return the error of a timeout of so many seconds."""
     return DeadlineError(f"no complete answer within {seconds:g} s")
 
 
 def unreachable(error: OSError) -> UnreachableError:
-    """The error of a connection that did not come about."""
+    """Return the error of a failed connection."""
     return UnreachableError(error.strerror or str(error) or type(error).__name__)

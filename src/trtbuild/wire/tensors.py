@@ -1,4 +1,4 @@
-"""Tensors as plain values: what a request schema writes and reads, and a protocol encodes."""
+"""Tensors as plain values, used by request schemas and encoded by protocols."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Parameter = bool | int | float | str
 
 
 class TensorError(ValueError):
-    """Data that does not fit its tensor, or a message that is none of the protocol."""
+    """Data that does not fit its tensor, or an invalid message."""
 
 
 class TensorValue(NamedTuple):
@@ -20,7 +20,7 @@ class TensorValue(NamedTuple):
     Attributes:
         name: Its name.
         datatype: As KServe's protocol spells it: ``BYTES``, ``BOOL``, ``INT32``, ``FP32``; empty
-            in a response whose protocol does not tell (Triton's generate endpoint).
+            in a response of Triton's generate endpoint, which does not report it.
         shape: With the batch dimension.
         data: Its elements in row-major order, without nesting. Those of ``BYTES`` are text, which
             is sent as UTF-8, or bytes; a response over gRPC or the infer endpoint has bytes.
@@ -35,14 +35,14 @@ class TensorValue(NamedTuple):
 
     @property
     def texts(self) -> list[str]:
-        """Each element as text; bytes that are not UTF-8 become U+FFFD."""
+        """Return each element as text; bytes that are not UTF-8 become U+FFFD."""
         return [
             element.decode("utf-8", "replace") if isinstance(element, bytes) else str(element)
             for element in self.data
         ]
 
     def checked(self) -> TensorValue:
-        """Itself; TensorError unless ``data`` fills ``shape``."""
+        """Return self; TensorError unless ``data`` matches ``shape``."""
         if math.prod(self.shape) != len(self.data):
             sizes = list(self.shape)
             raise TensorError(f"{self.name!r}: {len(self.data)} elements for shape {sizes}")
@@ -60,10 +60,10 @@ class InferRequest:
     """One request to a model.
 
     Attributes:
-        inputs: Its tensors.
+        inputs: The input tensors.
         parameters: KServe's: ``sequence_id``, ``priority``, ``timeout`` (microseconds)…
-        outputs: Names of the outputs wanted; empty: all.
-        id: Sent back with each response.
+        outputs: Names of the requested outputs; empty: all.
+        id: Returned with each response.
     """
 
     inputs: tuple[TensorValue, ...]
@@ -73,7 +73,7 @@ class InferRequest:
 
 
 class InferResponse(NamedTuple):
-    """One response; a decoupled model sends any number of them, also without outputs."""
+    """One response; a decoupled model sends any number of them, some without outputs."""
 
     outputs: Outputs
     parameters: Mapping[str, Parameter] = _NONE
@@ -83,5 +83,5 @@ class InferResponse(NamedTuple):
 
     @property
     def final(self) -> bool:
-        """Whether the server says that no response follows."""
+        """Whether the server marks it as the last response."""
         return bool(self.parameters.get("triton_final_response", False))

@@ -1,4 +1,4 @@
-"""How a server proves who it is, and how a client does."""
+"""TLS certificates of servers and clients."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Tls:
     """Files in PEM form.
 
     Attributes:
-        ca: Certificates that are trusted; None: those that this machine trusts.
-        certificate: The client's own, where the server asks for one.
+        ca: Trusted certificates; None: those that this machine trusts.
+        certificate: The client's own, if the server requires one.
         key: Its private key.
     """
 
@@ -23,14 +23,14 @@ class Tls:
     key: Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        """For HTTP. OSError or ssl.SSLError for a file that is absent or no PEM."""
+        """Return a context for HTTP. OSError or ssl.SSLError for a missing or invalid file."""
         made = ssl.create_default_context(cafile=self.ca)
         if self.certificate is not None:
             made.load_cert_chain(self.certificate, self.key)
         return made
 
     def credentials(self) -> Any:
-        """For gRPC: ``grpc.ChannelCredentials``. OSError for a file that is absent."""
+        """Return ``grpc.ChannelCredentials``. OSError for a missing file."""
         import grpc
 
         make: Any = grpc.ssl_channel_credentials

@@ -1,7 +1,7 @@
-"""Triton over gRPC, on gRPC's asyncio API and the messages' bytes.
+"""Triton over gRPC, with gRPC's asyncio API and serialized messages.
 
-The generated stubs and their wrapping (a Python object for each tensor) are left out: a stream of
-tokens costs half of what it costs through them.
+The generated stubs and their wrapping (a Python object for each tensor) are not used: without them
+a stream of tokens takes half the time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from trtbuild.wire.tensors import InferRequest, InferResponse, TensorError
 from trtbuild.wire.tls import Tls
 
 _SERVICE = "/inference.GRPCInferenceService/"
-# What gRPC itself says of a connection; a server that answers UNAVAILABLE has words of its own.
+# gRPC's own messages about a connection; a server that answers UNAVAILABLE has others.
 _NO_CONNECTION = ("failed to connect", "connection refused", "dns resolution", "name resolution")
 _LOST = (
     "socket closed", "connection reset", "goaway", "rst_stream", "broken pipe", "recvmsg",
@@ -42,13 +42,13 @@ class TritonGrpc:
     Args:
         url: ``HOST:PORT``, or ``grpc://HOST:PORT``, or ``grpcs://…`` for TLS.
         headers: Metadata sent with each request.
-        tls: For ``grpcs://``; given, it makes any ``url`` one of those.
-        seconds: For a whole call, unless the call says otherwise.
-        limit: Bytes of one message that are accepted.
-        environment: Use the environment's proxy, but never for a server of this machine.
+        tls: For ``grpcs://``; if given, any ``url`` uses TLS.
+        seconds: Default timeout of a whole call.
+        limit: Maximum bytes of one message.
+        environment: Use the environment's proxy, except for a server on this machine.
 
     Raises:
-        WireError: From every method; the classes of :mod:`trtbuild.wire.failures` tell what
+        WireError: From every method; see the classes of :mod:`trtbuild.wire.failures` for what
             happened.
     """
 
@@ -72,7 +72,7 @@ class TritonGrpc:
             ("grpc.max_send_message_length", -1),
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.enable_http_proxy", int(environment and not loopback(self.url))),
-            # Whoever waits for a server to come up asks several times a second.
+            # A client waiting for a server to start polls several times a second.
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
@@ -87,20 +87,20 @@ class TritonGrpc:
         await self.close()
 
     async def close(self) -> None:
-        """End the connection; calls that are under way are cancelled."""
+        """Close the connection; calls in flight are cancelled."""
         channel, self._channel = self._channel, None
         self._methods = {}
         if channel is not None:
             await channel.close()
 
     async def live(self, *, seconds: float | None = None) -> bool:
-        """Whether the server is up. WireError while nothing listens."""
+        """Whether the server is up. WireError if nothing listens."""
         return bool((await self._call("ServerLive", {}, seconds)).live)
 
     async def ready(
         self, model: str = "", version: str = "", *, seconds: float | None = None
     ) -> bool:
-        """Whether a model, or the server with all its models, takes requests.
+        """Whether a model, or the server with all its models, accepts requests.
 
         WireError while nothing listens.
         """
@@ -112,28 +112,28 @@ class TritonGrpc:
         return bool(found.ready)
 
     async def server_metadata(self, *, seconds: float | None = None) -> ServerMetadata:
-        """Name, version and extensions of the server."""
+        """Return name, version and extensions of the server."""
         found = await self._call("ServerMetadata", {}, seconds)
         return ServerMetadata(found.name, found.version, tuple(found.extensions))
 
     async def metadata(
         self, model: str, version: str = "", *, seconds: float | None = None
     ) -> ModelMetadata:
-        """Inputs and outputs of a model."""
+        """Return inputs and outputs of a model."""
         named = {"name": model, "version": version}
         return ModelMetadata.read(protobuf.plain(await self._call("ModelMetadata", named, seconds)))
 
     async def config(
         self, model: str, version: str = "", *, seconds: float | None = None
     ) -> dict[str, Any]:
-        """The model's configuration as the server completed it, by config.pbtxt's field names."""
+        """Return the configuration completed by the server, by config.pbtxt's field names."""
         named = {"name": model, "version": version}
         return protobuf.plain((await self._call("ModelConfig", named, seconds)).config)
 
     async def statistics(
         self, model: str = "", version: str = "", *, seconds: float | None = None
     ) -> list[dict[str, Any]]:
-        """Counts and nanoseconds of a model's versions, or of all models.
+        """Return counts and nanoseconds of a model's versions, or of all models.
 
         Each has ``name``, ``version``, ``inference_count``, ``execution_count``, ``last_inference``
         (milliseconds since 1970) and ``inference_stats`` (by stage: ``count`` and ``ns``).
@@ -143,7 +143,7 @@ class TritonGrpc:
         return [protobuf.plain(row) for row in found.model_stats]
 
     async def index(self, *, ready: bool = False, seconds: float | None = None) -> list[IndexEntry]:
-        """The models of the repository; with ``ready`` only those that take requests."""
+        """Return the models of the repository; with ``ready`` only those that accept requests."""
         found = await self._call("RepositoryIndex", {"ready": ready}, seconds)
         return [IndexEntry.read(protobuf.plain(row)) for row in found.models]
 
@@ -154,7 +154,7 @@ class TritonGrpc:
         *,
         seconds: float | None = None,
     ) -> None:
-        """Load a model, or load it anew; ``parameters``: ``config`` (JSON), ``file:…`` (bytes)."""
+        """Load or reload a model; ``parameters``: ``config`` (JSON), ``file:…`` (bytes)."""
         request = message("RepositoryModelLoadRequest")(model_name=model)
         for name, value in (parameters or {}).items():
             if isinstance(value, bytes):
@@ -166,7 +166,7 @@ class TritonGrpc:
     async def unload(
         self, model: str, *, dependents: bool = False, seconds: float | None = None
     ) -> None:
-        """Begin to unload a model, with ``dependents`` the members of an ensemble too."""
+        """Start to unload a model, with ``dependents`` the members of an ensemble too."""
         request = message("RepositoryModelUnloadRequest")(model_name=model)
         request.parameters["unload_dependents"].bool_param = dependents
         await self._call("RepositoryModelUnload", request, seconds)
@@ -180,7 +180,7 @@ class TritonGrpc:
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> InferResponse:
-        """One request, one response; a decoupled model refuses it.
+        """Send a request and return the response; a decoupled model rejects it.
 
         Raises:
             TensorError: Data that does not fit its tensor.
@@ -201,7 +201,7 @@ class TritonGrpc:
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> AsyncGenerator[InferResponse, None]:
-        """Responses of any model as they come; closing the generator cancels on the server.
+        """Yield responses of any model as they come; closing the generator cancels on the server.
 
         Raises:
             TensorError: Data that does not fit its tensor.
@@ -227,9 +227,9 @@ class TritonGrpc:
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Each serialized ``ModelStreamInferResponse`` to a serialized ``ModelInferRequest``.
+        """Yield each serialized ``ModelStreamInferResponse`` to a serialized request.
 
-        For who reads the clock before anything is parsed; see :meth:`stream_infer`.
+        For callers that read the clock before parsing; see :meth:`stream_infer`.
         """
         import grpc
 
@@ -249,7 +249,7 @@ class TritonGrpc:
             call.cancel()
 
     async def _call(self, name: str, request: Any, seconds: float | None) -> Any:
-        """The parsed response of a method; its messages are called as it is."""
+        """Call a method and return the parsed response; its messages are named like the method."""
         if isinstance(request, dict):
             request = message(f"{name}Request")(**request)
         received = await self._unary(name, request.SerializeToString(), seconds, ())
@@ -291,7 +291,7 @@ class TritonGrpc:
 
 
 def failure(error: Any, seconds: float, *, answered: bool = False) -> WireError:
-    """What an ``AioRpcError`` means; ``answered``: something of the answer had come."""
+    """Return our error for an ``AioRpcError``; ``answered``: part of the answer arrived."""
     code, words = str(error.code().name), str(error.details() or "")
     lower = words.lower()
     if code == "DEADLINE_EXCEEDED":

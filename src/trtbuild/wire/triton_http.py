@@ -29,19 +29,18 @@ class TritonHttp:
     """A server's HTTP endpoint. Every method belongs to the event loop of the first call.
 
     Args:
-        url: ``HOST:PORT``, or ``http://…`` or ``https://…`` with a path that is put before each
-            request's.
+        url: ``HOST:PORT``, or ``http://…`` or ``https://…`` with an optional path prefix.
         headers: Sent with each request.
         tls: For ``https://``.
-        seconds: For a whole call, unless the call says otherwise.
-        limit: Bytes of a body or of one event that are accepted.
-        connections: How many may be open; more calls wait. None: as many as this process may open.
-        environment: Use the environment's ``HTTP_PROXY``, but never for a server of this machine.
+        seconds: Default timeout of a whole call.
+        limit: Maximum bytes of a body or of one event.
+        connections: Maximum open connections; further calls wait. None: the process's limit.
+        environment: Use the environment's ``HTTP_PROXY``, except for a server on this machine.
 
     Raises:
-        WireError: From every method; the classes of :mod:`trtbuild.wire.failures` tell what
+        WireError: From every method; see the classes of :mod:`trtbuild.wire.failures` for what
             happened.
-        ValueError: From the constructor: ``url`` is none.
+        ValueError: From the constructor: ``url`` is not a URL.
     """
 
     def __init__(
@@ -69,17 +68,17 @@ class TritonHttp:
         await self.close()
 
     async def close(self) -> None:
-        """End the idle connections: one that stays open delays a server's exit."""
+        """Close the idle connections: an open one delays a server's exit."""
         self._pool.close()
 
     async def live(self, *, seconds: float | None = None) -> bool:
-        """Whether the server is up. WireError while nothing listens."""
+        """Whether the server is up. WireError if nothing listens."""
         return (await self._call("GET", "/v2/health/live", seconds=seconds)).good
 
     async def ready(
         self, model: str = "", version: str = "", *, seconds: float | None = None
     ) -> bool:
-        """Whether a model, or the server with all its models, takes requests.
+        """Whether a model, or the server with all its models, accepts requests.
 
         WireError while nothing listens.
         """
@@ -87,25 +86,25 @@ class TritonHttp:
         return (await self._call("GET", path, seconds=seconds)).good
 
     async def server_metadata(self, *, seconds: float | None = None) -> ServerMetadata:
-        """Name, version and extensions of the server."""
+        """Return name, version and extensions of the server."""
         return await self._read("GET", "/v2", _server, seconds=seconds)
 
     async def metadata(
         self, model: str, version: str = "", *, seconds: float | None = None
     ) -> ModelMetadata:
-        """Inputs and outputs of a model."""
+        """Return inputs and outputs of a model."""
         return await self._read("GET", _path(model, version), ModelMetadata.read, seconds=seconds)
 
     async def config(
         self, model: str, version: str = "", *, seconds: float | None = None
     ) -> dict[str, Any]:
-        """The model's configuration as the server completed it, by config.pbtxt's field names."""
+        """Return the configuration completed by the server, by config.pbtxt's field names."""
         return await self._read("GET", f"{_path(model, version)}/config", dict, seconds=seconds)
 
     async def statistics(
         self, model: str = "", version: str = "", *, seconds: float | None = None
     ) -> list[dict[str, Any]]:
-        """Counts and nanoseconds of a model's versions, or of all models.
+        """Return counts and nanoseconds of a model's versions, or of all models.
 
         Each has ``name``, ``version``, ``inference_count``, ``execution_count``, ``last_inference``
         (milliseconds since 1970) and ``inference_stats`` (by stage: ``count`` and ``ns``).
@@ -116,7 +115,7 @@ class TritonHttp:
         )
 
     async def index(self, *, ready: bool = False, seconds: float | None = None) -> list[IndexEntry]:
-        """The models of the repository; with ``ready`` only those that take requests."""
+        """Return the models of the repository; with ``ready`` only those that accept requests."""
         body = json.dumps({"ready": ready}).encode()
         return await self._read(
             "POST",
@@ -133,13 +132,13 @@ class TritonHttp:
         *,
         seconds: float | None = None,
     ) -> None:
-        """Load a model, or load it anew; ``parameters``: ``config``, ``file:…`` (base64)."""
+        """Load or reload a model; ``parameters``: ``config``, ``file:…`` (base64)."""
         await self._control(model, "load", parameters, seconds)
 
     async def unload(
         self, model: str, *, dependents: bool = False, seconds: float | None = None
     ) -> None:
-        """Begin to unload a model, with ``dependents`` the members of an ensemble too."""
+        """Start to unload a model, with ``dependents`` the members of an ensemble too."""
         await self._control(model, "unload", {"unload_dependents": dependents}, seconds)
 
     async def infer(
@@ -152,13 +151,13 @@ class TritonHttp:
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> InferResponse:
-        """One request, one response; a decoupled model refuses it.
+        """Send a request and return the response; a decoupled model rejects it.
 
         Args:
             model: Name of the model.
             request: Its tensors.
             version: Empty: the server chooses.
-            binary: Send and receive the tensors' bytes (Triton's extension) in place of JSON.
+            binary: Send and receive the tensors' bytes (Triton's extension) instead of JSON.
             headers: Of this request.
             seconds: For the whole call.
 
@@ -187,11 +186,11 @@ class TritonHttp:
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> dict[str, Any]:
-        """One response of Triton's generate extension.
+        """Return one response of Triton's generate extension.
 
         Args:
             model: Name of the model.
-            values: By input: a value, or a list for a vector. What is no input is a parameter.
+            values: By input: a value, or a list for a vector. Other names are parameters.
             version: Empty: the server chooses.
             headers: Of this request.
             seconds: For the whole call.
@@ -212,9 +211,9 @@ class TritonHttp:
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Responses as they come; closing the generator cancels the request on the server.
+        """Yield responses as they come; closing the generator cancels the request on the server.
 
-        Arguments and what is yielded are those of :meth:`generate`.
+        Arguments and yielded values are those of :meth:`generate`.
         """
         path = f"{_path(model, version)}/generate_stream"
         async with aclosing(self.events("POST", path, _json(values), headers, seconds)) as events:
@@ -232,7 +231,7 @@ class TritonHttp:
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """The data of each event of any event stream of the server, unread."""
+        """Yield the unparsed data of each event of any event stream of the server."""
         request = self._pool.request(method, path, body, headers)
         whole = self._seconds if seconds is None else seconds
         async with EventStream(self._pool, request, seconds=whole, limit=self._limit) as stream:
@@ -247,7 +246,7 @@ class TritonHttp:
     async def fetch(
         self, method: str, path: str, body: bytes = b"", *, seconds: float | None = None
     ) -> Response:
-        """Any request, whatever its status; the path begins with ``/``."""
+        """Send any request, whatever the response's status; the path begins with ``/``."""
         return await self._call(method, path, body, seconds=seconds)
 
     async def _control(
@@ -302,13 +301,13 @@ class TritonHttp:
 
 
 def refusal(response: Response) -> RefusedError:
-    """The error in a response whose status is none of success, in the server's words."""
+    """Return the error in a response whose status is not success, with the server's message."""
     text = response.body.decode("utf-8", "replace").strip()
     message = text or f"HTTP status {response.status}"
     if response.location:
         message = f"it sends requests on to {response.location}"
     with contextlib.suppress(*_UNREADABLE):
-        # /generate_stream writes its refusals as an event, too.
+        # /generate_stream also sends errors as an event.
         message = str(json.loads(text.removeprefix("data:"))["error"])
     return RefusedError(message, status=response.status, headers=response.headers)
 
