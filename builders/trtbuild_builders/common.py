@@ -1,4 +1,4 @@
-"""Reasons that any builder may have against a checkpoint."""
+"""Reasons against a checkpoint that several builders share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNTRIED = "; this one was not tried, so compare its answers with those of trans
 
 
 def consent(recipe: ModelRecipe, support: EngineSupport) -> list[str]:
-    """Code that the checkpoint brings runs only when the user allows it."""
+    """Return the reason if the checkpoint needs its own code and the user did not allow it."""
     if support.needed and not recipe.trust_remote_code:
         return [
             f"the checkpoint brings code for its {listed(support.needed)} (auto_map), which "
@@ -22,7 +22,7 @@ def consent(recipe: ModelRecipe, support: EngineSupport) -> list[str]:
 
 
 def spelling(spec: ModelSpec, recipe: ModelRecipe, support: EngineSupport) -> list[str]:
-    """What transformers 5 wrote and transformers 4 would read as something else."""
+    """Return the reason if transformers 4 would misread what transformers 5 wrote."""
     if spec.spelling_problem and support.reading and support.reading.maybe_four:
         return [f"{support.engine} reads config.json with transformers 4: {spec.spelling_problem}"]
     if support.respelled and recipe.weights == "hub":
@@ -34,7 +34,7 @@ def spelling(spec: ModelSpec, recipe: ModelRecipe, support: EngineSupport) -> li
 
 
 def told(spec: ModelSpec, recipe: ModelRecipe, support: EngineSupport) -> list[str]:
-    """What a user should know of how the engine takes the checkpoint."""
+    """Return warnings about how the engine loads the checkpoint."""
     found = []
     if support.runs_code(recipe):
         parts = listed(support.needed)
@@ -60,7 +60,7 @@ def told(spec: ModelSpec, recipe: ModelRecipe, support: EngineSupport) -> list[s
 
 
 def layout(spec: ModelSpec) -> list[str]:
-    """What only vLLM reads."""
+    """Return the reason against a layout that only vLLM reads."""
     if spec.layout == "hf":
         return []
     return [
@@ -70,7 +70,7 @@ def layout(spec: ModelSpec) -> list[str]:
 
 
 def onnx_only(spec: ModelSpec, engine: str) -> list[str]:
-    """Weights that the engine cannot load."""
+    """Return the reason against weights that the engine cannot load."""
     if spec.weights_format != "onnx":
         return []
     return [
@@ -80,7 +80,7 @@ def onnx_only(spec: ModelSpec, engine: str) -> list[str]:
 
 
 def source(spec: ModelSpec, recipe: ModelRecipe) -> list[str]:
-    """Weights can stay on the hub only when they come from there, at a commit."""
+    """Return the reason if weights cannot stay on the hub: they need a hub id and a commit."""
     if recipe.weights != "hub":
         return []
     if spec.source.kind != "hub":
@@ -94,7 +94,7 @@ def source(spec: ModelSpec, recipe: ModelRecipe) -> list[str]:
 
 
 def require_image(toolchain: Toolchain, version: str, engine: str) -> None:
-    """UsageError when the release ships no image with that engine, whose version is then empty."""
+    """Raise UsageError if the release has no image with that engine (an empty version)."""
     if not version:
         raise UsageError(
             f"Triton {toolchain.triton} has no {engine} image",

@@ -1,4 +1,4 @@
-"""What the builders of LLM engines report of GPUs: what one cannot run, what it runs slowly."""
+"""GPU reasons and warnings that the builders of LLM engines share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def capability(sm: int) -> str:
 
 
 def kind_of(quantization: Quantization) -> str:
-    """The number format, which ModelOpt says by its algorithm."""
+    """Return the number format; for ModelOpt from its algorithm."""
     if quantization.method == "modelopt":
         algorithm = str(quantization.detail.get("quant_algo", "FP8")).upper()
         return _MODELOPT.get(algorithm, "modelopt")
@@ -25,7 +25,7 @@ def kind_of(quantization: Quantization) -> str:
 
 
 def tensorrt_llm_reasons(case: Case) -> Iterator[str]:
-    """Why TensorRT-LLM will not load the model on the target's GPU."""
+    """Return why TensorRT-LLM does not load the model on the target's GPU."""
     spec, toolchain, gpu = case.spec, case.toolchain, case.target.gpu
     if gpu is None:
         return
@@ -47,7 +47,7 @@ def tensorrt_llm_reasons(case: Case) -> Iterator[str]:
 
 
 def interconnect(case: Case) -> Iterator[str]:
-    """GPUs that are asked for and are not there, or are joined slowly."""
+    """Warn about requested GPUs that are missing or have a slow interconnect."""
     recipe, gpu, gpus = case.recipe, case.target.gpu, case.target.count
     if gpu is None:
         return
@@ -64,7 +64,7 @@ def interconnect(case: Case) -> Iterator[str]:
 
 
 def precision(case: Case) -> Iterator[str]:
-    """Weights that lose bits because nobody chose a type."""
+    """Warn about weights that lose precision because no type was chosen."""
     spec = case.spec
     converted = spec.source.kind in {"gguf", "sample"}
     plain = spec.quantization is None and "dtype" not in case.recipe.engine

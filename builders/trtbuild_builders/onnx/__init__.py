@@ -21,7 +21,7 @@ _DECODERS = ("CausalLM", "ForConditionalGeneration")
 
 
 class OnnxBuilder(Builder):
-    """A public model that takes text, and the graph that it calls."""
+    """Serves a public model with text input, and the graph that it calls."""
 
     name = "onnx"
     summary = "Embedding models, rerankers and classifiers, exported to ONNX and checked"
@@ -30,25 +30,25 @@ class OnnxBuilder(Builder):
     _SECOND = 30  # below vllm's 50
 
     def preference(self, case: Case) -> int:
-        """First for encoders of ordinary size; an LLM engine is the better home of a large one."""
+        """Prefer this builder for encoders of ordinary size, an LLM engine for large ones."""
         spec = case.spec
         large = spec.parameters > _SMALL or spec.architecture.endswith(_DECODERS)
         return self._SECOND if large else self.priority
 
     def reasons_unsupported(self, case: Case) -> Sequence[str]:
-        """All reasons against it, each with its fix."""
+        """Return all reasons against it, each with its fix."""
         return tuple(reasons(case))
 
     def artifacts(self, case: Case) -> Sequence[Artifact]:
-        """The graph. Raises RecipeError for a wrong setting."""
+        """Return the graph. Raises RecipeError for an invalid setting."""
         return (graph_artifact(case),)
 
     def models(self, case: Case) -> Sequence[ModelEntry]:
-        """The public model and its graph. Raises RecipeError for a wrong setting."""
+        """Return the public model and its graph. Raises RecipeError for an invalid setting."""
         return entries(case)
 
     def steps(self, case: Case) -> Sequence[Step]:
-        """What will be done. Raises RecipeError for a wrong setting."""
+        """Return the steps. Raises RecipeError for an invalid setting."""
         chosen, given = engine(case), given_graph(case)
         made = f"Take {given} as it is" if given else f"Export to ONNX, opset {chosen['opset']}"
         checked = (
@@ -65,7 +65,7 @@ class OnnxBuilder(Builder):
         )
 
     def warnings(self, case: Case) -> Sequence[str]:
-        """What was not checked."""
+        """Warn about what was not checked."""
         found = []
         architecture = case.spec.architecture
         if architecture not in TRIED and not given_graph(case):
@@ -83,12 +83,12 @@ class OnnxBuilder(Builder):
         return found
 
     def versions(self, case: Case) -> Mapping[str, str]:
-        """ONNX Runtime's, in the image that serves it."""
+        """Return ONNX Runtime's version in the serving image."""
         runtime = onnx_runtime(case.toolchain.triton)
         return {"onnxruntime": runtime.version} if runtime else {}
 
     def arguments(self, toolchain: Toolchain) -> Sequence[Mapping[str, Any]]:  # noqa: ARG002
-        """What ``--set`` takes, the same in every release."""
+        """Return the settings for ``--set``, the same in every release."""
         rows = []
         for name, row in ARGUMENTS.items():
             known: dict[str, Any] = {"name": name, "types": row.types, "choices": row.choices}
@@ -97,7 +97,7 @@ class OnnxBuilder(Builder):
         return rows
 
     def signature(self, case: Case) -> ServedModel:
-        """The public model; its graph is nobody's to call."""
+        """Return the public model; clients do not call its graph."""
         head, name = head_of(case), case.recipe.name
         task = ServedTask(case.spec.task.value)
         return ServedModel(

@@ -1,4 +1,4 @@
-"""The graph as an artifact: exported or taken, compared with the reference, kept under its key."""
+"""The graph as an artifact: exported or given, compared with the reference, and cached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGE = "tokenizers"
 KEPT = "reference.json"
 _GIVEN = ("onnx/model.onnx", "model.onnx")
 _DIFFERS = 3
-# float32 against float32: rounding of another order of the same sums, seen at 2.5e-7.
+# Both sides are float32: only the order of sums differs, measured at 2.5e-7.
 _LIMITS = {
     Task.EMBED: {"max_abs": 1e-5, "cosine": 0.99999},
     Task.RERANK: {"max_abs": 1e-4, "cosine": -1.0},
@@ -29,14 +29,14 @@ _LIMITS = {
 
 
 def given_graph(case: Case) -> str:
-    """The graph that an ONNX-only checkpoint brings; empty for any other."""
+    """Return the graph of an ONNX-only checkpoint; empty for any other."""
     if case.spec.weights_format != "onnx" or case.checkpoint is None:
         return ""
     return next((name for name in _GIVEN if case.checkpoint.has(name)), "")
 
 
 def graph_artifact(case: Case) -> Artifact:
-    """The graph, with the package that tokenizes beside it."""
+    """Return the graph as an artifact, with the files for tokenizing."""
     job = _job(case)
     scripts = sorted(template_dir("onnx").rglob("*.py"))
     depends = {
@@ -55,7 +55,7 @@ def graph_artifact(case: Case) -> Artifact:
 
 def _job(case: Case) -> dict[str, Any]:
     chosen = engine(case)
-    # The model's name is no part of its graph, and the reference cuts as it does.
+    # The model's name does not affect its graph, and the reference truncates in the same way.
     said = {key: value for key, value in settings(case).items() if key != "core"}
     said["truncate"] = SIDES[head_of(case).truncation_side]
     return {
@@ -76,7 +76,7 @@ def _files(folder: Path) -> Iterable[str]:
 
 
 def _make(job: dict[str, Any], place: Workplace) -> None:
-    """Raises BuildError when the export fails, or its answers are not those of the reference."""
+    """Export and compare; BuildError if either fails."""
     script = template_dir("onnx", "export", "worker.py")
     files = [file for file in place.files if not file.name.endswith((".bin", ".py"))]
     status, tail = run_worker(

@@ -22,7 +22,7 @@ _POOLING_OF_GIVEN = frozenset({"cls", "mean", "max", "lasttoken"})
 
 
 def reasons(case: Case) -> Iterator[str]:
-    """Every reason against it."""
+    """Return every reason against it."""
     spec = case.spec
     if spec.task not in _TASKS:
         yield (

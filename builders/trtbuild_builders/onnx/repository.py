@@ -1,4 +1,4 @@
-"""The two models of a checkpoint: the public one that takes text, and its graph."""
+"""The two models of a checkpoint: the public one with text input, and its graph."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STRING, _INT32, _FP32, _INT64 = "TYPE_STRING", "TYPE_INT32", "TYPE_FP32", "TYPE
 
 
 def entries(case: Case) -> tuple[ModelEntry, ...]:
-    """Both directories. Raises RecipeError for a wrong setting."""
+    """Return both directories. Raises RecipeError for an invalid setting."""
     if not case.recipe.name:
         raise ValueError("the recipe has no model name yet")
     said = {**settings(case), **_said(case)}
@@ -34,7 +34,7 @@ def entries(case: Case) -> tuple[ModelEntry, ...]:
 
 
 def _said(case: Case) -> Mapping[str, Any]:
-    """What the graph itself says, once it is there."""
+    """Return what the graph itself declares, once it exists."""
     made = case.artifacts.get(ARTIFACT)
     if made is None:
         return {}
@@ -92,7 +92,7 @@ def _config(config: Any, case: Case, what: str) -> RepoFile:
 
 
 def _tensors(case: Case) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Public inputs and outputs: those of NVIDIA's NIM retriever where it has the task."""
+    """Return public inputs and outputs: those of NVIDIA's NIM retriever if it has the task."""
     task, head = case.spec.task, head_of(case)
     counts = _row("token_count", _INT32, 1)
     if task is Task.EMBED:
@@ -120,6 +120,6 @@ def _row(name: str, kind: str, *dims: int) -> dict[str, Any]:
 
 @cache
 def model_files() -> tuple[RepoFile, ...]:
-    """Our model.py and its modules, byte for byte."""
+    """Return our model.py and its modules, byte for byte."""
     paths = sorted(template_dir("onnx", "model").glob("*.py"))
     return tuple(RepoFile(f"1/{path.name}", path.read_bytes()) for path in paths)

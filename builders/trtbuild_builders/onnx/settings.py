@@ -1,4 +1,4 @@
-"""What a recipe sets, and what the served model reads: ``1/settings.json``."""
+"""The settings of a recipe, and those of the served model: ``1/settings.json``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _OUTPUTS = {Task.EMBED: "embeddings", Task.RERANK: "logits", Task.CLASSIFY: "log
 
 
 def engine(case: Case) -> Mapping[str, Any]:
-    """The recipe's settings over the defaults. Raises RecipeError with all that is wrong."""
+    """Return the recipe's settings with defaults. Raises RecipeError with all problems."""
     given = case.recipe.engine
     problems = list(engine_problems(given, ARGUMENTS))
     runtime = onnx_runtime(case.toolchain.triton)
@@ -69,12 +69,12 @@ def engine(case: Case) -> Mapping[str, Any]:
 
 
 def head_of(case: Case) -> Head:
-    """What the model computes at its end, as far as its files say it."""
+    """Return the model's head, as far as its files define it."""
     return case.spec.head or Head(max_tokens=case.spec.context_length)
 
 
 def settings(case: Case) -> dict[str, Any]:
-    """Everything that the served model needs to know of its checkpoint."""
+    """Return everything that the served model needs to know of its checkpoint."""
     spec, head, chosen = case.spec, head_of(case), engine(case)
     return {
         "task": spec.task.value,
@@ -102,7 +102,7 @@ def settings(case: Case) -> dict[str, Any]:
 
 
 def graph(head: Head) -> dict[str, Any]:
-    """What the exported graph computes after the model's body."""
+    """Return what the exported graph computes after the model's body."""
     return {
         "pooling": list(head.pooling),
         "normalize": head.normalized,
@@ -121,19 +121,19 @@ def graph(head: Head) -> dict[str, Any]:
 
 
 def core_name(case: Case) -> str:
-    """The model that runs the graph."""
+    """Return the name of the model that runs the graph."""
     return f"{case.recipe.name}_core"
 
 
 def dump(value: Mapping[str, Any]) -> bytes:
-    """As the repository keeps it."""
+    """Return the settings as stored in the repository."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _inputs(case: Case, head: Head) -> dict[str, int]:
-    """The graph's inputs, with what each is padded with.
+    """Return the graph's inputs with their padding values.
 
-    The export adds types of tokens where the reference's tokenizer gives them.
+    The export adds token types if the reference's tokenizer returns them.
     """
     inputs = {"input_ids": case.spec.pad_token_id or 0, "attention_mask": 0}
     if not head.include_prompt:

@@ -22,18 +22,18 @@ __all__ = ["TrtllmBuilder", "builder"]
 
 
 class TrtllmBuilder(Builder):
-    """Serves the checkpoint as it is with TensorRT-LLM's PyTorch backend; no engine is compiled."""
+    """Serves the unchanged checkpoint with TensorRT-LLM's PyTorch backend; compiles no engine."""
 
     name = "trtllm"
     summary = "The checkpoint as it is, served by TensorRT-LLM's LLM API (PyTorch backend)"
-    # Below vllm's 50, but for formats that TensorRT-LLM's kernels were made for.
+    # Below vllm's 50, except for formats that TensorRT-LLM's kernels are made for.
     priority = 40
     takes = frozenset({"engine", "weights", "adapters", "metrics"})
     _PREFERRED = 60
     _UNABLE = 0
 
     def preference(self, case: Case) -> int:
-        """First for ModelOpt, FP8, NVFP4 and MXFP4 checkpoints, last on a GPU that cannot."""
+        """Prefer this builder for ModelOpt, FP8, NVFP4 and MXFP4, on a GPU that supports them."""
         route, gpu_sm = _route(case.spec), case.target.sm
         able = gpu_sm >= TRTLLM_LEAST_SM and (route is None or gpu_sm in route.sm)
         if gpu_sm and not able:
@@ -41,15 +41,15 @@ class TrtllmBuilder(Builder):
         return self._PREFERRED if route and route.preferred else self.priority
 
     def reasons_unsupported(self, case: Case) -> Sequence[str]:
-        """All reasons against it, each with its fix."""
+        """Return all reasons against it, each with its fix."""
         return reasons(case.spec, case.recipe, case.toolchain)
 
     def image(self, toolchain: Toolchain) -> str:
-        """The ``-trtllm-python-py3`` image of the release."""
+        """Return the ``-trtllm-python-py3`` image of the release."""
         return toolchain.trtllm_image
 
     def steps(self, case: Case) -> Sequence[Step]:
-        """What will be done. Raises RecipeError for a wrong argument of LLM()."""
+        """Return the steps. Raises RecipeError for an invalid argument of LLM()."""
         spec, recipe, toolchain = case.spec, case.recipe, case.toolchain
         settings = llm_settings(spec, recipe, toolchain)
         given = ", ".join(sorted(settings.keys() - {"model"}))
@@ -67,7 +67,7 @@ class TrtllmBuilder(Builder):
         )
 
     def models(self, case: Case) -> Sequence[ModelEntry]:
-        """One directory. Raises RecipeError for a wrong argument of LLM()."""
+        """Return one directory. Raises RecipeError for an invalid argument of LLM()."""
         spec, recipe, toolchain = case.spec, case.recipe, case.toolchain
         if not recipe.name:
             raise ValueError("the recipe has no model name yet")
@@ -78,21 +78,21 @@ class TrtllmBuilder(Builder):
         return (ModelEntry(recipe.name, files, tuple(weights)),)
 
     def arguments(self, toolchain: Toolchain) -> Sequence[Mapping[str, Any]]:
-        """The arguments of ``LLM()``."""
+        """Return the arguments of ``LLM()``."""
         return listed(toolchain)
 
     def warnings(self, case: Case) -> Sequence[str]:
-        """What runs worse than expected, and how the checkpoint is taken."""
+        """Warn about what runs worse than expected, and how the checkpoint is loaded."""
         support = engine_support(case.spec, case.toolchain, case.toolchain.trtllm_image)
         own = (*precision(case), *interconnect(case))
         return (*own, *told(case.spec, case.recipe, support))
 
     def reasons_against_gpu(self, case: Case) -> Sequence[str]:
-        """What TensorRT-LLM's kernels do not run there."""
+        """Return what TensorRT-LLM's kernels do not support on the GPU."""
         return tuple(tensorrt_llm_reasons(case))
 
     def memory(self, case: Case, demand: Demand) -> MemoryPlan:
-        """vLLM's accounting, with the settings and defaults of TorchLlmArgs and KvCacheConfig."""
+        """Estimate with vLLM's accounting, and the defaults of TorchLlmArgs and KvCacheConfig."""
         return plan_memory(
             case.spec,
             case.toolchain,
@@ -103,12 +103,12 @@ class TrtllmBuilder(Builder):
         )
 
     def versions(self, case: Case) -> Mapping[str, str]:
-        """TensorRT-LLM's, in the image that serves it."""
+        """Return TensorRT-LLM's version in the serving image."""
         return {"tensorrt-llm": case.toolchain.trtllm}
 
 
 def _route(spec: ModelSpec) -> Route | None:
-    """How a quantised checkpoint is taken."""
+    """Return how a quantised checkpoint is loaded."""
     found = spec.quantization
     return trtllm_route(found.method, found.detail) if found else None
 

@@ -18,11 +18,11 @@ from trtbuild.recipe import (
 from trtbuild.toolchain import EngineArgument, Toolchain, TrtllmRelease, trtllm_release
 from trtbuild_builders.common import require_image
 
-# Where the repository is mounted in a container; the model finds it elsewhere too.
+# Where the repository is mounted in a container; the model also finds it elsewhere.
 MOUNT = "/models"
 # Of NVIDIA's own model for the LLM API, in images with TensorRT-LLM 1.3 and newer.
 _LATER = "it needs TensorRT-LLM 1.3, which no known Triton image has, and a model of its own"
-# What Triton's side of model.yaml takes, NVIDIA's keys and ours.
+# Keys of Triton's section of model.yaml, NVIDIA's and ours.
 _TRITON = {
     row.name: row
     for row in (
@@ -37,10 +37,10 @@ _DEFAULTS = {"max_batch_size": 0, "decoupled": True, "cancellation_check_period_
 
 
 def llm_settings(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> dict[str, Any]:
-    """The arguments of LLM(): ours first, the user's over it.
+    """Return the arguments of LLM(): ours, overridden by the user's.
 
     Raises:
-        RecipeError: An unknown argument, a wrong type, or a value this checkpoint cannot take;
+        RecipeError: An unknown argument, a wrong type, or a value invalid for this checkpoint;
             all of them at once.
     """
     release = trtllm_release(toolchain.trtllm)
@@ -64,7 +64,7 @@ def llm_settings(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> 
 
 
 def triton_settings(recipe: ModelRecipe) -> dict[str, Any]:
-    """Triton's side of ``model.yaml``, with defaults."""
+    """Return Triton's section of ``model.yaml``, with defaults."""
     given = dict(recipe.engine.get("triton_config", {}))
     if "gpu_device_ids" in given:
         given["gpu_device_ids"] = str(given["gpu_device_ids"])
@@ -75,7 +75,7 @@ def triton_settings(recipe: ModelRecipe) -> dict[str, Any]:
 
 
 def world_size(engine: Mapping[str, Any]) -> int:
-    """GPUs of one instance."""
+    """Return the number of GPUs of one instance."""
     names = ("tensor_parallel_size", "pipeline_parallel_size", "context_parallel_size")
     world = 1
     for name in names:
@@ -85,7 +85,7 @@ def world_size(engine: Mapping[str, Any]) -> int:
 
 def _given(recipe: ModelRecipe) -> dict[str, Any]:
     given = {key: value for key, value in recipe.engine.items() if key != "triton_config"}
-    # The rank that the adapters need is told by vLLM's name; here it is one of a group.
+    # The adapters' rank comes under vLLM's name; here it belongs to a group.
     if recipe.adapters and "max_lora_rank" in given:
         rank = {"lora_config": {"max_lora_rank": given.pop("max_lora_rank")}}
         given = merge_settings(rank, given)
@@ -106,7 +106,7 @@ def _ours(
     if engine_support(spec, toolchain, toolchain.trtllm_image).runs_code(recipe):
         settings["trust_remote_code"] = True
     if spec.source.kind in {"gguf", "sample"}:
-        # "auto" would run a float32 checkpoint in 16 bits; who chose the type means it.
+        # "auto" would run a float32 checkpoint in 16 bits, so the chosen type is explicit.
         settings["dtype"] = spec.dtype
     if recipe.metrics and "return_perf_metrics" in release.arguments:
         # Without it a request's return_perf_metrics has nothing to return.
@@ -208,7 +208,7 @@ def _example(instances: int, world: int) -> str:
 
 
 def listed(toolchain: Toolchain) -> list[Mapping[str, Any]]:
-    """The arguments of ``LLM()`` in a release, those inside objects by their dotted names."""
+    """Return the arguments of ``LLM()`` in a release, nested ones by dotted names."""
     require_image(toolchain, toolchain.trtllm, "TensorRT-LLM")
     release = trtllm_release(toolchain.trtllm)
     found: list[Mapping[str, Any]] = []

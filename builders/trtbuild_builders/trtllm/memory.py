@@ -1,4 +1,4 @@
-"""TensorRT-LLM's settings as the memory model reads them: under vLLM's names."""
+"""Translate TensorRT-LLM's settings to vLLM's names for the memory model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MEMORY_NAMES = Names(
     sequences="max_batch_size",
     cache_type="kv_cache_config.dtype",
     quantization="",
-    four_bit=False,  # it takes plain weights or its own formats
+    four_bit=False,  # it supports plain weights or its own formats
 )
 # vLLM's name -> ours, dots for objects
 _SETTINGS = {
@@ -25,7 +25,7 @@ _SETTINGS = {
     "tensor_parallel_size": "tensor_parallel_size",
     "pipeline_parallel_size": "pipeline_parallel_size",
 }
-# TensorRT-LLM's own, of TorchLlmArgs and KvCacheConfig.
+# Defaults of TensorRT-LLM's TorchLlmArgs and KvCacheConfig.
 _DEFAULTS: Mapping[str, Any] = {
     "max_num_seqs": 2048,
     "max_num_batched_tokens": 8192,
@@ -34,13 +34,13 @@ _DEFAULTS: Mapping[str, Any] = {
 
 
 def memory_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a recipe, over TensorRT-LLM's defaults."""
+    """Return the settings of a recipe, with TensorRT-LLM's defaults."""
     given = {name: _at(settings, path) for name, path in _SETTINGS.items()}
     return {**_DEFAULTS, **{name: value for name, value in given.items() if value is not None}}
 
 
 def _at(settings: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path, None when it is not there."""
+    """Return the value at a dotted path, or None."""
     value: Any = settings
     for part in path.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None

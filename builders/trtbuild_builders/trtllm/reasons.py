@@ -20,7 +20,7 @@ from trtbuild_builders.common import consent, layout, onnx_only, source, spellin
 
 
 def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple[str, ...]:
-    """All reasons against the LLM API; empty when it can."""
+    """Return all reasons against the LLM API; empty if it can serve it."""
     if spec.weights_format == "onnx":
         return tuple(onnx_only(spec, "TensorRT-LLM"))
     support = engine_support(spec, toolchain, toolchain.trtllm_image)
@@ -87,7 +87,7 @@ def _newest() -> str:
 
 
 def _others(suits: Callable[[TrtllmRelease], bool], toolchain: Toolchain) -> str:
-    """Which Triton release to take instead: the nearest newer one, else the nearest older."""
+    """Return which Triton release to use instead: the next newer one, else the next older."""
     known = trtllm_versions()
     rows = [
         row

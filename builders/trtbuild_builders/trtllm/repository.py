@@ -15,8 +15,8 @@ from trtbuild.recipe import ModelRecipe
 from trtbuild.resources import template_dir
 from trtbuild.toolchain import Toolchain
 
-# The server's and TensorRT-LLM's version, but not ours nor the time: the same recipe, the same
-# bytes.
+# The server's and TensorRT-LLM's version, but not ours and not the time: the same recipe gives the
+# same bytes.
 _HEADER = """\
 {name}: served by TensorRT-LLM {trtllm} (LLM API, PyTorch backend) in Triton {triton}.
 Written by trtbuild. Change the recipe (trtbuild.yaml, --set) and convert again rather than
@@ -34,12 +34,12 @@ def _tensors() -> dict[str, list[dict[str, Any]]]:
 
 
 def config_file(recipe: ModelRecipe, toolchain: Toolchain, triton: Mapping[str, Any]) -> RepoFile:
-    """``config.pbtxt`` with all tensors of the model."""
+    """Return ``config.pbtxt`` with all tensors of the model."""
     config = pbtxt.model_config(
         name=recipe.name,
         backend="python",
         model_transaction_policy={"decoupled": triton["decoupled"]},
-        # The model chooses its GPUs by itself, also several for one instance.
+        # The model itself chooses its GPUs, also several for one instance.
         instance_group=[{"count": triton.get("instances", 1), "kind": "KIND_CPU"}],
         input=[{**_tensor(row), "optional": True} for row in _tensors()["input"]],
         output=[_tensor(row) for row in _tensors()["output"]],
@@ -51,7 +51,7 @@ def config_file(recipe: ModelRecipe, toolchain: Toolchain, triton: Mapping[str, 
 
 
 def yaml_file(llm: Mapping[str, Any], triton: Mapping[str, Any]) -> RepoFile:
-    """``1/model.yaml``: what Triton itself was told is in config.pbtxt alone."""
+    """Return ``1/model.yaml``; Triton's own settings are only in config.pbtxt."""
     known = ("max_batch_size", "decoupled", "cancellation_check_period_ms", "adapters")
     document = {**llm, "triton_config": {key: triton[key] for key in known if key in triton}}
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
@@ -60,7 +60,7 @@ def yaml_file(llm: Mapping[str, Any], triton: Mapping[str, Any]) -> RepoFile:
 
 @cache
 def model_files() -> tuple[RepoFile, ...]:
-    """Our model.py and its modules, byte for byte; the guard is that of our vLLM backend."""
+    """Return our model.py and its modules, byte for byte; the guard is our vLLM backend's."""
     paths = {path.name: path for path in template_dir("trtllm", "model").glob("*.py")}
     paths["llmapi_guard.py"] = template_dir("backends", "vllm", "backend_guard.py")
     return tuple(RepoFile(f"1/{name}", path.read_bytes()) for name, path in sorted(paths.items()))

@@ -24,7 +24,7 @@ __all__ = ["VllmBuilder", "builder"]
 
 
 class VllmBuilder(Builder):
-    """Serves the checkpoint as it is with vLLM; nothing is compiled or converted."""
+    """Serves the unchanged checkpoint with vLLM; nothing is compiled or converted."""
 
     name = "vllm"
     summary = "The checkpoint as it is, served by vLLM: the widest choice of models"
@@ -32,15 +32,15 @@ class VllmBuilder(Builder):
     takes = frozenset({"engine", "weights", "adapters", "metrics", "health_check"})
 
     def reasons_unsupported(self, case: Case) -> Sequence[str]:
-        """All reasons against it, each with its fix."""
+        """Return all reasons against it, each with its fix."""
         return reasons(case.spec, case.recipe, case.toolchain)
 
     def image(self, toolchain: Toolchain) -> str:
-        """The ``-vllm-python-py3`` image of the release."""
+        """Return the ``-vllm-python-py3`` image of the release."""
         return toolchain.vllm_image
 
     def steps(self, case: Case) -> Sequence[Step]:
-        """What will be done. Raises RecipeError for a wrong engine argument."""
+        """Return the steps. Raises RecipeError for an invalid engine argument."""
         spec, recipe, toolchain = case.spec, case.recipe, case.toolchain
         settings = engine_settings(spec, recipe, toolchain)
         steps = [_weights_step(spec, recipe)]
@@ -56,15 +56,15 @@ class VllmBuilder(Builder):
         )
 
     def completed(self, case: Case) -> ModelRecipe:
-        """With ``max_lora_rank`` where an adapter on this machine needs it."""
+        """Return the recipe with ``max_lora_rank`` if a local adapter needs it."""
         return with_adapter_rank(case.recipe, case.toolchain)
 
     def require_adapters(self, case: Case, adapters: Sequence[Adapter]) -> None:
-        """Raises UnsupportedError for what vLLM would notice when a request names an adapter."""
+        """Raise UnsupportedError for what vLLM notices only when a request names an adapter."""
         require_fit(case, adapters)
 
     def models(self, case: Case) -> Sequence[ModelEntry]:
-        """One directory. Raises RecipeError for a wrong engine argument."""
+        """Return one directory. Raises RecipeError for an invalid engine argument."""
         recipe = case.recipe
         if not recipe.name:
             raise ValueError("the recipe has no model name yet")
@@ -78,26 +78,26 @@ class VllmBuilder(Builder):
         return (ModelEntry(recipe.name, files, tuple(weights)),)
 
     def arguments(self, toolchain: Toolchain) -> Sequence[Mapping[str, Any]]:
-        """vLLM's engine arguments."""
+        """Return vLLM's engine arguments."""
         require_image(toolchain, toolchain.vllm, "vLLM")
         return [asdict(one) for one in engine_arguments(toolchain.vllm).values()]
 
     def warnings(self, case: Case) -> Sequence[str]:
-        """What runs worse than expected, and how the checkpoint is taken."""
+        """Warn about what runs worse than expected, and how the checkpoint is loaded."""
         support = engine_support(case.spec, case.toolchain, case.toolchain.vllm_image)
         return (*own_warnings(case), *told(case.spec, case.recipe, support))
 
     def reasons_against_gpu(self, case: Case) -> Sequence[str]:
-        """What vLLM's kernels do not run there."""
+        """Return what vLLM's kernels do not support on the GPU."""
         return tuple(gpu_reasons(case))
 
     def memory(self, case: Case, demand: Demand) -> MemoryPlan:
-        """vLLM's own accounting."""
+        """Estimate with vLLM's own accounting."""
         arguments = case.recipe.engine
         return plan_memory(case.spec, case.toolchain, case.target, demand, arguments=arguments)
 
     def versions(self, case: Case) -> Mapping[str, str]:
-        """vLLM's, in the image that serves it."""
+        """Return vLLM's version in the serving image."""
         return {"vllm": case.toolchain.vllm}
 
 

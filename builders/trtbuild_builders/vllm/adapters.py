@@ -1,4 +1,4 @@
-"""LoRA adapters: the rank that vLLM must be told, and what it cannot run."""
+"""LoRA adapters: the rank that vLLM needs, and what it does not support."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from trtbuild.toolchain import (
     weight_faults,
 )
 
-_RANKS = (8, 16, 32, 64, 128, 256)  # of releases whose table names no choices
+_RANKS = (8, 16, 32, 64, 128, 256)  # for releases whose table has no choices
 
 
 def with_adapter_rank(recipe: ModelRecipe, toolchain: Toolchain) -> ModelRecipe:
-    """``recipe`` with ``max_lora_rank`` for the highest rank among its local adapters.
+    """Return ``recipe`` with ``max_lora_rank`` for the highest rank of its local adapters.
 
-    The engine refuses an adapter above its ``max_lora_rank`` (16 by default) only when a request
-    names it. A rank that the recipe sets stays; adapters on the hub are not looked at.
+    The engine rejects an adapter above its ``max_lora_rank`` (16 by default) only when a request
+    names it. A rank in the recipe stays; adapters on the hub are not checked.
 
     Raises:
         UnsupportedError: An adapter directory without a readable ``adapter_config.json``, or a
-            rank above all that the engine takes.
+            rank above the engine's maximum.
     """
     if not recipe.adapters or "max_lora_rank" in recipe.engine or not toolchain.vllm:
         return recipe
@@ -70,9 +70,9 @@ def _rank(name: str, folder: Path) -> int:
 
 
 def require_fit(case: Case, adapters: Iterable[Adapter]) -> None:
-    """UnsupportedError with every reason why vLLM cannot run an adapter.
+    """Raise UnsupportedError with every reason why vLLM cannot run an adapter.
 
-    The engine would notice when a request names it, and end for everybody.
+    The engine would notice only when a request names it, and then fail for all clients.
     """
     checkpoint, release = case.checkpoint, case.toolchain.vllm
     if checkpoint is None:

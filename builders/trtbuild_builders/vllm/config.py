@@ -12,7 +12,7 @@ from trtbuild.recipe import ModelRecipe
 from trtbuild.resources import template_dir
 from trtbuild.toolchain import Toolchain
 
-# The server's and vLLM's version, but not ours nor the time: the same recipe gives the same bytes.
+# The server's and vLLM's version, not ours and not the time: the same recipe gives the same bytes.
 _HEADER = """\
 {name}: served by vLLM {vllm} in Triton {triton}.
 Written by trtbuild. Change the recipe (trtbuild.yaml, --set) and convert again rather than
@@ -28,7 +28,7 @@ def _tensors() -> dict[str, list[dict[str, Any]]]:
 
 
 def config_file(recipe: ModelRecipe, toolchain: Toolchain) -> RepoFile:
-    """``config.pbtxt`` with all tensors the backend of that release has."""
+    """Return ``config.pbtxt`` with all tensors that the release's backend has."""
     config = pbtxt.model_config(
         name=recipe.name,
         backend="vllm",

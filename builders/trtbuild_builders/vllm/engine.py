@@ -11,15 +11,15 @@ from trtbuild.plan import RepoFile
 from trtbuild.recipe import ModelRecipe, argument_problems, engine_support, raise_problems
 from trtbuild.toolchain import Toolchain, VllmRelease, vllm_release
 
-# Where the repository is mounted in a container; a server elsewhere maps it (see the runtime).
+# Where the repository is mounted in a container; other servers map it (see the runtime).
 MOUNT = "/models"
 
 
 def engine_settings(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> dict[str, Any]:
-    """What ``model.json`` will say: ours first, the user's over it.
+    """Return the contents of ``model.json``: our settings, overridden by the user's.
 
     Raises:
-        RecipeError: An unknown argument, a wrong type, or a value this checkpoint cannot take;
+        RecipeError: An unknown argument, a wrong type, or a value invalid for this checkpoint;
             all of them at once.
     """
     release = vllm_release(toolchain.vllm)
@@ -41,13 +41,13 @@ def engine_settings(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) 
 
 
 def model_file(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> RepoFile:
-    """``1/model.json``."""
+    """Return ``1/model.json``."""
     settings = engine_settings(spec, recipe, toolchain)
     return RepoFile("1/model.json", _json(settings))
 
 
 def adapter_files(recipe: ModelRecipe) -> tuple[RepoFile, ...]:
-    """``1/multi_lora.json`` when there are adapters."""
+    """Return ``1/multi_lora.json`` if there are adapters."""
     if not recipe.adapters:
         return ()
     paths = {name: f"{MOUNT}/{recipe.name}/1/adapters/{name}" for name in recipe.adapters}
@@ -73,7 +73,7 @@ def _ours(
             settings["code_revision"] = spec.source.commit
     settings |= _layout(spec)
     if spec.source.kind in {"gguf", "sample"}:
-        # "auto" would run a float32 checkpoint in 16 bits; who chose the type means it.
+        # "auto" would run a float32 checkpoint in 16 bits, so the chosen type is explicit.
         settings["dtype"] = spec.dtype
     if spec.task is Task.EMBED:
         settings |= {"runner": "pooling"} if "runner" in release.arguments else {"task": "embed"}
@@ -87,7 +87,7 @@ def _ours(
 
 
 def _layout(spec: ModelSpec) -> dict[str, str]:
-    """The formats of a checkpoint in Mistral's own layout."""
+    """Return the load formats for a checkpoint in Mistral's own layout."""
     if spec.layout == "hf":
         return {}
     keys = ["config_format", "load_format"]
@@ -109,7 +109,7 @@ def _reserved(recipe: ModelRecipe) -> tuple[str, ...]:
 
 
 def _against_spec(spec: ModelSpec, engine: Mapping[str, Any]) -> tuple[str, ...]:
-    """Values that are right by type and wrong for this checkpoint."""
+    """Report values of the right type that are invalid for this checkpoint."""
     problems = []
     length = engine.get("max_model_len")
     if length is not None and spec.context_length and not engine.get("hf_overrides"):

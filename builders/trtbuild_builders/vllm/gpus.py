@@ -1,4 +1,4 @@
-"""What vLLM cannot do on a GPU, and what works worse there."""
+"""What vLLM does not support on a GPU, and what runs worse there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import Toolchain, releases, vllm_release
 from trtbuild_builders.gpus import capability, interconnect, kind_of, precision
 
-# vLLM's names of methods whose least compute capability its own classes state.
+# vLLM's names of methods whose classes state a minimum compute capability.
 _CAPABILITY_NAMES = {
     "awq": ("awq_marlin", "auto_awq", "awq"),
     "gptq": ("gptq_marlin", "auto_gptq", "gptq"),
@@ -22,7 +22,7 @@ _CAPABILITY_NAMES = {
 
 
 def gpu_reasons(case: Case) -> Iterator[str]:
-    """Why vLLM will not load the model on the target's GPU."""
+    """Return why vLLM does not load the model on the target's GPU."""
     spec, toolchain, gpu = case.spec, case.toolchain, case.target.gpu
     if gpu is None or spec.quantization is None or not toolchain.vllm:
         return
@@ -37,7 +37,7 @@ def gpu_reasons(case: Case) -> Iterator[str]:
 
 
 def own_warnings(case: Case) -> Iterator[str]:
-    """What works worse than a user may expect, on this release and on the target's GPU."""
+    """Warn about what runs worse than expected on this release and on the target's GPU."""
     recipe, tools = case.recipe, case.toolchain
     if "vllm" in tools.unconfirmed:
         yield (

@@ -22,7 +22,7 @@ from trtbuild_builders.common import consent, onnx_only, source, spelling
 # `embedding_request` (vllm_backend, src/model.py and utils/request.py of the release's branch).
 _TASK_SINCE = {Task.GENERATE: "24.06", Task.VISION_LANGUAGE: "24.12", Task.EMBED: "25.11"}
 
-# Hugging Face's method name -> the names vLLM's releases have given to what loads it.
+# Hugging Face's method name -> vLLM's names of the loader, over all releases.
 _METHODS = {
     "auto-round": ("auto-round", "inc"),
     "intel/auto-round": ("auto-round", "inc"),
@@ -34,7 +34,7 @@ _METHODS = {
     "modelopt_mixed": ("modelopt_mixed",),
     "modelopt_mxfp8": ("modelopt_mxfp8",),
 }
-# ModelOpt says the algorithm, vLLM has one method for each, and none for the integer ones.
+# ModelOpt names the algorithm; vLLM has one method for each, and none for integer ones.
 _MODELOPT = {
     "FP8": "modelopt",
     "FP8_PER_CHANNEL_PER_TOKEN": "modelopt",
@@ -50,7 +50,7 @@ _MODELOPT_SINCE = "0.10.1"
 
 
 def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple[str, ...]:
-    """All reasons against vLLM; empty when it can."""
+    """Return all reasons against vLLM; empty if it can serve it."""
     support = engine_support(spec, toolchain, toolchain.vllm_image)
     found = [*consent(recipe, support), *spelling(spec, recipe, support), *source(spec, recipe)]
     found += onnx_only(spec, "vLLM")
@@ -70,7 +70,7 @@ def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple
 
 
 def _model_type(spec: ModelSpec, release: VllmRelease) -> list[str]:
-    """A configuration is read by its ``model_type``, whatever architecture it names."""
+    """Return the reason against a ``model_type`` that the release cannot read."""
     unknown = vllm_reading(release.version).nobody_knows(spec.model_type)
     if spec.layout != "hf" or "configuration" in spec.code or not unknown:
         return []
@@ -82,7 +82,7 @@ def _model_type(spec: ModelSpec, release: VllmRelease) -> list[str]:
 
 
 def _runs_anyway(spec: ModelSpec, release: VllmRelease) -> list[str]:
-    """Code on the hub that nobody allowed; from a copy it is left out."""
+    """Return the reason against code on the hub without permission; a copy leaves it out."""
     known = toolchains.advisories_of("vllm", release.version) if spec.code else ()
     return [
         f"vLLM {release.version} runs the code of a checkpoint on the hub although it is not "
@@ -139,7 +139,7 @@ def _architecture(
 def _through_transformers(
     spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain, reading: Reading
 ) -> list[str]:
-    """Reasons against an architecture that the release has not, or is told not to use."""
+    """Return reasons against an architecture that the release lacks or must not use."""
     if spec.task not in _TASK_SINCE or reading.wrapper(spec.architecture, spec.task.value):
         return []
     if spec.code_wraps and recipe.trust_remote_code and reading.wrappers:
@@ -178,7 +178,7 @@ def _quantization(spec: ModelSpec, toolchain: Toolchain, release: VllmRelease) -
 
 
 def _cache_type(spec: ModelSpec) -> list[str]:
-    """compressed-tensors: vLLM starts with a scheme of the KV cache in FP8 or with none."""
+    """Return the reason against a KV cache scheme other than FP8 (compressed-tensors)."""
     if spec.quantization is None or spec.quantization.method != "compressed-tensors":
         return []
     kind = str(spec.quantization.detail.get("kv_cache_quant_algo", "FP8"))
@@ -198,7 +198,7 @@ def _vllm_methods(quantization: Quantization) -> tuple[str, ...]:
 
 
 def _others(suits: Callable[[VllmRelease], bool], toolchain: Toolchain) -> str:
-    """Which Triton release to take instead: the nearest newer one, else the nearest older."""
+    """Return which Triton release to use instead: the next newer one, else the next older."""
     rows = [row for row in toolchains.releases() if row.vllm and suits(vllm_release(row.vllm))]
     newer = [row for row in rows if row.triton > toolchain.triton]
     nearest = newer[-1] if newer else rows[0] if rows else None
