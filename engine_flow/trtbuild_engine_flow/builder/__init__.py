@@ -46,15 +46,15 @@ class TrtllmEngineBuilder(Builder):
     takes = frozenset({"engine", "engine_dir", "build"})
 
     def reasons_unsupported(self, case: Case) -> Sequence[str]:
-        """All reasons against it, each with its fix."""
+        """Return all reasons against it, each with its fix."""
         return reasons(case.spec, case.recipe, case.toolchain)
 
     def image(self, toolchain: Toolchain) -> str:
-        """The ``-trtllm-python-py3`` image of the release, which builds and serves."""
+        """Return the ``-trtllm-python-py3`` image of the release, which builds and serves."""
         return toolchain.trtllm_image
 
     def steps(self, case: Case) -> Sequence[Step]:
-        """What will be done. Raises RecipeError for a wrong setting."""
+        """Return the steps. Raises RecipeError for an invalid setting."""
         recipe, toolchain = case.recipe, case.toolchain
         settings = resolve(case.spec, recipe, toolchain)
         if recipe.engine_dir:
@@ -77,14 +77,14 @@ class TrtllmEngineBuilder(Builder):
         return Step("convert", title)
 
     def artifacts(self, case: Case) -> Sequence[Artifact]:
-        """The engine. Raises RecipeError for a wrong setting."""
+        """Return the engine. Raises RecipeError for an invalid setting."""
         image = self.image(case.toolchain)
         return (engine_artifact(case, lambda: self.engine_build(case), image),)
 
     def models(self, case: Case) -> Sequence[ModelEntry]:
-        """The directories, for the engine that is there or that would be compiled.
+        """Return the directories, for the existing engine or the one that would be compiled.
 
-        Raises RecipeError for a wrong setting, and for one that the engine was not built for.
+        Raises RecipeError for an invalid setting, and for one that the engine does not support.
         """
         if not case.recipe.name:
             raise ValueError("the recipe has no model name yet")
@@ -98,20 +98,20 @@ class TrtllmEngineBuilder(Builder):
         return predicted(case, self.engine_build(case), self.engine_expected(case))
 
     def engine_build(self, case: Case) -> EngineBuild:
-        """How the engine is compiled. Raises RecipeError for a wrong setting."""
+        """Return how the engine is compiled. Raises RecipeError for an invalid setting."""
         settings = resolve(case.spec, case.recipe, case.toolchain)
         return build.engine_build(case.spec, settings, case.toolchain)
 
     def engine_expected(self, case: Case) -> EngineConfig:
-        """The engine that would be compiled."""
+        """Return the engine that would be compiled."""
         return build.expected(case.spec, self.engine_build(case))
 
     def arguments(self, toolchain: Toolchain) -> Sequence[Mapping[str, Any]]:
-        """Options of ``trtllm-build``, and parameters of the models around the engine."""
+        """Return options of ``trtllm-build``, and parameters of the models around the engine."""
         return listed(toolchain)
 
     def warnings(self, case: Case) -> Sequence[str]:
-        """What an engine does otherwise than the checkpoint. Raises RecipeError."""
+        """Warn where an engine differs from the checkpoint. Raises RecipeError."""
         found = [*interconnect(case), *_bls(case.recipe, case.toolchain)]
         if not case.recipe.engine_dir:
             settings = resolve(case.spec, case.recipe, case.toolchain)
@@ -119,11 +119,11 @@ class TrtllmEngineBuilder(Builder):
         return found
 
     def reasons_against_gpu(self, case: Case) -> Sequence[str]:
-        """What TensorRT-LLM's kernels do not run there."""
+        """Return what TensorRT-LLM's kernels do not support on the GPU."""
         return tuple(tensorrt_llm_reasons(case))
 
     def memory(self, case: Case, demand: Demand) -> MemoryPlan:
-        """vLLM's accounting, with the limits that the engine has or will be compiled for."""
+        """Estimate with vLLM's accounting and the limits of the engine."""
         engine = self.engine_expected(case)
         share = case.recipe.engine.get("kv_cache_free_gpu_mem_fraction", _DEFAULT_SHARE)
         arguments = {
@@ -145,11 +145,11 @@ class TrtllmEngineBuilder(Builder):
         )
 
     def stand_ins(self) -> Mapping[str, Path]:
-        """vLLM in place of the C++ backend."""
+        """Return vLLM as the stand-in for the C++ backend."""
         return {"tensorrtllm": template_dir("rehearsal", "tensorrtllm")}
 
     def versions(self, case: Case) -> Mapping[str, str]:
-        """TensorRT-LLM's, in the image that compiles and serves it."""
+        """Return TensorRT-LLM's version in the image that compiles and serves."""
         return {"tensorrt-llm": case.toolchain.trtllm}
 
 

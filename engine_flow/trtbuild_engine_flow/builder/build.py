@@ -1,4 +1,4 @@
-"""What ``trtllm-build`` is told, and what the engine's ``config.json`` will say of it."""
+"""The options of ``trtllm-build``, and the resulting ``config.json`` of the engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SPECULATIVE = {
     "explicit_draft_tokens": 16,
     "eagle": 32,
 }
-# Options that steer the build itself and leave no trace in the engine.
+# Options that control the build itself and do not affect the engine.
 _PASSING = {"workers", "log_level", "monitor_memory", "fast_build"}
 _TOP = {
     "max_batch_size", "max_input_len", "max_output_len", "max_seq_len", "max_num_tokens",
@@ -34,7 +34,7 @@ _TOP = {
 
 
 def engine_build(spec: ModelSpec, settings: EngineSettings, tools: Toolchain) -> EngineBuild:
-    """How the engine is compiled."""
+    """Return how the engine is compiled."""
     return EngineBuild(
         release=tools.trtllm,
         dtype=settings.dtype,
@@ -48,7 +48,7 @@ def engine_build(spec: ModelSpec, settings: EngineSettings, tools: Toolchain) ->
 
 
 def expected(spec: ModelSpec, build: EngineBuild) -> EngineConfig:
-    """The engine as it will be, as far as a spec says it."""
+    """Return the expected engine, as far as the spec defines it."""
     pretrained = {
         "architecture": spec.architecture,
         "dtype": build.dtype,
@@ -83,7 +83,7 @@ def _arguments(options: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _build_config(settings: EngineSettings) -> dict[str, Any]:
-    """``build_config`` as :class:`BuildConfig` writes it; plug-ins are told apart by name."""
+    """Return ``build_config`` as :class:`BuildConfig` writes it, with plug-ins by name."""
     options = {k: v for k, v in settings.build.items() if k not in _PASSING}
     top = {name: options[name] for name in options if name in _TOP}
     plugins = {

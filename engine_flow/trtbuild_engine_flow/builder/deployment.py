@@ -1,4 +1,4 @@
-"""All that the configurations of one LLM's models are made of."""
+"""The inputs for the configurations of one LLM's models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "bfloat16": "TYPE_BF16
 
 @dataclass(frozen=True, slots=True)
 class EngineDeployment:
-    """A checkpoint and a recipe, its settings, and the engine."""
+    """A checkpoint, a recipe with its settings, and the engine."""
 
     case: Case
     settings: EngineSettings
@@ -25,12 +25,12 @@ class EngineDeployment:
 
     @property
     def spec(self) -> ModelSpec:
-        """The checkpoint's."""
+        """The checkpoint's spec."""
         return self.case.spec
 
     @property
     def recipe(self) -> ModelRecipe:
-        """What the user asks for."""
+        """The recipe."""
         return self.case.recipe
 
     @property
@@ -39,22 +39,22 @@ class EngineDeployment:
         return self.case.toolchain
 
     def name(self, part: str = "") -> str:
-        """The model of a part; the ensemble's is the LLM's own name."""
+        """Return the model name of a part; the ensemble has the LLM's own name."""
         return f"{self.recipe.name}_{part}" if part else self.recipe.name
 
     @property
     def batch(self) -> int:
-        """Requests that Triton may hand on at once."""
+        """The number of requests that Triton may pass on at once."""
         return int(self.settings.triton.get("triton_max_batch_size", self.engine.max_batch_size))
 
     @property
     def decoupled(self) -> bool:
-        """Several responses to a request."""
+        """Whether a request may have several responses."""
         return bool(self.settings.triton.get("decoupled", True))
 
     @property
     def types(self) -> Mapping[str, str]:
-        """What the placeholders of the tensor tables stand for."""
+        """The values of the placeholders in the tensor tables."""
         given = self.settings.triton
         logits = _TYPES.get(self.engine.logits_dtype, "TYPE_FP32")
         return {
@@ -65,7 +65,7 @@ class EngineDeployment:
 
     @property
     def features(self) -> frozenset[str]:
-        """What the engine was built for beyond the plain, or the recipe asks for."""
+        """The optional features of the engine or the recipe."""
         given, engine = self.settings.triton, self.engine
         has = {
             "lora": engine.lora,

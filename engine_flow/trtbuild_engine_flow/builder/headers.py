@@ -1,4 +1,4 @@
-"""The comment at the head of each ``config.pbtxt``: what it is, and why its values are so."""
+"""The comment at the top of each ``config.pbtxt``: what it is, and why it has its values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WIDTH = 96
 
 
 def header(deployment: EngineDeployment, part: str) -> str:
-    """The lines of the comment. The same recipe gives the same bytes: no time is in it."""
+    """Return the comment's lines. The same recipe gives the same bytes, so it has no time."""
     words = {
         "name": deployment.name(part),
         "llm": deployment.name(),

@@ -1,4 +1,4 @@
-"""Why the engine flow of a given release cannot take a checkpoint: all reasons, with fixes."""
+"""Why the engine flow of a given release does not support a checkpoint: all reasons, with fixes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trtbuild_engine_flow.parameters import LAST_WITH_ENGINES
 
 
 def reasons(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> tuple[str, ...]:
-    """All reasons against an engine; empty when one can be built."""
+    """Return all reasons against an engine; empty if one can be built."""
     if spec.weights_format == "onnx":
         return tuple(onnx_only(spec, "TensorRT-LLM"))
     return (

@@ -1,6 +1,6 @@
-"""The models of one LLM: ensemble, preprocessing, engine, postprocessing, on request BLS.
+"""The models of one LLM: ensemble, preprocessing, engine, postprocessing, optionally BLS.
 
-Every name begins with the LLM's, so that any number of them live in one repository.
+Every name begins with the LLM's, so that a repository can have any number of LLMs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trtbuild_engine_flow.parameters import build_options, triton_parameters
 # Where containers see the repository; the rehearsal and the launcher map it.
 MOUNT = "/models"
 _WORKER = "/opt/tritonserver/backends/tensorrtllm/trtllmExecutorWorker"
-# As many as the engine's batch would all be busy; each takes 64 MiB of shared memory at once.
+# Each takes 64 MiB of shared memory at once, so fewer than the engine's batch may have.
 _BLS_INSTANCES = 16
 _GRAMMAR = "1/xgrammar/tokenizer_info.json"
 _FOLDER_NOTE = b"""\
@@ -35,10 +35,10 @@ Triton wants the version's folder all the same, and version control keeps no emp
 
 
 def entries(deployment: EngineDeployment) -> tuple[ModelEntry, ...]:
-    """The directories to write.
+    """Return the directories to write.
 
     Raises:
-        RecipeError: Settings that the engine was not built for, all at once.
+        RecipeError: Settings that the engine does not support, all at once.
     """
     parameters = engine_parameters(deployment)
     _require_fit(deployment, parameters)
@@ -113,7 +113,7 @@ def _engine(deployment: EngineDeployment, parameters: Mapping[str, str]) -> Mode
 
 
 def _engines(parameters: Mapping[str, str]) -> int:
-    """One, or an instance for each set of GPUs or ranks: the backend gives each the next set."""
+    """Return instances: one, or one for each set of GPUs or ranks, assigned in order."""
     sets = (parameters.get(key, "").split(";") for key in ("gpu_device_ids", "participant_ids"))
     return max(map(len, sets))
 
@@ -150,7 +150,7 @@ def engine_parameters(deployment: EngineDeployment) -> dict[str, str]:
 
 
 def _guide(deployment: EngineDeployment) -> dict[str, Any]:
-    """Where the C++ finds what guided decoding must know of the tokenizer."""
+    """Return the tokenizer file for guided decoding in the C++ backend."""
     if "guided" not in deployment.features:
         return {}
     file = f"{MOUNT}/{deployment.name('preprocessing')}/{_GRAMMAR}"
@@ -191,7 +191,7 @@ def _python(deployment: EngineDeployment, part: str) -> ModelEntry:
 
 
 def _instances(deployment: EngineDeployment, part: str, table: Mapping[str, Any]) -> int:
-    """An instance of the BLS holds one request from its start to its end, and its own memory."""
+    """Return the instances of a part; one of the BLS is busy for a whole request."""
     default = min(deployment.batch, _BLS_INSTANCES) if part == "bls" else table.get("instances", 1)
     return int(deployment.settings.triton.get(f"{part}_instance_count", default))
 

@@ -1,7 +1,7 @@
-"""A recipe's settings for the engine flow: one flat list of names, checked all at once.
+"""A recipe's settings for the engine flow: one flat list of names, checked together.
 
-A name belongs to the conversion, to ``trtllm-build``, to a Triton model, or is ours; where the
-build and Triton share a name (``max_beam_width``) one value serves both.
+A name belongs to the conversion, to ``trtllm-build``, to a Triton model, or is ours. If the build
+and Triton share a name (``max_beam_width``), one value is used for both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OWN = {
     "profile": Setting("profile", "str", choices=("latency", "balanced", "throughput")),
 }
 
-# Modes whose drafts come from weights of their own, trained on top of a model.
+# Modes whose drafts come from additional weights, trained on top of a model.
 _DRAFT_HEADS = ("medusa", "explicit_draft_tokens", "eagle")
 
 # What the tools of TensorRT-LLM call them.
@@ -46,15 +46,15 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What a deployment is made with.
+    """The settings of a deployment.
 
     Attributes:
         dtype: What the engine computes in.
         tp, pp: Tensor and pipeline parallel sizes.
-        profile: The profile in force.
+        profile: The active profile.
         build: Options of ``trtllm-build``.
-        triton: Parameters of the Triton models: the profile's, and the recipe's over them.
-        why: The reason of each setting that the profile made.
+        triton: Parameters of the Triton models: the profile's, overridden by the recipe's.
+        why: The reason for each setting of the profile.
     """
 
     dtype: str
@@ -67,7 +67,7 @@ class EngineSettings:
 
 
 def resolve(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> EngineSettings:
-    """Every setting with its value.
+    """Return every setting with its value.
 
     Raises:
         RecipeError: Unknown names, wrong types and values, sizes that do not divide the
@@ -103,7 +103,7 @@ def _settled(spec: ModelSpec, options: Mapping[str, Any], tools: Toolchain) -> E
     values = {**{name: value for name, (value, _) in chosen.items()}, **options}
     build = {**_build_defaults(spec, values, dtype, tp * pp), **_of(build_options(), values)}
     if not build["use_paged_context_fmha"] and "max_num_tokens" not in options:
-        # a prompt that cannot be taken in pieces must fit into one step
+        # without chunked context a prompt must fit into one step
         build["max_num_tokens"] = max(build["max_num_tokens"], build["max_input_len"])
     if not build_options()["max_seq_len"].known_to(tools.trtllm):
         build |= _lengths_before_0_11(build, options)
@@ -119,7 +119,7 @@ def _settled(spec: ModelSpec, options: Mapping[str, Any], tools: Toolchain) -> E
 
 
 def windows(spec: ModelSpec, settings: EngineSettings) -> tuple[str, ...]:
-    """Layers that attend to the last tokens only do so in an engine that is told."""
+    """Return the attention windows, which an engine applies only if configured."""
     if "max_attention_window_size" in settings.triton:
         return ()
     total = settings.build["max_input_len"] + settings.build.get("max_output_len", 0)
@@ -172,7 +172,7 @@ def _lengths_before_0_11(build: Mapping[str, Any], options: Mapping[str, Any]) -
 
 
 def _problem(name: str, value: Any) -> str:
-    """What is wrong with one setting by itself; empty when nothing is."""
+    """Return what is wrong with a single setting; ``""`` if nothing."""
     setting = _OWN.get(name) or build_options().get(name) or triton_parameters().get(name)
     if setting is None:
         return _unknown(name)
@@ -218,7 +218,7 @@ def _needs(since: str) -> str:
 
 
 def _against_spec(spec: ModelSpec, options: Mapping[str, Any]) -> Iterator[str]:
-    """Values that are right by type and wrong for this checkpoint."""
+    """Report values of the right type that are invalid for this checkpoint."""
     tp, pp = options.get("tensor_parallel_size", 1), options.get("pipeline_parallel_size", 1)
     heads, kv_heads, layers = spec.num_attention_heads, spec.num_kv_heads, spec.num_layers
     if heads and heads % tp:
@@ -251,7 +251,7 @@ def _attention(options: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _drafts(options: Mapping[str, Any]) -> Iterator[str]:
-    """Speculative decoding by what a plain checkpoint has."""
+    """Report speculative decoding that lacks draft heads or a draft length."""
     mode = options.get("speculative_decoding_mode")
     if mode in _DRAFT_HEADS:
         yield (

@@ -14,25 +14,25 @@ from trtbuild_engine_flow.resources import template_dir
 
 @cache
 def wiring() -> Mapping[str, Any]:
-    """Tensors, files and parameters of the models around the engine, and how they are wired."""
+    """Return tensors, files and parameters of the models around the engine, and their wiring."""
     return _read("ensemble", "tensors.toml")
 
 
 def source_file(listed: str) -> Path:
-    """The file to copy for one in a model's ``files``."""
+    """Return the file to copy for an entry in a model's ``files``."""
     first, *rest = PurePosixPath(listed).parts
     return core_module(*rest) if first == "trtbuild" else template_dir("ensemble", first, *rest)
 
 
 @cache
 def engine_tensors() -> Mapping[str, list[dict[str, Any]]]:
-    """The tensors of ``tensorrt_llm``."""
+    """Return the tensors of ``tensorrt_llm``."""
     return _read("trtllm_engine", "tensors.toml")
 
 
 @cache
 def profiles() -> Mapping[str, Mapping[str, tuple[Any, str]]]:
-    """By profile: the value of each setting, and why."""
+    """Return the value and reason of each setting, by profile."""
     found: dict[str, dict[str, tuple[Any, str]]] = {}
     for row in _read("trtllm_engine", "profiles.toml")["setting"]:
         for profile, chosen in row.items():

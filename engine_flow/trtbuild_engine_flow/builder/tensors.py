@@ -1,4 +1,4 @@
-"""Tensors as ``ModelConfig`` takes them, and the wiring of the ensemble."""
+"""Tensors for ``ModelConfig``, and the wiring of the ensemble."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def of_ensemble(deployment: EngineDeployment) -> dict[str, Any]:
 
 
 def _clients(deployment: EngineDeployment) -> dict[str, list[dict[str, Any]]]:
-    """The client's tensors that some step takes or gives: Triton refuses one that hangs loose."""
+    """Return the client's tensors that a step uses: Triton rejects an unconnected one."""
     steps = _steps(deployment)
     taken = {name for step in steps for name in step["input_map"].values()}
     given = {name for step in steps for name in step["output_map"].values()}
@@ -47,7 +47,7 @@ def _clients(deployment: EngineDeployment) -> dict[str, list[dict[str, Any]]]:
 
 
 def _steps(deployment: EngineDeployment) -> list[dict[str, Any]]:
-    """The steps, each with only such maps whose tensors are there in this release and engine."""
+    """Return the steps with maps of tensors that exist in this release and engine."""
     steps = [_step(deployment, step["model"], step["wiring"]) for step in wiring()["step"]]
     clients = {row["name"] for row in wiring()["ensemble"]["input"]}
     there = clients.union(*(step["output_map"].values() for step in steps))

@@ -1,7 +1,7 @@
 """TensorRT-LLM checkpoints: from a Hugging Face checkpoint to ``config.json`` and rank files.
 
-Nothing of TensorRT-LLM or torch is needed, and no GPU. :func:`unsupported` says what stands
-against it, :func:`plan` decides from headers alone, :func:`write` moves the bytes.
+Needs neither TensorRT-LLM, torch nor a GPU. :func:`unsupported` returns reasons against a
+conversion, :func:`plan` decides from headers only, :func:`write` writes the files.
 """
 
 from trtbuild_engine_flow.converter.config import predict_config

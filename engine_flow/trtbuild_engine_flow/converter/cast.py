@@ -1,7 +1,7 @@
-"""Between float types, by their bits: what torch's ``Tensor.to`` gives, without torch.
+"""Bitwise casts between float types, equal to torch's ``Tensor.to``, without torch.
 
 bfloat16 has no numpy type; it is kept as ``uint16`` bit patterns. Rounding is to nearest, ties
-to even. A value that becomes infinite or was not finite is reported, not passed on.
+to even. A value that is or becomes infinite or NaN is an error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REBASE = (127 - 15) << 10  # difference of the exponents' biases, in float16's 
 
 
 def cast(values: Array, source: str, target: str, plus: float = 0.0) -> Array:
-    """``values`` of type ``source`` as type ``target``, adding ``plus`` in float32 before.
+    """Cast ``values`` from ``source`` to ``target``, after adding ``plus`` in float32.
 
     Raises:
         ValueError: A value is NaN or infinite, or becomes infinite; says how many and which.
@@ -60,7 +60,7 @@ def _cast(values: Array, source: str, target: str) -> Array:
 
 
 def to_float32(values: Array, source: str) -> npt.NDArray[np.float32]:
-    """Any of the types as float32."""
+    """Return any of the types as float32."""
     import numpy as np
 
     if source != "BF16":
@@ -69,7 +69,7 @@ def to_float32(values: Array, source: str) -> npt.NDArray[np.float32]:
 
 
 def to_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """Bit patterns of the nearest bfloat16 to finite values, ties to even."""
+    """Return bit patterns of the nearest bfloat16 to finite values, ties to even."""
     import numpy as np
 
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
@@ -102,7 +102,7 @@ def _bfloat16_to_float16(bits: Array) -> Array:
 
 
 def _require_finite(values: Array, source: str, converted: Array, target: str) -> None:
-    """ValueError unless every element of ``converted`` is finite."""
+    """Raise ValueError unless every element of ``converted`` is finite."""
     import numpy as np
 
     if target == "BF16":

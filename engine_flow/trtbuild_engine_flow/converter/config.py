@@ -1,4 +1,4 @@
-"""``config.json`` of a TensorRT-LLM checkpoint, predicted from a checkpoint's own.
+"""Predict ``config.json`` of a TensorRT-LLM checkpoint from the source's own.
 
 Field for field what TensorRT-LLM's converter writes: 0.14 is what our golden files come from;
 1.x adds fields and drops ``share_embedding_table``. Strict dataclasses read ``moe``, ``mapping``
@@ -27,7 +27,7 @@ def predict_config(
     pp: int = 1,
     release: str = "1.2.1",
 ) -> dict[str, Any]:
-    """The ``config.json`` that TensorRT-LLM ``release`` would write; pure.
+    """Return the ``config.json`` that TensorRT-LLM ``release`` would write.
 
     Args:
         spec: The checkpoint.
@@ -38,7 +38,7 @@ def predict_config(
         release: TensorRT-LLM's version.
 
     Raises:
-        ValueError: The architecture is none of the table; ask :func:`unsupported` first.
+        ValueError: The architecture is not in the table; call :func:`unsupported` first.
     """
     family = family_of(spec, config)
     if family is None:
@@ -120,7 +120,7 @@ def _quantization(era: Era) -> Fields:
 def _gpt_neox(
     spec: ModelSpec, config: Mapping[str, Any], shape: Shape, *, dtype: str, tp: int, era: Era
 ) -> Fields:
-    """Its converter writes few fields and leaves the rest to TensorRT-LLM's defaults."""
+    """GPT-NeoX's converter writes few fields and leaves the rest to TensorRT-LLM's defaults."""
     return {
         "architecture": spec.architecture,
         "dtype": dtype,

@@ -1,4 +1,4 @@
-"""What a TensorRT-LLM release reads and how it names it (``data/checkpoint.toml``)."""
+"""What a TensorRT-LLM release reads, and its names (``data/checkpoint.toml``)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _table() -> Mapping[str, Any]:
 
 
 def _rows(kind: str, era: Era) -> Iterator[Mapping[str, Any]]:
-    """The rows that hold for a release."""
+    """Return the rows that apply to a release."""
     for row in _table()[kind]:
         late = "until" in row and era >= era_of(row["until"])
         if not late and era >= era_of(row.get("since", "0.0")):
@@ -41,7 +41,7 @@ def _concerns(row: Mapping[str, Any], family: Family, rope: str = "") -> bool:
 
 
 def first_release(kind: str, family: Family, rope: str, era: Era) -> str:
-    """The release that a family, with that kind of rope scaling, waits for; empty when none.
+    """Return the release that a family and its rope scaling require; ``""`` if this one is enough.
 
     Args:
         kind: ``network`` for one whose classes can compute it at all, ``written`` for one that
@@ -56,28 +56,28 @@ def first_release(kind: str, family: Family, rope: str, era: Era) -> str:
 
 
 def architecture_of(architecture: str, era: Era) -> str:
-    """The name of an architecture in the release's table of models."""
+    """Return the name of an architecture in the release's model table."""
     names = {row["name"]: row["written"] for row in _rows("architecture", era)}
     return str(names.get(architecture, architecture))
 
 
 def moe_keys(era: Era) -> frozenset[str]:
-    """The fields of ``moe`` that the release has; empty when it reads no such object."""
+    """Return the fields of ``moe`` in the release; empty if it has no such object."""
     return frozenset(key for row in _rows("moe", era) for key in row["keys"])
 
 
 def reads_field(name: str, era: Era) -> bool:
-    """Whether a class of the release reads a field that not all releases do."""
+    """Whether the release reads a field that not all releases do."""
     return any(row["name"] == name for row in _rows("field", era))
 
 
 def wants_head(family: str, era: Era) -> bool:
-    """Whether the release wants a head from a family whose embedding serves as one."""
+    """Whether the release requires a head even for a family with tied embeddings."""
     return any(family in row["families"] for row in _rows("head", era))
 
 
 def of_release(family: Family, era: Era) -> Family:
-    """The family's tensors as the release names them."""
+    """Return the family's tensors under the release's names."""
     if any(_concerns(row, family) for row in _rows("stages", era)):
         family = replace(family, max_pp=0)
     if wants_head(family.name, era):
@@ -94,7 +94,7 @@ def _named(row: Row, renamed: list[Mapping[str, Any]]) -> Row:
 
 
 def completed(architecture: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``config.json`` with what transformers' class takes for the fields that it leaves out."""
+    """Return ``config.json`` with the defaults of transformers' class for missing fields."""
     defaults = dict(_table()["defaults"].get(architecture, {}))
     rope = config.get("rope_parameters")
     if isinstance(rope, dict) and "rope_theta" in rope:

@@ -1,6 +1,6 @@
-"""What TensorRT-LLM's networks compute whatever ``config.json`` says.
+"""What TensorRT-LLM's networks compute regardless of ``config.json``.
 
-A checkpoint that says otherwise would convert, build and answer, with wrong text. Facts from
+A checkpoint with other settings would convert, build and answer with wrong text. Facts from
 ``tensorrt_llm/models/*/model.py`` and ``config.py``, 0.14 … 1.2.1.
 """
 
@@ -37,12 +37,12 @@ _FLAGS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
 
 
 def has_fixed_rope(family: Family) -> bool:
-    """Whether what ``config.json`` calls theta and scaling never reaches this family's network."""
+    """Whether this family's network ignores rope theta and scaling of ``config.json``."""
     return family.name.startswith(("gemma2", "falcon"))
 
 
 def contradictions(family: Family, config: Mapping[str, Any], shape: Shape) -> Iterator[str]:
-    """What ``config.json`` asks for and the network does not do."""
+    """Return what ``config.json`` requires and the network does not implement."""
     for key, values in _FLAGS.get(family.name, {}).items():
         if config.get(key) is not None and config[key] not in values:
             yield _contradiction(family, key, config[key], values[0])

@@ -1,4 +1,4 @@
-"""Everything that stands against a conversion, at once."""
+"""All reasons against a conversion."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def unsupported(
     pp: int = 1,
     release: str = "1.2.1",
 ) -> tuple[str, ...]:
-    """All reasons why this checkpoint cannot be converted exactly, each with its fix.
+    """Return all reasons why this checkpoint cannot be converted exactly, each with its fix.
 
-    Empty when it can. Pure: headers and configuration only.
+    Empty if it can. Uses only headers and configuration.
     """
     family = family_of(spec, config)
     if family is None:
@@ -58,7 +58,7 @@ def unsupported(
 def miscomputed(
     spec: ModelSpec, config: Mapping[str, Any], release: str = "1.2.1"
 ) -> tuple[str, ...]:
-    """Why no engine of this checkpoint would say what it says, whoever converts it."""
+    """Return why no engine of this checkpoint would be correct, with any converter."""
     family = family_of(spec, config)
     if family is None:
         return ()
@@ -202,5 +202,5 @@ def _of_ranks(family: Family, shape: Shape, tp: int) -> Iterator[str]:
 
 
 def _nearest(count: int, limit: int) -> int:
-    """The largest divisor of ``count`` that is no larger than ``limit``."""
+    """Return the largest divisor of ``count`` up to ``limit``."""
     return next(n for n in range(min(count, limit), 0, -1) if count % n == 0)
