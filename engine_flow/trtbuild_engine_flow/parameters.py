@@ -1,8 +1,8 @@
-"""What TensorRT-LLM's engine flow accepts: parameters of its Triton models, options of its build.
+"""The settings of TensorRT-LLM's engine flow: parameters of its Triton models, build options.
 
-The C++ of the backend trusts what it reads: a boolean that it does not know and a policy in the
-wrong case silently become the default, and ``0,9`` is read as 0. So every value is checked here
-and printed in the one form that it accepts (``data/parameters.toml``, ``data/build_options.toml``).
+The C++ backend does not validate: an unknown boolean and a policy in the wrong case silently become
+the default, and ``0,9`` is read as 0. So every value is checked here and printed in the form that
+the backend accepts (``data/parameters.toml``, ``data/build_options.toml``).
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ class Setting:
     """One parameter of a Triton model, or one option of ``trtllm-build``.
 
     Attributes:
-        name: As a recipe says it, and as ``config.pbtxt`` or the command line does.
+        name: Its name in a recipe, and in ``config.pbtxt`` or on the command line.
         type: ``int``, ``float``, ``bool``, ``str``, ``flag``, ``switch``, ``list``, ``ints``,
             ``sets`` or ``tree``; see the data files.
         models: The models whose configuration has it; empty for a build option.
         minimum, maximum: Bounds of each number; with ``above`` the minimum is not allowed itself.
-        choices: The texts allowed, case and all; empty: any.
+        choices: The allowed texts, case-sensitive; empty: any.
         since, until: The first TensorRT-LLM that reads it, the first that no longer does.
         since_in: A later ``since`` of one of the models.
         former, former_since: What the backend read before ``since``, and from which release on.
         source: The function of the backend, or the file, that reads it.
         required: The C++ throws when the key is absent, even if its value may be empty.
-        fixed: Ours to write; a recipe cannot set it.
+        fixed: Whether trtbuild sets it, so that a recipe cannot.
         unread: Why the models that trtbuild writes do not read it; empty: they do.
         in_config: Part of the configuration itself, not one of its ``parameters``.
-        meaning: A line for people.
-        choices_since: The first TensorRT-LLM of choices that not all releases have.
+        meaning: One line for users.
+        choices_since: The first TensorRT-LLM with a choice that not all releases have.
     """
 
     name: str
@@ -92,23 +92,23 @@ class Setting:
         return not early and not late
 
     def choice_since(self, value: Any, release: str) -> str:
-        """The release that ``value``, or a word of it, waits for; empty when it can be."""
+        """Return the release that ``value``, or a word of it, requires; ``""`` if any."""
         words = value if isinstance(value, list) else [value]
         waits = [(self.choices_since or {}).get(str(word), "") for word in words]
         late = [one for one in waits if one and Version(release) < Version(one)]
         return max(late, key=Version, default="")
 
     def choices_of(self, release: str) -> tuple[str, ...]:
-        """The choices that TensorRT-LLM ``release`` has."""
+        """Return the choices in TensorRT-LLM ``release``."""
         return tuple(one for one in self.choices if not self.choice_since(one, release))
 
     def key(self, release: str) -> str:
-        """The name by which TensorRT-LLM ``release`` reads it."""
+        """Return the name by which TensorRT-LLM ``release`` reads it."""
         older = self.former and Version(release) < Version(self.since)
         return self.former if older else self.name
 
     def problem(self, value: Any) -> str:
-        """What is wrong with ``value``, a sentence; empty when it can be."""
+        """Return what is wrong with ``value``, a sentence; ``""`` if it is valid."""
         said = f"{self.name}={_shown(value)}"
         if not _is(value, self.type):
             return f"{said} is not {_WANTED[self.type]}"
@@ -132,7 +132,7 @@ class Setting:
         return 2**63 - 1 if self.name.endswith(("_bytes", "_microseconds")) else 2**31 - 1
 
     def printed(self, value: Any) -> str:
-        """``value``, found sound by :meth:`problem`, in the form that the C++ reads."""
+        """Return ``value``, checked by :meth:`problem`, in the form that the C++ reads."""
         if isinstance(value, bool):
             return "true" if value else "false"
         if self.type == "float":
@@ -140,7 +140,7 @@ class Setting:
         if self.type == "tree" and not isinstance(value, str):
             return ",".join("{" + ",".join(map(str, row)) + "}" for row in value)
         if self.type == "sets" and not isinstance(value, str):
-            ids = value if isinstance(value, list) else [value]  # one GPU may be said as a number
+            ids = value if isinstance(value, list) else [value]  # one GPU may be a number
             rows = ids if ids and isinstance(ids[0], list) else [ids]
             return ";".join(",".join(map(str, row)) for row in rows)
         if self.type in {"ints", "list"} and isinstance(value, list):
@@ -148,7 +148,7 @@ class Setting:
         return str(value)
 
     def text_problem(self, text: str) -> str:
-        """What is wrong with a printed value in an existing ``config.pbtxt``; empty if nothing."""
+        """Return what is wrong with a value in an existing ``config.pbtxt``; ``""`` if nothing."""
         if not text or text.startswith("${"):
             return ""
         if self.type == "bool":
@@ -174,7 +174,7 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def _is_words(value: Any) -> bool:
-    """Words of a command line, none of which would be taken for an option there."""
+    """Whether the words can be passed on a command line without being read as options."""
     return (
         isinstance(value, list)
         and bool(value)
@@ -232,7 +232,7 @@ def _shown(value: Any) -> str:
 
 
 def _case(value: str, choices: tuple[str, ...]) -> str:
-    """The C++ compares letter by letter, and takes its default for what it does not find."""
+    """Report a wrong case: the C++ is case-sensitive and silently uses its default."""
     near = next((choice for choice in choices if choice.lower() == value.lower()), "")
     return f" (letters count: write {near})" if near else ""
 
@@ -254,7 +254,7 @@ def triton_parameters() -> Mapping[str, Setting]:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A parameter that NVIDIA's templates have and no release here takes a value from.
+    """A parameter in NVIDIA's templates that no known release reads.
 
     Attributes:
         name: Its key in ``config.pbtxt``.

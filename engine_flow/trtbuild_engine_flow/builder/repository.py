@@ -25,7 +25,7 @@ from trtbuild_engine_flow.parameters import build_options, triton_parameters
 # Where containers see the repository; the rehearsal and the launcher map it.
 MOUNT = "/models"
 _WORKER = "/opt/tritonserver/backends/tensorrtllm/trtllmExecutorWorker"
-# Each takes 64 MiB of shared memory at once, so fewer than the engine's batch may have.
+# A limit below the engine's batch size, because each takes 64 MiB of shared memory at start.
 _BLS_INSTANCES = 16
 _GRAMMAR = "1/xgrammar/tokenizer_info.json"
 _FOLDER_NOTE = b"""\

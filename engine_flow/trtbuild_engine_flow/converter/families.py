@@ -1,4 +1,4 @@
-"""Model families as tables: which stored tensor becomes which, and how ranks share it.
+"""Model families as tables: how stored tensors are renamed and split between ranks.
 
 A family is :class:`Family`, a tensor is :class:`Row`. Facts from TensorRT-LLM's own converters
 (``tensorrt_llm/models/*/convert.py`` and ``examples/*/convert_checkpoint.py``, 0.14 … 1.2.1).
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Split = Literal[
-    "whole",  # every rank has all of it; so has a bias that is added after the reduction
+    "whole",  # every rank has all of it, also a bias added after the reduction
     "columns",  # output features: rows of the stored matrix
     "rows",  # input features: columns of the stored matrix; the bias stays whole
     "vocab",  # output features, padded with zeros to a multiple of the ranks
@@ -28,7 +28,7 @@ Split = Literal[
 class Row:
     """A target of the checkpoint, without ``.weight`` or ``.bias``, and its sources.
 
-    A bias comes along when the source has one; ``biased`` when the network cannot do without.
+    A bias is converted if the source has one; ``biased`` if the network requires it.
     ``{e}`` in a source is an expert's number.
     """
 
@@ -49,14 +49,14 @@ class Family:
     """A family's tensors.
 
     Attributes:
-        layer_prefix: Of a layer's sources, with ``{}`` for its number.
+        layer_prefix: The prefix of a layer's sources, with ``{}`` for its number.
         first, last: Rows of the first and the last pipeline stage, their sources in full.
         proof: ``golden`` when files equal TensorRT-LLM's own in our tests, ``described`` when
             only its public source says so.
         tables: Whether TensorRT-LLM stores the tables of rotary embedding with the weights.
-        max_tp, max_pp: What TensorRT-LLM's own converter can split; 0 for no limit.
-        transposed: Matrices are stored input by output (GPT-2's Conv1D).
-        tied: Whether the embedding serves as head when ``config.json`` does not say.
+        max_tp, max_pp: Limits of TensorRT-LLM's own converter; 0 for none.
+        transposed: Whether matrices are stored input by output (GPT-2's Conv1D).
+        tied: Whether the embedding is also the head if ``config.json`` does not say.
     """
 
     name: str

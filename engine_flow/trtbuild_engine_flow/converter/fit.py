@@ -1,7 +1,7 @@
-"""Whether a stored tensor has the shape that ``config.json`` implies, as far as a row says it.
+"""Whether a stored tensor has the shape that ``config.json`` implies, as far as a row defines it.
 
-A tensor that does not fit would be converted all the same, and ``trtllm-build`` would refuse the
-checkpoint on the GPU machine. Heads are counted where they are shared out (:mod:`splits`).
+A tensor that does not fit could be converted, but ``trtllm-build`` would reject the checkpoint on
+the GPU machine. Heads are checked where they are split (:mod:`splits`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Extent = int | None
 
 
 def misfit(row: Row, part: str, stored: Stored, shape: Shape, transposed: bool) -> str:
-    """What is wrong with a source of ``row``, empty when it fits."""
+    """Return what is wrong with a source of ``row``, ``""`` if it fits."""
     out, inputs = _implied(row, shape)
     implied: tuple[Extent, ...] = (out, inputs)
     if part == "bias":
@@ -32,7 +32,7 @@ def misfit(row: Row, part: str, stored: Stored, shape: Shape, transposed: bool) 
 
 
 def _implied(row: Row, shape: Shape) -> tuple[Extent, Extent]:
-    """Output and input features of a matrix, or of the one that a bias belongs to."""
+    """Return output and input features of a matrix, or of a bias's matrix."""
     name = row.target.split(".")
     if name[-1] == "position_embedding":
         return shape.positions, shape.hidden

@@ -1,6 +1,6 @@
-"""From stored tensors to rank files: every target, and which rectangles fill it. No byte is read.
+"""Plan rank files from stored tensors: every target and its source rectangles. Reads no data.
 
-Rank ``N`` is ``pp_rank * tp + tp_rank``; layers are numbered anew in every stage. Within a file
+Rank ``N`` is ``pp_rank * tp + tp_rank``; layers are renumbered in every stage. Within a file
 safetensors' own order is kept: wide types first, then by name.
 """
 
@@ -49,7 +49,7 @@ def plan(
     pp: int = 1,
     release: str = "1.2.1",
 ) -> CheckpointPlan:
-    """Every file of the checkpoint, from headers alone; see :func:`predict_config`.
+    """Return every file of the checkpoint, from headers only; see :func:`predict_config`.
 
     Raises:
         UnsupportedError: Tensors are missing, or have a type or a shape that does not fit.
@@ -111,7 +111,7 @@ class _Planner:
         self._layer = self._with_bias()
 
     def _with_bias(self) -> tuple[Row, ...]:
-        """A layer's rows; what has a bias in one layer has it in all, or a shard lost it."""
+        """Return a layer's rows; a tensor with a bias in one layer must have it in all."""
         prefixes = [self._family.layer_prefix.format(n) for n in range(self._shape.layers)]
         return tuple(
             replace(row, biased=True)
@@ -160,7 +160,7 @@ class _Planner:
 
     def _names(self, row: Row, part: str) -> tuple[str, ...]:
         names = tuple(f"{source}.{part}" for source in row.sources)
-        if row.split == "vocab":  # a head, or the embedding that serves as one
+        if row.split == "vocab":  # a head, or the tied embedding
             stored = self._tied is False or names[0] in self._sources
             return names[:1] if stored and not self._tied else names[-1:]
         if not row.split.startswith("experts"):
@@ -188,7 +188,7 @@ class _Planner:
         return not wrong
 
     def raise_problems(self) -> None:
-        """One UnsupportedError with everything found."""
+        """Raise one UnsupportedError with all problems."""
         found = list(self._problems)
         if not found:
             return

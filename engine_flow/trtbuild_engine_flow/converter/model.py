@@ -1,4 +1,4 @@
-"""What a conversion is made of: stored tensors, the pieces of them, the files they go into."""
+"""The parts of a conversion: stored tensors, rectangles of them, and the target files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A tensor of the source: where its bytes begin in which file."""
+    """A tensor of the source: its file and the offset of its bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -59,11 +59,11 @@ Blocks = Callable[[], Iterator[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class TargetTensor:
-    """A tensor to write. What no piece covers is zero (the vocabulary's padding).
+    """A tensor to write. Elements that no piece covers are zero (the vocabulary's padding).
 
     Attributes:
         plus: Added to every element before the cast (Gemma stores its norms less one).
-        blocks: Makes its bytes, in order, when they come from no stored tensor (tables of sines
+        blocks: Yields its bytes, in order, if they come from no stored tensor (tables of sines
             and cosines).
     """
 

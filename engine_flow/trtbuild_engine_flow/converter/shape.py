@@ -1,4 +1,4 @@
-"""The sizes of a model that decide how its tensors are shared out."""
+"""The sizes of a model that determine how its tensors are split."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Shape:
 
 
 def family_of(spec: ModelSpec, config: Mapping[str, Any]) -> Family | None:
-    """The family's row, None when its architecture is not in the table."""
+    """Return the family's row, None if its architecture is not in the table."""
     family = FAMILIES.get(spec.architecture)
     if family is FALCON and config.get("new_decoder_architecture"):
         return FALCON_NEW
@@ -48,16 +48,16 @@ def family_of(spec: ModelSpec, config: Mapping[str, Any]) -> Family | None:
 
 
 def is_tied(family: Family, config: Mapping[str, Any]) -> bool | None:
-    """Whether the embedding serves as head; None when that is for the stored tensors to say."""
+    """Whether the embedding is also the head; None if only the stored tensors tell."""
     said = config.get("tie_word_embeddings")
     return (True if family.tied else None) if said is None else bool(said)
 
 
 def shape_of(spec: ModelSpec, config: Mapping[str, Any]) -> Shape:
-    """The sizes, from the spec and from what only ``config.json`` says.
+    """Return the sizes, from the spec and ``config.json``.
 
     Raises:
-        UnsupportedError: A size in ``config.json`` is no positive number; says which.
+        UnsupportedError: A size in ``config.json`` is not a positive number.
     """
     inner = number(config, "intermediate_size", "ffn_hidden_size", "n_inner")
     positions = number(config, "max_position_embeddings", "n_positions")
@@ -77,10 +77,10 @@ def shape_of(spec: ModelSpec, config: Mapping[str, Any]) -> Shape:
 
 
 def number(config: Mapping[str, Any], *keys: str) -> float:
-    """The first of ``keys`` that has a value, 0 when none has.
+    """Return the first of ``keys`` that has a value, 0 if none has.
 
     Raises:
-        UnsupportedError: It is no positive finite number.
+        UnsupportedError: It is not a positive finite number.
     """
     key = next((key for key in keys if config.get(key)), "")
     value = config[key] if key else 0
@@ -99,13 +99,13 @@ def is_positive(value: object) -> bool:
 
 
 def rope_theta(config: Mapping[str, Any], default: float = 10000.0) -> float:
-    """The base of rotary embedding, wherever this transformers release kept it."""
+    """Return the base of rotary embedding, from either transformers format."""
     value = number(config, "rope_theta", "rotary_emb_base") or number(_rope(config), "rope_theta")
     return float(value or default)
 
 
 def rotary_fraction(config: Mapping[str, Any], default: float) -> float:
-    """The share of a head that is rotated, wherever this transformers release kept it."""
+    """Return the rotated share of a head, from either transformers format."""
     key = "partial_rotary_factor"
     return number(config, key, "rotary_pct") or number(_rope(config), key) or default
 
@@ -117,7 +117,7 @@ def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def rope_scaling(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The scaling of rotary embedding as TensorRT-LLM gets it, None when there is none."""
+    """Return the scaling of rotary embedding as TensorRT-LLM reads it, or None."""
     for key in ("rope_scaling", "rope_parameters"):
         value = config.get(key)
         if isinstance(value, dict):
@@ -129,19 +129,19 @@ def rope_scaling(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def rope_kind(config: Mapping[str, Any]) -> str:
-    """``linear``, ``llama3``, …; empty when rotary embedding is not scaled."""
+    """Return ``linear``, ``llama3``, …; ``""`` if rotary embedding is not scaled."""
     scaling = rope_scaling(config)
     return str(scaling.get("rope_type", scaling.get("type", ""))) if scaling else ""
 
 
 def original_positions(config: Mapping[str, Any]) -> int:
-    """Positions before rope scaling stretched them; 0 when nothing says it."""
+    """Return the positions before rope scaling; 0 if unknown."""
     scaling = rope_scaling(config) or {}
     key = "original_max_position_embeddings"
     return int(number(config, key) or number(scaling, key))
 
 
 def has_long_rope(config: Mapping[str, Any]) -> bool:
-    """Whether TensorRT-LLM takes a Phi-3 for one with a long context."""
+    """Whether TensorRT-LLM treats a Phi-3 as one with a long context."""
     positions = number(config, "max_position_embeddings")
     return rope_kind(config) in LONG_ROPE and positions >= _LONG_CONTEXT

@@ -1,4 +1,4 @@
-"""How a tensor is shared out: the rectangles of it that one rank gets."""
+"""Split a tensor: the rectangles of it for one rank."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Sources = Mapping[str, Stored]
 
 
 class Splitter:
-    """Shares tensors out to rank ``rank`` of ``tp``.
+    """Splits tensors for rank ``rank`` of ``tp``.
 
-    Rows are output features everywhere here; GPT-2's matrices are stored the other way round
-    and are seen through :meth:`_extent`.
+    Rows are always output features; GPT-2's matrices are stored transposed, which
+    :meth:`_extent` handles.
     """
 
     def __init__(self, shape: Shape, tp: int, rank: int, transposed: bool = False) -> None:
         self._shape, self._tp, self._rank, self._transposed = shape, tp, rank, transposed
 
     def pieces(self, split: Split, part: str, names: Sequence[str], sources: Sources) -> Shared:
-        """Shape and pieces of a target; ValueError when a source does not fit ``config.json``."""
+        """Return shape and pieces of a target; ValueError if a source contradicts the config."""
         if split == "whole" or (split == "rows" and part == "bias"):
             stored = sources[names[0]]
             span = ((0, stored.rows), (0, stored.columns))
@@ -84,7 +84,7 @@ class Splitter:
             yield name, ((base + heads.start) * size, (base + heads.stop) * size)
 
     def _key_span(self) -> Span:
-        """Key-value heads of this rank; one that several ranks need is repeated."""
+        """Return the key-value heads of this rank; heads are repeated if there are more ranks."""
         count = self._shape.kv_heads
         if count >= self._tp:
             return self._span(count)
@@ -132,9 +132,9 @@ class Splitter:
         return (out, b - a), (self._piece(name, (0, out), (a, b), base, stored),)
 
     def _padded(self, name: str, sources: Sources) -> Shared:
-        """Rows in equal shares of the next multiple; what is beyond the last one is zero.
+        """Split rows evenly after padding to the next multiple with zeros.
 
-        Embeddings are stored by word in every family, so nothing is transposed here.
+        Embeddings have a row per word in every family, so nothing is transposed.
         """
         stored = sources[name]
         each = -(-stored.rows // self._tp)

@@ -1,8 +1,8 @@
-"""Moves stored tensors into rank files, a few megabytes at a time, every stored byte read once.
+"""Copy stored tensors into rank files, a few megabytes at a time, reading every byte once.
 
-A chunk is some rows of one stored tensor. It is read, cast once for each type wanted, and its
-rectangles go to their places in all rank files. Nothing is mapped, so the resident memory stays
-at some buffers, whatever the model's size.
+A chunk is a few rows of one stored tensor. It is read, cast once for each target type, and its
+rectangles are written into all rank files. Nothing is mapped, so resident memory is a few buffers
+for any model size.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who uses a source, and at which bytes of which files a table goes."""
+    """The uses of each source, and the offsets of tables in files."""
 
     uses: dict[str, list[Use]]
     tables: dict[Blocks, list[tuple[int, int]]]
 
 
 class Transfer:
-    """Moves every chunk of every source, several at a time, into files that are open."""
+    """Copies every chunk of every source, several in parallel, into open files."""
 
     def __init__(self, layout: CheckpointPlan, plan: Plan, progress: Progress) -> None:
         self._sources, self._progress = layout.sources, progress
@@ -65,7 +65,7 @@ class Transfer:
         self._local = threading.local()
 
     def run(self) -> None:
-        """Returns when all is written; the first error of a thread is raised."""
+        """Write everything; raise the first error of a thread."""
         with ExitStack() as stack:
             files: dict[Path, int] = {}
             for stored in self._sources.values():
@@ -80,12 +80,12 @@ class Transfer:
                 try:
                     for task in tasks:
                         task.result()
-                except BaseException:  # Ctrl-C too: do not move the remaining gigabytes first
+                except BaseException:  # also on Ctrl-C: do not copy the remaining gigabytes first
                     self._stop.set()
                     raise
 
     def _work(self, files: dict[Path, int], chunks: Iterator[tuple[str, int, int]]) -> None:
-        """Take chunks until none is left, or another thread failed."""
+        """Process chunks until none is left or another thread failed."""
         try:
             while not self._stop.is_set():
                 with self._lock:

@@ -1,4 +1,4 @@
-"""Writes a planned checkpoint: its configuration and its rank files, whole or not at all."""
+"""Write a planned checkpoint atomically: its configuration and its rank files."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _OURS = re.compile(rf"{re.escape(CONFIG)}|rank\d+\.safetensors", re.ASCII)
 
 
 def write(layout: CheckpointPlan, out: Path, progress: Progress = SILENT) -> WrittenCheckpoint:
-    """Put the checkpoint at ``out``, in place of an older one there, whole or not at all.
+    """Write the checkpoint to ``out`` atomically, replacing an older one.
 
     Args:
-        layout: As planned.
+        layout: The plan.
         out: A directory that does not exist, is empty, or holds such a checkpoint.
-        progress: Told the bytes of the source that are done.
+        progress: Called with the bytes of the source that are done.
 
     Raises:
         UsageError: ``out`` holds something else.
-        UnsupportedError: A source is shorter than its header says, or a value is no finite
+        UnsupportedError: A source is shorter than its header says, or a value is not a finite
             number of the new type; names the tensor.
-        BuildError: The disk is full or broken; an older checkpoint is untouched.
+        BuildError: The disk is full or broken; an older checkpoint is unchanged.
     """
     started = time.monotonic()
     _refuse_foreign(out)
@@ -67,7 +67,7 @@ def header(rank: RankFile) -> bytes:
 
 
 def _refuse_foreign(out: Path) -> None:
-    """UsageError when replacing ``out`` would destroy something that is no such checkpoint."""
+    """Raise UsageError if ``out`` contains something other than such a checkpoint."""
     if not out.exists():
         return
     if not out.is_dir():
@@ -94,7 +94,7 @@ def _write_ranks(layout: CheckpointPlan, folder: Path, progress: Progress) -> di
 
 
 def _begin(file: int, rank: RankFile, plan: Plan) -> int:
-    """Header and length of a file; notes what fills the rest."""
+    """Write header and length of a file; record what fills the rest."""
     head = header(rank)
     put(file, head, 0)
     at = len(head)

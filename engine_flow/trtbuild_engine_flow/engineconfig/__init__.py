@@ -1,4 +1,4 @@
-"""TensorRT-LLM engines without a GPU: what they were built for, and what that rules out."""
+"""TensorRT-LLM engines without a GPU: what they were built for, and what they do not support."""
 
 from typing import TYPE_CHECKING
 

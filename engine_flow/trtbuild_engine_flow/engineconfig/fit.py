@@ -1,4 +1,4 @@
-"""An engine against the Triton parameters that are to run it, the server and the tokenizer."""
+"""Check an engine against its Triton parameters, the server and the tokenizer."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _DECODING = {
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Something that the engine cannot do as asked.
+    """A setting that the engine does not support.
 
-    ``key`` is the parameter (or field) at fault, empty when it is the engine as a whole.
-    ``starts``: the server does, too, and passes over what was asked.
+    ``key`` is the parameter (or field) at fault, empty for the engine as a whole.
+    ``starts``: the server starts, and ignores the setting.
     """
 
     key: str
@@ -46,7 +46,7 @@ def conflicts(
     release: str = "",
     vocab_size: int = 0,
 ) -> tuple[Conflict, ...]:
-    """Everything that rules an engine out for the ``tensorrt_llm`` model that is to run it.
+    """Return every conflict of an engine with the ``tensorrt_llm`` model that runs it.
 
     Args:
         engine: What it was built for.

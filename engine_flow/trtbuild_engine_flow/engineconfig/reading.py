@@ -1,8 +1,8 @@
-"""The ``config.json`` that lies beside a TensorRT-LLM engine: what it was built for.
+"""Read the ``config.json`` of a TensorRT-LLM engine: what it was built for.
 
 It has three parts: ``version``, ``pretrained_config`` (that of the checkpoint) and
-``build_config``. Releases have moved keys around, so each is looked for where any of them has
-put it. The GPU architecture is not in it; ``manifest.json`` of our own builds records that.
+``build_config``. Releases have moved keys, so each key is looked for in every place. The GPU
+architecture is not in it; ``manifest.json`` of our own builds records that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SPECULATIVE = {
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """What an engine was built for. Lengths are in tokens; 0 and "" where the file is silent.
+    """What an engine was built for. Lengths are in tokens; 0 and "" are unknown.
 
     Attributes:
         version: The TensorRT-LLM that built it.
@@ -39,7 +39,7 @@ class EngineConfig:
         speculative: The mode of speculative decoding it was built for, "" for none.
         quantization: The algorithm, such as ``FP8``, "" for none.
         lora: Whether LoRA adapters can be given with a request.
-        document: The file as it is.
+        document: The parsed file.
     """
 
     version: str
@@ -159,7 +159,7 @@ def of_document(document: Any) -> EngineConfig:
 
 
 def ranks(names: Sequence[str]) -> tuple[int, ...]:
-    """The ranks whose engine file is among ``names``, ascending."""
+    """Return the ranks whose engine file is among ``names``, ascending."""
     found = (_RANK.fullmatch(name) for name in names)
     return tuple(sorted(int(match[1]) for match in found if match))
 
@@ -168,7 +168,7 @@ _SHOWN = 16
 
 
 def lacking_ranks(engine: EngineConfig, names: Sequence[str]) -> str:
-    """A sentence when the engine files are not the ranks of the mapping; empty when they are."""
+    """Return a sentence if the engine files do not match the mapping's ranks; else ``""``."""
     there, wanted = ranks(names), range(engine.world)
     if len(there) == engine.world and all(map(int.__eq__, there, wanted)):
         return ""
@@ -177,7 +177,7 @@ def lacking_ranks(engine: EngineConfig, names: Sequence[str]) -> str:
         if size > 1
     ) or "one GPU"  # fmt: skip
     said = f"it was built for {shape}, which is {engine.world} rank*.engine"
-    # a broken config.json may ask for more ranks than there is memory for their names
+    # a broken config.json may name more ranks than memory can hold
     missing = list(islice((rank for rank in wanted if rank not in there), _SHOWN + 1))
     gone = [f"rank{rank}.engine" for rank in missing[:_SHOWN]] + ["…"] * (len(missing) > _SHOWN)
     more = [f"rank{rank}.engine" for rank in there if rank not in wanted]
@@ -189,7 +189,7 @@ def lacking_ranks(engine: EngineConfig, names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Fields:
-    """A JSON object read by type: what is of another type is as good as absent."""
+    """A JSON object read by type: a value of another type counts as absent."""
 
     values: Mapping[str, Any]
 

@@ -1,1 +1,1 @@
-"""Making an engine: its checkpoint, its compilation, the files beside it."""
+"""Build an engine: its checkpoint, its compilation, its other files."""

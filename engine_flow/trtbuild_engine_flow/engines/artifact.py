@@ -1,4 +1,4 @@
-"""The engine of a model as the core's artifact: given, left for later, or compiled now."""
+"""The engine of a model as the core's artifact: given, postponed, or compiled now."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ENGINE = "engine"
 
 
 def engine_artifact(case: Case, build: Callable[[], EngineBuild], image: str) -> Artifact:
-    """The engine of ``case``; ``build`` says how it would be compiled, and is asked only then.
+    """Return the engine of ``case``; ``build`` is called only if it has to be compiled.
 
     Raises:
         RecipeError: A wrong setting.
-        RepositoryError: The directory given holds no complete engine.
-        UnsupportedError: Whoever converts it, the engine would compute something else.
+        RepositoryError: The given directory has no complete engine.
+        UnsupportedError: The engine would compute wrong results with any converter.
     """
     recipe = case.recipe
     if recipe.engine_dir:

@@ -1,4 +1,4 @@
-"""From any source to a TensorRT-LLM checkpoint: open, check everything, plan, write."""
+"""Convert any source to a TensorRT-LLM checkpoint: open, check, plan, write."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def release_of(triton: str) -> str:
 
     Raises:
         UsageError: No such release is known.
-        UnsupportedError: Its TensorRT-LLM builds no engines, so it needs no such checkpoint.
+        UnsupportedError: Its TensorRT-LLM builds no engines, so it reads no such checkpoint.
     """
     row = toolchain.load(triton)
     if not row.engine_flow:

@@ -1,4 +1,4 @@
-"""Compiling an engine: room, conversion, build."""
+"""Compile an engine: check space, convert, build."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def compile_engine(case: Case, build: EngineBuild, image: str, place: Workplace)
 
     Raises:
         BuildError: Not enough memory or disk, or the tools failed.
-        UnsupportedError: The checkpoint cannot be cast to the type that was asked for.
+        UnsupportedError: The checkpoint cannot be cast to the requested type.
     """
     runner, gpu = require_tools(image, place.gpu)
     job = _compilation(case, build, image, place)
@@ -39,7 +39,7 @@ def compile_engine(case: Case, build: EngineBuild, image: str, place: Workplace)
 
 
 def require_tools(image: str, gpu: DetectedGpu | None) -> tuple[Runner, DetectedGpu]:
-    """What an engine is compiled with. Raises BuildError without a container engine or a GPU."""
+    """Return the tools for compiling. Raises BuildError without a container engine or a GPU."""
     runner = executor.find_runner(image)
     if gpu is None:
         raise BuildError(
@@ -52,7 +52,7 @@ def require_tools(image: str, gpu: DetectedGpu | None) -> tuple[Runner, Detected
 def commands(
     case: Case, build: EngineBuild, image: str, place: Workplace
 ) -> Sequence[Sequence[str]]:
-    """The command lines that compiling would run."""
+    """Return the command lines that compiling would run."""
     job = _compilation(case, build, image, place)
     lines = executor.commands(job, executor.stand_in(image))
     first = [] if job.files else [_checkpoint_command(case, job)]
@@ -60,7 +60,7 @@ def commands(
 
 
 def image_converts(case: Case, build: EngineBuild) -> tuple[str, ...]:
-    """Why our converter cannot make the checkpoint, so that the image's own must."""
+    """Return why our converter cannot write the checkpoint, so that the image's own must."""
     if case.checkpoint is None:
         return ()
     return converter.unsupported(
@@ -73,7 +73,7 @@ def image_converts(case: Case, build: EngineBuild) -> tuple[str, ...]:
 
 
 def _checkpoint_command(case: Case, job: Compilation) -> tuple[str, ...]:
-    """Our own conversion, which needs no other program, as the command that does the same."""
+    """Return our own conversion as an equivalent command line."""
     build = job.build
     return (
         "trtbuild", "checkpoint", case.recipe.source, "--out", str(executor.checkpoint_of(job)),

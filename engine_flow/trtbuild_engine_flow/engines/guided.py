@@ -1,7 +1,7 @@
-"""What guided decoding in TensorRT-LLM's C++ must know of a tokenizer, as its own tool tells it.
+"""The tokenizer file for guided decoding in TensorRT-LLM's C++, as its own tool writes it.
 
-The C++ backend does not read a tokenizer. It takes a JSON file, as TensorRT-LLM's
-``examples/generate_xgrammar_tokenizer_info.py`` makes with torch and a GPU at hand.
+The C++ backend does not read a tokenizer. It reads a JSON file such as TensorRT-LLM's
+``examples/generate_xgrammar_tokenizer_info.py`` writes with torch and a GPU.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs what only NVIDIA's tools can do: in their container, or natively where they are on PATH."""
+"""Run NVIDIA's tools: in their container, or natively if they are on PATH."""
 
 from trtbuild_engine_flow.executor.manifest import MANIFEST, Manifest, read_manifest
 from trtbuild_engine_flow.executor.memory import Estimate, estimate, require_memory

@@ -13,7 +13,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an engine directory cannot say of itself.
+    """Facts that an engine directory itself does not contain.
 
     Attributes:
         key: Digest of all it depends on; an equal key means nothing to do.
@@ -43,7 +43,7 @@ def render(manifest: Manifest) -> bytes:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of an engine directory; None when there is none that can be used."""
+    """Return the manifest of an engine directory; None without a usable one."""
     try:
         document: Any = json.loads((folder / MANIFEST).read_bytes())
         if document.pop("version") != _VERSION:

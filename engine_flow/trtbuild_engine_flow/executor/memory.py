@@ -1,4 +1,4 @@
-"""What compiling an engine takes of this machine, before it is started."""
+"""Estimate what compiling an engine needs, before it starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GPU_SPARE_BYTES = 2 * _GIB
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Bytes that a build takes: of host memory, of one GPU, of the disk."""
+    """The bytes that a build needs: host memory, memory of one GPU, disk."""
 
     host: int
     gpu: int
@@ -23,10 +23,10 @@ class Estimate:
 
 
 def estimate(weight_bytes: int, world: int, workers: int) -> Estimate:
-    """An estimate from the weights in the engine's type.
+    """Estimate from the weights in the engine's type.
 
-    A worker holds its rank's weights once as loaded and once in the engine it serialises; the
-    GPU holds them once while kernels are timed. The disk holds the checkpoint and the engine.
+    A worker has its rank's weights twice, as loaded and in the serialised engine; the GPU has them
+    once while kernels are timed. The disk needs space for the checkpoint and the engine.
     """
     rank = -(-weight_bytes // world)
     at_once = max(1, min(workers, world))
@@ -38,7 +38,7 @@ def estimate(weight_bytes: int, world: int, workers: int) -> Estimate:
 
 
 def require_memory(needed: Estimate, *, host: int, gpu: int, workers: int) -> None:
-    """BuildError when ``needed`` is more than this machine has; a 0 is unknown and passes."""
+    """Raise BuildError if ``needed`` is more than this machine has; 0 is unknown and passes."""
     problems = []
     if host and needed.host > host:
         problems.append(

@@ -1,4 +1,4 @@
-"""One engine to compile: what goes in, with which tools, and where it comes out."""
+"""One engine to compile: its inputs, tools and outputs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Compilation:
     Attributes:
         model: The LLM's name.
         key: Digest of all that the engine depends on.
-        source: The checkpoint, as people write it.
+        source: The checkpoint, as users write it.
         image: The container image with the tools.
         build: How it is compiled.
         files: The Hugging Face checkpoint on this machine, name to path, for a conversion in
@@ -68,5 +68,5 @@ class Compilation:
 
     @property
     def log_path(self) -> Path:
-        """The log, beside the engine: it stays when the build fails."""
+        """The log next to the engine; it is kept if the build fails."""
         return self.home.with_name(f"{self.home.name}.log")

@@ -1,4 +1,4 @@
-"""Where NVIDIA's tools run: in a container, or here when they are on PATH."""
+"""Runners for NVIDIA's tools: in a container, or natively if they are on PATH."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Runner:
         return code == 137 or shown.stdout.strip() == "true"
 
     def clean(self, name: str) -> None:
-        """Remove what a step leaves behind; one that is gone already is fine."""
+        """Remove what a step leaves behind; a step that is already gone is fine."""
         if self.tool:
             process.run([self.tool, "rm", "-f", name], timeout=60)
 
@@ -88,7 +88,7 @@ def _filled(arguments: Sequence[str], paths: Mapping[str, str]) -> list[str]:
 
 
 def find_runner(image: str) -> Runner:
-    """Native when ``trtllm-build`` is on PATH, else the container engine that answers.
+    """Return the native runner if ``trtllm-build`` is on PATH, else a running container engine.
 
     Raises:
         BuildError: There is neither.
@@ -112,7 +112,7 @@ def find_runner(image: str) -> Runner:
 
 
 def stand_in(image: str) -> Runner:
-    """For a dry run: what would be used, whether it answers or not."""
+    """Return the runner for a dry run, whether it is running or not."""
     if shutil.which(TOOL):
         return Runner("", "")
     return Runner("docker" if shutil.which("docker") or not shutil.which("podman") else "podman",

@@ -1,4 +1,4 @@
-"""Running the steps of a compilation: log kept, exit code obeyed, nothing half-written."""
+"""Run the steps of a compilation, with a log, exit codes and no partial files."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def compile_engine(
         job: What to compile.
         runner: Where.
         prepare: Makes the TensorRT-LLM checkpoint (ours, or :func:`convert_in_image`).
-        progress: Told the steps and the ranks that are done.
+        progress: Called with the steps and the finished ranks.
 
     Raises:
-        BuildError: The tools failed, were killed or left no whole engine; the disk is full.
+        BuildError: The tools failed, were killed or wrote no complete engine; the disk is full.
     """
     started = time.monotonic()
     job.log_path.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def _build(
 def _run(
     job: Compilation, runner: Runner, step: str, command: Sequence[str], progress: Progress
 ) -> dict[str, Any]:
-    """Run one step to its end; what it said of itself by ``@trtbuild`` lines."""
+    """Run one step; return what it reported in ``@trtbuild`` lines."""
     name = work.container_name(job, step)
     tail: deque[str] = deque(maxlen=_TAIL)
     told: dict[str, Any] = {}
@@ -100,7 +100,7 @@ def _run(
             told.update(said["versions"])
             _require_release(job, told)
 
-    runner.clean(name)  # left behind by a run that was killed itself
+    runner.clean(name)  # left behind by a killed run
     try:
         code = process.run_lines(command, on_line=on_line, log_path=job.log_path)
         if code:
@@ -152,7 +152,7 @@ def _failed(job: Compilation, step: str, code: int, tail: list[str], killed: boo
 
 
 def _require_engine(job: Compilation, folder: Path) -> dict[str, int]:
-    """Sizes of the engine's files; BuildError when a tool that said 0 left no whole engine."""
+    """Return sizes of the engine's files; BuildError if the engine is incomplete."""
     names = [path.name for path in folder.iterdir() if path.is_file()]
     try:
         found = engineconfig.read(folder)

@@ -1,4 +1,4 @@
-"""The steps of a compilation as command lines: pure, so that a dry run prints the exact ones."""
+"""The steps of a compilation as command lines, so that a dry run prints the exact ones."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def build_command(
 
 
 def checkpoint_of(job: Compilation) -> Path:
-    """Where a dry run puts the TensorRT-LLM checkpoint; a real one lies in a scratch directory."""
+    """Return the checkpoint's path for a dry run; a real run uses a scratch directory."""
     return job.home.with_name(f"{job.home.name}.checkpoint")
 
 
 def commands(job: Compilation, runner: Runner) -> tuple[tuple[str, ...], ...]:
-    """Every command of the compilation, in order; ours converts when there is none for it."""
+    """Return every command of the compilation, in order; ours converts if there is none for it."""
     checkpoint = checkpoint_of(job)
     steps = [convert_command(job, runner, checkpoint)] if job.files else []
     return (*steps, build_command(job, runner, checkpoint, job.home))

@@ -1,4 +1,4 @@
-"""Starting a repository whose models take several ranks: checked, printed, run."""
+"""Start a repository whose models need several ranks: check, print, run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WITHS = ("mpirun", "srun", "sbatch")
 
 @dataclass(frozen=True, slots=True)
 class LaunchPlan:
-    """What will be run: the layout, the command, and the batch script if that is the way."""
+    """What will be run: the layout, the command, and the batch script if there is one."""
 
     contents: Contents
     layout: RankLayout
@@ -36,7 +36,7 @@ class LaunchPlan:
 
     @property
     def line(self) -> str:
-        """The command as one can paste it."""
+        """The command to paste into a shell."""
         words = [f"{key}={shlex.quote(value)}" for key, value in self.env.items()]
         return " ".join([*words, shlex.join(self.command)])
 
@@ -62,14 +62,14 @@ def plan_launch(
         how: ``auto``, ``plain``, ``leader``, ``orchestrator`` or ``llmapi``.
         nodes: Machines; 0: as few as the ranks need.
         gpus_per_node: GPUs of each.
-        image: Container image for the ranks; empty: they run as they are started.
+        image: Container image for the ranks; empty: no container.
         slurm: Options for Slurm such as ``partition=gpu``.
         options: Ports and further arguments of the server.
         validate: Refuse a repository that would not load.
-        progress: Told what takes long.
+        progress: Called before a slow step.
 
     Raises:
-        UsageError: No such way, or nodes that cannot hold the ranks.
+        UsageError: An unknown value, or too few nodes for the ranks.
         RepositoryError: It would not load.
         ServerError: The models cannot be started that way.
     """
@@ -118,7 +118,7 @@ def _require_options(using: str, slurm: tuple[str, ...]) -> None:
 
 
 def _mount(repo: Path) -> str:
-    """The repository in pyxis' words, which divide paths by commas and colons."""
+    """Return pyxis' mount option, which separates paths by commas and colons."""
     if marks := set(str(repo)) & {",", ":"}:
         raise UsageError(
             f"the container cannot mount a path with {' and '.join(sorted(map(repr, marks)))}",
@@ -129,7 +129,7 @@ def _mount(repo: Path) -> str:
 
 
 def _require_paths(contents: Contents, inside: str) -> None:
-    """The generated parameters name files as containers see them."""
+    """Check that generated parameters, which name container paths, are valid on the nodes."""
     if contents.mounted_paths and inside != MOUNT:
         raise UsageError(
             f"the models name their files below {MOUNT}, and the repository would be seen "
@@ -141,7 +141,7 @@ def _require_paths(contents: Contents, inside: str) -> None:
 
 
 def _over_machines(contents: Contents, how: str, nodes: int) -> RankLayout:
-    """The LLM API's own launcher, which one process on one machine is not."""
+    """Return the LLM API's own launcher for several machines."""
     if how != "auto" or "llmapi" not in contents.trtllm.values():
         raise UsageError(
             f"there is one process, for one machine, and {nodes} are asked for",
@@ -173,8 +173,8 @@ def write_script(planned: LaunchPlan, out: Path) -> None:
     """Write the batch script.
 
     Raises:
-        UsageError: There is no such directory, or one is in the way.
-        BuildError: The disk refuses.
+        UsageError: The directory does not exist, or the path is a directory.
+        BuildError: The disk is full, read-only or broken.
     """
     if out.is_dir() or not out.absolute().parent.is_dir():
         what = "is a directory" if out.is_dir() else "would lie in a directory that does not exist"
@@ -188,11 +188,11 @@ def run(
 ) -> None:
     """Run the command until it ends, or submit the batch script.
 
-    Engine files and GPU ids are checked before; where the ranks run here, the GPUs and the
-    shared memory, too, which only the scheduler knows of the machines elsewhere.
+    Engine files and GPU ids are checked first. If the ranks run on this machine, so are the GPUs
+    and the shared memory; for other machines only the scheduler knows these.
 
     Raises:
-        UsageError: A batch script that was written nowhere.
+        UsageError: The batch script was not written.
         ServerError: It cannot start, or ended with an error.
         BuildError: There is no such program.
     """

@@ -1,4 +1,4 @@
-"""From a repository of the engine flow to one of the LLM API: read, map, convert."""
+"""Migrate a repository of the engine flow to the LLM API: read, map, convert."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BACKEND = "trtllm"
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """One LLM: what it was, what became of its settings, and the conversion."""
+    """One LLM: its old deployment, the mapping of its settings, and the conversion."""
 
     deployment: LegacyDeployment
     account: Account
@@ -58,9 +58,9 @@ def migrate(
         sources: Checkpoints: one for the only LLM, or ``ENTRY=CHECKPOINT`` for each. Left out,
             the lock's source or the tokenizer's directory is taken, if that is a checkpoint.
         name: The new model's name, when there is one; default the name that clients ask today.
-        settings: ``key=value`` over what is mapped.
+        settings: ``key=value`` overrides of the mapping.
         triton: The release it is for.
-        dry_run: Only say what would be written.
+        dry_run: Only report what would be written.
         force: As for :func:`convert`.
 
     Raises:
@@ -93,7 +93,7 @@ def migrate(
             recipe, repository=out, triton=triton, progress=progress, force=force, dry_run=dry
         )
 
-    if len(planned) > 1:  # what cannot be is told before the first is written
+    if len(planned) > 1:  # report impossible migrations before the first is written
         for _, _, recipe in planned:
             convert_to(recipe, dry=True)
     return tuple(
@@ -103,12 +103,12 @@ def migrate(
 
 
 def left_out(repository: Path, results: Sequence[Migrated]) -> Mapping[str, str]:
-    """The models of ``repository`` that no migrated LLM has taken, with what runs them."""
+    """Return the models of ``repository`` outside the migrated LLMs, with their backends."""
     return left_behind(repository, [one.deployment for one in results])
 
 
 def _release(triton: str) -> toolchain.TrtllmRelease:
-    """The LLM API of a Triton release; UsageError when it has none that is known here."""
+    """Return the LLM API of a Triton release; UsageError without a known one."""
     tools, versions = toolchain.load(triton), toolchain.trtllm_versions()
     if tools.trtllm in versions:
         return toolchain.trtllm_release(tools.trtllm)
@@ -132,7 +132,7 @@ def _require_apart(repository: Path, out: Path) -> None:
 def _sources(
     repository: Path, deployments: Sequence[LegacyDeployment], sources: Sequence[str]
 ) -> dict[str, str]:
-    """The checkpoint of every LLM, by its entry."""
+    """Return the checkpoint of every LLM, by its entry."""
     entries = {deployment.entry for deployment in deployments}
     chosen: dict[str, str] = {}
     for text in sources:
@@ -170,7 +170,7 @@ def _own_source(repository: Path, deployment: LegacyDeployment) -> str:
 
 
 def as_document(migrated: Migrated) -> Mapping[str, object]:
-    """What ``--json`` prints of the mapping."""
+    """Return the mapping as ``--json`` prints it."""
     account = migrated.account
     return {
         "name": migrated.recipe.name,

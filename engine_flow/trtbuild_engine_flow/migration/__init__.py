@@ -1,4 +1,4 @@
-"""Repositories of the engine flow, read so that they can be written again for the LLM API."""
+"""Read repositories of the engine flow, to write them again for the LLM API."""
 
 from trtbuild_engine_flow.migration.callers import Caller
 from trtbuild_engine_flow.migration.mapping import (

@@ -1,4 +1,4 @@
-"""Models that ask a migrated one by its name: they break unless they are rewritten.
+"""Models that call a migrated one by name: they break unless they are changed.
 
 Their sources are read as text and as syntax, never imported or run.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _MAX_BYTES, _MAX_FILES = 1 << 20, 200  # of one source, of one model
-# What a source has that asks models: Triton's BLS request, or a client of the server.
+# Signs of calls in a source: Triton's BLS request, or a client of the server.
 _ASKS = re.compile(r"\bInferenceRequest\b|\btritonclient\b|\bInferenceServerClient\b")
 _WORD = re.compile(r"""["']([^"'\n]{1,200})["']""")
 
@@ -25,7 +25,7 @@ class Caller:
 
     Attributes:
         model: The model that calls.
-        file: Where it names the other, relative to the repository.
+        file: The file that names the other model, relative to the repository.
         line: From 1.
         calls: The model that is called.
         sends, reads: Those of its tensors that the source names.
@@ -42,7 +42,7 @@ class Caller:
 def callers(
     repository: Path, taken: Collection[str], configs: Mapping[str, Any]
 ) -> tuple[Caller, ...]:
-    """The models of ``repository`` outside ``taken`` that call one of ``taken``, by name."""
+    """Return the models of ``repository`` outside ``taken`` that call one of ``taken`` by name."""
     folders = (path for path in sorted(repository.iterdir()) if path.is_dir())
     return tuple(
         caller
@@ -85,7 +85,7 @@ def _named_in_config(folder: Path, called: str) -> Caller:
 
 
 def _sources(folder: Path) -> Iterator[tuple[Path, str]]:
-    """The Python files of a model's versions that can be read and are inside it."""
+    """Yield the readable Python files of a model's versions inside its directory."""
     inside = folder.resolve()
     paths = (path for version in sorted(folder.glob("[0-9]*")) for path in version.rglob("*.py"))
     for number, path in enumerate(sorted(paths)):
@@ -100,7 +100,7 @@ def _sources(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _words(text: str) -> dict[str, int]:
-    """The text constants of a source, each with the line where it stands first."""
+    """Return the string constants of a source, each with its first line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other people's escape sequences
@@ -114,7 +114,7 @@ def _words(text: str) -> dict[str, int]:
 
 
 def _tensors(config: Any, words: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The inputs and the outputs of a model that ``words`` name."""
+    """Return the inputs and the outputs of a model that ``words`` name."""
     if config is None:
         return (), ()
     sends = tuple(tensor.name for tensor in config.input if tensor.name in words)

@@ -1,4 +1,4 @@
-"""What the settings of a deployment become in the LLM API, what is not needed, what is lost."""
+"""Map the settings of a deployment to the LLM API: mapped, unnecessary, or lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRUE, _FALSE = {"True", "true", "TRUE", "1"}, {"False", "false", "FALSE", "0"}
 
 @dataclass(frozen=True, slots=True)
 class MappedParameter:
-    """``key`` = ``old`` became ``to`` = ``new``; ``to`` is empty where nothing is needed."""
+    """``key`` = ``old`` became ``to`` = ``new``; ``to`` is empty if nothing is needed."""
 
     key: str
     old: str
@@ -43,7 +43,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """The arguments for the ``trtllm`` builder, and an account of every setting."""
+    """The arguments for the ``trtllm`` builder, and the result for every setting."""
 
     engine: MappingType[str, Any]
     mapped: tuple[MappedParameter, ...]
@@ -54,7 +54,7 @@ class Mapping:
 
 
 def map_deployment(deployment: LegacyDeployment, release: TrtllmRelease) -> Mapping:
-    """Arguments of ``LLM()`` in ``release`` for a deployment, with everything that stays behind."""
+    """Map a deployment to arguments of ``LLM()`` in ``release``, with everything that is lost."""
     mapped = [*_of_engine(deployment), *_of_triton(deployment)]
     moot = [*_unfilled(deployment), *_gathered(deployment)]
     lost = [*_missing_engine(deployment), *_built_in(deployment)]
@@ -76,14 +76,14 @@ def map_deployment(deployment: LegacyDeployment, release: TrtllmRelease) -> Mapp
 
 
 def _renamed(deployment: LegacyDeployment, name: str) -> str:
-    """What a tensor is called in the LLM API, empty when it keeps its name or has none there."""
+    """Return a tensor's name in the LLM API, ``""`` if it is the same or there is none."""
     role = deployment.roles.get(name, name)
     new: str = table()["tensors"].get(role, role if role in _llm_api_tensors() else "")
     return "" if new == name else new
 
 
 def _adapters(gone: Collection[str]) -> Iterator[Loss]:
-    """Weights of adapters cannot come with a request any more."""
+    """Report that requests can no longer contain adapter weights."""
     if sent := sorted(name for name in gone if name.startswith("lora_")):
         yield Loss(
             ", ".join(sent),
@@ -96,7 +96,7 @@ def _adapters(gone: Collection[str]) -> Iterator[Loss]:
 
 @cache
 def _llm_api_tensors() -> frozenset[str]:
-    """The names of the tensors that the written model has."""
+    """Return the names of the tensors in the written model."""
     rows = tomllib.loads(template_dir("trtllm", "tensors.toml").read_text(encoding="utf-8"))
     return frozenset(row["name"] for part in ("input", "output") for row in rows[part])
 
@@ -105,7 +105,7 @@ def _of_engine(deployment: LegacyDeployment) -> Iterator[MappedParameter]:
     engine = deployment.engine
     if engine is None:
         return
-    # An input as long as the whole sequence was the build's way to say "no limit of its own".
+    # In a build, an input as long as the whole sequence means "no separate limit".
     inputs = engine.max_input_len if engine.max_input_len < engine.max_seq_len else 0
     values: tuple[tuple[str, int | str, str, int | str], ...] = (
         ("tp_size", engine.tp, "tensor_parallel_size", 1),
@@ -148,7 +148,7 @@ def _parameter(key: str, value: str) -> MappedParameter | Loss | None:
 
 
 def _carried(row: MappingType[str, Any], key: str, value: str) -> MappedParameter | Loss:
-    """A value that is known to the LLM API, unless the C++ backend never had it in force."""
+    """Return a value known to the LLM API, unless the C++ backend never applied it."""
     fix = f"if it was meant, set {row['to']} yourself (--set)"
     setting = triton_parameters().get(key)
     try:
@@ -182,7 +182,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
 
 
 def _unfilled(deployment: LegacyDeployment) -> Iterator[MappedParameter]:
-    """A placeholder that nobody filled in meant the default."""
+    """Report an unfilled placeholder, which meant the default."""
     for key in deployment.unfilled:
         row = table()["parameter"].get(key, {})
         why = row.get("moot", "its placeholder was never filled in, so the default applied")
@@ -211,7 +211,7 @@ def _missing_engine(deployment: LegacyDeployment) -> Iterator[Loss]:
 
 
 def _built_in(deployment: LegacyDeployment) -> Iterator[Loss]:
-    """What an engine has compiled in, and a checkpoint or an argument must bring now."""
+    """Report what an engine has compiled in and a checkpoint or an argument must now define."""
     engine = deployment.engine
     if engine is None:
         return
@@ -239,7 +239,7 @@ def _built_in(deployment: LegacyDeployment) -> Iterator[Loss]:
 
 
 def _queued(deployment: LegacyDeployment) -> Iterator[Loss]:
-    """Triton queues nothing for a model that batches by itself."""
+    """Report queue settings: Triton does not queue for a model that batches itself."""
     if deployment.queue_size:
         yield Loss(
             "max_queue_size",

@@ -1,7 +1,7 @@
-"""Which LLMs an engine-flow repository serves, and with which settings.
+"""Read the LLMs of an engine-flow repository and their settings.
 
 A deployment is one model of the ``tensorrtllm`` backend (or NVIDIA's Python runtime in its place)
-with the models around it: the ensemble that clients ask, the two that handle text, the BLS one.
+with the models around it: the ensemble that clients call, the two that handle text, the BLS one.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ class LegacyDeployment:
 
     Attributes:
         engine_model: The model that runs the engine.
-        entry: The model that clients ask: the ensemble, else BLS, else the engine's own.
+        entry: The model that clients call: the ensemble, else BLS, else the engine's own.
         models: All of its models, the entry first.
-        parameters: Key to value, of all of them; what was left empty is not here.
-        unfilled: Keys whose value still is a placeholder such as ``${engine_dir}``.
+        parameters: Key to value, of all models; without empty ones.
+        unfilled: Keys whose value is still a placeholder such as ``${engine_dir}``.
         max_batch_size: Of the engine's model.
         instances: Of the engine's model.
         decoupled: Whether it streams.
-        queue_delay: Microseconds that requests wait for others to batch with.
-        queue_size: Requests that wait at most; 0 for no limit.
+        queue_delay: Microseconds that requests wait to form a batch.
+        queue_size: Maximum number of waiting requests; 0 for no limit.
         tensors: Names that clients see.
-        roles: The usual name of those that are called otherwise: ``text`` is ``text_input``.
-        callers: Models outside of it that call one of its models by name.
-        tokenizer_dir: Directory of the tokenizer, empty when none is named or there.
-        engine: What the engine was built for, None when its ``config.json`` is not at hand.
-        engine_problem: Why it is not.
+        roles: The usual name of renamed tensors: ``text`` is ``text_input``.
+        callers: Other models that call one of its models by name.
+        tokenizer_dir: Directory of the tokenizer, empty if it is not named or missing.
+        engine: What the engine was built for, None without its ``config.json``.
+        engine_problem: Why ``engine`` is None.
     """
 
     engine_model: str
@@ -68,11 +68,11 @@ class LegacyDeployment:
 
 
 def deployments(repository: Path) -> tuple[LegacyDeployment, ...]:
-    """Every LLM of the engine flow in ``repository``, by name.
+    """Return every LLM of the engine flow in ``repository``, by name.
 
     Raises:
         UsageError: There is no such directory, or no such model in it.
-        RepositoryError: A ``config.pbtxt`` cannot be read; says where.
+        RepositoryError: A ``config.pbtxt`` is invalid; the error has the place.
     """
     if not repository.is_dir():
         raise UsageError(f"there is no directory {repository}", fix="name a model repository")
@@ -87,14 +87,14 @@ def deployments(repository: Path) -> tuple[LegacyDeployment, ...]:
             ),
             fix="name a repository with a model of the tensorrtllm backend",
         )
-    # The small model of a pair that drafts for the other is no LLM of its own.
+    # A draft model for another one does not count as an LLM.
     drafts = {_draft(config) for config in configs.values()}
     served = [name for name in engines if name not in drafts] or engines
     return tuple(_deployment(repository, name, configs) for name in served)
 
 
 def left_behind(repository: Path, deployments: Sequence[LegacyDeployment]) -> Mapping[str, str]:
-    """The models of ``repository`` that belong to no deployment, with what runs them."""
+    """Return the models of ``repository`` outside all deployments, with their backends."""
     taken = {model for deployment in deployments for model in deployment.models}
     configs = dict(_configs(repository))
     folders = {path.name: path for path in sorted(repository.iterdir()) if _is_model(path)}
@@ -106,7 +106,7 @@ def left_behind(repository: Path, deployments: Sequence[LegacyDeployment]) -> Ma
 
 
 def _is_model(folder: Path) -> bool:
-    """Whether the server would take a directory for a model that it can load."""
+    """Whether the server would treat a directory as a loadable model."""
     if folder.name.startswith(".") or not folder.is_dir():
         return False
     return (folder / "config.pbtxt").exists() or any(folder.glob("[1-9]*/model.*"))
@@ -143,7 +143,7 @@ def _unreadable(path: Path, error: pbtxt.PbtxtError) -> RepositoryError:
 
 
 _NO_CONFIG = pbtxt.model_config()
-# The backend that the server infers from a file's name when the configuration names none.
+# The backend that the server infers from a file's name if the configuration names none.
 _INFERRED = {
     "model.py": "python", "model.onnx": "onnxruntime", "model.plan": "tensorrt",
     "model.pt": "pytorch", "model.xml": "openvino", "model.savedmodel": "tensorflow",
@@ -152,7 +152,7 @@ _INFERRED = {
 
 
 def _kind(config: Any, folder: Path) -> str:
-    """What runs a model, as its configuration says or the server infers."""
+    """Return a model's backend, from its configuration or inferred like the server does."""
     if said := config.backend or config.platform:
         return str(said)
     named = _INFERRED.get(config.default_model_filename, "")
@@ -178,7 +178,7 @@ def _deployment(repository: Path, name: str, configs: Mapping[str, Any]) -> Lega
     helpers = [step for one in ensembles for step in _steps(configs[one]) if step in configs]
     helpers += [draft for one in bls if (draft := _draft(configs[one])) in configs]
     models = tuple(dict.fromkeys((entry, *ensembles, *bls, *helpers, name)))
-    given = _parameters(config)  # the engine's own win over the others'
+    given = _parameters(config)  # the engine's own take precedence
     for model in reversed(models):
         given = {**_parameters(configs[model]), **given}
     parameters = {key: value for key, value in given.items() if not _UNFILLED.search(value)}
@@ -209,7 +209,7 @@ def _deployment(repository: Path, name: str, configs: Mapping[str, Any]) -> Lega
 
 
 def _members() -> Mapping[str, str]:
-    """The usual names of the members' tensors."""
+    """Return the usual names of the members' tensors."""
     members: Mapping[str, str] = table()["members"]
     return members
 
@@ -219,7 +219,7 @@ def _steps(config: Any) -> list[str]:
 
 
 def _asks(config: Any, engine_model: str, configs: Mapping[str, Any]) -> bool:
-    """Whether a BLS model asks this engine: by its parameter, else by the name it defaults to."""
+    """Whether a BLS model calls this engine: by its parameter, else by the default name."""
     if not {"tensorrt_llm_model_name", "accumulate_tokens"} & set(config.parameters):
         return False
     named = _parameters(config).get("tensorrt_llm_model_name", "")
@@ -229,7 +229,7 @@ def _asks(config: Any, engine_model: str, configs: Mapping[str, Any]) -> bool:
 
 
 def _draft(config: Any) -> str:
-    """The engine that drafts tokens for the one a BLS model asks; empty when there is none."""
+    """Return the draft engine of a BLS model, ``""`` without one."""
     return _parameters(config).get("tensorrt_llm_draft_model_name", "")
 
 
@@ -261,7 +261,7 @@ def _engine(
 
 
 def _places(repository: Path, model: str, path: str) -> Iterator[Path]:
-    """Where a path of the container may lie on this machine."""
+    """Return possible places of a container's path on this machine."""
     if not path:
         return
     if path.startswith(_MOUNT):

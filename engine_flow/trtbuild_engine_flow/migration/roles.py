@@ -1,4 +1,4 @@
-"""What the tensors of an ensemble are for: followed through its maps to those of its members."""
+"""The roles of an ensemble's tensors, followed through its maps to those of its members."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _DEEPEST = 8  # ensembles in ensembles
 
 
 def roles(entry: str, configs: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, str]:
-    """The usual name of each tensor of ``entry``, as far as a member's tensor tells it.
+    """Return the usual name of each tensor of ``entry``, as far as its members' tensors tell.
 
     ``known`` has the usual names of the members' tensors: ``QUERY`` is ``text_input``.
     """
@@ -27,7 +27,7 @@ def roles(entry: str, configs: Mapping[str, Any], known: Mapping[str, str]) -> d
 def _ends(
     config: Any, name: str, side: str, configs: Mapping[str, Any], depth: int
 ) -> Iterator[str]:
-    """The members' tensors that an ensemble's tensor is mapped to; of a plain model its own."""
+    """Return the members' tensors that an ensemble's tensor maps to; for a plain model its own."""
     if not config.ensemble_scheduling.step:
         yield name
         return
