@@ -11,7 +11,7 @@ import pytest
 from support.lanes import rounds
 from support.smollm2 import generate
 from support.triton import Triton, title
-from trtbuild.client import LLMClient, Sampling
+from trtbuild.client import AsyncLLMClient, LLMClient, Sampling
 from trtbuild.wire.tensors import InferRequest, TensorValue
 from trtbuild.wire.triton_grpc import TritonGrpc
 
@@ -66,19 +66,22 @@ def test_a_request_that_does_not_stream_is_cancelled_too(vllm_server: Triton) ->
 def test_a_queued_request_is_cancelled_without_ever_running(vllm_server: Triton) -> None:
     """max_num_seqs is 16: the others wait, and leave while they wait."""
     before = vllm_server.settled()
-    clients = [LLMClient(vllm_server.grpc) for _ in range(20)]
-    answers = [client.generate("smollm2", "Once upon a time", LONG) for client in clients]
-    from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(20) as pool:
-        first = [pool.submit(next, answer) for answer in answers]
-        time.sleep(4)
-        waiting = vllm_server.metrics()["num_requests_waiting"]
-        for future, client in zip(first, clients, strict=True):
-            if not future.done():
-                client._transport._client.stop_stream(cancel_requests=True)
-        for client in clients:
-            client.close()
+    async def leave() -> float:
+        clients = [AsyncLLMClient(vllm_server.grpc) for _ in range(20)]
+        answers = [client.generate("smollm2", "Once upon a time", LONG) for client in clients]
+        first = [asyncio.ensure_future(anext(answer)) for answer in answers]
+        await asyncio.sleep(4)
+        metrics = await asyncio.to_thread(vllm_server.metrics)
+        for chunk in first:
+            chunk.cancel()  # changes nothing where it has arrived
+        await asyncio.gather(*first, return_exceptions=True)
+        for answer, client in zip(answers, clients, strict=True):
+            await answer.aclose()
+            await client.close()
+        return metrics["num_requests_waiting"]
+
+    waiting = asyncio.run(leave())
     after = vllm_server.settled()
     assert waiting == 4
     assert after["prompt_tokens_total"] - before["prompt_tokens_total"] == 16 * 4
