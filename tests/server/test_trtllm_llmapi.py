@@ -332,5 +332,5 @@ def test_a_model_without_tensorrt_llm_says_where_it_is(repository: Path) -> None
     from trtbuild.server import LaunchOptions
 
     serving = serve.prepare(repository, mode="embedded", options=LaunchOptions(), validate=False)
-    with pytest.raises(ServerError, match="no TensorRT-LLM, which smol, tiny runs"):
+    with pytest.raises(ServerError, match="no TensorRT-LLM, which smol, tiny needs"):
         serve.command_line(serving)

@@ -76,14 +76,12 @@ class _Handler(grpc.GenericRpcHandler):
         if isinstance(step, Status):
             code = getattr(grpc.StatusCode, step.code)
             await context.abort(code, step.words, trailing_metadata=tuple(step.metadata))
-        if step == "hold":
+        if step == "hold" or isinstance(step, float):
             try:
-                await asyncio.sleep(30)
+                await asyncio.sleep(30 if step == "hold" else step)
             except asyncio.CancelledError:
                 self._seen.left += 1
                 raise
-        if isinstance(step, float):
-            await asyncio.sleep(step)
         if isinstance(step, bytes):
             return step
         return bytes(step.SerializeToString()) if hasattr(step, "SerializeToString") else b""

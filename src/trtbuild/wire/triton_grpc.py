@@ -6,6 +6,8 @@ a stream of tokens takes half the time.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Self
 
@@ -27,6 +29,7 @@ from trtbuild.wire.schema import message
 from trtbuild.wire.tensors import InferRequest, InferResponse, TensorError
 from trtbuild.wire.tls import Tls
 
+_END_SECONDS = 2.0
 _SERVICE = "/inference.GRPCInferenceService/"
 # gRPC's own messages about a connection; a server that answers UNAVAILABLE has others.
 _NO_CONNECTION = ("failed to connect", "connection refused", "dns resolution", "name resolution")
@@ -215,6 +218,7 @@ class TritonGrpc:
                 except TensorError as error:
                     raise MalformedError(str(error)) from None
                 if isinstance(found, str):
+                    await _ended(stream)
                     raise RefusedError(found, status=500)
                 yield found
         finally:
@@ -288,6 +292,17 @@ class TritonGrpc:
             credentials = self._tls.credentials()
             self._channel = grpc.aio.secure_channel(self.url, credentials, options=self._options)
         return self._channel
+
+
+async def _ended(stream: AsyncGenerator[bytes, None]) -> None:
+    """Wait a moment until the server has ended a stream after its error.
+
+    Triton 24.10 may keep a model for ever that is unloaded after one of its streams was cancelled.
+    """
+    with contextlib.suppress(TimeoutError, WireError):
+        async with asyncio.timeout(_END_SECONDS):
+            async for _ in stream:
+                pass
 
 
 def failure(error: Any, seconds: float, *, answered: bool = False) -> WireError:

@@ -176,6 +176,21 @@ def test_a_method_that_is_absent_and_an_error_inside_a_stream() -> None:
     assert isinstance(error, RefusedError) and error.message == "engine is dead"
 
 
+@pytest.mark.parametrize(("after", "left"), [(0.2, 0), ("hold", 1)])
+def test_a_stream_that_failed_is_ended_by_the_server(
+    after: Any, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trtbuild.wire.triton_grpc._END_SECONDS", 0.5)
+    failed = official.ModelStreamInferResponse(error_message="engine is dead")
+
+    async def refused(client: TritonGrpc) -> None:
+        with pytest.raises(RefusedError, match="engine is dead"):
+            await stream(client)
+        await asyncio.sleep(0.1)
+
+    assert run(refused, {"ModelStreamInfer": [failed, after]})[1].left == left
+
+
 def test_garbage_in_a_message_is_named() -> None:
     for call, script in (
         (metadata, {"ModelMetadata": [b"\xff\xff\xff"]}),
