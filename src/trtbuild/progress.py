@@ -26,3 +26,8 @@ class _Silent:
 
 
 SILENT: Progress = _Silent()
+
+
+def counted(count: int, what: str) -> str:
+    """``1 model``, ``2 models``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

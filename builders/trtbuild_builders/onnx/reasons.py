@@ -26,7 +26,7 @@ def reasons(case: Case) -> Iterator[str]:
     spec = case.spec
     if spec.task not in _TASKS:
         yield (
-            "it serves models that embed, rerank or classify texts, and this one is for "
+            "it serves models that embed, rerank or classify texts, and this model's task is "
             f"{spec.task.value}: use --backend vllm or trtllm"
         )
         return

@@ -16,6 +16,7 @@ from trtbuild.pipeline.convert import ConvertResult
 from trtbuild.repository import say_source
 
 _SHOWN = 6
+_DEPTH = 3  # model/version/directory; what lies deeper is listed there
 
 
 def as_dict(result: ConvertResult) -> dict[str, Any]:
@@ -80,12 +81,13 @@ def _headline(result: ConvertResult) -> Text:
 
 
 def _tree(result: ConvertResult, entry: str) -> Tree:
-    """The directory with sizes; of many files in one directory only the sum."""
+    """The directory with sizes; of many files in or below one directory, the largest and a sum."""
     folders: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for path, file in result.files.items():
         pure = PurePosixPath(path)
         if pure.parts[0] == entry:
-            folders[str(pure.parent)].append((pure.name, file.size))
+            shown = PurePosixPath(*pure.parent.parts[:_DEPTH])
+            folders[str(shown)].append((str(pure.relative_to(shown)), file.size))
     tree = Tree(Text(f"{entry}/", style="bold"), guide_style="dim")
     nodes = {entry: tree}
     for folder in sorted(folders):

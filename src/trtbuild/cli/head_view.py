@@ -40,8 +40,8 @@ def _summary(head: Head) -> str:
     if head.kind not in _VECTORS:
         many = f", {len(head.labels):,} labels" if head.labels else ""
         return head.kind.value + many
-    length = ", of length 1" if head.normalized else ""
-    return f"{head.kind.value}, {head.dimension:,} numbers{length}"
+    length = ", normalized" if head.normalized else ""
+    return f"{head.kind.value}, {head.dimension:,} dimensions{length}"
 
 
 def _printable(text: str) -> str:

@@ -97,7 +97,7 @@ def _row(rule: Rule) -> dict[str, Any]:
 
 def _list(known: tuple[Rule, ...]) -> Iterator[str]:
     from trtbuild.check.running import subject_title
-    from trtbuild.cli.validate_view import counted
+    from trtbuild.progress import counted
 
     for subject in dict.fromkeys(rule.subject for rule in known):
         yield paint(subject, "title") + paint(f"  {subject_title(subject)}", "dim")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trtbuild.cli import options
+from trtbuild.progress import counted
 
 if TYPE_CHECKING:
     from trtbuild.check.autofix import FileChange
@@ -152,7 +153,7 @@ def _known_format(form: str) -> str:
 def _approved(changes: tuple[FileChange, ...], *, ask: bool, write: bool, aside: bool) -> bool:
     """Show the safe changes; whether to write them."""
     from trtbuild.cli.paint import say
-    from trtbuild.cli.validate_view import change_lines, counted
+    from trtbuild.cli.validate_view import change_lines
 
     if not changes:
         typer.echo("no finding can be fixed automatically", err=aside)
@@ -170,7 +171,7 @@ def _approved(changes: tuple[FileChange, ...], *, ask: bool, write: bool, aside:
 
 def _print(outcome: Validated, paths: tuple[Path, ...], form: str) -> None:
     from trtbuild.cli.paint import say
-    from trtbuild.cli.validate_view import counted, report_lines
+    from trtbuild.cli.validate_view import report_lines
 
     report = outcome.report
     if outcome.changed:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from trtbuild.check import Finding, Report, Severity
 from trtbuild.check.engine import clean
 from trtbuild.cli.paint import paint
+from trtbuild.progress import counted
 
 if TYPE_CHECKING:
     from trtbuild.check.autofix import FileChange
@@ -129,11 +130,6 @@ def _verdict(report: Report, repositories: tuple[Path, ...]) -> str:
         facts = counted(report.models, "model") + (f", {counts}" if counts else "")
         return paint("✓ ", "good") + f"{names} {verb} valid: {facts}{more}"
     return paint("✗ ", "bad") + f"{names} {verb} not valid: {counts}{more}"
-
-
-def counted(count: int, what: str) -> str:
-    """``1 model``, ``2 models``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def change_lines(changes: tuple[FileChange, ...]) -> Iterator[str]:

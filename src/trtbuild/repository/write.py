@@ -21,7 +21,7 @@ from trtbuild.files.staging import write_synced
 from trtbuild.lockfile import Lock, LockedFile, LockedModel
 from trtbuild.modelspec import SourceRef
 from trtbuild.plan import ModelEntry, WeightsDir
-from trtbuild.progress import SILENT, Progress
+from trtbuild.progress import SILENT, Progress, counted
 from trtbuild.recipe import check_model_name
 from trtbuild.repository.changes import Transaction, transaction
 from trtbuild.signature import ServedModel, describe
@@ -217,7 +217,7 @@ def _place_weights(
     folder: Path, place: WeightsDir, files: Sequence[WeightFile], progress: Progress
 ) -> dict[str, LockedFile]:
     placed = {f"{place.path}/{new}": file for file in files if (new := place.name_of(file.name))}
-    progress.step(f"placing {len(placed)} files in {folder.name}/{place.path}")
+    progress.step(f"placing {counted(len(placed), 'file')} in {folder.name}/{place.path}")
     total = sum(file.size for file in placed.values())
     done = 0
 

@@ -59,7 +59,7 @@ def test_the_head_of_an_embedder(tmp_path: Path) -> None:
     )
     rows = shown(run(str(folder)))
     assert rows == {
-        "head": "dense, 32 numbers, of length 1",
+        "head": "dense, 32 dimensions, normalized",
         "pooling": "mean",
         "dense layer": "32 → 32, tanh",
         "dimensions": "16, 32 (Matryoshka)",
@@ -119,7 +119,7 @@ def test_the_head_of_a_colbert(tmp_path: Path) -> None:
     config = {"architectures": ["HF_ColBERT"]}
     tensors = {"linear.weight": (16, 32)}
     rows = shown(run(str(make_checkpoint(tmp_path / "m", config, (), tensors=tensors))))
-    assert rows["head"] == "multi-vector, 16 numbers, of length 1"
+    assert rows["head"] == "multi-vector, 16 dimensions, normalized"
     assert rows["query"] == "32 tokens, filled up with the mask token"
     assert rows["document"] == "512 tokens at most"
 

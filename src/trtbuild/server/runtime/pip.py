@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trtbuild import process
 from trtbuild.errors import BuildError
-from trtbuild.progress import Progress
+from trtbuild.progress import Progress, counted
 
 CPU_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 TORCH_INDEX_VARIABLE = "TRTBUILD_TORCH_INDEX"
@@ -67,7 +67,7 @@ class PipOutput:
             self._seen.add(match[1])
             self._progress.advance(min(len(self._seen), self._total), self._total, "packages")
         elif text.startswith("Installing collected packages"):
-            self._progress.step(f"unpacking {self._total} packages")
+            self._progress.step(f"unpacking {counted(self._total, 'package')}")
 
     def reason(self) -> str:
         """Return the last meaningful line."""
