@@ -38,11 +38,11 @@ def given_graph(case: Case) -> str:
 def graph_artifact(case: Case) -> Artifact:
     """Return the graph as an artifact, with the files for tokenizing."""
     job = _job(case)
-    scripts = sorted(template_dir("onnx").rglob("*.py"))
+    scripts = sorted(path for part in ("onnx", "text") for path in template_dir(part).rglob("*.py"))
     depends = {
         **job,
         "scripts": {path.name: path.read_text(encoding="utf-8") for path in scripts},
-        "texts": template_dir("onnx", "export", "texts.json").read_text(encoding="utf-8"),
+        "texts": template_dir("text", "check", "texts.json").read_text(encoding="utf-8"),
     }
     return Artifact(
         ARTIFACT,

@@ -121,5 +121,7 @@ def _row(name: str, kind: str, *dims: int) -> dict[str, Any]:
 @cache
 def model_files() -> tuple[RepoFile, ...]:
     """Return our model.py and its modules, byte for byte."""
-    paths = sorted(template_dir("onnx", "model").glob("*.py"))
+    paths = sorted(
+        path for part in ("onnx", "text") for path in template_dir(part, "model").glob("*.py")
+    )
     return tuple(RepoFile(f"1/{path.name}", path.read_bytes()) for path in paths)

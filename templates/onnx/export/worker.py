@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(_HERE), str(_HERE.parent / "model")]
+_TEXT = _HERE.parent.parent / "text"
+sys.path[:0] = [str(_HERE), *(str(_TEXT / part) for part in ("model", "check", "torch"))]
 
 MARK = "trtbuild"
 GRAPH = "model.onnx"
@@ -46,7 +47,7 @@ def main(path):
 
 def _export(folder, out, job):
     say(step="loading PyTorch and transformers")
-    import graph
+    import text_heads as graph
 
     module = graph.load(folder, job["settings"]["task"], job["graph"])
     size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
@@ -148,7 +149,7 @@ def check(folder, out, settings, job):
 
 def cases(settings, pairs):
     """The committed texts, one of them longer than the model takes."""
-    table = json.loads((_HERE / "texts.json").read_text(encoding="utf-8"))
+    table = json.loads((_TEXT / "check" / "texts.json").read_text(encoding="utf-8"))
     long = table["long"] * (min(settings["max_tokens"] or _LONG, _LONG) // 10 + 2)
     if pairs:
         return [*map(tuple, table["pairs"]), ("the dog", long), (long, "the fox"), (long, long)]

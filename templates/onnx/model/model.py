@@ -13,8 +13,8 @@ import triton_python_backend_utils as pb_utils
 _HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE), str(_HERE / "site")]
 
-from onnx_tasks import prepare  # noqa: E402
-from onnx_text import Refused, Rows, Texts, read_settings  # noqa: E402
+from text_rows import Refused, Rows, Texts, read_settings  # noqa: E402
+from text_tasks import prepare  # noqa: E402
 
 
 class TritonPythonModel:

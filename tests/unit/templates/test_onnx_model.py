@@ -18,14 +18,14 @@ from support.onnx_encoders import SETTINGS, write_graph
 from support.tiny_encoders import make_embedder
 from trtbuild.resources import template_dir
 
-NAMES = ("onnx_text", "onnx_tasks", "compare")
+NAMES = ("text_rows", "text_tasks", "compare")
 LIMITS = {"max_abs": 1e-5, "cosine": 0.99999}
 TEXTS = ["a", "", "Some words, more than a few", "UPPER lower", "z" * 30 + " " + "y" * 40]
 
 
 @pytest.fixture(scope="module")
 def modules() -> Iterator[dict[str, ModuleType]]:
-    folders = [str(template_dir("onnx", part)) for part in ("model", "export")]
+    folders = [str(template_dir("text", part)) for part in ("model", "check")]
     sys.path[:0] = folders
     yield {name: importlib.import_module(name) for name in NAMES}
     for name in NAMES:
@@ -44,9 +44,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(lengths=st.lists(st.integers(0, 90), max_size=60), budget=st.integers(1, 400))
 def test_packs_hold_each_item_once_and_little_padding(lengths: list[int], budget: int) -> None:
-    sys.path.insert(0, str(template_dir("onnx", "model")))
+    sys.path.insert(0, str(template_dir("text", "model")))
     try:
-        packs = list(importlib.import_module("onnx_text").packs(lengths, budget))
+        packs = list(importlib.import_module("text_rows").packs(lengths, budget))
     finally:
         sys.path.pop(0)
     assert sorted(at for pack in packs for at in pack) == list(range(len(lengths)))
@@ -74,15 +74,15 @@ def test_packs_hold_each_item_once_and_little_padding(lengths: list[int], budget
 def test_a_wrong_parameter_is_refused(
     modules: dict[str, ModuleType], asked: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(modules["onnx_text"].Refused, match=message):
-        modules["onnx_tasks"].prepare(SETTINGS, {"text": ["a"]}, asked)
+    with pytest.raises(modules["text_rows"].Refused, match=message):
+        modules["text_tasks"].prepare(SETTINGS, {"text": ["a"]}, asked)
 
 
 def test_only_a_matryoshka_model_is_cut(modules: dict[str, ModuleType]) -> None:
     plain = {**SETTINGS, "matryoshka": []}
-    with pytest.raises(modules["onnx_text"].Refused, match="not trained to be cut"):
-        modules["onnx_tasks"].prepare(plain, {"text": ["a"]}, {"dimensions": 2})
-    assert modules["onnx_tasks"].prepare(plain, {"text": ["a"]}, {"dimensions": 6}).items == ["a"]
+    with pytest.raises(modules["text_rows"].Refused, match="not trained to be cut"):
+        modules["text_tasks"].prepare(plain, {"text": ["a"]}, {"dimensions": 2})
+    assert modules["text_tasks"].prepare(plain, {"text": ["a"]}, {"dimensions": 6}).items == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_only_a_matryoshka_model_is_cut(modules: dict[str, ModuleType]) -> None:
 def test_rows_must_be_there_and_match(
     modules: dict[str, ModuleType], columns: dict[str, list[str]], message: str
 ) -> None:
-    with pytest.raises(modules["onnx_text"].Refused, match=message):
-        modules["onnx_tasks"].prepare(SETTINGS, columns, {})
+    with pytest.raises(modules["text_rows"].Refused, match=message):
+        modules["text_tasks"].prepare(SETTINGS, columns, {})
 
 
 def test_prompts_go_before_texts(modules: dict[str, ModuleType]) -> None:
     def items(**asked: str) -> list[str]:
-        made: list[str] = modules["onnx_tasks"].prepare(SETTINGS, {"text": ["a"]}, asked).items
+        made: list[str] = modules["text_tasks"].prepare(SETTINGS, {"text": ["a"]}, asked).items
         return made
 
     assert items() == ["a"]
@@ -112,7 +112,7 @@ def test_prompts_go_before_texts(modules: dict[str, ModuleType]) -> None:
 def test_a_reranker_answers_best_first(modules: dict[str, ModuleType]) -> None:
     settings = {**SETTINGS, "task": "rerank", "activation": "sigmoid"}
     columns = {"query": ["q"] * 3, "passage": ["a", "b", "c"]}
-    work = modules["onnx_tasks"].prepare(settings, columns, {})
+    work = modules["text_tasks"].prepare(settings, columns, {})
     assert work.items == [("q", "a"), ("q", "b"), ("q", "c")]
     answer = work.answer([np.array([-1.0]), np.array([2.0]), np.array([0.0])], [5, 6, 7])
     assert answer["index"].tolist() == [[1], [2], [0]]
@@ -124,7 +124,7 @@ def test_a_reranker_answers_best_first(modules: dict[str, ModuleType]) -> None:
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_classifier_names_its_best_label(modules: dict[str, ModuleType], raw: bool) -> None:
     settings = {**SETTINGS, "task": "classify", "activation": "softmax", "labels": ["no", "yes"]}
-    work = modules["onnx_tasks"].prepare(settings, {"text": ["a"]}, {"raw_scores": raw})
+    work = modules["text_tasks"].prepare(settings, {"text": ["a"]}, {"raw_scores": raw})
     answer = work.answer([np.array([0.0, 1.0])], [3])
     assert answer["label"].tolist() == [[b"yes"]]
     wanted = [0, 1] if raw else [0.2689, 0.7311]
@@ -137,12 +137,12 @@ def test_a_classifier_names_its_best_label(modules: dict[str, ModuleType], raw: 
 def test_what_tokenizer_json_cuts_and_pads_is_undone(
     modules: dict[str, ModuleType], checkpoint: Path
 ) -> None:
-    texts = modules["onnx_text"].Texts(checkpoint, SETTINGS)
+    texts = modules["text_rows"].Texts(checkpoint, SETTINGS)
     (short, long) = texts.encode(["ab", "a" * 90], "END")
     assert len(short.ids) == 4
     assert len(long.ids) == 40
     assert texts.encode(["AB"], "END")[0].ids == short.ids
-    with pytest.raises(modules["onnx_text"].Refused, match="text 1 has 92 tokens and the model"):
+    with pytest.raises(modules["text_rows"].Refused, match="text 1 has 92 tokens and the model"):
         texts.encode(["ab", "a" * 90], "NONE")
     (cut,) = texts.encode(["a" * 60 + "z" * 38], "START")
     assert len(set(cut.ids)) == 3

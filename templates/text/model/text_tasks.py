@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx_text import Refused, unit
+from text_rows import Refused, unit
 
 TRUNCATE = ("NONE", "END", "START")
 _USES = {

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import onnx_tasks
-import onnx_text
+import text_rows
+import text_tasks
 
 _SHOWN = 3
 
@@ -29,8 +29,8 @@ class Served:
             str(Path(out) / "model.onnx"), providers=["CPUExecutionProvider"]
         )
         self._settings = settings
-        self._texts = onnx_text.Texts(folder, settings)
-        self._rows = onnx_text.Rows(
+        self._texts = text_rows.Texts(folder, settings)
+        self._rows = text_rows.Rows(
             settings, lambda inputs: session.run([settings["output"]], inputs)[0]
         )
 
@@ -44,7 +44,7 @@ class Served:
         columns = list(zip(*items, strict=True)) if isinstance(items[0], tuple) else [items]
         given = dict(zip(name[self._settings["task"]], map(list, columns), strict=False))
         asked = {"input_type": use}
-        work = onnx_tasks.prepare(self._settings, given, asked)
+        work = text_tasks.prepare(self._settings, given, asked)
         encodings = self._texts.encode(work.items, work.truncate)
         skip = self._texts.skipped(work.prompt) if work.prompt else 0
         return self._rows.run(encodings, [skip] * len(encodings))
