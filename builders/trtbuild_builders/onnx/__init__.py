@@ -12,7 +12,8 @@ from trtbuild.toolchain import Toolchain, onnx_runtime
 from trtbuild_builders.onnx.export import given_graph, graph_artifact
 from trtbuild_builders.onnx.reasons import TRIED, reasons
 from trtbuild_builders.onnx.repository import entries
-from trtbuild_builders.onnx.settings import ARGUMENTS, MEANINGS, core_name, engine, head_of
+from trtbuild_builders.onnx.settings import ARGUMENTS, MEANINGS, core_name, engine
+from trtbuild_builders.text.settings import argument_rows, head_of
 
 __all__ = ["OnnxBuilder", "builder"]
 
@@ -89,12 +90,7 @@ class OnnxBuilder(Builder):
 
     def arguments(self, toolchain: Toolchain) -> Sequence[Mapping[str, Any]]:  # noqa: ARG002
         """Return the settings for ``--set``, the same in every release."""
-        rows = []
-        for name, row in ARGUMENTS.items():
-            known: dict[str, Any] = {"name": name, "types": row.types, "choices": row.choices}
-            known |= {"default": row.default, "has_default": True, "meaning": MEANINGS[name]}
-            rows.append(known | ({} if row.minimum is None else {"minimum": row.minimum}))
-        return rows
+        return argument_rows(ARGUMENTS, MEANINGS)
 
     def signature(self, case: Case) -> ServedModel:
         """Return the public model; clients do not call its graph."""

@@ -12,7 +12,8 @@ from trtbuild.builder import Artifact, Case, Workplace, run_worker
 from trtbuild.errors import BuildError
 from trtbuild.modelspec import Task
 from trtbuild.resources import template_dir
-from trtbuild_builders.onnx.settings import SIDES, engine, graph, head_of, settings
+from trtbuild_builders.onnx.settings import engine, settings
+from trtbuild_builders.text.settings import SIDES, graph, head_of
 
 ARTIFACT = "graph"
 GRAPH = "model.onnx"

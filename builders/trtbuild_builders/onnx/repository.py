@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from trtbuild import pbtxt
 from trtbuild.builder import Case
-from trtbuild.modelspec import Task
 from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
-from trtbuild.resources import template_dir
 from trtbuild_builders.onnx.export import ARTIFACT, GRAPH, KEPT, PACKAGE
-from trtbuild_builders.onnx.settings import core_name, dump, engine, head_of, settings
+from trtbuild_builders.onnx.settings import core_name, engine, settings
+from trtbuild_builders.text.settings import dump
+from trtbuild_builders.text.tensors import config_file, model_files, row, tensors, width
 
-_HEADER = """\
-{name}: {what}
-Written by trtbuild for Triton {triton}. Change the recipe (trtbuild.yaml, --set) and convert again
-rather than edit this file: trtbuild.lock has its digest."""
 _PUBLIC = "text in, {task} out; it tokenizes, batches by length and calls {core}."
 _CORE = "the graph of {name}, run by ONNX Runtime; clients call {name}."
 
-_STRING, _INT32, _FP32, _INT64 = "TYPE_STRING", "TYPE_INT32", "TYPE_FP32", "TYPE_INT64"
+_FP32, _INT64 = "TYPE_FP32", "TYPE_INT64"
 
 
 def entries(case: Case) -> tuple[ModelEntry, ...]:
@@ -44,7 +39,7 @@ def _said(case: Case) -> Mapping[str, Any]:
 
 def _public(case: Case, facts: Mapping[str, Any]) -> ModelEntry:
     chosen = engine(case)
-    inputs, outputs = _tensors(case)
+    inputs, outputs = tensors(case)
     config = pbtxt.model_config(
         name=case.recipe.name,
         backend="python",
@@ -56,9 +51,9 @@ def _public(case: Case, facts: Mapping[str, Any]) -> ModelEntry:
     )
     what = _PUBLIC.format(task=outputs[0]["name"], core=core_name(case))
     files = (
-        _config(config, case, what),
+        config_file(case, config, what),
         RepoFile("1/settings.json", dump(facts)),
-        *model_files(),
+        *model_files("onnx", "text"),
     )
     places = [WeightsDir("1", files={"tokenizer.json": "tokenizer.json"})]
     if made := case.artifacts.get(ARTIFACT):
@@ -74,8 +69,8 @@ def _core(case: Case, facts: Mapping[str, Any]) -> ModelEntry:
         name=core_name(case),
         backend="onnxruntime",
         max_batch_size=engine(case)["max_batch_size"],
-        input=[_row(name, _INT64, -1) for name in facts["inputs"]],
-        output=[_row(facts["output"], _FP32, *(facts.get("output_dims") or (_width(case),)))],
+        input=[row(name, _INT64, -1) for name in facts["inputs"]],
+        output=[row(facts["output"], _FP32, *(facts.get("output_dims") or (width(case),)))],
     )
     what = _CORE.format(name=case.recipe.name)
     places: tuple[WeightsDir, ...] = ()
@@ -83,45 +78,4 @@ def _core(case: Case, facts: Mapping[str, Any]) -> ModelEntry:
         graph = {name: name for name in made.files if name.startswith(GRAPH) or name == GRAPH}
         outside = {n: n for n in made.files if "/" not in n and not n.endswith(".json")}
         places = (WeightsDir("1", artifact=ARTIFACT, files={**graph, **outside}),)
-    return ModelEntry(core_name(case), (_config(config, case, what),), places)
-
-
-def _config(config: Any, case: Case, what: str) -> RepoFile:
-    header = _HEADER.format(name=config.name, what=what, triton=case.toolchain.triton)
-    return RepoFile("config.pbtxt", pbtxt.render(config, header=header).encode())
-
-
-def _tensors(case: Case) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return public inputs and outputs: those of NVIDIA's NIM retriever if it has the task."""
-    task, head = case.spec.task, head_of(case)
-    counts = _row("token_count", _INT32, 1)
-    if task is Task.EMBED:
-        width = -1 if head.cuts or not head.dimension else _width(case)
-        return [_row("text", _STRING, 1)], [_row("embeddings", _FP32, width), counts]
-    if task is Task.RERANK:
-        inputs = [_row("query", _STRING, 1), _row("passage", _STRING, 1)]
-        outputs = [_row("index", _INT32, 1), _row("logit", _FP32, 1), _row("score", _FP32, 1)]
-        return inputs, [*outputs, counts]
-    pair = {**_row("text_pair", _STRING, 1), "optional": True}
-    outputs = [_row("scores", _FP32, _width(case)), _row("label", _STRING, 1), counts]
-    return [_row("text", _STRING, 1), pair], outputs
-
-
-def _width(case: Case) -> int:
-    head = head_of(case)
-    if case.spec.task is Task.EMBED:
-        return head.truncate_dimension or head.dimension or -1
-    return 1 if case.spec.task is Task.RERANK else len(head.labels) or -1
-
-
-def _row(name: str, kind: str, *dims: int) -> dict[str, Any]:
-    return {"name": name, "data_type": kind, "dims": list(dims)}
-
-
-@cache
-def model_files() -> tuple[RepoFile, ...]:
-    """Return our model.py and its modules, byte for byte."""
-    paths = sorted(
-        path for part in ("onnx", "text") for path in template_dir(part, "model").glob("*.py")
-    )
-    return tuple(RepoFile(f"1/{path.name}", path.read_bytes()) for path in paths)
+    return ModelEntry(core_name(case), (config_file(case, config, what),), places)

@@ -16,17 +16,10 @@ _HERE = Path(__file__).resolve().parent
 _TEXT = _HERE.parent.parent / "text"
 sys.path[:0] = [str(_HERE), *(str(_TEXT / part) for part in ("model", "check", "torch"))]
 
-MARK = "trtbuild"
+from accuracy import check, say  # noqa: E402
+
 GRAPH = "model.onnx"
 _LIMIT = 2 << 30  # bytes of one protobuf file
-_KEPT = 4096  # numbers of the reference that go into the repository, at least one row
-_LONG = 1024  # tokens up to which an over-long text is computed, and not only tokenized
-
-
-def say(**fields):
-    """One line of progress."""
-    sys.stdout.write(json.dumps({MARK: 1, **fields}) + "\n")
-    sys.stdout.flush()
 
 
 def main(path):
@@ -47,9 +40,10 @@ def main(path):
 
 def _export(folder, out, job):
     say(step="loading PyTorch and transformers")
-    import text_heads as graph
+    import graph
+    import text_heads
 
-    module = graph.load(folder, job["settings"]["task"], job["graph"])
+    module = text_heads.load(folder, job["settings"]["task"], job["graph"])
     size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
     say(step="exporting the graph to ONNX")
     settings = job["settings"]
@@ -122,38 +116,6 @@ def describe(path, settings):
         "pooling": settings["pooling"] if len(shape) == 3 else [],
         "opset": max(row.version for row in model.opset_import if row.domain in ("", "ai.onnx")),
     }
-
-
-def check(folder, out, settings, job):
-    """Compare the graph with the reference; the reference's first answers stay for the server."""
-    import compare
-
-    say(step="computing the reference")
-    items = cases(settings, job["pairs"])
-    found = compare.against(
-        folder, out, settings, items, limits=job["limits"], given=bool(job["given"])
-    )
-    width = max(1, len(found.rows[0][2]))
-    kept = [
-        {"input_type": use, "item": item, "row": [float(x) for x in row]}
-        for use, item, row in found.rows[: max(1, _KEPT // width)]
-    ]
-    report = {"limits": job["limits"], "worst": found.worst, "kept": kept}
-    (out / "reference.json").write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
-    say(worst=found.worst)
-    if found.problems:
-        for line in found.problems:
-            sys.stdout.write(f"ERROR: {line}\n")
-        sys.exit(3)
-
-
-def cases(settings, pairs):
-    """The committed texts, one of them longer than the model takes."""
-    table = json.loads((_TEXT / "check" / "texts.json").read_text(encoding="utf-8"))
-    long = table["long"] * (min(settings["max_tokens"] or _LONG, _LONG) // 10 + 2)
-    if pairs:
-        return [*map(tuple, table["pairs"]), ("the dog", long), (long, "the fox"), (long, long)]
-    return [*table["texts"], long]
 
 
 if __name__ == "__main__":

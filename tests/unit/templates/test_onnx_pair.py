@@ -72,7 +72,7 @@ def model(tmp_path: Path) -> Iterator[Any]:
         made = public.TritonPythonModel()
         made.initialize({"model_config": json.dumps(CONFIG)})
         yield made
-    for name in ("text_rows", "text_tasks"):
+    for name in ("text_model", "text_rows", "text_tasks"):
         sys.modules.pop(name, None)
 
 
@@ -118,6 +118,6 @@ def test_a_wrong_request_leaves_the_others_alone(model: Any) -> None:
 
 def test_a_failure_of_the_graph_is_told(model: Any) -> None:
     # beyond the graph's 64 places
-    model._settings["max_tokens"] = 4096
+    model.settings["max_tokens"] = 4096
     (answer,) = model.execute([texts(b"z" * 90)])
     assert answer.error.message.startswith("m_core: onnx runtime: ")

@@ -1,0 +1,48 @@
+"""The comparison that a conversion ends with, and the reference answers that it keeps."""
+
+import json
+import sys
+from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+MARK = "trtbuild"
+_KEPT = 4096  # numbers of the reference that go into the repository, at least one row
+_LONG = 1024  # tokens up to which an over-long text is computed, and not only tokenized
+
+
+def say(**fields):
+    """One line of progress."""
+    sys.stdout.write(json.dumps({MARK: 1, **fields}) + "\n")
+    sys.stdout.flush()
+
+
+def check(folder, out, settings, job):
+    """Compare the graph with the reference; the reference's first answers stay for the server."""
+    import compare
+
+    say(step="computing the reference")
+    items = cases(settings, job["pairs"])
+    found = compare.against(
+        folder, out, settings, items, limits=job["limits"], given=bool(job["given"])
+    )
+    width = max(1, len(found.rows[0][2]))
+    kept = [
+        {"input_type": use, "item": item, "row": [float(x) for x in row]}
+        for use, item, row in found.rows[: max(1, _KEPT // width)]
+    ]
+    report = {"limits": job["limits"], "worst": found.worst, "kept": kept}
+    (out / "reference.json").write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
+    say(worst=found.worst)
+    if found.problems:
+        for line in found.problems:
+            sys.stdout.write(f"ERROR: {line}\n")
+        sys.exit(3)
+
+
+def cases(settings, pairs):
+    """The committed texts, one of them longer than the model takes."""
+    table = json.loads((_HERE / "texts.json").read_text(encoding="utf-8"))
+    long = table["long"] * (min(settings["max_tokens"] or _LONG, _LONG) // 10 + 2)
+    if pairs:
+        return [*map(tuple, table["pairs"]), ("the dog", long), (long, "the fox"), (long, long)]
+    return [*table["texts"], long]

@@ -1,0 +1,87 @@
+"""A served text model: requests in, the task's answers out. Only the numbers come from elsewhere.
+
+Written by trtbuild; what it does is in settings.json. Texts of all requests that Triton hands over
+together are sorted by length and computed in batches with little padding.
+"""
+
+import json
+from pathlib import Path
+
+import triton_python_backend_utils as pb_utils
+from text_rows import Refused, Rows, Texts, read_settings
+from text_tasks import prepare
+
+_HERE = Path(__file__).resolve().parent
+
+
+class TextModel:
+    """What the Python backend calls, but for the numbers: a subclass has :meth:`core`."""
+
+    @staticmethod
+    def auto_complete_config(auto_complete_model_config):
+        """Complete nothing: config.pbtxt has every tensor."""
+        return auto_complete_model_config
+
+    def initialize(self, args):
+        """Read the settings and the tokenizer."""
+        self.settings = read_settings(_HERE)
+        self._inputs = [row["name"] for row in json.loads(args["model_config"])["input"]]
+        self._texts = Texts(_HERE, self.settings)
+        self._rows = Rows(self.settings, self.core)
+
+    def core(self, inputs):
+        """A row of numbers for each row of the padded ``inputs``, which are arrays by name."""
+        raise NotImplementedError
+
+    def execute(self, requests):
+        """Answer each request once; one that is wrong does not disturb the others."""
+        responses = [None] * len(requests)
+        taken = []
+        for at, request in enumerate(requests):
+            try:
+                taken.append((at, *self._prepared(request)))
+            except Refused as error:
+                responses[at] = _failed(error, "INVALID_ARG")
+        encodings = [one for _, _, found, _ in taken for one in found]
+        skips = [skip for _, _, found, skip in taken for _ in found]
+        try:
+            rows = self._rows.run(encodings, skips) if encodings else []
+        except Exception as error:
+            for at, *_ in taken:
+                responses[at] = _failed(error)
+            return responses
+        start = 0
+        for at, work, found, _ in taken:
+            counts = [len(one.ids) for one in found]
+            tensors = work.answer(rows[start : start + len(found)], counts)
+            start += len(found)
+            wanted = requests[at].requested_output_names()
+            responses[at] = pb_utils.InferenceResponse(
+                [pb_utils.Tensor(name, value) for name, value in tensors.items() if name in wanted]
+            )
+        return responses
+
+    def _prepared(self, request):
+        """The work of a request, its tokens, and how many of each the prompt has."""
+        columns = {}
+        for name in self._inputs:
+            tensor = pb_utils.get_input_tensor_by_name(request, name)
+            if tensor is not None:
+                columns[name] = _decoded(name, tensor.as_numpy())
+        work = prepare(self.settings, columns, json.loads(request.parameters() or "{}"))
+        skip = self._texts.skipped(work.prompt) if work.prompt else 0
+        return work, self._texts.encode(work.items, work.truncate), skip
+
+
+def _decoded(name, array):
+    try:
+        return [value.decode("utf-8") for value in array.reshape(-1)]
+    except (UnicodeDecodeError, AttributeError):
+        raise Refused(f"{name} is not UTF-8 text") from None
+
+
+def _failed(error, code="INTERNAL"):
+    # The stub adds its own names to pb_utils after this module was imported.
+    errors = pb_utils.TritonError
+    text = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
+    return pb_utils.InferenceResponse(error=errors(text, getattr(errors, code)))
