@@ -208,6 +208,7 @@ def copy_backends(site: Path, folder: Path) -> Path:
             if file.is_file():
                 shutil.copy(file, python / file.name)
     shutil.copytree(template_dir("backends", "vllm"), folder / "vllm")
+    shutil.copy(template_dir("shared", "request_images.py"), folder / "vllm")
     return folder
 
 

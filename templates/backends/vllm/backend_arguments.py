@@ -1,7 +1,6 @@
 """What vLLM takes: engine arguments, prompts, sampling parameters, adapters."""
 
 import dataclasses
-import io
 import re
 
 import backend_request
@@ -91,7 +90,7 @@ class Arguments:
         params = self._readable(_sampling_params(values, request.wanted, kind))
         prompt = {"prompt": request.prompt}
         if request.images:
-            prompt["multi_modal_data"] = {"image": [_image(data) for data in request.images]}
+            prompt["multi_modal_data"] = {"image": request.images}
         return prompt, params, self._adapter(request.lora_name)
 
     def _readable(self, params):
@@ -150,16 +149,6 @@ def _sampling_params(values, wanted, kind):
         values["logprobs"] = 0
     # skip_clone: these parameters belong to this request alone.
     return SamplingParams(**values, output_kind=kind, skip_clone=True)
-
-
-def _image(data):
-    from PIL import Image
-
-    try:
-        return Image.open(io.BytesIO(data)).convert("RGB")
-    except Exception as error:  # a damaged file makes its reader raise anything
-        kind = type(error).__name__
-        raise backend_request.RequestError(f"'image' is not a readable picture: {kind}") from None
 
 
 def _embedding(request):

@@ -16,6 +16,7 @@ import backend_arguments
 import backend_guard
 import backend_request
 import backend_response
+import request_images
 from backend_live import Live
 
 # How often requests that produce nothing (queued, in prefill, not streaming) and the engine's
@@ -150,6 +151,7 @@ class Engine:
 
     async def _admit(self, live, request_id):
         try:
+            await _decode(live.request)
             prompt, params, lora = self._arguments.of(live.request)
             live.expects(params)
             collector = await self._llm.add_request(request_id, prompt, params, lora_request=lora)
@@ -266,6 +268,12 @@ class Engine:
         # An unload goes by name: one that is being unloaded already may have a successor.
         if not self._stopping:
             self._on_death()
+
+
+async def _decode(request):
+    """Turn base64 into pictures on another thread: a large one takes a second."""
+    if getattr(request, "images", None):
+        request.images = await asyncio.to_thread(request_images.pictures, request.images)
 
 
 def _new_loop():

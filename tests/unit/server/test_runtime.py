@@ -186,6 +186,7 @@ def test_the_backend_directory_holds_copies(interpreter: Interpreter) -> None:
     ]
     ours = template_dir("backends", "vllm")
     assert (folder / "vllm" / "model.py").read_bytes() == (ours / "model.py").read_bytes()
+    assert (folder / "vllm" / "request_images.py").is_file()
     assert not [path for path in folder.rglob("*") if path.is_symlink()]
 
 
@@ -194,7 +195,8 @@ def test_a_newer_backend_is_copied_and_the_old_one_stays(
 ) -> None:
     found = fake_runtime(interpreter)
     shutil.copytree(template_dir("backends"), tmp_path / "backends")
-    monkeypatch.setattr(backends, "template_dir", lambda _name: tmp_path / "backends")
+    shutil.copytree(template_dir("shared"), tmp_path / "shared")
+    monkeypatch.setattr(backends, "template_dir", tmp_path.joinpath)
     first = backends.prepare(found)
     assert backends.prepare(found) == first
     (tmp_path / "backends" / "vllm" / "model.py").write_text("# newer\n")

@@ -21,6 +21,8 @@ from trtbuild.resources import template_dir
 from trtbuild.server.runtime.facts import Runtime
 
 REINSTALL = "trtbuild runtime install --force"
+# Modules of templates/shared by the backend that imports them.
+_SHARED: Mapping[str, tuple[str, ...]] = {"vllm": ("request_images.py",)}
 
 
 def prepare(
@@ -78,11 +80,14 @@ def _stand_ins(backends: Mapping[str, Path]) -> dict[str, Path]:
 
 def _python_based(folder: Path) -> dict[str, Path]:
     """Return the files of each backend that is a directory with a ``model.py``."""
-    return {
+    found = {
         f"{model.parent.name}/{name}": path
         for model in sorted(folder.glob("*/model.py"))
         for name, path in _files(model.parent).items()
     }
+    for backend, names in _SHARED.items():
+        found |= {f"{backend}/{name}": template_dir("shared", name) for name in names}
+    return found
 
 
 def _files(folder: Path) -> dict[str, Path]:
