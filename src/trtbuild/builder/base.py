@@ -104,11 +104,10 @@ class Builder:
 
     def signature(self, case: Case) -> ServedModel:
         """What clients call, as far as config.pbtxt cannot say it; the lock's ``served`` card."""
-        task = case.spec.task.value
-        known = ServedTask(task) if task in set(ServedTask) else ServedTask.TENSOR
         spec = case.spec
+        task = ServedTask.of(spec.task.value, spec.head)
         return ServedModel(
-            case.recipe.name, known, context_length=spec.context_length, head=spec.head
+            case.recipe.name, task, context_length=spec.context_length, head=spec.head
         )
 
 

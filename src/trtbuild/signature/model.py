@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from trtbuild.modelspec import Head
+from trtbuild.modelspec import Head, HeadKind
 
 
 class ServedTask(StrEnum):
@@ -16,6 +16,8 @@ class ServedTask(StrEnum):
     GENERATE = "generate"
     CHAT = "chat"
     EMBED = "embed"
+    SPARSE = "sparse"
+    MULTI_VECTOR = "multi-vector"
     RERANK = "rerank"
     SCORE = "score"
     CLASSIFY = "classify"
@@ -29,6 +31,21 @@ class ServedTask(StrEnum):
     def makes_text(self) -> bool:
         """Whether the answer is generated text."""
         return self in (ServedTask.GENERATE, ServedTask.CHAT, ServedTask.VISION_LANGUAGE)
+
+    @property
+    def makes_vectors(self) -> bool:
+        """Whether the answer is vectors, and the request an ``EmbedRequest``."""
+        return self in (ServedTask.EMBED, ServedTask.SPARSE, ServedTask.MULTI_VECTOR)
+
+    @classmethod
+    def of(cls, task: str, head: Head | None = None) -> ServedTask:
+        """Return the task of a served checkpoint; ``tensor`` if a client cannot ask for it.
+
+        An embedding model with a sparse or a multi-vector head has a task of its own.
+        """
+        if task == cls.EMBED and head and head.kind in (HeadKind.SPARSE, HeadKind.MULTI_VECTOR):
+            return cls(head.kind.value)
+        return cls(task) if task in set(cls) else cls.TENSOR
 
 
 @dataclass(frozen=True, slots=True)

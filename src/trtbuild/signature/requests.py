@@ -93,7 +93,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EmbedRequest:
-    """A request for vectors of texts.
+    """A request for vectors of texts: dense, sparse or one for each token, as the model has them.
 
     Attributes:
         inputs: Each is a text, or the ids of its tokens.
@@ -102,12 +102,16 @@ class EmbedRequest:
         dimensions: How many leading dimensions to keep (Matryoshka); None for all.
         truncate: What to do with a text longer than the context: ``none`` rejects it, ``end`` and
             ``start`` drop tokens there; empty for the model's default.
+        embedding_type: ``float``, ``binary``, ``ubinary``, ``int8`` or ``uint8``; empty for float.
+        prompt_name: A prompt by the checkpoint's own name, instead of ``input_type``.
     """
 
     inputs: tuple[str | tuple[int, ...], ...]
     input_type: str = ""
     dimensions: int | None = None
     truncate: str = ""
+    embedding_type: str = ""
+    prompt_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,22 @@ class EmbedAnswer:
     """Vectors in the order of the request; ``token_counts`` is empty if unknown."""
 
     vectors: tuple[tuple[float, ...], ...]
+    token_counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SparseAnswer:
+    """Sparse vectors in the order of the request: weights by vocabulary index."""
+
+    vectors: tuple[Mapping[int, float], ...]
+    token_counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MultiVectorAnswer:
+    """The vectors of each text's tokens, in the order of the request."""
+
+    vectors: tuple[tuple[tuple[float, ...], ...], ...]
     token_counts: tuple[int, ...] = ()
 
 
@@ -155,6 +175,23 @@ class RerankAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """A request for one number for each text or pair of texts; a reranker takes pairs of query and
+    document. ``truncate`` is as in :class:`EmbedRequest`."""
+
+    inputs: tuple[str, ...] | tuple[Pair, ...]
+    truncate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreAnswer:
+    """Scores in the order of the request; ``index`` of each is its place."""
+
+    results: tuple[Ranked, ...]
+    token_counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ClassifyRequest:
     """A request to classify texts or pairs of texts.
 
@@ -166,6 +203,15 @@ class ClassifyRequest:
 
     inputs: tuple[str, ...] | tuple[Pair, ...]
     truncate: str = ""
+    raw_scores: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageClassifyRequest:
+    """A request to classify images: base64 text of each file. ``raw_scores`` is as in
+    :class:`ClassifyRequest`."""
+
+    images: tuple[str, ...]
     raw_scores: bool = False
 
 
@@ -182,7 +228,93 @@ class ClassifyAnswer:
     """Classifications in the order of the request."""
 
     results: tuple[Classification, ...]
+    token_counts: tuple[int, ...] = ()
 
 
-TaskRequest = GenerateRequest | EmbedRequest | RerankRequest | ClassifyRequest
-TaskAnswer = EmbedAnswer | RerankAnswer | ClassifyAnswer
+@dataclass(frozen=True, slots=True)
+class TokenClassifyRequest:
+    """A request for the labelled parts of texts.
+
+    Attributes:
+        inputs: The texts.
+        truncate: As in :class:`EmbedRequest`.
+        aggregation: How tokens become entities, in transformers' words: ``none``, ``simple``,
+            ``first``, ``average`` or ``max``; empty for the model's default.
+    """
+
+    inputs: tuple[str, ...]
+    truncate: str = ""
+    aggregation: str = ""
+
+
+class Entity(NamedTuple):
+    """A labelled part of a text: ``text[start:end]``, counted in characters."""
+
+    label: str
+    score: float
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClassifyAnswer:
+    """The entities of each text, in the order of the request."""
+
+    results: tuple[tuple[Entity, ...], ...]
+    token_counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeRequest:
+    """A request for the text of recordings.
+
+    Attributes:
+        audio: Base64 text of each audio file.
+        language: A code such as ``en``; empty to let the model detect it.
+        prompt: Text before the recording, for the spelling of names.
+        translate: Return English instead of the spoken language.
+        timestamps: Return segments with their times.
+    """
+
+    audio: tuple[str, ...]
+    language: str = ""
+    prompt: str = ""
+    translate: bool = False
+    timestamps: bool = False
+
+
+class Segment(NamedTuple):
+    """A part of a transcription, with its times in seconds."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcription:
+    """The text of a recording; ``language`` is empty and ``seconds`` None if they are not sent."""
+
+    text: str
+    language: str = ""
+    seconds: float | None = None
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeAnswer:
+    """Transcriptions in the order of the request."""
+
+    results: tuple[Transcription, ...]
+    token_counts: tuple[int, ...] = ()
+
+
+TaskRequest = (
+    GenerateRequest | EmbedRequest | RerankRequest | ScoreRequest | ClassifyRequest
+    | ImageClassifyRequest | TokenClassifyRequest | TranscribeRequest
+)  # fmt: skip
+TaskAnswer = (
+    EmbedAnswer | SparseAnswer | MultiVectorAnswer | RerankAnswer | ScoreAnswer | ClassifyAnswer
+    | TokenClassifyAnswer | TranscribeAnswer
+)  # fmt: skip

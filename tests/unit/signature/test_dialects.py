@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from support.paths import ROOT
+from support.schemas import answered, dialect, model, outputs, sent
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.modelspec import Head
-from trtbuild.signature import ServedModel, ServedTask, Tensor, dialect_of, of_server
-from trtbuild.signature.dialects import Dialect, SchemaFacts, discovery, installed, recognize
+from trtbuild.signature import ServedModel, ServedTask, Tensor, of_server
+from trtbuild.signature.dialects import SchemaFacts, discovery, installed, recognize
 from trtbuild.signature.requests import (
     Classification,
     ClassifyAnswer,
@@ -26,23 +27,10 @@ from trtbuild.signature.requests import (
     RerankAnswer,
     RerankRequest,
     Sampling,
-    TaskAnswer,
     TaskRequest,
 )
 from trtbuild.wire.records import ModelMetadata
 from trtbuild.wire.tensors import InferRequest, Outputs, TensorValue
-
-
-def model(
-    schema: str, task: str, inputs: str, outputs: str = "text_output", **more: Any
-) -> ServedModel:
-    """A model of STRING tensors; FP32 where the name says numbers."""
-
-    def tensors(names: str) -> tuple[Tensor, ...]:
-        return tuple(Tensor(name, "STRING", (1,)) for name in names.split())
-
-    return ServedModel("m", ServedTask(task), schema, tensors(inputs), tensors(outputs), **more)
-
 
 VLLM = model("vllm", "generate", "text_input stream sampling_parameters exclude_input_in_output "
              "return_finish_reason embedding_request image return_num_input_tokens")  # fmt: skip
@@ -52,29 +40,10 @@ ENSEMBLE = model("ensemble", "generate", "text_input max_tokens stream random_se
 EMBED = model("embed", "embed", "text", "embeddings token_count", max_batch_size=2)
 RERANK = model("rerank", "rerank", "query passage", "index logit", max_batch_size=2)
 CLASSIFY = model("classify", "classify", "text text_pair", "scores label", max_batch_size=8)
+CLASSIFY = replace(
+    CLASSIFY, inputs=(CLASSIFY.inputs[0], replace(CLASSIFY.inputs[1], optional=True))
+)
 SAMPLING = Sampling(max_tokens=5, temperature=0, seed=3, stop=("a", "b"))
-
-
-def dialect(served: ServedModel) -> Dialect:
-    found = dialect_of(served)
-    assert found is not None
-    return found
-
-
-def sent(served: ServedModel, request: TaskRequest) -> list[dict[str, Any]]:
-    """Element by tensor of each request; a list where there are several."""
-    return [
-        {t.name: t.data[0] if len(t.data) == 1 else list(t.data) for t in one.inputs}
-        for one in dialect(served).requests(served, request)
-    ]
-
-
-def outputs(**tensors: list[Any]) -> Outputs:
-    return {name: TensorValue(name, "", (len(data),), data) for name, data in tensors.items()}
-
-
-def answered(served: ServedModel, request: TaskRequest, *responses: Outputs) -> TaskAnswer:
-    return dialect(served).answer(served, request, responses)
 
 
 def test_vllm_takes_all_sampling_values_as_one_json_text() -> None:

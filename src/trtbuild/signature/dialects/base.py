@@ -13,25 +13,34 @@ from trtbuild.signature.requests import (
     ClassifyRequest,
     EmbedRequest,
     GenerateRequest,
+    ImageClassifyRequest,
     RerankRequest,
     Sampling,
+    ScoreRequest,
     TaskAnswer,
     TaskRequest,
+    TokenClassifyRequest,
+    TranscribeRequest,
 )
 from trtbuild.wire.tensors import InferRequest, Outputs, Parameter, TensorValue
 
 Read = Callable[[Outputs], Chunk]
 
 _EXAMPLES: Mapping[ServedTask, TaskRequest] = {
-    ServedTask.EMBED: EmbedRequest(("Hello",)),
+    **dict.fromkeys((t for t in ServedTask if t.makes_vectors), EmbedRequest(("Hello",))),
     ServedTask.RERANK: RerankRequest("Hello", ("Hello", "Goodbye")),
     ServedTask.CLASSIFY: ClassifyRequest(("Hello",)),
+    ServedTask.TOKEN_CLASSIFY: TokenClassifyRequest(("Hello",)),
 }
 _VERBS: Mapping[type[Any], str] = {
     GenerateRequest: "generate text",
     EmbedRequest: "embed",
     RerankRequest: "rerank",
-    ClassifyRequest: "classify",
+    ScoreRequest: "score texts",
+    ClassifyRequest: "classify texts",
+    ImageClassifyRequest: "classify images",
+    TokenClassifyRequest: "classify tokens",
+    TranscribeRequest: "transcribe recordings",
 }
 
 
@@ -156,7 +165,7 @@ def wire_type(datatype: str) -> str:
 def batches(model: ServedModel, count: int) -> list[slice]:
     """Split ``count`` rows into batches of the model's size; one batch without a limit."""
     size = model.max_batch_size or max(1, count)
-    return [slice(start, start + size) for start in range(0, count, size)]
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def parameters(**values: Parameter | None) -> dict[str, Parameter]:
@@ -164,13 +173,13 @@ def parameters(**values: Parameter | None) -> dict[str, Parameter]:
     return {name: value for name, value in values.items() if value not in (None, "", False)}
 
 
-def texts_of(model: ServedModel, inputs: Sequence[Any]) -> list[str]:
+def texts_of(model: ServedModel, inputs: Sequence[Any], noun: str = "text") -> list[str]:
     """Return inputs that must be texts, for a model that tokenizes itself.
 
     Raises:
         UsageError: There are none, or one is a list of token ids.
     """
-    require_some(inputs)
+    require_some(inputs, noun)
     if any(not isinstance(text, str) for text in inputs):
         raise UsageError(
             f"{model.name!r} takes texts, not token ids", fix="send the text and not its tokens"
@@ -178,10 +187,37 @@ def texts_of(model: ServedModel, inputs: Sequence[Any]) -> list[str]:
     return list(inputs)
 
 
-def require_some(inputs: Sequence[Any]) -> None:
+def columns_of(
+    model: ServedModel, items: Sequence[Any], first: str, second: str
+) -> Mapping[str, Sequence[str]]:
+    """Return texts as the input ``first``, or pairs of texts as both inputs.
+
+    Raises:
+        UsageError: There are none, they are mixed, or the model takes only the other kind.
+    """
+    pairs = sum(isinstance(item, tuple) for item in items)
+    if pairs and pairs < len(items):
+        raise UsageError(
+            "some inputs are pairs of texts and some are single texts",
+            fix="send one kind at a time",
+        )
+    declared = model.input(second)
+    if pairs and declared is None:
+        raise UsageError(f"{model.name!r} takes no pairs of texts", fix="send single texts")
+    if items and not pairs and declared is not None and not declared.optional:
+        raise UsageError(f"{model.name!r} takes pairs of texts", fix="send two texts for each row")
+    if not pairs:
+        return {first: texts_of(model, items)}
+    return {
+        name: texts_of(model, [item[at] for item in items])
+        for at, name in enumerate((first, second))
+    }
+
+
+def require_some(inputs: Sequence[Any], noun: str = "text") -> None:
     """Raise UsageError for an empty request."""
     if not inputs:
-        raise UsageError("there is nothing to send: no text was given", fix="give at least one")
+        raise UsageError(f"there is nothing to send: no {noun} was given", fix="give at least one")
 
 
 def rows(model: ServedModel, outputs: Outputs, name: str, count: int) -> list[Sequence[Any]] | None:

@@ -1,98 +1,69 @@
 """Labels of texts or of pairs of texts.
 
-``text`` and, for pairs, ``text_pair`` STRING → ``scores`` FP32 [labels] and ``label`` STRING, with
-the request parameters ``truncate`` and ``raw_scores``. Label names come from the served
-model's description; without it they are ``LABEL_0`` and so on, as in transformers.
+``text`` and, for pairs, ``text_pair`` STRING → ``scores`` FP32 [labels], ``label`` STRING and
+``token_count`` INT32, with the request parameters ``truncate`` and ``raw_scores``. Label names come
+from the served model's description; without it they are ``LABEL_0`` and so on, as in transformers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trtbuild.errors import UsageError
-from trtbuild.signature.dialects.base import (
-    Dialect,
-    SchemaFacts,
-    batches,
-    column,
-    misfit,
-    parameters,
-    required_rows,
-    rows,
-    text,
-    texts_of,
-    unable,
-)
+from trtbuild.signature.dialects.base import columns_of, misfit, required_rows, rows, text
+from trtbuild.signature.dialects.batched import Batched
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import (
     Classification,
     ClassifyAnswer,
     ClassifyRequest,
+    ImageClassifyRequest,
     TaskAnswer,
-    TaskRequest,
 )
-from trtbuild.wire.tensors import InferRequest, Outputs
+from trtbuild.wire.tensors import Outputs, Parameter
 
-_PAIR = "text_pair"
+Labelling = ClassifyRequest | ImageClassifyRequest
 
 
-class Classify(Dialect):
-    """A score for each label."""
+class Labelled(Batched[Labelling, Classification]):
+    """The answer of every model with a score for each label."""
+
+    def options(self, model: ServedModel, request: Labelling) -> Mapping[str, Parameter | None]:
+        """Return the parameters of the task."""
+        return {**super().options(model, request), "raw_scores": request.raw_scores}
+
+    def read(
+        self, model: ServedModel, request: Labelling, part: slice, outputs: Outputs
+    ) -> Sequence[Classification]:
+        """Return the rows of ``scores``, each with its label."""
+        size = part.stop - part.start
+        scores = required_rows(model, outputs, "scores", size)
+        best = rows(model, outputs, "label", size) or [()] * size
+        return [_classification(model, *row) for row in zip(scores, best, strict=True)]
+
+    def collect(
+        self,
+        model: ServedModel,
+        request: Labelling,
+        results: Sequence[Classification],
+        counts: tuple[int, ...],
+    ) -> TaskAnswer:
+        """Return the classifications."""
+        return ClassifyAnswer(tuple(results), counts)
+
+
+class Classify(Labelled):
+    """Labels of texts."""
 
     name = "classify"
     priority = 20
+    task = ServedTask.CLASSIFY
+    takes = (ClassifyRequest,)
     required = (("text",), ("scores",))
 
-    def recognize(self, facts: SchemaFacts) -> ServedTask | None:
-        """Recognize a model by its text input and scores."""
-        found = "text" in facts.inputs and "scores" in facts.outputs
-        return ServedTask.CLASSIFY if found else None
-
-    def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
-        """Return requests with as many texts as the model accepts."""
-        if not isinstance(request, ClassifyRequest):
-            raise unable(model, request)
-        columns = _columns(model, request)
-        asked = parameters(truncate=request.truncate.upper(), raw_scores=request.raw_scores)
-        return [
-            InferRequest(
-                tuple(column(model, name, values[part]) for name, values in columns.items()), asked
-            )
-            for part in batches(model, len(request.inputs))
-        ]
-
-    def answer(
-        self, model: ServedModel, request: TaskRequest, responses: Sequence[Outputs]
-    ) -> TaskAnswer:
-        """Return the answer: a row of ``scores`` for each text."""
-        if not isinstance(request, ClassifyRequest):
-            raise unable(model, request)
-        results: list[Classification] = []
-        parts = batches(model, len(request.inputs))
-        for part, outputs in zip(parts, responses, strict=True):
-            size = len(request.inputs[part])
-            scores = required_rows(model, outputs, "scores", size)
-            best = rows(model, outputs, "label", size) or [()] * size
-            results += map(_classification, [model] * size, scores, best)
-        return ClassifyAnswer(tuple(results))
-
-
-def _columns(model: ServedModel, request: ClassifyRequest) -> dict[str, list[str]]:
-    """Return inputs by tensor: texts, or the two sides of pairs."""
-    if not any(isinstance(item, tuple) for item in request.inputs):
-        return {"text": texts_of(model, request.inputs)}
-    if model.input(_PAIR) is None or not all(isinstance(item, tuple) for item in request.inputs):
-        raise UsageError(
-            f"{model.name!r} takes no pairs of texts"
-            if model.input(_PAIR) is None
-            else "some inputs are pairs of texts and some are single texts",
-            fix="send single texts" if model.input(_PAIR) is None else "send one kind at a time",
-        )
-    return {
-        "text": texts_of(model, [item[0] for item in request.inputs]),
-        _PAIR: texts_of(model, [item[1] for item in request.inputs]),
-    }
+    def columns(self, model: ServedModel, request: Labelling) -> Mapping[str, Sequence[str]]:
+        """Return texts, or the two sides of pairs."""
+        return columns_of(model, self.items(request), "text", "text_pair")
 
 
 def _classification(

@@ -1,0 +1,106 @@
+"""Shared by the request schemas with one row of tensors for each item of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from trtbuild.signature.dialects.base import (
+    Dialect,
+    SchemaFacts,
+    batches,
+    column,
+    parameters,
+    rows,
+    texts_of,
+    unable,
+)
+from trtbuild.signature.model import ServedModel, ServedTask
+from trtbuild.signature.requests import TaskAnswer, TaskRequest
+from trtbuild.wire.tensors import InferRequest, Outputs, Parameter
+
+R = TypeVar("R", bound=TaskRequest)
+Row = TypeVar("Row")
+
+
+class Batched(Dialect, Generic[R, Row]):
+    """A request schema whose requests are batches: an item is a row of every input and output.
+
+    A request larger than the model's batch becomes several. A subclass implements :meth:`read` and
+    :meth:`collect`; the others have defaults for a single input of texts.
+
+    Attributes:
+        task: The task of the models that it recognizes.
+        takes: The classes of requests.
+        noun: What an item is.
+    """
+
+    task: ServedTask
+    takes: tuple[type[R], ...]
+    noun: str = "text"
+
+    def recognize(self, facts: SchemaFacts) -> ServedTask | None:
+        """Recognize a model by the names of its tensors."""
+        inputs, outputs = self.required
+        fits = facts.inputs.issuperset(inputs) and facts.outputs.issuperset(outputs)
+        return self.task if fits else None
+
+    def items(self, request: R) -> Sequence[Any]:
+        """Return the items of a request."""
+        found: Sequence[Any] = getattr(request, "inputs", ())
+        return found
+
+    def columns(self, model: ServedModel, request: R) -> Mapping[str, Sequence[str]]:
+        """Return the values of each input, an element for each item.
+
+        Raises:
+            UsageError: The model does not support them.
+        """
+        ((name,), _) = self.required
+        return {name: texts_of(model, self.items(request), self.noun)}
+
+    def options(self, model: ServedModel, request: R) -> Mapping[str, Parameter | None]:
+        """Return the request parameters."""
+        return {"truncate": getattr(request, "truncate", "").upper()}
+
+    def read(self, model: ServedModel, request: R, part: slice, outputs: Outputs) -> Sequence[Row]:
+        """Return a result for each row of one response, which answers ``part`` of the items.
+
+        Raises:
+            ServerError: The response does not fit the request.
+        """
+        raise NotImplementedError
+
+    def collect(
+        self, model: ServedModel, request: R, results: Sequence[Row], counts: tuple[int, ...]
+    ) -> TaskAnswer:
+        """Return the answer from the results of all responses and the tokens of each item."""
+        raise NotImplementedError
+
+    def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
+        """Return requests with as many items as the model accepts."""
+        if not isinstance(request, self.takes):
+            raise unable(model, request)
+        columns = self.columns(model, request)
+        asked = parameters(**self.options(model, request))
+        return [
+            InferRequest(
+                tuple(column(model, name, values[part]) for name, values in columns.items()), asked
+            )
+            for part in batches(model, len(self.items(request)))
+        ]
+
+    def answer(
+        self, model: ServedModel, request: TaskRequest, responses: Sequence[Outputs]
+    ) -> TaskAnswer:
+        """Return the answer, in the order of the items unless the task sorts them."""
+        if not isinstance(request, self.takes):
+            raise unable(model, request)
+        results: list[Row] = []
+        counts: list[int] = []
+        size = len(self.items(request))
+        for part, outputs in zip(batches(model, size), responses, strict=True):
+            results += self.read(model, request, part, outputs)
+            counted = rows(model, outputs, "token_count", part.stop - part.start)
+            counts += [int(row[0]) for row in counted or ()]
+        return self.collect(model, request, results, tuple(counts))

@@ -1,0 +1,60 @@
+"""A vector for each token of a batch of texts (late interaction), such as ColBERT's.
+
+``text`` STRING → ``token_embeddings`` FP32 [-1, dimension], ``vector_count`` INT32 and
+``token_count`` INT32, with the request parameters of the schema ``embed``. Texts of a batch have
+different numbers of vectors: shorter rows end with zeros, and ``vector_count`` says how many
+vectors count. Without it ``token_count`` does, and without either all do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trtbuild.signature.dialects.base import misfit, required_rows, rows
+from trtbuild.signature.dialects.embed import Vector, Vectors
+from trtbuild.signature.model import ServedModel, ServedTask
+from trtbuild.signature.requests import EmbedRequest, MultiVectorAnswer, TaskAnswer
+from trtbuild.wire.tensors import Outputs
+
+_NAME = "token_embeddings"
+
+
+class MultiVector(Vectors[tuple[Vector, ...]]):
+    """A vector for each token that counts."""
+
+    name = "multi-vector"
+    priority = 25
+    task = ServedTask.MULTI_VECTOR
+    required = (("text",), (_NAME,))
+
+    def read(
+        self, model: ServedModel, request: EmbedRequest, part: slice, outputs: Outputs
+    ) -> Sequence[tuple[Vector, ...]]:
+        """Return the vectors of each row, without padding."""
+        size = part.stop - part.start
+        found = required_rows(model, outputs, _NAME, size)
+        width = outputs[_NAME].shape[-1]
+        most = len(found[0]) // width if width > 0 else 0
+        counted = rows(model, outputs, "vector_count", size) or rows(
+            model, outputs, "token_count", size
+        )
+        counts = [int(row[0]) for row in counted] if counted else [most] * size
+        if max(counts) > most:
+            raise misfit(model, f"{max(counts)} vectors are counted and {most} were sent")
+        return [
+            tuple(tuple(map(float, row[at * width : (at + 1) * width])) for at in range(count))
+            for row, count in zip(found, counts, strict=True)
+        ]
+
+    def collect(
+        self,
+        model: ServedModel,
+        request: EmbedRequest,
+        results: Sequence[tuple[Vector, ...]],
+        counts: tuple[int, ...],
+    ) -> TaskAnswer:
+        """Return the vectors."""
+        return MultiVectorAnswer(tuple(results), counts)
+
+
+dialect = MultiVector()
