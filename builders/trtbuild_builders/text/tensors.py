@@ -28,11 +28,11 @@ def config_file(case: Case, config: Any, what: str) -> RepoFile:
 
 def tensors(case: Case) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return public inputs and outputs: those of NVIDIA's NIM retriever if it has the task."""
-    task, head = case.spec.task, head_of(case)
+    task = case.spec.task
     counts = row("token_count", _INT32, 1)
     if task is Task.EMBED:
-        size = -1 if head.cuts or not head.dimension else width(case)
-        return [row("text", _STRING, 1)], [row("embeddings", _FP32, size), counts]
+        # The size depends on the parameters dimensions and embedding_type.
+        return [row("text", _STRING, 1)], [row("embeddings", _FP32, -1), counts]
     if task is Task.RERANK:
         inputs = [row("query", _STRING, 1), row("passage", _STRING, 1)]
         outputs = [row("index", _INT32, 1), row("logit", _FP32, 1), row("score", _FP32, 1)]

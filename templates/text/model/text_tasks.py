@@ -43,9 +43,10 @@ def prepare(settings, columns, asked):
 def _embed(settings, columns, asked):
     prompt = _prompt(settings, asked)
     size, cut = _dimensions(settings, asked)
-    wanted = asked.get("embedding_type", "float")
-    if wanted != "float":
-        raise Refused(f"embedding_type {wanted!r} is not served: send float, or leave it out")
+    wanted = asked.get("embedding_type") or "float"
+    if wanted not in _VECTOR_TYPES:
+        known = ", ".join(_VECTOR_TYPES)
+        raise Refused(f"embedding_type {wanted!r} is not known: send one of {known}")
 
     def answer(rows, counts):
         vectors = np.stack(rows).astype(np.float32)
@@ -53,6 +54,7 @@ def _embed(settings, columns, asked):
             vectors = vectors[:, :size]
         if cut and settings["normalized"]:
             vectors = unit(vectors)
+        vectors = _VECTOR_TYPES[wanted](vectors).astype(np.float32)
         return {"embeddings": vectors, "token_count": _column(counts, np.int32)}
 
     items = [prompt + text for text in columns["text"]]
@@ -145,6 +147,17 @@ def _column(values, kind):
     return np.asarray(values, dtype=kind).reshape(-1, 1)
 
 
+def _int8(vectors):
+    """Whole numbers from -127 to 127. Each vector has its own scale, which keeps its direction."""
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    return np.rint(vectors * (127 / np.maximum(largest, 1e-12)))
+
+
+def _ubinary(vectors):
+    """The sign of each number as a bit, eight to a byte, the first number in the highest bit."""
+    return np.packbits(vectors > 0, axis=1).astype(np.float32)
+
+
 def _sigmoid(logits):
     return 1 / (1 + np.exp(-logits.astype(np.float64)))
 
@@ -155,4 +168,11 @@ def _softmax(logits):
 
 
 _ACTIVATIONS = {"identity": lambda logits: logits, "sigmoid": _sigmoid, "softmax": _softmax}
+_VECTOR_TYPES = {
+    "float": lambda vectors: vectors,
+    "binary": lambda vectors: _ubinary(vectors) - 128,
+    "ubinary": _ubinary,
+    "int8": _int8,
+    "uint8": lambda vectors: _int8(vectors) + 128,
+}
 _TASKS = {"embed": _embed, "rerank": _rerank, "classify": _classify}

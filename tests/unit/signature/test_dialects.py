@@ -140,6 +140,10 @@ def test_vllm_embeds_one_text_a_request() -> None:
     responses = [outputs(text_output=[f"[{n}, 0.5]"], num_input_tokens=[n]) for n in (3, 4)]
     expected = EmbedAnswer(((3.0, 0.5), (4.0, 0.5)), (3, 4))
     assert answered(POOLING, request, *responses) == expected
+    bits = EmbedRequest(("a",), embedding_type="ubinary", prompt_name="document")
+    assert json.loads(sent(POOLING, bits)[0]["embedding_request"])["input"] == "text: a"
+    packed = answered(POOLING, bits, outputs(text_output=["[1, -1, 0.5]"]))
+    assert packed == EmbedAnswer(((0b10100000,),))
 
 
 def test_a_passage_is_a_document() -> None:
@@ -239,6 +243,8 @@ def test_a_request_of_another_task_is_refused_with_a_fix(served: ServedModel) ->
         (EMBED, EmbedRequest(((1, 2),)), "takes texts, not token ids"),
         (POOLING, EmbedRequest(()), "no text was given"),
         (POOLING, EmbedRequest(("a",), truncate="end"), "cannot truncate"),
+        (POOLING, EmbedRequest(("a",), embedding_type="int4"), "unknown embedding type 'int4'"),
+        (POOLING, EmbedRequest(("a",), prompt_name="code"), "has no prompt 'code'"),
         (RERANK, RerankRequest("q", ()), "no text was given"),
         (CLASSIFY, ClassifyRequest((("a", "b"), "c")), "some inputs are pairs"),  # type: ignore[arg-type]
         (replace(CLASSIFY, inputs=CLASSIFY.inputs[:1]), ClassifyRequest((("a", "b"),)), "no pairs"),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from support.onnx_encoders import SETTINGS, write_graph
 from support.tiny_encoders import make_embedder
 from trtbuild.resources import template_dir
+from trtbuild.signature.vectors import typed
 
 NAMES = ("text_rows", "text_tasks", "compare")
 LIMITS = {"max_abs": 1e-5, "cosine": 0.99999}
@@ -68,7 +69,10 @@ def test_packs_hold_each_item_once_and_little_padding(lengths: list[int], budget
         ({"input_type": "image"}, "input_type 'image' is not known"),
         ({"prompt_name": "code"}, "no prompt 'code': leave prompt_name out"),
         ({"truncate": "MIDDLE"}, "truncate 'MIDDLE' is not known"),
-        ({"embedding_type": "int8"}, "embedding_type 'int8' is not served"),
+        (
+            {"embedding_type": "int4"},
+            "'int4' is not known: send one of float, binary, ubinary, int8",
+        ),
     ],
 )
 def test_a_wrong_parameter_is_refused(
@@ -83,6 +87,29 @@ def test_only_a_matryoshka_model_is_cut(modules: dict[str, ModuleType]) -> None:
     with pytest.raises(modules["text_rows"].Refused, match="not trained to be cut"):
         modules["text_tasks"].prepare(plain, {"text": ["a"]}, {"dimensions": 2})
     assert modules["text_tasks"].prepare(plain, {"text": ["a"]}, {"dimensions": 6}).items == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "vector"),
+    [
+        ("float", [0.5, -0.25, 0, 1] * 2),
+        ("int8", [64, -32, 0, 127] * 2),
+        ("uint8", [192, 96, 128, 255] * 2),
+        ("ubinary", [0b10011001]),
+        ("binary", [0b10011001 - 128]),
+    ],
+)
+def test_vectors_come_as_the_type_that_is_asked_for(
+    modules: dict[str, ModuleType], kind: str, vector: list[float]
+) -> None:
+    settings = {**SETTINGS, "matryoshka": "any", "dimension": 16, "normalized": False}
+    asked = {"embedding_type": kind, "dimensions": 8}
+    rows = [np.array([0.5, -0.25, 0, 1] * 4), np.zeros(16)]
+    found = modules["text_tasks"].prepare(settings, {"text": ["a", "b"]}, asked)
+    made = found.answer(rows, [1, 1])["embeddings"]
+    assert made.dtype == np.float32 and made[0].tolist() == vector
+    assert typed(rows[0][:8].tolist(), kind) == tuple(vector)
+    assert typed(rows[1][:8].tolist(), kind) == tuple(made[1].tolist())
 
 
 @pytest.mark.parametrize(

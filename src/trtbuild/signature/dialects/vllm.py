@@ -27,6 +27,7 @@ from trtbuild.signature.requests import (
     TaskAnswer,
     TaskRequest,
 )
+from trtbuild.signature.vectors import require_type, typed
 from trtbuild.wire.tensors import InferRequest, Outputs
 
 _SAMPLING = "sampling_parameters"
@@ -69,7 +70,8 @@ class Vllm(Generating):
                 f"{model.name!r} cannot truncate: vLLM's backend refuses a text that is too long",
                 fix="send shorter texts, or leave truncate out",
             )
-        prompt = model.head.prompt(request.input_type) if model.head else ""
+        require_type(request.embedding_type)
+        prompt = _prompt(model, request)
         return [_embedding(model, item, prompt, request.dimensions) for item in request.inputs]
 
     def answer(
@@ -78,7 +80,8 @@ class Vllm(Generating):
         """Return the vectors, which the backend sends as JSON text."""
         if not isinstance(request, EmbedRequest):
             raise unable(model, request)
-        vectors = tuple(_vector(model, outputs) for outputs in responses)
+        kind = request.embedding_type  # the backend sends floats
+        vectors = tuple(typed(_vector(model, outputs), kind) for outputs in responses)
         counts = [_tokens(outputs) for outputs in responses]
         known = tuple(number for number in counts if number is not None)
         return EmbedAnswer(vectors, known if len(known) == len(counts) else ())
@@ -86,6 +89,16 @@ class Vllm(Generating):
     def client_of(self, model: ServedModel) -> str:
         """Return client code for text or for vectors."""
         return "embed" if model.task is ServedTask.EMBED else "vllm"
+
+
+def _prompt(model: ServedModel, request: EmbedRequest) -> str:
+    prompts = model.head.prompts if model.head else {}
+    if request.prompt_name and request.prompt_name not in prompts:
+        raise UsageError(
+            f"{model.name!r} has no prompt {request.prompt_name!r}",
+            fix=f"use one of {', '.join(prompts)}" if prompts else "leave the prompt's name out",
+        )
+    return model.head.prompt(request.prompt_name or request.input_type) if model.head else ""
 
 
 def _embedding(
