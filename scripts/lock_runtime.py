@@ -16,7 +16,8 @@ ModelOpt has an environment of its own, because it wants another transformers th
 
 So has the export to ONNX, which wants a newer numpy than the server's Python stub can bear:
 
-    probe/bin/pip install transformers==5.19.0 onnx onnxscript onnxruntime sentence-transformers
+    probe/bin/pip install transformers==5.19.0 onnx onnxscript onnxruntime sentence-transformers \
+        pillow
     scripts/lock_runtime.py --only export freeze.txt
 """
 
