@@ -18,6 +18,11 @@ from trtbuild.errors import UsageError
 from trtbuild.resources import data_file
 from trtbuild.toolchain.arguments import ArgumentGroup, EngineArgument, arguments_of, groups_of
 
+# Classes that vLLM makes of a language model since 0.10.1, which it has under another ending
+# (`_SUFFIX_TO_DEFAULTS` of config/model.py, `_normalize_arch` of models/registry.py).
+_MADE_OF = {"ForSequenceClassification": "classify", "Model": "embed"}
+_LANGUAGE_MODELS = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
+
 
 @dataclass(frozen=True, slots=True)
 class VllmRelease:
@@ -43,7 +48,16 @@ class VllmRelease:
 
     def tasks_of(self, architecture: str) -> tuple[str, ...]:
         """Return the tasks for which this release serves ``architecture``; empty if unknown."""
-        return tuple(task for task, names in self.architectures.items() if architecture in names)
+        listed = tuple(task for task, names in self.architectures.items() if architecture in names)
+        return listed or self._made_of_language_model(architecture)
+
+    def _made_of_language_model(self, architecture: str) -> tuple[str, ...]:
+        known = {name for names in self.architectures.values() for name in names}
+        for ending, task in _MADE_OF.items():
+            stem = architecture.removesuffix(ending)
+            if stem != architecture and "runner" in self.arguments:
+                return (task,) if any(stem + other in known for other in _LANGUAGE_MODELS) else ()
+        return ()
 
     def default(self, argument: str) -> Any:
         """Return the literal default of an argument, None if unknown."""

@@ -26,7 +26,7 @@ class TextModel:
         """Read the settings and the tokenizer."""
         self.settings = read_settings(_HERE)
         self._inputs = [row["name"] for row in json.loads(args["model_config"])["input"]]
-        self._texts = Texts(_HERE, self.settings)
+        self.texts = Texts(_HERE, self.settings)
         self._rows = Rows(self.settings, self.core)
 
     def core(self, inputs):
@@ -39,29 +39,25 @@ class TextModel:
         taken = []
         for at, request in enumerate(requests):
             try:
-                taken.append((at, *self._prepared(request)))
+                taken.append((at, *self.prepared(request)))
             except Refused as error:
-                responses[at] = _failed(error, "INVALID_ARG")
+                responses[at] = failed(error, "INVALID_ARG")
         encodings = [one for _, _, found, _ in taken for one in found]
         skips = [skip for _, _, found, skip in taken for _ in found]
         try:
             rows = self._rows.run(encodings, skips) if encodings else []
         except Exception as error:
             for at, *_ in taken:
-                responses[at] = _failed(error)
+                responses[at] = failed(error)
             return responses
         start = 0
         for at, work, found, _ in taken:
-            counts = [len(one.ids) for one in found]
-            tensors = work.answer(rows[start : start + len(found)], counts)
-            start += len(found)
-            wanted = requests[at].requested_output_names()
-            responses[at] = pb_utils.InferenceResponse(
-                [pb_utils.Tensor(name, value) for name, value in tensors.items() if name in wanted]
-            )
+            end = start + len(found)
+            responses[at] = answered(requests[at], work, rows[start:end], found)
+            start = end
         return responses
 
-    def _prepared(self, request):
+    def prepared(self, request):
         """The work of a request, its tokens, and how many of each the prompt has."""
         columns = {}
         for name in self._inputs:
@@ -69,8 +65,17 @@ class TextModel:
             if tensor is not None:
                 columns[name] = _decoded(name, tensor.as_numpy())
         work = prepare(self.settings, columns, json.loads(request.parameters() or "{}"))
-        skip = self._texts.skipped(work.prompt) if work.prompt else 0
-        return work, self._texts.encode(work.items, work.truncate), skip
+        skip = self.texts.skipped(work.prompt) if work.prompt else 0
+        return work, self.texts.encode(work.items, work.truncate), skip
+
+
+def answered(request, work, rows, encodings):
+    """The response to a request, with the tensors that it asked for."""
+    tensors = work.answer(rows, [len(one.ids) for one in encodings])
+    wanted = request.requested_output_names()
+    return pb_utils.InferenceResponse(
+        [pb_utils.Tensor(name, value) for name, value in tensors.items() if name in wanted]
+    )
 
 
 def _decoded(name, array):
@@ -80,7 +85,8 @@ def _decoded(name, array):
         raise Refused(f"{name} is not UTF-8 text") from None
 
 
-def _failed(error, code="INTERNAL"):
+def failed(error, code="INTERNAL"):
+    """A response that carries ``error``, with the name of a TritonError's code."""
     # The stub adds its own names to pb_utils after this module was imported.
     errors = pb_utils.TritonError
     text = str(error).encode("utf-8", "backslashreplace").decode("utf-8")

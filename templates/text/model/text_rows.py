@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from text_template import Template, Tokens
 
 SETTINGS = "settings.json"
 _DIRECTIONS = {"END": "right", "START": "left"}
@@ -32,26 +33,54 @@ class Texts:
             own = self._tokenizer.normalizer
             both = [normalizers.Lowercase(), *([own] if own else [])]
             self._tokenizer.normalizer = normalizers.Sequence(both)
+        template = settings.get("pair_template")
+        self._template = Template(template) if template else None
+        self._appended = settings.get("append", [])
 
     def encode(self, items, truncate):
         """Tokens of texts or of pairs; ``truncate`` is ``NONE``, ``END`` or ``START``.
 
         Raises Refused for an item that is too long under ``NONE``.
         """
-        limit = self._settings["max_tokens"]
-        if truncate == "NONE" or not limit:
+        limit = self._settings["max_tokens"] - len(self._appended)
+        if self._template:
+            return self._filled(items, truncate, limit)
+        if truncate == "NONE" or limit <= 0:
             self._tokenizer.no_truncation()
         else:
             strategy, direction = self._settings["truncation"], _DIRECTIONS[truncate]
             self._tokenizer.enable_truncation(limit, strategy=strategy, direction=direction)
         encodings = self._tokenizer.encode_batch_fast(items)
         for number, encoding in enumerate(encodings):
-            if limit and len(encoding.ids) > limit:
+            if 0 < limit < len(encoding.ids):
+                raise _too_long(number, len(encoding.ids), limit)
+        return [self._closed(one) for one in encodings] if self._appended else encodings
+
+    def _filled(self, pairs, truncate, limit):
+        """Tokens of pairs in the template of a language model."""
+        self._tokenizer.no_truncation()
+        encodings = self._tokenizer.encode_batch([self._template.text(*pair) for pair in pairs])
+        for number, (pair, whole) in enumerate(zip(pairs, encodings, strict=True)):
+            if limit <= 0 or len(whole.ids) <= limit:
+                continue
+            if truncate == "NONE":
+                raise _too_long(number, len(whole.ids), limit)
+            start = truncate == "START"
+            encodings[number] = self._template.shortened(whole, pair, limit, start=start)
+            if encodings[number] is None:
                 raise Refused(
-                    f"text {number} has {len(encoding.ids)} tokens and the model takes {limit}: "
-                    "shorten it, or send the parameter truncate with END or START"
+                    f"text {number}: its query alone leaves the document no room in the {limit} "
+                    "tokens that the model takes: shorten the query"
                 )
         return encodings
+
+    def _closed(self, one):
+        more = len(self._appended)
+        return Tokens(
+            [*one.ids, *self._appended],
+            [*one.type_ids, *[0] * more],
+            [*one.special_tokens_mask, *[1] * more],
+        )
 
     def skipped(self, prompt):
         """Leading tokens that a prompt takes, without the special one that closes a text: as
@@ -59,6 +88,13 @@ class Texts:
         self._tokenizer.no_truncation()
         found = self._tokenizer.encode(prompt)
         return len(found.ids) - sum(found.special_tokens_mask[-1:])
+
+
+def _too_long(number, size, limit):
+    return Refused(
+        f"text {number} has {size} tokens and the model takes {limit}: shorten it, or send the "
+        "parameter truncate with END or START"
+    )
 
 
 class Rows:
@@ -110,8 +146,7 @@ class Rows:
         modes = self._settings["pooling"]
         if not modes:
             return output
-        mask = inputs.get("pooling_mask", inputs["attention_mask"])
-        vectors = np.concatenate([_POOLING[mode](output, mask) for mode in modes], axis=1)
+        vectors = pooled(output, inputs.get("pooling_mask", inputs["attention_mask"]), modes)
         return unit(vectors) if self._settings["normalized"] else vectors
 
 
@@ -142,6 +177,11 @@ def unit(vectors):
     return vectors / np.maximum(lengths, 1e-12)
 
 
+def pooled(states, mask, modes):
+    """One vector for each text of the states of its tokens; several modes side by side."""
+    return np.concatenate([_POOLING[mode](states, mask) for mode in modes], axis=1)
+
+
 def _mean(states, mask):
     kept = mask[:, :, None].astype(np.float32)
     return (states * kept).sum(axis=1) / np.maximum(kept.sum(axis=1), 1e-9)
@@ -160,7 +200,19 @@ def _last(states, mask):
     return states[np.arange(len(states)), last]
 
 
-_POOLING = {"mean": _mean, "max": _max, "cls": _cls, "lasttoken": _last}
+def _mean_sqrt(states, mask):
+    kept = mask[:, :, None].astype(np.float32)
+    return (states * kept).sum(axis=1) / np.sqrt(np.maximum(kept.sum(axis=1), 1e-9))
+
+
+def _weighted(states, mask):
+    return _mean(states, mask * np.arange(1, mask.shape[1] + 1))
+
+
+_POOLING = {
+    "cls": _cls, "mean": _mean, "max": _max, "mean_sqrt_len_tokens": _mean_sqrt,
+    "weightedmean": _weighted, "lasttoken": _last,
+}  # fmt: skip
 
 
 def read_settings(folder):
