@@ -19,7 +19,9 @@ PACKAGES = [
     "trtbuild.toolchain",
     "trtbuild_engine_flow.engineconfig",
 ]
-UNNEEDED = {"grpc", "httpx", "jinja2", "numpy", "onnx", "rich", "tokenizers", "yaml"}
+UNNEEDED = {
+    "grpc", "httpx", "jinja2", "numpy", "onnx", "pydantic", "rich", "tokenizers", "yaml",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PACKAGES)

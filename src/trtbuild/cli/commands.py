@@ -15,8 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
+from trtbuild.cli.values import Group, Program
 from trtbuild.errors import ExitCode, UsageError
 
 ENTRY_POINT_GROUP = "trtbuild.commands.v1"
@@ -138,7 +138,7 @@ def _made(command: Command, settings: dict[str, Any]) -> Any:
     Raises:
         UsageError: It belongs to a plug-in that cannot be loaded.
     """
-    program = typer.Typer(rich_markup_mode="rich", context_settings=settings)
+    program = Program(rich_markup_mode="rich", context_settings=settings)
     program.callback()(_nothing)  # so that one command alone is a group, too
     problem = command.problem
     if not problem:
@@ -159,7 +159,7 @@ def _nothing() -> None:
     pass
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """The program: makes a command when it is asked for, prints its help without making any."""
 
     def __init__(self, **settings: Any) -> None:

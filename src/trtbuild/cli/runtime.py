@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trtbuild.cli.values import Program
+
 if TYPE_CHECKING:
     from trtbuild.server.runtime import RuntimeStatus, Variant
 
@@ -35,7 +37,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(
+    group = Program(
         help="Install, inspect and remove the embedded server and other tools.",
         no_args_is_help=True,
     )

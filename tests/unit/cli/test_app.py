@@ -137,6 +137,7 @@ finally:
     assert loaded <= {
         "trtbuild", "trtbuild.endings", "trtbuild.errors",
         "trtbuild.cli", "trtbuild.cli.app", "trtbuild.cli.commands", "trtbuild.cli.signals",
+        "trtbuild.cli.values",
         "trtbuild_engine_flow", "trtbuild_engine_flow.commands",
     }  # fmt: skip
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperGroup
 
 from trtbuild.bench.options import BenchOptions
 from trtbuild.cli.fields import from_fields
+from trtbuild.cli.values import Group, Program
 
 if TYPE_CHECKING:
     from trtbuild.pipeline.bench import Outcome
@@ -47,7 +47,7 @@ Examples
 """
 
 
-class _DefaultsToRun(TyperGroup):
+class _DefaultsToRun(Group):
     """``bench TARGET…`` is ``bench run TARGET…``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -59,7 +59,7 @@ class _DefaultsToRun(TyperGroup):
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(
+    group = Program(
         cls=_DefaultsToRun,
         help="Measure a served model: latencies, throughput, goodput, what limits it.",
         epilog=_EPILOG,
