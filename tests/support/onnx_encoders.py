@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 SETTINGS: dict[str, Any] = {
-    "task": "embed", "core": "m_core", "inputs": {"input_ids": 0, "attention_mask": 0},
+    "head": "dense", "core": "m_core", "inputs": {"input_ids": 0, "attention_mask": 0},
     "output": "embeddings", "pooling": [], "max_tokens": 40, "lower": True,
     "padding_side": "right", "truncate": "END", "truncation": "longest_first",
     "token_budget": 200, "prompts": {"query": "query: ", "document": "text: "},

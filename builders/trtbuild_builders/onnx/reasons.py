@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from trtbuild.builder import Case
 from trtbuild.modelspec import HeadKind, ModelSpec, Task
 from trtbuild.toolchain import transformers_architectures
 from trtbuild_builders.onnx.export import given_graph
+from trtbuild_builders.text.settings import expansion_id
 
-_TASKS = (Task.EMBED, Task.RERANK, Task.CLASSIFY)
-_KINDS = (HeadKind.DENSE, HeadKind.SCORE, HeadKind.LABELS)
+_TASKS = (Task.EMBED, Task.RERANK, Task.CLASSIFY, Task.TOKEN_CLASSIFY)
 TRIED = frozenset({
     "BertModel", "RobertaModel", "XLMRobertaModel", "DistilBertModel", "MPNetModel",
     "ModernBertModel", "T5EncoderModel", "Qwen3Model", "Gemma3TextModel",
@@ -26,11 +26,11 @@ def reasons(case: Case) -> Iterator[str]:
     spec = case.spec
     if spec.task not in _TASKS:
         yield (
-            "it serves models that embed, rerank or classify texts, and this model's task is "
+            "it serves models that embed, rerank or label texts, and this model's task is "
             f"{spec.task.value}: use --backend vllm or trtllm"
         )
         return
-    if spec.architecture not in transformers_architectures() and not given_graph(case):
+    if spec.architecture not in _exported() and not given_graph(case):
         yield (
             f"the export has no class for the architecture {spec.architecture!r}: use --backend "
             "vllm, or a checkpoint of a class that transformers has"
@@ -44,6 +44,11 @@ def reasons(case: Case) -> Iterator[str]:
         )
     if spec.weights_format == "onnx" and case.checkpoint and not given_graph(case):
         yield "the checkpoint has no onnx/model.onnx or model.onnx: fetch one, or the safetensors"
+
+
+def _exported() -> Collection[str]:
+    """Return classes that transformers has, and ColBERT's, which is a BERT with a projection."""
+    return {*transformers_architectures(), "HF_ColBERT"}
 
 
 def _weights(spec: ModelSpec) -> Iterator[str]:
@@ -67,19 +72,16 @@ def _head(case: Case) -> Iterator[str]:
     head = case.spec.head
     if head is None:
         return
-    if head.kind not in _KINDS:
-        yield f"its head is {head.kind.value}, which the builder onnx has no graph for yet"
     if head.kind is HeadKind.DENSE and not head.pooling:
         yield "its class pools inside the model, which the builder onnx does not export: use vllm"
-    if head.append_eos:
-        yield "its tokenizer.json adds no end-of-text token, which the reference does: add it there"
-    if head.pair_template or head.score_words or head.score_tokens:
-        yield "it reranks by a template or the logits of words: use --backend vllm"
-    if head.kind is not HeadKind.DENSE and head.layers:
-        yield (
-            "its score comes from sentence-transformers' modules behind a body without a head, "
-            "which the builder onnx has no graph for yet"
-        )
+    if head.append_eos and not case.spec.eos_token_ids:
+        yield "its tokenizer appends an end-of-text token that config.json does not name"
+    if head.score_tokens:
+        yield "it reranks by the logits of tokens after a chat template: use --backend vllm"
+    if head.pair_template and not head.score_words:
+        yield "it is a classifier with a template for pairs: use --backend vllm"
+    if head.query_expansion and expansion_id(case) is None:
+        yield "its queries are filled with the mask token, which tokenizer.json does not have"
     if given_graph(case) and (head.layers or not _POOLING_OF_GIVEN.issuperset(head.pooling)):
         yield (
             "the given graph is served as it is, and the head has more than it may lack (Dense "

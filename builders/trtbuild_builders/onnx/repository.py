@@ -12,7 +12,7 @@ from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
 from trtbuild_builders.onnx.export import ARTIFACT, GRAPH, KEPT, PACKAGE
 from trtbuild_builders.onnx.settings import core_name, engine, settings
 from trtbuild_builders.text.settings import dump
-from trtbuild_builders.text.tensors import config_file, model_files, row, tensors, width
+from trtbuild_builders.text.tensors import config_file, core_dims, model_files, row, tensors
 
 _PUBLIC = "text in, {task} out; it tokenizes, batches by length and calls {core}."
 _CORE = "the graph of {name}, run by ONNX Runtime; clients call {name}."
@@ -70,7 +70,7 @@ def _core(case: Case, facts: Mapping[str, Any]) -> ModelEntry:
         backend="onnxruntime",
         max_batch_size=engine(case)["max_batch_size"],
         input=[row(name, _INT64, -1) for name in facts["inputs"]],
-        output=[row(facts["output"], _FP32, *(facts.get("output_dims") or (width(case),)))],
+        output=[row(facts["output"], _FP32, *(facts.get("output_dims") or core_dims(case)))],
     )
     what = _CORE.format(name=case.recipe.name)
     places: tuple[WeightsDir, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.builder import Case
-from trtbuild.modelspec import Task
+from trtbuild.modelspec import HeadKind
 from trtbuild.recipe import engine_problems, raise_problems
 from trtbuild.toolchain import onnx_runtime
 from trtbuild_builders.text.settings import (
@@ -15,7 +15,7 @@ from trtbuild_builders.text.settings import (
 from trtbuild_builders.text.settings import (
     MEANINGS as TEXT_MEANINGS,
 )
-from trtbuild_builders.text.settings import arguments, head_settings
+from trtbuild_builders.text.settings import arguments, head_of, head_settings
 
 OPSET = 18
 """ONNX Runtime of every known Triton release reads it."""
@@ -27,7 +27,11 @@ MEANINGS = {
     "token_budget": "tokens of one call of the graph, padding included; GPUs like 16384",
 }
 ARGUMENTS = arguments(DEFAULTS, positive=("instances", "max_batch_size", "opset", "token_budget"))
-_OUTPUTS = {Task.EMBED: "embeddings", Task.RERANK: "logits", Task.CLASSIFY: "logits"}
+_OUTPUTS = {
+    HeadKind.DENSE: "embeddings",
+    HeadKind.SPARSE: "sparse_embeddings",
+    HeadKind.MULTI_VECTOR: "token_embeddings",
+}
 
 
 def engine(case: Case) -> Mapping[str, Any]:
@@ -51,7 +55,11 @@ def engine(case: Case) -> Mapping[str, Any]:
 
 def settings(case: Case) -> dict[str, Any]:
     """Return everything that the served model needs to know of its checkpoint."""
-    own = {"core": core_name(case), "output": _OUTPUTS[case.spec.task], "pooling": []}
+    own: dict[str, Any] = {
+        "pooling": [],
+        "core": core_name(case),
+        "output": _OUTPUTS.get(head_of(case).kind, "logits"),
+    }
     return head_settings(case, engine(case), own)
 
 

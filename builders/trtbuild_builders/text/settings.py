@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild.builder import Case
-from trtbuild.modelspec import Head
+from trtbuild.modelspec import Head, HeadKind, Task
 from trtbuild.toolchain import EngineArgument
 
 DEFAULTS: Mapping[str, Any] = {
@@ -60,7 +60,8 @@ def argument_rows(
 
 def head_of(case: Case) -> Head:
     """Return the model's head, as far as its files define it."""
-    return case.spec.head or Head(max_tokens=case.spec.context_length)
+    kind = {Task.RERANK: HeadKind.SCORE, Task.CLASSIFY: HeadKind.LABELS}.get(case.spec.task)
+    return case.spec.head or Head(kind or HeadKind.DENSE, max_tokens=case.spec.context_length)
 
 
 def head_settings(case: Case, chosen: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,11 +70,11 @@ def head_settings(case: Case, chosen: Mapping[str, Any], own: Mapping[str, Any])
     Args:
         case: The model to build.
         chosen: The recipe's settings, with defaults.
-        own: Settings of the builder itself, placed after the task.
+        own: Settings of the builder itself, placed after the head.
     """
     spec, head = case.spec, head_of(case)
-    first = {"task": spec.task.value, "inputs": _inputs(case, head)}
-    order = ("task", "core", "inputs", "output", "pooling")
+    first = {"head": head.kind.value, "inputs": _inputs(case, head)}
+    order = ("head", "core", "inputs", "output", "pooling")
     given = {**first, **own}
     return {
         **{key: given.pop(key) for key in order if key in given},
@@ -92,6 +93,13 @@ def head_settings(case: Case, chosen: Mapping[str, Any], own: Mapping[str, Any])
         "truncate_dimension": head.truncate_dimension,
         "matryoshka": list(head.matryoshka) or ("any" if head.is_matryoshka else []),
         "normalized": head.normalized,
+        "query_tokens": head.query_tokens,
+        "document_tokens": head.document_tokens,
+        "query_expansion": head.query_expansion,
+        "expansion_id": expansion_id(case),
+        "skip_words": list(head.skip_words),
+        "append": list(spec.eos_token_ids[:1]) if head.append_eos else [],
+        "pair_template": head.pair_template,
         "labels": list(head.labels),
         "activation": head.activation,
     }
@@ -102,6 +110,9 @@ def graph(head: Head) -> dict[str, Any]:
     return {
         "pooling": list(head.pooling),
         "normalize": head.normalized,
+        "activation": head.activation,
+        "modular": is_modular(head),
+        "score_words": list(head.score_words),
         "dense": [
             {
                 "path": layer.directory,
@@ -114,6 +125,21 @@ def graph(head: Head) -> dict[str, Any]:
             for layer in head.layers
         ],
     }
+
+
+def is_modular(head: Head) -> bool:
+    """Whether a score is computed by sentence-transformers' modules behind a plain body."""
+    return head.kind in (HeadKind.SCORE, HeadKind.LABELS) and bool(head.layers)
+
+
+def expansion_id(case: Case) -> int | None:
+    """Return the mask token, with which short queries of a multi-vector model are filled."""
+    if not head_of(case).query_expansion or case.checkpoint is None:
+        return None
+    raw = case.checkpoint.read_bytes("tokenizer.json")
+    words = json.loads(raw).get("added_tokens", []) if raw else []
+    marks = {word["content"]: word["id"] for word in words if isinstance(word, dict)}
+    return next((marks[name] for name in ("[MASK]", "<mask>") if name in marks), None)
 
 
 def dump(value: Mapping[str, Any]) -> bytes:

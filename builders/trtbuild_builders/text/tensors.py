@@ -8,7 +8,7 @@ from typing import Any
 
 from trtbuild import pbtxt
 from trtbuild.builder import Case
-from trtbuild.modelspec import Task
+from trtbuild.modelspec import HeadKind
 from trtbuild.plan import RepoFile
 from trtbuild.resources import template_dir
 from trtbuild_builders.text.settings import head_of
@@ -28,25 +28,46 @@ def config_file(case: Case, config: Any, what: str) -> RepoFile:
 
 def tensors(case: Case) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return public inputs and outputs: those of NVIDIA's NIM retriever if it has the task."""
-    task = case.spec.task
-    counts = row("token_count", _INT32, 1)
-    if task is Task.EMBED:
-        # The size depends on the parameters dimensions and embedding_type.
-        return [row("text", _STRING, 1)], [row("embeddings", _FP32, -1), counts]
-    if task is Task.RERANK:
-        inputs = [row("query", _STRING, 1), row("passage", _STRING, 1)]
-        outputs = [row("index", _INT32, 1), row("logit", _FP32, 1), row("score", _FP32, 1)]
-        return inputs, [*outputs, counts]
+    head = head_of(case)
+    text, counts = row("text", _STRING, 1), row("token_count", _INT32, 1)
+    labels = len(head.labels) or -1
     pair = {**row("text_pair", _STRING, 1), "optional": True}
-    outputs = [row("scores", _FP32, width(case)), row("label", _STRING, 1), counts]
-    return [row("text", _STRING, 1), pair], outputs
+    inputs, outputs = {
+        # The size depends on the parameters dimensions and embedding_type.
+        HeadKind.DENSE: ([text], [row("embeddings", _FP32, -1)]),
+        HeadKind.SPARSE: ([text], [row("indices", _INT32, -1), row("values", _FP32, -1)]),
+        HeadKind.MULTI_VECTOR: (
+            [text],
+            [row("token_embeddings", _FP32, -1, width(case)), row("vector_count", _INT32, 1)],
+        ),
+        HeadKind.SCORE: (
+            [row("query", _STRING, 1), row("passage", _STRING, 1)],
+            [row("index", _INT32, 1), row("logit", _FP32, 1), row("score", _FP32, 1)],
+        ),
+        HeadKind.LABELS: ([text, pair], [row("scores", _FP32, labels), row("label", _STRING, 1)]),
+        HeadKind.TOKEN_LABELS: (
+            [text],
+            [row("entities", _STRING, 1), row("scores", _FP32, -1, labels)],
+        ),
+    }[head.kind]
+    return inputs, [*outputs, counts]
+
+
+def core_dims(case: Case) -> tuple[int, ...]:
+    """Return the dimensions of a row of the graph's output."""
+    head = head_of(case)
+    rows = {
+        HeadKind.MULTI_VECTOR: (-1, width(case)),
+        HeadKind.TOKEN_LABELS: (-1, len(head.labels) or -1),
+        HeadKind.SCORE: (1,),
+        HeadKind.LABELS: (len(head.labels) or -1,),
+    }
+    return rows.get(head.kind, (width(case),))
 
 
 def width(case: Case) -> int:
     head = head_of(case)
-    if case.spec.task is Task.EMBED:
-        return head.truncate_dimension or head.dimension or -1
-    return 1 if case.spec.task is Task.RERANK else len(head.labels) or -1
+    return head.truncate_dimension or head.dimension or -1
 
 
 def row(name: str, kind: str, *dims: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ def inputs(folder, module, settings):
     from transformers import AutoTokenizer
 
     names = list(settings["inputs"])
-    if settings["task"] == "embed":
+    if settings["head"] not in ("score", "labels", "token-labels") or settings["pair_template"]:
         return names
     given = AutoTokenizer.from_pretrained(folder, trust_remote_code=False).model_input_names
     taken = inspect.signature(module.body.forward).parameters

@@ -31,7 +31,7 @@ def main(path):
     else:
         _export(folder, out, job)
     _tokenizers(out / "tokenizers")
-    said = describe(out / GRAPH, settings)
+    said = describe(out / GRAPH, settings, job["graph"]["pooling"] if job["given"] else [])
     (out / "graph.json").write_text(json.dumps(said), encoding="utf-8")
     if job["check"]:
         check(folder, out, {**settings, **said}, job)
@@ -43,7 +43,7 @@ def _export(folder, out, job):
     import graph
     import text_heads
 
-    module = text_heads.load(folder, job["settings"]["task"], job["graph"])
+    module = text_heads.load(folder, job["settings"]["head"], job["graph"])
     size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
     say(step="exporting the graph to ONNX")
     settings = job["settings"]
@@ -85,7 +85,7 @@ def _tokenizers(target):
         shutil.copyfile(path, place)
 
 
-def describe(path, settings):
+def describe(path, settings, pooling):
     """Inputs and output of a graph as the served model needs them."""
     import onnx
 
@@ -105,7 +105,10 @@ def describe(path, settings):
                 "dynamic axes for batch and sequence"
             )
     outputs = {value.name: value.type.tensor_type.shape.dim for value in model.graph.output}
-    wanted = ("sentence_embedding", "embeddings", "logits", "last_hidden_state", "token_embeddings")
+    wanted = (
+        "sentence_embedding", "embeddings", "sparse_embeddings", "logits", "last_hidden_state",
+        "token_embeddings",
+    )  # fmt: skip
     name = next((one for one in wanted if one in outputs), next(iter(outputs)))
     shape = outputs[name]
     pads = settings["inputs"] | {"token_type_ids": settings["inputs"].get("token_type_ids", 0)}
@@ -113,7 +116,7 @@ def describe(path, settings):
         "inputs": {name: pads.get(name, 0) for name in inputs},
         "output": name,
         "output_dims": [dim.dim_value or -1 for dim in shape][1:],
-        "pooling": settings["pooling"] if len(shape) == 3 else [],
+        "pooling": pooling if len(shape) == 3 else [],
         "opset": max(row.version for row in model.opset_import if row.domain in ("", "ai.onnx")),
     }
 

@@ -25,9 +25,9 @@ def check(folder, out, settings, job):
     found = compare.against(
         folder, out, settings, items, limits=job["limits"], given=bool(job["given"])
     )
-    width = max(1, len(found.rows[0][2]))
+    width = max(1, found.rows[0][2].size)
     kept = [
-        {"input_type": use, "item": item, "row": [float(x) for x in row]}
+        {"input_type": use, "item": item, "row": [float(x) for x in row.ravel()]}
         for use, item, row in found.rows[: max(1, _KEPT // width)]
     ]
     report = {"limits": job["limits"], "worst": found.worst, "kept": kept}

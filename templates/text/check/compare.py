@@ -36,18 +36,16 @@ class Served:
 
     def rows(self, items, use):
         """The rows of items that are sent in one request."""
-        name = {
-            "rerank": ("query", "passage"),
-            "classify": ("text", "text_pair"),
-            "embed": ("text",),
-        }
         columns = list(zip(*items, strict=True)) if isinstance(items[0], tuple) else [items]
-        given = dict(zip(name[self._settings["task"]], map(list, columns), strict=False))
-        asked = {"input_type": use}
-        work = text_tasks.prepare(self._settings, given, asked)
-        encodings = self._texts.encode(work.items, work.truncate)
-        skip = self._texts.skipped(work.prompt) if work.prompt else 0
-        return self._rows.run(encodings, [skip] * len(encodings))
+        names = ("query", "passage") if self._settings["head"] == "score" else ("text", "text_pair")
+        given = dict(zip(names, map(list, columns), strict=False))
+        work = text_tasks.prepare(self._settings, given, {"input_type": use})
+        tokens = self._texts.encode(work.items, work.truncate, work.use, work.prompt)
+        rows = self._rows.run(tokens)
+        return [
+            row if one.kept is None else row[one.kept]
+            for row, one in zip(rows, tokens, strict=True)
+        ]
 
 
 def against(folder, out, settings, items, *, limits, given):
@@ -62,8 +60,9 @@ def against(folder, out, settings, items, *, limits, given):
         return compared("", items, wanted, {"in a batch": served.rows(items, "")}, limits)
     import reference
 
-    known = reference.of(settings["task"])(folder, settings)
-    uses = ["", *(("query", "passage") if settings["prompts"] else ())]
+    known = reference.of(settings)(folder, settings)
+    sided = settings["prompts"] or settings["query_tokens"] or settings["skip_words"]
+    uses = ["", *(("query", "passage") if sided else ())]
     found = None
     for use in uses:
         wanted = list(known.rows(items, use))
@@ -89,7 +88,8 @@ def compared(use, items, wanted, rows, limits):
     bad, most, least = [], 0.0, 1.0
     known = [(use, item, row) for item, row in zip(items, wanted, strict=True)]
     for how, found in rows.items():
-        for item, expected, row in zip(items, wanted, found, strict=True):
+        for item, *both in zip(items, wanted, found, strict=True):
+            expected, row = map(np.ravel, both)
             if len(row) != len(expected):
                 line = f"the graph gives {len(row)} numbers and the reference {len(expected)}"
                 return Found(known, {"max_abs": float("inf"), "cosine": 0.0}, [line])

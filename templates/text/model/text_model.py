@@ -42,36 +42,34 @@ class TextModel:
                 taken.append((at, *self.prepared(request)))
             except Refused as error:
                 responses[at] = failed(error, "INVALID_ARG")
-        encodings = [one for _, _, found, _ in taken for one in found]
-        skips = [skip for _, _, found, skip in taken for _ in found]
+        tokens = [one for _, _, found in taken for one in found]
         try:
-            rows = self._rows.run(encodings, skips) if encodings else []
+            rows = self._rows.run(tokens) if tokens else []
         except Exception as error:
             for at, *_ in taken:
                 responses[at] = failed(error)
             return responses
         start = 0
-        for at, work, found, _ in taken:
+        for at, work, found in taken:
             end = start + len(found)
             responses[at] = answered(requests[at], work, rows[start:end], found)
             start = end
         return responses
 
     def prepared(self, request):
-        """The work of a request, its tokens, and how many of each the prompt has."""
+        """The work of a request, and its tokens."""
         columns = {}
         for name in self._inputs:
             tensor = pb_utils.get_input_tensor_by_name(request, name)
             if tensor is not None:
                 columns[name] = _decoded(name, tensor.as_numpy())
         work = prepare(self.settings, columns, json.loads(request.parameters() or "{}"))
-        skip = self.texts.skipped(work.prompt) if work.prompt else 0
-        return work, self.texts.encode(work.items, work.truncate), skip
+        return work, self.texts.encode(work.items, work.truncate, work.use, work.prompt)
 
 
-def answered(request, work, rows, encodings):
+def answered(request, work, rows, tokens):
     """The response to a request, with the tensors that it asked for."""
-    tensors = work.answer(rows, [len(one.ids) for one in encodings])
+    tensors = work.answer(rows, tokens)
     wanted = request.requested_output_names()
     return pb_utils.InferenceResponse(
         [pb_utils.Tensor(name, value) for name, value in tensors.items() if name in wanted]

@@ -36,13 +36,23 @@ class Texts:
         template = settings.get("pair_template")
         self._template = Template(template) if template else None
         self._appended = settings.get("append", [])
+        if settings["head"] == "multi-vector":
+            self._register_marks()
+        skipped = map(self._tokenizer.token_to_id, settings.get("skip_words", ()))
+        self._skipped = [number for number in skipped if number is not None]
 
-    def encode(self, items, truncate):
-        """Tokens of texts or of pairs; ``truncate`` is ``NONE``, ``END`` or ``START``.
+    def encode(self, items, truncate, use="", prompt=""):
+        """Tokens of texts or of pairs.
+
+        Args:
+            items: What to tokenize, with its prompt.
+            truncate: ``NONE``, ``END`` or ``START``.
+            use: ``query`` or ``passage``, where a model treats them differently.
+            prompt: The beginning of each item that pooling leaves out.
 
         Raises Refused for an item that is too long under ``NONE``.
         """
-        limit = self._settings["max_tokens"] - len(self._appended)
+        limit = self._limit(use) - len(self._appended)
         if self._template:
             return self._filled(items, truncate, limit)
         if truncate == "NONE" or limit <= 0:
@@ -50,11 +60,73 @@ class Texts:
         else:
             strategy, direction = self._settings["truncation"], _DIRECTIONS[truncate]
             self._tokenizer.enable_truncation(limit, strategy=strategy, direction=direction)
-        encodings = self._tokenizer.encode_batch_fast(items)
+        if self._settings["head"] == "token-labels":
+            encodings = self._tokenizer.encode_batch(items)
+        else:
+            encodings = self._tokenizer.encode_batch_fast(items)
         for number, encoding in enumerate(encodings):
             if 0 < limit < len(encoding.ids):
                 raise _too_long(number, len(encoding.ids), limit)
-        return [self._closed(one) for one in encodings] if self._appended else encodings
+        skip = self.skipped(prompt) if prompt else 0
+        return [
+            self._tokens(text, one, use, skip) for text, one in zip(items, encodings, strict=True)
+        ]
+
+    def _limit(self, use):
+        settings = self._settings
+        other = {"query": "query_tokens", "passage": "document_tokens"}.get(use, "")
+        return settings.get(other) or settings["max_tokens"]
+
+    def _tokens(self, text, encoding, use, skip):
+        more = len(self._appended)
+        made = Tokens(
+            [*encoding.ids, *self._appended],
+            [*encoding.type_ids, *[0] * more],
+            [*encoding.special_tokens_mask, *[1] * more],
+            skip=skip,
+        )
+        if self._settings["head"] == "token-labels":
+            made.offsets = encoding.offsets
+            made.inner = list(self._continuations(text, encoding))
+        elif self._settings["head"] == "multi-vector":
+            if use == "query":
+                self._expand(made)
+            # sentence-transformers skips words of documents only.
+            made.kept = ~np.isin(made.ids, [] if use == "query" else self._skipped)
+        return made
+
+    def _expand(self, made):
+        """Fill a short query with the mask token, which gets vectors, too."""
+        settings = self._settings
+        missing = settings["query_tokens"] - len(made.ids)
+        if settings["query_expansion"] and missing > 0:
+            made.attended = [1] * len(made.ids)
+            made.attended += [int(settings["query_expansion"] == "attended")] * missing
+            made.ids += [settings["expansion_id"]] * missing
+            made.type_ids += [0] * missing
+
+    def _continuations(self, text, encoding):
+        """Whether a token continues a word, as transformers' pipeline sees it."""
+        unknown = getattr(self._tokenizer.model, "unk_token", None)
+        prefix = getattr(self._tokenizer.model, "continuing_subword_prefix", None)
+        for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True):
+            if token == unknown:
+                yield False
+            elif prefix:
+                yield len(token) != end - start
+            else:
+                yield start > 0 and " " not in text[start - 1 : start + 1]
+
+    def _register_marks(self):
+        """A prompt like ``[unused0] `` is one token, as sentence-transformers registers it."""
+        from tokenizers import AddedToken
+
+        known = self._tokenizer.get_vocab()
+        for prompt in filter(str.strip, self._settings["prompts"].values()):
+            mark = next((one for one in (prompt, prompt.split(None, 1)[0]) if one in known), None)
+            if mark and self._tokenizer.encode(mark, add_special_tokens=False).tokens != [mark]:
+                added = AddedToken(mark, normalized=False, special=True)
+                self._tokenizer.add_special_tokens([added])
 
     def _filled(self, pairs, truncate, limit):
         """Tokens of pairs in the template of a language model."""
@@ -62,6 +134,7 @@ class Texts:
         encodings = self._tokenizer.encode_batch([self._template.text(*pair) for pair in pairs])
         for number, (pair, whole) in enumerate(zip(pairs, encodings, strict=True)):
             if limit <= 0 or len(whole.ids) <= limit:
+                encodings[number] = Tokens(whole.ids, whole.type_ids, whole.special_tokens_mask)
                 continue
             if truncate == "NONE":
                 raise _too_long(number, len(whole.ids), limit)
@@ -73,14 +146,6 @@ class Texts:
                     "tokens that the model takes: shorten the query"
                 )
         return encodings
-
-    def _closed(self, one):
-        more = len(self._appended)
-        return Tokens(
-            [*one.ids, *self._appended],
-            [*one.type_ids, *[0] * more],
-            [*one.special_tokens_mask, *[1] * more],
-        )
 
     def skipped(self, prompt):
         """Leading tokens that a prompt takes, without the special one that closes a text: as
@@ -98,44 +163,38 @@ def _too_long(number, size, limit):
 
 
 class Rows:
-    """Runs encodings through the graph, padded as little as possible."""
+    """Runs tokens through the graph, padded as little as possible."""
 
     def __init__(self, settings, core):
         self._settings = settings
         self._core = core
 
-    def run(self, encodings, skips=None):
-        """A row of the graph's output for each encoding.
-
-        Args:
-            encodings: Of the tokenizer.
-            skips: Leading tokens of each that pooling leaves out, for a graph that asks.
-        """
-        result = [None] * len(encodings)
-        lengths = [len(one.ids) for one in encodings]
+    def run(self, texts):
+        """A row of the graph's output for each text: a vector, or one for each token."""
+        result = [None] * len(texts)
+        lengths = [len(one.ids) for one in texts]
         for pack in packs(lengths, self._settings["token_budget"]):
-            left_out = [skips[at] if skips else 0 for at in pack]
-            inputs = self._inputs([encodings[at] for at in pack], left_out)
+            inputs = self._inputs([texts[at] for at in pack])
             for at, row in zip(pack, self._pooled(self._core(inputs), inputs), strict=True):
-                result[at] = row
+                result[at] = row if row.ndim == 1 else row[: lengths[at]]
         return result
 
-    def _inputs(self, encodings, skips):
+    def _inputs(self, texts):
         settings = self._settings
-        width = max(1, *(len(one.ids) for one in encodings))
+        width = max(1, *(len(one.ids) for one in texts))
         left = settings["padding_side"] == "left"
         filled = {
-            name: np.full((len(encodings), width), value, dtype=np.int64)
+            name: np.full((len(texts), width), value, dtype=np.int64)
             for name, value in settings["inputs"].items()
         }
-        for row, (one, skip) in enumerate(zip(encodings, skips, strict=True)):
+        for row, one in enumerate(texts):
             size = len(one.ids)
             place = slice(width - size, width) if left else slice(0, size)
             values = {
                 "input_ids": one.ids,
-                "attention_mask": 1,
+                "attention_mask": one.attended or 1,
                 "token_type_ids": one.type_ids,
-                "pooling_mask": np.arange(size) >= skip,
+                "pooling_mask": np.arange(size) >= one.skip,
             }
             for name, array in filled.items():
                 array[row, place] = values[name]

@@ -1,13 +1,15 @@
-"""What a request of each task asks of the graph, and the tensors that answer it.
+"""What a request to each head asks of the graph, and the tensors that answer it.
 
-The names and request parameters are those of NVIDIA's NIM retriever (embed, rerank). A task is a
+The names and request parameters are those of NVIDIA's NIM retriever (embed, rerank). A head is a
 function ``(settings, columns, asked) -> Work``; Refused carries what is wrong with a request.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from text_entities import AGGREGATIONS, entities
 from text_rows import Refused, unit
 
 TRUNCATE = ("NONE", "END", "START")
@@ -25,9 +27,11 @@ class Work:
     items: list
     truncate: str
     answer: Any
-    """(rows, token counts) -> tensors by name."""
+    """(rows, the tokens of each) -> tensors by name."""
     prompt: str = ""
     """Text at the beginning of every item that pooling leaves out."""
+    use: str = ""
+    """``query`` or ``passage``, where their lengths differ."""
 
 
 def prepare(settings, columns, asked):
@@ -37,29 +41,72 @@ def prepare(settings, columns, asked):
         raise Refused("the request has no text: send at least one")
     if len(sizes) != 1:
         raise Refused("the inputs have different numbers of texts: send one of each for each row")
-    return _TASKS[settings["task"]](settings, columns, asked)
+    return _HEADS[settings["head"]](settings, columns, asked)
 
 
-def _embed(settings, columns, asked):
-    prompt = _prompt(settings, asked)
+def _dense(settings, columns, asked):
     size, cut = _dimensions(settings, asked)
     wanted = asked.get("embedding_type") or "float"
     if wanted not in _VECTOR_TYPES:
         known = ", ".join(_VECTOR_TYPES)
         raise Refused(f"embedding_type {wanted!r} is not known: send one of {known}")
 
-    def answer(rows, counts):
+    def answer(rows, tokens):
         vectors = np.stack(rows).astype(np.float32)
         if size:
             vectors = vectors[:, :size]
         if cut and settings["normalized"]:
             vectors = unit(vectors)
         vectors = _VECTOR_TYPES[wanted](vectors).astype(np.float32)
-        return {"embeddings": vectors, "token_count": _column(counts, np.int32)}
+        return {"embeddings": vectors, "token_count": _counts(tokens)}
 
+    return _prompted(settings, columns, asked, answer)
+
+
+def _sparse(settings, columns, asked):
+    _require_whole(settings, asked)
+
+    def answer(rows, tokens):
+        places = [np.flatnonzero(row > 0) for row in rows]
+        indices = np.full((len(rows), max(map(len, places))), -1, dtype=np.int32)
+        values = np.zeros(indices.shape, dtype=np.float32)
+        for at, (row, place) in enumerate(zip(rows, places, strict=True)):
+            indices[at, : len(place)] = place
+            values[at, : len(place)] = row[place]
+        return {"indices": indices, "values": values, "token_count": _counts(tokens)}
+
+    return _prompted(settings, columns, asked, answer)
+
+
+def _multi_vector(settings, columns, asked):
+    _require_whole(settings, asked)
+
+    def answer(rows, tokens):
+        kept = [row[one.kept] for row, one in zip(rows, tokens, strict=True)]
+        sizes = [len(one) for one in kept]
+        vectors = np.zeros((len(rows), max(sizes), rows[0].shape[1]), dtype=np.float32)
+        for at, one in enumerate(kept):
+            vectors[at, : len(one)] = one
+        return {
+            "token_embeddings": vectors,
+            "vector_count": _column(sizes, np.int32),
+            "token_count": _counts(tokens),
+        }
+
+    return _prompted(settings, columns, asked, answer)
+
+
+def _require_whole(settings, asked):
+    if asked.get("dimensions") not in (None, settings["dimension"]):
+        raise Refused("dimensions cannot be had: the model's vectors are not cut; leave it out")
+
+
+def _prompted(settings, columns, asked, answer):
+    prompt = _prompt(settings, asked)
     items = [prompt + text for text in columns["text"]]
+    use = {"document": "passage"}.get(asked.get("input_type", ""), asked.get("input_type", ""))
     left_out = "" if settings["include_prompt"] else prompt
-    return Work(items, _truncate(settings, asked), answer, left_out)
+    return Work(items, _truncate(settings, asked), answer, left_out, use)
 
 
 def _prompt(settings, asked):
@@ -97,8 +144,8 @@ def _dimensions(settings, asked):
     return size, True
 
 
-def _rerank(settings, columns, asked):
-    def answer(rows, counts):
+def _score(settings, columns, asked):
+    def answer(rows, tokens):
         logits = np.stack(rows).astype(np.float32).reshape(len(rows), -1)[:, 0]
         order = np.argsort(-logits, kind="stable")
         best = logits[order]
@@ -107,26 +154,23 @@ def _rerank(settings, columns, asked):
             "logit": _column(best, np.float32),
             "score": _column(_ACTIVATIONS[settings["activation"]](best[:, None])[:, 0], np.float32),
             # in the order of the passages
-            "token_count": _column(counts, np.int32),
+            "token_count": _counts(tokens),
         }
 
     pairs = list(zip(columns["query"], columns["passage"], strict=True))
     return Work(pairs, _truncate(settings, asked), answer)
 
 
-def _classify(settings, columns, asked):
-    raw = asked.get("raw_scores", False)
-    if not isinstance(raw, bool):
-        raise Refused(f"raw_scores {raw!r} is not true or false")
+def _labels(settings, columns, asked):
+    activation = _activation(settings, asked)
     labels = np.array([label.encode() for label in settings["labels"]], dtype=np.object_)
 
-    def answer(rows, counts):
-        logits = np.stack(rows).astype(np.float32)
-        scores = logits if raw else _ACTIVATIONS[settings["activation"]](logits)
+    def answer(rows, tokens):
+        scores = activation(np.stack(rows).astype(np.float32))
         return {
             "scores": scores.astype(np.float32),
             "label": labels[scores.argmax(axis=1)].reshape(-1, 1),
-            "token_count": _column(counts, np.int32),
+            "token_count": _counts(tokens),
         }
 
     items = columns["text"]
@@ -135,12 +179,42 @@ def _classify(settings, columns, asked):
     return Work(items, _truncate(settings, asked), answer)
 
 
+def _token_labels(settings, columns, asked):
+    activation = _activation(settings, asked)
+    how = asked.get("aggregation") or AGGREGATIONS[1]
+    if how not in AGGREGATIONS:
+        raise Refused(f"aggregation {how!r} is not known: send {', '.join(AGGREGATIONS)}")
+    texts, labels = columns["text"], settings["labels"]
+
+    def answer(rows, tokens):
+        each = [activation(row.astype(np.float32)) for row in rows]
+        scores = np.zeros((len(rows), max(map(len, rows)), len(labels)), dtype=np.float32)
+        found = np.empty((len(rows), 1), dtype=np.object_)
+        for at, (text, row, one) in enumerate(zip(texts, each, tokens, strict=True)):
+            scores[at, : len(row)] = row
+            found[at, 0] = json.dumps(entities(text, row, one, labels, how)).encode()
+        return {"entities": found, "scores": scores, "token_count": _counts(tokens)}
+
+    return Work(texts, _truncate(settings, asked), answer)
+
+
+def _activation(settings, asked):
+    raw = asked.get("raw_scores", False)
+    if not isinstance(raw, bool):
+        raise Refused(f"raw_scores {raw!r} is not true or false")
+    return _ACTIVATIONS["identity" if raw else settings["activation"]]
+
+
 def _truncate(settings, asked):
     given = asked.get("truncate") or settings["truncate"]
     chosen = str(given).upper()
     if chosen not in TRUNCATE:
         raise Refused(f"truncate {given!r} is not known: send NONE, END or START")
     return chosen
+
+
+def _counts(tokens):
+    return _column([len(one.ids) for one in tokens], np.int32)
 
 
 def _column(values, kind):
@@ -175,4 +249,7 @@ _VECTOR_TYPES = {
     "int8": _int8,
     "uint8": lambda vectors: _int8(vectors) + 128,
 }
-_TASKS = {"embed": _embed, "rerank": _rerank, "classify": _classify}
+_HEADS = {
+    "dense": _dense, "sparse": _sparse, "multi-vector": _multi_vector, "score": _score,
+    "labels": _labels, "token-labels": _token_labels,
+}  # fmt: skip

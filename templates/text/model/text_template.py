@@ -13,6 +13,16 @@ class Tokens:
     ids: list
     type_ids: list
     special_tokens_mask: list
+    attended: list | None = None
+    """1 for each token that the others attend to; None: all."""
+    skip: int = 0
+    """Leading tokens that pooling leaves out."""
+    kept: object = None
+    """For a vector per token: which tokens have one; None: all."""
+    offsets: list | None = None
+    """For labels of tokens: where each is in the text."""
+    inner: list | None = None
+    """For labels of tokens: whether each continues a word."""
 
 
 class Template:

@@ -15,59 +15,141 @@ _ACTIVATIONS = {
 }  # fmt: skip
 
 
-class Vectors(nn.Module):
-    """A vector for each text."""
+class Head(nn.Module):
+    """A body with what follows it; ``output`` names what it computes of a padded batch."""
+
+    output = "logits"
 
     def __init__(self, body, folder, graph):
         super().__init__()
-        self.body, self.config = body, body.config
-        self._pooling, self._normalize = graph["pooling"], graph["normalize"]
+        self.body, self.config, self.graph = body, body.config, graph
         self.dense = nn.ModuleList(_Dense(Path(folder), one) for one in graph["dense"])
 
     def forward(self, **inputs):
-        """``embeddings`` of a padded batch."""
-        pooling_mask = inputs.pop("pooling_mask", inputs["attention_mask"])
-        states = self.body(**inputs).last_hidden_state
-        vectors = torch.cat([_POOLING[mode](states, pooling_mask) for mode in self._pooling], dim=1)
+        """The output by its name."""
+        pooling_mask = inputs.pop("pooling_mask", inputs.get("attention_mask"))
+        return {self.output: self.compute(self.body(**inputs), pooling_mask)}
+
+    def compute(self, found, mask):  # noqa: ARG002
+        """The numbers of a classifier before its activation: of texts, tokens or images."""
+        return found.logits
+
+    def _layered(self, vectors):
         for layer in self.dense:
             vectors = layer(vectors)
-        if self._normalize:
-            vectors = nn.functional.normalize(vectors, p=2, dim=1)
-        return {"embeddings": vectors}
+        return vectors
 
 
-class Logits(nn.Module):
-    """The numbers of a sequence classifier before its activation."""
+class Vectors(Head):
+    """A vector for each text, or the scores that dense layers make of it."""
 
-    def __init__(self, body):
-        super().__init__()
-        self.body, self.config = body, body.config
+    output = "embeddings"
 
-    def forward(self, **inputs):
-        """``logits`` of a padded batch."""
-        return {"logits": self.body(**inputs).logits}
+    def compute(self, found, mask):
+        """Pooling, dense layers, normalization."""
+        states = found.last_hidden_state
+        pooled = [_POOLING[mode](states, mask) for mode in self.graph["pooling"]]
+        vectors = self._layered(torch.cat(pooled, dim=1))
+        return nn.functional.normalize(vectors, p=2, dim=1) if self.graph["normalize"] else vectors
 
 
-def load(folder, task, graph):
+class Modular(Vectors):
+    """The scores of a cross-encoder that is a body and sentence-transformers' modules."""
+
+    output = "logits"
+
+
+class Sparse(Head):
+    """A weight for each word of the vocabulary."""
+
+    output = "sparse_embeddings"
+
+    def compute(self, found, mask):
+        """The maximum or sum over all tokens of log(1 + relu(logits))."""
+        weights = torch.log1p(torch.relu(found.logits * mask.unsqueeze(-1).to(torch.float32)))
+        if self.graph["activation"] == "log1p_relu":
+            weights = torch.log1p(weights)
+        return weights.sum(1) if self.graph["pooling"] == ["sum"] else weights.amax(1)
+
+
+class TokenVectors(Head):
+    """A vector for each token."""
+
+    output = "token_embeddings"
+
+    def compute(self, found, mask):  # noqa: ARG002
+        """Dense layers and normalization."""
+        vectors = self._layered(found.last_hidden_state)
+        return nn.functional.normalize(vectors, p=2, dim=2) if self.graph["normalize"] else vectors
+
+
+class Words(Head):
+    """The score of a reranker that generates: the logit of one word, or the difference of two.
+
+    Of the output layer these rows alone remain, and of the tokens the last.
+    """
+
+    def __init__(self, body, folder, graph):
+        super().__init__(body.base_model, folder, graph)
+        rows = body.get_output_embeddings()
+        ids = graph["score_tokens"]
+        if rows.bias is not None:
+            raise SystemExit("ERROR: the output layer has a bias, which the export does not read")
+        weight = rows.weight[ids[0]] - (rows.weight[ids[1]] if len(ids) > 1 else 0)
+        self.score = nn.Parameter(weight.detach().clone().unsqueeze(1), requires_grad=False)
+
+    def compute(self, found, mask):
+        """One logit."""
+        return _last(found.last_hidden_state, mask) @ self.score
+
+
+_KINDS = {
+    "dense": ("AutoModel", Vectors), "sparse": ("AutoModelForMaskedLM", Sparse),
+    "multi-vector": ("AutoModel", TokenVectors),
+    "token-labels": ("AutoModelForTokenClassification", Head),
+    "image-labels": ("AutoModelForImageClassification", Head),
+}  # fmt: skip
+_SCORES = ("AutoModelForSequenceClassification", Head)
+_ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
+
+
+def load(folder, head, graph):
     """The module of a checkpoint, in float32, from safetensors alone and without its code."""
     import transformers
 
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    if task != "embed":
-        kind = transformers.AutoModelForSequenceClassification
-    else:
-        encoders = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
-        kind = getattr(transformers, encoders.get(config.get("model_type"), "AutoModel"))
-    body = kind.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        use_safetensors=True,
-        trust_remote_code=False,
-        attn_implementation="eager",
-    ).eval()
+    name, kind = _KINDS.get(head, _SCORES)
+    if graph["score_words"]:
+        name, kind = "AutoModelForCausalLM", Words
+        graph = {**graph, "score_tokens": word_tokens(folder, graph["score_words"])}
+    elif head in ("score", "labels") and graph["modular"]:
+        name, kind = "AutoModel", Modular
+    if name == "AutoModel":
+        name = _ENCODERS.get(config.get("model_type"), name)
+    body = (
+        getattr(transformers, name)
+        .from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="eager",
+        )
+        .eval()
+    )
     body.config.use_cache = False
-    module = Logits(body) if task != "embed" else Vectors(body, folder, graph)
-    return module.eval()
+    return kind(body, folder, graph).eval()
+
+
+def word_tokens(folder, words):
+    """The ids of words that decide, each of which is one token."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    ids = tokenizer.convert_tokens_to_ids(list(words))
+    if None in ids or tokenizer.unk_token_id in ids:
+        raise SystemExit(f"ERROR: the tokenizer has no tokens for {' and '.join(words)}")
+    return ids
 
 
 class _Dense(nn.Module):
@@ -77,7 +159,9 @@ class _Dense(nn.Module):
         super().__init__()
         from safetensors.torch import load_file
 
-        weights = load_file(folder / row["path"] / "model.safetensors")
+        found = load_file(folder / row["path"] / "model.safetensors")
+        # Beside the body's weights in a ColBERT checkpoint of Stanford's.
+        weights = {name: found[name] for name in found if name.startswith(("linear.", "residual."))}
         self.linear = nn.Linear(row["inputs"], row["outputs"], bias=row["bias"])
         self.residual = None
         if row["residual"]:

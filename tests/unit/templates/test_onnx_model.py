@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -136,12 +136,17 @@ def test_prompts_go_before_texts(modules: dict[str, ModuleType]) -> None:
     assert items(input_type="passage") == items(prompt_name="document") == ["text: a"]
 
 
+def counted(*sizes: int) -> list[SimpleNamespace]:
+    """Tokens of which only the number matters."""
+    return [SimpleNamespace(ids=[0] * size) for size in sizes]
+
+
 def test_a_reranker_answers_best_first(modules: dict[str, ModuleType]) -> None:
-    settings = {**SETTINGS, "task": "rerank", "activation": "sigmoid"}
+    settings = {**SETTINGS, "head": "score", "activation": "sigmoid"}
     columns = {"query": ["q"] * 3, "passage": ["a", "b", "c"]}
     work = modules["text_tasks"].prepare(settings, columns, {})
     assert work.items == [("q", "a"), ("q", "b"), ("q", "c")]
-    answer = work.answer([np.array([-1.0]), np.array([2.0]), np.array([0.0])], [5, 6, 7])
+    answer = work.answer([np.array([-1.0]), np.array([2.0]), np.array([0.0])], counted(5, 6, 7))
     assert answer["index"].tolist() == [[1], [2], [0]]
     assert answer["logit"].tolist() == [[2], [0], [-1]]
     assert answer["score"].ravel() == pytest.approx([0.8808, 0.5, 0.2689], abs=1e-4)
@@ -150,9 +155,9 @@ def test_a_reranker_answers_best_first(modules: dict[str, ModuleType]) -> None:
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_classifier_names_its_best_label(modules: dict[str, ModuleType], raw: bool) -> None:
-    settings = {**SETTINGS, "task": "classify", "activation": "softmax", "labels": ["no", "yes"]}
+    settings = {**SETTINGS, "head": "labels", "activation": "softmax", "labels": ["no", "yes"]}
     work = modules["text_tasks"].prepare(settings, {"text": ["a"]}, {"raw_scores": raw})
-    answer = work.answer([np.array([0.0, 1.0])], [3])
+    answer = work.answer([np.array([0.0, 1.0])], counted(3))
     assert answer["label"].tolist() == [[b"yes"]]
     wanted = [0, 1] if raw else [0.2689, 0.7311]
     assert answer["scores"].ravel() == pytest.approx(wanted, abs=1e-4)

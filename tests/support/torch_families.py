@@ -1,0 +1,209 @@
+"""Tiny random checkpoints of every family that the builder ``onnx`` serves.
+
+Run by a Python that has torch, transformers and sentence-transformers:
+
+    python torch_families.py DIRECTORY [FAMILY...]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+SIZE = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
+    "max_position_embeddings": 128,
+}  # fmt: skip
+GROUPED = {"num_key_value_heads": 2, "head_dim": 8}
+LABELS = {0: "negative", 1: "neutral", 2: "positive"}
+NAMES = {0: "O", 1: "B-PER", 2: "I-PER", 3: "B-LOC", 4: "I-LOC"}
+_LONGEST = 64
+_LETTERS = [chr(code) for code in range(33, 127)]
+
+Row = Mapping[str, Any]
+
+
+def embeds(model: str, tokens: str = "wordpiece", *modules: Row, **config: Any) -> Row:
+    """A vector of a text: mean and normalization unless ``modules`` say otherwise."""
+    chain = modules or ({"Pooling": "mean"}, {"Normalize": None})
+    return {"model": model, "tokens": tokens, "modules": chain, "config": {**SIZE, **config}}
+
+
+def scores(model: str, tokens: str = "wordpiece", **config: Any) -> Row:
+    """Logits of a pair; with ``id2label`` those of a text."""
+    named = {} if "id2label" in config else {"num_labels": 1}
+    return {"model": model, "tokens": tokens, "modules": (), "config": {**SIZE, **named, **config}}
+
+
+_T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+_DISTIL = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48}
+_DENSE = ({"Pooling": "mean"}, {"Dense": (32, 48)}, {"Dense": (48, 24)}, {"Normalize": None})
+_LAST = ({"Pooling": "lasttoken"}, {"Normalize": None})
+_LOCAL = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 8}
+_MODERN = {"global_attn_every_n_layers": 2, "local_attention": 8}
+_DEBERTA = {"relative_attention": True, "position_buckets": 16, "pos_att_type": ["p2c", "c2p"]}
+_SHORT = {"max_position_embeddings": 66}  # of RoBERTa: 64 tokens
+
+FAMILIES: Mapping[str, Row] = {
+    "bert": embeds("BertModel"),
+    "bert-max-cls": embeds("BertModel", "wordpiece", {"Pooling": ["cls", "max"]}),
+    "bert-weighted": embeds("BertModel", "wordpiece", {"Pooling": "weightedmean"}),
+    "roberta": embeds("RobertaModel", "bytes", **_SHORT),
+    "xlm-roberta": embeds(
+        "XLMRobertaModel", "unigram", {"Pooling": "cls"}, {"Normalize": None}, **_SHORT
+    ),
+    "camembert": embeds("CamembertModel", "unigram", **_SHORT),
+    "distilbert": embeds("DistilBertModel", **_DISTIL),
+    "mpnet": embeds("MPNetModel", **_SHORT),
+    "electra": embeds("ElectraModel", embedding_size=16),
+    "albert": embeds("AlbertModel", "unigram", embedding_size=16),
+    "deberta-v2": embeds("DebertaV2Model", "unigram", **_DEBERTA),
+    "modernbert": embeds(
+        "ModernBertModel", "wordpiece", {"Pooling": "cls"}, {"Normalize": None}, **_MODERN
+    ),
+    "nomic-bert": embeds("NomicBertModel"),
+    "jina-v3": embeds("JinaEmbeddingsV3Model", "unigram"),
+    "eurobert": embeds("EuroBertModel", "bytes", num_key_value_heads=4),
+    "t5-encoder": embeds(
+        "T5EncoderModel", "unigram", {"Pooling": "mean"}, {"Dense": (32, 24)}, {"Normalize": None},
+        **_T5,
+    ),
+    "gemma3-text": embeds(
+        "Gemma3TextModel", "unigram", *_DENSE, use_bidirectional_attention=True, **GROUPED, **_LOCAL
+    ),
+    "qwen3": embeds("Qwen3Model", "bytes", *_LAST, **GROUPED),
+    "qwen2": embeds("Qwen2Model", "bytes", *_LAST, num_key_value_heads=2),
+    "mistral": embeds("MistralModel", "bytes", *_LAST, num_key_value_heads=2),
+    "llama": embeds("LlamaModel", "bytes", *_LAST, num_key_value_heads=2),
+    "bert-score": scores("BertForSequenceClassification"),
+    "roberta-score": scores("RobertaForSequenceClassification", "bytes", **_SHORT),
+    "xlm-roberta-score": scores("XLMRobertaForSequenceClassification", "unigram", **_SHORT),
+    "distilbert-labels": scores("DistilBertForSequenceClassification", **_DISTIL, id2label=LABELS),
+    "mpnet-labels": scores("MPNetForSequenceClassification", **_SHORT, id2label=LABELS),
+    "electra-score": scores("ElectraForSequenceClassification", embedding_size=16),
+    "albert-labels": scores("AlbertForSequenceClassification", "unigram", id2label=LABELS),
+    "deberta-v2-score": scores("DebertaV2ForSequenceClassification", "unigram", **_DEBERTA),
+    "deberta-v2-labels": scores(
+        "DebertaV2ForSequenceClassification", "unigram", id2label=LABELS, **_DEBERTA
+    ),
+    "modernbert-score": scores(
+        "ModernBertForSequenceClassification", classifier_pooling="mean", **_MODERN
+    ),
+    "qwen3-score": scores("Qwen3ForSequenceClassification", "bytes", **GROUPED),
+}
+
+
+def main(directory: str, *names: str) -> None:
+    """Write the checkpoints that ``names`` choose, all without one."""
+    for name in names or FAMILIES:
+        write(Path(directory) / name, FAMILIES[name])
+
+
+def write(folder: Path, row: Row) -> None:
+    """Write one checkpoint: tokenizer, random weights, sentence-transformers' files."""
+    import torch
+    import transformers
+
+    folder.mkdir(parents=True)
+    size, special = _TOKENIZERS[row["tokens"]](folder)
+    model = getattr(transformers, row["model"])
+    config = model.config_class(**{**row["config"], "vocab_size": size, **special})
+    torch.manual_seed(len(folder.name))
+    made = model(config).eval()
+    for weight in made.parameters():
+        # The initial weights are so small that a fault would hide in rounding.
+        torch.nn.init.normal_(weight, 1.0 if weight.dim() == 1 else 0.0, 0.2)
+    made.save_pretrained(folder)
+    if row["modules"]:
+        _sentence_files(folder, row["modules"])
+
+
+def _sentence_files(folder: Path, modules: tuple[Row, ...]) -> None:
+    """As sentence-transformers 6 writes them."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import modules as kinds
+
+    chain = [kinds.Transformer(str(folder))]
+    width = chain[0].get_embedding_dimension()
+    for module in modules:
+        ((kind, value),) = module.items()
+        if kind == "Pooling":
+            chain.append(kinds.Pooling(width, value))
+        elif kind == "Dense":
+            chain.append(kinds.Dense(*value))
+        else:
+            chain.append(kinds.Normalize())
+    SentenceTransformer(modules=chain, device="cpu").save(str(folder), create_model_card=False)
+
+
+def _wordpiece(folder: Path) -> tuple[int, Row]:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*special, *_LETTERS, *(f"##{letter}" for letter in _LETTERS)]
+    model = models.WordPiece({word: at for at, word in enumerate(words)}, unk_token="[UNK]")
+    made = Tokenizer(model)
+    made.normalizer = normalizers.BertNormalizer(lowercase=False)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    names = ("pad", "unk", "cls", "sep", "mask")
+    _save(folder, made, dict(zip(names, special, strict=True)), "[CLS] $A [SEP]",
+          "[CLS] $A [SEP] $B:1 [SEP]:1", types=True)  # fmt: skip
+    return len(words), {"pad_token_id": 0}
+
+
+def _bytes(folder: Path) -> tuple[int, Row]:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    words = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    made = Tokenizer(models.BPE({word: at for at, word in enumerate(words)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    return len(words), _roberta(folder, made, special)
+
+
+def _unigram(folder: Path) -> tuple[int, Row]:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    words = [*special, "▁", *_LETTERS, "▁the", "ing"]
+    made = Tokenizer(models.Unigram([(word, -float(at)) for at, word in enumerate(words)], 3))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    return len(words), _roberta(folder, made, special)
+
+
+def _roberta(folder: Path, made: Any, special: list[str]) -> Row:
+    names = ("bos", "pad", "eos", "unk", "mask")
+    named = {**dict(zip(names, special, strict=True)), "cls": "<s>", "sep": "</s>"}
+    _save(folder, made, named, "<s> $A </s>", "<s> $A </s> </s> $B </s>")
+    return {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+
+
+def _save(
+    folder: Path, made: Any, special: Mapping[str, str], one: str, pair: str, *, types: bool = False
+) -> None:
+    from tokenizers import processors
+
+    made.add_special_tokens(list(dict.fromkeys(special.values())))
+    ids = [(word, made.token_to_id(word)) for word in dict.fromkeys(special.values())]
+    made.post_processor = processors.TemplateProcessing(single=one, pair=pair, special_tokens=ids)
+    made.save(str(folder / "tokenizer.json"))
+    inputs = ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"]
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": _LONGEST,
+        "model_input_names": inputs, **{f"{name}_token": word for name, word in special.items()},
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+_TOKENIZERS: Mapping[str, Callable[[Path], tuple[int, Row]]] = {
+    "wordpiece": _wordpiece, "bytes": _bytes, "unigram": _unigram,
+}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
