@@ -68,7 +68,11 @@ FAMILIES: Mapping[str, Row] = {
     "jina-v3": embeds("JinaEmbeddingsV3Model", "unigram"),
     "eurobert": embeds("EuroBertModel", "bytes", num_key_value_heads=4),
     "t5-encoder": embeds(
-        "T5EncoderModel", "unigram", {"Pooling": "mean"}, {"Dense": (32, 24)}, {"Normalize": None},
+        "T5EncoderModel",
+        "unigram",
+        {"Pooling": "mean"},
+        {"Dense": (32, 24)},
+        {"Normalize": None},
         **_T5,
     ),
     "gemma3-text": embeds(
@@ -93,6 +97,25 @@ FAMILIES: Mapping[str, Row] = {
         "ModernBertForSequenceClassification", classifier_pooling="mean", **_MODERN
     ),
     "qwen3-score": scores("Qwen3ForSequenceClassification", "bytes", **GROUPED),
+    "modules-score": embeds(
+        "BertModel", "wordpiece", {"Pooling": "cls"}, {"Dense": (32, 16)}, {"Scores": (16, 1)}
+    )
+    | {"class": "CrossEncoder"},
+    "qwen3-reranker": scores("Qwen3ForCausalLM", "bytes", **GROUPED),
+    "bert-tokens": scores("BertForTokenClassification", id2label=NAMES),
+    "roberta-tokens": scores("RobertaForTokenClassification", "bytes", **_SHORT, id2label=NAMES),
+    "deberta-v2-tokens": scores(
+        "DebertaV2ForTokenClassification", "unigram", id2label=NAMES, **_DEBERTA
+    ),
+    "distilbert-tokens": scores("DistilBertForTokenClassification", **_DISTIL, id2label=NAMES),
+    "bert-sparse": embeds("BertForMaskedLM", "wordpiece", {"Splade": "max"}),
+    "distilbert-sparse": embeds("DistilBertForMaskedLM", "wordpiece", {"Splade": "sum"}, **_DISTIL),
+    "modernbert-sparse": embeds("ModernBertForMaskedLM", "wordpiece", {"Splade": "max"}, **_MODERN),
+    "bert-colbert": embeds("BertModel", "wordpiece", {"Dense": (32, 24)}, {"Mask": ["!", ","]}),
+    "modernbert-colbert": embeds(
+        "ModernBertModel", "wordpiece", {"Dense": (32, 24)}, {"Mask": []}, **_MODERN
+    ),
+    "stanford-colbert": embeds("BertModel", "wordpiece", {"Stanford": 24}),
 }
 
 
@@ -118,32 +141,81 @@ def write(folder: Path, row: Row) -> None:
         torch.nn.init.normal_(weight, 1.0 if weight.dim() == 1 else 0.0, 0.2)
     made.save_pretrained(folder)
     if row["modules"]:
-        _sentence_files(folder, row["modules"])
+        _sentence_files(folder, row)
 
 
-def _sentence_files(folder: Path, modules: tuple[Row, ...]) -> None:
-    """As sentence-transformers 6 writes them."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer import modules as kinds
+def _sentence_files(folder: Path, row: Row) -> None:
+    """As sentence-transformers 6 writes them, or Stanford's ColBERT."""
+    import sentence_transformers as library
 
-    chain = [kinds.Transformer(str(folder))]
-    width = chain[0].get_embedding_dimension()
+    modules = {kind: value for module in row["modules"] for kind, value in module.items()}
+    if "Stanford" in modules:
+        return _stanford(folder, modules["Stanford"])
+    name = row.get("class", "SentenceTransformer")
+    if "Splade" in modules:
+        name = "SparseEncoder"
+    elif "Mask" in modules:
+        name = "MultiVectorEncoder"
+    chain = _chain(folder, row["modules"])
+    made = getattr(library, name)(modules=chain, device="cpu")
+    made.save(str(folder), create_model_card=False)
+    return None
+
+
+def _chain(folder: Path, modules: tuple[Row, ...]) -> list[Any]:
+    import torch
+    from sentence_transformers.base import modules as base
+    from sentence_transformers.multi_vector_encoder import modules as multi
+    from sentence_transformers.sentence_transformer import modules as dense
+    from sentence_transformers.sparse_encoder import modules as sparse
+
+    last = modules[-1]
+    if "Splade" in last:
+        return [
+            dense.Transformer(str(folder), transformer_task="fill-mask"),
+            sparse.SpladePooling(last["Splade"]),
+        ]
+    expansion = {"strategy": "fixed", "attend": False, "length": 16}
+    more = {"query_expansion": expansion, "document_length": 40} if "Mask" in last else {}
+    chain = [dense.Transformer(str(folder), **more)]
     for module in modules:
         ((kind, value),) = module.items()
         if kind == "Pooling":
-            chain.append(kinds.Pooling(width, value))
+            chain.append(dense.Pooling(chain[0].get_embedding_dimension(), value))
         elif kind == "Dense":
-            chain.append(kinds.Dense(*value))
+            tokens = {"module_input_name": "token_embeddings"} if more else {}
+            chain.append(base.Dense(*value, **tokens))
+        elif kind == "Scores":
+            said = {"activation_function": torch.nn.Identity(), "module_output_name": "scores"}
+            chain.append(base.Dense(*value, **said))
+        elif kind == "Mask":
+            chain.append(multi.MultiVectorMask(skiplist_words=value))
         else:
-            chain.append(kinds.Normalize())
-    SentenceTransformer(modules=chain, device="cpu").save(str(folder), create_model_card=False)
+            chain.append(base.Normalize())
+    return chain
+
+
+def _stanford(folder: Path, width: int) -> None:
+    """The projection beside the body's weights, and the names that ColBERT gives them."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    weights = {f"bert.{name}": value for name, value in load_file(file).items()}
+    weights["linear.weight"] = torch.randn(width, SIZE["hidden_size"]) / 4
+    save_file(weights, file, metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["architectures"] = ["HF_ColBERT"]
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    said = {"query_maxlen": 16, "doc_maxlen": 40, "dim": width, "mask_punctuation": True}
+    (folder / "artifact.metadata").write_text(json.dumps(said), encoding="utf-8")
 
 
 def _wordpiece(folder: Path) -> tuple[int, Row]:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [*special, *_LETTERS, *(f"##{letter}" for letter in _LETTERS)]
+    words = [*special, "[unused0]", "[unused1]", *_LETTERS, *(f"##{letter}" for letter in _LETTERS)]
     model = models.WordPiece({word: at for at, word in enumerate(words)}, unk_token="[UNK]")
     made = Tokenizer(model)
     made.normalizer = normalizers.BertNormalizer(lowercase=False)
@@ -158,11 +230,12 @@ def _bytes(folder: Path) -> tuple[int, Row]:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    words = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    made = Tokenizer(models.BPE({word: at for at, word in enumerate(words)}, []))
+    words = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet()), "yes", "no"]
+    vocabulary = {word: at for at, word in enumerate([*words, "ye"])}
+    made = Tokenizer(models.BPE(vocabulary, [("y", "e"), ("ye", "s"), ("n", "o")]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    return len(words), _roberta(folder, made, special)
+    return len(vocabulary), _roberta(folder, made, special)
 
 
 def _unigram(folder: Path) -> tuple[int, Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from trtbuild.builder import Case
 from trtbuild.modelspec import HeadKind, ModelSpec, Task
@@ -30,7 +30,7 @@ def reasons(case: Case) -> Iterator[str]:
             f"{spec.task.value}: use --backend vllm or trtllm"
         )
         return
-    if spec.architecture not in _exported() and not given_graph(case):
+    if not _exported(spec.architecture) and not given_graph(case):
         yield (
             f"the export has no class for the architecture {spec.architecture!r}: use --backend "
             "vllm, or a checkpoint of a class that transformers has"
@@ -46,9 +46,13 @@ def reasons(case: Case) -> Iterator[str]:
         yield "the checkpoint has no onnx/model.onnx or model.onnx: fetch one, or the safetensors"
 
 
-def _exported() -> Collection[str]:
-    """Return classes that transformers has, and ColBERT's, which is a BERT with a projection."""
-    return {*transformers_architectures(), "HF_ColBERT"}
+def _exported(architecture: str) -> bool:
+    """Whether transformers has the class. ColBERT's is a BERT with a projection; of the classes
+    that fill in masks, the table has no rows of their own."""
+    known = transformers_architectures()
+    body = architecture.removesuffix("ForMaskedLM")
+    masked = body != architecture and f"{body}Model" in known
+    return architecture in known or masked or architecture == "HF_ColBERT"
 
 
 def _weights(spec: ModelSpec) -> Iterator[str]:
