@@ -101,7 +101,9 @@ FAMILIES: Mapping[str, Row] = {
         "BertModel", "wordpiece", {"Pooling": "cls"}, {"Dense": (32, 16)}, {"Scores": (16, 1)}
     )
     | {"class": "CrossEncoder"},
-    "qwen3-reranker": scores("Qwen3ForCausalLM", "bytes", **GROUPED),
+    "qwen3-reranker": scores(
+        "Qwen3ForCausalLM", "long bytes", **{**GROUPED, "max_position_embeddings": 1024}
+    ),
     "bert-tokens": scores("BertForTokenClassification", id2label=NAMES),
     "roberta-tokens": scores("RobertaForTokenClassification", "bytes", **_SHORT, id2label=NAMES),
     "deberta-v2-tokens": scores(
@@ -226,7 +228,7 @@ def _wordpiece(folder: Path) -> tuple[int, Row]:
     return len(words), {"pad_token_id": 0}
 
 
-def _bytes(folder: Path) -> tuple[int, Row]:
+def _bytes(folder: Path, longest: int = _LONGEST) -> tuple[int, Row]:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -235,7 +237,7 @@ def _bytes(folder: Path) -> tuple[int, Row]:
     made = Tokenizer(models.BPE(vocabulary, [("y", "e"), ("ye", "s"), ("n", "o")]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    return len(vocabulary), _roberta(folder, made, special)
+    return len(vocabulary), _roberta(folder, made, special, longest)
 
 
 def _unigram(folder: Path) -> tuple[int, Row]:
@@ -249,15 +251,22 @@ def _unigram(folder: Path) -> tuple[int, Row]:
     return len(words), _roberta(folder, made, special)
 
 
-def _roberta(folder: Path, made: Any, special: list[str]) -> Row:
+def _roberta(folder: Path, made: Any, special: list[str], longest: int = _LONGEST) -> Row:
     names = ("bos", "pad", "eos", "unk", "mask")
     named = {**dict(zip(names, special, strict=True)), "cls": "<s>", "sep": "</s>"}
-    _save(folder, made, named, "<s> $A </s>", "<s> $A </s> </s> $B </s>")
+    _save(folder, made, named, "<s> $A </s>", "<s> $A </s> </s> $B </s>", longest=longest)
     return {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
 
 
 def _save(
-    folder: Path, made: Any, special: Mapping[str, str], one: str, pair: str, *, types: bool = False
+    folder: Path,
+    made: Any,
+    special: Mapping[str, str],
+    one: str,
+    pair: str,
+    *,
+    types: bool = False,
+    longest: int = _LONGEST,
 ) -> None:
     from tokenizers import processors
 
@@ -267,15 +276,18 @@ def _save(
     made.save(str(folder / "tokenizer.json"))
     inputs = ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"]
     config = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": _LONGEST,
+        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": longest,
         "model_input_names": inputs, **{f"{name}_token": word for name, word in special.items()},
     }  # fmt: skip
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 _TOKENIZERS: Mapping[str, Callable[[Path], tuple[int, Row]]] = {
-    "wordpiece": _wordpiece, "bytes": _bytes, "unigram": _unigram,
-}  # fmt: skip
+    "wordpiece": _wordpiece,
+    "bytes": _bytes,
+    "long bytes": lambda folder: _bytes(folder, 1024),
+    "unigram": _unigram,
+}
 
 
 if __name__ == "__main__":

@@ -44,5 +44,7 @@ def cases(settings, pairs):
     table = json.loads((_HERE / "texts.json").read_text(encoding="utf-8"))
     long = table["long"] * (min(settings["max_tokens"] or _LONG, _LONG) // 10 + 2)
     if pairs:
-        return [*map(tuple, table["pairs"]), ("the dog", long), (long, "the fox"), (long, long)]
+        found = [*map(tuple, table["pairs"]), ("the dog", long)]
+        # In a template, only documents are cut.
+        return found if settings["pair_template"] else [*found, (long, "the fox"), (long, long)]
     return [*table["texts"], long]

@@ -106,7 +106,7 @@ def test_vectors_come_as_the_type_that_is_asked_for(
     asked = {"embedding_type": kind, "dimensions": 8}
     rows = [np.array([0.5, -0.25, 0, 1] * 4), np.zeros(16)]
     found = modules["text_tasks"].prepare(settings, {"text": ["a", "b"]}, asked)
-    made = found.answer(rows, [1, 1])["embeddings"]
+    made = found.answer(rows, counted(1, 1))["embeddings"]
     assert made.dtype == np.float32 and made[0].tolist() == vector
     assert typed(rows[0][:8].tolist(), kind) == tuple(vector)
     assert typed(rows[1][:8].tolist(), kind) == tuple(made[1].tolist())
