@@ -83,3 +83,17 @@ def test_the_wheel_runs_away_from_the_checkout(dist: Path, tmp_path: Path) -> No
         check=True,
     )
     assert "'vllm'" in result.stdout
+
+
+def test_the_gateways_wheel_holds_exactly_its_sources(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir"]
+    subprocess.run([*command, tmp_path, ROOT / "gateway"], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("trtbuild_gateway-*.whl")
+    names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
+    expected = shipped(ROOT / "gateway" / "trtbuild_gateway", "trtbuild_gateway/")
+    assert names == expected
+    versions = [
+        tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]["version"]
+        for folder in (".", "gateway")
+    ]
+    assert versions[0] == versions[1]

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 # Fields with the same names in Sampling and in vLLM's SamplingParams.
 _OPTIONAL = (
     "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty",
-    "frequency_penalty", "seed", "logprobs", "prompt_logprobs",
+    "frequency_penalty", "seed", "logprobs", "prompt_logprobs", "logit_bias", "min_tokens",
+    "stop_token_ids", "skip_special_tokens", "include_stop_str_in_output",
 )  # fmt: skip
 
-SampleValue = int | float | bool | list[str]
+SampleValue = int | float | bool | list[str] | list[int] | dict[str, float]
 Pair = tuple[str, str]
 
 
@@ -39,6 +40,11 @@ class Sampling:
     frequency_penalty: float | None = None
     logprobs: int | None = None
     prompt_logprobs: int | None = None
+    logit_bias: Mapping[int, float] | None = None
+    min_tokens: int | None = None
+    stop_token_ids: tuple[int, ...] | None = None
+    skip_special_tokens: bool | None = None
+    include_stop_str_in_output: bool | None = None
 
     @property
     def wants_logprobs(self) -> bool:
@@ -51,12 +57,35 @@ class Sampling:
         for name in _OPTIONAL:
             value = getattr(self, name)
             if value is not None:
-                values[name] = value
+                values[name] = _json_value(value)
         if self.stop:
             values["stop"] = list(self.stop)
         if self.ignore_eos:
             values["ignore_eos"] = True
         return values
+
+
+def _json_value(value: Any) -> SampleValue:
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Mapping):
+        return {str(key): item for key, item in value.items()}
+    found: SampleValue = value
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """A form that the generated text must have.
+
+    Attributes:
+        kind: ``json`` (a JSON schema), ``json_object`` (any JSON object), ``regex``, ``choice``
+            (a list of texts), ``grammar`` (EBNF) or ``structural_tag``.
+        value: The schema, expression…; None for ``json_object``.
+    """
+
+    kind: str
+    value: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +97,18 @@ class GenerateRequest:
         sampling: Sampling settings.
         stream: Request chunks as they come instead of one response.
         images: Base64 text of image files, for vision models.
+        guide: The form of the text.
+        adapter: Name of a LoRA adapter; empty for the model itself.
+        priority: Triton's: 1 is the most urgent; 0 leaves it to the model.
     """
 
     prompt: str
     sampling: Sampling = field(default_factory=Sampling)
     stream: bool = True
     images: tuple[str, ...] = ()
+    guide: Guide | None = None
+    adapter: str = ""
+    priority: int = 0
 
 
 class Chunk(NamedTuple):

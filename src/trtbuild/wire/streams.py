@@ -75,6 +75,18 @@ class EventStream:
             self._pause(False)
         return self._events.popleft()
 
+    async def batch(self) -> list[bytes]:
+        """Return every event that has arrived, at least one; empty at the end of the stream."""
+        try:
+            first = await self.__anext__()
+        except StopAsyncIteration:
+            return []
+        batch = [first, *self._events]
+        self._events.clear()
+        if self._paused:
+            self._pause(False)
+        return batch
+
     async def aclose(self) -> None:
         """Give the connection back, or close it if the answer has not ended."""
         if self._timer is not None:

@@ -232,11 +232,25 @@ class TritonHttp:
         seconds: float | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """Yield the unparsed data of each event of any event stream of the server."""
+        async with aclosing(self.event_batches(method, path, body, headers, seconds)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield event
+
+    async def event_batches(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Like :meth:`events`, but yield all events that have arrived at once."""
         request = self._pool.request(method, path, body, headers)
         whole = self._seconds if seconds is None else seconds
         async with EventStream(self._pool, request, seconds=whole, limit=self._limit) as stream:
-            async for event in stream:
-                yield event
+            while batch := await stream.batch():
+                yield batch
             response = stream.response
         if response is not None and not response.good:
             raise refusal(response)

@@ -7,11 +7,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild.errors import UsageError
-from trtbuild.signature.dialects.base import Dialect, Read, SchemaFacts, count, tensor, text, unable
+from trtbuild.signature.dialects.base import (
+    Dialect,
+    Read,
+    SchemaFacts,
+    count,
+    parameters,
+    tensor,
+    text,
+    unable,
+)
 from trtbuild.signature.model import ServedModel
 from trtbuild.signature.requests import Chunk, GenerateRequest, TaskRequest
 from trtbuild.wire.tensors import InferRequest, Outputs, TensorValue
 
+# How TensorRT-LLM 1.2.1 calls the kinds of guides (triton_backend, tensorrt_llm/config.pbtxt).
+_GUIDES = {
+    "json": "json_schema", "json_object": "json", "regex": "regex", "grammar": "ebnf_grammar",
+    "structural_tag": "structural_tag",
+}  # fmt: skip
 _RETURNS = ("finish_reason", "num_input_tokens", "num_output_tokens")
 
 
@@ -34,6 +48,19 @@ class Generating(Dialect):
         """Return the sampling values by the names of their inputs."""
         raise NotImplementedError
 
+    def shaped(self, request: GenerateRequest) -> Mapping[str, Mapping[str, Any]]:
+        """Return the inputs of ``guide`` and ``adapter``, if they are given; empty ones if the
+        schema has no such input."""
+        found: dict[str, Mapping[str, Any]] = {}
+        if request.guide is not None:
+            kind, value = request.guide.kind, request.guide.value
+            form = value if isinstance(value, str) else json.dumps(value)
+            known = {"guided_decoding_guide_type": _GUIDES.get(kind), "guided_decoding_guide": form}
+            found["guide"] = known if kind in _GUIDES else {}
+        if request.adapter:
+            found["adapter"] = {"lora_name": request.adapter}
+        return found
+
     def may_stream(self, model: ServedModel) -> bool:
         """Whether a request may ask for a stream."""
         return True
@@ -50,13 +77,16 @@ class Generating(Dialect):
             "return_logprobs": request.sampling.wants_logprobs,
             **self.spelled(request),
         }
+        for inputs in self.shaped(request).values():
+            values |= inputs
         if request.images:
             values["image"] = list(request.images)
             if model.input("image") is None:
                 raise UsageError(
                     f"{model.name!r} takes no images", fix="leave the images out of the request"
                 )
-        return (InferRequest(tuple(_tensors(model, values))),)
+        asked = parameters(priority=request.priority or None)
+        return (InferRequest(tuple(_tensors(model, values)), asked),)
 
     def reader(self, model: ServedModel) -> Read:
         """Return a reader; responses of most servers contain only new text."""
@@ -67,7 +97,11 @@ class Generating(Dialect):
         if not isinstance(request, GenerateRequest):
             return ()
         given = zip(request.sampling.given(), self.spelled(request), strict=True)
-        return tuple(name for name, spelled in given if model.input(spelled) is None)
+        ignored = [name for name, spelled in given if model.input(spelled) is None]
+        for name, inputs in self.shaped(request).items():
+            if not inputs or any(model.input(each) is None for each in inputs):
+                ignored.append(name)
+        return tuple(ignored)
 
     def client_of(self, model: ServedModel) -> str:
         """Return client code with an input for each sampling value."""

@@ -50,7 +50,18 @@ class Vllm(Generating):
 
     def spelled(self, request: GenerateRequest) -> Mapping[str, Any]:
         """Return all sampling values in one input."""
-        return {_SAMPLING: json.dumps(request.sampling.given())}
+        values: dict[str, Any] = dict(request.sampling.given())
+        if request.guide is not None:
+            form = True if request.guide.kind == "json_object" else request.guide.value
+            # Text, as NVIDIA's backend reads it; ours takes an object, too.
+            values["structured_outputs"] = json.dumps({request.guide.kind: form})
+        if request.adapter:
+            values["lora_name"] = request.adapter
+        return {_SAMPLING: json.dumps(values)}
+
+    def shaped(self, request: GenerateRequest) -> Mapping[str, Mapping[str, Any]]:
+        """Return nothing: guide and adapter are sampling values."""
+        return {}
 
     def ignored(self, model: ServedModel, request: TaskRequest) -> tuple[str, ...]:
         """Return nothing: the engine accepts or rejects each value."""

@@ -1,0 +1,67 @@
+"""The ASGI application: every route, and what runs beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from trtbuild_gateway.failures import ApiError
+from trtbuild_gateway.gateway import Gateway
+from trtbuild_gateway.http.endpoint import Endpoint, Handler
+from trtbuild_gateway.routes import chat, completions, models
+
+_GET: Mapping[str, Handler] = {
+    "/v1/models": models.models,
+    "/v1/models/{model:path}": models.one_model,
+    "/health": models.ready,
+    "/health/live": models.live,
+    "/health/ready": models.ready,
+    "/metrics": models.metrics,
+}
+_POST: Mapping[str, Handler] = {
+    "/v1/chat/completions": chat.chat,
+    "/v1/completions": completions.completions,
+}
+
+
+def create_app(gateway: Gateway) -> Starlette:
+    """Return the application of the data plane."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        watching = asyncio.create_task(gateway.catalog.watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await gateway.catalog.close()
+
+    routes = [
+        Route(path, Endpoint(gateway, path, handler), methods=[method])
+        for method, handlers in (("GET", _GET), ("POST", _POST))
+        for path, handler in handlers.items()
+    ]
+    return Starlette(
+        routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _not_here}
+    )
+
+
+async def _not_here(request: Request, error: Exception) -> Response:
+    """Answer a path or method that does not exist in OpenAI's form."""
+    import msgspec
+
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    what = "does not exist" if status == 404 else f"cannot be asked with {request.method}"
+    code = "unknown_url" if status == 404 else "method_not_allowed"
+    answer = ApiError(status, f"{request.url.path} {what}", code=code)
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    return Response(
+        msgspec.json.encode(answer.body()), status, headers, media_type="application/json"
+    )

@@ -1,0 +1,9 @@
+"""The gateway's commands, as the program lists them; each module is imported when it runs."""
+
+from trtbuild.cli.commands import Command
+
+gateway = Command(
+    "gateway",
+    "Serve OpenAI's API in front of a Triton server.",
+    "trtbuild_gateway.cli",
+)

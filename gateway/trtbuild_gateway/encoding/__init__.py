@@ -1,0 +1,1 @@
+"""Answers as clients read them: whole bodies, and events of streams."""

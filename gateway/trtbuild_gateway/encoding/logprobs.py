@@ -1,0 +1,86 @@
+"""Log probabilities in OpenAI's two forms, from the positions that vLLM's backend sends.
+
+A position maps token ids to ``logprob``, ``rank`` and ``decoded_token``; its first entry is the
+token of the text. Source: vLLM 0.32.0, v1/engine/logprobs.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+TokenBytes = Callable[[int], bytes | None]
+"""The bytes of a token id; None if they are unknown."""
+
+_FLOOR = -9999.0  # what OpenAI sends for a probability of 0, which JSON has no logarithm of
+
+
+class Token(NamedTuple):
+    """A token with its log probability."""
+
+    text: str
+    logprob: float
+    content: bytes
+
+
+def chat_logprobs(
+    positions: Iterable[Mapping[str, Any]], most: int, token_bytes: TokenBytes
+) -> dict[str, Any]:
+    """Return ``logprobs`` of a chat choice."""
+    return {
+        "content": [
+            {
+                **_chat_token(chosen),
+                "top_logprobs": [_chat_token(token) for token in best[:most]],
+            }
+            for chosen, best in (_tokens(position, token_bytes) for position in positions)
+        ],
+        "refusal": None,
+    }
+
+
+def completion_logprobs(
+    positions: Iterable[Mapping[str, Any] | None],
+    most: int,
+    token_bytes: TokenBytes,
+    offset: int = 0,
+) -> dict[str, Any]:
+    """Return ``logprobs`` of a completion choice whose text starts at ``offset``.
+
+    A position of None is a prompt's first token, which nothing comes before.
+    """
+    made: dict[str, list[Any]] = {
+        "tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": [],
+    }  # fmt: skip
+    for position in positions:
+        if position is None:
+            continue
+        chosen, best = _tokens(position, token_bytes)
+        made["tokens"].append(chosen.text)
+        made["token_logprobs"].append(chosen.logprob)
+        ranked = {token.text: token.logprob for token in best[:most]}
+        made["top_logprobs"].append({**ranked, chosen.text: chosen.logprob})
+        made["text_offset"].append(offset)
+        offset += len(chosen.text)
+    return made
+
+
+def _tokens(position: Mapping[str, Any], token_bytes: TokenBytes) -> tuple[Token, Sequence[Token]]:
+    """Return the token of the text, and the most probable ones in order."""
+    entries = [(_token(int(token), entry, token_bytes), entry) for token, entry in position.items()]
+    ranked = sorted(entries, key=lambda pair: pair[1].get("rank") or 1 << 30)
+    return entries[0][0], [token for token, _ in ranked]
+
+
+def _token(token: int, entry: Mapping[str, Any], token_bytes: TokenBytes) -> Token:
+    text = entry.get("decoded_token")
+    content = token_bytes(token)
+    if text is None:
+        text = "" if content is None else content.decode("utf-8", "replace")
+    value = entry["logprob"]
+    logprob = _FLOOR if value is None or value < _FLOOR else float(value)
+    return Token(text, logprob, text.encode("utf-8") if content is None else content)
+
+
+def _chat_token(token: Token) -> dict[str, Any]:
+    return {"token": token.text, "logprob": token.logprob, "bytes": list(token.content)}

@@ -1,0 +1,21 @@
+"""What every endpoint uses: settings, models, access control, metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from trtbuild_gateway.metrics import Metrics
+from trtbuild_gateway.seams import Gate, OpenGate
+from trtbuild_gateway.settings import Settings
+from trtbuild_gateway.upstream.catalog import Catalog
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One gateway; ``draining`` refuses new requests."""
+
+    settings: Settings
+    catalog: Catalog
+    gate: Gate = field(default_factory=OpenGate)
+    metrics: Metrics = field(default_factory=Metrics)
+    draining: bool = False

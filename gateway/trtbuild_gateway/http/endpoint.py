@@ -1,0 +1,126 @@
+"""What happens around every endpoint, in this order: count, drain, identify, answer, settle."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import uuid4
+
+from starlette.types import Receive, Scope, Send
+
+from trtbuild_gateway.failures import ApiError, of_exception, unavailable
+from trtbuild_gateway.gateway import Gateway
+from trtbuild_gateway.http.exchange import Exchange, LeftError
+from trtbuild_gateway.seams import Admission, Call, Outcome
+from trtbuild_gateway.upstream.catalog import Model
+
+_log = logging.getLogger("trtbuild.gateway")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_PASSED_ON = ("traceparent", "tracestate")
+
+
+@dataclass(slots=True)
+class Context:
+    """One call while it is being answered."""
+
+    gateway: Gateway
+    exchange: Exchange
+    call: Call
+    outcome: Outcome
+    admission: Admission | None = None
+
+    async def model(self, name: str) -> Model:
+        """Return a model that the caller may use; ApiError 404 if there is none."""
+        found = await self.gateway.catalog.find(name)
+        if not self.gateway.gate.visible(self.call.caller, found.name):
+            raise ApiError(
+                404,
+                f"the model {name!r} does not exist, or you may not use it",
+                param="model",
+                code="model_not_found",
+            )
+        self.call.model = found.name
+        return found
+
+    async def admit(self, prompt_tokens: int = 0, max_tokens: int = 0) -> Admission:
+        """Pass the gate, once model and size are known; ApiError 403 or 429."""
+        self.call.prompt_tokens, self.call.max_tokens = prompt_tokens, max_tokens
+        self.admission = await self.gateway.gate.admit(self.call)
+        self.exchange.more_headers |= self.admission.headers
+        return self.admission
+
+    def note_ignored(self, names: tuple[str, ...]) -> None:
+        """Name parameters that had no effect in the answer's headers."""
+        if names:
+            self.exchange.more_headers["x-trtbuild-ignored"] = ", ".join(dict.fromkeys(names))
+
+    def upstream_headers(self) -> dict[str, str]:
+        """Return the headers for the server: the trace, and the request id."""
+        given = self.exchange.headers
+        passed = {name: given[name] for name in _PASSED_ON if name in given}
+        return {**passed, "x-request-id": self.call.id}
+
+
+Handler = Callable[[Context], Awaitable[None]]
+
+
+class Endpoint:
+    """An ASGI application for one route."""
+
+    def __init__(self, gateway: Gateway, path: str, handler: Handler) -> None:
+        self._gateway = gateway
+        self._path = path
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        settings = self._gateway.settings
+        exchange = Exchange(
+            scope, receive, send, most_bytes=settings.most_bytes, seconds=settings.body_seconds
+        )
+        given = exchange.headers.get("x-request-id", "")
+        id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        exchange.more_headers["x-request-id"] = id
+        call = Call(id, self._path, started=time.monotonic())
+        context = Context(self._gateway, exchange, call, Outcome())
+        self._gateway.metrics.begin()
+        try:
+            await self._answer(context)
+        finally:
+            self._gateway.metrics.end(call, context.outcome, call.model)
+
+    async def _answer(self, context: Context) -> None:
+        outcome = context.outcome
+        try:
+            if self._gateway.draining:
+                raise unavailable("the gateway is shutting down", "shutting_down")
+            call = context.call
+            call.caller = await self._gateway.gate.identify(context.exchange.headers, call)
+            await self._handler(context)
+        except LeftError:
+            outcome.status, outcome.error = 499, "client_left"
+        except Exception as error:
+            answer = failed(error, context)
+            with contextlib.suppress(LeftError):
+                await context.exchange.fail(answer)
+        finally:
+            if context.admission is not None:
+                await context.admission.settle(outcome)
+
+
+def failed(error: Exception, context: Context) -> ApiError:
+    """Return the answer to an error, and note it in log and outcome."""
+    answer = of_exception(error, context.call.model)
+    outcome = context.outcome
+    outcome.error = answer.code or answer.type
+    if not context.exchange.begun:
+        outcome.status = answer.status
+    if answer.code == "internal_error":
+        _log.error("request %s failed", context.call.id, exc_info=error)
+    elif answer.status >= 500:
+        _log.warning("request %s: %s: %s", context.call.id, answer.status, answer.message)
+    return answer

@@ -1,0 +1,193 @@
+"""One HTTP request and its answer: a body with limits, and a client that may leave at any time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from trtbuild_gateway.failures import ApiError, invalid
+
+_EVENTS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+_KEEP_ALIVE = b": keep-alive\n\n"
+
+
+class LeftError(Exception):
+    """The client has closed the connection; whatever was computed for it ends."""
+
+
+class Exchange:
+    """A request that is being answered.
+
+    Args:
+        scope, receive, send: ASGI's.
+        most_bytes: Of the body.
+        seconds: For the client to send the body.
+    """
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, *, most_bytes: int, seconds: float
+    ) -> None:
+        self.scope = scope
+        self.headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        self.more_headers: dict[str, str] = {}
+        self.begun = False
+        self._receive = receive
+        self._send = send
+        self._most_bytes = most_bytes
+        self._seconds = seconds
+        self._last_sent = 0.0
+
+    async def body(self) -> bytes:
+        """Read the body.
+
+        Raises:
+            ApiError: It is too large (413) or too slow (408).
+            LeftError: The client left.
+        """
+        length = self.headers.get("content-length", "")
+        if length.isdigit() and int(length) > self._most_bytes:
+            raise self._too_large()
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._seconds):
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise LeftError
+                    part = message.get("body", b"")
+                    size += len(part)
+                    if size > self._most_bytes:
+                        raise self._too_large()
+                    parts.append(part)
+                    if not message.get("more_body"):
+                        return b"".join(parts)
+        except TimeoutError:
+            raise ApiError(
+                408, f"the request was not complete within {self._seconds:g} s", code="timeout"
+            ) from None
+
+    def _too_large(self) -> ApiError:
+        message = f"the request is larger than {self._most_bytes:,} bytes"
+        return ApiError(413, message, code="request_too_large", headers={"connection": "close"})
+
+    async def json(self) -> dict[str, Any]:
+        """Read the body as a JSON object without its null values.
+
+        Raises:
+            ApiError: It is not one.
+            LeftError: The client left.
+        """
+        body = await self.body()
+        try:
+            value = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise invalid(f"the body is not valid JSON: {error}", code="invalid_json") from None
+        if not isinstance(value, dict):
+            raise invalid("the body must be a JSON object", code="invalid_json")
+        return {key: item for key, item in value.items() if item is not None}
+
+    async def respond(
+        self,
+        content: bytes,
+        status: int = 200,
+        *,
+        kind: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send a whole answer."""
+        self.begun = True
+        length = {"content-type": kind, "content-length": str(len(content))}
+        pairs = _pairs({**length, **self.more_headers, **(headers or {})})
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+        await self._send({"type": "http.response.body", "body": content})
+
+    async def fail(self, error: ApiError) -> None:
+        """Send an error: as the answer, or as the last event of a stream that has begun."""
+        if not self.begun:
+            content = msgspec.json.encode(error.body())
+            await self.respond(content, error.status, headers=error.headers)
+
+    @contextlib.asynccontextmanager
+    async def watched(self, heartbeat: float | None = None) -> AsyncIterator[None]:
+        """Cancel the block as soon as the client leaves; LeftError then.
+
+        Args:
+            heartbeat: Seconds of silence after which a stream that has begun gets a comment.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        left = False
+
+        async def watch() -> None:
+            nonlocal left
+            while not await self._gone(heartbeat):
+                pass
+            left = True
+            task.cancel()
+
+        watcher = asyncio.create_task(watch())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if left and task.uncancel() == 0:
+                raise LeftError from None
+            raise
+        finally:
+            watcher.cancel()
+
+    async def _gone(self, heartbeat: float | None) -> bool:
+        """Wait until the client leaves, or send a heartbeat; whether it has left."""
+        try:
+            async with asyncio.timeout(heartbeat):
+                message = await self._receive()
+                return bool(message["type"] == "http.disconnect")
+        except TimeoutError:
+            assert heartbeat is not None
+            if not self.begun:
+                await self._start()
+            if time.monotonic() - self._last_sent >= heartbeat * 0.9:
+                await self._piece(_KEEP_ALIVE)
+            return False
+
+    async def stream(self, pieces: AsyncGenerator[bytes, None], heartbeat: float) -> None:
+        """Send the pieces as they come, with heartbeats between them.
+
+        The answer begins with the first piece or heartbeat: an error before it has a status.
+
+        Raises:
+            LeftError: The client left; ``pieces`` is closed.
+        """
+        async with contextlib.aclosing(pieces), self.watched(heartbeat):
+            async for piece in pieces:
+                if not self.begun:
+                    await self._start()
+                await self._piece(piece)
+            if not self.begun:
+                await self._start()
+            await self._send({"type": "http.response.body", "body": b""})
+
+    async def _start(self) -> None:
+        self.begun = True
+        headers = [*_EVENTS, *_pairs(self.more_headers)]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def _piece(self, piece: bytes) -> None:
+        self._last_sent = time.monotonic()
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+def _pairs(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

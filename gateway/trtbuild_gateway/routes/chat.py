@@ -1,0 +1,88 @@
+"""``/v1/chat/completions``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from trtbuild_gateway.answers import Choice
+from trtbuild_gateway.encoding.chunks import ChatStream, Identity, body
+from trtbuild_gateway.encoding.logprobs import chat_logprobs
+from trtbuild_gateway.http.endpoint import Context
+from trtbuild_gateway.routes.generating import (
+    Job,
+    Logprobs,
+    answer_limit,
+    bytes_of,
+    checked_count,
+    numbered,
+    request_of,
+    require_text,
+    streamed,
+    taken,
+    whole,
+)
+from trtbuild_gateway.schema.chat import ChatRequest, checked_messages
+from trtbuild_gateway.schema.parameters import check, typed
+from trtbuild_gateway.upstream.catalog import Model
+
+
+async def chat(context: Context) -> None:
+    """Answer a chat."""
+    drop = context.gateway.settings.on_unsupported == "drop"
+    given = await context.exchange.json()
+    context.note_ignored(check("chat", given, drop=drop))
+    request = typed(given, ChatRequest)
+    model = await context.model(request.model)
+    require_text(model)
+    checked_count(context, request.n)
+    job = await _job(context, request, model)
+    await context.admit(job.prompts[0].tokens or 0, job.limit * request.n)
+    identity = Identity(f"chatcmpl-{context.call.id}", int(time.time()), request.model)
+    if request.stream:
+        encoder = ChatStream(identity, usage=request.wants_usage)
+        await streamed(context, job, encoder)
+        return
+    choices = await whole(context, job)
+    made = [_choice(choice, job.logprobs) for choice in choices]
+    counts = job.counts(choices)
+    content = body("chat.completion", identity, made, counts)
+    await context.exchange.respond(content)
+
+
+async def _job(context: Context, request: ChatRequest, model: Model) -> Job:
+    messages = checked_messages(request.messages)
+    variables = dict(request.chat_template_kwargs or {})
+    if request.reasoning_effort is not None:
+        variables.setdefault("reasoning_effort", request.reasoning_effort)
+    prompt = await model.prompter.chat(
+        messages,
+        tools=request.tools,
+        variables=variables,
+        answer=request.add_generation_prompt and not request.continue_final_message,
+    )
+    limit = answer_limit(model, prompt, request.limit(), "messages")
+    sampling = request.sampling(limit, logprobs=request.alternatives())
+    first = taken(context, model, request_of(request, prompt, model, sampling))
+    requests = [
+        replace(first, sampling=numbered(first.sampling, number)) for number in range(request.n)
+    ]
+    logprobs = await _encoder(request, model)
+    return Job(model, requests, [prompt] * request.n, limit, request.wants_usage, logprobs)
+
+
+async def _encoder(request: ChatRequest, model: Model) -> Logprobs | None:
+    most = request.alternatives()
+    if most is None:
+        return None
+    token_bytes = await bytes_of(model)
+    return lambda positions: chat_logprobs(positions, most, token_bytes)
+
+
+def _choice(choice: Choice, logprobs: Logprobs | None) -> dict[str, Any]:
+    message = {"role": "assistant", "content": choice.text, "refusal": None}
+    made: dict[str, Any] = {"index": choice.index, "message": message}
+    made["logprobs"] = None if logprobs is None else logprobs(choice.logprobs)
+    made["finish_reason"] = choice.finish_reason()
+    return made

@@ -1,0 +1,127 @@
+"""``/v1/completions``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from trtbuild.signature.requests import GenerateRequest
+from trtbuild_gateway.answers import Choice
+from trtbuild_gateway.encoding.chunks import CompletionStream, Identity, body
+from trtbuild_gateway.encoding.logprobs import TokenBytes, completion_logprobs
+from trtbuild_gateway.failures import invalid
+from trtbuild_gateway.http.endpoint import Context
+from trtbuild_gateway.prompts.pieces import text_of
+from trtbuild_gateway.prompts.prompter import Prompt
+from trtbuild_gateway.routes.generating import (
+    Job,
+    answer_limit,
+    bytes_of,
+    checked_count,
+    numbered,
+    request_of,
+    require_text,
+    streamed,
+    taken,
+    whole,
+)
+from trtbuild_gateway.schema.completions import CompletionRequest
+from trtbuild_gateway.schema.parameters import check, typed
+from trtbuild_gateway.upstream.catalog import Model
+
+_DEFAULT_TOKENS = 16  # OpenAI's, for this endpoint
+
+
+async def completions(context: Context) -> None:
+    """Complete prompts."""
+    drop = context.gateway.settings.on_unsupported == "drop"
+    given = await context.exchange.json()
+    context.note_ignored(check("completions", given, drop=drop))
+    request = typed(given, CompletionRequest)
+    model = await context.model(request.model)
+    require_text(model)
+    _check_echo(request)
+    checked_count(context, request.n * len(request.prompts()))
+    job = await _job(context, request, model)
+    prompts = {id(prompt): prompt.tokens or 0 for prompt in job.prompts}
+    await context.admit(sum(prompts.values()), job.limit * len(job.requests))
+    identity = Identity(f"cmpl-{context.call.id}", int(time.time()), request.model)
+    if request.stream:
+        encoder = CompletionStream(identity, usage=request.wants_usage)
+        await streamed(context, job, encoder)
+        return
+    choices = await whole(context, job)
+    token_bytes = await bytes_of(model)
+    made = [
+        _choice(choice, request, prompt, token_bytes)
+        for choice, prompt in zip(choices, job.prompts, strict=True)
+    ]
+    counts = job.counts(choices)
+    if request.max_tokens == 0:
+        counts |= {"completion_tokens": 0, "total_tokens": counts["prompt_tokens"]}
+    await context.exchange.respond(body("text_completion", identity, made, counts))
+
+
+def _check_echo(request: CompletionRequest) -> None:
+    if request.echo and request.stream:
+        raise invalid("'echo' cannot be streamed; leave out 'stream'", "echo")
+    if request.max_tokens == 0 and not request.echo:
+        raise invalid("'max_tokens': 0 needs 'echo': true", "max_tokens")
+
+
+async def _job(context: Context, request: CompletionRequest, model: Model) -> Job:
+    prompts = [await _prompt(model, item) for item in request.prompts()]
+    # With max_tokens 0 only the prompt is of interest; engines generate at least one token.
+    wanted = _DEFAULT_TOKENS if request.max_tokens is None else max(1, request.max_tokens)
+    limits = [answer_limit(model, prompt, wanted, "prompt") for prompt in prompts]
+    requests: list[GenerateRequest] = []
+    for prompt in prompts:
+        sampling = request.sampling(wanted, logprobs=request.logprobs, echo=request.echo)
+        first = taken(context, model, request_of(request, prompt, model, sampling))
+        requests += [
+            replace(first, sampling=numbered(first.sampling, number)) for number in range(request.n)
+        ]
+    every = [prompt for prompt in prompts for _ in range(request.n)]
+    logprobs = None
+    if request.logprobs is not None:
+        most, token_bytes = request.logprobs, await bytes_of(model)
+
+        def logprobs(positions: Any) -> dict[str, Any]:
+            return completion_logprobs(positions, most, token_bytes)
+
+    return Job(model, requests, every, max(limits), request.wants_usage, logprobs)
+
+
+async def _prompt(model: Model, item: str | list[int]) -> Prompt:
+    if isinstance(item, str):
+        return await model.prompter.plain(item)
+    tokenizer = await model.prompter.required_tokenizer()
+    text = text_of(tokenizer, item)
+    if text is None:
+        raise invalid(
+            f"the token ids in 'prompt' are not what a text of {model.name!r} becomes, and its "
+            "server takes text; send the text",
+            "prompt",
+            "unsupported_tokens",
+        )
+    return Prompt(text, len(item))
+
+
+def _choice(
+    choice: Choice, request: CompletionRequest, prompt: Prompt, token_bytes: TokenBytes
+) -> dict[str, Any]:
+    only_prompt = request.max_tokens == 0
+    text = "" if only_prompt else choice.text
+    logprobs = None
+    if request.logprobs is not None:
+        positions = [] if only_prompt else choice.logprobs
+        if request.echo:
+            positions = [*choice.prompt_logprobs, *positions]
+        logprobs = completion_logprobs(positions, request.logprobs, token_bytes)
+    return {
+        "index": choice.index,
+        "text": prompt.text + text if request.echo else text,
+        "logprobs": logprobs,
+        "finish_reason": "length" if only_prompt else choice.finish_reason(),
+    }

@@ -1,0 +1,227 @@
+"""What chat and completions share: limits, unsupported parameters, streams and whole answers."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trtbuild.signature import dialect_of
+from trtbuild.signature.requests import Chunk, GenerateRequest, Sampling
+from trtbuild_gateway.answers import Choice, generated
+from trtbuild_gateway.encoding.chunks import DONE, Stream, usage
+from trtbuild_gateway.encoding.logprobs import TokenBytes
+from trtbuild_gateway.failures import invalid
+from trtbuild_gateway.http.endpoint import Context, failed
+from trtbuild_gateway.prompts.prompter import Prompt
+from trtbuild_gateway.schema.sampling import SamplingFields
+from trtbuild_gateway.upstream.catalog import Model
+
+_WITHOUT_LIMIT = 1024  # tokens of an answer where neither client nor context says how many
+# How clients call what a request schema reports as ignored.
+_NAMES = {"guide": "response_format", "adapter": "model"}
+Logprobs = Callable[[Sequence[Any]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to generate for one request.
+
+    Attributes:
+        model: The model.
+        requests: One for each answer.
+        prompts: The prompt of each.
+        limit: The most tokens of each.
+        wants_usage: Whether a stream ends with the token counts.
+        logprobs: Encodes the log probabilities of chunks; None without.
+    """
+
+    model: Model
+    requests: Sequence[GenerateRequest]
+    prompts: Sequence[Prompt]
+    limit: int
+    wants_usage: bool = False
+    logprobs: Logprobs | None = None
+
+    def choices(self) -> list[Choice]:
+        """Return the answers before their first chunk."""
+        reports = self.model.served.has_output("finish_reason")
+        return [
+            Choice(index, request.sampling.max_tokens, reports_reason=reports)
+            for index, request in enumerate(self.requests)
+        ]
+
+    def counts(self, choices: Sequence[Choice]) -> dict[str, int]:
+        """Return ``usage``: each prompt counts once, however many answers it has."""
+        per_prompt = {id(prompt): at for at, prompt in enumerate(self.prompts)}
+        prompt = sum(
+            self.prompts[at].tokens or choices[at].prompt_tokens or 0 for at in per_prompt.values()
+        )
+        return usage(prompt, sum(choice.tokens for choice in choices))
+
+
+def require_text(model: Model) -> None:
+    """Raise ApiError for a model that generates no text."""
+    if not model.served.task.makes_text:
+        raise invalid(
+            f"the model {model.name!r} generates no text: its task is {model.served.task}",
+            "model",
+            "unsupported_task",
+        )
+
+
+def answer_limit(model: Model, prompt: Prompt, wanted: int | None, param: str) -> int:
+    """Return the most tokens of an answer: the client's limit, or what the context has left.
+
+    Raises:
+        ApiError: Prompt and answer do not fit the context.
+    """
+    context = model.served.context_length
+    if not context or prompt.tokens is None:
+        return _WITHOUT_LIMIT if wanted is None else wanted
+    room = context - prompt.tokens
+    if room < 1 or (wanted is not None and wanted > room):
+        asked = "" if wanted is None else f" and {wanted} for the answer"
+        raise invalid(
+            f"the model's context is {context} tokens, and the request needs more: "
+            f"{prompt.tokens} in {param}{asked}; shorten {param} or the answer",
+            param,
+            "context_length_exceeded",
+        )
+    return room if wanted is None else wanted
+
+
+def checked_count(context: Context, answers: int) -> None:
+    """Raise ApiError for too many answers of one request."""
+    most = context.gateway.settings.most_choices
+    if answers > most:
+        raise invalid(f"the request asks for {answers} answers, the most is {most}", "n")
+
+
+def numbered(sampling: Sampling, number: int) -> Sampling:
+    """Return the sampling of one of several answers: a seed must not make them equal."""
+    return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + number)
+
+
+def taken(context: Context, model: Model, request: GenerateRequest) -> GenerateRequest:
+    """Return what the model takes of a request.
+
+    Raises:
+        ApiError: It does not take all, and ``on_unsupported`` is ``refuse``.
+    """
+    dialect = dialect_of(model.served)
+    ignored = dialect.ignored(model.served, request) if dialect else ()
+    names = tuple(_NAMES.get(name, name) for name in ignored if name != "max_tokens")
+    if not names:
+        return request
+    if context.gateway.settings.on_unsupported == "refuse":
+        listed = ", ".join(repr(name) for name in names)
+        raise invalid(
+            f"the model {model.name!r} does not take {listed}", names[0], "unsupported_parameter"
+        )
+    context.note_ignored(names)
+    return replace(request, guide=None, adapter="") if "guide" in ignored else request
+
+
+def request_of(
+    fields: SamplingFields, prompt: Prompt, model: Model, sampling: Sampling
+) -> GenerateRequest:
+    """Return the request for one answer."""
+    return GenerateRequest(
+        prompt.text,
+        sampling,
+        stream=fields.stream,
+        guide=fields.guide(),
+        adapter=model.adapter,
+        priority=fields.priority,
+    )
+
+
+async def bytes_of(model: Model) -> TokenBytes:
+    """Return the bytes of the model's token ids."""
+    from trtbuild_gateway.prompts.pieces import token_bytes
+
+    tokenizer = await model.prompter.tokenizer()
+    return (lambda _: None) if tokenizer is None else token_bytes(tokenizer)
+
+
+async def whole(context: Context, job: Job) -> list[Choice]:
+    """Generate all answers and return them.
+
+    Raises:
+        LeftError: The client left.
+        WireError: A model failed.
+    """
+    choices = job.choices()
+    batches = generated(job.model.backend, job.requests, context.upstream_headers())
+    async with context.exchange.watched(), contextlib.aclosing(batches):
+        async for index, chunks in batches:
+            _note_time(context, chunks)
+            for chunk in chunks:
+                choices[index].keep(chunk)
+    for choice in choices:
+        choice.finish_reason()
+    _note_counts(context, job, choices)
+    return choices
+
+
+async def streamed(context: Context, job: Job, encoder: Stream) -> None:
+    """Send the answers as they come."""
+    heartbeat = context.gateway.settings.heartbeat_seconds
+    await context.exchange.stream(_events(context, job, encoder), heartbeat)
+
+
+async def _events(context: Context, job: Job, encoder: Stream) -> AsyncGenerator[bytes, None]:
+    choices = job.choices()
+    batches = generated(job.model.backend, job.requests, context.upstream_headers())
+    begun = False
+    try:
+        async with contextlib.aclosing(batches):
+            async for index, chunks in batches:
+                _note_time(context, chunks)
+                piece = _encoded(encoder, choices[index], chunks, job.logprobs)
+                if not begun:
+                    begun = True
+                    piece = b"".join(encoder.role(c.index) for c in choices) + piece
+                if piece:
+                    yield piece
+        ends = [encoder.finish(choice.index, choice.finish_reason()) for choice in choices]
+        if job.wants_usage:
+            ends.append(encoder.usage(job.counts(choices)))
+        yield b"".join((*ends, DONE))
+    except Exception as error:
+        if not context.exchange.begun:
+            raise
+        yield failed(error, context).event() + DONE
+    finally:
+        _note_counts(context, job, choices)
+
+
+def _encoded(
+    encoder: Stream, choice: Choice, chunks: Sequence[Chunk], logprobs: Logprobs | None
+) -> bytes:
+    index = choice.index
+    pieces = []
+    for chunk in chunks:
+        choice.take(chunk)
+        if logprobs is not None and chunk.logprobs:
+            delta = {"content": chunk.text, "text": chunk.text}
+            pieces.append(encoder.delta(index, delta, logprobs(chunk.logprobs)))
+        elif chunk.text:
+            pieces.append(encoder.text(index, chunk.text))
+    return b"".join(pieces)
+
+
+def _note_time(context: Context, chunks: Sequence[Chunk]) -> None:
+    outcome = context.outcome
+    if chunks:
+        outcome.last_token = time.monotonic()
+        outcome.first_token = outcome.first_token or outcome.last_token
+
+
+def _note_counts(context: Context, job: Job, choices: Sequence[Choice]) -> None:
+    counts = job.counts(choices)
+    context.outcome.prompt_tokens = counts["prompt_tokens"]
+    context.outcome.completion_tokens = counts["completion_tokens"]

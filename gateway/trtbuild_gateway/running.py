@@ -1,0 +1,78 @@
+"""Serve the application: listen, drain at SIGTERM, and leave no stream cut."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+
+import uvicorn
+
+from trtbuild.errors import UsageError
+from trtbuild_gateway.app import create_app
+from trtbuild_gateway.gateway import Gateway
+
+_REFUSING_SECONDS = 5.0  # a load balancer needs that long to notice
+_POLL_SECONDS = 0.05
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        UsageError: The address cannot be taken.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_STREAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(2048)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            fix="choose another port with --port; 0 takes a free one",
+        ) from None
+    return made
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, whose shutdown begins with refusing new requests."""
+
+    gateway: Gateway
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer new requests with 503 for a while, and end when the open ones have."""
+        self.gateway.draining = True
+        began = time.monotonic()
+        while not self.force_exit and (waited := time.monotonic() - began) < self._most_seconds:
+            if waited >= _REFUSING_SECONDS and not self.server_state.tasks:
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+        await super().shutdown(sockets)
+
+    @property
+    def _most_seconds(self) -> float:
+        return self.gateway.settings.drain_seconds
+
+
+def serve(gateway: Gateway, listening: socket.socket) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    settings = gateway.settings
+    config = uvicorn.Config(
+        create_app(gateway),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        lifespan="on",
+        http="httptools",
+        ws="none",
+        timeout_graceful_shutdown=round(settings.drain_seconds),
+    )
+    server = Server(config)
+    server.gateway = gateway
+    with contextlib.suppress(KeyboardInterrupt):
+        config.get_loop_factory()
+        asyncio.run(server.serve([listening]))

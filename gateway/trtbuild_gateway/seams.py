@@ -1,0 +1,150 @@
+"""Where access control, adapters and telemetry plug into the data plane.
+
+Each is a narrow protocol with a default that does nothing, so that a part can be built and tested
+without the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from trtbuild.signature.requests import Chunk, GenerateRequest, TaskAnswer, TaskRequest
+
+
+class Backend(Protocol):
+    """Whatever computes for one model: a Triton server, several of them, an adapter's process.
+
+    Raises:
+        WireError, TrtbuildError, ApiError: From every method.
+    """
+
+    def generate(
+        self, request: GenerateRequest, headers: Mapping[str, str] = ...
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
+        """Yield the chunks that have arrived, at least one each time. Closing the generator
+        cancels the request."""
+
+    async def ask(self, request: TaskRequest) -> TaskAnswer:
+        """Return the answer to a request of any task except generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, as the gate recognized it; ``id`` is empty without access control."""
+
+    id: str = ""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of an endpoint.
+
+    Attributes:
+        id: The request id, also in the answer's ``x-request-id``.
+        endpoint: The route, such as ``/v1/chat/completions``.
+        caller: Who asks.
+        model: The model's name as given; empty before the body is read.
+        prompt_tokens: Tokens of all prompts, 0 if unknown.
+        max_tokens: The most tokens that all answers may have, 0 if unknown.
+        started: ``time.monotonic()`` at the first byte of the request.
+    """
+
+    id: str
+    endpoint: str
+    caller: Caller = field(default_factory=Caller)
+    model: str = ""
+    prompt_tokens: int = 0
+    max_tokens: int = 0
+    started: float = 0.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a call ended.
+
+    Attributes:
+        status: The HTTP status; 499 if the client left first.
+        prompt_tokens, completion_tokens: As reported by the model or counted.
+        error: The code of the error, also of one inside a stream with status 200.
+        first_token, last_token: ``time.monotonic()``, 0.0 without a token.
+    """
+
+    status: int = 200
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    error: str = ""
+    first_token: float = 0.0
+    last_token: float = 0.0
+
+
+class TextFilter(Protocol):
+    """Changes the text of one answer, piece by piece; it may hold text back."""
+
+    def feed(self, text: str) -> str:
+        """Return the text that is certain."""
+
+    def finish(self) -> str:
+        """Return the rest."""
+
+
+class Admission(Protocol):
+    """A call that may proceed."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers of the answer, such as the limits that are left."""
+
+    def prompt(self, text: str) -> str:
+        """Return a text of the request as the model may see it; ApiError to refuse it."""
+
+    def answer(self) -> TextFilter | None:
+        """Return a filter for one answer, None to pass it on."""
+
+    async def settle(self, outcome: Outcome) -> None:
+        """Note how the call ended. Called once, also when the client has left."""
+
+
+class Gate(Protocol):
+    """Access control."""
+
+    async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:
+        """Return who asks, before the body is read; ApiError 401."""
+
+    def visible(self, caller: Caller, model: str) -> bool:
+        """Whether a caller may use a model; others are answered as if there were none."""
+
+    async def admit(self, call: Call) -> Admission:
+        """Admit a call whose model and size are known; ApiError 403 or 429."""
+
+
+class _Free:
+    """The admission of a gateway without access control."""
+
+    headers: Mapping[str, str] = {}
+
+    def prompt(self, text: str) -> str:
+        return text
+
+    def answer(self) -> TextFilter | None:
+        return None
+
+    async def settle(self, outcome: Outcome) -> None:
+        """Nothing is counted."""
+
+
+class OpenGate:
+    """Admits everybody."""
+
+    async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:  # noqa: ARG002
+        """Return a nameless caller."""
+        return Caller()
+
+    def visible(self, caller: Caller, model: str) -> bool:  # noqa: ARG002
+        """Show every model."""
+        return True
+
+    async def admit(self, call: Call) -> Admission:  # noqa: ARG002
+        """Admit the call."""
+        return _Free()

@@ -1,0 +1,160 @@
+"""``gateway.yaml``: what the gateway serves, where, and within which limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from trtbuild.errors import RecipeError
+
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of one model.
+
+    Attributes:
+        url: Its server, if not the common one.
+        upstream: Its name there, if it is another.
+        tokenizer: The directory of its tokenizer and chat template, if not in the repository.
+        chat_template: A file with a chat template to use instead of the model's own.
+        context_length: Tokens of prompt and answer, if the description does not say.
+        adapters: Names of LoRA adapters that can be asked for as models.
+        aliases: More names for the model.
+        hidden: Do not list it; it can be asked for all the same.
+        seconds: The longest that a whole answer may take.
+    """
+
+    url: str = ""
+    upstream: str = ""
+    tokenizer: Path | None = None
+    chat_template: Path | None = None
+    context_length: Annotated[int, Meta(ge=0)] = 0
+    adapters: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    hidden: bool = False
+    seconds: Seconds | None = None
+
+
+class MediaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Images and audio of requests.
+
+    Attributes:
+        fetch: Whether ``https`` addresses are fetched.
+        hosts: The only hosts to fetch from; empty: any public one.
+        private: Allow addresses of private networks.
+        most_bytes: Of one image.
+        most: Images in one request.
+        seconds: To fetch one.
+    """
+
+    fetch: bool = True
+    hosts: tuple[str, ...] = ()
+    private: bool = False
+    most_bytes: Count = 20 * 1024 * 1024
+    most: Count = 16
+    seconds: Seconds = 10.0
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file.
+
+    Attributes:
+        url: The HTTP address of the server.
+        repository: The model repository that it serves, for templates and tokenizers.
+        host, port: Where to listen.
+        models: Settings by model.
+        media: Images and audio.
+        on_unsupported: ``refuse`` a parameter that a model does not take, or ``drop`` it and name
+            it in the header ``x-trtbuild-ignored``.
+        most_bytes: Of a request's body.
+        most_choices: Answers of one request: prompts times ``n``.
+        body_seconds: For a client to send its request.
+        heartbeat_seconds: Silence after which a stream gets a comment.
+        seconds: The longest that a whole answer may take.
+        refresh_seconds: How often the server is asked for its models.
+        drain_seconds: How long streams may go on after SIGTERM.
+    """
+
+    url: str = "127.0.0.1:8000"
+    repository: Path | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 9000
+    models: dict[str, ModelSettings] = {}
+    media: MediaSettings = MediaSettings()
+    on_unsupported: Literal["refuse", "drop"] = "refuse"
+    most_bytes: Count = 64 * 1024 * 1024
+    most_choices: Count = 128
+    body_seconds: Seconds = 30.0
+    heartbeat_seconds: Seconds = 15.0
+    seconds: Seconds = 600.0
+    refresh_seconds: Seconds = 5.0
+    drain_seconds: Seconds = 30.0
+
+
+def read_settings(path: Path | None, **given: Any) -> Settings:
+    """Return the settings of a file, with values given elsewhere instead of its own.
+
+    Relative paths are relative to the file.
+
+    Raises:
+        RecipeError: The file cannot be read, or a key or value is wrong.
+    """
+    value = {} if path is None else _loaded(path)
+    value |= {key: item for key, item in given.items() if item is not None}
+    try:
+        found = settings_of(value)
+    except msgspec.ValidationError as error:
+        raise RecipeError(
+            f"the gateway's settings are invalid: {error}",
+            where=str(path or "the command line"),
+            fix="correct the key; docs/reference/gateway.md lists all of them",
+        ) from None
+    return found if path is None else _placed(found, path.parent)
+
+
+def settings_of(value: Mapping[str, Any]) -> Settings:
+    """Return settings from plain values; ValidationError if a key or value is wrong."""
+    return msgspec.convert(value, Settings, strict=False, dec_hook=_decoded)
+
+
+def _decoded(kind: type[Any], value: Any) -> Any:
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value)
+    raise NotImplementedError
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(
+            f"{path} cannot be read: {error.strerror}", fix="name the file with -f"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"{path} is not YAML: {' '.join(str(error).split())}", fix="correct the file"
+        ) from None
+    if value is not None and not isinstance(value, dict):
+        raise RecipeError(f"{path} must be a mapping", fix="write `key: value` lines")
+    return dict(value or {})
+
+
+def _placed(settings: Settings, base: Path) -> Settings:
+    def below(path: Path | None) -> Path | None:
+        return None if path is None else base / path
+
+    models = {
+        name: msgspec.structs.replace(
+            one, tokenizer=below(one.tokenizer), chat_template=below(one.chat_template)
+        )
+        for name, one in settings.models.items()
+    }
+    return msgspec.structs.replace(settings, repository=below(settings.repository), models=models)

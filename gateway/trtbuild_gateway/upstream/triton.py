@@ -1,0 +1,93 @@
+"""A model of a Triton server, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from urllib.parse import quote
+
+import msgspec
+
+from trtbuild.signature import ServedModel
+from trtbuild.signature.dialects import Dialect
+from trtbuild.signature.requests import Chunk, GenerateRequest, TaskAnswer, TaskRequest
+from trtbuild.wire import kserve
+from trtbuild.wire.failures import DroppedError
+from trtbuild.wire.tensors import InferRequest, Outputs
+from trtbuild.wire.triton_http import TritonHttp
+from trtbuild_gateway.upstream.events import BrokenError, decoder
+
+_AT_ONCE = 16
+"""Parts of a request that may be under way together."""
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class TritonModel:
+    """One model of one server; a :class:`~trtbuild_gateway.seams.Backend`."""
+
+    def __init__(
+        self, wire: TritonHttp, served: ServedModel, dialect: Dialect, *, seconds: float
+    ) -> None:
+        self.served = served
+        self._wire = wire
+        self._dialect = dialect
+        self._seconds = seconds
+        self._path = f"/v2/models/{quote(served.name, safe='')}"
+
+    async def generate(
+        self, request: GenerateRequest, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
+        """See :class:`~trtbuild_gateway.seams.Backend`."""
+        (sent,) = self._dialect.requests(self.served, request)
+        decode = decoder(self.served, self._dialect, logprobs=request.sampling.wants_logprobs)
+        body = msgspec.json.encode(kserve.generate_body(sent))
+        events = self._wire.event_batches(
+            "POST", f"{self._path}/generate_stream", body, headers, self._seconds
+        )
+        answered = False
+        async with contextlib.aclosing(events):
+            async for batch in events:
+                try:
+                    chunks = decode(batch)
+                except BrokenError as broken:
+                    if broken.chunks:
+                        yield broken.chunks
+                    raise broken.cause from None
+                answered = True
+                yield chunks
+        if not answered:
+            raise DroppedError("the server sent no response", answered=True)
+
+    async def ask(self, request: TaskRequest) -> TaskAnswer:
+        """See :class:`~trtbuild_gateway.seams.Backend`."""
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def infer(part: InferRequest) -> Outputs:
+            async with free:
+                return await self._infer(part)
+
+        asked = [asyncio.ensure_future(infer(p)) for p in self._parts(request)]
+        try:
+            responses = await asyncio.gather(*asked)
+        finally:
+            for one in asked:  # the first error cancels the others
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        return self._dialect.answer(self.served, request, responses)
+
+    def _parts(self, request: TaskRequest) -> Sequence[InferRequest]:
+        return self._dialect.requests(self.served, request)
+
+    async def _infer(self, request: InferRequest) -> Outputs:
+        """Return the only response. The infer endpoint refuses decoupled models, and the generate
+        endpoint has no batches."""
+        if not self.served.decoupled:
+            name = self.served.name
+            return (await self._wire.infer(name, request, seconds=self._seconds)).outputs
+        body = kserve.generate_body(request)
+        events = self._wire.generate_stream(self.served.name, body, seconds=self._seconds)
+        async with contextlib.aclosing(events):
+            found = [kserve.generate_outputs(event) async for event in events]
+        return found[-1] if found else {}
