@@ -1,14 +1,14 @@
 """Flags made from the fields of a dataclass, so that an option is spelt where it is used.
 
 A field's metadata has what a flag needs beside name, type and default: ``help``, and where wanted
-``argument`` (not a flag), ``flag`` (another name) and ``min``.
+``argument`` (not a flag), ``flag`` (another name), ``short`` (one letter), ``min`` and ``max``.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import Field, fields
+from dataclasses import Field, field, fields
 from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
@@ -57,11 +57,18 @@ def _parameters(cls: type) -> Iterator[inspect.Parameter]:
         )
 
 
-def _flag(field: Field[Any], kind: object) -> Any:
-    about = field.metadata
+def _flag(one: Field[Any], kind: object) -> Any:
+    about = one.metadata
     if about.get("argument"):
-        return typer.Argument(help=about["help"])
+        return typer.Argument(help=about["help"], show_default=False)
     names = [about["flag"]] if "flag" in about else []
     if kind is bool and not names:  # without a name, typer adds --no-…
-        names = [f"--{field.name.replace('_', '-')}"]
-    return typer.Option(*names, help=about["help"], min=about.get("min"))
+        names = [f"--{one.name.replace('_', '-')}"]
+    if "short" in about:
+        names = [*(names or [f"--{one.name.replace('_', '-')}"]), about["short"]]
+    return typer.Option(*names, help=about["help"], min=about.get("min"), max=about.get("max"))
+
+
+def option(default: Any, help: str, **more: Any) -> Any:
+    """Return a field with that default and metadata."""
+    return field(default=default, metadata={"help": help, **more})

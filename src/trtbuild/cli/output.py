@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import typer
 
@@ -57,6 +57,13 @@ def print_json(value: object) -> None:
     """Any dataclass, mapping or list as indented JSON on standard output."""
     _printed.append(True)
     typer.echo(json.dumps(jsonable(value), ensure_ascii=False, indent=2))
+
+
+def json_line(value: object, file: IO[str] | None = None) -> None:
+    """Write one line of JSON to ``file``, by default standard output."""
+    if file is None:
+        _printed.append(True)
+    typer.echo(json.dumps(jsonable(value), ensure_ascii=False), file=file)
 
 
 def jsonable(value: object) -> Any:

@@ -137,7 +137,7 @@ def _other_task(running: Up, text: str, *, as_json: bool) -> bool:
 
     served = running.plan.contents.served[running.converted.name]
     documents = _DOCUMENTS if served.task == "rerank" else ()
-    request = task_request(served, text, TaskOptions(documents))
+    request = task_request(served, text, TaskOptions(document=documents))
     if request is None:
         return False
     start = time.perf_counter()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
 from trtbuild.client import failures
+from trtbuild.client.many import AT_ONCE, in_order
 from trtbuild.client.transport import DescribedModel, Protocol, Transport
 from trtbuild.client.values import Answer, collect, prompt_text
 from trtbuild.signature import ServedModel, dialect_of
@@ -24,8 +25,6 @@ from trtbuild.wire.blocking import iterate, run
 from trtbuild.wire.tensors import InferRequest, Outputs
 
 _METADATA_SECONDS = 10.0
-_AT_ONCE = 16
-"""Parts of a request that may be under way together."""
 
 Card = Callable[[str], ServedModel | None]
 
@@ -81,11 +80,19 @@ class AsyncLLMClient:
         timeout: float = 300,
     ) -> AsyncGenerator[Chunk, None]:
         """See :meth:`LLMClient.generate`."""
-        text = prompt_text(prompt)
+        request = GenerateRequest(prompt_text(prompt), sampling or Sampling(), stream)
+        async with aclosing(self.stream(model, request, timeout=timeout)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def stream(
+        self, model: str, request: GenerateRequest, *, timeout: float = 300
+    ) -> AsyncGenerator[Chunk, None]:
+        """See :meth:`LLMClient.stream`."""
         served, dialect = await self._called(model, timeout)
-        (request,) = dialect.requests(served, GenerateRequest(text, sampling or Sampling(), stream))
+        (asked,) = dialect.requests(served, request)
         read = dialect.reader(served)
-        responses = self._transport.responses(model, request, timeout, stream=stream)
+        responses = self._transport.responses(model, asked, timeout, stream=request.stream)
         async with aclosing(responses):
             answered = False
             async for outputs in responses:
@@ -98,7 +105,7 @@ class AsyncLLMClient:
     async def ask(self, model: str, request: TaskRequest, *, timeout: float = 300) -> TaskAnswer:
         """See :meth:`LLMClient.ask`."""
         served, dialect = await self._called(model, timeout)
-        free = asyncio.Semaphore(_AT_ONCE)
+        free = asyncio.Semaphore(AT_ONCE)
 
         async def infer(request: InferRequest) -> Outputs:
             async with free:
@@ -114,6 +121,19 @@ class AsyncLLMClient:
                 one.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
         return dialect.answer(served, request, responses)
+
+    def answers(
+        self, model: str, requests: Iterable[TaskRequest], *, timeout: float = 300
+    ) -> AsyncGenerator[TaskAnswer | Answer, None]:
+        """See :meth:`LLMClient.answers`."""
+
+        async def answer(request: TaskRequest) -> TaskAnswer | Answer:
+            if not isinstance(request, GenerateRequest):
+                return await self.ask(model, request, timeout=timeout)
+            async with aclosing(self.stream(model, request, timeout=timeout)) as chunks:
+                return collect([chunk async for chunk in chunks])
+
+        return in_order(answer, requests)
 
     async def served(self, model: str, timeout: float = _METADATA_SECONDS) -> ServedModel:
         """Return the model's description, with a timeout of ten seconds."""
@@ -199,6 +219,23 @@ class LLMClient:
         yield from iterate(
             self._client.generate(model, prompt, sampling, stream=stream, timeout=timeout)
         )
+
+    def stream(
+        self, model: str, request: GenerateRequest, *, timeout: float = 300
+    ) -> Generator[Chunk, None, None]:
+        """Like :meth:`generate`, for a request with images or other settings."""
+        yield from iterate(self._client.stream(model, request, timeout=timeout))
+
+    def answers(
+        self, model: str, requests: Iterable[TaskRequest], *, timeout: float = 300
+    ) -> Generator[TaskAnswer | Answer, None, None]:
+        """Yield an answer to each request, in order; several are under way at a time.
+
+        Raises:
+            UsageError: The model does not support a request.
+            ServerError: As :meth:`ask`; answers to earlier requests were yielded.
+        """
+        yield from iterate(self._client.answers(model, requests, timeout=timeout))
 
     def answer(
         self,

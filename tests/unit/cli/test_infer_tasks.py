@@ -18,7 +18,7 @@ from support.command_line import trtbuild
 from trtbuild.cli import up
 from trtbuild.cli.server_view import say_ready
 from trtbuild.errors import UsageError
-from trtbuild.pipeline.tasks import TaskOptions, task_request
+from trtbuild.pipeline.tasks import TaskOptions, task_items, task_request
 from trtbuild.signature import ServedModel, ServedTask, Tensor
 from trtbuild.signature.requests import Ranked, RerankAnswer
 
@@ -145,9 +145,9 @@ def test_a_chat_needs_a_model_that_generates_text(
 
 
 def test_a_task_that_has_no_request_is_refused() -> None:
-    model = ServedModel("m", ServedTask.TOKEN_CLASSIFY, "spans")
-    with pytest.raises(UsageError, match="does not support the task token-classify"):
-        task_request(model, "x", TaskOptions())
+    model = ServedModel("m", ServedTask.TENSOR)
+    with pytest.raises(UsageError, match="does not support the task tensor"):
+        task_items(model, ["x"], TaskOptions())
     assert task_request(ServedModel("m", ServedTask.CHAT, "vllm"), "x", TaskOptions()) is None
 
 

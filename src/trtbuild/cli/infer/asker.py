@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import typer
 
+from trtbuild.cli.infer.options import Connection
 from trtbuild.cli.infer.tasks import report_task
-from trtbuild.cli.output import print_json
+from trtbuild.cli.infer.writing import Writer
+from trtbuild.cli.output import print_json, progress
 from trtbuild.client import Answer, LLMClient, Sampling, collect, find_server
-from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.pipeline.asking import described
 from trtbuild.pipeline.condition import explained_death
-from trtbuild.pipeline.tasks import TaskOptions, task_request
+from trtbuild.pipeline.items import Item
+from trtbuild.pipeline.tasks import TaskOptions, task_items, task_requests
 from trtbuild.signature import ServedModel, ServedTask
-from trtbuild.signature.requests import TaskRequest
+from trtbuild.signature.requests import GenerateRequest, TaskRequest
+
+_ROW = re.compile(r"\btext (\d+) has ")
+"""How our models name the row of a request that is too long."""
+Part = tuple[Sequence[Item], TaskRequest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +34,10 @@ class Asker:
     """Where and how a model is asked."""
 
     name: str
-    url: str
-    protocol: Protocol
-    stream: bool
-    timeout: float
-    as_json: bool
+    connection: Connection
     options: TaskOptions
+    file: Path | None = None
+    stream: bool = True
 
     @property
     def generates(self) -> bool:
@@ -38,20 +45,26 @@ class Asker:
         known = self._known(self.name)
         return known is None or known.task.makes_text or known.task is ServedTask.TENSOR
 
-    def ask(self, text: str, sampling: Sampling) -> str:
-        """Ask, print the answer, and return the text if it is one."""
-        server = None if self.url else find_server(self.name)
-        port = "8001" if self.protocol == "grpc" else "8000"
-        url = self.url or (server.url(self.protocol) if server else f"127.0.0.1:{port}")
-        with LLMClient(url, self.protocol, self._known) as client:
+    def ask(
+        self,
+        texts: Sequence[str],
+        sampling: Sampling,
+        as_prompt: Callable[[str], str] = lambda text: text,
+    ) -> str:
+        """Ask, print the answers, and return the text if there is one answer of text.
+
+        ``as_prompt`` makes a prompt of a line of the file.
+        """
+        asked = self.connection
+        server = None if asked.url else find_server(self.name)
+        protocol = asked.transport
+        port = "8001" if protocol == "grpc" else "8000"
+        url = asked.url or (server.url(protocol) if server else f"127.0.0.1:{port}")
+        with LLMClient(url, protocol, self._known) as client:
             try:
-                request = task_request(client.served(self.name, self.timeout), text, self.options)
-                if request is None:
-                    return self._generate(client, text, sampling)
-                self._ask_task(client, request)
+                return self._ask(client, texts, sampling, as_prompt)
             except ServerError as error:
                 raise explained_death(error, self.name, url) from None
-        return ""
 
     def require_text(self) -> None:
         """UsageError for a chat with a model that generates no text."""
@@ -64,24 +77,88 @@ class Asker:
 
     def _known(self, name: str) -> ServedModel | None:
         """What the model's files say; of a server named by --url they may be others."""
-        return None if self.url else described(name)
+        return None if self.connection.url else described(name)
 
-    def _generate(self, client: LLMClient, text: str, sampling: Sampling) -> str:
-        chunks = client.generate(
-            self.name, text, sampling, stream=self.stream, timeout=self.timeout
+    def _ask(
+        self,
+        client: LLMClient,
+        texts: Sequence[str],
+        sampling: Sampling,
+        as_prompt: Callable[[str], str],
+    ) -> str:
+        model = client.served(self.name, self.connection.timeout)
+        if model.task is ServedTask.TENSOR:
+            return self._generate(client, GenerateRequest(texts[0] if texts else "", sampling))
+        given = task_items(model, texts, self.options, self.file)
+        items = [
+            replace(item, value=as_prompt(item.value)) if item.where else item for item in given
+        ]
+        parts = list(task_requests(model, items, self.options, sampling))
+        if len(items) > 1 or self.file or self.connection.output:
+            self._ask_many(client, parts)
+            return ""
+        ((_, request),) = parts
+        if isinstance(request, GenerateRequest):
+            return self._generate(client, request)
+        start = time.perf_counter()
+        answer = client.ask(self.name, request, timeout=self.connection.timeout)
+        seconds = time.perf_counter() - start
+        report_task(request, answer, seconds, as_json=self.connection.as_json, kind=self._kind)
+        return ""
+
+    @property
+    def _kind(self) -> str:
+        return self.options.embedding_type.lower()
+
+    def _generate(self, client: LLMClient, request: GenerateRequest) -> str:
+        asked = replace(request, stream=self.stream)
+        timeout = self.connection.timeout
+        chunks = (
+            client.stream(self.name, asked, timeout=timeout)
+            if asked.images
+            else client.generate(
+                self.name, asked.prompt, asked.sampling, stream=self.stream, timeout=timeout
+            )
         )
         try:
-            answer = collect(chunks, None if self.as_json else _write)
+            answer = collect(chunks, None if self.connection.as_json else _write)
         finally:
             # Ctrl-C comes through here: closing cancels the request on the server.
             chunks.close()
-        _report(answer, as_json=self.as_json)
+        _report(answer, as_json=self.connection.as_json)
         return answer.text
 
-    def _ask_task(self, client: LLMClient, request: TaskRequest) -> None:
-        start = time.perf_counter()
-        answer = client.ask(self.name, request, timeout=self.timeout)
-        report_task(request, answer, time.perf_counter() - start, as_json=self.as_json)
+    def _ask_many(self, client: LLMClient, parts: Sequence[Part]) -> None:
+        total, timeout = sum(len(items) for items, _ in parts), self.connection.timeout
+        answers = client.answers(self.name, (request for _, request in parts), timeout=timeout)
+        writer = Writer(self.connection.output, as_json=self.connection.as_json, kind=self._kind)
+        with writer, progress() as bars:
+            bars.step(f"asking {self.name}")
+            for items, request in parts:
+                with _located(items):
+                    answer = next(answers)
+                writer.write(items, request, answer)
+                bars.advance(writer.written, total, "answers")
+        writer.say_end()
+
+
+class _located:  # noqa: N801 - a context manager
+    """Adds file and line to an error of a request."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._items = items
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
+        first, last = self._items[0].where, self._items[-1].where
+        if not isinstance(error, ServerError) or not first:
+            return
+        row = _ROW.search(error.what)
+        if row and int(row[1]) < len(self._items):
+            first = last = self._items[int(row[1])].where
+        where = first if first == last else f"{first} to {last.rpartition(':')[2]}"
+        error.where = f"{where} ({error.where})" if error.where else where
 
 
 def _write(piece: str) -> None:

@@ -1,0 +1,155 @@
+"""What a model is asked: texts, pairs, queries, images, recordings; from arguments or a file."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtbuild.errors import UsageError
+from trtbuild.signature import ServedTask
+
+STDIN = Path("-")
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
+_LINE = (
+    "a line is a text, or a JSON object with {keys} and, if wanted, id; blank lines are left out"
+)
+_KEYS = {
+    ServedTask.RERANK: "query and documents",
+    ServedTask.IMAGE_CLASSIFY: "image (a file's path)",
+    ServedTask.TRANSCRIBE: "audio (a file's path)",
+}
+_PAIRED = (ServedTask.CLASSIFY, ServedTask.SCORE)
+_MAX_FILE = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row of a request.
+
+    Attributes:
+        value: A text or a pair; for a reranker the query and its documents (empty: those of the
+            options); for images and recordings the base64 text of the file.
+        where: File and line, empty for an argument.
+        id: What the file calls it, None without a name.
+    """
+
+    value: Any
+    where: str = ""
+    id: Any = None
+
+
+def read_items(path: Path, task: ServedTask) -> list[Item]:
+    """Read the items of a file; ``-`` is standard input.
+
+    Raises:
+        UsageError: It cannot be read, is empty, or a line is not an item (the error has its
+            number).
+    """
+    fix = _LINE.format(keys=_keys(task))
+    return [Item(_value(row, task, where, fix), where, _id(row)) for where, row in _rows(path, fix)]
+
+
+def read_documents(path: Path) -> tuple[str, ...]:
+    """Read a reranker's documents: a text in each line, or JSON Lines of texts or objects with
+    ``text`` and, if wanted, ``title``.
+
+    Raises:
+        UsageError: As :func:`read_items`.
+    """
+    fix = _LINE.format(keys="text")
+    return tuple(_document(row, where, fix) for where, row in _rows(path, fix))
+
+
+def file_text(path: str, where: str = "") -> str:
+    """Return the base64 text of a file.
+
+    Raises:
+        UsageError: It cannot be read, is empty, or larger than 100 MB.
+    """
+    try:
+        size = Path(path).stat().st_size
+        content = Path(path).read_bytes() if size <= _MAX_FILE else b""
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"cannot read {path}: {error}", where=where, fix="give the path of a file"
+        ) from None
+    if not content:
+        what = "is empty" if not size else f"has {size // 1_000_000} MB"
+        raise UsageError(f"{path} {what}", where=where, fix="give a file of at most 100 MB")
+    return base64.b64encode(content).decode()
+
+
+def _rows(path: Path, fix: str) -> Iterator[tuple[str, Any]]:
+    """Yield file and line, and what the line has: text, or a parsed JSON value."""
+    name = "standard input" if path == STDIN else str(path)
+    try:
+        content = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
+        text = content.decode("utf-8-sig")  # a byte order mark is not text
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {name}: {error}", fix="give a UTF-8 text file") from None
+    # Split at line feeds only: JSON may contain other separators (U+2028, U+0085) unescaped.
+    lines = [(at, one.rstrip("\r")) for at, one in enumerate(text.split("\n"), 1) if one.strip()]
+    if not lines:
+        raise UsageError(f"there is nothing in {name}", fix=fix)
+    is_json = path.suffix in _JSON_LINES or lines[0][1].lstrip().startswith("{")
+    for number, line in lines:
+        where = f"{name}:{number}"
+        yield where, _parsed(line, where, fix) if is_json else line
+
+
+def _parsed(line: str, where: str, fix: str) -> Any:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"not JSON: {error}", where=where, fix=fix) from None
+    if not isinstance(value, str | dict):
+        raise UsageError("neither a text nor an object", where=where, fix=fix)
+    return value
+
+
+def _keys(task: ServedTask) -> str:
+    if task.makes_text:
+        return "prompt"
+    return _KEYS.get(task, "text and, for pairs, text_pair" if task in _PAIRED else "text")
+
+
+def _value(row: Any, task: ServedTask, where: str, fix: str) -> Any:
+    files = {ServedTask.IMAGE_CLASSIFY: "image", ServedTask.TRANSCRIBE: "audio"}
+    if task in files:
+        return file_text(_string(row, where, fix, files[task]), where)
+    if task is ServedTask.RERANK:
+        query = _string(row, where, fix, "query", "text")
+        listed = row.get("documents", ()) if isinstance(row, dict) else ()
+        if not isinstance(listed, Sequence) or isinstance(listed, str):
+            raise UsageError("'documents' is not a list", where=where, fix=fix)
+        return query, tuple(_document(one, where, fix) for one in listed)
+    text = _string(row, where, fix, "text", "prompt", "input")
+    if task in _PAIRED and isinstance(row, dict) and "text_pair" in row:
+        return text, _string(row, where, fix, "text_pair")
+    return text
+
+
+def _document(row: Any, where: str, fix: str) -> str:
+    text = _string(row, where, fix, "text")
+    title = row.get("title") if isinstance(row, dict) else None
+    return f"{title} {text}" if isinstance(title, str) and title else text
+
+
+def _string(row: Any, where: str, fix: str, *keys: str) -> str:
+    found = next((row[key] for key in keys if key in row), None) if isinstance(row, dict) else row
+    if not isinstance(found, str):
+        raise UsageError(f"there is no {keys[0]!r}, or it is not a text", where=where, fix=fix)
+    try:
+        found.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{keys[0]!r} has a lone surrogate", where=where, fix=fix) from None
+    return found
+
+
+def _id(row: Any) -> Any:
+    return row.get("id", row.get("_id")) if isinstance(row, dict) else None
