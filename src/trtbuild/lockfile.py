@@ -129,6 +129,9 @@ def write(repository: Path, lock: Lock) -> None:
 def render(lock: Lock) -> bytes:
     """The bytes of a lock: the same lock gives the same bytes on every machine."""
     models = {name: asdict(model) for name, model in lock.models.items()}
+    for model in models.values():
+        if (served := model["served"]) and served["vision"] is None:
+            del served["vision"]  # most models take no images, and older locks have no such key
     document = {"version": LOCK_VERSION, "models": models}
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, default=list)
     return (text + "\n").encode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from trtbuild.builder import Builder, Case
@@ -12,6 +12,7 @@ from trtbuild.memory import plan_memory
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step, WeightsDir
 from trtbuild.recipe import ModelRecipe, engine_support
+from trtbuild.signature import ServedModel
 from trtbuild.toolchain import Toolchain, engine_arguments
 from trtbuild_builders.common import require_image, told
 from trtbuild_builders.vllm.adapters import require_fit, with_adapter_rank
@@ -19,6 +20,7 @@ from trtbuild_builders.vllm.config import config_file
 from trtbuild_builders.vllm.engine import adapter_files, engine_settings, model_file
 from trtbuild_builders.vllm.gpus import gpu_reasons, own_warnings
 from trtbuild_builders.vllm.reasons import reasons
+from trtbuild_builders.vllm.vision import family_warnings
 
 __all__ = ["VllmBuilder", "builder"]
 
@@ -85,7 +87,11 @@ class VllmBuilder(Builder):
     def warnings(self, case: Case) -> Sequence[str]:
         """Warn about what runs worse than expected, and how the checkpoint is loaded."""
         support = engine_support(case.spec, case.toolchain, case.toolchain.vllm_image)
-        return (*own_warnings(case), *told(case.spec, case.recipe, support))
+        return (
+            *own_warnings(case),
+            *family_warnings(case),
+            *told(case.spec, case.recipe, support),
+        )
 
     def reasons_against_gpu(self, case: Case) -> Sequence[str]:
         """Return what vLLM's kernels do not support on the GPU."""
@@ -95,6 +101,16 @@ class VllmBuilder(Builder):
         """Estimate with vLLM's own accounting."""
         arguments = case.recipe.engine
         return plan_memory(case.spec, case.toolchain, case.target, demand, arguments=arguments)
+
+    def signature(self, case: Case) -> ServedModel:
+        """Return the card, with the images that a request may have."""
+        card = super().signature(case)
+        if card.vision is None:
+            return card
+        settings = engine_settings(case.spec, case.recipe, case.toolchain)
+        limits = settings.get("limit_mm_per_prompt")
+        images = limits.get("image") if isinstance(limits, dict) else None
+        return replace(card, vision=replace(card.vision, images=images or 0))
 
     def versions(self, case: Case) -> Mapping[str, str]:
         """Return vLLM's version in the serving image."""

@@ -6,13 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from packaging.version import Version
+
 from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.plan import RepoFile
 from trtbuild.recipe import ModelRecipe, argument_problems, engine_support, raise_problems
-from trtbuild.toolchain import Toolchain, VllmRelease, vllm_release
+from trtbuild.toolchain import Toolchain, VllmRelease, vision_family, vllm_release
 
 # Where the repository is mounted in a container; other servers map it (see the runtime).
 MOUNT = "/models"
+# Since this vLLM a limit may name every kind of input that the model has, to turn it off.
+_OTHER_MEDIA_SINCE = "0.10.1"
 
 
 def engine_settings(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> dict[str, Any]:
@@ -77,6 +81,7 @@ def _ours(
         settings["dtype"] = spec.dtype
     if spec.task is Task.EMBED:
         settings |= {"runner": "pooling"} if "runner" in release.arguments else {"task": "embed"}
+    settings |= _vision(spec, release)
     if recipe.adapters:
         settings["enable_lora"] = True
         if len(recipe.adapters) > 1:
@@ -84,6 +89,18 @@ def _ours(
     if "disable_log_requests" in release.arguments:
         settings["disable_log_requests"] = True  # these releases log every prompt by default
     return settings
+
+
+def _vision(spec: ModelSpec, release: VllmRelease) -> dict[str, Any]:
+    """Return what the family of a vision-language model needs, as far as the release has it."""
+    family = vision_family(spec.architecture) if spec.vision else None
+    if family is None:
+        return {}
+    limits = {"image": family.images}
+    if Version(release.version) >= Version(_OTHER_MEDIA_SINCE):
+        limits |= dict.fromkeys(family.media, 0)
+    wanted = {**family.engine, "limit_mm_per_prompt": limits}
+    return {key: value for key, value in wanted.items() if key in release.arguments}
 
 
 def _layout(spec: ModelSpec) -> dict[str, str]:
@@ -120,11 +137,21 @@ def _against_spec(spec: ModelSpec, engine: Mapping[str, Any]) -> tuple[str, ...]
             )
         if length == 0 or length < -1:
             problems.append(f"max_model_len={length} is not a length")
-    problems += _parallel_problems(spec, engine)
+    problems += [*_parallel_problems(spec, engine), *_image_problems(spec, engine)]
     share = engine.get("gpu_memory_utilization")
     if share is not None and not 0 < share <= 1:
         problems.append(f"gpu_memory_utilization={share} is not above 0 and at most 1")
     return tuple(problems)
+
+
+def _image_problems(spec: ModelSpec, engine: Mapping[str, Any]) -> list[str]:
+    limits = engine.get("limit_mm_per_prompt")
+    if spec.vision is None or not isinstance(limits, Mapping) or limits.get("image", 1) != 0:
+        return []
+    return [
+        "limit_mm_per_prompt allows no image: every request with one would be refused; give "
+        'the most images of a request, such as {"image": 4}'
+    ]
 
 
 def _parallel_problems(spec: ModelSpec, engine: Mapping[str, Any]) -> list[str]:

@@ -66,6 +66,7 @@ def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple
         found += _runs_anyway(spec, release)
     found += _quantization(spec, toolchain, release)
     found += _cache_type(spec)
+    found += _processor(spec)
     return tuple(found)
 
 
@@ -89,6 +90,16 @@ def _runs_anyway(spec: ModelSpec, release: VllmRelease) -> list[str]:
         f"allowed ({advisory.ids[0]}): use --weights copy, which leaves it out"
         for advisory in known
         if advisory.auto_map
+    ]
+
+
+def _processor(spec: ModelSpec) -> list[str]:
+    """Return the reason against a checkpoint that does not say how images are prepared."""
+    if spec.vision is None or spec.vision.processor or spec.layout != "hf":
+        return []
+    return [
+        "the checkpoint has no preprocessor_config.json and no processor_config.json, without "
+        "which vLLM cannot prepare an image: fetch them from where the checkpoint came from"
     ]
 
 

@@ -107,7 +107,11 @@ class Builder:
         spec = case.spec
         task = ServedTask.of(spec.task.value, spec.head)
         return ServedModel(
-            case.recipe.name, task, context_length=spec.context_length, head=spec.head
+            case.recipe.name,
+            task,
+            context_length=spec.context_length,
+            head=spec.head,
+            vision=spec.vision,
         )
 
 

@@ -19,6 +19,7 @@ from trtbuild.checkpoint.problems import Problems, json_object
 from trtbuild.checkpoint.quantized import quantization
 from trtbuild.checkpoint.tasks import task_of
 from trtbuild.checkpoint.tokens import special_id, tokenizer_config, tokenizer_info
+from trtbuild.checkpoint.vision import vision_of
 from trtbuild.errors import UnsupportedError
 from trtbuild.modelspec import ModelSpec, Quantization, Task, spelling
 
@@ -102,6 +103,7 @@ def inspect(
         notes=(*_notes(fields, method), *head_notes(head, files)),
         weights_format=checkpoint.weights_format,
         head=head,
+        vision=vision_of(checkpoint, architecture) if task is Task.VISION_LANGUAGE else None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trtbuild.cli.output import console, human_bytes, human_count, jsonable
 from trtbuild.modelspec import Task
 from trtbuild.recipe import listed
+from trtbuild.toolchain import vision_family
 
 if TYPE_CHECKING:
     from trtbuild.checkpoint import Checkpoint
@@ -40,7 +41,9 @@ def print_spec(opened: Checkpoint, spec: ModelSpec) -> None:
 
     from trtbuild.cli.head_view import head_rows
 
-    parts = (_identity, _weights, _shape, _words, *((head_rows,) if spec.head else ()))
+    parts = [_identity, _weights, _shape, _words]
+    parts += [head_rows] if spec.head else []
+    parts += [_images] if spec.vision else []
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -124,6 +127,25 @@ def _words(_: Checkpoint, spec: ModelSpec) -> Iterator[Row]:
     yield "end of text", ", ".join(map(str, spec.eos_token_ids)) or "none declared"
     yield "chat template", "yes" if spec.tokenizer.chat_template else "no"
     yield "brings code", f"for its {listed(spec.code)} (auto_map)" if spec.code else "no"
+
+
+def _images(_: Checkpoint, spec: ModelSpec) -> Iterator[Row]:
+    vision = spec.vision
+    if vision is None:
+        return
+    family = vision_family(spec.architecture)
+    yield "vision family", family.title if family else "not in trtbuild's table"
+    tokens = f", up to {vision.image_tokens:,} tokens" if vision.image_tokens else ""
+    yield (
+        "an image",
+        (vision.placeholder.replace("{i}", "1") or "has no placeholder known") + tokens,
+    )
+    if vision.encoder_parameters:
+        yield "vision encoder", f"{human_count(vision.encoder_parameters)} parameters"
+    if vision.tasks:
+        yield "named tasks", ", ".join(vision.tasks)
+    if not vision.processor:
+        yield "processor", "missing: no file says how images are prepared"
 
 
 def _warnings(opened: Checkpoint, spec: ModelSpec) -> Iterator[str]:

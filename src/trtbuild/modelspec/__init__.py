@@ -11,6 +11,7 @@ from trtbuild.modelspec.model import (
     TokenizerInfo,
 )
 from trtbuild.modelspec.quantization import declared_quantization
+from trtbuild.modelspec.vision import Vision, VisionTask
 
 __all__ = [
     "AttentionGroup",
@@ -23,5 +24,7 @@ __all__ = [
     "SourceRef",
     "Task",
     "TokenizerInfo",
+    "Vision",
+    "VisionTask",
     "declared_quantization",
 ]

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Literal
 
 from trtbuild.modelspec.head import Head
+from trtbuild.modelspec.vision import Vision
 
 SourceKind = Literal["hub", "local", "gguf", "sample"]
 
@@ -142,7 +143,8 @@ class ModelSpec:
     ``spelling_problem`` is why it cannot be rewritten for transformers 4. ``layout`` is ``mistral``
     for ``params.json`` with ``consolidated`` weights. ``notes`` are for the user.
     For pickles and ONNX (``weights_format``) only the size of the weights is known: no parameters,
-    and for ONNX no ``dtype``. ``head`` is set for models that do not generate text.
+    and for ONNX no ``dtype``. ``head`` is set for models that do not generate text, ``vision`` for
+    vision-language models.
     """
 
     source: SourceRef
@@ -177,6 +179,7 @@ class ModelSpec:
     notes: tuple[str, ...] = ()
     weights_format: Literal["safetensors", "pickle", "onnx"] = "safetensors"
     head: Head | None = None
+    vision: Vision | None = None
 
     @property
     def weight_bytes(self) -> int:

@@ -12,6 +12,7 @@ from trtbuild.toolchain import (
     trtllm_reading,
     trtllm_release,
     trtllm_versions,
+    vision_family,
     vllm_reading,
     vllm_release,
 )
@@ -63,13 +64,19 @@ def _support(spec: ModelSpec, reading: Reading, *, native: bool) -> EngineSuppor
         "configuration": not reading.knows_type(spec.model_type),
         "model": not native and not wrapper,
         "tokenizer": not reading.knows_tokenizer(spec.tokenizer.tokenizer_class),
-        "processor": spec.task is Task.VISION_LANGUAGE,
+        "processor": spec.task is Task.VISION_LANGUAGE and not _brings_processor(spec),
     }
     needed = tuple(part for part in spec.code if unknown[part])
     respelled = spec.spelling if reading.maybe_four else ()
     if reading.reads_dtype:
         respelled = tuple(key for key in respelled if key != "dtype")
     return EngineSupport(reading.engine, reading, native, wrapper, needed, respelled)
+
+
+def _brings_processor(spec: ModelSpec) -> bool:
+    """Whether engines that have the architecture prepare images with classes of their own."""
+    family = vision_family(spec.architecture)
+    return family is not None and family.processor
 
 
 def listed(parts: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from trtbuild.modelspec import Head, HeadKind
+from trtbuild.modelspec import Head, HeadKind, Vision
 
 
 class ServedTask(StrEnum):
@@ -83,6 +83,7 @@ class ServedModel:
         weights: Directory of the checkpoint, likewise.
         engine_file: The engine's arguments (``model.json``, ``model.yaml``), likewise.
         head: The checkpoint's head, for tasks other than generation.
+        vision: How a vision-language model takes images.
     """
 
     name: str
@@ -97,6 +98,7 @@ class ServedModel:
     weights: str = ""
     engine_file: str = ""
     head: Head | None = None
+    vision: Vision | None = None
 
     def input(self, name: str) -> Tensor | None:
         """Return the input called ``name``, or None."""
@@ -122,6 +124,8 @@ class ServedModel:
             known[kind] = tuple(_tensor(item) for item in known.get(kind, ()))
         head = known.get("head")
         known["head"] = None if head is None else Head.from_dict(head)
+        vision = known.get("vision")
+        known["vision"] = None if vision is None else Vision.from_dict(vision)
         return cls(**{**known, "task": ServedTask(known["task"])})
 
 

@@ -74,6 +74,7 @@ def with_card(model: ServedModel, card: ServedModel) -> ServedModel:
         tokenizer=model.tokenizer or card.tokenizer,
         weights=model.weights or card.weights,
         head=card.head if same or unknown else None,
+        vision=card.vision if same or unknown else None,
     )
 
 

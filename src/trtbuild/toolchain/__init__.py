@@ -36,6 +36,13 @@ if TYPE_CHECKING:
         vllm_reading,
     )
     from trtbuild.toolchain.trtllm import TrtllmRelease, trtllm_release, trtllm_versions
+    from trtbuild.toolchain.vision import (
+        VisionFamily,
+        vision_families,
+        vision_family,
+        vision_of_table,
+        vision_placeholders,
+    )
     from trtbuild.toolchain.vllm import (
         VllmRelease,
         engine_arguments,
@@ -58,6 +65,7 @@ __all__ = [
     "Route",
     "Toolchain",
     "TrtllmRelease",
+    "VisionFamily",
     "VllmRelease",
     "advisories_as_of",
     "advisories_of",
@@ -81,6 +89,10 @@ __all__ = [
     "trtllm_release",
     "trtllm_route",
     "trtllm_versions",
+    "vision_families",
+    "vision_family",
+    "vision_of_table",
+    "vision_placeholders",
     "vllm_reading",
     "vllm_release",
     "vllm_versions",
@@ -133,6 +145,13 @@ __getattr__ = exports(
             "TrtllmRelease",
             "trtllm_release",
             "trtllm_versions",
+        ),
+        "vision": (
+            "VisionFamily",
+            "vision_families",
+            "vision_family",
+            "vision_of_table",
+            "vision_placeholders",
         ),
         "vllm": (
             "VllmRelease",
