@@ -1,0 +1,34 @@
+"""Reasoning and tool calls in the text of a model, by data: one file a family of models.
+
+``choose`` picks the family by the model's files or by name, ``FamilyParser`` splits the text of
+one answer while it arrives.
+"""
+
+from trtbuild_gateway.parsing.events import (
+    CallArguments,
+    CallEnd,
+    CallStart,
+    Content,
+    Event,
+    Message,
+    Reasoning,
+    ToolCall,
+)
+from trtbuild_gateway.parsing.family import Family, families
+from trtbuild_gateway.parsing.parser import Ended, FamilyParser, Parser
+
+__all__ = [
+    "CallArguments",
+    "CallEnd",
+    "CallStart",
+    "Content",
+    "Ended",
+    "Event",
+    "Family",
+    "FamilyParser",
+    "Message",
+    "Parser",
+    "Reasoning",
+    "ToolCall",
+    "families",
+]
