@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from canitoolcall import checks
 from canitoolcall.fixtures import Fixture, load_families, load_fixtures
 from canitoolcall.results import Observation, ParsedToolCall, ParseResult, Status
+
 from trtbuild_gateway.parsing import Content, FamilyParser, Reasoning, families
 
 # The family of each reference model; in a gateway it is found by the model's own files.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from trtbuild_gateway.parsing import (
     CallArguments,
     CallEnd,
@@ -22,9 +23,8 @@ from trtbuild_gateway.parsing import (
 )
 from trtbuild_gateway.parsing.family import Family
 
-ANSWERS = tomllib.loads((Path(__file__).parent / "parsing_answers.toml").read_text("utf-8"))[
-    "answer"
-]
+ROWS = Path(__file__).parent / "parsing_answers.toml"
+ANSWERS = tomllib.loads(ROWS.read_text("utf-8"))["answer"]
 FAMILIES = list(families().values())
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"properties": properties}}}
@@ -78,10 +78,9 @@ def test_answers_of_every_family(row: dict[str, Any]) -> None:
     calls = [[call.name, json.loads(call.arguments)] for call in whole.tool_calls]
     assert whole.content == row.get("content")
     assert whole.reasoning == row.get("reasoning")
-    assert calls == [[name, json.loads(text, strict=False)] for name, text in row.get("calls", [])]
-    assert [call.id for call in whole.tool_calls] == row.get(
-        "ids", [c.id for c in whole.tool_calls]
-    )
+    assert calls == [[name, json.loads(text, strict=False)] for name, text in row.get("calls", ())]
+    ids = [call.id for call in whole.tool_calls]
+    assert row.get("ids", ids) == ids
     assert whole.finish_reason == ("tool_calls" if calls else "stop")
     assert parse(family, list(text), prompt) == whole
     assert all(parse(family, [text[:at], text[at:]], prompt) == whole for at in range(len(text)))
