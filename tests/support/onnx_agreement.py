@@ -65,7 +65,7 @@ def compare(pair: Pair, repo: Path, met: Counter[str]) -> Iterator[str]:
     (repo / "m" / "config.pbtxt").write_text(pbtxt.render(pair.config))
     for auto_complete in (False, True):
         said = verdict(pair.session, pair.config, auto_complete=auto_complete)
-        with patch("trtbuild.check.onnxmodel.read_onnx", _read):
+        with patch("trtbuild.check.onnxfile.read_onnx", _read):
             report = check.validate(repo, auto_complete=auto_complete, gpus=0)
         met["verdicts"] += 1
         met["refused"] += bool(said)

@@ -14,6 +14,7 @@ import pytest
 
 SAMPLE = Path(__file__).resolve().parents[2] / "examples/model_repository"
 PACKAGES = [
+    "trtbuild.modelspec",
     "trtbuild.recipe",
     "trtbuild.signature",
     "trtbuild.toolchain",
@@ -21,6 +22,9 @@ PACKAGES = [
 ]
 UNNEEDED = {
     "grpc", "httpx", "jinja2", "numpy", "onnx", "pydantic", "rich", "tokenizers", "yaml",
+    "trtbuild.check.onnxfile", "trtbuild.check.openvinofile", "trtbuild.check.pysource",
+    "trtbuild.modelspec.head", "trtbuild.modelspec.model", "trtbuild.modelspec.vision",
+    "trtbuild_engine_flow.parameters",
 }  # fmt: skip
 
 

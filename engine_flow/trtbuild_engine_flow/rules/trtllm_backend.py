@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
+from typing import TYPE_CHECKING
 
 from trtbuild.check.context import PLACEHOLDER, Model
 from trtbuild.check.engine import Problem, Problems, rule
@@ -17,7 +18,9 @@ from trtbuild.check.examples import (
 from trtbuild.check.model import Severity
 from trtbuild.check.served import trtllm_release_of
 from trtbuild.check.unfilled import UNFILLED, Unfilled
-from trtbuild_engine_flow.parameters import Setting, ignored_parameters, triton_parameters
+
+if TYPE_CHECKING:
+    from trtbuild_engine_flow.parameters import Setting
 
 _ENGINE = ("tensorrtllm",)
 _OLD = "\n".join(line for line in engine_parameters().splitlines() if "gpt_model" in line)
@@ -51,6 +54,8 @@ def parameters(model: Model) -> Problems:
     in other words, a policy in capitals, a number with a comma become the default. Up to
     TensorRT-LLM 0.14 two parameters had names in camel case. A parameter that is empty, or still
     has NVIDIA's placeholder, means the default."""
+    from trtbuild_engine_flow.parameters import ignored_parameters
+
     release = trtllm_release_of(model)
     for name, value in model.filled().items():
         at = model.at_parameter(name)
@@ -87,6 +92,8 @@ _MODEL = "tensorrt_llm"
 
 @cache
 def _table() -> Mapping[str, Setting]:
+    from trtbuild_engine_flow.parameters import triton_parameters
+
     return {
         row.name: row
         for row in triton_parameters().values()
@@ -230,6 +237,8 @@ def engine_path_is_missing(model: Model) -> bool:
 @cache
 def _optional() -> frozenset[str]:
     """Parameters of NVIDIA's models around an engine, which look for the placeholder."""
+    from trtbuild_engine_flow.parameters import ignored_parameters, triton_parameters
+
     return frozenset((*triton_parameters(), *ignored_parameters(), "engine_dir"))
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtbuild import pbtxt, toolchain
 from trtbuild.check.context import Model
-from trtbuild.check.onnxmodel import completed_config, onnx_files
-from trtbuild.check.pycomplete import UNKNOWN, Completion
-from trtbuild.check.pysource import read_source
+from trtbuild.check.onnxmodel import BACKEND, completed_config, onnx_files
+
+if TYPE_CHECKING:
+    from trtbuild.check.pycomplete import Completion
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ def _tensors_of(model: Model) -> Tensors:
     if not completes(model):
         return Tensors(model.config)
     row = toolchain.backends()[model.backend]
-    if row.completes == "python":
-        return _completed_by_python(model.config, _of_python(model) or UNKNOWN)
+    if row.completes == "python" and (of_source := _of_python(model)) is not None:
+        return _completed_by_python(model.config, of_source)
     if (of_file := _completed_by_file(model)) is not None:
         return of_file
     config = model.config
@@ -83,6 +84,8 @@ def _tensors_of(model: Model) -> Tensors:
 
 def _completed_by_file(model: Model) -> Tensors | None:
     """The tensors of an ONNX model; None when they are not known from its file."""
+    if model.backend != BACKEND:
+        return None
     try:
         files = [file for _, file in onnx_files(model)]
         config = completed_config(model)
@@ -99,6 +102,9 @@ def _completed_by_file(model: Model) -> Tensors | None:
 
 def _of_python(model: Model) -> Completion | None:
     """What every served version of a Python model adds; None if none completes anything."""
+    from trtbuild.check.pycomplete import UNKNOWN
+    from trtbuild.check.pysource import read_source
+
     name = model.completed.filename or "model.py"
     try:
         found = [read_source(model.read(f"{version}/{name}")) for version in model.served]

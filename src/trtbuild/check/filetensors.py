@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from os.path import commonprefix
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtbuild import pbtxt
 from trtbuild.check.completed import shown, type_name
-from trtbuild.check.onnxfile import OnnxTensor
+
+if TYPE_CHECKING:
+    from trtbuild.check.onnxfile import OnnxTensor
 
 
 @dataclass(frozen=True, slots=True)

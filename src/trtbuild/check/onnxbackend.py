@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtbuild import pbtxt
 from trtbuild.check.completed import shown
 from trtbuild.check.filetensors import Pair, Refusal
-from trtbuild.check.onnxfile import OnnxFile, OnnxTensor
+
+if TYPE_CHECKING:
+    from trtbuild.check.onnxfile import OnnxFile, OnnxTensor
 
 DEFAULT_MAX_BATCH_SIZE = 4
 """What the server hands the backends unless --backend-config says otherwise."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
 from trtbuild.check.onnxshapes import Found, output_shapes
@@ -97,14 +96,6 @@ class OnnxFile:
     opsets: Mapping[str, int] = field(default_factory=dict)
     operators: tuple[tuple[str, str], ...] = ()
     external: tuple[str, ...] = ()
-
-
-@cache
-def available() -> bool:
-    """Whether the extra is installed."""
-    from importlib.util import find_spec
-
-    return find_spec("onnx") is not None
 
 
 def read_onnx(content: bytes, *, optimized: bool = True) -> OnnxFile:

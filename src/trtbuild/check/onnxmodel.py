@@ -5,22 +5,32 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from trtbuild.check.context import Model
 from trtbuild.check.onnxbackend import completed
-from trtbuild.check.onnxfile import OnnxFile, available, read_onnx
-from trtbuild.check.onnxslim import without_weights
 from trtbuild.check.reading import open_inside
+
+if TYPE_CHECKING:
+    from trtbuild.check.onnxfile import OnnxFile
 
 BACKEND = "onnxruntime"
 _OTHER_FORMAT = ".ort"  # ONNX Runtime's own, which it tells by the name; not read here
 _NOT_OPTIMIZED = 2  # optimization { graph { level } } at which the backend turns all of it off
 
 
+@cache
+def available() -> bool:
+    """Whether the extra ``onnx`` is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("onnx") is not None
+
+
 def onnx_files(model: Model) -> Iterator[tuple[str, OnnxFile]]:
     """The ONNX file of every version that would be loaded, with its path in the model's
-    directory. None when the extra ``onnx`` is not installed."""
+    directory. None when the extra is not installed."""
     if model.config is None or not available():
         return
     optimized = model.config.optimization.graph.level != _NOT_OPTIMIZED
@@ -39,6 +49,9 @@ def onnx_files(model: Model) -> Iterator[tuple[str, OnnxFile]]:
 
 
 def _read(model: Model, file: str, *, optimized: bool) -> OnnxFile | None:
+    from trtbuild.check.onnxfile import read_onnx
+    from trtbuild.check.onnxslim import without_weights
+
     try:
         with open_inside(model.path / file, model.repository.root) as stream:
             if not os.fstat(stream.fileno()).st_size:
@@ -54,7 +67,7 @@ def completed_config(model: Model) -> Any | None:
     """The ``ModelConfig`` of an ONNX model as the backend completes it from its newest version's
     file; None when that is not known. Says nothing of whether the backend loads it."""
     files = [file for _, file in onnx_files(model) if not file.problem]
-    if model.backend != BACKEND or not files:
+    if not files:
         return None
     if any(
         one.kind != "TENSOR" for one in (*files[-1].inputs.values(), *files[-1].outputs.values())

@@ -8,13 +8,15 @@ ValidateOutputs, AutoCompleteBatching, AutoCompleteInputOrOutput) and src/openvi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtbuild import pbtxt
 from trtbuild.check.completed import shown
 from trtbuild.check.filetensors import Pair, Refusal
 from trtbuild.check.onnxbackend import DEFAULT_MAX_BATCH_SIZE
-from trtbuild.check.openvinofile import OpenvinoFile, OpenvinoTensor
+
+if TYPE_CHECKING:
+    from trtbuild.check.openvinofile import OpenvinoFile, OpenvinoTensor
 
 _UNSUPPORTED = ("TYPE_INVALID", "TYPE_FP64", "TYPE_STRING", "TYPE_BF16")
 

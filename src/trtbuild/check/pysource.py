@@ -13,7 +13,7 @@ from trtbuild.check.pycomplete import METHOD, UNKNOWN, Completion, completion_of
 from trtbuild.check.pyvalues import constants_of, value_of
 from trtbuild.located.positions import NOWHERE, Position
 
-CLASS = "TritonPythonModel"
+_CLASS = "TritonPythonModel"
 _OBJECT = "object"
 _DECLARING = {"add_input": "input", "add_output": "output"}
 # The backend's helpers that take a tensor by its name; the name's place among the arguments.
@@ -100,7 +100,7 @@ def _is_model_call(node: ast.AST) -> TypeGuard[ast.Call]:
 
 def _of_class(tree: ast.Module) -> PySource:
     defined = _top_names(tree)
-    model = defined.get(CLASS)
+    model = defined.get(_CLASS)
     tensors = tuple(_tensors(tree))
     if isinstance(model, ast.ClassDef):
         methods = {
@@ -113,7 +113,7 @@ def _of_class(tree: ast.Module) -> PySource:
         completion = _completion(tree, model, based=based)
         return PySource("", NOWHERE, True, inherits, methods, tensors, completion=completion)
     # `from x import *` may bring it, as may an assignment.
-    defines = CLASS in defined or "*" in defined
+    defines = _CLASS in defined or "*" in defined
     completion = UNKNOWN if defines else None
     return PySource("", NOWHERE, defines, defines, {}, tensors, completion=completion)
 

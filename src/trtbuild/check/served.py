@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtbuild import toolchain
 from trtbuild.check.context import Model
 from trtbuild.errors import UsageError
 from trtbuild.located.text import LocatedText
-from trtbuild.toolchain import Reading, VllmRelease
+
+if TYPE_CHECKING:
+    from trtbuild.toolchain import Reading, VllmRelease
 
 # The place of a repository in a container; generated files name their weights by it.
 _MOUNTED = re.compile(r"/models/(?P<model>[^/]+)/(?P<version>\d+)(?:/(?P<rest>.+))?/?")

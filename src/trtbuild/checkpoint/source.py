@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trtbuild.errors import UsageError
 from trtbuild.files import explain_stand_ins, stand_in
-from trtbuild.modelspec.model import SourceKind
+from trtbuild.modelspec.source import SourceKind
 
 SAMPLES = ("smollm2",)
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*$", re.ASCII)

@@ -7,7 +7,6 @@ remove what a killed process left behind.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import secrets
@@ -220,6 +219,8 @@ def exchange(path: Path, other: Path) -> None:
 def _exchange_at_once(path: Path, other: Path) -> bool:
     if not sys.platform.startswith("linux"):
         return False
+    import ctypes
+
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):  # a C library older than glibc 2.28

@@ -1,17 +1,22 @@
 """Facts of a checkpoint: the frozen :class:`ModelSpec` and its parts."""
 
-from trtbuild.modelspec.head import DenseLayer, Head, HeadKind
-from trtbuild.modelspec.model import (
-    AttentionGroup,
-    KVCache,
-    ModelSpec,
-    Quantization,
-    SourceRef,
-    Task,
-    TokenizerInfo,
-)
-from trtbuild.modelspec.quantization import declared_quantization
-from trtbuild.modelspec.vision import Vision, VisionTask
+from typing import TYPE_CHECKING
+
+from trtbuild.lazy import exports
+
+if TYPE_CHECKING:
+    from trtbuild.modelspec.head import DenseLayer, Head, HeadKind
+    from trtbuild.modelspec.model import (
+        AttentionGroup,
+        KVCache,
+        ModelSpec,
+        Quantization,
+        Task,
+        TokenizerInfo,
+    )
+    from trtbuild.modelspec.quantization import declared_quantization
+    from trtbuild.modelspec.source import SourceRef
+    from trtbuild.modelspec.vision import Vision, VisionTask
 
 __all__ = [
     "AttentionGroup",
@@ -28,3 +33,21 @@ __all__ = [
     "VisionTask",
     "declared_quantization",
 ]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "head": ["DenseLayer", "Head", "HeadKind"],
+        "model": [
+            "AttentionGroup",
+            "KVCache",
+            "ModelSpec",
+            "Quantization",
+            "Task",
+            "TokenizerInfo",
+        ],
+        "quantization": ["declared_quantization"],
+        "source": ["SourceRef"],
+        "vision": ["Vision", "VisionTask"],
+    },
+)

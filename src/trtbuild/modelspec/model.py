@@ -8,9 +8,8 @@ from enum import StrEnum
 from typing import Literal
 
 from trtbuild.modelspec.head import Head
+from trtbuild.modelspec.source import SourceRef
 from trtbuild.modelspec.vision import Vision
-
-SourceKind = Literal["hub", "local", "gguf", "sample"]
 
 
 class Task(StrEnum):
@@ -25,20 +24,6 @@ class Task(StrEnum):
     VISION_LANGUAGE = "vision-language"
     TRANSCRIBE = "transcribe"
     AUDIO = "audio"
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRef:
-    """The origin of a checkpoint, without any local path.
-
-    ``text`` is for people: a hub id, a directory's or a file's base name, or
-    ``sample:smollm2``. ``commit`` is the full hub commit hash, empty for other kinds.
-    """
-
-    kind: SourceKind
-    text: str
-    revision: str = ""
-    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trtbuild.modelspec import Head, HeadKind, Vision
+if TYPE_CHECKING:
+    from trtbuild.modelspec import Head, Vision
 
 
 class ServedTask(StrEnum):
@@ -43,7 +44,7 @@ class ServedTask(StrEnum):
 
         An embedding model with a sparse or a multi-vector head has a task of its own.
         """
-        if task == cls.EMBED and head and head.kind in (HeadKind.SPARSE, HeadKind.MULTI_VECTOR):
+        if task == cls.EMBED and head and head.kind.value in (cls.SPARSE, cls.MULTI_VECTOR):
             return cls(head.kind.value)
         return cls(task) if task in set(cls) else cls.TENSOR
 
@@ -122,10 +123,14 @@ class ServedModel:
         known = {key: value[key] for key in cls.__dataclass_fields__ if key in value}
         for kind in ("inputs", "outputs"):
             known[kind] = tuple(_tensor(item) for item in known.get(kind, ()))
-        head = known.get("head")
-        known["head"] = None if head is None else Head.from_dict(head)
-        vision = known.get("vision")
-        known["vision"] = None if vision is None else Vision.from_dict(vision)
+        if (head := known.get("head")) is not None:
+            from trtbuild.modelspec import Head
+
+            known["head"] = Head.from_dict(head)
+        if (vision := known.get("vision")) is not None:
+            from trtbuild.modelspec import Vision
+
+            known["vision"] = Vision.from_dict(vision)
         return cls(**{**known, "task": ServedTask(known["task"])})
 
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtbuild import toolchain
 from trtbuild.check.context import Model
@@ -14,11 +14,13 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, onnx_file
 from trtbuild.check.model import Severity
 from trtbuild.check.onnxbackend import refusals
-from trtbuild.check.onnxfile import OnnxFile, available
-from trtbuild.check.onnxmodel import BACKEND, onnx_files
+from trtbuild.check.onnxmodel import BACKEND, available, onnx_files
 from trtbuild.check.reading import is_placeholder
 from trtbuild.check.refused import refused
-from trtbuild.toolchain import OnnxRuntime
+
+if TYPE_CHECKING:
+    from trtbuild.check.onnxfile import OnnxFile
+    from trtbuild.toolchain import OnnxRuntime
 
 
 def _onnx(config: str = "") -> Example:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
 from trtbuild.check.openvinobackend import refusals
-from trtbuild.check.openvinofile import OpenvinoFile, read_openvino
 from trtbuild.check.reading import is_placeholder
 from trtbuild.check.refused import refused
+
+if TYPE_CHECKING:
+    from trtbuild.check.openvinofile import OpenvinoFile
 
 _BACKEND = "openvino"
 
@@ -39,6 +42,8 @@ def _files(model: Model) -> Iterator[tuple[str, OpenvinoFile]]:
 
 
 def _read(model: Model, file: str) -> OpenvinoFile | None:
+    from trtbuild.check.openvinofile import read_openvino
+
     try:
         return read_openvino(model.read(file))
     except (FileNotFoundError, IsADirectoryError):

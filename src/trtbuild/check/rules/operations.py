@@ -12,7 +12,6 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example
 from trtbuild.check.model import Severity
 from trtbuild.check.modelyaml import llm_api_files
-from trtbuild.check.pysource import read_source
 from trtbuild.check.served import engines
 from trtbuild.located.positions import Position
 from trtbuild.toolchain import BLS_FIXED
@@ -59,6 +58,8 @@ def decoupled_bls(model: Model) -> Problems:
     fixed = model.judged_as[0] >= BLS_FIXED
     if fixed or not model.config.model_transaction_policy.decoupled:
         return
+    from trtbuild.check.pysource import read_source
+
     for version in model.served:
         file = f"{version}/{model.config.default_model_filename or 'model.py'}"
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from trtbuild import pbtxt, toolchain
 from trtbuild.check.completion import tensors_of
@@ -10,8 +11,10 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example
 from trtbuild.check.model import Severity
-from trtbuild.check.pysource import CLASS, Named, PySource, read_source
 from trtbuild.errors import UsageError
+
+if TYPE_CHECKING:
+    from trtbuild.check.pysource import Named, PySource
 
 _PYTHON = ("python",)
 # The server's Python may know syntax that ours does not.
@@ -49,6 +52,8 @@ def sources(model: Model) -> Iterator[tuple[str, PySource]]:
 
 
 def _read(model: Model) -> Iterator[tuple[str, PySource]]:
+    from trtbuild.check.pysource import read_source
+
     for _, file in _files(model):
         try:
             yield file, read_source(model.read(file))
@@ -101,9 +106,9 @@ def defines_class(model: Model) -> Problems:
     for file, source in sources(model):
         if not source.problem and not source.defines:
             yield Problem(
-                f"{file} does not define {CLASS}",
+                f"{file} does not define TritonPythonModel",
                 file=file,
-                server=f"AttributeError: module 'model' has no attribute '{CLASS}'",
+                server="AttributeError: module 'model' has no attribute 'TritonPythonModel'",
             )
 
 
@@ -128,7 +133,7 @@ def has_methods(model: Model) -> Problems:
             continue
         if "execute" not in source.methods:
             yield Problem(
-                f"{CLASS} in {file} has no execute",
+                f"TritonPythonModel in {file} has no execute",
                 file=file,
                 server=f"Python model {file} does not implement `execute` method.",
             )

@@ -16,7 +16,6 @@ from trtbuild.check.modelyaml import NAME, all_files, llm_api_files
 from trtbuild.check.served import is_hub_id, local_folder, trtllm_release_of
 from trtbuild.check.tokenizing import settings
 from trtbuild.located.text import LocatedText
-from trtbuild.modelspec import declared_quantization
 
 if TYPE_CHECKING:
     from trtbuild.toolchain import Route
@@ -263,6 +262,8 @@ def format_of_weights(model: Model) -> Problems:
 
 
 def _route(folder: Path, root: Path) -> Route | None:
+    from trtbuild.modelspec import declared_quantization
+
     declared = settings(folder, root, "config.json").get("quantization_config")
     if not isinstance(declared, dict):
         declared = settings(folder, root, "hf_quant_config.json")
