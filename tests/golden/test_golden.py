@@ -82,6 +82,13 @@ CASES: list[tuple[str, str, Any, str, dict[str, Any]]] = [
         "25.11",
         {"engine": {"instances": 2, "truncate": "NONE", "max_batch_size": 32}},
     ),
+    (
+        "onnx",
+        "tensorrt",
+        llama_8b(source=LOCAL.source, task=Task.EMBED),
+        "26.07",
+        {"engine": {"accelerator": "tensorrt", "quantize": "fp16"}},
+    ),
     ("vllm", "embed", llama_8b(source=LOCAL.source, task=Task.EMBED), "26.08", {}),
 ]
 

@@ -9,6 +9,7 @@ from typing import Any
 from trtbuild import pbtxt
 from trtbuild.builder import Case
 from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
+from trtbuild_builders.onnx.accelerators import accelerated
 from trtbuild_builders.onnx.export import ARTIFACT, GRAPH, KEPT, PACKAGE
 from trtbuild_builders.onnx.settings import core_name, engine, settings
 from trtbuild_builders.text.settings import dump
@@ -68,9 +69,10 @@ def _core(case: Case, facts: Mapping[str, Any]) -> ModelEntry:
     config = pbtxt.model_config(
         name=core_name(case),
         backend="onnxruntime",
-        max_batch_size=engine(case)["max_batch_size"],
+        max_batch_size=facts["rows"],
         input=[row(name, _INT64, -1) for name in facts["inputs"]],
         output=[row(facts["output"], _FP32, *(facts.get("output_dims") or core_dims(case)))],
+        **accelerated(case, facts["inputs"]),
     )
     what = _CORE.format(name=case.recipe.name)
     places: tuple[WeightsDir, ...] = ()

@@ -31,15 +31,20 @@ SIDES = {"right": "END", "left": "START"}
 """The parameter ``truncate`` by the end at which the reference cuts."""
 
 
-def arguments(defaults: Mapping[str, Any], positive: Sequence[str]) -> Mapping[str, EngineArgument]:
+def arguments(
+    defaults: Mapping[str, Any],
+    positive: Sequence[str],
+    choices: Mapping[str, tuple[str, ...]] | None = None,
+) -> Mapping[str, EngineArgument]:
     """Return what ``--set`` takes, by name, with the types of the defaults."""
+    chosen = {"truncate": ("", "NONE", "END", "START"), **(choices or {})}
     return {
         name: EngineArgument(
             name,
             (type(value).__name__,),
             default=value,
             has_default=True,
-            choices=("", "NONE", "END", "START") if name == "truncate" else (),
+            choices=chosen.get(name, ()),
             minimum=1 if name in positive else 0 if type(value) is int else None,
         )
         for name, value in sorted(defaults.items())

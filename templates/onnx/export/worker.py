@@ -19,7 +19,6 @@ sys.path[:0] = [str(_HERE), *(str(_TEXT / part) for part in ("model", "check", "
 from accuracy import check, say  # noqa: E402
 
 GRAPH = "model.onnx"
-_LIMIT = 2 << 30  # bytes of one protobuf file
 
 
 def main(path):
@@ -28,8 +27,15 @@ def main(path):
     folder, out, settings = Path(job["model"]), Path(job["out"]), job["settings"]
     if job["given"]:
         _take(folder / job["given"], out)
+        if job["runtime"]:
+            require_read(out / GRAPH, job["runtime"])
     else:
         _export(folder, out, job)
+    if job["quantize"]:
+        say(step=f"quantizing the graph to {job['quantize']}")
+        import quantized
+
+        quantized.write(out / GRAPH, job["quantize"])
     _tokenizers(out / "tokenizers")
     said = describe(out / GRAPH, settings, job["graph"]["pooling"] if job["given"] else [])
     (out / "graph.json").write_text(json.dumps(said), encoding="utf-8")
@@ -54,7 +60,7 @@ def _export(folder, out, job):
         out / GRAPH,
         opset=job["opset"],
         limit=limit,
-        external=size > _LIMIT * 0.95,
+        external=size > job["external_above"],
     )
 
 
@@ -72,6 +78,23 @@ def _take(path, out):
         if Path(name).name != name or not (path.parent / name).is_file():
             sys.exit(f"ERROR: the weights of {path.name} are not beside it: {name}")
         shutil.copyfile(path.parent / name, out / name)
+
+
+def require_read(path, runtime):
+    """Exit for a graph that is newer than the release's ONNX Runtime."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    opset = max(row.version for row in model.opset_import if row.domain in ("", "ai.onnx"))
+    for what, found, known in (
+        ("opset", opset, runtime["opset"]),
+        ("IR version", model.ir_version, runtime["ir"]),
+    ):
+        if found > known:
+            sys.exit(
+                f"ERROR: the graph has {what} {found}, and {runtime['name']} reads up to {known}: "
+                "export it with an older opset, or serve a newer release (--triton)"
+            )
 
 
 def _tokenizers(target):

@@ -173,7 +173,8 @@ class Rows:
         """A row of the graph's output for each text: a vector, or one for each token."""
         result = [None] * len(texts)
         lengths = [len(one.ids) for one in texts]
-        for pack in packs(lengths, self._settings["token_budget"]):
+        most = self._settings.get("rows", 0)
+        for pack in packs(lengths, self._settings["token_budget"], most):
             inputs = self._inputs([texts[at] for at in pack])
             for at, row in zip(pack, self._pooled(self._core(inputs), inputs), strict=True):
                 result[at] = row if row.ndim == 1 else row[: lengths[at]]
@@ -209,12 +210,12 @@ class Rows:
         return unit(vectors) if self._settings["normalized"] else vectors
 
 
-def packs(lengths, budget, ratio=1.3, slack=8):
+def packs(lengths, budget, most=0, ratio=1.3, slack=8):
     """Indices in groups of similar lengths, the shortest first.
 
-    Padded, a group has at most ``budget`` tokens, and no item is longer than ``ratio`` times the
-    shortest (or ``slack`` tokens longer): padding is computed like text, and on a CPU a larger
-    batch wins nothing.
+    A group has at most ``most`` items (0: any number) and, padded, ``budget`` tokens. No item is
+    longer than ``ratio`` times the shortest (or ``slack`` tokens longer): padding is computed like
+    text, and on a CPU a larger batch wins nothing.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     group = []
@@ -222,7 +223,8 @@ def packs(lengths, budget, ratio=1.3, slack=8):
         length = max(1, lengths[at])
         shortest = lengths[group[0]] if group else length
         near = length <= max(ratio * shortest, shortest + slack)
-        if group and (not near or length * (len(group) + 1) > budget):
+        full = length * (len(group) + 1) > budget or len(group) == most
+        if group and (full or not near):
             yield group
             group = []
         group.append(at)
