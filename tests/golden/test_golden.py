@@ -13,7 +13,7 @@ import pytest
 from support.specs import llama_8b
 from trtbuild import toolchain
 from trtbuild.builder import Case, discover
-from trtbuild.modelspec import SourceRef, Task
+from trtbuild.modelspec import Head, HeadKind, SourceRef, Task
 from trtbuild.recipe import ModelRecipe
 
 HERE = Path(__file__).parent
@@ -90,6 +90,24 @@ CASES: list[tuple[str, str, Any, str, dict[str, Any]]] = [
         {"engine": {"accelerator": "tensorrt", "quantize": "fp16"}},
     ),
     ("vllm", "embed", llama_8b(source=LOCAL.source, task=Task.EMBED), "26.08", {}),
+    ("vllm-pooling", "embed", llama_8b(source=LOCAL.source, task=Task.EMBED), "25.11", {}),
+    (
+        "vllm-pooling",
+        "rerank",
+        llama_8b(
+            source=LOCAL.source,
+            task=Task.RERANK,
+            head=Head(
+                HeadKind.SCORE,
+                pair_template="Q {query} D {document}",
+                score_words=("yes", "no"),
+                max_tokens=4096,
+                activation="sigmoid",
+            ),
+        ),
+        "26.08",
+        {"engine": {"truncate": "NONE", "dtype": "bfloat16", "tensor_parallel_size": 2}},
+    ),
 ]
 
 

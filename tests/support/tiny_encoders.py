@@ -15,7 +15,7 @@ WIDTH, LAYERS, INNER, POSITIONS, TOKENS, DIMENSION = 32, 2, 48, 64, 40, 24
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def make_embedder(folder: Path) -> Path:
+def make_embedder(folder: Path, heads: int = 4) -> Path:
     """A BERT with prompts, a Dense layer, normalization and Matryoshka dimensions.
 
     Its tokenizer.json cuts and pads to 16 tokens while the model takes 40, and its texts are put in
@@ -23,7 +23,10 @@ def make_embedder(folder: Path) -> Path:
     """
     rng = np.random.default_rng(7)
     size = _tokenizer(folder)
-    _write(folder, _bert(rng, size), "BertModel", size, matryoshka_dimensions=[8, 16])
+    _write(
+        folder, _bert(rng, size), "BertModel", size, matryoshka_dimensions=[8, 16],
+        num_attention_heads=heads,
+    )  # fmt: skip
     kinds = ("Transformer", "Pooling", "Dense", "Normalize")
     places = ("", "1_Pooling", "2_Dense", "3_Normalize")
     modules = [
@@ -145,7 +148,7 @@ def _random(rng: np.random.Generator, *shape: int) -> np.ndarray[Any, Any]:
     return rng.normal(0, 0.2, shape).astype(np.float32)
 
 
-def make_classifier(folder: Path, labels: tuple[str, ...]) -> Path:
+def make_classifier(folder: Path, labels: tuple[str, ...], heads: int = 4) -> Path:
     """A BERT with a row of its head for each label; one label makes a reranker."""
     rng = np.random.default_rng(len(labels))
     size = _tokenizer(folder)
@@ -155,5 +158,6 @@ def make_classifier(folder: Path, labels: tuple[str, ...]) -> Path:
         folder, weights, "BertForSequenceClassification", size,
         id2label={str(at): name for at, name in names.items()},
         label2id={name: at for at, name in names.items()},
+        num_attention_heads=heads,
     )  # fmt: skip
     return folder

@@ -35,7 +35,7 @@ class VllmBuilder(Builder):
 
     def reasons_unsupported(self, case: Case) -> Sequence[str]:
         """Return all reasons against it, each with its fix."""
-        return reasons(case.spec, case.recipe, case.toolchain)
+        return reasons(case)
 
     def image(self, toolchain: Toolchain) -> str:
         """Return the ``-vllm-python-py3`` image of the release."""

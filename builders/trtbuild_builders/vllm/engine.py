@@ -10,8 +10,15 @@ from packaging.version import Version
 
 from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.plan import RepoFile
-from trtbuild.recipe import ModelRecipe, argument_problems, engine_support, raise_problems
+from trtbuild.recipe import (
+    ModelRecipe,
+    argument_problems,
+    engine_support,
+    merge_settings,
+    raise_problems,
+)
 from trtbuild.toolchain import Toolchain, VllmRelease, vision_family, vllm_release
+from trtbuild_builders.vllm.pooler import POOLED, pooling_arguments
 
 # Where the repository is mounted in a container; other servers map it (see the runtime).
 MOUNT = "/models"
@@ -41,7 +48,7 @@ def engine_settings(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) 
         where,
         "correct --set or the recipe's 'engine:'",
     )
-    return {**_ours(spec, recipe, toolchain, release), **recipe.engine}
+    return merge_settings(_ours(spec, recipe, toolchain, release), recipe.engine)
 
 
 def model_file(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> RepoFile:
@@ -79,8 +86,10 @@ def _ours(
     if spec.source.kind in {"gguf", "sample"}:
         # "auto" would run a float32 checkpoint in 16 bits, so the chosen type is explicit.
         settings["dtype"] = spec.dtype
-    if spec.task is Task.EMBED:
-        settings |= {"runner": "pooling"} if "runner" in release.arguments else {"task": "embed"}
+    if spec.task in POOLED:
+        settings |= pooling_arguments(spec, release)
+        if spec.dtype == "float32" and not spec.quantization:
+            settings["dtype"] = spec.dtype  # likewise
     settings |= _vision(spec, release)
     if recipe.adapters:
         settings["enable_lora"] = True

@@ -12,6 +12,7 @@ from trtbuild.modelspec import ModelSpec
 from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import Toolchain, releases, vllm_release
 from trtbuild_builders.gpus import capability, interconnect, kind_of, precision
+from trtbuild_builders.vllm.pooler import POOLED
 
 # vLLM's names of methods whose classes state a minimum compute capability.
 _CAPABILITY_NAMES = {
@@ -44,7 +45,8 @@ def own_warnings(case: Case) -> Iterator[str]:
             f"that Triton {tools.triton} carries vLLM {tools.vllm} is not confirmed by the "
             "server's documentation: check the image before you rely on it"
         )
-    yield from precision(case)
+    if case.spec.task not in POOLED:  # those keep float32
+        yield from precision(case)
     if recipe.metrics and recipe.engine.get("disable_log_stats"):
         yield "disable_log_stats leaves Triton's metrics of this model empty"
     gpu = case.target.gpu

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from packaging.version import Version
 
 from trtbuild import toolchain as toolchains
+from trtbuild.builder import Case
 from trtbuild.modelspec import HeadKind, ModelSpec, Quantization, Task
 from trtbuild.recipe import ModelRecipe, engine_support
 from trtbuild.toolchain import (
@@ -17,6 +18,7 @@ from trtbuild.toolchain import (
     vllm_release,
 )
 from trtbuild_builders.common import consent, onnx_only, source, spelling
+from trtbuild_builders.vllm.pooler import vector_reasons
 
 # The first Triton release whose vLLM backend serves the task: its `image` input and its
 # `embedding_request` (vllm_backend, src/model.py and utils/request.py of the release's branch).
@@ -49,17 +51,27 @@ _MODELOPT = {
 _MODELOPT_SINCE = "0.10.1"
 
 
-def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple[str, ...]:
-    """Return all reasons against vLLM; empty if it can serve it."""
+def reasons(case: Case) -> tuple[str, ...]:
+    """Return all reasons against vLLM with NVIDIA's backend; empty if it can serve it."""
+    spec, recipe, toolchain = case.spec, case.recipe, case.toolchain
+    found = engine_reasons(spec, recipe, toolchain)
+    if toolchain.vllm:
+        release = vllm_release(toolchain.vllm)
+        found += _task(spec, toolchain)
+        found += _architecture(spec, recipe, toolchain, release)
+        found += vector_reasons(case, release)
+    return tuple(found)
+
+
+def engine_reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> list[str]:
+    """Return reasons against vLLM itself, whatever asks it and for whatever task."""
     support = engine_support(spec, toolchain, toolchain.vllm_image)
     found = [*consent(recipe, support), *spelling(spec, recipe, support), *source(spec, recipe)]
     found += onnx_only(spec, "vLLM")
     if not toolchain.vllm:
         found.append(f"Triton {toolchain.triton} has no vLLM image: {_newest_with_vllm()}")
-        return tuple(found)
+        return found
     release = vllm_release(toolchain.vllm)
-    found += _task(spec, toolchain)
-    found += _architecture(spec, recipe, toolchain, release)
     found += _layout(spec, toolchain, release)
     found += _model_type(spec, release)
     if recipe.weights == "hub" and not support.runs_code(recipe):
@@ -67,7 +79,7 @@ def reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -> tuple
     found += _quantization(spec, toolchain, release)
     found += _cache_type(spec)
     found += _processor(spec)
-    return tuple(found)
+    return found
 
 
 def _model_type(spec: ModelSpec, release: VllmRelease) -> list[str]:
@@ -119,7 +131,8 @@ def _task(spec: ModelSpec, toolchain: Toolchain) -> list[str]:
     since = _TASK_SINCE.get(spec.task)
     if since is None:
         return [
-            f"Triton's vLLM backend answers generate and embedding requests, not {spec.task.value}"
+            f"Triton's vLLM backend answers generate and embedding requests, not "
+            f"{spec.task.value}: use --backend vllm-pooling or onnx"
         ]
     if spec.head is not None and spec.head.kind is not HeadKind.DENSE:
         return [
