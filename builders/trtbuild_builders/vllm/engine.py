@@ -8,7 +8,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from trtbuild.modelspec import ModelSpec, Task
+from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import RepoFile
 from trtbuild.recipe import (
     ModelRecipe,

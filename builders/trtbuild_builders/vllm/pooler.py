@@ -23,6 +23,7 @@ _CONFIGS = ("pooler_config", "override_pooler_config")
 _USE_ACTIVATION_SINCE = "0.15.0"  # `normalize` before
 _NEW_NAMES_SINCE = "0.31.0"  # class names of sentence-transformers 6 in modules.json
 _OLD_DENSE = "sentence_transformers.models.Dense"
+_NEW_DENSE = "sentence_transformers.base.modules.dense.Dense"
 # Read by vLLM's get_act_fn under the names of torch's modules.
 _ACTIVATIONS = frozenset({"identity", "tanh", "gelu", "relu", "sigmoid", "silu"})
 
@@ -51,7 +52,7 @@ def classifier_overrides(architecture: str, words: Sequence[str]) -> dict[str, A
     Its one row is that of the word for yes, less that of the word for no where there is one.
     """
     made = architecture.removesuffix("ForCausalLM") + "ForSequenceClassification"
-    overrides = {
+    overrides: dict[str, Any] = {
         "architectures": [made],
         "classifier_from_token": list(reversed(words)),  # no, then yes
         "method": "from_2_way_softmax" if len(words) > 1 else "no_post_processing",
@@ -70,7 +71,7 @@ def activation_switch(release: VllmRelease) -> str:
 def layer_reasons(case: Case, release: VllmRelease) -> Iterator[str]:
     """Return why vLLM does not compute the Dense layers of a head as the reference does."""
     head = case.spec.head
-    if head is None or not head.layers:
+    if head is None or not head.layers or case.spec.architecture == "HF_ColBERT":
         return
     instead = "use --backend onnx"
     if any(layer.residual for layer in head.layers):
@@ -87,12 +88,13 @@ def layer_reasons(case: Case, release: VllmRelease) -> Iterator[str]:
                 f"none and sentence-transformers for tanh: write it there, or {instead}"
             )
     names = json.loads(case.checkpoint.read_bytes("modules.json") or b"[]")
+    new = Version(release.version) >= Version(_NEW_NAMES_SINCE)
+    known = {_OLD_DENSE, _NEW_DENSE} if new else {_OLD_DENSE}
     dense = {row["type"] for row in names if row["type"].endswith("Dense")}
-    if dense - {_OLD_DENSE} and Version(release.version) < Version(_NEW_NAMES_SINCE):
+    if unknown := dense - known:
         yield (
-            f"vLLM {release.version} leaves out Dense layers that modules.json names as "
-            f"sentence-transformers 6 does ({min(dense - {_OLD_DENSE})}): write {_OLD_DENSE} "
-            f"there, or {instead}"
+            f"vLLM {release.version} leaves out Dense layers that modules.json names "
+            f"{min(unknown)}: write {_OLD_DENSE} there, or {instead}"
         )
 
 

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from trtbuild.builder import Case
 from trtbuild.modelspec import HeadKind, Task
 from trtbuild.toolchain import releases, vllm_release
-from trtbuild_builders.text.settings import head_of
+from trtbuild_builders.text.settings import expansion_id, head_of
 from trtbuild_builders.vllm.pooler import layer_reasons
 from trtbuild_builders.vllm.reasons import engine_reasons
 from trtbuild_builders.vllm_pooling.settings import by_tokens
 
 SINCE = "25.11"  # vLLM 0.11.0: runner, convert and pooler_config
-_TASKS = (Task.EMBED, Task.RERANK, Task.CLASSIFY)
-_KINDS = (HeadKind.DENSE, HeadKind.SCORE, HeadKind.LABELS)
+_TASKS = (Task.EMBED, Task.RERANK, Task.CLASSIFY, Task.TOKEN_CLASSIFY)
 _GENERATES = frozenset({"generate", "vision-language"})
 
 
@@ -23,7 +22,7 @@ def reasons(case: Case) -> Iterator[str]:
     spec, toolchain = case.spec, case.toolchain
     if spec.task not in _TASKS:
         yield (
-            "it serves models that embed, rerank or classify texts, and this model's task is "
+            "it serves models that embed, rerank or label texts, and this model's task is "
             f"{spec.task.value}: use another builder (trtbuild builders)"
         )
         return
@@ -66,9 +65,14 @@ def _head(case: Case) -> Iterator[str]:
     if head is None:
         return
     release = vllm_release(case.toolchain.vllm)
-    if head.kind not in _KINDS:
-        yield f"its head is {head.kind.value}, which it does not serve: use --backend onnx"
-    if head.kind is not HeadKind.DENSE and (head.layers or head.score_tokens):
+    if head.kind is HeadKind.SPARSE:
+        yield "vLLM computes no sparse vectors as the reference does: use --backend onnx"
+    if head.query_expansion == "masked":
+        yield "vLLM attends to the tokens that fill a query, the reference not: use --backend onnx"
+    elif head.query_expansion and expansion_id(case) is None:
+        yield "its queries are filled with the mask token, which tokenizer.json does not have"
+    scores = head.kind in (HeadKind.SCORE, HeadKind.LABELS)
+    if scores and (head.layers or head.score_tokens):
         yield (
             "its score comes from sentence-transformers' modules behind a body without a head, "
             "which vLLM does not read: use --backend onnx"
@@ -79,11 +83,6 @@ def _head(case: Case) -> Iterator[str]:
         yield (
             f"vLLM has no pooling {' + '.join(head.pooling)}, and Dense layers after it are not "
             "computed here: use --backend onnx"
-        )
-    if by_tokens(case) and "pooler_config" not in release.groups:
-        yield (
-            f"vLLM {release.version} gives no states of tokens for pooling {head.pooling[0]}: use "
-            "a newer --triton, or --backend onnx"
         )
     if head.append_eos and not case.spec.eos_token_ids:
         yield "the reference appends an end-of-text token and config.json names none: add it there"

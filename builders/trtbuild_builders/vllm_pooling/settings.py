@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.builder import Case
-from trtbuild.modelspec import HeadKind, Task
+from trtbuild.modelspec import HeadKind
 from trtbuild.recipe import ModelRecipe, engine_problems, raise_problems
+from trtbuild.toolchain import vllm_release
 from trtbuild_builders.text.settings import (
     DEFAULTS as TEXT_DEFAULTS,
 )
@@ -29,6 +30,11 @@ MEANINGS = {
 }
 ARGUMENTS = arguments(DEFAULTS, positive=("max_batch_size",))
 _UNUSED = ("inputs", "padding_side", "token_budget")
+# vLLM's task of a head.
+_TASKS = {
+    HeadKind.DENSE: "embed", HeadKind.SCORE: "classify", HeadKind.LABELS: "classify",
+    HeadKind.MULTI_VECTOR: "token_embed", HeadKind.TOKEN_LABELS: "token_classify",
+}  # fmt: skip
 # Bodies to which vLLM takes the types of a pair's tokens.
 _TYPED = frozenset({"bert", "nomic_bert"})
 
@@ -54,22 +60,26 @@ def vllm_arguments(case: Case) -> dict[str, Any]:
     """Return the contents of ``model.json``. Raises RecipeError for an invalid argument."""
     head, spec, recipe = head_of(case), case.spec, engine_recipe(case)
     chosen = engine_settings(spec, recipe, case.toolchain)
-    longest = (
-        min(size for size in (head.max_tokens, spec.context_length) if size > 0)
-        if (head.max_tokens > 0 or spec.context_length > 0)
-        else 0
-    )
+    sizes = [size for size in (head.max_tokens, spec.context_length) if size > 0]
+    longest = min(sizes, default=0)
     if longest and not recipe.engine.get("hf_overrides"):
         chosen.setdefault("max_model_len", longest)
-    if by_tokens(case) and "pooler_config" in chosen:
-        chosen["pooler_config"] = {"task": "token_embed"}
-    return chosen
+    return chosen | token_task(case)
+
+
+def token_task(case: Case) -> dict[str, Any]:
+    """Return what makes vLLM answer for each token, where it asks for that."""
+    fields = vllm_release(case.toolchain.vllm).groups.get("pooler_config")
+    if fields is None or "task" not in fields.variants[""]:
+        return {}  # such a release takes either task with a request
+    task = "token_embed" if by_tokens(case) else _TASKS[head_of(case).kind]
+    return {"pooler_config": {"task": task}} if task.startswith("token") else {}
 
 
 def by_tokens(case: Case) -> bool:
     """Whether vLLM gives the states of all tokens, which the served model pools by itself."""
     head = head_of(case)
-    if case.spec.task is not Task.EMBED or head.kind is not HeadKind.DENSE or not head.pooling:
+    if head.kind is not HeadKind.DENSE or not head.pooling:
         return False
     other = len(head.pooling) > 1 or head.pooling[0] not in POOLING
     return other or (bool(head.prompts) and not head.include_prompt)
@@ -80,17 +90,14 @@ def settings(case: Case) -> dict[str, Any]:
     head, spec, chosen = head_of(case), case.spec, own(case)
     engine = vllm_arguments(case)
     tokens = by_tokens(case)
-    task = "token_embed" if tokens else "embed" if spec.task is Task.EMBED else "classify"
     made = head_settings(
         case,
         {"truncate": chosen["truncate"], "token_budget": 0},
         {
             "pooling": list(head.pooling) if tokens else [],
-            "pooling_task": task,
+            "pooling_task": "token_embed" if tokens else _TASKS[head.kind],
             "row": _row_size(case),
             "types": spec.model_type in _TYPED,
-            "pair_template": head.pair_template,
-            "append": list(spec.eos_token_ids[:1]) if head.append_eos else [],
         },
     )
     kept = {name: value for name, value in made.items() if name not in _UNUSED}
@@ -99,8 +106,8 @@ def settings(case: Case) -> dict[str, Any]:
 
 
 def _row_size(case: Case) -> int:
-    """Return how many numbers a text's row has; 0 if unknown."""
+    """Return how many numbers a row has, of a text or of a token; 0 if unknown."""
     head = head_of(case)
-    if case.spec.task is Task.EMBED:
+    if head.kind in (HeadKind.DENSE, HeadKind.MULTI_VECTOR):
         return head.dimension
-    return 1 if case.spec.task is Task.RERANK else len(head.labels)
+    return 1 if head.kind is HeadKind.SCORE else len(head.labels)

@@ -48,9 +48,9 @@ class TritonPythonModel(TextModel):
             raise pb_utils.TritonModelException(str(error)) from None
         if devices is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = devices
-        some = [("a", "a")] if self.settings["task"] == "rerank" else ["a"]
+        some = [("a", "a")] if self.settings["head"] == "score" else ["a"]
         (probe,) = self.texts.encode(some, "END")
-        engine = pooling_engine.Engine(log, self.settings, probe.ids)
+        engine = pooling_engine.Engine(log, self.settings, probe)
         try:
             engine.start(arguments)
         except pooling_engine.EngineError as error:
@@ -63,13 +63,13 @@ class TritonPythonModel(TextModel):
         for request in requests:
             sender = request.get_response_sender()
             try:
-                work, encodings, skip = self.prepared(request)
+                work, tokens = self.prepared(request)
             except Refused as error:
                 sender.send(failed(error, "INVALID_ARG"), _FINAL)
             except Exception as error:
                 sender.send(failed(error), _FINAL)
             else:
-                self._engine.submit(_Live(request, sender, work, encodings, skip))
+                self._engine.submit(_Live(request, sender, work, tokens))
 
     def is_ready(self):
         """What newer servers answer to v2/models/<model>/ready; older ones never ask."""
@@ -86,9 +86,8 @@ class TritonPythonModel(TextModel):
 class _Live:
     """A request whose rows the engine computes."""
 
-    def __init__(self, request, sender, work, encodings, skip):
-        self.encodings = encodings
-        self.skip = skip
+    def __init__(self, request, sender, work, tokens):
+        self.tokens = tokens
         self.closed = False
         self._request = request
         self._sender = sender
@@ -96,7 +95,7 @@ class _Live:
 
     def answer(self, rows):
         """Send what the rows of its texts come to."""
-        self._send(answered(self._request, self._work, rows, self.encodings))
+        self._send(answered(self._request, self._work, rows, self.tokens))
 
     def refuse(self, code, message):
         """End with an error."""

@@ -32,7 +32,7 @@ class Engine:
     def __init__(self, log, settings, probe):
         self._log = log
         self._settings = settings
-        self._probe = probe  # the tokens of some text
+        self._probe = probe  # some text's tokens
         self._live = {}  # what is in flight -> its task
         self._numbers = itertools.count(1)
         self._dead = self._stopping = False
@@ -107,7 +107,7 @@ class Engine:
         vLLM serves a checkpoint without a part of its head where it cannot load that part.
         """
         size = self._settings["row"]
-        found = (await self._row(self._probe, (), 0)).shape[-1]
+        found = (await self._row(self._probe)).shape[-1]
         if size and found != size:
             raise EngineError(
                 f"it computes {found} numbers for a text, and the checkpoint's head {size}: this "
@@ -134,10 +134,7 @@ class Engine:
         task.add_done_callback(lambda _: self._live.pop(live))
 
     async def _serve(self, live):
-        tasks = [
-            self._loop.create_task(self._row(one.ids, one.type_ids, live.skip))
-            for one in live.encodings
-        ]
+        tasks = [self._loop.create_task(self._row(one)) for one in live.tokens]
         try:
             rows = await asyncio.gather(*tasks)
             live.answer(rows)
@@ -147,19 +144,19 @@ class Engine:
             for task in tasks:
                 task.cancel()
 
-    async def _row(self, ids, types, skip):
+    async def _row(self, tokens):
         """The numbers of one text; its request is aborted when this task is cancelled."""
-        if not ids:
+        if not tokens.ids:
             raise ValueError("a text has no tokens: send one that is not empty")
         params = self._params.clone()
-        if self._settings["types"] and 1 in types:
+        if self._settings["types"] and 1 in tokens.type_ids:
             # vLLM's own way to say where the second text begins.
-            params.extra_kwargs = {"compressed_token_type_ids": list(types).index(1)}
+            params.extra_kwargs = {"compressed_token_type_ids": list(tokens.type_ids).index(1)}
         name = f"triton-{next(self._numbers)}"
         found = None
-        async for output in self._llm.encode({"prompt_token_ids": list(ids)}, params, name):
+        async for output in self._llm.encode({"prompt_token_ids": list(tokens.ids)}, params, name):
             found = output
-        return self._finished(np.atleast_1d(found.outputs.data.float().numpy()), skip)
+        return self._finished(np.atleast_1d(found.outputs.data.float().numpy()), tokens.skip)
 
     def _finished(self, row, skip):
         """What the checkpoint's head makes of vLLM's numbers for a text or its tokens."""
