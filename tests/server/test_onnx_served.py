@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,25 @@ def test_readiness_proves_the_numbers(
     (other / "reference.json").write_text(json.dumps(kept))
     with pytest.raises(ServerError, match="'tiny' does not answer as its reference does"):
         require_reference(server.grpc_url, models, tmp_path / "other")
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_a_running_server_is_compared_with_a_repository(
+    server: ServerHandle, repository: Path, tmp_path: Path, scheme: str
+) -> None:
+    url = scheme + (server.http_url.removeprefix("http://") if scheme else server.grpc_url)
+    done = trtbuild("validate", repository, "--live", url)
+    assert done.returncode == 0, done.stdout
+    other = shutil.copytree(repository, tmp_path / "other", symlinks=True)
+    path = other / "tiny/1/reference.json"
+    kept = json.loads(path.read_text())
+    kept["kept"][0]["row"].reverse()
+    path.unlink()
+    path.write_text(json.dumps(kept))
+    done = trtbuild("validate", other, "--live", url, "--ignore", "lock", "--json")
+    (found,) = [one for one in json.loads(done.stdout)["findings"] if one["rule"] == "TRT959"]
+    assert done.returncode == 6 and found["model"] == "tiny"
+    assert re.search(r"reference does: cosine -?0\.\d+, largest difference 0\.", found["message"])
 
 
 def test_as_many_texts_as_there_are(client: LLMClient) -> None:

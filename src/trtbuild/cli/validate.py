@@ -33,6 +33,8 @@ Examples
   trtbuild validate model_repository --fix
 
   trtbuild validate model_repository --live
+
+  trtbuild validate model_repository --live gpu-host:8001
 """
 
 _Codes = list[str] | None
@@ -46,8 +48,11 @@ def register(app: typer.Typer) -> None:
 
 def validate(
     repos: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="REPO", help="Model repositories; default model_repository."),
+        list[str] | None,
+        typer.Argument(
+            metavar="REPO",
+            help="Model repositories; default model_repository. With --live also HOST:PORT.",
+        ),
     ] = None,
     *,
     model: Annotated[str, typer.Option(help="Check this model only.")] = "",
@@ -98,7 +103,11 @@ def validate(
     ] = False,
     live: Annotated[
         bool,
-        typer.Option("--live", help="Also load the models on a real server and send requests."),
+        typer.Option(
+            "--live",
+            help="Also load the models on a real server and send requests; followed by HOST:PORT "
+            "(gRPC) or http://HOST:PORT, compare that server's tensors and answers instead.",
+        ),
     ] = False,
     checkpoint: Annotated[
         list[str] | None,
@@ -121,10 +130,13 @@ def validate(
     from trtbuild.pipeline import validate as stage
 
     form = _known_format("json" if as_json else form)
+    paths, running = (
+        stage.with_address(repos or ()) if live else ([Path(p) for p in repos or ()], "")
+    )
     request = stage.read_request(
-        repos or [Path("model_repository")], model=model, select=select or (),
+        paths or [Path("model_repository")], model=model, select=select or (),
         ignore=ignore or (), config=config, baseline=baseline, update_baseline=update_baseline,
-        live=live, checkpoints=checkpoint or (),
+        live=live, running=running, checkpoints=checkpoint or (),
         options={
             "triton": triton, "gpus": gpus, "auto_complete": auto_complete, "full": full,
             "namespacing": namespacing, "config_name": config_name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,22 @@ from trtbuild.signature.requests import (
     ClassifyRequest,
     EmbedAnswer,
     EmbedRequest,
-    RerankAnswer,
-    RerankRequest,
+    MultiVectorAnswer,
+    ScoreAnswer,
+    ScoreRequest,
+    SparseAnswer,
+    TaskRequest,
+    TokenClassifyAnswer,
+    TokenClassifyRequest,
 )
 
 FILE = "reference.json"
 _ASKED = 8  # rows, spread over all uses
 _COSINE, _LOGIT = 0.999, 0.02
+
+
+class DiffersError(ServerError):
+    """A model gives other answers than its reference."""
 
 
 def require_reference(
@@ -42,14 +52,23 @@ def require_reference(
     Raises:
         ServerError: A model gives different answers, or none.
     """
-    found = []
     with LLMClient(url, protocol, models.get) as client:
-        for name, model in models.items():
-            rows = _kept(repository / name)
-            for row in rows:
-                _require(client, model, row)
-            found += [name] if rows else []
-    return tuple(found)
+        return tuple(
+            name for name, model in models.items() if require_answers(client, model, repository)
+        )
+
+
+def require_answers(client: LLMClient, model: ServedModel, repository: Path) -> bool:
+    """Compare one model's answers with the stored ones; return whether there are any.
+
+    Raises:
+        DiffersError: An answer is different.
+        ServerError: There is no answer.
+    """
+    rows = _kept(repository / model.name)
+    for row in rows:
+        _require(client, model, row)
+    return bool(rows)
 
 
 def _kept(folder: Path) -> list[Mapping[str, Any]]:
@@ -74,9 +93,8 @@ def _require(client: LLMClient, model: ServedModel, row: Mapping[str, Any]) -> N
     wanted = [float(number) for number in row["row"]]
     if numbers is None or _agree(model.task, numbers, wanted):
         return
-    near = _cosine(numbers, wanted) if len(numbers) == len(wanted) else 0.0
-    raise ServerError(
-        f"{model.name!r} does not answer as its reference does: cosine {near:.4f} for "
+    raise DiffersError(
+        f"{model.name!r} does not answer as its reference does: {_difference(numbers, wanted)} for "
         f"{str(row['item'])[:40]!r}",
         where=f"{model.name}/1/{FILE}",
         fix="its files were changed, or another model is served under its name: convert it again "
@@ -84,28 +102,77 @@ def _require(client: LLMClient, model: ServedModel, row: Mapping[str, Any]) -> N
     )
 
 
+def _difference(numbers: Sequence[float], wanted: Sequence[float]) -> str:
+    if len(numbers) != len(wanted):
+        return f"{len(numbers)} numbers instead of {len(wanted)}"
+    pairs = zip(numbers, wanted, strict=True)
+    largest = max((abs(a - b) for a, b in pairs), default=0.0)
+    return f"cosine {_cosine(numbers, wanted):.4f}, largest difference {largest:.2g}"
+
+
 def _asked(client: LLMClient, model: ServedModel, row: Mapping[str, Any]) -> Sequence[float] | None:
     """Return what the model answers now; None for a task without reference answers."""
-    item = row["item"]
-    if model.task is ServedTask.EMBED:
-        use = str(row.get("input_type", ""))
-        embedded = client.ask(model.name, EmbedRequest((item,), input_type=use))
-        return embedded.vectors[0] if isinstance(embedded, EmbedAnswer) else None
-    if model.task is ServedTask.RERANK:
-        ranked = client.ask(model.name, RerankRequest(item[0], (item[1],)))
-        logit = ranked.results[0].logit if isinstance(ranked, RerankAnswer) else None
-        return None if logit is None else [logit]
-    if model.task is ServedTask.CLASSIFY:
-        labelled = client.ask(model.name, ClassifyRequest((item,), raw_scores=True))
-        if isinstance(labelled, ClassifyAnswer):
-            return list(labelled.results[0].scores.values())
+    request = _request(model.task, row)
+    if request is None:
+        return None
+    return _numbers(client.ask(model.name, request), len(row["row"]))
+
+
+def _request(task: ServedTask, row: Mapping[str, Any]) -> TaskRequest | None:
+    item: Any = tuple(row["item"]) if isinstance(row["item"], list) else row["item"]
+    if task.makes_vectors:
+        return EmbedRequest((item,), input_type=str(row.get("input_type", "")))
+    if task in (ServedTask.RERANK, ServedTask.SCORE):
+        return ScoreRequest((item,))
+    if task is ServedTask.CLASSIFY:
+        return ClassifyRequest((item,), raw_scores=True)
+    if task is ServedTask.TOKEN_CLASSIFY:
+        return TokenClassifyRequest((item,), raw_scores=True)
     return None
+
+
+@singledispatch
+def _numbers(_answer: Any, _size: int) -> Sequence[float] | None:
+    """Return the numbers of an answer as the reference has them: flat, ``size`` of them."""
+    return None
+
+
+@_numbers.register
+def _(answer: EmbedAnswer, _size: int) -> Sequence[float]:
+    return answer.vectors[0]
+
+
+@_numbers.register
+def _(answer: SparseAnswer, size: int) -> Sequence[float]:
+    weights = answer.vectors[0]
+    return [weights.get(at, 0.0) for at in range(max(size, *(at + 1 for at in (*weights, 0))))]
+
+
+@_numbers.register
+def _(answer: MultiVectorAnswer, _size: int) -> Sequence[float]:
+    return [number for vector in answer.vectors[0] for number in vector]
+
+
+@_numbers.register
+def _(answer: ScoreAnswer, _size: int) -> Sequence[float] | None:
+    logit = answer.results[0].logit
+    return None if logit is None else [logit]
+
+
+@_numbers.register
+def _(answer: ClassifyAnswer, _size: int) -> Sequence[float]:
+    return list(answer.results[0].scores.values())
+
+
+@_numbers.register
+def _(answer: TokenClassifyAnswer, _size: int) -> Sequence[float]:
+    return [score for token in answer.scores[0] for score in token] if answer.scores else ()
 
 
 def _agree(task: ServedTask, numbers: Sequence[float], wanted: Sequence[float]) -> bool:
     if len(numbers) != len(wanted):
         return False
-    if task is ServedTask.EMBED:
+    if task.makes_vectors:
         return _cosine(numbers, wanted) >= _COSINE
     return all(abs(a - b) <= _LOGIT * max(1, abs(b)) for a, b in zip(numbers, wanted, strict=True))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trtbuild import probe, server
 from trtbuild.check import Finding, Report, Severity, artifact_rules
+from trtbuild.client.transport import Protocol
 from trtbuild.pipeline.rehearse import find_checkpoints
 from trtbuild.progress import SILENT, Progress
 
@@ -45,3 +46,24 @@ def live_check(
         rehearsal = find_checkpoints(contents, checkpoints or {}, progress)
     models = (model,) if model else contents.models
     return probe.live_check(contents.repo, models, progress, rehearsal=rehearsal)
+
+
+def compare_running(
+    repo: Path, model: str, address: str, progress: Progress = SILENT
+) -> tuple[Finding, ...]:
+    """Compare ``model``, or every model of ``repo``, with those of a running server.
+
+    Args:
+        repo: The repository.
+        model: One model; empty: all.
+        address: ``HOST:PORT`` for gRPC, ``http://HOST:PORT`` for HTTP.
+        progress: Called with each step.
+
+    Raises:
+        ServerError: Nothing answers there.
+    """
+    scheme, _, url = address.rpartition("://")
+    protocol: Protocol = "http" if scheme.lower().startswith("http") else "grpc"
+    contents = server.read_contents(repo)
+    models = (model,) if model else contents.models
+    return probe.compare_running(contents.repo, models, url.rstrip("/"), protocol, progress)

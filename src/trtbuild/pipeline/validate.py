@@ -6,6 +6,7 @@ flags and the ``validate`` section of ``trtbuild.yaml``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from trtbuild.check.autofix import FileChange
     from trtbuild.recipe import Validation
 
+_ADDRESS = re.compile(r"(?:(grpc|https?)://)?(\[[0-9a-f:]+\]|[\w.-]+):\d+/?", re.IGNORECASE)
 _CONFIG = "trtbuild.yaml"
 
 Approve = Callable[[tuple["FileChange", ...]], bool]
@@ -40,6 +42,7 @@ class ValidateRequest:
         baseline: File of known findings, which are not reported.
         update_baseline: Whether to write all findings into that file.
         live: Whether to load the models on a real server if there are no errors.
+        running: ``[SCHEME://]HOST:PORT`` of a running server to compare with instead; empty: none.
         checkpoints: What stands in for TensorRT-LLM models on that server, by model.
         complete: Whether all models and rules are checked, so that a finding of the baseline that
             is not found is really fixed.
@@ -52,6 +55,7 @@ class ValidateRequest:
     baseline: Path | None = None
     update_baseline: bool = False
     live: bool = False
+    running: str = ""
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     complete: bool = True
 
@@ -86,14 +90,14 @@ def validate(
     Raises:
         UsageError: No such directory, model, release or checkpoint; an unusable baseline.
         BuildError: A change cannot be written.
-        ServerError: ``live``, and no server can be started here.
+        ServerError: ``live``, and no server can be started here; nothing answers at ``running``.
     """
     known = _known(request)
     report = _check(request, progress)
     changed = _fixed(known.apply(report)[0], approve) if approve else 0
     if changed:
         report = _check(request, progress)
-    may_start = not request.live or _may_start(report)
+    may_start = not request.live or bool(request.running) or _may_start(report)
     if request.live and may_start:
         report = _with_live_findings(request, report, progress)
     if request.update_baseline and request.baseline:
@@ -141,8 +145,12 @@ def _with_live_findings(request: ValidateRequest, report: Report, progress: Prog
     from trtbuild.pipeline import live
 
     for repo in request.repositories:
-        found = live.live_check(
-            repo, request.model, checkpoints=request.checkpoints, progress=progress
+        found = (
+            live.compare_running(repo, request.model, request.running, progress)
+            if request.running
+            else live.live_check(
+                repo, request.model, checkpoints=request.checkpoints, progress=progress
+            )
         )
         report = report.with_findings(tuple(replace(one, repository=str(repo)) for one in found))
     return report
@@ -158,6 +166,7 @@ def read_request(
     baseline: Path | None = None,
     update_baseline: bool = False,
     live: bool = False,
+    running: str = "",
     checkpoints: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
 ) -> ValidateRequest:
@@ -189,8 +198,23 @@ def read_request(
     )
     return ValidateRequest(
         tuple(repositories), model, _options(given, options or {}), selection, baseline,
-        update_baseline, live, _checkpoints(checkpoints), complete,
+        update_baseline, live, running, _checkpoints(checkpoints), complete,
     )  # fmt: skip
+
+
+def with_address(texts: Sequence[str]) -> tuple[list[Path], str]:
+    """Return repositories and the address of a running server, which is one of ``texts``: it looks
+    like ``HOST:PORT``, and no directory has that name.
+
+    Raises:
+        UsageError: There are several addresses.
+    """
+    found = [one for one in texts if _ADDRESS.fullmatch(one) and not Path(one).exists()]
+    if len(found) > 1:
+        raise UsageError(
+            f"there are {len(found)} addresses: {', '.join(found)}", fix="give one server"
+        )
+    return [Path(one) for one in texts if one not in found], "".join(found)
 
 
 def _section(config: Path | None) -> tuple[Validation | None, str]:

@@ -7,5 +7,6 @@ engine. Nothing of the server remains afterwards.
 
 from trtbuild.probe.checking import live_check
 from trtbuild.probe.rules import RULES, LiveRule
+from trtbuild.probe.running import compare_running
 
-__all__ = ["RULES", "LiveRule", "live_check"]
+__all__ = ["RULES", "LiveRule", "compare_running", "live_check"]

@@ -69,7 +69,14 @@ ENDS = LiveRule(
     "look at the end of its log for the model that holds it",
     _WARNING,
 )
+EQUALS = LiveRule(
+    "TRT959",
+    "a running model answers as its reference does",
+    "its files were changed, or another model is served under its name: serve this repository, or "
+    "convert the model again with --force",
+)
 
 RULES = (
     REHEARSED, LOADS, SAME_TENSORS, ANSWERS, STREAMS, CANCELS, OVERLAPS, DEATH_IS_TOLD, ENDS,
+    EQUALS,
 )  # fmt: skip

@@ -19,12 +19,11 @@ ANSWER_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class ProbedModel:
-    """One model, its repository, and the server it was loaded on."""
+class RepositoryModel:
+    """One model and its repository."""
 
     name: str
     repo: Path
-    handle: ServerHandle
 
     @cached_property
     def config(self) -> Any:
@@ -49,6 +48,13 @@ class ProbedModel:
     def finding(self, rule: LiveRule, message: str, **more: Any) -> Finding:
         """Return a finding about this model; see :func:`finding`."""
         return finding(self.repo, self.name, rule, message, **more)
+
+
+@dataclass(frozen=True)
+class ProbedModel(RepositoryModel):
+    """A model with the server it was loaded on."""
+
+    handle: ServerHandle
 
 
 def finding(

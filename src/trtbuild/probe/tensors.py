@@ -9,12 +9,12 @@ from trtbuild import pbtxt
 from trtbuild.check import Finding
 from trtbuild.client import DescribedModel
 from trtbuild.probe.rules import SAME_TENSORS
-from trtbuild.probe.target import ProbedModel
+from trtbuild.probe.target import RepositoryModel
 
 Shape = tuple[str, tuple[int, ...]]
 
 
-def compare(target: ProbedModel, described: DescribedModel) -> Iterator[Finding]:
+def compare(target: RepositoryModel, described: DescribedModel) -> Iterator[Finding]:
     """Compare names, types, shapes and transaction policy."""
     config, metadata = target.config, described.metadata
     for kind, written, specs in (

@@ -275,11 +275,13 @@ class TokenClassifyRequest:
         truncate: As in :class:`EmbedRequest`.
         aggregation: How tokens become entities, in transformers' words: ``none``, ``simple``,
             ``first``, ``average`` or ``max``; empty for the model's default.
+        raw_scores: Request the logits of every token, too.
     """
 
     inputs: tuple[str, ...]
     truncate: str = ""
     aggregation: str = ""
+    raw_scores: bool = False
 
 
 class Entity(NamedTuple):
@@ -294,10 +296,15 @@ class Entity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TokenClassifyAnswer:
-    """The entities of each text, in the order of the request."""
+    """The entities of each text, in the order of the request.
+
+    With ``raw_scores``, ``scores`` has the logits of each token of each text; it is empty if the
+    model does not send them.
+    """
 
     results: tuple[tuple[Entity, ...], ...]
     token_counts: tuple[int, ...] = ()
+    scores: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,19 @@ from trtbuild.signature.requests import (
     ClassifyAnswer,
     EmbedAnswer,
     EmbedRequest,
+    MultiVectorAnswer,
     Ranked,
-    RerankAnswer,
+    ScoreAnswer,
+    SparseAnswer,
     TaskRequest,
+    TokenClassifyAnswer,
 )
 
-ITEMS = {ServedTask.EMBED: "a text", ServedTask.CLASSIFY: "a text", ServedTask.RERANK: ["q", "p"]}
+ITEMS: dict[ServedTask, Any] = {
+    ServedTask.EMBED: "a text", ServedTask.SPARSE: "a text", ServedTask.MULTI_VECTOR: "a text",
+    ServedTask.CLASSIFY: "a text", ServedTask.TOKEN_CLASSIFY: "a text",
+    ServedTask.RERANK: ["q", "p"],
+}  # fmt: skip
 
 
 class Client:
@@ -44,7 +51,13 @@ class Client:
         if name == "embed":
             return EmbedAnswer((self.row,))
         if name == "rerank":
-            return RerankAnswer((Ranked(0, 0.5, self.row[0]),))
+            return ScoreAnswer((Ranked(0, 0.5, self.row[0]),))
+        if name == "sparse":
+            return SparseAnswer(({at: one for at, one in enumerate(self.row) if one},))
+        if name == "multi-vector":
+            return MultiVectorAnswer(((self.row[:2], self.row[2:]),))
+        if name == "token-classify":
+            return TokenClassifyAnswer(((),), (1,), ((self.row,),))
         scores = {f"label {number}": value for number, value in enumerate(self.row)}
         return ClassifyAnswer((Classification("label 0", scores),))
 
@@ -73,7 +86,7 @@ def ask(repository: Path, task: ServedTask) -> tuple[str, ...]:
 def test_equal_answers_pass_and_others_do_not(
     tmp_path: Path, client: type[Client], task: ServedTask
 ) -> None:
-    row = [1.5] if task is ServedTask.RERANK else [1.5, -2.0, 0.25]
+    row = [1.5] if task is ServedTask.RERANK else [1.5, -2.0, 0.25, 0.5]
     write(tmp_path, task, row)
     client.row = tuple(number + 1e-4 for number in row)
     assert ask(tmp_path, task) == (task.value,)
@@ -86,7 +99,7 @@ def test_equal_answers_pass_and_others_do_not(
 def test_another_width_is_another_model(tmp_path: Path, client: type[Client]) -> None:
     write(tmp_path, ServedTask.EMBED, [1.0, 2.0])
     client.row = (1.0, 2.0, 3.0)
-    with pytest.raises(ServerError, match=r"cosine 0\.0000"):
+    with pytest.raises(ServerError, match="3 numbers instead of 2"):
         ask(tmp_path, ServedTask.EMBED)
 
 

@@ -66,7 +66,7 @@ def test_the_command_explains_them() -> None:
     assert one[1].startswith("  fix: call the decoupled model directly")
     assert len(json.loads(run("TRT95", "--json").output)) == len(RULES)
     assert json.loads(run("trt951", "--json").output)["id"] == "TRT951"
-    assert isinstance(run("TRT959").exception, UsageError)
+    assert isinstance(run("TRT999").exception, UsageError)
 
 
 # ------------------------------------------------------------------------------- what stands in

@@ -10,7 +10,9 @@ from trtbuild.signature.dialects.base import (
     SchemaFacts,
     batches,
     column,
+    misfit,
     parameters,
+    required_rows,
     rows,
     texts_of,
     unable,
@@ -21,6 +23,7 @@ from trtbuild.wire.tensors import InferRequest, Outputs, Parameter
 
 R = TypeVar("R", bound=TaskRequest)
 Row = TypeVar("Row")
+Matrix = tuple[tuple[float, ...], ...]
 
 
 class Batched(Dialect, Generic[R, Row]):
@@ -104,3 +107,31 @@ class Batched(Dialect, Generic[R, Row]):
             counted = rows(model, outputs, "token_count", part.stop - part.start)
             counts += [int(row[0]) for row in counted or ()]
         return self.collect(model, request, results, tuple(counts))
+
+
+def matrices(
+    model: ServedModel, outputs: Outputs, name: str, part: slice, counted_by: Sequence[str]
+) -> list[Matrix]:
+    """Return the rows of an output with two dimensions, without the padding of shorter ones.
+
+    The first output of ``counted_by`` that is there has the number of vectors of each row; without
+    any, all vectors count.
+
+    Raises:
+        ServerError: The output is missing or has fewer vectors than are counted.
+    """
+    size = part.stop - part.start
+    found = required_rows(model, outputs, name, size)
+    width = outputs[name].shape[-1]
+    most = len(found[0]) // width if width > 0 else 0
+    counts = [most] * size
+    for counter in counted_by:
+        if counted := rows(model, outputs, counter, size):
+            counts = [int(row[0]) for row in counted]
+            break
+    if max(counts) > most:
+        raise misfit(model, f"{max(counts)} vectors are counted and {most} were sent")
+    return [
+        tuple(tuple(map(float, row[at * width : (at + 1) * width])) for at in range(count))
+        for row, count in zip(found, counts, strict=True)
+    ]

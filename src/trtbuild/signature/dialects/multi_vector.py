@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trtbuild.signature.dialects.base import misfit, required_rows, rows
+from trtbuild.signature.dialects.batched import matrices
 from trtbuild.signature.dialects.embed import Vector, Vectors
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import EmbedRequest, MultiVectorAnswer, TaskAnswer
@@ -31,20 +31,7 @@ class MultiVector(Vectors[tuple[Vector, ...]]):
         self, model: ServedModel, request: EmbedRequest, part: slice, outputs: Outputs
     ) -> Sequence[tuple[Vector, ...]]:
         """Return the vectors of each row, without padding."""
-        size = part.stop - part.start
-        found = required_rows(model, outputs, _NAME, size)
-        width = outputs[_NAME].shape[-1]
-        most = len(found[0]) // width if width > 0 else 0
-        counted = rows(model, outputs, "vector_count", size) or rows(
-            model, outputs, "token_count", size
-        )
-        counts = [int(row[0]) for row in counted] if counted else [most] * size
-        if max(counts) > most:
-            raise misfit(model, f"{max(counts)} vectors are counted and {most} were sent")
-        return [
-            tuple(tuple(map(float, row[at * width : (at + 1) * width])) for at in range(count))
-            for row, count in zip(found, counts, strict=True)
-        ]
+        return matrices(model, outputs, _NAME, part, ("vector_count", "token_count"))
 
     def collect(
         self,

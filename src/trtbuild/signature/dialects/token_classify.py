@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild.signature.dialects.base import misfit, required_rows, text
-from trtbuild.signature.dialects.batched import Batched
+from trtbuild.signature.dialects.batched import Batched, Matrix, matrices
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import (
     Entity,
@@ -26,7 +26,7 @@ from trtbuild.wire.tensors import Outputs, Parameter
 _Found = tuple[Entity, ...]
 
 
-class TokenClassify(Batched[TokenClassifyRequest, _Found]):
+class TokenClassify(Batched[TokenClassifyRequest, tuple[_Found, Matrix]]):
     """Entities of texts."""
 
     name = "token-classify"
@@ -39,24 +39,36 @@ class TokenClassify(Batched[TokenClassifyRequest, _Found]):
         self, model: ServedModel, request: TokenClassifyRequest
     ) -> Mapping[str, Parameter | None]:
         """Return the parameters of the task."""
-        return {**super().options(model, request), "aggregation": request.aggregation}
+        return {
+            **super().options(model, request),
+            "aggregation": request.aggregation,
+            "raw_scores": request.raw_scores,
+        }
 
     def read(
         self, model: ServedModel, request: TokenClassifyRequest, part: slice, outputs: Outputs
-    ) -> Sequence[_Found]:
-        """Return the entities of each text."""
+    ) -> Sequence[tuple[_Found, Matrix]]:
+        """Return the entities of each text, and the scores of its tokens if they are requested."""
         found = required_rows(model, outputs, "entities", part.stop - part.start)
-        return [_entities(model, text(row[0])) for row in found]
+        scored = request.raw_scores and "scores" in outputs
+        scores = matrices(model, outputs, "scores", part, ("token_count",)) if scored else ()
+        return [
+            (_entities(model, text(row[0])), scores[at] if scores else ())
+            for at, row in enumerate(found)
+        ]
 
     def collect(
         self,
         model: ServedModel,
         request: TokenClassifyRequest,
-        results: Sequence[_Found],
+        results: Sequence[tuple[_Found, Matrix]],
         counts: tuple[int, ...],
     ) -> TaskAnswer:
         """Return the entities."""
-        return TokenClassifyAnswer(tuple(results), counts)
+        scores = tuple(one for _, one in results)
+        return TokenClassifyAnswer(
+            tuple(found for found, _ in results), counts, scores if any(scores) else ()
+        )
 
 
 def _entities(model: ServedModel, said: str) -> _Found:
