@@ -15,7 +15,15 @@ from starlette.routing import Route
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.endpoint import Endpoint, Handler
-from trtbuild_gateway.routes import chat, completions, models
+from trtbuild_gateway.routes import (
+    chat,
+    classify,
+    completions,
+    embeddings,
+    models,
+    ranking,
+    tokens,
+)
 
 _GET: Mapping[str, Handler] = {
     "/v1/models": models.models,
@@ -24,10 +32,22 @@ _GET: Mapping[str, Handler] = {
     "/health/live": models.live,
     "/health/ready": models.ready,
     "/metrics": models.metrics,
+    "/tokenizer_info": tokens.tokenizer_info,
 }
 _POST: Mapping[str, Handler] = {
     "/v1/chat/completions": chat.chat,
     "/v1/completions": completions.completions,
+    "/v1/embeddings": embeddings.embeddings,
+    "/v1/rerank": ranking.rerank,
+    "/rerank": ranking.rerank,
+    "/v2/rerank": ranking.rerank_v2,
+    "/v1/ranking": ranking.ranking,
+    "/v1/score": ranking.score,
+    "/score": ranking.score,
+    "/v1/classify": classify.classify,
+    "/classify": classify.classify,
+    "/tokenize": tokens.tokenize,
+    "/detokenize": tokens.detokenize,
 }
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import uvicorn
 
+from support.fake_triton import FakeTriton, fake_triton, words
 from support.tokenizers_made import byte_level
 from trtbuild_gateway.app import create_app
 from trtbuild_gateway.gateway import Gateway
@@ -57,14 +61,38 @@ async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
     listening = listen("127.0.0.1", 0)
     config = uvicorn.Config(create_app(gateway), log_config=None, http="httptools", ws="none")
     server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve([listening]))
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup([listening])  # without the loop of serve, which sleeps
     base = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
         async with httpx.AsyncClient(base_url=base, timeout=20, trust_env=False) as client:
-            while not server.started:
-                await asyncio.sleep(0.005)
             yield Served(gateway, base, client)
     finally:
-        server.should_exit = True
         server.force_exit = True
-        await task
+        await server.shutdown([listening])
+
+
+@cache
+def tokenizer() -> Path:
+    """The directory of a small tokenizer, written once."""
+    return write_tokenizer(Path(tempfile.mkdtemp(prefix="trtbuild-tokenizer-")))
+
+
+def in_front(
+    test: Callable[[FakeTriton, Served], Awaitable[None]], *, script: Any = None, **settings: Any
+) -> None:
+    """Run a test with a gateway in front of a scripted server with the model ``m``."""
+
+    async def run() -> None:
+        async with fake_triton(m=script or words("Hel", "lo", "!")) as triton:
+            model = {"m": {"tokenizer": str(tokenizer()), "context_length": 64}}
+            async with serving(**{"url": triton.url, "models": model, **settings}) as served:
+                await test(triton, served)
+
+    asyncio.run(run())
+
+
+def client(served: Served) -> openai.AsyncOpenAI:
+    """OpenAI's own client."""
+    return openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)

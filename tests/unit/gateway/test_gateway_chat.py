@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any
 
-import openai
-import pytest
-
-from support.fake_triton import FakeTriton, fake_triton, words
-from support.gateways import Served, serving, write_tokenizer
-
-Test = Callable[[FakeTriton, Served], Awaitable[None]]
+from support.fake_triton import FakeTriton
+from support.gateways import Served, client, in_front
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-
-
-def gateway(tokenizer: Path, test: Test, *, script: Any = None, **settings: Any) -> None:
-    """Run a test with a gateway in front of a scripted server with the model ``m``."""
-
-    async def run() -> None:
-        async with fake_triton(m=script or words("Hel", "lo", "!")) as triton:
-            model = {"m": {"tokenizer": str(tokenizer), "context_length": 64}}
-            async with serving(triton.url, **{"models": model, **settings}) as served:
-                await test(triton, served)
-
-    asyncio.run(run())
-
-
-def client(served: Served) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)
-
-
-def test_a_chat(tokenizer: Path) -> None:
+def test_a_chat() -> None:
     async def test(triton: FakeTriton, served: Served) -> None:
         answer = await client(served).chat.completions.create(
             model="m",
@@ -56,10 +26,10 @@ def test_a_chat(tokenizer: Path) -> None:
         sampling = json.loads(body["sampling_parameters"])
         assert sampling == {"max_tokens": 5, "temperature": 0, "seed": 7}
 
-    gateway(tokenizer, test)
+    in_front(test)
 
 
-def test_a_streamed_chat(tokenizer: Path) -> None:
+def test_a_streamed_chat() -> None:
     async def test(triton: FakeTriton, served: Served) -> None:
         stream = await client(served).chat.completions.create(
             model="m",
@@ -80,10 +50,10 @@ def test_a_streamed_chat(tokenizer: Path) -> None:
         sampling = json.loads(triton.bodies[0]["sampling_parameters"])
         assert sampling["max_tokens"] == 64 - usage.prompt_tokens
 
-    gateway(tokenizer, test)
+    in_front(test)
 
 
-def test_completions_of_several_prompts(tokenizer: Path) -> None:
+def test_completions_of_several_prompts() -> None:
     async def test(triton: FakeTriton, served: Served) -> None:
         answer = await client(served).completions.create(
             model="m", prompt=["one", "two"], n=2, seed=1, max_tokens=4
@@ -94,10 +64,10 @@ def test_completions_of_several_prompts(tokenizer: Path) -> None:
         seeds = [json.loads(body["sampling_parameters"])["seed"] for body in triton.bodies]
         assert sorted(seeds) == [1, 1, 2, 2]
 
-    gateway(tokenizer, test)
+    in_front(test)
 
 
-def test_models_are_listed(tokenizer: Path) -> None:
+def test_models_are_listed() -> None:
     async def test(_: FakeTriton, served: Served) -> None:
         listed = await client(served).models.list()
         assert [model.id for model in listed.data] == ["m"]
@@ -105,4 +75,4 @@ def test_models_are_listed(tokenizer: Path) -> None:
         assert one.object == "model"
         assert (await served.client.get("/health/ready")).status_code == 200
 
-    gateway(tokenizer, test)
+    in_front(test)

@@ -1,0 +1,61 @@
+"""What the endpoints of tasks without generated text share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from trtbuild.signature import ServedTask
+from trtbuild.signature.requests import TaskAnswer, TaskRequest
+from trtbuild_gateway.failures import ApiError, invalid
+from trtbuild_gateway.http.endpoint import Context
+from trtbuild_gateway.schema.parameters import check, typed
+from trtbuild_gateway.upstream.catalog import Model
+
+_Made = TypeVar("_Made")
+_Answer = TypeVar("_Answer", bound=TaskAnswer)
+
+
+async def parsed(context: Context, endpoint: str, kind: type[_Made]) -> _Made:
+    """Return the request, its parameters checked."""
+    given = await context.exchange.json()
+    drop = context.gateway.settings.on_unsupported == "drop"
+    context.note_ignored(check(endpoint, given, drop=drop))
+    return typed(given, kind)
+
+
+async def model_for(context: Context, name: str, *tasks: ServedTask) -> Model:
+    """Return a model of one of these tasks; ApiError for another."""
+    model = await context.model(name)
+    if model.served.task not in tasks:
+        wanted = " or ".join(map(str, tasks))
+        raise invalid(
+            f"the model {name!r} cannot do this: its task is {model.served.task}, not {wanted}",
+            "model",
+            "unsupported_task",
+        )
+    return model
+
+
+async def asked(
+    context: Context, model: Model, request: TaskRequest, kind: type[_Answer]
+) -> _Answer:
+    """Return the model's answer, unless the client leaves first."""
+    async with context.exchange.watched():
+        answer = await model.backend.ask(request)
+    if not isinstance(answer, kind):
+        name = type(answer).__name__
+        raise ApiError(502, f"the model {model.name!r} answered with {name}", code="upstream_error")
+    return answer
+
+
+def masked(context: Context, texts: Sequence[str]) -> list[str]:
+    """Return texts as the model may see them."""
+    change: Callable[[str], str] = context.admission.prompt if context.admission else str
+    return [change(text) for text in texts]
+
+
+def total(context: Context, counts: Sequence[int]) -> dict[str, int]:
+    """Return ``usage`` of a request without generated tokens."""
+    context.outcome.prompt_tokens = sum(counts)
+    return {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
