@@ -4,6 +4,7 @@
 one answer while it arrives.
 """
 
+from trtbuild_gateway.parsing.choose import OFF, UnknownFamilyError, choose, named
 from trtbuild_gateway.parsing.events import (
     CallArguments,
     CallEnd,
@@ -15,9 +16,11 @@ from trtbuild_gateway.parsing.events import (
     ToolCall,
 )
 from trtbuild_gateway.parsing.family import Family, families
+from trtbuild_gateway.parsing.guided import GuidedParser
 from trtbuild_gateway.parsing.parser import Ended, FamilyParser, Parser
 
 __all__ = [
+    "OFF",
     "CallArguments",
     "CallEnd",
     "CallStart",
@@ -26,9 +29,13 @@ __all__ = [
     "Event",
     "Family",
     "FamilyParser",
+    "GuidedParser",
     "Message",
     "Parser",
     "Reasoning",
     "ToolCall",
+    "UnknownFamilyError",
+    "choose",
     "families",
+    "named",
 ]

@@ -65,14 +65,19 @@ def _float(text: str) -> float:
     return value
 
 
-def _load(text: str) -> Any:
+def load(text: str) -> Any:
+    """Read JSON as models write it: line breaks may stand in strings.
+
+    Raises:
+        ValueError: It is not JSON, or has a number that JSON does not have.
+    """
     return json.loads(text, strict=False, parse_constant=_no_constant, parse_float=_float)
 
 
 def _arguments(value: Any) -> Mapping[str, Any]:
     """Return an object of arguments, which some models write as a string with JSON."""
     if isinstance(value, str):
-        value = _load(value) if value.strip() else {}
+        value = load(value) if value.strip() else {}
     if value is None:
         value = {}
     if not isinstance(value, dict):
@@ -100,10 +105,15 @@ def _json_rows(text: str) -> Iterator[Any]:
 
 def _json(raw: str, region: Region, tools: Tools) -> list[Call]:  # noqa: ARG001
     """``{"name": …, "arguments": {…}}``, or a list of them."""
-    return [_call(row) for row in _json_rows(_after_open(raw, region))]
+    return [call_of(row) for row in _json_rows(_after_open(raw, region))]
 
 
-def _call(row: Any) -> Call:
+def call_of(row: Any) -> Call:
+    """Return the call that an object of JSON describes.
+
+    Raises:
+        ValueError: It describes none.
+    """
     if isinstance(row, dict) and isinstance(inner := row.get("function"), dict):
         row = {**inner, "id": row.get("id")}
     if not isinstance(row, dict):
@@ -136,7 +146,7 @@ def _named_json(raw: str, region: Region, tools: Tools) -> list[Call]:
     body = raw[found.end() :].strip()
     for text in region.end:
         body = body.removesuffix(text).strip()
-    return [Call(found["name"].strip(), _arguments(_load(body) if body else {}), _own_id(found))]
+    return [Call(found["name"].strip(), _arguments(load(body) if body else {}), _own_id(found))]
 
 
 def _tags(raw: str, region: Region, tools: Tools) -> list[Call]:
@@ -150,7 +160,7 @@ def _tags(raw: str, region: Region, tools: Tools) -> list[Call]:
         # Without any tag: some models fall back to JSON.
         if between.lstrip()[:1] != "{":
             raise ValueError("the call has text but no arguments")
-        return [Call(name, _arguments(_load(between)), _own_id(found))]
+        return [Call(name, _arguments(load(between)), _own_id(found))]
     for this, following in zip(opened, [*opened[1:], None], strict=False):
         text = raw[this.end() : following.start() if following else len(raw)]
         text = _trimmed(text, region)

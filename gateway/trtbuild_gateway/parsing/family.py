@@ -106,7 +106,8 @@ class Family:
         source: Where the format is described.
         aliases: Names of vLLM's and SGLang's parsers for it.
         markers: Texts of a chat template that tell the family; all of one group must be there.
-        architectures: Values of ``model_type`` and ``architectures`` that tell it.
+        rank: A family of a lower rank is preferred if the markers of both are there.
+        architectures: Values of ``model_type`` that tell it for a model without a chat template.
         anchors: What the chat template writes before the model's own text.
         regions: The stretches of text.
         drop: Literals that are not part of the answer.
@@ -123,6 +124,7 @@ class Family:
     source: str
     aliases: tuple[str, ...] = ()
     markers: tuple[tuple[str, ...], ...] = ()
+    rank: int = 0
     architectures: tuple[str, ...] = ()
     anchors: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()

@@ -84,7 +84,7 @@ class FamilyParser:
         self._tools = Tools(tools)
         self._wanted = calls
         self._parallel = parallel
-        self._new_id = new_id or (_alnum9 if family.id == "alnum9" else _call_id)
+        self._new_id = new_id or (_alnum9 if family.id == "alnum9" else call_id)
         self._begin()
         self._prime(prompt)
 
@@ -408,7 +408,8 @@ class FamilyParser:
         self._content.flush()
 
 
-def _call_id() -> str:
+def call_id() -> str:
+    """Return a new id of a call."""
     return "call_" + secrets.token_hex(12)
 
 
