@@ -23,6 +23,8 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         upstream: Its name there, if it is another.
         tokenizer: The directory of its tokenizer and chat template, if not in the repository.
         chat_template: A file with a chat template to use instead of the model's own.
+        parser: How it writes reasoning and tool calls: a family of docs/reference/parsers.md, or
+            ``none``; empty: what its files tell.
         context_length: Tokens of prompt and answer, if the description does not say.
         adapters: Names of LoRA adapters that can be asked for as models.
         aliases: More names for the model.
@@ -34,6 +36,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upstream: str = ""
     tokenizer: Path | None = None
     chat_template: Path | None = None
+    parser: str = ""
     context_length: Annotated[int, Meta(ge=0)] = 0
     adapters: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()

@@ -126,6 +126,14 @@ class Prompter:
             return {}
         return found if isinstance(found, dict) and self.folder else {}
 
+    def template(self, *, tools: bool = False) -> ChatTemplate:
+        """Return the chat template, for tools if there is one of its own.
+
+        Raises:
+            ApiError: There is none.
+        """
+        return self._template_for(tools)
+
     def _template_for(self, tools: bool) -> ChatTemplate:
         if tools not in self._templates:
             self._templates[tools] = self._found_template(tools)

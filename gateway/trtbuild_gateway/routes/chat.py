@@ -23,8 +23,10 @@ from trtbuild_gateway.routes.generating import (
     taken,
     whole,
 )
+from trtbuild_gateway.routes.parsed import message_of, parsing_of, shaped, whole_message
 from trtbuild_gateway.schema.chat import ChatRequest, checked_messages
 from trtbuild_gateway.schema.parameters import check, typed
+from trtbuild_gateway.schema.tools import tool_plan
 from trtbuild_gateway.upstream.catalog import Model
 
 
@@ -45,7 +47,7 @@ async def chat(context: Context) -> None:
         await streamed(context, job, encoder)
         return
     choices = await whole(context, job)
-    made = [_choice(choice, job.logprobs) for choice in choices]
+    made = [_choice(choice, job) for choice in choices]
     counts = job.counts(choices)
     content = body("chat.completion", identity, made, counts)
     await context.exchange.respond(content)
@@ -56,20 +58,31 @@ async def _job(context: Context, request: ChatRequest, model: Model) -> Job:
     variables = dict(request.chat_template_kwargs or {})
     if request.reasoning_effort is not None:
         variables.setdefault("reasoning_effort", request.reasoning_effort)
+    plan = tool_plan(request.tools, request.tool_choice, parallel=request.parallel_tool_calls)
     prompt = await model.prompter.chat(
         messages,
-        tools=request.tools,
+        tools=None if plan is None or plan.mode == "none" else plan.tools,
         variables=variables,
         answer=request.add_generation_prompt and not request.continue_final_message,
     )
     limit = answer_limit(model, prompt, request.limit(), "messages")
     sampling = request.sampling(limit, logprobs=request.alternatives())
-    first = taken(context, model, request_of(request, prompt, model, sampling))
+    parsing = await parsing_of(context, model, prompt, plan)
+    wanted = request_of(request, prompt, model, sampling)
+    first = taken(context, model, wanted if parsing is None else shaped(wanted, parsing, model))
     requests = [
         replace(first, sampling=numbered(first.sampling, number)) for number in range(request.n)
     ]
     logprobs = await _encoder(request, model)
-    return Job(model, requests, [prompt] * request.n, limit, request.wants_usage, logprobs)
+    return Job(
+        model,
+        requests,
+        [prompt] * request.n,
+        limit,
+        request.wants_usage,
+        logprobs,
+        None if parsing is None else parsing.make,
+    )
 
 
 async def _encoder(request: ChatRequest, model: Model) -> Logprobs | None:
@@ -80,9 +93,14 @@ async def _encoder(request: ChatRequest, model: Model) -> Logprobs | None:
     return lambda positions: chat_logprobs(positions, most, token_bytes)
 
 
-def _choice(choice: Choice, logprobs: Logprobs | None) -> dict[str, Any]:
-    message = {"role": "assistant", "content": choice.text, "refusal": None}
+def _choice(choice: Choice, job: Job) -> dict[str, Any]:
+    reason, logprobs = choice.finish_reason(), job.logprobs
+    if job.parser is None:
+        message = {"role": "assistant", "content": choice.text, "refusal": None}
+    else:
+        parsed = whole_message(job.parser(), choice.text, reason)
+        message, reason = message_of(parsed), parsed.finish_reason
     made: dict[str, Any] = {"index": choice.index, "message": message}
     made["logprobs"] = None if logprobs is None else logprobs(choice.logprobs)
-    made["finish_reason"] = choice.finish_reason()
+    made["finish_reason"] = reason
     return made

@@ -15,7 +15,9 @@ from trtbuild_gateway.encoding.chunks import DONE, Stream, usage
 from trtbuild_gateway.encoding.logprobs import TokenBytes
 from trtbuild_gateway.failures import invalid
 from trtbuild_gateway.http.endpoint import Context, failed
+from trtbuild_gateway.parsing import Parser
 from trtbuild_gateway.prompts.prompter import Prompt
+from trtbuild_gateway.routes.parsed import ParsedReader
 from trtbuild_gateway.schema.sampling import SamplingFields
 from trtbuild_gateway.upstream.catalog import Model
 
@@ -36,6 +38,7 @@ class Job:
         limit: The most tokens of each.
         wants_usage: Whether a stream ends with the token counts.
         logprobs: Encodes the log probabilities of chunks; None without.
+        parser: Returns a parser for one answer; None for plain text.
     """
 
     model: Model
@@ -44,6 +47,7 @@ class Job:
     limit: int
     wants_usage: bool = False
     logprobs: Logprobs | None = None
+    parser: Callable[[], Parser] | None = None
 
     def choices(self) -> list[Choice]:
         """Return the answers before their first chunk."""
@@ -175,19 +179,20 @@ async def streamed(context: Context, job: Job, encoder: Stream) -> None:
 
 async def _events(context: Context, job: Job, encoder: Stream) -> AsyncGenerator[bytes, None]:
     choices = job.choices()
+    readers = [_reader(job, encoder) for _ in choices]
     batches = generated(job.model.backend, job.requests, context.upstream_headers())
     begun = False
     try:
         async with contextlib.aclosing(batches):
             async for index, chunks in batches:
                 _note_time(context, chunks)
-                piece = _encoded(encoder, choices[index], chunks, job.logprobs)
+                piece = readers[index].take(choices[index], chunks)
                 if not begun:
                     begun = True
                     piece = b"".join(encoder.role(c.index) for c in choices) + piece
                 if piece:
                     yield piece
-        ends = [encoder.finish(choice.index, choice.finish_reason()) for choice in choices]
+        ends = [readers[choice.index].end(choice) for choice in choices]
         if job.wants_usage:
             ends.append(encoder.usage(job.counts(choices)))
         yield b"".join((*ends, DONE))
@@ -199,19 +204,35 @@ async def _events(context: Context, job: Job, encoder: Stream) -> AsyncGenerator
         _note_counts(context, job, choices)
 
 
-def _encoded(
-    encoder: Stream, choice: Choice, chunks: Sequence[Chunk], logprobs: Logprobs | None
-) -> bytes:
-    index = choice.index
-    pieces = []
-    for chunk in chunks:
-        choice.take(chunk)
-        if logprobs is not None and chunk.logprobs:
-            delta = {"content": chunk.text, "text": chunk.text}
-            pieces.append(encoder.delta(index, delta, logprobs(chunk.logprobs)))
-        elif chunk.text:
-            pieces.append(encoder.text(index, chunk.text))
-    return b"".join(pieces)
+class _PlainReader:
+    """Encodes one answer of a stream as it is."""
+
+    def __init__(self, encoder: Stream, logprobs: Logprobs | None) -> None:
+        self._encoder = encoder
+        self._logprobs = logprobs
+
+    def take(self, choice: Choice, chunks: Sequence[Chunk]) -> bytes:
+        """Return the events of new chunks."""
+        index, encoder, logprobs = choice.index, self._encoder, self._logprobs
+        pieces = []
+        for chunk in chunks:
+            choice.take(chunk)
+            if logprobs is not None and chunk.logprobs:
+                delta = {"content": chunk.text, "text": chunk.text}
+                pieces.append(encoder.delta(index, delta, logprobs(chunk.logprobs)))
+            elif chunk.text:
+                pieces.append(encoder.text(index, chunk.text))
+        return b"".join(pieces)
+
+    def end(self, choice: Choice) -> bytes:
+        """Return the last event."""
+        return self._encoder.finish(choice.index, choice.finish_reason())
+
+
+def _reader(job: Job, encoder: Stream) -> _PlainReader | ParsedReader:
+    if job.parser is None:
+        return _PlainReader(encoder, job.logprobs)
+    return ParsedReader(encoder, job.parser(), job.logprobs)
 
 
 def _note_time(context: Context, chunks: Sequence[Chunk]) -> None:

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from trtbuild import lockfile
+from trtbuild.errors import RecipeError
 from trtbuild.lockfile import Lock
 from trtbuild.signature import ServedModel, dialect_of, of_server
 from trtbuild.wire.failures import RefusedError, WireError
 from trtbuild.wire.records import IndexEntry
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_gateway.failures import ApiError, unavailable
+from trtbuild_gateway.parsing import UnknownFamilyError, named
 from trtbuild_gateway.prompts.prompter import Prompter
 from trtbuild_gateway.seams import Backend
 from trtbuild_gateway.settings import ModelSettings, Settings
@@ -60,6 +62,18 @@ class _State:
     at: float = 0.0
 
 
+def _check_parser(name: str, own: ModelSettings) -> None:
+    try:
+        if own.parser:
+            named(own.parser)
+    except UnknownFamilyError as error:
+        raise RecipeError(
+            str(error),
+            where=f"models.{name}.parser",
+            fix="choose one of docs/reference/parsers.md, or leave it out: the files tell",
+        ) from None
+
+
 class Catalog:
     """The models of the configured servers, by name."""
 
@@ -70,6 +84,8 @@ class Catalog:
         self._state = _State()
         self._looking = asyncio.Lock()
         self._lock = Lock() if settings.repository is None else lockfile.read(settings.repository)
+        for name, own in settings.models.items():
+            _check_parser(name, own)
 
     @property
     def models(self) -> Mapping[str, Model]:
