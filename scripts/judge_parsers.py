@@ -83,20 +83,28 @@ def splits(text: str) -> Iterator[tuple[str, list[str]]]:
         yield f"random {seed}", pieces
 
 
-def judge(fixture: Fixture, *, every: bool) -> tuple[Status, list[str], int, int]:
-    """Return the worst status, the reasons, and how many splits and streams differ."""
-    family = FAMILIES[fixture.family]
-    prompt = fixture.generation_prompt
-    if prompt is None:
-        reference = family.reference_for(fixture.models[0])
-        prompt = (reference.default_generation_prompt if reference else "") or ""
-    text = fixture.raw_output
+def prompt_of(fixture: Fixture) -> str:
+    """Return the end of the rendered prompt."""
+    if fixture.generation_prompt is not None:
+        return str(fixture.generation_prompt)
+    reference = FAMILIES[fixture.family].reference_for(fixture.models[0])
+    return (reference.default_generation_prompt if reference else "") or ""
+
+
+def judge(fixture: Fixture, *, step: int) -> tuple[Status, list[str], int, int]:
+    """Return the worst status, the reasons, and how many streams and cuts differ.
+
+    Args:
+        fixture: The answer.
+        step: Characters between the places at which it is cut in two.
+    """
+    family, prompt, text = FAMILIES[fixture.family], prompt_of(fixture), fixture.raw_output
     whole = parse(fixture, [text], prompt)
     streams = {name: parse(fixture, pieces, prompt) for name, pieces in splits(text)}
     rows = checks.run_checks(fixture, family, Observation(nonstream=whole, streams=streams))
     reasons = [f"{row.check}: {row.detail}" for row in rows if row.status is not Status.PASS]
     differing = sum(stream != whole for stream in streams.values())
-    cuts = range(1, len(text)) if every else range(1, len(text), 7)
+    cuts = range(1, len(text), step)
     differing_cuts = sum(parse(fixture, [text[:at], text[at:]], prompt) != whole for at in cuts)
     return checks.case_status(rows), list(dict.fromkeys(reasons)), differing, differing_cuts
 
@@ -113,7 +121,7 @@ def main() -> int:
     counts: dict[str, Counter[str]] = {}
     streams = cuts = 0
     for fixture in load_fixtures(families=given.family):
-        status, reasons, differing, differing_cuts = judge(fixture, every=given.every)
+        status, reasons, differing, differing_cuts = judge(fixture, step=given.step)
         counts.setdefault(fixture.family, Counter())[status.value] += 1
         streams, cuts = streams + differing, cuts + differing_cuts
         if given.failures and status is not Status.PASS:
