@@ -12,6 +12,7 @@ import pytest
 
 from support import triton
 from support.smollm2 import MAX_TOKENS, PROMPTS, smollm2_served
+from support.tasks_server import write_tasks
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,6 +27,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The SmolLM2 sample in fp32."""
     return triton.smollm2(tmp_path_factory.mktemp("smollm2"))
+
+
+@pytest.fixture(scope="session")
+def tasks_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Triton]:
+    """A server with a light model for each task, and an LLM that streams letters."""
+    work = tmp_path_factory.mktemp("tasks")
+    write_tasks(work / "repository")
+    with triton.serving(work / "repository", work) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from support import triton
 from support.command_line import trtbuild
 from support.retrieval import write_set
+from support.tasks_server import MODELS
 from trtbuild.client import LLMClient, wait_ready
 from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError
@@ -22,39 +22,10 @@ from trtbuild.signature.requests import (
     RerankRequest,
 )
 
-MODEL = Path(triton.__file__).with_name("fake_tasks.py")
-MODELS = {
-    "embedder": ("text: STRING", "embeddings: FP32 -1, token_count: INT32"),
-    "reranker": ("query: STRING, passage: STRING", "logit: FP32"),
-    "classifier": ("text: STRING, text_pair: STRING optional", "scores: FP32 2, label: STRING"),
-}
 
-
-def config(inputs: str, outputs: str) -> str:
-    lines = ['backend: "python"', "max_batch_size: 2"]
-    for kind, rows in (("input", inputs), ("output", outputs)):
-        for row in rows.split(", "):
-            name, _, rest = row.partition(": ")
-            datatype, _, more = rest.partition(" ")
-            size = more if more.lstrip("-").isdigit() else "1"
-            optional = " optional: true" if more == "optional" else ""
-            lines.append(
-                f'{kind} {{ name: "{name}" data_type: TYPE_{datatype} dims: [{size}]{optional} }}'
-            )
-    lines.append("instance_group [ { count: 1 kind: KIND_CPU } ]")
-    return "\n".join(lines)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Triton]:
-    work = tmp_path_factory.mktemp("tasks")
-    for name, (inputs, outputs) in MODELS.items():
-        version = work / "repository" / name / "1"
-        version.mkdir(parents=True)
-        (version / "model.py").write_bytes(MODEL.read_bytes())
-        (version.parent / "config.pbtxt").write_text(config(inputs, outputs))
-    with triton.serving(work / "repository", work) as found:
-        yield found
+@pytest.fixture
+def server(tasks_server: triton.Triton) -> triton.Triton:
+    return tasks_server
 
 
 def test_readiness_asks_each_task_a_question(server: triton.Triton) -> None:

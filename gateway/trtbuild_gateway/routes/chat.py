@@ -10,6 +10,7 @@ from trtbuild_gateway.answers import Choice
 from trtbuild_gateway.encoding.chunks import ChatStream, Identity, body
 from trtbuild_gateway.encoding.logprobs import chat_logprobs
 from trtbuild_gateway.http.endpoint import Context
+from trtbuild_gateway.prompts.media import take_images
 from trtbuild_gateway.routes.generating import (
     Job,
     Logprobs,
@@ -54,7 +55,9 @@ async def chat(context: Context) -> None:
 
 
 async def _job(context: Context, request: ChatRequest, model: Model) -> Job:
-    messages = checked_messages(request.messages)
+    messages, images = await take_images(
+        checked_messages(request.messages), context.gateway.settings.media
+    )
     variables = dict(request.chat_template_kwargs or {})
     if request.reasoning_effort is not None:
         variables.setdefault("reasoning_effort", request.reasoning_effort)
@@ -68,7 +71,7 @@ async def _job(context: Context, request: ChatRequest, model: Model) -> Job:
     limit = answer_limit(model, prompt, request.limit(), "messages")
     sampling = request.sampling(limit, logprobs=request.alternatives())
     parsing = await parsing_of(context, model, prompt, plan)
-    wanted = request_of(request, prompt, model, sampling)
+    wanted = replace(request_of(request, prompt, model, sampling), images=images)
     first = taken(context, model, wanted if parsing is None else shaped(wanted, parsing, model))
     requests = [
         replace(first, sampling=numbered(first.sampling, number)) for number in range(request.n)

@@ -93,7 +93,7 @@ def typed(body: Mapping[str, Any], kind: type[_Made]) -> _Made:
 
 def _type_error(message: str) -> ApiError:
     what, _, where = message.partition(" - at `$")
-    where = where.rstrip("`").lstrip(".")
+    where = where.rstrip("`").lstrip(".").replace("[...]", "")
     if not where and "missing required field" in message:
         name = message.rpartition("field ")[2].strip("`")
         return invalid(f"the parameter {name!r} is missing", name, "missing_parameter")

@@ -1,0 +1,131 @@
+"""Every task through the gateway and a real Triton, by OpenAI's client where it has the call."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import struct
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from support import triton
+from support.gateways import Served, client, serving
+
+Test = Callable[[Served], Awaitable[None]]
+
+
+def in_front(server: triton.Triton, test: Test) -> None:
+    """Run a test with a gateway in front of the server."""
+
+    async def run() -> None:
+        async with serving(server.http) as served:
+            await test(served)
+
+    asyncio.run(run())
+
+
+def test_embeddings(tasks_server: triton.Triton) -> None:
+    async def test(served: Served) -> None:
+        # OpenAI's client asks for base64 unless it is told otherwise.
+        answer = await client(served).embeddings.create(
+            model="embedder", input=["a", "bb", "é"], dimensions=2
+        )
+        assert [row.embedding for row in answer.data] == [[1, 1], [2, 2], [1, 1]]
+        assert answer.usage.prompt_tokens == 4
+        raw = await served.post(
+            "/v1/embeddings", model="embedder", input="abc", encoding_format="base64"
+        )
+        packed = base64.b64decode(raw.json()["data"][0]["embedding"])
+        assert struct.unpack("<3f", packed) == (3, 3, 3)
+        ids = await served.post("/v1/embeddings", model="embedder", input=[1, 2])
+        assert ids.status_code == 400
+        assert "token ids" in ids.json()["error"]["message"]
+
+    in_front(tasks_server, test)
+
+
+def test_rerank_in_every_form(tasks_server: triton.Triton) -> None:
+    async def test(served: Served) -> None:
+        documents = ["a", {"text": "bcd"}, "ab"]
+        asked = {"model": "reranker", "query": "abc", "documents": documents}
+        jina = (await served.post("/v1/rerank", **asked, top_n=2)).json()
+        assert [row["index"] for row in jina["results"]] == [1, 2]
+        assert jina["results"][0]["document"] == {"text": "bcd"}
+        cohere = (await served.post("/v2/rerank", **asked)).json()
+        assert [row["index"] for row in cohere["results"]] == [1, 2, 0]
+        assert "document" not in cohere["results"][0]
+        passages = [{"text": "a"}, {"text": "bcd"}]
+        nim = await served.post(
+            "/v1/ranking", model="reranker", query={"text": "abc"}, passages=passages
+        )
+        assert nim.json()["rankings"] == [{"index": 1, "logit": 0}, {"index": 0, "logit": -2}]
+        scores = await served.post(
+            "/v1/score", model="reranker", text_1="abc", text_2=["a", "bcd", "ab"]
+        )
+        assert [row["score"] for row in scores.json()["data"]] == [-2, 0, -1]
+
+    in_front(tasks_server, test)
+
+
+def test_similarity_by_embeddings(tasks_server: triton.Triton) -> None:
+    async def test(served: Served) -> None:
+        answer = await served.post("/v1/score", model="embedder", text_1=["a"], text_2=["a", "b"])
+        assert [row["score"] for row in answer.json()["data"]] == pytest.approx([1, 1])
+
+    in_front(tasks_server, test)
+
+
+def test_classify(tasks_server: triton.Triton) -> None:
+    async def test(served: Served) -> None:
+        answer = (await served.post("/v1/classify", model="classifier", input=["a", "abcd"])).json()
+        first, second = answer["data"]
+        assert (first["label"], second["label"]) == ("short", "long")
+        assert second["probs"] == [0.25, 0.75]
+        assert second["num_classes"] == 2
+
+    in_front(tasks_server, test)
+
+
+def test_a_model_of_another_task_is_named(tasks_server: triton.Triton) -> None:
+    async def test(served: Served) -> None:
+        for path, body in (
+            ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]}),
+            ("/v1/rerank", {"query": "a", "documents": ["b"]}),
+        ):
+            answer = await served.post(path, model="embedder", **body)
+            assert answer.status_code == 400
+            assert answer.json()["error"]["code"] == "unsupported_task"
+
+    in_front(tasks_server, test)
+
+
+def test_a_model_that_reports_neither_reason_nor_tokens(tasks_server: triton.Triton) -> None:
+    async def test(served: Served) -> None:
+        answer = await client(served).completions.create(
+            model="letters", prompt="x", max_tokens=7, n=2
+        )
+        assert {choice.text for choice in answer.choices} == {"a" * 7}
+        assert {choice.finish_reason for choice in answer.choices} == {"length"}
+        assert answer.usage is not None
+        assert answer.usage.completion_tokens == 14
+        refused = await served.post("/v1/completions", model="letters", prompt="x", top_p=0.5)
+        error = refused.json()["error"]
+        assert (refused.status_code, error["param"]) == (400, "top_p")
+
+    in_front(tasks_server, test)
+
+
+def test_a_client_that_leaves_a_light_model(tasks_server: triton.Triton) -> None:
+    async def test(served: Served) -> None:
+        stream = await client(served).completions.create(
+            model="letters", prompt="x", max_tokens=100_000, stream=True
+        )
+        async for _ in stream:
+            break
+        await stream.close()
+        async with asyncio.timeout(5):
+            while "in_flight 1.0" in (await served.client.get("/metrics")).text:
+                await asyncio.sleep(0.01)
+
+    in_front(tasks_server, test)

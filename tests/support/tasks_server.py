@@ -1,0 +1,40 @@
+"""A repository of light models for the tasks: an embedder, a reranker, a classifier, an LLM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from support.live_models import write_llm
+
+MODEL = Path(__file__).with_name("fake_tasks.py")
+MODELS = {
+    "embedder": ("text: STRING", "embeddings: FP32 -1, token_count: INT32"),
+    "reranker": ("query: STRING, passage: STRING", "logit: FP32"),
+    "classifier": ("text: STRING, text_pair: STRING optional", "scores: FP32 2, label: STRING"),
+}
+
+
+def config(inputs: str, outputs: str) -> str:
+    """A config.pbtxt; a row is ``name: TYPE`` with a size or ``optional``."""
+    lines = ['backend: "python"', "max_batch_size: 2"]
+    for kind, rows in (("input", inputs), ("output", outputs)):
+        for row in rows.split(", "):
+            name, _, rest = row.partition(": ")
+            datatype, _, more = rest.partition(" ")
+            size = more if more.lstrip("-").isdigit() else "1"
+            optional = " optional: true" if more == "optional" else ""
+            lines.append(
+                f'{kind} {{ name: "{name}" data_type: TYPE_{datatype} dims: [{size}]{optional} }}'
+            )
+    lines.append("instance_group [ { count: 1 kind: KIND_CPU } ]")
+    return "\n".join(lines)
+
+
+def write_tasks(repository: Path) -> None:
+    """Write the models; ``letters`` is the LLM, which streams letters."""
+    for name, (inputs, outputs) in MODELS.items():
+        version = repository / name / "1"
+        version.mkdir(parents=True)
+        (version / "model.py").write_bytes(MODEL.read_bytes())
+        (version.parent / "config.pbtxt").write_text(config(inputs, outputs))
+    write_llm(repository, "letters")
