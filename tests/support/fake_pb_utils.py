@@ -39,6 +39,7 @@ class TritonError:
     """An error with a code."""
 
     INVALID_ARG, INTERNAL, CANCELLED = "INVALID_ARG", "INTERNAL", "CANCELLED"
+    UNAVAILABLE = "UNAVAILABLE"
 
     def __init__(self, message: str, code: str = INTERNAL) -> None:
         self.message = message

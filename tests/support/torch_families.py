@@ -3,6 +3,8 @@
 Run by a Python that has torch, transformers and sentence-transformers:
 
     python torch_families.py DIRECTORY [FAMILY...]
+
+A family named ``bert:1`` has one attention head, of a size that vLLM computes on a CPU.
 """
 
 from __future__ import annotations
@@ -123,8 +125,17 @@ FAMILIES: Mapping[str, Row] = {
 
 def main(directory: str, *names: str) -> None:
     """Write the checkpoints that ``names`` choose, all without one."""
-    for name in names or FAMILIES:
-        write(Path(directory) / name, FAMILIES[name])
+    for text in names or FAMILIES:
+        name, _, heads = text.partition(":")
+        row = FAMILIES[name]
+        write(Path(directory) / name, one_head(row) if heads else row)
+
+
+def one_head(row: Row) -> Row:
+    """The family with one attention head as wide as its states."""
+    given = row["config"]
+    heads = {"num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": given["hidden_size"]}
+    return {**row, "config": {**given, **{key: heads[key] for key in heads if key in given}}}
 
 
 def write(folder: Path, row: Row) -> None:

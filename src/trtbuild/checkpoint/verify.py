@@ -92,7 +92,8 @@ def _expected(fields: Fields, shape: Heads, prefix: str) -> Iterator[_Expected]:
         yield _Expected(f"{layer}self_attn.o_proj.weight", (hidden, query))
         if not fields.number(families.EXPERTS):
             yield from _dense(layer, hidden, fields.number("intermediate_size"))
-    if fields.get("tie_word_embeddings") is False and prefix == "model.":
+    speaks = not fields.architecture.endswith("Classification")
+    if fields.get("tie_word_embeddings") is False and prefix == "model." and speaks:
         yield _Expected("lm_head.weight", (vocab, hidden))
 
 
