@@ -34,7 +34,7 @@ from trtbuild.toolchain import Toolchain
 from trtbuild_builders.onnx.reasons import TRIED
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "reference"
-BUILDERS = ("vllm", "trtllm", "trtllm-engine", "onnx")
+BUILDERS = ("vllm", "trtllm", "trtllm-engine", "onnx", "torch")
 ENCODERS = (Task.EMBED, Task.RERANK, Task.CLASSIFY)
 TASKS = {
     Task.GENERATE: "Text generation",
@@ -42,6 +42,8 @@ TASKS = {
     Task.EMBED: "Embedding",
     Task.RERANK: "Reranking",
     Task.CLASSIFY: "Classification",
+    Task.IMAGE_CLASSIFY: "Image classification",
+    Task.TRANSCRIBE: "Speech to text",
     Task.AUDIO: "Audio",
 }
 # What checkpoints say in quantization_config, with the settings that decide.
@@ -82,6 +84,8 @@ its code, its quantization or a broken file.
 - *wrapped* means that vLLM runs transformers' own code of the model, which is slower.
 - `vllm` serves with vLLM, `trtllm` with the LLM API of TensorRT-LLM, `trtllm-engine` with a
   compiled TensorRT engine (up to Triton {engines}).
+- `torch` runs transformers' own code, also of text models that no other builder takes; `convert`
+  compares each checkpoint with the reference.
 - Triton {tested} is the default release. Newer ones are listed as far as their contents are public.
 """
 QUANTIZED_HEAD = """\
@@ -178,6 +182,8 @@ def names_of(task: Task) -> list[str]:
 
 def columns(task: Task) -> tuple[str, ...]:
     """The builders that serve a task."""
+    if task in (Task.IMAGE_CLASSIFY, Task.TRANSCRIBE):
+        return ("torch",)
     return ("vllm", "onnx") if task in ENCODERS else BUILDERS[:3]
 
 
@@ -186,7 +192,7 @@ def architecture_row(
 ) -> str:
     """The line of an architecture; empty when no builder takes it in any release."""
     cells = [_span(reasons[builder]) for builder in shown]
-    if cells[0] and not _listed(name):
+    if shown[0] == "vllm" and cells[0] and not _listed(name):
         cells[0] += ", wrapped"
     if "onnx" in shown and cells[-1] and name not in TRIED:
         cells[-1] += ", untried"

@@ -89,6 +89,21 @@ CASES: list[tuple[str, str, Any, str, dict[str, Any]]] = [
         "26.07",
         {"engine": {"accelerator": "tensorrt", "quantize": "fp16"}},
     ),
+    (
+        "torch",
+        "embed",
+        llama_8b(source=LOCAL.source, task=Task.EMBED),
+        "26.07",
+        {"engine": {"padding": False, "dtype": "bfloat16"}},
+    ),
+    ("torch", "images", llama_8b(source=LOCAL.source, task=Task.IMAGE_CLASSIFY), "26.08", {}),
+    (
+        "torch",
+        "recordings",
+        llama_8b(source=LOCAL.source, task=Task.TRANSCRIBE),
+        "25.12",
+        {"engine": {"max_seconds": 600, "instances": 2}},
+    ),
     ("vllm", "embed", llama_8b(source=LOCAL.source, task=Task.EMBED), "26.08", {}),
     ("vllm-pooling", "embed", llama_8b(source=LOCAL.source, task=Task.EMBED), "25.11", {}),
     (

@@ -27,7 +27,7 @@ def reasons(case: Case) -> Iterator[str]:
     if spec.task not in _TASKS:
         yield (
             "it serves models that embed, rerank or label texts, and this model's task is "
-            f"{spec.task.value}: use --backend vllm or trtllm"
+            f"{spec.task.value}: use another builder (trtbuild plan SOURCE names one)"
         )
         return
     if not _exported(spec.architecture) and not given_graph(case):

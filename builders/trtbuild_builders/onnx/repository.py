@@ -10,10 +10,11 @@ from trtbuild import pbtxt
 from trtbuild.builder import Case
 from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
 from trtbuild_builders.onnx.accelerators import accelerated
-from trtbuild_builders.onnx.export import ARTIFACT, GRAPH, KEPT, PACKAGE
+from trtbuild_builders.onnx.export import ARTIFACT, GRAPH, PACKAGE
 from trtbuild_builders.onnx.settings import core_name, engine, settings
 from trtbuild_builders.text.settings import dump
 from trtbuild_builders.text.tensors import config_file, core_dims, model_files, row, tensors
+from trtbuild_builders.text.worker import KEPT
 
 _PUBLIC = "text in, {task} out; it tokenizes, batches by length and calls {core}."
 _CORE = "the graph of {name}, run by ONNX Runtime; clients call {name}."

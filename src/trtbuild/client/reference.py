@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from trtbuild.signature.requests import (
     ClassifyRequest,
     EmbedAnswer,
     EmbedRequest,
+    ImageClassifyRequest,
     MultiVectorAnswer,
     ScoreAnswer,
     ScoreRequest,
@@ -29,11 +31,14 @@ from trtbuild.signature.requests import (
     TaskRequest,
     TokenClassifyAnswer,
     TokenClassifyRequest,
+    TranscribeAnswer,
+    TranscribeRequest,
 )
 
 FILE = "reference.json"
 _ASKED = 8  # rows, spread over all uses
 _COSINE, _LOGIT = 0.999, 0.02
+_SAME_TEXT = 0.9  # of the characters of a transcription
 
 
 class DiffersError(ServerError):
@@ -89,17 +94,31 @@ def _kept(folder: Path) -> list[Mapping[str, Any]]:
 
 
 def _require(client: LLMClient, model: ServedModel, row: Mapping[str, Any]) -> None:
-    numbers = _asked(client, model, row)
-    wanted = [float(number) for number in row["row"]]
-    if numbers is None or _agree(model.task, numbers, wanted):
+    if "text" in row:
+        problem = _other_text(client, model, row)
+    else:
+        numbers = _asked(client, model, row)
+        wanted = [float(number) for number in row["row"]]
+        same = numbers is None or _agree(model.task, numbers, wanted)
+        problem = "" if same or numbers is None else _difference(numbers, wanted)
+    if not problem:
         return
     raise DiffersError(
-        f"{model.name!r} does not answer as its reference does: {_difference(numbers, wanted)} for "
+        f"{model.name!r} does not answer as its reference does: {problem} for "
         f"{str(row['item'])[:40]!r}",
         where=f"{model.name}/1/{FILE}",
         fix="its files were changed, or another model is served under its name: convert it again "
         "with --force",
     )
+
+
+def _other_text(client: LLMClient, model: ServedModel, row: Mapping[str, Any]) -> str:
+    """Return how a recording's text differs from the reference's; empty if it hardly does."""
+    answer = client.ask(model.name, TranscribeRequest((str(row["item"]),)))
+    found = answer.results[0].text if isinstance(answer, TranscribeAnswer) else ""
+    wanted = str(row["text"])
+    same = SequenceMatcher(None, found, wanted, autojunk=False).ratio() >= _SAME_TEXT
+    return "" if same else f"{found[:40]!r} instead of {wanted[:40]!r}"
 
 
 def _difference(numbers: Sequence[float], wanted: Sequence[float]) -> str:
@@ -126,6 +145,8 @@ def _request(task: ServedTask, row: Mapping[str, Any]) -> TaskRequest | None:
         return ScoreRequest((item,))
     if task is ServedTask.CLASSIFY:
         return ClassifyRequest((item,), raw_scores=True)
+    if task is ServedTask.IMAGE_CLASSIFY:
+        return ImageClassifyRequest((item,), raw_scores=True)
     if task is ServedTask.TOKEN_CLASSIFY:
         return TokenClassifyRequest((item,), raw_scores=True)
     return None

@@ -1,25 +1,6 @@
 """The export of a module to ONNX, with transformers' own exporter."""
 
-import inspect
-
 import torch
-
-
-def inputs(folder, module, settings):
-    """Names of the graph's inputs.
-
-    With types of tokens where the reference's tokenizer gives them and the body takes them. A
-    vector's text has one type alone, which a body takes without being told.
-    """
-    from transformers import AutoTokenizer
-
-    names = list(settings["inputs"])
-    if settings["head"] not in ("score", "labels", "token-labels") or settings["pair_template"]:
-        return names
-    given = AutoTokenizer.from_pretrained(folder, trust_remote_code=False).model_input_names
-    taken = inspect.signature(module.body.forward).parameters
-    types = "token_type_ids"
-    return [*names, types] if types in given and types in taken else names
 
 
 def export(module, names, path, *, opset, limit, external):

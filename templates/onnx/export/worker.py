@@ -56,7 +56,7 @@ def _export(folder, out, job):
     limit = settings["max_tokens"] or 4096
     graph.export(
         module,
-        graph.inputs(folder, module, settings),
+        text_heads.inputs(folder, module, settings),
         out / GRAPH,
         opset=job["opset"],
         limit=limit,

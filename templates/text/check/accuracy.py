@@ -16,21 +16,26 @@ def say(**fields):
     sys.stdout.flush()
 
 
-def check(folder, out, settings, job):
-    """Compare the graph with the reference; the reference's first answers stay for the server."""
+def check(folder, out, settings, job, core=None):
+    """Compare what will be served with the reference, whose first answers stay for the server."""
     import compare
 
     say(step="computing the reference")
     items = cases(settings, job["pairs"])
     found = compare.against(
-        folder, out, settings, items, limits=job["limits"], given=bool(job["given"])
+        folder, out, settings, items, limits=job["limits"], given=bool(job.get("given")), core=core
     )
+    conclude(out, found, job["limits"])
+
+
+def conclude(out, found, limits):
+    """Write the report; the program ends with 3 if an answer is beyond the limits."""
     width = max(1, found.rows[0][2].size)
     kept = [
         {"input_type": use, "item": item, "row": [float(x) for x in row.ravel()]}
         for use, item, row in found.rows[: max(1, _KEPT // width)]
     ]
-    report = {"limits": job["limits"], "worst": found.worst, "kept": kept}
+    report = {"limits": limits, "worst": found.worst, "kept": kept}
     (out / "reference.json").write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
     say(worst=found.worst)
     if found.problems:

@@ -23,17 +23,10 @@ class Found:
 class Served:
     """What the served model computes, by the code that it runs, without Triton."""
 
-    def __init__(self, folder, out, settings):
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(
-            str(Path(out) / "model.onnx"), providers=["CPUExecutionProvider"]
-        )
+    def __init__(self, folder, out, settings, core=None):
         self._settings = settings
         self._texts = text_rows.Texts(folder, settings)
-        self._rows = text_rows.Rows(
-            settings, lambda inputs: session.run([settings["output"]], inputs)[0]
-        )
+        self._rows = text_rows.Rows(settings, core or _graph(out, settings))
 
     def rows(self, items, use):
         """The rows of items that are sent in one request."""
@@ -49,13 +42,24 @@ class Served:
         ]
 
 
-def against(folder, out, settings, items, *, limits, given):
+def _graph(out, settings):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        str(Path(out) / "model.onnx"), providers=["CPUExecutionProvider"]
+    )
+    return lambda inputs: session.run([settings["output"]], inputs)[0]
+
+
+def against(folder, out, settings, items, *, limits, given, core=None):
     """Compare every item alone and all in one ragged request.
+
+    The numbers of a batch come from ``core``, or from the graph in ``out``.
 
     A graph that was given has no weights to compute a reference from: its rows alone are compared
     with its rows in a batch.
     """
-    served = Served(folder, out, settings)
+    served = Served(folder, out, settings, core)
     if given:
         wanted = [served.rows([item], "")[0] for item in items]
         return compared("", items, wanted, {"in a batch": served.rows(items, "")}, limits)
@@ -95,7 +99,7 @@ def compared(use, items, wanted, rows, limits):
         for item, *both in zip(items, wanted, found, strict=True):
             expected, row = map(np.ravel, both)
             if len(row) != len(expected):
-                line = f"the graph gives {len(row)} numbers and the reference {len(expected)}"
+                line = f"{len(row)} numbers are served and the reference has {len(expected)}"
                 return Found(known, {"max_abs": float("inf"), "cosine": 0.0}, [line])
             off, near = float(np.abs(row - expected).max()), _cosine(row, expected)
             most = max(most, off)

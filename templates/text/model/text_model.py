@@ -26,7 +26,7 @@ class TextModel:
         """Read the settings and the tokenizer."""
         self.settings = read_settings(_HERE)
         self._inputs = [row["name"] for row in json.loads(args["model_config"])["input"]]
-        self.texts = Texts(_HERE, self.settings)
+        self.texts = Texts(_HERE / self.settings.get("weights", ""), self.settings)
         self._rows = Rows(self.settings, self.core)
 
     def core(self, inputs):
@@ -42,6 +42,8 @@ class TextModel:
                 taken.append((at, *self.prepared(request)))
             except Refused as error:
                 responses[at] = failed(error, "INVALID_ARG")
+            except Exception as error:
+                responses[at] = failed(error)
         tokens = [one for _, _, found in taken for one in found]
         try:
             rows = self._rows.run(tokens) if tokens else []

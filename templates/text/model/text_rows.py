@@ -173,8 +173,8 @@ class Rows:
         """A row of the graph's output for each text: a vector, or one for each token."""
         result = [None] * len(texts)
         lengths = [len(one.ids) for one in texts]
-        most = self._settings.get("rows", 0)
-        for pack in packs(lengths, self._settings["token_budget"], most):
+        more = {"most": self._settings.get("rows", 0), **self._settings.get("packs", {})}
+        for pack in packs(lengths, self._settings["token_budget"], **more):
             inputs = self._inputs([texts[at] for at in pack])
             for at, row in zip(pack, self._pooled(self._core(inputs), inputs), strict=True):
                 result[at] = row if row.ndim == 1 else row[: lengths[at]]

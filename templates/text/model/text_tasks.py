@@ -163,20 +163,29 @@ def _score(settings, columns, asked):
 
 def _labels(settings, columns, asked):
     activation = _activation(settings, asked)
-    labels = np.array([label.encode() for label in settings["labels"]], dtype=np.object_)
 
     def answer(rows, tokens):
-        scores = activation(np.stack(rows).astype(np.float32))
-        return {
-            "scores": scores.astype(np.float32),
-            "label": labels[scores.argmax(axis=1)].reshape(-1, 1),
-            "token_count": _counts(tokens),
-        }
+        return {**_labelled(settings, rows, activation), "token_count": _counts(tokens)}
 
     items = columns["text"]
     if "text_pair" in columns:
         items = list(zip(items, columns["text_pair"], strict=True))
     return Work(items, _truncate(settings, asked), answer)
+
+
+def image_labels(settings, asked):
+    """What makes tensors of the rows of images; Refused for a wrong parameter."""
+    activation = _activation(settings, asked)
+    return lambda rows: _labelled(settings, rows, activation)
+
+
+def _labelled(settings, rows, activation):
+    labels = np.array([label.encode() for label in settings["labels"]], dtype=np.object_)
+    scores = activation(np.stack(rows).astype(np.float32))
+    return {
+        "scores": scores.astype(np.float32),
+        "label": labels[scores.argmax(axis=1)].reshape(-1, 1),
+    }
 
 
 def _token_labels(settings, columns, asked):

@@ -3,6 +3,7 @@
 The export to ONNX and the served model of the builder torch both run this.
 """
 
+import inspect
 import json
 from pathlib import Path
 
@@ -113,8 +114,8 @@ _SCORES = ("AutoModelForSequenceClassification", Head)
 _ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
 
 
-def load(folder, head, graph):
-    """The module of a checkpoint, in float32, from safetensors alone and without its code."""
+def load(folder, head, graph, dtype=torch.float32, attention="eager"):
+    """The module of a checkpoint, from safetensors alone and without its code."""
     import transformers
 
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
@@ -130,10 +131,10 @@ def load(folder, head, graph):
         getattr(transformers, name)
         .from_pretrained(
             folder,
-            dtype=torch.float32,
+            dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
-            attn_implementation="eager",
+            attn_implementation=attention,
         )
         .eval()
     )
@@ -150,6 +151,23 @@ def word_tokens(folder, words):
     if None in ids or tokenizer.unk_token_id in ids:
         raise SystemExit(f"ERROR: the tokenizer has no tokens for {' and '.join(words)}")
     return ids
+
+
+def inputs(folder, module, settings):
+    """Names of the graph's inputs.
+
+    With types of tokens where the reference's tokenizer gives them and the body takes them. A
+    vector's text has one type alone, which a body takes without being told.
+    """
+    from transformers import AutoTokenizer
+
+    names = list(settings["inputs"])
+    if settings["head"] not in ("score", "labels", "token-labels") or settings["pair_template"]:
+        return names
+    given = AutoTokenizer.from_pretrained(folder, trust_remote_code=False).model_input_names
+    taken = inspect.signature(module.body.forward).parameters
+    types = "token_type_ids"
+    return [*names, types] if types in given and types in taken else names
 
 
 class _Dense(nn.Module):
@@ -186,7 +204,7 @@ def _mean_sqrt(states, mask):
 
 
 def _weighted(states, mask):
-    steps = torch.arange(1, states.shape[1] + 1, dtype=states.dtype)
+    steps = torch.arange(1, states.shape[1] + 1, dtype=states.dtype, device=states.device)
     return _mean(states, mask * steps)
 
 
@@ -207,7 +225,7 @@ def _cls(states, mask):
 
 
 def _last(states, mask):
-    steps = torch.arange(states.shape[1]).unsqueeze(0)
+    steps = torch.arange(states.shape[1], device=states.device).unsqueeze(0)
     return _at(states, (steps * mask).argmax(1))
 
 

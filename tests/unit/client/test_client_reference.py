@@ -22,12 +22,14 @@ from trtbuild.signature.requests import (
     SparseAnswer,
     TaskRequest,
     TokenClassifyAnswer,
+    TranscribeAnswer,
+    Transcription,
 )
 
 ITEMS: dict[ServedTask, Any] = {
     ServedTask.EMBED: "a text", ServedTask.SPARSE: "a text", ServedTask.MULTI_VECTOR: "a text",
     ServedTask.CLASSIFY: "a text", ServedTask.TOKEN_CLASSIFY: "a text",
-    ServedTask.RERANK: ["q", "p"],
+    ServedTask.RERANK: ["q", "p"], ServedTask.IMAGE_CLASSIFY: "iVBORw0K",
 }  # fmt: skip
 
 
@@ -120,3 +122,23 @@ def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "embed/1/reference.json").write_text("{")
     with pytest.raises(ServerError, match=r"reference.json of embed cannot be read"):
         ask(tmp_path, ServedTask.EMBED)
+
+
+@pytest.mark.parametrize(
+    ("found", "same"),
+    [("Guten Tag, Welt.", True), ("Guten Tag, Welt!", True), ("Something else", False)],
+)
+def test_a_transcription_may_differ_by_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str, same: bool
+) -> None:
+    answer = TranscribeAnswer((Transcription(found),))
+    monkeypatch.setattr(Client, "ask", lambda *_: answer)
+    folder = tmp_path / "transcribe/1"
+    folder.mkdir(parents=True)
+    kept = {"kept": [{"item": "UklGRg==", "text": "Guten Tag, Welt."}]}
+    (folder / "reference.json").write_text(json.dumps(kept))
+    if same:
+        assert ask(tmp_path, ServedTask.TRANSCRIBE) == ("transcribe",)
+        return
+    with pytest.raises(ServerError, match="'Something else' instead of 'Guten Tag"):
+        ask(tmp_path, ServedTask.TRANSCRIBE)

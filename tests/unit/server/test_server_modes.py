@@ -291,6 +291,22 @@ def test_the_kv_cache_fits_the_memory(
     assert embedded.kv_cache_gib(contents) == expected
 
 
+@pytest.mark.parametrize(
+    ("backend", "image", "needed"),
+    [
+        ("python", "nvcr.io/nvidia/tritonserver:26.07-vllm-python-py3", True),
+        ("python", "nvcr.io/nvidia/tritonserver:26.07-py3", False),
+        ("onnxruntime", "nvcr.io/nvidia/tritonserver:26.07-vllm-python-py3", False),
+        ("vllm", "", True),
+    ],
+)
+def test_a_python_model_of_vllms_image_gets_its_packages(
+    tmp_path: Path, backend: str, image: str, needed: bool
+) -> None:
+    contents = Contents(tmp_path, (), frozenset({backend}), False, (image,), False, False)
+    assert embedded.needs_vllm(contents, LaunchOptions()) is needed
+
+
 def test_without_a_compiler_nothing_is_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -251,4 +251,4 @@ def test_an_activation_applied_twice_is_caught(modules: dict[str, ModuleType]) -
 def test_another_width_is_caught(modules: dict[str, ModuleType]) -> None:
     rows = {"alone": [np.zeros(3)]}
     found = modules["compare"].compared("", ["a"], [np.zeros(4)], rows, LIMITS)
-    assert found.problems == ["the graph gives 3 numbers and the reference 4"]
+    assert found.problems == ["3 numbers are served and the reference has 4"]

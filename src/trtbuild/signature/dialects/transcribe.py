@@ -1,6 +1,6 @@
 """The text of recordings.
 
-``audio`` STRING (base64 text of a WAV, FLAC or MP3 file) → ``text`` STRING and, where the model
+``audio`` STRING (base64 text of a WAV file) → ``text`` STRING and, where the model
 sends them, ``language`` STRING, ``duration`` FP32 (seconds), ``segments`` STRING (a JSON list of
 ``start``, ``end``, ``text``) and ``token_count`` INT32 (generated tokens). Request parameters:
 ``language``, ``prompt``, ``task`` (``transcribe`` or ``translate``) and ``timestamps``.
