@@ -15,6 +15,7 @@ TEXT: dict[str, Any] = {"type": "string"}
 COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
 PARTS = ("mean", "p50", "p90", "p95", "p99")
 RATES = ("output_tokens_per_s", "total_tokens_per_s", "requests_per_s")
+POOLING = "sequences_per_s"  # not in results of older versions
 
 
 def of(properties: dict[str, Any], *, more: bool = True) -> dict[str, Any]:
@@ -49,6 +50,10 @@ def schema() -> dict[str, Any]:
             "errors": errors,
         }
     )
+    metrics["properties"][POOLING] = {
+        **NUMBER_OR_NULL,
+        "description": "Texts or pairs; null for a model that generates text.",
+    }
     load = of(
         {
             "load": of({"kind": {"enum": ["closed", "open", "trace"]}, "label": TEXT}),

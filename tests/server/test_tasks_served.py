@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from support import triton
 from support.command_line import trtbuild
 from support.retrieval import write_set
 from support.tasks_server import MODELS
+from trtbuild import repository
 from trtbuild.client import LLMClient, wait_ready
 from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError
@@ -20,7 +23,16 @@ from trtbuild.signature.requests import (
     EmbedRequest,
     RerankAnswer,
     RerankRequest,
+    SparseAnswer,
+    TokenClassifyRequest,
+    TranscribeRequest,
 )
+
+SHOWN = {
+    "embedder": "'embeddings'", "reranker": "'logit': -", "classifier": "'label': 'long'",
+    "splade": "'indices'", "colbert": "'vector_count': 31", "scorer": "'score': 0.09",
+    "ner": "entity_group", "pictures": "'label': 'long'", "speech": "'text': '12 characters'",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -46,6 +58,58 @@ def test_each_task_over_both_protocols(server: triton.Triton, protocol: Protocol
         assert second.scores == {"LABEL_0": 0.25, "LABEL_1": 0.75}
         with pytest.raises(ServerError, match="no such input_type"):
             client.ask("embedder", EmbedRequest(("a",), input_type="wrong"))
+
+
+def test_every_other_task_answers(server: triton.Triton) -> None:
+    with LLMClient(server.grpc) as client:
+        two = EmbedRequest(("ab", "a", "abc"))
+        sparse = client.ask("splade", two)
+        assert sparse == SparseAnswer(({7: 0.5}, {7: 0.5}, {7: 0.5}))
+        vectors = client.ask("colbert", two)
+        assert [len(one) for one in vectors.vectors] == [2, 1, 3]  # type: ignore[union-attr]
+        found = client.ask("ner", TokenClassifyRequest(("abc", "é")))
+        assert [row[0].end for row in found.results] == [3, 1]  # type: ignore[union-attr]
+        said = client.ask("speech", TranscribeRequest(("QUJD",) * 3))
+        assert [one.text for one in said.results] == ["4 characters"] * 3  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_shown_client_code_of_each_task_runs(
+    server: triton.Triton, name: str, tmp_path: Path
+) -> None:
+    """The first calls of the code itself, with a file where it names one."""
+    (tmp_path / "image.png").write_bytes(b"content..")
+    (tmp_path / "audio.wav").write_bytes(b"content..")
+    repo = server.log.parent / "repository"
+    code = repository.show(
+        repo, name, grpc_url=server.grpc, http_url=f"http://{server.http}"
+    ).clients
+    for protocol in ("grpc", "http", "curl"):
+        run = ["bash", "-ec"] if protocol == "curl" else [sys.executable, "-c"]
+        done = subprocess.run(
+            [*run, code[protocol]],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        wanted = SHOWN[name].partition("':")[0].strip("'") if protocol == "curl" else SHOWN[name]
+        assert wanted in done.stdout, (protocol, done.stdout)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_sequences_are_measured(server: triton.Triton, protocol: str) -> None:
+    url = server.grpc if protocol == "grpc" else server.http
+    load = ("--texts", "1,4", "--concurrency", 2, "--requests", 20, "--prompt-tokens", 8)
+    done = trtbuild("bench", f"triton:{protocol}://{url}/embedder", *load, "--json")
+    assert done.returncode == 0, done.stderr
+    one, four = json.loads(done.stdout)["targets"][0]["loads"]
+    assert one["requests"]["ok"] == four["requests"]["ok"] == 20
+    metrics = four["metrics"]
+    assert metrics["sequences_per_s"] == pytest.approx(4 * metrics["requests_per_s"], rel=1e-4)
+    assert metrics["ttft_ms"] is None and four["tokens"]["input"] > 80 * 8
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])

@@ -1,4 +1,4 @@
-"""A repository of light models for the tasks: an embedder, a reranker, a classifier, an LLM."""
+"""A repository of light models, one for each task, and an LLM."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ MODELS = {
     "embedder": ("text: STRING", "embeddings: FP32 -1, token_count: INT32"),
     "reranker": ("query: STRING, passage: STRING", "logit: FP32"),
     "classifier": ("text: STRING, text_pair: STRING optional", "scores: FP32 2, label: STRING"),
+    "splade": ("text: STRING", "indices: INT32 -1, values: FP32 -1"),
+    "colbert": ("text: STRING", "token_embeddings: FP32 -1,2, vector_count: INT32"),
+    "scorer": ("text: STRING, text_pair: STRING", "score: FP32"),
+    "ner": ("text: STRING", "entities: STRING"),
+    "pictures": ("image: STRING", "scores: FP32 2, label: STRING"),
+    "speech": ("audio: STRING", "text: STRING"),
 }
 
 
@@ -21,7 +27,7 @@ def config(inputs: str, outputs: str) -> str:
         for row in rows.split(", "):
             name, _, rest = row.partition(": ")
             datatype, _, more = rest.partition(" ")
-            size = more if more.lstrip("-").isdigit() else "1"
+            size = more if more.replace(",", "").lstrip("-").isdigit() else "1"
             optional = " optional: true" if more == "optional" else ""
             lines.append(
                 f'{kind} {{ name: "{name}" data_type: TYPE_{datatype} dims: [{size}]{optional} }}'

@@ -9,7 +9,7 @@ from typing import Any
 from trtbuild.bench.model import Json
 
 LOWER_IS_BETTER = ("ttft_ms", "itl_ms", "tpot_ms", "e2e_ms")
-HIGHER_IS_BETTER = ("output_tokens_per_s", "requests_per_s")
+HIGHER_IS_BETTER = ("output_tokens_per_s", "requests_per_s", "sequences_per_s")
 _Z = 1.96
 
 
@@ -72,7 +72,7 @@ def ratios(reference: Json, other: Json) -> Json:
     """Ratios of ``other`` to ``reference``: rates, and each latency's p50 and p99."""
     found: Json = {}
     for name in HIGHER_IS_BETTER:
-        ours, theirs = other["metrics"][name], reference["metrics"][name]
+        ours, theirs = other["metrics"].get(name), reference["metrics"].get(name)
         found[name] = {"ratio": ratio(ours, theirs) if ours and theirs else None}
     for name in LOWER_IS_BETTER:
         for part in ("p50", "p99"):

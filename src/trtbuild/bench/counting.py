@@ -52,6 +52,7 @@ class Counter:
             tokens=tokens,
             output_tokens=sum(tokens) if tokens else stream.shown or 0,
             input_tokens=stream.input_tokens or stream.prompt.tokens,
+            sequences=stream.sequences,
         )
 
     def _token_ends(self, text: str) -> list[int] | None:

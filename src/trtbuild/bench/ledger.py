@@ -107,7 +107,7 @@ class Ledger:
         """Add a request that succeeded or failed."""
         self.waited += stream.waited
         line = None if stream.error else self.counter.timeline(stream)
-        if line is not None and not line.output_tokens and not line.arrivals:
+        if line is not None and not (line.output_tokens or line.arrivals or line.sequences):
             line = None
             ended = f" (finish_reason {stream.finish_reason})" if stream.finish_reason else ""
             stream.fail(stream.ended, "empty", f"a complete answer without any text{ended}")
@@ -130,8 +130,10 @@ class Ledger:
             self.latencies[name].add(found, number)
         self.goodput.add(values)
         self.tokens.add(line, stream, counted=self.counter.tokenizer is not None)
-        self.asked_tokens += stream.prompt.max_tokens
         self.opening.add((stream.opening * 1e3,), number)
+        if line.sequences:
+            return
+        self.asked_tokens += stream.prompt.max_tokens
         if line.counted:
             self.lengths.add((float(line.output_tokens),), number)
 

@@ -20,12 +20,14 @@ class Prompt:
         tokens: Its length by the tokenizer of the run, 0 without one.
         max_tokens: Tokens to generate.
         messages: A whole conversation, where the source has one.
+        texts: All texts of a request to a model that generates none; empty: only ``text``.
     """
 
     text: str
     tokens: int
     max_tokens: int
     messages: tuple[Mapping[str, str], ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Stream:
         reasoning_tokens: Tokens of thinking by the server's count, included in ``output_tokens``.
         ended: When the answer was complete, or failed.
         output_tokens, input_tokens: The server's own counts of the whole, if it gave them.
+        sequences: Texts or pairs that were answered, of a model that generates no text.
         error: Kind of the first failure (``http 500``, ``dropped``, ``timeout``…), empty on
             success.
         message: The server's message about the failure.
@@ -87,6 +90,7 @@ class Stream:
     ended: float = 0.0
     output_tokens: int | None = None
     input_tokens: int | None = None
+    sequences: int = 0
     damaged: bool = False
     calls: bool = False
     thinks: bool = False
@@ -150,6 +154,7 @@ class Timeline:
         tokens: Tokens that each of these chunks completed; empty if unknown.
         output_tokens: All tokens of the answer; 0 if unknown.
         input_tokens: Tokens of the prompt; 0 if unknown.
+        sequences: As in :class:`Stream`.
     """
 
     intended: float
@@ -159,6 +164,7 @@ class Timeline:
     tokens: tuple[int, ...]
     output_tokens: int
     input_tokens: int
+    sequences: int = 0
 
     @property
     def first(self) -> int:

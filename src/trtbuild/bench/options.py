@@ -16,10 +16,12 @@ from trtbuild.errors import UsageError
 
 if TYPE_CHECKING:
     from trtbuild.bench.loads import Limits, Load
+    from trtbuild.bench.loads.model import Arrivals
     from trtbuild.bench.model import Generation, Json
 
 _MOST_CLIENTS = 10_000
 _MOST_RATE = 1e6
+_MOST_TEXTS = 100_000
 _BASELINES = {"": (), "fastapi": ("baseline:fastapi", "baseline:fastapi-batched")}
 # Options that a result records under another name.
 _PROMPTS = {
@@ -29,7 +31,7 @@ _PROMPTS = {
 }  # fmt: skip
 _PARSED = {
     "targets", "baseline", "concurrency", "rate", "arrivals", "slo", "requests", "duration",
-    "warmup", "natural", "temperature",
+    "warmup", "texts", "natural", "temperature",
 }  # fmt: skip
 
 
@@ -67,6 +69,11 @@ class BenchOptions:
     output_tokens: str = _option("64", "Length of answers, in the same notation.")
     natural: bool = _option(False, "Let the model end its answers itself.")
     prompts: Path | None = _option(None, "Take prompts from a JSONL or ShareGPT file instead.")
+    texts: str = _option(
+        "1",
+        "Texts in a request to an embedding model or a classifier, documents in one to a reranker: "
+        "1,8,32 measures each load with each.",
+    )
     shared_prefix: int = _option(0, "Tokens that all prompts begin with.", min=0)
     chat: bool = _option(False, "Send prompts as chat messages.")
     endpoint: str = _option("auto", "API of OpenAI targets: auto, chat or completions.")
@@ -116,21 +123,28 @@ class BenchOptions:
                 "a run is a closed loop, an open loop or a trace",
                 fix="give one of --concurrency, --rate and --trace",
             )
+        texts = _whole(self.texts, "--texts", _MOST_TEXTS, "texts")
         if self.trace is not None:
+            if texts != (1,):
+                raise UsageError("a trace has one text a request", fix="leave out --texts")
             return (Load("trace"),)
         if self.rate:
             numbers = _numbers(self.rate, "--rate", _MOST_RATE)
-            if self.arrivals == "poisson":
-                return tuple(Load("open", rate=number) for number in numbers)
-            if self.arrivals == "constant":
-                return tuple(Load("open", rate=number, arrivals="constant") for number in numbers)
-            raise UsageError(f"no arrivals {self.arrivals!r}", fix="--arrivals poisson or constant")
-        clients = _numbers(self.concurrency or "1", "--concurrency", _MOST_CLIENTS)
-        if any(number != int(number) for number in clients):
-            raise UsageError(
-                f"{self.concurrency!r} clients", where="--concurrency", fix="whole numbers"
+            arrivals: dict[str, Arrivals] = {"poisson": "poisson", "constant": "constant"}
+            if self.arrivals not in arrivals:
+                raise UsageError(
+                    f"no arrivals {self.arrivals!r}", fix="--arrivals poisson or constant"
+                )
+            spaced = arrivals[self.arrivals]
+            return tuple(
+                Load("open", rate=number, arrivals=spaced, texts=count)
+                for number in numbers
+                for count in texts
             )
-        return tuple(Load("closed", concurrency=int(number)) for number in clients)
+        clients = _whole(self.concurrency or "1", "--concurrency", _MOST_CLIENTS, "clients")
+        return tuple(
+            Load("closed", concurrency=number, texts=count) for number in clients for count in texts
+        )
 
     @property
     def limits(self) -> Limits:
@@ -171,6 +185,13 @@ class BenchOptions:
             }
         )
         return found
+
+
+def _whole(text: str, option: str, most: float, noun: str) -> tuple[int, ...]:
+    found = _numbers(text, option, most)
+    if any(number != int(number) for number in found):
+        raise UsageError(f"{text!r} {noun}", where=option, fix="whole numbers")
+    return tuple(map(int, found))
 
 
 def _numbers(text: str, option: str, most: float) -> tuple[float, ...]:

@@ -22,7 +22,7 @@ from trtbuild.bench.loads import (
 from trtbuild.bench.loads.model import now
 from trtbuild.bench.metrics.goodput import Goodput
 from trtbuild.bench.model import BenchTarget, Stream
-from trtbuild.bench.prompts import Trace
+from trtbuild.bench.prompts import Trace, batched
 from trtbuild.bench.stopping import ending
 from trtbuild.bench.watching.client import ClientWatch
 from trtbuild.bench.watching.server import ServerWatch, Watched
@@ -188,7 +188,8 @@ def _session(
         ledger.add(stream, measured)
         on_tick(run, *gate.progress())
 
-    return Session(run.subject.target, prompts, gate, sink, control)
+    asked = batched(prompts, load.texts) if load.texts > 1 else prompts
+    return Session(run.subject.target, asked, gate, sink, control)
 
 
 def _short(load: Load, limits: Limits, prompts: Prompts) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +36,8 @@ _TYPES: Mapping[str, tuple[str, str, Any]] = {
 
 GENERIC = "generic"
 """The templates for a model of any tensors."""
+TASK = "task"
+"""The templates for a task with a row of tensors for each item."""
 
 
 def clients(
@@ -47,13 +50,15 @@ def clients(
     outputs: Sequence[str],
     grpc_url: str,
     http_url: str,
+    schema: str = "",
     stream: str = "stream",
     prefix: str = "",
 ) -> dict[str, str]:
     """Return client code by protocol for ``kind``, a directory of ``templates/clients``.
 
-    ``inputs`` are ``(name, type, dims)`` of the required inputs. ``stream`` is the tensor that
-    requests a stream; sampling parameters are tensors whose names begin with ``prefix``.
+    ``inputs`` are ``(name, type, dims)`` of the required inputs. ``schema`` is the request schema.
+    ``stream`` is the tensor that requests a stream; sampling parameters are tensors whose names
+    begin with ``prefix``.
     """
     rows = [_row(*tensor, batching=batching) for tensor in inputs]
     values = {
@@ -71,12 +76,30 @@ def clients(
         "body": {r["name"]: r["data"][0] if len(r["data"]) == 1 else r["data"] for r in rows},
         "grpc_url": grpc_url,
         "http_url": http_url,
+        **(_task(schema, outputs, batching=batching) if kind == TASK else {}),
     }
     environment = _environment()
     return {
         protocol: environment.get_template(f"{kind}/{file}").render(values).strip() + "\n"
         for protocol, file in FILES.items()
     }
+
+
+def _task(schema: str, outputs: Sequence[str], *, batching: bool) -> dict[str, Any]:
+    """Return the values of a task, with only those outputs that the model has."""
+    path = template_dir("clients") / TASK / "tasks.toml"
+    known = tomllib.loads(path.read_text(encoding="utf-8"))[schema]
+    task = {"files": False, **known, "outputs": [n for n in known["outputs"] if n in outputs]}
+    listed = [one for one in task["example"] if isinstance(one, list)][-1]
+    single = [one for one in task["example"] if isinstance(one, str)]
+    columns = [*(len(listed) * [one] for one in single)]
+    columns += [one for one in task["example"] if isinstance(one, list)]
+    shape = [len(listed), 1] if batching else [len(listed)]
+    rows = zip(task["inputs"], columns, strict=True)
+    example = [
+        {"name": name, "shape": shape, "datatype": "BYTES", "data": data} for name, data in rows
+    ]
+    return {"task": task, "example_json": example}
 
 
 def _environment() -> Environment:

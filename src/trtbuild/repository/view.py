@@ -36,7 +36,8 @@ class ModelView:
     """What a client needs to know of a model.
 
     Attributes:
-        kind: ``vllm`` and ``embed`` for vLLM's tensors, ``generic`` for any other model.
+        kind: ``vllm`` and ``embed`` for vLLM's tensors, ``task`` for those of a task, ``generic``
+            for any other model.
         engine: ``model.json`` of the newest version, empty without one.
         locked: Its lock entry, None for a model not written by trtbuild.
         clients: Code by protocol: ``grpc`` and ``http`` (Python), ``curl`` (shell).

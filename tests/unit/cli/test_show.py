@@ -127,12 +127,14 @@ def test_a_batching_model_gets_a_batch_dimension(tmp_path: Path) -> None:
 
 class _Server(BaseHTTPRequestHandler):
     asked: ClassVar[list[tuple[str, Any]]] = []
+    outputs: ClassVar[list[dict[str, Any]]] = []
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append((self.path, body))
         stream = self.path.endswith("generate_stream")
-        answer = {"text_output": " Paris", "outputs": [{"name": "y", "data": [1.0]}]}
+        outputs = self.outputs or [{"name": "y", "data": [1.0]}]
+        answer = {"text_output": " Paris", "outputs": outputs}
         text = json.dumps(answer)
         content = f"data: {text}\n\ndata: {text}\n\n" if stream else text
         self.send_response(200)
@@ -228,6 +230,12 @@ def test_what_cannot_be_shown(repo: Path, tmp_path: Path) -> None:
         ("text", "embeddings token_count"),
         ("query passage", "index logit score token_count"),
         ("text text_pair", "scores label"),
+        ("text", "indices values"),
+        ("text", "token_embeddings vector_count"),
+        ("text text_pair", "score logit"),
+        ("text", "entities scores"),
+        ("image", "scores label"),
+        ("audio", "text language duration segments"),
     ],
 )
 def test_every_tensor_of_a_task_has_a_meaning(tmp_path: Path, inputs: str, outputs: str) -> None:
@@ -237,3 +245,31 @@ def test_every_tensor_of_a_task_has_a_meaning(tmp_path: Path, inputs: str, outpu
     (tmp_path / "m" / "config.pbtxt").write_text('backend: "python"\n' + "\n".join(rows))
     view = repository.show(tmp_path, "m")
     assert all(tensor.meaning for tensor in (*view.inputs, *view.outputs))
+    assert view.kind == "task"
+    for protocol in ("grpc", "http"):
+        ast.parse(view.clients[protocol])
+
+
+def test_the_code_of_a_task_sends_a_row_for_each_text(tmp_path: Path, server: str) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/config.pbtxt").write_text(
+        'backend: "python" max_batch_size: 4 input { name: "query" data_type: TYPE_STRING }'
+        'input { name: "passage" data_type: TYPE_STRING } output { name: "score" }'
+    )
+    view = repository.show(tmp_path, "m", http_url=server)
+    library = view.clients["http"].partition("if __name__")[0]
+    answer = {"name": "score", "shape": [2, 1], "data": [0.5, 0.25]}
+    _Server.outputs = [answer]
+    try:
+        said = run(f"{library}print(rerank('q', ['a', 'b'], truncate='END'))")
+        assert said == "[{'score': 0.5}, {'score': 0.25}]\n"
+        answer |= {"shape": [2, 2, 2], "data": [1, 2, 3, 4, 5, 6, 7, 8]}
+        assert "{'score': [[5, 6], [7, 8]]}" in run(f"{library}print(rerank('q', ['a', 'b']))")
+    finally:
+        _Server.outputs = []
+    body = _Server.asked[0][1]
+    assert body["parameters"] == {"truncate": "END"} and body["outputs"] == [{"name": "score"}]
+    assert [(row["shape"], row["data"]) for row in body["inputs"]] == [
+        ([2, 1], ["q", "q"]),
+        ([2, 1], ["a", "b"]),
+    ]

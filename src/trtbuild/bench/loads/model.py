@@ -28,16 +28,22 @@ class Load:
 
     ``closed``: ``concurrency`` clients, each sending again as soon as it is answered. ``open``:
     ``rate`` requests a second, whatever the server does. ``trace``: at the times of a file.
+    ``texts`` are those of one request, to a model that generates none.
     """
 
     kind: Literal["closed", "open", "trace"]
     concurrency: int = 0
     rate: float = 0.0
     arrivals: Arrivals = "poisson"
+    texts: int = 1
 
     @property
     def label(self) -> str:
         """Return a readable name."""
+        return f"{self._label} × {self.texts} texts" if self.texts > 1 else self._label
+
+    @property
+    def _label(self) -> str:
         if self.kind == "closed":
             return f"{self.concurrency} client{'s' if self.concurrency > 1 else ''}"
         return f"{self.rate:g} req/s {self.arrivals}" if self.kind == "open" else "trace"
@@ -49,6 +55,8 @@ class Load:
             found["concurrency"] = self.concurrency
         elif self.kind == "open":
             found |= {"rate": self.rate, "arrivals": self.arrivals}
+        if self.texts > 1:
+            found["texts"] = self.texts
         return found
 
 

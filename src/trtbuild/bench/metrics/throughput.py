@@ -1,4 +1,5 @@
-"""Throughput: ``output_tokens_per_s``, ``total_tokens_per_s``, ``requests_per_s``.
+"""Throughput: ``output_tokens_per_s``, ``total_tokens_per_s``, ``requests_per_s`` and, for models
+that generate no text, ``sequences_per_s``: texts or pairs of texts.
 
 Counted inside the measured window, over all requests. The window opens when the first
 request after the warm-up starts and closes when the last one starts (or when the time is up), so
@@ -22,6 +23,8 @@ from dataclasses import dataclass
 
 from trtbuild.bench.model import Timeline
 
+RATES = ("output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "sequences_per_s")
+
 
 @dataclass(slots=True)
 class Throughput:
@@ -31,6 +34,7 @@ class Throughput:
     output_tokens: float = 0.0
     input_tokens: float = 0.0
     requests: float = 0.0
+    sequences: float = 0.0
     opened: float = float("inf")
     closed: float = float("inf")
     output_known: bool = True
@@ -50,6 +54,7 @@ class Throughput:
         last = line.arrivals[-1] if line.arrivals else line.ended
         share = self._share(line.started, last)
         self.requests += share
+        self.sequences += share * line.sequences
         self.input_tokens += share * line.input_tokens
         self.input_known = self.input_known and line.input_tokens > 0
         self.output_known = self.output_known and line.counted
@@ -66,9 +71,9 @@ class Throughput:
         return inside / (end - start)
 
     def per_second(self) -> dict[str, float | None]:
-        """Return the three rates; None where nothing was measured."""
+        """Return the rates; None where nothing was measured."""
         if self.seconds <= 0:
-            return dict.fromkeys(("output_tokens_per_s", "total_tokens_per_s", "requests_per_s"))
+            return dict.fromkeys(RATES)
         output = self.output_tokens / self.seconds if self.output_known else None
         return {
             "output_tokens_per_s": output,
@@ -76,4 +81,5 @@ class Throughput:
             if output is not None and self.input_known
             else None,
             "requests_per_s": self.requests / self.seconds,
+            "sequences_per_s": self.sequences / self.seconds if self.sequences else None,
         }

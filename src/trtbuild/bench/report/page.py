@@ -46,17 +46,17 @@ def headline(result: Json) -> list[str]:
     """Return the summary: the best figure of each target, and the ratio."""
     found = []
     for target in result["targets"]:
-        rates = [
-            (one["metrics"]["output_tokens_per_s"], one)
-            for one in target["loads"]
-            if one["metrics"]["output_tokens_per_s"]
-        ]
+        pooling = any(one["metrics"].get("sequences_per_s") for one in target["loads"])
+        name, unit = (
+            ("sequences_per_s", "sequences") if pooling else ("output_tokens_per_s", "tokens")
+        )
+        rates = [(one["metrics"][name], one) for one in target["loads"] if one["metrics"].get(name)]
         if rates:
             best, load = max(rates, key=lambda pair: pair[0])
             ttft = load["metrics"]["ttft_ms"]
             late = f", first token after {number(ttft['p50'])} ms (p50)" if ttft else ""
             found.append(
-                f"{target['name']}: {number(best)} tokens/s at {load['load']['label']}{late}."
+                f"{target['name']}: {number(best)} {unit}/s at {load['load']['label']}{late}."
             )
     rows = result["comparison"]["rows"]
     if rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trtbuild.bench.model import Generation, Prompt, Stream
+from trtbuild.bench.targets.pooling import PoolingModel
 from trtbuild.bench.targets.streaming import unreachable
 from trtbuild.client import AsyncLLMClient, Sampling
 from trtbuild.client.failures import LateError, NoAnswerError, not_callable
@@ -14,16 +15,30 @@ from trtbuild.wire.tensors import InferRequest, Outputs
 
 
 async def find_model(
-    url: str, model: str, protocol: Protocol, generation: Generation
-) -> TritonModel:
+    url: str,
+    model: str,
+    protocol: Protocol,
+    generation: Generation,
+    *,
+    timeout: float,
+    card: ServedModel | None = None,
+) -> TritonModel | PoolingModel:
     """Return the model as its server describes it.
+
+    Args:
+        url: ``HOST:PORT``.
+        model: Its name.
+        protocol: ``grpc`` or ``http``.
+        generation: The settings, if it generates text.
+        timeout: Seconds for a whole answer.
+        card: What the model's files say, if they are on this machine: a server does not tell a
+            pooling vLLM from a generating one.
 
     Raises:
         ServerError: No server, no such model, or no matching request schema.
-        UsageError: The model does not generate text.
     """
     try:
-        async with AsyncLLMClient(url, protocol) as client:
+        async with AsyncLLMClient(url, protocol, lambda _: card) as client:
             served = await client.served(model)
     except NoAnswerError as error:
         raise unreachable(url, error.where) from None
@@ -32,21 +47,18 @@ async def find_model(
     dialect = dialect_of(served)
     if dialect is None:
         raise not_callable(model)
-    return TritonModel(served, dialect, generation)
+    if served.task.makes_text:
+        return TritonModel(served, dialect, generation)
+    return PoolingModel(served, dialect, url, protocol, timeout)
 
 
 class TritonModel:
-    """A served model with its request schema.
-
-    Raises:
-        UsageError: It does not generate text.
-    """
+    """A served model that generates text, with its request schema."""
 
     def __init__(self, served: ServedModel, dialect: Dialect, generation: Generation) -> None:
         self.served = served
         self.dialect = dialect
         self._generation = generation
-        dialect.reader(served)  # it generates text
 
     def ignored(self) -> tuple[str, ...]:
         """Sampling values that the model has no input for."""

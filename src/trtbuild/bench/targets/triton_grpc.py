@@ -10,7 +10,9 @@ import time
 from contextlib import aclosing
 
 from trtbuild.bench.model import Generation, Stream
+from trtbuild.bench.targets.pooling import PoolingModel
 from trtbuild.bench.targets.triton import Reader, TritonModel, find_model
+from trtbuild.signature import ServedModel
 from trtbuild.wire import protobuf
 from trtbuild.wire.failures import (
     DeadlineError,
@@ -27,24 +29,42 @@ class TritonGrpcTarget:
     """A served model over gRPC; ``url`` is ``HOST:PORT``."""
 
     def __init__(
-        self, name: str, url: str, model: str, generation: Generation, *, timeout: float = 600
+        self,
+        name: str,
+        url: str,
+        model: str,
+        generation: Generation,
+        *,
+        timeout: float = 600,
+        card: ServedModel | None = None,
     ) -> None:
         self.name = name
         self.ignored: tuple[str, ...] = ()
         self._url = url
         self._name = model
         self._generation = generation
+        self._timeout = timeout
         self._model: TritonModel | None = None
+        self.pooling: PoolingModel | None = None
+        self._card = card
         # A proxy from the environment would be measured, too.
         self._client = TritonGrpc(url, seconds=timeout, environment=False)
 
     async def open(self) -> None:
         """See :class:`~trtbuild.bench.model.Target`."""
-        self._model = await find_model(self._url, self._name, "grpc", self._generation)
-        self.ignored = self._model.ignored()
+        found = await find_model(
+            self._url, self._name, "grpc", self._generation, timeout=self._timeout, card=self._card
+        )
+        if isinstance(found, PoolingModel):
+            self.pooling = found
+        else:
+            self._model, self.ignored = found, found.ignored()
 
     async def ask(self, stream: Stream) -> None:
         """See :class:`~trtbuild.bench.model.Target`."""
+        if self.pooling is not None:
+            await self.pooling.ask(stream)
+            return
         try:
             await self._exchange(stream)
         except WireError as error:
@@ -67,6 +87,8 @@ class TritonGrpcTarget:
 
     async def close(self) -> None:
         """See :class:`~trtbuild.bench.model.Target`."""
+        if self.pooling is not None:
+            await self.pooling.close()
         await self._client.close()
 
 

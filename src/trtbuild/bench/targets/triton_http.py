@@ -7,8 +7,10 @@ import time
 from typing import Any
 
 from trtbuild.bench.model import Generation, Stream
+from trtbuild.bench.targets.pooling import PoolingModel
 from trtbuild.bench.targets.streaming import UNREADABLE, converse, failure_in
 from trtbuild.bench.targets.triton import Reader, TritonModel, find_model
+from trtbuild.signature import ServedModel
 from trtbuild.wire.connections import Pool
 from trtbuild.wire.kserve import generate_body, generate_outputs
 
@@ -25,6 +27,7 @@ class TritonHttpTarget:
         *,
         timeout: float = 600,
         connections: int | None = None,
+        card: ServedModel | None = None,
     ) -> None:
         self.name = name
         self.ignored: tuple[str, ...] = ()
@@ -34,14 +37,24 @@ class TritonHttpTarget:
         self._timeout = timeout
         self._pool = Pool(f"http://{url}", limit=connections)
         self._model: TritonModel | None = None
+        self.pooling: PoolingModel | None = None
+        self._card = card
 
     async def open(self) -> None:
         """See :class:`~trtbuild.bench.model.Target`."""
-        self._model = await find_model(self._url, self._name, "http", self._generation)
-        self.ignored = self._model.ignored()
+        found = await find_model(
+            self._url, self._name, "http", self._generation, timeout=self._timeout, card=self._card
+        )
+        if isinstance(found, PoolingModel):
+            self.pooling = found
+        else:
+            self._model, self.ignored = found, found.ignored()
 
     async def ask(self, stream: Stream) -> None:
         """See :class:`~trtbuild.bench.model.Target`."""
+        if self.pooling is not None:
+            await self.pooling.ask(stream)
+            return
         assert self._model is not None
         reader = Reader(self._model, stream)
 
@@ -66,4 +79,6 @@ class TritonHttpTarget:
 
     async def close(self) -> None:
         """See :class:`~trtbuild.bench.model.Target`."""
+        if self.pooling is not None:
+            await self.pooling.close()
         self._pool.close()

@@ -13,7 +13,14 @@ from trtbuild.progress import Progress
 
 _EVERY = 0.25
 _ROWS = 8
-_COLUMNS = (("TTFT", "ttft_ms"), ("ITL", "itl_ms"), ("E2E", "e2e_ms"))
+_GENERATING = {
+    "tok/s": "output_tokens_per_s", "req/s": "requests_per_s", "TTFT": "ttft_ms", "ITL": "itl_ms",
+    "E2E": "e2e_ms",
+}  # fmt: skip
+_POOLING = {
+    "seq/s": "sequences_per_s", "tok/s": "total_tokens_per_s", "req/s": "requests_per_s",
+    "E2E": "e2e_ms",
+}  # fmt: skip
 
 
 @contextmanager
@@ -99,7 +106,8 @@ def _so_far(run: LoadRun) -> str:
     """Of this load, over all its blocks."""
     ledger = run.ledger
     found = ["requests"]
-    for name in ("ttft_ms", "itl_ms"):
+    pooling = ledger.throughput.sequences
+    for name in ("e2e_ms",) if pooling else ("ttft_ms", "itl_ms"):
         if ledger.latencies[name].count:
             middle = ledger.latencies[name].percentile(50)
             found.append(f"{name.removesuffix('_ms').upper()} {_number(middle)} ms")
@@ -152,16 +160,15 @@ def _table(target: dict[str, Any]) -> Any:
     failed = any(load["requests"]["failed"] for load in target["loads"])
     table.add_column("load", no_wrap=True)
     extra = [title for title, shown in (("in SLO", judged), ("failed", failed)) if shown]
-    for title in ("tok/s", "req/s", *(title for title, _ in _COLUMNS), *extra):
+    columns = _columns(target)
+    for title in (*columns, *extra):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("limit", min_width=6)
     for load in target["loads"]:
         metrics = load["metrics"]
         table.add_row(
             load["load"]["label"].removesuffix(" poisson") + (" *" if load["partial"] else ""),
-            _number(metrics["output_tokens_per_s"]),
-            _number(metrics["requests_per_s"]),
-            *(_latency(metrics[name]) for _, name in _COLUMNS),
+            *(_cell(metrics[name]) for name in columns.values()),
             *([_share(load["goodput"])] if judged else []),
             *([str(load["requests"]["failed"])] if failed else []),
             load["limited_by"]["what"].replace("unknown", ""),
@@ -177,9 +184,8 @@ def _list(target: dict[str, Any], out: Any) -> None:
     for load in target["loads"]:
         metrics = load["metrics"]
         told = [
-            f"{_number(metrics['output_tokens_per_s'])} tok/s",
-            f"{_number(metrics['requests_per_s'])} req/s",
-            *(f"{title} {_latency(metrics[name])}" for title, name in _COLUMNS),
+            f"{_cell(metrics[name])} {title}" if "/" in title else f"{title} {_cell(metrics[name])}"
+            for title, name in _columns(target).items()
         ]
         if load["goodput"]:
             told.append(f"{_share(load['goodput'])} in SLO")
@@ -196,22 +202,35 @@ def _share(goodput: dict[str, Any] | None) -> str:
     return f"{goodput['share']:.0%}" if goodput else "–"
 
 
-def _latency(latency: dict[str, Any] | None) -> str:
-    return f"{_number(latency['p50'])} / {_number(latency['p99'])}" if latency else "–"
+def _columns(target: dict[str, Any]) -> dict[str, str]:
+    """The metrics by title: a model that generates no text has no first token."""
+    if any(load["metrics"].get("sequences_per_s") for load in target["loads"]):
+        return _POOLING
+    return _GENERATING
+
+
+def _cell(value: dict[str, Any] | float | None) -> str:
+    """A rate, or a latency at p50 and p99."""
+    if isinstance(value, dict):
+        return f"{_number(value['p50'])} / {_number(value['p99'])}"
+    return _number(value)
 
 
 def _ratios(rows: list[dict[str, Any]]) -> Any:
     from rich.markup import escape
 
     table = empty_table(f"times {rows[0]['reference']}, p50 / p99")
-    for title in ("load", "target", "tok/s", "TTFT", "E2E"):
+    pooling = any(row["ratios"].get("sequences_per_s", {}).get("ratio") for row in rows)
+    rate = ("seq/s", "sequences_per_s") if pooling else ("tok/s", "output_tokens_per_s")
+    latencies = {"E2E": "e2e_ms"} if pooling else {"TTFT": "ttft_ms", "E2E": "e2e_ms"}
+    for title in ("load", "target", rate[0], *latencies):
         table.add_column(title, justify="left" if title in ("load", "target") else "right")
     for row in rows:
         cells = [
             " / ".join(_ratio(row["ratios"][f"{name}.{part}"]["ratio"]) for part in ("p50", "p99"))
-            for name in ("ttft_ms", "e2e_ms")
+            for name in latencies.values()
         ]
-        speed = _ratio(row["ratios"]["output_tokens_per_s"]["ratio"])
+        speed = _ratio(row["ratios"][rate[1]]["ratio"])
         table.add_row(row["load"], escape(row["target"]), speed, *cells)
     return table
 

@@ -18,7 +18,7 @@ from trtbuild.bench.options import BenchOptions
 from trtbuild.bench.prompts import Trace
 from trtbuild.bench.running import Experiment, LoadRun, OnTick, Run, Subject, measure
 from trtbuild.bench.sweep import Sweep, sweep
-from trtbuild.errors import BenchError, TrtbuildError
+from trtbuild.errors import BenchError, TrtbuildError, UsageError
 from trtbuild.pipeline.bench.cost import prices
 from trtbuild.pipeline.bench.outcome import Measured, ask_once
 from trtbuild.pipeline.bench.prompts import asked_again
@@ -80,6 +80,7 @@ class BenchSession:
         try:
             for one in self.prepared:
                 await one.target.open()
+            self._require_alike()
             self.accepted = await self._guard()
             run = await self._measure()
         finally:
@@ -97,6 +98,21 @@ class BenchSession:
         with kept(result, "cost"):
             result["cost"] = prices(result, self.options.usd_per_hour, self.checkpoint)
         return Outcome(result, measured.error(result), run.signal)
+
+    def _require_alike(self) -> None:
+        """Raise UsageError for models of different kinds, or texts for one that generates."""
+        pooling = [getattr(one.target, "pooling", None) is not None for one in self.prepared]
+        if any(pooling) and not all(pooling):
+            raise UsageError(
+                "some targets generate text and others do not",
+                where=", ".join(one.target.name for one in self.prepared),
+                fix="measure them separately",
+            )
+        if not all(pooling) and any(load.texts > 1 for load in self.options.loads):
+            raise UsageError(
+                f"{self.prepared[0].target.name} generates text: it takes one prompt a request",
+                fix="leave out --texts; --concurrency sends several requests at a time",
+            )
 
     def _measured(self, run: Run) -> Measured:
         return Measured(

@@ -109,11 +109,13 @@ def _target(
     api_key: str,
     connections: int,
 ) -> BenchTarget:
+    described = _described(address)
+    card = described[1] if described else None
     if address.kind == "triton-grpc":
         from trtbuild.bench.targets.triton_grpc import TritonGrpcTarget
 
         return TritonGrpcTarget(
-            address.name, address.url, address.model, generation, timeout=timeout
+            address.name, address.url, address.model, generation, timeout=timeout, card=card
         )
     if address.kind == "triton-http":
         from trtbuild.bench.targets.triton_http import TritonHttpTarget
@@ -125,6 +127,7 @@ def _target(
             generation,
             timeout=timeout,
             connections=connections,
+            card=card,
         )
     return OpenAITarget(
         address.name,

@@ -80,6 +80,15 @@ class Batched(Dialect, Generic[R, Row]):
         """Return the answer from the results of all responses and the tokens of each item."""
         raise NotImplementedError
 
+    def client_of(self, model: ServedModel) -> str:
+        """Return client code with a function for the task; a package's own schema has none."""
+        own = type(self).__module__.startswith("trtbuild.signature.")
+        return "task" if own else super().client_of(model)
+
+    def client_values(self, model: ServedModel) -> Mapping[str, str]:
+        """Return which task's function it is."""
+        return {"schema": self.name} if self.client_of(model) == "task" else {}
+
     def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
         """Return requests with as many items as the model accepts."""
         if not isinstance(request, self.takes):

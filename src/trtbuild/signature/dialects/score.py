@@ -7,9 +7,13 @@ inputs also ranks documents.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from trtbuild.signature.dialects.rerank import Rerank
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import ScoreRequest, TaskRequest
+
+_SINGLE = {"schema": "score-text"}
 
 
 class Score(Rerank):
@@ -20,6 +24,11 @@ class Score(Rerank):
     task = ServedTask.SCORE
     required = (("text",), ("score",))
     pair = ("text", "text_pair")
+
+    def client_values(self, model: ServedModel) -> Mapping[str, str]:
+        """Return the function for pairs, or for texts."""
+        single = model.input(self.pair[1]) is None
+        return {**super().client_values(model), **(_SINGLE if single else {})}
 
     def example(self, model: ServedModel) -> TaskRequest:
         """Return a pair, or a text for a model without a second input."""
