@@ -51,6 +51,7 @@ workflows: $(BIN)/.ready
 
 docs: $(BIN)/.ready ## The documentation as a site in site/; fails on a broken link
 	$(BIN)/python scripts/document_support.py --check
+	$(BIN)/python scripts/document_parsers.py --check
 	$(BIN)/zensical build --clean --strict
 
 PYTEST_PARALLEL := $(BIN)/pytest -n auto --dist worksteal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,7 +78,7 @@ async def format_of(context: Context, model: Model) -> Format:
     found = _formats.get(model.prompter)
     if found is None:
         own = context.gateway.settings.models.get(model.prompter.name, ModelSettings())
-        family = named(own.parser) if own.parser else _by_files(model.prompter)
+        family = await asyncio.to_thread(_family, model.prompter, own)
         tokenizer = None if family is None else await model.prompter.tokenizer()
         special = True
         if tokenizer is not None and family is not None:
@@ -85,6 +86,10 @@ async def format_of(context: Context, model: Model) -> Format:
             special = special_marks(family, [token.content for token in added if token.special])
         found = _formats[model.prompter] = Format(family, special and family is not None)
     return found
+
+
+def _family(prompter: Prompter, own: ModelSettings) -> Family | None:
+    return named(own.parser) if own.parser else _by_files(prompter)
 
 
 def _by_files(prompter: Prompter) -> Family | None:
