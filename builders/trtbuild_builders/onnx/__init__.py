@@ -7,10 +7,11 @@ from typing import Any
 
 from trtbuild.builder import Artifact, Builder, Case
 from trtbuild.modelspec import HeadKind
-from trtbuild.plan import ModelEntry, Step
+from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.toolchain import Toolchain, onnx_runtime
 from trtbuild_builders.onnx.export import given_graph, graph_artifact
+from trtbuild_builders.onnx.memory import memory_plan
 from trtbuild_builders.onnx.reasons import TRIED, reasons
 from trtbuild_builders.onnx.repository import entries
 from trtbuild_builders.onnx.settings import ARGUMENTS, MEANINGS, core_name, engine
@@ -85,6 +86,10 @@ class OnnxBuilder(Builder):
                 "compared with themselves, alone and in a batch"
             )
         return found
+
+    def memory(self, case: Case, demand: Demand) -> MemoryPlan:
+        """Estimate weights and one batch. Raises RecipeError for an invalid setting."""
+        return memory_plan(case, demand)
 
     def versions(self, case: Case) -> Mapping[str, str]:
         """Return ONNX Runtime's version in the serving image."""

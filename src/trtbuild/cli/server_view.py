@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trtbuild.server import ServerHandle
     from trtbuild.signature import ServedModel
 
+_HELLO = '-p "Hello"'
 _COLOURS = {
     "debug": "bright_black",
     "info": "green",
@@ -90,8 +91,14 @@ def _example(handle: ServerHandle, model: ServedModel) -> list[str]:
     dialect = dialect_of(model)
     if dialect is None:
         return []
-    more = ' --document "Hello"' if model.task is ServedTask.RERANK else ""
-    lines = [f'  trtbuild infer {model.name} -p "Hello"{more}']
+    asked = {
+        ServedTask.RERANK: '-p "Hello" --document "Hello"',
+        ServedTask.IMAGE_CLASSIFY: "--image FILE",
+        ServedTask.TRANSCRIBE: "--audio FILE",
+    }
+    if model.task is ServedTask.SCORE and model.input("text_pair"):
+        asked[ServedTask.SCORE] = '-p "Hello" --text-pair "Hello"'
+    lines = [f"  trtbuild infer {model.name} {asked.get(model.task, _HELLO)}"]
     if model.task.makes_text:
         body = json.dumps(dict.fromkeys(dialect.required[0], "Hello"))
         lines.append(f"  curl -s {handle.http_url}/v2/models/{model.name}/generate -d '{body}'")

@@ -120,15 +120,18 @@ def max_concurrency(spec: ModelSpec, load: MemoryDemand, usable: float) -> int:
 
 
 def rows(spec: ModelSpec, load: MemoryDemand, length_name: str) -> tuple[MemoryRow, ...]:
-    """Return the rows of the memory table; ``length_name`` is the setting for the length."""
+    """Return the rows of the memory table; ``length_name`` is the setting for the length. A model
+    without a KV cache, such as an encoder, has no row for it.
+    """
     wanted = kv_cache(spec, load, sequences=load.concurrency, tokens=load.length)
     need = kv_needed(spec, load)
     note = f"{load.concurrency} x {load.length:,} tokens"
     if need > wanted:
         note = f"one sequence of {length_name} {load.max_model_len:,} (wanted: {note})"
+    cache = (MemoryRow("KV cache", round(need), f"{note}, {_kv_note(spec.kv_cache, load)}"),)
     return (
         MemoryRow("weights", round(weights(spec, load)), _weights_note(spec, load)),
-        MemoryRow("KV cache", round(need), f"{note}, {_kv_note(spec.kv_cache, load)}"),
+        *(cache if spec.kv_cache.groups else ()),
         MemoryRow(
             "activations",
             round(activations(spec, load)),

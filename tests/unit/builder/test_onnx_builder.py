@@ -13,6 +13,7 @@ from trtbuild import pbtxt, toolchain
 from trtbuild.builder import Case
 from trtbuild.errors import RecipeError
 from trtbuild.modelspec import Head, HeadKind, Task
+from trtbuild.plan import Demand
 from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import onnx_accelerators
 from trtbuild_builders.onnx import builder
@@ -121,3 +122,16 @@ def test_each_head_has_the_tensors_of_its_schema(kind: HeadKind) -> None:
 )
 def test_a_head_without_a_graph_is_refused(head: Head, reason: str) -> None:
     assert any(reason in said for said in builder.reasons_unsupported(case_of(head)))
+
+
+@pytest.mark.parametrize(("quantize", "share"), [("", 1.0), ("fp16", 0.5), ("int8", 0.3)])
+def test_the_memory_is_weights_and_one_batch(quantize: str, share: float) -> None:
+    def rows(**engine: Any) -> dict[str, int]:
+        plan = builder.memory(case_of(Head(max_tokens=512), **engine), Demand())
+        assert plan is not None and plan.fits is None and plan.needs
+        return {row.item: row.bytes for row in plan.rows}
+
+    plain, found = rows(), rows(quantize=quantize)
+    assert list(found) == ["weights", "activations", "CUDA context"]
+    assert found["weights"] / plain["weights"] == pytest.approx(share, abs=0.03)
+    assert rows(token_budget=16384)["activations"] > 3 * plain["activations"]

@@ -153,6 +153,10 @@ def test_a_task_that_has_no_request_is_refused() -> None:
 
 EMBEDDER = ServedModel("m", ServedTask.EMBED, "embed", (Tensor("text", "STRING", (1,)),))
 RERANKER = replace(EMBEDDER, task=ServedTask.RERANK, request_schema="rerank")
+PAIRS = ServedModel(
+    "m", ServedTask.SCORE, "score",
+    (Tensor("text", "STRING", (1,)), Tensor("text_pair", "STRING", (1,))),
+)  # fmt: skip
 LLM = replace(EMBEDDER, task=ServedTask.GENERATE, request_schema="vllm")
 
 
@@ -161,13 +165,17 @@ LLM = replace(EMBEDDER, task=ServedTask.GENERATE, request_schema="vllm")
     [
         (EMBEDDER, 'trtbuild infer m -p "Hello"', ""),
         (RERANKER, 'trtbuild infer m -p "Hello" --document "Hello"', ""),
+        (replace(EMBEDDER, task=ServedTask.IMAGE_CLASSIFY), "trtbuild infer m --image FILE", ""),
+        (replace(EMBEDDER, task=ServedTask.TRANSCRIBE), "trtbuild infer m --audio FILE", ""),
+        (replace(EMBEDDER, task=ServedTask.SCORE), 'trtbuild infer m -p "Hello"', ""),
+        (PAIRS, 'trtbuild infer m -p "Hello" --text-pair "Hello"', ""),
         (
             LLM,
             'trtbuild infer m -p "Hello"',
             '/v2/models/m/generate -d \'{"text_input": "Hello"}\'',
         ),
     ],
-    ids=["embed", "rerank", "generate"],
+    ids=["embed", "rerank", "image", "audio", "score", "pairs", "generate"],
 )
 def test_a_ready_server_shows_how_to_ask(
     model: ServedModel, infer_: str, curl: str, capsys: pytest.CaptureFixture[str]

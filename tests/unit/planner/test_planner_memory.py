@@ -265,3 +265,9 @@ def test_every_alternative_fits_when_its_settings_are_taken(
         wanted = found.settings.get("max_num_seqs", 64)
         again = load_of(spec, found.settings, RELEASE, info, concurrency=int(wanted), length=8192)
         assert case.fits(again), (found, formulas.needed(spec, again))
+
+
+def test_a_model_without_a_cache_has_no_row_for_it() -> None:
+    encoder = llama_8b(task=Task.EMBED, kv_cache=KVCache("none"))
+    items = [row.item for row in formulas.rows(encoder, load(encoder), "max_model_len")]
+    assert items == ["weights", "activations", "CUDA context and graphs"]
