@@ -34,6 +34,7 @@ _GET: Mapping[str, Handler] = {
     "/metrics": models.metrics,
     "/tokenizer_info": tokens.tokenizer_info,
 }
+_QUIET = frozenset(("/health", "/health/live", "/health/ready", "/metrics"))
 _POST: Mapping[str, Handler] = {
     "/v1/chat/completions": chat.chat,
     "/v1/completions": completions.completions,
@@ -64,7 +65,7 @@ def create_app(gateway: Gateway) -> Starlette:
             await gateway.catalog.close()
 
     routes = [
-        Route(path, Endpoint(gateway, path, handler), methods=[method])
+        Route(path, Endpoint(gateway, path, handler, quiet=path in _QUIET), methods=[method])
         for method, handlers in (("GET", _GET), ("POST", _POST))
         for path, handler in handlers.items()
     ]

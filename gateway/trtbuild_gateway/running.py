@@ -75,6 +75,8 @@ def serve(gateway: Gateway, listening: socket.socket) -> None:
     )
     server = Server(config)
     server.gateway = gateway
-    with contextlib.suppress(KeyboardInterrupt):
-        config.get_loop_factory()
-        asyncio.run(server.serve([listening]))
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+    ):
+        runner.run(server.serve([listening]))

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from support import triton
-from support.gateways import Served, client, serving
+from support.gateways import Served, client, run_as_served, serving
 
 Test = Callable[[Served], Awaitable[None]]
 
@@ -22,7 +22,7 @@ def in_front(server: triton.Triton, test: Test) -> None:
         async with serving(server.http) as served:
             await test(served)
 
-    asyncio.run(run())
+    run_as_served(run())
 
 
 def test_embeddings(tasks_server: triton.Triton) -> None:
@@ -125,7 +125,7 @@ def test_a_client_that_leaves_a_light_model(tasks_server: triton.Triton) -> None
             break
         await stream.close()
         async with asyncio.timeout(5):
-            while "in_flight 1.0" in (await served.client.get("/metrics")).text:
+            while "in_flight 0.0" not in (await served.client.get("/metrics")).text:
                 await asyncio.sleep(0.01)
 
     in_front(tasks_server, test)

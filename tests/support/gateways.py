@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -90,7 +90,14 @@ def in_front(
             async with serving(**{"url": triton.url, "models": model, **settings}) as served:
                 await test(triton, served)
 
-    asyncio.run(run())
+    run_as_served(run())
+
+
+def run_as_served(test: Coroutine[Any, Any, None]) -> None:
+    """Run a test on the event loop that the program uses."""
+    factory = uvicorn.Config("", log_config=None).get_loop_factory()
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(test)
 
 
 def client(served: Served) -> openai.AsyncOpenAI:

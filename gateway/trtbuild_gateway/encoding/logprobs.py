@@ -6,6 +6,7 @@ token of the text. Source: vLLM 0.32.0, v1/engine/logprobs.py.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -43,25 +44,38 @@ def completion_logprobs(
     positions: Iterable[Mapping[str, Any] | None],
     most: int,
     token_bytes: TokenBytes,
-    offset: int = 0,
+    *,
+    first: str = "",
+    text: str = "",
 ) -> dict[str, Any]:
-    """Return ``logprobs`` of a completion choice whose text starts at ``offset``.
+    """Return ``logprobs`` of a completion choice.
 
-    A position of None is a prompt's first token, which nothing comes before.
+    Args:
+        positions: Of its tokens; None for a prompt's first, which nothing comes before.
+        most: How many alternatives of each token.
+        token_bytes: The bytes of a token id.
+        first: The text of the prompt's first token.
+        text: The prompt: a first token that is not in it has no length.
     """
     made: dict[str, list[Any]] = {
         "tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": [],
     }  # fmt: skip
+    decoded = codecs.getincrementaldecoder("utf-8")("replace")
+    offset = 0
     for position in positions:
+        made["text_offset"].append(offset)
         if position is None:
+            made["tokens"].append(first)
+            made["token_logprobs"].append(None)
+            made["top_logprobs"].append(None)
+            offset += len(first) if text.startswith(first) else 0
             continue
         chosen, best = _tokens(position, token_bytes)
         made["tokens"].append(chosen.text)
         made["token_logprobs"].append(chosen.logprob)
         ranked = {token.text: token.logprob for token in best[:most]}
         made["top_logprobs"].append({**ranked, chosen.text: chosen.logprob})
-        made["text_offset"].append(offset)
-        offset += len(chosen.text)
+        offset += len(decoded.decode(chosen.content))
     return made
 
 

@@ -69,12 +69,22 @@ Handler = Callable[[Context], Awaitable[None]]
 
 
 class Endpoint:
-    """An ASGI application for one route."""
+    """An ASGI application for one route.
 
-    def __init__(self, gateway: Gateway, path: str, handler: Handler) -> None:
+    Args:
+        gateway: What it serves.
+        path: The route, for metrics and logs.
+        handler: Answers a call.
+        quiet: Neither counted nor refused while the gateway drains: health and metrics.
+    """
+
+    def __init__(
+        self, gateway: Gateway, path: str, handler: Handler, *, quiet: bool = False
+    ) -> None:
         self._gateway = gateway
         self._path = path
         self._handler = handler
+        self._quiet = quiet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -87,6 +97,9 @@ class Endpoint:
         exchange.more_headers["x-request-id"] = id
         call = Call(id, self._path, started=time.monotonic())
         context = Context(self._gateway, exchange, call, Outcome())
+        if self._quiet:
+            await self._answer(context)
+            return
         self._gateway.metrics.begin()
         try:
             await self._answer(context)
@@ -96,7 +109,7 @@ class Endpoint:
     async def _answer(self, context: Context) -> None:
         outcome = context.outcome
         try:
-            if self._gateway.draining:
+            if self._gateway.draining and not self._quiet:
                 raise unavailable("the gateway is shutting down", "shutting_down")
             call = context.call
             call.caller = await self._gateway.gate.identify(context.exchange.headers, call)

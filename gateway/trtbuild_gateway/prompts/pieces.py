@@ -27,6 +27,12 @@ def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str | None:
     return None
 
 
+def first_token(tokenizer: Tokenizer, text: str) -> str:
+    """Return the first token of a text; empty without any."""
+    ids = tokenizer.encode(text).ids[:1]
+    return str(tokenizer.decode(ids, skip_special_tokens=False)) if ids else ""
+
+
 def token_bytes(tokenizer: Tokenizer) -> Callable[[int], bytes | None]:
     """Return a function from token ids to their bytes, which need not be whole characters."""
     decoder = json.loads(tokenizer.to_str()).get("decoder") or {}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtbuild.signature.requests import GenerateRequest
 from trtbuild_gateway.answers import Choice
 from trtbuild_gateway.encoding.chunks import CompletionStream, Identity, body
 from trtbuild_gateway.encoding.logprobs import TokenBytes, completion_logprobs
-from trtbuild_gateway.failures import invalid
+from trtbuild_gateway.failures import ApiError, invalid
 from trtbuild_gateway.http.endpoint import Context
-from trtbuild_gateway.prompts.pieces import text_of
+from trtbuild_gateway.prompts.pieces import first_token, text_of
 from trtbuild_gateway.prompts.prompter import Prompt
 from trtbuild_gateway.routes.generating import (
     Job,
@@ -29,6 +29,9 @@ from trtbuild_gateway.routes.generating import (
 from trtbuild_gateway.schema.completions import CompletionRequest
 from trtbuild_gateway.schema.parameters import check, typed
 from trtbuild_gateway.upstream.catalog import Model
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 _DEFAULT_TOKENS = 16  # OpenAI's, for this endpoint
 
@@ -53,8 +56,9 @@ async def completions(context: Context) -> None:
         return
     choices = await whole(context, job)
     token_bytes = await bytes_of(model)
+    tokenizer = await model.prompter.tokenizer() if request.echo else None
     made = [
-        _choice(choice, request, prompt, token_bytes)
+        _choice(choice, request, prompt, token_bytes, tokenizer)
         for choice, prompt in zip(choices, job.prompts, strict=True)
     ]
     counts = job.counts(choices)
@@ -109,16 +113,27 @@ async def _prompt(model: Model, item: str | list[int]) -> Prompt:
 
 
 def _choice(
-    choice: Choice, request: CompletionRequest, prompt: Prompt, token_bytes: TokenBytes
+    choice: Choice,
+    request: CompletionRequest,
+    prompt: Prompt,
+    token_bytes: TokenBytes,
+    tokenizer: Tokenizer | None,
 ) -> dict[str, Any]:
     only_prompt = request.max_tokens == 0
     text = "" if only_prompt else choice.text
     logprobs = None
     if request.logprobs is not None:
         positions = [] if only_prompt else choice.logprobs
+        if request.echo and not choice.prompt_logprobs:
+            raise ApiError(
+                502, "the server sent no log probabilities of the prompt", code="upstream_error"
+            )
         if request.echo:
             positions = [*choice.prompt_logprobs, *positions]
-        logprobs = completion_logprobs(positions, request.logprobs, token_bytes)
+        first = "" if tokenizer is None else first_token(tokenizer, prompt.text)
+        logprobs = completion_logprobs(
+            positions, request.logprobs, token_bytes, first=first, text=prompt.text
+        )
     return {
         "index": choice.index,
         "text": prompt.text + text if request.echo else text,

