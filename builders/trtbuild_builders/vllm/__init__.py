@@ -19,6 +19,7 @@ from trtbuild_builders.vllm.adapters import require_fit, with_adapter_rank
 from trtbuild_builders.vllm.config import config_file
 from trtbuild_builders.vllm.engine import adapter_files, engine_settings, model_file
 from trtbuild_builders.vllm.gpus import gpu_reasons, own_warnings
+from trtbuild_builders.vllm.pooler import kept_dtype
 from trtbuild_builders.vllm.reasons import reasons
 from trtbuild_builders.vllm.vision import family_warnings
 
@@ -99,7 +100,7 @@ class VllmBuilder(Builder):
 
     def memory(self, case: Case, demand: Demand) -> MemoryPlan:
         """Estimate with vLLM's own accounting."""
-        arguments = case.recipe.engine
+        arguments = {**kept_dtype(case.spec), **case.recipe.engine}
         return plan_memory(case.spec, case.toolchain, case.target, demand, arguments=arguments)
 
     def signature(self, case: Case) -> ServedModel:

@@ -18,7 +18,7 @@ from trtbuild.recipe import (
     raise_problems,
 )
 from trtbuild.toolchain import Toolchain, VllmRelease, vision_family, vllm_release
-from trtbuild_builders.vllm.pooler import POOLED, pooling_arguments
+from trtbuild_builders.vllm.pooler import POOLED, kept_dtype, pooling_arguments
 
 # Where the repository is mounted in a container; other servers map it (see the runtime).
 MOUNT = "/models"
@@ -87,9 +87,7 @@ def _ours(
         # "auto" would run a float32 checkpoint in 16 bits, so the chosen type is explicit.
         settings["dtype"] = spec.dtype
     if spec.task in POOLED:
-        settings |= pooling_arguments(spec, release)
-        if spec.dtype == "float32" and not spec.quantization:
-            settings["dtype"] = spec.dtype  # likewise
+        settings |= pooling_arguments(spec, release) | kept_dtype(spec)
     settings |= _vision(spec, release)
     if recipe.adapters:
         settings["enable_lora"] = True

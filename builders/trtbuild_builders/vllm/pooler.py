@@ -46,6 +46,12 @@ def pooling_arguments(spec: ModelSpec, release: VllmRelease) -> dict[str, Any]:
     return ours
 
 
+def kept_dtype(spec: ModelSpec) -> dict[str, Any]:
+    """Return the type for a text model in float32, which vLLM would run in 16 bits."""
+    keeps = spec.task in POOLED and spec.dtype == "float32" and not spec.quantization
+    return {"dtype": spec.dtype} if keeps else {}
+
+
 def classifier_overrides(architecture: str, words: Sequence[str]) -> dict[str, Any]:
     """Return what makes a classifier of a language model whose words' logits are the score.
 

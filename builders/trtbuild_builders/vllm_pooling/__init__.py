@@ -18,6 +18,7 @@ from trtbuild_builders.common import require_image, told
 from trtbuild_builders.text.settings import argument_rows, dump, head_of
 from trtbuild_builders.text.tensors import config_file, model_files, tensors
 from trtbuild_builders.vllm.gpus import gpu_reasons, own_warnings
+from trtbuild_builders.vllm.pooler import kept_dtype
 from trtbuild_builders.vllm_pooling.reasons import reasons
 from trtbuild_builders.vllm_pooling.settings import (
     ARGUMENTS,
@@ -110,7 +111,7 @@ class VllmPoolingBuilder(Builder):
 
     def memory(self, case: Case, demand: Demand) -> MemoryPlan:
         """Estimate with vLLM's own accounting."""
-        arguments = engine_recipe(case).engine
+        arguments = {**kept_dtype(case.spec), **engine_recipe(case).engine}
         return plan_memory(case.spec, case.toolchain, case.target, demand, arguments=arguments)
 
     def versions(self, case: Case) -> Mapping[str, str]:

@@ -15,7 +15,8 @@ from trtbuild import checkpoint as checkpoints
 from trtbuild import toolchain
 from trtbuild.builder import Case
 from trtbuild.errors import RecipeError
-from trtbuild.modelspec import Head, HeadKind, ModelSpec, SourceRef, Task
+from trtbuild.modelspec import Head, HeadKind, KVCache, ModelSpec, SourceRef, Task
+from trtbuild.plan import Demand
 from trtbuild.planner.choice import choose_builder
 from trtbuild.recipe import ModelRecipe
 from trtbuild_builders.vllm import builder as vllm
@@ -149,6 +150,16 @@ def test_wrong_settings_are_refused_with_both_kinds_named() -> None:
         builder.models(case(embedder(), max_modl_len=1))
     names = [row["name"] for row in builder.arguments(toolchain.load("26.08"))]
     assert {"truncate", "max_batch_size", "tensor_parallel_size"} <= set(names)
+
+
+@pytest.mark.parametrize("which", [vllm, builder], ids=["vllm", "vllm-pooling"])
+def test_an_encoder_has_no_kv_cache_and_is_counted_as_it_is_served(which: Any) -> None:
+    spec = embedder(dtype="float32", kv_cache=KVCache("none"))
+    rows = {row.item: row for row in which.memory(case(spec), Demand()).rows}
+    assert "KV cache" not in rows
+    assert "at 32 bits" in rows["weights"].note
+    rows = {row.item: row for row in which.memory(case(embedder()), Demand()).rows}
+    assert "KV cache" in rows
 
 
 # -------------------------------------------------------------------------------------- reasons
