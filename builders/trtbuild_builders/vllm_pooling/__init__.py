@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from trtbuild import pbtxt
-from trtbuild.builder import Builder, Case
+from trtbuild.builder import Artifact, Builder, Case
 from trtbuild.memory import plan_memory
 from trtbuild.plan import Demand, MemoryPlan, ModelEntry, RepoFile, Step, WeightsDir
 from trtbuild.recipe import engine_support
@@ -17,8 +17,10 @@ from trtbuild.toolchain import Toolchain, engine_arguments
 from trtbuild_builders.common import require_image, told
 from trtbuild_builders.text.settings import argument_rows, dump, head_of
 from trtbuild_builders.text.tensors import config_file, model_files, tensors
+from trtbuild_builders.text.worker import KEPT
 from trtbuild_builders.vllm.gpus import gpu_reasons, own_warnings
 from trtbuild_builders.vllm.pooler import kept_dtype
+from trtbuild_builders.vllm_pooling.check import ARTIFACT, artifacts
 from trtbuild_builders.vllm_pooling.reasons import reasons
 from trtbuild_builders.vllm_pooling.settings import (
     ARGUMENTS,
@@ -51,6 +53,10 @@ class VllmPoolingBuilder(Builder):
         """Return the ``-vllm-python-py3`` image of the release."""
         return toolchain.vllm_image
 
+    def artifacts(self, case: Case) -> Sequence[Artifact]:
+        """Return the reference's answers. Raises RecipeError for an invalid setting."""
+        return artifacts(case)
+
     def models(self, case: Case) -> Sequence[ModelEntry]:
         """Return one directory. Raises RecipeError for an invalid setting."""
         recipe, chosen = case.recipe, own(case)
@@ -76,6 +82,8 @@ class VllmPoolingBuilder(Builder):
         )
         weights = [WeightsDir("1", files={"tokenizer.json": "tokenizer.json"})]
         weights += [WeightsDir("1/weights")] if recipe.weights == "copy" else []
+        if ARTIFACT in case.artifacts:
+            weights.append(WeightsDir("1", artifact=ARTIFACT, files={KEPT: KEPT}))
         return (ModelEntry(recipe.name, files, tuple(weights)),)
 
     def steps(self, case: Case) -> Sequence[Step]:

@@ -20,12 +20,12 @@ from trtbuild_builders.vllm.engine import engine_settings
 from trtbuild_builders.vllm.pooler import POOLING
 
 DEFAULTS: Mapping[str, Any] = {
-    "check": False,
+    "check": True,
     **{name: TEXT_DEFAULTS[name] for name in ("max_batch_size", "truncate")},
 }
 MEANINGS = {
     **TEXT_MEANINGS,
-    "check": "keep answers of the reference in the repository, which a server's readiness proves",
+    "check": "keep answers of the reference, which a server must give before it is ready",
     "max_batch_size": "texts in one request",
 }
 ARGUMENTS = arguments(DEFAULTS, positive=("max_batch_size",))
@@ -74,6 +74,12 @@ def token_task(case: Case) -> dict[str, Any]:
         return {}  # such a release takes either task with a request
     task = "token_embed" if by_tokens(case) else _TASKS[head_of(case).kind]
     return {"pooler_config": {"task": task}} if task.startswith("token") else {}
+
+
+def computes_in(case: Case) -> str:
+    """Return the type that vLLM computes in."""
+    said = str(vllm_arguments(case).get("dtype", "auto"))
+    return case.spec.dtype if said == "auto" else said
 
 
 def by_tokens(case: Case) -> bool:

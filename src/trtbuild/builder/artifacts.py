@@ -76,6 +76,7 @@ class Artifact:
         on_gpu: It is made on a GPU, and for that kind of GPU only.
         environment: A pinned environment (``export``) that making it runs in. It is installed
             before, and the artifact depends on its pins.
+        optional: It is left out where its environment is not installed.
         commands: The command lines that making it would run, for a dry run.
         files: Which files of its directory belong into a model; default: all at its top. May
             raise RepositoryError when it is not complete.
@@ -88,6 +89,7 @@ class Artifact:
     depends: Mapping[str, Any] = field(default_factory=dict)
     on_gpu: bool = False
     environment: Literal["", "export"] = ""
+    optional: bool = False
     commands: Callable[[Workplace], Sequence[Sequence[str]]] = lambda _: ()
     files: Callable[[Path], Iterable[str]] = _every
 

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trtbuild import hardware
 from trtbuild.builder import Artifact, Builder, Case, MadeArtifact, Workplace
@@ -63,6 +63,26 @@ def make(
             place = replace(place, python=environment.python)
         _make(artifact, case, place)
     return MadeArtifact(place.home, tuple(artifact.files(place.home)))
+
+
+def possible(needed: Sequence[Artifact], progress: Progress) -> tuple[Artifact, ...]:
+    """Return ``needed`` without the optional ones whose environment is not installed."""
+    found = []
+    for artifact in needed:
+        environment = artifact.environment
+        if artifact.optional and environment and not _is_ready(environment):
+            progress.step(
+                f"leaving out the artifact {artifact.name!r}: its environment is not installed "
+                f"(trtbuild runtime install {environment})"
+            )
+            continue
+        found.append(artifact)
+    return tuple(found)
+
+
+def _is_ready(environment: Literal["export"]) -> bool:
+    (status,) = runtime.status((environment,))
+    return status.state == "ready"
 
 
 def commands(

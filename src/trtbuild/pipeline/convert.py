@@ -197,7 +197,7 @@ def _prepare(recipe: ModelRecipe, triton: str, progress: Progress) -> Conversion
     case = replace(case, recipe=builder.completed(case))
     changed = rewritten_of(builder, case, checkpoint)
     case = replace(case, checkpoint=with_files(checkpoint, changed))
-    needed = tuple(builder.artifacts(case))
+    needed = artifacts.possible(builder.artifacts(case), progress)
     case = replace(case, artifacts={one.name: one.there for one in needed if one.there})
     entries = entries_of(builder, case, changed)
     adapters = open_adapters(recipe.adapters)

@@ -66,10 +66,8 @@ def against(folder, out, settings, items, *, limits, given, core=None):
     import reference
 
     known = reference.of(settings)(folder, settings)
-    sided = settings["prompts"] or settings["query_tokens"] or settings["skip_words"]
-    uses = ["", *(("query", "passage") if sided else ())]
     found = None
-    for use in uses:
+    for use in uses(settings):
         wanted = list(known.rows(items, use))
         rows = {
             "alone": [served.rows([item], use)[0] for item in items],
@@ -78,6 +76,12 @@ def against(folder, out, settings, items, *, limits, given, core=None):
         part = compared(use, items, wanted, rows, limits)
         found = part if found is None else _joined(found, part)
     return found
+
+
+def uses(settings):
+    """The values of ``input_type`` with which the answers differ."""
+    sided = settings["prompts"] or settings["query_tokens"] or settings["skip_words"]
+    return ["", *(("query", "passage") if sided else ())]
 
 
 def _joined(one, other):

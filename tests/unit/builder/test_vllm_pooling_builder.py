@@ -13,7 +13,7 @@ from support.sentence_files import make_checkpoint
 from support.specs import llama_8b
 from trtbuild import checkpoint as checkpoints
 from trtbuild import toolchain
-from trtbuild.builder import Case
+from trtbuild.builder import Case, MadeArtifact
 from trtbuild.errors import RecipeError
 from trtbuild.modelspec import Head, HeadKind, KVCache, ModelSpec, SourceRef, Task
 from trtbuild.plan import Demand
@@ -160,6 +160,38 @@ def test_an_encoder_has_no_kv_cache_and_is_counted_as_it_is_served(which: Any) -
     assert "at 32 bits" in rows["weights"].note
     rows = {row.item: row for row in which.memory(case(embedder()), Demand()).rows}
     assert "KV cache" in rows
+
+
+# ---------------------------------------------------------------------------- reference's answers
+
+SMALL = {"dtype": "float32", "parameters": 22_000_000}
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "made"),
+    [
+        (embedder(**SMALL), {}, ["optional"]),
+        (reranker(WORDS), {"check": True}, ["wanted"]),
+        (embedder(**SMALL), {"check": False}, []),
+        (embedder(**SMALL), {"dtype": "half"}, []),  # readiness would call rounding a fault
+        (embedder(dtype="float32"), {}, []),  # 8 billion parameters, on a CPU
+        (embedder(Head(HeadKind.MULTI_VECTOR), **SMALL), {}, []),
+    ],
+)
+def test_when_answers_of_the_reference_are_kept(
+    spec: ModelSpec, given: dict[str, Any], made: list[str]
+) -> None:
+    found = builder.artifacts(case(spec, **given))
+    assert ["optional" if one.optional else "wanted" for one in found] == made
+
+
+def test_answers_are_placed_beside_the_model(tmp_path: Path) -> None:
+    found = case(embedder(**SMALL))
+    there = MadeArtifact(tmp_path, ("reference.json",))
+    (entry,) = builder.models(replace(found, artifacts={"reference": there}))
+    assert entry.weights[-1].files == {"reference.json": "reference.json"}
+    (entry,) = builder.models(found)
+    assert not any(place.artifact for place in entry.weights)
 
 
 # -------------------------------------------------------------------------------------- reasons

@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +22,7 @@ from trtbuild.pipeline.artifacts import intact
 from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import ModelRecipe
+from trtbuild.server import runtime
 
 
 class Exporter(Builder):
@@ -147,3 +149,24 @@ def test_a_dry_run_prints_its_commands(opened: Checkpoint, tmp_path: Path) -> No
     (line,) = artifacts.commands(builder.artifacts(case), builder, case, opened, tmp_path)
     assert line.startswith(f"export --out {tmp_path}/m/")
     assert builder.made == 0
+
+
+class Told:
+    def __init__(self, said: list[str]) -> None:
+        self.step = said.append
+
+    def advance(self, done: int, total: int, unit: str = "B") -> None: ...
+
+
+@pytest.mark.parametrize("state", ["ready", "missing"])
+def test_an_optional_artifact_waits_for_no_installation(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "status", lambda _: (SimpleNamespace(state=state),))
+    said: list[str] = []
+    optional = Artifact("answers", environment="export", optional=True)
+    needed = (Artifact("graph", environment="export"), optional)
+    kept = [one.name for one in artifacts.possible(needed, Told(said))]
+    assert kept == (["graph", "answers"] if state == "ready" else ["graph"])
+    assert all("trtbuild runtime install export" in line for line in said)
+    assert len(said) == (state == "missing")

@@ -1,0 +1,150 @@
+"""What vLLM pools answers, behind our model on a real server, as the reference does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from support import torch_families
+from support.command_line import trtbuild
+from support.tiny_encoders import DIMENSION, TOKENS, make_embedder
+from support.triton import Triton
+from trtbuild.client import LLMClient
+from trtbuild.client.transport import Protocol
+from trtbuild.errors import ServerError, UsageError
+from trtbuild.server import runtime
+from trtbuild.signature.requests import (
+    EmbedAnswer,
+    EmbedRequest,
+    RerankAnswer,
+    RerankRequest,
+)
+
+HEADS = 1  # of a size that vLLM computes on a CPU
+FAMILIES = (
+    "bert", "bert-max-cls", "roberta", "xlm-roberta", "modernbert", "nomic-bert", "gemma3-text",
+    "qwen3", "qwen2", "mistral", "llama", "bert-score", "xlm-roberta-score", "modernbert-score",
+    "qwen3-score", "qwen3-reranker",
+)  # fmt: skip
+Rows = list[dict[str, Any]]
+
+
+def place(source: Path, server: Triton, work: Path) -> tuple[str, Rows]:
+    """Convert a checkpoint, load it on the shared server; its name and the reference's answers."""
+    done = trtbuild(
+        "convert", source, "--repo", work, "--backend", "vllm-pooling", "--set", "check=true"
+    )
+    assert done.returncode == 0, done.stderr
+    shutil.copytree(work / source.name, server.repo / source.name)
+    status, text = server.control("load", source.name)
+    assert status == 200, text
+    kept = json.loads((work / source.name / "1/reference.json").read_text())["kept"]
+    return source.name, kept
+
+
+def remove(server: Triton, name: str) -> None:
+    server.control("unload", name)
+    shutil.rmtree(server.repo / name, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def pooled(
+    vllm_server: Triton, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Rows]]:
+    work = tmp_path_factory.mktemp("pooled")
+    found = place(make_embedder(work / "source/pooled", HEADS), vllm_server, work / "repository")
+    yield found
+    remove(vllm_server, found[0])
+
+
+@pytest.fixture(params=["grpc", "http"])
+def client(vllm_server: Triton, request: pytest.FixtureRequest) -> Iterator[LLMClient]:
+    protocol: Protocol = request.param
+    url = vllm_server.grpc if protocol == "grpc" else vllm_server.http
+    with LLMClient(url, protocol) as found:
+        yield found
+
+
+def embed(client: LLMClient, name: str, texts: list[str], **asked: Any) -> EmbedAnswer:
+    answer = client.ask(name, EmbedRequest(tuple(texts), **asked))
+    assert isinstance(answer, EmbedAnswer)
+    return answer
+
+
+def require_equal(vectors: Any, rows: Any) -> None:
+    found, wanted = np.array(vectors), np.array(rows)
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= 1e-5
+
+
+@pytest.mark.parametrize("use", ["", "query", "passage"])
+def test_vectors_are_those_of_sentence_transformers(
+    client: LLMClient, pooled: tuple[str, Rows], use: str
+) -> None:
+    name, known = pooled
+    rows = [row for row in known if row["input_type"] == use]
+    assert len(rows) == 15
+    texts = [row["item"] for row in rows]
+    answer = embed(client, name, texts, input_type=use)
+    require_equal(answer.vectors, [row["row"] for row in rows])
+    assert max(answer.token_counts) == TOKENS
+    (alone,) = embed(client, name, texts[-1:], input_type=use).vectors
+    require_equal([alone], [rows[-1]["row"]])
+
+
+def test_a_wrong_request_disturbs_nobody(client: LLMClient, pooled: tuple[str, Rows]) -> None:
+    name, known = pooled
+    for asked, message in (
+        ({"dimensions": 9}, "dimensions 9 cannot be had: send one of 8, 16"),
+        ({"truncate": "none"}, "text 1 has 202 tokens and the model takes 40"),
+        ({"input_type": "image"}, "input_type 'image' is not known"),
+    ):
+        with pytest.raises(ServerError, match=message):
+            embed(client, name, ["fits", "x" * 100 + " " + "y" * 100], **asked)
+    with pytest.raises(UsageError):
+        client.ask(name, RerankRequest("a", ("b",)))
+    cut = np.array(known[0]["row"][:8])
+    (vector,) = embed(client, name, [known[0]["item"]], dimensions=8).vectors
+    require_equal([vector], [cut / np.linalg.norm(cut)])
+
+
+def test_more_texts_than_one_request_takes(vllm_server: Triton, pooled: tuple[str, Rows]) -> None:
+    """The client splits them."""
+    name, known = pooled
+    with LLMClient(vllm_server.grpc) as client:
+        texts = [known[0]["item"], *["a"] * 600]
+        answer = embed(client, name, texts)
+    assert len(answer.vectors) == 601
+    require_equal(answer.vectors[:1], [known[0]["row"]])
+    assert len(answer.vectors[0]) == DIMENSION
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_equals_its_reference(
+    vllm_server: Triton, tmp_path: Path, family: str
+) -> None:
+    script = Path(torch_families.__file__)
+    python = runtime.install("export").python
+    subprocess.run([python, script, tmp_path / "source", f"{family}:{HEADS}"], check=True)
+    name, rows = place(tmp_path / "source" / family, vllm_server, tmp_path / "repository")
+    try:
+        with LLMClient(vllm_server.grpc) as client:
+            for row in rows:
+                item, use = row["item"], row["input_type"]
+                if isinstance(item, str):
+                    found = list(embed(client, name, [item], input_type=use).vectors[0])
+                    assert np.abs(np.array(found) - row["row"]).max() <= 1e-5, item
+                else:
+                    answer = client.ask(name, RerankRequest(item[0], (item[1],)))
+                    assert isinstance(answer, RerankAnswer)
+                    assert answer.results[0].logit == pytest.approx(row["row"][0], abs=1e-4), item
+    finally:
+        remove(vllm_server, name)
