@@ -227,7 +227,8 @@ EXCERPTS = {
     "python-no-class": python(
         "AttributeError: module 'model' has no attribute 'TritonPythonModel'"
     ),
-    "python-module-missing": python("ModuleNotFoundError: No module named 'transformers'"),
+    "python-module-missing": python("ModuleNotFoundError: No module named 'librosa'"),
+    "python-other-image": python("ModuleNotFoundError: No module named 'torch'"),
     "numpy2": "A module that was compiled using NumPy 1.x cannot be run in NumPy 2.1.0 as it may "
     "crash.",
     "stub-died": failed("m", "Internal: Stub process 'm_0_0' is not healthy."),
