@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.specs import llama_8b
 from trtbuild import hardware, pbtxt, toolchain
-from trtbuild.builder import Case, discover
-from trtbuild.errors import RecipeError
+from trtbuild.builder import Case, Workplace, discover
+from trtbuild.errors import BuildError, RecipeError
 from trtbuild.hardware import GpuTarget
 from trtbuild.modelspec import Head, HeadKind, Quantization, Task, TokenizerInfo
 from trtbuild.plan import Demand
@@ -165,3 +167,15 @@ def test_instances_each_have_the_weights() -> None:
         for count in (1, 2)
     )
     assert two.needed_bytes == 2 * one.needed_bytes
+
+
+def test_a_comparison_that_fails_is_told(tmp_path: Path) -> None:
+    (artifact,) = builder.artifacts(case_of(Task.EMBED))
+    home = tmp_path / "engines" / "m"
+    # The Python of the tests has no PyTorch.
+    place = Workplace("key", home, tmp_path, "org/name", (), python=Path(sys.executable))
+    assert artifact.make is not None
+    with pytest.raises(BuildError, match="the comparison failed with exit code 1") as caught:
+        artifact.make(place)
+    assert "No module named 'torch'" in str(caught.value.details)
+    assert "other builders may take the checkpoint" in caught.value.fix
