@@ -19,7 +19,7 @@ SIZE = {
 ANIMALS = {0: "cat", 1: "dog", 2: "owl"}
 SECONDS = 2
 """The length of a window; Whisper's own is 30."""
-_LANGUAGES = ("en", "de", "ja")
+LANGUAGES = ("en", "de", "ja")
 
 
 def main(directory: str, *names: str) -> None:
@@ -61,7 +61,7 @@ def _whisper(*, languages: bool) -> Callable[[Path], None]:
             WhisperForConditionalGeneration,
         )
 
-        ids = _whisper_tokenizer(folder, languages=languages)
+        ids = whisper_tokenizer(folder, languages=languages)
         WhisperFeatureExtractor(feature_size=8, chunk_length=SECONDS).save_pretrained(folder)
         start, end = ids["<|startoftranscript|>"], ids["<|endoftext|>"]
         special = {
@@ -81,7 +81,7 @@ def _whisper(*, languages: bool) -> Callable[[Path], None]:
             "prev_sot_token_id": ids["<|startofprev|>"],
         }  # fmt: skip
         if languages:
-            known["lang_to_id"] = {f"<|{one}|>": ids[f"<|{one}|>"] for one in _LANGUAGES}
+            known["lang_to_id"] = {f"<|{one}|>": ids[f"<|{one}|>"] for one in LANGUAGES}
             known["task_to_id"] = {one: ids[f"<|{one}|>"] for one in ("transcribe", "translate")}
         model.generation_config = GenerationConfig(**special, **known)
         model.save_pretrained(folder)
@@ -89,7 +89,7 @@ def _whisper(*, languages: bool) -> Callable[[Path], None]:
     return make
 
 
-def _whisper_tokenizer(folder: Path, *, languages: bool) -> dict[str, int]:
+def whisper_tokenizer(folder: Path, *, languages: bool) -> dict[str, int]:
     from tokenizers import AddedToken as Added
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
@@ -99,7 +99,7 @@ def _whisper_tokenizer(folder: Path, *, languages: bool) -> dict[str, int]:
     made.decoder = decoders.ByteLevel()
     names = [
         "<|endoftext|>", "<|startoftranscript|>",
-        *(f"<|{one}|>" for one in _LANGUAGES if languages), "<|translate|>", "<|transcribe|>",
+        *(f"<|{one}|>" for one in LANGUAGES if languages), "<|translate|>", "<|transcribe|>",
         "<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>",
     ]  # fmt: skip
     made.add_special_tokens(names)
@@ -113,27 +113,27 @@ def _whisper_tokenizer(folder: Path, *, languages: bool) -> dict[str, int]:
 
 
 _PLAIN = {"do_resize": True, "do_rescale": True, "do_normalize": True, "resample": 2}
-_VIT = {
+VIT = {
     **_PLAIN, "image_processor_type": "ViTImageProcessor", "size": {"height": 16, "width": 16},
     "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4],
 }  # fmt: skip
 MAKERS: Mapping[str, Callable[[Path], None]] = {
-    "vit": _images("ViTForImageClassification", _VIT, **SIZE, image_size=16, patch_size=4),
+    "vit": _images("ViTForImageClassification", VIT, **SIZE, image_size=16, patch_size=4),
     "resnet": _images(
         "ResNetForImageClassification",
-        {**_VIT, "image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 24},
+        {**VIT, "image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 24},
          "crop_pct": 0.875},
         embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1],
     ),
     "convnext": _images(
         "ConvNextForImageClassification",
-        {**_VIT, "image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 32},
+        {**VIT, "image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 32},
          "crop_pct": 0.875},
         hidden_sizes=[8, 16], depths=[1, 1], num_stages=2,
     ),
     "siglip": _images(
         "SiglipForImageClassification",
-        {**_VIT, "image_processor_type": "SiglipImageProcessor"},
+        {**VIT, "image_processor_type": "SiglipImageProcessor"},
         vision_config={**SIZE, "image_size": 16, "patch_size": 4},
     ),
     "whisper": _whisper(languages=True),
