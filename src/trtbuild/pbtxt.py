@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +64,15 @@ def render(config: Message, *, header: str = "") -> str:
     if not config.max_batch_size:  # type: ignore[attr-defined]
         body = _insert_after_scalars(body, "max_batch_size: 0\n")
     text = "".join(f"# {line}".rstrip() + "\n" for line in header.splitlines()) + body
-    if parse(text) != config:
+    if _parsed(text) != config:
         raise ValueError("config.pbtxt did not survive its own parser")
     return text
+
+
+@lru_cache(maxsize=256)  # a plan and its conversion make the same files several times
+def _parsed(text: str) -> Any:
+    """The same as :func:`parse`; nobody may change the result."""
+    return parse(text)
 
 
 def _insert_after_scalars(body: str, line: str) -> str:

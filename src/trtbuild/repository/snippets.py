@@ -6,12 +6,13 @@ import json
 import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from trtbuild.resources import template_dir
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 FILES = {"grpc": "grpc.py.j2", "http": "http.py.j2", "curl": "curl.sh.j2"}
 
@@ -103,6 +104,8 @@ def _task(schema: str, outputs: Sequence[str], *, batching: bool) -> dict[str, A
 
 
 def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(  # noqa: S701 - it writes Python and shell, quoted by the filters
         loader=FileSystemLoader(template_dir("clients")),
         undefined=StrictUndefined,
