@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from support.checkpoints import make_llama
+from support.command_line import trtbuild
 from trtbuild.check import Example, all_rules, write_example
 from trtbuild.check.examples import engine_parameters
 
@@ -31,21 +32,19 @@ def left(**given):
     points = entry_points(**given)
     return type(points)(p for p in points if not p.value.startswith("{FLOW}"))
 
-hide, commands = json.load(sys.stdin)
-if hide:
-    sys.meta_path.insert(0, Hidden())
-    importlib.metadata.entry_points = left
+sys.meta_path.insert(0, Hidden())
+importlib.metadata.entry_points = left
 from support.command_line import trtbuild
-done = [trtbuild(*words) for words in commands]
+done = [trtbuild(*words) for words in json.load(sys.stdin)]
 print(json.dumps([[one.returncode, one.stdout, one.stderr] for one in done]))
 """
 
 
-def run(commands: list[list[str]], folder: Path, *, hide: bool = True) -> list[Any]:
-    """Exit code, output and errors of each command, all in one process."""
+def run(commands: list[list[str]], folder: Path) -> list[Any]:
+    """Exit code, output and errors of each command, all in one process without the flow."""
     result = subprocess.run(
         [sys.executable, "-c", _CHILD],
-        input=json.dumps([hide, commands]),
+        input=json.dumps(commands),
         cwd=folder,
         env={"PYTHONPATH": str(Path(__file__).parents[1]), "TRTBUILD_CACHE_DIR": str(folder / "c")},
         capture_output=True,
@@ -102,22 +101,24 @@ def test_the_core_names_no_rule_of_the_flow() -> None:
 
 
 def test_the_package_adds_its_builder_and_commands(place: Path) -> None:
-    builders, listed = run([["builders", "llama"], ["--help"]], place, hide=False)
-    assert "trtllm-engine" in builders[1]
-    assert "  launch " in listed[1]
+    assert "trtllm-engine" in trtbuild("builders", str(place / "llama")).stdout
+    assert "  launch " in trtbuild("--help").stdout
 
 
-def test_what_is_written_is_the_same(place: Path) -> None:
+def test_what_is_written_is_the_same(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Byte for byte, the lock's key included."""
-    made = []
-    for name, hide in (("with", False), ("without", True)):
-        words = ["convert", "llama", "--backend", "vllm", "--repo", str(place / name)]
-        [(code, _, err)] = run([words], place, hide=hide)
-        assert code == 0, err
-        root = place / name
-        files = sorted(path for path in root.rglob("*") if path.is_file())
-        made.append({str(path.relative_to(root)): path.read_bytes() for path in files})
-    assert made[0] == made[1]
+    monkeypatch.chdir(place)
+    words = ["convert", "llama", "--backend", "vllm", "--repo"]
+    done = trtbuild(*words, "with")
+    assert done.returncode == 0, done.stderr
+    [(code, _, err)] = run([[*words, "without"]], place)
+    assert code == 0, err
+    assert files_of(place / "with") == files_of(place / "without")
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 def test_what_belongs_to_the_flow_is_an_error_with_a_fix(place: Path) -> None:
@@ -127,9 +128,10 @@ def test_what_belongs_to_the_flow_is_an_error_with_a_fix(place: Path) -> None:
         ["convert", "llama", "--backend", "trtllm-engine", "--repo", "other"],
         ["toolchains", "25.10", "--arguments", "--backend", "trtllm-engine"],
     ]
-    for words, (code, out, err) in zip(commands, run(commands, place), strict=True):
+    explain = ["explain", "server.log", "--repo", "engine"]
+    *refused, (explained, cause, told) = run([*commands, explain], place)
+    for words, (code, out, err) in zip(commands, refused, strict=True):
         assert code == 2, (words, out, err)
         assert "Traceback" not in err
-    [(code, out, err)] = run([["explain", "server.log", "--repo", "engine"]], place)
-    assert code == 0, err
-    assert "root cause" in out
+    assert explained == 0, told
+    assert "root cause" in cause

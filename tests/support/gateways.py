@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import openai
 import uvicorn
 
 from support.fake_triton import FakeTriton, fake_triton, words
@@ -23,6 +22,9 @@ from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.running import listen
 from trtbuild_gateway.settings import settings_of
 from trtbuild_gateway.upstream.catalog import Catalog
+
+if TYPE_CHECKING:
+    import openai
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}: {{ message.content }}\n"
@@ -102,4 +104,6 @@ def run_as_served(test: Coroutine[Any, Any, None]) -> None:
 
 def client(served: Served) -> openai.AsyncOpenAI:
     """OpenAI's own client."""
+    import openai  # half a second in every process that only collects the tests
+
     return openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)

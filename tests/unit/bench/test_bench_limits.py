@@ -117,9 +117,10 @@ def test_a_page_of_another_kind_is_refused(text: str) -> None:
         sample_of(text, "m")
 
 
-def test_a_process_is_watched() -> None:
+def test_a_process_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trtbuild.bench.watching.server._PERIOD", 0.1)
     with ServerWatch(Watched(pid=os.getpid())) as watch:
-        until = time.perf_counter() + 2.3
+        until = time.perf_counter() + 0.3
         while time.perf_counter() < until:
             pass
     found = watch.as_dict()
