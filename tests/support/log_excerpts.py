@@ -99,6 +99,15 @@ EXCERPTS = {
         "ValueError: To serve at least one request with the models's max seq len (131072), (4.11 "
         "GiB KV cache is needed, which is larger than the available KV cache memory (4.0 GiB)."
     ),
+    "vllm-processor-of-the-first-runner": vllm(
+        "ValueError: NGramPerReqLogitsProcessor is not a subclass of "
+        "vllm.v1.worker.gpu.sample.logits_processor.LogitsProcessor"
+    ),
+    "vllm-torchvision": vllm("ModuleNotFoundError: No module named 'torchvision'"),
+    "vllm-too-many-images": vllm(
+        "vllm.exceptions.VLLMValidationError: At most 2 image(s) may be provided in one prompt. "
+        "(parameter=image)"
+    ),
     "vllm-no-cache": vllm(
         "ValueError: No available memory for the cache blocks. Try increasing "
         "`gpu_memory_utilization` when initializing the engine."

@@ -24,7 +24,7 @@ def smollm2_served(smollm2: Path, work: Path, **arguments: Any) -> Iterator[trit
     repo = work / "repository"
     arguments = {"dtype": "float32", "max_model_len": CONTEXT, "max_num_seqs": 16, **arguments}
     triton.write_model(repo, "smollm2", smollm2, arguments)
-    with triton.serving(repo, work) as server:
+    with triton.serving(repo, work, vision=True) as server:
         yield server
 
 

@@ -43,6 +43,14 @@ def runtime_python() -> Path:
     return runtime.ensure().python
 
 
+def torchvision() -> Path:
+    """Where torchvision for the runtime is, installed first if it is missing."""
+    from trtbuild.progress import SILENT
+    from trtbuild.server import runtime
+
+    return runtime.ensure_torchvision(runtime.ensure(), SILENT)
+
+
 def smollm2(folder: Path) -> Path:
     """The SmolLM2 sample in fp32 as a Hugging Face folder."""
     named = os.environ.get("TRTBUILD_TEST_SMOLLM2")
@@ -218,11 +226,16 @@ def _version(site: Path) -> str:
 
 @contextlib.contextmanager
 def serving(
-    repo: Path, work: Path, *arguments: str, wait: float = 240, complete: bool = False
+    repo: Path,
+    work: Path,
+    *arguments: str,
+    wait: float = 240,
+    complete: bool = False,
+    vision: bool = False,
 ) -> Iterator[Triton]:
     """The server over ``repo``, ready; stopped, and its whole session killed, at the end.
 
-    ``complete`` lets it complete configurations.
+    ``complete`` lets it complete configurations, ``vision`` has vLLM find torchvision.
     """
     python = runtime_python()
     site = site_packages()
@@ -238,6 +251,7 @@ def serving(
         "GOMP_SPINCOUNT": str(spin_count()),
         "TRTBUILD_ENFORCE_EAGER": "1",  # three reloads at a minute each would compile
         "VLLM_NO_USAGE_STATS": "1",
+        **({"TRTBUILD_TORCHVISION": str(torchvision())} if vision else {}),
     }
     command = [
         f"{home}/bin/tritonserver", f"--model-repository={repo}",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from support.checkpoints import llama_config, make_described, write_json
+from support.checkpoints import llama_config, llama_shapes, make_described, write_json
 from support.specs import llama_8b
 from trtbuild.modelspec import ModelSpec, SourceRef, Task
 from trtbuild.toolchain import vision_of_table
@@ -79,7 +79,7 @@ def make_published(folder: Path, architecture: str, **changes: Any) -> Path:
     text = llama_config(dtype="bfloat16", max_position_embeddings=32768)
     config = {"architectures": [architecture], "text_config": text, **top, **changes}
     shapes = {
-        "model.embed_tokens.weight": (512, 64),
+        **llama_shapes(text),
         "vision_tower.patch_embedding.weight": (64, 3, 14, 14),
         "multi_modal_projector.linear_1.weight": (64, 64),
     }

@@ -24,6 +24,12 @@ def family_warnings(case: Case) -> Iterator[str]:
             f"{family.title} needs a logits processor that releases before {family.since} may "
             f"skip at temperature 0, and then repeats itself: use --triton {family.since} or newer"
         )
+    if family and family.environment:
+        names = " ".join(f"{key}={value}" for key, value in family.environment.items())
+        yield (
+            f"{family.title} needs a server with {names}: trtbuild serve sets it; set it yourself "
+            "where the server is started by something else"
+        )
     length = case.recipe.engine.get("max_model_len") or case.spec.context_length
     if vision.image_tokens and 0 < length < vision.image_tokens:
         yield (

@@ -13,7 +13,7 @@ BLOCK = 16  # tokens in a KV block; vLLM's default on NVIDIA GPUs
 _CONTEXT = 0.5 * GIB
 _NCCL = 0.5 * GIB
 _GRAPHS = 0.75 * GIB
-# vLLM profiles a vision tower with the largest image; its size is not in the spec.
+# vLLM profiles a vision tower with the largest images that fit a step: room for its activations.
 _VISION = 1.0 * GIB
 # Fragmentation and buffers that the formula for activations leaves out.
 _SLACK = 1.25
@@ -70,8 +70,16 @@ def activations(spec: ModelSpec, load: MemoryDemand) -> float:
     stream = load.batched_tokens * per_token * load.element
     rows = min(load.max_seqs, load.batched_tokens)
     sampler = rows * spec.vocab_size * 4 * _SAMPLER_COPIES if generates(spec) else 0
-    vision = _VISION if spec.task is Task.VISION_LANGUAGE else 0
-    return (max(stream, stream / 4 + sampler)) * _SLACK + vision
+    return (max(stream, stream / 4 + sampler)) * _SLACK + _vision(spec, load)
+
+
+def _vision(spec: ModelSpec, load: MemoryDemand) -> float:
+    """Return bytes for images: the encoder's activations and vLLM's encoder cache, which holds the
+    vectors of a step's images, at least those of the largest one."""
+    if spec.task is not Task.VISION_LANGUAGE:
+        return 0
+    largest = spec.vision.image_tokens if spec.vision else 0
+    return _VISION + max(load.batched_tokens, largest) * spec.hidden_size * load.element
 
 
 def generates(spec: ModelSpec) -> bool:
@@ -135,7 +143,8 @@ def rows(spec: ModelSpec, load: MemoryDemand, length_name: str) -> tuple[MemoryR
         MemoryRow(
             "activations",
             round(activations(spec, load)),
-            f"steps of {load.batched_tokens:,} tokens, {load.max_seqs} sequences",
+            f"steps of {load.batched_tokens:,} tokens, {load.max_seqs} sequences"
+            + _images_note(spec),
         ),
         MemoryRow(
             "CUDA context and graphs" if load.graphs else "CUDA context", round(overhead(load))
@@ -146,7 +155,14 @@ def rows(spec: ModelSpec, load: MemoryDemand, length_name: str) -> tuple[MemoryR
 def _weights_note(spec: ModelSpec, load: MemoryDemand) -> str:
     bits = load.weight_bytes * 8 / max(spec.parameters, 1)
     split = f", 1/{load.world} of them" if load.world > 1 else ""
-    return f"{spec.parameters:,} parameters at {bits:.3g} bits{split}"
+    seeing = spec.vision.encoder_parameters if spec.vision else 0
+    part = f", {seeing:,} of them in the vision encoder" if seeing else ""
+    return f"{spec.parameters:,} parameters at {bits:.3g} bits{split}{part}"
+
+
+def _images_note(spec: ModelSpec) -> str:
+    tokens = spec.vision.image_tokens if spec.vision else 0
+    return f", images of up to {tokens:,} tokens" if tokens else ""
 
 
 def _kv_note(cache: KVCache, load: MemoryDemand) -> str:

@@ -87,7 +87,8 @@ def load_of(
     element = _ELEMENT_BYTES.get(str(engine.get("dtype", "auto")), 2.0)
     max_len = engine.get("max_model_len") or spec.context_length
     max_len = spec.context_length if max_len < 0 else max_len
-    wanted = length or min(DEFAULT_LENGTH, max_len or DEFAULT_LENGTH)
+    typical = DEFAULT_LENGTH + _image_tokens(spec)
+    wanted = length or min(typical, max_len or typical)
     default_share = release.default("gpu_memory_utilization") if release else None
     share = engine.get("gpu_memory_utilization", default_share or DEFAULT_UTILIZATION)
     tokens, seqs = _step_limits(engine, release, gpu, max_len)
@@ -106,6 +107,13 @@ def load_of(
         graphs=not engine.get("enforce_eager", False),
         offloaded=engine.get("cpu_offload_gb", 0) * GIB,
     )
+
+
+def _image_tokens(spec: ModelSpec) -> int:
+    """Return the tokens of an image in a typical request: of the largest one, up to a limit that
+    few photographs and pages reach."""
+    largest = spec.vision.image_tokens if spec.vision else 0
+    return min(largest, DEFAULT_LENGTH)
 
 
 def _weights(spec: ModelSpec, engine: Mapping[str, Any], element: float) -> float:

@@ -41,6 +41,7 @@ class Vision:
         processor: Whether a file says how images are prepared.
         images: The most images of a request, as served; 0 if the engine decides.
         tasks: Named prompts.
+        environment: Variables that its server needs.
         sampling: What a request has unless it says otherwise, by vLLM's names.
         boxes: How the answer marks boxes: ``ref-det`` (DeepSeek-OCR), empty for not at all.
         end: Text at the end of an answer that is not part of it.
@@ -55,6 +56,7 @@ class Vision:
     processor: bool = True
     images: int = 0
     tasks: Mapping[str, VisionTask] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
     boxes: str = ""
     end: str = ""

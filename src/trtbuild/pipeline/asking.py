@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,23 @@ def open_chat(
     elif folder is None:
         raise UsageError(
             f"no chat template: the tokenizer of {name!r} is not on this machine",
-            where=str(_repository(name) / name),
+            where=str(repository_of(name) / name),
             fix="name the template with --chat-template FILE",
         )
     else:
         found = find_template(folder, tools=bool(offered))
     return Chat(found, offered, given)
+
+
+def own_template_of(name: str) -> Callable[[Any], str] | None:
+    """Return a function that renders the content of one user message in the checkpoint's own chat
+    template; None if the files on this machine have none."""
+    folder = tokenizer_directory(name)
+    try:
+        chat = Chat(find_template(folder)) if folder else None
+    except UsageError:
+        return None
+    return (lambda content: chat.prompt([{"role": "user", "content": content}])) if chat else None
 
 
 def read_messages(path: Path) -> list[Message]:
@@ -103,15 +114,16 @@ def _role(item: Message) -> bool:
 def tokenizer_directory(name: str) -> Path | None:
     """Return the tokenizer directory of a served model on this machine, None without one."""
     model = described(name)
-    return _repository(name) / model.tokenizer if model and model.tokenizer else None
+    return repository_of(name) / model.tokenizer if model and model.tokenizer else None
 
 
 def described(name: str) -> ServedModel | None:
     """Return the description of a served model from the files on this machine, or None."""
-    return served_model(_repository(name), name)
+    return served_model(repository_of(name), name)
 
 
-def _repository(name: str) -> Path:
+def repository_of(name: str) -> Path:
+    """Return the repository of a served model on this machine, else the default one."""
     server = find_server(name)
     return Path(server.repo) if server else Path("model_repository")
 

@@ -55,6 +55,7 @@ _TEXTS = _Models("models of vectors, scores and labels of texts", *_ALL_TEXTS)
 _PAIRS = _Models("classifiers and scorers of pairs", _T.CLASSIFY, _T.SCORE)
 _LABELS = _Models("classifiers", _T.CLASSIFY, _T.IMAGE_CLASSIFY)
 _IMAGES = _Models("models that take images", _T.IMAGE_CLASSIFY, *_GENERATING)
+_GENERATORS = _Models("vision-language models", *_GENERATING)
 _ENTITIES = _Models("token classifiers", _T.TOKEN_CLASSIFY)
 _SPEECH = _Models("speech models", _T.TRANSCRIBE)
 
@@ -76,6 +77,9 @@ class TaskOptions:
     top_n: int | None = _option(_RERANK, None, "How many of the best documents to return.", min=1)
     text_pair: tuple[str, ...] = _option(_PAIRS, (), "The second text of each pair; repeatable.")
     image: tuple[str, ...] = _option(_IMAGES, (), "An image file (PNG, JPEG, WebP…); repeatable.")
+    task: str = _option(
+        _GENERATORS, "", "A named task of the model's family, such as markdown or locate."
+    )
     audio: tuple[str, ...] = _option(_SPEECH, (), "An audio file (WAV, FLAC, MP3…); repeatable.")
     input_type: str = _option(
         _VECTORS, "", "query or passage, for embedding models that distinguish them."

@@ -50,6 +50,14 @@ class Contents:
     releases: tuple[str, ...] = ()
 
     @property
+    def environment(self) -> dict[str, str]:
+        """Variables that a model's family needs; those of all models together."""
+        found: dict[str, str] = {}
+        for model in self.served.values():
+            found |= model.vision.environment if model.vision else {}
+        return found
+
+    @property
     def llm(self) -> str:
         """The name of a model that generates text, ``""`` without one."""
         return next((name for name, model in self.served.items() if model.task.makes_text), "")

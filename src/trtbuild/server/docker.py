@@ -66,7 +66,12 @@ def container(job: ServerJob) -> ContainerSpec:
         image=image(job),
         command=tuple(program),
         name=f"trtbuild-{job.id}",
-        env={**({"HF_HOME": _HUB_HOME} if hub else {}), **environment(layout), **options.env},
+        env={
+            **({"HF_HOME": _HUB_HOME} if hub else {}),
+            **environment(layout),
+            **job.contents.environment,
+            **options.env,
+        },
         inherited=tuple(_hub_variables(options.env)) if hub else (),
         mounts=(Mount(str(job.contents.repo), MOUNT), *((_hub_cache(),) if hub else ())),
         ports=_published(options),

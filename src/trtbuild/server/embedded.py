@@ -15,11 +15,16 @@ from trtbuild.server.mode import LaunchOptions, ServerCommand, ServerJob, server
 from trtbuild.server.shm import ipc_folder
 from trtbuild.server.spinning import spin_count
 from trtbuild.server.view import make_view
+from trtbuild.signature import ServedTask
 from trtbuild.toolchain import onnx_runtime
 
 _GIB = 1 << 30
 ONNX_RUNTIME = "TRTBUILD_ONNXRUNTIME"
 """Where our backend ``onnxruntime`` imports its package from."""
+TORCHVISION = "TRTBUILD_TORCHVISION"
+"""Where our backend ``vllm`` imports torchvision from if its environment has none."""
+# A checkpoint with one of them is given images.
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 # A machine with at least so many cores likely has several sockets or hyper-threads, which vLLM
 # places better itself; on a smaller one vLLM would leave a core idle.
 _FEW_CORES = 8
@@ -49,9 +54,11 @@ def command(job: ServerJob) -> ServerCommand:
     env = {**runtime.stub_environment(found), **(_vllm_environment(job) if vllm else {})}
     if _needs_onnx_runtime(job):
         env[ONNX_RUNTIME] = str(_onnx_runtime(found, job))
+    if _sees(job.contents):
+        env[TORCHVISION] = str(_torchvision(found, job))
     if options.rehearsal:
         env[rehearsal.VARIABLE] = str(_rehearsal_file(options.rehearsal, job))
-    return ServerCommand(argv, {**env, **options.env})
+    return ServerCommand(argv, {**env, **job.contents.environment, **options.env})
 
 
 def needs_vllm(contents: Contents, options: LaunchOptions) -> bool:
@@ -75,6 +82,25 @@ def _onnx_runtime(installed: runtime.Runtime, job: ServerJob) -> Path:
     if job.dry_run:
         return runtime.onnx_runtime_home(installed, version)
     return runtime.ensure_onnx_runtime(installed, version, job.progress)
+
+
+def _sees(contents: Contents) -> bool:
+    """Whether vLLM serves a model that takes images."""
+    return any(
+        model.task is ServedTask.VISION_LANGUAGE
+        or (
+            model.weights
+            and any((contents.repo / model.weights / n).is_file() for n in _PROCESSORS)
+        )
+        for model in contents.served.values()
+        if model.request_schema == "vllm"
+    )
+
+
+def _torchvision(installed: runtime.Runtime, job: ServerJob) -> Path:
+    if job.dry_run:
+        return runtime.torchvision_home(installed)
+    return runtime.ensure_torchvision(installed, job.progress)
 
 
 def _backends(installed: runtime.Runtime, job: ServerJob) -> Path:

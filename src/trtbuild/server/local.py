@@ -35,4 +35,4 @@ def command(job: ServerJob) -> ServerCommand:
     prefix = f"--backend-config=python,shm-region-prefix-name={job.shm_prefix}"
     layout = lay_out(contents, options.launch)
     argv = under_mpi(layout, (program, *arguments, prefix), gpus=options.gpu_count)
-    return ServerCommand(argv, {**environment(layout), **options.env})
+    return ServerCommand(argv, {**environment(layout), **contents.environment, **options.env})

@@ -24,7 +24,8 @@ Pair = tuple[str, str]
 class Sampling:
     """Sampling settings. None leaves a value to the server.
 
-    ``temperature`` 0 is greedy; ``max_tokens`` counts generated tokens.
+    ``temperature`` 0 is greedy; ``max_tokens`` counts generated tokens. ``more`` are vLLM's other
+    settings, by its names; servers of other engines do not get them.
     """
 
     max_tokens: int = 128
@@ -45,6 +46,7 @@ class Sampling:
     stop_token_ids: tuple[int, ...] | None = None
     skip_special_tokens: bool | None = None
     include_stop_str_in_output: bool | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def wants_logprobs(self) -> bool:

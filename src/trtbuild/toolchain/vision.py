@@ -31,6 +31,7 @@ class VisionFamily:
     boxes: str = ""
     engine: Mapping[str, Any] = field(default_factory=dict)
     why: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
     tasks: Mapping[str, VisionTask] = field(default_factory=dict)
 
@@ -62,6 +63,7 @@ def vision_of_table(architecture: str) -> Vision | None:
         after=family.after,
         images=family.images,
         tasks=family.tasks,
+        environment=family.environment,
         sampling=family.sampling,
         boxes=family.boxes,
         end=family.end,

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+import backend_images
 import backend_request
 import backend_settings
 
@@ -53,14 +54,18 @@ def reason(error):
 
 
 class Arguments:
-    """From a parsed request to vLLM's own objects. ``supported`` names the model's tasks."""
+    """From a parsed request to vLLM's own objects.
 
-    def __init__(self, adapters, supported):
+    ``supported`` names the model's tasks, ``placeholder`` is what stands for an image in a prompt.
+    """
+
+    def __init__(self, adapters, supported, placeholder=""):
         from vllm.sampling_params import SamplingParams
         from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
 
         self._adapters = _lora_requests(adapters)
         self._supported = supported
+        self._placeholder = placeholder
         self._types = backend_request.sampling_types(SamplingParams)
         self._encoder, self._decoder = MsgpackEncoder(), MsgpackDecoder(SamplingParams)
 
@@ -88,6 +93,7 @@ class Arguments:
         values = backend_request.typed(request.sampling, self._types)
         kind = RequestOutputKind.DELTA if request.stream else RequestOutputKind.FINAL_ONLY
         params = self._readable(_sampling_params(values, request.wanted, kind))
+        backend_images.require_places(request.prompt, request.images, self._placeholder)
         prompt = {"prompt": request.prompt}
         if request.images:
             prompt["multi_modal_data"] = {"image": request.images}
@@ -134,6 +140,7 @@ def _sampling_params(values, wanted, kind):
     from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 
     values = dict(values)
+    backend_images.require_ngram(values.get("extra_args"))
     structured = values.get("structured_outputs")
     if structured is not None:
         known = [item.name for item in dataclasses.fields(StructuredOutputsParams) if item.init]

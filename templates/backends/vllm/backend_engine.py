@@ -14,9 +14,9 @@ import traceback
 
 import backend_arguments
 import backend_guard
+import backend_images
 import backend_request
 import backend_response
-import request_images
 from backend_live import Live
 
 # How often requests that produce nothing (queued, in prefill, not streaming) and the engine's
@@ -51,6 +51,7 @@ class Engine:
         self._flushing = self._dead = self._stopping = False
         self._counter = 0
         self._refused = 0.0
+        self._placeholder = ""
         self._llm = self._metrics = self._loop = self._thread = self._guard = None
 
     # Called from the stub's thread.
@@ -117,7 +118,8 @@ class Engine:
         loggers = [self._metrics.logger] if self._metrics else None
         self._llm = AsyncLLM.from_engine_args(engine_args, stat_loggers=loggers)
         supported = await self._llm.get_supported_tasks()
-        self._arguments = backend_arguments.Arguments(self._adapters, supported)
+        self._placeholder = backend_images.placeholder_of(self._llm.model_config)
+        self._arguments = backend_arguments.Arguments(self._adapters, supported, self._placeholder)
         await self._arguments.load_adapters(self._llm)
         self._spawn(self._watch())
 
@@ -151,7 +153,7 @@ class Engine:
 
     async def _admit(self, live, request_id):
         try:
-            await _decode(live.request)
+            await backend_images.decode(live.request)
             prompt, params, lora = self._arguments.of(live.request)
             live.expects(params)
             collector = await self._llm.add_request(request_id, prompt, params, lora_request=lora)
@@ -220,6 +222,9 @@ class Engine:
             live.refuse("UNAVAILABLE", "the vLLM engine is dead; its log tells why")
         elif isinstance(error, GracefulHTTPError):
             live.refuse("UNAVAILABLE", str(error) or type(error).__name__)
+        elif backend_images.is_unplaced(error):
+            said = backend_images.unplaced(len(live.request.images), self._placeholder)
+            live.refuse("INVALID_ARG", said)
         elif isinstance(error, mistakes):
             live.refuse("INVALID_ARG", backend_arguments.said(error))
         else:
@@ -268,12 +273,6 @@ class Engine:
         # An unload goes by name: one that is being unloaded already may have a successor.
         if not self._stopping:
             self._on_death()
-
-
-async def _decode(request):
-    """Turn base64 into pictures on another thread: a large one takes a second."""
-    if getattr(request, "images", None):
-        request.images = await asyncio.to_thread(request_images.pictures, request.images)
 
 
 def _new_loop():

@@ -8,6 +8,7 @@ import difflib
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 # Where a repository is mounted inside a container: /models/<name>/<version>/<rest>
@@ -71,6 +72,18 @@ def engine_arguments(model_dir):
     if model.startswith("/") and not Path(model).exists():
         raise SettingsError(f"{Path(model_dir) / 'model.json'}: no weights at {model}")
     return arguments
+
+
+def find_torchvision():
+    """Make torchvision importable where the launcher keeps it, here and in child processes.
+
+    The server's own environment has none, or one that cannot be imported.
+    """
+    folder = os.environ.get("TRTBUILD_TORCHVISION", "")
+    if folder and folder not in sys.path:
+        sys.path.append(folder)
+        paths = filter(None, (os.environ.get("PYTHONPATH"), folder))
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
 
 def unknown_arguments(arguments, known):

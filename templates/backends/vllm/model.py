@@ -57,6 +57,7 @@ class TritonPythonModel:
         )
         if devices is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = devices
+        backend_settings.find_torchvision()
         import backend_arguments
         import backend_engine
         import backend_metrics

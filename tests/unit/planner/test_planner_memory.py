@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.specs import deepseek_v3, gemma3_like, llama_8b, llama_70b, mamba_like
+from support.vision import vision_spec
 from trtbuild import hardware, toolchain
 from trtbuild.memory import formulas
 from trtbuild.memory.alternatives import Fit, alternatives, tensor_sizes
@@ -188,9 +189,21 @@ def test_activations_of_llama_8b_are_of_the_order_that_engines_log() -> None:
 def test_vision_and_embedding_differ_from_text() -> None:
     text = formulas.activations(llama_8b(), load(llama_8b()))
     vision = llama_8b(task=Task.VISION_LANGUAGE)
-    assert formulas.activations(vision, load(vision)) == text + GIB
+    step = load(vision).batched_tokens
+    # The tower, and vLLM's cache of the vectors of a step's images (4096 wide, 16 bits).
+    assert formulas.activations(vision, load(vision)) == text + GIB + step * 4096 * 2
     embed = llama_8b(task=Task.EMBED)
     assert formulas.activations(embed, load(embed)) < text, "nothing is sampled"
+
+
+def test_an_image_takes_room_in_the_context_and_in_the_encoder_cache() -> None:
+    large = vision_spec("Qwen2_5_VLForConditionalGeneration", image_tokens=16386)
+    assert load(large).length == 4096 + 4096, "an image of the usual size beside the text"
+    small = vision_spec("LlavaForConditionalGeneration", image_tokens=576)
+    assert load(small).length == 4096 + 576
+    grown = formulas.activations(large, load(large)) - formulas.activations(small, load(small))
+    assert grown == (16386 - load(small).batched_tokens) * 4096 * 2
+    assert "images of up to 576 tokens" in str(formulas.rows(small, load(small), "max_model_len"))
 
 
 def test_graphs_and_communication_are_counted() -> None:

@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import typer
@@ -17,11 +17,13 @@ from trtbuild.cli.infer.writing import Writer
 from trtbuild.cli.output import print_json, progress
 from trtbuild.client import Answer, LLMClient, Sampling, collect, find_server
 from trtbuild.errors import ServerError, UsageError
-from trtbuild.pipeline.asking import described
+from trtbuild.pipeline.asking import described, repository_of
 from trtbuild.pipeline.condition import explained_death
 from trtbuild.pipeline.items import Item
+from trtbuild.pipeline.seeing import Seeing, is_text_model, vision_of
 from trtbuild.pipeline.tasks import TaskOptions, task_items, task_requests
 from trtbuild.signature import ServedModel, ServedTask
+from trtbuild.signature.boxes import Box, read_boxes
 from trtbuild.signature.requests import GenerateRequest, TaskRequest
 
 _ROW = re.compile(r"\btext (\d+) has ")
@@ -53,7 +55,7 @@ class Asker:
     ) -> str:
         """Ask, print the answers, and return the text if there is one answer of text.
 
-        ``as_prompt`` makes a prompt of a line of the file.
+        ``as_prompt`` makes a prompt of a text, for a model that generates text.
         """
         asked = self.connection
         server = None if asked.url else find_server(self.name)
@@ -65,6 +67,20 @@ class Asker:
                 return self._ask(client, texts, sampling, as_prompt)
             except ServerError as error:
                 raise explained_death(error, self.name, url) from None
+
+    @property
+    def seeing(self) -> Seeing:
+        """How images get into a prompt. UsageError for images that the model cannot take."""
+        images, known = len(self.options.image), self._known(self.name)
+        if not self.generates:  # its images are not part of a prompt
+            return Seeing(self.name, None, 0)
+        repository = repository_of(self.name)
+        if images and is_text_model(known, repository):
+            raise UsageError(
+                f"{self.name!r} takes no images: it is a text model",
+                fix="leave out --image, or ask a vision-language model",
+            )
+        return Seeing(self.name, vision_of(known, repository), images, self.options.task)
 
     def require_text(self) -> None:
         """UsageError for a chat with a model that generates no text."""
@@ -88,11 +104,11 @@ class Asker:
     ) -> str:
         model = client.served(self.name, self.connection.timeout)
         if model.task is ServedTask.TENSOR:
-            return self._generate(client, GenerateRequest(texts[0] if texts else "", sampling))
-        given = task_items(model, texts, self.options, self.file)
-        items = [
-            replace(item, value=as_prompt(item.value)) if item.where else item for item in given
-        ]
+            text = as_prompt(texts[0]) if texts else ""
+            return self._generate(client, GenerateRequest(text, sampling))
+        items = task_items(model, texts, self.options, self.file)
+        if model.task.makes_text:
+            items = [replace(item, value=as_prompt(item.value)) for item in items]
         parts = list(task_requests(model, items, self.options, sampling))
         if len(items) > 1 or self.file or self.connection.output:
             self._ask_many(client, parts)
@@ -120,12 +136,23 @@ class Asker:
                 self.name, asked.prompt, asked.sampling, stream=self.stream, timeout=timeout
             )
         )
+        seeing = self.seeing
+        if doubt := seeing.doubt(asked.prompt):
+            typer.secho(f"warning: {doubt}", err=True, fg="yellow")
+        marks = seeing.vision if seeing.vision and seeing.vision.boxes else None
+        shown = None if self.connection.as_json or marks else _write
         try:
-            answer = collect(chunks, None if self.connection.as_json else _write)
+            answer = collect(chunks, shown)
         finally:
             # Ctrl-C comes through here: closing cancels the request on the server.
             chunks.close()
-        _report(answer, as_json=self.connection.as_json)
+        boxes: tuple[Box, ...] | None = None
+        if marks:
+            marked = read_boxes(answer.text, marks, seeing.named)
+            answer, boxes = replace(answer, text=marked.text), marked.boxes
+            if not self.connection.as_json:
+                _write(answer.text)
+        _report(answer, boxes, as_json=self.connection.as_json)
         return answer.text
 
     def _ask_many(self, client: LLMClient, parts: Sequence[Part]) -> None:
@@ -167,7 +194,7 @@ def _write(piece: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def _report(answer: Answer, *, as_json: bool) -> None:
+def _report(answer: Answer, boxes: Sequence[Box] | None, *, as_json: bool) -> None:
     of_prompt = answer.prompt_logprobs
     if as_json:
         print_json(
@@ -181,12 +208,13 @@ def _report(answer: Answer, *, as_json: bool) -> None:
                 "tokens_per_second": answer.tokens_per_second,
                 **({"logprobs": list(answer.logprobs)} if answer.logprobs else {}),
                 **({"prompt_logprobs": list(of_prompt)} if of_prompt else {}),
+                **({"boxes": [asdict(box) for box in boxes]} if boxes is not None else {}),
             }
         )
         return
     if not answer.text.endswith("\n"):
         typer.echo()
-    notes = []
+    notes = [f"boxes: {len(boxes)} (--json has them)"] if boxes else []
     if answer.output_tokens is not None:
         notes.append(f"{answer.output_tokens} tokens")
     if answer.tokens_per_second is not None:

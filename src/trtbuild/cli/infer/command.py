@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from trtbuild.cli.infer.asker import Asker
     from trtbuild.pipeline.asking import Chat
+    from trtbuild.pipeline.seeing import Content
     from trtbuild.signature.requests import Sampling
 
 _EPILOG = """
@@ -38,6 +39,10 @@ Examples
 
   trtbuild infer vit --image cat.jpg
 
+  trtbuild infer qwen-vl "What is on these pages?" --image one.png --image two.png
+
+  trtbuild infer deepseek-ocr --task markdown --image page.png --json
+
   trtbuild infer whisper --audio talk.wav --timestamps
 """
 
@@ -57,33 +62,43 @@ def infer(
 ) -> None:
     """Send a request to a served model and print its answer, text as it is generated."""
     from trtbuild.cli.infer.asker import Asker
-    from trtbuild.pipeline.asking import with_defaults
+    from trtbuild.pipeline.asking import own_template_of, with_defaults
 
     texts = _texts(asked)
     asker = Asker(asked.name, connection, options, asked.input, stream=generating.stream)
     if chat.used:
         asker.require_text()
     opened, turns = _opened(asked.name, chat) if chat.used else (None, [])
-    sampling = generating.sampling()
+    seeing = asker.seeing
+    texts = texts or [""] * bool(seeing.task)
+    sampling = generating.sampling(seeing.vision.sampling if seeing.vision else {})
     if generating.generation_config and asker.generates:
         sampling, taken = with_defaults(asked.name, sampling)
         _say_defaults(taken, as_json=connection.as_json)
     if opened is None:
         _require_something(asked, texts, options)
-        asker.ask(texts, sampling)
-    elif texts or asked.input or chat.messages:
-        user = [[*turns, _user(text)] for text in texts] or [turns] * (asked.input is None)
+        template = own_template_of(asked.name) if options.image else None
         asker.ask(
-            [opened.prompt(each) for each in user],
+            texts,
             sampling,
-            as_prompt=lambda text: opened.prompt([*turns, _user(text)]),
+            lambda text: seeing.prompt(text, template if seeing.wants_template(text) else None),
         )
+    elif texts or asked.input or chat.messages:
+
+        def prompt(text: str) -> str:
+            return seeing.prompt(text, lambda content: opened.prompt([*turns, _user(content)]))
+
+        if texts or asked.input:
+            asker.ask(texts, sampling, prompt)
+        else:
+            asker.ask([opened.prompt(turns)], sampling)
     else:
+        _require_no_image(options)
         _converse(asker, opened, turns, sampling)
 
 
-def _user(text: str) -> Mapping[str, Any]:
-    return {"role": "user", "content": text}
+def _user(content: Content) -> Mapping[str, Any]:
+    return {"role": "user", "content": content}
 
 
 def _opened(name: str, chat: ChatOptions) -> tuple[Chat, list[Mapping[str, Any]]]:
@@ -107,6 +122,15 @@ def _require_something(asked: Asked, texts: list[str], options: TaskOptions) -> 
             "there is no prompt",
             fix="give a text as an argument or with -p TEXT, or -p - and a file; --input, --image "
             "and --audio name files",
+        )
+
+
+def _require_no_image(options: TaskOptions) -> None:
+    from trtbuild.errors import UsageError
+
+    if options.image:
+        raise UsageError(
+            "a conversation on standard input cannot have --image", fix="ask about it with -p TEXT"
         )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from trtbuild.cli.fields import option
 from trtbuild.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trtbuild.client.transport import Protocol
     from trtbuild.signature.requests import Sampling
 
@@ -66,7 +68,9 @@ class SamplingOptions:
     stream: bool = option(
         True, "Print text as it is generated, or at the end.", flag="--stream/--no-stream"
     )
-    max_tokens: int = option(128, "Most tokens to generate.", min=1)
+    max_tokens: int | None = option(
+        None, "Most tokens to generate; default: the model family's, or 128.", min=1
+    )
     temperature: float | None = option(
         None,
         "Sampling temperature; 0 is greedy; default: the checkpoint's or the server's.",
@@ -86,19 +90,22 @@ class SamplingOptions:
     )
     prompt_logprobs: int | None = option(None, "The same for the prompt's tokens.", min=0)
 
-    def sampling(self) -> Sampling:
-        """Return the values that a server gets."""
+    def sampling(self, family: Mapping[str, Any]) -> Sampling:
+        """Return the values that a server gets, with those of the model's family as defaults."""
         from trtbuild.signature.requests import Sampling
 
+        more = {key: family[key] for key in family if key not in ("max_tokens", "temperature")}
+        chosen = family.get("temperature") if self.temperature is None else self.temperature
         return Sampling(
-            self.max_tokens,
-            self.temperature,
+            self.max_tokens or family.get("max_tokens", 128),
+            chosen,
             self.top_p,
             self.top_k,
             self.seed,
             self.stop,
             logprobs=self.logprobs,
             prompt_logprobs=self.prompt_logprobs,
+            more=more,
         )
 
 

@@ -21,6 +21,7 @@ from trtbuild.server.runtime.onnxruntime import (
     ensure_onnx_runtime,
     onnx_runtime_home,
 )
+from trtbuild.server.runtime.torchvision import ensure_torchvision, torchvision_home
 
 __all__ = [
     "REINSTALL",
@@ -30,6 +31,7 @@ __all__ = [
     "Variant",
     "ensure",
     "ensure_onnx_runtime",
+    "ensure_torchvision",
     "install",
     "lock_digest",
     "onnx_runtime_home",
@@ -38,6 +40,7 @@ __all__ = [
     "remove",
     "status",
     "stub_environment",
+    "torchvision_home",
     "unsupported_platform",
     "verify",
 ]

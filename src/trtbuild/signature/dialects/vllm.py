@@ -50,7 +50,7 @@ class Vllm(Generating):
 
     def spelled(self, request: GenerateRequest) -> Mapping[str, Any]:
         """Return all sampling values in one input."""
-        values: dict[str, Any] = dict(request.sampling.given())
+        values: dict[str, Any] = {**request.sampling.more, **request.sampling.given()}
         if request.guide is not None:
             form = True if request.guide.kind == "json_object" else request.guide.value
             # Text, as NVIDIA's backend reads it; ours takes an object, too.
