@@ -102,13 +102,18 @@ class CompletionStream(_Events):
 
     kind = "text_completion"
 
+    def __init__(self, identity: Identity, *, usage: bool) -> None:
+        super().__init__(identity, usage=usage)
+        self._tail = b',"logprobs":null,"finish_reason":null}' + self._end
+
     def role(self, index: int) -> bytes:  # noqa: ARG002
         """Return nothing: there are no roles."""
         return b""
 
     def text(self, index: int, text: str) -> bytes:
         """Return the event of new text."""
-        return self.delta(index, {"text": text}, None)
+        start = self._choices + b'{"index":%d,"text":' % index
+        return start + _encode(text) + self._tail
 
     def delta(
         self, index: int, delta: Mapping[str, Any], logprobs: Mapping[str, Any] | None

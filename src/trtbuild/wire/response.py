@@ -143,6 +143,7 @@ class Parser:
 
     def _chunks(self, now: float) -> bool:
         buffer, at = self._buffer, 0
+        parts: list[bytes] = []  # passed on together: a packet often holds several chunks
         while True:
             end = buffer.find(b"\r\n", at)
             if end < 0:
@@ -152,17 +153,24 @@ class Parser:
             size = _chunk_size(buffer[at:end])
             if len(buffer) < end + 2 + size + 2:
                 if size > _PART:
+                    self._pass_on(now, parts)
                     return self._begin_chunk(now, buffer[end + 2 :], size)
                 break
             if size == 0:
                 # Trailers are not read, so the connection cannot be reused.
                 self.keep_alive = self.keep_alive and buffer[end + 2 : end + 4] == b"\r\n"
+                self._pass_on(now, parts)
                 self._end(now)
                 return True
-            self._body(now, buffer[end + 2 : end + 2 + size])
+            parts.append(buffer[end + 2 : end + 2 + size])
             at = end + 2 + size + 2
         self._buffer = buffer[at:]
+        self._pass_on(now, parts)
         return False
+
+    def _pass_on(self, now: float, parts: list[bytes]) -> None:
+        if parts:
+            self._body(now, parts[0] if len(parts) == 1 else b"".join(parts))
 
     def _begin_chunk(self, now: float, data: bytes, size: int) -> bool:
         """Begin a chunk; a long one is passed on in parts as they come."""
@@ -199,6 +207,22 @@ class Parser:
             return
         if b"\r" in data or self._line_feed_due:
             data = self._without_returns(data)
+        if data[-2:] == b"\n\n" and not self._line and self._event is None and not self._failed:
+            self._whole_events(now, data)
+        else:
+            self._lines(now, data)
+
+    def _whole_events(self, now: float, data: bytes) -> None:
+        """Pass on events that are complete; the usual one is a single line."""
+        for event in data[:-2].split(b"\n\n"):
+            if event[:5] == b"data:" and b"\n" not in event and len(event) <= self._limit:
+                if content := event[5:].strip():
+                    self._event, self._event_at = content, now
+                    self._dispatch()
+            else:
+                self._lines(now, event + b"\n\n")
+
+    def _lines(self, now: float, data: bytes) -> None:
         lines = (self._line + data).split(b"\n")
         self._line = lines.pop()
         if len(self._line) > self._limit:
