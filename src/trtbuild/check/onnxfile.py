@@ -86,6 +86,7 @@ class OnnxFile:
         opsets: The version of each domain of operators; the standard one is ``""``.
         operators: Those that neither ONNX nor a function of the file defines, as (domain, name).
         external: Files beside it that hold its weights.
+        made_by: The operator that computes each output.
     """
 
     problem: str = ""
@@ -96,6 +97,7 @@ class OnnxFile:
     opsets: Mapping[str, int] = field(default_factory=dict)
     operators: tuple[tuple[str, str], ...] = ()
     external: tuple[str, ...] = ()
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_onnx(content: bytes, *, optimized: bool = True) -> OnnxFile:
@@ -138,7 +140,18 @@ def read_onnx(content: bytes, *, optimized: bool = True) -> OnnxFile:
         opsets={text(one.domain): one.version for one in model.opset_import},
         operators=tuple(dict.fromkeys(_foreign(model))),
         external=tuple(dict.fromkeys(_external(graph))),
+        made_by=_makers(graph),
     )
+
+
+def _makers(graph: Any) -> dict[str, str]:
+    wanted = {one.name for one in graph.output}
+    return {
+        text(name): text(node.op_type)
+        for node in graph.node
+        for name in node.output
+        if name in wanted
+    }
 
 
 def _shapeless(inferred: Found) -> bool:
