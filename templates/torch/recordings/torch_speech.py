@@ -29,14 +29,14 @@ class Speech:
     def __init__(self, folder, settings, place):
         from transformers import (
             AutoModelForSpeechSeq2Seq,
+            AutoTokenizer,
             WhisperFeatureExtractor,
-            WhisperTokenizer,
         )
 
         self._settings, self._place = settings, place
         self._features = WhisperFeatureExtractor.from_pretrained(folder)
         self.window = self._features.n_samples
-        self._tokenizer = WhisperTokenizer.from_pretrained(folder)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self._module = place.put(
             AutoModelForSpeechSeq2Seq.from_pretrained(folder, **loading(place))
         )
@@ -138,8 +138,8 @@ class Speech:
         texts, segments, count = [], [], 0
         for start, size, ids in sorted(pieces, key=lambda piece: piece[0]):
             texts.append(self._tokenizer.decode(ids, skip_special_tokens=True).strip())
-            special = set(self._tokenizer.all_special_ids)
-            count += sum(number not in special for number in ids)
+            # Whisper's special tokens and timestamps all come after the end of the text.
+            count += sum(number < self._end for number in ids)
             if wanted.timestamps:
                 segments += self._segments(ids, start / RATE, (start + size) / RATE)
         return " ".join(filter(None, texts)), language, json.dumps(segments), count
