@@ -45,7 +45,13 @@ def scripts(*parts: str) -> dict[str, str]:
 
 
 def work(
-    place: Workplace, job: Mapping[str, Any], *script: str, served: str, doing: str, given: str = ""
+    place: Workplace,
+    job: Mapping[str, Any],
+    *script: str,
+    served: str,
+    doing: str,
+    given: str = "",
+    first: str = "",
 ) -> None:
     """Run a template on the checkpoint's files; BuildError if it fails or the answers differ.
 
@@ -56,6 +62,7 @@ def work(
         served: What is compared with the reference, for messages: ``the graph``.
         doing: What the script does, for messages: ``the export to ONNX``.
         given: A file of the checkpoint that is taken as it is.
+        first: What to try when answers differ, before reporting it.
     """
     files = [file for file in place.files if not file.name.endswith((".bin", ".py"))]
     status, tail = run_worker(
@@ -67,22 +74,29 @@ def work(
         progress=place.progress,
     )
     if status:
-        raise _failure(status, tail, place, served=served, doing=doing, given=given)
+        if status == _DIFFERS:
+            raise _differs(place, _errors(tail), served, first)
+        raise _failure(status, tail, place, doing=doing, given=given)
+
+
+def _errors(tail: Sequence[str]) -> tuple[str, ...]:
+    return tuple(line.removeprefix("ERROR: ") for line in tail if line.startswith("ERROR: "))
+
+
+def _differs(place: Workplace, errors: tuple[str, ...], served: str, first: str) -> BuildError:
+    return BuildError(
+        f"{served} of {place.source} does not answer as the reference does, so nothing was written",
+        where=str(place.log),
+        details=errors,
+        fix=f"{first}report it with the checkpoint's name; --set check=false serves it all the "
+        "same",
+    )
 
 
 def _failure(
-    status: int, tail: Sequence[str], place: Workplace, *, served: str, doing: str, given: str
+    status: int, tail: Sequence[str], place: Workplace, *, doing: str, given: str
 ) -> BuildError:
-    errors = tuple(line.removeprefix("ERROR: ") for line in tail if line.startswith("ERROR: "))
-    where = str(place.log)
-    if status == _DIFFERS:
-        return BuildError(
-            f"{served} of {place.source} does not answer as the reference does, so nothing was "
-            "written",
-            where=where,
-            details=errors,
-            fix="report it with the checkpoint's name; --set check=false serves it all the same",
-        )
+    errors, where = _errors(tail), str(place.log)
     if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return BuildError(
             f"{doing} was killed, which the system does when memory runs out",

@@ -13,6 +13,7 @@ from trtbuild_builders.text.worker import limits, scripts, work
 from trtbuild_builders.torch.settings import engine, kind_of, settings
 
 ARTIFACT = "reference"
+_PADDED = "if only those in a batch differ, --set padding=false; else "
 
 
 def artifacts(case: Case) -> Sequence[Artifact]:
@@ -41,6 +42,6 @@ def _job(case: Case) -> dict[str, Any]:
 
 def _make(job: dict[str, Any], place: Workplace) -> None:
     """Compare; BuildError if it fails or the answers differ."""
-    work(
-        place, job, "torch", "check", "worker.py", served="PyTorch's module", doing="the comparison"
-    )
+    script = ("torch", "check", "worker.py")
+    first = _PADDED if job["kind"] == "texts" and not job["settings"]["packs"] else ""
+    work(place, job, *script, served="PyTorch's module", doing="the comparison", first=first)

@@ -179,3 +179,17 @@ def test_a_comparison_that_fails_is_told(tmp_path: Path) -> None:
         artifact.make(place)
     assert "No module named 'torch'" in str(caught.value.details)
     assert "other builders may take the checkpoint" in caught.value.fix
+
+
+@pytest.mark.parametrize(("task", "said"), [(Task.EMBED, True), (Task.IMAGE_CLASSIFY, False)])
+def test_a_difference_is_shown_with_what_to_try(tmp_path: Path, task: Task, said: bool) -> None:
+    (artifact,) = builder.artifacts(case_of(task))
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho \"ERROR: 'a' in a batch: off by 0.1\"\nexit 3\n")
+    program.chmod(0o755)
+    place = Workplace("key", tmp_path / "engines/m", tmp_path, "org/name", (), python=program)
+    assert artifact.make is not None
+    with pytest.raises(BuildError, match="org/name does not answer as the reference") as caught:
+        artifact.make(place)
+    assert caught.value.details == ("'a' in a batch: off by 0.1",)
+    assert ("--set padding=false" in caught.value.fix) is said
