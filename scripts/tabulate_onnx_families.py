@@ -8,11 +8,10 @@ Needs ``trtbuild runtime install export``. About ten seconds a family.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -20,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from support import torch_families
 from support.command_line import trtbuild
 from support.exporting import one_exporter
-from trtbuild.server import runtime
 
 _HEAD = "| Family | Class | Head | Largest difference | Smallest cosine | Seconds |"
 
@@ -32,19 +30,13 @@ def main(*names: str) -> int:
     print(_HEAD, "|---|---|---|---|---|---|", sep="\n")
     with tempfile.TemporaryDirectory() as place:
         work = Path(place)
-        make(work, chosen)
-        with one_exporter():
+        with one_exporter() as run:
+            if run(torch_families.__file__, work, *chosen):
+                sys.exit("the checkpoints could not be made")
             for row in (convert(work, name) for name in chosen):
                 failed += "failed" in row
                 print(row, flush=True)
     return failed
-
-
-def make(work: Path, names: Sequence[str]) -> None:
-    """Write the checkpoints."""
-    script = torch_families.__file__
-    python = runtime.install("export").python
-    subprocess.run([python, "-I", script, work, *names], check=True, capture_output=True)
 
 
 def convert(work: Path, name: str) -> str:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support import torch_families
 from support.command_line import trtbuild
+from support.exporting import one_exporter
 from support.tiny_encoders import DIMENSION, TOKENS, make_embedder
 from trtbuild.client import LLMClient, wait_ready
 from trtbuild.client.reference import require_reference
@@ -28,16 +30,30 @@ from trtbuild.server import (
     require_alive,
     stop,
 )
-from trtbuild.signature.requests import EmbedAnswer, EmbedRequest
+from trtbuild.signature.requests import (
+    EmbedAnswer,
+    EmbedRequest,
+    MultiVectorAnswer,
+    RerankAnswer,
+    RerankRequest,
+    SparseAnswer,
+    TokenClassifyAnswer,
+    TokenClassifyRequest,
+)
+
+OTHERS = ("bert-tokens", "bert-sparse", "bert-colbert", "bert-score")
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One conversion, by the real export environment."""
+    """A model of every head, by the real export environment."""
     work = tmp_path_factory.mktemp("onnx")
-    source = make_embedder(work / "tiny")
-    done = trtbuild("convert", source, "--repo", work / "repository")
-    assert done.returncode == 0, done.stderr
+    make_embedder(work / "tiny")
+    with one_exporter() as run:
+        assert run(torch_families.__file__, work, *OTHERS) == 0
+        for name in ("tiny", *OTHERS):
+            done = trtbuild("convert", work / name, "--repo", work / "repository")
+            assert done.returncode == 0, done.stderr
     return work / "repository"
 
 
@@ -50,7 +66,10 @@ def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         found = launch(contents, "embedded", LaunchOptions(ports=Ports(*free_ports(3))))
         try:
             wait_ready(
-                f"127.0.0.1:{found.grpc_port}", ["tiny"], 120, watch=lambda: require_alive(found)
+                f"127.0.0.1:{found.grpc_port}",
+                ["tiny", *OTHERS],
+                120,
+                watch=lambda: require_alive(found),
             )
             yield found
         finally:
@@ -142,7 +161,7 @@ def test_readiness_proves_the_numbers(
     server: ServerHandle, repository: Path, tmp_path: Path
 ) -> None:
     models = dict(read_contents(repository).served)
-    assert require_reference(server.grpc_url, models, repository) == ("tiny",)
+    assert set(require_reference(server.grpc_url, models, repository)) == {"tiny", *OTHERS}
     kept = json.loads((repository / "tiny/1/reference.json").read_text())
     kept["kept"][0]["row"].reverse()
     other = tmp_path / "other/tiny/1"
@@ -176,3 +195,75 @@ def test_as_many_texts_as_there_are(client: LLMClient) -> None:
     answer = embed(client, texts)
     assert len(answer.vectors) == 600
     require_equal([answer.vectors[599]], [list(embed(client, ["text 599"]).vectors[0])])
+
+
+# ------------------------------------------------------------------------------------ other heads
+
+
+def answers(client: LLMClient, model: str, rows: list[dict[str, Any]]) -> Any:
+    """The answers to the texts of ``rows``, alone and together, which must be the same."""
+    texts = [row["item"] for row in rows]
+    use = rows[0]["input_type"]
+    alone = [client.ask(model, EmbedRequest((text,), input_type=use)) for text in texts]
+    found = client.ask(model, EmbedRequest(tuple(texts), input_type=use))
+    assert isinstance(found, SparseAnswer | MultiVectorAnswer)
+    sizes = [len(one.vectors[0]) for one in alone if isinstance(one, type(found))]
+    assert [len(vector) for vector in found.vectors] == sizes
+    return found.vectors
+
+
+def kept(repository: Path, model: str, use: str = "") -> list[dict[str, Any]]:
+    rows = json.loads((repository / model / "1/reference.json").read_text())["kept"]
+    return [row for row in rows if row["input_type"] == use]
+
+
+def test_sparse_vectors_have_their_own_numbers_of_weights(
+    client: LLMClient, repository: Path
+) -> None:
+    rows = kept(repository, "bert-sparse")
+    found = answers(client, "bert-sparse", rows)
+    assert len({len(vector) for vector in found}) > 1
+    for vector, row in zip(found, rows, strict=True):
+        dense = np.zeros(len(row["row"]))
+        dense[list(vector)] = list(vector.values())
+        assert np.abs(dense - row["row"]).max() <= 1e-5
+
+
+@pytest.mark.parametrize("use", ["query", "passage"])
+def test_a_query_is_filled_and_a_passage_is_not(
+    client: LLMClient, repository: Path, use: str
+) -> None:
+    rows = kept(repository, "bert-colbert", use)
+    found = answers(client, "bert-colbert", rows)
+    for vectors, row in zip(found, rows, strict=True):
+        assert np.abs(np.ravel(vectors) - row["row"]).max() <= 1e-5
+    sizes = {len(vectors) for vectors in found}
+    assert sizes == {16} if use == "query" else len(sizes) > 1
+
+
+def test_entities_are_those_of_the_text(client: LLMClient) -> None:
+    text = "Anna lives in Oslo, and Ben Müller does not."
+    for how in ("none", "simple", "first", "average", "max"):
+        answer = client.ask("bert-tokens", TokenClassifyRequest((text, ""), aggregation=how))
+        assert isinstance(answer, TokenClassifyAnswer)
+        entities, nothing = answer.results
+        assert nothing == ()
+        assert entities
+        assert all(text[one.start : one.end] == one.text for one in entities)
+        labels = {"PER", "LOC"} if how != "none" else {"B-PER", "I-PER", "B-LOC", "I-LOC"}
+        assert {one.label for one in entities} <= labels
+    with pytest.raises(ServerError, match="aggregation 'all' is not known: send none, simple"):
+        client.ask("bert-tokens", TokenClassifyRequest((text,), aggregation="all"))
+
+
+def test_a_reranker_orders_passages_by_the_reference(client: LLMClient, repository: Path) -> None:
+    rows = kept(repository, "bert-score")
+    query = rows[0]["item"][0]
+    same = [row for row in rows if row["item"][0] == query]
+    assert len(same) > 1
+    answer = client.ask("bert-score", RerankRequest(query, tuple(row["item"][1] for row in same)))
+    assert isinstance(answer, RerankAnswer)
+    logits = [row["row"][0] for row in same]
+    assert [one.index for one in answer.results] == list(np.argsort(logits)[::-1])
+    for one in answer.results:
+        assert one.logit == pytest.approx(logits[one.index], abs=1e-4)

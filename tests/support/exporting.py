@@ -22,16 +22,16 @@ import transformers.exporters.exporter_onnx
 sys.stdout.write("ready\\n")
 sys.stdout.flush()
 for line in sys.stdin:
-    script, request, log = json.loads(line)
+    argv, log = json.loads(line)
     child = os.fork()
     if not child:
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, 1)
         os.dup2(file, 2)
-        sys.argv = [script, request]
+        sys.argv = argv
         code = 0
         try:
-            runpy.run_path(script, run_name="__main__")
+            runpy.run_path(argv[0], run_name="__main__")
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
             if isinstance(stop.code, str):
@@ -48,8 +48,11 @@ for line in sys.stdin:
 
 
 @contextmanager
-def one_exporter() -> Iterator[None]:
-    """Conversions inside run their exports in forks of one process."""
+def one_exporter() -> Iterator[Callable[..., int]]:
+    """Conversions inside run their exports in forks of one process.
+
+    Yields a function that runs another script in a fork, with its arguments; its exit status.
+    """
     python = runtime.install("export").python
     command = [str(python), "-I", "-c", _PARENT]
     with subprocess.Popen(
@@ -64,6 +67,11 @@ def one_exporter() -> Iterator[None]:
         assert parent.stdout
         assert parent.stdout.readline() == "ready\n"
 
+        def run(*argv: object, log: Path = Path(os.devnull)) -> int:
+            parent.stdin.write(json.dumps([list(map(str, argv)), str(log)]) + "\n")
+            parent.stdin.flush()
+            return int(parent.stdout.readline())
+
         def run_lines(
             argv: Sequence[str],
             *,
@@ -73,9 +81,7 @@ def one_exporter() -> Iterator[None]:
         ) -> int:
             log_path.touch()
             start = log_path.stat().st_size
-            parent.stdin.write(json.dumps([*argv[-2:], str(log_path)]) + "\n")
-            parent.stdin.flush()
-            code = int(parent.stdout.readline())
+            code = run(*argv[-2:], log=log_path)
             with log_path.open(encoding="utf-8") as log:
                 log.seek(start)
                 for line in log:
@@ -83,5 +89,5 @@ def one_exporter() -> Iterator[None]:
             return code
 
         with mock.patch.object(process, "run_lines", run_lines):
-            yield
+            yield run
         parent.stdin.close()

@@ -117,7 +117,11 @@ FAMILIES: Mapping[str, Row] = {
     "modernbert-sparse": embeds("ModernBertForMaskedLM", "wordpiece", {"Splade": "max"}, **_MODERN),
     "bert-colbert": embeds("BertModel", "wordpiece", {"Dense": (32, 24)}, {"Mask": ["!", ","]}),
     "modernbert-colbert": embeds(
-        "ModernBertModel", "wordpiece", {"Dense": (32, 24)}, {"Mask": []}, **_MODERN
+        "ModernBertModel",
+        "wordpiece",
+        {"Dense": (32, 24)},
+        {"Mask": []},
+        **{**_MODERN, "local_attention": 64},  # else the mask tokens see nothing
     ),
     "stanford-colbert": embeds("BertModel", "wordpiece", {"Stanford": 24}),
 }
@@ -265,7 +269,9 @@ def _unigram(folder: Path) -> tuple[int, Row]:
 def _roberta(folder: Path, made: Any, special: list[str], longest: int = _LONGEST) -> Row:
     names = ("bos", "pad", "eos", "unk", "mask")
     named = {**dict(zip(names, special, strict=True)), "cls": "<s>", "sep": "</s>"}
-    _save(folder, made, named, "<s> $A </s>", "<s> $A </s> </s> $B </s>", longest=longest)
+    plain = longest > _LONGEST  # a language model's tokenizer adds nothing
+    template = ("", "") if plain else ("<s> $A </s>", "<s> $A </s> </s> $B </s>")
+    _save(folder, made, named, *template, longest=longest)
     return {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
 
 
@@ -283,7 +289,9 @@ def _save(
 
     made.add_special_tokens(list(dict.fromkeys(special.values())))
     ids = [(word, made.token_to_id(word)) for word in dict.fromkeys(special.values())]
-    made.post_processor = processors.TemplateProcessing(single=one, pair=pair, special_tokens=ids)
+    if one:
+        template = processors.TemplateProcessing(single=one, pair=pair, special_tokens=ids)
+        made.post_processor = template
     made.save(str(folder / "tokenizer.json"))
     inputs = ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"]
     config = {

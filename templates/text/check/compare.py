@@ -105,7 +105,9 @@ def compared(use, items, wanted, rows, limits):
             if len(row) != len(expected):
                 line = f"{len(row)} numbers are served and the reference has {len(expected)}"
                 return Found(known, {"max_abs": float("inf"), "cosine": 0.0}, [line])
-            off, near = float(np.abs(row - expected).max()), _cosine(row, expected)
+            # Rounding grows with the numbers, which are not all of length 1.
+            scale = max(1.0, float(np.abs(expected).max())) if "cosine" in limits else 1.0
+            off, near = float(np.abs(row - expected).max()) / scale, _cosine(row, expected)
             most = max(most, off)
             nears.append(near)
             best = np.array_equal(np.argmax(expected), np.argmax(row)) or "best" not in limits

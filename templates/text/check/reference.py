@@ -126,12 +126,12 @@ class Words(Scores):
         encode = self._tokenizer.encode
         words = text_heads.word_tokens(self._tokenizer.name_or_path, self._settings["score_words"])
         prompt = start.replace("{query}", query)
-        ids = encode(prompt + document + end, add_special_tokens=False)
+        ids = encode(prompt + document + end)
         limit = self._settings["max_tokens"]
         if limit and len(ids) > limit:
             # A card cuts the body of the prompt before it adds the end.
             tail = encode(end, add_special_tokens=False)
-            ids = encode(prompt + document, add_special_tokens=False)[: limit - len(tail)] + tail
+            ids = encode(prompt + document)[: limit - len(tail)] + tail
         logits = self._model(torch.tensor([ids])).logits[0, -1]
         difference = logits[words[0]] - (logits[words[1]] if len(words) > 1 else 0)
         return difference.reshape(1).numpy()
