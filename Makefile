@@ -73,6 +73,7 @@ nightly: $(BIN)/.ready ## Soak, simulations, long fuzzing and differential runs
 	TRTBUILD_NIGHTLY=1 $(BIN)/pytest -m "long and server"
 	$(BIN)/python scripts/fuzz_validator.py --files 100000
 	$(BIN)/python scripts/differential.py --cases 20000
+	$(BIN)/python scripts/tabulate_onnx_families.py
 
 bench: $(BIN)/.ready ## Measure; results are ratios within one run
 	$(BIN)/trtbuild runtime install

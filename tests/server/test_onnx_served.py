@@ -34,14 +34,11 @@ from trtbuild.signature.requests import (
     EmbedAnswer,
     EmbedRequest,
     MultiVectorAnswer,
-    RerankAnswer,
-    RerankRequest,
-    SparseAnswer,
     TokenClassifyAnswer,
     TokenClassifyRequest,
 )
 
-OTHERS = ("bert-tokens", "bert-sparse", "bert-colbert", "bert-score")
+OTHERS = ("bert-tokens", "bert-colbert")
 
 
 @pytest.fixture(scope="module")
@@ -200,41 +197,16 @@ def test_as_many_texts_as_there_are(client: LLMClient) -> None:
 # ------------------------------------------------------------------------------------ other heads
 
 
-def answers(client: LLMClient, model: str, rows: list[dict[str, Any]]) -> Any:
-    """The answers to the texts of ``rows``, alone and together, which must be the same."""
-    texts = [row["item"] for row in rows]
-    use = rows[0]["input_type"]
-    alone = [client.ask(model, EmbedRequest((text,), input_type=use)) for text in texts]
-    found = client.ask(model, EmbedRequest(tuple(texts), input_type=use))
-    assert isinstance(found, SparseAnswer | MultiVectorAnswer)
-    sizes = [len(one.vectors[0]) for one in alone if isinstance(one, type(found))]
-    assert [len(vector) for vector in found.vectors] == sizes
-    return found.vectors
-
-
-def kept(repository: Path, model: str, use: str = "") -> list[dict[str, Any]]:
-    rows = json.loads((repository / model / "1/reference.json").read_text())["kept"]
-    return [row for row in rows if row["input_type"] == use]
-
-
-def test_sparse_vectors_have_their_own_numbers_of_weights(
-    client: LLMClient, repository: Path
-) -> None:
-    rows = kept(repository, "bert-sparse")
-    found = answers(client, "bert-sparse", rows)
-    assert len({len(vector) for vector in found}) > 1
-    for vector, row in zip(found, rows, strict=True):
-        dense = np.zeros(len(row["row"]))
-        dense[list(vector)] = list(vector.values())
-        assert np.abs(dense - row["row"]).max() <= 1e-5
-
-
 @pytest.mark.parametrize("use", ["query", "passage"])
 def test_a_query_is_filled_and_a_passage_is_not(
     client: LLMClient, repository: Path, use: str
 ) -> None:
-    rows = kept(repository, "bert-colbert", use)
-    found = answers(client, "bert-colbert", rows)
+    path = repository / "bert-colbert/1/reference.json"
+    rows = [row for row in json.loads(path.read_text())["kept"] if row["input_type"] == use]
+    texts = tuple(row["item"] for row in rows)
+    answer = client.ask("bert-colbert", EmbedRequest(texts, input_type=use))
+    assert isinstance(answer, MultiVectorAnswer)
+    found = answer.vectors
     for vectors, row in zip(found, rows, strict=True):
         assert np.abs(np.ravel(vectors) - row["row"]).max() <= 1e-5
     sizes = {len(vectors) for vectors in found}
@@ -254,16 +226,3 @@ def test_entities_are_those_of_the_text(client: LLMClient) -> None:
         assert {one.label for one in entities} <= labels
     with pytest.raises(ServerError, match="aggregation 'all' is not known: send none, simple"):
         client.ask("bert-tokens", TokenClassifyRequest((text,), aggregation="all"))
-
-
-def test_a_reranker_orders_passages_by_the_reference(client: LLMClient, repository: Path) -> None:
-    rows = kept(repository, "bert-score")
-    query = rows[0]["item"][0]
-    same = [row for row in rows if row["item"][0] == query]
-    assert len(same) > 1
-    answer = client.ask("bert-score", RerankRequest(query, tuple(row["item"][1] for row in same)))
-    assert isinstance(answer, RerankAnswer)
-    logits = [row["row"][0] for row in same]
-    assert [one.index for one in answer.results] == list(np.argsort(logits)[::-1])
-    for one in answer.results:
-        assert one.logit == pytest.approx(logits[one.index], abs=1e-4)

@@ -106,7 +106,7 @@ FAMILIES: Mapping[str, Row] = {
     "qwen3-reranker": scores(
         "Qwen3ForCausalLM", "long bytes", **{**GROUPED, "max_position_embeddings": 1024}
     ),
-    "bert-tokens": scores("BertForTokenClassification", id2label=NAMES),
+    "bert-tokens": scores("BertForTokenClassification", id2label=NAMES, num_hidden_layers=1),
     "roberta-tokens": scores("RobertaForTokenClassification", "bytes", **_SHORT, id2label=NAMES),
     "deberta-v2-tokens": scores(
         "DebertaV2ForTokenClassification", "unigram", id2label=NAMES, **_DEBERTA
@@ -115,7 +115,9 @@ FAMILIES: Mapping[str, Row] = {
     "bert-sparse": embeds("BertForMaskedLM", "wordpiece", {"Splade": "max"}),
     "distilbert-sparse": embeds("DistilBertForMaskedLM", "wordpiece", {"Splade": "sum"}, **_DISTIL),
     "modernbert-sparse": embeds("ModernBertForMaskedLM", "wordpiece", {"Splade": "max"}, **_MODERN),
-    "bert-colbert": embeds("BertModel", "wordpiece", {"Dense": (32, 24)}, {"Mask": ["!", ","]}),
+    "bert-colbert": embeds(
+        "BertModel", "wordpiece", {"Dense": (32, 24)}, {"Mask": ["!", ","]}, num_hidden_layers=1
+    ),
     "modernbert-colbert": embeds(
         "ModernBertModel",
         "wordpiece",

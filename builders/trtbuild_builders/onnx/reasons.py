@@ -12,12 +12,21 @@ from trtbuild_builders.text.settings import expansion_id
 
 _TASKS = (Task.EMBED, Task.RERANK, Task.CLASSIFY, Task.TOKEN_CLASSIFY)
 TRIED = frozenset({
-    "BertModel", "RobertaModel", "XLMRobertaModel", "DistilBertModel", "MPNetModel",
-    "ModernBertModel", "T5EncoderModel", "Qwen3Model", "Gemma3TextModel",
-    "BertForSequenceClassification", "DebertaV2ForSequenceClassification",
-    "ElectraForSequenceClassification", "Qwen3ForSequenceClassification",
+    "AlbertModel", "BertModel", "CamembertModel", "DebertaV2Model", "DistilBertModel",
+    "ElectraModel", "EuroBertModel", "Gemma3TextModel", "HF_ColBERT", "JinaEmbeddingsV3Model",
+    "LlamaModel", "MPNetModel", "MistralModel", "ModernBertModel", "NomicBertModel", "Qwen2Model",
+    "Qwen3Model", "RobertaModel", "T5EncoderModel", "XLMRobertaModel",
+    "AlbertForSequenceClassification", "BertForSequenceClassification",
+    "DebertaV2ForSequenceClassification", "DistilBertForSequenceClassification",
+    "ElectraForSequenceClassification", "MPNetForSequenceClassification",
+    "ModernBertForSequenceClassification", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification",
+    "RobertaForSequenceClassification", "XLMRobertaForSequenceClassification",
+    "BertForTokenClassification", "DebertaV2ForTokenClassification",
+    "DistilBertForTokenClassification", "RobertaForTokenClassification",
+    "BertForMaskedLM", "DistilBertForMaskedLM", "ModernBertForMaskedLM",
 })  # fmt: skip
-"""Classes of transformers 5.19 whose export was compared with them; the others go the same way."""
+"""Classes of transformers 5.19 whose export was compared with them by
+``scripts/tabulate_onnx_families.py``; the others go the same way."""
 _POOLING_OF_GIVEN = frozenset({"cls", "mean", "max", "lasttoken"})
 
 

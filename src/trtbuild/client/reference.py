@@ -97,7 +97,7 @@ def _require(client: LLMClient, model: ServedModel, row: Mapping[str, Any]) -> N
     if "text" in row:
         problem = _other_text(client, model, row)
     else:
-        numbers = _asked(client, model, row)
+        numbers = live_numbers(client, model, row)
         wanted = [float(number) for number in row["row"]]
         same = numbers is None or _agree(model.task, numbers, wanted)
         problem = "" if same or numbers is None else _difference(numbers, wanted)
@@ -129,26 +129,37 @@ def _difference(numbers: Sequence[float], wanted: Sequence[float]) -> str:
     return f"cosine {_cosine(numbers, wanted):.4f}, largest difference {largest:.2g}"
 
 
-def _asked(client: LLMClient, model: ServedModel, row: Mapping[str, Any]) -> Sequence[float] | None:
-    """Return what the model answers now; None for a task without reference answers."""
-    request = _request(model.task, row)
+def live_numbers(
+    client: LLMClient, model: ServedModel, row: Mapping[str, Any], others: Iterable[Any] = ()
+) -> Sequence[float] | None:
+    """Return what the model answers now, flat as in the file; None for a task without numbers.
+
+    Args:
+        client: For the server.
+        model: As it is served.
+        row: Of a reference file.
+        others: Items to send in the same request, behind that of the row.
+    """
+    request = _request(model.task, row, others)
     if request is None:
         return None
     return _numbers(client.ask(model.name, request), len(row["row"]))
 
 
-def _request(task: ServedTask, row: Mapping[str, Any]) -> TaskRequest | None:
-    item: Any = tuple(row["item"]) if isinstance(row["item"], list) else row["item"]
+def _request(task: ServedTask, row: Mapping[str, Any], others: Iterable[Any]) -> TaskRequest | None:
+    items: Any = tuple(
+        tuple(item) if isinstance(item, list) else item for item in (row["item"], *others)
+    )
     if task.makes_vectors:
-        return EmbedRequest((item,), input_type=str(row.get("input_type", "")))
+        return EmbedRequest(items, input_type=str(row.get("input_type", "")))
     if task in (ServedTask.RERANK, ServedTask.SCORE):
-        return ScoreRequest((item,))
+        return ScoreRequest(items)
     if task is ServedTask.CLASSIFY:
-        return ClassifyRequest((item,), raw_scores=True)
+        return ClassifyRequest(items, raw_scores=True)
     if task is ServedTask.IMAGE_CLASSIFY:
-        return ImageClassifyRequest((item,), raw_scores=True)
+        return ImageClassifyRequest(items, raw_scores=True)
     if task is ServedTask.TOKEN_CLASSIFY:
-        return TokenClassifyRequest((item,), raw_scores=True)
+        return TokenClassifyRequest(items, raw_scores=True)
     return None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
 MARK = "trtbuild"
-_KEPT = 4096  # numbers of the reference that go into the repository, at least one row
+_KEPT = 4096  # numbers of the reference that go into the repository
 _LONG = 1024  # tokens up to which an over-long text is computed, and not only tokenized
 
 
@@ -30,10 +30,9 @@ def check(folder, out, settings, job, core=None):
 
 def conclude(out, found, limits):
     """Write the report; the program ends with 3 if an answer is beyond the limits."""
-    width = max(1, found.rows[0][2].size)
     kept = [
         {"input_type": use, "item": item, "row": [float(x) for x in row.ravel()]}
-        for use, item, row in found.rows[: max(1, _KEPT // width)]
+        for use, item, row in _first_of_each_use(found.rows)
     ]
     report = {"limits": limits, "worst": found.worst, "kept": kept}
     (out / "reference.json").write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
@@ -42,6 +41,14 @@ def conclude(out, found, limits):
         for line in found.problems:
             sys.stdout.write(f"ERROR: {line}\n")
         sys.exit(3)
+
+
+def _first_of_each_use(rows):
+    """Rows up to a size that a repository can bear, at least one with every prompt."""
+    uses = list(dict.fromkeys(use for use, *_ in rows))
+    size = max(1, rows[0][2].size)
+    count = max(1, _KEPT // size // len(uses))
+    return [row for use in uses for row in [one for one in rows if one[0] == use][:count]]
 
 
 def cases(settings, pairs):
