@@ -2,8 +2,8 @@
 
     python scripts/tabulate_onnx_families.py [FAMILY...]
 
-A family takes ten seconds. A row has the largest difference between the graph and the reference, and
-between the answers of the embedded server and the reference: each text alone and in one ragged
+A family takes ten seconds. A row has the largest difference between the graph and the reference,
+and between the answers of the embedded server and the reference: each text alone and in one ragged
 request, by gRPC and HTTP. The exit status is the number of families that failed.
 """
 

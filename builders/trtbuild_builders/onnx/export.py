@@ -81,4 +81,12 @@ def _files(folder: Path) -> Iterable[str]:
 def _make(job: dict[str, Any], place: Workplace) -> None:
     """Export and compare; BuildError if either fails."""
     script = ("onnx", "export", "worker.py")
-    work(place, job, *script, served="the graph", doing="the export to ONNX", given=job["given"])
+    work(
+        place,
+        job,
+        *script,
+        served="the graph",
+        doing="the export to ONNX",
+        given=job["given"],
+        first="leave quantize out, or try fp16; " if job["quantize"] else "",
+    )
