@@ -243,7 +243,7 @@ def test_a_fault_is_caught(
 def test_an_activation_applied_twice_is_caught(modules: dict[str, ModuleType]) -> None:
     logits = [np.array([0.3]), np.array([-2.0])]
     twice = [1 / (1 + np.exp(-row)) for row in logits]
-    limits = {"max_abs": 1e-4, "cosine": -1.0}
+    limits = {"max_abs": 1e-4}
     found = modules["compare"].compared("", ["a", "b"], logits, {"alone": twice}, limits)
     assert found.problems[0].startswith("'b' alone: off by 2.1")
 
