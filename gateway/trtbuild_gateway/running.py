@@ -8,6 +8,7 @@ import socket
 import time
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from trtbuild.errors import UsageError
 from trtbuild_gateway.app import create_app
@@ -39,6 +40,39 @@ def listen(host: str, port: int) -> socket.socket:
     return made
 
 
+def patient(seconds: float) -> type[HttpToolsProtocol]:
+    """Return uvicorn's protocol, which gives up on a client that sends no whole head."""
+
+    class Patient(HttpToolsProtocol):
+        _timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._expect()
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._expect()
+
+        def on_headers_complete(self) -> None:
+            self._arrived()
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._arrived()
+            super().connection_lost(exc)
+
+        def _expect(self) -> None:
+            self._arrived()
+            self._timer = self.loop.call_later(seconds, self.transport.abort)
+
+        def _arrived(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    return Patient
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, whose shutdown begins with refusing new requests."""
 
@@ -59,24 +93,29 @@ class Server(uvicorn.Server):
         return self.gateway.settings.drain_seconds
 
 
-def serve(gateway: Gateway, listening: socket.socket) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
+def server_for(gateway: Gateway) -> Server:
+    """Return a server that has not started."""
     settings = gateway.settings
     config = uvicorn.Config(
         create_app(gateway),
         log_config=None,
         access_log=False,
         server_header=False,
-        date_header=True,
         lifespan="on",
-        http="httptools",
+        http=patient(settings.header_seconds),
         ws="none",
         timeout_graceful_shutdown=round(settings.drain_seconds),
     )
     server = Server(config)
     server.gateway = gateway
+    return server
+
+
+def serve(gateway: Gateway, listening: socket.socket) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    server = server_for(gateway)
     with (
         contextlib.suppress(KeyboardInterrupt),
-        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+        asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner,
     ):
         runner.run(server.serve([listening]))

@@ -77,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             it in the header ``x-trtbuild-ignored``.
         most_bytes: Of a request's body.
         most_choices: Answers of one request: prompts times ``n``.
-        body_seconds: For a client to send its request.
+        header_seconds, body_seconds: For a client to send the head and the body of a request.
         heartbeat_seconds: Silence after which a stream gets a comment.
         seconds: The longest that a whole answer may take.
         refresh_seconds: How often the server is asked for its models.
@@ -93,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_unsupported: Literal["refuse", "drop"] = "refuse"
     most_bytes: Count = 64 * 1024 * 1024
     most_choices: Count = 128
+    header_seconds: Seconds = 10.0
     body_seconds: Seconds = 30.0
     heartbeat_seconds: Seconds = 15.0
     seconds: Seconds = 600.0

@@ -17,9 +17,8 @@ import uvicorn
 
 from support.fake_triton import FakeTriton, fake_triton, words
 from support.tokenizers_made import byte_level
-from trtbuild_gateway.app import create_app
 from trtbuild_gateway.gateway import Gateway
-from trtbuild_gateway.running import listen
+from trtbuild_gateway.running import Server, listen, server_for
 from trtbuild_gateway.settings import settings_of
 from trtbuild_gateway.upstream.catalog import Catalog
 
@@ -49,6 +48,7 @@ class Served:
     gateway: Gateway
     url: str
     client: httpx.AsyncClient
+    server: Server
 
     async def post(self, path: str, **body: Any) -> httpx.Response:
         """POST a JSON body."""
@@ -61,15 +61,14 @@ async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
     found = settings_of({"url": url, **settings})
     gateway = Gateway(found, Catalog(found))
     listening = listen("127.0.0.1", 0)
-    config = uvicorn.Config(create_app(gateway), log_config=None, http="httptools", ws="none")
-    server = uvicorn.Server(config)
-    config.load()
-    server.lifespan = config.lifespan_class(config)
+    server = server_for(gateway)
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
     await server.startup([listening])  # without the loop of serve, which sleeps
     base = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
         async with httpx.AsyncClient(base_url=base, timeout=20, trust_env=False) as client:
-            yield Served(gateway, base, client)
+            yield Served(gateway, base, client, server)
     finally:
         server.force_exit = True
         await server.shutdown([listening])
