@@ -49,7 +49,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with one_exporter() as run:
         assert run(torch_families.__file__, work, *OTHERS) == 0
         for name in ("tiny", *OTHERS):
-            done = trtbuild("convert", work / name, "--repo", work / "repository")
+            more = ("--contract", "openai-frontend") if name == "tiny" else ()
+            done = trtbuild("convert", work / name, "--repo", work / "repository", *more)
             assert done.returncode == 0, done.stderr
     return work / "repository"
 
@@ -64,7 +65,7 @@ def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         try:
             wait_ready(
                 f"127.0.0.1:{found.grpc_port}",
-                ["tiny", *OTHERS],
+                ["tiny", "tiny_openai", *OTHERS],
                 120,
                 watch=lambda: require_alive(found),
             )
@@ -152,6 +153,18 @@ def test_each_end_can_be_cut(client: LLMClient) -> None:
     assert by_end == embed(client, [beginning], truncate="end").vectors
     assert by_start == embed(client, [end], truncate="start").vectors
     assert embed(client, whole).vectors == by_end
+
+
+def test_the_second_model_answers_as_the_first(client: LLMClient) -> None:
+    texts = ("a text", "", "another, longer text")
+    first = embed(client, list(texts))
+    second = client.ask("tiny_openai", EmbedRequest(texts))
+    assert isinstance(second, EmbedAnswer) and second.token_counts == first.token_counts
+    require_equal(second.vectors, [list(one) for one in first.vectors])
+    cut = client.ask("tiny_openai", EmbedRequest(("a text",), dimensions=8))
+    assert isinstance(cut, EmbedAnswer) and len(cut.vectors[0]) == 8
+    with pytest.raises(ServerError, match="dimensions 9 cannot be had"):
+        client.ask("tiny_openai", EmbedRequest(("a text",), dimensions=9))
 
 
 def test_readiness_proves_the_numbers(

@@ -15,6 +15,7 @@ from trtbuild_builders.onnx.memory import memory_plan
 from trtbuild_builders.onnx.reasons import TRIED, reasons
 from trtbuild_builders.onnx.repository import entries
 from trtbuild_builders.onnx.settings import ARGUMENTS, MEANINGS, core_name, engine
+from trtbuild_builders.text.frontend import frontend_reasons
 from trtbuild_builders.text.settings import argument_rows, head_of
 
 __all__ = ["OnnxBuilder", "builder"]
@@ -31,7 +32,7 @@ class OnnxBuilder(Builder):
     name = "onnx"
     summary = "Embedding models, rerankers and classifiers, exported to ONNX and checked"
     priority = 60
-    takes = frozenset({"engine"})
+    takes = frozenset({"engine", "contract"})
     _SECOND = 30  # below vllm's 50
 
     def preference(self, case: Case) -> int:
@@ -42,7 +43,7 @@ class OnnxBuilder(Builder):
 
     def reasons_unsupported(self, case: Case) -> Sequence[str]:
         """Return all reasons against it, each with its fix."""
-        return tuple(reasons(case))
+        return (*reasons(case), *frontend_reasons(case))
 
     def artifacts(self, case: Case) -> Sequence[Artifact]:
         """Return the graph. Raises RecipeError for an invalid setting."""

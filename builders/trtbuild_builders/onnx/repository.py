@@ -12,6 +12,7 @@ from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
 from trtbuild_builders.onnx.accelerators import accelerated
 from trtbuild_builders.onnx.export import ARTIFACT, GRAPH, PACKAGE
 from trtbuild_builders.onnx.settings import core_name, engine, settings
+from trtbuild_builders.text.frontend import frontend_entries
 from trtbuild_builders.text.settings import dump
 from trtbuild_builders.text.tensors import config_file, core_dims, model_files, row, tensors
 from trtbuild_builders.text.worker import KEPT
@@ -27,7 +28,7 @@ def entries(case: Case) -> tuple[ModelEntry, ...]:
     if not case.recipe.name:
         raise ValueError("the recipe has no model name yet")
     said = {**settings(case), **_said(case)}
-    return (_public(case, said), _core(case, said))
+    return (_public(case, said), _core(case, said), *frontend_entries(case))
 
 
 def _said(case: Case) -> Mapping[str, Any]:

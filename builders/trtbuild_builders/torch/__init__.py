@@ -10,6 +10,7 @@ from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.toolchain import Toolchain
 from trtbuild_builders.common import require_image
+from trtbuild_builders.text.frontend import frontend_entries, frontend_reasons
 from trtbuild_builders.text.settings import argument_rows, head_of
 from trtbuild_builders.torch.check import artifacts
 from trtbuild_builders.torch.memory import memory_plan
@@ -39,11 +40,11 @@ class TorchBuilder(Builder):
     name = "torch"
     summary = "The last resort: transformers' own code, for texts, images and speech"
     priority = 5
-    takes = frozenset({"engine"})
+    takes = frozenset({"engine", "contract"})
 
     def reasons_unsupported(self, case: Case) -> Sequence[str]:
         """Return all reasons against it, each with its fix."""
-        return tuple(reasons(case))
+        return (*reasons(case), *frontend_reasons(case))
 
     def image(self, toolchain: Toolchain) -> str:
         """Return the ``-vllm-python-py3`` image, which has PyTorch and transformers."""
@@ -55,7 +56,7 @@ class TorchBuilder(Builder):
 
     def models(self, case: Case) -> Sequence[ModelEntry]:
         """Return one directory. Raises RecipeError for an invalid setting."""
-        return (entry(case),)
+        return (entry(case), *frontend_entries(case))
 
     def steps(self, case: Case) -> Sequence[Step]:
         """Return the steps. Raises RecipeError for an invalid setting."""

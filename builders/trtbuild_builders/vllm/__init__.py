@@ -32,7 +32,7 @@ class VllmBuilder(Builder):
     name = "vllm"
     summary = "The checkpoint as it is, served by vLLM: the widest choice of models"
     priority = 50
-    takes = frozenset({"engine", "weights", "adapters", "metrics", "health_check"})
+    takes = frozenset({"engine", "weights", "adapters", "metrics", "health_check", "contract"})
 
     def reasons_unsupported(self, case: Case) -> Sequence[str]:
         """Return all reasons against it, each with its fix."""

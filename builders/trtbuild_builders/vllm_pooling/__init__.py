@@ -15,6 +15,7 @@ from trtbuild.resources import template_dir
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.toolchain import Toolchain, engine_arguments
 from trtbuild_builders.common import require_image, told
+from trtbuild_builders.text.frontend import frontend_entries, frontend_reasons
 from trtbuild_builders.text.settings import argument_rows, dump, head_of
 from trtbuild_builders.text.tensors import config_file, model_files, tensors
 from trtbuild_builders.text.worker import KEPT
@@ -43,11 +44,11 @@ class VllmPoolingBuilder(Builder):
     name = "vllm-pooling"
     summary = "Embedding models, rerankers and classifiers, computed by vLLM"
     priority = 45
-    takes = frozenset({"engine", "weights"})
+    takes = frozenset({"engine", "weights", "contract"})
 
     def reasons_unsupported(self, case: Case) -> Sequence[str]:
         """Return all reasons against it, each with its fix."""
-        return tuple(reasons(case))
+        return (*reasons(case), *frontend_reasons(case))
 
     def image(self, toolchain: Toolchain) -> str:
         """Return the ``-vllm-python-py3`` image of the release."""
@@ -84,7 +85,7 @@ class VllmPoolingBuilder(Builder):
         weights += [WeightsDir("1/weights")] if recipe.weights == "copy" else []
         if ARTIFACT in case.artifacts:
             weights.append(WeightsDir("1", artifact=ARTIFACT, files={KEPT: KEPT}))
-        return (ModelEntry(recipe.name, files, tuple(weights)),)
+        return (ModelEntry(recipe.name, files, tuple(weights)), *frontend_entries(case))
 
     def steps(self, case: Case) -> Sequence[Step]:
         """Return the steps. Raises RecipeError for an invalid setting."""

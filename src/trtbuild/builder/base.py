@@ -31,7 +31,8 @@ class Builder:
 
     takes: frozenset[str] = frozenset()
     """Keys of a model's recipe that it reads: ``engine``, ``weights``, ``adapters``, ``metrics``,
-    ``health_check``, ``engine_dir``, ``build``. What a recipe asks for beyond them is refused."""
+    ``health_check``, ``engine_dir``, ``build``, ``contract``. What a recipe asks for beyond them is
+    refused."""
 
     def models(self, case: Case) -> Sequence[ModelEntry]:
         """The directories to write. Raises RecipeError for a wrong setting."""

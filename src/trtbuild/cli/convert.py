@@ -27,6 +27,8 @@ Examples
 
   trtbuild convert ./llama --backend trtllm-engine --engine ./llama-engine
 
+  trtbuild convert BAAI/bge-small-en-v1.5 --contract openai-frontend
+
   trtbuild convert -f trtbuild.yaml
 """
 
@@ -63,6 +65,13 @@ def convert(
         Path | None,
         typer.Option(help="Directory of compiled engines; default: engines, beside --repo."),
     ] = None,
+    contract: Annotated[
+        str,
+        typer.Option(
+            help="openai-frontend: also write NAME_openai, which Triton's OpenAI frontend can ask "
+            "for embeddings."
+        ),
+    ] = "",
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
     link: Annotated[
@@ -95,6 +104,7 @@ def convert(
         weights=weights,
         engine_dir=engine,
         build=build,
+        contract=contract,
     )
     repository = repo or _repository(recipe, file)
     with progress() as bars:

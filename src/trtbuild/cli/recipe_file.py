@@ -22,6 +22,7 @@ _FLAGS = {
     "weights": "--weights",
     "engine_dir": "--engine",
     "build": "--no-build",
+    "contract": "--contract",
 }
 _DEFAULTS = {"backend": "auto", "weights": "copy", "build": True}
 

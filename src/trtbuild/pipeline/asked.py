@@ -6,7 +6,7 @@ from trtbuild.builder import Builder, discover
 from trtbuild.errors import UsageError
 from trtbuild.recipe import ModelRecipe
 
-ASKED = ("engine", "weights", "engine_dir", "build", "adapters")
+ASKED = ("engine", "weights", "engine_dir", "build", "adapters", "contract")
 """Keys of a recipe that only some builders read, and that nobody may ignore."""
 
 
@@ -17,6 +17,7 @@ def require_taken(builder: Builder, recipe: ModelRecipe) -> None:
         "weights": ("--weights hub", recipe.weights == "hub"),
         "engine_dir": ("--engine", bool(recipe.engine_dir)),
         "build": ("--no-build", not recipe.build),
+        "contract": ("--contract", bool(recipe.contract)),
         "adapters": ("--adapter", bool(recipe.adapters)),
     }
     for name, (flag, given) in asked.items():

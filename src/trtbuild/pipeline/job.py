@@ -198,14 +198,14 @@ def key_of(job: ConversionJob, origins: Origins) -> str:
 def _settings(recipe: ModelRecipe, builder: Builder) -> dict[str, Any]:
     """Return what the builder read of the recipe, without paths of this machine.
 
-    ``build`` is left out if it is empty.
+    ``build`` and ``contract`` are left out if they are empty.
     """
     whole = recipe.model_dump(mode="json")
     section = whole.pop("llm")
     flat = {**whole, **section}
     every = flat.keys() - {"source", "name", "adapters", "engine_dir"}
     unread = {*ASKED, "metrics", "health_check"} - builder.takes
-    silent = {"build"} if recipe.build else set()
+    silent = ({"build"} if recipe.build else set()) | (set() if recipe.contract else {"contract"})
     return {key: flat[key] for key in sorted(every - unread - silent)}
 
 

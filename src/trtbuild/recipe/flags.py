@@ -12,6 +12,7 @@ from trtbuild.recipe.settings import parse_settings
 
 _DTYPES = ("", "float32", "bfloat16")
 _WEIGHTS = ("copy", "hub")
+_CONTRACTS = ("", "openai-frontend")
 
 
 def model_from_flags(
@@ -24,6 +25,7 @@ def model_from_flags(
     settings: Iterable[str] = (),
     adapters: Iterable[str] = (),
     engine_dir: str = "",
+    contract: str = "",
     **switches: bool,
 ) -> ModelRecipe:
     """One model as flags say it; ``switches`` are the boolean keys of :class:`ModelRecipe`.
@@ -40,6 +42,7 @@ def model_from_flags(
         check_model_name(name)
     _one_of("dtype", dtype, _DTYPES)
     _one_of("weights", weights, _WEIGHTS)
+    _one_of("contract", contract, _CONTRACTS)
     return ModelRecipe(
         source=source,
         name=name,
@@ -47,6 +50,7 @@ def model_from_flags(
         dtype=cast(Literal["", "float32", "bfloat16"], dtype),
         weights=cast(Literal["copy", "hub"], weights),
         engine=parse_settings(settings),
+        contract=cast(Literal["", "openai-frontend"], contract),
         llm=LlmSettings(adapters=_adapters(adapters), engine_dir=engine_dir),
         **cast(dict[str, Any], switches),
     )

@@ -74,6 +74,9 @@ class ModelRecipe(_Strict):
     build: bool = Field(
         True, description="Make artifacts such as an engine now; false: write the rest only"
     )
+    contract: Literal["", "openai-frontend"] = Field(
+        "", description="Also the tensors that Triton's OpenAI frontend sends (embedding models)"
+    )
     llm: LlmSettings = Field(
         default=LlmSettings(), description="What only a language model and its engine have"
     )

@@ -43,6 +43,8 @@ class Vllm(Generating):
 
     def recognize(self, facts: SchemaFacts) -> ServedTask | None:
         """Recognize a model; the backend completes a configuration, so it may have no tensors."""
+        if _EMBEDDING in facts.inputs and "text_input" not in facts.inputs:
+            return ServedTask.EMBED if "text_output" in facts.outputs else None
         if facts.backend != "vllm" and not (self.takes_text(facts) and _SAMPLING in facts.inputs):
             return None
         embeds = facts.pooling and (not facts.inputs or _EMBEDDING in facts.inputs)
