@@ -133,6 +133,22 @@ EXCERPTS = {
     "vllm-architecture": vllm(
         "ValueError: Model architectures ['FooForCausalLM'] are not supported for now."
     ),
+    "pooling-head-part": python(
+        "TritonModelException: vLLM did not start: it computes 384 numbers for a text, and the "
+        "checkpoint's head 768: this vLLM does not load all of the head"
+    ),
+    "pooling-task": python(
+        "TritonModelException: vLLM did not start: it does not serve this checkpoint for "
+        "'classify', but for: token_classify"
+    ),
+    "pooling-renamed": vllm(
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for PoolerConfig\n"
+        "  Value error, Parameter `normalize` was removed; use `use_activation` instead. "
+    ),
+    "reranker-words": vllm(
+        "AssertionError: Try loading the original Qwen3 Reranker?, see: "
+        "https://github.com/vllm-project/vllm/tree/main/examples/pooling/score"
+    ),
     "context-too-long": vllm(
         "ValueError: User-specified max_model_len (65536) is greater than the derived max_model_len "
         "(max_position_embeddings=8192 or model_max_length=None in model's config.json)."

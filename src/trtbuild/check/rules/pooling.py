@@ -44,7 +44,7 @@ def _pooled(text: str) -> Example:
     fix="give the pooler the checkpoint's own values (1_Pooling/config.json, modules.json), or "
     "convert the checkpoint again",
     severity=Severity.WARNING,
-    backends=("vllm",),
+    backends=("vllm", "python"),
     bad=[_pooled('"pooling_type": "CLS"'), _pooled('"use_activation": false')],
     good=[_pooled('"pooling_type": "MEAN", "use_activation": true'), _pooled("")],
 )
