@@ -13,6 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from support.command_line import trtbuild
 from support.pictures import bomb, file_of, halves, text_of
 from support.tiny_llava import make_llava
 from support.triton import Triton, runtime_python, write_model
@@ -96,6 +97,16 @@ def test_the_answers_are_those_of_transformers(
         sampling = Sampling(TOKENS, temperature=0, ignore_eos=True)
         asked = GenerateRequest(PROMPT, sampling, images=(text_of(noise.read_bytes()),))
         assert collect(client.stream("seer", asked)).text == wanted[1]
+
+
+def test_the_shown_client_sends_images(seer: Triton, tmp_path: Path, checkpoint: Path) -> None:
+    done = trtbuild("convert", str(checkpoint), "--repo", "repo", "--name", "seer")
+    assert done.returncode == 0, done.stderr
+    code: dict[str, Any] = {"__name__": "client"}
+    exec(trtbuild("show", "seer", "--repo", "repo", "--client", "http").stdout, code)
+    NOISE.save(tmp_path / "noise.png")
+    found = code["generate"](PROMPT, [tmp_path / "noise.png"], f"http://{seer.http}", **GREEDY)
+    assert found == text(seer, file_of(NOISE))
 
 
 def test_an_image_is_seen_upright_and_in_its_colours(seer: Triton) -> None:

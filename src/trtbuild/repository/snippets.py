@@ -52,22 +52,18 @@ def clients(
     grpc_url: str,
     http_url: str,
     schema: str = "",
-    stream: str = "stream",
-    prefix: str = "",
+    **more: Any,
 ) -> dict[str, str]:
     """Return client code by protocol for ``kind``, a directory of ``templates/clients``.
 
-    ``inputs`` are ``(name, type, dims)`` of the required inputs. ``schema`` is the request schema.
-    ``stream`` is the tensor that requests a stream; sampling parameters are tensors whose names
-    begin with ``prefix``.
+    ``inputs`` are ``(name, type, dims)`` of the required inputs. ``schema`` is the request schema,
+    and ``more`` are values that it has for its templates.
     """
     rows = [_row(*tensor, batching=batching) for tensor in inputs]
     values = {
         "name": name,
         "decoupled": decoupled,
         "batching": batching,
-        "stream": stream,
-        "prefix": prefix,
         "required": rows,
         "outputs": list(outputs),
         "inputs_json": [
@@ -77,6 +73,7 @@ def clients(
         "body": {r["name"]: r["data"][0] if len(r["data"]) == 1 else r["data"] for r in rows},
         "grpc_url": grpc_url,
         "http_url": http_url,
+        **more,
         **(_task(schema, outputs, batching=batching) if kind == TASK else {}),
     }
     environment = _environment()

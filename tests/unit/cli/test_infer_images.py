@@ -15,6 +15,7 @@ from support.checkpoints import make_tiny, write_json
 from support.command_line import trtbuild
 from support.tiny_llava import make_llava
 from support.vision import make_published
+from trtbuild import repository as repositories
 from trtbuild.client import Chunk
 from trtbuild.client.llm import AsyncLLMClient
 from trtbuild.pipeline.asking import described
@@ -212,3 +213,14 @@ def test_a_repository_without_a_lock_is_read_by_its_checkpoint(
     Path("model_repository/trtbuild.lock").unlink()
     request = asked(sent, "llava", "what?", "--image", "one.png")
     assert request.prompt == "USER: <image>\nwhat? ASSISTANT:"
+
+
+def test_client_code_sends_images(made: Path) -> None:
+    for name, placed in (("llava", "<image>"), ("ocr", "<image>")):
+        clients = repositories.show(made, name).clients
+        assert "IMAGE * len(paths) + '\\n" in clients["http"]
+        for protocol in ("http", "grpc"):
+            compile(clients[protocol], protocol, "exec")
+            assert f"IMAGE = {placed!r}" in clients[protocol]
+    assert "'ngram_size': 30" in clients["grpc"]
+    assert '"<image>\\nDescribe this image in detail."' in clients["curl"]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild.errors import UsageError
+from trtbuild.modelspec import Vision
 from trtbuild.signature.dialects.base import (
     SchemaFacts,
     count,
@@ -102,6 +103,17 @@ class Vllm(Generating):
     def client_of(self, model: ServedModel) -> str:
         """Return client code for text or for vectors."""
         return "embed" if model.task is ServedTask.EMBED else "vllm"
+
+    def client_values(self, model: ServedModel) -> Mapping[str, Any]:
+        """Return what a client of a vision-language model writes for an image."""
+        vision = model.vision or Vision()
+        return {
+            **super().client_values(model),
+            "placeholder": "" if "{i}" in vision.placeholder else vision.placeholder,
+            "after": vision.after,
+            "example": next((task.prompt for task in vision.tasks.values()), "What is this?"),
+            "sampling": {"max_tokens": 64, "temperature": 0, **vision.sampling},
+        }
 
 
 def _prompt(model: ServedModel, request: EmbedRequest) -> str:
