@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ from typing import Any
 from trtbuild.errors import UsageError
 from trtbuild.modelspec import Vision, VisionTask
 from trtbuild.signature import ServedModel, ServedTask
+from trtbuild.signature.images import Template, place_images
 from trtbuild.toolchain import vision_of_table, vision_placeholders
-
-Content = str | Sequence[Mapping[str, str]]
-Template = Callable[[Content], str]
 
 
 def vision_of(model: ServedModel | None, repository: Path) -> Vision | None:
@@ -110,17 +107,7 @@ class Seeing:
         Raises:
             UsageError: The prompt has places for more or fewer images than the request has.
         """
-        text = self._text(given)
-        vision = self.vision
-        if vision is None or not vision.placeholder:
-            content = self._parts(text) if self.images else text
-            return template(content) if template else text
-        if vision.places(text) or not self.images:
-            made = template(text) if template else text
-        else:
-            made = self._placed(vision, text, template)
-        self._require_places(vision, made)
-        return made
+        return place_images(self._text(given), self.images, self.vision or Vision(), template)
 
     def wants_template(self, given: str) -> bool:
         """Whether a prompt needs the checkpoint's chat template: it has no places of its own."""
@@ -152,30 +139,3 @@ class Seeing:
                 fix="leave out --task or the text",
             )
         return task.prompt.replace("{text}", given)
-
-    def _parts(self, text: str) -> Content:
-        return [*({"type": "image"} for _ in range(self.images)), {"type": "text", "text": text}]
-
-    def _placed(self, vision: Vision, text: str, template: Template | None) -> str:
-        before = vision.placed(self.images) + (vision.after or "\n" * bool(template))
-        if template is None:
-            return before + text
-        try:
-            made = template(self._parts(text))
-        except UsageError:  # it takes text only
-            made = ""
-        return made if vision.places(made) == self.images else template(before + text)
-
-    def _require_places(self, vision: Vision, prompt: str) -> None:
-        places = vision.places(prompt)
-        if places == self.images:
-            return
-        if not self.images:
-            raise UsageError(
-                f"the prompt has a place for an image ({vision.marker}), and there is no image",
-                fix="give it with --image FILE, or leave the placeholder out",
-            )
-        raise UsageError(
-            f"the prompt has places for {places} images and the request has {self.images}",
-            fix=f"write {vision.placed(1)} once for each image, or leave it out everywhere",
-        )

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from trtbuild.modelspec import Vision, VisionTask
 
 _REF_DET = re.compile(
-    r"<\|ref\|>(?P<label>.*?)<\|/ref\|>\s*<\|det\|>(?P<boxes>.*?)<\|/det\|>", re.DOTALL
+    r"<\|ref\|>(?P<label>.{0,1000}?)<\|/ref\|>\s*<\|det\|>(?P<boxes>[^<]{0,20000})<\|/det\|>",
+    re.DOTALL,
 )
 _FULL = 999
 

@@ -175,7 +175,7 @@ def test_boxes_are_read_from_the_answer(
         (("llava", "a <image> b"), "the prompt has a place for an image (<image>), and there is"),
         (
             ("llava", "<image>", "--image", "one.png", "--image", "two.png"),
-            "the prompt has places for 1 images and the request has 2",
+            "the prompt has a place for 1 image and the request has 2",
         ),
         (("llava", "a", *("--image", "one.png") * 5), "takes at most 4 images in a request"),
         (("llava", "a", "--image", "none.png"), "cannot read none.png"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from trtbuild.cli.infer.asker import Asker
     from trtbuild.pipeline.asking import Chat
-    from trtbuild.pipeline.seeing import Content
+    from trtbuild.signature.images import Content
     from trtbuild.signature.requests import Sampling
 
 _EPILOG = """
