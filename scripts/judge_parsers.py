@@ -114,9 +114,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     options.add_argument("--family", action="append", help="only this family of canitoolcall")
     options.add_argument("--failures", action="store_true", help="print why fixtures fail")
-    options.add_argument(
-        "--every", action="store_true", help="cut at every character, not every 7th"
-    )
+    options.add_argument("--step", type=int, default=1, help="cut at every so many characters")
     given = options.parse_args()
     counts: dict[str, Counter[str]] = {}
     streams = cuts = 0

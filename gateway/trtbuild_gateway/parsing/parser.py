@@ -112,10 +112,10 @@ class FamilyParser:
             return
         self._run(prompt[max(ends) :])
         state = self._step, self._region, self._section, self._held, self._scan, self._view
-        edges = self._content.edge, self._reasoning.edge
+        edge = self._reasoning.edge
         self._begin()
         self._step, self._region, self._section, self._held, self._scan, self._view = state
-        self._content.edge, self._reasoning.edge = edges
+        self._reasoning.edge = edge
 
     def feed(self, text: str) -> list[Event]:
         """Take more text."""

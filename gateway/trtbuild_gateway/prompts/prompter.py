@@ -36,11 +36,15 @@ class Prompter:
         name: The model, for messages.
         folder: The directory of its tokenizer; None if it is unknown.
         template: A file with a chat template to use instead of the model's own.
+        parser: The family that its answers are parsed as; empty: what the files tell.
     """
 
-    def __init__(self, name: str, folder: Path | None, template: Path | None = None) -> None:
+    def __init__(
+        self, name: str, folder: Path | None, template: Path | None = None, parser: str = ""
+    ) -> None:
         self.name = name
         self.folder = folder
+        self.parser = parser
         self._template = template
         self._templates: dict[bool, ChatTemplate] = {}
         self._tokenizer: Tokenizer | None = None
@@ -52,7 +56,7 @@ class Prompter:
         folder = own.tokenizer
         if folder is None and repository is not None and served.tokenizer:
             folder = repository / served.tokenizer
-        return cls(served.name, folder, own.chat_template)
+        return cls(served.name, folder, own.chat_template, own.parser)
 
     async def chat(
         self,

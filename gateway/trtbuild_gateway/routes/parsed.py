@@ -35,7 +35,6 @@ from trtbuild_gateway.parsing.choose import special_marks
 from trtbuild_gateway.parsing.guided import one_call, some_calls
 from trtbuild_gateway.prompts.prompter import Prompt, Prompter
 from trtbuild_gateway.schema.tools import ToolPlan
-from trtbuild_gateway.settings import ModelSettings
 from trtbuild_gateway.upstream.catalog import Model
 
 Logprobs = Callable[[Sequence[Any]], Mapping[str, Any]]
@@ -73,12 +72,11 @@ _NOWHERE = Path("/nonexistent")
 _formats: WeakKeyDictionary[Prompter, Format] = WeakKeyDictionary()
 
 
-async def format_of(context: Context, model: Model) -> Format:
+async def format_of(model: Model) -> Format:
     """Return how a model writes; its files are read once."""
     found = _formats.get(model.prompter)
     if found is None:
-        own = context.gateway.settings.models.get(model.prompter.name, ModelSettings())
-        family = await asyncio.to_thread(_family, model.prompter, own)
+        family = await asyncio.to_thread(_family, model.prompter)
         tokenizer = None if family is None else await model.prompter.tokenizer()
         special = True
         if tokenizer is not None and family is not None:
@@ -88,8 +86,8 @@ async def format_of(context: Context, model: Model) -> Format:
     return found
 
 
-def _family(prompter: Prompter, own: ModelSettings) -> Family | None:
-    return named(own.parser) if own.parser else _by_files(prompter)
+def _family(prompter: Prompter) -> Family | None:
+    return named(prompter.parser) if prompter.parser else _by_files(prompter)
 
 
 def _by_files(prompter: Prompter) -> Family | None:
@@ -122,7 +120,7 @@ async def parsing_of(
         guided = _guided(context, model, plan)
         if guided is not None:
             return guided
-    form = await format_of(context, model)
+    form = await format_of(model)
     family, calls = form.family, plan is not None and plan.mode != "none"
     if calls and (family is None or not family.calls):
         listed = ", ".join(name for name, one in families().items() if one.calls)

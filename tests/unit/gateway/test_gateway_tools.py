@@ -278,3 +278,22 @@ def test_an_unknown_parser_is_named_at_the_start(tokenizer: Path) -> None:
 
     with pytest.raises(RecipeError, match="there is no parser 'hermess'; there is hermes"):
         gateway(tokenizer, test, parser="hermess")
+
+
+def test_the_parser_belongs_to_the_public_name(tokenizer: Path) -> None:
+    async def run() -> None:
+        own = {"upstream": "m", "tokenizer": str(tokenizer), "parser": "think", "aliases": ["b"]}
+        async with (
+            fake_triton(m=words(*ANSWER)) as triton,
+            serving(triton.url, models={"a": own}) as served,
+        ):
+            for name in ("a", "b"):
+                answer = await served.post("/v1/chat/completions", model=name, messages=ASKED)
+                message = answer.json()["choices"][0]["message"]
+                assert message["reasoning"] == "Two lookups."
+                refused = await served.post(
+                    "/v1/chat/completions", model=name, messages=ASKED, tools=TOOLS
+                )
+                assert refused.json()["error"]["param"] == "tools"
+
+    asyncio.run(run())
