@@ -35,6 +35,7 @@ from trtbuild_builders.vllm_pooling.settings import (
 __all__ = ["VllmPoolingBuilder", "builder"]
 
 _WHAT = "text in, {task} out; vLLM {vllm} computes them."
+_TOKENIZER = "tokenizer.json"
 _SHARED = {"pooling_guard.py": "backend_guard.py", "pooling_settings.py": "backend_settings.py"}
 
 
@@ -80,9 +81,11 @@ class VllmPoolingBuilder(Builder):
             RepoFile("1/settings.json", dump(settings(case))),
             *model_files("vllm_pooling", "text"),
             *_shared_files(),
+            *_tokenizer(case),
         )
-        weights = [WeightsDir("1", files={"tokenizer.json": "tokenizer.json"})]
-        weights += [WeightsDir("1/weights")] if recipe.weights == "copy" else []
+        weights = []
+        if recipe.weights == "copy":
+            weights = [WeightsDir("1", files={_TOKENIZER: _TOKENIZER}), WeightsDir("1/weights")]
         if ARTIFACT in case.artifacts:
             weights.append(WeightsDir("1", artifact=ARTIFACT, files={KEPT: KEPT}))
         return (ModelEntry(recipe.name, files, tuple(weights)), *frontend_entries(case))
@@ -140,6 +143,14 @@ class VllmPoolingBuilder(Builder):
             name, task, task.value, context_length=head_of(case).max_tokens, tokenizer=f"{name}/1",
             head=case.spec.head,
         )  # fmt: skip
+
+
+def _tokenizer(case: Case) -> Sequence[RepoFile]:
+    """Return the tokenizer of a checkpoint whose weights stay on the hub."""
+    if case.recipe.weights != "hub" or case.checkpoint is None:
+        return ()
+    raw = case.checkpoint.read_bytes(_TOKENIZER)
+    return () if raw is None else (RepoFile(f"1/{_TOKENIZER}", raw),)
 
 
 def _shared_files() -> Sequence[RepoFile]:

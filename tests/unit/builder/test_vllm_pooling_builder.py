@@ -11,6 +11,7 @@ import pytest
 
 from support.sentence_files import make_checkpoint
 from support.specs import llama_8b
+from support.tiny_encoders import make_embedder
 from trtbuild import checkpoint as checkpoints
 from trtbuild import toolchain
 from trtbuild.builder import Case, MadeArtifact
@@ -160,6 +161,18 @@ def test_an_encoder_has_no_kv_cache_and_is_counted_as_it_is_served(which: Any) -
     assert "at 32 bits" in rows["weights"].note
     rows = {row.item: row for row in which.memory(case(embedder()), Demand()).rows}
     assert "KV cache" in rows
+
+
+def test_weights_on_the_hub_leave_only_the_tokenizer_here(tmp_path: Path) -> None:
+    opened = checkpoints.open_checkpoint(str(make_embedder(tmp_path / "tiny")))
+    spec = replace(checkpoints.inspect(opened), source=llama_8b().source)
+    recipe = ModelRecipe(source="x", name="m", weights="hub")
+    found = Case(spec, recipe, toolchain.load("26.08"), checkpoint=opened)
+    (entry,) = builder.models(found)
+    assert entry.weights == ()
+    content = {file.path: file.content for file in entry.files}
+    assert content["1/tokenizer.json"] == (tmp_path / "tiny/tokenizer.json").read_bytes()
+    assert json.loads(content["1/model.json"])["model"] == llama_8b().source.text
 
 
 # ---------------------------------------------------------------------------- reference's answers
