@@ -15,8 +15,8 @@ from support.retrieval import write_set
 from support.tasks_server import MODELS
 from trtbuild import repository
 from trtbuild.client import LLMClient, wait_ready
-from trtbuild.client.transport import Protocol
-from trtbuild.errors import ServerError
+from trtbuild.client.transport import Protocol, Transport
+from trtbuild.errors import ServerError, UsageError
 from trtbuild.signature.requests import (
     ClassifyRequest,
     EmbedAnswer,
@@ -27,6 +27,8 @@ from trtbuild.signature.requests import (
     TokenClassifyRequest,
     TranscribeRequest,
 )
+from trtbuild.wire.blocking import run
+from trtbuild.wire.tensors import InferRequest, TensorValue
 
 SHOWN = {
     "embedder": "'embeddings'", "reranker": "'logit': -", "classifier": "'label': 'long'",
@@ -73,6 +75,32 @@ def test_every_other_task_answers(server: triton.Triton) -> None:
         assert [one.text for one in said.results] == ["4 characters"] * 3  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_more_texts_than_a_batch_go_in_parts_and_a_raw_request_is_refused(
+    server: triton.Triton, protocol: Protocol
+) -> None:
+    url = server.grpc if protocol == "grpc" else server.http
+    texts = tuple("x" * (1 + at % 7) for at in range(10_000))
+
+    async def raw() -> None:
+        rows = TensorValue("text", "BYTES", (10_000, 1), texts)
+        transport = Transport(url, protocol)
+        try:
+            await transport.infer("embedder", InferRequest((rows,)), 30, decoupled=False)
+        finally:
+            await transport.close()
+
+    with pytest.raises(ServerError, match="batch-size must be <= 2"):
+        run(raw())
+    with LLMClient(url, protocol) as client:
+        answer = client.ask("embedder", EmbedRequest(texts[:300]))
+        assert [one[0] for one in answer.vectors] == [len(text) for text in texts[:300]]  # type: ignore[union-attr]
+        with pytest.raises(UsageError, match="'reranker' cannot embed"):
+            client.ask("reranker", EmbedRequest(("a",)))
+        with pytest.raises(UsageError, match="no text was given"):
+            client.ask("embedder", EmbedRequest(()))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_shown_client_code_of_each_task_runs(
     server: triton.Triton, name: str, tmp_path: Path
@@ -85,9 +113,9 @@ def test_the_shown_client_code_of_each_task_runs(
         repo, name, grpc_url=server.grpc, http_url=f"http://{server.http}"
     ).clients
     for protocol in ("grpc", "http", "curl"):
-        run = ["bash", "-ec"] if protocol == "curl" else [sys.executable, "-c"]
+        start = ["bash", "-ec"] if protocol == "curl" else [sys.executable, "-c"]
         done = subprocess.run(
-            [*run, code[protocol]],
+            [*start, code[protocol]],
             check=False,
             capture_output=True,
             text=True,
