@@ -209,6 +209,19 @@ def test_an_embedding_model_is_asked_for_embeddings(tmp_path: Path, server: str)
     assert json.loads(_Server.asked[0][1]["embedding_request"])["input"]
 
 
+def test_the_second_model_of_the_openai_contract_has_no_prompt(tmp_path: Path, server: str) -> None:
+    (tmp_path / "m_openai").mkdir()
+    (tmp_path / "m_openai/config.pbtxt").write_text(
+        'backend: "python" input { name: "embedding_request" data_type: TYPE_STRING dims: [1] }'
+        'output { name: "text_output" data_type: TYPE_STRING dims: [1] }'
+    )
+    view = repository.show(tmp_path, "m_openai", http_url=server)
+    assert view.kind == "embed" and "text_input" not in "".join(view.clients.values())
+    ast.parse(view.clients["grpc"])
+    subprocess.run(["bash", "-ec", view.clients["curl"]], capture_output=True, check=True)
+    assert list(_Server.asked[0][1]) == ["embedding_request"]
+
+
 def test_what_cannot_be_shown(repo: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no model 'bod'") as caught:
         repository.show(repo, "bod")
