@@ -36,11 +36,13 @@ class Item:
             options); for images and recordings the base64 text of the file.
         where: File and line, empty for an argument.
         id: What the file calls it, None without a name.
+        images: Of a prompt: the base64 text of its own image files; empty: those of the options.
     """
 
     value: Any
     where: str = ""
     id: Any = None
+    images: tuple[str, ...] = ()
 
 
 def read_items(path: Path, task: ServedTask) -> list[Item]:
@@ -51,7 +53,10 @@ def read_items(path: Path, task: ServedTask) -> list[Item]:
             number).
     """
     fix = _LINE.format(keys=_keys(task))
-    return [Item(_value(row, task, where, fix), where, _id(row)) for where, row in _rows(path, fix)]
+    return [
+        Item(_value(row, task, where, fix), where, _id(row), _images(row, task, where, fix))
+        for where, row in _rows(path, fix)
+    ]
 
 
 def read_documents(path: Path) -> tuple[str, ...]:
@@ -114,7 +119,7 @@ def _parsed(line: str, where: str, fix: str) -> Any:
 
 def _keys(task: ServedTask) -> str:
     if task.makes_text:
-        return "prompt"
+        return "prompt, image (a file's path, or a list of them) or both"
     return _KEYS.get(task, "text and, for pairs, text_pair" if task in _PAIRED else "text")
 
 
@@ -128,10 +133,26 @@ def _value(row: Any, task: ServedTask, where: str, fix: str) -> Any:
         if not isinstance(listed, Sequence) or isinstance(listed, str):
             raise UsageError("'documents' is not a list", where=where, fix=fix)
         return query, tuple(_document(one, where, fix) for one in listed)
-    text = _string(row, where, fix, "text", "prompt", "input")
+    texts = ("text", "prompt", "input")
+    if (
+        task.makes_text
+        and isinstance(row, dict)
+        and "image" in row
+        and row.keys().isdisjoint(texts)
+    ):
+        return ""  # a named task has a prompt of its own
+    text = _string(row, where, fix, *texts)
     if task in _PAIRED and isinstance(row, dict) and "text_pair" in row:
         return text, _string(row, where, fix, "text_pair")
     return text
+
+
+def _images(row: Any, task: ServedTask, where: str, fix: str) -> tuple[str, ...]:
+    """The images of a prompt."""
+    if not (task.makes_text and isinstance(row, dict) and "image" in row):
+        return ()
+    listed = row["image"] if isinstance(row["image"], list) else [row["image"]]
+    return tuple(file_text(_string(one, where, fix, "image"), where) for one in listed)
 
 
 def _document(row: Any, where: str, fix: str) -> str:

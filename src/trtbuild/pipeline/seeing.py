@@ -77,10 +77,6 @@ class Seeing:
                 fix="send fewer, or convert it again with a higher limit: --set "
                 f"limit_mm_per_prompt='{{\"image\": {self.images}}}'",
             )
-        if self.task and not self.images:
-            raise UsageError(
-                f"the task {self.task!r} is about an image", fix="give it with --image FILE"
-            )
 
     @property
     def named(self) -> VisionTask | None:
@@ -129,6 +125,10 @@ class Seeing:
         task = self.named
         if task is None:
             return given
+        if not self.images:
+            raise UsageError(
+                f"the task {self.task!r} is about an image", fix="give it with --image FILE"
+            )
         if task.takes_text and not given:
             raise UsageError(
                 f"the task {self.task!r} needs a text", fix="give what to look for with -p TEXT"

@@ -160,7 +160,8 @@ def task_requests(
         part = items[start : start + size]
         values = tuple(item.value for item in part)
         if model.task.makes_text:
-            yield part, GenerateRequest(values[0], sampling, stream=False, images=images)
+            own = part[0].images or images
+            yield part, GenerateRequest(values[0], sampling, stream=False, images=own)
         else:
             yield part, make(values, options)
 

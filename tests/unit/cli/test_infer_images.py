@@ -215,6 +215,27 @@ def test_a_repository_without_a_lock_is_read_by_its_checkpoint(
     assert request.prompt == "USER: <image>\nwhat? ASSISTANT:"
 
 
+@pytest.mark.usefixtures("repository")
+def test_pages_of_a_file_are_asked_one_by_one(sent: list[GenerateRequest]) -> None:
+    rows = [
+        {"id": "p1", "image": "one.png"},
+        {"id": "p2", "image": ["two.png", "one.png"]},
+    ]
+    Path("pages.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    done = infer("ocr", "--task", "markdown", "-i", "pages.jsonl", "--json")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["id"], row["boxes"]) for row in found] == [("p1", []), ("p2", [])], done.stderr
+    task = "\n<|grounding|>Convert the document to markdown."
+    assert [one.prompt for one in sent] == [f"<image>{task}", f"<image><image>{task}"]
+    assert [len(one.images) for one in sent] == [1, 2]
+    Path("pages.jsonl").write_text('{"image": "none.png"}')
+    done = infer("ocr", "--task", "markdown", "-i", "pages.jsonl")
+    assert done.returncode == 2 and "pages.jsonl:1" in done.stderr
+    Path("pages.jsonl").write_text('{"prompt": "", "id": 1}')
+    done = infer("ocr", "--task", "markdown", "-i", "pages.jsonl")
+    assert done.returncode == 2 and "is about an image" in done.stderr
+
+
 def test_client_code_sends_images(made: Path) -> None:
     for name, placed in (("llava", "<image>"), ("ocr", "<image>")):
         clients = repositories.show(made, name).clients

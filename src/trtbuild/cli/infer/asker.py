@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -51,11 +52,12 @@ class Asker:
         self,
         texts: Sequence[str],
         sampling: Sampling,
-        as_prompt: Callable[[str], str] = lambda text: text,
+        as_prompt: Callable[[str, int], str] = lambda text, _: text,
     ) -> str:
         """Ask, print the answers, and return the text if there is one answer of text.
 
-        ``as_prompt`` makes a prompt of a text, for a model that generates text.
+        ``as_prompt`` makes a prompt of a text and its number of images, for a model that
+        generates text.
         """
         asked = self.connection
         server = None if asked.url else find_server(self.name)
@@ -100,15 +102,19 @@ class Asker:
         client: LLMClient,
         texts: Sequence[str],
         sampling: Sampling,
-        as_prompt: Callable[[str], str],
+        as_prompt: Callable[[str, int], str],
     ) -> str:
         model = client.served(self.name, self.connection.timeout)
         if model.task is ServedTask.TENSOR:
-            text = as_prompt(texts[0]) if texts else ""
+            text = as_prompt(texts[0], len(self.options.image)) if texts else ""
             return self._generate(client, GenerateRequest(text, sampling))
         items = task_items(model, texts, self.options, self.file)
         if model.task.makes_text:
-            items = [replace(item, value=as_prompt(item.value)) for item in items]
+            shared = len(self.options.image)
+            items = [
+                replace(item, value=as_prompt(item.value, len(item.images) or shared))
+                for item in items
+            ]
         parts = list(task_requests(model, items, self.options, sampling))
         if len(items) > 1 or self.file or self.connection.output:
             self._ask_many(client, parts)
@@ -146,14 +152,19 @@ class Asker:
         finally:
             # Ctrl-C comes through here: closing cancels the request on the server.
             chunks.close()
-        boxes: tuple[Box, ...] | None = None
-        if marks:
-            marked = read_boxes(answer.text, marks, seeing.named)
-            answer, boxes = replace(answer, text=marked.text), marked.boxes
-            if not self.connection.as_json:
-                _write(answer.text)
+        answer, boxes = self._marked(answer)
+        if marks and not self.connection.as_json:
+            _write(answer.text)
         _report(answer, boxes, as_json=self.connection.as_json)
         return answer.text
+
+    def _marked(self, answer: Answer) -> tuple[Answer, tuple[Box, ...] | None]:
+        """Separate the boxes of an answer; None for a family that marks none."""
+        seeing = self.seeing
+        if not (seeing.vision and seeing.vision.boxes):
+            return answer, None
+        found = read_boxes(answer.text, seeing.vision, seeing.named)
+        return replace(answer, text=found.text), found.boxes
 
     def _ask_many(self, client: LLMClient, parts: Sequence[Part]) -> None:
         total, timeout = sum(len(items) for items, _ in parts), self.connection.timeout
@@ -164,7 +175,11 @@ class Asker:
             for items, request in parts:
                 with _located(items):
                     answer = next(answers)
-                writer.write(items, request, answer)
+                more: dict[str, Any] = {}
+                if isinstance(answer, Answer):
+                    answer, boxes = self._marked(answer)
+                    more = {} if boxes is None else {"boxes": [asdict(box) for box in boxes]}
+                writer.write(items, request, answer, more)
                 bars.advance(writer.written, total, "answers")
         writer.say_end()
 

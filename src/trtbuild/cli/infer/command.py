@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -70,28 +71,29 @@ def infer(
         asker.require_text()
     opened, turns = _opened(asked.name, chat) if chat.used else (None, [])
     seeing = asker.seeing
-    texts = texts or [""] * bool(seeing.task)
+    texts = texts or [""] * bool(seeing.task and asked.input is None)
     sampling = generating.sampling(seeing.vision.sampling if seeing.vision else {})
     if generating.generation_config and asker.generates:
         sampling, taken = with_defaults(asked.name, sampling)
         _say_defaults(taken, as_json=connection.as_json)
     if opened is None:
         _require_something(asked, texts, options)
-        template = own_template_of(asked.name) if options.image else None
-        asker.ask(
-            texts,
-            sampling,
-            lambda text: seeing.prompt(text, template if seeing.wants_template(text) else None),
-        )
-    elif texts or asked.input or chat.messages:
+        template = own_template_of(asked.name) if options.image or asked.input else None
 
-        def prompt(text: str) -> str:
-            return seeing.prompt(text, lambda content: opened.prompt([*turns, _user(content)]))
+        def plain(text: str, images: int) -> str:
+            one = replace(seeing, images=images)
+            return one.prompt(text, template if one.wants_template(text) else None)
 
-        if texts or asked.input:
-            asker.ask(texts, sampling, prompt)
-        else:
-            asker.ask([opened.prompt(turns)], sampling)
+        asker.ask(texts, sampling, plain)
+    elif texts or asked.input:
+
+        def chatted(text: str, images: int) -> str:
+            one = replace(seeing, images=images)
+            return one.prompt(text, lambda content: opened.prompt([*turns, _user(content)]))
+
+        asker.ask(texts, sampling, chatted)
+    elif chat.messages:
+        asker.ask([opened.prompt(turns)], sampling)
     else:
         _require_no_image(options)
         _converse(asker, opened, turns, sampling)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -53,13 +53,15 @@ class Writer:
         if self._file is not None:
             self._file.close()
 
-    def write(self, items: Sequence[Item], request: TaskRequest, answer: Any) -> None:
-        """Write the answer to ``items``."""
+    def write(
+        self, items: Sequence[Item], request: TaskRequest, answer: Any, more: Mapping[str, Any]
+    ) -> None:
+        """Write the answer to ``items``; JSON also has ``more``."""
         found = rows(answer, self._kind)
         for item, row, lines in zip(items, found, shown(answer, request), strict=True):
             named = {} if item.id is None else {"id": item.id}
             if self._json:
-                json_line({"index": self.written, **named, **row}, self._file)
+                json_line({"index": self.written, **named, **row, **more}, self._file)
             else:
                 self._print(item, lines)
             self.written += 1
