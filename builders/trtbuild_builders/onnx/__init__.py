@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild.builder import Artifact, Builder, Case
-from trtbuild.modelspec import HeadKind
 from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.toolchain import Toolchain, onnx_runtime
@@ -21,8 +20,6 @@ from trtbuild_builders.text.settings import argument_rows, head_of
 __all__ = ["OnnxBuilder", "builder"]
 
 _SMALL = 1_000_000_000  # parameters up to which a graph serves better than an LLM engine
-# Heads of an embedding model that have tasks of their own.
-_TASKS = {HeadKind.SPARSE: "sparse", HeadKind.MULTI_VECTOR: "multi-vector"}
 _DECODERS = ("CausalLM", "ForConditionalGeneration")
 
 
@@ -104,7 +101,7 @@ class OnnxBuilder(Builder):
     def signature(self, case: Case) -> ServedModel:
         """Return the public model; clients do not call its graph."""
         head, name = head_of(case), case.recipe.name
-        task = ServedTask(_TASKS.get(head.kind, case.spec.task.value))
+        task = ServedTask.of(case.spec.task.value, head)
         return ServedModel(
             name, task, task.value, context_length=head.max_tokens, tokenizer=f"{name}/1",
             head=case.spec.head,

@@ -138,7 +138,7 @@ class VllmPoolingBuilder(Builder):
 
     def signature(self, case: Case) -> ServedModel:
         """Return the public model."""
-        task, name = ServedTask(case.spec.task.value), case.recipe.name
+        task, name = ServedTask.of(case.spec.task.value, case.spec.head), case.recipe.name
         return ServedModel(
             name, task, task.value, context_length=head_of(case).max_tokens, tokenizer=f"{name}/1",
             head=case.spec.head,
