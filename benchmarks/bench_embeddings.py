@@ -1,6 +1,6 @@
 """What a request to an embedding model or a reranker costs, in CPU time of all server processes.
 
-    python benchmarks/bench_embeddings.py CHECKPOINT [--requests 200] [--clients 16] [--json FILE]
+    python benchmarks/bench_embeddings.py CHECKPOINT [--requests 200] [--clients 16] [--repo DIR]
 
 CHECKPOINT is an encoder with safetensors (all-MiniLM-L6-v2, for the figures in the documentation).
 It is converted in float32 and in int8, and served by the embedded server. The floor is its graph in
@@ -211,11 +211,12 @@ def reranking(url: str, python: Path, repository: Path, repeats: int) -> dict[st
 def measured(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     """All figures."""
     python = install("export").python
-    repository = work / "repository"
-    convert(options.checkpoint, repository, "fp32")
-    convert(options.checkpoint, repository, "int8", "quantize=int8")
-    reranker(options.checkpoint, work / "reranker-model", python)
-    convert(work / "reranker-model", repository, "reranker")
+    repository = options.repo or work / "repository"
+    if not (repository / "reranker").is_dir():
+        convert(options.checkpoint, repository, "fp32")
+        convert(options.checkpoint, repository, "int8", "quantize=int8")
+        reranker(options.checkpoint, work / "reranker-model", python)
+        convert(work / "reranker-model", repository, "reranker")
     found: dict[str, Any] = {}
     with served(repository) as (url, pid):
         for kind, words in {"short": SHORT, "mixed": MIXED}.items():
@@ -228,9 +229,11 @@ def measured(options: argparse.Namespace, work: Path) -> dict[str, Any]:
                 )
                 spent = alone(python, repository, name, [[text] for text in inputs])
                 rows[f"{name}, floor"] = {"cpu_ms": statistics.mean(busy for busy, _ in spent)}
+                print(kind, json.dumps(rows), file=sys.stderr, flush=True)
             one, sorted_ = library(python, options.checkpoint, inputs)
             rows["sentence-transformers, one at a time"] = {"cpu_ms": one}
             rows["sentence-transformers, sorted batches of 32"] = {"cpu_ms": sorted_}
+            print(kind, json.dumps(rows), file=sys.stderr, flush=True)
         found["reranker"] = reranking(url, python, repository, options.repeats)
     return found
 
@@ -266,6 +269,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repo", type=Path, help="where the models are kept for the next run")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trtbuild-bench-") as place:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -37,20 +38,24 @@ from trtbuild.signature.requests import (
     TokenClassifyAnswer,
     TokenClassifyRequest,
 )
+from trtbuild_builders.onnx import export
 
 OTHERS = ("bert-tokens", "bert-colbert")
+OUTSIDE = "bert-colbert"
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of every head, by the real export environment."""
+    """Models of several heads, by the real export environment; one has its weights outside."""
     work = tmp_path_factory.mktemp("onnx")
     make_embedder(work / "tiny")
     with one_exporter() as run:
         assert run(torch_families.__file__, work, *OTHERS) == 0
         for name in ("tiny", *OTHERS):
             more = ("--contract", "openai-frontend") if name == "tiny" else ()
-            done = trtbuild("convert", work / name, "--repo", work / "repository", *more)
+            above = 0 if name == OUTSIDE else export.EXTERNAL_ABOVE
+            with mock.patch.object(export, "EXTERNAL_ABOVE", above):
+                done = trtbuild("convert", work / name, "--repo", work / "repository", *more)
             assert done.returncode == 0, done.stderr
     return work / "repository"
 
@@ -208,6 +213,15 @@ def test_as_many_texts_as_there_are(client: LLMClient) -> None:
 
 
 # ------------------------------------------------------------------------------------ other heads
+
+
+def test_large_weights_are_beside_the_graph(repository: Path) -> None:
+    graph, *weights = sorted(
+        (repository / f"{OUTSIDE}_core/1").iterdir(), key=lambda path: len(path.name)
+    )
+    assert graph.name == "model.onnx"
+    assert sum(path.stat().st_size for path in weights) > 50_000
+    assert [path.name for path in (repository / "tiny_core/1").iterdir()] == ["model.onnx"]
 
 
 @pytest.mark.parametrize("use", ["query", "passage"])
