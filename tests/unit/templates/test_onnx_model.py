@@ -252,3 +252,32 @@ def test_another_width_is_caught(modules: dict[str, ModuleType]) -> None:
     rows = {"alone": [np.zeros(3)]}
     found = modules["compare"].compared("", ["a"], [np.zeros(4)], rows, LIMITS)
     assert found.problems == ["3 numbers are served and the reference has 4"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([[0.1, 0.9], [0.8, 0.2]], ""),
+        ([[0.4, 0.6], [0.6, 0.4]], ""),
+        ([[0.9, 0.1], [0.8, 0.2]], "'a' alone: off by"),
+    ],
+)
+def test_int8_keeps_the_best_label_of_a_token(
+    modules: dict[str, ModuleType], row: list[list[float]], message: str
+) -> None:
+    wanted = np.array([[0.1, 0.9], [0.8, 0.2]])
+    found = modules["compare"].compared(
+        "", ["a"], [wanted], {"alone": [np.array(row)]}, {"best": 0.9, "order": 0.95}
+    )
+    assert "".join(found.problems).startswith(message) if message else found.problems == []
+
+
+def test_int8_keeps_the_order_of_scores(modules: dict[str, ModuleType]) -> None:
+    wanted = [np.array([score]) for score in (0.1, 0.5, 0.9)]
+    other = [np.array([score]) for score in (0.2, 0.1, 0.9)]
+    limits = {"best": 0.9, "order": 0.95}
+    found = modules["compare"].compared("", ["a", "b", "c"], wanted, {"alone": other}, limits)
+    assert found.problems == ["the order of scores agrees by 0.333 (Kendall's tau)"]
+    same = modules["compare"].compared("", ["a", "b", "c"], wanted, {"alone": wanted}, limits)
+    assert same.problems == []
+    assert same.worst["order"] == 1
