@@ -139,6 +139,7 @@ finally:
         "trtbuild.cli", "trtbuild.cli.app", "trtbuild.cli.commands", "trtbuild.cli.signals",
         "trtbuild.cli.values",
         "trtbuild_engine_flow", "trtbuild_engine_flow.commands",
+        "trtbuild_gateway", "trtbuild_gateway.commands",
     }  # fmt: skip
 
 
