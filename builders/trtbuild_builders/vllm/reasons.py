@@ -177,8 +177,10 @@ def _through_transformers(
         what += " (nor can it wrap the checkpoint's own code: no _supports_attention_backend)"
 
     def takes(other: VllmRelease) -> bool:
-        theirs = vllm_reading(other.version).wrapper(spec.architecture, spec.task.value)
-        return bool(other.tasks_of(spec.architecture) or theirs)
+        return bool(
+            other.tasks_of(spec.architecture)
+            or vllm_reading(other.version).wrapper(spec.architecture, spec.task.value)
+        )
 
     return [f"{what}: {_others(takes, toolchain)}"]
 

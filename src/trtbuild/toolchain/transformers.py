@@ -31,6 +31,9 @@ _WRAPPERS = {
 }
 
 
+_version = cache(Version)  # a survey of all releases compares the same ones thousands of times
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How a release reads ``config.json`` and the tokenizer.
@@ -54,17 +57,17 @@ class Reading:
     @property
     def maybe_four(self) -> bool:
         """Whether it reads, or may read, checkpoints with transformers 4."""
-        return Version(self.transformers) < _FIVE
+        return _version(self.transformers) < _FIVE
 
     @property
     def reads_dtype(self) -> bool:
         """Whether it reads the type of the weights from ``dtype``."""
-        return Version(self.transformers) >= _DTYPE
+        return _version(self.transformers) >= _DTYPE
 
     @property
     def reads_paired_merges(self) -> bool:
         """Whether the merges of ``tokenizer.json`` may be pairs instead of strings."""
-        return Version(self.transformers) >= _PAIRED_MERGES
+        return _version(self.transformers) >= _PAIRED_MERGES
 
     def knows_type(self, model_type: str) -> bool:
         """Whether it has a configuration class for ``model_type`` without remote code."""
@@ -100,16 +103,16 @@ class Reading:
 
     def _has(self, table: str, name: str) -> bool:
         since, until = _table()[table].get(name, ("", ""))
-        mine = Version(self.transformers)
-        return bool(since) and Version(since) <= mine and self._before(until)
+        mine = _version(self.transformers)
+        return bool(since) and _version(since) <= mine and self._before(until)
 
     def _before(self, until: str) -> bool:
-        return not until or Version(self.transformers) < Version(until)
+        return not until or _version(self.transformers) < _version(until)
 
     def _way(self, architecture: str) -> str:
         row = _table()["architectures"].get(architecture, ("", "", {}))
-        mine = Version(self.transformers)
-        ways = [how for since, how in row[2].items() if Version(since) <= mine]
+        mine = _version(self.transformers)
+        ways = [how for since, how in row[2].items() if _version(since) <= mine]
         return ways[-1] if ways else ""
 
 
@@ -135,6 +138,7 @@ def trtllm_reading(version: str) -> Reading:
     return Reading(f"TensorRT-LLM {version}", rows.get(version, min(rows.values())), True)
 
 
+@cache
 def transformers_architectures() -> Mapping[str, str]:
     """Return every text architecture of transformers, with its task."""
     return {name: row[0] for name, row in _table()["architectures"].items()}

@@ -52,11 +52,12 @@ class VllmRelease:
         return listed or self._made_of_language_model(architecture)
 
     def _made_of_language_model(self, architecture: str) -> tuple[str, ...]:
-        known = {name for names in self.architectures.values() for name in names}
         for ending, task in _MADE_OF.items():
             stem = architecture.removesuffix(ending)
             if stem != architecture and "runner" in self.arguments:
-                return (task,) if any(stem + other in known for other in _LANGUAGE_MODELS) else ()
+                made_of = {stem + other for other in _LANGUAGE_MODELS}
+                has_one = any(made_of & names for names in self.architectures.values())
+                return (task,) if has_one else ()
         return ()
 
     def default(self, argument: str) -> Any:
