@@ -11,7 +11,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from support.command_line import trtbuild
 from trtbuild.cli import app as cli
 from trtbuild.cli import commands, values
 
@@ -111,9 +110,9 @@ def test_what_typer_refuses_is_refused(program: values.Program, line: str, messa
 
 
 def test_a_file_that_cannot_be_read_is_a_usage_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: values.Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    result = trtbuild("validate", str(tmp_path), env={**os.environ, "COLUMNS": "400"})
-    assert result.returncode == 2
-    assert "is not readable" in " ".join(result.stderr.split())
+    result = CliRunner(env={"COLUMNS": "400", "TERM": "dumb"}).invoke(program, [str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is not readable" in " ".join(result.output.split())
