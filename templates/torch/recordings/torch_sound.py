@@ -138,3 +138,11 @@ def windows(samples, size):
         found.append((start, end))
         start = end
     return [*found, (start, len(samples))]
+
+
+def within(times, start, end):
+    """A part of a window in seconds of the recording, from times that a model wrote: they may be
+    missing, or beyond the window."""
+    first, last = times
+    first = min(end, start + max(0, first or 0))
+    return {"start": first, "end": end if last is None else min(end, max(first, start + last))}

@@ -8,7 +8,7 @@ import torch
 from text_rows import Refused
 from text_tasks import Work
 from torch_place import groups, loading
-from torch_sound import RATE, given, recording, windows
+from torch_sound import RATE, given, recording, windows, within
 
 TASKS = ("transcribe", "translate")
 
@@ -147,11 +147,10 @@ class Speech:
     def _segments(self, ids, start, end):
         """The parts between two times that the model wrote, in seconds of the recording."""
         found = self._tokenizer.decode(ids, skip_special_tokens=True, output_offsets=True)
-        rows = []
-        for row in found["offsets"]:
-            first, last = row["timestamp"]
-            last = end if last is None else min(end, start + last)
-            rows.append({"start": start + (first or 0), "end": last, "text": row["text"].strip()})
+        rows = [
+            {**within(row["timestamp"], start, end), "text": row["text"].strip()}
+            for row in found["offsets"]
+        ]
         return rows or [{"start": start, "end": end, "text": found["text"].strip()}]
 
 

@@ -168,3 +168,16 @@ def test_a_cut_is_in_the_quietest_place(sound: ModuleType) -> None:
 @pytest.mark.parametrize("length", [1, 31_999, 32_000])
 def test_a_short_recording_is_one_window(sound: ModuleType, length: int) -> None:
     assert sound.windows(np.zeros(length), 32_000) == [(0, length)]
+
+
+@pytest.mark.parametrize(
+    ("times", "wanted"),
+    [
+        ((0.5, 1.5), (30.5, 31.5)),
+        ((None, None), (30, 32)),
+        ((1.0, 0.2), (31, 31)),
+        ((31.2, 40.0), (32, 32)),
+    ],
+)
+def test_a_part_stays_in_its_window(sound: ModuleType, times: Any, wanted: Any) -> None:
+    assert tuple(sound.within(times, 30, 32).values()) == wanted

@@ -1,0 +1,255 @@
+"""Checkpoints served by transformers' own code: texts, images and recordings on one server."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from support.command_line import trtbuild
+from support.lanes import rounds
+from support.pictures import bomb, file_of, halves, text_of
+from support.tiny_encoders import make_classifier
+from support.tiny_others import make_electra, make_vit, make_whisper
+from trtbuild.client import LLMClient, wait_ready
+from trtbuild.client.reference import require_reference
+from trtbuild.client.transport import Protocol
+from trtbuild.errors import ServerError
+from trtbuild.process import free_ports
+from trtbuild.resources import template_dir
+from trtbuild.server import (
+    LaunchOptions,
+    Ports,
+    ServerHandle,
+    launch,
+    read_contents,
+    require_alive,
+    runtime,
+    stop,
+)
+from trtbuild.signature.requests import (
+    ClassifyAnswer,
+    ClassifyRequest,
+    EmbedAnswer,
+    EmbedRequest,
+    ImageClassifyRequest,
+    TranscribeAnswer,
+    TranscribeRequest,
+)
+
+LABELS = ("no", "maybe", "yes")
+MAKERS = {
+    "electra": make_electra,
+    "labels": lambda folder: make_classifier(folder, LABELS),
+    "vit": make_vit,
+    "whisper": make_whisper,
+}
+NAMES = tuple(MAKERS)
+KINDS = {"electra": "texts", "labels": "texts", "vit": "images", "whisper": "recordings"}
+LIMITS = {"max_abs": 1e-5, "cosine": 0.99999}
+SUPPORT = Path(__file__).parents[1] / "support"
+
+
+def with_transformers(script: str, *arguments: object) -> None:
+    """Run a script in the export environment."""
+    command = [runtime.install("export").python, "-I", SUPPORT / script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four conversions, and the comparisons that they would make, in one process: each alone would
+    import PyTorch once more."""
+    work = tmp_path_factory.mktemp("torch")
+    jobs = []
+    for name, make in MAKERS.items():
+        make(work / name)
+        said = ("--backend", "torch", "--set", "check=false", "--repo", work / "repository")
+        done = trtbuild("convert", work / name, *said)
+        assert done.returncode == 0, done.stderr
+        version = work / "repository" / name / "1"
+        settings = json.loads((version / "settings.json").read_text())
+        settings |= {"score_words": [], "modular": False}
+        places = {"model": str(work / name), "out": str(version)}
+        job = {"kind": KINDS[name], "limits": LIMITS, "pairs": False, "settings": settings}
+        jobs.append({**places, **job})
+    (work / "jobs.json").write_text(json.dumps(jobs))
+    with_transformers("torch_references.py", work / "jobs.json", template_dir("torch", "check"))
+    return work / "repository"
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHandle]:
+    contents = read_contents(repository)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRTBUILD_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        found = launch(contents, "embedded", LaunchOptions(ports=Ports(*free_ports(3))))
+        try:
+            wait_ready(
+                f"127.0.0.1:{found.grpc_port}", NAMES, 120, watch=lambda: require_alive(found)
+            )
+            yield found
+        finally:
+            stop(found)
+
+
+@pytest.fixture(params=["grpc", "http"])
+def client(server: ServerHandle, request: pytest.FixtureRequest) -> Iterator[LLMClient]:
+    protocol: Protocol = request.param
+    port = server.grpc_port if protocol == "grpc" else server.http_port
+    with LLMClient(f"127.0.0.1:{port}", protocol) as found:
+        yield found
+
+
+def kept(repository: Path, name: str) -> list[dict[str, Any]]:
+    """What the reference answered at the conversion."""
+    rows: list[dict[str, Any]] = json.loads((repository / name / "1/reference.json").read_text())[
+        "kept"
+    ]
+    return rows
+
+
+def require_equal(found: Any, rows: list[dict[str, Any]]) -> None:
+    wanted = np.array([row["row"] for row in rows])
+    assert np.shape(found) == wanted.shape
+    assert np.abs(np.array(found) - wanted).max() <= 1e-5
+
+
+def test_vectors_are_those_of_sentence_transformers(client: LLMClient, repository: Path) -> None:
+    rows = [row for row in kept(repository, "electra") if not row["input_type"]]
+    texts = [row["item"] for row in rows]
+    answers = [client.ask("electra", EmbedRequest((text,))) for text in texts]
+    require_equal([one.vectors[0] for one in answers if isinstance(one, EmbedAnswer)], rows)
+    ragged = client.ask("electra", EmbedRequest(tuple(texts)))
+    assert isinstance(ragged, EmbedAnswer)
+    require_equal(ragged.vectors, rows)
+
+
+def test_scores_are_those_of_transformers(client: LLMClient, repository: Path) -> None:
+    rows = kept(repository, "labels")
+    answer = client.ask(
+        "labels", ClassifyRequest(tuple(row["item"] for row in rows), raw_scores=True)
+    )
+    assert isinstance(answer, ClassifyAnswer)
+    require_equal([list(one.scores.values()) for one in answer.results], rows)
+    assert answer.results[0].label == LABELS[int(np.argmax(rows[0]["row"]))]
+
+
+def test_image_scores_are_those_of_transformers(client: LLMClient, repository: Path) -> None:
+    rows = kept(repository, "vit")
+    images = tuple(row["item"] for row in rows)
+    answer = client.ask("vit", ImageClassifyRequest(images, raw_scores=True))
+    assert isinstance(answer, ClassifyAnswer)
+    require_equal([list(one.scores.values()) for one in answer.results], rows)
+    shares = client.ask("vit", ImageClassifyRequest(images[:1]))
+    assert isinstance(shares, ClassifyAnswer)
+    assert sum(shares.results[0].scores.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("", "'image' is empty"),
+        ("no base64!", "not valid base64"),
+        (text_of(b"GIF8 or so"), "not a readable picture"),
+        (text_of(file_of(halves((300, 200)), "JPEG")[:-600]), "not a readable picture"),
+        (text_of(bomb()), "pixels"),
+        ("https://example.org/cat.png", "is an address: send the file itself"),
+    ],
+)
+def test_a_wrong_image_is_one_error(client: LLMClient, image: str, message: str) -> None:
+    with pytest.raises(ServerError, match=message):
+        client.ask("vit", ImageClassifyRequest((image,)))
+    assert client.ask("vit", ImageClassifyRequest((text_of(file_of(halves())),)))
+
+
+def sound(seconds: float, rate: int = 16_000) -> str:
+    """A tone that rises, as base64 of a WAV file."""
+    steps = np.arange(int(seconds * rate)) / rate
+    samples = 0.3 * np.sin(2 * np.pi * (300 + 200 * steps) * steps)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as made:
+        made.setnchannels(1)
+        made.setsampwidth(2)
+        made.setframerate(rate)
+        made.writeframes((samples * 32767).astype("<i2").tobytes())
+    return text_of(file.getvalue())
+
+
+def transcribed(client: LLMClient, *audio: str, **asked: Any) -> TranscribeAnswer:
+    answer = client.ask("whisper", TranscribeRequest(audio, **asked))
+    assert isinstance(answer, TranscribeAnswer)
+    return answer
+
+
+def test_texts_are_those_of_transformers(client: LLMClient, repository: Path) -> None:
+    rows = kept(repository, "whisper")
+    found = transcribed(client, *(row["item"] for row in rows))
+    assert [one.text for one in found.results] == [row["text"] for row in rows]
+    assert len({row["text"] for row in rows}) == len(rows)
+
+
+def test_a_long_recording_is_cut_into_windows(client: LLMClient) -> None:
+    (one,) = transcribed(client, sound(5.5), language="de", timestamps=True).results
+    assert one.language == "de"
+    assert one.seconds == pytest.approx(5.5)
+    assert one.segments
+    assert all(0 <= part.start <= part.end <= 5.5 for part in one.segments)
+    assert max(part.end for part in one.segments) >= 3.5
+    other = transcribed(client, sound(0.5), sound(5.5), language="de", timestamps=True)
+    assert other.results[1] == one
+
+
+@pytest.mark.parametrize(
+    ("audio", "asked", "message"),
+    [
+        ("no base64!", {}, "neither a WAV file nor base64 text of one"),
+        (text_of(b"ID3 an MP3 file"), {}, "not a WAV file: convert it"),
+        (sound(0), {}, "has no samples"),
+        (sound(0.1), {"language": "tlh"}, "language 'tlh' is not known: send a code such as de"),
+    ],
+)
+def test_a_wrong_recording_is_one_error(
+    client: LLMClient, audio: str, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ServerError, match=message):
+        transcribed(client, audio, **asked)
+    assert transcribed(client, sound(0.1)).results
+
+
+def test_readiness_proves_the_answers(
+    server: ServerHandle, repository: Path, tmp_path: Path
+) -> None:
+    models = dict(read_contents(repository).served)
+    assert set(require_reference(server.grpc_url, models, repository)) == set(NAMES)
+    for name, change in (("vit", {"row": [9.0] * 3}), ("whisper", {"text": "something else"})):
+        rows = [row | change for row in kept(repository, name)]
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1/reference.json").write_text(json.dumps({"kept": rows}))
+        with pytest.raises(ServerError, match=f"'{name}' does not answer as its reference does"):
+            require_reference(server.grpc_url, {name: models[name]}, tmp_path)
+
+
+@pytest.mark.long
+def test_a_conversion_compares_by_itself(tmp_path: Path) -> None:
+    names = ["vit"]
+    make_vit(tmp_path / "vit")
+    if rounds(0, 1):
+        images = ["resnet", "convnext", "siglip", "whisper-en"]
+        texts = ["mpnet", "mpnet-labels", "electra-score", "t5-encoder", "qwen3"]
+        with_transformers("torch_others.py", tmp_path, *images)
+        with_transformers("torch_families.py", tmp_path, *texts)
+        names += images + texts
+    for name in names:
+        said = ("--backend", "torch", "--repo", tmp_path / "repository")
+        done = trtbuild("convert", tmp_path / name, *said)
+        assert done.returncode == 0, done.stderr
+        assert kept(tmp_path / "repository", name)
