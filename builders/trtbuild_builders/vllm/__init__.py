@@ -15,6 +15,7 @@ from trtbuild.recipe import ModelRecipe, engine_support
 from trtbuild.signature import ServedModel
 from trtbuild.toolchain import Toolchain, engine_arguments
 from trtbuild_builders.common import require_image, told
+from trtbuild_builders.text.frontend import frontend_reasons
 from trtbuild_builders.vllm.adapters import require_fit, with_adapter_rank
 from trtbuild_builders.vllm.config import config_file
 from trtbuild_builders.vllm.engine import adapter_files, engine_settings, model_file
@@ -36,7 +37,7 @@ class VllmBuilder(Builder):
 
     def reasons_unsupported(self, case: Case) -> Sequence[str]:
         """Return all reasons against it, each with its fix."""
-        return reasons(case)
+        return (*reasons(case), *frontend_reasons(case))
 
     def image(self, toolchain: Toolchain) -> str:
         """Return the ``-vllm-python-py3`` image of the release."""

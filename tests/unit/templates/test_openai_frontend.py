@@ -55,6 +55,13 @@ def test_only_dense_vectors_have_the_contract(name: str) -> None:
     assert "asks for dense vectors only" in reasons and "leave out --contract" in reasons
 
 
+@pytest.mark.parametrize("name", ["onnx", "torch", "vllm", "vllm-pooling"])
+def test_a_model_that_generates_text_has_no_such_contract(name: str) -> None:
+    recipe = ModelRecipe(source="x", name="m", contract="openai-frontend")
+    case = Case(llama_8b(), recipe, toolchain.load("26.07"))
+    assert "this model is for generate" in " ".join(BUILDERS[name].reasons_unsupported(case))
+
+
 def test_trtbuild_itself_can_ask_it() -> None:
     names = ("embedding_request", "return_num_input_tokens")
     inputs = tuple(Declared(name, "STRING", (1,)) for name in names)
