@@ -25,6 +25,8 @@ def require_taken(builder: Builder, recipe: ModelRecipe) -> None:
             continue
         others = [b.name for one in discover() if (b := one.builder) and name in b.takes]
         instead = f", or choose a builder that has it: --backend {others[0]}" if others else ""
+        if name == "contract":  # a builder without it generates text
+            instead = ": it is for embedding models"
         raise UsageError(
             f"the builder {builder.name} has no {flag}", fix=f"leave out {flag}{instead}"
         )

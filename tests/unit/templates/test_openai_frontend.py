@@ -7,12 +7,14 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from support.command_line import trtbuild
 from support.fake_pb_utils import NAME, Request, Tensor, loaded
 from support.specs import llama_8b
 from trtbuild import pbtxt, toolchain
@@ -60,6 +62,14 @@ def test_a_model_that_generates_text_has_no_such_contract(name: str) -> None:
     recipe = ModelRecipe(source="x", name="m", contract="openai-frontend")
     case = Case(llama_8b(), recipe, toolchain.load("26.07"))
     assert "this model is for generate" in " ".join(BUILDERS[name].reasons_unsupported(case))
+
+
+def test_convert_refuses_it_for_a_language_model(tmp_path: Path) -> None:
+    flags = ("--contract", "openai-frontend", "--dry-run", "--repo", tmp_path / "repo")
+    done = trtbuild("convert", "sample:smollm2", *flags)
+    assert done.returncode == 2 and "it is for embedding models" in done.stderr
+    done = trtbuild("convert", "sample:smollm2", "--contract", "other")
+    assert done.returncode == 2 and "unknown --contract 'other'" in done.stderr
 
 
 def test_trtbuild_itself_can_ask_it() -> None:
