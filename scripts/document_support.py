@@ -34,7 +34,7 @@ from trtbuild.toolchain import Toolchain
 from trtbuild_builders.onnx.reasons import TRIED
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "reference"
-BUILDERS = ("vllm", "trtllm", "trtllm-engine", "onnx", "torch")
+BUILDERS = ("vllm", "trtllm", "trtllm-engine", "onnx", "torch", "vllm-pooling")
 ENCODERS = (Task.EMBED, Task.RERANK, Task.CLASSIFY)
 TASKS = {
     Task.GENERATE: "Text generation",
@@ -82,7 +82,7 @@ its code, its quantization or a broken file.
 - *untried* means that the export is the same for all, and that this one was not compared with
   transformers here: `convert` compares it, and writes nothing when the two differ.
 - *wrapped* means that vLLM runs transformers' own code of the model, which is slower.
-- `vllm` serves with vLLM, `trtllm` with the LLM API of TensorRT-LLM, `trtllm-engine` with a
+- `vllm` serves with vLLM, `vllm-pooling` too, and whatever `vllm` embeds; `trtllm` with the LLM API of TensorRT-LLM, `trtllm-engine` with a
   compiled TensorRT engine (up to Triton {engines}).
 - `torch` runs transformers' own code, also of text models that no other builder takes; `convert`
   compares each checkpoint with the reference.
@@ -184,6 +184,8 @@ def columns(task: Task) -> tuple[str, ...]:
     """The builders that serve a task."""
     if task in (Task.IMAGE_CLASSIFY, Task.TRANSCRIBE):
         return ("torch",)
+    if task in (Task.RERANK, Task.CLASSIFY):
+        return ("vllm-pooling", "onnx")
     return ("vllm", "onnx") if task in ENCODERS else BUILDERS[:3]
 
 
