@@ -82,7 +82,8 @@ its code, its quantization or a broken file.
 - *untried* means that the export is the same for all, and that this one was not compared with
   transformers here: `convert` compares it, and writes nothing when the two differ.
 - *wrapped* means that vLLM runs transformers' own code of the model, which is slower.
-- `vllm` serves with vLLM, `vllm-pooling` too, and whatever `vllm` embeds; `trtllm` with the LLM API of TensorRT-LLM, `trtllm-engine` with a
+- `vllm` and `vllm-pooling` serve with vLLM (`vllm-pooling` also embeds with what `vllm` embeds
+  with), `trtllm` with the LLM API of TensorRT-LLM, `trtllm-engine` with a
   compiled TensorRT engine (up to Triton {engines}).
 - `torch` runs transformers' own code, also of text models that no other builder takes; `convert`
   compares each checkpoint with the reference.

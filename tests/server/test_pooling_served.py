@@ -29,7 +29,7 @@ from trtbuild.signature.requests import (
 
 HEADS = 1  # of a size that vLLM computes on a CPU
 FAMILIES = (
-    "bert", "bert-max-cls", "roberta", "xlm-roberta", "modernbert", "nomic-bert", "gemma3-text",
+    "bert", "bert-max-cls", "roberta", "xlm-roberta", "modernbert", "gemma3-text",
     "qwen3", "qwen2", "mistral", "llama", "bert-score", "xlm-roberta-score", "modernbert-score",
     "qwen3-score", "qwen3-reranker",
 )  # fmt: skip

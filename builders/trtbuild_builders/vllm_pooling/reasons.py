@@ -44,6 +44,12 @@ def reasons(case: Case) -> Iterator[str]:
 def _architecture(case: Case) -> Iterator[str]:
     release, name = vllm_release(case.toolchain.vllm), case.spec.architecture
     tasks = release.tasks_of(name)
+    if name.endswith("ForRanking"):
+        yield (
+            f"{name} takes a query and its documents in a prompt of its own, which is not known: "
+            "use another builder"
+        )
+        return
     # A language model becomes an embedding model as it is, a classifier by its head's words.
     converts = case.spec.task is Task.EMBED or bool(head_of(case).score_words)
     if tasks and (converts or not _GENERATES.issuperset(tasks)):

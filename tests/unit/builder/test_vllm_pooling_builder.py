@@ -238,6 +238,7 @@ def test_answers_are_placed_beside_the_model(tmp_path: Path) -> None:
             "26.08",
             "no file says how that becomes a score: use a checkpoint that was saved as a class",
         ),
+        (builder, reranker(SCORE, "JinaVLForRanking"), "26.08", "in a prompt of its own"),
         (builder, embedder(Head(HeadKind.SPARSE)), "26.08", "no sparse vectors as the reference"),
         (
             builder,
