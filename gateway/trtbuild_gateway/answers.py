@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from trtbuild.signature.requests import Chunk, GenerateRequest
 from trtbuild.wire.failures import DroppedError
-from trtbuild_gateway.seams import Backend
+from trtbuild_gateway.seams import Backend, Relay, Take
 
 _REASONS = {"stop": "stop", "length": "length", "eos": "stop", "end_id": "stop"}
-_BUFFERED = 64  # batches of all answers together
 
-Batch = tuple[int, Sequence[Chunk]]
+TakeNumbered = Callable[[int, Sequence[Chunk]], Awaitable[None] | None]
 
 
 @dataclass(slots=True)
@@ -85,53 +85,39 @@ class Choice:
         return "length" if self.tokens >= self.limit else "stop"
 
 
-async def generated(
-    backend: Backend, requests: Sequence[GenerateRequest], headers: Mapping[str, str]
-) -> AsyncGenerator[Batch, None]:
-    """Yield the chunks of all requests as they come, with the number of the request.
+async def generate_all(
+    backend: Backend,
+    requests: Sequence[GenerateRequest],
+    headers: Mapping[str, str],
+    take: TakeNumbered,
+) -> None:
+    """Give the chunks of all requests to ``take`` as they come, with the number of the request.
 
-    The first error ends all of them, as does closing the generator.
+    The first error ends all of them and is raised; so does cancelling it.
     """
-    if len(requests) > 1:
-        several = _merged(backend, requests, headers)
-        async with contextlib.aclosing(several):
-            async for found in several:
-                yield found
+    if len(requests) == 1:
+        await _generate(backend, requests[0], headers, partial(take, 0))
         return
-    batches = backend.generate(requests[0], headers)
-    async with contextlib.aclosing(batches):
-        async for batch in batches:
-            yield 0, batch
-
-
-async def _merged(
-    backend: Backend, requests: Sequence[GenerateRequest], headers: Mapping[str, str]
-) -> AsyncGenerator[Batch, None]:
-    arrived: asyncio.Queue[Batch | Exception | None] = asyncio.Queue(_BUFFERED)
-
-    async def read(number: int) -> None:
-        try:
-            batches = backend.generate(requests[number], headers)
-            async with contextlib.aclosing(batches):
-                async for batch in batches:
-                    await arrived.put((number, batch))
-        except Exception as error:
-            await arrived.put(error)
-        else:
-            await arrived.put(None)
-
-    readers = [asyncio.create_task(read(number)) for number in range(len(requests))]
-    open_ones = len(readers)
+    readers = [
+        asyncio.ensure_future(_generate(backend, request, headers, partial(take, number)))
+        for number, request in enumerate(requests)
+    ]
     try:
-        while open_ones:
-            found = await arrived.get()
-            if isinstance(found, Exception):
-                raise found
-            if found is None:
-                open_ones -= 1
-            else:
-                yield found
+        await asyncio.gather(*readers)
     finally:
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
+
+
+async def _generate(
+    backend: Backend, request: GenerateRequest, headers: Mapping[str, str], take: Take
+) -> None:
+    if isinstance(backend, Relay):
+        await backend.relay(request, headers, take)
+        return
+    batches = backend.generate(request, headers)
+    async with contextlib.aclosing(batches):
+        async for chunks in batches:
+            if (waiting := take(chunks)) is not None:
+                await waiting

@@ -6,9 +6,9 @@ without the others.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trtbuild.signature.requests import Chunk, GenerateRequest, TaskAnswer, TaskRequest
 
@@ -28,6 +28,18 @@ class Backend(Protocol):
 
     async def ask(self, request: TaskRequest) -> TaskAnswer:
         """Return the answer to a request of any task except generation."""
+
+
+Take = Callable[[Sequence[Chunk]], Awaitable[None] | None]
+"""Takes chunks in the moment in which they arrive; what it returns is awaited before the next."""
+
+
+@runtime_checkable
+class Relay(Protocol):
+    """A backend that can also push, which costs less for each token than an iterator."""
+
+    async def relay(self, request: GenerateRequest, headers: Mapping[str, str], take: Take) -> None:
+        """Give the chunks to ``take``, and return at the end. Cancelling cancels the request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from typing import Any
 
 import msgspec
@@ -19,6 +19,9 @@ _EVENTS = (
     (b"x-accel-buffering", b"no"),
 )
 _KEEP_ALIVE = b": keep-alive\n\n"
+
+Emit = Callable[[bytes], Awaitable[None] | None]
+"""Sends a piece of a stream; what it returns must be awaited before the next."""
 
 
 class LeftError(Exception):
@@ -162,22 +165,32 @@ class Exchange:
                 await self._piece(_KEEP_ALIVE)
             return False
 
-    async def stream(self, pieces: AsyncGenerator[bytes, None], heartbeat: float) -> None:
-        """Send the pieces as they come, with heartbeats between them.
+    async def stream(self, produce: Callable[[Emit], Awaitable[None]], heartbeat: float) -> None:
+        """Send what ``produce`` emits, with heartbeats between.
 
         The answer begins with the first piece or heartbeat: an error before it has a status.
 
         Raises:
-            LeftError: The client left; ``pieces`` is closed.
+            LeftError: The client left; ``produce`` has been cancelled.
         """
-        async with contextlib.aclosing(pieces), self.watched(heartbeat):
-            async for piece in pieces:
-                if not self.begun:
-                    await self._start()
-                await self._piece(piece)
+        async with self.watched(heartbeat):
+            await produce(self._emit)
             if not self.begun:
                 await self._start()
             await self._send({"type": "http.response.body", "body": b""})
+
+    def _emit(self, piece: bytes) -> Awaitable[None] | None:
+        """Send a piece now; return what to wait for if the client is slow."""
+        if self.begun:
+            self._last_sent = time.monotonic()
+            return now_or_later(
+                self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            )
+        return now_or_later(self._begin_with(piece))
+
+    async def _begin_with(self, piece: bytes) -> None:
+        await self._start()
+        await self._piece(piece)
 
     async def _start(self) -> None:
         self.begun = True
@@ -187,6 +200,30 @@ class Exchange:
     async def _piece(self, piece: bytes) -> None:
         self._last_sent = time.monotonic()
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+def now_or_later(work: Awaitable[None]) -> Awaitable[None] | None:
+    """Run what needs no waiting, outside of any task; return the rest if it must wait."""
+    steps = work.__await__()
+    try:
+        waits_for = next(steps)
+    except StopIteration:
+        return None
+    return _finished(steps, waits_for)
+
+
+async def _finished(steps: Generator[Any, None, None], waits_for: Any) -> None:
+    while True:
+        if waits_for is None:  # a bare yield: let others run
+            await asyncio.sleep(0)
+        else:
+            # Whoever yields a future expects to be resumed once it is done.
+            waits_for._asyncio_future_blocking = False
+            await asyncio.wait((waits_for,))
+        try:
+            waits_for = next(steps)
+        except StopIteration:
+            return
 
 
 def _pairs(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

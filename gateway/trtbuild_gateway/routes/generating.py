@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from trtbuild.signature import dialect_of
 from trtbuild.signature.requests import Chunk, GenerateRequest, Sampling
-from trtbuild_gateway.answers import Choice, generated
+from trtbuild_gateway.answers import Choice, generate_all
 from trtbuild_gateway.encoding.chunks import DONE, Stream, usage
 from trtbuild_gateway.encoding.logprobs import TokenBytes
 from trtbuild_gateway.failures import invalid
 from trtbuild_gateway.http.endpoint import Context, failed
+from trtbuild_gateway.http.exchange import Emit
 from trtbuild_gateway.parsing import Parser
 from trtbuild_gateway.prompts.prompter import Prompt
 from trtbuild_gateway.routes.parsed import ParsedReader
@@ -159,49 +160,57 @@ async def whole(context: Context, job: Job) -> list[Choice]:
         WireError: A model failed.
     """
     choices = job.choices()
-    batches = generated(job.model.backend, job.requests, context.upstream_headers())
-    async with context.exchange.watched(), contextlib.aclosing(batches):
-        async for index, chunks in batches:
-            _note_time(context, chunks)
-            for chunk in chunks:
-                choices[index].keep(chunk)
-    for choice in choices:
-        choice.finish_reason()
-    _note_counts(context, job, choices)
+
+    def take(index: int, chunks: Sequence[Chunk]) -> None:
+        _note_time(context, chunks)
+        for chunk in chunks:
+            choices[index].keep(chunk)
+
+    try:
+        async with context.exchange.watched():
+            headers = context.upstream_headers()
+            await generate_all(job.model.backend, job.requests, headers, take)
+        for choice in choices:
+            choice.finish_reason()
+    finally:
+        _note_counts(context, job, choices)
     return choices
 
 
 async def streamed(context: Context, job: Job, encoder: Stream) -> None:
     """Send the answers as they come."""
     heartbeat = context.gateway.settings.heartbeat_seconds
-    await context.exchange.stream(_events(context, job, encoder), heartbeat)
+    await context.exchange.stream(partial(_produce, context, job, encoder), heartbeat)
 
 
-async def _events(context: Context, job: Job, encoder: Stream) -> AsyncGenerator[bytes, None]:
+async def _produce(context: Context, job: Job, encoder: Stream, emit: Emit) -> None:
     choices = job.choices()
     readers = [_reader(job, encoder) for _ in choices]
-    batches = generated(job.model.backend, job.requests, context.upstream_headers())
-    begun = False
+    roles = b"".join(encoder.role(choice.index) for choice in choices)
+
+    def take(index: int, chunks: Sequence[Chunk]) -> Awaitable[None] | None:
+        nonlocal roles
+        _note_time(context, chunks)
+        piece = readers[index].take(choices[index], chunks)
+        if roles:
+            roles, piece = b"", roles + piece
+        return emit(piece) if piece else None
+
     try:
-        async with contextlib.aclosing(batches):
-            async for index, chunks in batches:
-                _note_time(context, chunks)
-                piece = readers[index].take(choices[index], chunks)
-                if not begun:
-                    begun = True
-                    piece = b"".join(encoder.role(c.index) for c in choices) + piece
-                if piece:
-                    yield piece
+        headers = context.upstream_headers()
+        await generate_all(job.model.backend, job.requests, headers, take)
         ends = [readers[choice.index].end(choice) for choice in choices]
         if job.wants_usage:
             ends.append(encoder.usage(job.counts(choices)))
-        yield b"".join((*ends, DONE))
+        last = b"".join((*ends, DONE))
     except Exception as error:
         if not context.exchange.begun:
             raise
-        yield failed(error, context).event() + DONE
+        last = failed(error, context).event() + DONE
     finally:
         _note_counts(context, job, choices)
+    if (waiting := emit(last)) is not None:
+        await waiting
 
 
 class _PlainReader:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from urllib.parse import quote
 
 import msgspec
@@ -16,6 +16,7 @@ from trtbuild.wire import kserve
 from trtbuild.wire.failures import DroppedError
 from trtbuild.wire.tensors import InferRequest, Outputs
 from trtbuild.wire.triton_http import TritonHttp
+from trtbuild_gateway.seams import Take
 from trtbuild_gateway.upstream.events import BrokenError, decoder
 
 _AT_ONCE = 16
@@ -60,6 +61,32 @@ class TritonModel:
         if not answered:
             raise DroppedError("the server sent no response", answered=True)
 
+    async def relay(self, request: GenerateRequest, headers: Mapping[str, str], take: Take) -> None:
+        """See :class:`~trtbuild_gateway.seams.Relay`."""
+        (sent,) = self._dialect.requests(self.served, request)
+        decode = decoder(self.served, self._dialect, logprobs=request.sampling.wants_logprobs)
+        body = msgspec.json.encode(kserve.generate_body(sent))
+        answered = False
+
+        def on_batch(events: list[bytes]) -> Awaitable[None] | None:
+            nonlocal answered
+            answered = True
+            try:
+                chunks = decode(events)
+            except BrokenError as broken:
+                waiting = take(broken.chunks) if broken.chunks else None
+                if waiting is not None:
+                    return _then_raise(waiting, broken.cause)
+                raise broken.cause from None
+            return take(chunks)
+
+        path = f"{self._path}/generate_stream"
+        await self._wire.push_events(
+            "POST", path, on_batch, body=body, headers=headers, seconds=self._seconds
+        )
+        if not answered:
+            raise DroppedError("the server sent no response", answered=True)
+
     async def ask(self, request: TaskRequest) -> TaskAnswer:
         """See :class:`~trtbuild_gateway.seams.Backend`."""
         free = asyncio.Semaphore(_AT_ONCE)
@@ -91,3 +118,8 @@ class TritonModel:
         async with contextlib.aclosing(events):
             found = [kserve.generate_outputs(event) async for event in events]
         return found[-1] if found else {}
+
+
+async def _then_raise(waiting: Awaitable[None], error: Exception) -> None:
+    await waiting
+    raise error

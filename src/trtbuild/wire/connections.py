@@ -10,7 +10,7 @@ import asyncio
 import base64
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -30,6 +30,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: Parser | None = None
         self._done: asyncio.Future[Response] | None = None
+        self._on_packet: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
@@ -43,8 +44,12 @@ class Connection(asyncio.Protocol):
             self.usable = False
             return
         try:
-            if self._parser.feed(now, data):
-                self._settle(self._parser.response)
+            complete = self._parser.feed(now, data)
+            response = self._parser.response
+            if self._on_packet is not None:
+                self._on_packet()
+            if complete:
+                self._settle(response)
         except MalformedError as error:
             self.usable = False
             self._settle(error)
@@ -54,8 +59,11 @@ class Connection(asyncio.Protocol):
         self.usable = False
         if self._parser is not None:
             complete = exc is None and self._parser.finish(time.perf_counter())
-            lost = DroppedError(str(exc or "closed"), answered=self._parser.begun)
-            self._settle(self._parser.response if complete else lost)
+            if self._on_packet is not None:
+                self._on_packet()
+            if self._parser is not None:
+                lost = DroppedError(str(exc or "closed"), answered=self._parser.begun)
+                self._settle(self._parser.response if complete else lost)
 
     def _settle(self, outcome: Response | Exception) -> None:
         if self._parser is not None:
@@ -68,12 +76,20 @@ class Connection(asyncio.Protocol):
                 self._done.set_result(outcome)
 
     def begin(
-        self, request: bytes, on_event: Event | None, limit: int = LIMIT
+        self,
+        request: bytes,
+        on_event: Event | None,
+        limit: int = LIMIT,
+        on_packet: Callable[[], None] | None = None,
     ) -> asyncio.Future[Response]:
-        """Send ``request``; the future holds the response once it is complete."""
+        """Send ``request``; the future holds the response once it is complete.
+
+        ``on_packet`` is called after the events of each packet.
+        """
         assert self._transport is not None
         self._done = asyncio.get_running_loop().create_future()
         self._parser = Parser(on_event, limit)
+        self._on_packet = on_packet
         self._transport.write(request)
         return self._done
 

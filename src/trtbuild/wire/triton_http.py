@@ -15,6 +15,7 @@ from trtbuild.wire import kserve
 from trtbuild.wire.connections import Pool
 from trtbuild.wire.direct import proxy_for
 from trtbuild.wire.failures import MalformedError, RefusedError
+from trtbuild.wire.pushing import OnBatch, push_events
 from trtbuild.wire.records import IndexEntry, ModelMetadata, ServerMetadata
 from trtbuild.wire.response import LIMIT, Response
 from trtbuild.wire.streams import EventStream, late, unreachable
@@ -252,10 +253,29 @@ class TritonHttp:
             while batch := await stream.batch():
                 yield batch
             response = stream.response
-        if response is not None and not response.good:
-            raise refusal(response)
-        if response is not None and not response.events:
-            raise MalformedError(f"not an event stream: {response.body[:200]!r}")
+        if response is not None:
+            _require_events(response)
+
+    async def push_events(
+        self,
+        method: str,
+        path: str,
+        on_batch: OnBatch,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Give all events of a packet to ``on_batch`` at once, without a turn of the event loop.
+
+        Returns at the end of the stream; cancelling it cancels the request on the server.
+        """
+        request = self._pool.request(method, path, body, headers)
+        whole = self._seconds if seconds is None else seconds
+        response = await push_events(
+            self._pool, request, on_batch, seconds=whole, limit=self._limit
+        )
+        _require_events(response)
 
     async def fetch(
         self, method: str, path: str, body: bytes = b"", *, seconds: float | None = None
@@ -312,6 +332,13 @@ class TritonHttp:
             raise late(whole) from None
         except OSError as error:
             raise unreachable(error) from error
+
+
+def _require_events(response: Response) -> None:
+    if not response.good:
+        raise refusal(response)
+    if not response.events:
+        raise MalformedError(f"not an event stream: {response.body[:200]!r}")
 
 
 def refusal(response: Response) -> RefusedError:
