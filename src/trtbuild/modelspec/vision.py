@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+_KINDS = {
+    **dict.fromkeys(("family", "placeholder", "marker", "after", "boxes", "end"), str),
+    **dict.fromkeys(("image_tokens", "encoder_parameters", "images"), int),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class VisionTask:
@@ -41,7 +46,6 @@ class Vision:
         processor: Whether a file says how images are prepared.
         images: The most images of a request, as served; 0 if the engine decides.
         tasks: Named prompts.
-        environment: Variables that its server needs.
         sampling: What a request has unless it says otherwise, by vLLM's names.
         boxes: How the answer marks boxes: ``ref-det`` (DeepSeek-OCR), empty for not at all.
         end: Text at the end of an answer that is not part of it.
@@ -56,7 +60,6 @@ class Vision:
     processor: bool = True
     images: int = 0
     tasks: Mapping[str, VisionTask] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
     boxes: str = ""
     end: str = ""
@@ -87,4 +90,9 @@ class Vision:
             str(name): VisionTask(str(one["prompt"]), str(one.get("boxes", "")))
             for name, one in tasks.items()
         }
-        return cls(**known)
+        known["sampling"] = {**known.get("sampling", {})}
+        made = cls(**known)
+        wrong = [key for key, kind in _KINDS.items() if type(getattr(made, key)) is not kind]
+        if wrong:
+            raise ValueError(f"vision.{wrong[0]}")
+        return made

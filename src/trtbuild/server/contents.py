@@ -11,6 +11,7 @@ from typing import Any, Literal
 from trtbuild import lockfile, pbtxt
 from trtbuild.errors import RepositoryError, UsageError
 from trtbuild.signature import MOUNT, ServedModel, describe
+from trtbuild.toolchain import vision_families
 
 _ENGINE_FILES = ("model.json", "multi_lora.json")
 # Next to a Python model: the arguments of TensorRT-LLM's LLM API.
@@ -51,11 +52,13 @@ class Contents:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that a model's family needs; those of all models together."""
-        found: dict[str, str] = {}
-        for model in self.served.values():
-            found |= model.vision.environment if model.vision else {}
-        return found
+        """Variables that the families of its models need.
+
+        Only the family's name is the repository's: a variable of its choice could run code.
+        """
+        named = {model.vision.family for model in self.served.values() if model.vision}
+        families = (family for family in vision_families() if family.name in named)
+        return {key: value for family in families for key, value in family.environment.items()}
 
     @property
     def llm(self) -> str:

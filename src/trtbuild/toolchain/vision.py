@@ -63,7 +63,6 @@ def vision_of_table(architecture: str) -> Vision | None:
         after=family.after,
         images=family.images,
         tasks=family.tasks,
-        environment=family.environment,
         sampling=family.sampling,
         boxes=family.boxes,
         end=family.end,

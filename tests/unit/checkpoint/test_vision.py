@@ -90,3 +90,22 @@ def test_the_description_survives_json() -> None:
         vision = toolchain.vision_of_table(family.architectures[0])
         assert vision is not None
         assert Vision.from_dict(json.loads(json.dumps({**asdict(vision), "new": 1}))) == vision
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"placeholder": 1},
+        {"images": "4"},
+        {"images": True},
+        {"sampling": "hot"},
+        {"tasks": []},
+        {"tasks": {"ocr": {}}},
+        {"tasks": {"ocr": "Free OCR."}},
+    ],
+)
+def test_a_damaged_description_is_refused(damage: dict[str, object]) -> None:
+    vision = toolchain.vision_of_table("DeepseekOCRForCausalLM")
+    assert vision is not None
+    with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
+        Vision.from_dict({**asdict(vision), **damage})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +44,14 @@ def test_a_container_gets_the_variables_and_a_user_can_change_them(
     assert "VLLM_USE_V2_MODEL_RUNNER=0" in environment(repo, "docker")
     chosen = {"VLLM_USE_V2_MODEL_RUNNER": "1"}
     assert "VLLM_USE_V2_MODEL_RUNNER=1" in environment(repo, "docker", env=chosen)
+
+
+def test_a_repository_cannot_set_variables_of_its_choice(repo: Path) -> None:
+    path = repo / "trtbuild.lock"
+    lock = json.loads(path.read_bytes())
+    lock["models"]["ocr"]["served"]["vision"]["environment"] = {"LD_PRELOAD": "/models/evil.so"}
+    path.write_text(json.dumps(lock))
+    assert "LD_PRELOAD" not in environment(repo, "embedded")
 
 
 def test_a_repository_without_a_lock_is_judged_by_its_files(repo: Path) -> None:

@@ -76,7 +76,7 @@ def images(model: Model) -> Problems:
                 "model",
                 engine.json.of("limit_mm_per_prompt"),
                 file=engine.file,
-                server="At most 0 image(s) may be provided in one prompt.",
+                server="Multi-modal processor not available for text-only models",
             )
 
 
