@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from trtbuild import lockfile
 from trtbuild.errors import RecipeError
 from trtbuild.lockfile import Lock
-from trtbuild.signature import ServedModel, dialect_of, of_server
+from trtbuild.signature import ServedModel, dialect_of, of_server, with_files
 from trtbuild.wire.failures import RefusedError, WireError
 from trtbuild.wire.records import IndexEntry
 from trtbuild.wire.triton_http import TritonHttp
@@ -206,6 +206,8 @@ class Catalog:
             served = of_server(metadata, config, self._lock.card(upstream))
         except (ValueError, LookupError, TypeError, AttributeError):
             return None
+        if self._settings.repository is not None and url == self._settings.url:
+            served = with_files(self._settings.repository, served)
         if own.context_length:
             served = replace(served, context_length=own.context_length)
         dialect = dialect_of(served)

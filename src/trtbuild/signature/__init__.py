@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trtbuild.signature.dialects import dialect_of, recognize
     from trtbuild.signature.model import ServedModel, ServedTask, Tensor
     from trtbuild.signature.places import MOUNT, inside
-    from trtbuild.signature.reading import describe
+    from trtbuild.signature.reading import describe, with_files
     from trtbuild.signature.server import of_server
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "inside",
     "of_server",
     "recognize",
+    "with_files",
 ]
 
 __getattr__ = exports(
@@ -43,7 +44,10 @@ __getattr__ = exports(
             "MOUNT",
             "inside",
         ),
-        "reading": ("describe",),
+        "reading": (
+            "describe",
+            "with_files",
+        ),
         "server": ("of_server",),
     },
 )

@@ -78,6 +78,20 @@ def with_card(model: ServedModel, card: ServedModel) -> ServedModel:
     )
 
 
+def with_files(root: Path, model: ServedModel) -> ServedModel:
+    """Add what the engine's arguments in the repository say of a model that a server described."""
+    engine_file, engine = _engine(root, model.name)
+    weights = _first_directory(root, (inside(str(engine.get("model", ""))),))
+    named = (inside(str(engine.get("tokenizer", ""))), weights)
+    return replace(
+        model,
+        context_length=model.context_length or _number(engine, "max_model_len", "max_seq_len"),
+        tokenizer=model.tokenizer or _with_tokenizer(root, named),
+        weights=model.weights or weights,
+        engine_file=model.engine_file or engine_file,
+    )
+
+
 def _tensors(config: Any, rows: Any) -> tuple[Tensor, ...]:
     names = config.DESCRIPTOR.fields_by_name["input"].message_type.fields_by_name["data_type"]
     by_number = names.enum_type.values_by_number
