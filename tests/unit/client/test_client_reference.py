@@ -71,11 +71,15 @@ def client(monkeypatch: pytest.MonkeyPatch) -> type[Client]:
     return Client
 
 
-def write(repository: Path, task: ServedTask, row: list[float], use: str = "") -> None:
+def write(
+    repository: Path, task: ServedTask, row: list[float], use: str = "", **limits: float
+) -> None:
     folder = repository / task.value / "1"
     folder.mkdir(parents=True)
     kept = [{"input_type": use, "item": ITEMS[task], "row": row}]
-    (folder / "reference.json").write_text(json.dumps({"kept": kept}))
+    (folder / "reference.json").write_text(
+        json.dumps({"kept": kept} | ({"limits": limits} if limits else {}))
+    )
 
 
 def ask(repository: Path, task: ServedTask) -> tuple[str, ...]:
@@ -96,6 +100,19 @@ def test_equal_answers_pass_and_others_do_not(
     with pytest.raises(ServerError, match="does not answer as its reference does") as error:
         ask(tmp_path, task)
     assert "--force" in error.value.fix
+
+
+@pytest.mark.parametrize(("limit", "equal"), [("mean_cosine", True), ("cosine", False)])
+def test_int8_rounds_differently_on_every_machine(
+    tmp_path: Path, client: type[Client], limit: str, equal: bool
+) -> None:
+    write(tmp_path, ServedTask.EMBED, [1.0, 0.0], **{limit: 0.98})
+    client.row = (0.99, 0.14)
+    if equal:
+        assert ask(tmp_path, ServedTask.EMBED) == ("embed",)
+    client.row = (0.97, 0.24)
+    with pytest.raises(ServerError, match="cosine 0.97"):
+        ask(tmp_path, ServedTask.EMBED)
 
 
 def test_another_width_is_another_model(tmp_path: Path, client: type[Client]) -> None:

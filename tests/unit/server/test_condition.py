@@ -16,9 +16,10 @@ from trtbuild import process
 from trtbuild.cli.app import app
 from trtbuild.client import failures, wait_ready
 from trtbuild.client.llm import LLMClient
+from trtbuild.client.reference import DiffersError
 from trtbuild.errors import ServerError
 from trtbuild.pipeline import serve
-from trtbuild.pipeline.condition import condition, explained_death
+from trtbuild.pipeline.condition import condition, explained, explained_death
 from trtbuild.server import ServerHandle, handle
 
 LOG = """\
@@ -112,6 +113,14 @@ def test_a_refused_request_is_no_death(found: ServerHandle) -> None:
     error = failures.refused("bot", "max_tokens must be at least 1\n\nAt:\n  /srv/model.py(8): f\n")
     assert explained_death(error, "bot", found.http_url) is error
     assert "/srv" not in error.what and "At:" not in error.what
+
+
+def test_wrong_numbers_are_not_explained_by_the_log(found: ServerHandle) -> None:
+    with Path(found.log_path).open("a") as log:
+        log.write("W1130 04:00:00.000000 1 metrics.cc:811] Cannot get CUDA device: no driver\n")
+    error = DiffersError("'m' does not answer as its reference does", fix="convert it again")
+    assert explained(error, found) is error
+    assert explained(ServerError("it ended", fix="look"), found) is not error
 
 
 def test_serve_ends_when_all_engines_are_dead(
