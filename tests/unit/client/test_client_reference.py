@@ -111,7 +111,7 @@ def test_int8_rounds_differently_on_every_machine(
     if equal:
         assert ask(tmp_path, ServedTask.EMBED) == ("embed",)
     client.row = (0.97, 0.24)
-    with pytest.raises(ServerError, match="cosine 0.97"):
+    with pytest.raises(ServerError, match=r"cosine 0\.97"):
         ask(tmp_path, ServedTask.EMBED)
 
 
