@@ -21,6 +21,7 @@ from trtbuild_gateway.routes import (
     classify,
     completions,
     embeddings,
+    messages,
     models,
     ranking,
     tokens,
@@ -39,6 +40,8 @@ _QUIET = frozenset(("/health", "/health/live", "/health/ready", "/metrics"))
 _POST: Mapping[str, Handler] = {
     "/v1/chat/completions": chat.chat,
     "/v1/completions": completions.completions,
+    "/v1/messages": messages.messages,
+    "/v1/messages/count_tokens": messages.count_tokens,
     "/v1/embeddings": embeddings.embeddings,
     "/v1/rerank": ranking.rerank,
     "/rerank": ranking.rerank,

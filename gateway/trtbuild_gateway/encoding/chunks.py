@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from trtbuild_gateway.failures import ApiError
+
 DONE = b"data: [DONE]\n\n"
 
 _encode = msgspec.json.Encoder().encode
@@ -21,7 +23,14 @@ class Identity(NamedTuple):
 
 
 class Stream(Protocol):
-    """What both kinds of streams can say; empty bytes for what a kind does not have."""
+    """What each kind of stream can say; empty bytes for what a kind does not have."""
+
+    @property
+    def done(self) -> bytes:
+        """The end of the stream."""
+
+    def error(self, error: ApiError) -> bytes:
+        """Return the event of an error."""
 
     def role(self, index: int) -> bytes:
         """Return the first event of a choice."""
@@ -45,6 +54,7 @@ class _Events:
     """The parts that are the same in every event of a stream."""
 
     kind = ""
+    done = DONE
 
     def __init__(self, identity: Identity, *, usage: bool) -> None:
         head: dict[str, Any] = {"id": identity.id, "object": self.kind, "created": identity.created}
@@ -53,6 +63,10 @@ class _Events:
         self._start = start
         self._choices = start + b',"choices":['
         self._end = b'],"usage":null}\n\n' if usage else b"]}\n\n"
+
+    def error(self, error: ApiError) -> bytes:
+        """Return the event of an error."""
+        return error.event()
 
     def usage(self, counts: Mapping[str, Any]) -> bytes:
         """Return the event with the token counts, after all choices."""

@@ -45,6 +45,7 @@ class Exchange:
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
         self.more_headers: dict[str, str] = {}
+        self.error_body: Callable[[ApiError], dict[str, Any]] = ApiError.body
         self.begun = False
         self._receive = receive
         self._send = send
@@ -120,7 +121,7 @@ class Exchange:
     async def fail(self, error: ApiError) -> None:
         """Send an error: as the answer, or as the last event of a stream that has begun."""
         if not self.begun:
-            content = msgspec.json.encode(error.body())
+            content = msgspec.json.encode(self.error_body(error))
             await self.respond(content, error.status, headers=error.headers)
 
     @contextlib.asynccontextmanager

@@ -40,7 +40,7 @@ async def chat(context: Context) -> None:
     model = await context.model(request.model)
     require_text(model)
     checked_count(context, request.n)
-    job = await _job(context, request, model)
+    job = await job_of(context, request, model)
     await context.admit(job.prompts[0].tokens or 0, job.limit * request.n)
     identity = Identity(f"chatcmpl-{context.call.id}", int(time.time()), request.model)
     if request.stream:
@@ -48,13 +48,14 @@ async def chat(context: Context) -> None:
         await streamed(context, job, encoder)
         return
     choices = await whole(context, job)
-    made = [_choice(choice, job) for choice in choices]
+    made = [choice_of(choice, job) for choice in choices]
     counts = job.counts(choices)
     content = body("chat.completion", identity, made, counts)
     await context.exchange.respond(content)
 
 
-async def _job(context: Context, request: ChatRequest, model: Model) -> Job:
+async def job_of(context: Context, request: ChatRequest, model: Model) -> Job:
+    """Return what to generate for a chat."""
     messages, images = await take_images(
         checked_messages(request.messages), context.gateway.settings.media
     )
@@ -96,7 +97,8 @@ async def _encoder(request: ChatRequest, model: Model) -> Logprobs | None:
     return lambda positions: chat_logprobs(positions, most, token_bytes)
 
 
-def _choice(choice: Choice, job: Job) -> dict[str, Any]:
+def choice_of(choice: Choice, job: Job) -> dict[str, Any]:
+    """Return one answer in OpenAI's form."""
     reason, logprobs = choice.finish_reason(), job.logprobs
     if job.parser is None:
         message = {"role": "assistant", "content": choice.text, "refusal": None}

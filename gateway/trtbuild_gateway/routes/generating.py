@@ -11,7 +11,7 @@ from typing import Any
 from trtbuild.signature import dialect_of
 from trtbuild.signature.requests import Chunk, GenerateRequest, Sampling
 from trtbuild_gateway.answers import Choice, generate_all
-from trtbuild_gateway.encoding.chunks import DONE, Stream, usage
+from trtbuild_gateway.encoding.chunks import Stream, usage
 from trtbuild_gateway.encoding.logprobs import TokenBytes
 from trtbuild_gateway.failures import invalid
 from trtbuild_gateway.http.endpoint import Context, failed
@@ -202,11 +202,11 @@ async def _produce(context: Context, job: Job, encoder: Stream, emit: Emit) -> N
         ends = [readers[choice.index].end(choice) for choice in choices]
         if job.wants_usage:
             ends.append(encoder.usage(job.counts(choices)))
-        last = b"".join((*ends, DONE))
+        last = b"".join((*ends, encoder.done))
     except Exception as error:
         if not context.exchange.begun:
             raise
-        last = failed(error, context).event() + DONE
+        last = encoder.error(failed(error, context)) + encoder.done
     finally:
         _note_counts(context, job, choices)
     if (waiting := emit(last)) is not None:

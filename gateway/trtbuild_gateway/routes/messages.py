@@ -1,0 +1,75 @@
+"""Anthropic's ``/v1/messages`` and ``/v1/messages/count_tokens``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from trtbuild_gateway.encoding.messages import (
+    MessagesStream,
+    content_of,
+    error_body,
+    stop_reason,
+)
+from trtbuild_gateway.failures import ApiError
+from trtbuild_gateway.http.endpoint import Context
+from trtbuild_gateway.routes.chat import choice_of, job_of
+from trtbuild_gateway.routes.generating import Job, require_text, streamed, whole
+from trtbuild_gateway.schema.chat import ChatRequest
+from trtbuild_gateway.schema.messages import as_chat
+from trtbuild_gateway.schema.parameters import check, typed
+
+
+async def messages(context: Context) -> None:
+    """Answer a chat in Anthropic's form."""
+    context.exchange.error_body = error_body
+    given = await context.exchange.json()
+    drop = context.gateway.settings.on_unsupported == "drop"
+    context.note_ignored(check("messages", given, drop=drop))
+    request, job = await _job(context, as_chat(given))
+    prompt = job.prompts[0].tokens or 0
+    await context.admit(prompt, job.limit)
+    id = f"msg_{context.call.id}"
+    if request.stream:
+        encoder = MessagesStream(id, request.model, prompt)
+        await streamed(context, replace(job, wants_usage=True), encoder)
+        return
+    choices = await whole(context, job)
+    choice = choice_of(choices[0], job)
+    counts = job.counts(choices)
+    body = {
+        "id": id,
+        "type": "message",
+        "role": "assistant",
+        "model": request.model,
+        "content": content_of(choice["message"]),
+        "stop_reason": stop_reason(choice["finish_reason"]),
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": counts["prompt_tokens"],
+            "output_tokens": counts["completion_tokens"],
+        },
+    }
+    await context.exchange.respond(msgspec.json.encode(body))
+
+
+async def count_tokens(context: Context) -> None:
+    """Count the tokens of a prompt."""
+    context.exchange.error_body = error_body
+    given = {**await context.exchange.json(), "max_tokens": 1}
+    check("messages", given)
+    _, job = await _job(context, as_chat(given))
+    tokens = job.prompts[0].tokens
+    if tokens is None:
+        await job.model.prompter.required_tokenizer()
+        raise ApiError(501, "the tokens cannot be counted", code="no_tokenizer")
+    await context.admit(tokens)
+    await context.exchange.respond(msgspec.json.encode({"input_tokens": tokens}))
+
+
+async def _job(context: Context, chat: dict[str, object]) -> tuple[ChatRequest, Job]:
+    request = typed(chat, ChatRequest)
+    model = await context.model(request.model)
+    require_text(model)
+    return request, await job_of(context, request, model)
