@@ -29,12 +29,6 @@ _TEXT: dict[str, Any] = {
 _ROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]}
 _SEEN: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 128}
 _QWEN = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-_GEMMA = (
-    "<start_of_image>",
-    "<end_of_image>",
-    "<image_soft_token>",
-    *("\n" * n for n in (1, 2, 3, 4)),
-)
 _INTERN = ("<img>", "</img>", "<IMG_CONTEXT>", "<video>")
 _PIXELS: dict[str, Any] = {
     "image_processor_type": "Qwen2VLImageProcessor",
@@ -112,34 +106,6 @@ def qwen3_vl(folder: Path) -> tuple[str, Any, dict[str, Any], str]:
     return "Qwen3VL", config, {**pixels, **processor}, prompt
 
 
-def gemma3(folder: Path) -> tuple[str, Any, dict[str, Any], str]:
-    import transformers
-
-    names = dict(zip(("boi_token", "eoi_token", "image_token"), _GEMMA, strict=False))
-    ids = tokenizer(folder, _GEMMA, names)
-    config = transformers.Gemma3Config(
-        text_config={**_TEXT, "head_dim": 32, "sliding_window": 64, "query_pre_attn_scalar": 32,
-                     "tie_word_embeddings": True},
-        vision_config={**_SEEN, "num_attention_heads": 2, "num_hidden_layers": 2,
-                       "image_size": 56, "patch_size": 14},
-        mm_tokens_per_image=4,
-        image_token_index=ids[_GEMMA[2]],
-        image_token_id=ids[_GEMMA[2]],
-        boi_token_index=ids[_GEMMA[0]],
-        eoi_token_index=ids[_GEMMA[1]],
-        tie_word_embeddings=True,
-    )  # fmt: skip
-    _write(
-        folder / "processor_config.json",
-        {"processor_class": "Gemma3Processor", "image_seq_length": 4},
-    )
-    processor = {
-        "image_processor_type": "Gemma3ImageProcessor",
-        "size": _SQUARE,
-    }
-    return "Gemma3", config, {**processor, "image_seq_length": 4, **_HALF}, f"{_GEMMA[0]}What?"
-
-
 def internvl(folder: Path) -> tuple[str, Any, dict[str, Any], str]:
     import transformers
 
@@ -169,7 +135,6 @@ FAMILIES = {
     "qwen2_vl": qwen2_vl,
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
-    "gemma3": gemma3,
     "internvl": internvl,
 }
 
