@@ -7,6 +7,7 @@ from pathlib import Path
 from support.live_models import write_llm
 
 MODEL = Path(__file__).with_name("fake_tasks.py")
+PLAYED = Path(__file__).with_name("fake_played.py")
 MODELS = {
     "embedder": ("text: STRING", "embeddings: FP32 -1, token_count: INT32"),
     "reranker": ("query: STRING, passage: STRING", "logit: FP32"),
@@ -37,10 +38,15 @@ def config(inputs: str, outputs: str) -> str:
 
 
 def write_tasks(repository: Path) -> None:
-    """Write the models; ``letters`` is the LLM, which streams letters."""
+    """Write the models; ``letters`` streams letters, ``played`` the pieces in its prompt."""
     for name, (inputs, outputs) in MODELS.items():
         version = repository / name / "1"
         version.mkdir(parents=True)
         (version / "model.py").write_bytes(MODEL.read_bytes())
         (version.parent / "config.pbtxt").write_text(config(inputs, outputs))
     write_llm(repository, "letters")
+    write_llm(repository, "played")
+    config_of_played = repository / "played" / "config.pbtxt"
+    output = 'output [ {{ name: "{}" data_type: TYPE_STRING dims: [ 1 ] }} ]\n'
+    config_of_played.write_text(config_of_played.read_text() + output.format("finish_reason"))
+    (repository / "played/1/model.py").write_bytes(PLAYED.read_bytes())
