@@ -1,6 +1,6 @@
 """Anthropic's ``/v1/messages``: the request as one of ``/v1/chat/completions``.
 
-Source: anthropic-sdk-python, types/message_create_params.py (2026).
+Source: anthropic-sdk-python 2.14.0, types/message_create_params.py.
 """
 
 from __future__ import annotations
@@ -34,6 +34,22 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
         made["tools"] = [_tool(at, tool) for at, tool in enumerate(tools)]
     if "tool_choice" in body:
         made |= _choice(body["tool_choice"])
+    return made | _output(body.get("output_config", {}))
+
+
+def _output(config: Any) -> dict[str, Any]:
+    """Return the form of the answer and how long to think about it."""
+    made: dict[str, Any] = {}
+    if not isinstance(config, dict) or config.keys() - {"effort", "format"}:
+        raise invalid("'output_config' may have 'effort' and 'format'", "output_config")
+    if config.get("effort") is not None:
+        made["reasoning_effort"] = config["effort"]
+    form = config.get("format")
+    if form is not None:
+        if not isinstance(form, dict) or form.get("type") != "json_schema":
+            raise invalid("the format must have the type 'json_schema'", "output_config.format")
+        schema = {"name": "answer", "schema": form.get("schema")}
+        made["response_format"] = {"type": "json_schema", "json_schema": schema}
     return made
 
 

@@ -140,6 +140,7 @@ REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
     ({"model": "other"}, 404, "not_found_error", "there is: m"),
     ({"thinking": {"type": "enabled"}}, 400, INVALID, "thinking"),
     ({"tool_choice": {"type": "x"}}, 400, INVALID, "tool_choice"),
+    ({"output_config": {"format": {"type": "xml"}}}, 400, INVALID, "json_schema"),
     ({"tools": [{"type": "bash"}]}, 400, INVALID, "input_schema"),
     ({"max_token": 1}, 400, INVALID, "max_tokens"),
 ]
@@ -156,6 +157,17 @@ def test_errors_have_anthropics_form() -> None:
             if found != (status, "error", kind) or says not in error["message"]:
                 wrong.append((change, answer.text))
         assert wrong == []
+
+    in_front(test)
+
+
+def test_the_form_of_an_answer() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        form = {"type": "json_schema", "schema": {"type": "object"}}
+        answer = await served.post("/v1/messages", **ASK, output_config={"format": form})
+        assert answer.status_code == 200
+        sampling = json.loads(triton.bodies[0]["sampling_parameters"])
+        assert json.loads(sampling["structured_outputs"]) == {"json": {"type": "object"}}
 
     in_front(test)
 
