@@ -7,13 +7,13 @@ from typing import Annotated
 from msgspec import Meta
 
 from trtbuild_gateway.failures import invalid
-from trtbuild_gateway.schema.sampling import SamplingFields, Whole
+from trtbuild_gateway.schema.sampling import SamplingFields, TokenId
 
 
 class CompletionRequest(SamplingFields, frozen=True, kw_only=True):
     """The parameters that chat does not have."""
 
-    prompt: str | list[str | Whole | list[Whole]]
+    prompt: str | list[str | TokenId | list[TokenId]]
     echo: bool = False
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
 

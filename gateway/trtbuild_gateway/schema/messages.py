@@ -31,6 +31,8 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     if "stop_sequences" in body:
         made["stop"] = body["stop_sequences"]
     if tools := body.get("tools"):
+        if not isinstance(tools, list):
+            raise invalid("'tools' must be a list", "tools", "invalid_type")
         made["tools"] = [_tool(at, tool) for at, tool in enumerate(tools)]
     if "tool_choice" in body:
         made |= _choice(body["tool_choice"])
@@ -56,6 +58,8 @@ def _output(config: Any) -> dict[str, Any]:
 def _system(value: Any) -> list[dict[str, Any]]:
     if not value:
         return []
+    if not isinstance(value, str | list):
+        raise invalid("'system' must be text or blocks", "system")
     parts = [value] if isinstance(value, str) else [_text(part, "system") for part in value]
     return [{"role": "system", "content": "\n".join(parts)}]
 
@@ -88,6 +92,8 @@ def _user(blocks: Sequence[dict[str, Any]], where: str) -> list[dict[str, Any]]:
         kind = block.get("type")
         if kind == "tool_result":
             content = block.get("content", "")
+            if not isinstance(content, str | list):
+                raise invalid(f"a result in '{where}' must be text or blocks", f"{where}.content")
             if not isinstance(content, str):
                 content = "\n".join(_text(part, f"{where}.content") for part in content)
             id = block.get("tool_use_id")
@@ -151,7 +157,7 @@ def _choice(choice: Any) -> dict[str, Any]:
     known: dict[str, Any] = {"auto": "auto", "any": "required", "none": "none"}
     if kind == "tool":
         known["tool"] = {"type": "function", "function": {"name": choice.get("name")}}
-    if kind not in known:
+    if not isinstance(kind, str) or kind not in known:
         raise invalid("'tool_choice' must have the type auto, any, tool or none", "tool_choice")
     made = {"tool_choice": known[kind]}
     if choice.get("disable_parallel_tool_use"):

@@ -15,6 +15,7 @@ from trtbuild_gateway.failures import invalid
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Whole = Annotated[int, Meta(ge=0)]
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Positive = Annotated[int, Meta(ge=1)]
 _MOST_STOPS = 16
 
@@ -62,7 +63,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     frequency_penalty: Penalty | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stop: str | list[str] | None = None
-    stop_token_ids: list[Whole] | None = None
+    stop_token_ids: list[TokenId] | None = None
     ignore_eos: bool = False
     min_tokens: Whole | None = None
     skip_special_tokens: bool | None = None
@@ -194,7 +195,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
     param = "response_format.json_schema.schema"
     kinds = schema.get("type", [])
     for kind in [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else [None]:
-        if kind not in _TYPES:
+        if not isinstance(kind, str) or kind not in _TYPES:
             raise invalid(f"the JSON schema has the unknown type {kind!r}", param, "invalid_schema")
     if not isinstance(schema.get("properties", {}), dict):
         raise invalid("'properties' of the JSON schema must be an object", param, "invalid_schema")

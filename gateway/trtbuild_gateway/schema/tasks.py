@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from trtbuild_gateway.failures import invalid
-from trtbuild_gateway.schema.sampling import Positive, Whole
+from trtbuild_gateway.schema.sampling import Positive, TokenId
 
 Name = Annotated[str, Meta(min_length=1)]
 _MOST_INPUTS = 2048  # OpenAI's limit of an embedding request
@@ -21,7 +21,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True):
     """``/v1/embeddings``."""
 
     model: Name
-    input: str | list[str | Whole | list[Whole]]
+    input: str | list[str | TokenId | list[TokenId]]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Positive | None = None
     input_type: str = ""

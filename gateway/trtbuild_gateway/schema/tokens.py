@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from trtbuild_gateway.schema.sampling import Whole
+from trtbuild_gateway.schema.sampling import TokenId
 
 
 class TokenizeRequest(msgspec.Struct, frozen=True):
@@ -25,6 +25,6 @@ class TokenizeRequest(msgspec.Struct, frozen=True):
 class DetokenizeRequest(msgspec.Struct, frozen=True):
     """Token ids."""
 
-    tokens: list[Whole]
+    tokens: list[TokenId]
     model: str = ""
     skip_special_tokens: bool = False
