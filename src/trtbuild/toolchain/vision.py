@@ -7,10 +7,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trtbuild.modelspec.vision import Vision, VisionTask
 from trtbuild.resources import data_file
+
+if TYPE_CHECKING:
+    from trtbuild.modelspec.vision import Vision, VisionTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ def vision_families() -> tuple[VisionFamily, ...]:
 
 def vision_family(architecture: str) -> VisionFamily | None:
     """Return the family of an architecture; None if the table has none."""
-    return next((row for row in vision_families() if architecture in row.architectures), None)
+    rows = _table()["family"]
+    return next((_family(row) for row in rows if architecture in row["architectures"]), None)
 
 
 def vision_of_table(architecture: str) -> Vision | None:
@@ -54,8 +57,12 @@ def vision_of_table(architecture: str) -> Vision | None:
     """
     placeholder = vision_placeholders().get(architecture, "")
     family = vision_family(architecture)
+    if family is None and not placeholder:
+        return None
+    from trtbuild.modelspec.vision import Vision  # most checkpoints take no images
+
     if family is None:
-        return Vision(placeholder=placeholder, marker=_marker(placeholder)) if placeholder else None
+        return Vision(placeholder=placeholder, marker=_marker(placeholder))
     return Vision(
         family=family.name,
         placeholder=placeholder,
@@ -89,6 +96,8 @@ def _table() -> dict[str, Any]:
 
 
 def _family(row: Mapping[str, Any]) -> VisionFamily:
+    from trtbuild.modelspec.vision import VisionTask
+
     known = {key: value for key, value in row.items() if key != "task"}
     for key in ("architectures", "media"):
         known[key] = tuple(known.get(key, ()))

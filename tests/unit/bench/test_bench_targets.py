@@ -92,9 +92,9 @@ def test_a_triton_that_takes_no_notice_is_told_in_the_words_of_a_target(
     async def late(*_: object) -> None:
         raise timed_out("127.0.0.1:9", 10)
 
-    monkeypatch.setattr(AsyncLLMClient, "describe", late)
+    monkeypatch.setattr(AsyncLLMClient, "served", late)
     with pytest.raises(ServerError) as error:
-        asyncio.run(find_model("127.0.0.1:9", "m", "http", Generation()))
+        asyncio.run(find_model("127.0.0.1:9", "m", "http", Generation(), timeout=10))
     assert error.value.what == "nothing answers at 127.0.0.1:9"
     assert "within 10 s" in error.value.where and "--max-tokens" not in error.value.fix
 
