@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from support.checkpoints import write_json, write_tokenizer
 
-WIDTH, VOCAB = 8, 64
+WIDTH, VOCAB = 8, 320
 
 
 def make_onnx_bert(folder: Path, *, at: str = "onnx/model.onnx") -> Path:

@@ -96,24 +96,25 @@ def _differs(place: Workplace, errors: tuple[str, ...], served: str, first: str)
 def _failure(
     status: int, tail: Sequence[str], place: Workplace, *, doing: str, given: str
 ) -> BuildError:
-    errors, where = _errors(tail), str(place.log)
+    where = str(place.log)
+    last = [line for line in tail if line and not line.startswith((" ", "Traceback"))][-1:]
+    details = _errors(tail) or tuple(last)
     if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return BuildError(
             f"{doing} was killed, which the system does when memory runs out",
             where=where,
             fix="close other programs, or use a machine with more memory",
         )
-    if given and errors:
+    if given:
         return BuildError(
             f"{given} of {place.source} cannot be served",
             where=where,
-            details=errors,
-            fix="fetch the checkpoint's safetensors, which are exported anew, or correct the graph",
+            details=details,
+            fix="fetch the checkpoint's safetensors, to export those, or correct the graph",
         )
-    last = [line for line in tail if line and not line.startswith((" ", "Traceback"))][-1:]
     return BuildError(
         f"{doing} failed with exit code {status}",
         where=where,
-        details=errors or tuple(last),
+        details=details,
         fix="read the log above; other builders may take the checkpoint (trtbuild plan)",
     )

@@ -29,6 +29,8 @@ Examples
 
   trtbuild convert BAAI/bge-small-en-v1.5 --contract openai-frontend
 
+  trtbuild convert BAAI/bge-small-en-v1.5 --quantize int8
+
   trtbuild convert -f trtbuild.yaml
 """
 
@@ -52,6 +54,8 @@ def convert(
     triton: options.Triton = "",
     settings: options.Settings = None,
     dtype: options.Dtype = "",
+    quantize: options.Quantize = "",
+    accelerator: options.Accelerator = "",
     weights: options.Weights = "copy",
     adapter: options.Adapters = None,
     engine: options.EngineDir = "",
@@ -101,6 +105,8 @@ def convert(
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
         backend=backend,
+        quantize=quantize,
+        accelerator=accelerator,
         weights=weights,
         engine_dir=engine,
         build=build,

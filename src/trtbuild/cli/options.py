@@ -18,6 +18,10 @@ Dtype = Annotated[
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Engine argument key=value; repeatable.")
 ]
+Quantize = Annotated[str, typer.Option(help="int8 or fp16: number format of an exported graph.")]
+Accelerator = Annotated[
+    str, typer.Option(help="tensorrt or openvino: what runs an exported graph.")
+]
 Weights = Annotated[str, typer.Option(help="copy: into the repository; hub: load from the cache.")]
 Adapters = Annotated[
     list[str] | None, typer.Option(help="LoRA adapter NAME=DIRECTORY or hub id; repeatable.")

@@ -48,6 +48,8 @@ def plan(
     backend: options.Backend = "auto",
     triton: options.Triton = "",
     dtype: options.Dtype = "",
+    quantize: options.Quantize = "",
+    accelerator: options.Accelerator = "",
     weights: options.Weights = "copy",
     settings: options.Settings = None,
     adapter: options.Adapters = None,
@@ -73,6 +75,8 @@ def plan(
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
         backend=backend,
+        quantize=quantize,
+        accelerator=accelerator,
         weights=weights,
         engine_dir=engine,
     )

@@ -19,6 +19,8 @@ _FLAGS = {
     "trust_remote_code": "--trust-remote-code",
     "allow_pickle": "--allow-pickle",
     "backend": "--backend",
+    "quantize": "--quantize",
+    "accelerator": "--accelerator",
     "weights": "--weights",
     "engine_dir": "--engine",
     "build": "--no-build",

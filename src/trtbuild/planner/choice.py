@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trtbuild.builder import Builder, Case, Discovered, discover
 from trtbuild.errors import UnsupportedError, UsageError
-from trtbuild.modelspec import ModelSpec
+from trtbuild.modelspec import ModelSpec, Task
 from trtbuild.plan import Rejection
 from trtbuild.recipe import ModelRecipe
+
+# Settings of a builder that exports a graph, and what to do with any other builder.
+_FOR_GRAPHS = {
+    "quantize": "quantize the checkpoint itself (trtbuild quantize)",
+    "accelerator": "leave it out",
+}
+_GENERATING = (Task.GENERATE, Task.VISION_LANGUAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,23 @@ def survey(case: Case, builders: Sequence[Discovered] = ()) -> tuple[Candidate, 
 def _reasons(discovered: Discovered, case: Case) -> tuple[str, ...]:
     if discovered.builder is None:
         return (f"it could not be loaded: {discovered.problem}",)
-    return tuple(discovered.builder.reasons_unsupported(case))
+    builder = discovered.builder
+    return tuple(builder.reasons_unsupported(case)) or tuple(_lacking(builder, case))
+
+
+def _lacking(builder: Builder, case: Case) -> Iterator[str]:
+    """Reasons against a builder without a setting that ``convert`` has a flag for."""
+    asked = [name for name in _FOR_GRAPHS if case.recipe.engine.get(name)]
+    if not asked:
+        return
+    try:
+        known = {row["name"] for row in builder.arguments(case.toolchain)}
+    except UsageError:  # a release without its backend, which is a reason of its own
+        return
+    instead = "" if case.spec.task in _GENERATING else "use --backend onnx, or "
+    for name in asked:
+        if name not in known:
+            yield f"it has no --{name}, which is for exported graphs: {instead}{_FOR_GRAPHS[name]}"
 
 
 def choose_builder(

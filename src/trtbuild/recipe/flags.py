@@ -23,6 +23,8 @@ def model_from_flags(
     dtype: str = "",
     weights: str = "copy",
     settings: Iterable[str] = (),
+    quantize: str = "",
+    accelerator: str = "",
     adapters: Iterable[str] = (),
     engine_dir: str = "",
     contract: str = "",
@@ -49,11 +51,24 @@ def model_from_flags(
         backend=backend,
         dtype=cast(Literal["", "float32", "bfloat16"], dtype),
         weights=cast(Literal["copy", "hub"], weights),
-        engine=parse_settings(settings),
+        engine=_graph_settings(
+            parse_settings(settings), {"quantize": quantize, "accelerator": accelerator}
+        ),
         contract=cast(Literal["", "openai-frontend"], contract),
         llm=LlmSettings(adapters=_adapters(adapters), engine_dir=engine_dir),
         **cast(dict[str, Any], switches),
     )
+
+
+def _graph_settings(settings: dict[str, Any], flags: dict[str, str]) -> dict[str, Any]:
+    """Settings with those that have a flag of their own; the builder checks their values."""
+    for name, value in flags.items():
+        if value and settings.get(name, value) != value:
+            raise UsageError(
+                f"--{name} {value} and --set {name}={settings[name]} contradict each other",
+                fix="leave one of them out",
+            )
+    return settings | {name: value for name, value in flags.items() if value}
 
 
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:

@@ -31,6 +31,7 @@ def main(path):
             require_read(out / GRAPH, job["runtime"])
     else:
         _export(folder, out, job)
+    given = _given(out, job) if job["given"] and job["check"] else None
     if job["quantize"]:
         say(step=f"quantizing the graph to {job['quantize']}")
         import quantized
@@ -40,8 +41,16 @@ def main(path):
     said = describe(out / GRAPH, settings, job["graph"]["pooling"] if job["given"] else [])
     (out / "graph.json").write_text(json.dumps(said), encoding="utf-8")
     if job["check"]:
-        check(folder, out, {**settings, **said}, job)
+        check(folder, out, {**settings, **said}, job, given=given)
     say(step="done")
+
+
+def _given(out, job):
+    """The graph as it came, which what is served is compared with: quantized or batched."""
+    import compare
+
+    said = describe(out / GRAPH, job["settings"], job["graph"]["pooling"])
+    return compare.graph(out, said["output"])
 
 
 def _export(folder, out, job):

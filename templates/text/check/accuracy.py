@@ -16,14 +16,14 @@ def say(**fields):
     sys.stdout.flush()
 
 
-def check(folder, out, settings, job, core=None):
+def check(folder, out, settings, job, *, core=None, given=None):
     """Compare what will be served with the reference, whose first answers stay for the server."""
     import compare
 
     say(step="computing the reference")
     items = cases(settings, job["pairs"])
     found = compare.against(
-        folder, out, settings, items, limits=job["limits"], given=bool(job.get("given")), core=core
+        folder, out, settings, items, limits=job["limits"], given=given, core=core
     )
     conclude(out, found, job["limits"])
 

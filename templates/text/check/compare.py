@@ -26,7 +26,7 @@ class Served:
     def __init__(self, folder, out, settings, core=None):
         self._settings = settings
         self._texts = text_rows.Texts(folder, settings)
-        self._rows = text_rows.Rows(settings, core or _graph(out, settings))
+        self._rows = text_rows.Rows(settings, core or graph(out, settings["output"]))
 
     def rows(self, items, use):
         """The rows of items that are sent in one request."""
@@ -42,27 +42,33 @@ class Served:
         ]
 
 
-def _graph(out, settings):
+def graph(out, output):
+    """The graph in ``out`` as a function of its inputs."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(
         str(Path(out) / "model.onnx"), providers=["CPUExecutionProvider"]
     )
-    return lambda inputs: session.run([settings["output"]], inputs)[0]
+    return lambda inputs: session.run([output], inputs)[0]
 
 
-def against(folder, out, settings, items, *, limits, given, core=None):
+def against(folder, out, settings, items, *, limits, given=None, core=None):
     """Compare every item alone and all in one ragged request.
 
     The numbers of a batch come from ``core``, or from the graph in ``out``.
 
-    A graph that was given has no weights to compute a reference from: its rows alone are compared
-    with its rows in a batch.
+    A graph that was given has no weights to compute a reference from: the reference is ``given``,
+    the graph as it came, with every item alone.
     """
     served = Served(folder, out, settings, core)
     if given:
-        wanted = [served.rows([item], "")[0] for item in items]
-        return compared("", items, wanted, {"in a batch": served.rows(items, "")}, limits)
+        before = Served(folder, out, settings, given)
+        wanted = [before.rows([item], "")[0] for item in items]
+        rows = {
+            "alone": [served.rows([item], "")[0] for item in items],
+            "in a batch": served.rows(items, ""),
+        }
+        return compared("", items, wanted, rows, limits)
     import reference
 
     known = reference.of(settings)(folder, settings)

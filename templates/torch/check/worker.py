@@ -31,7 +31,7 @@ def _texts(folder, out, settings, job):
     from torch_place import place_of
     from torch_texts import Body
 
-    check(folder, out, settings, job, Body(folder, settings, place_of(settings)))
+    check(folder, out, settings, job, core=Body(folder, settings, place_of(settings)))
 
 
 def _images(folder, out, settings, job):

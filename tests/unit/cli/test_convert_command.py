@@ -10,6 +10,7 @@ import pytest
 
 from support.checkpoints import make_llama
 from support.command_line import trtbuild
+from support.onnx_checkpoints import make_onnx_bert
 from trtbuild import lockfile
 
 
@@ -106,3 +107,38 @@ def test_validate_list_show_and_remove_on_the_command_line(llama: Path, repo: Pa
     assert trtbuild("remove", "bot", "--repo", repo).returncode == 0
     assert [path.name for path in repo.iterdir()] == ["trtbuild.lock"]
     assert trtbuild("remove", "bot", "--repo", repo).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "said"),
+    [
+        (("--quantize", "int8"), 4, "vllm: it has no --quantize, which is for exported graphs: "
+         "quantize the checkpoint itself (trtbuild quantize)"),
+        (("--accelerator", "tensorrt", "--backend", "vllm"), 4,
+         "vllm: it has no --accelerator, which is for exported graphs: leave it out"),
+        (("--quantize", "int8", "--set", "quantize=fp16"), 2,
+         "--quantize int8 and --set quantize=fp16 contradict each other"),
+        (("--quantize", "int8", "--file", "x.yaml"), 2, "--quantize cannot be combined with"),
+    ],
+)  # fmt: skip
+def test_flags_of_graphs_are_for_builders_that_export(
+    llama: Path, repo: Path, flags: tuple[str, ...], status: int, said: str
+) -> None:
+    source = () if "--file" in flags else (llama,)
+    done = trtbuild("convert", *source, "--repo", repo, *flags)
+    assert (done.returncode, said in " ".join(done.stderr.split())) == (status, True), done.stderr
+    assert not repo.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--quantize", "int4"), "'quantize' must be"),
+        (("--quantize", "int8", "--accelerator", "openvino"), "int8 graphs are for"),
+    ],
+)
+def test_values_of_those_flags_are_checked(
+    tmp_path: Path, repo: Path, flags: tuple[str, ...], said: str
+) -> None:
+    done = trtbuild("convert", make_onnx_bert(tmp_path / "bge"), "--repo", repo, *flags)
+    assert (done.returncode, said in done.stderr) == (3, True), done.stderr
