@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from support.lanes import NIGHTLY
 from support.paths import ROOT, TESTS
 from support.places import move_places
 from trtbuild.server import runtime as runtimes
@@ -41,11 +42,17 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The directory of a test says whether it needs a server."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The directory of a test says whether it needs a server, and its lane whether it runs."""
     for item in items:
         if item.path.is_relative_to(SERVER_TESTS):
             item.add_marker(pytest.mark.server)
+        if item.get_closest_marker("nightly"):
+            item.add_marker(pytest.mark.long)
+    later = [item for item in items if item.get_closest_marker("nightly") and not NIGHTLY]
+    if later:
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if item not in set(later)]
 
 
 _connect = socket.socket.connect

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support import triton
+from support import exporting, triton
 from support.smollm2 import MAX_TOKENS, PROMPTS, smollm2_served
 from support.tasks_server import write_tasks
 
@@ -36,6 +36,14 @@ def tasks_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Tr
     write_tasks(work / "repository")
     with triton.serving(work / "repository", work) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def exporter() -> Iterator[exporting.Run]:
+    """Runs a script in a fork of one process of the export environment: importing PyTorch and
+    transformers takes seconds."""
+    with exporting.exporter() as run:
+        yield run
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ import pytest
 
 from support import torch_families
 from support.command_line import trtbuild
-from support.exporting import one_exporter
+from support.exporting import Run, converting
+from support.lanes import rounds
 from support.tiny_encoders import DIMENSION, TOKENS, make_embedder
 from trtbuild.client import LLMClient, wait_ready
 from trtbuild.client.reference import require_reference
@@ -40,17 +41,17 @@ from trtbuild.signature.requests import (
 )
 from trtbuild_builders.onnx import export
 
-OTHERS = ("bert-tokens", "bert-colbert")
-OUTSIDE = "bert-colbert"
+OUTSIDE = "bert-tokens"
+OTHERS = (OUTSIDE, "bert-colbert")[: rounds(1, 2)]
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(exporter: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models of several heads, by the real export environment; one has its weights outside."""
     work = tmp_path_factory.mktemp("onnx")
     make_embedder(work / "tiny")
-    with one_exporter() as run:
-        assert run(torch_families.__file__, work, *OTHERS) == 0
+    with converting(exporter):
+        assert exporter(torch_families.__file__, work, *OTHERS) == 0
         for name in ("tiny", *OTHERS):
             more = ("--contract", "openai-frontend") if name == "tiny" else ()
             above = 0 if name == OUTSIDE else export.EXTERNAL_ABOVE
@@ -224,6 +225,7 @@ def test_large_weights_are_beside_the_graph(repository: Path) -> None:
     assert [path.name for path in (repository / "tiny_core/1").iterdir()] == ["model.onnx"]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("use", ["query", "passage"])
 def test_a_query_is_filled_and_a_passage_is_not(
     client: LLMClient, repository: Path, use: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ import pytest
 
 from support import torch_families
 from support.command_line import trtbuild
-from support.lanes import rounds
+from support.exporting import Run, converting
 from support.tiny_encoders import DIMENSION, TOKENS, make_embedder
 from support.triton import Triton, title
 from trtbuild.client import LLMClient
 from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError, UsageError
-from trtbuild.server import runtime
 from trtbuild.signature.requests import (
     EmbedAnswer,
     EmbedRequest,
@@ -38,11 +36,13 @@ FAMILIES = (
 Rows = list[dict[str, Any]]
 
 
-def place(source: Path, server: Triton, work: Path) -> tuple[str, Rows]:
+def place(source: Path, server: Triton, work: Path, exporter: Run) -> tuple[str, Rows]:
     """Convert a checkpoint, load it on the shared server; its name and the reference's answers."""
     # 26.10 has a vLLM that reads the class names of sentence-transformers 6.
     where = ("--repo", work, "--backend", "vllm-pooling", "--triton", "26.10")
-    done = trtbuild("convert", source, *where, "--set", "check=true")
+    settings = ("--set", "check=true", "--set", "enforce_eager=true", "--set", "max_num_seqs=16")
+    with converting(exporter):
+        done = trtbuild("convert", source, *where, *settings)
     assert done.returncode == 0, done.stderr
     shutil.copytree(work / source.name, server.repo / source.name)
     status, text = server.control("load", source.name)
@@ -58,10 +58,11 @@ def remove(server: Triton, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def pooled(
-    vllm_server: Triton, tmp_path_factory: pytest.TempPathFactory
+    vllm_server: Triton, exporter: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Rows]]:
     work = tmp_path_factory.mktemp("pooled")
-    found = place(make_embedder(work / "source/pooled", HEADS), vllm_server, work / "repository")
+    source = make_embedder(work / "source/pooled", HEADS)
+    found = place(source, vllm_server, work / "repository", exporter)
     yield found
     remove(vllm_server, found[0])
 
@@ -128,13 +129,16 @@ def test_more_texts_than_one_request_takes(vllm_server: Triton, pooled: tuple[st
     assert len(answer.vectors[0]) == DIMENSION
 
 
-@pytest.mark.long
-def test_a_killed_engine_is_told_and_the_server_lives(vllm_server: Triton, tmp_path: Path) -> None:
+@pytest.mark.nightly
+def test_a_killed_engine_is_told_and_the_server_lives(
+    vllm_server: Triton, exporter: Run, tmp_path: Path
+) -> None:
     def engines() -> set[psutil.Process]:
         return {one for one in vllm_server.children() if "EngineCore" in title(one)}
 
     before = engines()
-    name, _ = place(make_embedder(tmp_path / "source/doomed", HEADS), vllm_server, tmp_path / "r")
+    source = make_embedder(tmp_path / "source/doomed", HEADS)
+    name, _ = place(source, vllm_server, tmp_path / "r", exporter)
     (engine,) = engines() - before
     try:
         with LLMClient(vllm_server.grpc) as client:
@@ -149,15 +153,14 @@ def test_a_killed_engine_is_told_and_the_server_lives(vllm_server: Triton, tmp_p
     assert engines() == before
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("family", FAMILIES[: rounds(2, len(FAMILIES))])
+@pytest.mark.nightly
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_equals_its_reference(
-    vllm_server: Triton, tmp_path: Path, family: str
+    vllm_server: Triton, exporter: Run, tmp_path: Path, family: str
 ) -> None:
-    script = Path(torch_families.__file__)
-    python = runtime.install("export").python
-    subprocess.run([python, script, tmp_path / "source", f"{family}:{HEADS}"], check=True)
-    name, rows = place(tmp_path / "source" / family, vllm_server, tmp_path / "repository")
+    source = tmp_path / "source"
+    assert exporter(torch_families.__file__, source, f"{family}:{HEADS}") == 0
+    name, rows = place(source / family, vllm_server, tmp_path / "repository", exporter)
     try:
         with LLMClient(vllm_server.grpc) as client:
             for row in rows:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support import torch_families, torch_others
 from support.command_line import trtbuild
-from support.lanes import rounds
+from support.exporting import Run, converting
+from support.lanes import NIGHTLY
 from support.pictures import bomb, file_of, halves, text_of
 from support.tiny_encoders import make_classifier
 from support.tiny_others import make_electra, make_vit, make_whisper
@@ -23,7 +24,6 @@ from trtbuild.client.reference import require_reference
 from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError
 from trtbuild.process import free_ports
-from trtbuild.resources import template_dir
 from trtbuild.server import (
     LaunchOptions,
     Ports,
@@ -31,7 +31,6 @@ from trtbuild.server import (
     launch,
     read_contents,
     require_alive,
-    runtime,
     stop,
 )
 from trtbuild.signature.requests import (
@@ -45,44 +44,24 @@ from trtbuild.signature.requests import (
 )
 
 LABELS = ("no", "maybe", "yes")
-MAKERS = {
-    "electra": make_electra,
-    "labels": lambda folder: make_classifier(folder, LABELS),
-    "vit": make_vit,
-    "whisper": make_whisper,
-}
+MAKERS = {"electra": make_electra, "vit": make_vit, "whisper": make_whisper}
+if NIGHTLY:  # each model is a process that imports PyTorch
+    MAKERS["labels"] = lambda folder: make_classifier(folder, LABELS)
 NAMES = tuple(MAKERS)
-KINDS = {"electra": "texts", "labels": "texts", "vit": "images", "whisper": "recordings"}
-LIMITS = {"max_abs": 1e-5, "cosine": 0.99999}
-SUPPORT = Path(__file__).parents[1] / "support"
 
 
-def with_transformers(script: str, *arguments: object) -> None:
-    """Run a script in the export environment."""
-    command = [runtime.install("export").python, "-I", SUPPORT / script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+def convert(source: Path, repo: Path, exporter: Run) -> None:
+    with converting(exporter):
+        done = trtbuild("convert", source, "--backend", "torch", "--repo", repo)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four conversions, and the comparisons that they would make, in one process: each alone would
-    import PyTorch once more."""
+def repository(exporter: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("torch")
-    jobs = []
     for name, make in MAKERS.items():
         make(work / name)
-        said = ("--backend", "torch", "--set", "check=false", "--repo", work / "repository")
-        done = trtbuild("convert", work / name, *said)
-        assert done.returncode == 0, done.stderr
-        version = work / "repository" / name / "1"
-        settings = json.loads((version / "settings.json").read_text())
-        settings |= {"score_words": [], "modular": False}
-        places = {"model": str(work / name), "out": str(version)}
-        job = {"kind": KINDS[name], "limits": LIMITS, "pairs": False, "settings": settings}
-        jobs.append({**places, **job})
-    (work / "jobs.json").write_text(json.dumps(jobs))
-    with_transformers("torch_references.py", work / "jobs.json", template_dir("torch", "check"))
+        convert(work / name, work / "repository", exporter)
     return work / "repository"
 
 
@@ -133,6 +112,7 @@ def test_vectors_are_those_of_sentence_transformers(client: LLMClient, repositor
     require_equal(ragged.vectors, rows)
 
 
+@pytest.mark.nightly
 def test_scores_are_those_of_transformers(client: LLMClient, repository: Path) -> None:
     rows = kept(repository, "labels")
     answer = client.ask(
@@ -208,20 +188,16 @@ def test_a_long_recording_is_cut_into_windows(client: LLMClient) -> None:
     assert other.results[1] == one
 
 
-@pytest.mark.parametrize(
-    ("audio", "asked", "message"),
-    [
+def test_a_wrong_recording_is_one_error(client: LLMClient) -> None:
+    wrong: tuple[tuple[str, dict[str, Any], str], ...] = (
         ("no base64!", {}, "neither a WAV file nor base64 text of one"),
         (text_of(b"ID3 an MP3 file"), {}, "not a WAV file: convert it"),
         (sound(0), {}, "has no samples"),
         (sound(0.1), {"language": "tlh"}, "language 'tlh' is not known: send a code such as de"),
-    ],
-)
-def test_a_wrong_recording_is_one_error(
-    client: LLMClient, audio: str, asked: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ServerError, match=message):
-        transcribed(client, audio, **asked)
+    )
+    for audio, asked, message in wrong:
+        with pytest.raises(ServerError, match=message):
+            transcribed(client, audio, **asked)
     assert transcribed(client, sound(0.1)).results
 
 
@@ -238,18 +214,13 @@ def test_readiness_proves_the_answers(
             require_reference(server.grpc_url, {name: models[name]}, tmp_path)
 
 
-@pytest.mark.long
-def test_a_conversion_compares_by_itself(tmp_path: Path) -> None:
-    names = ["vit"]
-    make_vit(tmp_path / "vit")
-    if rounds(0, 1):
-        images = ["resnet", "convnext", "siglip", "whisper-en"]
-        texts = ["mpnet", "mpnet-labels", "electra-score", "t5-encoder", "qwen3"]
-        with_transformers("torch_others.py", tmp_path, *images)
-        with_transformers("torch_families.py", tmp_path, *texts)
-        names += images + texts
-    for name in names:
-        said = ("--backend", "torch", "--repo", tmp_path / "repository")
-        done = trtbuild("convert", tmp_path / name, *said)
-        assert done.returncode == 0, done.stderr
-        assert kept(tmp_path / "repository", name)
+@pytest.mark.nightly
+def test_other_families_equal_their_reference(exporter: Run, tmp_path: Path) -> None:
+    """A conversion compares by itself, and fails if they differ."""
+    images = ["resnet", "convnext", "siglip", "whisper-en"]
+    texts = ["mpnet", "mpnet-labels", "electra-score", "t5-encoder", "qwen3"]
+    for script, names in ((torch_others, images), (torch_families, texts)):
+        assert exporter(script.__file__, tmp_path, *names) == 0
+        for name in names:
+            convert(tmp_path / name, tmp_path / "repository", exporter)
+            assert kept(tmp_path / "repository", name)

@@ -47,12 +47,22 @@ for line in sys.stdin:
 """
 
 
+Run = Callable[..., int]
+
+
 @contextmanager
-def one_exporter() -> Iterator[Callable[..., int]]:
-    """Conversions inside run their exports in forks of one process.
+def one_exporter() -> Iterator[Run]:
+    """Conversions inside run their exports and comparisons in forks of one process.
 
     Yields a function that runs another script in a fork, with its arguments; its exit status.
     """
+    with exporter() as run, converting(run):
+        yield run
+
+
+@contextmanager
+def exporter() -> Iterator[Run]:
+    """A process that has PyTorch; the function runs a script in a fork of it."""
     python = runtime.install("export").python
     command = [str(python), "-I", "-c", _PARENT]
     with subprocess.Popen(
@@ -72,22 +82,29 @@ def one_exporter() -> Iterator[Callable[..., int]]:
             parent.stdin.flush()
             return int(parent.stdout.readline())
 
-        def run_lines(
-            argv: Sequence[str],
-            *,
-            on_line: Callable[[str], None],
-            log_path: Path,
-            env: Mapping[str, str] | None = None,
-        ) -> int:
-            log_path.touch()
-            start = log_path.stat().st_size
-            code = run(*argv[-2:], log=log_path)
-            with log_path.open(encoding="utf-8") as log:
-                log.seek(start)
-                for line in log:
-                    on_line(line.rstrip())
-            return code
-
-        with mock.patch.object(process, "run_lines", run_lines):
-            yield run
+        yield run
         parent.stdin.close()
+
+
+@contextmanager
+def converting(run: Run) -> Iterator[None]:
+    """Conversions inside run their exports and comparisons by ``run``."""
+
+    def run_lines(
+        argv: Sequence[str],
+        *,
+        on_line: Callable[[str], None],
+        log_path: Path,
+        env: Mapping[str, str] | None = None,
+    ) -> int:
+        log_path.touch()
+        start = log_path.stat().st_size
+        code = run(*argv[-2:], log=log_path)
+        with log_path.open(encoding="utf-8") as log:
+            log.seek(start)
+            for line in log:
+                on_line(line.rstrip())
+        return code
+
+    with mock.patch.object(process, "run_lines", run_lines):
+        yield

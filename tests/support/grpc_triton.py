@@ -25,11 +25,12 @@ class Status:
 
 @dataclass
 class Seen:
-    """Requests by method, their metadata, and how many streams their clients left."""
+    """Requests by method, their metadata, how many calls were held, and how many were left."""
 
     port: int = 0
     requests: dict[str, list[Any]] = field(default_factory=dict)
     metadata: list[dict[str, str]] = field(default_factory=list)
+    held: int = 0
     left: int = 0
 
     @property
@@ -77,6 +78,7 @@ class _Handler(grpc.GenericRpcHandler):
             code = getattr(grpc.StatusCode, step.code)
             await context.abort(code, step.words, trailing_metadata=tuple(step.metadata))
         if step == "hold" or isinstance(step, float):
+            self._seen.held += step == "hold"
             try:
                 await asyncio.sleep(30 if step == "hold" else step)
             except asyncio.CancelledError:

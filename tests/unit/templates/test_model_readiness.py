@@ -20,12 +20,22 @@ FOLDERS = {"vllm": template_dir("backends", "vllm"), "trtllm": template_dir("trt
 @pytest.fixture(params=sorted(FOLDERS))
 def module(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
     folder: Path = FOLDERS[request.param]
-    before = set(sys.modules)
     with loaded(folder / "model.py", folder, labels=True) as found:
         yield found
-    for name in set(sys.modules) - before:
-        if name.startswith(("backend_", "llmapi_")):
-            del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def ours() -> Iterator[None]:
+    """Our modules are imported anew: another test may have left others of their names."""
+
+    def forget() -> None:
+        for name in list(sys.modules):
+            if name.startswith(("backend_", "llmapi_")):
+                del sys.modules[name]
+
+    forget()
+    yield
+    forget()
 
 
 @pytest.mark.parametrize("alive", [True, False])

@@ -55,6 +55,12 @@ async def stream(client: TritonGrpc) -> list[list[str]]:
     ]
 
 
+async def eventually(found: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not found():
+            await asyncio.sleep(0.01)
+
+
 async def metadata(client: TritonGrpc) -> Any:
     return await client.metadata("m")
 
@@ -132,21 +138,26 @@ def test_infer_once_and_as_a_stream() -> None:
 
 
 def test_who_leaves_a_stream_cancels_it() -> None:
-    async def leave(client: TritonGrpc) -> None:
+    async def leave(client: TritonGrpc, server: Seen) -> None:
         async with aclosing(client.stream_infer("m", REQUEST)) as found:
             await anext(found)
-        await asyncio.sleep(0.1)
+            await eventually(lambda: server.held == 1)
 
-    async def cancel(client: TritonGrpc) -> None:
+    async def cancel(client: TritonGrpc, server: Seen) -> None:
         task = asyncio.create_task(stream(client))
-        await asyncio.sleep(0.1)
+        await eventually(lambda: server.held == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.sleep(0.1)
+
+    async def left(call: Callable[[TritonGrpc, Seen], Awaitable[None]]) -> None:
+        script: Script = {"ModelStreamInfer": [response(y=["a"]), "hold"]}
+        async with serving(script) as server, TritonGrpc(server.url) as client:
+            await call(client, server)
+            await eventually(lambda: server.left == 1)
 
     for call in (leave, cancel):
-        assert run(call, {"ModelStreamInfer": [response(y=["a"]), "hold"]})[1].left == 1
+        asyncio.run(left(call))
 
 
 def test_a_deadline_ends_a_stream_and_an_answer() -> None:
@@ -180,15 +191,18 @@ def test_a_method_that_is_absent_and_an_error_inside_a_stream() -> None:
 def test_a_stream_that_failed_is_ended_by_the_server(
     after: Any, left: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trtbuild.wire.triton_grpc._END_SECONDS", 0.5)
+    monkeypatch.setattr("trtbuild.wire.triton_grpc._END_SECONDS", 0.5 if left else 30)
     failed = official.ModelStreamInferResponse(error_message="engine is dead")
 
-    async def refused(client: TritonGrpc) -> None:
-        with pytest.raises(RefusedError, match="engine is dead"):
-            await stream(client)
-        await asyncio.sleep(0.1)
+    async def refused() -> int:
+        script: Script = {"ModelStreamInfer": [failed, after]}
+        async with serving(script) as server, TritonGrpc(server.url) as client:
+            with pytest.raises(RefusedError, match="engine is dead"):
+                await stream(client)
+            await eventually(lambda: server.left == left)
+        return server.left
 
-    assert run(refused, {"ModelStreamInfer": [failed, after]})[1].left == left
+    assert asyncio.run(refused()) == left
 
 
 def test_garbage_in_a_message_is_named() -> None:

@@ -293,9 +293,9 @@ def test_a_slow_reader_makes_the_server_wait_and_loses_nothing() -> None:
                     most = max(most, len(batch) + len(stream._events))
         return total, most
 
-    (total, most), _ = run(slowly, [STREAM, *[event("x" * 50)] * 5000, END])
+    (total, most), _ = run(slowly, [STREAM, *[event("x" * 500)] * 5000, END])
     assert total == 5000
-    assert most < 3000  # what one read of a socket can hold, not the whole
+    assert most < 2500  # two reads of a socket have about a thousand
 
 
 def test_nobody_listens() -> None:
