@@ -41,8 +41,8 @@ def reasons(case: Case) -> Iterator[str]:
         return
     if not _exported(spec.architecture) and not given_graph(case):
         yield (
-            f"the export has no class for the architecture {spec.architecture!r}: use --backend "
-            "vllm, or a checkpoint of a class that transformers has"
+            f"the export has no class for the architecture {spec.architecture!r}: use another "
+            "builder (trtbuild builders SOURCE), or a checkpoint of a class that transformers has"
         )
     yield from _weights(spec)
     yield from _head(case)
@@ -86,13 +86,16 @@ def _head(case: Case) -> Iterator[str]:
     if head is None:
         return
     if head.kind is HeadKind.DENSE and not head.pooling:
-        yield "its class pools inside the model, which the builder onnx does not export: use vllm"
+        yield "its class pools inside the model, which the export leaves out: use --backend vllm"
     if head.append_eos and not case.spec.eos_token_ids:
         yield "its tokenizer appends an end-of-text token that config.json does not name"
     if head.score_tokens:
-        yield "it reranks by the logits of tokens after a chat template: use --backend vllm"
+        yield (
+            "it reranks by the logits of tokens after a chat template (LogitScore), which no "
+            "builder serves: use a reranker that was saved as a classifier"
+        )
     if head.pair_template and not head.score_words:
-        yield "it is a classifier with a template for pairs: use --backend vllm"
+        yield "it is a classifier with a template for pairs: use --backend vllm-pooling"
     if head.query_expansion and expansion_id(case) is None:
         yield "its queries are filled with the mask token, which tokenizer.json does not have"
     if given_graph(case) and (head.layers or not _POOLING_OF_GIVEN.issuperset(head.pooling)):

@@ -124,12 +124,18 @@ def _head(case: Case) -> Iterator[str]:
     if head is None:
         return
     if head.kind is HeadKind.DENSE and not head.pooling:
-        yield "its class pools inside the model, in a way that config.json does not say: use vllm"
+        yield (
+            "its class pools inside the model, in a way that config.json does not say: use "
+            "--backend vllm"
+        )
     if head.append_eos and not case.spec.eos_token_ids:
         yield "its tokenizer appends an end-of-text token that config.json does not name"
     if head.score_tokens:
-        yield "it reranks by the logits of tokens after a chat template: use --backend vllm"
+        yield (
+            "it reranks by the logits of tokens after a chat template (LogitScore), which no "
+            "builder serves: use a reranker that was saved as a classifier"
+        )
     if head.pair_template and not head.score_words:
-        yield "it is a classifier with a template for pairs: use --backend vllm"
+        yield "it is a classifier with a template for pairs: use --backend vllm-pooling"
     if head.query_expansion and expansion_id(case) is None:
         yield "its queries are filled with the mask token, which tokenizer.json does not have"

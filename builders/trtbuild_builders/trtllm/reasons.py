@@ -50,7 +50,7 @@ def _task(spec: ModelSpec) -> list[str]:
         return []
     return [
         f"its Triton model takes text and gives text, and the checkpoint is for {spec.task.value}: "
-        "use another builder, such as vllm (trtbuild plan SOURCE)"
+        "use another builder (trtbuild builders SOURCE)"
     ]
 
 

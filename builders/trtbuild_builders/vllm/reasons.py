@@ -18,6 +18,7 @@ from trtbuild.toolchain import (
     vllm_release,
 )
 from trtbuild_builders.common import consent, onnx_only, source, spelling
+from trtbuild_builders.vllm.names import name_reasons
 from trtbuild_builders.vllm.pooler import vector_reasons
 
 # The first Triton release whose vLLM backend serves the task: its `image` input and its
@@ -60,6 +61,7 @@ def reasons(case: Case) -> tuple[str, ...]:
         found += _task(spec, toolchain)
         found += _architecture(spec, recipe, toolchain, release)
         found += vector_reasons(case, release)
+        found += name_reasons(case)
     return tuple(found)
 
 

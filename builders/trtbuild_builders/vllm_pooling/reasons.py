@@ -8,6 +8,7 @@ from trtbuild.builder import Case
 from trtbuild.modelspec import HeadKind, Task
 from trtbuild.toolchain import releases, vllm_release
 from trtbuild_builders.text.settings import expansion_id, head_of
+from trtbuild_builders.vllm.names import name_reasons
 from trtbuild_builders.vllm.pooler import layer_reasons
 from trtbuild_builders.vllm.reasons import engine_reasons
 from trtbuild_builders.vllm_pooling.settings import by_tokens
@@ -39,6 +40,7 @@ def reasons(case: Case) -> Iterator[str]:
         return
     yield from _architecture(case)
     yield from _head(case)
+    yield from name_reasons(case)
 
 
 def _architecture(case: Case) -> Iterator[str]:
@@ -78,7 +80,13 @@ def _head(case: Case) -> Iterator[str]:
     elif head.query_expansion and expansion_id(case) is None:
         yield "its queries are filled with the mask token, which tokenizer.json does not have"
     scores = head.kind in (HeadKind.SCORE, HeadKind.LABELS)
-    if scores and (head.layers or head.score_tokens):
+    if head.score_tokens:
+        yield (
+            "it reranks by the logits of tokens after a chat template (LogitScore), which no "
+            "builder serves: use a reranker that was saved as a classifier"
+        )
+        return
+    if scores and head.layers:
         yield (
             "its score comes from sentence-transformers' modules behind a body without a head, "
             "which vLLM does not read: use --backend onnx"

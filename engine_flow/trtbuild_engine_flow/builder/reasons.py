@@ -45,7 +45,7 @@ def _model(spec: ModelSpec, recipe: ModelRecipe, tools: Toolchain) -> list[str]:
     if spec.task is not Task.GENERATE:
         found.append(
             f"the engine flow generates text, and this model is for {spec.task.value}: "
-            "use --backend vllm"
+            "use another builder (trtbuild builders SOURCE)"
         )
     if not recipe.engine_dir and spec.architecture not in families():
         found.append(

@@ -90,7 +90,10 @@ def _newer(since: str) -> str:
 
 def _of_checkpoint(spec: ModelSpec, config: Mapping[str, Any], family: Family) -> Iterator[str]:
     if spec.task is not Task.GENERATE:
-        yield f"it is for {spec.task.value}; engines of this flow generate text: use --backend vllm"
+        yield (
+            f"it is for {spec.task.value}, and engines of this flow generate text: use another "
+            "builder (trtbuild builders SOURCE)"
+        )
     if spec.quantization:
         method = spec.quantization.method
         refused = trtllm_route(method, spec.quantization.detail).refused

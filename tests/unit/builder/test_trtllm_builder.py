@@ -219,7 +219,11 @@ def test_nothing_speaks_against_a_llama() -> None:
     [
         (SPEC, "26.08", "has no TensorRT-LLM image: use --triton 26.07"),
         (SPEC, "24.10", "not one whose arguments are known here: use --triton 26.07"),
-        (llama_8b(task=Task.EMBED), "26.07", "is for embed: use another builder, such as vllm"),
+        (
+            llama_8b(task=Task.EMBED),
+            "26.07",
+            "is for embed: use another builder (trtbuild builders",
+        ),
         (llama_8b(architecture="MambaForCausalLM"), "26.07", "does not list the architecture"),
         (with_code(), "26.07", "--trust-remote-code"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -210,6 +211,39 @@ def test_answers_are_placed_beside_the_model(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------- reasons
 
 
+def holds(name: str) -> Any:
+    """A checkpoint of which only a tensor's name is read."""
+    return SimpleNamespace(tensors={name: None})
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [("encoder.layers.0.attn.Wqkv.weight", False), ("layers.0.self_attn.q_proj.weight", True)],
+)
+@pytest.mark.parametrize("which", [vllm, builder], ids=["vllm", "vllm-pooling"])
+def test_a_nomic_bert_saved_by_transformers_5(which: Any, name: str, refused: bool) -> None:
+    spec = embedder(architecture="NomicBertModel", model_type="nomic_bert")
+    said = which.reasons_unsupported(replace(case(spec, "26.10"), checkpoint=holds(name)))
+    assert any("(no attn.Wqkv): use --backend onnx" in one for one in said) is refused
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("vision_tower.vision_model.embeddings.patch_embedding.weight", False),
+        ("model.vision_tower.vision_model.encoder.layers.0.mlp.fc1.bias", False),
+        ("model.vision_tower.embeddings.patch_embedding.weight", True),
+        ("vision_tower.encoder.layers.0.mlp.fc1.bias", True),
+    ],
+)
+def test_an_image_encoder_saved_by_transformers_5(name: str, refused: bool) -> None:
+    spec = llama_8b(
+        source=LOCAL, task=Task.VISION_LANGUAGE, architecture="Gemma3ForConditionalGeneration"
+    )
+    said = vllm.reasons_unsupported(replace(case(spec, "26.10"), checkpoint=holds(name)))
+    assert any("saved its image encoder under names" in one for one in said) is refused
+
+
 @pytest.mark.parametrize(
     ("which", "spec", "triton", "said"),
     [
@@ -250,7 +284,7 @@ def test_answers_are_placed_beside_the_model(tmp_path: Path) -> None:
             builder,
             reranker(replace(SCORE, score_tokens=(1, 2))),
             "26.08",
-            "sentence-transformers' modules behind a body without a head",
+            "(LogitScore), which no builder serves",
         ),
     ],
 )
