@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock, patch
 
 import numpy as np
 
@@ -107,7 +109,10 @@ def call_with(run: Any) -> type:
 
 @contextmanager
 def loaded(path: Path, *folders: Path, labels: bool) -> Iterator[ModuleType]:
-    """The module of a ``model.py``; ``labels``: responses take parameters."""
+    """The module of a ``model.py``; ``labels``: responses take parameters.
+
+    It collects no garbage: it would look at every collected test, most of a second each time.
+    """
     fake = ModuleType(NAME)
     quiet = SimpleNamespace(log_error=print, log_info=print, log_warn=print)
     for name, value in {
@@ -127,7 +132,9 @@ def loaded(path: Path, *folders: Path, labels: bool) -> Iterator[ModuleType]:
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        yield module
+        idle = dict.fromkeys(("collect", "freeze", "unfreeze"), Mock())
+        with patch.multiple(gc, **idle):
+            yield module
     finally:
         sys.path[:] = before
         for name in (NAME, *GUARDS):
