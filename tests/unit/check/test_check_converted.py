@@ -190,3 +190,10 @@ def test_a_lock_cannot_send_us_outside(bot: Path, tmp_path: Path) -> None:
     lock["models"]["bot"]["files"]["../../etc/passwd"] = {"sha256": "0", "size": 0}
     (bot / "trtbuild.lock").write_text(json.dumps(lock))
     assert all("etc" not in found.file for found in check.validate(bot).findings)
+
+
+def test_what_python_compiled_was_not_added(bot: Path) -> None:
+    compiled = bot / "bot/1/__pycache__/model.cpython-312.pyc"
+    compiled.parent.mkdir()
+    compiled.touch()
+    assert not [one for one in check.validate(bot).findings if one.rule == "TRT904"]

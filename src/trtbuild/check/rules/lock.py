@@ -103,13 +103,14 @@ def nothing_changed(repository: Repository) -> Problems:
     good={"m/1/model.py": MODEL_PY, "trtbuild.lock": None},
 )
 def nothing_added(repository: Repository) -> Problems:
-    """A file that no conversion wrote."""
+    """A file that no conversion wrote. What Python compiles when a server runs is not counted."""
     known = {path for _, path, _ in _locked(repository)}
     for directory in sorted({path.partition("/")[0] for path in known}):
         for root, _, names in os.walk(repository.root / directory):
+            compiled = Path(root).name == "__pycache__"
             for name in sorted(names):
                 path = Path(os.path.relpath(Path(root, name), repository.root)).as_posix()
-                if path not in known:
+                if path not in known and not (compiled and name.endswith(".pyc")):
                     yield Problem(f"{path} was added", file=path, model=directory)
 
 
