@@ -49,8 +49,7 @@ async def _part(
         return part
     if part["type"] == "input_audio":
         raise invalid(
-            "no model of this gateway that generates text takes audio; for the text of a recording "
-            "use /v1/audio/transcriptions",
+            "no model of this gateway that generates text takes audio: send its text",
             param,
             "unsupported_content",
         )

@@ -169,6 +169,6 @@ def test_audio_is_refused_by_name() -> None:
         messages = [{"role": "user", "content": [part]}]
         refused = await served.post("/v1/chat/completions", model="m", messages=messages)
         assert refused.status_code == 400
-        assert "transcriptions" in refused.json()["error"]["message"]
+        assert "takes audio: send its text" in refused.json()["error"]["message"]
 
     in_front(test)
