@@ -16,6 +16,7 @@ from trtbuild_gateway.gateway import Gateway
 
 _REFUSING_SECONDS = 5.0  # a load balancer needs that long to notice
 _POLL_SECONDS = 0.05
+_CUTTING_SECONDS = 1  # uvicorn's, once the streams have had their time
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -90,7 +91,7 @@ class Server(uvicorn.Server):
 
     @property
     def _most_seconds(self) -> float:
-        return self.gateway.settings.drain_seconds
+        return max(self.gateway.settings.drain_seconds, _REFUSING_SECONDS)
 
 
 def server_for(gateway: Gateway) -> Server:
@@ -104,7 +105,7 @@ def server_for(gateway: Gateway) -> Server:
         lifespan="on",
         http=patient(settings.header_seconds),
         ws="none",
-        timeout_graceful_shutdown=round(settings.drain_seconds),
+        timeout_graceful_shutdown=_CUTTING_SECONDS,
     )
     server = Server(config)
     server.gateway = gateway
