@@ -19,7 +19,11 @@ def gateway(
         typer.Argument(help="The repository that the server serves: templates, tokenizers, names."),
     ] = None,
     url: Annotated[
-        str | None, typer.Option(help="HTTP address of the server (default 127.0.0.1:8000).")
+        str | None,
+        typer.Option(
+            help="HTTP address of the server; default: the one that serves the repository here, "
+            "else 127.0.0.1:8000."
+        ),
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Settings: gateway.yaml.")

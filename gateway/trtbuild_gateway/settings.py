@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from trtbuild.errors import RecipeError
+from trtbuild.server_records import server_of
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -81,7 +82,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         heartbeat_seconds: Silence after which a stream gets a comment.
         seconds: The longest that a whole answer may take.
         refresh_seconds: How often the server is asked for its models.
-        drain_seconds: How long streams may go on after SIGTERM.
+        drain_seconds: How long streams may go on after SIGTERM; never less than the 5 seconds in
+            which new requests are refused.
     """
 
     url: str = "127.0.0.1:8000"
@@ -104,7 +106,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_settings(path: Path | None, **given: Any) -> Settings:
     """Return the settings of a file, with values given elsewhere instead of its own.
 
-    Relative paths are relative to the file.
+    Relative paths are relative to the file. Without a ``url`` it is the server of this machine that
+    serves the repository, if one runs.
 
     Raises:
         RecipeError: The file cannot be read, or a key or value is wrong.
@@ -119,7 +122,9 @@ def read_settings(path: Path | None, **given: Any) -> Settings:
             where=str(path or "the command line"),
             fix="correct the key; docs/reference/gateway.md lists all of them",
         ) from None
-    return found if path is None else _placed(found, path.parent)
+    found = found if path is None else _placed(found, path.parent)
+    server = server_of(found.repository) if found.repository and "url" not in value else None
+    return msgspec.structs.replace(found, url=server.url("http")) if server else found
 
 
 def settings_of(value: Mapping[str, Any]) -> Settings:

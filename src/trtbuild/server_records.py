@@ -44,6 +44,13 @@ def find_server(model: str, folder: Path | None = None) -> ServerRecord | None:
     return next((record for record in servers if model in record.models), None)
 
 
+def server_of(repo: Path, folder: Path | None = None) -> ServerRecord | None:
+    """Return the newest running server of a repository, or None."""
+    wanted = repo.resolve()
+    servers = running_servers(folder)
+    return next((record for record in servers if Path(record.repo).resolve() == wanted), None)
+
+
 def _read(path: Path) -> ServerRecord | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

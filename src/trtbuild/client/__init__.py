@@ -4,7 +4,6 @@ from trtbuild.chat import ChatTemplate, find_template, own_template, render_chat
 from trtbuild.client.failures import NotServedError
 from trtbuild.client.llm import AsyncLLMClient, LLMClient
 from trtbuild.client.ready import wait_ready
-from trtbuild.client.records import ServerRecord, find_server, running_servers
 from trtbuild.client.transport import DescribedModel
 from trtbuild.client.values import Answer, collect
 from trtbuild.signature.requests import Chunk, Sampling
@@ -18,12 +17,9 @@ __all__ = [
     "LLMClient",
     "NotServedError",
     "Sampling",
-    "ServerRecord",
     "collect",
-    "find_server",
     "find_template",
     "own_template",
     "render_chat",
-    "running_servers",
     "wait_ready",
 ]

@@ -11,13 +11,13 @@ from typing import Any
 from trtbuild.client import (
     ChatTemplate,
     Sampling,
-    find_server,
     find_template,
     own_template,
     render_chat,
 )
 from trtbuild.errors import UsageError
 from trtbuild.repository import served_model
+from trtbuild.server_records import find_server
 from trtbuild.signature import ServedModel
 
 Message = Mapping[str, Any]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from trtbuild import __version__
-from trtbuild.client import AsyncLLMClient, find_server
+from trtbuild.client import AsyncLLMClient
 from trtbuild.errors import BuildError, ServerError, UsageError
 from trtbuild.evaluation import asking, measures, ranking
 from trtbuild.evaluation.collection import Collection, read_collection
@@ -30,6 +30,7 @@ from trtbuild.pipeline.asking import described
 from trtbuild.pipeline.condition import explained_death
 from trtbuild.progress import SILENT, Progress
 from trtbuild.resources import data_file
+from trtbuild.server_records import find_server
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.wire.blocking import run
 

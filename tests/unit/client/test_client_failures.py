@@ -20,12 +20,11 @@ from trtbuild.client import (
     AsyncLLMClient,
     LLMClient,
     NotServedError,
-    find_server,
-    running_servers,
     wait_ready,
 )
 from trtbuild.client.failures import refused, timed_out, unknown_model
 from trtbuild.errors import ExitCode, ServerError, TrtbuildError
+from trtbuild.server_records import find_server, running_servers
 
 
 @pytest.fixture

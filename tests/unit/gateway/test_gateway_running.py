@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from support.paths import ROOT
 from support.scripted_http import END, STREAM
 from trtbuild_gateway import app, running
 from trtbuild_gateway.schema.parameters import table
+from trtbuild_gateway.settings import read_settings
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -39,6 +42,57 @@ def test_a_drain_cuts_no_stream_and_refuses_with_a_status(monkeypatch: pytest.Mo
         await stopping
 
     in_front(test, script=[STREAM, said("a"), 0.3, said("b", "stop"), END])
+
+
+def test_new_requests_are_refused_for_the_whole_time_also_with_a_short_drain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running, "_REFUSING_SECONDS", 0.5)
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        stopping = asyncio.create_task(served.server.shutdown())
+        await asyncio.sleep(0.3)
+        refused = await served.post("/v1/chat/completions", **CHAT)
+        assert refused.status_code == 503
+        await stopping
+
+    in_front(test, drain_seconds=0.1)
+
+
+def test_a_drain_ends_in_its_time_over_a_stream_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running, "_REFUSING_SECONDS", 0.1)
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        stream = asyncio.create_task(served.post("/v1/chat/completions", **CHAT, stream=True))
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10):  # the script is silent for 60 s
+            await served.server.shutdown()
+        stream.cancel()
+
+    in_front(test, script=[STREAM, said("a"), 60, END], drain_seconds=0.3)
+
+
+def test_the_server_of_the_repository_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path))
+    repo, other = tmp_path / "repo", tmp_path / "other"
+    (tmp_path / "servers").mkdir()
+    record = {
+        "id": "a", "pid": os.getpid(), "http_port": 8123, "grpc_port": 8124, "metrics_port": 8125,
+        "repo": str(repo), "models": ["m"], "host": "127.0.0.1",
+    }  # fmt: skip
+    (tmp_path / "servers" / "a.json").write_text(json.dumps(record))
+    file = tmp_path / "gateway.yaml"
+    file.write_text("repository: repo\n")
+    assert read_settings(None, repository=repo).url == "127.0.0.1:8123"
+    assert read_settings(file).url == "127.0.0.1:8123"
+    assert read_settings(None, repository=repo, url="h:1").url == "h:1"
+    assert read_settings(None, repository=other).url == "127.0.0.1:8000"
+    file.write_text("repository: repo\nurl: h:2\n")
+    assert read_settings(file).url == "h:2"
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"])

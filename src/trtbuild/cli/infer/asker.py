@@ -16,13 +16,14 @@ from trtbuild.cli.infer.options import Connection
 from trtbuild.cli.infer.tasks import report_task
 from trtbuild.cli.infer.writing import Writer
 from trtbuild.cli.output import print_json, progress
-from trtbuild.client import Answer, LLMClient, Sampling, collect, find_server
+from trtbuild.client import Answer, LLMClient, Sampling, collect
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.pipeline.asking import described, repository_of
 from trtbuild.pipeline.condition import explained_death
 from trtbuild.pipeline.items import Item
 from trtbuild.pipeline.seeing import Seeing, is_text_model, vision_of
 from trtbuild.pipeline.tasks import TaskOptions, task_items, task_requests
+from trtbuild.server_records import find_server
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.signature.boxes import Box, read_boxes
 from trtbuild.signature.requests import GenerateRequest, TaskRequest

@@ -13,9 +13,9 @@ from trtbuild.bench.targets import Address
 from trtbuild.bench.targets.openai import OpenAITarget
 from trtbuild.bench.watching.prometheus import read_metrics
 from trtbuild.bench.watching.server import Watched, listener
-from trtbuild.client import ServerRecord, running_servers
 from trtbuild.errors import UsageError
 from trtbuild.repository import served_model
+from trtbuild.server_records import ServerRecord, running_servers
 from trtbuild.signature import ServedModel
 from trtbuild.signature.reading import read_engine
 from trtbuild.wire.sockets import connections_allowed
