@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from support import triton
 from support.checkpoints import TINY, make_tiny
 from support.live_models import write_as, write_llm
-from trtbuild import server
+from support.repositories import MODEL
+from trtbuild import lockfile, server
 from trtbuild.check import Example, Finding, Severity
 from trtbuild.pipeline.live import live_check
 
@@ -27,6 +29,18 @@ class TritonPythonModel:
 """
 
 
+CALLER = ECHO.replace(
+    "answer = pb_utils",
+    """part = pb_utils.InferenceRequest(
+            model_name="caller_part",
+            requested_output_names=["OUT"],
+            inputs=[pb_utils.Tensor("IN", np.zeros((1, 1), np.float32))],
+        )
+        assert not part.exec().has_error(), part.exec().error()
+        answer = pb_utils""",
+)
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
     """One server for all of it; the last LLM dies."""
@@ -39,6 +53,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
     )
     write_as(repo, "fails", Example(files={"m/1/model.py": refusing}))
     write_as(repo, "onnx", Example(base="onnx"))
+    write_as(repo, "caller", Example(files={"m/1/model.py": CALLER}))
+    write_as(repo, "caller_part", Example(files={"m/1/model.py": ECHO}))
+    written = replace(MODEL, directories=("caller", "caller_part"))
+    lockfile.write(repo, lockfile.Lock({"caller": written}))
     write_llm(repo, "turns", together=False)
     write_llm(repo, "writer", kind="KIND_GPU")
     return list(live_check(repo))
@@ -50,6 +68,11 @@ def of(found: list[Finding], model: str) -> dict[str, Finding]:
 
 def test_a_sound_model_has_nothing(found: list[Finding]) -> None:
     assert of(found, "sound") == {}
+
+
+def test_a_part_is_loaded_before_the_model_that_calls_it(found: list[Finding]) -> None:
+    for name in ("caller", "caller_part"):
+        assert not {"TRT951", "TRT953"} & of(found, name).keys()
 
 
 def test_a_model_that_raises_does_not_load(found: list[Finding]) -> None:
@@ -64,9 +87,9 @@ def test_a_model_that_does_not_answer(found: list[Finding]) -> None:
     assert "ValueError: no zeros" in one.server_message
 
 
-def test_a_backend_that_is_not_here_is_rehearsed(found: list[Finding]) -> None:
+def test_a_graph_runs_on_the_cpu(found: list[Finding]) -> None:
     assert list(of(found, "onnx")) == ["TRT950"]
-    assert "an echo with its tensors stood in" in of(found, "onnx")["TRT950"].message
+    assert "the onnxruntime package on the CPU stood in" in of(found, "onnx")["TRT950"].message
 
 
 def test_requests_in_turn_are_told(found: list[Finding]) -> None:

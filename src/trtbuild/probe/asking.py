@@ -13,9 +13,11 @@ from contextlib import aclosing
 
 from trtbuild.check import Finding, Severity
 from trtbuild.client import AsyncLLMClient, LLMClient, Sampling
+from trtbuild.client.failures import NoAnswerError
+from trtbuild.client.reference import DiffersError, require_answers
 from trtbuild.errors import ServerError
-from trtbuild.probe.rules import ANSWERS, CANCELS, OVERLAPS, STREAMS, LiveRule
-from trtbuild.probe.target import ANSWER_SECONDS, ProbedModel
+from trtbuild.probe.rules import ANSWERS, CANCELS, EQUALS, OVERLAPS, STREAMS, LiveRule
+from trtbuild.probe.target import ANSWER_SECONDS, ProbedModel, RepositoryModel
 from trtbuild.wire.blocking import fetch, run
 from trtbuild.wire.failures import WireError
 from trtbuild.wire.metrics import parse_metrics
@@ -54,12 +56,21 @@ def try_llm(client: LLMClient, target: ProbedModel) -> Iterator[Finding]:
                 return
 
 
-def try_example(client: LLMClient, target: ProbedModel) -> Iterator[Finding]:
-    """Send one request to a model that does not generate text."""
+def try_task(client: LLMClient, target: RepositoryModel) -> Iterator[Finding]:
+    """Ask for the answers that the conversion kept; a model without any gets one request.
+
+    Raises:
+        NoAnswerError: The server does not answer.
+    """
     try:
-        client.try_out(target.name, timeout=ANSWER_SECONDS)
+        if not require_answers(client, target.served, target.repo):
+            client.try_out(target.name, timeout=ANSWER_SECONDS)
+    except DiffersError as error:
+        yield target.finding(EQUALS, error.what, place=(error.where, 0, 0))
+    except NoAnswerError:
+        raise
     except ServerError as error:
-        yield target.finding(ANSWERS, f"{error.what} {error.where}".strip())
+        yield target.finding(ANSWERS, error.what, server_message=error.where, fix=error.fix)
 
 
 def _is_ensemble(target: ProbedModel) -> bool:

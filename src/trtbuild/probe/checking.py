@@ -11,6 +11,7 @@ from pathlib import Path
 from trtbuild import process, server
 from trtbuild.check import Finding
 from trtbuild.client import LLMClient
+from trtbuild.client.failures import NoAnswerError
 from trtbuild.errors import ServerError
 from trtbuild.probe import asking, dying, loading, tensors
 from trtbuild.probe.rules import ANSWERS, ENDS, LOADS, REHEARSED
@@ -117,8 +118,7 @@ def _try(
     """Try each model in turn, adding to ``findings``; return the last LLM that answers, if any."""
     engine: ProbedModel | None = None
     members = {name for target in targets for name in target.members}
-    # ensembles first: their members are tested through them
-    for target in sorted(targets, key=lambda target: not target.members):
+    for target in sorted(targets, key=_turn):
         if why := loading.gone(target):
             findings.append(target.finding(LOADS, f"{target.name!r} was not tried: {why}"))
             return None
@@ -127,11 +127,17 @@ def _try(
             findings += failed
             continue
         progress.step(f"trying {target.name}")
-        told = list(_model(target, alone=target.name not in members))
+        told = list(_model(target, alone=target.name not in members and not target.is_part))
         findings += told
         if target.served.task.makes_text and not any(one.rule == ANSWERS.id for one in told):
             engine = target
     return engine
+
+
+def _turn(target: ProbedModel) -> int:
+    """Ensembles first, which load their members; then parts, which the server does not load with
+    the model that calls them."""
+    return 0 if target.members else 1 if target.is_part else 2
 
 
 def _model(target: ProbedModel, *, alone: bool) -> Iterator[Finding]:
@@ -146,6 +152,9 @@ def _model(target: ProbedModel, *, alone: bool) -> Iterator[Finding]:
         if target.served.task.makes_text:
             yield from asking.try_llm(client, target)
         elif dialect_of(target.served) is not None:
-            yield from asking.try_example(client, target)
+            try:
+                yield from asking.try_task(client, target)
+            except NoAnswerError as error:
+                yield target.finding(ANSWERS, error.what)
         elif alone:
             yield from asking.try_zeros(target)

@@ -8,12 +8,11 @@ from pathlib import Path
 from trtbuild.check import Finding
 from trtbuild.client import LLMClient
 from trtbuild.client.failures import NoAnswerError
-from trtbuild.client.reference import DiffersError, require_answers
 from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError
-from trtbuild.probe import tensors
-from trtbuild.probe.rules import ANSWERS, EQUALS, LOADS
-from trtbuild.probe.target import ANSWER_SECONDS, RepositoryModel
+from trtbuild.probe import asking, tensors
+from trtbuild.probe.rules import ANSWERS, LOADS
+from trtbuild.probe.target import RepositoryModel
 from trtbuild.progress import SILENT, Progress
 
 
@@ -50,11 +49,9 @@ def compare_running(
 def _compare(client: LLMClient, target: RepositoryModel) -> Iterator[Finding]:
     try:
         yield from tensors.compare(target, client.describe(target.name))
-        if not require_answers(client, target.served, target.repo):
-            client.try_out(target.name, timeout=ANSWER_SECONDS)
-    except DiffersError as error:
-        yield target.finding(EQUALS, error.what, place=(error.where, 0, 0))
     except NoAnswerError:
         raise
     except ServerError as error:
         yield target.finding(ANSWERS, error.what, server_message=error.where, fix=error.fix)
+        return
+    yield from asking.try_task(client, target)

@@ -19,6 +19,7 @@ _PLATFORMS = {
     "tensorflow_savedmodel": "tensorflow",
 }
 _HERE = {"python", "vllm", "ensemble"}
+_ONNX_RUNTIME = "onnxruntime"
 _TENSORRT_LLM = "tensorrtllm"
 _GPU, _CPU = 1, 2  # of ModelInstanceGroup.Kind
 
@@ -47,6 +48,8 @@ def stand_ins(contents: Contents, folder: Path) -> StandIns:
         backend = config.backend or _PLATFORMS.get(config.platform, config.platform)
         if name in contents.trtllm:
             models[name] = "vLLM on the CPU stood in for TensorRT-LLM; no TensorRT kernel ran"
+        elif backend == _ONNX_RUNTIME:
+            models[name] = "the onnxruntime package on the CPU stood in for NVIDIA's backend"
         elif backend not in _HERE and backend != _TENSORRT_LLM:
             echo.add(backend)
             models[name] = (

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trtbuild import pbtxt
+from trtbuild import lockfile, pbtxt
 from trtbuild.check import Finding, Severity
 from trtbuild.probe.rules import LiveRule
 from trtbuild.repository import served_model
@@ -44,6 +44,11 @@ class RepositoryModel:
     def members(self) -> tuple[str, ...]:
         """The models of its steps, if it is an ensemble."""
         return tuple(step.model_name for step in self.config.ensemble_scheduling.step)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it was written as a part of another model, which calls it."""
+        return lockfile.read(self.repo).owner(self.name) not in ("", self.name)
 
     def finding(self, rule: LiveRule, message: str, **more: Any) -> Finding:
         """Return a finding about this model; see :func:`finding`."""

@@ -81,7 +81,7 @@ def test_nothing_stands_in_for_what_is_here(repo: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "backend"),
     [
-        ('backend: "onnxruntime"', "onnxruntime"),
+        ('backend: "dali"', "dali"),
         ('platform: "tensorrt_plan"', "tensorrt"),
         ('platform: "pytorch_libtorch"', "pytorch"),
     ],
@@ -93,6 +93,14 @@ def test_a_missing_backend_is_an_echo(
     instead = stand_ins(server.read_contents(repo), tmp_path / "work")
     assert instead.echo == (backend,)
     assert "an echo with its tensors stood in" in instead.models["vision"]
+
+
+@pytest.mark.parametrize("config", ['backend: "onnxruntime"', 'platform: "onnxruntime_onnx"'])
+def test_onnx_runtime_runs_the_graph_itself(repo: Path, tmp_path: Path, config: str) -> None:
+    write_as(repo, "graph", Example(config))
+    instead = stand_ins(server.read_contents(repo), tmp_path / "work")
+    assert instead.echo == ()
+    assert "the onnxruntime package on the CPU stood in" in instead.models["graph"]
 
 
 def test_a_model_of_a_gpu_is_seen_without_it(repo: Path, tmp_path: Path) -> None:
