@@ -17,20 +17,14 @@ from support import torch_families
 from support.command_line import trtbuild
 from support.exporting import Run, converting
 from support.lanes import rounds
+from support.served import client_of, kept, serving
 from support.tiny_encoders import DIMENSION, TOKENS, make_embedder
-from trtbuild.client import LLMClient, wait_ready
+from trtbuild.client import LLMClient
 from trtbuild.client.reference import require_reference
-from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError
-from trtbuild.process import free_ports
 from trtbuild.server import (
-    LaunchOptions,
-    Ports,
     ServerHandle,
-    launch,
     read_contents,
-    require_alive,
-    stop,
 )
 from trtbuild.signature.requests import (
     EmbedAnswer,
@@ -64,36 +58,21 @@ def repository(exporter: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHandle]:
     """The program's own server, with the real ONNX Runtime."""
-    contents = read_contents(repository)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRTBUILD_STATE_DIR", str(tmp_path_factory.mktemp("state")))
-        found = launch(contents, "embedded", LaunchOptions(ports=Ports(*free_ports(3))))
-        try:
-            wait_ready(
-                f"127.0.0.1:{found.grpc_port}",
-                ["tiny", "tiny_openai", *OTHERS],
-                120,
-                watch=lambda: require_alive(found),
-            )
-            yield found
-        finally:
-            stop(found)
+    with serving(
+        repository, ["tiny", "tiny_openai", *OTHERS], tmp_path_factory.mktemp("state")
+    ) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
 def known(repository: Path) -> list[dict[str, Any]]:
     """What the reference answered at the conversion."""
-    rows: list[dict[str, Any]] = json.loads((repository / "tiny/1/reference.json").read_text())[
-        "kept"
-    ]
-    return rows
+    return kept(repository, "tiny")
 
 
 @pytest.fixture(params=["grpc", "http"])
 def client(server: ServerHandle, request: pytest.FixtureRequest) -> Iterator[LLMClient]:
-    protocol: Protocol = request.param
-    port = server.grpc_port if protocol == "grpc" else server.http_port
-    with LLMClient(f"127.0.0.1:{port}", protocol) as found:
+    with client_of(server, request.param) as found:
         yield found
 
 

@@ -17,21 +17,15 @@ from support.command_line import trtbuild
 from support.exporting import Run, converting
 from support.lanes import NIGHTLY
 from support.pictures import bomb, file_of, halves, text_of
+from support.served import client_of, kept, serving
 from support.tiny_encoders import make_classifier
 from support.tiny_others import make_electra, make_vit, make_whisper
-from trtbuild.client import LLMClient, wait_ready
+from trtbuild.client import LLMClient
 from trtbuild.client.reference import require_reference
-from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError
-from trtbuild.process import free_ports
 from trtbuild.server import (
-    LaunchOptions,
-    Ports,
     ServerHandle,
-    launch,
     read_contents,
-    require_alive,
-    stop,
 )
 from trtbuild.signature.requests import (
     ClassifyAnswer,
@@ -67,33 +61,14 @@ def repository(exporter: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHandle]:
-    contents = read_contents(repository)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRTBUILD_STATE_DIR", str(tmp_path_factory.mktemp("state")))
-        found = launch(contents, "embedded", LaunchOptions(ports=Ports(*free_ports(3))))
-        try:
-            wait_ready(
-                f"127.0.0.1:{found.grpc_port}", NAMES, 120, watch=lambda: require_alive(found)
-            )
-            yield found
-        finally:
-            stop(found)
+    with serving(repository, NAMES, tmp_path_factory.mktemp("state")) as found:
+        yield found
 
 
 @pytest.fixture(params=["grpc", "http"])
 def client(server: ServerHandle, request: pytest.FixtureRequest) -> Iterator[LLMClient]:
-    protocol: Protocol = request.param
-    port = server.grpc_port if protocol == "grpc" else server.http_port
-    with LLMClient(f"127.0.0.1:{port}", protocol) as found:
+    with client_of(server, request.param) as found:
         yield found
-
-
-def kept(repository: Path, name: str) -> list[dict[str, Any]]:
-    """What the reference answered at the conversion."""
-    rows: list[dict[str, Any]] = json.loads((repository / name / "1/reference.json").read_text())[
-        "kept"
-    ]
-    return rows
 
 
 def require_equal(found: Any, rows: list[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from trtbuild.builder import Case
 from trtbuild.modelspec import HeadKind, ModelSpec, Task
 from trtbuild.toolchain import transformers_architectures
 from trtbuild_builders.onnx.export import given_graph
-from trtbuild_builders.text.settings import expansion_id
+from trtbuild_builders.text.reasons import input_reasons, tokenizer_reasons
 
 _TASKS = (Task.EMBED, Task.RERANK, Task.CLASSIFY, Task.TOKEN_CLASSIFY)
 TRIED = frozenset({
@@ -46,11 +46,8 @@ def reasons(case: Case) -> Iterator[str]:
         )
     yield from _weights(spec)
     yield from _head(case)
-    if spec.tokenizer.kind != "fast":
-        yield (
-            "the checkpoint has no tokenizer.json, which the served model tokenizes with: save its "
-            "tokenizer with transformers' AutoTokenizer"
-        )
+    yield from tokenizer_reasons(case)
+    yield from input_reasons(case)
     if spec.weights_format == "onnx" and case.checkpoint and not given_graph(case):
         yield "the checkpoint has no onnx/model.onnx or model.onnx: fetch one, or the safetensors"
 
@@ -87,17 +84,8 @@ def _head(case: Case) -> Iterator[str]:
         return
     if head.kind is HeadKind.DENSE and not head.pooling:
         yield "its class pools inside the model, which the export leaves out: use --backend vllm"
-    if head.append_eos and not case.spec.eos_token_ids:
-        yield "its tokenizer appends an end-of-text token that config.json does not name"
-    if head.score_tokens:
-        yield (
-            "it reranks by the logits of tokens after a chat template (LogitScore), which no "
-            "builder serves: use a reranker that was saved as a classifier"
-        )
     if head.pair_template and not head.score_words:
         yield "it is a classifier with a template for pairs: use --backend vllm-pooling"
-    if head.query_expansion and expansion_id(case) is None:
-        yield "its queries are filled with the mask token, which tokenizer.json does not have"
     if given_graph(case) and (head.layers or not _POOLING_OF_GIVEN.issuperset(head.pooling)):
         yield (
             "the given graph is served as it is, and the head has more than it may lack (Dense "

@@ -9,7 +9,7 @@ from trtbuild.builder import Case
 from trtbuild.modelspec import HeadKind, ModelSpec, Task
 from trtbuild.toolchain import Reading, vllm_reading
 from trtbuild_builders.common import layout, onnx_only
-from trtbuild_builders.text.settings import expansion_id
+from trtbuild_builders.text.reasons import input_reasons, tokenizer_reasons
 from trtbuild_builders.torch.settings import KINDS
 
 _WHISPER = "WhisperForConditionalGeneration"
@@ -32,7 +32,9 @@ def reasons(case: Case) -> Iterator[str]:
     else:
         yield from _release(case)
     yield from _weights(spec)
-    yield from _tokenizer(case)
+    if KINDS[spec.task] == "texts":
+        yield from tokenizer_reasons(case)
+        yield from input_reasons(case)
     yield from _head(case)
     if spec.task is Task.TRANSCRIBE and spec.architecture != _WHISPER:
         yield (
@@ -111,14 +113,6 @@ def _has_processor(case: Case) -> bool:
     return case.checkpoint is not None and any(map(case.checkpoint.has, names))
 
 
-def _tokenizer(case: Case) -> Iterator[str]:
-    if KINDS[case.spec.task] == "texts" and case.spec.tokenizer.kind != "fast":
-        yield (
-            "the checkpoint has no tokenizer.json, which the served model tokenizes with: save its "
-            "tokenizer with transformers' AutoTokenizer"
-        )
-
-
 def _head(case: Case) -> Iterator[str]:
     head = case.spec.head
     if head is None:
@@ -128,14 +122,5 @@ def _head(case: Case) -> Iterator[str]:
             "its class pools inside the model, in a way that config.json does not say: use "
             "--backend vllm"
         )
-    if head.append_eos and not case.spec.eos_token_ids:
-        yield "its tokenizer appends an end-of-text token that config.json does not name"
-    if head.score_tokens:
-        yield (
-            "it reranks by the logits of tokens after a chat template (LogitScore), which no "
-            "builder serves: use a reranker that was saved as a classifier"
-        )
     if head.pair_template and not head.score_words:
         yield "it is a classifier with a template for pairs: use --backend vllm-pooling"
-    if head.query_expansion and expansion_id(case) is None:
-        yield "its queries are filled with the mask token, which tokenizer.json does not have"

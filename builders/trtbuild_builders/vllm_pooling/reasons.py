@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from trtbuild.builder import Case
 from trtbuild.modelspec import HeadKind, Task
 from trtbuild.toolchain import releases, vllm_release
-from trtbuild_builders.text.settings import expansion_id, head_of
+from trtbuild_builders.text.reasons import input_reasons, tokenizer_reasons
+from trtbuild_builders.text.settings import head_of
 from trtbuild_builders.vllm.names import name_reasons
 from trtbuild_builders.vllm.pooler import layer_reasons
 from trtbuild_builders.vllm.reasons import engine_reasons
@@ -28,11 +29,8 @@ def reasons(case: Case) -> Iterator[str]:
         )
         return
     yield from engine_reasons(spec, case.recipe, toolchain)
-    if spec.tokenizer.kind != "fast":
-        yield (
-            "the checkpoint has no tokenizer.json, which the served model tokenizes with: save its "
-            "tokenizer with transformers' AutoTokenizer"
-        )
+    yield from tokenizer_reasons(case)
+    yield from input_reasons(case)
     if not toolchain.vllm:
         return
     if toolchain.triton < SINCE:
@@ -70,22 +68,14 @@ def _architecture(case: Case) -> Iterator[str]:
 
 def _head(case: Case) -> Iterator[str]:
     head = case.spec.head
-    if head is None:
+    if head is None or head.score_tokens:  # which input_reasons names
         return
     release = vllm_release(case.toolchain.vllm)
     if head.kind is HeadKind.SPARSE:
         yield "vLLM computes no sparse vectors as the reference does: use --backend onnx"
     if head.query_expansion == "masked":
         yield "vLLM attends to the tokens that fill a query, the reference not: use --backend onnx"
-    elif head.query_expansion and expansion_id(case) is None:
-        yield "its queries are filled with the mask token, which tokenizer.json does not have"
     scores = head.kind in (HeadKind.SCORE, HeadKind.LABELS)
-    if head.score_tokens:
-        yield (
-            "it reranks by the logits of tokens after a chat template (LogitScore), which no "
-            "builder serves: use a reranker that was saved as a classifier"
-        )
-        return
     if scores and head.layers:
         yield (
             "its score comes from sentence-transformers' modules behind a body without a head, "
@@ -98,5 +88,3 @@ def _head(case: Case) -> Iterator[str]:
             f"vLLM has no pooling {' + '.join(head.pooling)}, and Dense layers after it are not "
             "computed here: use --backend onnx"
         )
-    if head.append_eos and not case.spec.eos_token_ids:
-        yield "the reference appends an end-of-text token and config.json names none: add it there"
