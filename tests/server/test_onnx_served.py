@@ -116,9 +116,9 @@ def test_dimensions_are_cut_and_normalized_again(
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"dimensions": 9}, "dimensions 9 cannot be had: send one of 8, 16"),
-        ({"input_type": "image"}, "input_type 'image' is not known: send query or passage"),
-        ({"truncate": "middle"}, "truncate 'MIDDLE' is not known: send NONE, END or START"),
+        ({"dimensions": 9}, "dimensions 9 is not supported: send one of 8, 16"),
+        ({"input_type": "image"}, "unknown input_type 'image': send query or passage"),
+        ({"truncate": "middle"}, "unknown truncate 'MIDDLE': send NONE, END or START"),
         ({"truncate": "none"}, "text 1 has 202 tokens and the model takes 40"),
     ],
 )
@@ -148,7 +148,7 @@ def test_the_second_model_answers_as_the_first(client: LLMClient) -> None:
     require_equal(second.vectors, [list(one) for one in first.vectors])
     cut = client.ask("tiny_openai", EmbedRequest(("a text",), dimensions=8))
     assert isinstance(cut, EmbedAnswer) and len(cut.vectors[0]) == 8
-    with pytest.raises(ServerError, match="dimensions 9 cannot be had"):
+    with pytest.raises(ServerError, match="dimensions 9 is not supported"):
         client.ask("tiny_openai", EmbedRequest(("a text",), dimensions=9))
 
 
@@ -232,5 +232,5 @@ def test_entities_are_those_of_the_text(client: LLMClient) -> None:
         assert all(text[one.start : one.end] == one.text for one in entities)
         labels = {"PER", "LOC"} if how != "none" else {"B-PER", "I-PER", "B-LOC", "I-LOC"}
         assert {one.label for one in entities} <= labels
-    with pytest.raises(ServerError, match="aggregation 'all' is not known: send none, simple"):
+    with pytest.raises(ServerError, match="unknown aggregation 'all': send none, simple"):
         client.ask("bert-tokens", TokenClassifyRequest((text,), aggregation="all"))

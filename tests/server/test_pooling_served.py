@@ -105,7 +105,7 @@ def test_vectors_are_those_of_sentence_transformers(
 def test_a_wrong_request_disturbs_nobody(client: LLMClient, pooled: tuple[str, Rows]) -> None:
     name, known = pooled
     for asked, message in (
-        ({"dimensions": 9}, "dimensions 9 cannot be had: send one of 8, 16"),
+        ({"dimensions": 9}, "dimensions 9 is not supported: send one of 8, 16"),
         ({"truncate": "none"}, "text 1 has 202 tokens and the model takes 40"),
         ({"input_type": "image"}, "input_type 'image' is not known"),
     ):

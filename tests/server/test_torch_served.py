@@ -168,7 +168,7 @@ def test_a_wrong_recording_is_one_error(client: LLMClient) -> None:
         ("no base64!", {}, "neither a WAV file nor base64 text of one"),
         (text_of(b"ID3 an MP3 file"), {}, "not a WAV file: convert it"),
         (sound(0), {}, "has no samples"),
-        (sound(0.1), {"language": "tlh"}, "language 'tlh' is not known: send a code such as de"),
+        (sound(0.1), {"language": "tlh"}, "unknown language 'tlh': send a code such as de"),
     )
     for audio, asked, message in wrong:
         with pytest.raises(ServerError, match=message):

@@ -91,7 +91,9 @@ def _is(value: Any, kind: str) -> bool:
 
 def _wanted(argument: EngineArgument) -> str:
     if argument.choices:
-        wanted = "one of " + ", ".join(json.dumps(choice) for choice in argument.choices)
+        # An empty choice is the default's spelling, which nobody has to write.
+        choices = [choice for choice in argument.choices if choice != ""]
+        wanted = "one of " + ", ".join(map(json.dumps, choices))
     else:
         wanted = " or ".join(_TYPE_NAMES.get(kind, "anything") for kind in argument.types)
     wanted += _limits(argument)

@@ -49,7 +49,7 @@ def _dense(settings, columns, asked):
     wanted = asked.get("embedding_type") or "float"
     if wanted not in _VECTOR_TYPES:
         known = ", ".join(_VECTOR_TYPES)
-        raise Refused(f"embedding_type {wanted!r} is not known: send one of {known}")
+        raise Refused(f"unknown embedding_type {wanted!r}: send one of {known}")
 
     def answer(rows, tokens):
         vectors = np.stack(rows).astype(np.float32)
@@ -98,7 +98,9 @@ def _multi_vector(settings, columns, asked):
 
 def _require_whole(settings, asked):
     if asked.get("dimensions") not in (None, settings["dimension"]):
-        raise Refused("dimensions cannot be had: the model's vectors are not cut; leave it out")
+        raise Refused(
+            "dimensions is not supported: the model's vectors are never shortened; leave it out"
+        )
 
 
 def _prompted(settings, columns, asked, answer):
@@ -121,7 +123,7 @@ def _prompt(settings, asked):
     if not use:
         return prompts.get(settings["default_prompt"], "")
     if use not in _USES:
-        raise Refused(f"input_type {use!r} is not known: send query or passage, or leave it out")
+        raise Refused(f"unknown input_type {use!r}: send query or passage, or leave it out")
     return next((prompts[one] for one in _USES[use] if one in prompts), "")
 
 
@@ -134,13 +136,13 @@ def _dimensions(settings, asked):
         return own, False
     if not allowed:
         raise Refused(
-            f"dimensions {size} cannot be had: the model was not trained to be cut (Matryoshka), "
-            f"and its vectors have {whole}: leave dimensions out"
+            f"dimensions {size} is not supported: the model was not trained for shorter "
+            f"vectors (Matryoshka), and its own have {whole} numbers: leave dimensions out"
         )
     number = isinstance(size, int) and not isinstance(size, bool)
     if not number or not (0 < size < whole if allowed == "any" else size in allowed):
         known = f"1 to {whole}" if allowed == "any" else f"one of {', '.join(map(str, allowed))}"
-        raise Refused(f"dimensions {size} cannot be had: send {known}")
+        raise Refused(f"dimensions {size} is not supported: send {known}")
     return size, True
 
 
@@ -192,7 +194,7 @@ def _token_labels(settings, columns, asked):
     activation = _activation(settings, asked)
     how = asked.get("aggregation") or AGGREGATIONS[1]
     if how not in AGGREGATIONS:
-        raise Refused(f"aggregation {how!r} is not known: send {', '.join(AGGREGATIONS)}")
+        raise Refused(f"unknown aggregation {how!r}: send {', '.join(AGGREGATIONS)}")
     texts, labels = columns["text"], settings["labels"]
 
     def answer(rows, tokens):
@@ -218,7 +220,7 @@ def _truncate(settings, asked):
     given = asked.get("truncate") or settings["truncate"]
     chosen = str(given).upper()
     if chosen not in TRUNCATE:
-        raise Refused(f"truncate {given!r} is not known: send NONE, END or START")
+        raise Refused(f"unknown truncate {given!r}: send NONE, END or START")
     return chosen
 
 

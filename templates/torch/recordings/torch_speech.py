@@ -54,10 +54,10 @@ class Speech:
             raise Refused("the model knows one language only: leave language out")
         if language and language not in self._languages:
             some = ", ".join(sorted(self._languages)[:8])
-            raise Refused(f"language {language!r} is not known: send a code such as {some}")
+            raise Refused(f"unknown language {language!r}: send a code such as {some}")
         task = str(asked.get("task") or TASKS[0])
         if task not in TASKS:
-            raise Refused(f"task {task!r} is not known: send transcribe or translate")
+            raise Refused(f"unknown task {task!r}: send transcribe or translate")
         if task != TASKS[0] and not self._languages:
             raise Refused("the model does not translate: leave task out")
         timestamps = asked.get("timestamps") or False

@@ -63,15 +63,15 @@ def test_packs_hold_each_item_once_and_little_padding(lengths: list[int], budget
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"dimensions": 3}, "dimensions 3 cannot be had: send one of 2, 4"),
-        ({"dimensions": "all"}, "dimensions all cannot be had"),
-        ({"dimensions": True}, "dimensions True cannot be had"),
-        ({"input_type": "image"}, "input_type 'image' is not known"),
+        ({"dimensions": 3}, "dimensions 3 is not supported: send one of 2, 4"),
+        ({"dimensions": "all"}, "dimensions all is not supported"),
+        ({"dimensions": True}, "dimensions True is not supported"),
+        ({"input_type": "image"}, "unknown input_type 'image'"),
         ({"prompt_name": "code"}, "no prompt 'code': leave prompt_name out"),
-        ({"truncate": "MIDDLE"}, "truncate 'MIDDLE' is not known"),
+        ({"truncate": "MIDDLE"}, "unknown truncate 'MIDDLE'"),
         (
             {"embedding_type": "int4"},
-            "'int4' is not known: send one of float, binary, ubinary, int8",
+            "unknown embedding_type 'int4': send one of float, binary, ubinary, int8",
         ),
     ],
 )
@@ -84,7 +84,7 @@ def test_a_wrong_parameter_is_refused(
 
 def test_only_a_matryoshka_model_is_cut(modules: dict[str, ModuleType]) -> None:
     plain = {**SETTINGS, "matryoshka": []}
-    with pytest.raises(modules["text_rows"].Refused, match="not trained to be cut"):
+    with pytest.raises(modules["text_rows"].Refused, match="not trained for shorter vectors"):
         modules["text_tasks"].prepare(plain, {"text": ["a"]}, {"dimensions": 2})
     assert modules["text_tasks"].prepare(plain, {"text": ["a"]}, {"dimensions": 6}).items == ["a"]
 

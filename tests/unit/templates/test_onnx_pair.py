@@ -110,7 +110,7 @@ def test_a_wrong_request_leaves_the_others_alone(model: Any) -> None:
     assert answers[0].error is None
     assert answers[0].outputs["embeddings"].shape == (1, 6)
     messages = [answer.error.message for answer in answers[1:]]
-    assert messages[0].startswith("input_type 'image' is not known")
+    assert messages[0].startswith("unknown input_type 'image'")
     assert messages[1] == "text is not UTF-8 text"
     assert messages[2].startswith("text 0 has 92 tokens and the model takes 40")
     assert {answer.error.code for answer in answers[1:]} == {"INVALID_ARG"}

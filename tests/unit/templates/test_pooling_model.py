@@ -175,7 +175,7 @@ def test_a_pairs_second_text_is_marked(start: Start) -> None:
     ("asked", "columns", "message"),
     [
         ({"truncate": "NONE"}, {"text": ["a" * 90]}, "text 0 has 92 tokens"),
-        ({"dimensions": 5}, {"text": ["a"]}, "dimensions 5 cannot be had: send one of 2, 4"),
+        ({"dimensions": 5}, {"text": ["a"]}, "dimensions 5 is not supported: send one of 2, 4"),
         ({}, {"text": []}, "the request has no text"),
         ({}, {"text": ["a", "~"]}, f"Token id {REFUSED} is out of vocabulary"),
     ],

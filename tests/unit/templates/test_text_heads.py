@@ -153,7 +153,7 @@ def test_words_are_those_of_the_tokenizer(modules: dict[str, ModuleType], checkp
 
 
 def test_an_unknown_aggregation_is_refused(modules: dict[str, ModuleType]) -> None:
-    with pytest.raises(modules["text_rows"].Refused, match="aggregation 'words' is not known"):
+    with pytest.raises(modules["text_rows"].Refused, match="unknown aggregation 'words'"):
         modules["text_tasks"].prepare(TOKENS, {"text": ["a"]}, {"aggregation": "words"})
 
 
