@@ -14,7 +14,14 @@ from trtbuild_builders.onnx.export import ARTIFACT, GRAPH, PACKAGE
 from trtbuild_builders.onnx.settings import core_name, engine, settings
 from trtbuild_builders.text.frontend import frontend_entries
 from trtbuild_builders.text.settings import dump
-from trtbuild_builders.text.tensors import config_file, core_dims, model_files, row, tensors
+from trtbuild_builders.text.tensors import (
+    batching_config,
+    config_file,
+    core_dims,
+    model_files,
+    row,
+    tensors,
+)
 from trtbuild_builders.text.worker import KEPT
 
 _PUBLIC = "text in, {task} out; it tokenizes, batches by length and calls {core}."
@@ -43,15 +50,7 @@ def _said(case: Case) -> Mapping[str, Any]:
 def _public(case: Case, facts: Mapping[str, Any]) -> ModelEntry:
     chosen = engine(case)
     inputs, outputs = tensors(case)
-    config = pbtxt.model_config(
-        name=case.recipe.name,
-        backend="python",
-        max_batch_size=chosen["max_batch_size"],
-        input=inputs,
-        output=outputs,
-        instance_group=[{"count": chosen["instances"], "kind": "KIND_CPU"}],
-        dynamic_batching={"max_queue_delay_microseconds": chosen["max_queue_delay_microseconds"]},
-    )
+    config = batching_config(case, chosen, (inputs, outputs), "KIND_CPU")
     what = _PUBLIC.format(task=outputs[0]["name"], core=core_name(case))
     files = (
         config_file(case, config, what),

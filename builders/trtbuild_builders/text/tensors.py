@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from trtbuild.plan import RepoFile
 from trtbuild.resources import template_dir
 from trtbuild_builders.text.settings import head_of
 
+Row = dict[str, Any]
 _STRING, _INT32, _FP32 = "TYPE_STRING", "TYPE_INT32", "TYPE_FP32"
 _HEADER = """\
 {name}: {what}
@@ -24,6 +25,28 @@ def config_file(case: Case, config: Any, what: str) -> RepoFile:
     """Return ``config.pbtxt`` with a header that says what the model is."""
     header = _HEADER.format(name=config.name, what=what, triton=case.toolchain.triton)
     return RepoFile("config.pbtxt", pbtxt.render(config, header=header).encode())
+
+
+def batching_config(
+    case: Case, chosen: Mapping[str, Any], rows: tuple[list[Row], list[Row]], kind: str
+) -> Any:
+    """Return the configuration of a Python model whose requests the server collects.
+
+    Args:
+        case: For the model's name.
+        chosen: The builder's settings: ``max_batch_size``, ``instances``, and the queue's delay.
+        rows: Public inputs and outputs.
+        kind: Of its instances, such as ``KIND_CPU``.
+    """
+    return pbtxt.model_config(
+        name=case.recipe.name,
+        backend="python",
+        max_batch_size=chosen["max_batch_size"],
+        input=rows[0],
+        output=rows[1],
+        instance_group=[{"count": chosen["instances"], "kind": kind}],
+        dynamic_batching={"max_queue_delay_microseconds": chosen["max_queue_delay_microseconds"]},
+    )
 
 
 def tensors(case: Case) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

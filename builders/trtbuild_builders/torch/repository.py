@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trtbuild import pbtxt
 from trtbuild.builder import Case
 from trtbuild.plan import ModelEntry, RepoFile, WeightsDir
 from trtbuild.resources import template_dir
 from trtbuild_builders.text.settings import dump, head_of
-from trtbuild_builders.text.tensors import config_file, model_files, row, tensors
+from trtbuild_builders.text.tensors import batching_config, config_file, model_files, row, tensors
 from trtbuild_builders.text.worker import KEPT
 from trtbuild_builders.torch.check import ARTIFACT
 from trtbuild_builders.torch.settings import WEIGHTS, Kind, engine, kind_of, settings
@@ -25,15 +24,7 @@ def entry(case: Case) -> ModelEntry:
         raise ValueError("the recipe has no model name yet")
     kind, chosen = kind_of(case), engine(case)
     inputs, outputs = _tensors(case, kind)
-    config = pbtxt.model_config(
-        name=case.recipe.name,
-        backend="python",
-        max_batch_size=chosen["max_batch_size"],
-        input=inputs,
-        output=outputs,
-        instance_group=[{"count": chosen["instances"], "kind": "KIND_MODEL"}],
-        dynamic_batching={"max_queue_delay_microseconds": chosen["max_queue_delay_microseconds"]},
-    )
+    config = batching_config(case, chosen, (inputs, outputs), "KIND_MODEL")
     what = _WHAT.format(kind=kind, task=outputs[0]["name"])
     files = (
         config_file(case, config, what),
