@@ -139,13 +139,9 @@ class FamilyParser:
     def _give_up(self, text: str) -> None:
         """Pass everything on as content from here."""
         unsaid = self._scan.text if self._scan is not None else self._held
-        self.failed, self._scan, self._region, self._section, self._held = (
-            True,
-            None,
-            None,
-            None,
-            "",
-        )
+        self.failed = True
+        self._scan = self._region = self._section = None
+        self._held = ""
         self._step = self._plain
         self._content.add(unsaid + text)
 
@@ -399,10 +395,7 @@ class FamilyParser:
             held = ""
         if self._step != self._tail:
             self._add(held)
-        if self._section is not None:
-            if cut:
-                self._section[1].clear()
-                self._section[1].append("")
+        if not cut:  # what a cut section holds is no content
             self._close_section("")
         self._reasoning.flush()
         self._content.flush()
