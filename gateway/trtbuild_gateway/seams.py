@@ -91,28 +91,12 @@ class Outcome:
     last_token: float = 0.0
 
 
-class TextFilter(Protocol):
-    """Changes the text of one answer, piece by piece; it may hold text back."""
-
-    def feed(self, text: str) -> str:
-        """Return the text that is certain."""
-
-    def finish(self) -> str:
-        """Return the rest."""
-
-
 class Admission(Protocol):
     """A call that may proceed."""
 
     @property
     def headers(self) -> Mapping[str, str]:
         """Headers of the answer, such as the limits that are left."""
-
-    def prompt(self, text: str) -> str:
-        """Return a text of the request as the model may see it; ApiError to refuse it."""
-
-    def answer(self) -> TextFilter | None:
-        """Return a filter for one answer, None to pass it on."""
 
     async def settle(self, outcome: Outcome) -> None:
         """Note how the call ended. Called once, also when the client has left."""
@@ -135,12 +119,6 @@ class _Free:
     """The admission of a gateway without access control."""
 
     headers: Mapping[str, str] = {}
-
-    def prompt(self, text: str) -> str:
-        return text
-
-    def answer(self) -> TextFilter | None:
-        return None
 
     async def settle(self, outcome: Outcome) -> None:
         """Nothing is counted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from trtbuild.signature import ServedTask
@@ -47,12 +47,6 @@ async def asked(
         name = type(answer).__name__
         raise ApiError(502, f"the model {model.name!r} answered with {name}", code="upstream_error")
     return answer
-
-
-def masked(context: Context, texts: Sequence[str]) -> list[str]:
-    """Return texts as the model may see them."""
-    change: Callable[[str], str] = context.admission.prompt if context.admission else str
-    return [change(text) for text in texts]
 
 
 def total(context: Context, counts: Sequence[int]) -> dict[str, int]:

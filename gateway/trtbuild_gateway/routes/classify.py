@@ -10,7 +10,7 @@ from trtbuild.signature import ServedTask
 from trtbuild.signature.requests import ClassifyAnswer
 from trtbuild.signature.requests import ClassifyRequest as Classify
 from trtbuild_gateway.http.endpoint import Context
-from trtbuild_gateway.routes.asking import asked, masked, model_for, parsed, total
+from trtbuild_gateway.routes.asking import asked, model_for, parsed, total
 from trtbuild_gateway.schema.tasks import ClassifyRequest, truncation
 
 
@@ -20,8 +20,7 @@ async def classify(context: Context) -> None:
     inputs, how = request.inputs(), truncation(request.truncate)
     model = await model_for(context, request.model, ServedTask.CLASSIFY)
     await context.admit()
-    texts = tuple(masked(context, inputs))
-    wanted = Classify(texts, truncate=how, raw_scores=request.raw_scores)
+    wanted = Classify(tuple(inputs), truncate=how, raw_scores=request.raw_scores)
     answer = await asked(context, model, wanted, ClassifyAnswer)
     body = {
         "id": f"classify-{context.call.id}",

@@ -13,7 +13,7 @@ from trtbuild.signature import ServedTask
 from trtbuild.signature.requests import EmbedAnswer, EmbedRequest
 from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.prompts.pieces import text_of
-from trtbuild_gateway.routes.asking import asked, masked, model_for, parsed, total
+from trtbuild_gateway.routes.asking import asked, model_for, parsed, total
 from trtbuild_gateway.schema.tasks import EmbeddingRequest, truncation
 from trtbuild_gateway.upstream.catalog import Model
 
@@ -25,9 +25,8 @@ async def embeddings(context: Context) -> None:
     model = await model_for(context, request.model, ServedTask.EMBED)
     texts = [await _text(model, item) for item in inputs]
     await context.admit()
-    made = [item if isinstance(item, tuple) else masked(context, [item])[0] for item in texts]
     wanted = EmbedRequest(
-        tuple(made),
+        tuple(texts),
         input_type=request.input_type,
         dimensions=request.dimensions,
         truncate=truncation(request.truncate),

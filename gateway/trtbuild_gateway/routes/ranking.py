@@ -20,7 +20,7 @@ from trtbuild.signature.requests import (
 from trtbuild.signature.requests import RerankRequest as Rerank
 from trtbuild.signature.requests import ScoreRequest as Score
 from trtbuild_gateway.http.endpoint import Context
-from trtbuild_gateway.routes.asking import asked, masked, model_for, parsed, total
+from trtbuild_gateway.routes.asking import asked, model_for, parsed, total
 from trtbuild_gateway.schema.tasks import (
     RankingRequest,
     RerankRequest,
@@ -71,8 +71,7 @@ async def _answer(
     how = truncation(truncate)
     model = await model_for(context, name, ServedTask.RERANK, ServedTask.SCORE)
     await context.admit()
-    query, *rest = masked(context, [query, *documents])
-    wanted = Rerank(query, tuple(rest), truncate=how)
+    wanted = Rerank(query, tuple(documents), truncate=how)
     return await asked(context, model, wanted, RerankAnswer)
 
 
@@ -97,8 +96,6 @@ async def score(context: Context) -> None:
     tasks = (ServedTask.RERANK, ServedTask.SCORE, ServedTask.EMBED)
     model = await model_for(context, request.model, *tasks)
     await context.admit()
-    texts = iter(masked(context, [text for pair in pairs for text in pair]))
-    pairs = list(zip(texts, texts, strict=True))
     if model.served.task is ServedTask.EMBED:
         scores, counts = await _similar(context, model, pairs, how)
     else:
