@@ -107,7 +107,7 @@ def test_a_wrong_request_disturbs_nobody(client: LLMClient, pooled: tuple[str, R
     for asked, message in (
         ({"dimensions": 9}, "dimensions 9 is not supported: send one of 8, 16"),
         ({"truncate": "none"}, "text 1 has 202 tokens and the model takes 40"),
-        ({"input_type": "image"}, "input_type 'image' is not known"),
+        ({"input_type": "image"}, "unknown input_type 'image'"),
     ):
         with pytest.raises(ServerError, match=message):
             embed(client, name, ["fits", "x" * 100 + " " + "y" * 100], **asked)
