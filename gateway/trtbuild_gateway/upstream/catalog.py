@@ -23,6 +23,7 @@ from trtbuild_gateway.parsing import UnknownFamilyError, named
 from trtbuild_gateway.prompts.prompter import Prompter
 from trtbuild_gateway.seams import Backend
 from trtbuild_gateway.settings import ModelSettings, Settings
+from trtbuild_gateway.upstream.open_requests import OpenRequests
 from trtbuild_gateway.upstream.triton import TritonModel
 
 _ADMIN_SECONDS = 10.0
@@ -58,6 +59,7 @@ class _State:
 
     models: dict[str, Model] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)  # why a known model cannot be asked
+    indexes: dict[str, list[IndexEntry]] = field(default_factory=dict)  # by server
     failure: WireError | None = None
     at: float = 0.0
 
@@ -81,6 +83,7 @@ class Catalog:
         self._settings = settings
         self._wires: dict[str, TritonHttp] = {}
         self._known: dict[tuple[str, str], Model] = {}
+        self._requests: dict[tuple[str, str], OpenRequests] = {}
         self._state = _State()
         self._looking = asyncio.Lock()
         self._lock = Lock() if settings.repository is None else lockfile.read(settings.repository)
@@ -149,6 +152,28 @@ class Catalog:
             self._wires[url] = TritonHttp(url, seconds=self._settings.seconds)
         return self._wires[url]
 
+    @property
+    def indexes(self) -> Mapping[str, list[IndexEntry]]:
+        """What each server reported at the last look: a row for each version of a model."""
+        return self._state.indexes
+
+    def requests(self, url: str, upstream: str) -> OpenRequests:
+        """Return the open requests of a server's model, whatever names it has here."""
+        return self._requests.setdefault((url, upstream), OpenRequests(upstream))
+
+    def forget(self, url: str, upstream: str) -> None:
+        """Have a server's model, and what the repository says of it, read again."""
+        for key in [k for k, m in self._known.items() if k[0] == url and m.served.name == upstream]:
+            del self._known[key]
+        if self._settings.repository is not None:
+            self._lock = lockfile.read(self._settings.repository)
+
+    async def described(self, url: str, upstream: str) -> Model | None:
+        """Return a server's model as it would be published, which also answers while others are
+        refused; None if nothing here can ask it."""
+        name = next(iter(self.names(url, upstream)), upstream)
+        return await self._described(url, name, upstream, OpenRequests(upstream))
+
     def _keep(self, url: str, state: _State) -> None:
         """Keep the models of a server that does not answer: requests report why."""
         for (of, _), model in self._known.items():
@@ -157,15 +182,16 @@ class Catalog:
 
     async def _look(self, url: str, state: _State) -> None:
         index = await self.wire(url).index(seconds=_ADMIN_SECONDS)
+        state.indexes[url] = index
         by_name: dict[str, IndexEntry] = {}
         for entry in index:
             if entry.state == "READY" or entry.name not in by_name:
                 by_name[entry.name] = entry
         for upstream, entry in by_name.items():
-            for name in self._names(url, upstream):
+            for name in self.names(url, upstream):
                 await self._add(url, name, entry, state)
 
-    def _names(self, url: str, upstream: str) -> Iterable[str]:
+    def names(self, url: str, upstream: str) -> Iterable[str]:
         """Return the public names of a server's model; none for a part of another model."""
         named = {
             name: one
@@ -186,10 +212,14 @@ class Catalog:
                 reason = f" ({entry.reason})" if entry.reason else ""
                 state.pending[name] = word.get(entry.state, "is not loaded") + reason
             return
+        requests = self.requests(url, entry.name)
+        if requests.refusal:
+            state.pending[name] = requests.refusal
+            return
         model = self._known.get((url, name))
         if model is None:
             try:
-                model = await self._described(url, name, entry.name)
+                model = await self._described(url, name, entry.name, requests)
             except RefusedError:  # it was unloaded just now
                 return
             if model is None:
@@ -197,7 +227,9 @@ class Catalog:
             self._known[(url, name)] = model
         self._publish(model, state)
 
-    async def _described(self, url: str, name: str, upstream: str) -> Model | None:
+    async def _described(
+        self, url: str, name: str, upstream: str, requests: OpenRequests
+    ) -> Model | None:
         """Return a model as its server describes it; None for one without a request schema."""
         wire, own = self.wire(url), self._settings.models.get(name, ModelSettings())
         metadata = await wire.metadata(upstream, seconds=_ADMIN_SECONDS)
@@ -214,7 +246,7 @@ class Catalog:
         if dialect is None:
             return None
         seconds = own.seconds or self._settings.seconds
-        backend = TritonModel(wire, served, dialect, seconds=seconds)
+        backend = TritonModel(wire, served, dialect, seconds=seconds, requests=requests)
         prompter = Prompter.of(served, self._settings.repository, own)
         hidden = own.hidden
         return Model(name, served, backend, prompter, created=int(time.time()), hidden=hidden)

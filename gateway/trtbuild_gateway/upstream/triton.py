@@ -18,6 +18,7 @@ from trtbuild.wire.tensors import InferRequest, Outputs
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_gateway.seams import Take
 from trtbuild_gateway.upstream.events import BrokenError, decoder
+from trtbuild_gateway.upstream.open_requests import OpenRequests
 
 _AT_ONCE = 16
 """Parts of a request that may be under way together."""
@@ -29,9 +30,16 @@ class TritonModel:
     """One model of one server; a :class:`~trtbuild_gateway.seams.Backend`."""
 
     def __init__(
-        self, wire: TritonHttp, served: ServedModel, dialect: Dialect, *, seconds: float
+        self,
+        wire: TritonHttp,
+        served: ServedModel,
+        dialect: Dialect,
+        *,
+        seconds: float,
+        requests: OpenRequests | None = None,
     ) -> None:
         self.served = served
+        self.requests = OpenRequests(served.name) if requests is None else requests
         self._wire = wire
         self._dialect = dialect
         self._seconds = seconds
@@ -48,16 +56,17 @@ class TritonModel:
             "POST", f"{self._path}/generate_stream", body, headers, self._seconds
         )
         answered = False
-        async with contextlib.aclosing(events):
-            async for batch in events:
-                try:
-                    chunks = decode(batch)
-                except BrokenError as broken:
-                    if broken.chunks:
-                        yield broken.chunks
-                    raise broken.cause from None
-                answered = True
-                yield chunks
+        with self.requests.one():
+            async with contextlib.aclosing(events):
+                async for batch in events:
+                    try:
+                        chunks = decode(batch)
+                    except BrokenError as broken:
+                        if broken.chunks:
+                            yield broken.chunks
+                        raise broken.cause from None
+                    answered = True
+                    yield chunks
         if not answered:
             raise DroppedError("the server sent no response", answered=True)
 
@@ -81,9 +90,10 @@ class TritonModel:
             return take(chunks)
 
         path = f"{self._path}/generate_stream"
-        await self._wire.push_events(
-            "POST", path, on_batch, body=body, headers=headers, seconds=self._seconds
-        )
+        with self.requests.one():
+            await self._wire.push_events(
+                "POST", path, on_batch, body=body, headers=headers, seconds=self._seconds
+            )
         if not answered:
             raise DroppedError("the server sent no response", answered=True)
 
@@ -95,13 +105,14 @@ class TritonModel:
             async with free:
                 return await self._infer(part)
 
-        asked = [asyncio.ensure_future(infer(p)) for p in self._parts(request)]
-        try:
-            responses = await asyncio.gather(*asked)
-        finally:
-            for one in asked:  # the first error cancels the others
-                one.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+        with self.requests.one():
+            asked = [asyncio.ensure_future(infer(p)) for p in self._parts(request)]
+            try:
+                responses = await asyncio.gather(*asked)
+            finally:
+                for one in asked:  # the first error cancels the others
+                    one.cancel()
+                await asyncio.gather(*asked, return_exceptions=True)
         return self._dialect.answer(self.served, request, responses)
 
     def _parts(self, request: TaskRequest) -> Sequence[InferRequest]:
