@@ -17,8 +17,9 @@ from support.cases import disagreement
 from support.onnx_models import config, model
 from support.onnx_oracle import Session, verdict
 from trtbuild import check, pbtxt
-from trtbuild.check.onnxfile import OnnxTensor, read_onnx
+from trtbuild_rules.readers.graphs.onnxfile import OnnxTensor, read_onnx
 
+READERS = "trtbuild_rules.readers.graphs"
 _read = lru_cache(maxsize=1)(read_onnx)  # once for both modes
 
 
@@ -65,7 +66,7 @@ def compare(pair: Pair, repo: Path, met: Counter[str]) -> Iterator[str]:
     (repo / "m" / "config.pbtxt").write_text(pbtxt.render(pair.config))
     for auto_complete in (False, True):
         said = verdict(pair.session, pair.config, auto_complete=auto_complete)
-        with patch("trtbuild.check.onnxfile.read_onnx", _read):
+        with patch(f"{READERS}.onnxfile.read_onnx", _read):
             report = check.validate(repo, auto_complete=auto_complete, gpus=0)
         met["verdicts"] += 1
         met["refused"] += bool(said)
@@ -95,7 +96,7 @@ def operators(met: Counter[str]) -> Iterator[str]:
                 met["not loaded"] += 1
                 continue
             met["models"] += 1
-            with patch("trtbuild.check.onnxshapes.apart", lambda work, *given: work(*given)):
+            with patch(f"{READERS}.onnxshapes.apart", lambda work, *given: work(*given)):
                 file = read_onnx(made.SerializeToString())
             for which, infos in expected.items():
                 has = getattr(file, which)

@@ -22,7 +22,8 @@ PACKAGES = [
 ]
 UNNEEDED = {
     "grpc", "httpx", "jinja2", "numpy", "onnx", "pydantic", "rich", "tokenizers", "yaml",
-    "trtbuild.check.onnxfile", "trtbuild.check.openvinofile", "trtbuild.check.pysource",
+    "trtbuild_rules.readers.graphs.onnxfile", "trtbuild_rules.readers.graphs.openvinofile",
+    "trtbuild_rules.readers.python.pysource",
     "trtbuild.modelspec.head", "trtbuild.modelspec.model", "trtbuild.modelspec.vision",
     "trtbuild_engine_flow.parameters",
 }  # fmt: skip
@@ -70,5 +71,5 @@ def test_a_validation_loads_what_it_needs(tmp_path: Path) -> None:
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
         )
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
-    assert "trtbuild.check.rules.vllm" in loaded
+    assert "trtbuild_rules.language.vllm" in loaded
     assert sorted(loaded & UNNEEDED) == []

@@ -9,7 +9,6 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example, engine_parameters
 from trtbuild.check.model import Severity
-from trtbuild.check.rules.ensemble import is_ensemble
 
 # NVIDIA's postprocessing has this input too; the file is of ours only.
 _PIECES = "TOKENS_BATCH"
@@ -129,7 +128,7 @@ def _is_ours(model: Model) -> bool:
 
 def _readers(model: Model) -> Iterator[Model]:
     """The models that ensembles feed with what ``model`` makes."""
-    for ensemble in filter(is_ensemble, model.repository.models):
+    for ensemble in (each for each in model.repository.models if each.is_ensemble):
         steps = ensemble.config.ensemble_scheduling.step
         made = {
             name
@@ -158,7 +157,7 @@ def _of_group(group: Any, gpus: int) -> int:
 
 def _streams_into(ensemble: Model, model: Model) -> bool:
     """Whether a decoupled member of an ensemble writes what ``model`` reads there."""
-    if not is_ensemble(ensemble):
+    if not ensemble.is_ensemble:
         return False
     steps = ensemble.config.ensemble_scheduling.step
     made = {name for step in _decoupled(ensemble) for name in step.output_map.values()}

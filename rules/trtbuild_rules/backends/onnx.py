@@ -13,14 +13,14 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, onnx_file
 from trtbuild.check.model import Severity
-from trtbuild.check.onnxbackend import refusals
-from trtbuild.check.onnxmodel import BACKEND, available, onnx_files
 from trtbuild.check.reading import is_placeholder
-from trtbuild.check.refused import refused
+from trtbuild_rules.readers.graphs.onnxbackend import refusals
+from trtbuild_rules.readers.graphs.onnxmodel import BACKEND, available, onnx_files
+from trtbuild_rules.readers.graphs.refused import refused
 
 if TYPE_CHECKING:
-    from trtbuild.check.onnxfile import OnnxFile
     from trtbuild.toolchain import OnnxRuntime
+    from trtbuild_rules.readers.graphs.onnxfile import OnnxFile
 
 
 def _onnx(config: str = "") -> Example:

@@ -9,12 +9,12 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
-from trtbuild.check.openvinobackend import refusals
 from trtbuild.check.reading import is_placeholder
-from trtbuild.check.refused import refused
+from trtbuild_rules.readers.graphs.openvinobackend import refusals
+from trtbuild_rules.readers.graphs.refused import refused
 
 if TYPE_CHECKING:
-    from trtbuild.check.openvinofile import OpenvinoFile
+    from trtbuild_rules.readers.graphs.openvinofile import OpenvinoFile
 
 _BACKEND = "openvino"
 
@@ -42,7 +42,7 @@ def _files(model: Model) -> Iterator[tuple[str, OpenvinoFile]]:
 
 
 def _read(model: Model, file: str) -> OpenvinoFile | None:
-    from trtbuild.check.openvinofile import read_openvino
+    from trtbuild_rules.readers.graphs.openvinofile import read_openvino
 
     try:
         return read_openvino(model.read(file))

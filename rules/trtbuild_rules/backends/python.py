@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trtbuild import pbtxt, toolchain
-from trtbuild.check.completion import tensors_of
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example
 from trtbuild.check.model import Severity
 from trtbuild.errors import UsageError
+from trtbuild_rules.readers.completion import tensors_of
 
 if TYPE_CHECKING:
-    from trtbuild.check.pysource import Named, PySource
+    from trtbuild_rules.readers.python.pysource import Named, PySource
 
 _PYTHON = ("python",)
 # The server's Python may know syntax that ours does not.
@@ -52,7 +52,7 @@ def sources(model: Model) -> Iterator[tuple[str, PySource]]:
 
 
 def _read(model: Model) -> Iterator[tuple[str, PySource]]:
-    from trtbuild.check.pysource import read_source
+    from trtbuild_rules.readers.python.pysource import read_source
 
     for _, file in _files(model):
         try:

@@ -6,7 +6,7 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
-from trtbuild.check.rules.python import sources
+from trtbuild_rules.backends.python import sources
 
 # Parameters of NVIDIA's BLS models, which always name a model of the repository.
 _ENGINES = ("tensorrt_llm_model_name", "tensorrt_llm_draft_model_name", "multimodal_encoders_name")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from trtbuild.check.completed import type_name
-from trtbuild.check.completion import tensors_of
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
+from trtbuild_rules.readers.completion import tensors_of
 
 _BATCH = 'batch_input {{ kind: BATCH_ELEMENT_COUNT target_name: "N" data_type: TYPE_{} {} }}'
 

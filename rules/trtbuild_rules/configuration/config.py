@@ -5,11 +5,11 @@ from __future__ import annotations
 from trtbuild import toolchain
 from trtbuild.check.autofix import Insert, Replace
 from trtbuild.check.completed import PLATFORMS, nearest_backend, nearest_platform
-from trtbuild.check.completion import completes
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
+from trtbuild_rules.readers.completion import completes
 
 
 @rule(

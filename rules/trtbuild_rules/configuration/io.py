@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from trtbuild.check.autofix import Remove
-from trtbuild.check.completion import completes, is_unknown, tensors_of
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.model import Severity
-from trtbuild.check.onnxmodel import BACKEND as ONNX
+from trtbuild_rules.readers.completion import completes, is_unknown, tensors_of
+from trtbuild_rules.readers.graphs.onnxmodel import BACKEND as ONNX
 
 
 def _said(kind: str, tensor: Any) -> str:

@@ -17,11 +17,11 @@ from trtbuild.check.context import CONFIG, Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import OPENVINO_XML, Example
 from trtbuild.check.model import Severity
-from trtbuild.check.modelfiles import Wanted, wanted
-from trtbuild.check.onnxmodel import onnx_files
 from trtbuild.check.reading import is_inside
 from trtbuild.files import stand_in
 from trtbuild.located.positions import NOWHERE
+from trtbuild_rules.readers.graphs.onnxmodel import onnx_files
+from trtbuild_rules.readers.modelfiles import Wanted, wanted
 
 _ONNX = Example(base="onnx")
 _OPENVINO = Example(base="openvino")

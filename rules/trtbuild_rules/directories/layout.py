@@ -7,15 +7,15 @@ import re
 
 from trtbuild.check.autofix import Replace
 from trtbuild.check.completed import is_version, version_of
-from trtbuild.check.completion import completes
 from trtbuild.check.context import CONFIG, Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example, Link
-from trtbuild.check.links import broken_beside
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import is_inside
 from trtbuild.errors import UsageError
 from trtbuild.recipe import check_model_name
+from trtbuild_rules.readers.completion import completes
+from trtbuild_rules.readers.links import broken_beside
 
 _LIKE_A_VERSION = re.compile(r"(?i)v?[-+]?\d|latest|version")
 _SKIPPED = {"warmup", "initial_state", "configs"}

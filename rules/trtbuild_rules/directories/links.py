@@ -7,7 +7,7 @@ import os
 from trtbuild.check.context import Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, Link
-from trtbuild.check.links import broken_beside, is_endless, leads_nowhere
+from trtbuild_rules.readers.links import broken_beside, is_endless, leads_nowhere
 
 
 @rule(

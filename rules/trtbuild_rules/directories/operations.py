@@ -11,10 +11,10 @@ from trtbuild.check.context import Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example
 from trtbuild.check.model import Severity
-from trtbuild.check.modelyaml import llm_api_files
 from trtbuild.check.served import engines
 from trtbuild.located.positions import Position
 from trtbuild.toolchain import BLS_FIXED
+from trtbuild_rules.readers.modelyaml import llm_api_files
 
 _MIB = 1 << 20
 _SHM_EACH = 64 * _MIB
@@ -58,7 +58,7 @@ def decoupled_bls(model: Model) -> Problems:
     fixed = model.judged_as[0] >= BLS_FIXED
     if fixed or not model.config.model_transaction_policy.decoupled:
         return
-    from trtbuild.check.pysource import read_source
+    from trtbuild_rules.readers.python.pysource import read_source
 
     for version in model.served:
         file = f"{version}/{model.config.default_model_filename or 'model.py'}"

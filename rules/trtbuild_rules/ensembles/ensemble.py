@@ -24,16 +24,6 @@ def _steps(inputs: str, outputs: str, more: str = "") -> Example:
     )
 
 
-def is_ensemble(model: Model) -> bool:
-    """Whether the server takes a model for an ensemble."""
-    config = model.config
-    return bool(
-        config is not None
-        and config.platform == "ensemble"
-        and config.WhichOneof("scheduling_choice") == "ensemble_scheduling"
-    )
-
-
 @dataclass(eq=False)
 class _GraphTensor:
     """A tensor inside an ensemble: which it is computed from, which are computed from it."""
@@ -77,7 +67,7 @@ def _graph(model: Model) -> dict[str, _GraphTensor]:
 )
 def only_a_graph(model: Model) -> Problems:
     """An ensemble runs nothing itself."""
-    if not is_ensemble(model):
+    if not model.is_ensemble:
         return
     if model.config.HasField("optimization"):
         yield Problem(
@@ -103,7 +93,7 @@ def only_a_graph(model: Model) -> Problems:
 )
 def steps_are_complete(model: Model) -> Problems:
     """A step names its model, the sources of its inputs and the targets of its outputs."""
-    if is_ensemble(model) and not model.config.ensemble_scheduling.step:
+    if model.is_ensemble and not model.config.ensemble_scheduling.step:
         yield Problem(
             "the ensemble has no step",
             model.at("ensemble_scheduling", name=True),
@@ -118,7 +108,7 @@ def steps_are_complete(model: Model) -> Problems:
 
 
 def _incomplete(model: Model) -> Iterator[tuple[int, str]]:
-    steps = model.config.ensemble_scheduling.step if is_ensemble(model) else ()
+    steps = model.config.ensemble_scheduling.step if model.is_ensemble else ()
     for number, step in enumerate(steps):
         for name in ("model_name", "input_map", "output_map"):
             if not getattr(step, name):
@@ -150,7 +140,7 @@ def written_once(model: Model) -> Problems:
 
 def _rewritten(model: Model) -> Iterator[tuple[int, str]]:
     seen: set[str] = set()
-    steps = model.config.ensemble_scheduling.step if is_ensemble(model) else ()
+    steps = model.config.ensemble_scheduling.step if model.is_ensemble else ()
     for number, step in enumerate(steps):
         for tensor in step.output_map.values():
             if tensor in seen:
@@ -169,7 +159,7 @@ def _rewritten(model: Model) -> Iterator[tuple[int, str]]:
 def connected(model: Model) -> Problems:
     """Every input is used, every output is computed from the inputs, and every intermediate
     tensor is both written and used. The server looks in this order and stops at the first."""
-    if not is_ensemble(model) or not model.config.ensemble_scheduling.step:
+    if not model.is_ensemble or not model.config.ensemble_scheduling.step:
         return
     if any(_incomplete(model)) or any(_rewritten(model)):
         return
@@ -243,7 +233,7 @@ def _place(model: Model, tensor: str) -> Position:
 )
 def outputs_once(model: Model) -> Problems:
     """The server loads an ensemble with the same output twice; clients then see it twice."""
-    names = [tensor.name for tensor in model.config.output] if is_ensemble(model) else []
+    names = [tensor.name for tensor in model.config.output] if model.is_ensemble else []
     for number, name in enumerate(names):
         if name in names[:number]:
             message = f"a second output is called {name!r}"

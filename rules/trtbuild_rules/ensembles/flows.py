@@ -11,12 +11,11 @@ from typing import Any
 
 from trtbuild import pbtxt
 from trtbuild.check.completed import shown
-from trtbuild.check.completion import Tensors, tensors_of
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
-from trtbuild.check.rules.ensemble import is_ensemble
-from trtbuild.check.rules.members import sound_members
+from trtbuild_rules.ensembles.members import sound_members
+from trtbuild_rules.readers.completion import Tensors, tensors_of
 
 _SOUND = Example(base="ensemble")
 _IO = (
@@ -181,7 +180,7 @@ def kinds_agree(model: Model) -> Problems:
     batches agrees with one that does not, if that has the batch among its dims."""
     known: dict[str, _Kind] = {}
     batching = model.config.max_batch_size > 0
-    for tensor in (*model.config.input, *model.config.output) if is_ensemble(model) else ():
+    for tensor in (*model.config.input, *model.config.output) if model.is_ensemble else ():
         dims = tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims
         kind = _Kind(model.name, tensor.data_type, tuple(dims), batching)
         known.setdefault(tensor.name, kind)
@@ -254,7 +253,7 @@ def decoupled(model: Model) -> Problems:
 )
 def cached(model: Model) -> Problems:
     """An ensemble over a decoupled model is decoupled, too."""
-    if not (is_ensemble(model) and model.config.response_cache.enable):
+    if not (model.is_ensemble and model.config.response_cache.enable):
         return
     if not model.config.model_transaction_policy.decoupled and _follow(model) == (True, True):
         yield Problem(
@@ -266,7 +265,7 @@ def cached(model: Model) -> Problems:
 
 
 def _is_decoupled(member: Model) -> bool:
-    if is_ensemble(member):
+    if member.is_ensemble:
         return _follow(member)[0]
     return bool(member.config.model_transaction_policy.decoupled)
 

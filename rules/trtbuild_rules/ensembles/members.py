@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from trtbuild.check.completion import tensors_of
 from trtbuild.check.context import Model
 from trtbuild.check.engine import MEMBERS, Problem, Problems, rule
 from trtbuild.check.examples import Example
-from trtbuild.check.rules.ensemble import is_ensemble
 from trtbuild.located.positions import Position
+from trtbuild_rules.readers.completion import tensors_of
 
 _SOUND = Example(base="ensemble")
 # Rules that the server applies when it reads the models, and to the graph of all of them. The
@@ -41,7 +40,7 @@ def _one_step(step: str, more: str = "") -> Example:
 
 def _members(model: Model) -> Iterator[tuple[int, Any, Model | None]]:
     """Number of each step, the step, its model if there is one."""
-    if is_ensemble(model):
+    if model.is_ensemble:
         for number, step in enumerate(model.config.ensemble_scheduling.step):
             if step.model_name:
                 yield number, step, model.repository.find(step.model_name)

@@ -13,10 +13,10 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Content, Example, onnx_file
 from trtbuild.check.model import Severity
-from trtbuild.check.onnxmodel import BACKEND, onnx_files
 from trtbuild.check.reading import open_inside, read_inside
 from trtbuild.check.served import ModelJson, weights
-from trtbuild.check.tokenizing import settings
+from trtbuild_rules.readers.graphs.onnxmodel import BACKEND, onnx_files
+from trtbuild_rules.readers.tokenizing import settings
 
 _WEIGHTS = "m/1/weights/"
 _JSON = '{ "model": "/models/m/1/weights", "runner": "pooling", "pooler_config": { %s } }'

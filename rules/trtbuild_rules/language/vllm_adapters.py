@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtbuild import toolchain
-from trtbuild.check import safetensors
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Content, Example
 from trtbuild.check.examples import safetensors as made
 from trtbuild.check.model import Severity
 from trtbuild.check.served import ModelJson, engines, local_folder, release_of
-from trtbuild.check.tokenizing import settings
 from trtbuild.located.positions import Position
+from trtbuild_rules.readers import safetensors
+from trtbuild_rules.readers.tokenizing import settings
 
 if TYPE_CHECKING:
     from trtbuild.toolchain import AdapterFault, BaseModules

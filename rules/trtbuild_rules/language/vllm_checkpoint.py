@@ -9,7 +9,7 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.served import ModelJson, weights
-from trtbuild.check.tokenizing import settings
+from trtbuild_rules.readers.tokenizing import settings
 
 _JSON = '{ "model": "/models/m/1/weights", %s }'
 # The keys from which vLLM derives a context; the smallest counts (vllm/config/model.py).

@@ -12,8 +12,8 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import TOKENIZER, Example
 from trtbuild.check.model import Severity
 from trtbuild.check.served import ModelJson, release_of, vllm_table, weights
-from trtbuild.check.tokenizing import settings
 from trtbuild.toolchain import vision_family, vision_of_table
+from trtbuild_rules.readers.tokenizing import settings
 
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _JSON = '{ "model": "/models/m/1/weights"%s }'

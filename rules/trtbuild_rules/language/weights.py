@@ -9,14 +9,14 @@ from pathlib import Path
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
-from trtbuild.check.folders import folders
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import ReportedError, read_inside
-from trtbuild.check.safetensors import problem_of
 from trtbuild.check.served import reading_of, weights
-from trtbuild.check.tokenizing import settings
 from trtbuild.located.jsontext import read_json
 from trtbuild.modelspec import spelling
+from trtbuild_rules.readers.folders import folders
+from trtbuild_rules.readers.safetensors import problem_of
+from trtbuild_rules.readers.tokenizing import settings
 
 _INDEX = "model.safetensors.index.json"
 _TOKENIZERS = (

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild import pbtxt, toolchain
 from trtbuild.check.context import Model
-from trtbuild.check.onnxmodel import BACKEND, completed_config, onnx_files
+from trtbuild_rules.readers.graphs.onnxmodel import BACKEND, completed_config, onnx_files
 
 if TYPE_CHECKING:
-    from trtbuild.check.pycomplete import Completion
+    from trtbuild_rules.readers.python.pycomplete import Completion
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ def _completed_by_file(model: Model) -> Tensors | None:
 
 def _of_python(model: Model) -> Completion | None:
     """What every served version of a Python model adds; None if none completes anything."""
-    from trtbuild.check.pycomplete import UNKNOWN
-    from trtbuild.check.pysource import read_source
+    from trtbuild_rules.readers.python.pycomplete import UNKNOWN
+    from trtbuild_rules.readers.python.pysource import read_source
 
     name = model.completed.filename or "model.py"
     try:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.check.context import Model
-from trtbuild.check.folders import Folder
 from trtbuild.check.served import local_folder
-from trtbuild.check.tokenizing import settings
+from trtbuild_rules.readers.folders import Folder
+from trtbuild_rules.readers.tokenizing import settings
 
 
 def vocabulary_sizes(model: Model, folder: Folder) -> Iterator[tuple[int, str]]:

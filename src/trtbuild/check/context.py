@@ -245,6 +245,15 @@ class Model:
         """The backend that serves it, empty for an ensemble or when unknown."""
         return self.completed.backend if self.config is not None else ""
 
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether the server takes it for an ensemble."""
+        return (
+            self.config is not None
+            and self.config.platform == "ensemble"
+            and self.config.WhichOneof("scheduling_choice") == "ensemble_scheduling"
+        )
+
     @cached_property
     def versions(self) -> tuple[int, ...]:
         """The versions that the server sees, ascending."""

@@ -16,9 +16,9 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from trtbuild.check import Rule, all_rules
-from trtbuild.check.refused import refused
 from trtbuild.explain.patterns import Finder
 
 _PROVES = 24  # minimum literal characters of a sentence to count as evidence
@@ -95,23 +95,57 @@ def _of_rule(rule: Rule) -> Iterator[Parts]:
             if isinstance(node, ast.Name):
                 names.add(node.id)
                 waiting.append(node.id)
-                elsewhere = elsewhere or vars(module).get(node.id) is refused
+                elsewhere = elsewhere or _passes_on(vars(module).get(node.id))
             if isinstance(node, ast.keyword) and node.arg == "server":
                 elsewhere = elsewhere or isinstance(node.value, ast.Attribute)
                 yield from reader.texts(node.value, function)
-    if elsewhere:  # server=fault.server, or refused(): whatever a module of the check makes
+    if elsewhere:  # whatever a module of the check makes
         for other in sorted(_used(module, names), key=lambda one: one.__name__):
             yield from _texts_of(other)
+
+
+def _passes_on(function: Any) -> bool:
+    """Whether a function of a helper module makes problems of refusals that others make:
+    ``Problem(…, server=refusal.server)``."""
+    helper = _helper(function)
+    if helper is None or "server=" not in _source(helper):
+        return False
+    node = _functions(helper).get(getattr(function, "__name__", ""))
+    return node is not None and any(
+        isinstance(each, ast.keyword)
+        and each.arg == "server"
+        and isinstance(each.value, ast.Attribute)
+        for each in _nodes(node)
+    )
+
+
+def _helper(value: Any) -> ModuleType | None:
+    """Return the module of the check or of a package of rules, itself without rules, that
+    ``value`` comes from."""
+    where = str(getattr(value, "__module__", ""))
+    if not where.startswith(_packages()) or where == Rule.__module__ or where in _with_rules():
+        return None
+    return sys.modules[where]
+
+
+@cache
+def _with_rules() -> frozenset[str]:
+    return frozenset(rule.check.__module__ for rule in all_rules())
+
+
+@cache
+def _packages() -> tuple[str, ...]:
+    roots = {name.partition(".")[0] for name in _with_rules()} - {"trtbuild"}
+    return ("trtbuild.check.", *(f"{root}." for root in sorted(roots)))
 
 
 def _used(module: ModuleType, names: Iterable[str], *, more: bool = True) -> set[ModuleType]:
     """Return the check's non-rule modules that ``names`` of a module come from, recursively."""
     found: set[ModuleType] = set()
     for name in names:
-        where = str(getattr(vars(module).get(name), "__module__", ""))
-        ours = where.startswith("trtbuild.check.") and ".rules." not in where
-        if ours and where != Rule.__module__:
-            found.add(sys.modules[where])
+        helper = _helper(vars(module).get(name))
+        if helper is not None:
+            found.add(helper)
     if more:
         for other in tuple(found):
             found |= _used(other, vars(other), more=False)

@@ -8,7 +8,7 @@ import pytest
 
 from trtbuild import check
 from trtbuild.check import Example, Finding, write_example
-from trtbuild.check.pysource import read_source
+from trtbuild_rules.readers.python.pysource import read_source
 
 HEAD = "import triton_python_backend_utils as pb_utils\n\n"
 

@@ -11,7 +11,7 @@ import pytest
 
 from trtbuild.check.examples import safetensors
 from trtbuild.check.reading import OutsideError
-from trtbuild.check.safetensors import problem_of
+from trtbuild_rules.readers.safetensors import problem_of
 
 
 def file(folder: Path, header: Any, data: bytes = b"") -> Path:

@@ -10,7 +10,7 @@ from onnx import helper
 from trtbuild import check
 from trtbuild.check import Finding, Options, Severity
 from trtbuild.check.examples import OPENVINO_XML
-from trtbuild.check.pysource import read_source
+from trtbuild_rules.readers.python.pysource import read_source
 
 ENSEMBLE = """
 platform: "ensemble"

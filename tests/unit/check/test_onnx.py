@@ -12,11 +12,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from trtbuild import check, pbtxt, toolchain
-from trtbuild.check import onnxslim
 from trtbuild.check.apart import apart
-from trtbuild.check.onnxbackend import completed
-from trtbuild.check.onnxfile import read_onnx
-from trtbuild.check.onnxslim import without_weights
+from trtbuild_rules.readers.graphs import onnxslim
+from trtbuild_rules.readers.graphs.onnxbackend import completed
+from trtbuild_rules.readers.graphs.onnxfile import read_onnx
+from trtbuild_rules.readers.graphs.onnxslim import without_weights
 
 F, I64 = TensorProto.FLOAT, TensorProto.INT64
 X = ("x", F, ["N", 4])
@@ -295,8 +295,8 @@ def test_what_is_no_protobuf_stays(file: bytes) -> None:
 
 
 def test_without_the_extra_it_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("rules.onnx", "onnxmodel"):
-        monkeypatch.setattr(f"trtbuild.check.{module}.available", lambda: False)
+    for module in ("backends.onnx", "readers.graphs.onnxmodel"):
+        monkeypatch.setattr(f"trtbuild_rules.{module}.available", lambda: False)
     for name in "ab":
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "1" / "model.onnx").write_bytes(content())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trtbuild import check
-from trtbuild.check.openvinofile import read_openvino
+from trtbuild_rules.readers.graphs.openvinofile import read_openvino
 
 NET = '<net name="m" version="{}"><layers>{}</layers><edges>{}</edges></net>'
 CONFIG = 'name: "m" backend: "openvino" instance_group { kind: KIND_CPU } '

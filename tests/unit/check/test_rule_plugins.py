@@ -31,7 +31,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     info = site / "naming-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: naming\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{plugins.ENTRY_POINT_GROUP}]\nnaming = naming\n")
+    (info / "entry_points.txt").write_text(f"[{plugins.ENTRY_POINT_GROUP}]\na-naming = naming\n")
     check.all_rules()
     before = dict(REGISTERED)
     monkeypatch.syspath_prepend(site)
@@ -67,6 +67,28 @@ def test_a_plug_in_adds_a_rule(install: Callable[[str], None], repo: Path) -> No
     listed = trtbuild("rules", "TRT199").stdout
     assert "a model has a short name" in listed
     assert "about naming" in listed
+
+
+def test_its_own_rules_come_first(install: Callable[[str], None]) -> None:
+    """So a plug-in cannot take one of their ids, whatever its name."""
+    install(RULE)
+    names = [plugin.name for plugin in plugins.rule_plugins()]
+    assert names.index("a-naming") == len(names) - 1
+    assert names[:-1] == sorted(names[:-1])
+    assert not [plugin for plugin in plugins.rule_plugins() if plugin.problem]
+
+
+def test_without_its_own_rules_nothing_is_valid(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins.rule_plugins.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(plugins, "entry_points", lambda group: ())
+        done = trtbuild("validate", repo)
+    plugins.rule_plugins.cache_clear()
+    assert done.returncode == 2
+    assert "its validation rules cannot be found" in done.stderr
+    assert "install it again" in done.stderr
 
 
 @pytest.mark.parametrize(

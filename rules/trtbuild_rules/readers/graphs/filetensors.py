@@ -15,7 +15,7 @@ from trtbuild import pbtxt
 from trtbuild.check.completed import shown, type_name
 
 if TYPE_CHECKING:
-    from trtbuild.check.onnxfile import OnnxTensor
+    from trtbuild_rules.readers.graphs.onnxfile import OnnxTensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild import pbtxt
 from trtbuild.check.completed import shown
-from trtbuild.check.filetensors import Pair, Refusal
+from trtbuild_rules.readers.graphs.filetensors import Pair, Refusal
 
 if TYPE_CHECKING:
-    from trtbuild.check.onnxfile import OnnxFile, OnnxTensor
+    from trtbuild_rules.readers.graphs.onnxfile import OnnxFile, OnnxTensor
 
 DEFAULT_MAX_BATCH_SIZE = 4
 """What the server hands the backends unless --backend-config says otherwise."""

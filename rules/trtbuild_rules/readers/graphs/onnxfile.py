@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trtbuild.check.onnxshapes import Found, output_shapes
+from trtbuild_rules.readers.graphs.onnxshapes import Found, output_shapes
 
 _OVERRIDABLE = 4  # IR version from which a client may give an initializer
 # ONNX's element types (onnx.proto, TensorProto.DataType) that the backend knows, and Triton's

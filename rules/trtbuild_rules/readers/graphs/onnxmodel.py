@@ -9,11 +9,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from trtbuild.check.context import Model
-from trtbuild.check.onnxbackend import completed
 from trtbuild.check.reading import open_inside
+from trtbuild_rules.readers.graphs.onnxbackend import completed
 
 if TYPE_CHECKING:
-    from trtbuild.check.onnxfile import OnnxFile
+    from trtbuild_rules.readers.graphs.onnxfile import OnnxFile
 
 BACKEND = "onnxruntime"
 _OTHER_FORMAT = ".ort"  # ONNX Runtime's own, which it tells by the name; not read here
@@ -49,8 +49,8 @@ def onnx_files(model: Model) -> Iterator[tuple[str, OnnxFile]]:
 
 
 def _read(model: Model, file: str, *, optimized: bool) -> OnnxFile | None:
-    from trtbuild.check.onnxfile import read_onnx
-    from trtbuild.check.onnxslim import without_weights
+    from trtbuild_rules.readers.graphs.onnxfile import read_onnx
+    from trtbuild_rules.readers.graphs.onnxslim import without_weights
 
     try:
         with open_inside(model.path / file, model.repository.root) as stream:

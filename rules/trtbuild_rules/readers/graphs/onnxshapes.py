@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trtbuild.check.apart import apart
-from trtbuild.check.onnxfold import STANDARD, fold_constants
+from trtbuild_rules.readers.graphs.onnxfold import STANDARD, fold_constants
 
 _ROUNDS = 20
 _OVERRIDABLE = 4

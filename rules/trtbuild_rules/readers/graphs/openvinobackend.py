@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild import pbtxt
 from trtbuild.check.completed import shown
-from trtbuild.check.filetensors import Pair, Refusal
-from trtbuild.check.onnxbackend import DEFAULT_MAX_BATCH_SIZE
+from trtbuild_rules.readers.graphs.filetensors import Pair, Refusal
+from trtbuild_rules.readers.graphs.onnxbackend import DEFAULT_MAX_BATCH_SIZE
 
 if TYPE_CHECKING:
-    from trtbuild.check.openvinofile import OpenvinoFile, OpenvinoTensor
+    from trtbuild_rules.readers.graphs.openvinofile import OpenvinoFile, OpenvinoTensor
 
 _UNSUPPORTED = ("TYPE_INVALID", "TYPE_FP64", "TYPE_STRING", "TYPE_BF16")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trtbuild.check.pyvalues import value_of
+from trtbuild_rules.readers.python.pyvalues import value_of
 
 METHOD = "auto_complete_config"
 _ADDING = {"add_input": "input", "add_output": "output"}

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeGuard
 
-from trtbuild.check.pycomplete import METHOD, UNKNOWN, Completion, completion_of
-from trtbuild.check.pyvalues import constants_of, value_of
 from trtbuild.located.positions import NOWHERE, Position
+from trtbuild_rules.readers.python.pycomplete import METHOD, UNKNOWN, Completion, completion_of
+from trtbuild_rules.readers.python.pyvalues import constants_of, value_of
 
 _CLASS = "TritonPythonModel"
 _OBJECT = "object"

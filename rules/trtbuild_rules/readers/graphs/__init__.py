@@ -1,0 +1,1 @@
+"""Graphs in files, ONNX and OpenVINO, and how their backends compare them with a configuration."""

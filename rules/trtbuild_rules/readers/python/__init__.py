@@ -1,0 +1,1 @@
+"""Python models: their source, and what they complete of a configuration."""
