@@ -12,6 +12,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 COPY builders ./builders
 COPY rules ./rules
+COPY measure ./measure
 COPY engine_flow ./engine_flow
 COPY templates ./templates
 # An environment of its own: what the server's Python carries stays as NVIDIA tested it.

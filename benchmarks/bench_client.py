@@ -31,11 +31,11 @@ from typing import Any
 import httpx
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.ledger import Ledger
-from trtbuild.bench.metrics.goodput import Goodput
-from trtbuild.bench.model import Generation, Prompt, Stream
-from trtbuild.bench.targets.openai import OpenAITarget, _Reader
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.ledger import Ledger
+from trtbuild_measure.bench.metrics.goodput import Goodput
+from trtbuild_measure.bench.model import Generation, Prompt, Stream
+from trtbuild_measure.bench.targets.openai import OpenAITarget, _Reader
 
 HERE = Path(__file__).parent
 SERVER = HERE.parent / "tests" / "support" / "mock_llm_server.py"
@@ -92,11 +92,11 @@ async def ours(
 def target_of(kind: str, url: str) -> Any:
     """The benchmark's client of a protocol."""
     if kind == "triton-http":
-        from trtbuild.bench.targets.triton_http import TritonHttpTarget
+        from trtbuild_measure.bench.targets.triton_http import TritonHttpTarget
 
         return TritonHttpTarget("mock", url, "m", Generation())
     if kind == "triton-grpc":
-        from trtbuild.bench.targets.triton_grpc import TritonGrpcTarget
+        from trtbuild_measure.bench.targets.triton_grpc import TritonGrpcTarget
 
         return TritonGrpcTarget("mock", url, "m", Generation())
     return OpenAITarget("mock", url, "mock", Generation())

@@ -14,8 +14,8 @@ import argparse
 
 import numpy as np
 
-from trtbuild.bench.comparison import ratio_interval
-from trtbuild.bench.histogram import Distribution
+from trtbuild_measure.bench.comparison import ratio_interval
+from trtbuild_measure.bench.histogram import Distribution
 
 THRESHOLD = 1.05
 REQUESTS = (200, 1000, 3000)

@@ -24,10 +24,10 @@ from pathlib import Path
 import psutil
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.ledger import Ledger
-from trtbuild.bench.metrics.goodput import Goodput
-from trtbuild.bench.model import Prompt, Stream
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.ledger import Ledger
+from trtbuild_measure.bench.metrics.goodput import Goodput
+from trtbuild_measure.bench.model import Prompt, Stream
 
 SERVER = Path(__file__).parents[1] / "tests" / "support" / "mock_llm_server.py"
 SCRIPT = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from trtbuild.bench.metrics import LATENCIES
-from trtbuild.bench.results import FORMAT
-from trtbuild.resources import data_file
+from trtbuild_measure.bench.metrics import LATENCIES
+from trtbuild_measure.bench.results import FORMAT
+from trtbuild_measure.resources import data_file
 
 NUMBER: dict[str, Any] = {"type": "number"}
 NUMBER_OR_NULL: dict[str, Any] = {"type": ["number", "null"]}

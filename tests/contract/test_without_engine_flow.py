@@ -93,7 +93,7 @@ def test_every_other_command_works(place: Path) -> None:
 def test_the_core_names_no_rule_of_the_flow() -> None:
     theirs = {rule.id for rule in all_rules() if rule.check.__module__.startswith(FLOW)}
     assert theirs
-    for root in ("src", "builders", "rules"):
+    for root in ("src", "builders", "rules", "measure"):
         for path in (ROOT / root).rglob("*.*"):
             if path.suffix in (".py", ".toml", ".json"):
                 named = set(re.findall(r"TRT\d{3}", path.read_text(encoding="utf-8")))

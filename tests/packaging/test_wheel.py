@@ -42,6 +42,7 @@ def test_the_wheel_holds_exactly_the_sources(dist: Path) -> None:
         shipped(ROOT / "src")
         | shipped(ROOT / "builders")
         | shipped(ROOT / "rules")
+        | shipped(ROOT / "measure")
         | shipped(ROOT / "engine_flow")
         | shipped(ROOT / "templates", "trtbuild/_templates/")
     )
@@ -62,7 +63,7 @@ def test_the_sdist_can_make_the_wheel(dist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "LICENSE", "README.md"} <= names
-    for root in ("src", "builders", "rules", "engine_flow"):
+    for root in ("src", "builders", "rules", "measure", "engine_flow"):
         assert shipped(ROOT / root, f"{root}/") <= names
 
 

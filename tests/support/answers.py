@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from trtbuild.bench.model import Generation, Prompt, Stream
-from trtbuild.bench.targets.openai import OpenAITarget
+from trtbuild_measure.bench.model import Generation, Prompt, Stream
+from trtbuild_measure.bench.targets.openai import OpenAITarget
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 Answer = Callable[[int], list[bytes]]

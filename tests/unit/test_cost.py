@@ -11,11 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from support.specs import llama_8b, llama_70b
-from trtbuild import cost, hardware
+from trtbuild import hardware
 from trtbuild.cli.app import app
 from trtbuild.errors import UsageError
 from trtbuild.modelspec import ModelSpec
 from trtbuild.roofline import Device, Workload, decode_step, prefill
+from trtbuild_measure import cost
 
 ROUND = Device("round", bandwidth=1e12, flops=1e14, source="made up")
 

@@ -14,7 +14,7 @@ from support.paths import ROOT
 
 SOURCES = sorted(
     path
-    for folder in ("src", "builders", "rules", "engine_flow", "gateway", "templates")
+    for folder in ("src", "builders", "rules", "measure", "engine_flow", "gateway", "templates")
     for path in (ROOT / folder).rglob("*.py")
 )
 HEAVY = [

@@ -27,7 +27,7 @@ os.popen("true")
 
 @pytest.mark.parametrize(
     ("package", "count"),
-    [("src/trtbuild/bench", 4), ("engine_flow/any", 4), ("src/trtbuild/process", 0)],
+    [("measure/trtbuild_measure/bench", 4), ("engine_flow/any", 4), ("src/trtbuild/process", 0)],
 )
 def test_only_the_process_package_starts_programs(package: str, count: int) -> None:
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "concise"]

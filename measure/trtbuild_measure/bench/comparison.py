@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from trtbuild.bench.model import Json
+from trtbuild_measure.bench.model import Json
 
 LOWER_IS_BETTER = ("ttft_ms", "itl_ms", "tpot_ms", "e2e_ms")
 HIGHER_IS_BETTER = ("output_tokens_per_s", "requests_per_s", "sequences_per_s")

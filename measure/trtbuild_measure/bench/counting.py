@@ -12,8 +12,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from trtbuild.bench.model import Stream, Timeline
 from trtbuild.errors import UsageError
+from trtbuild_measure.bench.model import Stream, Timeline
 
 _SHORTEST_ECHO = 8  # characters; an answer may begin like a shorter prompt by chance
 

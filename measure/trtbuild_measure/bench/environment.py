@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from trtbuild import __version__, hardware, process
-from trtbuild.bench.model import Json
+from trtbuild_measure.bench.model import Json
 
 
 def describe() -> Json:

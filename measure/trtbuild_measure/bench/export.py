@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from trtbuild.bench.loads import Limits, Load
-from trtbuild.bench.options import BenchOptions
-from trtbuild.bench.targets import Address
 from trtbuild.errors import UsageError
+from trtbuild_measure.bench.loads import Limits, Load
+from trtbuild_measure.bench.options import BenchOptions
+from trtbuild_measure.bench.targets import Address
 
 # AIPerf's inter-token latency is our TPOT; of one-token chunks that is the mean ITL, too.
 _GOODPUT = {

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.ledger import Ledger
-from trtbuild.bench.loads.model import Prompts, now
-from trtbuild.bench.model import BenchTarget, Prompt, Stream, Timeline
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.ledger import Ledger
+from trtbuild_measure.bench.loads.model import Prompts, now
+from trtbuild_measure.bench.model import BenchTarget, Prompt, Stream, Timeline
 
 PROBES = 3
 PROBE_TOKENS = 16

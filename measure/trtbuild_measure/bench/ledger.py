@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.histogram import Distribution
-from trtbuild.bench.metrics import LATENCIES
-from trtbuild.bench.metrics.failures import Failures
-from trtbuild.bench.metrics.goodput import Goodput
-from trtbuild.bench.metrics.throughput import Throughput
-from trtbuild.bench.model import Stream, Timeline
-from trtbuild.bench.series import Series
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.histogram import Distribution
+from trtbuild_measure.bench.metrics import LATENCIES
+from trtbuild_measure.bench.metrics.failures import Failures
+from trtbuild_measure.bench.metrics.goodput import Goodput
+from trtbuild_measure.bench.metrics.throughput import Throughput
+from trtbuild_measure.bench.model import Stream, Timeline
+from trtbuild_measure.bench.series import Series
 
 _ENOUGH = 5  # prompts of random words: two tokenizers would not differ by the same count on all
 

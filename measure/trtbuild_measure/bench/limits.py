@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trtbuild.bench.model import Json
+from trtbuild_measure.bench.model import Json
 
 _QUEUE_SHARE = 0.3  # share of the end-to-end time spent waiting
 _CLIENT_SHARE = 0.05

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtbuild import bench
 from trtbuild.errors import UsageError
+from trtbuild_measure import bench
 
 if TYPE_CHECKING:
-    from trtbuild.bench.loads import Limits, Load
-    from trtbuild.bench.loads.model import Arrivals
-    from trtbuild.bench.model import Generation, Json
+    from trtbuild_measure.bench.loads import Limits, Load
+    from trtbuild_measure.bench.loads.model import Arrivals
+    from trtbuild_measure.bench.model import Generation, Json
 
 _MOST_CLIENTS = 10_000
 _MOST_RATE = 1e6
@@ -116,7 +116,7 @@ class BenchOptions:
     @property
     def loads(self) -> tuple[Load, ...]:
         """Return the loads of ``concurrency``, ``rate`` or ``trace``; one client by default."""
-        from trtbuild.bench.loads import Load
+        from trtbuild_measure.bench.loads import Load
 
         if sum(map(bool, (self.concurrency, self.rate, self.trace))) > 1:
             raise UsageError(
@@ -149,14 +149,14 @@ class BenchOptions:
     @property
     def limits(self) -> Limits:
         """Return when each load ends."""
-        from trtbuild.bench.loads import Limits
+        from trtbuild_measure.bench.loads import Limits
 
         return Limits(self.requests, self.duration, self.warmup)
 
     @property
     def generation(self) -> Generation:
         """Return the generation settings for every target."""
-        from trtbuild.bench.model import Generation
+        from trtbuild_measure.bench.model import Generation
 
         seed = self.seed if self.temperature else None
         return Generation(self.temperature, seed, not self.natural)
@@ -164,7 +164,7 @@ class BenchOptions:
     @property
     def objectives(self) -> dict[str, float]:
         """Return ``slo`` in milliseconds by metric."""
-        from trtbuild.bench.metrics.goodput import parse_slo
+        from trtbuild_measure.bench.metrics.goodput import parse_slo
 
         return parse_slo(self.slo)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from trtbuild.bench.comparison import find_load
-from trtbuild.bench.guards import LENGTHS, Objection
-from trtbuild.bench.model import Json
+from trtbuild_measure.bench.comparison import find_load
+from trtbuild_measure.bench.guards import LENGTHS, Objection
+from trtbuild_measure.bench.model import Json
 
 KINDS = ("tokenizer", "prompts", "sampling", "precision", "lengths", "echo")
 """What ``bench compare --allow`` may name."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from trtbuild.bench.comparison import HIGHER_IS_BETTER, LOWER_IS_BETTER, find_load, ratio_interval
-from trtbuild.bench.model import Json
-from trtbuild.bench.parity import differences
-from trtbuild.bench.shares import share_interval
+from trtbuild_measure.bench.comparison import (
+    HIGHER_IS_BETTER,
+    LOWER_IS_BETTER,
+    find_load,
+    ratio_interval,
+)
+from trtbuild_measure.bench.model import Json
+from trtbuild_measure.bench.parity import differences
+from trtbuild_measure.bench.shares import share_interval
 
 _PARTS = ("mean", "p50", "p99")
 # A rate has no interval of its own. It comes from the same requests as the mean latency, so the

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trtbuild.bench.ledger import Ledger
-from trtbuild.bench.limits import limited_by
-from trtbuild.bench.metrics import LATENCIES
-from trtbuild.bench.model import Json
-from trtbuild.bench.running import LoadRun
 from trtbuild.errors import TrtbuildError, UsageError
+from trtbuild_measure.bench.ledger import Ledger
+from trtbuild_measure.bench.limits import limited_by
+from trtbuild_measure.bench.metrics import LATENCIES
+from trtbuild_measure.bench.model import Json
+from trtbuild_measure.bench.running import LoadRun
 
 FORMAT = "trtbuild-bench/1"
 _DIGITS = 6

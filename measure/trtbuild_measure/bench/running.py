@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.ledger import Ledger
-from trtbuild.bench.loads import (
+from trtbuild.endings import word
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.ledger import Ledger
+from trtbuild_measure.bench.loads import (
     Control,
     Gate,
     Limits,
@@ -19,14 +20,13 @@ from trtbuild.bench.loads import (
     offsets,
     open_loop,
 )
-from trtbuild.bench.loads.model import now
-from trtbuild.bench.metrics.goodput import Goodput
-from trtbuild.bench.model import BenchTarget, Stream
-from trtbuild.bench.prompts import Trace, batched
-from trtbuild.bench.stopping import ending
-from trtbuild.bench.watching.client import ClientWatch
-from trtbuild.bench.watching.server import ServerWatch, Watched
-from trtbuild.endings import word
+from trtbuild_measure.bench.loads.model import now
+from trtbuild_measure.bench.metrics.goodput import Goodput
+from trtbuild_measure.bench.model import BenchTarget, Stream
+from trtbuild_measure.bench.prompts import Trace, batched
+from trtbuild_measure.bench.stopping import ending
+from trtbuild_measure.bench.watching.client import ClientWatch
+from trtbuild_measure.bench.watching.server import ServerWatch, Watched
 
 _NUMBERS = 1 << 24  # prompt numbers between one load and the next
 

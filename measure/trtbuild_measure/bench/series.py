@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from trtbuild.bench.model import Stream, Timeline
+from trtbuild_measure.bench.model import Stream, Timeline
 
 _MOST = 240
 _FIRST_WIDTH = 0.25

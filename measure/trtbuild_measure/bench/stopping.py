@@ -7,8 +7,8 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
-from trtbuild.bench.loads import Control
 from trtbuild.endings import WORDS
+from trtbuild_measure.bench.loads import Control
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from trtbuild.bench.loads.model import Arrivals, Load
-from trtbuild.bench.running import LoadRun
+from trtbuild_measure.bench.loads.model import Arrivals, Load
+from trtbuild_measure.bench.running import LoadRun
 
 _MOST_RUNS = 16
 _CLOSE = 1.1  # the limit is known within 10 %

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from trtbuild.pipeline.costing import CostReport
+    from trtbuild_measure.jobs.costing import CostReport
 
 _EPILOG = """
 Examples
@@ -72,7 +72,7 @@ def cost(
 ) -> None:
     """Price a million tokens on your own GPUs against an API's, with the break-even volume."""
     from trtbuild.cli.output import print_json, progress
-    from trtbuild.pipeline.costing import CostOptions, report
+    from trtbuild_measure.jobs.costing import CostOptions, report
 
     options = CostOptions(
         source=source,

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from trtbuild.cli.fields import from_fields
-from trtbuild.evaluation.options import EvalOptions
+from trtbuild_measure.evaluation.options import EvalOptions
 
 _EPILOG = """
 Targets
@@ -54,9 +54,9 @@ def evaluate(options: EvalOptions, output: Output) -> None:
     """
     from trtbuild.cli.output import print_json, progress
     from trtbuild.errors import QualityError
-    from trtbuild.evaluation.result import failed
-    from trtbuild.pipeline import evaluate as stage
-    from trtbuild.pipeline.bench import require_writable
+    from trtbuild_measure.evaluation.result import failed
+    from trtbuild_measure.jobs import evaluate as stage
+    from trtbuild_measure.jobs.bench import require_writable
 
     require_writable("--out", output.out)
     with progress() as shown:
@@ -79,8 +79,8 @@ def evaluate(options: EvalOptions, output: Output) -> None:
 
 def _show(result: dict[str, Any]) -> None:
     """A table of the targets, and one for each comparison."""
-    from trtbuild.cli.bench.view import empty_table
     from trtbuild.cli.output import console
+    from trtbuild_measure.cli.bench.view import empty_table
 
     out = console()
     about = result["collection"]

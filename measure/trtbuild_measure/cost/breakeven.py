@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from trtbuild.cost.model import Deployment, Mix, SelfHosted, self_hosted
-from trtbuild.cost.prices import ApiPrice
+from trtbuild_measure.cost.model import Deployment, Mix, SelfHosted, self_hosted
+from trtbuild_measure.cost.prices import ApiPrice
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from trtbuild.errors import UsageError
-from trtbuild.resources import data_file
+from trtbuild_measure.resources import data_file
 
 
 def _provenance(date: str, source: str, secondary: bool) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trtbuild.cost.model import Mix
 from trtbuild.hardware import GpuInfo
 from trtbuild.modelspec import ModelSpec
 from trtbuild.roofline import Device, Workload, decode_step, prefill
+from trtbuild_measure.cost.model import Mix
 
 EFFICIENCY = 0.5
 """Of the bound. TensorRT-LLM's published Llama-3.3-70B, FP8, TP2, 1000/1000 tokens (2,587 output

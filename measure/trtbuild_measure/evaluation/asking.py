@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trtbuild.client import AsyncLLMClient
-    from trtbuild.evaluation import collection as test
-    from trtbuild.evaluation.options import EvalOptions
     from trtbuild.progress import Progress
     from trtbuild.signature import ServedModel
+    from trtbuild_measure.evaluation import collection as test
+    from trtbuild_measure.evaluation.options import EvalOptions
 
 _Read = TypeVar("_Read")
 _AT_ONCE = 4  # requests; the client sends the parts of one together, too

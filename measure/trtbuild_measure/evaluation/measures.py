@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trtbuild.errors import UsageError
-from trtbuild.evaluation.collection import Judgements
+from trtbuild_measure.evaluation.collection import Judgements
 
 DEFAULT = ("ndcg@10", "mrr@10", "recall@10")
 # Our names, and those of ir-measures. It can do more, some by starting programs.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from trtbuild.evaluation.collection import Collection
+    from trtbuild_measure.evaluation.collection import Collection
 
 _K1, _B = 0.9, 0.4  # the defaults of Anserini, with which BEIR's BM25 baseline was computed
 _WORD = re.compile(r"\w+")

@@ -12,7 +12,7 @@ from trtbuild.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trtbuild.evaluation.measures import Rankings
+    from trtbuild_measure.evaluation.measures import Rankings
 
 FORMAT = "trtbuild-eval/1"
 _TOP = 10

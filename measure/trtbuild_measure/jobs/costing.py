@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trtbuild import cost, hardware
-from trtbuild.bench.results import believing, read_result
+from trtbuild import hardware
 from trtbuild.checkpoint import inspect, open_checkpoint
 from trtbuild.errors import UsageError
 from trtbuild.progress import SILENT, Progress
+from trtbuild_measure import cost
+from trtbuild_measure.bench.results import believing, read_result
 
 _USUAL = cost.Mix(1000, 300)
 DTYPES = ("auto", "bfloat16", "float16", "fp8")

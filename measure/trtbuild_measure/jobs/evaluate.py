@@ -13,10 +13,17 @@ from typing import Any, TypeVar
 from trtbuild import __version__
 from trtbuild.client import AsyncLLMClient
 from trtbuild.errors import BuildError, ServerError, UsageError
-from trtbuild.evaluation import asking, measures, ranking
-from trtbuild.evaluation.collection import Collection, read_collection
-from trtbuild.evaluation.options import EvalOptions
-from trtbuild.evaluation.result import (
+from trtbuild.files import atomic_write
+from trtbuild.pipeline.asking import described
+from trtbuild.pipeline.condition import explained_death
+from trtbuild.progress import SILENT, Progress
+from trtbuild.server_records import find_server
+from trtbuild.signature import ServedModel, ServedTask
+from trtbuild.wire.blocking import run
+from trtbuild_measure.evaluation import asking, measures, ranking
+from trtbuild_measure.evaluation.collection import Collection, read_collection
+from trtbuild_measure.evaluation.options import EvalOptions
+from trtbuild_measure.evaluation.result import (
     FORMAT,
     Json,
     compare,
@@ -24,15 +31,8 @@ from trtbuild.evaluation.result import (
     read_reference,
     target_result,
 )
-from trtbuild.evaluation.targets import Target, parse_targets
-from trtbuild.files import atomic_write
-from trtbuild.pipeline.asking import described
-from trtbuild.pipeline.condition import explained_death
-from trtbuild.progress import SILENT, Progress
-from trtbuild.resources import data_file
-from trtbuild.server_records import find_server
-from trtbuild.signature import ServedModel, ServedTask
-from trtbuild.wire.blocking import run
+from trtbuild_measure.evaluation.targets import Target, parse_targets
+from trtbuild_measure.resources import data_file
 
 _Made = TypeVar("_Made")
 _Ranked = tuple[Mapping[str, list[str]], Json]

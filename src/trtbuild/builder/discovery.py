@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from trtbuild.builder.base import Builder
+from trtbuild.plugins import source_of
 
 ENTRY_POINT_GROUP = "trtbuild.builders.v1"
 
@@ -29,7 +30,7 @@ def discover() -> tuple[Discovered, ...]:
 
 def load_point(point: EntryPoint) -> Discovered:
     """The builder that an entry point names, or why it cannot be used."""
-    distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+    distribution = source_of(point)
     try:
         loaded = point.load()
     except (Exception, SystemExit) as error:  # a third party's plug-in may raise anything

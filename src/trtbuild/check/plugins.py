@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from types import ModuleType
 
 from trtbuild.check.engine import REGISTERED
 from trtbuild.errors import UsageError
+from trtbuild.plugins import is_own, points, source_of
 
 ENTRY_POINT_GROUP = "trtbuild.rules.v1"
 
@@ -36,19 +37,13 @@ def rule_plugins() -> tuple[RulePlugin, ...]:
     Raises:
         UsageError: trtbuild's own rules are not among the entry points.
     """
-    points = sorted(
-        entry_points(group=ENTRY_POINT_GROUP), key=lambda each: (not _own(each), each.name)
-    )
-    if not any(map(_own, points)):
+    found = points(ENTRY_POINT_GROUP)
+    if not any(map(is_own, found)):
         raise UsageError(
             "trtbuild is not completely installed: its validation rules cannot be found",
             fix="install it again, with pip or another installer of Python packages",
         )
-    return tuple(map(_loaded, points))
-
-
-def _own(point: EntryPoint) -> bool:
-    return point.dist is not None and point.dist.name == "trtbuild"
+    return tuple(map(_loaded, found))
 
 
 def broken_plugins() -> Iterator[str]:
@@ -59,12 +54,12 @@ def broken_plugins() -> Iterator[str]:
 
 
 def _loaded(point: EntryPoint) -> RulePlugin:
-    source = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+    source = source_of(point)
     before = dict(REGISTERED)
     try:
         module = point.load()
     except (Exception, SystemExit) as error:  # a third party's plug-in may raise anything
-        if _own(point):
+        if is_own(point):
             raise
         REGISTERED.clear()
         REGISTERED.update(before)

@@ -11,13 +11,14 @@ import importlib
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import typer
 
 from trtbuild.cli.values import Group, Program
 from trtbuild.errors import ExitCode, UsageError
+from trtbuild.plugins import is_own, points, source_of
 
 ENTRY_POINT_GROUP = "trtbuild.commands.v1"
 
@@ -32,9 +33,6 @@ _SUMMARIES = {
     "explain": "Explain why a server failed: the root cause, its log line, and the fix.",
     "serve": "Serve a model repository until Ctrl-C (exit code 0), or in the background.",
     "infer": "Send a request to a served model and print its answer, text as it is generated.",
-    "bench": "Measure a served model: latencies, throughput, goodput, what limits it.",
-    "eval": "Measure how well an embedding model or a reranker ranks: NDCG, MRR, recall.",
-    "cost": "Price a million tokens on your own GPUs against an API's, with the break-even volume.",
     "status": "List the servers that trtbuild started, and whether their models answer.",
     "logs": "Print a server's log, even after the server has ended.",
     "stop": "Stop a server; only its log is kept.",
@@ -60,6 +58,8 @@ class Command:
         module: The module with ``register(app)``, which adds the command to a Typer program.
         source: The distribution that brings it; empty for the program's own.
         problem: Why the plug-in cannot be loaded; empty if it can.
+        after: The command that it is listed after, among the program's own; empty: it is listed
+            with the plug-ins.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Command:
     module: str
     source: str = ""
     problem: str = ""
+    after: str = ""
 
 
 OWN = tuple(Command(name, text, f"trtbuild.cli.{name}") for name, text in _SUMMARIES.items())
@@ -77,24 +78,44 @@ OWN = tuple(Command(name, text, f"trtbuild.cli.{name}") for name, text in _SUMMA
 def plugins() -> tuple[Command, ...]:
     """The commands of the plug-ins, by name; a broken one carries its problem.
 
-    The program's own command wins over a plug-in's of the same name.
+    The program's own command wins over a plug-in's of the same name, and one that trtbuild itself
+    brings over another package's.
     """
-    points = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
-    return tuple(_loaded(point) for point in points if point.name not in _SUMMARIES)
+    found: dict[str, EntryPoint] = {}
+    for point in points(ENTRY_POINT_GROUP):
+        if point.name not in _SUMMARIES:
+            found.setdefault(point.name, point)
+    return tuple(_loaded(found[name]) for name in sorted(found))
 
 
 def _loaded(point: EntryPoint) -> Command:
-    source = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+    source = source_of(point)
     broken = Command(point.name, "", "", source)
     try:
         command = point.load()
     except (Exception, SystemExit) as error:  # a third party's plug-in may raise anything
+        if is_own(point):
+            raise
         return replace(broken, problem=f"{type(error).__name__}: {error}")
     if not isinstance(command, Command) or command.name != point.name:
         return replace(broken, problem=f"{point.value} must be a Command named {point.name!r}")
-    if not (isinstance(command.summary, str) and isinstance(command.module, str)):
+    texts = (command.summary, command.module, command.after)
+    if not all(isinstance(text, str) for text in texts):
         return replace(broken, problem=f"summary and module of {point.value} must be text")
-    return replace(command, source=source)
+    return replace(command, source="" if is_own(point) else source)
+
+
+def listed() -> tuple[Command, ...]:
+    """The commands that ``trtbuild --help`` lists as the program's, in its order: its own, and
+    those that plug-ins place after one of them."""
+    return tuple(command for own in OWN for command in _with_followers(own))
+
+
+def _with_followers(command: Command) -> Iterator[Command]:
+    yield command
+    for each in plugins():
+        if each.after == command.name:
+            yield from _with_followers(each)
 
 
 def find(name: str) -> Command | None:
@@ -125,8 +146,8 @@ class _Lazy(MutableMapping[str, Any]):
         del self._made[name]
 
     def __iter__(self) -> Iterator[str]:
-        listed = (command.name for command in (*OWN, *plugins()))
-        return iter(dict.fromkeys([*listed, *self._made]))
+        names = (command.name for command in (*listed(), *plugins()))
+        return iter(dict.fromkeys([*names, *self._made]))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -180,12 +201,13 @@ class Commands(Group):
         self.format_options(ctx, formatter)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's own form
-        """The program's own commands, then those of the plug-ins, broken ones among them."""
+        """The program's commands, then the other ones of plug-ins, broken ones among them."""
+        own = listed()
         with formatter.section("Commands"):
-            formatter.write_dl([(command.name, command.summary) for command in OWN])
-        if plugins():
+            formatter.write_dl([(command.name, command.summary) for command in own])
+        if others := [command for command in plugins() if command not in own]:
             with formatter.section("Plug-in commands"):
-                formatter.write_dl([(command.name, _line(command)) for command in plugins()])
+                formatter.write_dl([(command.name, _line(command)) for command in others])
 
 
 def _line(command: Command) -> str:

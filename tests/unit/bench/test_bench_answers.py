@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from support.answers import HEAD, asked, chunk, delta, one
-from trtbuild.bench.model import Generation, Prompt, Stream
-from trtbuild.bench.targets.openai import OpenAITarget
+from trtbuild_measure.bench.model import Generation, Prompt, Stream
+from trtbuild_measure.bench.targets.openai import OpenAITarget
 
 
 def test_thoughts_are_text_and_none_is_lost_where_they_end() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from trtbuild.bench.regression import compare_results
 from trtbuild.cli.app import app
 from trtbuild.errors import BenchError, UsageError
+from trtbuild_measure.bench.regression import compare_results
 
 
 def result(

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from trtbuild.bench.counting import Counter, load_tokenizer
-from trtbuild.bench.model import Prompt, Stream
 from trtbuild.errors import UsageError
+from trtbuild_measure.bench.counting import Counter, load_tokenizer
+from trtbuild_measure.bench.model import Prompt, Stream
 
 TEXTS = (
     "The quick brown fox jumps over the lazy dog.",

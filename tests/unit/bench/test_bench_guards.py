@@ -8,9 +8,9 @@ from pathlib import Path
 
 from support.bench import mock, tokenizer_folder
 from support.command_line import trtbuild
-from trtbuild.bench import guards
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.guards import Probe, before
+from trtbuild_measure.bench import guards
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.guards import Probe, before
 
 TEXTS = ["the river ran on", "a bridge of stone", "people walked"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from trtbuild.bench.limits import limited_by
-from trtbuild.bench.watching.prometheus import differences, gauges, per_request, sample_of
-from trtbuild.bench.watching.server import ServerWatch, Track, Watched
+from trtbuild_measure.bench.limits import limited_by
+from trtbuild_measure.bench.watching.prometheus import differences, gauges, per_request, sample_of
+from trtbuild_measure.bench.watching.server import ServerWatch, Track, Watched
 
 
 def load(
@@ -118,7 +118,7 @@ def test_a_page_of_another_kind_is_refused(text: str) -> None:
 
 
 def test_a_process_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trtbuild.bench.watching.server._PERIOD", 0.1)
+    monkeypatch.setattr("trtbuild_measure.bench.watching.server._PERIOD", 0.1)
     with ServerWatch(Watched(pid=os.getpid())) as watch:
         until = time.perf_counter() + 30  # a busy machine may take long over one sample
         while watch.tracks.get("cpu_cores", Track()).highest == 0 and time.perf_counter() < until:

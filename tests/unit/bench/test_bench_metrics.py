@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from support.lanes import rounds
-from trtbuild.bench.comparison import ratio_interval
-from trtbuild.bench.histogram import Distribution
-from trtbuild.bench.metrics import e2e, icl, itl, queueing, tpot, ttft
-from trtbuild.bench.metrics.goodput import Goodput, parse_slo
-from trtbuild.bench.metrics.throughput import Throughput
-from trtbuild.bench.model import Timeline
 from trtbuild.errors import UsageError
+from trtbuild_measure.bench.comparison import ratio_interval
+from trtbuild_measure.bench.histogram import Distribution
+from trtbuild_measure.bench.metrics import e2e, icl, itl, queueing, tpot, ttft
+from trtbuild_measure.bench.metrics.goodput import Goodput, parse_slo
+from trtbuild_measure.bench.metrics.throughput import Throughput
+from trtbuild_measure.bench.model import Timeline
 
 
 def timeline(

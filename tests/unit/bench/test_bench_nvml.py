@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from trtbuild.bench.limits import limited_by
-from trtbuild.bench.watching import nvml, server
-from trtbuild.bench.watching.server import ServerWatch, Watched
+from trtbuild_measure.bench.limits import limited_by
+from trtbuild_measure.bench.watching import nvml, server
+from trtbuild_measure.bench.watching.server import ServerWatch, Watched
 
 GIB = 2**30
 

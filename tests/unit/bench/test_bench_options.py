@@ -9,10 +9,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from trtbuild.bench.options import BenchOptions
-from trtbuild.cli.bench.command import Output, run
 from trtbuild.cli.fields import from_fields
 from trtbuild.errors import UsageError
+from trtbuild_measure.bench.options import BenchOptions
+from trtbuild_measure.cli.bench.command import Output, run
 
 
 def test_a_result_records_every_option_that_is_not_about_printing() -> None:

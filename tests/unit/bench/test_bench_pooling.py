@@ -10,10 +10,6 @@ from typing import Any
 import pytest
 
 from support.command_line import trtbuild
-from trtbuild.bench.model import Generation, Prompt, Stream
-from trtbuild.bench.prompts import batched
-from trtbuild.bench.targets.pooling import PoolingModel
-from trtbuild.bench.targets.triton_grpc import TritonGrpcTarget
 from trtbuild.client import failures
 from trtbuild.client.llm import AsyncLLMClient
 from trtbuild.client.transport import Transport
@@ -27,6 +23,10 @@ from trtbuild.signature.requests import (
     TranscribeRequest,
 )
 from trtbuild.wire.tensors import InferRequest, Outputs, TensorValue
+from trtbuild_measure.bench.model import Generation, Prompt, Stream
+from trtbuild_measure.bench.prompts import batched
+from trtbuild_measure.bench.targets.pooling import PoolingModel
+from trtbuild_measure.bench.targets.triton_grpc import TritonGrpcTarget
 
 
 def model(task: str, inputs: str) -> ServedModel:

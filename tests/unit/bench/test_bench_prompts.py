@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.loads import Load, offsets
-from trtbuild.bench.options import BenchOptions
-from trtbuild.bench.prompts import SyntheticPrompts, parse_lengths, read_prompts, read_trace
 from trtbuild.errors import UsageError
-from trtbuild.pipeline.bench.prompts import asked_again, make_prompts
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.loads import Load, offsets
+from trtbuild_measure.bench.options import BenchOptions
+from trtbuild_measure.bench.prompts import SyntheticPrompts, parse_lengths, read_prompts, read_trace
+from trtbuild_measure.jobs.bench.prompts import asked_again, make_prompts
 
 
 @pytest.fixture(scope="module")

@@ -21,17 +21,18 @@ from support.bench import tokenizer_folder
 from support.checkpoints import make_llama
 from support.mock_llm_server import Script, serving
 from support.paths import ROOT
-from trtbuild import cost, hardware
-from trtbuild.bench.report import charts, pngs, render
-from trtbuild.bench.report.axes import log_ticks, short, ticks
-from trtbuild.bench.report.svg import WIDTH, Chart, Line, draw
-from trtbuild.bench.results import read_result
+from trtbuild import hardware
 from trtbuild.cli.app import app
 from trtbuild.errors import TrtbuildError, UsageError
 from trtbuild.hardware.detection import DetectedGpu
-from trtbuild.pipeline.bench import BenchOptions, run
-from trtbuild.pipeline.bench.cost import prices
-from trtbuild.resources import data_file
+from trtbuild_measure import cost
+from trtbuild_measure.bench.report import charts, pngs, render
+from trtbuild_measure.bench.report.axes import log_ticks, short, ticks
+from trtbuild_measure.bench.report.svg import WIDTH, Chart, Line, draw
+from trtbuild_measure.bench.results import read_result
+from trtbuild_measure.jobs.bench import BenchOptions, run
+from trtbuild_measure.jobs.bench.cost import prices
+from trtbuild_measure.resources import data_file
 
 HOSTILE = '<script>alert("&")</script>'
 

@@ -11,13 +11,13 @@ from tokenizers import Tokenizer
 
 from support.answers import HEAD, asked, chunk, delta, one
 from support.bench import tokenizer_json
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.guards import warnings, wrong_tokenizer
-from trtbuild.bench.ledger import Ledger
-from trtbuild.bench.metrics import itl, tpot
-from trtbuild.bench.metrics.goodput import Goodput
-from trtbuild.bench.model import Prompt, Stream, Timeline
 from trtbuild.wire.response import Parser
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.guards import warnings, wrong_tokenizer
+from trtbuild_measure.bench.ledger import Ledger
+from trtbuild_measure.bench.metrics import itl, tpot
+from trtbuild_measure.bench.metrics.goodput import Goodput
+from trtbuild_measure.bench.model import Prompt, Stream, Timeline
 
 
 def answered(head: str, body: bytes) -> Stream:

@@ -9,14 +9,14 @@ import pytest
 
 from support.bench import tokenizer_folder
 from support.mock_llm_server import Script, serving
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.ledger import Ledger
-from trtbuild.bench.loads import Load
-from trtbuild.bench.metrics.goodput import Goodput
-from trtbuild.bench.running import LoadRun, Subject
-from trtbuild.bench.sweep import Sweep, sweep
-from trtbuild.bench.watching.server import ServerWatch, Watched
-from trtbuild.pipeline.bench import BenchOptions, run
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.ledger import Ledger
+from trtbuild_measure.bench.loads import Load
+from trtbuild_measure.bench.metrics.goodput import Goodput
+from trtbuild_measure.bench.running import LoadRun, Subject
+from trtbuild_measure.bench.sweep import Sweep, sweep
+from trtbuild_measure.bench.watching.server import ServerWatch, Watched
+from trtbuild_measure.jobs.bench import BenchOptions, run
 
 
 def swept(limit: float, start: float, *, lost_at: float = 1e9) -> Sweep:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from trtbuild.bench.model import Generation
-from trtbuild.bench.targets import Address, parse_target
-from trtbuild.bench.targets.openai import OpenAITarget
-from trtbuild.bench.targets.triton import find_model
 from trtbuild.client import AsyncLLMClient
 from trtbuild.client.failures import timed_out
 from trtbuild.errors import ServerError, UsageError
-from trtbuild.pipeline.bench.targets import prepare
+from trtbuild_measure.bench.model import Generation
+from trtbuild_measure.bench.targets import Address, parse_target
+from trtbuild_measure.bench.targets.openai import OpenAITarget
+from trtbuild_measure.bench.targets.triton import find_model
+from trtbuild_measure.jobs.bench.targets import prepare
 
 
 @pytest.mark.parametrize(

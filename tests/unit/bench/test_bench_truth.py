@@ -15,13 +15,13 @@ from tokenizers import Tokenizer
 from support import virtual_time
 from support.bench import tokenizer_json
 from support.mock_llm_server import Mock, Script, serving_here
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.loads import Control, Limits, Load
-from trtbuild.bench.model import Generation, Prompt
-from trtbuild.bench.prompts import Trace
-from trtbuild.bench.results import load_result
-from trtbuild.bench.running import Experiment, Subject, measure
-from trtbuild.bench.targets.openai import OpenAITarget
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.loads import Control, Limits, Load
+from trtbuild_measure.bench.model import Generation, Prompt
+from trtbuild_measure.bench.prompts import Trace
+from trtbuild_measure.bench.results import load_result
+from trtbuild_measure.bench.running import Experiment, Subject, measure
+from trtbuild_measure.bench.targets.openai import OpenAITarget
 
 
 @pytest.fixture

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.loads import Control, Limits, Load
-from trtbuild.bench.model import Prompt, Stream
-from trtbuild.bench.results import load_result
-from trtbuild.bench.running import Experiment, Run, Subject, measure
-from trtbuild.bench.targets import parse_target
-from trtbuild.bench.watching.server import Watched
 from trtbuild.errors import TrtbuildError, UsageError
-from trtbuild.pipeline.bench import write_files
-from trtbuild.pipeline.bench.outcome import Measured, ask_once, server_log
-from trtbuild.pipeline.bench.session import kept
-from trtbuild.pipeline.bench.targets import Prepared
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.loads import Control, Limits, Load
+from trtbuild_measure.bench.model import Prompt, Stream
+from trtbuild_measure.bench.results import load_result
+from trtbuild_measure.bench.running import Experiment, Run, Subject, measure
+from trtbuild_measure.bench.targets import parse_target
+from trtbuild_measure.bench.watching.server import Watched
+from trtbuild_measure.jobs.bench import write_files
+from trtbuild_measure.jobs.bench.outcome import Measured, ask_once, server_log
+from trtbuild_measure.jobs.bench.session import kept
+from trtbuild_measure.jobs.bench.targets import Prepared
 
 OPENAI = parse_target("openai:http://127.0.0.1:9000/v1#m")
 TRITON = parse_target("triton:grpc://127.0.0.1:8001/smollm2")
@@ -146,7 +146,7 @@ def test_a_report_that_cannot_be_drawn_leaves_the_result(
         raise KeyError("targets")
 
     draw: Callable[[Any], str] = broken
-    monkeypatch.setattr("trtbuild.bench.report.render", draw)
+    monkeypatch.setattr("trtbuild_measure.bench.report.render", draw)
     out, page = tmp_path / "o.json", tmp_path / "o.html"
     unwritten = write_files({"format": "x"}, out, page)
     assert json.loads(out.read_text()) == {"format": "x"}

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from support.bench import mock, tokenizer_folder
 from trtbuild.cli.app import app
-from trtbuild.cli.bench.view import _Bars, show
 from trtbuild.errors import BenchError
-from trtbuild.pipeline.bench import BenchOptions, run
+from trtbuild_measure.cli.bench.view import _Bars, show
+from trtbuild_measure.jobs.bench import BenchOptions, run
 
 
 def frame(phases: list[str], width: int) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_result_that_cannot_be_written_is_shown_and_no_success(
     def full(path: Path, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("trtbuild.pipeline.bench.files.atomic_write", full)
+    monkeypatch.setattr("trtbuild_measure.jobs.bench.files.atomic_write", full)
     with mock(role_ms=1, first_ms=3, gap_ms=1) as url:
         args = ["bench", f"openai:{url}#mock", "--requests", "2", "--out", str(tmp_path / "r.json")]
         done = CliRunner().invoke(app, args)

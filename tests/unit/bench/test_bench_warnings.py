@@ -5,12 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.guards import counted_otherwise, warnings, wrong_tokenizer
-from trtbuild.bench.ledger import Ledger
-from trtbuild.bench.metrics.goodput import Goodput
-from trtbuild.bench.report.page import headline
-from trtbuild.pipeline.bench.outcome import _warnings
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.guards import counted_otherwise, warnings, wrong_tokenizer
+from trtbuild_measure.bench.ledger import Ledger
+from trtbuild_measure.bench.metrics.goodput import Goodput
+from trtbuild_measure.bench.report.page import headline
+from trtbuild_measure.jobs.bench.outcome import _warnings
 
 
 def ledger(ours: int = 100, server: int = 100, requests: int = 10, apart: int = 0) -> Ledger:

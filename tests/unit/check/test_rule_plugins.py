@@ -83,7 +83,7 @@ def test_without_its_own_rules_nothing_is_valid(
 ) -> None:
     plugins.rule_plugins.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setattr(plugins, "entry_points", lambda group: ())
+        patch.setattr(plugins, "points", lambda group: [])
         done = trtbuild("validate", repo)
     plugins.rule_plugins.cache_clear()
     assert done.returncode == 2

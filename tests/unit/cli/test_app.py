@@ -138,7 +138,9 @@ finally:
         "trtbuild", "trtbuild.endings", "trtbuild.errors",
         "trtbuild.cli", "trtbuild.cli.app", "trtbuild.cli.commands", "trtbuild.cli.signals",
         "trtbuild.cli.values",
+        "trtbuild.plugins",
         "trtbuild_engine_flow", "trtbuild_engine_flow.commands",
+        "trtbuild_measure", "trtbuild_measure.commands",
         "trtbuild_gateway", "trtbuild_gateway.commands",
     }  # fmt: skip
 
@@ -179,6 +181,17 @@ def test_a_plug_in_adds_a_command(plugin: Callable[..., None]) -> None:
     assert "  shout       Print a word in capitals.\n" in trtbuild("--help").stdout
     assert trtbuild("shout", "word").stdout == "WORD\n"
     assert "Did you mean 'shout'" in trtbuild("shou").stderr
+
+
+def test_a_plug_in_is_listed_after_a_command(plugin: Callable[..., None]) -> None:
+    """Where trtbuild's own plug-ins are, too; no other package replaces one of them."""
+    source = _SHOUT.replace('_command")', '_command", after="bench")', 1)
+    source = source.replace("validate", "cost")
+    plugin("shout = shouting:shout\ncost = shouting:cost\n", shouting=source)
+    names = [command.name for command in commands.listed()]
+    at = names.index("infer")
+    assert names[at : at + 6] == ["infer", "bench", "eval", "cost", "shout", "status"]
+    assert "Do nothing" not in trtbuild("--help").stdout
 
 
 def test_a_plug_in_that_fails_is_named(plugin: Callable[..., None]) -> None:

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from trtbuild.errors import ServerError, UsageError
-from trtbuild.evaluation.asking import Asker, read_vectors
-from trtbuild.evaluation.collection import Collection
-from trtbuild.evaluation.options import EvalOptions
 from trtbuild.progress import SILENT
 from trtbuild.signature import ServedModel, ServedTask, Tensor
 from trtbuild.signature.requests import EmbedAnswer, Ranked, RerankAnswer
+from trtbuild_measure.evaluation.asking import Asker, read_vectors
+from trtbuild_measure.evaluation.collection import Collection
+from trtbuild_measure.evaluation.options import EvalOptions
 
 NIM = (Tensor("text", "STRING"),)
 COLLECTION = Collection(

@@ -15,13 +15,13 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from support.ports import refusing
-from trtbuild.bench.targets.triton_grpc import TritonGrpcTarget
-from trtbuild.bench.watching.prometheus import read_metrics
 from trtbuild.client import LLMClient
 from trtbuild.errors import ServerError
 from trtbuild.wire.blocking import fetch
 from trtbuild.wire.direct import loopback
 from trtbuild.wire.failures import UnreachableError
+from trtbuild_measure.bench.targets.triton_grpc import TritonGrpcTarget
+from trtbuild_measure.bench.watching.prometheus import read_metrics
 
 messages: Any = service_pb2
 GAUGE = {"vllm:num_requests_running": 3.0}

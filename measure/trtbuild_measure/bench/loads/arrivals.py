@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Iterator
 
-from trtbuild.bench.loads.model import Load
+from trtbuild_measure.bench.loads.model import Load
 
 
 def offsets(load: Load, seed: int) -> Iterator[float]:

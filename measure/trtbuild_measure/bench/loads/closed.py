@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from trtbuild.bench.loads.model import Session, now
-from trtbuild.bench.model import Stream
+from trtbuild_measure.bench.loads.model import Session, now
+from trtbuild_measure.bench.model import Stream
 
 # Minimum seconds for a failed request. A server that is gone, loading (503) or limiting its rate
 # (429) answers at once; without a pause the client would spin and never respect the limit.

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from trtbuild.bench.metrics.throughput import Throughput
-from trtbuild.bench.model import BenchTarget, Prompt, Sink, Stream
+from trtbuild_measure.bench.metrics.throughput import Throughput
+from trtbuild_measure.bench.model import BenchTarget, Prompt, Sink, Stream
 
 Arrivals = Literal["poisson", "constant"]
 Prompts = Callable[[int], Prompt]

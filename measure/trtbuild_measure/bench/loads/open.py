@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from trtbuild.bench.loads.model import Control, Session, now
-from trtbuild.bench.model import Stream
+from trtbuild_measure.bench.loads.model import Control, Session, now
+from trtbuild_measure.bench.model import Stream
 
 # A timer of asyncio is up to a millisecond late (its selector rounds up). So the last stretch is
 # spent in iterations of the event loop, which keep reading what arrives.

@@ -7,7 +7,7 @@ come after the answer and do not lengthen it.
 
 from __future__ import annotations
 
-from trtbuild.bench.model import Timeline
+from trtbuild_measure.bench.model import Timeline
 
 NAME = "e2e_ms"
 TITLE = "End-to-end latency"

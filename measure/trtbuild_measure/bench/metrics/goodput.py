@@ -13,8 +13,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trtbuild.bench.shares import share_interval
 from trtbuild.errors import UsageError
+from trtbuild_measure.bench.shares import share_interval
 
 HELD = 0.99
 _UNITS = {"ms": 1.0, "s": 1e3, "us": 1e-3}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from trtbuild.bench.model import Timeline
+from trtbuild_measure.bench.model import Timeline
 
 NAME = "icl_ms"
 TITLE = "Inter-chunk latency"

@@ -8,7 +8,7 @@ token count for each chunk there is no value, because a chunk is not a token.
 
 from __future__ import annotations
 
-from trtbuild.bench.model import Timeline
+from trtbuild_measure.bench.model import Timeline
 
 NAME = "itl_ms"
 TITLE = "Inter-token latency"

@@ -7,7 +7,7 @@ latency; when it is more than a small share of them, the client is the bottlenec
 
 from __future__ import annotations
 
-from trtbuild.bench.model import Timeline
+from trtbuild_measure.bench.model import Timeline
 
 NAME = "client_queue_ms"
 TITLE = "Queueing at the client"

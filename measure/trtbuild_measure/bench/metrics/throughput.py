@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trtbuild.bench.model import Timeline
+from trtbuild_measure.bench.model import Timeline
 
 RATES = ("output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "sequences_per_s")
 

@@ -9,7 +9,7 @@ One value for each request with more than one chunk.
 
 from __future__ import annotations
 
-from trtbuild.bench.model import Timeline
+from trtbuild_measure.bench.model import Timeline
 
 NAME = "tpot_ms"
 TITLE = "Time per output token"

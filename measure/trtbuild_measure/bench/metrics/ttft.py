@@ -7,7 +7,7 @@ each request with text.
 
 from __future__ import annotations
 
-from trtbuild.bench.model import Timeline
+from trtbuild_measure.bench.model import Timeline
 
 NAME = "ttft_ms"
 TITLE = "Time to first token"

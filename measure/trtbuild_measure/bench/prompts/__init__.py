@@ -1,10 +1,10 @@
 """Prompts: synthetic ones of exact lengths, those of a file, and traces."""
 
-from trtbuild.bench.prompts.batches import batched
-from trtbuild.bench.prompts.files import FilePrompts, read_prompts
-from trtbuild.bench.prompts.lengths import Lengths, parse_lengths
-from trtbuild.bench.prompts.synthetic import SyntheticPrompts
-from trtbuild.bench.prompts.trace import Trace, read_trace
+from trtbuild_measure.bench.prompts.batches import batched
+from trtbuild_measure.bench.prompts.files import FilePrompts, read_prompts
+from trtbuild_measure.bench.prompts.lengths import Lengths, parse_lengths
+from trtbuild_measure.bench.prompts.synthetic import SyntheticPrompts
+from trtbuild_measure.bench.prompts.trace import Trace, read_trace
 
 __all__ = [
     "FilePrompts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from trtbuild.bench.model import Prompt
+from trtbuild_measure.bench.model import Prompt
 
 _POOL = 512
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.model import Prompt
 from trtbuild.errors import UsageError
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.model import Prompt
 
 _ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant"}
 _FIX = (

@@ -6,9 +6,9 @@ import random
 import re
 from typing import Any
 
-from trtbuild.bench.model import Prompt
-from trtbuild.bench.prompts.lengths import Lengths
 from trtbuild.errors import BenchError
+from trtbuild_measure.bench.model import Prompt
+from trtbuild_measure.bench.prompts.lengths import Lengths
 
 _WORD = re.compile(r"[Ġ▁ ][a-z]{3,}")
 _PLAIN = ("time", "year", "people", "way", "day", "thing", "world", "life", "hand", "part")

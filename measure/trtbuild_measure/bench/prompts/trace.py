@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trtbuild.bench.model import Prompt
-from trtbuild.bench.prompts.files import encodable, read_items
-from trtbuild.bench.prompts.lengths import LONGEST
-from trtbuild.bench.prompts.synthetic import SyntheticPrompts
 from trtbuild.errors import UsageError
+from trtbuild_measure.bench.model import Prompt
+from trtbuild_measure.bench.prompts.files import encodable, read_items
+from trtbuild_measure.bench.prompts.lengths import LONGEST
+from trtbuild_measure.bench.prompts.synthetic import SyntheticPrompts
 
 _LATEST = 1e18
 _FIX = 'each line needs "timestamp" (ms, not decreasing), "input_length", "output_length"'

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from trtbuild.bench.comparison import find_load
-from trtbuild.bench.model import Json
-from trtbuild.bench.report.pictures import charts_of
-from trtbuild.bench.report.svg import WIDTH, draw, draw_alone
-from trtbuild.bench.results import TITLES
 from trtbuild.errors import UsageError
-from trtbuild.resources import template_dir
+from trtbuild_measure.bench.comparison import find_load
+from trtbuild_measure.bench.model import Json
+from trtbuild_measure.bench.report.pictures import charts_of
+from trtbuild_measure.bench.report.svg import WIDTH, draw, draw_alone
+from trtbuild_measure.bench.results import TITLES
+from trtbuild_measure.resources import template_dir
 
 _LATENCIES = ("ttft_ms", "itl_ms", "tpot_ms", "e2e_ms")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from trtbuild.bench.model import Json
-from trtbuild.bench.report.svg import Chart, Line
-from trtbuild.bench.results import TITLES
+from trtbuild_measure.bench.model import Json
+from trtbuild_measure.bench.report.svg import Chart, Line
+from trtbuild_measure.bench.results import TITLES
 
 _CURVES = ("ttft_ms", "itl_ms", "e2e_ms")
 _WIDEST = 30  # bins below a thirtieth of the median are cut off

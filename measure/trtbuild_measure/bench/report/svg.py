@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
-from trtbuild.bench.report.axes import log_ticks, short, ticks
+from trtbuild_measure.bench.report.axes import log_ticks, short, ticks
 
 WIDTH, HEIGHT = 420, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 30, 40

@@ -1,5 +1,5 @@
 """The targets of a benchmark."""
 
-from trtbuild.bench.targets.address import Address, parse_target, unique_names
+from trtbuild_measure.bench.targets.address import Address, parse_target, unique_names
 
 __all__ = ["Address", "parse_target", "unique_names"]

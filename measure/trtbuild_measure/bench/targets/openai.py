@@ -9,8 +9,11 @@ import ssl
 import time
 from typing import Any
 
-from trtbuild.bench.model import Endpoint, Generation, Prompt, Stream
-from trtbuild.bench.targets.streaming import (
+from trtbuild.errors import ServerError
+from trtbuild.wire.connections import Pool
+from trtbuild.wire.failures import DroppedError, MalformedError
+from trtbuild_measure.bench.model import Endpoint, Generation, Prompt, Stream
+from trtbuild_measure.bench.targets.streaming import (
     UNREADABLE,
     converse,
     distrusted,
@@ -18,9 +21,6 @@ from trtbuild.bench.targets.streaming import (
     unreachable,
     words,
 )
-from trtbuild.errors import ServerError
-from trtbuild.wire.connections import Pool
-from trtbuild.wire.failures import DroppedError, MalformedError
 
 _DONE = b"[DONE]"
 # Finish reasons that mean a failure, from vLLM, SGLang and gateways.
@@ -68,7 +68,7 @@ class OpenAITarget:
         self._pool = Pool(url, headers, connections)
 
     async def open(self) -> None:
-        """See :class:`~trtbuild.bench.model.Target`."""
+        """See :class:`~trtbuild_measure.bench.model.Target`."""
         try:
             async with asyncio.timeout(10):
                 answer = await self._pool.fetch("GET", "/models")
@@ -89,7 +89,7 @@ class OpenAITarget:
             )
 
     async def ask(self, stream: Stream) -> None:
-        """See :class:`~trtbuild.bench.model.Target`."""
+        """See :class:`~trtbuild_measure.bench.model.Target`."""
         stream.secret = self._api_key
         request = self._pool.request("POST", self._path, self.body(stream.prompt))
         reader = _Reader(stream, chat=self.endpoint == "chat")
@@ -98,7 +98,7 @@ class OpenAITarget:
             stream.fail(stream.ended, "dropped", "the stream ended without a reason or [DONE]")
 
     async def close(self) -> None:
-        """See :class:`~trtbuild.bench.model.Target`."""
+        """See :class:`~trtbuild_measure.bench.model.Target`."""
         self._pool.close()
 
     def body(self, prompt: Prompt) -> bytes:

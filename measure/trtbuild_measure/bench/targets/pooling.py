@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from trtbuild.bench.model import Prompt, Stream
 from trtbuild.client.failures import LateError, NoAnswerError
 from trtbuild.client.transport import Protocol, Transport
 from trtbuild.errors import TrtbuildError
@@ -24,6 +23,7 @@ from trtbuild.signature.requests import (
     TranscribeRequest,
 )
 from trtbuild.wire.tensors import InferRequest, Outputs
+from trtbuild_measure.bench.model import Prompt, Stream
 
 _COUNTS = ("token_count", "num_input_tokens")
 

@@ -9,11 +9,11 @@ import ssl
 import time
 from typing import Any
 
-from trtbuild.bench.model import Stream
 from trtbuild.errors import ServerError
 from trtbuild.wire.connections import Pool, stale
 from trtbuild.wire.failures import DroppedError, MalformedError
 from trtbuild.wire.response import Event, Response
+from trtbuild_measure.bench.model import Stream
 
 # A line that does not belong to an event stream: HTML, an object, plain text.
 _NO_EVENT = re.compile(rb"^(?!(?:data|event|id|retry)?:)[^\r\n]*\S", re.MULTILINE)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from trtbuild.bench.model import Generation, Prompt, Stream
-from trtbuild.bench.targets.pooling import PoolingModel
-from trtbuild.bench.targets.streaming import unreachable
 from trtbuild.client import AsyncLLMClient, Sampling
 from trtbuild.client.failures import LateError, NoAnswerError, not_callable
 from trtbuild.client.transport import Protocol
@@ -12,6 +9,9 @@ from trtbuild.signature import ServedModel, dialect_of
 from trtbuild.signature.dialects import Dialect
 from trtbuild.signature.requests import GenerateRequest
 from trtbuild.wire.tensors import InferRequest, Outputs
+from trtbuild_measure.bench.model import Generation, Prompt, Stream
+from trtbuild_measure.bench.targets.pooling import PoolingModel
+from trtbuild_measure.bench.targets.streaming import unreachable
 
 
 async def find_model(

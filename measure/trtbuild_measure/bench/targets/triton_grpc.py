@@ -9,9 +9,6 @@ from __future__ import annotations
 import time
 from contextlib import aclosing
 
-from trtbuild.bench.model import Generation, Stream
-from trtbuild.bench.targets.pooling import PoolingModel
-from trtbuild.bench.targets.triton import Reader, TritonModel, find_model
 from trtbuild.signature import ServedModel
 from trtbuild.wire import protobuf
 from trtbuild.wire.failures import (
@@ -23,6 +20,9 @@ from trtbuild.wire.failures import (
 )
 from trtbuild.wire.tensors import Outputs
 from trtbuild.wire.triton_grpc import TritonGrpc
+from trtbuild_measure.bench.model import Generation, Stream
+from trtbuild_measure.bench.targets.pooling import PoolingModel
+from trtbuild_measure.bench.targets.triton import Reader, TritonModel, find_model
 
 
 class TritonGrpcTarget:
@@ -51,7 +51,7 @@ class TritonGrpcTarget:
         self._client = TritonGrpc(url, seconds=timeout, environment=False)
 
     async def open(self) -> None:
-        """See :class:`~trtbuild.bench.model.Target`."""
+        """See :class:`~trtbuild_measure.bench.model.Target`."""
         found = await find_model(
             self._url, self._name, "grpc", self._generation, timeout=self._timeout, card=self._card
         )
@@ -61,7 +61,7 @@ class TritonGrpcTarget:
             self._model, self.ignored = found, found.ignored()
 
     async def ask(self, stream: Stream) -> None:
-        """See :class:`~trtbuild.bench.model.Target`."""
+        """See :class:`~trtbuild_measure.bench.model.Target`."""
         if self.pooling is not None:
             await self.pooling.ask(stream)
             return
@@ -86,7 +86,7 @@ class TritonGrpcTarget:
             stream.ended = time.perf_counter()
 
     async def close(self) -> None:
-        """See :class:`~trtbuild.bench.model.Target`."""
+        """See :class:`~trtbuild_measure.bench.model.Target`."""
         if self.pooling is not None:
             await self.pooling.close()
         await self._client.close()

@@ -6,13 +6,13 @@ import json
 import time
 from typing import Any
 
-from trtbuild.bench.model import Generation, Stream
-from trtbuild.bench.targets.pooling import PoolingModel
-from trtbuild.bench.targets.streaming import UNREADABLE, converse, failure_in
-from trtbuild.bench.targets.triton import Reader, TritonModel, find_model
 from trtbuild.signature import ServedModel
 from trtbuild.wire.connections import Pool
 from trtbuild.wire.kserve import generate_body, generate_outputs
+from trtbuild_measure.bench.model import Generation, Stream
+from trtbuild_measure.bench.targets.pooling import PoolingModel
+from trtbuild_measure.bench.targets.streaming import UNREADABLE, converse, failure_in
+from trtbuild_measure.bench.targets.triton import Reader, TritonModel, find_model
 
 
 class TritonHttpTarget:
@@ -41,7 +41,7 @@ class TritonHttpTarget:
         self._card = card
 
     async def open(self) -> None:
-        """See :class:`~trtbuild.bench.model.Target`."""
+        """See :class:`~trtbuild_measure.bench.model.Target`."""
         found = await find_model(
             self._url, self._name, "http", self._generation, timeout=self._timeout, card=self._card
         )
@@ -51,7 +51,7 @@ class TritonHttpTarget:
             self._model, self.ignored = found, found.ignored()
 
     async def ask(self, stream: Stream) -> None:
-        """See :class:`~trtbuild.bench.model.Target`."""
+        """See :class:`~trtbuild_measure.bench.model.Target`."""
         if self.pooling is not None:
             await self.pooling.ask(stream)
             return
@@ -78,7 +78,7 @@ class TritonHttpTarget:
         )
 
     async def close(self) -> None:
-        """See :class:`~trtbuild.bench.model.Target`."""
+        """See :class:`~trtbuild_measure.bench.model.Target`."""
         if self.pooling is not None:
             await self.pooling.close()
         self._pool.close()

@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from trtbuild.bench.histogram import Distribution
+from trtbuild_measure.bench.histogram import Distribution
 
 SATURATED_CPU = 0.85  # share of one core above which requests and events wait for the client
 SATURATED_LAG = 5.0  # ms at p50 by which the loop is late for a timer

@@ -11,8 +11,8 @@ from typing import Self
 
 import psutil
 
-from trtbuild.bench.watching import nvml
-from trtbuild.bench.watching.prometheus import (
+from trtbuild_measure.bench.watching import nvml
+from trtbuild_measure.bench.watching.prometheus import (
     Sample,
     differences,
     gauges,

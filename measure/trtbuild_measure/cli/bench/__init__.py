@@ -1,5 +1,5 @@
 """``trtbuild bench``: its commands, their options and what they print."""
 
-from trtbuild.cli.bench.command import register
+from trtbuild_measure.cli.bench.command import register
 
 __all__ = ["register"]

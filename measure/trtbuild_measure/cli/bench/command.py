@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from trtbuild.bench.options import BenchOptions
 from trtbuild.cli.fields import from_fields
 from trtbuild.cli.values import Group, Program
+from trtbuild_measure.bench.options import BenchOptions
 
 if TYPE_CHECKING:
-    from trtbuild.pipeline.bench import Outcome
+    from trtbuild_measure.jobs.bench import Outcome
 
 _EPILOG = """
 Examples
@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     group.command("run", epilog=_RUN_EPILOG)(run)
-    from trtbuild.cli.bench import results
+    from trtbuild_measure.cli.bench import results
 
     results.register(group)
     app.add_typer(group, name="bench")
@@ -98,13 +98,13 @@ def run(options: BenchOptions, output: Output) -> None:
     Ctrl-C or SIGTERM ends it and keeps what was measured; exit code 130 or 143.
     """
     if output.export:
-        from trtbuild.pipeline.bench.export import commands
+        from trtbuild_measure.jobs.bench.export import commands
 
         for line in commands(options, output.export):
             typer.echo(line)
         return
-    from trtbuild.cli.bench.view import display
-    from trtbuild.pipeline import bench
+    from trtbuild_measure.cli.bench.view import display
+    from trtbuild_measure.jobs import bench
 
     for option, path in (("--out", output.out), ("--html", output.html)):
         bench.require_writable(option, path)
@@ -116,11 +116,11 @@ def run(options: BenchOptions, output: Output) -> None:
 
 
 def _finish(outcome: Outcome, output: Output) -> None:
-    from trtbuild.cli.bench.view import show
     from trtbuild.cli.output import print_json
     from trtbuild.endings import exit_code
     from trtbuild.errors import BenchError
-    from trtbuild.pipeline import bench
+    from trtbuild_measure.cli.bench.view import show
+    from trtbuild_measure.jobs import bench
 
     result = outcome.result
     unwritten = bench.write_files(result, output.out, output.html)

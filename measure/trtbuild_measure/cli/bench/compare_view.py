@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from trtbuild.cli.bench.view import empty_table
+from trtbuild_measure.cli.bench.view import empty_table
 
 _COLOURS = {"worse": "red", "better": "green", "unclear": "dim", "same": "dim"}
 

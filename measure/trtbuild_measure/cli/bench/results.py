@@ -49,12 +49,12 @@ def compare(
 
     The same code, and no figures, when they must not be compared: other prompts, say.
     """
-    from trtbuild.bench.parity import KINDS
-    from trtbuild.bench.regression import compare_results
-    from trtbuild.bench.results import believing, read_result
-    from trtbuild.cli.bench.compare_view import show
     from trtbuild.cli.output import print_json
     from trtbuild.errors import UsageError
+    from trtbuild_measure.bench.parity import KINDS
+    from trtbuild_measure.bench.regression import compare_results
+    from trtbuild_measure.bench.results import believing, read_result
+    from trtbuild_measure.cli.bench.compare_view import show
 
     for kind in allow or ():
         if kind not in KINDS:
@@ -120,11 +120,11 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of an earlier run."""
-    from trtbuild.bench.report import charts, pngs, render
-    from trtbuild.bench.results import believing, read_result
     from trtbuild.errors import UsageError
     from trtbuild.files import atomic_write
-    from trtbuild.pipeline.bench import require_writable
+    from trtbuild_measure.bench.report import charts, pngs, render
+    from trtbuild_measure.bench.results import believing, read_result
+    from trtbuild_measure.jobs.bench import require_writable
 
     found = read_result(result, "environment", "settings", "comparison", "warnings", "partial")
     require_writable("--html", html)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from trtbuild.bench.running import LoadRun, OnTick
 from trtbuild.progress import Progress
+from trtbuild_measure.bench.running import LoadRun, OnTick
 
 _EVERY = 0.25
 _ROWS = 8

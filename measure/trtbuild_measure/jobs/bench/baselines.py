@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from trtbuild import process
-from trtbuild.bench.targets import Address
 from trtbuild.errors import BenchError
 from trtbuild.progress import SILENT, Progress
-from trtbuild.resources import template_dir
 from trtbuild.server import runtime
 from trtbuild.wire.blocking import fetch
 from trtbuild.wire.failures import WireError
+from trtbuild_measure.bench.targets import Address
+from trtbuild_measure.resources import template_dir
 
 _START_SECONDS = 300.0
 _STOP_SECONDS = 5.0

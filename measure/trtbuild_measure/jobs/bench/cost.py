@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from trtbuild import cost, hardware
-from trtbuild.bench.model import Json
+from trtbuild import hardware
 from trtbuild.checkpoint import inspect, open_checkpoint
 from trtbuild.errors import TrtbuildError, UsageError
-from trtbuild.pipeline.costing import layout_price, mix_of
+from trtbuild_measure import cost
+from trtbuild_measure.bench.model import Json
+from trtbuild_measure.jobs.costing import layout_price, mix_of
 
 UTILIZATION = 0.5
 

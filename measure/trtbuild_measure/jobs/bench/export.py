@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from trtbuild.bench.export import aiperf_commands
-from trtbuild.bench.options import BenchOptions
-from trtbuild.bench.targets import parse_target
 from trtbuild.errors import UsageError
-from trtbuild.pipeline.bench.targets import choose_endpoint
+from trtbuild_measure.bench.export import aiperf_commands
+from trtbuild_measure.bench.options import BenchOptions
+from trtbuild_measure.bench.targets import parse_target
+from trtbuild_measure.jobs.bench.targets import choose_endpoint
 
 
 def commands(options: BenchOptions, tool: str) -> list[str]:

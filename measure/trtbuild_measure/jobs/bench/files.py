@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from trtbuild.bench.model import Json
 from trtbuild.errors import UsageError
 from trtbuild.files import atomic_write
+from trtbuild_measure.bench.model import Json
 
 
 def require_writable(option: str, path: Path | None) -> None:
@@ -52,7 +52,7 @@ def keeper(out: Path | None) -> Callable[[Json], None]:
 
 def write_files(result: Json, out: Path | None, html: Path | None) -> dict[Path, str]:
     """Write the files; return an error for each that failed, so the result can be shown."""
-    from trtbuild.bench.report import render
+    from trtbuild_measure.bench.report import render
 
     found: dict[Path, str] = {}
     for path, is_page in ((out, False), (html, True)):

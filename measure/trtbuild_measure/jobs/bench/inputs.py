@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from trtbuild.bench.counting import digest, tokenizer_digest
-from trtbuild.bench.model import Json
-from trtbuild.bench.options import BenchOptions
-from trtbuild.bench.targets import Address
 from trtbuild.errors import UsageError
-from trtbuild.pipeline.bench import baselines, targets
-from trtbuild.pipeline.bench.targets import Prepared
 from trtbuild.progress import Progress
+from trtbuild_measure.bench.counting import digest, tokenizer_digest
+from trtbuild_measure.bench.model import Json
+from trtbuild_measure.bench.options import BenchOptions
+from trtbuild_measure.bench.targets import Address
+from trtbuild_measure.jobs.bench import baselines, targets
+from trtbuild_measure.jobs.bench.targets import Prepared
 
 
 def checkpoint_of(

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from trtbuild.bench import guards
-from trtbuild.bench.counting import load_tokenizer
-from trtbuild.bench.environment import describe
-from trtbuild.bench.options import BenchOptions
-from trtbuild.bench.running import OnTick
-from trtbuild.bench.targets import parse_target, unique_names
 from trtbuild.errors import UsageError
-from trtbuild.pipeline.bench import inputs, targets
-from trtbuild.pipeline.bench.prompts import make_prompts
-from trtbuild.pipeline.bench.session import BenchSession, OnResult, Outcome
 from trtbuild.progress import SILENT, Progress
+from trtbuild_measure.bench import guards
+from trtbuild_measure.bench.counting import load_tokenizer
+from trtbuild_measure.bench.environment import describe
+from trtbuild_measure.bench.options import BenchOptions
+from trtbuild_measure.bench.running import OnTick
+from trtbuild_measure.bench.targets import parse_target, unique_names
+from trtbuild_measure.jobs.bench import inputs, targets
+from trtbuild_measure.jobs.bench.prompts import make_prompts
+from trtbuild_measure.jobs.bench.session import BenchSession, OnResult, Outcome
 
 
 def run(

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from trtbuild.bench import guards
-from trtbuild.bench.comparison import side_by_side
-from trtbuild.bench.ledger import Ledger
-from trtbuild.bench.limits import no_connection
-from trtbuild.bench.loads.model import MISTAKE
-from trtbuild.bench.model import BenchTarget, Json
-from trtbuild.bench.results import FORMAT, load_result
-from trtbuild.bench.running import UNFINISHED, Run
-from trtbuild.bench.sweep import Sweep
-from trtbuild.bench.targets import Address
 from trtbuild.endings import word
 from trtbuild.errors import BenchError
-from trtbuild.pipeline.bench.targets import Prepared
+from trtbuild_measure.bench import guards
+from trtbuild_measure.bench.comparison import side_by_side
+from trtbuild_measure.bench.ledger import Ledger
+from trtbuild_measure.bench.limits import no_connection
+from trtbuild_measure.bench.loads.model import MISTAKE
+from trtbuild_measure.bench.model import BenchTarget, Json
+from trtbuild_measure.bench.results import FORMAT, load_result
+from trtbuild_measure.bench.running import UNFINISHED, Run
+from trtbuild_measure.bench.sweep import Sweep
+from trtbuild_measure.bench.targets import Address
+from trtbuild_measure.jobs.bench.targets import Prepared
 
 
 @dataclass(frozen=True, slots=True)

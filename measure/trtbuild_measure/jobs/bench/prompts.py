@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.loads import Prompts
-from trtbuild.bench.model import Prompt
-from trtbuild.bench.options import BenchOptions
-from trtbuild.bench.prompts import (
+from trtbuild.chat import ChatTemplate, find_template, render_chat
+from trtbuild.errors import UsageError
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.loads import Prompts
+from trtbuild_measure.bench.model import Prompt
+from trtbuild_measure.bench.options import BenchOptions
+from trtbuild_measure.bench.prompts import (
     FilePrompts,
     SyntheticPrompts,
     parse_lengths,
     read_prompts,
     read_trace,
 )
-from trtbuild.bench.running import Run
-from trtbuild.chat import ChatTemplate, find_template, render_chat
-from trtbuild.errors import UsageError
+from trtbuild_measure.bench.running import Run
 
 
 def make_prompts(options: BenchOptions, tokenizer: Any, folder: Path | None) -> Prompts:

@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trtbuild.bench import guards
-from trtbuild.bench.counting import Counter
-from trtbuild.bench.environment import describe
-from trtbuild.bench.loads import Control, Load, Prompts
-from trtbuild.bench.model import Json
-from trtbuild.bench.options import BenchOptions
-from trtbuild.bench.prompts import Trace
-from trtbuild.bench.running import Experiment, LoadRun, OnTick, Run, Subject, measure
-from trtbuild.bench.sweep import Sweep, sweep
 from trtbuild.errors import BenchError, TrtbuildError, UsageError
-from trtbuild.pipeline.bench.cost import prices
-from trtbuild.pipeline.bench.outcome import Measured, ask_once
-from trtbuild.pipeline.bench.prompts import asked_again
-from trtbuild.pipeline.bench.roofline import bounds
-from trtbuild.pipeline.bench.targets import Prepared
 from trtbuild.progress import Progress
+from trtbuild_measure.bench import guards
+from trtbuild_measure.bench.counting import Counter
+from trtbuild_measure.bench.environment import describe
+from trtbuild_measure.bench.loads import Control, Load, Prompts
+from trtbuild_measure.bench.model import Json
+from trtbuild_measure.bench.options import BenchOptions
+from trtbuild_measure.bench.prompts import Trace
+from trtbuild_measure.bench.running import Experiment, LoadRun, OnTick, Run, Subject, measure
+from trtbuild_measure.bench.sweep import Sweep, sweep
+from trtbuild_measure.jobs.bench.cost import prices
+from trtbuild_measure.jobs.bench.outcome import Measured, ask_once
+from trtbuild_measure.jobs.bench.prompts import asked_again
+from trtbuild_measure.jobs.bench.roofline import bounds
+from trtbuild_measure.jobs.bench.targets import Prepared
 
 _ROUNDS = 3
 _TWIN = 1 << 42  # offset of prompt numbers between two targets on the same server

@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbuild.bench.model import BenchTarget, Endpoint, Generation
-from trtbuild.bench.targets import Address
-from trtbuild.bench.targets.openai import OpenAITarget
-from trtbuild.bench.watching.prometheus import read_metrics
-from trtbuild.bench.watching.server import Watched, listener
 from trtbuild.errors import UsageError
 from trtbuild.repository import served_model
 from trtbuild.server_records import ServerRecord, running_servers
 from trtbuild.signature import ServedModel
 from trtbuild.signature.reading import read_engine
 from trtbuild.wire.sockets import connections_allowed
+from trtbuild_measure.bench.model import BenchTarget, Endpoint, Generation
+from trtbuild_measure.bench.targets import Address
+from trtbuild_measure.bench.targets.openai import OpenAITarget
+from trtbuild_measure.bench.watching.prometheus import read_metrics
+from trtbuild_measure.bench.watching.server import Watched, listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +112,13 @@ def _target(
     described = _described(address)
     card = described[1] if described else None
     if address.kind == "triton-grpc":
-        from trtbuild.bench.targets.triton_grpc import TritonGrpcTarget
+        from trtbuild_measure.bench.targets.triton_grpc import TritonGrpcTarget
 
         return TritonGrpcTarget(
             address.name, address.url, address.model, generation, timeout=timeout, card=card
         )
     if address.kind == "triton-http":
-        from trtbuild.bench.targets.triton_http import TritonHttpTarget
+        from trtbuild_measure.bench.targets.triton_http import TritonHttpTarget
 
         return TritonHttpTarget(
             address.name,
