@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from trtbuild_gateway.encoding.messages import error_body
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.endpoint import Endpoint, Handler
@@ -61,15 +62,23 @@ def create_app(gateway: Gateway) -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await gateway.gate.open()
         watching = asyncio.create_task(gateway.catalog.watch())
         try:
             yield
         finally:
             watching.cancel()
             await gateway.catalog.close()
+            await gateway.gate.close()
 
     endpoints = {
-        (method, path): Endpoint(gateway, path, handler, quiet=path in _QUIET)
+        (method, path): Endpoint(
+            gateway,
+            path,
+            handler,
+            quiet=path in _QUIET,
+            error_body=error_body if path.startswith("/v1/messages") else ApiError.body,
+        )
         for method, handlers in (("GET", _GET), ("POST", _POST))
         for path, handler in handlers.items()
     }

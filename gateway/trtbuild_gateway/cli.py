@@ -35,6 +35,7 @@ def gateway(
 ) -> None:
     """Serve OpenAI's API in front of a Triton server."""
     from trtbuild.errors import UsageError
+    from trtbuild_gateway.access.gate import gate_for
     from trtbuild_gateway.gateway import Gateway
     from trtbuild_gateway.running import listen, serve
     from trtbuild_gateway.settings import read_settings
@@ -46,7 +47,8 @@ def gateway(
             f"{settings.repository} is not a directory",
             fix="name the model repository that the server serves",
         )
+    gate = gate_for(settings.access)
     listening = listen(settings.host, settings.port)
     place = f"http://{settings.host}:{listening.getsockname()[1]}/v1"
     typer.echo(f"{place} answers for the models of {settings.url}; Ctrl-C stops it", err=True)
-    serve(Gateway(settings, Catalog(settings)), listening)
+    serve(Gateway(settings, Catalog(settings), gate), listening)

@@ -7,3 +7,8 @@ gateway = Command(
     "Serve OpenAI's API in front of a Triton server.",
     "trtbuild_gateway.cli",
 )
+keys = Command(
+    "keys",
+    "Add, list, rotate and revoke the gateway's API keys.",
+    "trtbuild_gateway.keys_cli",
+)

@@ -44,9 +44,15 @@ class Relay(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as the gate recognized it; ``id`` is empty without access control."""
+    """Who asks, as the gate recognized it.
+
+    Attributes:
+        id: Of the key or the token's subject; empty without access control.
+        admin: Whether it may load and unload models.
+    """
 
     id: str = ""
+    admin: bool = False
 
 
 @dataclass(slots=True)
@@ -106,22 +112,31 @@ class Gate(Protocol):
     """Access control."""
 
     async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:
-        """Return who asks, before the body is read; ApiError 401."""
+        """Return who asks, before the body is read; ApiError 401 or 403."""
 
     def visible(self, caller: Caller, model: str) -> bool:
         """Whether a caller may use a model; others are answered as if there were none."""
 
     async def admit(self, call: Call) -> Admission:
-        """Admit a call whose model and size are known; ApiError 403 or 429."""
+        """Admit a call whose model and size are known; ApiError 403, 429 or 503."""
+
+    async def open(self) -> None:
+        """Begin: called once in the event loop, before the first call."""
+
+    async def close(self) -> None:
+        """End, after the last call."""
 
 
-class _Free:
-    """The admission of a gateway without access control."""
+class Free:
+    """The admission of a call that nothing limits."""
 
     headers: Mapping[str, str] = {}
 
     async def settle(self, outcome: Outcome) -> None:
         """Nothing is counted."""
+
+
+FREE = Free()
 
 
 class OpenGate:
@@ -137,4 +152,10 @@ class OpenGate:
 
     async def admit(self, call: Call) -> Admission:  # noqa: ARG002
         """Admit the call."""
-        return _Free()
+        return FREE
+
+    async def open(self) -> None:
+        """There is nothing to begin."""
+
+    async def close(self) -> None:
+        """There is nothing to end."""

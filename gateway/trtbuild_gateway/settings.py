@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from trtbuild.errors import RecipeError
 from trtbuild.server_records import server_of
+from trtbuild_gateway.access_settings import AccessSettings
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -74,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         host, port: Where to listen.
         models: Settings by model.
         media: Images and audio.
+        access: Who may ask for what, and how much.
         on_unsupported: ``refuse`` a parameter that a model does not take, or ``drop`` it and name
             it in the header ``x-trtbuild-ignored``.
         most_bytes: Of a request's body.
@@ -92,6 +94,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 9000
     models: dict[str, ModelSettings] = {}
     media: MediaSettings = MediaSettings()
+    access: AccessSettings = AccessSettings()
     on_unsupported: Literal["refuse", "drop"] = "refuse"
     most_bytes: Count = 64 * 1024 * 1024
     most_choices: Count = 128
@@ -166,4 +169,9 @@ def _placed(settings: Settings, base: Path) -> Settings:
         )
         for name, one in settings.models.items()
     }
-    return msgspec.structs.replace(settings, repository=below(settings.repository), models=models)
+    return msgspec.structs.replace(
+        settings,
+        repository=below(settings.repository),
+        models=models,
+        access=settings.access.placed(base),
+    )

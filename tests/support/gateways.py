@@ -17,6 +17,7 @@ import uvicorn
 
 from support.fake_triton import FakeTriton, fake_triton, words
 from support.tokenizers_made import byte_level
+from trtbuild_gateway.access.gate import gate_for
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.running import Server, listen, server_for
 from trtbuild_gateway.settings import settings_of
@@ -59,7 +60,7 @@ class Served:
 async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
     """Serve the gateway in front of ``url``."""
     found = settings_of({"url": url, **settings})
-    gateway = Gateway(found, Catalog(found))
+    gateway = Gateway(found, Catalog(found), gate_for(found.access))
     listening = listen("127.0.0.1", 0)
     server = server_for(gateway)
     server.config.load()
@@ -101,8 +102,8 @@ def run_as_served(test: Coroutine[Any, Any, None]) -> None:
         runner.run(test)
 
 
-def client(served: Served) -> openai.AsyncOpenAI:
+def client(served: Served, api_key: str = "none") -> openai.AsyncOpenAI:
     """OpenAI's own client."""
     import openai  # half a second in every process that only collects the tests
 
-    return openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)
+    return openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key=api_key, max_retries=0)

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from trtbuild_gateway.failures import ApiError, of_exception, unavailable
 from trtbuild_gateway.gateway import Gateway
-from trtbuild_gateway.http.exchange import Exchange, LeftError
+from trtbuild_gateway.http.exchange import ErrorBody, Exchange, LeftError
 from trtbuild_gateway.seams import Admission, Call, Outcome
 from trtbuild_gateway.upstream.catalog import Model
 
@@ -76,15 +76,23 @@ class Endpoint:
         path: The route, for metrics and logs.
         handler: Answers a call.
         quiet: Neither counted nor refused while the gateway drains: health and metrics.
+        error_body: The form of its errors.
     """
 
     def __init__(
-        self, gateway: Gateway, path: str, handler: Handler, *, quiet: bool = False
+        self,
+        gateway: Gateway,
+        path: str,
+        handler: Handler,
+        *,
+        quiet: bool = False,
+        error_body: ErrorBody = ApiError.body,
     ) -> None:
         self._gateway = gateway
         self._path = path
         self._handler = handler
         self._quiet = quiet
+        self._error_body = error_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -92,6 +100,7 @@ class Endpoint:
         exchange = Exchange(
             scope, receive, send, most_bytes=settings.most_bytes, seconds=settings.body_seconds
         )
+        exchange.error_body = self._error_body
         given = exchange.headers.get("x-request-id", "")
         id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         exchange.more_headers["x-request-id"] = id

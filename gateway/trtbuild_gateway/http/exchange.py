@@ -23,6 +23,8 @@ _KEEP_ALIVE = b": keep-alive\n\n"
 Emit = Callable[[bytes], Awaitable[None] | None]
 """Sends a piece of a stream; what it returns must be awaited before the next."""
 
+ErrorBody = Callable[[ApiError], dict[str, Any]]
+
 
 class LeftError(Exception):
     """The client has closed the connection; whatever was computed for it ends."""
@@ -45,7 +47,7 @@ class Exchange:
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
         self.more_headers: dict[str, str] = {}
-        self.error_body: Callable[[ApiError], dict[str, Any]] = ApiError.body
+        self.error_body: ErrorBody = ApiError.body
         self.begun = False
         self._receive = receive
         self._send = send

@@ -9,7 +9,6 @@ import msgspec
 from trtbuild_gateway.encoding.messages import (
     MessagesStream,
     content_of,
-    error_body,
     stop_reason,
 )
 from trtbuild_gateway.failures import ApiError
@@ -23,7 +22,6 @@ from trtbuild_gateway.schema.parameters import check, typed
 
 async def messages(context: Context) -> None:
     """Answer a chat in Anthropic's form."""
-    context.exchange.error_body = error_body
     given = await context.exchange.json()
     drop = context.gateway.settings.on_unsupported == "drop"
     context.note_ignored(check("messages", given, drop=drop))
@@ -56,7 +54,6 @@ async def messages(context: Context) -> None:
 
 async def count_tokens(context: Context) -> None:
     """Count the tokens of a prompt."""
-    context.exchange.error_body = error_body
     given = {**await context.exchange.json(), "max_tokens": 1}
     check("messages", given)
     _, job = await _job(context, as_chat(given))

@@ -158,11 +158,14 @@ def staged_dir(target: Path) -> Iterator[Path]:
             sync_folder(target.parent)
 
 
-def atomic_write(path: Path, content: bytes) -> None:
-    """Write ``path`` so that readers see either the old or the new bytes, even after a crash."""
+def atomic_write(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write ``path`` so that readers see either the old or the new bytes, even after a crash.
+
+    The umask applies to ``mode``, as it does to that of every new file.
+    """
     temporary = path.with_name(f".{path.name}{MARK}{secrets.token_hex(4)}")
     try:
-        write_synced(temporary, content)
+        write_synced(temporary, content, mode=mode)
         temporary.replace(path)
         sync_folder(path.parent)
     except BaseException:
@@ -171,9 +174,10 @@ def atomic_write(path: Path, content: bytes) -> None:
         raise
 
 
-def write_synced(path: Path, content: bytes) -> None:
+def write_synced(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Write a file and wait until the disk has it."""
-    with path.open("wb") as stream:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    with os.fdopen(os.open(path, flags, mode), "wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())

@@ -1,0 +1,309 @@
+"""``trtbuild keys``: the gateway's API keys."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trtbuild.cli.values import Program
+from trtbuild.errors import UsageError
+
+if TYPE_CHECKING:
+    from trtbuild_gateway.access.keys import Key, Limits
+
+_ADD = """
+Examples
+
+  trtbuild keys add support-bot
+
+  trtbuild keys add ci --models 'test-*' --expires 90d --requests-per-minute 60
+
+  trtbuild keys add dashboard --endpoints /metrics --json
+"""
+_LIST = """
+Examples
+
+  trtbuild keys list
+
+  trtbuild keys list --file /etc/trtbuild/keys.json --json
+"""
+_ROTATE = """
+Examples
+
+  trtbuild keys rotate support-bot
+
+  trtbuild keys rotate 3f9ac1d20b77 --grace 1h
+"""
+_REVOKE = """
+Examples
+
+  trtbuild keys revoke support-bot
+"""
+_NAME = r"[\w.@-]{1,64}"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+_File = Annotated[Path, typer.Option("--file", "-f", help="The keys file.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Which = Annotated[str, typer.Argument(help="Id or name of the key.")]
+_DEFAULT = Path("keys.json")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = Program(
+        help="Add, list, rotate and revoke the gateway's API keys.", no_args_is_help=True
+    )
+    group.command("add", epilog=_ADD)(add)
+    group.command("list", epilog=_LIST)(list_keys)
+    group.command("rotate", epilog=_ROTATE)(rotate)
+    group.command("revoke", epilog=_REVOKE)(revoke)
+    app.add_typer(group, name="keys")
+
+
+def add(
+    name: Annotated[str, typer.Argument(help="What to call it: a team, a program.")],
+    *,
+    file: _File = _DEFAULT,
+    models: Annotated[
+        list[str] | None, typer.Option(help="Glob of models it may use (all); repeatable.")
+    ] = None,
+    endpoints: Annotated[
+        list[str] | None, typer.Option(help="Glob of paths it may ask (all); repeatable.")
+    ] = None,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="It may also load and unload models.")
+    ] = False,
+    expires: Annotated[
+        str, typer.Option(help="Valid for 30m, 12h, 90d, 8w, or until 2027-01-31.")
+    ] = "",
+    requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
+    requests_per_day: Annotated[int | None, typer.Option(min=1)] = None,
+    tokens_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of prompts and answers.")
+    ] = None,
+    tokens_per_day: Annotated[int | None, typer.Option(min=1)] = None,
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Requests that are open at the same time.")
+    ] = None,
+    masking: Annotated[
+        str, typer.Option(help="Set of masking rules in gateway.yaml (default).")
+    ] = "",
+    as_json: _Json = False,
+) -> None:
+    """Add a key and print it: the file keeps only its SHA-256."""
+    from trtbuild_gateway.access.keys import Key, Limits, Secret, digest_of, new_key
+
+    if not re.fullmatch(_NAME, name):
+        raise UsageError(
+            f"{name!r} cannot be a name of a key", fix="use up to 64 letters, digits and . _ @ -"
+        )
+    now = _now()
+    limits = Limits(
+        requests_per_minute, requests_per_day, tokens_per_minute, tokens_per_day, concurrent
+    )
+    id, text = new_key()
+    made = Key(
+        id,
+        name,
+        now,
+        (Secret(digest_of(text), now),),
+        models=tuple(models or ("*",)),
+        endpoints=tuple(endpoints or ("*",)),
+        admin=admin,
+        expires=_until(expires, now) if expires else None,
+        limits=None if limits == Limits() else limits,
+        masking=masking,
+    )
+    with _changed(file, new=True) as keys:
+        if any(key.name == name and key.state(now) == "valid" for key in keys.values()):
+            raise UsageError(
+                f"{file} has a valid key named {name!r}",
+                fix=f"take another name, or `trtbuild keys rotate {name}` for a new secret",
+            )
+        keys[id] = made
+    _print_secret(made, text, as_json=as_json)
+
+
+def list_keys(*, file: _File = _DEFAULT, as_json: _Json = False) -> None:
+    """List the keys: who, until when, for what. It shows no secret, the file has none."""
+    from trtbuild.cli.output import print_json
+    from trtbuild_gateway.access.keys import read_keys
+
+    rows = [_described(key) for key in read_keys(file).values()]
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        typer.echo(f"{file} has no keys; `trtbuild keys add NAME` makes one", err=True)
+    else:
+        _print_table(rows)
+
+
+def rotate(
+    which: _Which,
+    *,
+    file: _File = _DEFAULT,
+    grace: Annotated[
+        str, typer.Option(help="How long the secret before stays valid: 0s, 1h, 7d.")
+    ] = "24h",
+    as_json: _Json = False,
+) -> None:
+    """Give a key a new secret and print it; the one before it stays valid for a while."""
+    from trtbuild_gateway.access.keys import new_key, rotated
+
+    now, span = _now(), _span(grace)
+    with _changed(file) as keys:
+        key = _found(keys, which, file)
+        if key.state(now) != "valid":
+            raise UsageError(
+                f"the key {key.id} ({key.name}) is {key.state(now)}",
+                fix=f"make a new one with `trtbuild keys add {key.name}`",
+            )
+        _, text = new_key(key.id)
+        keys[key.id] = made = rotated(key, text, now, span)
+    _print_secret(made, text, as_json=as_json)
+
+
+def revoke(which: _Which, *, file: _File = _DEFAULT, as_json: _Json = False) -> None:
+    """Make a key invalid at once, with all its secrets."""
+    import msgspec
+
+    from trtbuild.cli.output import print_json
+
+    with _changed(file) as keys:
+        key = _found(keys, which, file)
+        if key.revoked is None:
+            key = keys[key.id] = msgspec.structs.replace(key, revoked=_now())
+    if as_json:
+        print_json(_described(key))
+    else:
+        typer.echo(f"revoked {key.id} ({key.name}); a running gateway knows within a second")
+
+
+@contextlib.contextmanager
+def _changed(file: Path, *, new: bool = False) -> Iterator[dict[str, Key]]:
+    """Yield the keys, and write them at the end; one process at a time."""
+    from trtbuild.files import exclusive
+    from trtbuild_gateway.access.keys import read_keys, write_keys
+
+    folder = file.resolve().parent
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a directory", fix="make it, or name another --file")
+    with exclusive(folder):
+        keys = {} if new and not file.exists() else read_keys(file)
+        yield keys
+        write_keys(file, list(keys.values()))
+
+
+def _found(keys: dict[str, Key], which: str, file: Path) -> Key:
+    if which in keys:
+        return keys[which]
+    now = _now()
+    named = [key for key in keys.values() if key.name == which]
+    named = [key for key in named if key.state(now) == "valid"] or named
+    if len(named) == 1:
+        return named[0]
+    if named:
+        ids = ", ".join(key.id for key in named)
+        raise UsageError(f"several keys are named {which!r}: {ids}", fix="give the id")
+    raise UsageError(
+        f"{file} has no key {which!r}", fix=f"`trtbuild keys list --file {file}` shows them"
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _span(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a time span", fix="write 30m, 12h, 90d or 8w")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def _until(text: str, now: datetime) -> datetime:
+    """Return a point in time given as a span from now or as a date."""
+    try:
+        if re.fullmatch(r"\d+[smhdw]", text):
+            found = now + _span(text)
+        else:
+            found = datetime.fromisoformat(text)
+            found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{text!r} is neither a time span nor a date", fix="write 90d or 2027-01-31"
+        ) from None
+    if found <= now:
+        raise UsageError(f"{text!r} is in the past", fix="write 90d or a later date")
+    return found
+
+
+def _described(key: Key) -> dict[str, Any]:
+    now = _now()
+    valid = [one for one in key.secrets if one.expires is None or one.expires > now]
+    return {
+        "id": key.id,
+        "name": key.name,
+        "state": key.state(now),
+        "created": key.created.isoformat(),
+        "expires": key.expires.isoformat() if key.expires else None,
+        "revoked": key.revoked.isoformat() if key.revoked else None,
+        "secrets": len(valid),
+        "models": list(key.models),
+        "endpoints": list(key.endpoints),
+        "admin": key.admin,
+        "limits": _limits(key.limits),
+        "masking": key.masking or "default",
+    }
+
+
+def _limits(limits: Limits | None) -> dict[str, int]:
+    import msgspec
+
+    found = {} if limits is None else msgspec.structs.asdict(limits)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _print_secret(key: Key, text: str, *, as_json: bool) -> None:
+    from trtbuild.cli.output import print_json
+
+    if as_json:
+        print_json({**_described(key), "key": text})
+        return
+    typer.echo(text)
+    typer.echo(f"the key of {key.name}, id {key.id}: it is not shown again", err=True)
+    for secret in key.secrets[1:]:
+        typer.echo(
+            f"the secret before it is valid until {secret.expires:%Y-%m-%d %H:%M} UTC", err=True
+        )
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from trtbuild.cli.output import console
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for title in ("ID", "NAME", "STATE", "EXPIRES", "MODELS", "ENDPOINTS", "LIMITS"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        limits = ", ".join(f"{name} {value:,}" for name, value in row["limits"].items())
+        admin = ["admin"] if row["admin"] else []
+        cells = (
+            row["id"],
+            row["name"],
+            row["state"],
+            (row["expires"] or "never")[:10],
+            " ".join(row["models"]),
+            " ".join([*row["endpoints"], *admin]),
+            limits.replace("_", " ") or "none",
+        )
+        table.add_row(*map(escape, cells))
+    console().print(table)
