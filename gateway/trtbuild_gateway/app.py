@@ -25,6 +25,7 @@ from trtbuild_gateway.routes import (
     messages,
     models,
     ranking,
+    responses,
     tokens,
 )
 
@@ -41,6 +42,7 @@ _QUIET = frozenset(("/health", "/health/live", "/health/ready", "/metrics"))
 _POST: Mapping[str, Handler] = {
     "/v1/chat/completions": chat.chat,
     "/v1/completions": completions.completions,
+    "/v1/responses": responses.responses,
     "/v1/messages": messages.messages,
     "/v1/messages/count_tokens": messages.count_tokens,
     "/v1/embeddings": embeddings.embeddings,

@@ -77,7 +77,11 @@ class Prompter:
             template = self._template_for(bool(tools))
             try:
                 text = render_chat(
-                    template, messages, tools=tools, variables=variables, answer=answer
+                    template,
+                    _known_roles(template, messages),
+                    tools=tools,
+                    variables=variables,
+                    answer=answer,
                 )
             except UsageError as error:
                 raise invalid(
@@ -159,6 +163,19 @@ class Prompter:
             return find_template(self.folder, tools=tools)
         except (OSError, UnicodeDecodeError, UsageError):
             raise missing from None
+
+
+def _known_roles(
+    template: ChatTemplate, messages: Sequence[Mapping[str, Any]]
+) -> Sequence[Mapping[str, Any]]:
+    """Return messages of developers as the system's, unless the template knows that role: most
+    templates leave out a message whose role they do not know."""
+    if "developer" in template.text:
+        return messages
+    return [
+        {**message, "role": "system"} if message.get("role") == "developer" else message
+        for message in messages
+    ]
 
 
 def _load(folder: Path) -> Tokenizer | None:

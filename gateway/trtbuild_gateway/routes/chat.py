@@ -59,9 +59,7 @@ async def job_of(context: Context, request: ChatRequest, model: Model) -> Job:
     messages, images = await take_images(
         checked_messages(request.messages), context.gateway.settings.media
     )
-    variables = dict(request.chat_template_kwargs or {})
-    if request.reasoning_effort is not None:
-        variables.setdefault("reasoning_effort", request.reasoning_effort)
+    variables = {**_effort(request.reasoning_effort), **(request.chat_template_kwargs or {})}
     plan = tool_plan(request.tools, request.tool_choice, parallel=request.parallel_tool_calls)
     prompt = await model.prompter.chat(
         messages,
@@ -87,6 +85,14 @@ async def job_of(context: Context, request: ChatRequest, model: Model) -> Job:
         logprobs,
         None if parsing is None else parsing.make,
     )
+
+
+def _effort(value: str | None) -> dict[str, Any]:
+    """Return what tells a template how much to reason; most know only on and off."""
+    if value is None:
+        return {}
+    off = {"enable_thinking": False, "thinking": False} if value == "none" else {}
+    return {"reasoning_effort": value, **off}
 
 
 async def _encoder(request: ChatRequest, model: Model) -> Logprobs | None:

@@ -183,6 +183,17 @@ async def streamed(context: Context, job: Job, encoder: Stream) -> None:
     await context.exchange.stream(partial(_produce, context, job, encoder), heartbeat)
 
 
+async def run(context: Context, job: Job, encoder: Stream) -> None:
+    """Generate as if for a stream, for an encoder that keeps what it has encoded.
+
+    Raises:
+        LeftError: The client left.
+        WireError: A model failed.
+    """
+    async with context.exchange.watched():
+        await _produce(context, job, encoder, lambda _: None)
+
+
 async def _produce(context: Context, job: Job, encoder: Stream, emit: Emit) -> None:
     choices = job.choices()
     readers = [_reader(job, encoder) for _ in choices]

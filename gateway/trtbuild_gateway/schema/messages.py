@@ -36,6 +36,8 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
         made["tools"] = [_tool(at, tool) for at, tool in enumerate(tools)]
     if "tool_choice" in body:
         made |= _choice(body["tool_choice"])
+    if body.get("thinking") == {"type": "disabled"}:
+        made["reasoning_effort"] = "none"
     return made | _output(body.get("output_config", {}))
 
 

@@ -89,9 +89,49 @@ def test_a_tool_call(stream: bool) -> None:
     in_front(test, script=words(CALL), **with_model(parser="hermes"))
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_thinking_comes_before_the_text(stream: bool) -> None:
+    async def test(_: FakeTriton, served: Served) -> None:
+        answer = await served.post("/v1/messages", **ASK, stream=stream)
+        if not stream:
+            assert answer.json()["content"] == [
+                {"type": "thinking", "thinking": "Let me see.", "signature": ""},
+                {"type": "text", "text": "It is 2."},
+            ]
+            return
+        found = events(answer.text)
+        starts = [data for name, data in found if name == "content_block_start"]
+        assert [data["content_block"]["type"] for data in starts] == ["thinking", "text"]
+        parts = [data for name, data in found if name == "content_block_delta"]
+        deltas = [(data["index"], data["delta"]) for data in parts]
+        assert {(at, delta["type"]) for at, delta in deltas} == {
+            (0, "thinking_delta"),
+            (1, "text_delta"),
+        }
+        assert "".join(delta.get("thinking", "") for _, delta in deltas) == "Let me see."
+
+    in_front(
+        test,
+        script=words("<think>Let", " me see.", "</think>", "It is", " 2."),
+        **with_model(parser="think"),
+    )
+
+
 def with_model(**settings: Any) -> dict[str, Any]:
     """The gateway's settings with more settings of the model."""
     return {"models": {"m": {"tokenizer": str(tokenizer()), "context_length": 256, **settings}}}
+
+
+def test_thinking_is_turned_off_by_the_variables_that_templates_know(tmp_path: Any) -> None:
+    template = tmp_path / "thinking.jinja"
+    template.write_text("{{ '' if enable_thinking is false or thinking is false else '<think>' }}")
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        for kind in ("disabled", "adaptive"):
+            await served.post("/v1/messages", **ASK, thinking={"type": kind})
+        assert [body["text_input"] for body in triton.bodies] == ["", "<think>"]
+
+    in_front(test, **with_model(chat_template=str(template)))
 
 
 def test_what_was_said_before_comes_back_in_the_prompt(tmp_path: Any) -> None:

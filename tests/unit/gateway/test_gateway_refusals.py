@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_create_params
+from openai.types.responses import response_create_params
 
 from support.fake_triton import FakeTriton
 from support.gateways import Served, in_front
@@ -188,6 +189,7 @@ def test_every_parameter_of_openai_is_in_the_table() -> None:
         ("chat", chat_create_params.CompletionCreateParamsBase),
         ("completions", completion_create_params.CompletionCreateParamsBase),
         ("embeddings", embedding_create_params.EmbeddingCreateParams),
+        ("responses", response_create_params.ResponseCreateParamsBase),
     ):
         assert kind.__annotations__.keys() <= table()[endpoint].names, endpoint
 
