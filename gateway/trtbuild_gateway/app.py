@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,6 +15,7 @@ from trtbuild_gateway.encoding.messages import error_body
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.endpoint import Endpoint, Handler
+from trtbuild_gateway.http.fallback import not_here
 from trtbuild_gateway.routes import (
     chat,
     classify,
@@ -88,7 +87,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
         Route(path, endpoint, methods=[method]) for (method, path), endpoint in endpoints.items()
     ]
     others = Starlette(
-        routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _not_here}
+        routes=routes, lifespan=lifespan, exception_handlers={HTTPException: not_here}
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,17 +96,3 @@ def create_app(gateway: Gateway) -> ASGIApp:
         await (direct or others)(scope, receive, send)
 
     return app
-
-
-async def _not_here(request: Request, error: Exception) -> Response:
-    """Answer a path or method that does not exist in OpenAI's form."""
-    import msgspec
-
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    what = "does not exist" if status == 404 else f"cannot be asked with {request.method}"
-    code = "unknown_url" if status == 404 else "method_not_allowed"
-    answer = ApiError(status, f"{request.url.path} {what}", code=code)
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    return Response(
-        msgspec.json.encode(answer.body()), status, headers, media_type="application/json"
-    )

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import socket
+
+    from trtbuild_gateway.settings import ControlSettings
+
+_EPILOG = """
+Examples
+
+  trtbuild gateway model_repository
+
+  trtbuild gateway --url 10.0.0.7:8000 --port 8080
+
+  trtbuild gateway model_repository --control-port 9001
+
+  trtbuild gateway -f gateway.yaml
+"""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("gateway")(gateway)
+    app.command("gateway", epilog=_EPILOG)(gateway)
 
 
 def gateway(
@@ -18,6 +35,7 @@ def gateway(
         Path | None,
         typer.Argument(help="The repository that the server serves: templates, tokenizers, names."),
     ] = None,
+    *,
     url: Annotated[
         str | None,
         typer.Option(
@@ -32,16 +50,25 @@ def gateway(
     port: Annotated[
         int | None, typer.Option(help="Port to listen on (9000); 0 takes a free one.")
     ] = None,
+    control_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port on which models are loaded and unloaded; 0 takes a free one. Without it "
+            "there is none."
+        ),
+    ] = None,
 ) -> None:
     """Serve OpenAI's API in front of a Triton server."""
     from trtbuild.errors import UsageError
     from trtbuild_gateway.access.gate import gate_for
     from trtbuild_gateway.gateway import Gateway
     from trtbuild_gateway.running import listen, serve
-    from trtbuild_gateway.settings import read_settings
+    from trtbuild_gateway.settings import read_settings, with_control_port
     from trtbuild_gateway.upstream.catalog import Catalog
 
     settings = read_settings(file, url=url, host=host, port=port, repository=repo)
+    if control_port is not None:
+        settings = with_control_port(settings, control_port)
     if settings.repository is not None and not settings.repository.is_dir():
         raise UsageError(
             f"{settings.repository} is not a directory",
@@ -51,4 +78,19 @@ def gateway(
     listening = listen(settings.host, settings.port)
     place = f"http://{settings.host}:{listening.getsockname()[1]}/v1"
     typer.echo(f"{place} answers for the models of {settings.url}; Ctrl-C stops it", err=True)
-    serve(Gateway(settings, Catalog(settings), gate), listening)
+    gateway = Gateway(settings, Catalog(settings), gate)
+    serve(gateway, listening, _control_socket(settings.control))
+
+
+def _control_socket(settings: ControlSettings) -> socket.socket | None:
+    """Return the socket of the control port, and print its address; None without one."""
+    from trtbuild_gateway.control.gate import gate_of
+    from trtbuild_gateway.running import listen
+
+    if settings.port is None:
+        return None
+    gate_of(settings)  # what is wrong with the token is told before anything is served
+    listening = listen(settings.host, settings.port, option="--control-port")
+    place = f"http://{settings.host}:{listening.getsockname()[1]}/v1/model"
+    typer.echo(f"{place} controls the models", err=True)
+    return listening

@@ -8,6 +8,7 @@ import socket
 import time
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from trtbuild.errors import UsageError
@@ -19,8 +20,8 @@ _POLL_SECONDS = 0.05
 _CUTTING_SECONDS = 1  # uvicorn's, once the streams have had their time
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
+    """Return a socket that listens; ``option`` is how the user chooses the port.
 
     Raises:
         UsageError: The address cannot be taken.
@@ -36,7 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise UsageError(
             f"cannot listen on {host}:{port}: {error.strerror}",
-            fix="choose another port with --port; 0 takes a free one",
+            fix=f"choose another port with {option}; 0 takes a free one",
         ) from None
     return made
 
@@ -94,11 +95,17 @@ class Server(uvicorn.Server):
         return max(self.gateway.settings.drain_seconds, _REFUSING_SECONDS)
 
 
-def server_for(gateway: Gateway) -> Server:
-    """Return a server that has not started."""
+def server_for(gateway: Gateway, control: socket.socket | None = None) -> Server:
+    """Return a server that has not started.
+
+    Args:
+        gateway: What it serves.
+        control: The socket on which models are controlled; it must be among those of the server.
+    """
     settings = gateway.settings
+    app = create_app(gateway)
     config = uvicorn.Config(
-        create_app(gateway),
+        app if control is None else _with_control(app, gateway, control),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -112,11 +119,33 @@ def server_for(gateway: Gateway) -> Server:
     return server
 
 
-def serve(gateway: Gateway, listening: socket.socket) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
-    server = server_for(gateway)
+def _with_control(data: ASGIApp, gateway: Gateway, listening: socket.socket) -> ASGIApp:
+    """Return an application that answers the control port, too."""
+    from trtbuild_gateway.control.app import ControlPlane
+    from trtbuild_gateway.control.gate import gate_of
+
+    plane = ControlPlane(gateway, gate_of(gateway.settings.control))
+    control, port = plane.app(), listening.getsockname()[1]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            try:
+                await data(scope, receive, send)
+            finally:
+                await plane.close()
+        else:
+            here = scope["server"][1] == port
+            await (control if here else data)(scope, receive, send)
+
+    return app
+
+
+def serve(gateway: Gateway, listening: socket.socket, control: socket.socket | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C; ``control`` is the socket on which models are controlled."""
+    server = server_for(gateway, control)
+    sockets = [listening] if control is None else [listening, control]
     with (
         contextlib.suppress(KeyboardInterrupt),
         asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner,
     ):
-        runner.run(server.serve([listening]))
+        runner.run(server.serve(sockets))

@@ -66,6 +66,29 @@ class MediaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: Seconds = 10.0
 
 
+class ControlSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The port on which models are loaded and unloaded.
+
+    Attributes:
+        host, port: Where to listen; without a port there is none.
+        token_file: A file with the token that callers must send; the variable
+            ``TRTBUILD_CONTROL_TOKEN`` is used if it is not given.
+        load_seconds: The longest that a load may take.
+        unload_seconds: How long open requests may go on before they are cancelled, and then the
+            longest that the server may take to unload.
+        warm_up: Whether a model must answer a request before clients can ask for it.
+        metrics: The address of the server's metrics, if it is not a server of this machine.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    token_file: Path | None = None
+    load_seconds: Seconds = 1800.0
+    unload_seconds: Seconds = 30.0
+    warm_up: bool = True
+    metrics: str = ""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -76,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         models: Settings by model.
         media: Images and audio.
         access: Who may ask for what, and how much.
+        control: The port on which models are loaded and unloaded.
         on_unsupported: ``refuse`` a parameter that a model does not take, or ``drop`` it and name
             it in the header ``x-trtbuild-ignored``.
         most_bytes: Of a request's body.
@@ -95,6 +119,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: dict[str, ModelSettings] = {}
     media: MediaSettings = MediaSettings()
     access: AccessSettings = AccessSettings()
+    control: ControlSettings = ControlSettings()
     on_unsupported: Literal["refuse", "drop"] = "refuse"
     most_bytes: Count = 64 * 1024 * 1024
     most_choices: Count = 128
@@ -128,6 +153,20 @@ def read_settings(path: Path | None, **given: Any) -> Settings:
     found = found if path is None else _placed(found, path.parent)
     server = server_of(found.repository) if found.repository and "url" not in value else None
     return msgspec.structs.replace(found, url=server.url("http")) if server else found
+
+
+def with_control_port(settings: Settings, port: int) -> Settings:
+    """Return settings with another control port.
+
+    Raises:
+        RecipeError: It is no port.
+    """
+    if not 0 <= port <= 65535:
+        raise RecipeError(
+            f"{port} is not a port", where="--control-port", fix="use a number from 0 to 65535"
+        )
+    control = msgspec.structs.replace(settings.control, port=port)
+    return msgspec.structs.replace(settings, control=control)
 
 
 def settings_of(value: Mapping[str, Any]) -> Settings:
@@ -169,9 +208,13 @@ def _placed(settings: Settings, base: Path) -> Settings:
         )
         for name, one in settings.models.items()
     }
+    control = msgspec.structs.replace(
+        settings.control, token_file=below(settings.control.token_file)
+    )
     return msgspec.structs.replace(
         settings,
         repository=below(settings.repository),
         models=models,
         access=settings.access.placed(base),
+        control=control,
     )

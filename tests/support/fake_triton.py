@@ -41,7 +41,8 @@ def words(*texts: str, reason: str = "stop") -> list[Step]:
 
 @dataclass
 class FakeTriton:
-    """What it saw: bodies of the generate requests, and how many clients left a stream early."""
+    """What it saw: bodies of the generate requests, loads and unloads, and how many clients left a
+    stream early. ``control`` answers a load or an unload of a model."""
 
     port: int = 0
     scripts: dict[str, Sequence[Step] | Callable[[dict[str, Any]], Sequence[Step]]] = field(
@@ -53,6 +54,8 @@ class FakeTriton:
     left: int = 0
     left_at: float = 0.0
     spec: tuple[Any, Any] = (INPUTS, OUTPUTS)
+    controlled: list[tuple[str, str, bytes]] = field(default_factory=list)
+    control: Callable[[str, str], Sequence[Step]] | None = None
 
     @property
     def url(self) -> str:
@@ -80,6 +83,10 @@ class FakeTriton:
         if path == "/v2/repository/index":
             rows = self.index or [{"name": n, "state": "READY"} for n in self.scripts]
             return [answer(json.dumps(rows).encode())]
+        if path.startswith("/v2/repository/models/"):
+            self.controlled.append((parts[-1], parts[4], body))
+            assert self.control is not None, "the test has no script for loads"
+            return self.control(parts[-1], parts[4])
         name, what = parts[3], parts[-1]
         if name not in self.scripts:
             text = f"Request for unknown model: '{name}' is not found"

@@ -50,6 +50,7 @@ class Served:
     url: str
     client: httpx.AsyncClient
     server: Server
+    control: httpx.AsyncClient
 
     async def post(self, path: str, **body: Any) -> httpx.Response:
         """POST a JSON body."""
@@ -61,18 +62,22 @@ async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
     """Serve the gateway in front of ``url``."""
     found = settings_of({"url": url, **settings})
     gateway = Gateway(found, Catalog(found), gate_for(found.access))
-    listening = listen("127.0.0.1", 0)
-    server = server_for(gateway)
+    listening, control = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
+    server = server_for(gateway, control)
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
-    await server.startup([listening])  # without the loop of serve, which sleeps
-    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    # Without the loop of serve, which sleeps.
+    await server.startup([listening, control])
+    base, control_base = (f"http://127.0.0.1:{s.getsockname()[1]}" for s in (listening, control))
     try:
-        async with httpx.AsyncClient(base_url=base, timeout=20, trust_env=False) as client:
-            yield Served(gateway, base, client, server)
+        async with (
+            httpx.AsyncClient(base_url=base, timeout=20, trust_env=False) as client,
+            httpx.AsyncClient(base_url=control_base, timeout=60, trust_env=False) as controller,
+        ):
+            yield Served(gateway, base, client, server, controller)
     finally:
         server.force_exit = True
-        await server.shutdown([listening])
+        await server.shutdown([listening, control])
 
 
 @cache

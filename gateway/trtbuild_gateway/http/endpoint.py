@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from trtbuild_gateway.failures import ApiError, of_exception, unavailable
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.exchange import ErrorBody, Exchange, LeftError
-from trtbuild_gateway.seams import Admission, Call, Outcome
+from trtbuild_gateway.seams import Admission, Call, Gate, Outcome
 from trtbuild_gateway.upstream.catalog import Model
 
 _log = logging.getLogger("trtbuild.gateway")
@@ -77,6 +77,7 @@ class Endpoint:
         handler: Answers a call.
         quiet: Neither counted nor refused while the gateway drains: health and metrics.
         error_body: The form of its errors.
+        gate: Access control, if not the gateway's.
     """
 
     def __init__(
@@ -87,12 +88,14 @@ class Endpoint:
         *,
         quiet: bool = False,
         error_body: ErrorBody = ApiError.body,
+        gate: Gate | None = None,
     ) -> None:
         self._gateway = gateway
         self._path = path
         self._handler = handler
         self._quiet = quiet
         self._error_body = error_body
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -121,7 +124,8 @@ class Endpoint:
             if self._gateway.draining and not self._quiet:
                 raise unavailable("the gateway is shutting down", "shutting_down")
             call = context.call
-            call.caller = await self._gateway.gate.identify(context.exchange.headers, call)
+            gate = self._gate or self._gateway.gate
+            call.caller = await gate.identify(context.exchange.headers, call)
             await self._handler(context)
         except LeftError:
             outcome.status, outcome.error = 499, "client_left"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from trtbuild import lockfile
@@ -60,7 +60,7 @@ class _State:
     models: dict[str, Model] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)  # why a known model cannot be asked
     indexes: dict[str, list[IndexEntry]] = field(default_factory=dict)  # by server
-    failure: WireError | None = None
+    failures: dict[str, WireError] = field(default_factory=dict)  # by server
     at: float = 0.0
 
 
@@ -108,8 +108,8 @@ class Catalog:
             return state.models[name]
         if name in state.pending:
             raise unavailable(f"the model {name!r} {state.pending[name]}", "model_not_ready")
-        if state.failure is not None:
-            raise state.failure
+        if state.failures:
+            raise next(iter(state.failures.values()))
         known = ", ".join(sorted(m.name for m in state.models.values() if not m.hidden)) or "none"
         raise ApiError(
             404,
@@ -125,12 +125,11 @@ class Catalog:
             if self._state.at >= called:
                 return
             state = _State(at=time.monotonic())
-            urls = [self._settings.url, *(m.url for m in self._settings.models.values() if m.url)]
-            for url in dict.fromkeys(urls):
+            for url in self.urls:
                 try:
                     await self._look(url, state)
                 except WireError as error:
-                    state.failure = error
+                    state.failures[url] = error
                     self._keep(url, state)
             self._state = state
 
@@ -156,6 +155,17 @@ class Catalog:
     def indexes(self) -> Mapping[str, list[IndexEntry]]:
         """What each server reported at the last look: a row for each version of a model."""
         return self._state.indexes
+
+    @property
+    def failures(self) -> Mapping[str, WireError]:
+        """Why servers could not be asked at the last look."""
+        return self._state.failures
+
+    @property
+    def urls(self) -> Sequence[str]:
+        """The servers, the common one first."""
+        more = (model.url for model in self._settings.models.values() if model.url)
+        return list(dict.fromkeys((self._settings.url, *more)))
 
     def requests(self, url: str, upstream: str) -> OpenRequests:
         """Return the open requests of a server's model, whatever names it has here."""

@@ -1,0 +1,1 @@
+"""The control plane: load and unload models, and watch them."""

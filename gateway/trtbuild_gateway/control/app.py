@@ -1,0 +1,163 @@
+"""The control plane's ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from trtbuild_gateway.control.gate import ControlGate
+from trtbuild_gateway.control.jobs import Job
+from trtbuild_gateway.control.models import Models
+from trtbuild_gateway.control.places import find
+from trtbuild_gateway.failures import invalid
+from trtbuild_gateway.gateway import Gateway
+from trtbuild_gateway.http.endpoint import Context, Endpoint, Handler
+from trtbuild_gateway.http.exchange import Emit
+from trtbuild_gateway.http.fallback import not_here
+from trtbuild_gateway.schema.parameters import typed
+
+_Made = TypeVar("_Made", bound=msgspec.Struct)
+
+_WATCH_SECONDS = 1.0  # how often the servers are asked while somebody watches
+
+
+class LoadRequest(msgspec.Struct, frozen=True):
+    """The body of a load. A server's own parameters are not passed on: they can replace files."""
+
+    model: str
+    server: str = ""
+    wait: bool = True
+    warm_up: bool | None = None
+
+
+class UnloadRequest(msgspec.Struct, frozen=True):
+    """The body of an unload; ``seconds`` is how long open requests may go on."""
+
+    model: str
+    server: str = ""
+    wait: bool = True
+    seconds: Annotated[float, Meta(ge=0, le=3600)] | None = None
+
+
+class ControlPlane:
+    """Answers the control port's requests."""
+
+    def __init__(self, gateway: Gateway, gate: ControlGate) -> None:
+        self._gateway = gateway
+        self._gate = gate
+        self.models = Models(gateway)
+
+    def app(self) -> ASGIApp:
+        """Return the application."""
+        changing: Mapping[str, Handler] = {
+            "/v1/model/load": self.load,
+            "/v1/model/unload": self.unload,
+        }
+        looking: Mapping[str, Handler] = {
+            "/v1/model/list": self.list,
+            "/v1/model/state": self.state,
+            "/v1/model/state/{model:path}": self.state,
+            "/v1/model/watch": self.watch,
+        }
+        routes = [
+            Route(
+                path,
+                Endpoint(self._gateway, path, handler, quiet=method == "GET", gate=self._gate),
+                methods=[method],
+            )
+            for method, handlers in (("POST", changing), ("GET", looking))
+            for path, handler in handlers.items()
+        ]
+        return Starlette(routes=routes, exception_handlers={HTTPException: not_here})
+
+    async def close(self) -> None:
+        """End the jobs."""
+        await self.models.jobs.close()
+
+    async def load(self, context: Context) -> None:
+        """Load a model, or reload it: the old one serves until the new one is ready."""
+        request = await _body(context, LoadRequest)
+        place = await find(self._gateway.catalog, request.model, request.server)
+        configured = self._gateway.settings.control.warm_up
+        warm = configured if request.warm_up is None else request.warm_up
+        await self._answer(context, self.models.load(place, warm=warm), wait=request.wait)
+
+    async def unload(self, context: Context) -> None:
+        """Unload a model once its open requests have ended or were cancelled."""
+        request = await _body(context, UnloadRequest)
+        place = await find(self._gateway.catalog, request.model, request.server)
+        job = self.models.unload(place, seconds=request.seconds)
+        await self._answer(context, job, wait=request.wait)
+
+    async def list(self, context: Context) -> None:
+        """List the models of all servers."""
+        await context.exchange.respond(msgspec.json.encode(await self._all()))
+
+    async def state(self, context: Context) -> None:
+        """Describe the state of one model, or of all."""
+        name = context.exchange.scope["path_params"].get("model")
+        if name is None:
+            found = await self._all()
+        else:
+            found = self.models.state(await find(self._gateway.catalog, name))
+        await context.exchange.respond(msgspec.json.encode(found))
+
+    async def watch(self, context: Context) -> None:
+        """Send the state of every model, and then each change."""
+        heartbeat = self._gateway.settings.heartbeat_seconds
+        await context.exchange.stream(self._watched, heartbeat)
+
+    async def _watched(self, emit: Emit) -> None:
+        known: dict[tuple[str, str], dict[str, Any]] = {}
+        while not self._gateway.draining:
+            found = {(row["server"], row["id"]): row for row in await self.models.states()}
+            unreachable = self._gateway.catalog.failures
+            gone = [key for key in known.keys() - found.keys() if key[0] not in unreachable]
+            news = [row for key, row in found.items() if known.get(key) != row]
+            news += [{**known.pop(key), "state": "absent"} for key in gone]
+            known |= found
+            piece = b"".join(b"data: " + msgspec.json.encode(row) + b"\n\n" for row in news)
+            if piece and (waiting := emit(piece)) is not None:
+                await waiting
+            await self.models.changed(_WATCH_SECONDS)
+
+    async def _all(self) -> dict[str, Any]:
+        states = await self.models.states()
+        failures = self._gateway.catalog.failures
+        servers = [
+            {"url": url, "reachable": url not in failures}
+            | ({"reason": str(failures[url])} if url in failures else {})
+            for url in self._gateway.catalog.urls
+        ]
+        return {"object": "list", "data": states, "servers": servers}
+
+    async def _answer(self, context: Context, job: Job, *, wait: bool) -> None:
+        """Answer with the job: at its end, or at once."""
+        if wait:
+            async with context.exchange.watched():  # the job goes on if the client leaves
+                await self.models.jobs.ended(job)
+            if job.error is not None:
+                raise job.error
+        state = self.models.state(job.place)
+        status = 200 if job.status == "done" else 202
+        await context.exchange.respond(msgspec.json.encode(state), status)
+
+
+async def _body(context: Context, kind: type[_Made]) -> _Made:
+    given = await context.exchange.json()
+    known = [field.name for field in msgspec.structs.fields(kind)]
+    for name in given:
+        if name not in known:
+            raise invalid(
+                f"unknown parameter {name!r}; there is: {', '.join(known)}",
+                name,
+                "unknown_parameter",
+            )
+    return typed(given, kind)

@@ -1,0 +1,325 @@
+"""Loading and unloading models over the control port, in front of a scripted server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from support.fake_triton import FakeTriton, said, words
+from support.gateways import Served, in_front
+from support.paths import ROOT
+from support.scripted_http import END, STREAM, Step, answer
+from trtbuild.errors import UsageError
+from trtbuild_gateway.control import gate as gates
+from trtbuild_gateway.control.app import LoadRequest, UnloadRequest
+from trtbuild_gateway.settings import ControlSettings
+
+CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+UNLOADED = {"name": "m", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"}
+READY = {"name": "m", "version": "1", "state": "READY"}
+FINE = [answer(b"")]
+
+
+def controlled(triton: FakeTriton, *, load: Sequence[Step] = FINE, after: Any = READY) -> None:
+    """Have the server load and unload ``m`` as asked."""
+
+    def control(action: str, _: str) -> Sequence[Step]:
+        triton.index = [after if action == "load" else UNLOADED]
+        return load if action == "load" else FINE
+
+    triton.control = control
+
+
+async def post(served: Served, action: str, **body: Any) -> httpx.Response:
+    return await served.control.post(f"/v1/model/{action}", json={"model": "m", **body})
+
+
+async def state(served: Served) -> Any:
+    return (await served.control.get("/v1/model/state/m")).json()
+
+
+async def until(served: Served, wanted: str) -> Any:
+    async with asyncio.timeout(10):
+        while (found := await state(served))["state"] != wanted:
+            await asyncio.sleep(0.01)
+    return found
+
+
+def code(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]["code"]
+
+
+def test_a_model_is_warm_before_clients_can_ask_for_it() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        controlled(triton)
+        triton.index = [UNLOADED]
+        first = (await served.control.get("/v1/model/list")).json()
+        assert [(row["id"], row["state"]) for row in first["data"]] == [("m", "unloaded")]
+        job = asyncio.create_task(post(served, "load"))
+        async with asyncio.timeout(10):
+            while not triton.bodies:
+                await asyncio.sleep(0.01)
+        found = await state(served)
+        assert (found["state"], found["job"]["phase"]) == ("loading", "warming up")
+        assert code(await served.post("/v1/chat/completions", **CHAT)) == (503, "model_not_ready")
+        loaded = await job
+        assert loaded.status_code == 200, loaded.text
+        body = loaded.json()
+        assert body["state"] == "ready"
+        assert body["versions"] == [{"version": "1", "state": "READY"}]
+        assert body["job"]["status"] == "done"
+        assert body["job"]["warm_up_seconds"] >= 0.2
+        assert (await served.post("/v1/chat/completions", **CHAT)).status_code == 200
+        assert json.loads(triton.bodies[0]["sampling_parameters"])["max_tokens"] == 1
+        assert triton.controlled == [("load", "m", b"{}")]
+
+    in_front(test, script=[STREAM, 0.3, said("a", "stop"), END])
+
+
+def test_a_load_that_fails_leaves_the_old_model_serving() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        reason = b'{"error": "failed to load \'m\', Not found: no model.py"}'
+        controlled(triton, load=[answer(reason, 400)])
+        refused = await post(served, "load")
+        assert code(refused) == (502, "refused_by_server")
+        message = refused.json()["error"]["message"]
+        assert "no model.py; the model" not in message
+        assert "the model that was loaded before goes on serving" in message
+        assert "no model.py" in message
+        assert (await served.post("/v1/chat/completions", **CHAT)).status_code == 200
+        found = await state(served)
+        assert found["state"] == "ready"
+        assert found["job"]["status"] == "failed"
+
+    in_front(test)
+
+
+def test_a_model_that_does_not_answer_is_not_offered() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        controlled(triton)
+        triton.index = [UNLOADED]
+        assert code(await post(served, "load")) == (502, "no_answer")
+        assert (await state(served))["state"] == "failed"
+        refused = await served.post("/v1/chat/completions", **CHAT)
+        assert code(refused) == (503, "model_not_ready")
+        assert "does not answer" in refused.json()["error"]["message"]
+        triton.scripts["m"] = words("a")
+        assert (await post(served, "load", warm_up=False)).status_code == 200
+        assert (await served.post("/v1/chat/completions", **CHAT)).status_code == 200
+
+    in_front(test, script=["close"])
+
+
+def test_two_loads_at_once_are_one_job_and_an_unload_has_to_wait() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        controlled(triton, load=[0.3, answer(b"")])
+        triton.index = [UNLOADED]
+        started = await post(served, "load", wait=False)
+        assert started.status_code == 202
+        job = started.json()["job"]
+        assert job["status"] == "running"
+        busy = await post(served, "unload")
+        assert code(busy) == (409, "model_busy")
+        assert job["id"] in busy.json()["error"]["message"]
+        second = await post(served, "load")
+        assert second.json()["job"]["id"] == job["id"]
+        assert len(triton.controlled) == 1
+
+    in_front(test)
+
+
+def test_an_unload_waits_for_open_requests_and_then_cancels_them() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        controlled(triton)
+        streams = [
+            asyncio.create_task(served.post("/v1/chat/completions", **CHAT, stream=True))
+            for _ in range(2)
+        ]
+        requests = served.gateway.catalog.requests(triton.url, "m")
+        async with asyncio.timeout(10):
+            while len(requests) < 2:
+                await asyncio.sleep(0.01)
+        job = asyncio.create_task(post(served, "unload", seconds=0.3))
+        found = await until(served, "unloading")
+        assert found["requests_in_flight"] == 2
+        assert triton.controlled == []
+        assert code(await served.post("/v1/chat/completions", **CHAT)) == (503, "model_not_ready")
+        body = (await job).json()
+        assert (body["state"], body["job"]["cancelled"]) == ("unloaded", 2)
+        for stream in streams:
+            assert "was unloaded before the answer was complete" in (await stream).text
+        assert triton.left == 2
+        assert json.loads(triton.controlled[0][2]) == {"parameters": {"unload_dependents": True}}
+        assert code(await served.post("/v1/chat/completions", **CHAT)) == (503, "model_not_ready")
+        assert (await post(served, "unload")).status_code == 200
+
+    in_front(test, script=[STREAM, said("Hel"), "hold"])
+
+
+def test_an_unload_that_does_not_end_says_so() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        kept = {**READY, "state": "UNLOADING"}
+        triton.control = lambda *_: FINE
+        job = asyncio.create_task(post(served, "unload"))
+        await asyncio.sleep(0.05)
+        triton.index = [kept]
+        assert code(await job) == (504, "unload_timeout")
+        assert (await state(served))["state"] == "unloading"
+        controlled(triton)
+        assert (await post(served, "load")).json()["state"] == "ready"
+
+    in_front(test, control={"unload_seconds": 0.3})
+
+
+def test_every_change_is_sent_to_watchers() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        controlled(triton)
+        triton.index = [UNLOADED]
+        seen: list[str] = []
+
+        async def watch() -> None:
+            async with served.control.stream("GET", "/v1/model/watch") as response:
+                async for line in response.aiter_lines():
+                    if line:
+                        row = json.loads(line.removeprefix("data: "))
+                        seen.append(row["state"])
+
+        watching = asyncio.create_task(watch())
+        async with asyncio.timeout(10):
+            while not seen:
+                await asyncio.sleep(0.01)
+            await post(served, "load")
+            while "ready" not in seen:
+                await asyncio.sleep(0.01)
+            triton.index = [{**READY, "name": "other"}]
+            while "absent" not in seen:
+                await asyncio.sleep(0.01)
+            served.gateway.draining = True
+            await watching
+        assert (seen[0], seen[-2:]) == ("unloaded", ["ready", "absent"])
+        assert "loading" in seen
+
+    in_front(test)
+
+
+BAD: dict[str, tuple[dict[str, Any], int, str | None]] = {
+    "a path": ({"model": "../m"}, 400, "invalid_model_name"),
+    "a slash": ({"model": "m/1"}, 400, "invalid_model_name"),
+    "a file": ({"model": "file:m"}, 400, "invalid_model_name"),
+    "dots": ({"model": ".."}, 400, "invalid_model_name"),
+    "a null byte": ({"model": "m\0"}, 400, "invalid_model_name"),
+    "nothing": ({"model": ""}, 400, "invalid_model_name"),
+    "unknown": ({"model": "other"}, 404, "model_not_found"),
+    "no name": ({"model": None}, 400, "missing_parameter"),
+    "a number": ({"model": 3}, 400, "invalid_type"),
+    "Triton's parameters": (
+        {"parameters": {"file:1/model.py": "aW1wb3J0IG9z"}}, 400, "unknown_parameter",
+    ),
+    "a server": ({"server": "evil:80"}, 400, "unknown_server"),
+}  # fmt: skip
+
+
+def test_bad_requests_never_reach_the_server() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        controlled(triton)
+        for name, (body, status, expected) in BAD.items():
+            for action in ("load", "unload"):
+                assert code(await post(served, action, **body)) == (status, expected), name
+        for path in ("/v1/chat/completions", "/metrics", "/v1/model/load"):
+            assert (await served.control.get(path)).status_code in (404, 405)
+        assert (await served.client.get("/v1/model/list")).status_code == 404
+        assert triton.controlled == []
+
+    in_front(test)
+
+
+def test_a_server_that_does_not_take_loads() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        text = b'{"error": "explicit model load / unload is not allowed if polling is enabled"}'
+        triton.control = lambda *_: [answer(text, 400)]
+        for action in ("load", "unload"):
+            assert code(await post(served, action)) == (501, "model_control_off")
+        assert (await served.post("/v1/chat/completions", **CHAT)).status_code == 200
+        triton.control = lambda *_: ["close"]
+        assert code(await post(served, "load")) == (502, "upstream_error")
+
+    in_front(test)
+
+
+def test_no_server() -> None:
+    async def test(_: FakeTriton, served: Served) -> None:
+        listed = (await served.control.get("/v1/model/list")).json()
+        assert listed["data"] == []
+        assert listed["servers"][0]["reachable"] is False
+        assert code(await post(served, "load")) == (502, "upstream_unreachable")
+
+    in_front(test, url="127.0.0.1:1", models={})
+
+
+TOKEN = "a-token-of-32-characters-or-more"
+
+
+def test_the_token_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gates.VARIABLE, TOKEN)
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        for given in (None, "Bearer wrong", "Bearer", f"Basic {TOKEN}", "Bearer \u00e9"):
+            headers = {} if given is None else {"authorization": given.encode("latin-1")}
+            refused = await served.control.get("/v1/model/list", headers=headers)
+            assert code(refused) == (401, "invalid_control_token")
+            assert refused.headers["www-authenticate"] == "Bearer"
+        headers = {"authorization": f"Bearer {TOKEN}", "origin": "https://example.com"}
+        assert (await served.control.get("/v1/model/list", headers=headers)).status_code == 200
+
+    in_front(test)
+
+
+def test_without_a_token_a_browser_is_refused() -> None:
+    async def test(_: FakeTriton, served: Served) -> None:
+        for headers in ({"origin": "https://example.com"}, {"host": "evil.example.com:9001"}):
+            refused = await served.control.get("/v1/model/list", headers=headers)
+            assert code(refused) == (403, "no_control_token")
+        for host in ("localhost:9001", "[::1]:9001", "127.0.0.2"):
+            answered = await served.control.get("/v1/model/list", headers={"host": host})
+            assert answered.status_code == 200
+
+    in_front(test)
+
+
+def test_a_port_for_other_machines_needs_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(gates.VARIABLE, raising=False)
+    with pytest.raises(UsageError, match="other machines can reach"):
+        gates.gate_of(ControlSettings(host="0.0.0.0"))
+    file = tmp_path / "token"
+    settings = ControlSettings(host="0.0.0.0", token_file=file)
+    for content, message in (
+        (None, "No such file"), (b"\n", "is empty"), (b"short\n", "has 5 characters"),
+        (b"\xff\xfe", "not text"),
+    ):  # fmt: skip
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(UsageError, match=message):
+            gates.gate_of(settings)
+    file.write_text(TOKEN + "\n")
+    assert gates.gate_of(settings)
+    monkeypatch.setenv(gates.VARIABLE, TOKEN)
+    assert gates.gate_of(ControlSettings(host="0.0.0.0"))
+
+
+def test_the_reference_names_every_path_and_key() -> None:
+    page = (ROOT / "docs" / "reference" / "gateway.md").read_text(encoding="utf-8")
+    keys = [field.name for field in msgspec.structs.fields(ControlSettings)]
+    bodies = (LoadRequest, UnloadRequest)
+    keys += [field.name for body in bodies for field in msgspec.structs.fields(body)]
+    paths = [f"/v1/model/{name}" for name in ("load", "unload", "list", "state", "watch")]
+    assert [key for key in keys if f"`{key}`" not in page] == []
+    assert [path for path in paths if f"{path}`" not in page] == []
