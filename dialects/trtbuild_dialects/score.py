@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trtbuild.signature.dialects.rerank import Rerank
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import ScoreRequest, TaskRequest
+from trtbuild_dialects.rerank import Rerank
 
 _SINGLE = {"schema": "score-text"}
 

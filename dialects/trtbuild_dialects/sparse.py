@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trtbuild.signature.dialects.base import misfit, rows
-from trtbuild.signature.dialects.embed import Vectors
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import EmbedRequest, SparseAnswer, TaskAnswer
 from trtbuild.wire.tensors import Outputs
+from trtbuild_dialects.embed import Vectors
 
 Weights = Mapping[int, float]
 

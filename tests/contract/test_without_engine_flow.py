@@ -13,10 +13,10 @@ import pytest
 
 from support.checkpoints import make_llama
 from support.command_line import trtbuild
+from support.paths import ROOT, WHEEL_ROOTS
 from trtbuild.check import Example, all_rules, write_example
 from trtbuild.check.examples import engine_parameters
 
-ROOT = Path(__file__).resolve().parents[2]
 FLOW = "trtbuild_engine_flow"
 _CHILD = f"""
 import importlib.metadata, json, sys
@@ -35,6 +35,7 @@ def left(**given):
 sys.meta_path.insert(0, Hidden())
 importlib.metadata.entry_points = left
 from support.command_line import trtbuild
+from support.paths import ROOT, WHEEL_ROOTS
 done = [trtbuild(*words) for words in json.load(sys.stdin)]
 print(json.dumps([[one.returncode, one.stdout, one.stderr] for one in done]))
 """
@@ -93,7 +94,7 @@ def test_every_other_command_works(place: Path) -> None:
 def test_the_core_names_no_rule_of_the_flow() -> None:
     theirs = {rule.id for rule in all_rules() if rule.check.__module__.startswith(FLOW)}
     assert theirs
-    for root in ("src", "builders", "rules", "measure"):
+    for root in set(WHEEL_ROOTS) - {"engine_flow"}:
         for path in (ROOT / root).rglob("*.*"):
             if path.suffix in (".py", ".toml", ".json"):
                 named = set(re.findall(r"TRT\d{3}", path.read_text(encoding="utf-8")))

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import ROOT, WHEEL_ROOTS
+
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +39,8 @@ def shipped(root: Path, prefix: str = "") -> set[str]:
 def test_the_wheel_holds_exactly_the_sources(dist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
-    expected = (
-        shipped(ROOT / "src")
-        | shipped(ROOT / "builders")
-        | shipped(ROOT / "rules")
-        | shipped(ROOT / "measure")
-        | shipped(ROOT / "engine_flow")
-        | shipped(ROOT / "templates", "trtbuild/_templates/")
+    expected = shipped(ROOT / "templates", "trtbuild/_templates/").union(
+        *(shipped(ROOT / root) for root in WHEEL_ROOTS)
     )
     assert names == expected
 
@@ -63,7 +59,7 @@ def test_the_sdist_can_make_the_wheel(dist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "LICENSE", "README.md"} <= names
-    for root in ("src", "builders", "rules", "measure", "engine_flow"):
+    for root in WHEEL_ROOTS:
         assert shipped(ROOT / root, f"{root}/") <= names
 
 

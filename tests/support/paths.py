@@ -6,3 +6,5 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
+WHEEL_ROOTS = ("src", "builders", "dialects", "rules", "measure", "engine_flow")
+"""The source roots of trtbuild's own wheel."""

@@ -13,8 +13,8 @@ from typing import Any
 from support.checkpoints import tokenizer_json
 from trtbuild import toolchain
 from trtbuild.checkpoint import Checkpoint, CheckpointFile, TensorInfo, inspect
-from trtbuild.memory.load import load_of
 from trtbuild.modelspec import AttentionGroup, ModelSpec, SourceRef, Task
+from trtbuild_builders.memory.load import load_of
 
 FOLDER = Path(__file__).parents[1] / "sizes"
 ANSWERS = FOLDER / "vllm-0.32.0.jsonl"

@@ -15,8 +15,8 @@ from trtbuild import hardware
 from trtbuild.cli.app import app
 from trtbuild.errors import UsageError
 from trtbuild.modelspec import ModelSpec
-from trtbuild.roofline import Device, Workload, decode_step, prefill
 from trtbuild_measure import cost
+from trtbuild_measure.roofline import Device, Workload, decode_step, prefill
 
 ROUND = Device("round", bandwidth=1e12, flops=1e14, source="made up")
 

@@ -14,7 +14,16 @@ from support.paths import ROOT
 
 SOURCES = sorted(
     path
-    for folder in ("src", "builders", "rules", "measure", "engine_flow", "gateway", "templates")
+    for folder in (
+        "src",
+        "builders",
+        "dialects",
+        "rules",
+        "measure",
+        "engine_flow",
+        "gateway",
+        "templates",
+    )
     for path in (ROOT / folder).rglob("*.py")
 )
 HEAVY = [

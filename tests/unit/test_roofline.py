@@ -11,8 +11,8 @@ import pytest
 
 from support.specs import llama_8b, llama_70b
 from trtbuild import hardware
-from trtbuild.roofline import Workload, decode_step, prefill
 from trtbuild_measure.bench.device import of_gpu
+from trtbuild_measure.roofline import Workload, decode_step, prefill
 
 
 @pytest.mark.parametrize(

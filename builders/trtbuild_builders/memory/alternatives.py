@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from trtbuild.hardware import GpuInfo, gpus
-from trtbuild.memory import formulas
-from trtbuild.memory.load import INT4_BYTES, MemoryDemand, quantized_bytes
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Alternative
 from trtbuild.toolchain import VllmRelease
+from trtbuild_builders.memory import formulas
+from trtbuild_builders.memory.load import INT4_BYTES, MemoryDemand, quantized_bytes
 
 _STEP = 256  # suggested lengths are multiples of this
 _FP8_SM = 89

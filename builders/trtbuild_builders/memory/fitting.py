@@ -8,8 +8,11 @@ from typing import Any
 
 from trtbuild import hardware
 from trtbuild.hardware import GpuInfo, GpuTarget
-from trtbuild.memory import formulas
-from trtbuild.memory.alternatives import (
+from trtbuild.modelspec import ModelSpec
+from trtbuild.plan import Demand, GpuNeed, MemoryPlan
+from trtbuild.toolchain import Toolchain, vllm_release
+from trtbuild_builders.memory import formulas
+from trtbuild_builders.memory.alternatives import (
     MANY,
     Fit,
     Names,
@@ -17,10 +20,7 @@ from trtbuild.memory.alternatives import (
     smallest_gpu,
     tensor_sizes,
 )
-from trtbuild.memory.load import MemoryDemand, load_of
-from trtbuild.modelspec import ModelSpec
-from trtbuild.plan import Demand, GpuNeed, MemoryPlan
-from trtbuild.toolchain import Toolchain, vllm_release
+from trtbuild_builders.memory.load import MemoryDemand, load_of
 
 
 def plan_memory(

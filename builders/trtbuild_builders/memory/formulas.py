@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from trtbuild.memory.load import GIB, MemoryDemand
 from trtbuild.modelspec import AttentionGroup, KVCache, ModelSpec, Task
 from trtbuild.plan import MemoryRow
+from trtbuild_builders.memory.load import GIB, MemoryDemand
 
 BLOCK = 16  # tokens in a KV block; vLLM's default on NVIDIA GPUs
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild.builder import Builder, Case
-from trtbuild.memory import plan_memory
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step, WeightsDir
 from trtbuild.recipe import ModelRecipe, engine_support
 from trtbuild.toolchain import TRTLLM_LEAST_SM, Route, Toolchain, trtllm_route
 from trtbuild_builders.common import told
 from trtbuild_builders.gpus import interconnect, precision, tensorrt_llm_reasons
+from trtbuild_builders.memory import plan_memory
 from trtbuild_builders.trtllm.arguments import listed, llm_settings, triton_settings
 from trtbuild_builders.trtllm.memory import MEMORY_NAMES, memory_arguments
 from trtbuild_builders.trtllm.reasons import reasons

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trtbuild.memory import Names
+from trtbuild_builders.memory import Names
 
 MEMORY_NAMES = Names(
     length="max_seq_len",

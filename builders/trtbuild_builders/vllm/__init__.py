@@ -8,13 +8,13 @@ from typing import Any
 
 from trtbuild.builder import Builder, Case
 from trtbuild.checkpoint import Adapter
-from trtbuild.memory import plan_memory
 from trtbuild.modelspec import ModelSpec
 from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step, WeightsDir
 from trtbuild.recipe import ModelRecipe, engine_support
 from trtbuild.signature import ServedModel
 from trtbuild.toolchain import Toolchain, engine_arguments
 from trtbuild_builders.common import require_image, told
+from trtbuild_builders.memory import plan_memory
 from trtbuild_builders.text.frontend import frontend_reasons
 from trtbuild_builders.vllm.adapters import require_fit, with_adapter_rank
 from trtbuild_builders.vllm.config import config_file

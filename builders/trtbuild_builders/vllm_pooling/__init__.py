@@ -8,13 +8,13 @@ from typing import Any
 
 from trtbuild import pbtxt
 from trtbuild.builder import Artifact, Builder, Case
-from trtbuild.memory import plan_memory
 from trtbuild.plan import Demand, MemoryPlan, ModelEntry, RepoFile, Step, WeightsDir
 from trtbuild.recipe import engine_support
 from trtbuild.resources import template_dir
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.toolchain import Toolchain, engine_arguments
 from trtbuild_builders.common import require_image, told
+from trtbuild_builders.memory import plan_memory
 from trtbuild_builders.text.frontend import frontend_entries, frontend_reasons
 from trtbuild_builders.text.settings import argument_rows, dump, head_of
 from trtbuild_builders.text.tensors import config_file, model_files, tensors

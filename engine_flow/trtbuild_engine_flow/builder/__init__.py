@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.builder import Artifact, Builder, Case
-from trtbuild.memory import Names, plan_memory
 from trtbuild.plan import Demand, MemoryPlan, ModelEntry, Step
 from trtbuild.recipe import ModelRecipe
 from trtbuild.toolchain import BLS_FIXED, Toolchain
 from trtbuild_builders.gpus import interconnect, precision, tensorrt_llm_reasons
+from trtbuild_builders.memory import Names, plan_memory
 from trtbuild_engine_flow import engineconfig
 from trtbuild_engine_flow.builder import build
 from trtbuild_engine_flow.builder.deployment import EngineDeployment

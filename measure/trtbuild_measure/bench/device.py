@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from trtbuild.hardware import GpuInfo
-from trtbuild.roofline import Device
+from trtbuild_measure.roofline import Device
 
 _BYTES = 64 * 2**20  # a thread; far more than the caches of any CPU it runs on
 _SIDE = 1024

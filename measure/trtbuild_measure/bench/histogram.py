@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trtbuild.resampling import central, widening
+from trtbuild_measure.resampling import central, widening
 
 PERCENTILES = (50, 90, 95, 99)
 _GROUPS = 64

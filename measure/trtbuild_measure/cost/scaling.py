@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from trtbuild.hardware import GpuInfo
 from trtbuild.modelspec import ModelSpec
-from trtbuild.roofline import Device, Workload, decode_step, prefill
 from trtbuild_measure.cost.model import Mix
+from trtbuild_measure.roofline import Device, Workload, decode_step, prefill
 
 EFFICIENCY = 0.5
 """Of the bound. TensorRT-LLM's published Llama-3.3-70B, FP8, TP2, 1000/1000 tokens (2,587 output

@@ -41,7 +41,7 @@ def target_result(
 
 def _interval(values: NDArray[Any], least: float) -> list[float] | None:
     """Of the mean, widened no further than a measure goes."""
-    from trtbuild.resampling import mean_interval
+    from trtbuild_measure.resampling import mean_interval
 
     found = mean_interval(values)
     return found and [min(1.0, max(least, end)) for end in found]

@@ -240,7 +240,7 @@ def tensors(model: Model) -> Problems:
     """A server that does not complete configurations knows only the tensors that are written."""
     if model.repository.options.auto_complete:
         return
-    from trtbuild.signature.dialects.vllm import dialect
+    from trtbuild_dialects.vllm import dialect
 
     for kind, required in zip(("input", "output"), dialect.required, strict=True):
         written = {tensor.name for tensor in getattr(model.config, kind)}

@@ -75,7 +75,7 @@ class Builder:
     def memory(self, case: Case, demand: Demand) -> MemoryPlan | None:  # noqa: ARG002
         """What it takes of the target's GPUs; None: not estimated.
 
-        :func:`trtbuild.memory.plan_memory` estimates an LLM as vLLM plans it.
+        :func:`trtbuild_builders.memory.plan_memory` estimates an LLM as vLLM plans it.
         """
         return None
 

@@ -12,11 +12,11 @@ import pytest
 
 from support.retrieval import write_set
 from trtbuild.errors import UsageError
-from trtbuild.resampling import mean_interval
 from trtbuild_measure.evaluation import measures, ranking
 from trtbuild_measure.evaluation.collection import Collection, read_collection
 from trtbuild_measure.evaluation.result import compare, failed, gates, target_result
 from trtbuild_measure.evaluation.targets import Target, parse_targets
+from trtbuild_measure.resampling import mean_interval
 from trtbuild_measure.resources import data_file
 
 DOCUMENTS = {"d1": "red apple", "d2": "green apple", "d3": "blue sky", "d4": "grey stone"}

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from support.specs import deepseek_v3, gemma3_like, llama_8b, llama_70b, mamba_like
 from support.vision import vision_spec
 from trtbuild import hardware, toolchain
-from trtbuild.memory import formulas
-from trtbuild.memory.alternatives import Fit, alternatives, tensor_sizes
-from trtbuild.memory.load import GIB, MemoryDemand, load_of, quantized_bytes
 from trtbuild.modelspec import AttentionGroup, KVCache, ModelSpec, Quantization, Task
+from trtbuild_builders.memory import formulas
+from trtbuild_builders.memory.alternatives import Fit, alternatives, tensor_sizes
+from trtbuild_builders.memory.load import GIB, MemoryDemand, load_of, quantized_bytes
 
 RELEASE = toolchain.vllm_release("0.24.0")
 

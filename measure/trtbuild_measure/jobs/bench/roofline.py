@@ -9,10 +9,10 @@ from pathlib import Path
 from trtbuild import hardware
 from trtbuild.checkpoint import inspect, open_checkpoint
 from trtbuild.errors import TrtbuildError
-from trtbuild.roofline import Device, Workload, decode_step, prefill
 from trtbuild_measure.bench.device import measure_cpu, of_gpu
 from trtbuild_measure.bench.model import Json
 from trtbuild_measure.bench.results import rounded
+from trtbuild_measure.roofline import Device, Workload, decode_step, prefill
 
 _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 

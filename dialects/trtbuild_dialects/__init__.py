@@ -1,0 +1,1 @@
+"""First-party request schemas, found through the entry-point group ``trtbuild.dialects.v1``."""
