@@ -56,10 +56,10 @@ docs: $(BIN)/.ready ## The documentation as a site in site/; fails on a broken l
 
 PYTEST_PARALLEL := $(BIN)/pytest -n auto --dist worksteal
 quick: $(BIN)/.ready
-	$(PYTEST_PARALLEL) -m "not (server or slow or network)"
+	$(PYTEST_PARALLEL) --ignore tests/server -m "not (server or slow or network)"
 
 unit: $(BIN)/.ready ## All tests without a server
-	$(PYTEST_PARALLEL) -m "not server"
+	$(PYTEST_PARALLEL) --ignore tests/server -m "not server"
 
 # "vllm": the tests that share one vLLM server; "not vllm": the others.
 SHARD ?= vllm or not vllm

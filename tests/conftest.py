@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
+import re
 import shutil
 import signal
 import socket
@@ -32,8 +34,18 @@ set_hypothesis_home_dir(ROOT / ".hypothesis")
 
 SERVER_TESTS = TESTS / "server"
 
+# No test loses power, and waiting for the disk would be a tenth of the time.
+os.fsync = lambda fd: None
+
 # The garbage collector would look at every collected test again and again: a tenth of the CPU time.
 gc.disable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as cores: tests wait for programs, timers and sockets."""
+    cores = len(os.sched_getaffinity(0))
+    return cores + cores // 2
 
 
 def pytest_collection_finish() -> None:
@@ -75,6 +87,13 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("homes")
     (found / "empty").mkdir()
     return found
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of the test's own; pytest looks for a free number among thousands each time."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return tmp_path_factory.mktemp(f"{name}-{next(_numbers)}", numbered=False)
 
 
 @pytest.fixture(autouse=True)

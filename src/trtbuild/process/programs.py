@@ -19,6 +19,8 @@ import psutil
 
 MARK = "TRTBUILD_SERVER_ID"
 _POLL = 0.05
+_KILLED_POLL = 0.005
+_KILLED_SECONDS = 5.0
 # Start times read through /proc are whole clock ticks; two reads of one process agree exactly,
 # but a record that went through JSON is compared with a tolerance.
 _SAME_START = 0.5
@@ -155,10 +157,17 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def kill(members: Sequence[psutil.Process]) -> None:
-    """Send SIGKILL to all and wait until they are gone."""
+    """Send SIGKILL to all and wait until none of them runs."""
     for member in members:
         try:
             member.kill()
         except psutil.Error:
             continue
-    psutil.wait_procs(members, timeout=5)
+    until = time.monotonic() + _KILLED_SECONDS
+    while any(map(_still_runs, members)) and time.monotonic() < until:
+        time.sleep(_KILLED_POLL)
+
+
+def _still_runs(member: psutil.Process) -> bool:
+    # A zombie holds nothing, and may stay one: in a container nobody may collect it.
+    return member.is_running() and _is_running(member)

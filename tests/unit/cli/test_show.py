@@ -148,7 +148,7 @@ class _Server(BaseHTTPRequestHandler):
 def server() -> Iterator[str]:
     _Server.asked.clear()
     with HTTPServer(("127.0.0.1", 0), _Server) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
+        threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{http.server_port}"
         http.shutdown()
 

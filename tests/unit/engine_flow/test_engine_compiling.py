@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from huggingface_hub import constants
 
@@ -20,6 +19,7 @@ from support.checkpoints import llama_config, llama_shapes, make_described, make
 from support.engine_conversions import L4, config_of, refused, run
 from support.fake_hub import COMMIT, Hub, fake_hub
 from support.trtllm_tools import builds, calls, write_build, write_image, write_nvidia_smi
+from support.waiting import runs
 from trtbuild import lockfile
 from trtbuild.errors import BuildError, UsageError
 from trtbuild_engine_flow import executor
@@ -272,8 +272,7 @@ def test_a_signal_ends_the_build_and_leaves_nothing(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (code, "")
     tool = int((tools / "pid").read_text())
-    # without an init to collect it, what ended stays as a zombie
-    assert not psutil.pid_exists(tool) or psutil.Process(tool).status() == psutil.STATUS_ZOMBIE
+    assert not runs(tool)
     assert not (tmp_path / "model_repository").exists()
     assert [path.suffix for path in (tmp_path / "engines/llama").iterdir()] == [".log"]
 

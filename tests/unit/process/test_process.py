@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.waiting import runs, wait_for
 from trtbuild import process
 from trtbuild.errors import BuildError
 
@@ -29,13 +30,6 @@ def child_of(code: str) -> str:
         "print(child.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -102,7 +96,7 @@ def test_an_interrupted_program_is_ended_with_its_children(tmp_path: Path) -> No
         process.run_lines(
             [sys.executable, "-c", child_of(DEAF)], on_line=interrupt, log_path=tmp_path / "log"
         )
-    wait_for(lambda: not psutil.pid_exists(seen[0]))
+    wait_for(lambda: not runs(seen[0]))
 
 
 def test_a_signal_that_comes_just_before_the_wait_is_not_slept_over(tmp_path: Path) -> None:
@@ -158,7 +152,7 @@ def test_children_are_found_after_their_parent_was_killed(
     wait_for(lambda: not process.is_alive(pid, started))
     assert [one.pid for one in process.family(pid, started, "abc123")] == [int(child)]
     process.terminate(pid, started, "abc123", deadline=0)
-    assert not psutil.pid_exists(int(child))
+    assert not runs(int(child))
 
 
 def test_a_child_in_a_session_of_its_own_is_found_by_its_mark(
@@ -168,7 +162,7 @@ def test_a_child_in_a_session_of_its_own_is_found_by_its_mark(
     pid, started, child = start(child_of(away))
     wait_for(lambda: os.getsid(int(child)) == int(child))
     process.terminate(pid, started, "abc123", deadline=1)
-    assert not psutil.pid_exists(int(child))
+    assert not runs(int(child))
 
 
 def test_a_reused_pid_is_left_alone(start: Callable[..., tuple[int, float, str]]) -> None:

@@ -49,7 +49,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerHan
     monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path))
     monkeypatch.setattr(Server, "status", 200)
     server = HTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     (tmp_path / "servers").mkdir()
     (tmp_path / "server.log").write_text(LOG)
     made = ServerHandle(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.models import write_python_model, write_vllm_model
 from support.programs import argv_of, write_docker, write_tritonserver
+from support.waiting import runs, wait_for
 from trtbuild import process, server
 from trtbuild.errors import RepositoryError, ServerError, UsageError
 from trtbuild.pipeline import serve
@@ -43,13 +43,6 @@ def launch(repo: Path, **options: object) -> ServerHandle:
     return server.launch(server.read_contents(repo), "local", chosen)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def left_of(server_id: str) -> list[str]:
     return [path.name.split("_")[2] for path in SHM.glob(f"trtbuild_{server_id}_*")]
 
@@ -77,7 +70,7 @@ def test_a_deaf_server_and_its_children_are_killed(programs: Path, repo: Path) -
     members = process.family(found.pid, found.started, found.id)
     assert len(members) == 3
     assert not server.stop(found, deadline=0.3).in_time
-    assert [one for one in members if one.is_running()] == []
+    assert not any(map(runs, members))
 
 
 def test_a_killed_server_is_dead_and_swept_by_the_next(programs: Path, repo: Path) -> None:

@@ -10,6 +10,7 @@ import time
 import psutil
 import pytest
 
+from support.waiting import wait_for_end
 from trtbuild.resources import template_dir
 
 # What a stub does: a guard, then an engine in a session of its own, then work.
@@ -53,9 +54,7 @@ def test_an_engine_and_a_fork_end_with_their_stub(how: str) -> None:
             stub.stdin.write("\n")
             stub.stdin.flush()
         stub.wait(10)
-        gone = psutil.wait_procs(family, timeout=10)[1]
-        assert not [p for p in gone if p.status() != psutil.STATUS_ZOMBIE]
-        time.sleep(0.1)
+        wait_for_end(family)
         assert bystander.poll() is None
     finally:
         bystander.kill()
@@ -97,5 +96,4 @@ def test_a_stub_that_waits_for_a_dead_server_is_ended_with_its_engine() -> None:
     server.kill()
     server.wait(10)
     server.stdout.close()
-    alive = psutil.wait_procs(family, timeout=10)[1]
-    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+    wait_for_end(family)
