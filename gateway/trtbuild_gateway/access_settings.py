@@ -3,8 +3,58 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a key may use; None: as much as it likes.
+
+    Attributes:
+        requests_per_minute, requests_per_day: Admitted requests.
+        tokens_per_minute, tokens_per_day: Of prompts and answers.
+        concurrent: Requests that are open at the same time.
+    """
+
+    requests_per_minute: Count | None = None
+    requests_per_day: Count | None = None
+    tokens_per_minute: Count | None = None
+    tokens_per_day: Count | None = None
+    concurrent: Count | None = None
+
+
+class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The Redis that several gateways count in.
+
+    Attributes:
+        url: ``redis://HOST:PORT/DB``, or ``rediss://`` with TLS. The password is better given in
+            the environment, as ``TRTBUILD_REDIS_PASSWORD``.
+        prefix: What its keys begin with.
+        on_failure: ``refuse`` requests while it cannot be reached, or ``admit`` them uncounted.
+        seconds: How long to wait for its answer.
+    """
+
+    url: str
+    prefix: str = "trtbuild"
+    on_failure: Literal["refuse", "admit"] = "refuse"
+    seconds: Seconds = 0.5
+
+
+class CorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Pages of other origins that may call the gateway from a browser.
+
+    Attributes:
+        origins: Such as ``https://app.example.com``; ``*`` for all.
+        max_age: Seconds for which a browser may remember the answer.
+    """
+
+    origins: tuple[str, ...] = ()
+    max_age: Count = 600
 
 
 class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -13,10 +63,16 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         keys: The file that ``trtbuild keys`` writes.
         public: Paths that need no key.
+        limits: Of each key that has none of its own.
+        redis: Where several gateways count together; without, each counts alone.
+        cors: Pages that may call the gateway from a browser.
     """
 
     keys: Path | None = None
     public: tuple[str, ...] = ("/health*",)
+    limits: Limits = Limits()
+    redis: RedisSettings | None = None
+    cors: CorsSettings = CorsSettings()
 
     def placed(self, base: Path) -> AccessSettings:
         """Return the settings with relative paths below ``base``."""

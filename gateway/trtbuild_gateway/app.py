@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from trtbuild_gateway.access_settings import CorsSettings
 from trtbuild_gateway.encoding.messages import error_body
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.gateway import Gateway
@@ -37,6 +38,16 @@ _GET: Mapping[str, Handler] = {
     "/metrics": models.metrics,
     "/tokenizer_info": tokens.tokenizer_info,
 }
+_EXPOSED = (
+    "retry-after",
+    "x-request-id",
+    "x-trtbuild-ignored",
+    *(
+        f"x-ratelimit-{what}-{unit}"
+        for what in ("limit", "remaining", "reset")
+        for unit in ("requests", "tokens")
+    ),
+)
 _QUIET = frozenset(("/health", "/health/live", "/health/ready", "/metrics"))
 _POST: Mapping[str, Handler] = {
     "/v1/chat/completions": chat.chat,
@@ -95,4 +106,20 @@ def create_app(gateway: Gateway) -> ASGIApp:
         direct = endpoints.get((scope.get("method", ""), scope.get("path", "")))
         await (direct or others)(scope, receive, send)
 
-    return app
+    return _for_browsers(app, gateway.settings.access.cors)
+
+
+def _for_browsers(app: ASGIApp, settings: CorsSettings) -> ASGIApp:
+    """Return an application that pages of other origins may call."""
+    if not settings.origins:
+        return app
+    from starlette.middleware.cors import CORSMiddleware
+
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+        expose_headers=_EXPOSED,
+        max_age=settings.max_age,
+    )

@@ -74,7 +74,7 @@ def gateway(
             f"{settings.repository} is not a directory",
             fix="name the model repository that the server serves",
         )
-    gate = gate_for(settings.access)
+    gate = gate_for(settings)
     listening = listen(settings.host, settings.port)
     place = f"http://{settings.host}:{listening.getsockname()[1]}/v1"
     typer.echo(f"{place} answers for the models of {settings.url}; Ctrl-C stops it", err=True)

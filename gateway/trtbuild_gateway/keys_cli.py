@@ -15,7 +15,8 @@ from trtbuild.cli.values import Program
 from trtbuild.errors import UsageError
 
 if TYPE_CHECKING:
-    from trtbuild_gateway.access.keys import Key, Limits
+    from trtbuild_gateway.access.keys import Key
+    from trtbuild_gateway.access_settings import Limits
 
 _ADD = """
 Examples
@@ -97,7 +98,8 @@ def add(
     as_json: _Json = False,
 ) -> None:
     """Add a key and print it: the file keeps only its SHA-256."""
-    from trtbuild_gateway.access.keys import Key, Limits, Secret, digest_of, new_key
+    from trtbuild_gateway.access.keys import Key, Secret, digest_of, new_key
+    from trtbuild_gateway.access_settings import Limits
 
     if not re.fullmatch(_NAME, name):
         raise UsageError(

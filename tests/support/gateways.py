@@ -61,7 +61,7 @@ class Served:
 async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
     """Serve the gateway in front of ``url``."""
     found = settings_of({"url": url, **settings})
-    gateway = Gateway(found, Catalog(found), gate_for(found.access))
+    gateway = Gateway(found, Catalog(found), gate_for(found))
     listening, control = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
     server = server_for(gateway, control)
     server.config.load()

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from trtbuild_gateway.access.counting import LocalStore
 from trtbuild_gateway.access.keys import Key, fits, id_of, unknown_key
+from trtbuild_gateway.access.limiting import Limiter
+from trtbuild_gateway.access.redis_store import RedisStore
 from trtbuild_gateway.access.ring import KeyRing
 from trtbuild_gateway.access_settings import AccessSettings
 from trtbuild_gateway.failures import ApiError
-from trtbuild_gateway.seams import FREE, Admission, Call, Caller, Gate, OpenGate
+from trtbuild_gateway.seams import Admission, Call, Caller, Gate, OpenGate
+from trtbuild_gateway.settings import Settings
 
+_LEASE_MARGIN = 60  # seconds beyond the longest answer
 _LISTING = "/v1/models"  # names only what the caller may use
 
 
@@ -26,23 +31,35 @@ class Known(Caller):
     key: Key | None = None
 
 
-def gate_for(settings: AccessSettings) -> Gate:
+def gate_for(settings: Settings) -> Gate:
     """Return the gate that the settings ask for.
 
     Raises:
         RecipeError: A file of theirs cannot be read.
+        UsageError: A library is missing.
     """
-    if settings.keys is None:
+    access = settings.access
+    if access.keys is None:
         return OpenGate()
-    return AccessGate(settings, KeyRing(settings.keys))
+    return AccessGate(access, KeyRing(access.keys), _limiter(settings))
+
+
+def _limiter(settings: Settings) -> Limiter:
+    redis = settings.access.redis
+    if redis is None:
+        return Limiter(LocalStore())
+    longest = max([settings.seconds, *(model.seconds or 0 for model in settings.models.values())])
+    store = RedisStore(redis, lease_seconds=longest + _LEASE_MARGIN)
+    return Limiter(store, admit_uncounted=redis.on_failure == "admit")
 
 
 class AccessGate:
     """Admits whoever has a key; a :class:`~trtbuild_gateway.seams.Gate`."""
 
-    def __init__(self, settings: AccessSettings, keys: KeyRing) -> None:
+    def __init__(self, settings: AccessSettings, keys: KeyRing, limiter: Limiter) -> None:
         self._settings = settings
         self._keys = keys
+        self._limiter = limiter
 
     async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
@@ -80,15 +97,19 @@ class AccessGate:
         key = caller.key if isinstance(caller, Known) else None
         return key is not None and fits(model, key.models)
 
-    async def admit(self, call: Call) -> Admission:  # noqa: ARG002
+    async def admit(self, call: Call) -> Admission:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
-        return FREE
+        key = call.caller.key if isinstance(call.caller, Known) else None
+        limits = self._settings.limits if key is None or key.limits is None else key.limits
+        tokens = call.prompt_tokens + call.max_tokens
+        return await self._limiter.admit(call.caller.id, limits, tokens)
 
     async def open(self) -> None:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
 
     async def close(self) -> None:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
+        await self._limiter.close()
 
 
 def credential(headers: Mapping[str, str]) -> str:

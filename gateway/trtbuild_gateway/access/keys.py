@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from trtbuild.errors import RecipeError, UsageError
 from trtbuild.files import atomic_write
+from trtbuild_gateway.access_settings import Limits
 
 _VERSION = 1
 _ID_BYTES = 6
@@ -27,24 +26,6 @@ _SECRET_BYTES = 32
 _MOST_SECRETS = 2  # the new one and the one before it, during a rotation
 _UNKNOWN = hashlib.sha256(b"").hexdigest()
 _PRIVATE = 0o600
-
-Count = Annotated[int, Meta(ge=1)]
-
-
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a key may use; None: as much as it likes.
-
-    Attributes:
-        requests_per_minute, requests_per_day: Admitted requests.
-        tokens_per_minute, tokens_per_day: Of prompts and answers.
-        concurrent: Requests that are open at the same time.
-    """
-
-    requests_per_minute: Count | None = None
-    requests_per_day: Count | None = None
-    tokens_per_minute: Count | None = None
-    tokens_per_day: Count | None = None
-    concurrent: Count | None = None
 
 
 class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

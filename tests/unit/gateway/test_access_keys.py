@@ -196,3 +196,29 @@ def test_a_gateway_without_its_keys_does_not_start(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "the keys file keys.json cannot be read" in done.stderr
     assert "trtbuild keys add" in done.stderr
+
+
+def test_pages_of_other_origins(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    key = add_key(file)
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        for origin, allowed in (("https://app.test", True), ("https://evil.test", False)):
+            asked = {"origin": origin, "access-control-request-method": "POST"}
+            asked["access-control-request-headers"] = "authorization,content-type"
+            before = await served.client.options("/v1/chat/completions", headers=asked)
+            assert before.status_code == (200 if allowed else 400)
+            for headers in (bearer(key), {}):  # an error must be readable, too
+                answer = await served.client.post(
+                    "/v1/chat/completions", json=CHAT, headers={"origin": origin, **headers}
+                )
+                named = answer.headers.get("access-control-allow-origin")
+                assert named == (origin if allowed else None)
+        assert (
+            "x-request-id"
+            in (
+                await served.client.get("/v1/models", headers={"origin": "https://app.test"})
+            ).headers["access-control-expose-headers"]
+        )
+
+    in_front(test, access={"keys": str(file), "cors": {"origins": ["https://app.test"]}})
