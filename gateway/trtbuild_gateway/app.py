@@ -18,6 +18,7 @@ from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.endpoint import Endpoint, Handler
 from trtbuild_gateway.http.fallback import not_here
 from trtbuild_gateway.routes import (
+    audio,
     chat,
     classify,
     completions,
@@ -55,6 +56,8 @@ _POST: Mapping[str, Handler] = {
     "/v1/responses": responses.responses,
     "/v1/messages": messages.messages,
     "/v1/messages/count_tokens": messages.count_tokens,
+    "/v1/audio/transcriptions": audio.transcriptions,
+    "/v1/audio/translations": audio.translations,
     "/v1/embeddings": embeddings.embeddings,
     "/v1/rerank": ranking.rerank,
     "/rerank": ranking.rerank,

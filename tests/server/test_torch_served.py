@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import wave
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openai
 import pytest
 
-from support import torch_families, torch_others
+from support import gateways, torch_families, torch_others
 from support.command_line import trtbuild
 from support.exporting import Run, converting
 from support.lanes import NIGHTLY
@@ -199,3 +201,30 @@ def test_other_families_equal_their_reference(exporter: Run, tmp_path: Path) -> 
         for name in names:
             convert(tmp_path / name, tmp_path / "repository", exporter)
             assert kept(tmp_path / "repository", name)
+
+
+def test_the_gateway_writes_down_speech(server: ServerHandle) -> None:
+    """Through OpenAI's client, in the forms that need times and in those that do not."""
+    file = ("a.wav", base64.b64decode(sound(5.5)))
+    with client_of(server, "http") as client:
+        (direct,) = transcribed(client, sound(5.5), language="de").results
+
+    async def test() -> None:
+        async with gateways.serving(server.http_url) as served:
+            audio = gateways.client(served).audio
+            asked: dict[str, Any] = {"model": "whisper", "file": file, "language": "de"}
+            plain = await audio.transcriptions.create(**asked)
+            whole = await audio.transcriptions.create(**asked, response_format="verbose_json")
+            assert plain.text == direct.text
+            assert whole.text
+            assert whole.duration == pytest.approx(5.5)
+            assert (whole.language, len(whole.segments)) == ("de", whole.segments[-1].id + 1)
+            subtitles = await audio.transcriptions.create(**asked, response_format="vtt")
+            assert subtitles.startswith("WEBVTT\n\n00:00:")
+            english = await audio.translations.create(model="whisper", file=file)
+            assert english.text
+            for wrong in ({"language": "tlh"}, {"file": ("a.wav", file[1][:30])}):
+                with pytest.raises(openai.BadRequestError, match=r"unknown language|damaged WAV"):
+                    await audio.transcriptions.create(**{**asked, **wrong})
+
+    gateways.run_as_served(test())

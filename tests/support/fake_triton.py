@@ -63,12 +63,13 @@ class FakeTriton:
 
     def described(self, name: str, what: str) -> dict[str, Any]:
         inputs, outputs = self.spec
+        generates = inputs is INPUTS
         if what == "config":
             optional = [{"name": n, "optional": n != "text_input"} for n, _ in inputs]
-            policy = {"model_transaction_policy": {"decoupled": True}}
+            policy = {"model_transaction_policy": {"decoupled": generates}}
             return {
                 "name": name,
-                "backend": "vllm",
+                "backend": "vllm" if generates else "python",
                 "max_batch_size": 0,
                 "input": optional,
             } | policy

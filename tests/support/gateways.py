@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import uvicorn
 
-from support.fake_triton import FakeTriton, fake_triton, words
+from support.fake_triton import INPUTS, OUTPUTS, FakeTriton, fake_triton, words
 from support.tokenizers_made import byte_level
 from trtbuild_gateway.access.gate import gate_for
 from trtbuild_gateway.gateway import Gateway
@@ -92,12 +92,17 @@ def tokenizer() -> Path:
 
 
 def in_front(
-    test: Callable[[FakeTriton, Served], Awaitable[None]], *, script: Any = None, **settings: Any
+    test: Callable[[FakeTriton, Served], Awaitable[None]],
+    *,
+    script: Any = None,
+    spec: tuple[Any, Any] = (INPUTS, OUTPUTS),
+    **settings: Any,
 ) -> None:
     """Run a test with a gateway in front of a scripted server with the model ``m``."""
 
     async def run() -> None:
         async with fake_triton(m=script or words("Hel", "lo", "!")) as triton:
+            triton.spec = spec
             model = {"m": {"tokenizer": str(tokenizer()), "context_length": 64}}
             async with serving(**{"url": triton.url, "models": model, **settings}) as served:
                 await test(triton, served)

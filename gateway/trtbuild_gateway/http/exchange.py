@@ -18,6 +18,7 @@ _EVENTS = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
+_LINGER_SECONDS = 5.0
 _KEEP_ALIVE = b": keep-alive\n\n"
 
 Emit = Callable[[bytes], Awaitable[None] | None]
@@ -118,7 +119,20 @@ class Exchange:
         length = {"content-type": kind, "content-length": str(len(content))}
         pairs = _pairs({**length, **self.more_headers, **(headers or {})})
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
-        await self._send({"type": "http.response.body", "body": content})
+        closes = headers is not None and headers.get("connection") == "close"
+        await self._send({"type": "http.response.body", "body": content, "more_body": closes})
+        if closes:
+            await self._linger()
+            await self._send({"type": "http.response.body", "body": b""})
+
+    async def _linger(self) -> None:
+        """Read on for a while: a client that is cut off while it sends never sees the answer."""
+        if "expect" in self.headers:  # it waits for leave to send
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while (await self._receive()).get("more_body"):
+                    pass
 
     async def fail(self, error: ApiError) -> None:
         """Send an error: as the answer, or as the last event of a stream that has begun."""

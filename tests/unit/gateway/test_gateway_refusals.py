@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from openai.types import completion_create_params, embedding_create_params
+from openai.types.audio import transcription_create_params, translation_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 from openai.types.responses import response_create_params
 
@@ -189,6 +190,8 @@ def test_every_parameter_of_openai_is_in_the_table() -> None:
         ("chat", chat_create_params.CompletionCreateParamsBase),
         ("completions", completion_create_params.CompletionCreateParamsBase),
         ("embeddings", embedding_create_params.EmbeddingCreateParams),
+        ("transcriptions", transcription_create_params.TranscriptionCreateParamsStreaming),
+        ("translations", translation_create_params.TranslationCreateParams),
         ("responses", response_create_params.ResponseCreateParamsBase),
     ):
         assert kind.__annotations__.keys() <= table()[endpoint].names, endpoint

@@ -1,0 +1,89 @@
+"""``/v1/audio/transcriptions`` and ``/v1/audio/translations``."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from typing import Any
+
+import msgspec
+
+from trtbuild.signature import ServedTask
+from trtbuild.signature.requests import TranscribeAnswer, TranscribeRequest, Transcription
+from trtbuild_gateway.encoding.audio import as_json, as_srt, as_verbose_json, as_vtt
+from trtbuild_gateway.failures import invalid
+from trtbuild_gateway.http.endpoint import Context
+from trtbuild_gateway.http.forms import form_of
+from trtbuild_gateway.routes.asking import asked, model_for
+from trtbuild_gateway.schema.audio import AudioForm
+from trtbuild_gateway.schema.parameters import check, typed
+from trtbuild_gateway.upstream.catalog import Model
+
+_TEXT = "text/plain; charset=utf-8"
+
+
+async def transcriptions(context: Context) -> None:
+    """Return what is said in a recording."""
+    await _answer(context, "transcriptions", "transcribe")
+
+
+async def translations(context: Context) -> None:
+    """Return it in English."""
+    await _answer(context, "translations", "translate")
+
+
+async def _answer(context: Context, endpoint: str, task: str) -> None:
+    given = _with_types(await form_of(context.exchange))
+    drop = context.gateway.settings.on_unsupported == "drop"
+    context.note_ignored(check(endpoint, given, drop=drop))
+    form = typed(given, AudioForm).checked()
+    model = await model_for(context, form.model, ServedTask.TRANSCRIBE)
+    _require_outputs(model, form)
+    await context.admit()
+    wanted = TranscribeRequest(
+        (base64.b64encode(form.file).decode(),),
+        language=form.language,
+        prompt=form.prompt,
+        translate=task == "translate",
+        timestamps=form.timed,
+    )
+    answer = await asked(context, model, wanted, TranscribeAnswer)
+    context.outcome.completion_tokens = sum(answer.token_counts)
+    await _respond(context, form, answer.results[0], task)
+
+
+def _with_types(form: dict[str, Any]) -> dict[str, Any]:
+    """Return a form whose numbers, truth values and lists are such."""
+    made = dict(form)
+    for name in ("temperature", "stream"):
+        with contextlib.suppress(msgspec.DecodeError, TypeError):
+            made[name] = msgspec.json.decode(made.get(name, ""))
+    listed = made.get("timestamp_granularities")
+    if isinstance(listed, str):
+        made["timestamp_granularities"] = [listed]
+    return made
+
+
+def _require_outputs(model: Model, form: AudioForm) -> None:
+    needed = [name for name in ("duration", "segments") if not model.served.has_output(name)]
+    if form.timed and needed:
+        raise invalid(
+            f"the model {model.name!r} sends no {' and no '.join(needed)}: use the "
+            "response_format 'json' or 'text'",
+            "response_format",
+            "unsupported_parameter",
+        )
+
+
+async def _respond(context: Context, form: AudioForm, found: Transcription, task: str) -> None:
+    respond = context.exchange.respond
+    if form.response_format == "json":
+        await respond(as_json(found))
+    elif form.response_format == "verbose_json":
+        await respond(as_verbose_json(found, task, form.language))
+    elif form.response_format == "srt":
+        await respond(as_srt(found.segments).encode(), kind=_TEXT)
+    elif form.response_format == "vtt":
+        await respond(as_vtt(found.segments).encode(), kind=_TEXT)
+    else:
+        await respond(f"{found.text}\n".encode(), kind=_TEXT)
