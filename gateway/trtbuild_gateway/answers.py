@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any
 
 from trtbuild.signature.requests import Chunk, GenerateRequest
 from trtbuild.wire.failures import DroppedError
-from trtbuild_gateway.seams import Backend, Relay, Take
+from trtbuild_gateway.seams import Backend
 
 _REASONS = {"stop": "stop", "length": "length", "eos": "stop", "end_id": "stop"}
 
@@ -96,10 +95,10 @@ async def generate_all(
     The first error ends all of them and is raised; so does cancelling it.
     """
     if len(requests) == 1:
-        await _generate(backend, requests[0], headers, partial(take, 0))
+        await backend.relay(requests[0], headers, partial(take, 0))
         return
     readers = [
-        asyncio.ensure_future(_generate(backend, request, headers, partial(take, number)))
+        asyncio.ensure_future(backend.relay(request, headers, partial(take, number)))
         for number, request in enumerate(requests)
     ]
     try:
@@ -108,16 +107,3 @@ async def generate_all(
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
-
-
-async def _generate(
-    backend: Backend, request: GenerateRequest, headers: Mapping[str, str], take: Take
-) -> None:
-    if isinstance(backend, Relay):
-        await backend.relay(request, headers, take)
-        return
-    batches = backend.generate(request, headers)
-    async with contextlib.aclosing(batches):
-        async for chunks in batches:
-            if (waiting := take(chunks)) is not None:
-                await waiting

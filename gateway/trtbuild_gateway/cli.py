@@ -37,10 +37,10 @@ def gateway(
     ] = None,
     *,
     url: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="HTTP address of the server; default: the one that serves the repository here, "
-            "else 127.0.0.1:8000."
+            help="HTTP address of the server, once for each if there are several; default: the one "
+            "that serves the repository here, else 127.0.0.1:8000."
         ),
     ] = None,
     file: Annotated[
@@ -66,7 +66,7 @@ def gateway(
     from trtbuild_gateway.settings import read_settings, with_control_port
     from trtbuild_gateway.upstream.catalog import Catalog
 
-    settings = read_settings(file, url=url, host=host, port=port, repository=repo)
+    settings = read_settings(file, servers=url or None, host=host, port=port, repository=repo)
     if control_port is not None:
         settings = with_control_port(settings, control_port)
     if settings.repository is not None and not settings.repository.is_dir():
@@ -77,7 +77,8 @@ def gateway(
     gate = gate_for(settings)
     listening = listen(settings.host, settings.port)
     place = f"http://{settings.host}:{listening.getsockname()[1]}/v1"
-    typer.echo(f"{place} answers for the models of {settings.url}; Ctrl-C stops it", err=True)
+    servers = ", ".join(one.url for one in settings.common)
+    typer.echo(f"{place} answers for the models of {servers}; Ctrl-C stops it", err=True)
     gateway = Gateway(settings, Catalog(settings), gate)
     serve(gateway, listening, _control_socket(settings.control))
 

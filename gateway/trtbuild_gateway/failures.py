@@ -19,6 +19,29 @@ from trtbuild.wire.tensors import TensorError
 _RETRY_SECONDS = 5
 
 
+class PhaseError(DeadlineError):
+    """A phase of an answer took too long; ``code`` says which."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @classmethod
+    def first(cls, seconds: float) -> PhaseError:
+        """Return the error of a missing first token."""
+        return cls(f"no token within {seconds:g} s", "first_token_timeout")
+
+    @classmethod
+    def between(cls, seconds: float) -> PhaseError:
+        """Return the error of a stream that has stalled."""
+        return cls(f"no further token within {seconds:g} s", "token_timeout")
+
+    @classmethod
+    def whole(cls, seconds: float) -> PhaseError:
+        """Return the error of an answer that is not complete."""
+        return cls(f"no complete answer within {seconds:g} s", "upstream_timeout")
+
+
 class ApiError(Exception):
     """An answer that is an error.
 
@@ -101,7 +124,8 @@ def _of_wire(error: WireError, model: str) -> ApiError:
             headers={"retry-after": str(_RETRY_SECONDS)},
         )
     if isinstance(error, DeadlineError):
-        return ApiError(504, f"{subject} did not answer in time: {error}", code="upstream_timeout")
+        code = error.code if isinstance(error, PhaseError) else "upstream_timeout"
+        return ApiError(504, f"{subject} did not answer in time: {error}", code=code)
     if isinstance(error, RefusedError):
         return of_message(error.message, error.status)
     return ApiError(502, f"{subject} broke off its answer: {error}", code="upstream_error")

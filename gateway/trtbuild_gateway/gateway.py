@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from trtbuild_gateway.metrics import Metrics
+from trtbuild_gateway.routing.report import Report
 from trtbuild_gateway.seams import Gate, OpenGate
 from trtbuild_gateway.settings import Settings
 from trtbuild_gateway.upstream.catalog import Catalog
@@ -19,3 +20,6 @@ class Gateway:
     gate: Gate = field(default_factory=OpenGate)
     metrics: Metrics = field(default_factory=Metrics)
     draining: bool = False
+
+    def __post_init__(self) -> None:
+        self.metrics.registry.register(Report(lambda: self.catalog.pools))

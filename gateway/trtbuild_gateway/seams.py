@@ -6,11 +6,17 @@ without the others.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from trtbuild.signature.requests import Chunk, GenerateRequest, TaskAnswer, TaskRequest
+
+Take = Callable[[Sequence[Chunk]], Awaitable[None] | None]
+"""Takes chunks in the moment in which they arrive; what it returns is awaited before the next."""
+
+SESSION = "x-session-id"
+"""The header with what keeps requests on one server. It stays in the gateway."""
 
 
 class Backend(Protocol):
@@ -20,26 +26,12 @@ class Backend(Protocol):
         WireError, TrtbuildError, ApiError: From every method.
     """
 
-    def generate(
-        self, request: GenerateRequest, headers: Mapping[str, str] = ...
-    ) -> AsyncGenerator[Sequence[Chunk], None]:
-        """Yield the chunks that have arrived, at least one each time. Closing the generator
-        cancels the request."""
+    async def relay(self, request: GenerateRequest, headers: Mapping[str, str], take: Take) -> None:
+        """Give the chunks to ``take`` as they arrive, at least one each time, and return at the
+        end. Cancelling cancels the request."""
 
     async def ask(self, request: TaskRequest) -> TaskAnswer:
         """Return the answer to a request of any task except generation."""
-
-
-Take = Callable[[Sequence[Chunk]], Awaitable[None] | None]
-"""Takes chunks in the moment in which they arrive; what it returns is awaited before the next."""
-
-
-@runtime_checkable
-class Relay(Protocol):
-    """A backend that can also push, which costs less for each token than an iterator."""
-
-    async def relay(self, request: GenerateRequest, headers: Mapping[str, str], take: Take) -> None:
-        """Give the chunks to ``take``, and return at the end. Cancelling cancels the request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,27 @@ from trtbuild.errors import RecipeError
 from trtbuild.server_records import server_of
 from trtbuild_gateway.access_settings import AccessSettings
 
+_ADDRESSES = ("url", "servers")
+
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+
+
+class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of several servers.
+
+    Attributes:
+        url: Its HTTP address.
+        weight: Its share of the requests, compared with the others'.
+        upstream: The model's name there, if it is another; only below a model.
+    """
+
+    url: str
+    weight: Annotated[float, Meta(gt=0)] = 1.0
+    upstream: str = ""
+
+
+Servers = tuple[str | ServerSettings, ...]
 
 
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,7 +41,9 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         url: Its server, if not the common one.
+        servers: Its servers, if there are several, and not the common ones.
         upstream: Its name there, if it is another.
+        fallbacks: Models that answer instead, in this order, while no server of it can.
         tokenizer: The directory of its tokenizer and chat template, if not in the repository.
         chat_template: A file with a chat template to use instead of the model's own.
         parser: How it writes reasoning and tool calls: a family of docs/reference/parsers.md, or
@@ -35,7 +56,9 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     url: str = ""
+    servers: Servers = ()
     upstream: str = ""
+    fallbacks: tuple[str, ...] = ()
     tokenizer: Path | None = None
     chat_template: Path | None = None
     parser: str = ""
@@ -89,17 +112,69 @@ class ControlSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: str = ""
 
 
+class BreakerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a server gets no more requests for a while.
+
+    Attributes:
+        failures: Failed answers in a row after which it opens.
+        share: The share of failures among the last ``window`` answers after which it opens.
+        window: Answers that are remembered.
+        seconds: How long it is open before a request may try.
+    """
+
+    failures: Count = 5
+    share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    window: Count = 20
+    seconds: Seconds = 10.0
+
+
+class RoutingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which server gets a request, and what happens when one fails.
+
+    Attributes:
+        choice: ``least`` requests in flight; ``prefix``: the server that has seen the beginning of
+            the prompt, unless it is busy; ``sticky``: one server for each user or session.
+        prefix_characters: The beginning of the prompt that ``prefix`` looks at.
+        imbalance: How many times its share of the requests a server may have before ``prefix``
+            takes the next.
+        retries: Other servers that are tried if one fails before the first token.
+        retry_share: The share of the requests that may be retries.
+        connect_seconds: To connect to a server.
+        first_token_seconds: Until the first token of a stream.
+        token_seconds: Between two tokens of a stream.
+        most_in_flight: Requests of one model on one server; more wait. None: no limit.
+        most_waiting: Requests of one model that wait; more are refused.
+        waiting_seconds: How long a request waits for a server before it is refused.
+        breaker: When a server gets no more requests for a while.
+    """
+
+    choice: Literal["least", "prefix", "sticky"] = "least"
+    prefix_characters: Count = 512
+    imbalance: Annotated[float, Meta(ge=1)] = 1.5
+    retries: Annotated[int, Meta(ge=0)] = 1
+    retry_share: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    connect_seconds: Seconds = 2.0
+    first_token_seconds: Seconds = 120.0
+    token_seconds: Seconds = 60.0
+    most_in_flight: Count | None = None
+    most_waiting: Annotated[int, Meta(ge=0)] = 100
+    waiting_seconds: Seconds = 10.0
+    breaker: BreakerSettings = BreakerSettings()
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
     Attributes:
         url: The HTTP address of the server.
+        servers: The servers, if there are several with the same models.
         repository: The model repository that it serves, for templates and tokenizers.
         host, port: Where to listen.
         models: Settings by model.
         media: Images and audio.
         access: Who may ask for what, and how much.
         control: The port on which models are loaded and unloaded.
+        routing: Which server gets a request, and what happens when one fails.
         on_unsupported: ``refuse`` a parameter that a model does not take, or ``drop`` it and name
             it in the header ``x-trtbuild-ignored``.
         most_bytes: Of a request's body.
@@ -113,6 +188,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     url: str = "127.0.0.1:8000"
+    servers: Servers = ()
     repository: Path | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 9000
@@ -120,6 +196,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     media: MediaSettings = MediaSettings()
     access: AccessSettings = AccessSettings()
     control: ControlSettings = ControlSettings()
+    routing: RoutingSettings = RoutingSettings()
     on_unsupported: Literal["refuse", "drop"] = "refuse"
     most_bytes: Count = 64 * 1024 * 1024
     most_choices: Count = 128
@@ -129,6 +206,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: Seconds = 600.0
     refresh_seconds: Seconds = 5.0
     drain_seconds: Seconds = 30.0
+
+    @property
+    def common(self) -> tuple[ServerSettings, ...]:
+        """The servers of every model that has none of its own."""
+        return _servers(self.url, self.servers)
+
+    def servers_of(self, name: str) -> tuple[ServerSettings, ...]:
+        """Return the servers of a model."""
+        own = self.models.get(name)
+        return self.common if own is None else _servers(own.url, own.servers) or self.common
+
+
+def _servers(url: str, servers: Servers) -> tuple[ServerSettings, ...]:
+    """Return several servers, or the only one."""
+    given = servers or ((url,) if url else ())
+    return tuple(ServerSettings(one) if isinstance(one, str) else one for one in given)
 
 
 def read_settings(path: Path | None, **given: Any) -> Settings:
@@ -141,7 +234,10 @@ def read_settings(path: Path | None, **given: Any) -> Settings:
         RecipeError: The file cannot be read, or a key or value is wrong.
     """
     value = {} if path is None else _loaded(path)
-    value |= {key: item for key, item in given.items() if item is not None}
+    own = {key: item for key, item in given.items() if item is not None}
+    if not own.keys().isdisjoint(_ADDRESSES):
+        value = {key: item for key, item in value.items() if key not in _ADDRESSES}
+    value |= own
     try:
         found = settings_of(value)
     except msgspec.ValidationError as error:
@@ -151,7 +247,9 @@ def read_settings(path: Path | None, **given: Any) -> Settings:
             fix="correct the key; docs/reference/gateway.md lists all of them",
         ) from None
     found = found if path is None else _placed(found, path.parent)
-    server = server_of(found.repository) if found.repository and "url" not in value else None
+    if found.repository is None or not value.keys().isdisjoint(_ADDRESSES):
+        return found
+    server = server_of(found.repository)
     return msgspec.structs.replace(found, url=server.url("http")) if server else found
 
 

@@ -18,7 +18,7 @@ from trtbuild.signature.requests import (
     TokenClassifyRequest,
 )
 from trtbuild_gateway.answers import Choice, generate_all
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.servers import Found
 
 _TEXT = "Hello"
 _REQUESTS: Mapping[ServedTask, Callable[[], TaskRequest]] = {
@@ -32,7 +32,7 @@ _REQUESTS: Mapping[ServedTask, Callable[[], TaskRequest]] = {
 }
 
 
-async def warm_up(model: Model) -> bool:
+async def warm_up(model: Found) -> bool:
     """Ask a model for one token, or for its answer to one word.
 
     Returns:
@@ -54,7 +54,7 @@ async def warm_up(model: Model) -> bool:
     return True
 
 
-async def _generate(model: Model) -> None:
+async def _generate(model: Found) -> None:
     reports = model.served.has_output("finish_reason")
     choice = Choice(0, 1, reports_reason=reports)
 

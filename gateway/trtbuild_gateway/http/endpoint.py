@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from trtbuild_gateway.failures import ApiError, of_exception, unavailable
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.exchange import ErrorBody, Exchange, LeftError
-from trtbuild_gateway.seams import Admission, Call, Gate, Outcome
+from trtbuild_gateway.seams import SESSION, Admission, Call, Gate, Outcome
 from trtbuild_gateway.upstream.catalog import Model
 
 _log = logging.getLogger("trtbuild.gateway")
@@ -62,7 +62,17 @@ class Context:
         """Return the headers for the server: the trace, and the request id."""
         given = self.exchange.headers
         passed = {name: given[name] for name in _PASSED_ON if name in given}
-        return {**passed, "x-request-id": self.call.id}
+        session = {SESSION: self.session} if self.session else {}
+        return {**passed, **session, "x-request-id": self.call.id}
+
+    @property
+    def session(self) -> str:
+        """What keeps requests on one server: the client's session, its user, or the caller."""
+        body = self.exchange.given
+        metadata = body.get("metadata")
+        user = metadata.get("user_id") if isinstance(metadata, dict) else None  # Anthropic's
+        given = self.exchange.headers.get(SESSION) or body.get("prompt_cache_key")
+        return str(given or body.get("user") or user or self.call.caller.id)
 
 
 Handler = Callable[[Context], Awaitable[None]]

@@ -38,6 +38,12 @@ class Exchange:
         scope, receive, send: ASGI's.
         most_bytes: Of the body.
         seconds: For the client to send the body.
+
+    Attributes:
+        more_headers: Headers of the answer.
+        error_body: Returns the form of an error.
+        begun: Whether the answer has begun.
+        given: The body that was read as JSON.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Exchange:
         self.more_headers: dict[str, str] = {}
         self.error_body: ErrorBody = ApiError.body
         self.begun = False
+        self.given: dict[str, Any] = {}
         self._receive = receive
         self._send = send
         self._most_bytes = most_bytes
@@ -104,7 +111,8 @@ class Exchange:
             raise invalid(f"the body is not valid JSON: {error}", code="invalid_json") from None
         if not isinstance(value, dict):
             raise invalid("the body must be a JSON object", code="invalid_json")
-        return {key: item for key, item in value.items() if item is not None}
+        self.given = {key: item for key, item in value.items() if item is not None}
+        return self.given
 
     async def respond(
         self,

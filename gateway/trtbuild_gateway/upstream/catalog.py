@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from trtbuild import lockfile
@@ -21,9 +22,11 @@ from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_gateway.failures import ApiError, unavailable
 from trtbuild_gateway.parsing import UnknownFamilyError, named
 from trtbuild_gateway.prompts.prompter import Prompter
+from trtbuild_gateway.routing.pool import Pool
 from trtbuild_gateway.seams import Backend
-from trtbuild_gateway.settings import ModelSettings, Settings
+from trtbuild_gateway.settings import ModelSettings, ServerSettings, Settings
 from trtbuild_gateway.upstream.open_requests import OpenRequests
+from trtbuild_gateway.upstream.servers import Found, alike, fill, shortest_context
 from trtbuild_gateway.upstream.triton import TritonModel
 
 _ADMIN_SECONDS = 10.0
@@ -82,7 +85,8 @@ class Catalog:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._wires: dict[str, TritonHttp] = {}
-        self._known: dict[tuple[str, str], Model] = {}
+        self._known: dict[tuple[str, str, str], Found] = {}
+        self._pools: dict[str, Pool] = {}
         self._requests: dict[tuple[str, str], OpenRequests] = {}
         self._state = _State()
         self._looking = asyncio.Lock()
@@ -94,6 +98,11 @@ class Catalog:
     def models(self) -> Mapping[str, Model]:
         """The models of the last look."""
         return self._state.models
+
+    @property
+    def pools(self) -> Collection[Pool]:
+        """The servers of each model of the last look."""
+        return self._pools.values()
 
     async def find(self, name: str) -> Model:
         """Return a model.
@@ -125,12 +134,12 @@ class Catalog:
             if self._state.at >= called:
                 return
             state = _State(at=time.monotonic())
-            for url in self.urls:
-                try:
-                    await self._look(url, state)
-                except WireError as error:
-                    state.failures[url] = error
-                    self._keep(url, state)
+            looks = await asyncio.gather(*(self._look(url, state) for url in self.urls))
+            found: dict[str, list[Found]] = {}
+            for name, one in itertools.chain.from_iterable(looks):
+                found.setdefault(name, []).append(one)
+            self._pools = {name: pool for name, pool in self._pools.items() if name in found}
+            self._publish([self._pooled(name, every) for name, every in found.items()], state)
             self._state = state
 
     async def watch(self) -> None:
@@ -148,7 +157,10 @@ class Catalog:
     def wire(self, url: str) -> TritonHttp:
         """Return the client of a server."""
         if url not in self._wires:
-            self._wires[url] = TritonHttp(url, seconds=self._settings.seconds)
+            seconds = self._settings.routing.connect_seconds
+            self._wires[url] = TritonHttp(
+                url, seconds=self._settings.seconds, connect_seconds=seconds
+            )
         return self._wires[url]
 
     @property
@@ -163,9 +175,10 @@ class Catalog:
 
     @property
     def urls(self) -> Sequence[str]:
-        """The servers, the common one first."""
-        more = (model.url for model in self._settings.models.values() if model.url)
-        return list(dict.fromkeys((self._settings.url, *more)))
+        """The servers, the common ones first."""
+        settings = self._settings
+        own = (server for name in settings.models for server in settings.servers_of(name))
+        return list(dict.fromkeys(server.url for server in (*settings.common, *own)))
 
     def requests(self, url: str, upstream: str) -> OpenRequests:
         """Return the open requests of a server's model, whatever names it has here."""
@@ -173,74 +186,91 @@ class Catalog:
 
     def forget(self, url: str, upstream: str) -> None:
         """Have a server's model, and what the repository says of it, read again."""
-        for key in [k for k, m in self._known.items() if k[0] == url and m.served.name == upstream]:
+        for key in [key for key in self._known if (key[0], key[2]) == (url, upstream)]:
             del self._known[key]
         if self._settings.repository is not None:
             self._lock = lockfile.read(self._settings.repository)
 
-    async def described(self, url: str, upstream: str) -> Model | None:
+    async def described(self, url: str, upstream: str) -> Found | None:
         """Return a server's model as it would be published, which also answers while others are
         refused; None if nothing here can ask it."""
-        name = next(iter(self.names(url, upstream)), upstream)
-        return await self._described(url, name, upstream, OpenRequests(upstream))
+        name, server = next(iter(self._named(url, upstream)), (upstream, ServerSettings(url)))
+        return await self._described(server, name, upstream, OpenRequests(upstream))
 
-    def _keep(self, url: str, state: _State) -> None:
-        """Keep the models of a server that does not answer: requests report why."""
-        for (of, _), model in self._known.items():
-            if of == url:
-                self._publish(model, state)
-
-    async def _look(self, url: str, state: _State) -> None:
-        index = await self.wire(url).index(seconds=_ADMIN_SECONDS)
-        state.indexes[url] = index
-        by_name: dict[str, IndexEntry] = {}
-        for entry in index:
-            if entry.state == "READY" or entry.name not in by_name:
-                by_name[entry.name] = entry
-        for upstream, entry in by_name.items():
-            for name in self.names(url, upstream):
-                await self._add(url, name, entry, state)
-
-    def names(self, url: str, upstream: str) -> Iterable[str]:
+    def names(self, url: str, upstream: str) -> Sequence[str]:
         """Return the public names of a server's model; none for a part of another model."""
-        named = {
-            name: one
-            for name, one in self._settings.models.items()
-            if (one.url or self._settings.url) == url and (one.upstream or name) == upstream
-        }
+        return list(dict.fromkeys(name for name, _ in self._named(url, upstream)))
+
+    async def _look(self, url: str, state: _State) -> list[tuple[str, Found]]:
+        """Return a server's models by their public names."""
+        try:
+            index = await self.wire(url).index(seconds=_ADMIN_SECONDS)
+            state.indexes[url] = index
+            by_name: dict[str, IndexEntry] = {}
+            for entry in index:
+                if entry.state == "READY" or entry.name not in by_name:
+                    by_name[entry.name] = entry
+            asked = [
+                (name, await self._found(server, name, entry, state))
+                for upstream, entry in by_name.items()
+                for name, server in self._named(url, upstream)
+            ]
+            return [(name, one) for name, one in asked if one is not None]
+        except WireError as error:
+            state.failures[url] = error
+            # Its models are kept: requests report why.
+            return [
+                (name, replace(found, up=False))
+                for (of, name, _), found in self._known.items()
+                if of == url
+            ]
+
+    def _named(self, url: str, upstream: str) -> Iterable[tuple[str, ServerSettings]]:
+        """Return the public names of a server's model, each with the settings of the server."""
+        settings = self._settings
+        named = [
+            (name, server)
+            for name, one in settings.models.items()
+            for server in settings.servers_of(name)
+            if server.url == url and (server.upstream or one.upstream or name) == upstream
+        ]
         owner = self._lock.owner(upstream)
         if named:
             yield from named
-        elif url == self._settings.url and owner in ("", upstream):
-            yield upstream
+        elif upstream not in settings.models and owner in ("", upstream):
+            yield from ((upstream, server) for server in settings.common if server.url == url)
 
-    async def _add(self, url: str, name: str, entry: IndexEntry, state: _State) -> None:
+    async def _found(
+        self, server: ServerSettings, name: str, entry: IndexEntry, state: _State
+    ) -> Found | None:
+        """Return a model if it can be asked."""
+        key = (server.url, name, entry.name)
         if entry.state != "READY":
-            self._known.pop((url, name), None)
+            self._known.pop(key, None)
             if entry.state:
                 word = {"LOADING": "is being loaded", "UNLOADING": "is being unloaded"}
                 reason = f" ({entry.reason})" if entry.reason else ""
                 state.pending[name] = word.get(entry.state, "is not loaded") + reason
-            return
-        requests = self.requests(url, entry.name)
+            return None
+        requests = self.requests(server.url, entry.name)
         if requests.refusal:
             state.pending[name] = requests.refusal
-            return
-        model = self._known.get((url, name))
-        if model is None:
+            return None
+        if key not in self._known:
             try:
-                model = await self._described(url, name, entry.name, requests)
+                made = await self._described(server, name, entry.name, requests)
             except RefusedError:  # it was unloaded just now
-                return
-            if model is None:
-                return
-            self._known[(url, name)] = model
-        self._publish(model, state)
+                return None
+            if made is None:
+                return None
+            self._known[key] = made
+        return self._known[key]
 
     async def _described(
-        self, url: str, name: str, upstream: str, requests: OpenRequests
-    ) -> Model | None:
+        self, server: ServerSettings, name: str, upstream: str, requests: OpenRequests
+    ) -> Found | None:
         """Return a model as its server describes it; None for one without a request schema."""
+        url = server.url
         wire, own = self.wire(url), self._settings.models.get(name, ModelSettings())
         metadata = await wire.metadata(upstream, seconds=_ADMIN_SECONDS)
         config = await wire.config(upstream, seconds=_ADMIN_SECONDS)
@@ -248,7 +278,8 @@ class Catalog:
             served = of_server(metadata, config, self._lock.card(upstream))
         except (ValueError, LookupError, TypeError, AttributeError):
             return None
-        if self._settings.repository is not None and url == self._settings.url:
+        common = (one.url for one in self._settings.common)
+        if self._settings.repository is not None and url in common:
             served = with_files(self._settings.repository, served)
         if own.context_length:
             served = replace(served, context_length=own.context_length)
@@ -258,14 +289,28 @@ class Catalog:
         seconds = own.seconds or self._settings.seconds
         backend = TritonModel(wire, served, dialect, seconds=seconds, requests=requests)
         prompter = Prompter.of(served, self._settings.repository, own)
-        hidden = own.hidden
-        return Model(name, served, backend, prompter, created=int(time.time()), hidden=hidden)
+        return Found(server, served, backend, prompter, created=int(time.time()))
 
-    def _publish(self, model: Model, state: _State) -> None:
-        own = self._settings.models.get(model.name, ModelSettings())
-        for alias in (model.name, *own.aliases):
-            state.models.setdefault(alias, model)
-        locked = self._lock.models.get(model.served.name)
-        adapters = own.adapters or (tuple(locked.adapters) if locked else ())
-        for adapter in adapters:
-            state.models.setdefault(adapter, replace(model, name=adapter, adapter=adapter))
+    def _pooled(self, name: str, found: Sequence[Found]) -> Model:
+        """Return the model of one or more servers."""
+        own = self._settings.models.get(name, ModelSettings())
+        routing = self._settings.routing
+        if name not in self._pools:
+            self._pools[name] = Pool(name, routing, own.seconds or self._settings.seconds)
+        pool = self._pools[name]
+        same = alike(name, found)
+        fill(pool, same, routing.breaker)
+        first = same[0]
+        served = replace(first.served, context_length=shortest_context(same))
+        return Model(name, served, pool, first.prompter, created=first.created, hidden=own.hidden)
+
+    def _publish(self, models: Sequence[Model], state: _State) -> None:
+        state.models |= {model.name: model for model in models}
+        for model in models:
+            own = self._settings.models.get(model.name, ModelSettings())
+            for alias in own.aliases:
+                state.models.setdefault(alias, model)
+            locked = self._lock.models.get(model.served.name)
+            adapters = own.adapters or (tuple(locked.adapters) if locked else ())
+            for adapter in adapters:
+                state.models.setdefault(adapter, replace(model, name=adapter, adapter=adapter))

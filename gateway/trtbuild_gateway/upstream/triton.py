@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from urllib.parse import quote
 
 import msgspec
 
 from trtbuild.signature import ServedModel
 from trtbuild.signature.dialects import Dialect
-from trtbuild.signature.requests import Chunk, GenerateRequest, TaskAnswer, TaskRequest
+from trtbuild.signature.requests import GenerateRequest, TaskAnswer, TaskRequest
 from trtbuild.wire import kserve
 from trtbuild.wire.failures import DroppedError
 from trtbuild.wire.tensors import InferRequest, Outputs
@@ -22,8 +22,6 @@ from trtbuild_gateway.upstream.open_requests import OpenRequests
 
 _AT_ONCE = 16
 """Parts of a request that may be under way together."""
-
-_NO_HEADERS: Mapping[str, str] = {}
 
 
 class TritonModel:
@@ -45,33 +43,8 @@ class TritonModel:
         self._seconds = seconds
         self._path = f"/v2/models/{quote(served.name, safe='')}"
 
-    async def generate(
-        self, request: GenerateRequest, headers: Mapping[str, str] = _NO_HEADERS
-    ) -> AsyncGenerator[Sequence[Chunk], None]:
-        """See :class:`~trtbuild_gateway.seams.Backend`."""
-        (sent,) = self._dialect.requests(self.served, request)
-        decode = decoder(self.served, self._dialect, logprobs=request.sampling.wants_logprobs)
-        body = msgspec.json.encode(kserve.generate_body(sent))
-        events = self._wire.event_batches(
-            "POST", f"{self._path}/generate_stream", body, headers, self._seconds
-        )
-        answered = False
-        with self.requests.one():
-            async with contextlib.aclosing(events):
-                async for batch in events:
-                    try:
-                        chunks = decode(batch)
-                    except BrokenError as broken:
-                        if broken.chunks:
-                            yield broken.chunks
-                        raise broken.cause from None
-                    answered = True
-                    yield chunks
-        if not answered:
-            raise DroppedError("the server sent no response", answered=True)
-
     async def relay(self, request: GenerateRequest, headers: Mapping[str, str], take: Take) -> None:
-        """See :class:`~trtbuild_gateway.seams.Relay`."""
+        """See :class:`~trtbuild_gateway.seams.Backend`."""
         (sent,) = self._dialect.requests(self.served, request)
         decode = decoder(self.served, self._dialect, logprobs=request.sampling.wants_logprobs)
         body = msgspec.json.encode(kserve.generate_body(sent))

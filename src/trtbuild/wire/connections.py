@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -141,6 +142,7 @@ class Pool:
         limit: Maximum open connections; further requests wait until one is returned.
         tls: For ``https``; None: the certificates that this machine trusts.
         proxy: ``http://HOST:PORT`` of an HTTP proxy for ``http`` URLs; empty: none.
+        connect_seconds: Timeout of opening a connection; None: no limit.
 
     Raises:
         ValueError: An invalid host or port, or a header with a line break.
@@ -154,6 +156,7 @@ class Pool:
         *,
         tls: ssl.SSLContext | None = None,
         proxy: str = "",
+        connect_seconds: float | None = None,
     ) -> None:
         parts = urlsplit(url)
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
@@ -169,6 +172,7 @@ class Pool:
         self._common = _lines(self._headers)
         self._idle: list[Connection] = []
         self._free = asyncio.Semaphore(limit or connections_allowed())
+        self._connect_seconds = connect_seconds
 
     def _through(self, proxy: SplitResult) -> None:
         """Connect to a proxy, which expects the full URL."""
@@ -220,9 +224,16 @@ class Pool:
                 connection.reused = True
                 return connection
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
-            Connection, self.host, self.port, ssl=self._tls
-        )
+        opening = loop.create_connection(Connection, self.host, self.port, ssl=self._tls)
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                _, connection = await opening
+        except TimeoutError as error:
+            if error.errno is not None:  # the system's own, which says why
+                raise
+            raise TimeoutError(
+                errno.ETIMEDOUT, f"no connection within {self._connect_seconds:g} s"
+            ) from None
         return connection
 
     def give(self, connection: Connection) -> None:

@@ -36,6 +36,7 @@ class TritonHttp:
         seconds: Default timeout of a whole call.
         limit: Maximum bytes of a body or of one event.
         connections: Maximum open connections; further calls wait. None: the process's limit.
+        connect_seconds: Timeout of opening a connection; None: the call's.
         environment: Use the environment's ``HTTP_PROXY``, except for a server on this machine.
 
     Raises:
@@ -53,6 +54,7 @@ class TritonHttp:
         seconds: float = 60,
         limit: int = LIMIT,
         connections: int | None = None,
+        connect_seconds: float | None = None,
         environment: bool = True,
     ) -> None:
         self.url = url if "://" in url else f"http://{url}"
@@ -60,7 +62,14 @@ class TritonHttp:
         self._limit = limit
         context = tls.context() if tls and self.url.startswith("https:") else None
         proxy = proxy_for(self.url.split("://", 1)[1]) if environment else ""
-        self._pool = Pool(self.url, headers, connections, tls=context, proxy=proxy)
+        self._pool = Pool(
+            self.url,
+            headers,
+            connections,
+            tls=context,
+            proxy=proxy,
+            connect_seconds=connect_seconds,
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,0 +1,231 @@
+"""The servers of one model as one backend."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from trtbuild.signature.requests import Chunk, GenerateRequest, TaskAnswer, TaskRequest
+from trtbuild.wire.failures import WireError
+from trtbuild_gateway.failures import ApiError, of_exception, unavailable
+from trtbuild_gateway.routing.attempt import Attempt, may_go_elsewhere
+from trtbuild_gateway.routing.choosing import bounded, least, ranked
+from trtbuild_gateway.routing.phases import Clock, Limits
+from trtbuild_gateway.routing.server import Server
+from trtbuild_gateway.seams import SESSION, Take
+from trtbuild_gateway.settings import RoutingSettings
+
+_Answer = TypeVar("_Answer")
+_FIRST_RETRIES = 10.0
+"""Retries that are free before there have been requests to have a share of."""
+_SMOOTHING = 0.1
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A request that waits for a server."""
+
+    key: bytes
+    tried: Sequence[Server]
+    turn: asyncio.Future[Server] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class Pool:
+    """A :class:`~trtbuild_gateway.seams.Backend` of several servers.
+
+    A request goes to the server that ``settings.choice`` prefers. If that fails before the first
+    token, another may try, within ``retries`` and ``retry_share``. With all servers at
+    ``most_in_flight``, requests wait in their order.
+
+    Args:
+        model: The model's public name.
+        settings: How to choose.
+        seconds: For a whole answer, all attempts together.
+    """
+
+    def __init__(self, model: str, settings: RoutingSettings, seconds: float) -> None:
+        self.model = model
+        self.servers: Sequence[Server] = ()
+        self.refused = 0
+        self._settings = settings
+        self._seconds = seconds
+        self._spare = _FIRST_RETRIES
+        self._queue: deque[_Waiting] = deque()
+        self._usual_seconds = 1.0
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a server."""
+        return len(self._queue)
+
+    async def relay(self, request: GenerateRequest, headers: Mapping[str, str], take: Take) -> None:
+        """See :class:`~trtbuild_gateway.seams.Backend`."""
+        key = self._key(request, headers)
+        sent = {name: value for name, value in headers.items() if name != SESSION}
+
+        def send(server: Server, taken: Take) -> Awaitable[None]:
+            return server.backend.relay(request, sent, taken)
+
+        await self._answer(key, send, take, streams=request.stream)
+
+    async def ask(self, request: TaskRequest) -> TaskAnswer:
+        """See :class:`~trtbuild_gateway.seams.Backend`."""
+
+        def send(server: Server, _: Take) -> Awaitable[TaskAnswer]:
+            return server.backend.ask(request)
+
+        return await self._answer(b"", send, _nothing, streams=False)
+
+    def _key(self, request: GenerateRequest, headers: Mapping[str, str]) -> bytes:
+        """Return what decides the order of the servers; empty for the load alone."""
+        if self._settings.choice == "prefix":
+            begin = request.prompt[: self._settings.prefix_characters]
+            return f"{request.adapter}\0{begin}".encode("utf-8", "surrogatepass")
+        if self._settings.choice == "sticky" and (session := headers.get(SESSION)):
+            return f"{self.model}\0{session}".encode("utf-8", "surrogatepass")
+        return b""
+
+    async def _answer(
+        self,
+        key: bytes,
+        send: Callable[[Server, Take], Awaitable[_Answer]],
+        take: Take,
+        *,
+        streams: bool,
+    ) -> _Answer:
+        self._spare = min(_FIRST_RETRIES, self._spare + self._settings.retry_share)
+        ends = asyncio.get_running_loop().time() + self._seconds
+        tried: list[Server] = []
+        while True:
+            server = await self._turn(key, tried)
+            tried.append(server)
+            attempt = Attempt(server, take, Clock(self._limits(server, streams), ends))
+            began = asyncio.get_running_loop().time()
+            try:
+                answer = await attempt.run(send(server, attempt.take))
+            except (WireError, ApiError) as error:
+                if attempt.begun or not self._may_retry(error, tried):
+                    raise
+                server.retries += 1
+            else:
+                self._note(asyncio.get_running_loop().time() - began)
+                return answer
+            finally:
+                self._release(server)
+
+    def _limits(self, server: Server, streams: bool) -> Limits:
+        settings = self._settings
+        if not (streams and server.streams):
+            return Limits(math.inf, math.inf, self._seconds)
+        return Limits(settings.first_token_seconds, settings.token_seconds, self._seconds)
+
+    def _may_retry(self, error: WireError | ApiError, tried: Sequence[Server]) -> bool:
+        more = len(tried) <= self._settings.retries and self._spare >= 1
+        if not (more and may_go_elsewhere(of_exception(error)) and self._healthy(tried)):
+            return False
+        self._spare -= 1
+        return True
+
+    def _healthy(self, tried: Sequence[Server] = ()) -> list[Server]:
+        return [one for one in self.servers if one.healthy and one not in tried]
+
+    async def _turn(self, key: bytes, tried: Sequence[Server]) -> Server:
+        """Return the server that answers; it counts as in flight from now on."""
+        if not self._queue and (server := self._chosen(key, tried)) is not None:
+            return server
+        if not self._possible(tried):
+            raise self._broken()
+        settings = self._settings
+        if len(self._queue) >= settings.most_waiting:
+            raise self._overloaded("too many requests wait")
+        waiting = _Waiting(key, tuple(tried))
+        self._queue.append(waiting)
+        try:
+            async with asyncio.timeout(settings.waiting_seconds):
+                return await waiting.turn
+        except TimeoutError:
+            self._forsake(waiting)
+            raise self._overloaded(
+                f"no server was free for {settings.waiting_seconds:g} s"
+            ) from None
+        except asyncio.CancelledError:
+            self._forsake(waiting)
+            raise
+
+    def _possible(self, tried: Sequence[Server]) -> list[Server]:
+        """Return the servers that may be asked: healthy ones, or else any that may answer."""
+        return self._healthy(tried) or [
+            one for one in self.servers if one.worth_trying and one not in tried
+        ]
+
+    def _chosen(self, key: bytes, tried: Sequence[Server]) -> Server | None:
+        """Return the best server that has room."""
+        most = self._settings.most_in_flight
+        free = [one for one in self._possible(tried) if most is None or one.in_flight < most]
+        if not free:
+            return None
+        if not key or len(free) == 1:
+            server = least(free)
+        elif self._settings.choice == "prefix":
+            server = bounded(ranked(free, key), self._settings.imbalance)
+        else:
+            server = ranked(free, key)[0]
+        server.in_flight += 1
+        server.sent += 1
+        return server
+
+    def _release(self, server: Server) -> None:
+        server.in_flight -= 1
+        self.serve_waiting()
+
+    def serve_waiting(self) -> None:
+        """Give servers that have room to the requests that wait."""
+        while self._queue:
+            first = self._queue[0]
+            if not first.turn.done():
+                server = self._chosen(first.key, first.tried)
+                if server is None:
+                    return
+                first.turn.set_result(server)
+            self._queue.popleft()
+
+    def _forsake(self, waiting: _Waiting) -> None:
+        """End a request that no longer waits; it may just have got its server."""
+        if waiting in self._queue:
+            self._queue.remove(waiting)
+        if waiting.turn.done() and not waiting.turn.cancelled():
+            self._release(waiting.turn.result())
+        waiting.turn.cancel()
+
+    def _note(self, seconds: float) -> None:
+        self._usual_seconds += _SMOOTHING * (seconds - self._usual_seconds)
+
+    def _overloaded(self, why: str) -> ApiError:
+        """Return the refusal of a request, with the time in which as many have been answered as
+        wait."""
+        self.refused += 1
+        room = (self._settings.most_in_flight or 1) * max(1, len(self.servers))
+        seconds = self._usual_seconds * (1 + len(self._queue) / room)
+        return unavailable(
+            f"the servers of {self.model!r} are busy: {why}", "overloaded", seconds=seconds
+        )
+
+    def _broken(self) -> ApiError:
+        """Return the refusal of a request that no server can answer."""
+        worst = min(self.servers, key=lambda one: one.breaker.remaining)
+        return unavailable(
+            f"no server of {self.model!r} answers; the last failure of {worst.server}: "
+            f"{worst.breaker.reason}",
+            "no_healthy_server",
+            seconds=worst.breaker.remaining,
+        )
+
+
+def _nothing(_: Sequence[Chunk]) -> None:
+    return None
