@@ -223,7 +223,7 @@ def _reason(row: IndexEntry) -> dict[str, str]:
 
 
 def _refused(error: WireError, what: str) -> ApiError:
-    why = " ".join(str(error).split())
+    why = " ".join(str(error).split()).rstrip(" ;")
     if "explicit" in why and "not allowed" in why:
         return ApiError(
             501,

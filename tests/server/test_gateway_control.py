@@ -1,0 +1,124 @@
+"""Models are loaded and unloaded through the gateway on a real Triton.
+
+The server is shared, but the models are the test's own: Triton 24.10 now and then keeps a model
+that is unloaded after a cancelled stream (ADR 54).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from support import triton
+from support.gateways import Served, run_as_served, serving
+from support.lanes import rounds
+from support.live_models import write_llm
+
+Test = Callable[[Served], Awaitable[None]]
+NAMES = [f"controlled{number}" for number in range(4)]
+LONG = {"prompt": "x", "max_tokens": 5000, "stream": True}
+
+
+@pytest.fixture(scope="module")
+def server(tasks_server: triton.Triton) -> Iterator[triton.Triton]:
+    """A server with models that are not loaded."""
+    for name in NAMES:
+        write_llm(tasks_server.repo, name)
+    yield tasks_server
+    for name in NAMES:
+        tasks_server.control("unload", name)
+
+
+def in_front(server: triton.Triton, test: Test) -> None:
+    """Run a test with a gateway in front of the server."""
+
+    async def run() -> None:
+        async with serving(server.http, control={"unload_seconds": 10}) as served:
+            await test(served)
+
+    run_as_served(run())
+
+
+async def post(served: Served, action: str, name: str, **body: Any) -> httpx.Response:
+    return await served.control.post(f"/v1/model/{action}", json={"model": name, **body})
+
+
+async def text(served: Served, name: str) -> str:
+    answer = await served.post("/v1/completions", model=name, prompt="x", max_tokens=3)
+    return str(answer.json()["choices"][0]["text"])
+
+
+def test_a_load_that_fails_keeps_the_old_model(server: triton.Triton) -> None:
+    name = NAMES[0]
+    config, code = server.repo / name / "config.pbtxt", server.repo / name / "1" / "model.py"
+    good_config, good_code = config.read_text(), code.read_text()
+
+    async def test(served: Served) -> None:
+        loaded = (await post(served, "load", name)).json()
+        assert loaded["versions"] == [{"version": "1", "state": "READY"}]
+        assert loaded["job"]["warm_up_seconds"] > 0
+        # Code that cannot be imported has Triton 24.10 wait for the old model when it exits.
+        config.write_text(good_config + "nonsense: 3\n")
+        failed = await post(served, "load", name)
+        assert failed.status_code == 502
+        assert "loaded before goes on serving" in failed.json()["error"]["message"]
+        assert await text(served, name) == "aaa"
+        config.write_text(good_config)
+        code.write_text(good_code.replace('b"a"', 'b"b"'))
+        assert (await post(served, "load", name)).json()["job"]["replaces"] is True
+        assert await text(served, name) == "bbb"
+        assert (await post(served, "unload", name)).json()["state"] == "unloaded"
+        refused = await served.post("/v1/completions", model=name, prompt="x")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "model_not_ready")
+        code.write_text("import a_module_that_is_nowhere\n")
+        failed = await post(served, "load", name)
+        assert "No module named 'a_module_that_is_nowhere'" in failed.json()["error"]["message"]
+        state = (await served.control.get(f"/v1/model/state/{name}")).json()
+        assert (state["state"], "a_module_that_is_nowhere" in state["reason"]) == ("failed", True)
+        code.write_text(good_code)
+
+    in_front(server, test)
+
+
+async def _round(served: Served, url: str, name: str, *, leave: bool) -> None:
+    """Load a model, open a stream, and unload the model while it runs."""
+    loaded = await post(served, "load", name)
+    assert loaded.status_code == 200, loaded.text
+    requests = served.gateway.catalog.requests(url, name)
+    stream = asyncio.create_task(served.post("/v1/completions", model=name, **LONG))
+    async with asyncio.timeout(20):
+        while not len(requests):
+            await asyncio.sleep(0.005)
+    if leave:
+        stream.cancel()
+    unloaded = await post(served, "unload", name, seconds=0.05)
+    assert unloaded.json()["state"] == "unloaded", unloaded.text
+    with contextlib.suppress(asyncio.CancelledError):
+        ended = (await stream).text
+        assert "was unloaded before the answer was complete" in ended
+        assert ended.endswith("data: [DONE]\n\n" if ended.startswith("data:") else "}")
+
+
+@pytest.mark.long
+def test_rounds_of_load_cancel_unload_leave_nothing(server: triton.Triton) -> None:
+    count = rounds(20, 200)
+
+    def left() -> tuple[int, int]:
+        return len(server.children()), len(server.shm())
+
+    async def test(served: Served) -> None:
+        before = left()
+
+        async def rounds_of(name: str) -> None:
+            for number in range(count // len(NAMES)):
+                await _round(served, server.http, name, leave=bool(number % 2))
+
+        await asyncio.gather(*(rounds_of(name) for name in NAMES))
+        assert left() == before
+
+    in_front(server, test)
