@@ -11,6 +11,7 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 COPY builders ./builders
+COPY checkpoints ./checkpoints
 COPY dialects ./dialects
 COPY rules ./rules
 COPY measure ./measure

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.errors import UsageError
-from trtbuild.resources import template_dir
+from trtbuild_checkpoints.resources import template_dir
 
 Text = str | list[dict[str, str]]
 """A text, or the messages of a conversation."""
@@ -32,7 +32,7 @@ def read_texts(path: Path | None, samples: int) -> tuple[Text, ...]:
     """
     if samples < 1:
         raise UsageError(f"--samples must be at least 1, got {samples}", fix="use 1 or more")
-    path = path or template_dir("quantize", "texts.txt")
+    path = path or template_dir("texts.txt")
     content = _read(path)
     if path.suffix == ".jsonl":
         found = list(_lines(path, content))

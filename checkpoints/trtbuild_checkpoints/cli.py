@@ -10,7 +10,7 @@ import typer
 from trtbuild.cli import options
 
 if TYPE_CHECKING:
-    from trtbuild.pipeline.quantize import Quantized
+    from trtbuild_checkpoints.quantize import Quantized
 
 _EPILOG = """
 Examples
@@ -53,7 +53,7 @@ def quantize(
     The result is a Hugging Face checkpoint: convert it like any other.
     """
     from trtbuild.cli.output import print_json, progress
-    from trtbuild.pipeline.quantize import quantize as run
+    from trtbuild_checkpoints.quantize import quantize as run
 
     with progress() as bars:
         made = run(

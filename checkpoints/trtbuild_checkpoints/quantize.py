@@ -28,10 +28,11 @@ from trtbuild.checkpoint import (
 from trtbuild.errors import BuildError, UnsupportedError, UsageError
 from trtbuild.files import disk_trouble, require_space, staged_dir
 from trtbuild.modelspec import ModelSpec, Task
-from trtbuild.pipeline.calibration import Text, read_texts
 from trtbuild.progress import SILENT, Progress
-from trtbuild.resources import data_file, state_dir, template_dir
+from trtbuild.resources import state_dir
 from trtbuild.server import runtime
+from trtbuild_checkpoints.calibration import Text, read_texts
+from trtbuild_checkpoints.resources import data_file, template_dir
 
 MARKER = "hf_quant_config.json"
 _AWQ_GROUP = 128
@@ -129,7 +130,7 @@ def quantize(
             "texts": list(texts),
             "length": length,
         }
-        script = template_dir("quantize", "worker.py")
+        script = template_dir("worker.py")
         status, tail = run_worker(
             environment.python, script, job, files, log=log, progress=progress
         )

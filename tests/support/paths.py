@@ -6,5 +6,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
-WHEEL_ROOTS = ("src", "builders", "dialects", "rules", "measure", "engine_flow")
+WHEEL_ROOTS = (
+    "src", "builders", "checkpoints", "dialects", "rules", "measure", "engine_flow",
+)  # fmt: skip
 """The source roots of trtbuild's own wheel."""

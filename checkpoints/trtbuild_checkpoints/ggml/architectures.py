@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trtbuild.checkpoint.ggml.file import GgufFile
 from trtbuild.errors import UnsupportedError
+from trtbuild_checkpoints.ggml.file import GgufFile
 
 _TOP = {
     "token_embd.weight": "model.embed_tokens.weight",

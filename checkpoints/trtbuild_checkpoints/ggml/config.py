@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trtbuild.checkpoint.ggml.architectures import ROPE_FACTORS, Architecture
-from trtbuild.checkpoint.ggml.file import GgufFile
 from trtbuild.errors import UnsupportedError
+from trtbuild_checkpoints.ggml.architectures import ROPE_FACTORS, Architecture
+from trtbuild_checkpoints.ggml.file import GgufFile
 
 # Llama 3.1 and later store the resulting factors of their rope scaling, not its settings; these
 # are all settings that were published.

@@ -12,19 +12,20 @@ from types import MappingProxyType
 from trtbuild.checkpoint.assemble import Choices, assemble
 from trtbuild.checkpoint.context import context_length
 from trtbuild.checkpoint.fields import Fields
-from trtbuild.checkpoint.ggml import weights
-from trtbuild.checkpoint.ggml.architectures import architecture_of
-from trtbuild.checkpoint.ggml.config import generation_config, model_config
-from trtbuild.checkpoint.ggml.file import GgufFile
-from trtbuild.checkpoint.ggml.parts import open_model
-from trtbuild.checkpoint.ggml.tokenizer import tokenizer_files
 from trtbuild.checkpoint.model import Checkpoint, CheckpointFile, Materializer
 from trtbuild.checkpoint.problems import dump_json
+from trtbuild.checkpoint.source import Source, default_name
 from trtbuild.errors import BuildError
 from trtbuild.files import digest, staged_dir
 from trtbuild.modelspec import SourceRef
 from trtbuild.progress import Progress
 from trtbuild.resources import cache_dir
+from trtbuild_checkpoints.ggml import weights
+from trtbuild_checkpoints.ggml.architectures import architecture_of
+from trtbuild_checkpoints.ggml.config import generation_config, model_config
+from trtbuild_checkpoints.ggml.file import GgufFile
+from trtbuild_checkpoints.ggml.parts import open_model
+from trtbuild_checkpoints.ggml.tokenizer import tokenizer_files
 
 WEIGHTS = "model.safetensors"
 _CONVERTER = "1"  # increased when the conversion of the same file gives other bytes
@@ -59,6 +60,18 @@ class GgufStore:
 
     def sha256(self, name: str) -> str:  # noqa: ARG002 - known after the conversion only
         return ""
+
+
+def open_gguf(
+    source: Source,
+    dtype: str,
+    choices: Choices,
+    progress: Progress,  # noqa: ARG001 - a description takes no time
+) -> Checkpoint:
+    """Open a GGUF file that a user named; raises as :func:`open_gguf_checkpoint`."""
+    assert source.path is not None
+    ref = SourceRef("gguf", source.text)
+    return open_gguf_checkpoint(source.path, ref, default_name(source), dtype, choices)
 
 
 def open_gguf_checkpoint(

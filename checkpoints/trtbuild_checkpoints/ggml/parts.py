@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from trtbuild.checkpoint.ggml.file import GgufFile, GgufTensor, open_gguf
 from trtbuild.errors import UnsupportedError
+from trtbuild_checkpoints.ggml.file import GgufFile, GgufTensor, open_gguf
 
 _PART = re.compile(r"^(?P<base>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$", re.IGNORECASE)
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trtbuild.checkpoint.ggml.file import GgufFile
-from trtbuild.checkpoint.ggml.sentencepiece import spm_decoder, spm_merges, spm_normalizer
 from trtbuild.checkpoint.problems import dump_json
 from trtbuild.errors import UnsupportedError
+from trtbuild_checkpoints.ggml.file import GgufFile
+from trtbuild_checkpoints.ggml.sentencepiece import spm_decoder, spm_merges, spm_normalizer
 
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 

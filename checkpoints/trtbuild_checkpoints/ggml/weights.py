@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from trtbuild.checkpoint.ggml.architectures import (
+from trtbuild.errors import UnsupportedError
+from trtbuild_checkpoints.ggml.architectures import (
     ROPE_FACTORS,
     Architecture,
     hf_name,
     is_query_or_key,
 )
-from trtbuild.checkpoint.ggml.file import GgufFile, GgufTensor
-from trtbuild.errors import UnsupportedError
+from trtbuild_checkpoints.ggml.file import GgufFile, GgufTensor
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from trtbuild.checkpoint.assemble import Choices
 from trtbuild.checkpoint.model import Checkpoint, CheckpointFile
-from trtbuild.checkpoint.source import default_name, parse_source
+from trtbuild.checkpoint.source import Source, parse_source
 from trtbuild.errors import UsageError
-from trtbuild.modelspec import SourceRef
+from trtbuild.plugins import points
 from trtbuild.progress import SILENT, Progress
 
+ENTRY_POINT_GROUP = "trtbuild.checkpoints.v1"
+"""Sources that are converted before they are checkpoints, by kind: each is an :data:`Opener`."""
+Opener = Callable[[Source, str, Choices, Progress], Checkpoint]
+"""Opens a source, given the number format to convert into (empty: the usual one), what its user
+allowed and whom to tell; converts only when the files are asked for."""
 _DTYPES = ("", "float32", "bfloat16")
 
 
@@ -38,16 +45,8 @@ def open_checkpoint(
     choices = Choices(allow_pickle, trust_remote_code)
     if dtype not in _DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}", fix="use float32 or bfloat16")
-    if parsed.kind == "sample":
-        from trtbuild.checkpoint.sample import open_sample
-
-        return open_sample(dtype, choices, progress)
-    if parsed.kind == "gguf":
-        from trtbuild.checkpoint.ggml.opening import open_gguf_checkpoint
-
-        assert parsed.path is not None
-        ref = SourceRef("gguf", parsed.text)
-        return open_gguf_checkpoint(parsed.path, ref, default_name(parsed), dtype, choices)
+    if parsed.kind in ("gguf", "sample"):
+        return _opener(parsed)(parsed, dtype, choices, progress)
     if dtype:
         raise UsageError(
             f"dtype {dtype} is for .gguf files and samples; {parsed.text} keeps its own",
@@ -61,6 +60,19 @@ def open_checkpoint(
     from trtbuild.checkpoint.hub import open_hub
 
     return open_hub(parsed, choices, progress)
+
+
+def _opener(source: Source) -> Opener:
+    """The plug-in that converts sources of this kind; trtbuild's own if it is installed."""
+    point = next((each for each in points(ENTRY_POINT_GROUP) if each.name == source.kind), None)
+    if point is None:
+        raise UsageError(
+            f"no installed package converts {source.text}",
+            where=source.text,
+            fix="install trtbuild again, or give a directory or a hub id",
+        )
+    opener: Opener = point.load()
+    return opener
 
 
 def materialize(checkpoint: Checkpoint, progress: Progress = SILENT) -> tuple[CheckpointFile, ...]:

@@ -96,7 +96,7 @@ def _plugin_in(error: Exception) -> str:
 
     names = (str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__))
     packages = {name.partition(".")[0] for name in names}
-    for kind in ("builders", "commands", "dialects", "rules"):
+    for kind in ("builders", "checkpoints", "commands", "dialects", "rules"):
         for point in entry_points(group=f"trtbuild.{kind}.v1"):
             dist = point.dist
             guilty = point.module.partition(".")[0] in packages

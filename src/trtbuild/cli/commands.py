@@ -27,7 +27,6 @@ _SUMMARIES = {
     "inspect": "Describe a checkpoint: architecture, size, quantization, context, KV cache.",
     "plan": "Show which builder fits and why, the steps, and whether the model fits the GPU.",
     "convert": "Convert a checkpoint into a model repository, completely or not at all.",
-    "quantize": "Quantize a checkpoint with NVIDIA ModelOpt, on the CPU too.",
     "validate": "Check model repositories without a server: if this passes, Triton loads them.",
     "rules": "List the validator's rules, or explain one with examples.",
     "explain": "Explain why a server failed: the root cause, its log line, and the fix.",

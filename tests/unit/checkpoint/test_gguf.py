@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 
 from support.gguf_files import make_gguf
 from trtbuild.checkpoint import inspect, materialize, open_checkpoint, verify_shards
-from trtbuild.checkpoint.ggml.weights import to_bfloat16
-from trtbuild.errors import BuildError, ExitCode, UnsupportedError
+from trtbuild.errors import BuildError, ExitCode, UnsupportedError, UsageError
+from trtbuild_checkpoints.ggml.weights import to_bfloat16
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_every_tensor_comes_back_exactly(
 def test_large_tensors_are_written_in_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trtbuild.checkpoint.ggml.weights._CHUNK_ELEMENTS", 100)
+    monkeypatch.setattr("trtbuild_checkpoints.ggml.weights._CHUNK_ELEMENTS", 100)
     truth = make_gguf(tmp_path / "m.gguf", kind="Q8_0", bias=True)
     files = materialize(open_checkpoint(str(tmp_path / "m.gguf")))
     made = load_file(next(file.path for file in files if file.name == "model.safetensors"))
@@ -147,7 +147,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trtbuild.checkpoint.ggml.opening.weights.write", full)
+    monkeypatch.setattr("trtbuild_checkpoints.ggml.opening.weights.write", full)
     with pytest.raises(BuildError, match="the disk is full") as caught:
         materialize(open_checkpoint(str(tmp_path / "m.gguf")))
     assert caught.value.exit_code == ExitCode.BUILD
@@ -328,8 +328,8 @@ def test_a_tokenizer_that_does_not_say_how_it_cuts_is_refused(tmp_path: Path) ->
 
 
 def test_vocabularies_that_only_one_cutting_belongs_to() -> None:
-    from trtbuild.checkpoint.ggml.file import GgufFile
-    from trtbuild.checkpoint.ggml.tokenizer import _pre
+    from trtbuild_checkpoints.ggml.file import GgufFile
+    from trtbuild_checkpoints.ggml.tokenizer import _pre
 
     def cut(tokens: list[str], **more: object) -> str:
         said = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": tokens} | more
@@ -339,3 +339,13 @@ def test_vocabularies_that_only_one_cutting_belongs_to() -> None:
     assert cut(["<|im_start|>"] * 151_936) == "qwen2"
     assert cut(["<|im_start|>"] * 49_152) == ""
     assert cut(["<|begin_of_text|>"] * 128_256, **{"tokenizer.ggml.pre": "smollm"}) == "smollm"
+
+
+def test_without_what_converts_it_the_fix_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m.gguf").touch()
+    monkeypatch.setattr("trtbuild.checkpoint.opening.points", lambda group: [])
+    with pytest.raises(UsageError, match=r"no installed package converts .*\.gguf") as raised:
+        open_checkpoint(str(tmp_path / "m.gguf"))
+    assert "install trtbuild again" in raised.value.fix

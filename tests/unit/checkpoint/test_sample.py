@@ -22,12 +22,12 @@ from trtbuild.checkpoint import (
     inspect,
     materialize,
     open_checkpoint,
-    sample,
     verify_shards,
 )
 from trtbuild.errors import BuildError, ExitCode
 from trtbuild.files.safetensors import read_header
 from trtbuild.progress import SILENT
+from trtbuild_checkpoints import sample
 
 GOLDEN = json.loads((TESTS / "golden" / "smollm2_sample.json").read_text(encoding="utf-8"))
 
@@ -137,7 +137,7 @@ def test_a_wheel_without_the_model(nowhere: Path) -> None:
 
 def test_finding_the_sample_imports_nothing_of_it() -> None:
     program = (
-        "import sys\nfrom trtbuild.checkpoint import sample\nsample._installed()\n"
+        "import sys\nfrom trtbuild_checkpoints import sample\nsample._installed()\n"
         "assert not [m for m in sys.modules if m.startswith(('llm', 'llama_cpp'))]"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

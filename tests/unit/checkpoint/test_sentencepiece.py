@@ -13,9 +13,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from support.paths import TESTS
-from trtbuild.checkpoint.ggml.file import GgufFile
-from trtbuild.checkpoint.ggml.tokenizer import tokenizer_files
 from trtbuild.errors import UnsupportedError
+from trtbuild_checkpoints.ggml.file import GgufFile
+from trtbuild_checkpoints.ggml.tokenizer import tokenizer_files
 
 GOLDEN = json.loads((TESTS / "golden" / "sentencepiece_bpe.json").read_text(encoding="utf-8"))
 

@@ -140,6 +140,7 @@ finally:
         "trtbuild.cli.values",
         "trtbuild.plugins",
         "trtbuild_engine_flow", "trtbuild_engine_flow.commands",
+        "trtbuild_checkpoints", "trtbuild_checkpoints.commands",
         "trtbuild_measure", "trtbuild_measure.commands",
         "trtbuild_gateway", "trtbuild_gateway.commands",
     }  # fmt: skip

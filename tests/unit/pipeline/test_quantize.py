@@ -18,11 +18,11 @@ from trtbuild.builder import Case
 from trtbuild.cli.app import app
 from trtbuild.errors import BuildError, ExitCode, TrtbuildError, UnsupportedError, UsageError
 from trtbuild.modelspec import Quantization
-from trtbuild.pipeline import quantize as module
-from trtbuild.pipeline.calibration import read_texts
-from trtbuild.pipeline.quantize import formats, quantize
 from trtbuild.planner import survey
 from trtbuild.recipe import ModelRecipe
+from trtbuild_checkpoints import quantize as module
+from trtbuild_checkpoints.calibration import read_texts
+from trtbuild_checkpoints.quantize import formats, quantize
 
 # Writes the checkpoint it was given with a quantization_config, or fails as the test wants.
 WORKER = """

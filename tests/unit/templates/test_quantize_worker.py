@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from trtbuild.resources import template_dir
+from trtbuild_checkpoints.resources import template_dir
 
 
 @pytest.fixture(scope="module")
 def worker() -> Any:
-    path = template_dir("quantize", "worker.py")
+    path = template_dir("worker.py")
     spec = importlib.util.spec_from_file_location("quantize_worker", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -1,0 +1,1 @@
+"""Checkpoints that are made first: GGUF files converted, weights quantized."""
