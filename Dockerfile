@@ -15,6 +15,7 @@ COPY checkpoints ./checkpoints
 COPY dialects ./dialects
 COPY rules ./rules
 COPY measure ./measure
+COPY deploy ./deploy
 COPY engine_flow ./engine_flow
 COPY templates ./templates
 # An environment of its own: what the server's Python carries stays as NVIDIA tested it.

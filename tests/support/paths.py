@@ -7,6 +7,6 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
 WHEEL_ROOTS = (
-    "src", "builders", "checkpoints", "dialects", "rules", "measure", "engine_flow",
+    "src", "builders", "checkpoints", "dialects", "rules", "measure", "deploy", "engine_flow",
 )  # fmt: skip
 """The source roots of trtbuild's own wheel."""

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from support.paths import ROOT
-from trtbuild.container import ContainerSpec, Mount, Port, run_arguments
+from trtbuild.container import (
+    Claim,
+    ContainerSpec,
+    GpuResource,
+    HealthCheck,
+    Mount,
+    Port,
+    run_arguments,
+)
 from trtbuild.progress import SILENT
 from trtbuild.server.contents import Contents
 from trtbuild.server.docker import container
@@ -44,6 +52,28 @@ def test_docker_run_is_spelt_from_every_field() -> None:
 def test_a_secret_is_never_on_the_command_line() -> None:
     assert "hf_secret" not in " ".join(run_arguments(FULL))
     assert FULL.secrets == {"HF_TOKEN": "hf_secret"}
+
+
+def test_limits_are_spelt_only_when_set() -> None:
+    spec = ContainerSpec(
+        image="i",
+        command=(),
+        memory_bytes=1 << 30,
+        health=HealthCheck(("python3", "a b"), period=5, timeout=4, failures=2, start=60),
+        stop_seconds=105,
+        read_only=True,
+        scratch=("/tmp",),
+        claims=(Claim("weights", "/models", "v1"), Claim("cache", "/hf", writable=True)),
+        gpu=GpuResource(2),
+    )
+    assert run_arguments(spec) == (
+        *("docker", "run", "--rm", "--gpus", '"device=0,1"', "--memory", "1073741824"),
+        *("--stop-timeout", "105", "--read-only", "--tmpfs", "/tmp"),
+        *("--health-cmd", "python3 'a b'", "--health-interval", "5s", "--health-timeout", "4s"),
+        *("--health-retries", "2", "--health-start-period", "60s"),
+        *("--mount", "type=volume,source=weights,target=/models,volume-subpath=v1,readonly"),
+        *("--mount", "type=volume,source=cache,target=/hf", "i"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ SOURCES = sorted(
         "dialects",
         "rules",
         "measure",
+        "deploy",
         "engine_flow",
         "gateway",
         "templates",

@@ -1,0 +1,169 @@
+"""``trtbuild deploy``: files for production, written, compared and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trtbuild.cli import options
+from trtbuild.cli.values import Group, Program
+
+if TYPE_CHECKING:
+    from trtbuild_deploy.jobs.render import Deployment
+
+_Repository = Annotated[Path, typer.Argument(help="Model repository with its trtbuild.lock.")]
+_File = Annotated[
+    Path | None, typer.Option("--file", "-f", help="deploy.yaml; without it the defaults.")
+]
+_Out = Annotated[Path, typer.Option("--out", "-o", help="Directory to write into.")]
+_Force = Annotated[bool, typer.Option("--force", help="Overwrite files that were edited by hand.")]
+
+_EXAMPLES = """
+Examples
+
+  trtbuild deploy {name} model_repository -o deploy/{name}
+
+  trtbuild deploy {name} model_repository -f deploy.yaml -o deploy/{name}
+
+  trtbuild deploy {name} model_repository -o deploy/{name} --dry-run --json
+"""
+
+
+class _Targets(Group):
+    """Names the nearest target for one that does not exist."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            from trtbuild_deploy.target import find_target
+
+            find_target(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands: one for each target, and those about what a target wrote."""
+    from trtbuild_deploy.target import target_names
+
+    group = Program(
+        cls=_Targets,
+        help="Write what runs a repository in production: Compose, Helm and others, checked "
+        "offline.",
+        no_args_is_help=True,
+    )
+    for name in target_names():
+        help = f"Write the files of the target {name}."
+        group.command(name, help=help, epilog=_EXAMPLES.format(name=name))(_writer(name))
+    example = "Examples\n\n  trtbuild deploy diff model_repository -o deploy/helm"
+    group.command("diff", epilog=example)(diff)
+    example = "Examples\n\n  trtbuild deploy facts model_repository --json"
+    group.command("facts", epilog=example)(facts)
+    group.command("schema", epilog="Examples\n\n  trtbuild deploy schema > deploy.schema.json")(
+        schema
+    )
+    app.add_typer(group, name="deploy")
+
+
+def _writer(target: str) -> Callable[..., None]:
+    def write(
+        repo: _Repository,
+        *,
+        out: _Out,
+        file: _File = None,
+        force: _Force = False,
+        dry_run: options.DryRun = False,
+        as_json: options.AsJson = False,
+    ) -> None:
+        from trtbuild_deploy.jobs import render as jobs
+
+        deployment = jobs.render(target, repo, file)
+        if not dry_run:
+            jobs.write(deployment, out, force=force)
+        _report(deployment, out, written=not dry_run, as_json=as_json)
+
+    return write
+
+
+def _report(deployment: Deployment, out: Path, *, written: bool, as_json: bool) -> None:
+    from trtbuild.cli.output import print_json
+
+    rendered = deployment.rendered
+    if as_json:
+        print_json({
+            "status": "written" if written else "planned",
+            "target": deployment.target,
+            "out": out,
+            "repository": deployment.facts.digest,
+            "files": [file.path for file in rendered.files],
+            "notes": rendered.notes,
+            "next": rendered.next,
+        })  # fmt: skip
+        return
+    for file in rendered.files:
+        typer.echo(f"{'wrote' if written else 'would write'} {out / file.path}")
+    for note in rendered.notes:
+        typer.echo(f"note: {note}", err=True)
+    for command in rendered.next if written else ():
+        typer.echo(f"next: {command}", err=True)
+
+
+def diff(
+    repo: _Repository,
+    *,
+    out: _Out,
+    file: _File = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 6 when something differs.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show what would change in a directory, and what was edited there by hand."""
+    from trtbuild.cli.output import print_json
+    from trtbuild.errors import ExitCode
+    from trtbuild_deploy.jobs.differ import differences
+
+    found = differences(repo, out, file)
+    if as_json:
+        print_json(found)
+    else:
+        for one in found:
+            typer.echo(f"{one.state}: {one.path}")
+            typer.echo(one.diff, nl=False)
+        if not found:
+            typer.echo(f"{out} is what would be written")
+    if found and check:
+        raise typer.Exit(ExitCode.REPOSITORY)
+
+
+def facts(repo: _Repository, *, as_json: options.AsJson = False) -> None:
+    """Print what every target is made from, with the metrics that exist."""
+    from trtbuild.cli.output import human_bytes, print_json
+    from trtbuild_deploy.facts import read_facts
+
+    found = read_facts(repo)
+    metrics = found.metrics(gateway=True)
+    if as_json:
+        print_json({"facts": found, "metrics": metrics})
+        return
+    weights = "from the hub" if found.weight_bytes is None else human_bytes(found.weight_bytes)
+    typer.echo(f"{found.repository}: Triton {found.release}, {found.image}")
+    for model in found.models:
+        stream = "streams" if model.decoupled else "answers once"
+        gpus = f"{model.world} GPU{'s' * (model.world != 1)}"
+        typer.echo(f"  {model.name}: {model.task}, {model.builder}, {gpus}, {stream}")
+    typer.echo(f"  weights {weights}, /dev/shm {human_bytes(found.shm_bytes)}")
+    for signal in metrics.signals.values():
+        source = f"from {signal.source}" if signal.exists else f"missing: {signal.missing}"
+        typer.echo(f"  {signal.name}: {source}")
+    for note in (*found.notes, *metrics.unread):
+        typer.echo(f"note: {note}", err=True)
+
+
+def schema() -> None:
+    """Print the JSON schema of deploy.yaml."""
+    from trtbuild.cli.output import print_json
+    from trtbuild_deploy.settings import Settings
+
+    print_json(Settings.model_json_schema())

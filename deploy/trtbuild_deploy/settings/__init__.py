@@ -1,0 +1,30 @@
+"""``deploy.yaml``: what the repository cannot say about its deployment."""
+
+from trtbuild_deploy.settings.loading import load_settings, parse_settings
+from trtbuild_deploy.settings.model import (
+    ENVIRONMENTS,
+    SETTINGS_NAME,
+    Autoscaling,
+    Gateway,
+    Gpu,
+    Network,
+    SecretRef,
+    Server,
+    Settings,
+    Weights,
+)
+
+__all__ = [
+    "ENVIRONMENTS",
+    "SETTINGS_NAME",
+    "Autoscaling",
+    "Gateway",
+    "Gpu",
+    "Network",
+    "SecretRef",
+    "Server",
+    "Settings",
+    "Weights",
+    "load_settings",
+    "parse_settings",
+]

@@ -1,0 +1,242 @@
+"""The shape of ``deploy.yaml``; the chart's values have the same keys."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic.alias_generators import to_camel
+
+from trtbuild.container import is_secret
+from trtbuild_deploy.settings.values import bytes_of, dns_label, image_reference, variable_name
+
+SETTINGS_NAME = "deploy.yaml"
+ENVIRONMENTS = ("dev", "staging", "prod", "rehearsal")
+
+Quantity = Annotated[str, AfterValidator(bytes_of)]
+Label = Annotated[str, AfterValidator(dns_label)]
+Image = Annotated[str, AfterValidator(image_reference)]
+Variable = Annotated[str, AfterValidator(variable_name)]
+
+
+class Strict(BaseModel):
+    """A section: unknown keys are refused, keys are spelt as in Kubernetes."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class SecretRef(Strict):
+    """A key of a Kubernetes Secret."""
+
+    name: Label = Field(description="The Secret")
+    key: str = Field(pattern=r"^[-._a-zA-Z0-9]+$", description="The key in it")
+
+
+class Toleration(Strict):
+    """As in a pod."""
+
+    key: str = ""
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
+class Server(Strict):
+    """Triton's container."""
+
+    cpu: Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")] = Field(
+        default="4", description="CPU request; there is no CPU limit"
+    )
+    memory: Quantity = Field(
+        default="", description="Memory limit; default: estimated from the weights"
+    )
+    load_seconds: int = Field(default=0, ge=0, description="Measured load time; 0: estimated")
+    pre_stop: int = Field(
+        default=15, ge=0, description="Seconds between leaving the endpoints and SIGTERM"
+    )
+    exit_timeout: int = Field(default=60, ge=1, description="Seconds in which running requests end")
+    user: int = Field(
+        default=1000, ge=1, description="User and group id; NVIDIA's images have 1000"
+    )
+    read_only_root_filesystem: bool = Field(
+        default=True, description="Off where the GPU runtime's hook writes into the root"
+    )
+    env: dict[Variable, str] = Field(default_factory=dict, description="Variables")
+    secrets: dict[Variable, SecretRef] = Field(
+        default_factory=dict, description="Variables from Secrets"
+    )
+    node_selector: dict[str, str] = Field(default_factory=dict, description="As in a pod")
+    tolerations: tuple[Toleration, ...] = Field(default=(), description="As in a pod")
+    runtime_class: str = Field(default="", description="runtimeClassName, such as nvidia")
+    pull_secrets: tuple[Label, ...] = Field(default=(), description="Secrets for the registry")
+    strategy: Literal["surge", "recreate"] = Field(
+        default="surge", description="recreate: for a cluster without a spare GPU at a rollout"
+    )
+
+    @field_validator("env")
+    @classmethod
+    def _no_secret_values(cls, env: dict[str, str]) -> dict[str, str]:
+        for name in env:
+            if is_secret(name):
+                raise ValueError(
+                    f"'server.env.{name}' is a secret by its name: refer to it under server.secrets"
+                )
+        return env
+
+
+class Gpu(Strict):
+    """How a replica gets its GPUs."""
+
+    mode: Literal["plugin", "mig", "shared", "dra", "none"] = Field(
+        default="plugin",
+        description="Whole GPUs of the device plugin, MIG slices, time-slicing, dynamic resource "
+        "allocation, or none",
+    )
+    count: int | None = Field(
+        default=None, ge=0, description="GPUs of a replica; default: its ranks"
+    )
+    per_node: int = Field(default=8, ge=1, description="GPUs that a node has")
+    profile: Annotated[str, Field(pattern=r"^\d+g\.\d+gb(\.\w+)*$")] | Literal[""] = Field(
+        default="", description="MIG profile such as 1g.10gb"
+    )
+    resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] | Literal[""] = Field(
+        default="", description="Resource name instead of the mode's own"
+    )
+    device_class: str = Field(default="gpu.nvidia.com", description="DeviceClass of the DRA driver")
+    selectors: tuple[str, ...] = Field(default=(), description="CEL expressions for DRA")
+
+
+class Weights(Strict):
+    """Where the model repository comes from."""
+
+    source: Literal["claim", "image", "s3", "hub"] = Field(
+        default="claim",
+        alias="from",
+        description="A PersistentVolumeClaim, an OCI image volume, or a copy by an init container",
+    )
+    claim: str = Field(default="", description="The PersistentVolumeClaim; default: NAME-models")
+    path: str = Field(
+        default="", pattern=r"^[^/].*$|^$", description="Directory in the claim or image"
+    )
+    reference: str = Field(
+        default="",
+        description="Image, s3://bucket/prefix, or repository@commit of the Hugging Face hub",
+    )
+    image: Image = Field(default="", description="Image with the AWS command line, for s3")
+    endpoint: str = Field(default="", description="S3 endpoint other than Amazon's")
+    size: Quantity = Field(default="", description="Size of the weights, where it is not known")
+    bandwidth: Quantity = Field(default="200M", description="Bytes a second that loading reaches")
+    cache_claim: str = Field(
+        default="", description="Claim for downloads of engines; default: emptyDir"
+    )
+
+
+class Gateway(Strict):
+    """trtbuild-gateway, beside each server."""
+
+    enabled: bool = Field(default=False, description="OpenAI's API in front of the server")
+    image: Image = Field(default="", description="An image with trtbuild-gateway")
+    memory: Quantity = Field(default="1Gi", description="Memory limit")
+    cpu: Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")] = Field(
+        default="1", description="CPU request"
+    )
+
+
+class Network(Strict):
+    """Who may talk to whom."""
+
+    policy: bool = Field(default=True, description="Write a NetworkPolicy")
+    clients: tuple[Label, ...] = Field(
+        default=(), description="Namespaces of clients, besides the release's own"
+    )
+    monitoring: Label = Field(default="monitoring", description="Namespace of Prometheus")
+    egress: Literal["", "none", "https", "any"] = Field(
+        default="", description="Default: none, or https where something is downloaded"
+    )
+
+
+class Route(Strict):
+    """An HTTPRoute of the Gateway API."""
+
+    parents: tuple[Label, ...] = Field(default=(), description="Names of Gateways; none: no route")
+    namespace: str = Field(
+        default="", description="Namespace of the Gateways; default: the release's"
+    )
+    hostnames: tuple[str, ...] = Field(default=(), description="Host names")
+    timeout: int = Field(
+        default=600, ge=1, description="Seconds for one request; streams take as long"
+    )
+
+
+class Autoscaling(Strict):
+    """More replicas under load."""
+
+    kind: Literal["none", "hpa", "keda"] = Field(
+        default="none", description="hpa needs an adapter for custom metrics, keda asks Prometheus"
+    )
+    min: int = Field(default=1, ge=0, description="Fewest replicas; 0 with keda")
+    max: int = Field(default=4, ge=1, description="Most replicas")
+    signal: Literal["auto", "queue", "in_flight"] = Field(
+        default="auto", description="auto: the queue where its gauge exists, else open requests"
+    )
+    target: int = Field(default=8, ge=1, description="Waiting or open requests for each replica")
+    prometheus: str = Field(
+        default="http://prometheus-operated.monitoring:9090", description="Address for keda"
+    )
+
+
+class Monitoring(Strict):
+    """Scraping by the Prometheus operator."""
+
+    kind: Literal["none", "podMonitor", "serviceMonitor"] = "none"
+    interval: Annotated[str, Field(pattern=r"^\d+(s|m)$")] = "15s"
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Labels that the operator selects monitors by"
+    )
+
+
+class Tracing(Strict):
+    """Triton's spans by OTLP over HTTP, as JSON."""
+
+    url: str = Field(
+        default="", pattern=r"^$|^https?://\S+$", description="…/v1/traces; empty: off"
+    )
+    rate: int = Field(default=100, ge=1, description="One trace of so many requests")
+
+
+class Compose(Strict):
+    """Images that only Compose files name."""
+
+    prometheus: Image = "prom/prometheus:v3.5.0"
+    collector: Image = "otel/opentelemetry-collector-contrib:0.135.0"
+    address: str = Field(default="127.0.0.1", description="Address on which ports are published")
+
+
+class Settings(Strict):
+    """The whole file."""
+
+    name: Label = Field(
+        default="", description="Name of everything; default: the repository's directory"
+    )
+    image: Image = Field(
+        default="", description="Server image, best by digest; default: the lock's"
+    )
+    rehearsal_image: Image = Field(
+        default="", description="An image with trtbuild and its embedded server, for gpu.mode none"
+    )
+    replicas: int | None = Field(default=None, ge=0, description="Fixed number; default 1")
+    server: Server = Server()
+    gpu: Gpu = Gpu()
+    weights: Weights = Weights()
+    gateway: Gateway = Gateway()
+    network: Network = Network()
+    route: Route = Route()
+    autoscaling: Autoscaling = Autoscaling()
+    monitoring: Monitoring = Monitoring()
+    tracing: Tracing = Tracing()
+    compose: Compose = Compose()
+    environments: dict[Label, dict[str, Any]] = Field(
+        default_factory=dict, description="Keys that differ by environment, by its name"
+    )

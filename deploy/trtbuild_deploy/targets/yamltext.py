@@ -1,0 +1,44 @@
+"""YAML as every target writes it: by a dumper, in the order given, without aliases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+
+class _Dumper(yaml.SafeDumper):
+    """Indents lists below their key, writes long texts as blocks, never an alias."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's own form
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+        super().increase_indent(flow, indentless=False)
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in value else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def yaml_bytes(value: Any, header: str = "") -> bytes:
+    """Return ``value`` as YAML, with ``header`` as comment lines before it. What is written is
+    read again and compared: a hostile text stays a text."""
+    body = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, explicit_start=False
+    )
+    if yaml.safe_load(body) != value:
+        raise ValueError("the YAML did not survive its own parser")
+    comment = "".join(f"# {line}\n" for line in header.splitlines())
+    return (comment + body).encode()
+
+
+def yaml_documents(values: list[Any], header: str = "") -> bytes:
+    """Return several documents in one file."""
+    return b"---\n".join(
+        [yaml_bytes(value, header if not number else "") for number, value in enumerate(values)]
+    )

@@ -1,0 +1,81 @@
+"""``deploy.yaml``: what it may say, and every refusal with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trtbuild.errors import RecipeError
+from trtbuild_deploy.settings import Settings, load_settings, parse_settings
+from trtbuild_deploy.settings.loading import with_environment
+from trtbuild_deploy.settings.values import name_of, quantity_bytes
+
+REFUSED = [
+    ("nmae: x\n", "unknown key 'nmae': did you mean 'name'?", 1),
+    ("gpu:\n  cuont: 1\n", "unknown key 'gpu.cuont': did you mean 'count'?", 2),
+    ("name: Bad_Name\n", "'Bad_Name' cannot be a name in Kubernetes", 1),
+    (f"name: {'a' * 41}\n", "cannot be a name in Kubernetes: use 1 to 40", 1),
+    ("name: |\n  a\n  b\n", "cannot be a name in Kubernetes", 1),
+    ("image: 'a {{ .Values }}'\n", "is not an image", 1),
+    ("server:\n  env:\n    HF_TOKEN: x\n", "'server.env.HF_TOKEN' is a secret by its name", 2),
+    ("server:\n  env:\n    'A B': x\n", "'A B' cannot be the name of a variable", 3),
+    ("server:\n  memory: 4XB\n", "'4XB' is not a size", 2),
+    ("replicas: two\n", "'replicas' must be a valid integer, not text 'two'", 1),
+    ("replicas: -1\n", "'replicas' must be greater than or equal to 0", 1),
+    ("weights:\n  from: nfs\n", "'weights.from' must be 'claim', 'image', 's3' or 'hub'", 2),
+    ("gpu:\n  mode: mig\n  mode: dra\n", "the key 'mode' is given twice", 3),
+    ("environments:\n  prod:\n    replcas: 3\n", "unknown key 'environments.prod.replcas'", 3),
+    (
+        "environments:\n  prod:\n    environments: {}\n",
+        "'environments.prod.environments': they cannot be nested",
+        3,
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "said", "line"), REFUSED)
+def test_a_refusal_names_the_key_and_the_line(text: str, said: str, line: int) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_settings(text, where="deploy.yaml")
+    assert said in caught.value.what
+    assert caught.value.where == f"deploy.yaml:{line}"
+    assert "trtbuild deploy schema" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("x: &a [*a]", "nested too deeply"), ("- a", "is a list"), ("", "is empty"), ("a: [", "YAML")],
+)
+def test_what_is_no_mapping_is_refused(text: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        parse_settings(text)
+
+
+def test_several_problems_come_together() -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_settings("nmae: x\nreplicas: -1\n")
+    assert caught.value.what == "the deployment file has 2 problems"
+    assert len(caught.value.details) == 2
+
+
+def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"the deployment file 'deploy\.yaml' does not exist"):
+        load_settings(tmp_path / "deploy.yaml")
+    assert load_settings(None) == Settings()
+
+
+def test_an_environment_changes_single_keys() -> None:
+    text = "gpu: {count: 2}\nenvironments:\n  prod:\n    gpu: {perNode: 4}\n    replicas: 3\n"
+    settings = parse_settings(text)
+    prod = with_environment(settings, "prod", {"replicas": 2, "network": {"egress": "none"}})
+    assert (prod.gpu.count, prod.gpu.per_node, prod.replicas) == (2, 4, 3)
+    assert prod.network.egress == "none"
+    assert with_environment(settings, "dev", {}).replicas is None
+
+
+def test_values() -> None:
+    assert quantity_bytes("16Gi") == 16 << 30
+    assert quantity_bytes("200M") == 200_000_000
+    assert name_of("My Models_v2!") == "my-models-v2"
+    assert name_of("___") == ""

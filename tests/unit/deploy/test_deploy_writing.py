@@ -1,0 +1,112 @@
+"""Writing an output directory: atomically, and never over an edit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support.command_line import trtbuild
+from support.deployments import deployable
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    repo = deployable(tmp_path)
+    out = tmp_path / "out"
+    done = trtbuild("deploy", "compose", repo, "-o", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def deploy(out: Path, *more: object) -> tuple[int, str]:
+    done = trtbuild("deploy", "compose", out.parent / "model_repository", "-o", out, *more)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_writing_again_changes_nothing(out: Path) -> None:
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert deploy(out)[0] == 0
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_an_edit_is_never_overwritten_silently(out: Path) -> None:
+    place = out / "compose.yaml"
+    place.write_text(place.read_text() + "# mine\n")
+    code, said = deploy(out)
+    assert code == 2
+    assert "compose.yaml" in said
+    assert "trtbuild deploy diff" in said
+    assert place.read_text().endswith("# mine\n")
+    assert deploy(out, "--force")[0] == 0
+    assert not place.read_text().endswith("# mine\n")
+
+
+def test_files_of_others_stay(out: Path) -> None:
+    (out / "notes").mkdir()
+    (out / "notes/mine.md").write_text("mine")
+    assert deploy(out)[0] == 0
+    assert (out / "notes/mine.md").read_text() == "mine"
+
+
+def test_a_file_of_somebody_else_is_not_taken(tmp_path: Path) -> None:
+    repo = deployable(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "compose.yaml").write_text("services: {}\n")
+    done = trtbuild("deploy", "compose", repo, "-o", out)
+    assert done.returncode == 2
+    assert (out / "compose.yaml").read_text() == "services: {}\n"
+    assert len(list(out.iterdir())) == 1
+
+
+def test_diff_tells_edits_from_changes(out: Path) -> None:
+    (out / "compose.yaml").write_text("services: {}\n")
+    (out / "probe.json").unlink()
+    (out.parent / "deploy.yaml").write_text("server: {preStop: 20, exitTimeout: 90}\n")
+    words = ["deploy", "diff", out.parent / "model_repository", "-o", out]
+    done = trtbuild(*words, "-f", out.parent / "deploy.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    states = {one["path"]: one["state"] for one in json.loads(done.stdout)}
+    assert states == {
+        "compose.yaml": "edited",
+        "probe.json": "missing",
+        "compose.cpu.yaml": "changed",
+        "compose.dev.yaml": "changed",
+    }
+    checked = trtbuild(*words, "--check")
+    assert checked.returncode == 6
+    assert "edited: compose.yaml" in checked.stdout
+    assert deploy(out, "--force")[0] == 0
+    assert trtbuild(*words, "--check").returncode == 0
+
+
+def test_diff_needs_a_directory_of_ours(tmp_path: Path) -> None:
+    done = trtbuild("deploy", "diff", deployable(tmp_path), "-o", tmp_path)
+    assert done.returncode == 2
+    assert "was not written by trtbuild deploy" in done.stderr
+
+
+def test_a_damaged_manifest_is_an_error(out: Path) -> None:
+    (out / ".trtbuild-deploy.json").write_text("{")
+    code, said = deploy(out)
+    assert code == 2
+    assert "cannot be read" in said
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = trtbuild("deploy", "compose", deployable(tmp_path), "-o", out, "--dry-run", "--json")
+    assert json.loads(done.stdout)["status"] == "planned"
+    assert not out.exists()
+
+
+def test_facts_and_schema_are_printed(tmp_path: Path) -> None:
+    repo = deployable(tmp_path)
+    assert "queue: missing: no gauge" in trtbuild("deploy", "facts", repo).stdout
+    found = json.loads(trtbuild("deploy", "facts", repo, "--json").stdout)
+    assert found["metrics"]["signals"]["tokens"]["source"] == "NVIDIA's vLLM backend"
+    schema = json.loads(trtbuild("deploy", "schema").stdout)
+    assert schema["additionalProperties"] is False
+    assert "preStop" in schema["$defs"]["Server"]["properties"]
