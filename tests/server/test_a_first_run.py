@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -50,16 +51,26 @@ def test_one_command_answers_and_leaves_nothing(tmp_path: Path, env: dict[str, s
     assert trtbuild("status", "--json", env=env, cwd=tmp_path).stdout.strip() == "[]"
 
 
-def test_an_engine_does_not_outlive_a_killed_server(tmp_path: Path, env: dict[str, str]) -> None:
+def test_a_gateway_beside_it_and_an_engine_that_does_not_outlive_a_killed_server(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
     done = trtbuild(
         "up", str(make_tiny(tmp_path / "tiny")), "--prompt", QUESTION, "--port", "auto",
-        "--detach", "--json",
+        "--detach", "--json", "--gateway", "--gateway-port", "0",
         "--env", "TRTBUILD_ENFORCE_EAGER=1", env=env, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    (gateway,) = [event for event in said if event["event"] == "gateway"]
+    asked = {"model": "tiny", "prompt": "Hi", "max_tokens": 2}
+    answer = httpx.post(f"{gateway['url']}/completions", json=asked, timeout=60, trust_env=False)
+    assert answer.json()["usage"]["completion_tokens"] == 2
     (server,) = json.loads(trtbuild("status", "--json", env=env, cwd=tmp_path).stdout)
     running = family(server["pid"])
+    front = psutil.Process(gateway["pid"])
     assert any("EngineCore" in process.name() for process in running)
     os.kill(server["pid"], signal.SIGKILL)
     alive = psutil.wait_procs(running, timeout=20)[1]
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    trtbuild("stop", "--all", env=env, cwd=tmp_path)
+    assert not front.is_running() or front.status() == psutil.STATUS_ZOMBIE

@@ -20,7 +20,9 @@ Examples
 
   trtbuild up sample:smollm2 -p "The capital of France is" --once
 
-  trtbuild up Qwen/Qwen2.5-0.5B-Instruct --set max_model_len=4096 --port 9000
+  trtbuild up Qwen/Qwen2.5-0.5B-Instruct --set max_model_len=4096 --port 8100
+
+  trtbuild up sample:smollm2 --gateway
 """
 _PROMPT = "The capital of France is"
 _DOCUMENTS = ("Paris is the capital of France.", "A server answers requests.")
@@ -43,6 +45,14 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Leave the server running and return.")
     ] = False,
+    gateway: Annotated[
+        bool,
+        typer.Option("--gateway", help="Serve OpenAI's API, too (the package trtbuild-gateway)."),
+    ] = False,
+    gateway_port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, help="Port of OpenAI's API; 0 takes a free one."),
+    ] = 9000,
     name: options.Name = "",
     backend: options.Backend = "auto",
     repo: Annotated[Path, typer.Option(help="Model repository.")] = Path("model_repository"),
@@ -85,6 +95,8 @@ def up(
     from trtbuild.server import LaunchOptions
 
     text = prompt_text(prompt)
+    if gateway:
+        gateway_port = _gateway_port(host, gateway_port, once=once)
     recipe = model_from_flags(
         source=source,
         name=name,
@@ -119,7 +131,8 @@ def up(
     if not _other_task(running, text, as_json=as_json):
         answer = _answer(running, text, max_tokens, temperature, as_json=as_json)
         _report(running, answer, as_json=as_json)
-    _finish(running, once=once, detach=detach, show_log=verbose, as_json=as_json)
+    front = _start_gateway(running, repo, gateway_port, as_json=as_json) if gateway else ""
+    _finish(running, front, once=once, detach=detach, show_log=verbose, as_json=as_json)
 
 
 def _ignore(_text: str) -> None:
@@ -188,7 +201,33 @@ def _report(running: Up, answer: Answer, *, as_json: bool) -> None:
     typer.secho(" · ".join(notes), err=True, dim=True)
 
 
-def _finish(running: Up, *, once: bool, detach: bool, show_log: bool, as_json: bool) -> None:
+def _gateway_port(host: str, port: int, *, once: bool) -> int:
+    from trtbuild.errors import UsageError
+    from trtbuild.pipeline import gateway
+
+    if once:
+        raise UsageError(
+            "--gateway serves until the server stops, and --once stops it after one answer",
+            fix="leave out one of them",
+        )
+    return gateway.gateway_port(host, port)
+
+
+def _start_gateway(running: Up, repo: Path, port: int, *, as_json: bool) -> str:
+    from dataclasses import asdict
+
+    from trtbuild.cli.server_view import print_event
+    from trtbuild.pipeline.gateway import start_gateway
+
+    started = start_gateway(running.server, repo, port)
+    if as_json:
+        print_event("gateway", **asdict(started))
+    return started.url
+
+
+def _finish(
+    running: Up, front: str, *, once: bool, detach: bool, show_log: bool, as_json: bool
+) -> None:
     from trtbuild.cli.serve import stay
     from trtbuild.cli.server_view import print_event, say_ready
     from trtbuild.pipeline.up import stop
@@ -201,6 +240,9 @@ def _finish(running: Up, *, once: bool, detach: bool, show_log: bool, as_json: b
     if not as_json:
         served = running.plan.contents.served
         say_ready(running.server, running.plan.choice.why, [served[running.converted.name]])
+        if front:
+            name = running.converted.name
+            typer.echo(f"  OpenAI's API: base URL {front}, model {name}", err=True)
         end = f"  trtbuild stop {running.server.id}" if detach else "  Ctrl-C stops it"
         typer.echo(end, err=True)
     if not detach:

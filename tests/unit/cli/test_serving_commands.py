@@ -91,6 +91,21 @@ def test_a_taken_port_exits_with_7(tmp_path: Path, programs: Path) -> None:
     assert f"HTTP port {port} is taken by" in json.loads(done.stdout)["what"]
 
 
+def test_a_gateway_that_cannot_be_is_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = ("up", "sample:smollm2", "--gateway")
+    done = trtbuild(*asked, "--once")
+    assert (done.returncode, "leave out one of them" in done.stderr) == (2, True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = trtbuild(*asked, "--gateway-port", port)
+    assert (done.returncode, f"port {port} is taken by" in done.stderr) == (2, True)
+    monkeypatch.setattr("trtbuild.pipeline.gateway.points", lambda _: [])
+    done = trtbuild(*asked)
+    assert (done.returncode, "pip install trtbuild-gateway" in done.stderr) == (2, True)
+
+
 def test_a_server_that_dies_exits_with_7_and_its_reason(tmp_path: Path, programs: Path) -> None:
     write_tritonserver(programs, says=["error: no such GPU"], exits=3)
     repo = write_python_model(tmp_path / "models", "m")
