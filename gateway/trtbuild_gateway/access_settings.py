@@ -45,6 +45,20 @@ class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: Seconds = 0.5
 
 
+class AuditSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The audit log.
+
+    Attributes:
+        path: The file.
+        key_file: A key that the hashes depend on; without it they only show accidents.
+        on_failure: ``refuse`` requests while it cannot be written, or ``continue``.
+    """
+
+    path: Path
+    key_file: Path | None = None
+    on_failure: Literal["refuse", "continue"] = "refuse"
+
+
 class CorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pages of other origins that may call the gateway from a browser.
 
@@ -66,6 +80,7 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         limits: Of each key that has none of its own.
         redis: Where several gateways count together; without, each counts alone.
         cors: Pages that may call the gateway from a browser.
+        audit: What is noted about each call; None: nothing.
     """
 
     keys: Path | None = None
@@ -73,7 +88,17 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
     redis: RedisSettings | None = None
     cors: CorsSettings = CorsSettings()
+    audit: AuditSettings | None = None
 
     def placed(self, base: Path) -> AccessSettings:
         """Return the settings with relative paths below ``base``."""
-        return msgspec.structs.replace(self, keys=None if self.keys is None else base / self.keys)
+
+        def below(path: Path | None) -> Path | None:
+            return None if path is None else base / path
+
+        audit = self.audit
+        if audit is not None:
+            audit = msgspec.structs.replace(
+                audit, path=base / audit.path, key_file=below(audit.key_file)
+            )
+        return msgspec.structs.replace(self, keys=below(self.keys), audit=audit)

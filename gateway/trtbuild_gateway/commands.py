@@ -12,3 +12,8 @@ keys = Command(
     "Add, list, rotate and revoke the gateway's API keys.",
     "trtbuild_gateway.keys_cli",
 )
+audit = Command(
+    "audit",
+    "Check the gateway's audit log.",
+    "trtbuild_gateway.audit_cli",
+)

@@ -112,6 +112,9 @@ class Gate(Protocol):
     async def admit(self, call: Call) -> Admission:
         """Admit a call whose model and size are known; ApiError 403, 429 or 503."""
 
+    def ended(self, call: Call, outcome: Outcome) -> None:
+        """Note a call, admitted or not. Called once at its end, except for health and metrics."""
+
     async def open(self) -> None:
         """Begin: called once in the event loop, before the first call."""
 
@@ -145,6 +148,9 @@ class OpenGate:
     async def admit(self, call: Call) -> Admission:  # noqa: ARG002
         """Admit the call."""
         return FREE
+
+    def ended(self, call: Call, outcome: Outcome) -> None:
+        """Nothing is noted."""
 
     async def open(self) -> None:
         """There is nothing to begin."""

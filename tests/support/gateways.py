@@ -83,6 +83,7 @@ async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
             listener.close()
         for connection in list(server.server_state.connections):
             connection.shutdown()
+        await gateway.gate.close()
 
 
 @cache

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from trtbuild_gateway.access.audit import AuditLog
 from trtbuild_gateway.access.counting import LocalStore
 from trtbuild_gateway.access.keys import Key, fits, id_of, unknown_key
 from trtbuild_gateway.access.limiting import Limiter
@@ -13,7 +14,7 @@ from trtbuild_gateway.access.redis_store import RedisStore
 from trtbuild_gateway.access.ring import KeyRing
 from trtbuild_gateway.access_settings import AccessSettings
 from trtbuild_gateway.failures import ApiError
-from trtbuild_gateway.seams import Admission, Call, Caller, Gate, OpenGate
+from trtbuild_gateway.seams import FREE, Admission, Call, Caller, Gate, OpenGate, Outcome
 from trtbuild_gateway.settings import Settings
 
 _LEASE_MARGIN = 60  # seconds beyond the longest answer
@@ -39,9 +40,12 @@ def gate_for(settings: Settings) -> Gate:
         UsageError: A library is missing.
     """
     access = settings.access
-    if access.keys is None:
+    if access.keys is None and access.audit is None:
         return OpenGate()
-    return AccessGate(access, KeyRing(access.keys), _limiter(settings))
+    keys = None if access.keys is None else KeyRing(access.keys)
+    limiter = _limiter(settings)
+    audit = None if access.audit is None else AuditLog(access.audit, access.audit.path)
+    return AccessGate(access, keys, limiter, audit)
 
 
 def _limiter(settings: Settings) -> Limiter:
@@ -54,22 +58,36 @@ def _limiter(settings: Settings) -> Limiter:
 
 
 class AccessGate:
-    """Admits whoever has a key; a :class:`~trtbuild_gateway.seams.Gate`."""
+    """Admits whoever has a key, within limits; a :class:`~trtbuild_gateway.seams.Gate`.
 
-    def __init__(self, settings: AccessSettings, keys: KeyRing, limiter: Limiter) -> None:
+    Args:
+        settings: The section ``access``.
+        keys: The keys; None: everybody is admitted.
+        limiter: Keeps the limits.
+        audit: Notes every call.
+    """
+
+    def __init__(
+        self,
+        settings: AccessSettings,
+        keys: KeyRing | None,
+        limiter: Limiter,
+        audit: AuditLog | None = None,
+    ) -> None:
         self._settings = settings
         self._keys = keys
         self._limiter = limiter
+        self._audit = audit
 
     async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
-        if fits(call.endpoint, self._settings.public):
+        if self._keys is None or fits(call.endpoint, self._settings.public):
             return Caller()
         text = credential(headers)
         if not text:
             raise refused("there is no API key: send it as 'Authorization: Bearer KEY'")
-        key = self._key(text)
-        known = Known(key.id, key.admin, key)
+        key = _valid(self._keys, text, call)
+        known = call.caller = Known(key.id, key.admin, key)
         if not (fits(call.endpoint, key.endpoints) or call.endpoint.startswith(_LISTING)):
             raise ApiError(
                 403,
@@ -79,37 +97,55 @@ class AccessGate:
             )
         return known
 
-    def _key(self, text: str) -> Key:
-        key, now = self._keys.find(id_of(text)), datetime.now(UTC)
-        if key is None:
-            unknown_key(text)
-            raise refused("the API key is not valid")
-        if not key.opens(text, now):
-            raise refused("the API key is not valid")
-        if key.revoked is not None:
-            raise refused(f"the API key {key.id} was revoked on {key.revoked:%Y-%m-%d}")
-        if key.expires is not None and key.expires <= now:
-            raise refused(f"the API key {key.id} expired on {key.expires:%Y-%m-%d}")
-        return key
-
     def visible(self, caller: Caller, model: str) -> bool:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
+        if self._keys is None:
+            return True
         key = caller.key if isinstance(caller, Known) else None
         return key is not None and fits(model, key.models)
 
     async def admit(self, call: Call) -> Admission:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
+        if self._audit is not None:
+            self._audit.require()
         key = call.caller.key if isinstance(call.caller, Known) else None
+        if self._keys is None:
+            return FREE
         limits = self._settings.limits if key is None or key.limits is None else key.limits
         tokens = call.prompt_tokens + call.max_tokens
         return await self._limiter.admit(call.caller.id, limits, tokens)
 
+    def ended(self, call: Call, outcome: Outcome) -> None:
+        """See :class:`~trtbuild_gateway.seams.Gate`."""
+        if self._audit is not None:
+            self._audit.note(call, outcome)
+
     async def open(self) -> None:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
+        if self._audit is not None:
+            await self._audit.open()
 
     async def close(self) -> None:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
         await self._limiter.close()
+        if self._audit is not None:
+            await self._audit.close()
+
+
+def _valid(keys: KeyRing, text: str, call: Call) -> Key:
+    """Return a key, and note who asks; ApiError 401."""
+    key, now = keys.find(id_of(text)), datetime.now(UTC)
+    if key is None:
+        unknown_key(text)
+        raise refused("the API key is not valid")
+    if not key.opens(text, now):
+        raise refused("the API key is not valid")
+    call.caller = Caller(key.id)
+    if key.revoked is not None:
+        raise refused(f"the API key {key.id} was revoked on {key.revoked:%Y-%m-%d}")
+    if key.expires is not None and key.expires <= now:
+        raise refused(f"the API key {key.id} expired on {key.expires:%Y-%m-%d}")
+    return key
 
 
 def credential(headers: Mapping[str, str]) -> str:

@@ -85,6 +85,7 @@ class ControlPlane:
         """Load a model, or reload it: the old one serves until the new one is ready."""
         request = await _body(context, LoadRequest)
         place = await find(self._gateway.catalog, request.model, request.server)
+        context.call.model = request.model
         configured = self._gateway.settings.control.warm_up
         warm = configured if request.warm_up is None else request.warm_up
         await self._answer(context, self.models.load(place, warm=warm), wait=request.wait)
@@ -93,6 +94,7 @@ class ControlPlane:
         """Unload a model once its open requests have ended or were cancelled."""
         request = await _body(context, UnloadRequest)
         place = await find(self._gateway.catalog, request.model, request.server)
+        context.call.model = request.model
         job = self.models.unload(place, seconds=request.seconds)
         await self._answer(context, job, wait=request.wait)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import re
@@ -127,6 +128,7 @@ class Endpoint:
             await self._answer(context)
         finally:
             self._gateway.metrics.end(call, context.outcome, call.model)
+            self._gateway.gate.ended(call, context.outcome)
 
     async def _answer(self, context: Context) -> None:
         outcome = context.outcome
@@ -139,6 +141,9 @@ class Endpoint:
             await self._handler(context)
         except LeftError:
             outcome.status, outcome.error = 499, "client_left"
+        except asyncio.CancelledError:
+            outcome.error = "cut"
+            raise
         except Exception as error:
             answer = failed(error, context)
             with contextlib.suppress(LeftError):

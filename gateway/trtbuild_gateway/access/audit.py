@@ -1,0 +1,247 @@
+"""The audit log: one line for each call, appended to a file that one gateway writes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import stat
+import time
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trtbuild.errors import RecipeError, UsageError
+from trtbuild_gateway.access.chain import ChainError, Link, check_line, next_line
+from trtbuild_gateway.access_settings import AuditSettings
+from trtbuild_gateway.failures import unavailable
+from trtbuild_gateway.seams import Call, Outcome
+
+_log = logging.getLogger("trtbuild.gateway")
+_PRIVATE = 0o600
+_BLOCK = 1 << 16
+_MOST_WAITING = 1000  # lines
+_SYNC_SECONDS = 1.0
+_SAY_EVERY = 10.0  # seconds
+_LEAST_KEY = 16  # bytes
+
+
+class AuditLog:
+    """Appends lines. What cannot be written waits in memory, up to a limit, and is tried again.
+
+    Raises:
+        UsageError: The file cannot be written, is none, or another gateway writes it.
+        RecipeError: Its last line is not what was written.
+    """
+
+    def __init__(self, settings: AuditSettings, path: Path) -> None:
+        self._path = path
+        self._refuses = settings.on_failure == "refuse"
+        self._key = read_key(settings.key_file) if settings.key_file else b""
+        self._waiting: deque[Mapping[str, Any]] = deque()
+        self._lost = 0
+        self._said = -math.inf
+        self._syncing: asyncio.Task[None] | None = None
+        self._dirty = False
+        self._fd = _opened(path)
+        try:
+            self._end, self._size = self._recovered()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    async def open(self) -> None:
+        """Begin to make the disk keep the lines."""
+        self._syncing = asyncio.create_task(self._sync())
+
+    async def close(self) -> None:
+        """Write what waits, and close the file."""
+        if self._syncing is not None:
+            self._syncing.cancel()
+            self._syncing = None
+        if self._fd < 0:
+            return
+        if not self._write_waiting():
+            lines = len(self._waiting) + self._lost
+            _log.error("%d lines of the audit log %s are lost", lines, self._path)
+        with contextlib.suppress(OSError):
+            os.fsync(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+
+    def require(self) -> None:
+        """Raise ApiError 503 if lines cannot be written and calls are refused then."""
+        if self._refuses and self._waiting and not self._write_waiting():
+            raise unavailable("the audit log cannot be written now", "audit_unavailable")
+
+    def note(self, call: Call, outcome: Outcome, **more: Any) -> None:
+        """Add the line of a call that has ended."""
+        entry: dict[str, Any] = {
+            "event": "call",
+            "request": call.id,
+            "caller": call.caller.id,
+            "endpoint": call.endpoint,
+            "model": call.model,
+            "status": outcome.status,
+            "error": outcome.error,
+            "prompt_tokens": outcome.prompt_tokens,
+            "completion_tokens": outcome.completion_tokens,
+            "ms": round((time.monotonic() - call.started) * 1000, 1),
+        }
+        self._add(entry | more)
+
+    def _add(self, entry: Mapping[str, Any]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        if self._waiting:
+            self._write_waiting()
+        if len(self._waiting) < _MOST_WAITING:
+            self._waiting.append({"time": now, **entry})
+        else:
+            self._lost += 1
+        self._write_waiting()
+
+    def _write_waiting(self) -> bool:
+        """Write the lines that wait; whether that succeeded."""
+        try:
+            while self._waiting:
+                self._write(self._waiting[0])
+                self._waiting.popleft()
+            if self._lost:
+                now = datetime.now(UTC).isoformat(timespec="milliseconds")
+                self._write({"time": now, "event": "lost", "lines": self._lost})
+                self._lost = 0
+        except OSError as error:
+            self._say(error)
+            return False
+        return True
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        line, end = next_line(self._end, entry, self._key)
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(self._fd, line[written:])
+        except OSError:
+            with contextlib.suppress(OSError):  # half a line must not stay
+                os.ftruncate(self._fd, self._size)
+            raise
+        self._end, self._size, self._dirty = end, self._size + len(line), True
+
+    def _say(self, error: OSError) -> None:
+        now = time.monotonic()
+        if now - self._said >= _SAY_EVERY:
+            self._said = now
+            then = "requests are refused" if self._refuses else "requests go on"
+            _log.error(
+                "the audit log %s cannot be written: %s; %s, %d lines wait, %d are lost",
+                *(self._path, error.strerror, then, len(self._waiting), self._lost),
+            )
+
+    async def _sync(self) -> None:
+        """Make the disk keep the lines, off the event loop."""
+        while True:
+            await asyncio.sleep(_SYNC_SECONDS)
+            if not self._dirty:
+                continue
+            self._dirty = False
+            try:
+                await asyncio.to_thread(os.fsync, self._fd)
+            except OSError as error:
+                self._say(error)
+
+    def _recovered(self) -> tuple[Link, int]:
+        """Return the end of the chain and the size of the file, without a line that was cut.
+
+        A gateway that was killed, or a machine that lost power, can leave one; a line in the log
+        says how much of it was removed.
+        """
+        size = os.fstat(self._fd).st_size
+        whole, line = _last_line(self._fd, size)
+        end = Link()
+        if line:
+            try:
+                end, _ = check_line(line, self._key)
+            except ChainError as error:
+                raise RecipeError(
+                    f"the audit log {self._path} cannot be continued, its last line is wrong: "
+                    f"{error}",
+                    fix="look at it with `trtbuild audit verify`, and move it away or give the "
+                    "right key",
+                ) from None
+        if whole < size:
+            os.ftruncate(self._fd, whole)
+            self._end, self._size = end, whole
+            _log.warning("%s ended with half a line, which was removed", self._path)
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._write({"time": now, "event": "recovered", "removed_bytes": size - whole})
+            return self._end, self._size
+        return end, size
+
+
+def read_key(path: Path) -> bytes:
+    """Return the key of a chain.
+
+    Raises:
+        RecipeError: The file cannot be read, or the key is too short.
+    """
+    try:
+        key = path.read_bytes().strip()
+    except OSError as error:
+        raise RecipeError(
+            f"the audit key {path} cannot be read: {error.strerror}",
+            fix="make it with `openssl rand -hex 32`",
+        ) from None
+    if len(key) < _LEAST_KEY:
+        raise RecipeError(
+            f"the audit key {path} has fewer than {_LEAST_KEY} bytes",
+            fix="make it with `openssl rand -hex 32`",
+        )
+    return key
+
+
+def _opened(path: Path) -> int:
+    import fcntl
+
+    try:
+        # Nothing waits: opening a pipe would.
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(path, flags, _PRIVATE)
+    except OSError as error:
+        raise UsageError(
+            f"the audit log {path} cannot be opened: {error.strerror}",
+            fix="name a file in access.audit.path that the gateway may write",
+        ) from None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise UsageError(
+                f"the audit log {path} is not a regular file",
+                fix="name a file in access.audit.path: nobody can check what a device or pipe got",
+            )
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise UsageError(
+            f"another gateway writes the audit log {path}",
+            fix="give each gateway a file of its own",
+        ) from None
+    except UsageError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _last_line(fd: int, size: int) -> tuple[int, bytes]:
+    """Return where the last whole line ends, and the line without its end."""
+    start, data = size, b""
+    while start > 0 and data.count(b"\n") < 2:  # the end of the line, and that of the one before
+        step = min(start, max(_BLOCK, len(data)))
+        start -= step
+        data = os.pread(fd, step, start) + data
+    end = data.rfind(b"\n")
+    if end < 0:
+        return 0, b""
+    return start + end + 1, data[data.rfind(b"\n", 0, end) + 1 : end]
