@@ -69,10 +69,19 @@ def render(config: Message, *, header: str = "") -> str:
     return text
 
 
-@lru_cache(maxsize=256)  # a plan and its conversion make the same files several times
+# A plan, its conversion and the validation of what it wrote read the same files several times.
+@lru_cache(maxsize=256)
 def _parsed(text: str) -> Any:
     """The same as :func:`parse`; nobody may change the result."""
-    return parse(text)
+    from google.protobuf import text_format
+
+    try:
+        return text_format.Parse(text, message("ModelConfig")())
+    except text_format.ParseError as error:
+        words = re.sub(r"^\d+:\d+ : ", "", str(error))
+        raise PbtxtError(words, error.GetLine() or 0, error.GetColumn() or 0) from None
+    except (ValueError, RecursionError) as error:  # a number that is too large for an enumeration
+        raise PbtxtError(str(error)) from None
 
 
 def _insert_after_scalars(body: str, line: str) -> str:
@@ -86,15 +95,9 @@ def _insert_after_scalars(body: str, line: str) -> str:
 
 def parse(text: str) -> Any:
     """An ``inference.ModelConfig`` from text; raises :class:`PbtxtError` with its position."""
-    from google.protobuf import text_format
-
-    try:
-        return text_format.Parse(text, message("ModelConfig")())
-    except text_format.ParseError as error:
-        words = re.sub(r"^\d+:\d+ : ", "", str(error))
-        raise PbtxtError(words, error.GetLine() or 0, error.GetColumn() or 0) from None
-    except (ValueError, RecursionError) as error:  # a number that is too large for an enumeration
-        raise PbtxtError(str(error)) from None
+    config = message("ModelConfig")()
+    config.CopyFrom(_parsed(text))
+    return config
 
 
 def configs(repository: Path) -> Callable[[str], Any]:

@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from support.tables import check_rows
 from trtbuild import check
 from trtbuild.check import Example, Report, Rule, Severity, write_example
 from trtbuild.check.families import FAMILIES
 
 RULES = check.all_rules()
-BAD = [(rule, example) for rule in RULES for example in rule.bad]
-GOOD = [(rule, example) for rule in RULES for example in rule.good]
+Judgement = Callable[[Rule, Report], None]
 
 
-def judged(rule: Rule, example: Example, folder: Path) -> Report:
-    repo = folder / "repo"
-    repo.mkdir()
-    return check.judge_example(rule, example, repo)
+def judge(rows: list[tuple[Rule, Example]], passes: Judgement, folder: Path) -> None:
+    """Judge each example in a repository of its own."""
+
+    def check_row(row: tuple[int, tuple[Rule, Example]]) -> None:
+        number, (rule, example) = row
+        repo = folder / str(number) / "repo"
+        repo.mkdir(parents=True)
+        passes(rule, check.judge_example(rule, example, repo))
+
+    check_rows(enumerate(rows), check_row, lambda row: f"{row[1][0].id}: {row[1][1]}")
 
 
-def names(cases: list[tuple[Rule, Example]]) -> list[str]:
-    return [f"{rule.id}-{number}" for number, (rule, _) in enumerate(cases)]
+def test_a_bad_example_is_found(tmp_path: Path) -> None:
+    def passes(rule: Rule, report: Report) -> None:
+        found = [finding for finding in report.findings if finding.rule == rule.id]
+        assert found, f"{rule.id} does not find its own bad example; found {report.findings}"
+        for finding in found:
+            assert finding.message
+            assert finding.fix
+
+    judge([(rule, example) for rule in RULES for example in rule.bad], passes, tmp_path)
 
 
-@pytest.mark.parametrize(("rule", "example"), BAD, ids=names(BAD))
-def test_a_bad_example_is_found(rule: Rule, example: Example, tmp_path: Path) -> None:
-    report = judged(rule, example, tmp_path)
-    found = [finding for finding in report.findings if finding.rule == rule.id]
-    assert found, f"{rule.id} does not find its own bad example; found {report.findings}"
-    for finding in found:
-        assert finding.message
-        assert finding.fix
+def test_a_good_example_is_sound(tmp_path: Path) -> None:
+    def passes(rule: Rule, report: Report) -> None:
+        assert [finding for finding in report.findings if finding.rule == rule.id] == []
+        assert [found for found in report.findings if found.severity is Severity.ERROR] == []
+
+    judge([(rule, example) for rule in RULES for example in rule.good], passes, tmp_path)
 
 
-@pytest.mark.parametrize(("rule", "example"), GOOD, ids=names(GOOD))
-def test_a_good_example_is_sound(rule: Rule, example: Example, tmp_path: Path) -> None:
-    report = judged(rule, example, tmp_path)
-    assert [finding for finding in report.findings if finding.rule == rule.id] == []
-    assert [found for found in report.findings if found.severity is Severity.ERROR] == []
+def test_a_rule_says_what_it_is() -> None:
+    def check_rule(rule: Rule) -> None:
+        assert rule.family in FAMILIES
+        assert len(rule.title) < 90
+        assert not rule.title.endswith(".")
+        assert len(rule.explanation) > 30
+        assert rule.explanation.endswith((".", "?", "`"))
+        assert rule.bad
+        assert rule.good
 
-
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_a_rule_says_what_it_is(rule: Rule) -> None:
-    assert rule.family in FAMILIES
-    assert len(rule.title) < 90
-    assert not rule.title.endswith(".")
-    assert len(rule.explanation) > 30
-    assert rule.explanation.endswith((".", "?", "`"))
-    assert rule.bad
-    assert rule.good
+    check_rows(RULES, check_rule, lambda rule: rule.id)
 
 
 @pytest.mark.parametrize("base", ["python", "vllm", "checkpoint", "ensemble"])

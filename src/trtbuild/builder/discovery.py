@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from trtbuild.builder.base import Builder
-from trtbuild.plugins import source_of
+from trtbuild.plugins import points, source_of
 
 ENTRY_POINT_GROUP = "trtbuild.builders.v1"
 
@@ -24,8 +24,8 @@ class Discovered:
 
 def discover() -> tuple[Discovered, ...]:
     """Every builder installed, by name; a broken one carries its problem."""
-    points = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
-    return tuple(load_point(point) for point in points)
+    found = sorted(points(ENTRY_POINT_GROUP), key=lambda point: point.name)
+    return tuple(map(load_point, found))
 
 
 def load_point(point: EntryPoint) -> Discovered:

@@ -175,6 +175,7 @@ def batches(random: np.random.Generator) -> np.ndarray:
     return np.repeat(random.lognormal(3, 0.2, 125), 8)
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("latencies", [weather, batches])
 def test_intervals_know_that_neighbours_share_their_luck(
@@ -204,6 +205,7 @@ def surely_slower(before: np.ndarray, after: np.ndarray) -> bool:
     return found is not None and found[0] > 1.05
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_a_p99_that_hangs_on_a_few_requests_is_no_regression() -> None:
     random, alarms, found = np.random.default_rng(6), 0, 0

@@ -151,6 +151,7 @@ def started(url: str, tokenizer: Path, out: Path, *args: str) -> subprocess.Pope
 TWO_LOADS = ("--rate", "40,0.5", "--arrivals", "constant", "--requests", "20", "--warmup", "0")
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_leaves_what_was_measured(tokenizer: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     with mock(first_ms=20, gap_ms=1) as url:
@@ -166,6 +167,7 @@ def test_a_server_that_dies_leaves_what_was_measured(tokenizer: Path, tmp_path: 
     assert second["partial"] and second["requests"]["failed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "word"),
     [
@@ -193,6 +195,7 @@ def test_a_signal_leaves_what_was_measured(
     assert f"Partial: {word}" in html.read_text()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_leaves_its_finished_loads(tokenizer: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     with mock(first_ms=20, gap_ms=1) as url:

@@ -74,6 +74,7 @@ def test_the_truth_of_the_script(measured: Any) -> None:
     assert (compared["requests"], compared["requests_disagreeing"]) == (40, 0)
 
 
+@pytest.mark.slow
 def test_a_stall_shows_in_an_open_loop(measured: Any) -> None:
     """Two seconds in which nobody is answered: everybody who came in them waited."""
     script = Script(stall=(2.5, 4.5), pieces=(" time",) * 2, completion_tokens=2)

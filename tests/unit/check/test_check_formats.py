@@ -13,7 +13,7 @@ import pytest
 
 from support.paths import TESTS
 from trtbuild import check, toolchain
-from trtbuild.check import Example, Report, write_example
+from trtbuild.check import Example, Finding, Report, write_example
 from trtbuild.check.formats import FORMATS
 from trtbuild.cli.validate_view import report_lines
 
@@ -109,11 +109,14 @@ def test_sarif_is_valid(report: Report) -> None:
 
 def test_sarif_of_nothing_and_of_everything_is_valid(repo: Path) -> None:
     assert valid_sarif(rendered("sarif", Report()))["runs"][0]["results"] == []
+    found: list[Finding] = []
     for number, rule in enumerate(check.all_rules()):
         folder = repo / str(number)
         folder.mkdir()
         write_example(rule.bad[0], folder)
-        valid_sarif(rendered("sarif", check.validate(folder)))
+        found += check.validate(folder).findings
+    run = valid_sarif(rendered("sarif", Report(tuple(found))))["runs"][0]
+    assert {row["ruleId"] for row in run["results"]} == {one.rule for one in found}
 
 
 def test_a_fingerprint_survives_lines_above(repo: Path) -> None:

@@ -12,6 +12,7 @@ from support.lanes import rounds
 from support.onnx_agreement import compare, pairs
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_generated_models_and_configurations(tmp_path: Path) -> None:
     met: Counter[str] = Counter()

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.checkpoints import llama_config, llama_shapes, make_described, make_llama
 
 # The high-water mark of a child begins with its parent's; writing 5 resets it.
@@ -46,6 +48,7 @@ def run(code: str, source: Path, out: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
     """300 MB of weights, with matrices of 32 MB, in less than 150 MB."""
     config = llama_config(

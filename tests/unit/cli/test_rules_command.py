@@ -36,12 +36,13 @@ def test_one_rule_is_explained_with_what_it_finds() -> None:
     assert "Triton: 'max_batch_size' must be non-negative value for m" in text
 
 
-@pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.id)
-def test_every_rule_can_be_explained(rule: object) -> None:
+def test_a_rule_of_each_family_can_be_tried() -> None:
+    """That every rule finds its example is the contract of the rules."""
     from trtbuild.cli import rules
 
-    with rules._tried(rule) as report:  # type: ignore[arg-type]
-        assert report.findings
+    for rule in {rule.family: rule for rule in all_rules()}.values():
+        with rules._tried(rule) as report:
+            assert rule.id in {finding.rule for finding in report.findings}
 
 
 def test_some_rules() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.engine_flow import LOCAL, entries, refuse
 from support.lanes import rounds
 from support.specs import llama_8b, mamba_like
+from support.tables import check_rows
 from trtbuild import pbtxt, toolchain
 from trtbuild.builder import Case
 from trtbuild.errors import RecipeError
@@ -77,7 +78,6 @@ def test_a_bls_is_written_on_request_only_and_warns() -> None:
     assert [t.name for t in config.input] == [t.name for t in configs()[""].input]
 
 
-@pytest.mark.parametrize("triton", RELEASES)
 @pytest.mark.parametrize(
     "engine",
     [
@@ -88,8 +88,11 @@ def test_a_bls_is_written_on_request_only_and_warns() -> None:
     ],
     ids=["plain", "lora", "draft", "prompt"],
 )
-def test_an_ensemble_is_wired_without_a_loose_end(triton: str, engine: dict[str, Any]) -> None:
-    made = configs(triton=triton, **engine)
+def test_an_ensemble_is_wired_without_a_loose_end(engine: dict[str, Any]) -> None:
+    check_rows(RELEASES, lambda triton: check_wiring(configs(triton=triton, **engine)))
+
+
+def check_wiring(made: dict[str, Any]) -> None:
     ensemble = made.pop("")
     types = {tensor.name: tensor.data_type for tensor in ensemble.input}
     consumed: set[str] = set()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.specs import deepseek_v3, gemma3_like, llama_8b, llama_70b, mamba_like
+from support.tables import check_rows
 from support.vision import vision_spec
 from trtbuild import hardware, toolchain
 from trtbuild.modelspec import AttentionGroup, KVCache, ModelSpec, Quantization, Task
@@ -259,13 +260,13 @@ def test_tensor_sizes_divide_heads_and_go_with_kv_heads() -> None:
     assert tensor_sizes(odd, 64) == [1, 2, 4, 28]
 
 
-@pytest.mark.parametrize("gpu", [g.name for g in hardware.gpus()])
 @pytest.mark.parametrize("spec", [llama_8b(), llama_70b(), gemma3_like()])
 @pytest.mark.parametrize("count", [1, 4])
-def test_every_alternative_fits_when_its_settings_are_taken(
-    spec: ModelSpec, gpu: str, count: int
-) -> None:
-    info = hardware.gpu(gpu)
+def test_every_alternative_fits_when_its_settings_are_taken(spec: ModelSpec, count: int) -> None:
+    check_rows(hardware.gpus(), lambda info: check_alternatives(spec, info, count))
+
+
+def check_alternatives(spec: ModelSpec, info: hardware.GpuInfo, count: int) -> None:
     engine: dict[str, object] = {}
 
     def load_on(which: hardware.GpuInfo) -> MemoryDemand:

@@ -38,6 +38,7 @@ def test_what_does_not_fit_a_slot_gets_through_too(tmp_path: Path) -> None:
     assert receiver.take(5) is None
 
 
+@pytest.mark.slow
 def test_more_texts_than_slots_wait_without_loss(tmp_path: Path) -> None:
     sender, receiver = mailbox.Mailbox(tmp_path), mailbox.Mailbox(tmp_path)
     for key in range(1, 8192 + 100):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.checkpoints import make_llama
 from support.command_line import trtbuild
 from support.fake_pb_utils import NAME, Request, Tensor, loaded
 from support.specs import llama_8b
@@ -66,9 +67,10 @@ def test_a_model_that_generates_text_has_no_such_contract(name: str) -> None:
 
 def test_convert_refuses_it_for_a_language_model(tmp_path: Path) -> None:
     flags = ("--contract", "openai-frontend", "--dry-run", "--repo", tmp_path / "repo")
-    done = trtbuild("convert", "sample:smollm2", *flags)
+    source = make_llama(tmp_path / "llama")
+    done = trtbuild("convert", source, *flags)
     assert done.returncode == 2 and "it is for embedding models" in done.stderr
-    done = trtbuild("convert", "sample:smollm2", "--contract", "other")
+    done = trtbuild("convert", source, "--contract", "other")
     assert done.returncode == 2 and "unknown --contract 'other'" in done.stderr
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import dataclasses
+import gc
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -411,6 +412,7 @@ def test_an_engine_that_died_answers_at_once(
     monkeypatch.setattr(model.arguments, "Arguments", lambda *given: arguments)
     settings = SimpleNamespace(arguments={}, adapters={}, cancellation_seconds=0.01)
     engine = model.engine.Engine(log=None, settings=settings)
+    gc.freeze()  # start and stop collect garbage: not that of all tests before this one
     engine.start()
     try:
         waiting, late = Answers(), Answers()

@@ -86,6 +86,7 @@ def test_a_failed_request_gives_its_place_back() -> None:
     asyncio.run(asyncio.wait_for(again(), 10))
 
 
+@pytest.mark.slow
 def test_a_flood_beyond_the_limit_is_measured_and_told(tmp_path: Path) -> None:
     """272 files are 16 connections of 500 ms: 32 requests a second, whatever the rate."""
     tokenizer = tokenizer_folder(tmp_path / "tokenizer")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
+from trtbuild.plugins import points
 from trtbuild.signature.dialects.base import Dialect, SchemaFacts
 from trtbuild.signature.model import ServedModel, ServedTask
 
@@ -33,7 +34,7 @@ class Installed:
 @cache
 def installed() -> Installed:
     """Return every request schema of the entry-point group, first-party or not."""
-    loaded = [_load(point) for point in entry_points(group=GROUP)]
+    loaded = [_load(point) for point in points(GROUP)]
     usable = [one for one in loaded if isinstance(one, Dialect)]
     return Installed(
         tuple(sorted(usable, key=lambda one: (-one.priority, one.name))),
