@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -18,6 +22,64 @@ _PER_TOKEN = (
 _LABELS = ("endpoint", "model")
 
 
+_REMEMBERED = 256
+
+
+@dataclass
+class _Last:
+    """The last calls of a model, for a look without a Prometheus server."""
+
+    requests: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    first: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    per_token: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+
+
+class Recent:
+    """Totals of each model, and the times of its last calls."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, _Last] = {}
+
+    def note(self, model: str, outcome: Outcome, first: float | None, each: float | None) -> None:
+        """Note a call that has ended, with the seconds to its first token and between tokens."""
+        last = self._models.setdefault(model, _Last())
+        last.requests += 1
+        last.errors += bool(outcome.error) and outcome.error != "client_left"
+        last.input_tokens += outcome.prompt_tokens
+        last.output_tokens += outcome.completion_tokens
+        if first is not None:
+            last.first.append(first)
+        if each is not None:
+            last.per_token.append(each)
+
+    def of(self, names: Iterable[str]) -> dict[str, int | dict[str, float]]:
+        """Return totals of a model by its names, and medians and 95th percentiles of its last
+        calls; empty if it was not asked."""
+        found = [self._models[name] for name in names if name in self._models]
+        if not found:
+            return {}
+        made: dict[str, int | dict[str, float]] = {
+            key: sum(getattr(one, key) for one in found)
+            for key in ("requests", "errors", "input_tokens", "output_tokens")
+        }
+        for key, values in (
+            ("first_token_seconds", [value for one in found for value in one.first]),
+            ("between_tokens_seconds", [value for one in found for value in one.per_token]),
+        ):
+            if values:
+                made[key] = {"p50": _quantile(values, 50), "p95": _quantile(values, 95)}
+        return made
+
+
+def _quantile(values: list[float], percent: int) -> float:
+    if len(values) == 1:
+        return round(values[0], 6)
+    return round(statistics.quantiles(values, n=100, method="inclusive")[percent - 1], 6)
+
+
 class Metrics:
     """Counts and times of calls.
 
@@ -26,6 +88,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.recent = Recent()
         registry = self.registry
         self._calls = Counter(
             "trtbuild_gateway_requests",
@@ -78,11 +141,16 @@ class Metrics:
             self._tokens.labels(*labels, "input").inc(outcome.prompt_tokens)
         if outcome.completion_tokens:
             self._tokens.labels(*labels, "output").inc(outcome.completion_tokens)
+        first = each = None
         if outcome.first_token:
-            self._first.labels(*labels).observe(outcome.first_token - call.started)
+            first = outcome.first_token - call.started
+            self._first.labels(*labels).observe(first)
             if outcome.completion_tokens > 1:
                 span = outcome.last_token - outcome.first_token
-                self._per_token.labels(*labels).observe(span / (outcome.completion_tokens - 1))
+                each = span / (outcome.completion_tokens - 1)
+                self._per_token.labels(*labels).observe(each)
+        if model:
+            self.recent.note(model, outcome, first, each)
 
     def page(self) -> bytes:
         """Return the metrics in Prometheus's text format."""

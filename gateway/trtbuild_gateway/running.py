@@ -129,10 +129,8 @@ def _with_control(data: ASGIApp, gateway: Gateway, listening: socket.socket) -> 
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            try:
+            async with plane.running():
                 await data(scope, receive, send)
-            finally:
-                await plane.close()
         else:
             here = scope["server"][1] == port
             await (control if here else data)(scope, receive, send)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -34,11 +36,11 @@ def server(tasks_server: triton.Triton) -> Iterator[triton.Triton]:
         tasks_server.control("unload", name)
 
 
-def in_front(server: triton.Triton, test: Test) -> None:
+def in_front(server: triton.Triton, test: Test, **settings: Any) -> None:
     """Run a test with a gateway in front of the server."""
 
     async def run() -> None:
-        async with serving(server.http, control={"unload_seconds": 10}) as served:
+        async with serving(server.http, control={"unload_seconds": 10}, **settings) as served:
             await test(served)
 
     run_as_served(run())
@@ -83,6 +85,41 @@ def test_a_load_that_fails_keeps_the_old_model(server: triton.Triton) -> None:
         code.write_text(good_code)
 
     in_front(server, test)
+
+
+def test_the_watchdog_sees_queue_and_processes(
+    server: triton.Triton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path))
+    (tmp_path / "servers").mkdir()
+    record = {
+        "id": "a", "pid": server.process.pid, "http_port": server.http_port,
+        "grpc_port": server.grpc_port, "metrics_port": server.metrics_port,
+        "models": [], "repo": str(server.repo),
+    }  # fmt: skip
+    (tmp_path / "servers" / "a.json").write_text(json.dumps(record))
+
+    async def usage(served: Served, name: str) -> Any:
+        return (await served.control.get(f"/v1/model/state/{name}")).json()["usage"]
+
+    async def test(served: Served) -> None:
+        await text(served, "letters")
+        async with asyncio.timeout(20):
+            while "cpus" not in (found := await usage(served, "letters")):
+                await asyncio.sleep(0.05)
+        assert (found["requests"], found["errors"], found["output_tokens"]) == (1, 0, 3)
+        assert 0 < found["first_token_seconds"]["p50"] < 10
+        assert 0.005 < found["between_tokens_seconds"]["p95"] < 10
+        assert found["queued"] == 0
+        assert (found["processes"], found["rss_bytes"] > 10_000_000) == (1, True)
+        whole = (await served.control.get("/v1/model/state")).json()["servers"][0]["usage"]
+        assert whole["processes"] == 1 + len(server.children())
+        assert whole["rss_bytes"] > found["rss_bytes"]
+        page = (await served.client.get("/metrics")).text
+        for name in ("queued", "rss_bytes", "cpu_seconds_total"):
+            assert f'trtbuild_gateway_model_{name}{{model="letters",server=' in page
+
+    in_front(server, test, refresh_seconds=0.2)
 
 
 async def _round(served: Served, url: str, name: str, *, leave: bool) -> None:

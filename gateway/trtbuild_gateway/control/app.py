@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -16,6 +18,7 @@ from trtbuild_gateway.control.gate import ControlGate
 from trtbuild_gateway.control.jobs import Job
 from trtbuild_gateway.control.models import Models
 from trtbuild_gateway.control.places import find
+from trtbuild_gateway.control.watchdog import Watchdog
 from trtbuild_gateway.failures import invalid
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.endpoint import Context, Endpoint, Handler
@@ -53,6 +56,7 @@ class ControlPlane:
         self._gateway = gateway
         self._gate = gate
         self.models = Models(gateway)
+        self.watchdog = Watchdog(gateway)
 
     def app(self) -> ASGIApp:
         """Return the application."""
@@ -77,9 +81,16 @@ class ControlPlane:
         ]
         return Starlette(routes=routes, exception_handlers={HTTPException: not_here})
 
-    async def close(self) -> None:
-        """End the jobs."""
-        await self.models.jobs.close()
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the watchdog; at the end, end the jobs."""
+        watching = asyncio.create_task(self.watchdog.run())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await self.models.jobs.close()
+            await asyncio.gather(watching, return_exceptions=True)
 
     async def load(self, context: Context) -> None:
         """Load a model, or reload it: the old one serves until the new one is ready."""
@@ -100,15 +111,20 @@ class ControlPlane:
 
     async def list(self, context: Context) -> None:
         """List the models of all servers."""
-        await context.exchange.respond(msgspec.json.encode(await self._all()))
+        states = await self.models.states()
+        answer = {"object": "list", "data": states, "servers": self._servers()}
+        await context.exchange.respond(msgspec.json.encode(answer))
 
     async def state(self, context: Context) -> None:
-        """Describe the state of one model, or of all."""
+        """Describe the state of one model, or of all, and what they use."""
         name = context.exchange.scope["path_params"].get("model")
         if name is None:
-            found = await self._all()
+            states = [self._with_usage(state) for state in await self.models.states()]
+            servers = [server | self._of_server(server["url"]) for server in self._servers()]
+            found = {"object": "list", "data": states, "servers": servers}
         else:
-            found = self.models.state(await find(self._gateway.catalog, name))
+            place = await find(self._gateway.catalog, name)
+            found = self._with_usage(self.models.state(place))
         await context.exchange.respond(msgspec.json.encode(found))
 
     async def watch(self, context: Context) -> None:
@@ -130,15 +146,21 @@ class ControlPlane:
                 await waiting
             await self.models.changed(_WATCH_SECONDS)
 
-    async def _all(self) -> dict[str, Any]:
-        states = await self.models.states()
+    def _servers(self) -> Sequence[dict[str, Any]]:
         failures = self._gateway.catalog.failures
-        servers = [
+        return [
             {"url": url, "reachable": url not in failures}
             | ({"reason": str(failures[url])} if url in failures else {})
             for url in self._gateway.catalog.urls
         ]
-        return {"object": "list", "data": states, "servers": servers}
+
+    def _with_usage(self, state: dict[str, Any]) -> dict[str, Any]:
+        used = self.watchdog.of_model(state["server"], state["id"], state["names"])
+        return state | {"usage": used} if used else state
+
+    def _of_server(self, url: str) -> dict[str, Any]:
+        used = self.watchdog.of_server(url)
+        return {"usage": used} if used else {}
 
     async def _answer(self, context: Context, job: Job, *, wait: bool) -> None:
         """Answer with the job: at its end, or at once."""
