@@ -16,7 +16,7 @@ from trtbuild_gateway.encoding.messages import error_body
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.endpoint import Endpoint, Handler
-from trtbuild_gateway.http.fallback import not_here
+from trtbuild_gateway.http.not_here import not_here
 from trtbuild_gateway.routes import (
     audio,
     chat,
@@ -84,7 +84,8 @@ def create_app(gateway: Gateway) -> ASGIApp:
         finally:
             watching.cancel()
             await gateway.catalog.close()
-            await gateway.gate.close()
+            for gate in (*gateway.retired, gateway.gate):
+                await gate.close()
 
     endpoints = {
         (method, path): Endpoint(

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     import socket
 
-    from trtbuild_gateway.settings import ControlSettings
+    from trtbuild_gateway.settings import ControlSettings, Settings
 
 _EPILOG = """
 Examples
@@ -66,21 +66,25 @@ def gateway(
     from trtbuild_gateway.settings import read_settings, with_control_port
     from trtbuild_gateway.upstream.catalog import Catalog
 
-    settings = read_settings(file, servers=url or None, host=host, port=port, repository=repo)
-    if control_port is not None:
-        settings = with_control_port(settings, control_port)
-    if settings.repository is not None and not settings.repository.is_dir():
-        raise UsageError(
-            f"{settings.repository} is not a directory",
-            fix="name the model repository that the server serves",
-        )
+    def read() -> Settings:
+        made = read_settings(file, servers=url or None, host=host, port=port, repository=repo)
+        if control_port is not None:
+            made = with_control_port(made, control_port)
+        if made.repository is not None and not made.repository.is_dir():
+            raise UsageError(
+                f"{made.repository} is not a directory",
+                fix="name the model repository that the server serves",
+            )
+        return made
+
+    settings = read()
     gate = gate_for(settings)
     listening = listen(settings.host, settings.port)
     place = f"http://{settings.host}:{listening.getsockname()[1]}/v1"
     servers = ", ".join(one.url for one in settings.common)
     typer.echo(f"{place} answers for the models of {servers}; Ctrl-C stops it", err=True)
     gateway = Gateway(settings, Catalog(settings), gate)
-    serve(gateway, listening, _control_socket(settings.control))
+    serve(gateway, listening, _control_socket(settings.control), read)
 
 
 def _control_socket(settings: ControlSettings) -> socket.socket | None:

@@ -13,13 +13,23 @@ from trtbuild_gateway.upstream.catalog import Catalog
 
 @dataclass(slots=True)
 class Gateway:
-    """One gateway; ``draining`` refuses new requests."""
+    """One gateway.
+
+    Attributes:
+        settings: What it serves, and how.
+        catalog: The models.
+        gate: Access control.
+        metrics: Counts and times.
+        draining: Whether new requests are refused.
+        retired: Gates of earlier settings, which are closed at the end.
+    """
 
     settings: Settings
     catalog: Catalog
     gate: Gate = field(default_factory=OpenGate)
     metrics: Metrics = field(default_factory=Metrics)
     draining: bool = False
+    retired: list[Gate] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.metrics.registry.register(Report(lambda: self.catalog.pools))

@@ -127,6 +127,24 @@ class Metrics:
             registry=registry,
         )
 
+        self._fallbacks = Counter(
+            "trtbuild_gateway_fallbacks",
+            "Requests that went on to another model.",
+            ("model", "fallback"),
+            registry=registry,
+        )
+        self._reloads = Counter(
+            "trtbuild_gateway_reloads", "Settings read again.", ("outcome",), registry=registry
+        )
+
+    def fell_back(self, model: str, fallback: str) -> None:
+        """Count a request that another model answers."""
+        self._fallbacks.labels(model, fallback).inc()
+
+    def reloaded(self, outcome: str) -> None:
+        """Count a reload; ``outcome`` is ``done`` or ``refused``."""
+        self._reloads.labels(outcome).inc()
+
     def begin(self) -> None:
         """Count a request that begins."""
         self._open.inc()

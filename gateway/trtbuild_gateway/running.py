@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 import time
+from collections.abc import Callable
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from trtbuild.errors import UsageError
 from trtbuild_gateway.app import create_app
 from trtbuild_gateway.gateway import Gateway
+from trtbuild_gateway.reloading import reload
+from trtbuild_gateway.settings import Settings
 
 _REFUSING_SECONDS = 5.0  # a load balancer needs that long to notice
 _POLL_SECONDS = 0.05
@@ -79,6 +85,21 @@ class Server(uvicorn.Server):
     """uvicorn's server, whose shutdown begins with refusing new requests."""
 
     gateway: Gateway
+    read: Callable[[], Settings] | None = None
+    _reloading: asyncio.Task[bool] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and read the settings again at SIGHUP."""
+        await super().startup(sockets)
+        if self.read is not None:
+            hung_up = partial(self._hung_up, self.read, terminal=_has_terminal())
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
+
+    def _hung_up(self, read: Callable[[], Settings], *, terminal: bool) -> None:
+        if terminal and not _has_terminal():  # it was closed, which ends its programs
+            self.handle_exit(signal.SIGTERM, None)
+        else:
+            self._reloading = asyncio.create_task(reload(self.gateway, read))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer new requests with 503 for a while, and end when the open ones have."""
@@ -93,6 +114,15 @@ class Server(uvicorn.Server):
     @property
     def _most_seconds(self) -> float:
         return max(self.gateway.settings.drain_seconds, _REFUSING_SECONDS)
+
+
+def _has_terminal() -> bool:
+    """Whether the process can be ended by closing its terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def server_for(gateway: Gateway, control: socket.socket | None = None) -> Server:
@@ -138,9 +168,22 @@ def _with_control(data: ASGIApp, gateway: Gateway, listening: socket.socket) -> 
     return app
 
 
-def serve(gateway: Gateway, listening: socket.socket, control: socket.socket | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C; ``control`` is the socket on which models are controlled."""
+def serve(
+    gateway: Gateway,
+    listening: socket.socket,
+    control: socket.socket | None = None,
+    read: Callable[[], Settings] | None = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        gateway: What to serve.
+        listening: The socket.
+        control: The socket on which models are controlled.
+        read: Reads the settings again at SIGHUP.
+    """
     server = server_for(gateway, control)
+    server.read = read
     sockets = [listening] if control is None else [listening, control]
     with (
         contextlib.suppress(KeyboardInterrupt),

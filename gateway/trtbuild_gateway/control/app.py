@@ -23,7 +23,7 @@ from trtbuild_gateway.failures import invalid
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.endpoint import Context, Endpoint, Handler
 from trtbuild_gateway.http.exchange import Emit
-from trtbuild_gateway.http.fallback import not_here
+from trtbuild_gateway.http.not_here import not_here
 from trtbuild_gateway.schema.parameters import typed
 
 _Made = TypeVar("_Made", bound=msgspec.Struct)

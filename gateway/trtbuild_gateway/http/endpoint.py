@@ -13,9 +13,11 @@ from uuid import uuid4
 
 from starlette.types import Receive, Scope, Send
 
+from trtbuild.wire.failures import WireError
 from trtbuild_gateway.failures import ApiError, of_exception, unavailable
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.exchange import ErrorBody, Exchange, LeftError
+from trtbuild_gateway.routing.attempt import may_go_elsewhere
 from trtbuild_gateway.seams import SESSION, Admission, Call, Gate, Outcome
 from trtbuild_gateway.upstream.catalog import Model
 
@@ -26,13 +28,24 @@ _PASSED_ON = ("traceparent", "tracestate")
 
 @dataclass(slots=True)
 class Context:
-    """One call while it is being answered."""
+    """One call while it is being answered.
+
+    Attributes:
+        gateway: What answers.
+        exchange: The HTTP request and its answer.
+        call: What is asked.
+        outcome: How it ends.
+        admission: Of the gate, once the call has passed it.
+        fallbacks: Models that can still be tried; None before the first has failed.
+    """
 
     gateway: Gateway
     exchange: Exchange
     call: Call
     outcome: Outcome
     admission: Admission | None = None
+
+    fallbacks: list[str] | None = None
 
     async def model(self, name: str) -> Model:
         """Return a model that the caller may use; ApiError 404 if there is none."""
@@ -53,6 +66,44 @@ class Context:
         self.admission = await self.gateway.gate.admit(self.call)
         self.exchange.more_headers |= self.admission.headers
         return self.admission
+
+    async def fall_back(self, error: WireError | ApiError) -> bool:
+        """Turn to the next fallback of the model that was asked for; whether there is one.
+
+        Only models that make text have any: the vectors of another model would look right and be
+        wrong.
+        """
+        if not may_go_elsewhere(of_exception(error)):
+            return False
+        name = self.call.model or str(self.exchange.given.get("model"))
+        if self.fallbacks is None:
+            own = self.gateway.settings.models.get(name)
+            self.fallbacks = list(own.fallbacks) if own else []
+        while self.fallbacks:
+            other = self.fallbacks.pop(0)
+            if await self._can_answer(other):
+                _log.warning("request %s: %r answers for %r: %s", self.call.id, other, name, error)
+                await self._begin_again(other)
+                self.gateway.metrics.fell_back(name, other)
+                return True
+        return False
+
+    async def _can_answer(self, name: str) -> bool:
+        try:
+            found = await self.gateway.catalog.find(name)
+        except (WireError, ApiError):
+            return False
+        visible = self.gateway.gate.visible(self.call.caller, found.name)
+        return visible and found.served.task.makes_text
+
+    async def _begin_again(self, name: str) -> None:
+        """Ask for another model, as if the client had."""
+        admission, self.admission = self.admission, None
+        if admission is not None:
+            await admission.settle(Outcome(status=503))
+        self.outcome, self.call.model = Outcome(), ""
+        self.exchange.given["model"] = name
+        self.exchange.more_headers["x-trtbuild-fallback"] = name
 
     def note_ignored(self, names: tuple[str, ...]) -> None:
         """Name parameters that had no effect in the answer's headers."""
@@ -131,18 +182,17 @@ class Endpoint:
             self._gateway.gate.ended(call, context.outcome)
 
     async def _answer(self, context: Context) -> None:
-        outcome = context.outcome
         try:
             if self._gateway.draining and not self._quiet:
                 raise unavailable("the gateway is shutting down", "shutting_down")
             call = context.call
             gate = self._gate or self._gateway.gate
             call.caller = await gate.identify(context.exchange.headers, call)
-            await self._handler(context)
+            await self._handled(context)
         except LeftError:
-            outcome.status, outcome.error = 499, "client_left"
+            context.outcome.status, context.outcome.error = 499, "client_left"
         except asyncio.CancelledError:
-            outcome.error = "cut"
+            context.outcome.error = "cut"
             raise
         except Exception as error:
             answer = failed(error, context)
@@ -150,7 +200,17 @@ class Endpoint:
                 await context.exchange.fail(answer)
         finally:
             if context.admission is not None:
-                await context.admission.settle(outcome)
+                await context.admission.settle(context.outcome)
+
+    async def _handled(self, context: Context) -> None:
+        """Answer; with a fallback if the model that was asked for cannot."""
+        while True:
+            try:
+                await self._handler(context)
+                return
+            except (WireError, ApiError) as error:
+                if context.exchange.spoken or not await context.fall_back(error):
+                    raise
 
 
 def failed(error: Exception, context: Context) -> ApiError:

@@ -42,7 +42,9 @@ class Exchange:
     Attributes:
         more_headers: Headers of the answer.
         error_body: Returns the form of an error.
+        error_event: Returns the end of a stream that fails.
         begun: Whether the answer has begun.
+        spoken: Whether a stream has had more than heartbeats.
         given: The body that was read as JSON.
     """
 
@@ -55,7 +57,9 @@ class Exchange:
         }
         self.more_headers: dict[str, str] = {}
         self.error_body: ErrorBody = ApiError.body
+        self.error_event: Callable[[ApiError], bytes] | None = None
         self.begun = False
+        self.spoken = False
         self.given: dict[str, Any] = {}
         self._receive = receive
         self._send = send
@@ -104,6 +108,8 @@ class Exchange:
             ApiError: It is not one.
             LeftError: The client left.
         """
+        if self.given:  # another model is tried
+            return dict(self.given)
         body = await self.body()
         try:
             value = msgspec.json.decode(body)
@@ -112,7 +118,7 @@ class Exchange:
         if not isinstance(value, dict):
             raise invalid("the body must be a JSON object", code="invalid_json")
         self.given = {key: item for key, item in value.items() if item is not None}
-        return self.given
+        return dict(self.given)
 
     async def respond(
         self,
@@ -147,6 +153,8 @@ class Exchange:
         if not self.begun:
             content = msgspec.json.encode(self.error_body(error))
             await self.respond(content, error.status, headers=error.headers)
+        elif self.error_event is not None:
+            await self._send({"type": "http.response.body", "body": self.error_event(error)})
 
     @contextlib.asynccontextmanager
     async def watched(self, heartbeat: float | None = None) -> AsyncIterator[None]:
@@ -206,6 +214,7 @@ class Exchange:
 
     def _emit(self, piece: bytes) -> Awaitable[None] | None:
         """Send a piece now; return what to wait for if the client is slow."""
+        self.spoken = True
         if self.begun:
             self._last_sent = time.monotonic()
             return now_or_later(

@@ -14,7 +14,7 @@ from trtbuild_gateway.answers import Choice, generate_all
 from trtbuild_gateway.encoding.chunks import Stream, usage
 from trtbuild_gateway.encoding.logprobs import TokenBytes
 from trtbuild_gateway.failures import invalid
-from trtbuild_gateway.http.endpoint import Context, failed
+from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.http.exchange import Emit
 from trtbuild_gateway.parsing import Parser
 from trtbuild_gateway.prompts.prompter import Prompt
@@ -180,6 +180,7 @@ async def whole(context: Context, job: Job) -> list[Choice]:
 async def streamed(context: Context, job: Job, encoder: Stream) -> None:
     """Send the answers as they come."""
     heartbeat = context.gateway.settings.heartbeat_seconds
+    context.exchange.error_event = lambda error: encoder.error(error) + encoder.done
     await context.exchange.stream(partial(_produce, context, job, encoder), heartbeat)
 
 
@@ -214,10 +215,6 @@ async def _produce(context: Context, job: Job, encoder: Stream, emit: Emit) -> N
         if job.wants_usage:
             ends.append(encoder.usage(job.counts(choices)))
         last = b"".join((*ends, encoder.done))
-    except Exception as error:
-        if not context.exchange.begun:
-            raise
-        last = encoder.error(failed(error, context)) + encoder.done
     finally:
         _note_counts(context, job, choices)
     if (waiting := emit(last)) is not None:

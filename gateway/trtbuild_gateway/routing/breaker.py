@@ -27,7 +27,7 @@ class Breaker:
         self.silent = False
         """Whether the last failure was a missing answer and not one with an error."""
         self.reason = ""
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         self._failed: deque[bool] = deque(maxlen=settings.window)
         self._until: float | None = None
@@ -85,13 +85,13 @@ class Breaker:
             self._trying = False
 
     def _broken(self) -> bool:
-        recent = list(self._failed)[-self._settings.failures :]
-        if len(recent) == self._settings.failures and all(recent):
+        recent = list(self._failed)[-self.settings.failures :]
+        if len(recent) == self.settings.failures and all(recent):
             return True
-        full = len(self._failed) == self._settings.window
-        return full and sum(self._failed) >= self._settings.share * self._settings.window
+        full = len(self._failed) == self.settings.window
+        return full and sum(self._failed) >= self.settings.share * self.settings.window
 
     def _close(self) -> None:
         self._until, self._trying = None, False
-        self._seconds = self._settings.seconds
+        self._seconds = self.settings.seconds
         self._failed.clear()

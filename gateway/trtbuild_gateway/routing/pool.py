@@ -53,8 +53,8 @@ class Pool:
         self.model = model
         self.servers: Sequence[Server] = ()
         self.refused = 0
-        self._settings = settings
-        self._seconds = seconds
+        self.settings = settings
+        self.seconds = seconds
         self._spare = _FIRST_RETRIES
         self._queue: deque[_Waiting] = deque()
         self._usual_seconds = 1.0
@@ -84,10 +84,10 @@ class Pool:
 
     def _key(self, request: GenerateRequest, headers: Mapping[str, str]) -> bytes:
         """Return what decides the order of the servers; empty for the load alone."""
-        if self._settings.choice == "prefix":
-            begin = request.prompt[: self._settings.prefix_characters]
+        if self.settings.choice == "prefix":
+            begin = request.prompt[: self.settings.prefix_characters]
             return f"{request.adapter}\0{begin}".encode("utf-8", "surrogatepass")
-        if self._settings.choice == "sticky" and (session := headers.get(SESSION)):
+        if self.settings.choice == "sticky" and (session := headers.get(SESSION)):
             return f"{self.model}\0{session}".encode("utf-8", "surrogatepass")
         return b""
 
@@ -99,8 +99,8 @@ class Pool:
         *,
         streams: bool,
     ) -> _Answer:
-        self._spare = min(_FIRST_RETRIES, self._spare + self._settings.retry_share)
-        ends = asyncio.get_running_loop().time() + self._seconds
+        self._spare = min(_FIRST_RETRIES, self._spare + self.settings.retry_share)
+        ends = asyncio.get_running_loop().time() + self.seconds
         tried: list[Server] = []
         while True:
             server = await self._turn(key, tried)
@@ -120,13 +120,13 @@ class Pool:
                 self._release(server)
 
     def _limits(self, server: Server, streams: bool) -> Limits:
-        settings = self._settings
+        settings = self.settings
         if not (streams and server.streams):
-            return Limits(math.inf, math.inf, self._seconds)
-        return Limits(settings.first_token_seconds, settings.token_seconds, self._seconds)
+            return Limits(math.inf, math.inf, self.seconds)
+        return Limits(settings.first_token_seconds, settings.token_seconds, self.seconds)
 
     def _may_retry(self, error: WireError | ApiError, tried: Sequence[Server]) -> bool:
-        more = len(tried) <= self._settings.retries and self._spare >= 1
+        more = len(tried) <= self.settings.retries and self._spare >= 1
         if not (more and may_go_elsewhere(of_exception(error)) and self._healthy(tried)):
             return False
         self._spare -= 1
@@ -141,7 +141,7 @@ class Pool:
             return server
         if not self._possible(tried):
             raise self._broken()
-        settings = self._settings
+        settings = self.settings
         if len(self._queue) >= settings.most_waiting:
             raise self._overloaded("too many requests wait")
         waiting = _Waiting(key, tuple(tried))
@@ -166,14 +166,14 @@ class Pool:
 
     def _chosen(self, key: bytes, tried: Sequence[Server]) -> Server | None:
         """Return the best server that has room."""
-        most = self._settings.most_in_flight
+        most = self.settings.most_in_flight
         free = [one for one in self._possible(tried) if most is None or one.in_flight < most]
         if not free:
             return None
         if not key or len(free) == 1:
             server = least(free)
-        elif self._settings.choice == "prefix":
-            server = bounded(ranked(free, key), self._settings.imbalance)
+        elif self.settings.choice == "prefix":
+            server = bounded(ranked(free, key), self.settings.imbalance)
         else:
             server = ranked(free, key)[0]
         server.in_flight += 1
@@ -210,7 +210,7 @@ class Pool:
         """Return the refusal of a request, with the time in which as many have been answered as
         wait."""
         self.refused += 1
-        room = (self._settings.most_in_flight or 1) * max(1, len(self.servers))
+        room = (self.settings.most_in_flight or 1) * max(1, len(self.servers))
         seconds = self._usual_seconds * (1 + len(self._queue) / room)
         return unavailable(
             f"the servers of {self.model!r} are busy: {why}", "overloaded", seconds=seconds

@@ -13,18 +13,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from trtbuild import lockfile
-from trtbuild.errors import RecipeError
-from trtbuild.lockfile import Lock
 from trtbuild.signature import ServedModel, dialect_of, of_server, with_files
 from trtbuild.wire.failures import RefusedError, WireError
 from trtbuild.wire.records import IndexEntry
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_gateway.failures import ApiError, unavailable
-from trtbuild_gateway.parsing import UnknownFamilyError, named
 from trtbuild_gateway.prompts.prompter import Prompter
 from trtbuild_gateway.routing.pool import Pool
 from trtbuild_gateway.seams import Backend
 from trtbuild_gateway.settings import ModelSettings, ServerSettings, Settings
+from trtbuild_gateway.upstream.checks import lock_of, wire_to
 from trtbuild_gateway.upstream.open_requests import OpenRequests
 from trtbuild_gateway.upstream.servers import Found, alike, fill, shortest_context
 from trtbuild_gateway.upstream.triton import TritonModel
@@ -67,18 +65,6 @@ class _State:
     at: float = 0.0
 
 
-def _check_parser(name: str, own: ModelSettings) -> None:
-    try:
-        if own.parser:
-            named(own.parser)
-    except UnknownFamilyError as error:
-        raise RecipeError(
-            str(error),
-            where=f"models.{name}.parser",
-            fix="choose one of docs/reference/parsers.md, or leave it out: the files tell",
-        ) from None
-
-
 class Catalog:
     """The models of the configured servers, by name."""
 
@@ -90,9 +76,9 @@ class Catalog:
         self._requests: dict[tuple[str, str], OpenRequests] = {}
         self._state = _State()
         self._looking = asyncio.Lock()
-        self._lock = Lock() if settings.repository is None else lockfile.read(settings.repository)
-        for name, own in settings.models.items():
-            _check_parser(name, own)
+        self._lock = lock_of(settings)
+        for url in self.urls:
+            self.wire(url)
 
     @property
     def models(self) -> Mapping[str, Model]:
@@ -133,14 +119,49 @@ class Catalog:
         async with self._looking:
             if self._state.at >= called:
                 return
-            state = _State(at=time.monotonic())
-            looks = await asyncio.gather(*(self._look(url, state) for url in self.urls))
-            found: dict[str, list[Found]] = {}
-            for name, one in itertools.chain.from_iterable(looks):
-                found.setdefault(name, []).append(one)
-            self._pools = {name: pool for name, pool in self._pools.items() if name in found}
-            self._publish([self._pooled(name, every) for name, every in found.items()], state)
-            self._state = state
+            await self._look_around()
+
+    async def adopt(self, settings: Settings) -> None:
+        """Serve with other settings. Requests that run keep what they began with, and what has not
+        changed keeps its connections and counts.
+
+        Raises:
+            RecipeError: They are wrong; nothing has changed.
+        """
+        other = Catalog(settings)
+        async with self._looking:
+            old, self._settings = self._settings, settings
+            same = self._lock == other._lock
+            if settings.routing.connect_seconds != old.routing.connect_seconds:
+                same = False
+            kept = self._wires.keys() & other._wires.keys() if same else set()
+            for url in self._wires.keys() - kept:
+                await self._wires.pop(url).close()
+            self._wires = other._wires | self._wires
+            self._lock = other._lock
+            known = self._known.items() if same else ()
+            self._known = {key: found for key, found in known if self._unchanged(key, old)}
+            await self._look_around()
+
+    def _unchanged(self, key: tuple[str, str, str], old: Settings) -> bool:
+        """Whether a model that is known is what it would be if it were described again."""
+        url, name, upstream = key
+        new = self._settings
+        return (old.models.get(name), old.repository, old.seconds) == (
+            new.models.get(name),
+            new.repository,
+            new.seconds,
+        ) and name in self.names(url, upstream)
+
+    async def _look_around(self) -> None:
+        state = _State(at=time.monotonic())
+        looks = await asyncio.gather(*(self._look(url, state) for url in self.urls))
+        found: dict[str, list[Found]] = {}
+        for name, one in itertools.chain.from_iterable(looks):
+            found.setdefault(name, []).append(one)
+        self._pools = {name: pool for name, pool in self._pools.items() if name in found}
+        self._publish([self._pooled(name, every) for name, every in found.items()], state)
+        self._state = state
 
     async def watch(self) -> None:
         """Refresh for ever."""
@@ -157,10 +178,7 @@ class Catalog:
     def wire(self, url: str) -> TritonHttp:
         """Return the client of a server."""
         if url not in self._wires:
-            seconds = self._settings.routing.connect_seconds
-            self._wires[url] = TritonHttp(
-                url, seconds=self._settings.seconds, connect_seconds=seconds
-            )
+            self._wires[url] = wire_to(url, self._settings)
         return self._wires[url]
 
     @property
@@ -264,7 +282,8 @@ class Catalog:
             if made is None:
                 return None
             self._known[key] = made
-        return self._known[key]
+        found = self._known[key] = replace(self._known[key], server=server)
+        return found
 
     async def _described(
         self, server: ServerSettings, name: str, upstream: str, requests: OpenRequests
@@ -295,9 +314,9 @@ class Catalog:
         """Return the model of one or more servers."""
         own = self._settings.models.get(name, ModelSettings())
         routing = self._settings.routing
-        if name not in self._pools:
-            self._pools[name] = Pool(name, routing, own.seconds or self._settings.seconds)
-        pool = self._pools[name]
+        seconds = own.seconds or self._settings.seconds
+        pool = self._pools.setdefault(name, Pool(name, routing, seconds))
+        pool.settings, pool.seconds = routing, seconds
         same = alike(name, found)
         fill(pool, same, routing.breaker)
         first = same[0]

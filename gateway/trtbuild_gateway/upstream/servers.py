@@ -82,6 +82,8 @@ def fill(pool: Pool, found: Sequence[Found], settings: BreakerSettings) -> None:
         if server is None or server.backend is not one.backend:  # new, or loaded again
             server = Server(one.place, one.backend, Breaker(settings))
             server.sent = int(share * one.server.weight)
+        elif server.breaker.settings != settings:
+            server.breaker = Breaker(settings)
         server.weight, server.up = one.server.weight, one.up
         server.streams = bool(one.served.decoupled)
         server.reports_reason = one.served.has_output("finish_reason")

@@ -173,6 +173,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._free = asyncio.Semaphore(limit or connections_allowed())
         self._connect_seconds = connect_seconds
+        self._closed = False
 
     def _through(self, proxy: SplitResult) -> None:
         """Connect to a proxy, which expects the full URL."""
@@ -238,7 +239,7 @@ class Pool:
 
     def give(self, connection: Connection) -> None:
         """Return a connection to the pool, or close it if it cannot be reused."""
-        if connection.usable:
+        if connection.usable and not self._closed:
             self._idle.append(connection)
         else:
             connection.close()
@@ -271,7 +272,8 @@ class Pool:
                 self.give(connection)
 
     def close(self) -> None:
-        """Close every idle connection."""
+        """Close every connection, those in use when they are given back."""
+        self._closed = True
         while self._idle:
             self._idle.pop().close()
 

@@ -1,0 +1,44 @@
+"""New settings for a gateway that runs, without cutting a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from trtbuild.errors import TrtbuildError
+from trtbuild_gateway.access.gate import gate_for
+from trtbuild_gateway.gateway import Gateway
+from trtbuild_gateway.settings import Settings
+
+_log = logging.getLogger("trtbuild.gateway")
+
+_FIXED = ("host", "port", "header_seconds", "control")
+"""Settings of the sockets, which are opened once."""
+
+
+async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
+    """Read the settings again and serve with them; whether they are valid.
+
+    Everything is read and checked first. Requests that run keep the model, the servers and the
+    limits with which they began. Without changes the repository's lock is read all the same.
+    """
+    try:
+        settings = await asyncio.to_thread(read)
+        changed = settings.access != gateway.settings.access
+        gate = await asyncio.to_thread(gate_for, settings) if changed else gateway.gate
+        if changed:
+            await gate.open()
+        await gateway.catalog.adopt(settings)
+    except TrtbuildError as error:
+        _log.error("the settings are not used, the old ones stay: %s", error)
+        gateway.metrics.reloaded("refused")
+        return False
+    for name in _FIXED:
+        if getattr(settings, name) != getattr(gateway.settings, name):
+            _log.warning("%r has changed, which takes effect when the gateway is restarted", name)
+    if changed:
+        gateway.retired.append(gateway.gate)  # requests that run still settle with it
+    gateway.settings, gateway.gate = settings, gate
+    gateway.metrics.reloaded("done")
+    return True
