@@ -18,6 +18,32 @@ _ERRORS = {
 }  # fmt: skip
 
 
+# What Anthropic's answers always have, and no server here reports.
+_UNKNOWN = (
+    "cache_creation", "cache_creation_input_tokens", "cache_read_input_tokens", "inference_geo",
+    "output_tokens_details", "server_tool_use", "service_tier",
+)  # fmt: skip
+
+
+def usage_of(prompt: int, completion: int) -> dict[str, Any]:
+    """Return ``usage``."""
+    return {**dict.fromkeys(_UNKNOWN), "input_tokens": prompt, "output_tokens": completion}
+
+
+def message_of(
+    id: str, model: str, content: list[dict[str, Any]], reason: str | None, usage: dict[str, Any]
+) -> dict[str, Any]:
+    """Return an answer; ``reason`` is None for one that begins."""
+    head: dict[str, Any] = {"id": id, "type": "message", "role": "assistant", "model": model}
+    return {**head, "content": content, **_ended(reason), "usage": usage}
+
+
+def _ended(reason: str | None) -> dict[str, Any]:
+    return {
+        "stop_reason": reason, "stop_sequence": None, "stop_details": None, "container": None,
+    }  # fmt: skip
+
+
 def stop_reason(reason: str) -> str:
     """Return Anthropic's word for OpenAI's reason."""
     return _REASONS.get(reason, "end_turn")
@@ -37,14 +63,17 @@ def content_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     if thought := message.get("reasoning"):
         blocks.append({"type": "thinking", "thinking": thought, "signature": ""})
     if text := message.get("content"):
-        blocks.append({"type": "text", "text": text})
+        blocks.append({"type": "text", "text": text, "citations": None})
     for call in message.get("tool_calls", ()):
         function = call["function"]
         arguments = msgspec.json.decode(function["arguments"] or "{}")
-        blocks.append(
-            {"type": "tool_use", "id": call["id"], "name": function["name"], "input": arguments}
-        )
+        blocks.append(_tool_use(call["id"], function["name"], arguments))
     return blocks
+
+
+def _tool_use(id: str, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    block = {"type": "tool_use", "id": id, "name": name, "input": arguments}
+    return {**block, "caller": {"type": "direct"}}
 
 
 class MessagesStream:
@@ -53,7 +82,8 @@ class MessagesStream:
     done = b""
 
     def __init__(self, id: str, model: str, prompt_tokens: int) -> None:
-        self._head = {"id": id, "type": "message", "role": "assistant", "model": model}
+        self._id = id
+        self._model = model
         self._prompt_tokens = prompt_tokens
         self._block = -1
         self._open = ""
@@ -61,18 +91,12 @@ class MessagesStream:
 
     def role(self, index: int) -> bytes:  # noqa: ARG002 - there is one answer
         """Return the first event."""
-        usage = {"input_tokens": self._prompt_tokens, "output_tokens": 0}
-        more: dict[str, Any] = {
-            "content": [],
-            "stop_reason": None,
-            "stop_sequence": None,
-            "usage": usage,
-        }
-        return _event("message_start", message={**self._head, **more})
+        usage = usage_of(self._prompt_tokens, 0)
+        return _event("message_start", message=message_of(self._id, self._model, [], None, usage))
 
     def text(self, index: int, text: str) -> bytes:  # noqa: ARG002
         """Return the events of new text."""
-        start = self._opened("text", {"type": "text", "text": ""})
+        start = self._opened("text", {"type": "text", "text": "", "citations": None})
         return start + self._delta({"type": "text_delta", "text": text})
 
     def delta(
@@ -92,8 +116,8 @@ class MessagesStream:
         for call in delta.get("tool_calls", ()):
             function = call["function"]
             if "id" in call:
-                block = {"type": "tool_use", "id": call["id"], "name": function["name"]}
-                made += self._opened(f"tool {call['index']}", {**block, "input": {}})
+                block = _tool_use(call["id"], function["name"], {})
+                made += self._opened(f"tool {call['index']}", block)
             if part := function.get("arguments"):
                 made += self._delta({"type": "input_json_delta", "partial_json": part})
         return made
@@ -105,12 +129,10 @@ class MessagesStream:
 
     def usage(self, counts: Mapping[str, Any]) -> bytes:
         """Return the last events."""
-        usage = {
-            "input_tokens": counts["prompt_tokens"],
-            "output_tokens": counts["completion_tokens"],
-        }
-        delta = {"stop_reason": self._reason, "stop_sequence": None}
-        return _event("message_delta", delta=delta, usage=usage) + _event("message_stop")
+        usage = usage_of(counts["prompt_tokens"], counts["completion_tokens"])
+        return _event("message_delta", delta=_ended(self._reason), usage=usage) + _event(
+            "message_stop"
+        )
 
     def error(self, error: ApiError) -> bytes:
         """Return the event of an error."""

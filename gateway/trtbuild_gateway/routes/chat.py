@@ -24,7 +24,13 @@ from trtbuild_gateway.routes.generating import (
     taken,
     whole,
 )
-from trtbuild_gateway.routes.parsed import message_of, parsing_of, shaped, whole_message
+from trtbuild_gateway.routes.parsed import (
+    message_of,
+    parsing_of,
+    plain_message,
+    shaped,
+    whole_message,
+)
 from trtbuild_gateway.schema.chat import ChatRequest, checked_messages
 from trtbuild_gateway.schema.parameters import check, typed
 from trtbuild_gateway.schema.tools import tool_plan
@@ -107,7 +113,7 @@ def choice_of(choice: Choice, job: Job) -> dict[str, Any]:
     """Return one answer in OpenAI's form."""
     reason, logprobs = choice.finish_reason(), job.logprobs
     if job.parser is None:
-        message = {"role": "assistant", "content": choice.text, "refusal": None}
+        message = plain_message(choice.text)
     else:
         parsed = whole_message(job.parser(), choice.text, reason)
         message, reason = message_of(parsed), parsed.finish_reason

@@ -9,7 +9,9 @@ import msgspec
 from trtbuild_gateway.encoding.messages import (
     MessagesStream,
     content_of,
+    message_of,
     stop_reason,
+    usage_of,
 )
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.http.endpoint import Context
@@ -36,19 +38,9 @@ async def messages(context: Context) -> None:
     choices = await whole(context, job)
     choice = choice_of(choices[0], job)
     counts = job.counts(choices)
-    body = {
-        "id": id,
-        "type": "message",
-        "role": "assistant",
-        "model": request.model,
-        "content": content_of(choice["message"]),
-        "stop_reason": stop_reason(choice["finish_reason"]),
-        "stop_sequence": None,
-        "usage": {
-            "input_tokens": counts["prompt_tokens"],
-            "output_tokens": counts["completion_tokens"],
-        },
-    }
+    reason = stop_reason(choice["finish_reason"])
+    usage = usage_of(counts["prompt_tokens"], counts["completion_tokens"])
+    body = message_of(id, request.model, content_of(choice["message"]), reason, usage)
     await context.exchange.respond(msgspec.json.encode(body))
 
 

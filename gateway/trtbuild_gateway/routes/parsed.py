@@ -183,9 +183,14 @@ def whole_message(parser: Parser, text: str, reason: str) -> Message:
     return parser.finish(reason).message
 
 
+def plain_message(content: str | None) -> dict[str, Any]:
+    """Return a message without reasoning and calls."""
+    return {"role": "assistant", "content": content, "refusal": None, "annotations": []}
+
+
 def message_of(message: Message) -> dict[str, Any]:
     """Return an answer as OpenAI writes it; clients know the reasoning by one of two names."""
-    made: dict[str, Any] = {"role": "assistant", "content": message.content, "refusal": None}
+    made = plain_message(message.content)
     if message.reasoning is not None:
         made |= {"reasoning": message.reasoning, "reasoning_content": message.reasoning}
     if message.tool_calls:
