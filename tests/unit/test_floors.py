@@ -20,6 +20,7 @@ SOURCES = sorted(
         "rules",
         "measure",
         "deploy",
+        "batch",
         "engine_flow",
         "gateway",
         "templates",

@@ -38,6 +38,22 @@ def unreachable(url: str, reason: str = "") -> NoAnswerError:
     )
 
 
+class RefusedRequestError(ServerError):
+    """The server answered with an error.
+
+    Attributes:
+        status: The HTTP status; for gRPC the one that its code corresponds to; 0 if unknown.
+        retry_after: Seconds that the server asks to wait; None without.
+    """
+
+    status: int = 0
+    retry_after: float | None = None
+
+
+class TooLongError(RefusedRequestError):
+    """A prompt is longer than the model's context."""
+
+
 class LateError(ServerError):
     """The server did not finish its answer in time."""
 
@@ -76,7 +92,7 @@ def refused(name: str, message: str) -> ServerError:
     """Return the error for an error response."""
     text = " ".join(_FRAMES.sub("", message).split())
     if _TOO_LONG.search(text):
-        return ServerError(
+        return TooLongError(
             f"the prompt is longer than {name!r} can take",
             where=text,
             fix="shorten it, ask for fewer --max-tokens, or convert with a larger "
@@ -87,7 +103,7 @@ def refused(name: str, message: str) -> ServerError:
             f"{name!r} does not answer any more: {text}",
             fix="`trtbuild logs` shows why; stop the server and start it again",
         )
-    return ServerError(
+    return RefusedRequestError(
         f"{name!r} refused the request: {text}",
         fix="see the server's log: `trtbuild logs`; `trtbuild show` the model's parameters",
     )

@@ -136,6 +136,11 @@ class Transport:
         unknown = isinstance(error, RefusedError) and error.code == "NOT_FOUND"
         if name and (unknown or "unknown model" in message):
             return failures.unknown_model(self.url, name, await self.models())
-        if isinstance(error, (RefusedError, TensorError)):
+        if isinstance(error, RefusedError):
+            found = failures.refused(name, message)
+            if isinstance(found, failures.RefusedRequestError):
+                found.status, found.retry_after = error.status, error.retry_after
+            return found
+        if isinstance(error, TensorError):
             return failures.refused(name, message)
         return failures.broken_off(self.url, message)

@@ -19,38 +19,41 @@ _SLACK_BYTES = 256 << 10
 
 
 @contextmanager
-def disk_trouble(folder: Path) -> Iterator[None]:
-    """Convert errors of the disk under ``folder`` into a :class:`BuildError`."""
+def disk_trouble(folder: Path, state: str = "nothing was changed") -> Iterator[None]:
+    """Convert errors of the disk under ``folder`` into a :class:`BuildError`.
+
+    ``state`` tells the user what the failure leaves behind.
+    """
     try:
         yield
     except OSError as error:
-        raise _explain(error, folder) from error
+        raise _explain(error, folder, state) from error
 
 
-def _explain(error: OSError, folder: Path) -> BuildError:
+def _explain(error: OSError, folder: Path, state: str) -> BuildError:
     where = str(error.filename or folder)
     if error.errno in _FULL:
         return BuildError(
             f"the disk of {folder} is full (or a quota or file size limit is reached)",
             where=where,
-            fix=f"free space there ({_free(folder)}), or choose another disk; nothing was changed",
+            fix=f"free space there ({_free(folder)}), or choose another disk; {state}",
         )
     if error.errno in _DENIED:
         return BuildError(
             f"{folder} cannot be written to: {error.strerror}",
             where=where,
-            fix="choose a directory you may write to, or change its owner; nothing was changed",
+            fix=f"choose a directory you may write to, or change its owner; {state}",
         )
     if error.errno in _FILES:
         return BuildError(
             f"too many files are open at once to write {folder}",
             where=where,
-            fix="allow more (ulimit -n), or end what else has files open; nothing was changed",
+            fix=f"allow more (ulimit -n), or end what else has files open; {state}",
         )
     return BuildError(
         f"the disk of {folder} failed: {error.strerror or error}",
         where=where,
-        fix="look at the disk's health (dmesg), or choose another one; nothing was changed",
+        fix=f"look at the disk's health (dmesg), or choose another one; {state}",
     )
 
 

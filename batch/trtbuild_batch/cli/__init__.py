@@ -1,0 +1,19 @@
+"""``trtbuild batch``: run a job, look at it, try its errors again, merge its parts."""
+
+from __future__ import annotations
+
+import typer
+
+from trtbuild.cli.values import Program
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    from trtbuild_batch.cli import run
+
+    group = Program(
+        no_args_is_help=True,
+        help="Ask a served model about every row of a table: resumable, with errors by row.",
+    )
+    run.register(group)
+    app.add_typer(group, name="batch")

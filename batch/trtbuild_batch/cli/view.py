@@ -1,0 +1,68 @@
+"""How far a job is, as a line for people."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from trtbuild.cli.output import console, human_count
+from trtbuild_batch.jobs.tally import Snapshot
+from trtbuild_batch.jobs.working import Watch
+
+_LINE_SECONDS = 10.0
+
+
+def line(now: Snapshot) -> str:
+    """Return ``1200 of 5000 rows · 31 rows/s · 2 min left · …``."""
+    known = [f"{now.done} of {now.rows} rows"]
+    if now.errors:
+        known.append(f"{now.errors} with errors")
+    if now.rows_per_s is not None:
+        known.append(f"{now.rows_per_s:.3g} rows/s")
+    if now.seconds_left is not None and now.done < now.rows:
+        known.append(f"{duration(now.seconds_left)} left")
+    if now.prompt_tokens or now.completion_tokens:
+        known.append(
+            f"{human_count(now.prompt_tokens)} + {human_count(now.completion_tokens)} tokens"
+        )
+    if now.limit:
+        known.append(f"{now.in_flight} of {now.limit} calls at a time")
+    if now.retries:
+        known.append(f"{now.retries} retries")
+    if now.cost is not None:
+        total = "" if now.cost_left is None else f" of about {now.cost + now.cost_left:.2f}"
+        known.append(f"cost {now.cost:.2f}{total}")
+    return " · ".join(known)
+
+
+def duration(seconds: float) -> str:
+    """Return ``45 s``, ``12 min`` or ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@contextmanager
+def live() -> Iterator[Watch]:
+    """Show a job on standard error: a line that changes on a terminal, one every ten seconds
+    elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Lines().show
+        return
+    status = console(stderr=True).status("starting")
+    with status:
+        yield lambda now: status.update(line(now))
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def show(self, now: Snapshot) -> None:
+        if time.monotonic() - self._last >= _LINE_SECONDS:
+            self._last = time.monotonic()
+            typer.echo(f"… {line(now)}", err=True)

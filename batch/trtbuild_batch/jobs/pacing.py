@@ -1,0 +1,118 @@
+"""Which limiter a job has, and the metrics that it follows."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from trtbuild.errors import UsageError
+from trtbuild.wire.failures import WireError
+from trtbuild.wire.metrics import parse_metrics
+from trtbuild.wire.triton_http import TritonHttp
+from trtbuild_batch.engine import Aimd, Engine, Fixed, Limiter, Load, Metered
+from trtbuild_batch.options import RunOptions
+from trtbuild_batch.targets.opening import Address
+
+_PERIOD = 1.0
+_TRIES = 3
+# Gauges of vLLM's server and backend, of tensorrtllm_backend, and of trtllm-serve.
+_WAITING = ("vllm:num_requests_waiting", "trtllm_num_requests_waiting")
+_RUNNING = ("vllm:num_requests_running", "trtllm_num_requests_running")
+_MEMORY = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "trtllm_kv_cache_utilization")
+_TRTLLM, _TRTLLM_CACHE = "nv_trt_llm_request_metrics", "nv_trt_llm_kv_cache_block_metrics"
+_PENDING = "nv_inference_pending_request_count"
+
+
+@dataclass(slots=True)
+class Pacer:
+    """A limiter, and where it learns from."""
+
+    limiter: Limiter
+    metrics_url: str = ""
+    model: str = ""
+
+    async def follow(self, engine: Engine[Any]) -> None:
+        """Tell the limiter the server's load once a second. Returns if there are no metrics."""
+        if not self.metrics_url:
+            return
+        root = urlsplit(self.metrics_url)
+        path = root._replace(scheme="", netloc="").geturl() or "/metrics"
+        async with TritonHttp(f"{root.scheme}://{root.netloc}", environment=False) as http:
+            misses = 0
+            while misses < _TRIES:
+                load = await self._load(http, path)
+                misses = 0 if load else misses + 1
+                if load:
+                    self._observe(engine, load)
+                await asyncio.sleep(_PERIOD)
+
+    def _observe(self, engine: Engine[Any], load: Load) -> None:
+        limiter = engine.limiter
+        if not isinstance(limiter, Metered):  # the first answer: from now on metrics decide
+            assert isinstance(limiter, Aimd)
+            limiter = Metered(limiter.limit, limiter.most, limiter.greedy)
+            engine.limiter = limiter
+        limiter.observe(load, engine.in_flight)
+        engine.wake()
+
+    async def _load(self, http: TritonHttp, path: str) -> Load | None:
+        try:
+            answer = await http.fetch("GET", path, seconds=5)
+            text = answer.body.decode("utf-8", "replace")
+            return load_of(text, self.model) if answer.good else None
+        except (WireError, ValueError):
+            return None
+
+
+def pacer(options: RunOptions, address: Address) -> Pacer:
+    """Return how a job decides how many calls it makes at a time.
+
+    Raises:
+        UsageError: The address of the metrics is no URL.
+    """
+    if options.concurrency:
+        return Pacer(Fixed(options.concurrency))
+    limiter = Aimd(most=options.max_concurrency, greedy=options.greedy)
+    url = options.metrics_url or address.metrics
+    if url == "none" or not url:
+        return Pacer(limiter)
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        raise UsageError(
+            f"{url!r} is not a URL",
+            where="--metrics-url",
+            fix="write it as http://HOST:8002/metrics",
+        )
+    return Pacer(limiter, url, address.model)
+
+
+def load_of(text: str, model: str) -> Load | None:
+    """Return a server's load from its Prometheus metrics; None if they do not tell.
+
+    Raises:
+        ValueError: The text is not in the Prometheus format.
+    """
+    sums: dict[str, float] = {}
+    for metric in parse_metrics(text):
+        owner = metric.labels.get("model") or metric.labels.get("model_name")
+        if owner in (None, model) or not model:
+            name = _name(metric.name, metric.labels)
+            sums[name] = sums.get(name, 0.0) + metric.value
+    waiting = _first(sums, (*_WAITING, f"{_TRTLLM}:waiting"))
+    running = _first(sums, (*_RUNNING, f"{_TRTLLM}:scheduled"))
+    pending = sums.get(_PENDING)
+    if waiting is None and pending is None:
+        return None
+    # An engine that batches in flight empties Triton's own queue at once: both count.
+    memory = _first(sums, (*_MEMORY, f"{_TRTLLM_CACHE}:fraction"))
+    return Load((waiting or 0.0) + (pending or 0.0), running, memory)
+
+
+def _name(name: str, labels: Any) -> str:
+    kind = labels.get("request_type") or labels.get("kv_cache_block_type")
+    return f"{name}:{kind}" if kind and name in (_TRTLLM, _TRTLLM_CACHE) else str(name)
+
+
+def _first(sums: dict[str, float], names: tuple[str, ...]) -> float | None:
+    return next((sums[name] for name in names if name in sums), None)

@@ -1,0 +1,113 @@
+"""Run a job: every row of the input gets one row of the output."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from trtbuild.errors import ServerError
+from trtbuild.progress import Progress
+from trtbuild_batch.asking import Embed, Task
+from trtbuild_batch.engine import CallError
+from trtbuild_batch.inputs import Source, open_source
+from trtbuild_batch.jobs import preparing
+from trtbuild_batch.jobs.tally import Snapshot
+from trtbuild_batch.jobs.working import Watch, Work
+from trtbuild_batch.options import RunOptions, TaskOptions
+from trtbuild_batch.output import record
+from trtbuild_batch.output.locking import only_one
+from trtbuild_batch.output.parts import Layout
+from trtbuild_batch.output.record import Record
+from trtbuild_batch.output.writer import Writer
+from trtbuild_batch.places import Place, place
+from trtbuild_batch.targets import Target, open_target, parse
+from trtbuild_batch.targets.opening import Address
+
+_PROBE = "trtbuild"  # the text whose vector tells the dimension
+
+
+def run(
+    options: RunOptions, task: TaskOptions, progress: Progress, watch: Watch = lambda _: None
+) -> Snapshot:
+    """Run a job, or go on with it, and return its end.
+
+    Raises:
+        UsageError: An option, the input or the output directory cannot be used.
+        ServerError: The target does not answer, or too many calls fail.
+        BuildError: The disk or the object store fails.
+    """
+    source = open_source(options.inputs)
+    address = parse(options.target, options.model)
+    share = options.share()
+    folder = place(options.out)
+    asked = preparing.task_of(source, task, address)
+    layout = preparing.layout_of(source, asked, options)
+    target = open_target(
+        address,
+        timeout=options.timeout,
+        api_key_env=options.api_key_env,
+        connections=max(options.concurrency or 0, options.max_concurrency),
+    )
+    job = _Job(options, source, address, target, asked, layout, folder, share, progress, watch)
+    return asyncio.run(job.run())
+
+
+@dataclass(slots=True)
+class _Job:
+    options: RunOptions
+    source: Source
+    address: Address
+    target: Target
+    task: Task
+    layout: Layout
+    folder: Place
+    share: tuple[int, int]
+    progress: Progress
+    watch: Watch
+
+    async def run(self) -> Snapshot:
+        try:
+            self.progress.step(f"asking {self.address.url} for {self.address.model or 'models'}")
+            identity = {"name": self.address.model, **await self.target.open()}
+            made = preparing.describe(
+                self.source,
+                self.task,
+                self.layout,
+                self.options,
+                identity=identity,
+                progress=self.progress,
+            )
+            self.folder.make()
+            scratch = preparing.scratch_of(self.folder)
+            with only_one(scratch, str(self.folder), shared=self.share[1] > 1):
+                job = await self._record(made)
+                layout = replace(self.layout, dimension=job.dimension)
+                writer = Writer(self.folder, scratch, job, layout)
+                work = Work(
+                    self.options, self.source, self.address, self.target, self.task, job, writer,
+                    self.progress, self.watch,
+                )  # fmt: skip
+                return await work.run()
+        finally:
+            await self.target.close()
+
+    async def _record(self, made: Record) -> Record:
+        """Return the job of the directory: the one that is there, or the new one, written."""
+        old = preparing.require_usable(self.folder, self.options.new)
+        if old is not None:
+            record.require_same(old, made, self.folder)
+            return old
+        if isinstance(self.task, Embed):
+            made = replace(made, dimension=await self._dimension(self.task))
+        (self.folder / record.NAME).write(made.render())
+        return made
+
+    async def _dimension(self, task: Embed) -> int:
+        try:
+            return len((await self.target.ask(task.of(_PROBE))).output) // 4
+        except CallError as error:
+            raise ServerError(
+                f"{self.address.model!r} gives no vector: {error.message}",
+                where=self.address.url,
+                fix="check that it is an embedding model, and --dimensions",
+            ) from None

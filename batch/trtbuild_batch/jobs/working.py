@@ -1,0 +1,161 @@
+"""The engine at work on a job, and what happens beside it: syncing, showing, pacing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from trtbuild.errors import ServerError
+from trtbuild.progress import Progress
+from trtbuild_batch.asking import Task
+from trtbuild_batch.engine import Engine, Outcome, Policy, Receipt, StoppedError
+from trtbuild_batch.inputs import Source
+from trtbuild_batch.jobs.feeding import Feeder, Item
+from trtbuild_batch.jobs.pacing import pacer
+from trtbuild_batch.jobs.tally import Snapshot, Tally
+from trtbuild_batch.options import RunOptions
+from trtbuild_batch.output import parts
+from trtbuild_batch.output.record import Record
+from trtbuild_batch.output.writer import STATE, Part, Writer
+from trtbuild_batch.targets import Target
+from trtbuild_batch.targets.opening import Address
+
+Watch = Callable[[Snapshot], None]
+
+_SYNC_SECONDS = 0.5
+_SHOW_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Work:
+    """One run of a job in this process."""
+
+    options: RunOptions
+    source: Source
+    address: Address
+    target: Target
+    task: Task
+    record: Record
+    writer: Writer
+    progress: Progress
+    watch: Watch
+    _tally: Tally = field(init=False)
+
+    async def run(self) -> Snapshot:
+        """Ask about all rows of ours that have no receipt yet.
+
+        Raises:
+            ServerError: The target is away for too long, or too many calls fail.
+            BuildError: The disk or the object store.
+        """
+        wanted = self._wanted()
+        pace = pacer(self.options, self.address)
+        engine: Engine[Item] = Engine(
+            self._ask, self._done, pace.limiter, self._policy(), self.target.alive
+        )
+        feeder = Feeder(
+            self.source, self.record, self.task, self.writer, self._begin, self._receive
+        )
+        self.progress.step(f"asking about {self._tally.rows - self._tally.done} rows")
+
+        async def main() -> None:
+            await engine.run(feeder.items(wanted))
+            await self.writer.finish()
+
+        try:
+            await _beside(
+                main(),
+                _every(_SYNC_SECONDS, self.writer.sync),
+                _every(_SHOW_SECONDS, lambda: self._show(engine)),
+                pace.follow(engine),
+            )
+        except StoppedError as error:
+            raise self._stopped(error) from None
+        finally:
+            await self.writer.close()
+        return self._snapshot(engine)
+
+    def _wanted(self) -> list[int]:
+        """Return our parts that are not published; count the rows of the others."""
+        index, count = self.options.share()
+        ours = [number for number in range(self.record.parts) if number % count == index]
+        spans = [self.record.span(number) for number in ours]
+        price = self.options.gpu_price
+        self._tally = Tally(
+            sum(last - first for first, last in spans),
+            time.perf_counter(),
+            None if price is None else price * self.options.gpus / 3600,
+        )
+        there = {parts.number_of(name) for name in self.writer.folder.names()}
+        for number in ours:
+            if number in there:
+                found = parts.counts(self.writer.folder / parts.name_of(number))
+                self._tally.found(found["rows"], found["errors"])
+                self.writer.drop_journal(number)
+        return [number for number in ours if number not in there]
+
+    def _policy(self) -> Policy:
+        options = self.options
+        return Policy(
+            attempts=options.attempts, patience=options.patience, failing=options.max_failing
+        )
+
+    async def _begin(self, number: int) -> Part | None:
+        part = await self.writer.open(number)
+        self._tally.found(len(part.done), sum(bool(one.kind) for one in part.done.values()))
+        return part
+
+    async def _ask(self, item: Item) -> Outcome:
+        return await self.target.ask(item.question)
+
+    def _done(self, item: Item, receipt: Receipt) -> None:
+        self._receive(item.row, receipt)
+
+    def _receive(self, row: int, receipt: Receipt) -> None:
+        self.writer.done(row, receipt)
+        self._tally.add(receipt)
+
+    def _snapshot(self, engine: Engine[Item]) -> Snapshot:
+        return self._tally.snapshot(
+            time.perf_counter(),
+            in_flight=engine.in_flight,
+            limit=engine.limiter.limit,
+            retries=engine.retries,
+        )
+
+    async def _show(self, engine: Engine[Item]) -> None:
+        self.watch(self._snapshot(engine))
+
+    def _stopped(self, error: StoppedError) -> ServerError:
+        return ServerError(
+            f"the job stopped: {error.reason}",
+            where=f"{error.last.kind}: {error.last.message}",
+            details=(f"{self._tally.done} of {self._tally.rows} rows are done",),
+            fix=f"look at the server's log, then {STATE}",
+        )
+
+
+async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await act()
+
+
+async def _beside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:
+    """Run ``main``, and the others until it ends. The first error ends all."""
+    first, *rest = [asyncio.ensure_future(one) for one in (main, *others)]
+    try:
+        waiting = {first, *rest}
+        while not first.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        for task in (first, *rest):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(first, *rest, return_exceptions=True)

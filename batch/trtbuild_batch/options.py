@@ -1,0 +1,149 @@
+"""The options of a job; the command line makes its flags from them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtbuild.cli.fields import option
+from trtbuild.errors import UsageError
+
+if TYPE_CHECKING:
+    from trtbuild.signature.requests import Sampling
+
+_PARTITION = re.compile(r"(\d{1,6})/(\d{1,6})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """What is asked about a row."""
+
+    prompt: str = option(
+        "", "A Jinja template with the columns as variables, or @FILE; a text is generated."
+    )
+    system: str = option("", "A system message before the prompt.")
+    raw: bool = option(False, "Send the prompt as it is, without the model's chat template.")
+    embed: str = option("", "The column with the text to make a vector of.")
+    rerank: str = option("", "The column with the query; --documents has the documents.")
+    documents: str = option("", "The column with the list of documents.")
+    input_type: str = option("", "With --embed: query or passage.")
+    dimensions: int | None = option(None, "With --embed: numbers of a vector to keep.", min=1)
+    max_tokens: int | None = option(None, "Most tokens to generate; default 128.", min=1)
+    temperature: float | None = option(None, "Sampling temperature; 0 is greedy.", min=0)
+    top_p: float | None = option(None, "Nucleus sampling.", min=0, max=1)
+    seed: int | None = option(None, "Seed that makes sampling repeatable.")
+    stop: tuple[str, ...] = option((), "Stop before this text; repeatable.")
+    param: tuple[str, ...] = option(
+        (), "Another sampling setting as NAME=JSON, such as min_p=0.1; repeatable."
+    )
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("prompt", "embed", "rerank") if getattr(self, name)]
+        if len(given) > 1:
+            raise UsageError(
+                f"--{given[0]} and --{given[1]} exclude each other", fix="give one of them"
+            )
+        if bool(self.rerank) != bool(self.documents):
+            raise UsageError(
+                "--rerank and --documents belong together",
+                fix="write --rerank QUERY_COLUMN --documents DOCUMENTS_COLUMN",
+            )
+        if self.input_type not in ("", "query", "passage"):
+            raise UsageError(
+                f"unknown --input-type {self.input_type!r}", fix="use query or passage"
+            )
+
+    def sampling(self) -> Sampling:
+        """Return how text is generated."""
+        from trtbuild.signature.requests import Sampling
+
+        return Sampling(
+            max_tokens=self.max_tokens or 128,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            stop=self.stop,
+            more=dict(map(_setting, self.param)),
+        )
+
+    def template(self) -> str:
+        """Return the text of the template. UsageError if its file cannot be read."""
+        if not self.prompt.startswith("@"):
+            return self.prompt
+        path = Path(self.prompt[1:])
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"the template {path} cannot be read: {error}", fix="check the path after the @"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What is read, who is asked, and where the answers go."""
+
+    inputs: tuple[str, ...] = option(
+        (),
+        "Parquet, CSV, TSV or JSON Lines: files, directories, patterns; local, s3:// or gs://.",
+        argument=True,
+    )
+    out: str = option(..., "The output directory, local, s3:// or gs://.", short="-o")
+    target: str = option(
+        ...,
+        "Who is asked: MODEL of a running server, triton:grpc://HOST:PORT/MODEL, "
+        "triton:http://HOST:PORT/MODEL or http://HOST:PORT/v1.",
+    )
+    model: str = option("", "The model's name at an OpenAI endpoint.")
+    api_key_env: str = option("", "Environment variable with the API key.")
+    id: str = option("", "The column with an id for each row; it is copied and must be unique.")
+    keep: tuple[str, ...] = option((), "A column to copy to the output, or '*'; repeatable.")
+    part_rows: int | None = option(None, "Rows of an output file; default: at most 10000.", min=1)
+    new: bool = option(False, "Remove the rows of another job from the output directory first.")
+    concurrency: int | None = option(None, "Always so many calls at a time.", min=1)
+    max_concurrency: int = option(256, "Most calls at a time.", min=1)
+    greedy: bool = option(False, "Leave no room for online traffic.")
+    metrics_url: str = option("", "The server's Prometheus metrics; 'none' ignores them.")
+    timeout: float = option(300, "Seconds for a whole answer.", min=0.1)
+    attempts: int = option(5, "Calls for a row before it has an error.", min=1)
+    patience: float = option(
+        900, "Seconds that the target may be away before the job stops.", min=0
+    )
+    max_failing: float = option(
+        0.5, "Share of the last 200 calls that may fail before the job stops.", min=0, max=1
+    )
+    allow_errors: float = option(
+        0, "Share of rows that may have errors at the end, with exit code 0.", min=0, max=1
+    )
+    partition: str = option("", "Only part of the work, such as 3/16, counted from 0.")
+    gpu_price: float | None = option(None, "Price of a GPU for an hour, to show the cost.", min=0)
+    gpus: int = option(1, "GPUs that serve the model.", min=1)
+
+    def share(self) -> tuple[int, int]:
+        """Return which share of the parts is ours, and of how many. UsageError if it cannot be."""
+        if not self.partition:
+            return 0, 1
+        match = _PARTITION.fullmatch(self.partition)
+        index, count = (int(match[1]), int(match[2])) if match else (0, 0)
+        if index >= count:
+            raise UsageError(
+                f"{self.partition!r} is not a partition",
+                where="--partition",
+                fix="write INDEX/COUNT with INDEX from 0, such as 0/16 to 15/16",
+            )
+        return index, count
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, found, value = text.partition("=")
+    if not found or not name.isidentifier():
+        raise UsageError(
+            f"{text!r} is not a setting", where="--param", fix="write NAME=JSON, such as min_p=0.1"
+        )
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -1,0 +1,1 @@
+"""The output directory: the job's description, journals, and Parquet parts."""

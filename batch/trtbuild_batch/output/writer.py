@@ -1,0 +1,160 @@
+"""Collects the receipts of parts that are being computed, and publishes each when it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trtbuild.errors import UsageError
+from trtbuild.files import disk_trouble
+from trtbuild_batch.engine import Receipt
+from trtbuild_batch.output import parts
+from trtbuild_batch.output.journal import Journal, sync_all
+from trtbuild_batch.output.parts import Layout
+from trtbuild_batch.output.record import Record
+from trtbuild_batch.places import Place
+
+STATE = "run the command again to go on: what is done is kept"
+_OPEN = 4  # parts: a straggler holds its own up, and not those after it
+
+
+@dataclass(slots=True)
+class Part:
+    """A part that is being computed."""
+
+    number: int
+    rows: int
+    journal: Journal
+    kept: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    done: dict[int, Receipt] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row has been read and has its receipt."""
+        return len(self.done) == self.rows == len(self.kept)
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes one output directory.
+
+    Args:
+        folder: The output directory.
+        scratch: Where journals are: the directory itself, or one of this machine.
+        record: The job.
+        layout: The columns.
+    """
+
+    folder: Place
+    scratch: Path
+    record: Record
+    layout: Layout
+    computed: int = 0
+    errors: int = 0
+    published: set[int] = field(default_factory=set)
+    _open: dict[int, Part] = field(default_factory=dict)
+    _publishing: set[asyncio.Task[None]] = field(default_factory=set)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def open(self, number: int, retried: Sequence[tuple[int, Receipt]] = ()) -> Part:
+        """Begin a part, or go on with it. Waits while too many are open.
+
+        ``retried`` are rows that the published part has, when its errors are tried again.
+
+        Raises:
+            UsageError: Another process works on it.
+            BuildError: The disk.
+        """
+        while len(self._open) + len(self._publishing) >= _OPEN:
+            await self._published_one()
+        journal = Journal(self._journal_of(number), self.record.key)
+        with disk_trouble(self.scratch, STATE):
+            if not journal.open():
+                raise UsageError(
+                    f"another process works on part {number} of {self.folder}",
+                    fix="divide the parts with --partition, or with --claim",
+                )
+        first, last = self.record.span(number)
+        part = Part(number, last - first, journal)
+        part.done.update((row, one) for row, one in retried if not one.kind)
+        part.done.update((row, one) for row, one in journal.known.items() if first <= row < last)
+        journal.known.clear()
+        self._open[number] = part
+        return part
+
+    def drop_journal(self, number: int) -> None:
+        """Remove the journal of a part that was published just before its process was killed."""
+        with disk_trouble(self.scratch, STATE):
+            self._journal_of(number).unlink(missing_ok=True)
+
+    def _journal_of(self, number: int) -> Path:
+        return self.scratch / f".{parts.name_of(number)}.journal"
+
+    def see(self, part: Part, row: int, kept: tuple[Any, ...]) -> bool:
+        """Take note of an input row; return whether it is still to be asked about."""
+        part.kept[row] = kept
+        if row not in part.done:
+            return True
+        self._publish_complete(part)
+        return False
+
+    def done(self, row: int, receipt: Receipt) -> None:
+        """Keep the receipt of a row, in the journal first.
+
+        Raises:
+            BuildError: The disk.
+        """
+        part = self._open[row // self.record.part_rows]
+        with disk_trouble(self.scratch, STATE):
+            part.journal.append(row, receipt)
+        part.done[row] = receipt
+        self.computed += 1
+        self.errors += bool(receipt.kind)
+        self._publish_complete(part)
+
+    def _publish_complete(self, part: Part) -> None:
+        if part.complete and part.number in self._open:
+            del self._open[part.number]
+            task = asyncio.get_running_loop().create_task(self._publish(part))
+            self._publishing.add(task)
+            self._changed.set()
+
+    async def _publish(self, part: Part) -> None:
+        rows = [(row, part.kept[row], part.done[row]) for row in sorted(part.done)]
+        where = self.folder / parts.name_of(part.number)
+        await asyncio.to_thread(lambda: parts.publish(where, self.layout.table(rows), self.scratch))
+        self.published.add(part.number)
+        part.journal.discard()
+
+    async def _published_one(self) -> None:
+        """Wait until a part is published, or is to be. Raises what went wrong."""
+        if not self._publishing:
+            self._changed.clear()
+            await self._changed.wait()
+            return
+        done, _ = await asyncio.wait(self._publishing, return_when=asyncio.FIRST_COMPLETED)
+        self._publishing -= done
+        for task in done:
+            task.result()
+
+    async def finish(self) -> None:
+        """Wait until all complete parts are published. Raises what went wrong."""
+        while self._publishing:
+            await self._published_one()
+
+    async def sync(self) -> None:
+        """Wait until the disk has every receipt. BuildError of the disk."""
+        files = [part.journal.unsynced() for part in self._open.values()]
+        with disk_trouble(self.scratch, STATE):
+            await asyncio.to_thread(sync_all, [one for one in files if one >= 0])
+
+    async def close(self) -> None:
+        """Let publishing end, and close the journals of incomplete parts; what they hold stays."""
+        await asyncio.gather(*self._publishing, return_exceptions=True)
+        await self.sync()
+        for part in self._open.values():
+            part.journal.close()
+        self._open.clear()

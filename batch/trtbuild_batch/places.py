@@ -1,0 +1,155 @@
+"""Files on this machine and in object stores, behind pyarrow's file systems."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from trtbuild.errors import BuildError, UsageError
+from trtbuild.files import atomic_write, disk_trouble
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+SCHEMES = ("s3", "gs", "gcs")
+
+
+def need_pyarrow() -> None:
+    """Raise UsageError unless pyarrow is installed."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise UsageError(
+            "trtbuild batch needs pyarrow, which is not installed",
+            fix="pip install 'trtbuild[batch]'",
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A directory or a file.
+
+    Attributes:
+        fs: pyarrow's file system.
+        path: There, without a scheme.
+        local: On this machine; None in an object store.
+    """
+
+    fs: FileSystem
+    path: str
+    local: Path | None
+
+    def __str__(self) -> str:
+        return str(self.local) if self.local else f"{self.fs.type_name}://{self.path}"
+
+    def __truediv__(self, name: str) -> Place:
+        local = self.local / name if self.local else None
+        return Place(self.fs, f"{self.path.rstrip('/')}/{name}", local)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rstrip("/").rpartition("/")[2]
+
+    def names(self) -> list[str]:
+        """Names of the files in this directory; empty if there is none."""
+        from pyarrow.fs import FileSelector, FileType
+
+        with _trouble(self):
+            found = self.fs.get_file_info(FileSelector(self.path, allow_not_found=True))
+        return sorted(one.base_name for one in found if one.type == FileType.File)
+
+    def read(self) -> bytes | None:
+        """The content of this file; None if there is none."""
+        with _trouble(self):
+            try:
+                with self.fs.open_input_stream(self.path) as stream:
+                    content: bytes = stream.read()
+                    return content
+            except FileNotFoundError:
+                return None
+
+    def write(self, content: bytes) -> None:
+        """Write this file at once: readers see the old content or the new."""
+        if self.local:
+            with disk_trouble(self.local.parent):
+                atomic_write(self.local, content)
+            return
+        with _trouble(self), self.fs.open_output_stream(self.path) as stream:
+            stream.write(content)
+
+    def remove(self) -> None:
+        """Remove this file, if it is there."""
+        with _trouble(self):
+            try:
+                self.fs.delete_file(self.path)
+            except FileNotFoundError:
+                return
+
+    def make(self) -> None:
+        """Make this directory; object stores have none."""
+        if self.local:
+            with disk_trouble(self.local.parent):
+                self.local.mkdir(parents=True, exist_ok=True)
+
+    def opened(self) -> Any:
+        """This file for random access. OSError."""
+        return self.fs.open_input_file(self.path)
+
+    def text(self) -> io.TextIOWrapper:
+        """This file as text, decompressed if its name says so. OSError."""
+        stream: Any = self.fs.open_input_stream(self.path, buffer_size=1 << 20)
+        return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="strict", newline="")
+
+
+def place(text: str) -> Place:
+    """Return the place that ``text`` names: a path, or a URL of an object store.
+
+    Raises:
+        UsageError: Another scheme, a password in the URL, or an invalid URL.
+    """
+    need_pyarrow()
+    from pyarrow.fs import FileSystem, LocalFileSystem
+
+    scheme, found, _ = text.partition("://")
+    if not found:
+        path = Path(text).expanduser().absolute()
+        return Place(LocalFileSystem(), str(path), path)
+    if scheme == "file":
+        return place(urlsplit(text).path)
+    if scheme not in SCHEMES:
+        raise UsageError(
+            f"unknown scheme {scheme!r}", where=text, fix="use a path, s3://… or gs://…"
+        )
+    if "@" in urlsplit(text).netloc:
+        raise UsageError(
+            "a URL must not contain a key or a password",
+            fix="leave them out; the usual variables and files of the provider have them, such as "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
+    try:
+        fs, path = FileSystem.from_uri(text)
+    except (ValueError, OSError, NotImplementedError) as error:
+        raise UsageError(f"{text!r} cannot be used: {error}", fix="check the URL") from None
+    return Place(fs, path, None)
+
+
+@contextmanager
+def _trouble(where: Place) -> Iterator[None]:
+    """Convert errors of a file system into a :class:`BuildError`."""
+    if where.local:
+        with disk_trouble(where.local):
+            yield
+        return
+    try:
+        yield
+    except OSError as error:
+        raise BuildError(
+            f"{where} cannot be reached: {error}",
+            fix="check the URL, the credentials and the network; run the command again to go on",
+        ) from None
