@@ -6,6 +6,7 @@ import json
 import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -83,10 +84,16 @@ def clients(
     }
 
 
+@cache
+def tasks() -> Mapping[str, Mapping[str, Any]]:
+    """Return the functions of client code by request schema; another package's has none."""
+    path = template_dir("clients") / TASK / "tasks.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
 def _task(schema: str, outputs: Sequence[str], *, batching: bool) -> dict[str, Any]:
     """Return the values of a task, with only those outputs that the model has."""
-    path = template_dir("clients") / TASK / "tasks.toml"
-    known = tomllib.loads(path.read_text(encoding="utf-8"))[schema]
+    known = tasks()[schema]
     task = {"files": False, **known, "outputs": [n for n in known["outputs"] if n in outputs]}
     listed = [one for one in task["example"] if isinstance(one, list)][-1]
     single = [one for one in task["example"] if isinstance(one, str)]

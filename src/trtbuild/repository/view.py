@@ -14,7 +14,7 @@ from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import LockedModel
 from trtbuild.repository.listing import require_repository, unknown_model
 from trtbuild.repository.served import served_model
-from trtbuild.repository.snippets import GENERIC, clients
+from trtbuild.repository.snippets import GENERIC, TASK, clients, tasks
 from trtbuild.resources import data_file
 from trtbuild.signature import ServedModel, dialect_of
 from trtbuild.signature.reading import read_engine
@@ -80,6 +80,9 @@ def show(
     inputs, outputs = _tensors(model, "input"), _tensors(model, "output")
     dialect = dialect_of(model)
     kind = dialect.client_of(model) if dialect else GENERIC
+    more = dialect.client_values(model) if dialect else {}
+    if kind == TASK and more["schema"] not in tasks():
+        kind, more = GENERIC, {}
     decoupled = bool(config.model_transaction_policy.decoupled)
     return ModelView(
         name=name,
@@ -101,7 +104,7 @@ def show(
             outputs=[tensor.name for tensor in outputs],
             grpc_url=grpc_url,
             http_url=http_url,
-            **(dialect.client_values(model) if dialect else {}),
+            **more,
         ),
     )
 

@@ -286,3 +286,18 @@ def test_the_code_of_a_task_sends_a_row_for_each_text(tmp_path: Path, server: st
         ([2, 1], ["q", "q"]),
         ([2, 1], ["a", "b"]),
     ]
+
+
+def test_a_task_without_a_function_gets_general_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as another package's request schema."""
+    monkeypatch.setattr("trtbuild.repository.view.tasks", dict)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/config.pbtxt").write_text(
+        'backend: "python" input { name: "text" data_type: TYPE_STRING }'
+        'output { name: "embeddings" } output { name: "token_count" }'
+    )
+    view = repository.show(tmp_path, "m")
+    assert view.kind == "generic"
+    ast.parse(view.clients["http"])

@@ -81,13 +81,12 @@ class Batched(Dialect, Generic[R, Row]):
         raise NotImplementedError
 
     def client_of(self, model: ServedModel) -> str:
-        """Return client code with a function for the task; a package's own schema has none."""
-        own = type(self).__module__.startswith("trtbuild.signature.")
-        return "task" if own else super().client_of(model)
+        """Return client code with a function for the task."""
+        return "task"
 
     def client_values(self, model: ServedModel) -> Mapping[str, str]:
         """Return which task's function it is."""
-        return {"schema": self.name} if self.client_of(model) == "task" else {}
+        return {"schema": self.name}
 
     def requests(self, model: ServedModel, request: TaskRequest) -> Sequence[InferRequest]:
         """Return requests with as many items as the model accepts."""
