@@ -217,22 +217,22 @@ def examine(rng: random.Random, repo: Path) -> Report:
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """Time and memory that a small repository may take; more raises."""
+    """CPU time and memory that a small repository may take; more raises."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limits = resource.getrlimit(resource.RLIMIT_AS)
 
     def late(number: int, frame: object) -> None:
-        raise AssertionError(f"the validator took more than {_SECONDS} s")
+        raise AssertionError(f"the validator took more than {_SECONDS} s of CPU")
 
-    previous = signal.signal(signal.SIGALRM, late)
-    signal.alarm(_SECONDS)
+    previous = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, _SECONDS)
     resource.setrlimit(resource.RLIMIT_AS, (used + _BYTES, limits[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
 
 
 def one_case(rng: random.Random, keep: Path | None = None) -> int:
