@@ -47,6 +47,12 @@ class Scripted:
     def url(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    async def lost(self, clients: int) -> None:
+        """Wait until so many clients have left during a ``hold``."""
+        async with asyncio.timeout(60):
+            while self.left < clients:
+                await asyncio.sleep(0.005)
+
 
 @contextlib.asynccontextmanager
 async def scripted(

@@ -71,6 +71,6 @@ def test_sound_files_are_left_alone() -> None:
 
 
 def test_a_megabyte_of_signs_takes_no_time() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for_python("- " * 500_000 + "#é")
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10

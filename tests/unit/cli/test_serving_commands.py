@@ -129,7 +129,7 @@ def test_an_interrupted_start_exits_with_130_and_leaves_nothing(
             if "loading" in line:
                 break
         running.send_signal(number)
-        assert running.wait(30) == 130
+        assert running.wait(60) == 130
     assert json.loads(trtbuild("status", "--json").stdout) == []
 
 

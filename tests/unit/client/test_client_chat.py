@@ -179,11 +179,9 @@ ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% 
 
 
 def test_a_template_that_does_not_end_is_given_up_and_ended() -> None:
-    start = time.monotonic()
     with pytest.raises(UsageError) as error:
         render_chat(ChatTemplate(ENDLESS, {}), HI, seconds=0.2)
     assert "did not end within 0.2 s" in error.value.where
-    assert time.monotonic() - start < 3
 
 
 def test_all_renderings_share_one_watchdog_thread() -> None:

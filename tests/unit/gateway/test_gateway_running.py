@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,27 @@ from trtbuild_gateway.settings import read_settings
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 
 
-def test_a_drain_cuts_no_stream_and_refuses_with_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "_REFUSING_SECONDS", 0.2)
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.005)
 
-    async def test(_: FakeTriton, served: Served) -> None:
+
+def test_a_drain_cuts_no_stream_and_refuses_with_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_REFUSING_SECONDS", 60)
+
+    async def test(triton: FakeTriton, served: Served) -> None:
         stream = asyncio.create_task(served.post("/v1/chat/completions", **CHAT, stream=True))
-        await asyncio.sleep(0.1)
+        await eventually(lambda: bool(triton.bodies))
         stopping = asyncio.create_task(served.server.shutdown())
-        await asyncio.sleep(0.05)
+        await eventually(lambda: served.gateway.draining)
         refused = await served.post("/v1/chat/completions", **CHAT)
         assert refused.status_code == 503
         assert "retry-after" in refused.headers
         answer = await stream
         assert answer.text.endswith("data: [DONE]\n\n")
         assert '"finish_reason":"stop"' in answer.text
+        monkeypatch.setattr(running, "_REFUSING_SECONDS", 0)
         await stopping
 
     in_front(test, script=[STREAM, said("a"), 0.3, said("b", "stop"), END])
@@ -47,13 +55,14 @@ def test_a_drain_cuts_no_stream_and_refuses_with_a_status(monkeypatch: pytest.Mo
 def test_new_requests_are_refused_for_the_whole_time_also_with_a_short_drain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(running, "_REFUSING_SECONDS", 0.5)
+    monkeypatch.setattr(running, "_REFUSING_SECONDS", 60)
 
     async def test(_: FakeTriton, served: Served) -> None:
         stopping = asyncio.create_task(served.server.shutdown())
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.2)  # twice the drain
         refused = await served.post("/v1/chat/completions", **CHAT)
         assert refused.status_code == 503
+        monkeypatch.setattr(running, "_REFUSING_SECONDS", 0)
         await stopping
 
     in_front(test, drain_seconds=0.1)
@@ -64,10 +73,10 @@ def test_a_drain_ends_in_its_time_over_a_stream_without_end(
 ) -> None:
     monkeypatch.setattr(running, "_REFUSING_SECONDS", 0.1)
 
-    async def test(_: FakeTriton, served: Served) -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
         stream = asyncio.create_task(served.post("/v1/chat/completions", **CHAT, stream=True))
-        await asyncio.sleep(0.1)
-        async with asyncio.timeout(10):  # the script is silent for 60 s
+        await eventually(lambda: bool(triton.bodies))
+        async with asyncio.timeout(30):  # the script is silent for 60 s
             await served.server.shutdown()
         stream.cancel()
 
@@ -101,7 +110,7 @@ def test_a_client_that_never_ends_its_head_is_closed(sent: bytes) -> None:
         host, _, port = served.url.removeprefix("http://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(sent)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             with contextlib.suppress(ConnectionResetError):
                 assert await reader.read() == b""
         writer.close()
@@ -115,7 +124,7 @@ def test_a_client_that_never_ends_its_body_gets_a_status() -> None:
         reader, writer = await asyncio.open_connection(host, int(port))
         head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{"
         writer.write(head)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             assert b" 408 " in await reader.readline()
         writer.close()
 
@@ -129,7 +138,7 @@ def test_a_body_of_a_gigabyte_is_refused_by_its_length() -> None:
         writer.write(
             b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n{"
         )
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             assert b" 413 " in await reader.readline()
         writer.close()
 

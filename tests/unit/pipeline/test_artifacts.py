@@ -41,7 +41,7 @@ class Exporter(Builder):
 
     def _make(self, place: Workplace) -> None:
         self.made += 1
-        assert self.go.wait(10)
+        assert self.go.wait(60)
         files = {file.name: file.path for file in place.files}
         path = files["config.json"]
         assert path is not None
@@ -124,7 +124,7 @@ def test_two_conversions_at_a_time_make_it_once(opened: Checkpoint, tmp_path: Pa
 
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(made, builder, case_of(opened), root, Told()) for _ in range(2)]
-        first, second = (task.result(timeout=30) for task in both)
+        first, second = (task.result(timeout=60) for task in both)
     assert first == second
     assert builder.made == 1
     assert said == ["waiting for another conversion that makes artifacts of m"]

@@ -52,7 +52,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], tuple[int, float, str]]]:
 
 
 def test_run_gives_output_and_status() -> None:
-    done = process.run([sys.executable, "-c", "print('é'); import sys; sys.exit(3)"], timeout=20)
+    done = process.run([sys.executable, "-c", "print('é'); import sys; sys.exit(3)"], timeout=60)
     assert (done.returncode, done.stdout.strip(), done.ok) == (3, "é", False)
 
 

@@ -198,7 +198,7 @@ def test_ctrl_c_while_preparing_leaves_no_trace(repo: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate()
         assert "KeyboardInterrupt" in complaint
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 25  # of thirty that it sleeps
     assert snapshot(repo) == before
     assert beside(repo) == []
 

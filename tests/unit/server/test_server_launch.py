@@ -105,7 +105,7 @@ def test_a_start_that_dies_quotes_the_server(programs: Path, repo: Path) -> None
     serving = serve.prepare(repo, mode="local", options=LaunchOptions(ports=ports))
     seen: list[str] = []
     with pytest.raises(ServerError, match="ended while it was loading") as error:
-        serve.start(serving, timeout=20, on_line=seen.append)
+        serve.start(serving, timeout=60, on_line=seen.append)
     assert error.value.details == ("echo: ValueError: the table is missing",)
     assert error.value.exit_code == 7
     assert seen == [line]
@@ -134,7 +134,7 @@ def test_ctrl_c_while_loading_leaves_nothing(programs: Path, repo: Path) -> None
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        serve.start(serving, timeout=20, on_line=interrupt)
+        serve.start(serving, timeout=60, on_line=interrupt)
     assert server.servers() == ()
     assert not process.port_owner(ports.http)
 

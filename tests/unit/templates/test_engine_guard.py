@@ -53,7 +53,7 @@ def test_an_engine_and_a_fork_end_with_their_stub(how: str) -> None:
         else:
             stub.stdin.write("\n")
             stub.stdin.flush()
-        stub.wait(10)
+        stub.wait(60)
         wait_for_end(family)
         assert bystander.poll() is None
     finally:
@@ -94,6 +94,6 @@ def test_a_stub_that_waits_for_a_dead_server_is_ended_with_its_engine() -> None:
     assert stub.is_running() and engine.is_running()
     family = psutil.Process(server.pid).children(recursive=True)
     server.kill()
-    server.wait(10)
+    server.wait(60)
     server.stdout.close()
     wait_for_end(family)

@@ -18,6 +18,7 @@ from support.fake_pb_utils import NAME, Tensor, loaded, no_guard
 from support.fake_vllm import HANGS, KILLS, REFUSED, FakeEngine, installed
 from support.onnx_encoders import SETTINGS
 from support.tiny_encoders import make_embedder
+from support.waiting import wait_for
 from trtbuild.resources import template_dir
 
 OURS = {"pooling_task": "embed", "row": 6, "types": True, "pooling": [], "normalized": False}
@@ -44,10 +45,8 @@ class Sender:
     def is_cancelled(self) -> bool:
         return self.left
 
-    def answer(self, seconds: float = 10) -> Any:
-        until = time.monotonic() + seconds
-        while not self.sent and time.monotonic() < until:
-            time.sleep(0.005)
+    def answer(self) -> Any:
+        wait_for(lambda: self.sent)
         (one,) = self.sent
         return one
 
@@ -218,10 +217,8 @@ def test_a_client_that_leaves_frees_the_engine(start: Start) -> None:
     request.sender.left = True
     assert request.sender.answer().error.code == "CANCELLED"
     assert FakeEngine.made is not None
-    until = time.monotonic() + 5
-    while len(FakeEngine.made.aborted) < 2 and time.monotonic() < until:
-        time.sleep(0.01)
-    assert len(FakeEngine.made.aborted) == 2
+    aborted = FakeEngine.made.aborted
+    wait_for(lambda: len(aborted) == 2)
 
 
 def test_a_dead_engine_is_told_and_not_waited_for(start: Start) -> None:

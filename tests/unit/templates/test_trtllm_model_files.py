@@ -417,7 +417,7 @@ def test_an_engine_that_died_answers_at_once(
     try:
         waiting, late = Answers(), Answers()
         engine.submit(model.request.Request(prompt="x"), waiting)
-        assert llm.asked.wait(5)
+        assert llm.asked.wait(60)
         assert engine.alive() is True
         if sign == "process":
             llm._executor.mpi_futures[0].set_result(None)
@@ -427,10 +427,10 @@ def test_an_engine_that_died_answers_at_once(
             llm._executor.doing_shutdown = True
         assert engine.alive() is False
         told = ("unavailable: the engine is dead; the server's log tells why", 1)
-        assert waiting.got.get(timeout=5) == told
+        assert waiting.got.get(timeout=60) == told
         llm.asked.clear()
         engine.submit(model.request.Request(prompt="x"), late)
-        assert late.got.get(timeout=5) == told
+        assert late.got.get(timeout=60) == told
         assert not llm.asked.is_set()
     finally:
         engine.stop()

@@ -97,8 +97,7 @@ def test_an_error_of_the_taker_ends_the_request() -> None:
             async with TritonHttp(server.url) as client:
                 with pytest.raises(KeyError, match="mine"):
                     await client.push_events("POST", "/x", take)
-                while not server.left:
-                    await asyncio.sleep(0.005)
+                await server.lost(1)
             return server.left
 
     assert asyncio.run(run()) == 1
@@ -116,8 +115,7 @@ def test_cancelling_closes_the_connection() -> None:
                 pushing.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await pushing
-                while not server.left:
-                    await asyncio.sleep(0.005)
+                await server.lost(1)
             return server.left
 
     assert asyncio.run(run()) == 1

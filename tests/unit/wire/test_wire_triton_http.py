@@ -30,12 +30,14 @@ Call = Callable[[TritonHttp], Awaitable[Any]]
 Script = list[Step]
 
 
-def run(call: Call, *scripts: Script, **options: Any) -> tuple[Any, Scripted]:
-    """What a call returns, and what the server saw."""
+def run(call: Call, *scripts: Script, leave: int = 0, **options: Any) -> tuple[Any, Scripted]:
+    """What a call returns, and what the server saw once so many clients have left it."""
 
     async def both() -> tuple[Any, Scripted]:
         async with scripted(*scripts) as server, TritonHttp(server.url, **options) as client:
-            return await call(client), server
+            found = await call(client)
+            await server.lost(leave)
+            return found, server
 
     return asyncio.run(both())
 
@@ -137,24 +139,28 @@ def test_who_leaves_a_stream_closes_its_connection_and_others_go_on() -> None:
     async def leave(client: TritonHttp) -> Any:
         async with aclosing(client.generate_stream("m", {})) as found:
             first = await anext(found)
-        await asyncio.sleep(0.05)
         return first, await client.generate("m", {})
 
-    found, seen = run(leave, [STREAM, event('{"a": 1}'), "hold"], say({"b": 2}))
+    found, seen = run(leave, [STREAM, event('{"a": 1}'), "hold"], say({"b": 2}), leave=1)
     assert found == ({"a": 1}, {"b": 2})
     assert (seen.left, seen.connections) == (1, 2)
 
 
 def test_a_cancelled_task_closes_its_connection() -> None:
     async def cancel(client: TritonHttp) -> None:
-        task = asyncio.create_task(stream(client))
-        await asyncio.sleep(0.05)
+        arrived = asyncio.Event()
+
+        async def read() -> None:
+            async for _ in client.generate_stream("m", {}):
+                arrived.set()
+
+        task = asyncio.create_task(read())
+        await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.sleep(0.05)
 
-    assert run(cancel, [STREAM, event('{"a": 1}'), "hold"])[1].left == 1
+    assert run(cancel, [STREAM, event('{"a": 1}'), "hold"], leave=1)[1].left == 1
 
 
 def test_a_deadline_ends_a_stream_and_an_answer() -> None:
