@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from trtbuild.signature import MOUNT
 from trtbuild_deploy.facts import Facts, Metrics, ModelFacts
 from trtbuild_deploy.facts.metrics import Place
 from trtbuild_deploy.settings import Settings
-from trtbuild_deploy.settings.values import name_of, quantity_bytes
+from trtbuild_deploy.settings.values import IMAGE, name_of, quantity_bytes
 
 HTTP, GRPC, METRICS, GATEWAY = 8000, 8001, 8002, 9000
 CACHE = "/home/cache"
@@ -148,12 +149,32 @@ def _of_settings(facts: Facts, settings: Settings) -> Iterator[str]:
         yield f"'network.egress' none stops the download {_downloads(facts, settings)}"
     if facts.weight_bytes is None and not settings.weights.size:
         yield "the weights come from the hub, so their size is unknown: give 'weights.size'"
+    yield from _of_weights(settings)
     given = settings.server.memory
     if given and quantity_bytes(given) <= facts.shm_bytes:
         yield (
             f"'server.memory' {given} leaves nothing beside /dev/shm, which counts and may take "
             f"{facts.shm_bytes >> 20} MiB"
         )
+
+
+_REFERENCES = {
+    "image": (IMAGE, "an image"),
+    "s3": (r"s3://[\w.-]+(/.*)?", "s3://bucket/prefix"),
+    "hub": (r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", "owner/name@commit, the commit in full"),
+}
+
+
+def _of_weights(settings: Settings) -> Iterator[str]:
+    weights = settings.weights
+    pattern, form = _REFERENCES.get(weights.source, ("", ""))
+    if pattern and not re.fullmatch(pattern, weights.reference):
+        yield (
+            f"'weights.reference' {weights.reference!r} does not fit 'weights.from' "
+            f"{weights.source}: give {form}"
+        )
+    if weights.source == "s3" and not weights.image:
+        yield "'weights.from' s3 needs 'weights.image', an image with the AWS command line"
 
 
 def _downloads(facts: Facts, settings: Settings) -> str:

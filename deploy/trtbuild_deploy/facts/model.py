@@ -37,6 +37,7 @@ class ModelFacts:
         decoupled: Whether it may send several responses, so whether it streams.
         reports: Whether its engine's metrics are on.
         tensor, pipeline: Ranks that share each matrix, and stages that share the layers.
+        executor: How the engine starts its ranks, where the recipe says: ``ray``, ``mp``.
         world: All its ranks, one GPU each; 0 for a model on the CPU.
         from_hub: Whether its engine downloads its weights when it starts.
         probe: The request that proves that it works.
@@ -49,6 +50,7 @@ class ModelFacts:
     reports: bool
     tensor: int
     pipeline: int
+    executor: str
     world: int
     from_hub: bool
     probe: ProbeRequest

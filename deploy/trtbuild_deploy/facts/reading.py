@@ -102,6 +102,7 @@ def _models(contents: Contents, lock: Lock, layout: RankLayout) -> Iterator[Mode
             reports=_reports(locked),
             tensor=tensor,
             pipeline=pipeline,
+            executor=str(engine.get("distributed_executor_backend", "")),
             world=max(ranks, default=_world(contents, locked, served, tensor * pipeline)),
             from_hub=locked.settings.get("weights") == "hub",
             probe=probe_request(served),

@@ -4,19 +4,42 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from trtbuild.container import is_secret
-from trtbuild_deploy.settings.values import bytes_of, dns_label, image_reference, variable_name
+from trtbuild_deploy.settings.values import (
+    IMAGE,
+    LABEL,
+    LONGEST_NAME,
+    QUANTITY,
+    VARIABLE,
+    bytes_of,
+    dns_label,
+    image_reference,
+    variable_name,
+)
 
 SETTINGS_NAME = "deploy.yaml"
 ENVIRONMENTS = ("dev", "staging", "prod", "rehearsal")
 
-Quantity = Annotated[str, AfterValidator(bytes_of)]
-Label = Annotated[str, AfterValidator(dns_label)]
-Image = Annotated[str, AfterValidator(image_reference)]
-Variable = Annotated[str, AfterValidator(variable_name)]
+
+def _text(pattern: str, **more: Any) -> WithJsonSchema:
+    """The schema of a text that may be empty, for whoever has only the schema."""
+    return WithJsonSchema({"type": "string", "pattern": f"^({pattern})?$", **more})
+
+
+Quantity = Annotated[str, AfterValidator(bytes_of), _text(QUANTITY)]
+Label = Annotated[str, AfterValidator(dns_label), _text(LABEL, maxLength=LONGEST_NAME)]
+Image = Annotated[str, AfterValidator(image_reference), _text(IMAGE)]
+Variable = Annotated[str, AfterValidator(variable_name), _text(VARIABLE)]
 
 
 class Strict(BaseModel):
@@ -125,6 +148,7 @@ class Weights(Strict):
         description="Image, s3://bucket/prefix, or repository@commit of the Hugging Face hub",
     )
     image: Image = Field(default="", description="Image with the AWS command line, for s3")
+    secret: Label = Field(default="", description="Secret with the variables of the download")
     endpoint: str = Field(default="", description="S3 endpoint other than Amazon's")
     size: Quantity = Field(default="", description="Size of the weights, where it is not known")
     bandwidth: Quantity = Field(default="200M", description="Bytes a second that loading reaches")

@@ -8,18 +8,18 @@ _UNITS = {
     "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
     "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
 }  # fmt: skip
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+QUANTITY = r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?"
+LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 # What the registry's grammar allows, without its finer points.
-_IMAGE = re.compile(r"[a-z0-9][\w./:-]*(@sha256:[0-9a-f]{64})?")
+IMAGE = r"[a-z0-9][A-Za-z0-9_./:-]*(@sha256:[0-9a-f]{64})?"
 # Suffixes are added, and a label has 63 characters.
 LONGEST_NAME = 40
 
 
 def quantity_bytes(text: str) -> int:
     """Return the bytes of a quantity such as ``16Gi``; ValueError for other text."""
-    match = _QUANTITY.fullmatch(text)
+    match = re.fullmatch(QUANTITY, text)
     if match is None:
         raise ValueError(f"{text!r} is not a size: write 16Gi, 500Mi or a number of bytes")
     return int(float(match[1]) * _UNITS[match[2] or ""])
@@ -34,7 +34,7 @@ def bytes_of(text: str) -> str:
 
 def dns_label(text: str) -> str:
     """``text`` when Kubernetes takes it as a name, with room for a suffix, or empty."""
-    if text and not (_LABEL.fullmatch(text) and len(text) <= LONGEST_NAME):
+    if text and not (re.fullmatch(LABEL, text) and len(text) <= LONGEST_NAME):
         raise ValueError(
             f"{text!r} cannot be a name in Kubernetes: use 1 to {LONGEST_NAME} small letters, "
             "digits and '-', starting and ending with a letter or digit"
@@ -44,14 +44,14 @@ def dns_label(text: str) -> str:
 
 def variable_name(text: str) -> str:
     """``text`` when it can be an environment variable's name."""
-    if not _VARIABLE.fullmatch(text):
+    if not re.fullmatch(VARIABLE, text):
         raise ValueError(f"{text!r} cannot be the name of a variable: use letters, digits and '_'")
     return text
 
 
 def image_reference(text: str) -> str:
     """``text`` when it can be an image reference, or empty."""
-    if text and not _IMAGE.fullmatch(text):
+    if text and not re.fullmatch(IMAGE, text):
         raise ValueError(
             f"{text!r} is not an image: write registry/name:tag or registry/name@sha256:…"
         )

@@ -66,7 +66,7 @@ class Compose:
         }
         files = [OutputFile(path, yaml_bytes(value, _HEADER)) for path, value in documents.items()]
         files += [
-            OutputFile("probe.py", data_file("probe.py").read_bytes()),
+            OutputFile("probe.py", data_file("chart", "files", "probe.py").read_bytes()),
             OutputFile("probe.json", json.dumps(main.probe, indent=2).encode() + b"\n"),
             OutputFile(".env.example", _environment(facts, settings)),
         ]

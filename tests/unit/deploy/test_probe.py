@@ -18,7 +18,7 @@ import pytest
 
 from trtbuild_deploy.resources import data_file
 
-_SPEC = importlib.util.spec_from_file_location("trtbuild_probe", data_file("probe.py"))
+_SPEC = importlib.util.spec_from_file_location("trtbuild_probe", data_file("chart/files/probe.py"))
 assert _SPEC
 assert _SPEC.loader
 PROBE: Any = importlib.util.module_from_spec(_SPEC)

@@ -1,6 +1,6 @@
 """Exit 0 while every model of the server works, 1 when one is dead or hung. Standard library only.
 
-    python3 probe.py startup|live|ready [--config /etc/trtbuild/probe.json] [--timeout SECONDS]
+    python3 probe.py startup|live|ready [--config /etc/trtbuild/probe.json] [--url URL]
 
 Each model gets its cheapest request, such as one token. An answer proves that it works, and an
 error that it does not. Without an answer in time it is busy or hung: it is busy while the counter
@@ -70,16 +70,16 @@ def counters(config):
     for name, labels, value in re.findall(r"(?m)^([\w:]+)\{([^}]*)\} (\S+)", page):
         model = re.search(r'(?:^|,)model="([^"]*)"', labels)
         if name in wanted and model:
-            key = name + " " + model[1]
-            found[key] = found.get(key, 0.0) + float(value)
+            series = name + " " + model[1]
+            found[series] = found.get(series, 0.0) + float(value)
     return found
 
 
 def moved(request, before, after):
     """Whether the model's counter moved; of a model without one of its own, whether any did."""
-    key = request["progress"] + " " + request["model"]
-    keys = [key] if key in after else [k for k in after if k.startswith(request["progress"] + " ")]
-    return any(after[k] > before[k] for k in keys if k in before)
+    own, kind = request["progress"] + " " + request["model"], request["progress"] + " "
+    series = [own] if own in after else [name for name in after if name.startswith(kind)]
+    return any(after[name] > before[name] for name in series if name in before)
 
 
 def is_busy(request, config, seen, until):
@@ -94,7 +94,8 @@ def is_busy(request, config, seen, until):
     return False
 
 
-def check(request, config, seen, seconds, problems):
+def check(request, config, seen, problems):
+    seconds = config["timeout"]
     problem = ask(config["url"], request, seconds)
     if problem is None and not is_busy(request, config, seen, time.monotonic() + PAUSE):
         problem = f"no answer in {seconds:g} s, and no work goes on"
@@ -118,17 +119,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("mode", choices=("startup", "live", "ready"))
     parser.add_argument("--config", default="/etc/trtbuild/probe.json")
-    parser.add_argument("--timeout", type=float, help="seconds for an answer")
+    parser.add_argument("--url", help="of another server than the configured one")
     options = parser.parse_args()
     config = json.loads(Path(options.config).read_text(encoding="utf-8"))
-    seconds = options.timeout or config["timeout"]
+    config["url"] = options.url or config["url"]
     state = Path(tempfile.gettempdir(), f"trtbuild-probe-{options.mode}-{os.getuid()}.json")
     now = counters(config)
     seen = [now, remembered(state)]
     remember(state, now)
     problems = []
     threads = [
-        threading.Thread(target=check, args=(request, config, seen, seconds, problems))
+        threading.Thread(target=check, args=(request, config, seen, problems))
         for request in config["requests"]
     ]
     for thread in threads:

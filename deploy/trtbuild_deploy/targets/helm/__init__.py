@@ -1,0 +1,126 @@
+"""Helm: a chart that is shipped as it is, and the values for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from trtbuild_deploy.facts import Facts
+from trtbuild_deploy.resources import data_file
+from trtbuild_deploy.settings import ENVIRONMENTS, Settings
+from trtbuild_deploy.settings.loading import with_environment
+from trtbuild_deploy.target import OutputFile, Rendered
+from trtbuild_deploy.targets.helm.scaling import reasons_against_scaling
+from trtbuild_deploy.targets.helm.values import values_of
+from trtbuild_deploy.targets.yamltext import yaml_bytes
+from trtbuild_deploy.workload import gpu_count, name_in, place_of
+
+_HEADER = "Written by trtbuild deploy helm; `trtbuild deploy diff` shows edits."
+_BESIDES = "Over values.yaml: what differs in {}."
+# What an environment changes unless deploy.yaml says something else.
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "dev": {"server": {"strategy": "recreate"}},
+    "staging": {},
+    "prod": {"replicas": 2},
+    "rehearsal": {"gpu": {"mode": "none"}},
+}
+
+
+class Helm:
+    """A Deployment, or a LeaderWorkerSet where a replica takes several nodes."""
+
+    name = "helm"
+    summary = "A Helm chart with values for each environment."
+
+    def reasons_against(self, facts: Facts, settings: Settings) -> Sequence[str]:
+        """Return what the chart cannot do."""
+        return (*_of_nodes(facts, settings), *reasons_against_scaling(facts, settings))
+
+    def render(self, facts: Facts, settings: Settings) -> Rendered:
+        """Return the chart, the values, and those of each environment."""
+        base = values_of(facts, settings)
+        ignored = OutputFile(".trivyignore", data_file("trivyignore").read_bytes())
+        files = [*_chart(), ignored, OutputFile("values.yaml", yaml_bytes(base, _HEADER))]
+        notes = [*facts.notes, *_notes(facts, settings)]
+        for environment in dict.fromkeys((*ENVIRONMENTS, *settings.environments)):
+            changed = _settings_of(environment, settings)
+            if place_of(facts, changed) == "embedded" and not changed.rehearsal_image:
+                notes.append(
+                    f"no values-{environment}.yaml: without a GPU it needs 'rehearsalImage'"
+                )
+                continue
+            values = _changes(base, values_of(facts, changed))
+            header = f"{_HEADER}\n{_BESIDES.format(environment)}"
+            path = f"values-{environment}.yaml"
+            files.append(OutputFile(path, yaml_bytes(values, header)))
+        release = name_in(facts, settings)
+        return Rendered(
+            tuple(sorted(files, key=lambda file: file.path)),
+            tuple(notes),
+            (f"helm upgrade --install {release} chart -f values.yaml -f values-dev.yaml --wait",),
+        )
+
+
+def _chart() -> Iterator[OutputFile]:
+    root = data_file("chart")
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield OutputFile(f"chart/{path.relative_to(root).as_posix()}", path.read_bytes())
+
+
+def _settings_of(environment: str, settings: Settings) -> Settings:
+    default = dict(_DEFAULTS.get(environment, {}))
+    if settings.autoscaling.kind != "none":
+        default.pop("replicas", None)
+    return with_environment(settings, environment, default)
+
+
+def _changes(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of ``other`` that are not as in ``base``. Helm keeps what an overlay leaves out, so
+    a key that is gone becomes null."""
+    result: dict[str, Any] = {}
+    for key in dict.fromkeys((*other, *base)):
+        old, new = base.get(key), other.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            if inner := _changes(old, new):
+                result[key] = inner
+        elif old != new:
+            result[key] = new
+    return result
+
+
+def _of_nodes(facts: Facts, settings: Settings) -> Iterator[str]:
+    count, per_node = gpu_count(facts, settings), settings.gpu.per_node
+    if count <= per_node:
+        return
+    if count % per_node:
+        yield f"a replica takes {count} GPUs, which do not fill nodes of {per_node}"
+    for model in facts.models:
+        if model.builder != "vllm":
+            yield (
+                f"{model.name} takes {model.world} GPUs, and a node has {per_node} "
+                f"('gpu.perNode'): {model.builder} starts its ranks by MPI, which no pod can do "
+                "for others; use `trtbuild launch --with sbatch`, or fewer ranks"
+            )
+        elif model.executor != "ray":
+            yield (
+                f"{model.name} takes {model.world} GPUs, and a node has {per_node} "
+                "('gpu.perNode'): convert it with --set distributed_executor_backend=ray for "
+                "several nodes"
+            )
+
+
+def _notes(facts: Facts, settings: Settings) -> Iterator[str]:
+    metrics = facts.metrics(gateway=settings.gateway.enabled)
+    yield from (f"signal {signal.name}: {signal.missing}" for signal in metrics.missing)
+    yield from metrics.unread
+    image = settings.image or facts.image
+    if "@sha256:" not in image:
+        yield f"{image} is a tag, which can move: give 'image' by digest"
+    if settings.weights.source in ("s3", "hub"):
+        yield ("every new pod downloads the whole repository: a claim or an image volume is shared")
+    if settings.weights.source == "image":
+        yield "image volumes need Kubernetes 1.31, and are on by default from 1.35"
+
+
+target = Helm()

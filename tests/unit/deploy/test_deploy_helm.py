@@ -1,0 +1,142 @@
+"""The values of the chart: closed, and different by environment in what differs only."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from support.deployments import deployable
+from support.paths import ROOT
+from trtbuild.errors import TrtbuildError
+from trtbuild_deploy.jobs.render import render
+from trtbuild_deploy.resources import data_file
+
+SCHEMA = json.loads(data_file("chart/values.schema.json").read_text(encoding="utf-8"))
+CLOSED = jsonschema.Draft202012Validator(SCHEMA)
+RAY = {
+    "distributed_executor_backend": "ray",
+    "tensor_parallel_size": 8,
+    "pipeline_parallel_size": 2,
+}
+
+
+def files(repo: Path, settings: str = "") -> dict[str, Any]:
+    """The values files by path; ``values-x.yaml`` laid over ``values.yaml``."""
+    file = repo.parent / "deploy.yaml"
+    file.write_text(settings or "replicas: 1\n")
+    found = {one.path: one.content for one in render("helm", repo, file).files}
+    return {path: yaml.safe_load(text) for path, text in found.items() if path.startswith("values")}
+
+
+def laid_over(base: Any, changes: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    return {
+        key: laid_over(base.get(key), changes[key]) if key in changes else base[key]
+        for key in {**base, **changes}
+    }
+
+
+def test_the_schema_is_that_of_the_model() -> None:
+    script = [sys.executable, ROOT / "scripts/write_values_schema.py", "--check"]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("builder", "case", "settings"),
+    [
+        ("vllm", "plain", "rehearsalImage: example/trtbuild:1\n"),
+        ("trtllm", "everything", "weights: {size: 16Gi}\n"),
+        ("onnx", "embed", "gateway: {enabled: true, image: example/gateway:1}\n"),
+    ],
+)
+def test_every_environment_has_valid_values(
+    tmp_path: Path, builder: str, case: str, settings: str
+) -> None:
+    found = files(deployable(tmp_path, builder, case), settings)
+    base = found.pop("values.yaml")
+    CLOSED.validate(base)
+    expected = {f"values-{name}.yaml" for name in ("dev", "staging", "prod")}
+    rehearsed = "rehearsalImage" in settings or builder == "onnx"
+    assert set(found) == expected | ({"values-rehearsal.yaml"} if rehearsed else set())
+    for changes in found.values():
+        CLOSED.validate(laid_over(base, changes))
+
+
+def test_an_environment_holds_only_what_differs(tmp_path: Path) -> None:
+    settings = "rehearsalImage: example/trtbuild:1\nenvironments:\n  prod:\n    replicas: 4\n"
+    settings += "    gpu: {count: 2}\n  canary:\n    server: {preStop: 20}\n"
+    found = files(deployable(tmp_path), settings)
+    assert found["values-prod.yaml"]["replicas"] == 4
+    assert found["values-prod.yaml"]["workload"] == {"gpu": {"count": 2}, "gpusPerNode": 2}
+    assert found["values-canary.yaml"] == {"server": {"preStop": 20}}
+    rehearsal = found["values-rehearsal.yaml"]
+    assert rehearsal["gpu"] == {"mode": "none"}
+    assert rehearsal["workload"]["gpu"] is None
+    assert rehearsal["workload"]["args"][:2] == ["trtbuild", "serve"]
+
+
+@pytest.mark.parametrize("place", ["", "server", "gpu", "weights", "workload", "autoscaling"])
+def test_a_misspelt_key_is_refused_by_the_schema(tmp_path: Path, place: str) -> None:
+    values = files(deployable(tmp_path))["values.yaml"]
+    (values[place] if place else values)["replcas"] = 1
+    with pytest.raises(jsonschema.ValidationError, match="replcas"):
+        CLOSED.validate(values)
+
+
+def test_no_replicas_beside_an_autoscaler(tmp_path: Path) -> None:
+    settings = "autoscaling: {kind: keda}\ngateway: {enabled: true, image: example/gateway:1}\n"
+    values = files(deployable(tmp_path), settings)["values.yaml"]
+    assert values["replicas"] is None
+    query = values["workload"]["scaling"]["query"]
+    assert query.startswith("sum(trtbuild_gateway_requests_in_flight{namespace=")
+
+
+def test_several_nodes_form_a_cluster_of_ray(tmp_path: Path) -> None:
+    repo = deployable(tmp_path, settings={"engine": RAY})
+    workload = files(repo)["values.yaml"]["workload"]
+    assert (workload["nodes"], workload["gpusPerNode"]) == (2, 8)
+    assert workload["args"][:2] == ["bash", "-c"]
+    assert "ray start --head" in workload["args"][2]
+    assert "$LWS_LEADER_ADDRESS" in workload["workerArgs"][-1]
+
+
+@pytest.mark.parametrize(
+    ("builder", "engine", "settings", "code", "said"),
+    [
+        ("vllm", {}, "autoscaling: {kind: keda, signal: queue}\n", 4, "exports no metric for it"),
+        ("vllm", {}, "autoscaling: {kind: hpa}\n", 4, "needs a gauge of each pod"),
+        ("vllm", {**RAY, "distributed_executor_backend": "mp"}, "", 4, "executor_backend=ray"),
+        ("vllm", {**RAY, "pipeline_parallel_size": 1}, "gpu: {perNode: 4}\n", 3, "GPUs of a node"),
+        ("trtllm", {}, "gpu: {count: 16}\n", 4, "starts its ranks by MPI"),
+        ("vllm", {}, "gpu: {count: 9}\n", 4, "do not fill nodes of 8"),
+        ("vllm", {}, "gateway: {enabled: true}\n", 3, "needs 'gateway.image'"),
+        ("vllm", {}, "weights: {from: s3}\n", 3, "give s3://bucket/prefix"),
+        ("vllm", {}, "weights: {from: hub, reference: a/b@main}\n", 3, "the commit in full"),
+        ("vllm", {}, "weights: {from: s3, reference: 's3://b'}\n", 3, "needs 'weights.image'"),
+        ("vllm", {}, "environments:\n  prod: {gpu: {mode: mig}}\n", 3, "needs 'gpu.profile'"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    tmp_path: Path, builder: str, engine: dict[str, Any], settings: str, code: int, said: str
+) -> None:
+    repo = deployable(tmp_path, builder, settings={"engine": engine})
+    with pytest.raises(TrtbuildError) as caught:
+        files(repo, settings)
+    assert said in " ".join((caught.value.what, *caught.value.details))
+    assert caught.value.exit_code == code
+    assert caught.value.fix
+
+
+def test_the_queue_of_an_engine_is_scaled_on(tmp_path: Path) -> None:
+    repo = deployable(tmp_path, "trtllm-engine", "balanced", release="26.06")
+    values = files(repo, "autoscaling: {kind: keda}\n")["values.yaml"]
+    assert 'request_type="waiting"' in values["workload"]["scaling"]["query"]
