@@ -94,6 +94,18 @@ class Engine:
         llm = self._llm
         return llm is not None and not (self._dead or self._stopping or llm.errored)
 
+    def idle(self):
+        """Whether no request is open."""
+        return not self._live
+
+    def give_up(self):
+        """End the engine's processes: the server keeps the model, but sends it no more requests."""
+        self._log.log_error(
+            "[vllm] the server has unloaded the model without ending it; its engine ends now, to "
+            "free its memory"
+        )
+        asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
+
     def stop(self):
         """Abort everything, end the engine's processes and the thread."""
         if self._loop is None or self._loop.is_closed():
@@ -123,11 +135,16 @@ class Engine:
         await self._arguments.load_adapters(self._llm)
         self._spawn(self._watch())
 
-    async def _close(self):
+    async def _shut_down(self):
+        if self._stopping:
+            return
         self._stopping = True
         for live in list(self._live):
             live.refuse("UNAVAILABLE", "the model is being unloaded")
         self._llm.shutdown()
+
+    async def _close(self):
+        await self._shut_down()
         if self._metrics:
             self._metrics.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -237,7 +254,7 @@ class Engine:
     async def _watch(self):
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            if self._llm.errored and not self._dead:
+            if self._llm.errored and not (self._dead or self._stopping):
                 self._mourn()
             now = time.monotonic()
             for live in list(self._live):

@@ -19,6 +19,7 @@ for _stream in (sys.stdout, sys.stderr):
 
 import backend_request  # noqa: E402
 import backend_response  # noqa: E402
+import backend_served  # noqa: E402
 import backend_settings  # noqa: E402
 import backend_tensors  # noqa: E402
 import triton_python_backend_utils as pb_utils  # noqa: E402
@@ -75,10 +76,15 @@ class TritonPythonModel:
         except backend_engine.EngineError as error:
             raise pb_utils.TritonModelException(f"vLLM did not start: {error}") from None
         self._engine = engine
+        named = {"model_name": args["model_name"], "model_version": args["model_version"]}
+        self._served = backend_served.Served(
+            lambda: pb_utils.is_model_ready(**named), engine.idle, engine.give_up
+        )
         self._log.log_info(f"[vllm] {self._name} is ready")
 
     def execute(self, requests):
         """Parse and hand over; answers come from the engine's thread."""
+        self._served.begin()
         for request in requests:
             sender = request.get_response_sender()
             try:
@@ -114,5 +120,6 @@ class TritonPythonModel:
     def finalize(self):
         """End the engine and its processes."""
         if self._engine is not None:
+            self._served.end()
             self._engine.stop()
             self._engine = None

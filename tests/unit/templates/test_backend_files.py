@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib
 import json
 import runpy
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -303,3 +305,47 @@ def test_the_backends_tensors_are_those_that_the_builder_writes() -> None:
     script = ROOT / "scripts" / "write_vllm_tensors.py"
     module = runpy.run_path(str(script))["module"]()
     assert (FOLDER / "backend_tensors.py").read_text(encoding="utf-8") == module, script.name
+
+
+def _given_up(
+    monkeypatch: pytest.MonkeyPatch, answers: list[Any], *, idle: bool = True
+) -> tuple[bool, int]:
+    """Whether the engine is ended when the server answers this, and how often it was asked."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    served = importlib.import_module("backend_served")
+    monkeypatch.setattr(served, "_LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(served, "_GRACE_SECONDS", 0.05)
+    asked, ended, given_up = [0], threading.Event(), threading.Event()
+
+    def is_ready() -> bool:
+        asked[0] += 1
+        answer = answers[min(asked[0], len(answers)) - 1]
+        if asked[0] == 100:
+            ended.set()
+        if isinstance(answer, Exception):
+            raise answer
+        return bool(answer)
+
+    def is_idle() -> bool:
+        if not idle:
+            ended.set()
+        return idle
+
+    watch = served.Served(is_ready, is_idle, given_up.set)
+    watch.begin()
+    watch.begin()
+    while not (ended.wait(0.005) or given_up.is_set()):
+        pass
+    watch.end()
+    watch._thread.join(5)
+    assert not watch._thread.is_alive()
+    return given_up.is_set(), asked[0]
+
+
+def test_an_engine_ends_when_the_server_has_given_its_model_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert _given_up(monkeypatch, [True, False])[0]
+    assert not _given_up(monkeypatch, [False, True])[0]
+    assert not _given_up(monkeypatch, [AttributeError("no is_model_ready")])[0]
+    assert _given_up(monkeypatch, [False], idle=False) == (False, 0)
