@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     import socket
 
-    from trtbuild_gateway.settings import ControlSettings, Settings
+    from trtbuild_gateway.settings import Settings
 
 _EPILOG = """
 Examples
@@ -84,18 +84,19 @@ def gateway(
     servers = ", ".join(one.url for one in settings.common)
     typer.echo(f"{place} answers for the models of {servers}; Ctrl-C stops it", err=True)
     gateway = Gateway(settings, Catalog(settings), gate)
-    serve(gateway, listening, _control_socket(settings.control), read)
+    serve(gateway, listening, _control_socket(settings), read)
 
 
-def _control_socket(settings: ControlSettings) -> socket.socket | None:
+def _control_socket(settings: Settings) -> socket.socket | None:
     """Return the socket of the control port, and print its address; None without one."""
     from trtbuild_gateway.control.gate import gate_of
     from trtbuild_gateway.running import listen
 
-    if settings.port is None:
+    control = settings.control
+    if control.port is None:
         return None
     gate_of(settings)  # what is wrong with the token is told before anything is served
-    listening = listen(settings.host, settings.port, option="--control-port")
-    place = f"http://{settings.host}:{listening.getsockname()[1]}/v1/model"
+    listening = listen(control.host, control.port, option="--control-port")
+    place = f"http://{control.host}:{listening.getsockname()[1]}/v1/model"
     typer.echo(f"{place} controls the models", err=True)
     return listening

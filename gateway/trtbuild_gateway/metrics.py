@@ -23,6 +23,7 @@ _LABELS = ("endpoint", "model")
 
 
 _REMEMBERED = 256
+_CONTROL = "/v1/model/"  # calls that load a model do not ask it
 
 
 @dataclass
@@ -167,7 +168,7 @@ class Metrics:
                 span = outcome.last_token - outcome.first_token
                 each = span / (outcome.completion_tokens - 1)
                 self._per_token.labels(*labels).observe(each)
-        if model:
+        if model and not call.endpoint.startswith(_CONTROL):
             self.recent.note(model, outcome, first, each)
 
     def page(self) -> bytes:

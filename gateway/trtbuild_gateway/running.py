@@ -154,7 +154,7 @@ def _with_control(data: ASGIApp, gateway: Gateway, listening: socket.socket) -> 
     from trtbuild_gateway.control.app import ControlPlane
     from trtbuild_gateway.control.gate import gate_of
 
-    plane = ControlPlane(gateway, gate_of(gateway.settings.control))
+    plane = ControlPlane(gateway, gate_of(gateway.settings, lambda: gateway.gate))
     control, port = plane.app(), listening.getsockname()[1]
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -17,9 +18,9 @@ from starlette.types import ASGIApp
 from trtbuild_gateway.control.gate import ControlGate
 from trtbuild_gateway.control.jobs import Job
 from trtbuild_gateway.control.models import Models
-from trtbuild_gateway.control.places import find
+from trtbuild_gateway.control.places import Place, find
 from trtbuild_gateway.control.watchdog import Watchdog
-from trtbuild_gateway.failures import invalid
+from trtbuild_gateway.failures import ApiError, invalid
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.endpoint import Context, Endpoint, Handler
 from trtbuild_gateway.http.exchange import Emit
@@ -65,7 +66,7 @@ class ControlPlane:
             "/v1/model/unload": self.unload,
         }
         looking: Mapping[str, Handler] = {
-            "/v1/model/list": self.list,
+            "/v1/model/list": self.listed,
             "/v1/model/state": self.state,
             "/v1/model/state/{model:path}": self.state,
             "/v1/model/watch": self.watch,
@@ -95,7 +96,7 @@ class ControlPlane:
     async def load(self, context: Context) -> None:
         """Load a model, or reload it: the old one serves until the new one is ready."""
         request = await _body(context, LoadRequest)
-        place = await find(self._gateway.catalog, request.model, request.server)
+        place = await self._place(context, request)
         context.call.model = request.model
         configured = self._gateway.settings.control.warm_up
         warm = configured if request.warm_up is None else request.warm_up
@@ -104,14 +105,14 @@ class ControlPlane:
     async def unload(self, context: Context) -> None:
         """Unload a model once its open requests have ended or were cancelled."""
         request = await _body(context, UnloadRequest)
-        place = await find(self._gateway.catalog, request.model, request.server)
+        place = await self._place(context, request)
         context.call.model = request.model
         job = self.models.unload(place, seconds=request.seconds)
         await self._answer(context, job, wait=request.wait)
 
-    async def list(self, context: Context) -> None:
+    async def listed(self, context: Context) -> None:
         """List the models of all servers."""
-        states = await self.models.states()
+        states = await self._states(context)
         answer = {"object": "list", "data": states, "servers": self._servers()}
         await context.exchange.respond(msgspec.json.encode(answer))
 
@@ -119,23 +120,23 @@ class ControlPlane:
         """Describe the state of one model, or of all, and what they use."""
         name = context.exchange.scope["path_params"].get("model")
         if name is None:
-            states = [self._with_usage(state) for state in await self.models.states()]
+            states = [self._with_usage(state) for state in await self._states(context)]
             servers = [server | self._of_server(server["url"]) for server in self._servers()]
             found = {"object": "list", "data": states, "servers": servers}
         else:
-            place = await find(self._gateway.catalog, name)
+            place = await self._found(context, name)
             found = self._with_usage(self.models.state(place))
         await context.exchange.respond(msgspec.json.encode(found))
 
     async def watch(self, context: Context) -> None:
         """Send the state of every model, and then each change."""
         heartbeat = self._gateway.settings.heartbeat_seconds
-        await context.exchange.stream(self._watched, heartbeat)
+        await context.exchange.stream(partial(self._watched, context), heartbeat)
 
-    async def _watched(self, emit: Emit) -> None:
+    async def _watched(self, context: Context, emit: Emit) -> None:
         known: dict[tuple[str, str], dict[str, Any]] = {}
         while not self._gateway.draining:
-            found = {(row["server"], row["id"]): row for row in await self.models.states()}
+            found = {(row["server"], row["id"]): row for row in await self._states(context)}
             unreachable = self._gateway.catalog.failures
             gone = [key for key in known.keys() - found.keys() if key[0] not in unreachable]
             news = [row for key, row in found.items() if known.get(key) != row]
@@ -145,6 +146,33 @@ class ControlPlane:
             if piece and (waiting := emit(piece)) is not None:
                 await waiting
             await self.models.changed(_WATCH_SECONDS)
+
+    async def _place(self, context: Context, request: LoadRequest | UnloadRequest) -> Place:
+        """Return the model of a request, which the caller may control.
+
+        Raises:
+            ApiError: There is none; or the gate refuses the call.
+        """
+        place = await self._found(context, request.model, request.server)
+        context.call.model = place.model
+        await context.admit()
+        return place
+
+    async def _found(self, context: Context, name: str, server: str = "") -> Place:
+        place = await find(self._gateway.catalog, name, server)
+        if not self._gate.visible(context.call.caller, place.model):
+            raise ApiError(
+                404,
+                f"no repository has the model {name!r}, or your key is for others",
+                param="model",
+                code="model_not_found",
+            )
+        return place
+
+    async def _states(self, context: Context) -> list[dict[str, Any]]:
+        caller = context.call.caller
+        states = await self.models.states()
+        return [state for state in states if self._gate.visible(caller, state["id"])]
 
     def _servers(self) -> Sequence[dict[str, Any]]:
         failures = self._gateway.catalog.failures
@@ -175,6 +203,7 @@ class ControlPlane:
 
 
 async def _body(context: Context, kind: type[_Made]) -> _Made:
+    context.fallbacks = []  # a fallback answers for a model; it is not loaded instead of one
     given = await context.exchange.json()
     known = [field.name for field in msgspec.structs.fields(kind)]
     for name in given:

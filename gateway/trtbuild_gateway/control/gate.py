@@ -1,4 +1,4 @@
-"""Who may control models: whoever knows the token."""
+"""Who may control models: whoever knows the token, or has the API key of an admin."""
 
 from __future__ import annotations
 
@@ -6,64 +6,87 @@ import hashlib
 import hmac
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trtbuild.errors import UsageError
 from trtbuild_gateway.failures import ApiError
-from trtbuild_gateway.seams import Call, Caller, OpenGate
-from trtbuild_gateway.settings import ControlSettings
+from trtbuild_gateway.seams import Call, Caller, Gate, OpenGate
+from trtbuild_gateway.settings import Settings
 
 VARIABLE = "TRTBUILD_CONTROL_TOKEN"
 _LEAST_CHARACTERS = 16
+_TOKEN = Caller("control-token", admin=True)
 
 
 class ControlGate(OpenGate):
-    """Admits callers that send the token; without one, programs of this machine.
+    """Admits callers with the token or an admin's API key; without both, programs of this machine.
 
     A browser on this machine can be made to send requests by any page, so that without a token a
     request with an ``Origin``, or for another host than this machine, is refused.
 
     Args:
         token: The token; empty for none. Only its digest is kept.
+        keys: Returns the access control of the data plane, which knows the API keys.
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, keys: Callable[[], Gate]) -> None:
         self._digest = _digest(token) if token else b""
+        self._keys = keys
 
-    async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:  # noqa: ARG002
+    async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:
         """Return the caller.
 
         Raises:
-            ApiError: The token is missing or wrong (401), or a browser asks (403).
+            ApiError: The token or key is missing or wrong (401), the key is not an admin's (403),
+                or a browser asks and there is no token (403).
         """
-        if not self._digest:
-            if "origin" in headers or not _is_local(_hostname(headers.get("host", ""))):
-                raise ApiError(
-                    403,
-                    f"without a token only programs of this machine are answered; set {VARIABLE}",
-                    code="no_control_token",
-                )
-            return Caller()
         kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not hmac.compare_digest(_digest(given), self._digest):
+        bearer = given if kind.lower() == "bearer" else ""
+        if self._digest and hmac.compare_digest(_digest(bearer), self._digest):
+            return _TOKEN
+        caller = await self._keys().identify(headers, call)
+        if caller.admin:
+            return caller
+        if caller.id:
+            raise ApiError(
+                403,
+                f"the API key {caller.id} may not control models; `trtbuild keys add --admin` "
+                "makes one that may",
+                code="not_admin",
+            )
+        if self._digest:
             raise ApiError(
                 401,
                 "the control token is missing or wrong; send it as `Authorization: Bearer TOKEN`",
                 code="invalid_control_token",
                 headers={"www-authenticate": "Bearer"},
             )
-        return Caller("control")
+        if "origin" in headers or not _is_local(_hostname(headers.get("host", ""))):
+            raise ApiError(
+                403,
+                f"without a token only programs of this machine are answered; set {VARIABLE}",
+                code="no_control_token",
+            )
+        return caller
+
+    def visible(self, caller: Caller, model: str) -> bool:
+        """Whether a caller may control a model: those of its key, or all."""
+        return not caller.admin or caller is _TOKEN or self._keys().visible(caller, model)
 
 
-def gate_of(settings: ControlSettings) -> ControlGate:
+def gate_of(settings: Settings, keys: Callable[[], Gate] = OpenGate) -> ControlGate:
     """Return the gate of a control plane.
 
+    Args:
+        settings: Of the gateway.
+        keys: Returns the access control of the data plane.
+
     Raises:
-        UsageError: The token cannot be read or is too short, or there is none although other
-            machines can reach the port.
+        UsageError: The token cannot be read or is too short, or there is neither a token nor a key
+            although other machines can reach the port.
     """
-    file = settings.token_file
+    file, host = settings.control.token_file, settings.control.host
     token = os.environ.get(VARIABLE, "") if file is None else _read(file)
     if token and len(token) < _LEAST_CHARACTERS:
         raise UsageError(
@@ -71,12 +94,12 @@ def gate_of(settings: ControlSettings) -> ControlGate:
             where=str(file or VARIABLE),
             fix=f"use at least {_LEAST_CHARACTERS}: `openssl rand -hex 32` makes one",
         )
-    if not token and not _is_local(settings.host):
+    if not token and settings.access.keys is None and not _is_local(host):
         raise UsageError(
-            f"other machines can reach the control port on {settings.host}, and it has no token",
+            f"other machines can reach the control port on {host}, and it has no token",
             fix=f"set {VARIABLE} or control.token_file, or listen on 127.0.0.1",
         )
-    return ControlGate(token)
+    return ControlGate(token, keys)
 
 
 def _read(file: Path) -> str:

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 import pytest
 
+from support.command_line import trtbuild
 from support.fake_triton import FakeTriton, said, words
 from support.gateways import Served, in_front
 from support.paths import ROOT
@@ -19,7 +20,7 @@ from support.scripted_http import END, STREAM, Step, answer
 from trtbuild.errors import UsageError
 from trtbuild_gateway.control import gate as gates
 from trtbuild_gateway.control.app import LoadRequest, UnloadRequest
-from trtbuild_gateway.settings import ControlSettings
+from trtbuild_gateway.settings import ControlSettings, Settings
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 UNLOADED = {"name": "m", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"}
@@ -293,14 +294,66 @@ def test_without_a_token_a_browser_is_refused() -> None:
     in_front(test)
 
 
+def test_an_admins_key_opens_the_port_for_its_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(gates.VARIABLE, TOKEN)
+    keys = {
+        name: json.loads(trtbuild("keys", "add", name, *more, "--json", cwd=tmp_path).stdout)["key"]
+        for name, more in {
+            "admin": ("--admin",), "other": ("--admin", "--models", "x*"), "user": (),
+        }.items()
+    }  # fmt: skip
+    audit = tmp_path / "audit.jsonl"
+    access = {"keys": str(tmp_path / "keys.json"), "audit": {"path": str(audit)}}
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        controlled(triton)
+
+        async def load(token: str) -> httpx.Response:
+            headers = {"authorization": f"Bearer {token}"}
+            served.control.headers.update(headers)
+            return await post(served, "load")
+
+        assert (await load(keys["admin"])).status_code == 200
+        assert (await load(TOKEN)).status_code == 200
+        assert code(await load(keys["user"])) == (403, "not_admin")
+        assert code(await load(keys["other"])) == (404, "model_not_found")
+        assert (await served.control.get("/v1/model/list")).json()["data"] == []
+        assert code(await load("nonsense")) == (401, "invalid_api_key")
+
+    in_front(test, access=access)
+    rows = [json.loads(line) for line in audit.read_text().splitlines()]
+    noted = [(row["endpoint"], row["model"], row["status"]) for row in rows if "endpoint" in row]
+    path = "/v1/model/load"
+    assert noted == [
+        (path, "m", 200), (path, "m", 200), (path, "", 403), (path, "", 404), (path, "", 401),
+    ]  # fmt: skip
+    assert "control-token" in audit.read_text()
+
+
+def test_a_load_never_falls_back_to_another_model() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        triton.scripts["other"] = words("a")
+        triton.control = lambda *_: [answer(b'{"error": "no memory"}', 400)]
+        assert code(await post(served, "load")) == (502, "refused_by_server")
+        assert [name for _, name, _ in triton.controlled] == ["m"]
+
+    in_front(test, models={"m": {"fallbacks": ["other"]}, "other": {}})
+
+
+def _control(**settings: Any) -> Settings:
+    return Settings(control=ControlSettings(**settings))
+
+
 def test_a_port_for_other_machines_needs_a_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(gates.VARIABLE, raising=False)
     with pytest.raises(UsageError, match="other machines can reach"):
-        gates.gate_of(ControlSettings(host="0.0.0.0"))
+        gates.gate_of(_control(host="0.0.0.0"))
     file = tmp_path / "token"
-    settings = ControlSettings(host="0.0.0.0", token_file=file)
+    settings = _control(host="0.0.0.0", token_file=file)
     for content, message in (
         (None, "No such file"), (b"\n", "is empty"), (b"short\n", "has 5 characters"),
         (b"\xff\xfe", "not text"),
@@ -312,7 +365,7 @@ def test_a_port_for_other_machines_needs_a_token(
     file.write_text(TOKEN + "\n")
     assert gates.gate_of(settings)
     monkeypatch.setenv(gates.VARIABLE, TOKEN)
-    assert gates.gate_of(ControlSettings(host="0.0.0.0"))
+    assert gates.gate_of(_control(host="0.0.0.0"))
 
 
 def test_the_reference_names_every_path_and_key() -> None:
