@@ -13,6 +13,7 @@ from typing import Protocol
 _FULL = 0.8
 _SHRINK = 0.75
 _GROW = 1.1
+_FORGET = 1.0005  # each second: what was learnt in a busy moment is tried again in minutes
 _GREEDY_WAITING = 2
 _SLOWER, _SLOWEST = 2.0, 4.0  # times the best latency: grow no more, shrink
 
@@ -100,7 +101,7 @@ class Aimd:
             self._sum, self._count = 0.0, 0
 
     def _window(self, latency: float) -> None:
-        self._best = min(self._best * 1.02, latency)  # forgets slowly: requests change in length
+        self._best = min(self._best * 1.001, latency)  # forgets slowly: requests change in length
         ratio = latency / self._best if self._best else 1.0
         if self.greedy or ratio <= _SLOWER:
             more = 1.0 if self._slow else max(1.0, self._limit / 2)
@@ -161,11 +162,13 @@ class Metered:
                 self._capacity = running
             self._limit = max(1.0, min(self._limit, float(max(1, in_flight))) * _SHRINK)
             return
+        if load.waiting:
+            return  # as many as greed wants
         full = 1.0 if self.greedy else _FULL
-        used = max(running / self._capacity, load.memory or 0.0)
-        self._capacity = max(self._capacity, running)
-        if used > full and math.isfinite(self._capacity):
-            surplus = running - full * self._capacity
-            self._limit = max(1.0, min(self._limit, in_flight - surplus))
-        elif used < full and in_flight >= self.limit:  # no growth that nobody uses
-            self._limit = min(float(self.most), max(self._limit + 1, self._limit * _GROW))
+        self._capacity = max(self._capacity * _FORGET, running)
+        room = full * self._capacity - running
+        if room < 0:
+            self._limit = max(1.0, min(self._limit, in_flight + room))
+        elif (load.memory or 0.0) < full and in_flight >= self.limit:  # no growth for nobody
+            more = min(max(1.0, self._limit * (_GROW - 1)), max(room, float(self.greedy)))
+            self._limit = min(float(self.most), self._limit + more)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,7 +143,7 @@ def publish(where: Place, table: Table, scratch: Path) -> None:
 
     table = table.replace_schema_metadata({_STATS: _counts(table)})
     folder = where.local.parent if where.local else scratch
-    temporary = folder / f".{where.name}.{secrets.token_hex(4)}.tmp"
+    temporary = folder / f".{where.name}.tmp"  # of a killed process: written over
     try:
         with disk_trouble(folder):
             pq.write_table(table, temporary, compression="zstd")
