@@ -9,11 +9,12 @@ from trtbuild.cli.values import Program
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    from trtbuild_batch.cli import run
+    from trtbuild_batch.cli import looking, run
 
     group = Program(
         no_args_is_help=True,
         help="Ask a served model about every row of a table: resumable, with errors by row.",
     )
     run.register(group)
+    looking.register(group)
     app.add_typer(group, name="batch")

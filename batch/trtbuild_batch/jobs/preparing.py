@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,15 @@ def require_usable(folder: Place, new: bool) -> Record | None:
                 (folder / name).remove()
         return None
     return found
+
+
+def memory(options: RunOptions, task: TaskOptions) -> dict[str, Any]:
+    """Return the options as they are kept for a later command, which may run elsewhere."""
+    inputs = [one if "://" in one else str(Path(one).absolute()) for one in options.inputs]
+    given = asdict(task)
+    if task.prompt.startswith("@"):
+        given["prompt"] = f"@{Path(task.prompt[1:]).absolute()}"
+    return {"run": asdict(options) | {"inputs": inputs}, "task": given}
 
 
 def scratch_of(folder: Place) -> Path:

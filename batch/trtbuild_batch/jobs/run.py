@@ -14,7 +14,7 @@ from trtbuild_batch.jobs import preparing
 from trtbuild_batch.jobs.tally import Snapshot
 from trtbuild_batch.jobs.working import Watch, Work
 from trtbuild_batch.options import RunOptions, TaskOptions
-from trtbuild_batch.output import record
+from trtbuild_batch.output import contents, record
 from trtbuild_batch.output.locking import only_one
 from trtbuild_batch.output.parts import Layout
 from trtbuild_batch.output.record import Record
@@ -27,9 +27,21 @@ _PROBE = "trtbuild"  # the text whose vector tells the dimension
 
 
 def run(
-    options: RunOptions, task: TaskOptions, progress: Progress, watch: Watch = lambda _: None
+    options: RunOptions,
+    task: TaskOptions,
+    progress: Progress,
+    watch: Watch = lambda _: None,
+    *,
+    retries: bool = False,
 ) -> Snapshot:
     """Run a job, or go on with it, and return its end.
+
+    Args:
+        options: What is read, who is asked, where the answers go.
+        task: What is asked.
+        progress: Is told about each step.
+        watch: Is given the state once a second.
+        retries: Also ask again about the rows that have an error.
 
     Raises:
         UsageError: An option, the input or the output directory cannot be used.
@@ -38,7 +50,7 @@ def run(
     """
     source = open_source(options.inputs)
     address = parse(options.target, options.model)
-    share = options.share()
+    options.share()
     folder = place(options.out)
     asked = preparing.task_of(source, task, address)
     layout = preparing.layout_of(source, asked, options)
@@ -48,7 +60,9 @@ def run(
         api_key_env=options.api_key_env,
         connections=max(options.concurrency or 0, options.max_concurrency),
     )
-    job = _Job(options, source, address, target, asked, layout, folder, share, progress, watch)
+    job = _Job(
+        options, source, address, target, asked, task, layout, folder, retries, progress, watch
+    )
     return asyncio.run(job.run())
 
 
@@ -59,9 +73,10 @@ class _Job:
     address: Address
     target: Target
     task: Task
+    given: TaskOptions
     layout: Layout
     folder: Place
-    share: tuple[int, int]
+    retries: bool
     progress: Progress
     watch: Watch
 
@@ -79,10 +94,12 @@ class _Job:
             )
             self.folder.make()
             scratch = preparing.scratch_of(self.folder)
-            with only_one(scratch, str(self.folder), shared=self.share[1] > 1):
+            with only_one(scratch, str(self.folder), shared=self.options.share()[1] > 1):
                 job = await self._record(made)
+                if not self.retries:
+                    contents.remember(self.folder, preparing.memory(self.options, self.given))
                 layout = replace(self.layout, dimension=job.dimension)
-                writer = Writer(self.folder, scratch, job, layout)
+                writer = Writer(self.folder, scratch, job, layout, self.retries)
                 work = Work(
                     self.options, self.source, self.address, self.target, self.task, job, writer,
                     self.progress, self.watch,

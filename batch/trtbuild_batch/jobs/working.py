@@ -6,19 +6,27 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trtbuild.errors import ServerError
 from trtbuild.progress import Progress
 from trtbuild_batch.asking import Task
-from trtbuild_batch.engine import Engine, Outcome, Policy, Receipt, StoppedError
+from trtbuild_batch.engine import (
+    CallError,
+    Engine,
+    Kind,
+    Outcome,
+    Policy,
+    Receipt,
+    StoppedError,
+)
 from trtbuild_batch.inputs import Source
 from trtbuild_batch.jobs.feeding import Feeder, Item
 from trtbuild_batch.jobs.pacing import pacer
 from trtbuild_batch.jobs.tally import Snapshot, Tally
 from trtbuild_batch.options import RunOptions
-from trtbuild_batch.output import parts
+from trtbuild_batch.output import contents, parts
 from trtbuild_batch.output.record import Record
 from trtbuild_batch.output.writer import STATE, Part, Writer
 from trtbuild_batch.targets import Target
@@ -77,6 +85,7 @@ class Work:
             raise self._stopped(error) from None
         finally:
             await self.writer.close()
+            contents.forget_progress(self.writer.scratch, self.options.share()[0])
         return self._snapshot(engine)
 
     def _wanted(self) -> list[int]:
@@ -90,13 +99,15 @@ class Work:
             time.perf_counter(),
             None if price is None else price * self.options.gpus / 3600,
         )
-        there = {parts.number_of(name) for name in self.writer.folder.names()}
-        for number in ours:
-            if number in there:
-                found = parts.counts(self.writer.folder / parts.name_of(number))
-                self._tally.found(found["rows"], found["errors"])
-                self.writer.drop_journal(number)
-        return [number for number in ours if number not in there]
+        wanted = set(ours)
+        for number in wanted & set(contents.published(self.writer.folder)):
+            found = parts.counts(self.writer.folder / parts.name_of(number))
+            if self.writer.retries and found["errors"]:
+                continue
+            wanted.discard(number)
+            self._tally.found(found["rows"], found["errors"])
+            self.writer.drop_journal(number)
+        return sorted(wanted)
 
     def _policy(self) -> Policy:
         options = self.options
@@ -110,7 +121,20 @@ class Work:
         return part
 
     async def _ask(self, item: Item) -> Outcome:
-        return await self.target.ask(item.question)
+        outcome = await self.target.ask(item.question)
+        if isinstance(outcome.output, bytes) and (problem := self._problem(outcome.output)):
+            raise CallError(Kind.MALFORMED, problem)
+        return outcome
+
+    def _problem(self, numbers: bytes) -> str:
+        """Return what is wrong with a vector or scores: it would be wrong silently."""
+        import numpy as np
+
+        found = np.frombuffer(numbers, dtype="<f4")
+        dimension = self.writer.layout.dimension
+        if dimension and len(found) != dimension:
+            return f"the vector has {len(found)} numbers instead of {dimension}"
+        return "" if np.isfinite(found).all() else "a number is not finite"
 
     def _done(self, item: Item, receipt: Receipt) -> None:
         self._receive(item.row, receipt)
@@ -128,7 +152,9 @@ class Work:
         )
 
     async def _show(self, engine: Engine[Item]) -> None:
-        self.watch(self._snapshot(engine))
+        now = self._snapshot(engine)
+        self.watch(now)
+        contents.say_progress(self.writer.scratch, self.options.share()[0], asdict(now))
 
     def _stopped(self, error: StoppedError) -> ServerError:
         return ServerError(

@@ -93,6 +93,9 @@ class Layout:
         columns["latency_ms"] = [one.latency_ms for one in receipts]
         columns["error"] = [one.error or None for one in receipts]
         columns["error_kind"] = [one.kind or None for one in receipts]
+        for name in schema.names:
+            if schema.field(name).type == pa.string():
+                columns[name] = [one and _valid(one) for one in columns[name]]
         return pa.table(columns, schema=schema)
 
     def _outputs(self, values: list[Any]) -> Any:
@@ -112,6 +115,11 @@ def _cast(values: list[Any], kind: Any) -> list[Any]:
     if kind != pa.string():
         return values
     return [None if one is None else one if isinstance(one, str) else _text(one) for one in values]
+
+
+def _valid(text: str) -> str:
+    """Return text that UTF-8 has: JSON may hold half of a pair of surrogates."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _text(value: Any) -> str:

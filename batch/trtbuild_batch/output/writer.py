@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,23 +45,22 @@ class Writer:
         scratch: Where journals are: the directory itself, or one of this machine.
         record: The job.
         layout: The columns.
+        retries: Rows with an error are tried again; their journals have another ending, so that
+            what was left of the first run is not taken for it.
     """
 
     folder: Place
     scratch: Path
     record: Record
     layout: Layout
-    computed: int = 0
-    errors: int = 0
+    retries: bool = False
     published: set[int] = field(default_factory=set)
     _open: dict[int, Part] = field(default_factory=dict)
     _publishing: set[asyncio.Task[None]] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def open(self, number: int, retried: Sequence[tuple[int, Receipt]] = ()) -> Part:
+    async def open(self, number: int) -> Part:
         """Begin a part, or go on with it. Waits while too many are open.
-
-        ``retried`` are rows that the published part has, when its errors are tried again.
 
         Raises:
             UsageError: Another process works on it.
@@ -79,7 +77,9 @@ class Writer:
                 )
         first, last = self.record.span(number)
         part = Part(number, last - first, journal)
-        part.done.update((row, one) for row, one in retried if not one.kind)
+        if self.retries:
+            read = parts.read(self.folder / parts.name_of(number), self.layout)
+            part.done.update((row, one) for row, one in read if not one.kind)
         part.done.update((row, one) for row, one in journal.known.items() if first <= row < last)
         journal.known.clear()
         self._open[number] = part
@@ -91,7 +91,8 @@ class Writer:
             self._journal_of(number).unlink(missing_ok=True)
 
     def _journal_of(self, number: int) -> Path:
-        return self.scratch / f".{parts.name_of(number)}.journal"
+        ending = "retry" if self.retries else "journal"
+        return self.scratch / f".{parts.name_of(number)}.{ending}"
 
     def see(self, part: Part, row: int, kept: tuple[Any, ...]) -> bool:
         """Take note of an input row; return whether it is still to be asked about."""
@@ -111,8 +112,6 @@ class Writer:
         with disk_trouble(self.scratch, STATE):
             part.journal.append(row, receipt)
         part.done[row] = receipt
-        self.computed += 1
-        self.errors += bool(receipt.kind)
         self._publish_complete(part)
 
     def _publish_complete(self, part: Part) -> None:

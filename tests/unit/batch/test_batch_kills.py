@@ -14,7 +14,7 @@ import pytest
 from support.batch_jobs import rows_of, texts
 from support.batch_server import BatchServer
 
-_ROWS, _AT_ONCE, _PART = 2000, 16, 130
+_ROWS, _AT_ONCE, _PART = 1200, 16, 130
 # Without the command line, which takes longer to start than the rest of a life here.
 _CHILD = """
 import sys
@@ -65,4 +65,4 @@ def test_a_killed_job_loses_and_repeats_nothing_but_calls_in_flight(
     assert calls == sum(server.asked.values())
     assert _ROWS <= calls <= _ROWS + kills * _AT_ONCE
     left = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".parquet"}
-    assert left == {".lock", "_job.json"}
+    assert left == {".lock", "_job.json", "_options.json"}

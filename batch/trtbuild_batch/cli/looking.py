@@ -1,0 +1,162 @@
+"""``trtbuild batch status``, ``errors`` and ``merge``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from trtbuild_batch.output.contents import Contents
+
+_STATUS = """
+Examples
+
+  trtbuild batch status out
+
+  trtbuild batch status out --watch
+
+  trtbuild batch status s3://bucket/out --json
+"""
+_ERRORS = """
+Examples
+
+  trtbuild batch errors out
+
+  trtbuild batch errors out --json
+
+  trtbuild batch errors out --retry
+"""
+_MERGE = """
+Examples
+
+  trtbuild batch merge out -o answers.parquet
+
+  trtbuild batch merge out -o results.jsonl
+
+  trtbuild batch merge out -o so-far.csv --partial
+"""
+_SHOWN = 20
+_WATCH_SECONDS = 2.0
+
+Out = Annotated[str, typer.Argument(help="The output directory of the job.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("status", epilog=_STATUS)(status)
+    app.command("errors", epilog=_ERRORS)(errors)
+    app.command("merge", epilog=_MERGE)(merge)
+
+
+def status(
+    out: Out,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Print it again until the end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show how far a job is: rows, errors, speed, the time left."""
+    import time
+
+    from trtbuild.cli.output import json_line, print_json
+    from trtbuild_batch.jobs import looking
+    from trtbuild_batch.places import need_pyarrow
+
+    need_pyarrow()
+    while True:
+        found = looking.status(out)
+        if not as_json:
+            typer.echo(_line(found))
+        elif watch:
+            json_line(found)
+        else:
+            print_json(found)
+        if not watch or found.complete:
+            return
+        time.sleep(_WATCH_SECONDS)
+
+
+def _line(found: Contents) -> str:
+    from trtbuild.cli.output import human_count
+    from trtbuild_batch.cli.view import duration
+
+    state = "complete" if found.complete else "running" if found.running else "interrupted"
+    said = [state, f"{found.done} of {found.rows} rows"]
+    if found.errors:
+        said.append(f"{found.errors} with errors")
+    said.append(f"{found.parts_done} of {found.parts} parts")
+    if found.prompt_tokens or found.completion_tokens:
+        made = human_count(found.completion_tokens)
+        said.append(f"{human_count(found.prompt_tokens)} + {made} tokens")
+    if found.rows_per_s:
+        said.append(f"{found.rows_per_s:.3g} rows/s")
+    if found.seconds_left is not None:
+        said.append(f"{duration(found.seconds_left)} left")
+    return " · ".join(said)
+
+
+def errors(
+    out: Out,
+    *,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Ask again about the rows that have an error.")
+    ] = False,
+    target: Annotated[str, typer.Option(help="With --retry: another place of the model.")] = "",
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="With --retry: calls at a time.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Most rows to print.")] = _SHOWN,
+    as_json: Json = False,
+) -> None:
+    """List the rows that have an error, or try them again. Exit code 7 if any is left."""
+    from trtbuild.cli.output import print_json, progress
+    from trtbuild.errors import ServerError
+    from trtbuild_batch.cli import view
+    from trtbuild_batch.jobs import looking
+    from trtbuild_batch.places import need_pyarrow
+
+    need_pyarrow()
+    if retry:
+        with progress() as shown, view.live() as watch:
+            looking.retry(out, shown, watch, target=target, concurrency=concurrency)
+    rows = list(looking.failed_rows(out))
+    counted = looking.kinds(rows)
+    if as_json:
+        print_json({"errors": len(rows), "kinds": counted, "rows": rows})
+    else:
+        for row in rows[:limit]:
+            name = f" ({row.id})" if row.id is not None else ""
+            typer.echo(f"row {row.row}{name}: {row.kind}: {row.error}")
+        if len(rows) > limit:
+            typer.echo(f"… {len(rows) - limit} more: --limit {len(rows)} prints them")
+        if not rows:
+            typer.echo("no row has an error")
+    if rows:
+        raise ServerError(
+            f"{len(rows)} rows have an error",
+            details=tuple(f"{count} {kind}" for kind, count in counted.items()),
+            fix="correct the input or the server; --retry asks about these rows again",
+        )
+
+
+def merge(
+    out: Out,
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A .parquet, .jsonl or .csv file.")
+    ],
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Accept a job that is not complete.")
+    ] = False,
+) -> None:
+    """Write all rows of a job to one file, in the order of the input."""
+    from trtbuild.cli.output import progress
+    from trtbuild_batch.jobs import merging
+    from trtbuild_batch.places import need_pyarrow
+
+    need_pyarrow()
+    with progress() as shown:
+        rows = merging.merge(out, output, shown, partial=partial)
+    typer.echo(f"{rows} rows: {output}")

@@ -1,0 +1,228 @@
+"""The output directory: how far a job is, its errors, one file of its parts, and what can break."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from support.batch_jobs import rows_of, texts, write_lines
+from support.batch_server import BatchServer
+from support.command_line import trtbuild
+from trtbuild_batch.engine import Outcome, Receipt
+from trtbuild_batch.output.journal import Journal, count
+
+Run = Callable[..., Any]
+PROMPT = ("--prompt", "S: {{ text }}")
+
+
+def batch(*arguments: object, cwd: Path) -> Any:
+    return trtbuild("batch", *arguments, cwd=cwd)
+
+
+def test_a_job_is_looked_at_its_errors_retried_and_its_parts_merged(
+    run: Run, tmp_path: Path, server: BatchServer
+) -> None:
+    texts(tmp_path / "rows.jsonl", 50)
+    bad = {"S: text 11", "S: text 12", "S: text 33"}
+    server.decide = lambda text, _: 400 if text in bad else 200
+    given = ["rows.jsonl", *PROMPT, "--id", "id", "--part-rows", 10]
+    assert run(*given).returncode == 7
+
+    said = batch("status", "out", cwd=tmp_path)
+    assert said.stdout.startswith("complete · 50 of 50 rows · 3 with errors · 5 of 5 parts")
+    state = json.loads(batch("status", "out", "--json", cwd=tmp_path).stdout)
+    assert (state["done"], state["errors"], state["running"]) == (50, 3, False)
+    assert state["completion_tokens"] == 2 * 47
+
+    listed = batch("errors", "out", "--limit", 2, cwd=tmp_path)
+    assert listed.returncode == 7 and "3 rows have an error" in listed.stderr
+    first = "row 11 (r11): refused: 400: scripted 400\n"
+    assert listed.stdout.startswith(first) and "… 1 more" in listed.stdout
+
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*")}
+    bad.remove("S: text 11")
+    server.asked.clear()
+    still = batch("errors", "out", "--retry", "--json", cwd=tmp_path)
+    assert still.returncode == 7 and json.loads(still.stdout)["kinds"] == {"refused": 2}
+    assert set(server.asked) == {"S: text 11", "S: text 12", "S: text 33"}
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*")}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"part-00001.parquet", "part-00003.parquet"}
+    bad.clear()
+    done = batch("errors", "out", "--retry", "--target", server.url, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "no row has an error\n"), done.stderr
+
+    for name in ("all.parquet", "all.jsonl", "all.csv"):
+        assert batch("merge", "out", "-o", name, cwd=tmp_path).stdout == f"50 rows: {name}\n"
+    merged = pq.read_table(tmp_path / "all.parquet").to_pylist()
+    assert merged == rows_of(tmp_path / "out")
+    assert [row["id"] for row in merged] == [f"r{n}" for n in range(50)]
+    lines = (tmp_path / "all.jsonl").read_text().splitlines()
+    assert [json.loads(line)["output"] for line in lines] == [row["output"] for row in merged]
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == 51
+
+
+def test_lines_of_a_batch_file_are_merged_into_result_lines(
+    run: Run, tmp_path: Path, server: BatchServer
+) -> None:
+    line = {"method": "POST", "url": "/v1/completions"}
+    rows = [{"custom_id": c, **line, "body": {"model": "m", "prompt": c}} for c in "ab"]
+    write_lines(tmp_path / "lines.jsonl", rows)
+    server.decide = lambda text, _: 400 if text == "b" else 200
+    assert run("lines.jsonl", model="").returncode == 7
+    assert batch("merge", "out", "-o", "results.jsonl", cwd=tmp_path).returncode == 0
+    good, bad = map(json.loads, (tmp_path / "results.jsonl").read_text().splitlines())
+    assert good["custom_id"] == "a" and good["error"] is None
+    assert good["response"]["status_code"] == 200
+    assert good["response"]["body"]["choices"][0]["text"] == "re: a"
+    assert bad["custom_id"] == "b" and bad["response"] is None
+    assert bad["error"] == {"code": "refused", "message": "400: scripted 400"}
+
+
+def test_what_cannot_be_looked_at_or_merged(run: Run, tmp_path: Path, server: BatchServer) -> None:
+    texts(tmp_path / "rows.jsonl", 20)
+    (tmp_path / "empty").mkdir()
+    for command in (["status"], ["errors"], ["merge", "-o", "x.csv"]):
+        found = batch(command[0], "empty", *command[1:], cwd=tmp_path)
+        assert found.returncode == 2 and "empty has no job" in found.stderr
+    server.decide = lambda text, _: 404 if text == "S: text 15" else 200
+    assert run("rows.jsonl", *PROMPT, "--part-rows", 10, "--concurrency", 1).returncode == 7
+    said = batch("status", "out", cwd=tmp_path)
+    assert said.stdout.startswith("interrupted · 15 of 20 rows · 1 of 2 parts")
+    merged = batch("merge", "out", "-o", "x.csv", cwd=tmp_path)
+    assert merged.returncode == 2 and "1 of 2 parts are there" in merged.stderr
+    assert batch("merge", "out", "-o", "x.csv", "--partial", cwd=tmp_path).returncode == 0
+    retried = batch("errors", "out", "--retry", cwd=tmp_path)
+    assert retried.returncode == 2 and "the job is not complete" in retried.stderr
+    assert batch("merge", "out", "-o", "x.txt", cwd=tmp_path).returncode == 2
+
+    server.decide = lambda _text, _times: 200
+    assert run("rows.jsonl", *PROMPT).returncode == 0
+    part = tmp_path / "out/part-00001.parquet"
+    (tmp_path / "out/part-00000.parquet").write_bytes(part.read_bytes())  # rows 10 to 19 twice
+    merged = batch("merge", "out", "-o", "y.csv", cwd=tmp_path)
+    assert merged.returncode == 5 and "its rows are not 0 and those that follow" in merged.stderr
+    part.write_bytes(b"nothing")
+    assert batch("status", "out", cwd=tmp_path).returncode == 5
+    assert run("rows.jsonl", *PROMPT).returncode == 5
+    assert not [path.name for path in tmp_path.iterdir() if path.name in ("y.csv", ".y.csv.tmp")]
+
+
+def test_vectors_are_no_csv_and_a_broken_one_is_an_error(
+    run: Run, tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import support.batch_server as module
+
+    good = module._good
+    vectors: dict[str, list[float]] = {"short": [1.0, 2.0], "nan": [1.0, float("nan"), 2.0]}
+
+    def answer(path: str, text: str, body: Any) -> Any:
+        found = good(path, text, body)
+        found["data"][0]["embedding"] = vectors.get(text, [1.0, 2.0, 3.0])
+        return found
+
+    monkeypatch.setattr(module, "_good", answer)
+    rows = [{"text": name} for name in ("fine", "short", "nan", *"abcdefgh")]
+    write_lines(tmp_path / "rows.jsonl", rows)
+    assert run("rows.jsonl", "--embed", "text", "--attempts", 1).returncode == 7
+    found = rows_of(tmp_path / "out")
+    assert found[0]["output"] == [1.0, 2.0, 3.0]
+    assert found[1]["error"] == "the vector has 2 numbers instead of 3"
+    assert found[2]["error"] == "a number is not finite"
+    merged = batch("merge", "out", "-o", "x.csv", cwd=tmp_path)
+    assert merged.returncode == 2 and "CSV cannot hold lists of numbers" in merged.stderr
+
+
+def test_a_second_process_is_refused(run: Run, tmp_path: Path) -> None:
+    texts(tmp_path / "rows.jsonl", 20)
+    (tmp_path / "out").mkdir()
+    for name, more in ((".lock", []), (".part-00001.parquet.journal", ["--part-rows", 10])):
+        with (tmp_path / "out" / name).open("w") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            done = run("rows.jsonl", *PROMPT, *more)
+            assert done.returncode == 2 and "another process works on" in done.stderr
+            assert "--partition" in done.stderr
+    assert run("rows.jsonl", *PROMPT).returncode == 0
+    assert len(rows_of(tmp_path / "out")) == 20
+
+
+def test_two_partitions_share_a_directory(run: Run, tmp_path: Path) -> None:
+    texts(tmp_path / "rows.jsonl", 100)
+    ours = run("rows.jsonl", *PROMPT, "--partition", "1/2")
+    assert ours.returncode == 0 and "48 of 48 rows" in ours.stdout
+    assert run("rows.jsonl", *PROMPT, "--partition", "0/2").returncode == 0
+    assert [row["row"] for row in rows_of(tmp_path / "out")] == list(range(100))
+
+
+def receipts(number: int) -> list[tuple[int, Receipt]]:
+    texts = ["plain", "ä€😀", "line\nbreak", b"\x00\x00\x80?", ""]
+    return [
+        (row, Receipt(Outcome(texts[row % 5], "stop", row, None), 1, 2.5))
+        if row % 3
+        else (row, Receipt(None, 5, 1.0, 'said "no"', "server_error"))
+        for row in range(number)
+    ]
+
+
+def test_a_journal_cut_off_anywhere_keeps_the_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    wanted = receipts(12)
+    whole = Journal(path, "key")
+    assert whole.open()
+    for row, receipt in wanted:
+        whole.append(row, receipt)
+    whole.close()
+    content = path.read_bytes()
+    assert count(path) == (12, 4)
+    ends = [at + 1 for at, byte in enumerate(content) if byte == 10]
+    for cut in range(0, len(content) + 1, 11):
+        for tail in (b"", b"\0\0\0"):  # a power failure may leave zeros
+            path.write_bytes(content[:cut] + tail)
+            journal = Journal(path, "key")
+            assert journal.open()
+            kept = max(0, sum(end <= cut for end in ends) - 1)
+            assert list(journal.known.items()) == wanted[:kept]
+            journal.append(99, wanted[0][1])
+            journal.close()
+            again = Journal(path, "key")
+            assert again.open() and list(again.known) == [*range(kept), 99]
+            again.close()
+    path.write_bytes(content)
+    other = Journal(path, "another job")
+    assert other.open() and not other.known
+    other.close()
+
+
+def test_a_full_disk_keeps_what_is_done(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: BatchServer
+) -> None:
+    texts(tmp_path / "rows.jsonl", 30)
+    write, written = os.write, []
+
+    def full(fd: int, content: bytes) -> int:
+        if b'"row":' not in content:
+            return write(fd, content)
+        written.append(content)
+        if len(written) == 10:  # as a disk does: a part, and then nothing more
+            return write(fd, content[:7])
+        if len(written) > 10:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        done = run("rows.jsonl", *PROMPT, "--concurrency", 2)
+    assert done.returncode == 5, done.stderr
+    assert "the disk of" in done.stderr and "is full" in done.stderr
+    assert "run the command again to go on: what is done is kept" in done.stderr
+    assert run("rows.jsonl", *PROMPT).returncode == 0
+    assert [row["row"] for row in rows_of(tmp_path / "out")] == list(range(30))
+    assert sum(server.asked.values()) <= 30 + 2
