@@ -52,11 +52,40 @@ class AuditSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         path: The file.
         key_file: A key that the hashes depend on; without it they only show accidents.
         on_failure: ``refuse`` requests while it cannot be written, or ``continue``.
+        prompts: Whether prompts are in it, masked as in logs.
     """
 
     path: Path
     key_file: Path | None = None
     on_failure: Literal["refuse", "continue"] = "refuse"
+    prompts: bool = False
+
+
+Place = Literal["prompts", "answers", "logs"]
+Kind = Literal["email", "iban", "card", "ssn", "ip", "phone"]
+
+
+class MaskingRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to look for in texts, and what to do about it.
+
+    Attributes:
+        find: Kinds of data that the gateway knows.
+        name, pattern: One of your own, as a regular expression with bounded repeats.
+        do: ``mask`` it, ``refuse`` the request or the answer, or only ``log`` how often there was
+            one.
+        where: In which texts. In logs it is always masked.
+    """
+
+    find: tuple[Kind, ...] = ()
+    name: Annotated[str, Meta(pattern="^([a-z][a-z0-9_-]{0,30})?$")] = ""
+    pattern: str = ""
+    do: Literal["mask", "refuse", "log"] = "mask"
+    where: tuple[Place, ...] = ("prompts", "answers", "logs")
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a rule that finds nothing or has half a pattern."""
+        if not (self.find or self.pattern) or bool(self.name) != bool(self.pattern):
+            raise ValueError("a masking rule needs `find`, or `name` and `pattern`")
 
 
 class CorsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +110,8 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         redis: Where several gateways count together; without, each counts alone.
         cors: Pages that may call the gateway from a browser.
         audit: What is noted about each call; None: nothing.
+        masking: Sets of rules by name. Whoever has no key, or one that names no set, gets
+            ``default``; a key with the set ``none`` gets none.
     """
 
     keys: Path | None = None
@@ -89,6 +120,7 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redis: RedisSettings | None = None
     cors: CorsSettings = CorsSettings()
     audit: AuditSettings | None = None
+    masking: dict[str, tuple[MaskingRule, ...]] = {}
 
     def placed(self, base: Path) -> AccessSettings:
         """Return the settings with relative paths below ``base``."""

@@ -26,7 +26,9 @@ async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
     try:
         settings = await asyncio.to_thread(read)
         changed = settings.access != gateway.settings.access
-        gate = await asyncio.to_thread(gate_for, settings) if changed else gateway.gate
+        gate = (
+            await asyncio.to_thread(gate_for, settings, gateway.gate) if changed else gateway.gate
+        )
         if changed:
             await gate.open()
         await gateway.catalog.adopt(settings)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from trtbuild.signature.requests import Chunk, GenerateRequest, TaskAnswer, TaskRequest
 
@@ -47,6 +47,52 @@ class Caller:
     admin: bool = False
 
 
+class AnswerText(Protocol):
+    """One answer on its way to the client."""
+
+    def feed(self, text: str) -> str:
+        """Take a piece and return what may be sent; ApiError for an answer that may not."""
+
+    def end(self) -> str:
+        """Return the rest."""
+
+
+class Texts(Protocol):
+    """What happens to the texts of a call."""
+
+    @property
+    def checks_prompts(self) -> bool:
+        """Whether prompts are searched, which needs them as text and not as token ids."""
+
+    @property
+    def hides(self) -> bool:
+        """Whether something may be missing, which log probabilities would show."""
+
+    async def prompts(self, value: Any, keys: frozenset[str] | None = None) -> Any:
+        """Return a text, or a JSON value with texts, as the model may see it; ApiError if it may
+        not. ``keys`` are the only names whose texts are meant."""
+
+    def answer(self) -> AnswerText | None:
+        """Return what each answer goes through; None if it is sent as it is."""
+
+
+class PlainTexts:
+    """Texts that nobody looks at."""
+
+    checks_prompts = hides = False
+
+    async def prompts(self, value: Any, keys: frozenset[str] | None = None) -> Any:  # noqa: ARG002
+        """Return the value."""
+        return value
+
+    def answer(self) -> AnswerText | None:
+        """Return None."""
+        return None
+
+
+PLAIN = PlainTexts()
+
+
 @dataclass(slots=True)
 class Call:
     """One call of an endpoint.
@@ -59,6 +105,7 @@ class Call:
         prompt_tokens: Tokens of all prompts, 0 if unknown.
         max_tokens: The most tokens that all answers may have, 0 if unknown.
         started: ``time.monotonic()`` at the first byte of the request.
+        texts: What happens to its texts; the gate may set it when it identifies the caller.
     """
 
     id: str
@@ -68,6 +115,7 @@ class Call:
     prompt_tokens: int = 0
     max_tokens: int = 0
     started: float = 0.0
+    texts: Texts = PLAIN
 
 
 @dataclass(slots=True)

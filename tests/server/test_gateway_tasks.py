@@ -6,6 +6,7 @@ import asyncio
 import base64
 import struct
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,11 @@ from support.gateways import Served, client, run_as_served, serving
 Test = Callable[[Served], Awaitable[None]]
 
 
-def in_front(server: triton.Triton, test: Test) -> None:
+def in_front(server: triton.Triton, test: Test, **settings: Any) -> None:
     """Run a test with a gateway in front of the server."""
 
     async def run() -> None:
-        async with serving(server.http) as served:
+        async with serving(server.http, **settings) as served:
             await test(served)
 
     run_as_served(run())
@@ -85,6 +86,31 @@ def test_classify(tasks_server: triton.Triton) -> None:
         assert second["num_classes"] == 2
 
     in_front(tasks_server, test)
+
+
+def test_what_is_masked_reaches_no_model(tasks_server: triton.Triton) -> None:
+    async def test(served: Served) -> None:
+        mail, masked = "a@example.org", "[EMAIL]"  # the models count characters
+        answer = await served.post("/v1/embeddings", model="embedder", input=[mail, "abc"])
+        assert [row["embedding"][0] for row in answer.json()["data"]] == [len(masked), 3]
+        ids = await served.post("/v1/embeddings", model="embedder", input=[1, 2])
+        assert "searched for what is masked" in ids.json()["error"]["message"]
+        asked = {"query": masked, "documents": [mail, {"text": "b@example.org or not"}]}
+        ranked = (await served.post("/v1/rerank", model="reranker", **asked)).json()["results"]
+        assert ranked[0]["document"] == {"text": masked}
+        assert [row["relevance_score"] for row in ranked] == [0, -7]
+        passages = [{"text": mail}]
+        nim = await served.post(
+            "/v1/ranking", model="reranker", query={"text": mail}, passages=passages
+        )
+        assert nim.json()["rankings"] == [{"index": 0, "logit": 0}]
+        scores = await served.post("/v1/score", model="reranker", text_1=masked, text_2=[mail])
+        assert [row["score"] for row in scores.json()["data"]] == [0]
+        texts = await served.post("/v1/classify", model="classifier", input=[mail, masked])
+        first, second = texts.json()["data"]
+        assert first["probs"] == second["probs"]
+
+    in_front(tasks_server, test, access={"masking": {"default": [{"find": ["email"]}]}})
 
 
 def test_a_model_of_another_task_is_named(tasks_server: triton.Triton) -> None:

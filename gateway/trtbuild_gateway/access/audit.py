@@ -38,25 +38,44 @@ class AuditLog:
         RecipeError: Its last line is not what was written.
     """
 
-    def __init__(self, settings: AuditSettings, path: Path) -> None:
-        self._path = path
-        self._refuses = settings.on_failure == "refuse"
+    def __init__(self, settings: AuditSettings) -> None:
+        self.path = settings.path
+        self._settings = settings
         self._key = read_key(settings.key_file) if settings.key_file else b""
         self._waiting: deque[Mapping[str, Any]] = deque()
         self._lost = 0
         self._said = -math.inf
         self._syncing: asyncio.Task[None] | None = None
         self._dirty = False
-        self._fd = _opened(path)
+        self._fd = _opened(settings.path)
         try:
             self._end, self._size = self._recovered()
         except BaseException:
             os.close(self._fd)
             raise
 
+    @property
+    def keeps_prompts(self) -> bool:
+        """Whether prompts are in it."""
+        return self._settings.prompts
+
+    @property
+    def _refuses(self) -> bool:
+        return self._settings.on_failure == "refuse"
+
+    def adopt(self, settings: AuditSettings) -> None:
+        """Go on with new settings; RecipeError for another key, which would break the chain."""
+        if settings.key_file != self._settings.key_file:
+            raise RecipeError(
+                f"the key of the audit log {self.path} cannot change while it is written",
+                fix="name another file in access.audit.path, or restart with it moved away",
+            )
+        self._settings = settings
+
     async def open(self) -> None:
         """Begin to make the disk keep the lines."""
-        self._syncing = asyncio.create_task(self._sync())
+        if self._syncing is None:
+            self._syncing = asyncio.create_task(self._sync())
 
     async def close(self) -> None:
         """Write what waits, and close the file."""
@@ -67,7 +86,7 @@ class AuditLog:
             return
         if not self._write_waiting():
             lines = len(self._waiting) + self._lost
-            _log.error("%d lines of the audit log %s are lost", lines, self._path)
+            _log.error("%d lines of the audit log %s are lost", lines, self.path)
         with contextlib.suppress(OSError):
             os.fsync(self._fd)
         os.close(self._fd)
@@ -138,7 +157,7 @@ class AuditLog:
             then = "requests are refused" if self._refuses else "requests go on"
             _log.error(
                 "the audit log %s cannot be written: %s; %s, %d lines wait, %d are lost",
-                *(self._path, error.strerror, then, len(self._waiting), self._lost),
+                *(self.path, error.strerror, then, len(self._waiting), self._lost),
             )
 
     async def _sync(self) -> None:
@@ -167,7 +186,7 @@ class AuditLog:
                 end, _ = check_line(line, self._key)
             except ChainError as error:
                 raise RecipeError(
-                    f"the audit log {self._path} cannot be continued, its last line is wrong: "
+                    f"the audit log {self.path} cannot be continued, its last line is wrong: "
                     f"{error}",
                     fix="look at it with `trtbuild audit verify`, and move it away or give the "
                     "right key",
@@ -175,7 +194,7 @@ class AuditLog:
         if whole < size:
             os.ftruncate(self._fd, whole)
             self._end, self._size = end, whole
-            _log.warning("%s ended with half a line, which was removed", self._path)
+            _log.warning("%s ended with half a line, which was removed", self.path)
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             self._write({"time": now, "event": "recovered", "removed_bytes": size - whole})
             return self._end, self._size

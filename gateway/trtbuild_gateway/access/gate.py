@@ -6,17 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from trtbuild.errors import RecipeError
 from trtbuild_gateway.access.audit import AuditLog
 from trtbuild_gateway.access.counting import LocalStore
 from trtbuild_gateway.access.keys import Key, fits, id_of, unknown_key
 from trtbuild_gateway.access.limiting import Limiter
+from trtbuild_gateway.access.logs import LogFilter
+from trtbuild_gateway.access.masking import CheckedTexts, RuleSet
 from trtbuild_gateway.access.redis_store import RedisStore
 from trtbuild_gateway.access.ring import KeyRing
-from trtbuild_gateway.access_settings import AccessSettings
+from trtbuild_gateway.access_settings import AccessSettings, AuditSettings
 from trtbuild_gateway.failures import ApiError
-from trtbuild_gateway.seams import FREE, Admission, Call, Caller, Gate, OpenGate, Outcome
+from trtbuild_gateway.seams import (
+    FREE,
+    PLAIN,
+    Admission,
+    Call,
+    Caller,
+    Gate,
+    OpenGate,
+    Outcome,
+    Texts,
+)
 from trtbuild_gateway.settings import Settings
 
+_DEFAULT_MASKING, _NO_MASKING = "default", "none"
 _LEASE_MARGIN = 60  # seconds beyond the longest answer
 _LISTING = "/v1/models"  # names only what the caller may use
 
@@ -32,20 +46,48 @@ class Known(Caller):
     key: Key | None = None
 
 
-def gate_for(settings: Settings) -> Gate:
+def gate_for(settings: Settings, before: Gate | None = None) -> Gate:
     """Return the gate that the settings ask for.
 
+    Args:
+        settings: The whole file.
+        before: The gate until now, whose counts and audit log are continued.
+
     Raises:
-        RecipeError: A file of theirs cannot be read.
-        UsageError: A library is missing.
+        RecipeError: A file of theirs cannot be read, or a pattern cannot be used.
+        UsageError: A library is missing, or the audit log cannot be written.
     """
     access = settings.access
-    if access.keys is None and access.audit is None:
+    if access.keys is None and access.audit is None and not access.masking:
         return OpenGate()
+    old = before if isinstance(before, AccessGate) else None
+    masking = {name: RuleSet.of(rules) for name, rules in access.masking.items()}
     keys = None if access.keys is None else KeyRing(access.keys)
-    limiter = _limiter(settings)
-    audit = None if access.audit is None else AuditLog(access.audit, access.audit.path)
-    return AccessGate(access, keys, limiter, audit)
+    _check_sets(masking, keys)
+    same = old is not None and old.settings.redis == access.redis
+    limiter = old.limiter if old is not None and same else _limiter(settings)
+    return AccessGate(access, keys, limiter, masking, _audit(access.audit, old))
+
+
+def _audit(settings: AuditSettings | None, old: AccessGate | None) -> AuditLog | None:
+    if settings is None:
+        return None
+    if old is not None and old.audit is not None and old.audit.path == settings.path:
+        old.audit.adopt(settings)
+        return old.audit
+    return AuditLog(settings)
+
+
+def _check_sets(masking: Mapping[str, RuleSet], keys: KeyRing | None) -> None:
+    """Raise RecipeError for a key whose set of masking rules does not exist."""
+    for key in () if keys is None else keys.all():
+        if key.masking and key.masking != _NO_MASKING and key.masking not in masking:
+            raise RecipeError(
+                f"the key {key.id} ({key.name}) has the masking rules {key.masking!r}, which do "
+                "not exist",
+                where="access.masking",
+                fix=f"add `{key.masking}:` there, or revoke the key",
+            )
 
 
 def _limiter(settings: Settings) -> Limiter:
@@ -64,6 +106,7 @@ class AccessGate:
         settings: The section ``access``.
         keys: The keys; None: everybody is admitted.
         limiter: Keeps the limits.
+        masking: Sets of masking rules by name.
         audit: Notes every call.
     """
 
@@ -72,16 +115,20 @@ class AccessGate:
         settings: AccessSettings,
         keys: KeyRing | None,
         limiter: Limiter,
-        audit: AuditLog | None = None,
+        masking: Mapping[str, RuleSet],
+        audit: AuditLog | None,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
+        self.limiter = limiter
+        self.audit = audit
         self._keys = keys
-        self._limiter = limiter
-        self._audit = audit
+        self._masking = masking
+        self._logs = LogFilter([rule for one in masking.values() for rule in one.logs])
 
     async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
-        if self._keys is None or fits(call.endpoint, self._settings.public):
+        if self._keys is None or fits(call.endpoint, self.settings.public):
+            call.texts = self._texts("")
             return Caller()
         text = credential(headers)
         if not text:
@@ -95,7 +142,23 @@ class AccessGate:
                 f"{', '.join(key.endpoints)}",
                 code="endpoint_not_allowed",
             )
+        call.texts = self._texts(key.masking)
         return known
+
+    def _texts(self, name: str) -> Texts:
+        """Return what happens to the texts of whoever has a set of rules."""
+        keep = self.audit is not None and self.audit.keeps_prompts
+        rules = self._masking.get(name or _DEFAULT_MASKING)
+        if rules is None and name not in ("", _NO_MASKING):
+            # The keys file was changed; without the rules nothing may pass.
+            raise ApiError(
+                500,
+                f"the masking rules {name!r} of the API key do not exist in the gateway's settings",
+                code="unknown_masking",
+            )
+        if rules is None:
+            return CheckedTexts(RuleSet(), keep) if keep else PLAIN
+        return CheckedTexts(rules, keep)
 
     def visible(self, caller: Caller, model: str) -> bool:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
@@ -106,30 +169,38 @@ class AccessGate:
 
     async def admit(self, call: Call) -> Admission:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
-        if self._audit is not None:
-            self._audit.require()
+        if self.audit is not None:
+            self.audit.require()
         key = call.caller.key if isinstance(call.caller, Known) else None
         if self._keys is None:
             return FREE
-        limits = self._settings.limits if key is None or key.limits is None else key.limits
+        limits = self.settings.limits if key is None or key.limits is None else key.limits
         tokens = call.prompt_tokens + call.max_tokens
-        return await self._limiter.admit(call.caller.id, limits, tokens)
+        return await self.limiter.admit(call.caller.id, limits, tokens)
 
     def ended(self, call: Call, outcome: Outcome) -> None:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
-        if self._audit is not None:
-            self._audit.note(call, outcome)
+        if self.audit is None:
+            return
+        texts = call.texts
+        if not isinstance(texts, CheckedTexts):
+            self.audit.note(call, outcome)
+            return
+        more = {"found": dict(texts.counts)} if texts.counts else {}
+        self.audit.note(call, outcome, **more, **({"prompts": texts.kept} if texts.keep else {}))
 
     async def open(self) -> None:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
-        if self._audit is not None:
-            await self._audit.open()
+        self._logs.install()
+        if self.audit is not None:
+            await self.audit.open()
 
     async def close(self) -> None:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
-        await self._limiter.close()
-        if self._audit is not None:
-            await self._audit.close()
+        self._logs.remove()
+        await self.limiter.close()
+        if self.audit is not None:
+            await self.audit.close()
 
 
 def _valid(keys: KeyRing, text: str, call: Call) -> Key:

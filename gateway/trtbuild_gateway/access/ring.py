@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from trtbuild.errors import RecipeError
@@ -35,6 +35,10 @@ class KeyRing:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    def all(self) -> Iterable[Key]:
+        """Return every key."""
+        return self._keys.values()
 
     def find(self, key_id: str) -> Key | None:
         """Return the key with an id."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from trtbuild_gateway.http.forms import form_of
 from trtbuild_gateway.routes.asking import asked, model_for
 from trtbuild_gateway.schema.audio import AudioForm
 from trtbuild_gateway.schema.parameters import check, typed
+from trtbuild_gateway.seams import Texts
 from trtbuild_gateway.upstream.catalog import Model
 
 _TEXT = "text/plain; charset=utf-8"
@@ -43,13 +45,24 @@ async def _answer(context: Context, endpoint: str, task: str) -> None:
     wanted = TranscribeRequest(
         (base64.b64encode(form.file).decode(),),
         language=form.language,
-        prompt=form.prompt,
+        prompt=await context.call.texts.prompts(form.prompt),
         translate=task == "translate",
         timestamps=form.timed,
     )
     answer = await asked(context, model, wanted, TranscribeAnswer)
     context.outcome.completion_tokens = sum(answer.token_counts)
-    await _respond(context, form, answer.results[0], task)
+    await _respond(context, form, _checked(answer.results[0], context.call.texts), task)
+
+
+def _checked(found: Transcription, texts: Texts) -> Transcription:
+    """Return a transcription as it may be sent, the text of each segment by itself, too."""
+
+    def checked(text: str) -> str:
+        answer = texts.answer()
+        return text if answer is None else answer.feed(text) + answer.end()
+
+    segments = tuple(part._replace(text=checked(part.text)) for part in found.segments)
+    return replace(found, text=checked(found.text), segments=segments)
 
 
 def _with_types(form: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,8 @@ from trtbuild_gateway.schema.parameters import check, typed
 from trtbuild_gateway.schema.tools import tool_plan
 from trtbuild_gateway.upstream.catalog import Model
 
+_DESCRIBING = frozenset(("description",))  # other texts of a tool are names and schemas
+
 
 async def chat(context: Context) -> None:
     """Answer a chat."""
@@ -65,11 +67,18 @@ async def job_of(context: Context, request: ChatRequest, model: Model) -> Job:
     messages, images = await take_images(
         checked_messages(request.messages), context.gateway.settings.media
     )
-    variables = {**_effort(request.reasoning_effort), **(request.chat_template_kwargs or {})}
+    texts = context.call.texts
+    messages = await texts.prompts(messages)
+    variables = {
+        **_effort(request.reasoning_effort),
+        **(await texts.prompts(request.chat_template_kwargs or {})),
+    }
     plan = tool_plan(request.tools, request.tool_choice, parallel=request.parallel_tool_calls)
     prompt = await model.prompter.chat(
         messages,
-        tools=None if plan is None or plan.mode == "none" else plan.tools,
+        tools=None
+        if plan is None or plan.mode == "none"
+        else await texts.prompts(plan.tools, _DESCRIBING),
         variables=variables,
         answer=request.add_generation_prompt and not request.continue_final_message,
     )

@@ -18,6 +18,7 @@ async def classify(context: Context) -> None:
     """Return the label of each text, and the probability of every label."""
     request = await parsed(context, "classify", ClassifyRequest)
     inputs, how = request.inputs(), truncation(request.truncate)
+    inputs = await context.call.texts.prompts(inputs)
     model = await model_for(context, request.model, ServedTask.CLASSIFY)
     await context.admit()
     wanted = Classify(tuple(inputs), truncate=how, raw_scores=request.raw_scores)

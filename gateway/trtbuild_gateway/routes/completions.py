@@ -28,6 +28,7 @@ from trtbuild_gateway.routes.generating import (
 )
 from trtbuild_gateway.schema.completions import CompletionRequest
 from trtbuild_gateway.schema.parameters import check, typed
+from trtbuild_gateway.seams import Texts
 from trtbuild_gateway.upstream.catalog import Model
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _check_echo(request: CompletionRequest) -> None:
 
 
 async def _job(context: Context, request: CompletionRequest, model: Model) -> Job:
-    prompts = [await _prompt(model, item) for item in request.prompts()]
+    prompts = [await _prompt(model, item, context.call.texts) for item in request.prompts()]
     # With max_tokens 0 only the prompt is of interest; engines generate at least one token.
     wanted = _DEFAULT_TOKENS if request.max_tokens is None else max(1, request.max_tokens)
     limits = [answer_limit(model, prompt, wanted, "prompt") for prompt in prompts]
@@ -97,9 +98,9 @@ async def _job(context: Context, request: CompletionRequest, model: Model) -> Jo
     return Job(model, requests, every, max(limits), request.wants_usage, logprobs)
 
 
-async def _prompt(model: Model, item: str | list[int]) -> Prompt:
+async def _prompt(model: Model, item: str | list[int], texts: Texts) -> Prompt:
     if isinstance(item, str):
-        return await model.prompter.plain(item)
+        return await model.prompter.plain(await texts.prompts(item))
     tokenizer = await model.prompter.required_tokenizer()
     text = text_of(tokenizer, item)
     if text is None:
@@ -109,7 +110,8 @@ async def _prompt(model: Model, item: str | list[int]) -> Prompt:
             "prompt",
             "unsupported_tokens",
         )
-    return Prompt(text, len(item))
+    checked = await texts.prompts(text)
+    return Prompt(text, len(item)) if checked == text else await model.prompter.plain(checked)
 
 
 def _choice(

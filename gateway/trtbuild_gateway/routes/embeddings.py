@@ -11,6 +11,7 @@ import msgspec
 
 from trtbuild.signature import ServedTask
 from trtbuild.signature.requests import EmbedAnswer, EmbedRequest
+from trtbuild_gateway.failures import invalid
 from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.prompts.pieces import text_of
 from trtbuild_gateway.routes.asking import asked, model_for, parsed, total
@@ -24,6 +25,9 @@ async def embeddings(context: Context) -> None:
     inputs = request.inputs()
     model = await model_for(context, request.model, ServedTask.EMBED)
     texts = [await _text(model, item) for item in inputs]
+    if context.call.texts.checks_prompts and not all(isinstance(text, str) for text in texts):
+        raise invalid("'input' must be text, since it is searched for what is masked", "input")
+    texts = await context.call.texts.prompts(texts)
     await context.admit()
     wanted = EmbedRequest(
         tuple(texts),

@@ -20,6 +20,7 @@ from trtbuild_gateway.parsing import Parser
 from trtbuild_gateway.prompts.prompter import Prompt
 from trtbuild_gateway.routes.parsed import ParsedReader
 from trtbuild_gateway.schema.sampling import SamplingFields
+from trtbuild_gateway.seams import AnswerText
 from trtbuild_gateway.upstream.catalog import Model
 
 _WITHOUT_LIMIT = 1024  # tokens of an answer where neither client nor context says how many
@@ -119,6 +120,12 @@ def taken(context: Context, model: Model, request: GenerateRequest) -> GenerateR
     dialect = dialect_of(model.served)
     ignored = dialect.ignored(model.served, request) if dialect else ()
     names = tuple(_NAMES.get(name, name) for name in ignored if name != "max_tokens")
+    if request.sampling.wants_logprobs and context.call.texts.hides:
+        raise invalid(
+            "'logprobs' would show what is masked for you; leave it out",
+            "logprobs",
+            "unsupported_parameter",
+        )
     if not names:
         return request
     if context.gateway.settings.on_unsupported == "refuse":
@@ -172,6 +179,8 @@ async def whole(context: Context, job: Job) -> list[Choice]:
             await generate_all(job.model.backend, job.requests, headers, take)
         for choice in choices:
             choice.finish_reason()
+            if (text := context.call.texts.answer()) is not None:
+                choice.parts = [text.feed(choice.text), text.end()]
     finally:
         _note_counts(context, job, choices)
     return choices
@@ -197,7 +206,7 @@ async def run(context: Context, job: Job, encoder: Stream) -> None:
 
 async def _produce(context: Context, job: Job, encoder: Stream, emit: Emit) -> None:
     choices = job.choices()
-    readers = [_reader(job, encoder) for _ in choices]
+    readers = [_reader(context, job, encoder) for _ in choices]
     roles = b"".join(encoder.role(choice.index) for choice in choices)
 
     def take(index: int, chunks: Sequence[Chunk]) -> Awaitable[None] | None:
@@ -246,10 +255,45 @@ class _PlainReader:
         return self._encoder.finish(choice.index, choice.finish_reason())
 
 
-def _reader(job: Job, encoder: Stream) -> _PlainReader | ParsedReader:
+class _CheckedReader:
+    """Encodes one answer as it may be sent; what follows sees no other text."""
+
+    def __init__(self, text: AnswerText, reader: _PlainReader | ParsedReader) -> None:
+        self._text = text
+        self._reader = reader
+
+    def take(self, choice: Choice, chunks: Sequence[Chunk]) -> bytes:
+        """Return the events of new chunks."""
+        feed = self._text.feed
+        # A model that sends no counts has its tokens counted by the texts it sent.
+        checked = [
+            chunk._replace(
+                text=feed(chunk.text),
+                output_tokens=bool(chunk.text)
+                if chunk.output_tokens is None
+                else chunk.output_tokens,
+            )
+            for chunk in chunks
+        ]
+        return self._reader.take(choice, checked)
+
+    def end(self, choice: Choice) -> bytes:
+        """Return the last events."""
+        rest = self._text.end()
+        last = self._reader.take(choice, [Chunk(rest, output_tokens=0)]) if rest else b""
+        return last + self._reader.end(choice)
+
+
+def _reader(
+    context: Context, job: Job, encoder: Stream
+) -> _PlainReader | ParsedReader | _CheckedReader:
+    made: _PlainReader | ParsedReader
     if job.parser is None:
-        return _PlainReader(encoder, job.logprobs)
-    return ParsedReader(encoder, job.parser(), job.logprobs)
+        made = _PlainReader(encoder, job.logprobs)
+    else:
+        made = ParsedReader(encoder, job.parser(), job.logprobs)
+    text = context.call.texts.answer()
+    return made if text is None else _CheckedReader(text, made)
 
 
 def _note_time(context: Context, chunks: Sequence[Chunk]) -> None:

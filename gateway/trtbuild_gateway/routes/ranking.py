@@ -60,6 +60,7 @@ async def rerank_v2(context: Context) -> None:
 async def _ranked(context: Context, request: RerankRequest) -> tuple[RerankAnswer, list[str]]:
     documents = [text_of("documents", one) for one in counted("documents", request.documents)]
     query = text_of("query", request.query)
+    query, documents = await context.call.texts.prompts((query, documents))
     answer = await _answer(context, request.model, query, documents, request.truncate)
     kept = answer.results[: request.top_n]
     return RerankAnswer(kept, answer.token_counts), documents
@@ -80,6 +81,7 @@ async def ranking(context: Context) -> None:
     request = await parsed(context, "ranking", RankingRequest)
     passages = [text_of("passages", one) for one in counted("passages", request.passages)]
     query = text_of("query", request.query)
+    query, passages = await context.call.texts.prompts((query, passages))
     answer = await _answer(context, request.model, query, passages, request.truncate)
     rankings = [
         {"index": one.index, "logit": one.score if one.logit is None else one.logit}
@@ -93,6 +95,7 @@ async def score(context: Context) -> None:
     """Score pairs: by a reranker, or by the similarity of embeddings."""
     request = await parsed(context, "score", ScoreRequest)
     pairs, how = request.pairs(), truncation(request.truncate)
+    pairs = await context.call.texts.prompts(pairs)
     tasks = (ServedTask.RERANK, ServedTask.SCORE, ServedTask.EMBED)
     model = await model_for(context, request.model, *tasks)
     await context.admit()

@@ -155,7 +155,7 @@ def test_a_restart_continues_the_chain_also_after_half_a_line(tmp_path: Path) ->
     settings = AuditSettings(path)
 
     async def run(name: str) -> None:
-        log = AuditLog(settings, path)
+        log = AuditLog(settings)
         noted(log, name)
         await log.close()
 
@@ -181,7 +181,7 @@ def test_a_log_that_cannot_be_used(tmp_path: Path) -> None:
     key.write_text("k" * 32)
     plain = tmp_path / "plain.jsonl"
     plain.write_bytes(chain(1)[0])
-    holding = AuditLog(AuditSettings(busy), busy)
+    holding = AuditLog(AuditSettings(busy))
     for path, key_file, says in (
         (Path("/dev/full"), None, "is not a regular file"),
         (Path("/dev/null"), None, "is not a regular file"),
@@ -195,10 +195,10 @@ def test_a_log_that_cannot_be_used(tmp_path: Path) -> None:
         (tmp_path / "x", tmp_path / "nokey", "cannot be read"),
     ):
         with pytest.raises(TrtbuildError, match=says) as caught:
-            AuditLog(AuditSettings(path, key_file), path)
+            AuditLog(AuditSettings(path, key_file))
         assert caught.value.fix
     asyncio.run(holding.close())
-    asyncio.run(AuditLog(AuditSettings(busy), busy).close())
+    asyncio.run(AuditLog(AuditSettings(busy)).close())
 
 
 def test_the_gateway_does_not_start_without_its_log(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""The gateway's own log, without personal data."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+from trtbuild_gateway.access.masking import Rule, mask_whole
+from trtbuild_gateway.failures import ApiError
+
+_LOGGERS = ("trtbuild.gateway", "uvicorn.error")
+
+
+class LogFilter(logging.Filter):
+    """Masks messages and tracebacks. Servers quote what they were sent, and so do exceptions.
+
+    Args:
+        rules: What to mask; without any nothing is done.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        super().__init__()
+        self._rules = tuple({rule.pattern.name: rule for rule in rules}.values())
+
+    def install(self) -> None:
+        """Look at the messages of the gateway and of the HTTP server."""
+        for name in _LOGGERS if self._rules else ():
+            logging.getLogger(name).addFilter(self)
+
+    def remove(self) -> None:
+        """Look at them no more."""
+        for name in _LOGGERS:
+            logging.getLogger(name).removeFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Mask a record; it is always kept."""
+        record.msg, record.args = self._masked(record.getMessage()), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self._masked(logging.Formatter().formatException(record.exc_info))
+            record.exc_info = None
+        return True
+
+    def _masked(self, text: str) -> str:
+        try:
+            return mask_whole(self._rules, text, Counter(), "log")
+        except ApiError:
+            return "(a message that could not be searched in time for what is masked)"

@@ -1,0 +1,288 @@
+"""What personal data looks like, whole and as a beginning that a stream may still complete.
+
+Every pattern has a greatest length. :attr:`Pattern.open` finds where a text could still become a
+match: ``regex`` matches a partial text, and the character that no text has makes every match a
+partial one. Since searching with it is slow, cheaper expressions find where to look at all.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from trtbuild.errors import RecipeError, UsageError
+from trtbuild_gateway.access.own_patterns import check_pattern
+
+if TYPE_CHECKING:
+    from regex import Pattern as Compiled
+
+_WIDEST = 700  # a built-in pattern's: 64 characters, @, eight labels of 64, and 24
+_NEVER = "\U0010ffff"
+_SEPARATORS = "[ \\xa0\\u202f./()-]"
+
+Measure = Callable[[str, int, int], int]
+"""Takes text, start and end of a match; returns the true end, or -1 if it is no match."""
+
+_DOMAIN = r"(?:\w(?:[\w-]{0,61}\w)?\.){1,8}\p{L}{2,24}"
+_EMAIL = r"(?<![\w%+-])[\w%+-](?:[\w.%+'-]{0,62}[\w%+-])?[@＠]" + _DOMAIN
+_IBAN = r"(?<![\p{L}\d])(?:[A-Z]{2}|[a-z]{2})\d{2}(?:[ \xa0-]{0,2}[A-Za-z0-9]){11,30}"
+_CARD = (
+    r"(?<!\d)(?<!\d\.)(?:\d{13,19}|\d{4}(?:[ \xa0]\d{2,7}){2,4}|\d{4}(?:[.-]\d{2,7}){2,4})(?!\d)"
+)
+_SSN = (
+    r"(?<![\w-])(?!000|666|9\d\d)\d{3}(?:-(?!00)\d{2}-|[ ](?!00)\d{2}[ ])(?!0000)\d{4}"
+    r"(?!\w|-\d)"
+)
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
+_IP = (
+    rf"(?<![\p{{L}}\d])(?<!\d\.)(?<![Vv]ersion )(?:{_OCTET}\.){{3}}{_OCTET}(?!\d|\.\d)"
+    r"|(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}"
+    rf"(?:(?:{_OCTET}\.){{3}}{_OCTET}|[0-9A-Fa-f]{{1,4}})?(?![\w:])"
+)
+_PHONE = (
+    # With the code of a country.
+    rf"(?<![\w+])(?:\+|00(?=[1-9])){_SEPARATORS}?[1-9](?:{_SEPARATORS}{{0,3}}\d){{6,14}}(?!\d)"
+    # North America: (415) 555-0132.
+    r"|(?<![\w.+-])(?:1[ .-])?(?:\([2-9]\d{2}\)[ \xa0-]?|[2-9]\d{2}[ \xa0.-])\d{3}[ \xa0.-]\d{4}"
+    r"(?!\w|[.-]\d)"
+    # With the leading zero of a trunk: 030 1234567, 01 23 45 67 89.
+    r"|(?<![\w.+-])\(?0[1-9]\d{0,4}\)?(?:[ \xa0./-]{1,3}\d{2,8}){1,5}(?!\d)"
+)
+
+_AT = re.compile("[@＠]")
+_STARTS = {
+    "iban": r"[A-Za-z]{2}\d\d",
+    "card": r"(?<!\d)\d{4}",
+    "ssn": r"(?<!\d)\d{3}[ -]",
+    "ip": r"(?<!\d)\d{1,3}\.\d{1,3}\.|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:",
+    "phone": r"[+(]|(?<!\d)\d",
+}
+SIGNS = re.compile(r"[\d@＠:(+]")
+"""Every match of a built-in pattern has one of these."""
+
+_WORD = re.compile(r"[\w.%+'-]*")
+_LONGEST_WORD = 64
+
+
+def plain_opening(text: str, at: int) -> int:
+    """Return where a match of a built-in pattern may have begun, in a text without any sign:
+    nowhere before the last word."""
+    found = _WORD.match(text[: at - 1 if at else None : -1])
+    return max(at, len(text) - min(found.end() if found else 0, _LONGEST_WORD))
+
+
+# Lengths by country: SWIFT's IBAN registry, release 100 (2025).
+_IBAN_LENGTHS = {
+    15: "NO", 16: "BE", 18: "DK FO FI GL NL SD FK", 19: "MK SI", 20: "AT BA EE KZ LT LU XK MN",
+    21: "HR LV LI CH", 22: "BH BG CR GE DE IE ME RS GB VA", 23: "TL GI IQ IL OM SO AE",
+    24: "AD CZ MD PK RO SA SK ES SE TN VG", 25: "LY PT ST", 26: "IS TR",
+    27: "BI DJ FR GR IT MR MC SM", 28: "AL AZ BY CY DO SV GT HU LB NI PL", 29: "BR EG PS QA UA",
+    30: "JO KW MU YE", 31: "MT SC", 32: "LC", 33: "RU",
+}  # fmt: skip
+_LENGTH_OF = {name: size for size, names in _IBAN_LENGTHS.items() for name in names.split()}
+
+# Beginnings of card numbers and how many digits they have: ISO/IEC 7812 issuer ranges.
+_CARDS: tuple[tuple[int, int, tuple[int, ...]], ...] = (
+    (2221, 2720, (16,)), (3000, 3059, (14, 16)), (3095, 3095, (14, 16)), (3400, 3499, (15,)),
+    (3528, 3589, (16, 17, 18, 19)), (3600, 3699, (14, 16)), (3700, 3799, (15,)),
+    (3800, 3999, (14, 16)), (4000, 4999, (13, 16, 19)), (5000, 5099, (16, 18, 19)),
+    (5100, 5599, (16,)), (5600, 5899, (16, 18, 19)), (6000, 6999, (16, 17, 18, 19)),
+)  # fmt: skip
+_FIRST = (2, 3, 4, 5, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One kind of data.
+
+    Attributes:
+        name: Its name in settings and logs.
+        what: Its name in a sentence.
+        whole: Finds matches.
+        open: Finds where a match may have begun.
+        measure: Checks a match.
+        width: The most characters of a match.
+        starts: Finds where a match may begin; every match begins where it does.
+        seconds: The longest search, for patterns that are not ours.
+    """
+
+    name: str
+    what: str
+    whole: Compiled[str]
+    open: Compiled[str]
+    measure: Measure | None = None
+    width: int = _WIDEST
+    starts: re.Pattern[str] | None = None
+    seconds: float | None = None
+
+    @property
+    def label(self) -> str:
+        """What stands for it in a masked text."""
+        return f"[{self.name.upper()}]"
+
+    def find(self, text: str, at: int) -> tuple[int, int] | None:
+        """Return the first match from a position on; TimeoutError if it takes too long."""
+        if self.name == "email":
+            return self._email(text, at)
+        while (match := self._candidate(text, at)) is not None:
+            start, end = match.span()
+            whole = match if self.starts is None else self.whole.match(text, start)
+            if whole is not None:
+                end = whole.end()
+                if self.measure is not None:
+                    end = self.measure(text, start, end)
+                if end > start:
+                    return start, end
+            at = start + 1
+        return None
+
+    def _candidate(self, text: str, at: int) -> Any:
+        if self.starts is not None:
+            return self.starts.search(text, at)
+        return self.whole.search(text, at, timeout=self.seconds)
+
+    def _email(self, text: str, at: int) -> tuple[int, int] | None:
+        """Look around each ``@`` only: at the domain once, and at each beginning before it."""
+        for sign in _AT.finditer(text, at):
+            place = sign.start()
+            if _domain().match(text, place + 1) is None:
+                continue
+            before = _WORD.match(text[max(at, place - _LONGEST_WORD) : place][::-1])
+            first = place - (before.end() if before else 0)
+            for start in range(first, place):
+                if start > first and text[start - 1] not in ".'":
+                    continue
+                match = self.whole.match(text, start)
+                if match is not None:
+                    return start, match.end()
+        return None
+
+    def opening(self, text: str, at: int) -> int:
+        """Return the first position from which more text could make a match, or a longer one."""
+        at = max(at, len(text) - self.width)
+        match = self.open.search(text, at, partial=True, timeout=self.seconds)
+        return len(text) if match is None else match.start()
+
+
+@cache
+def built_in(name: str) -> Pattern:
+    """Return one of the patterns that come with the gateway."""
+    what, text, measure = _BUILT_IN[name]
+    starts = re.compile(_STARTS[name]) if name in _STARTS else None
+    return Pattern(name, what, *_compiled(text), measure, starts=starts)
+
+
+@cache
+def _domain() -> Compiled[str]:
+    compiled: Compiled[str] = _library().compile(_DOMAIN)
+    return compiled
+
+
+def own(name: str, text: str) -> Pattern:
+    """Return a pattern of the settings.
+
+    Raises:
+        RecipeError: It is not valid, or it has no greatest length and cost.
+    """
+    width, problem = check_pattern(text)
+    try:
+        compiled = None if problem else _compiled(text)
+    except _library().error as error:
+        problem = str(error)
+    if problem or compiled is None or compiled[0].fullmatch(""):
+        raise RecipeError(
+            f"the masking rule {name!r} has an unusable pattern: "
+            f"{problem or 'it matches the empty text'}",
+            where="access.masking",
+            fix="write bounded repeats such as [0-9]{1,12}, without groups inside of repeats",
+        )
+    what = f"text of the rule {name!r}"
+    return Pattern(name, what, *compiled, width=width, seconds=_OWN_SECONDS)
+
+
+_OWN_SECONDS = 0.1
+
+
+def _compiled(text: str) -> tuple[Compiled[str], Compiled[str]]:
+    compile = _library().compile
+    return compile(text), compile(f"(?:{text}){_NEVER}")
+
+
+def _library() -> Any:
+    try:
+        import regex
+    except ImportError:
+        raise UsageError(
+            "masking needs the library regex",
+            fix="pip install 'trtbuild-gateway[masking]', or leave out access.masking",
+        ) from None
+    return regex
+
+
+def _iban(text: str, start: int, end: int) -> int:
+    """Take as many characters as the country's IBANs have; ISO 13616, check digits by ISO 7064."""
+    length = _LENGTH_OF.get(text[start : start + 2].upper(), 0)
+    found, at = "", start
+    while at < end and len(found) < length:
+        found += text[at] if text[at].isalnum() else ""
+        at += 1
+    if not length or len(found) < length or (at < len(text) and text[at].isalnum()):
+        return -1
+    turned = (found[4:] + found[:4]).upper()
+    return at if int("".join(str(int(one, 36)) for one in turned)) % 97 == 1 else -1
+
+
+def _card(text: str, start: int, end: int) -> int:
+    """Take the longest number of an issuer's length with a right check digit (Luhn)."""
+    if int(text[start]) not in _FIRST:
+        return -1
+    digits = [(at, int(text[at])) for at in range(start, end) if text[at].isdecimal()]
+    head = int("".join(str(digit) for _, digit in digits[:4]))
+    lengths = next((sizes for first, last, sizes in _CARDS if first <= head <= last), ())
+    for length in sorted(lengths, reverse=True):
+        if length > len(digits):
+            continue
+        after = digits[length - 1][0] + 1
+        if after < len(text) and text[after].isdecimal():
+            continue
+        if _luhn([digit for _, digit in digits[:length]]):
+            return after
+    return -1
+
+
+def _luhn(digits: list[int]) -> bool:
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
+    return (sum(doubled) + sum(digits[-1::-2])) % 10 == 0
+
+
+def _ip(text: str, start: int, end: int) -> int:
+    found = text[start:end]
+    try:
+        ipaddress.ip_address(found)
+    except ValueError:
+        return -1
+    # "a::b" is an address, and far more often code.
+    return end if any(one.isdecimal() for one in found) else -1
+
+
+def _phone(text: str, start: int, end: int) -> int:
+    digits = [one for one in text[start:end] if one.isdecimal()]
+    least = 7 if text[start] == "+" else 9
+    return end if least <= len(digits) <= 15 and len(set(digits)) > 2 else -1
+
+
+_BUILT_IN: dict[str, tuple[str, str, Measure | None]] = {
+    "email": ("an e-mail address", _EMAIL, None),
+    "iban": ("an IBAN", _IBAN, _iban),
+    "card": ("a card number", _CARD, _card),
+    "ssn": ("a social security number", _SSN, None),
+    "ip": ("an IP address", _IP, _ip),
+    "phone": ("a phone number", _PHONE, _phone),
+}
+"""What it is in a sentence, its pattern, and its check; at one place the first counts."""
+
+NAMES = tuple(_BUILT_IN)
