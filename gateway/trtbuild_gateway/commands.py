@@ -17,3 +17,8 @@ audit = Command(
     "Check the gateway's audit log.",
     "trtbuild_gateway.audit_cli",
 )
+models = Command(
+    "models",
+    "List, load, unload and watch the models behind a gateway.",
+    "trtbuild_gateway.models_cli",
+)

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import Meta
@@ -124,7 +125,8 @@ class ControlPlane:
             servers = [server | self._of_server(server["url"]) for server in self._servers()]
             found = {"object": "list", "data": states, "servers": servers}
         else:
-            place = await self._found(context, name)
+            query = parse_qs(context.exchange.scope["query_string"].decode("latin-1"))
+            place = await self._found(context, name, query.get("server", [""])[0])
             found = self._with_usage(self.models.state(place))
         await context.exchange.respond(msgspec.json.encode(found))
 

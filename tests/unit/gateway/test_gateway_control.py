@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Sequence
+import queue
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,7 @@ from support.gateways import Served, in_front
 from support.paths import ROOT
 from support.scripted_http import END, STREAM, Step, answer
 from trtbuild.errors import UsageError
+from trtbuild_gateway import models_cli
 from trtbuild_gateway.control import gate as gates
 from trtbuild_gateway.control.app import LoadRequest, UnloadRequest
 from trtbuild_gateway.settings import ControlSettings, Settings
@@ -376,3 +382,56 @@ def test_the_reference_names_every_path_and_key() -> None:
     paths = [f"/v1/model/{name}" for name in ("load", "unload", "list", "state", "watch")]
     assert [key for key in keys if f"`{key}`" not in page] == []
     assert [path for path in paths if f"{path}`" not in page] == []
+
+
+@contextlib.contextmanager
+def beside() -> Iterator[tuple[FakeTriton, Served]]:
+    """A gateway in another thread: the command line needs the main one."""
+    started: queue.Queue[tuple[FakeTriton, Served, Callable[[], object]]] = queue.Queue()
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        started.put((triton, served, lambda: loop.call_soon_threadsafe(ended.set)))
+        await ended.wait()
+
+    thread = threading.Thread(target=in_front, args=(test,))
+    thread.start()
+    triton, served, end = started.get(timeout=20)
+    try:
+        yield triton, served
+    finally:
+        end()
+        thread.join(20)
+
+
+def test_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(models_cli, "_POLL_SECONDS", 0.02)
+    (tmp_path / "token").write_text(TOKEN)
+    with beside() as (triton, served):
+        url = str(served.control.base_url).removeprefix("http://")
+
+        def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return trtbuild("models", *arguments, "--url", url)
+
+        controlled(triton, load=[0.1, answer(b"")])
+        triton.index = [UNLOADED]
+        listed = run("list")
+        assert listed.stdout.splitlines()[1].split()[:2] == ["m", "unloaded"]
+        loaded = run("load", "m")
+        assert re.fullmatch(r"m: ready, after [\d.]+ s\n", loaded.stdout), loaded.stderr
+        assert re.match(r"m: (starting|loading)\n", loaded.stderr)
+        unloaded = run("unload", "m", "--seconds", "0", "--json")
+        assert json.loads(unloaded.stdout)["state"] == "unloaded"
+        unknown = run("load", "other")
+        assert (unknown.returncode, "no repository has" in unknown.stderr) == (7, True)
+        controlled(triton, load=[answer(b'{"error": "no memory"}', 400)])
+        failed = run("load", "m", "--json")
+        assert (failed.returncode, "no memory" in failed.stderr) == (7, True)
+        assert "no memory" in failed.stdout
+        served.gateway.draining = True  # it ends the streams
+        assert run("watch", "--json").returncode == 0
+        assert run("list", "--token-file", str(tmp_path / "token")).returncode == 0
+        missing = run("list", "--token-file", str(tmp_path / "nothing"))
+        assert (missing.returncode, "cannot be read" in missing.stderr) == (2, True)
+    gone = trtbuild("models", "list", "--url", "127.0.0.1:1")
+    assert (gone.returncode, "no control port answers" in gone.stderr) == (7, True)
