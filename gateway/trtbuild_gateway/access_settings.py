@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+_HERE = ("http://127.0.0.1:", "http://127.0.0.1/", "http://localhost:", "http://localhost/")
+
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -43,6 +45,42 @@ class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prefix: str = "trtbuild"
     on_failure: Literal["refuse", "admit"] = "refuse"
     seconds: Seconds = 0.5
+
+
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]  # fmt: skip
+
+
+class JwtSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Tokens of an identity provider (OpenID Connect).
+
+    Attributes:
+        issuer, audience: What ``iss`` and ``aud`` must be.
+        jwks: The provider's keys, a file or an https address.
+        algorithms: Of signatures; a shared secret is not possible.
+        leeway_seconds: How far the clocks may be apart.
+        models, endpoints: Globs of what a token without scopes for them allows.
+        scope_claim, scope_prefix: Where scopes are, and what ours begin with: ``models:GLOB``,
+            ``endpoints:GLOB`` and ``admin``.
+        masking: The set of masking rules.
+    """
+
+    issuer: str
+    audience: str
+    jwks: str
+    algorithms: tuple[Algorithm, ...] = ("RS256", "ES256", "EdDSA")
+    leeway_seconds: Annotated[float, Meta(ge=0, le=300)] = 30.0
+    models: tuple[str, ...] = ("*",)
+    endpoints: tuple[str, ...] = ("*",)
+    scope_claim: str = "scope"
+    scope_prefix: str = ""
+    masking: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for keys that would come unprotected."""
+        if self.jwks.startswith("http:") and not self.jwks.startswith(_HERE):
+            raise ValueError("`jwks` must be a file or an https address")
 
 
 class AuditSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,6 +143,7 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         keys: The file that ``trtbuild keys`` writes.
+        jwt: Tokens of an identity provider that are accepted as keys.
         public: Paths that need no key.
         limits: Of each key that has none of its own.
         redis: Where several gateways count together; without, each counts alone.
@@ -115,6 +154,7 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     keys: Path | None = None
+    jwt: JwtSettings | None = None
     public: tuple[str, ...] = ("/health*",)
     limits: Limits = Limits()
     redis: RedisSettings | None = None
@@ -133,4 +173,7 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             audit = msgspec.structs.replace(
                 audit, path=base / audit.path, key_file=below(audit.key_file)
             )
-        return msgspec.structs.replace(self, keys=below(self.keys), audit=audit)
+        jwt = self.jwt
+        if jwt is not None and not jwt.jwks.startswith(("http:", "https:")):
+            jwt = msgspec.structs.replace(jwt, jwks=str(base / jwt.jwks))
+        return msgspec.structs.replace(self, keys=below(self.keys), audit=audit, jwt=jwt)

@@ -15,7 +15,8 @@ from trtbuild_gateway.access.logs import LogFilter
 from trtbuild_gateway.access.masking import CheckedTexts, RuleSet
 from trtbuild_gateway.access.redis_store import RedisStore
 from trtbuild_gateway.access.ring import KeyRing
-from trtbuild_gateway.access_settings import AccessSettings, AuditSettings
+from trtbuild_gateway.access.tokens import Tokens, refused
+from trtbuild_gateway.access_settings import AccessSettings, AuditSettings, JwtSettings
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.seams import (
     FREE,
@@ -58,15 +59,17 @@ def gate_for(settings: Settings, before: Gate | None = None) -> Gate:
         UsageError: A library is missing, or the audit log cannot be written.
     """
     access = settings.access
-    if access.keys is None and access.audit is None and not access.masking:
+    if not (access.keys or access.jwt or access.audit or access.masking):
         return OpenGate()
     old = before if isinstance(before, AccessGate) else None
     masking = {name: RuleSet.of(rules) for name, rules in access.masking.items()}
     keys = None if access.keys is None else KeyRing(access.keys)
-    _check_sets(masking, keys)
+    tokens = None if access.jwt is None else Tokens(access.jwt)
+    _check_sets(masking, access.jwt, keys)
     same = old is not None and old.settings.redis == access.redis
     limiter = old.limiter if old is not None and same else _limiter(settings)
-    return AccessGate(access, keys, limiter, masking, _audit(access.audit, old))
+    callers = Callers(keys, tokens)
+    return AccessGate(access, callers, limiter, masking, _audit(access.audit, old))
 
 
 def _audit(settings: AuditSettings | None, old: AccessGate | None) -> AuditLog | None:
@@ -78,10 +81,19 @@ def _audit(settings: AuditSettings | None, old: AccessGate | None) -> AuditLog |
     return AuditLog(settings)
 
 
-def _check_sets(masking: Mapping[str, RuleSet], keys: KeyRing | None) -> None:
-    """Raise RecipeError for a key whose set of masking rules does not exist."""
+def _check_sets(
+    masking: Mapping[str, RuleSet], jwt: JwtSettings | None, keys: KeyRing | None
+) -> None:
+    """Raise RecipeError for a caller whose set of masking rules does not exist."""
+    known = {"", _NO_MASKING, *masking}
+    if jwt is not None and jwt.masking not in known:
+        raise RecipeError(
+            f"the masking rules {jwt.masking!r} of access.jwt do not exist",
+            where="access.masking",
+            fix=f"add `{jwt.masking}:` there",
+        )
     for key in () if keys is None else keys.all():
-        if key.masking and key.masking != _NO_MASKING and key.masking not in masking:
+        if key.revoked is None and key.masking not in known:
             raise RecipeError(
                 f"the key {key.id} ({key.name}) has the masking rules {key.masking!r}, which do "
                 "not exist",
@@ -99,12 +111,39 @@ def _limiter(settings: Settings) -> Limiter:
     return Limiter(store, admit_uncounted=redis.on_failure == "admit")
 
 
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Who is admitted; without both everybody.
+
+    Attributes:
+        keys: API keys.
+        tokens: Tokens of an identity provider.
+    """
+
+    keys: KeyRing | None = None
+    tokens: Tokens | None = None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody has to say who they are."""
+        return self.keys is None and self.tokens is None
+
+    async def key_of(self, text: str, call: Call) -> Key:
+        """Return what a key or token allows, and note who asks; ApiError 401 or 503."""
+        id = id_of(text)
+        if self.keys is not None and (id or self.tokens is None):
+            return _valid(self.keys, text, call)
+        if self.tokens is None or id:
+            raise refused("the API key is not valid")
+        return await self.tokens.key_of(text)
+
+
 class AccessGate:
     """Admits whoever has a key, within limits; a :class:`~trtbuild_gateway.seams.Gate`.
 
     Args:
         settings: The section ``access``.
-        keys: The keys; None: everybody is admitted.
+        callers: Who is admitted.
         limiter: Keeps the limits.
         masking: Sets of masking rules by name.
         audit: Notes every call.
@@ -113,7 +152,7 @@ class AccessGate:
     def __init__(
         self,
         settings: AccessSettings,
-        keys: KeyRing | None,
+        callers: Callers,
         limiter: Limiter,
         masking: Mapping[str, RuleSet],
         audit: AuditLog | None,
@@ -121,19 +160,19 @@ class AccessGate:
         self.settings = settings
         self.limiter = limiter
         self.audit = audit
-        self._keys = keys
+        self._callers = callers
         self._masking = masking
         self._logs = LogFilter([rule for one in masking.values() for rule in one.logs])
 
     async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
-        if self._keys is None or fits(call.endpoint, self.settings.public):
+        if self._callers.unknown or fits(call.endpoint, self.settings.public):
             call.texts = self._texts("")
             return Caller()
         text = credential(headers)
         if not text:
             raise refused("there is no API key: send it as 'Authorization: Bearer KEY'")
-        key = _valid(self._keys, text, call)
+        key = await self._callers.key_of(text, call)
         known = call.caller = Known(key.id, key.admin, key)
         if not (fits(call.endpoint, key.endpoints) or call.endpoint.startswith(_LISTING)):
             raise ApiError(
@@ -162,7 +201,7 @@ class AccessGate:
 
     def visible(self, caller: Caller, model: str) -> bool:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
-        if self._keys is None:
+        if self._callers.unknown:
             return True
         key = caller.key if isinstance(caller, Known) else None
         return key is not None and fits(model, key.models)
@@ -172,7 +211,7 @@ class AccessGate:
         if self.audit is not None:
             self.audit.require()
         key = call.caller.key if isinstance(call.caller, Known) else None
-        if self._keys is None:
+        if self._callers.unknown:
             return FREE
         limits = self.settings.limits if key is None or key.limits is None else key.limits
         tokens = call.prompt_tokens + call.max_tokens
@@ -192,6 +231,8 @@ class AccessGate:
     async def open(self) -> None:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
         self._logs.install()
+        if self._callers.tokens is not None:
+            await self._callers.tokens.open()
         if self.audit is not None:
             await self.audit.open()
 
@@ -225,9 +266,3 @@ def credential(headers: Mapping[str, str]) -> str:
     if kind.lower() == "bearer" and text.strip():
         return text.strip()
     return headers.get("x-api-key", "").strip()
-
-
-def refused(message: str) -> ApiError:
-    """Return the answer to a request without a valid key."""
-    headers = {"www-authenticate": "Bearer"}
-    return ApiError(401, message, code="invalid_api_key", headers=headers)
