@@ -32,6 +32,17 @@ Examples
 """
 
 
+_VERIFY = """
+Examples
+
+  trtbuild deploy verify model_repository --url 127.0.0.1:8000 --metrics http://127.0.0.1:8002/metrics
+
+  trtbuild deploy verify model_repository --url chat.example.org --gateway https://chat.example.org
+
+  trtbuild deploy verify model_repository --url 127.0.0.1:8000 --during "docker compose restart server"
+"""  # noqa: E501 - commands to copy
+
+
 class _Targets(Group):
     """Names the nearest target for one that does not exist."""
 
@@ -58,6 +69,9 @@ def register(app: typer.Typer) -> None:
         group.command(name, help=help, epilog=_EXAMPLES.format(name=name))(_writer(name))
     example = "Examples\n\n  trtbuild deploy diff model_repository -o deploy/helm"
     group.command("diff", epilog=example)(diff)
+    example = "Examples\n\n  trtbuild deploy check deploy/helm"
+    group.command("check", epilog=example)(check)
+    group.command("verify", epilog=_VERIFY)(verify)
     example = "Examples\n\n  trtbuild deploy facts model_repository --json"
     group.command("facts", epilog=example)(facts)
     group.command("schema", epilog="Examples\n\n  trtbuild deploy schema > deploy.schema.json")(
@@ -135,6 +149,74 @@ def diff(
             typer.echo(f"{out} is what would be written")
     if found and check:
         raise typer.Exit(ExitCode.REPOSITORY)
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(help="Directory with deployment files.")],
+    *,
+    as_json: options.AsJson = False,
+) -> None:
+    """Check deployment files offline: what no schema sees, such as a grace period that is too
+    short.
+
+    Takes Compose files, Kubernetes manifests and the chart of the target helm, which is rendered
+    with every environment's values when helm is on the PATH. Exits with 6 when there is an error;
+    `trtbuild rules DEP101` explains a rule.
+    """
+    from trtbuild.cli.output import print_json
+    from trtbuild.cli.validate_view import finding_lines
+    from trtbuild.errors import ExitCode
+    from trtbuild_deploy.jobs import checking
+
+    checked = checking.check(folder)
+    if as_json:
+        print_json({
+            "ok": checked.report.ok,
+            "findings": [found.as_dict() for found in checked.findings],
+            "looked_at": checked.looked_at,
+            "edited": checked.edited,
+        })  # fmt: skip
+    else:
+        for found in checked.findings:
+            for line in finding_lines(found):
+                typer.echo(line)
+        for path in checked.edited:
+            typer.echo(f"  edited by hand: {path}")
+        verdict = "no errors in" if checked.report.ok else "errors in"
+        typer.echo(f"{verdict} {folder} ({', '.join(checked.looked_at)})")
+    if not checked.report.ok:
+        raise typer.Exit(ExitCode.REPOSITORY)
+
+
+def verify(
+    repo: _Repository,
+    *,
+    url: Annotated[str, typer.Option(help="HTTP address of the server.")],
+    metrics: Annotated[
+        list[str] | None, typer.Option(help="Address of a page with metrics; repeatable.")
+    ] = None,
+    gateway: Annotated[str, typer.Option(help="Address of the gateway.")] = "",
+    during: Annotated[
+        str, typer.Option(help="Command that restarts it, while streams run that it must not cut.")
+    ] = "",
+    as_json: options.AsJson = False,
+) -> None:
+    """Verify what is really deployed: an answer, a stream, the metrics of every signal, a restart.
+
+    Exits with 7 when a check fails.
+    """
+    from trtbuild.cli.output import print_json, progress
+    from trtbuild_deploy.jobs import verifying
+
+    with progress() as bars:
+        addresses = verifying.Addresses(url, tuple(metrics or ()), gateway)
+        steps = verifying.verify(repo, addresses, during=during, progress=bars)
+    if as_json:
+        print_json(steps)
+    else:
+        for step in steps:
+            typer.echo(f"{'ok  ' if step.ok else 'FAIL'} {step.name}: {step.said}")
+    verifying.require_passed(steps)
 
 
 def facts(repo: _Repository, *, as_json: options.AsJson = False) -> None:

@@ -91,7 +91,10 @@ def _document(facts: Facts, settings: Settings, load: Workload) -> dict[str, Any
     server = _service(load.server, settings)
     server["volumes"] = [_bind(_REPOSITORY, MOUNT), *_probe_files(), *_hub_cache(facts)]
     server["healthcheck"] = _healthcheck(load)
-    server["labels"] = {"dev.trtbuild.repository": facts.digest}
+    server["labels"] = {
+        "trtbuild.dev/repository": facts.digest,
+        "trtbuild.dev/load-seconds": str(load.load_seconds),
+    }
     if load.place == "embedded":
         server.pop("image")
         server["build"] = {"dockerfile_inline": _embedded_image()}

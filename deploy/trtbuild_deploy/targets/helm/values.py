@@ -75,6 +75,8 @@ class WorkloadValues(Strict):
 
     digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of trtbuild.lock")
     release: str = Field(description="Triton release")
+    builders: tuple[str, ...] = Field(description="Of the models")
+    load_seconds: int = Field(ge=0, description="Estimated or measured")
     image: Image
     args: tuple[str, ...]
     worker_args: tuple[str, ...] = ()
@@ -148,6 +150,8 @@ def _workload(facts: Facts, settings: Settings, load: Workload) -> WorkloadValue
     return WorkloadValues(
         digest=facts.digest,
         release=facts.release,
+        builders=facts.builders,
+        load_seconds=load.load_seconds,
         image=server.image,
         args=_leader(server.command) if load.nodes > 1 else server.command,
         worker_args=_worker() if load.nodes > 1 else (),

@@ -10,6 +10,8 @@ metadata:
     checksum/repository: {{ $v.workload.digest | quote }}
     checksum/probe: {{ printf "%s%s" ($top.Files.Get "files/probe.py") (toJson $v.workload.probe) | sha256sum | quote }}
     kubectl.kubernetes.io/default-container: server
+    trtbuild.dev/load-seconds: {{ $v.workload.loadSeconds | quote }}
+    trtbuild.dev/builders: {{ join " " $v.workload.builders | quote }}
 spec:
   automountServiceAccountToken: false
   enableServiceLinks: false

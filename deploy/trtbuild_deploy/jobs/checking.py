@@ -1,0 +1,47 @@
+"""Checking an output directory offline: the rules, and the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trtbuild.check import Finding, Report, Rule, Selection
+from trtbuild.check.selecting import EVERYTHING
+from trtbuild.errors import UsageError
+from trtbuild_deploy.jobs.manifest import edited, read_manifest
+from trtbuild_deploy.rules.judging import judge_files
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found: the report, what was looked at, and files that were edited by hand."""
+
+    report: Report
+    looked_at: tuple[str, ...]
+    edited: tuple[str, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the rules found."""
+        return self.report.findings
+
+
+def check(folder: Path, selection: Selection = EVERYTHING) -> Checked:
+    """Check the deployment files below ``folder``, whoever wrote them.
+
+    Raises:
+        UsageError: There is no such directory, or it has nothing to check.
+    """
+    if not folder.is_dir():
+        raise UsageError(
+            f"{str(folder)!r} is not a directory", fix="name the directory given with -o"
+        )
+    takes: Callable[[Rule], bool] = selection.takes
+    report, looked_at = judge_files(folder, takes)
+    if not looked_at and not report.findings:
+        raise UsageError(
+            f"{str(folder)!r} has no deployment file",
+            fix="name a directory with Compose files, manifests or a chart",
+        )
+    return Checked(report, looked_at, edited(folder, read_manifest(folder)))

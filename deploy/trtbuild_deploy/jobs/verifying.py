@@ -1,0 +1,237 @@
+"""Verifying what is really deployed: answers, streams, metrics, and a restart that cuts nothing."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from trtbuild import process
+from trtbuild.client import LLMClient, Sampling
+from trtbuild.errors import ServerError, TrtbuildError, UsageError
+from trtbuild.progress import SILENT, Progress
+from trtbuild.repository import served_model
+from trtbuild.signature import ServedTask
+from trtbuild.wire.blocking import fetch
+from trtbuild.wire.failures import WireError
+from trtbuild.wire.metrics import parse_metrics
+from trtbuild_deploy.facts import Facts, ModelFacts, read_facts
+
+_STREAMS = 4
+_SECONDS = 60.0
+_LONG = Sampling(max_tokens=64, temperature=0, ignore_eos=True)
+_SHORT = Sampling(max_tokens=8, temperature=0, ignore_eos=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that was tried; ``said`` is what was seen, ``fix`` what to do when it failed."""
+
+    name: str
+    ok: bool
+    said: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the parts of a deployment answer.
+
+    Attributes:
+        server: Triton's HTTP address.
+        metrics: Pages with metrics, as whole addresses.
+        gateway: The gateway's address; empty without one.
+    """
+
+    server: str
+    metrics: tuple[str, ...] = ()
+    gateway: str = ""
+
+
+def verify(
+    repository: Path,
+    addresses: Addresses,
+    *,
+    during: str = "",
+    progress: Progress = SILENT,
+) -> tuple[Step, ...]:
+    """Try everything that a deployment of ``repository`` must do.
+
+    Args:
+        repository: What should be deployed.
+        addresses: Where it answers.
+        during: A command that restarts it, such as ``kubectl rollout restart …``; streams run
+            meanwhile, and none may be cut.
+        progress: Called before a slow step.
+
+    Raises:
+        UsageError: A command that cannot be split into words, or there is nothing to stream.
+        TrtbuildError: As :func:`trtbuild_deploy.facts.read_facts`.
+    """
+    facts = read_facts(repository)
+    words = _words(during, facts)
+    steps: list[Step] = []
+    with LLMClient(addresses.server, "http", lambda name: served_model(repository, name)) as client:
+        for model in facts.models:
+            progress.step(f"asking {model.name}")
+            steps += _of_model(client, model)
+        pages = _pages(addresses)
+        progress.step("reading metrics")
+        steps += _of_metrics(facts, addresses, pages)
+        if addresses.gateway:
+            steps.append(_of_gateway(facts, addresses.gateway))
+        if words:
+            progress.step(f"streaming during {during}")
+            steps.append(_restarted(client, facts, words))
+    return tuple(steps)
+
+
+def _of_model(client: LLMClient, model: ModelFacts) -> Iterator[Step]:
+    fix = "see the server's log: `trtbuild explain LOG` finds the reason"
+    try:
+        client.try_out(model.name, timeout=_SECONDS)
+    except ServerError as error:
+        yield Step(f"{model.name} answers", False, f"{error.what} {error.where}".strip(), fix)
+        return
+    yield Step(f"{model.name} answers", True, "one request")
+    if not _is_streamed(model):
+        return
+    try:
+        chunks = client.answer(model.name, "Hello", _SHORT, timeout=_SECONDS).chunks
+    except ServerError as error:
+        yield Step(f"{model.name} streams", False, error.what, fix)
+        return
+    fix = "a proxy in between buffers: turn response buffering off for this route"
+    yield Step(f"{model.name} streams", chunks > 1, f"{chunks} pieces", "" if chunks > 1 else fix)
+
+
+def _pages(addresses: Addresses) -> dict[str, str]:
+    """Each page's text; empty for one that cannot be read."""
+    wanted = [*addresses.metrics]
+    wanted += [f"{_root(addresses.gateway)}/metrics"] if addresses.gateway else []
+    return {url: _text(url) for url in wanted}
+
+
+def _text(url: str) -> str:
+    try:
+        response = fetch(url, seconds=10)
+    except (WireError, ValueError):
+        return ""
+    return response.body.decode("utf-8", "replace") if response.good else ""
+
+
+def _root(address: str) -> str:
+    return (address if "://" in address else f"http://{address}").rstrip("/")
+
+
+def _of_metrics(facts: Facts, addresses: Addresses, pages: dict[str, str]) -> Iterator[Step]:
+    """Every metric that a signal of this deployment is computed from."""
+    for url, text in pages.items():
+        if not text:
+            fix = "open the port to whoever verifies, or name another address with --metrics"
+            yield Step(f"{url} is readable", False, "no page of metrics", fix)
+    if not any(pages.values()):
+        return
+    exported = {name for text in pages.values() for name in _names(text)}
+    for signal in facts.metrics(gateway=bool(addresses.gateway)).signals.values():
+        lacking = [name for name in signal.families if not _is_exported(name, exported)]
+        fix = "turn it on (REPORT_CUSTOM_METRICS, --metrics-config), or scale on another signal"
+        if signal.exists:
+            said = f"{', '.join(lacking)} missing" if lacking else ", ".join(signal.families)
+            yield Step(f"metrics of {signal.name}", not lacking, said, fix if lacking else "")
+
+
+def _names(text: str) -> Iterator[str]:
+    try:
+        yield from (metric.name for metric in parse_metrics(text))
+    except ValueError:
+        return
+
+
+def _is_exported(family: str, exported: set[str]) -> bool:
+    return bool({family, family.removesuffix("_total"), f"{family}_count"} & exported)
+
+
+def _of_gateway(facts: Facts, address: str) -> Step:
+    """Whether the gateway lists every model."""
+    url = f"{_root(address)}/v1/models"
+    try:
+        response = fetch(url, seconds=10)
+        listed = {str(one["id"]) for one in json.loads(response.body)["data"]}
+    except (WireError, ValueError, LookupError, TypeError) as error:
+        return Step("the gateway lists the models", False, f"{url}: {error}", "see its log")
+    lacking = [model.name for model in facts.models if model.name not in listed]
+    said = f"{', '.join(lacking)} missing" if lacking else f"{len(facts.models)} of them"
+    fix = "see /health/ready of the gateway" if lacking else ""
+    return Step("the gateway lists the models", not lacking, said, fix)
+
+
+def _words(command: str, facts: Facts) -> list[str]:
+    """The command as words, empty without one; UsageError where it cannot be run usefully."""
+    if not command:
+        return []
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(
+            f"--during {command!r} is not a command: {error}", fix="close the quotes"
+        ) from None
+    if not words or not any(_is_streamed(model) for model in facts.models):
+        raise UsageError(
+            "--during needs a command, and a model that streams text", fix="leave --during out"
+        )
+    return words
+
+
+def _is_streamed(model: ModelFacts) -> bool:
+    return model.decoupled and ServedTask(model.task).makes_text
+
+
+def _restarted(client: LLMClient, facts: Facts, words: list[str]) -> Step:
+    """Keep streams running while a command restarts the deployment."""
+    name = next(model.name for model in facts.models if _is_streamed(model))
+    over = threading.Event()
+    with ThreadPoolExecutor(_STREAMS) as pool:
+        running = [pool.submit(_stream, client, name, over.is_set) for _ in range(_STREAMS)]
+        try:
+            done = process.run(words, timeout=1800)
+        finally:
+            over.set()
+        counts = [one.result() for one in running]
+    whole, cut, refused = (sum(part) for part in zip(*counts, strict=True))
+    said = f"{whole} streams whole, {cut} cut, {refused} refused"
+    if not done.ok:
+        said = f"{words[0]} failed: {' '.join(done.stderr.split())[:200]}"
+    ok = done.ok and not cut and not refused and whole > 0
+    fix = "" if ok else "`trtbuild deploy check` compares preStop, exit timeout and grace period"
+    return Step("a restart cuts no stream", ok, said, fix)
+
+
+def _stream(client: LLMClient, name: str, is_over: Callable[[], bool]) -> tuple[int, int, int]:
+    """Stream until it is over: how many ended well, were cut, were refused."""
+    whole = cut = refused = 0
+    while True:
+        begun = False
+        try:
+            for _ in client.generate(name, "Once upon a time", _LONG, timeout=_SECONDS):
+                begun = True
+            whole += 1
+        except TrtbuildError:
+            cut, refused = cut + begun, refused + (not begun)
+        if is_over():
+            return whole, cut, refused
+
+
+def require_passed(steps: Iterable[Step]) -> None:
+    """Raise ServerError when a step failed, with each that did."""
+    failed = [step for step in steps if not step.ok]
+    if failed:
+        raise ServerError(
+            f"{len(failed)} of the deployment's checks failed",
+            details=tuple(f"{step.name}: {step.said}" for step in failed),
+            fix=failed[0].fix,
+        )

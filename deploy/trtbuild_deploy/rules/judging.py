@@ -1,0 +1,124 @@
+"""Judging a directory of deployment files: manifests, Compose files, a chart."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from trtbuild.check.engine import Rule, clean
+from trtbuild.check.families import judged_by
+from trtbuild.check.model import Finding, Report, Severity
+from trtbuild.check.options import Options
+from trtbuild_deploy.rules.view import Document, files_of
+
+FAMILY = "DEP"
+_UNREADABLE = "DEP000"
+_LONGEST = 4 << 20  # bytes of a file
+_VERSION = "1.34"  # of Kubernetes, for which a chart is rendered
+
+
+@judged_by(FAMILY)
+def judge(root: Path, options: Options = Options()) -> Report:  # noqa: ARG001 - no server is asked
+    """Apply the rules to every file below ``root``; what is wrong is in the report."""
+    return judge_files(root)[0]
+
+
+def judge_files(root: Path, takes: Callable[[Rule], bool] = bool) -> tuple[Report, tuple[str, ...]]:
+    """The report on a directory, and what was looked at: files, and values of a chart."""
+    found: list[Finding] = []
+    seen: list[str] = []
+    for path in _paths(root):
+        name = path.relative_to(root).as_posix()
+        text, documents, problem = _read(path)
+        found += [_unreadable(name, problem)] if problem else _apply(documents, name, text, takes)
+        seen.append(name)
+    helm = shutil.which("helm")
+    if _is_chart(root) and helm is None:
+        found.append(_not_rendered())
+    elif _is_chart(root) and helm:
+        for name, documents, problem in _rendered(root, helm):
+            found += [_unreadable(name, problem)] if problem else _apply(documents, name, "", takes)
+            seen.append(name)
+    findings = tuple(replace(one, repository=str(root)) for one in found)
+    return Report(repositories=(str(root),)).with_findings(findings), tuple(seen)
+
+
+def _apply(
+    documents: Sequence[Document], name: str, text: str, takes: Callable[[Rule], bool]
+) -> tuple[Finding, ...]:
+    from trtbuild.check.running import run_on_file
+
+    return run_on_file(FAMILY, files_of(documents), name, text, takes)
+
+
+def _paths(root: Path) -> Iterator[Path]:
+    """The YAML files, without a chart's templates and values."""
+    charts = [path.parent for path in root.rglob("Chart.yaml")]
+    for path in sorted(root.rglob("*.y*ml")):
+        inside = any(chart in path.parents for chart in charts)
+        if not inside and not path.name.startswith("values") and path.is_file():
+            yield path
+
+
+def _read(path: Path) -> tuple[str, tuple[Document, ...], str]:
+    try:
+        if path.stat().st_size > _LONGEST:
+            return "", (), f"it has more than {_LONGEST >> 20} MiB"
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return "", (), str(error)
+    documents, problem = _documents(text)
+    return text, documents, problem
+
+
+def _documents(text: str) -> tuple[tuple[Document, ...], str]:
+    import yaml
+
+    from trtbuild.located import yamltext
+
+    found: list[Document] = []
+    try:
+        for node in yaml.compose_all(text, Loader=yamltext.Loader):
+            value = yamltext.construct(node)
+            if isinstance(value, dict):
+                found.append(Document(value, node))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return (), " ".join(str(error).split()) or "it is nested too deeply"
+    return tuple(found), ""
+
+
+def _unreadable(name: str, problem: str) -> Finding:
+    message = f"{name} cannot be judged: {problem}"
+    fix = "correct the file"
+    return Finding(_UNREADABLE, Severity.ERROR, "", clean(name), 0, 0, clean(message), "", fix)
+
+
+def _not_rendered() -> Finding:
+    message = "helm is not on the PATH, so the chart was not rendered and not judged"
+    fix = "install helm 3.14 or newer and check again"
+    return Finding(_UNREADABLE, Severity.WARNING, "", "chart", 0, 0, message, "", fix)
+
+
+def _is_chart(root: Path) -> bool:
+    return (root / "chart/Chart.yaml").is_file() and (root / "values.yaml").is_file()
+
+
+def _rendered(root: Path, helm: str) -> Iterator[tuple[str, tuple[Document, ...], str]]:
+    """What the chart renders to with the values of each environment, or what keeps it from that."""
+    for overlay in (None, *sorted(root.glob("values-*.yaml"))):
+        yield _render(helm, root, overlay)
+
+
+def _render(helm: str, root: Path, overlay: Path | None) -> tuple[str, tuple[Document, ...], str]:
+    from trtbuild import process
+
+    name = f"chart with {overlay.name if overlay else 'values.yaml'}"
+    more = ["-f", str(overlay)] if overlay else []
+    words = [helm, "template", "check", str(root / "chart"), "-f", str(root / "values.yaml"), *more]
+    done = process.run([*words, "--kube-version", _VERSION], timeout=60)
+    if not done.ok:
+        return name, (), " ".join(done.stderr.split())
+    documents, problem = _documents(done.stdout)
+    return name, tuple(Document(one.value) for one in documents), problem

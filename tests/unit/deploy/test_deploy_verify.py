@@ -1,0 +1,156 @@
+"""Verifying against a server: what works passes, what does not is named."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.command_line import trtbuild
+from support.deployments import deployable
+from support.fake_triton import FakeTriton, fake_triton, said, words
+from support.scripted_http import STREAM
+
+PAGE = """\
+# TYPE vllm:generation_tokens_total counter
+vllm:generation_tokens_total{model="llama",version="1"} 3
+# TYPE vllm:time_to_first_token_seconds histogram
+vllm:time_to_first_token_seconds_count{model="llama",version="1"} 1
+vllm:time_to_first_token_seconds_sum{model="llama",version="1"} 1
+# TYPE nv_inference_request_failure counter
+nv_inference_request_failure{model="llama",version="1",reason="BACKEND"} 0
+"""
+REST = """\
+# TYPE vllm:time_per_output_token_seconds histogram
+vllm:time_per_output_token_seconds_count{model="llama",version="1"} 1
+vllm:time_per_output_token_seconds_sum{model="llama",version="1"} 1
+# TYPE vllm:e2e_request_latency_seconds histogram
+vllm:e2e_request_latency_seconds_count{model="llama",version="1"} 1
+vllm:e2e_request_latency_seconds_sum{model="llama",version="1"} 1
+"""
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[dict[str, str]]:
+    """A page of metrics (and a gateway's models) whose text a test sets."""
+    shown = {"url": "", "/metrics": PAGE + REST}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = shown.get(self.path)
+            self.send_response(404 if body is None else 200)
+            self.send_header("Content-Length", str(len(body or "")))
+            self.end_headers()
+            self.wfile.write((body or "").encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        shown["url"] = f"http://127.0.0.1:{server.server_address[1]}"
+        yield shown
+        server.shutdown()
+
+
+@pytest.fixture
+def triton() -> Iterator[FakeTriton]:
+    """A Triton in a thread; its model ``llama`` streams three words."""
+    loop, made, over = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+    found: list[FakeTriton] = []
+
+    async def serve() -> None:
+        async with fake_triton(llama=words("a", "b", "c")) as fake:
+            found.append(fake)
+            made.set()
+            await over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert made.wait(30)
+    yield found[0]
+    loop.call_soon_threadsafe(over.set)
+    thread.join(30)
+    loop.close()
+
+
+def verify(repo: Path, triton: FakeTriton, *more: str) -> tuple[int, dict[str, Any], str]:
+    done = trtbuild("deploy", "verify", repo, "--url", triton.url, *more, "--json")
+    found = json.loads(done.stdout)
+    steps = {one["name"]: one for one in found} if isinstance(found, list) else {}
+    return done.returncode, steps, done.stderr
+
+
+def test_a_deployment_that_works(tmp_path: Path, triton: FakeTriton, page: dict[str, str]) -> None:
+    page["/metrics"] = PAGE + REST
+    metrics = ("--metrics", f"{page['url']}/metrics")
+    code, steps, errors = verify(
+        deployable(tmp_path), triton, *metrics, "--during", f"{sys.executable} -c pass"
+    )
+    assert code == 0, errors
+    assert steps["llama streams"]["said"] == "3 pieces"
+    assert steps["metrics of tokens"]["ok"]
+    assert ", 0 cut, 0 refused" in steps["a restart cuts no stream"]["said"]
+
+
+def test_a_metric_that_is_missing_is_named(
+    tmp_path: Path, triton: FakeTriton, page: dict[str, str]
+) -> None:
+    page["/metrics"] = PAGE
+    metrics = ("--metrics", f"{page['url']}/metrics")
+    code, steps, errors = verify(deployable(tmp_path), triton, *metrics)
+    assert code == 7
+    assert steps["metrics of in_flight"]["said"] == "vllm:e2e_request_latency_seconds missing"
+    assert "metrics of in_flight" in errors
+
+
+def test_a_cut_stream_fails(tmp_path: Path, triton: FakeTriton) -> None:
+    def cut(body: dict[str, Any]) -> Any:
+        long = json.loads(body["sampling_parameters"])["max_tokens"] == 64
+        return [STREAM, said("a"), "close"] if long else words("a", "b")
+
+    triton.scripts["llama"] = cut
+    code, steps, _ = verify(deployable(tmp_path), triton, "--during", f"{sys.executable} -c pass")
+    assert code == 7
+    assert "0 streams whole" in steps["a restart cuts no stream"]["said"]
+
+
+def test_a_buffering_proxy_is_seen(tmp_path: Path, triton: FakeTriton) -> None:
+    triton.scripts["llama"] = words("abc")
+    code, steps, _ = verify(deployable(tmp_path), triton)
+    assert code == 7
+    assert "buffers" in steps["llama streams"]["fix"]
+
+
+def test_a_gateway_lists_the_models(
+    tmp_path: Path, triton: FakeTriton, page: dict[str, str]
+) -> None:
+    page["/v1/models"] = '{"data": [{"id": "other"}]}'
+    code, steps, _ = verify(deployable(tmp_path), triton, "--gateway", page["url"])
+    assert code == 7
+    assert steps["the gateway lists the models"]["said"] == "llama missing"
+    page["/v1/models"] = '{"data": [{"id": "llama"}]}'
+    _, steps, _ = verify(tmp_path / "model_repository", triton, "--gateway", page["url"])
+    assert steps["the gateway lists the models"]["ok"]
+
+
+def test_nobody_answers(tmp_path: Path, triton: FakeTriton) -> None:
+    repo = deployable(tmp_path)
+    triton.port = 1
+    code, steps, errors = verify(repo, triton, "--metrics", "http://127.0.0.1:1/metrics")
+    assert code == 7
+    assert not steps["llama answers"]["ok"]
+    assert "is readable" in errors
+
+
+def test_a_command_that_is_none(tmp_path: Path, triton: FakeTriton) -> None:
+    code, _, errors = verify(deployable(tmp_path), triton, "--during", "'a")
+    assert code == 2
+    assert "is not a command" in errors
