@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trtbuild.check.context import Model
-from trtbuild.check.engine import MEMBERS, Problem, Problems, rule
+from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.located.positions import Position
 from trtbuild_rules.readers.completion import tensors_of
@@ -129,7 +129,7 @@ def _circle(model: Model, member: Model) -> bool:
 
 
 @rule(
-    MEMBERS,
+    "TRT373",
     "the models of an ensemble load",
     fix="fix that model first",
     mirrors="CheckNode",
@@ -137,6 +137,7 @@ def _circle(model: Model, member: Model) -> bool:
         files={"a/config.pbtxt": 'name: "a" backend: "python" max_batch_size: -1'}, base="ensemble"
     ),
     good=_SOUND,
+    follows=True,
 )
 def members_load(model: Model) -> Problems:
     """An ensemble does not load if one of its members does not. The cause is reported with the

@@ -10,13 +10,13 @@ from pathlib import Path
 from trtbuild import toolchain
 from trtbuild.check.comments import Ignoring
 from trtbuild.check.context import Repository
-from trtbuild.check.engine import MEMBERS, Rule, clean
+from trtbuild.check.engine import Rule, clean
 from trtbuild.check.examples import Example, write_example
 from trtbuild.check.families import REPOSITORIES, judge_of, judged_by
 from trtbuild.check.model import Edit, Finding, Judged, Report, Severity
 from trtbuild.check.opening import open_repository
 from trtbuild.check.options import Options
-from trtbuild.check.running import all_rules, artifact_rules, run
+from trtbuild.check.running import all_rules, artifact_rules, following_rules, run
 from trtbuild.check.selecting import EVERYTHING, Selection
 from trtbuild.errors import UsageError
 from trtbuild.lockfile import Lock
@@ -24,7 +24,6 @@ from trtbuild.progress import SILENT, Progress
 
 __all__ = [
     "EVERYTHING",
-    "MEMBERS",
     "Edit",
     "Example",
     "Finding",
@@ -36,6 +35,7 @@ __all__ = [
     "Severity",
     "all_rules",
     "artifact_rules",
+    "following_rules",
     "judge_example",
     "validate",
     "validate_all",

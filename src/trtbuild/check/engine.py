@@ -75,6 +75,8 @@ class Rule:
     ``artifact``: it reports the lack of a file that a step of a builder makes, such as an engine.
     A conversion that leaves the step for later expects it, and so does a rehearsal.
 
+    ``follows``: it reports what an error of another model causes, so that error needs the fix.
+
     ``mirrors`` names the server's function that applies it, empty when the rule is ours.
     ``subject`` is the module that it stands in. The rule finds each example of ``bad`` and none
     of ``good``, which have no error of any rule. Examples are kept as they were written and made
@@ -96,6 +98,7 @@ class Rule:
     right: Said | Sequence[Said] = field(repr=False)
     check: Callable[[Any], Problems] = field(repr=False)
     artifact: bool = False
+    follows: bool = False
 
     @property
     def family(self) -> str:
@@ -119,8 +122,7 @@ class Rule:
         return tuple(example_of(one, base) for one in several)
 
 
-MEMBERS = "TRT373"  # a model of an ensemble does not load
-UNREADABLE = "TRT209"
+UNREADABLE = "TRT209"  # these two are findings of the engine itself, too
 MISTAKE = "TRT000"
 REGISTERED: dict[str, Rule] = {}
 
@@ -139,6 +141,7 @@ def rule(
     backends: tuple[str, ...] = (),
     autofix: Autofix | tuple[Autofix, ...] = (),
     artifact: bool = False,
+    follows: bool = False,
 ) -> Callable[[Callable[[Any], Problems]], Callable[[Any], Problems]]:
     """Register a rule.
 
@@ -157,6 +160,7 @@ def rule(
         autofix: The safe change of the config that ``--fix`` makes at the place of a problem; of
             several the first that fits.
         artifact: It reports the lack of a file that a step of a builder makes.
+        follows: It reports what an error of another model causes.
     """
 
     def register(check: Callable[[Any], Problems]) -> Callable[[Any], Problems]:
@@ -167,7 +171,7 @@ def rule(
         REGISTERED[id] = Rule(
             id, title, severity, explanation, fix, mirrors, subject, _scope(id, subject, scope),
             needs_config, backends, autofix if isinstance(autofix, tuple) else (autofix,),
-            bad, good, check, artifact,
+            bad, good, check, artifact, follows,
         )  # fmt: skip
         return check
 

@@ -15,7 +15,7 @@ from trtbuild.check.apart import one_child
 from trtbuild.check.autofix import edit_for
 from trtbuild.check.comments import read_comments
 from trtbuild.check.context import CONFIG, Model, Repository
-from trtbuild.check.engine import MEMBERS, MISTAKE, REGISTERED, UNREADABLE, Problem, Rule, clean
+from trtbuild.check.engine import MISTAKE, REGISTERED, UNREADABLE, Problem, Rule, clean
 from trtbuild.check.families import FAMILIES, family_key
 from trtbuild.check.model import Finding, Severity
 from trtbuild.check.plugins import broken_plugins, rule_plugins
@@ -33,7 +33,12 @@ def all_rules() -> tuple[Rule, ...]:
 def artifact_rules() -> frozenset[str]:
     """The rules that a repository breaks while a file that a builder's step makes is missing: the
     model is refused, and with it every ensemble over it."""
-    return frozenset({MEMBERS, *(each.id for each in all_rules() if each.artifact)})
+    return frozenset(each.id for each in all_rules() if each.artifact or each.follows)
+
+
+def following_rules() -> frozenset[str]:
+    """The rules whose findings another error causes: not those are what needs a fix."""
+    return frozenset(each.id for each in all_rules() if each.follows)
 
 
 @cache

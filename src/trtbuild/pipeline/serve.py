@@ -116,7 +116,8 @@ def require_valid(
     ]
     if errors:
         # A member that does not load also stops its ensemble; the member is what needs a fix.
-        cause = next((found for found in errors if found.rule != check.MEMBERS), errors[0])
+        follow = check.following_rules()
+        cause = next((found for found in errors if found.rule not in follow), errors[0])
         raise RepositoryError(
             f"the repository would not load: {len(errors)} "
             f"{'error' if len(errors) == 1 else 'errors'}",
