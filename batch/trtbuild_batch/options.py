@@ -119,8 +119,21 @@ class RunOptions:
         0, "Share of rows that may have errors at the end, with exit code 0.", min=0, max=1
     )
     partition: str = option("", "Only part of the work, such as 3/16, counted from 0.")
+    claim: bool = option(
+        False, "Share the work with others who do the same: each claims a part at a time."
+    )
+    lease: float = option(60, "Seconds after which the claim of a lost process lapses.", min=1)
     gpu_price: float | None = option(None, "Price of a GPU for an hour, to show the cost.", min=0)
     gpus: int = option(1, "GPUs that serve the model.", min=1)
+
+    def __post_init__(self) -> None:
+        if self.claim and self.partition:
+            raise UsageError("--claim and --partition exclude each other", fix="give one of them")
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes work on the same output directory."""
+        return self.claim or bool(self.partition)
 
     def share(self) -> tuple[int, int]:
         """Return which share of the parts is ours, and of how many. UsageError if it cannot be."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,6 +66,15 @@ class Place:
             found = self.fs.get_file_info(FileSelector(self.path, allow_not_found=True))
         return sorted(one.base_name for one in found if one.type == FileType.File)
 
+    @property
+    def exists(self) -> bool:
+        """Whether this file is there."""
+        from pyarrow.fs import FileType
+
+        with _trouble(self):
+            (found,) = self.fs.get_file_info([self.path])
+        return bool(found.type == FileType.File)
+
     def read(self) -> bytes | None:
         """The content of this file; None if there is none."""
         with _trouble(self):
@@ -82,6 +93,37 @@ class Place:
             return
         with _trouble(self), self.fs.open_output_stream(self.path) as stream:
             stream.write(content)
+
+    def create(self, content: bytes) -> bool:
+        """Write this file unless it is there; False if it is. Only one of several succeeds."""
+        if self.local:
+            return self._create_local(self.local, content)
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, BaseError
+        from obstore.store import from_url
+
+        bucket, _, key = self.path.partition("/")
+        try:
+            store = from_url(f"{self.fs.type_name.replace('gcs', 'gs')}://{bucket}")
+            obstore.put(store, key, content, mode="create")
+        except AlreadyExistsError:
+            return False
+        except (BaseError, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise _unreachable(self, reason) from None
+        return True
+
+    def _create_local(self, path: Path, content: bytes) -> bool:
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+        with disk_trouble(path.parent):
+            try:
+                temporary.write_bytes(content)
+                os.link(temporary, path)  # unlike a rename it fails if the name is taken
+            except FileExistsError:
+                return False
+            finally:
+                temporary.unlink(missing_ok=True)
+        return True
 
     def remove(self) -> None:
         """Remove this file, if it is there."""
@@ -149,7 +191,11 @@ def _trouble(where: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BuildError(
-            f"{where} cannot be reached: {error}",
-            fix="check the URL, the credentials and the network; run the command again to go on",
-        ) from None
+        raise _unreachable(where, error) from None
+
+
+def _unreachable(where: Place, why: object) -> BuildError:
+    return BuildError(
+        f"{where} cannot be reached: {why}",
+        fix="check the URL, the credentials and the network; run the command again to go on",
+    )

@@ -107,7 +107,9 @@ def retry(
             fix="run it to its end first, with the same command",
         )
     try:
-        options = RunOptions(**_tuples(found["run"]) | {"out": out, "partition": "", "new": False})
+        options = RunOptions(
+            **_tuples(found["run"]) | {"out": out, "partition": "", "claim": False, "new": False}
+        )
         task = TaskOptions(**_tuples(found["task"]))
     except (LookupError, TypeError):
         raise UsageError(

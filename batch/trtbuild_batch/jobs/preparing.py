@@ -89,12 +89,20 @@ def describe(
     options: RunOptions,
     *,
     identity: Mapping[str, Any],
+    known: Record | None,
     progress: Progress,
 ) -> Record:
-    """Return the job: everything that the answers depend on."""
-    starts = source.counted(layout.id, progress)
+    """Return the job: everything that the answers depend on.
+
+    The rows of an input that a ``known`` job has are not counted again.
+    """
+    inputs = source.fingerprint(progress)
+    if known and (known.fingerprint.get("inputs"), known.id) == (inputs, layout.id):
+        starts = known.starts
+    else:
+        starts = list(source.counted(layout.id, progress))
     fingerprint = {
-        "inputs": source.fingerprint(progress),
+        "inputs": inputs,
         "model": identity,
         **task.about(),
         "id": layout.id,
@@ -132,7 +140,7 @@ def require_usable(folder: Place, new: bool) -> Record | None:
         return None
     if new:
         for name in names:
-            if parts.number_of(name) is not None or name.startswith((".part-", "_")):
+            if parts.number_of(name) is not None or name.startswith((".part-", ".claim-", "_")):
                 (folder / name).remove()
         return None
     return found

@@ -33,6 +33,7 @@ def run(
     watch: Watch = lambda _: None,
     *,
     retries: bool = False,
+    client: Target | None = None,
 ) -> Snapshot:
     """Run a job, or go on with it, and return its end.
 
@@ -42,6 +43,7 @@ def run(
         progress: Is told about each step.
         watch: Is given the state once a second.
         retries: Also ask again about the rows that have an error.
+        client: Asks instead of one that is made for ``options.target``.
 
     Raises:
         UsageError: An option, the input or the output directory cannot be used.
@@ -54,7 +56,7 @@ def run(
     folder = place(options.out)
     asked = preparing.task_of(source, task, address)
     layout = preparing.layout_of(source, asked, options)
-    target = open_target(
+    target = client or open_target(
         address,
         timeout=options.timeout,
         api_key_env=options.api_key_env,
@@ -90,11 +92,12 @@ class _Job:
                 self.layout,
                 self.options,
                 identity=identity,
+                known=None if self.options.new else record.read(self.folder),
                 progress=self.progress,
             )
             self.folder.make()
             scratch = preparing.scratch_of(self.folder)
-            with only_one(scratch, str(self.folder), shared=self.options.share()[1] > 1):
+            with only_one(scratch, str(self.folder), shared=self.options.shared):
                 job = await self._record(made)
                 if not self.retries:
                     contents.remember(self.folder, preparing.memory(self.options, self.given))
@@ -116,7 +119,8 @@ class _Job:
             return old
         if isinstance(self.task, Embed):
             made = replace(made, dimension=await self._dimension(self.task))
-        (self.folder / record.NAME).write(made.render())
+        if not (self.folder / record.NAME).create(made.render()):
+            return await self._record(made)  # another process was first
         return made
 
     async def _dimension(self, task: Embed) -> int:

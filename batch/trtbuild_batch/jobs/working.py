@@ -27,6 +27,7 @@ from trtbuild_batch.jobs.pacing import pacer
 from trtbuild_batch.jobs.tally import Snapshot, Tally
 from trtbuild_batch.options import RunOptions
 from trtbuild_batch.output import contents, parts
+from trtbuild_batch.output.claims import Claims
 from trtbuild_batch.output.record import Record
 from trtbuild_batch.output.writer import STATE, Part, Writer
 from trtbuild_batch.targets import Target
@@ -36,6 +37,7 @@ Watch = Callable[[Snapshot], None]
 
 _SYNC_SECONDS = 0.5
 _SHOW_SECONDS = 1.0
+_LOOKS = 4  # at the claims of others, in the time that one lasts
 
 
 @dataclass(slots=True)
@@ -52,6 +54,8 @@ class Work:
     progress: Progress
     watch: Watch
     _tally: Tally = field(init=False)
+    _claims: Claims | None = None
+    _made: set[int] = field(default_factory=set)
 
     async def run(self) -> Snapshot:
         """Ask about all rows of ours that have no receipt yet.
@@ -61,6 +65,9 @@ class Work:
             BuildError: The disk or the object store.
         """
         wanted = self._wanted()
+        if self.options.claim:
+            self._claims = Claims(self.writer.folder, self.options.lease)
+            self.writer.after = self._claims.release
         pace = pacer(self.options, self.address)
         engine: Engine[Item] = Engine(
             self._ask, self._done, pace.limiter, self._policy(), self.target.alive
@@ -71,14 +78,19 @@ class Work:
         self.progress.step(f"asking about {self._tally.rows - self._tally.done} rows")
 
         async def main() -> None:
-            await engine.run(feeder.items(wanted))
-            await self.writer.finish()
+            left = wanted
+            while left:
+                await engine.run(feeder.items(left))
+                await self.writer.finish()
+                if left := self._left(left):  # others have claimed these, and may be lost
+                    await asyncio.sleep(self.options.lease / _LOOKS)
 
         try:
             await _beside(
                 main(),
                 _every(_SYNC_SECONDS, self.writer.sync),
                 _every(_SHOW_SECONDS, lambda: self._show(engine)),
+                _every(_SHOW_SECONDS, self._renew),
                 pace.follow(engine),
             )
         except StoppedError as error:
@@ -86,6 +98,8 @@ class Work:
         finally:
             await self.writer.close()
             contents.forget_progress(self.writer.scratch, self.options.share()[0])
+            if self._claims:
+                self._claims.give_up()
         return self._snapshot(engine)
 
     def _wanted(self) -> list[int]:
@@ -115,7 +129,33 @@ class Work:
             attempts=options.attempts, patience=options.patience, failing=options.max_failing
         )
 
+    def _left(self, wanted: list[int]) -> list[int]:
+        """Return what of the wanted parts others have claimed and not published."""
+        if self._claims is None:
+            return []
+        there = set(contents.published(self.writer.folder))
+        for number in there.intersection(wanted) - self._made:
+            found = parts.counts(self.writer.folder / parts.name_of(number))
+            self._tally.found(found["rows"], found["errors"])
+        return [number for number in wanted if number not in there]
+
+    async def _renew(self) -> None:
+        if self._claims:
+            await asyncio.to_thread(self._claims.renew)
+
     async def _begin(self, number: int) -> Part | None:
+        claims = self._claims
+        if claims is None:
+            return await self._opened(number)
+        if not await asyncio.to_thread(claims.take, number):
+            return None
+        if (self.writer.folder / parts.name_of(number)).exists:  # published before we claimed it
+            await asyncio.to_thread(claims.release, number)
+            return None
+        self._made.add(number)
+        return await self._opened(number)
+
+    async def _opened(self, number: int) -> Part:
         part = await self.writer.open(number)
         self._tally.found(len(part.done), sum(bool(one.kind) for one in part.done.values()))
         return part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Writer:
         layout: The columns.
         retries: Rows with an error are tried again; their journals have another ending, so that
             what was left of the first run is not taken for it.
+        after: Called in a thread with the number of each part that is published.
     """
 
     folder: Place
@@ -54,7 +56,7 @@ class Writer:
     record: Record
     layout: Layout
     retries: bool = False
-    published: set[int] = field(default_factory=set)
+    after: Callable[[int], None] = lambda _: None
     _open: dict[int, Part] = field(default_factory=dict)
     _publishing: set[asyncio.Task[None]] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -125,8 +127,8 @@ class Writer:
         rows = [(row, part.kept[row], part.done[row]) for row in sorted(part.done)]
         where = self.folder / parts.name_of(part.number)
         await asyncio.to_thread(lambda: parts.publish(where, self.layout.table(rows), self.scratch))
-        self.published.add(part.number)
         part.journal.discard()
+        await asyncio.to_thread(self.after, part.number)
 
     async def _published_one(self) -> None:
         """Wait until a part is published, or is to be. Raises what went wrong."""

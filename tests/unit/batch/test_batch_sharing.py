@@ -1,0 +1,114 @@
+"""Several machines on one job: claims that lapse, and an object store between them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs
+import pytest
+
+from support.batch_jobs import rows_of, texts
+from support.batch_server import BatchServer
+from support.command_line import trtbuild
+from trtbuild_batch.output.claims import Claims
+from trtbuild_batch.places import place
+
+Run = Callable[..., Any]
+PROMPT = ("--prompt", "S: {{ text }}")
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty bucket of a server of this process."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "someone",
+        "AWS_SECRET_ACCESS_KEY": "something",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    store = pyarrow.fs.S3FileSystem(
+        endpoint_override=f"http://127.0.0.1:{port}", allow_bucket_creation=True
+    )
+    store.create_dir("rows")
+    yield "s3://rows"
+    server.stop()
+
+
+def check_claims(folder: str) -> None:
+    now = 1000.0
+    one, two = (Claims(place(folder), 60, clock=lambda: now, owner=name) for name in "ab")
+    assert one.take(7) and one.take(7) and not two.take(7) and two.take(8)
+    now += 59
+    one.renew()  # but not two
+    now += 30
+    assert not two.take(7) and one.take(8)
+    now += 61  # one is lost as well
+    assert two.take(7)
+    one.release(7)  # it comes back, and has published the same rows
+    assert [name for name in place(folder).names() if name.startswith(".claim-00007")] == []
+    two.give_up()
+    assert one.take(9)
+
+
+def test_a_claim_has_one_owner_until_it_lapses(tmp_path: Path) -> None:
+    check_claims(str(tmp_path))
+
+
+def test_the_parts_of_a_lost_process_are_taken_over(
+    run: Run, tmp_path: Path, server: BatchServer
+) -> None:
+    texts(tmp_path / "rows.jsonl", 300)
+    server.decide = lambda _text, _times: 0.01
+    given = ["rows.jsonl", *PROMPT, "--claim", "--lease", "1", "--part-rows", "40"]
+    command = [sys.executable, "-m", "trtbuild", "batch", "run", *given, "-o", "out"]
+    target = ["--target", server.url, "--model", "m", "--concurrency", "4"]
+    lost = subprocess.Popen([*command, *target], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while sum(server.asked.values()) < 100 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    lost.kill()
+    lost.wait()
+    asked = sum(server.asked.values())
+    assert 100 <= asked < 300
+    server.decide = lambda _text, _times: 200
+    done = run(*given)
+    assert done.returncode == 0, done.stderr
+    assert "300 of 300 rows" in done.stdout
+    assert [row["row"] for row in rows_of(tmp_path / "out")] == list(range(300))
+    assert sum(server.asked.values()) <= 300 + 4  # on one machine its journals are found, too
+    left = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".parquet"}
+    assert left == {".lock", "_job.json", "_options.json"}
+
+
+@pytest.mark.slow
+def test_a_job_between_buckets(bucket: str, run: Run, tmp_path: Path, server: BatchServer) -> None:
+    check_claims(f"{bucket}/claims")
+    source = place(f"{bucket}/in/rows.jsonl")
+    source.write(texts(tmp_path / "rows.jsonl", 50).read_bytes())
+    given = [f"{bucket}/in/*.jsonl", *PROMPT, "--part-rows", 20, "--claim"]
+    server.decide = lambda text, _: 404 if text == "S: text 30" else 200
+    assert run(*given, out=f"{bucket}/out", model="m").returncode == 7
+    server.decide = lambda _text, _times: 200
+    done = run(*given, out=f"{bucket}/out")
+    assert done.returncode == 0 and "50 of 50 rows" in done.stdout, done.stderr
+    assert max(server.asked.values()) == 2  # the journal of this machine has what was done
+    merged = trtbuild("batch", "merge", f"{bucket}/out", "-o", "part-1.parquet", cwd=tmp_path)
+    assert merged.stdout == "50 rows: part-1.parquet\n", merged.stderr
+    assert [row["output"] for row in rows_of(tmp_path)] == [f"re: S: text {n}" for n in range(50)]
+    source.write(texts(tmp_path / "rows.jsonl", 51).read_bytes())
+    changed = run(*given, out=f"{bucket}/out")
+    assert changed.returncode == 2 and "rows.jsonl has changed" in changed.stderr
+    missing = run("s3://nowhere/rows.jsonl", *PROMPT)
+    assert missing.returncode in (2, 5) and "nowhere" in missing.stderr
