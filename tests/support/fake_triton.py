@@ -100,8 +100,8 @@ class FakeTriton:
 
 
 @contextlib.asynccontextmanager
-async def fake_triton(**scripts: Any) -> AsyncIterator[FakeTriton]:
-    """Serve these models."""
+async def fake_triton(port: int = 0, /, **scripts: Any) -> AsyncIterator[FakeTriton]:
+    """Serve these models; port 0 takes a free one."""
     fake = FakeTriton(scripts=dict(scripts))
     tasks: set[asyncio.Task[None]] = set()
 
@@ -120,7 +120,7 @@ async def fake_triton(**scripts: Any) -> AsyncIterator[FakeTriton]:
                         return
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
     fake.port = server.sockets[0].getsockname()[1]
     try:
         yield fake

@@ -17,3 +17,17 @@ def refusing() -> Iterator[int]:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
+
+
+@contextlib.contextmanager
+def kept(count: int) -> Iterator[list[int]]:
+    """Ports on which programs of this test may listen again and again, and nobody else is given.
+
+    Linux lets a socket with SO_REUSEADDR listen beside another one that is only bound.
+    """
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(("127.0.0.1", 0))
+        yield [one.getsockname()[1] for one in sockets]
