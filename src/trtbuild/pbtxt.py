@@ -58,9 +58,7 @@ def render(config: Message, *, header: str = "") -> str:
     Protobuf's printer leaves out ``max_batch_size: 0``, which says "no batching" aloud, so it is
     printed. The result is parsed again and compared: what is written is what was meant.
     """
-    from google.protobuf import text_format
-
-    body = text_format.MessageToString(config, as_utf8=True)
+    body = _printed(config.SerializeToString(deterministic=True))
     if not config.max_batch_size:  # type: ignore[attr-defined]
         body = _insert_after_scalars(body, "max_batch_size: 0\n")
     text = "".join(f"# {line}".rstrip() + "\n" for line in header.splitlines()) + body
@@ -69,7 +67,16 @@ def render(config: Message, *, header: str = "") -> str:
     return text
 
 
-# A plan, its conversion and the validation of what it wrote read the same files several times.
+# A plan, its conversion and the validation of what it wrote make and read the same files several
+# times, and protobuf prints and parses text in Python.
+@lru_cache(maxsize=256)
+def _printed(serialized: bytes) -> str:
+    from google.protobuf import text_format
+
+    config = message("ModelConfig").FromString(serialized)
+    return str(text_format.MessageToString(config, as_utf8=True))
+
+
 @lru_cache(maxsize=256)
 def _parsed(text: str) -> Any:
     """The same as :func:`parse`; nobody may change the result."""

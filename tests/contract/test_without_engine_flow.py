@@ -122,6 +122,7 @@ def files_of(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 def test_what_belongs_to_the_flow_is_an_error_with_a_fix(place: Path) -> None:
     commands = [
         ["launch", "engine"],

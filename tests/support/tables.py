@@ -13,7 +13,7 @@ def check_rows(
 ) -> None:
     """Check every row, then fail with all that do not hold.
 
-    An item of pytest costs four milliseconds in a worker and its controller, which is more than
+    An item of pytest costs two milliseconds in a worker and its controller, which is more than
     most rows take. Use it for tables of a hundred rows and more.
     """
     failed, number = [], 0

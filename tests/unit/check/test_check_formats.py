@@ -107,6 +107,7 @@ def test_sarif_is_valid(report: Report) -> None:
     assert "Triton says: 'max_batch_size' must be" in first["message"]["text"]
 
 
+@pytest.mark.slow
 def test_sarif_of_nothing_and_of_everything_is_valid(repo: Path) -> None:
     assert valid_sarif(rendered("sarif", Report()))["runs"][0]["results"] == []
     found: list[Finding] = []

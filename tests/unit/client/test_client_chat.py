@@ -149,7 +149,7 @@ def doubled(start: str, after: str, then: str = "") -> str:
 )
 def test_a_template_that_takes_all_memory_is_refused(text: str) -> None:
     with pytest.raises(ChatError) as error:
-        CompiledTemplate(text).render({"messages": HI})
+        CompiledTemplate(text).render({"messages": HI}, seconds=60)
     reasons = ("writes more than", "makes more than", "wider than", "no chat template needs")
     assert any(part in str(error.value) for part in (*reasons, "'lipsum' is undefined"))
 

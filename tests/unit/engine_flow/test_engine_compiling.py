@@ -260,6 +260,7 @@ def test_a_taken_name_is_told_before_an_hour_of_compiling(
     assert builds(tools) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )

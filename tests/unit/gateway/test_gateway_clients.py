@@ -50,6 +50,7 @@ def test_the_suites_of_llm_comply(tmp_path: Path) -> None:
     run_as_served(run())
 
 
+@pytest.mark.slow
 def test_anthropics_client(tmp_path: Path) -> None:
     import anthropic  # a second in every process that only collects the tests
 

@@ -81,11 +81,11 @@ main()
 @pytest.mark.parametrize(
     "moment",
     [
-        "convert.open_checkpoint",
-        "convert.digested_sources",
+        pytest.param("convert.open_checkpoint", marks=pytest.mark.slow),
+        pytest.param("convert.digested_sources", marks=pytest.mark.slow),
         "write.clone_file",
-        "write.write_synced",
-        "convert._require_valid",
+        pytest.param("write.write_synced", marks=pytest.mark.slow),
+        pytest.param("convert._require_valid", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("wait", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
