@@ -67,7 +67,14 @@ server-tests: $(BIN)/.ready ## Tests on the real embedded Triton (installs the r
 	$(BIN)/trtbuild runtime install
 	$(BIN)/pytest -m "server and ($(SHARD))"
 
-nightly: $(BIN)/.ready ## Soak, simulations, long fuzzing and differential runs
+$(VENV)-clients/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-clients
+	$(VENV)-clients/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(VENV)-clients/bin/python -m pip install --quiet --group clients
+	npm install --silent --prefix $(VENV)-clients openai@6
+	@touch $@
+
+nightly: $(BIN)/.ready $(VENV)-clients/.ready ## Soak, simulations, long fuzzing and differential runs
 	$(BIN)/trtbuild runtime install
 	TRTBUILD_NIGHTLY=1 $(PYTEST_PARALLEL) -m "long and not server"
 	TRTBUILD_NIGHTLY=1 $(BIN)/pytest -m "long and server"
@@ -80,4 +87,4 @@ bench: $(BIN)/.ready ## Measure; results are ratios within one run
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean: ## Remove the development environment and caches of the tools
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+	rm -rf $(VENV) $(VENV)-clients dist .mypy_cache .ruff_cache .pytest_cache .hypothesis site

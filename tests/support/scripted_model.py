@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,19 @@ WORDS = ("Hello", " there", ", it", " is", " a", " sunny", " day", ".")
 NAMES = ("scripted", "gpt-5-scripted", "claude-sonnet-4-scripted")
 """Some suites leave out what they think a model of that name cannot do."""
 
-VALUES = {"integer": 3, "number": 3.0, "boolean": True, "null": None, "string": "sunny"}
+VALUES = {"integer": 3, "number": 3.0, "boolean": True, "null": None}
 
 
-def instance(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Any:
-    """A value of a JSON schema; only what it requires."""
+def instance(
+    schema: Mapping[str, Any], root: Mapping[str, Any] | None = None, *, text: str = "sunny"
+) -> Any:
+    """A value of a JSON schema, with only what it requires; ``text`` for each text."""
     root = schema if root is None else root
     if "$ref" in schema:
         found: Any = root
         for part in schema["$ref"].removeprefix("#/").split("/"):
             found = found[part]
-        return instance(found, root)
+        return instance(found, root, text=text)
     for key in ("const", "default"):
         if key in schema:
             return schema[key]
@@ -39,34 +42,42 @@ def instance(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -
         return schema["enum"][0]
     for key in ("anyOf", "oneOf", "allOf"):
         if key in schema:
-            return instance(schema[key][0], root)
+            return instance(schema[key][0], root, text=text)
     kind = schema.get("type", "object")
     if kind == "object":
         own = schema.get("properties", {})
-        return {name: instance(own[name], root) for name in schema.get("required", own)}
+        wanted = schema.get("required", own)
+        return {name: instance(own[name], root, text=text) for name in wanted}
     if kind == "array":
-        return [instance(schema.get("items", {}), root)] * max(1, schema.get("minItems", 0))
-    return VALUES[kind if isinstance(kind, str) else kind[0]]
+        one = instance(schema.get("items", {}), root, text=text)
+        return [one] * max(1, schema.get("minItems", 0))
+    return {**VALUES, "string": text}[kind if isinstance(kind, str) else kind[0]]
 
 
-def called(tool: Mapping[str, Any]) -> str:
+def called(tool: Mapping[str, Any], text: str) -> str:
     """A call of a tool, as models of the family ``hermes`` write it."""
     function = tool["function"]
-    call = {"name": function["name"], "arguments": instance(function.get("parameters") or {})}
-    return f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
+    arguments = instance(function.get("parameters") or {}, text=text)
+    call = json.dumps({"name": function["name"], "arguments": arguments}, ensure_ascii=False)
+    return f"<tool_call>\n{call}\n</tool_call>"
 
 
 def answer(body: Mapping[str, Any]) -> Sequence[str]:
-    """The pieces of the answer to one request."""
+    """The pieces of the answer to one request; its values are what the user put between quotes."""
     sampling = json.loads(body["sampling_parameters"])
     guide = json.loads(sampling.get("structured_outputs") or "{}")
-    if "json" in guide:
-        return [json.dumps(instance(guide["json"]))]
-    if "json_object" in guide:
-        return ['{"answer": ', '"sunny"}']
+    if not body["text_input"].startswith('{"messages":'):
+        return WORDS
     asked = json.loads(body["text_input"])
-    if asked["tools"] and asked["messages"][-1]["role"] != "tool":
-        return ["", called(asked["tools"][0])]
+    last = asked["messages"][-1]
+    quoted = re.search(r"'([^']+)'", str(last.get("content")))
+    text = quoted[1] if quoted else "sunny"
+    if "json" in guide:
+        return [json.dumps(instance(guide["json"], text=text))]
+    if "json_object" in guide:
+        return ['{"setup": "Hello",', ' "punchline": "sunny"}']
+    if asked["tools"] and last["role"] != "tool":
+        return ["", called(asked["tools"][0], text)]
     return WORDS
 
 
@@ -89,11 +100,11 @@ def script(body: dict[str, Any]) -> Sequence[Step]:
 
 
 @contextlib.asynccontextmanager
-async def scripted(folder: Path, **more: Any) -> AsyncIterator[Served]:
-    """A gateway in front of the model, under each of :data:`NAMES`, and of ``more`` models."""
+async def scripted(folder: Path, url: str = "") -> AsyncIterator[Served]:
+    """A gateway in front of the model, under each of :data:`NAMES`, and of the server ``url``."""
     tokenizer = write_tokenizer(folder / "tokenizer", TEMPLATE)
     async with fake_triton(**dict.fromkeys(NAMES, script)) as triton:
         own = {"tokenizer": str(tokenizer), "parser": "hermes", "context_length": 100_000}
         models = {name: {**own, "url": triton.url} for name in NAMES}
-        async with serving(triton.url, models={**models, **more}) as served:
+        async with serving(url or triton.url, models=models) as served:
             yield served

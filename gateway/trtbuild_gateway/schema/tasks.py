@@ -14,6 +14,7 @@ from trtbuild_gateway.schema.sampling import Positive, TokenId
 
 Name = Annotated[str, Meta(min_length=1)]
 _MOST_INPUTS = 2048  # OpenAI's limit of an embedding request
+_MOST_DIMENSIONS = 65536  # far above any model: the server may make room for what it is asked for
 _TRUNCATE = frozenset(("", "none", "start", "end"))
 
 
@@ -23,7 +24,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True):
     model: Name
     input: str | list[str | TokenId | list[TokenId]]
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: Positive | None = None
+    dimensions: Annotated[int, Meta(ge=1, le=_MOST_DIMENSIONS)] | None = None
     input_type: str = ""
     truncate: str = ""
 
