@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
-WHEEL_ROOTS = (
-    "src", "builders", "checkpoints", "dialects", "rules", "measure", "deploy", "engine_flow",
-)  # fmt: skip
+_PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+WHEEL_ROOTS: tuple[str, ...] = tuple(_PROJECT["tool"]["hatch"]["build"]["dev-mode-dirs"])
 """The source roots of trtbuild's own wheel."""
