@@ -16,6 +16,7 @@ from support.smollm2 import CONTEXT, PROMPTS, generate
 
 Test = Callable[[Served], Awaitable[None]]
 PROMPT = "The capital of France is"
+TOKENS = 6  # a text in several pieces; the server is asked for each of them three times
 CHAT: dict[str, Any] = {
     "model": "smollm2",
     "messages": [{"role": "user", "content": "Say hello."}],
@@ -42,7 +43,7 @@ def test_the_greedy_text_is_that_of_the_server(
     in_front: Callable[[Test], None], vllm_server: triton.Triton
 ) -> None:
     prompts = [str(row["prompt"]) for row in PROMPTS if "prompt" in row]
-    sampling = {"max_tokens": 12, "temperature": 0}
+    sampling = {"max_tokens": TOKENS, "temperature": 0}
     direct = [
         generate(vllm_server, text_input=p, sampling=sampling, exclude_input_in_output=True).json()[
             "text_output"
@@ -53,11 +54,11 @@ def test_the_greedy_text_is_that_of_the_server(
     async def test(served: Served) -> None:
         openai = client(served)
         whole = await openai.completions.create(
-            model="smollm2", prompt=prompts, max_tokens=12, temperature=0
+            model="smollm2", prompt=prompts, max_tokens=TOKENS, temperature=0
         )
         assert [choice.text for choice in whole.choices] == direct
         stream = await openai.completions.create(
-            model="smollm2", prompt=prompts, max_tokens=12, temperature=0, stream=True
+            model="smollm2", prompt=prompts, max_tokens=TOKENS, temperature=0, stream=True
         )
         texts = [""] * len(prompts)
         async for chunk in stream:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,12 @@ import httpx
 import pytest
 from PIL import Image
 
+from support import vision_reference
 from support.command_line import trtbuild
+from support.exporting import Run
 from support.pictures import bomb, file_of, halves, text_of
 from support.tiny_llava import make_llava
-from support.triton import Triton, runtime_python, write_model
+from support.triton import Triton, write_model
 from trtbuild.client import LLMClient, Sampling, collect
 from trtbuild.signature.requests import GenerateRequest
 
@@ -72,7 +73,7 @@ def text(server: Triton, *images: bytes | str, **more: Any) -> str:
 
 
 def test_the_answers_are_those_of_transformers(
-    seer: Triton, checkpoint: Path, tmp_path: Path
+    seer: Triton, checkpoint: Path, exporter: Run, tmp_path: Path
 ) -> None:
     RED.save(tmp_path / "red.png")
     NOISE.save(tmp_path / "noise.png")
@@ -83,13 +84,11 @@ def test_the_answers_are_those_of_transformers(
         "max_tokens": TOKENS,
         "requests": [{"prompt": p, "images": list(map(str, images))} for p, images in requests],
     }
-    script = Path(__file__).parents[1] / "support" / "vision_reference.py"
-    done = subprocess.run(
-        [runtime_python(), script], input=json.dumps(job), capture_output=True, text=True,
-        check=True, timeout=300,
-    )  # fmt: skip
+    asked, answered = tmp_path / "job.json", tmp_path / "texts.json"
+    asked.write_text(json.dumps(job))
+    assert exporter(vision_reference.__file__, asked, answered, log=tmp_path / "log") == 0
     # vLLM leaves out a character of which only the first bytes came.
-    wanted = [one.rstrip("\ufffd") for one in json.loads(done.stdout)]
+    wanted = [one.rstrip("\ufffd") for one in json.loads(answered.read_text())]
     found = [text(seer, *(p.read_bytes() for p in images), prompt=p) for p, images in requests]
     assert found == wanted
     assert len(set(found)) == 3

@@ -1,13 +1,14 @@
 """What transformers answers to prompts with images, greedily, in fp32.
 
-Run by the runtime's Python. Reads ``{"model", "max_tokens", "requests": [{"prompt", "images":
-[paths]}]}`` from standard input and writes a list of texts.
+Run by a Python that has transformers, with two files: a job, ``{"model", "max_tokens", "requests":
+[{"prompt", "images": [paths]}]}``, and where a list of texts goes.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 
 def main() -> None:
@@ -15,7 +16,7 @@ def main() -> None:
     from PIL import Image
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-    job = json.load(sys.stdin)
+    job = json.loads(Path(sys.argv[1]).read_text())
     processor = AutoProcessor.from_pretrained(job["model"])
     model = LlavaForConditionalGeneration.from_pretrained(job["model"], dtype=torch.float32)
     answers = []
@@ -30,7 +31,7 @@ def main() -> None:
         )
         new = made[0, inputs["input_ids"].shape[1] :]
         answers.append(processor.tokenizer.decode(new, skip_special_tokens=True))
-    json.dump(answers, sys.stdout)
+    Path(sys.argv[2]).write_text(json.dumps(answers))
 
 
 if __name__ == "__main__":
