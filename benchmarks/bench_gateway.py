@@ -1,6 +1,7 @@
 """CPU time of the gateway for each token that it relays, beside other relays in the same run.
 
     python benchmarks/bench_gateway.py [--streams 100] [--ticks 150] [--envoy PATH] [--json FILE]
+    python benchmarks/bench_gateway.py --access --repeats 7
 
 A mock of Triton writes one or 16 events at once to each of 100 streams, every 40 ms. The figure is
 the user and system time of the relay's process, divided by the tokens; it says nothing about other
@@ -26,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +153,10 @@ async def opened(port: int, request: bytes, marker: bytes) -> Stream:
     return stream
 
 
-def post(path: str, body: dict[str, Any]) -> bytes:
+def post(path: str, body: dict[str, Any], key: str = "") -> bytes:
     content = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head += f"Authorization: Bearer {key}\r\n" if key else ""
     return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
 
@@ -161,9 +164,9 @@ def direct(ticks: int, at_once: int) -> bytes:
     return post("/v2/models/m/generate_stream", {"text_input": f"{ticks} {at_once}"})
 
 
-def completion(ticks: int, at_once: int) -> bytes:
+def completion(ticks: int, at_once: int, key: str = "") -> bytes:
     body = {"model": "m", "prompt": f"{ticks} {at_once}", "stream": True, "max_tokens": 100_000}
-    return post("/v1/completions", body)
+    return post("/v1/completions", body, key)
 
 
 def chat(ticks: int, at_once: int) -> bytes:
@@ -262,6 +265,56 @@ def relays(upstream: int, args: Any, folder: Path) -> Iterator[tuple[str, list[s
     )
 
 
+def access_variants(upstream: int, folder: Path) -> Iterator[tuple[str, list[str], int, Request]]:
+    """The gateway without access control, with it, and with masking as well."""
+    from datetime import UTC, datetime
+
+    from trtbuild_gateway.access.keys import Key, Secret, digest_of, new_key, write_keys
+
+    id, text = new_key()
+    now = datetime.now(UTC)
+    write_keys(folder / "keys.json", [Key(id, "bench", now, (Secret(digest_of(text), now),))])
+    limits = dict.fromkeys(("requests_per_minute", "requests_per_day", "concurrent"), 10**6)
+    limits |= dict.fromkeys(("tokens_per_minute", "tokens_per_day"), 10**12)
+    kinds = ["email", "phone", "iban", "card", "ip", "ssn"]
+    full: dict[str, Any] = {"keys": "keys.json", "limits": limits}
+    variants: list[tuple[str, dict[str, Any]]] = [
+        ("without", {}),
+        ("keys, limits, audit", full | {"audit": {"path": "audit.jsonl"}}),
+        (
+            "and masking",
+            full | {"audit": {"path": "masked.jsonl"}, "masking": {"default": [{"find": kinds}]}},
+        ),
+    ]
+    for name, access in variants:
+        port, file = free_port(), folder / f"{name}.yaml"
+        file.write_text(json.dumps({"access": access}))
+        code = "from trtbuild.cli.app import main; main()"
+        argv = [sys.executable, "-c", code, "gateway", "--url", f"127.0.0.1:{upstream}"]
+        argv += ["--port", str(port), "-f", str(file)]
+        yield name, argv, port, partial(completion, key=text)
+
+
+def access_costs(upstream: int, args: Any, folder: Path) -> dict[str, Any]:
+    """CPU per token of each variant, measured in turns, and its ratio to the first."""
+    with contextlib.ExitStack() as stack:
+        started = [
+            (name, stack.enter_context(running(argv, port))[0], port, make)
+            for name, argv, port, make in access_variants(upstream, folder)
+        ]
+        found: dict[str, Any] = {}
+        for at_once in (1, 16):
+            turns = [
+                [relayed(process, port, make, args, at_once) for _, process, port, make in started]
+                for _ in range(args.repeats)
+            ]
+            for at, (name, *_) in enumerate(started):
+                row = found.setdefault(name, {})
+                row[f"us_per_token_{at_once}"] = statistics.median(turn[at] for turn in turns)
+                row[f"ratio_{at_once}"] = statistics.median(turn[at] / turn[0] for turn in turns)
+        return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--streams", type=int, default=100)
@@ -269,13 +322,19 @@ def main() -> None:
     parser.add_argument("--open", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--envoy", default=shutil.which("envoy"))
+    parser.add_argument("--access", action="store_true", help="only what access control costs")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     upstream = free_port()
     found: dict[str, Any] = {}
     mock = [sys.executable, str(HERE / "mock_generate_stream.py"), str(upstream), str(TICK)]
     with tempfile.TemporaryDirectory() as folder, running(mock, upstream):
-        for name, argv, port, make in relays(upstream, args, Path(folder)):
+        if args.access:
+            found = access_costs(upstream, args, Path(folder))
+            for name, row in found.items():
+                print(name, {key: round(value, 2) for key, value in row.items()}, flush=True)
+        others = () if args.access else relays(upstream, args, Path(folder))
+        for name, argv, port, make in others:
             with running(argv, port) as (process, seconds):
                 row: dict[str, Any] = {"ready_s": seconds}
                 for at_once in (1, 16):
