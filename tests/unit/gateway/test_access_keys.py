@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,11 @@ from support.access import USER, add_key, bearer
 from support.command_line import trtbuild
 from support.fake_triton import FakeTriton
 from support.gateways import Served, client, in_front
-from trtbuild_gateway.access.keys import Key, id_of, new_key, read_keys, rotated
+from trtbuild_gateway.access.gate import Callers
+from trtbuild_gateway.access.keys import Key, digest_of, id_of, new_key, read_keys, rotated
+from trtbuild_gateway.access.ring import KeyRing
+from trtbuild_gateway.failures import ApiError
+from trtbuild_gateway.seams import Call
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [USER]}
 PAST, FUTURE = datetime(2026, 2, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
@@ -131,6 +136,41 @@ def test_only_a_valid_key_passes(tmp_path: Path) -> None:
         assert found.choices[0].message.content == "Hello!"
 
     in_front(test, access={"keys": str(file)})
+
+
+def test_none_of_a_thousand_hostile_keys_passes(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    good = [add_key(file, name) for name in ("a", "b")]
+    dice = random.Random(4)
+    ring, call = KeyRing(file), Call("r", "/v1/models")
+    parts = [*good, *(part for text in good for part in text.split("-")), digest_of(good[0])]
+    parts += ["sk", "-", "--", "", "\0", "*", "../", "%2d", "é", "\udcff", "Bearer ", "a" * 5000]
+
+    def hostile() -> str:
+        if dice.random() < 0.5:
+            return "-".join(dice.choice(parts) for _ in range(dice.randint(1, 5)))
+        text = list(dice.choice(good))
+        for _ in range(dice.randint(1, 3)):
+            at = dice.randrange(len(text))
+            text[at : at + dice.randint(0, 2)] = dice.choice(["", "A", "-", "0", "\xff", " "])
+        return "".join(text)
+
+    async def passes(text: str) -> bool:
+        try:
+            await Callers(ring).key_of(text, call)
+        except ApiError as error:
+            assert error.status == 401
+            return False
+        return True
+
+    async def run() -> None:
+        tried = set[str]()
+        while len(tried) < 1000:
+            tried |= {hostile()} - {*good}
+        assert [text for text in tried if await passes(text)] == []
+        assert all([await passes(text) for text in good])
+
+    asyncio.run(run())
 
 
 def test_a_key_has_its_models_and_endpoints(tmp_path: Path) -> None:
