@@ -252,9 +252,10 @@ def _choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:
         return {"type": "function", "function": {"name": choice.get("name")}}
     if choice.get("type") == "allowed_tools":
         rows = choice.get("tools")
-        tools = [_choice(row) for row in rows if isinstance(row, dict)] if rows else rows
+        if isinstance(rows, list):
+            rows = [_choice(row) for row in rows if isinstance(row, dict)]
         mode = choice.get("mode", "auto")
-        return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+        return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": rows}}
     return choice
 
 

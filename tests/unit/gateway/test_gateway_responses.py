@@ -153,6 +153,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"tools": [{"type": "web_search"}]}, "tools[0].type", "runs no tools itself"),
     ({"tools": [{**TOOL, "name": "a b"}]}, "tools[0].function.name", "a b"),
     ({"tools": [TOOL], "tool_choice": {"type": "file_search"}}, "tool_choice.type", "file_search"),
+    (
+        {"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "tools": 1.5}},
+        "tool_choice.allowed_tools.tools",
+        "lists no tool",
+    ),
     ({"reasoning": {"summary": "detailed"}}, "reasoning.summary", "auto"),
     ({"reasoning": {"efort": "low"}}, "reasoning", "efort"),
     ({"text": {"verbosity": "low"}}, "text.verbosity", "medium"),
