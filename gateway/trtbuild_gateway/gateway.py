@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from trtbuild_gateway.access.report import AccessReport
 from trtbuild_gateway.metrics import Metrics
 from trtbuild_gateway.routing.report import Report
 from trtbuild_gateway.seams import Gate, OpenGate
@@ -33,3 +34,4 @@ class Gateway:
 
     def __post_init__(self) -> None:
         self.metrics.registry.register(Report(lambda: self.catalog.pools))
+        self.metrics.registry.register(AccessReport(lambda: self.gate))

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from trtbuild.errors import TrtbuildError
-from trtbuild_gateway.access.gate import gate_for
+from trtbuild_gateway.access.gate import abandon, gate_for
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.settings import Settings
 
@@ -23,16 +23,16 @@ async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
     Everything is read and checked first. Requests that run keep the model, the servers and the
     limits with which they began. Without changes the repository's lock is read all the same.
     """
+    gate = gateway.gate
     try:
         settings = await asyncio.to_thread(read)
         changed = settings.access != gateway.settings.access
-        gate = (
-            await asyncio.to_thread(gate_for, settings, gateway.gate) if changed else gateway.gate
-        )
         if changed:
-            await gate.open()
+            gate = await asyncio.to_thread(gate_for, settings, gateway.gate)
         await gateway.catalog.adopt(settings)
     except TrtbuildError as error:
+        if gate is not gateway.gate:
+            await abandon(gate, gateway.gate)
         _log.error("the settings are not used, the old ones stay: %s", error)
         gateway.metrics.reloaded("refused")
         return False
@@ -40,6 +40,7 @@ async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
         if getattr(settings, name) != getattr(gateway.settings, name):
             _log.warning("%r has changed, which takes effect when the gateway is restarted", name)
     if changed:
+        await gate.open()
         gateway.retired.append(gateway.gate)  # requests that run still settle with it
     gateway.settings, gateway.gate = settings, gate
     gateway.metrics.reloaded("done")

@@ -33,6 +33,10 @@ _LEAST_KEY = 16  # bytes
 class AuditLog:
     """Appends lines. What cannot be written waits in memory, up to a limit, and is tried again.
 
+    Attributes:
+        path: The file.
+        lost: Lines that were never written.
+
     Raises:
         UsageError: The file cannot be written, is none, or another gateway writes it.
         RecipeError: Its last line is not what was written.
@@ -44,6 +48,7 @@ class AuditLog:
         self._key = read_key(settings.key_file) if settings.key_file else b""
         self._waiting: deque[Mapping[str, Any]] = deque()
         self._lost = 0
+        self.lost = 0
         self._said = -math.inf
         self._syncing: asyncio.Task[None] | None = None
         self._dirty = False
@@ -53,6 +58,11 @@ class AuditLog:
         except BaseException:
             os.close(self._fd)
             raise
+
+    @property
+    def waiting(self) -> int:
+        """Lines that could not be written yet."""
+        return len(self._waiting)
 
     @property
     def keeps_prompts(self) -> bool:
@@ -121,6 +131,7 @@ class AuditLog:
             self._waiting.append({"time": now, **entry})
         else:
             self._lost += 1
+            self.lost += 1
         self._write_waiting()
 
     def _write_waiting(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -70,6 +71,17 @@ def gate_for(settings: Settings, before: Gate | None = None) -> Gate:
     limiter = old.limiter if old is not None and same else _limiter(settings)
     callers = Callers(keys, tokens)
     return AccessGate(access, callers, limiter, masking, _audit(access.audit, old))
+
+
+async def abandon(gate: Gate, kept: Gate) -> None:
+    """Close what only ``gate`` has, which is not used after all."""
+    if not isinstance(gate, AccessGate):
+        return
+    other = kept if isinstance(kept, AccessGate) else None
+    if other is None or gate.limiter is not other.limiter:
+        await gate.limiter.close()
+    if gate.audit is not None and (other is None or gate.audit is not other.audit):
+        await gate.audit.close()
 
 
 def _audit(settings: AuditSettings | None, old: AccessGate | None) -> AuditLog | None:
@@ -147,6 +159,9 @@ class AccessGate:
         limiter: Keeps the limits.
         masking: Sets of masking rules by name.
         audit: Notes every call.
+
+    Attributes:
+        found: How often masking rules found something, by name.
     """
 
     def __init__(
@@ -160,6 +175,7 @@ class AccessGate:
         self.settings = settings
         self.limiter = limiter
         self.audit = audit
+        self.found = Counter[str]()
         self._callers = callers
         self._masking = masking
         self._logs = LogFilter([rule for one in masking.values() for rule in one.logs])
@@ -219,9 +235,11 @@ class AccessGate:
 
     def ended(self, call: Call, outcome: Outcome) -> None:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
+        texts = call.texts
+        if isinstance(texts, CheckedTexts):
+            self.found += texts.counts
         if self.audit is None:
             return
-        texts = call.texts
         if not isinstance(texts, CheckedTexts):
             self.audit.note(call, outcome)
             return

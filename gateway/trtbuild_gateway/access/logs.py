@@ -25,8 +25,12 @@ class LogFilter(logging.Filter):
 
     def install(self) -> None:
         """Look at the messages of the gateway and of the HTTP server."""
-        for name in _LOGGERS if self._rules else ():
-            logging.getLogger(name).addFilter(self)
+        for name in _LOGGERS:
+            logger = logging.getLogger(name)
+            for one in [one for one in logger.filters if isinstance(one, LogFilter)]:
+                logger.removeFilter(one)  # that of earlier settings
+            if self._rules:
+                logger.addFilter(self)
 
     def remove(self) -> None:
         """Look at them no more."""

@@ -51,18 +51,18 @@ async def _answer(context: Context, endpoint: str, task: str) -> None:
     )
     answer = await asked(context, model, wanted, TranscribeAnswer)
     context.outcome.completion_tokens = sum(answer.token_counts)
-    await _respond(context, form, _checked(answer.results[0], context.call.texts), task)
+    await _respond(context, form, checked(answer.results[0], context.call.texts), task)
 
 
-def _checked(found: Transcription, texts: Texts) -> Transcription:
+def checked(found: Transcription, texts: Texts) -> Transcription:
     """Return a transcription as it may be sent, the text of each segment by itself, too."""
 
-    def checked(text: str) -> str:
+    def one(text: str) -> str:
         answer = texts.answer()
         return text if answer is None else answer.feed(text) + answer.end()
 
-    segments = tuple(part._replace(text=checked(part.text)) for part in found.segments)
-    return replace(found, text=checked(found.text), segments=segments)
+    segments = tuple(part._replace(text=one(part.text)) for part in found.segments)
+    return replace(found, text=one(found.text), segments=segments)
 
 
 def _with_types(form: dict[str, Any]) -> dict[str, Any]:

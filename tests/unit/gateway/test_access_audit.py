@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from support.access import USER, add_key, bearer
@@ -25,7 +26,9 @@ from trtbuild_gateway.access.audit import AuditLog
 from trtbuild_gateway.access.chain import ChainError, Link, next_line, walk
 from trtbuild_gateway.access.keys import id_of
 from trtbuild_gateway.access_settings import AuditSettings
+from trtbuild_gateway.reloading import reload
 from trtbuild_gateway.seams import Call, Caller, Outcome
+from trtbuild_gateway.settings import ModelSettings, settings_of
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [USER]}
 
@@ -86,6 +89,68 @@ def test_every_call_has_a_line(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {
         "file": str(path), "lines": 4, "hash": left["hash"], "keyed": False,
     }  # fmt: skip
+
+
+def test_a_hundred_calls_at_once_have_a_line_each(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        async def ask(number: int) -> None:
+            headers = {"x-request-id": f"r{number}"}
+            body = {**CHAT, "stream": bool(number % 2)}
+            await served.client.post("/v1/chat/completions", json=body, headers=headers)
+
+        await asyncio.gather(*map(ask, range(100)))
+
+    in_front(test, access={"audit": {"path": str(path)}})
+    assert sorted(row["request"] for row in rows(path)) == sorted(f"r{n}" for n in range(100))
+    assert trtbuild("audit", "verify", path).returncode == 0
+
+
+def test_new_settings_go_on_with_the_log_and_the_counts(tmp_path: Path) -> None:
+    file, path = tmp_path / "keys.json", tmp_path / "audit.jsonl"
+    key = add_key(file)
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        async def ask() -> int:
+            found = await served.client.post("/v1/completions", json=TEXT, headers=bearer(key))
+            return found.status_code
+
+        def changed(**more: Any) -> Any:
+            access = {
+                "keys": str(file),
+                "audit": {"path": str(path)},
+                "limits": {"requests_per_minute": 2},
+                "public": ["/health*", "/metrics"],
+            }
+            access |= more
+            value = {"url": triton.url, "models": {"m": {}}, "access": access}
+            return lambda: settings_of(value)
+
+        assert await reload(served.gateway, changed())
+        assert [await ask(), await ask(), await ask()] == [200, 200, 429]
+        rules = {"default": [{"find": ["email"]}]}
+        assert await reload(served.gateway, changed(masking=rules))
+        assert await ask() == 429  # the same minute
+        # Settings that are refused leave everything as it was, and nothing locked.
+        other = {"path": str(tmp_path / "other.jsonl")}
+        bad = changed(audit=other)()
+        models = {"m": ModelSettings(parser="nonsense")}
+        bad = msgspec.structs.replace(bad, models=models)
+        assert not await reload(served.gateway, lambda: bad)
+        assert await ask() == 429
+        assert await reload(served.gateway, changed(audit=other, limits={}))
+        assert await ask() == 200
+        page = (await served.client.get("/metrics")).text
+        assert "trtbuild_gateway_audit_lines_waiting 0.0" in page
+
+    TEXT = {"model": "m", "prompt": "I am a@example.org", "max_tokens": 5}
+    in_front(test)
+    calls = [row["status"] for row in rows(path) if row["endpoint"] == "/v1/completions"]
+    assert calls == [200, 200, 429, 429, 429]
+    assert [row["status"] for row in rows(tmp_path / "other.jsonl")] == [200]
+    for one in (path, tmp_path / "other.jsonl"):
+        assert trtbuild("audit", "verify", one).returncode == 0
 
 
 def chain(count: int, key: bytes = b"") -> list[bytes]:

@@ -22,12 +22,22 @@ from support.gateways import Served, in_front, write_tokenizer
 from support.paths import ROOT
 from support.scripted_http import END, STREAM
 from trtbuild.errors import RecipeError
+from trtbuild.signature.requests import Segment, Transcription
 from trtbuild_gateway.access import ring
-from trtbuild_gateway.access.masking import Rule, Stream, mask_whole, rules_for
+from trtbuild_gateway.access.masking import (
+    CheckedTexts,
+    Rule,
+    RuleSet,
+    Stream,
+    mask_whole,
+    rules_for,
+)
 from trtbuild_gateway.access.own_patterns import check_pattern
 from trtbuild_gateway.access.patterns import NAMES, Pattern, built_in, own
 from trtbuild_gateway.access_settings import MaskingRule
 from trtbuild_gateway.failures import ApiError
+from trtbuild_gateway.routes import audio
+from trtbuild_gateway.seams import PLAIN
 
 TICKET = MaskingRule(name="ticket", pattern=r"TICK-[0-9]{2,6}\b")
 RULES = rules_for([MaskingRule(find=NAMES), TICKET], "prompts")
@@ -268,6 +278,15 @@ def test_what_a_model_sees_of_a_chat() -> None:
         in_front(test, script=words(call), models=models, access=rule_set(EMAIL))
 
 
+def test_a_transcription_and_its_segments() -> None:
+    parts = (Segment(0.0, 1.0, " Mail a@example.org"), Segment(1.0, 2.0, " or not"))
+    found = Transcription(" Mail a@example.org or not", segments=parts)
+    checked = audio.checked(found, CheckedTexts(RuleSet(answers=BUILT_IN)))
+    assert checked.text == " Mail [EMAIL] or not"
+    assert [part.text for part in checked.segments] == [" Mail [EMAIL]", " or not"]
+    assert audio.checked(found, PLAIN) == found
+
+
 def test_what_is_refused() -> None:
     async def test(triton: FakeTriton, served: Served) -> None:
         prompt = await served.post("/v1/completions", model="m", prompt="card 4111111111111111")
@@ -285,6 +304,7 @@ def test_what_is_refused() -> None:
         assert '"code":"content_refused"' in stream.text
         page = (await served.client.get("/metrics")).text
         assert 'error="content_refused"' in page
+        assert 'trtbuild_gateway_masking_found_total{kind="card"} 3.0' in page
         for more in ({"logprobs": 1}, {"logprobs": 0, "echo": True}):
             shown = await served.post("/v1/completions", model="m", prompt="hi", **more)
             assert (shown.status_code, shown.json()["error"]["param"]) == (400, "logprobs")
