@@ -31,7 +31,8 @@ print(end.done, end.errors)
 """
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=[pytest.mark.long, pytest.mark.slow])])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.long)])
 def test_a_killed_job_loses_and_repeats_nothing_but_calls_in_flight(
     kills: int, tmp_path: Path, server: BatchServer
 ) -> None:

@@ -22,10 +22,10 @@ PROMPT = ("--prompt", "S: {{ text }}")
 def test_every_row_of_every_format_is_answered_once(
     ending: str, run: Run, tmp_path: Path, server: BatchServer
 ) -> None:
-    rows = [{"id": f"r{n}", "text": f'text "{n}",\tmore'} for n in range(2500)]
+    rows = [{"id": f"r{n}", "text": f'text "{n}",\tmore'} for n in range(600)]
     path = tmp_path / f"rows.{ending}"
     if ending == "parquet":
-        pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=700)
+        pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=170)
     elif ending.startswith("jsonl"):
         text = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
         with pa.output_stream(path, compression="detect") as stream:
@@ -39,16 +39,16 @@ def test_every_row_of_every_format_is_answered_once(
             )
             writer.writeheader()
             writer.writerows(rows)
-    done = run(path, *PROMPT, "--id", "id", "--keep", "text", "--part-rows", 1000)
+    done = run(path, *PROMPT, "--id", "id", "--keep", "text", "--part-rows", 250)
     assert done.returncode == 0, done.stderr
     found = rows_of(tmp_path / "out")
-    assert [row["row"] for row in found] == list(range(2500))
+    assert [row["row"] for row in found] == list(range(600))
     assert [(row["id"], row["text"]) for row in found] == [(r["id"], r["text"]) for r in rows]
     assert all(row["output"] == f"re: S: {row['text']}" for row in found)
     assert found[0]["finish_reason"] == "stop" and found[0]["completion_tokens"] == 2
     assert max(server.asked.values()) == 1
     assert run(path, *PROMPT, "--id", "id", "--keep", "text").returncode == 0  # nothing to do
-    assert sum(server.asked.values()) == 2500
+    assert sum(server.asked.values()) == 600
 
 
 def test_vectors_scores_and_lines_have_their_own_columns(

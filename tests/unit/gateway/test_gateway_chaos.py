@@ -111,6 +111,7 @@ async def one(client: httpx.AsyncClient) -> str:
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_every_client_gets_an_end(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)

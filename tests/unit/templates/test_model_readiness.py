@@ -42,6 +42,7 @@ def ours() -> Iterator[None]:
 def test_a_model_is_as_ready_as_its_engine(module: ModuleType, alive: bool) -> None:
     model = module.TritonPythonModel()
     model._engine = SimpleNamespace(alive=lambda: alive, stop=lambda: None)
+    model._served = SimpleNamespace(end=lambda: None)  # vLLM's asks Triton whether it serves it
     assert model.is_ready() is alive
     model.finalize()
     assert model.is_ready() is False, "nothing is served once it is unloaded"
