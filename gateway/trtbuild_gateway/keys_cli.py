@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +47,6 @@ Examples
   trtbuild keys revoke support-bot
 """
 _NAME = r"[\w.@-]{1,64}"
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 _File = Annotated[Path, typer.Option("--file", "-f", help="The keys file.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -99,6 +98,7 @@ def add(
 ) -> None:
     """Add a key and print it: the file keeps only its SHA-256."""
     from trtbuild_gateway.access.keys import Key, Secret, digest_of, new_key
+    from trtbuild_gateway.access.spans import until
     from trtbuild_gateway.access_settings import Limits
 
     if not re.fullmatch(_NAME, name):
@@ -118,7 +118,7 @@ def add(
         models=tuple(models or ("*",)),
         endpoints=tuple(endpoints or ("*",)),
         admin=admin,
-        expires=_until(expires, now) if expires else None,
+        expires=until(expires, now) if expires else None,
         limits=None if limits == Limits() else limits,
         masking=masking,
     )
@@ -157,8 +157,9 @@ def rotate(
 ) -> None:
     """Give a key a new secret and print it; the one before it stays valid for a while."""
     from trtbuild_gateway.access.keys import new_key, rotated
+    from trtbuild_gateway.access.spans import span_of
 
-    now, span = _now(), _span(grace)
+    now, span = _now(), span_of(grace)
     with _changed(file) as keys:
         key = _found(keys, which, file)
         if key.state(now) != "valid":
@@ -220,30 +221,6 @@ def _found(keys: dict[str, Key], which: str, file: Path) -> Key:
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
-
-
-def _span(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
-    if match is None:
-        raise UsageError(f"{text!r} is not a time span", fix="write 30m, 12h, 90d or 8w")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
-
-
-def _until(text: str, now: datetime) -> datetime:
-    """Return a point in time given as a span from now or as a date."""
-    try:
-        if re.fullmatch(r"\d+[smhdw]", text):
-            found = now + _span(text)
-        else:
-            found = datetime.fromisoformat(text)
-            found = found if found.tzinfo else found.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"{text!r} is neither a time span nor a date", fix="write 90d or 2027-01-31"
-        ) from None
-    if found <= now:
-        raise UsageError(f"{text!r} is in the past", fix="write 90d or a later date")
-    return found
 
 
 def _described(key: Key) -> dict[str, Any]:

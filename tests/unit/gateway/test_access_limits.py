@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.access import USER, add_key, bearer
-from support.fake_triton import FakeTriton, said
+from support.fake_triton import FakeTriton, said, words
 from support.gateways import Served, in_front, run_as_served
 from support.scripted_http import END, STREAM
 from support.valkey import Valkey, valkey
@@ -231,9 +231,9 @@ def test_requests_and_open_streams_are_limited_by_key(tmp_path: Path) -> None:
             while (await ask(served, first, stream=True)).status_code != 200:
                 await asyncio.sleep(0.02)
 
-    script = [STREAM, said("a"), 0.5, said("b", "stop"), END]
+    held = [[STREAM, said("a"), "hold"]] * 2
     access = {"keys": str(file), "limits": {"requests_per_minute": 1}}
-    in_front(test, script=script, access=access)
+    in_front(test, script=lambda _: held.pop() if held else words("a"), access=access)
 
 
 @pytest.mark.parametrize(("on_failure", "status"), [("refuse", 503), ("admit", 200)])
@@ -282,7 +282,7 @@ def test_redis_goes_in_the_middle_of_a_stream_and_comes_back(
             servers.enter_context(valkey(first.port, "a-secret"))
             assert (await ask(served, key)).status_code == 200
 
-        script = [STREAM, said("a"), 0.5, said("b", "stop"), END]
+        script = [STREAM, said("a"), 1.5, said("b", "stop"), END]
         access = {"keys": str(file), "redis": {"url": first.url}}
         in_front(test, script=script, access=access)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Callable
 from functools import cache
@@ -19,7 +20,7 @@ from support.command_line import trtbuild
 from support.fake_triton import FakeTriton, fake_triton, words
 from support.gateways import Served, in_front, run_as_served, serving, tokenizer
 from support.scripted_http import answer, scripted
-from trtbuild_gateway.access import tokens
+from trtbuild_gateway.access import patterns, tokens
 
 ISSUER, AUDIENCE = "https://id.example.com", "gateway"
 CHAT: dict[str, Any] = {"model": "m", "messages": [USER]}
@@ -163,6 +164,27 @@ def test_a_provider_that_cannot_be_reached(caplog: pytest.LogCaptureFixture) -> 
 
     access = {"issuer": ISSUER, "audience": AUDIENCE, "jwks": "http://127.0.0.1:1/jwks"}
     in_front(test, access={"jwt": access})
+
+
+@pytest.mark.parametrize(
+    ("library", "access"),
+    [
+        ("jwt", {"jwt": {"issuer": ISSUER, "audience": AUDIENCE, "jwks": "jwks.json"}}),
+        ("redis", {"keys": "keys.json", "redis": {"url": "redis://127.0.0.1/0"}}),
+        ("masking", {"masking": {"default": [{"find": ["email"]}]}}),
+    ],
+)
+def test_what_needs_a_library_says_how_to_install_it(
+    library: str, access: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_key(tmp_path / "keys.json")
+    settings(tmp_path)
+    (tmp_path / "gateway.yaml").write_text(json.dumps({"port": 0, "access": access}))
+    for name in ("jwt", "redis", "redis.asyncio", "regex"):
+        monkeypatch.setitem(sys.modules, name, None)
+    patterns.built_in.cache_clear()
+    done = trtbuild("gateway", "-f", "gateway.yaml")
+    assert (done.returncode, f"trtbuild-gateway[{library}]" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
