@@ -43,14 +43,24 @@ class Choice:
 
     def take(self, chunk: Chunk) -> None:
         """Count a chunk."""
-        if chunk.output_tokens is not None:
-            self.completion_tokens = (self.completion_tokens or 0) + chunk.output_tokens
-        if chunk.input_tokens is not None:
-            self.prompt_tokens = chunk.input_tokens
-        if chunk.finish_reason:
-            self.reason = chunk.finish_reason
-        if chunk.text:
-            self.chunks += 1
+        self.texts((chunk,))
+
+    def texts(self, chunks: Sequence[Chunk]) -> list[str]:
+        """Count chunks, and return their texts without empty ones."""
+        texts = []
+        counted = self.completion_tokens
+        for text, reason, output, prompt, _, _ in chunks:
+            if text:
+                texts.append(text)
+            if output is not None:
+                counted = (counted or 0) + output
+            if prompt is not None:
+                self.prompt_tokens = prompt
+            if reason:
+                self.reason = reason
+        self.completion_tokens = counted
+        self.chunks += len(texts)
+        return texts
 
     def keep(self, chunk: Chunk) -> None:
         """Count a chunk and keep its content."""

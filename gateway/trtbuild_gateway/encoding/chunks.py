@@ -38,6 +38,9 @@ class Stream(Protocol):
     def text(self, index: int, text: str) -> bytes:
         """Return the event of new text."""
 
+    def texts(self, index: int, texts: Sequence[str]) -> bytes:
+        """Return the events of several new texts, or of none."""
+
     def delta(
         self, index: int, delta: Mapping[str, Any], logprobs: Mapping[str, Any] | None
     ) -> bytes:
@@ -55,6 +58,8 @@ class _Events:
 
     kind = ""
     done = DONE
+    _field = b""  # of a choice, before the text
+    _tail = b""  # after it
 
     def __init__(self, identity: Identity, *, usage: bool) -> None:
         head: dict[str, Any] = {"id": identity.id, "object": self.kind, "created": identity.created}
@@ -62,11 +67,24 @@ class _Events:
         start = b"data: " + _encode(head)[:-1]
         self._start = start
         self._choices = start + b',"choices":['
+        self._starts: list[tuple[bytes, bytes]] = []  # of an event, and between two
         self._end = b'],"usage":null}\n\n' if usage else b"]}\n\n"
 
     def error(self, error: ApiError) -> bytes:
         """Return the event of an error."""
         return error.event()
+
+    def text(self, index: int, text: str) -> bytes:
+        """Return the event of new text."""
+        return self.texts(index, (text,))
+
+    def texts(self, index: int, texts: Sequence[str]) -> bytes:
+        """Return the events of several new texts, or of none."""
+        while len(self._starts) <= index:
+            start = self._choices + b'{"index":%d,' % len(self._starts) + self._field
+            self._starts.append((start, self._tail + start))
+        start, between = self._starts[index]
+        return start + between.join(map(_encode, texts)) + self._tail if texts else b""
 
     def usage(self, counts: Mapping[str, Any]) -> bytes:
         """Return the event with the token counts, after all choices."""
@@ -80,22 +98,15 @@ class ChatStream(_Events):
     """``chat.completion.chunk``."""
 
     kind = "chat.completion.chunk"
+    _field = b'"delta":{"content":'
 
     def __init__(self, identity: Identity, *, usage: bool) -> None:
         super().__init__(identity, usage=usage)
-        self._texts: list[bytes] = []
         self._tail = b'},"finish_reason":null}' + self._end
 
     def role(self, index: int) -> bytes:
         """Return the first event of a choice."""
         return self.delta(index, {"role": "assistant", "content": ""}, None)
-
-    def text(self, index: int, text: str) -> bytes:
-        """Return the event of new text."""
-        while len(self._texts) <= index:
-            number = str(len(self._texts)).encode()
-            self._texts.append(self._choices + b'{"index":' + number + b',"delta":{"content":')
-        return self._texts[index] + _encode(text) + self._tail
 
     def delta(
         self, index: int, delta: Mapping[str, Any], logprobs: Mapping[str, Any] | None
@@ -115,6 +126,7 @@ class CompletionStream(_Events):
     """``text_completion``, in parts."""
 
     kind = "text_completion"
+    _field = b'"text":'
 
     def __init__(self, identity: Identity, *, usage: bool) -> None:
         super().__init__(identity, usage=usage)
@@ -123,11 +135,6 @@ class CompletionStream(_Events):
     def role(self, index: int) -> bytes:  # noqa: ARG002
         """Return nothing: there are no roles."""
         return b""
-
-    def text(self, index: int, text: str) -> bytes:
-        """Return the event of new text."""
-        start = self._choices + b'{"index":%d,"text":' % index
-        return start + _encode(text) + self._tail
 
     def delta(
         self, index: int, delta: Mapping[str, Any], logprobs: Mapping[str, Any] | None

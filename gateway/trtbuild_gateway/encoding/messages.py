@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -98,6 +98,10 @@ class MessagesStream:
         """Return the events of new text."""
         start = self._opened("text", {"type": "text", "text": "", "citations": None})
         return start + self._delta({"type": "text_delta", "text": text})
+
+    def texts(self, index: int, texts: Sequence[str]) -> bytes:
+        """Return the events of several new texts, or of none."""
+        return b"".join(self.text(index, text) for text in texts)
 
     def delta(
         self,

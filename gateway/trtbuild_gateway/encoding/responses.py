@@ -7,7 +7,7 @@ Source: openai-python 3.57.0, types/responses; the Open Responses description of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -63,6 +63,10 @@ class ResponsesStream:
         self._texts.append(text)
         number, self._number = self._number, self._number + 1
         return before + self._start + _encode(text) + b',"logprobs":[],' + _sequence(number)
+
+    def texts(self, index: int, texts: Sequence[str]) -> bytes:
+        """Return the events of several new texts, or of none."""
+        return b"".join(self.text(index, text) for text in texts)
 
     def delta(
         self, index: int, delta: Mapping[str, Any], logprobs: Mapping[str, Any] | None

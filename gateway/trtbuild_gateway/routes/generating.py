@@ -240,10 +240,12 @@ class _PlainReader:
     def take(self, choice: Choice, chunks: Sequence[Chunk]) -> bytes:
         """Return the events of new chunks."""
         index, encoder, logprobs = choice.index, self._encoder, self._logprobs
+        if logprobs is None:
+            return encoder.texts(index, choice.texts(chunks))
         pieces = []
         for chunk in chunks:
             choice.take(chunk)
-            if logprobs is not None and chunk.logprobs:
+            if chunk.logprobs:
                 delta = {"content": chunk.text, "text": chunk.text}
                 pieces.append(encoder.delta(index, delta, logprobs(chunk.logprobs)))
             elif chunk.text:

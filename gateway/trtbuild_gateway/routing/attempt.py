@@ -26,6 +26,9 @@ class Attempt:
         clock: Is told of each token.
     """
 
+    # Every token passes here, of thousands of streams in turn: what is small stays in the cache.
+    __slots__ = ("_clock", "_reason", "_server", "_take", "_time", "_trial", "begun")
+
     def __init__(self, server: Server, take: Take, clock: Clock) -> None:
         self.begun = False
         """Whether anything has been passed on: nothing can be retried then."""
@@ -34,12 +37,12 @@ class Attempt:
         self._clock = clock
         self._time = asyncio.get_running_loop().time
         self._trial = server.breaker.begin()
-        self._last: Sequence[Chunk] = ()
+        self._reason = ""
 
     def take(self, chunks: Sequence[Chunk]) -> Awaitable[None] | None:
         """Pass chunks on."""
         self._clock.last = self._time()
-        self._last = chunks
+        self._reason = chunks[-1].finish_reason
         if not self.begun:
             self.begun = True
             self._clock.begin()
@@ -80,8 +83,7 @@ class Attempt:
 
     def _cut(self) -> bool:
         """Whether an answer of a model that says why it ends did not."""
-        last = self._last
-        return bool(last) and self._server.reports_reason and not last[-1].finish_reason
+        return self.begun and self._server.reports_reason and not self._reason
 
     def _failed(self, error: WireError) -> None:
         answer = of_exception(error)

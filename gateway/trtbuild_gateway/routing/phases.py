@@ -28,6 +28,10 @@ class Clock:
         ends: When the whole answer must be complete, by the event loop's time.
     """
 
+    __slots__ = (
+        "_began", "_ends", "_error", "_limits", "_loop", "_scope", "_timer", "blocked", "last",
+    )  # fmt: skip
+
     def __init__(self, limits: Limits, ends: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._limits = limits

@@ -20,6 +20,8 @@ from trtbuild.wire.failures import MalformedError, RefusedError
 
 Decode = Callable[[Sequence[bytes]], list[Chunk]]
 
+_made = tuple.__new__  # what Chunk() calls after it has read its arguments
+
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
@@ -95,5 +97,6 @@ class _Plain:
                 except (MalformedError, RefusedError) as error:
                     raise BrokenError(made, error) from None
                 continue
-            made.append(Chunk(text, "" if reason == "None" else reason, tokens, prompt))
+            reason = "" if reason == "None" else reason
+            made.append(_made(Chunk, (text, reason, tokens, prompt, (), ())))
         return made

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from trtbuild.wire.failures import MalformedError, TooLargeError, retry_after
 
@@ -144,6 +145,11 @@ class Parser:
     def _chunks(self, now: float) -> bool:
         buffer, at = self._buffer, 0
         parts: list[bytes] = []  # passed on together: a packet often holds several chunks
+        if self._between_events and (events := _events_of(buffer, self._limit)):
+            self._buffer = b""
+            for event in events:
+                self._on_event(now, event)  # type: ignore[misc]
+            return False
         while True:
             end = buffer.find(b"\r\n", at)
             if end < 0:
@@ -167,6 +173,15 @@ class Parser:
         self._buffer = buffer[at:]
         self._pass_on(now, parts)
         return False
+
+    @property
+    def _between_events(self) -> bool:
+        """Whether the next byte of the body begins an event, and not the first one."""
+        return (
+            self._eventful
+            and self._event is None
+            and not (self._line or self._failed or self._line_feed_due)
+        )
 
     def _pass_on(self, now: float, parts: list[bytes]) -> None:
         if parts:
@@ -298,6 +313,25 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
+def _events_of(buffer: bytes, limit: int) -> list[bytes]:
+    """Return the events of chunks that hold one each, a JSON object on one line, as Triton sends
+    them; nothing for any other form."""
+    chunks = buffer.split(b"\n\n\r\n")
+    if chunks.pop() or len(buffer) > limit:
+        return []
+    # Each has the line ends of its size, its event and its end, and no other.
+    if buffer.count(b"\n") != 4 * len(chunks) or buffer.count(b"\r") != 2 * len(chunks):
+        return []
+    events = []
+    for chunk in chunks:
+        size, _, event = chunk.partition(b"\r\ndata: ")
+        if event[:1] != b"{" or event[-1:] != b"}" or _chunk_size(size) != len(event) + 8:
+            return []
+        events.append(event)
+    return events
+
+
+@lru_cache(256)
 def _chunk_size(line: bytes) -> int:
     try:
         size = int(line.split(b";", 1)[0], 16)

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from trtbuild.signature.requests import Chunk
-from trtbuild_gateway.failures import PhaseError
+from trtbuild.signature.requests import Chunk, EmbedAnswer, EmbedRequest, TaskAnswer
+from trtbuild.wire.failures import RefusedError, UnreachableError
+from trtbuild_gateway.failures import ApiError, PhaseError
 from trtbuild_gateway.routing.attempt import Attempt
 from trtbuild_gateway.routing.breaker import Breaker
 from trtbuild_gateway.routing.choosing import bounded, least, ranked
 from trtbuild_gateway.routing.phases import Clock, Limits
+from trtbuild_gateway.routing.pool import Pool
 from trtbuild_gateway.routing.server import Server
-from trtbuild_gateway.settings import BreakerSettings
+from trtbuild_gateway.settings import BreakerSettings, RoutingSettings
 
 
 @dataclass
@@ -166,5 +168,54 @@ def test_cancelling_an_attempt_is_not_its_timeout() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert not server.errors
+
+    asyncio.run(main())
+
+
+class Asked:
+    """A backend of which each attempt has a given end."""
+
+    def __init__(self, *ends: Exception | TaskAnswer) -> None:
+        self.ends = list(ends)
+
+    async def relay(self, request: object, headers: object, take: object) -> None:
+        raise NotImplementedError
+
+    async def ask(self, request: object) -> TaskAnswer:
+        end = self.ends.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+
+@pytest.mark.parametrize(
+    ("error", "repeated"),
+    [
+        (UnreachableError("refused"), True),
+        (ApiError(503, "is being unloaded", code="model_not_ready"), True),
+        (RefusedError("queue full: exceeds maximum queue size", status=400), True),
+        (RefusedError("must be positive", status=400), False),
+        (RefusedError("what no table knows", status=500), False),
+        (PhaseError.whole(1), False),
+    ],
+)
+def test_a_question_is_asked_again_elsewhere_if_that_can_help(
+    error: Exception, repeated: bool
+) -> None:
+    async def main() -> None:
+        pool = Pool("m", RoutingSettings(), 5)
+        good = EmbedAnswer(((1.0,),))
+        backends = [Asked(error), Asked(good)]
+        pool.servers = [
+            Server(str(number), one, Breaker(BreakerSettings()))
+            for number, one in enumerate(backends)
+        ]
+        asked = pool.ask(EmbedRequest(("x",)))
+        if repeated:
+            assert await asked is good
+        else:
+            with pytest.raises(type(error)):
+                await asked
+        assert [one.in_flight for one in pool.servers] == [0, 0]
 
     asyncio.run(main())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from trtbuild.wire.connections import Pool
@@ -174,3 +176,32 @@ def test_a_length_that_is_none_leaves_the_body_open(length: bytes) -> None:
     parser, found, done = read(HEAD + b"Content-Length: " + length + b"\r\n\r\n" + BODY, 10_000)
     assert not done and found == EVENTS
     assert parser.finish(0.0) and not parser.keep_alive
+
+
+PIECES = [
+    b'data: {"a": 1}\n\n', b'data: {"a": 1}\n\ndata: {"b": 2}\n\n', b'data: {"a":', b' 1}\n\n',
+    b"data: [DONE]\n\n", b": ping\n\n", b'data: {"a": 1}\r\n\r\n', b'data:{"a": 1}\n\n', b"\n\n",
+    b'event: error\ndata: {"error": "x"}\n\n', b'data: {"a": "\\n\\n\\r\\n"}\n\n', b"data: \n\n",
+    b'data: {"a": 1} \n\n', b'data: {"a": 1}\n', b'id: 7\ndata: {"a": 1}\n\n', b'data: {"a": 1}\r',
+    b'\ndata: {"a": 1}\n\n\r\ndata: {"b": 2}\n\n',
+]  # fmt: skip
+
+
+def test_chunks_that_come_together_are_read_like_single_bytes() -> None:
+    chance = random.Random(7)
+    for _ in range(300):
+        pieces = [PIECES[0], *chance.choices(PIECES, [60, *[1] * (len(PIECES) - 1)], k=6)]
+        sent = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+        head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+        packets = [head, *(sent[at : at + 40] for at in range(0, len(sent), 40))]
+        slow: list[bytes] = []
+        fast: list[bytes] = []
+        cut: list[bytes] = []
+        for found, parts in (
+            (slow, [bytes((byte,)) for byte in head + sent]),
+            (fast, [head, sent[:-5], sent[-5:]]),
+            (cut, packets),
+        ):
+            parser = Parser(lambda _, event, found=found: found.append(event))
+            assert [parser.feed(0.0, part) for part in parts][-1]
+        assert fast == cut == slow, pieces
