@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -72,15 +73,24 @@ _POST: Mapping[str, Handler] = {
 }
 
 
-def create_app(gateway: Gateway) -> ASGIApp:
-    """Return the application of the data plane."""
+Beside = Callable[[], AbstractAsyncContextManager[None]]
+
+
+def create_app(gateway: Gateway, beside: Beside = contextlib.nullcontext) -> ASGIApp:
+    """Return the application of the data plane.
+
+    Args:
+        gateway: What it serves.
+        beside: What runs as long as it does.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await gateway.gate.open()
         watching = asyncio.create_task(gateway.catalog.watch())
         try:
-            yield
+            async with beside():
+                yield
         finally:
             watching.cancel()
             await gateway.catalog.close()

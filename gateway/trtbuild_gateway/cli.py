@@ -79,22 +79,29 @@ def gateway(
 
     settings = read()
     gate = gate_for(settings)
+    control = _control_socket(settings)
     listening = listen(settings.host, settings.port)
     place = f"http://{settings.host}:{listening.getsockname()[1]}/v1"
     servers = ", ".join(one.url for one in settings.common)
     typer.echo(f"{place} answers for the models of {servers}; Ctrl-C stops it", err=True)
     gateway = Gateway(settings, Catalog(settings), gate)
-    serve(gateway, listening, _control_socket(settings), read)
+    serve(gateway, listening, control, read)
 
 
 def _control_socket(settings: Settings) -> socket.socket | None:
     """Return the socket of the control port, and print its address; None without one."""
+    from trtbuild.errors import UsageError
     from trtbuild_gateway.control.gate import gate_of
     from trtbuild_gateway.running import listen
 
     control = settings.control
     if control.port is None:
         return None
+    if control.port and control.port == settings.port:  # requests are told apart by it
+        raise UsageError(
+            f"the control port is {control.port}, which is that of the models",
+            fix="choose another with --control-port; 0 takes a free one",
+        )
     gate_of(settings)  # what is wrong with the token is told before anything is served
     listening = listen(control.host, control.port, option="--control-port")
     place = f"http://{control.host}:{listening.getsockname()[1]}/v1/model"

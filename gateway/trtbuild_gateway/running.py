@@ -133,9 +133,8 @@ def server_for(gateway: Gateway, control: socket.socket | None = None) -> Server
         control: The socket on which models are controlled; it must be among those of the server.
     """
     settings = gateway.settings
-    app = create_app(gateway)
     config = uvicorn.Config(
-        app if control is None else _with_control(app, gateway, control),
+        create_app(gateway) if control is None else _with_control(gateway, control),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -149,21 +148,18 @@ def server_for(gateway: Gateway, control: socket.socket | None = None) -> Server
     return server
 
 
-def _with_control(data: ASGIApp, gateway: Gateway, listening: socket.socket) -> ASGIApp:
-    """Return an application that answers the control port, too."""
+def _with_control(gateway: Gateway, listening: socket.socket) -> ASGIApp:
+    """Return the application of both ports."""
     from trtbuild_gateway.control.app import ControlPlane
     from trtbuild_gateway.control.gate import gate_of
 
     plane = ControlPlane(gateway, gate_of(gateway.settings, lambda: gateway.gate))
-    control, port = plane.app(), listening.getsockname()[1]
+    data, control = create_app(gateway, plane.running), plane.app()
+    port = listening.getsockname()[1]
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            async with plane.running():
-                await data(scope, receive, send)
-        else:
-            here = scope["server"][1] == port
-            await (control if here else data)(scope, receive, send)
+        here = scope["type"] == "http" and scope["server"][1] == port
+        await (control if here else data)(scope, receive, send)
 
     return app
 

@@ -58,7 +58,7 @@ class ControlPlane:
         self._gateway = gateway
         self._gate = gate
         self.models = Models(gateway)
-        self.watchdog = Watchdog(gateway)
+        self.watchdog = Watchdog(gateway, self.models.release)
 
     def app(self) -> ASGIApp:
         """Return the application."""

@@ -23,7 +23,7 @@ class ControlGate(OpenGate):
     """Admits callers with the token or an admin's API key; without both, programs of this machine.
 
     A browser on this machine can be made to send requests by any page, so that without a token a
-    request with an ``Origin``, or for another host than this machine, is refused.
+    browser's request, or one for another host than this machine, is refused.
 
     Args:
         token: The token; empty for none. Only its digest is kept.
@@ -62,7 +62,8 @@ class ControlGate(OpenGate):
                 code="invalid_control_token",
                 headers={"www-authenticate": "Bearer"},
             )
-        if "origin" in headers or not _is_local(_hostname(headers.get("host", ""))):
+        browser = {"origin", "sec-fetch-site"} & headers.keys()
+        if browser or not _is_local(_hostname(headers.get("host", ""))):
             raise ApiError(
                 403,
                 f"without a token only programs of this machine are answered; set {VARIABLE}",

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
@@ -77,6 +77,11 @@ class Jobs:
     def of(self, place: Place) -> Job | None:
         """Return the last job of a model."""
         return self._jobs.get(place)
+
+    @property
+    def ended_jobs(self) -> Sequence[Job]:
+        """The last jobs of models of which none runs."""
+        return [job for job in self._jobs.values() if job.seconds is not None]
 
     def start(self, action: Action, place: Place, work: Work) -> Job:
         """Begin a job, or return the one of the same kind that runs already.

@@ -61,6 +61,15 @@ class Models:
         except TimeoutError:
             return
 
+    def release(self) -> None:
+        """Offer models again that did not answer, once their server has let go of them: whatever
+        it loads then, perhaps after a restart, is another."""
+        for job in self.jobs.ended_jobs:
+            requests = self._catalog.requests(*job.place)
+            found = rows(self._catalog, job.place)
+            if requests.refusal and not any(row.state == "READY" for row in found):
+                requests.refusal = ""
+
     async def states(self) -> list[dict[str, Any]]:
         """Return the state of every model that a server reports now."""
         await self._catalog.refresh()

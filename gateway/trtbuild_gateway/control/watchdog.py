@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,10 +46,16 @@ class Sample:
 
 
 class Watchdog(Collector):
-    """Samples the servers, and reports the last sample as metrics and in states."""
+    """Samples the servers, and reports the last sample as metrics and in states.
 
-    def __init__(self, gateway: Gateway) -> None:
+    Args:
+        gateway: What it watches.
+        looked: Called after each look.
+    """
+
+    def __init__(self, gateway: Gateway, looked: Callable[[], None]) -> None:
         self._gateway = gateway
+        self._looked = looked
         self._samples: dict[str, Sample] = {}
         self._before: dict[str, Sample] = {}
         self._wires: dict[str, TritonHttp] = {}
@@ -61,6 +67,7 @@ class Watchdog(Collector):
             while True:
                 with contextlib.suppress(Exception):  # a look that fails is repeated
                     await self.look()
+                    self._looked()
                 await asyncio.sleep(self._gateway.settings.refresh_seconds)
         finally:
             for wire in self._wires.values():

@@ -124,6 +124,36 @@ def test_a_model_that_does_not_answer_is_not_offered() -> None:
     in_front(test, script=["close"])
 
 
+def test_a_model_that_did_not_answer_is_offered_once_its_server_was_restarted() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        controlled(triton)
+        triton.index = [UNLOADED]
+        assert code(await post(served, "load")) == (502, "no_answer")
+        triton.scripts["m"] = words("a")
+        requests = served.gateway.catalog.requests(triton.url, "m")
+        assert requests.refusal
+        triton.index = [UNLOADED]
+        async with asyncio.timeout(10):
+            while requests.refusal:
+                await asyncio.sleep(0.02)
+        triton.index = [READY]
+        await until(served, "ready")
+        assert (await served.post("/v1/chat/completions", **CHAT)).status_code == 200
+
+    in_front(test, script=["close"], refresh_seconds=0.05)
+
+
+def test_a_load_goes_on_when_its_client_leaves() -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        controlled(triton, load=[0.2, answer(b"")])
+        triton.index = [UNLOADED]
+        with pytest.raises(httpx.ReadTimeout):
+            await served.control.post("/v1/model/load", json={"model": "m"}, timeout=0.1)
+        await until(served, "ready")
+
+    in_front(test)
+
+
 def test_two_loads_at_once_are_one_job_and_an_unload_has_to_wait() -> None:
     async def test(triton: FakeTriton, served: Served) -> None:
         controlled(triton, load=[0.3, answer(b"")])
@@ -290,7 +320,11 @@ def test_the_token_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_token_a_browser_is_refused() -> None:
     async def test(_: FakeTriton, served: Served) -> None:
-        for headers in ({"origin": "https://example.com"}, {"host": "evil.example.com:9001"}):
+        for headers in (
+            {"origin": "https://example.com"},
+            {"sec-fetch-site": "cross-site"},
+            {"host": "evil.example.com:9001"},
+        ):
             refused = await served.control.get("/v1/model/list", headers=headers)
             assert code(refused) == (403, "no_control_token")
         for host in ("localhost:9001", "[::1]:9001", "127.0.0.2"):

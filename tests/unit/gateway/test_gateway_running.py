@@ -153,6 +153,8 @@ def test_a_body_of_a_gigabyte_is_refused_by_its_length() -> None:
         (("-f", "bad.yaml"), 3, "is not YAML"),
         (("-f", "wrong.yaml"), 3, "prot"),
         (("--host", "192.0.2.1"), 2, "cannot listen on 192.0.2.1"),
+        (("--port", "9000", "--control-port", "9000"), 2, "which is that of the models"),
+        (("--control-port", "70000"), 3, "70000 is not a port"),
     ],
 )
 def test_a_gateway_that_cannot_start(
