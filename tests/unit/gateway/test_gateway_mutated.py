@@ -5,11 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import random
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from support.fake_triton import FakeTriton
 from support.gateways import Served, in_front
 from support.lanes import rounds
+from trtbuild_gateway.access.patterns import NAMES
 
 CHAT: dict[str, Any] = {
     "model": "m",
@@ -109,12 +113,16 @@ def mutated(random_: random.Random, request: dict[str, Any]) -> bytes:
     return json.dumps(made).encode()
 
 
-def test_no_body_is_a_fault_of_the_gateway() -> None:
+@pytest.mark.parametrize("access", [False, True])
+def test_no_body_is_a_fault_of_the_gateway(access: bool, tmp_path: Path) -> None:
+    audit = {"path": str(tmp_path / "audit.jsonl"), "prompts": True}
+    rule = {"find": list(NAMES), "do": "log"}  # to mask would refuse log probabilities
+    checked = {"audit": audit, "masking": {"default": [rule]}} if access else {}
     random_ = random.Random(14)
 
     async def test(_: FakeTriton, served: Served) -> None:
         wrong = []
-        for _ in range(rounds(300, 10_000)):
+        for _ in range(rounds(200, 10_000)):
             path = random_.choice(list(REQUESTS))
             body = mutated(random_, REQUESTS[path])
             answer = await served.client.post(path, content=body)
@@ -122,4 +130,4 @@ def test_no_body_is_a_fault_of_the_gateway() -> None:
                 wrong.append((path, body, answer.text))
         assert wrong == []
 
-    in_front(test)
+    in_front(test, access=checked)
