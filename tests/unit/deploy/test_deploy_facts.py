@@ -12,8 +12,10 @@ import pytest
 from support.deployments import deployable
 from support.paths import ROOT
 from trtbuild.errors import RepositoryError
-from trtbuild_deploy.facts import Exporters, known_families, metrics_of, progress_of, read_facts
+from trtbuild_deploy.facts import Exporters, metrics_of, progress_of, read_facts
 from trtbuild_deploy.facts.sizes import GIB, MIB, load_seconds, memory_bytes, shm_bytes
+from trtbuild_gateway.metrics import Metrics
+from trtbuild_gateway.routing.report import Report
 
 SHAPES = [
     # builder, case, GPUs, how it is asked, what tells busy from hung
@@ -133,10 +135,13 @@ def test_the_table_has_what_our_own_backend_exports() -> None:
 
 
 def test_the_table_has_what_the_gateway_exports() -> None:
-    source = (ROOT / "gateway/trtbuild_gateway/metrics.py").read_text(encoding="utf-8")
-    named = set(re.findall(r'"((?:trtbuild_gateway|gen_ai)_\w+)"', source)) - {"gen_ai_token_type"}
-    families = known_families()
-    assert {name for name in named if not {name, f"{name}_total"} & families} == set()
+    exporters = Exporters(frozenset(), "26.07", gateway=True)
+    table = {name: family.kind for name, family in metrics_of(exporters).families.items()}
+    collected = [*Metrics().registry.collect(), *Report(list).collect()]
+    assert len(collected) > 10
+    for family in collected:
+        total = "_total" if family.type == "counter" else ""
+        assert table.get(f"{family.name}{total}") == family.type
 
 
 def test_every_expression_names_only_metrics_of_the_table() -> None:
