@@ -162,6 +162,11 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit: AuditSettings | None = None
     masking: dict[str, tuple[MaskingRule, ...]] = {}
 
+    @property
+    def names_callers(self) -> bool:
+        """Whether callers must say who they are."""
+        return self.keys is not None or self.jwt is not None
+
     def placed(self, base: Path) -> AccessSettings:
         """Return the settings with relative paths below ``base``."""
 

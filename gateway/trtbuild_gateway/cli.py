@@ -25,6 +25,9 @@ Examples
 """
 
 
+_HERE = ("127.0.0.1", "::1", "localhost")
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("gateway", epilog=_EPILOG)(gateway)
@@ -84,6 +87,12 @@ def gateway(
     place = f"http://{settings.host}:{listening.getsockname()[1]}/v1"
     servers = ", ".join(one.url for one in settings.common)
     typer.echo(f"{place} answers for the models of {servers}; Ctrl-C stops it", err=True)
+    if settings.host not in _HERE and not settings.access.names_callers:
+        typer.echo(
+            "warning: whoever reaches this address may use the models; `trtbuild keys add NAME` "
+            "makes a key, `access: {keys: keys.json}` in gateway.yaml asks for it",
+            err=True,
+        )
     gateway = Gateway(settings, Catalog(settings), gate)
     serve(gateway, listening, control, read)
 

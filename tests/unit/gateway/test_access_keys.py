@@ -17,6 +17,7 @@ from support.access import USER, add_key, bearer
 from support.command_line import trtbuild
 from support.fake_triton import FakeTriton
 from support.gateways import Served, client, in_front
+from trtbuild_gateway import running
 from trtbuild_gateway.access.gate import Callers
 from trtbuild_gateway.access.keys import Key, digest_of, id_of, new_key, read_keys, rotated
 from trtbuild_gateway.access.ring import KeyRing
@@ -262,3 +263,19 @@ def test_pages_of_other_origins(tmp_path: Path) -> None:
         )
 
     in_front(test, access={"keys": str(file), "cors": {"origins": ["https://app.test"]}})
+
+
+@pytest.mark.parametrize(
+    ("host", "keys", "warned"),
+    [("0.0.0.0", False, True), ("0.0.0.0", True, False), ("127.0.0.1", False, False)],
+)
+def test_an_open_address_without_keys_is_warned_of(
+    host: str, keys: bool, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "serve", lambda *_: None)
+    add_key(tmp_path / "keys.json")
+    access = {"keys": "keys.json"} if keys else {}
+    (tmp_path / "gateway.yaml").write_text(json.dumps({"port": 0, "host": host, "access": access}))
+    done = trtbuild("gateway", "-f", "gateway.yaml")
+    assert done.returncode == 0
+    assert ("whoever reaches this address may use the models" in done.stderr) == warned
