@@ -57,6 +57,11 @@ class Served:
         return await self.client.post(path, json=body)
 
 
+def http_client(base_url: str = "", seconds: float = 20) -> httpx.AsyncClient:
+    """A client without TLS: reading the authorities' certificates costs more than most tests."""
+    return httpx.AsyncClient(base_url=base_url, timeout=seconds, trust_env=False, verify=False)
+
+
 @contextlib.asynccontextmanager
 async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
     """Serve the gateway in front of ``url``."""
@@ -71,8 +76,8 @@ async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
     base, control_base = (f"http://127.0.0.1:{s.getsockname()[1]}" for s in (listening, control))
     try:
         async with (
-            httpx.AsyncClient(base_url=base, timeout=20, trust_env=False) as client,
-            httpx.AsyncClient(base_url=control_base, timeout=60, trust_env=False) as controller,
+            http_client(base) as client,
+            http_client(control_base, seconds=60) as controller,
         ):
             yield Served(gateway, base, client, server, controller)
     finally:
@@ -122,4 +127,6 @@ def client(served: Served, api_key: str = "none") -> openai.AsyncOpenAI:
     """OpenAI's own client."""
     import openai  # half a second in every process that only collects the tests
 
-    return openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key=api_key, max_retries=0)
+    return openai.AsyncOpenAI(
+        base_url=f"{served.url}/v1", api_key=api_key, max_retries=0, http_client=http_client()
+    )

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from support.fake_triton import FakeTriton, fake_triton, said, words
-from support.gateways import Served, serving, write_tokenizer
+from support.gateways import Served, client, serving, write_tokenizer
 from support.scripted_http import END, STREAM
 from trtbuild.errors import RecipeError
 
@@ -52,10 +52,7 @@ def gateway(tokenizer: Path, test: Test, *texts: str, reason: str = "stop", **ow
         async with fake_triton(m=words(*(texts or ANSWER), reason=reason)) as triton:
             models = {"m": {"tokenizer": str(tokenizer), "context_length": 1000, **own}}
             async with serving(triton.url, models=models) as served:
-                client = openai.AsyncOpenAI(
-                    base_url=f"{served.url}/v1", api_key="none", max_retries=0
-                )
-                await test(triton, served, client)
+                await test(triton, served, client(served))
 
     asyncio.run(run())
 
