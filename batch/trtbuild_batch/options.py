@@ -103,6 +103,7 @@ class RunOptions:
     keep: tuple[str, ...] = option((), "A column to copy to the output, or '*'; repeatable.")
     part_rows: int | None = option(None, "Rows of an output file; default: at most 10000.", min=1)
     new: bool = option(False, "Remove the rows of another job from the output directory first.")
+    texts_per_request: int = option(32, "With --embed: texts of one request.", min=1)
     concurrency: int | None = option(None, "Always so many calls at a time.", min=1)
     max_concurrency: int = option(256, "Most calls at a time.", min=1)
     greedy: bool = option(False, "Leave no room for online traffic.")

@@ -61,13 +61,15 @@ class BatchServer:
             writer.write(_answer(200 if self.metrics else 404, self.metrics.encode()))
 
     async def _post(self, writer: asyncio.StreamWriter, path: str, body: dict[str, Any]) -> bool:
-        text = _text(body)
-        self.asked[text] += 1
+        texts = _texts(body)
+        text = texts[0]
+        self.asked.update(texts)
         self.bodies.append(body)
         self.flying += 1
         self.most = max(self.most, self.flying)
         try:
-            found = self.decide(text, self.asked[text])
+            decided = [self.decide(one, self.asked[one]) for one in texts]
+            found = next((one for one in decided if one != 200), 200)
             if isinstance(found, float):
                 await asyncio.sleep(found)
                 found = 200
@@ -82,16 +84,23 @@ class BatchServer:
             self.flying -= 1
 
 
-def _text(body: dict[str, Any]) -> str:
+def _texts(body: dict[str, Any]) -> list[str]:
+    """What is asked about: several texts of an embedding model."""
     if "messages" in body:
-        return str(body["messages"][-1]["content"])
-    return str(body.get("prompt") or body.get("input") or body.get("query"))
+        return [str(body["messages"][-1]["content"])]
+    found = body.get("prompt") or body.get("input") or body.get("query")
+    return [str(one) for one in found] if isinstance(found, list) else [str(found)]
+
+
+def vector_of(text: str) -> list[float]:
+    return [float(len(text)), 0.5, -1.0]
 
 
 def _good(path: str, text: str, body: dict[str, Any]) -> dict[str, Any]:
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
     if path.endswith("/embeddings"):
-        return {"data": [{"embedding": [float(len(text)), 0.5, -1.0]}], "usage": usage}
+        data = [{"index": at, "embedding": vector_of(one)} for at, one in enumerate(_texts(body))]
+        return {"data": data[::-1], "usage": usage}
     if path.endswith("/rerank"):
         scores = [
             {"index": at, "relevance_score": len(one)} for at, one in enumerate(body["documents"])

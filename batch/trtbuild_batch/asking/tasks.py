@@ -91,7 +91,7 @@ class Prompt:
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise RowError(f"the template cannot be filled: {error}") from None
         if self.raw:
-            return GenerateRequest(text, self.sampling, stream=False)
+            return GenerateRequest(text, self.sampling)
         system = ({"role": "system", "content": self.system},) if self.system else ()
         return Conversation((*system, {"role": "user", "content": text}), self.sampling)
 

@@ -19,6 +19,8 @@ from trtbuild_batch.engine.retrying import Budget, Policy
 
 Item = TypeVar("Item")
 
+_ALIVE_TELLS = frozenset({Kind.CONNECTION, Kind.TIMEOUT})
+
 
 class StoppedError(Exception):
     """The job stopped: going on would only fail.
@@ -139,7 +141,9 @@ class Engine(Generic[Item]):
             except CallError as error:
                 latency = (now() - begun) * 1e3
                 self._failed(error)
-                attempts += self.answered > answered or await self._at_fault(error)
+                at_fault = self.answered > answered or await self._at_fault(error)
+                attempts += at_fault
+                self._count(error, at_fault=at_fault)
                 tried += 1
                 pause = self.policy.pause(tried, error.retry_after, self._chance)
                 if error.final or attempts >= self.policy.attempts:
@@ -160,7 +164,7 @@ class Engine(Generic[Item]):
         A target that is away or overloaded is the reason. One that answers other questions is not
         away: an item may break every connection, or take longer than the timeout.
         """
-        if error.kind in (Kind.CONNECTION, Kind.TIMEOUT):
+        if error.kind in _ALIVE_TELLS:
             return await self.alive()
         return not _away(error)
 
@@ -173,13 +177,16 @@ class Engine(Generic[Item]):
             self._silent_since = now  # a refusal is an answer
         if error.overloaded:
             self.limiter.overloaded()
-        if not _away(error):
-            self._budget.add(failed=True)
-        if self._budget.spent:
-            raise StoppedError(f"{self._budget.counted} failed", error)
         silent = now - self._silent_since
         if silent + (error.retry_after or 0) > self.policy.patience:
             raise StoppedError(f"the target has not answered for {silent:.0f} s", error)
+
+    def _count(self, error: CallError, *, at_fault: bool) -> None:
+        """Count a failed call that another reason explains than a missing or busy target."""
+        if not _away(error) or (at_fault and error.kind in _ALIVE_TELLS):
+            self._budget.add(failed=True)
+        if self._budget.spent:
+            raise StoppedError(f"{self._budget.counted} failed", error)
 
 
 def _away(error: CallError) -> bool:

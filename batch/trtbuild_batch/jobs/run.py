@@ -21,6 +21,7 @@ from trtbuild_batch.output.record import Record
 from trtbuild_batch.output.writer import Writer
 from trtbuild_batch.places import Place, place
 from trtbuild_batch.targets import Target, open_target, parse
+from trtbuild_batch.targets.grouping import Grouped
 from trtbuild_batch.targets.opening import Address
 
 _PROBE = "trtbuild"  # the text whose vector tells the dimension
@@ -62,6 +63,8 @@ def run(
         api_key_env=options.api_key_env,
         connections=max(options.concurrency or 0, options.max_concurrency),
     )
+    if isinstance(asked, Embed) and options.texts_per_request > 1:
+        target = Grouped(target, options.texts_per_request)
     job = _Job(
         options, source, address, target, asked, task, layout, folder, retries, progress, watch
     )

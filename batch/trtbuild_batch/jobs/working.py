@@ -218,8 +218,9 @@ async def _beside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, 
         waiting = {first, *rest}
         while not first.done():
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            for error in [task.exception() for task in done]:
+                if error is not None:
+                    raise error
     finally:
         for task in (first, *rest):
             task.cancel()

@@ -126,7 +126,13 @@ class Writer:
     async def _publish(self, part: Part) -> None:
         rows = [(row, part.kept[row], part.done[row]) for row in sorted(part.done)]
         where = self.folder / parts.name_of(part.number)
-        await asyncio.to_thread(lambda: parts.publish(where, self.layout.table(rows), self.scratch))
+        try:
+            await asyncio.to_thread(
+                lambda: parts.publish(where, self.layout.table(rows), self.scratch)
+            )
+        except BaseException:
+            part.journal.close()
+            raise
         part.journal.discard()
         await asyncio.to_thread(self.after, part.number)
 
@@ -138,8 +144,9 @@ class Writer:
             return
         done, _ = await asyncio.wait(self._publishing, return_when=asyncio.FIRST_COMPLETED)
         self._publishing -= done
-        for task in done:
-            task.result()
+        for error in [task.exception() for task in done]:  # each is looked at, or asyncio complains
+            if error is not None:
+                raise error
 
     async def finish(self) -> None:
         """Wait until all complete parts are published. Raises what went wrong."""

@@ -9,7 +9,7 @@ import json
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from trtbuild.errors import ServerError
 from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest, Sampling
@@ -28,7 +28,8 @@ from trtbuild_batch.engine import CallError, Kind, Outcome
 _TOO_LONG = re.compile(r"context[_ ]length|maximum context|longer than the (model|maximum)", re.I)
 _KINDS = {408: Kind.TIMEOUT, 409: Kind.UNAVAILABLE, 425: Kind.UNAVAILABLE, 429: Kind.RATE,
           502: Kind.UNAVAILABLE, 503: Kind.UNAVAILABLE, 504: Kind.UNAVAILABLE}  # fmt: skip
-Read = Callable[[Mapping[str, Any], bytes], Outcome]
+_Made = TypeVar("_Made")
+Read = Callable[[Any, bytes], _Made]
 """Reads an answer, which is given as an object and as bytes."""
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
@@ -98,7 +99,23 @@ class OpenAITarget:
 
     async def ask(self, question: Question) -> Outcome:
         """Return the answer. CallError without one."""
+        if isinstance(question, EmbedRequest):
+            return (await self.embed(question))[0]
         path, body, read = self._request(question)
+        return await self._answer(path, body, read)
+
+    async def embed(self, request: EmbedRequest) -> list[Outcome]:
+        """Return a vector for each text. CallError without them."""
+        given = {"input_type": request.input_type, "dimensions": request.dimensions}
+        body = {
+            "model": self.model,
+            "input": request.inputs if len(request.inputs) > 1 else request.inputs[0],
+            "encoding_format": "base64",
+            **{name: value for name, value in given.items() if value},
+        }
+        return await self._answer("/embeddings", body, _vectors(len(request.inputs)))
+
+    async def _answer(self, path: str, body: Mapping[str, Any], read: Read[_Made]) -> _Made:
         answer = await self._post(path, body)
         try:
             return read(json.loads(answer.body), answer.body)
@@ -106,7 +123,9 @@ class OpenAITarget:
             shown = answer.body[:200].decode("utf-8", "replace")
             raise CallError(Kind.MALFORMED, f"not an answer of the API: {shown}") from None
 
-    def _request(self, question: Question) -> tuple[str, Mapping[str, Any], Read]:
+    def _request(
+        self, question: Conversation | GenerateRequest | RerankRequest | Call
+    ) -> tuple[str, Mapping[str, Any], Read[Outcome]]:
         named: dict[str, Any] = {"model": self.model}
         match question:
             case Conversation(messages, sampling):
@@ -118,12 +137,6 @@ class OpenAITarget:
             case GenerateRequest():
                 more = _sampled(question.sampling)
                 return "/completions", named | {"prompt": question.prompt} | more, _completion
-            case EmbedRequest():
-                given = {"input_type": question.input_type, "dimensions": question.dimensions}
-                more = {name: value for name, value in given.items() if value}
-                (text,) = question.inputs
-                asked: dict[str, Any] = {"input": text, "encoding_format": "base64"}
-                return "/embeddings", named | asked | more, _vector
             case RerankRequest():
                 asked = {"query": question.query, "documents": question.documents}
                 return "/rerank", named | asked, _scores(len(question.documents))
@@ -214,8 +227,19 @@ def _completion(found: Mapping[str, Any], _: bytes) -> Outcome:
     return Outcome(str(choice["text"]), str(choice.get("finish_reason") or ""), *_usage(found))
 
 
-def _vector(found: Mapping[str, Any], _: bytes) -> Outcome:
-    return Outcome(floats(found["data"][0]["embedding"]), "", *_usage(found))
+def _vectors(count: int) -> Read[list[Outcome]]:
+    def read(found: Mapping[str, Any], _: bytes) -> list[Outcome]:
+        rows: list[Outcome | None] = [None] * count
+        # The tokens of several texts are counted together.
+        tokens = _usage(found) if count == 1 else (None, None)
+        for at, one in enumerate(found["data"]):
+            rows[int(one.get("index", at))] = Outcome(floats(one["embedding"]), "", *tokens)
+        complete = [one for one in rows if one is not None]
+        if len(complete) < count:
+            raise ValueError("a text has no vector")
+        return complete
+
+    return read
 
 
 def floats(value: str | Sequence[float]) -> bytes:
@@ -236,7 +260,7 @@ def floats(value: str | Sequence[float]) -> bytes:
         raise ValueError(str(error)) from None
 
 
-def _scores(count: int) -> Read:
+def _scores(count: int) -> Read[Outcome]:
     def read(found: Mapping[str, Any], _: bytes) -> Outcome:
         scores: list[float | None] = [None] * count
         for one in found["results"]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from trtbuild.client.transport import Protocol
 from trtbuild.errors import UsageError
 from trtbuild.server_records import find_server
+from trtbuild.signature.requests import EmbedRequest
 from trtbuild_batch.asking import Question
 from trtbuild_batch.engine import Outcome
 
@@ -29,6 +30,9 @@ class Target(typing.Protocol):
 
     async def ask(self, question: Question) -> Outcome:
         """Return the answer. CallError without one."""
+
+    async def embed(self, request: EmbedRequest) -> list[Outcome]:
+        """Return a vector for each text of the request. CallError without them."""
 
     async def alive(self) -> bool:
         """Whether it answers anything now."""

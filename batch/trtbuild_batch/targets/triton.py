@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from trtbuild import lockfile
@@ -78,18 +79,41 @@ class TritonTarget:
     async def _ask(self, question: Question) -> Outcome:
         if isinstance(question, Conversation):
             prompt = self._rendered(question)
-            question = GenerateRequest(prompt, question.sampling, stream=False)
+            question = GenerateRequest(prompt, question.sampling)
         if isinstance(question, GenerateRequest):
             return await self._generated(question)
-        if isinstance(question, EmbedRequest | RerankRequest):
-            answer = await self._client.ask(self.model, question, timeout=self._timeout)
-            tokens = sum(answer.token_counts) if answer.token_counts else None
-            return Outcome(_numbers(answer), "", tokens)
+        if isinstance(question, EmbedRequest):
+            return (await self.embed(question))[0]
+        if isinstance(question, RerankRequest):
+            return await self._ranked(question)
         assert isinstance(question, Call)
         raise CallError(Kind.REFUSED, "Triton does not speak OpenAI's API", fatal=True)
 
+    async def embed(self, request: EmbedRequest) -> list[Outcome]:
+        """Return a vector for each text. CallError without them."""
+        try:
+            answer = await self._client.ask(self.model, request, timeout=self._timeout)
+        except TrtbuildError as error:
+            raise _call_error(error) from None
+        if not isinstance(answer, EmbedAnswer):
+            raise _other_task("dense vectors")
+        counts = answer.token_counts or (None,) * len(answer.vectors)
+        return [
+            Outcome(_packed(vector), "", count)
+            for vector, count in zip(answer.vectors, counts, strict=True)
+        ]
+
+    async def _ranked(self, question: RerankRequest) -> Outcome:
+        answer = await self._client.ask(self.model, question, timeout=self._timeout)
+        if not isinstance(answer, RerankAnswer):
+            raise _other_task("scores")
+        scores = [one.score for one in sorted(answer.results, key=lambda one: one.index)]
+        return Outcome(_packed(scores), "", sum(answer.token_counts) or None)
+
     async def _generated(self, question: GenerateRequest) -> Outcome:
-        found = self._client.stream(self.model, question, timeout=self._timeout)
+        # Over HTTP a decoupled model that always streams has no whole answer.
+        asked = replace(question, stream=self._client.protocol == "http")
+        found = self._client.stream(self.model, asked, timeout=self._timeout)
         async with aclosing(found) as chunks:
             answer = collect([chunk async for chunk in chunks])
         return Outcome(answer.text, answer.finish_reason, answer.input_tokens, answer.output_tokens)
@@ -110,14 +134,8 @@ def _lock_of(url: str, protocol: Protocol) -> lockfile.Lock:
     return lockfile.Lock()
 
 
-def _numbers(answer: object) -> bytes:
-    if isinstance(answer, EmbedAnswer):
-        return _packed(answer.vectors[0])
-    if isinstance(answer, RerankAnswer):
-        return _packed([one.score for one in sorted(answer.results, key=lambda one: one.index)])
-    raise CallError(
-        Kind.REFUSED, "the model answers neither with dense vectors nor with scores", fatal=True
-    )
+def _other_task(wanted: str) -> CallError:
+    return CallError(Kind.REFUSED, f"the model does not answer with {wanted}", fatal=True)
 
 
 def _packed(numbers: Sequence[float]) -> bytes:

@@ -125,6 +125,15 @@ def test_more_than_half_of_the_calls_failing_stops_the_job(
     assert len(fewer.calls) == 1000  # what is refused for good is not asked again
 
 
+def test_a_target_that_breaks_every_connection_and_lives_stops_the_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(lambda *_: down())
+    with pytest.raises(StoppedError, match=r"of the last \d+ calls failed"):
+        virtual_time.run(bench.run(1000), monkeypatch)
+    assert len(bench.calls) < 70
+
+
 def test_a_fatal_answer_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(lambda *_: down(Kind.REFUSED, fatal=True))
     with pytest.raises(StoppedError, match="refuses every request"):

@@ -121,15 +121,9 @@ def test_vectors_are_no_csv_and_a_broken_one_is_an_error(
 ) -> None:
     import support.batch_server as module
 
-    good = module._good
-    vectors: dict[str, list[float]] = {"short": [1.0, 2.0], "nan": [1.0, float("nan"), 2.0]}
-
-    def answer(path: str, text: str, body: Any) -> Any:
-        found = good(path, text, body)
-        found["data"][0]["embedding"] = vectors.get(text, [1.0, 2.0, 3.0])
-        return found
-
-    monkeypatch.setattr(module, "_good", answer)
+    vectors = {"short": [1.0, 2.0], "nan": [1.0, float("nan"), 2.0]}
+    fine = [1.0, 2.0, 3.0]
+    monkeypatch.setattr(module, "vector_of", lambda text: vectors.get(text, fine))
     rows = [{"text": name} for name in ("fine", "short", "nan", *"abcdefgh")]
     write_lines(tmp_path / "rows.jsonl", rows)
     assert run("rows.jsonl", "--embed", "text", "--attempts", 1).returncode == 7

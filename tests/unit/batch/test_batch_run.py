@@ -113,3 +113,20 @@ def test_rows_that_fail_have_their_reason(run: Run, tmp_path: Path, server: Batc
     assert found[4]["output"] == "re: S: text 4" and found[4]["attempts"] == 2
     assert found[1]["error"] == "413: the context_length is exceeded"
     assert run(path, *PROMPT, "--allow-errors", 0.1).returncode == 0
+
+
+def test_texts_of_one_request_share_its_price_and_not_its_refusal(
+    run: Run, tmp_path: Path, server: BatchServer
+) -> None:
+    path = texts(tmp_path / "rows.jsonl", 200)
+    server.decide = lambda text, _: 413 if text == "text 33" else 200
+    done = run(path, "--embed", "text", "--concurrency", 64, "--texts-per-request", 16)
+    assert done.returncode == 7
+    found = rows_of(tmp_path / "out")
+    assert [row["output"] for row in found if row["row"] != 33] == [
+        [float(len(f"text {n}")), 0.5, -1.0] for n in range(200) if n != 33
+    ]
+    assert found[33]["error_kind"] == "context_length"
+    sizes = [len(body["input"]) for body in server.bodies if isinstance(body["input"], list)]
+    assert max(sizes) == 16
+    assert len(server.bodies) < 200 / 8 + 16 + 1  # and once more, each by itself

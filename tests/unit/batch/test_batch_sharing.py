@@ -23,26 +23,26 @@ PROMPT = ("--prompt", "S: {{ text }}")
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An empty bucket of a server of this process."""
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An object store of this process, with the empty bucket ``rows``."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
+    server._port = port  # where it comes back
     for name, value in {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ALLOW_HTTP": "true",
         "AWS_ACCESS_KEY_ID": "someone",
         "AWS_SECRET_ACCESS_KEY": "something",
         "AWS_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    store = pyarrow.fs.S3FileSystem(
-        endpoint_override=f"http://127.0.0.1:{port}", allow_bucket_creation=True
-    )
-    store.create_dir("rows")
-    yield "s3://rows"
+    url = f"http://127.0.0.1:{port}"
+    pyarrow.fs.S3FileSystem(endpoint_override=url, allow_bucket_creation=True).create_dir("rows")
+    yield server
     server.stop()
 
 
@@ -93,7 +93,8 @@ def test_the_parts_of_a_lost_process_are_taken_over(
 
 
 @pytest.mark.slow
-def test_a_job_between_buckets(bucket: str, run: Run, tmp_path: Path, server: BatchServer) -> None:
+def test_a_job_between_buckets(store: Any, run: Run, tmp_path: Path, server: BatchServer) -> None:
+    bucket = "s3://rows"
     check_claims(f"{bucket}/claims")
     source = place(f"{bucket}/in/rows.jsonl")
     source.write(texts(tmp_path / "rows.jsonl", 50).read_bytes())
@@ -112,3 +113,18 @@ def test_a_job_between_buckets(bucket: str, run: Run, tmp_path: Path, server: Ba
     assert changed.returncode == 2 and "rows.jsonl has changed" in changed.stderr
     missing = run("s3://nowhere/rows.jsonl", *PROMPT)
     assert missing.returncode in (2, 5) and "nowhere" in missing.stderr
+
+    def store_goes(text: str, _times: int) -> int:
+        if text == "S: text 35":
+            store.stop()
+        return 200
+
+    server.decide = store_goes
+    server.asked.clear()
+    given = [tmp_path / "rows.jsonl", *PROMPT, "--part-rows", 20, "--concurrency", 4]
+    gone = run(*given, out=f"{bucket}/gone")
+    assert gone.returncode == 5 and "cannot be" in gone.stderr, gone.stderr
+    assert "run the command again to go on" in gone.stderr
+    store.start()  # and has forgotten the first part
+    assert run(*given, out=f"{bucket}/gone").returncode == 0
+    assert {server.asked[f"S: text {n}"] for n in range(20, 51)} == {1}
