@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -238,15 +239,17 @@ class Exchange:
 
 def now_or_later(work: Awaitable[None]) -> Awaitable[None] | None:
     """Run what needs no waiting, outside of any task; return the rest if it must wait."""
-    steps = work.__await__()
+    steps = work if isinstance(work, CoroutineType) else work.__await__()
     try:
-        waits_for = next(steps)
+        waits_for = steps.send(None)
     except StopIteration:
         return None
     return _finished(steps, waits_for)
 
 
-async def _finished(steps: Generator[Any, None, None], waits_for: Any) -> None:
+async def _finished(
+    steps: Generator[Any, None, None] | CoroutineType[Any, None, None], waits_for: Any
+) -> None:
     while True:
         if waits_for is None:  # a bare yield: let others run
             await asyncio.sleep(0)
@@ -255,7 +258,7 @@ async def _finished(steps: Generator[Any, None, None], waits_for: Any) -> None:
             waits_for._asyncio_future_blocking = False
             await asyncio.wait((waits_for,))
         try:
-            waits_for = next(steps)
+            waits_for = steps.send(None)
         except StopIteration:
             return
 

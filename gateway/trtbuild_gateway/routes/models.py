@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import msgspec
 
-from trtbuild.wire.failures import WireError
 from trtbuild_gateway.failures import unavailable
 from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.upstream.catalog import Model
+
+_READY_SECONDS = 0.5  # probes wait one second
 
 
 async def models(context: Context) -> None:
@@ -60,10 +63,9 @@ async def ready(context: Context) -> None:
     catalog = context.gateway.catalog
     if context.gateway.draining:
         raise unavailable("the gateway is shutting down", "shutting_down")
-    try:
-        await catalog.refresh()
-    except WireError as error:
-        raise unavailable(str(error)) from None
+    with contextlib.suppress(TimeoutError):  # of several servers one may not answer
+        async with asyncio.timeout(_READY_SECONDS):
+            await catalog.refresh()
     if not catalog.models:
         raise unavailable("no model can be asked", "no_model")
     await context.exchange.respond(b"{}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from trtbuild import lockfile
 from trtbuild.signature import ServedModel, dialect_of, of_server, with_files
-from trtbuild.wire.failures import RefusedError, WireError
+from trtbuild.wire.failures import DeadlineError, RefusedError, WireError
 from trtbuild.wire.records import IndexEntry
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_gateway.failures import ApiError, unavailable
@@ -28,6 +28,7 @@ from trtbuild_gateway.upstream.servers import Found, alike, fill, shortest_conte
 from trtbuild_gateway.upstream.triton import TritonModel
 
 _ADMIN_SECONDS = 10.0
+_INDEX_SECONDS = 3.0  # a server that hangs delays what is known of the others
 _STALE_SECONDS = 0.5  # unknown names do not ask the server more often
 
 
@@ -222,7 +223,7 @@ class Catalog:
     async def _look(self, url: str, state: _State) -> list[tuple[str, Found]]:
         """Return a server's models by their public names."""
         try:
-            index = await self.wire(url).index(seconds=_ADMIN_SECONDS)
+            index = await self.wire(url).index(seconds=_INDEX_SECONDS)
             state.indexes[url] = index
             by_name: dict[str, IndexEntry] = {}
             for entry in index:
@@ -236,9 +237,10 @@ class Catalog:
             return [(name, one) for name, one in asked if one is not None]
         except WireError as error:
             state.failures[url] = error
-            # Its models are kept: requests report why.
+            # Its models are kept: requests report why. A busy server may only be late.
+            up = isinstance(error, DeadlineError)
             return [
-                (name, replace(found, up=False))
+                (name, replace(found, up=up))
                 for (of, name, _), found in self._known.items()
                 if of == url
             ]

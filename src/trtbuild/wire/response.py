@@ -79,6 +79,7 @@ class Parser:
         self._eventful = False  # whether an event came
         self._failed = False  # whether its name is "error"
         self._line_feed_due = False  # whether the last byte was a CR, which ended its line
+        self._between = False  # whether the next chunk begins an event, and not the first one
         self._event_at = 0.0
         self._remaining = -1  # rest of the body or of the chunk; -1: unknown so far
         self._packed = False
@@ -145,7 +146,7 @@ class Parser:
     def _chunks(self, now: float) -> bool:
         buffer, at = self._buffer, 0
         parts: list[bytes] = []  # passed on together: a packet often holds several chunks
-        if self._between_events and (events := _events_of(buffer, self._limit)):
+        if self._between and (events := _events_of(buffer, self._limit)):
             self._buffer = b""
             for event in events:
                 self._on_event(now, event)  # type: ignore[misc]
@@ -159,6 +160,7 @@ class Parser:
             size = _chunk_size(buffer[at:end])
             if len(buffer) < end + 2 + size + 2:
                 if size > _PART:
+                    self._between = False
                     self._pass_on(now, parts)
                     return self._begin_chunk(now, buffer[end + 2 :], size)
                 break
@@ -172,16 +174,12 @@ class Parser:
             at = end + 2 + size + 2
         self._buffer = buffer[at:]
         self._pass_on(now, parts)
-        return False
-
-    @property
-    def _between_events(self) -> bool:
-        """Whether the next byte of the body begins an event, and not the first one."""
-        return (
+        self._between = (
             self._eventful
             and self._event is None
             and not (self._line or self._failed or self._line_feed_due)
         )
+        return False
 
     def _pass_on(self, now: float, parts: list[bytes]) -> None:
         if parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from support.fake_triton import FakeTriton, fake_triton, said, words
 from support.gateways import Served, run_as_served, serving, tokenizer
-from support.scripted_http import END, STREAM, answer, event
+from support.scripted_http import END, STREAM, answer, event, scripted
+from trtbuild_gateway import running
+from trtbuild_gateway.upstream import catalog
 
 Test = Callable[[list[FakeTriton], Served], Awaitable[None]]
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
@@ -301,5 +304,48 @@ def test_a_server_with_another_kind_of_model_is_left_out(caplog: pytest.LogCaptu
                     assert answered.status_code == 200
                 assert counts([first, second]) == [4, 0]
         assert f"{second.url} is left out" in caplog.text
+
+    run_as_served(run())
+
+
+def test_a_drain_answers_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_REFUSING_SECONDS", 0.1)
+
+    async def test(tritons: list[FakeTriton], served: Served) -> None:
+        asked = [
+            asyncio.create_task(served.post("/v1/chat/completions", **CHAT, stream=True))
+            for _ in range(2)
+        ]
+        (pool,) = served.gateway.catalog.pools
+        async with asyncio.timeout(5):
+            while not pool.waiting:
+                await asyncio.sleep(0.005)
+        await served.server.shutdown()
+        for one in asked:
+            assert (await one).text.endswith("data: [DONE]\n\n")
+
+    behind([STREAM, 0.2, *GOOD[1:]], routing={"most_in_flight": 1})(test)
+
+
+def test_a_server_that_hangs_keeps_no_other_from_being_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalog, "_INDEX_SECONDS", 0.3)
+
+    async def run() -> None:
+        async with (
+            fake_triton(m=GOOD) as good,
+            scripted(["hold"]) as hangs,
+            serving(good.url, servers=[good.url, hangs.url]) as served,
+        ):
+            async with asyncio.timeout(10):
+                while (await served.client.get("/health/ready")).status_code != 200:
+                    await asyncio.sleep(0.05)
+            monkeypatch.setattr(catalog, "_INDEX_SECONDS", 30)
+            began = time.monotonic()
+            assert (await served.client.get("/health/ready")).status_code == 200
+            assert time.monotonic() - began < 10
+            answered = await served.post("/v1/completions", model="m", prompt="x")
+            assert answered.status_code == 200
 
     run_as_served(run())
