@@ -69,6 +69,32 @@ def test_the_greedy_text_is_that_of_the_server(
     in_front(test)
 
 
+def test_two_servers_give_the_text_of_one(
+    vllm_server: triton.Triton, smollm2: Path, in_front: Callable[[Test], None]
+) -> None:
+    sampling: dict[str, Any] = {"model": "smollm2", "prompt": PROMPT, "max_tokens": 8}
+    texts: list[str] = []
+
+    async def alone(served: Served) -> None:
+        answer = await served.post("/v1/completions", **sampling, temperature=0)
+        texts.append(answer.json()["choices"][0]["text"])
+
+    async def main() -> None:
+        # The same server by two names.
+        host, port = vllm_server.http.rsplit(":", 1)
+        servers = [f"{host}:{port}", f"localhost:{port}"]
+        models = {"smollm2": {"tokenizer": str(smollm2), "context_length": CONTEXT}}
+        async with serving(vllm_server.http, servers=servers, models=models) as served:
+            await alone(served)
+            await alone(served)
+            (pool,) = served.gateway.catalog.pools
+            assert [one.sent for one in pool.servers] == [1, 1]
+
+    in_front(alone)
+    run_as_served(main())
+    assert len(set(texts)) == 1
+
+
 def test_a_chat_is_the_same_streamed_or_not(in_front: Callable[[Test], None]) -> None:
     async def test(served: Served) -> None:
         openai = client(served)
