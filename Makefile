@@ -15,12 +15,12 @@ LINT := style types imports workflows docs
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-$(BIN)/.ready: pyproject.toml gateway/pyproject.toml
+$(BIN)/.ready: pyproject.toml backends/pyproject.toml gateway/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "error: Python 3.11 or newer is needed; fix: make PYTHON=python3.11 …"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[bench]' --editable ./gateway --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[bench]' --editable ./backends --editable ./gateway --group dev
 	@touch $@
 
 demo: $(BIN)/.ready ## A real model on a real Triton: convert, validate, serve, stream, stop

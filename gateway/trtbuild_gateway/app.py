@@ -87,12 +87,15 @@ def create_app(gateway: Gateway, beside: Beside = contextlib.nullcontext) -> ASG
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await gateway.gate.open()
-        watching = asyncio.create_task(gateway.catalog.watch())
+        watching = [asyncio.create_task(gateway.catalog.watch())]
+        if gateway.catalog.workers is not None:
+            watching.append(asyncio.create_task(gateway.catalog.workers.preload()))
         try:
             async with beside():
                 yield
         finally:
-            watching.cancel()
+            for task in watching:
+                task.cancel()
             await gateway.catalog.close()
             for gate in (*gateway.retired, gateway.gate):
                 await gate.close()

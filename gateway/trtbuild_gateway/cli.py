@@ -64,6 +64,7 @@ def gateway(
     """Serve OpenAI's API in front of a Triton server."""
     from trtbuild.errors import UsageError
     from trtbuild_gateway.access.gate import gate_for
+    from trtbuild_gateway.adapters import adapted, workers_of
     from trtbuild_gateway.gateway import Gateway
     from trtbuild_gateway.running import listen, serve
     from trtbuild_gateway.settings import read_settings, with_control_port
@@ -78,14 +79,14 @@ def gateway(
                 f"{made.repository} is not a directory",
                 fix="name the model repository that the server serves",
             )
-        return made
+        return adapted(made)
 
     settings = read()
     gate = gate_for(settings)
     control = _control_socket(settings)
     listening = listen(settings.host, settings.port)
     place = f"http://{settings.host}:{listening.getsockname()[1]}/v1"
-    servers = ", ".join(one.url for one in settings.common)
+    servers = ", ".join(one.url for one in settings.common) or str(settings.registry)
     typer.echo(f"{place} answers for the models of {servers}; Ctrl-C stops it", err=True)
     if settings.host not in _HERE and not settings.access.names_callers:
         typer.echo(
@@ -93,7 +94,7 @@ def gateway(
             "makes a key, `access: {keys: keys.json}` in gateway.yaml asks for it",
             err=True,
         )
-    gateway = Gateway(settings, Catalog(settings), gate)
+    gateway = Gateway(settings, Catalog(settings, workers_of(settings)), gate)
     serve(gateway, listening, control, read)
 
 

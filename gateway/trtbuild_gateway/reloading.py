@@ -26,9 +26,13 @@ async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
     gate = gateway.gate
     try:
         settings = await asyncio.to_thread(read)
+        workers = gateway.catalog.workers
         changed = settings.access != gateway.settings.access
         if changed:
             gate = await asyncio.to_thread(gate_for, settings, gateway.gate)
+        if workers is not None:
+            install = settings.jit_install == "allow"
+            await asyncio.to_thread(workers.adopt, settings.registry, jit_install=install)
         await gateway.catalog.adopt(settings)
     except TrtbuildError as error:
         if gate is not gateway.gate:

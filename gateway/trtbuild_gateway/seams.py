@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from trtbuild.signature.requests import Chunk, GenerateRequest, TaskAnswer, TaskRequest
+from trtbuild.wire.triton_http import TritonHttp
 
 Take = Callable[[Sequence[Chunk]], Awaitable[None] | None]
 """Takes chunks in the moment in which they arrive; what it returns is awaited before the next."""
+
+ADAPTER = "adapter:"
+"""What the address of a model of the registry begins with; the rest is its name."""
 
 SESSION = "x-session-id"
 """The header with what keeps requests on one server. It stays in the gateway."""
@@ -45,6 +50,28 @@ class Caller:
 
     id: str = ""
     admin: bool = False
+
+
+class Workers(Protocol):
+    """Whoever runs models of this machine that no Triton server runs."""
+
+    def wire(self, url: str) -> TritonHttp:
+        """Return the client of a model by its address."""
+
+    def pid(self, url: str) -> int | None:
+        """Return the first process of a model; None while it is not loaded."""
+
+    def usage(self, url: str) -> Mapping[str, float]:
+        """Return the figures that a model reports of itself."""
+
+    def adopt(self, registry: Path | None, *, jit_install: bool) -> None:
+        """Read the registry again, for the models that are loaded from now on."""
+
+    async def preload(self) -> None:
+        """Load the models that are wanted from the start."""
+
+    async def close(self) -> None:
+        """End all processes."""
 
 
 class AnswerText(Protocol):

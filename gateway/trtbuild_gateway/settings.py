@@ -171,6 +171,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         repository: The model repository that it serves, for templates and tokenizers.
         host, port: Where to listen.
         models: Settings by model.
+        registry: The file of the models that adapters run.
+        jit_install: Whether an adapter's environment may be made when a model is loaded.
         media: Images and audio.
         access: Who may ask for what, and how much.
         control: The port on which models are loaded and unloaded.
@@ -193,6 +195,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 9000
     models: dict[str, ModelSettings] = {}
+    registry: Path | None = None
+    jit_install: Literal["allow", "never"] = "allow"
     media: MediaSettings = MediaSettings()
     access: AccessSettings = AccessSettings()
     control: ControlSettings = ControlSettings()
@@ -312,6 +316,7 @@ def _placed(settings: Settings, base: Path) -> Settings:
     return msgspec.structs.replace(
         settings,
         repository=below(settings.repository),
+        registry=below(settings.registry),
         models=models,
         access=settings.access.placed(base),
         control=control,

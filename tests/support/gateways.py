@@ -18,6 +18,7 @@ import uvicorn
 from support.fake_triton import INPUTS, OUTPUTS, FakeTriton, fake_triton, words
 from support.tokenizers_made import byte_level
 from trtbuild_gateway.access.gate import gate_for
+from trtbuild_gateway.adapters import adapted, workers_of
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.running import Server, listen, server_for
 from trtbuild_gateway.settings import settings_of
@@ -65,8 +66,8 @@ def http_client(base_url: str = "", seconds: float = 20) -> httpx.AsyncClient:
 @contextlib.asynccontextmanager
 async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
     """Serve the gateway in front of ``url``."""
-    found = settings_of({"url": url, **settings})
-    gateway = Gateway(found, Catalog(found), gate_for(found))
+    found = adapted(settings_of({"url": url, **settings}))
+    gateway = Gateway(found, Catalog(found, workers_of(found)), gate_for(found))
     listening, control = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
     server = server_for(gateway, control)
     server.config.load()

@@ -23,6 +23,7 @@ SOURCES = sorted(
         "deploy",
         "batch",
         "engine_flow",
+        "backends",
         "gateway",
         "templates",
     )

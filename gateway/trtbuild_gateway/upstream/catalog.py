@@ -20,11 +20,17 @@ from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_gateway.failures import ApiError, unavailable
 from trtbuild_gateway.prompts.prompter import Prompter
 from trtbuild_gateway.routing.pool import Pool
-from trtbuild_gateway.seams import Backend
+from trtbuild_gateway.seams import Backend, Workers
 from trtbuild_gateway.settings import ModelSettings, ServerSettings, Settings
 from trtbuild_gateway.upstream.checks import lock_of, wire_to
 from trtbuild_gateway.upstream.open_requests import OpenRequests
-from trtbuild_gateway.upstream.servers import Found, alike, fill, shortest_context
+from trtbuild_gateway.upstream.servers import (
+    Found,
+    alike,
+    declared_context,
+    fill,
+    shortest_context,
+)
 from trtbuild_gateway.upstream.triton import TritonModel
 
 _ADMIN_SECONDS = 10.0
@@ -67,10 +73,16 @@ class _State:
 
 
 class Catalog:
-    """The models of the configured servers, by name."""
+    """The models of the configured servers, by name.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: The servers, and more about their models.
+        workers: Runs the models of the registry.
+    """
+
+    def __init__(self, settings: Settings, workers: Workers | None = None) -> None:
         self._settings = settings
+        self.workers = workers
         self._wires: dict[str, TritonHttp] = {}
         self._known: dict[tuple[str, str, str], Found] = {}
         self._pools: dict[str, Pool] = {}
@@ -129,7 +141,7 @@ class Catalog:
         Raises:
             RecipeError: They are wrong; nothing has changed.
         """
-        other = Catalog(settings)
+        other = Catalog(settings, self.workers)
         async with self._looking:
             old, self._settings = self._settings, settings
             same = self._lock == other._lock
@@ -175,11 +187,13 @@ class Catalog:
         """Close the connections."""
         for wire in self._wires.values():
             await wire.close()
+        if self.workers is not None:
+            await self.workers.close()
 
     def wire(self, url: str) -> TritonHttp:
         """Return the client of a server."""
         if url not in self._wires:
-            self._wires[url] = wire_to(url, self._settings)
+            self._wires[url] = wire_to(url, self._settings, self.workers)
         return self._wires[url]
 
     @property
@@ -302,8 +316,8 @@ class Catalog:
         common = (one.url for one in self._settings.common)
         if self._settings.repository is not None and url in common:
             served = with_files(self._settings.repository, served)
-        if own.context_length:
-            served = replace(served, context_length=own.context_length)
+        if tokens := own.context_length or declared_context(config):
+            served = replace(served, context_length=tokens)
         dialect = dialect_of(served)
         if dialect is None:
             return None

@@ -7,6 +7,7 @@ from trtbuild.errors import RecipeError
 from trtbuild.lockfile import Lock
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_gateway.parsing import UnknownFamilyError, named
+from trtbuild_gateway.seams import ADAPTER, Workers
 from trtbuild_gateway.settings import ModelSettings, Settings
 
 
@@ -22,12 +23,20 @@ def lock_of(settings: Settings) -> Lock:
     return Lock() if settings.repository is None else lockfile.read(settings.repository)
 
 
-def wire_to(url: str, settings: Settings) -> TritonHttp:
+def wire_to(url: str, settings: Settings, workers: Workers | None = None) -> TritonHttp:
     """Return a client of a server.
 
     Raises:
         RecipeError: The address is none.
     """
+    if url.startswith(ADAPTER):
+        if workers is None:
+            raise RecipeError(
+                "a model registry cannot be added while the gateway runs",
+                where="registry",
+                fix="restart the gateway",
+            )
+        return workers.wire(url)
     seconds = settings.routing.connect_seconds
     try:
         return TritonHttp(url, seconds=settings.seconds, connect_seconds=seconds)

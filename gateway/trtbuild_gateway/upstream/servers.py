@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from trtbuild.signature import ServedModel
 from trtbuild_gateway.prompts.prompter import Prompter
@@ -70,6 +71,13 @@ def _form(served: ServedModel) -> tuple[object, ...]:
 def shortest_context(found: Sequence[Found]) -> int:
     """Return the context length that every server has; 0 if none is known."""
     return min((one.served.context_length for one in found if one.served.context_length), default=0)
+
+
+def declared_context(config: Mapping[str, Any]) -> int:
+    """Return the context length that an adapter's worker reports; 0 if it is unknown."""
+    value = (config.get("parameters") or {}).get("context_length") or {}
+    text = str(value.get("string_value", ""))
+    return int(text) if text.isdecimal() else 0
 
 
 def fill(pool: Pool, found: Sequence[Found], settings: BreakerSettings) -> None:

@@ -31,8 +31,17 @@ Member = psutil.Process
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
-def spawn(argv: Sequence[str], *, mark: str, env: Mapping[str, str], log_path: Path) -> int:
+def spawn(
+    argv: Sequence[str],
+    *,
+    mark: str,
+    env: Mapping[str, str],
+    log_path: Path,
+    inherit: bool = True,
+) -> int:
     """Start a program in its own session, with output to ``log_path``; return its pid.
+
+    Its environment is ours with ``env`` added; without ``inherit`` only ``env``.
 
     Raises:
         OSError: It cannot be started.
@@ -40,7 +49,7 @@ def spawn(argv: Sequence[str], *, mark: str, env: Mapping[str, str], log_path: P
     with log_path.open("ab") as log:
         child = subprocess.Popen(
             argv,
-            env={**merged(env), MARK: mark},
+            env={**(merged(env) if inherit else env), MARK: mark},
             start_new_session=True,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -137,7 +137,7 @@ class Pool:
 
     Args:
         url: ``http://HOST:PORT`` or ``https://…``; a path becomes a prefix, and a query is appended
-            to each path.
+            to each path. ``unix:PATH`` is a socket of this machine.
         headers: Sent with each request.
         limit: Maximum open connections; further requests wait until one is returned.
         tls: For ``https``; None: the certificates that this machine trusts.
@@ -160,6 +160,9 @@ class Pool:
     ) -> None:
         parts = urlsplit(url)
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
+        self._socket = parts.path if parts.scheme == "unix" else ""
+        if self._socket:
+            parts = urlsplit("http://localhost")
         self.host = host_of(parts)
         self.port = parts.port or (443 if self._tls else 80)
         self._prefix = quote(parts.path.rstrip("/"), safe=_PATH)
@@ -224,11 +227,9 @@ class Pool:
             if connection.usable:
                 connection.reused = True
                 return connection
-        loop = asyncio.get_running_loop()
-        opening = loop.create_connection(Connection, self.host, self.port, ssl=self._tls)
         try:
             async with asyncio.timeout(self._connect_seconds):
-                _, connection = await opening
+                connection = await self._connected()
         except TimeoutError as error:
             if error.errno is not None:  # the system's own, which says why
                 raise
@@ -236,6 +237,13 @@ class Pool:
                 errno.ETIMEDOUT, f"no connection within {self._connect_seconds:g} s"
             ) from None
         return connection
+
+    async def _connected(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        if self._socket:
+            return (await loop.create_unix_connection(Connection, self._socket))[1]
+        opening = loop.create_connection(Connection, self.host, self.port, ssl=self._tls)
+        return (await opening)[1]
 
     def give(self, connection: Connection) -> None:
         """Return a connection to the pool, or close it if it cannot be reused."""

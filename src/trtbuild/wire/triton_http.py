@@ -30,7 +30,8 @@ class TritonHttp:
     """A server's HTTP endpoint. Every method belongs to the event loop of the first call.
 
     Args:
-        url: ``HOST:PORT``, or ``http://…`` or ``https://…`` with an optional path prefix.
+        url: ``HOST:PORT``, or ``http://…`` or ``https://…`` with an optional path prefix, or
+            ``unix:PATH``.
         headers: Sent with each request.
         tls: For ``https://``.
         seconds: Default timeout of a whole call.
@@ -57,11 +58,12 @@ class TritonHttp:
         connect_seconds: float | None = None,
         environment: bool = True,
     ) -> None:
-        self.url = url if "://" in url else f"http://{url}"
+        local = url.startswith("unix:")
+        self.url = url if local or "://" in url else f"http://{url}"
         self._seconds = seconds
         self._limit = limit
         context = tls.context() if tls and self.url.startswith("https:") else None
-        proxy = proxy_for(self.url.split("://", 1)[1]) if environment else ""
+        proxy = proxy_for(self.url.split("://", 1)[1]) if environment and not local else ""
         self._pool = Pool(
             self.url,
             headers,

@@ -38,6 +38,11 @@ _MENDS = (
         "point PIP_CERT to your organisation's certificate bundle",
     ),
     (
+        r"THESE PACKAGES DO NOT MATCH THE HASHES|Hashes are required in --require-hashes mode",
+        "a package is not the one that the lock names",
+        "ask whoever published it; if it is right, make the lock again",
+    ),
+    (
         r"No matching distribution found for torch",
         "the package index has no such torch",
         f"name an index that has its CPU build: --torch-index {CPU_TORCH_INDEX}",
@@ -83,7 +88,13 @@ def command(python: Path, *arguments: str) -> list[str]:
 
 
 def install(
-    python: Path, arguments: list[str], *, total: int, log_path: Path, progress: Progress
+    python: Path,
+    arguments: list[str],
+    *,
+    total: int,
+    log_path: Path,
+    progress: Progress,
+    what: str = "the runtime",
 ) -> None:
     """Run ``pip install`` with ``arguments``; BuildError with pip's reason and the log."""
     output = PipOutput(total, progress)
@@ -91,21 +102,21 @@ def install(
         command(python, *arguments), on_line=output.line, log_path=log_path, env=_HERE
     )
     if code:
-        raise failure("\n".join(output.tail), output.reason(), log_path)
+        raise failure("\n".join(output.tail), output.reason(), log_path, what)
 
 
-def failure(text: str, reason: str, log_path: Path) -> BuildError:
+def failure(text: str, reason: str, log_path: Path, what: str = "the runtime") -> BuildError:
     """Return the error for what pip printed."""
-    for pattern, what, fix in _MENDS:
+    for pattern, why, fix in _MENDS:
         if re.search(pattern, text):
             return BuildError(
-                f"the runtime was not installed: {what}",
+                f"{what} was not installed: {why}",
                 where=str(log_path),
                 fix=f"{fix}; then try again",
                 details=(reason,),
             )
     return BuildError(
-        f"the runtime was not installed: {reason}",
+        f"{what} was not installed: {reason}",
         where=str(log_path),
         fix="read the log above; then try again",
     )

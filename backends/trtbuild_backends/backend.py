@@ -1,0 +1,207 @@
+"""The interface of an adapter: one class, and the records that it takes and returns.
+
+The runner brings this module into the adapter's environment, so it imports the standard library
+only, and an adapter need not depend on ``trtbuild-backends``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+_Item = TypeVar("_Item")
+_AHEAD = 64  # items that a thread may be ahead of its reader
+
+
+class RequestError(Exception):
+    """A request that the model cannot answer as it is; the client gets 400 with the message."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """What the registry says of the model.
+
+    Attributes:
+        name: As clients write it.
+        source: A directory, or an id that the framework resolves.
+        revision: Of the source; empty for its default.
+        options: The adapter's own settings.
+    """
+
+    name: str
+    source: str
+    revision: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What :meth:`AbstractBackend.load` found.
+
+    Attributes:
+        task: ``generate`` or ``embed``.
+        context_length: Tokens of prompt and answer together; 0 if unknown.
+        images: Whether prompts may have images.
+    """
+
+    task: str = "generate"
+    context_length: int = 0
+    images: bool = False
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """A prompt in the model's own format.
+
+    Attributes:
+        prompt: The text.
+        sampling: By vLLM's names, such as ``max_tokens``, ``temperature`` and ``stop``.
+        images: Base64 text of each image file.
+    """
+
+    prompt: str
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    images: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of an answer.
+
+    Attributes:
+        text: The new text.
+        finish_reason: ``stop`` or ``length`` in the last piece; empty before.
+        tokens: How many the piece has; None if unknown.
+        prompt_tokens: Tokens of the prompt; None if unknown.
+        logprobs: Of each token, as vLLM's Triton backend reports them.
+    """
+
+    text: str
+    finish_reason: str = ""
+    tokens: int | None = None
+    prompt_tokens: int | None = None
+    logprobs: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
+class EmbedRequest:
+    """A text, or the ids of its tokens; ``dimensions`` is how many of the vector to keep."""
+
+    input: str | Sequence[int]
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A vector; ``tokens`` of the text, None if unknown."""
+
+    vector: Sequence[float]
+    tokens: int | None = None
+
+
+class AbstractBackend(ABC):
+    """Runs one model. The runner makes one instance, and calls every method in its event loop.
+
+    A method that computes must not block the loop: :func:`iterate_in_thread` and
+    :func:`asyncio.to_thread` are for that. A loop that is silent for four seconds counts as hung,
+    except while the model is loaded.
+
+    Attributes:
+        sampling: Names of the sampling parameters that it takes; None: it checks them itself.
+            Others are refused by name.
+    """
+
+    sampling: ClassVar[frozenset[str] | None] = None
+
+    def __init__(self, model: ModelSource) -> None:
+        self.model = model
+
+    @abstractmethod
+    async def load(self) -> ModelFacts:
+        """Load the model. Whatever it raises is the reason that the operator reads."""
+
+    async def unload(self) -> None:  # noqa: B027 - most have nothing to do
+        """Let go of the model; the process ends next, whatever happens."""
+
+    def generate(self, request: GenerateRequest) -> AsyncIterator[Delta]:  # noqa: ARG002
+        """Yield the answer piece by piece. A client that leaves closes the iterator.
+
+        Raises:
+            RequestError: The model cannot answer this request.
+        """
+        raise RequestError(f"{self.model.name!r} cannot generate text")
+
+    async def embed(self, request: EmbedRequest) -> Embedding:  # noqa: ARG002
+        """Return the vector of a text.
+
+        Raises:
+            RequestError: The model cannot answer this request.
+        """
+        raise RequestError(f"{self.model.name!r} cannot embed")
+
+    async def health(self) -> None:  # noqa: B027 - healthy unless it says otherwise
+        """Raise if the model can no longer answer. Asked every second: it must be cheap."""
+
+    def usage(self) -> Mapping[str, float]:
+        """Return figures for metrics, such as ``engine_waiting`` and ``kv_cache_usage``."""
+        return {}
+
+
+async def iterate_in_thread(
+    make: Callable[[threading.Event], Iterator[_Item]],
+) -> AsyncIterator[_Item]:
+    """Yield what an iterator yields in a thread of its own.
+
+    Args:
+        make: Returns the iterator, and gets an event that is set when the reader has left.
+    """
+    thread = _Thread(make)
+    threading.Thread(target=thread.work, name="trtbuild-generate", daemon=True).start()
+    try:
+        while True:
+            item, error = await thread.arrived.get()
+            if error is not None:
+                break
+            thread.room.release()
+            yield cast(_Item, item)
+    finally:
+        thread.left.set()
+        thread.room.release()
+    if not isinstance(error, _EndError):
+        raise error
+
+
+class _Thread(Generic[_Item]):
+    """What the thread of an iterator shares with its reader."""
+
+    def __init__(self, make: Callable[[threading.Event], Iterator[_Item]]) -> None:
+        self.left = threading.Event()
+        self.room = threading.Semaphore(_AHEAD)
+        self.arrived: asyncio.Queue[tuple[_Item | None, BaseException | None]] = asyncio.Queue()
+        self._make = make
+        self._loop = asyncio.get_running_loop()
+
+    def work(self) -> None:
+        """Iterate."""
+        try:
+            for item in self._make(self.left):
+                self.room.acquire()
+                if self.left.is_set():
+                    return
+                self._give(item, None)
+            self._give(None, _EndError())
+        except BaseException as error:
+            self._give(None, error)
+
+    def _give(self, item: _Item | None, error: BaseException | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            self._loop.call_soon_threadsafe(self.arrived.put_nowait, (item, error))
+
+
+class _EndError(Exception):
+    """The end of an iterator, which cannot be sent as StopIteration."""

@@ -1,0 +1,107 @@
+"""A tiny adapter in an environment of its own, and a registry with models of it."""
+
+from __future__ import annotations
+
+import venv
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import yaml
+
+from support.gateways import tokenizer
+
+MANIFEST = 'framework = "echo"\ntasks = ["generate", "embed"]\nsummary = "Says what it is told."\n'
+ENTRY_POINT = "[trtbuild.backends.v1]\necho-adapter = echo_adapter.backend:Echo\n"
+BACKEND = """
+import asyncio, os, signal, subprocess, sys, time
+from trtbuild_backends.backend import *
+
+print("an import that talks")
+
+class Echo(AbstractBackend):
+    sampling = frozenset(("max_tokens", "temperature", "stop"))
+
+    async def load(self):
+        print("HTTP/1.1 200 OK")
+        if how := self.model.options.get("fail"):
+            raise ValueError(how)
+        if self.model.options.get("fork"):
+            subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        self.ill = False
+        return ModelFacts(task=self.model.options.get("task", "generate"), context_length=64)
+
+    async def health(self):
+        if self.ill:
+            raise RuntimeError("the engine is gone")
+
+    async def embed(self, request):
+        return Embedding([float(len(request.input)), 0.5], tokens=1)
+
+    async def generate(self, request):
+        print("data: {}")
+        asked = request.prompt
+        if "die" in asked:
+            yield Delta("a")
+            await asyncio.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "hang" in asked:
+            yield Delta("a")
+            time.sleep(1000)
+        if "ill" in asked:
+            self.ill = True
+            await asyncio.sleep(1000)
+        if "refuse" in asked:
+            raise RequestError("I take no such prompt")
+        if "break" in asked:
+            raise KeyError("weights")
+        if "wait" in asked:
+            try:
+                while True:
+                    yield Delta("a")
+                    await asyncio.sleep(0.01)
+            finally:
+                print("closed")
+        words = ["pid ", str(os.getpid()), " ", os.environ.get("SECRET_OF_OURS", "no secret")]
+        for word in words[: request.sampling["max_tokens"]]:
+            yield Delta(word, tokens=1, prompt_tokens=3)
+        yield Delta("", "stop")
+"""
+
+
+@cache
+def environment() -> Path:
+    """The interpreter of an environment with the adapter, made once."""
+    root = Path(mkdtemp(prefix="trtbuild-echo-"))
+    venv.create(root, symlinks=True)
+    (site,) = root.glob("lib/python*/site-packages")
+    install(site)
+    return root / "bin" / "python"
+
+
+def install(site: Path) -> None:
+    """Write the adapter as pip would have installed it."""
+    package, info = site / "echo_adapter", site / "echo_adapter-1.0.dist-info"
+    package.mkdir(parents=True)
+    info.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('only a worker imports this')\n")
+    (package / "__init__.py").write_text(
+        "import sys\nassert 'trtbuild_backends' in sys.modules, 'imported outside a worker'\n"
+    )
+    (package / "backend.py").write_text(BACKEND)
+    (package / "adapter.toml").write_text(MANIFEST)
+    (info / "METADATA").write_text("Metadata-Version: 2.4\nName: echo-adapter\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINT)
+
+
+def write_registry(folder: Path, **models: Any) -> Path:
+    """A registry with models of the tiny adapter."""
+    common = {"adapter": "echo-adapter", "source": str(tokenizer())}
+    value = {
+        "models": {name: common | one for name, one in models.items()},
+        "adapters": {"echo-adapter": {"python": str(environment())}},
+    }
+    path = folder / "registry.yaml"
+    path.write_text(yaml.safe_dump(value))
+    return path

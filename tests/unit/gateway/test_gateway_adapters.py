@@ -1,0 +1,181 @@
+"""Models of adapters behind the gateway: real workers, one tiny adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from support.adapters_made import write_registry
+from support.gateways import Served, run_as_served, serving
+
+
+def behind(path: Path, test: Callable[[Served], Awaitable[None]], **settings: Any) -> None:
+    """Run a test with a gateway that has only the models of a registry."""
+
+    async def run() -> None:
+        async with serving("", registry=str(path), **settings) as served:
+            try:
+                await test(served)
+            finally:
+                await served.gateway.catalog.close()
+
+    run_as_served(run())
+
+
+async def chat(served: Served, text: str, **more: Any) -> Any:
+    return await served.post("/v1/chat/completions", model="m", messages=said(text), **more)
+
+
+def said(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+async def load(served: Served, model: str = "m", **more: Any) -> Any:
+    return await served.control.post("/v1/model/load", json={"model": model, **more})
+
+
+async def state(served: Served, model: str = "m") -> Any:
+    return (await served.control.get(f"/v1/model/state/{model}")).json()
+
+
+async def until(served: Served, wanted: str, model: str = "m") -> Any:
+    async with asyncio.timeout(20):
+        while (found := await state(served, model))["state"] != wanted:
+            await asyncio.sleep(0.02)
+    return found
+
+
+def worker(served: Served, model: str = "m") -> psutil.Process:
+    assert served.gateway.catalog.workers is not None
+    pid = served.gateway.catalog.workers.pid(f"adapter:{model}")
+    assert pid is not None
+    return psutil.Process(pid)
+
+
+def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_OURS", "leaked")
+
+    async def test(served: Served) -> None:
+        first = await chat(served, "Hello")
+        assert first.status_code == 503, first.text
+        assert (await state(served))["state"] == "unloaded"
+        loaded = await load(served)
+        assert loaded.status_code == 200, loaded.text
+        assert loaded.json()["state"] == "ready"
+        process = worker(served)
+
+        whole = (await chat(served, "Hello")).json()
+        assert whole["choices"][0]["message"]["content"] == f"pid {process.pid} no secret"
+        assert whole["choices"][0]["finish_reason"] == "stop"
+        assert whole["usage"]["completion_tokens"] == 4
+        streamed = await chat(served, "Hello", stream=True)
+        events = [line[6:] for line in streamed.text.splitlines() if line.startswith("data: ")]
+        assert events[-1] == "[DONE]"
+        pieces = [json.loads(event)["choices"][0]["delta"] for event in events[:-1]]
+        assert "".join(piece.get("content") or "" for piece in pieces).endswith("no secret")
+
+        assert (await load(served, "e")).status_code == 200
+        vectors = (await served.post("/v1/embeddings", model="e", input=["abc", "de"])).json()
+        assert [row["embedding"] for row in vectors["data"]] == [[3.0, 0.5], [2.0, 0.5]]
+
+        refused = await chat(served, "refuse")
+        assert (refused.status_code, "no such prompt" in refused.text) == (400, True)
+        unknown = await chat(served, "Hello", top_p=0.5)
+        assert (unknown.status_code, "top_p" in unknown.text) == (400, True)
+        assert (await chat(served, "break")).status_code == 500
+
+        gone = await served.control.post("/v1/model/unload", json={"model": "m"})
+        assert gone.json()["state"] == "unloaded", gone.text
+        assert not process.is_running()
+        assert (await chat(served, "Hello")).status_code == 503
+
+    behind(write_registry(tmp_path, m={}, e={"options": {"task": "embed"}}), test)
+
+
+async def fails_within(served: Served, text: str, seconds: float) -> None:
+    """Ask for a stream, and require an error that the client can see in time."""
+    began = time.monotonic()
+    answer = await chat(served, text, stream=True)
+    assert time.monotonic() - began < seconds
+    assert answer.status_code >= 500 or '"error"' in answer.text, answer.text
+
+
+def test_a_worker_that_dies_or_hangs_is_started_again(tmp_path: Path) -> None:
+    async def test(served: Served) -> None:
+        assert (await load(served)).status_code == 200
+        for how in ("die", "hang", "ill"):
+            before = worker(served)
+            (child,) = before.children()
+            await fails_within(served, how, 15)
+            found = await until(served, "ready")
+            assert worker(served).pid != before.pid, found
+            assert not before.is_running()
+            assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, how
+            assert (await chat(served, "Hello")).status_code == 200
+
+    options = {"fork": True}
+    behind(write_registry(tmp_path, m={"options": options}), test)
+
+
+def test_a_load_that_fails_says_why_and_leaves_the_old_worker(tmp_path: Path) -> None:
+    def write(**options: Any) -> Path:
+        return write_registry(
+            tmp_path,
+            m={"options": options},
+            absent={"adapter": "nothing-adapter"},
+            other={"framework": "vllm"},
+            gone={"backend_class": "echo_adapter.missing:Echo"},
+            none={"backend_class": "json:JSONDecoder"},
+        )
+
+    path = write()
+
+    async def test(served: Served) -> None:
+        both = await asyncio.gather(load(served), load(served))
+        assert [one.status_code for one in both] == [200, 200]
+        assert both[0].json()["job"]["id"] == both[1].json()["job"]["id"]
+        old = worker(served)
+        workers = served.gateway.catalog.workers
+        assert workers is not None
+
+        workers.adopt(write(fail="no such weights"), jit_install=True)
+        refused = await load(served)
+        assert refused.status_code == 502
+        assert "ValueError: no such weights" in refused.text
+        assert "goes on serving" in refused.text
+        assert worker(served) == old
+        assert (await chat(served, "Hello")).status_code == 200
+
+        workers.adopt(write(), jit_install=True)
+        stream = asyncio.create_task(chat(served, "wait", stream=True))
+        async with asyncio.timeout(10):
+            while not (await state(served))["requests_in_flight"]:
+                await asyncio.sleep(0.01)
+        assert (await load(served)).status_code == 200
+        assert worker(served) != old
+        assert not stream.done()  # it stays with the old worker
+        stream.cancel()
+        async with asyncio.timeout(20):
+            while old.is_running() and old.status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.02)
+
+        for model, words in (
+            ("absent", "no package offers the adapter 'nothing-adapter'"),
+            ("other", "is for echo, and the registry asks for vllm"),
+            ("gone", "No module named 'echo_adapter.missing'"),
+            ("none", "json:JSONDecoder is not a subclass"),
+        ):
+            answer = await load(served, model)
+            assert (answer.status_code, words in answer.text) == (502, True), answer.text
+        assert (await load(served, "nowhere")).status_code == 404
+
+    behind(path, test)
