@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,12 @@ from trtbuild.errors import UsageError
 if TYPE_CHECKING:
     from trtbuild.signature.requests import Sampling
 
+_SCHEDULERS = (
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
+    ("SKYPILOT_NODE_RANK", "SKYPILOT_NUM_NODES", ""),
+    ("JOB_COMPLETION_INDEX", "", ""),  # of Kubernetes, which does not tell how many there are
+)
+"""Variables with the index, the count and the first index of what a scheduler started."""
 _PARTITION = re.compile(r"(\d{1,6})/(\d{1,6})")
 
 
@@ -41,7 +48,7 @@ class TaskOptions:
     )
 
     def __post_init__(self) -> None:
-        given = [name for name in ("prompt", "embed", "rerank") if getattr(self, name)]
+        given = self.given
         if len(given) > 1:
             raise UsageError(
                 f"--{given[0]} and --{given[1]} exclude each other", fix="give one of them"
@@ -55,6 +62,11 @@ class TaskOptions:
             raise UsageError(
                 f"unknown --input-type {self.input_type!r}", fix="use query or passage"
             )
+
+    @property
+    def given(self) -> list[str]:
+        """The tasks that the options name."""
+        return [name for name in ("prompt", "embed", "rerank") if getattr(self, name)]
 
     def sampling(self) -> Sampling:
         """Return how text is generated."""
@@ -119,7 +131,9 @@ class RunOptions:
     allow_errors: float = option(
         0, "Share of rows that may have errors at the end, with exit code 0.", min=0, max=1
     )
-    partition: str = option("", "Only part of the work, such as 3/16, counted from 0.")
+    partition: str = option(
+        "", "Only part of the work: 3/16, counted from 0, or auto/16 in a scheduler's job."
+    )
     claim: bool = option(
         False, "Share the work with others who do the same: each claims a part at a time."
     )
@@ -140,15 +154,30 @@ class RunOptions:
         """Return which share of the parts is ours, and of how many. UsageError if it cannot be."""
         if not self.partition:
             return 0, 1
-        match = _PARTITION.fullmatch(self.partition)
+        text = _of_scheduler(self.partition) if self.partition.startswith("auto") else ""
+        match = _PARTITION.fullmatch(text or self.partition)
         index, count = (int(match[1]), int(match[2])) if match else (0, 0)
         if index >= count:
             raise UsageError(
-                f"{self.partition!r} is not a partition",
-                where="--partition",
-                fix="write INDEX/COUNT with INDEX from 0, such as 0/16 to 15/16",
+                f"{text or self.partition!r} is not a partition",
+                where=f"--partition {self.partition}",
+                fix="write INDEX/COUNT with INDEX from 0, such as 0/16 to 15/16, or auto/COUNT "
+                "where Slurm, SkyPilot or an indexed job of Kubernetes has set the index",
             )
         return index, count
+
+
+def _of_scheduler(text: str) -> str:
+    """Return ``INDEX/COUNT`` by the variables of the scheduler that started us."""
+    _, _, count = text.partition("/")
+    for index, counts, first in _SCHEDULERS:
+        if index in os.environ:
+            try:
+                number = int(os.environ[index]) - int(os.environ.get(first, "0"))
+            except ValueError:
+                return ""
+            return f"{number}/{count or os.environ.get(counts, '')}"
+    return ""
 
 
 def _setting(text: str) -> tuple[str, Any]:

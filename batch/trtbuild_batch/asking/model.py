@@ -45,6 +45,10 @@ class Task(Protocol):
     def output(self) -> str:
         """What the answers are: ``text``, ``vector``, ``scores`` or ``json``."""
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns of the input that questions are made of."""
+
     def question(self, row: Row) -> Question:
         """Return what to ask. RowError if the row does not have what it takes."""
 

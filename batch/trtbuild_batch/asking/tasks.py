@@ -50,8 +50,9 @@ class Prompt:
     raw: bool = False
     output: str = field(default="text", init=False)
 
-    def check(self, columns: Collection[str]) -> None:
-        """Raise UsageError if the template is invalid or has a variable that no column has."""
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """The variables of the template. UsageError if it is invalid."""
         from jinja2 import Environment, TemplateSyntaxError, meta
 
         try:
@@ -62,10 +63,13 @@ class Prompt:
                 where=f"--prompt, line {error.lineno}",
                 fix="write {{ column }} where a column's value goes",
             ) from None
-        used = meta.find_undeclared_variables(tree)
-        for name in sorted(used):
+        return frozenset(meta.find_undeclared_variables(tree))
+
+    def check(self, columns: Collection[str]) -> None:
+        """Raise UsageError if the template is invalid or has a variable that no column has."""
+        for name in sorted(self.columns):
             require_column(name, columns, "--prompt")
-        if not used:
+        if not self.columns:
             raise UsageError(
                 "the template has no variable: every row would get the same prompt",
                 where="--prompt",
@@ -116,6 +120,11 @@ class Embed:
     dimensions: int | None = None
     output: str = field(default="vector", init=False)
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """See :class:`~trtbuild_batch.asking.model.Task`."""
+        return frozenset({self.column})
+
     def question(self, row: Row) -> Question:
         """See :class:`~trtbuild_batch.asking.model.Task`."""
         return self.of(_text(row, self.column))
@@ -142,6 +151,11 @@ class Rerank:
     documents: str
     output: str = field(default="scores", init=False)
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """See :class:`~trtbuild_batch.asking.model.Task`."""
+        return frozenset({self.query, self.documents})
+
     def question(self, row: Row) -> Question:
         """See :class:`~trtbuild_batch.asking.model.Task`."""
         found = row.values.get(self.documents)
@@ -163,6 +177,11 @@ class Lines:
 
     model: str = ""
     output: str = field(default="json", init=False)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """See :class:`~trtbuild_batch.asking.model.Task`."""
+        return frozenset(("custom_id", "method", "url", "body"))
 
     def question(self, row: Row) -> Question:
         """See :class:`~trtbuild_batch.asking.model.Task`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, NoReturn
 
@@ -15,7 +15,13 @@ from trtbuild_batch.inputs.model import InputFile, Needed, Row
 BATCH = 1024
 
 
-def parquet(file: InputFile, first: int, needed: Needed) -> Iterator[list[Row]]:
+Reader = Callable[[InputFile, int, Needed], Iterator[list[Row]]]
+"""Reads a file whose first row has the given number."""
+
+
+def parquet(
+    file: InputFile, first: int, needed: Needed, columns: Sequence[str] | None = None
+) -> Iterator[list[Row]]:
     """Read only the row groups with a needed row."""
     import pyarrow.parquet as pq
 
@@ -25,7 +31,7 @@ def parquet(file: InputFile, first: int, needed: Needed) -> Iterator[list[Row]]:
                 size = table.metadata.row_group(group).num_rows
                 if needed(first, first + size):
                     at = first
-                    for batch in table.iter_batches(BATCH, row_groups=[group]):
+                    for batch in table.iter_batches(BATCH, row_groups=[group], columns=columns):
                         yield [Row(at + i, row) for i, row in enumerate(batch.to_pylist())]
                         at += batch.num_rows
                 first += size
@@ -112,7 +118,7 @@ def _chunks(items: Iterator[Any], first: int) -> Iterator[tuple[int, list[Any]]]
         yield start, chunk
 
 
-READERS = {"parquet": parquet, "jsonl": jsonl, "csv": comma, "tsv": comma}
+READERS: Mapping[str, Reader] = {"parquet": parquet, "jsonl": jsonl, "csv": comma, "tsv": comma}
 
 
 def schema(file: InputFile) -> Mapping[str, Any]:

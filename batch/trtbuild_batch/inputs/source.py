@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -27,11 +28,13 @@ class Source:
         files: In order.
         columns: Names; the value is Arrow's type for Parquet, None for text formats.
         openai: The rows are lines of an OpenAI batch file.
+        read: The columns that are needed; Parquet's others are not read. None: all.
     """
 
     files: Sequence[InputFile]
     columns: Mapping[str, Any] = field(default_factory=dict)
     openai: bool = False
+    read: frozenset[str] | None = None
 
     def batches(
         self, starts: Sequence[int] = (), needed: Needed | None = None
@@ -46,9 +49,15 @@ class Source:
                 at = starts[number]
                 if not needed(at, starts[number + 1]):
                     continue
-            for batch in reading.READERS[file.format](file, at, needed or _everything):
+            for batch in self._reader(file)(file, at, needed or _everything):
                 yield batch
                 at = batch[-1].number + 1
+
+    def _reader(self, file: InputFile) -> reading.Reader:
+        if file.format != "parquet" or self.read is None:
+            return reading.READERS[file.format]
+        columns = [name for name in self.columns if name in self.read]
+        return partial(reading.parquet, columns=columns)
 
     def counted(self, id_column: str = "", progress: Progress = SILENT) -> list[int]:
         """Return the number of each file's first row, and of all rows.
@@ -75,7 +84,7 @@ class Source:
         sizes, first = [], 0
         for file in self.files:
             at = first
-            for batch in reading.READERS[file.format](file, at, lambda *_: bool(id_column)):
+            for batch in self._reader(file)(file, at, lambda *_: bool(id_column)):
                 at = batch[-1].number + 1
                 if id_column:
                     seen.add(batch)

@@ -33,6 +33,10 @@ def task_of(source: Source, options: TaskOptions, address: Address) -> Task:
         UsageError: None, a missing column, or one that the target cannot do.
     """
     columns = list(source.columns)
+    if not address.model and not (source.openai and not options.given):
+        raise UsageError(
+            f"nothing says which model of {address.url} is asked", fix="name it with --model"
+        )
     if options.prompt:
         task = Prompt(options.template(), options.sampling(), options.system, options.raw)
         task.check(columns)
@@ -72,6 +76,7 @@ def layout_of(source: Source, task: Task, options: RunOptions) -> Layout:
     wanted = names if "*" in options.keep else list(dict.fromkeys(options.keep))
     for name in wanted:
         require_column(name, names, "--keep")
+        _require_copied(name, source.columns[name])
         if name in parts.OWN and "*" not in options.keep:
             raise UsageError(
                 f"the column {name!r} has the name of a column of the output",
@@ -80,6 +85,20 @@ def layout_of(source: Source, task: Task, options: RunOptions) -> Layout:
             )
     kept = {name: source.columns[name] for name in wanted if name not in (*parts.OWN, given)}
     return Layout(task.output, given, kept)
+
+
+def _require_copied(name: str, kind: Any) -> None:
+    """Raise UsageError for a type of Arrow that no list of values becomes."""
+    import pyarrow as pa
+
+    try:
+        pa.array([None], kind)
+    except (pa.ArrowException, TypeError) as error:
+        raise UsageError(
+            f"the column {name!r} of type {kind} cannot be copied: {error}",
+            where="--keep",
+            fix="leave it out; the column row tells which row of the input it is",
+        ) from None
 
 
 def describe(

@@ -57,6 +57,7 @@ def run(
     folder = place(options.out)
     asked = preparing.task_of(source, task, address)
     layout = preparing.layout_of(source, asked, options)
+    source = replace(source, read=asked.columns | {layout.id} | set(layout.keep))
     target = client or open_target(
         address,
         timeout=options.timeout,

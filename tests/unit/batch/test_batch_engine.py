@@ -23,6 +23,7 @@ from trtbuild_batch.engine import (
     Receipt,
     StoppedError,
 )
+from trtbuild_batch.jobs.pacing import load_of
 
 Ask = Callable[[int, int, float], float | CallError]
 """From an item, how often it was asked before, and the time: seconds of the answer, or an error."""
@@ -179,6 +180,33 @@ def test_metrics_leave_a_fifth_of_the_server_free() -> None:
     greedy = server(Metered(greedy=True), slots=64, online=8, seconds=120)[40:]
     assert sum(running for _, running, _ in greedy) / len(greedy) > 0.9 * 64
     assert max(waiting for _, _, waiting in greedy) <= 16
+
+
+VLLM = """vllm:num_requests_running{model_name="m"} 12.0
+vllm:num_requests_waiting{model_name="m"} 3.0
+vllm:num_requests_waiting{model_name="other"} 90.0
+vllm:kv_cache_usage_perc{model_name="m"} 0.25
+nv_inference_pending_request_count{model="m",version="1"} 2
+"""
+TRTLLM = """nv_trt_llm_request_metrics{model="m",request_type="waiting",version="1"} 1
+nv_trt_llm_request_metrics{model="m",request_type="scheduled",version="1"} 7
+nv_trt_llm_request_metrics{model="m",request_type="max",version="1"} 64
+nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction",model="m",version="1"} 0.5
+"""
+
+
+@pytest.mark.parametrize(
+    ("page", "load"),
+    [
+        (VLLM, Load(5, 12, 0.25)),
+        (TRTLLM, Load(1, 7, 0.5)),
+        ('nv_inference_pending_request_count{model="m"} 4\n', Load(4, None, None)),
+        ("trtbuild_gateway_requests_in_flight 9\n", None),
+        ("", None),
+    ],
+)
+def test_the_load_of_a_server_is_in_its_metrics(page: str, load: Load | None) -> None:
+    assert load_of(page, "m") == load
 
 
 def test_refusals_shrink_the_limit_once_a_burst_and_latency_stops_its_growth() -> None:

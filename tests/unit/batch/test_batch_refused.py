@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ REFUSED = {
     "model": (["rows.jsonl", *PROMPT], "has no model 'mm'"),
     "key": (["rows.jsonl", *PROMPT, "--api-key-env", "NO_KEY"], "the variable NO_KEY is not set"),
     "partition": (["rows.jsonl", *PROMPT, "--partition", "4/4"], "'4/4' is not a partition"),
+    "no model": (["rows.jsonl", *PROMPT], "nothing says which model of http://127.0.0.1:"),
+    "no scheduler": (["rows.jsonl", *PROMPT, "--partition", "auto"], "'auto' is not a partition"),
     "scheme": (["ftp://x/rows.jsonl", *PROMPT], "unknown scheme 'ftp'"),
     "password": (["s3://key:word@b/r.jsonl", *PROMPT], "must not contain a key or a password"),
     "metrics": (["rows.jsonl", *PROMPT, "--metrics-url", "x"], "'x' is not a URL"),
@@ -63,7 +66,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     run: Run, inputs: Path, server: BatchServer
 ) -> None:
     for name, (arguments, message) in REFUSED.items():
-        done = run(*arguments, model="mm" if name == "model" else "m")
+        done = run(*arguments, model={"model": "mm", "no model": ""}.get(name, "m"))
         expected = 7 if name == "model" else 2
         assert done.returncode == expected, (name, done.stderr)
         assert message.format(inputs) in done.stderr, (name, done.stderr)
@@ -72,7 +75,9 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     assert not server.asked
 
 
-@pytest.mark.parametrize("target", ["m", "triton:grpc://127.0.0.1:1/m", "http://127.0.0.1:1/v1"])
+@pytest.mark.parametrize(
+    "target", ["m", "triton:grpc://127.0.0.1:1/m", "openai:http://127.0.0.1:1/v1#m"]
+)
 def test_a_target_that_is_not_there(target: str, inputs: Path) -> None:
     given = ["rows.jsonl", "-o", "out", "--target", target, *PROMPT]
     done = trtbuild("batch", "run", *given, cwd=inputs)
@@ -121,3 +126,11 @@ def test_a_target_that_fails_does_not_burn_the_rows(
     done = run("rows.jsonl", *PROMPT, "--patience", 0)
     assert done.returncode == 7 and "the target has not answered for" in done.stderr
     assert json.loads((inputs / "out/_job.json").read_text())["part_rows"] == 10000
+
+
+def test_without_pyarrow_the_extra_is_named(
+    inputs: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for done in (run("rows.jsonl", *PROMPT), trtbuild("batch", "status", "out", cwd=inputs)):
+        assert done.returncode == 2 and "pip install 'trtbuild[batch]'" in done.stderr

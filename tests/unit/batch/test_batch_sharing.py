@@ -15,7 +15,10 @@ import pytest
 from support.batch_jobs import rows_of, texts
 from support.batch_server import BatchServer
 from support.command_line import trtbuild
+from trtbuild.errors import UsageError
+from trtbuild_batch.options import RunOptions
 from trtbuild_batch.output.claims import Claims
+from trtbuild_batch.output.record import Record
 from trtbuild_batch.places import place
 
 Run = Callable[..., Any]
@@ -44,6 +47,53 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     pyarrow.fs.S3FileSystem(endpoint_override=url, allow_bucket_creation=True).create_dir("rows")
     yield server
     server.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "share"),
+    [
+        ("", {}, (0, 1)),
+        ("3/16", {"JOB_COMPLETION_INDEX": "5"}, (3, 16)),
+        ("auto/4", {"JOB_COMPLETION_INDEX": "2"}, (2, 4)),
+        ("auto", {"SKYPILOT_NODE_RANK": "1", "SKYPILOT_NUM_NODES": "2"}, (1, 2)),
+        (
+            "auto",
+            {
+                "SLURM_ARRAY_TASK_ID": "9",
+                "SLURM_ARRAY_TASK_COUNT": "5",
+                "SLURM_ARRAY_TASK_MIN": "7",
+            },
+            (2, 5),
+        ),
+        ("auto/4", {"JOB_COMPLETION_INDEX": "4"}, None),
+        ("auto", {"JOB_COMPLETION_INDEX": "x"}, None),
+    ],
+)
+def test_the_share_of_a_process(
+    text: str,
+    variables: dict[str, str],
+    share: tuple[int, int] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    options = RunOptions(out="out", target="m", partition=text)
+    if share is None:
+        with pytest.raises(UsageError, match="is not a partition"):
+            options.share()
+    else:
+        assert options.share() == share
+
+
+def test_the_partitions_of_ten_million_rows_are_all_of_them_once() -> None:
+    job = Record({}, [0, 10_000_000], 9_973, "text")
+    seen = bytearray(job.rows)
+    for index in range(16):
+        for part in range(index, job.parts, 16):
+            first, last = job.span(part)
+            assert not any(seen[first:last])
+            seen[first:last] = b"\1" * (last - first)
+    assert all(seen)
 
 
 def check_claims(folder: str) -> None:
