@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from trtbuild.errors import BuildError, UnsupportedError, UsageError
-from trtbuild.files import staged_dir
+from trtbuild.files import scratch
 from trtbuild_deploy.facts import Facts, read_facts
 from trtbuild_deploy.jobs.manifest import (
     MANIFEST_NAME,
     Manifest,
     digest,
-    edited,
     manifest_bytes,
     manifest_of,
     read_manifest,
@@ -65,22 +62,30 @@ def render(target: str, repository: Path, settings_file: Path | None) -> Deploym
 def write(deployment: Deployment, out: Path, *, force: bool = False) -> None:
     """Write the files into ``out``; whatever else lies there stays.
 
+    All are written beside their places before the first is moved there, the manifest last: a run
+    that was killed in between is completed by the next one.
+
     Raises:
-        UsageError: A file there was edited by hand, or is not ours, and ``force`` is off.
+        UsageError: ``out`` lies in the repository, a file there was edited by hand or is not ours
+            and ``force`` is off.
         BuildError: The disk refuses.
     """
     manifest = manifest_of(deployment.target, deployment.facts.digest, deployment.files)
+    _require_place(out, Path(deployment.facts.path))
     before = read_manifest(out)
     if not force:
         _require_untouched(out, before, manifest)
+    last = OutputFile(MANIFEST_NAME, manifest_bytes(manifest))
     try:
-        with staged_dir(out) as folder:
-            _keep(out, before, folder)
-            for file in deployment.files:
-                path = folder / file.path
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(file.content)
-            (folder / MANIFEST_NAME).write_bytes(manifest_bytes(manifest))
+        out.mkdir(parents=True, exist_ok=True)
+        with scratch(out, "deploy") as folder:
+            for file in (*deployment.files, last):
+                _write(folder / file.path, file.content)
+            for path in set(before.files) - set(manifest.files):
+                (out / path).unlink(missing_ok=True)
+            for file in (*deployment.files, last):
+                (out / file.path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / file.path).replace(out / file.path)
     except OSError as error:
         raise BuildError(
             f"the files cannot be written: {error.strerror or error}",
@@ -89,10 +94,24 @@ def write(deployment: Deployment, out: Path, *, force: bool = False) -> None:
         ) from None
 
 
-def _require_untouched(out: Path, before: Manifest, after: Manifest) -> None:
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _require_place(out: Path, repository: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{str(out)!r} is not a directory", fix="name a directory with -o")
-    touched = dict.fromkeys([*edited(out, before), *_foreign(out, before, after)])
+    if out.resolve().is_relative_to(repository):
+        raise UsageError(
+            f"{str(out)!r} lies in the model repository, where every directory is a model",
+            fix="name a directory beside it with -o",
+        )
+
+
+def _require_untouched(out: Path, before: Manifest, after: Manifest) -> None:
+    paths = sorted({*before.files, *after.files})
+    touched = [path for path in paths if not _may_write(path, out, before, after)]
     if touched:
         raise UsageError(
             f"{len(touched)} {'file was' if len(touched) == 1 else 'files were'} not written by "
@@ -104,21 +123,10 @@ def _require_untouched(out: Path, before: Manifest, after: Manifest) -> None:
         )
 
 
-def _foreign(out: Path, before: Manifest, after: Manifest) -> Iterator[str]:
-    """Files of somebody else in places that we want; the same content is no loss."""
-    for path, sha256 in after.files.items():
-        place = out / path
-        if path not in before.files and place.is_file() and digest(place.read_bytes()) != sha256:
-            yield path
-
-
-def _keep(out: Path, before: Manifest, folder: Path) -> None:
-    """Copy what is not ours into the new directory."""
-    if not out.is_dir():
-        return
-    ours = {*before.files, MANIFEST_NAME}
-    for path in sorted(out.rglob("*")):
-        name = path.relative_to(out).as_posix()
-        if name not in ours and (path.is_file() or path.is_symlink()):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, folder / name, follow_symlinks=False)
+def _may_write(path: str, out: Path, before: Manifest, after: Manifest) -> bool:
+    """Whether a file is not there, is as we wrote it, or already what will be written."""
+    place = out / path
+    if not place.exists():
+        return True
+    found = digest(place.read_bytes()) if place.is_file() else ""
+    return found in (before.files.get(path), after.files.get(path))

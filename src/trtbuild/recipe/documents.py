@@ -127,7 +127,7 @@ def _sentence(item: Any, path: Place, nearest: Callable[[Place], str]) -> str:
     """What pydantic found, said to somebody who edits YAML."""
     name = repr(dotted(path))
     kind, context = item["type"], item.get("ctx", {})
-    wanted = str(item["msg"]).removeprefix("Input should be ")
+    wanted = str(item["msg"]).removeprefix("Input should be ").replace("an object", "a mapping")
     sentences = {
         "extra_forbidden": lambda: f"unknown key {name}{nearest(path)}",
         "missing": lambda: f"{name} is missing",

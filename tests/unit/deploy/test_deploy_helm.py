@@ -44,8 +44,9 @@ def laid_over(base: Any, changes: Any) -> Any:
     }
 
 
-def test_the_schema_is_that_of_the_model() -> None:
-    script = [sys.executable, ROOT / "scripts/write_values_schema.py", "--check"]
+@pytest.mark.parametrize("name", ["write_values_schema", "document_deploy"])
+def test_what_is_made_from_the_model_is_fresh(name: str) -> None:
+    script = [sys.executable, ROOT / f"scripts/{name}.py", "--check"]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -21,6 +21,7 @@ REFUSED = [
     ("server:\n  env:\n    HF_TOKEN: x\n", "'server.env.HF_TOKEN' is a secret by its name", 2),
     ("server:\n  env:\n    'A B': x\n", "'A B' cannot be the name of a variable", 3),
     ("server:\n  memory: 4XB\n", "'4XB' is not a size", 2),
+    ("weights: hub\n", "'weights' must be a mapping, not text 'hub'", 1),
     ("replicas: two\n", "'replicas' must be a valid integer, not text 'two'", 1),
     ("replicas: -1\n", "'replicas' must be greater than or equal to 0", 1),
     ("weights:\n  from: nfs\n", "'weights.from' must be 'claim', 'image', 's3' or 'hub'", 2),

@@ -110,3 +110,37 @@ def test_facts_and_schema_are_printed(tmp_path: Path) -> None:
     schema = json.loads(trtbuild("deploy", "schema").stdout)
     assert schema["additionalProperties"] is False
     assert "preStop" in schema["$defs"]["Server"]["properties"]
+
+
+def test_a_run_that_was_killed_is_completed(out: Path) -> None:
+    """It has moved some files and not yet the manifest."""
+    (out.parent / "deploy.yaml").write_text("server: {exitTimeout: 90}\n")
+    old = (out / ".trtbuild-deploy.json").read_bytes()
+    assert deploy(out, "-f", out.parent / "deploy.yaml")[0] == 0
+    (out / ".trtbuild-deploy.json").write_bytes(old)
+    code, said = deploy(out, "-f", out.parent / "deploy.yaml")
+    assert code == 0, said
+    assert (out / ".trtbuild-deploy.json").read_bytes() != old
+
+
+def test_a_file_that_is_written_no_more_goes(out: Path) -> None:
+    (out.parent / "deploy.yaml").write_text("gpu: {mode: none}\n")
+    assert (out / "compose.cpu.yaml").exists()
+    assert deploy(out, "-f", out.parent / "deploy.yaml")[0] == 0
+    assert not (out / "compose.cpu.yaml").exists()
+
+
+def test_the_repository_is_no_place_for_it(tmp_path: Path) -> None:
+    repo = deployable(tmp_path)
+    done = trtbuild("deploy", "compose", repo, "-o", repo / "deploy")
+    assert done.returncode == 2
+    assert "where every directory is a model" in done.stderr
+    assert not (repo / "deploy").exists()
+
+
+def test_a_disk_that_refuses_is_an_error(out: Path) -> None:
+    (out / "compose.yaml").unlink()
+    (out / "compose.yaml").mkdir()
+    code, said = deploy(out, "--force")
+    assert code == 5
+    assert "cannot be written" in said
