@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,8 @@ def main() -> None:
             while log.read_bytes().count(b"\n") < found["asked"] and time.monotonic() < deadline:
                 time.sleep(0.1)
         found["lines"] = log.read_bytes().count(b"\n")
+        rows = map(json.loads, log.read_text().splitlines())
+        found["outcomes"] = dict(Counter(f"{row['status']} {row['error']}".strip() for row in rows))
         code = "from trtbuild.cli.app import main; main()"
         verify = [sys.executable, "-c", code, "audit", "verify", str(log)]
         found["verified"] = subprocess.run(verify, check=False, capture_output=True).returncode == 0

@@ -88,7 +88,7 @@ class Stream:
     Args:
         rules: What to look for.
         counts: Matches by name; they are added to it.
-        refusal: Makes the error for a match that is refused.
+        subject: What the text is, for errors: ``prompt``, ``answer``, ``log``.
     """
 
     def __init__(self, rules: Sequence[Rule], counts: Counter[str], subject: str) -> None:

@@ -100,6 +100,15 @@ def test_both_stores_keep_one_contract(kind: str, server: Valkey) -> None:
             # More may be used than was reserved.
             await store.settle("k", [one._replace(amount=5)], [again.rows[0].slot], "again")
             assert (await store.reserve("k", [one], None, "late")).rows[0].used == 8
+            # Several limits take all or nothing.
+            two = [requests(1, 3, MINUTE), Wanted("tokens_per_day", 7, 20, 86_400_000)]
+            both = [await store.reserve("two", two, None, str(n)) for n in range(3)]
+            assert [[row.used for row in made.rows] for made in both] == [[0, 0], [1, 7], [2, 14]]
+            assert [made.granted for made in both] == [True, True, False]
+            slots = [row.slot for row in both[0].rows]
+            changes = [two[0]._replace(amount=0), two[1]._replace(amount=-3)]
+            await store.settle("two", changes, slots, "0")
+            assert (await store.reserve("two", two, None, "3")).granted
             # After its time everything is free.
             short = requests(3, 3, SPAN)
             assert (await store.reserve("s", [short], None, "first")).granted

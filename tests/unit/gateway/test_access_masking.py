@@ -364,6 +364,7 @@ def test_a_gateway_without_a_keys_rules_does_not_start(tmp_path: Path) -> None:
         ({"find": ["name"]}, "name"),
         ({"name": "X Y", "pattern": "a"}, "name"),
         ({"name": "x", "pattern": "a+"}, "no greatest number"),
+        ({"name": "email", "pattern": "a"}, "its name is that of a kind"),
     ],
 )
 def test_a_rule_that_cannot_be(rule: dict[str, Any], says: str, tmp_path: Path) -> None:
