@@ -95,7 +95,9 @@ def test_two_servers_give_the_text_of_one(
     assert len(set(texts)) == 1
 
 
-def test_a_chat_is_the_same_streamed_or_not(in_front: Callable[[Test], None]) -> None:
+def test_a_chat_is_the_same_streamed_or_not_and_as_a_response(
+    in_front: Callable[[Test], None],
+) -> None:
     async def test(served: Served) -> None:
         openai = client(served)
         whole = await openai.chat.completions.create(**CHAT, max_completion_tokens=9)
@@ -112,6 +114,13 @@ def test_a_chat_is_the_same_streamed_or_not(in_front: Callable[[Test], None]) ->
         assert usage == whole.usage
         assert usage is not None
         assert usage.completion_tokens == 9
+        response = await openai.responses.create(
+            model="smollm2", input=CHAT["messages"], temperature=0, max_output_tokens=9
+        )
+        assert response.output_text == text
+        assert response.status == "incomplete"
+        assert response.usage is not None
+        assert response.usage.total_tokens == usage.total_tokens
 
     in_front(test)
 
