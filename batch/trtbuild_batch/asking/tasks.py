@@ -82,7 +82,10 @@ class Prompt:
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
         environment = ImmutableSandboxedEnvironment(
-            undefined=StrictUndefined, keep_trailing_newline=False, autoescape=False
+            undefined=StrictUndefined,
+            keep_trailing_newline=False,
+            autoescape=False,
+            finalize=_not_null,
         )
         return environment.from_string(self.template).render
 
@@ -202,6 +205,13 @@ class Lines:
     def about(self) -> Mapping[str, Any]:
         """See :class:`~trtbuild_batch.asking.model.Task`."""
         return {"task": "openai", "model_given": self.model}
+
+
+def _not_null(value: Any) -> Any:
+    """Refuse what Jinja would write as None: the model would take it for a word."""
+    if value is None:
+        raise ValueError("a value is null; {{ column or '' }} accepts that")
+    return value
 
 
 def _text(row: Row, column: str) -> str:

@@ -130,3 +130,30 @@ def test_texts_of_one_request_share_its_price_and_not_its_refusal(
     sizes = [len(body["input"]) for body in server.bodies if isinstance(body["input"], list)]
     assert max(sizes) == 16
     assert len(server.bodies) < 200 / 8 + 16 + 1  # and once more, each by itself
+
+
+def test_rows_that_cannot_be_asked_about_are_rows_with_an_error(
+    run: Run, tmp_path: Path, server: BatchServer
+) -> None:
+    rows = ["fine,1\n", '"two\nlines",2\n', "short\n", "a,b,c\n", "\n", '"it is ""so""",5\n']
+    (tmp_path / "rows.csv").write_text("text,n\n" + "".join(rows))
+    assert run("rows.csv", "--prompt", "{{ text }} {{ n }}").returncode == 7
+    found = rows_of(tmp_path / "out")
+    assert [row["output"] for row in found] == [
+        "re: fine 1", "re: two\nlines 2", None, None, 're: it is "so" 5',
+    ]  # fmt: skip
+    assert [row["error"] for row in found[2:4]] == [
+        "the row has 1 values for 2 columns", "the row has 3 values for 2 columns",
+    ]  # fmt: skip
+
+    lines = ['{"text": null}', '{"n": 1}', "[]", '{"text": "\\ud800"}', '{"text": "é"}', "{"]
+    (tmp_path / "rows.jsonl").write_text("\n\n".join(lines), encoding="utf-8")
+    given = ["rows.jsonl", "--prompt", "{{ text }}", "--keep", "text"]
+    assert run(*given, out="lines").returncode == 7
+    found = rows_of(tmp_path / "lines")
+    assert [row["error_kind"] for row in found] == ["input"] * 4 + [None, "input"]
+    assert found[0]["error"].endswith("a value is null; {{ column or '' }} accepts that")
+    assert found[1]["error"].endswith("'text' is undefined")
+    assert found[4]["output"] == "re: é"
+    assert run("rows.jsonl", "--prompt", "{{ text or '' }}", out="or").returncode == 7
+    assert rows_of(tmp_path / "or")[0]["output"] == "re: "
