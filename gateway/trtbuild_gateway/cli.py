@@ -88,6 +88,9 @@ def gateway(
     place = f"http://{settings.host}:{listening.getsockname()[1]}/v1"
     servers = ", ".join(one.url for one in settings.common) or str(settings.registry)
     typer.echo(f"{place} answers for the models of {servers}; Ctrl-C stops it", err=True)
+    if control is not None:
+        place = f"http://{settings.control.host}:{control.getsockname()[1]}/v1/model"
+        typer.echo(f"{place} controls them", err=True)
     if settings.host not in _HERE and not settings.access.names_callers:
         typer.echo(
             "warning: whoever reaches this address may use the models; `trtbuild keys add NAME` "
@@ -99,7 +102,7 @@ def gateway(
 
 
 def _control_socket(settings: Settings) -> socket.socket | None:
-    """Return the socket of the control port, and print its address; None without one."""
+    """Return the socket of the control port; None without one."""
     from trtbuild.errors import UsageError
     from trtbuild_gateway.control.gate import gate_of
     from trtbuild_gateway.running import listen
@@ -113,7 +116,4 @@ def _control_socket(settings: Settings) -> socket.socket | None:
             fix="choose another with --control-port; 0 takes a free one",
         )
     gate_of(settings)  # what is wrong with the token is told before anything is served
-    listening = listen(control.host, control.port, option="--control-port")
-    place = f"http://{control.host}:{listening.getsockname()[1]}/v1/model"
-    typer.echo(f"{place} controls the models", err=True)
-    return listening
+    return listen(control.host, control.port, option="--control-port")
