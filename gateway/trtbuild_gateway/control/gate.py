@@ -95,7 +95,7 @@ def gate_of(settings: Settings, keys: Callable[[], Gate] = OpenGate) -> ControlG
             where=str(file or VARIABLE),
             fix=f"use at least {_LEAST_CHARACTERS}: `openssl rand -hex 32` makes one",
         )
-    if not token and settings.access.keys is None and not _is_local(host):
+    if not token and not settings.access.names_callers and not _is_local(host):
         raise UsageError(
             f"other machines can reach the control port on {host}, and it has no token",
             fix=f"set {VARIABLE} or control.token_file, or listen on 127.0.0.1",
