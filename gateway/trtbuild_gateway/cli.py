@@ -84,6 +84,7 @@ def gateway(
     settings = read()
     gate = gate_for(settings)
     control = _control_socket(settings)
+    catalog = Catalog(settings, workers_of(settings))
     listening = listen(settings.host, settings.port)
     place = f"http://{settings.host}:{listening.getsockname()[1]}/v1"
     servers = ", ".join(one.url for one in settings.common) or str(settings.registry)
@@ -97,7 +98,7 @@ def gateway(
             "makes a key, `access: {keys: keys.json}` in gateway.yaml asks for it",
             err=True,
         )
-    gateway = Gateway(settings, Catalog(settings, workers_of(settings)), gate)
+    gateway = Gateway(settings, catalog, gate)
     serve(gateway, listening, control, read)
 
 

@@ -42,7 +42,7 @@ class Attempt:
     def take(self, chunks: Sequence[Chunk]) -> Awaitable[None] | None:
         """Pass chunks on."""
         self._clock.last = self._time()
-        self._reason = chunks[-1].finish_reason
+        self._reason = chunks[-1].finish_reason or self._reason
         if not self.begun:
             self.begun = True
             self._clock.begin()

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from trtbuild_gateway.settings import BreakerSettings
+from trtbuild_gateway.routing_settings import BreakerSettings
 
 State = Literal["closed", "half-open", "open"]
 _LONGEST_SECONDS = 60.0

@@ -17,13 +17,13 @@ class Choosable(Protocol):
         server: The server's name; a hash of it decides where a key belongs.
         weight: Its share of the requests.
         in_flight: Requests that it has not answered yet.
-        sent: Requests that it has got.
+        turns: Requests that it has got.
     """
 
     server: str
     weight: float
     in_flight: int
-    sent: int
+    turns: float
 
 
 _Server = TypeVar("_Server", bound=Choosable)
@@ -35,7 +35,7 @@ def least(servers: Sequence[_Server]) -> _Server:
     Of equal ones it is the one that has got the fewest, so that requests one after the other
     follow the weights, too.
     """
-    return min(servers, key=lambda one: (one.in_flight / one.weight, one.sent / one.weight))
+    return min(servers, key=lambda one: (one.in_flight / one.weight, one.turns / one.weight))
 
 
 def ranked(servers: Sequence[_Server], key: bytes) -> list[_Server]:

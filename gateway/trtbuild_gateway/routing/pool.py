@@ -16,8 +16,8 @@ from trtbuild_gateway.routing.attempt import Attempt, may_go_elsewhere
 from trtbuild_gateway.routing.choosing import bounded, least, ranked
 from trtbuild_gateway.routing.phases import Clock, Limits
 from trtbuild_gateway.routing.server import Server
+from trtbuild_gateway.routing_settings import RoutingSettings
 from trtbuild_gateway.seams import SESSION, Take
-from trtbuild_gateway.settings import RoutingSettings
 
 _Answer = TypeVar("_Answer")
 _FIRST_RETRIES = 10.0
@@ -178,6 +178,7 @@ class Pool:
             server = ranked(free, key)[0]
         server.in_flight += 1
         server.sent += 1
+        server.turns += 1
         return server
 
     def _release(self, server: Server) -> None:
@@ -218,12 +219,12 @@ class Pool:
 
     def _broken(self) -> ApiError:
         """Return the refusal of a request that no server can answer."""
-        worst = min(self.servers, key=lambda one: one.breaker.remaining)
+        soonest = min(self.servers, key=lambda one: one.breaker.remaining)
         return unavailable(
-            f"no server of {self.model!r} answers; the last failure of {worst.server}: "
-            f"{worst.breaker.reason}",
+            f"no server of {self.model!r} answers; the last failure of {soonest.server}: "
+            f"{soonest.breaker.reason}",
             "no_healthy_server",
-            seconds=worst.breaker.remaining,
+            seconds=soonest.breaker.remaining,
         )
 
 

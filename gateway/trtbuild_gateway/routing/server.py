@@ -23,6 +23,7 @@ class Server:
         up: Whether it answered when it was last asked for its models.
         in_flight: Requests that it has not answered.
         sent: Requests that it has got.
+        turns: The same, as if it had been there from the beginning.
         errors: Failures by the code of their error.
         retries: Requests that went on to another server.
     """
@@ -36,6 +37,7 @@ class Server:
     up: bool = True
     in_flight: int = 0
     sent: int = 0
+    turns: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)
     retries: int = 0
 

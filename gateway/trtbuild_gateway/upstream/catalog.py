@@ -14,14 +14,15 @@ from dataclasses import dataclass, field, replace
 
 from trtbuild import lockfile
 from trtbuild.signature import ServedModel, dialect_of, of_server, with_files
-from trtbuild.wire.failures import DeadlineError, RefusedError, WireError
+from trtbuild.wire.failures import RefusedError, WireError
 from trtbuild.wire.records import IndexEntry
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_gateway.failures import ApiError, unavailable
 from trtbuild_gateway.prompts.prompter import Prompter
 from trtbuild_gateway.routing.pool import Pool
+from trtbuild_gateway.routing_settings import ServerSettings
 from trtbuild_gateway.seams import Backend, Workers
-from trtbuild_gateway.settings import ModelSettings, ServerSettings, Settings
+from trtbuild_gateway.settings import ModelSettings, Settings
 from trtbuild_gateway.upstream.checks import lock_of, wire_to
 from trtbuild_gateway.upstream.open_requests import OpenRequests
 from trtbuild_gateway.upstream.servers import (
@@ -251,10 +252,9 @@ class Catalog:
             return [(name, one) for name, one in asked if one is not None]
         except WireError as error:
             state.failures[url] = error
-            # Its models are kept: requests report why. A busy server may only be late.
-            up = isinstance(error, DeadlineError)
+            # Its models are kept: if no other server has them, requests report why.
             return [
-                (name, replace(found, up=up))
+                (name, replace(found, up=False))
                 for (of, name, _), found in self._known.items()
                 if of == url
             ]

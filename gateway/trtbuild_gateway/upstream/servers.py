@@ -12,8 +12,8 @@ from trtbuild_gateway.prompts.prompter import Prompter
 from trtbuild_gateway.routing.breaker import Breaker
 from trtbuild_gateway.routing.pool import Pool
 from trtbuild_gateway.routing.server import Server
+from trtbuild_gateway.routing_settings import BreakerSettings, ServerSettings
 from trtbuild_gateway.seams import Backend
-from trtbuild_gateway.settings import BreakerSettings, ServerSettings
 
 _log = logging.getLogger("trtbuild.gateway")
 
@@ -83,13 +83,13 @@ def declared_context(config: Mapping[str, Any]) -> int:
 def fill(pool: Pool, found: Sequence[Found], settings: BreakerSettings) -> None:
     """Give a pool the servers of the last look; those that it had keep their state."""
     had = {one.server: one for one in pool.servers}
-    share = min((one.sent / one.weight for one in pool.servers), default=0.0)
+    share = min((one.turns / one.weight for one in pool.servers), default=0.0)
     servers = []
     for one in found:
         server = had.get(one.place)
         if server is None or server.backend is not one.backend:  # new, or loaded again
             server = Server(one.place, one.backend, Breaker(settings))
-            server.sent = int(share * one.server.weight)
+            server.turns = share * one.server.weight
         elif server.breaker.settings != settings:
             server.breaker = Breaker(settings)
         server.weight, server.up = one.server.weight, one.up

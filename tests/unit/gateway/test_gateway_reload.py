@@ -68,7 +68,7 @@ def test_what_has_not_changed_keeps_its_connections_and_counts() -> None:
             model = await served.gateway.catalog.find("m")
             assert model.backend is backend
             (pool,) = served.gateway.catalog.pools
-            assert [one.sent for one in pool.servers] == [1, 1]
+            assert [(one.sent, one.turns) for one in pool.servers] == [(1, 1), (0, 1)]
             assert [one.breaker.settings.failures for one in pool.servers] == [2, 2]
 
     run_as_served(run())

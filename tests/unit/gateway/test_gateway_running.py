@@ -152,6 +152,8 @@ def test_a_body_of_a_gigabyte_is_refused_by_its_length() -> None:
         (("-f", "missing.yaml"), 3, "cannot be read"),
         (("-f", "bad.yaml"), 3, "is not YAML"),
         (("-f", "wrong.yaml"), 3, "prot"),
+        (("-f", "both.yaml"), 3, "both 'url' and 'servers'"),
+        (("--url", "http://[x"), 3, "is not the address of a server"),
         (("--host", "192.0.2.1"), 2, "cannot listen on 192.0.2.1"),
         (("--port", "9000", "--control-port", "9000"), 2, "which is that of the models"),
         (("--control-port", "70000"), 3, "70000 is not a port"),
@@ -162,6 +164,7 @@ def test_a_gateway_that_cannot_start(
 ) -> None:
     (tmp_path / "bad.yaml").write_text("a: [")
     (tmp_path / "wrong.yaml").write_text("prot: 5")
+    (tmp_path / "both.yaml").write_text("url: a:1\nservers: [b:1]")
     done = trtbuild("gateway", *arguments, cwd=tmp_path)
     assert (done.returncode, says in done.stderr) == (code, True), done.stderr
     assert "fix:" in done.stderr

@@ -17,7 +17,7 @@ from trtbuild_gateway.routing.choosing import bounded, least, ranked
 from trtbuild_gateway.routing.phases import Clock, Limits
 from trtbuild_gateway.routing.pool import Pool
 from trtbuild_gateway.routing.server import Server
-from trtbuild_gateway.settings import BreakerSettings, RoutingSettings
+from trtbuild_gateway.routing_settings import BreakerSettings, RoutingSettings
 
 
 @dataclass
@@ -27,7 +27,7 @@ class One:
     server: str
     weight: float = 1.0
     in_flight: int = 0
-    sent: int = 0
+    turns: float = 0.0
 
 
 class Now:
@@ -106,8 +106,8 @@ def test_the_least_loaded_server_is_chosen_by_weight() -> None:
     servers = [One("a"), One("b", weight=3)]
     for _ in range(40):
         chosen = least(servers)
-        chosen.sent += 1
-    assert [one.sent for one in servers] == [10, 30]
+        chosen.turns += 1
+    assert [one.turns for one in servers] == [10, 30]
     servers = [One("a", in_flight=2), One("b", weight=3, in_flight=5)]
     assert least(servers).server == "b"
 
