@@ -147,7 +147,11 @@ class Weights(Strict):
         default="",
         description="Image, s3://bucket/prefix, or repository@commit of the Hugging Face hub",
     )
-    image: Image = Field(default="", description="Image with the AWS command line, for s3")
+    image: Image = Field(
+        default="",
+        description="Image with the AWS command line for s3, with huggingface_hub for hub; "
+        "default for hub: the server's",
+    )
     secret: Label = Field(default="", description="Secret with the variables of the download")
     endpoint: str = Field(default="", description="S3 endpoint other than Amazon's")
     size: Quantity = Field(default="", description="Size of the weights, where it is not known")

@@ -123,13 +123,15 @@ def test_several_nodes_form_a_cluster_of_ray(tmp_path: Path) -> None:
         ("vllm", {}, "weights: {from: s3}\n", 3, "give s3://bucket/prefix"),
         ("vllm", {}, "weights: {from: hub, reference: a/b@main}\n", 3, "the commit in full"),
         ("vllm", {}, "weights: {from: s3, reference: 's3://b'}\n", 3, "needs 'weights.image'"),
+        ("onnx", {}, f"weights: {{from: hub, reference: a/b@{'0' * 40}}}\n", 3, "huggingface_hub"),
         ("vllm", {}, "environments:\n  prod: {gpu: {mode: mig}}\n", 3, "needs 'gpu.profile'"),
     ],
 )
 def test_what_cannot_be_is_refused(
     tmp_path: Path, builder: str, engine: dict[str, Any], settings: str, code: int, said: str
 ) -> None:
-    repo = deployable(tmp_path, builder, settings={"engine": engine})
+    case = "embed" if builder == "onnx" else "plain"
+    repo = deployable(tmp_path, builder, case, settings={"engine": engine})
     with pytest.raises(TrtbuildError) as caught:
         files(repo, settings)
     assert said in " ".join((caught.value.what, *caught.value.details))

@@ -238,7 +238,7 @@ failureThreshold: {{ int $check.failures }}
   image: {{ $v.weights.image | quote }}
   args: {{ toJson (concat (list "s3" "sync" "--no-progress" $v.weights.reference "/models") (ternary (list "--endpoint-url" $v.weights.endpoint) (list) (ne $v.weights.endpoint ""))) }}
   {{- else }}
-  image: {{ $v.workload.image | quote }}
+  image: {{ $v.weights.image | default $v.workload.image | quote }}
   command: [python3, -c]
   args:
     - |
