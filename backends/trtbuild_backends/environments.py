@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from trtbuild import process
@@ -72,9 +73,9 @@ def environment_for(
     return _opened(root / "bin" / "python")
 
 
-def is_made(settings: AdapterSettings) -> bool:
-    """Whether the environment of a lock exists; BuildError if the lock cannot be used."""
-    return settings.lock is None or (_root(_allowed("", settings)) / _READY).is_file()
+def is_made(adapter: str, settings: AdapterSettings) -> bool:
+    """Whether an adapter's environment exists; BuildError if its lock cannot be used."""
+    return settings.lock is None or (_root(_allowed(adapter, settings)) / _READY).is_file()
 
 
 def _allowed(adapter: str, settings: AdapterSettings) -> str:
@@ -137,9 +138,9 @@ def _make(root: Path, lock: str, settings: AdapterSettings, progress: Progress) 
 def _install(root: Path, lock: str, settings: AdapterSettings, progress: Progress) -> None:
     log, lines = root / _LOG, list[str]()
     progress.step("making an environment")
-    code = process.run_lines(
-        [sys.executable, "-I", "-m", "venv", str(root)], on_line=lines.append, log_path=log
-    )
+    ours = Path(sys.executable) if find_spec("pip") else None  # a copy of its own takes seconds
+    argv = [sys.executable, "-I", "-m", "venv", *(["--without-pip"] if ours else []), str(root)]
+    code = process.run_lines(argv, on_line=lines.append, log_path=log)
     if code:
         raise pip.failure("\n".join(lines), (lines or ["venv failed"])[-1], log, "the adapter")
     kept = root / "lock.txt"  # the file that was checked: the other may change
@@ -154,6 +155,7 @@ def _install(root: Path, lock: str, settings: AdapterSettings, progress: Progres
         log_path=log,
         progress=progress,
         what="the adapter",
+        by=ours,
     )
 
 

@@ -53,6 +53,12 @@ def gateway(
     port: Annotated[
         int | None, typer.Option(help="Port to listen on (9000); 0 takes a free one.")
     ] = None,
+    jit_install: Annotated[
+        str | None,
+        typer.Option(
+            help="Whether a load may make an adapter's environment: allow, or never, as in images."
+        ),
+    ] = None,
     control_port: Annotated[
         int | None,
         typer.Option(
@@ -71,7 +77,8 @@ def gateway(
     from trtbuild_gateway.upstream.catalog import Catalog
 
     def read() -> Settings:
-        made = read_settings(file, servers=url or None, host=host, port=port, repository=repo)
+        given = {"host": host, "port": port, "repository": repo, "jit_install": jit_install}
+        made = read_settings(file, servers=url or None, **given)
         if control_port is not None:
             made = with_control_port(made, control_port)
         if made.repository is not None and not made.repository.is_dir():

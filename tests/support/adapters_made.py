@@ -63,6 +63,11 @@ class Echo(AbstractBackend):
                     await asyncio.sleep(0.01)
             finally:
                 print("closed")
+        if "library" in asked:
+            import contradictory
+
+            yield Delta(contradictory.version, "stop")
+            return
         words = ["pid ", str(os.getpid()), " ", os.environ.get("SECRET_OF_OURS", "no secret")]
         for word in words[: request.sampling["max_tokens"]]:
             yield Delta(word, tokens=1, prompt_tokens=3)
@@ -80,19 +85,24 @@ def environment() -> Path:
     return root / "bin" / "python"
 
 
+def files() -> dict[str, str]:
+    """The package of the adapter. It can only be imported where the worker's module is."""
+    guard = "import sys\nassert 'trtbuild_backends' in sys.modules, 'imported outside a worker'\n"
+    return {
+        "echo_adapter/__init__.py": guard,
+        "echo_adapter/backend.py": BACKEND,
+        "echo_adapter/adapter.toml": MANIFEST,
+    }
+
+
 def install(site: Path) -> None:
     """Write the adapter as pip would have installed it."""
-    package, info = site / "echo_adapter", site / "echo_adapter-1.0.dist-info"
-    package.mkdir(parents=True)
-    info.mkdir()
-    (package / "__init__.py").write_text("raise SystemExit('only a worker imports this')\n")
-    (package / "__init__.py").write_text(
-        "import sys\nassert 'trtbuild_backends' in sys.modules, 'imported outside a worker'\n"
-    )
-    (package / "backend.py").write_text(BACKEND)
-    (package / "adapter.toml").write_text(MANIFEST)
-    (info / "METADATA").write_text("Metadata-Version: 2.4\nName: echo-adapter\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINT)
+    info = "echo_adapter-1.0.dist-info"
+    metadata = "Metadata-Version: 2.4\nName: echo-adapter\nVersion: 1.0\n"
+    more = {f"{info}/METADATA": metadata, f"{info}/entry_points.txt": ENTRY_POINT}
+    for path, text in {**files(), **more}.items():
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        (site / path).write_text(text)
 
 
 def write_registry(folder: Path, **models: Any) -> Path:

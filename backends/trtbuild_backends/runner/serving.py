@@ -160,12 +160,12 @@ class Runner:
             self._over.set()
 
     async def _beat(self) -> Mapping[str, Any]:
-        usage: Mapping[str, float] = {}
+        usage: Mapping[str, float] = {"engine_running": self._requests}
         if self._backend is not None and self._state == "ready":
             try:
                 async with asyncio.timeout(_HEALTH_SECONDS):
                     await self._backend.health()
-                usage = self._backend.usage()
+                usage = {**usage, **self._backend.usage()}
             except Exception as error:
                 self._state, self._reason = "failed", _sentence(error)
         return {

@@ -48,6 +48,15 @@ def by_model(pid: int, models: Collection[str]) -> Mapping[str, Figures]:
     return found | {name: _sum(processes, memory) for name, processes in of_model.items()}
 
 
+def of_process(pid: int) -> Figures:
+    """Return the same figures of a process and all that it has started."""
+    try:
+        first = psutil.Process(pid)
+    except psutil.Error:
+        return {}
+    return _sum([first, *_children(first)], gpu_memory())
+
+
 def _server(pid: int) -> psutil.Process | None:
     try:
         first = psutil.Process(pid)

@@ -20,8 +20,9 @@ from trtbuild.server_records import ServerRecord, running_servers
 from trtbuild.wire.failures import WireError
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_gateway.control.figures import ServerFigures, read_figures
-from trtbuild_gateway.control.processes import Figures, by_model
+from trtbuild_gateway.control.processes import Figures, by_model, of_process
 from trtbuild_gateway.gateway import Gateway
+from trtbuild_gateway.seams import ADAPTER
 
 _SECONDS = 2.0  # for a server's metrics
 _HELP = {
@@ -34,6 +35,8 @@ _HELP = {
     "gpu_memory_bytes": "GPU memory of the processes.",
     "cpu_seconds": "CPU time of the processes that live now.",
 }
+_OWN = ("queued", "engine_waiting", "engine_running", "kv_cache_usage")
+"""What an adapter may report of its model."""
 
 
 @dataclass
@@ -78,7 +81,7 @@ class Watchdog(Collector):
         urls = self._gateway.catalog.urls
         records = await asyncio.to_thread(running_servers)
         here = {record.url("http"): record for record in reversed(records)}
-        samples = await asyncio.gather(*(self._sample(url, here.get(url)) for url in urls))
+        samples = await asyncio.gather(*(self._look_at(url, here.get(url)) for url in urls))
         self._before, self._samples = self._samples, dict(zip(urls, samples, strict=True))
 
     def of_model(self, url: str, model: str, names: Sequence[str]) -> dict[str, Any]:
@@ -135,6 +138,21 @@ class Watchdog(Collector):
             return dict(now)
         used = (now["cpu_seconds"] - then["cpu_seconds"]) / (sample.at - before.at)
         return {**now, "cpus": round(used, 3)}
+
+    async def _look_at(self, url: str, record: ServerRecord | None) -> Sample:
+        workers = self._gateway.catalog.workers
+        if workers is None or not url.startswith(ADAPTER):
+            return await self._sample(url, record)
+        sample, name = Sample(time.monotonic()), url.removeprefix(ADAPTER)
+        sample.figures.models[name] = {
+            key: value
+            for key, value in workers.usage(url).items()
+            if key in _OWN and isinstance(value, int | float)
+        }
+        if pid := workers.pid(url):
+            figures = await asyncio.to_thread(of_process, pid)
+            sample.processes = {name: figures, "": figures}
+        return sample
 
     async def _sample(self, url: str, record: ServerRecord | None) -> Sample:
         sample = Sample(time.monotonic())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -49,6 +52,13 @@ async def until(served: Served, wanted: str, model: str = "m") -> Any:
     async with asyncio.timeout(20):
         while (found := await state(served, model))["state"] != wanted:
             await asyncio.sleep(0.02)
+    return found
+
+
+async def until_used(served: Served) -> Any:
+    async with asyncio.timeout(20):
+        while "rss_bytes" not in (found := await state(served)).get("usage", {}):
+            await asyncio.sleep(0.05)
     return found
 
 
@@ -93,12 +103,18 @@ def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
         assert (unknown.status_code, "top_p" in unknown.text) == (400, True)
         assert (await chat(served, "break")).status_code == 500
 
+        used = (await until_used(served))["usage"]
+        assert used["processes"] >= 1
+        assert used["engine_running"] == 0
+        assert used["rss_bytes"] > 0
+
         gone = await served.control.post("/v1/model/unload", json={"model": "m"})
         assert gone.json()["state"] == "unloaded", gone.text
         assert not process.is_running()
         assert (await chat(served, "Hello")).status_code == 503
 
-    behind(write_registry(tmp_path, m={}, e={"options": {"task": "embed"}}), test)
+    registry = write_registry(tmp_path, m={}, e={"options": {"task": "embed"}})
+    behind(registry, test, refresh_seconds=0.2)
 
 
 async def fails_within(served: Served, text: str, seconds: float) -> None:
@@ -116,9 +132,10 @@ def test_a_worker_that_dies_or_hangs_is_started_again(tmp_path: Path) -> None:
             before = worker(served)
             (child,) = before.children()
             await fails_within(served, how, 15)
-            found = await until(served, "ready")
-            assert worker(served).pid != before.pid, found
-            assert not before.is_running()
+            async with asyncio.timeout(20):
+                while before.is_running():
+                    await asyncio.sleep(0.02)
+            await until(served, "ready")
             assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, how
             assert (await chat(served, "Hello")).status_code == 200
 
@@ -179,3 +196,27 @@ def test_a_load_that_fails_says_why_and_leaves_the_old_worker(tmp_path: Path) ->
         assert (await load(served, "nowhere")).status_code == 404
 
     behind(path, test)
+
+
+def test_workers_end_with_a_gateway_that_is_killed(tmp_path: Path) -> None:
+    registry = write_registry(tmp_path, m={"preload": True, "options": {"fork": True}})
+    settings = tmp_path / "gateway.yaml"
+    settings.write_text(f"url: ''\nregistry: {registry.name}\nport: 0\njit_install: never\n")
+    argv = [sys.executable, "-m", "trtbuild", "gateway", "-f", str(settings)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as gateway:
+        try:
+            assert gateway.stderr is not None
+            url = gateway.stderr.readline().partition("/v1")[0]
+            until_true(lambda: httpx.get(f"{url}/v1/models", trust_env=False).json()["data"])
+            family = psutil.Process(gateway.pid).children(recursive=True)
+            assert len(family) == 2  # the worker, and what it has started
+        finally:
+            gateway.kill()
+        until_true(lambda: not any(one.is_running() for one in family))
+
+
+def until_true(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -81,9 +81,11 @@ class PipOutput:
         return (errors or lines or ["pip said nothing"])[-1].removeprefix("ERROR: ")
 
 
-def command(python: Path, *arguments: str) -> list[str]:
-    """Return a pip command line without the variables of the running Python."""
-    head = [str(python), "-I", "-m", "pip", "install", "--no-input", "--no-deps"]
+def command(python: Path, *arguments: str, by: Path | None = None) -> list[str]:
+    """Return a pip command line without the variables of the running Python; ``by`` is an
+    interpreter with the pip to use, instead of the environment's own."""
+    pip = [str(by or python), "-I", "-m", "pip", *(["--python", str(python)] if by else [])]
+    head = [*pip, "install", "--no-input", "--no-deps"]
     return [*head, "--disable-pip-version-check", "--progress-bar=off", *arguments]
 
 
@@ -95,11 +97,12 @@ def install(
     log_path: Path,
     progress: Progress,
     what: str = "the runtime",
+    by: Path | None = None,
 ) -> None:
     """Run ``pip install`` with ``arguments``; BuildError with pip's reason and the log."""
     output = PipOutput(total, progress)
     code = process.run_lines(
-        command(python, *arguments), on_line=output.line, log_path=log_path, env=_HERE
+        command(python, *arguments, by=by), on_line=output.line, log_path=log_path, env=_HERE
     )
     if code:
         raise failure("\n".join(output.tail), output.reason(), log_path, what)

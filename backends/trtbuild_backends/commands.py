@@ -1,0 +1,9 @@
+"""The command of adapters, as the program lists it; its module is imported when it runs."""
+
+from trtbuild.cli.commands import Command
+
+adapters = Command(
+    "adapters",
+    "List the adapters of a model registry, and install them beforehand.",
+    "trtbuild_backends.cli",
+)

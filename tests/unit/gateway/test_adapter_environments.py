@@ -1,0 +1,121 @@
+"""Environments of adapters: made from locks with hashes, whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.adapters_made import ENTRY_POINT, files
+from support.gateways import run_as_served, serving, tokenizer
+from support.wheels_made import locked, write_wheel
+from trtbuild.errors import TrtbuildError
+from trtbuild_backends.environments import environment_for, is_made
+from trtbuild_backends.registry import AdapterSettings, read_registry
+
+
+def lock_in(folder: Path, text: str) -> dict[str, str]:
+    """A lock and its digest, as the registry has them."""
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"
+    path.write_text(text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {"lock": str(path), "sha256": digest, "wheels": str(folder)}
+
+
+def settings(value: dict[str, str]) -> AdapterSettings:
+    return AdapterSettings(Path(value["lock"]), value["sha256"], Path(value["wheels"]))
+
+
+def wheels(folder: Path, version: str) -> list[Path]:
+    """An adapter, and the version of a library without which it does not work."""
+    library = {"contradictory.py": f"version = '{version}'\n"}
+    name = f"echo{version}-adapter"
+    entry = ENTRY_POINT.replace("echo-adapter", name)
+    needs = f"contradictory=={version}"
+    return [
+        write_wheel(folder, name, "1.0", files(), requires=needs, entry_points=entry),
+        write_wheel(folder, "contradictory", version, library),
+    ]
+
+
+def test_adapters_with_contradictory_requirements_live_side_by_side(tmp_path: Path) -> None:
+    adapters: dict[str, Any] = {}
+    models: dict[str, Any] = {}
+    for version in ("1", "2"):
+        adapter = f"echo{version}-adapter"
+        adapters[adapter] = lock_in(tmp_path, locked(*wheels(tmp_path, version)))
+        models[f"m{version}"] = {"adapter": adapter, "source": str(tokenizer())}
+    path = tmp_path / "registry.yaml"
+    path.write_text(yaml.safe_dump({"models": models, "adapters": adapters}))
+
+    async def test() -> None:
+        async with serving("", registry=str(path)) as served:
+            try:
+                loads = [
+                    served.control.post("/v1/model/load", json={"model": model, "warm_up": False})
+                    for model in models
+                ]
+                for answer in await asyncio.gather(*loads):
+                    assert answer.status_code == 200, answer.text
+                for version in ("1", "2"):
+                    answer = await served.post(
+                        "/v1/chat/completions",
+                        model=f"m{version}",
+                        messages=[{"role": "user", "content": "library"}],
+                    )
+                    assert answer.json()["choices"][0]["message"]["content"] == version
+            finally:
+                await served.gateway.catalog.close()
+
+    run_as_served(test())
+
+    # What is made is found again, also where nothing may be installed; a damaged one is not.
+    (adapter, one), _ = adapters.items()
+    found = environment_for(adapter, settings(one), install=False)
+    root = found.python.parents[1]
+    (root / "ready.json").unlink()
+    assert not is_made("a", settings(one))
+    with pytest.raises(TrtbuildError, match="has not been made"):
+        environment_for(adapter, settings(one), install=False)
+
+
+def test_what_does_not_verify_is_not_installed(tmp_path: Path) -> None:
+    """Only the lock that is allowed, only the packages that it names, and each with its hash."""
+    library = write_wheel(tmp_path, "contradictory", "1", {"contradictory.py": ""})
+    right = locked(library)
+    wrong = right[:-9] + "00000000\n"
+    with pytest.raises(TrtbuildError, match="not the one that the lock names"):
+        environment_for("a", settings(lock_in(tmp_path, wrong)), install=True)
+    assert not is_made("a", settings(lock_in(tmp_path, wrong)))
+
+    changed = settings(lock_in(tmp_path, right))
+    assert changed.lock is not None
+    changed.lock.write_text(right + "more==1\n")
+    with pytest.raises(TrtbuildError, match="not the one that the registry allows"):
+        environment_for("a", changed, install=True)
+    changed.lock.unlink()
+    with pytest.raises(TrtbuildError, match="cannot be read"):
+        environment_for("a", changed, install=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("adapters: {a: {lock: l.txt}}", "no 'sha256'"),
+        ("adapters: {a: {}}", "either 'lock' or 'python'"),
+        ("models: {a/b: {adapter: a, source: s}}", "cannot be the name"),
+        ("models: {m: {adapter: a}}", "source"),
+        ("models: {m: {adapter: a, source: s, pip: numpy}}", "pip"),
+        ("- a", "must be a mapping"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_a_registry_that_is_wrong_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "registry.yaml"
+    path.write_text(text)
+    with pytest.raises(TrtbuildError, match=words):
+        read_registry(path)
