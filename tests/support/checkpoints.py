@@ -143,8 +143,7 @@ def make_llama(
     write_json(folder / "generation_config.json", {"bos_token_id": 0, "eos_token_id": [2]})
     if tokenizer:
         write_tokenizer(folder, vocab, chat_template=chat_template)
-    rng = np.random.default_rng(seed)
-    tensors = {name: _weights(rng, name, s, dtype) for name, s in llama_shapes(config).items()}
+    tensors = _tensors(seed, dtype, tuple(llama_shapes(config).items()))
     if sharded:
         write_sharded(folder, tensors, dtype)
     else:
@@ -275,6 +274,14 @@ def _split(
     for number in range(parts):
         chosen = names[number * len(names) // parts : (number + 1) * len(names) // parts]
         yield {name: shapes[name] for name in chosen}
+
+
+@functools.lru_cache(maxsize=8)  # hundreds of tests ask for the same weights
+def _tensors(
+    seed: int, dtype: str, shapes: tuple[tuple[str, tuple[int, ...]], ...]
+) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: _weights(rng, name, shape, dtype) for name, shape in shapes}
 
 
 def _weights(rng: np.random.Generator, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
