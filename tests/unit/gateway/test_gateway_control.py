@@ -18,8 +18,8 @@ import msgspec
 import pytest
 
 from support.command_line import trtbuild
-from support.fake_triton import FakeTriton, said, words
-from support.gateways import Served, in_front
+from support.fake_triton import FakeTriton, fake_triton, said, words
+from support.gateways import Served, in_front, run_as_served, serving, tokenizer
 from support.paths import ROOT
 from support.scripted_http import END, STREAM, Step, answer
 from trtbuild.errors import UsageError
@@ -213,6 +213,27 @@ def test_an_unload_that_does_not_end_says_so() -> None:
         assert (await post(served, "load")).json()["state"] == "ready"
 
     in_front(test, control={"unload_seconds": 0.3})
+
+
+def test_one_of_several_servers_is_named_and_the_other_goes_on_serving() -> None:
+    async def main() -> None:
+        async with fake_triton(m=words("a")) as one, fake_triton(m=words("b")) as other:
+            urls = [one.url, other.url]
+            model = {"tokenizer": str(tokenizer())}
+            async with serving("", servers=urls, models={"m": model}) as served:
+                controlled(one)
+                controlled(other)
+                unclear = await post(served, "unload")
+                assert (unclear.status_code, one.url in unclear.text) == (400, True)
+                done = (await post(served, "unload", server=one.url)).json()
+                assert (done["server"], done["state"]) == (one.url, "unloaded")
+                for _ in range(4):
+                    answered = await served.post("/v1/chat/completions", **CHAT)
+                    assert answered.json()["choices"][0]["message"]["content"] == "b"
+                assert [row[:2] for row in one.controlled] == [("unload", "m")]
+                assert other.controlled == []
+
+    run_as_served(main())
 
 
 def test_every_change_is_sent_to_watchers() -> None:
