@@ -203,7 +203,7 @@ def verify(
 ) -> None:
     """Verify what is really deployed: an answer, a stream, the metrics of every signal, a restart.
 
-    Exits with 7 when a check fails.
+    Exits with 7 when a check fails. A key of the gateway is read from TRTBUILD_API_KEY.
     """
     from trtbuild.cli.output import print_json, progress
     from trtbuild_deploy.jobs import verifying

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,16 @@ from trtbuild.errors import ServerError, TrtbuildError, UsageError
 from trtbuild.progress import SILENT, Progress
 from trtbuild.repository import served_model
 from trtbuild.signature import ServedTask
-from trtbuild.wire.blocking import fetch
+from trtbuild.wire.blocking import fetch, run
 from trtbuild.wire.failures import WireError
 from trtbuild.wire.metrics import parse_metrics
+from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_deploy.facts import Facts, ModelFacts, read_facts
 
+API_KEY = "TRTBUILD_API_KEY"
+"""The variable with a key of the gateway, where it asks for one."""
+
+_BUFFERED = "a proxy in between buffers: turn response buffering off for this route"
 _STREAMS = 4
 _SECONDS = 60.0
 _LONG = Sampling(max_tokens=64, temperature=0, ignore_eos=True)
@@ -79,11 +85,11 @@ def verify(
         for model in facts.models:
             progress.step(f"asking {model.name}")
             steps += _of_model(client, model)
-        pages = _pages(addresses)
-        progress.step("reading metrics")
-        steps += _of_metrics(facts, addresses, pages)
         if addresses.gateway:
-            steps.append(_of_gateway(facts, addresses.gateway))
+            progress.step("asking the gateway")
+            steps += _of_gateway(facts, addresses.gateway)
+        progress.step("reading metrics")  # last: a series begins with its first request
+        steps += _of_metrics(facts, addresses, _pages(addresses))
         if words:
             progress.step(f"streaming during {during}")
             steps.append(_restarted(client, facts, words))
@@ -105,8 +111,8 @@ def _of_model(client: LLMClient, model: ModelFacts) -> Iterator[Step]:
     except ServerError as error:
         yield Step(f"{model.name} streams", False, error.what, fix)
         return
-    fix = "a proxy in between buffers: turn response buffering off for this route"
-    yield Step(f"{model.name} streams", chunks > 1, f"{chunks} pieces", "" if chunks > 1 else fix)
+    fix = "" if chunks > 1 else _BUFFERED
+    yield Step(f"{model.name} streams", chunks > 1, f"{chunks} pieces", fix)
 
 
 def _pages(addresses: Addresses) -> dict[str, str]:
@@ -156,18 +162,43 @@ def _is_exported(family: str, exported: set[str]) -> bool:
     return bool({family, family.removesuffix("_total"), f"{family}_count"} & exported)
 
 
-def _of_gateway(facts: Facts, address: str) -> Step:
-    """Whether the gateway lists every model."""
-    url = f"{_root(address)}/v1/models"
+def _of_gateway(facts: Facts, address: str) -> Iterator[Step]:
+    """Whether the gateway lists every model, and streams the text of those that generate any."""
+    key = os.environ.get(API_KEY, "")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    yield run(_listed(facts, _root(address), headers))
+    for model in facts.models:
+        if _is_streamed(model):
+            yield run(_through(model, _root(address), headers))
+
+
+async def _listed(facts: Facts, url: str, headers: Mapping[str, str]) -> Step:
+    name = "the gateway lists the models"
     try:
-        response = fetch(url, seconds=10)
+        async with TritonHttp(url, headers=headers, seconds=_SECONDS) as client:
+            response = await client.fetch("GET", "/v1/models")
         listed = {str(one["id"]) for one in json.loads(response.body)["data"]}
     except (WireError, ValueError, LookupError, TypeError) as error:
-        return Step("the gateway lists the models", False, f"{url}: {error}", "see its log")
+        return Step(name, False, f"{url}/v1/models: {error}", f"see its log; {API_KEY} has the key")
     lacking = [model.name for model in facts.models if model.name not in listed]
     said = f"{', '.join(lacking)} missing" if lacking else f"{len(facts.models)} of them"
-    fix = "see /health/ready of the gateway" if lacking else ""
-    return Step("the gateway lists the models", not lacking, said, fix)
+    return Step(name, not lacking, said, "see its /health/ready" if lacking else "")
+
+
+async def _through(model: ModelFacts, url: str, headers: Mapping[str, str]) -> Step:
+    """One streamed completion, counted in pieces."""
+    name = f"{model.name} streams through the gateway"
+    wanted = {"model": model.name, "prompt": "Hello", "max_tokens": 8, "stream": True}
+    pieces = 0
+    try:
+        async with TritonHttp(url, headers=headers, seconds=_SECONDS) as client:
+            body = json.dumps(wanted).encode()
+            kind = {"Content-Type": "application/json"}
+            async for event in client.events("POST", "/v1/completions", body, kind):
+                pieces += b'"text"' in event
+    except WireError as error:
+        return Step(name, False, str(error), f"see its log; {API_KEY} has the key")
+    return Step(name, pieces > 1, f"{pieces} pieces", "" if pieces > 1 else _BUFFERED)
 
 
 def _words(command: str, facts: Facts) -> list[str]:

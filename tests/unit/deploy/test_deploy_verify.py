@@ -40,7 +40,7 @@ vllm:e2e_request_latency_seconds_sum{model="llama",version="1"} 1
 @pytest.fixture(scope="module")
 def page() -> Iterator[dict[str, str]]:
     """A page of metrics (and a gateway's models) whose text a test sets."""
-    shown = {"url": "", "/metrics": PAGE + REST}
+    shown = {"url": "", "/metrics": PAGE + REST, "key": ""}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -52,6 +52,14 @@ def page() -> Iterator[dict[str, str]]:
 
         def log_message(self, *args: object) -> None:
             pass
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            allowed = shown["key"] in (self.headers["Authorization"] or "")
+            self.send_response(200 if allowed else 401)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(b'data: {"choices": [{"text": "a"}]}\n\n' * 3 if allowed else b"{}")
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -129,16 +137,19 @@ def test_a_buffering_proxy_is_seen(tmp_path: Path, triton: FakeTriton) -> None:
     assert "buffers" in steps["llama streams"]["fix"]
 
 
-def test_a_gateway_lists_the_models(
-    tmp_path: Path, triton: FakeTriton, page: dict[str, str]
+def test_a_gateway_lists_and_streams(
+    tmp_path: Path, triton: FakeTriton, page: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page["/v1/models"] = '{"data": [{"id": "other"}]}'
+    page |= {"/v1/models": '{"data": [{"id": "other"}]}', "key": "sk-1"}
     code, steps, _ = verify(deployable(tmp_path), triton, "--gateway", page["url"])
     assert code == 7
     assert steps["the gateway lists the models"]["said"] == "llama missing"
+    assert not steps["llama streams through the gateway"]["ok"]
     page["/v1/models"] = '{"data": [{"id": "llama"}]}'
+    monkeypatch.setenv("TRTBUILD_API_KEY", "sk-1")
     _, steps, _ = verify(tmp_path / "model_repository", triton, "--gateway", page["url"])
     assert steps["the gateway lists the models"]["ok"]
+    assert steps["llama streams through the gateway"]["said"] == "3 pieces"
 
 
 def test_nobody_answers(tmp_path: Path, triton: FakeTriton) -> None:
