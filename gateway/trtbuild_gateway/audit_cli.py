@@ -9,6 +9,7 @@ import typer
 
 from trtbuild.cli.values import Program
 
+_STEP = 10_000  # lines between two steps of the progress
 _VERIFY = """
 Examples
 
@@ -42,7 +43,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check that no line of an audit log was changed, removed, added or moved."""
-    from trtbuild.cli.output import print_json
+    from trtbuild.cli.output import print_json, progress
     from trtbuild.errors import QualityError, UsageError
     from trtbuild_gateway.access.audit import read_key
     from trtbuild_gateway.access.chain import ChainError, Link, walk
@@ -50,9 +51,13 @@ def verify(
     key = read_key(key_file) if key_file else b""
     end, seen = Link(), not expect
     try:
-        with file.open("rb") as lines:
+        with file.open("rb") as lines, progress() as bars:
+            size = file.stat().st_size
+            bars.step(f"checking {file}")
             for end in walk(lines, key):
                 seen = seen or end.hash == expect.lower()
+                if end.seq % _STEP == 0:
+                    bars.advance(lines.tell(), size)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}", fix="name the log") from None
     except ChainError as error:

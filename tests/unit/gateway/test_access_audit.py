@@ -56,7 +56,7 @@ def test_every_call_has_a_line(tmp_path: Path) -> None:
                 "/v1/chat/completions",
                 json={**CHAT, "stream": True, "user": "late"},
                 headers=headers,
-                timeout=0.2,
+                timeout=httpx.Timeout(20, read=0.3),
             )
         async with asyncio.timeout(10):
             while len(rows(path)) < 4:
