@@ -41,6 +41,7 @@ def failures(url: str, suite: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:jsonschema.RefResolver:DeprecationWarning")
 def test_the_suites_of_llm_comply(tmp_path: Path) -> None:
     async def run() -> None:
         async with scripted(tmp_path) as served:
