@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild import lockfile, pbtxt, server
-from trtbuild.errors import RepositoryError
+from trtbuild.errors import RepositoryError, UsageError
 from trtbuild.lockfile import Lock, LockedModel
 from trtbuild.progress import SILENT
 from trtbuild.server import Contents, LaunchOptions
@@ -33,7 +33,7 @@ def read_facts(repository: Path, *, image: str = "", exit_seconds: int = 60) -> 
         exit_seconds: How long the server finishes requests after SIGTERM.
 
     Raises:
-        UsageError: There is no such directory, or no image can be told.
+        UsageError: There is no such directory, or its models need several images.
         RepositoryError: It has no model, or no lock.
         ServerError: Its ranks cannot be started together.
     """
@@ -45,6 +45,13 @@ def read_facts(repository: Path, *, image: str = "", exit_seconds: int = 60) -> 
             "unknown",
             where=str(contents.repo),
             fix="deploy a repository that `trtbuild convert` wrote",
+        )
+    if not image and len(contents.images) > 1:
+        raise UsageError(
+            f"the models of this repository need {len(contents.images)} different images",
+            where=str(contents.repo),
+            fix="deploy them from repositories of their own, or give 'image' in deploy.yaml",
+            details=contents.images,
         )
     layout = server.lay_out(contents)
     models = tuple(_models(contents, lock, layout))

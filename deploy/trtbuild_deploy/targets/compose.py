@@ -13,12 +13,17 @@ from trtbuild_deploy.facts import Facts
 from trtbuild_deploy.resources import data_file
 from trtbuild_deploy.settings import Settings
 from trtbuild_deploy.target import OutputFile, Rendered
-from trtbuild_deploy.targets.yamltext import yaml_bytes
+from trtbuild_deploy.targets.observing import (
+    collector,
+    collector_service,
+    prometheus,
+    prometheus_service,
+)
+from trtbuild_deploy.targets.yamltext import bind, literal, yaml_bytes
 from trtbuild_deploy.workload import (
     CACHE,
     GATEWAY,
     HTTP,
-    METRICS,
     Workload,
     gpu_count,
     trace_arguments,
@@ -61,8 +66,8 @@ class Compose:
         documents |= {
             "compose.dev.yaml": _dev(main),
             "compose.test.yaml": _test(),
-            "prometheus.yaml": _prometheus(),
-            "collector.yaml": _collector(),
+            "prometheus.yaml": prometheus(),
+            "collector.yaml": collector(),
         }
         files = [OutputFile(path, yaml_bytes(value, _HEADER)) for path, value in documents.items()]
         files += [
@@ -89,7 +94,7 @@ def _with_gateway(settings: Settings) -> Settings:
 
 def _document(facts: Facts, settings: Settings, load: Workload) -> dict[str, Any]:
     server = _service(load.server, settings)
-    server["volumes"] = [_bind(_REPOSITORY, MOUNT), *_probe_files(), *_hub_cache(facts)]
+    server["volumes"] = [bind(_REPOSITORY, MOUNT), *_probe_files(), *_hub_cache(facts)]
     server["healthcheck"] = _healthcheck(load)
     server["labels"] = {
         "trtbuild.dev/repository": facts.digest,
@@ -101,8 +106,8 @@ def _document(facts: Facts, settings: Settings, load: Workload) -> dict[str, Any
     services = {
         "server": server,
         "gateway": _gateway_service(load, settings),
-        "prometheus": _prometheus_service(settings),
-        "collector": _collector_service(settings),
+        "prometheus": prometheus_service(settings),
+        "collector": collector_service(settings),
     }
     return {"name": load.name, "services": services}
 
@@ -110,10 +115,10 @@ def _document(facts: Facts, settings: Settings, load: Workload) -> dict[str, Any
 def _service(spec: ContainerSpec, settings: Settings) -> dict[str, Any]:
     """A container as a service; every ``$`` is doubled, because Compose replaces variables."""
     service: dict[str, Any] = {
-        "image": _literal(spec.image),
-        "command": [_literal(word) for word in spec.command],
+        "image": literal(spec.image),
+        "command": [literal(word) for word in spec.command],
         "environment": {
-            **{name: _literal(value) for name, value in sorted(spec.env.items())},
+            **{name: literal(value) for name, value in sorted(spec.env.items())},
             # Compose takes the value from its own environment, or from .env.
             **dict.fromkeys(spec.inherited),
         },
@@ -143,14 +148,6 @@ def _service(spec: ContainerSpec, settings: Settings) -> dict[str, Any]:
     return service
 
 
-def _literal(text: str) -> str:
-    return text.replace("$", "$$")
-
-
-def _bind(source: str, target: str) -> dict[str, Any]:
-    return {"type": "bind", "source": source, "target": target, "read_only": True}
-
-
 def _hub_cache(facts: Facts) -> list[dict[str, Any]]:
     """Weights that an engine downloads stay on the host; the other caches are in memory."""
     if not facts.from_hub:
@@ -160,7 +157,7 @@ def _hub_cache(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _probe_files() -> list[dict[str, Any]]:
-    return [_bind(f"./{name}", f"/etc/trtbuild/{name}") for name in ("probe.py", "probe.json")]
+    return [bind(f"./{name}", f"/etc/trtbuild/{name}") for name in ("probe.py", "probe.json")]
 
 
 def _healthcheck(load: Workload) -> dict[str, Any]:
@@ -188,7 +185,7 @@ def _gateway_service(load: Workload, settings: Settings) -> dict[str, Any]:
     return {
         "profiles": ["gateway"],
         **service,
-        "volumes": [_bind(_REPOSITORY, MOUNT)],
+        "volumes": [bind(_REPOSITORY, MOUNT)],
         "depends_on": {"server": {"condition": "service_healthy"}},
         "healthcheck": {"test": ["CMD", "python3", "-c", alive], "interval": "10s"},
     }
@@ -203,67 +200,11 @@ def _embedded_image() -> str:
     )
 
 
-def _side(image: str, profile: str) -> dict[str, Any]:
-    return {
-        "profiles": [profile],
-        "image": _literal(image),
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"],
-        "restart": "unless-stopped",
-    }
-
-
-def _prometheus_service(settings: Settings) -> dict[str, Any]:
-    port = {"target": 9090, "published": "9090", "host_ip": settings.compose.address}
-    return {
-        **_side(settings.compose.prometheus, "observe"),
-        "command": ["--config.file=/etc/prometheus/prometheus.yaml", "--storage.tsdb.path=/tmp"],
-        "volumes": [_bind("./prometheus.yaml", "/etc/prometheus/prometheus.yaml")],
-        "ports": [port],
-        "read_only": True,
-        "tmpfs": ["/tmp:mode=1777"],  # noqa: S108 - inside the container
-    }
-
-
-def _collector_service(settings: Settings) -> dict[str, Any]:
-    return {
-        **_side(settings.compose.collector, "observe"),
-        "command": ["--config=/etc/otelcol/collector.yaml"],
-        "volumes": [_bind("./collector.yaml", "/etc/otelcol/collector.yaml")],
-        "read_only": True,
-    }
-
-
-def _prometheus() -> dict[str, Any]:
-    targets = {"triton": f"server:{METRICS}", "gateway": f"gateway:{GATEWAY}"}
-    return {
-        "global": {"scrape_interval": "15s"},
-        "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [address]}]}
-            for job, address in targets.items()
-        ],
-    }
-
-
-def _collector() -> dict[str, Any]:
-    """Triton sends OTLP over HTTP as JSON, also where the environment asks for protobuf."""
-    return {
-        "receivers": {"otlp": {"protocols": {"http": {"endpoint": "0.0.0.0:4318"}}}},
-        "processors": {"batch": {}},
-        "exporters": {"debug": {"verbosity": "basic"}},
-        "service": {
-            "pipelines": {
-                "traces": {"receivers": ["otlp"], "processors": ["batch"], "exporters": ["debug"]}
-            }
-        },
-    }
-
-
 def _dev(load: Workload) -> dict[str, Any]:
     """For development: every request is traced, and nothing restarts by itself."""
     words = [word for word in load.server.command if not word.startswith("--trace-config")]
     words += trace_arguments(_COLLECTOR, 1) if load.place == "image" else ()
-    command = [_literal(word) for word in words]
+    command = [literal(word) for word in words]
     return {"services": {"server": {"command": command, "restart": "no"}}}
 
 

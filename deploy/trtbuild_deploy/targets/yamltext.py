@@ -42,3 +42,13 @@ def yaml_documents(values: list[Any], header: str = "") -> bytes:
     return b"---\n".join(
         [yaml_bytes(value, header if not number else "") for number, value in enumerate(values)]
     )
+
+
+def literal(text: str) -> str:
+    """``text`` for Compose, which takes ``$`` for a variable unless it is doubled."""
+    return text.replace("$", "$$")
+
+
+def bind(source: str, target: str) -> dict[str, Any]:
+    """A read-only mount of Compose."""
+    return {"type": "bind", "source": source, "target": target, "read_only": True}

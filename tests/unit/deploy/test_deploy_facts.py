@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from support.deployments import deployable
 from support.paths import ROOT
-from trtbuild.errors import RepositoryError
+from trtbuild import lockfile
+from trtbuild.errors import RepositoryError, UsageError
 from trtbuild_deploy.facts import Exporters, metrics_of, progress_of, read_facts
 from trtbuild_deploy.facts.sizes import GIB, MIB, load_seconds, memory_bytes, shm_bytes
 from trtbuild_gateway.metrics import Metrics
@@ -67,6 +69,16 @@ def test_without_a_lock_there_are_no_facts(tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match=r"has no trtbuild\.lock") as caught:
         read_facts(repo)
     assert "trtbuild convert" in caught.value.fix
+
+
+def test_several_images_are_refused(tmp_path: Path) -> None:
+    repo = deployable(tmp_path)
+    lock = lockfile.read(repo)
+    other = replace(lock.models["llama"], image="other")
+    lockfile.write(repo, lock.with_model("other", other))
+    with pytest.raises(UsageError, match="need 2 different images"):
+        read_facts(repo)
+    assert read_facts(repo, image="mine").image == "mine"
 
 
 def test_metrics_that_are_off_are_missing(tmp_path: Path) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trtbuild.container import ContainerSpec, GpuResource, HealthCheck, Port
-from trtbuild.errors import RecipeError
+from trtbuild.container import ContainerSpec, HealthCheck, Port
 from trtbuild.signature import MOUNT
 from trtbuild_deploy.facts import Facts, Metrics, ModelFacts
 from trtbuild_deploy.facts.metrics import Place
 from trtbuild_deploy.settings import Settings
-from trtbuild_deploy.settings.values import IMAGE, name_of, quantity_bytes
+from trtbuild_deploy.settings.values import quantity_bytes
+from trtbuild_deploy.workload.choices import gpu_count, gpu_resource, name_in, place_of
+from trtbuild_deploy.workload.soundness import require_sound
 
 HTTP, GRPC, METRICS, GATEWAY = 8000, 8001, 8002, 9000
 CACHE = "/home/cache"
@@ -26,7 +26,6 @@ _PERIOD = 10
 # long silence tells it from a busy one.
 _SECONDS, _FAILURES = 5, 3
 _SECONDS_BLIND, _FAILURES_BLIND = 30, 5
-_RESOURCES = {"plugin": "nvidia.com/gpu", "shared": "nvidia.com/gpu.shared"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,127 +84,6 @@ def workload(facts: Facts, settings: Settings) -> Workload:
         place=place,
         metrics=facts.metrics(gateway=settings.gateway.enabled, place=place),
     )
-
-
-def name_in(facts: Facts, settings: Settings) -> str:
-    """The deployment's name."""
-    return settings.name or name_of(facts.repository)
-
-
-def place_of(facts: Facts, settings: Settings) -> Place:
-    """Whose server runs: a repository that needs GPUs and gets none runs on the embedded one."""
-    return "embedded" if settings.gpu.mode == "none" and facts.gpus else "image"
-
-
-def gpu_count(facts: Facts, settings: Settings) -> int:
-    """GPUs of one replica."""
-    if settings.gpu.mode == "none":
-        return 0
-    return facts.gpus if settings.gpu.count is None else settings.gpu.count
-
-
-def gpu_resource(facts: Facts, settings: Settings) -> GpuResource | None:
-    """The GPUs of one node as a resource; None without any, and for DRA's claims."""
-    gpu, count = settings.gpu, min(gpu_count(facts, settings), settings.gpu.per_node)
-    if not count or gpu.mode == "dra":
-        return None
-    name = gpu.resource or _RESOURCES.get(gpu.mode, f"nvidia.com/mig-{gpu.profile}")
-    return GpuResource(count, name)
-
-
-def egress_of(facts: Facts, settings: Settings) -> str:
-    """What a replica may reach outside: ``none``, ``https`` or ``any``."""
-    return settings.network.egress or ("https" if _downloads(facts, settings) else "none")
-
-
-def require_sound(facts: Facts, settings: Settings) -> None:
-    """Raise RecipeError with everything in the settings that contradicts itself or the facts."""
-    found = [*_of_settings(facts, settings), *_of_gpus(facts, settings)]
-    if found:
-        raise RecipeError(
-            found[0] if len(found) == 1 else f"the deployment has {len(found)} contradictions",
-            fix="correct deploy.yaml ('trtbuild deploy schema' prints every key and its type)",
-            details=tuple(found) if len(found) > 1 else (),
-        )
-
-
-def _of_settings(facts: Facts, settings: Settings) -> Iterator[str]:
-    scaling = settings.autoscaling
-    if not name_in(facts, settings):
-        yield f"no name can be made from the directory {facts.repository!r}: give 'name'"
-    if scaling.kind != "none" and settings.replicas is not None:
-        yield "'replicas' and 'autoscaling.kind' both set the number of replicas: keep one"
-    if scaling.kind != "none" and scaling.min > scaling.max:
-        yield f"'autoscaling.min' {scaling.min} is more than 'autoscaling.max' {scaling.max}"
-    if scaling.kind == "hpa" and scaling.min == 0:
-        yield "'autoscaling.min' 0 needs kind keda: an HPA sees no metric of a server at zero"
-    if settings.gateway.enabled and not settings.gateway.image:
-        yield "'gateway.enabled' needs 'gateway.image', an image with trtbuild-gateway"
-    if (
-        settings.network.policy
-        and settings.network.egress == "none"
-        and _downloads(facts, settings)
-    ):
-        yield f"'network.egress' none stops the download {_downloads(facts, settings)}"
-    if facts.weight_bytes is None and not settings.weights.size:
-        yield "the weights come from the hub, so their size is unknown: give 'weights.size'"
-    yield from _of_weights(facts, settings)
-    given = settings.server.memory
-    if given and quantity_bytes(given) <= facts.shm_bytes:
-        yield (
-            f"'server.memory' {given} leaves nothing beside /dev/shm, which counts and may take "
-            f"{facts.shm_bytes >> 20} MiB"
-        )
-
-
-_REFERENCES = {
-    "image": (IMAGE, "an image"),
-    "s3": (r"s3://[\w.-]+(/.*)?", "s3://bucket/prefix"),
-    "hub": (r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", "owner/name@commit, the commit in full"),
-}
-
-
-def _of_weights(facts: Facts, settings: Settings) -> Iterator[str]:
-    weights = settings.weights
-    pattern, form = _REFERENCES.get(weights.source, ("", ""))
-    if pattern and not re.fullmatch(pattern, weights.reference):
-        yield (
-            f"'weights.reference' {weights.reference!r} does not fit 'weights.from' "
-            f"{weights.source}: give {form}"
-        )
-    if weights.source == "s3" and not weights.image:
-        yield "'weights.from' s3 needs 'weights.image', an image with the AWS command line"
-    if weights.source == "hub" and not weights.image and set(facts.builders) == {"onnx"}:
-        yield (
-            "'weights.from' hub needs 'weights.image', an image with huggingface_hub: the server's "
-            "has none"
-        )
-
-
-def _downloads(facts: Facts, settings: Settings) -> str:
-    """What is downloaded at the start of a replica, empty if nothing."""
-    if settings.weights.source in ("s3", "hub"):
-        return f"of 'weights.from' {settings.weights.source}"
-    return "of weights that the engine makes when it starts" if facts.from_hub else ""
-
-
-def _of_gpus(facts: Facts, settings: Settings) -> Iterator[str]:
-    gpu, count = settings.gpu, gpu_count(facts, settings)
-    if gpu.mode == "mig" and not (gpu.profile or gpu.resource):
-        yield "'gpu.mode' mig needs 'gpu.profile', such as 1g.10gb"
-    if gpu.mode in ("mig", "shared") and count > 1:
-        yield (
-            f"'gpu.mode' {gpu.mode} gives a part of one GPU, and the model has {facts.gpus} ranks: "
-            "parts cannot be joined"
-        )
-    if gpu.mode != "none" and 0 < count < facts.gpus:
-        yield f"'gpu.count' {count} is less than the {facts.gpus} ranks of the model"
-    tensor = max((model.tensor for model in facts.models), default=1)
-    if gpu.mode != "none" and tensor > gpu.per_node:
-        yield (
-            f"tensor_parallel_size {tensor} is more than the {gpu.per_node} GPUs of a node "
-            "('gpu.perNode'): convert with fewer, and pipeline_parallel_size for several nodes"
-        )
 
 
 def _weight_bytes(facts: Facts, settings: Settings) -> int:

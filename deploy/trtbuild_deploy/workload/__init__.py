@@ -1,0 +1,41 @@
+"""The containers of a deployment, which every target spells in its own language."""
+
+from trtbuild_deploy.workload.choices import (
+    egress_of,
+    gpu_count,
+    gpu_resource,
+    name_in,
+    place_of,
+)
+from trtbuild_deploy.workload.replica import (
+    CACHE,
+    GATEWAY,
+    GRPC,
+    HTTP,
+    METRICS,
+    PROBE,
+    SLACK_SECONDS,
+    Workload,
+    trace_arguments,
+    workload,
+)
+from trtbuild_deploy.workload.soundness import require_sound
+
+__all__ = [
+    "CACHE",
+    "GATEWAY",
+    "GRPC",
+    "HTTP",
+    "METRICS",
+    "PROBE",
+    "SLACK_SECONDS",
+    "Workload",
+    "egress_of",
+    "gpu_count",
+    "gpu_resource",
+    "name_in",
+    "place_of",
+    "require_sound",
+    "trace_arguments",
+    "workload",
+]

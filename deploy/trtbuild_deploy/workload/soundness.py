@@ -1,0 +1,91 @@
+"""Whether settings contradict themselves or the facts; all at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from trtbuild.errors import RecipeError
+from trtbuild_deploy.facts import Facts
+from trtbuild_deploy.settings import Settings
+from trtbuild_deploy.settings.values import IMAGE, quantity_bytes
+from trtbuild_deploy.workload.choices import downloads, gpu_count, name_in
+
+
+def require_sound(facts: Facts, settings: Settings) -> None:
+    """Raise RecipeError with everything in the settings that contradicts itself or the facts."""
+    found = [*_of_settings(facts, settings), *_of_gpus(facts, settings)]
+    if found:
+        raise RecipeError(
+            found[0] if len(found) == 1 else f"the deployment has {len(found)} contradictions",
+            fix="correct deploy.yaml ('trtbuild deploy schema' prints every key and its type)",
+            details=tuple(found) if len(found) > 1 else (),
+        )
+
+
+def _of_settings(facts: Facts, settings: Settings) -> Iterator[str]:
+    scaling = settings.autoscaling
+    if not name_in(facts, settings):
+        yield f"no name can be made from the directory {facts.repository!r}: give 'name'"
+    if scaling.kind != "none" and settings.replicas is not None:
+        yield "'replicas' and 'autoscaling.kind' both set the number of replicas: keep one"
+    if scaling.kind != "none" and scaling.min > scaling.max:
+        yield f"'autoscaling.min' {scaling.min} is more than 'autoscaling.max' {scaling.max}"
+    if scaling.kind == "hpa" and scaling.min == 0:
+        yield "'autoscaling.min' 0 needs kind keda: an HPA sees no metric of a server at zero"
+    if settings.gateway.enabled and not settings.gateway.image:
+        yield "'gateway.enabled' needs 'gateway.image', an image with trtbuild-gateway"
+    if settings.network.policy and settings.network.egress == "none" and downloads(facts, settings):
+        yield f"'network.egress' none stops the download {downloads(facts, settings)}"
+    if facts.weight_bytes is None and not settings.weights.size:
+        yield "the weights come from the hub, so their size is unknown: give 'weights.size'"
+    yield from _of_weights(facts, settings)
+    given = settings.server.memory
+    if given and quantity_bytes(given) <= facts.shm_bytes:
+        yield (
+            f"'server.memory' {given} leaves nothing beside /dev/shm, which counts and may take "
+            f"{facts.shm_bytes >> 20} MiB"
+        )
+
+
+_REFERENCES = {
+    "image": (IMAGE, "an image"),
+    "s3": (r"s3://[\w.-]+(/.*)?", "s3://bucket/prefix"),
+    "hub": (r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", "owner/name@commit, the commit in full"),
+}
+
+
+def _of_weights(facts: Facts, settings: Settings) -> Iterator[str]:
+    weights = settings.weights
+    pattern, form = _REFERENCES.get(weights.source, ("", ""))
+    if pattern and not re.fullmatch(pattern, weights.reference):
+        yield (
+            f"'weights.reference' {weights.reference!r} does not fit 'weights.from' "
+            f"{weights.source}: give {form}"
+        )
+    if weights.source == "s3" and not weights.image:
+        yield "'weights.from' s3 needs 'weights.image', an image with the AWS command line"
+    if weights.source == "hub" and not weights.image and set(facts.builders) == {"onnx"}:
+        yield (
+            "'weights.from' hub needs 'weights.image', an image with huggingface_hub: the server's "
+            "has none"
+        )
+
+
+def _of_gpus(facts: Facts, settings: Settings) -> Iterator[str]:
+    gpu, count = settings.gpu, gpu_count(facts, settings)
+    if gpu.mode == "mig" and not (gpu.profile or gpu.resource):
+        yield "'gpu.mode' mig needs 'gpu.profile', such as 1g.10gb"
+    if gpu.mode in ("mig", "shared") and count > 1:
+        yield (
+            f"'gpu.mode' {gpu.mode} gives a part of one GPU, and the model has {facts.gpus} ranks: "
+            "parts cannot be joined"
+        )
+    if gpu.mode != "none" and 0 < count < facts.gpus:
+        yield f"'gpu.count' {count} is less than the {facts.gpus} ranks of the model"
+    tensor = max((model.tensor for model in facts.models), default=1)
+    if gpu.mode != "none" and tensor > gpu.per_node:
+        yield (
+            f"tensor_parallel_size {tensor} is more than the {gpu.per_node} GPUs of a node "
+            "('gpu.perNode'): convert with fewer, and pipeline_parallel_size for several nodes"
+        )
