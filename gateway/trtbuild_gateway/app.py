@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from starlette.applications import Starlette
@@ -13,6 +13,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trtbuild_gateway.access_settings import CorsSettings
+from trtbuild_gateway.batches.store import Store
+from trtbuild_gateway.batching import Batching
 from trtbuild_gateway.encoding.messages import error_body
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.gateway import Gateway
@@ -20,6 +22,7 @@ from trtbuild_gateway.http.endpoint import Endpoint, Handler
 from trtbuild_gateway.http.not_here import not_here
 from trtbuild_gateway.routes import (
     audio,
+    batches,
     chat,
     classify,
     completions,
@@ -30,6 +33,7 @@ from trtbuild_gateway.routes import (
     responses,
     tokens,
 )
+from trtbuild_gateway.seams import Call, Caller, OpenGate
 
 _GET: Mapping[str, Handler] = {
     "/v1/models": models.models,
@@ -84,10 +88,14 @@ def create_app(gateway: Gateway, beside: Beside = contextlib.nullcontext) -> ASG
         beside: What runs as long as it does.
     """
 
+    batching = _batching(gateway)
+
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await gateway.gate.open()
         watching = [asyncio.create_task(gateway.catalog.watch())]
+        if batching is not None:
+            watching.append(asyncio.create_task(batching.run()))
         if gateway.catalog.workers is not None:
             watching.append(asyncio.create_task(gateway.catalog.workers.preload()))
         try:
@@ -96,6 +104,7 @@ def create_app(gateway: Gateway, beside: Beside = contextlib.nullcontext) -> ASG
         finally:
             for task in watching:
                 task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
             await gateway.catalog.close()
             for gate in (*gateway.retired, gateway.gate):
                 await gate.close()
@@ -108,8 +117,7 @@ def create_app(gateway: Gateway, beside: Beside = contextlib.nullcontext) -> ASG
             quiet=path in _QUIET,
             error_body=error_body if path.startswith("/v1/messages") else ApiError.body,
         )
-        for method, handlers in (("GET", _GET), ("POST", _POST))
-        for path, handler in handlers.items()
+        for (method, path), handler in _handlers()
     }
     routes = [
         Route(path, endpoint, methods=[method]) for (method, path), endpoint in endpoints.items()
@@ -124,6 +132,38 @@ def create_app(gateway: Gateway, beside: Beside = contextlib.nullcontext) -> ASG
         await (direct or others)(scope, receive, send)
 
     return _for_browsers(app, gateway.settings.access.cors)
+
+
+def _handlers() -> Iterator[tuple[tuple[str, str], Handler]]:
+    for method, handlers in (("GET", _GET), ("POST", _POST)):
+        yield from (((method, path), handler) for path, handler in handlers.items())
+    yield from batches.ROUTES.items()
+
+
+class _Again(OpenGate):
+    """Identifies a caller of an earlier request."""
+
+    def __init__(self, gateway: Gateway, caller: str) -> None:
+        self._gateway = gateway
+        self._caller = caller
+
+    async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:  # noqa: ARG002
+        """Return the caller, as the gate knows it now."""
+        return await self._gateway.gate.again(self._caller, call)
+
+
+def _batching(gateway: Gateway) -> Batching | None:
+    """Return whoever computes the gateway's batches; None if it keeps none."""
+    settings = gateway.settings.batches
+    if settings.directory is None:
+        return None
+
+    def answerer(path: str, caller: str) -> ASGIApp:
+        return Endpoint(gateway, path, _POST[path], gate=_Again(gateway, caller))
+
+    made = Batching(Store(settings.directory), settings, answerer)
+    gateway.batches = made
+    return made
 
 
 def _for_browsers(app: ASGIApp, settings: CorsSettings) -> ASGIApp:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from trtbuild_gateway.access.report import AccessReport
+from trtbuild_gateway.batches.store import Batches
 from trtbuild_gateway.metrics import Metrics
 from trtbuild_gateway.routing.report import Report
 from trtbuild_gateway.seams import Gate, OpenGate
@@ -21,6 +22,7 @@ class Gateway:
         catalog: The models.
         gate: Access control.
         metrics: Counts and times.
+        batches: Files and batches; None: the gateway keeps none.
         draining: Whether new requests are refused.
         retired: Gates of earlier settings, which are closed at the end.
     """
@@ -29,6 +31,7 @@ class Gateway:
     catalog: Catalog
     gate: Gate = field(default_factory=OpenGate)
     metrics: Metrics = field(default_factory=Metrics)
+    batches: Batches | None = None
     draining: bool = False
     retired: list[Gate] = field(default_factory=list)
 

@@ -181,6 +181,10 @@ class Gate(Protocol):
     async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:
         """Return who asks, before the body is read; ApiError 401 or 403."""
 
+    async def again(self, caller: str, call: Call) -> Caller:
+        """Return who asked earlier, by the caller's id, for work that goes on after its request;
+        ApiError 401 or 403 if that is no longer allowed."""
+
     def visible(self, caller: Caller, model: str) -> bool:
         """Whether a caller may use a model; others are answered as if there were none."""
 
@@ -213,6 +217,10 @@ class OpenGate:
     """Admits everybody."""
 
     async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:  # noqa: ARG002
+        """Return a nameless caller."""
+        return Caller()
+
+    async def again(self, caller: str, call: Call) -> Caller:  # noqa: ARG002
         """Return a nameless caller."""
         return Caller()
 

@@ -96,6 +96,20 @@ class ControlSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: str = ""
 
 
+class BatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Files and batches of OpenAI's API.
+
+    Attributes:
+        directory: Where they are kept; without it there are none.
+        most_lines: Of one batch.
+        most_in_flight: Requests of a batch at a time.
+    """
+
+    directory: Path | None = None
+    most_lines: Count = 50_000
+    most_in_flight: Count = 64
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -110,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         media: Images and audio.
         access: Who may ask for what, and how much.
         control: The port on which models are loaded and unloaded.
+        batches: Files and batches of OpenAI's API.
         routing: Which server gets a request, and what happens when one fails.
         on_unsupported: ``refuse`` a parameter that a model does not take, or ``drop`` it and name
             it in the header ``x-trtbuild-ignored``.
@@ -134,6 +149,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     media: MediaSettings = MediaSettings()
     access: AccessSettings = AccessSettings()
     control: ControlSettings = ControlSettings()
+    batches: BatchSettings = BatchSettings()
     routing: RoutingSettings = RoutingSettings()
     on_unsupported: Literal["refuse", "drop"] = "refuse"
     most_bytes: Count = 64 * 1024 * 1024
@@ -253,5 +269,8 @@ def _placed(settings: Settings, base: Path) -> Settings:
         registry=below(settings.registry),
         models=models,
         access=settings.access.placed(base),
+        batches=msgspec.structs.replace(
+            settings.batches, directory=below(settings.batches.directory)
+        ),
         control=control,
     )

@@ -19,6 +19,8 @@ from trtbuild_batch.engine.retrying import Budget, Policy
 
 Item = TypeVar("Item")
 
+_TOLD = 10  # times as many attempts for an item whose Retry-After was obeyed each time
+
 _ALIVE_TELLS = frozenset({Kind.CONNECTION, Kind.TIMEOUT})
 
 
@@ -134,6 +136,7 @@ class Engine(Generic[Item]):
     async def _receipt(self, item: Item) -> Receipt:
         now = asyncio.get_running_loop().time
         attempts = tried = 0
+        answered_before = self.answered
         while True:
             answered, begun = self.answered, now()
             try:
@@ -141,10 +144,14 @@ class Engine(Generic[Item]):
             except CallError as error:
                 latency = (now() - begun) * 1e3
                 self._failed(error)
-                at_fault = self.answered > answered or await self._at_fault(error)
+                told = error.overloaded and error.retry_after is not None
+                at_fault = not told and (self.answered > answered or await self._at_fault(error))
                 attempts += at_fault
                 self._count(error, at_fault=at_fault)
                 tried += 1
+                if told and tried >= _TOLD * self.policy.attempts:
+                    at_fault = self.answered > answered_before  # the others are not told so
+                    attempts = self.policy.attempts if at_fault else attempts
                 pause = self.policy.pause(tried, error.retry_after, self._chance)
                 if error.final or attempts >= self.policy.attempts:
                     return Receipt(None, tried, latency, error.message, str(error.kind))

@@ -188,7 +188,24 @@ class AccessGate:
         text = credential(headers)
         if not text:
             raise refused("there is no API key: send it as 'Authorization: Bearer KEY'")
-        key = await self._callers.key_of(text, call)
+        return self._known(await self._callers.key_of(text, call), call)
+
+    async def again(self, caller: str, call: Call) -> Caller:
+        """See :class:`~trtbuild_gateway.seams.Gate`."""
+        if self._callers.unknown or not caller:
+            call.texts = self._texts("")
+            if not (self._callers.unknown or fits(call.endpoint, self.settings.public)):
+                raise refused("nobody is known to have asked for this")
+            return Caller()
+        keys = self._callers.keys
+        key = None if keys is None else keys.find(caller)
+        if key is None:
+            raise refused(f"{caller!r} is no API key: a token of an identity provider expires")
+        _require_valid(key)
+        return self._known(key, call)
+
+    def _known(self, key: Key, call: Call) -> Caller:
+        """Return the caller with a key; ApiError 403 unless it may use the endpoint."""
         known = call.caller = Known(key.id, key.admin, key)
         if not (fits(call.endpoint, key.endpoints) or call.endpoint.startswith(_LISTING)):
             raise ApiError(
@@ -271,11 +288,16 @@ def _valid(keys: KeyRing, text: str, call: Call) -> Key:
     if not key.opens(text, now):
         raise refused("the API key is not valid")
     call.caller = Caller(key.id)
+    _require_valid(key)
+    return key
+
+
+def _require_valid(key: Key) -> None:
+    """Raise ApiError 401 for a key that is revoked or has expired."""
     if key.revoked is not None:
         raise refused(f"the API key {key.id} was revoked on {key.revoked:%Y-%m-%d}")
-    if key.expires is not None and key.expires <= now:
+    if key.expires is not None and key.expires <= datetime.now(UTC):
         raise refused(f"the API key {key.id} expired on {key.expires:%Y-%m-%d}")
-    return key
 
 
 def credential(headers: Mapping[str, str]) -> str:

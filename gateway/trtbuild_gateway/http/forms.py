@@ -14,10 +14,11 @@ from trtbuild_gateway.http.exchange import Exchange
 _MOST_FIELDS = 64
 
 
-async def form_of(exchange: Exchange) -> dict[str, Any]:
+async def form_of(exchange: Exchange, *, filenames: bool = False) -> dict[str, Any]:
     """Read a form: files as bytes, other fields as text.
 
-    A field whose name ends with ``[]`` is one element of a list.
+    With ``filenames`` a file is a pair of its name and its bytes. A field whose
+    name ends with ``[]`` is one element of a list.
 
     Raises:
         ApiError: The body is no form, is too large (413) or too slow (408).
@@ -41,7 +42,10 @@ async def form_of(exchange: Exchange) -> dict[str, Any]:
         raise invalid(f"the form cannot be read: {error}", code="invalid_form") from None
     made: dict[str, Any] = {}
     for name, value in form.multi_items():
-        found = await value.read() if isinstance(value, UploadFile) else value
+        found: Any = value
+        if isinstance(value, UploadFile):
+            found = await value.read()
+            found = (value.filename or "", found) if filenames else found
         if name.endswith("[]"):
             made.setdefault(name[:-2], []).append(found)
         else:

@@ -153,6 +153,26 @@ def test_retry_after_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
         virtual_time.run(Bench(lambda *_: down(Kind.RATE, retry_after=2000.0)).run(1), monkeypatch)
 
 
+def test_a_rate_limit_slows_the_job_and_fails_no_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[float] = []
+
+    def ask(_item: int, _before: int, now: float) -> float | CallError:
+        if sum(now - one < 60 for one in times) >= 20:
+            return down(Kind.RATE, retry_after=5.0)
+        times.append(now)
+        return 0.1
+
+    bench = Bench(ask, limit=16)
+    seconds = virtual_time.run(bench.run(100), monkeypatch)
+    assert len(bench.receipts) == 100 and seconds > 240
+    assert not [one for one in bench.receipts.values() if one.kind]
+    alone = Bench(lambda item, *_: down(Kind.RATE, retry_after=1.0) if item == 3 else 0.1)
+    virtual_time.run(alone.run(5000), monkeypatch)
+    assert [(item, one.kind) for item, one in alone.receipts.items() if one.kind] == [
+        (3, "rate_limited")
+    ]
+
+
 def test_pauses_are_random_and_grow() -> None:
     policy, chance = Policy(), random.Random(0)
     for tried, limit in ((1, 1), (3, 4), (10, 30)):

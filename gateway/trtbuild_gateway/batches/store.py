@@ -1,0 +1,157 @@
+"""The directory of files and batches.
+
+Each object is one JSON file that is written at once, so that a restart finds what there was. It
+belongs to the caller who made it; for everybody else it does not exist.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from trtbuild.errors import BuildError
+from trtbuild.files import atomic_write, disk_trouble
+from trtbuild_gateway.failures import ApiError
+
+OPEN = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+"""States that a batch does not stay in."""
+_FILES, _BATCHES = "files", "batches"
+_OWNER = "_owner"
+
+
+class Batches(Protocol):
+    """The batches of a gateway, and whoever computes them."""
+
+    @property
+    def store(self) -> Store:
+        """Where they are kept."""
+
+    def wake(self) -> None:
+        """Look for new batches."""
+
+    def cancel(self, name: str) -> None:
+        """End a batch that is being computed; what is done of it is kept."""
+
+
+class Store:
+    """Files and batches in a directory, which is made if it is not there.
+
+    Raises:
+        BuildError: The directory cannot be written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with disk_trouble(folder):
+            for name in (_FILES, _BATCHES):
+                (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def add_file(self, content: bytes, filename: str, purpose: str, owner: str) -> dict[str, Any]:
+        """Keep a file and return its object. ApiError 507 if the disk is full."""
+        name = f"file-{secrets.token_hex(12)}"
+        made = {
+            "id": name,
+            "object": "file",
+            "bytes": len(content),
+            "created_at": int(time.time()),
+            "filename": filename,
+            "purpose": purpose,
+            "status": "processed",
+        }
+        _write(self.data_of(name), content)
+        self._save(_FILES, made, owner)
+        return made
+
+    def add_batch(self, given: dict[str, Any], owner: str) -> dict[str, Any]:
+        """Keep a new batch and return its object."""
+        made = {"id": f"batch_{secrets.token_hex(12)}", "object": "batch", **given}
+        self._save(_BATCHES, made, owner)
+        return made
+
+    def save_batch(self, batch: dict[str, Any], owner: str) -> None:
+        """Write a batch that has changed."""
+        self._save(_BATCHES, batch, owner)
+
+    def file(self, name: str, owner: str) -> dict[str, Any]:
+        """Return a file's object; ApiError 404 unless it is the owner's."""
+        return self._owned(_FILES, name, owner)
+
+    def batch(self, name: str, owner: str) -> dict[str, Any]:
+        """Return a batch's object; ApiError 404 unless it is the owner's."""
+        return self._owned(_BATCHES, name, owner)
+
+    def files(self, owner: str) -> list[dict[str, Any]]:
+        """Return the owner's files, the newest first."""
+        return self._listed(_FILES, owner)
+
+    def batches(self, owner: str) -> list[dict[str, Any]]:
+        """Return the owner's batches, the newest first."""
+        return self._listed(_BATCHES, owner)
+
+    def unfinished(self) -> list[tuple[str, str]]:
+        """Return id and owner of the batches that are not at their end, the oldest first."""
+        found = [one for one in self._all(_BATCHES) if one.get("status") in OPEN]
+        found.sort(key=lambda one: int(one.get("created_at", 0)))
+        return [(str(one["id"]), str(one[_OWNER])) for one in found]
+
+    def remove_file(self, name: str) -> None:
+        """Remove a file and its object."""
+        self._object(_FILES, name).unlink(missing_ok=True)
+        self.data_of(name).unlink(missing_ok=True)
+
+    def data_of(self, name: str) -> Path:
+        """The content of a file."""
+        return self._folder / _FILES / f"{name}.data"
+
+    def journal_of(self, name: str) -> Path:
+        """What is done of a batch."""
+        return self._folder / _BATCHES / f"{name}.journal"
+
+    def _owned(self, kind: str, name: str, owner: str) -> dict[str, Any]:
+        found = self._read(self._object(kind, name)) if _sound(name) else None
+        if found is None or found.pop(_OWNER) != owner:
+            what = "file" if kind == _FILES else "batch"
+            raise ApiError(404, f"there is no {what} {name!r}", code=f"{what}_not_found")
+        return found
+
+    def _listed(self, kind: str, owner: str) -> list[dict[str, Any]]:
+        found = [one for one in self._all(kind) if one.pop(_OWNER) == owner]
+        return sorted(found, key=lambda one: (one["created_at"], one["id"]), reverse=True)
+
+    def _all(self, kind: str) -> Iterator[dict[str, Any]]:
+        for path in (self._folder / kind).glob("*.json"):
+            if not path.name.startswith(".") and (found := self._read(path)) is not None:
+                yield found
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError):
+            return None
+        return found if _OWNER in found else None
+
+    def _object(self, kind: str, name: str) -> Path:
+        return self._folder / kind / f"{name}.json"
+
+    def _save(self, kind: str, value: dict[str, Any], owner: str) -> None:
+        _write(self._object(kind, str(value["id"])), msgspec.json.encode({**value, _OWNER: owner}))
+
+
+def _sound(name: str) -> bool:
+    """Whether it can be a name of ours, and no path."""
+    return name.replace("-", "").replace("_", "").isalnum() and name.isascii()
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        with disk_trouble(path.parent):
+            atomic_write(path, content)
+            os.chmod(path, 0o600)  # noqa: PTH101 - prompts are nobody else's business
+    except BuildError as error:
+        raise ApiError(507, error.what, code="storage_full") from None

@@ -1,0 +1,210 @@
+"""``/v1/files`` and ``/v1/batches``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from trtbuild_gateway.batches.lines import ENDPOINTS
+from trtbuild_gateway.batches.store import OPEN, Batches, Store
+from trtbuild_gateway.failures import ApiError, invalid
+from trtbuild_gateway.http.endpoint import Context, Handler
+from trtbuild_gateway.http.forms import form_of
+from trtbuild_gateway.seams import Call
+
+_DAY = 24 * 3600
+_WINDOW = "24h"
+_MOST_LISTED = 100
+_TIMES = (
+    "in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at",
+    "cancelled_at",
+)  # fmt: skip
+
+
+async def upload(context: Context) -> None:
+    """Keep a file."""
+    store = _store(context)
+    form = await form_of(context.exchange, filenames=True)
+    if form.get("purpose") != "batch":
+        raise invalid("'purpose' must be 'batch'", "purpose")
+    given = form.get("file")
+    if not isinstance(given, tuple):
+        raise invalid("'file' is missing", "file")
+    filename, content = given
+    made = await asyncio.to_thread(
+        store.add_file, content, filename or "batch.jsonl", "batch", _owner(context)
+    )
+    await _answer(context, made)
+
+
+async def list_files(context: Context) -> None:
+    """List the caller's files."""
+    found = await asyncio.to_thread(_store(context).files, _owner(context))
+    purpose = _query(context).get("purpose")
+    await _list(context, [one for one in found if purpose in (None, one["purpose"])])
+
+
+async def one_file(context: Context) -> None:
+    """Describe a file."""
+    await _answer(context, _store(context).file(_name(context), _owner(context)))
+
+
+async def content(context: Context) -> None:
+    """Send the content of a file."""
+    store = _store(context)
+    found = store.file(_name(context), _owner(context))
+    data = await asyncio.to_thread(store.data_of(found["id"]).read_bytes)
+    await context.exchange.respond(data, kind="application/octet-stream")
+
+
+async def delete_file(context: Context) -> None:
+    """Remove a file, unless a batch still needs it."""
+    store, owner = _store(context), _owner(context)
+    name = store.file(_name(context), owner)["id"]
+    for batch in store.batches(owner):
+        if batch["status"] in OPEN and batch["input_file_id"] == name:
+            raise ApiError(
+                409, f"the batch {batch['id']} still reads this file", code="file_in_use"
+            )
+    store.remove_file(name)
+    await _answer(context, {"id": name, "object": "file", "deleted": True})
+
+
+async def create(context: Context) -> None:
+    """Create a batch; it is validated and computed afterwards."""
+    store, owner = _store(context), _owner(context)
+    given = await context.exchange.json()
+    endpoint, window = given.get("endpoint"), given.get("completion_window")
+    if endpoint not in ENDPOINTS:
+        raise invalid(f"'endpoint' must be one of {', '.join(ENDPOINTS)}", "endpoint")
+    if window != _WINDOW:
+        raise invalid(f"'completion_window' must be '{_WINDOW}'", "completion_window")
+    metadata = given.get("metadata")
+    if metadata is not None and not isinstance(metadata, dict):
+        raise invalid("'metadata' must be an object", "metadata")
+    name = given.get("input_file_id")
+    if not isinstance(name, str):
+        raise invalid("'input_file_id' is missing", "input_file_id")
+    store.file(name, owner)
+    # A key that may not use the endpoint, or that cannot be found again, is told now.
+    await context.gateway.gate.again(owner, Call(context.call.id, endpoint))
+    now = int(time.time())
+    made = store.add_batch(
+        {
+            "endpoint": endpoint,
+            "errors": None,
+            "input_file_id": name,
+            "completion_window": window,
+            "status": "validating",
+            "output_file_id": None,
+            "error_file_id": None,
+            "created_at": now,
+            "expires_at": now + _DAY,
+            **dict.fromkeys(_TIMES),
+            "request_counts": {"total": 0, "completed": 0, "failed": 0},
+            "metadata": metadata,
+        },
+        owner,
+    )
+    _batches(context).wake()
+    await _answer(context, made)
+
+
+async def list_batches(context: Context) -> None:
+    """List the caller's batches."""
+    await _list(context, await asyncio.to_thread(_store(context).batches, _owner(context)))
+
+
+async def one_batch(context: Context) -> None:
+    """Describe a batch."""
+    await _answer(context, _store(context).batch(_name(context), _owner(context)))
+
+
+async def cancel(context: Context) -> None:
+    """Cancel a batch; answers that are there are kept."""
+    store, owner = _store(context), _owner(context)
+    batch = store.batch(_name(context), owner)
+    if batch["status"] not in OPEN:
+        raise ApiError(
+            409, f"the batch is {batch['status']}, and cannot be cancelled", code="batch_ended"
+        )
+    if batch["status"] != "finalizing":
+        batch |= {"status": "cancelling", "cancelling_at": int(time.time())}
+        store.save_batch(batch, owner)
+        _batches(context).cancel(batch["id"])
+        _batches(context).wake()
+    await _answer(context, batch)
+
+
+def _batches(context: Context) -> Batches:
+    found = context.gateway.batches
+    if found is None:
+        raise ApiError(
+            404,
+            "this gateway keeps no files and batches: batches.directory is not set",
+            code="batches_off",
+        )
+    return found
+
+
+def _store(context: Context) -> Store:
+    return _batches(context).store
+
+
+def _owner(context: Context) -> str:
+    return context.call.caller.id
+
+
+def _name(context: Context) -> str:
+    return str(context.exchange.scope["path_params"]["name"])
+
+
+def _query(context: Context) -> dict[str, str]:
+    text = context.exchange.scope.get("query_string", b"").decode("latin-1")
+    return {name: values[-1] for name, values in parse_qs(text).items()}
+
+
+async def _answer(context: Context, value: dict[str, Any]) -> None:
+    await context.exchange.respond(msgspec.json.encode(value))
+
+
+async def _list(context: Context, found: Sequence[dict[str, Any]]) -> None:
+    """Answer with a page: ``limit`` objects that follow ``after``."""
+    query = _query(context)
+    limit = query.get("limit", "20")
+    if not limit.isdigit() or not 1 <= int(limit) <= _MOST_LISTED:
+        raise invalid(f"'limit' must be 1 to {_MOST_LISTED}", "limit")
+    names = [one["id"] for one in found]
+    after = query.get("after")
+    if after is not None and after not in names:
+        raise invalid("'after' is not in the list", "after")
+    first = names.index(after) + 1 if after is not None else 0
+    page = found[first : first + int(limit)]
+    await _answer(
+        context,
+        {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": first + len(page) < len(found),
+        },
+    )
+
+
+ROUTES: Mapping[tuple[str, str], Handler] = {
+    ("POST", "/v1/files"): upload,
+    ("GET", "/v1/files"): list_files,
+    ("GET", "/v1/files/{name}"): one_file,
+    ("DELETE", "/v1/files/{name}"): delete_file,
+    ("GET", "/v1/files/{name}/content"): content,
+    ("POST", "/v1/batches"): create,
+    ("GET", "/v1/batches"): list_batches,
+    ("GET", "/v1/batches/{name}"): one_batch,
+    ("POST", "/v1/batches/{name}/cancel"): cancel,
+}
