@@ -19,6 +19,8 @@ Examples
 
   trtbuild gateway --url 10.0.0.7:8000 --port 8080
 
+  trtbuild gateway --url 10.0.0.7:8000 --url 10.0.0.8:8000
+
   trtbuild gateway model_repository --control-port 9001
 
   trtbuild gateway -f gateway.yaml

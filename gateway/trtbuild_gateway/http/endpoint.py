@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from starlette.types import Receive, Scope, Send
 
+from trtbuild.errors import ServerError
 from trtbuild.wire.failures import WireError
 from trtbuild_gateway.failures import ApiError, of_exception, unavailable
 from trtbuild_gateway.gateway import Gateway
@@ -67,7 +68,7 @@ class Context:
         self.exchange.more_headers |= self.admission.headers
         return self.admission
 
-    async def fall_back(self, error: WireError | ApiError) -> bool:
+    async def fall_back(self, error: Exception) -> bool:
         """Turn to the next fallback of the model that was asked for; whether there is one.
 
         Only models that make text have any: the vectors of another model would look right and be
@@ -208,7 +209,7 @@ class Endpoint:
             try:
                 await self._handler(context)
                 return
-            except (WireError, ApiError) as error:
+            except (WireError, ServerError, ApiError) as error:
                 if context.exchange.spoken or not await context.fall_back(error):
                     raise
 

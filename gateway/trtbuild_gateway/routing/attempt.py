@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
+from trtbuild.errors import ServerError
 from trtbuild.signature.requests import Chunk
 from trtbuild.wire.failures import DroppedError, RefusedError, WireError
 from trtbuild_gateway.failures import ApiError, of_exception
@@ -69,7 +70,7 @@ class Attempt:
         try:
             async with self._clock:
                 answer = await work
-        except WireError as error:
+        except (WireError, ServerError) as error:
             self._failed(error)
             raise
         except BaseException:  # the client left, or the request cannot be sent
@@ -85,7 +86,7 @@ class Attempt:
         """Whether an answer of a model that says why it ends did not."""
         return self.begun and self._server.reports_reason and not self._reason
 
-    def _failed(self, error: WireError) -> None:
+    def _failed(self, error: WireError | ServerError) -> None:
         answer = of_exception(error)
         breaker = self._server.breaker
         if answer.status < 500 or answer.code == "overloaded":

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from trtbuild.errors import ServerError
 from trtbuild.signature.requests import Chunk, GenerateRequest, TaskAnswer, TaskRequest
 from trtbuild.wire.failures import WireError
 from trtbuild_gateway.failures import ApiError, of_exception, unavailable
@@ -109,7 +110,7 @@ class Pool:
             began = asyncio.get_running_loop().time()
             try:
                 answer = await attempt.run(send(server, attempt.take))
-            except (WireError, ApiError) as error:
+            except (WireError, ServerError, ApiError) as error:
                 if attempt.begun or not self._may_retry(error, tried):
                     raise
                 server.retries += 1
@@ -125,7 +126,7 @@ class Pool:
             return Limits(math.inf, math.inf, self.seconds)
         return Limits(settings.first_token_seconds, settings.token_seconds, self.seconds)
 
-    def _may_retry(self, error: WireError | ApiError, tried: Sequence[Server]) -> bool:
+    def _may_retry(self, error: Exception, tried: Sequence[Server]) -> bool:
         more = len(tried) <= self.settings.retries and self._spare >= 1
         if not (more and may_go_elsewhere(of_exception(error)) and self._healthy(tried)):
             return False

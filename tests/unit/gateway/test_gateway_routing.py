@@ -284,6 +284,25 @@ def test_requests_that_belong_together_go_to_one_server(choice: str) -> None:
     behind(GOOD, GOOD, GOOD, routing={"choice": choice})(test)
 
 
+def test_two_versions_of_a_model_share_its_users() -> None:
+    async def run() -> None:
+        async with fake_triton(old=words("old"), new=words("new"), other=GOOD) as triton:
+            servers = [{"url": triton.url, "upstream": name} for name in ("old", "new")]
+            models = {"chat": {"servers": servers}}
+            async with serving(triton.url, models=models, routing={"choice": "sticky"}) as served:
+                rows = (await served.client.get("/v1/models")).json()["data"]
+                assert [row["id"] for row in rows] == ["chat", "other"]
+                texts: dict[str, set[str]] = {}
+                for user in [f"user {number}" for number in range(30)] * 2:
+                    body = {"model": "chat", "prompt": "x", "user": user}
+                    answered = await served.post("/v1/completions", **body)
+                    texts.setdefault(user, set()).add(answered.json()["choices"][0]["text"])
+                assert {len(one) for one in texts.values()} == {1}
+                assert set.union(*texts.values()) == {"old", "new"}
+
+    run_as_served(run())
+
+
 def test_a_session_stays_in_the_gateway() -> None:
     async def test(tritons: list[FakeTriton], served: Served) -> None:
         headers = {"x-session-id": "s1"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from trtbuild.errors import ServerError
 from trtbuild.signature.requests import Chunk, EmbedAnswer, EmbedRequest, TaskAnswer
 from trtbuild.wire.failures import RefusedError, UnreachableError
 from trtbuild_gateway.failures import ApiError, PhaseError
@@ -192,6 +193,7 @@ class Asked:
     ("error", "repeated"),
     [
         (UnreachableError("refused"), True),
+        (ServerError("the tensors are not those of the description"), True),
         (ApiError(503, "is being unloaded", code="model_not_ready"), True),
         (RefusedError("queue full: exceeds maximum queue size", status=400), True),
         (RefusedError("must be positive", status=400), False),
