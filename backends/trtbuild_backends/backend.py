@@ -78,14 +78,16 @@ class Delta:
         finish_reason: ``stop`` or ``length`` in the last piece; empty before.
         tokens: How many the piece has; None if unknown.
         prompt_tokens: Tokens of the prompt; None if unknown.
-        logprobs: Of each token, as vLLM's Triton backend reports them.
+        logprobs: JSON texts as vLLM's Triton backend sends them: a list with
+            ``{token id: {logprob, rank, decoded_token}}`` of each token, and in the first piece
+            that of the prompt's tokens as a second text.
     """
 
     text: str
     finish_reason: str = ""
     tokens: int | None = None
     prompt_tokens: int | None = None
-    logprobs: Sequence[Any] = ()
+    logprobs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 import venv
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 
 from support.gateways import tokenizer
+from support.paths import ROOT
 
 MANIFEST = 'framework = "echo"\ntasks = ["generate", "embed"]\nsummary = "Says what it is told."\n'
 ENTRY_POINT = "[trtbuild.backends.v1]\necho-adapter = echo_adapter.backend:Echo\n"
@@ -115,3 +117,27 @@ def write_registry(folder: Path, **models: Any) -> Path:
     path = folder / "registry.yaml"
     path.write_text(yaml.safe_dump(value))
     return path
+
+
+def shipped(folder: Path, adapter: str, packages: Path) -> Path:
+    """The interpreter of an environment with an adapter of ours, and packages from elsewhere.
+
+    Args:
+        folder: Where to make it.
+        adapter: A directory of ``adapters/``.
+        packages: The packages that it needs, in another environment.
+    """
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    source = ROOT / "adapters" / adapter
+    project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
+    (group,) = project["entry-points"].items()
+    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    metadata = f"Metadata-Version: 2.4\nName: {project['name']}\nVersion: {project['version']}\n"
+    (info / "METADATA").write_text(metadata)
+    points = "".join(f"{name} = {value}\n" for name, value in group[1].items())
+    (info / "entry_points.txt").write_text(f"[{group[0]}]\n{points}")
+    others = [one for one in (ROOT / "adapters").iterdir() if one.is_dir()]
+    (site / "others.pth").write_text("\n".join(map(str, [*others, packages])))
+    return folder / "bin" / "python"

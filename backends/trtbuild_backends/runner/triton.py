@@ -107,7 +107,7 @@ def piece(name: str, delta: Delta, *, prompt_tokens: bool) -> Mapping[str, Any]:
     if prompt_tokens and delta.prompt_tokens is not None:
         event["num_input_tokens"] = delta.prompt_tokens
     if delta.logprobs:
-        event["logprobs"] = json.dumps(delta.logprobs)
+        event["logprobs"] = list(delta.logprobs)
     return event
 
 

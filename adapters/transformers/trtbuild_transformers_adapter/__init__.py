@@ -1,0 +1,1 @@
+"""An adapter for transformers; only a worker imports it."""

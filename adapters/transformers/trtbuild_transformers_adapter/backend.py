@@ -1,0 +1,207 @@
+"""Any causal language model, or the vectors of any encoder, by transformers' own classes.
+
+Code of a checkpoint is never run: ``trust_remote_code`` stays off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, ClassVar
+
+from trtbuild_backends.backend import (
+    AbstractBackend,
+    Delta,
+    Embedding,
+    EmbedRequest,
+    GenerateRequest,
+    ModelFacts,
+    RequestError,
+    iterate_in_thread,
+)
+from trtbuild_transformers_adapter.texts import Texts
+
+_SAME = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")  # as in GenerationConfig
+_POOLINGS = ("mean", "cls", "last")
+_OPTIONS = frozenset(("task", "dtype", "device", "pooling", "normalize"))
+
+
+class TransformersBackend(AbstractBackend):
+    """One model. Options: ``task`` (``generate`` or ``embed``), ``dtype``, ``device``, and for
+    vectors ``pooling`` (``mean``, ``cls``, ``last``) and ``normalize``."""
+
+    sampling: ClassVar[frozenset[str] | None] = frozenset(
+        (*_SAME, "max_tokens", "min_tokens", "seed", "stop", "ignore_eos")
+    )
+
+    async def load(self) -> ModelFacts:
+        """Load tokenizer and weights."""
+        return await asyncio.to_thread(self._load)
+
+    def _load(self) -> ModelFacts:
+        import torch
+        from transformers import AutoConfig, AutoTokenizer
+
+        options = self.model.options
+        if unknown := sorted(options.keys() - _OPTIONS):
+            raise ValueError(f"unknown options {unknown}; there is: {', '.join(sorted(_OPTIONS))}")
+        source: dict[str, Any] = {"revision": self.model.revision or None}
+        config = AutoConfig.from_pretrained(self.model.source, **source)
+        task = options.get("task") or _task_of(config)
+        self._torch = torch
+        self._tokenizer = AutoTokenizer.from_pretrained(self.model.source, **source)
+        self._device = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = options.get("dtype", "auto")
+        loader = _loader(task)
+        model = loader.from_pretrained(self.model.source, dtype=dtype, **source)
+        self._model = model.to(self._device).eval()
+        self._context = int(getattr(config.get_text_config(), "max_position_embeddings", 0) or 0)
+        self._one = asyncio.Lock()
+        self._pooling = options.get("pooling", "mean")
+        if self._pooling not in _POOLINGS:
+            raise ValueError(f"pooling {self._pooling!r} is none of {', '.join(_POOLINGS)}")
+        return ModelFacts(task=task, context_length=self._context)
+
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[Delta]:
+        """Yield the answer token by token, as far as tokens make whole characters."""
+        async with self._one:
+            pieces = iterate_in_thread(lambda left: self._pieces(request, left))
+            try:
+                async for delta in pieces:
+                    yield delta
+            finally:
+                await pieces.aclose()  # type: ignore[attr-defined]
+
+    def _pieces(self, request: GenerateRequest, left: threading.Event) -> Iterator[Delta]:
+        encoded = self._tokenizer(request.prompt, return_tensors="pt").to(self._device)
+        prompt = encoded["input_ids"][0]
+        most = int(request.sampling.get("max_tokens") or 16)
+        self._require_room(len(prompt), most)
+        texts = Texts(self._tokenizer, tuple(request.sampling.get("stop") or ()))
+        tokens, ends = 0, self._ends(request.sampling)
+        for token in self._tokens(encoded, request.sampling, most, left):
+            tokens += 1
+            ended = token in ends
+            text = texts.end() if ended else texts.add(token)
+            if ended or texts.stopped:
+                yield Delta(text, "stop", 1, len(prompt))
+                return
+            yield Delta(text, tokens=1, prompt_tokens=len(prompt))
+        yield Delta(texts.end(), "length" if tokens >= most else "stop", 0, len(prompt))
+
+    def _tokens(
+        self, encoded: Any, sampling: Mapping[str, Any], most: int, left: threading.Event
+    ) -> Iterator[int]:
+        """Yield the ids of new tokens from transformers' own loop, which calls us for each."""
+        from queue import Queue
+
+        from transformers import StoppingCriteriaList
+
+        found: Queue[int | BaseException | None] = Queue()
+        gone = threading.Event()
+
+        class Streamer:
+            prompt = True
+
+            def put(self, value: Any) -> None:
+                if not self.prompt:
+                    found.put(int(value.reshape(-1)[0]))
+                self.prompt = False
+
+            def end(self) -> None:
+                found.put(None)
+
+        def stop(ids: Any, _scores: Any, **_: Any) -> Any:
+            over = left.is_set() or gone.is_set()
+            return self._torch.full((ids.shape[0],), over, device=ids.device)
+
+        def work() -> None:
+            try:
+                with self._torch.inference_mode():
+                    self._model.generate(
+                        **encoded,
+                        **self._arguments(sampling, most),
+                        streamer=Streamer(),
+                        stopping_criteria=StoppingCriteriaList([stop]),
+                    )
+            except BaseException as error:
+                found.put(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            while (item := found.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            gone.set()
+            thread.join()
+
+    def _arguments(self, sampling: Mapping[str, Any], most: int) -> dict[str, Any]:
+        values = {name: sampling[name] for name in _SAME if sampling.get(name) is not None}
+        temperature = values.pop("temperature", 1.0)
+        if (seed := sampling.get("seed")) is not None:
+            self._torch.manual_seed(seed)
+        values["do_sample"] = temperature > 0
+        if temperature > 0:
+            values["temperature"] = temperature
+        else:
+            values = {
+                key: values[key] for key in values if key in ("do_sample", "repetition_penalty")
+            }
+        if sampling.get("ignore_eos"):
+            values["eos_token_id"] = None
+        least = sampling.get("min_tokens") or None
+        return {**values, "max_new_tokens": most, "min_new_tokens": least}
+
+    def _ends(self, sampling: Mapping[str, Any]) -> frozenset[int]:
+        found = self._model.generation_config.eos_token_id
+        if sampling.get("ignore_eos") or found is None:
+            return frozenset()
+        return frozenset(found if isinstance(found, list) else [found])
+
+    def _require_room(self, prompt: int, most: int = 0) -> None:
+        if self._context and prompt + most > self._context:
+            raise RequestError(
+                f"the prompt has {prompt} tokens and the answer may have {most}; the context of "
+                f"{self.model.name!r} is {self._context}: send less, or lower max_tokens"
+            )
+
+    async def embed(self, request: EmbedRequest) -> Embedding:
+        """Return the pooled vector of a text."""
+        async with self._one:
+            return await asyncio.to_thread(self._embed, request)
+
+    def _embed(self, request: EmbedRequest) -> Embedding:
+        torch = self._torch
+        if isinstance(request.input, str):
+            encoded = self._tokenizer(request.input, return_tensors="pt")
+        else:
+            ids = torch.tensor([list(request.input)])
+            encoded = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        encoded = {name: value.to(self._device) for name, value in encoded.items()}
+        tokens = int(encoded["input_ids"].shape[1])
+        self._require_room(tokens)
+        with torch.inference_mode():
+            states = self._model(**encoded).last_hidden_state[0].float()
+        pooled = {"mean": states.mean(0), "cls": states[0], "last": states[-1]}[self._pooling]
+        vector = pooled[: request.dimensions] if request.dimensions else pooled
+        if self.model.options.get("normalize", True):
+            vector = torch.nn.functional.normalize(vector, dim=0)
+        return Embedding(vector.tolist(), tokens)
+
+
+def _task_of(config: Any) -> str:
+    names = config.architectures or []
+    generates = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
+    return "generate" if generates else "embed"
+
+
+def _loader(task: str) -> Any:
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    if task not in ("generate", "embed"):
+        raise ValueError(f"the task {task!r} is neither generate nor embed")
+    return AutoModelForCausalLM if task == "generate" else AutoModel

@@ -1,0 +1,1 @@
+"""An adapter for vLLM; only a worker imports it."""
