@@ -8,7 +8,6 @@ from trtbuild_deploy.facts.metrics import (
     known_families,
     metrics_of,
     progress_of,
-    signal_names,
 )
 from trtbuild_deploy.facts.model import Facts, ModelFacts, ProbeRequest
 from trtbuild_deploy.facts.reading import read_facts
@@ -25,5 +24,4 @@ __all__ = [
     "metrics_of",
     "progress_of",
     "read_facts",
-    "signal_names",
 ]

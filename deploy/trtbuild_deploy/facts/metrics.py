@@ -138,11 +138,6 @@ def known_families() -> frozenset[str]:
     return frozenset(family.name for row in _table()["source"] for family in _families(row))
 
 
-def signal_names() -> tuple[str, ...]:
-    """The names of all signals."""
-    return tuple(row["name"] for row in _table()["signal"])
-
-
 @cache
 def _table() -> dict[str, Any]:
     return tomllib.loads(data_file("metrics.toml").read_text(encoding="utf-8"))

@@ -115,11 +115,6 @@ class Facts:
         """Size of ``/dev/shm``."""
         return shm_bytes(self.python_shm, ranks=max((m.world for m in self.models), default=1))
 
-    @property
-    def is_pinned(self) -> bool:
-        """Whether the image is named by digest."""
-        return "@sha256:" in self.image
-
     def load_seconds(self, *, weight_bytes: int, bandwidth: int) -> int:
         """Estimate how long the server takes to load, for ``bandwidth`` in bytes a second."""
         return load_seconds(self.builders, weight_bytes, bandwidth)

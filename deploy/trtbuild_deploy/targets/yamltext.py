@@ -37,13 +37,6 @@ def yaml_bytes(value: Any, header: str = "") -> bytes:
     return (comment + body).encode()
 
 
-def yaml_documents(values: list[Any], header: str = "") -> bytes:
-    """Return several documents in one file."""
-    return b"---\n".join(
-        [yaml_bytes(value, header if not number else "") for number, value in enumerate(values)]
-    )
-
-
 def literal(text: str) -> str:
     """``text`` for Compose, which takes ``$`` for a variable unless it is doubled."""
     return text.replace("$", "$$")

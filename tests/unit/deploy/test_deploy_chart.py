@@ -9,7 +9,9 @@ import pytest
 
 from support.deployments import deployable
 from support.kubernetes import rendered, require_valid, run_helm
+from trtbuild.check.running import run_on_file
 from trtbuild_deploy.jobs.render import render, write
+from trtbuild_deploy.rules.view import Document, files_of
 
 pytestmark = pytest.mark.network
 
@@ -87,6 +89,8 @@ def test_every_object_is_valid(
         for one in objects:
             require_valid(one, version)
         _require_ports(objects)
+        seen = files_of([Document(one) for one in objects])
+        assert run_on_file("DEP", seen, "chart") == ()
 
 
 def _require_ports(objects: list[dict[str, Any]]) -> None:

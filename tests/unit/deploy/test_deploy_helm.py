@@ -85,6 +85,11 @@ def test_an_environment_holds_only_what_differs(tmp_path: Path) -> None:
     assert rehearsal["workload"]["args"][:2] == ["trtbuild", "serve"]
 
 
+def test_every_object_of_the_schema_is_closed() -> None:
+    for name, shape in {"": SCHEMA, **SCHEMA["$defs"]}.items():
+        assert shape["additionalProperties"] is False, name
+
+
 @pytest.mark.parametrize("place", ["", "server", "gpu", "weights", "workload", "autoscaling"])
 def test_a_misspelt_key_is_refused_by_the_schema(tmp_path: Path, place: str) -> None:
     values = files(deployable(tmp_path))["values.yaml"]
