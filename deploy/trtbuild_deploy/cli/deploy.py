@@ -65,8 +65,8 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
     )
     for name in target_names():
-        help = f"Write the files of the target {name}."
-        group.command(name, help=help, epilog=_EXAMPLES.format(name=name))(_writer(name))
+        epilog = _EXAMPLES.format(name=name)
+        group.command(name, help=_summary(name), epilog=epilog)(_writer(name))
     example = "Examples\n\n  trtbuild deploy diff model_repository -o deploy/helm"
     group.command("diff", epilog=example)(diff)
     example = "Examples\n\n  trtbuild deploy check deploy/helm"
@@ -78,6 +78,17 @@ def register(app: typer.Typer) -> None:
         schema
     )
     app.add_typer(group, name="deploy")
+
+
+def _summary(name: str) -> str:
+    """A target's line in the help; of a broken one what is wrong with it."""
+    from trtbuild.errors import UsageError
+    from trtbuild_deploy.target import find_target
+
+    try:
+        return find_target(name).summary
+    except UsageError as error:
+        return error.what
 
 
 def _writer(target: str) -> Callable[..., None]:

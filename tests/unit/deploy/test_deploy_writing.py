@@ -102,6 +102,11 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_the_help_lists_the_targets() -> None:
+    shown = " ".join(trtbuild("deploy", "--help").stdout.replace("│", " ").split())
+    assert "helm A Helm chart with values for each environment." in shown
+
+
 def test_facts_and_schema_are_printed(tmp_path: Path) -> None:
     repo = deployable(tmp_path)
     assert "queue: missing: no gauge" in trtbuild("deploy", "facts", repo).stdout
