@@ -31,12 +31,15 @@ class ModelSource:
         source: A directory, or an id that the framework resolves.
         revision: Of the source; empty for its default.
         options: The adapter's own settings.
+        vision: For a family of trtbuild's table how it takes images: ``placeholder``, ``marker``,
+            ``after``, ``tasks``, ``sampling``, ``engine``; empty for any other model.
     """
 
     name: str
     source: str
     revision: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    vision: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         framework: What computes: ``transformers``, ``vllm``.
         tasks: What its models can be asked for: ``generate``, ``embed``.
         summary: One sentence.
+        architecture: Of the models that it is for; a checkpoint of this machine says its own.
         backend_class: ``package.module:Class``; the entry point's value.
         distribution: The package and its version.
     """
@@ -35,6 +36,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     framework: str
     tasks: tuple[str, ...]
     summary: str
+    architecture: str = ""
     backend_class: str = ""
     distribution: str = ""
 

@@ -18,6 +18,7 @@ from trtbuild.wire.failures import RefusedError
 from trtbuild.wire.records import IndexEntry
 from trtbuild_backends.backend import ModelSource
 from trtbuild_backends.environments import Environment, environment_for
+from trtbuild_backends.families import described, family_of
 from trtbuild_backends.manifest import manifest
 from trtbuild_backends.registry import ModelEntry, Registry, read_registry
 from trtbuild_backends.wires import WorkerWire
@@ -189,12 +190,15 @@ class Supervisor:
             )
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="trtbuild-"))  # only its owner may enter
-        source = ModelSource(name, entry.source, entry.revision, entry.options)
+        family = family_of(entry.source, known.architecture)
+        facts = {} if family is None else described(family)
+        source = ModelSource(name, entry.source, entry.revision, entry.options, facts)
+        variables = {**(family.environment if family is not None else {}), **entry.environment}
         return Launch(
             found.python,
             entry.backend_class or known.backend_class,
             asdict(source),
-            environment(entry.environment, token=entry.token),
+            environment(variables, token=entry.token),
             self._folder,
             state_dir("adapters", f"{name}.log"),
         )

@@ -1,0 +1,1 @@
+"""An adapter for DeepSeek-OCR; only a worker imports it."""

@@ -1,0 +1,1 @@
+"""An adapter for SGLang; only a worker imports it."""
