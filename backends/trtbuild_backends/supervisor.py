@@ -93,7 +93,7 @@ class Supervisor:
             await asyncio.gather(*(self.load(name) for name in names), return_exceptions=True),
             strict=True,
         ):
-            if isinstance(loaded, RefusedError):
+            if isinstance(loaded, Exception):
                 _log.error("%s was not loaded: %s", name, loaded)
 
     def index(self, name: str) -> list[IndexEntry]:
@@ -129,8 +129,9 @@ class Supervisor:
     async def unload(self, name: str) -> None:
         """Stop a model's worker."""
         slot = self._slot(name)
-        await self._unwatch(slot)
+        await self._unwatch(slot)  # also from starting a worker again, which holds the lock
         async with slot.changing:
+            await self._unwatch(slot)
             worker, slot.worker = slot.worker, None
             slot.state, slot.reason = "UNLOADING", ""
             if worker is not None:
@@ -221,17 +222,15 @@ class Supervisor:
             slot.restarts += 1
             await asyncio.sleep(seconds)
             async with slot.changing:
-                slot.watching = None  # the next worker has a watch of its own
                 try:
                     await self._replace(slot, entry)
                     _log.info("the worker of %s was started again", slot.name)
                 except (TrtbuildError, WorkerError, OSError) as error:
                     slot.reason = f"its worker could not be started again: {_reason(error)}"
-                    slot.watching = asyncio.current_task()
 
     async def _unwatch(self, slot: _Slot) -> None:
         watching, slot.watching = slot.watching, None
-        if watching is not None:
+        if watching is not None and watching is not asyncio.current_task():
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from support.adapters_made import ENTRY_POINT, files
+from support.adapters_made import ENTRY_POINT, files, install
+from support.command_line import trtbuild
 from support.gateways import run_as_served, serving, tokenizer
 from support.wheels_made import locked, write_wheel
 from trtbuild.errors import TrtbuildError
 from trtbuild_backends.environments import environment_for, is_made
+from trtbuild_backends.manifest import manifest, manifests
 from trtbuild_backends.registry import AdapterSettings, read_registry
+from trtbuild_gateway.adapters import adapted
+from trtbuild_gateway.settings import settings_of
+from trtbuild_gateway.upstream.catalog import Catalog
 
 
 def lock_in(folder: Path, text: str) -> dict[str, str]:
@@ -119,3 +125,56 @@ def test_a_registry_that_is_wrong_is_refused(tmp_path: Path, text: str, words: s
     path.write_text(text)
     with pytest.raises(TrtbuildError, match=words):
         read_registry(path)
+
+
+def test_the_command_lists_and_installs(tmp_path: Path) -> None:
+    adapters = {"a": lock_in(tmp_path, locked(*wheels(tmp_path, "3")))}
+    models = {"m": {"adapter": "a", "source": "s"}}
+    path = tmp_path / "registry.yaml"
+    path.write_text(yaml.safe_dump({"models": models, "adapters": adapters}))
+
+    def listed() -> Any:
+        done = trtbuild("adapters", "list", "-f", str(path), "--json")
+        assert done.returncode == 0, done.stderr
+        (row,) = (row for row in json.loads(done.stdout) if row["name"] == "a")
+        return row
+
+    assert (listed()["installed"], listed()["models"]) == (False, ["m"])
+    for _ in range(2):
+        made = trtbuild("adapters", "install", "a", "-f", str(path), "--json")
+        assert made.returncode == 0, made.stderr
+        assert Path(json.loads(made.stdout)[0]["python"]).exists()
+    assert listed()["installed"]
+    assert "yes" in trtbuild("adapters", "list", "-f", str(path)).stdout
+    unknown = trtbuild("adapters", "install", "b", "-f", str(path))
+    assert (unknown.returncode, "has no adapter 'b'; there is: a" in unknown.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("manifest_text", "words"),
+    [(None, "No such file"), ("framework = 1", "framework"), ("a = [", "Invalid")],
+)
+def test_a_manifest_that_is_wrong_is_named(
+    tmp_path: Path, manifest_text: str | None, words: str
+) -> None:
+    install(tmp_path)
+    file = tmp_path / "echo_adapter" / "adapter.toml"
+    file.unlink()
+    if manifest_text is not None:
+        file.write_text(manifest_text)
+    with pytest.raises(TrtbuildError, match=words):
+        manifest("echo-adapter", [str(tmp_path)])
+    assert manifests([str(tmp_path)]) == {}
+
+
+def test_a_model_is_in_one_file_only(tmp_path: Path) -> None:
+    path = tmp_path / "registry.yaml"
+    path.write_text("models: {m: {adapter: a, source: s}}")
+    both = settings_of({"registry": str(path), "models": {"m": {}}})
+    with pytest.raises(TrtbuildError, match="in the gateway's settings and in the registry"):
+        adapted(both)
+    alone = adapted(settings_of({"registry": str(path)}))
+    with pytest.raises(TrtbuildError, match="cannot be added while the gateway runs"):
+        Catalog(alone)
+    with pytest.raises(TrtbuildError, match="cannot be read"):
+        adapted(settings_of({"registry": str(tmp_path / "none.yaml")}))

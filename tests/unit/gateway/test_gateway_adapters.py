@@ -139,7 +139,27 @@ def test_a_worker_that_dies_or_hangs_is_started_again(tmp_path: Path) -> None:
             assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, how
             assert (await chat(served, "Hello")).status_code == 200
 
+        before = worker(served)
+        before.kill()
+        await until(served, "failed")
+        # An unload in the moment in which the next worker starts leaves none.
+        gone = await served.control.post("/v1/model/unload", json={"model": "m"})
+        assert gone.json()["state"] == "unloaded", gone.text
+        assert served.gateway.catalog.workers.pid("adapter:m") is None  # type: ignore[union-attr]
+
+        workers = served.gateway.catalog.workers
+        assert workers is not None
+        workers.adopt(limited, jit_install=False)
+        assert (await load(served)).status_code == 200
+        worker(served).kill()
+        async with asyncio.timeout(20):
+            while "not started again" not in (await state(served)).get("reason", ""):
+                await asyncio.sleep(0.05)
+        assert (await load(served)).status_code == 200
+
     options = {"fork": True}
+    (tmp_path / "limited").mkdir()
+    limited = write_registry(tmp_path / "limited", m={"limits": {"restarts": 0}})
     behind(write_registry(tmp_path, m={"options": options}), test)
 
 
