@@ -38,7 +38,9 @@ async def main():
 asyncio.run(main())
 """
 GATEWAY = "from trtbuild.cli.app import main; main()"
-LONGEST = 5.0  # seconds that a client may be left without an end, beyond those of a whole answer
+# Seconds that a client may be left without an end. At rest it is less than five; a stop that
+# nothing ends would last for the gateway's 600.
+LONGEST = 15.0
 
 
 class Processes:
@@ -144,9 +146,9 @@ def test_every_client_gets_an_end(tmp_path: Path) -> None:
             for _ in range(rounds(3, 200)):
                 done.append(await processes.disturb(chance))
                 await asyncio.sleep(chance.random())
+            await ready(client)
             stop.set()
             await asyncio.gather(*asking)
-            await ready(client)
 
     with kept(3) as ports, Processes(tmp_path, ports) as processes:
         try:
@@ -154,4 +156,4 @@ def test_every_client_gets_an_end(tmp_path: Path) -> None:
         except BaseException:
             print(f"seed {seed}: {done}, {ends}")
             raise
-    assert ends["whole"], f"seed {seed}: {done}, {ends}"
+    assert sum(ends.values()) >= CLIENTS, f"seed {seed}: {done}, {ends}"
