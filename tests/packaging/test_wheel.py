@@ -83,15 +83,19 @@ def test_the_wheel_runs_away_from_the_checkout(dist: Path, tmp_path: Path) -> No
     assert "'vllm'" in result.stdout
 
 
-def test_the_gateways_wheel_holds_exactly_its_sources(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["gateway", "backends"])
+def test_the_other_wheels_hold_exactly_their_sources(tmp_path: Path, folder: str) -> None:
     command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir"]
-    subprocess.run([*command, tmp_path, ROOT / "gateway"], check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("trtbuild_gateway-*.whl")
+    subprocess.run([*command, tmp_path, ROOT / folder], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob(f"trtbuild_{folder}-*.whl")
     names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
-    expected = shipped(ROOT / "gateway" / "trtbuild_gateway", "trtbuild_gateway/")
-    assert names == expected
-    versions = [
-        tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]["version"]
-        for folder in (".", "gateway")
-    ]
-    assert versions[0] == versions[1]
+    assert names == shipped(ROOT / folder / f"trtbuild_{folder}", f"trtbuild_{folder}/")
+
+
+def test_all_distributions_have_one_version() -> None:
+    projects = [*ROOT.glob("*/pyproject.toml"), *ROOT.glob("adapters/*/pyproject.toml")]
+    versions = {
+        tomllib.loads(path.read_text())["project"]["version"]
+        for path in (ROOT / "pyproject.toml", *projects)
+    }
+    assert len(versions) == 1

@@ -32,7 +32,8 @@ class Echo(AbstractBackend):
         if self.model.options.get("fork"):
             subprocess.Popen(["sleep", "1000"], start_new_session=True)
         self.ill = False
-        return ModelFacts(task=self.model.options.get("task", "generate"), context_length=64)
+        task, images = (self.model.options.get(key) for key in ("task", "images"))
+        return ModelFacts(task or "generate", context_length=64, images=bool(images))
 
     async def health(self):
         if self.ill:
@@ -54,6 +55,9 @@ class Echo(AbstractBackend):
         if "ill" in asked:
             self.ill = True
             await asyncio.sleep(1000)
+        if request.images:
+            yield Delta(f"{len(request.images)} image of {len(request.images[0])}: {asked}", "stop")
+            return
         if "refuse" in asked:
             raise RequestError("I take no such prompt")
         if "break" in asked:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import base64
-import io
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 
 from support.paths import ROOT
+from support.pictures import file_of, halves, text_of
 from support.tokenizers_made import byte_level
 from trtbuild_backends.backend import EmbedRequest, GenerateRequest, ModelSource, RequestError
 from trtbuild_backends.families import described, family_of
@@ -190,7 +189,7 @@ def test_deepseek_ocr_knows_its_tasks_and_where_images_go(vllm: None) -> None:
     family = family_of("deepseek-ai/DeepSeek-OCR", "DeepseekOCRForCausalLM")
     assert family is not None
     source = ModelSource("ocr", "s", options={"max_model_len": 8192}, vision=described(family))
-    image = base64.b64encode(png()).decode()
+    image = text_of(file_of(halves((3, 2))))
 
     async def test() -> None:
         backend = DeepseekBackend(source)
@@ -219,14 +218,6 @@ def test_deepseek_ocr_knows_its_tasks_and_where_images_go(vllm: None) -> None:
                 await answer(backend, asked, images)
 
     asyncio.run(test())
-
-
-def png() -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.new("RGB", (3, 2)).save(file, "PNG")
-    return file.getvalue()
 
 
 def test_sglang_gets_its_own_names(monkeypatch: pytest.MonkeyPatch) -> None:

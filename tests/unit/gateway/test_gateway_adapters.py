@@ -17,6 +17,15 @@ import pytest
 
 from support.adapters_made import write_registry
 from support.gateways import Served, run_as_served, serving
+from support.paths import ROOT
+from support.pictures import file_of, halves, text_of
+
+# As docs/guides/adapters.md has it for a checkpoint without a template.
+TEXT_ONLY = next(
+    part.partition("```")[0]
+    for part in (ROOT / "docs/guides/adapters.md").read_text().split("```jinja\n")[1:]
+)
+PNG = text_of(file_of(halves()))
 
 
 def behind(path: Path, test: Callable[[Served], Awaitable[None]], **settings: Any) -> None:
@@ -103,6 +112,16 @@ def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
         assert (unknown.status_code, "top_p" in unknown.text) == (400, True)
         assert (await chat(served, "break")).status_code == 500
 
+        assert (await load(served, "v")).status_code == 200
+        picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+        seen = await served.post(
+            "/v1/chat/completions",
+            model="v",
+            messages=[{"role": "user", "content": [picture, {"type": "text", "text": "ocr"}]}],
+        )
+        assert seen.status_code == 200, seen.text
+        assert seen.json()["choices"][0]["message"]["content"] == f"1 image of {len(PNG)}: ocr"
+
         used = (await until_used(served))["usage"]
         assert used["processes"] >= 1
         assert used["engine_running"] == 0
@@ -113,7 +132,14 @@ def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
         assert not process.is_running()
         assert (await chat(served, "Hello")).status_code == 503
 
-    registry = write_registry(tmp_path, m={}, e={"options": {"task": "embed"}})
+    template = tmp_path / "text.jinja"
+    template.write_text(TEXT_ONLY)
+    registry = write_registry(
+        tmp_path,
+        m={},
+        e={"options": {"task": "embed"}},
+        v={"options": {"images": True}, "chat_template": str(template)},
+    )
     behind(registry, test, refresh_seconds=0.2)
 
 
