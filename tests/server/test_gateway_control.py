@@ -109,7 +109,7 @@ def test_the_watchdog_sees_queue_and_processes(
                 await asyncio.sleep(0.05)
         assert (found["requests"], found["errors"], found["output_tokens"]) == (1, 0, 3)
         assert 0 < found["first_token_seconds"]["p50"] < 10
-        assert 0.005 < found["between_tokens_seconds"]["p95"] < 10
+        assert 0 <= found["between_tokens_seconds"]["p95"] < 10  # letters may come together
         assert found["queued"] == 0
         assert (found["processes"], found["rss_bytes"] > 10_000_000) == (1, True)
         whole = (await served.control.get("/v1/model/state")).json()["servers"][0]["usage"]
