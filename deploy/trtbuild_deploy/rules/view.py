@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trtbuild.located.positions import NOWHERE, Position
@@ -13,6 +13,7 @@ LOAD_SECONDS = "trtbuild.dev/load-seconds"
 BUILDERS = "trtbuild.dev/builders"
 VERSION = "app.kubernetes.io/version"
 _EXIT_TIMEOUT = 30  # Triton's own
+_RUNTIME = "ServingRuntime"
 _WORKLOADS = {
     "Deployment": ("template",),
     "StatefulSet": ("template",),
@@ -116,8 +117,27 @@ class Files:
 
 def files_of(documents: Sequence[Document]) -> Files:
     """The view of documents."""
-    replicas = [replica for one in documents for replica in _replicas(one)]
+    graces = _graces(documents)
+    replicas = [
+        replace(replica, grace=graces.get(str(one.get("metadata", "name")), replica.grace))
+        if one.kind == _RUNTIME
+        else replica
+        for one in documents
+        for replica in _replicas(one)
+    ]
     return Files(tuple(documents), tuple(replicas))
+
+
+def _graces(documents: Sequence[Document]) -> dict[str, int]:
+    """The grace period for a ServingRuntime, by its name: the predictors have it."""
+    found: dict[str, int] = {}
+    for one in documents:
+        canaries = [get(canary, "predictor") for canary in items(one.get("spec", "canary"))]
+        for predictor in (one.get("spec", "predictor"), *canaries):
+            grace = number(get(predictor, "terminationGracePeriodSeconds"))
+            if one.kind == "InferenceService" and grace is not None:
+                found[str(get(predictor, "model", "runtime"))] = grace
+    return found
 
 
 def get(value: Any, *path: str | int) -> Any:
@@ -139,7 +159,7 @@ def items(value: Any) -> list[Mapping[str, Any]]:
 def _replicas(document: Document) -> Iterator[Replica]:
     if document.kind in _WORKLOADS:
         yield _pod(document, ("spec", *_WORKLOADS[document.kind]))
-    elif document.kind == "Pod":
+    elif document.kind in ("Pod", _RUNTIME):
         yield _pod(document, ())
     elif not document.kind:
         services = document.value.get("services")

@@ -242,6 +242,31 @@ class Compose(Strict):
     address: str = Field(default="127.0.0.1", description="Address on which ports are published")
 
 
+class Stable(Strict):
+    """A version that already serves."""
+
+    version: Annotated[str, Field(pattern=r"^r[0-9a-f]{8}$")] = Field(
+        description="Its name: predictor.name of the InferenceService"
+    )
+    storage: str = Field(
+        pattern=r"^[a-z0-9+]+://\S+$", description="Its storage URI: spec.predictor.storageUris"
+    )
+
+
+class Kserve(Strict):
+    """What only the target kserve asks for."""
+
+    service_account: Label = Field(
+        default="", description="ServiceAccount with the credentials of the storage"
+    )
+    stable: Stable | None = Field(
+        default=None, description="The version beside which this one is tried; none: this one alone"
+    )
+    percent: int = Field(
+        default=10, ge=0, le=100, description="Share of the requests while it is tried"
+    )
+
+
 class Settings(Strict):
     """The whole file."""
 
@@ -265,6 +290,7 @@ class Settings(Strict):
     monitoring: Monitoring = Monitoring()
     tracing: Tracing = Tracing()
     compose: Compose = Compose()
+    kserve: Kserve = Kserve()
     environments: dict[Label, dict[str, Any]] = Field(
         default_factory=dict, description="Keys that differ by environment, by its name"
     )

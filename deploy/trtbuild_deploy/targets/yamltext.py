@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -33,8 +34,18 @@ def yaml_bytes(value: Any, header: str = "") -> bytes:
     )
     if yaml.safe_load(body) != value:
         raise ValueError("the YAML did not survive its own parser")
-    comment = "".join(f"# {line}\n" for line in header.splitlines())
-    return (comment + body).encode()
+    return yaml_header(header) + body.encode()
+
+
+def yaml_header(text: str) -> bytes:
+    """Return the lines of ``text`` as comments."""
+    return "".join(f"# {line}\n" for line in text.splitlines()).encode()
+
+
+def documents_bytes(values: Iterable[Any], header: str = "") -> bytes:
+    """Return several documents as one file."""
+    first, *rest = (yaml_bytes(value) for value in values)
+    return yaml_header(header) + first + b"".join(b"---\n" + one for one in rest)
 
 
 def literal(text: str) -> str:

@@ -39,7 +39,7 @@ def _of_settings(facts: Facts, settings: Settings) -> Iterator[str]:
         yield f"'network.egress' none stops the download {downloads(facts, settings)}"
     if facts.weight_bytes is None and not settings.weights.size:
         yield "the weights come from the hub, so their size is unknown: give 'weights.size'"
-    yield from _of_weights(facts, settings)
+    yield from _of_weights(settings)
     given = settings.server.memory
     if given and quantity_bytes(given) <= facts.shm_bytes:
         yield (
@@ -55,20 +55,13 @@ _REFERENCES = {
 }
 
 
-def _of_weights(facts: Facts, settings: Settings) -> Iterator[str]:
+def _of_weights(settings: Settings) -> Iterator[str]:
     weights = settings.weights
     pattern, form = _REFERENCES.get(weights.source, ("", ""))
     if pattern and not re.fullmatch(pattern, weights.reference):
         yield (
             f"'weights.reference' {weights.reference!r} does not fit 'weights.from' "
             f"{weights.source}: give {form}"
-        )
-    if weights.source == "s3" and not weights.image:
-        yield "'weights.from' s3 needs 'weights.image', an image with the AWS command line"
-    if weights.source == "hub" and not weights.image and set(facts.builders) == {"onnx"}:
-        yield (
-            "'weights.from' hub needs 'weights.image', an image with huggingface_hub: the server's "
-            "has none"
         )
 
 

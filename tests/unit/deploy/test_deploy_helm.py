@@ -127,8 +127,8 @@ def test_several_nodes_form_a_cluster_of_ray(tmp_path: Path) -> None:
         ("vllm", {}, "gateway: {enabled: true}\n", 3, "needs 'gateway.image'"),
         ("vllm", {}, "weights: {from: s3}\n", 3, "give s3://bucket/prefix"),
         ("vllm", {}, "weights: {from: hub, reference: a/b@main}\n", 3, "the commit in full"),
-        ("vllm", {}, "weights: {from: s3, reference: 's3://b'}\n", 3, "needs 'weights.image'"),
-        ("onnx", {}, f"weights: {{from: hub, reference: a/b@{'0' * 40}}}\n", 3, "huggingface_hub"),
+        ("vllm", {}, "weights: {from: s3, reference: 's3://b'}\n", 4, "needs 'weights.image'"),
+        ("onnx", {}, f"weights: {{from: hub, reference: a/b@{'0' * 40}}}\n", 4, "huggingface_hub"),
         ("vllm", {}, "environments:\n  prod: {gpu: {mode: mig}}\n", 3, "needs 'gpu.profile'"),
     ],
 )

@@ -34,7 +34,11 @@ class Helm:
 
     def reasons_against(self, facts: Facts, settings: Settings) -> Sequence[str]:
         """Return what the chart cannot do."""
-        return (*_of_nodes(facts, settings), *reasons_against_scaling(facts, settings))
+        return (
+            *_of_nodes(facts, settings),
+            *_of_copies(facts, settings),
+            *reasons_against_scaling(facts, settings),
+        )
 
     def render(self, facts: Facts, settings: Settings) -> Rendered:
         """Return the chart, the values, and those of each environment."""
@@ -108,6 +112,17 @@ def _of_nodes(facts: Facts, settings: Settings) -> Iterator[str]:
                 "('gpu.perNode'): convert it with --set distributed_executor_backend=ray for "
                 "several nodes"
             )
+
+
+def _of_copies(facts: Facts, settings: Settings) -> Iterator[str]:
+    weights = settings.weights
+    if weights.source == "s3" and not weights.image:
+        yield "'weights.from' s3 needs 'weights.image', an image with the AWS command line"
+    if weights.source == "hub" and not weights.image and set(facts.builders) == {"onnx"}:
+        yield (
+            "'weights.from' hub needs 'weights.image', an image with huggingface_hub: the server's "
+            "has none"
+        )
 
 
 def _notes(facts: Facts, settings: Settings) -> Iterator[str]:
