@@ -54,7 +54,7 @@ class Store:
 
     def add_file(self, content: bytes, filename: str, purpose: str, owner: str) -> dict[str, Any]:
         """Keep a file and return its object. ApiError 507 if the disk is full."""
-        name = f"file-{secrets.token_hex(12)}"
+        name = f"file-{_new_id()}"
         made = {
             "id": name,
             "object": "file",
@@ -70,7 +70,7 @@ class Store:
 
     def add_batch(self, given: dict[str, Any], owner: str) -> dict[str, Any]:
         """Keep a new batch and return its object."""
-        made = {"id": f"batch_{secrets.token_hex(12)}", "object": "batch", **given}
+        made = {"id": f"batch_{_new_id()}", "object": "batch", **given}
         self._save(_BATCHES, made, owner)
         return made
 
@@ -97,7 +97,7 @@ class Store:
     def unfinished(self) -> list[tuple[str, str]]:
         """Return id and owner of the batches that are not at their end, the oldest first."""
         found = [one for one in self._all(_BATCHES) if one.get("status") in OPEN]
-        found.sort(key=lambda one: int(one.get("created_at", 0)))
+        found.sort(key=lambda one: (int(one.get("created_at", 0)), str(one["id"])))
         return [(str(one["id"]), str(one[_OWNER])) for one in found]
 
     def remove_file(self, name: str) -> None:
@@ -141,6 +141,11 @@ class Store:
 
     def _save(self, kind: str, value: dict[str, Any], owner: str) -> None:
         _write(self._object(kind, str(value["id"])), msgspec.json.encode({**value, _OWNER: owner}))
+
+
+def _new_id() -> str:
+    """Return an id that sorts by time: `created_at` counts whole seconds only."""
+    return f"{time.time_ns() // 1000:014x}{secrets.token_hex(8)}"
 
 
 def _sound(name: str) -> bool:
