@@ -54,6 +54,7 @@ class VllmBackend(AbstractBackend):
     async def unload(self) -> None:
         """End the engine and its processes."""
         self._llm.shutdown()
+        del self._llm  # it would shut down again when the interpreter ends, and complain
 
     async def health(self) -> None:
         """Raise if the engine has died."""

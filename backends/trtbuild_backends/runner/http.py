@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _HEAD_LIMIT = 64 * 1024
+_OVER = (ConnectionError, asyncio.IncompleteReadError)
 _BODY_LIMIT = 256 * 1024 * 1024
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 413: "Content Too Large"}
 
@@ -85,7 +86,8 @@ async def serve(path: str, handle: Handle) -> asyncio.Server:
 
     async def connected(connection: _Connection) -> None:
         try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            # Only the end of the loop cancels a connection, and asyncio would log that.
+            with contextlib.suppress(*_OVER, asyncio.CancelledError):
                 while (request := await _read(connection.reader)) is not None:
                     await _answer_while_connected(handle, request, connection)
         finally:
