@@ -68,8 +68,8 @@ def _reasons(facts: Facts, settings: Settings) -> Iterator[str]:
         )
     if (weights.secret or weights.endpoint) and not settings.kserve.service_account:
         yield (
-            "'weights.secret' and 'weights.endpoint': KServe takes both from a ServiceAccount: give "
-            "'kserve.serviceAccount'"
+            "'weights.secret' and 'weights.endpoint': KServe takes both from a ServiceAccount: "
+            "give 'kserve.serviceAccount'"
         )
     if weights.source == "image" and weights.path:
         yield "'weights.path' in an image: KServe mounts the whole image: leave it out"
