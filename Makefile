@@ -9,7 +9,7 @@ PROMPT ?= The capital of France is
 unexport PYTHONDONTWRITEBYTECODE
 
 LINT := style types imports workflows docs
-.PHONY: demo check test lint $(LINT) quick unit server-tests nightly bench clean help
+.PHONY: demo check test lint $(LINT) quick unit server-tests page nightly bench clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -74,8 +74,16 @@ $(VENV)-clients/.ready: pyproject.toml
 	npm install --silent --prefix $(VENV)-clients openai@6
 	@touch $@
 
+PAGE := gateway/trtbuild_gateway/page
+page: ## Build the gateway's page; needs Node
+	npm ci --silent --prefix gateway/ui
+	npm run --silent build --prefix gateway/ui
+
 nightly: $(BIN)/.ready $(VENV)-clients/.ready ## Soak, simulations, long fuzzing and differential runs
 	$(BIN)/trtbuild runtime install
+	$(MAKE) page && test -z "$$(git status --porcelain $(PAGE))" \
+	  || { echo "error: $(PAGE) is not what gateway/ui makes; fix: make page, and commit it"; exit 1; }
+	$(BIN)/python -m pip install --quiet --group browser
 	TRTBUILD_NIGHTLY=1 $(PYTEST_PARALLEL) -m "long and not server"
 	TRTBUILD_NIGHTLY=1 $(BIN)/pytest -m "long and server"
 	$(BIN)/python scripts/fuzz_validator.py --files 100000

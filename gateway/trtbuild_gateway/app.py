@@ -29,6 +29,7 @@ from trtbuild_gateway.routes import (
     embeddings,
     messages,
     models,
+    page,
     ranking,
     responses,
     tokens,
@@ -122,6 +123,8 @@ def create_app(gateway: Gateway, beside: Beside = contextlib.nullcontext) -> ASG
     routes = [
         Route(path, endpoint, methods=[method]) for (method, path), endpoint in endpoints.items()
     ]
+    if gateway.settings.page:
+        routes += page.page_routes("data")
     others = Starlette(
         routes=routes, lifespan=lifespan, exception_handlers={HTTPException: not_here}
     )

@@ -125,6 +125,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         access: Who may ask for what, and how much.
         control: The port on which models are loaded and unloaded.
         batches: Files and batches of OpenAI's API.
+        page: Whether there is a page at ``/ui/`` of each port.
         routing: Which server gets a request, and what happens when one fails.
         on_unsupported: ``refuse`` a parameter that a model does not take, or ``drop`` it and name
             it in the header ``x-trtbuild-ignored``.
@@ -150,6 +151,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access: AccessSettings = AccessSettings()
     control: ControlSettings = ControlSettings()
     batches: BatchSettings = BatchSettings()
+    page: bool = True
     routing: RoutingSettings = RoutingSettings()
     on_unsupported: Literal["refuse", "drop"] = "refuse"
     most_bytes: Count = 64 * 1024 * 1024

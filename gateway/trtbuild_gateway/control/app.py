@@ -26,6 +26,7 @@ from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.endpoint import Context, Endpoint, Handler
 from trtbuild_gateway.http.exchange import Emit
 from trtbuild_gateway.http.not_here import not_here
+from trtbuild_gateway.routes.page import page_routes
 from trtbuild_gateway.schema.parameters import typed
 
 _Made = TypeVar("_Made", bound=msgspec.Struct)
@@ -81,6 +82,8 @@ class ControlPlane:
             for method, handlers in (("POST", changing), ("GET", looking))
             for path, handler in handlers.items()
         ]
+        if self._gateway.settings.page:
+            routes += page_routes("control")
         return Starlette(routes=routes, exception_handlers={HTTPException: not_here})
 
     @contextlib.asynccontextmanager
