@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -155,7 +154,7 @@ class Metrics:
         self._open.dec()
         labels = (call.endpoint, model)
         self._calls.labels(*labels, str(outcome.status), outcome.error).inc()
-        self._seconds.labels(*labels).observe(time.monotonic() - call.started)
+        self._seconds.labels(*labels).observe(outcome.ended - call.started)
         if outcome.prompt_tokens:
             self._tokens.labels(*labels, "input").inc(outcome.prompt_tokens)
         if outcome.completion_tokens:

@@ -13,8 +13,8 @@ from trtbuild_gateway.settings import Settings
 
 _log = logging.getLogger("trtbuild.gateway")
 
-_FIXED = ("host", "port", "header_seconds", "control")
-"""Settings of the sockets, which are opened once."""
+_FIXED = ("host", "port", "header_seconds", "control", "log_format", "log_level")
+"""Settings of the sockets, which are opened once, and of the log."""
 
 
 async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:

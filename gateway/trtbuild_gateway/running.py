@@ -20,6 +20,7 @@ from trtbuild_gateway.app import create_app
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.reloading import reload
 from trtbuild_gateway.settings import Settings
+from trtbuild_gateway.telemetry import logs
 
 _REFUSING_SECONDS = 5.0  # a load balancer needs that long to notice
 _POLL_SECONDS = 0.05
@@ -178,6 +179,7 @@ def serve(
         control: The socket on which models are controlled.
         read: Reads the settings again at SIGHUP.
     """
+    logs.configure(gateway.settings)
     server = server_for(gateway, control)
     server.read = read
     sockets = [listening] if control is None else [listening, control]

@@ -132,6 +132,7 @@ class Call:
         prompt_tokens: Tokens of all prompts, 0 if unknown.
         max_tokens: The most tokens that all answers may have, 0 if unknown.
         started: ``time.monotonic()`` at the first byte of the request.
+        trace_id: Of the caller's trace, or the gateway's; empty without one.
         texts: What happens to its texts; the gate may set it when it identifies the caller.
     """
 
@@ -142,6 +143,7 @@ class Call:
     prompt_tokens: int = 0
     max_tokens: int = 0
     started: float = 0.0
+    trace_id: str = ""
     texts: Texts = PLAIN
 
 
@@ -154,6 +156,7 @@ class Outcome:
         prompt_tokens, completion_tokens: As reported by the model or counted.
         error: The code of the error, also of one inside a stream with status 200.
         first_token, last_token: ``time.monotonic()``, 0.0 without a token.
+        ended: ``time.monotonic()`` at the end.
     """
 
     status: int = 200
@@ -162,6 +165,7 @@ class Outcome:
     error: str = ""
     first_token: float = 0.0
     last_token: float = 0.0
+    ended: float = 0.0
 
 
 class Admission(Protocol):

@@ -127,6 +127,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         batches: Files and batches of OpenAI's API.
         page: Whether there is a page at ``/ui/`` of each port.
         routing: Which server gets a request, and what happens when one fails.
+        log_format: Of the log on standard error; ``json``: an object a line.
+        log_level: The least that is logged; ``info`` has a line for each request.
         on_unsupported: ``refuse`` a parameter that a model does not take, or ``drop`` it and name
             it in the header ``x-trtbuild-ignored``.
         most_bytes: Of a request's body.
@@ -153,6 +155,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batches: BatchSettings = BatchSettings()
     page: bool = True
     routing: RoutingSettings = RoutingSettings()
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["info", "warning", "error"] = "warning"
     on_unsupported: Literal["refuse", "drop"] = "refuse"
     most_bytes: Count = 64 * 1024 * 1024
     most_choices: Count = 128

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from trtbuild_gateway.access.masking import Rule, mask_whole
 from trtbuild_gateway.failures import ApiError
@@ -43,7 +44,15 @@ class LogFilter(logging.Filter):
         if record.exc_info and not record.exc_text:
             record.exc_text = self._masked(logging.Formatter().formatException(record.exc_info))
             record.exc_info = None
+        record.__dict__ |= {"fields": self._without(getattr(record, "fields", {}))}
         return True
+
+    def _without(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Mask the fields of a JSON line: a caller's id may be an e-mail address."""
+        return {
+            name: self._masked(value) if isinstance(value, str) else value
+            for name, value in fields.items()
+        }
 
     def _masked(self, text: str) -> str:
         try:

@@ -20,11 +20,13 @@ from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.exchange import ErrorBody, Exchange, LeftError
 from trtbuild_gateway.routing.attempt import may_go_elsewhere
 from trtbuild_gateway.seams import SESSION, Admission, Call, Gate, Outcome
+from trtbuild_gateway.telemetry import logs
+from trtbuild_gateway.telemetry.traceparent import Traceparent, read_traceparent
 from trtbuild_gateway.upstream.catalog import Model
 
 _log = logging.getLogger("trtbuild.gateway")
+_TRACE = ("traceparent", "tracestate")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_PASSED_ON = ("traceparent", "tracestate")
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class Context:
         exchange: The HTTP request and its answer.
         call: What is asked.
         outcome: How it ends.
+        trace: Where the client says that it belongs.
         admission: Of the gate, once the call has passed it.
         fallbacks: Models that can still be tried; None before the first has failed.
     """
@@ -44,8 +47,8 @@ class Context:
     exchange: Exchange
     call: Call
     outcome: Outcome
+    trace: Traceparent | None = None
     admission: Admission | None = None
-
     fallbacks: list[str] | None = None
 
     async def model(self, name: str) -> Model:
@@ -112,9 +115,13 @@ class Context:
             self.exchange.more_headers["x-trtbuild-ignored"] = ", ".join(dict.fromkeys(names))
 
     def upstream_headers(self) -> dict[str, str]:
-        """Return the headers for the server: the trace, and the request id."""
+        """Return the headers for the server: the trace, and the request id.
+
+        Triton records a request whose header says that it is not sampled, too, so there is none.
+        """
         given = self.exchange.headers
-        passed = {name: given[name] for name in _PASSED_ON if name in given}
+        sampled = self.trace is not None and self.trace.sampled
+        passed = {name: given[name] for name in _TRACE if sampled and name in given}
         session = {SESSION: self.session} if self.session else {}
         return {**passed, **session, "x-request-id": self.call.id}
 
@@ -171,7 +178,14 @@ class Endpoint:
         id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         exchange.more_headers["x-request-id"] = id
         call = Call(id, self._path, started=time.monotonic())
-        context = Context(self._gateway, exchange, call, Outcome())
+        trace = read_traceparent(exchange.headers.get("traceparent", ""))
+        call.trace_id = "" if trace is None else trace.trace_id
+        context = Context(self._gateway, exchange, call, Outcome(), trace)
+        with logs.about(call):
+            await self._counted(context)
+
+    async def _counted(self, context: Context) -> None:
+        """Answer, count and log."""
         if self._quiet:
             await self._answer(context)
             return
@@ -179,8 +193,11 @@ class Endpoint:
         try:
             await self._answer(context)
         finally:
-            self._gateway.metrics.end(call, context.outcome, call.model)
-            self._gateway.gate.ended(call, context.outcome)
+            call, outcome = context.call, context.outcome
+            outcome.ended = time.monotonic()
+            self._gateway.metrics.end(call, outcome, call.model)
+            self._gateway.gate.ended(call, outcome)
+            logs.ended(call, outcome)
 
     async def _answer(self, context: Context) -> None:
         try:

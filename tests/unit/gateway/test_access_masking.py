@@ -378,6 +378,7 @@ def test_the_gateways_log_is_masked(caplog: pytest.LogCaptureFixture) -> None:
     async def test(_: FakeTriton, served: Served) -> None:
         log = logging.getLogger("trtbuild.gateway")
         log.warning("request %s failed", "of a@example.org")
+        log.warning("x", extra={"fields": {"key_id": "d@example.org", "status": 200}})
         try:
             raise ValueError("b@example.org")
         except ValueError:
@@ -387,6 +388,8 @@ def test_the_gateways_log_is_masked(caplog: pytest.LogCaptureFixture) -> None:
     assert "request of [EMAIL] failed" in caplog.text
     assert "ValueError: [EMAIL]" in caplog.text
     assert "example.org" not in caplog.text
+    (fields,) = (f for record in caplog.records if (f := getattr(record, "fields", None)))
+    assert fields == {"key_id": "[EMAIL]", "status": 200}
     logging.getLogger("trtbuild.gateway").warning("a@example.org")
     assert "a@example.org" in caplog.text  # the gateway is gone, and so is its filter
 
