@@ -20,7 +20,7 @@ from trtbuild_backends.backend import ModelSource
 from trtbuild_backends.environments import Environment, environment_for
 from trtbuild_backends.families import described, family_of
 from trtbuild_backends.manifest import manifest
-from trtbuild_backends.registry import ModelEntry, Registry, read_registry
+from trtbuild_backends.registry import Limits, ModelEntry, Registry, read_registry
 from trtbuild_backends.wires import WorkerWire
 from trtbuild_backends.worker import Launch, Worker, WorkerError, environment
 
@@ -48,6 +48,21 @@ class _Slot:
     restarts: int = 0
 
 
+class _Told:
+    """Progress of an installation, as the reason why a model is not ready."""
+
+    def __init__(self, slot: _Slot) -> None:
+        self._slot = slot
+
+    def step(self, text: str) -> None:
+        """See :class:`~trtbuild.progress.Progress`."""
+        if self._slot.state == "LOADING":
+            self._slot.reason = text
+
+    def advance(self, done: int, total: int, unit: str = "B") -> None:
+        """See :class:`~trtbuild.progress.Progress`."""
+
+
 class Supervisor:
     """The models of a registry, each with at most one worker that serves.
 
@@ -70,6 +85,16 @@ class Supervisor:
             RecipeError: It cannot be read, or is wrong.
         """
         self._registry, self._jit_install = read_registry(registry), jit_install
+
+    async def retire(self) -> None:
+        """Begin to unload the models that are no longer in the registry."""
+        for name, slot in self._slots.items():
+            if name not in self._registry.models and slot.worker is not None:
+                limit = Limits().drain_seconds
+                worker, slot.worker = slot.worker, None
+                await self._unwatch(slot)
+                slot.state, slot.reason = "UNAVAILABLE", _UNLOADED
+                self._later(_drained(worker, limit))
 
     def wire(self, url: str) -> WorkerWire:
         """Return the client of a model by its address."""
@@ -166,7 +191,7 @@ class Supervisor:
             self._later(_drained(old, entry.limits.drain_seconds))
 
     async def _started(self, name: str, entry: ModelEntry) -> Worker:
-        found = await asyncio.to_thread(self._environment, entry)
+        found = await asyncio.to_thread(self._environment, self._slot(name), entry)
         worker = await asyncio.to_thread(Worker.start, self._launch(name, entry, found))
         try:
             await worker.loaded(entry.limits.load_seconds)
@@ -178,9 +203,15 @@ class Supervisor:
             raise
         return worker
 
-    def _environment(self, entry: ModelEntry) -> Environment:
+    def _environment(self, slot: _Slot, entry: ModelEntry) -> Environment:
         settings = self._registry.adapters.get(entry.adapter)
-        return environment_for(entry.adapter, settings, install=self._jit_install)
+        try:
+            return environment_for(
+                entry.adapter, settings, install=self._jit_install, progress=_Told(slot)
+            )
+        finally:
+            if slot.state == "LOADING":
+                slot.reason = ""
 
     def _launch(self, name: str, entry: ModelEntry, found: Environment) -> Launch:
         known = manifest(entry.adapter, found.path)

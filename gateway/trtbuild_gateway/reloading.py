@@ -40,6 +40,8 @@ async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
         _log.error("the settings are not used, the old ones stay: %s", error)
         gateway.metrics.reloaded("refused")
         return False
+    if workers is not None:
+        await workers.retire()
     for name in _FIXED:
         if getattr(settings, name) != getattr(gateway.settings, name):
             _log.warning("%r has changed, which takes effect when the gateway is restarted", name)

@@ -67,6 +67,9 @@ class Workers(Protocol):
     def adopt(self, registry: Path | None, *, jit_install: bool) -> None:
         """Read the registry again, for the models that are loaded from now on."""
 
+    async def retire(self) -> None:
+        """Unload the models that are no longer in the registry."""
+
     async def preload(self) -> None:
         """Load the models that are wanted from the start."""
 

@@ -81,7 +81,8 @@ class Models:
         job = self.jobs.of(place)
         requests = self._catalog.requests(*place)
         state = _state_of(found, job, refused=bool(requests.refusal))
-        reasons = [requests.refusal, *(row.reason for row in found)]
+        step = [row.reason for row in found if row.state == "LOADING"]  # what a worker is doing
+        reasons = [*step, requests.refusal, *(row.reason for row in found)]
         reason = next((one for one in reasons if one not in _GONE), "")
         made: dict[str, Any] = {"id": place.model, "object": "model.state", "state": state}
         made |= {"reason": reason} if reason and state != "ready" else {}

@@ -13,7 +13,7 @@ import yaml
 
 from support.adapters_made import ENTRY_POINT, files, install
 from support.command_line import trtbuild
-from support.gateways import run_as_served, serving, tokenizer
+from support.gateways import Served, run_as_served, serving, tokenizer
 from support.wheels_made import locked, write_wheel
 from trtbuild.errors import TrtbuildError
 from trtbuild_backends.environments import environment_for, is_made
@@ -48,6 +48,16 @@ def wheels(folder: Path, version: str) -> list[Path]:
     ]
 
 
+async def until_installing(served: Served) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            states = (await served.control.get("/v1/model/list")).json()["data"]
+            if any("installing 2 packages" in state.get("reason", "") for state in states):
+                return
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.slow
 def test_adapters_with_contradictory_requirements_live_side_by_side(tmp_path: Path) -> None:
     adapters: dict[str, Any] = {}
     models: dict[str, Any] = {}
@@ -65,7 +75,9 @@ def test_adapters_with_contradictory_requirements_live_side_by_side(tmp_path: Pa
                     served.control.post("/v1/model/load", json={"model": model, "warm_up": False})
                     for model in models
                 ]
-                for answer in await asyncio.gather(*loads):
+                loading = asyncio.gather(*loads)
+                await until_installing(served)
+                for answer in await loading:
                     assert answer.status_code == 200, answer.text
                 for version in ("1", "2"):
                     answer = await served.post(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import psutil
 import pytest
 
@@ -19,6 +20,7 @@ from support.adapters_made import write_registry
 from support.gateways import Served, run_as_served, serving
 from support.paths import ROOT
 from support.pictures import file_of, halves, text_of
+from trtbuild_gateway.reloading import reload
 
 # As docs/guides/adapters.md has it for a checkpoint without a template.
 TEXT_ONLY = next(
@@ -259,6 +261,27 @@ def test_workers_end_with_a_gateway_that_is_killed(tmp_path: Path) -> None:
         finally:
             gateway.kill()
         until_true(lambda: not any(one.is_running() for one in family))
+
+
+def test_a_model_that_leaves_the_registry_is_unloaded(tmp_path: Path) -> None:
+    path = write_registry(tmp_path, m={}, n={})
+
+    async def test(served: Served) -> None:
+        assert (await load(served)).status_code == 200
+        process = worker(served)
+        write_registry(tmp_path, n={})
+        current = served.gateway.settings
+        models = {name: one for name, one in current.models.items() if name != "m"}
+        changed = msgspec.structs.replace(current, models=models)
+        assert await reload(served.gateway, lambda: changed)
+        async with asyncio.timeout(20):
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.02)
+        assert (await chat(served, "Hello")).status_code == 404
+        assert (await load(served)).status_code == 404
+        assert (await load(served, "n")).status_code == 200
+
+    behind(path, test)
 
 
 def until_true(condition: Callable[[], Any]) -> None:
