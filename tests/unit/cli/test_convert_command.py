@@ -11,6 +11,7 @@ import pytest
 from support.checkpoints import make_llama
 from support.command_line import trtbuild
 from support.onnx_checkpoints import make_onnx_bert
+from support.sentence_files import make_checkpoint
 from trtbuild import lockfile
 
 
@@ -133,7 +134,7 @@ def test_flags_of_graphs_are_for_builders_that_export(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--quantize", "int4"), "'quantize' must be"),
+        (("--quantize", "int9"), """'quantize' must be one of "fp16", "int8", not "int9\""""),
         (("--quantize", "int8", "--accelerator", "openvino"), "int8 graphs are for"),
     ],
 )
@@ -142,3 +143,24 @@ def test_values_of_those_flags_are_checked(
 ) -> None:
     done = trtbuild("convert", make_onnx_bert(tmp_path / "bge"), "--repo", repo, *flags)
     assert (done.returncode, said in done.stderr) == (3, True), done.stderr
+
+
+def test_code_of_an_embedder_is_never_run(tmp_path: Path, repo: Path) -> None:
+    """The class is one that transformers has; accepting the code does not change the export."""
+    ran = tmp_path / "ran"
+    folder = make_checkpoint(tmp_path / "m", {"auto_map": {"AutoModel": "own.BertModel"}})
+    (folder / "own.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    flags = ("--backend", "onnx", "--trust-remote-code")
+    done = trtbuild("convert", folder, "--repo", repo, *flags)
+    assert done.returncode == 4, done.stderr
+    assert "brings code (auto_map), which the export never runs" in " ".join(done.stderr.split())
+    assert not repo.exists() and not ran.exists()
+
+
+def test_a_pooling_that_nothing_names_is_said_to_be_assumed(tmp_path: Path, repo: Path) -> None:
+    folder = make_checkpoint(tmp_path / "m", chain=())
+    done = trtbuild("convert", folder, "--repo", repo, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "nothing says its pooling: mean is taken, without normalization" in said
+    assert "add modules.json and 1_Pooling/config.json" in said

@@ -120,6 +120,8 @@ def test_labels_best_first(infer: Any) -> None:
         (("embedder", "-p", "x", "--document", "d"), 2, "--document is for rerankers"),
         (("classifier", "-p", "x", "--input-type", "query"), 2, "--input-type is for embedding"),
         (("classifier", "-p", "x", "--dimensions", "2"), 2, "--dimensions is for embedding"),
+        (("reranker", "-p", "x", "--dimensions", "2"), 2, "the task of 'reranker' is rerank"),
+        (("embedder", "-p", "x", "--image", __file__), 2, "--image is for models that take images"),
         (("images", "-p", "x"), 7, "no request schema fits"),
     ],
 )

@@ -138,6 +138,9 @@ def test_the_head_of_a_colbert(tmp_path: Path) -> None:
          "names 3 labels, and classifier.weight has 2 rows"),
         ({"config": {"architectures": ["BertForMaskedLM"]}, "chain": ()},
          "fills in masked words"),
+        ({"chain": ("Transformer",)}, "modules.json names no Pooling"),
+        ({"config": {"architectures": ["NewModel"], "auto_map": {"AutoModel": "new.NewModel"}}},
+         "accept it with --trust-remote-code"),
     ],
 )  # fmt: skip
 def test_a_head_that_cannot_be_served(tmp_path: Path, arguments: dict[str, Any], said: str) -> None:
