@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trtbuild.errors import ServerError
+from trtbuild.errors import BuildError, ServerError
 from trtbuild.progress import Progress
 from trtbuild_batch.asking import Task
 from trtbuild_batch.engine import (
@@ -99,7 +99,8 @@ class Work:
             await self.writer.close()
             contents.forget_progress(self.writer.scratch, self.options.share()[0])
             if self._claims:
-                self._claims.give_up()
+                with contextlib.suppress(BuildError):  # then they lapse
+                    self._claims.give_up()
         return self._snapshot(engine)
 
     def _wanted(self) -> list[int]:

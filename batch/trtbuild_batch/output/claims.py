@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,39 +40,47 @@ class Claims:
     )
     _held: dict[int, int] = field(default_factory=dict)
     _renewed: float = 0.0
+    _closed: bool = False
+    # Threads take, renew and release; one of them may outlive the job that it belongs to.
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, part: int) -> bool:
         """Claim a part; False if somebody else has it."""
-        if part in self._held:
+        with self._lock:
+            if part in self._held:
+                return True
+            newest = max(self._generations(part), default=0)
+            if self._closed or (newest and self._lapses(part, newest) > self.clock()):
+                return False
+            if not self._file(part, newest + 1).create(self._content()):
+                return False
+            self._held[part] = newest + 1
             return True
-        newest = max(self._generations(part), default=0)
-        if newest and self._lapses(part, newest) > self.clock():
-            return False
-        if not self._file(part, newest + 1).create(self._content()):
-            return False
-        self._held[part] = newest + 1
-        return True
 
     def release(self, part: int) -> None:
         """Give up a part that is published, and remove all that was claimed of it."""
-        if self._held.pop(part, None):
-            for generation in self._generations(part):
-                self._file(part, generation).remove()
+        with self._lock:
+            if self._held.pop(part, None):
+                for generation in self._generations(part):
+                    self._file(part, generation).remove()
 
     def renew(self) -> None:
         """Make the claims last, several times before they would lapse."""
-        now = self.clock()
-        if now - self._renewed < self.seconds / _RENEWALS:
-            return
-        self._renewed = now
-        for part, generation in list(self._held.items()):
-            self._file(part, generation).write(self._content())
+        with self._lock:
+            now = self.clock()
+            if now - self._renewed < self.seconds / _RENEWALS:
+                return
+            self._renewed = now
+            for part, generation in self._held.items():
+                self._file(part, generation).write(self._content())
 
     def give_up(self) -> None:
         """Let others take at once what is not done."""
-        for part, generation in self._held.items():
-            self._file(part, generation).write(self._content(lapsed=True))
-        self._held.clear()
+        with self._lock:
+            self._closed = True
+            for part, generation in self._held.items():
+                self._file(part, generation).write(self._content(lapsed=True))
+            self._held.clear()
 
     def _generations(self, part: int) -> list[int]:
         stem = f".claim-{part:05d}."
