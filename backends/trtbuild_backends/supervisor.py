@@ -8,7 +8,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -88,7 +88,7 @@ class Supervisor:
 
     async def retire(self) -> None:
         """Begin to unload the models that are no longer in the registry."""
-        for name, slot in self._slots.items():
+        for name, slot in list(self._slots.items()):
             if name not in self._registry.models and slot.worker is not None:
                 limit = Limits().drain_seconds
                 worker, slot.worker = slot.worker, None
@@ -165,10 +165,13 @@ class Supervisor:
 
     async def close(self) -> None:
         """Stop every worker, and remove the sockets."""
-        for slot in self._slots.values():
+        slots, ending = list(self._slots.values()), list(self._ending)
+        for slot in slots:
             await self._unwatch(slot)
-        workers = [slot.worker for slot in self._slots.values() if slot.worker is not None]
-        await asyncio.gather(*map(_ended, workers), *self._ending, return_exceptions=True)
+        for task in ending:
+            task.cancel()
+        workers = [slot.worker for slot in slots if slot.worker is not None]
+        await asyncio.gather(*map(_ended, workers), *ending, return_exceptions=True)
         self._slots.clear()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -266,18 +269,21 @@ class Supervisor:
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
 
-    def _later(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[call-overload]
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
 
 async def _drained(worker: Worker, seconds: float) -> None:
     """End a worker that was replaced, once its requests have ended."""
-    with contextlib.suppress(WorkerError):
+    try:
         async with asyncio.timeout(seconds):
             await worker.idle()
-    await _ended(worker)
+    except (WorkerError, TimeoutError):
+        pass  # what is left gets an error
+    finally:
+        await asyncio.shield(_ended(worker))
 
 
 async def _ended(worker: Worker, *, at_once: bool = False) -> None:
