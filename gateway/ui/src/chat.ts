@@ -13,9 +13,10 @@ export interface ToolCall {
 }
 
 export interface Message {
-  role: "system" | "user" | "assistant";
+  role: "system" | "user" | "assistant" | "tool";
   content: string | Part[];
   tool_calls?: ToolCall[];
+  tool_call_id?: string;
 }
 
 export interface Answer {

@@ -30,6 +30,7 @@ export function Live() {
   useEffect(() => {
     const stop = new AbortController();
     const look = async () => {
+      if (document.hidden) return;
       try {
         const page = await (await ask("metrics", undefined, stop.signal)).text();
         setLooks((now) => [...now, { at: performance.now(), samples: samplesOf(page) }].slice(-KEPT));

@@ -52,7 +52,7 @@ function Page() {
         return (
           <div class="view" id={name === tab ? "view" : undefined} key={`${name} ${used}`} role="tabpanel"
             aria-labelledby={`tab-${name}`} hidden={name !== tab}>
-            {(name === tab || name === "Playground") && <View />}
+            <View />
           </div>
         );
       })}

@@ -56,7 +56,7 @@ export function Models() {
           <article key={keyOf(state)} aria-label={state.id}>
             <h2>{state.id} <span class={`state ${state.state}`}>{state.state}</span></h2>
             <small>{state.server}</small>
-            {state.reason && <p class="error">{state.reason}</p>}
+            {state.reason && <p class={state.state === "failed" ? "error" : ""}>{state.reason}</p>}
             {state.job && <Progress job={state.job} />}
             <Usage state={state} usage={usage.get(keyOf(state)) ?? {}} />
             <div class="bar">

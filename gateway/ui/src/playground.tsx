@@ -1,9 +1,9 @@
 /** One prompt for one model or two side by side. */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { askJson, said } from "./api";
 import { type Answer, bodyOf, chat, embed, type Message, nothingYet, type Options, type Part } from "./chat";
-import { Turns, type Turn, Vectors, type Embedded } from "./turns";
+import { type Embedded, messagesOf, Turns, type Turn, Vectors } from "./turns";
 
 interface Model {
   id: string;
@@ -53,15 +53,18 @@ export function Playground() {
       (error) => setProblem(said(error)),
     );
   useEffect(() => void look(), []);
+  useEffect(() => {
+    const stop = (event: KeyboardEvent) => event.key === "Escape" && busy?.abort();
+    document.addEventListener("keydown", stop);
+    return () => document.removeEventListener("keydown", stop);
+  }, [busy]);
+  const end = useRef<HTMLFormElement>(null);
+  useLayoutEffect(() => end.current?.scrollIntoView({ block: "nearest" }), [sides]);
 
-  const send = async () => {
-    if (busy || !(text.trim() || images.length)) return;
-    let tools: unknown[];
-    try {
-      tools = given.tools.trim() ? JSON.parse(given.tools) : [];
-      if (!Array.isArray(tools)) throw new Error("not a list");
-    } catch (error) {
-      setProblem(`the tools are no JSON list: ${said(error)}`);
+  const during = async (work: (tools: unknown[], signal: AbortSignal) => Promise<unknown>) => {
+    const tools = toolsOf(given.tools);
+    if (typeof tools === "string") {
+      setProblem(tools);
       return;
     }
     const stop = new AbortController();
@@ -69,19 +72,29 @@ export function Playground() {
     setProblem("");
     setText("");
     setImages([]);
-    await Promise.all(
-      sides.map((side, index) => {
-        const task = taskOf(models.find((one) => one.id === side.model));
-        if (task === "embed") return askVectors(side, index, stop.signal);
-        return converse({ ...given, model: side.model, tools }, side, index, stop.signal);
-      }),
-    );
+    await work(tools, stop.signal);
     setBusy(null);
   };
 
-  const converse = async (options: Options, side: Side, index: number, signal: AbortSignal) => {
-    const asked: Message = { role: "user", content: contentOf(text, images) };
-    const history = [...side.turns.flatMap(messagesOf), asked];
+  const send = async () => {
+    if (busy || !(text.trim() || images.length)) return;
+    const asked: Message[] = [{ role: "user", content: contentOf(text, images) }];
+    await during((tools, signal) =>
+      Promise.all(
+        sides.map((side, index) => {
+          const task = taskOf(models.find((one) => one.id === side.model));
+          if (task === "embed") return askVectors(side, index, signal);
+          return converse(asked, { ...given, model: side.model, tools }, side, index, signal);
+        }),
+      ),
+    );
+  };
+
+  const reply = (side: Side, index: number) => (results: Message[]) =>
+    void during((tools, signal) => converse(results, { ...given, model: side.model, tools }, side, index, signal));
+
+  const converse = async (asked: Message[], options: Options, side: Side, index: number, signal: AbortSignal) => {
+    const history = [...messagesOf(side.turns, asked), ...asked];
     const tell = (answer: Answer) =>
       change(index, (now) => ({ ...now, turns: [...side.turns, { asked, answer, body: bodyOf(options, history) }] }));
     tell(nothingYet());
@@ -129,26 +142,25 @@ export function Playground() {
                 {usable.map((one) => <option key={one.id} value={one.id}>{one.id} ({one.task})</option>)}
               </select>
             </label>
-            <Turns turns={side.turns} />
+            <Turns turns={side.turns} reply={busy ? null : reply(side, index)} />
             {side.vectors && <Vectors {...side.vectors} />}
           </section>
         ))}
       </div>
-      <form class="composer" onSubmit={(event) => { event.preventDefault(); void send(); }}>
+      <form ref={end} class="composer" onSubmit={(event) => { event.preventDefault(); void send(); }}>
         <label>
           Message <small>Enter sends, Shift+Enter breaks the line, Esc stops. For vectors: a text a line.</small>
           <textarea rows={3} value={text} onInput={(event) => setText(event.currentTarget.value)}
             onKeyDown={(event) => {
-              if (event.key === "Escape") busy?.abort();
               if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
               event.preventDefault();
               void send();
             }} />
         </label>
-        <Images images={images} set={setImages} />
         <div class="bar">
           <button type="submit" class="main" disabled={busy !== null}>Send</button>
           <button type="button" disabled={busy === null} onClick={() => busy?.abort()}>Stop</button>
+          <Images images={images} set={setImages} />
         </div>
         <Settings given={given} set={setGiven} />
       </form>
@@ -213,10 +225,15 @@ function contentOf(text: string, images: string[]): string | Part[] {
   return text.trim() ? [...shown, { type: "text", text }] : shown;
 }
 
-/** Return a turn as messages of the next request. What a failed answer said is left out. */
-function messagesOf({ asked, answer }: Turn): Message[] {
-  if (answer.error || !answer.text) return [];
-  return [asked, { role: "assistant", content: answer.text }];
+/** Return the tools that a text describes, or what is wrong with it. */
+function toolsOf(text: string): unknown[] | string {
+  if (!text.trim()) return [];
+  try {
+    const tools: unknown = JSON.parse(text);
+    return Array.isArray(tools) ? tools : "the tools are no list: write [ … ] around them";
+  } catch (error) {
+    return `the tools are no JSON: ${said(error)}`;
+  }
 }
 
 function asDataUrl(file: File): Promise<string> {

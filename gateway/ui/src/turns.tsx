@@ -1,10 +1,11 @@
 /** What was asked and answered. */
 
 import { useState } from "preact/hooks";
-import { type Answer, cosine, type Message } from "./chat";
+import { type Answer, cosine, type Message, type ToolCall } from "./chat";
 
+/** What was sent, a user's message or the results of tools, and what came back. */
 export interface Turn {
-  asked: Message;
+  asked: Message[];
   answer: Answer;
   body: Record<string, unknown>;
 }
@@ -14,17 +15,53 @@ export interface Embedded {
   vectors: number[][];
 }
 
-export function Turns({ turns }: { turns: Turn[] }) {
+/** Return turns as messages of the next request. What a failed answer said is left out, and a call that has
+ * no result, because a chat template may refuse it. */
+export function messagesOf(turns: Turn[], next: Message[]): Message[] {
+  return turns.flatMap(({ asked, answer }, index) => {
+    const answered = (turns[index + 1]?.asked ?? next).every(({ role }) => role === "tool");
+    const calls = answered ? answer.calls : [];
+    if (answer.error || !(answer.text || calls.length)) return [];
+    return [...asked, { role: "assistant", content: answer.text, ...(calls.length && { tool_calls: calls }) }];
+  });
+}
+
+export function Turns({ turns, reply }: { turns: Turn[]; reply: ((results: Message[]) => void) | null }) {
+  const open = turns.at(-1)?.answer;
   return (
     <ol class="turns">
       {turns.map((turn, index) => (
         <li key={index}>
-          <Asked message={turn.asked} />
+          {turn.asked.map((message, i) => <Asked key={i} message={message} />)}
           <Answered answer={turn.answer} />
           {turn.answer.done && <Curl body={turn.body} />}
         </li>
       ))}
+      {open?.done && open.calls.length > 0 && reply && <li><Results calls={open.calls} reply={reply} /></li>}
     </ol>
+  );
+}
+
+/** Fields for what the called functions return: the page runs none. */
+function Results({ calls, reply }: { calls: ToolCall[]; reply: (results: Message[]) => void }) {
+  const [results, setResults] = useState(calls.map(() => ""));
+  const send = (event: Event) => {
+    event.preventDefault();
+    reply(calls.map(({ id }, i) => ({ role: "tool", tool_call_id: id, content: results[i]! })));
+  };
+  return (
+    <form onSubmit={send}>
+      {calls.map((call, index) => (
+        <label key={call.id}>
+          Result of {call.function.name}
+          <textarea rows={1} value={results[index]} onInput={(event) => {
+            const { value } = event.currentTarget;
+            setResults((now) => now.map((one, i) => (i === index ? value : one)));
+          }} />
+        </label>
+      ))}
+      <button type="submit">Send results</button>
+    </form>
   );
 }
 
@@ -48,7 +85,7 @@ function Answered({ answer }: { answer: Answer }) {
           <p class="text">{answer.reasoning}</p>
         </details>
       )}
-      <p class="text">{answer.text}</p>
+      {answer.text && <p class="text">{answer.text}</p>}
       {answer.calls.map((call) => (
         <pre key={call.id} class="call">{call.function.name}({call.function.arguments})</pre>
       ))}
@@ -63,7 +100,7 @@ function figuresOf(answer: Answer): string {
   if (answer.firstMs) made.push(`first token ${answer.firstMs.toFixed(0)} ms`);
   if (answer.tokens) made.push(`${answer.tokens} tokens`);
   const span = (answer.totalMs - answer.firstMs) / 1000;
-  if (answer.tokens > 1 && span > 0) made.push(`${((answer.tokens - 1) / span).toFixed(1)} tokens/s`);
+  if (answer.tokens > 1 && span > 0.05) made.push(`${((answer.tokens - 1) / span).toFixed(1)} tokens/s`);
   made.push(`${(answer.totalMs / 1000).toFixed(2)} s`);
   if (answer.reason && answer.reason !== "stop") made.push(`ended: ${answer.reason}`);
   return made.join(" · ");

@@ -2,60 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import base64
 import re
-import shutil
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.access import add_key
+from support.browser import expect, in_browser, opened
 from support.fake_triton import FakeTriton, fake_triton, said, words
-from support.gateways import Served, in_front, run_as_served, serving, tokenizer
+from support.gateways import (
+    TEMPLATE,
+    Served,
+    in_front,
+    run_as_served,
+    serving,
+    tokenizer,
+    write_tokenizer,
+)
 from support.scripted_http import END, STREAM, answer
 
-playwright = pytest.importorskip("playwright.async_api", reason="Playwright is not installed")
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-PICTURES = os.environ.get("TRTBUILD_PICTURES")  # a directory: screenshots for the guide
+pytestmark = in_browser
 
-pytestmark = [
-    pytest.mark.nightly,
-    pytest.mark.skipif(BROWSER is None, reason="there is no Chromium"),
-]
-
-
-@dataclass
-class Tab:
-    """A page, and what its console complained about."""
-
-    page: Any
-    complaints: list[str] = field(default_factory=list)
-
-    def see(self, text: str | re.Pattern[str]) -> Any:
-        """Wait until a text is seen."""
-        return playwright.expect(self.page.get_by_text(text).first).to_be_visible(timeout=15_000)
-
-    async def picture(self, name: str) -> None:
-        if PICTURES:
-            await self.page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
-
-
-@contextlib.asynccontextmanager
-async def opened(url: Any, **context: Any) -> AsyncIterator[Tab]:
-    """Open the page of a port."""
-    async with playwright.async_playwright() as program:
-        # Chromium's own sandbox needs what containers rarely have.
-        browser = await program.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        tab = Tab(await browser.new_page(**context))
-        tab.page.on("console", lambda one: tab.complaints.append(f"{one.type}: {one.text}"))
-        tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-        await tab.page.goto(f"{url}/ui")
-        yield tab
-        await browser.close()
+IMAGES = TEMPLATE.replace(
+    "{{ message.content }}",
+    "{% if message.content is string %}{{ message.content }}{% else %}"
+    "{% for part in message.content %}{{ part.text or '<image>' }}{% endfor %}{% endif %}",
+)
+FORM = '<tool_call>\n{"name": <name>, "arguments": <arguments>}\n</tool_call>'
+CALLS = TEMPLATE.replace("tools: {{ tools | tojson }}", f"tools: {{{{ tools | tojson }}}} {FORM}")
+CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 
 
 def test_two_models_answer_side_by_side() -> None:
@@ -72,13 +50,12 @@ def test_two_models_answer_side_by_side() -> None:
                 await page.get_by_label("Message").fill("Hello")
                 await page.keyboard.press("Enter")
                 left, right = page.get_by_label("Model 1"), page.get_by_label("Model 2")
-                seen = playwright.expect
-                await seen(left.locator(".answered .text")).to_have_text("Hello!")
-                await seen(right.locator(".answered .text")).to_have_text("Good morning!")
-                await seen(right.get_by_text("first token")).to_be_visible()
+                await expect(left.locator(".answered .text")).to_have_text("Hello!")
+                await expect(right.locator(".answered .text")).to_have_text("Good morning!")
+                await expect(right.get_by_text("first token")).to_be_visible()
                 await page.get_by_label("Message").fill("And now?")
                 await page.get_by_role("button", name="Send").click()
-                await seen(right.locator(".figures")).to_have_count(2)
+                await expect(right.locator(".figures")).to_have_count(2)
                 prompts = [body["text_input"] for body in triton.bodies]
                 assert any("Good morning!" in text and "And now?" in text for text in prompts)
                 await tab.picture("page-playground")
@@ -86,10 +63,10 @@ def test_two_models_answer_side_by_side() -> None:
                 await page.get_by_role("tab", name="Playground").focus()
                 await page.keyboard.press("ArrowRight")
                 row = page.get_by_role("row", name=re.compile("other"))
-                await seen(row).to_be_visible()
+                await expect(row).to_be_visible()
                 await tab.picture("page-live")
                 await page.keyboard.press("ArrowLeft")
-                await seen(left.locator(".answered")).to_have_count(2)
+                await expect(left.locator(".answered")).to_have_count(2)
                 assert tab.complaints == []
 
     run_as_served(run())
@@ -105,11 +82,11 @@ def test_an_error_a_limit_and_a_narrow_dark_window(tmp_path: Path) -> None:
             await tab.see("there is no API key")
             await page.get_by_label("API key").fill(key)
             await page.get_by_role("button", name="Use").click()
-            await playwright.expect(page.get_by_role("combobox")).to_have_value("m")
+            await expect(page.get_by_role("combobox")).to_have_value("m")
             for number in (1, 2):
                 await page.get_by_label("Message").fill("Hello")
                 await page.keyboard.press("Enter")
-                await playwright.expect(page.locator(".figures")).to_have_count(number)
+                await expect(page.locator(".figures")).to_have_count(number)
             await tab.see("0 of 1 requests left")
             await tab.see(re.compile("limit"))
             width = await page.evaluate("document.documentElement.scrollWidth")
@@ -141,13 +118,63 @@ def test_models_are_loaded_and_unloaded_with_progress(monkeypatch: pytest.Monkey
             await page.get_by_label("Control token").fill("0123456789abcdef")
             await page.keyboard.press("Enter")
             card = page.get_by_role("article", name="m")
-            await playwright.expect(card.locator(".state")).to_have_text("unloaded")
+            await expect(card.locator(".state")).to_have_text("unloaded")
             await card.get_by_role("button", name="Load", exact=True).click()
             await tab.see("load: warming up")
             await tab.picture("page-models")
-            await playwright.expect(card.locator(".state")).to_have_text("ready")
+            await expect(card.locator(".state")).to_have_text("ready")
             await tab.see(re.compile("load done in"))
             await card.get_by_role("button", name="Unload").click()
-            await playwright.expect(card.locator(".state")).to_have_text("unloaded")
+            await expect(card.locator(".state")).to_have_text("unloaded")
 
     in_front(test, script=[STREAM, 1.0, said("a", "stop"), END])
+
+
+def test_a_call_gets_its_result(tmp_path: Path) -> None:
+    async def run() -> None:
+        def script(body: dict[str, Any]) -> Any:
+            return words("It is ", "cold.") if "minus 4" in body["text_input"] else words(CALL)
+
+        async with fake_triton(m=script) as triton:
+            folder = write_tokenizer(tmp_path / "tokenizer", CALLS)
+            own = {"m": {"tokenizer": str(folder), "context_length": 1000}}
+            async with serving(triton.url, models=own) as served, opened(served.url) as tab:
+                page = tab.page
+                await page.get_by_text("System prompt, sampling").click()
+                await page.get_by_label("Tools").fill("{}")
+                await page.get_by_label("Message").fill("Is it cold in Oslo?")
+                await page.get_by_role("button", name="Send", exact=True).click()
+                await tab.see("the tools are no list")
+                await page.get_by_role("button", name="Example of a tool").click()
+                await page.get_by_role("button", name="Send", exact=True).click()
+                await tab.see("get_weather(")
+                await page.get_by_label("Result of get_weather").fill("minus 4")
+                await page.get_by_role("button", name="Send results").click()
+                await tab.see("It is cold.")
+                assert "Oslo" in triton.bodies[1]["text_input"]
+                await page.get_by_text("As curl").last.click()
+                await tab.see(re.compile(r'"tool_call_id".*minus 4'))
+
+    run_as_served(run())
+
+
+def test_an_image_is_sent_and_esc_stops_an_answer(tmp_path: Path) -> None:
+    folder = write_tokenizer(tmp_path / "tokenizer", IMAGES)
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        async with opened(served.url) as tab:
+            page = tab.page
+            picture = {"name": "a.png", "mimeType": "image/png", "buffer": PNG}
+            await page.get_by_label("Images").set_input_files([picture])
+            await expect(page.get_by_label("Remove image 1")).to_be_visible()
+            await page.get_by_label("Message").fill("What is it?")
+            await page.keyboard.press("Enter")
+            await tab.see("A dog")
+            await page.keyboard.press("Escape")
+            await tab.see("ended: stopped")
+            (body,) = triton.bodies
+            assert "<image>What is it?" in body["text_input"]
+            assert base64.b64decode(body["image"]) == PNG
+
+    slow = [STREAM, said("A dog"), 20.0, said("!", "stop"), END]
+    in_front(test, script=slow, models={"m": {"tokenizer": str(folder)}})
