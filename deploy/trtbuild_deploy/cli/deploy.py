@@ -40,6 +40,8 @@ Examples
   trtbuild deploy verify model_repository --url chat.example.org --gateway https://chat.example.org
 
   trtbuild deploy verify model_repository --url 127.0.0.1:8000 --during "docker compose restart server"
+
+  trtbuild deploy verify model_repository --url 127.0.0.1:8000 --golden golden.jsonl
 """  # noqa: E501 - commands to copy
 
 
@@ -210,6 +212,9 @@ def verify(
     during: Annotated[
         str, typer.Option(help="Command that restarts it, while streams run that it must not cut.")
     ] = "",
+    golden: Annotated[
+        Path | None, typer.Option(help="JSONL with prompts and what the answers must contain.")
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Verify what is really deployed: an answer, a stream, the metrics of every signal, a restart.
@@ -218,10 +223,13 @@ def verify(
     """
     from trtbuild.cli.output import print_json, progress
     from trtbuild_deploy.jobs import verifying
+    from trtbuild_deploy.jobs.golden import ask_golden, read_golden
 
+    prompts = read_golden(golden) if golden else ()
     with progress() as bars:
         addresses = verifying.Addresses(url, tuple(metrics or ()), gateway)
         steps = verifying.verify(repo, addresses, during=during, progress=bars)
+        steps += ask_golden(repo, url, prompts, bars)
     if as_json:
         print_json(steps)
     else:

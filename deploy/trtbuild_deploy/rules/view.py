@@ -157,6 +157,8 @@ def items(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _replicas(document: Document) -> Iterator[Replica]:
+    if document.get("spec", "workloadRef"):
+        return  # the pods are those of another document
     if document.kind in _WORKLOADS:
         yield _pod(document, ("spec", *_WORKLOADS[document.kind]))
     elif document.kind in ("Pod", _RUNTIME):

@@ -1,5 +1,6 @@
 """``deploy.yaml``: what the repository cannot say about its deployment."""
 
+from trtbuild_deploy.settings.base import SecretRef
 from trtbuild_deploy.settings.loading import load_settings, parse_settings
 from trtbuild_deploy.settings.model import (
     ENVIRONMENTS,
@@ -8,7 +9,6 @@ from trtbuild_deploy.settings.model import (
     Gateway,
     Gpu,
     Network,
-    SecretRef,
     Server,
     Settings,
     Weights,

@@ -4,57 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    field_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import Field, field_validator
 
 from trtbuild.container import is_secret
-from trtbuild_deploy.settings.values import (
-    IMAGE,
-    LABEL,
-    LONGEST_NAME,
-    QUANTITY,
-    VARIABLE,
-    bytes_of,
-    dns_label,
-    image_reference,
-    variable_name,
-)
+from trtbuild_deploy.settings.base import Image, Label, Quantity, SecretRef, Strict, Variable
+from trtbuild_deploy.settings.targets import Argo, Compose, Gate, Kserve
 
 SETTINGS_NAME = "deploy.yaml"
 ENVIRONMENTS = ("dev", "staging", "prod", "rehearsal")
-
-
-def _text(pattern: str, **more: Any) -> WithJsonSchema:
-    """The schema of a text that may be empty, for whoever has only the schema."""
-    return WithJsonSchema({"type": "string", "pattern": f"^({pattern})?$", **more})
-
-
-Quantity = Annotated[str, AfterValidator(bytes_of), _text(QUANTITY)]
-Label = Annotated[str, AfterValidator(dns_label), _text(LABEL, maxLength=LONGEST_NAME)]
-Image = Annotated[str, AfterValidator(image_reference), _text(IMAGE)]
-Variable = Annotated[str, AfterValidator(variable_name), _text(VARIABLE)]
-
-
-class Strict(BaseModel):
-    """A section: unknown keys are refused, keys are spelt as in Kubernetes."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True
-    )
-
-
-class SecretRef(Strict):
-    """A key of a Kubernetes Secret."""
-
-    name: Label = Field(description="The Secret")
-    key: str = Field(pattern=r"^[-._a-zA-Z0-9]+$", description="The key in it")
 
 
 class Toleration(Strict):
@@ -234,39 +191,6 @@ class Tracing(Strict):
     rate: int = Field(default=100, ge=1, description="One trace of so many requests")
 
 
-class Compose(Strict):
-    """Images that only Compose files name."""
-
-    prometheus: Image = "prom/prometheus:v3.5.0"
-    collector: Image = "otel/opentelemetry-collector-contrib:0.135.0"
-    address: str = Field(default="127.0.0.1", description="Address on which ports are published")
-
-
-class Stable(Strict):
-    """A version that already serves."""
-
-    version: Annotated[str, Field(pattern=r"^r[0-9a-f]{8}$")] = Field(
-        description="Its name: predictor.name of the InferenceService"
-    )
-    storage: str = Field(
-        pattern=r"^[a-z0-9+]+://\S+$", description="Its storage URI: spec.predictor.storageUris"
-    )
-
-
-class Kserve(Strict):
-    """What only the target kserve asks for."""
-
-    service_account: Label = Field(
-        default="", description="ServiceAccount with the credentials of the storage"
-    )
-    stable: Stable | None = Field(
-        default=None, description="The version beside which this one is tried; none: this one alone"
-    )
-    percent: int = Field(
-        default=10, ge=0, le=100, description="Share of the requests while it is tried"
-    )
-
-
 class Settings(Strict):
     """The whole file."""
 
@@ -290,6 +214,8 @@ class Settings(Strict):
     monitoring: Monitoring = Monitoring()
     tracing: Tracing = Tracing()
     compose: Compose = Compose()
+    gate: Gate = Gate()
+    argo: Argo = Argo()
     kserve: Kserve = Kserve()
     environments: dict[Label, dict[str, Any]] = Field(
         default_factory=dict, description="Keys that differ by environment, by its name"

@@ -232,6 +232,16 @@ def test_an_objective_that_nobody_meets(tokenizer: Path) -> None:
     assert "in SLO" in done.stdout and "0%" in done.stdout
 
 
+def test_a_share_of_the_requests_is_required() -> None:
+    with mock(first_ms=20, gap_ms=0) as url:
+        args = (f"openai:{url}#mock", "--min-in-slo", "0.9", "--requests", 4)
+        missed = bench(*args, "--slo", "e2e=1ms", code=8)
+        bench(*args, "--slo", "e2e=60s")
+        senseless = bench(*args, code=2)
+    assert "less than 90.0% of the requests met the objectives" in missed.stderr
+    assert "--slo" in senseless.stderr
+
+
 def test_an_objective_that_nobody_can_judge() -> None:
     """Without a tokenizer there is no inter-token latency: it is not met, and it is said why."""
     with mock(first_ms=5, gap_ms=1) as url:

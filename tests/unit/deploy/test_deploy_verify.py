@@ -17,6 +17,8 @@ from support.command_line import trtbuild
 from support.deployments import deployable
 from support.fake_triton import FakeTriton, fake_triton, said, words
 from support.scripted_http import STREAM
+from trtbuild.errors import UsageError
+from trtbuild_deploy.jobs.golden import read_golden
 
 PAGE = """\
 # TYPE vllm:generation_tokens_total counter
@@ -165,3 +167,33 @@ def test_a_command_that_is_none(tmp_path: Path, triton: FakeTriton) -> None:
     code, _, errors = verify(deployable(tmp_path), triton, "--during", "'a")
     assert code == 2
     assert "is not a command" in errors
+
+
+def test_golden_prompts_are_asked(tmp_path: Path, triton: FakeTriton) -> None:
+    lines = ({"contains": ["b", "c"]}, {"contains": ["b", "x"], "excludes": ["a"]})
+    file = tmp_path / "golden.jsonl"
+    asked = {"model": "llama", "prompt": "Hi"}
+    file.write_text("\n\n".join(json.dumps({**asked, **line}) for line in lines))
+    code, steps, errors = verify(deployable(tmp_path), triton, "--golden", str(file))
+    assert code == 7
+    assert steps["golden prompt 1 of llama"]["ok"]
+    assert steps["golden prompt 2 of llama"]["said"] == "'abc' is without 'x' and with 'a'"
+    assert "golden prompt 2" in errors
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no golden prompt"),
+        ("{", "line 1 is no golden prompt"),
+        ('{"model": "m", "prompt": "p", "contains": []}', "contains: "),
+        ('\n{"model": "m", "prompt": "p", "contains": ["a"], "contain": 1}', "line 2"),
+    ],
+)
+def test_a_file_without_golden_prompts_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "golden.jsonl"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        read_golden(file)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_golden(tmp_path)

@@ -47,7 +47,7 @@ class Helm:
         files = [*_chart(), ignored, OutputFile("values.yaml", yaml_bytes(base, _HEADER))]
         notes = [*facts.notes, *_notes(facts, settings)]
         for environment in dict.fromkeys((*ENVIRONMENTS, *settings.environments)):
-            changed = _settings_of(environment, settings)
+            changed = settings_of(environment, settings)
             if place_of(facts, changed) == "embedded" and not changed.rehearsal_image:
                 notes.append(
                     f"no values-{environment}.yaml: without a GPU it needs 'rehearsalImage'"
@@ -72,7 +72,8 @@ def _chart() -> Iterator[OutputFile]:
             yield OutputFile(f"chart/{path.relative_to(root).as_posix()}", path.read_bytes())
 
 
-def _settings_of(environment: str, settings: Settings) -> Settings:
+def settings_of(environment: str, settings: Settings) -> Settings:
+    """Return the settings of an environment, with what it changes by default."""
     default = dict(_DEFAULTS.get(environment, {}))
     if settings.autoscaling.kind != "none":
         default.pop("replicas", None)

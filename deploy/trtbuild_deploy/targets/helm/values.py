@@ -10,18 +10,15 @@ from pydantic import ConfigDict, Field
 from trtbuild.container import HealthCheck
 from trtbuild_deploy.facts import Facts
 from trtbuild_deploy.settings import Settings
+from trtbuild_deploy.settings.base import Image, Label, Quantity, Strict
 from trtbuild_deploy.settings.model import (
     Autoscaling,
     Gateway,
     Gpu,
-    Image,
-    Label,
     Monitoring,
     Network,
-    Quantity,
     Route,
     Server,
-    Strict,
     Weights,
 )
 from trtbuild_deploy.targets.helm.scaling import scaling_metric, scaling_query

@@ -81,6 +81,14 @@ class Output:
         default=None,
         metadata={"help": "Write the result as JSON, updated after each load."},
     )
+    min_in_slo: float | None = field(
+        default=None,
+        metadata={
+            "help": "Fail unless this share of each load's requests meets --slo, such as 0.95.",
+            "min": 0,
+            "max": 1,
+        },
+    )
     html: Path | None = field(default=None, metadata={"help": "Write an HTML report."})
     export: str = field(
         default="",
@@ -106,6 +114,8 @@ def run(options: BenchOptions, output: Output) -> None:
     from trtbuild_measure.cli.bench.view import display
     from trtbuild_measure.jobs import bench
 
+    if output.min_in_slo is not None:
+        bench.require_objectives(options)
     for option, path in (("--out", output.out), ("--html", output.html)):
         bench.require_writable(option, path)
     with display() as (progress, on_tick):
@@ -135,6 +145,8 @@ def _finish(outcome: Outcome, output: Output) -> None:
         raise typer.Exit(exit_code(outcome.signal))
     if outcome.error is not None:
         raise outcome.error
+    if output.min_in_slo is not None:
+        bench.require_share(result, output.min_in_slo)
     for path, why in unwritten.items():
         raise BenchError(
             f"the result could not be written: {why}",

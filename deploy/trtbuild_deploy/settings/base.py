@@ -1,0 +1,46 @@
+"""What every section of ``deploy.yaml`` is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from trtbuild_deploy.settings.values import (
+    IMAGE,
+    LABEL,
+    LONGEST_NAME,
+    QUANTITY,
+    VARIABLE,
+    bytes_of,
+    dns_label,
+    image_reference,
+    variable_name,
+)
+
+
+def _text(pattern: str, **more: Any) -> WithJsonSchema:
+    """The schema of a text that may be empty, for whoever has only the schema."""
+    return WithJsonSchema({"type": "string", "pattern": f"^({pattern})?$", **more})
+
+
+Quantity = Annotated[str, AfterValidator(bytes_of), _text(QUANTITY)]
+Label = Annotated[str, AfterValidator(dns_label), _text(LABEL, maxLength=LONGEST_NAME)]
+Image = Annotated[str, AfterValidator(image_reference), _text(IMAGE)]
+Variable = Annotated[str, AfterValidator(variable_name), _text(VARIABLE)]
+
+
+class Strict(BaseModel):
+    """A section: unknown keys are refused, keys are spelt as in Kubernetes."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class SecretRef(Strict):
+    """A key of a Kubernetes Secret."""
+
+    name: Label = Field(description="The Secret")
+    key: str = Field(pattern=r"^[-._a-zA-Z0-9]+$", description="The key in it")

@@ -1,0 +1,94 @@
+"""Sections of ``deploy.yaml`` that only some targets read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trtbuild_deploy.settings.base import Image, Label, SecretRef, Strict
+
+
+class Compose(Strict):
+    """Images that only Compose files name."""
+
+    prometheus: Image = "prom/prometheus:v3.5.0"
+    collector: Image = "otel/opentelemetry-collector-contrib:0.135.0"
+    address: str = Field(default="127.0.0.1", description="Address on which ports are published")
+
+
+class Stable(Strict):
+    """A version that already serves."""
+
+    version: Annotated[str, Field(pattern=r"^r[0-9a-f]{8}$")] = Field(
+        description="Its name: predictor.name of the InferenceService"
+    )
+    storage: str = Field(
+        pattern=r"^[a-z0-9+]+://\S+$", description="Its storage URI: spec.predictor.storageUris"
+    )
+
+
+class Kserve(Strict):
+    """What only the target kserve asks for."""
+
+    service_account: Label = Field(
+        default="", description="ServiceAccount with the credentials of the storage"
+    )
+    stable: Stable | None = Field(
+        default=None, description="The version beside which this one is tried; none: this one alone"
+    )
+    percent: int = Field(
+        default=10, ge=0, le=100, description="Share of the requests while it is tried"
+    )
+
+
+class Gate(Strict):
+    """What a new version must pass before it gets requests of users."""
+
+    image: Image = Field(default="", description="An image with trtbuild")
+    slo: str = Field(
+        default="",
+        pattern=r"^([a-z0-9]+=[0-9.]+m?s(,[a-z0-9]+=[0-9.]+m?s)*)?$",
+        description="Objectives of `trtbuild bench --slo`, such as ttft=500ms,tpot=50ms",
+    )
+    share: float = Field(
+        default=0.95, gt=0, le=1, description="Share of requests that must meet them"
+    )
+    rate: float = Field(default=1, gt=0, description="Requests a second of the benchmark")
+    requests: int = Field(default=50, ge=1, description="Requests of the benchmark")
+    golden: Label = Field(
+        default="", description="ConfigMap with golden.jsonl, for `trtbuild deploy verify --golden`"
+    )
+    key: SecretRef | None = Field(default=None, description="Key of the gateway")
+    errors: float = Field(
+        default=0.01, ge=0, lt=1, description="Largest share of failed answers of a new version"
+    )
+    first_token: float = Field(
+        default=2, gt=0, description="Longest time to the first token, p95, in seconds"
+    )
+
+
+class Argo(Strict):
+    """What only the target argo asks for."""
+
+    strategy: Literal["canary", "blueGreen"] = "canary"
+    steps: tuple[Annotated[int, Field(ge=1, le=99)], ...] = Field(
+        default=(5, 25, 50), min_length=1, description="Percent of the requests, step by step"
+    )
+    pause: str = Field(default="5m", pattern=r"^\d+[smh]$", description="How long each step lasts")
+    prometheus: str = Field(
+        default="http://prometheus-operated.monitoring:9090",
+        pattern=r"^https?://\S+$",
+        description="Whom the analysis asks",
+    )
+    repository: str = Field(
+        default="",
+        pattern=r"^\S*$",
+        description="Git repository with the output; none: no Application is written",
+    )
+    path: str = Field(
+        default="deploy/argo", pattern=r"^[^/\s][^\s]*$", description="The output's directory in it"
+    )
+    revision: str = Field(default="main", pattern=r"^\S+$", description="Branch, tag or commit")
+    namespace: Label = Field(default="argocd", description="Namespace of Argo CD")
+    project: Label = Field(default="default", description="AppProject")
