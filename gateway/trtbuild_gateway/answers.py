@@ -79,6 +79,11 @@ class Choice:
         """Tokens of the answer: the model's count, or that of its chunks."""
         return self.chunks if self.completion_tokens is None else self.completion_tokens
 
+    @property
+    def openai_reason(self) -> str:
+        """The model's reason in OpenAI's words, if it has one."""
+        return _REASONS.get(self.reason, self.reason)
+
     def finish_reason(self) -> str:
         """Return OpenAI's reason at the end of the stream.
 

@@ -76,6 +76,7 @@ def gateway(
     from trtbuild_gateway.gateway import Gateway
     from trtbuild_gateway.running import listen, serve
     from trtbuild_gateway.settings import read_settings, with_control_port
+    from trtbuild_gateway.telemetry.otel import traces_for
     from trtbuild_gateway.upstream.catalog import Catalog
 
     def read() -> Settings:
@@ -92,6 +93,7 @@ def gateway(
 
     settings = read()
     gate = gate_for(settings)
+    traces = traces_for(settings.traces)
     control = _control_socket(settings)
     catalog = Catalog(settings, workers_of(settings))
     listening = listen(settings.host, settings.port)
@@ -107,7 +109,7 @@ def gateway(
             "makes a key, `access: {keys: keys.json}` in gateway.yaml asks for it",
             err=True,
         )
-    gateway = Gateway(settings, catalog, gate)
+    gateway = Gateway(settings, catalog, gate, traces=traces)
     serve(gateway, listening, control, read)
 
 

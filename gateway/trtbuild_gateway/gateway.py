@@ -10,6 +10,7 @@ from trtbuild_gateway.metrics import Metrics
 from trtbuild_gateway.routing.report import Report
 from trtbuild_gateway.seams import Gate, OpenGate
 from trtbuild_gateway.settings import Settings
+from trtbuild_gateway.telemetry.spans import NoTraces, Traces
 from trtbuild_gateway.upstream.catalog import Catalog
 
 
@@ -22,6 +23,7 @@ class Gateway:
         catalog: The models.
         gate: Access control.
         metrics: Counts and times.
+        traces: Records traces.
         batches: Files and batches; None: the gateway keeps none.
         draining: Whether new requests are refused.
         retired: Gates of earlier settings, which are closed at the end.
@@ -31,6 +33,7 @@ class Gateway:
     catalog: Catalog
     gate: Gate = field(default_factory=OpenGate)
     metrics: Metrics = field(default_factory=Metrics)
+    traces: Traces = field(default_factory=NoTraces)
     batches: Batches | None = None
     draining: bool = False
     retired: list[Gate] = field(default_factory=list)

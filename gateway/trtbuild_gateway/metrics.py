@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from trtbuild_gateway.conventions import FIRST_TOKEN_SECONDS, PER_TOKEN_SECONDS, REQUEST_SECONDS
 from trtbuild_gateway.seams import Call, Outcome
 
 _SECONDS = (
@@ -100,21 +101,21 @@ class Metrics:
             "trtbuild_gateway_requests_in_flight", "Open requests.", registry=registry
         )
         self._seconds = Histogram(
-            "gen_ai_server_request_duration_seconds",
+            REQUEST_SECONDS,
             "From the first byte of the request to the last of the answer.",
             _LABELS,
             buckets=_SECONDS,
             registry=registry,
         )
         self._first = Histogram(
-            "gen_ai_server_time_to_first_token_seconds",
+            FIRST_TOKEN_SECONDS,
             "From the first byte of the request to the first token.",
             _LABELS,
             buckets=_SECONDS,
             registry=registry,
         )
         self._per_token = Histogram(
-            "gen_ai_server_time_per_output_token_seconds",
+            PER_TOKEN_SECONDS,
             "Between tokens after the first.",
             _LABELS,
             buckets=_PER_TOKEN,

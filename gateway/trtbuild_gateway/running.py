@@ -183,8 +183,11 @@ def serve(
     server = server_for(gateway, control)
     server.read = read
     sockets = [listening] if control is None else [listening, control]
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner,
-    ):
-        runner.run(server.serve(sockets))
+    try:
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner,
+        ):
+            runner.run(server.serve(sockets))
+    finally:
+        gateway.traces.close()

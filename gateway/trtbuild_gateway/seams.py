@@ -35,7 +35,9 @@ class Backend(Protocol):
         """Give the chunks to ``take`` as they arrive, at least one each time, and return at the
         end. Cancelling cancels the request."""
 
-    async def ask(self, request: TaskRequest) -> TaskAnswer:
+    async def ask(
+        self, request: TaskRequest, headers: Mapping[str, str] | None = None
+    ) -> TaskAnswer:
         """Return the answer to a request of any task except generation."""
 
 
@@ -160,6 +162,7 @@ class Outcome:
         error: The code of the error, also of one inside a stream with status 200.
         first_token, last_token: ``time.monotonic()``, 0.0 without a token.
         ended: ``time.monotonic()`` at the end.
+        finish_reasons: Why the model ended each answer, as far as it says.
     """
 
     status: int = 200
@@ -169,6 +172,7 @@ class Outcome:
     first_token: float = 0.0
     last_token: float = 0.0
     ended: float = 0.0
+    finish_reasons: tuple[str, ...] = ()
 
 
 class Admission(Protocol):

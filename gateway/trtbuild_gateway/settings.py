@@ -110,6 +110,20 @@ class BatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     most_in_flight: Count = 64
 
 
+class TraceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Traces of requests.
+
+    Attributes:
+        endpoint: Where spans are sent as OTLP over HTTP, such as
+            ``http://127.0.0.1:4318/v1/traces``; without it nothing is recorded. Secrets are given
+            in the environment, as ``OTEL_EXPORTER_OTLP_HEADERS``.
+        share: Of the requests whose clients do not say whether they are sampled.
+    """
+
+    endpoint: Annotated[str, Meta(pattern=r"^https?://[^@]+$")] = ""
+    share: Annotated[float, Meta(ge=0, le=1)] = 1.0
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -127,6 +141,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         batches: Files and batches of OpenAI's API.
         page: Whether there is a page at ``/ui/`` of each port.
         routing: Which server gets a request, and what happens when one fails.
+        traces: Traces of requests.
         log_format: Of the log on standard error; ``json``: an object a line.
         log_level: The least that is logged; ``info`` has a line for each request.
         on_unsupported: ``refuse`` a parameter that a model does not take, or ``drop`` it and name
@@ -155,6 +170,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batches: BatchSettings = BatchSettings()
     page: bool = True
     routing: RoutingSettings = RoutingSettings()
+    traces: TraceSettings = TraceSettings()
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["info", "warning", "error"] = "warning"
     on_unsupported: Literal["refuse", "drop"] = "refuse"

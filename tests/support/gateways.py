@@ -22,6 +22,7 @@ from trtbuild_gateway.adapters import adapted, workers_of
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.running import Server, listen, server_for
 from trtbuild_gateway.settings import settings_of
+from trtbuild_gateway.telemetry.otel import traces_for
 from trtbuild_gateway.upstream.catalog import Catalog
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ def http_client(base_url: str = "", seconds: float = 20) -> httpx.AsyncClient:
 async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
     """Serve the gateway in front of ``url``."""
     found = adapted(settings_of({"url": url, **settings}))
-    gateway = Gateway(found, Catalog(found, workers_of(found)), gate_for(found))
+    gateway = Gateway(
+        found, Catalog(found, workers_of(found)), gate_for(found), traces=traces_for(found.traces)
+    )
     listening, control = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
     server = server_for(gateway, control)
     server.config.load()
@@ -90,6 +93,7 @@ async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
         for connection in list(server.server_state.connections):
             connection.shutdown()
         await gateway.gate.close()
+        await asyncio.to_thread(gateway.traces.close)
 
 
 @cache

@@ -21,11 +21,10 @@ from trtbuild_gateway.http.exchange import ErrorBody, Exchange, LeftError
 from trtbuild_gateway.routing.attempt import may_go_elsewhere
 from trtbuild_gateway.seams import SESSION, Admission, Call, Gate, Outcome
 from trtbuild_gateway.telemetry import logs
-from trtbuild_gateway.telemetry.traceparent import Traceparent, read_traceparent
+from trtbuild_gateway.telemetry.spans import NO_TRACES, Trace
 from trtbuild_gateway.upstream.catalog import Model
 
 _log = logging.getLogger("trtbuild.gateway")
-_TRACE = ("traceparent", "tracestate")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -38,7 +37,7 @@ class Context:
         exchange: The HTTP request and its answer.
         call: What is asked.
         outcome: How it ends.
-        trace: Where the client says that it belongs.
+        trace: What is recorded of it.
         admission: Of the gate, once the call has passed it.
         fallbacks: Models that can still be tried; None before the first has failed.
     """
@@ -47,7 +46,7 @@ class Context:
     exchange: Exchange
     call: Call
     outcome: Outcome
-    trace: Traceparent | None = None
+    trace: Trace
     admission: Admission | None = None
     fallbacks: list[str] | None = None
 
@@ -77,7 +76,8 @@ class Context:
         Only models that make text have any: the vectors of another model would look right and be
         wrong.
         """
-        if not may_go_elsewhere(of_exception(error)):
+        answer = of_exception(error)
+        if not may_go_elsewhere(answer):
             return False
         name = self.call.model or str(self.exchange.given.get("model"))
         if self.fallbacks is None:
@@ -87,7 +87,7 @@ class Context:
             other = self.fallbacks.pop(0)
             if await self._can_answer(other):
                 _log.warning("request %s: %r answers for %r: %s", self.call.id, other, name, error)
-                await self._begin_again(other)
+                await self._begin_again(other, answer.code or answer.type)
                 self.gateway.metrics.fell_back(name, other)
                 return True
         return False
@@ -100,11 +100,12 @@ class Context:
         visible = self.gateway.gate.visible(self.call.caller, found.name)
         return visible and found.served.task.makes_text
 
-    async def _begin_again(self, name: str) -> None:
+    async def _begin_again(self, name: str, error: str) -> None:
         """Ask for another model, as if the client had."""
         admission, self.admission = self.admission, None
         if admission is not None:
             await admission.settle(Outcome(status=503))
+        self.trace.failed(error)
         self.outcome, self.call.model = Outcome(), ""
         self.exchange.given["model"] = name
         self.exchange.more_headers["x-trtbuild-fallback"] = name
@@ -115,13 +116,8 @@ class Context:
             self.exchange.more_headers["x-trtbuild-ignored"] = ", ".join(dict.fromkeys(names))
 
     def upstream_headers(self) -> dict[str, str]:
-        """Return the headers for the server: the trace, and the request id.
-
-        Triton records a request whose header says that it is not sampled, too, so there is none.
-        """
-        given = self.exchange.headers
-        sampled = self.trace is not None and self.trace.sampled
-        passed = {name: given[name] for name in _TRACE if sampled and name in given}
+        """Return the headers for the server: the trace, and the request id."""
+        passed = self.trace.upstream(self.call)
         session = {SESSION: self.session} if self.session else {}
         return {**passed, **session, "x-request-id": self.call.id}
 
@@ -178,8 +174,9 @@ class Endpoint:
         id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         exchange.more_headers["x-request-id"] = id
         call = Call(id, self._path, started=time.monotonic())
-        trace = read_traceparent(exchange.headers.get("traceparent", ""))
-        call.trace_id = "" if trace is None else trace.trace_id
+        traces = NO_TRACES if self._quiet else self._gateway.traces
+        trace = traces.begin(scope["method"], scope["path"], call, exchange.headers)
+        call.trace_id = trace.id
         context = Context(self._gateway, exchange, call, Outcome(), trace)
         with logs.about(call):
             await self._counted(context)
@@ -197,6 +194,7 @@ class Endpoint:
             outcome.ended = time.monotonic()
             self._gateway.metrics.end(call, outcome, call.model)
             self._gateway.gate.ended(call, outcome)
+            context.trace.end(call, outcome)
             logs.ended(call, outcome)
 
     async def _answer(self, context: Context) -> None:

@@ -42,7 +42,7 @@ async def asked(
 ) -> _Answer:
     """Return the model's answer, unless the client leaves first."""
     async with context.exchange.watched():
-        answer = await model.backend.ask(request)
+        answer = await model.backend.ask(request, context.upstream_headers())
     if not isinstance(answer, kind):
         name = type(answer).__name__
         raise ApiError(502, f"the model {model.name!r} answered with {name}", code="upstream_error")

@@ -309,3 +309,5 @@ def _note_counts(context: Context, job: Job, choices: Sequence[Choice]) -> None:
     counts = job.counts(choices)
     context.outcome.prompt_tokens = counts["prompt_tokens"]
     context.outcome.completion_tokens = counts["completion_tokens"]
+    reasons = (choice.openai_reason for choice in choices)
+    context.outcome.finish_reasons = tuple(reason for reason in reasons if reason)

@@ -68,18 +68,21 @@ class Pool:
     async def relay(self, request: GenerateRequest, headers: Mapping[str, str], take: Take) -> None:
         """See :class:`~trtbuild_gateway.seams.Backend`."""
         key = self._key(request, headers)
-        sent = {name: value for name, value in headers.items() if name != SESSION}
+        sent = _without_session(headers)
 
         def send(server: Server, taken: Take) -> Awaitable[None]:
             return server.backend.relay(request, sent, taken)
 
         await self._answer(key, send, take, streams=request.stream)
 
-    async def ask(self, request: TaskRequest) -> TaskAnswer:
+    async def ask(
+        self, request: TaskRequest, headers: Mapping[str, str] | None = None
+    ) -> TaskAnswer:
         """See :class:`~trtbuild_gateway.seams.Backend`."""
+        sent = _without_session(headers or {})
 
         def send(server: Server, _: Take) -> Awaitable[TaskAnswer]:
-            return server.backend.ask(request)
+            return server.backend.ask(request, sent)
 
         return await self._answer(b"", send, _nothing, streams=False)
 
@@ -227,6 +230,10 @@ class Pool:
             "no_healthy_server",
             seconds=soonest.breaker.remaining,
         )
+
+
+def _without_session(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name != SESSION}
 
 
 def _nothing(_: Sequence[Chunk]) -> None:

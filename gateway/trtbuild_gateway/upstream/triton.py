@@ -70,13 +70,15 @@ class TritonModel:
         if not answered:
             raise DroppedError("the server sent no response", answered=True)
 
-    async def ask(self, request: TaskRequest) -> TaskAnswer:
+    async def ask(
+        self, request: TaskRequest, headers: Mapping[str, str] | None = None
+    ) -> TaskAnswer:
         """See :class:`~trtbuild_gateway.seams.Backend`."""
         free = asyncio.Semaphore(_AT_ONCE)
 
         async def infer(part: InferRequest) -> Outputs:
             async with free:
-                return await self._infer(part)
+                return await self._infer(part, headers)
 
         with self.requests.one():
             asked = [asyncio.ensure_future(infer(p)) for p in self._parts(request)]
@@ -91,14 +93,17 @@ class TritonModel:
     def _parts(self, request: TaskRequest) -> Sequence[InferRequest]:
         return self._dialect.requests(self.served, request)
 
-    async def _infer(self, request: InferRequest) -> Outputs:
+    async def _infer(self, request: InferRequest, headers: Mapping[str, str] | None) -> Outputs:
         """Return the only response. The infer endpoint refuses decoupled models, and the generate
         endpoint has no batches."""
         if not self.served.decoupled:
             name = self.served.name
-            return (await self._wire.infer(name, request, seconds=self._seconds)).outputs
+            answer = await self._wire.infer(name, request, headers=headers, seconds=self._seconds)
+            return answer.outputs
         body = kserve.generate_body(request)
-        events = self._wire.generate_stream(self.served.name, body, seconds=self._seconds)
+        events = self._wire.generate_stream(
+            self.served.name, body, headers=headers, seconds=self._seconds
+        )
         async with contextlib.aclosing(events):
             found = [kserve.generate_outputs(event) async for event in events]
         return found[-1] if found else {}

@@ -172,10 +172,10 @@ def test_a_gateway_that_cannot_start(
 
 def test_nothing_heavy_is_imported() -> None:
     heavy = ["torch", "transformers", "vllm", "numpy", "pydantic", "grpc", "huggingface_hub"]
-    heavy += ["redis", "regex", "jwt", "cryptography"]  # extras
+    heavy += ["redis", "regex", "jwt", "cryptography", "opentelemetry"]  # extras
     code = (
         "import sys, trtbuild_gateway.running, trtbuild_gateway.upstream.catalog, "
-        "trtbuild_gateway.access.gate; "
+        "trtbuild_gateway.access.gate, trtbuild_gateway.telemetry.otel; "
         f"print([name for name in {heavy!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
