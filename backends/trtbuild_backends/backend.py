@@ -47,7 +47,7 @@ class ModelFacts:
     """What :meth:`AbstractBackend.load` found.
 
     Attributes:
-        task: ``generate`` or ``embed``.
+        task: ``generate``, ``embed`` or ``rerank``.
         context_length: Tokens of prompt and answer together; 0 if unknown.
         images: Whether prompts may have images.
     """
@@ -109,6 +109,22 @@ class Embedding:
     tokens: int | None = None
 
 
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Pairs of query and document."""
+
+    pairs: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How relevant each document is to its query, in the order of the request; ``tokens`` of each
+    pair, empty if unknown."""
+
+    scores: Sequence[float]
+    tokens: Sequence[int] = ()
+
+
 class AbstractBackend(ABC):
     """Runs one model. The runner makes one instance, and calls every method in its event loop.
 
@@ -148,6 +164,14 @@ class AbstractBackend(ABC):
             RequestError: The model cannot answer this request.
         """
         raise RequestError(f"{self.model.name!r} cannot embed")
+
+    async def score(self, request: ScoreRequest) -> Scores:  # noqa: ARG002
+        """Return the relevance of documents.
+
+        Raises:
+            RequestError: The model cannot answer this request.
+        """
+        raise RequestError(f"{self.model.name!r} cannot rerank")
 
     async def health(self) -> None:  # noqa: B027 - healthy unless it says otherwise
         """Raise if the model can no longer answer. Asked every second: it must be cheap."""

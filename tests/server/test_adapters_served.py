@@ -14,6 +14,7 @@ from support.adapters_made import shipped
 from support.checkpoints import make_tiny
 from support.gateways import run_as_served, serving
 from support.smollm2 import MAX_TOKENS
+from support.tiny_encoders import make_classifier
 
 pytestmark = [pytest.mark.server, pytest.mark.vllm]
 
@@ -24,9 +25,11 @@ def test_transformers_answers_as_the_library_does(
     python = shipped(tmp_path / "env", "transformers", triton.site_packages())
     options = {"dtype": "float32"}
     tiny = make_tiny(tmp_path / "tiny")
+    ranker = make_classifier(tmp_path / "ranker", ("relevance",))
     models = {
         "text": {"source": str(smollm2), "options": options},
         "vectors": {"source": str(tiny), "options": {**options, "task": "embed"}},
+        "ranks": {"source": str(ranker), "options": options},
     }
     registry = tmp_path / "registry.yaml"
     value = {
@@ -69,6 +72,12 @@ def test_transformers_answers_as_the_library_does(
                 rows = [row["embedding"] for row in vectors.json()["data"]]
                 assert all(abs(sum(x * x for x in row) - 1) < 1e-4 for row in rows)
                 assert rows[0] != rows[1]
+                pairs = {"query": "a b", "documents": ["c", "a b c d", "b"]}
+                ranked = (await served.post("/v1/rerank", model="ranks", **pairs)).json()["results"]
+                found = [row["relevance_score"] for row in ranked]
+                assert found == sorted(found, reverse=True)
+                assert len(set(found)) == 3
+                assert all(0 < score < 1 for score in found)
                 long = await served.post("/v1/embeddings", model="vectors", input=["a " * 9000])
                 assert long.status_code == 400, long.text
             finally:

@@ -18,6 +18,8 @@ from trtbuild_backends.backend import (
     GenerateRequest,
     ModelFacts,
     RequestError,
+    ScoreRequest,
+    Scores,
     iterate_in_thread,
 )
 from trtbuild_transformers_adapter.texts import Texts
@@ -28,8 +30,11 @@ _OPTIONS = frozenset(("task", "dtype", "device", "pooling", "normalize"))
 
 
 class TransformersBackend(AbstractBackend):
-    """One model. Options: ``task`` (``generate`` or ``embed``), ``dtype``, ``device``, and for
-    vectors ``pooling`` (``mean``, ``cls``, ``last``) and ``normalize``."""
+    """One model.
+
+    Options: ``task`` (``generate``, ``embed``, ``rerank``), ``dtype``, ``device``, and for vectors
+    ``pooling`` (``mean``, ``cls``, ``last``) and ``normalize``.
+    """
 
     sampling: ClassVar[frozenset[str] | None] = frozenset(
         (*_SAME, "max_tokens", "min_tokens", "seed", "stop", "ignore_eos")
@@ -192,16 +197,41 @@ class TransformersBackend(AbstractBackend):
             vector = torch.nn.functional.normalize(vector, dim=0)
         return Embedding(vector.tolist(), tokens)
 
+    async def score(self, request: ScoreRequest) -> Scores:
+        """Return the relevance of documents, by a classifier with one label."""
+        async with self._one:
+            return await asyncio.to_thread(self._score, request)
+
+    def _score(self, request: ScoreRequest) -> Scores:
+        found, tokens = [], []
+        for pair in request.pairs:
+            encoded = self._tokenizer(*pair, return_tensors="pt").to(self._device)
+            tokens.append(int(encoded["input_ids"].shape[1]))
+            self._require_room(tokens[-1])
+            with self._torch.inference_mode():
+                logit = self._model(**encoded).logits.float().reshape(-1)
+            if logit.numel() != 1:
+                raise RequestError(f"{self.model.name!r} has {logit.numel()} labels and not one")
+            found.append(float(logit.sigmoid()))
+        return Scores(found, tokens)
+
 
 def _task_of(config: Any) -> str:
     names = config.architectures or []
     generates = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
+    if any(name.endswith("ForSequenceClassification") for name in names):
+        return "rerank"
     return "generate" if generates else "embed"
 
 
 def _loader(task: str) -> Any:
-    from transformers import AutoModel, AutoModelForCausalLM
+    import transformers
 
-    if task not in ("generate", "embed"):
-        raise ValueError(f"the task {task!r} is neither generate nor embed")
-    return AutoModelForCausalLM if task == "generate" else AutoModel
+    loaders = {
+        "generate": transformers.AutoModelForCausalLM,
+        "embed": transformers.AutoModel,
+        "rerank": transformers.AutoModelForSequenceClassification,
+    }
+    if task not in loaders:
+        raise ValueError(f"the task {task!r} is none of {', '.join(loaders)}")
+    return loaders[task]

@@ -114,8 +114,8 @@ class Runner:
     ) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the events of an answer."""
         self._requests += 1
-        answer = self._embedded if self._facts.task == "embed" else self._generated
-        events = answer(backend, body)
+        answers = {"embed": self._embedded, "rerank": self._scored}
+        events = answers.get(self._facts.task, self._generated)(backend, body)
         try:
             async for event in events:
                 yield event
@@ -149,6 +149,9 @@ class Runner:
 
     async def _embedded(self, backend: AbstractBackend, body: Mapping[str, Any]) -> Any:
         yield triton.vector(self._model.name, await backend.embed(triton.embed_request(body)))
+
+    async def _scored(self, backend: AbstractBackend, body: Mapping[str, Any]) -> Any:
+        yield triton.scores(self._model.name, await backend.score(triton.score_request(body)))
 
     async def _life(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the state every second; without a reader the process has no purpose."""

@@ -1,7 +1,8 @@
 """Triton's form of a model, as the gateway reads it from any server.
 
-The tensors are those of vLLM's Triton backend, so that the gateway's request schema for it fits.
-Source: triton-inference-server/vllm_backend, src/model.py and src/utils/request.py, r26.01.
+The tensors are those of vLLM's Triton backend, and for reranking of NVIDIA's NIM, so that the
+gateway's request schemas for them fit. Sources: triton-inference-server/vllm_backend, src/model.py
+and src/utils/request.py, r26.01; NVIDIA NeMo Retriever text reranking NIM, gRPC reference.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ from trtbuild_backends.backend import (
     GenerateRequest,
     ModelFacts,
     RequestError,
+    ScoreRequest,
+    Scores,
 )
 
 VERSION = "1"
+_MANY = ("image", "query", "passage", "score", "token_count")
 _Spec = tuple[str, str]
 
 _GENERATE: Sequence[_Spec] = (("text_input", "BYTES"), ("sampling_parameters", "BYTES"))
 _EMBED: Sequence[_Spec] = (("embedding_request", "BYTES"),)
+_RERANK: Sequence[_Spec] = (("query", "BYTES"), ("passage", "BYTES"))
+_SCORES: Sequence[_Spec] = (("score", "FP32"), ("token_count", "INT32"))
 _COUNTS: Sequence[_Spec] = (("num_input_tokens", "UINT32"), ("num_output_tokens", "UINT32"))
 _ANSWER: Sequence[_Spec] = (("finish_reason", "BYTES"), ("logprobs", "BYTES"))
 _OPTIONS: Sequence[_Spec] = (
@@ -51,7 +57,7 @@ def metadata(name: str, facts: ModelFacts) -> Mapping[str, Any]:
 def config(name: str, facts: ModelFacts) -> Mapping[str, Any]:
     """Return the answer to ``/v2/models/NAME/config``."""
     inputs, outputs = _specs(facts)
-    needed = {"text_input", "embedding_request"}
+    needed = {"text_input", "embedding_request", "query", "passage"}
     return {
         "name": name,
         "backend": "trtbuild",
@@ -94,6 +100,26 @@ def embed_request(body: Mapping[str, Any]) -> EmbedRequest:
     return EmbedRequest(given, only)
 
 
+def score_request(body: Mapping[str, Any]) -> ScoreRequest:
+    """Return the pairs to score; RequestError if there are none."""
+    columns = [
+        given if isinstance(given, list) else [given]
+        for given in (body.get("query"), body.get("passage"))
+    ]
+    if len(columns[0]) != len(columns[1]) or not all(
+        isinstance(t, str) for c in columns for t in c
+    ):
+        raise RequestError("query and passage are not as many texts each")
+    return ScoreRequest(list(zip(*columns, strict=True)))
+
+
+def scores(name: str, found: Scores) -> Mapping[str, Any]:
+    """Return scores as an event."""
+    event: dict[str, Any] = {"model_name": name, "model_version": VERSION}
+    event["score"] = list(found.scores)
+    return event | {"token_count": list(found.tokens)} if found.tokens else event
+
+
 def piece(name: str, delta: Delta, *, prompt_tokens: bool) -> Mapping[str, Any]:
     """Return a piece of an answer as an event; the prompt's count is sent once."""
     event: dict[str, Any] = {
@@ -122,6 +148,8 @@ def vector(name: str, found: Embedding) -> Mapping[str, Any]:
 
 
 def _specs(facts: ModelFacts) -> tuple[Sequence[_Spec], Sequence[_Spec]]:
+    if facts.task == "rerank":
+        return _RERANK, _SCORES
     if facts.task == "embed":
         counted = (("return_num_input_tokens", "BOOL"),)
         return (*_EMBED, *counted), (("text_output", "BYTES"), _COUNTS[0])
@@ -131,7 +159,7 @@ def _specs(facts: ModelFacts) -> tuple[Sequence[_Spec], Sequence[_Spec]]:
 
 def _described(specs: Sequence[_Spec]) -> list[Mapping[str, Any]]:
     return [
-        {"name": name, "datatype": kind, "shape": [-1 if name == "image" else 1]}
+        {"name": name, "datatype": kind, "shape": [-1 if name in _MANY else 1]}
         for name, kind in specs
     ]
 

@@ -108,6 +108,11 @@ def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
         vectors = (await served.post("/v1/embeddings", model="e", input=["abc", "de"])).json()
         assert [row["embedding"] for row in vectors["data"]] == [[3.0, 0.5], [2.0, 0.5]]
 
+        assert (await load(served, "r")).status_code == 200
+        for documents, best in ((["long one", "one"], [1, 0]), (["one"], [0])):
+            ranked = await served.post("/v1/rerank", model="r", query="q", documents=documents)
+            assert [row["index"] for row in ranked.json()["results"]] == best, ranked.text
+
         refused = await chat(served, "refuse")
         assert (refused.status_code, "no such prompt" in refused.text) == (400, True)
         unknown = await chat(served, "Hello", top_p=0.5)
@@ -140,6 +145,7 @@ def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
         tmp_path,
         m={},
         e={"options": {"task": "embed"}},
+        r={"options": {"task": "rerank"}},
         v={"options": {"images": True}, "chat_template": str(template)},
     )
     behind(registry, test, refresh_seconds=0.2)
