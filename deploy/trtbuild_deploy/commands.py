@@ -1,4 +1,4 @@
-"""The command, as the program lists it; its module is imported when it runs."""
+"""The commands, as the program lists them; their modules are imported when they run."""
 
 from trtbuild.cli.commands import Command
 
@@ -6,4 +6,9 @@ deploy = Command(
     "deploy",
     "Write what runs a repository in production: Compose, Helm and others, checked offline.",
     "trtbuild_deploy.cli.deploy",
+)
+observe = Command(
+    "observe",
+    "Write rules of Prometheus and routes of Alertmanager over metrics that really exist.",
+    "trtbuild_deploy.cli.observe",
 )

@@ -68,7 +68,7 @@ def register(app: typer.Typer) -> None:
     )
     for name in target_names():
         epilog = _EXAMPLES.format(name=name)
-        group.command(name, help=_summary(name), epilog=epilog)(_writer(name))
+        group.command(name, help=_summary(name), epilog=epilog)(writer(name))
     example = "Examples\n\n  trtbuild deploy diff model_repository -o deploy/helm"
     group.command("diff", epilog=example)(diff)
     example = "Examples\n\n  trtbuild deploy check deploy/helm"
@@ -93,7 +93,9 @@ def _summary(name: str) -> str:
         return error.what
 
 
-def _writer(target: str) -> Callable[..., None]:
+def writer(target: str) -> Callable[..., None]:
+    """The command that writes a target's files."""
+
     def write(
         repo: _Repository,
         *,

@@ -7,6 +7,7 @@ from trtbuild_deploy.facts.metrics import (
     Signal,
     known_families,
     metrics_of,
+    narrowed,
     progress_of,
 )
 from trtbuild_deploy.facts.model import Facts, ModelFacts, ProbeRequest
@@ -22,6 +23,7 @@ __all__ = [
     "Signal",
     "known_families",
     "metrics_of",
+    "narrowed",
     "progress_of",
     "read_facts",
 ]

@@ -60,9 +60,7 @@ class Signal:
 
     def promql(self, match: str = "") -> str:
         """Return the expression; ``match`` narrows every series: ``namespace="prod"``."""
-        if match:
-            return self.template.replace("MATCH", match)
-        return self.template.replace("{MATCH}", "").replace("MATCH,", "")
+        return narrowed(self.template, match)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +117,13 @@ def metrics_of(exporters: Exporters) -> Metrics:
         if exporters.release > row.get("read_until", exporters.release)
     )
     return Metrics(families, signals, str(table["as_of"]), tuple(unread))
+
+
+def narrowed(template: str, match: str) -> str:
+    """Return an expression with the label matchers ``match`` in place of ``MATCH``."""
+    if match:
+        return template.replace("MATCH", match)
+    return template.replace("{MATCH}", "").replace("MATCH,", "")
 
 
 def progress_of(exporters: Exporters, *, text: bool) -> str:

@@ -90,8 +90,9 @@ def _expressions(document: Document) -> Iterator[str]:
         for metric in items(document.get("spec", "metrics")):
             for kind in ("pods", "external", "object"):
                 yield str(get(metric, kind, "metric", "name") or "")
-    if document.kind == "PrometheusRule":
-        for group in items(document.get("spec", "groups")):
+    groups = document.get("spec", "groups") if document.kind else document.get("groups")
+    if document.kind in ("", "PrometheusRule"):  # an object of the operator, or a rules file
+        for group in items(groups):
             yield from (str(one.get("expr", "")) for one in items(group.get("rules")))
 
 

@@ -13,6 +13,7 @@ from trtbuild_deploy.settings.model import (
     Settings,
     Weights,
 )
+from trtbuild_deploy.settings.observing import Observe
 
 __all__ = [
     "ENVIRONMENTS",
@@ -21,6 +22,7 @@ __all__ = [
     "Gateway",
     "Gpu",
     "Network",
+    "Observe",
     "SecretRef",
     "Server",
     "Settings",

@@ -1,0 +1,51 @@
+"""The section ``observe``: when an alert fires, and who is told."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from trtbuild_deploy.settings.base import Strict
+
+_OWN = ("alertname", "job", "model", "severity")
+
+
+def label_name(text: str) -> str:
+    """``text`` unless rules set a label of that name themselves."""
+    if text in _OWN:
+        raise ValueError(f"{text!r} is a label of the rules: choose one of the scrape")
+    return text
+
+
+# Values are written between quotes into PromQL, and Prometheus expands {{ }} in labels.
+_LabelValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./:-]{0,62}$")]
+_LabelName = Annotated[str, AfterValidator(label_name), Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_]*$")]
+_Address = Annotated[str, Field(pattern=r"^$|^https?://[^\s@]+$")]
+
+
+class Observe(Strict):
+    """Limits of alerts, and who is told."""
+
+    first_token: float = Field(
+        default=2, gt=0, description="Seconds to the first token, 95th percentile"
+    )
+    between_tokens: float = Field(
+        default=0.2, gt=0, description="Seconds between two tokens, 95th percentile"
+    )
+    queue: int = Field(default=16, ge=1, description="Requests that wait for the engine")
+    kv_cache: float = Field(default=0.95, gt=0, lt=1, description="Share of the KV cache in use")
+    errors: float = Field(default=0.02, gt=0, lt=1, description="Share of failed requests")
+    gpu_memory: float = Field(
+        default=0.98, gt=0, lt=1, description="Share of a GPU's memory in use"
+    )
+    labels: dict[_LabelName, _LabelValue] = Field(
+        default_factory=dict,
+        description="Labels that all series of this deployment have, such as namespace: prod",
+    )
+    page: _Address = Field(
+        default="", description="Webhook for what must wake somebody; without credentials"
+    )
+    notify: _Address = Field(
+        default="", description="Webhook for what can wait; without credentials"
+    )

@@ -1,0 +1,65 @@
+"""Monitoring: rules of Prometheus and routes of Alertmanager, over metrics that exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from trtbuild_deploy.facts import Facts
+from trtbuild_deploy.settings import Settings
+from trtbuild_deploy.target import OutputFile, Rendered
+from trtbuild_deploy.targets.observe.alerts import Alert, chosen, lacking, recorded
+from trtbuild_deploy.targets.observe.routing import alertmanager
+from trtbuild_deploy.targets.observe.rules import groups, prometheus_rule
+from trtbuild_deploy.targets.yamltext import yaml_bytes
+from trtbuild_deploy.workload import name_in, place_of
+
+_HEADER = "Written by trtbuild observe; `trtbuild deploy diff` shows edits."
+_RULES = "rules.yaml"
+_ROUTES = "alertmanager.yaml"
+_OPERATOR = "prometheusrule.yaml"
+
+
+class Observe:
+    """What watches a deployment, wherever it runs."""
+
+    name = "observe"
+    summary = "Prometheus rules and Alertmanager routes over the metrics that really exist."
+
+    def reasons_against(self, facts: Facts, settings: Settings) -> Sequence[str]:  # noqa: ARG002
+        """Nothing: every Triton exports some metrics."""
+        return ()
+
+    def render(self, facts: Facts, settings: Settings) -> Rendered:
+        """Return the rules, for the Prometheus operator too where it scrapes, and the routes."""
+        place = place_of(facts, settings)
+        metrics = facts.metrics(gateway=settings.gateway.enabled, place=place)
+        alerts = chosen(facts, metrics)
+        name = name_in(facts, settings)
+        found = groups(recorded(metrics), alerts, name, settings.observe)
+        files = [
+            OutputFile(_RULES, yaml_bytes({"groups": found}, _HEADER)),
+            OutputFile(_ROUTES, yaml_bytes(alertmanager(settings.observe), _HEADER)),
+        ]
+        if settings.monitoring.kind != "none":
+            one = prometheus_rule(name, found, settings.monitoring.labels)
+            files.append(OutputFile(_OPERATOR, yaml_bytes(one, _HEADER)))
+        absent = lacking(facts, metrics)
+        notes = (*(_note(alert, why) for alert, why in absent), *metrics.unread)
+        return Rendered(
+            tuple(files),
+            notes=(*notes, *_unheard(settings)),
+            next=(f"promtool check rules {_RULES}", f"amtool check-config {_ROUTES}"),
+        )
+
+
+def _note(alert: Alert, why: str) -> str:
+    return f"no alert {alert.name}: {why}"
+
+
+def _unheard(settings: Settings) -> Iterator[str]:
+    for severity in ("page", "notify"):
+        if not getattr(settings.observe, severity):
+            yield f"nobody hears the alerts of severity {severity}: give 'observe.{severity}'"
+
+
+target = Observe()

@@ -1,0 +1,53 @@
+"""Prometheus's own tool, and expressions taken apart."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trtbuild.resources import cache_dir
+
+
+def promtool() -> Path:
+    """The program on the PATH, or from Debian's package, downloaded once into the cache."""
+    if found := shutil.which("promtool"):
+        return Path(found)
+    if not (shutil.which("apt-get") and shutil.which("dpkg")):
+        pytest.skip("promtool is not on the PATH, and there is no apt-get to download it")
+    folder = cache_dir("test-tools", "prometheus")
+    program = folder / "usr/bin/promtool"
+    if not program.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["apt-get", "download", "-q", "prometheus"], cwd=folder, check=True)
+        (package,) = folder.glob("prometheus_*.deb")
+        subprocess.run(["dpkg", "-x", package, folder], check=True)
+        package.unlink()
+    return program
+
+
+def run_promtool(*words: object) -> subprocess.CompletedProcess[str]:
+    """What a command of promtool says."""
+    command = [str(promtool()), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def selectors(expression: str) -> Iterator[tuple[str, set[str]]]:
+    """The metric and the labels of each selector in an expression, and those it groups by."""
+    import promql_parser
+
+    yield from _selectors(promql_parser.parse(expression))
+
+
+def _selectors(node: Any) -> Iterator[tuple[str, set[str]]]:
+    if type(node).__name__ == "VectorSelector":
+        yield node.name, {one.name for one in node.matchers.matchers}
+    for name in ("expr", "lhs", "rhs", "vector_selector"):
+        if hasattr(node, name):
+            yield from _selectors(getattr(node, name))
+    for one in getattr(getattr(node, "args", None), "args", None) or getattr(node, "args", ()):
+        yield from _selectors(one)

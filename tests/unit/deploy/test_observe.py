@@ -1,0 +1,130 @@
+"""What ``trtbuild observe`` writes: only metrics that exist, for every builder."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.command_line import trtbuild
+from support.deployments import deployable
+from support.kubernetes import require_valid
+from support.prometheus import selectors
+from trtbuild.errors import RecipeError
+from trtbuild_deploy.jobs.checking import check
+from trtbuild_deploy.jobs.render import Deployment, render, write
+from trtbuild_deploy.resources import data_file
+from trtbuild_deploy.settings import parse_settings
+
+GATEWAY = "gateway: {enabled: true, image: example/gateway:1}\n"
+PROD = "observe: {labels: {namespace: prod}, page: 'http://127.0.0.1:9/page'}\n"
+CASES = [
+    ("vllm", "plain", "26.07", ""),
+    ("vllm", "plain", "24.10", GATEWAY + PROD),
+    ("vllm", "plain", "26.07", "gpu: {mode: none}\nrehearsalImage: example/trtbuild:1\n"),
+    ("trtllm", "plain", "26.07", GATEWAY + "weights: {size: 16Gi}\n"),
+    ("trtllm-engine", "oldest", "25.01", PROD),
+    ("onnx", "embed", "26.07", GATEWAY),
+]
+
+
+def rendered(root: Path, builder: str, case: str, release: str, settings: str) -> Deployment:
+    root.mkdir(exist_ok=True)
+    (root / "deploy.yaml").write_text(settings or "replicas: 1\n")
+    repo = deployable(root, builder, case, release=release)
+    return render("observe", repo, root / "deploy.yaml")
+
+
+def rules_of(deployment: Deployment) -> list[dict[str, Any]]:
+    (file,) = (file for file in deployment.files if file.path == "rules.yaml")
+    return [rule for group in yaml.safe_load(file.content)["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize(("builder", "case", "release", "settings"), CASES)
+def test_every_metric_and_label_exists(
+    tmp_path: Path, builder: str, case: str, release: str, settings: str
+) -> None:
+    deployment = rendered(tmp_path, builder, case, release, settings)
+    place = "embedded" if deployment.settings.gpu.mode == "none" else "image"
+    gateway = deployment.settings.gateway.enabled
+    families = deployment.facts.metrics(gateway=gateway, place=place).families
+    rules = rules_of(deployment)
+    records = {rule["record"] for rule in rules if "record" in rule}
+    ours = set(deployment.settings.observe.labels)
+    for rule in rules:
+        for name, labels in selectors(rule["expr"]):
+            assert ours <= labels, rule
+            if name in records or name == "up":
+                continue
+            family = families.get(name) or families[re.sub(r"_(bucket|sum|count)$", "", name)]
+            assert labels - ours <= {*family.labels, "le"}, rule
+
+
+def test_every_alert_is_written_for_some_deployment(tmp_path: Path) -> None:
+    table = tomllib.loads(data_file("alerts.toml").read_text())["alert"]
+    written = {
+        rule["alert"]
+        for place, case in enumerate(CASES)
+        for rule in rules_of(rendered(tmp_path / str(place), *case))
+        if "alert" in rule
+    }
+    assert written == {row["name"] for row in table}
+
+
+def test_the_operators_object_has_the_same_groups(tmp_path: Path) -> None:
+    settings = f"{GATEWAY}{PROD}monitoring: {{kind: podMonitor, labels: {{release: kube}}}}\n"
+    write(rendered(tmp_path, "vllm", "plain", "26.07", settings), tmp_path / "out")
+    one = yaml.safe_load((tmp_path / "out/prometheusrule.yaml").read_text())
+    require_valid(one, "1.34")
+    assert one["metadata"]["labels"] == {"release": "kube"}
+    assert one["spec"] == yaml.safe_load((tmp_path / "out/rules.yaml").read_text())
+    assert check(tmp_path / "out").findings == ()
+
+
+def test_a_rules_file_with_an_unknown_metric_is_an_error(tmp_path: Path) -> None:
+    rule = {"alert": "A", "expr": "vllm:num_requests_wating > 1"}
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"rules": [rule]}]}))
+    assert [found.rule for found in check(tmp_path).findings] == ["DEP301"]
+
+
+def test_pages_and_the_rest_go_to_their_own_webhooks(tmp_path: Path) -> None:
+    deployment = rendered(tmp_path, "vllm", "plain", "26.07", PROD)
+    (file,) = (file for file in deployment.files if file.path == "alertmanager.yaml")
+    found = yaml.safe_load(file.content)
+    receivers = {one["name"]: one for one in found["receivers"]}
+    assert receivers["page"]["webhook_configs"] == [{"url": "http://127.0.0.1:9/page"}]
+    assert receivers["notify"] == {"name": "notify"}
+    assert found["route"]["routes"][0]["matchers"] == ['severity="page"']
+    assert found["inhibit_rules"][0]["equal"] == ["namespace"]
+
+
+def test_the_command_says_which_alerts_are_missing(tmp_path: Path) -> None:
+    repo = deployable(tmp_path)
+    done = trtbuild("observe", repo, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "no alert TritonQueueLong: no gauge of the queue is exported" in done.stderr
+    assert "no alert TritonErrors: deploy the gateway" in done.stderr
+    assert "nobody hears the alerts of severity page: give 'observe.page'" in done.stderr
+    same = trtbuild("deploy", "diff", repo, "-o", tmp_path / "out", "--check")
+    assert same.returncode == 0, same.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("observe: {labels: {namespace: '{{ .X }}'}}", "observe.labels.namespace"),
+        ('observe: {labels: {namespace: "a\\nb"}}', "observe.labels.namespace"),
+        ("observe: {labels: {severity: none}}", "is a label of the rules"),
+        ("observe: {page: 'https://user:key@example.org'}", "observe.page"),
+        ("observe: {errors: 2}", "observe.errors"),
+        ("observe: {first_tokn: 2}", "first_tokn"),
+    ],
+)
+def test_what_would_not_survive_in_a_rule_is_refused(text: str, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_settings(text)
+    assert said in "\n".join((caught.value.what, *caught.value.details))
