@@ -12,6 +12,8 @@ import pytest
 
 from support import triton
 from support.gateways import Served, client, run_as_served, serving
+from trtbuild_measure.bench.model import Prompt, Stream
+from trtbuild_measure.bench.targets.openai_tasks import OpenAITaskTarget
 
 Test = Callable[[Served], Awaitable[None]]
 
@@ -65,6 +67,25 @@ def test_rerank_in_every_form(tasks_server: triton.Triton) -> None:
             "/v1/score", model="reranker", text_1="abc", text_2=["a", "bcd", "ab"]
         )
         assert [row["score"] for row in scores.json()["data"]] == [-2, 0, -1]
+
+    in_front(tasks_server, test)
+
+
+@pytest.mark.parametrize(
+    ("model", "endpoint", "tokens"), [("embedder", "embeddings", 6), ("reranker", "rerank", None)]
+)
+def test_a_benchmark_asks_them(
+    tasks_server: triton.Triton, model: str, endpoint: str, tokens: int | None
+) -> None:
+    async def test(served: Served) -> None:
+        target = OpenAITaskTarget("t", f"{served.url}/v1", model, endpoint=endpoint)
+        await target.open()
+        stream = Stream(Prompt("a", 1, 1, texts=("a", "bb", "abc")), intended=0)
+        await target.ask(stream)
+        await target.close()
+        assert (stream.error, stream.message) == ("", "")
+        assert (stream.sequences, stream.input_tokens) == (3, tokens)
+        assert 0 < stream.started < stream.ended
 
     in_front(tasks_server, test)
 

@@ -31,6 +31,8 @@ def aiperf_commands(
     Raises:
         UsageError: AIPerf cannot measure this.
     """
+    if endpoint not in ("chat", "completions"):
+        raise UsageError(f"measurements of /{endpoint} are not exported", fix="leave out --export")
     for address in targets:
         if address.kind != "openai":
             raise UsageError(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-Endpoint = Literal["chat", "completions"]
+Endpoint = Literal["chat", "completions", "embeddings", "rerank"]
 
 _SECRET = 8  # characters; a shorter key ("EMPTY", "token") may be an ordinary word
 

@@ -76,7 +76,9 @@ class BenchOptions:
     )
     shared_prefix: int = _option(0, "Tokens that all prompts begin with.", min=0)
     chat: bool = _option(False, "Send prompts as chat messages.")
-    endpoint: str = _option("auto", "API of OpenAI targets: auto, chat or completions.")
+    endpoint: str = _option(
+        "auto", "API of OpenAI targets: auto, chat, completions, embeddings or rerank."
+    )
     temperature: float = _option(0.0, "Sampling temperature; 0 is greedy.", min=0)
     seed: int = _option(0, "Seed of prompts and arrivals.")
     tokenizer: Path | None = _option(None, "Directory with the served model's tokenizer.json.")
@@ -104,6 +106,8 @@ class BenchOptions:
             )
         if self.trace is not None and self.chat:
             raise UsageError("a trace has plain prompts", fix="leave out --chat")
+        if self.chat and self.endpoint in ("embeddings", "rerank"):
+            raise UsageError(f"/{self.endpoint} takes plain texts", fix="leave out --chat")
         _ = self.addresses, self.loads, self.objectives
 
     @property

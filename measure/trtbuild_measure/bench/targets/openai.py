@@ -69,24 +69,7 @@ class OpenAITarget:
 
     async def open(self) -> None:
         """See :class:`~trtbuild_measure.bench.model.Target`."""
-        try:
-            async with asyncio.timeout(10):
-                answer = await self._pool.fetch("GET", "/models")
-        except ssl.SSLError as error:
-            raise distrusted(self.url, error) from None
-        except (OSError, TimeoutError) as error:
-            why = str(error) or "no answer within 10 s"
-            raise unreachable(self.url, why, ours=False) from None
-        except (DroppedError, MalformedError):
-            return  # a server that does not list models
-        known = _model_names(answer.body) if answer.status == 200 else ()
-        if known and self.model not in known:
-            near = difflib.get_close_matches(self.model, known, 1)
-            raise ServerError(
-                f"{self.url} has no model {self.model!r}",
-                where=f"it serves {', '.join(known)}",
-                fix=f"did you mean {near[0]!r}?" if near else f"write openai:{self.url}#{known[0]}",
-            )
+        await require_listed(self._pool, self.url, self.model)
 
     async def ask(self, stream: Stream) -> None:
         """See :class:`~trtbuild_measure.bench.model.Target`."""
@@ -111,6 +94,32 @@ class OpenAITarget:
         asked |= self._generation.parameters(prompt.max_tokens)
         asked |= {"stream": True, "stream_options": {"include_usage": True}}
         return json.dumps(asked, ensure_ascii=False).encode("utf-8")
+
+
+async def require_listed(pool: Pool, url: str, model: str) -> None:
+    """Check that the server answers and, if it lists models, has this one.
+
+    Raises:
+        ServerError: No server answers, or it has no such model.
+    """
+    try:
+        async with asyncio.timeout(10):
+            answer = await pool.fetch("GET", "/models")
+    except ssl.SSLError as error:
+        raise distrusted(url, error) from None
+    except (OSError, TimeoutError) as error:
+        why = str(error) or "no answer within 10 s"
+        raise unreachable(url, why, ours=False) from None
+    except (DroppedError, MalformedError):
+        return  # a server that does not list models
+    known = _model_names(answer.body) if answer.status == 200 else ()
+    if known and model not in known:
+        near = difflib.get_close_matches(model, known, 1)
+        raise ServerError(
+            f"{url} has no model {model!r}",
+            where=f"it serves {', '.join(known)}",
+            fix=f"did you mean {near[0]!r}?" if near else f"write openai:{url}#{known[0]}",
+        )
 
 
 class _Reader:

@@ -12,7 +12,7 @@ from typing import Any
 from trtbuild.errors import ServerError
 from trtbuild.wire.connections import Pool, stale
 from trtbuild.wire.failures import DroppedError, MalformedError
-from trtbuild.wire.response import Event, Response
+from trtbuild.wire.response import LIMIT, Event, Response
 from trtbuild_measure.bench.model import Stream
 
 # A line that does not belong to an event stream: HTML, an object, plain text.
@@ -26,9 +26,36 @@ async def converse(
     pool: Pool, request: bytes, stream: Stream, on_event: Event, timeout: float
 ) -> bool:
     """Send one request; return True if the stream ended properly, else ``stream`` has the error."""
+    response = await answered(pool, request, stream, timeout, on_event=on_event)
+    if response is None:
+        return False
+    if not response.events or _NO_EVENT.search(response.body):
+        stream.fail(stream.ended, *_no_stream(response))
+    return not stream.error
+
+
+async def answered(
+    pool: Pool,
+    request: bytes,
+    stream: Stream,
+    timeout: float,
+    *,
+    on_event: Event | None = None,
+    limit: int = LIMIT,
+) -> Response | None:
+    """Send one request and return the successful answer, else None: ``stream`` has the error.
+
+    Args:
+        pool: The connections.
+        request: Its bytes.
+        stream: Gets the times.
+        timeout: Seconds to wait for the whole answer.
+        on_event: Called for each event of a streamed answer; None keeps the body whole.
+        limit: Bytes of a body that are kept.
+    """
     try:
         async with asyncio.timeout(timeout):
-            response = await _exchange(pool, request, stream, on_event)
+            response = await _exchange(pool, request, stream, on_event, limit)
     except TimeoutError:
         stream.fail(time.perf_counter(), "timeout", f"no end within {timeout:g} s")
     except DroppedError as error:
@@ -41,11 +68,9 @@ async def converse(
         stream.ended = time.perf_counter()
         if not response.good:
             stream.fail(stream.ended, f"http {response.status}", reason(response))
-        elif not response.events or _NO_EVENT.search(response.body):
-            stream.fail(stream.ended, *_no_stream(response))
         else:
-            return not stream.error
-    return False
+            return response
+    return None
 
 
 def _no_stream(response: Response) -> tuple[str, str]:
@@ -77,7 +102,9 @@ def failure_in(event: dict[str, Any]) -> str:
     return ""
 
 
-async def _exchange(pool: Pool, request: bytes, stream: Stream, on_event: Event) -> Response:
+async def _exchange(
+    pool: Pool, request: bytes, stream: Stream, on_event: Event | None, limit: int
+) -> Response:
     while True:
         full, before = pool.full, time.perf_counter()
         stream.waited = stream.waited or full
@@ -86,7 +113,7 @@ async def _exchange(pool: Pool, request: bytes, stream: Stream, on_event: Event)
         if not full and not connection.reused:
             stream.opening += stream.started - before
         try:
-            return await connection.exchange(request, on_event)
+            return await connection.exchange(request, on_event, limit)
         except DroppedError as lost:
             if not stale(connection, lost):
                 raise

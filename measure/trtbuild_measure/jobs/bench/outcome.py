@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +14,12 @@ from trtbuild_measure.bench.comparison import side_by_side
 from trtbuild_measure.bench.ledger import Ledger
 from trtbuild_measure.bench.limits import no_connection
 from trtbuild_measure.bench.loads.model import MISTAKE
-from trtbuild_measure.bench.model import BenchTarget, Json
+from trtbuild_measure.bench.model import BenchTarget, Endpoint, Json
 from trtbuild_measure.bench.results import FORMAT, load_result
 from trtbuild_measure.bench.running import UNFINISHED, Run
 from trtbuild_measure.bench.sweep import Sweep
 from trtbuild_measure.bench.targets import Address
+from trtbuild_measure.bench.targets.openai_tasks import TASKS
 from trtbuild_measure.jobs.bench.targets import Prepared
 
 
@@ -102,8 +105,14 @@ def server_log(address: Address) -> str:
     return "see the server's log: `trtbuild logs`"
 
 
-def ask_once(address: Address) -> str:
+def ask_once(address: Address, endpoint: Endpoint = "chat") -> str:
     """Return the command that sends the target a single request."""
+    if address.kind == "openai" and endpoint in TASKS:
+        body = json.dumps({"model": address.model, **TASKS[endpoint].body(("Hi",))})
+        return (
+            f"send one request: curl {address.url}{TASKS[endpoint].path} "
+            f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
+        )
     if address.kind == "openai":
         return (
             f"send one request: curl {address.url}/chat/completions "
@@ -120,21 +129,22 @@ def _after_loss(run: Run, prepared: list[Prepared]) -> str:
     if MISTAKE in run.lost:
         return "please report this with the result (--out FILE)"
     lost = next((one.subject.target for one in run.loads if one.partial == run.lost), None)
-    return server_log(_address(prepared, lost))
+    return server_log(_prepared(prepared, lost).address)
 
 
-def _address(prepared: list[Prepared], target: BenchTarget | None) -> Address:
-    return next((one.address for one in prepared if one.target is target), prepared[0].address)
+def _prepared(prepared: list[Prepared], target: BenchTarget | None) -> Prepared:
+    return next((one for one in prepared if one.target is target), prepared[0])
 
 
 def _useless(run: Run, prepared: list[Prepared]) -> BenchError | None:
     for load in run.loads:
         name, ledger = load.subject.target.name, load.ledger
         if not ledger.ok and ledger.failures.total:
+            asked = _prepared(prepared, load.subject.target)
             return BenchError(
                 f"no request to {name} succeeded at {load.load.label}",
                 where=ledger.failures.most(),
-                fix=ask_once(_address(prepared, load.subject.target)),
+                fix=ask_once(asked.address, asked.endpoint),
             )
         if text := guards.wrong_tokenizer(name, ledger):
             return BenchError(text, fix="give the served checkpoint's directory with --tokenizer")

@@ -135,7 +135,8 @@ class BenchSession:
         for one, found in zip(self.prepared, probes, strict=True):
             if found.error:
                 raise BenchError(
-                    f"{found.name} does not answer: {found.error}", fix=ask_once(one.address)
+                    f"{found.name} does not answer: {found.error}",
+                    fix=ask_once(one.address, one.endpoint),
                 )
         reasons = guards.before(probes, Counter(self.tokenizer))
         refused = [one for one in reasons if one.kind not in self.options.allow]

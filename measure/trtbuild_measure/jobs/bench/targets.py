@@ -17,6 +17,7 @@ from trtbuild.wire.sockets import connections_allowed
 from trtbuild_measure.bench.model import BenchTarget, Endpoint, Generation
 from trtbuild_measure.bench.targets import Address
 from trtbuild_measure.bench.targets.openai import OpenAITarget
+from trtbuild_measure.bench.targets.openai_tasks import TASKS, OpenAITaskTarget
 from trtbuild_measure.bench.watching.prometheus import read_metrics
 from trtbuild_measure.bench.watching.server import Watched, listener
 
@@ -25,7 +26,8 @@ from trtbuild_measure.bench.watching.server import Watched, listener
 class Prepared:
     """A target, where to watch its server, and its precision.
 
-    ``twin`` counts earlier targets with the same model on the same server.
+    ``twin`` counts earlier targets with the same model on the same server. ``endpoint`` is what an
+    OpenAI target is asked.
     """
 
     address: Address
@@ -33,6 +35,7 @@ class Prepared:
     watched: Watched
     precision: str = ""
     twin: int = 0
+    endpoint: Endpoint = "chat"
 
 
 def prepare(
@@ -61,22 +64,28 @@ def prepare(
         target = _target(address, generation, chosen, timeout, api_key=key, connections=each)
         watched = _watched(address, metrics_url)
         server = (watched.pid or address.url, address.model)
-        found.append(Prepared(address, target, watched, _precision(address), seen[server]))
+        found.append(Prepared(address, target, watched, _precision(address), seen[server], chosen))
         seen[server] += 1
     return found
 
 
 def choose_endpoint(addresses: Sequence[Address], endpoint: str, *, chat: bool) -> Endpoint:
-    """Choose chat if requested or if all targets support it; plain completions next to Triton."""
+    """Choose chat if requested or if all targets support it; plain completions next to Triton.
+
+    Raises:
+        UsageError: An unknown endpoint.
+    """
     only_openai = all(address.kind == "openai" for address in addresses)
     known: dict[str, Endpoint] = {
+        "auto": "chat" if chat or only_openai else "completions",
         "chat": "chat",
         "completions": "completions",
-        "auto": "chat" if chat or only_openai else "completions",
+        "embeddings": "embeddings",
+        "rerank": "rerank",
     }
     if endpoint not in known:
         raise UsageError(
-            f"unknown endpoint {endpoint!r}", fix="use --endpoint auto, chat or completions"
+            f"unknown endpoint {endpoint!r}", fix=f"use --endpoint with one of {', '.join(known)}"
         )
     return known[endpoint]
 
@@ -128,6 +137,16 @@ def _target(
             timeout=timeout,
             connections=connections,
             card=card,
+        )
+    if address.kind == "openai" and endpoint in TASKS:
+        return OpenAITaskTarget(
+            address.name,
+            address.url,
+            address.model,
+            endpoint=endpoint,
+            timeout=timeout,
+            api_key=api_key,
+            connections=connections,
         )
     return OpenAITarget(
         address.name,
