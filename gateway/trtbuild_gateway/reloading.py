@@ -13,8 +13,10 @@ from trtbuild_gateway.settings import Settings
 
 _log = logging.getLogger("trtbuild.gateway")
 
-_FIXED = ("host", "port", "header_seconds", "control", "log_format", "log_level", "traces")
-"""Settings of the sockets, which are opened once, and of the telemetry."""
+_FIXED = (
+    "host", "port", "header_seconds", "control", "page", "log_format", "log_level", "traces",
+)  # fmt: skip
+"""Settings of the sockets and routes, which are made once, and of the telemetry."""
 
 
 async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:

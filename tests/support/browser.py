@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 playwright = pytest.importorskip("playwright.async_api", reason="Playwright is not installed")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-PICTURES = os.environ.get("TRTBUILD_PICTURES")  # a directory: the pictures of the guide
 expect = playwright.expect
 
 in_browser = [
@@ -34,10 +31,6 @@ class Tab:
     def see(self, text: str | re.Pattern[str]) -> Any:
         """Wait until a text is seen."""
         return expect(self.page.get_by_text(text).first).to_be_visible(timeout=15_000)
-
-    async def picture(self, name: str) -> None:
-        if PICTURES:
-            await self.page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,7 @@
 /** The models of all servers: their state, what they use, and buttons that load and unload them. */
 
 import { useEffect, useState } from "preact/hooks";
-import { ask, askJson, events, said } from "./api";
+import { ApiError, ask, askJson, events, said } from "./api";
 
 interface Job {
   action: string;
@@ -22,22 +22,44 @@ interface State {
   usage?: Record<string, any>;
 }
 
+interface Gpu {
+  uuid: string;
+  memory_used_bytes?: number;
+  memory_total_bytes?: number;
+  utilization?: number;
+}
+
+interface Server {
+  url: string;
+  reachable: boolean;
+  reason?: string;
+  usage?: { gpus?: Gpu[] };
+}
+
+const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 const keyOf = (state: { server: string; id: string }) => `${state.server} ${state.id}`;
 
 export function Models() {
   const [states, setStates] = useState<Map<string, State>>(new Map());
   const [usage, setUsage] = useState<Map<string, Record<string, any>>>(new Map());
+  const [servers, setServers] = useState<Server[]>([]);
   const [problem, setProblem] = useState("");
   useEffect(() => {
     const stop = new AbortController();
     void watch(stop.signal, setStates, setProblem);
     const look = () =>
-      askJson<{ data: State[] }>("v1/model/state", undefined, stop.signal).then(
-        ({ data }) => setUsage(new Map(data.map((one) => [keyOf(one), one.usage ?? {}]))),
-        () => {}, // the stream of states reports what is wrong
+      askJson<{ data: State[]; servers: Server[] }>("v1/model/state", undefined, stop.signal).then(
+        ({ data, servers }) => {
+          setUsage(new Map(data.map((one) => [keyOf(one), one.usage ?? {}])));
+          setServers(servers);
+        },
+        (error) => {
+          // The stream of states reports what is wrong.
+          if (error instanceof ApiError && [401, 403].includes(error.status)) clearInterval(timer);
+        },
       );
-    void look();
     const timer = setInterval(look, 5000);
+    void look();
     return () => {
       clearInterval(timer);
       stop.abort();
@@ -71,7 +93,25 @@ export function Models() {
           </article>
         ))}
       </div>
+      {servers.map((server) => <ServerLine key={server.url} server={server} />)}
     </>
+  );
+}
+
+function ServerLine({ server }: { server: Server }) {
+  return (
+    <section class="server" aria-label={`Server ${server.url}`}>
+      <p>
+        Server {server.url} {server.reachable ? "answers" : <span class="error">does not answer: {server.reason}</span>}
+      </p>
+      {server.usage?.gpus?.map((gpu) => (
+        <label key={gpu.uuid}>
+          {gpu.uuid}: {gib(gpu.memory_used_bytes ?? 0)} of {gib(gpu.memory_total_bytes ?? 0)}
+          {gpu.utilization !== undefined && `, ${(gpu.utilization * 100).toFixed(0)} % busy`}
+          <meter min={0} max={gpu.memory_total_bytes ?? 0} value={gpu.memory_used_bytes ?? 0} />
+        </label>
+      ))}
+    </section>
   );
 }
 
@@ -101,15 +141,14 @@ function Usage({ state, usage }: { state: State; usage: Record<string, any> }) {
   };
   const seconds = (value: { p50: number; p95: number }) =>
     `${(value.p50 * 1000).toFixed(1)} ms (95th percentile ${(value.p95 * 1000).toFixed(1)})`;
-  const size = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
   add("requests", "requests");
   add("errors", "errors");
   add("first_token_seconds", "first token", seconds);
   add("between_tokens_seconds", "between tokens", seconds);
   add("queued", "queued");
   add("kv_cache_usage", "KV cache", (share: number) => `${(share * 100).toFixed(0)} %`);
-  add("gpu_memory_bytes", "GPU memory", size);
-  add("rss_bytes", "memory", size);
+  add("gpu_memory_bytes", "GPU memory", gib);
+  add("rss_bytes", "memory", gib);
   add("cpus", "CPUs");
   return <dl>{rows.map(([name, value]) => [<dt key={name}>{name}</dt>, <dd key={`${name} value`}>{value}</dd>])}</dl>;
 }
@@ -135,7 +174,9 @@ async function watch(
         });
       }
     } catch (error) {
-      if (!signal.aborted) report(said(error));
+      if (signal.aborted) return;
+      report(said(error));
+      if (error instanceof ApiError && [401, 403].includes(error.status)) return; // another key opens it again
     }
     await new Promise((resolve) => setTimeout(resolve, 3000));
   }

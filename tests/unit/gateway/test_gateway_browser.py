@@ -58,13 +58,11 @@ def test_two_models_answer_side_by_side() -> None:
                 await expect(right.locator(".figures")).to_have_count(2)
                 prompts = [body["text_input"] for body in triton.bodies]
                 assert any("Good morning!" in text and "And now?" in text for text in prompts)
-                await tab.picture("page-playground")
                 # The tabs are walked with the arrow keys.
                 await page.get_by_role("tab", name="Playground").focus()
                 await page.keyboard.press("ArrowRight")
                 row = page.get_by_role("row", name=re.compile("other"))
                 await expect(row).to_be_visible()
-                await tab.picture("page-live")
                 await page.keyboard.press("ArrowLeft")
                 await expect(left.locator(".answered")).to_have_count(2)
                 assert tab.complaints == []
@@ -93,7 +91,6 @@ def test_an_error_a_limit_and_a_narrow_dark_window(tmp_path: Path) -> None:
             assert width <= 360
             ground = "getComputedStyle(document.body).backgroundColor"
             assert await page.evaluate(ground) == "rgb(20, 23, 26)"
-            await tab.picture("page-phone")
             assert key not in await page.content()
 
     access = {"keys": str(tmp_path / "keys.json"), "limits": {"requests_per_minute": 1}}
@@ -121,7 +118,6 @@ def test_models_are_loaded_and_unloaded_with_progress(monkeypatch: pytest.Monkey
             await expect(card.locator(".state")).to_have_text("unloaded")
             await card.get_by_role("button", name="Load", exact=True).click()
             await tab.see("load: warming up")
-            await tab.picture("page-models")
             await expect(card.locator(".state")).to_have_text("ready")
             await tab.see(re.compile("load done in"))
             await card.get_by_role("button", name="Unload").click()
