@@ -22,6 +22,7 @@ SOURCES = sorted(
         "measure",
         "deploy",
         "batch",
+        "experiments",
         "engine_flow",
         "backends",
         "gateway",

@@ -1,0 +1,1 @@
+"""Experiments: which of two served models users do better with, and how sure that is."""

@@ -1,0 +1,9 @@
+"""The ab command, as the program lists it; its module is imported when it runs."""
+
+from trtbuild.cli.commands import Command
+
+ab = Command(
+    "ab",
+    "Compare models by what their users do: how many users it takes, and the result.",
+    "trtbuild_experiments.cli",
+)

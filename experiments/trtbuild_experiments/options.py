@@ -1,0 +1,134 @@
+"""The options of the commands; the command line makes its flags from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trtbuild.cli.fields import option
+from trtbuild.errors import UsageError
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """What an experiment is to find.
+
+    Raises:
+        UsageError: An option that cannot be.
+    """
+
+    base: float = option(0.0, "The metric's value today, such as 0.04.")
+    mde: float = option(0.0, "The smallest relative change to find: 0.1 is 10 %.")
+    sd: float | None = option(
+        None, "Standard deviation between users; the default is a share's: sqrt(base * (1 - base))."
+    )
+    share: float = option(0.5, "The share of the two variants' users that get the treatment.")
+    power: float = option(0.8, "The chance to find a change of that size.")
+    metrics: int = option(1, "How many comparisons are judged together.", min=1)
+    variance_left: float = option(1.0, "What values from before leave of the variance (CUPED).")
+    users_per_day: float | None = option(None, "New users of the experiment a day.")
+
+    def __post_init__(self) -> None:
+        if not all(value and math.isfinite(value) for value in (self.base, self.mde)):
+            raise UsageError(
+                "a plan needs --base and --mde, numbers other than 0",
+                fix="to find a change of 10 % in a rate of 4 %: --base 0.04 --mde 0.1",
+            )
+        for name in ("share", "power"):
+            if not 0 < getattr(self, name) < 1:
+                raise _range(name, getattr(self, name), "between 0 and 1")
+        if not 0 < self.variance_left <= 1:
+            raise _range("variance-left", self.variance_left, "above 0 and at most 1")
+        for name in ("sd", "users_per_day"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise _range(name.replace("_", "-"), value, "above 0")
+        if self.sd is None and not 0 < self.base < 1:
+            raise UsageError(
+                f"--base {self.base:g} is no share of users, so its deviation is not known",
+                fix="give the standard deviation between users with --sd",
+            )
+
+
+def _range(name: str, value: float, allowed: str) -> UsageError:
+    return UsageError(f"--{name} {value:g} is out of range", fix=f"use a number {allowed}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """Which records to compare, and how."""
+
+    paths: tuple[str, ...] = option(
+        (), "JSON Lines files of exposures and outcomes, or directories of *.jsonl.", argument=True
+    )
+    metric: tuple[str, ...] = option(
+        (), "latency_ms (mean), click/requests (ratio of totals), p95:latency_ms; repeatable."
+    )
+    experiment: str = option("", "Its name, if the files have several.")
+    control: str = option("", "The variant to compare with; the default is the one named control.")
+    weight: tuple[str, ...] = option(
+        (), "How users were to be divided, such as control=90; repeatable. Default: evenly."
+    )
+    pre: tuple[str, ...] = option(
+        (), "Records of the same users from before the experiment: less variance; repeatable."
+    )
+    fixed: bool = option(False, "Intervals for one look at the end, planned in advance.")
+    expected_users: int = option(
+        5000, "Users at which always-valid intervals are narrowest; choose it in advance.", min=1
+    )
+
+    def files(self) -> tuple[Path, ...]:
+        """The files to read."""
+        return _files(self.paths)
+
+    def files_before(self) -> tuple[Path, ...]:
+        """The files from before the experiment."""
+        return _files(self.pre) if self.pre else ()
+
+    def weights(self) -> Mapping[str, float]:
+        """The weight of each variant; empty if none was given.
+
+        Raises:
+            UsageError: No number, one below 0, or a sum of 0.
+        """
+        found: dict[str, float] = {}
+        for text in self.weight:
+            name, _, value = text.rpartition("=")
+            try:
+                found[name] = number = float(value)
+            except ValueError:
+                number = -1
+            if not name or not 0 <= number < math.inf:
+                raise UsageError(
+                    f"--weight {text} is not VARIANT=NUMBER with a number of at least 0",
+                    fix="write --weight control=90 --weight treatment=10",
+                )
+        if found and not sum(found.values()):
+            raise UsageError(
+                "the weights sum to 0, so no user was to be in the experiment",
+                where=" ".join(f"--weight {text}" for text in self.weight),
+                fix="give the weights by which users were divided",
+            )
+        return found
+
+
+def _files(paths: tuple[str, ...]) -> tuple[Path, ...]:
+    found: list[Path] = []
+    for path in map(Path, paths):
+        inside = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        if not inside or not all(one.is_file() for one in inside):
+            raise UsageError(
+                f"{path} has no records: no such file, or a directory without *.jsonl",
+                fix="name the JSON Lines files of exposures and outcomes",
+            )
+        found += inside
+    if not found:
+        raise UsageError(
+            "no records were given",
+            fix="name the JSON Lines files of exposures and outcomes, or their directory",
+        )
+    return tuple(dict.fromkeys(found))
