@@ -9,6 +9,6 @@ deploy = Command(
 )
 observe = Command(
     "observe",
-    "Write rules of Prometheus and routes of Alertmanager over metrics that really exist.",
+    "Write Prometheus rules, Alertmanager routes and a dashboard, over metrics that really exist.",
     "trtbuild_deploy.cli.observe",
 )

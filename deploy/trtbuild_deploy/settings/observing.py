@@ -39,6 +39,9 @@ class Observe(Strict):
     gpu_memory: float = Field(
         default=0.98, gt=0, lt=1, description="Share of a GPU's memory in use"
     )
+    dashboard: bool = Field(
+        default=False, description="Write a dashboard of Grafana; needs trtbuild[dashboards]"
+    )
     labels: dict[_LabelName, _LabelValue] = Field(
         default_factory=dict,
         description="Labels that all series of this deployment have, such as namespace: prod",

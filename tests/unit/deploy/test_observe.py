@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,14 @@ from support.command_line import trtbuild
 from support.deployments import deployable
 from support.kubernetes import require_valid
 from support.prometheus import selectors
-from trtbuild.errors import RecipeError
+from trtbuild.errors import RecipeError, UnsupportedError
 from trtbuild_deploy.jobs.checking import check
 from trtbuild_deploy.jobs.render import Deployment, render, write
 from trtbuild_deploy.resources import data_file
 from trtbuild_deploy.settings import parse_settings
 
 GATEWAY = "gateway: {enabled: true, image: example/gateway:1}\n"
-PROD = "observe: {labels: {namespace: prod}, page: 'http://127.0.0.1:9/page'}\n"
+PROD = "observe: {labels: {namespace: prod}, page: 'http://127.0.0.1:9/page', dashboard: true}\n"
 CASES = [
     ("vllm", "plain", "26.07", ""),
     ("vllm", "plain", "24.10", GATEWAY + PROD),
@@ -44,6 +46,12 @@ def rules_of(deployment: Deployment) -> list[dict[str, Any]]:
     return [rule for group in yaml.safe_load(file.content)["groups"] for rule in group["rules"]]
 
 
+def dashboard_of(deployment: Deployment) -> dict[str, Any]:
+    (content,) = (file.content for file in deployment.files if file.path == "dashboard.json")
+    found: dict[str, Any] = json.loads(content)
+    return found
+
+
 @pytest.mark.parametrize(("builder", "case", "release", "settings"), CASES)
 def test_every_metric_and_label_exists(
     tmp_path: Path, builder: str, case: str, release: str, settings: str
@@ -55,13 +63,17 @@ def test_every_metric_and_label_exists(
     rules = rules_of(deployment)
     records = {rule["record"] for rule in rules if "record" in rule}
     ours = set(deployment.settings.observe.labels)
-    for rule in rules:
-        for name, labels in selectors(rule["expr"]):
-            assert ours <= labels, rule
+    expressions = [rule["expr"] for rule in rules]
+    if deployment.settings.observe.dashboard:
+        shown = dashboard_of(deployment)["panels"]
+        expressions += [one["expr"] for panel in shown for one in panel["targets"]]
+    for expression in expressions:
+        for name, labels in selectors(expression):
+            assert ours <= labels, expression
             if name in records or name == "up":
                 continue
             family = families.get(name) or families[re.sub(r"_(bucket|sum|count)$", "", name)]
-            assert labels - ours <= {*family.labels, "le"}, rule
+            assert labels - ours <= {*family.labels, "le"}, expression
 
 
 def test_every_alert_is_written_for_some_deployment(tmp_path: Path) -> None:
@@ -73,6 +85,31 @@ def test_every_alert_is_written_for_some_deployment(tmp_path: Path) -> None:
         if "alert" in rule
     }
     assert written == {row["name"] for row in table}
+
+
+def test_a_dashboard_shows_every_signal_with_its_limit(tmp_path: Path) -> None:
+    deployment = rendered(tmp_path, "trtllm-engine", "oldest", "25.01", PROD)
+    found = dashboard_of(deployment)
+    (source,) = found["templating"]["list"]
+    assert (source["type"], source["query"]) == ("datasource", "prometheus")
+    titles = [panel["title"] for panel in found["panels"]]
+    signals = deployment.facts.metrics().signals.values()
+    assert {signal.title for signal in signals if signal.exists} <= set(titles)
+    assert len({panel["id"] for panel in found["panels"]}) == len(titles) == len(set(titles))
+    assert {panel["datasource"]["uid"] for panel in found["panels"]} == {"${datasource}"}
+    places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in found["panels"]}
+    assert len(places) == len(titles)
+    (cache,) = (panel for panel in found["panels"] if "KV cache" in panel["title"])
+    assert cache["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"] == 0.95
+
+
+def test_a_dashboard_without_its_extra_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "grafana_foundation_sdk.builders", None)
+    with pytest.raises(UnsupportedError) as caught:
+        rendered(tmp_path, "vllm", "plain", "26.07", PROD)
+    assert "trtbuild[dashboards]" in caught.value.fix
 
 
 def test_the_operators_object_has_the_same_groups(tmp_path: Path) -> None:

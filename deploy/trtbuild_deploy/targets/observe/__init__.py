@@ -1,4 +1,4 @@
-"""Monitoring: rules of Prometheus and routes of Alertmanager, over metrics that exist."""
+"""Monitoring: rules, routes of alerts and a dashboard, over metrics that exist."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from trtbuild_deploy.facts import Facts
 from trtbuild_deploy.settings import Settings
 from trtbuild_deploy.target import OutputFile, Rendered
 from trtbuild_deploy.targets.observe.alerts import Alert, chosen, lacking, recorded
+from trtbuild_deploy.targets.observe.dashboard import dashboard_bytes
 from trtbuild_deploy.targets.observe.routing import alertmanager
 from trtbuild_deploy.targets.observe.rules import groups, prometheus_rule
 from trtbuild_deploy.targets.yamltext import yaml_bytes
@@ -17,20 +18,24 @@ _HEADER = "Written by trtbuild observe; `trtbuild deploy diff` shows edits."
 _RULES = "rules.yaml"
 _ROUTES = "alertmanager.yaml"
 _OPERATOR = "prometheusrule.yaml"
+_DASHBOARD = "dashboard.json"
 
 
 class Observe:
     """What watches a deployment, wherever it runs."""
 
     name = "observe"
-    summary = "Prometheus rules and Alertmanager routes over the metrics that really exist."
+    summary = (
+        "Prometheus rules, Alertmanager routes and a dashboard, over metrics that really exist."
+    )
 
     def reasons_against(self, facts: Facts, settings: Settings) -> Sequence[str]:  # noqa: ARG002
         """Nothing: every Triton exports some metrics."""
         return ()
 
     def render(self, facts: Facts, settings: Settings) -> Rendered:
-        """Return the rules, for the Prometheus operator too where it scrapes, and the routes."""
+        """Return the rules, for the Prometheus operator too where it scrapes, the routes, and the
+        dashboard where one is wanted."""
         place = place_of(facts, settings)
         metrics = facts.metrics(gateway=settings.gateway.enabled, place=place)
         alerts = chosen(facts, metrics)
@@ -43,11 +48,14 @@ class Observe:
         if settings.monitoring.kind != "none":
             one = prometheus_rule(name, found, settings.monitoring.labels)
             files.append(OutputFile(_OPERATOR, yaml_bytes(one, _HEADER)))
+        if settings.observe.dashboard:
+            content = dashboard_bytes(name, metrics, settings.observe)
+            files.append(OutputFile(_DASHBOARD, content))
         absent = lacking(facts, metrics)
         notes = (*(_note(alert, why) for alert, why in absent), *metrics.unread)
         return Rendered(
             tuple(files),
-            notes=(*notes, *_unheard(settings)),
+            notes=(*notes, *_left_out(settings)),
             next=(f"promtool check rules {_RULES}", f"amtool check-config {_ROUTES}"),
         )
 
@@ -56,10 +64,12 @@ def _note(alert: Alert, why: str) -> str:
     return f"no alert {alert.name}: {why}"
 
 
-def _unheard(settings: Settings) -> Iterator[str]:
+def _left_out(settings: Settings) -> Iterator[str]:
     for severity in ("page", "notify"):
         if not getattr(settings.observe, severity):
             yield f"nobody hears the alerts of severity {severity}: give 'observe.{severity}'"
+    if not settings.observe.dashboard:
+        yield "no dashboard: set 'observe.dashboard' to true"
 
 
 target = Observe()

@@ -16,7 +16,7 @@ def groups(
     signals: Iterable[Signal], alerts: Iterable[Alert], name: str, observe: Observe
 ) -> list[dict[str, Any]]:
     """The groups of a rules file for the deployment ``name``."""
-    match = ",".join(f'{key}="{value}"' for key, value in sorted(observe.labels.items()))
+    match = matchers(observe)
     labels = dict(sorted(observe.labels.items()))
     records = [_record(signal, match, labels) for signal in signals]
     return [
@@ -39,6 +39,11 @@ def prometheus_rule(
         "metadata": {"name": name, "labels": dict(labels)},
         "spec": {"groups": found},
     }
+
+
+def matchers(observe: Observe) -> str:
+    """The label matchers that narrow every series to this deployment."""
+    return ",".join(f'{key}="{value}"' for key, value in sorted(observe.labels.items()))
 
 
 def series(signal: str, match: str = "") -> str:
