@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +29,8 @@ class Choice:
         prompt_tokens, completion_tokens: Counts; None if the model does not send them.
         chunks: How many had text.
         reason: The model's reason; empty before the end.
+        first, last: ``time.monotonic()`` at the first and the last token; 0.0 before.
+        at_first: How many arrived at once with the first.
     """
 
     index: int
@@ -40,6 +43,22 @@ class Choice:
     parts: list[str] = field(default_factory=list)
     logprobs: list[Any] = field(default_factory=list)
     prompt_logprobs: Sequence[Any] = ()
+    first: float = 0.0
+    last: float = 0.0
+    at_first: int = 0
+
+    def arrived(self, chunks: Sequence[Chunk]) -> None:
+        """Note the time of chunks that have just arrived; one without a token does not count."""
+        for chunk in chunks:
+            if chunk.text or chunk.output_tokens:
+                break
+        else:
+            return
+        self.last = time.monotonic()
+        if not self.first:
+            self.first = self.last
+            for text, _, output, *_ in chunks:
+                self.at_first += bool(text) if output is None else output
 
     def take(self, chunk: Chunk) -> None:
         """Count a chunk."""

@@ -84,7 +84,8 @@ def _quantile(values: list[float], percent: int) -> float:
 class Metrics:
     """Counts and times of calls.
 
-    A call whose answer began with status 200 and ended with an error counts as that error.
+    A call whose answer began with status 200 and ended with an error counts as that error. Only
+    streams have times of tokens: another answer arrives as a whole.
     """
 
     def __init__(self) -> None:
@@ -109,21 +110,21 @@ class Metrics:
         )
         self._first = Histogram(
             FIRST_TOKEN_SECONDS,
-            "From the first byte of the request to the first token.",
+            "From the first byte of the request to the first token of its stream.",
             _LABELS,
             buckets=_SECONDS,
             registry=registry,
         )
         self._per_token = Histogram(
             PER_TOKEN_SECONDS,
-            "Between tokens after the first.",
+            "Between the tokens of an answer, after the first: the mean of each stream.",
             _LABELS,
             buckets=_PER_TOKEN,
             registry=registry,
         )
         self._tokens = Counter(
             "gen_ai_client_token_usage",
-            "Tokens.",
+            "Tokens of prompts and answers; no prompt of a request that failed before its answer.",
             (*_LABELS, "gen_ai_token_type"),
             registry=registry,
         )
@@ -156,7 +157,7 @@ class Metrics:
         labels = (call.endpoint, model)
         self._calls.labels(*labels, str(outcome.status), outcome.error).inc()
         self._seconds.labels(*labels).observe(outcome.ended - call.started)
-        if outcome.prompt_tokens:
+        if outcome.prompt_tokens and (outcome.completion_tokens or not outcome.error):
             self._tokens.labels(*labels, "input").inc(outcome.prompt_tokens)
         if outcome.completion_tokens:
             self._tokens.labels(*labels, "output").inc(outcome.completion_tokens)
@@ -164,9 +165,8 @@ class Metrics:
         if outcome.first_token:
             first = outcome.first_token - call.started
             self._first.labels(*labels).observe(first)
-            if outcome.completion_tokens > 1:
-                span = outcome.last_token - outcome.first_token
-                each = span / (outcome.completion_tokens - 1)
+            if outcome.later_tokens > 0:
+                each = outcome.later_seconds / outcome.later_tokens
                 self._per_token.labels(*labels).observe(each)
         if model and not call.endpoint.startswith(_CONTROL):
             self.recent.note(model, outcome, first, each)

@@ -160,7 +160,9 @@ class Outcome:
         status: The HTTP status; 499 if the client left first.
         prompt_tokens, completion_tokens: As reported by the model or counted.
         error: The code of the error, also of one inside a stream with status 200.
-        first_token, last_token: ``time.monotonic()``, 0.0 without a token.
+        first_token: ``time.monotonic()`` at the first token of a stream, else 0.0.
+        later_tokens, later_seconds: What came after the first of each answer of a stream, and the
+            time from the first to the last, all answers together.
         ended: ``time.monotonic()`` at the end.
         finish_reasons: Why the model ended each answer, as far as it says.
     """
@@ -170,7 +172,8 @@ class Outcome:
     completion_tokens: int = 0
     error: str = ""
     first_token: float = 0.0
-    last_token: float = 0.0
+    later_tokens: int = 0
+    later_seconds: float = 0.0
     ended: float = 0.0
     finish_reasons: tuple[str, ...] = ()
 

@@ -139,7 +139,7 @@ async def _play(
         writer.write(step)
         await writer.drain()
         return True
-    if isinstance(step, float):
+    if isinstance(step, int | float):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(step):
                 await reader.read(1)

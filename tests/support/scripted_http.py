@@ -103,7 +103,7 @@ async def _play(
     if isinstance(step, bytes):
         writer.write(step)
         await writer.drain()
-    elif isinstance(step, float):
+    elif isinstance(step, int | float):
         await asyncio.sleep(step)
     elif step == "hold":
         with contextlib.suppress(OSError):

@@ -205,10 +205,13 @@ class Endpoint:
             gate = self._gate or self._gateway.gate
             call.caller = await gate.identify(context.exchange.headers, call)
             await self._handled(context)
+            context.outcome.status = context.exchange.status
         except LeftError:
             context.outcome.status, context.outcome.error = 499, "client_left"
         except asyncio.CancelledError:
             context.outcome.error = "cut"
+            if not context.exchange.begun:
+                context.outcome.status = 500  # the HTTP server's answer
             raise
         except Exception as error:
             answer = failed(error, context)

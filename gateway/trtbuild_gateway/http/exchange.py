@@ -45,6 +45,7 @@ class Exchange:
         error_body: Returns the form of an error.
         error_event: Returns the end of a stream that fails.
         begun: Whether the answer has begun.
+        status: Of the answer.
         spoken: Whether a stream has had more than heartbeats.
         given: The body that was read as JSON.
     """
@@ -60,6 +61,7 @@ class Exchange:
         self.error_body: ErrorBody = ApiError.body
         self.error_event: Callable[[ApiError], bytes] | None = None
         self.begun = False
+        self.status = 200
         self.spoken = False
         self.given: dict[str, Any] = {}
         self._receive = receive
@@ -130,7 +132,7 @@ class Exchange:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Send a whole answer."""
-        self.begun = True
+        self.begun, self.status = True, status
         length = {"content-type": kind, "content-length": str(len(content))}
         pairs = _pairs({**length, **self.more_headers, **(headers or {})})
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -169,7 +168,6 @@ async def whole(context: Context, job: Job) -> list[Choice]:
     choices = job.choices()
 
     def take(index: int, chunks: Sequence[Chunk]) -> None:
-        _note_time(context, chunks)
         for chunk in chunks:
             choices[index].keep(chunk)
 
@@ -211,7 +209,7 @@ async def _produce(context: Context, job: Job, encoder: Stream, emit: Emit) -> N
 
     def take(index: int, chunks: Sequence[Chunk]) -> Awaitable[None] | None:
         nonlocal roles
-        _note_time(context, chunks)
+        choices[index].arrived(chunks)
         piece = readers[index].take(choices[index], chunks)
         if roles:
             roles, piece = b"", roles + piece
@@ -298,16 +296,14 @@ def _reader(
     return made if text is None else _CheckedReader(text, made)
 
 
-def _note_time(context: Context, chunks: Sequence[Chunk]) -> None:
-    outcome = context.outcome
-    if chunks:
-        outcome.last_token = time.monotonic()
-        outcome.first_token = outcome.first_token or outcome.last_token
-
-
 def _note_counts(context: Context, job: Job, choices: Sequence[Choice]) -> None:
-    counts = job.counts(choices)
-    context.outcome.prompt_tokens = counts["prompt_tokens"]
-    context.outcome.completion_tokens = counts["completion_tokens"]
+    counts, outcome = job.counts(choices), context.outcome
+    outcome.prompt_tokens = counts["prompt_tokens"]
+    outcome.completion_tokens = counts["completion_tokens"]
     reasons = (choice.openai_reason for choice in choices)
-    context.outcome.finish_reasons = tuple(reason for reason in reasons if reason)
+    outcome.finish_reasons = tuple(reason for reason in reasons if reason)
+    begun = [choice for choice in choices if choice.first]
+    if begun and job.requests[0].stream:  # another answer arrives as a whole
+        outcome.first_token = min(choice.first for choice in begun)
+        outcome.later_tokens = sum(choice.tokens - choice.at_first for choice in begun)
+        outcome.later_seconds = sum(choice.last - choice.first for choice in begun)
