@@ -97,9 +97,11 @@ def gateway(
     control = _control_socket(settings)
     catalog = Catalog(settings, workers_of(settings))
     listening = listen(settings.host, settings.port)
-    place = f"http://{settings.host}:{listening.getsockname()[1]}/v1"
+    here = f"http://{settings.host}:{listening.getsockname()[1]}"
     servers = ", ".join(one.url for one in settings.common) or str(settings.registry)
-    typer.echo(f"{place} answers for the models of {servers}; Ctrl-C stops it", err=True)
+    typer.echo(f"{here}/v1 answers for the models of {servers}; Ctrl-C stops it", err=True)
+    if settings.page:
+        typer.echo(f"{here}/ui/ is a page to try them in a browser", err=True)
     if control is not None:
         place = f"http://{settings.control.host}:{control.getsockname()[1]}/v1/model"
         typer.echo(f"{place} controls them", err=True)

@@ -129,9 +129,10 @@ def test_sighup_reads_the_file_again(tmp_path: Path) -> None:
                 process = subprocess.Popen(command, stderr=stderr)
             try:
                 async with asyncio.timeout(30):
-                    while "answers for" not in log.read_text():
+                    while "in a browser\n" not in log.read_text():
                         await asyncio.sleep(0.02)
                 place = log.read_text().split("/v1", 1)[0]
+                assert f"{place}/ui/ is a page" in log.read_text()
                 async with httpx.AsyncClient(base_url=place, trust_env=False) as client:
                     await until(client, ["m"])
                     write(models={"m": {"aliases": ["n"]}})
