@@ -101,7 +101,9 @@ def report(options: ReportOptions, output: ReportOutput) -> None:
     from trtbuild.cli.output import print_json, progress
     from trtbuild.errors import BenchError
     from trtbuild_experiments import reporting
+    from trtbuild_measure.jobs.bench import require_writable
 
+    require_writable("--html", output.html)
     with progress() as shown:
         found = reporting.report(options, shown)
     if output.as_json:
@@ -124,21 +126,32 @@ def report(options: ReportOptions, output: ReportOutput) -> None:
 
 def _show(found: Report) -> None:
     """Variants, a table of the comparisons, and what was left out."""
+    from rich.markup import escape
+
     from trtbuild.cli.output import console
     from trtbuild_measure.cli.bench.view import empty_table
 
     out = console()
     users = ", ".join(f"{count} {name}" for name, count in found.users.items())
-    out.print(f"{found.experiment}: users: {users}; sample ratio p = {found.sample_ratio_p:.3g}")
+    chance = f"sample ratio p = {found.sample_ratio_p:.3g}"
+    out.print(f"{found.experiment}: users: {users}; {chance}", markup=False)
     if found.comparisons:
         table = empty_table(f"against {found.control} (95 %, {found.intervals})")
-        for name in ("metric", "variant", found.control, "difference", "relative", "p", "verdict"):
+        for name in (
+            "metric",
+            "variant",
+            escape(found.control),
+            "difference",
+            "relative",
+            "p",
+            "verdict",
+        ):
             table.add_column(name, overflow="fold")
         for one in found.comparisons:
             low, high = one.interval
             change = "–" if one.relative is None else f"{one.relative:+.1%}"
             table.add_row(
-                one.metric, one.variant, f"{one.control:.4g}",
+                one.metric, escape(one.variant), f"{one.control:.4g}",
                 f"{one.difference:+.4g} ({low:+.4g} to {high:+.4g})", change,
                 f"{one.adjusted:.3g}", one.verdict,
             )  # fmt: skip
@@ -146,6 +159,9 @@ def _show(found: Report) -> None:
     for one in found.comparisons:
         if one.variance_left is not None:
             name = f"{one.metric} of {one.variant}"
-            out.print(f"values from before left {one.variance_left:.0%} of the variance: {name}")
+            out.print(
+                f"values from before left {one.variance_left:.0%} of the variance: {name}",
+                markup=False,
+            )
     for what, count in found.left_out.items():
         out.print(f"left out: {count} {what}")

@@ -76,6 +76,9 @@ class ReportOptions:
     pre: tuple[str, ...] = option(
         (), "Records of the same users from before the experiment: less variance; repeatable."
     )
+    judgements: Path | None = option(
+        None, "Of rankings: lines of query, document and grade, for metrics such as ndcg@10."
+    )
     fixed: bool = option(False, "Intervals for one look at the end, planned in advance.")
     expected_users: int = option(
         5000, "Users at which always-valid intervals are narrowest; choose it in advance.", min=1
@@ -119,8 +122,12 @@ class ReportOptions:
 def _files(paths: tuple[str, ...]) -> tuple[Path, ...]:
     found: list[Path] = []
     for path in map(Path, paths):
-        inside = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
-        if not inside or not all(one.is_file() for one in inside):
+        try:
+            inside = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+            there = bool(inside) and all(one.is_file() for one in inside)
+        except OSError:
+            there = False
+        if not there:
             raise UsageError(
                 f"{path} has no records: no such file, or a directory without *.jsonl",
                 fix="name the JSON Lines files of exposures and outcomes",

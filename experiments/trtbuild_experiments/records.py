@@ -17,8 +17,9 @@ from typing import Any
 from trtbuild.errors import BenchError, UsageError
 from trtbuild.progress import Progress
 
-_FIELDS = {"experiment", "variant", "unit", "id", "time", "name", "value", "override"}
+_FIELDS = {"experiment", "variant", "unit", "id", "time", "name", "value", "override", "query"}
 _FORM = "an outcome is written as {name, value, id} or {name, value, unit}"
+_LARGEST = 1e100  # its square is a number, too
 _EVERY = 100_000  # lines between two steps of the progress
 
 
@@ -28,6 +29,15 @@ class Series:
 
     users: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Documents that a request was answered with, the best first, and its user's number."""
+
+    user: int
+    query: str
+    documents: list[str]
 
 
 @dataclass(slots=True)
@@ -40,6 +50,7 @@ class Records:
         variants: The variant of each user by number; several if the user had several.
         requests: Exposures of each user by number.
         series: Observations by name.
+        rankings: Of exposures that have one.
         left_out: What was not used, and how often.
     """
 
@@ -48,6 +59,7 @@ class Records:
     variants: list[set[str]] = field(default_factory=list)
     requests: list[int] = field(default_factory=list)
     series: dict[str, Series] = field(default_factory=dict)
+    rankings: list[Ranking] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
     def add(self, name: str, user: int, value: float) -> None:
@@ -128,8 +140,7 @@ class _Reader:
         request, unit = _text(row, "id", where), _text(row, "unit", where)
         if request is None and unit is None:
             raise UsageError("an outcome has neither id nor unit", where=where, fix=_FORM)
-        if row.get("experiment") in (None, self.records.experiment) or not self._named:
-            self._waiting.append((request, unit, name, value))
+        self._waiting.append((request, unit, name, value))
 
     def _exposure(self, row: dict[str, Any], where: str) -> None:
         records = self.records
@@ -165,6 +176,8 @@ class _Reader:
             self._ids[request] = user
         for name, value in _numbers(row, where):
             records.add(name, user, value)
+        if "ranking" in row:
+            records.rankings.append(_ranking(row, user, where))
 
     def _other(self, experiment: str, request: str | None) -> None:
         self.others.add(experiment)
@@ -208,6 +221,8 @@ def _rows(
                         row = json.loads(line) if line.strip() else None
                         if row is not None and not isinstance(row, dict):
                             raise ValueError("not an object")
+                        if b"\\ud" in line.lower():  # half of a pair cannot be printed
+                            json.dumps(row, ensure_ascii=False).encode()
                     except (ValueError, RecursionError) as error:
                         if not line.endswith(b"\n"):
                             left_out["unfinished last lines"] += 1
@@ -261,13 +276,26 @@ def _numbers(row: dict[str, Any], where: str) -> Iterator[tuple[str, float]]:
             yield name, _finite(name, value, where)
 
 
+def _ranking(row: dict[str, Any], user: int, where: str) -> Ranking:
+    query, documents = _text(row, "query", where), row["ranking"]
+    if query is None or not isinstance(documents, list):
+        raise UsageError(
+            "a ranking is not a list, or has no query",
+            where=where,
+            fix="write query as text and ranking as a list of ids of documents, the best first",
+        )
+    return Ranking(user, query, [str(one) for one in documents])
+
+
 def _finite(name: str, value: float, where: str) -> float:
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
-    if math.isfinite(number):
+    if abs(number) < _LARGEST:
         return number
     raise UsageError(
-        f"{name} is no finite number", where=where, fix="leave the value out where there is none"
+        f"{name} is no finite number, or one beyond {_LARGEST:g}",
+        where=where,
+        fix="leave the value out where there is none",
     )

@@ -20,6 +20,7 @@ from trtbuild_experiments.metrics import (
     totals,
 )
 from trtbuild_experiments.options import ALPHA, ReportOptions
+from trtbuild_experiments.ranked import add_measures
 from trtbuild_experiments.records import Records, read_before, read_records
 from trtbuild_experiments.statistics import (
     Difference,
@@ -98,6 +99,8 @@ def report(options: ReportOptions, shown: Progress) -> Report:
     """
     metrics, weights = parse_metrics(options.metric), dict(options.weights())
     records = read_records(options.files(), options.experiment, shown)
+    if options.judgements:
+        add_measures(metrics, options.judgements, records)
     require_known(metrics, records)
     members = _members(records)
     weights = weights or dict.fromkeys(members, 1.0)

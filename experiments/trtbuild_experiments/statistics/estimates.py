@@ -87,7 +87,7 @@ def _variance(influence: Floats) -> float:
 
 
 def quantile(
-    values: Floats, users: NDArray[Any], count: int, share: float, resamples: int = 1000
+    values: Floats, users: NDArray[Any], count: int, share: float, resamples: int = 500
 ) -> tuple[float, float]:
     """A quantile over requests and its variance, by drawing users with replacement.
 

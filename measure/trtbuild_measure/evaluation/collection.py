@@ -61,9 +61,7 @@ def read_collection(directory: Path, split: str = "") -> Collection:
     documents = dict(sorted(_texts(directory / "corpus.jsonl")))
     queries = dict(_texts(directory / "queries.jsonl"))
     path = _qrels(directory, split)
-    judgements: dict[str, dict[str, int]] = {}
-    for query, document, grade in _judgements(path):
-        judgements.setdefault(query, {})[document] = grade
+    judgements = read_judgements(path)
     _require_known(path, "query", judgements, queries)
     _require_known(path, "document", {one for row in judgements.values() for one in row}, documents)
     judged = {query: row for query, row in judgements.items() if max(row.values()) > 0}
@@ -76,6 +74,18 @@ def read_collection(directory: Path, split: str = "") -> Collection:
     asked = {query: queries[query] for query in judged}
     name = directory.resolve().name
     return Collection(name, documents, asked, judged, len(judgements) - len(judged))
+
+
+def read_judgements(path: Path) -> dict[str, dict[str, int]]:
+    """Grades of documents by query, from lines of query, document and grade.
+
+    Raises:
+        UsageError: The file is missing or damaged.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for query, document, grade in _judgements(path):
+        found.setdefault(query, {})[document] = grade
+    return found
 
 
 def _texts(path: Path) -> Iterator[tuple[str, str]]:

@@ -139,6 +139,43 @@ def test_the_commands_print_and_write(files: tuple[str, str], tmp_path: Path) ->
     assert json.loads(planned.stdout)["fixed"]["users"] == 75350
 
 
+def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
+    rows = [{**row, "variant": f"[/b]<i>{row['variant']}"} for row in exposures()]
+    page = tmp_path / "page.html"
+    args = ["ab", "report", write(tmp_path / "a", rows), "--metric", "latency_ms"]
+    args += ["--control", "[/b]<i>control", "--html", str(page)]
+    shown = CliRunner().invoke(app, args, catch_exceptions=False)
+    assert "200 [/b]<i>control" in shown.stdout
+    assert "against [/b]<i>control" in shown.stdout
+    assert "<i>" not in page.read_text()
+
+
+def test_rankings_are_judged(tmp_path: Path) -> None:
+    pytest.importorskip("ir_measures")
+    rows = exposures()
+    for at, row in enumerate(rows):
+        best = row["variant"] == "treatment" or at % 3
+        row |= {"query": f"q{at % 2}", "ranking": ["d1", "d2"] if best else ["d2", "d1"]}
+    path = write(tmp_path / "a", rows)
+    qrels = tmp_path / "test.tsv"
+    qrels.write_text("query-id\tcorpus-id\tscore\nq0\td1\t1\n")
+    found = reported(path, metric=("ndcg@10", "latency_ms"), judgements=qrels)
+    assert found.left_out == {"rankings of queries without judgements": len(rows) // 2}
+    assert found.comparisons[0].treatment == 1
+    assert 0.7 < found.comparisons[0].control < 1
+    assert found.comparisons[0].verdict == "higher"
+    for metric, judged, said in (
+        ("latency_ms", qrels, "no metric needs them"),
+        ("ndcg@10", tmp_path / "none.tsv", "none.tsv"),
+        ("ndcg@10", None, "nothing named 'ndcg@10'"),
+    ):
+        with pytest.raises(TrtbuildError, match=said):
+            reported(path, metric=(metric,), judgements=judged)
+    qrels.write_text("q7\td1\t1\n")
+    with pytest.raises(TrtbuildError, match="no ranking of a judged query"):
+        reported(path, metric=("ndcg@10",), judgements=qrels)
+
+
 def test_a_mismatch_compares_nothing(files: tuple[str, str], tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     args = ["ab", "report", files[0], "--metric", "latency_ms", "--html", str(page), "--json"]
@@ -195,6 +232,12 @@ def test_options_that_cannot_be(
         ('{"name": "click", "value": 1}\n', "neither id nor unit"),
         ('{"name": "click", "value": "yes", "unit": "u1"}\n', "has the value 'yes'"),
         ('{"name": "click", "value": NaN, "unit": "u1"}\n', "no finite number"),
+        ('{"name": "click", "value": 1e101, "unit": "u1"}\n', "beyond 1e"),
+        (
+            '{"name": "\\ud800", "value": 1, "unit": "u1"}\n',
+            "not a JSON object",
+        ),
+        ('{"experiment": "sizes", "variant": "a", "unit": "u", "ranking": []}\n', "no query"),
         ('{"unit": "u1"}\n', "neither an exposure nor an outcome"),
     ],
 )
