@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from support import torch_families
+from support import token_pipeline, torch_families
 from support.command_line import trtbuild
 from support.exporting import Run, converting
 from support.lanes import rounds
@@ -36,7 +36,14 @@ from trtbuild.signature.requests import (
 from trtbuild_builders.onnx import export
 
 OUTSIDE = "bert-tokens"
-OTHERS = (OUTSIDE, "bert-colbert")[: rounds(1, 2)]
+# The rules for words differ between the tokenizers of the last three.
+OTHERS = (OUTSIDE, "bert-colbert", "roberta-tokens", "deberta-v2-tokens")[: rounds(1, 4)]
+LABELLED = tuple(name for name in OTHERS if name.endswith("-tokens"))
+TEXTS = (
+    "Anna lives in Oslo, and Ben Müller does not.",
+    "  two  spaces, a\ttab and e-mail@example.com\n",
+    "unaffordable 1234567890 東京 ☃ (x)",
+)
 
 
 @pytest.fixture(scope="module")
@@ -234,3 +241,25 @@ def test_entities_are_those_of_the_text(client: LLMClient) -> None:
         assert {one.label for one in entities} <= labels
     with pytest.raises(ServerError, match="unknown aggregation 'all': send none, simple"):
         client.ask("bert-tokens", TokenClassifyRequest((text,), aggregation="all"))
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_entities_are_those_of_transformers_pipeline(
+    server: ServerHandle, exporter: Run, repository: Path, tmp_path: Path, name: str
+) -> None:
+    asked, answers = tmp_path / "texts.json", tmp_path / "answers.json"
+    asked.write_text(json.dumps(TEXTS))
+    log = tmp_path / "log"
+    folder = repository.parent / name
+    assert exporter(token_pipeline.__file__, folder, asked, answers, log=log) == 0, log.read_text()
+    known = json.loads(answers.read_text())
+    with client_of(server, "grpc") as client:
+        for how in token_pipeline.HOW:
+            answer = client.ask(name, TokenClassifyRequest(TEXTS, aggregation=how))
+            assert isinstance(answer, TokenClassifyAnswer)
+            for text, entities, wanted in zip(TEXTS, answer.results, known[how], strict=True):
+                found = [(one.label, one.start, one.end) for one in entities]
+                assert found == [tuple(row[:3]) for row in wanted], (how, text)
+                scores = [one.score for one in entities]
+                assert scores == pytest.approx([row[3] for row in wanted], abs=1e-4)
+    assert any(known["first"]) and known["first"] != known["average"]

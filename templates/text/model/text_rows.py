@@ -109,8 +109,10 @@ class Texts:
         """Whether a token continues a word, as transformers' pipeline sees it."""
         unknown = getattr(self._tokenizer.model, "unk_token", None)
         prefix = getattr(self._tokenizer.model, "continuing_subword_prefix", None)
-        for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True):
-            if token == unknown:
+        rows = zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
+        for number, token, (start, end) in rows:
+            # A Unigram model keeps the characters of what it does not know.
+            if token == unknown or token != self._tokenizer.id_to_token(number):
                 yield False
             elif prefix:
                 yield len(token) != end - start

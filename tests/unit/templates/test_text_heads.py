@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from support.onnx_encoders import SETTINGS
 from support.tiny_encoders import make_embedder
@@ -150,6 +151,19 @@ def test_words_are_those_of_the_tokenizer(modules: dict[str, ModuleType], checkp
     (one,) = texts.encode(["Ab c"], "END")
     assert one.offsets == [(0, 0), (0, 1), (1, 2), (3, 4), (0, 0)]
     assert one.inner[1:4] == [False, True, False]
+
+
+def test_what_a_unigram_does_not_know_is_a_word(
+    modules: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    """As in transformers, which goes by the id: the token keeps its characters."""
+    pieces = [("<unk>", 0.0), ("\u2581", -1.0), ("a", -2.0), ("b", -2.0)]
+    made = Tokenizer(models.Unigram(pieces, 0))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.save(str(tmp_path / "tokenizer.json"))
+    (one,) = modules["text_rows"].Texts(tmp_path, TOKENS).encode(["aüb ab"], "END")
+    assert one.ids == [1, 2, 0, 3, 1, 2, 3]
+    assert one.inner == [False, False, False, True, False, False, True]
 
 
 def test_an_unknown_aggregation_is_refused(modules: dict[str, ModuleType]) -> None:
