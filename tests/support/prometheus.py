@@ -36,6 +36,20 @@ def run_promtool(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
+def labels_by_series(page: str) -> dict[str, set[str]]:
+    """The labels of each series on a page of metrics, by its name as Prometheus stores it."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            # The parser gives every counter a suffix, those of Triton have none on the page.
+            bare = sample.name.removesuffix("_total")
+            name = bare if f"# TYPE {bare} counter" in page else sample.name
+            found.setdefault(name, set()).update(sample.labels)
+    return found
+
+
 def selectors(expression: str) -> Iterator[tuple[str, set[str]]]:
     """The metric and the labels of each selector in an expression, and those it groups by."""
     import promql_parser

@@ -13,7 +13,9 @@ from trtbuild_deploy.facts import Facts
 from trtbuild_deploy.resources import data_file
 from trtbuild_deploy.settings import Settings
 from trtbuild_deploy.target import OutputFile, Rendered
+from trtbuild_deploy.targets.observe import rules_document
 from trtbuild_deploy.targets.observing import (
+    RULES,
     collector,
     collector_service,
     prometheus,
@@ -66,7 +68,8 @@ class Compose:
         documents |= {
             "compose.dev.yaml": _dev(main),
             "compose.test.yaml": _test(),
-            "prometheus.yaml": prometheus(),
+            "prometheus.yaml": prometheus(settings),
+            RULES: rules_document(facts, settings),
             "collector.yaml": collector(),
         }
         files = [OutputFile(path, yaml_bytes(value, _HEADER)) for path, value in documents.items()]

@@ -8,6 +8,8 @@ from trtbuild_deploy.settings import Settings
 from trtbuild_deploy.targets.yamltext import bind, literal
 from trtbuild_deploy.workload import GATEWAY, METRICS
 
+RULES = "rules.yaml"
+
 
 def _side(image: str, profile: str) -> dict[str, Any]:
     return {
@@ -24,7 +26,9 @@ def prometheus_service(settings: Settings) -> dict[str, Any]:
     return {
         **_side(settings.compose.prometheus, "observe"),
         "command": ["--config.file=/etc/prometheus/prometheus.yaml", "--storage.tsdb.path=/tmp"],
-        "volumes": [bind("./prometheus.yaml", "/etc/prometheus/prometheus.yaml")],
+        "volumes": [
+            bind(f"./{file}", f"/etc/prometheus/{file}") for file in ("prometheus.yaml", RULES)
+        ],
         "ports": [port],
         "read_only": True,
         "tmpfs": ["/tmp:mode=1777"],  # noqa: S108 - inside the container
@@ -40,12 +44,15 @@ def collector_service(settings: Settings) -> dict[str, Any]:
     }
 
 
-def prometheus() -> dict[str, Any]:
+def prometheus(settings: Settings) -> dict[str, Any]:
+    """What is scraped, with the labels by which rules find it."""
+    labels = dict(settings.observe.labels)
     targets = {"triton": f"server:{METRICS}", "gateway": f"gateway:{GATEWAY}"}
     return {
         "global": {"scrape_interval": "15s"},
+        "rule_files": [RULES],
         "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [address]}]}
+            {"job_name": job, "static_configs": [{"targets": [address], "labels": labels}]}
             for job, address in targets.items()
         ],
     }

@@ -15,7 +15,8 @@ import yaml
 from support.command_line import trtbuild
 from support.deployments import deployable
 from support.kubernetes import require_valid
-from support.prometheus import selectors
+from support.paths import TESTS
+from support.prometheus import labels_by_series, selectors
 from trtbuild.errors import RecipeError, UnsupportedError
 from trtbuild_deploy.jobs.checking import check
 from trtbuild_deploy.jobs.render import Deployment, render, write
@@ -74,6 +75,19 @@ def test_every_metric_and_label_exists(
                 continue
             family = families.get(name) or families[re.sub(r"_(bucket|sum|count)$", "", name)]
             assert labels - ours <= {*family.labels, "le"}, expression
+
+
+def test_every_series_was_seen_on_a_real_page(tmp_path: Path) -> None:
+    page = (TESTS / "data/expositions/vllm-embedded-24.10.prom").read_text()
+    shown = labels_by_series(page)
+    deployment = rendered(tmp_path, *CASES[2])
+    rules = rules_of(deployment)
+    records = {rule["record"] for rule in rules if "record" in rule}
+    wanted = [pair for rule in rules for pair in selectors(rule["expr"]) if pair[0] != "up"]
+    asked = [(name, labels) for name, labels in wanted if name not in records]
+    assert {"vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"} < {name for name, _ in asked}
+    assert {name for name, _ in asked} - set(shown) == set()
+    assert [pair for pair in asked if not pair[1] <= shown[pair[0]]] == []
 
 
 def test_every_alert_is_written_for_some_deployment(tmp_path: Path) -> None:

@@ -102,6 +102,20 @@ FAULTS: list[tuple[tuple[str, str, str], dict[str, str], int, set[str]]] = [
 ]  # fmt: skip
 
 
+def test_prometheus_of_compose_loads_the_rules(tmp_path: Path) -> None:
+    (tmp_path / "deploy.yaml").write_text("observe: {labels: {stage: test}}\n")
+    write(render("compose", deployable(tmp_path), tmp_path / "deploy.yaml"), tmp_path / "out")
+    done = run_promtool("check", "config", tmp_path / "out/prometheus.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 rule files found" in done.stdout
+    config = yaml.safe_load((tmp_path / "out/prometheus.yaml").read_text())
+    scraped = [one["static_configs"][0]["labels"] for one in config["scrape_configs"]]
+    assert scraped == [{"stage": "test"}] * 2
+    service = yaml.safe_load((tmp_path / "out/compose.yaml").read_text())["services"]["prometheus"]
+    mounted = {volume["source"]: volume["target"] for volume in service["volumes"]}
+    assert mounted["./rules.yaml"] == "/etc/prometheus/rules.yaml"
+
+
 def firing(minute: int, alerts: set[str]) -> dict[str, Any]:
     """That exactly these alerts fire, by Prometheus's own series of alerts."""
     samples = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(alerts)]

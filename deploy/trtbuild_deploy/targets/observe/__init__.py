@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from trtbuild_deploy.facts import Facts
+from trtbuild_deploy.facts import Facts, Metrics
 from trtbuild_deploy.settings import Settings
 from trtbuild_deploy.target import OutputFile, Rendered
 from trtbuild_deploy.targets.observe.alerts import Alert, chosen, lacking, recorded
@@ -36,17 +37,15 @@ class Observe:
     def render(self, facts: Facts, settings: Settings) -> Rendered:
         """Return the rules, for the Prometheus operator too where it scrapes, the routes, and the
         dashboard where one is wanted."""
-        place = place_of(facts, settings)
-        metrics = facts.metrics(gateway=settings.gateway.enabled, place=place)
-        alerts = chosen(facts, metrics)
+        metrics = _metrics(facts, settings)
         name = name_in(facts, settings)
-        found = groups(recorded(metrics), alerts, name, settings.observe)
+        rules = rules_document(facts, settings)
         files = [
-            OutputFile(_RULES, yaml_bytes({"groups": found}, _HEADER)),
+            OutputFile(_RULES, yaml_bytes(rules, _HEADER)),
             OutputFile(_ROUTES, yaml_bytes(alertmanager(settings.observe), _HEADER)),
         ]
         if settings.monitoring.kind != "none":
-            one = prometheus_rule(name, found, settings.monitoring.labels)
+            one = prometheus_rule(name, rules, settings.monitoring.labels)
             files.append(OutputFile(_OPERATOR, yaml_bytes(one, _HEADER)))
         if settings.observe.dashboard:
             content = dashboard_bytes(name, metrics, settings.observe)
@@ -58,6 +57,19 @@ class Observe:
             notes=(*notes, *_left_out(settings)),
             next=(f"promtool check rules {_RULES}", f"amtool check-config {_ROUTES}"),
         )
+
+
+def rules_document(facts: Facts, settings: Settings) -> dict[str, Any]:
+    """A rules file of Prometheus for the deployment, over what it exports."""
+    metrics = _metrics(facts, settings)
+    name = name_in(facts, settings)
+    found = groups(recorded(metrics), chosen(facts, metrics), name, settings.observe)
+    return {"groups": found}
+
+
+def _metrics(facts: Facts, settings: Settings) -> Metrics:
+    place = place_of(facts, settings)
+    return facts.metrics(gateway=settings.gateway.enabled, place=place)
 
 
 def _note(alert: Alert, why: str) -> str:

@@ -30,14 +30,14 @@ def groups(
 
 
 def prometheus_rule(
-    name: str, found: list[dict[str, Any]], labels: Mapping[str, str]
+    name: str, rules: Mapping[str, Any], labels: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The same groups as an object of the Prometheus operator, which selects it by ``labels``."""
+    """A rules file as an object of the Prometheus operator, which selects it by ``labels``."""
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
         "metadata": {"name": name, "labels": dict(labels)},
-        "spec": {"groups": found},
+        "spec": dict(rules),
     }
 
 
