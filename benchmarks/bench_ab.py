@@ -63,6 +63,28 @@ def looking(random: Random, runs: int) -> None:
         )
 
 
+def returning(random: Random, runs: int, count: int = 2000) -> None:
+    """The same looks while users come back: what is known of each of them changes, too."""
+    rho2, alarms = tuning(ALPHA, USERS / 2), 0
+    since = np.arange(count) * LOOKS // count  # the look before which a user came
+    later = np.arange(LOOKS)[None, :] >= since[:, None]
+    for _ in range(runs):
+        sides = []
+        for _ in range(2):
+            requests = random.poisson(random.gamma(1, 1, (count, 1)) * later)
+            requests[np.arange(count), since] += 1
+            clicks = random.binomial(requests, random.beta(1, 9, (count, 1)))
+            sides.append([np.cumsum(one, axis=1).astype(float) for one in (clicks, requests)])
+        for look in range(LOOKS):
+            known = since <= look
+            first, second = (ratio(a[known, look], b[known, look]) for a, b in sides)
+            one, users = difference(first, second), 2 * int(known.sum())
+            if always_valid(one.value, one.variance, users, rho2, ALPHA)[1] < ALPHA:
+                alarms += 1
+                break
+    print(f"clicks per request, {LOOKS} looks, users come back: alarms {alarms / runs:.1%}")
+
+
 def ratios(random: Random, runs: int, count: int = 1000) -> None:
     """Clicks per request; users differ in how much they ask and how often they click."""
     by_user = by_request = 0
@@ -122,7 +144,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
     runs = parser.parse_args().runs
-    stages: list[Callable[[Random, int], None]] = [looking, ratios, quantiles, before, divided]
+    stages: list[Callable[[Random, int], None]] = [
+        looking,
+        returning,
+        ratios,
+        quantiles,
+        before,
+        divided,
+    ]
     for stage in stages:
         stage(np.random.default_rng(0), runs)
 

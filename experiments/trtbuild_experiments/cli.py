@@ -164,4 +164,4 @@ def _show(found: Report) -> None:
                 markup=False,
             )
     for what, count in found.left_out.items():
-        out.print(f"left out: {count} {what}")
+        out.print(f"left out: {what}: {count}")

@@ -7,8 +7,10 @@ from xml.sax.saxutils import escape
 
 from trtbuild.files import atomic_write, disk_trouble
 from trtbuild_experiments.reporting import Comparison, Report
+from trtbuild_measure.bench.report.axes import short, ticks
 
 _WIDTH, _ROW, _LEFT, _RIGHT, _TOP = 640, 26, 190, 20, 30
+_LONGEST = 28  # characters of a label
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -51,8 +53,9 @@ def draw(comparisons: tuple[Comparison, ...]) -> str:
     if not rows:
         return ""
     ends = [end for _, low, high in rows for end in (low, high)]
-    low, high = min(*ends, 0.0), max(*ends, 0.0)
-    scale = (_WIDTH - _LEFT - _RIGHT) / ((high - low) or 1.0)
+    marks = ticks(min(*ends, 0.0), max(*ends, 0.0))
+    low, high = marks[0], marks[-1]
+    scale = (_WIDTH - _LEFT - _RIGHT) / (high - low)
 
     def x(value: float) -> float:
         return round(_LEFT + (value - low) * scale, 1)
@@ -68,17 +71,17 @@ def draw(comparisons: tuple[Comparison, ...]) -> str:
         y = _TOP + _ROW * index + _ROW // 2
         colour = "s5" if one.verdict.startswith("no ") else "s0"
         middle = 100 * one.difference / abs(one.control)
-        label = escape(f"{one.metric} {one.variant}")
+        label = f"{one.metric} {one.variant}"
+        label = escape(label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…")
         parts += [
             f'<text x="8" y="{y + 4}">{label}</text>',
             f'<path class="line {colour}" d="M{x(left)} {y}H{x(right)}"/>',
             f'<circle class="dot {colour}" cx="{x(middle)}" cy="{y}" r="4">'
             f"<title>{label}: {middle:+.2f} %</title></circle>",
         ]
-    for value in sorted({low, 0.0, high}):
-        parts.append(
-            f'<text x="{x(value)}" y="{height - 8}" text-anchor="middle">{value:+.3g}</text>'
-        )
+    for value in marks:
+        place = f'x="{x(value)}" y="{height - 8}" text-anchor="middle"'
+        parts.append(f"<text {place}>{short(value)}</text>")
     return "".join([*parts, "</svg>"])
 
 
