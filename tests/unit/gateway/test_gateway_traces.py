@@ -6,17 +6,13 @@ import base64
 import json
 import re
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from support.collectors import Collector, collecting, values
 from support.command_line import trtbuild
 from support.fake_triton import FakeTriton, fake_triton, said, words
 from support.gateways import run_as_served, serving, tokenizer
@@ -28,65 +24,6 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "secret"}], "stream": True}
 ERROR = Status.STATUS_CODE_ERROR
 COMPLETIONS = "/v1/chat/completions"
-
-
-class Collector:
-    """An OTLP receiver."""
-
-    def __init__(self) -> None:
-        self.requests: list[ExportTraceServiceRequest] = []
-        found = self.requests
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                found.append(ExportTraceServiceRequest.FromString(body))
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1/traces"
-
-    @property
-    def spans(self) -> list[Span]:
-        """All spans, in the order in which they began."""
-        scopes = [s for r in self.requests for one in r.resource_spans for s in one.scope_spans]
-        spans = [span for scope in scopes for span in scope.spans]
-        return sorted(spans, key=lambda span: span.start_time_unix_nano)
-
-    @property
-    def resource(self) -> dict[str, Any]:
-        """What sent the spans."""
-        return values(self.requests[0].resource_spans[0].resource.attributes)
-
-
-@contextmanager
-def collecting() -> Iterator[Collector]:
-    """Run a collector."""
-    made = Collector()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield made
-    finally:
-        made.server.shutdown()
-        made.server.server_close()
-        thread.join()
-
-
-def values(attributes: Any) -> dict[str, Any]:
-    """Attributes as a dict."""
-
-    def plain(value: Any) -> Any:
-        kind = value.WhichOneof("value")
-        found = getattr(value, kind)
-        return [plain(one) for one in found.values] if kind == "array_value" else found
-
-    return {one.key: plain(one.value) for one in attributes}
 
 
 def sent_traces(triton: FakeTriton) -> list[str]:
