@@ -17,12 +17,13 @@ Examples
 """
 
 
+_HELP = (
+    "Write Prometheus rules, Alertmanager routes and a dashboard, over metrics that really exist."
+    "\n\nShort for `trtbuild deploy observe`. An alert whose metrics this builder and release do "
+    "not export is left out, and the command says so."
+)
+
+
 def register(app: typer.Typer) -> None:
     """Add the command; it is short for ``trtbuild deploy observe``."""
-    from trtbuild_deploy.target import find_target
-
-    help_text = (
-        f"{find_target('observe').summary} Short for `trtbuild deploy observe`; an alert whose "
-        "metrics this builder and release do not export is left out, and the command says so."
-    )
-    app.command("observe", help=help_text, epilog=_EXAMPLES)(writer("observe"))
+    app.command("observe", help=_HELP, epilog=_EXAMPLES)(writer("observe"))
