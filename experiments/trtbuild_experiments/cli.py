@@ -23,6 +23,8 @@ Examples
 
   trtbuild ab plan --base 350 --sd 120 --mde 0.05 --share 0.1 --metrics 3
 
+  trtbuild ab plan --data last-week/ --metric click/requests --mde 0.1
+
   trtbuild ab plan --base 0.04 --mde 0.1 --json
 """
 _REPORT = """
@@ -74,14 +76,18 @@ class ReportOutput:
 @from_fields(PlanOptions, PlanOutput)
 def plan(options: PlanOptions, output: PlanOutput) -> None:
     """Compute how many users an experiment needs, and how many days."""
-    from trtbuild.cli.output import print_json
+    from trtbuild.cli.output import print_json, progress
     from trtbuild_experiments.planning import plan as stage
 
-    found = stage(options)
+    with progress() as shown:
+        found = stage(options, shown)
     if output.as_json:
         print_json(found)
         return
-    typer.echo(f"to find a change of {found.change:.4g} (deviation between users {found.sd:.4g}):")
+    typer.echo(
+        f"to find a change of {found.change:.4g} in {found.base:.4g}, "
+        f"with a deviation between users of {found.sd:.4g}:"
+    )
     typer.echo(f"  looking at any time:    {_needed(found.always_valid)}")
     typer.echo(f"  one look at the end:    {_needed(found.fixed)}")
     typer.echo(f"report with --expected-users {found.always_valid.users}; run whole weeks")

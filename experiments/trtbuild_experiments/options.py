@@ -11,6 +11,8 @@ from trtbuild.cli.fields import option
 from trtbuild.errors import UsageError
 
 ALPHA = 0.05
+FEWEST = 30
+"""Users of a variant: below, the normal distribution is no approximation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +23,12 @@ class PlanOptions:
         UsageError: An option that cannot be.
     """
 
-    base: float = option(0.0, "The metric's value today, such as 0.04.")
+    base: float | None = option(None, "The metric's value today, such as 0.04.")
+    data: tuple[str, ...] = option(
+        (),
+        "Instead of --base and --sd: records to take them from, as `ab report` reads; repeatable.",
+    )
+    metric: str = option("", "With --data: the metric, such as click/requests.")
     mde: float = option(0.0, "The smallest relative change to find: 0.1 is 10 %.")
     sd: float | None = option(
         None, "Standard deviation between users; the default is a share's: sqrt(base * (1 - base))."
@@ -33,10 +40,15 @@ class PlanOptions:
     users_per_day: float | None = option(None, "New users of the experiment a day.")
 
     def __post_init__(self) -> None:
-        if not all(value and math.isfinite(value) for value in (self.base, self.mde)):
+        if not (self.mde and math.isfinite(self.mde)):
             raise UsageError(
-                "a plan needs --base and --mde, numbers other than 0",
-                fix="to find a change of 10 % in a rate of 4 %: --base 0.04 --mde 0.1",
+                "a plan needs --mde, a number other than 0",
+                fix="to find a change of 10 %: --mde 0.1",
+            )
+        if bool(self.data) != bool(self.metric) or bool(self.data) == (self.base is not None):
+            raise UsageError(
+                "a plan needs either --base, or --data with --metric",
+                fix="write --base 0.04, or for records --data DIR --metric click/requests",
             )
         for name in ("share", "power"):
             if not 0 < getattr(self, name) < 1:
@@ -47,11 +59,21 @@ class PlanOptions:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise _range(name.replace("_", "-"), value, "above 0")
-        if self.sd is None and not 0 < self.base < 1:
+        if self.base is not None:
+            self._require_base(self.base)
+
+    def _require_base(self, base: float) -> None:
+        if not base or not math.isfinite(base):
+            raise _range("base", base, "other than 0")
+        if self.sd is None and not 0 < base < 1:
             raise UsageError(
-                f"--base {self.base:g} is no share of users, so its deviation is not known",
-                fix="give the standard deviation between users with --sd",
+                f"--base {base:g} is no share of users, so its deviation is not known",
+                fix="give the standard deviation between users with --sd, or records with --data",
             )
+
+    def files(self) -> tuple[Path, ...]:
+        """The records of ``--data``."""
+        return _files(self.data)
 
 
 def _range(name: str, value: float, allowed: str) -> UsageError:

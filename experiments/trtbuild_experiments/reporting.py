@@ -19,7 +19,7 @@ from trtbuild_experiments.metrics import (
     require_known,
     totals,
 )
-from trtbuild_experiments.options import ALPHA, ReportOptions
+from trtbuild_experiments.options import ALPHA, FEWEST, ReportOptions
 from trtbuild_experiments.ranked import add_measures
 from trtbuild_experiments.records import Records, read_before, read_records
 from trtbuild_experiments.statistics import (
@@ -37,7 +37,6 @@ MISMATCH = 0.001
 """Below this p-value users were not divided as meant, and nothing is compared."""
 Judged = tuple[tuple[float, float], float]
 """An interval and a p-value."""
-_FEWEST = 30  # users of a variant: below, the normal distribution is no approximation
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +159,10 @@ def _control(asked: str, members: dict[str, Any], weights: dict[str, float]) -> 
 
 def _require_users(users: dict[str, int]) -> None:
     for name, count in users.items():
-        if count < _FEWEST:
+        if count < FEWEST:
             raise BenchError(
                 f"{name} has {count} users, too few to compare",
-                fix=f"wait until every variant has {_FEWEST}; `trtbuild ab plan` says how many "
+                fix=f"wait until every variant has {FEWEST}; `trtbuild ab plan` says how many "
                 "a result needs",
             )
 

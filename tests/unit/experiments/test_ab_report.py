@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from typer.testing import CliRunner
 from trtbuild.cli.app import app
 from trtbuild.errors import TrtbuildError
 from trtbuild.progress import SILENT
-from trtbuild_experiments.options import ReportOptions
+from trtbuild_experiments.options import PlanOptions, ReportOptions
+from trtbuild_experiments.planning import Plan, plan
 from trtbuild_experiments.reporting import Report, report
 
 
@@ -137,6 +139,26 @@ def test_the_commands_print_and_write(files: tuple[str, str], tmp_path: Path) ->
     assert "latency_ms treatment" in text
     planned = CliRunner().invoke(app, ["ab", "plan", "--base", "0.04", "--mde", "0.1", "--json"])
     assert json.loads(planned.stdout)["fixed"]["users"] == 75350
+
+
+def test_a_plan_from_records(files: tuple[str, str]) -> None:
+    def planned(metric: str) -> Plan:
+        return plan(PlanOptions(data=files, metric=metric, mde=0.1))
+
+    rows = [json.loads(line) for line in Path(files[0]).read_text().splitlines()]
+    found = planned("requests/users")
+    requests = list(Counter(row["unit"] for row in rows).values())
+    assert (found.base, found.sd) == (2.5, pytest.approx(np.std(requests, ddof=1)))
+    same = plan(PlanOptions(base=2.5, sd=found.sd, mde=0.1))
+    assert same.fixed.users == found.fixed.users
+    assert planned("click/requests").base == pytest.approx(0.75, abs=0.2)
+    for metric, said in (
+        ("p95:latency_ms", "no plan for the quantile"),
+        ("error", "error is 0 and the same"),
+        ("clicks", "nothing named"),
+    ):
+        with pytest.raises(TrtbuildError, match=said):
+            planned(metric)
 
 
 def test_names_are_printed_as_they_are(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,6 +108,10 @@ def test_a_plan_agrees_with_statsmodels() -> None:
         (1.959963984540054 + 0.8416212335729143) ** 2 * 400 / 0.09
     )
     assert 1.7 < found.always_valid.users / found.fixed.users < 2
+    few = plan(PlanOptions(base=0.5, mde=100, share=0.1))
+    assert (few.fixed.users, few.fixed.treatment) == (300, 30)
+    with pytest.raises(UsageError, match="too small to find"):
+        plan(PlanOptions(base=1e-300, mde=1e-200))
     less = plan(PlanOptions(base=0.04, mde=0.1, variance_left=0.36))
     assert less.fixed.users == pytest.approx(75350 * 0.36, abs=1)
 
@@ -114,18 +119,21 @@ def test_a_plan_agrees_with_statsmodels() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "needs --base and --mde"),
+        ({}, "needs --mde"),
+        ({"mde": 0.1}, "either --base, or --data"),
+        ({"mde": 0.1, "base": 0.0}, "--base 0 is out"),
+        ({"mde": 0.1, "base": 0.1, "data": ("x",), "metric": "y"}, "either --base"),
         ({"base": 350, "mde": 0.1}, "is no share"),
         ({"base": 0.1, "mde": 0.1, "share": 1}, "--share 1 is out of range"),
         ({"base": 0.1, "mde": 0.1, "power": 0}, "--power 0"),
         ({"base": 0.1, "mde": 0.1, "users_per_day": -1}, "--users-per-day -1"),
         ({"base": 0.1, "mde": 0.1, "sd": 0}, "--sd 0"),
         ({"base": 0.1, "mde": 0.1, "variance_left": 1.5}, "--variance-left 1.5"),
-        ({"base": 0.1, "mde": float("nan")}, "needs --base and --mde"),
+        ({"base": 0.1, "mde": float("nan")}, "needs --mde"),
         ({"base": 0.1, "mde": 0.1, "sd": math.inf}, "--sd inf"),
     ],
 )
-def test_a_plan_without_sense_is_refused(options: dict[str, float], said: str) -> None:
+def test_a_plan_without_sense_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         PlanOptions(**options)
 
