@@ -1,4 +1,4 @@
-"""Prometheus's own tool, and expressions taken apart."""
+"""The tools of Prometheus and of Alertmanager, and expressions taken apart."""
 
 from __future__ import annotations
 
@@ -6,33 +6,38 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from trtbuild.resources import cache_dir
 
+_PACKAGES = {"promtool": "prometheus", "amtool": "prometheus-alertmanager"}
 
-def promtool() -> Path:
+
+def _program(name: str) -> Path:
     """The program on the PATH, or from Debian's package, downloaded once into the cache."""
-    if found := shutil.which("promtool"):
+    if found := shutil.which(name):
         return Path(found)
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        pytest.skip("promtool is not on the PATH, and there is no apt-get to download it")
-    folder = cache_dir("test-tools", "prometheus")
-    program = folder / "usr/bin/promtool"
+        pytest.skip(f"{name} is not on the PATH, and there is no apt-get to download it")
+    program = cache_dir("test-tools", name)
     if not program.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", "-q", "prometheus"], cwd=folder, check=True)
-        (package,) = folder.glob("prometheus_*.deb")
-        subprocess.run(["dpkg", "-x", package, folder], check=True)
-        package.unlink()
+        program.parent.mkdir(parents=True, exist_ok=True)
+        # Each worker of the tests in a folder of its own: the last one's program stays.
+        with TemporaryDirectory(dir=program.parent) as folder:
+            command = ["apt-get", "download", "-q", _PACKAGES[name]]
+            subprocess.run(command, cwd=folder, check=True)
+            (archive,) = Path(folder).glob("*.deb")
+            subprocess.run(["dpkg", "-x", archive, folder], check=True)
+            (Path(folder) / "usr/bin" / name).replace(program)
     return program
 
 
-def run_promtool(*words: object) -> subprocess.CompletedProcess[str]:
-    """What a command of promtool says."""
-    command = [str(promtool()), *map(str, words)]
+def run_tool(name: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """What a command of ``promtool`` or ``amtool`` says."""
+    command = [str(_program(name)), *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from support.deployments import deployable
-from support.prometheus import run_promtool
+from support.prometheus import run_tool
 from trtbuild_deploy.jobs.render import render, write
 
 pytestmark = pytest.mark.network
@@ -102,10 +102,28 @@ FAULTS: list[tuple[tuple[str, str, str], dict[str, str], int, set[str]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (["alertname=TritonErrors", "severity=page"], "page"),
+        (["alertname=TritonQueueLong", "severity=notify"], "notify"),
+        (["alertname=Other"], "notify"),
+    ],
+)
+def test_alertmanager_sends_an_alert_to_its_receiver(
+    tmp_path: Path, labels: list[str], receiver: str
+) -> None:
+    (tmp_path / "deploy.yaml").write_text("observe: {page: 'http://127.0.0.1:9/page'}\n")
+    write(render("observe", deployable(tmp_path), tmp_path / "deploy.yaml"), tmp_path / "out")
+    place = f"--config.file={tmp_path / 'out/alertmanager.yaml'}"
+    done = run_tool("amtool", "config", "routes", "test", place, *labels)
+    assert (done.returncode, done.stdout.strip()) == (0, receiver), done.stderr
+
+
 def test_prometheus_of_compose_loads_the_rules(tmp_path: Path) -> None:
     (tmp_path / "deploy.yaml").write_text("observe: {labels: {stage: test}}\n")
     write(render("compose", deployable(tmp_path), tmp_path / "deploy.yaml"), tmp_path / "out")
-    done = run_promtool("check", "config", tmp_path / "out/prometheus.yaml")
+    done = run_tool("promtool", "check", "config", tmp_path / "out/prometheus.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 rule files found" in done.stdout
     config = yaml.safe_load((tmp_path / "out/prometheus.yaml").read_text())
@@ -146,5 +164,5 @@ def test_each_alert_fires_for_its_fault_and_no_other(
     wanted = {"rule_files": ["rules.yaml"], "evaluation_interval": "15s", "tests": tests}
     (tmp_path / "tests.yaml").write_text(yaml.safe_dump(wanted))
     for words in (("check", "rules", "rules.yaml"), ("test", "rules", "tests.yaml")):
-        done = run_promtool(*words[:2], tmp_path / words[2])
+        done = run_tool("promtool", *words[:2], tmp_path / words[2])
         assert done.returncode == 0, done.stdout + done.stderr
