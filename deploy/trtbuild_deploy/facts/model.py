@@ -65,6 +65,7 @@ class Facts:
         path: Its absolute path here.
         digest: SHA-256 of ``trtbuild.lock``: another one is another deployment.
         models: What clients call, by name.
+        directories: Every model that the server loads, those behind the models among them.
         release: The Triton release.
         image: The server's image, by digest where the user gave one.
         command: ``tritonserver`` with its arguments, under MPI where ranks need it.
@@ -80,6 +81,7 @@ class Facts:
     path: str
     digest: str
     models: tuple[ModelFacts, ...]
+    directories: tuple[str, ...]
     release: str
     image: str
     command: tuple[str, ...]

@@ -69,6 +69,7 @@ def read_facts(repository: Path, *, image: str = "", exit_seconds: int = 60) -> 
         path=str(contents.repo),
         digest=hashlib.sha256((contents.repo / lockfile.LOCK_NAME).read_bytes()).hexdigest(),
         models=models,
+        directories=tuple(sorted(contents.models)),
         release=release,
         image=spec.image,
         command=spec.command,

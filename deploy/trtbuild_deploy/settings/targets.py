@@ -42,6 +42,20 @@ class Kserve(Strict):
     )
 
 
+class Sagemaker(Strict):
+    """What only the target sagemaker asks for."""
+
+    image: Image = Field(default="", description="Where the built image is pushed: a name in ECR")
+    role: str = Field(
+        default="",
+        pattern=r"^$|^arn:aws[a-z-]*:iam::\d{12}:role/\S+$",
+        description="Execution role",
+    )
+    instance_type: str = Field(
+        default="", pattern=r"^$|^ml\.[a-z0-9.-]+$", description="Such as ml.g6e.xlarge"
+    )
+
+
 class Gate(Strict):
     """What a new version must pass before it gets requests of users."""
 
