@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from support.deployments import deployable
 from support.prometheus import run_tool
 from trtbuild_deploy.jobs.render import render, write
+from trtbuild_deploy.resources import data_file
 
 pytestmark = pytest.mark.network
 
@@ -139,6 +141,11 @@ def firing(minute: int, alerts: set[str]) -> dict[str, Any]:
     samples = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(alerts)]
     expr = 'group by (alertname) (ALERTS{alertstate="firing"})'
     return {"expr": expr, "eval_time": f"{minute}m", "exp_samples": samples}
+
+
+def test_every_alert_has_a_fault() -> None:
+    table = tomllib.loads(data_file("alerts.toml").read_text(encoding="utf-8"))["alert"]
+    assert {row["name"] for row in table} == set().union(*(alerts for *_, alerts in FAULTS))
 
 
 @pytest.mark.parametrize("deployment", [VLLM, ENGINE_FLOW], ids=["vllm", "trtllm-engine"])
