@@ -56,6 +56,18 @@ class Sagemaker(Strict):
     )
 
 
+class Vertex(Strict):
+    """What only the target vertex asks for."""
+
+    image: Image = Field(
+        default="", description="Where the built image is pushed: a name in Artifact Registry"
+    )
+    machine_type: str = Field(
+        default="", pattern=r"^[a-z0-9-]*$", description="Such as g2-standard-12"
+    )
+    accelerator: str = Field(default="", pattern=r"^[A-Z0-9_]*$", description="Such as NVIDIA_L4")
+
+
 class Gate(Strict):
     """What a new version must pass before it gets requests of users."""
 

@@ -10,7 +10,7 @@ from trtbuild.signature import MOUNT
 from trtbuild_deploy.facts import Facts
 from trtbuild_deploy.settings import Settings
 from trtbuild_deploy.target import OutputFile, Rendered
-from trtbuild_deploy.workload import Workload, gpu_count, workload
+from trtbuild_deploy.workload import Workload, gpu_count, place_of, workload
 
 # From this release on /invocations takes what /generate and /generate_stream take.
 _GENERATES_SINCE = "25.03"
@@ -69,6 +69,8 @@ def _of_model(facts: Facts, settings: Settings) -> Iterator[str]:
         yield "SageMaker starts tritonserver itself, and this engine's ranks need MPI: use helm"
     if gpu_count(facts, settings) > settings.gpu.per_node:
         yield "an endpoint's instances do not know each other: a replica must fit one"
+    if place_of(facts, settings) == "embedded":
+        yield "'gpu.mode' none rehearses this model, which needs GPUs to serve: leave it out"
 
 
 def _of_settings(settings: Settings) -> Iterator[str]:

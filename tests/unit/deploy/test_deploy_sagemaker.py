@@ -70,6 +70,7 @@ def test_a_model_that_answers_once_is_inferred(tmp_path: Path) -> None:
         (("name: chat", "gateway: {enabled: true, image: 'g:1'}"), "one container"),
         (("name: chat", "autoscaling: {kind: keda}"), "scalable target"),
         (("name: chat", "gpu: {mode: shared}"), "whole GPUs"),
+        (("name: chat", "gpu: {mode: none}\nrehearsalImage: 'i:1'"), "needs GPUs to serve"),
         (("name: chat", "gpu: {count: 16}"), "must fit one"),
         (("name: chat", "server: {secrets: {HF_TOKEN: {name: a, key: b}}}"), "are of Kubernetes"),
         (("  instanceType: ml.g6e.xlarge\n", ""), "sagemaker.instanceType"),
