@@ -182,7 +182,7 @@ class Asked:
     async def relay(self, request: object, headers: object, take: object) -> None:
         raise NotImplementedError
 
-    async def ask(self, request: object) -> TaskAnswer:
+    async def ask(self, request: object, headers: object = ()) -> TaskAnswer:
         end = self.ends.pop(0)
         if isinstance(end, Exception):
             raise end
