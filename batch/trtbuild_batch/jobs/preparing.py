@@ -10,12 +10,13 @@ from typing import Any
 
 from trtbuild import resources
 from trtbuild.errors import UsageError
+from trtbuild.files import disk_trouble
 from trtbuild.progress import Progress
 from trtbuild_batch.asking import Embed, Lines, Prompt, Rerank, Task
 from trtbuild_batch.asking.tasks import require_column
 from trtbuild_batch.inputs import Source
 from trtbuild_batch.options import RunOptions, TaskOptions
-from trtbuild_batch.output import parts, record
+from trtbuild_batch.output import journal, parts, record
 from trtbuild_batch.output.parts import Layout
 from trtbuild_batch.output.record import Record
 from trtbuild_batch.places import Place
@@ -140,11 +141,15 @@ def _part_rows(source: Source, starts: Sequence[int], options: RunOptions) -> in
     return max(1, most)
 
 
-def require_usable(folder: Place, new: bool) -> Record | None:
+def require_usable(folder: Place, scratch: Path, new: bool) -> Record | None:
     """Return the job of the output directory, None for a new one; ``new`` removes its rows.
+
+    A new job starts without journals: those of an object store are in ``scratch``, on this machine,
+    and outlive the objects.
 
     Raises:
         UsageError: The directory has files of something else.
+        BuildError: A file cannot be removed.
     """
     names = folder.names()
     found = record.read(folder)
@@ -156,13 +161,15 @@ def require_usable(folder: Place, new: bool) -> Record | None:
                 where=", ".join(others[:5]),
                 fix="choose a new directory with -o",
             )
-        return None
-    if new:
+    elif not new:
+        return found
+    else:
         for name in names:
             if parts.number_of(name) is not None or name.startswith((".part-", ".claim-", "_")):
                 (folder / name).remove()
-        return None
-    return found
+    with disk_trouble(scratch):
+        journal.drop_all(scratch)
+    return None
 
 
 def memory(options: RunOptions, task: TaskOptions) -> dict[str, Any]:

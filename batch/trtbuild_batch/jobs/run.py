@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from trtbuild.errors import ServerError
 from trtbuild.progress import Progress
@@ -102,7 +103,7 @@ class _Job:
             self.folder.make()
             scratch = preparing.scratch_of(self.folder)
             with only_one(scratch, str(self.folder), shared=self.options.shared):
-                job = await self._record(made)
+                job = await self._record(made, scratch)
                 if not self.retries:
                     contents.remember(self.folder, preparing.memory(self.options, self.given))
                 layout = replace(self.layout, dimension=job.dimension)
@@ -115,16 +116,16 @@ class _Job:
         finally:
             await self.target.close()
 
-    async def _record(self, made: Record) -> Record:
+    async def _record(self, made: Record, scratch: Path) -> Record:
         """Return the job of the directory: the one that is there, or the new one, written."""
-        old = preparing.require_usable(self.folder, self.options.new)
+        old = preparing.require_usable(self.folder, scratch, self.options.new)
         if old is not None:
             record.require_same(old, made, self.folder)
             return old
         if isinstance(self.task, Embed):
             made = replace(made, dimension=await self._dimension(self.task))
         if not (self.folder / record.NAME).create(made.render()):
-            return await self._record(made)  # another process was first
+            return await self._record(made, scratch)  # another process was first
         return made
 
     async def _dimension(self, task: Embed) -> int:

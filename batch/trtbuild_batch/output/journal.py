@@ -7,6 +7,7 @@ process is killed. Against power failures it is synced to the disk twice a secon
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ from typing import Any
 from trtbuild_batch.engine import Outcome, Receipt
 from trtbuild_batch.output.locking import take
 
+ENDINGS = (".journal", ".retry")
+"""Of a first run, and of one that tries its errors again."""
 _NAMES = ("prompt_tokens", "completion_tokens")
 
 
@@ -97,6 +100,16 @@ class Journal:
         """Remove it: the part that it was for is published."""
         self.path.unlink(missing_ok=True)
         self.close()
+
+
+def drop_all(scratch: Path) -> None:
+    """Remove the journals of a directory, apart from those that another process writes. OSError."""
+    for path in scratch.glob(".part-*"):
+        if path.suffix not in ENDINGS:
+            continue
+        with contextlib.suppress(FileNotFoundError), path.open("rb+") as stream:
+            if take(stream.fileno()):
+                path.unlink()
 
 
 def sync_all(files: Sequence[int]) -> None:

@@ -12,7 +12,7 @@ from trtbuild.errors import UsageError
 from trtbuild.files import disk_trouble
 from trtbuild_batch.engine import Receipt
 from trtbuild_batch.output import parts
-from trtbuild_batch.output.journal import Journal, sync_all
+from trtbuild_batch.output.journal import ENDINGS, Journal, sync_all
 from trtbuild_batch.output.parts import Layout
 from trtbuild_batch.output.record import Record
 from trtbuild_batch.places import Place
@@ -93,8 +93,7 @@ class Writer:
             self._journal_of(number).unlink(missing_ok=True)
 
     def _journal_of(self, number: int) -> Path:
-        ending = "retry" if self.retries else "journal"
-        return self.scratch / f".{parts.name_of(number)}.{ending}"
+        return self.scratch / f".{parts.name_of(number)}{ENDINGS[self.retries]}"
 
     def see(self, part: Part, row: int, kept: tuple[Any, ...]) -> bool:
         """Take note of an input row; return whether it is still to be asked about."""

@@ -12,12 +12,16 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.fs import LocalFileSystem
 
 from support.batch_jobs import rows_of, texts, write_lines
 from support.batch_server import BatchServer
 from support.command_line import trtbuild
 from trtbuild_batch.engine import Outcome, Receipt
+from trtbuild_batch.jobs.preparing import require_usable
 from trtbuild_batch.output.journal import Journal, count
+from trtbuild_batch.output.record import Record
+from trtbuild_batch.places import Place
 
 Run = Callable[..., Any]
 PROMPT = ("--prompt", "S: {{ text }}")
@@ -193,6 +197,24 @@ def test_a_journal_cut_off_anywhere_keeps_the_whole_lines(tmp_path: Path) -> Non
     other = Journal(path, "another job")
     assert other.open() and not other.known
     other.close()
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["--new", "without a job"])
+def test_a_new_job_in_a_bucket_has_no_answers_of_the_old_one(tmp_path: Path, new: bool) -> None:
+    bucket = Place(LocalFileSystem(), str(tmp_path / "bucket"), None)
+    scratch = tmp_path / "scratch"
+    for folder in (bucket.path, scratch):
+        Path(folder).mkdir()
+    if new:
+        (bucket / "_job.json").write(Record({}, [0, 9], 3, "text").render())
+    for name in (".lock", ".part-00000.parquet.journal", ".part-00000.parquet.retry"):
+        (scratch / name).touch()
+    held = Journal(scratch / ".part-00001.parquet.journal", "of a process at work")
+    assert held.open()
+    assert require_usable(bucket, scratch, new) is None
+    held.close()
+    assert bucket.names() == []
+    assert {path.name for path in scratch.iterdir()} == {".lock", held.path.name}
 
 
 def test_a_full_disk_keeps_what_is_done(
