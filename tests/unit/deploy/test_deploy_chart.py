@@ -139,6 +139,16 @@ def test_the_shape_of_a_replica(tmp_path: Path) -> None:
     assert objects["NetworkPolicy"]["spec"]["egress"] == []
 
 
+@pytest.mark.parametrize("engine", [{}, RAY], ids=["Deployment", "LeaderWorkerSet"])
+@pytest.mark.parametrize(("settings", "expected"), [("replicas: 0\n", 0), ("name: demo\n", 1)])
+def test_no_replicas_is_a_number_too(
+    tmp_path: Path, engine: dict[str, Any], settings: str, expected: int
+) -> None:
+    objects = rendered(written(tmp_path, "vllm", "plain", engine, settings), "1.34")
+    (found,) = (one for one in objects if one["kind"] in ("Deployment", "LeaderWorkerSet"))
+    assert found["spec"]["replicas"] == expected
+
+
 def test_a_hostile_value_stays_a_value(tmp_path: Path) -> None:
     out = written(tmp_path, "vllm", "plain", {}, EVERYTHING)
     deployment = next(one for one in rendered(out, "1.34") if one["kind"] == "Deployment")
