@@ -43,7 +43,11 @@ case "$call" in
     "kubectl get"*) echo 7 ;;
     "docker login"*) cat > password ;;
     "gh api"*) cat > sent ;;
-    "helm upgrade"*) cp "$KUBECONFIG" kubeconfig ;;
+    "helm upgrade"*)
+        cp "$KUBECONFIG" kubeconfig
+        echo "${call##*--labels }" > labels
+        ;;
+    "helm list"*) if [ "${call##*--selector }" = "$(cat labels)" ]; then echo chat; fi ;;
 esac
 """
 # The real one, but it waits for no port, only until somebody was asked to forward it.
@@ -98,8 +102,11 @@ def run(checkout: Path, job: str, **more: str) -> tuple[int, list[str]]:
     found = document(checkout)
     given = {"PATH": f"{programs}:/usr/bin:/bin", "LOG": str(log), "DIGEST": DIGEST, **more}
     secrets = {"REGISTRY_USER": "me", "REGISTRY_PASSWORD": "pa$$", "KUBECONFIG_TEXT": "config"}
-    ci = {"GITHUB_SHA": "1", "GITHUB_REF": "refs/heads/main", "GITHUB_REPOSITORY": "a/b"}
-    env = {**(found.get("env") or found["variables"]), **given, **secrets, **ci}
+    ci = {
+        "github": {"GITHUB_SHA": "1", "GITHUB_REF": "refs/heads/main", "GITHUB_REPOSITORY": "a/b"},
+        "gitlab": {"CI_COMMIT_SHA": "1"},
+    }[system(checkout)]
+    env = {**(found.get("env") or found["variables"]), **secrets, **ci, **given}
     code = 0
     for command in commands(checkout)[job]:
         done = subprocess.run(["sh", "-c", command], cwd=checkout, env=env, check=False, timeout=60)
@@ -203,7 +210,23 @@ def test_a_slower_release_fails_and_is_rolled_back(checkout: Path) -> None:
     assert log[-1] == "trtbuild bench compare deploy/chat/baseline.json bench.json"
     code, log = run(checkout, "rollback")
     assert code == 0
-    assert log == ["helm rollback chat --namespace chat-prod --wait"]
+    assert log[-1] == "helm rollback chat --namespace chat-prod --wait"
+
+
+def test_a_release_of_another_commit_is_not_rolled_back(checkout: Path) -> None:
+    assert run(checkout, "push")[0] == 0
+    assert run(checkout, "prod")[0] == 0
+    later = {"GITHUB_SHA" if system(checkout) == "github" else "CI_COMMIT_SHA": "2"}
+    assert run(checkout, "prod", FAILS="helm upgrade", **later)[0] != 0
+    code, log = run(checkout, "rollback", **later)
+    assert (code, len(log)) == (0, 1)
+    assert log[0].startswith("helm list")
+
+
+def test_a_cluster_that_cannot_be_reached_fails_the_rollback(checkout: Path) -> None:
+    code, log = run(checkout, "rollback", FAILS="helm list")
+    assert code != 0
+    assert not any(line.startswith("helm rollback") for line in log)
 
 
 def test_a_repository_that_is_broken_is_reported(checkout: Path) -> None:
@@ -230,6 +253,12 @@ def test_a_key_of_the_gateway_is_passed_on(checkout: Path) -> None:
     (bench,) = (line for line in log if line.startswith("trtbuild bench run"))
     assert bench.endswith("--api-key-env TRTBUILD_API_KEY")
     assert not any("sk-1" in line for line in log)
+
+
+def test_without_a_commit_nothing_is_deployed(checkout: Path) -> None:
+    code, log = run(checkout, "prod", GITHUB_SHA="", CI_COMMIT_SHA="")
+    assert code != 0
+    assert not any(line.startswith("helm") for line in log)
 
 
 def test_an_unknown_stage_is_refused(checkout: Path) -> None:

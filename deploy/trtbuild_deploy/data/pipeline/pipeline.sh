@@ -63,8 +63,10 @@ print(json.load(open("metadata.json"))["containerimage.digest"])')
 # The Rollout asks the gate, moves requests step by step, and goes back by itself.
 deploy() {
     cluster
+    label="commit=$(commit)"
     helm upgrade --install "$NAME" release/chart -f release/values.yaml \
-        -f "release/values-$1.yaml" --namespace "$NAME-$1" --create-namespace
+        -f "release/values-$1.yaml" --namespace "$NAME-$1" --create-namespace \
+        --labels "$label"
     kubectl apply --namespace "$NAME-$1" -f "release/$1/rollout.yaml"
     generation=$(kubectl get "deployment/$NAME" --namespace "$NAME-$1" \
         -o 'jsonpath={.metadata.generation}')
@@ -103,9 +105,22 @@ while True:
     fi
 }
 
+# A job that failed before its upgrade leaves the release before it, which is good.
 rollback() {
     cluster
+    label="commit=$(commit)"
+    found=$(helm list --deployed --failed --pending --short --namespace "$NAME-$1" \
+        --filter "^$NAME\$" --selector "$label")
+    if [ -z "$found" ]; then
+        echo "this pipeline deployed nothing to $1: nothing to roll back"
+        return
+    fi
     helm rollback "$NAME" --namespace "$NAME-$1" --wait
+}
+
+# As GitHub, GitLab or Jenkins names it.
+commit() {
+    echo "${GITHUB_SHA:-${CI_COMMIT_SHA:-${GIT_COMMIT:?the commit of this pipeline}}}"
 }
 
 # The secret has a kubeconfig's text, which only this user may read.
