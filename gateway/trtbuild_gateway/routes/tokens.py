@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -32,7 +33,9 @@ async def tokenize(context: Context) -> None:
             answer=request.add_generation_prompt,
         )
         text = prompt.text
-    found = tokenizer.encode(text or "", add_special_tokens=request.add_special_tokens)
+    found = await asyncio.to_thread(  # megabytes of text would stop every stream meanwhile
+        tokenizer.encode, text or "", add_special_tokens=request.add_special_tokens
+    )
     body: dict[str, Any] = {
         "count": len(found.ids),
         "max_model_len": model.served.context_length or None,
@@ -52,7 +55,9 @@ async def detokenize(context: Context) -> None:
     if wrong := next((token for token in request.tokens if token >= size), None):
         raise invalid(f"{wrong} is not a token of {model.name!r}: it has {size}", "tokens")
     await context.admit()
-    text = tokenizer.decode(request.tokens, skip_special_tokens=request.skip_special_tokens)
+    text = await asyncio.to_thread(
+        tokenizer.decode, request.tokens, skip_special_tokens=request.skip_special_tokens
+    )
     await context.exchange.respond(msgspec.json.encode({"prompt": text}))
 
 

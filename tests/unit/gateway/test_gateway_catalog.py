@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from support.fake_triton import FakeTriton, fake_triton, words
-from support.gateways import Served, run_as_served, serving
+from support.gateways import Served, run_as_served, serving, tokenizer
 from support.paths import ROOT
 
 EXAMPLE = ROOT / "examples" / "model_repository"
@@ -45,6 +47,35 @@ def test_a_repository_has_template_tokenizer_and_context(locked: bool, tmp_path:
         assert short.json()["choices"][0]["text"] == "Hi"
 
     in_front(test, "tiny-llama", repository=str(repository))
+
+
+def test_a_tokenizer_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        await served.gateway.catalog.refresh()
+        model = served.gateway.catalog.models["m"]
+        real = await model.prompter.required_tokenizer()
+        threads = []
+
+        def noted(call: Any) -> Any:
+            def noting(*args: Any, **more: Any) -> Any:
+                threads.append(threading.current_thread())
+                return call(*args, **more)
+
+            return noting
+
+        noting = SimpleNamespace(
+            encode=noted(real.encode),
+            decode=noted(real.decode),
+            get_vocab_size=real.get_vocab_size,
+        )
+        monkeypatch.setattr(model.prompter, "_tokenizer", noting)
+        counted = await served.post("/tokenize", prompt="Hello")
+        text = await served.post("/detokenize", tokens=counted.json()["tokens"])
+        assert text.json()["prompt"] == "Hello"
+        assert len(threads) == 2 and threading.main_thread() not in threads
+
+    models = {"m": {"tokenizer": str(tokenizer()), "context_length": 64}}
+    in_front(test, "m", models=models)
 
 
 def test_parts_of_a_model_are_not_listed(tmp_path: Path) -> None:
