@@ -31,7 +31,7 @@ class _Waiting:
     """A request that waits for a server."""
 
     key: bytes
-    tried: Sequence[Server]
+    tried: tuple[Server, ...]
     turn: asyncio.Future[Server] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -141,7 +141,8 @@ class Pool:
 
     async def _turn(self, key: bytes, tried: Sequence[Server]) -> Server:
         """Return the server that answers; it counts as in flight from now on."""
-        if not self._queue and (server := self._chosen(key, tried)) is not None:
+        self.serve_waiting()  # those that a server is free for go first
+        if (server := self._chosen(key, tried)) is not None:
             return server
         if not self._possible(tried):
             raise self._broken()
@@ -190,22 +191,34 @@ class Pool:
         self.serve_waiting()
 
     def serve_waiting(self) -> None:
-        """Give servers that have room to the requests that wait."""
-        while self._queue:
-            first = self._queue[0]
-            if not first.turn.done():
-                server = self._chosen(first.key, first.tried)
-                if server is None:
-                    return
-                first.turn.set_result(server)
-            self._queue.popleft()
+        """Give servers that have room to the requests that wait, in their order.
+
+        A request that may not go to a free server, which it has tried, lets those behind it pass.
+        One that no server is left for is refused.
+        """
+        still: deque[_Waiting] = deque()
+        full: set[tuple[Server, ...]] = set()  # the queue is long, and most have tried nothing
+        for waiting in self._queue:
+            if waiting.turn.done():
+                continue
+            if waiting.tried in full:
+                still.append(waiting)
+            elif (server := self._chosen(waiting.key, waiting.tried)) is not None:
+                waiting.turn.set_result(server)
+            elif self._possible(waiting.tried):
+                full.add(waiting.tried)
+                still.append(waiting)
+            else:
+                waiting.turn.set_exception(self._broken())
+        self._queue = still
 
     def _forsake(self, waiting: _Waiting) -> None:
         """End a request that no longer waits; it may just have got its server."""
         if waiting in self._queue:
             self._queue.remove(waiting)
-        if waiting.turn.done() and not waiting.turn.cancelled():
-            self._release(waiting.turn.result())
+        turn = waiting.turn
+        if turn.done() and not turn.cancelled() and turn.exception() is None:
+            self._release(turn.result())
         waiting.turn.cancel()
 
     def _note(self, seconds: float) -> None:

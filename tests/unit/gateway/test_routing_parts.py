@@ -221,3 +221,67 @@ def test_a_question_is_asked_again_elsewhere_if_that_can_help(
         assert [one.in_flight for one in pool.servers] == [0, 0]
 
     asyncio.run(main())
+
+
+class Held(Asked):
+    """A backend that answers, or fails, once it may."""
+
+    def __init__(self, *ends: Exception | TaskAnswer) -> None:
+        super().__init__(*ends)
+        self.may = asyncio.Event()
+
+    async def ask(self, request: object, headers: object = ()) -> TaskAnswer:
+        await self.may.wait()
+        return await super().ask(request, headers)
+
+
+def small_pool(*backends: Asked) -> Pool:
+    """A pool whose servers take one request each."""
+    pool = Pool("m", RoutingSettings(most_in_flight=1), 20)
+    pool.servers = [
+        Server(str(number), one, Breaker(BreakerSettings())) for number, one in enumerate(backends)
+    ]
+    return pool
+
+
+def test_a_request_that_waits_for_another_server_lets_the_next_pass() -> None:
+    async def main() -> None:
+        good = EmbedAnswer(((1.0,),))
+        full, bad = Held(good, good), Held(UnreachableError("reset"), good, good)
+        pool = small_pool(full, bad)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            first = group.create_task(pool.ask(EmbedRequest(("a",))))
+            retried = group.create_task(pool.ask(EmbedRequest(("b",))))
+            await asyncio.sleep(0)
+            bad.may.set()  # its retry waits for the full server
+            while not pool.waiting:
+                await asyncio.sleep(0)
+            assert await pool.ask(EmbedRequest(("c",))) is good
+            assert pool.waiting == 1
+            full.may.set()
+            assert await first is await retried is good
+        assert [one.in_flight for one in pool.servers] == [0, 0]
+
+    asyncio.run(main())
+
+
+def test_a_request_that_no_server_is_left_for_is_refused_while_it_waits() -> None:
+    async def main() -> None:
+        full, bad = Held(), Held(UnreachableError("reset"))
+        pool = small_pool(full, bad)
+        first = asyncio.create_task(pool.ask(EmbedRequest(("a",))))
+        retried = asyncio.create_task(pool.ask(EmbedRequest(("b",))))
+        await asyncio.sleep(0)
+        bad.may.set()
+        async with asyncio.timeout(10):
+            while not pool.waiting:
+                await asyncio.sleep(0)
+            pool.servers = pool.servers[1:]  # the look at the servers no longer found the full one
+            pool.serve_waiting()
+            with pytest.raises(ApiError) as refused:
+                await retried
+        assert (refused.value.code, pool.waiting) == ("no_healthy_server", 0)
+        first.cancel()
+        await asyncio.wait([first])
+
+    asyncio.run(main())
