@@ -55,14 +55,18 @@ async def _answer(context: Context, endpoint: str, task: str) -> None:
 
 
 def checked(found: Transcription, texts: Texts) -> Transcription:
-    """Return a transcription as it may be sent, the text of each segment by itself, too."""
+    """Return a transcription as it may be sent.
 
-    def one(text: str) -> str:
-        answer = texts.answer()
-        return text if answer is None else answer.feed(text) + answer.end()
-
-    segments = tuple(part._replace(text=one(part.text)) for part in found.segments)
-    return replace(found, text=one(found.text), segments=segments)
+    The segments go through one filter, in their order: what it holds back moves to the next one,
+    so that nothing passes because a segment ends in the middle of it.
+    """
+    whole, parts = texts.answer(), texts.answer()
+    if whole is None or parts is None:
+        return found
+    made = [part._replace(text=parts.feed(part.text)) for part in found.segments]
+    if made:
+        made[-1] = made[-1]._replace(text=made[-1].text + parts.end())
+    return replace(found, text=whole.feed(found.text) + whole.end(), segments=tuple(made))
 
 
 def _with_types(form: dict[str, Any]) -> dict[str, Any]:

@@ -283,8 +283,17 @@ def test_a_transcription_and_its_segments() -> None:
     found = Transcription(" Mail a@example.org or not", segments=parts)
     checked = audio.checked(found, CheckedTexts(RuleSet(answers=BUILT_IN)))
     assert checked.text == " Mail [EMAIL] or not"
-    assert [part.text for part in checked.segments] == [" Mail [EMAIL]", " or not"]
+    assert "".join(part.text for part in checked.segments) == checked.text
+    assert [part.start for part in checked.segments] == [0.0, 1.0]
     assert audio.checked(found, PLAIN) == found
+
+
+def test_what_two_segments_of_a_transcription_share() -> None:
+    parts = (Segment(0.0, 1.0, " my card is 4111 1111"), Segment(1.0, 2.0, " 1111 1111 ok"))
+    found = Transcription("".join(part.text for part in parts), segments=parts)
+    checked = audio.checked(found, CheckedTexts(RuleSet(answers=BUILT_IN)))
+    assert checked.text == " my card is [CARD] ok"
+    assert "".join(part.text for part in checked.segments) == checked.text
 
 
 def test_what_is_refused() -> None:
