@@ -144,7 +144,7 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         keys: The file that ``trtbuild keys`` writes.
         jwt: Tokens of an identity provider that are accepted as keys.
-        public: Paths that need no key.
+        public: Paths that need no key; never those that control models.
         limits: Of each key that has none of its own.
         redis: Where several gateways count together; without, each counts alone.
         cors: Pages that may call the gateway from a browser.

@@ -64,6 +64,12 @@ class Claims:
                 for generation in self._generations(part):
                     self._file(part, generation).remove()
 
+    def withdraw(self, part: int) -> None:
+        """Take back our own claim of a part: its former owner is alive, and may renew its own."""
+        with self._lock:
+            if generation := self._held.pop(part, None):
+                self._file(part, generation).remove()
+
     def renew(self) -> None:
         """Make the claims last, several times before they would lapse."""
         with self._lock:

@@ -21,6 +21,10 @@ STATE = "run the command again to go on: what is done is kept"
 _OPEN = 4  # parts: a straggler holds its own up, and not those after it
 
 
+class PartTakenError(UsageError):
+    """Another process of this machine works on the part."""
+
+
 @dataclass(slots=True)
 class Part:
     """A part that is being computed."""
@@ -65,7 +69,7 @@ class Writer:
         """Begin a part, or go on with it. Waits while too many are open.
 
         Raises:
-            UsageError: Another process works on it.
+            PartTakenError: Another process works on it.
             BuildError: The disk.
         """
         while len(self._open) + len(self._publishing) >= _OPEN:
@@ -73,7 +77,7 @@ class Writer:
         journal = Journal(self._journal_of(number), self.record.key)
         with disk_trouble(self.scratch, STATE):
             if not journal.open():
-                raise UsageError(
+                raise PartTakenError(
                     f"another process works on part {number} of {self.folder}",
                     fix="divide the parts with --partition, or with --claim",
                 )

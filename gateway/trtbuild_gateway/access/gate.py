@@ -34,6 +34,7 @@ from trtbuild_gateway.settings import Settings
 
 _DEFAULT_MASKING, _NO_MASKING = "default", "none"
 _LEASE_MARGIN = 60  # seconds beyond the longest answer
+_CONTROL = "/v1/model/"  # what loads and unloads models
 _LISTING = "/v1/models"  # names only what the caller may use
 
 
@@ -182,7 +183,7 @@ class AccessGate:
 
     async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
-        if self._callers.unknown or fits(call.endpoint, self.settings.public):
+        if self._callers.unknown or self._public(call.endpoint):
             call.texts = self._texts("")
             return Caller()
         text = credential(headers)
@@ -194,7 +195,7 @@ class AccessGate:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
         if self._callers.unknown or not caller:
             call.texts = self._texts("")
-            if not (self._callers.unknown or fits(call.endpoint, self.settings.public)):
+            if not (self._callers.unknown or self._public(call.endpoint)):
                 raise refused("nobody is known to have asked for this")
             return Caller()
         keys = self._callers.keys
@@ -203,6 +204,10 @@ class AccessGate:
             raise refused(f"{caller!r} is no API key: a token of an identity provider expires")
         _require_valid(key)
         return self._known(key, call)
+
+    def _public(self, endpoint: str) -> bool:
+        """Whether an endpoint needs no key; those that control models always do."""
+        return not endpoint.startswith(_CONTROL) and fits(endpoint, self.settings.public)
 
     def _known(self, key: Key, call: Call) -> Caller:
         """Return the caller with a key; ApiError 403 unless it may use the endpoint."""

@@ -28,18 +28,21 @@ class ControlGate(OpenGate):
     Args:
         token: The token; empty for none. Only its digest is kept.
         keys: Returns the access control of the data plane, which knows the API keys.
+        local: Whether only programs of this machine reach the port. If not, nobody is admitted
+            without a token or key, also when new settings have taken the keys away.
     """
 
-    def __init__(self, token: str, keys: Callable[[], Gate]) -> None:
+    def __init__(self, token: str, keys: Callable[[], Gate], *, local: bool) -> None:
         self._digest = _digest(token) if token else b""
         self._keys = keys
+        self._local = local
 
     async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:
         """Return the caller.
 
         Raises:
             ApiError: The token or key is missing or wrong (401), the key is not an admin's (403),
-                or a browser asks and there is no token (403).
+                or there is neither token nor key, and a browser or another machine may ask (403).
         """
         kind, _, given = headers.get("authorization", "").partition(" ")
         bearer = given if kind.lower() == "bearer" else ""
@@ -61,6 +64,13 @@ class ControlGate(OpenGate):
                 "the control token is missing or wrong; send it as `Authorization: Bearer TOKEN`",
                 code="invalid_control_token",
                 headers={"www-authenticate": "Bearer"},
+            )
+        if not self._local:
+            raise ApiError(
+                403,
+                "other machines can reach this port, and there is neither a token nor a key for "
+                f"it; set {VARIABLE} or access.keys, and restart the gateway",
+                code="no_control_token",
             )
         browser = {"origin", "sec-fetch-site"} & headers.keys()
         if browser or not _is_local(_hostname(headers.get("host", ""))):
@@ -100,7 +110,7 @@ def gate_of(settings: Settings, keys: Callable[[], Gate] = OpenGate) -> ControlG
             f"other machines can reach the control port on {host}, and it has no token",
             fix=f"set {VARIABLE} or control.token_file, or listen on 127.0.0.1",
         )
-    return ControlGate(token, keys)
+    return ControlGate(token, keys, local=_is_local(host))
 
 
 def _read(file: Path) -> str:

@@ -18,6 +18,7 @@ from support.command_line import trtbuild
 from trtbuild.errors import UsageError
 from trtbuild_batch.options import RunOptions
 from trtbuild_batch.output.claims import Claims
+from trtbuild_batch.output.journal import Journal
 from trtbuild_batch.output.record import Record
 from trtbuild_batch.places import place
 
@@ -106,6 +107,12 @@ def check_claims(folder: str) -> None:
     assert not two.take(7) and one.take(8)
     now += 61  # one is lost as well
     assert two.take(7)
+    assert one.take(6)
+    now += 61
+    assert two.take(6)
+    two.withdraw(6)
+    one.renew()  # it was only held up
+    assert not two.take(6) and two.take(7)
     one.release(7)  # it comes back, and has published the same rows
     assert [name for name in place(folder).names() if name.startswith(".claim-00007")] == []
     two.give_up()
@@ -140,6 +147,27 @@ def test_the_parts_of_a_lost_process_are_taken_over(
     assert sum(server.asked.values()) <= 300 + 4  # on one machine its journals are found, too
     left = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".parquet"}
     assert left == {".lock", "_job.json", "_options.json"}
+
+
+def test_the_part_of_a_process_that_was_held_up_is_left_to_it(
+    run: Run, tmp_path: Path, server: BatchServer
+) -> None:
+    texts(tmp_path / "rows.jsonl", 40)
+    (tmp_path / "out").mkdir()
+    other = Journal(tmp_path / "out/.part-00000.parquet.journal", "of the process")
+    assert other.open()
+
+    def decide(text: str, _times: int) -> int:
+        if text == "S: text 20":  # of the next part
+            other.close()
+        return 200
+
+    server.decide = decide
+    done = run("rows.jsonl", *PROMPT, "--claim", "--lease", "1", "--part-rows", "20")
+    assert done.returncode == 0, done.stderr
+    assert "40 of 40 rows" in done.stdout
+    assert [row["row"] for row in rows_of(tmp_path / "out")] == list(range(40))
+    assert set(server.asked.values()) == {1}
 
 
 @pytest.mark.slow
