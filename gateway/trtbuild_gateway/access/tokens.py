@@ -84,12 +84,17 @@ class Tokens:
         return self._granted(claims)
 
     def _granted(self, claims: Mapping[str, Any]) -> Key:
-        scope = claims.get(self._settings.scope_claim, "")
-        words = scope.split() if isinstance(scope, str) else map(str, scope)
-        found: dict[str, list[str]] = {"models": [], "endpoints": [], "admin": []}
+        scope, prefix = claims.get(self._settings.scope_claim, ""), self._settings.scope_prefix
+        if not isinstance(scope, str | list):
+            raise refused(
+                f"the token is not valid: its claim {self._settings.scope_claim!r} is neither a "
+                "text nor a list"
+            )
+        words = scope.split() if isinstance(scope, str) else list(map(str, scope))
+        found: dict[str, list[str]] = {"models": [], "endpoints": []}
         for word in words:
-            name, _, glob = word.removeprefix(self._settings.scope_prefix).partition(":")
-            if word.startswith(self._settings.scope_prefix) and name in found:
+            name, _, glob = word.removeprefix(prefix).partition(":")
+            if word.startswith(prefix) and name in found:
                 found[name].append(glob)
         return Key(
             f"sub:{claims['sub']}",
@@ -98,7 +103,7 @@ class Tokens:
             (),
             models=tuple(found["models"]) or self._settings.models,
             endpoints=tuple(found["endpoints"]) or self._settings.endpoints,
-            admin=bool(found["admin"]),
+            admin=f"{prefix}admin" in words,
             masking=self._settings.masking,
         )
 

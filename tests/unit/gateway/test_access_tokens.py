@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -21,7 +23,9 @@ from support.fake_triton import FakeTriton, fake_triton, words
 from support.gateways import Served, in_front, run_as_served, serving, tokenizer
 from support.scripted_http import answer, scripted
 from trtbuild_gateway.access import patterns, tokens
+from trtbuild_gateway.access_settings import JwtSettings
 
+ABSENT: Any = object()
 ISSUER, AUDIENCE = "https://id.example.com", "gateway"
 CHAT: dict[str, Any] = {"model": "m", "messages": [USER]}
 
@@ -42,7 +46,7 @@ def jwks(*names: str) -> dict[str, Any]:
 def token(kid: str = "one", signed: str = "", **more: Any) -> str:
     now = int(time.time())
     claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "u-1", "iat": now, "exp": now + 600, **more}
-    claims = {name: value for name, value in claims.items() if value is not None}
+    claims = {name: value for name, value in claims.items() if value is not ABSENT}
     key = private(signed or kid)
     return jwt.encode(claims, key, "ES256", headers={"kid": kid})
 
@@ -71,8 +75,11 @@ REFUSED: list[tuple[Callable[[], str], str]] = [
     (lambda: token(nbf=int(time.time()) + 90), "not valid yet; compare the clocks"),
     (lambda: token(iss="https://evil.example"), "not valid"),
     (lambda: token(aud="other"), "not valid"),
-    (lambda: token(exp=None), "not valid"),
-    (lambda: token(sub=None), "not valid"),
+    (lambda: token(exp=ABSENT), "not valid"),
+    (lambda: token(sub=ABSENT), "not valid"),
+    (lambda: token(scope=None), "its claim 'scope' is neither a text nor a list"),
+    (lambda: token(scope=7), "its claim 'scope' is neither a text nor a list"),
+    (lambda: token(scope={"admin": True}), "neither a text nor a list"),
     (lambda: token(signed="two"), "not valid"),
     (lambda: token("two"), "a key that the identity provider does not have"),
     (hmac_token, "signed with 'HS256'"),
@@ -118,6 +125,16 @@ def test_scopes_and_limits_of_a_token(tmp_path: Path) -> None:
 
     jwt_settings = settings(tmp_path, scope_prefix="gw/")
     in_front(test, access={"jwt": jwt_settings, "limits": {"requests_per_minute": 2}})
+
+
+@pytest.mark.parametrize(
+    ("scope", "admin"),
+    [("admin", False), ("gw/admin:read", False), ("gw/admin:", False), ("openid gw/admin", True)],
+)
+def test_only_the_whole_scope_makes_an_admin(tmp_path: Path, scope: str, admin: bool) -> None:
+    given = msgspec.convert(settings(tmp_path, scope_prefix="gw/"), JwtSettings)
+    found = asyncio.run(tokens.Tokens(given).key_of(token(scope=scope)))
+    assert found.admin is admin
 
 
 def test_a_new_key_of_the_provider_is_fetched_once(monkeypatch: pytest.MonkeyPatch) -> None:
