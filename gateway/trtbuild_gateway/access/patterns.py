@@ -27,33 +27,52 @@ _SEPARATORS = "[ \\xa0\\u202f./()-]"
 Measure = Callable[[str, int, int], int]
 """Takes text, start and end of a match; returns the true end, or -1 if it is no match."""
 
+# JSON is looked at as it was sent: the letter of an escape is no part of the word after it.
+_ESCAPED = r"(?<=\\[bfnrt])"
+_UNICODE = r"u[0-9A-Fa-f]{4}"
+
+
+def _after(look_behind: str) -> str:
+    """Return what lets a match begin: a look-behind, which an escape satisfies, too."""
+    return f"(?:{_ESCAPED}|{look_behind})"
+
+
 _DOMAIN = r"(?:\w(?:[\w-]{0,61}\w)?\.){1,8}\p{L}{2,24}"
-_EMAIL = r"(?<![\w%+-])[\w%+-](?:[\w.%+'-]{0,62}[\w%+-])?[@＠]" + _DOMAIN
-_IBAN = r"(?<![\p{L}\d])(?:[A-Z]{2}|[a-z]{2})\d{2}(?:[ \xa0-]{0,2}[A-Za-z0-9]){11,30}"
+_EMAIL = (
+    rf"(?:{_ESCAPED}|(?<=\\{_UNICODE})|(?<![\w%+-])(?!(?<=\\)(?:[bfnrt]|{_UNICODE})))"
+    r"[\w%+-](?:[\w.%+'-]{0,62}[\w%+-])?[@＠]" + _DOMAIN
+)
+_IBAN = _after(r"(?<![\p{L}\d])") + r"(?:[A-Z]{2}|[a-z]{2})\d{2}(?:[ \xa0-]{0,2}[A-Za-z0-9]){11,30}"
 _CARD = (
     r"(?<!\d)(?<!\d\.)(?:\d{13,19}|\d{4}(?:[ \xa0]\d{2,7}){2,4}|\d{4}(?:[.-]\d{2,7}){2,4})(?!\d)"
 )
 _SSN = (
-    r"(?<![\w-])(?!000|666|9\d\d)\d{3}(?:-(?!00)\d{2}-|[ ](?!00)\d{2}[ ])(?!0000)\d{4}"
+    _after(r"(?<![\w-])")
+    + r"(?!000|666|9\d\d)\d{3}(?:-(?!00)\d{2}-|[ ](?!00)\d{2}[ ])(?!0000)\d{4}"
     r"(?!\w|-\d)"
 )
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 _IP = (
-    rf"(?<![\p{{L}}\d])(?<!\d\.)(?<![Vv]ersion )(?:{_OCTET}\.){{3}}{_OCTET}(?!\d|\.\d)"
-    r"|(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}"
-    rf"(?:(?:{_OCTET}\.){{3}}{_OCTET}|[0-9A-Fa-f]{{1,4}})?(?![\w:])"
+    _after(r"(?<![\p{L}\d])")
+    + rf"(?<!\d\.)(?<![Vv]ersion )(?:{_OCTET}\.){{3}}{_OCTET}(?!\d|\.\d)|"
+    + _after(r"(?<![\w:.])")
+    + rf"(?:[0-9A-Fa-f]{{0,4}}:){{2,7}}(?:(?:{_OCTET}\.){{3}}{_OCTET}|[0-9A-Fa-f]{{1,4}})?"
+    r"(?![\w:])"
 )
 _PHONE = (
     # With the code of a country.
-    rf"(?<![\w+])(?:\+|00(?=[1-9])){_SEPARATORS}?[1-9](?:{_SEPARATORS}{{0,3}}\d){{6,14}}(?!\d)"
+    _after(r"(?<![\w+])")
+    + rf"(?:\+|00(?=[1-9])){_SEPARATORS}?[1-9](?:{_SEPARATORS}{{0,3}}\d){{6,14}}(?!\d)|"
     # North America: (415) 555-0132.
-    r"|(?<![\w.+-])(?:1[ .-])?(?:\([2-9]\d{2}\)[ \xa0-]?|[2-9]\d{2}[ \xa0.-])\d{3}[ \xa0.-]\d{4}"
-    r"(?!\w|[.-]\d)"
+    + _after(r"(?<![\w.+-])")
+    + r"(?:1[ .-])?(?:\([2-9]\d{2}\)[ \xa0-]?|[2-9]\d{2}[ \xa0.-])\d{3}[ \xa0.-]\d{4}"
+    r"(?!\w|[.-]\d)|"
     # With the leading zero of a trunk: 030 1234567, 01 23 45 67 89.
-    r"|(?<![\w.+-])\(?0[1-9]\d{0,4}\)?(?:[ \xa0./-]{1,3}\d{2,8}){1,5}(?!\d)"
+     + _after(r"(?<![\w.+-])") + r"\(?0[1-9]\d{0,4}\)?(?:[ \xa0./-]{1,3}\d{2,8}){1,5}(?!\d)"
 )
 
 _AT = re.compile("[@＠]")
+_AFTER_ESCAPE = re.compile(rf"{_ESCAPED}|(?<=\\{_UNICODE})")
 _STARTS = {
     "iban": r"[A-Za-z]{2}\d\d",
     "card": r"(?<!\d)\d{4}",
@@ -154,7 +173,8 @@ class Pattern:
             before = _WORD.match(text[max(at, place - _LONGEST_WORD) : place][::-1])
             first = place - (before.end() if before else 0)
             for start in range(first, place):
-                if start > first and text[start - 1] not in ".'":
+                between = start > first and text[start - 1] not in ".'"
+                if between and not _AFTER_ESCAPE.match(text, start):
                     continue
                 match = self.whole.match(text, start)
                 if match is not None:

@@ -49,7 +49,7 @@ FRAGMENTS = (
     "10.0.0.1", "fe80::1", "::1", "1:2", "+49 30 1234567", "(415) 555-0132", "030 1234567", "7",
     "123-45-6789", "TICK-12", "TICK-", "345", "_", "x", "\n", "é", "DE89", "3704", "0044", "0532",
     "0130", "00", "192.168.", "1.", "2.5", "415-555-0132 ", "AB", "cd12", "٣", "(", ")", "+", "'",
-    "version ", "ff", ":", "\U0010ffff", "\0", "＠",
+    "version ", "ff", ":", "\U0010ffff", "\0", "＠", "\\", "\\n", "\\t", "\\u00e9", "u", "n",
 )  # fmt: skip
 texts = st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join)
 
@@ -118,6 +118,35 @@ def test_knowing_where_to_look_loses_nothing(text: str, at: int) -> None:
 )
 def test_what_is_found(text: str, expected: str | None) -> None:
     assert masked(text) == (text if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "DE89 3704 0044 0532 0130 00", "123-45-6789", "10.0.0.1", "fe80::1", "+49 30 1234567",
+        "(415) 555-0132", "030 12345678", "alice@example.com", "4111 1111 1111 1111",
+    ],
+)  # fmt: skip
+def test_a_line_break_of_json_does_not_hide_what_follows(value: str) -> None:
+    for before in ("It is:\n", "\t", "a\r\n", "\\", "C:\\", "\\n", "\\\n"):
+        text = json.dumps({"t": before + value})
+        label = json.loads(masked(text))["t"].removeprefix(before)
+        assert (label[0], label[-1], label[1:-1].isupper()) == ("[", "]", True), text
+        counts: Counter[str] = Counter()
+        stream = Stream(RULES, counts, "answer")
+        assert "".join(map(stream.feed, text)) + stream.end() == masked(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r'"\u003cal@x.com\u003e"', r'"\u003c[EMAIL]\u003e"'),
+        (r"CORP\alice@x.com", r"CORP\[EMAIL]"),
+        (r"CORP\nora@x.com", r"CORP\n[EMAIL]"),
+    ],
+)
+def test_an_address_after_a_backslash(text: str, expected: str) -> None:
+    assert masked(text) == expected
 
 
 def test_only_what_may_become_a_match_is_held() -> None:
