@@ -29,7 +29,7 @@ from trtbuild_batch.options import RunOptions
 from trtbuild_batch.output import contents, parts
 from trtbuild_batch.output.claims import Claims
 from trtbuild_batch.output.record import Record
-from trtbuild_batch.output.writer import STATE, Part, Writer
+from trtbuild_batch.output.writer import STATE, Part, PartTakenError, Writer
 from trtbuild_batch.targets import Target
 from trtbuild_batch.targets.opening import Address
 
@@ -145,6 +145,7 @@ class Work:
             await asyncio.to_thread(self._claims.renew)
 
     async def _begin(self, number: int) -> Part | None:
+        """Open a part; None if another process has it, or has published it."""
         claims = self._claims
         if claims is None:
             return await self._opened(number)
@@ -153,8 +154,13 @@ class Work:
         if (self.writer.folder / parts.name_of(number)).exists:  # published before we claimed it
             await asyncio.to_thread(claims.release, number)
             return None
+        try:
+            part = await self._opened(number)
+        except PartTakenError:  # by one whose claim lapsed while it was held up: it goes on
+            await asyncio.to_thread(claims.withdraw, number)
+            return None
         self._made.add(number)
-        return await self._opened(number)
+        return part
 
     async def _opened(self, number: int) -> Part:
         part = await self.writer.open(number)

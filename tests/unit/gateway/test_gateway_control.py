@@ -17,6 +17,7 @@ import httpx
 import msgspec
 import pytest
 
+from support.access import add_key, bearer
 from support.command_line import trtbuild
 from support.fake_triton import FakeTriton, fake_triton, said, words
 from support.gateways import Served, in_front, run_as_served, serving, tokenizer
@@ -24,8 +25,11 @@ from support.paths import ROOT
 from support.scripted_http import END, STREAM, Step, answer
 from trtbuild.errors import UsageError
 from trtbuild_gateway import models_cli
+from trtbuild_gateway.access_settings import AccessSettings
 from trtbuild_gateway.control import gate as gates
 from trtbuild_gateway.control.app import LoadRequest, UnloadRequest
+from trtbuild_gateway.failures import ApiError
+from trtbuild_gateway.seams import Call, Caller, OpenGate
 from trtbuild_gateway.settings import ControlSettings, Settings
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
@@ -427,6 +431,39 @@ def test_a_port_for_other_machines_needs_a_token(
     assert gates.gate_of(settings)
     monkeypatch.setenv(gates.VARIABLE, TOKEN)
     assert gates.gate_of(_control(host="0.0.0.0"))
+
+
+def test_a_port_for_other_machines_stays_closed_when_the_keys_are_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(gates.VARIABLE, raising=False)
+    call, headers = Call("1", "/v1/model/load"), {"host": "localhost"}
+    access = AccessSettings(keys=Path("keys.json"))
+    for host, opens in (("127.0.0.1", True), ("0.0.0.0", False)):
+        settings = Settings(control=ControlSettings(host=host), access=access)
+        gate = gates.gate_of(settings, OpenGate)  # of the settings after a reload
+        if opens:
+            assert asyncio.run(gate.identify(headers, call)) == Caller()
+            continue
+        with pytest.raises(ApiError, match="other machines can reach this port") as refused:
+            asyncio.run(gate.identify(headers, call))
+        assert (refused.value.status, refused.value.code) == (403, "no_control_token")
+
+
+@pytest.mark.parametrize("public", ["*", "/v1/model*"])
+def test_public_paths_are_never_those_of_the_control_port(public: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    admin = add_key(file, admin=True)
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        assert (await served.client.get("/v1/models")).status_code == 200
+        assert code(await post(served, "load")) == (401, "invalid_api_key")
+        assert code(await served.control.get("/v1/model/list")) == (401, "invalid_api_key")
+        found = await served.control.get("/v1/model/list", headers=bearer(admin))
+        assert found.status_code == 200
+        assert not triton.controlled
+
+    in_front(test, access={"keys": str(file), "public": [public]})
 
 
 def test_the_reference_names_every_path_and_key() -> None:
