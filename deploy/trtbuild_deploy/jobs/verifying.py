@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -70,12 +71,13 @@ def verify(
     Args:
         repository: What should be deployed.
         addresses: Where it answers.
-        during: A command that restarts it, such as ``kubectl rollout restart …``; streams run
-            meanwhile, and none may be cut.
+        during: A command that restarts it and ends when that is done; streams run meanwhile, and
+            none may be cut.
         progress: Called before a slow step.
 
     Raises:
-        UsageError: A command that cannot be split into words, or there is nothing to stream.
+        UsageError: A command that cannot be split into words or that does not wait for the
+            restart, or there is nothing to stream.
         TrtbuildError: As :func:`trtbuild_deploy.facts.read_facts`.
     """
     facts = read_facts(repository)
@@ -215,7 +217,19 @@ def _words(command: str, facts: Facts) -> list[str]:
         raise UsageError(
             "--during needs a command, and a model that streams text", fix="leave --during out"
         )
+    _require_waiting(" ".join(words))
     return words
+
+
+def _require_waiting(command: str) -> None:
+    """Raise UsageError for a restart of a rollout whose end nothing in the command waits for."""
+    restart = re.search(r"[^&;|]*\brollouts? restart\b[^&;|]*", command)
+    if restart and not re.search(r"\b(rollouts? status|wait)\b", command):
+        own = restart[0].strip().removeprefix("sh -c ").strip()
+        raise UsageError(
+            f"--during {command!r} returns before anything restarts, so no stream could be cut",
+            fix=f"""--during "sh -c '{own} && {own.replace(" restart", " status", 1)}'\"""",
+        )
 
 
 def _is_streamed(model: ModelFacts) -> bool:

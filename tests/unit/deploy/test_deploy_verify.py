@@ -18,6 +18,8 @@ from support.deployments import deployable
 from support.fake_triton import FakeTriton, fake_triton, said, words
 from support.scripted_http import STREAM
 from trtbuild.errors import UsageError
+from trtbuild_deploy.facts import read_facts
+from trtbuild_deploy.jobs import verifying
 from trtbuild_deploy.jobs.golden import read_golden
 
 PAGE = """\
@@ -167,6 +169,18 @@ def test_a_command_that_is_none(tmp_path: Path, triton: FakeTriton) -> None:
     code, _, errors = verify(deployable(tmp_path), triton, "--during", "'a")
     assert code == 2
     assert "is not a command" in errors
+
+
+@pytest.mark.parametrize("form", ["{}", "sh -c '{}'"])
+def test_a_restart_that_nothing_waits_for_is_refused_with_one_that_waits(
+    tmp_path: Path, form: str
+) -> None:
+    repo, restart = deployable(tmp_path), "kubectl -n a rollout restart deployment/chat"
+    waiting = f"sh -c '{restart} && kubectl -n a rollout status deployment/chat'"
+    with pytest.raises(UsageError, match="returns before anything restarts") as caught:
+        verifying.verify(repo, verifying.Addresses("127.0.0.1:1"), during=form.format(restart))
+    assert caught.value.fix == f'--during "{waiting}"'
+    assert verifying._words(waiting, read_facts(repo))[0] == "sh"
 
 
 def test_golden_prompts_are_asked(tmp_path: Path, triton: FakeTriton) -> None:
