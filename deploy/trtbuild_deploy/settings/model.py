@@ -162,7 +162,7 @@ class Autoscaling(Strict):
     kind: Literal["none", "hpa", "keda"] = Field(
         default="none", description="hpa needs an adapter for custom metrics, keda asks Prometheus"
     )
-    min: int = Field(default=1, ge=0, description="Fewest replicas; 0 with keda")
+    min: int = Field(default=1, ge=0, description="Fewest replicas, 1 or more")
     max: int = Field(default=4, ge=1, description="Most replicas")
     signal: Literal["auto", "queue", "in_flight"] = Field(
         default="auto", description="auto: the queue where its gauge exists, else open requests"

@@ -31,8 +31,11 @@ def _of_settings(facts: Facts, settings: Settings) -> Iterator[str]:
         yield "'replicas' and 'autoscaling.kind' both set the number of replicas: keep one"
     if scaling.kind != "none" and scaling.min > scaling.max:
         yield f"'autoscaling.min' {scaling.min} is more than 'autoscaling.max' {scaling.max}"
-    if scaling.kind == "hpa" and scaling.min == 0:
-        yield "'autoscaling.min' 0 needs kind keda: an HPA sees no metric of a server at zero"
+    if scaling.kind != "none" and scaling.min == 0:
+        yield (
+            "'autoscaling.min' 0 never ends: the signals come from the pods, so without one no "
+            "request is seen that would start one; give 1"
+        )
     if settings.gateway.enabled and not settings.gateway.image:
         yield "'gateway.enabled' needs 'gateway.image', an image with trtbuild-gateway"
     if settings.network.policy and settings.network.egress == "none" and downloads(facts, settings):

@@ -21,7 +21,7 @@ RAY = {
     "tensor_parallel_size": 8,
     "pipeline_parallel_size": 2,
 }
-KEDA = f"autoscaling: {{kind: keda, min: 0}}\nmonitoring: {{kind: podMonitor}}\n{GATEWAY}"
+KEDA = f"autoscaling: {{kind: keda}}\nmonitoring: {{kind: podMonitor}}\n{GATEWAY}"
 HPA = (
     f"autoscaling: {{kind: hpa}}\nmonitoring: {{kind: serviceMonitor, labels: {{a: b}}}}\n{GATEWAY}"
 )
@@ -186,6 +186,16 @@ def test_an_older_cluster_is_refused_with_what_to_use(
     done = run_helm(*words, cwd=out)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("scaling", [KEDA, HPA])
+def test_an_autoscaler_from_zero_is_refused_by_the_chart(tmp_path: Path, scaling: str) -> None:
+    words = ("template", "d", "chart", "-f", "values.yaml", "--set", "autoscaling.min=0")
+    case = ("vllm", "plain") if scaling == KEDA else ("trtllm", "everything")
+    settings = scaling if scaling == KEDA else "weights: {size: 16Gi}\n" + scaling
+    done = run_helm(*words, cwd=written(tmp_path, *case, {}, settings))
+    assert done.returncode != 0
+    assert "autoscaling.min 0 never ends" in done.stderr
 
 
 def test_a_misspelt_value_is_refused_by_helm(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_development_traces_and_a_pipeline_ends(tmp_path: Path) -> None:
         ("gpu: {mode: mig, count: 1}\n", 3, "'gpu.mode' mig needs 'gpu.profile'"),
         ("gpu: {mode: dra}\n", 4, "'gpu.mode' dra is for Kubernetes"),
         ("replicas: 2\nautoscaling: {kind: keda}\n", 3, "both set the number of replicas"),
-        ("autoscaling: {kind: hpa, min: 0}\n", 3, "needs kind keda"),
+        ("autoscaling: {kind: hpa, min: 0}\n", 3, "come from the pods"),
         ("autoscaling: {kind: keda, min: 5}\n", 3, "'autoscaling.min' 5 is more than"),
         ("weights: {from: hub}\nnetwork: {egress: none}\n", 3, "stops the download"),
         ("server: {memory: 1Gi}\n", 3, "leaves nothing beside /dev/shm"),

@@ -119,6 +119,7 @@ def test_several_nodes_form_a_cluster_of_ray(tmp_path: Path) -> None:
     ("builder", "engine", "settings", "code", "said"),
     [
         ("vllm", {}, "autoscaling: {kind: keda, signal: queue}\n", 4, "exports no metric for it"),
+        ("vllm", {}, "autoscaling: {kind: keda, min: 0}\n", 3, "come from the pods"),
         ("vllm", {}, "autoscaling: {kind: hpa}\n", 4, "needs a gauge of each pod"),
         ("vllm", {**RAY, "distributed_executor_backend": "mp"}, "", 4, "executor_backend=ray"),
         ("vllm", {**RAY, "pipeline_parallel_size": 1}, "gpu: {perNode: 4}\n", 3, "GPUs of a node"),

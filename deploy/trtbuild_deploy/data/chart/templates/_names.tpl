@@ -57,4 +57,7 @@ CKV_K8S_40=NVIDIA's images have a user 1000, whose home and caches the server ne
 {{- if and (ne .Values.autoscaling.kind "none") (ne .Values.replicas nil) -}}
 {{- fail "replicas and autoscaling.kind both set the number of replicas: keep one" -}}
 {{- end -}}
+{{- if and (ne .Values.autoscaling.kind "none") (lt (int .Values.autoscaling.min) 1) -}}
+{{- fail "autoscaling.min 0 never ends, because the signals come from the pods: give 1 or more" -}}
+{{- end -}}
 {{- end }}
