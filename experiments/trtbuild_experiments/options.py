@@ -29,6 +29,7 @@ class PlanOptions:
         "Instead of --base and --sd: records to take them from, as `ab report` reads; repeatable.",
     )
     metric: str = option("", "With --data: the metric, such as click/requests.")
+    experiment: str = option("", "With --data: the experiment's name, if the files have several.")
     mde: float = option(0.0, "The smallest relative change to find: 0.1 is 10 %.")
     sd: float | None = option(
         None, "Standard deviation between users; the default is a share's: sqrt(base * (1 - base))."
@@ -49,6 +50,11 @@ class PlanOptions:
             raise UsageError(
                 "a plan needs either --base, or --data with --metric",
                 fix="write --base 0.04, or for records --data DIR --metric click/requests",
+            )
+        if self.experiment and not self.data:
+            raise UsageError(
+                "--experiment names an experiment of records, and --base has none",
+                fix="leave it out, or give the records with --data and --metric",
             )
         for name in ("share", "power"):
             if not 0 < getattr(self, name) < 1:

@@ -53,7 +53,8 @@ def plan(options: PlanOptions, shown: Progress = SILENT) -> Plan:
     comparisons. The always-valid interval is tuned to the number that results.
 
     Raises:
-        UsageError: A change too small to find, a damaged record, or a metric that is a quantile.
+        UsageError: A change too small to find, a damaged record, several experiments, or a metric
+            that is a quantile.
         BenchError: The metric was not recorded, or is 0 or the same for everybody.
     """
     base, sd = _today(options, shown)
@@ -86,7 +87,7 @@ def _today(options: PlanOptions, shown: Progress) -> tuple[float, float]:
             f"there is no plan for the quantile {metric.text}",
             fix=f"plan for its mean: --metric {metric.name}",
         )
-    records = read_records(options.files(), "", shown)
+    records = read_records(options.files(), options.experiment, shown)
     require_known([metric], records)
     everybody = np.arange(len(records.users))
     found = estimate(metric, totals(metric, records), everybody, "all users")

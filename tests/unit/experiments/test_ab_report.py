@@ -161,6 +161,18 @@ def test_a_plan_from_records(files: tuple[str, str]) -> None:
             planned(metric)
 
 
+def test_a_plan_from_records_of_several_experiments(tmp_path: Path) -> None:
+    rows = exposures()
+    others = [{**row, "experiment": "other", "id": f"o{row['id']}"} for row in rows[:500]]
+    write(tmp_path / "a.jsonl", [*others, *rows])
+    args = ["ab", "plan", "--data", str(tmp_path), "--metric", "requests/users", "--mde", "0.1"]
+    unnamed = CliRunner().invoke(app, args)
+    assert isinstance(unnamed.exception, TrtbuildError)
+    assert unnamed.exception.fix == "name one with --experiment"
+    named = CliRunner().invoke(app, [*args, "--experiment", "sizes", "--json"])
+    assert json.loads(named.stdout)["base"] == 2.5
+
+
 def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
     rows = [{**row, "variant": f"[/b]<i>{row['variant']}"} for row in exposures()]
     page = tmp_path / "page.html"
