@@ -103,11 +103,13 @@ class BatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         directory: Where they are kept; without it there are none.
         most_lines: Of one batch.
         most_in_flight: Requests of a batch at a time.
+        most_bytes: Of the files of one caller, input and output.
     """
 
     directory: Path | None = None
     most_lines: Count = 50_000
     most_in_flight: Count = 64
+    most_bytes: Count = 10 * 1024**3
 
 
 class TraceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

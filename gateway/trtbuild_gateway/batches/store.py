@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._uploading = threading.Lock()
         with disk_trouble(folder):
             for name in (_FILES, _BATCHES):
                 (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -67,6 +69,27 @@ class Store:
         _write(self.data_of(name), content)
         self._save(_FILES, made, owner)
         return made
+
+    def upload(self, content: bytes, filename: str, owner: str, most: int) -> dict[str, Any]:
+        """Keep a file for a batch, with those of its owner at most ``most`` bytes.
+
+        Raises:
+            ApiError: There is no room for it (413), or the disk is full (507).
+        """
+        with self._uploading:
+            self.require_room(owner, most, len(content))
+            return self.add_file(content, filename, "batch", owner)
+
+    def require_room(self, owner: str, most: int, more: int = 1) -> None:
+        """Raise ApiError 413 unless the owner's files may get ``more`` bytes."""
+        used = sum(int(one["bytes"]) for one in self.files(owner))
+        if used + more > most:
+            raise ApiError(
+                413,
+                f"your files have {used:,} bytes of the {most:,} that they may have; delete some "
+                "that you no longer need",
+                code="storage_quota",
+            )
 
     def add_batch(self, given: dict[str, Any], owner: str) -> dict[str, Any]:
         """Keep a new batch and return its object."""

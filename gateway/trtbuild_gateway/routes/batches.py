@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import wraps
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -36,8 +37,9 @@ async def upload(context: Context) -> None:
     if not isinstance(given, tuple):
         raise invalid("'file' is missing", "file")
     filename, content = given
+    most = context.gateway.settings.batches.most_bytes
     made = await asyncio.to_thread(
-        store.add_file, content, filename or "batch.jsonl", "batch", _owner(context)
+        store.upload, content, filename or "batch.jsonl", _owner(context), most
     )
     await _answer(context, made)
 
@@ -91,6 +93,8 @@ async def create(context: Context) -> None:
     if not isinstance(name, str):
         raise invalid("'input_file_id' is missing", "input_file_id")
     store.file(name, owner)
+    most = context.gateway.settings.batches.most_bytes
+    await asyncio.to_thread(store.require_room, owner, most)  # for what it will write
     # A key that may not use the endpoint, or that cannot be found again, is told now.
     await context.gateway.gate.again(owner, Call(context.call.id, endpoint))
     now = int(time.time())
@@ -139,6 +143,18 @@ async def cancel(context: Context) -> None:
         _batches(context).cancel(batch["id"])
         _batches(context).wake()
     await _answer(context, batch)
+
+
+def _admitted(handler: Handler) -> Handler:
+    """Return a handler whose calls count among those that the caller's limits allow."""
+
+    @wraps(handler)
+    async def admitted(context: Context) -> None:
+        _batches(context)
+        await context.admit()
+        await handler(context)
+
+    return admitted
 
 
 def _batches(context: Context) -> Batches:
@@ -197,14 +213,15 @@ async def _list(context: Context, found: Sequence[dict[str, Any]]) -> None:
     )
 
 
+# A batch may use up the limits of its key, which must be able to watch and to cancel it still.
 ROUTES: Mapping[tuple[str, str], Handler] = {
-    ("POST", "/v1/files"): upload,
-    ("GET", "/v1/files"): list_files,
+    ("POST", "/v1/files"): _admitted(upload),
+    ("GET", "/v1/files"): _admitted(list_files),
     ("GET", "/v1/files/{name}"): one_file,
-    ("DELETE", "/v1/files/{name}"): delete_file,
-    ("GET", "/v1/files/{name}/content"): content,
-    ("POST", "/v1/batches"): create,
-    ("GET", "/v1/batches"): list_batches,
+    ("DELETE", "/v1/files/{name}"): _admitted(delete_file),
+    ("GET", "/v1/files/{name}/content"): _admitted(content),
+    ("POST", "/v1/batches"): _admitted(create),
+    ("GET", "/v1/batches"): _admitted(list_batches),
     ("GET", "/v1/batches/{name}"): one_batch,
     ("POST", "/v1/batches/{name}/cancel"): cancel,
 }

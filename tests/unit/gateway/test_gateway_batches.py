@@ -15,6 +15,7 @@ import pytest
 from support.access import add_key
 from support.fake_triton import fake_triton, words
 from support.gateways import Served, client, run_as_served, serving, tokenizer
+from trtbuild_gateway.access_settings import Limits
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.seams import Call
 
@@ -194,5 +195,50 @@ def test_batches_belong_to_a_key_and_end_with_it(tmp_path: Path) -> None:
             with pytest.raises(ApiError, match="is no API key"):
                 await gate.again("0123456789ab", Call("r", "/v1/chat/completions"))
             await started(theirs, lines([line("a")]))
+
+    run_as_served(run())
+
+
+def test_files_and_batches_have_limits_of_requests_and_of_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    key, other = add_key(file), add_key(file, "other", limits=Limits(requests_per_minute=2))
+    content = lines([line("a")])
+
+    async def run() -> None:
+        given = settings(tmp_path)
+        given["batches"]["most_bytes"] = 2 * len(content) - 1
+        async with (
+            fake_triton(m=words("ok")) as triton,
+            serving(triton.url, **given, access={"keys": str(file)}) as served,
+        ):
+            mine, limited = client(served, key), client(served, other)
+            one = await mine.files.create(file=("a.jsonl", content), purpose="batch")
+            with pytest.raises(openai.APIStatusError, match=r"delete some") as refused:
+                await mine.files.create(file=("a.jsonl", content), purpose="batch")
+            assert (refused.value.status_code, refused.value.code) == (413, "storage_quota")
+            assert len((await mine.files.list()).data) == 1
+            await mine.files.delete(one.id)
+            batch = await started(mine, content)
+            done = await until(mine, batch.id, "completed")  # its answer may be over the quota
+            assert done.output_file_id
+            with pytest.raises(openai.APIStatusError, match="delete some"):
+                await mine.batches.create(
+                    input_file_id=done.input_file_id,
+                    endpoint="/v1/chat/completions",
+                    completion_window="24h",
+                )
+
+            kept = await limited.files.create(file=("a.jsonl", content), purpose="batch")
+            await limited.files.list()
+            for call in (
+                limited.files.list(),
+                limited.files.content(kept.id),
+                limited.files.delete(kept.id),
+                limited.batches.list(),
+                limited.files.create(file=("a.jsonl", content), purpose="batch"),
+            ):
+                with pytest.raises(openai.RateLimitError, match="2 requests per minute"):
+                    await call
+            assert (await limited.files.retrieve(kept.id)).id == kept.id
 
     run_as_served(run())
