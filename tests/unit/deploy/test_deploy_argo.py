@@ -26,6 +26,7 @@ FULL = (
     + """
 replicas: 2
 weights: {path: v2}
+server: {pullSecrets: [registry]}
 argo: {repository: "https://git.example.org/ops.git", path: chat/argo}
 environments:
   prod: {replicas: 6}
@@ -108,6 +109,7 @@ def test_a_canary_is_asked_before_it_gets_requests(tmp_path: Path) -> None:
         "--min-in-slo", "0.95",
     ]  # fmt: skip
     assert bench["volumeMounts"][0]["subPath"] == "v2"
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
     assert bench["env"][1]["valueFrom"]["secretKeyRef"] == {"name": "key", "key": "token"}
 
 

@@ -158,6 +158,14 @@ def test_a_hostile_value_stays_a_value(tmp_path: Path) -> None:
     assert env["HF_TOKEN"] is None
 
 
+def test_every_pod_pulls_with_the_secrets(tmp_path: Path) -> None:
+    objects = rendered(written(tmp_path, "vllm", "plain", {}, EVERYTHING), "1.34")
+    (deployment,) = (one for one in objects if one["kind"] == "Deployment")
+    (test,) = (one for one in objects if one["kind"] == "Pod")
+    for spec in (pod_of(deployment)["spec"], test["spec"]):
+        assert spec["imagePullSecrets"] == [{"name": "registry"}]
+
+
 def test_another_repository_is_another_pod_of_the_same_selector(tmp_path: Path) -> None:
     first, second = tmp_path / "one", tmp_path / "two"
     pods, selectors = [], []

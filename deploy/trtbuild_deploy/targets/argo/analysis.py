@@ -83,7 +83,9 @@ def gate_template(facts: Facts, settings: Settings, load: Workload, service: str
 
 def _pod(facts: Facts, settings: Settings, load: Workload, service: str) -> dict[str, Any]:
     user = settings.server.user
+    secrets = [{"name": name} for name in settings.server.pull_secrets]
     return {
+        **({"imagePullSecrets": secrets} if secrets else {}),
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

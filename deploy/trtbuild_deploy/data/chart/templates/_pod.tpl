@@ -28,12 +28,7 @@ spec:
   {{- with $v.server.runtimeClass }}
   runtimeClassName: {{ . | quote }}
   {{- end }}
-  {{- with $v.server.pullSecrets }}
-  imagePullSecrets:
-    {{- range . }}
-    - name: {{ . | quote }}
-    {{- end }}
-  {{- end }}
+  {{- include "trtbuild.pullSecrets" $top | nindent 2 }}
   {{- with $v.server.nodeSelector }}
   nodeSelector:
     {{- toYaml . | nindent 4 }}
@@ -77,6 +72,15 @@ spec:
     {{- end }}
   volumes:
     {{- include "trtbuild.volumes" $top | nindent 4 }}
+{{- end }}
+
+{{- define "trtbuild.pullSecrets" -}}
+{{- with .Values.server.pullSecrets -}}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . | quote }}
+  {{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "trtbuild.confined" -}}
