@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,12 @@ def test_no_replicas_beside_an_autoscaler(tmp_path: Path) -> None:
     assert values["replicas"] is None
     query = values["workload"]["scaling"]["query"]
     assert query.startswith("sum(trtbuild_gateway_requests_in_flight{namespace=")
+    (pods,) = re.findall(r'pod=~"([^"]+)"', query)
+    own = re.compile(pods.replace("__RELEASE__", "chat"))
+    for name in ("chat-7d9f8b6c5d-x2x4z", "chat-0", "chat-12-3"):
+        assert own.fullmatch(name)
+    for name in ("chat-eu-7d9f8b6c5d-x2x4z", "chat-eu-0", "chat-eu-0-1"):
+        assert not own.fullmatch(name)
 
 
 def test_several_nodes_form_a_cluster_of_ray(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from trtbuild_deploy.facts.metrics import Metrics
 from trtbuild_deploy.settings import Settings
 from trtbuild_deploy.workload import place_of
 
-# The chart puts its own in their place.
-_MATCH = 'namespace="__NAMESPACE__",pod=~"__RELEASE__-.+"'
+# The chart puts its own in their place. A pod of a Deployment ends in a hash and five characters,
+# one of a LeaderWorkerSet in one or two numbers: "chat" must not count the pods of "chat-eu".
+_MATCH = 'namespace="__NAMESPACE__",pod=~"__RELEASE__-([a-z0-9]+-[a-z0-9]{5}|[0-9]+(-[0-9]+)?)"'
 
 
 def reasons_against_scaling(facts: Facts, settings: Settings) -> Iterator[str]:
