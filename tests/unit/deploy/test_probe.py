@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,18 @@ def probe(triton: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
 @pytest.mark.parametrize("mode", ["startup", "live", "ready"])
 def test_a_token_is_healthy(probe: Any, triton: Played, mode: str) -> None:
     assert probe(mode) == 0
+    assert triton.asked == 1
+
+
+def test_no_proxy_stands_between(
+    probe: Any, triton: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it knows the proxies of its first call
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert probe() == 0
     assert triton.asked == 1
 
 
