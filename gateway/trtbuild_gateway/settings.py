@@ -102,7 +102,7 @@ class BatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         directory: Where they are kept; without it there are none.
         most_lines: Of one batch.
-        most_in_flight: Requests of a batch at a time.
+        most_in_flight: Requests of all batches at a time.
         most_bytes: Of the files of one caller, input and output.
     """
 

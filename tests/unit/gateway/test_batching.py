@@ -1,0 +1,119 @@
+"""Batches of several callers, computed with a scripted endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from trtbuild_gateway.batches.store import Store
+from trtbuild_gateway.batching import Batching
+from trtbuild_gateway.settings import BatchSettings
+
+ENDPOINT = "/v1/embeddings"
+Reply = Callable[[str, Any], Awaitable[bytes]]
+
+
+def endpoint(reply: Reply) -> Callable[[str, str], ASGIApp]:
+    """Make an answerer; ``reply`` is given the caller and the body."""
+
+    def answerer(_: str, caller: str) -> ASGIApp:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            body = json.loads((await receive())["body"])
+            content = await reply(caller, body)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": content})
+
+        return app
+
+    return answerer
+
+
+@contextlib.asynccontextmanager
+async def at_work(batching: Batching) -> AsyncIterator[None]:
+    task = asyncio.create_task(batching.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def added(store: Store, owner: str, rows: int) -> str:
+    """Keep a batch of requests with the numbers of their lines as input."""
+    content = "".join(
+        json.dumps({"custom_id": str(n), "method": "POST", "url": ENDPOINT, "body": {"input": n}})
+        + "\n"
+        for n in range(rows)
+    )
+    file = store.add_file(content.encode(), "rows.jsonl", "batch", owner)
+    given = {
+        "endpoint": ENDPOINT, "status": "validating", "input_file_id": file["id"],
+        "created_at": int(time.time()), "expires_at": time.time() + 3600,
+    }  # fmt: skip
+    return str(store.add_batch(given, owner)["id"])
+
+
+async def ended(store: Store, name: str, owner: str) -> dict[str, Any]:
+    async with asyncio.timeout(30):
+        while (batch := store.batch(name, owner))["status"] != "completed":
+            await asyncio.sleep(0.01)
+    return batch
+
+
+def test_a_caller_does_not_wait_for_the_batch_of_another(tmp_path: Path) -> None:
+    async def main() -> None:
+        asked: list[str] = []
+        may = asyncio.Event()
+
+        async def reply(caller: str, _: Any) -> bytes:
+            asked.append(caller)
+            if caller == "slow":
+                await may.wait()
+            return b"{}"
+
+        store = Store(tmp_path)
+        slow = [added(store, "slow", 2) for _ in range(2)]
+        async with at_work(
+            made := Batching(store, BatchSettings(most_in_flight=3), endpoint(reply))
+        ):
+            while asked.count("slow") < 2:
+                await asyncio.sleep(0.01)
+            quick = added(store, "quick", 20)
+            made.wake()
+            done = await ended(store, quick, "quick")
+            assert done["request_counts"]["completed"] == 20
+            assert asked.count("slow") == 2  # its second batch waits for its first
+            may.set()
+            for name in slow:
+                await ended(store, name, "slow")
+
+    asyncio.run(main())
+
+
+def test_all_batches_share_the_requests_in_flight(tmp_path: Path) -> None:
+    async def main() -> None:
+        running = most = 0
+
+        async def reply(_: str, __: Any) -> bytes:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.001)
+            running -= 1
+            return b"{}"
+
+        store = Store(tmp_path)
+        names = {owner: added(store, owner, 30) for owner in "abc"}
+        async with at_work(Batching(store, BatchSettings(most_in_flight=4), endpoint(reply))):
+            for owner, name in names.items():
+                await ended(store, name, owner)
+        assert most == 4
+
+    asyncio.run(main())
