@@ -12,6 +12,8 @@ from trtbuild_deploy.settings import Settings
 from trtbuild_deploy.target import OutputFile, Rendered
 from trtbuild_deploy.workload import HTTP, Workload, gpu_count, place_of, workload
 
+_LONGEST = 7200  # seconds of deploymentTimeout, by the API's description
+
 
 class Vertex:
     """Triton's own HTTP routes; its Vertex front end knows no generated text."""
@@ -87,7 +89,7 @@ def _model(facts: Facts, settings: Settings, load: Workload) -> dict[str, Any]:
             "healthRoute": "/v2/health/ready",
             "predictRoute": facts.models[0].probe.path,
             "sharedMemorySizeMb": str(facts.shm_bytes >> 20),
-            "deploymentTimeout": f"{max(1800, 4 * load.load_seconds)}s",
+            "deploymentTimeout": f"{min(_LONGEST, max(1800, 4 * load.load_seconds))}s",
         },
     }
 

@@ -50,6 +50,15 @@ def test_the_route_takes_the_call(
     assert "COPY . /models" in found["Dockerfile"]
 
 
+@pytest.mark.parametrize(("load", "timeout"), [(60, 1800), (1000, 4000), (3000, 7200)])
+def test_a_deployment_gets_no_longer_than_vertex_allows(
+    tmp_path: Path, load: int, timeout: int
+) -> None:
+    found = files(tmp_path, f"{SETTINGS}server: {{loadSeconds: {load}}}\n")
+    spec = found["upload-model.json"]["model"]["containerSpec"]
+    assert spec["deploymentTimeout"] == f"{timeout}s"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
