@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,13 @@ _PLACE = "/opt/ml/model"
 # SageMaker's own limit of both timeouts, and what it has by default without one.
 _LONGEST = 3600
 _PYTHON_SHM = 64 << 20
+# The AWS CLI reads no event streams; boto3 does.
+_STREAMED = """\
+import boto3, sys
+for event in boto3.client("sagemaker-runtime").invoke_endpoint_with_response_stream(
+    EndpointName="%s", ContentType="application/json", Body=open("call.json", "rb").read()
+)["Body"]:
+    sys.stdout.buffer.write(event["PayloadPart"]["Bytes"])"""
 
 
 class Sagemaker:
@@ -162,11 +170,13 @@ def _next(settings: Settings, name: str, *, streams: bool) -> Iterator[str]:
     yield f"aws s3 sync model_repository {settings.weights.reference} --exclude trtbuild.lock"
     for step in ("create-model", "create-endpoint-config", "create-endpoint"):
         yield f"aws sagemaker {step} --cli-input-json file://{step}.json"
-    verb = "invoke-endpoint-with-response-stream" if streams else "invoke-endpoint"
-    yield (
-        f"aws sagemaker-runtime {verb} --endpoint-name {name} --content-type application/json "
-        "--body fileb://call.json answer"
-    )
+    if streams:
+        yield f"python3 -c {shlex.quote(_STREAMED % name)}"
+    else:
+        yield (
+            f"aws sagemaker-runtime invoke-endpoint --endpoint-name {name} "
+            "--content-type application/json --body fileb://call.json answer"
+        )
 
 
 target = Sagemaker()

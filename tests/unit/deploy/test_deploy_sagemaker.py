@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,28 @@ def test_a_stream_is_generated(tmp_path: Path) -> None:
     )
     assert "text_input" in found["call.json"]
     assert "ln -s /opt/ml/model /models" in found["Dockerfile"]
+
+
+FAKE = """
+class client:
+    def __init__(self, service):
+        assert service == "sagemaker-runtime"
+    def invoke_endpoint_with_response_stream(self, *, EndpointName, ContentType, Body):
+        assert (EndpointName, ContentType, Body) == ("chat", "application/json", b"{}")
+        return {"Body": [{"PayloadPart": {"Bytes": part}} for part in ("ä".encode()[:1], b"\\xa4")]}
+"""
+
+
+def test_the_call_of_a_model_that_streams_writes_the_answer(tmp_path: Path) -> None:
+    """The AWS CLI has no such call, so the printed one runs here with another boto3."""
+    (tmp_path / "deploy.yaml").write_text(SETTINGS)
+    call = render("sagemaker", deployable(tmp_path), tmp_path / "deploy.yaml").rendered.next[-1]
+    (tmp_path / "boto3.py").write_text(FAKE, encoding="utf-8")
+    (tmp_path / "call.json").write_text("{}")
+    program, *words = shlex.split(call)
+    assert program == "python3"
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, check=True)
+    assert done.stdout.decode() == "ä"
 
 
 def test_a_model_that_answers_once_is_inferred(tmp_path: Path) -> None:
