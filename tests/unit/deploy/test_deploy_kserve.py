@@ -86,6 +86,13 @@ def test_a_replica_is_the_same_as_in_every_target(tmp_path: Path) -> None:
     assert "name" not in predictor["model"]  # the webhook refuses it
 
 
+@pytest.mark.parametrize(("seconds", "hooked"), [(0, False), (5, True)])
+def test_no_time_before_the_stop_is_no_hook(tmp_path: Path, seconds: int, hooked: bool) -> None:
+    found = objects(written(tmp_path, f"server: {{preStop: {seconds}}}\n"))
+    (container,) = found["ServingRuntime"]["spec"]["containers"]
+    assert ("lifecycle" in container) is hooked
+
+
 def test_a_template_in_a_value_stays_text(tmp_path: Path) -> None:
     (container,) = objects(written(tmp_path, FULL))["ServingRuntime"]["spec"]["containers"]
     values = {one["name"]: one.get("value") for one in container["env"]}

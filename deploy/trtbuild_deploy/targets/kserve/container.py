@@ -41,7 +41,10 @@ def serving_container(settings: Settings, load: Workload) -> dict[str, Any]:
         "startupProbe": _check(load.startup),
         "livenessProbe": _check(live),
         "readinessProbe": _check(load.ready),
-        "lifecycle": {"preStop": {"sleep": {"seconds": own.pre_stop}}},
+        # Kubernetes refuses to sleep for 0 seconds before 1.33.
+        **(
+            {"lifecycle": {"preStop": {"sleep": {"seconds": own.pre_stop}}}} if own.pre_stop else {}
+        ),
         "resources": _resources(server, own.cpu),
         "securityContext": {
             "allowPrivilegeEscalation": False,
