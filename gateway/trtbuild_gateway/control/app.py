@@ -21,7 +21,7 @@ from trtbuild_gateway.control.jobs import Job
 from trtbuild_gateway.control.models import Models
 from trtbuild_gateway.control.places import Place, find
 from trtbuild_gateway.control.watchdog import Watchdog
-from trtbuild_gateway.failures import ApiError, invalid
+from trtbuild_gateway.failures import invalid
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.endpoint import Context, Endpoint, Handler
 from trtbuild_gateway.http.exchange import Emit
@@ -164,15 +164,8 @@ class ControlPlane:
         return place
 
     async def _found(self, context: Context, name: str, server: str = "") -> Place:
-        place = await find(self._gateway.catalog, name, server)
-        if not self._gate.visible(context.call.caller, place.model):
-            raise ApiError(
-                404,
-                f"no repository has the model {name!r}, or your key is for others",
-                param="model",
-                code="model_not_found",
-            )
-        return place
+        visible = partial(self._gate.visible, context.call.caller)
+        return await find(self._gateway.catalog, name, server, visible)
 
     async def _states(self, context: Context) -> list[dict[str, Any]]:
         caller = context.call.caller

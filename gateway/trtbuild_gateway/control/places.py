@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from trtbuild.wire.records import IndexEntry
@@ -43,13 +43,16 @@ def places(catalog: Catalog) -> Sequence[Place]:
     return list(dict.fromkeys(found))
 
 
-async def find(catalog: Catalog, name: str, server: str = "") -> Place:
+async def find(
+    catalog: Catalog, name: str, server: str = "", visible: Callable[[str], bool] = lambda _: True
+) -> Place:
     """Return the model of a name: its own, or one that clients use.
 
     Args:
         catalog: The models.
         name: As in the request.
         server: The address of its server, if several have it.
+        visible: Whether the caller may control a model; others are as if they were not there.
 
     Raises:
         ApiError: There is none (404), there are several (400), or its server does not answer.
@@ -62,9 +65,10 @@ async def find(catalog: Catalog, name: str, server: str = "") -> Place:
             "server",
             "unknown_server",
         )
+    every = [place for place in places(catalog) if visible(place.model)]
     found = [
         place
-        for place in places(catalog)
+        for place in every
         if (not server or place.url == server)
         and (place.model == name or name in catalog.names(*place))
     ]
@@ -76,10 +80,11 @@ async def find(catalog: Catalog, name: str, server: str = "") -> Place:
     failures = [catalog.failures[url] for url in (server, *catalog.urls) if url in catalog.failures]
     if failures:
         raise failures[0]
-    known = ", ".join(sorted(place.model for place in places(catalog))) or "none"
+    known = ", ".join(sorted(place.model for place in every)) or "none"
+    perhaps = "" if visible(name) else ", or your key is for others"
     raise ApiError(
         404,
-        f"no repository has the model {name!r}; there is: {known}",
+        f"no repository has the model {name!r}{perhaps}; there is: {known}",
         param="model",
         code="model_not_found",
     )

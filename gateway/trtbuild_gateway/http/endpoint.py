@@ -52,16 +52,13 @@ class Context:
 
     async def model(self, name: str) -> Model:
         """Return a model that the caller may use; ApiError 404 if there is none."""
-        found = await self.gateway.catalog.find(name)
-        if not self.gateway.gate.visible(self.call.caller, found.name):
-            raise ApiError(
-                404,
-                f"the model {name!r} does not exist, or you may not use it",
-                param="model",
-                code="model_not_found",
-            )
+        found = await self.gateway.catalog.find(name, self.sees)
         self.call.model = found.name
         return found
+
+    def sees(self, model: str) -> bool:
+        """Whether the caller may use a model."""
+        return self.gateway.gate.visible(self.call.caller, model)
 
     async def admit(self, prompt_tokens: int = 0, max_tokens: int = 0) -> Admission:
         """Pass the gate, once model and size are known; ApiError 403 or 429."""
@@ -94,11 +91,10 @@ class Context:
 
     async def _can_answer(self, name: str) -> bool:
         try:
-            found = await self.gateway.catalog.find(name)
+            found = await self.gateway.catalog.find(name, self.sees)
         except (WireError, ApiError):
             return False
-        visible = self.gateway.gate.visible(self.call.caller, found.name)
-        return visible and found.served.task.makes_text
+        return found.served.task.makes_text
 
     async def _begin_again(self, name: str, error: str) -> None:
         """Ask for another model, as if the client had."""

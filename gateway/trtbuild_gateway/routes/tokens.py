@@ -75,7 +75,11 @@ async def _model(context: Context, name: str) -> Model:
     catalog = context.gateway.catalog
     if not catalog.models:
         await catalog.refresh()
-    texts = {m.name for m in catalog.models.values() if m.served.task.makes_text and not m.adapter}
+    texts = {
+        model.name
+        for model in catalog.models.values()
+        if model.served.task.makes_text and not model.adapter and context.sees(model.name)
+    }
     if len(texts) != 1:
         known = ", ".join(sorted(texts)) or "none"
         raise invalid(

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from trtbuild import lockfile
@@ -104,8 +104,12 @@ class Catalog:
         """The servers of each model of the last look."""
         return self._pools.values()
 
-    async def find(self, name: str) -> Model:
+    async def find(self, name: str, visible: Callable[[str], bool] = lambda _: True) -> Model:
         """Return a model.
+
+        Args:
+            name: As in the request.
+            visible: Whether the caller may use a model; others are as if they were not there.
 
         Raises:
             ApiError: There is none of that name (404), or it cannot be asked now (503).
@@ -113,16 +117,18 @@ class Catalog:
         if name not in self.models and time.monotonic() - self._state.at > _STALE_SECONDS:
             await self.refresh()
         state = self._state
-        if name in state.models:
+        if name in state.models and visible(state.models[name].name):
             return state.models[name]
-        if name in state.pending:
+        if name in state.pending and visible(name):
             raise unavailable(f"the model {name!r} {state.pending[name]}", "model_not_ready")
         if state.failures:
             raise next(iter(state.failures.values()))
-        known = ", ".join(sorted(m.name for m in state.models.values() if not m.hidden)) or "none"
+        listed = {m.name for m in state.models.values() if not m.hidden and visible(m.name)}
+        perhaps = "" if visible(name) else ", or you may not use it"
         raise ApiError(
             404,
-            f"the model {name!r} does not exist; there is: {known}",
+            f"the model {name!r} does not exist{perhaps}; there is: "
+            f"{', '.join(sorted(listed)) or 'none'}",
             param="model",
             code="model_not_found",
         )

@@ -466,6 +466,43 @@ def test_public_paths_are_never_those_of_the_control_port(public: str, tmp_path:
     in_front(test, access={"keys": str(file), "public": [public]})
 
 
+def test_a_key_is_told_of_no_model_that_is_not_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    narrow = bearer(add_key(file, models=("mine*",), admin=True))
+    wide = bearer(add_key(file))
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        triton.scripts |= {"mine": words("a"), "secret": words("a"), "late": words("a")}
+        names = ("mine", "secret", "late")
+        triton.index = [{**READY, "name": name} for name in names]
+        triton.index[-1] |= {"state": "LOADING"}
+        await served.gateway.catalog.refresh()
+
+        async def ask(name: str, headers: dict[str, str]) -> tuple[int, str]:
+            body = CHAT | {"model": name}
+            found = await served.client.post("/v1/chat/completions", json=body, headers=headers)
+            return found.status_code, found.json()["error"]["message"].replace(name, "NAME")
+
+        absent = await ask("nowhere", narrow)
+        assert absent[0] == 404 and absent[1].endswith("there is: mine")
+        for name in ("secret", "late", "other-name"):
+            assert await ask(name, narrow) == absent, name
+        assert (await ask("late", wide))[0] == 503
+        counted = await served.client.post("/tokenize", json={"prompt": "a"}, headers=narrow)
+        assert counted.status_code == 200, counted.text
+        (answer,) = {
+            (await served.control.get(f"/v1/model/state/{name}", headers=narrow)).text.replace(
+                name, "NAME"
+            )
+            for name in ("nowhere", "secret", "late", "other-name")
+        }
+        assert "there is: mine" in answer
+
+    tokens = {"tokenizer": str(tokenizer())}
+    models = {"mine": tokens, "secret": {"aliases": ["other-name"], **tokens}}
+    in_front(test, models=models, access={"keys": str(file)})
+
+
 def test_the_reference_names_every_path_and_key() -> None:
     page = (ROOT / "docs" / "reference" / "gateway.md").read_text(encoding="utf-8")
     keys = [field.name for field in msgspec.structs.fields(ControlSettings)]
