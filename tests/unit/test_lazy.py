@@ -25,7 +25,7 @@ UNNEEDED = {
     "trtbuild_rules.readers.graphs.onnxfile", "trtbuild_rules.readers.graphs.openvinofile",
     "trtbuild_rules.readers.python.pysource",
     "trtbuild.modelspec.head", "trtbuild.modelspec.model", "trtbuild.modelspec.vision",
-    "trtbuild_engine_flow.parameters",
+    "trtbuild_engine_flow.parameters", "trtbuild_deploy.rules.view",
 }  # fmt: skip
 
 

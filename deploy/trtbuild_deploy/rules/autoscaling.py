@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.model import Severity
-from trtbuild_deploy.rules.view import Document, Files, Replica, get, items
+from trtbuild_deploy.rules.values import get, items
+
+if TYPE_CHECKING:
+    from trtbuild_deploy.rules.view import Document, Files, Replica
 
 _DEPLOYMENT = "kind: Deployment\nmetadata: {name: a}\n"
 _OBJECT = """\

@@ -6,12 +6,15 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trtbuild.check.engine import Rule, clean
 from trtbuild.check.families import judged_by
 from trtbuild.check.model import Finding, Report, Severity
 from trtbuild.check.options import Options
-from trtbuild_deploy.rules.view import Document, files_of
+
+if TYPE_CHECKING:
+    from trtbuild_deploy.rules.view import Document
 
 FAMILY = "DEP"
 _UNREADABLE = "DEP000"
@@ -49,6 +52,7 @@ def _apply(
     documents: Sequence[Document], name: str, text: str, takes: Callable[[Rule], bool]
 ) -> tuple[Finding, ...]:
     from trtbuild.check.running import run_on_file
+    from trtbuild_deploy.rules.view import files_of
 
     return run_on_file(FAMILY, files_of(documents), name, text, takes)
 
@@ -77,6 +81,7 @@ def _documents(text: str) -> tuple[tuple[Document, ...], str]:
     import yaml
 
     from trtbuild.located import yamltext
+    from trtbuild_deploy.rules.view import Document
 
     found: list[Document] = []
     try:
@@ -113,6 +118,7 @@ def _rendered(root: Path, helm: str) -> Iterator[tuple[str, tuple[Document, ...]
 
 def _render(helm: str, root: Path, overlay: Path | None) -> tuple[str, tuple[Document, ...], str]:
     from trtbuild import process
+    from trtbuild_deploy.rules.view import Document
 
     name = f"chart with {overlay.name if overlay else 'values.yaml'}"
     more = ["-f", str(overlay)] if overlay else []

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from trtbuild.check.engine import Problem, Problems, rule
-from trtbuild_deploy.rules.view import Files, Replica, Server
+
+if TYPE_CHECKING:
+    from trtbuild_deploy.rules.view import Files, Replica, Server
 
 
 def _pod(changed: str = "", *, grace: int = 105, more: str = "") -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trtbuild.located.positions import NOWHERE, Position
+from trtbuild_deploy.rules.values import get, items, number
 
 LOAD_SECONDS = "trtbuild.dev/load-seconds"
 BUILDERS = "trtbuild.dev/builders"
@@ -140,22 +141,6 @@ def _graces(documents: Sequence[Document]) -> dict[str, int]:
     return found
 
 
-def get(value: Any, *path: str | int) -> Any:
-    """The value at ``path`` inside mappings and lists, None if there is none."""
-    for part in path:
-        if isinstance(part, int):
-            value = value[part] if isinstance(value, Sequence) and part < len(value) else None
-        else:
-            value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
-def items(value: Any) -> list[Mapping[str, Any]]:
-    """The mappings of a list; nothing where it is no list."""
-    found = value if isinstance(value, list) else []
-    return [one for one in found if isinstance(one, Mapping)]
-
-
 def _replicas(document: Document) -> Iterator[Replica]:
     if document.get("spec", "workloadRef"):
         return  # the pods are those of another document
@@ -267,13 +252,6 @@ def _is_server(one: Mapping[str, Any]) -> bool:
 def _exit_timeout(one: Mapping[str, Any]) -> int:
     given = (word.partition("--exit-timeout-secs=")[2] for word in _words(one))
     return next((int(word) for word in given if word.isdigit()), _EXIT_TIMEOUT)
-
-
-def number(value: Any) -> int | None:
-    """A whole number, also as text; None for anything else."""
-    if isinstance(value, bool):
-        return None
-    return int(value) if isinstance(value, int) or str(value).isdigit() else None
 
 
 def size(value: Any) -> int | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtbuild.check.engine import Problem, Problems, rule
-from trtbuild_deploy.rules.view import Document, Files, get, items
+from trtbuild_deploy.rules.values import get, items
+
+if TYPE_CHECKING:
+    from trtbuild_deploy.rules.view import Document, Files
 
 _POD = """\
 kind: Pod
