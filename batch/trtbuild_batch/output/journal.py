@@ -10,7 +10,7 @@ import base64
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,12 @@ class Journal:
     Args:
         path: The file; it is made if it is not there.
         key: The job's fingerprint. What another job wrote is dropped.
+        kept: Returns what of a receipt stays in memory, in ``known``.
     """
 
     path: Path
     key: str
+    kept: Callable[[Receipt], Receipt] = lambda receipt: receipt
     known: dict[int, Receipt] = field(default_factory=dict)
     _fd: int = -1
     _dirty: bool = False
@@ -68,7 +70,7 @@ class Journal:
                     row, receipt = _receipt(found)
                 except (LookupError, TypeError, ValueError):
                     break
-                self.known.setdefault(row, receipt)
+                self.known.setdefault(row, self.kept(receipt))
             good += len(line)
         return good
 
@@ -121,6 +123,13 @@ def sync_all(files: Sequence[int]) -> None:
     finally:
         for fd in files:
             os.close(fd)
+
+
+def receipts(path: Path) -> Iterator[tuple[int, Receipt]]:
+    """Yield the rows of a journal that is open already, with one in memory at a time. OSError."""
+    with path.open("rb") as stream:
+        for line in _after_head(stream):
+            yield _receipt(json.loads(line))
 
 
 def count(path: Path) -> tuple[int, int]:

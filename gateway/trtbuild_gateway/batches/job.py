@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any, BinaryIO
 
 from starlette.types import ASGIApp
 
 from trtbuild_batch.engine import Aimd, Engine, Outcome, Policy, Receipt
-from trtbuild_batch.output.journal import Journal, sync_all
+from trtbuild_batch.output.journal import Journal, receipts, sync_all
 from trtbuild_gateway.batches.calling import asked
-from trtbuild_gateway.batches.lines import Line, check, results
+from trtbuild_gateway.batches.lines import Line, body_of, check, results
 from trtbuild_gateway.batches.store import Store
 from trtbuild_gateway.settings import BatchSettings
 
@@ -44,6 +46,7 @@ class Job:
     batch: dict[str, Any]
     owner: str
     _lines: Sequence[Line] = ()
+    _input: BinaryIO = field(default_factory=io.BytesIO)
     _done: dict[int, Receipt] = field(default_factory=dict)
     _saved: float = 0.0
     _asking: asyncio.Task[None] | None = None
@@ -58,31 +61,30 @@ class Job:
 
     async def run(self) -> None:
         """Compute it to its end, unless another process does; go on with what is done."""
-        content = await asyncio.to_thread(self._input)
-        if content is None:
+        try:
+            self._input = self.store.data_of(self.batch["input_file_id"]).open("rb")
+        except OSError:
             self._fail([_problem("the input file is gone")])
             return
+        with self._input:
+            await self._run()
+
+    async def _run(self) -> None:
         batch = self.batch
         most = self.settings.most_lines
-        checked = await asyncio.to_thread(check, content, batch["endpoint"], most)
+        checked = await asyncio.to_thread(check, self._input, batch["endpoint"], most)
         if checked.problems:
             self._fail(checked.problems)
             return
         self._lines = checked.lines
-        journal = Journal(self.store.journal_of(batch["id"]), batch["id"])
-        if not journal.open():
+        journal = Journal(self.store.journal_of(batch["id"]), batch["id"], _slim)
+        if not await asyncio.to_thread(journal.open):
             return  # another gateway on this directory computes it
         self._done = journal.known
         try:
             await self._compute(journal)
         finally:
             journal.close()
-
-    def _input(self) -> bytes | None:
-        try:
-            return self.store.data_of(self.batch["input_file_id"]).read_bytes()
-        except OSError:
-            return None
 
     async def _compute(self, journal: Journal) -> None:
         batch = self.batch
@@ -115,11 +117,11 @@ class Job:
 
         async def ask(line: Line) -> Outcome:
             async with self.room:
-                return await asked(answer, self.batch["endpoint"], line.body)
+                return await asked(answer, self.batch["endpoint"], body_of(self._input, line))
 
         def record(line: Line, receipt: Receipt) -> None:
             journal.append(line.number, receipt)
-            self._done[line.number] = receipt
+            self._done[line.number] = _slim(receipt)
             self._count()
 
         limiter = Aimd(most=self.settings.most_in_flight)
@@ -133,17 +135,16 @@ class Job:
 
     def _count(self, *, now: bool = False) -> None:
         """Bring the counts up to date, on the disk once a second."""
-        receipts = self._done.values()
         if not now and time.monotonic() - self._saved < _SAVE_SECONDS:
             return
         self._saved = time.monotonic()
-        failed = sum(one.outcome is None for one in receipts)
+        failed = sum(one.outcome is None for one in self._done.values())
         self.batch["request_counts"] = {
             "total": len(self._lines),
             "completed": len(self._done) - failed,
             "failed": failed,
         }
-        made = [one.outcome for one in receipts if one.outcome is not None]
+        made = [one.outcome for one in self._done.values() if one.outcome is not None]
         given = sum(one.prompt_tokens or 0 for one in made)
         written = sum(one.completion_tokens or 0 for one in made)
         self.batch["usage"] = {
@@ -166,13 +167,21 @@ class Job:
         self._count(now=True)
         store, batch = self.store, self.batch
         for key, good in (("output_file_id", True), ("error_file_id", False)):
-            content = b"".join(results(batch["id"], self._lines, self._done, good=good))
-            if content:
+            made = results(batch["id"], self._lines, self._receipts(), good=good)
+            if (first := next(made, None)) is not None:
                 name = f"{batch['id']}_{'output' if good else 'error'}.jsonl"
-                made = store.add_file(content, name, "batch_output", self.owner)
-                batch[key] = made["id"]
+                file = store.add_file(chain((first,), made), name, "batch_output", self.owner)
+                batch[key] = file["id"]
         self._enter(end)
         store.journal_of(batch["id"]).unlink(missing_ok=True)
+
+    def _receipts(self) -> Iterator[tuple[int, Receipt]]:
+        """Yield all receipts: the journal's, and those of lines that nobody asked about."""
+        late = dict(self._done)
+        for number, receipt in receipts(self.store.journal_of(self.batch["id"])):
+            if late.pop(number, None) is not None:
+                yield number, receipt
+        yield from late.items()
 
     def _fail(self, problems: Sequence[Mapping[str, Any]]) -> None:
         self.batch["errors"] = {"object": "list", "data": list(problems)}
@@ -185,6 +194,15 @@ class Job:
 
     def _save(self) -> None:
         self.store.save_batch(self.batch, self.owner)
+
+
+def _slim(receipt: Receipt) -> Receipt:
+    """Return a receipt without its answer, which the journal has: all answers of a batch are too
+    much for the memory."""
+    outcome = receipt.outcome
+    if outcome is None:
+        return replace(receipt, error="")
+    return replace(receipt, outcome=replace(outcome, output=""))
 
 
 def _problem(message: str) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -19,11 +19,15 @@ _SHOWN = 20  # problems of one file
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One request: ``number`` counts from 0."""
+    """One request: ``number`` counts from 0, and the file has it at the byte ``at``.
+
+    The file keeps the body: those of a large batch are too much for the memory.
+    """
 
     number: int
     custom_id: str
-    body: bytes
+    at: int
+    size: int
 
 
 @dataclass(slots=True)
@@ -34,26 +38,46 @@ class Checked:
     problems: list[dict[str, Any]] = field(default_factory=list)
 
 
-def check(content: bytes, endpoint: str, most: int) -> Checked:
-    """Read the lines of an input file for one endpoint, ``most`` at most."""
+class _Body(msgspec.Struct):
+    body: msgspec.Raw
+
+
+def body_of(stream: BinaryIO, line: Line) -> bytes:
+    """Return the body of a line of a checked file."""
+    stream.seek(line.at)
+    return bytes(msgspec.json.decode(stream.read(line.size), type=_Body).body)
+
+
+def check(stream: Iterable[bytes], endpoint: str, most: int) -> Checked:
+    """Read the lines of an input file for one endpoint, ``most`` at most.
+
+    Empty lines are allowed, though no more than others: a file may have nothing else.
+    """
     found = Checked()
     seen: set[str] = set()
-    for number, text in enumerate(content.splitlines()):
-        if text.strip():
-            _check_line(found, seen, number, text, endpoint)
+    at = 0
+    for number, text in enumerate(stream):
+        if text.strip() and (name := _name_of(found, seen, number, text, endpoint)) is not None:
+            seen.add(name)
+            found.lines.append(Line(len(found.lines), name, at, len(text)))
+        at += len(text)
+        if len(found.lines) > most or number >= 2 * most:
+            _problem(found, "too_many_requests", None, f"the file has more than {most:,} lines")
+            break
+        if len(found.problems) >= _SHOWN:
+            break
     if not found.lines and not found.problems:
         _problem(found, "empty_file", None, "the file has no lines")
-    if len(found.lines) > most:
-        _problem(found, "too_many_requests", None, f"the file has more than {most:,} lines")
     return found
 
 
-def _check_line(found: Checked, seen: set[str], number: int, text: bytes, endpoint: str) -> None:
+def _name_of(found: Checked, seen: set[str], number: int, text: bytes, endpoint: str) -> str | None:
+    """Return the custom_id of a line; None, with a problem noted, if something is wrong with it."""
     try:
         row = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _problem(found, "invalid_json_line", number, f"the line is not JSON: {error}")
-        return
+        return None
     row = row if isinstance(row, dict) else {}
     name, body = row.get("custom_id"), row.get("body")
     if not isinstance(name, str) or not name:
@@ -69,8 +93,8 @@ def _check_line(found: Checked, seen: set[str], number: int, text: bytes, endpoi
     elif body.get("stream"):
         _problem(found, "invalid_parameter", number, "a batch has no streams", "body.stream")
     else:
-        seen.add(name)
-        found.lines.append(Line(len(found.lines), name, msgspec.json.encode(body)))
+        return name
+    return None
 
 
 def _problem(
@@ -82,15 +106,14 @@ def _problem(
 
 
 def results(
-    batch: str, lines: Sequence[Line], done: dict[int, Receipt], *, good: bool
+    batch: str, lines: Sequence[Line], done: Iterable[tuple[int, Receipt]], *, good: bool
 ) -> Iterator[bytes]:
-    """Yield the lines of the output file, or of the error file."""
-    for line in lines:
-        receipt = done.get(line.number)
-        if receipt is None or (receipt.outcome is not None) != good:
+    """Yield the lines of the output file, or of the error file, in the order of ``done``."""
+    for number, receipt in done:
+        if (receipt.outcome is not None) != good:
             continue
-        name = f"{batch}_{line.number}"
-        value: dict[str, Any] = {"id": name, "custom_id": line.custom_id}
+        name = f"{batch}_{number}"
+        value: dict[str, Any] = {"id": name, "custom_id": lines[number].custom_id}
         if receipt.outcome is not None:
             body = msgspec.Raw(str(receipt.outcome.output).encode())
             value |= {"response": {"status_code": 200, "request_id": name, "body": body}}

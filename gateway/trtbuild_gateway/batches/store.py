@@ -6,11 +6,12 @@ belongs to the caller who made it; for everybody else it does not exist.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,19 +55,21 @@ class Store:
             for name in (_FILES, _BATCHES):
                 (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def add_file(self, content: bytes, filename: str, purpose: str, owner: str) -> dict[str, Any]:
+    def add_file(
+        self, pieces: Iterable[bytes], filename: str, purpose: str, owner: str
+    ) -> dict[str, Any]:
         """Keep a file and return its object. ApiError 507 if the disk is full."""
         name = f"file-{_new_id()}"
+        size = _write_pieces(self.data_of(name), pieces)
         made = {
             "id": name,
             "object": "file",
-            "bytes": len(content),
+            "bytes": size,
             "created_at": int(time.time()),
             "filename": filename,
             "purpose": purpose,
             "status": "processed",
         }
-        _write(self.data_of(name), content)
         self._save(_FILES, made, owner)
         return made
 
@@ -78,7 +81,7 @@ class Store:
         """
         with self._uploading:
             self.require_room(owner, most, len(content))
-            return self.add_file(content, filename, "batch", owner)
+            return self.add_file((content,), filename, "batch", owner)
 
     def require_room(self, owner: str, most: int, more: int = 1) -> None:
         """Raise ApiError 413 unless the owner's files may get ``more`` bytes."""
@@ -177,9 +180,30 @@ def _sound(name: str) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
+    with _storing(path):
+        atomic_write(path, content)
+        os.chmod(path, 0o600)  # noqa: PTH101 - prompts are nobody else's business
+
+
+def _write_pieces(path: Path, pieces: Iterable[bytes]) -> int:
+    """Write a file that nobody knows yet, and wait until the disk has it; return its size."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    try:
+        with _storing(path), os.fdopen(os.open(path, flags, 0o600), "wb") as stream:
+            stream.writelines(pieces)
+            stream.flush()
+            os.fsync(stream.fileno())
+        return path.stat().st_size
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def _storing(path: Path) -> Iterator[None]:
     try:
         with disk_trouble(path.parent):
-            atomic_write(path, content)
-            os.chmod(path, 0o600)  # noqa: PTH101 - prompts are nobody else's business
+            yield
     except BuildError as error:
         raise ApiError(507, error.what, code="storage_full") from None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from types import CoroutineType
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -20,6 +21,7 @@ _EVENTS = (
     (b"x-accel-buffering", b"no"),
 )
 _LINGER_SECONDS = 5.0
+_PIECE_BYTES = 1 << 18
 _KEEP_ALIVE = b": keep-alive\n\n"
 
 Emit = Callable[[bytes], Awaitable[None] | None]
@@ -140,6 +142,21 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": content, "more_body": closes})
         if closes:
             await self._linger()
+            await self._send({"type": "http.response.body", "body": b""})
+
+    async def send_file(self, stream: BinaryIO, kind: str) -> None:
+        """Send a file in pieces, so that its size does not matter.
+
+        Raises:
+            LeftError: The client left.
+        """
+        length = os.fstat(stream.fileno()).st_size
+        self.begun = True
+        headers = {"content-type": kind, "content-length": str(length), **self.more_headers}
+        await self._send({"type": "http.response.start", "status": 200, "headers": _pairs(headers)})
+        async with self.watched():
+            while piece := await asyncio.to_thread(stream.read, _PIECE_BYTES):
+                await self._piece(piece)
             await self._send({"type": "http.response.body", "body": b""})
 
     async def _linger(self) -> None:

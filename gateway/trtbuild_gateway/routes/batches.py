@@ -60,8 +60,8 @@ async def content(context: Context) -> None:
     """Send the content of a file."""
     store = _store(context)
     found = store.file(_name(context), _owner(context))
-    data = await asyncio.to_thread(store.data_of(found["id"]).read_bytes)
-    await context.exchange.respond(data, kind="application/octet-stream")
+    with store.data_of(found["id"]).open("rb") as stream:
+        await context.exchange.send_file(stream, "application/octet-stream")
 
 
 async def delete_file(context: Context) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from trtbuild_gateway.batches.lines import body_of, check
 from trtbuild_gateway.batches.store import Store
 from trtbuild_gateway.batching import Batching
 from trtbuild_gateway.settings import BatchSettings
@@ -52,7 +56,7 @@ def added(store: Store, owner: str, rows: int) -> str:
         + "\n"
         for n in range(rows)
     )
-    file = store.add_file(content.encode(), "rows.jsonl", "batch", owner)
+    file = store.add_file((content.encode(),), "rows.jsonl", "batch", owner)
     given = {
         "endpoint": ENDPOINT, "status": "validating", "input_file_id": file["id"],
         "created_at": int(time.time()), "expires_at": time.time() + 3600,
@@ -117,3 +121,69 @@ def test_all_batches_share_the_requests_in_flight(tmp_path: Path) -> None:
         assert most == 4
 
     asyncio.run(main())
+
+
+def test_answers_do_not_stay_in_memory(tmp_path: Path) -> None:
+    size, rows = 500_000, 60
+
+    async def main() -> None:
+        answered = 0
+        half = asyncio.Event()
+
+        async def reply(_: str, body: Any) -> bytes:
+            nonlocal answered
+            answered += 1
+            if answered == rows // 2:
+                half.set()
+                await asyncio.Event().wait()
+            return json.dumps({"data": f"{body['input']:{size}}"}).encode()
+
+        store = Store(tmp_path)
+        name = added(store, "a", rows)
+        settings = BatchSettings(most_in_flight=1)
+        tracemalloc.start()
+        try:
+            async with at_work(Batching(store, settings, endpoint(reply))):
+                await half.wait()
+            async with at_work(Batching(store, settings, endpoint(reply))):
+                done = await ended(store, name, "a")
+            assert tracemalloc.get_traced_memory()[1] < size * rows / 3
+        finally:
+            tracemalloc.stop()
+        assert (done["request_counts"]["completed"], answered) == (rows, rows + 1)
+        with store.data_of(done["output_file_id"]).open() as lines:
+            read = [json.loads(line) for line in lines]
+        found = {row["custom_id"]: row["response"]["body"] for row in read}
+        assert {n: int(body["data"]) for n, body in found.items()} == {
+            str(n): n for n in range(rows)
+        }
+        assert store.file(done["output_file_id"], "a")["bytes"] > size * rows
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("content", "codes"),
+    [
+        (b"\n" * 9, ["too_many_requests"]),
+        (b"\n" * 8, ["empty_file"]),
+        (b"no\n" * 9, ["invalid_json_line"] * 9),
+    ],
+)
+def test_a_file_is_read_no_further_than_needed(content: bytes, codes: list[str]) -> None:
+    stream = io.BytesIO(content + b"\n" * 1000 * (codes[0] == "too_many_requests"))
+    checked = check(stream, ENDPOINT, 4 if len(codes) == 1 else 100)
+    assert [one["code"] for one in checked.problems] == codes
+    if codes == ["too_many_requests"]:
+        assert stream.tell() == 9
+
+
+def test_a_body_is_read_from_its_line() -> None:
+    row = {"custom_id": "a", "method": "POST", "url": ENDPOINT, "body": {"input": "ä"}}
+    text = json.dumps(row, ensure_ascii=False)
+    other = text.replace('"a"', '"b"')
+    stream = io.BytesIO(f"\n{text}\r\n\n{other}".encode())
+    checked = check(stream, ENDPOINT, 2)
+    assert not checked.problems and [one.custom_id for one in checked.lines] == ["a", "b"]
+    assert [json.loads(body_of(stream, one)) for one in checked.lines] == [{"input": "ä"}] * 2
+    assert check(io.BytesIO(stream.getvalue()), ENDPOINT, 1).problems

@@ -80,6 +80,9 @@ def test_a_batch_is_computed_and_its_errors_are_apart(tmp_path: Path) -> None:
             assert "does not exist" in bad["odd"]["error"]["message"]
 
             await refused_ones(sdk, served)
+            large = b"0123456789" * 100_000
+            kept = await sdk.files.create(file=("large", large), purpose="batch")
+            assert (await sdk.files.content(kept.id)).content == large  # sent in pieces
             names = [one.id async for one in await sdk.batches.list(limit=1)]
             assert names[-1] == done.id and len(names) == 2
             assert (await sdk.files.retrieve(done.input_file_id)).filename == "rows.jsonl"
