@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("trtbuild.gateway")
 _FETCH_SECONDS = 5
 _AGAIN_SECONDS = 10.0  # between two fetches, whatever key ids clients make up
+_OLDEST_SECONDS = 600.0  # a key that the provider has withdrawn is trusted no longer than this
+_FAILED_SECONDS = 60.0  # until the next try while the provider does not answer
 _REQUIRED = ("exp", "iss", "aud", "sub")
 
 
@@ -48,6 +51,7 @@ class Tokens:
         self._remote = settings.jwks.startswith(("https:", "http:"))
         self._fetching = asyncio.Lock()
         self._fetched = -math.inf
+        self._due = math.inf
         self._keys: Mapping[str, PyJWK] = {}
         if not self._remote:
             self._keys = self._of_file(Path(settings.jwks))
@@ -115,7 +119,7 @@ class Tokens:
         if head.get("alg") not in self._settings.algorithms:
             raise refused(f"the token is signed with {head.get('alg')!r}, which is not accepted")
         id = str(head.get("kid", ""))
-        if id not in self._keys and self._remote:
+        if self._remote and (id not in self._keys or time.monotonic() >= self._due):
             await self._fetch()
         if not self._keys:
             raise unavailable("the keys of the identity provider are not known", "keys_unavailable")
@@ -124,6 +128,7 @@ class Tokens:
         return self._keys[id]
 
     async def _fetch(self) -> None:
+        """Ask the provider for its keys, which replace those that are known."""
         async with self._fetching:
             if time.monotonic() - self._fetched < _AGAIN_SECONDS:
                 return
@@ -131,7 +136,9 @@ class Tokens:
             client = self._jwt.PyJWKClient(self._settings.jwks, timeout=_FETCH_SECONDS)
             try:
                 self._keys = self._of_value(await asyncio.to_thread(client.fetch_data))
-            except (self._jwt.PyJWTError, ValueError) as error:
+                self._due = time.monotonic() + _OLDEST_SECONDS
+            except (self._jwt.PyJWTError, ValueError, OSError, HTTPException) as error:
+                self._due = time.monotonic() + _FAILED_SECONDS  # the old keys stay
                 _log.error("the keys of %s are not known: %s", self._settings.jwks, error)
 
     def _of_file(self, path: Path) -> Mapping[str, PyJWK]:

@@ -24,6 +24,7 @@ from support.gateways import Served, in_front, run_as_served, serving, tokenizer
 from support.scripted_http import answer, scripted
 from trtbuild_gateway.access import patterns, tokens
 from trtbuild_gateway.access_settings import JwtSettings
+from trtbuild_gateway.failures import ApiError
 
 ABSENT: Any = object()
 ISSUER, AUDIENCE = "https://id.example.com", "gateway"
@@ -170,6 +171,28 @@ def test_a_new_key_of_the_provider_is_fetched_once(monkeypatch: pytest.MonkeyPat
             assert await status(token("three")) == 401
 
     run_as_served(run())
+
+
+def test_a_key_that_the_provider_withdraws_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        pages = [[answer(json.dumps(jwks(name)).encode())] for name in ("one", "two")]
+        async with scripted(*pages, ["reset"]) as provider:
+            given = JwtSettings(ISSUER, AUDIENCE, f"http://{provider.url}/jwks")
+            found = tokens.Tokens(given)
+            await found.open()
+            assert (await found.key_of(token())).id == "sub:u-1"
+            for name in ("_OLDEST_SECONDS", "_FAILED_SECONDS", "_AGAIN_SECONDS"):
+                monkeypatch.setattr(tokens, name, 0.0)
+            await found.key_of(token())  # it is not old yet
+            assert len(provider.heads) == 1
+            monkeypatch.setattr(found, "_due", 0.0)
+            with pytest.raises(ApiError, match="a key that the identity provider does not have"):
+                await found.key_of(token())
+            for asked in (3, 4):  # without the provider, what is known stays
+                await found.key_of(token("two"))
+                assert len(provider.heads) == asked
+
+    asyncio.run(run())
 
 
 def test_a_provider_that_cannot_be_reached(caplog: pytest.LogCaptureFixture) -> None:
