@@ -36,18 +36,28 @@ _PASSED_PREFIXES = (
     "LC_", "CUDA_", "NVIDIA_", "NCCL_", "HF_", "TRANSFORMERS_", "TORCH_", "PYTORCH_", "VLLM_",
     "OMP_", "MKL_", "SGLANG_",
 )  # fmt: skip
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_SECRET_ENDINGS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+_NO_HUB_TOKEN = {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}  # nor the one of `hf auth login`
 
 
 def environment(given: Mapping[str, str], *, token: bool) -> dict[str, str]:
-    """Return the variables of a worker: those that frameworks read, and no secret of ours."""
+    """Return the variables of a worker: those that frameworks read, and no secret of ours.
+
+    Args:
+        given: Those of its model, which come first.
+        token: Whether it may use the token of the Hugging Face hub.
+    """
     own = {
         name: value
         for name, value in os.environ.items()
-        if (name.upper() in _PASSED or name.startswith(_PASSED_PREFIXES)) and name not in _SECRETS
+        if (name.upper() in _PASSED or name.startswith(_PASSED_PREFIXES))
+        and not name.upper().endswith(_SECRET_ENDINGS)
     }
     if token:
-        own |= {name: os.environ[name] for name in _SECRETS if name in os.environ}
+        own |= {name: os.environ[name] for name in _HUB_TOKENS if name in os.environ}
+    else:
+        own |= _NO_HUB_TOKEN
     return {**own, "PYTHONUNBUFFERED": "1", **given}
 
 

@@ -19,6 +19,7 @@ from trtbuild.errors import TrtbuildError
 from trtbuild_backends.environments import environment_for, is_made
 from trtbuild_backends.manifest import manifest, manifests
 from trtbuild_backends.registry import AdapterSettings, read_registry
+from trtbuild_backends.worker import environment
 from trtbuild_gateway.adapters import adapted
 from trtbuild_gateway.settings import settings_of
 from trtbuild_gateway.upstream.catalog import Catalog
@@ -55,6 +56,22 @@ async def until_installing(served: Served) -> None:
             if any("installing 2 packages" in state.get("reason", "") for state in states):
                 return
             await asyncio.sleep(0.01)
+
+
+def test_a_worker_gets_no_secret_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = (
+        "VLLM_API_KEY", "NVIDIA_API_KEY", "SGLANG_ADMIN_API_KEY", "HF_ACCESS_TOKEN",
+        "HF_OAUTH_CLIENT_SECRET", "VLLM_DB_PASSWORD", "HF_TOKEN",
+    )  # fmt: skip
+    for name in (*secrets, "HUGGING_FACE_HUB_TOKEN", "VLLM_LOGGING_LEVEL", "HF_HOME"):
+        monkeypatch.setenv(name, "x")
+    found = environment({"MINE_TOKEN": "y"}, token=False)
+    assert not {*secrets, "HUGGING_FACE_HUB_TOKEN"} & found.keys()
+    assert {"VLLM_LOGGING_LEVEL", "HF_HOME", "MINE_TOKEN", "PATH"} <= found.keys()
+    assert found["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"
+    given = environment({}, token=True)
+    assert {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"} <= given.keys()
+    assert not {*secrets[:-1], "HF_HUB_DISABLE_IMPLICIT_TOKEN"} & given.keys()
 
 
 @pytest.mark.slow
