@@ -24,7 +24,7 @@ from trtbuild_gateway.parsing.events import (
 from trtbuild_gateway.parsing.family import Family, Region
 from trtbuild_gateway.parsing.scan import CallScan, Found
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("trtbuild.gateway")  # whose messages are masked
 _SPACE = " \t\r\n"
 _LONGEST_GAP = 256  # characters of white space before a bare call or a trailing marker
 _LONGEST_HEADER = 2048

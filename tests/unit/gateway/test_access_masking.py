@@ -36,6 +36,7 @@ from trtbuild_gateway.access.own_patterns import check_pattern
 from trtbuild_gateway.access.patterns import NAMES, Pattern, built_in, own
 from trtbuild_gateway.access_settings import MaskingRule
 from trtbuild_gateway.failures import ApiError
+from trtbuild_gateway.parsing import FamilyParser, families
 from trtbuild_gateway.routes import audio
 from trtbuild_gateway.seams import PLAIN
 
@@ -421,10 +422,16 @@ def test_the_gateways_log_is_masked(caplog: pytest.LogCaptureFixture) -> None:
             raise ValueError("b@example.org")
         except ValueError:
             log.exception("failed")
+        with pytest.MonkeyPatch.context() as patch:
+            broken = FamilyParser(families()["hermes"])
+            patch.setattr(broken, "_step", lambda text: {}[text])
+            broken.feed("c@example.org")  # quoted by the error
+            assert broken.failed
 
     in_front(test, access=rule_set(EMAIL))
     assert "request of [EMAIL] failed" in caplog.text
     assert "ValueError: [EMAIL]" in caplog.text
+    assert "KeyError: '[EMAIL]'" in caplog.text
     assert "example.org" not in caplog.text
     (fields,) = (f for record in caplog.records if (f := getattr(record, "fields", None)))
     assert fields == {"key_id": "[EMAIL]", "status": 200}
