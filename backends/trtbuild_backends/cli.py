@@ -34,7 +34,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = Program(
-        help="List the adapters of a model registry, and install them beforehand.",
+        help="List the adapters of a model registry and install them in advance.",
         no_args_is_help=True,
     )
     group.command("list", epilog=_LIST)(list_adapters)
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_adapters(*, file: _File = None, as_json: _Json = False) -> None:
-    """List the adapters of a registry, and those that are installed beside the gateway."""
+    """List the adapters of a registry and those installed beside the gateway."""
     from trtbuild.cli.output import console, print_json
     from trtbuild_backends.manifest import manifests
     from trtbuild_backends.registry import read_registry
@@ -70,7 +70,7 @@ def install(
     file: Annotated[Path, typer.Option("--file", "-f", help="The model registry.")],
     as_json: _Json = False,
 ) -> None:
-    """Make the environments of a registry's adapters, as the first load would."""
+    """Create the environments of a registry's adapters, as the first load would."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.errors import UsageError
     from trtbuild_backends.environments import environment_for

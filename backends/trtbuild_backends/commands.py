@@ -4,6 +4,6 @@ from trtbuild.cli.commands import Command
 
 adapters = Command(
     "adapters",
-    "List the adapters of a model registry, and install them beforehand.",
+    "List the adapters of a model registry and install them in advance.",
     "trtbuild_backends.cli",
 )

@@ -4,6 +4,6 @@ from trtbuild.cli.commands import Command
 
 batch = Command(
     "batch",
-    "Ask a served model about every row of a table: resumable, with errors by row.",
+    "Ask a served model about every row of a table, and resume after a crash.",
     "trtbuild_batch.cli",
 )

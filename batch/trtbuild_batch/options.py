@@ -37,7 +37,7 @@ class TaskOptions:
     rerank: str = option("", "The column with the query; --documents has the documents.")
     documents: str = option("", "The column with the list of documents.")
     input_type: str = option("", "With --embed: query or passage.")
-    dimensions: int | None = option(None, "With --embed: numbers of a vector to keep.", min=1)
+    dimensions: int | None = option(None, "With --embed: dimensions of each vector to keep.", min=1)
     max_tokens: int | None = option(None, "Most tokens to generate; default 128.", min=1)
     temperature: float | None = option(None, "Sampling temperature; 0 is greedy.", min=0)
     top_p: float | None = option(None, "Nucleus sampling.", min=0, max=1)
@@ -106,24 +106,24 @@ class RunOptions:
     out: str = option(..., "The output directory, local, s3:// or gs://.", short="-o")
     target: str = option(
         ...,
-        "Who is asked: MODEL of a running server, triton:grpc://HOST:PORT/MODEL, "
+        "The model to ask: MODEL of a running server, triton:grpc://HOST:PORT/MODEL, "
         "triton:http://HOST:PORT/MODEL or http://HOST:PORT/v1.",
     )
     model: str = option("", "The model's name at an OpenAI endpoint.")
     api_key_env: str = option("", "Environment variable with the API key.")
     id: str = option("", "The column with an id for each row; it is copied and must be unique.")
     keep: tuple[str, ...] = option((), "A column to copy to the output, or '*'; repeatable.")
-    part_rows: int | None = option(None, "Rows of an output file; default: at most 10000.", min=1)
+    part_rows: int | None = option(None, "Rows per output file; default: at most 10000.", min=1)
     new: bool = option(False, "Remove the rows of another job from the output directory first.")
-    texts_per_request: int = option(32, "With --embed: texts of one request.", min=1)
-    concurrency: int | None = option(None, "Always so many calls at a time.", min=1)
-    max_concurrency: int = option(256, "Most calls at a time.", min=1)
+    texts_per_request: int = option(32, "With --embed: texts per request.", min=1)
+    concurrency: int | None = option(None, "Fixed number of calls at a time.", min=1)
+    max_concurrency: int = option(256, "Calls at a time at most.", min=1)
     greedy: bool = option(False, "Leave no room for online traffic.")
     metrics_url: str = option("", "The server's Prometheus metrics; 'none' ignores them.")
     timeout: float = option(300, "Seconds for a whole answer.", min=0.1)
     attempts: int = option(5, "Calls for a row before it has an error.", min=1)
     patience: float = option(
-        900, "Seconds that the target may be away before the job stops.", min=0
+        900, "Seconds to wait for an unavailable target before stopping.", min=0
     )
     max_failing: float = option(
         0.5, "Share of the last 200 calls that may fail before the job stops.", min=0, max=1
@@ -135,10 +135,10 @@ class RunOptions:
         "", "Only part of the work: 3/16, counted from 0, or auto/16 in a scheduler's job."
     )
     claim: bool = option(
-        False, "Share the work with others who do the same: each claims a part at a time."
+        False, "Share the work with other --claim processes: each claims one part at a time."
     )
     lease: float = option(60, "Seconds after which the claim of a lost process lapses.", min=1)
-    gpu_price: float | None = option(None, "Price of a GPU for an hour, to show the cost.", min=0)
+    gpu_price: float | None = option(None, "Price of a GPU per hour, to show the cost.", min=0)
     gpus: int = option(1, "GPUs that serve the model.", min=1)
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from trtbuild.cli.commands import Command
 
 deploy = Command(
     "deploy",
-    "Write what runs a repository in production: Compose, Helm and others, checked offline.",
+    "Write and check the files that run a repository in production: Compose, Helm and others.",
     "trtbuild_deploy.cli.deploy",
 )
 observe = Command(

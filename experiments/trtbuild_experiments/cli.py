@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = Program(
         no_args_is_help=True,
-        help="Compare models by what their users do: how many users it takes, and the result.",
+        help="Compare models by what their users do: plan an experiment, then report its result.",
     )
     group.command("plan", epilog=_PLAN)(plan)
     group.command("report", epilog=_REPORT)(report)
@@ -100,9 +100,9 @@ def _needed(needed: Needed) -> str:
 
 @from_fields(ReportOptions, ReportOutput)
 def report(options: ReportOptions, output: ReportOutput) -> None:
-    """Report an experiment: whether users were divided as meant, then each metric.
+    """Report an experiment: check how users were split, then compare each metric.
 
-    Ends with exit code 8 where they were not: no figure of such an experiment means anything.
+    Exits with 8, and compares nothing, if the split does not match the weights.
     """
     from trtbuild.cli.output import print_json, progress
     from trtbuild.errors import BenchError

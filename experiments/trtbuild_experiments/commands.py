@@ -4,6 +4,6 @@ from trtbuild.cli.commands import Command
 
 ab = Command(
     "ab",
-    "Compare models by what their users do: how many users it takes, and the result.",
+    "Compare models by what their users do: plan an experiment, then report its result.",
     "trtbuild_experiments.cli",
 )

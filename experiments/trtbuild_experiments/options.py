@@ -26,7 +26,7 @@ class PlanOptions:
     base: float | None = option(None, "The metric's value today, such as 0.04.")
     data: tuple[str, ...] = option(
         (),
-        "Instead of --base and --sd: records to take them from, as `ab report` reads; repeatable.",
+        "Records, as `ab report` reads them, to take --base and --sd from; repeatable.",
     )
     metric: str = option("", "With --data: the metric, such as click/requests.")
     experiment: str = option("", "With --data: the experiment's name, if the files have several.")
@@ -37,8 +37,10 @@ class PlanOptions:
     share: float = option(0.5, "The share of the two variants' users that get the treatment.")
     power: float = option(0.8, "The chance to find a change of that size.")
     metrics: int = option(1, "How many comparisons are judged together.", min=1)
-    variance_left: float = option(1.0, "What values from before leave of the variance (CUPED).")
-    users_per_day: float | None = option(None, "New users of the experiment a day.")
+    variance_left: float = option(
+        1.0, "Share of the variance that CUPED leaves; a report prints it."
+    )
+    users_per_day: float | None = option(None, "New users in the experiment per day.")
 
     def __post_init__(self) -> None:
         if not (self.mde and math.isfinite(self.mde)):
@@ -96,20 +98,20 @@ class ReportOptions:
     metric: tuple[str, ...] = option(
         (), "latency_ms (mean), click/requests (ratio of totals), p95:latency_ms; repeatable."
     )
-    experiment: str = option("", "Its name, if the files have several.")
+    experiment: str = option("", "The experiment to report, if the files hold several.")
     control: str = option("", "The variant to compare with; the default is the one named control.")
     weight: tuple[str, ...] = option(
-        (), "How users were to be divided, such as control=90; repeatable. Default: evenly."
+        (), "The planned split of users, such as control=90; repeatable. Default: even."
     )
     pre: tuple[str, ...] = option(
-        (), "Records of the same users from before the experiment: less variance; repeatable."
+        (), "Records of the same users before the experiment, to reduce variance; repeatable."
     )
     judgements: Path | None = option(
-        None, "Of rankings: lines of query, document and grade, for metrics such as ndcg@10."
+        None, "File with lines of query, document and grade, for metrics such as ndcg@10."
     )
     fixed: bool = option(False, "Intervals for one look at the end, planned in advance.")
     expected_users: int = option(
-        5000, "Users at which always-valid intervals are narrowest; choose it in advance.", min=1
+        5000, "Users at which always-valid intervals are narrowest; choose it beforehand.", min=1
     )
 
     def files(self) -> tuple[Path, ...]:

@@ -35,10 +35,10 @@ def verify(
     file: Annotated[Path, typer.Argument(help="The audit log.")],
     *,
     key_file: Annotated[
-        Path | None, typer.Option(help="The key of its chain, if it was written with one.")
+        Path | None, typer.Option(help="The key file that the log was written with, if any.")
     ] = None,
     expect: Annotated[
-        str, typer.Option(help="A hash noted before, which must be in it: it shows a cut end.")
+        str, typer.Option(help="A hash noted earlier: if the log lacks it, the end was cut.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

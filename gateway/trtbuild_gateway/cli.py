@@ -38,14 +38,14 @@ def register(app: typer.Typer) -> None:
 def gateway(
     repo: Annotated[
         Path | None,
-        typer.Argument(help="The repository that the server serves: templates, tokenizers, names."),
+        typer.Argument(help="The repository that the server serves, for templates and tokenizers."),
     ] = None,
     *,
     url: Annotated[
         list[str] | None,
         typer.Option(
-            help="HTTP address of the server, once for each if there are several; default: the one "
-            "that serves the repository here, else 127.0.0.1:8000."
+            help="HTTP address of a server; repeatable. Default: the one that serves the "
+            "repository on this machine, else 127.0.0.1:8000."
         ),
     ] = None,
     file: Annotated[
@@ -58,14 +58,13 @@ def gateway(
     jit_install: Annotated[
         str | None,
         typer.Option(
-            help="Whether a load may make an adapter's environment: allow, or never, as in images."
+            help="Whether a load may create an adapter's environment: allow (default) or never."
         ),
     ] = None,
     control_port: Annotated[
         int | None,
         typer.Option(
-            help="Port on which models are loaded and unloaded; 0 takes a free one. Without it "
-            "there is none."
+            help="Port for loading and unloading models, off by default; 0 takes a free one."
         ),
     ] = None,
 ) -> None:

@@ -67,14 +67,14 @@ def register(app: typer.Typer) -> None:
 
 
 def add(
-    name: Annotated[str, typer.Argument(help="What to call it: a team, a program.")],
+    name: Annotated[str, typer.Argument(help="Its name, such as a team or a program.")],
     *,
     file: _File = _DEFAULT,
     models: Annotated[
-        list[str] | None, typer.Option(help="Glob of models it may use (all); repeatable.")
+        list[str] | None, typer.Option(help="Glob of models that it may use (all); repeatable.")
     ] = None,
     endpoints: Annotated[
-        list[str] | None, typer.Option(help="Glob of paths it may ask (all); repeatable.")
+        list[str] | None, typer.Option(help="Glob of paths that it may call (all); repeatable.")
     ] = None,
     admin: Annotated[
         bool, typer.Option("--admin", help="It may also load and unload models.")
@@ -82,12 +82,18 @@ def add(
     expires: Annotated[
         str, typer.Option(help="Valid for 30m, 12h, 90d, 8w, or until 2027-01-31.")
     ] = "",
-    requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
-    requests_per_day: Annotated[int | None, typer.Option(min=1)] = None,
-    tokens_per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Tokens of prompts and answers.")
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Requests in any 60 seconds.")
     ] = None,
-    tokens_per_day: Annotated[int | None, typer.Option(min=1)] = None,
+    requests_per_day: Annotated[
+        int | None, typer.Option(min=1, help="Requests in any 24 hours.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of prompts and answers in any 60 seconds.")
+    ] = None,
+    tokens_per_day: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of prompts and answers in any 24 hours.")
+    ] = None,
     concurrent: Annotated[
         int | None, typer.Option(min=1, help="Requests that are open at the same time.")
     ] = None,
@@ -133,7 +139,7 @@ def add(
 
 
 def list_keys(*, file: _File = _DEFAULT, as_json: _Json = False) -> None:
-    """List the keys: who, until when, for what. It shows no secret, the file has none."""
+    """List the keys with their scopes, limits and expiry, without their secrets."""
     from trtbuild.cli.output import print_json
     from trtbuild_gateway.access.keys import read_keys
 
@@ -151,11 +157,11 @@ def rotate(
     *,
     file: _File = _DEFAULT,
     grace: Annotated[
-        str, typer.Option(help="How long the secret before stays valid: 0s, 1h, 7d.")
+        str, typer.Option(help="How long the old secret stays valid: 0s, 1h, 7d.")
     ] = "24h",
     as_json: _Json = False,
 ) -> None:
-    """Give a key a new secret and print it; the one before it stays valid for a while."""
+    """Give a key a new secret and print it; the old one stays valid for a while."""
     from trtbuild_gateway.access.keys import new_key, rotated
     from trtbuild_gateway.access.spans import span_of
 

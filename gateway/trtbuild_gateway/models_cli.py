@@ -53,10 +53,10 @@ _VARIABLE = "TRTBUILD_CONTROL_TOKEN"
 
 _Url = Annotated[str, typer.Option(help="Address of the control port.")]
 _TokenFile = Annotated[
-    Path | None, typer.Option(help=f"File with the token; else {_VARIABLE} is used.")
+    Path | None, typer.Option(help=f"File with the token; default: the variable {_VARIABLE}.")
 ]
 _Server = Annotated[
-    str, typer.Option(help="Address of the model's server, if several have one of this name.")
+    str, typer.Option(help="Address of the model's server, if several have a model of this name.")
 ]
 _Name = Annotated[str, typer.Argument(metavar="MODEL", help="The model.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -96,14 +96,14 @@ def load(
     *,
     warm_up: Annotated[
         bool | None,
-        typer.Option(help="Ask the model for a token before clients may; as the gateway is set."),
+        typer.Option(help="Ask the model for a token first; default: the gateway's setting."),
     ] = None,
     server: _Server = "",
     url: _Url = _DEFAULT,
     token_file: _TokenFile = None,
     as_json: _Json = False,
 ) -> None:
-    """Load a model, or reload it; if that fails, the one that was loaded goes on serving."""
+    """Load or reload a model; if a reload fails, the loaded model keeps serving."""
     body = {"model": model, "server": server, "warm_up": warm_up, "wait": False}
     _do("load", body, url, token_file, as_json=as_json)
 
@@ -114,7 +114,7 @@ def unload(
     seconds: Annotated[
         float | None,
         typer.Option(
-            min=0, max=3600, help="How long open requests may go on; as the gateway is set."
+            min=0, max=3600, help="Time for open requests to end; default: the gateway's."
         ),
     ] = None,
     server: _Server = "",
@@ -122,7 +122,7 @@ def unload(
     token_file: _TokenFile = None,
     as_json: _Json = False,
 ) -> None:
-    """Unload a model, once its open requests have ended or were cancelled."""
+    """Unload a model once its open requests have ended or been cancelled."""
     body = {"model": model, "server": server, "seconds": seconds, "wait": False}
     _do("unload", body, url, token_file, as_json=as_json)
 

@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
     group = Program(
         no_args_is_help=True,
-        help="Ask a served model about every row of a table: resumable, with errors by row.",
+        help="Ask a served model about every row of a table, and resume after a crash.",
     )
     run.register(group)
     looking.register(group)

@@ -54,10 +54,10 @@ def register(app: typer.Typer) -> None:
 def status(
     out: Out,
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Print it again until the end.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat until the job ends.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how far a job is: rows, errors, speed, the time left."""
+    """Show the progress of a job: rows, errors, speed and time left."""
     import time
 
     from trtbuild.cli.output import json_line, print_json
@@ -100,17 +100,15 @@ def _line(found: Contents) -> str:
 def errors(
     out: Out,
     *,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Ask again about the rows that have an error.")
-    ] = False,
-    target: Annotated[str, typer.Option(help="With --retry: another place of the model.")] = "",
+    retry: Annotated[bool, typer.Option("--retry", help="Retry the rows with errors.")] = False,
+    target: Annotated[str, typer.Option(help="With --retry: another server of the model.")] = "",
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="With --retry: calls at a time.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Most rows to print.")] = _SHOWN,
+    limit: Annotated[int, typer.Option(min=0, help="Rows to print at most.")] = _SHOWN,
     as_json: Json = False,
 ) -> None:
-    """List the rows that have an error, or try them again. Exit code 7 if any is left."""
+    """List the rows with errors, or retry them. Exits with 7 if any are left."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.errors import ServerError
     from trtbuild_batch.cli import view

@@ -41,7 +41,7 @@ class Output:
 
 @from_fields(RunOptions, TaskOptions, Output)
 def run(options: RunOptions, task: TaskOptions, output: Output) -> None:
-    """Ask a served model about every row of the input; go on with a job that was interrupted."""
+    """Ask a served model about every row of the input, or resume an interrupted job."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.errors import ServerError
     from trtbuild_batch.cli import view

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 _Repository = Annotated[Path, typer.Argument(help="Model repository with its trtbuild.lock.")]
 _File = Annotated[
-    Path | None, typer.Option("--file", "-f", help="deploy.yaml; without it the defaults.")
+    Path | None, typer.Option("--file", "-f", help="The settings, deploy.yaml; all have defaults.")
 ]
 _Out = Annotated[Path, typer.Option("--out", "-o", help="Directory to write into.")]
+_Written = Annotated[Path, typer.Option("--out", "-o", help="Directory to compare with.")]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite files that were edited by hand.")]
 
 _EXAMPLES = """
@@ -62,8 +63,8 @@ def register(app: typer.Typer) -> None:
 
     group = Program(
         cls=_Targets,
-        help="Write what runs a repository in production: Compose, Helm and others, checked "
-        "offline.",
+        help="Write and check the files that run a repository in production: Compose, Helm and "
+        "others.",
         no_args_is_help=True,
     )
     for name in target_names():
@@ -141,7 +142,7 @@ def _report(deployment: Deployment, out: Path, *, written: bool, as_json: bool) 
 def diff(
     repo: _Repository,
     *,
-    out: _Out,
+    out: _Written,
     file: _File = None,
     check: Annotated[
         bool, typer.Option("--check", help="Exit with 6 when something differs.")
@@ -171,8 +172,7 @@ def check(
     *,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check deployment files offline: what no schema sees, such as a grace period that is too
-    short.
+    """Check deployment files offline for what no schema sees, such as too short a grace period.
 
     Takes Compose files, Kubernetes manifests and the chart of the target helm, which is rendered
     with every environment's values when helm is on the PATH. Exits with 6 when there is an error;
@@ -212,7 +212,7 @@ def verify(
     ] = None,
     gateway: Annotated[str, typer.Option(help="Address of the gateway.")] = "",
     during: Annotated[
-        str, typer.Option(help="Command that restarts it, while streams run that it must not cut.")
+        str, typer.Option(help="Command that restarts the deployment and must cut no open stream.")
     ] = "",
     golden: Annotated[
         Path | None, typer.Option(help="JSONL with prompts and what the answers must contain.")
@@ -221,7 +221,7 @@ def verify(
 ) -> None:
     """Verify what is really deployed: an answer, a stream, the metrics of every signal, a restart.
 
-    Exits with 7 when a check fails. A key of the gateway is read from TRTBUILD_API_KEY.
+    Exits with 7 when a check fails. The gateway's API key is read from TRTBUILD_API_KEY.
     """
     from trtbuild.cli.output import print_json, progress
     from trtbuild_deploy.jobs import verifying
@@ -241,7 +241,7 @@ def verify(
 
 
 def facts(repo: _Repository, *, as_json: options.AsJson = False) -> None:
-    """Print what every target is made from, with the metrics that exist."""
+    """Print the facts that every target is made from, and which metrics exist."""
     from trtbuild.cli.output import human_bytes, print_json
     from trtbuild_deploy.facts import read_facts
 
