@@ -65,7 +65,7 @@ def environment_for(
         if not install:
             raise UnsupportedError(
                 f"the environment of the adapter {adapter!r} has not been made, and the gateway "
-                "may not install packages (jit_install: never)",
+                "must not install packages (jit_install: never)",
                 where=str(root),
                 fix=f"make it beforehand: trtbuild adapters install {adapter} -f REGISTRY",
             )

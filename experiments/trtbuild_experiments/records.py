@@ -297,5 +297,5 @@ def _finite(name: str, value: float, where: str) -> float:
     raise UsageError(
         f"{name} is no finite number, or one beyond {_LARGEST:g}",
         where=where,
-        fix="leave the value out where there is none",
+        fix="leave the field out if there is no value",
     )

@@ -264,9 +264,7 @@ def _print_secret(key: Key, text: str, *, as_json: bool) -> None:
     typer.echo(text)
     typer.echo(f"the key of {key.name}, id {key.id}: it is not shown again", err=True)
     for secret in key.secrets[1:]:
-        typer.echo(
-            f"the secret before it is valid until {secret.expires:%Y-%m-%d %H:%M} UTC", err=True
-        )
+        typer.echo(f"the old secret is valid until {secret.expires:%Y-%m-%d %H:%M} UTC", err=True)
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

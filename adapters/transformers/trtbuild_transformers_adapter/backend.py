@@ -65,7 +65,7 @@ class TransformersBackend(AbstractBackend):
         self._one = asyncio.Lock()
         self._pooling = options.get("pooling", "mean")
         if self._pooling not in _POOLINGS:
-            raise ValueError(f"pooling {self._pooling!r} is none of {', '.join(_POOLINGS)}")
+            raise ValueError(f"pooling {self._pooling!r} is not one of {', '.join(_POOLINGS)}")
         return ModelFacts(task=task, context_length=self._context)
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Delta]:
@@ -233,5 +233,5 @@ def _loader(task: str) -> Any:
         "rerank": transformers.AutoModelForSequenceClassification,
     }
     if task not in loaders:
-        raise ValueError(f"the task {task!r} is none of {', '.join(loaders)}")
+        raise ValueError(f"the task {task!r} is not one of {', '.join(loaders)}")
     return loaders[task]

@@ -109,7 +109,7 @@ def score_request(body: Mapping[str, Any]) -> ScoreRequest:
     if len(columns[0]) != len(columns[1]) or not all(
         isinstance(t, str) for c in columns for t in c
     ):
-        raise RequestError("query and passage are not as many texts each")
+        raise RequestError("query and passage have different numbers of texts")
     return ScoreRequest(list(zip(*columns, strict=True)))
 
 

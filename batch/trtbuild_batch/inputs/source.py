@@ -174,7 +174,7 @@ def open_source(texts: Sequence[str]) -> Source:
         if len(set(header)) < len(header):
             raise UsageError(
                 f"two columns of {first.place} have one name",
-                fix="give each column a name of its own in the first line",
+                fix="give each column a different name in the first line",
             )
         return Source(files, dict.fromkeys(header))
     return _json_source(files)

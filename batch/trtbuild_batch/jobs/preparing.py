@@ -98,7 +98,7 @@ def _require_copied(name: str, kind: Any) -> None:
         raise UsageError(
             f"the column {name!r} of type {kind} cannot be copied: {error}",
             where="--keep",
-            fix="leave it out; the column row tells which row of the input it is",
+            fix="leave it out; the column row gives the row number of the input",
         ) from None
 
 

@@ -169,7 +169,7 @@ def publish(where: Place, table: Table, scratch: Path) -> None:
         except OSError as error:
             raise BuildError(
                 f"{where} cannot be written: {error}",
-                fix="check the credentials and the network; run the command again to go on",
+                fix="check the credentials and the network; run the command again to resume",
             ) from None
     finally:
         temporary.unlink(missing_ok=True)
@@ -248,6 +248,6 @@ def read(where: Place, layout: Layout) -> list[tuple[int, Receipt]]:
 def damaged(where: Place, error: Exception) -> BuildError:
     """Return the error for a part that cannot be read."""
     return BuildError(
-        f"{where} is no part that trtbuild wrote, or it is damaged: {error}",
+        f"{where} is not a part that trtbuild wrote, or it is damaged: {error}",
         fix="remove it and run the command again: its rows are computed anew",
     )

@@ -50,7 +50,7 @@ def read_facts(repository: Path, *, image: str = "", exit_seconds: int = 60) -> 
         raise UsageError(
             f"the models of this repository need {len(contents.images)} different images",
             where=str(contents.repo),
-            fix="deploy them from repositories of their own, or give 'image' in deploy.yaml",
+            fix="deploy them from separate repositories, or give 'image' in deploy.yaml",
             details=contents.images,
         )
     layout = server.lay_out(contents)

@@ -140,7 +140,7 @@ def _of_metrics(facts: Facts, addresses: Addresses, pages: dict[str, str]) -> It
     """Every metric that a signal of this deployment is computed from."""
     for url, text in pages.items():
         if not text:
-            fix = "open the port to whoever verifies, or name another address with --metrics"
+            fix = "make the port reachable from here, or name another address with --metrics"
             yield Step(f"{url} is readable", False, "no page of metrics", fix)
     if not any(pages.values()):
         return

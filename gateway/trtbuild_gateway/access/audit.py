@@ -256,7 +256,7 @@ def _opened(path: Path) -> int:
         os.close(fd)
         raise UsageError(
             f"another gateway writes the audit log {path}",
-            fix="give each gateway a file of its own",
+            fix="give each gateway its own file",
         ) from None
     except UsageError:
         os.close(fd)

@@ -64,7 +64,7 @@ def check_line(line: bytes, key: bytes) -> tuple[Link, str]:
         raise ChainError("it is not a line of an audit log")
     given = tail[len(_MARK) : -2].decode("latin-1")
     if not hmac.compare_digest(given.encode("latin-1"), digest(body, key).encode()):
-        raise ChainError("its hash does not match: it was changed, or the key is another")
+        raise ChainError("its hash does not match: it was changed, or the key differs")
     try:
         found = msgspec.json.decode(body + b"}")
         return Link(int(found["seq"]), given), str(found["prev"])
@@ -82,7 +82,7 @@ def walk(lines: Iterable[bytes], key: bytes) -> Iterator[Link]:
     for number, line in enumerate(lines, 1):
         try:
             if not line.endswith(b"\n"):
-                raise ChainError("it is cut: its writer was interrupted")
+                raise ChainError("it is incomplete: its writer was interrupted")
             link, prev = check_line(line[:-1], key)
             if link.seq != before.seq + 1 or prev != before.hash:
                 raise ChainError(

@@ -160,7 +160,7 @@ def _refused(subject: str, what: str) -> ApiError:
     if subject == "answer":
         return ApiError(403, f"the answer is withheld, since it has {what}", code="content_refused")
     return invalid(
-        f"the {subject} has {what}, which may not be sent; remove it", code="content_refused"
+        f"the {subject} has {what}, which must not be sent; remove it", code="content_refused"
     )
 
 

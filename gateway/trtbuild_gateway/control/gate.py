@@ -54,8 +54,8 @@ class ControlGate(OpenGate):
         if caller.id:
             raise ApiError(
                 403,
-                f"the API key {caller.id} may not control models; `trtbuild keys add --admin` "
-                "makes one that may",
+                f"the API key {caller.id} cannot control models; `trtbuild keys add --admin` "
+                "creates one that can",
                 code="not_admin",
             )
         if self._digest:

@@ -190,7 +190,7 @@ class Models:
             await asyncio.sleep(_POLL_SECONDS)
         raise ApiError(
             504,
-            f"the server takes no requests for {place.model!r} any more, but has not let go of it "
+            f"the server takes no requests for {place.model!r} any more, but has not released it "
             f"within {seconds:g} s: other clients may have open requests, or it keeps a cancelled "
             "stream, as Triton 24.10 can; load the model again, or restart the server to free "
             "its memory",

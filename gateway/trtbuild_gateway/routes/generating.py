@@ -121,7 +121,7 @@ def taken(context: Context, model: Model, request: GenerateRequest) -> GenerateR
     names = tuple(_NAMES.get(name, name) for name in ignored if name != "max_tokens")
     if request.sampling.wants_logprobs and context.call.texts.hides:
         raise invalid(
-            "'logprobs' would show what is masked for you; leave it out",
+            "'logprobs' would reveal masked text; leave it out",
             "logprobs",
             "unsupported_parameter",
         )

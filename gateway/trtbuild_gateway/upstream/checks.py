@@ -56,7 +56,7 @@ def _check_parser(name: str, own: ModelSettings) -> None:
         raise RecipeError(
             str(error),
             where=f"models.{name}.parser",
-            fix="choose one of docs/reference/parsers.md, or leave it out: the files tell",
+            fix="choose one of docs/reference/parsers.md, or leave it out to detect it",
         ) from None
 
 

@@ -69,7 +69,7 @@ def _reasons(facts: Facts, settings: Settings) -> Iterator[str]:
         )
     if not settings.gateway.enabled:
         yield (
-            "'gateway.enabled' is off, and nothing else counts failed answers, so that no version "
+            "'gateway.enabled' is off, and nothing else counts failed answers, so no version "
             "could be judged: turn it on"
         )
     if not settings.route.parents:

@@ -58,13 +58,13 @@ def _reasons(facts: Facts, settings: Settings) -> Iterator[str]:
         yield "'gpu.mode' dra needs a claim for each pod: use the target helm"
     if settings.gateway.enabled:
         yield (
-            "'gateway.enabled': KServe routes to Triton's container and to no other of its pod: "
+            "'gateway.enabled': KServe routes only to Triton's container in a pod: "
             "deploy the gateway by itself, or use the target helm"
         )
     if settings.autoscaling.kind != "none":
         yield (
             f"'autoscaling.kind' {settings.autoscaling.kind}: this target writes a fixed number of "
-            "replicas, because a canary may have no autoscaler: use the target helm"
+            "replicas, because a canary cannot have an autoscaler: use the target helm"
         )
     if (weights.secret or weights.endpoint) and not settings.kserve.service_account:
         yield (
@@ -77,7 +77,7 @@ def _reasons(facts: Facts, settings: Settings) -> Iterator[str]:
         yield f"'kserve.stable.version' {canary.version} is this repository: leave 'stable' out"
     if canary and canary.storage == _storage(facts, settings):
         yield (
-            f"'kserve.stable.storage' {canary.storage} is also where this repository lies: give "
+            f"'kserve.stable.storage' {canary.storage} also holds this repository: give "
             "each version a place of its own ('weights.path')"
         )
 
