@@ -189,14 +189,14 @@ class Tracing(Strict):
     url: str = Field(
         default="", pattern=r"^$|^https?://\S+$", description="…/v1/traces; empty: off"
     )
-    rate: int = Field(default=100, ge=1, description="One trace of so many requests")
+    rate: int = Field(default=100, ge=1, description="Trace one request in this many")
 
 
 class Settings(Strict):
     """The whole file."""
 
     name: Label = Field(
-        default="", description="Name of everything; default: the repository's directory"
+        default="", description="Name of all objects; default: the repository's directory"
     )
     image: Image = Field(
         default="", description="Server image, best by digest; default: the lock's"

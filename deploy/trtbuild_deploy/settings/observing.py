@@ -25,7 +25,7 @@ _Address = Annotated[str, Field(pattern=r"^$|^https?://[^\s@]+$")]
 
 
 class Observe(Strict):
-    """Limits of alerts, and who is told."""
+    """Limits and receivers of alerts."""
 
     first_token: float = Field(
         default=2, gt=0, description="Seconds to the first token, 95th percentile"
@@ -46,9 +46,7 @@ class Observe(Strict):
         default_factory=dict,
         description="Labels that all series of this deployment have, such as namespace: prod",
     )
-    page: _Address = Field(
-        default="", description="Webhook for what must wake somebody; without credentials"
-    )
+    page: _Address = Field(default="", description="Webhook for urgent alerts; without credentials")
     notify: _Address = Field(
-        default="", description="Webhook for what can wait; without credentials"
+        default="", description="Webhook for all other alerts; without credentials"
     )

@@ -29,21 +29,21 @@ class Stable(Strict):
 
 
 class Kserve(Strict):
-    """What only the target kserve asks for."""
+    """Settings of the target kserve."""
 
     service_account: Label = Field(
         default="", description="ServiceAccount with the credentials of the storage"
     )
     stable: Stable | None = Field(
-        default=None, description="The version beside which this one is tried; none: this one alone"
+        default=None, description="The stable version beside a canary; none: no canary"
     )
     percent: int = Field(
-        default=10, ge=0, le=100, description="Share of the requests while it is tried"
+        default=10, ge=0, le=100, description="Percent of the requests that a canary gets"
     )
 
 
 class Sagemaker(Strict):
-    """What only the target sagemaker asks for."""
+    """Settings of the target sagemaker."""
 
     image: Image = Field(default="", description="Where the built image is pushed: a name in ECR")
     role: str = Field(
@@ -52,24 +52,28 @@ class Sagemaker(Strict):
         description="Execution role",
     )
     instance_type: str = Field(
-        default="", pattern=r"^$|^ml\.[a-z0-9.-]+$", description="Such as ml.g6e.xlarge"
+        default="",
+        pattern=r"^$|^ml\.[a-z0-9.-]+$",
+        description="Instance type, such as ml.g6e.xlarge",
     )
 
 
 class Vertex(Strict):
-    """What only the target vertex asks for."""
+    """Settings of the target vertex."""
 
     image: Image = Field(
         default="", description="Where the built image is pushed: a name in Artifact Registry"
     )
     machine_type: str = Field(
-        default="", pattern=r"^[a-z0-9-]*$", description="Such as g2-standard-12"
+        default="", pattern=r"^[a-z0-9-]*$", description="Machine type, such as g2-standard-12"
     )
-    accelerator: str = Field(default="", pattern=r"^[A-Z0-9_]*$", description="Such as NVIDIA_L4")
+    accelerator: str = Field(
+        default="", pattern=r"^[A-Z0-9_]*$", description="GPU type, such as NVIDIA_L4"
+    )
 
 
 class Gate(Strict):
-    """What a new version must pass before it gets requests of users."""
+    """What a new version must pass before it gets user requests."""
 
     image: Image = Field(default="", description="An image with trtbuild")
     slo: str = Field(
@@ -95,7 +99,7 @@ class Gate(Strict):
 
 
 class Argo(Strict):
-    """What only the target argo asks for."""
+    """Settings of the target argo."""
 
     strategy: Literal["canary", "blueGreen"] = "canary"
     steps: tuple[Annotated[int, Field(ge=1, le=99)], ...] = Field(
@@ -105,7 +109,7 @@ class Argo(Strict):
     prometheus: str = Field(
         default="http://prometheus-operated.monitoring:9090",
         pattern=r"^https?://\S+$",
-        description="Whom the analysis asks",
+        description="Prometheus that the analysis queries",
     )
     repository: str = Field(
         default="",
