@@ -265,7 +265,7 @@ def test_a_request_that_leaves_the_queue_takes_no_place() -> None:
         (pool,) = served.gateway.catalog.pools
         assert (pool.waiting, pool.servers[0].in_flight, len(tritons[0].bodies)) == (0, 0, 2)
 
-    script = [STREAM, 0.6, *GOOD[1:]]
+    script = [STREAM, 2.0, *GOOD[1:]]
     behind(script, routing={"most_in_flight": 1, "waiting_seconds": 0.2})(test)
 
 
