@@ -197,5 +197,5 @@ def _trouble(where: Place) -> Iterator[None]:
 def _unreachable(where: Place, why: object) -> BuildError:
     return BuildError(
         f"{where} cannot be reached: {why}",
-        fix="check the URL, the credentials and the network; run the command again to go on",
+        fix="check the URL, the credentials and the network; run the command again to resume",
     )

@@ -25,7 +25,7 @@ SESSION = "x-session-id"
 
 
 class Backend(Protocol):
-    """Whatever computes for one model: a Triton server, several of them, an adapter's process.
+    """What computes for one model: a Triton server, several of them, or an adapter's process.
 
     Raises:
         WireError, TrtbuildError, ApiError: From every method.
@@ -55,7 +55,7 @@ class Caller:
 
 
 class Workers(Protocol):
-    """Whoever runs models of this machine that no Triton server runs."""
+    """Runs models on this machine that no Triton server runs."""
 
     def wire(self, url: str) -> TritonHttp:
         """Return the client of a model by its address."""

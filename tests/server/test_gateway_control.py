@@ -71,7 +71,7 @@ def test_a_load_that_fails_keeps_the_old_model(server: triton.Triton) -> None:
         assert "loaded before goes on serving" in failed.json()["error"]["message"]
         assert await text(served, name) == "aaa"
         config.write_text(good_config)
-        # Python tells code that was compiled apart by its second and its size.
+        # Python compares the time, in whole seconds, and the size of a file with its bytecode.
         code.write_text(good_code.replace('b"a"', 'b"b"') + "# changed\n")
         assert (await post(served, "load", name)).json()["job"]["replaces"] is True
         assert await text(served, name) == "bbb"

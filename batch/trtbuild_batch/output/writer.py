@@ -17,7 +17,7 @@ from trtbuild_batch.output.parts import Layout
 from trtbuild_batch.output.record import Record
 from trtbuild_batch.places import Place
 
-STATE = "run the command again to go on: what is done is kept"
+STATE = "run the command again to resume: finished rows are kept"
 _OPEN = 4  # parts: a straggler holds its own up, and not those after it
 
 

@@ -238,7 +238,7 @@ def test_a_full_disk_keeps_what_is_done(
         done = run("rows.jsonl", *PROMPT, "--concurrency", 2)
     assert done.returncode == 5, done.stderr
     assert "the disk of" in done.stderr and "is full" in done.stderr
-    assert "run the command again to go on: what is done is kept" in done.stderr
+    assert "run the command again to resume: finished rows are kept" in done.stderr
     assert run("rows.jsonl", *PROMPT).returncode == 0
     assert [row["row"] for row in rows_of(tmp_path / "out")] == list(range(30))
     assert sum(server.asked.values()) <= 30 + 2

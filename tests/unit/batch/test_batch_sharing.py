@@ -202,7 +202,7 @@ def test_a_job_between_buckets(store: Any, run: Run, tmp_path: Path, server: Bat
     given = [tmp_path / "rows.jsonl", *PROMPT, "--part-rows", 20, "--concurrency", 4]
     gone = run(*given, out=f"{bucket}/gone")
     assert gone.returncode == 5 and "cannot be" in gone.stderr, gone.stderr
-    assert "run the command again to" in gone.stderr
+    assert "run the command again to resume" in gone.stderr
     store.start()  # and has forgotten the first part
     assert run(*given, out=f"{bucket}/gone").returncode == 0
     assert {server.asked[f"S: text {n}"] for n in range(20, 51)} == {1}
