@@ -30,6 +30,7 @@ from trtbuild.wire.tensors import InferRequest, InferResponse, TensorError
 from trtbuild.wire.tls import Tls
 
 _END_SECONDS = 2.0
+_CONNECT_MS = 5000
 _SERVICE = "/inference.GRPCInferenceService/"
 # gRPC's own messages about a connection; a server that answers UNAVAILABLE has others.
 _NO_CONNECTION = ("failed to connect", "connection refused", "dns resolution", "name resolution")
@@ -77,7 +78,9 @@ class TritonGrpc:
             ("grpc.enable_http_proxy", int(environment and not loopback(self.url))),
             # A client waiting for a server to start polls several times a second.
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            # gRPC's name misleads: it is the time one attempt to connect may take. A busy server
+            # can need more than 100 ms for the first frame; a closed port refuses at once.
+            ("grpc.min_reconnect_backoff_ms", _CONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", 1000),
         )
         self._channel: Any = None

@@ -243,6 +243,30 @@ def test_a_server_that_goes_drops_the_stream() -> None:
     asyncio.run(die())
 
 
+def test_a_server_may_take_its_time_to_accept_a_connection() -> None:
+    async def late(port: int) -> bool:
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+            writer.close()
+
+        async def held(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.6)  # as a server that is busy with other requests
+            inward, outward = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(relay(reader, outward), relay(inward, writer))
+
+        async with await asyncio.start_server(held, "127.0.0.1", 0) as proxy:
+            url = "127.0.0.1:{}".format(proxy.sockets[0].getsockname()[1])
+            async with TritonGrpc(url, seconds=20) as client:
+                return await client.live()
+
+    async def both() -> bool:
+        async with serving({"ServerLive": [official.ServerLiveResponse(live=True)]}) as server:
+            return await late(server.port)
+
+    assert asyncio.run(both())
+
+
 def test_nobody_listens_or_somebody_who_speaks_http1() -> None:
     async def ask(url: str) -> list[type[Exception]]:
         found: list[type[Exception]] = []
