@@ -16,7 +16,7 @@ cost = Command(
 )
 eval = Command(
     "eval",
-    "Measure how well an embedding model or a reranker ranks: NDCG, MRR, recall.",
-    "trtbuild_measure.cli.eval",
+    "Measure how good a served model is: its rankings, and its answers against recorded ones.",
+    "trtbuild_measure.cli.evaluation",
     after="bench",
 )

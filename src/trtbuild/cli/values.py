@@ -45,6 +45,18 @@ class Group(TyperGroup):
         return [_light(param) for param in super().get_params(ctx)]
 
 
+def group_with_default(name: str) -> type[Group]:
+    """A group in which words that do not begin with one of its commands are those of ``name``."""
+
+    class WithDefault(Group):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if args and args[0] not in (*self.commands, "-h", "--help"):
+                args = [name, *args]
+            return super().parse_args(ctx, args)
+
+    return WithDefault
+
+
 class Program(typer.Typer):
     """A program made of :class:`Command` and :class:`Group`."""
 

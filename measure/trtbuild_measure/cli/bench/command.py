@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from trtbuild.cli.fields import from_fields
-from trtbuild.cli.values import Group, Program
+from trtbuild.cli.values import Program, group_with_default
 from trtbuild_measure.bench.options import BenchOptions
 
 if TYPE_CHECKING:
@@ -47,20 +47,10 @@ Examples
 """
 
 
-class _DefaultsToRun(Group):
-    """``bench TARGET…`` is ``bench run TARGET…``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See the base class."""
-        if args and args[0] not in (*self.commands, "-h", "--help"):
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
-
-
 def register(app: typer.Typer) -> None:
-    """Add the group."""
+    """Add the group; ``bench TARGET…`` is ``bench run TARGET…``."""
     group = Program(
-        cls=_DefaultsToRun,
+        cls=group_with_default("run"),
         help="Measure a served model: latencies, throughput, goodput, what limits it.",
         epilog=_EPILOG,
         no_args_is_help=True,

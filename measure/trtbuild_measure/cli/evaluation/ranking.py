@@ -33,7 +33,7 @@ Examples
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("eval", epilog=_EPILOG)(evaluate)
+    app.command("rank", epilog=_EPILOG)(evaluate)
 
 
 @dataclass(frozen=True, slots=True)
