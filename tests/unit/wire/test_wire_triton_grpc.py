@@ -256,7 +256,7 @@ def test_a_server_may_take_its_time_to_accept_a_connection() -> None:
             await asyncio.gather(relay(reader, outward), relay(inward, writer))
 
         async with await asyncio.start_server(held, "127.0.0.1", 0) as proxy:
-            url = "127.0.0.1:{}".format(proxy.sockets[0].getsockname()[1])
+            url = f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
             async with TritonGrpc(url, seconds=20) as client:
                 return await client.live()
 
