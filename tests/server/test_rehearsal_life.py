@@ -25,7 +25,7 @@ def test_an_engine_does_not_outlive_a_killed_server(tmp_path: Path, backend: str
     recipe = ModelRecipe(source=str(weights), name="tiny", backend=backend, engine=engine, **later)
     convert(recipe, repository=tmp_path / "repository")
     checkpoints = {"tiny": str(weights)} if later else {}
-    with rehearsing(tmp_path / "repository", tmp_path / "work", checkpoints) as found:
+    with rehearsing(tmp_path / "repository", tmp_path / "work", checkpoints, killed=True) as found:
         server = psutil.Process(found.pid)
         running = [server, *server.children(recursive=True)]
         assert any("EngineCore" in process.name() for process in running)

@@ -21,11 +21,13 @@ def rehearsing(
     checkpoints: Mapping[str, str] | None = None,
     *,
     validate: bool = True,
+    killed: bool = False,
     timeout: float = 300,
 ) -> Iterator[ServerHandle]:
     """What ``trtbuild serve --rehearse`` starts, ready; ended with the block.
 
-    ``work`` holds its records and its log; ``checkpoints`` are sources by model.
+    ``work`` holds its records and its log; ``checkpoints`` are sources by model. It must be alive
+    at the end, unless ``killed`` by the test.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRTBUILD_STATE_DIR", str(work / "state"))
@@ -40,7 +42,16 @@ def rehearsing(
         found = serve.start(serving, timeout=timeout)
     try:
         yield found
+        if not killed:
+            _say_why_it_died(found)
     finally:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TRTBUILD_STATE_DIR", str(work / "state"))
             server.stop(found, deadline=30)
+
+
+def _say_why_it_died(served: ServerHandle) -> None:
+    """Raise with the end of its log: the tests only saw "connection refused"."""
+    if served.health == "dead":
+        lines = Path(served.log_path).read_text(errors="replace").splitlines()
+        raise AssertionError("\n".join(["the server died:", *lines[-60:]]))
