@@ -28,6 +28,7 @@ class BatchServer:
     decide: Decide = fine
     asked: Counter[str] = field(default_factory=Counter)
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
     metrics: str = ""
     models: tuple[str, ...] = ("m",)
     flying: int = 0
@@ -46,6 +47,7 @@ class BatchServer:
                 size = head.lower().partition("content-length:")[2].partition("\r\n")[0]
                 body = await reader.readexactly(int(size or 0))
                 path = head.split(" ")[1]
+                self.heads.append(head)
                 if head.startswith("GET"):
                     self._get(writer, path)
                 elif not await self._post(writer, path, json.loads(body)):

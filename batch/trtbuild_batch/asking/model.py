@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest, Sampling
@@ -25,10 +25,12 @@ class Call:
     Attributes:
         path: Below ``/v1``, such as ``/chat/completions``.
         body: Its JSON object.
+        headers: More headers of the request, such as ``traceparent``.
     """
 
     path: str
     body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Question = GenerateRequest | Conversation | EmbedRequest | RerankRequest | Call

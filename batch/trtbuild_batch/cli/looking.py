@@ -117,7 +117,7 @@ def errors(
 
     need_pyarrow()
     if retry:
-        with progress() as shown, view.live() as watch:
+        with progress() as shown, view.live(view.line) as watch:
             looking.retry(out, shown, watch, target=target, concurrency=concurrency)
     rows = list(looking.failed_rows(out))
     counted = looking.kinds(rows)

@@ -49,7 +49,7 @@ def run(options: RunOptions, task: TaskOptions, output: Output) -> None:
     from trtbuild_batch.places import need_pyarrow
 
     need_pyarrow()
-    with progress() as shown, view.live() as watch:
+    with progress() as shown, view.live(view.line) as watch:
         end = job.run(options, task, shown, watch)
     if output.as_json:
         print_json(end)

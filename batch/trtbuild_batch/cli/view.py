@@ -1,19 +1,20 @@
-"""How far a job is, as a line for people."""
+"""How far a job is, as a line for people; a worker shows its own line the same way."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import typer
 
 from trtbuild.cli.output import console, human_count
 from trtbuild_batch.jobs.tally import Snapshot
-from trtbuild_batch.jobs.working import Watch
 
 _LINE_SECONDS = 10.0
+_State = TypeVar("_State")
 
 
 def line(now: Snapshot) -> str:
@@ -47,22 +48,20 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def live() -> Iterator[Watch]:
-    """Show a job on standard error: a line that changes on a terminal, one every ten seconds
+def live(line: Callable[[_State], str]) -> Iterator[Callable[[_State], None]]:
+    """Show a state on standard error: a line that changes on a terminal, one every ten seconds
     elsewhere."""
     if not sys.stderr.isatty():
-        yield _Lines().show
+        last = time.monotonic()
+
+        def show(now: _State) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _LINE_SECONDS:
+                last = time.monotonic()
+                typer.echo(f"… {line(now)}", err=True)
+
+        yield show
         return
     status = console(stderr=True).status("starting")
     with status:
         yield lambda now: status.update(line(now))
-
-
-class _Lines:
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def show(self, now: Snapshot) -> None:
-        if time.monotonic() - self._last >= _LINE_SECONDS:
-            self._last = time.monotonic()
-            typer.echo(f"… {line(now)}", err=True)

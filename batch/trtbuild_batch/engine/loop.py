@@ -42,23 +42,30 @@ async def _nothing() -> bool:
     return False
 
 
+def _none(_: object) -> int:
+    return 0
+
+
 @dataclass(slots=True)
 class Engine(Generic[Item]):
     """Asks about items, several at a time.
 
     Args:
         ask: Returns the answer about an item, or raises :class:`CallError`.
-        record: Is given the receipt of each item, once.
+        record: Is given the receipt of each item, once. What it returns is awaited, and the item is
+            in flight until then.
         limiter: How many calls at a time.
         policy: When to try again, and when to stop.
         alive: Whether the target answers anything at all.
+        spent: How many of its attempts an item has used up elsewhere.
     """
 
     ask: Callable[[Item], Awaitable[Outcome]]
-    record: Callable[[Item, Receipt], None]
+    record: Callable[[Item, Receipt], Awaitable[None] | None]
     limiter: Limiter
     policy: Policy = field(default_factory=Policy)
     alive: Callable[[], Awaitable[bool]] = _nothing
+    spent: Callable[[Item], int] = _none
     retries: int = 0
     answered: int = 0
     _ready: deque[Item] = field(default_factory=deque)
@@ -115,9 +122,10 @@ class Engine(Generic[Item]):
                 self._busy += 1
                 try:
                     receipt = await self._receipt(item)
+                    if (recorded := self.record(item, receipt)) is not None:
+                        await recorded
                 finally:
                     self._busy -= 1
-                self.record(item, receipt)
                 if self._workers < self.limiter.limit:
                     self._hire()
         finally:
@@ -135,7 +143,7 @@ class Engine(Generic[Item]):
 
     async def _receipt(self, item: Item) -> Receipt:
         now = asyncio.get_running_loop().time
-        attempts = tried = 0
+        attempts, tried = self.spent(item), 0
         answered_before = self.answered
         while True:
             answered, begun = self.answered, now()

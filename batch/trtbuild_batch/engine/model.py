@@ -28,9 +28,13 @@ class Kind(StrEnum):
     """The server failed."""
     MALFORMED = "malformed"
     """The answer is not what the API promises."""
+    EXPIRED = "expired"
+    """Nobody wants the answer any more."""
+    DELIVERIES = "deliveries"
+    """A queue has delivered the message too often."""
 
 
-_FINAL = frozenset({Kind.INPUT, Kind.REFUSED, Kind.CONTEXT})
+_FINAL = frozenset({Kind.INPUT, Kind.REFUSED, Kind.CONTEXT, Kind.EXPIRED, Kind.DELIVERIES})
 _OVERLOADED = frozenset({Kind.RATE, Kind.UNAVAILABLE, Kind.TIMEOUT})
 
 

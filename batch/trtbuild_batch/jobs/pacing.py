@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from trtbuild.errors import UsageError
@@ -12,7 +12,6 @@ from trtbuild.wire.failures import WireError
 from trtbuild.wire.metrics import parse_metrics
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_batch.engine import Aimd, Engine, Fixed, Limiter, Load, Metered
-from trtbuild_batch.options import RunOptions
 from trtbuild_batch.targets.opening import Address
 
 _PERIOD = 1.0
@@ -66,7 +65,27 @@ class Pacer:
             return None
 
 
-def pacer(options: RunOptions, address: Address) -> Pacer:
+class PaceOptions(Protocol):
+    """The options of a job or a worker that say how many calls it makes at a time."""
+
+    @property
+    def concurrency(self) -> int | None:
+        """A fixed number."""
+
+    @property
+    def max_concurrency(self) -> int:
+        """The highest number."""
+
+    @property
+    def greedy(self) -> bool:
+        """Whether no room is left for online traffic."""
+
+    @property
+    def metrics_url(self) -> str:
+        """Where the metrics are; ``none``: nowhere; empty: where they usually are."""
+
+
+def pacer(options: PaceOptions, address: Address) -> Pacer:
     """Return how a job decides how many calls it makes at a time.
 
     Raises:

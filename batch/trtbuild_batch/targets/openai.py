@@ -102,7 +102,8 @@ class OpenAITarget:
         if isinstance(question, EmbedRequest):
             return (await self.embed(question))[0]
         path, body, read = self._request(question)
-        return await self._answer(path, body, read)
+        headers = question.headers if isinstance(question, Call) else None
+        return await self._answer(path, body, read, headers)
 
     async def embed(self, request: EmbedRequest) -> list[Outcome]:
         """Return a vector for each text. CallError without them."""
@@ -115,8 +116,14 @@ class OpenAITarget:
         }
         return await self._answer("/embeddings", body, _vectors(len(request.inputs)))
 
-    async def _answer(self, path: str, body: Mapping[str, Any], read: Read[_Made]) -> _Made:
-        answer = await self._post(path, body)
+    async def _answer(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        read: Read[_Made],
+        headers: Mapping[str, str] | None = None,
+    ) -> _Made:
+        answer = await self._post(path, body, headers)
         try:
             return read(json.loads(answer.body), answer.body)
         except _UNREADABLE:
@@ -143,13 +150,15 @@ class OpenAITarget:
             case Call(path, body):
                 return path, body, _whole
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> Response:
+    async def _post(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None
+    ) -> Response:
         try:
             content = json.dumps(body, ensure_ascii=False).encode("utf-8")
         except (UnicodeEncodeError, ValueError, TypeError) as error:
             raise CallError(Kind.INPUT, f"the row cannot be sent as JSON: {error}") from None
         try:
-            answer = await self._http.fetch("POST", path, content, seconds=self._timeout)
+            answer = await self._http.fetch("POST", path, content, headers, seconds=self._timeout)
         except WireError as error:
             raise CallError(kind_of(error), str(error)) from None
         if not answer.good:

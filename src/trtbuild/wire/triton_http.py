@@ -289,10 +289,16 @@ class TritonHttp:
         _require_events(response)
 
     async def fetch(
-        self, method: str, path: str, body: bytes = b"", *, seconds: float | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float | None = None,
     ) -> Response:
         """Send any request, whatever the response's status; the path begins with ``/``."""
-        return await self._call(method, path, body, seconds=seconds)
+        return await self._call(method, path, body, headers, seconds=seconds)
 
     async def _control(
         self, model: str, action: str, parameters: Mapping[str, Any] | None, seconds: float | None

@@ -24,6 +24,7 @@ def server(_shared: BatchServer) -> BatchServer:
     """The server as new."""
     _shared.decide, _shared.metrics, _shared.models = fine, "", ("m",)
     _shared.asked, _shared.bodies, _shared.most = Counter(), [], 0
+    _shared.heads = []
     return _shared
 
 

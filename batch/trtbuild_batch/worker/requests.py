@@ -1,0 +1,160 @@
+"""Messages as requests, and the messages that come of them: answers and dead letters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from trtbuild_batch.asking import Call, Lines, RowError
+from trtbuild_batch.asking.tasks import PATHS
+from trtbuild_batch.engine import Receipt
+from trtbuild_batch.inputs import Row
+from trtbuild_batch.worker.model import Message, Outgoing
+
+DEADLINE = "x-deadline"
+REQUEST_ID = "x-request-id"
+_SENT_ON = ("traceparent", "tracestate", REQUEST_ID)
+"""Headers of a message that the request to the target has, too."""
+_BY_FIELD = (("messages", "/chat/completions"), ("prompt", "/completions"),
+             ("documents", "/rerank"), ("input", "/embeddings"))  # fmt: skip
+_ERROR_CHARS = 500
+_FAILURES = 10
+
+
+def call_of(message: Message, model: str, endpoint: str, most: int) -> Call:
+    """Return the request in a message: a line of an OpenAI batch file, or a body alone.
+
+    Args:
+        message: The message.
+        model: Replaces the model that the message names, unless it is empty.
+        endpoint: Where a body alone goes, such as ``/embeddings``; empty: by its fields.
+        most: Bytes that a message may have.
+
+    Raises:
+        RowError: There is none.
+    """
+    size = len(message.body)
+    if size > most:
+        raise RowError(f"the message has {size:,} bytes, more than the {most:,} of --max-bytes")
+    if not message.body:
+        raise RowError("the message has no body; in a Redis stream it is the field body")
+    try:
+        value = json.loads(message.body)
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise RowError(f"the message is not JSON: {why}") from None
+    if not isinstance(value, dict):
+        raise RowError("the message is not a JSON object")
+    headers = {
+        name: given
+        for name in _SENT_ON
+        if (given := message.headers.get(name, "")).isascii() and given.isprintable() and given
+    }
+    if "custom_id" in value and "body" in value:
+        found = Lines(model).question(Row(0, value))
+        assert isinstance(found, Call)
+        return Call(found.path, found.body, headers)
+    path = endpoint or next((path for name, path in _BY_FIELD if name in value), "")
+    if not path:
+        raise RowError(
+            "the message is no request of OpenAI's API: it has none of "
+            f"{', '.join(name for name, _ in _BY_FIELD)}, and --endpoint is not given"
+        )
+    if value.get("stream"):
+        raise RowError("stream: an answer in a queue is whole")
+    return Call(path, {**value, "model": model} if model else value, headers)
+
+
+def endpoint_of(text: str) -> str:
+    """Return the path below ``/v1`` of an ``--endpoint``. ValueError if it is unknown."""
+    path = f"/{text.removeprefix('/').removeprefix('v1/')}" if text else ""
+    if path and path not in PATHS:
+        raise ValueError(f"/v1{', /v1'.join(PATHS)}")
+    return path
+
+
+def deadline_of(message: Message) -> float | None:
+    """Return when an answer is no longer wanted, in seconds since 1970; None without a deadline.
+
+    Raises:
+        RowError: The header is neither a number of seconds nor a time of RFC 3339.
+    """
+    text = message.headers.get(DEADLINE)
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = datetime.min
+    if found.tzinfo is None:
+        raise RowError(
+            f"{DEADLINE} {text[:50]!r} is neither seconds since 1970 nor a time with its zone"
+        )
+    return found.timestamp()
+
+
+def answer_of(message: Message, receipt: Receipt) -> Outgoing:
+    """Return the answer: a line as in the output file of an OpenAI batch."""
+    assert receipt.outcome is not None
+    custom = _custom_id(message)
+    head = json.dumps({"id": message.id, "custom_id": custom}, ensure_ascii=False)
+    status = f'{{"status_code": 200, "request_id": {json.dumps(message.id)}, "body": '
+    # The body is JSON already, and may be large.
+    text = f'{head[:-1]}, "response": {status}{receipt.outcome.output}}}, "error": null}}'
+    headers = {**message.headers, REQUEST_ID: message.headers.get(REQUEST_ID, custom)}
+    return Outgoing(message.id, text.encode("utf-8", "surrogatepass"), headers, message.key)
+
+
+def _custom_id(message: Message) -> str:
+    """Return the name that its sender gave a message; the broker's if it has none."""
+    try:
+        value = json.loads(message.body)
+        found = value.get("custom_id") if isinstance(value, dict) and "body" in value else None
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, str) else message.headers.get(REQUEST_ID, message.id)
+
+
+def dead_letter(message: Message, receipt: Receipt, source: str) -> Outgoing:
+    """Return a message that nobody answers: as it came, with its history in headers, so that it
+    can be sent again as it is."""
+    failures = [*message.failures[-_FAILURES:]]
+    headers: dict[str, str] = {
+        **message.headers,
+        "x-error": _line(receipt.error),
+        "x-error-kind": receipt.kind,
+        "x-attempts": str(receipt.attempts),
+        "x-deliveries": str(message.deliveries),
+        "x-errors": json.dumps(failures),
+        "x-first-seen": _time(message.sent or message.received),
+        "x-source": source,
+        "x-message-id": message.id,
+    }
+    return Outgoing(message.id, message.body, headers, message.key)
+
+
+def without_body(letter: Outgoing) -> Outgoing:
+    """Return a dead letter that is small: its headers say how large the body was."""
+    return Outgoing(
+        letter.id, b"", {**letter.headers, "x-body-bytes": str(len(letter.body))}, letter.key
+    )
+
+
+def failure(kind: str, text: str, when: float) -> Mapping[str, Any]:
+    """Return a failed call, for the history."""
+    return {"time": _time(when), "kind": kind, "message": _line(text)}
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _line(text: str) -> str:
+    """Return text as one line of ASCII: not every broker takes more in a header."""
+    return " ".join(text.encode("ascii", "backslashreplace").decode().split())[:_ERROR_CHARS]
