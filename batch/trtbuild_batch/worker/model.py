@@ -67,7 +67,7 @@ class Source(Protocol):
         """Give messages back, for another worker, at once where the broker can."""
 
     async def waiting(self) -> int | None:
-        """How many messages the queue has that nobody has received; None if unknown."""
+        """How many messages nobody has finished, without those that we hold; None if unknown."""
 
     async def close(self) -> None:
         """Disconnect."""

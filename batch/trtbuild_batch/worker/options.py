@@ -39,4 +39,4 @@ class WorkerOptions:
     greedy: bool = option(False, "Leave no room for online traffic.")
     metrics_url: str = option("", "The target's Prometheus metrics; 'none' ignores them.")
     create: bool = option(False, "Create the queues that do not exist.")
-    until_empty: bool = option(False, "End when the queue is empty.")
+    until_empty: bool = option(False, "End when every message is finished, by whomever.")

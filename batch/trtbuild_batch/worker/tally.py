@@ -16,7 +16,7 @@ class Tally:
         returned: Messages that went back to the queue at the end.
         held: Messages received and not finished.
         limit: Calls at a time at most, now.
-        waiting: Messages in the queue that nobody has received; None if the broker does not tell.
+        waiting: Messages that nobody has finished and that are not held; None if unknown.
         oldest_s: Age of the oldest message held, in seconds.
         trouble: Why a broker does not answer now; empty if all is well.
     """

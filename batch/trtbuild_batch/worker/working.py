@@ -160,7 +160,7 @@ class Worker:
                 self._stopping.set()
 
     async def _is_empty(self) -> bool:
-        """Whether the queue has no messages: what others hold may come back."""
+        """Whether nobody has unfinished messages: what others hold may come back."""
         waiting = await self._patiently(self.source.waiting)
         return not waiting and not self._held
 

@@ -109,8 +109,8 @@ class RedisSource:
         with _running():
             for row in await self._redis.xinfo_groups(self._queue.name):
                 if row["name"] == self._queue.group.encode():
-                    lag: int | None = row.get("lag")
-                    return lag
+                    lag = row.get("lag")  # null after entries were deleted
+                    return None if lag is None else lag + row["pending"] - len(self._held)
         return None
 
     async def close(self) -> None:
