@@ -27,6 +27,7 @@ from trtbuild_gateway.routes import (
     classify,
     completions,
     embeddings,
+    feedback,
     messages,
     models,
     page,
@@ -49,6 +50,7 @@ _EXPOSED = (
     "retry-after",
     "x-request-id",
     "x-trtbuild-ignored",
+    "x-trtbuild-variant",
     *(
         f"x-ratelimit-{what}-{unit}"
         for what in ("limit", "remaining", "reset")
@@ -73,6 +75,7 @@ _POST: Mapping[str, Handler] = {
     "/score": ranking.score,
     "/v1/classify": classify.classify,
     "/classify": classify.classify,
+    "/v1/feedback": feedback.feedback,
     "/tokenize": tokens.tokenize,
     "/detokenize": tokens.detokenize,
 }
@@ -94,6 +97,8 @@ def create_app(gateway: Gateway, beside: Beside = contextlib.nullcontext) -> ASG
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await gateway.gate.open()
+        if gateway.experiments is not None:
+            await gateway.experiments.open()
         watching = [asyncio.create_task(gateway.catalog.watch())]
         if batching is not None:
             watching.append(asyncio.create_task(batching.run()))
@@ -109,6 +114,8 @@ def create_app(gateway: Gateway, beside: Beside = contextlib.nullcontext) -> ASG
             await gateway.catalog.close()
             for gate in (*gateway.retired, gateway.gate):
                 await gate.close()
+            if gateway.experiments is not None:
+                await gateway.experiments.close()
 
     endpoints = {
         (method, path): Endpoint(

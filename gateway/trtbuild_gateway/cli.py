@@ -72,9 +72,10 @@ def gateway(
     from trtbuild.errors import UsageError
     from trtbuild_gateway.access.gate import gate_for
     from trtbuild_gateway.adapters import adapted, workers_of
+    from trtbuild_gateway.experiments.running import experiments_for
     from trtbuild_gateway.gateway import Gateway
     from trtbuild_gateway.running import listen, serve
-    from trtbuild_gateway.settings import read_settings, with_control_port
+    from trtbuild_gateway.settings_file import read_settings, with_control_port
     from trtbuild_gateway.telemetry.otel import traces_for
     from trtbuild_gateway.upstream.catalog import Catalog
 
@@ -92,6 +93,7 @@ def gateway(
 
     settings = read()
     gate = gate_for(settings)
+    experiments = experiments_for(settings)
     traces = traces_for(settings.traces)
     control = _control_socket(settings)
     catalog = Catalog(settings, workers_of(settings))
@@ -110,7 +112,7 @@ def gateway(
             "makes a key, `access: {keys: keys.json}` in gateway.yaml asks for it",
             err=True,
         )
-    gateway = Gateway(settings, catalog, gate, traces=traces)
+    gateway = Gateway(settings, catalog, gate, traces=traces, experiments=experiments)
     serve(gateway, listening, control, read)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from trtbuild_gateway.access.report import AccessReport
 from trtbuild_gateway.batches.store import Batches
+from trtbuild_gateway.experiments.running import ExperimentReport, Experiments
 from trtbuild_gateway.metrics import Metrics
 from trtbuild_gateway.routing.report import Report
 from trtbuild_gateway.seams import Gate, OpenGate
@@ -25,6 +26,7 @@ class Gateway:
         metrics: Counts and times.
         traces: Records traces.
         batches: Files and batches; None: the gateway keeps none.
+        experiments: Models that are compared on live users; None: nothing is recorded.
         draining: Whether new requests are refused.
         retired: Gates of earlier settings, which are closed at the end.
     """
@@ -35,9 +37,11 @@ class Gateway:
     metrics: Metrics = field(default_factory=Metrics)
     traces: Traces = field(default_factory=NoTraces)
     batches: Batches | None = None
+    experiments: Experiments | None = None
     draining: bool = False
     retired: list[Gate] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.metrics.registry.register(Report(lambda: self.catalog.pools))
         self.metrics.registry.register(AccessReport(lambda: self.gate))
+        self.metrics.registry.register(ExperimentReport(lambda: self.experiments))

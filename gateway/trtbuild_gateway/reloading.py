@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from trtbuild.errors import TrtbuildError
 from trtbuild_gateway.access.gate import abandon, gate_for
+from trtbuild_gateway.experiments.running import experiments_for
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.settings import Settings
 
@@ -15,8 +16,9 @@ _log = logging.getLogger("trtbuild.gateway")
 
 _FIXED = (
     "host", "port", "header_seconds", "control", "page", "log_format", "log_level", "traces",
+    "batches", "exposures",
 )  # fmt: skip
-"""Settings of the sockets and routes, which are made once, and of the telemetry."""
+"""Settings of what is made once: sockets, routes, telemetry, and who writes files."""
 
 
 async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
@@ -29,6 +31,7 @@ async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
     try:
         settings = await asyncio.to_thread(read)
         workers = gateway.catalog.workers
+        experiments = experiments_for(settings, gateway.experiments)
         changed = settings.access != gateway.settings.access
         if changed:
             gate = await asyncio.to_thread(gate_for, settings, gateway.gate)
@@ -44,12 +47,20 @@ async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
         return False
     if workers is not None:
         await workers.retire()
-    for name in _FIXED:
-        if getattr(settings, name) != getattr(gateway.settings, name):
-            _log.warning("%r has changed, which takes effect when the gateway is restarted", name)
+    _say_fixed(gateway, settings)
     if changed:
         await gate.open()
         gateway.retired.append(gateway.gate)  # requests that run still settle with it
-    gateway.settings, gateway.gate = settings, gate
+    if experiments is not None:
+        await experiments.open()
+    gateway.settings, gateway.gate, gateway.experiments = settings, gate, experiments
     gateway.metrics.reloaded("done")
     return True
+
+
+def _say_fixed(gateway: Gateway, settings: Settings) -> None:
+    """Name the settings that have changed and need a restart."""
+    for name in _FIXED:
+        begins = name == "exposures" and gateway.experiments is None
+        if not begins and getattr(settings, name) != getattr(gateway.settings, name):
+            _log.warning("%r has changed, which takes effect when the gateway is restarted", name)

@@ -19,6 +19,7 @@ from support.fake_triton import INPUTS, OUTPUTS, FakeTriton, fake_triton, words
 from support.tokenizers_made import byte_level
 from trtbuild_gateway.access.gate import gate_for
 from trtbuild_gateway.adapters import adapted, workers_of
+from trtbuild_gateway.experiments.running import experiments_for
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.running import Server, listen, server_for
 from trtbuild_gateway.settings import settings_of
@@ -69,7 +70,11 @@ async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
     """Serve the gateway in front of ``url``."""
     found = adapted(settings_of({"url": url, **settings}))
     gateway = Gateway(
-        found, Catalog(found, workers_of(found)), gate_for(found), traces=traces_for(found.traces)
+        found,
+        Catalog(found, workers_of(found)),
+        gate_for(found),
+        traces=traces_for(found.traces),
+        experiments=experiments_for(found),
     )
     listening, control = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
     server = server_for(gateway, control)
@@ -93,6 +98,8 @@ async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
         for connection in list(server.server_state.connections):
             connection.shutdown()
         await gateway.gate.close()
+        if gateway.experiments is not None:
+            await gateway.experiments.close()
         await asyncio.to_thread(gateway.traces.close)
 
 

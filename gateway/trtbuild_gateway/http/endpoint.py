@@ -9,12 +9,16 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 from starlette.types import Receive, Scope, Send
 
 from trtbuild.errors import ServerError
+from trtbuild.signature import ServedTask
 from trtbuild.wire.failures import WireError
+from trtbuild_gateway.experiments.exposures import Exposure
+from trtbuild_gateway.experiments.running import VARIANT, Experiments
 from trtbuild_gateway.failures import ApiError, of_exception, unavailable
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.exchange import ErrorBody, Exchange, LeftError
@@ -25,6 +29,7 @@ from trtbuild_gateway.telemetry.spans import NO_TRACES, Trace
 from trtbuild_gateway.upstream.catalog import Model
 
 _log = logging.getLogger("trtbuild.gateway")
+_FALLBACK = "x-trtbuild-fallback"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -40,6 +45,8 @@ class Context:
         trace: What is recorded of it.
         admission: Of the gate, once the call has passed it.
         fallbacks: Models that can still be tried; None before the first has failed.
+        experiments: Those that the call may take part in.
+        exposure: The variant that answers.
     """
 
     gateway: Gateway
@@ -49,6 +56,38 @@ class Context:
     trace: Trace
     admission: Admission | None = None
     fallbacks: list[str] | None = None
+    experiments: Experiments | None = None
+    exposure: Exposure | None = None
+
+    async def body(self) -> dict[str, Any]:
+        """Read the body as JSON, see :meth:`Exchange.json`; its model is that of the user's
+        variant if the request takes part in an experiment."""
+        exchange = self.exchange
+        given = await exchange.json()
+        if self.experiments is None or self.exposure is not None or self.fallbacks is not None:
+            return given
+        self.exposure = await self.experiments.expose(
+            self.call, exchange.headers, given, self._obstacle
+        )
+        if self.exposure is None:
+            return given
+        exchange.more_headers[VARIANT] = self.exposure.header
+        exchange.given["model"] = self.exposure.model
+        return dict(exchange.given)
+
+    async def _obstacle(self, name: str) -> str:
+        """Return why a model cannot take part in an experiment; empty if it can."""
+        try:
+            found = await self.gateway.catalog.find(name)
+        except ApiError as error:
+            return "" if error.code == "model_not_ready" else "does not exist"
+        except WireError:
+            return "is on a server that cannot be reached"
+        if not self.sees(found.name):
+            return "is not allowed for the API key"
+        if found.served.task is ServedTask.EMBED:
+            return "embeds: an index can only hold the vectors of one model"
+        return ""
 
     async def model(self, name: str) -> Model:
         """Return a model that the caller may use; ApiError 404 if there is none."""
@@ -104,7 +143,7 @@ class Context:
         self.trace.failed(error)
         self.outcome, self.call.model = Outcome(), ""
         self.exchange.given["model"] = name
-        self.exchange.more_headers["x-trtbuild-fallback"] = name
+        self.exchange.more_headers[_FALLBACK] = name
 
     def note_ignored(self, names: tuple[str, ...]) -> None:
         """Name parameters that had no effect in the answer's headers."""
@@ -174,6 +213,8 @@ class Endpoint:
         trace = traces.begin(scope["method"], scope["path"], call, exchange.headers)
         call.trace_id = trace.id
         context = Context(self._gateway, exchange, call, Outcome(), trace)
+        if self._gate is None:  # a batch asks for the model whose answers it wants
+            context.experiments = self._gateway.experiments
         with logs.about(call):
             await self._counted(context)
 
@@ -190,6 +231,9 @@ class Endpoint:
             outcome.ended = time.monotonic()
             self._gateway.metrics.end(call, outcome, call.model)
             self._gateway.gate.ended(call, outcome)
+            if context.experiments is not None and context.exposure is not None:
+                fallback = context.exchange.more_headers.get(_FALLBACK, "")
+                context.experiments.ended(context.exposure, call, outcome, fallback)
             context.trace.end(call, outcome)
             logs.ended(call, outcome)
 

@@ -18,7 +18,7 @@ _Answer = TypeVar("_Answer", bound=TaskAnswer)
 
 async def parsed(context: Context, endpoint: str, kind: type[_Made]) -> _Made:
     """Return the request, its parameters checked."""
-    given = await context.exchange.json()
+    given = await context.body()
     drop = context.gateway.settings.on_unsupported == "drop"
     context.note_ignored(check(endpoint, given, drop=drop))
     return typed(given, kind)

@@ -42,7 +42,7 @@ _DESCRIBING = frozenset(("description",))  # other texts of a tool are names and
 async def chat(context: Context) -> None:
     """Answer a chat."""
     drop = context.gateway.settings.on_unsupported == "drop"
-    given = await context.exchange.json()
+    given = await context.body()
     context.note_ignored(check("chat", given, drop=drop))
     request = typed(given, ChatRequest)
     model = await context.model(request.model)

@@ -40,7 +40,7 @@ _DEFAULT_TOKENS = 16  # OpenAI's, for this endpoint
 async def completions(context: Context) -> None:
     """Complete prompts."""
     drop = context.gateway.settings.on_unsupported == "drop"
-    given = await context.exchange.json()
+    given = await context.body()
     context.note_ignored(check("completions", given, drop=drop))
     request = typed(given, CompletionRequest)
     model = await context.model(request.model)

@@ -24,7 +24,7 @@ from trtbuild_gateway.schema.parameters import check, typed
 
 async def messages(context: Context) -> None:
     """Answer a chat in Anthropic's form."""
-    given = await context.exchange.json()
+    given = await context.body()
     drop = context.gateway.settings.on_unsupported == "drop"
     context.note_ignored(check("messages", given, drop=drop))
     request, job = await _job(context, as_chat(given))
@@ -46,7 +46,7 @@ async def messages(context: Context) -> None:
 
 async def count_tokens(context: Context) -> None:
     """Count the tokens of a prompt."""
-    given = {**await context.exchange.json(), "max_tokens": 1}
+    given = {**await context.body(), "max_tokens": 1}
     check("messages", given)
     _, job = await _job(context, as_chat(given))
     tokens = job.prompts[0].tokens

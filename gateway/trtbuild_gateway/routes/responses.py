@@ -29,7 +29,7 @@ _DEFAULTS: Mapping[str, Any] = {
 
 async def responses(context: Context) -> None:
     """Answer with the items that the model produced."""
-    given = await context.exchange.json()
+    given = await context.body()
     drop = context.gateway.settings.on_unsupported == "drop"
     context.note_ignored(check("responses", given, drop=drop))
     own = typed(given, ResponsesRequest)

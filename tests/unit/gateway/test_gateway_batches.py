@@ -56,6 +56,26 @@ def settings(folder: Path) -> dict[str, Any]:
     return {"models": MODELS, "batches": {"directory": str(folder / "batches")}}
 
 
+def test_a_batch_gets_the_model_it_asks_for_also_during_an_experiment(tmp_path: Path) -> None:
+    async def run() -> None:
+        variants = {"control": {"model": "m", "weight": 0}, "treatment": {"model": "other"}}
+        more = settings(tmp_path) | {
+            "exposures": {"directory": str(tmp_path / "exposures")},
+            "experiments": [{"name": "sizes", "unit": "user", "variants": variants}],
+        }
+        async with (
+            fake_triton(m=words("a"), other=words("b")) as triton,
+            serving(triton.url, **more) as served,
+            client(served) as sdk,
+        ):
+            batch = await started(sdk, lines([line("a", user="u1")]))
+            done = await until(sdk, batch.id, "completed")
+            found = await results(sdk, done.output_file_id)
+            assert found["a"]["response"]["body"]["model"] == "m"
+
+    run_as_served(run())
+
+
 def test_a_batch_is_computed_and_its_errors_are_apart(tmp_path: Path) -> None:
     async def run() -> None:
         async with (

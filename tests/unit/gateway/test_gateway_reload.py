@@ -102,6 +102,24 @@ def test_wrong_settings_change_nothing(
     run_as_served(run())
 
 
+def test_what_needs_a_restart_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        async with fake_triton(m=words("a")) as triton, serving(triton.url) as served:
+            for directory in ("first", "second"):
+                chosen = settings(
+                    triton,
+                    batches={"directory": str(tmp_path / directory)},
+                    exposures={"directory": str(tmp_path / directory)},
+                )
+                caplog.clear()
+                assert await reload(served.gateway, lambda given=chosen: given)
+                named = [record.args for record in caplog.records]
+                assert ("batches",) in named
+                assert (("exposures",) in named) == (directory == "second"), "the first begin now"
+
+    run_as_served(run())
+
+
 async def until(served: httpx.AsyncClient, names: list[str]) -> None:
     """Wait until these models are listed."""
     async with asyncio.timeout(30):

@@ -21,7 +21,7 @@ from support.paths import ROOT
 from support.scripted_http import END, STREAM
 from trtbuild_gateway import app, running
 from trtbuild_gateway.schema.parameters import table
-from trtbuild_gateway.settings import read_settings
+from trtbuild_gateway.settings_file import read_settings
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 

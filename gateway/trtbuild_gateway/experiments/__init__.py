@@ -1,0 +1,1 @@
+"""Experiments: which variant a user gets, and the records of what came of it."""
