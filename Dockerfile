@@ -19,6 +19,7 @@ COPY deploy ./deploy
 COPY engine_flow ./engine_flow
 COPY batch ./batch
 COPY experiments ./experiments
+COPY artifacts ./artifacts
 COPY templates ./templates
 # An environment of its own: what the server's Python carries stays as NVIDIA tested it.
 RUN python3 -m venv /opt/trtbuild && /opt/trtbuild/bin/pip install --no-cache-dir /src

@@ -23,6 +23,7 @@ SOURCES = sorted(
         "deploy",
         "batch",
         "experiments",
+        "artifacts",
         "engine_flow",
         "backends",
         "gateway",

@@ -42,6 +42,7 @@ def run(
     timeout: float,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    stdin: str = "",
 ) -> Result:
     """Run to completion and capture the output; 127 without such a program, 124 on timeout."""
     try:
@@ -53,7 +54,7 @@ def run(
             encoding="utf-8",
             env=merged(env),
             errors="replace",
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             timeout=timeout,
         )
     except subprocess.TimeoutExpired as error:

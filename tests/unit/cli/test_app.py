@@ -139,6 +139,7 @@ finally:
         "trtbuild.cli", "trtbuild.cli.app", "trtbuild.cli.commands", "trtbuild.cli.signals",
         "trtbuild.cli.values",
         "trtbuild.plugins",
+        "trtbuild_artifacts", "trtbuild_artifacts.commands",
         "trtbuild_backends", "trtbuild_backends.commands",
         "trtbuild_batch", "trtbuild_batch.commands",
         "trtbuild_deploy", "trtbuild_deploy.commands",

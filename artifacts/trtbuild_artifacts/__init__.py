@@ -1,0 +1,1 @@
+"""Artifacts: model repositories in registries and object stores."""

@@ -1,0 +1,1 @@
+"""Push, pull and tag, for any store."""

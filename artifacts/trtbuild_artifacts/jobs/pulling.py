@@ -1,0 +1,155 @@
+"""Pull a repository: resume, verify every file, swap the directory in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from trtbuild import lockfile
+from trtbuild.errors import RepositoryError, TrtbuildError
+from trtbuild.lockfile import LOCK_NAME, Lock
+from trtbuild.progress import SILENT, Progress
+from trtbuild_artifacts.jobs.present import Present
+from trtbuild_artifacts.jobs.staging import Staging, staging
+from trtbuild_artifacts.listing import Listing
+from trtbuild_artifacts.listing import parse as parse_listing
+from trtbuild_artifacts.reference import Reference, parse
+from trtbuild_artifacts.seam import Remote, Store, open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """The result of a pull.
+
+    Attributes:
+        version: What was pulled and cannot move.
+        url: The URL with that version.
+        directory: Where it lies.
+        models: The models in it.
+        received: Bytes that were downloaded.
+        reused: Bytes taken from what was there before.
+        moved_to: What the tag means now, if it was moved during the pull.
+        edited: Files that were pushed although they differ from the lock.
+    """
+
+    version: str
+    url: str
+    directory: Path
+    models: tuple[str, ...]
+    received: int
+    reused: int
+    moved_to: str = ""
+    edited: tuple[str, ...] = ()
+
+
+def pull(
+    url: str,
+    target: Path,
+    *,
+    only: Sequence[str] = (),
+    force: bool = False,
+    progress: Progress = SILENT,
+) -> Pulled:
+    """Make ``target`` the repository that a URL means.
+
+    The tag is looked up once, so a tag that moves meanwhile changes nothing. Files that ``target``
+    has already are not downloaded. After an error ``target`` is as it was, and the next pull
+    continues with what was received.
+
+    Args:
+        url: What to pull.
+        target: The directory, new or pulled before.
+        only: Only these models; empty: all.
+        force: Replace files in ``target`` that were changed by hand.
+        progress: Told while files are downloaded and verified.
+
+    Raises:
+        UsageError: No such artifact or model; ``target`` has other things in it.
+        RepositoryError: What is stored contradicts itself or would lead out of ``target``.
+        BuildError: The store cannot be reached; the disk is full; a file is damaged.
+    """
+    reference = parse(url)
+    store = open_store(reference)
+    progress.step("looking up the artifact")
+    remote = store.resolve(reference)
+    where = str(reference.pinned(remote.version))
+    stored = parse_listing(remote.listing(), where)
+    target = target.expanduser().resolve()
+    present = Present.read(target, progress)
+    with staging(target, stored, progress) as stage:
+        listing = _wanted(stage, stored, remote, only, present.files)
+        present.require_replaceable(listing, force=force)
+        if present.is_exactly(listing):
+            stage.discard()
+        else:
+            stage.reuse(present.files)
+            stage.require_space()
+            if stage.missing:
+                progress.step("downloading")
+                remote.fetch(stage)
+            stage.finish()
+    return Pulled(
+        remote.version, where, target, tuple(sorted(listing.models)), stage.received,
+        stage.reused, _moved(store, reference, remote.version), listing.edited,
+    )  # fmt: skip
+
+
+def _wanted(
+    stage: Staging,
+    stored: Listing,
+    remote: Remote,
+    only: Sequence[str],
+    present: Mapping[str, str],
+) -> Listing:
+    """Get the lock, compare it with the listing, and tell the stage which files are wanted."""
+    if LOCK_NAME not in stored.files:
+        listing = stored.only(only, b"") if only else stored
+        stage.want(listing, {})
+        return listing
+    stage.want(stored, {})
+    if LOCK_NAME in stage.missing:
+        stage.missing = {LOCK_NAME}
+        stage.reuse(present)
+        if stage.missing:
+            remote.fetch(stage)
+    content = stage.read(LOCK_NAME)
+    lock = lockfile.parse(content, Path(LOCK_NAME))
+    _compare(lock, stored, remote.version)
+    if not only:
+        stage.want(stored, {})
+        return stored
+    models = {name: one for name, one in lock.models.items() if name in only}
+    reduced = lockfile.render(Lock(models))
+    listing = stored.only(only, reduced)
+    stage.want(listing, {LOCK_NAME: reduced})
+    return listing
+
+
+def _compare(lock: Lock, listing: Listing, where: str) -> None:
+    """RepositoryError if the listing and the lock contradict each other."""
+    locked = {path: one for model in lock.models.values() for path, one in model.files.items()}
+    wrong = [
+        path
+        for path, one in sorted(locked.items())
+        if path not in listing.edited
+        and (path not in listing.files or listing.files[path].sha256 != one.sha256)
+    ]
+    if wrong:
+        raise RepositoryError(
+            "the artifact's files are not those of its lock",
+            where=where,
+            details=tuple(wrong[:10]),
+            fix="push the repository again, and trust only stores that you control",
+        )
+
+
+def _moved(store: Store, reference: Reference, version: str) -> str:
+    """What the tag means now, if that is something else. The pull is complete either way."""
+    if reference.digest:
+        return ""
+    with suppress(TrtbuildError):
+        now = store.resolve(reference).version
+        return now if now != version else ""
+    return ""

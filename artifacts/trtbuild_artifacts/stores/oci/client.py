@@ -1,0 +1,264 @@
+"""A client of the OCI distribution API: manifests and blobs of one repository of a registry.
+
+https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from trtbuild.errors import BuildError, UsageError
+from trtbuild.wire.direct import loopback
+from trtbuild_artifacts.reference import Reference
+from trtbuild_artifacts.stores.oci.credentials import Credentials, find
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_MANIFEST_BYTES = 4 << 20  # what registries accept, and more than any of ours
+_CHUNK = 1 << 20
+_TIMEOUT = httpx.Timeout(60, connect=10)
+_PAUSES = (1.0, 4.0)  # seconds before the second and the third attempt
+_AGAIN = (408, 429, 500, 502, 503, 504)
+_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+
+Body = Callable[[], Iterator[bytes]]
+
+
+class Registry:
+    """One repository of a registry. Authorizes itself when the registry asks for it."""
+
+    def __init__(self, reference: Reference) -> None:
+        host, _, name = reference.place.partition("/")
+        if not name or name != name.lower():
+            raise UsageError(
+                f"{reference.place!r} is not the name of an image",
+                fix="write oci://REGISTRY/NAME:TAG with lower-case letters",
+            )
+        local = loopback(host)
+        plain = local or reference.scheme == "oci+http"
+        self.host, self.name = host, name
+        api = "registry-1.docker.io" if host == "docker.io" else host
+        self._base = f"{'http' if plain else 'https'}://{api}/v2/{name}/"
+        self._credentials: Credentials | None = None
+        self._authorization = ""
+        self._http = httpx.Client(timeout=_TIMEOUT, follow_redirects=True, trust_env=not local)
+
+    def manifest(self, reference: str) -> tuple[bytes, str]:
+        """A manifest by tag or digest, and its digest. UsageError if there is none."""
+        response = self._send("GET", f"manifests/{reference}", {"Accept": MANIFEST})
+        if response.status_code == 404:
+            raise UsageError(
+                f"{self.host}/{self.name} has no {reference!r}",
+                fix="check name and tag; trtbuild push stores one",
+            )
+        self._check(response)
+        content = response.content[:_MANIFEST_BYTES]
+        digest = digest_of(content)
+        if reference.startswith("sha256:") and digest != reference:
+            raise BuildError(
+                f"the registry answered with another manifest than {reference}",
+                where=f"{self.host}/{self.name}",
+                fix="the registry, or something before it, is broken or not to be trusted",
+            )
+        return content, digest
+
+    def put_manifest(self, reference: str, content: bytes, media_type: str = MANIFEST) -> None:
+        """Store a manifest under a tag or its digest."""
+        headers = {"Content-Type": media_type}
+        body = lambda: iter((content,))  # noqa: E731
+        self._check(self._send("PUT", f"manifests/{reference}", headers, body, len(content)))
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the repository has a blob."""
+        response = self._send("HEAD", f"blobs/{digest}")
+        if response.status_code == 404:
+            return False
+        self._check(response)
+        return True
+
+    def put_blob(self, digest: str, size: int, body: Body) -> None:
+        """Upload a blob in one request. ``body`` is called again for another attempt."""
+        begun = self._send("POST", "blobs/uploads/", push=True)
+        self._check(begun)
+        place = urljoin(str(begun.request.url), begun.headers.get("Location", ""))
+        joint = "&" if urlsplit(place).query else "?"
+        headers = {"Content-Type": "application/octet-stream"}
+        self._check(self._send("PUT", f"{place}{joint}digest={digest}", headers, body, size))
+
+    @contextmanager
+    def blob(self, digest: str, offset: int = 0) -> Iterator[Iterator[bytes]]:
+        """The bytes of a blob from an offset on. The iterator may raise :class:`httpx.HTTPError`.
+
+        Raises:
+            BuildError: The registry does not have it (any more), or refuses.
+        """
+        headers = {"Accept-Encoding": "identity"}
+        headers |= {"Range": f"bytes={offset}-"} if offset else {}
+        response = self._send("GET", f"blobs/{digest}", headers, stream=True)
+        try:
+            if response.status_code == 404:
+                raise BuildError(
+                    f"{self.host}/{self.name} no longer has the blob {digest}",
+                    fix="it was deleted from the registry: push the repository again",
+                )
+            self._check(response)
+            skip = offset if response.status_code != 206 else 0
+            yield _skipped(response.iter_raw(_CHUNK), skip)
+        finally:
+            response.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        size: int = 0,
+        *,
+        stream: bool = False,
+        push: bool = False,
+    ) -> httpx.Response:
+        """Send a request, with credentials if asked for them, again if it fails for a while.
+
+        Raises:
+            BuildError: The registry cannot be reached.
+        """
+        url = urljoin(self._base, path)
+        push = push or body is not None
+        for pause in (*_PAUSES, None):
+            try:
+                response = self._once(method, url, headers, body, size, stream=stream)
+                if response.status_code == 401 and self._authorize(response, push=push):
+                    response.close()
+                    response = self._once(method, url, headers, body, size, stream=stream)
+                if response.status_code not in _AGAIN or pause is None:
+                    return response
+                response.close()
+            except httpx.HTTPError as error:
+                if pause is None:
+                    raise self.unreachable(error) from None
+            time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _once(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        body: Body | None,
+        size: int,
+        *,
+        stream: bool,
+    ) -> httpx.Response:
+        sent = dict(headers or {})
+        if body is not None:
+            sent["Content-Length"] = str(size)
+        if self._authorization and urlsplit(url).netloc == urlsplit(self._base).netloc:
+            sent["Authorization"] = self._authorization
+        content = body() if body is not None else None
+        request = self._http.build_request(method, url, headers=sent, content=content)
+        return self._http.send(request, stream=stream)
+
+    def _authorize(self, response: httpx.Response, *, push: bool) -> bool:
+        """Get what the registry asks for; False if there is nothing (else) to offer."""
+        if self._credentials is None:
+            self._credentials = find(self.host)
+        kind, _, rest = response.headers.get("WWW-Authenticate", "").partition(" ")
+        if kind.lower() == "basic":
+            found = self._credentials.basic
+        elif kind.lower() == "bearer":
+            found = self._token(dict(_PARAMETER.findall(rest)), push=push)
+        else:
+            return False
+        if not found or found == self._authorization:
+            return False
+        self._authorization = found
+        return True
+
+    def _token(self, asked: Mapping[str, str], *, push: bool) -> str:
+        """Exchange the credentials for a token
+        (https://distribution.github.io/distribution/spec/auth/token/)."""
+        realm = asked.get("realm", "")
+        secure = realm.startswith("https://") or loopback(urlsplit(realm).netloc)
+        credentials = self._credentials or Credentials()
+        if not secure and (self._base.startswith("https://") or not realm.startswith("http://")):
+            return ""  # it would be read by others on its way
+        scope = f"repository:{self.name}:{'pull,push' if push else 'pull'}"
+        query = {"service": asked.get("service", ""), "scope": scope}
+        if credentials.identity_token:
+            form = {**query, "grant_type": "refresh_token", "client_id": "trtbuild"}
+            form["refresh_token"] = credentials.identity_token
+            answer = self._http.post(realm, data=form)
+        else:
+            headers = {"Authorization": credentials.basic} if credentials.basic else {}
+            answer = self._http.get(realm, params=query, headers=headers)
+        try:
+            found = answer.json() if answer.is_success else {}
+            token = found.get("token") or found.get("access_token")
+        except (ValueError, AttributeError):
+            token = ""
+        return f"Bearer {token}" if token else ""
+
+    def _check(self, response: httpx.Response) -> None:
+        """Raise the error of a refusal."""
+        if response.is_success:
+            return
+        status = response.status_code
+        details = _reasons(response)
+        where = f"{self.host}/{self.name}"
+        if status in (401, 403):
+            raise BuildError(
+                f"{self.host} refuses access to {self.name!r} (HTTP {status})",
+                details=details,
+                fix=f"docker login {self.host}, with an account that may use that repository",
+            )
+        if status == 413:
+            raise BuildError(
+                f"{self.host} does not accept a layer of this size (HTTP 413)",
+                where=where,
+                details=details,
+                fix="raise the limit of the registry or of the proxy before it, or use s3://",
+            )
+        raise BuildError(
+            f"{self.host} answers with HTTP {status}",
+            where=where,
+            details=details,
+            fix="check the state of the registry; run the command again to resume",
+        )
+
+    def unreachable(self, error: Exception) -> BuildError:
+        """The error for a connection that failed."""
+        reason = str(error) or type(error).__name__
+        return BuildError(
+            f"{self.host} cannot be reached: {reason}",
+            fix="check the address and the network; run the command again to resume",
+        )
+
+
+def digest_of(content: bytes) -> str:
+    """``sha256:…`` of some bytes."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _skipped(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """``chunks`` without the first bytes, for a registry that knows no ranges."""
+    for chunk in chunks:
+        if count < len(chunk):
+            yield chunk[count:] if count else chunk
+        count = max(0, count - len(chunk))
+
+
+def _reasons(response: httpx.Response) -> tuple[str, ...]:
+    """What the registry gives as reasons, at most three lines."""
+    try:
+        errors = json.loads(response.read()[:65536])["errors"][:3]
+        return tuple(f"{one.get('code')}: {one.get('message')}"[:200] for one in errors)
+    except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
+        return ()
