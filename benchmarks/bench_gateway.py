@@ -268,7 +268,7 @@ def relays(upstream: int, args: Any, folder: Path) -> Iterator[tuple[str, list[s
 
 
 def access_variants(upstream: int, folder: Path) -> Iterator[tuple[str, list[str], int, Request]]:
-    """The gateway without access control, with it, and with masking as well."""
+    """The gateway without access control, with it, and with masking or an experiment as well."""
     from datetime import UTC, datetime
 
     from trtbuild_gateway.access.keys import Key, Secret, digest_of, new_key, write_keys
@@ -280,17 +280,22 @@ def access_variants(upstream: int, folder: Path) -> Iterator[tuple[str, list[str
     limits |= dict.fromkeys(("tokens_per_minute", "tokens_per_day"), 10**12)
     kinds = ["email", "phone", "iban", "card", "ip", "ssn"]
     full: dict[str, Any] = {"keys": "keys.json", "limits": limits}
+    masking = {"audit": {"path": "masked.jsonl"}, "masking": {"default": [{"find": kinds}]}}
+    same = {name: {"model": "m"} for name in ("control", "treatment")}
+    experiment = {
+        "access": full | {"audit": {"path": "exposed.jsonl"}},
+        "exposures": {"directory": "exposures"},
+        "experiments": [{"name": "same", "unit": "api_key", "variants": same}],
+    }
     variants: list[tuple[str, dict[str, Any]]] = [
         ("without", {}),
-        ("keys, limits, audit", full | {"audit": {"path": "audit.jsonl"}}),
-        (
-            "and masking",
-            full | {"audit": {"path": "masked.jsonl"}, "masking": {"default": [{"find": kinds}]}},
-        ),
+        ("keys, limits, audit", {"access": full | {"audit": {"path": "audit.jsonl"}}}),
+        ("and masking", {"access": full | masking}),
+        ("and an experiment", experiment),
     ]
-    for name, access in variants:
+    for name, settings in variants:
         port, file = free_port(), folder / f"{name}.yaml"
-        file.write_text(json.dumps({"access": access}))
+        file.write_text(json.dumps(settings))
         code = "from trtbuild.cli.app import main; main()"
         argv = [sys.executable, "-c", code, "gateway", "--url", f"127.0.0.1:{upstream}"]
         argv += ["--port", str(port), "-f", str(file)]

@@ -50,6 +50,7 @@ _EXPOSED = (
     "retry-after",
     "x-request-id",
     "x-trtbuild-ignored",
+    "x-trtbuild-incomplete",
     "x-trtbuild-variant",
     *(
         f"x-ratelimit-{what}-{unit}"

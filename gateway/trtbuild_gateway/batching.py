@@ -32,12 +32,14 @@ class Batching:
     _new: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[str, Job] = field(default_factory=dict)
     _room: asyncio.Semaphore = field(init=False)
+    _woken: int = 0
 
     def __post_init__(self) -> None:
         self._room = asyncio.Semaphore(self.settings.most_in_flight)
 
     def wake(self) -> None:
         """Look for new batches."""
+        self._woken += 1
         self._new.set()
 
     def cancel(self, name: str) -> None:
@@ -51,7 +53,7 @@ class Batching:
         try:
             while True:
                 self._new.clear()
-                for owner in {owner for _, owner in self.store.unfinished()}:
+                for owner in {owner for _, owner in await asyncio.to_thread(self.store.unfinished)}:
                     if owner not in working or working[owner].done():
                         working[owner] = asyncio.create_task(self._work(owner))
                 await self._new.wait()
@@ -63,13 +65,16 @@ class Batching:
     async def _work(self, owner: str) -> None:
         """Compute the batches of a caller; those that fail are skipped until there is new work."""
         skipped: set[str] = set()
-        while left := [
-            name
-            for name, whose in self.store.unfinished()
-            if whose == owner and name not in skipped
-        ]:
-            if not await self._computed(left[0], owner):
-                skipped.add(left[0])
+        while True:
+            woken = self._woken
+            unfinished = await asyncio.to_thread(self.store.unfinished)
+            left = (name for name, whose in unfinished if whose == owner and name not in skipped)
+            name = next(left, None)
+            if name is None:
+                if woken == self._woken:
+                    return
+            elif not await self._computed(name, owner):
+                skipped.add(name)
 
     async def _computed(self, name: str, owner: str) -> bool:
         """Compute a batch; False if another process does, or it failed in a way of ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trtbuild_gateway.access.report import AccessReport
@@ -13,6 +14,9 @@ from trtbuild_gateway.seams import Gate, OpenGate
 from trtbuild_gateway.settings import Settings
 from trtbuild_gateway.telemetry.spans import NoTraces, Traces
 from trtbuild_gateway.upstream.catalog import Catalog
+
+Prepare = Callable[[Settings], Callable[[], None]]
+"""Checks what new settings name, and returns what begins to use it; UsageError if it cannot."""
 
 
 @dataclass(slots=True)
@@ -28,6 +32,7 @@ class Gateway:
         batches: Files and batches; None: the gateway keeps none.
         experiments: Models that are compared on live users; None: nothing is recorded.
         draining: Whether new requests are refused.
+        control: Takes another token for the control port; None without one.
         retired: Gates of earlier settings, which are closed at the end.
     """
 
@@ -39,6 +44,7 @@ class Gateway:
     batches: Batches | None = None
     experiments: Experiments | None = None
     draining: bool = False
+    control: Prepare | None = None
     retired: list[Gate] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+import msgspec
+
 from trtbuild.errors import TrtbuildError
 from trtbuild_gateway.access.gate import abandon, gate_for
 from trtbuild_gateway.experiments.running import experiments_for
@@ -32,6 +34,7 @@ async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
         settings = await asyncio.to_thread(read)
         workers = gateway.catalog.workers
         experiments = experiments_for(settings, gateway.experiments)
+        use_token = None if gateway.control is None else gateway.control(settings)
         changed = settings.access != gateway.settings.access
         if changed:
             gate = await asyncio.to_thread(gate_for, settings, gateway.gate)
@@ -53,6 +56,8 @@ async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
         gateway.retired.append(gateway.gate)  # requests that run still settle with it
     if experiments is not None:
         await experiments.open()
+    if use_token is not None:
+        use_token()
     gateway.settings, gateway.gate, gateway.experiments = settings, gate, experiments
     gateway.metrics.reloaded("done")
     return True
@@ -60,7 +65,12 @@ async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
 
 def _say_fixed(gateway: Gateway, settings: Settings) -> None:
     """Name the settings that have changed and need a restart."""
+    token = settings.control.token_file  # is read again
+    old = msgspec.structs.replace(
+        gateway.settings,
+        control=msgspec.structs.replace(gateway.settings.control, token_file=token),
+    )
     for name in _FIXED:
         begins = name == "exposures" and gateway.experiments is None
-        if not begins and getattr(settings, name) != getattr(gateway.settings, name):
+        if not begins and getattr(settings, name) != getattr(old, name):
             _log.warning("%r has changed, which takes effect when the gateway is restarted", name)

@@ -154,7 +154,9 @@ def _with_control(gateway: Gateway, listening: socket.socket) -> ASGIApp:
     from trtbuild_gateway.control.app import ControlPlane
     from trtbuild_gateway.control.gate import gate_of
 
-    plane = ControlPlane(gateway, gate_of(gateway.settings, lambda: gateway.gate))
+    gate = gate_of(gateway.settings, lambda: gateway.gate)
+    gateway.control = gate.prepare
+    plane = ControlPlane(gateway, gate)
     data, control = create_app(gateway, plane.running), plane.app()
     port = listening.getsockname()[1]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild_gateway.access.masking import Rule, mask_whole
 from trtbuild_gateway.failures import ApiError
+from trtbuild_gateway.telemetry.logs import identity
 
+_OWN_ID = re.compile("[0-9a-f]{32}")
 _LOGGERS = ("trtbuild.gateway", "uvicorn.error")
 
 
@@ -44,7 +47,10 @@ class LogFilter(logging.Filter):
         if record.exc_info and not record.exc_text:
             record.exc_text = self._masked(logging.Formatter().formatException(record.exc_info))
             record.exc_info = None
-        record.__dict__ |= {"fields": self._without(getattr(record, "fields", {}))}
+        record.__dict__ |= {
+            "fields": self._without(getattr(record, "fields", {})),
+            "identity": {name: self._of_client(id) for name, id in identity().items()},
+        }
         return True
 
     def _without(self, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,6 +59,10 @@ class LogFilter(logging.Filter):
             name: self._masked(value) if isinstance(value, str) else value
             for name, value in fields.items()
         }
+
+    def _of_client(self, id: str) -> str:
+        """Mask an id that a client chose; those of the gateway are random."""
+        return id if _OWN_ID.fullmatch(id) else self._masked(id)
 
     def _masked(self, text: str) -> str:
         try:

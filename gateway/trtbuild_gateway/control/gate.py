@@ -33,7 +33,7 @@ class ControlGate(OpenGate):
     """
 
     def __init__(self, token: str, keys: Callable[[], Gate], *, local: bool) -> None:
-        self._digest = _digest(token) if token else b""
+        self._digest = _digest(token)
         self._keys = keys
         self._local = local
 
@@ -81,6 +81,15 @@ class ControlGate(OpenGate):
             )
         return caller
 
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """Return what begins to use the token of new settings; UsageError if it cannot be used."""
+        digest = _digest(_token(settings, local=self._local))
+
+        def use() -> None:
+            self._digest = digest
+
+        return use
+
     def visible(self, caller: Caller, model: str) -> bool:
         """Whether a caller may control a model: those of its key, or all."""
         return not caller.admin or caller is _TOKEN or self._keys().visible(caller, model)
@@ -97,7 +106,18 @@ def gate_of(settings: Settings, keys: Callable[[], Gate] = OpenGate) -> ControlG
         UsageError: The token cannot be read or is too short, or there is neither a token nor a key
             although other machines can reach the port.
     """
-    file, host = settings.control.token_file, settings.control.host
+    local = _is_local(settings.control.host)
+    return ControlGate(_token(settings, local=local), keys, local=local)
+
+
+def _token(settings: Settings, *, local: bool) -> str:
+    """Return the token of the control port; UsageError if it cannot be used, or none protects it.
+
+    Args:
+        settings: Of the gateway.
+        local: Whether only programs of this machine reach the port.
+    """
+    file = settings.control.token_file
     token = os.environ.get(VARIABLE, "") if file is None else _read(file)
     if token and len(token) < _LEAST_CHARACTERS:
         raise UsageError(
@@ -105,12 +125,13 @@ def gate_of(settings: Settings, keys: Callable[[], Gate] = OpenGate) -> ControlG
             where=str(file or VARIABLE),
             fix=f"use at least {_LEAST_CHARACTERS}: `openssl rand -hex 32` makes one",
         )
-    if not token and not settings.access.names_callers and not _is_local(host):
+    if not token and not settings.access.names_callers and not local:
         raise UsageError(
-            f"other machines can reach the control port on {host}, and it has no token",
+            f"other machines can reach the control port on {settings.control.host}, and it has no "
+            "token",
             fix=f"set {VARIABLE} or control.token_file, or listen on 127.0.0.1",
         )
-    return ControlGate(token, keys, local=_is_local(host))
+    return token
 
 
 def _read(file: Path) -> str:
@@ -131,6 +152,9 @@ def _read(file: Path) -> str:
 
 
 def _digest(token: str) -> bytes:
+    """Return what is kept of a token; empty for none."""
+    if not token:
+        return b""
     return hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
 
 

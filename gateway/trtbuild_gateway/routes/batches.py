@@ -68,7 +68,7 @@ async def delete_file(context: Context) -> None:
     """Remove a file, unless a batch still needs it."""
     store, owner = _store(context), _owner(context)
     name = store.file(_name(context), owner)["id"]
-    for batch in store.batches(owner):
+    for batch in await asyncio.to_thread(store.batches, owner):
         if batch["status"] in OPEN and batch["input_file_id"] == name:
             raise ApiError(
                 409, f"the batch {batch['id']} still reads this file", code="file_in_use"

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from trtbuild_gateway.failures import unavailable
+from trtbuild_gateway.failures import of_exception, unavailable
 from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.upstream.catalog import Model
 
@@ -18,11 +18,20 @@ _READY_SECONDS = 0.5  # probes wait one second
 async def models(context: Context) -> None:
     """List the models that the caller may use."""
     gateway, caller = context.gateway, context.call.caller
-    if not gateway.catalog.models:
-        await gateway.catalog.refresh()
+    catalog = gateway.catalog
+    if not catalog.models:
+        await catalog.refresh()
+    if catalog.failures and not catalog.models:
+        reason = of_exception(next(iter(catalog.failures.values()))).message
+        raise unavailable(f"no model is known: {reason}", "no_model")
+    if catalog.failures:
+        count = f"{len(catalog.failures)} of {len(catalog.urls)}"
+        context.exchange.more_headers["x-trtbuild-incomplete"] = (
+            f"{count} servers cannot be reached"
+        )
     listed = [
         _described(name, model)
-        for name, model in sorted(gateway.catalog.models.items())
+        for name, model in sorted(catalog.models.items())
         if not model.hidden and gateway.gate.visible(caller, model.name)
     ]
     await context.exchange.respond(msgspec.json.encode({"object": "list", "data": listed}))

@@ -17,6 +17,7 @@ from trtbuild_gateway.routing.attempt import Attempt, may_go_elsewhere
 from trtbuild_gateway.routing.choosing import bounded, least, ranked
 from trtbuild_gateway.routing.phases import Clock, Limits
 from trtbuild_gateway.routing.server import Server
+from trtbuild_gateway.routing.waits import Waits
 from trtbuild_gateway.routing_settings import RoutingSettings
 from trtbuild_gateway.seams import SESSION, Take
 
@@ -54,6 +55,7 @@ class Pool:
         self.model = model
         self.servers: Sequence[Server] = ()
         self.refused = 0
+        self.waits = Waits()
         self.settings = settings
         self.seconds = seconds
         self._spare = _FIRST_RETRIES
@@ -143,6 +145,7 @@ class Pool:
         """Return the server that answers; it counts as in flight from now on."""
         self.serve_waiting()  # those that a server is free for go first
         if (server := self._chosen(key, tried)) is not None:
+            self.waits.note(0.0)
             return server
         if not self._possible(tried):
             raise self._broken()
@@ -151,6 +154,7 @@ class Pool:
             raise self._overloaded("too many requests wait")
         waiting = _Waiting(key, tuple(tried))
         self._queue.append(waiting)
+        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(settings.waiting_seconds):
                 return await waiting.turn
@@ -162,6 +166,8 @@ class Pool:
         except asyncio.CancelledError:
             self._forsake(waiting)
             raise
+        finally:
+            self.waits.note(asyncio.get_running_loop().time() - began)
 
     def _possible(self, tried: Sequence[Server]) -> list[Server]:
         """Return the servers that may be asked: healthy ones, or else any that may answer."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from trtbuild_gateway.routing.pool import Pool
@@ -34,7 +39,13 @@ class Report(Collector):
         refused = CounterMetricFamily(
             "trtbuild_gateway_requests_shed", "Requests refused for load.", labels=("model",)
         )
+        waits = HistogramMetricFamily(
+            "trtbuild_gateway_queue_seconds",
+            "How long requests waited for a server, those that did not included.",
+            labels=("model",),
+        )
         for pool in self._pools():
+            waits.add_metric((pool.model,), list(pool.waits.buckets()), pool.waits.total)
             waiting.add_metric((pool.model,), pool.waiting)
             refused.add_metric((pool.model,), pool.refused)
             for one in pool.servers:
@@ -46,7 +57,7 @@ class Report(Collector):
                 retried.add_metric(labels, one.retries)
                 for code, count in one.errors.items():
                     errors.add_metric((*labels, code), count)
-        yield from (open_, state, up, sent, retried, errors, waiting, refused)
+        yield from (open_, state, up, sent, retried, errors, waiting, refused, waits)
 
 
 def _gauge(name: str, help: str) -> GaugeMetricFamily:

@@ -33,7 +33,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **_identity(),
+            **getattr(record, "identity", identity()),
             **getattr(record, "fields", {}),
         }
         if record.exc_info and not record.exc_text:
@@ -43,7 +43,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(made, default=str)
 
 
-def _identity() -> dict[str, str]:
+def identity() -> dict[str, str]:
     """Return what identifies the request that a line is about."""
     call = _request.get()
     if call is None:

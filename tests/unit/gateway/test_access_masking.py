@@ -38,7 +38,8 @@ from trtbuild_gateway.access_settings import MaskingRule
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.parsing import FamilyParser, families
 from trtbuild_gateway.routes import audio
-from trtbuild_gateway.seams import PLAIN
+from trtbuild_gateway.seams import PLAIN, Call
+from trtbuild_gateway.telemetry import logs
 
 TICKET = MaskingRule(name="ticket", pattern=r"TICK-[0-9]{2,6}\b")
 RULES = rules_for([MaskingRule(find=NAMES), TICKET], "prompts")
@@ -418,6 +419,9 @@ def test_the_gateways_log_is_masked(caplog: pytest.LogCaptureFixture) -> None:
         log = logging.getLogger("trtbuild.gateway")
         log.warning("request %s failed", "of a@example.org")
         log.warning("x", extra={"fields": {"key_id": "d@example.org", "status": 200}})
+        for id in ("078-05-1120", "0" * 32):  # not of the gateway's own form, and of it
+            with logs.about(Call(id, "/x")):
+                log.warning("y")
         try:
             raise ValueError("b@example.org")
         except ValueError:
@@ -428,7 +432,9 @@ def test_the_gateways_log_is_masked(caplog: pytest.LogCaptureFixture) -> None:
             broken.feed("c@example.org")  # quoted by the error
             assert broken.failed
 
-    in_front(test, access=rule_set(EMAIL))
+    in_front(test, access=rule_set({"find": ["email", "ssn"]}))
+    lines = [json.loads(logs.JsonFormatter().format(one)) for one in caplog.records]
+    assert [one["request_id"] for one in lines if "request_id" in one] == ["[SSN]", "0" * 32]
     assert "request of [EMAIL] failed" in caplog.text
     assert "ValueError: [EMAIL]" in caplog.text
     assert "KeyError: '[EMAIL]'" in caplog.text

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -119,6 +120,38 @@ def test_all_batches_share_the_requests_in_flight(tmp_path: Path) -> None:
             for owner, name in names.items():
                 await ended(store, name, owner)
         assert most == 4
+
+    asyncio.run(main())
+
+
+def test_the_directory_is_read_in_a_thread_and_no_new_batch_is_missed(tmp_path: Path) -> None:
+    async def main() -> None:
+        store, threads = Store(tmp_path), set[int]()
+        unfinished = store.unfinished
+
+        def listed() -> list[tuple[str, str]]:
+            threads.add(threading.get_ident())
+            found = unfinished()
+            if not added_late and not found:  # between the look and the end of its caller's work
+                added_late.append(added(store, "a", 1))
+                loop.call_soon_threadsafe(batching.wake)
+                time.sleep(0.05)
+            return found
+
+        async def reply(_: str, __: Any) -> bytes:
+            return b"{}"
+
+        loop, added_late = asyncio.get_running_loop(), list[str]()
+        store.unfinished = listed  # type: ignore[method-assign]
+        first = added(store, "a", 1)
+        batching = Batching(store, BatchSettings(), endpoint(reply))
+        async with at_work(batching):
+            await ended(store, first, "a")
+            async with asyncio.timeout(30):
+                while not added_late:
+                    await asyncio.sleep(0.01)
+            await ended(store, added_late[0], "a")
+        assert threading.get_ident() not in threads
 
     asyncio.run(main())
 

@@ -78,6 +78,26 @@ def test_a_tokenizer_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> No
     in_front(test, "m", models=models)
 
 
+def test_a_list_of_models_says_what_is_missing() -> None:
+    gone = "127.0.0.1:1"
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        listed = await served.client.get("/v1/models")
+        assert [row["id"] for row in listed.json()["data"]] == ["m"]
+        assert listed.headers["x-trtbuild-incomplete"] == "1 of 2 servers cannot be reached"
+
+    in_front(test, "m", models={"other": {"url": gone}})
+
+    async def nothing() -> None:
+        async with serving(gone) as served:
+            listed = await served.client.get("/v1/models")
+            assert (listed.status_code, listed.json()["error"]["code"]) == (503, "no_model")
+            assert "cannot be reached" in listed.json()["error"]["message"]
+            assert "retry-after" in listed.headers
+
+    run_as_served(nothing())
+
+
 def test_parts_of_a_model_are_not_listed(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     shutil.copytree(EXAMPLE, repository)

@@ -29,8 +29,9 @@ from trtbuild_gateway.access_settings import AccessSettings
 from trtbuild_gateway.control import gate as gates
 from trtbuild_gateway.control.app import LoadRequest, UnloadRequest
 from trtbuild_gateway.failures import ApiError
+from trtbuild_gateway.reloading import reload
 from trtbuild_gateway.seams import Call, Caller, OpenGate
-from trtbuild_gateway.settings import ControlSettings, Settings
+from trtbuild_gateway.settings import ControlSettings, Settings, settings_of
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 UNLOADED = {"name": "m", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"}
@@ -405,6 +406,37 @@ def test_a_load_never_falls_back_to_another_model() -> None:
         assert [name for _, name, _ in triton.controlled] == ["m"]
 
     in_front(test, models={"m": {"fallbacks": ["other"]}, "other": {}})
+
+
+def test_a_reload_reads_the_token_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv(gates.VARIABLE, raising=False)
+    files = tmp_path / "first", tmp_path / "second"
+    tokens = TOKEN, TOKEN[::-1]
+    for file, token in zip(files, tokens, strict=True):
+        file.write_text(token)
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        async def status(token: str) -> int:
+            headers = {"authorization": f"Bearer {token}"}
+            return (await served.control.get("/v1/model/list", headers=headers)).status_code
+
+        def changed(path: Path) -> Settings:
+            return settings_of({"url": triton.url, "control": {"token_file": str(path)}})
+
+        assert [await status(token) for token in tokens] == [200, 401]
+        assert await reload(served.gateway, lambda: changed(files[1]))
+        assert [await status(token) for token in tokens] == [401, 200]
+        assert "restarted" not in caplog.text
+        files[1].write_text("short")
+        assert not await reload(served.gateway, lambda: changed(files[1]))
+        assert "has 5 characters" in caplog.text
+        files[1].write_text(tokens[0])
+        assert await reload(served.gateway, lambda: changed(files[1]))
+        assert [await status(token) for token in tokens] == [200, 401]
+
+    in_front(test, control={"token_file": str(files[0])})
 
 
 def _control(**settings: Any) -> Settings:

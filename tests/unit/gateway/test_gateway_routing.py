@@ -342,6 +342,9 @@ def test_a_drain_answers_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         await served.server.shutdown()
         for one in asked:
             assert (await one).text.endswith("data: [DONE]\n\n")
+        page = served.gateway.metrics.page().decode()
+        assert 'queue_seconds_bucket{le="0.0",model="m"} 1.0' in page
+        assert 'queue_seconds_count{model="m"} 2.0' in page
 
     behind([STREAM, 0.2, *GOOD[1:]], routing={"most_in_flight": 1})(test)
 

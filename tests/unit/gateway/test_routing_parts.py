@@ -260,6 +260,10 @@ def test_a_request_that_waits_for_another_server_lets_the_next_pass() -> None:
             assert pool.waiting == 1
             full.may.set()
             assert await first is await retried is good
+        buckets = dict(pool.waits.buckets())
+        # Three did not wait; the retry did, and it is in a later bucket.
+        assert (buckets["0.0"], buckets["+Inf"]) == (3, 4)
+        assert pool.waits.total > 0
         assert [one.in_flight for one in pool.servers] == [0, 0]
 
     asyncio.run(main())
