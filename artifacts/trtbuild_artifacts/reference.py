@@ -22,14 +22,12 @@ class Reference:
         place: What the store looks in, without scheme, tag and digest.
         tag: A name that can move; empty if the URL has a digest.
         digest: ``sha256:…``, which cannot move; empty if the URL has a tag.
-        given: Whether the URL names the tag or the digest.
     """
 
     scheme: str
     place: str
     tag: str = ""
     digest: str = ""
-    given: bool = True
 
     def __str__(self) -> str:
         slashes = ":" if self.scheme == "mlflow" else "://"
@@ -53,7 +51,7 @@ class Reference:
 
     def tagged(self, tag: str) -> Reference:
         """The same place under another tag."""
-        return replace(self, tag=require_tag(tag), digest="", given=True)
+        return replace(self, tag=require_tag(tag), digest="")
 
     def checked(self) -> Reference:
         """This, if its digest is one. UsageError."""
@@ -67,7 +65,7 @@ class Reference:
 
     def pinned(self, digest: str) -> Reference:
         """The same place by digest."""
-        return replace(self, tag="", digest=digest, given=True)
+        return replace(self, tag="", digest=digest)
 
 
 def is_url(text: str) -> bool:
@@ -100,7 +98,7 @@ def parse(url: str) -> Reference:
         raise UsageError(f"{url!r} names no place", fix=f"write {scheme}://… with a name")
     if digest:
         return Reference(scheme, place, digest=digest).checked()
-    return Reference(scheme, place, require_tag(tag or DEFAULT_TAG), given=bool(tag))
+    return Reference(scheme, place, require_tag(tag or DEFAULT_TAG))
 
 
 def require_tag(tag: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _CHUNK = 4 << 20
+_RETRIES = 5
 
 
 class ObjectStores:
@@ -120,7 +121,10 @@ class _Bucket:
                 folder = Path("/", reference.place)
                 self._store = LocalStore(folder, mkdir=True)
             else:
-                self._store = from_url(f"{reference.scheme}://{reference.place}")
+                self._store = from_url(
+                    f"{reference.scheme}://{reference.place}",
+                    retry_config={"max_retries": _RETRIES},
+                )
 
     def tagged(self, reference: Reference) -> str:
         """The digest that a tag points at. UsageError if there is no such tag."""
