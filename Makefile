@@ -83,7 +83,7 @@ nightly: $(BIN)/.ready $(VENV)-clients/.ready ## Soak, simulations, long fuzzing
 	$(BIN)/trtbuild runtime install
 	$(MAKE) page && test -z "$$(git status --porcelain $(PAGE))" \
 	  || { echo "error: $(PAGE) is not what gateway/ui makes; fix: make page, and commit it"; exit 1; }
-	$(BIN)/python -m pip install --quiet --group browser
+	$(BIN)/python -m pip install --quiet --group browser --group sinks
 	TRTBUILD_NIGHTLY=1 $(PYTEST_PARALLEL) -m "long and not server"
 	TRTBUILD_NIGHTLY=1 $(BIN)/pytest -m "long and server"
 	$(BIN)/python scripts/fuzz_validator.py --files 100000

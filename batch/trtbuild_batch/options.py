@@ -95,8 +95,8 @@ class TaskOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What is read, who is asked, and where the answers go."""
+class CommonOptions:
+    """What is read, who is asked and how, and where the answers go."""
 
     inputs: tuple[str, ...] = option(
         (),
@@ -131,6 +131,14 @@ class RunOptions:
     allow_errors: float = option(
         0, "Share of rows that may have errors at the end, with exit code 0.", min=0, max=1
     )
+    gpu_price: float | None = option(None, "Price of a GPU per hour, to show the cost.", min=0)
+    gpus: int = option(1, "GPUs that serve the model.", min=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(CommonOptions):
+    """The options of a job."""
+
     partition: str = option(
         "", "Only part of the work: 3/16, counted from 0, or auto/16 in a scheduler's job."
     )
@@ -138,8 +146,6 @@ class RunOptions:
         False, "Share the work with other --claim processes: each claims one part at a time."
     )
     lease: float = option(60, "Seconds after which the claim of a lost process lapses.", min=1)
-    gpu_price: float | None = option(None, "Price of a GPU per hour, to show the cost.", min=0)
-    gpus: int = option(1, "GPUs that serve the model.", min=1)
 
     def __post_init__(self) -> None:
         if self.claim and self.partition:

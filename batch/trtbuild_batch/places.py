@@ -94,6 +94,48 @@ class Place:
         with _trouble(self), self.fs.open_output_stream(self.path) as stream:
             stream.write(content)
 
+    @contextmanager
+    def replaced(self, scratch: Path) -> Iterator[Path]:
+        """Yield a temporary file, which becomes this file at the end of the block: readers see the
+        old content or the new, even after a crash.
+
+        Args:
+            scratch: A directory of this machine for the temporary file of an object store.
+
+        Raises:
+            BuildError: The disk is full, or the object store does not answer.
+        """
+        folder = self.local.parent if self.local else scratch
+        temporary = folder / f".{self.name}.tmp"  # of a killed process: written over
+        try:
+            with disk_trouble(folder):
+                yield temporary
+                with temporary.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+                if self.local:
+                    temporary.replace(self.local)
+                    _sync(folder)
+                    return
+            self._upload(temporary)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _upload(self, path: Path) -> None:
+        from pyarrow import fs
+
+        try:
+            fs.copy_files(
+                str(path),
+                self.path,
+                source_filesystem=fs.LocalFileSystem(),
+                destination_filesystem=self.fs,
+            )
+        except OSError as error:
+            raise BuildError(
+                f"{self} cannot be written: {error}",
+                fix="check the credentials and the network; run the command again to resume",
+            ) from None
+
     def create(self, content: bytes) -> bool:
         """Write this file unless it is there; False if it is. Only one of several succeeds."""
         if self.local:
@@ -133,6 +175,14 @@ class Place:
             except FileNotFoundError:
                 return
 
+    def remove_all(self) -> None:
+        """Remove this directory with all that is in it, if it is there."""
+        with _trouble(self):
+            try:
+                self.fs.delete_dir(self.path)
+            except FileNotFoundError:
+                return
+
     def make(self) -> None:
         """Make this directory; object stores have none."""
         if self.local:
@@ -147,6 +197,14 @@ class Place:
         """This file as text, decompressed if its name says so. OSError."""
         stream: Any = self.fs.open_input_stream(self.path, buffer_size=1 << 20)
         return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="strict", newline="")
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def place(text: str) -> Place:

@@ -9,12 +9,13 @@ from trtbuild.cli.values import Program
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    from trtbuild_batch.cli import looking, run
+    from trtbuild_batch.cli import looking, refresh, run
 
     group = Program(
         no_args_is_help=True,
         help="Ask a served model about every row of a table, and resume after a crash.",
     )
     run.register(group)
+    refresh.register(group)
     looking.register(group)
     app.add_typer(group, name="batch")

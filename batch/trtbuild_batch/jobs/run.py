@@ -6,15 +6,13 @@ import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trtbuild.errors import ServerError
 from trtbuild.progress import Progress
 from trtbuild_batch.asking import Embed, Task
-from trtbuild_batch.engine import CallError
 from trtbuild_batch.inputs import Source, open_source
-from trtbuild_batch.jobs import preparing
+from trtbuild_batch.jobs import preparing, probing
 from trtbuild_batch.jobs.tally import Snapshot
 from trtbuild_batch.jobs.working import Watch, Work
-from trtbuild_batch.options import RunOptions, TaskOptions
+from trtbuild_batch.options import CommonOptions, RunOptions, TaskOptions
 from trtbuild_batch.output import contents, record
 from trtbuild_batch.output.locking import only_one
 from trtbuild_batch.output.parts import Layout
@@ -24,8 +22,6 @@ from trtbuild_batch.places import Place, place
 from trtbuild_batch.targets import Target, open_target, parse
 from trtbuild_batch.targets.grouping import Grouped
 from trtbuild_batch.targets.opening import Address
-
-_PROBE = "trtbuild"  # the text whose vector tells the dimension
 
 
 def run(
@@ -59,18 +55,27 @@ def run(
     asked = preparing.task_of(source, task, address)
     layout = preparing.layout_of(source, asked, options)
     source = replace(source, read=asked.columns | {layout.id} | set(layout.keep))
-    target = client or open_target(
-        address,
-        timeout=options.timeout,
-        api_key_env=options.api_key_env,
-        connections=max(options.concurrency or 0, options.max_concurrency),
-    )
+    target = client or opened(options, address)
     if isinstance(asked, Embed) and options.texts_per_request > 1:
         target = Grouped(target, options.texts_per_request)
     job = _Job(
         options, source, address, target, asked, task, layout, folder, retries, progress, watch
     )
     return asyncio.run(job.run())
+
+
+def opened(options: CommonOptions, address: Address) -> Target:
+    """Return the client that the options describe; nothing is sent yet.
+
+    Raises:
+        UsageError: The variable with the API key is not set.
+    """
+    return open_target(
+        address,
+        timeout=options.timeout,
+        api_key_env=options.api_key_env,
+        connections=max(options.concurrency or 0, options.max_concurrency),
+    )
 
 
 @dataclass(slots=True)
@@ -123,17 +128,8 @@ class _Job:
             record.require_same(old, made, self.folder)
             return old
         if isinstance(self.task, Embed):
-            made = replace(made, dimension=await self._dimension(self.task))
+            probe = await probing.vector(self.target, self.task, self.address)
+            made = replace(made, dimension=len(probe) // 4)
         if not (self.folder / record.NAME).create(made.render()):
             return await self._record(made, scratch)  # another process was first
         return made
-
-    async def _dimension(self, task: Embed) -> int:
-        try:
-            return len((await self.target.ask(task.of(_PROBE))).output) // 4
-        except CallError as error:
-            raise ServerError(
-                f"{self.address.model!r} gives no vector: {error.message}",
-                where=self.address.url,
-                fix="check that it is an embedding model, and --dimensions",
-            ) from None

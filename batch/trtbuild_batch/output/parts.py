@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtbuild.errors import BuildError
-from trtbuild.files import disk_trouble
 from trtbuild_batch.engine import Outcome, Receipt
 from trtbuild_batch.places import Place
 
@@ -82,7 +80,7 @@ class Layout:
         kept = [name for name in schema.names if name not in OWN or name == "id"]
         columns: dict[str, Any] = {"row": [number for number, _, _ in rows]}
         for at, name in enumerate(kept):
-            columns[name] = _cast([values[at] for _, values, _ in rows], schema.field(name).type)
+            columns[name] = cast([values[at] for _, values, _ in rows], schema.field(name).type)
         receipts = [receipt for _, _, receipt in rows]
         outcomes = [receipt.outcome or _NOTHING for receipt in receipts]
         columns["output"] = self._outputs([one.output for one in outcomes])
@@ -94,7 +92,7 @@ class Layout:
         columns["error"] = [one.error or None for one in receipts]
         columns["error_kind"] = [one.kind or None for one in receipts]
         for name in schema.names:
-            if schema.field(name).type == pa.string():
+            if schema.field(name).type == pa.string() and name not in kept:
                 columns[name] = [one and _valid(one) for one in columns[name]]
         return pa.table(columns, schema=schema)
 
@@ -109,12 +107,16 @@ class Layout:
 _NOTHING = Outcome(None)
 
 
-def _cast(values: list[Any], kind: Any) -> list[Any]:
+def cast(values: Sequence[Any], kind: Any) -> Sequence[Any]:
+    """Return values for a column: in one of texts, a value that is none is written as JSON."""
     import pyarrow as pa
 
     if kind != pa.string():
         return values
-    return [None if one is None else one if isinstance(one, str) else _text(one) for one in values]
+    return [
+        None if one is None else _valid(one if isinstance(one, str) else _text(one))
+        for one in values
+    ]
 
 
 def _valid(text: str) -> str:
@@ -146,41 +148,11 @@ def publish(where: Place, table: Table, scratch: Path) -> None:
     Raises:
         BuildError: The disk is full, or the object store does not answer.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = table.replace_schema_metadata({_STATS: _counts(table)})
-    folder = where.local.parent if where.local else scratch
-    temporary = folder / f".{where.name}.tmp"  # of a killed process: written over
-    try:
-        with disk_trouble(folder):
-            pq.write_table(table, temporary, compression="zstd")
-            with temporary.open("rb+") as stream:
-                os.fsync(stream.fileno())
-            if where.local:
-                temporary.replace(where.local)
-                _sync(folder)
-                return
-        try:
-            pa.fs.copy_files(
-                str(temporary), where.path, source_filesystem=pa.fs.LocalFileSystem(),
-                destination_filesystem=where.fs,
-            )  # fmt: skip
-        except OSError as error:
-            raise BuildError(
-                f"{where} cannot be written: {error}",
-                fix="check the credentials and the network; run the command again to resume",
-            ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    with where.replaced(scratch) as path:
+        pq.write_table(table, path, compression="zstd")
 
 
 def _counts(table: Table) -> bytes:

@@ -103,17 +103,18 @@ def need(folder: Place) -> Record:
 
 def require_same(old: Record, new: Record, folder: Place) -> None:
     """Raise UsageError, with every difference, if ``new`` would mix rows of two jobs."""
-    differences = tuple(_differences(old.fingerprint, new.fingerprint))
-    if differences:
+    found = tuple(differences(old.fingerprint, new.fingerprint))
+    if found:
         raise UsageError(
             f"{folder} has rows of another job, and two jobs are never mixed",
-            details=differences,
+            details=found,
             fix="choose another directory with -o, restore the former values, or remove the old "
             "rows with --new",
         )
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence about each value of two fingerprints that differs."""
     for name in dict.fromkeys((*old, *new)):
         before, now = old.get(name), new.get(name)
         if before == now:

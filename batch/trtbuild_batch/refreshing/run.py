@@ -1,0 +1,289 @@
+"""Refresh the vectors of a sink: plan, embed, apply, take note. Each step may be repeated."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from trtbuild.errors import BuildError
+from trtbuild.progress import Progress
+from trtbuild_batch.asking import Embed
+from trtbuild_batch.inputs import Source, open_source
+from trtbuild_batch.jobs import looking, preparing, probing
+from trtbuild_batch.jobs import run as running
+from trtbuild_batch.jobs.working import Watch
+from trtbuild_batch.output import record
+from trtbuild_batch.output.locking import only_one
+from trtbuild_batch.output.parts import Layout
+from trtbuild_batch.places import Place, place
+from trtbuild_batch.refreshing import digests, memory
+from trtbuild_batch.refreshing.applying import Applier
+from trtbuild_batch.refreshing.digests import Known
+from trtbuild_batch.refreshing.memory import Generation, Memory, Pending
+from trtbuild_batch.refreshing.options import RefreshOptions
+from trtbuild_batch.refreshing.planning import CHANGED, Counts, Planner, kept_schema
+from trtbuild_batch.sinks import Sink, open_sink, parse
+from trtbuild_batch.targets import parse as parse_target
+from trtbuild_batch.targets.opening import Address
+
+ERRORS = "_errors.jsonl"
+"""The first rows of the last refresh that have an error."""
+_ERRORS_KEPT = 1000
+_PENDING, _OUT = "pending", "out"
+_SAME = 0.99
+"""Cosine of the probe's vectors from which a model is the same one. Other numerics of one model,
+such as another batch size or bfloat16 for float16, stay above 0.999."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What a refresh did.
+
+    Attributes:
+        rows: Of the input.
+        unchanged: Rows that the sink had already.
+        new: Rows with an id that the sink did not have.
+        changed: Rows whose text or kept columns are different.
+        removed: Ids that are no longer in the input.
+        errors: Rows without a vector, or that cannot be read.
+        resumed: Rows of an interrupted refresh that was finished first.
+        generation: The generation of the sink that readers see; 0 for none.
+        shown: Whether the result is shown to readers: a new collection with too many errors is not.
+        why: The first few rows that cannot be read.
+    """
+
+    rows: int
+    unchanged: int
+    new: int
+    changed: int
+    removed: int
+    errors: int
+    resumed: int
+    generation: int
+    shown: bool = True
+    why: list[str] = field(default_factory=list)
+
+
+def refresh(
+    options: RefreshOptions, progress: Progress, watch: Watch = lambda _: None
+) -> Refreshed:
+    """Give the sink a vector for every row of the input, and nothing else.
+
+    Args:
+        options: What is embedded, by which model, and where the vectors go.
+        progress: Is told about each step.
+        watch: Is given the state of the embedding once a second.
+
+    Raises:
+        UsageError: An option, the input or the directory cannot be used.
+        ServerError: The target does not answer, or too many calls fail.
+        BuildError: The database, the disk or the object store fails.
+    """
+    sink = parse(options.sink)
+    source = open_source(options.inputs)
+    address = parse_target(options.target, options.model)
+    folder = place(options.out)
+    task = preparing.task_of(source, options.task(), address)
+    assert isinstance(task, Embed)
+    layout = preparing.layout_of(source, task, options.job())
+    source = replace(source, read=task.columns | {layout.id} | set(layout.keep))
+    generation = asyncio.run(_identified(options, address, task, layout, progress))
+    folder.make()
+    scratch = preparing.scratch_of(folder)
+    with only_one(scratch, str(folder)), open_sink(sink, scratch) as opened:
+        known = memory.read(folder, str(sink))
+        source.counted(layout.id, progress)  # refuses an id that is there twice
+        work = _Refresh(
+            options, source, task, layout, folder, scratch, opened, generation, known, progress,
+            watch,
+        )  # fmt: skip
+        return work.run()
+
+
+async def _identified(
+    options: RefreshOptions, address: Address, task: Embed, layout: Layout, progress: Progress
+) -> Generation:
+    """Return the generation that the model's vectors belong to, without a number yet."""
+    progress.step(f"asking {address.url} for {address.model}")
+    target = running.opened(options, address)
+    try:
+        identity = {"name": address.model, **await target.open()}
+        probe = await probing.vector(target, task, address)
+    finally:
+        await target.close()
+    fingerprint = {
+        "model": identity,
+        **task.about(),
+        "id": layout.id,
+        "keep": {name: str(kind or "text") for name, kind in layout.keep.items()},
+    }
+    return Generation(0, fingerprint, probe.hex())
+
+
+@dataclass(slots=True)
+class _Refresh:
+    options: RefreshOptions
+    source: Source
+    task: Embed
+    layout: Layout
+    folder: Place
+    scratch: Path
+    sink: Sink
+    made: Generation
+    known: Memory
+    progress: Progress
+    watch: Watch
+
+    def run(self) -> Refreshed:
+        """Finish what was interrupted, and then do what the input asks for."""
+        resumed, errors = self._resumed()
+        if pending := self.known.pending:  # too many rows have errors: not shown to readers
+            counts = Counts(rows=pending.embed, new=pending.embed, unreadable=pending.unreadable)
+        else:
+            self._drop_stale()
+            counts, planned = self._plan()
+            errors = self._finish(planned) if planned else errors
+        current = self.known.current
+        return Refreshed(
+            rows=counts.rows,
+            unchanged=counts.unchanged,
+            new=counts.new,
+            changed=counts.changed,
+            removed=counts.removed,
+            errors=errors + counts.unreadable,
+            resumed=resumed,
+            generation=current.number if current else 0,
+            shown=self.known.pending is None,
+            why=counts.why,
+        )
+
+    def _resumed(self) -> tuple[int, int]:
+        """Finish an interrupted refresh, or abandon it; return its rows and their errors."""
+        pending = self.known.pending
+        if pending is None:
+            return 0, 0
+        current = self.known.current
+        if not self.options.new and not self._different(pending.generation):
+            self.progress.step("finishing the interrupted refresh")
+            return pending.embed, self._finish(pending, again=True)
+        stale = self.known.stale
+        if current is None or pending.generation.number != current.number:
+            stale = (*stale, pending.generation.number)
+        self._remember(pending=None, stale=stale)
+        return 0, 0
+
+    def _different(self, old: Generation) -> list[str]:
+        """Return why vectors of now cannot be among those of ``old``; empty if they can."""
+        found = list(record.differences(old.fingerprint, self.made.fingerprint))
+        if not found and not _similar(old.probe, self.made.probe):
+            found = ["the model behind this name gives other vectors"]
+        return found
+
+    def _plan(self) -> tuple[Counts, Pending | None]:
+        """Compare the input with what the sink holds; return None if there is nothing to do."""
+        (self.folder / _PENDING).remove_all()
+        (self.folder / _PENDING).make()
+        base = self.known.current
+        why = self._different(base) if base else []
+        if base and not why and not self.options.new:
+            if not self.sink.holds(base.number):
+                raise BuildError(
+                    f"{self.known.sink} has lost its vectors, or was made anew by others",
+                    where=str(self.folder),
+                    fix="restore them, or embed all rows again with --new",
+                )
+            generation, held = base, Known(self.folder / self.known.digests)
+        else:
+            if base:
+                reason = "; ".join(why) or "--new"
+                self.progress.step(f"embedding all rows into a new collection ({reason})")
+            generation, held = replace(self.made, number=self.known.free), Known()
+        planner = Planner(
+            self.source, self.task.column, self.layout, held, self.folder / _PENDING, self.scratch,
+            self.options.max_removed,
+        )  # fmt: skip
+        counts = planner.plan(self.progress)
+        embed = counts.new + counts.changed
+        if generation is base and not embed and not counts.removed:
+            return counts, None
+        pending = Pending(generation, embed, counts.removed, counts.unreadable)
+        self._remember(pending=pending)
+        return counts, pending
+
+    def _finish(self, pending: Pending, *, again: bool = False) -> int:
+        """Embed, apply, take note; return the rows that have an error.
+
+        A new generation with more errors than are accepted is not shown to readers, and stays
+        pending: ``again`` asks about the rows with errors once more.
+        """
+        folder = self.folder / _PENDING
+        errors = self._embed(again=again) if pending.embed else 0
+        current = self.known.current
+        fresh = current is None or current.number != pending.generation.number
+        accepted = self.options.allow_errors * (pending.embed + pending.unreadable)
+        if fresh and errors + pending.unreadable > accepted:
+            return errors
+        kept = kept_schema(self.layout)
+        applier = Applier(self.sink, pending, folder, folder / _OUT, self.scratch, kept)
+        commits = self.known.commits + 1
+        name = f"_digests-{commits}.parquet"
+        old = None if fresh else self.folder / self.known.digests
+        applier.apply(old, self.folder / name, self.progress)
+        stale = self.known.stale
+        if current and fresh:
+            stale = (*stale, current.number)
+        self._remember(
+            current=pending.generation, digests=name, pending=None, commits=commits, stale=stale
+        )
+        self._drop_stale()
+        folder.remove_all()
+        for other in self.folder.names():
+            if other.startswith("_digests-") and other != name:
+                (self.folder / other).remove()
+        return errors
+
+    def _embed(self, *, again: bool) -> int:
+        """Run the batch job of a plan; return how many of its rows have an error."""
+        folder = self.folder / _PENDING
+        job = self.options.job(
+            inputs=(str(folder / CHANGED),),
+            out=str(folder / _OUT),
+            id=self.layout.id,
+            keep=(*self.layout.keep, digests.COLUMN),
+        )
+        task = self.options.task()
+        end = running.run(job, task, self.progress, self.watch)
+        if end.errors and again:
+            end = running.run(job, task, self.progress, self.watch, retries=True)
+        failed = self.folder / ERRORS
+        if not end.errors:
+            failed.remove()
+            return 0
+        rows = islice(looking.failed_rows(job.out), _ERRORS_KEPT)
+        lines = (json.dumps({"id": row.id, "kind": row.kind, "error": row.error}) for row in rows)
+        failed.write("".join(f"{line}\n" for line in lines).encode())
+        return end.errors
+
+    def _drop_stale(self) -> None:
+        for number in self.known.stale:
+            self.sink.drop(number)
+        if self.known.stale:
+            self._remember(stale=())
+
+    def _remember(self, **changed: Any) -> None:
+        self.known = replace(self.known, **changed)
+        self.known.write(self.folder)
+
+
+def _similar(one: str, other: str) -> bool:
+    """Whether two vectors point the same way."""
+    import numpy as np
+
+    a, b = (np.frombuffer(bytes.fromhex(text), "<f4").astype("f8") for text in (one, other))
+    if len(a) != len(b):
+        return False
+    return bool(a @ b >= _SAME * np.linalg.norm(a) * np.linalg.norm(b))

@@ -1,0 +1,243 @@
+"""`trtbuild batch refresh`: only what changed is embedded, and two models are never mixed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from support.batch_jobs import write_lines
+from support.batch_server import BatchServer, vector_of
+from support.command_line import trtbuild
+
+Refresh = Callable[..., Any]
+WHOLE = ("--embed", "text", "--id", "id", "--sink", "vectors.parquet")
+
+
+@pytest.fixture
+def refresh(server: BatchServer, tmp_path: Path) -> Refresh:
+    """``trtbuild batch refresh rows.jsonl -o state …`` of these rows."""
+
+    def call(rows: Iterable[object] | None, *more: object, model: str = "m") -> Any:
+        if rows is not None:
+            write_lines(tmp_path / "rows.jsonl", rows)
+        server.asked.clear()
+        given = ["-o", "state", "--target", server.url, "--model", model, *WHOLE, *more]
+        return trtbuild("batch", "refresh", "rows.jsonl", *given, cwd=tmp_path)
+
+    return call
+
+
+def rows(*numbers: int, change: Iterable[int] = ()) -> list[dict[str, Any]]:
+    return [
+        {"id": f"r{n}", "text": f"text {n}" + " changed" * (n in set(change)), "n": n}
+        for n in numbers
+    ]
+
+
+def held(folder: Path) -> dict[str, list[float]]:
+    """The vectors of the sink by id; an id that is there twice fails."""
+    found = pq.read_table(folder / "vectors.parquet").to_pylist()
+    vectors = {row["id"]: row["vector"] for row in found}
+    assert len(vectors) == len(found)
+    return vectors
+
+
+def expected(given: list[dict[str, Any]]) -> dict[str, list[float]]:
+    return {row["id"]: vector_of(row["text"]) for row in given}
+
+
+def embedded(server: BatchServer) -> set[str]:
+    return {text for text in server.asked if text != "trtbuild"}
+
+
+def test_only_what_changed_is_embedded(
+    refresh: Refresh, tmp_path: Path, server: BatchServer
+) -> None:
+    first = rows(*range(40))
+    done = refresh(first, "--keep", "n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "40 rows · 40 new · 0 changed · 0 removed · 0 unchanged: vectors.parquet\n"
+    )
+    assert held(tmp_path) == expected(first)
+
+    assert refresh(None, "--keep", "n").returncode == 0
+    assert not embedded(server)
+
+    second = rows(*range(5, 45), change=[7, 9])
+    second[10]["n"] = -1  # r15: a kept column
+    done = refresh(second, "--keep", "n", "--json")
+    found = json.loads(done.stdout)
+    counts = [found[name] for name in ("rows", "new", "changed", "removed", "unchanged")]
+    assert counts == [40, 5, 3, 5, 32]
+    wanted = {row["text"] for row in second if row["id"] in ("r7", "r9", "r15")}
+    assert embedded(server) == wanted | {f"text {n}" for n in range(40, 45)}
+    assert held(tmp_path) == expected(second)
+    table = pq.read_table(tmp_path / "vectors.parquet")
+    assert table.schema.field("vector").type == pa.list_(pa.float32(), 3)
+    assert dict(zip(table["id"].to_pylist(), table["n"].to_pylist(), strict=True))["r15"] == "-1"
+    left = sorted(path.name for path in (tmp_path / "state").iterdir())
+    assert left == [".lock", "_digests-2.parquet", "_refresh.json"]
+
+
+def test_another_model_gets_a_collection_of_its_own(
+    refresh: Refresh, tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.models = ("m", "m2")
+    given = rows(*range(10))
+    assert json.loads(refresh(given, "--json").stdout)["generation"] == 1
+    done = refresh(given, "--json", model="m2")
+    assert json.loads(done.stdout)["generation"] == 2 and len(embedded(server)) == 10
+    assert 'model: was {"name": "m"}, is now {"name": "m2"}' in done.stderr
+    done = refresh(given, "--input-type", "passage", model="m2")
+    assert 'input_type: was "", is now "passage"' in done.stderr and len(embedded(server)) == 10
+    # Another checkpoint behind the same name.
+    monkeypatch.setattr("support.batch_server.vector_of", lambda text: [0.0, len(text), 4.0])
+    done = refresh(given, "--input-type", "passage", model="m2")
+    assert "gives other vectors" in done.stderr
+    assert held(tmp_path)["r3"] == [0.0, 6.0, 4.0]
+    done = refresh(given, "--input-type", "passage", "--new", model="m2")
+    assert done.returncode == 0 and len(embedded(server)) == 10
+
+
+def test_rows_without_a_vector_stay_as_they_were(
+    refresh: Refresh, tmp_path: Path, server: BatchServer
+) -> None:
+    given = rows(*range(10))
+    assert refresh(given).returncode == 0
+    server.decide = lambda text, _: 413 if text == "text 3 changed" else 200
+    given = rows(*range(2, 12), change=[3, 4])
+    done = refresh([*given, {"text": "no id"}], "--attempts", 1)
+    assert done.returncode == 7
+    assert "2 of 11 rows have no vector; they are tried again at the next refresh" in done.stderr
+    assert "row 10: the column 'id' has no value" in done.stderr
+    (line,) = (tmp_path / "state/_errors.jsonl").read_text().splitlines()
+    assert json.loads(line)["id"] == "r3" and json.loads(line)["kind"] == "context_length"
+    # An id that cannot be read may be any of those that seem to have vanished.
+    kept = expected(rows(0, 1)) | expected(given) | {"r3": vector_of("text 3")}
+    assert held(tmp_path) == kept
+    server.decide = lambda _text, _: 200
+    assert refresh(given).returncode == 0
+    assert embedded(server) == {"text 3 changed"}
+    assert held(tmp_path) == expected(given)
+
+
+def test_a_new_collection_with_errors_is_not_shown(
+    refresh: Refresh, tmp_path: Path, server: BatchServer
+) -> None:
+    given = rows(*range(10))
+    assert refresh(given).returncode == 0
+    before = held(tmp_path)
+    server.decide = lambda text, _: 413 if text == "text 3" else 200
+    done = refresh(None, "--new", "--input-type", "query")
+    assert done.returncode == 7 and "the new collection is not shown to readers" in done.stderr
+    assert held(tmp_path) == before
+    server.decide = lambda _text, _: 200
+    done = refresh(None, "--input-type", "query")
+    assert done.returncode == 0 and embedded(server) == {"text 3"}
+    assert "10 of an interrupted refresh" in done.stdout
+    server.decide = lambda text, _: 413 if text == "text 3" else 200
+    done = refresh(None, "--allow-errors", 0.1)
+    assert done.returncode == 0 and len(held(tmp_path)) == 9
+
+
+_CHILD = """
+import sys
+from trtbuild.progress import SILENT
+from trtbuild_batch.refreshing.options import RefreshOptions
+from trtbuild_batch.refreshing.run import refresh
+options = RefreshOptions(
+    inputs=("rows.jsonl",), out="state", target=sys.argv[1], model="m", embed="text", id="id",
+    sink="vectors.parquet", concurrency=4, texts_per_request=1, part_rows=50,
+)
+print(refresh(options, SILENT).errors)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_refresh_is_finished_exactly(
+    refresh: Refresh, tmp_path: Path, server: BatchServer
+) -> None:
+    assert refresh(rows(*range(200))).returncode == 0
+    given = rows(*range(20, 400), change=range(50, 100))
+    write_lines(tmp_path / "rows.jsonl", given)
+    server.asked.clear()
+    children: list[subprocess.Popen[str]] = []
+
+    def decide(_text: str, _times: int) -> float:
+        if sum(server.asked.values()) in (60, 180):
+            threading.Timer(0, children[-1].send_signal, [signal.SIGKILL]).start()
+        return 0.001
+
+    server.decide = decide
+    codes = []
+    while not codes or codes[-1]:
+        command = [sys.executable, "-c", _CHILD, server.url]
+        children.append(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True))
+        said, _ = children[-1].communicate(timeout=300)
+        codes.append(children[-1].returncode)
+    assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0] and said == "0\n"
+    assert held(tmp_path) == expected(given)
+    asked = {text: times for text, times in server.asked.items() if text != "trtbuild"}
+    assert set(asked) == {row["text"] for row in given} - {row["text"] for row in rows(*range(200))}
+    assert sum(asked.values()) <= len(asked) + 2 * 4
+
+
+REFUSED = {
+    "no id": (["--id", ""], "--id is empty"),
+    "column": (["--id", "doc"], "the input has no column 'doc'"),
+    "sink": (["--sink", "redis:x#docs"], "'redis:x#docs' is not a sink"),
+    "table": (["--sink", "qdrant:x"], "'qdrant:x' is not a sink"),
+    "name": (["--sink", "qdrant:x#do;cs"], "'qdrant:x#do;cs' is not a sink"),
+    "password": (["--sink", "postgresql://me:key5@db/x#docs"], "must not contain a password"),
+    "user": (["--sink", "ftp://me:key5@db/x#docs"], "a sink with a user name is not a sink"),
+    "other sink": (["--sink", "other.parquet"], "state is about another sink: {}/vectors.parquet"),
+    "input type": (["--input-type", "x"], "unknown --input-type 'x'"),
+}
+
+
+def test_what_cannot_be_is_refused(refresh: Refresh, tmp_path: Path, server: BatchServer) -> None:
+    given = rows(*range(10))
+    assert refresh(given).returncode == 0
+    for name, (more, message) in REFUSED.items():
+        done = refresh(None, *more)
+        assert done.returncode == 2, (name, done.stderr)
+        assert message.format(tmp_path) in done.stderr, (name, done.stderr)
+        assert "fix: " in done.stderr and "key5" not in done.stderr, name
+    done = refresh([*given, given[0]])
+    assert done.returncode == 2 and "the id 'r0' is there twice" in done.stderr
+    done = refresh(given[:4])
+    assert done.returncode == 2 and "6 of 10 ids have vanished from the input" in done.stderr
+    assert held(tmp_path) == expected(given)
+    assert refresh(given[:4], "--max-removed", 1).returncode == 0
+    assert held(tmp_path) == expected(given[:4])
+    (tmp_path / "vectors.parquet").unlink()
+    done = refresh(None)
+    assert done.returncode == 5 and "has lost its vectors" in done.stderr
+    (tmp_path / "state/_refresh.json").write_text("{}")
+    done = refresh(None)
+    assert done.returncode == 5 and "_refresh.json is damaged" in done.stderr
+    (tmp_path / "state/_refresh.json").rename(tmp_path / "state/other")
+    done = refresh(None)
+    assert done.returncode == 2 and "is not empty, and has no refresh" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["lancedb", "qdrant"])
+def test_without_its_library_the_extra_of_a_sink_is_named(
+    kind: str, refresh: Refresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("lancedb", "qdrant_client", "trtbuild_batch.sinks.qdrant"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "trtbuild_batch.sinks.qdrant")
+    done = refresh(rows(1), "--sink", f"{kind}:db#docs")
+    assert done.returncode == 2 and f"pip install 'trtbuild[batch,{kind}]'" in done.stderr
