@@ -27,7 +27,7 @@ def need_pyarrow() -> None:
         import pyarrow  # noqa: F401
     except ImportError:
         raise UsageError(
-            "trtbuild batch needs pyarrow, which is not installed",
+            "tables are read with pyarrow, which is not installed",
             fix="pip install 'trtbuild[batch]'",
         ) from None
 

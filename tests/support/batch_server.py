@@ -20,12 +20,17 @@ def fine(_text: str, _times: int) -> int:
     return 200
 
 
+def vector_of(text: str) -> list[float]:
+    return [float(len(text)), 0.5, -1.0]
+
+
 @dataclass
 class BatchServer:
     """``decide`` may be changed at any time."""
 
     port: int = 0
     decide: Decide = fine
+    vector: Callable[[str], list[float]] = vector_of
     asked: Counter[str] = field(default_factory=Counter)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
@@ -78,7 +83,7 @@ class BatchServer:
             if found == "drop":
                 return False
             status, headers = found if isinstance(found, tuple) else (int(found), {})
-            answer = _good(path, text, body) if status == 200 else _error(status)
+            answer = _good(path, text, body, self.vector) if status == 200 else _error(status)
             writer.write(_answer(status, json.dumps(answer).encode(), **headers))
             await writer.drain()
             return True
@@ -94,14 +99,12 @@ def _texts(body: dict[str, Any]) -> list[str]:
     return [str(one) for one in found] if isinstance(found, list) else [str(found)]
 
 
-def vector_of(text: str) -> list[float]:
-    return [float(len(text)), 0.5, -1.0]
-
-
-def _good(path: str, text: str, body: dict[str, Any]) -> dict[str, Any]:
+def _good(
+    path: str, text: str, body: dict[str, Any], vector: Callable[[str], list[float]]
+) -> dict[str, Any]:
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
     if path.endswith("/embeddings"):
-        data = [{"index": at, "embedding": vector_of(one)} for at, one in enumerate(_texts(body))]
+        data = [{"index": at, "embedding": vector(one)} for at, one in enumerate(_texts(body))]
         return {"data": data[::-1], "usage": usage}
     if path.endswith("/rerank"):
         scores = [

@@ -24,6 +24,7 @@ SOURCES = sorted(
         "batch",
         "experiments",
         "artifacts",
+        "drift",
         "engine_flow",
         "backends",
         "gateway",

@@ -143,6 +143,7 @@ finally:
         "trtbuild_backends", "trtbuild_backends.commands",
         "trtbuild_batch", "trtbuild_batch.commands",
         "trtbuild_deploy", "trtbuild_deploy.commands",
+        "trtbuild_drift", "trtbuild_drift.commands",
         "trtbuild_engine_flow", "trtbuild_engine_flow.commands",
         "trtbuild_experiments", "trtbuild_experiments.commands",
         "trtbuild_checkpoints", "trtbuild_checkpoints.commands",
