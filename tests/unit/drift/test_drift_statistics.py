@@ -52,8 +52,9 @@ def test_damping_turns_and_shrinks_only() -> None:
     assert statistics.damped(np.ones((4, 3))).tolist() == np.zeros((4, 3)).tolist()
 
 
-def test_the_level_is_held_and_a_new_topic_is_found() -> None:
+def test_the_level_is_held_and_a_new_topic_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """60 windows each; benchmarks/bench_drift.py draws 1,000 in 384 dimensions."""
+    monkeypatch.setattr(statistics, "PERMUTATIONS", 199)
     found = {}
     for new in (0.0, 0.1):
         random, hits = np.random.default_rng(2), 0
