@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from trtbuild.errors import UsageError
+from trtbuild.pipeline.fetching import is_url
 
 DEFAULT_TAG = "latest"
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -66,11 +67,6 @@ class Reference:
     def pinned(self, digest: str) -> Reference:
         """The same place by digest."""
         return replace(self, tag="", digest=digest)
-
-
-def is_url(text: str) -> bool:
-    """Whether ``text`` looks like the URL of a store, and not like a path."""
-    return "://" in text or text.startswith("mlflow:")
 
 
 def parse(url: str) -> Reference:

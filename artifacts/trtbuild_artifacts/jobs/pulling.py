@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,21 @@ class Pulled:
     edited: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An artifact that was looked up: where, what of it cannot move, and what is in it."""
+
+    reference: Reference
+    store: Store
+    remote: Remote
+    listing: Listing
+
+    @property
+    def where(self) -> str:
+        """The URL that cannot move."""
+        return str(self.reference.pinned(self.remote.version))
+
+
 def pull(
     url: str,
     target: Path,
@@ -70,40 +85,54 @@ def pull(
         RepositoryError: What is stored contradicts itself or would lead out of ``target``.
         BuildError: The store cannot be reached; the disk is full; a file is damaged.
     """
+    return take(look_up(url, progress), target, only=only, force=force, progress=progress)
+
+
+def look_up(url: str, progress: Progress = SILENT) -> Opened:
+    """Look a URL up once. Raises as :func:`pull`."""
     reference = parse(url)
     store = open_store(reference)
     progress.step("looking up the artifact")
     remote = store.resolve(reference)
     where = str(reference.pinned(remote.version))
-    stored = parse_listing(remote.listing(), where)
+    return Opened(reference, store, remote, parse_listing(remote.listing(), where))
+
+
+def take(
+    opened: Opened,
+    target: Path,
+    *,
+    only: Sequence[str] = (),
+    force: bool = False,
+    beside: Sequence[Path] = (),
+    progress: Progress = SILENT,
+) -> Pulled:
+    """:func:`pull` of what was looked up; ``beside`` are other directories with files of it."""
+    remote = opened.remote
     target = target.expanduser().resolve()
     present = Present.read(target, progress)
-    with staging(target, stored, progress) as stage:
-        listing = _wanted(stage, stored, remote, only, present.files)
+    with staging(target, opened.listing, progress) as stage:
+        listing = _wanted(stage, opened, only, present)
         present.require_replaceable(listing, force=force)
         if present.is_exactly(listing):
             stage.discard()
         else:
-            stage.reuse(present.files)
+            for each in (present, *(Present.read(other, progress) for other in beside)):
+                stage.reuse(each.target, each.files)
             stage.require_space()
             if stage.missing:
                 progress.step("downloading")
                 remote.fetch(stage)
             stage.finish()
     return Pulled(
-        remote.version, where, target, tuple(sorted(listing.models)), stage.received,
-        stage.reused, _moved(store, reference, remote.version), listing.edited,
+        remote.version, opened.where, target, tuple(sorted(listing.models)), stage.received,
+        stage.reused, _moved(opened), listing.edited,
     )  # fmt: skip
 
 
-def _wanted(
-    stage: Staging,
-    stored: Listing,
-    remote: Remote,
-    only: Sequence[str],
-    present: Mapping[str, str],
-) -> Listing:
+def _wanted(stage: Staging, opened: Opened, only: Sequence[str], present: Present) -> Listing:
     """Get the lock, compare it with the listing, and tell the stage which files are wanted."""
+    stored, remote = opened.listing, opened.remote
     if LOCK_NAME not in stored.files:
         listing = stored.only(only, b"") if only else stored
         stage.want(listing, {})
@@ -111,7 +140,7 @@ def _wanted(
     stage.want(stored, {})
     if LOCK_NAME in stage.missing:
         stage.missing = {LOCK_NAME}
-        stage.reuse(present)
+        stage.reuse(present.target, present.files)
         if stage.missing:
             remote.fetch(stage)
     content = stage.read(LOCK_NAME)
@@ -145,11 +174,11 @@ def _compare(lock: Lock, listing: Listing, where: str) -> None:
         )
 
 
-def _moved(store: Store, reference: Reference, version: str) -> str:
+def _moved(opened: Opened) -> str:
     """What the tag means now, if that is something else. The pull is complete either way."""
-    if reference.digest:
+    if opened.reference.digest:
         return ""
     with suppress(TrtbuildError):
-        now = store.resolve(reference).version
-        return now if now != version else ""
+        now = opened.store.resolve(opened.reference).version
+        return now if now != opened.remote.version else ""
     return ""

@@ -46,7 +46,7 @@ class Staging:
     Attributes:
         missing: Paths that are wanted and not here yet.
         received: Bytes that were downloaded.
-        reused: Bytes that were taken from ``target``.
+        reused: Bytes that were here already.
     """
 
     def __init__(self, target: Path, folder: Path, listing: Listing, progress: Progress) -> None:
@@ -76,14 +76,14 @@ class Staging:
             write_synced(self._new(name), content)
         self.missing = {path for path in listing.files if not (self._files / path).is_file()}
 
-    def reuse(self, present: Mapping[str, str]) -> None:
-        """Take what the target has already; ``present`` are its files with their SHA-256."""
+    def reuse(self, folder: Path, present: Mapping[str, str]) -> None:
+        """Take what a directory has already; ``present`` are its files with their SHA-256."""
         by_sha256 = {sha256: path for path, sha256 in present.items()}
         for path in sorted(self.missing):
             entry = self._listing.files[path]
             found = (present.get(path) == entry.sha256 and path) or by_sha256.get(entry.sha256)
             if found:
-                clone_file(self._target / found, self._new(path))
+                clone_file(folder / found, self._new(path))
                 self.reused += entry.size
                 self.missing.discard(path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +19,8 @@ Examples
 
   trtbuild serve --port auto --detach --json
 
+  trtbuild serve oci://ghcr.io/acme/chat:production
+
   trtbuild serve --mode embedded --env VLLM_CPU_KVCACHE_SPACE=4
 
   trtbuild serve --rehearse --checkpoint my-llama=./my-llama
@@ -32,7 +33,9 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    repo: Annotated[Path, typer.Argument(help="Model repository.")] = Path("model_repository"),
+    repo: Annotated[
+        str, typer.Argument(help="Model repository, or the URL of one that was pushed.")
+    ] = "model_repository",
     *,
     mode: Annotated[
         str, typer.Option(help="Where Triton runs: auto, local, embedded or docker.")
@@ -107,6 +110,7 @@ def serve(
     """Serve a model repository until Ctrl-C (exit code 0), or in the background."""
     from trtbuild.cli.output import progress
     from trtbuild.pipeline import serve as pipeline
+    from trtbuild.pipeline.fetching import local_repository
     from trtbuild.pipeline.ports import choose_ports
     from trtbuild.pipeline.rehearse import parse_checkpoints
     from trtbuild.server import LaunchOptions
@@ -125,7 +129,7 @@ def serve(
     )
     with progress() as bars:
         plan = pipeline.prepare(
-            repo,
+            local_repository(repo, bars),
             mode=mode,
             options=options,
             validate=validate,

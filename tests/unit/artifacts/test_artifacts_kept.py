@@ -168,3 +168,20 @@ def test_credentials_of_docker_are_used_and_not_shown(
     done = trtbuild("push", repo, url)
     assert done.returncode == 0 and "s3cret" not in done.stdout + done.stderr
     assert trtbuild("pull", url, tmp_path / "out").returncode == 0
+
+
+def test_serve_takes_the_url(place: Place, repo: Path, home: Path) -> None:
+    cache = home / "cache/artifacts/served"
+
+    def served() -> Path:
+        said = ran("serve", place("v1"), "--mode", "docker", "--dry-run")["command"]
+        return next(path for path in cache.glob("*/*") if str(path) in said)
+
+    ran("push", repo, place("v1"))
+    first = served()
+    assert pulled(first) == snapshot(repo) and served() == first
+    (repo / "one/config.pbtxt").write_text(CONFIG + "# newer\n")
+    lock_repository(repo, "one", "two")
+    ran("push", repo, place("v1"))
+    assert pulled(served()) == snapshot(repo)
+    assert not first.exists()  # no server runs on it

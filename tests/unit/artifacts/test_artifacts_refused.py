@@ -307,3 +307,8 @@ def test_options_of_other_stores(repo: Path, oci: Registry, tmp_path: Path) -> N
     assert "unknown --layout" in refused("push", repo, url, "--layout", "zip", code=2)
     with pytest.raises(UsageError, match="cannot be pushed to"):
         parse(f"s3://bucket@sha256:{'0' * 64}").require_tag()
+
+
+def test_a_url_without_a_plug_in_that_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trtbuild.pipeline.fetching.points", lambda _: [])
+    assert "cannot be fetched" in refused("serve", "oci://registry/name:v1", code=2)
