@@ -12,3 +12,8 @@ observe = Command(
     "Write Prometheus rules, Alertmanager routes and a dashboard, over metrics that really exist.",
     "trtbuild_deploy.cli.observe",
 )
+rollout = Command(
+    "rollout",
+    "Move users from one live server to another through Envoy, and back if it does worse.",
+    "trtbuild_deploy.cli.rollout",
+)

@@ -13,31 +13,35 @@ import pytest
 
 from trtbuild.resources import cache_dir
 
-_PACKAGES = {"promtool": "prometheus", "amtool": "prometheus-alertmanager"}
+_PACKAGES = {
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "amtool": "prometheus-alertmanager",
+}
 
 
-def _program(name: str) -> Path:
+def program(name: str) -> Path:
     """The program on the PATH, or from Debian's package, downloaded once into the cache."""
-    if found := shutil.which(name):
-        return Path(found)
+    if on_path := shutil.which(name):
+        return Path(on_path)
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
         pytest.skip(f"{name} is not on the PATH, and there is no apt-get to download it")
-    program = cache_dir("test-tools", name)
-    if not program.exists():
-        program.parent.mkdir(parents=True, exist_ok=True)
+    found = cache_dir("test-tools", name)
+    if not found.exists():
+        found.parent.mkdir(parents=True, exist_ok=True)
         # Each worker of the tests in a folder of its own: the last one's program stays.
-        with TemporaryDirectory(dir=program.parent) as folder:
+        with TemporaryDirectory(dir=found.parent) as folder:
             command = ["apt-get", "download", "-q", _PACKAGES[name]]
             subprocess.run(command, cwd=folder, check=True)
             (archive,) = Path(folder).glob("*.deb")
             subprocess.run(["dpkg", "-x", archive, folder], check=True)
-            (Path(folder) / "usr/bin" / name).replace(program)
-    return program
+            (Path(folder) / "usr/bin" / name).replace(found)
+    return found
 
 
 def run_tool(name: str, *words: object) -> subprocess.CompletedProcess[str]:
     """What a command of ``promtool`` or ``amtool`` says."""
-    command = [str(_program(name)), *map(str, words)]
+    command = [str(program(name)), *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 

@@ -7,6 +7,7 @@ from trtbuild_deploy.facts.metrics import (
     Signal,
     known_families,
     metrics_of,
+    metrics_on,
     narrowed,
     progress_of,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "Signal",
     "known_families",
     "metrics_of",
+    "metrics_on",
     "narrowed",
     "progress_of",
     "read_facts",

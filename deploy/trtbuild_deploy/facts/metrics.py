@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from trtbuild_deploy.resources import data_file
 
 Kind = Literal["counter", "gauge", "histogram"]
 Place = Literal["image", "embedded"]
+_WINDOW = re.compile(r"\[\d+[smh]\]")
 _KINDS: tuple[Kind, ...] = ("counter", "gauge", "histogram")
 
 
@@ -58,9 +60,11 @@ class Signal:
         """Whether it can be computed."""
         return bool(self.template)
 
-    def promql(self, match: str = "") -> str:
-        """Return the expression; ``match`` narrows every series: ``namespace="prod"``."""
-        return narrowed(self.template, match)
+    def promql(self, match: str = "", window: str = "") -> str:
+        """Return the expression; ``match`` narrows every series: ``namespace="prod"``, ``window``
+        such as ``30s`` replaces the table's."""
+        text = narrowed(self.template, match)
+        return _WINDOW.sub(f"[{window}]", text) if window else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +113,30 @@ def metrics_of(exporters: Exporters) -> Metrics:
     table = _table()
     sources = [row for row in table["source"] if _exports(row, exporters)]
     families = {family.name: family for row in sources for family in _families(row)}
-    signals = {row["name"]: _signal(row, families) for row in table["signal"]}
     unread = dict.fromkeys(
         f"the metrics of {row['name']} were read up to {row['read_until']}, not for "
         f"{exporters.release}"
         for row in sources
         if exporters.release > row.get("read_until", exporters.release)
     )
-    return Metrics(families, signals, str(table["as_of"]), tuple(unread))
+    return Metrics(families, _signals(families), str(table["as_of"]), tuple(unread))
+
+
+def metrics_on(names: Collection[str]) -> Metrics:
+    """What can be computed from pages of metrics behind trtbuild's own proxy.
+
+    Args:
+        names: Metrics, spelt as on the pages. The proxy's are always there, though its page shows
+            some only after the first request.
+    """
+    shown = {name.removesuffix("_total") for name in names}
+    families = {
+        family.name: family
+        for row in _table()["source"]
+        for family in _families(row)
+        if row["place"] == "proxy" or family.name.removesuffix("_total") in shown
+    }
+    return Metrics(families, _signals(families, proxied=True), str(_table()["as_of"]))
 
 
 def narrowed(template: str, match: str) -> str:
@@ -171,6 +191,11 @@ def _families(row: Mapping[str, Any]) -> Iterator[Family]:
             yield Family(name, kind, labels, row["name"])
         for name, more in row.get(f"labelled_{kind}s", {}).items():
             yield Family(name, kind, (*labels, *more), row["name"])
+
+
+def _signals(families: Mapping[str, Family], *, proxied: bool = False) -> dict[str, Signal]:
+    rows = (row for row in _table()["signal"] if proxied or "place" not in row)
+    return {row["name"]: _signal(row, families) for row in rows}
 
 
 def _signal(row: Mapping[str, Any], families: Mapping[str, Family]) -> Signal:

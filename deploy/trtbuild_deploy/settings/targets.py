@@ -96,6 +96,11 @@ class Gate(Strict):
     first_token: float = Field(
         default=2, gt=0, description="Longest time to the first token, p95, in seconds"
     )
+    slower: float = Field(
+        default=0.3,
+        gt=0,
+        description="Most seconds by which the p95 may be above the stable version's",
+    )
 
 
 class Argo(Strict):

@@ -1,5 +1,6 @@
 """The containers of a deployment, which every target spells in its own language."""
 
+from trtbuild_deploy.workload.analysis import Analysis, analyses
 from trtbuild_deploy.workload.choices import (
     egress_of,
     gpu_count,
@@ -29,7 +30,9 @@ __all__ = [
     "METRICS",
     "PROBE",
     "SLACK_SECONDS",
+    "Analysis",
     "Workload",
+    "analyses",
     "egress_of",
     "gpu_count",
     "gpu_resource",

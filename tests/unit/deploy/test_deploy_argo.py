@@ -118,7 +118,11 @@ def test_the_analysis_asks_for_metrics_that_exist(tmp_path: Path) -> None:
     metrics = {
         one["name"]: one for one in found["AnalysisTemplate/chat-metrics"]["spec"]["metrics"]
     }
-    assert set(metrics) == {"errors", "dead-engine", "first-token"}
+    assert set(metrics) == {"errors", "dead-engine", "first-token", "stuck", "slower"}
+    slower = metrics.pop("slower")
+    # Without users the stable version has nothing to compare with.
+    assert slower["successCondition"].startswith("!(len(result) > 0")
+    assert 'pod=~"chat-{{args.stable}}-.+"' in slower["provider"]["prometheus"]["query"]
     for one in metrics.values():
         query = one["provider"]["prometheus"]["query"]
         assert any(family in query for family in known_families())

@@ -115,7 +115,8 @@ def test_a_signal_exists_only_with_its_metrics(
 def test_the_gateway_completes_the_signals() -> None:
     bare = Exporters(frozenset({"trtllm"}), "26.07", decoupled=True)
     with_gateway = Exporters(frozenset({"trtllm"}), "26.07", decoupled=True, gateway=True)
-    assert {signal.name for signal in metrics_of(with_gateway).missing} == {"queue", "kv_cache"}
+    missing = {signal.name for signal in metrics_of(with_gateway).missing}
+    assert missing == {"queue", "kv_cache", "stuck"}
     assert len(metrics_of(bare).missing) > 2
 
 

@@ -8,58 +8,49 @@ from typing import Any
 from trtbuild.signature import MOUNT, ServedTask
 from trtbuild_deploy.facts import Facts
 from trtbuild_deploy.settings import Settings
-from trtbuild_deploy.workload import GATEWAY, HTTP, Workload
+from trtbuild_deploy.workload import GATEWAY, HTTP, Analysis, Workload, analyses
 
 GATE, METRICS = "gate", "metrics"
 
-# The arguments of the analysis: which pods are new, and where.
+# The arguments of the analysis: which pods are new, which stable, and where.
 ARGUMENTS: list[dict[str, Any]] = [
     {"name": "hash", "valueFrom": {"podTemplateHashValue": "Latest"}},
+    {"name": "stable", "valueFrom": {"podTemplateHashValue": "Stable"}},
     {"name": "namespace", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
 ]
-_NEEDED = [{"name": "hash"}, {"name": "namespace"}]
+_NEEDED = [{"name": one["name"]} for one in ARGUMENTS]
 _API_KEY = "TRTBUILD_API_KEY"
 
 
 def metrics_template(settings: Settings, load: Workload, count: int | None) -> dict[str, Any]:
     """Return what is asked every half minute; ``count`` times, or until the rollout ends."""
-    limits = {
-        "errors": settings.gate.errors,
-        "dead_engine": 0,
-        "first_token": settings.gate.first_token,
-    }
-    metrics = [
-        _metric(name, load.metrics.signals[name].promql(_match(load.name)), limit, settings, count)
-        for name, limit in limits.items()
-        if load.metrics.signals[name].exists
-    ]
+    found = analyses(load.metrics, settings, _match(load.name, "hash"), _match(load.name, "stable"))
+    metrics = [_metric(one, settings, count) for one in found]
     return _template(f"{load.name}-{METRICS}", {"args": _NEEDED, "metrics": metrics})
 
 
-def _match(name: str) -> str:
-    return f'namespace="{{{{args.namespace}}}}",pod=~"{name}-{{{{args.hash}}}}-.+"'
+def _match(name: str, version: str) -> str:
+    return f'namespace="{{{{args.namespace}}}}",pod=~"{name}-{{{{args.{version}}}}}-.+"'
 
 
-def _metric(
-    name: str, query: str, limit: float, settings: Settings, count: int | None
-) -> dict[str, Any]:
-    """Without requests there is no series, or not a number: that is inconclusive, so the rollout
-    waits for somebody instead of promoting what nobody has used."""
+def _metric(one: Analysis, settings: Settings, count: int | None) -> dict[str, Any]:
+    """Without requests there is no series, or not a number: that is inconclusive where a value is
+    needed, so the rollout waits for somebody instead of promoting what nobody has used."""
     seen = "len(result) > 0 && !isNaN(result[0])"
+    good = f"{seen} && result[0] <= {one.limit:g}"
     found: dict[str, Any] = {
-        "name": name.replace("_", "-"),
+        "name": one.name.replace("_", "-"),
         "initialDelay": "60s",
         "interval": "30s",
-        "successCondition": f"{seen} && result[0] <= {limit:g}",
-        "failureCondition": f"{seen} && result[0] > {limit:g}",
+        "successCondition": good if one.needed else f"!({seen}) || result[0] <= {one.limit:g}",
+        "failureCondition": f"{seen} && result[0] > {one.limit:g}",
         "failureLimit": 1,
         "inconclusiveLimit": 10,
         "consecutiveErrorLimit": 4,
         "provider": {
             "prometheus": {
                 "address": settings.argo.prometheus,
-                # One model that is worse is enough.
-                "query": f"max({query})",
+                "query": one.query,
                 "timeout": 20,
             }
         },

@@ -1,0 +1,206 @@
+"""The loop of a rollout: weights up, step by step, or back to none."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from trtbuild import process
+from trtbuild.errors import ServerError, UsageError
+from trtbuild.progress import SILENT, Progress
+from trtbuild_deploy.jobs.rollout.measuring import (
+    Measurement,
+    Server,
+    chosen,
+    measured,
+    pages_of,
+    require_ready,
+    scrapes,
+    seen_metrics,
+)
+from trtbuild_deploy.local import Envoy, Prometheus
+from trtbuild_deploy.local.envoy import CANARY_SERVER, STABLE
+from trtbuild_deploy.settings import Settings
+from trtbuild_deploy.workload import Analysis
+
+_FAILURES = 2  # as failureLimit 1 of Argo's analysis: one slow scrape rolls nothing back
+_ALL = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A rollout.
+
+    Attributes:
+        stable, canary: The servers.
+        listen: Host and port for users.
+        settings: Its sections ``gate`` and ``argo`` hold limits and steps.
+        pause: Seconds of each step.
+        patience: Seconds that a step waits for a value of each analysis.
+        window: Seconds over which rates are taken; a server that sends nothing for so long while
+            requests are open is stuck.
+        interval: Seconds between two measurements.
+        drain: Seconds that open requests have at the end.
+    """
+
+    stable: Server
+    canary: Server
+    listen: tuple[str, int]
+    settings: Settings
+    pause: float = 10
+    patience: float = 60
+    window: float = 6
+    interval: float = 1
+    drain: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a rollout ended.
+
+    Attributes:
+        promoted: Whether the new server has all requests; otherwise it has none.
+        why: The reason, as a sentence.
+        last: The last measurement.
+    """
+
+    promoted: bool
+    why: str
+    last: Measurement
+
+
+def roll_out(
+    plan: Plan,
+    *,
+    on_measurement: Callable[[Measurement], None] = lambda _: None,
+    until: Callable[[Result], None] = lambda _: None,
+    progress: Progress = SILENT,
+) -> Result:
+    """Move users from the stable server to the new one, or back at the first proof against it.
+
+    Args:
+        plan: What to do.
+        on_measurement: Called after each measurement.
+        until: Called with the result while Envoy still serves; it serves until this returns.
+        progress: Called before a slow step.
+
+    Raises:
+        UnsupportedError: Envoy or Prometheus is not installed.
+        UsageError: The port for users is taken.
+        ServerError: A server is not ready, or Envoy or Prometheus fails.
+    """
+    _require_free(plan.listen)
+    for name, server in (("stable", plan.stable), ("new", plan.canary)):
+        require_ready(name, server)
+    with TemporaryDirectory(prefix="trtbuild-rollout-") as folder:
+        progress.step("starting Envoy and Prometheus")
+        with _running(plan, Path(folder)) as (envoy, prometheus, wanted):
+            try:
+                found = _decide(plan, envoy, _Eyes(prometheus, wanted, on_measurement), progress)
+                _let_go(envoy, found, progress)
+                until(found)
+            finally:  # also when interrupted: streams that are open are nobody's fault
+                progress.step("waiting for open requests")
+                envoy.drain()
+    return found
+
+
+@contextmanager
+def _running(plan: Plan, folder: Path) -> Iterator[tuple[Envoy, Prometheus, tuple[Analysis, ...]]]:
+    stable, canary = pages_of(plan.stable), pages_of(plan.canary)
+    servers = (plan.stable.address, plan.canary.address)
+    with Envoy(*servers, plan.listen, folder, drain_seconds=plan.drain) as envoy:
+        config = scrapes(
+            envoy.address, {"stable": tuple(stable), "canary": tuple(canary)}, plan.interval
+        )
+        wanted = chosen(seen_metrics(*canary.values()), plan.settings, plan.window)
+        with Prometheus(config, folder) as prometheus:
+            yield envoy, prometheus, wanted
+
+
+@dataclass(frozen=True, slots=True)
+class _Eyes:
+    """Who measures, and who hears of it."""
+
+    prometheus: Prometheus
+    wanted: tuple[Analysis, ...]
+    tell: Callable[[Measurement], None]
+
+    def look(self, percent: int) -> Measurement:
+        found = measured(self.prometheus, self.wanted, percent)
+        self.tell(found)
+        return found
+
+
+def _decide(plan: Plan, envoy: Envoy, eyes: _Eyes, progress: Progress) -> Result:
+    """Take every step, the last one with all requests; stop at the first that fails.
+
+    An interrupted rollout is rolled back.
+    """
+    progress.step(f"watching the stable server for {plan.window:g} s")
+    time.sleep(plan.window)  # rates need that much of the past
+    failures: Counter[str] = Counter()
+    for percent in (*plan.settings.argo.steps, _ALL):
+        progress.step(f"{percent} % of the requests")
+        envoy.weigh(percent)
+        why = "interrupted"
+        try:
+            why, last = _step(plan, eyes, percent, failures)
+        finally:
+            if why:
+                envoy.weigh(0)
+        if why:
+            return Result(promoted=False, why=why, last=last)
+    return Result(promoted=True, why="every step passed", last=last)
+
+
+def _step(plan: Plan, eyes: _Eyes, percent: int, failures: Counter[str]) -> tuple[str, Measurement]:
+    """Measure until the step is over; return why the new server fails it, empty if it passes."""
+    unseen = {one.name for one in eyes.wanted if one.needed}
+    limits = {one.name: one.limit for one in eyes.wanted}
+    began = time.monotonic()
+    while True:
+        time.sleep(plan.interval)
+        found = eyes.look(percent)
+        failures.update(found.failed)
+        unseen -= {name for name, value in found.values.items() if value is not None}
+        for name in found.failed:
+            if failures[name] >= _FAILURES:
+                return f"{name} {found.values[name]:.3g} is above {limits[name]:g}", found
+        taken = time.monotonic() - began
+        if taken >= plan.pause and not unseen:
+            return "", found
+        if taken >= max(plan.pause, plan.patience):
+            named = ", ".join(sorted(unseen))
+            return f"nothing was measured in {taken:.0f} s: {named}", found
+
+
+def _let_go(envoy: Envoy, found: Result, progress: Progress) -> None:
+    """Wait until the server that lost has answered its last request."""
+    loser = STABLE if found.promoted else CANARY_SERVER
+    progress.step(f"waiting for the open requests of {loser}")
+    envoy.wait_for_none(f"cluster.{loser}.upstream_rq_active")
+
+
+def _require_free(listen: tuple[str, int]) -> None:
+    host, port = listen
+    if not process.port_is_free(port, host):
+        owner = process.port_owner(port) or "another program"
+        raise UsageError(
+            f"port {port} is taken by {owner}", where=host, fix="choose another one with --url"
+        )
+
+
+def require_promoted(found: Result) -> None:
+    """Raise ServerError when the new server was rolled back."""
+    if not found.promoted:
+        raise ServerError(
+            f"rolled back: {found.why}",
+            where=f"at {found.last.percent} % of the requests",
+            fix="read the new server's log; it gets no more requests",
+        )

@@ -1,0 +1,237 @@
+"""A rollout through a real Envoy, judged by a real Prometheus, between servers of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from support.command_line import trtbuild
+from support.ports import refusing
+from support.prometheus import program, selectors
+from support.scripted_http import answer
+from support.versions import Users, Version, stream, streamed, version
+from trtbuild.errors import ServerError, UnsupportedError, UsageError
+from trtbuild.process import free_ports
+from trtbuild_deploy.jobs.rollout import (
+    Measurement,
+    Plan,
+    Result,
+    listening,
+    parsed_server,
+    roll_out,
+)
+from trtbuild_deploy.jobs.rollout.measuring import chosen, seen_metrics
+from trtbuild_deploy.local import program as programs
+from trtbuild_deploy.settings import Settings, parse_settings
+
+FAULTS: dict[str, Callable[[Version], None]] = {
+    "proxy_errors": lambda new: new.script.__setitem__(0, answer(b"{}", 500)),
+    "killed": lambda new: new.kill(),
+    "slower": lambda new: new.script.insert(0, 0.5),
+    "stuck": lambda new: new.script.insert(0, 3600.0),
+}
+
+
+@pytest.fixture
+def prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = program("prometheus").parent
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def plan_for(stable: Version, new: Version, *, steps: str = "[5]", pause: float = 60) -> Plan:
+    return Plan(
+        stable=parsed_server(stable.address),
+        canary=parsed_server(new.address),
+        listen=("127.0.0.1", free_ports(1)[0]),
+        settings=parse_settings(f"argo: {{steps: {steps}}}"),
+        pause=pause,
+        patience=pause,
+        window=3,
+        interval=0.5,
+        drain=1,
+    )
+
+
+@dataclass
+class Watched:
+    """A rollout in a thread: its measurements, its result, and when that came."""
+
+    plan: Plan
+    on: Callable[[list[Measurement]], None] = lambda _: None
+    measured: list[Measurement] = field(default_factory=list)
+    result: Result | None = None
+    ended: float = 0
+    over: threading.Event = field(default_factory=threading.Event)
+
+    async def run(self) -> None:
+        """Roll out, and keep Envoy until ``over``."""
+
+        def tell(found: Measurement) -> None:
+            self.measured.append(found)
+            self.on(self.measured)
+
+        def until(found: Result) -> None:
+            self.result, self.ended = found, time.monotonic()
+            self.over.wait(60)
+
+        await asyncio.to_thread(roll_out, self.plan, on_measurement=tell, until=until)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "proxy_errors",
+        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("killed", "slower", "stuck")),
+    ],
+)
+def test_a_version_that_fails_is_rolled_back(fault: str, prometheus: None) -> None:
+    seconds = 3.0 if fault == "proxy_errors" else 40.0
+    broken: list[float] = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        async with version() as stable, version() as new:
+
+            def spoil(measured: list[Measurement]) -> None:
+                if len(measured) == 3:
+                    assert not any(one.failed for one in measured)
+                    assert new.asked
+                    broken.append(time.monotonic())
+                    loop.call_soon_threadsafe(FAULTS[fault], new)
+
+            watched = Watched(plan_for(stable, new), spoil)
+            users = Users(f"127.0.0.1:{watched.plan.listen[1]}", 100)
+            rollout = asyncio.create_task(watched.run())
+            asking = asyncio.create_task(users.run())
+            async with asyncio.timeout(120):
+                while watched.result is None and not rollout.done():
+                    await asyncio.sleep(0.01)
+                # Until a hundred times as many requests were sent as may have failed.
+                while time.monotonic() < watched.ended + seconds and not rollout.done():
+                    await asyncio.sleep(0.01)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            watched.over.set()
+            await rollout
+            assert watched.result is not None
+            assert not watched.result.promoted
+            assert watched.result.last.failed
+            assert watched.result.why.startswith("proxy_errors" if fault == "killed" else fault)
+            assert watched.ended - broken[0] < 10
+            assert users.failed() <= len(users.sent) / 100
+            assert users.failed(watched.ended) == 0
+            if fault in ("proxy_errors", "killed"):
+                assert users.failed() == 0  # each was repeated at the stable one
+
+    asyncio.run(run())
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_good_version_gets_every_request_and_no_stream_is_cut(prometheus: None) -> None:
+    async def run() -> None:
+        async with version(*stream(20, 0.1)) as stable, version(*stream(20, 0.1)) as new:
+            port = free_ports(1)[0]
+            words = [stable.address, new.address, "--url", f"127.0.0.1:{port}", "--step", "50"]
+            words += ["--pause", "1.5", "--window", "2", "--stay", "--json"]
+            command = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "trtbuild", "rollout", *words, stdout=asyncio.subprocess.PIPE
+            )
+            users = [asyncio.create_task(streamed(f"127.0.0.1:{port}", command)) for _ in range(16)]
+            assert command.stdout is not None
+            events = []
+            async for line in command.stdout:
+                events.append(json.loads(line))
+                if events[-1]["event"] != "measured":
+                    command.send_signal(signal.SIGTERM)
+            code = await command.wait()
+            counts = [await one for one in users]
+            assert code == 0
+            assert events[-1] == {"event": "promoted", "why": "every step passed"}
+            assert {one["percent"] for one in events[:-1]} == {50, 100}
+            assert [cut for _, cut in counts] == [0] * 16
+            assert stable.asked
+            assert new.asked
+            assert sum(whole for whole, _ in counts) == stable.asked + new.asked
+
+    asyncio.run(run())
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_version_that_nobody_uses_is_not_promoted(prometheus: None) -> None:
+    async def run() -> None:
+        async with version() as stable, version() as new:
+            watched = Watched(plan_for(stable, new, pause=1))
+            watched.over.set()
+            await watched.run()
+            assert watched.result is not None
+            assert not watched.result.promoted
+            assert "nothing was measured" in watched.result.why
+            assert "proxy_errors" in watched.result.why
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("a", "127.0.0.1:1"), 2, "'a' is not HOST:PORT"),
+        (("https://a:1", "127.0.0.1:1"), 2, "'https://a:1' is not HOST:PORT"),
+        (("127.0.0.1:1", "127.0.0.1:x"), 2, "'127.0.0.1:x' is not HOST:PORT"),
+        (("127.0.0.1:1", "127.0.0.1:2", "--step", "50", "--step", "5"), 2, "do not rise"),
+        (("127.0.0.1:1", "127.0.0.1:2", "-f", "absent.yaml"), 3, "absent.yaml"),
+    ],
+)
+def test_wrong_words_are_refused(words: tuple[str, ...], code: int, said: str) -> None:
+    done = trtbuild("rollout", *words)
+    assert done.returncode == code
+    assert said in done.stderr
+
+
+def test_what_it_needs_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with version() as stable:
+            plan = plan_for(stable, stable)
+            with refusing() as port:
+                plan = replace(plan, canary=parsed_server(f"127.0.0.1:{port}"))
+                with pytest.raises(ServerError, match="the new server is not ready"):
+                    await asyncio.to_thread(roll_out, plan)
+            plan = replace(plan, listen=listening(stable.address), canary=plan.stable)
+            with pytest.raises(UsageError, match="is taken by"):
+                await asyncio.to_thread(roll_out, plan)
+            plan = plan_for(stable, stable)
+            monkeypatch.setenv("PATH", str(tmp_path))
+            monkeypatch.setattr(programs.sys, "executable", str(tmp_path / "python"))
+            with pytest.raises(UnsupportedError) as caught:
+                await asyncio.to_thread(roll_out, plan)
+            assert "trtbuild[rollout]" in caught.value.fix
+
+    asyncio.run(run())
+
+
+def test_what_is_measured_exists_and_is_argos_table() -> None:
+    gateway = "# TYPE trtbuild_gateway_requests_total counter"
+    alone = {one.name: one for one in chosen(seen_metrics(), Settings(), 5)}
+    assert set(alone) == {"proxy_errors", "stuck", "slower"}
+    both = {one.name: one for one in chosen(seen_metrics(gateway), Settings(), 5)}
+    assert set(both) == {"errors", *alone}
+    # Triton answers 400 to what failed, a gateway to what a client did wrong.
+    assert '!="2"' in alone["proxy_errors"].query
+    assert '!~"[24]"' in both["proxy_errors"].query
+    for one in both.values():
+        assert "[5000ms]" in one.query
+        for _, labels in selectors(one.query):
+            assert "version" in labels
