@@ -30,6 +30,7 @@ async def reload(gateway: Gateway, read: Callable[[], Settings]) -> bool:
     limits with which they began. Without changes the repository's lock is read all the same.
     """
     gate = gateway.gate
+    gate.reopen()  # whatever the settings are: a log was moved away
     try:
         settings = await asyncio.to_thread(read)
         workers = gateway.catalog.workers

@@ -208,6 +208,9 @@ class Gate(Protocol):
     def ended(self, call: Call, outcome: Outcome) -> None:
         """Note a call, admitted or not. Called once at its end, except for health and metrics."""
 
+    def reopen(self) -> None:
+        """Go on in new files where the old ones were moved away."""
+
     async def open(self) -> None:
         """Begin: called once in the event loop, before the first call."""
 
@@ -248,6 +251,9 @@ class OpenGate:
 
     def ended(self, call: Call, outcome: Outcome) -> None:
         """Nothing is noted."""
+
+    def reopen(self) -> None:
+        """There are no files."""
 
     async def open(self) -> None:
         """There is nothing to begin."""

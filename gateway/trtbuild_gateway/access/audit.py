@@ -7,27 +7,24 @@ import contextlib
 import logging
 import math
 import os
-import stat
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from trtbuild.errors import RecipeError, UsageError
-from trtbuild_gateway.access.chain import ChainError, Link, check_line, next_line
+from trtbuild_gateway.access.audit_file import last_line, opened, read_key
+from trtbuild_gateway.access.chain import CONTINUED, ChainError, Link, check_line, next_line
 from trtbuild_gateway.access_settings import AuditSettings
 from trtbuild_gateway.failures import unavailable
 from trtbuild_gateway.seams import Call, Outcome
 
 _log = logging.getLogger("trtbuild.gateway")
-_PRIVATE = 0o600
-_BLOCK = 1 << 16
 _MOST_WAITING = 1000  # lines
 _SYNC_SECONDS = 1.0
 _SAY_EVERY = 10.0  # seconds
-_LEAST_KEY = 16  # bytes
 
 
 class AuditLog:
@@ -52,9 +49,10 @@ class AuditLog:
         self._said = -math.inf
         self._syncing: asyncio.Task[None] | None = None
         self._dirty = False
-        self._fd = _opened(settings.path)
+        self._moved: list[int] = []  # files that were moved away
+        self._fd = opened(settings.path)
         try:
-            self._end, self._size = self._recovered()
+            self._end, self._size = self._recovered(self._fd)
         except BaseException:
             os.close(self._fd)
             raise
@@ -82,6 +80,27 @@ class AuditLog:
             )
         self._settings = settings
 
+    def reopen(self) -> None:
+        """Go on in a new file if the old one was moved away; the chain continues there.
+
+        Without a usable new file the lines still go to the old one, and the log says why.
+        """
+        if self._fd < 0 or _is_at(self._fd, self.path):
+            return
+        try:
+            fd = opened(self.path)
+        except UsageError as error:
+            _log.error("the audit log was moved and is continued there: %s", error)
+            return
+        if os.fstat(fd).st_size:
+            os.close(fd)
+            _log.error("the audit log was moved and is continued there: %s is not empty", self.path)
+            return
+        self._write_waiting()
+        self._moved.append(self._fd)
+        self._fd, self._size = fd, 0
+        self._add({"event": CONTINUED})
+
     async def open(self) -> None:
         """Begin to make the disk keep the lines."""
         if self._syncing is None:
@@ -97,9 +116,8 @@ class AuditLog:
         if not self._write_waiting():
             lines = len(self._waiting) + self._lost
             _log.error("%d lines of the audit log %s are lost", lines, self.path)
-        with contextlib.suppress(OSError):
-            os.fsync(self._fd)
-        os.close(self._fd)
+        _finish([*self._moved, self._fd])
+        self._moved.clear()
         self._fd = -1
 
     def require(self) -> None:
@@ -178,23 +196,25 @@ class AuditLog:
             if not self._dirty:
                 continue
             self._dirty = False
+            moved, self._moved = self._moved, []
             try:
+                await asyncio.to_thread(_finish, moved)
                 await asyncio.to_thread(os.fsync, self._fd)
             except OSError as error:
                 self._say(error)
 
-    def _recovered(self) -> tuple[Link, int]:
+    def _recovered(self, fd: int) -> tuple[Link, int]:
         """Return the end of the chain and the size of the file, without a line that was cut.
 
         A gateway that was killed, or a machine that lost power, can leave one; a line in the log
         says how much of it was removed.
         """
-        size = os.fstat(self._fd).st_size
-        whole, line = _last_line(self._fd, size)
+        size = os.fstat(fd).st_size
+        whole, line = last_line(fd, size)
         end = Link()
         if line:
             try:
-                end, _ = check_line(line, self._key)
+                end = check_line(line, self._key).link
             except ChainError as error:
                 raise RecipeError(
                     f"the audit log {self.path} cannot be continued, its last line is wrong: "
@@ -203,7 +223,7 @@ class AuditLog:
                     "right key",
                 ) from None
         if whole < size:
-            os.ftruncate(self._fd, whole)
+            os.ftruncate(fd, whole)
             self._end, self._size = end, whole
             _log.warning("%s ended with half a line, which was removed", self.path)
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -212,66 +232,17 @@ class AuditLog:
         return end, size
 
 
-def read_key(path: Path) -> bytes:
-    """Return the key of a chain.
-
-    Raises:
-        RecipeError: The file cannot be read, or the key is too short.
-    """
+def _is_at(fd: int, path: Path) -> bool:
+    """Return whether an open file is still the one at a path."""
     try:
-        key = path.read_bytes().strip()
-    except OSError as error:
-        raise RecipeError(
-            f"the audit key {path} cannot be read: {error.strerror}",
-            fix="make it with `openssl rand -hex 32`",
-        ) from None
-    if len(key) < _LEAST_KEY:
-        raise RecipeError(
-            f"the audit key {path} has fewer than {_LEAST_KEY} bytes",
-            fix="make it with `openssl rand -hex 32`",
-        )
-    return key
-
-
-def _opened(path: Path) -> int:
-    import fcntl
-
-    try:
-        # Nothing waits: opening a pipe would.
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(path, flags, _PRIVATE)
-    except OSError as error:
-        raise UsageError(
-            f"the audit log {path} cannot be opened: {error.strerror}",
-            fix="name a file in access.audit.path that the gateway may write",
-        ) from None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise UsageError(
-                f"the audit log {path} is not a regular file",
-                fix="name a file in access.audit.path: nobody can check what a device or pipe got",
-            )
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(fd), path.stat())
     except OSError:
-        os.close(fd)
-        raise UsageError(
-            f"another gateway writes the audit log {path}",
-            fix="give each gateway its own file",
-        ) from None
-    except UsageError:
-        os.close(fd)
-        raise
-    return fd
+        return False
 
 
-def _last_line(fd: int, size: int) -> tuple[int, bytes]:
-    """Return where the last whole line ends, and the line without its end."""
-    start, data = size, b""
-    while start > 0 and data.count(b"\n") < 2:  # the end of the line, and that of the one before
-        step = min(start, max(_BLOCK, len(data)))
-        start -= step
-        data = os.pread(fd, step, start) + data
-    end = data.rfind(b"\n")
-    if end < 0:
-        return 0, b""
-    return start + end + 1, data[data.rfind(b"\n", 0, end) + 1 : end]
+def _finish(fds: Iterable[int]) -> None:
+    """Have the disk keep files, and close them."""
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.fsync(fd)
+        os.close(fd)

@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 
 START = "0" * 64
+CONTINUED = "continued"
+"""The event of the first line of a file that continues the chain of another."""
 _MARK = b',"hash":"'
 _TAIL = len(_MARK) + 64 + len(b'"}')
 
@@ -53,8 +55,23 @@ def next_line(before: Link, entry: Mapping[str, Any], key: bytes) -> tuple[bytes
     return body + _MARK + found.encode() + b'"}\n', Link(before.seq + 1, found)
 
 
-def check_line(line: bytes, key: bytes) -> tuple[Link, str]:
-    """Return a line as the end of its chain, and the hash before it.
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that is as it was written.
+
+    Attributes:
+        link: The end of its chain.
+        before: The hash before it.
+        continues: Whether it begins a file that continues the chain of another.
+    """
+
+    link: Link
+    before: str
+    continues: bool
+
+
+def check_line(line: bytes, key: bytes) -> Line:
+    """Return what a line says.
 
     Raises:
         ChainError: Its bytes are not those that were hashed.
@@ -67,29 +84,46 @@ def check_line(line: bytes, key: bytes) -> tuple[Link, str]:
         raise ChainError("its hash does not match: it was changed, or the key differs")
     try:
         found = msgspec.json.decode(body + b"}")
-        return Link(int(found["seq"]), given), str(found["prev"])
+        link = Link(int(found["seq"]), given)
+        return Line(link, str(found["prev"]), found.get("event") == CONTINUED)
     except (msgspec.DecodeError, LookupError, TypeError, ValueError):
         raise ChainError("it is not a line of an audit log") from None
 
 
-def walk(lines: Iterable[bytes], key: bytes) -> Iterator[Link]:
+def walk(lines: Iterable[bytes], key: bytes, before: Link | None = None) -> Iterator[Link]:
     """Yield the link of each line of a whole file.
+
+    Args:
+        lines: The file.
+        key: Of the chain.
+        before: The end of the file before it; without one the file may begin a chain, or continue
+            that of a file which is not here.
 
     Raises:
         ChainError: A line that was changed, removed, added or moved; its message says where.
     """
-    before = Link()
     for number, line in enumerate(lines, 1):
         try:
             if not line.endswith(b"\n"):
                 raise ChainError("it is incomplete: its writer was interrupted")
-            link, prev = check_line(line[:-1], key)
-            if link.seq != before.seq + 1 or prev != before.hash:
+            found = check_line(line[:-1], key)
+            if before is None:
+                before = Link(found.link.seq - 1, found.before) if found.continues else Link()
+            if found.link.seq != before.seq + 1 or found.before != before.hash:
                 raise ChainError(
-                    f"it is number {link.seq} and follows another line than the one before it: "
-                    "lines were removed, added or moved"
+                    f"it is number {found.link.seq} and follows another line than the one before "
+                    "it: lines were removed, added or moved"
                 )
         except ChainError as error:
             raise ChainError(f"line {number}: {error}") from None
-        before = link
-        yield link
+        before = found.link
+        yield before
+
+
+def number_of(line: bytes) -> int:
+    """Return what a line says is its number, without any check; 0 if it says none."""
+    try:
+        found = msgspec.json.decode(line)["seq"]
+    except (msgspec.DecodeError, LookupError, TypeError):
+        return 0
+    return found if isinstance(found, int) else 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from trtbuild.errors import RecipeError
 from trtbuild_gateway.access.audit import AuditLog
+from trtbuild_gateway.access.callers import Callers, credential, require_valid
 from trtbuild_gateway.access.counting import LocalStore
-from trtbuild_gateway.access.keys import Key, fits, id_of, unknown_key
+from trtbuild_gateway.access.keys import Key, fits
 from trtbuild_gateway.access.limiting import Limiter
 from trtbuild_gateway.access.logs import LogFilter
 from trtbuild_gateway.access.masking import CheckedTexts, RuleSet
@@ -124,33 +124,6 @@ def _limiter(settings: Settings) -> Limiter:
     return Limiter(store, admit_uncounted=redis.on_failure == "admit")
 
 
-@dataclass(frozen=True, slots=True)
-class Callers:
-    """Who is admitted; without both everybody.
-
-    Attributes:
-        keys: API keys.
-        tokens: Tokens of an identity provider.
-    """
-
-    keys: KeyRing | None = None
-    tokens: Tokens | None = None
-
-    @property
-    def unknown(self) -> bool:
-        """Whether nobody has to say who they are."""
-        return self.keys is None and self.tokens is None
-
-    async def key_of(self, text: str, call: Call) -> Key:
-        """Return what a key or token allows, and note who asks; ApiError 401 or 503."""
-        id = id_of(text)
-        if self.keys is not None and (id or self.tokens is None):
-            return _valid(self.keys, text, call)
-        if self.tokens is None or id:
-            raise refused("the API key is not valid")
-        return await self.tokens.key_of(text)
-
-
 class AccessGate:
     """Admits whoever has a key, within limits; a :class:`~trtbuild_gateway.seams.Gate`.
 
@@ -202,7 +175,7 @@ class AccessGate:
         key = None if keys is None else keys.find(caller)
         if key is None:
             raise refused(f"{caller!r} is no API key: a token of an identity provider expires")
-        _require_valid(key)
+        require_valid(key)
         return self._known(key, call)
 
     def _public(self, endpoint: str) -> bool:
@@ -268,6 +241,11 @@ class AccessGate:
         more = {"found": dict(texts.counts)} if texts.counts else {}
         self.audit.note(call, outcome, **more, **({"prompts": texts.kept} if texts.keep else {}))
 
+    def reopen(self) -> None:
+        """See :class:`~trtbuild_gateway.seams.Gate`."""
+        if self.audit is not None:
+            self.audit.reopen()
+
     async def open(self) -> None:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
         self._logs.install()
@@ -282,32 +260,3 @@ class AccessGate:
         await self.limiter.close()
         if self.audit is not None:
             await self.audit.close()
-
-
-def _valid(keys: KeyRing, text: str, call: Call) -> Key:
-    """Return a key, and note who asks; ApiError 401."""
-    key, now = keys.find(id_of(text)), datetime.now(UTC)
-    if key is None:
-        unknown_key(text)
-        raise refused("the API key is not valid")
-    if not key.opens(text, now):
-        raise refused("the API key is not valid")
-    call.caller = Caller(key.id)
-    _require_valid(key)
-    return key
-
-
-def _require_valid(key: Key) -> None:
-    """Raise ApiError 401 for a key that is revoked or has expired."""
-    if key.revoked is not None:
-        raise refused(f"the API key {key.id} was revoked on {key.revoked:%Y-%m-%d}")
-    if key.expires is not None and key.expires <= datetime.now(UTC):
-        raise refused(f"the API key {key.id} expired on {key.expires:%Y-%m-%d}")
-
-
-def credential(headers: Mapping[str, str]) -> str:
-    """Return the key of a request: OpenAI's clients send a bearer token, Anthropic's x-api-key."""
-    kind, _, text = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and text.strip():
-        return text.strip()
-    return headers.get("x-api-key", "").strip()

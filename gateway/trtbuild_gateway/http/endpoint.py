@@ -26,7 +26,7 @@ from trtbuild_gateway.routing.attempt import may_go_elsewhere
 from trtbuild_gateway.seams import SESSION, Admission, Call, Gate, Outcome
 from trtbuild_gateway.telemetry import logs
 from trtbuild_gateway.telemetry.spans import NO_TRACES, Trace
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.model import Model
 
 _log = logging.getLogger("trtbuild.gateway")
 _FALLBACK = "x-trtbuild-fallback"

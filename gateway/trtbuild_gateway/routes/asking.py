@@ -10,7 +10,7 @@ from trtbuild.signature.requests import TaskAnswer, TaskRequest
 from trtbuild_gateway.failures import ApiError, invalid
 from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.schema.parameters import check, typed
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.model import Model
 
 _Made = TypeVar("_Made")
 _Answer = TypeVar("_Answer", bound=TaskAnswer)

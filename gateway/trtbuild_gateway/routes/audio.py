@@ -19,7 +19,7 @@ from trtbuild_gateway.routes.asking import asked, model_for
 from trtbuild_gateway.schema.audio import AudioForm
 from trtbuild_gateway.schema.parameters import check, typed
 from trtbuild_gateway.seams import Texts
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.model import Model
 
 _TEXT = "text/plain; charset=utf-8"
 

@@ -34,7 +34,7 @@ from trtbuild_gateway.routes.parsed import (
 from trtbuild_gateway.schema.chat import ChatRequest, checked_messages
 from trtbuild_gateway.schema.parameters import check, typed
 from trtbuild_gateway.schema.tools import tool_plan
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.model import Model
 
 _DESCRIBING = frozenset(("description",))  # other texts of a tool are names and schemas
 

@@ -29,7 +29,7 @@ from trtbuild_gateway.routes.generating import (
 from trtbuild_gateway.schema.completions import CompletionRequest
 from trtbuild_gateway.schema.parameters import check, typed
 from trtbuild_gateway.seams import Texts
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.model import Model
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

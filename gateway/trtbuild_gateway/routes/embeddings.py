@@ -16,7 +16,7 @@ from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.prompts.pieces import text_of
 from trtbuild_gateway.routes.asking import asked, model_for, parsed, total
 from trtbuild_gateway.schema.tasks import EmbeddingRequest, truncation
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.model import Model
 
 
 async def embeddings(context: Context) -> None:

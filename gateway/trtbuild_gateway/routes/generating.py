@@ -20,7 +20,7 @@ from trtbuild_gateway.prompts.prompter import Prompt
 from trtbuild_gateway.routes.parsed import ParsedReader
 from trtbuild_gateway.schema.sampling import SamplingFields
 from trtbuild_gateway.seams import AnswerText
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.model import Model
 
 _WITHOUT_LIMIT = 1024  # tokens of an answer where neither client nor context says how many
 # How clients call what a request schema reports as ignored.

@@ -10,7 +10,7 @@ import msgspec
 
 from trtbuild_gateway.failures import of_exception, unavailable
 from trtbuild_gateway.http.endpoint import Context
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.model import Model
 
 _READY_SECONDS = 0.5  # probes wait one second
 

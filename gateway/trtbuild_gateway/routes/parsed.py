@@ -35,7 +35,7 @@ from trtbuild_gateway.parsing.choose import special_marks
 from trtbuild_gateway.parsing.guided import one_call, some_calls
 from trtbuild_gateway.prompts.prompter import Prompt, Prompter
 from trtbuild_gateway.schema.tools import ToolPlan
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.model import Model
 
 Logprobs = Callable[[Sequence[Any]], Mapping[str, Any]]
 

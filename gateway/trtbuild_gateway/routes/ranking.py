@@ -29,7 +29,7 @@ from trtbuild_gateway.schema.tasks import (
     text_of,
     truncation,
 )
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.model import Model
 
 
 async def rerank(context: Context) -> None:

@@ -16,7 +16,7 @@ from trtbuild_gateway.routes.generating import Job, require_text, run, streamed
 from trtbuild_gateway.schema.chat import ChatRequest
 from trtbuild_gateway.schema.parameters import check, typed
 from trtbuild_gateway.schema.responses import ResponsesRequest, as_chat
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.model import Model
 
 # What OpenAI documents as the values of parameters that are not given.
 _DEFAULTS: Mapping[str, Any] = {

@@ -13,7 +13,7 @@ from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.routes.asking import parsed
 from trtbuild_gateway.schema.chat import checked_messages
 from trtbuild_gateway.schema.tokens import DetokenizeRequest, TokenizeRequest
-from trtbuild_gateway.upstream.catalog import Model
+from trtbuild_gateway.upstream.model import Model
 
 
 async def tokenize(context: Context) -> None:

@@ -10,67 +10,30 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from trtbuild import lockfile
-from trtbuild.signature import ServedModel, dialect_of, of_server, with_files
 from trtbuild.wire.failures import RefusedError, WireError
 from trtbuild.wire.records import IndexEntry
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_gateway.failures import ApiError, unavailable
-from trtbuild_gateway.prompts.prompter import Prompter
 from trtbuild_gateway.routing.pool import Pool
 from trtbuild_gateway.routing_settings import ServerSettings
-from trtbuild_gateway.seams import Backend, Workers
+from trtbuild_gateway.seams import Workers
 from trtbuild_gateway.settings import ModelSettings, Settings
 from trtbuild_gateway.upstream.checks import lock_of, wire_to
+from trtbuild_gateway.upstream.describing import describe
+from trtbuild_gateway.upstream.model import Model, State
 from trtbuild_gateway.upstream.open_requests import OpenRequests
 from trtbuild_gateway.upstream.servers import (
     Found,
     alike,
-    declared_context,
     fill,
     shortest_context,
 )
-from trtbuild_gateway.upstream.triton import TritonModel
 
-_ADMIN_SECONDS = 10.0
 _INDEX_SECONDS = 3.0  # a server that hangs delays what is known of the others
 _STALE_SECONDS = 0.5  # unknown names do not ask the server more often
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model that can be asked for.
-
-    Attributes:
-        name: As clients write it.
-        served: Its description.
-        backend: What computes for it.
-        prompter: Its tokenizer and chat template.
-        adapter: A LoRA adapter of ``served``; empty for the model itself.
-        created: When the gateway first saw it, in seconds since 1970.
-        hidden: Whether it is left out of ``/v1/models``.
-    """
-
-    name: str
-    served: ServedModel
-    backend: Backend
-    prompter: Prompter
-    adapter: str = ""
-    created: int = 0
-    hidden: bool = False
-
-
-@dataclass(slots=True)
-class _State:
-    """What the last look at the servers found."""
-
-    models: dict[str, Model] = field(default_factory=dict)
-    pending: dict[str, str] = field(default_factory=dict)  # why a known model cannot be asked
-    indexes: dict[str, list[IndexEntry]] = field(default_factory=dict)  # by server
-    failures: dict[str, WireError] = field(default_factory=dict)  # by server
-    at: float = 0.0
 
 
 class Catalog:
@@ -88,7 +51,7 @@ class Catalog:
         self._known: dict[tuple[str, str, str], Found] = {}
         self._pools: dict[str, Pool] = {}
         self._requests: dict[tuple[str, str], OpenRequests] = {}
-        self._state = _State()
+        self._state = State()
         self._looking = asyncio.Lock()
         self._lock = lock_of(settings)
         for url in self.urls:
@@ -174,13 +137,14 @@ class Catalog:
         ) and name in self.names(url, upstream)
 
     async def _look_around(self) -> None:
-        state = _State(at=time.monotonic())
+        state = State(at=time.monotonic())
         looks = await asyncio.gather(*(self._look(url, state) for url in self.urls))
         found: dict[str, list[Found]] = {}
         for name, one in itertools.chain.from_iterable(looks):
             found.setdefault(name, []).append(one)
         self._pools = {name: pool for name, pool in self._pools.items() if name in found}
-        self._publish([self._pooled(name, every) for name, every in found.items()], state)
+        pooled = [self._pooled(name, every) for name, every in found.items()]
+        state.publish(pooled, self._settings, self._lock)
         self._state = state
 
     async def watch(self) -> None:
@@ -235,13 +199,13 @@ class Catalog:
         """Return a server's model as it would be published, which also answers while others are
         refused; None if nothing here can ask it."""
         name, server = next(iter(self._named(url, upstream)), (upstream, ServerSettings(url)))
-        return await self._described(server, name, upstream, OpenRequests(upstream))
+        return await self._described((server, name, upstream), OpenRequests(upstream))
 
     def names(self, url: str, upstream: str) -> Sequence[str]:
         """Return the public names of a server's model; none for a part of another model."""
         return list(dict.fromkeys(name for name, _ in self._named(url, upstream)))
 
-    async def _look(self, url: str, state: _State) -> list[tuple[str, Found]]:
+    async def _look(self, url: str, state: State) -> list[tuple[str, Found]]:
         """Return a server's models by their public names."""
         try:
             index = await self.wire(url).index(seconds=_INDEX_SECONDS)
@@ -281,7 +245,7 @@ class Catalog:
             yield from ((upstream, server) for server in settings.common if server.url == url)
 
     async def _found(
-        self, server: ServerSettings, name: str, entry: IndexEntry, state: _State
+        self, server: ServerSettings, name: str, entry: IndexEntry, state: State
     ) -> Found | None:
         """Return a model if it can be asked."""
         key = (server.url, name, entry.name)
@@ -298,7 +262,7 @@ class Catalog:
             return None
         if key not in self._known:
             try:
-                made = await self._described(server, name, entry.name, requests)
+                made = await self._described((server, name, entry.name), requests)
             except RefusedError:  # it was unloaded just now
                 return None
             if made is None:
@@ -308,29 +272,10 @@ class Catalog:
         return found
 
     async def _described(
-        self, server: ServerSettings, name: str, upstream: str, requests: OpenRequests
+        self, found: tuple[ServerSettings, str, str], requests: OpenRequests
     ) -> Found | None:
-        """Return a model as its server describes it; None for one without a request schema."""
-        url = server.url
-        wire, own = self.wire(url), self._settings.models.get(name, ModelSettings())
-        metadata = await wire.metadata(upstream, seconds=_ADMIN_SECONDS)
-        config = await wire.config(upstream, seconds=_ADMIN_SECONDS)
-        try:
-            served = of_server(metadata, config, self._lock.card(upstream))
-        except (ValueError, LookupError, TypeError, AttributeError):
-            return None
-        common = (one.url for one in self._settings.common)
-        if self._settings.repository is not None and url in common:
-            served = with_files(self._settings.repository, served)
-        if tokens := own.context_length or declared_context(config):
-            served = replace(served, context_length=tokens)
-        dialect = dialect_of(served)
-        if dialect is None:
-            return None
-        seconds = own.seconds or self._settings.seconds
-        backend = TritonModel(wire, served, dialect, seconds=seconds, requests=requests)
-        prompter = Prompter.of(served, self._settings.repository, own)
-        return Found(server, served, backend, prompter, created=int(time.time()))
+        wire = self.wire(found[0].url)
+        return await describe(wire, self._settings, self._lock, found, requests)
 
     def _pooled(self, name: str, found: Sequence[Found]) -> Model:
         """Return the model of one or more servers."""
@@ -344,14 +289,3 @@ class Catalog:
         first = same[0]
         served = replace(first.served, context_length=shortest_context(same))
         return Model(name, served, pool, first.prompter, created=first.created, hidden=own.hidden)
-
-    def _publish(self, models: Sequence[Model], state: _State) -> None:
-        state.models |= {model.name: model for model in models}
-        for model in models:
-            own = self._settings.models.get(model.name, ModelSettings())
-            for alias in own.aliases:
-                state.models.setdefault(alias, model)
-            locked = self._lock.models.get(model.served.name)
-            adapters = own.adapters or (tuple(locked.adapters) if locked else ())
-            for adapter in adapters:
-                state.models.setdefault(adapter, replace(model, name=adapter, adapter=adapter))

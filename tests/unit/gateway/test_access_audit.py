@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gzip
 import json
 import os
 import stat
@@ -20,7 +21,7 @@ from support.command_line import trtbuild
 from support.fake_triton import FakeTriton, said
 from support.gateways import Served, in_front
 from support.scripted_http import END, STREAM
-from trtbuild.errors import TrtbuildError
+from trtbuild.errors import RecipeError, TrtbuildError
 from trtbuild_gateway.access import audit
 from trtbuild_gateway.access.audit import AuditLog
 from trtbuild_gateway.access.chain import ChainError, Link, next_line, walk
@@ -28,7 +29,7 @@ from trtbuild_gateway.access.keys import id_of
 from trtbuild_gateway.access_settings import AuditSettings
 from trtbuild_gateway.reloading import reload
 from trtbuild_gateway.seams import Call, Caller, Outcome
-from trtbuild_gateway.settings import ModelSettings, settings_of
+from trtbuild_gateway.settings import ModelSettings, Settings, settings_of
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [USER]}
 
@@ -87,7 +88,7 @@ def test_every_call_has_a_line(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     done = trtbuild("audit", "verify", path, "--json")
     assert json.loads(done.stdout) == {
-        "file": str(path), "lines": 4, "hash": left["hash"], "keyed": False,
+        "files": [str(path)], "first": 1, "lines": 4, "hash": left["hash"], "keyed": False,
     }  # fmt: skip
 
 
@@ -235,6 +236,54 @@ def test_a_restart_continues_the_chain_also_after_half_a_line(tmp_path: Path) ->
     assert [row["seq"] for row in found] == [1, 2, 3, 4, 5]
     assert (found[2]["event"], found[2]["removed_bytes"]) == ("recovered", 21)
     assert trtbuild("audit", "verify", path).returncode == 0
+
+
+def test_a_log_that_is_moved_away_is_continued_in_a_new_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, key = tmp_path / "audit.jsonl", tmp_path / "audit.key"
+    first, second = tmp_path / "audit.jsonl.2.gz", tmp_path / "audit.jsonl.1"
+    key.write_text("a" * 32)
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        async def ask() -> None:
+            assert (await served.post("/v1/chat/completions", **CHAT)).status_code == 200
+
+        def broken() -> Settings:
+            raise RecipeError("no settings")
+
+        await ask()
+        path.rename(tmp_path / "moved")
+        await ask()  # still in the old file
+        assert not await reload(served.gateway, broken), "a wrong file keeps no log from moving"
+        await ask()
+        first.write_bytes(gzip.compress((tmp_path / "moved").read_bytes()))
+        path.rename(second)
+        path.write_text("another log")
+        assert not await reload(served.gateway, broken)
+        assert "is not empty" in caplog.text
+        await ask()
+        path.unlink()
+        await reload(served.gateway, broken)
+        await ask()
+        await reload(served.gateway, broken)  # nothing was moved
+        await ask()
+
+    in_front(test, access={"audit": {"path": str(path), "key_file": str(key)}})
+    assert [row["seq"] for row in rows(second)] == [3, 4, 5]
+    assert [row["event"] for row in rows(path)] == ["continued", "call", "call"]
+    keyed = ("--key-file", key)
+    done = trtbuild("audit", "verify", path, first, second, *keyed, "--json")
+    assert (json.loads(done.stdout)["lines"], done.returncode) == (8, 0), done.stderr
+    alone = trtbuild("audit", "verify", path, *keyed)
+    assert "3 lines from number 6 on" in alone.stdout
+    assert trtbuild("audit", "verify", first, path, *keyed).returncode == 9
+    second.write_text("".join(second.read_text().splitlines(keepends=True)[1:]))
+    cut = trtbuild("audit", "verify", second, *keyed)
+    assert (cut.returncode, "lines were removed" in cut.stderr) == (9, True)
+    first.write_bytes(first.read_bytes()[:40])
+    damaged = trtbuild("audit", "verify", first, *keyed)
+    assert (damaged.returncode, "cannot be read" in damaged.stderr) == (2, True)
 
 
 def test_a_log_that_cannot_be_used(tmp_path: Path) -> None:

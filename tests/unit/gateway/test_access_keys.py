@@ -18,7 +18,7 @@ from support.command_line import trtbuild
 from support.fake_triton import FakeTriton
 from support.gateways import Served, client, in_front
 from trtbuild_gateway import running
-from trtbuild_gateway.access.gate import Callers
+from trtbuild_gateway.access.callers import Callers
 from trtbuild_gateway.access.keys import Key, digest_of, id_of, new_key, read_keys, rotated
 from trtbuild_gateway.access.ring import KeyRing
 from trtbuild_gateway.failures import ApiError

@@ -1,0 +1,59 @@
+"""What a server and the repository together say of a model."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from trtbuild.lockfile import Lock
+from trtbuild.signature import dialect_of, of_server, with_files
+from trtbuild.wire.triton_http import TritonHttp
+from trtbuild_gateway.prompts.prompter import Prompter
+from trtbuild_gateway.routing_settings import ServerSettings
+from trtbuild_gateway.settings import ModelSettings, Settings
+from trtbuild_gateway.upstream.open_requests import OpenRequests
+from trtbuild_gateway.upstream.servers import Found, declared_context
+from trtbuild_gateway.upstream.triton import TritonModel
+
+_ADMIN_SECONDS = 10.0
+
+
+async def describe(
+    wire: TritonHttp,
+    settings: Settings,
+    lock: Lock,
+    found: tuple[ServerSettings, str, str],
+    requests: OpenRequests,
+) -> Found | None:
+    """Return a model as its server describes it; None for one without a request schema.
+
+    Args:
+        wire: Asks the server.
+        settings: Of the gateway.
+        lock: What the repository says of its models.
+        found: The server, the model's public name, and its name there.
+        requests: The model's open requests.
+
+    Raises:
+        WireError: The server does not describe it.
+    """
+    server, name, upstream = found
+    own = settings.models.get(name, ModelSettings())
+    metadata = await wire.metadata(upstream, seconds=_ADMIN_SECONDS)
+    config = await wire.config(upstream, seconds=_ADMIN_SECONDS)
+    try:
+        served = of_server(metadata, config, lock.card(upstream))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    common = (one.url for one in settings.common)
+    if settings.repository is not None and server.url in common:
+        served = with_files(settings.repository, served)
+    if tokens := own.context_length or declared_context(config):
+        served = replace(served, context_length=tokens)
+    dialect = dialect_of(served)
+    if dialect is None:
+        return None
+    seconds = own.seconds or settings.seconds
+    backend = TritonModel(wire, served, dialect, seconds=seconds, requests=requests)
+    prompter = Prompter.of(served, settings.repository, own)
+    return Found(server, served, backend, prompter, created=int(time.time()))
