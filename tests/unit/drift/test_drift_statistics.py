@@ -8,7 +8,7 @@ import pytest
 from trtbuild_drift import statistics
 from trtbuild_drift.features import histogram, language, refuses, shares, words
 
-FIRST = np.arange(40) ** 2 * 7 % 31
+FIRST = np.arange(60) ** 2 * 7 % 31
 SECOND = np.arange(80) ** 2 * 5 % 37
 
 
