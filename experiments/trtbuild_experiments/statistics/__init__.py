@@ -2,13 +2,13 @@
 
 from trtbuild_experiments.statistics.chances import (
     chi_square_tail,
-    holm,
     normal_quantile,
     two_sided,
 )
 from trtbuild_experiments.statistics.estimates import Difference, difference, quantile, ratio
 from trtbuild_experiments.statistics.intervals import always_valid, at_one_look, tuning
 from trtbuild_experiments.statistics.mismatch import sample_ratio
+from trtbuild_measure.intervals import holm
 
 __all__ = [
     "Difference",

@@ -1,9 +1,8 @@
-"""Probabilities of the normal and the chi-square distribution, and several of them together."""
+"""Probabilities of the normal and the chi-square distribution."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from statistics import NormalDist
 
 
@@ -31,14 +30,3 @@ def chi_square_tail(statistic: float, freedom: int) -> float:
         total += half**shape * math.exp(-half) / math.gamma(shape + 1)
         shape += 1
     return total
-
-
-def holm(chances: Sequence[float]) -> list[float]:
-    """P-values adjusted for being several (Holm 1979): each below 5 % may be called a difference,
-    and the chance of calling any wrongly stays 5 %."""
-    found = [1.0] * len(chances)
-    highest = 0.0
-    for rank, index in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
-        highest = max(highest, min(1.0, (len(chances) - rank) * chances[index]))
-        found[index] = highest
-    return found

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 TokenBytes = Callable[[int], bytes | None]
 """The bytes of a token id; None if they are unknown."""
 
+_ID = "token_id:"
 _FLOOR = -9999.0  # what OpenAI sends for a probability of 0, which JSON has no logarithm of
 
 
@@ -25,16 +26,16 @@ class Token(NamedTuple):
 
 
 def chat_logprobs(
-    positions: Iterable[Mapping[str, Any]], most: int, token_bytes: TokenBytes
+    positions: Iterable[Mapping[str, Any]], most: int, token_bytes: TokenBytes, *, ids: bool = False
 ) -> dict[str, Any]:
-    """Return ``logprobs`` of a chat choice."""
+    """Return ``logprobs`` of a chat choice; ``ids`` is as in :func:`completion_logprobs`."""
     return {
         "content": [
             {
                 **_chat_token(chosen),
                 "top_logprobs": [_chat_token(token) for token in best[:most]],
             }
-            for chosen, best in (_tokens(position, token_bytes) for position in positions)
+            for chosen, best in (_tokens(position, token_bytes, ids) for position in positions)
         ],
         "refusal": None,
     }
@@ -45,8 +46,9 @@ def completion_logprobs(
     most: int,
     token_bytes: TokenBytes,
     *,
-    first: str = "",
+    first: int | None = None,
     text: str = "",
+    ids: bool = False,
 ) -> dict[str, Any]:
     """Return ``logprobs`` of a completion choice.
 
@@ -54,8 +56,10 @@ def completion_logprobs(
         positions: Of its tokens; None for a prompt's first, which nothing comes before.
         most: How many alternatives of each token.
         token_bytes: The bytes of a token id.
-        first: The text of the prompt's first token.
+        first: The id of the prompt's first token.
         text: The prompt: a first token that is not in it has no length.
+        ids: Write ``token_id:504`` in place of a token's text, as vLLM does for
+            ``return_tokens_as_token_ids``.
     """
     made: dict[str, list[Any]] = {
         "tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": [],
@@ -65,12 +69,14 @@ def completion_logprobs(
     for position in positions:
         made["text_offset"].append(offset)
         if position is None:
-            made["tokens"].append(first)
+            content = b"" if first is None else token_bytes(first) or b""
+            name = content.decode("utf-8", "replace")
+            made["tokens"].append(f"{_ID}{first}" if ids else name)
             made["token_logprobs"].append(None)
             made["top_logprobs"].append(None)
-            offset += len(first) if text.startswith(first) else 0
+            offset += len(name) if text.startswith(name) else 0
             continue
-        chosen, best = _tokens(position, token_bytes)
+        chosen, best = _tokens(position, token_bytes, ids)
         made["tokens"].append(chosen.text)
         made["token_logprobs"].append(chosen.logprob)
         ranked = {token.text: token.logprob for token in best[:most]}
@@ -79,21 +85,26 @@ def completion_logprobs(
     return made
 
 
-def _tokens(position: Mapping[str, Any], token_bytes: TokenBytes) -> tuple[Token, Sequence[Token]]:
+def _tokens(
+    position: Mapping[str, Any], token_bytes: TokenBytes, ids: bool
+) -> tuple[Token, Sequence[Token]]:
     """Return the token of the text, and the most probable ones in order."""
-    entries = [(_token(int(token), entry, token_bytes), entry) for token, entry in position.items()]
+    entries = [
+        (_token(int(token), entry, token_bytes, ids), entry) for token, entry in position.items()
+    ]
     ranked = sorted(entries, key=lambda pair: pair[1].get("rank") or 1 << 30)
     return entries[0][0], [token for token, _ in ranked]
 
 
-def _token(token: int, entry: Mapping[str, Any], token_bytes: TokenBytes) -> Token:
+def _token(token: int, entry: Mapping[str, Any], token_bytes: TokenBytes, ids: bool) -> Token:
     text = entry.get("decoded_token")
     content = token_bytes(token)
     if text is None:
         text = "" if content is None else content.decode("utf-8", "replace")
     value = entry["logprob"]
     logprob = _FLOOR if value is None or value < _FLOOR else float(value)
-    return Token(text, logprob, text.encode("utf-8") if content is None else content)
+    content = text.encode("utf-8") if content is None else content
+    return Token(f"{_ID}{token}" if ids else text, logprob, content)
 
 
 def _chat_token(token: Token) -> dict[str, Any]:

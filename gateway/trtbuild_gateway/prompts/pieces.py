@@ -27,10 +27,10 @@ def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str | None:
     return None
 
 
-def first_token(tokenizer: Tokenizer, text: str) -> str:
-    """Return the first token of a text; empty without any."""
+def first_token(tokenizer: Tokenizer, text: str) -> int | None:
+    """Return the id of a text's first token; None without any."""
     ids = tokenizer.encode(text).ids[:1]
-    return str(tokenizer.decode(ids, skip_special_tokens=False)) if ids else ""
+    return int(ids[0]) if ids else None
 
 
 def token_bytes(tokenizer: Tokenizer) -> Callable[[int], bytes | None]:

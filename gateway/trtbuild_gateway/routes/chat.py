@@ -114,8 +114,8 @@ async def _encoder(request: ChatRequest, model: Model) -> Logprobs | None:
     most = request.alternatives()
     if most is None:
         return None
-    token_bytes = await bytes_of(model)
-    return lambda positions: chat_logprobs(positions, most, token_bytes)
+    token_bytes, ids = await bytes_of(model), request.return_tokens_as_token_ids
+    return lambda positions: chat_logprobs(positions, most, token_bytes, ids=ids)
 
 
 def choice_of(choice: Choice, job: Job) -> dict[str, Any]:

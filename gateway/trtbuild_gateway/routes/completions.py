@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,9 @@ async def _job(context: Context, request: CompletionRequest, model: Model) -> Jo
         most, token_bytes = request.logprobs, await bytes_of(model)
 
         def logprobs(positions: Any) -> dict[str, Any]:
-            return completion_logprobs(positions, most, token_bytes)
+            return completion_logprobs(
+                positions, most, token_bytes, ids=request.return_tokens_as_token_ids
+            )
 
     return Job(model, requests, every, max(limits), request.wants_usage, logprobs)
 
@@ -126,15 +129,15 @@ def _choice(
     logprobs = None
     if request.logprobs is not None:
         positions = [] if only_prompt else choice.logprobs
-        if request.echo and not choice.prompt_logprobs:
-            raise ApiError(
-                502, "the server sent no log probabilities of the prompt", code="upstream_error"
-            )
         if request.echo:
-            positions = [*choice.prompt_logprobs, *positions]
-        first = "" if tokenizer is None else first_token(tokenizer, prompt.text)
+            positions = [*_of_prompt(choice, prompt), *positions]
         logprobs = completion_logprobs(
-            positions, request.logprobs, token_bytes, first=first, text=prompt.text
+            positions,
+            request.logprobs,
+            token_bytes,
+            first=None if tokenizer is None else first_token(tokenizer, prompt.text),
+            text=prompt.text,
+            ids=request.return_tokens_as_token_ids,
         )
     return {
         "index": choice.index,
@@ -142,3 +145,24 @@ def _choice(
         "logprobs": logprobs,
         "finish_reason": "length" if only_prompt else choice.finish_reason(),
     }
+
+
+def _of_prompt(choice: Choice, prompt: Prompt) -> Sequence[Any]:
+    """Return the log probabilities of all the prompt's tokens; ApiError without them.
+
+    Those of the answer alone would look right and be wrong: whoever compares texts by their
+    probability would compare nothing.
+    """
+    found = choice.prompt_logprobs
+    if not found:
+        raise ApiError(
+            502, "the server sent no log probabilities of the prompt", code="upstream_error"
+        )
+    if prompt.tokens is not None and len(found) != prompt.tokens:
+        raise ApiError(
+            502,
+            f"the server sent log probabilities of {len(found)} tokens, and the prompt has "
+            f"{prompt.tokens}",
+            code="upstream_error",
+        )
+    return found

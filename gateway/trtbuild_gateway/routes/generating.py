@@ -118,6 +118,8 @@ def taken(context: Context, model: Model, request: GenerateRequest) -> GenerateR
     """
     dialect = dialect_of(model.served)
     ignored = dialect.ignored(model.served, request) if dialect else ()
+    if request.sampling.wants_logprobs and not model.served.has_output("logprobs"):
+        ignored = (*ignored, "logprobs")
     names = tuple(_NAMES.get(name, name) for name in ignored if name != "max_tokens")
     if request.sampling.wants_logprobs and context.call.texts.hides:
         raise invalid(

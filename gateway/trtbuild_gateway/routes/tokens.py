@@ -62,11 +62,22 @@ async def detokenize(context: Context) -> None:
 
 
 async def tokenizer_info(context: Context) -> None:
-    """Return the model's ``tokenizer_config.json``; ``?model=`` names the model."""
+    """Return the model's ``tokenizer_config.json``, special tokens as their texts.
+
+    ``?model=`` names the model.
+    """
     query = parse_qs(context.exchange.scope["query_string"].decode("latin-1"))
     model = await _model(context, query.get("model", [""])[0])
     await model.prompter.required_tokenizer()
-    await context.exchange.respond(msgspec.json.encode(model.prompter.settings()))
+    settings = {name: _content(value) for name, value in model.prompter.settings().items()}
+    await context.exchange.respond(msgspec.json.encode(settings))
+
+
+def _content(value: Any) -> Any:
+    """Return the text of a token that transformers saved as an object with its flags."""
+    if isinstance(value, dict) and isinstance(value.get("content"), str):
+        return value["content"]
+    return value
 
 
 async def _model(context: Context, name: str) -> Model:

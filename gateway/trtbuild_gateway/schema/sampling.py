@@ -68,6 +68,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     min_tokens: Whole | None = None
     skip_special_tokens: bool | None = None
     include_stop_str_in_output: bool | None = None
+    return_tokens_as_token_ids: bool = False
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
     priority: int = 0
     response_format: ResponseFormat | None = None

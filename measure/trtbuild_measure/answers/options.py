@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtbuild.cli.fields import option
+from trtbuild.errors import UsageError
 
 TARGETS = (
     "MODEL of a running server, triton:grpc://HOST:PORT/MODEL, triton:http://HOST:PORT/MODEL, "
@@ -45,3 +46,46 @@ class GoldenCheckOptions(AskOptions):
         min=0,
     )
     junit: Path | None = option(None, "Write the result as JUnit's XML.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParaphraseOptions(AskOptions):
+    """What to rewrite, and how answers are compared."""
+
+    prompts: Path = option(
+        ..., "JSON Lines with prompt or messages, and options where there are.", argument=True
+    )
+    variants: Path | None = option(None, "JSON Lines with id and text: variants of your own.")
+    answer: str = option(
+        "", "Regular expression for the part of an answer that counts; its first group, if any."
+    )
+    min_agreement: float | None = option(
+        None, "Fail if answers to any kind of variant agree less often, such as 0.9.", min=0, max=1
+    )
+    max_tokens: int = option(32, "Length of answers to prompts that name none.", min=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasOptions(AskOptions):
+    """Which pairs to ask, and what the outcome of an answer is."""
+
+    pairs: Path = option(..., "JSON Lines with a, b and group.", argument=True)
+    favourable: str = option("", "Regular expression for a favourable answer: the outcome is 1.")
+    number: bool = option(False, "The outcome is the first number of an answer.")
+    system: str = option("", "A system message before each text.")
+    raw: bool = option(False, "Send the texts as they are, without the model's chat template.")
+    max_effect: float | None = option(
+        None, "Fail unless the 95 % interval of each effect is within plus and minus this.", min=0
+    )
+    max_tokens: int = option(32, "Length of answers.", min=1)
+
+    def __post_init__(self) -> None:
+        if bool(self.favourable) == self.number:
+            raise UsageError(
+                "what is the outcome of an answer?",
+                fix="give either --favourable 'yes|invite', or --number for ratings",
+            )
+        if self.raw and self.system:
+            raise UsageError(
+                "--system is a message of a chat, and --raw sends none", fix="leave one of them out"
+            )

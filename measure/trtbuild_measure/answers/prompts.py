@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +50,7 @@ class Prompt(Line):
 
 
 _Line = TypeVar("_Line", bound=Line)
+_Prompt = TypeVar("_Prompt", bound=Prompt)
 
 
 def read_prompts(path: Path, max_tokens: int) -> tuple[Prompt, ...]:
@@ -62,7 +63,17 @@ def read_prompts(path: Path, max_tokens: int) -> tuple[Prompt, ...]:
     Raises:
         UsageError: It cannot be read, has no prompt, a line is not one, or two have one id.
     """
-    lines = read_lines(path, Prompt, "prompt", _FIX)
+    return completed(read_lines(path, Prompt, "prompt", _FIX), max_tokens, path)
+
+
+def completed(
+    lines: Sequence[tuple[int, _Prompt]], max_tokens: int, path: Path
+) -> tuple[_Prompt, ...]:
+    """Return prompts with their numbers as ids, and with a length, where they name none.
+
+    Raises:
+        UsageError: Two have one id.
+    """
     found = [
         one.model_copy(update={"id": one.id or str(at), "max_tokens": one.max_tokens or max_tokens})
         for at, one in lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -130,3 +131,19 @@ def _address(text: str, model: str) -> Address:
     if address.kind == "baseline":
         raise UsageError("a baseline is not a target", where="--target", fix=f"write {TARGETS}")
     return address
+
+
+def pattern_of(option: str, text: str) -> re.Pattern[str] | None:
+    """Return a regular expression that ignores case; None for an empty text.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return re.compile(text, re.IGNORECASE) if text else None
+    except re.error as error:
+        raise UsageError(
+            f"{option} is no regular expression: {error}",
+            where=text,
+            fix="put a backslash before characters that are meant as they are",
+        ) from None

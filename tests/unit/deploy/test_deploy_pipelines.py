@@ -200,14 +200,24 @@ def test_a_stage_that_fails_ends_the_job(checkout: Path, job: str, fails: str, n
         assert log[-1] == "trtbuild stop --all"
 
 
-def test_a_slower_release_fails_and_is_rolled_back(checkout: Path) -> None:
-    baseline = checkout / "deploy/chat/baseline.json"
-    baseline.write_text("{}")
+def test_a_release_that_answers_otherwise_or_slower_fails_and_is_rolled_back(
+    checkout: Path,
+) -> None:
+    folder = checkout / "deploy/chat"
+    files = [folder / "baseline.json", folder / "recorded.jsonl"]
+    for file in files:
+        file.write_text("{}")
+    golden = "trtbuild eval golden check deploy/chat/recorded.jsonl --target "
+    compare = "trtbuild bench compare deploy/chat/baseline.json bench.json"
     assert run(checkout, "push")[0] == 0
-    code, log = run(checkout, "prod", FAILS="trtbuild bench compare")
-    baseline.unlink()
-    assert code != 0
-    assert log[-1] == "trtbuild bench compare deploy/chat/baseline.json bench.json"
+    for fails, last in ((golden, golden), (compare, compare)):
+        code, log = run(checkout, "prod", FAILS=fails)
+        assert code != 0
+        assert log[-1].startswith(last)
+    (asked,) = (line for line in log if line.startswith(golden))
+    assert asked.endswith("#llama --junit golden.xml")
+    for file in files:
+        file.unlink()
     code, log = run(checkout, "rollback")
     assert code == 0
     assert log[-1] == "helm rollback chat --namespace chat-prod --wait"

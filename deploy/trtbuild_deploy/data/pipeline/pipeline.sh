@@ -77,7 +77,7 @@ deploy() {
     done
 }
 
-# What is deployed answers, as fast as it must, and no slower than the last release.
+# What is deployed answers as recorded, as fast as it must, and no slower than the last release.
 verify() {
     cluster
     kubectl port-forward --namespace "$NAME-$1" "service/$SERVICE" 8000 9000 &
@@ -97,6 +97,10 @@ while True:
     shift
     if [ -n "${TRTBUILD_API_KEY:-}" ]; then
         set -- --api-key-env TRTBUILD_API_KEY
+    fi
+    if [ -f "$FOLDER/recorded.jsonl" ]; then
+        trtbuild eval golden check "$FOLDER/recorded.jsonl" --target "$TARGET" \
+            --junit golden.xml "$@"
     fi
     trtbuild bench run "$TARGET" --slo "$SLO" --min-in-slo "$SHARE" --rate "$RATE" \
         --requests "$REQUESTS" --out bench.json "$@"

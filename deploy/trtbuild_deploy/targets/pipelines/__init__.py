@@ -121,6 +121,10 @@ def _notes(folder: str) -> Iterator[str]:
     yield (
         f"keep bench.json of a release as {folder}/baseline.json: later ones are compared with it"
     )
+    yield (
+        f"record answers as {folder}/recorded.jsonl with `trtbuild eval golden record`: later "
+        "releases must give them"
+    )
 
 
 github_target = Pipeline(

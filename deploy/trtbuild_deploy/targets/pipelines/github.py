@@ -76,7 +76,7 @@ def _deployment(script: str, environment: str, before: str) -> dict[str, Any]:
             {"uses": _DOWNLOAD, "with": {"name": "release", "path": "release/"}},
             _call(script, f"deploy {environment}", "KUBECONFIG_TEXT"),
             _call(script, f"verify {environment}", "KUBECONFIG_TEXT", "TRTBUILD_API_KEY"),
-            {**_keep(f"bench-{environment}", "bench.json"), "if": "always()"},
+            {**_keep(f"verify-{environment}", "bench.json\ngolden.xml"), "if": "always()"},
         ),
     }
 

@@ -54,7 +54,11 @@ def document(
             "timeout": "6 hours",
             "needs": ["push", *_before(environments, one)],
             "script": _calls(script, "install", f"deploy {one}", f"verify {one}"),
-            "artifacts": {"when": "always", "paths": ["bench.json"]},
+            "artifacts": {
+                "when": "always",
+                "paths": ["bench.json"],
+                "reports": {"junit": "golden.xml"},
+            },
         }
     last = environments[-1]
     found["rollback"] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from trtbuild.cli.values import Program, group_with_default
-from trtbuild_measure.cli.evaluation import golden, ranking
+from trtbuild_measure.cli.evaluation import bias, golden, paraphrase, ranking
 
 _EPILOG = """
 Examples
@@ -15,6 +15,10 @@ Examples
   trtbuild eval golden record prompts.jsonl --target smollm2 -o golden.jsonl
 
   trtbuild eval golden check golden.jsonl --target smollm2 --junit golden.xml
+
+  trtbuild eval paraphrase questions.jsonl --target smollm2 --min-agreement 0.9
+
+  trtbuild eval bias applicants.jsonl --target smollm2 --favourable '^yes' --max-effect 0.05
 
 All options: trtbuild eval rank --help, trtbuild eval golden check --help
 """
@@ -32,4 +36,6 @@ def register(app: typer.Typer) -> None:
     )
     ranking.register(group)
     golden.register(group)
+    paraphrase.register(group)
+    bias.register(group)
     app.add_typer(group, name="eval")
