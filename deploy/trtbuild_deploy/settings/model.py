@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from trtbuild.container import is_secret
 from trtbuild_deploy.settings.base import Image, Label, Quantity, SecretRef, Strict, Variable
 from trtbuild_deploy.settings.observing import Observe
-from trtbuild_deploy.settings.targets import Argo, Compose, Gate, Kserve, Sagemaker, Vertex
+from trtbuild_deploy.settings.targets import Argo, Azureml, Compose, Gate, Kserve, Sagemaker, Vertex
 
 SETTINGS_NAME = "deploy.yaml"
 ENVIRONMENTS = ("dev", "staging", "prod", "rehearsal")
@@ -220,6 +220,7 @@ class Settings(Strict):
     kserve: Kserve = Kserve()
     sagemaker: Sagemaker = Sagemaker()
     vertex: Vertex = Vertex()
+    azureml: Azureml = Azureml()
     observe: Observe = Observe()
     environments: dict[Label, dict[str, Any]] = Field(
         default_factory=dict, description="Keys that differ by environment, by its name"

@@ -72,6 +72,23 @@ class Vertex(Strict):
     )
 
 
+class Azureml(Strict):
+    """Settings of the target azureml."""
+
+    image: Image = Field(
+        default="",
+        description="Where the built image is pushed: a name in the workspace's registry",
+    )
+    instance_type: str = Field(
+        default="",
+        pattern=r"^$|^Standard_[A-Za-z0-9_]+$",
+        description="Instance type, such as Standard_NC24ads_A100_v4",
+    )
+    concurrency: int = Field(
+        default=64, ge=1, description="Requests that an instance gets at once; more get 429"
+    )
+
+
 class Gate(Strict):
     """What a new version must pass before it gets user requests."""
 
