@@ -69,11 +69,11 @@ def rollout(
     stay: Annotated[bool, typer.Option("--stay", help="Keep Envoy in front until Ctrl-C.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Move users from one live server to another through Envoy, and back if it does worse.
+    r"""Move users from one live server to another through Envoy, and back if it does worse.
 
     Envoy sends a growing share of the requests to the new server. Prometheus measures what Argo's
     analysis would: errors, dead and stuck engines, the time to the first token. Exits with 7 when
-    the new server was rolled back. Needs Envoy (`pip install 'trtbuild[rollout]'`) and Prometheus.
+    the new server was rolled back. Needs Envoy (`pip install 'trtbuild\[rollout]'`) and Prometheus.
     """
     from trtbuild.cli.output import json_line, progress
     from trtbuild.cli.server_view import terminate_like_ctrl_c

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -120,6 +122,22 @@ def test_the_help_lists_a_command_as_the_command_describes_itself(
     paragraph = (made.help or "").partition("\n\n")[0]
     assert " ".join(paragraph.split()) == command.summary
     assert f" {command.name} {command.summary}" in listed
+
+
+def test_no_word_of_the_help_is_taken_for_markup() -> None:
+    """Rich drops ``[extra]``, so that the help would name another package to install."""
+    tag = re.compile(r"(?<!\\)\[[a-z][^\]]*\]")
+
+    def texts(name: str, command: Any) -> Iterator[tuple[str, str]]:
+        options = (getattr(parameter, "help", "") for parameter in command.params)
+        for written in (command.help, command.epilog, *options):
+            yield name, written or ""
+        for child, made in getattr(command, "commands", {}).items():
+            yield from texts(f"{name} {child}", made)
+
+    written = list(texts("trtbuild", typer.main.get_group(cli.app)))
+    assert len(written) > 400
+    assert [(name, tag.findall(text)) for name, text in written if tag.search(text)] == []
 
 
 def test_the_help_imports_no_command() -> None:
