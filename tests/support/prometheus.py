@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import pytest
-
-from trtbuild.resources import cache_dir
+from support import debian
 
 _PACKAGES = {
     "prometheus": "prometheus",
@@ -21,22 +17,8 @@ _PACKAGES = {
 
 
 def program(name: str) -> Path:
-    """The program on the PATH, or from Debian's package, downloaded once into the cache."""
-    if on_path := shutil.which(name):
-        return Path(on_path)
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        pytest.skip(f"{name} is not on the PATH, and there is no apt-get to download it")
-    found = cache_dir("test-tools", name)
-    if not found.exists():
-        found.parent.mkdir(parents=True, exist_ok=True)
-        # Each worker of the tests in a folder of its own: the last one's program stays.
-        with TemporaryDirectory(dir=found.parent) as folder:
-            command = ["apt-get", "download", "-q", _PACKAGES[name]]
-            subprocess.run(command, cwd=folder, check=True)
-            (archive,) = Path(folder).glob("*.deb")
-            subprocess.run(["dpkg", "-x", archive, folder], check=True)
-            (Path(folder) / "usr/bin" / name).replace(found)
-    return found
+    """The program of that name."""
+    return debian.program(name, _PACKAGES[name])
 
 
 def run_tool(name: str, *words: object) -> subprocess.CompletedProcess[str]:
