@@ -79,7 +79,13 @@ page: ## Build the gateway's page; needs Node
 	npm ci --silent --prefix gateway/ui
 	npm run --silent build --prefix gateway/ui
 
-nightly: $(BIN)/.ready $(VENV)-clients/.ready ## Soak, simulations, long fuzzing and differential runs
+$(VENV)-airflow/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-airflow
+	$(VENV)-airflow/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(VENV)-airflow/bin/python -m pip install --quiet --group airflow
+	@touch $@
+
+nightly: $(BIN)/.ready $(VENV)-clients/.ready $(VENV)-airflow/.ready ## Soak, simulations, long fuzzing and differential runs
 	$(BIN)/trtbuild runtime install
 	$(MAKE) page && test -z "$$(git status --porcelain $(PAGE))" \
 	  || { echo "error: $(PAGE) is not what gateway/ui makes; fix: make page, and commit it"; exit 1; }
@@ -95,4 +101,4 @@ bench: $(BIN)/.ready ## Measure; results are ratios within one run
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean: ## Remove the development environment and caches of the tools
-	rm -rf $(VENV) $(VENV)-clients dist .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-airflow dist .mypy_cache .ruff_cache .pytest_cache .hypothesis site

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from trtbuild.cli.fields import option
 from trtbuild.errors import UsageError
@@ -103,7 +104,11 @@ class CommonOptions:
         "Parquet, CSV, TSV or JSON Lines: files, directories, patterns; local, s3:// or gs://.",
         argument=True,
     )
-    out: str = option(..., "The output directory, local, s3:// or gs://.", short="-o")
+    out: str = option(
+        ...,
+        "The output directory, local, s3:// or gs://; {date} is today's date in UTC.",
+        short="-o",
+    )
     target: str = option(
         ...,
         "The model to ask: MODEL of a running server, triton:grpc://HOST:PORT/MODEL, "
@@ -133,6 +138,13 @@ class CommonOptions:
     )
     gpu_price: float | None = option(None, "Price of a GPU per hour, to show the cost.", min=0)
     gpus: int = option(1, "GPUs that serve the model.", min=1)
+
+    def dated(self) -> Self:
+        """Return the options with today's date, in UTC, for ``{date}`` in paths: a job that runs
+        every day over another input has another output directory each day."""
+        today = datetime.now(UTC).date().isoformat()
+        inputs, out = [one.replace("{date}", today) for one in self.inputs], self.out
+        return replace(self, inputs=tuple(inputs), out=out.replace("{date}", today))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from trtbuild.cli.values import Program
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    from trtbuild_batch.cli import looking, refresh, run
+    from trtbuild_batch.cli import export, looking, refresh, run
 
     group = Program(
         no_args_is_help=True,
@@ -18,4 +18,5 @@ def register(app: typer.Typer) -> None:
     run.register(group)
     refresh.register(group)
     looking.register(group)
+    export.register(group)
     app.add_typer(group, name="batch")

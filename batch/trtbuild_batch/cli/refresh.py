@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from trtbuild.cli.fields import from_fields
-from trtbuild_batch.cli.run import Output
+from trtbuild_batch.cli.view import Output
 from trtbuild_batch.refreshing.options import RefreshOptions
 
 if TYPE_CHECKING:
@@ -36,12 +36,19 @@ def register(app: typer.Typer) -> None:
 @from_fields(RefreshOptions, Output)
 def refresh(options: RefreshOptions, output: Output) -> None:
     """Keep the vectors of a database in step with a table."""
-    from trtbuild.cli.output import print_json, progress
-    from trtbuild_batch.cli import view
     from trtbuild_batch.places import need_pyarrow
-    from trtbuild_batch.refreshing.run import refresh as run
 
     need_pyarrow()
+    show(options, output)
+
+
+def show(options: RefreshOptions, output: Output) -> None:
+    """Refresh, and print what was done."""
+    from trtbuild.cli.output import print_json, progress
+    from trtbuild_batch.cli import view
+    from trtbuild_batch.refreshing.run import refresh as run
+
+    options = options.dated()
     with progress() as shown, view.live(view.line) as watch:
         end = run(options, shown, watch)
     if output.as_json:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import typer
 
 from trtbuild.cli.fields import from_fields, option
+from trtbuild.errors import UsageError
+from trtbuild.recipe import RECIPE_NAME
+from trtbuild_batch.cli import refresh as refreshed
+from trtbuild_batch.cli.view import Output
 from trtbuild_batch.options import RunOptions, TaskOptions
 
 _EPILOG = """
@@ -24,7 +28,28 @@ Examples
   trtbuild batch run requests.jsonl -o out --target http://127.0.0.1:9000/v1
 
   trtbuild batch run 's3://bucket/rows/*.parquet' -o s3://bucket/out --target llama --prompt @task.j2 --partition 3/16
+
+  trtbuild batch run --job nightly-summaries
 """  # noqa: E501 - a command is one line
+
+
+_ABOUT = {one.name: one.metadata for one in fields(RunOptions)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given(RunOptions):
+    """The options of the command line, where ``--job`` stands for all."""
+
+    out: str = field(default="", metadata=_ABOUT["out"])
+    target: str = field(default="", metadata=_ABOUT["target"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Which job."""
+
+    job: str = option("", "A job of the recipe, with all its options; it may also be a refresh.")
+    file: str = option(RECIPE_NAME, "With --job: the recipe.", short="-f")
 
 
 def register(app: typer.Typer) -> None:
@@ -32,23 +57,35 @@ def register(app: typer.Typer) -> None:
     app.command("run", epilog=_EPILOG)(run)
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """How the end is shown."""
-
-    as_json: bool = option(False, "Print the result as JSON.", flag="--json")
-
-
-@from_fields(RunOptions, TaskOptions, Output)
-def run(options: RunOptions, task: TaskOptions, output: Output) -> None:
+@from_fields(Given, TaskOptions, Start, Output)
+def run(given: Given, task: TaskOptions, start: Start, output: Output) -> None:
     """Ask a served model about every row of the input, or resume an interrupted job."""
+    from pathlib import Path
+
+    from trtbuild_batch.places import need_pyarrow
+
+    _require_one_source(given, task, start)
+    need_pyarrow()
+    if not start.job:
+        show(given, task, output)
+        return
+    from trtbuild_batch.scheduling.declared import read_job
+
+    job = read_job(Path(start.file), start.job)
+    if job.refresh is not None:
+        refreshed.show(job.refresh, output)
+    else:
+        show(job.run, job.task, output)
+
+
+def show(options: RunOptions, task: TaskOptions, output: Output) -> None:
+    """Run a job, and print its end."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.errors import ServerError
     from trtbuild_batch.cli import view
     from trtbuild_batch.jobs import run as job
-    from trtbuild_batch.places import need_pyarrow
 
-    need_pyarrow()
+    options = options.dated()
     with progress() as shown, view.live(view.line) as watch:
         end = job.run(options, task, shown, watch)
     if output.as_json:
@@ -62,3 +99,20 @@ def run(options: RunOptions, task: TaskOptions, output: Output) -> None:
             fix=f"`trtbuild batch errors {options.out}` lists them, --retry tries them again; "
             "--allow-errors 0.01 accepts one of a hundred",
         )
+
+
+def _require_one_source(given: Given, task: TaskOptions, start: Start) -> None:
+    """Raise UsageError unless all options come from the command line, or from a job."""
+    if not start.job:
+        for name in ("out", "target"):
+            if not getattr(given, name):
+                raise UsageError(f"--{name} is missing", fix=f"give --{name}, or a --job")
+        return
+    for values, defaults in ((given, Given()), (task, TaskOptions())):
+        for one in fields(values):
+            if getattr(values, one.name) != getattr(defaults, one.name):
+                what = f"--{one.name.replace('_', '-')}" if one.name != "inputs" else "an input"
+                raise UsageError(
+                    f"{what} cannot be combined with --job",
+                    fix=f"set it in {start.file}, under jobs: {start.job}",
+                )

@@ -6,14 +6,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import typer
 
+from trtbuild.cli.fields import option
 from trtbuild.cli.output import console, human_count
 from trtbuild_batch.jobs.tally import Snapshot
 
 _LINE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How the end is shown."""
+
+    as_json: bool = option(False, "Print the result as JSON.", flag="--json")
+
+
 _State = TypeVar("_State")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from trtbuild.errors import UsageError
-from trtbuild_batch.places import place
+from trtbuild_batch.places import SCHEMES, place
 from trtbuild_batch.sinks.model import Sink, SinkAddress
 
 FORMS = (
@@ -18,17 +18,18 @@ FORMS = (
 )
 EXTRAS = {"lancedb": "lancedb", "postgresql": "psycopg", "qdrant": "qdrant_client"}
 """The package that each kind of sink needs; the extra has the name of the kind."""
+_SCHEMES = {"lancedb": SCHEMES, "postgresql": ("postgresql",), "qdrant": ("http", "https")}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 
-def parse(text: str) -> SinkAddress:
-    """Return the sink that ``--sink`` names.
+def parse(text: str, folder: Path = Path()) -> SinkAddress:
+    """Return the sink that ``--sink`` names; ``folder`` is where a relative path begins.
 
     Raises:
         UsageError: It names none, or has a password.
     """
     if text.endswith(".parquet") and "#" not in text:
-        return SinkAddress("parquet", str(_local(text)))
+        return SinkAddress("parquet", str(_local(text, folder)))
     address, _, name = text.partition("#")
     kind, found, where = address.partition(":")
     if kind in ("postgresql", "postgres"):
@@ -38,7 +39,7 @@ def parse(text: str) -> SinkAddress:
     if "://" in where:
         try:
             parts = urlsplit(where)
-            sound = parts.scheme in ("http", "https", "postgresql")
+            sound = parts.scheme in _SCHEMES[kind]
             secret = parts.password is not None or "password" in parts.query
         except ValueError:
             raise _no_sink(text) from None
@@ -49,16 +50,16 @@ def parse(text: str) -> SinkAddress:
                 fix="leave it out: PostgreSQL reads PGPASSWORD and ~/.pgpass, Qdrant's key is in "
                 "QDRANT_API_KEY",
             )
-        if not sound or (kind == "lancedb"):
+        if not sound:
             raise _no_sink(text)
         return SinkAddress(kind, where, name)
     if kind == "postgresql":
         raise _no_sink(text)
-    return SinkAddress(kind, str(_local(where)), name)
+    return SinkAddress(kind, str(_local(where, folder)), name)
 
 
-def _local(text: str) -> Path | str:
-    return text if "://" in text else Path(text).expanduser().absolute()
+def _local(text: str, folder: Path) -> Path | str:
+    return text if "://" in text else (folder / Path(text).expanduser()).absolute()
 
 
 def _no_sink(text: str) -> UsageError:

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from trtbuild.recipe.arguments import engine_problems
     from trtbuild.recipe.consent import EngineSupport, engine_support, listed
     from trtbuild.recipe.flags import model_from_flags
+    from trtbuild.recipe.jobs import JobRecipe
     from trtbuild.recipe.llm import llm_findings, llm_problems
-    from trtbuild.recipe.loading import load, load_validation, parse
+    from trtbuild.recipe.loading import load, load_jobs, load_validation, parse
     from trtbuild.recipe.model import ModelRecipe, Recipe
     from trtbuild.recipe.names import (
         DEFAULT_REPOSITORY,
@@ -30,6 +31,7 @@ __all__ = [
     "DEFAULT_TRITON",
     "RECIPE_NAME",
     "EngineSupport",
+    "JobRecipe",
     "ModelRecipe",
     "Recipe",
     "Validation",
@@ -43,6 +45,7 @@ __all__ = [
     "llm_findings",
     "llm_problems",
     "load",
+    "load_jobs",
     "load_validation",
     "merge_settings",
     "model_from_flags",
@@ -58,8 +61,9 @@ __getattr__ = exports(
         "arguments": ("engine_problems",),
         "consent": ("EngineSupport", "listed", "engine_support"),
         "flags": ("model_from_flags",),
+        "jobs": ("JobRecipe",),
         "llm": ("llm_findings", "llm_problems"),
-        "loading": ("load", "load_validation", "parse"),
+        "loading": ("load", "load_jobs", "load_validation", "parse"),
         "model": ("ModelRecipe", "Recipe"),
         "names": ("DEFAULT_REPOSITORY", "DEFAULT_TRITON", "RECIPE_NAME", "check_model_name"),
         "objects": ("argument_findings", "argument_problems", "object_problems"),

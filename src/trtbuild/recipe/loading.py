@@ -20,6 +20,7 @@ from trtbuild.recipe.documents import (
     refusal,
     validated,
 )
+from trtbuild.recipe.jobs import JobRecipe, Jobs
 from trtbuild.recipe.model import LlmSettings, ModelRecipe, Recipe
 from trtbuild.recipe.names import RECIPE_NAME
 from trtbuild.recipe.validation import Validation
@@ -46,6 +47,20 @@ def load_validation(path: Path) -> Validation:
     if found is None:
         raise refusal(problems, where, "recipe", _FIX)
     return found
+
+
+def load_jobs(path: Path) -> dict[str, JobRecipe]:
+    """The jobs of the file at ``path``; none when it has no such section. The rest of the file is
+    not looked at. Raises as :func:`load`."""
+    where = str(path)
+    data, node = _document(_read(path), where)
+    problems: Problems = [
+        (line, f"the key {key!r} is given twice") for key, line in yamltext.repeated_keys(node)
+    ]
+    found = validated(Jobs, {"jobs": data.get("jobs", {})}, node, problems)
+    if problems or found is None:
+        raise refusal(problems, where, "recipe", _FIX)
+    return found.jobs
 
 
 def _read(path: Path) -> str:
@@ -90,6 +105,8 @@ def _nearest(path: Place) -> str:
     owner: type[BaseModel] = ModelRecipe if path[:-1] else Recipe
     if path[0] == "validate":
         owner = Validation
+    elif path[0] == "jobs":
+        owner = JobRecipe
     elif "llm" in path[:-1]:
         owner = LlmSettings
     names = [field.alias or name for name, field in owner.model_fields.items()]

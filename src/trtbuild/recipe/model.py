@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trtbuild.errors import UsageError
+from trtbuild.recipe.jobs import JOBS, JobsByName
 from trtbuild.recipe.names import DEFAULT_REPOSITORY, DEFAULT_TRITON, check_model_name
 from trtbuild.recipe.validation import Validation
 
@@ -144,3 +145,4 @@ class Recipe(_Strict):
     validation: Validation = Field(
         default=Validation(), alias="validate", description="Options of trtbuild validate"
     )
+    jobs: JobsByName = Field(default_factory=dict, description=JOBS)
