@@ -26,8 +26,8 @@ $(BIN)/.ready: pyproject.toml backends/pyproject.toml gateway/pyproject.toml
 demo: $(BIN)/.ready ## A real model on a real Triton: convert, validate, serve, stream, stop
 	$(BIN)/trtbuild up sample:smollm2 --prompt "$(PROMPT)" --port auto --once
 
-check: $(BIN)/.ready ## Lint, types and the quick tests: no server, no network
-	@$(MAKE) --no-print-directory -j --output-sync=target $(LINT) quick
+check: $(BIN)/.ready ## Style, types, import layers and the quick tests: no server, no network
+	@$(MAKE) --no-print-directory -j --output-sync=target style types imports workflows quick
 
 test: lint unit server-tests ## Everything that CI runs
 

@@ -28,6 +28,7 @@ def judge(rows: list[tuple[Rule, Example]], passes: Judgement, folder: Path) -> 
     check_rows(enumerate(rows), check_row, lambda row: f"{row[1][0].id}: {row[1][1]}")
 
 
+@pytest.mark.slow
 def test_a_bad_example_is_found(tmp_path: Path) -> None:
     def passes(rule: Rule, report: Report) -> None:
         found = [finding for finding in report.findings if finding.rule == rule.id]
@@ -39,6 +40,7 @@ def test_a_bad_example_is_found(tmp_path: Path) -> None:
     judge([(rule, example) for rule in RULES for example in rule.bad], passes, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_good_example_is_sound(tmp_path: Path) -> None:
     def passes(rule: Rule, report: Report) -> None:
         assert [finding for finding in report.findings if finding.rule == rule.id] == []

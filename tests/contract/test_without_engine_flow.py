@@ -70,6 +70,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_other_command_works(place: Path) -> None:
     repo = str(place / "repository")
     commands = [

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import threading
 import time
@@ -176,19 +177,23 @@ class _Server:
                 if number % 64 == 63:
                     await writer.drain()
                 continue
-            await self.send(writer, at, None, lambda p=piece: _event(p, chat=chat, script=script))
-            sent.append(time.perf_counter() - begun)
+            make = functools.partial(_event, piece, chat=chat, script=script)
+            sent.append(await self.send(writer, at, None, make) - begun)
             at += script.gap_ms / 1e3
 
     async def send(
         self, writer: asyncio.StreamWriter, at: float, data: bytes | None, make: Any = None
-    ) -> None:
+    ) -> float:
+        """Write at a time; return the time just before, which no client can have it sooner than."""
         if span := self.mock.script.stall:
             since = time.perf_counter() - self.mock.started
             if span[0] <= since < span[1]:
                 at = max(at, self.mock.started + span[1])
         await _until(at)
-        writer.write(data if data is not None else _chunk(make()))
+        data = data if data is not None else _chunk(make())
+        now = time.perf_counter()
+        writer.write(data)
+        return now
 
 
 @contextlib.asynccontextmanager

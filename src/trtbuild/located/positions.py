@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 Path = tuple[str | int, ...]
 """Names of fields, and numbers within repeated ones: ``("input", 0, "dims", 1)``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """A position in a text, both from 1; ``width`` is the length of the token there."""
 
     line: int = 0
@@ -60,8 +60,7 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     text: str
     at: Position
@@ -74,18 +73,14 @@ class _Token:
 
 def _tokens(text: str) -> Iterator[_Token]:
     """Yield tokens, without blanks and comments."""
-    line, start, at = 1, 0, 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        assert match and match.lastgroup
-        word = match.group()
-        if match.lastgroup != "skip":
-            yield _Token(match.lastgroup, word, Position(line, at - start + 1, len(word)), at)
-        newlines = word.count("\n")
-        if newlines:
-            line += newlines
+    line, start = 1, 0
+    for match in _TOKEN.finditer(text):
+        kind, word, at = match.lastgroup or "", match[0], match.start()
+        if kind != "skip":
+            yield _Token(kind, word, Position(line, at - start + 1, len(word)), at)
+        if "\n" in word:
+            line += word.count("\n")
             start = at + word.rindex("\n") + 1
-        at = match.end()
 
 
 class Positions:

@@ -18,6 +18,7 @@ Run = Callable[..., Any]
 PROMPT = ("--prompt", "S: {{ text }}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet", "jsonl.gz", "tsv"])
 def test_every_row_of_every_format_is_answered_once(
     ending: str, run: Run, tmp_path: Path, server: BatchServer

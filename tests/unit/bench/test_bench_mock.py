@@ -68,6 +68,7 @@ def test_no_figure_is_sooner_than_the_truth(tokenizer: Path) -> None:
     assert load["tokens"]["compared_with_server"]["requests_disagreeing"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from support.cases import Case, corpus, disagreement
 from support.tables import check_rows
 from trtbuild import check
 
 
+@pytest.mark.slow
 def test_the_validator_says_what_the_server_said(tmp_path: Path) -> None:
     def check_case(row: tuple[Path, Case]) -> None:
         path, case = row

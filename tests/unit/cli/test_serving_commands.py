@@ -116,6 +116,7 @@ def test_a_server_that_dies_exits_with_7_and_its_reason(tmp_path: Path, programs
     assert json.loads(trtbuild("status", "--json").stdout) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_start_exits_with_130_and_leaves_nothing(
     tmp_path: Path, programs: Path, number: signal.Signals

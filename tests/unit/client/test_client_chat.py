@@ -109,6 +109,7 @@ def doubled(start: str, after: str, then: str = "") -> str:
     return DOUBLED.replace("START", start).replace("NEXT", after) + then
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -52,6 +52,7 @@ def objects(found: dict[str, Any], environment: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("builder", "case", "settings"),
     [

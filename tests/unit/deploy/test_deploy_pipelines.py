@@ -239,6 +239,7 @@ def test_a_cluster_that_cannot_be_reached_fails_the_rollback(checkout: Path) -> 
     assert not any(line.startswith("helm rollback") for line in log)
 
 
+@pytest.mark.slow
 def test_a_repository_that_is_broken_is_reported(checkout: Path) -> None:
     """With the real trtbuild: the lock names weights that are not there."""
     if system(checkout) != "github":

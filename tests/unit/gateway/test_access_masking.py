@@ -60,6 +60,7 @@ def masked(text: str, rules: tuple[Rule, ...] = RULES) -> str:
     return mask_whole(rules, text, Counter(), "prompt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", [RULES, BUILT_IN], ids=["own", "built-in"])
 @given(text=texts, sizes=st.lists(st.integers(1, 9), min_size=1))
 @settings(max_examples=300)

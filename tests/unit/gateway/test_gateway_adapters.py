@@ -159,6 +159,7 @@ async def fails_within(served: Served, text: str, seconds: float) -> None:
     assert answer.status_code >= 500 or '"error"' in answer.text, answer.text
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_or_hangs_is_started_again(tmp_path: Path) -> None:
     async def test(served: Served) -> None:
         assert (await load(served)).status_code == 200

@@ -185,6 +185,7 @@ def test_what_is_unsupported_can_be_dropped() -> None:
     in_front(test, on_unsupported="drop")
 
 
+@pytest.mark.slow
 def test_every_parameter_of_the_clients_is_in_the_table() -> None:
     from anthropic.types import message_create_params  # a second for those that only collect
 

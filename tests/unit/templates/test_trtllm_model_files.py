@@ -402,6 +402,7 @@ class Answers:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", ["process", "error", "shutdown"])
 def test_an_engine_that_died_answers_at_once(
     model: Any, sign: str, monkeypatch: pytest.MonkeyPatch
