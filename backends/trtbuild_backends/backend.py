@@ -6,16 +6,30 @@ only, and an adapter need not depend on ``trtbuild-backends``.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar
 
-_Item = TypeVar("_Item")
-_AHEAD = 64  # items that a thread may be ahead of its reader
+from trtbuild_backends.threads import iterate_in_thread
+
+__all__ = [
+    "AbstractBackend",
+    "Classes",
+    "ClassifyRequest",
+    "Delta",
+    "EmbedRequest",
+    "Embedding",
+    "GenerateRequest",
+    "ModelFacts",
+    "ModelSource",
+    "RequestError",
+    "ScoreRequest",
+    "Scores",
+    "TranscribeRequest",
+    "Transcript",
+    "iterate_in_thread",
+]
 
 
 class RequestError(Exception):
@@ -47,14 +61,18 @@ class ModelFacts:
     """What :meth:`AbstractBackend.load` found.
 
     Attributes:
-        task: ``generate``, ``embed`` or ``rerank``.
+        task: ``generate``, ``embed``, ``rerank``, ``classify`` or ``transcribe``.
         context_length: Tokens of prompt and answer together; 0 if unknown.
         images: Whether prompts may have images.
+        labels: What a text can be classified as, in the order of the scores.
+        timestamps: Whether transcriptions can have the duration and segments.
     """
 
     task: str = "generate"
     context_length: int = 0
     images: bool = False
+    labels: Sequence[str] = ()
+    timestamps: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,61 @@ class Scores:
     tokens: Sequence[int] = ()
 
 
+@dataclass(frozen=True)
+class ClassifyRequest:
+    """Texts or pairs of texts; ``raw_scores`` asks for logits instead of probabilities."""
+
+    inputs: Sequence[str] | Sequence[tuple[str, str]]
+    raw_scores: bool = False
+
+
+@dataclass(frozen=True)
+class Classes:
+    """For each text the score of each label, in the order of :attr:`ModelFacts.labels`; ``tokens``
+    of each text, empty if unknown."""
+
+    scores: Sequence[Sequence[float]]
+    tokens: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class TranscribeRequest:
+    """A recording.
+
+    Attributes:
+        audio: The bytes of a WAV file.
+        language: Its language; empty: the model detects it.
+        prompt: Text that precedes it, for names and spelling.
+        translate: Whether the text is to be English.
+        timestamps: Whether segments are wanted.
+    """
+
+    audio: bytes
+    language: str = ""
+    prompt: str = ""
+    translate: bool = False
+    timestamps: bool = False
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The text of a recording.
+
+    Attributes:
+        text: All of it.
+        language: The detected language; empty if unknown.
+        duration: Of the recording, in seconds.
+        segments: Start, end (in seconds) and text of each part.
+        tokens: Generated tokens; None if unknown.
+    """
+
+    text: str
+    language: str = ""
+    duration: float = 0.0
+    segments: Sequence[tuple[float, float, str]] = ()
+    tokens: int | None = None
+
+
 class AbstractBackend(ABC):
     """Runs one model. The runner makes one instance, and calls every method in its event loop.
 
@@ -173,64 +246,25 @@ class AbstractBackend(ABC):
         """
         raise RequestError(f"{self.model.name!r} cannot rerank")
 
+    async def classify(self, request: ClassifyRequest) -> Classes:  # noqa: ARG002
+        """Return the scores of texts.
+
+        Raises:
+            RequestError: The model cannot answer this request.
+        """
+        raise RequestError(f"{self.model.name!r} cannot classify")
+
+    async def transcribe(self, request: TranscribeRequest) -> Transcript:  # noqa: ARG002
+        """Return the text of a recording.
+
+        Raises:
+            RequestError: The model cannot answer this request.
+        """
+        raise RequestError(f"{self.model.name!r} cannot transcribe")
+
     async def health(self) -> None:  # noqa: B027 - healthy unless it says otherwise
         """Raise if the model can no longer answer. Asked every second: it must be cheap."""
 
     def usage(self) -> Mapping[str, float]:
         """Return figures for metrics, such as ``engine_waiting`` and ``kv_cache_usage``."""
         return {}
-
-
-async def iterate_in_thread(
-    make: Callable[[threading.Event], Iterator[_Item]],
-) -> AsyncIterator[_Item]:
-    """Yield what an iterator yields in a thread of its own.
-
-    Args:
-        make: Returns the iterator, and gets an event that is set when the reader has left.
-    """
-    thread = _Thread(make)
-    threading.Thread(target=thread.work, name="trtbuild-generate", daemon=True).start()
-    try:
-        while True:
-            item, error = await thread.arrived.get()
-            if error is not None:
-                break
-            thread.room.release()
-            yield cast(_Item, item)
-    finally:
-        thread.left.set()
-        thread.room.release()
-    if not isinstance(error, _EndError):
-        raise error
-
-
-class _Thread(Generic[_Item]):
-    """What the thread of an iterator shares with its reader."""
-
-    def __init__(self, make: Callable[[threading.Event], Iterator[_Item]]) -> None:
-        self.left = threading.Event()
-        self.room = threading.Semaphore(_AHEAD)
-        self.arrived: asyncio.Queue[tuple[_Item | None, BaseException | None]] = asyncio.Queue()
-        self._make = make
-        self._loop = asyncio.get_running_loop()
-
-    def work(self) -> None:
-        """Iterate."""
-        try:
-            for item in self._make(self.left):
-                self.room.acquire()
-                if self.left.is_set():
-                    return
-                self._give(item, None)
-            self._give(None, _EndError())
-        except BaseException as error:
-            self._give(None, error)
-
-    def _give(self, item: _Item | None, error: BaseException | None) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has been closed
-            self._loop.call_soon_threadsafe(self.arrived.put_nowait, (item, error))
-
-
-class _EndError(Exception):
-    """The end of an iterator, which cannot be sent as StopIteration."""

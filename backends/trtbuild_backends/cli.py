@@ -27,6 +27,14 @@ Examples
   trtbuild adapters install transformers-adapter -f registry.yaml
 """
 
+_PRUNE = """
+Examples
+
+  trtbuild adapters prune -f registry.yaml --dry-run
+
+  trtbuild adapters prune -f chat.yaml -f embed.yaml
+"""
+
 _File = Annotated[Path | None, typer.Option("--file", "-f", help="The model registry.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -34,11 +42,12 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = Program(
-        help="List the adapters of a model registry and install them in advance.",
+        help="List the adapters of a model registry, install them in advance, remove old ones.",
         no_args_is_help=True,
     )
     group.command("list", epilog=_LIST)(list_adapters)
     group.command("install", epilog=_INSTALL)(install)
+    group.command("prune", epilog=_PRUNE)(prune)
     app.add_typer(group, name="adapters")
 
 
@@ -95,6 +104,46 @@ def install(
             typer.echo(f"{name}: {found.python}")
     if as_json:
         print_json(made)
+
+
+def prune(
+    *,
+    files: Annotated[
+        list[Path],
+        typer.Option("--file", "-f", help="A model registry whose environments stay; repeatable."),
+    ],
+    dry_run: Annotated[bool, typer.Option(help="Only show what would be removed.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Remove the environments of this machine that no adapter of these registries needs."""
+    from trtbuild.cli.output import print_json, progress
+    from trtbuild_backends import environments
+    from trtbuild_backends.registry import read_registry
+
+    wanted = {
+        f"{name} of {file}": settings
+        for file in files
+        for name, settings in read_registry(file).adapters.items()
+    }
+    with progress() as shown:
+        found = environments.prune(wanted, dry_run=dry_run, progress=shown)
+    if as_json:
+        rows = [
+            {
+                "path": str(one.path),
+                "bytes": one.size,
+                "in_use": one.in_use,
+                "removed": not (dry_run or one.in_use),
+            }
+            for one in found
+        ]
+        print_json(rows)
+        return
+    for one in found:
+        done = "in use" if one.in_use else "unused" if dry_run else "removed"
+        typer.echo(f"{one.path}: {one.size / 1e6:,.0f} MB, {done}")
+    if not found:
+        typer.echo("there is no environment that these registries do not need")
 
 
 def _row(name: str, registry: Registry) -> dict[str, Any]:

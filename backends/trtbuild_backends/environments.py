@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,6 +76,56 @@ def environment_for(
 def is_made(adapter: str, settings: AdapterSettings) -> bool:
     """Whether an adapter's environment exists; BuildError if its lock cannot be used."""
     return settings.lock is None or (_root(_allowed(adapter, settings)) / _READY).is_file()
+
+
+@dataclass(frozen=True)
+class Unused:
+    """An environment that no lock asks for.
+
+    Attributes:
+        path: Its directory.
+        size: In bytes.
+        in_use: Whether a worker still runs in it; it stays then.
+    """
+
+    path: Path
+    size: int
+    in_use: bool
+
+
+def prune(
+    wanted: Mapping[str, AdapterSettings], *, dry_run: bool, progress: Progress = SILENT
+) -> list[Unused]:
+    """Remove the environments of this machine that adapters do not need, and return them.
+
+    Args:
+        wanted: The adapters whose environments stay.
+        dry_run: Whether to remove nothing.
+        progress: Told what happens.
+
+    Raises:
+        BuildError: A lock is not the one that its registry allows, or the disk refuses.
+    """
+    kept = {_root(_allowed(name, one)) for name, one in wanted.items() if one.lock is not None}
+    folder, found = cache_dir("adapters"), list[Unused]()
+    if not folder.is_dir():
+        return found
+
+    def waiting() -> None:
+        progress.step("waiting for another process that is installing an adapter")
+
+    with exclusive(folder, waiting=waiting), disk_trouble(folder):
+        for root in sorted(folder.iterdir()):
+            if root in kept or not root.is_dir():
+                continue
+            progress.step(f"looking at {root}")
+            size = sum(file.lstat().st_size for file in root.rglob("*"))
+            one = Unused(root, size, in_use=bool(process.running_from(root)))
+            found.append(one)
+            if not (dry_run or one.in_use):
+                (root / _READY).unlink(missing_ok=True)  # half of one must not count as made
+                shutil.rmtree(root)
+    return found
 
 
 def _allowed(adapter: str, settings: AdapterSettings) -> str:

@@ -33,7 +33,11 @@ class Echo(AbstractBackend):
             subprocess.Popen(["sleep", "1000"], start_new_session=True)
         self.ill = False
         task, images = (self.model.options.get(key) for key in ("task", "images"))
-        return ModelFacts(task or "generate", context_length=64, images=bool(images))
+        labels = ("long", "short") if task == "classify" else ()
+        return ModelFacts(
+            task or "generate", context_length=64, images=bool(images), labels=labels,
+            timestamps=task == "transcribe",
+        )
 
     async def health(self):
         if self.ill:
@@ -42,6 +46,17 @@ class Echo(AbstractBackend):
     async def score(self, request):
         sizes = [len(document) for _, document in request.pairs]
         return Scores([1 / (1 + size) for size in sizes], [7] * len(sizes))
+
+    async def classify(self, request):
+        sizes = [len("".join(one)) for one in request.inputs]
+        whole = 1.0 if request.raw_scores else 10.0
+        return Classes([[n / whole, (10 - n) / whole] for n in sizes], sizes)
+
+    async def transcribe(self, request):
+        if request.audio[:4] != b"RIFF":
+            raise RequestError("no recording")
+        text = f"{request.language} {request.prompt} {request.translate} {len(request.audio)}"
+        return Transcript(text, "en", 1.5, [(0.0, 1.5, text)] * request.timestamps, tokens=4)
 
     async def embed(self, request):
         return Embedding([float(len(request.input)), 0.5], tokens=1)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild_backends.backend import AbstractBackend, ModelFacts, ModelSource, RequestError
-from trtbuild_backends.runner import triton
+from trtbuild_backends.runner import tasks, triton
 from trtbuild_backends.runner.family import end_family
 from trtbuild_backends.runner.http import Answer, HttpError, Request, serve
 
@@ -114,7 +114,12 @@ class Runner:
     ) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the events of an answer."""
         self._requests += 1
-        answers = {"embed": self._embedded, "rerank": self._scored}
+        answers = {
+            "embed": self._embedded,
+            "rerank": self._scored,
+            "classify": self._classified,
+            "transcribe": self._transcribed,
+        }
         events = answers.get(self._facts.task, self._generated)(backend, body)
         try:
             async for event in events:
@@ -152,6 +157,14 @@ class Runner:
 
     async def _scored(self, backend: AbstractBackend, body: Mapping[str, Any]) -> Any:
         yield triton.scores(self._model.name, await backend.score(triton.score_request(body)))
+
+    async def _classified(self, backend: AbstractBackend, body: Mapping[str, Any]) -> Any:
+        found = await backend.classify(tasks.classify_request(body))
+        yield tasks.classes(self._model.name, found, self._facts.labels)
+
+    async def _transcribed(self, backend: AbstractBackend, body: Mapping[str, Any]) -> Any:
+        found = await backend.transcribe(tasks.transcribe_request(body))
+        yield tasks.transcript(self._model.name, found, timed=self._facts.timestamps)
 
     async def _life(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the state every second; without a reader the process has no purpose."""

@@ -23,13 +23,20 @@ from trtbuild_backends.backend import (
 )
 
 VERSION = "1"
-_MANY = ("image", "query", "passage", "score", "token_count")
+_MANY = frozenset((
+    "image", "query", "passage", "score", "token_count", "text", "text_pair", "scores", "label",
+))  # fmt: skip
 _Spec = tuple[str, str]
 
 _GENERATE: Sequence[_Spec] = (("text_input", "BYTES"), ("sampling_parameters", "BYTES"))
 _EMBED: Sequence[_Spec] = (("embedding_request", "BYTES"),)
 _RERANK: Sequence[_Spec] = (("query", "BYTES"), ("passage", "BYTES"))
 _SCORES: Sequence[_Spec] = (("score", "FP32"), ("token_count", "INT32"))
+_CLASSIFY: Sequence[_Spec] = (("text", "BYTES"), ("text_pair", "BYTES"))
+_CLASSES: Sequence[_Spec] = (("scores", "FP32"), ("label", "BYTES"), ("token_count", "INT32"))
+_AUDIO: Sequence[_Spec] = (("audio", "BYTES"),)
+_TEXT: Sequence[_Spec] = (("text", "BYTES"), ("language", "BYTES"), ("token_count", "INT32"))
+_TIMES: Sequence[_Spec] = (("duration", "FP32"), ("segments", "BYTES"))
 _COUNTS: Sequence[_Spec] = (("num_input_tokens", "UINT32"), ("num_output_tokens", "UINT32"))
 _ANSWER: Sequence[_Spec] = (("finish_reason", "BYTES"), ("logprobs", "BYTES"))
 _OPTIONS: Sequence[_Spec] = (
@@ -57,7 +64,10 @@ def metadata(name: str, facts: ModelFacts) -> Mapping[str, Any]:
 def config(name: str, facts: ModelFacts) -> Mapping[str, Any]:
     """Return the answer to ``/v2/models/NAME/config``."""
     inputs, outputs = _specs(facts)
-    needed = {"text_input", "embedding_request", "query", "passage"}
+    needed = {"text_input", "embedding_request", "query", "passage", "text", "audio"}
+    parameters = {"context_length": str(facts.context_length)}
+    if facts.labels:
+        parameters["labels"] = json.dumps(list(facts.labels))
     return {
         "name": name,
         "backend": "trtbuild",
@@ -67,7 +77,7 @@ def config(name: str, facts: ModelFacts) -> Mapping[str, Any]:
         ],
         "output": [{"name": each, "dims": [-1]} for each, _ in outputs],
         "model_transaction_policy": {"decoupled": True},
-        "parameters": {"context_length": {"string_value": str(facts.context_length)}},
+        "parameters": {key: {"string_value": value} for key, value in parameters.items()},
     }
 
 
@@ -150,6 +160,10 @@ def vector(name: str, found: Embedding) -> Mapping[str, Any]:
 def _specs(facts: ModelFacts) -> tuple[Sequence[_Spec], Sequence[_Spec]]:
     if facts.task == "rerank":
         return _RERANK, _SCORES
+    if facts.task == "classify":
+        return _CLASSIFY, _CLASSES
+    if facts.task == "transcribe":
+        return _AUDIO, (*_TEXT, *(_TIMES if facts.timestamps else ()))
     if facts.task == "embed":
         counted = (("return_num_input_tokens", "BOOL"),)
         return (*_EMBED, *counted), (("text_output", "BYTES"), _COUNTS[0])

@@ -13,7 +13,7 @@ from trtbuild_gateway.encoding.messages import (
     stop_reason,
     usage_of,
 )
-from trtbuild_gateway.failures import ApiError
+from trtbuild_gateway.failures import ApiError, invalid
 from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.routes.chat import choice_of, job_of
 from trtbuild_gateway.routes.generating import Job, require_text, streamed, whole
@@ -61,4 +61,14 @@ async def _job(context: Context, chat: dict[str, object]) -> tuple[ChatRequest, 
     request = typed(chat, ChatRequest)
     model = await context.model(request.model)
     require_text(model)
-    return request, await job_of(context, request, model)
+    try:
+        return request, await job_of(context, request, model)
+    except ApiError as error:
+        if error.param == "thinking_token_budget":
+            raise invalid(
+                f"the engine of {model.name!r} cannot limit thinking: use 'thinking' of type "
+                "'adaptive' or 'disabled'",
+                "thinking",
+                "unsupported_parameter",
+            ) from None
+        raise

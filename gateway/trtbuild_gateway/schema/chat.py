@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from trtbuild_gateway.failures import invalid
-from trtbuild_gateway.schema.sampling import Positive, SamplingFields
+from trtbuild_gateway.schema.sampling import Positive, SamplingFields, Whole
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -33,6 +33,7 @@ class ChatRequest(SamplingFields, frozen=True, kw_only=True):
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool = True
     reasoning_effort: str | None = None
+    thinking_token_budget: Whole | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool = True
     continue_final_message: bool = False
@@ -40,6 +41,11 @@ class ChatRequest(SamplingFields, frozen=True, kw_only=True):
     def limit(self) -> int | None:
         """Return the most tokens of the answer, None if the client gave no limit."""
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    def more(self) -> Mapping[str, Any]:
+        """Return vLLM's budget of reasoning, which other engines do not have."""
+        budget = self.thinking_token_budget
+        return {} if budget is None else {"thinking_token_budget": budget}
 
     def alternatives(self) -> int | None:
         """Return the number of alternatives for each token; None without log probabilities."""

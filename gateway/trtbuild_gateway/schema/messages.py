@@ -36,9 +36,30 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
         made["tools"] = [_tool(at, tool) for at, tool in enumerate(tools)]
     if "tool_choice" in body:
         made |= _choice(body["tool_choice"])
-    if body.get("thinking") == {"type": "disabled"}:
-        made["reasoning_effort"] = "none"
+    if "thinking" in body:
+        made |= _thinking(body["thinking"], body["max_tokens"])
     return made | _output(body.get("output_config", {}))
+
+
+def _thinking(given: Any, max_tokens: Any) -> dict[str, Any]:
+    """Return how much to reason; the model decides unless it is off or has a budget."""
+    known = given if isinstance(given, dict) else {}
+    kind, budget = known.get("type"), known.get("budget_tokens")
+    if kind not in ("disabled", "adaptive", "enabled"):
+        raise invalid("the type of 'thinking' must be disabled, adaptive or enabled", "thinking")
+    if known.get("display") not in (None, "summarized"):
+        raise invalid(
+            "'thinking' is always shown: leave out 'display'", "thinking", "unsupported_parameter"
+        )
+    if kind == "disabled":
+        return {"reasoning_effort": "none"}
+    if kind == "adaptive":
+        return {}
+    if not (isinstance(budget, int) and isinstance(max_tokens, int) and 0 < budget < max_tokens):
+        raise invalid(
+            "'thinking.budget_tokens' must be a number above 0 and below 'max_tokens'", "thinking"
+        )
+    return {"thinking_token_budget": budget}
 
 
 def _output(config: Any) -> dict[str, Any]:

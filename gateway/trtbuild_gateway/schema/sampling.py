@@ -133,6 +133,10 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             found.append(_formatted(self.response_format))
         return found
 
+    def more(self) -> Mapping[str, Any]:
+        """Return vLLM's other settings."""
+        return {}
+
     def sampling(self, max_tokens: int, *, logprobs: int | None, echo: bool = False) -> Sampling:
         """Return what the model is asked for.
 
@@ -160,6 +164,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             stop_token_ids=None if self.stop_token_ids is None else tuple(self.stop_token_ids),
             skip_special_tokens=self.skip_special_tokens,
             include_stop_str_in_output=self.include_stop_str_in_output,
+            more=self.more(),
         )
 
 

@@ -6,13 +6,14 @@ import time
 from dataclasses import replace
 
 from trtbuild.lockfile import Lock
+from trtbuild.modelspec import Head, HeadKind
 from trtbuild.signature import dialect_of, of_server, with_files
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_gateway.prompts.prompter import Prompter
 from trtbuild_gateway.routing_settings import ServerSettings
 from trtbuild_gateway.settings import ModelSettings, Settings
 from trtbuild_gateway.upstream.open_requests import OpenRequests
-from trtbuild_gateway.upstream.servers import Found, declared_context
+from trtbuild_gateway.upstream.servers import Found, declared_context, declared_labels
 from trtbuild_gateway.upstream.triton import TritonModel
 
 _ADMIN_SECONDS = 10.0
@@ -50,6 +51,8 @@ async def describe(
         served = with_files(settings.repository, served)
     if tokens := own.context_length or declared_context(config):
         served = replace(served, context_length=tokens)
+    if served.head is None and (labels := declared_labels(config)):
+        served = replace(served, head=Head(HeadKind.LABELS, labels=labels))
     dialect = dialect_of(served)
     if dialect is None:
         return None

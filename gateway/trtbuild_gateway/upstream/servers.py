@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,16 @@ def declared_context(config: Mapping[str, Any]) -> int:
     value = (config.get("parameters") or {}).get("context_length") or {}
     text = str(value.get("string_value", ""))
     return int(text) if text.isdecimal() else 0
+
+
+def declared_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the labels that an adapter's worker reports, if it does."""
+    value = (config.get("parameters") or {}).get("labels") or {}
+    try:
+        found = json.loads(value.get("string_value", "[]"))
+    except (ValueError, TypeError, AttributeError):
+        return ()
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def fill(pool: Pool, found: Sequence[Found], settings: BreakerSettings) -> None:

@@ -83,17 +83,24 @@ def port_owner(port: int) -> str:
 
 
 def running_from(root: Path) -> list[int]:
-    """Return ids of processes whose program file is under ``root``."""
-    prefix = str(root.resolve()) + os.sep
-    return [found.pid for found in live() if _executable(found).startswith(prefix)]
+    """Return ids of processes whose program file, or a link to it by which they were started, is
+    under ``root``."""
+    prefixes = tuple(f"{place}{os.sep}" for place in (root, root.resolve()))
+    return [
+        found.pid
+        for found in live()
+        if any(name.startswith(prefixes) for name in _executables(found))
+    ]
 
 
 def _address_family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _executable(process: psutil.Process) -> str:
+def _executables(process: psutil.Process) -> list[str]:
+    """Return the program's file, and its name as it was started: a virtual environment's Python is
+    a link."""
     try:
-        return process.exe()
+        return [process.exe(), *process.cmdline()[:1]]
     except (psutil.Error, OSError):
-        return ""
+        return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,32 @@ def test_the_command_lists_and_installs(tmp_path: Path) -> None:
         assert Path(json.loads(made.stdout)[0]["python"]).exists()
     assert listed()["installed"]
     assert "yes" in trtbuild("adapters", "list", "-f", str(path)).stdout
+    root = Path(json.loads(made.stdout)[0]["python"]).parents[1]
+    newer = tmp_path / "newer.yaml"
+    newer.write_text(yaml.safe_dump({"adapters": {"a": lock_in(tmp_path, "# nothing\n")}}))
+
+    def pruned(*args: str) -> Any:
+        done = trtbuild("adapters", "prune", *args, "--json")
+        assert done.returncode == 0, done.stderr
+        return [
+            (Path(row["path"]), row["in_use"], row["removed"]) for row in json.loads(done.stdout)
+        ]
+
+    assert pruned("-f", str(path), "-f", str(newer)) == []
+    assert pruned("-f", str(newer), "--dry-run") == [(root, False, False)]
+    with subprocess.Popen([root / "bin" / "python", "-c", "input()"], stdin=subprocess.PIPE):
+        assert pruned("-f", str(newer)) == [(root, True, False)]
+    assert listed()["installed"]
+    assert pruned("-f", str(newer)) == [(root, False, True)]
+    assert not root.exists() and not listed()["installed"]
+    wrong = {"adapters": {"a": lock_in(tmp_path, "# other\n") | {"sha256": "0" * 64}}}
+    newer.write_text(yaml.safe_dump(wrong))
+    refused = trtbuild("adapters", "prune", "-f", str(newer))
+    assert (refused.returncode, "not the one that the registry allows" in refused.stderr) == (
+        5,
+        True,
+    )
+
     unknown = trtbuild("adapters", "install", "b", "-f", str(path))
     assert (unknown.returncode, "has no adapter 'b'; there is: a" in unknown.stderr) == (2, True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from support.adapters_made import write_registry
 from support.gateways import Served, run_as_served, serving
 from support.paths import ROOT
 from support.pictures import file_of, halves, text_of
+from trtbuild.signature.samples import silent_wav
 from trtbuild_gateway.reloading import reload
 
 # As docs/guides/adapters.md has it for a checkpoint without a template.
@@ -113,6 +115,19 @@ def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
             ranked = await served.post("/v1/rerank", model="r", query="q", documents=documents)
             assert [row["index"] for row in ranked.json()["results"]] == best, ranked.text
 
+        assert (await load(served, "c")).status_code == 200
+        for given, sure in (({"input": ["abc", "de"]}, 0.7), ({"input": "abc"}, 0.7)):
+            row = (await served.post("/v1/classify", model="c", **given)).json()["data"][0]
+            assert (row["label"], row["labels"]) == ("short", ["long", "short"])
+            assert row["probs"] == pytest.approx([1 - sure, sure])
+        assert (await load(served, "t")).status_code == 200
+        form = {"model": "t", "language": "de", "prompt": "Ada", "response_format": "verbose_json"}
+        path = "/v1/audio/transcriptions"
+        file = {"file": ("a.wav", base64.b64decode(silent_wav()))}
+        heard = (await served.client.post(path, data=form, files=file)).json()
+        assert heard["text"].startswith("de Ada False ") and heard["duration"] == 1.5
+        assert [(part["start"], part["end"]) for part in heard["segments"]] == [(0.0, 1.5)]
+
         refused = await chat(served, "refuse")
         assert (refused.status_code, "no such prompt" in refused.text) == (400, True)
         unknown = await chat(served, "Hello", top_p=0.5)
@@ -146,6 +161,8 @@ def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
         m={},
         e={"options": {"task": "embed"}},
         r={"options": {"task": "rerank"}},
+        c={"options": {"task": "classify"}},
+        t={"options": {"task": "transcribe"}},
         v={"options": {"images": True}, "chat_template": str(template)},
     )
     behind(registry, test, refresh_seconds=0.2)

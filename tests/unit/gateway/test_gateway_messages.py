@@ -10,7 +10,7 @@ import pytest
 
 from support.fake_triton import FakeTriton, said, words
 from support.gateways import Served, in_front, tokenizer
-from support.scripted_http import END, STREAM
+from support.scripted_http import END, STREAM, event
 
 ASK: dict[str, Any] = {
     "model": "m",
@@ -134,6 +134,29 @@ def test_thinking_is_turned_off_by_the_variables_that_templates_know(tmp_path: A
     in_front(test, **with_model(chat_template=str(template)))
 
 
+def test_a_budget_of_thinking_is_vllms_and_refused_for_other_engines() -> None:
+    thinking = {"type": "enabled", "budget_tokens": 4}
+    unset = "thinking_token_budget is set but reasoning_config is not configured. Please set"
+    broken = [STREAM, event(json.dumps({"error": unset})), END]
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        await served.post("/v1/messages", **ASK, thinking=thinking)
+        assert json.loads(triton.bodies[0]["sampling_parameters"])["thinking_token_budget"] == 4
+        triton.scripts["m"] = broken
+        refused = await served.post("/v1/messages", **ASK, thinking=thinking)
+        assert (refused.status_code, "reasoning_config" in refused.text) == (400, True)
+
+    in_front(test)
+
+    async def other(triton: FakeTriton, served: Served) -> None:
+        refused = await served.post("/v1/messages", **ASK, thinking=thinking)
+        message = refused.json()["error"]["message"]
+        assert (refused.status_code, "cannot limit thinking" in message) == (400, True), message
+
+    inputs = (("text_input", "BYTES"), ("max_tokens", "INT32"), ("stream", "BOOL"))
+    in_front(other, spec=(inputs, (("text_output", "BYTES"),)))
+
+
 def test_what_was_said_before_comes_back_in_the_prompt(tmp_path: Any) -> None:
     template = tmp_path / "all.jinja"
     template.write_text(
@@ -178,7 +201,10 @@ REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
         "x",
     ),
     ({"model": "other"}, 404, "not_found_error", "there is: m"),
-    ({"thinking": {"type": "enabled"}}, 400, INVALID, "thinking"),
+    ({"thinking": {"type": "enabled"}}, 400, INVALID, "budget_tokens"),
+    ({"thinking": {"type": "enabled", "budget_tokens": 99}}, 400, INVALID, "below 'max_tokens'"),
+    ({"thinking": {"type": "between_tools"}}, 400, INVALID, "disabled, adaptive or enabled"),
+    ({"thinking": {"type": "adaptive", "display": "omitted"}}, 400, INVALID, "always shown"),
     ({"tool_choice": {"type": "x"}}, 400, INVALID, "tool_choice"),
     ({"output_config": {"format": {"type": "xml"}}}, 400, INVALID, "json_schema"),
     ({"tools": [{"type": "bash"}]}, 400, INVALID, "input_schema"),

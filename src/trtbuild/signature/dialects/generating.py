@@ -97,7 +97,8 @@ class Generating(Dialect):
         if not isinstance(request, GenerateRequest):
             return ()
         given = zip(request.sampling.given(), self.spelled(request), strict=True)
-        ignored = [name for name, spelled in given if model.input(spelled) is None]
+        ignored = [*request.sampling.more]
+        ignored += [name for name, spelled in given if model.input(spelled) is None]
         for name, inputs in self.shaped(request).items():
             if not inputs or any(model.input(each) is None for each in inputs):
                 ignored.append(name)
