@@ -41,7 +41,8 @@ class Program:
         argv: Its command line.
         log: Its output.
         address: ``HOST:PORT`` where it answers.
-        ready: The path that answers 200 once it is ready.
+        ready: The path that answers 200 once it is ready; without one any answer counts.
+        mark: Of a server that it ends with; without one it is ended by :meth:`end`.
 
     Raises:
         ServerError: It ended, or was not ready in time; the error has the end of its log.
@@ -49,11 +50,13 @@ class Program:
 
     end_seconds = 5.0
 
-    def __init__(self, argv: Sequence[str], log: Path, address: str, ready: str) -> None:
+    def __init__(
+        self, argv: Sequence[str], log: Path, address: str, ready: str = "", mark: str = ""
+    ) -> None:
         self.name = Path(argv[0]).name
         self.address = address
         self._log = log
-        self._mark = f"{self.name}-{uuid.uuid4().hex[:12]}"
+        self._mark = mark or f"{self.name}-{uuid.uuid4().hex[:12]}"
         try:
             self._pid = process.spawn(argv, mark=self._mark, env={}, log_path=log)
         except OSError as error:
@@ -101,7 +104,7 @@ class Program:
 
     def _is_ready(self, path: str) -> bool:
         try:
-            return self.ask(path, seconds=1).good
+            return self.ask(path or "/", seconds=1).good or not path
         except WireError:
             return False
 

@@ -15,7 +15,7 @@ from trtbuild.wire.failures import WireError
 from trtbuild_deploy.local.program import Program, installed
 from trtbuild_deploy.targets.yamltext import yaml_bytes
 
-_INSTALL = "install it (apt-get install prometheus, or https://prometheus.io/download)"
+INSTALL = "install it (apt-get install prometheus, or https://prometheus.io/download)"
 
 
 class Prometheus(Program):
@@ -25,14 +25,17 @@ class Prometheus(Program):
         config: Its whole configuration.
         directory: For the configuration, its data and its log.
         port: Where it listens; 0 takes a free port.
+        mark: As :class:`Program`.
 
     Raises:
         UnsupportedError: It is not installed.
         ServerError: As :class:`Program`.
     """
 
-    def __init__(self, config: Mapping[str, Any], directory: Path, port: int = 0) -> None:
-        program = installed("prometheus", _INSTALL)
+    def __init__(
+        self, config: Mapping[str, Any], directory: Path, port: int = 0, mark: str = ""
+    ) -> None:
+        program = installed("prometheus", INSTALL)
         address = f"127.0.0.1:{port or free_ports(1)[0]}"
         file = directory / "prometheus.yaml"
         file.write_bytes(yaml_bytes(dict(config)))
@@ -43,7 +46,7 @@ class Prometheus(Program):
             f"--web.listen-address={address}",
             "--log.level=warn",
         ]
-        super().__init__(argv, directory / "prometheus.log", address, "/-/ready")
+        super().__init__(argv, directory / "prometheus.log", address, "/-/ready", mark)
 
     def value(self, query: str) -> float | None:
         """Return the number that a query gives now; None without one, as for 0 / 0.

@@ -58,15 +58,17 @@ def prometheus(settings: Settings) -> dict[str, Any]:
     }
 
 
-def collector() -> dict[str, Any]:
-    """Triton sends OTLP over HTTP as JSON, also where the environment asks for protobuf."""
+def collector(address: str = "0.0.0.0:4318", verbosity: str = "basic") -> dict[str, Any]:
+    """Triton sends OTLP over HTTP as JSON, also where the environment asks for protobuf. Its own
+    metrics are off: it would take a port for them."""
     return {
-        "receivers": {"otlp": {"protocols": {"http": {"endpoint": "0.0.0.0:4318"}}}},
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": address}}}},
         "processors": {"batch": {}},
-        "exporters": {"debug": {"verbosity": "basic"}},
+        "exporters": {"debug": {"verbosity": verbosity}},
         "service": {
+            "telemetry": {"metrics": {"level": "none"}},
             "pipelines": {
                 "traces": {"receivers": ["otlp"], "processors": ["batch"], "exporters": ["debug"]}
-            }
+            },
         },
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from trtbuild.pipeline.observing import Observing
     from trtbuild.pipeline.serve import ServePlan
     from trtbuild.server import ServerHandle
 
@@ -22,6 +23,8 @@ Examples
   trtbuild serve oci://ghcr.io/acme/chat:production
 
   trtbuild serve --mode embedded --env VLLM_CPU_KVCACHE_SPACE=4
+
+  trtbuild serve --observe
 
   trtbuild serve --rehearse --checkpoint my-llama=./my-llama
 """
@@ -103,6 +106,10 @@ def serve(
         list[str] | None,
         typer.Option(help="NAME=SOURCE of a model's stand-in; default: from the lock file."),
     ] = None,
+    observe: Annotated[
+        bool,
+        typer.Option("--observe", help="Start Prometheus and a trace collector beside the server."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print log and events as JSON lines on standard output.")
     ] = False,
@@ -137,12 +144,15 @@ def serve(
             checkpoints=parse_checkpoints(checkpoint or ()),
             progress=bars,
         )
+    observing = None
+    if observe:
+        plan, observing = _observing(plan)
     if dry_run:
         _print_dry_run(plan, as_json=as_json)
     elif detach:
-        _background(plan, timeout, as_json=as_json)
+        _background(plan, observing, timeout, as_json=as_json)
     else:
-        _foreground(plan, timeout, as_json=as_json)
+        _foreground(plan, observing, timeout, as_json=as_json)
 
 
 def parse_env(pairs: tuple[str, ...] | list[str]) -> dict[str, str]:
@@ -156,6 +166,22 @@ def parse_env(pairs: tuple[str, ...] | list[str]) -> dict[str, str]:
             raise UsageError(f"{pair!r} is not KEY=VALUE", fix="write --env NAME=value")
         found[key] = value
     return found
+
+
+def _observing(plan: ServePlan) -> tuple[ServePlan, Observing]:
+    from trtbuild.pipeline.observing import prepare_observing
+
+    plan, observing = prepare_observing(plan)
+    for note in observing.notes:
+        typer.echo(f"note: {note}", err=True)
+    return plan, observing
+
+
+def _start_observing(handle: ServerHandle, observing: Observing | None) -> dict[str, str]:
+    """Where to look, by what is there; empty without --observe."""
+    from trtbuild.pipeline.observing import start_observing
+
+    return start_observing(handle, observing) if observing else {}
 
 
 def _print_dry_run(plan: ServePlan, *, as_json: bool) -> None:
@@ -172,11 +198,14 @@ def _print_dry_run(plan: ServePlan, *, as_json: bool) -> None:
     typer.echo(line)
 
 
-def _background(plan: ServePlan, timeout: float, *, as_json: bool) -> None:
+def _background(
+    plan: ServePlan, observing: Observing | None, timeout: float, *, as_json: bool
+) -> None:
     from trtbuild.cli.output import print_json, progress
     from trtbuild.cli.server_view import (
         as_dict,
         rehearsal_as_dict,
+        say_observed,
         say_ready,
         say_rehearsed,
         terminate_like_ctrl_c,
@@ -186,20 +215,26 @@ def _background(plan: ServePlan, timeout: float, *, as_json: bool) -> None:
     terminate_like_ctrl_c()
     with progress() as bars:
         found = start(plan, timeout=timeout, progress=bars)
+    looking = _start_observing(found, observing)
     if as_json:
-        print_json({**as_dict(found), "why": plan.choice.why, **rehearsal_as_dict(plan)})
+        more = {"observe": looking} if observing else {}
+        print_json({**as_dict(found), "why": plan.choice.why, **rehearsal_as_dict(plan), **more})
         return
     say_ready(found, plan.choice.why, plan.contents.served.values())
+    say_observed(looking)
     say_rehearsed(plan)
     typer.echo(f"  trtbuild stop {found.id}", err=True)
 
 
-def _foreground(plan: ServePlan, timeout: float, *, as_json: bool) -> None:
+def _foreground(
+    plan: ServePlan, observing: Observing | None, timeout: float, *, as_json: bool
+) -> None:
     from trtbuild.cli.server_view import (
         as_dict,
         log_printer,
         print_event,
         rehearsal_as_dict,
+        say_observed,
         say_ready,
         say_rehearsed,
         terminate_like_ctrl_c,
@@ -210,11 +245,13 @@ def _foreground(plan: ServePlan, timeout: float, *, as_json: bool) -> None:
     show = log_printer(as_json=as_json)
     _install_first(plan)
     found = start(plan, timeout=timeout, on_line=show)
+    looking = _start_observing(found, observing)
     if as_json:
-        said = rehearsal_as_dict(plan)
+        said = rehearsal_as_dict(plan) | ({"observe": looking} if observing else {})
         print_event("ready", server=as_dict(found), why=plan.choice.why, **said)
     else:
         say_ready(found, plan.choice.why, plan.contents.served.values())
+        say_observed(looking)
         say_rehearsed(plan)
         typer.echo("  Ctrl-C stops it", err=True)
     stay(found, as_json=as_json)

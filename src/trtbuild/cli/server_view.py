@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from trtbuild.pipeline.serve import ServePlan
     from trtbuild.server import ServerHandle
@@ -123,6 +123,12 @@ def say_rehearsed(plan: ServePlan) -> None:
     for heading, colour in (("rehearsed", "green"), ("not_rehearsed", "yellow")):
         for line in said.get(heading, ()):
             typer.secho(f"  {heading.replace('_', ' ')}: {line}", err=True, fg=colour)
+
+
+def say_observed(looking: Mapping[str, str]) -> None:
+    """Where to look at what watches a server, on stderr."""
+    for what, where in looking.items():
+        typer.echo(f"  {what}: {where}", err=True)
 
 
 def print_event(event: str, **fields: Any) -> None:

@@ -137,7 +137,7 @@ def find(server_id: str = "") -> ServerHandle:
 def forget(handle: ServerHandle) -> None:
     """Remove a record and everything made for the server except its log."""
     _record(handle.id).unlink(missing_ok=True)
-    for made in ("view", "rehearsal"):
+    for made in ("view", "rehearsal", "observed"):
         shutil.rmtree(folder(handle.id) / made, ignore_errors=True)
     prune_logs()
 
