@@ -22,6 +22,8 @@ Examples
 
   trtbuild worker --from redis://127.0.0.1/requests --to redis://127.0.0.1/answers --dead redis://127.0.0.1/dead --target http://127.0.0.1:9000/v1
 
+  trtbuild worker --from 'kafka://broker:9092/requests?group=llm' --to kafka://broker:9092/answers --dead kafka://broker:9092/dead --target http://gateway:9000/v1
+
   trtbuild worker --from env:QUEUE --to env:ANSWERS --dead env:DEAD --target http://gateway:9000/v1 --model smollm2
 """  # noqa: E501 - a command is one line
 

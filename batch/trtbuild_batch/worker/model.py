@@ -64,7 +64,8 @@ class Source(Protocol):
         """Acknowledge a message. Returns when the broker will not deliver it again."""
 
     async def release(self, held: Collection[Message]) -> None:
-        """Give messages back, for another worker, at once where the broker can."""
+        """Give messages back, for another worker, at once where the broker can; nothing is received
+        after this."""
 
     async def waiting(self) -> int | None:
         """How many messages nobody has finished, without those that we hold; None if unknown."""

@@ -12,6 +12,11 @@ from trtbuild_batch.worker.model import Sink, Source
 _BROKERS = {
     "redis": ("redis", "redis", "Redis"),
     "rediss": ("redis", "redis", "Redis"),
+    "nats": ("nats", "nats", "Nats"),
+    "tls": ("nats", "nats", "Nats"),
+    "amqp": ("aio_pika", "rabbitmq", "RabbitMQ"),
+    "amqps": ("aio_pika", "rabbitmq", "RabbitMQ"),
+    "kafka": ("confluent_kafka", "kafka", "Kafka"),
 }
 """By scheme: the module of the client, the extra that installs it, the prefix of our classes."""
 

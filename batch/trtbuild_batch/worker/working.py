@@ -7,6 +7,7 @@ moment, a worker loses none, and repeats at most those that it held.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from trtbuild_batch.worker.tally import Tally
 
 _LOOK_SECONDS = 2.0
 _SHOW_SECONDS = 1.0
+_ASKED_EVERY = 5  # seconds between questions how long the queue is
 _KEPT = 4  # times that a broker hears of our messages, in the time of a lease
 _PAUSE, _LONGEST = 0.1, 5.0
 
@@ -161,8 +163,8 @@ class Worker:
 
     async def _is_empty(self) -> bool:
         """Whether nobody has unfinished messages: what others hold may come back."""
-        waiting = await self._patiently(self.source.waiting)
-        return not waiting and not self._held
+        self.tally.waiting = await self._patiently(self.source.waiting)
+        return not self.tally.waiting and not self._held
 
     async def _ask(self, message: Message) -> Outcome:
         try:
@@ -237,9 +239,10 @@ class Worker:
             await self._patiently(lambda: self.source.keep(set(self._held)))
 
     async def _show(self) -> None:
-        while True:
+        for second in itertools.count():
             await asyncio.sleep(_SHOW_SECONDS)
-            self.tally.waiting = await self._patiently(self.source.waiting)
+            if second % _ASKED_EVERY == 0:
+                self.tally.waiting = await self._patiently(self.source.waiting)
             self._count()
 
     def _count(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -49,17 +50,19 @@ class Queues:
     """Three queues of their own for a test, and workers on them."""
 
     def __init__(self, on: Broker, target: str) -> None:
-        self._on = on
+        self.on = on
         number = next(_NAMES)
-        self.names = [f"{name}{number}" for name in ("requests", "answers", "dead")]
+        self.names = [f"{name}{number}-{os.getpid()}" for name in ("requests", "answers", "dead")]
+        for name in self.names:
+            on.create(name)
         source, to, dead = map(on.url, self.names)
         self.options = {
-            "source": source, "to": to, "dead": dead, "target": target, "create": True,
+            "source": source, "to": to, "dead": dead, "target": target,
             "concurrency": _AT_ONCE, "lease": 1.0, "attempts": 3,
         }  # fmt: skip
 
     def send(self, *messages: Sent) -> None:
-        self._on.send(self.names[0], messages)
+        self.on.send(self.names[0], messages)
 
     def work(self, **more: Any) -> Any:
         given = self.options | {"until_empty": True} | more
@@ -73,7 +76,7 @@ class Queues:
     def answers(self) -> Counter[str]:
         """The answers by the id of the request, each checked."""
         found: Counter[str] = Counter()
-        for body, headers in self._on.read(self.names[1]):
+        for body, headers in self.on.read(self.names[1]):
             line = json.loads(body)
             assert line["error"] is None
             assert line["response"]["status_code"] == 200
@@ -82,7 +85,7 @@ class Queues:
         return found
 
     def dead(self) -> list[Sent]:
-        return self._on.read(self.names[2])
+        return self.on.read(self.names[2])
 
 
 @pytest.fixture
@@ -124,7 +127,7 @@ def test_a_message_becomes_an_answer_or_a_dead_letter(queues: Queues, server: Ba
     assert body == chat("poison")
     assert (history["x-attempts"], history["x-deliveries"]) == ("3", "1")
     assert [one["kind"] for one in json.loads(history["x-errors"])] == ["server_error"] * 3
-    assert history["x-source"] == queues.options["source"]
+    assert history["x-source"] == str(queues.options["source"]).partition("?")[0]
     assert history["x-first-seen"].startswith("20")
     assert "5,0" in dead["large"][1]["x-error"]
 
@@ -177,24 +180,25 @@ def test_a_worker_finishes_its_messages_after_sigterm(queues: Queues, server: Ba
     assert queues.work().answered == 40 - answered
 
 
-def test_what_is_not_finished_in_the_grace_goes_back_uncounted(
-    queues: Queues, server: BatchServer
-) -> None:
+def test_what_is_not_finished_in_the_grace_goes_back(queues: Queues, server: BatchServer) -> None:
     queues.send(*numbered(1))
     server.decide = lambda _text, times: 5.0 if times == 1 else 200
-    worker = queues.start(grace=0, lease=600)
+    lease = 600 if queues.on.leaves else 1
+    worker = queues.start(grace=0, lease=lease)
     try:
         wait_for(lambda: server.asked)
         worker.send_signal(signal.SIGTERM)
         assert worker.communicate(timeout=60)[0] == "0 0 1\n"
     finally:
         worker.kill()
-    assert queues.work(lease=600, attempts=1).answered == 1
+    assert queues.work(lease=lease, attempts=1 if queues.on.uncounts else 2).answered == 1
 
 
 def test_a_message_that_ends_its_workers_is_a_dead_letter(
     queues: Queues, server: BatchServer
 ) -> None:
+    if not queues.on.counts:
+        pytest.skip("the broker counts no deliveries")
     queues.send(*numbered(1))
     server.decide = lambda *_: 5.0
     queues.options["attempts"] = 1
