@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sysconfig
 import time
@@ -27,6 +26,7 @@ import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+from trtbuild.process import free_ports
 from trtbuild.resources import template_dir
 from trtbuild.server.spinning import spin_count
 
@@ -192,14 +192,6 @@ def title(process: psutil.Process) -> str:
         return ""
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for item in sockets:
-            item.bind(("127.0.0.1", 0))
-        return [item.getsockname()[1] for item in sockets]
-
-
 def site_packages() -> Path:
     """Where the runtime's packages are."""
     return next(runtime_python().parents[1].glob("lib/python3.*/site-packages"))
@@ -240,7 +232,7 @@ def serving(
     python = runtime_python()
     site = site_packages()
     home = site / "pytriton" / "tritonserver"
-    http, grpc, metrics = _free_ports(3)
+    http, grpc, metrics = free_ports(3)
     prefix = f"trttest_{os.getpid()}_{http}"
     environment = {
         **os.environ,

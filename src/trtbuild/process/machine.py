@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
+import random
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +14,11 @@ from pathlib import Path
 import psutil
 
 from trtbuild.process.programs import live
+
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LINUX_EPHEMERAL = 32768  # Linux' default
+_QUIET = 10240  # above the ports that people give to their own servers
+_TRIED = 100
 
 
 def mapped_files(members: Sequence[psutil.Process], root: str) -> set[str]:
@@ -44,15 +52,39 @@ def available_memory() -> int:
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:
-    """Return different ports on which nothing listens now."""
+    """Return different ports on which nothing listens now, and which Linux gives to nobody.
+
+    A server may bind its ports only after minutes of loading. Until then a client's connection
+    could take one of the ephemeral ports, which ``bind`` to port 0 returns.
+
+    Raises:
+        OSError: This machine does not have the address ``host``.
+    """
     with contextlib.ExitStack() as held:
-        probes = [
-            held.enter_context(socket.socket(_address_family(host), socket.SOCK_STREAM))
-            for _ in range(count)
-        ]
-        for probe in probes:
-            probe.bind((host, 0))
-        return tuple(int(probe.getsockname()[1]) for probe in probes)
+        found: list[int] = []
+        for port in itertools.chain(_quiet_ports(), itertools.repeat(0)):
+            if len(found) == count:
+                break
+            probe = socket.socket(_address_family(host), socket.SOCK_STREAM)
+            held.enter_context(probe)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE and port:
+                    continue
+                raise
+            found.append(int(probe.getsockname()[1]))
+        return tuple(found)
+
+
+def _quiet_ports() -> list[int]:
+    """Return a hundred random ports below the ephemeral ones; fewer or none if those begin low."""
+    try:
+        first = int(_EPHEMERAL.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        first = _LINUX_EPHEMERAL
+    quiet = range(_QUIET, first)
+    return random.SystemRandom().sample(quiet, min(_TRIED, len(quiet)))
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:

@@ -192,6 +192,22 @@ def test_free_ports_differ_and_are_free() -> None:
     assert all(process.port_is_free(port) for port in ports)
 
 
+@pytest.mark.parametrize(("range_", "quiet"), [("32768\t60999", True), ("1024\t65535", False)])
+def test_free_ports_are_below_those_that_connections_take(
+    range_: str, quiet: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "range").write_text(range_)
+    monkeypatch.setattr("trtbuild.process.machine._EPHEMERAL", tmp_path / "range")
+    ports = process.free_ports(3)
+    assert all(10240 <= port < 32768 for port in ports) or not quiet
+    assert all(process.port_is_free(port) for port in ports)
+
+
+def test_an_address_of_another_machine_has_no_free_ports() -> None:
+    with pytest.raises(OSError, match="assign requested address"):
+        process.free_ports(1, "192.0.2.1")
+
+
 def test_shared_memory_in_use_is_told(tmp_path: Path) -> None:
     import mmap
 
