@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from trtbuild.jsonlog import LogFormat, chosen_format
 from trtbuild_gateway.access_settings import AccessSettings
 from trtbuild_gateway.experiment_settings import ExperimentSettings, ExposureSettings
 from trtbuild_gateway.routing_settings import RoutingSettings, Servers, ServerSettings, servers_from
@@ -143,7 +144,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         page: Whether there is a page at ``/ui/`` of each port.
         routing: Which server gets a request, and what happens when one fails.
         traces: Traces of requests.
-        log_format: Of the log on standard error; ``json``: an object a line.
+        log_format: Of the log on standard error; ``json``: an object a line. The default is what
+            ``TRTBUILD_LOG_FORMAT`` says, else ``text``.
         log_level: The least that is logged; ``info`` has a line for each request.
         on_unsupported: ``refuse`` a parameter that a model does not take, or ``drop`` it and name
             it in the header ``x-trtbuild-ignored``.
@@ -174,7 +176,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     page: bool = True
     routing: RoutingSettings = RoutingSettings()
     traces: TraceSettings = TraceSettings()
-    log_format: Literal["text", "json"] = "text"
+    log_format: LogFormat = msgspec.field(default_factory=chosen_format)
     log_level: Literal["info", "warning", "error"] = "warning"
     on_unsupported: Literal["refuse", "drop"] = "refuse"
     most_bytes: Count = 64 * 1024 * 1024

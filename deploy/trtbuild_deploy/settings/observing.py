@@ -50,3 +50,9 @@ class Observe(Strict):
     notify: _Address = Field(
         default="", description="Webhook for all other alerts; without credentials"
     )
+    loki: _Address = Field(
+        default="", description="Loki 3 that gets the logs, such as http://loki.logs:3100"
+    )
+    elasticsearch: _Address = Field(
+        default="", description="Elasticsearch that gets the logs; its key is a variable"
+    )

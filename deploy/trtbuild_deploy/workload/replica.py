@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trtbuild.container import ContainerSpec, HealthCheck, Port
+from trtbuild.jsonlog import VARIABLE as LOG_FORMAT
+from trtbuild.jsonlog import LogFormat
 from trtbuild.signature import MOUNT
 from trtbuild_deploy.facts import Facts, Metrics, ModelFacts
 from trtbuild_deploy.facts.metrics import Place
@@ -174,13 +176,16 @@ def trace_arguments(url: str, rate: int) -> tuple[str, ...]:
 
 def _gateway(settings: Settings) -> ContainerSpec:
     seconds = settings.server.exit_timeout
+    # The pipeline of logs reads lines of JSON.
+    shipped = settings.observe.loki or settings.observe.elasticsearch
+    logs = {LOG_FORMAT: LogFormat.JSON.value} if shipped else {}
     return ContainerSpec(
         image=settings.gateway.image,
         command=(
             *("trtbuild", "gateway", MOUNT, "--url", f"127.0.0.1:{HTTP}"),
             *("--host", "0.0.0.0", "--port", str(GATEWAY)),  # noqa: S104 - inside the container
         ),
-        env={"HOME": "/tmp"},  # noqa: S108 - inside the container
+        env={"HOME": "/tmp", **logs},  # noqa: S108 - inside the container
         ports=(Port(GATEWAY, GATEWAY),),
         user=f"{settings.server.user}:{settings.server.user}",
         memory_bytes=quantity_bytes(settings.gateway.memory),

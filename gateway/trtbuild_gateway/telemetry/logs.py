@@ -6,13 +6,13 @@ A line has no text of a prompt or an answer.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from trtbuild.jsonlog import log_line
 from trtbuild_gateway.seams import Call, Outcome
 from trtbuild_gateway.settings import Settings
 
@@ -28,19 +28,17 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        made: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
+        fields: dict[str, Any] = {
             **getattr(record, "identity", identity()),
             **getattr(record, "fields", {}),
         }
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:
-            made["exception"] = record.exc_text
-        return json.dumps(made, default=str)
+            fields["exception"] = record.exc_text
+        at = datetime.fromtimestamp(record.created, UTC)
+        level = record.levelname.lower()
+        return log_line(level, record.name, record.getMessage(), at=at, fields=fields)
 
 
 def identity() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import typer
 
 from trtbuild.errors import TrtbuildError
+from trtbuild.jsonlog import VARIABLE, LogFormat, chosen_format, log_line
 from trtbuild.progress import Progress
 
 if TYPE_CHECKING:
@@ -23,6 +25,21 @@ if TYPE_CHECKING:
 
 _printed: list[bool] = []
 """Not empty once a document went to standard output."""
+
+
+def json_logs() -> bool:
+    """Whether what goes to standard error is JSON, one object a line."""
+    return chosen_format() is LogFormat.JSON
+
+
+def log_as(kind: LogFormat) -> None:
+    """Write the rest of this command's log, and those of its children, in that form."""
+    os.environ[VARIABLE] = kind.value
+
+
+def say_json(message: str, level: str = "info", **fields: object) -> None:
+    """Write a line of our own log to standard error, as JSON."""
+    typer.echo(log_line(level, "trtbuild", message, fields=jsonable(fields)), err=True)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -41,6 +58,9 @@ def print_error(error: TrtbuildError, *, as_json: bool = False) -> None:
     """
     if as_json and not _printed:
         typer.echo(json.dumps(error.as_dict(), ensure_ascii=False, indent=2))
+    if json_logs():
+        say_json(error.what, "error", where=error.where, fix=error.fix, details=error.details)
+        return
     from rich.text import Text
 
     out = console(stderr=True)
@@ -98,6 +118,10 @@ def human_count(count: float) -> str:
     return f"{count:.0f}"
 
 
+_PAUSE = 10.0
+"""Seconds between two lines of a phase."""
+
+
 class Shown(Progress, Protocol):
     """Progress that is being shown."""
 
@@ -106,7 +130,7 @@ class Shown(Progress, Protocol):
 
 
 class _LineProgress:
-    """Plain lines for logs and CI: a line a phase, and one every ten seconds within it."""
+    """Plain lines for logs and CI: a line a phase, and one every few seconds within it."""
 
     def __init__(self) -> None:
         self._last = 0.0
@@ -117,7 +141,7 @@ class _LineProgress:
         typer.echo(f"… {text}", err=True)
 
     def advance(self, done: int, total: int, unit: str = "B") -> None:
-        if time.monotonic() - self._last < 10:
+        if time.monotonic() - self._last < _PAUSE:
             return
         self._last = time.monotonic()
         share = f"{100 * done / total:.0f} %" if total else f"{done} {unit}"
@@ -127,9 +151,25 @@ class _LineProgress:
         """Lines need no end."""
 
 
+class _JsonProgress(_LineProgress):
+    """The same as lines of JSON."""
+
+    def step(self, text: str) -> None:
+        self._phase, self._last = text, time.monotonic()
+        say_json(text)
+
+    def advance(self, done: int, total: int, unit: str = "B") -> None:
+        if time.monotonic() - self._last >= _PAUSE:
+            self._last = time.monotonic()
+            say_json(self._phase, done=done, total=total, unit=unit)
+
+
 @contextmanager
 def progress() -> Iterator[Shown]:
-    """Progress on standard error: bars on a terminal, lines elsewhere."""
+    """Progress on standard error: bars on a terminal, lines elsewhere, JSON in a JSON log."""
+    if json_logs():
+        yield _JsonProgress()
+        return
     if not sys.stderr.isatty():
         yield _LineProgress()
         return

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trtbuild.jsonlog import LogFormat
+
 if TYPE_CHECKING:
     from trtbuild.pipeline.observing import Observing
     from trtbuild.pipeline.serve import ServePlan
@@ -110,18 +112,26 @@ def serve(
         bool,
         typer.Option("--observe", help="Start Prometheus and a trace collector beside the server."),
     ] = False,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(
+            envvar="TRTBUILD_LOG_FORMAT",
+            help="The log on standard error: text, or json as the gateway writes it.",
+        ),
+    ] = LogFormat.TEXT,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print log and events as JSON lines on standard output.")
     ] = False,
 ) -> None:
     """Serve a model repository until Ctrl-C (exit code 0), or in the background."""
-    from trtbuild.cli.output import progress
+    from trtbuild.cli.output import log_as, progress
     from trtbuild.pipeline import serve as pipeline
     from trtbuild.pipeline.fetching import local_repository
     from trtbuild.pipeline.ports import choose_ports
     from trtbuild.pipeline.rehearse import parse_checkpoints
     from trtbuild.server import LaunchOptions
 
+    log_as(log_format)
     options = LaunchOptions(
         host=host,
         ports=choose_ports(port, host=host, http=http_port, grpc=grpc_port, metrics=metrics_port),
@@ -229,6 +239,7 @@ def _background(
 def _foreground(
     plan: ServePlan, observing: Observing | None, timeout: float, *, as_json: bool
 ) -> None:
+    from trtbuild.cli.output import json_logs, say_json
     from trtbuild.cli.server_view import (
         as_dict,
         log_printer,
@@ -246,9 +257,11 @@ def _foreground(
     _install_first(plan)
     found = start(plan, timeout=timeout, on_line=show)
     looking = _start_observing(found, observing)
+    said = rehearsal_as_dict(plan) | ({"observe": looking} if observing else {})
     if as_json:
-        said = rehearsal_as_dict(plan) | ({"observe": looking} if observing else {})
         print_event("ready", server=as_dict(found), why=plan.choice.why, **said)
+    elif json_logs():
+        say_json("ready", server=as_dict(found), why=plan.choice.why, **said)
     else:
         say_ready(found, plan.choice.why, plan.contents.served.values())
         say_observed(looking)
@@ -270,6 +283,7 @@ def _install_first(plan: ServePlan) -> None:
 
 def stay(handle: ServerHandle, *, as_json: bool = False, quiet: bool = False) -> None:
     """Show the log until Ctrl-C, which is the wanted end: the server stops, we return."""
+    from trtbuild.cli.output import json_logs, say_json
     from trtbuild.cli.server_view import log_printer, print_event
     from trtbuild.pipeline import serve as pipeline
 
@@ -279,5 +293,7 @@ def stay(handle: ServerHandle, *, as_json: bool = False, quiet: bool = False) ->
     except KeyboardInterrupt:
         if as_json:
             print_event("stopped", id=handle.id)
+        elif json_logs():
+            say_json("stopped", id=handle.id)
         else:
             typer.echo("stopped", err=True)

@@ -30,11 +30,18 @@ _COLOURS = {
 def log_printer(
     *, as_json: bool, everything: bool = False, err: bool = True
 ) -> Callable[[str], None]:
-    """Prints a server's log lines: for people without noise, as JSON all of them on stdout.
+    """Prints a server's log lines: for people without noise, as JSON all of them on stdout, and as
+    a log in JSON all of them on standard error.
 
     ``err``: standard error, for a command whose output is something else.
     """
+    from trtbuild.cli.output import json_logs
     from trtbuild.server import logs
+    from trtbuild.server.log_json import as_json as as_log
+
+    def as_record(text: str) -> None:
+        if text.strip():
+            typer.echo(as_log(text), err=err)
 
     def as_object(text: str) -> None:
         line = logs.parse(text)
@@ -51,7 +58,9 @@ def log_printer(
         level = typer.style(f"{line.level:<7}", fg=_COLOURS[line.level])
         typer.echo(f"{line.time} {level} {line.message}", err=err)
 
-    return as_object if as_json else for_people
+    if as_json:
+        return as_object
+    return as_record if json_logs() else for_people
 
 
 def terminate_like_ctrl_c() -> None:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -27,14 +28,14 @@ _LEVELS: dict[str, Level] = {
 # Triton: LMMDD hh:mm:ss.ssssss pid file:line] message, as glog and PyTorch write it too;
 # with --log-format=ISO8601: YYYY-MM-DDThh:mm:ssZ L pid file:line] message
 _TRITON = re.compile(
-    r"^(?:(?P<level>[VIWEF])\d{4} (?P<time>\d\d:\d\d:\d\d)\.\d+(?: +\d+)?"
-    r"|\d{4}-\d\d-\d\dT(?P<utc>\d\d:\d\d:\d\d)Z (?P<said>[VIWEF]) +\d+)"
+    r"^(?:(?P<level>[VIWEF])(?P<date>\d{4}) (?P<time>\d\d:\d\d:\d\d)(?P<part>\.\d+)(?: +\d+)?"
+    r"|(?P<day>\d{4}-\d\d-\d\d)T(?P<utc>\d\d:\d\d:\d\d)Z (?P<said>[VIWEF]) +\d+)"
     r" (?P<source>[\w./-]+):\d+\] ?(?P<message>.*)$",
     re.DOTALL,
 )
 # vLLM: (EngineCore pid=7) INFO 11-21 04:00:00 [core.py:1] message; before 0.8 core.py:1] message
 _VLLM = re.compile(
-    r"^(?:\([^)]*\) )*(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d "
+    r"^(?:\([^)]*\) )*(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) (?P<date>\d\d-\d\d) "
     r"(?P<time>\d\d:\d\d:\d\d)(?:\.\d+)? (?:\[(?P<place>[^\]]*)\]|(?P<source>[\w.]+:\d+)\])"
     r" ?(?P<message>.*)$"
 )
@@ -100,6 +101,35 @@ def parse(text: str) -> LogLine:
     # Tables of options only repeat the arguments.
     table = text.startswith(("+-", "| ", "+=")) or not text.strip()
     return LogLine("", "", "", text, table or _about_no_gpu(text))
+
+
+def moment(text: str, now: datetime) -> datetime | None:
+    """Return when a line of Triton or vLLM was written, None for other text.
+
+    Triton's clock is UTC, vLLM's is the machine's; both leave the year out, so it is the latest one
+    in which the moment is not after ``now`` (with a day's grace for clocks that differ).
+    """
+    match = _TRITON.match(text) or _VLLM.match(text)
+    if match is None:
+        return None
+    found = match.groupdict()
+    if found.get("day"):
+        return datetime.fromisoformat(f"{found['day']}T{found['utc']}+00:00")
+    zone = UTC if match.re is _TRITON else now.astimezone().tzinfo
+    date = found["date"].replace("-", "")
+    for year in (now.year, now.year - 1):
+        try:
+            made = datetime.strptime(f"{year}{date} {found['time']}", "%Y%m%d %H:%M:%S")
+        except ValueError:  # 29 February of another year
+            continue
+        at = made.replace(tzinfo=zone, microsecond=_microseconds(found.get("part")))
+        if at <= now + timedelta(days=1):
+            return at
+    return None
+
+
+def _microseconds(part: str | None) -> int:
+    return min(999_999, round(float(part or 0) * 1_000_000))
 
 
 def _about_no_gpu(message: str) -> bool:

@@ -18,10 +18,13 @@ from support.kubernetes import require_valid
 from support.paths import TESTS
 from support.prometheus import labels_by_series, selectors
 from trtbuild.errors import RecipeError, UnsupportedError
+from trtbuild.server import logs
 from trtbuild_deploy.jobs.checking import check
 from trtbuild_deploy.jobs.render import Deployment, render, write
 from trtbuild_deploy.resources import data_file
 from trtbuild_deploy.settings import parse_settings
+from trtbuild_deploy.workload import workload
+from trtbuild_gateway.settings import settings_of
 
 GATEWAY = "gateway: {enabled: true, image: example/gateway:1}\n"
 PROD = "observe: {labels: {namespace: prod}, page: 'http://127.0.0.1:9/page', dashboard: true}\n"
@@ -179,3 +182,65 @@ def test_what_would_not_survive_in_a_rule_is_refused(text: str, said: str) -> No
     with pytest.raises(RecipeError) as caught:
         parse_settings(text)
     assert said in "\n".join((caught.value.what, *caught.value.details))
+
+
+LOGS = "observe: {loki: 'http://loki:3100', elasticsearch: 'https://es:9200'}\n"
+
+
+def pipeline(root: Path, settings: str = LOGS) -> dict[str, Any]:
+    deployment = rendered(root, "vllm", "plain", "26.07", f"name: chat\n{settings}{GATEWAY}")
+    (file,) = (file for file in deployment.files if file.path == "logs.yaml")
+    found: dict[str, Any] = yaml.safe_load(file.content)
+    return found
+
+
+def test_logs_go_where_the_settings_say(tmp_path: Path) -> None:
+    both = pipeline(tmp_path / "both")
+    assert both["exporters"]["otlphttp/loki"] == {"endpoint": "http://loki:3100/otlp"}
+    assert both["exporters"]["elasticsearch"]["endpoints"] == ["https://es:9200"]
+    assert both["exporters"]["elasticsearch"]["api_key"].startswith("${env:")
+    one = pipeline(tmp_path / "one", "observe: {loki: 'http://loki:3100'}\n")
+    assert list(one["exporters"]) == ["otlphttp/loki"]
+    for made in (both, one):
+        named = made["service"]["pipelines"]["logs"]
+        for kind in ("receivers", "processors", "exporters"):
+            assert set(named[kind]) == set(made[kind])
+    assert "/server/" in both["receivers"]["filelog/server"]["include"][0]
+    container = {one["type"] for one in both["receivers"]["filelog/gateway"]["operators"]}
+    assert {"container", "json_parser", "trace_parser"} <= container
+
+
+def test_a_gateway_whose_log_is_shipped_writes_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = rendered(tmp_path, "vllm", "plain", "26.07", LOGS + GATEWAY)
+    gateway = workload(deployment.facts, deployment.settings).gateway
+    assert gateway is not None
+    assert settings_of({}).log_format == "text"
+    for name, value in gateway.env.items():
+        monkeypatch.setenv(name, value)
+    assert settings_of({}).log_format == "json"
+
+
+def test_the_pipeline_reads_triton_s_lines_as_the_program_does(tmp_path: Path) -> None:
+    parser = pipeline(tmp_path)["receivers"]["filelog/server"]["operators"][1]
+    # The collector's expressions are RE2's: no looking around, no references.
+    assert not re.search(r"\(\?[=!<][^P]?|\\\d", parser["regex"].replace("(?P<", "("))
+    pattern = re.compile(parser["regex"])
+    levels = {mark: name for name, mark in parser["severity"]["mapping"].items()}
+    recorded = tomllib.loads((TESTS / "data/real_logs.toml").read_text())["log"]
+    lines = [line for one in recorded for line in one["text"].splitlines()]
+    seen = 0
+    for text in lines:
+        line = logs.parse(text)
+        found = pattern.match(text)
+        if not re.match(r"[VIWEF]\d{4} ", text):
+            assert found is None
+        elif line.level:
+            seen += 1
+            assert found is not None, text
+            assert levels[found["level"]].startswith(line.level[:4])
+            assert found["source"] == line.source
+            assert found["when"].split()[1].startswith(line.time)
+            assert found["message"].split("\\")[0].strip('"') in line.message
+    assert seen > 50

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from support.command_line import trtbuild
+from trtbuild.jsonlog import VARIABLE
 from trtbuild.server import logs
+from trtbuild.server.log_json import as_json
 
 TRITON = 'I1121 03:57:05.983698 5945 model_lifecycle.cc:472] "loading: echo:1"'
 VLLM = "(EngineCore pid=25319) INFO 11-21 05:10:57 [core.py:402] init engine took 45.78 s"
@@ -119,3 +125,57 @@ def test_following_ends_with_the_server(tmp_path: Path) -> None:
 
     threading.Thread(target=finish).start()
     assert list(logs.follow(path, over.is_set, poll=0.02)) == ["one", "two"]
+
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+SHOWN = "2026-11-30T12:00:00.000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            'I1129 18:27:24.524766 3329 server.cc:345] "two \\"words\\""',
+            ("2026-11-29T18:27:24.524+00:00", "info", "triton", 'two "words"', "server.cc"),
+        ),
+        (
+            "F1231 23:00:00.5 7 server.cc:1] gone",
+            ("2025-12-31T23:00:00.500+00:00", "critical", "triton", "gone", "server.cc"),
+        ),
+        (
+            '2026-11-29T18:27:24Z E 12 model.cc:4] "x"',
+            ("2026-11-29T18:27:24.000+00:00", "error", "triton", "x", "model.cc"),
+        ),
+        ("printed by a model", (SHOWN, "info", "output", None, None)),
+        (
+            "W0229 10:00:00.1 1 a.cc:1] x",
+            (SHOWN, "warning", "triton", "x", "a.cc"),
+        ),
+    ],
+)
+def test_a_line_is_json_as_the_gateway_writes_it(
+    text: str, expected: tuple[str | None, ...]
+) -> None:
+    made = json.loads(as_json(text, NOW))
+    time, level, logger, message, source = expected
+    assert (made["time"], made["level"], made["logger"]) == (time, level, logger)
+    assert made["message"] == (message or text)
+    assert made.get("source") == source
+
+
+def test_a_request_keeps_its_id() -> None:
+    line = 'E1129 18:27:24.5 7 infer_response.cc:1] "[request id: abc-1] failed"'
+    assert json.loads(as_json(line, NOW))["request_id"] == "abc-1"
+    assert "request_id" not in json.loads(as_json(line.replace("abc-1", "<id_unknown>"), NOW))
+
+
+def test_a_command_logs_its_steps_and_its_error_as_json(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    done = trtbuild("serve", tmp_path / "models", "--log-format", "json")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 6
+    assert {line["logger"] for line in lines} == {"trtbuild"}
+    assert lines[-1]["level"] == "error"
+    assert lines[-1]["fix"]
+    named = trtbuild("validate", tmp_path / "absent", env={**os.environ, VARIABLE: "json"})
+    assert json.loads(named.stderr)["level"] == "error"

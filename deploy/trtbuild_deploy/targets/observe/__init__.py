@@ -10,6 +10,7 @@ from trtbuild_deploy.settings import Settings
 from trtbuild_deploy.target import OutputFile, Rendered
 from trtbuild_deploy.targets.observe.alerts import Alert, chosen, lacking, recorded
 from trtbuild_deploy.targets.observe.dashboard import dashboard_bytes
+from trtbuild_deploy.targets.observe.logging import log_pipeline
 from trtbuild_deploy.targets.observe.routing import alertmanager
 from trtbuild_deploy.targets.observe.rules import groups, prometheus_rule
 from trtbuild_deploy.targets.yamltext import yaml_bytes
@@ -19,6 +20,7 @@ _HEADER = "Written by trtbuild observe; `trtbuild deploy diff` shows edits."
 _RULES = "rules.yaml"
 _ROUTES = "alertmanager.yaml"
 _OPERATOR = "prometheusrule.yaml"
+_LOGS = "logs.yaml"
 _DASHBOARD = "dashboard.json"
 
 
@@ -35,8 +37,8 @@ class Observe:
         return ()
 
     def render(self, facts: Facts, settings: Settings) -> Rendered:
-        """Return the rules, for the Prometheus operator too where it scrapes, the routes, and the
-        dashboard where one is wanted."""
+        """Return the rules, for the Prometheus operator too where it scrapes, the routes, and where
+        they are wanted the pipeline of logs and the dashboard."""
         metrics = _metrics(facts, settings)
         name = name_in(facts, settings)
         rules = rules_document(facts, settings)
@@ -47,6 +49,9 @@ class Observe:
         if settings.monitoring.kind != "none":
             one = prometheus_rule(name, rules, settings.monitoring.labels)
             files.append(OutputFile(_OPERATOR, yaml_bytes(one, _HEADER)))
+        if settings.observe.loki or settings.observe.elasticsearch:
+            pipeline = log_pipeline(name, settings.observe)
+            files.append(OutputFile(_LOGS, yaml_bytes(pipeline, _HEADER)))
         if settings.observe.dashboard:
             content = dashboard_bytes(name, metrics, settings.observe)
             files.append(OutputFile(_DASHBOARD, content))
