@@ -28,6 +28,8 @@ class SmallLm:
         template: The text before a chat's messages.
         extended: Knows vLLM's parameters and ``/tokenize``.
         logprobs: Sends log probabilities.
+        echoes: Takes ``echo``; otherwise it answers as if it were not there.
+        adds: Tokens that it puts before a text.
         answers: What it says whatever its weights are, by a text that the prompt contains.
     """
 
@@ -38,6 +40,8 @@ class SmallLm:
     template: str = "user:"
     extended: bool = True
     logprobs: bool = True
+    echoes: bool = False
+    adds: int = 0
     key: str = ""
     answers: dict[str, str] = field(default_factory=dict)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -52,10 +56,13 @@ class SmallLm:
             return 401, {"error": {"message": "a key is needed"}}
         if path == "/v1/models":
             return 200, {"data": [{"id": "m"}]}
+        if path == "/tokenizer_info" and self.extended:
+            return 200, {"eos_token": WORDS[0]}
         self.bodies.append(body)
         prompt = self._prompt(body)
         if path == "/tokenize" and self.extended:
-            return 200, {"tokens": prompt}
+            before = [0] * self.adds if body.get("add_special_tokens", True) else []
+            return 200, {"tokens": before + prompt, "max_model_len": 512}
         if not path.endswith("/completions"):
             return 404, {"error": "no such path"}
         unknown = [name for name in _EXTENSIONS if name in body]
@@ -76,6 +83,10 @@ class SmallLm:
         known = next((said for part, said in self.answers.items() if part in asked), None)
         steps = self._generate([*prompt], int(body["max_tokens"]))
         text = "".join(WORDS[token] for token, _ in steps) if known is None else known
+        if body.get("echo") and self.echoes:
+            text = str(body["prompt"]) + text
+            echoed = [0] * self.adds + prompt
+            steps = [(token, np.zeros(len(WORDS))) for token in echoed] + steps
         choice: dict[str, Any] = {"finish_reason": "length"}
         choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         if body.get("logprobs") and self.logprobs:

@@ -29,6 +29,11 @@ class OpenAIModel:
         model: The model's name there.
         timeout: Seconds for an answer.
         api_key: Sent as a bearer token when not empty.
+
+    Attributes:
+        url: The base URL.
+        model: The model's name there.
+        path: The path of the base URL, such as ``/v1``.
     """
 
     def __init__(self, url: str, model: str, *, timeout: float, api_key: str = "") -> None:
@@ -38,14 +43,14 @@ class OpenAIModel:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         root = urlsplit(self.url)
         # vLLM and the gateway have /tokenize beside /v1.
-        self._path = root.path
+        self.path = root.path
         self._http = TritonHttp(root._replace(path="").geturl(), headers=headers, limit=64 << 20)
         self._extensions = _EXTENSIONS
         self._tokenizes = True
 
     async def open(self) -> None:
         """See :class:`~trtbuild_measure.answers.model.Model`."""
-        answer = await self._fetch("GET", f"{self._path}/models")
+        answer = await self.fetch("GET", f"{self.path}/models")
         if answer.status in (401, 403):
             raise self._refused(answer, "name the variable with the key: --api-key-env NAME")
         try:
@@ -76,7 +81,7 @@ class OpenAIModel:
             body["chat_template_kwargs"] = prompt.chat_template_kwargs
         if logprobs:
             body |= {"logprobs": True, "top_logprobs": TOP} if chat else {"logprobs": TOP}
-        path = f"{self._path}/{'chat/' if chat else ''}completions"
+        path = f"{self.path}/{'chat/' if chat else ''}completions"
         answer = await self._post(path, body)
         try:
             found = json.loads(answer.body)
@@ -98,10 +103,10 @@ class OpenAIModel:
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> Response:
         extensions = self._extensions if "logprobs" in body else {}
-        answer = await self._fetch("POST", path, {**body, **extensions})
+        answer = await self.fetch("POST", path, {**body, **extensions})
         if extensions and answer.status in (400, 422):
             self._extensions = {}  # a server that knows no parameters of vLLM
-            answer = await self._fetch("POST", path, body)
+            answer = await self.fetch("POST", path, body)
         if not answer.good:
             raise self._refused(answer, "correct the prompt, or give the model more context")
         return answer
@@ -117,7 +122,7 @@ class OpenAIModel:
             body["chat_template_kwargs"] = prompt.chat_template_kwargs
         else:
             body["prompt"] = prompt.prompt
-        answer = await self._fetch("POST", "/tokenize", body)
+        answer = await self.fetch("POST", "/tokenize", body)
         try:
             if answer.good:
                 return tuple(int(one) for one in json.loads(answer.body)["tokens"])
@@ -126,9 +131,15 @@ class OpenAIModel:
         self._tokenizes = False
         return None
 
-    async def _fetch(
+    async def fetch(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> Response:
+        """Return the answer to any request, whatever its status; the path is from the root.
+
+        Raises:
+            UsageError: The body is not Unicode.
+            ServerError: There is no answer.
+        """
         try:
             content = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:

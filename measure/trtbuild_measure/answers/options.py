@@ -89,3 +89,28 @@ class BiasOptions(AskOptions):
             raise UsageError(
                 "--system is a message of a chat, and --raw sends none", fix="leave one of them out"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LmOptions(AskOptions):
+    """Which tasks of lm-evaluation-harness to run, and how."""
+
+    tasks: tuple[str, ...] = option((), "Tasks, groups or tags of the harness.", argument=True)
+    include_path: Path | None = option(None, "A directory with tasks of your own.")
+    limit: int | None = option(None, "Only so many documents of each task.", min=1)
+    few_shot: int | None = option(None, "Examples before each question.", min=0)
+    api: str = option(
+        "", "chat or completions; the default is completions where a task needs log probabilities."
+    )
+    tokenizer: str = option("", "The checkpoint's directory; default: the server's tokenizer.")
+    max_length: int = option(2048, "Context length, where the server does not tell it.", min=16)
+    out: Path | None = option(None, "Keep the harness's results in this directory.")
+    harness: str = option("lm_eval", "The program, where it is not on PATH.")
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise UsageError(
+                "there is no task", fix="name one, such as hellaswag; `lm_eval ls tasks` lists them"
+            )
+        if self.api not in ("", "chat", "completions"):
+            raise UsageError(f"unknown --api {self.api!r}", fix="use chat or completions")

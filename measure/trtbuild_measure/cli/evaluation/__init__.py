@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from trtbuild.cli.values import Program, group_with_default
-from trtbuild_measure.cli.evaluation import bias, golden, paraphrase, ranking
+from trtbuild_measure.cli.evaluation import bias, golden, lm, paraphrase, ranking
 
 _EPILOG = """
 Examples
@@ -19,6 +19,8 @@ Examples
   trtbuild eval paraphrase questions.jsonl --target smollm2 --min-agreement 0.9
 
   trtbuild eval bias applicants.jsonl --target smollm2 --favourable '^yes' --max-effect 0.05
+
+  trtbuild eval lm gsm8k --target openai:http://127.0.0.1:9000/v1#llama --limit 200
 
 All options: trtbuild eval rank --help, trtbuild eval golden check --help
 """
@@ -38,4 +40,5 @@ def register(app: typer.Typer) -> None:
     golden.register(group)
     paraphrase.register(group)
     bias.register(group)
+    lm.register(group)
     app.add_typer(group, name="eval")
