@@ -18,6 +18,10 @@ Examples
 
   trtbuild push model_repository file:///srv/artifacts/chat --json
 
+  trtbuild push model_repository mlflow:chat@candidate --benchmark result.json
+
+  trtbuild push model_repository hf://acme/chat-triton@v1
+
   trtbuild push model_repository oci://registry:5000/chat:v1 --layout modelpack
 """
 _PULL = """
@@ -33,6 +37,8 @@ _TAG = """
 Examples
 
   trtbuild tag oci://ghcr.io/acme/chat:v1 --alias production
+
+  trtbuild tag mlflow:chat@candidate --alias production
 
   trtbuild tag s3://models/chat@sha256:… --alias production
 """
@@ -57,6 +63,10 @@ def push(
     layout: Annotated[
         str, typer.Option(help="In an OCI registry: image (default) or modelpack.")
     ] = "",
+    benchmark: Annotated[
+        list[Path] | None,
+        typer.Option(help="Result of trtbuild bench to keep with it, in MLflow; repeatable."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Validate a model repository and store it in a registry or an object store."""
@@ -65,7 +75,9 @@ def push(
     from trtbuild_artifacts.seam import PushOptions
 
     with progress() as bars:
-        done = job(repo, url, PushOptions(layout), edited=edited, progress=bars)
+        done = job(
+            repo, url, PushOptions(layout, tuple(benchmark or ())), edited=edited, progress=bars
+        )
     if as_json:
         print_json(done)
         return

@@ -3,8 +3,8 @@ function that returns a :class:`Store`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -30,7 +30,7 @@ class Sink(Protocol):
         """Write a file from where an earlier pull ended."""
 
     def place(self, path: str, file: Path) -> None:
-        """Take over a file that lies on the same disk."""
+        """Take over a file that the store downloaded into :attr:`folder`."""
 
     @property
     def folder(self) -> Path:
@@ -73,11 +73,13 @@ class PushOptions:
 
     Attributes:
         layout: ``image`` or ``modelpack``, for OCI registries.
-        attachments: Files that are stored beside the repository, by name (MLflow).
+        benchmarks: Results of ``trtbuild bench`` that are kept with the version (MLflow).
+        report: The validator's report as JSON.
     """
 
     layout: str = ""
-    attachments: Mapping[str, Path] = field(default_factory=dict)
+    benchmarks: tuple[Path, ...] = ()
+    report: str = ""
 
 
 class Store(Protocol):
@@ -116,5 +118,5 @@ def refuse(options: PushOptions, names: Iterable[str], store: str) -> None:
     """UsageError if an option was given that this store does not know."""
     for name in names:
         if getattr(options, name):
-            flag = {"layout": "--layout", "attachments": "--attach"}[name]
+            flag = {"layout": "--layout", "benchmarks": "--benchmark"}[name]
             raise UsageError(f"{flag} has no meaning for {store}", fix="leave it out")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from trtbuild.check.formats import FORMATS
 from trtbuild.errors import BuildError
 from trtbuild.pipeline.serve import require_valid
 from trtbuild.progress import SILENT, Progress
@@ -37,7 +39,8 @@ def push(
     """
     reference = parse(url).require_tag()
     store = open_store(reference)
-    require_valid(require_repository(repository), progress=progress)
+    report = require_valid(require_repository(repository), progress=progress)
+    options = replace(options, report=FORMATS["json"](report))
     contents = read(repository, edited=edited, progress=progress)
     try:
         return store.push(contents, reference, options, progress)

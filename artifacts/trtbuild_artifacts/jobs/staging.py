@@ -115,10 +115,15 @@ class Staging:
                 f"{path} is truncated: the store sent {have:,} of {entry.size:,} bytes",
                 fix="run the command again to continue; if it stays so, push the repository again",
             )
-        self.place(path, part)
+        self._take(path, part)
 
     def place(self, path: str, file: Path) -> None:
-        """Take over a file that lies on the same disk."""
+        """Take over a file that a store downloaded into :attr:`folder`."""
+        self.received += file.stat().st_size
+        self._progress.advance(self.received, self._total)
+        self._take(path, file)
+
+    def _take(self, path: str, file: Path) -> None:
         with disk_trouble(self._target.parent, _KEPT):
             file.replace(self._new(path))
         self.missing.discard(path)

@@ -36,7 +36,7 @@ class ObjectStores:
         progress: Progress = SILENT,
     ) -> Pushed:
         """Upload the files that the store lacks, then the listing, then the tag."""
-        refuse(options, ["layout", "attachments"], "an object store")
+        refuse(options, ["layout", "benchmarks"], "an object store")
         bucket = _Bucket(reference)
         listing = contents.listing
         sources = {entry.sha256: contents.source(p) for p, entry in listing.files.items()}

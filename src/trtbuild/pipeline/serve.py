@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtbuild import check, hardware, server
-from trtbuild.check.model import Finding, Severity
+from trtbuild.check.model import Finding, Report, Severity
 from trtbuild.client import wait_ready
 from trtbuild.client.reference import require_reference
 from trtbuild.errors import RepositoryError, ServerError, UsageError
@@ -101,8 +101,8 @@ def require_valid(
     sm: int = 0,
     allowed: frozenset[str] = frozenset(),
     progress: Progress = SILENT,
-) -> None:
-    """Raise RepositoryError if the repository has a finding that stops a server.
+) -> Report:
+    """Return the report; raise RepositoryError if a finding in it stops a server.
 
     ``sm`` is the compute capability of this machine's GPU, ``allowed`` are rules whose findings
     do not stop it.
@@ -125,6 +125,7 @@ def require_valid(
             details=tuple(_line(found) for found in errors),
             fix=cause.fix or "see `trtbuild validate`; --no-validate starts it anyway",
         )
+    return report
 
 
 def _line(finding: Finding) -> str:

@@ -185,3 +185,19 @@ def test_serve_takes_the_url(place: Place, repo: Path, home: Path) -> None:
     ran("push", repo, place("v1"))
     assert pulled(served()) == snapshot(repo)
     assert not first.exists()  # no server runs on it
+
+
+def test_modelpack_is_the_same_layers(oci: Registry, repo: Path, tmp_path: Path) -> None:
+    url = f"oci://{oci.address}/acme/chat"
+    ran("push", repo, f"{url}:image")
+    assert ran("push", repo, f"{url}:pack", "--layout", "modelpack")["sent"] < 6_000
+    image, pack = oci.manifest("image"), oci.manifest("pack")
+    assert [one["digest"] for one in image["layers"]] == [one["digest"] for one in pack["layers"]]
+    assert pack["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
+    types = {one["mediaType"].partition("model.")[2] for one in pack["layers"]}
+    assert types == {"weight.v1.tar", "weight.config.v1.tar"}
+    config = json.loads(oci.blobs[pack["config"]["digest"]])
+    assert set(config) == {"descriptor", "config", "modelfs"}  # what the specification allows
+    assert config["modelfs"]["diffIds"] == [one["digest"] for one in pack["layers"]]
+    ran("pull", f"{url}:pack", tmp_path / "out")
+    assert pulled(tmp_path / "out") == snapshot(repo)

@@ -31,7 +31,7 @@ class OciStore:
         progress: Progress = SILENT,
     ) -> Pushed:
         """Upload the layers that the registry lacks, then the manifest under the tag."""
-        refuse(options, ["attachments"], "an OCI registry")
+        refuse(options, ["benchmarks"], "an OCI registry")
         layout = options.layout or image.IMAGE
         if layout not in image.LAYOUTS:
             raise UsageError(
