@@ -101,17 +101,20 @@ def _of_nodes(facts: Facts, settings: Settings) -> Iterator[str]:
     if count % per_node:
         yield f"a replica takes {count} GPUs, which do not fill nodes of {per_node}"
     for model in facts.models:
-        if model.builder != "vllm":
+        takes = f"{model.name} takes {model.world} GPUs, and a node has {per_node} ('gpu.perNode')"
+        if model.builder.startswith("trtllm"):
             yield (
-                f"{model.name} takes {model.world} GPUs, and a node has {per_node} "
-                f"('gpu.perNode'): {model.builder} starts its ranks by MPI, which no pod can do "
-                "for others; use `trtbuild launch --with sbatch`, or fewer ranks"
+                f"{takes}: {model.builder} starts its ranks by MPI, which no pod can do for "
+                "others; use `trtbuild launch --with sbatch`, or fewer ranks"
+            )
+        elif model.builder != "vllm":
+            yield (
+                f"'gpu.count' {count} is more than the {per_node} GPUs of a node ('gpu.perNode'), "
+                f"and {model.name} runs on one: lower it"
             )
         elif model.executor != "ray":
             yield (
-                f"{model.name} takes {model.world} GPUs, and a node has {per_node} "
-                "('gpu.perNode'): convert it with --set distributed_executor_backend=ray for "
-                "several nodes"
+                f"{takes}: convert it with --set distributed_executor_backend=ray for several nodes"
             )
 
 
