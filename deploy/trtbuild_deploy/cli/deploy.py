@@ -43,6 +43,8 @@ Examples
   trtbuild deploy verify model_repository --url 127.0.0.1:8000 --during "docker compose restart server"
 
   trtbuild deploy verify model_repository --url 127.0.0.1:8000 --golden golden.jsonl
+
+  trtbuild deploy verify model_repository --url 127.0.0.1:8000 --traces http://127.0.0.1:3200
 """  # noqa: E501 - commands to copy
 
 
@@ -217,14 +219,18 @@ def verify(
     golden: Annotated[
         Path | None, typer.Option(help="JSONL with prompts and what the answers must contain.")
     ] = None,
+    traces: Annotated[
+        str, typer.Option(help="Address of Jaeger's or Tempo's API, where a trace must arrive.")
+    ] = "",
     as_json: options.AsJson = False,
 ) -> None:
-    """Verify what is really deployed: an answer, a stream, the metrics of every signal, a restart.
+    """Verify what is really deployed: answers, streams, the metrics of every signal, a restart, a
+    trace.
 
     Exits with 7 when a check fails. The gateway's API key is read from TRTBUILD_API_KEY.
     """
     from trtbuild.cli.output import print_json, progress
-    from trtbuild_deploy.jobs import verifying
+    from trtbuild_deploy.jobs import tracing, verifying
     from trtbuild_deploy.jobs.golden import ask_golden, read_golden
 
     prompts = read_golden(golden) if golden else ()
@@ -232,6 +238,9 @@ def verify(
         addresses = verifying.Addresses(url, tuple(metrics or ()), gateway)
         steps = verifying.verify(repo, addresses, during=during, progress=bars)
         steps += ask_golden(repo, url, prompts, bars)
+        if traces:
+            bars.step("waiting for a trace")
+            steps += (tracing.trace_arrives(repo, addresses, traces),)
     if as_json:
         print_json(steps)
     else:

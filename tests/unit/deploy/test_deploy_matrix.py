@@ -1,4 +1,4 @@
-"""Every shape of a repository on every way to its GPUs: valid objects, or a refusal that says why."""
+"""Every shape of a repository on every way to its GPUs: valid objects, or a refusal."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from trtbuild.errors import UsageError
 from trtbuild_deploy.facts import read_facts
 from trtbuild_deploy.jobs import verifying
 from trtbuild_deploy.jobs.golden import read_golden
+from trtbuild_deploy.jobs.tracing import trace_arrives
 
 PAGE = """\
 # TYPE vllm:generation_tokens_total counter
@@ -211,3 +212,54 @@ def test_a_file_without_golden_prompts_is_refused(tmp_path: Path, text: str, sai
         read_golden(file)
     with pytest.raises(UsageError, match="cannot be read"):
         read_golden(tmp_path)
+
+
+TEMPO = {
+    "batches": [
+        {
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": name}}]},
+            "scopeSpans": [{"spans": [{}] * count}],
+        }
+        for name, count in (("trtbuild-gateway", 1), ("triton", 2))
+    ]
+}
+JAEGER = {
+    "data": [
+        {
+            "spans": [{"processID": "p1"}] * 3,
+            "processes": {"p1": {"serviceName": "triton"}},
+        }
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(TEMPO, "3 spans of triton, trtbuild-gateway"), (JAEGER, "3 spans of triton")],
+)
+def test_a_trace_is_found_where_it_should_arrive(
+    tmp_path: Path,
+    triton: FakeTriton,
+    page: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: dict[str, Any],
+    said: str,
+) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda size: "a" * 2 * size)
+    page[f"/api/traces/{'a' * 32}"] = json.dumps(answer)
+    code, steps, errors = verify(deployable(tmp_path), triton, "--traces", page["url"])
+    assert code == 0, errors
+    assert steps["a trace arrives"]["said"] == said
+    assert any(f"traceparent: 00-{'a' * 32}-{'a' * 16}-01" in head for head in triton.heads)
+
+
+def test_a_trace_that_does_not_arrive_fails(
+    tmp_path: Path, triton: FakeTriton, page: dict[str, str]
+) -> None:
+    addresses = verifying.Addresses(triton.url)
+    step = trace_arrives(deployable(tmp_path), addresses, page["url"], 0.1)
+    assert not step.ok
+    assert "the store answers 404 after 0 s" in step.said
+    assert "tracing.url" in step.fix
+    with pytest.raises(UsageError, match="is not an address"):
+        trace_arrives(tmp_path, addresses, "tempo:3200")

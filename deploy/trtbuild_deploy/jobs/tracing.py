@@ -1,0 +1,101 @@
+"""Verifying that the trace of a request arrives in the store of traces."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trtbuild.errors import UsageError
+from trtbuild.signature import ServedTask
+from trtbuild.wire.blocking import fetch, run
+from trtbuild.wire.failures import WireError
+from trtbuild.wire.triton_http import TritonHttp
+from trtbuild_deploy.facts import Facts, read_facts
+from trtbuild_deploy.jobs.verifying import API_KEY, Addresses, Step
+
+_NAME = "a trace arrives"
+_SECONDS = 60.0  # exporters and stores batch for some seconds each
+_POLL = 0.5
+_FIX = (
+    "set 'tracing.url' in deploy.yaml to the collector, and look at its log; Triton needs an OTLP "
+    "receiver over HTTP that takes JSON"
+)
+
+
+def trace_arrives(
+    repository: Path, addresses: Addresses, store: str, seconds: float = _SECONDS
+) -> Step:
+    """Ask one model with a trace of our own, and wait until the store has its spans.
+
+    Args:
+        repository: What is deployed.
+        addresses: Where it answers; the gateway is asked where there is one.
+        store: Address of Jaeger's or Tempo's API; both answer ``/api/traces/ID``.
+        seconds: How long to wait for the spans.
+
+    Raises:
+        UsageError: ``store`` is no address.
+        TrtbuildError: As :func:`trtbuild_deploy.facts.read_facts`.
+    """
+    if not store.startswith(("http://", "https://")):
+        raise UsageError(f"--traces {store!r} is not an address", fix="such as http://tempo:3200")
+    trace = secrets.token_hex(16)
+    try:
+        run(_asked(read_facts(repository), addresses, trace))
+    except WireError as error:
+        return Step(_NAME, False, f"the request of the trace failed: {error}", "see its log")
+    url = f"{store.rstrip('/')}/api/traces/{trace}"
+    until = time.monotonic() + seconds
+    while True:
+        found, said = _spans(url)
+        if found or time.monotonic() > until:
+            break
+        time.sleep(_POLL)
+    if not found:
+        return Step(_NAME, False, f"{said} after {seconds:.0f} s: {url}", _FIX)
+    services = sorted(set(found))
+    return Step(_NAME, True, f"{len(found)} spans of {', '.join(services)}")
+
+
+async def _asked(facts: Facts, addresses: Addresses, trace: str) -> None:
+    """Send one request whose parent span is ours, and which is sampled."""
+    headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
+    texts = [one for one in facts.models if ServedTask(one.task).makes_text]
+    model = (texts or list(facts.models))[0]
+    url, path, body = addresses.server, model.probe.path, dict(model.probe.body)
+    if addresses.gateway and texts:
+        url, path = addresses.gateway, "/v1/completions"
+        body = {"model": model.name, "prompt": "Hello", "max_tokens": 4}
+        if key := os.environ.get(API_KEY, ""):
+            headers["Authorization"] = f"Bearer {key}"
+    async with TritonHttp(url, headers=headers, seconds=_SECONDS) as client:
+        await client.fetch("POST", path, json.dumps(body).encode())
+
+
+def _spans(url: str) -> tuple[list[str], str]:
+    """The service of each span that the store has, and what was seen where it has none."""
+    try:
+        response = fetch(url, seconds=10)
+        if not response.good:
+            return [], f"the store answers {response.status}"
+        return list(_services(json.loads(response.body))), "no span"
+    except (WireError, ValueError, LookupError, TypeError, AttributeError) as error:
+        return [], f"the store's answer cannot be read ({error})"
+
+
+def _services(answer: Any) -> Iterator[str]:
+    """Jaeger groups spans by trace with its processes beside, Tempo as OTLP does."""
+    for trace in answer.get("data") or ():
+        processes = trace["processes"]
+        for span in trace["spans"]:
+            yield str(processes[span["processID"]]["serviceName"])
+    for resource in answer.get("batches") or answer.get("resourceSpans") or ():
+        attributes = resource["resource"].get("attributes", ())
+        names = [one["value"]["stringValue"] for one in attributes if one["key"] == "service.name"]
+        for scope in resource["scopeSpans"]:
+            yield from [str((names or ["unknown"])[0])] * len(scope["spans"])
