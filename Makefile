@@ -95,6 +95,7 @@ nightly: $(BIN)/.ready $(VENV)-clients/.ready $(VENV)-airflow/.ready ## Soak, si
 	$(BIN)/python scripts/fuzz_validator.py --files 100000
 	$(BIN)/python scripts/differential.py --cases 20000
 	$(BIN)/python scripts/tabulate_onnx_families.py
+	$(BIN)/python benchmarks/bench_golden.py --runs 100
 
 bench: $(BIN)/.ready ## Measure; results are ratios within one run
 	$(BIN)/trtbuild runtime install

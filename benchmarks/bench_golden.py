@@ -28,6 +28,7 @@ PROMPTS = [
 ]
 OTHER_TEMPLATE = [text.replace("<|im_start|>user\n", "User: ") for text in PROMPTS]
 VARIANTS = ("same", "float32", "int8 weights, one scale a tensor", "without its last layer")
+MAY_PASS = ("float32",)  # more exact than what was recorded: a change only of narrow margins
 
 
 def main() -> None:
@@ -74,6 +75,7 @@ def measure(given: argparse.Namespace) -> None:
             f"\n{given.runs} runs: {alarms} false alarms, {flips} narrow flips in "
             f"{given.runs * len(PROMPTS)} answers, margins changed by up to {largest:.4f}"
         )
+        missed = []
         for name in VARIANTS[1:]:
             if name != given.dtype:
                 failed, noises, shift = judged(answers(child.ask(name, batches(drawn))))
@@ -81,8 +83,11 @@ def measure(given: argparse.Namespace) -> None:
                     f"{name}: {failed} of {len(PROMPTS)} answers are regressions, "
                     f"{noises} noise, margins changed by up to {shift:.3f}"
                 )
+                missed += [name] if not failed and name not in MAY_PASS else []
         failed, *_ = judged(answers(child.ask("same", [list(whole)], OTHER_TEMPLATE)))
         print(f"another chat template: {failed} of {len(PROMPTS)} prompts changed")
+    if alarms or missed or failed < len(PROMPTS):
+        sys.exit(f"error: {alarms} false alarms; not found: {', '.join(missed) or 'nothing'}")
 
 
 def batches(drawn: random.Random) -> list[list[int]]:
@@ -150,7 +155,7 @@ def answer() -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # two would wait for each other on a busy machine
     models: dict[str, Any] = {}
     tokenizer = None
     for line in sys.stdin:
