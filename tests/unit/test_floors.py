@@ -25,6 +25,7 @@ SOURCES = sorted(
         "experiments",
         "artifacts",
         "drift",
+        "importing",
         "engine_flow",
         "backends",
         "gateway",

@@ -170,7 +170,7 @@ def convert(
         job.entries,
         weights,
         model,
-        check=partial(_require_valid, later=later, progress=progress),
+        check=partial(require_valid, later=later, progress=progress),
         force=force,
         progress=progress,
     )
@@ -220,7 +220,7 @@ def _with_artifacts(
     return replace(job, case=case, entries=entries_of(job.builder, case, job.changed))
 
 
-def _require_valid(folder: Path, lock: Lock, *, later: bool, progress: Progress) -> None:
+def require_valid(folder: Path, lock: Lock, *, later: bool, progress: Progress) -> None:
     """Raise RepositoryError if the validator finds an error in what was just prepared.
 
     With ``later`` a missing artifact is not an error.

@@ -163,6 +163,7 @@ finally:
         "trtbuild_deploy", "trtbuild_deploy.commands",
         "trtbuild_drift", "trtbuild_drift.commands",
         "trtbuild_engine_flow", "trtbuild_engine_flow.commands",
+        "trtbuild_importing", "trtbuild_importing.commands",
         "trtbuild_experiments", "trtbuild_experiments.commands",
         "trtbuild_checkpoints", "trtbuild_checkpoints.commands",
         "trtbuild_measure", "trtbuild_measure.commands",

@@ -85,7 +85,7 @@ main()
         pytest.param("convert.digested_sources", marks=pytest.mark.slow),
         "write.clone_file",
         pytest.param("write.write_synced", marks=pytest.mark.slow),
-        pytest.param("convert._require_valid", marks=pytest.mark.slow),
+        pytest.param("convert.require_valid", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("wait", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])

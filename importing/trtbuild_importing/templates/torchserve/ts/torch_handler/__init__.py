@@ -1,0 +1,1 @@
+"""Part of what handlers import from TorchServe."""
