@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtbuild import lockfile
-from trtbuild.errors import RepositoryError, TrtbuildError
+from trtbuild.errors import RepositoryError, TrtbuildError, UsageError
 from trtbuild.lockfile import LOCK_NAME, Lock
 from trtbuild.progress import SILENT, Progress
 from trtbuild_artifacts.jobs.present import Present
@@ -112,8 +112,12 @@ def take(
     target = target.expanduser().resolve()
     present = Present.read(target, progress)
     with staging(target, opened.listing, progress) as stage:
-        listing = _wanted(stage, opened, only, present)
-        present.require_replaceable(listing, force=force)
+        try:
+            listing = _wanted(stage, opened, only, present)
+            present.require_replaceable(listing, force=force)
+        except (UsageError, RepositoryError):
+            stage.discard()
+            raise
         if present.is_exactly(listing):
             stage.discard()
         else:

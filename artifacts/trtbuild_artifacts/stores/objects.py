@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from trtbuild.errors import BuildError, UsageError
 from trtbuild.progress import SILENT, Progress, counted
@@ -47,9 +47,9 @@ class ObjectStores:
         if missing:
             progress.step(f"uploading {counted(len(missing), 'file')}")
         for entry in missing:
-            bucket.upload(_blob(entry.sha256), sources[entry.sha256])
+            with sources[entry.sha256].open("rb") as stream:
+                bucket.upload(_blob(entry.sha256), _chunks(stream, progress, done, total))
             done += entry.size
-            progress.advance(done, total)
         bucket.write(_listing(listing.digest), listing.content)
         bucket.write(f"tags/{reference.tag}", listing.digest.encode())
         present = sum(one.size for one in entries.values()) - total
@@ -163,12 +163,12 @@ class _Bucket:
         with self._trouble():
             obstore.put(self._store, path, content)
 
-    def upload(self, path: str, file: Path) -> None:
-        """Write a file as an object; readers see all of it or nothing."""
+    def upload(self, path: str, chunks: Iterator[bytes]) -> None:
+        """Write an object; readers see all of it or nothing."""
         import obstore
 
         with self._trouble():
-            obstore.put(self._store, path, file)
+            obstore.put(self._store, path, chunks)
 
     def chunks(self, path: str, begin: int, end: int) -> Iterator[bytes]:
         """The bytes of an object from ``begin`` to ``end``."""
@@ -214,6 +214,14 @@ class _Bucket:
                 fix="check the URL, the credentials and the network; run the command again to "
                 "resume",
             ) from None
+
+
+def _chunks(stream: BinaryIO, progress: Progress, done: int, total: int) -> Iterator[bytes]:
+    """A file in pieces, with the progress."""
+    while chunk := stream.read(_CHUNK):
+        yield chunk
+        done += len(chunk)
+        progress.advance(done, total)
 
 
 def _reason(error: BaseException) -> str:

@@ -137,7 +137,7 @@ def test_a_canary_stands_beside_the_stable_version_and_takes_its_place(tmp_path:
         ("gateway: {enabled: true, image: 'g:1'}\n", "deploy the gateway by itself"),
         ("autoscaling: {kind: keda}\n", "a fixed number of replicas"),
         ("weights: {from: s3, reference: 's3://b', endpoint: a}\n", "kserve.serviceAccount"),
-        ("weights: {from: image, reference: 'i:1', path: a}\n", "mounts the whole image"),
+        ("weights: {from: image, reference: 'i:1', path: a}\n", "mounts the directory 'models'"),
         ("kserve: {stable: {version: r00000000, storage: 'pvc://model-repository-models'}}\n",
          "a place of its own"),
     ],

@@ -48,18 +48,19 @@ class Registry:
         self._base = f"{'http' if plain else 'https'}://{api}/v2/{name}/"
         self._credentials: Credentials | None = None
         self._authorization = ""
-        self._http = httpx.Client(timeout=_TIMEOUT, follow_redirects=True, trust_env=not local)
+        self._http = httpx.Client(timeout=_TIMEOUT, trust_env=not local)
 
     def manifest(self, reference: str) -> tuple[bytes, str]:
         """A manifest by tag or digest, and its digest. UsageError if there is none."""
-        response = self._send("GET", f"manifests/{reference}", {"Accept": MANIFEST})
+        response = self._send("GET", f"manifests/{reference}", {"Accept": MANIFEST}, stream=True)
         if response.status_code == 404:
+            response.close()
             raise UsageError(
                 f"{self.host}/{self.name} has no {reference!r}",
                 fix="check name and tag; trtbuild push stores one",
             )
         self._check(response)
-        content = response.content[:_MANIFEST_BYTES]
+        content = self._small(response)
         digest = digest_of(content)
         if reference.startswith("sha256:") and digest != reference:
             raise BuildError(
@@ -68,6 +69,20 @@ class Registry:
                 fix="the registry, or something before it, is broken or not to be trusted",
             )
         return content, digest
+
+    def _small(self, response: httpx.Response) -> bytes:
+        """The body of a response, as far as a manifest may be long."""
+        content = b""
+        try:
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > _MANIFEST_BYTES:
+                    break
+        except httpx.HTTPError as error:
+            raise self.unreachable(error) from None
+        finally:
+            response.close()
+        return content[:_MANIFEST_BYTES]
 
     def put_manifest(self, reference: str, content: bytes, media_type: str = MANIFEST) -> None:
         """Store a manifest under a tag or its digest."""
@@ -141,7 +156,7 @@ class Registry:
                 if response.status_code not in _AGAIN or pause is None:
                     return response
                 response.close()
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
                 if pause is None:
                     raise self.unreachable(error) from None
             time.sleep(pause)
@@ -164,7 +179,7 @@ class Registry:
             sent["Authorization"] = self._authorization
         content = body() if body is not None else None
         request = self._http.build_request(method, url, headers=sent, content=content)
-        return self._http.send(request, stream=stream)
+        return self._http.send(request, stream=stream, follow_redirects=body is None)
 
     def _authorize(self, response: httpx.Response, *, push: bool) -> bool:
         """Get what the registry asks for; False if there is nothing (else) to offer."""

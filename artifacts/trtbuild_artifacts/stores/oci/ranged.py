@@ -14,6 +14,7 @@ from trtbuild_artifacts.stores.oci.client import Registry
 _NEAR = 256 << 10
 """Bytes that are read and dropped rather than asked around with another request."""
 _ATTEMPTS = 5
+_MOST_AT_ONCE = 1 << 20
 _PAUSE = 1.0
 
 
@@ -45,6 +46,12 @@ class BlobFile(io.RawIOBase):
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, base + offset)
         return self._position
+
+    def read(self, size: int = -1) -> bytes | None:
+        """Read what an archive's header has; what is longer is no header."""
+        if not 0 <= size <= _MOST_AT_ONCE:
+            raise EOFError("its header is too long")
+        return super().read(size)
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Read into a buffer; 0 at the end, also if the registry ends too early."""

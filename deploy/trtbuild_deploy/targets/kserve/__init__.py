@@ -71,8 +71,8 @@ def _reasons(facts: Facts, settings: Settings) -> Iterator[str]:
             "'weights.secret' and 'weights.endpoint': KServe takes both from a ServiceAccount: "
             "give 'kserve.serviceAccount'"
         )
-    if weights.source == "image" and weights.path:
-        yield "'weights.path' in an image: KServe mounts the whole image: leave it out"
+    if weights.source == "image" and weights.path not in ("", "models"):
+        yield "'weights.path' in an image: KServe mounts the directory 'models': leave it out"
     if canary and canary.version == _version(facts):
         yield f"'kserve.stable.version' {canary.version} is this repository: leave 'stable' out"
     if canary and canary.storage == _storage(facts, settings):
