@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.model import Severity
+from trtbuild_deploy.rules.exporting import missing_metrics
 from trtbuild_deploy.rules.values import get, items
 
 if TYPE_CHECKING:
-    from trtbuild_deploy.rules.view import Document, Files, Replica
+    from trtbuild_deploy.rules.view import Document, Files
 
 _DEPLOYMENT = "kind: Deployment\nmetadata: {name: a}\n"
 _OBJECT = """\
@@ -32,61 +32,28 @@ metadata:
   labels: {app.kubernetes.io/version: "26.07"}
 ---
 """
-_OURS = re.compile(r"\b((?:vllm:|nv_|trtllm_|gen_ai_|trtbuild_gateway_)\w+)")
 _SCALERS = ("ScaledObject", "HorizontalPodAutoscaler")
 
 
 @rule(
     "DEP301",
-    "an expression names metrics that the deployment exports",
+    "an autoscaler asks for metrics that the deployment exports",
     fix="use a signal that `trtbuild deploy facts` lists, or deploy the gateway",
     bad={"all.yaml": _POD + _SCALED % ("sum(vllm:num_requests_waiting)", "false")},
     good={"all.yaml": _POD + _SCALED % ("sum(vllm:e2e_request_latency_seconds_sum)", "false")},
 )
 def metric_exists(files: Files) -> Problems:
-    """An expression over a metric that nobody exports has no result: nothing scales and no alert
-    fires. NVIDIA's vLLM backend, for example, exports no queue. Builder and release are read from
-    the pod's annotation and label; without them only names that nothing exports are reported."""
-    from trtbuild_deploy.facts.metrics import known_families
-
-    families = known_families()
-    replicas = [replica for replica in files.replicas if replica.builders and replica.release]
-    exported = _exported(replicas) if replicas else families
+    """An expression over a metric that nobody exports has no result, so nothing scales. NVIDIA's
+    vLLM backend, for example, exports no queue. Builder and release are read from the pod's
+    annotation and label; without them only names that nothing exports are reported."""
     for document in files.documents:
         for text in _expressions(document):
-            named = dict.fromkeys(_OURS.findall(text))
-            for name in named:
-                stem = re.sub(r"_(bucket|sum|count)$", "", name)
-                if not {name, stem} & exported:
-                    where = _who(replicas) if {name, stem} & families else "nothing"
-                    yield Problem(f"{where} exports no {name}", document.at("spec"))
-
-
-def _exported(replicas: list[Replica]) -> set[str]:
-    from trtbuild_deploy.facts.metrics import Exporters, metrics_of
-
-    return {
-        name
-        for replica in replicas
-        for decoupled in (False, True)
-        for name in metrics_of(
-            Exporters(
-                frozenset(replica.builders),
-                replica.release,
-                decoupled,
-                gateway=replica.has_gateway,
-            )
-        ).families
-    }
-
-
-def _who(replicas: list[Replica]) -> str:
-    one = replicas[0]
-    return f"{', '.join(one.builders)} with Triton {one.release}"
+            for problem in missing_metrics(files, text):
+                yield Problem(problem, document.at("spec"))
 
 
 def _expressions(document: Document) -> Iterator[str]:
-    """Every expression of PromQL, and every metric's name, in a document."""
+    """Every expression of PromQL, and every metric's name, that an autoscaler asks for."""
     if document.kind == "ScaledObject":
         for trigger in items(document.get("spec", "triggers")):
             yield str(get(trigger, "metadata", "query") or "")
@@ -94,10 +61,6 @@ def _expressions(document: Document) -> Iterator[str]:
         for metric in items(document.get("spec", "metrics")):
             for kind in ("pods", "external", "object"):
                 yield str(get(metric, kind, "metric", "name") or "")
-    groups = document.get("spec", "groups") if document.kind else document.get("groups")
-    if document.kind in ("", "PrometheusRule"):  # an object of the operator, or a rules file
-        for group in items(groups):
-            yield from (str(one.get("expr", "")) for one in items(group.get("rules")))
 
 
 @rule(

@@ -1,4 +1,4 @@
-"""Judging a directory of deployment files: manifests, Compose files, a chart."""
+"""Judging a directory of deployment files: manifests, Compose files, a chart, monitoring."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from trtbuild.check.options import Options
 if TYPE_CHECKING:
     from trtbuild_deploy.rules.view import Document
 
-FAMILY = "DEP"
+_DEPLOYMENT, _MONITORING = "DEP", "OBS"
 _UNREADABLE = "DEP000"
 _LONGEST = 4 << 20  # bytes of a file
 _VERSION = "1.34"  # of Kubernetes, for which a chart is rendered
 
 
-@judged_by(FAMILY)
+@judged_by(_MONITORING)
+@judged_by(_DEPLOYMENT)
 def judge(root: Path, options: Options = Options()) -> Report:  # noqa: ARG001 - no server is asked
     """Apply the rules to every file below ``root``; what is wrong is in the report."""
     return judge_files(root)[0]
@@ -54,15 +55,23 @@ def _apply(
     from trtbuild.check.running import run_on_file
     from trtbuild_deploy.rules.view import files_of
 
-    return run_on_file(FAMILY, files_of(documents), name, text, takes)
+    files = files_of(documents)
+    return tuple(
+        found
+        for family in (_DEPLOYMENT, _MONITORING)
+        for found in run_on_file(family, files, name, text, takes)
+    )
 
 
 def _paths(root: Path) -> Iterator[Path]:
-    """The YAML files, without a chart's templates and values."""
+    """The YAML files, without a chart's templates and values, and dashboards of Grafana."""
     charts = [path.parent for path in root.rglob("Chart.yaml")]
     for path in sorted(root.rglob("*.y*ml")):
         inside = any(chart in path.parents for chart in charts)
         if not inside and not path.name.startswith("values") and path.is_file():
+            yield path
+    for path in sorted(root.rglob("*.json")):
+        if path.is_file() and path.stat().st_size <= _LONGEST and b'"panels"' in path.read_bytes():
             yield path
 
 

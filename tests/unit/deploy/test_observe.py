@@ -142,7 +142,18 @@ def test_the_operators_object_has_the_same_groups(tmp_path: Path) -> None:
 def test_a_rules_file_with_an_unknown_metric_is_an_error(tmp_path: Path) -> None:
     rule = {"alert": "A", "expr": "vllm:num_requests_wating > 1"}
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"rules": [rule]}]}))
-    assert [found.rule for found in check(tmp_path).findings] == ["DEP301"]
+    assert [found.rule for found in check(tmp_path).findings] == ["OBS101"]
+
+
+def test_a_dashboard_is_checked_as_rules_are(tmp_path: Path) -> None:
+    write(rendered(tmp_path, "vllm", "plain", "26.07", GATEWAY + PROD), tmp_path / "out")
+    checked = check(tmp_path / "out")
+    assert "dashboard.json" in checked.looked_at
+    assert checked.findings == ()
+    board = tmp_path / "out/dashboard.json"
+    board.write_text(board.read_text().replace("trtbuild_gateway_requests_total", "nv_unknown"))
+    (found,) = {one.rule for one in check(tmp_path / "out").findings}
+    assert found == "OBS101"
 
 
 def test_pages_and_the_rest_go_to_their_own_webhooks(tmp_path: Path) -> None:
