@@ -29,6 +29,8 @@ Examples
 
   trtbuild batch run 's3://bucket/rows/*.parquet' -o s3://bucket/out --target llama --prompt @task.j2 --partition 3/16
 
+  trtbuild batch run 's3://bucket/rows/*.parquet' -o s3://bucket/out --target http://gw:9000/v1 --model llama --prompt @task.j2 --engine ray
+
   trtbuild batch run --job nightly-summaries
 """  # noqa: E501 - a command is one line
 
@@ -46,10 +48,16 @@ class Given(RunOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Which job."""
+    """Which job, and what runs it."""
 
     job: str = option("", "A job of the recipe, with all its options; it may also be a refresh.")
     file: str = option(RECIPE_NAME, "With --job: the recipe.", short="-f")
+    engine: str = option("local", "local, or ray: on the cluster that RAY_ADDRESS names.")
+    ray_tasks: int | None = option(None, "With ray: tasks; default: one for each node.", min=1)
+
+    def __post_init__(self) -> None:
+        if self.engine not in ("local", "ray"):
+            raise UsageError(f"unknown --engine {self.engine!r}", fix="use local or ray")
 
 
 def register(app: typer.Typer) -> None:
@@ -67,18 +75,20 @@ def run(given: Given, task: TaskOptions, start: Start, output: Output) -> None:
     _require_one_source(given, task, start)
     need_pyarrow()
     if not start.job:
-        show(given, task, output)
+        show(given, task, start, output)
         return
     from trtbuild_batch.scheduling.declared import read_job
 
     job = read_job(Path(start.file), start.job)
     if job.refresh is not None:
+        if start.engine != "local":
+            raise UsageError("a refresh is one process", fix="leave out --engine")
         refreshed.show(job.refresh, output)
     else:
-        show(job.run, job.task, output)
+        show(job.run, job.task, start, output)
 
 
-def show(options: RunOptions, task: TaskOptions, output: Output) -> None:
+def show(options: RunOptions, task: TaskOptions, start: Start, output: Output) -> None:
     """Run a job, and print its end."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.errors import ServerError
@@ -87,7 +97,12 @@ def show(options: RunOptions, task: TaskOptions, output: Output) -> None:
 
     options = options.dated()
     with progress() as shown, view.live(view.line) as watch:
-        end = job.run(options, task, shown, watch)
+        if start.engine == "ray":
+            from trtbuild_batch.jobs import on_ray
+
+            end = on_ray.run(options, task, shown, watch, tasks=start.ray_tasks)
+        else:
+            end = job.run(options, task, shown, watch)
     if output.as_json:
         print_json(end)
     else:

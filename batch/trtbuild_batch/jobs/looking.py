@@ -108,9 +108,9 @@ def retry(
         )
     try:
         options = RunOptions(
-            **_tuples(found["run"]) | {"out": out, "partition": "", "claim": False, "new": False}
+            **tuples(found["run"]) | {"out": out, "partition": "", "claim": False, "new": False}
         )
-        task = TaskOptions(**_tuples(found["task"]))
+        task = TaskOptions(**tuples(found["task"]))
     except (LookupError, TypeError):
         raise UsageError(
             f"the options of the job are not known: {folder}/_options.json is missing or damaged",
@@ -124,7 +124,8 @@ def retry(
     return running.run(options, task, progress, watch, retries=True)
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+def tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """Return options as they were before JSON had them."""
     return {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }

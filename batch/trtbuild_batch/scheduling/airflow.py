@@ -21,6 +21,7 @@ import subprocess
 from datetime import datetime, timedelta, timezone
 
 from airflow.sdk import Asset, dag, task
+from airflow.sdk.exceptions import AirflowFailException
 
 NAME = $name
 SCHEDULE = $schedule
@@ -44,7 +45,10 @@ def job():
         outlets=[Asset(NAME)],
     )
     def run():
-        subprocess.run(COMMAND, check=True)
+        done = subprocess.run(COMMAND)
+        if done.returncode in (2, 3):  # a wrong option or recipe: the same again
+            raise AirflowFailException(f"exit code {done.returncode}")
+        done.check_returncode()
 
     run()
 

@@ -215,5 +215,5 @@ def test_airflow_runs_the_job(declare: Declare, tmp_path: Path) -> None:
     found = rows_of(file.parent / "out")
     assert found[0]["output"] == "re: Say: text 0 {% endraw %} $(HOME) `x` 100% '''\\\" é 😀"
     (file.parent / "rows.jsonl").unlink()
-    _, said = airflow("dags", "test", "nightly", "2026-11-03")
+    _, said = airflow("dags", "test", "nightly", "2026-11-03")  # exit code 2: not retried
     assert "state=success" not in said and "rows.jsonl does not exist" in said, said[-3000:]
