@@ -31,11 +31,13 @@ class Broker(Protocol):
         counts: Whether it counts deliveries.
         uncounts: Whether a message that is given back was never delivered.
         leaves: Whether a worker that ends makes room for others at once.
+        creates: Whether it creates queues on request.
     """
 
     counts: bool
     uncounts: bool
     leaves: bool
+    creates: bool
 
     def url(self, queue: str) -> str:
         """The address of a queue, for a worker."""
@@ -56,6 +58,7 @@ class RedisBroker:
     counts: bool = True
     uncounts: bool = True
     leaves: bool = True
+    creates: bool = True
 
     def __post_init__(self) -> None:
         import redis
@@ -96,6 +99,7 @@ class KafkaBroker:
     counts: bool = False
     uncounts: bool = True
     leaves: bool = False  # unlike Kafka's own
+    creates: bool = False
 
     def url(self, queue: str) -> str:
         return f"kafka://{self.hosts}/{queue}?group={queue}"
@@ -151,6 +155,7 @@ class NatsBroker:
     counts: bool = True
     uncounts: bool = False
     leaves: bool = True
+    creates: bool = True
 
     def url(self, queue: str) -> str:
         return f"nats://127.0.0.1:{self.port}/{queue}"
@@ -223,6 +228,7 @@ class RabbitMQBroker:
     counts: bool = True
     uncounts: bool = False
     leaves: bool = True
+    creates: bool = True
 
     def url(self, queue: str) -> str:
         return f"{self.server}/{queue}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -17,7 +18,10 @@ import pytest
 from support.batch_server import BatchServer
 from support.brokers import BROKERS, Broker, Sent, broker
 from support.waiting import wait_for
+from trtbuild.errors import UsageError
 from trtbuild.progress import SILENT
+from trtbuild_batch.worker.addresses import parse
+from trtbuild_batch.worker.opening import open_sink, open_source
 from trtbuild_batch.worker.options import WorkerOptions
 from trtbuild_batch.worker.run import run
 
@@ -213,3 +217,21 @@ def test_a_message_that_ends_its_workers_is_a_dead_letter(
     assert history["x-error-kind"] == "deliveries"
     assert history["x-deliveries"] == "2"
     assert sum(server.asked.values()) == 1
+
+
+def test_a_queue_that_is_missing_is_an_error_or_is_created(running: Broker) -> None:
+    async def opened(name: str, *, create: bool) -> None:
+        for one in (open_source(parse(running.url(name), "--from"), 60.0),
+                    open_sink(parse(running.url(f"{name}b"), "--to"))):  # fmt: skip
+            try:
+                await one.open(create=create)
+            finally:
+                await one.close()
+
+    name = f"missing{os.getpid()}"
+    with pytest.raises(UsageError, match=f"{name}' does not exist|has the subject '{name}'"):
+        asyncio.run(opened(name, create=False))
+    if running.creates:
+        asyncio.run(opened(name, create=True))
+        running.send(f"{name}b", numbered(1))
+        assert len(running.read(f"{name}b")) == 1

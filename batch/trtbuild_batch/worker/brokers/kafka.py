@@ -7,6 +7,7 @@ redeliver a message while its worker lives.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -145,14 +146,15 @@ class KafkaSource:
 
     def _pace(self, *, pause: bool) -> None:
         """Pause all partitions, or those alone whose oldest message holds up too many others."""
-        from confluent_kafka import TopicPartition
+        from confluent_kafka import KafkaException, TopicPartition
 
         full = {n for n, one in self._partitions.items() if pause or one.span >= _FULL}
         for act, numbers in (
             (self._consumer.pause, full - self._full),
             (self._consumer.resume, self._full & self._partitions.keys() - full),
         ):
-            if numbers:
+            # Refused for partitions that are no longer ours, as the next poll tells us.
+            with contextlib.suppress(KafkaException):
                 act([TopicPartition(self._queue.name, number) for number in sorted(numbers)])
         self._full = full
 

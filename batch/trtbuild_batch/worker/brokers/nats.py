@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from trtbuild_batch.worker.addresses import Queue
 from trtbuild_batch.worker.model import LostError, Message, Outgoing, TooLargeError
 
 _WAIT = 1.0
+_SECONDS = 6.0
 
 
 class NatsSource:
@@ -146,12 +148,13 @@ async def _opened(client: Any, queue: Queue, create: bool) -> tuple[Any, str]:
 
     secure = "tls" if queue.scheme == "tls" else "nats"
     with _opening(queue):
-        await client.connect(
-            [f"{secure}://{host}" for host in queue.hosts.split(",")],
-            user=queue.user or None, password=queue.password or None, name="trtbuild worker",
-            allow_reconnect=True, max_reconnect_attempts=-1, reconnect_time_wait=0.5,
-            connect_timeout=5, error_cb=_told_elsewhere,
-        )  # fmt: skip
+        hosts = [f"{secure}://{host}" for host in queue.hosts.split(",")]
+        async with asyncio.timeout(_SECONDS):  # it would try for ever
+            await client.connect(
+                hosts, user=queue.user or None, password=queue.password or None,
+                name="trtbuild worker", max_reconnect_attempts=-1, reconnect_time_wait=0.5,
+                connect_timeout=5, error_cb=_told_elsewhere,
+            )  # fmt: skip
         jetstream = client.jetstream()
         given = queue.settings.get("stream", "")
         try:
@@ -188,7 +191,7 @@ def _opening(queue: Queue) -> Iterator[None]:
         yield
     except (nats.errors.Error, OSError, TimeoutError) as error:
         raise ServerError(
-            f"NATS cannot be used: {error}", where=str(queue),
+            f"NATS cannot be used: {error or 'no answer'}", where=str(queue),
             fix="check the address and password, and that JetStream is enabled",
         ) from None  # fmt: skip
 

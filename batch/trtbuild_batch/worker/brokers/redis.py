@@ -45,7 +45,9 @@ class RedisSource:
         await _require_stream(self._redis, self._queue, create)
         with _opening(self._queue):
             try:
-                await self._redis.xgroup_create(self._queue.name, self._queue.group, id="0")
+                await self._redis.xgroup_create(
+                    self._queue.name, self._queue.group, id="0", mkstream=create
+                )
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise
