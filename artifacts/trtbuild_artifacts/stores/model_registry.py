@@ -118,6 +118,7 @@ def _client() -> Any:
         "DO_NOT_TRACK": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # our own output goes there
     }.items():
         os.environ.setdefault(name, value)
     try:

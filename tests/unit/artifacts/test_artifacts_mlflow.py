@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ import pytest
 
 from support.artifacts import CONFIG, WEIGHTS, lock_repository
 from support.command_line import trtbuild
+from support.paths import ROOT
 from support.trees import snapshot
 from support.waiting import wait_for
 from trtbuild.process import free_ports, port_is_free
 from trtbuild_artifacts.listing import LISTING_NAME
+
+ENVIRONMENT = Path(os.environ.get("TRTBUILD_CLIENTS", ROOT / ".venv-clients"))
 
 
 @pytest.fixture
@@ -25,7 +29,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pytest.importorskip("mlflow")
     (port,) = free_ports(1)
     command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+        str(ENVIRONMENT / "bin/python"), "-m", "mlflow", "server",
+        "--host", "127.0.0.1", "--port", str(port),
         "--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/m.db",
         "--artifacts-destination", f"{tmp_path}/artifacts",
     ]  # fmt: skip
