@@ -17,6 +17,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib
+import importlib.util
 import json
 import os
 import statistics
@@ -31,11 +33,23 @@ from typing import Any
 import httpx
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from trtbuild_measure.bench.counting import Counter
-from trtbuild_measure.bench.ledger import Ledger
-from trtbuild_measure.bench.metrics.goodput import Goodput
-from trtbuild_measure.bench.model import Generation, Prompt, Stream
-from trtbuild_measure.bench.targets.openai import OpenAITarget, _Reader
+
+def _package() -> str:
+    """Where the tree of this turn has the client: it moved after 89ea408."""
+    old = importlib.util.find_spec("trtbuild.bench")
+    return "trtbuild.bench" if old else "trtbuild_measure.bench"
+
+
+def _class(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(f"{_package()}.{module}"), name)
+
+
+Counter = _class("counting.Counter")
+Ledger = _class("ledger.Ledger")
+Goodput = _class("metrics.goodput.Goodput")
+Generation, Prompt, Stream = (_class(f"model.{n}") for n in ("Generation", "Prompt", "Stream"))
+OpenAITarget, _Reader = _class("targets.openai.OpenAITarget"), _class("targets.openai._Reader")
 
 HERE = Path(__file__).parent
 SERVER = HERE.parent / "tests" / "support" / "mock_llm_server.py"
@@ -92,13 +106,9 @@ async def ours(
 def target_of(kind: str, url: str) -> Any:
     """The benchmark's client of a protocol."""
     if kind == "triton-http":
-        from trtbuild_measure.bench.targets.triton_http import TritonHttpTarget
-
-        return TritonHttpTarget("mock", url, "m", Generation())
+        return _class("targets.triton_http.TritonHttpTarget")("mock", url, "m", Generation())
     if kind == "triton-grpc":
-        from trtbuild_measure.bench.targets.triton_grpc import TritonGrpcTarget
-
-        return TritonGrpcTarget("mock", url, "m", Generation())
+        return _class("targets.triton_grpc.TritonGrpcTarget")("mock", url, "m", Generation())
     return OpenAITarget("mock", url, "mock", Generation())
 
 
@@ -192,7 +202,8 @@ def one_turn(tree: Path, kind: str, url: str, args: argparse.Namespace) -> float
     """Tokens a CPU second of a client whose package comes from ``tree``."""
     run = ["--streams", args.streams, "--tokens", args.tokens, "--seconds", args.seconds]
     argv = [sys.executable, HERE / "bench_client.py", "--turn", kind, "--url", url, *run]
-    environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
+    roots = [str(tree / root) for root in ("src", "measure")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(roots)}
     done = subprocess.run(
         list(map(str, argv)), check=True, capture_output=True, text=True, env=environment
     )

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from trtbuild.errors import ServerError
+from trtbuild.wire import jsontext
 from trtbuild.wire.connections import Pool
 from trtbuild.wire.failures import DroppedError, MalformedError
 from trtbuild_measure.bench.model import Endpoint, Generation, Prompt, Stream
@@ -136,7 +137,7 @@ class _Reader:
             self.done = True
             return
         try:
-            found = json.loads(data)
+            found = jsontext.parse(data)
             choices, usage = found.get("choices"), found.get("usage")
             count = self._usage(usage) if usage else None
             if choices:

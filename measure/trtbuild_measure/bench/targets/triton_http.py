@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from trtbuild.signature import ServedModel
+from trtbuild.wire import jsontext
 from trtbuild.wire.connections import Pool
 from trtbuild.wire.kserve import generate_body, generate_outputs
 from trtbuild_measure.bench.model import Generation, Stream
@@ -60,7 +61,7 @@ class TritonHttpTarget:
 
         def event(now: float, data: bytes) -> None:
             try:
-                found: dict[str, Any] = json.loads(data)
+                found: dict[str, Any] = jsontext.parse(data)
                 if failed := failure_in(found):
                     stream.fail(now, "server error", failed)
                 else:

@@ -247,12 +247,16 @@ def required_rows(
 
 def text(element: Any) -> str:
     """Return an element of a ``BYTES`` output as text."""
+    if type(element) is str and element.isascii():
+        return element
     content = element if isinstance(element, bytes) else str(element).encode("utf-8", "replace")
     return content.decode("utf-8", "replace")  # JSON can contain a lone surrogate
 
 
 def count(element: Any) -> int | None:
     """Return a token count, None if the server sent none."""
+    if type(element) is int:
+        return element
     try:
         return int(element) if isinstance(element, (int, float, str)) else None
     except (ValueError, OverflowError):

@@ -26,6 +26,7 @@ _GUIDES = {
     "json": "json_schema", "json_object": "json", "regex": "regex", "grammar": "ebnf_grammar",
     "structural_tag": "structural_tag",
 }  # fmt: skip
+_OF_A_CHUNK = ("text_output", "finish_reason", "num_output_tokens", "num_input_tokens")
 _RETURNS = ("finish_reason", "num_input_tokens", "num_output_tokens")
 
 
@@ -123,17 +124,18 @@ def _tensors(model: ServedModel, values: Mapping[str, Any]) -> list[TensorValue]
 
 def chunk(outputs: Outputs) -> Chunk:
     """Return one response as a chunk."""
+    # One call per token of each stream: an output that is not there must cost nothing.
     get = outputs.get
-    reason = text(_first(get("finish_reason")) or "")
+    piece, reason, told, asked = map(get, _OF_A_CHUNK)
+    ended = text(_first(reason) or "") if reason is not None else ""
     # Those of the prompt come after those of the answer.
     found = get("logprobs")
-    logprobs = [_positions(element) for element in found.data[:2]] if found is not None else ()
     return Chunk(
-        text(_first(get("text_output")) or ""),
-        "" if reason == "None" else reason,
-        count(_first(get("num_output_tokens"))),
-        count(_first(get("num_input_tokens"))),
-        *logprobs,
+        text(_first(piece) or ""),
+        "" if ended == "None" else ended,
+        count(_first(told)) if told is not None else None,
+        count(_first(asked)) if asked is not None else None,
+        *([_positions(element) for element in found.data[:2]] if found is not None else ()),
     )
 
 
