@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support.batch_server import BatchServer, batch_server, fine
+from support.batch_server import BatchServer, batch_server, fine, vector_of
 from support.command_line import trtbuild
 
 
@@ -24,6 +24,7 @@ def server(_shared: BatchServer) -> BatchServer:
     """The server as new."""
     _shared.decide, _shared.metrics, _shared.models = fine, "", ("m",)
     _shared.asked, _shared.bodies, _shared.most = Counter(), [], 0
+    _shared.vector = vector_of
     _shared.heads = []
     return _shared
 

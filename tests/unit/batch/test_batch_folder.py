@@ -121,13 +121,11 @@ def test_what_cannot_be_looked_at_or_merged(run: Run, tmp_path: Path, server: Ba
 
 
 def test_vectors_are_no_csv_and_a_broken_one_is_an_error(
-    run: Run, tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, server: BatchServer
 ) -> None:
-    import support.batch_server as module
-
     vectors = {"short": [1.0, 2.0], "nan": [1.0, float("nan"), 2.0]}
     fine = [1.0, 2.0, 3.0]
-    monkeypatch.setattr(module, "vector_of", lambda text: vectors.get(text, fine))
+    server.vector = lambda text: vectors.get(text, fine)
     rows = [{"text": name} for name in ("fine", "short", "nan", *"abcdefgh")]
     write_lines(tmp_path / "rows.jsonl", rows)
     assert run("rows.jsonl", "--embed", "text", "--attempts", 1).returncode == 7

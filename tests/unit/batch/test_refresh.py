@@ -91,7 +91,7 @@ def test_only_what_changed_is_embedded(
 
 
 def test_another_model_gets_a_collection_of_its_own(
-    refresh: Refresh, tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+    refresh: Refresh, tmp_path: Path, server: BatchServer
 ) -> None:
     server.models = ("m", "m2")
     given = rows(*range(10))
@@ -102,7 +102,7 @@ def test_another_model_gets_a_collection_of_its_own(
     done = refresh(given, "--input-type", "passage", model="m2")
     assert 'input_type: was "", is now "passage"' in done.stderr and len(embedded(server)) == 10
     # Another checkpoint behind the same name.
-    monkeypatch.setattr("support.batch_server.vector_of", lambda text: [0.0, len(text), 4.0])
+    server.vector = lambda text: [0.0, len(text), 4.0]
     done = refresh(given, "--input-type", "passage", model="m2")
     assert "gives other vectors" in done.stderr
     assert held(tmp_path)["r3"] == [0.0, 6.0, 4.0]
