@@ -25,8 +25,8 @@ _NEVER = "\U0010ffff"
 _SEPARATORS = "[ \\xa0\\u202f./()-]"
 
 # JSON is looked at as it was sent: the letter of an escape is no part of the word after it.
-_ESCAPED = r"(?<=\\[bfnrt])"
 _UNICODE = r"u[0-9A-Fa-f]{4}"
+_ESCAPED = rf"(?:(?<=\\[bfnrt])|(?<=\\{_UNICODE}))"
 
 
 def _after(look_behind: str) -> str:
@@ -36,12 +36,13 @@ def _after(look_behind: str) -> str:
 
 _DOMAIN = r"(?:\w(?:[\w-]{0,61}\w)?\.){1,8}\p{L}{2,24}"
 _EMAIL = (
-    rf"(?:{_ESCAPED}|(?<=\\{_UNICODE})|(?<![\w%+-])(?!(?<=\\)(?:[bfnrt]|{_UNICODE})))"
+    rf"(?:{_ESCAPED}|(?<![\w%+-])(?!(?<=\\)(?:[bfnrt]|{_UNICODE})))"
     r"[\w%+-](?:[\w.%+'-]{0,62}[\w%+-])?[@＠]" + _DOMAIN
 )
 _IBAN = _after(r"(?<![\p{L}\d])") + r"(?:[A-Z]{2}|[a-z]{2})\d{2}(?:[ \xa0-]{0,2}[A-Za-z0-9]){11,30}"
 _CARD = (
-    r"(?<!\d)(?<!\d\.)(?:\d{13,19}|\d{4}(?:[ \xa0]\d{2,7}){2,4}|\d{4}(?:[.-]\d{2,7}){2,4})(?!\d)"
+    _after(r"(?<!\d)(?<!\d\.)")
+    + r"(?:\d{13,19}|\d{4}(?:[ \xa0]\d{2,7}){2,4}|\d{4}(?:[.-]\d{2,7}){2,4})(?!\d)"
 )
 _SSN = (
     _after(r"(?<![\w-])")
@@ -64,18 +65,26 @@ _PHONE = (
     + _after(r"(?<![\w.+-])")
     + r"(?:1[ .-])?(?:\([2-9]\d{2}\)[ \xa0-]?|[2-9]\d{2}[ \xa0.-])\d{3}[ \xa0.-]\d{4}"
     r"(?!\w|[.-]\d)|"
-    # With the leading zero of a trunk: 030 1234567, 01 23 45 67 89.
-     + _after(r"(?<![\w.+-])") + r"\(?0[1-9]\d{0,4}\)?(?:[ \xa0./-]{1,3}\d{2,8}){1,5}(?!\d)"
+    # With the leading zero of a trunk: 030 1234567, 01 23 45 67 89, 01701234567.
+    + _after(r"(?<![\w.+-])")
+    + r"(?:\(?0[1-9]\d{0,4}\)?(?:[ \xa0./-]{1,3}\d{2,8}){1,5}(?!\d)|0[1-9]\d{8,9}(?!\w|[.-]\d))|"
+    # Ten digits alone are often something else: North America's need a word before them.
+    + r"(?<=\b(?i:tel|phone|mobile|cell|call|text|sms|fax|number)(?i: me)?(?i: at| on| is)?[.:=]?"
+    + r"[ \xa0]?)[2-9]\d{2}[2-9]\d{6}(?!\w|[.-]\d)"
 )
 
 _AT = re.compile("[@＠]")
-_AFTER_ESCAPE = re.compile(rf"{_ESCAPED}|(?<=\\{_UNICODE})")
+_BOUNDARY = re.compile(
+    r"(\\b)|\[\^?\]?(?:\\.|[^\]\\\[])*\]|\\."
+)  # not in a class, where it is another
+_AFTER_ESCAPE = re.compile(_ESCAPED)
+_NO_DIGIT = _after(r"(?<!\d)")
 _STARTS = {
     "iban": r"[A-Za-z]{2}\d\d",
-    "card": r"(?<!\d)\d{4}",
-    "ssn": r"(?<!\d)\d{3}[ -]",
-    "ip": r"(?<!\d)\d{1,3}\.\d{1,3}\.|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:",
-    "phone": r"[+(]|(?<!\d)\d",
+    "card": rf"{_NO_DIGIT}\d{{4}}",
+    "ssn": rf"{_NO_DIGIT}\d{{3}}[ -]",
+    "ip": _NO_DIGIT + r"\d{1,3}\.\d{1,3}\.|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:",
+    "phone": rf"[+(]|{_NO_DIGIT}\d",
 }
 SIGNS = re.compile(r"[\d@＠:(+]")
 """Every match of a built-in pattern has one of these."""
@@ -179,6 +188,11 @@ def _domain() -> Compiled[str]:
     return compiled
 
 
+def _after_escapes(text: str) -> str:
+    """Return a pattern whose word boundaries are also where an escape of JSON ends."""
+    return _BOUNDARY.sub(lambda found: rf"(?:\b|{_ESCAPED})" if found[1] else found[0], text)
+
+
 def own(name: str, text: str) -> Pattern:
     """Return a pattern of the settings.
 
@@ -189,7 +203,7 @@ def own(name: str, text: str) -> Pattern:
     if name in _BUILT_IN:
         problem = "its name is that of a kind that the gateway knows"
     try:
-        compiled = None if problem else _compiled(text)
+        compiled = None if problem else _compiled(_after_escapes(text))
     except _library().error as error:
         problem = str(error)
     if problem or compiled is None or compiled[0].fullmatch(""):

@@ -51,7 +51,7 @@ FRAGMENTS = (
     "10.0.0.1", "fe80::1", "::1", "1:2", "+49 30 1234567", "(415) 555-0132", "030 1234567", "7",
     "123-45-6789", "TICK-12", "TICK-", "345", "_", "x", "\n", "é", "DE89", "3704", "0044", "0532",
     "0130", "00", "192.168.", "1.", "2.5", "415-555-0132 ", "AB", "cd12", "٣", "(", ")", "+", "'",
-    "version ", "ff", ":", "\U0010ffff", "\0", "＠", "\\", "\\n", "\\t", "\\u00e9", "u", "n",
+    "tel ", "call me at ", "4155550136", "01701234567", "version ", "ff", ":", "\U0010ffff", "\0", "＠", "\\", "\\n", "\\t", "\\u00e9", "u", "n",
 )  # fmt: skip
 texts = st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join)
 
@@ -117,6 +117,9 @@ def test_knowing_where_to_look_loses_nothing(text: str, at: int) -> None:
         ("+49 30 1234567 or (415) 555-0132", "[PHONE] or [PHONE]"),
         ("030 12345678, 01 23 45 67 89, 0151-23456789", "[PHONE], [PHONE], [PHONE]"),
         ("01.02.2026, 2026-11-30 12:34:56, 1,234,567.89, 0.5 12", None),
+        ("07700900123 and 01701234567", "[PHONE] and [PHONE]"),
+        ("Tel.4155550136, call me at 4155550136.", "Tel.[PHONE], call me at [PHONE]."),
+        ("order 4155550136, at 1732000000, 012345678901234, 0170123456a, tel 41555501361", None),
     ],
 )
 def test_what_is_found(text: str, expected: str | None) -> None:
@@ -131,7 +134,7 @@ def test_what_is_found(text: str, expected: str | None) -> None:
     ],
 )  # fmt: skip
 def test_a_line_break_of_json_does_not_hide_what_follows(value: str) -> None:
-    for before in ("It is:\n", "\t", "a\r\n", "\\", "C:\\", "\\n", "\\\n"):
+    for before in ("It is:\n", "\t", "a\r\n", "\\", "C:\\", "\\n", "\\\n", "\u2014", "\u00e4"):
         text = json.dumps({"t": before + value})
         label = json.loads(masked(text))["t"].removeprefix(before)
         assert (label[0], label[-1], label[1:-1].isupper()) == ("[", "]", True), text
@@ -150,6 +153,18 @@ def test_a_line_break_of_json_does_not_hide_what_follows(value: str) -> None:
 )
 def test_an_address_after_a_backslash(text: str, expected: str) -> None:
     assert masked(text) == expected
+
+
+def test_a_word_of_an_own_pattern_begins_after_an_escape_of_json() -> None:
+    settings_ = [MaskingRule(name="case", pattern=r"\b[Z\b]X-\d{1,4}\b")]
+    rules = rules_for(settings_, "answers")
+    for text, expected in (
+        (r'"\nZX-1234"', r'"\n[CASE]"'),
+        (r'"\u2014ZX-1 aZX-1 ZX-12345"', r'"\u2014[CASE] aZX-1 ZX-12345"'),
+    ):
+        assert mask_whole(rules, text, Counter(), "answer") == expected
+        stream = Stream(rules, Counter(), "answer")
+        assert "".join(map(stream.feed, text)) + stream.end() == expected
 
 
 def test_only_what_may_become_a_match_is_held() -> None:
