@@ -16,7 +16,6 @@ from trtbuild.errors import UsageError
 
 if TYPE_CHECKING:
     from trtbuild_gateway.access.keys import Key
-    from trtbuild_gateway.access_settings import Limits
 
 _ADD = """
 Examples
@@ -143,7 +142,7 @@ def list_keys(*, file: _File = _DEFAULT, as_json: _Json = False) -> None:
     from trtbuild.cli.output import print_json
     from trtbuild_gateway.access.keys import read_keys
 
-    rows = [_described(key) for key in read_keys(file).values()]
+    rows = [key.described(_now()) for key in read_keys(file).values()]
     if as_json:
         print_json(rows)
     elif not rows:
@@ -189,7 +188,7 @@ def revoke(which: _Which, *, file: _File = _DEFAULT, as_json: _Json = False) -> 
         if key.revoked is None:
             key = keys[key.id] = msgspec.structs.replace(key, revoked=_now())
     if as_json:
-        print_json(_described(key))
+        print_json(key.described(_now()))
     else:
         typer.echo(f"revoked {key.id} ({key.name}); a running gateway knows within a second")
 
@@ -229,37 +228,11 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _described(key: Key) -> dict[str, Any]:
-    now = _now()
-    valid = [one for one in key.secrets if one.expires is None or one.expires > now]
-    return {
-        "id": key.id,
-        "name": key.name,
-        "state": key.state(now),
-        "created": key.created.isoformat(),
-        "expires": key.expires.isoformat() if key.expires else None,
-        "revoked": key.revoked.isoformat() if key.revoked else None,
-        "secrets": len(valid),
-        "models": list(key.models),
-        "endpoints": list(key.endpoints),
-        "admin": key.admin,
-        "limits": _limits(key.limits),
-        "masking": key.masking or "default",
-    }
-
-
-def _limits(limits: Limits | None) -> dict[str, int]:
-    import msgspec
-
-    found = {} if limits is None else msgspec.structs.asdict(limits)
-    return {name: value for name, value in found.items() if value is not None}
-
-
 def _print_secret(key: Key, text: str, *, as_json: bool) -> None:
     from trtbuild.cli.output import print_json
 
     if as_json:
-        print_json({**_described(key), "key": text})
+        print_json({**key.described(_now()), "key": text})
         return
     typer.echo(text)
     typer.echo(f"the key of {key.name}, id {key.id}: it is not shown again", err=True)

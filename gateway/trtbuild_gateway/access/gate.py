@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from trtbuild.errors import RecipeError
@@ -34,7 +34,7 @@ from trtbuild_gateway.settings import Settings
 
 _DEFAULT_MASKING, _NO_MASKING = "default", "none"
 _LEASE_MARGIN = 60  # seconds beyond the longest answer
-_CONTROL = "/v1/model/"  # what loads and unloads models
+_CONTROL = ("/v1/model/", "/v1/key/")  # what is on the control port
 _LISTING = "/v1/models"  # names only what the caller may use
 
 
@@ -153,6 +153,11 @@ class AccessGate:
         self._callers = callers
         self._masking = masking
         self._logs = LogFilter([rule for one in masking.values() for rule in one.logs])
+
+    @property
+    def keys(self) -> Iterable[Key] | None:
+        """Every API key; None if there is no file of them."""
+        return None if self._callers.keys is None else self._callers.keys.all()
 
     async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:
         """See :class:`~trtbuild_gateway.seams.Gate`."""

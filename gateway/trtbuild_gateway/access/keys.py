@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -76,6 +77,25 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
         if self.revoked is not None:
             return "revoked"
         return "expired" if self.expires is not None and self.expires <= now else "valid"
+
+    def described(self, now: datetime) -> dict[str, Any]:
+        """Return everything but the secrets, for JSON."""
+        own = {} if self.limits is None else msgspec.structs.asdict(self.limits)
+        valid = [one for one in self.secrets if one.expires is None or one.expires > now]
+        return {
+            "id": self.id,
+            "name": self.name,
+            "state": self.state(now),
+            "created": self.created.isoformat(),
+            "expires": self.expires.isoformat() if self.expires else None,
+            "revoked": self.revoked.isoformat() if self.revoked else None,
+            "secrets": len(valid),
+            "models": list(self.models),
+            "endpoints": list(self.endpoints),
+            "admin": self.admin,
+            "limits": {name: value for name, value in own.items() if value is not None},
+            "masking": self.masking or "default",
+        }
 
     def opens(self, text: str, now: datetime) -> bool:
         """Whether ``text`` is this key; the time it takes does not depend on the secret."""

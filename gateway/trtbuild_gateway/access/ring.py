@@ -38,15 +38,19 @@ class KeyRing:
 
     def all(self) -> Iterable[Key]:
         """Return every key."""
+        self._refresh()
         return self._keys.values()
 
     def find(self, key_id: str) -> Key | None:
         """Return the key with an id."""
+        self._refresh()
+        return self._keys.get(key_id)
+
+    def _refresh(self) -> None:
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
             self._look()
-        return self._keys.get(key_id)
 
     def _look(self) -> None:
         mark = self._marked()

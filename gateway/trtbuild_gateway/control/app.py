@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs
@@ -16,12 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from trtbuild_gateway.access.gate import AccessGate
 from trtbuild_gateway.control.gate import ControlGate
 from trtbuild_gateway.control.jobs import Job
 from trtbuild_gateway.control.models import Models
 from trtbuild_gateway.control.places import Place, find
 from trtbuild_gateway.control.watchdog import Watchdog
-from trtbuild_gateway.failures import invalid
+from trtbuild_gateway.failures import ApiError, invalid
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.endpoint import Context, Endpoint, Handler
 from trtbuild_gateway.http.exchange import Emit
@@ -72,6 +74,7 @@ class ControlPlane:
             "/v1/model/state": self.state,
             "/v1/model/state/{model:path}": self.state,
             "/v1/model/watch": self.watch,
+            "/v1/key/list": self.keys,
         }
         routes = [
             Route(
@@ -137,6 +140,18 @@ class ControlPlane:
         """Send the state of every model, and then each change."""
         heartbeat = self._gateway.settings.heartbeat_seconds
         await context.exchange.stream(partial(self._watched, context), heartbeat)
+
+    async def keys(self, context: Context) -> None:
+        """List the API keys without their secrets; whoever may ask here is an admin."""
+        gate = self._gateway.gate
+        found = gate.keys if isinstance(gate, AccessGate) else None
+        if found is None:
+            raise ApiError(
+                404, "the gateway has no API keys: access.keys is not set", code="keys_off"
+            )
+        now = datetime.now(UTC)
+        rows = [key.described(now) for key in found]
+        await context.exchange.respond(msgspec.json.encode({"object": "list", "data": rows}))
 
     async def _watched(self, context: Context, emit: Emit) -> None:
         known: dict[tuple[str, str], dict[str, Any]] = {}

@@ -4,13 +4,14 @@ import { render } from "preact";
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { keepKey, type Limits, onLimits, port, readKey } from "./api";
+import { Keys } from "./keys";
 import { Live } from "./live";
 import { Models } from "./models";
 import { Playground } from "./playground";
 import "./style.css";
 
 const TABS: Record<string, ComponentType> =
-  port === "control" ? { Models } : { Playground, Live };
+  port === "control" ? { Models, Keys } : { Playground, Live };
 const NAMES = Object.keys(TABS);
 
 function Page() {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,28 @@ def test_models_are_loaded_and_unloaded_with_progress(monkeypatch: pytest.Monkey
             await expect(card.locator(".state")).to_have_text("unloaded")
 
     in_front(test, script=[STREAM, 1.0, said("a", "stop"), END])
+
+
+def test_an_admin_sees_the_keys(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    admin = add_key(file, "boss", admin=True)
+    add_key(file, "old", models=("m", "n"), revoked=datetime(2026, 2, 1, tzinfo=UTC))
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        async with opened(served.control.base_url) as tab:
+            page = tab.page
+            await page.get_by_role("tab", name="Keys").click()
+            await expect(page.get_by_role("alert").last).to_contain_text("there is no API key")
+            await page.get_by_label("Control token").fill(admin)
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_role("row", name=re.compile("boss admin"))).to_contain_text(
+                "all"
+            )
+            row = page.get_by_role("row", name=re.compile("old"))
+            await expect(row).to_contain_text("revoked")
+            await expect(row).to_contain_text("m, n")
+
+    in_front(test, access={"keys": str(file)})
 
 
 def test_a_call_gets_its_result(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from support.paths import ROOT
 from support.scripted_http import END, STREAM, Step, answer
 from trtbuild.errors import UsageError
 from trtbuild_gateway import models_cli
-from trtbuild_gateway.access_settings import AccessSettings
+from trtbuild_gateway.access.keys import digest_of
+from trtbuild_gateway.access_settings import AccessSettings, Limits
 from trtbuild_gateway.control import gate as gates
 from trtbuild_gateway.control.app import LoadRequest, UnloadRequest
 from trtbuild_gateway.failures import ApiError
@@ -496,6 +497,32 @@ def test_public_paths_are_never_those_of_the_control_port(public: str, tmp_path:
         assert not triton.controlled
 
     in_front(test, access={"keys": str(file), "public": [public]})
+
+
+@pytest.mark.parametrize("public", [(), ("*",)])
+def test_admins_see_every_key_and_no_secret(public: tuple[str, ...], tmp_path: Path) -> None:
+    file, path = tmp_path / "keys.json", "/v1/key/list"
+    admin = add_key(file, "boss", admin=True)
+    team = add_key(file, models=("m",), limits=Limits(requests_per_day=5))
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        assert code(await served.control.get(path)) == (401, "invalid_api_key")
+        assert code(await served.control.get(path, headers=bearer(team))) == (403, "not_admin")
+        assert (await served.client.get(path, headers=bearer(admin))).status_code == 404
+        found = await served.control.get(path, headers=bearer(admin))
+        boss, other = found.json()["data"]
+        assert (boss["name"], boss["admin"], boss["state"]) == ("boss", True, "valid")
+        assert (other["models"], other["limits"]) == (["m"], {"requests_per_day": 5})
+        assert not {"sha256", digest_of(admin), admin.rpartition("-")[2]} & {*found.text.split('"')}
+
+    in_front(test, access={"keys": str(file), "public": public})
+
+
+def test_without_a_file_of_keys_there_is_no_list() -> None:
+    async def test(_: FakeTriton, served: Served) -> None:
+        assert code(await served.control.get("/v1/key/list")) == (404, "keys_off")
+
+    in_front(test)
 
 
 def test_a_key_is_told_of_no_model_that_is_not_its_own(tmp_path: Path) -> None:
