@@ -11,7 +11,7 @@ from typing import Any
 from trtbuild import __version__
 from trtbuild.errors import BuildError, UsageError
 from trtbuild.files import atomic_write
-from trtbuild_measure.answers.model import Answer, Step
+from trtbuild_measure.answers.model import Answer, Step, Token
 from trtbuild_measure.answers.prompts import Prompt
 
 FORMAT = "trtbuild-golden/1"
@@ -121,10 +121,18 @@ def _recorded(row: Mapping[str, Any]) -> Recorded:
         None if tokens is None else tuple(map(int, tokens)),
         row["prompt_count"],
     )
+    if not answer.steps:
+        raise ValueError("an answer has no tokens")
     return Recorded(Prompt.model_validate(asked), answer)
 
 
 def _steps(rows: Iterable[Mapping[str, Any]]) -> Iterable[Step]:
     for row in rows:
-        others = tuple((token, float(logprob)) for token, logprob in row["others"])
-        yield Step(row["token"], str(row["text"]), float(row["logprob"]), others)
+        others = tuple((_token(token), float(logprob)) for token, logprob in row["others"])
+        yield Step(_token(row["token"]), str(row["text"]), float(row["logprob"]), others)
+
+
+def _token(value: Any) -> Token:
+    if not isinstance(value, int | str):
+        raise TypeError(f"{value!r} is no token")
+    return value

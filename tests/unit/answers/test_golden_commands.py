@@ -184,12 +184,19 @@ def test_targets_that_cannot_be_recorded(
     fails(model.target, 8, "too differently to be recorded", "--api-key-env", "KEY")
 
 
+HEAD = '{"format": "trtbuild-golden/1", "target": "t", "noise": 0}'
+ROW = '{"prompt": "a", "text": "", "prompt_tokens": null, "prompt_count": 1, "steps": %s}'
+STEP = '[{"token": [1], "text": "", "logprob": 0, "others": []}]'
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         ("", "does not begin with the format"),
         ('{"format": "trtbuild-golden/1", "target": "t", "noise": 0}\n', "it has no answers"),
         ('{"format": "trtbuild-golden/1", "target": "t", "noise": 0}\n{"id": "x"}\n', "KeyError"),
+        (f"{HEAD}\n{ROW % '[]'}", "an answer has no tokens"),
+        (f"{HEAD}\n{ROW % STEP}", "[1] is no token"),
     ],
 )
 def test_a_file_that_is_no_recording(tmp_path: Path, content: str, said: str) -> None:
