@@ -38,5 +38,6 @@ class WorkerOptions:
     max_concurrency: int = option(256, "Calls at a time at most.", min=1)
     greedy: bool = option(False, "Leave no room for online traffic.")
     metrics_url: str = option("", "The target's Prometheus metrics; 'none' ignores them.")
+    listen: str = option("", "Serve this worker's own Prometheus metrics at HOST:PORT.")
     create: bool = option(False, "Create the queues that do not exist.")
     until_empty: bool = option(False, "End when every message is finished, by whomever.")

@@ -12,6 +12,7 @@ from trtbuild_batch.jobs.pacing import pacer
 from trtbuild_batch.targets import open_target, parse
 from trtbuild_batch.targets.opening import Address
 from trtbuild_batch.worker import addresses, requests
+from trtbuild_batch.worker.metrics import address_of, served
 from trtbuild_batch.worker.opening import open_sink, open_source
 from trtbuild_batch.worker.options import WorkerOptions
 from trtbuild_batch.worker.tally import Tally
@@ -40,6 +41,8 @@ def run(options: WorkerOptions, progress: Progress, watch: Callable[[Tally], Non
         raise UsageError(
             f"unknown endpoint {options.endpoint!r}", where="--endpoint", fix=f"use one of {error}"
         ) from None
+    if options.listen:
+        address_of(options.listen)
     address = parse(options.target, options.model)
     _require_openai(address)
     return asyncio.run(_run(options, address, (source, answers, dead), progress, watch))
@@ -82,4 +85,5 @@ async def _run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
-    return await worker.run()
+    with served(options.listen, worker.tally):
+        return await worker.run()

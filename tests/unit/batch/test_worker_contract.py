@@ -19,7 +19,9 @@ from support.batch_server import BatchServer
 from support.brokers import BROKERS, Broker, Sent, broker
 from support.waiting import wait_for
 from trtbuild.errors import UsageError
+from trtbuild.process import free_ports
 from trtbuild.progress import SILENT
+from trtbuild.wire.blocking import fetch
 from trtbuild_batch.worker.addresses import parse
 from trtbuild_batch.worker.opening import open_sink, open_source
 from trtbuild_batch.worker.options import WorkerOptions
@@ -31,7 +33,9 @@ _NAMES = itertools.count()
 # Without the command line, which takes longer to start than the rest of a life here.
 _CHILD = """
 import json, sys
+from trtbuild.process import free_ports
 from trtbuild.progress import SILENT
+from trtbuild.wire.blocking import fetch
 from trtbuild_batch.worker.run import run
 from trtbuild_batch.worker.options import WorkerOptions
 end = run(WorkerOptions(**json.loads(sys.argv[1])), SILENT, lambda now: None)
@@ -169,9 +173,13 @@ def test_killed_workers_lose_nothing_and_repeat_what_was_in_flight(
 def test_a_worker_finishes_its_messages_after_sigterm(queues: Queues, server: BatchServer) -> None:
     queues.send(*numbered(40))
     server.decide = lambda _text, _times: 0.3
-    worker = queues.start()
+    (port,) = free_ports(1)
+    worker = queues.start(listen=f"127.0.0.1:{port}")
     try:
         wait_for(lambda: len(server.asked) == _AT_ONCE)
+        metrics = fetch(f"http://127.0.0.1:{port}/metrics", seconds=30).body.decode()
+        assert "trtbuild_worker_broker_up 1.0" in metrics
+        assert 'trtbuild_worker_messages_total{result="dead"} 0.0' in metrics
         worker.send_signal(signal.SIGTERM)
         said, _ = worker.communicate(timeout=60)
     finally:

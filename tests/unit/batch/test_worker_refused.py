@@ -53,6 +53,8 @@ REFUSED = {
     "stream": ({"from": "{no}"}, "the stream 'no' does not exist", "--create"),
     "sink": ({"dead": "{no}"}, "the stream 'no' does not exist", "--create"),
     "endpoint": ({"endpoint": "/v1/x"}, "unknown endpoint '/v1/x'", "/v1/chat/completions"),
+    "listen": ({"listen": "9400"}, "'9400' is no address", "127.0.0.1:9400"),
+    "taken": ({"listen": "{server}"}, "cannot be used: Address already in use", "another port"),
     "triton": ({"target": "triton:grpc://h:1/m"}, "which Triton does not speak", "gateway"),
     "key": ({"api-key-env": "NO_KEY"}, "the variable NO_KEY is not set", "export it"),
 }
@@ -62,6 +64,7 @@ REFUSED = {
 def test_what_cannot_be_is_refused(name: str, redis: Broker, server: BatchServer) -> None:
     given, what, fix = REFUSED[name]
     queues = {name: redis.url(name) for name in ("q", "a", "d", "no")}
+    queues["server"] = f"127.0.0.1:{server.port}"
     options = {
         "from": queues["q"], "to": queues["a"], "dead": queues["d"], "target": server.url, **given,
     }  # fmt: skip

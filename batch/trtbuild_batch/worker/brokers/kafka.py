@@ -361,7 +361,10 @@ def _running() -> Iterator[None]:
 
 
 def _quiet() -> Any:
-    """Return a logger for the client, which otherwise writes to standard error by itself."""
+    """Return a logger for the client, which otherwise writes to standard error by itself; what goes
+    wrong, the calls tell."""
     import logging
 
-    return logging.getLogger("trtbuild.worker.kafka")
+    found = logging.getLogger("trtbuild.worker.kafka")
+    found.setLevel(logging.CRITICAL)
+    return found

@@ -7,6 +7,7 @@ in this worker's buffer cannot be another worker's. The calls of a model take fa
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ class RabbitMQSource:
 
     async def done(self, message: Message) -> None:
         """See :class:`~trtbuild_batch.worker.model.Source`."""
-        if not message.handle.channel.is_closed:  # otherwise it is in the queue again
+        if _is_ours(message):
             with _running():
                 await message.handle.ack()
 
@@ -67,7 +68,7 @@ class RabbitMQSource:
         """See :class:`~trtbuild_batch.worker.model.Source`. RabbitMQ counts the delivery."""
         with _running():
             for one in held:
-                if not one.handle.channel.is_closed:
+                if _is_ours(one):
                     await one.handle.nack(requeue=True)
 
     async def waiting(self) -> int | None:
@@ -148,6 +149,8 @@ class _Broker:
     async def _connect(self) -> None:
         import aio_pika
 
+        for name in ("aiormq", "aio_pika"):  # they log each lost connection with its traceback
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         if self._connection is not None:
             await self._connection.close()
         at = self._address
@@ -192,6 +195,16 @@ def _message(one: Any) -> Message:
     return Message(
         str(id or sha256(one.body).hexdigest()[:32]), one.body, headers, one, deliveries, sent
     )
+
+
+def _is_ours(message: Message) -> bool:
+    """Whether its channel is open; otherwise it is in the queue again."""
+    from aiormq.exceptions import ChannelInvalidStateError
+
+    try:
+        return not message.handle.channel.is_closed
+    except ChannelInvalidStateError:
+        return False
 
 
 def _errors() -> tuple[type[BaseException], ...]:
