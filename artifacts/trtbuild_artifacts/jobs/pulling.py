@@ -110,9 +110,9 @@ def take(
     """:func:`pull` of what was looked up; ``beside`` are other directories with files of it."""
     remote = opened.remote
     target = target.expanduser().resolve()
-    present = Present.read(target, progress)
     with staging(target, opened.listing, progress) as stage:
         try:
+            present = Present.read(target, progress)
             listing = _wanted(stage, opened, only, present)
             present.require_replaceable(listing, force=force)
         except (UsageError, RepositoryError):

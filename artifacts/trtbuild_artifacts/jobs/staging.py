@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trtbuild.endings import uninterrupted
@@ -65,12 +65,12 @@ class Staging:
         Whatever else an earlier pull left is removed.
         """
         self._listing = listing
-        for path in [*self._files.rglob("*")]:
-            name = path.relative_to(self._files).as_posix()
-            entry = listing.files.get(name)
-            if path.is_symlink() or (
-                path.is_file() and (entry is None or path.stat().st_size != entry.size)
-            ):
+        for path in sorted(self._files.rglob("*"), reverse=True):  # directories after their files
+            entry = listing.files.get(path.relative_to(self._files).as_posix())
+            if path.is_dir():
+                with suppress(OSError):  # it is not empty
+                    path.rmdir()
+            elif entry is None or path.stat().st_size != entry.size:
                 path.unlink()
         for name, content in contents.items():
             write_synced(self._new(name), content)

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,10 @@ def test_a_truncated_layer(oci: Registry, url: str, tmp_path: Path) -> None:
     oci.blobs[digest] = whole[: WEIGHTS // 2]
     error = refused("pull", url, tmp_path / "out", code=5)
     assert "one/1/weights.bin is truncated" in error and not (tmp_path / "out").exists()
+    other = trtbuild("pull", url, tmp_path / "out", "--only", "two")
+    assert other.returncode == 0 and not (tmp_path / "out/one").exists()
+    shutil.rmtree(tmp_path / "out")
+    error = refused("pull", url, tmp_path / "out", code=5)
     oci.blobs[digest] = whole
     done = trtbuild("pull", url, tmp_path / "out", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["received"] < 2 * WEIGHTS
