@@ -110,6 +110,11 @@ def take(
     """:func:`pull` of what was looked up; ``beside`` are other directories with files of it."""
     remote = opened.remote
     target = target.expanduser().resolve()
+    if target.is_mount():
+        raise UsageError(
+            f"{str(target)!r} is a mount point, so it cannot be replaced in one step",
+            fix=f"name a directory in it: {target / 'models'}",
+        )
     with staging(target, opened.listing, progress) as stage:
         try:
             present = Present.read(target, progress)

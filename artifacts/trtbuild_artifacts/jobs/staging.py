@@ -53,6 +53,7 @@ class Staging:
         self.folder = folder / "own"
         self.missing: set[str] = set()
         self.received = self.reused = 0
+        self._received: dict[str, str] = {}  # path by SHA-256
         self._target, self._listing, self._progress = target, listing, progress
         self._files, self._parts = folder / "files", folder / "parts"
         self._total = 0
@@ -98,6 +99,10 @@ class Staging:
     def receive(self, path: str, read: Read) -> None:
         """Write a file from where an earlier pull ended. BuildError if it ends too early."""
         entry = self._listing.files[path]
+        if twin := self._received.get(entry.sha256):
+            clone_file(self._files / twin, self._new(path))
+            self.missing.discard(path)
+            return
         part = self._parts / entry.sha256
         have = part.stat().st_size if part.is_file() else 0
         if have > entry.size:
@@ -116,6 +121,7 @@ class Staging:
                 fix="run the command again to continue; if it stays so, push the repository again",
             )
         self._take(path, part)
+        self._received[entry.sha256] = path
 
     def place(self, path: str, file: Path) -> None:
         """Take over a file that a store downloaded into :attr:`folder`."""

@@ -45,6 +45,7 @@ class ModelRegistry:
                 f"MLflow numbers versions itself, so {reference.tag!r} cannot be chosen",
                 fix="give an alias instead, such as candidate",
             )
+        metrics = [found for file in options.benchmarks for found in _metrics(file)]
         client, listing = _client(), contents.listing
         with _trouble(reference):
             _register(client, reference.place)
@@ -54,6 +55,8 @@ class ModelRegistry:
                 client.log_param(run_id, key, value)
             _log_files(client, run_id, contents, progress)
             _log_reports(client, run_id, options)
+            for key, rate, step in metrics:
+                client.log_metric(run_id, key, rate, step=step)
             version = client.create_model_version(
                 reference.place,
                 f"{run.info.artifact_uri}/{_FILES}",
@@ -178,8 +181,6 @@ def _log_reports(client: Any, run_id: str, options: PushOptions) -> None:
     client.log_text(run_id, options.report, f"{_REPORTS}/validate.json")
     for file in options.benchmarks:
         client.log_artifact(run_id, str(file), _REPORTS)
-        for name, value, step in _metrics(file):
-            client.log_metric(run_id, name, value, step=step)
 
 
 def _metrics(file: Path) -> Iterator[tuple[str, float, int]]:
@@ -191,10 +192,10 @@ def _metrics(file: Path) -> Iterator[tuple[str, float, int]]:
                 for key in ("requests_per_s", "output_tokens_per_s"):
                     if load.get(key) is not None:
                         yield f"{target['name']}.{key}", float(load[key]), step
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(
             f"{str(file)!r} is not a result of trtbuild bench",
-            fix="write one: trtbuild bench … --json > result.json",
+            fix="write one: trtbuild bench … --out result.json",
         ) from None
 
 

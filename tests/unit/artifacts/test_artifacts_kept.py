@@ -201,3 +201,13 @@ def test_modelpack_is_the_same_layers(oci: Registry, repo: Path, tmp_path: Path)
     assert config["modelfs"]["diffIds"] == [one["digest"] for one in pack["layers"]]
     ran("pull", f"{url}:pack", tmp_path / "out")
     assert pulled(tmp_path / "out") == snapshot(repo)
+
+
+def test_files_that_are_equal_are_kept_and_fetched_once(tmp_path: Path) -> None:
+    repo = write_repository(tmp_path / "repo", "one", "two")
+    shutil.copy(repo / "one/1/weights.bin", repo / "two/1/weights.bin")
+    lock_repository(repo, "one", "two")
+    url, target = f"file://{tmp_path}/store@v1", tmp_path / "out"
+    assert ran("push", repo, url)["sent"] < 1.1 * WEIGHTS
+    assert ran("pull", url, target)["received"] < 1.1 * WEIGHTS
+    assert pulled(target) == snapshot(repo)

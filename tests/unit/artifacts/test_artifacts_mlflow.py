@@ -99,6 +99,8 @@ def test_without_a_server(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         refused = trtbuild("push", repo, url)
         assert refused.returncode == 2 and says in refused.stderr
+    refused = trtbuild("push", repo, "mlflow:chat", "--benchmark", "none.json")
+    assert refused.returncode == 2 and "is not a result of trtbuild bench" in refused.stderr
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setitem(sys.modules, "mlflow", None)
     refused = trtbuild("push", repo, "mlflow:chat")
