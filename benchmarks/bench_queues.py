@@ -7,7 +7,7 @@ starts; half-way the broker is stopped and started on its data; at three quarter
 is killed. One message is always refused with status 500, one takes 20 seconds. The model is a mock
 that counts what it is asked.
 
-Kafka is librdkafka's mock cluster, in a process that stands still for eight seconds instead of a
+Kafka is librdkafka's mock cluster, in a process that stands still for four seconds instead of a
 restart: it has its data in memory. RabbitMQ is a server that runs, at TRTBUILD_TEST_RABBITMQ;
 ``--restart-rabbitmq COMMAND`` restarts it.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -51,7 +52,7 @@ from trtbuild_batch.worker.options import WorkerOptions
 from trtbuild_batch.worker.run import run
 
 WORKERS, AT_ONCE, ATTEMPTS = 3, 32, 3
-STRAGGLER_SECONDS, STILL_SECONDS = 20.0, 8.0
+STRAGGLER_SECONDS, STILL_SECONDS = 20.0, 4.0
 CHILD = """
 import json, sys
 from trtbuild.progress import SILENT
@@ -196,16 +197,17 @@ class Trial:
     def until(self, share: float) -> None:
         wait_for(lambda: self.asked >= share * self.count, 600)
 
-    def play(self, restart: Restart) -> None:
+    def play(self, restart: Restart, *, faults: bool) -> None:
         """Let it happen."""
         for _ in range(WORKERS):
             self.start()
-        self.until(0.25)
-        self.kill()
-        self.until(0.5)
-        restart()
-        self.until(0.75)
-        self.kill()
+        if faults:
+            self.until(0.25)
+            self.kill()
+            self.until(0.5)
+            restart()
+            self.until(0.75)
+            self.kill()
         wait_for(lambda: self.asked > self.count, 600)
         wait_for(lambda: time.monotonic() > max(self.ended.values()), 600)
         for worker in self.workers:
@@ -220,11 +222,12 @@ class Trial:
         dead = [headers for _, headers in self.on.read(self.names[2])]
         asked = self.server.asked
         straggler = f"text {self.count // 3}"
-        during = [
-            name
-            for name, when in self.ended.items()
+        during = sorted(
+            when
+            for when in self.ended.values()
             if self.begun[straggler] < when < self.ended[straggler]
-        ]
+        )
+        pauses = (later - when for when, later in itertools.pairwise(during))
         repeats = sum(asked.values()) - asked["poison"] - self.count
         return {
             "messages": self.count + 1,
@@ -235,6 +238,7 @@ class Trial:
             "calls of the poison message": asked["poison"],
             "dead": [f"{one['x-error-kind']} after {one['x-attempts']}" for one in dead],
             "answered during the straggler": len(during),
+            "longest pause of them": round(max(pauses, default=0.0), 2),
         }
 
 
@@ -253,6 +257,7 @@ def main() -> None:
     parser.add_argument("brokers", nargs="*", default=["kafka", "nats", "redis"])
     parser.add_argument("--messages", type=int, default=10_000)
     parser.add_argument("--restart-rabbitmq", default="")
+    parser.add_argument("--without-faults", action="store_true", help="only poison and straggler")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     RESTART_RABBITMQ.extend(shlex.split(given.restart_rabbitmq))
@@ -262,7 +267,7 @@ def main() -> None:
             trial = Trial(on, server, given.messages)
             begun = time.monotonic()
             try:
-                trial.play(restart)
+                trial.play(restart, faults=not given.without_faults)
             finally:
                 for worker in trial.workers:
                     worker.kill()

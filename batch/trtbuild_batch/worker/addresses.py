@@ -21,6 +21,7 @@ _SETTINGS = {
     "redis": ("db",), "rediss": ("db",), "kafka": (), "nats": ("stream",), "tls": ("stream",),
     "amqp": ("vhost",), "amqps": ("vhost",),
 }  # fmt: skip
+_SEVERAL = ("kafka", "nats", "tls")
 _GROUP = "trtbuild"
 
 
@@ -84,6 +85,16 @@ def parse(text: str, option: str) -> Queue:
     group = given.pop("group", _GROUP) or _GROUP
     name, _, password = user.partition(":")
     _require_known(parts.scheme, given, where)
+    if "," in hosts and parts.scheme not in _SEVERAL:
+        raise UsageError(
+            f"{parts.scheme}:// takes one host",
+            where=where,
+            fix="kafka:// and nats:// take several",
+        )
+    if not given.get("db", "0").isdecimal():
+        raise UsageError(
+            "the number of the database is none", where=where, fix="write ?db=1, or leave it out"
+        )
     return Queue(parts.scheme, hosts, queue, group, unquote(name), unquote(password), given)
 
 

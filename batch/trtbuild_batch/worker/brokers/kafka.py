@@ -10,18 +10,23 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from trtbuild.errors import ServerError, UsageError
 from trtbuild_batch.worker.addresses import Queue
+from trtbuild_batch.worker.brokers.kafka_client import (
+    SECONDS,
+    Shared,
+    client_of,
+    require_topic,
+    running,
+    session_ms,
+)
 from trtbuild_batch.worker.brokers.offsets import SPAN, Offsets, decoded
 from trtbuild_batch.worker.model import LostError, Message, Outgoing, TooLargeError
 
 _WAIT = 1.0
 _IDLE = 5.0  # seconds without a receive after which partitions are paused and the group is answered
-_SECONDS = 10.0
 _FULL = SPAN - 1024  # what the client has fetched already comes on top
 
 
@@ -42,26 +47,26 @@ class KafkaSource:
         self._early: list[Any] = []  # received while nobody asked
         self._received = time.monotonic()
         self._polling = asyncio.Lock()
-        self._commits = _Shared(self._commit)
+        self._commits = Shared(self._commit)
         self._unread = ""  # why we do not know where to begin
         # The consumer's connection waits for messages most of the time.
-        self._admin: Any = AdminClient(_settings(queue), logger=_quiet())
-        self._consumer: Any = Consumer(
+        self._admin = client_of(AdminClient, queue, {})
+        self._consumer = client_of(
+            Consumer,
+            queue,
             {
                 "group.id": queue.group,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "partition.assignment.strategy": "cooperative-sticky",
-                "session.timeout.ms": _session_ms(lease),
-                **_settings(queue),
+                "session.timeout.ms": session_ms(lease),
             },
-            logger=_quiet(),
         )
 
     async def open(self, *, create: bool) -> None:
         """See :class:`~trtbuild_batch.worker.model.Source`. A new group begins with the oldest
         message."""
-        await asyncio.to_thread(_require_topic, self._queue, create)
+        await asyncio.to_thread(require_topic, self._queue, create)
         self._subscribe()
 
     def _subscribe(self) -> None:
@@ -74,7 +79,7 @@ class KafkaSource:
         from confluent_kafka import KafkaException
 
         try:
-            known = consumer.committed(partitions, timeout=_SECONDS)
+            known = consumer.committed(partitions, timeout=SECONDS)
             consumer.incremental_assign(known)
         except KafkaException as error:
             self._unread = f"Kafka: the group's offsets: {error.args[0].str()}"
@@ -104,7 +109,7 @@ class KafkaSource:
             return await asyncio.to_thread(self._receive, most)
 
     def _receive(self, most: int) -> list[Message]:
-        with _running(), self._lock:
+        with running(), self._lock:
             if trouble := self._unread:
                 self._unread = ""
                 self._consumer.unsubscribe()
@@ -112,7 +117,7 @@ class KafkaSource:
                 raise LostError(trouble)
             self._pace(pause=False)
             found, self._early = self._early[:most], self._early[most:]
-        with _running():
+        with running():
             if not found:
                 found = self._polled(_WAIT)
             if found and len(found) < most:
@@ -166,7 +171,7 @@ class KafkaSource:
             await asyncio.to_thread(self._idle)
 
     def _idle(self) -> None:
-        with _running():
+        with running():
             with self._lock:
                 self._pace(pause=True)
             early = self._polled(0)
@@ -193,7 +198,7 @@ class KafkaSource:
                 if one.commit >= 0
             ]
         if found:
-            with _running():
+            with running():
                 self._consumer.commit(offsets=found, asynchronous=False)
 
     async def release(self, held: Collection[Message]) -> None:
@@ -208,11 +213,11 @@ class KafkaSource:
 
         spec: Any = admin.OffsetSpec  # type: ignore[attr-defined]
         name, left = self._queue.name, 0
-        with _running():
-            topic = self._admin.list_topics(name, timeout=_SECONDS).topics[name]
+        with running():
+            topic = self._admin.list_topics(name, timeout=SECONDS).topics[name]
             asked = [TopicPartition(name, number) for number in topic.partitions]
             first, last = self._ends(asked, spec.earliest()), self._ends(asked, spec.latest())
-            for one in self._consumer.committed(asked, timeout=_SECONDS):
+            for one in self._consumer.committed(asked, timeout=SECONDS):
                 at = max(one.offset, first[one.partition])
                 left += last[one.partition] - at - len(decoded(at, one.metadata))
         with self._lock:
@@ -220,8 +225,8 @@ class KafkaSource:
         return max(0, left - held)
 
     def _ends(self, partitions: list[Any], which: Any) -> dict[int, int]:
-        found = self._admin.list_offsets(dict.fromkeys(partitions, which), request_timeout=_SECONDS)
-        return {one.partition: int(made.result(_SECONDS).offset) for one, made in found.items()}
+        found = self._admin.list_offsets(dict.fromkeys(partitions, which), request_timeout=SECONDS)
+        return {one.partition: int(made.result(SECONDS).offset) for one, made in found.items()}
 
     async def close(self) -> None:
         """Leave the group, so that the others get our partitions at once."""
@@ -236,16 +241,14 @@ class KafkaSink:
         from confluent_kafka import Producer
 
         self._queue = queue
-        self._producer: Any = Producer(
-            {"enable.idempotence": True, "linger.ms": 5, **_settings(queue)}, logger=_quiet()
-        )
+        self._producer = client_of(Producer, queue, {"enable.idempotence": True, "linger.ms": 5})
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
 
     async def open(self, *, create: bool) -> None:
         """See :class:`~trtbuild_batch.worker.model.Sink`."""
-        await asyncio.to_thread(_require_topic, self._queue, create)
+        await asyncio.to_thread(require_topic, self._queue, create)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._poll, name="kafka-sink", daemon=True)
         self._thread.start()
@@ -290,81 +293,3 @@ class KafkaSink:
 def _tell(delivered: asyncio.Future[Any], error: Any) -> None:
     if not delivered.done():
         delivered.set_result(error)
-
-
-class _Shared:
-    """An action that several wait for: each gets one that began after it asked."""
-
-    def __init__(self, act: Any) -> None:
-        self._act = act
-        self._lock = asyncio.Lock()
-        self._asked = self._begun = 0
-
-    async def __call__(self) -> None:
-        self._asked += 1
-        mine = self._asked
-        async with self._lock:
-            if self._begun < mine:
-                begun = self._asked
-                await asyncio.to_thread(self._act)
-                self._begun = begun
-
-
-def _session_ms(lease: float) -> int:
-    """Return after how long a lost worker leaves the group, in the bounds that brokers and the
-    client have by default (group.min.session.timeout.ms, max.poll.interval.ms)."""
-    return min(max(int(lease * 1000), 6_000), 300_000)
-
-
-def _settings(queue: Queue) -> dict[str, Any]:
-    """Return what the address says, for either client."""
-    found: dict[str, Any] = {"bootstrap.servers": queue.hosts, "client.id": "trtbuild-worker"}
-    if queue.user:
-        found |= {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN",
-                  "sasl.username": queue.user, "sasl.password": queue.password}  # fmt: skip
-    return found | dict(queue.settings)
-
-
-def _require_topic(queue: Queue, create: bool) -> None:
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
-
-    try:
-        admin = AdminClient(_settings(queue), logger=_quiet())
-        if queue.name in admin.list_topics(timeout=_SECONDS).topics:
-            return
-        if create:
-            (made,) = admin.create_topics([NewTopic(queue.name)]).values()
-            made.result(_SECONDS)
-            return
-    except KafkaException as error:
-        if error.args[0].name() == "TOPIC_ALREADY_EXISTS":
-            return
-        raise ServerError(
-            f"Kafka cannot be used: {error.args[0].str()}", where=str(queue),
-            fix="check the address, and the settings after the question mark",
-        ) from None  # fmt: skip
-    raise UsageError(
-        f"the topic {queue.name!r} does not exist", where=str(queue),
-        fix="correct the name, create the topic, or add --create",
-    )  # fmt: skip
-
-
-@contextmanager
-def _running() -> Iterator[None]:
-    from confluent_kafka import KafkaException
-
-    try:
-        yield
-    except KafkaException as error:
-        raise LostError(f"Kafka: {error.args[0].str()}") from None
-
-
-def _quiet() -> Any:
-    """Return a logger for the client, which otherwise writes to standard error by itself; what goes
-    wrong, the calls tell."""
-    import logging
-
-    found = logging.getLogger("trtbuild.worker.kafka")
-    found.setLevel(logging.CRITICAL)
-    return found
