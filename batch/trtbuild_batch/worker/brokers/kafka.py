@@ -90,6 +90,8 @@ class KafkaSource:
                 self._partitions[one.partition] = Offsets(one.offset, finished)
 
     def _revoked(self, consumer: Any, partitions: list[Any]) -> None:
+        with contextlib.suppress(LostError):
+            self._commit()  # before another worker begins
         self._gone(consumer, partitions)
 
     def _gone(self, consumer: Any, partitions: list[Any]) -> None:
