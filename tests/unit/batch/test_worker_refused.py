@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -76,6 +77,23 @@ def test_what_cannot_be_is_refused(name: str, redis: Broker, server: BatchServer
     assert found.returncode == 2
     assert what in found.stderr
     assert fix in found.stderr
+
+
+def test_the_command_answers_until_the_queue_is_empty(redis: Broker, server: BatchServer) -> None:
+    for name in ("in", "out", "none"):
+        redis.create(name)
+    redis.send("in", [(CHAT, {"x-request-id": "r1"})])
+    words = ("--from", "env:IN", "--to", redis.url("out"), "--dead", redis.url("none"))
+    more = ("--target", server.url, "--until-empty", "--endpoint", "v1/chat/completions")
+    env = {**os.environ, "IN": redis.url("in")}
+    found = trtbuild("worker", *words, *more, "--model", "m", "--json", env=env)
+    assert found.returncode == 0, found.stderr
+    assert f"answering messages of {redis.url('in')}" in found.stderr
+    end = json.loads(found.stdout)
+    assert (end["answered"], end["dead"], end["waiting"]) == (1, 0, 0)
+    assert server.bodies[0]["model"] == "m"
+    found = trtbuild("worker", *words, *more, env=env)
+    assert found.stdout == "0 answered · 0 dead · 0 waiting\n"
 
 
 def test_a_password_is_never_shown(server: BatchServer) -> None:
@@ -221,7 +239,7 @@ def played(queue: Scripted, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Tal
     return virtual_time.run(main(), monkeypatch)
 
 
-CHAT = json.dumps({"model": "m", "messages": []}).encode()
+CHAT = json.dumps({"model": "x", "messages": [{"role": "user", "content": "t"}]}).encode()
 
 
 @pytest.mark.parametrize("kind", [Kind.CONNECTION, Kind.UNAVAILABLE, Kind.RATE])
