@@ -1,1 +1,1 @@
-"""Artifacts: model repositories in registries and object stores."""
+"""Pushed repositories: model repositories in registries and object stores."""

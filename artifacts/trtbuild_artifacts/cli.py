@@ -16,7 +16,7 @@ Examples
 
   trtbuild push model_repository s3://models/chat@v1
 
-  trtbuild push model_repository file:///srv/artifacts/chat --json
+  trtbuild push model_repository file:///srv/pushed/chat --json
 
   trtbuild push model_repository mlflow:chat@candidate --benchmark result.json
 
@@ -31,7 +31,7 @@ Examples
 
   trtbuild pull s3://models/chat@production /srv/models --only smollm2
 
-  trtbuild pull file:///srv/artifacts/chat model_repository --force --json
+  trtbuild pull file:///srv/pushed/chat model_repository --force --json
 """
 _TAG = """
 Examples

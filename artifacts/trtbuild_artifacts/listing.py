@@ -1,7 +1,7 @@
-"""The listing of an artifact: every file of the repository with its SHA-256, grouped by model.
+"""The listing of a pushed repository: every file with its SHA-256, grouped by model.
 
-It is stored with the files as ``trtbuild.artifact.json``. The SHA-256 of its bytes identifies the
-artifact: equal repositories have the same one in every store.
+It is stored with the files as ``trtbuild.listing.json``. The SHA-256 of its bytes identifies the
+content: equal repositories have the same one in every store.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from trtbuild.errors import RepositoryError, UsageError
 from trtbuild.lockfile import LOCK_NAME
 
-LISTING_NAME = "trtbuild.artifact.json"
+LISTING_NAME = "trtbuild.listing.json"
 VERSION = 1
 _HEX = frozenset("0123456789abcdef")
 
@@ -31,7 +31,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What an artifact consists of.
+    """What a pushed repository consists of.
 
     Attributes:
         models: Directories by model; a model of an ensemble is part of it.
@@ -83,7 +83,7 @@ class Listing:
         wanted = tuple(models)
         if unknown := [name for name in wanted if name not in self.models]:
             raise UsageError(
-                f"the artifact has no model {unknown[0]!r}",
+                f"the pushed repository has no model {unknown[0]!r}",
                 fix=f"it has {', '.join(self.models)}",
             )
         files = {path: one for path, one in self.files.items() if self.owner(path) in wanted}
@@ -176,7 +176,7 @@ def is_safe(path: str) -> bool:
 
 def _unusable(where: str, why: str) -> RepositoryError:
     return RepositoryError(
-        f"the artifact's listing cannot be used: {why}",
+        f"the listing of the pushed repository cannot be used: {why}",
         where=where,
         fix="push the repository again with this version of trtbuild, and trust only stores "
         "that you control",

@@ -38,7 +38,7 @@ class Sink(Protocol):
 
 
 class Remote(Protocol):
-    """An artifact in a store. What it returns never changes, even if its tag moves."""
+    """A pushed repository in a store. What it returns never changes, even if its tag moves."""
 
     version: str
     """What cannot move: ``sha256:…``, or what the store has in its place."""

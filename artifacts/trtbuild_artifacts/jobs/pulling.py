@@ -46,7 +46,7 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An artifact that was looked up: where, what of it cannot move, and what is in it."""
+    """A pushed repository that was looked up: where, what of it cannot move, and what is in it."""
 
     reference: Reference
     store: Store
@@ -81,7 +81,7 @@ def pull(
         progress: Told while files are downloaded and verified.
 
     Raises:
-        UsageError: No such artifact or model; ``target`` has other things in it.
+        UsageError: No such URL or model; ``target`` has other things in it.
         RepositoryError: What is stored contradicts itself or would lead out of ``target``.
         BuildError: The store cannot be reached; the disk is full; a file is damaged.
     """
@@ -92,7 +92,7 @@ def look_up(url: str, progress: Progress = SILENT) -> Opened:
     """Look a URL up once. Raises as :func:`pull`."""
     reference = parse(url)
     store = open_store(reference)
-    progress.step("looking up the artifact")
+    progress.step("looking up the URL")
     remote = store.resolve(reference)
     where = str(reference.pinned(remote.version))
     return Opened(reference, store, remote, parse_listing(remote.listing(), where))
@@ -176,7 +176,7 @@ def _compare(lock: Lock, listing: Listing, where: str) -> None:
     ]
     if wrong:
         raise RepositoryError(
-            "the artifact's files are not those of its lock",
+            "the pushed files are not those of their lock",
             where=where,
             details=tuple(wrong[:10]),
             fix="push the repository again, and trust only stores that you control",

@@ -56,7 +56,7 @@ def tag(url: str, alias: str) -> str:
     """Make ``alias`` mean what a URL means; return the version, which cannot move.
 
     Raises:
-        UsageError: There is no such artifact, or the alias is impossible.
+        UsageError: There is nothing at that URL, or the alias is impossible.
         BuildError: The store cannot be reached, or refuses.
     """
     reference = parse(url)

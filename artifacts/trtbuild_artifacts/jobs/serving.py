@@ -22,7 +22,7 @@ def fetch(url: str, progress: Progress = SILENT) -> Path:
     opened = look_up(url, progress)
     reference = opened.reference
     place = hashlib.sha256(f"{reference.scheme}:{reference.place}".encode()).hexdigest()[:12]
-    home = cache_dir("artifacts", "served", place).resolve()
+    home = cache_dir("pulled", place).resolve()
     name = hashlib.sha256(opened.remote.version.encode()).hexdigest()[:12]
     versions = home.iterdir() if home.is_dir() else ()
     older = [one for one in versions if not one.name.startswith(".") and one.name != name]

@@ -29,7 +29,7 @@ _KEPT = "what was received is kept, so the same command continues with it"
 
 @contextmanager
 def staging(target: Path, stored: Listing, progress: Progress) -> Iterator[Staging]:
-    """The files of an artifact on their way into ``target``, for one process at a time."""
+    """The files of a pushed repository on their way into ``target``, for one process at a time."""
     stem = f"{target.name}.pulling"
     with disk_trouble(target.parent):
         folder = target.parent / f".{stem}{MARK}{stored.digest[-12:]}"

@@ -1,6 +1,6 @@
 """Object stores and directories: files by their SHA-256, listings, and tags that point at listings.
 
-Below the URL's path lie ``blobs/sha256/HEX``, ``artifacts/HEX.json`` (listings) and ``tags/NAME``
+Below the URL's path lie ``blobs/sha256/HEX``, ``listings/HEX.json`` and ``tags/NAME``
 (the digest of a listing as text).
 """
 
@@ -74,7 +74,7 @@ class ObjectStores:
 
 
 class ObjectRemote:
-    """An artifact in an object store, by the digest of its listing."""
+    """A pushed repository in an object store, by the digest of its listing."""
 
     def __init__(self, bucket: _Bucket, reference: Reference, version: str) -> None:
         self._bucket, self.version = bucket, version
@@ -112,7 +112,7 @@ class _Bucket:
         except ImportError:
             raise UsageError(
                 f"{reference.scheme} URLs need obstore, which is not installed",
-                fix="pip install 'trtbuild[artifacts]'",
+                fix="pip install 'trtbuild[stores]'",
             ) from None
         self._reference = reference
         self._store: ObjectStore
@@ -234,4 +234,4 @@ def _blob(sha256: str) -> str:
 
 
 def _listing(digest: str) -> str:
-    return f"artifacts/{digest.removeprefix('sha256:')}.json"
+    return f"listings/{digest.removeprefix('sha256:')}.json"

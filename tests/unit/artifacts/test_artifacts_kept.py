@@ -170,19 +170,20 @@ def test_credentials_of_docker_are_used_and_not_shown(
     assert trtbuild("pull", url, tmp_path / "out").returncode == 0
 
 
-def test_serve_takes_the_url(place: Place, repo: Path, home: Path) -> None:
-    cache = home / "cache/artifacts/served"
+def test_serve_takes_the_url(repo: Path, home: Path, tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/store/chat"
+    cache = home / "cache/pulled"
 
     def served() -> Path:
-        said = ran("serve", place("v1"), "--mode", "docker", "--dry-run")["command"]
+        said = ran("serve", url, "--mode", "docker", "--dry-run")["command"]
         return next(path for path in cache.glob("*/*") if str(path) in said)
 
-    ran("push", repo, place("v1"))
+    ran("push", repo, url)
     first = served()
     assert pulled(first) == snapshot(repo) and served() == first
     (repo / "one/config.pbtxt").write_text(CONFIG + "# newer\n")
     lock_repository(repo, "one", "two")
-    ran("push", repo, place("v1"))
+    ran("push", repo, url)
     assert pulled(served()) == snapshot(repo)
     assert not first.exists()  # no server runs on it
 

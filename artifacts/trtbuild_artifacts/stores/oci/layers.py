@@ -115,7 +115,7 @@ def _root(contents: Contents) -> Layer:
 
 def digests_of(layers: list[Layer], progress: Progress) -> list[str]:
     """``sha256:…`` of each layer; those of unchanged files are remembered. OSError, BuildError."""
-    store = cache_dir("artifacts", "layers.json")
+    store = cache_dir("digests", "layers.json")
     known = _remembered(store)
     missing = {layer.key: layer for layer in layers if layer.key not in known}
     total, done = sum(layer.size for layer in missing.values()), 0
