@@ -14,6 +14,7 @@ from trtbuild.wire.triton_http import TritonHttp
 
 ANSWER = answer(b'{"text_output": "x"}')
 READY = answer(b"{}")
+JSON = {"Content-Type": "application/json"}
 
 
 @dataclass
@@ -30,13 +31,15 @@ class Version:
 async def version(*script: Step) -> AsyncIterator[Version]:
     """Serve a version that answers every request by a script; it is always ready."""
     tasks: set[asyncio.Task[None]] = set()
+    writers: set[asyncio.StreamWriter] = set()
     made = Version("", list(script or (ANSWER,)))
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        writers.add(writer)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 size = head.lower().partition("\r\ncontent-length: ")[2].partition("\r\n")[0]
@@ -60,6 +63,8 @@ async def version(*script: Step) -> AsyncIterator[Version]:
 
     def kill() -> None:
         server.close()
+        for writer in writers:
+            writer.transport.abort()
         for task in tasks:
             task.cancel()
 
@@ -81,13 +86,8 @@ def stream(events: int, pause: float) -> list[Step]:
 
 async def listening(address: str) -> None:
     """Wait until somebody listens."""
-    host, _, port = address.partition(":")
     async with asyncio.timeout(60):
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection(host, int(port))
-                writer.close()
-                return
+        while not await _listens(address):
             await asyncio.sleep(0.02)
 
 
@@ -101,7 +101,7 @@ class Users:
     open: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self) -> None:
-        """Ask from when somebody listens until cancelled; what is open then has failed."""
+        """Ask from when somebody listens until cancelled; what hangs then has failed."""
         await listening(self.address)
         async with TritonHttp(self.address, environment=False) as client:
             try:
@@ -111,6 +111,8 @@ class Users:
                     task.add_done_callback(self.open.discard)
                     await asyncio.sleep(1 / self.rate)
             finally:
+                if self.open:
+                    await asyncio.wait(self.open, timeout=3)
                 for task in list(self.open):
                     task.cancel()
                 await asyncio.gather(*self.open, return_exceptions=True)
@@ -129,21 +131,32 @@ class Users:
         return sum(not good for at, good in self.sent if at >= since)
 
 
-async def streamed(address: str, process: asyncio.subprocess.Process) -> tuple[int, int]:
-    """Stream again and again until nobody listens: how many streams were whole, and how many cut.
-
-    Each stream has a connection of its own.
-    """
+async def streamed(address: str, over: Callable[[], bool], body: bytes = b"{}") -> tuple[int, int]:
+    """Stream again and again until it is over, or nobody listens any more: how many streams were
+    whole, and how many cut. Each has a connection of its own."""
     await listening(address)
     whole = cut = 0
-    while process.returncode is None:
+    while not over():
         last = b""
         async with TritonHttp(address, environment=False) as client:
             try:
-                async for one in client.events("POST", "/v1/completions", b"{}", {}):
+                async for one in client.events("POST", "/v1/completions", body, JSON):
                     last = one
             except WireError:
-                if not last:
-                    return whole, cut  # nobody listens any more
+                if not last and over():
+                    return whole, cut
+                await asyncio.sleep(0.05)
+                if not last and not await _listens(address):
+                    return whole, cut
         whole, cut = whole + (last == b"[DONE]"), cut + (last != b"[DONE]")
     return whole, cut
+
+
+async def _listens(address: str) -> bool:
+    host, _, port = address.partition(":")
+    try:
+        _, writer = await asyncio.open_connection(host, int(port))
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from support.command_line import trtbuild
+from support.fake_triton import fake_triton, said, words
+from support.gateways import http_client, tokenizer
 from support.ports import refusing
 from support.prometheus import program, selectors
-from support.scripted_http import answer
+from support.scripted_http import STREAM, answer
 from support.versions import Users, Version, stream, streamed, version
 from trtbuild.errors import ServerError, UnsupportedError, UsageError
 from trtbuild.process import free_ports
@@ -48,7 +52,7 @@ def prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-def plan_for(stable: Version, new: Version, *, steps: str = "[5]", pause: float = 60) -> Plan:
+def plan_for(stable: Version, new: Version, *, steps: str = "[5]", pause: float = 30) -> Plan:
     return Plan(
         stable=parsed_server(stable.address),
         canary=parsed_server(new.address),
@@ -56,7 +60,7 @@ def plan_for(stable: Version, new: Version, *, steps: str = "[5]", pause: float 
         settings=parse_settings(f"argo: {{steps: {steps}}}"),
         pause=pause,
         patience=pause,
-        window=3,
+        window=2 if pause < 60 else 4,
         interval=0.5,
         drain=1,
     )
@@ -97,7 +101,8 @@ class Watched:
     ],
 )
 def test_a_version_that_fails_is_rolled_back(fault: str, prometheus: None) -> None:
-    seconds = 3.0 if fault == "proxy_errors" else 40.0
+    daily = fault == "proxy_errors"
+    seconds, pause = (1.5, 30.0) if daily else (40.0, 60.0)
     broken: list[float] = []
 
     async def run() -> None:
@@ -111,7 +116,7 @@ def test_a_version_that_fails_is_rolled_back(fault: str, prometheus: None) -> No
                     broken.append(time.monotonic())
                     loop.call_soon_threadsafe(FAULTS[fault], new)
 
-            watched = Watched(plan_for(stable, new), spoil)
+            watched = Watched(plan_for(stable, new, pause=pause), spoil)
             users = Users(f"127.0.0.1:{watched.plan.listen[1]}", 100)
             rollout = asyncio.create_task(watched.run())
             asking = asyncio.create_task(users.run())
@@ -127,7 +132,7 @@ def test_a_version_that_fails_is_rolled_back(fault: str, prometheus: None) -> No
             await rollout
             assert watched.result is not None
             assert not watched.result.promoted
-            assert watched.result.last.failed
+            assert watched.result.last.failed, (watched.result, watched.measured[-8:])
             assert watched.result.why.startswith("proxy_errors" if fault == "killed" else fault)
             assert watched.ended - broken[0] < 10
             assert users.failed() <= len(users.sent) / 100
@@ -142,14 +147,19 @@ def test_a_version_that_fails_is_rolled_back(fault: str, prometheus: None) -> No
 @pytest.mark.network
 def test_a_good_version_gets_every_request_and_no_stream_is_cut(prometheus: None) -> None:
     async def run() -> None:
-        async with version(*stream(20, 0.1)) as stable, version(*stream(20, 0.1)) as new:
+        async with version(*stream(10, 0.1)) as stable, version(*stream(10, 0.1)) as new:
             port = free_ports(1)[0]
             words = [stable.address, new.address, "--url", f"127.0.0.1:{port}", "--step", "50"]
-            words += ["--pause", "1.5", "--window", "2", "--stay", "--json"]
+            words += ["--pause", "1", "--window", "2", "--stay", "--json"]
             command = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "trtbuild", "rollout", *words, stdout=asyncio.subprocess.PIPE
             )
-            users = [asyncio.create_task(streamed(f"127.0.0.1:{port}", command)) for _ in range(16)]
+            users = [
+                asyncio.create_task(
+                    streamed(f"127.0.0.1:{port}", lambda: command.returncode is not None)
+                )
+                for _ in range(16)
+            ]
             assert command.stdout is not None
             events = []
             async for line in command.stdout:
@@ -169,7 +179,7 @@ def test_a_good_version_gets_every_request_and_no_stream_is_cut(prometheus: None
     asyncio.run(run())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.network
 def test_a_version_that_nobody_uses_is_not_promoted(prometheus: None) -> None:
     async def run() -> None:
@@ -185,8 +195,74 @@ def test_a_version_that_nobody_uses_is_not_promoted(prometheus: None) -> None:
     asyncio.run(run())
 
 
+@contextlib.asynccontextmanager
+async def gateway(
+    folder: Path, triton: str
+) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """A gateway's process in front of a scripted server."""
+    folder.mkdir()
+    port = free_ports(1)[0]
+    settings = {"port": port, "url": triton, "models": {"m": {"tokenizer": str(tokenizer())}}}
+    (folder / "gateway.yaml").write_text(json.dumps(settings))
+    words = ("-m", "trtbuild", "gateway", "-f", str(folder / "gateway.yaml"))
+    with (folder / "log").open("w") as log:
+        process = await asyncio.create_subprocess_exec(sys.executable, *words, stderr=log)
+    try:
+        async with http_client(f"http://127.0.0.1:{port}") as client, asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(httpx.HTTPError):
+                    if (await client.get("/health/ready")).status_code == 200:
+                        break
+                await asyncio.sleep(0.05)
+        yield f"127.0.0.1:{port}", process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.nightly
+@pytest.mark.network
+def test_the_old_gateway_ends_under_streams_and_cuts_none(tmp_path: Path, prometheus: None) -> None:
+    slow = [STREAM, *[step for _ in range(20) for step in (said("a"), 0.1)], *words("b")[1:]]
+
+    async def run() -> None:
+        async with (
+            fake_triton(m=slow) as triton,
+            gateway(tmp_path / "old", triton.url) as (old, process),
+            gateway(tmp_path / "new", triton.url) as (new, _),
+        ):
+            body = json.dumps({"model": "m", "prompt": "x", "stream": True}).encode()
+
+            def end_old(measured: list[Measurement]) -> None:
+                if measured[-1].percent == 100 and process.returncode is None:
+                    process.terminate()
+
+            plan = plan_for(Version(old, []), Version(new, []), steps="[50]", pause=3)
+            watched = Watched(replace(plan, drain=30, patience=60), end_old)
+            rollout = asyncio.create_task(watched.run())
+            address = f"127.0.0.1:{plan.listen[1]}"
+            over = asyncio.Event()
+            users = [asyncio.create_task(streamed(address, over.is_set, body)) for _ in range(16)]
+            async with asyncio.timeout(120):
+                while watched.result is None and not rollout.done():
+                    await asyncio.sleep(0.02)
+            over.set()
+            counts = [await one for one in users]
+            watched.over.set()
+            await rollout
+            assert watched.result is not None
+            assert watched.result.promoted, watched.result
+            assert {"errors", "proxy_errors", "first_token"} <= set(watched.measured[-1].values)
+            assert await process.wait() == 143
+            assert sum(cut for _, cut in counts) == 0
+            assert sum(whole for whole, _ in counts) >= 32
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("typed", "code", "told"),
     [
         (("a", "127.0.0.1:1"), 2, "'a' is not HOST:PORT"),
         (("https://a:1", "127.0.0.1:1"), 2, "'https://a:1' is not HOST:PORT"),
@@ -195,10 +271,10 @@ def test_a_version_that_nobody_uses_is_not_promoted(prometheus: None) -> None:
         (("127.0.0.1:1", "127.0.0.1:2", "-f", "absent.yaml"), 3, "absent.yaml"),
     ],
 )
-def test_wrong_words_are_refused(words: tuple[str, ...], code: int, said: str) -> None:
-    done = trtbuild("rollout", *words)
+def test_wrong_words_are_refused(typed: tuple[str, ...], code: int, told: str) -> None:
+    done = trtbuild("rollout", *typed)
     assert done.returncode == code
-    assert said in done.stderr
+    assert told in done.stderr
 
 
 def test_what_it_needs_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

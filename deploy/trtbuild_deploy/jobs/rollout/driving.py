@@ -30,6 +30,8 @@ from trtbuild_deploy.workload import Analysis
 
 _FAILURES = 2  # as failureLimit 1 of Argo's analysis: one slow scrape rolls nothing back
 _ALL = 100
+_FIRST_SECONDS = 60.0
+_POLL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,23 @@ class _Eyes:
     wanted: tuple[Analysis, ...]
     tell: Callable[[Measurement], None]
 
+    def open(self, progress: Progress) -> None:
+        """Wait for the first scrape.
+
+        Raises:
+            ServerError: There is none.
+        """
+        progress.step("waiting for the first measurement")
+        until = time.monotonic() + _FIRST_SECONDS
+        while self.prometheus.value('sum(up{job="envoy"})') != 1:
+            if time.monotonic() > until:
+                raise ServerError(
+                    f"Prometheus did not read Envoy's metrics within {_FIRST_SECONDS:.0f} s",
+                    where=self.prometheus.address,
+                    fix="this machine may be too busy: try again, with a longer --window",
+                )
+            time.sleep(_POLL)
+
     def look(self, percent: int) -> Measurement:
         found = measured(self.prometheus, self.wanted, percent)
         self.tell(found)
@@ -142,6 +161,7 @@ def _decide(plan: Plan, envoy: Envoy, eyes: _Eyes, progress: Progress) -> Result
 
     An interrupted rollout is rolled back.
     """
+    eyes.open(progress)
     progress.step(f"watching the stable server for {plan.window:g} s")
     time.sleep(plan.window)  # rates need that much of the past
     failures: Counter[str] = Counter()
