@@ -42,7 +42,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = Program(
-        help="List the adapters of a model registry, install them in advance, remove old ones.",
+        help="List a model registry's adapters, install them in advance, and remove old ones.",
         no_args_is_help=True,
     )
     group.command("list", epilog=_LIST)(list_adapters)

@@ -4,6 +4,6 @@ from trtbuild.cli.commands import Command
 
 adapters = Command(
     "adapters",
-    "List the adapters of a model registry and install them in advance.",
+    "List a model registry's adapters, install them in advance, and remove old ones.",
     "trtbuild_backends.cli",
 )
