@@ -107,6 +107,7 @@ def test_the_package_adds_its_builder_and_commands(place: Path) -> None:
     assert "  launch " in trtbuild("--help").stdout
 
 
+@pytest.mark.slow
 def test_what_is_written_is_the_same(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Byte for byte, the lock's key included."""
     monkeypatch.chdir(place)

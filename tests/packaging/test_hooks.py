@@ -162,6 +162,7 @@ def test_the_action_annotates_and_fails(project: Path) -> None:
     assert outputs == "valid=false\n"
 
 
+@pytest.mark.slow
 def test_the_action_passes_and_writes_sarif(project: Path) -> None:
     write_model(project, "instance_group [ { count: 0 kind: KIND_CPU } ]")
     code, printed, outputs = run_action(

@@ -82,6 +82,7 @@ def test_options_that_cannot_be(options: tuple[str, ...], said: str) -> None:
     assert said in error
 
 
+@pytest.mark.slow
 def test_a_model_without_bias_is_rarely_accused() -> None:
     random = np.random.default_rng(1)
     accused = {True: 0, False: 0}

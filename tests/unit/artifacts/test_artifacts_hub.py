@@ -29,6 +29,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield found
 
 
+@pytest.mark.slow
 def test_commits_and_tags(hub: Hub, repo: Path, tmp_path: Path) -> None:
     url, target = "hf://acme/chat@v1", tmp_path / "out"
     pushed = trtbuild("push", repo, url, "--json")

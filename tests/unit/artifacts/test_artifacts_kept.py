@@ -70,6 +70,7 @@ def test_the_version_follows_from_the_content_alone(
     assert ran("push", repo, place("a"))["version"] == ran("push", copy, place("b"))["version"]
 
 
+@pytest.mark.slow
 def test_of_ten_models_with_one_changed_configuration_little_is_sent(
     place: Place, tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_credentials_of_docker_are_used_and_not_shown(
     assert trtbuild("pull", url, tmp_path / "out").returncode == 0
 
 
+@pytest.mark.slow
 def test_serve_takes_the_url(repo: Path, home: Path, tmp_path: Path) -> None:
     url = f"file://{tmp_path}/store/chat"
     cache = home / "cache/pulled"

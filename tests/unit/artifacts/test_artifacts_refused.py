@@ -135,6 +135,7 @@ EVIL: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 def test_layers_that_are_refused(oci: Registry, url: str, tmp_path: Path) -> None:
     digest = weights_of(oci, "one")
     length = len(oci.blobs[digest])

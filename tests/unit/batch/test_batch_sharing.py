@@ -123,6 +123,7 @@ def test_a_claim_has_one_owner_until_it_lapses(tmp_path: Path) -> None:
     check_claims(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_lost_process_are_taken_over(
     run: Run, tmp_path: Path, server: BatchServer
 ) -> None:

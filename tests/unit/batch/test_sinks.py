@@ -120,6 +120,7 @@ def fill(sink: Sink, generation: int, *tables: pa.Table, gone: tuple[int, ...] =
     sink.publish()
 
 
+@pytest.mark.slow
 def test_a_sink_keeps_the_contract(place: tuple[str, Nearest], tmp_path: Path) -> None:
     address, nearest = place
     scratch = tmp_path / "scratch"

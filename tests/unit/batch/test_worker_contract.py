@@ -170,6 +170,7 @@ def test_killed_workers_lose_nothing_and_repeat_what_was_in_flight(
     assert (end.answered, end.dead) == (0, 0)  # all are acknowledged
 
 
+@pytest.mark.slow
 def test_a_worker_finishes_its_messages_after_sigterm(queues: Queues, server: BatchServer) -> None:
     queues.send(*numbered(40))
     server.decide = lambda _text, _times: 0.3
@@ -192,6 +193,7 @@ def test_a_worker_finishes_its_messages_after_sigterm(queues: Queues, server: Ba
     assert queues.work().answered == 40 - answered
 
 
+@pytest.mark.slow
 def test_what_is_not_finished_in_the_grace_goes_back(queues: Queues, server: BatchServer) -> None:
     queues.send(*numbered(1))
     server.decide = lambda _text, times: 5.0 if times == 1 else 200
@@ -206,6 +208,7 @@ def test_what_is_not_finished_in_the_grace_goes_back(queues: Queues, server: Bat
     assert queues.work(lease=lease, attempts=1 if queues.on.uncounts else 2).answered == 1
 
 
+@pytest.mark.slow
 def test_a_message_that_ends_its_workers_is_a_dead_letter(
     queues: Queues, server: BatchServer
 ) -> None:

@@ -210,6 +210,7 @@ def test_a_run_that_is_killed_leaves_its_finished_loads(tokenizer: Path, tmp_pat
     assert [one.name for one in tmp_path.iterdir() if one.is_file()] == [out.name]
 
 
+@pytest.mark.slow
 def test_sigterm_before_the_measurement_ends_quietly(tokenizer: Path, tmp_path: Path) -> None:
     """While the targets are still compared: nothing was measured, nothing is written."""
     with mock(first_ms=60_000) as url:

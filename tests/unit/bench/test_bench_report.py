@@ -60,6 +60,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return measured(tmp_path_factory.mktemp("t"))
 
 
+@pytest.mark.slow
 def test_the_result_keeps_its_schema(result: dict[str, Any]) -> None:
     schema = json.loads(data_file("bench-result.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -190,6 +191,7 @@ DAMAGE: dict[tuple[str, ...], object] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", DAMAGE)
 def test_a_damaged_result_is_told_as_one(
     tmp_path: Path, result: dict[str, Any], place: tuple[str, ...]

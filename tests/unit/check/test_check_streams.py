@@ -73,6 +73,7 @@ def test_a_missing_engine_is_fixed_by_building_it(repo: Path) -> None:
     assert error.value.fix == "build it: trtbuild convert SOURCE --backend trtllm-engine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", ["false", "yes", ""])
 def test_a_prompt_that_is_not_left_out_is_an_error_for_ours_only(repo: Path, said: str) -> None:
     assert found(repo, rule="TRT742") == []

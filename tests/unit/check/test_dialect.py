@@ -70,6 +70,7 @@ def test_sound_files_are_left_alone() -> None:
     assert all(pbtxt.parse(for_python(text)) is not None for text in changed)
 
 
+@pytest.mark.slow
 def test_a_megabyte_of_signs_takes_no_time() -> None:
     start = time.process_time()
     for_python("- " * 500_000 + "#é")

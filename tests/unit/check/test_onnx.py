@@ -117,6 +117,7 @@ LOADED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("auto_complete", [False, True])
 @pytest.mark.parametrize("case", LOADED)
 def test_what_the_backend_loads(case: str, auto_complete: bool, tmp_path: Path) -> None:
@@ -212,6 +213,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("auto_complete", [False, True])
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_the_backend_refuses(case: str, auto_complete: bool, tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def sizes(sent: Sent) -> list[int]:
     return [len(one.inputs[0].data) for one in sent]
 
 
+@pytest.mark.slow
 def test_ten_thousand_texts_go_in_full_batches_and_come_back_in_order(
     sent: Sent, tmp_path: Path
 ) -> None:

@@ -45,6 +45,7 @@ def laid_over(base: Any, changes: Any) -> Any:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["write_values_schema", "document_deploy"])
 def test_what_is_made_from_the_model_is_fresh(name: str) -> None:
     script = [sys.executable, ROOT / f"scripts/{name}.py", "--check"]

@@ -49,6 +49,7 @@ def objects(folder: Path) -> dict[str, Any]:
     return {one["kind"]: one for one in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("builder", "case", "settings"),
     [

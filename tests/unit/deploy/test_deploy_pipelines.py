@@ -182,6 +182,7 @@ def test_one_digest_goes_through_every_environment(checkout: Path) -> None:
     ).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("job", "fails", "never"),
     [

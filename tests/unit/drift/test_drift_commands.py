@@ -83,6 +83,7 @@ def base(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_alert_needs_two_different_windows(base: Path, tmp_path: Path) -> None:
     windows = [
         write_lines(tmp_path / f"{name}.jsonl", rows(seed, new=new))

@@ -134,6 +134,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(sorted(document()["build_config"])), _JSON))
 def test_values_of_any_type_are_as_good_as_absent(build: dict[str, Any]) -> None:
     found = engineconfig.of_document(document(**build))

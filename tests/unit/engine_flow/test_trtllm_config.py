@@ -76,6 +76,7 @@ def era(release: str) -> tuple[int, ...]:
     return tuple(int(part) for part in release.split(".")[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOURCES)
 def test_what_is_written_loads_in_the_classes_of_the_release(name: str, tmp_path: Path) -> None:
     source = tmp_path / "source"

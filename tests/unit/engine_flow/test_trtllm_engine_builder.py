@@ -78,6 +78,7 @@ def test_a_bls_is_written_on_request_only_and_warns() -> None:
     assert [t.name for t in config.input] == [t.name for t in configs()[""].input]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "engine",
     [

@@ -119,6 +119,7 @@ def test_adapters_with_contradictory_requirements_live_side_by_side(tmp_path: Pa
         environment_for(adapter, settings(one), install=False)
 
 
+@pytest.mark.slow
 def test_what_does_not_verify_is_not_installed(tmp_path: Path) -> None:
     """Only the lock that is allowed, only the packages that it names, and each with its hash."""
     library = write_wheel(tmp_path, "contradictory", "1", {"contradictory.py": ""})
@@ -157,6 +158,7 @@ def test_a_registry_that_is_wrong_is_refused(tmp_path: Path, text: str, words: s
         read_registry(path)
 
 
+@pytest.mark.slow
 def test_the_command_lists_and_installs(tmp_path: Path) -> None:
     adapters = {"a": lock_in(tmp_path, locked(*wheels(tmp_path, "3")))}
     models = {"m": {"adapter": "a", "source": "s"}}

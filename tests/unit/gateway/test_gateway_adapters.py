@@ -82,6 +82,7 @@ def worker(served: Served, model: str = "m") -> psutil.Process:
     return psutil.Process(pid)
 
 
+@pytest.mark.slow
 def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +216,7 @@ def test_a_worker_that_dies_or_hangs_is_started_again(tmp_path: Path) -> None:
     behind(write_registry(tmp_path, m={"options": options}), test)
 
 
+@pytest.mark.slow
 def test_a_load_that_fails_says_why_and_leaves_the_old_worker(tmp_path: Path) -> None:
     def write(**options: Any) -> Path:
         return write_registry(
@@ -271,6 +273,7 @@ def test_a_load_that_fails_says_why_and_leaves_the_old_worker(tmp_path: Path) ->
     behind(path, test)
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_gateway_that_is_killed(tmp_path: Path) -> None:
     registry = write_registry(tmp_path, m={"preload": True, "options": {"fork": True}})
     settings = tmp_path / "gateway.yaml"

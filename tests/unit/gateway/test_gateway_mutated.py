@@ -113,6 +113,7 @@ def mutated(random_: random.Random, request: dict[str, Any]) -> bytes:
     return json.dumps(made).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("access", [False, True])
 def test_no_body_is_a_fault_of_the_gateway(access: bool, tmp_path: Path) -> None:
     audit = {"path": str(tmp_path / "audit.jsonl"), "prompts": True}

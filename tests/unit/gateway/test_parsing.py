@@ -113,6 +113,7 @@ def test_a_call_without_an_end_is_content_if_the_model_stopped() -> None:
     assert parse(families()["hermes"], [text]).content == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())

@@ -43,6 +43,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_file_size_limit_is_a_full_disk(tmp_path: Path, repo: Path) -> None:
     llama = make_llama(tmp_path / "big", hidden=512, vocab=1024)
     done = subprocess.run(
@@ -151,6 +152,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_does_not_wait_for_the_digest_of_a_huge_file(tmp_path: Path, repo: Path) -> None:
     llama = eight_gigabytes(tmp_path / "huge")
     with subprocess.Popen(

@@ -13,6 +13,7 @@ _LAUGHS = "a0: &a0 [x, x]\n" + "".join(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -117,6 +117,7 @@ write_model(Path(sys.argv[1]), "m", [entry("m", b"two"), entry("n", b"two")], {}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("at", ["_place", "_move"])
 def test_a_kill_in_the_middle_of_the_renames_is_finished_by_the_next_run(
@@ -178,6 +179,7 @@ def writer(repo: Path, name: str, seconds: float) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_two_conversions_at_a_time_both_arrive(repo: Path) -> None:
     writers = [writer(repo, name, 0.3) for name in ("a", "b", "c")]
     for process in writers:

@@ -143,6 +143,7 @@ def test_a_half_installed_one_is_known(interpreter: Interpreter) -> None:
     assert state().state == "incomplete"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["tritonserver", "stub", "python", "site_packages"])
 def test_a_broken_one_is_known_and_not_used(interpreter: Interpreter, part: str) -> None:
     found = fake_runtime(interpreter)

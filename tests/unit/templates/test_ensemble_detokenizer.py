@@ -52,6 +52,7 @@ def streamed(stream: Any, ids: list[int]) -> str:
     return "".join(map(stream.step, ids)) + stream.flush()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skip", [True, False])
 def test_the_pieces_are_the_whole(tokenizer: Tokenizer, skip: bool) -> None:
     make = detokenizer.detokenizers(tokenizer, skip)

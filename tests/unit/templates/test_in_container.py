@@ -43,6 +43,7 @@ def said(done: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
     return [json.loads(line.removeprefix("@trtbuild ")) for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.10", "3.11", "3.12"])
 def test_it_builds_and_says_how_far_it_is(tmp_path: Path, folders: list[str], version: str) -> None:
     python = shutil.which(f"python{version}")
