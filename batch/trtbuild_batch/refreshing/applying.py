@@ -25,7 +25,6 @@ class Applier:
     """Applies a plan whose rows are embedded.
 
     Args:
-        sink: The sink.
         pending: The plan.
         folder: The directory with its files.
         out: The output directory of the job that embedded.
@@ -33,17 +32,21 @@ class Applier:
         kept: The stored columns, with their types.
     """
 
-    sink: Sink
     pending: Pending
     folder: Place
     out: Place
     scratch: Path
     kept: Schema
 
-    def apply(self, old: Place | None, new: Place, progress: Progress) -> None:
+    def begin(self, sink: Sink) -> None:
+        """Make the generation in the sink. BuildError if it cannot be."""
+        sink.begin(self.pending.generation.number, self._schema())
+
+    def apply(self, sink: Sink, old: Place | None, new: Place, progress: Progress) -> None:
         """Change the sink, show the result to readers, and write the new digests.
 
         Args:
+            sink: The sink.
             old: The digests of what the generation held; None for a new one.
             new: The file for those of what it holds then.
             progress: Is told how far it is.
@@ -54,7 +57,7 @@ class Applier:
         import pyarrow.parquet as pq
 
         progress.step("writing the vectors")
-        self.sink.begin(self.pending.generation.number, self._schema())
+        self.begin(sink)
         with (
             new.replaced(self.scratch) as path,
             pq.ParquetWriter(path, digests.schema()) as writer,
@@ -62,17 +65,17 @@ class Applier:
             gone = []
             done = 0
             for table in self._embedded():
-                self.sink.upsert(self._rows(table))
+                sink.upsert(self._rows(table))
                 known = table.select(["id", digests.COLUMN])
                 gone.append(hashes(known["id"].to_pylist()))
                 writer.write_table(known.cast(digests.schema()))
                 done += table.num_rows
                 progress.advance(done, self.pending.embed, "rows")
             for ids in self._removed():
-                self.sink.delete(ids)
+                sink.delete(ids)
                 gone.append(hashes(ids))
             progress.step("showing them to readers")
-            self.sink.publish()
+            sink.publish()
             for batch in _without(old, gone):
                 writer.write_batch(batch)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -26,7 +27,7 @@ from trtbuild_batch.refreshing.digests import Known
 from trtbuild_batch.refreshing.memory import Generation, Memory, Pending
 from trtbuild_batch.refreshing.options import RefreshOptions
 from trtbuild_batch.refreshing.planning import CHANGED, Counts, Planner, kept_schema
-from trtbuild_batch.sinks import Sink, open_sink, parse
+from trtbuild_batch.sinks import Sink, SinkAddress, open_sink, parse
 from trtbuild_batch.targets import parse as parse_target
 from trtbuild_batch.targets.opening import Address
 
@@ -94,11 +95,11 @@ def refresh(
     generation = asyncio.run(_identified(options, address, task, layout, progress))
     folder.make()
     scratch = preparing.scratch_of(folder)
-    with only_one(scratch, str(folder)), open_sink(sink, scratch) as opened:
+    with only_one(scratch, str(folder)):
         known = memory.read(folder, str(sink))
         source.counted(layout.id, progress)  # refuses an id that is there twice
         work = _Refresh(
-            options, source, task, layout, folder, scratch, opened, generation, known, progress,
+            options, source, task, layout, folder, scratch, sink, generation, known, progress,
             watch,
         )  # fmt: skip
         return work.run()
@@ -132,7 +133,7 @@ class _Refresh:
     layout: Layout
     folder: Place
     scratch: Path
-    sink: Sink
+    sink: SinkAddress
     made: Generation
     known: Memory
     progress: Progress
@@ -190,7 +191,9 @@ class _Refresh:
         base = self.known.current
         why = self._different(base) if base else []
         if base and not why and not self.options.new:
-            if not self.sink.holds(base.number):
+            with self._opened() as sink:
+                there = sink.holds(base.number)
+            if not there:
                 raise BuildError(
                     f"{self.known.sink} has lost its vectors, or was made anew by others",
                     where=str(self.folder),
@@ -221,18 +224,21 @@ class _Refresh:
         pending: ``again`` asks about the rows with errors once more.
         """
         folder = self.folder / _PENDING
+        kept = kept_schema(self.layout)
+        applier = Applier(pending, folder, folder / _OUT, self.scratch, kept)
+        with self._opened() as sink:  # what is wrong with it is better known now
+            applier.begin(sink)
         errors = self._embed(again=again) if pending.embed else 0
         current = self.known.current
         fresh = current is None or current.number != pending.generation.number
         accepted = self.options.allow_errors * (pending.embed + pending.unreadable)
         if fresh and errors + pending.unreadable > accepted:
             return errors
-        kept = kept_schema(self.layout)
-        applier = Applier(self.sink, pending, folder, folder / _OUT, self.scratch, kept)
         commits = self.known.commits + 1
         name = f"_digests-{commits}.parquet"
         old = None if fresh else self.folder / self.known.digests
-        applier.apply(old, self.folder / name, self.progress)
+        with self._opened() as sink:  # anew: a connection would not outlive hours of embedding
+            applier.apply(sink, old, self.folder / name, self.progress)
         stale = self.known.stale
         if current and fresh:
             stale = (*stale, current.number)
@@ -269,10 +275,14 @@ class _Refresh:
         return end.errors
 
     def _drop_stale(self) -> None:
-        for number in self.known.stale:
-            self.sink.drop(number)
         if self.known.stale:
+            with self._opened() as sink:
+                for number in self.known.stale:
+                    sink.drop(number)
             self._remember(stale=())
+
+    def _opened(self) -> AbstractContextManager[Sink]:
+        return open_sink(self.sink, self.scratch)
 
     def _remember(self, **changed: Any) -> None:
         self.known = replace(self.known, **changed)

@@ -49,6 +49,7 @@ class ParquetSink:
         """See :class:`~trtbuild_batch.sinks.model.Sink`."""
         import pyarrow.parquet as pq
 
+        self.close()
         self._generation = generation
         self._schema = schema.with_metadata({_GENERATION: str(generation)})
         with disk_trouble(self._scratch):

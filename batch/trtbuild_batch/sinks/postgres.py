@@ -95,9 +95,12 @@ class PostgresSink:
                     "CREATE INDEX IF NOT EXISTS {index} ON {table} "
                     "USING hnsw (vector vector_cosine_ops)"
                 )
-            with self._db.transaction():  # another dimension would be another type of the view
-                self._run("DROP VIEW IF EXISTS {view}")
-                self._run("CREATE VIEW {view} AS SELECT * FROM {table}")
+            # Without its dimension the column has one type in all generations, so that the view is
+            # replaced, and keeps its grants.
+            self._run(
+                "CREATE OR REPLACE VIEW {view} AS "
+                "SELECT id, metadata, vector::vector AS vector FROM {table}"
+            )
 
     def drop(self, generation: int) -> None:
         """See :class:`~trtbuild_batch.sinks.model.Sink`."""

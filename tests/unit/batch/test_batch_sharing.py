@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.fs
+import pyarrow.parquet as pq
 import pytest
 
 from support.batch_jobs import rows_of, texts
@@ -207,3 +208,21 @@ def test_a_job_between_buckets(store: Any, run: Run, tmp_path: Path, server: Bat
     store.start()  # and has forgotten the first part
     assert run(*given, out=f"{bucket}/gone").returncode == 0
     assert {server.asked[f"S: text {n}"] for n in range(20, 51)} == {1}
+
+
+@pytest.mark.slow
+def test_a_refresh_between_buckets(store: Any, tmp_path: Path, server: BatchServer) -> None:
+    bucket = "s3://rows"
+    source, sink = place(f"{bucket}/docs/rows.jsonl"), f"{bucket}/vectors.parquet"
+    given = [f"{bucket}/docs", "-o", f"{bucket}/state", "--target", server.url, "--model", "m"]
+    for count, embedded in ((50, 50), (50, 0), (52, 2), (49, 0)):
+        source.write(texts(tmp_path / "rows.jsonl", count).read_bytes())
+        server.asked.clear()
+        done = trtbuild("batch", "refresh", *given, "--embed", "text", "--id", "id", "--sink", sink)
+        assert done.returncode == 0, done.stderr
+        assert len(server.asked) == embedded + 1  # and the text that tells the model
+    with place(sink).opened() as stream:
+        found = pq.read_table(stream)["id"].to_pylist()
+    assert sorted(found) == sorted(f"r{n}" for n in range(49))
+    assert place(f"{bucket}/state").names() == ["_digests-3.parquet", "_refresh.json"]
+    assert place(f"{bucket}/state/pending/out").names() == []

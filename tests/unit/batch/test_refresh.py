@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,13 @@ import pytest
 from support.batch_jobs import write_lines
 from support.batch_server import BatchServer, vector_of
 from support.command_line import trtbuild
+from support.lanes import rounds
+from trtbuild.progress import SILENT
+from trtbuild_batch.places import Place
+from trtbuild_batch.refreshing.memory import Memory
+from trtbuild_batch.refreshing.options import RefreshOptions
+from trtbuild_batch.refreshing.run import refresh as run_refresh
+from trtbuild_batch.sinks.parquet import ParquetSink
 
 Refresh = Callable[..., Any]
 WHOLE = ("--embed", "text", "--id", "id", "--sink", "vectors.parquet")
@@ -191,6 +201,63 @@ def test_a_killed_refresh_is_finished_exactly(
     asked = {text: times for text, times in server.asked.items() if text != "trtbuild"}
     assert set(asked) == {row["text"] for row in given} - {row["text"] for row in rows(*range(200))}
     assert sum(asked.values()) <= len(asked) + 2 * 4
+
+
+class _CrashError(Exception):
+    pass
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_refresh_that_ends_at_any_step_is_finished_exactly(
+    tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step fails, for every fourth step of the memory, the sink and the files, or for each."""
+    left = 0
+
+    def failing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*given: Any, **named: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise _CrashError
+            return call(*given, **named)
+
+        return step
+
+    for owner, names in {
+        Memory: ("write",),
+        ParquetSink: ("begin", "upsert", "delete", "publish", "drop", "close"),
+        Place: ("make", "remove", "remove_all", "write"),
+    }.items():
+        for name in names:
+            monkeypatch.setattr(owner, name, failing(getattr(owner, name)))
+    monkeypatch.chdir(tmp_path)
+    options = RefreshOptions(
+        inputs=("rows.jsonl",), out="state", target=server.url, model="m", embed="text", id="id",
+        sink="vectors.parquet", part_rows=10,
+    )  # fmt: skip
+    for changed in ({}, {"input_type": "query"}):  # the same collection, and a new one
+        for crash in range(1, 1000, rounds(4, 1)):
+            first, second = rows(*range(20)), rows(*range(3, 25), change=[5])
+            shutil.rmtree("state", ignore_errors=True)
+            Path("vectors.parquet").unlink(missing_ok=True)
+            write_lines(tmp_path / "rows.jsonl", first)
+            run_refresh(options, SILENT)
+            write_lines(tmp_path / "rows.jsonl", second)
+            left = crash
+            again = replace(options, **changed)
+            with contextlib.suppress(_CrashError):
+                run_refresh(again, SILENT)
+            crashed = left <= 0
+            left = 0
+            assert held(tmp_path).keys() in (expected(first).keys(), expected(second).keys())
+            assert run_refresh(again, SILENT).errors == 0
+            assert held(tmp_path) == expected(second)
+            assert run_refresh(again, SILENT).unchanged == 22
+            if not crashed:
+                break
+        assert crash > 10
 
 
 REFUSED = {
