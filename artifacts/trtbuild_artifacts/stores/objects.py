@@ -37,7 +37,7 @@ class ObjectStores:
     ) -> Pushed:
         """Upload the files that the store lacks, then the listing, then the tag."""
         refuse(options, ["layout", "benchmarks"], "an object store")
-        bucket = _Bucket(reference)
+        bucket = _Bucket(reference, create=True)
         listing = contents.listing
         sources = {entry.sha256: contents.source(p) for p, entry in listing.files.items()}
         entries = {entry.sha256: entry for entry in listing.files.values()}
@@ -106,7 +106,7 @@ class ObjectRemote:
 class _Bucket:
     """The objects below the path of a URL."""
 
-    def __init__(self, reference: Reference) -> None:
+    def __init__(self, reference: Reference, *, create: bool = False) -> None:
         try:
             from obstore.store import LocalStore, from_url
         except ImportError:
@@ -119,6 +119,8 @@ class _Bucket:
         with self._trouble():
             if reference.scheme == "file":
                 folder = Path("/", reference.place)
+                if not (create or folder.is_dir()):
+                    raise _missing(reference)
                 self._store = LocalStore(folder, mkdir=True)
             else:
                 self._store = from_url(
@@ -130,9 +132,7 @@ class _Bucket:
         """The digest that a tag points at. UsageError if there is no such tag."""
         content = self.read(f"tags/{reference.tag}")
         if content is None:
-            raise UsageError(
-                f"{reference} does not exist", fix="check URL and tag; trtbuild push stores one"
-            )
+            raise _missing(reference)
         digest = content.decode("ascii", "replace").strip()
         return reference.pinned(digest).checked().digest
 
@@ -214,6 +214,12 @@ class _Bucket:
                 fix="check the URL, the credentials and the network; run the command again to "
                 "resume",
             ) from None
+
+
+def _missing(reference: Reference) -> UsageError:
+    return UsageError(
+        f"{reference} does not exist", fix="check URL and tag; trtbuild push stores one"
+    )
 
 
 def _chunks(stream: BinaryIO, progress: Progress, done: int, total: int) -> Iterator[bytes]:
