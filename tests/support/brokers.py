@@ -114,8 +114,8 @@ class KafkaBroker:
         from confluent_kafka import Producer
 
         producer = Producer({"bootstrap.servers": self.hosts})
-        for body, headers in messages:
-            producer.produce(queue, body, headers=list(headers.items()))
+        for number, (body, headers) in enumerate(messages):
+            producer.produce(queue, body, headers=list(headers.items()), partition=number % 4)
         assert producer.flush(30) == 0
 
     def read(self, queue: str) -> list[Sent]:
