@@ -16,6 +16,8 @@ COPY dialects ./dialects
 COPY rules ./rules
 COPY measure ./measure
 COPY deploy ./deploy
+COPY drift ./drift
+COPY importing ./importing
 COPY engine_flow ./engine_flow
 COPY batch ./batch
 COPY experiments ./experiments

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import httpx
 import pytest
 
-from support.archives import function_archive, graph_archive, write_archive
+from support.archives import answers, ask, function_archive, graph_archive, write_archive
 from support.command_line import trtbuild
 from support.served import serving
 
@@ -28,22 +26,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     models = ["echo", "double", "double_graph"]
     with serving(work / "repository", models, work / "state") as server:
         yield f"http://127.0.0.1:{server.http_port}/v2/models"
-
-
-def ask(url: str, model: str, *bodies: str, kind: str = "") -> httpx.Response:
-    """One request with a row for each body."""
-    inputs: list[dict[str, Any]] = [
-        {"name": name, "datatype": "BYTES", "shape": [len(bodies), 1], "data": list(values)}
-        for name, values in (("body", bodies), ("content_type", [kind] * len(bodies)))
-        if kind or name == "body"
-    ]
-    return httpx.post(f"{url}/{model}/infer", json={"inputs": inputs}, timeout=60)
-
-
-def answers(response: httpx.Response) -> list[str]:
-    assert response.status_code == 200, response.text
-    found: list[str] = response.json()["outputs"][0]["data"]
-    return found
 
 
 def test_bodies_are_what_torchserve_gives_a_handler(url: str) -> None:

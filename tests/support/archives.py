@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 Files = Mapping[str, str | bytes]
 
 FUNCTION = '''
@@ -145,3 +147,20 @@ def write_archive(path: Path, files: Mapping[str, bytes]) -> Path:
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             (path / name).write_bytes(content)
     return path
+
+
+def ask(url: str, model: str, *bodies: str, kind: str = "") -> httpx.Response:
+    """One request to an imported model, with a row for each body."""
+    inputs: list[dict[str, Any]] = [
+        {"name": name, "datatype": "BYTES", "shape": [len(bodies), 1], "data": list(values)}
+        for name, values in (("body", bodies), ("content_type", [kind] * len(bodies)))
+        if kind or name == "body"
+    ]
+    return httpx.post(f"{url}/{model}/infer", json={"inputs": inputs}, timeout=60)
+
+
+def answers(response: httpx.Response) -> list[str]:
+    """The rows of an answer."""
+    assert response.status_code == 200, response.text
+    found: list[str] = response.json()["outputs"][0]["data"]
+    return found
