@@ -23,6 +23,7 @@ COPY batch ./batch
 COPY experiments ./experiments
 COPY artifacts ./artifacts
 COPY drift ./drift
+COPY importing ./importing
 COPY templates ./templates
 # An environment of its own: what the server's Python carries stays as NVIDIA tested it.
 RUN python3 -m venv /opt/trtbuild && /opt/trtbuild/bin/pip install --no-cache-dir /src

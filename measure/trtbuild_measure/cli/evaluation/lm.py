@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trtbuild_measure.jobs.lm import Measured
 
 _EPILOG = """
-The harness is a program of its own: pip install 'lm-eval[api]'
+The harness is a separate program: pip install 'lm-eval\\[api]'
 
 Examples
 
