@@ -1,9 +1,9 @@
-"""Put what the program prints below each command of docs/getting-started/first-model.md.
+"""Put what the program prints below each ``console`` command of the pages that show real output.
 
     python scripts/document_output.py
 
-The commands run in a scratch directory, in the order of the page. Those of ``LEFT`` take a server
-or a GPU host, and what is written below them stays.
+The commands of a page run in a scratch directory, in the order of the page. Those of ``LEFT`` take
+a server or a GPU host, and what is written below them stays.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[1] / "docs/getting-started/first-model.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = DOCS / "getting-started/first-model.md"
+PAGES = (PAGE, DOCS / "guides/serving-patterns.md")
 BLOCK = re.compile(r"(?<=```console\n).*?(?=```\n)", re.DOTALL)
 LEFT = ("up", "serve model_repository --detach", "infer", "stop")
 WIDTH = 92
@@ -76,12 +78,13 @@ def runner(directory: Path) -> Callable[[str], str]:
 
 
 def main() -> None:
-    """Rewrite the page."""
-    before = PAGE.read_text(encoding="utf-8")
-    with tempfile.TemporaryDirectory() as scratch:
-        after = rewritten(before, runner(Path(scratch)))
-    if settled(after) != settled(before):
-        PAGE.write_text(after, encoding="utf-8")
+    """Rewrite the pages."""
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        with tempfile.TemporaryDirectory() as scratch:
+            after = rewritten(before, runner(Path(scratch)))
+        if settled(after) != settled(before):
+            page.write_text(after, encoding="utf-8")
 
 
 if __name__ == "__main__":

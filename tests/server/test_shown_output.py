@@ -1,4 +1,4 @@
-"""What docs/getting-started shows below a command is what the command prints."""
+"""What the documentation shows below a command is what the command prints."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ def script() -> ModuleType:
     return module
 
 
+@pytest.mark.parametrize("name", ["first-model", "serving-patterns"])
 def test_commands_without_a_server_print_what_the_page_shows(
-    script: ModuleType, tmp_path: Path
+    name: str, script: ModuleType, tmp_path: Path
 ) -> None:
-    page = script.PAGE.read_text(encoding="utf-8")
+    (path,) = (path for path in script.PAGES if path.stem == name)
+    page = path.read_text(encoding="utf-8")
     now = script.rewritten(page, script.runner(tmp_path))
     assert script.settled(now) == script.settled(page), "python scripts/document_output.py"
 
