@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import stat
@@ -11,16 +12,17 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from trtbuild.errors import UsageError
 from trtbuild.files import disk_trouble, require_space, scratch
 from trtbuild.progress import Progress
 
 _MOST_FILES = 100_000
+_MOST_NAME_BYTES = 1 << 20  # of what tar keeps before a file: a long name, attributes
 _BROKEN = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError,
-    ValueError,
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
+    RuntimeError, ValueError,
 )  # fmt: skip
 
 
@@ -61,8 +63,8 @@ def _extract(path: Path, folder: Path) -> None:
                     with found.open(one) as content:
                         _write(folder, one.filename, content, one.file_size)
         return
-    with tarfile.open(path, "r:*") as packed:
-        entries = packed.getmembers()
+    with tarfile.open(path, "r:*", tarinfo=_Header) as packed:
+        entries = list(_entries(packed))
         _require_room([(one.name, one.size) for one in entries], folder)
         for entry in entries:
             kind = 0 if entry.isreg() else stat.S_IFLNK
@@ -71,6 +73,28 @@ def _extract(path: Path, folder: Path) -> None:
                 stream = packed.extractfile(entry)
                 assert stream is not None
                 _write(folder, entry.name, stream, entry.size)
+
+
+class _Header(tarfile.TarInfo):
+    """A header that is refused before the library reads what it announces into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        plain = found.type in tarfile.REGULAR_TYPES
+        if found.size < 0 or (found.size > _MOST_NAME_BYTES and not plain):
+            raise tarfile.ReadError(f"a header of tar announces {found.size} bytes")
+        return found
+
+
+def _entries(packed: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members; ValueError before they fill the memory, or where they never end."""
+    for count, entry in enumerate(packed):
+        if count >= _MOST_FILES:
+            raise ValueError(f"it has more than {_MOST_FILES} files")
+        if entry.size < 0:
+            raise ValueError(f"{entry.name} has {entry.size} bytes")
+        yield entry
 
 
 def _require_room(members: list[tuple[str, int]], folder: Path) -> None:

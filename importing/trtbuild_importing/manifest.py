@@ -18,6 +18,7 @@ BUILT_IN = frozenset({
 })  # fmt: skip
 """Handlers that TorchServe 0.12 brings (its default handlers)."""
 _FIX = "build the archive again with torch-model-archiver"
+_DEEPEST, _MOST_VALUES = 32, 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def read_manifest(folder: Path) -> Manifest:
         UsageError: No manifest, a damaged one, or a file that it names and that is missing.
     """
     try:
-        found = json.loads((folder / MANIFEST).read_bytes())
+        found = _plain(json.loads((folder / MANIFEST).read_bytes()))
         model = found["model"]
         name, handler = model["modelName"], model["handler"]
         if not isinstance(name, str) or not isinstance(handler, str):
@@ -107,17 +108,48 @@ def _settings(folder: Path, model: Mapping[str, Any]) -> Mapping[str, Any]:
     if not name:
         return {}
     try:
-        found = yaml.safe_load((folder / name).read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        found = _plain(yaml.safe_load((folder / name).read_bytes()))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         raise UsageError(
-            f"{name} is not YAML",
+            f"{name} is not YAML that can be used",
             where=str(where or error).strip(),
             fix="correct it and build the archive again",
         ) from None
     if found is not None and not isinstance(found, dict):
         raise UsageError(f"{name} is not a mapping", fix="correct it and build the archive again")
     return found or {}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: keys are texts, and a date is one.
+
+    Raises:
+        ValueError: It would fill the memory when it is written, as aliases of YAML can, or its
+            text is no Unicode.
+    """
+    left = _MOST_VALUES
+
+    def made(one: Any, depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth > _DEEPEST:
+            raise ValueError(
+                f"it has more than {_MOST_VALUES} values, or {_DEEPEST} of them in each other"
+            )
+        if isinstance(one, dict):
+            return {_text(key): made(each, depth + 1) for key, each in one.items()}
+        if isinstance(one, list):
+            return [made(each, depth + 1) for each in one]
+        return one if one is None or isinstance(one, bool | int | float) else _text(one)
+
+    return made(value, 0)
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    text.encode()  # half a pair of surrogates cannot be written
+    return text
 
 
 def _handler(folder: Path, text: str) -> Handler:
@@ -133,9 +165,10 @@ def _handler(folder: Path, text: str) -> Handler:
         )
     try:
         tree = ast.parse((folder / file).read_bytes(), file)
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UsageError(
-            f"the handler {file} is not Python: {error}", fix="correct it, or remove Python 2 code"
+            f"the handler {file} is not Python: {str(error) or 'nested too deeply'}",
+            fix="correct it, or remove Python 2 code",
         ) from None
     return Handler(module, file, function, _loads_model(tree), _uses(tree))
 

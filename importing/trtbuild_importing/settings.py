@@ -79,7 +79,7 @@ def scheduling(manifest: Manifest) -> Scheduling:
     ]
     devices = given.get("deviceIds")
     if isinstance(devices, list) and devices and group["kind"] == "KIND_GPU":
-        group["gpus"] = [int(one) for one in devices]
+        group["gpus"] = _devices(devices)
         carried.append(Carried(f"deviceIds: {devices}", f"instance_group gpus: {devices}"))
     fields: dict[str, Any] = {"instance_group": [group]}
     batching: dict[str, Any] = {}
@@ -109,6 +109,16 @@ def _kind(given: Mapping[str, Any]) -> str:
             fix="write cpu or gpu there",
         )
     return kinds[device]
+
+
+def _devices(given: list[Any]) -> list[int]:
+    if any(isinstance(one, bool) or not isinstance(one, int) or one >> 31 for one in given):
+        raise UsageError(
+            f"deviceIds is {given!r}",
+            where="model-config.yaml",
+            fix="write whole numbers from 0, such as [0, 1]",
+        )
+    return given
 
 
 def _number(given: Mapping[str, Any], key: str, default: int) -> int:

@@ -38,6 +38,12 @@ deviceType: cpu
 handler: {unit: kg}
 """
 
+_DEEP = json.loads("[" * 300 + "]" * 300)
+# A few lines that are a hundred million values once they are written out.
+_ALIASES = "a0: &a0 [x]\n" + "".join(
+    f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 10)}]\n" for at in range(1, 9)
+)
+
 
 def imported(*args: object) -> dict[str, Any]:
     done = CliRunner().invoke(app, ["import", *map(str, args), "--json"])
@@ -222,7 +228,28 @@ def test_damaged_archives_are_named(here: Path) -> None:
         double.writestr("a", "2")
     (here / "twice.mar").write_bytes(twice.getvalue())
     assert "a file is there twice" in refused(here / "twice.mar").what
+    with zipfile.ZipFile(here / "lzma.mar", "w", zipfile.ZIP_LZMA) as found:
+        found.writestr("a", bytes(range(256)) * 99)
+    content = bytearray((here / "lzma.mar").read_bytes())
+    content[60:90] = bytes(30)
+    (here / "lzma.mar").write_bytes(content)
+    assert "cannot be read as an archive" in refused(here / "lzma.mar").what
     assert not list(here.glob(".import*"))
+
+
+@pytest.mark.parametrize(("kind", "size"), [(tarfile.XHDTYPE, 1 << 40), (tarfile.REGTYPE, -512)])
+def test_headers_that_would_fill_the_memory_are_refused(here: Path, kind: bytes, size: int) -> None:
+    header = tarfile.TarInfo("a")
+    header.type, header.size = kind, size
+    (here / "m.mar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    assert f"announces {size} bytes" in refused(here / "m.mar").what
+
+
+def test_a_date_in_the_settings_is_a_text(here: Path) -> None:
+    settings = "handler: {2026-11-30: 2026-11-30}\n"
+    imported(write_archive(here / "m.mar", function_archive(settings)))
+    written = json.loads((here / "model_repository/m/1/settings.json").read_bytes())
+    assert written["config"] == {"handler": {"2026-11-30": "2026-11-30"}}
 
 
 @pytest.mark.parametrize(
@@ -249,6 +276,22 @@ def test_damaged_archives_are_named(here: Path) -> None:
             "cannot be served by ONNX Runtime",
         ),
         ({"own.py": "x=1"}, {"handler": "own", "modelName": "a/b"}, 2, "a/b"),
+        ({"own.py": f"x={'-' * 50_000}1"}, {"handler": "own"}, 2, "nested too deeply"),
+        ({"own.py": "x=1"}, {"handler": "own", "x": "\ud800"}, 2, "MANIFEST.json is damaged"),
+        ({"own.py": "x=1"}, {"handler": "own", "x": _DEEP}, 2, "MANIFEST.json is damaged"),
+        (
+            {"own.py": "x=1", "c": "a: 2020-99-99"},
+            {"handler": "own", "configFile": "c"}, 2, "is not YAML",
+        ),
+        ({"own.py": "x=1", "c": _ALIASES}, {"handler": "own", "configFile": "c"}, 2, "is not YAML"),
+        (
+            {"own.py": "x=1", "c": "{deviceType: gpu, deviceIds: [a]}"},
+            {"handler": "own", "configFile": "c"}, 2, "deviceIds is",
+        ),
+        (
+            {"own.py": "x=1", "c": "{deviceType: gpu, deviceIds: [99999999999]}"},
+            {"handler": "own", "configFile": "c"}, 2, "deviceIds is",
+        ),
     ],
 )  # fmt: skip
 def test_archives_that_cannot_be_served(
