@@ -63,9 +63,11 @@ unit: $(BIN)/.ready ## All tests without a server
 
 # "vllm": the tests that share one vLLM server; "not vllm": the others.
 SHARD ?= vllm or not vllm
+# Two workers hold two servers with an engine each, which takes 8 GB of memory.
+SERVER_WORKERS ?= 0
 server-tests: $(BIN)/.ready ## Tests on the real embedded Triton (installs the runtime once)
 	$(BIN)/trtbuild runtime install
-	$(BIN)/pytest -m "server and ($(SHARD))"
+	$(BIN)/pytest -n $(SERVER_WORKERS) --dist loadgroup -m "server and ($(SHARD))"
 
 $(VENV)-clients/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-clients

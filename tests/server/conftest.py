@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 import pytest
 
 from support import exporting, triton
-from support.smollm2 import MAX_TOKENS, PROMPTS, smollm2_served
+from support.reference_answers import recorded
+from support.smollm2 import smollm2_served
 from support.tasks_server import write_tasks
 
 
@@ -21,6 +20,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in shared:
         item.add_marker(pytest.mark.vllm)
     items.sort(key=lambda item: item.get_closest_marker("vllm") is not None)
+    _group(items)
+
+
+def _group(items: list[pytest.Item]) -> None:
+    """Where several workers share the tests, a file is one worker's, and so is a shared server."""
+    shared = {"vllm_server": "vllm", "tasks_server": "tasks"}
+    groups: dict[Path, str] = {}
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        for fixture, group in shared.items():
+            if fixture in names:
+                groups[item.path] = group
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups.get(item.path, item.path.name)))
 
 
 @pytest.fixture(scope="session")
@@ -54,17 +67,6 @@ def vllm_server(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
-def reference(smollm2: Path) -> list[dict[str, Any]]:
+def reference() -> list[dict[str, Any]]:
     """What transformers answers to each of ``prompts.json``, greedily, in fp32."""
-    script = Path(triton.__file__).with_name("reference.py")
-    job = {"model": str(smollm2), "max_tokens": MAX_TOKENS, "prompts": PROMPTS}
-    done = subprocess.run(
-        [triton.runtime_python(), script],
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    answers: list[dict[str, Any]] = json.loads(done.stdout)
-    return answers
+    return recorded("smollm2")

@@ -17,6 +17,8 @@ from tritonclient.utils import InferenceServerException
 
 from support.engine_work import until_rest
 from support.ensemble_client import ask, said, tensor
+from support.exporting import Run
+from support.rehearsal import kill_and_look
 from support.rehearsed_llms import (
     LLMS,
     MESSAGES,
@@ -31,8 +33,10 @@ LONG = 150
 
 
 @pytest.fixture(scope="module")
-def rehearsed(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsed]:
-    with serving(smollm2, tmp_path_factory.mktemp("ensemble")) as found:
+def rehearsed(
+    smollm2: Path, exporter: Run, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rehearsed]:
+    with serving(smollm2, tmp_path_factory.mktemp("ensemble"), exporter) as found:
         yield found
 
 
@@ -322,3 +326,8 @@ def test_the_repository_is_as_it_was(rehearsed: Rehearsed) -> None:
     for cache in rehearsed.repo.rglob("__pycache__"):
         shutil.rmtree(cache)  # Python's, which it would make beside any module
     assert digests_of(rehearsed.repo) == rehearsed.digests
+
+
+def test_an_engine_does_not_outlive_a_killed_server(rehearsed: Rehearsed) -> None:
+    """The last test: it ends the server."""
+    kill_and_look(rehearsed.pid, rehearsed.grpc, "smol")

@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 
 from support.checkpoints import make_llama
+from support.lanes import NIGHTLY
 from support.rank_files import read_rank
+from support.runtimes import state
 from trtbuild_checkpoints.quantize import quantize
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def test_fp8_weights_are_the_original_ones_rounded(tmp_path: Path) -> None:
+    if not NIGHTLY and state("modelopt").state != "ready":
+        # Installing gigabytes takes minutes, the test ten seconds.
+        pytest.skip("ModelOpt is not installed; `make nightly` installs it")
     source = make_llama(tmp_path / "tiny", hidden=128, intermediate=256, dtype="bfloat16")
     quantize(str(source), tmp_path / "out", format_name="fp8", samples=4, kv_cache="fp8")
     before = read_rank(source / "model.safetensors")

@@ -1,18 +1,23 @@
-"""Greedy text by transformers, run by the runtime's own Python; the truth for our server.
+"""Greedy text by transformers, run in the export environment; the truth for our server.
 
-Reads ``{"model", "max_tokens", "prompts"}`` as JSON on standard input, writes one
-``{"prompt", "text", "tokens"}`` for each prompt: text, ``messages``, or ``ids`` of tokens.
+    python reference.py JOB ANSWERS
+
+JOB is ``{"model", "max_tokens", "prompts"}`` as JSON; ANSWERS gets one
+``{"prompt", "text", "tokens", "input_tokens"}`` for each prompt: text, ``messages``, or ``ids`` of
+tokens.
 """
 
 import json
 import sys
+from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 def main() -> None:
-    job = json.load(sys.stdin)
+    asked, answered = map(Path, sys.argv[1:])
+    job = json.loads(asked.read_text())
     tokenizer = AutoTokenizer.from_pretrained(job["model"])
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32).eval()
     answers = []
@@ -37,7 +42,7 @@ def main() -> None:
                 "input_tokens": int(ids["input_ids"].shape[1]),
             }
         )
-    json.dump(answers, sys.stdout)
+    answered.write_text(json.dumps(answers))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 from trtbuild import server
+from trtbuild.client import LLMClient, Sampling
 from trtbuild.pipeline import serve
 from trtbuild.pipeline.ports import choose_ports
 from trtbuild.server import LaunchOptions, ServerHandle
@@ -55,3 +59,16 @@ def _say_why_it_died(served: ServerHandle) -> None:
     if served.health == "dead":
         lines = Path(served.log_path).read_text(errors="replace").splitlines()
         raise AssertionError("\n".join(["the server died:", *lines[-60:]]))
+
+
+def kill_and_look(pid: int, grpc_url: str, model: str) -> None:
+    """Kill a server in the middle of an answer; nothing that it started may be left."""
+    server = psutil.Process(pid)
+    running = [server, *server.children(recursive=True)]
+    assert any("EngineCore" in process.name() for process in running)
+    with LLMClient(grpc_url) as client:
+        long = Sampling(max_tokens=100, temperature=0, ignore_eos=True)
+        next(iter(client.generate(model, "Once upon a time", long)))
+        os.kill(pid, signal.SIGKILL)
+    alive = psutil.wait_procs(running, timeout=20)[1]
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support import ensemble, triton
+from support import ensemble
 from support.checkpoints import CHAT_TEMPLATE, make_llama, write_json
+from support.exporting import Run
+from support.reference_answers import computed, recorded
 from support.tokenizers_made import sentencepiece
 from trtbuild import process, server
 from trtbuild.client import wait_ready
@@ -21,7 +21,7 @@ from trtbuild.pipeline.rehearse import find_checkpoints
 from trtbuild.recipe import ModelRecipe
 from trtbuild.server import LaunchOptions, Ports
 
-TOKENS = 24
+TOKENS = 16
 PROMPTS: dict[str, str | bytes] = {
     "english": "The capital of France is",
     "chinese": "今天天气很好，我们去",
@@ -46,8 +46,11 @@ class Rehearsed:
 
 
 @contextlib.contextmanager
-def serving(smollm2: Path, work: Path) -> Iterator[Rehearsed]:
-    """Two LLMs by engine flow in one repository, served as ``serve --rehearse`` does."""
+def serving(smollm2: Path, work: Path, run: Run) -> Iterator[Rehearsed]:
+    """Two LLMs by engine flow in one repository, served as ``serve --rehearse`` does.
+
+    ``run`` computes the answers of transformers that are not recorded.
+    """
     sources = {"smol": smollm2, "tiny": _tiny(work / "tiny-llama")}
     repo = work / "repository"
     for name, source in sources.items():
@@ -70,7 +73,12 @@ def serving(smollm2: Path, work: Path) -> Iterator[Rehearsed]:
     handle = server.launch(contents, "embedded", options)
     try:
         # transformers computes while vLLM starts.
-        truth = {name: _reference(source) for name, source in sources.items()}
+        tiny = computed(run, sources["tiny"], questions(sources["tiny"]), TOKENS)
+        names = [*PROMPTS, "chat"]
+        truth = {
+            name: dict(zip(names, answers, strict=True))
+            for name, answers in (("smol", recorded("smollm2, rehearsed")), ("tiny", tiny))
+        }
         wait_ready(handle.grpc_url, list(LLMS), 240, watch=lambda: (server.watch(handle), None)[1])
         yield Rehearsed(handle.http_url, handle.grpc_url, handle.pid, repo, digests, truth)
     finally:
@@ -91,7 +99,8 @@ def _tiny(folder: Path) -> Path:
     return folder
 
 
-def _reference(source: Path) -> dict[str, dict[str, Any]]:
+def questions(source: Path) -> list[dict[str, Any]]:
+    """The prompts as transformers gets them: the ids of texts and of bytes, and the messages."""
     tokenizer = ensemble.module("llm_tokenizer").LlmTokenizer(source)
     prompts: list[dict[str, Any]] = []
     for text in PROMPTS.values():
@@ -99,17 +108,7 @@ def _reference(source: Path) -> dict[str, dict[str, Any]]:
         whole = data.decode(errors="ignore")
         tail = tokenizer.byte_ids(data[len(whole.encode()) :])
         prompts.append({"ids": [*tokenizer.raw.encode(whole).ids, *tail]})
-    prompts.append({"messages": MESSAGES})
-    script = Path(triton.__file__).with_name("reference.py")
-    done = subprocess.run(
-        [triton.runtime_python(), script],
-        input=json.dumps({"model": str(source), "max_tokens": TOKENS, "prompts": prompts}),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    return dict(zip([*PROMPTS, "chat"], json.loads(done.stdout), strict=True))
+    return [*prompts, {"messages": MESSAGES}]
 
 
 def digests_of(repo: Path) -> dict[str, str]:

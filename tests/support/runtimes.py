@@ -31,4 +31,5 @@ def fake_runtime(interpreter: Interpreter, variant: facts.Variant = "light") -> 
 
 def state(variant: facts.Variant = "light") -> runtime.RuntimeStatus:
     """What ``trtbuild runtime status`` says of a variant."""
-    return next(one for one in runtime.status() if one.variant == variant)
+    (found,) = runtime.status((variant,))
+    return found
