@@ -49,7 +49,6 @@ class Rows(BaseHandler):
 """
 _MAKE = """
 import sys, torch
-sys.path.insert(0, sys.argv[1])
 from net import Net
 
 class Colours(torch.nn.Module):
@@ -68,7 +67,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four archives: a function, a graph, an eager model, an image classifier."""
     work = tmp_path_factory.mktemp("store")
     (work / "net.py").write_text(_NET)
-    command = [triton.runtime_python(), "-c", _MAKE, str(work)]
+    (work / "make.py").write_text(_MAKE)  # TorchScript reads the source
+    command = [triton.runtime_python(), work / "make.py", work]
     subprocess.run(command, check=True, timeout=300)
     eager = contents(
         {"net.py": _NET, "rows.py": _EAGER, "net.pt": (work / "net.pt").read_bytes()},
@@ -111,17 +111,15 @@ def predicted(url: str, model: str, body: str | bytes, kind: str) -> httpx.Respo
     return httpx.post(f"{url}/{model}", content=body, headers=headers, timeout=60)
 
 
-@pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/octet-stream"])
-@pytest.mark.parametrize("body", ["[1, 2]", '"word"', "abc", "{", "é"])
+_KINDS = ("application/json", "text/plain", "application/octet-stream")
+_BODIES = [(body, kind) for body in ("[1, 2]", '"word"', "abc", "{") for kind in _KINDS]
+
+
+@pytest.mark.parametrize(("body", "kind"), [*_BODIES, ("é", "text/plain")])
 def test_a_function_gets_and_gives_the_same(theirs: str, ours: str, body: str, kind: str) -> None:
     expected = predicted(theirs, "echo", body.encode(), kind)
-    found = ask(ours, "echo", body, kind=kind)
-    if expected.status_code != 200:
-        assert found.status_code >= 400
-    elif body == "é" and kind == "application/octet-stream":
-        return  # its bytes reversed are no text, and JSON of Triton cannot hold them
-    else:
-        assert answers(found) == [expected.text]
+    assert expected.status_code == 200, expected.text
+    assert answers(ask(ours, "echo", body, kind=kind)) == [expected.text]
 
 
 @pytest.mark.parametrize("body", ["refuse", "status"])
