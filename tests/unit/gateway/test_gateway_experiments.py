@@ -116,7 +116,9 @@ def test_the_report_reads_what_the_gateway_records(tmp_path: Path) -> None:
         async with fake_triton(big=words("B"), small=words("s", "t")) as triton:
             more = settings(tmp_path, SIZES)
             async with serving(triton.url, **more) as served:
-                answered = [await ask(served, f"u{number}", stream=True) for number in range(100)]
+                answered = [await ask(served, f"u{number}", stream=True) for number in range(50)]
+                await recorded(tmp_path, 50)  # and the first file is full
+                answered += [await ask(served, f"u{n}", stream=True) for n in range(50, 100)]
                 first = [one.headers["x-request-id"] for one in answered]
                 body = {"id": f"chatcmpl-{first[0]}", "name": "click", "value": True}
                 given = await served.post("/v1/feedback", **body)
