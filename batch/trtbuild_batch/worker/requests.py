@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -85,9 +86,11 @@ def deadline_of(message: Message) -> float | None:
     if text is None:
         return None
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        pass
+        seconds = math.nan
+    if not math.isnan(seconds):  # a timer at nan would disturb every other one
+        return seconds
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

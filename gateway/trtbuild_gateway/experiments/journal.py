@@ -30,6 +30,7 @@ _SAY_EVERY = 10.0  # seconds
 _MOST_WAITING = 100_000  # records
 _REMEMBERED = 10_000  # ids
 _SEARCHED_BYTES = 256 * 1024 * 1024
+_STEP = 1024 * 1024  # bytes; a search lets no other thread run, so that streams would stop
 
 _encode = msgspec.json.Encoder().encode
 
@@ -205,7 +206,7 @@ def _changed(path: Path) -> float:
 
 
 def _exposure_in(data: mmap.mmap, wanted: bytes) -> Mapping[str, Any] | None:
-    at = data.find(wanted)
+    at = _found(data, wanted, 0)
     while at >= 0:
         end = data.find(b"\n", at)
         end = len(data) if end < 0 else end
@@ -213,5 +214,13 @@ def _exposure_in(data: mmap.mmap, wanted: bytes) -> Mapping[str, Any] | None:
             found = msgspec.json.decode(data[data.rfind(b"\n", 0, at) + 1 : end])
             if "variant" in found:
                 return dict(found)
-        at = data.find(wanted, end)
+        at = _found(data, wanted, end)
     return None
+
+
+def _found(data: mmap.mmap, wanted: bytes, begin: int) -> int:
+    """Return where ``wanted`` is from ``begin`` on; -1 if it is not there."""
+    for step in range(begin, len(data), _STEP):
+        if (at := data.find(wanted, step, step + _STEP + len(wanted) - 1)) >= 0:
+            return at
+    return -1

@@ -59,7 +59,8 @@ class Experiments:
         Raises:
             ApiError: The client chooses a variant that it may not have, or that does not exist.
         """
-        found = self._by_model.get(body.get("model", "")) if self._by_model else None
+        model = body.get("model")
+        found = self._by_model.get(model) if isinstance(model, str) else None
         if found is None:
             return None
         chosen = self._overridden(found, headers[VARIANT]) if VARIANT in headers else None

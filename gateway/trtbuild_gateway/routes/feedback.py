@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -59,10 +58,6 @@ def _checked(given: dict[str, Any]) -> tuple[list[str], str, float]:
             f"{', '.join(sorted(_TAKEN))}",
             "name",
         )
-    if not isinstance(value, bool | int | float) or not _finite(value):
+    if not isinstance(value, bool | int | float) or not abs(value) < _LARGEST:
         raise invalid(f"'value' must be true, false or a number below {_LARGEST:g}", "value")
     return list(dict.fromkeys((id[0], id[1]))), name, value
-
-
-def _finite(value: float) -> bool:
-    return math.isfinite(value) and abs(value) < _LARGEST

@@ -127,17 +127,18 @@ def test_a_message_becomes_an_answer_or_a_dead_letter(queues: Queues, server: Ba
         (b'{"temperature": 1}', {"x-request-id": "endpoint"}),
         (chat("late"), {"x-request-id": "late", "x-deadline": "2020-01-01T00:00:00Z"}),
         (chat("when"), {"x-request-id": "when", "x-deadline": "soon"}),
+        (chat("never"), {"x-request-id": "never", "x-deadline": "nan"}),
         (chat("x" * 5000), {"x-request-id": "large"}),
     )
     end = queues.work(max_bytes=5000)
-    assert (end.answered, end.dead, end.waiting or 0, end.returned) == (2, 7, 0, 0)
+    assert (end.answered, end.dead, end.waiting or 0, end.returned) == (2, 8, 0, 0)
     assert queues.answers() == {"a": 1, "line": 1}
     assert any(f"traceparent: {_TRACE}\r\n" in head for head in server.heads)
     dead = {headers["x-request-id"]: (body, headers) for body, headers in queues.dead()}
     kinds = {name: headers["x-error-kind"] for name, (_, headers) in dead.items()}
     assert kinds == {
         "poison": "server_error", "refused": "refused", "format": "input", "endpoint": "input",
-        "late": "expired", "when": "input", "large": "input",
+        "late": "expired", "when": "input", "never": "input", "large": "input",
     }  # fmt: skip
     assert server.asked == {"traced": 1, "e": 1, "poison": 3, "refused": 1}
     body, history = dead["poison"]

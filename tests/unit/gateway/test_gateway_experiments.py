@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import mmap
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from trtbuild_experiments.options import ReportOptions
 from trtbuild_experiments.reporting import report
 from trtbuild_gateway.experiment_settings import ExperimentSettings, VariantSettings
 from trtbuild_gateway.experiments.assignment import variant_of
+from trtbuild_gateway.experiments.journal import _STEP, _exposure_in
 from trtbuild_gateway.reloading import reload
 from trtbuild_gateway.settings import settings_of
 
@@ -169,6 +171,7 @@ def test_errors_and_clients_that_leave_are_recorded(tmp_path: Path) -> None:
         assert (await ask(served, user_of("treatment"), stream=True)).status_code == 200
         refused = await ask(served, user_of("control"), temperature="hot")
         assert refused.headers["x-trtbuild-variant"] == "sizes=control"
+        assert (await ask(served, model=["big"])).status_code == 400
         triton.scripts["big"] = [STREAM, said("a"), "hold"]
         body = {"model": "big", "prompt": "x", "stream": True}
         user = {"x-user-id": user_of("control")}
@@ -313,6 +316,7 @@ def test_experiments_of_a_layer_share_no_user(tmp_path: Path) -> None:
         ({"id": "a", "name": "latency_ms", "value": 1}, "none of"),
         ({"id": "a", "name": "click", "value": "yes"}, "'value' must be"),
         ({"id": "a", "name": "click", "value": 1e300}, "'value' must be"),
+        ({"id": "a", "name": "click", "value": 10**400}, "'value' must be"),
         ({"id": "a", "name": "click", "value": 1, "unit": "u"}, "unknown parameter 'unit'"),
         ({"id": "a", "name": "click", "value": 1}, "took part in an experiment"),
     ],
@@ -325,6 +329,26 @@ def test_wrong_feedback_is_refused(tmp_path: Path, body: dict[str, Any], says: s
 
     with_experiments(tmp_path, SIZES)(test)
     assert rows(tmp_path) == []
+
+
+class Mapped(mmap.mmap):
+    longest = 0
+
+    def find(self, wanted: Any, begin: int = 0, end: int = -1) -> int:
+        self.longest = max(self.longest, (len(self) if end < 0 else min(end, len(self))) - begin)
+        return super().find(wanted, begin, end)
+
+
+def test_a_search_for_an_id_lets_other_threads_run(tmp_path: Path) -> None:
+    """Also an id at the edge of two steps is found."""
+    line = b'{"variant":"a","id":"%d"}\n'
+    file = tmp_path / "big.jsonl"
+    file.write_bytes(b"x\n" * (3 * _STEP // 2 - 50) + b"".join(map(line.__mod__, range(9))))
+    with file.open("rb") as stream, Mapped(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for id in range(9):
+            assert _exposure_in(data, b'"id":"%d"' % id) == {"variant": "a", "id": str(id)}
+        assert _exposure_in(data, b'"id":"9"') is None
+        assert data.longest < 2 * _STEP < len(data)
 
 
 def test_a_reload_changes_weights_and_keeps_the_files(tmp_path: Path) -> None:
