@@ -26,12 +26,16 @@ pytestmark = pytest.mark.nightly
 ENVIRONMENT = Path(os.environ.get("TRTBUILD_CLIENTS", ROOT / ".venv-clients"))
 PYTHON = ENVIRONMENT / "bin/python"
 SCRIPTS = ROOT / "tests/support/clients"
+PAGE = ROOT / "docs/guides/frameworks.md"
 PROGRAMS: dict[str, list[str | Path]] = {
-    "openai": [sys.executable, SCRIPTS / "with_openai.py"],
-    "openai of the others": [PYTHON, SCRIPTS / "with_openai.py"],
-    "litellm": [PYTHON, SCRIPTS / "with_litellm.py"],
-    "instructor": [PYTHON, SCRIPTS / "with_instructor.py"],
-    "llama-index": [PYTHON, SCRIPTS / "with_llama_index.py"],
+    "openai": [sys.executable, SCRIPTS / "with_openai.py", "URL"],
+    "openai of the others": [PYTHON, SCRIPTS / "with_openai.py", "URL"],
+    "litellm": [PYTHON, SCRIPTS / "with_litellm.py", "URL"],
+    "instructor": [PYTHON, SCRIPTS / "with_instructor.py", "URL"],
+    "llama-index": [PYTHON, SCRIPTS / "with_llama_index.py", "URL"],
+    "langserve": [PYTHON, SCRIPTS / "with_langserve.py", "URL", ROOT / "examples/langserve_app.py"],
+    "page of langchain": [PYTHON, SCRIPTS / "with_page.py", "URL", PAGE, "LangChain"],
+    "page of llama-index": [PYTHON, SCRIPTS / "with_page.py", "URL", PAGE, "LlamaIndex"],
 }
 
 
@@ -57,7 +61,7 @@ def against(server: triton.Triton, folder: Path, *command: str | Path) -> str:
 
 @pytest.mark.parametrize("client", PROGRAMS)
 def test_a_client(client: str, tasks_server: triton.Triton, tmp_path: Path) -> None:
-    assert against(tasks_server, tmp_path, *PROGRAMS[client], "URL").strip()
+    assert against(tasks_server, tmp_path, *PROGRAMS[client]).strip()
 
 
 def test_openai_node(tasks_server: triton.Triton, tmp_path: Path) -> None:

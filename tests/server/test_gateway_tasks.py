@@ -41,9 +41,12 @@ def test_embeddings(tasks_server: triton.Triton) -> None:
         )
         packed = base64.b64decode(raw.json()["data"][0]["embedding"])
         assert struct.unpack("<3f", packed) == (3, 3, 3)
-        ids = await served.post("/v1/embeddings", model="embedder", input=[1, 2])
-        assert ids.status_code == 400
-        assert "token ids" in ids.json()["error"]["message"]
+        for given in ([1, 2], [[1, 2], [3]]):  # the second as LangChain sends them
+            ids = await served.post("/v1/embeddings", model="embedder", input=given)
+            assert ids.status_code == 400
+            said = ids.json()["error"]["message"]
+            assert "token ids" in said
+            assert "check_embedding_ctx_length=False" in said
 
     in_front(tasks_server, test)
 

@@ -182,7 +182,9 @@ def texts_of(model: ServedModel, inputs: Sequence[Any], noun: str = "text") -> l
     require_some(inputs, noun)
     if any(not isinstance(text, str) for text in inputs):
         raise UsageError(
-            f"{model.name!r} takes texts, not token ids", fix="send the text and not its tokens"
+            f"{model.name!r} takes texts, not token ids",
+            fix="send the text and not its tokens; LangChain's OpenAIEmbeddings does so with "
+            "check_embedding_ctx_length=False",
         )
     return list(inputs)
 
