@@ -32,8 +32,8 @@ class Contents:
 def read(root: Path, *, edited: bool = False, progress: Progress = SILENT) -> Contents:
     """List a repository with the SHA-256 of each file.
 
-    Hidden directories, files beside the models and what Python compiled are left out. Links are
-    followed within the repository.
+    Hidden directories, files beside the models and what Python compiled are left out. Links to
+    files are followed within the repository.
 
     Args:
         root: The repository.
@@ -42,7 +42,8 @@ def read(root: Path, *, edited: bool = False, progress: Progress = SILENT) -> Co
 
     Raises:
         UsageError: There is no such directory, or it has no model.
-        RepositoryError: A file differs from the lock and not ``edited``; a link leads out.
+        RepositoryError: A file differs from the lock and not ``edited``; a link leads out, or to a
+            directory.
         BuildError: A file cannot be read.
     """
     lock = lockfile.read(require_repository(root))
@@ -114,7 +115,15 @@ def _walk(root: Path, top: str) -> Iterator[tuple[str, list[str]]]:
         names = sorted(one.name for one in (root / folder).iterdir() if one.name != "__pycache__")
         yield folder, names
         inside = [f"{folder}/{name}" for name in names]
-        waiting += [p for p in inside if (root / p).is_dir() and not (root / p).is_symlink()]
+        below = [path for path in inside if (root / path).is_dir()]
+        for path in below:
+            if (root / path).is_symlink():
+                raise RepositoryError(
+                    f"{path!r} is a link to a directory",
+                    where=str(root),
+                    fix="replace it by the directory itself",
+                )
+        waiting += below
 
 
 def _entries(root: Path, paths: list[str], progress: Progress) -> dict[str, Entry]:

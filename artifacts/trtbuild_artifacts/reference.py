@@ -10,7 +10,8 @@ from trtbuild.pipeline.fetching import is_url
 
 DEFAULT_TAG = "latest"
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+"""What a digest looks like."""
 _SCHEME = re.compile(r"([a-z][a-z0-9+]*):(?://)?")
 
 
@@ -54,9 +55,15 @@ class Reference:
         """The same place under another tag."""
         return replace(self, tag=require_tag(tag), digest="")
 
+    def without_digest(self, instead: str) -> Reference:
+        """This, unless it has a digest, in whose place the store has something else. UsageError."""
+        if self.digest:
+            raise UsageError(f"{self.scheme} URLs have no digest", where=str(self), fix=instead)
+        return self
+
     def checked(self) -> Reference:
         """This, if its digest is one. UsageError."""
-        if not _DIGEST.fullmatch(self.digest):
+        if not DIGEST.fullmatch(self.digest):
             raise UsageError(
                 f"{self.digest!r} is not a digest",
                 where=f"{self.scheme}://{self.place}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,7 @@ from trtbuild_artifacts.seam import Pushed, PushOptions, Remote, Sink, refuse
 _FILES, _REPORTS = "triton", "trtbuild"
 _EXPERIMENT = "trtbuild"
 _LISTING_TAG = "trtbuild.listing"
+_VERSIONS = "name an alias or a version: mlflow:NAME@3"
 
 
 class ModelRegistry:
@@ -70,11 +72,13 @@ class ModelRegistry:
 
     def resolve(self, reference: Reference) -> Remote:
         """Look the alias up; versions never change."""
+        reference.without_digest(_VERSIONS)
         client = _client()
         return RegisteredVersion(client, reference, _version(client, reference))
 
     def tag(self, reference: Reference, alias: str) -> str:
         """Set an alias to a version."""
+        reference.without_digest(_VERSIONS)
         client = _client()
         version = _version(client, reference)
         self._alias(client, reference, alias, version)
@@ -223,7 +227,7 @@ def _trouble(reference: Reference) -> Iterator[None]:
     try:
         yield
     except RestException as error:
-        reason = str(error).partition("\n")[0]
+        reason = _reason(error)
         if error.error_code == "RESOURCE_DOES_NOT_EXIST" or "not found" in reason:
             raise _missing(reference) from None
         if error.error_code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
@@ -234,12 +238,17 @@ def _trouble(reference: Reference) -> Iterator[None]:
             ) from None
         raise BuildError(f"the MLflow server refuses: {reason}", where=str(reference)) from None
     except (MlflowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = _reason(error)
         raise BuildError(
             f"the MLflow server cannot be used: {reason}",
             where=str(reference),
             fix="check MLFLOW_TRACKING_URI and the server; run the command again to resume",
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """The first line of a message, without the password of a URL in it."""
+    return re.sub(r"//[^/\s]*@", "//", str(error).partition("\n")[0])
 
 
 def _missing(reference: Reference) -> UsageError:

@@ -102,10 +102,26 @@ class Registry:
         """Upload a blob in one request. ``body`` is called again for another attempt."""
         begun = self._send("POST", "blobs/uploads/", push=True)
         self._check(begun)
-        place = urljoin(str(begun.request.url), begun.headers.get("Location", ""))
-        joint = "&" if urlsplit(place).query else "?"
+        place, joint = self._upload_place(begun)
         headers = {"Content-Type": "application/octet-stream"}
         self._check(self._send("PUT", f"{place}{joint}digest={digest}", headers, body, size))
+
+    def _upload_place(self, begun: httpx.Response) -> tuple[str, str]:
+        """Where the registry wants a blob, and what joins a parameter to that URL. BuildError."""
+        given = begun.headers.get("Location", "")
+        try:
+            place = urljoin(str(begun.request.url), given)
+            parts = urlsplit(place)
+        except ValueError:
+            parts = urlsplit("")
+        allowed = ("https",) if self._base.startswith("https:") else ("https", "http")
+        if parts.scheme not in allowed:
+            raise BuildError(
+                f"{self.host} wants the upload at {given[:200]!r}, which others could read",
+                where=f"{self.host}/{self.name}",
+                fix="tell the proxy before the registry to pass X-Forwarded-Proto on",
+            )
+        return place, "&" if parts.query else "?"
 
     @contextmanager
     def blob(self, digest: str, offset: int = 0) -> Iterator[Iterator[bytes]]:
@@ -175,7 +191,7 @@ class Registry:
         sent = dict(headers or {})
         if body is not None:
             sent["Content-Length"] = str(size)
-        if self._authorization and urlsplit(url).netloc == urlsplit(self._base).netloc:
+        if self._authorization and urlsplit(url)[:2] == urlsplit(self._base)[:2]:
             sent["Authorization"] = self._authorization
         content = body() if body is not None else None
         request = self._http.build_request(method, url, headers=sent, content=content)
@@ -201,7 +217,10 @@ class Registry:
         """Exchange the credentials for a token
         (https://distribution.github.io/distribution/spec/auth/token/)."""
         realm = asked.get("realm", "")
-        secure = realm.startswith("https://") or loopback(urlsplit(realm).netloc)
+        try:
+            secure = realm.startswith("https://") or loopback(urlsplit(realm).netloc)
+        except ValueError:
+            return ""
         credentials = self._credentials or Credentials()
         if not secure and (self._base.startswith("https://") or not realm.startswith("http://")):
             return ""  # it would be read by others on its way

@@ -13,6 +13,7 @@ from typing import Any
 
 from trtbuild.errors import BuildError, UsageError
 from trtbuild_artifacts.listing import Listing
+from trtbuild_artifacts.reference import DIGEST
 from trtbuild_artifacts.stores.oci.client import MANIFEST, digest_of
 from trtbuild_artifacts.stores.oci.layers import Layer
 
@@ -114,11 +115,11 @@ def parse(content: bytes, where: str) -> tuple[str, list[Descriptor]]:
         listing = str(document.get("annotations", {}).get(_LISTING, ""))
         layers = list(document["layers"]) if listing else []
         found = [
-            Descriptor(str(one["digest"]), int(one["size"]), str(one["annotations"][_MODEL]))
+            Descriptor(_digest(one["digest"]), int(one["size"]), str(one["annotations"][_MODEL]))
             for one in layers
         ]
         types = {str(one["mediaType"]) for one in layers}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         listing, found, types = "", [], set()
     if not listing or not found:
         raise UsageError(
@@ -133,6 +134,12 @@ def parse(content: bytes, where: str) -> tuple[str, list[Descriptor]]:
             fix="copy images with `skopeo copy --preserve-digests`, or push the repository there",
         )
     return f"sha256:{listing}", found
+
+
+def _digest(text: str) -> str:
+    if not DIGEST.fullmatch(text):  # it becomes part of a URL
+        raise ValueError(text)
+    return text
 
 
 def _json(document: object) -> bytes:

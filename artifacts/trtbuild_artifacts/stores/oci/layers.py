@@ -158,13 +158,13 @@ def members_of(
                     continue
                 if not member.isreg() or member.issparse():
                     raise _refused(where, f"{member.name!r} is no file but a link or a device")
-                if path == member.name or not is_safe(path):
+                if path == member.name or not is_safe(path) or member.size < 0:
                     raise _refused(where, f"{member.name!r} leads out of the directory")
                 entry = listing.files.get(path)
                 if path != LISTING_NAME and (entry is None or entry.size != member.size):
                     raise _refused(where, f"{path!r} is not in the listing with that size")
                 yield path, member.offset_data, member.size
-    except (tarfile.TarError, EOFError, UnicodeError) as error:
+    except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
         raise BuildError(
             f"a layer is truncated or damaged: {error}",
             where=where,
