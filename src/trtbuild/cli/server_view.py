@@ -64,10 +64,14 @@ def log_printer(
 
 
 def terminate_like_ctrl_c() -> None:
-    """Let SIGTERM and SIGHUP end us as Ctrl-C does: the server is stopped before we go."""
+    """Let SIGTERM and SIGHUP end us as Ctrl-C does: the server is stopped before we go.
+
+    Not by SIGINT itself: a shell starts what is in the background with it ignored, and other
+    parents with it blocked.
+    """
 
     def interrupt(_number: int, _frame: object) -> None:
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
