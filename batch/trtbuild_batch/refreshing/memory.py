@@ -9,6 +9,7 @@ from typing import Any
 
 from trtbuild.errors import BuildError, UsageError
 from trtbuild_batch.places import Place
+from trtbuild_batch.sinks import Sink
 
 NAME = "_refresh.json"
 _VERSION = 1
@@ -71,13 +72,18 @@ class Memory:
     commits: int = 0
     stale: tuple[int, ...] = ()
 
-    @property
-    def free(self) -> int:
-        """The number of the next generation."""
+    def free_in(self, sink: Sink) -> int:
+        """Return the number of the next generation, which the sink does not have.
+
+        One that it has is of another directory, or of others: its rows would stay among ours.
+        """
         used = [
             one.number for one in (self.current, self.pending and self.pending.generation) if one
         ]
-        return max([0, *used, *self.stale]) + 1
+        number = max([0, *used, *self.stale]) + 1
+        while sink.holds(number):
+            number += 1
+        return number
 
     def write(self, folder: Place) -> None:
         """Write the file at once. BuildError."""

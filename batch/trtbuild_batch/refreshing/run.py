@@ -204,7 +204,9 @@ class _Refresh:
             if base:
                 reason = "; ".join(why) or "--new"
                 self.progress.step(f"embedding all rows into a new collection ({reason})")
-            generation, held = replace(self.made, number=self.known.free), Known()
+            with self._opened() as sink:
+                number = self.known.free_in(sink)
+            generation, held = replace(self.made, number=number), Known()
         planner = Planner(
             self.source, self.task.column, self.layout, held, self.folder / _PENDING, self.scratch,
             self.options.max_removed,
@@ -294,6 +296,4 @@ def _similar(one: str, other: str) -> bool:
     import numpy as np
 
     a, b = (np.frombuffer(bytes.fromhex(text), "<f4").astype("f8") for text in (one, other))
-    if len(a) != len(b):
-        return False
-    return bool(a @ b >= _SAME * np.linalg.norm(a) * np.linalg.norm(b))
+    return len(a) == len(b) and bool(a @ b >= _SAME * np.linalg.norm(a) * np.linalg.norm(b))

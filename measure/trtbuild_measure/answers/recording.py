@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def read(path: Path) -> Recording:
     fix = "write one with `trtbuild eval golden record PROMPTS --target TARGET -o FILE`"
     number = 0
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8", errors="surrogatepass") as lines:  # as it is written
             head = json.loads(next(lines, "{}"))
             if not isinstance(head, dict) or head.get("format") != FORMAT:
                 raise ValueError(f"it does not begin with the format {FORMAT!r}")
@@ -103,10 +104,15 @@ def read(path: Path) -> Recording:
                 rows.append(_recorded(json.loads(line)))
             if not rows:
                 raise ValueError("it has no answers")
-            return Recording(str(head["target"]), float(head["noise"]), tuple(rows))
+            noise = float(head["noise"])
+            if not math.isfinite(noise):
+                raise ValueError(f"its noise is {noise}, so that every answer would pass")
+            return Recording(str(head["target"]), noise, tuple(rows))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error}", fix=fix) from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+    ) as error:  # fmt: skip
         where = f"{path}:{number}" if number else str(path)
         why = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         raise UsageError(f"{path} is no recording: {why}", where=where, fix=fix) from None

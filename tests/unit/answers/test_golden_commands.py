@@ -12,6 +12,10 @@ import pytest
 
 from support.command_line import trtbuild
 from support.small_lm import SmallLm, small_lm
+from trtbuild_measure.answers import recording
+from trtbuild_measure.answers.model import Answer, Step
+from trtbuild_measure.answers.prompts import Prompt
+from trtbuild_measure.answers.recording import Recorded, Recording
 
 PROMPTS: list[dict[str, Any]] = [
     {"id": "capital", "prompt": "The capital of France is"},
@@ -197,6 +201,8 @@ STEP = '[{"token": [1], "text": "", "logprob": 0, "others": []}]'
         ('{"format": "trtbuild-golden/1", "target": "t", "noise": 0}\n{"id": "x"}\n', "KeyError"),
         (f"{HEAD}\n{ROW % '[]'}", "an answer has no tokens"),
         (f"{HEAD}\n{ROW % STEP}", "[1] is no token"),
+        (f"{HEAD}\n{ROW % STEP}".replace("[1]", "1").replace("null", "[Infinity]"), "infinity"),
+        (f"{HEAD}\n{ROW % STEP}".replace("[1]", "1").replace(": 0}", ": NaN}"), "noise is nan"),
     ],
 )
 def test_a_file_that_is_no_recording(tmp_path: Path, content: str, said: str) -> None:
@@ -204,3 +210,10 @@ def test_a_file_that_is_no_recording(tmp_path: Path, content: str, said: str) ->
     done = trtbuild("eval", "golden", "check", "golden.jsonl", "--target", "openai:http://h:1/v1#m")
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_half_a_pair_of_surrogates_survives(tmp_path: Path) -> None:
+    answer = Answer("\ud800", (Step(1, "\ud800", 0.0, ()),), None, 1)
+    made = Recording("t", 0.0, (Recorded(Prompt(id="1", prompt="\ud800", max_tokens=1), answer),))
+    recording.write(tmp_path / "golden.jsonl", made)
+    assert recording.read(tmp_path / "golden.jsonl") == made

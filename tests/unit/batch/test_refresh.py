@@ -100,6 +100,14 @@ def test_only_what_changed_is_embedded(
     assert left == [".lock", "_digests-2.parquet", "_refresh.json"]
 
 
+def test_a_sink_of_a_lost_directory_gets_no_rows_of_it(refresh: Refresh, tmp_path: Path) -> None:
+    assert refresh(rows(*range(10))).returncode == 0
+    shutil.rmtree(tmp_path / "state")
+    left = rows(*range(5, 12))
+    assert json.loads(refresh(left, "--json").stdout)["generation"] == 2
+    assert held(tmp_path) == expected(left)
+
+
 def test_another_model_gets_a_collection_of_its_own(
     refresh: Refresh, tmp_path: Path, server: BatchServer
 ) -> None:
