@@ -44,7 +44,10 @@ class Repository:
         self.repository = Path(repository)
         command = [sys.executable, "-m", "trtbuild", "serve", repository, "--port", "auto"]
         self.child = subprocess.Popen(
-            [*WITH_REPLICA, *command, "--json"], stdout=subprocess.PIPE, text=True
+            [*WITH_REPLICA, *command, "--json"],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ray kills the group of a dead replica before it can clean up
         )
         for line in self.child.stdout:
             event = json.loads(line)
