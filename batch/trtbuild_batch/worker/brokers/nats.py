@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from trtbuild_batch.worker.model import LostError, Message, Outgoing, TooLargeEr
 
 _WAIT = 1.0
 _SECONDS = 6.0
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # of a header, as in HTTP
 
 
 class NatsSource:
@@ -118,11 +120,7 @@ class NatsSink:
         """See :class:`~trtbuild_batch.worker.model.Sink`."""
         from nats.errors import MaxPayloadError
 
-        headers = {
-            name: text.encode("ascii", "backslashreplace").decode("ascii")
-            for name, text in message.headers.items()
-            if not name.startswith("nats-")
-        }
+        headers = _headers(message)
         with _running():
             try:
                 await self._jetstream.publish(
@@ -134,6 +132,15 @@ class NatsSink:
     async def close(self) -> None:
         """See :class:`~trtbuild_batch.worker.model.Sink`."""
         await self._client.close()
+
+
+def _headers(message: Outgoing) -> dict[str, str]:
+    """Return the headers that the client takes: a name of another broker may have a space."""
+    return {
+        name: text.encode("ascii", "backslashreplace").decode("ascii")
+        for name, text in message.headers.items()
+        if _NAME.fullmatch(name) and not name.startswith("nats-")
+    }
 
 
 def _client() -> Any:

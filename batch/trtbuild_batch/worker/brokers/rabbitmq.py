@@ -23,6 +23,7 @@ _WAIT = 1.0
 _PAUSE = 0.05  # between looks into an empty queue; doubled up to _LONGEST
 _LONGEST = 0.4
 _DELIVERIES = "x-delivery-count"
+_MOST_BYTES = 255  # of a property
 _NAMES = ("message_id", "correlation_id", "content_type")
 
 
@@ -96,13 +97,7 @@ class RabbitMQSink:
 
     async def publish(self, message: Outgoing) -> None:
         """See :class:`~trtbuild_batch.worker.model.Sink`."""
-        import aio_pika
-
-        made = aio_pika.Message(
-            message.body, headers=dict(message.headers), message_id=message.id,
-            correlation_id=message.headers.get("correlation_id"), content_type="application/json",
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        )  # fmt: skip
+        made = _made(message)
         with _running(len(message.body)):
             await self._broker.queue()  # connected, and the queue is there
             await self._broker.channel.default_exchange.publish(made, self._queue.name)
@@ -110,6 +105,21 @@ class RabbitMQSink:
     async def close(self) -> None:
         """See :class:`~trtbuild_batch.worker.model.Sink`."""
         await self._broker.close()
+
+
+def _made(message: Outgoing) -> Any:
+    import aio_pika
+
+    return aio_pika.Message(
+        message.body, headers=dict(message.headers), message_id=_short(message.id),
+        correlation_id=_short(message.headers.get("correlation_id", "")),
+        content_type="application/json", delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )  # fmt: skip
+
+
+def _short(text: str) -> str | None:
+    """Return what a property can hold; a longer text of another broker stays in its header."""
+    return text if 0 < len(text.encode()) <= _MOST_BYTES else None
 
 
 class _Broker:
