@@ -34,7 +34,7 @@ class TaskOptions:
     )
     system: str = option("", "A system message before the prompt.")
     raw: bool = option(False, "Send the prompt as it is, without the model's chat template.")
-    embed: str = option("", "The column with the text to make a vector of.")
+    embed: str = option("", "The column with the text to embed.")
     rerank: str = option("", "The column with the query; --documents has the documents.")
     documents: str = option("", "The column with the list of documents.")
     input_type: str = option("", "With --embed: query or passage.")

@@ -96,7 +96,7 @@ def baseline(
 def compare(options: CompareOptions, asking: Asking, output: CompareOutput) -> None:
     """Compare a window of texts with a baseline: words, lengths, languages, embeddings, refusals.
 
-    Ends with exit code 8 where as many windows in a row as --windows says have drifted.
+    Exits with 8 if as many windows in a row have drifted as --windows says.
     """
     from trtbuild.cli.output import print_json, progress
     from trtbuild.errors import BenchError

@@ -69,7 +69,7 @@ class CompareOptions:
     )
     baseline: Path = option(..., "The file that `drift baseline` wrote.", short="-b")
     windows: int = option(2, "Windows in a row that must drift before it is an alert.", min=1)
-    level: float = option(0.05, "The chance of a drift in a window where there is none.")
+    level: float = option(0.05, "Chance that a window without a change is called drifted.")
     state: Path | None = option(
         None, "Counts the windows. Default: BASELINE.state.json beside the baseline."
     )

@@ -59,7 +59,7 @@ def read(path: Path, baseline: str) -> State:
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UsageError(
             f"{path} cannot be read as the state of `drift compare`: {error}",
-            fix="remove it to start counting anew, or name another file with --state",
+            fix="remove it to restart the count, or name another file with --state",
         ) from None
 
 

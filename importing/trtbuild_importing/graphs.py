@@ -97,7 +97,7 @@ def _onnx(manifest: Manifest) -> Graph:
         raise _unreadable(manifest, found.problem or "it has no inputs or no outputs")
     every = [*found.inputs.values(), *found.outputs.values()]
     if any(one.kind != "TENSOR" or one.data_type not in _NUMPY for one in every):
-        raise _unreadable(manifest, "an input or output is no tensor of a type that Triton has")
+        raise _unreadable(manifest, "an input or output is not a tensor of a type that Triton has")
     missing = [name for name in found.external if not (manifest.folder / name).is_file()]
     if missing:
         raise _unreadable(manifest, f"its weights are in {missing[0]}, which is not there")

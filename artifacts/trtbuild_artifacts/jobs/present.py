@@ -71,7 +71,7 @@ class Present:
             return
         if self.pulled is None and LOCK_NAME not in self.files:
             raise UsageError(
-                f"{str(self.target)!r} has files and is no repository that trtbuild made",
+                f"{str(self.target)!r} has files and is not a repository that trtbuild made",
                 fix="name a new directory",
             )
         own = [

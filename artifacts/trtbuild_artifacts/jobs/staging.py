@@ -118,7 +118,7 @@ class Staging:
         if have < entry.size:
             raise BuildError(
                 f"{path} is truncated: the store sent {have:,} of {entry.size:,} bytes",
-                fix="run the command again to continue; if it stays so, push the repository again",
+                fix="run the command again to continue; if that fails, push the repository again",
             )
         self._take(path, part)
         self._received[entry.sha256] = path
@@ -180,7 +180,7 @@ class Staging:
             raise BuildError(
                 "files are damaged: their SHA-256 is not that of the listing",
                 details=tuple(wrong[:10]),
-                fix="run the command again to download them again; if it stays so, push the "
+                fix="run the command again to download them again; if that does not help, push the "
                 "repository again",
             )
 

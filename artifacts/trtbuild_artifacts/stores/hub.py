@@ -119,7 +119,7 @@ def _name(reference: Reference) -> str:
     reference.without_digest("name a tag or a commit: hf://ORG/NAME@COMMIT")
     if reference.place.count("/") != 1:
         raise UsageError(
-            f"{reference.place!r} is no repository of the hub", fix="write hf://ORG/NAME@TAG"
+            f"{reference.place!r} is not a repository of the hub", fix="write hf://ORG/NAME@TAG"
         )
     return reference.place
 

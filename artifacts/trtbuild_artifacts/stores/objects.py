@@ -85,7 +85,7 @@ class ObjectRemote:
         self._listing: Listing = parse(content, self._where)
         if self._listing.digest != version:
             raise BuildError(
-                "the listing is damaged: its SHA-256 is another one than its name",
+                "the listing is damaged: its SHA-256 does not match its name",
                 where=self._where,
                 fix="push the repository again",
             )

@@ -11,8 +11,9 @@ from trtbuild.cli.fields import from_fields, option
 from trtbuild_batch.scheduling.settings import ExportOptions
 
 _EPILOG = """
-The file calls trtbuild, which keeps what is done: the scheduler may run it again at any time. It has no password;
---secret names the Secret with the variables that the job needs.
+The scheduler may run the file again at any time: finished rows are kept.
+
+It contains no password; --secret names the Secret with the job's variables.
 
 Examples
 

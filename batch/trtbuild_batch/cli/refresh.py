@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from trtbuild_batch.refreshing.run import Refreshed
 
 _EPILOG = """
-Only rows with a new or changed text are embedded, and ids that have vanished from the input are removed. With
-another model all rows are embedded into a new collection, which then replaces the old one. After a crash the same
-command goes on.
+Embeds only new and changed rows, and removes ids that are missing from the input.
+
+Another model gets a new collection, which then replaces the old one.
+
+After a crash, run the same command again.
 
 Examples
 
@@ -35,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 @from_fields(RefreshOptions, Output)
 def refresh(options: RefreshOptions, output: Output) -> None:
-    """Keep the vectors of a database in step with a table."""
+    """Keep a vector database up to date with a table."""
     from trtbuild_batch.places import need_pyarrow
 
     need_pyarrow()

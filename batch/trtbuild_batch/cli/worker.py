@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from trtbuild_batch.worker.tally import Tally
 
 _EPILOG = """
-A message is a request body of OpenAI's API, or a line of an OpenAI batch file; its answer is a line
-as in a batch's output file. A message is acknowledged after its answer is published: none is lost,
-and a killed worker repeats at most those that it held. SIGTERM lets it finish them.
+A message is a request body of OpenAI's API, or a line of an OpenAI batch file.
+
+A message is acknowledged after its answer is published, so no message is lost.
+
+A killed worker repeats at most the messages that it held.
 
 Examples
 

@@ -15,14 +15,14 @@ class RefreshOptions(CommonOptions):
     """What is embedded, by which model, and where the vectors go."""
 
     out: str = option(
-        ..., "The directory for what is known about the sink, local, s3:// or gs://.", short="-o"
+        ..., "The directory that records what the sink holds; local, s3:// or gs://.", short="-o"
     )
     id: str = option(..., "The column with the id of each row, which is unique.")
     keep: tuple[str, ...] = option(
-        (), "A column to store beside the vector, or '*'; repeatable. A change of it counts, too."
+        (), "A column to store beside the vector, or '*'; repeatable. Changes of it count, too."
     )
     new: bool = option(False, "Embed all rows into a new collection, even with the same model.")
-    embed: str = option(..., "The column with the text to make a vector of.")
+    embed: str = option(..., "The column with the text to embed.")
     sink: str = option(
         ...,
         "Where the vectors go: FILE.parquet, lancedb:DIRECTORY#TABLE, "

@@ -108,9 +108,9 @@ def argo(job: Job, options: ExportOptions) -> str:
 def _container(job: Job, options: ExportOptions) -> dict[str, Any]:
     if not options.image:
         raise UsageError(
-            "nothing says which image the pods have",
+            "the pods need an image",
             where="--image",
-            fix="build one with `pip install 'trtbuild[batch]'` and the job's other extras",
+            fix="name one that has `pip install 'trtbuild[batch]'` and the job's other extras",
         )
     mounts: list[dict[str, Any]] = [
         {"name": "recipe", "mountPath": _MOUNT, "readOnly": True},

@@ -45,7 +45,7 @@ def address_of(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise UsageError(
-            f"{listen!r} is no address", where="--listen", fix="write it as 127.0.0.1:9400"
+            f"{listen!r} is not an address", where="--listen", fix="write it as 127.0.0.1:9400"
         )
     return host.strip("[]"), int(port)
 

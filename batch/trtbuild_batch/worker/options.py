@@ -30,9 +30,9 @@ class WorkerOptions:
         60, "Seconds after which the messages of a lost worker are taken over.", min=1
     )
     grace: float = option(
-        30, "Seconds to finish after SIGTERM; what is left then goes back.", min=0
+        30, "Seconds to finish after SIGTERM; other messages return to the queue.", min=0
     )
-    max_bytes: int = option(8 << 20, "Bytes of a message at most.", min=1)
+    max_bytes: int = option(8 << 20, "Largest message, in bytes.", min=1)
     timeout: float = option(300, "Seconds for a whole answer.", min=0.1)
     concurrency: int | None = option(None, "Fixed number of calls at a time.", min=1)
     max_concurrency: int = option(256, "Calls at a time at most.", min=1)
@@ -40,4 +40,4 @@ class WorkerOptions:
     metrics_url: str = option("", "The target's Prometheus metrics; 'none' ignores them.")
     listen: str = option("", "Serve this worker's own Prometheus metrics at HOST:PORT.")
     create: bool = option(False, "Create the queues that do not exist.")
-    until_empty: bool = option(False, "End when every message is finished, by whomever.")
+    until_empty: bool = option(False, "Stop when every message of the queue is finished.")

@@ -60,7 +60,7 @@ def call_of(message: Message, model: str, endpoint: str, most: int) -> Call:
     path = endpoint or next((path for name, path in _BY_FIELD if name in value), "")
     if not path:
         raise RowError(
-            "the message is no request of OpenAI's API: it has none of "
+            "the message is not a request of OpenAI's API: it has none of "
             f"{', '.join(name for name, _ in _BY_FIELD)}, and --endpoint is not given"
         )
     if value.get("stream"):

@@ -193,7 +193,7 @@ class Worker:
             async with asyncio.timeout(left):
                 return await self.target.ask(call)
         except TimeoutError:
-            raise CallError(Kind.EXPIRED, "the deadline came before the answer") from None
+            raise CallError(Kind.EXPIRED, "the deadline passed before the answer") from None
 
     async def _finish(self, message: Message, receipt: Receipt) -> None:
         """Publish what came of a message, then acknowledge it."""

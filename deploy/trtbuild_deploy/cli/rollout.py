@@ -42,7 +42,7 @@ def rollout(
     ] = None,
     stable_metrics: Annotated[
         list[str] | None,
-        typer.Option(help="Address of a page with metrics; default: /metrics, if there is one."),
+        typer.Option(help="Address of its metrics; default: /metrics, if there is one."),
     ] = None,
     canary_metrics: Annotated[
         list[str] | None, typer.Option(help="The same of the new one; repeatable.")
@@ -59,12 +59,12 @@ def rollout(
         float,
         typer.Option(
             min=2,
-            help="Seconds over which rates are taken. The new one is stuck when it has open "
+            help="Seconds over which rates are computed. The new one is stuck when it has open "
             "requests for so long and sends nothing.",
         ),
     ] = 6,
     drain: Annotated[
-        float, typer.Option(min=0, help="Seconds that open requests have at the end.")
+        float, typer.Option(min=0, help="Seconds for open requests to finish at the end.")
     ] = 60,
     stay: Annotated[bool, typer.Option("--stay", help="Keep Envoy in front until Ctrl-C.")] = False,
     as_json: options.AsJson = False,

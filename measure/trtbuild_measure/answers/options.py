@@ -41,8 +41,8 @@ class GoldenCheckOptions(AskOptions):
     recording: Path = option(..., "What `eval golden record` wrote.", argument=True)
     margin: float | None = option(
         None,
-        "Nats from which another token is a regression. Default: three times the noise of the "
-        "recording, at least 0.05.",
+        "Margin in nats from which a changed token is a regression. Default: three times the "
+        "noise of the recording, at least 0.05.",
         min=0,
     )
     junit: Path | None = option(None, "Write the result as JUnit's XML.")
@@ -53,7 +53,7 @@ class ParaphraseOptions(AskOptions):
     """What to rewrite, and how answers are compared."""
 
     prompts: Path = option(
-        ..., "JSON Lines with prompt or messages, and options where there are.", argument=True
+        ..., "JSON Lines with prompt or messages, and options if it has any.", argument=True
     )
     variants: Path | None = option(None, "JSON Lines with id and text: variants of your own.")
     answer: str = option(
@@ -97,15 +97,15 @@ class LmOptions(AskOptions):
 
     tasks: tuple[str, ...] = option((), "Tasks, groups or tags of the harness.", argument=True)
     include_path: Path | None = option(None, "A directory with tasks of your own.")
-    limit: int | None = option(None, "Only so many documents of each task.", min=1)
+    limit: int | None = option(None, "Use only this many documents of each task.", min=1)
     few_shot: int | None = option(None, "Examples before each question.", min=0)
     api: str = option(
         "", "chat or completions; the default is completions where a task needs log probabilities."
     )
     tokenizer: str = option("", "The checkpoint's directory; default: the server's tokenizer.")
-    max_length: int = option(2048, "Context length, where the server does not tell it.", min=16)
+    max_length: int = option(2048, "Context length, if the server does not report it.", min=16)
     out: Path | None = option(None, "Keep the harness's results in this directory.")
-    harness: str = option("lm_eval", "The program, where it is not on PATH.")
+    harness: str = option("lm_eval", "The program, if it is not on PATH.")
 
     def __post_init__(self) -> None:
         if not self.tasks:

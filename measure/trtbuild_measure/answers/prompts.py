@@ -109,8 +109,10 @@ def read_lines(path: Path, kind: type[_Line], what: str, fix: str) -> list[tuple
 def _lines(path: Path, kind: type[_Line], what: str, fix: str) -> Iterator[tuple[int, _Line]]:
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}", fix=fix) from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", fix="check the path") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8: {error}", fix="save the file as UTF-8") from None
     # Not splitlines, which also splits at characters that JSON texts may contain.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -119,7 +121,7 @@ def _lines(path: Path, kind: type[_Line], what: str, fix: str) -> Iterator[tuple
             yield number, kind.model_validate(json.loads(line))
         except (ValidationError, ValueError, RecursionError) as error:
             raise UsageError(
-                f"line {number} is no {what}: {problem(error)}", where=str(path), fix=fix
+                f"line {number} is not a {what}: {problem(error)}", where=str(path), fix=fix
             ) from None
 
 

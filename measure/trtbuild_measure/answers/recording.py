@@ -109,13 +109,13 @@ def read(path: Path) -> Recording:
                 raise ValueError(f"its noise is {noise}, so that every answer would pass")
             return Recording(str(head["target"]), noise, tuple(rows))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error}", fix=fix) from None
+        raise UsageError(f"cannot read {path}: {error.strerror}", fix="check the path") from None
     except (
         ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
     ) as error:  # fmt: skip
         where = f"{path}:{number}" if number else str(path)
         why = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
-        raise UsageError(f"{path} is no recording: {why}", where=where, fix=fix) from None
+        raise UsageError(f"{path} is not a recording: {why}", where=where, fix=fix) from None
 
 
 def _recorded(row: Mapping[str, Any]) -> Recorded:

@@ -143,7 +143,7 @@ def pattern_of(option: str, text: str) -> re.Pattern[str] | None:
         return re.compile(text, re.IGNORECASE) if text else None
     except re.error as error:
         raise UsageError(
-            f"{option} is no regular expression: {error}",
+            f"{option} is not a regular expression: {error}",
             where=text,
             fix="put a backslash before characters that are meant as they are",
         ) from None

@@ -43,7 +43,7 @@ def require_repository(repository: Path) -> Path:
     what = "is not a directory" if repository.exists() else "does not exist"
     raise UsageError(
         f"the model repository {str(repository)!r} {what}",
-        fix="name it with --repo, or create one: trtbuild convert SOURCE",
+        fix="name an existing one, or create it: trtbuild convert SOURCE",
     )
 
 

@@ -71,7 +71,7 @@ def test_answers_without_a_number_are_left_out_and_told() -> None:
     [
         ((), "what is the outcome of an answer?"),
         (("--number", "--favourable", "x"), "what is the outcome of an answer?"),
-        (("--favourable", "("), "--favourable is no regular expression"),
+        (("--favourable", "("), "--favourable is not a regular expression"),
         (("--number", "--raw", "--system", "x"), "--system is a message of a chat"),
     ],
 )

@@ -141,8 +141,8 @@ def test_what_is_asked(model: SmallLm, prompts: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('{"prompt": "a"', "line 1 is no prompt"),
-        ('{"prompt": "a", "colour": 1}', "line 1 is no prompt: colour"),
+        ('{"prompt": "a"', "line 1 is not a prompt"),
+        ('{"prompt": "a", "colour": 1}', "line 1 is not a prompt: colour"),
         ('{"id": "x"}', "give either 'prompt' or 'messages'"),
         ('{"messages": [{"content": "a"}]}', "a message has no 'role'"),
         ('{"id": "x", "prompt": "a"}\n{"id": "x", "prompt": "b"}', "two prompts have the id 'x'"),

@@ -108,7 +108,7 @@ def test_answers_of_a_model(tmp_path: Path) -> None:
         code, _, said = ask(model, "--variants", "own.jsonl")
         assert (code, "no question has the id 'other'" in said) == (2, True)
         code, _, said = ask(model, "--answer", "(")
-        assert (code, "--answer is no regular expression" in said) == (2, True)
+        assert (code, "--answer is not a regular expression" in said) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_what_the_hub_has_not(hub: Hub, repo: Path, tmp_path: Path) -> None:
     for url, code, says in (
         ("hf://acme/chat@v9", 2, "has no revision 'v9'"),
         ("hf://acme/other", 2, "the hub knows no acme/other"),
-        ("hf://chat", 2, "is no repository of the hub"),
+        ("hf://chat", 2, "is not a repository of the hub"),
         ("hf://acme/chat", 2, "was not made by trtbuild push"),
     ):
         done = trtbuild("pull", url, tmp_path / "out")

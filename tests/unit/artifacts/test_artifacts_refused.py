@@ -273,7 +273,7 @@ def test_a_directory_that_is_no_repository(url: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "letter.txt").write_text("dear")
-    assert "no repository that trtbuild made" in refused("pull", url, home, "--force", code=2)
+    assert "not a repository that trtbuild made" in refused("pull", url, home, "--force", code=2)
     assert "is not a directory" in refused("pull", url, home / "letter.txt", code=2)
     assert "is a mount point" in refused("pull", url, "/", code=2)
     assert snapshot(home) == {"letter.txt": b"dear"}

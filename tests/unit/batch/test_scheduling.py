@@ -158,7 +158,7 @@ def test_what_pods_are_given_runs_the_job(declare: Declare) -> None:
 REFUSED: dict[str, tuple[str, dict[str, Any], list[str], str]] = {
     "scheduler": ("cronjobs", {}, [], "did you mean 'cronjob'?"),
     "schedule": ("cron", {"schedule": None}, [], "the job 'nightly' has no schedule"),
-    "image": ("cronjob", {"source": "s3://b/x", "out": "s3://b/o"}, [], "which image"),
+    "image": ("cronjob", {"source": "s3://b/x", "out": "s3://b/o"}, [], "the pods need an image"),
     "local": ("argo", {}, ["--image", "a"], "rows.jsonl is on this machine"),
     "sink": (
         "argo",

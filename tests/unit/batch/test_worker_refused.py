@@ -58,7 +58,7 @@ REFUSED = {
     "stream": ({"from": "{no}"}, "the stream 'no' does not exist", "--create"),
     "sink": ({"dead": "{no}"}, "the stream 'no' does not exist", "--create"),
     "endpoint": ({"endpoint": "/v1/x"}, "unknown endpoint '/v1/x'", "/v1/chat/completions"),
-    "listen": ({"listen": "9400"}, "'9400' is no address", "127.0.0.1:9400"),
+    "listen": ({"listen": "9400"}, "'9400' is not an address", "127.0.0.1:9400"),
     "taken": ({"listen": "{server}"}, "cannot be used: Address already in use", "another port"),
     "triton": ({"target": "triton:grpc://h:1/m"}, "which Triton does not speak", "gateway"),
     "key": ({"api-key-env": "NO_KEY"}, "the variable NO_KEY is not set", "export it"),

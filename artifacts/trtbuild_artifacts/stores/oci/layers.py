@@ -157,7 +157,7 @@ def members_of(
                 if member.isdir():
                     continue
                 if not member.isreg() or member.issparse():
-                    raise _refused(where, f"{member.name!r} is no file but a link or a device")
+                    raise _refused(where, f"{member.name!r} is not a file but a link or a device")
                 if path == member.name or not is_safe(path) or member.size < 0:
                     raise _refused(where, f"{member.name!r} leads out of the directory")
                 entry = listing.files.get(path)

@@ -47,7 +47,7 @@ class Plan:
         window: Seconds over which rates are taken; a server that sends nothing for so long while
             requests are open is stuck.
         interval: Seconds between two measurements.
-        drain: Seconds that open requests have at the end.
+        drain: Seconds for open requests to finish at the end.
     """
 
     stable: Server

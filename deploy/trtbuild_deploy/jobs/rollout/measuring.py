@@ -63,7 +63,10 @@ def listening(address: str) -> tuple[str, int]:
     except ValueError:
         parts, port = urlsplit(""), None
     if parts.scheme != "http" or not parts.hostname or not port or parts.path not in ("", "/"):
-        raise UsageError(f"{address!r} is not HOST:PORT", fix="such as 127.0.0.1:8080, without TLS")
+        raise UsageError(
+            f"{address!r} is not HOST:PORT",
+            fix="write it as 127.0.0.1:8080; TLS is not supported",
+        )
     return parts.hostname, port
 
 

@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
 def record(options: GoldenRecordOptions, output: Output) -> None:
     """Record the answers to prompts: tokens, and how sure the model was of each.
 
-    Every prompt is asked alone and again among others: how much that changes is the noise.
+    Asks every prompt alone and again among others; the difference is the noise.
     """
     from trtbuild.cli.output import print_json, progress
     from trtbuild_measure.answers.golden import wide_margin
@@ -79,7 +79,7 @@ def record(options: GoldenRecordOptions, output: Output) -> None:
 def check(options: GoldenCheckOptions, output: Output) -> None:
     """Check a model's answers against recorded ones.
 
-    Exits with 8 if a token changed at a wide margin, or a prompt became other tokens.
+    Exits with 8 if a token changed at a wide margin, or if a prompt has other tokens now.
     """
     from trtbuild.cli.output import print_json, progress
     from trtbuild_measure.jobs import golden
