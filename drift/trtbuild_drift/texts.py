@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -130,7 +129,7 @@ def _read(row: Row, columns: Columns) -> tuple[str, Text] | str:
         found = _value(row, columns.segment)
         if found is None or isinstance(found, list | dict):
             return f"no segment in {columns.segment}"
-        segment = str(found)
+        segment = str(found).encode("utf-8", "replace").decode()  # half a pair of surrogates
     if columns.answer:
         answer = _value(row, columns.answer)
         if not isinstance(answer, str | bool):
@@ -169,9 +168,14 @@ def _text(value: Any) -> str:
 def _vector(value: Any) -> NDArray[np.float32] | None:
     if not isinstance(value, list) or not value:
         return None
-    if not all(isinstance(one, int | float) and math.isfinite(one) for one in value):
+    if not all(isinstance(one, int | float) for one in value):
         return None
-    return np.array(value, np.float32)
+    try:
+        with np.errstate(over="ignore"):
+            found = np.array(value, np.float32)
+    except OverflowError:  # of a whole number
+        return None
+    return found if np.isfinite(found).all() else None
 
 
 def _origin(source: Source) -> dict[str, Any]:
