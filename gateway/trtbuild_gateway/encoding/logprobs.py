@@ -1,7 +1,8 @@
 """Log probabilities in OpenAI's two forms, from the positions that vLLM's backend sends.
 
 A position maps token ids to ``logprob``, ``rank`` and ``decoded_token``; its first entry is the
-token of the text. Source: vLLM 0.32.0, v1/engine/logprobs.py.
+token of the text. Source: vLLM 0.32.0, v1/engine/logprobs.py. TensorRT-LLM has no
+``decoded_token``, and may have no ``rank``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from trtbuild_gateway.failures import ApiError
 
 TokenBytes = Callable[[int], bytes | None]
 """The bytes of a token id; None if they are unknown."""
@@ -88,7 +91,14 @@ def completion_logprobs(
 def _tokens(
     position: Mapping[str, Any], token_bytes: TokenBytes, ids: bool
 ) -> tuple[Token, Sequence[Token]]:
-    """Return the token of the text, and the most probable ones in order."""
+    """Return the token of the text, and the most probable ones in order; ApiError for a position
+    that names no token, such as a bare number."""
+    if not isinstance(position, Mapping) or not position:
+        raise ApiError(
+            502,
+            "the server sent log probabilities without their tokens; leave out 'logprobs'",
+            code="upstream_error",
+        )
     entries = [
         (_token(int(token), entry, token_bytes, ids), entry) for token, entry in position.items()
     ]

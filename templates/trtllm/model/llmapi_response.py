@@ -106,19 +106,19 @@ def _strings(name, items):
 
 
 def _logprobs(item, new):
-    """JSON: for each new token ``{token_id: {logprob, rank}}``, or its number where TensorRT-LLM
-    tells no more."""
+    """JSON: for each new token ``{token_id: {logprob, rank}}``, the generated token first. Where
+    TensorRT-LLM tells only a number, there is no rank."""
     positions = list(item.logprobs or ())[-new:] if new else []
-    return json.dumps([_position(position) for position in positions])
+    tokens = list(item.token_ids)[len(item.token_ids) - len(positions) :]
+    return json.dumps(list(map(_position, tokens, positions)))
 
 
-def _position(position):
+def _position(generated, position):
     if not isinstance(position, dict):
-        return float(position)
-    return {
-        str(token): {"logprob": entry.logprob, "rank": entry.rank}
-        for token, entry in position.items()
-    }
+        return {str(generated): {"logprob": float(position), "rank": None}}
+    # TensorRT-LLM begins with the most probable one.
+    ordered = sorted(position.items(), key=lambda pair: pair[0] != generated)
+    return {str(token): {"logprob": entry.logprob, "rank": entry.rank} for token, entry in ordered}
 
 
 def _metrics(item):

@@ -78,6 +78,24 @@ def test_a_chat_names_tokens_by_id() -> None:
     in_front(test, script=sent(None))
 
 
+def test_numbers_without_tokens_are_named_not_guessed() -> None:
+    script = [STREAM, said("!", "length", logprobs=["[-0.5]"]), END]
+    message = {"role": "user", "content": "a"}
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        chat = {"model": "m", "messages": [message], "logprobs": True}
+        for answer in (
+            await asked(served, echo=False),
+            await served.post("/v1/chat/completions", **chat),
+        ):
+            assert answer.status_code == 502
+            assert "without their tokens" in answer.json()["error"]["message"]
+        streamed = await served.post("/v1/chat/completions", **chat, stream=True)
+        assert "without their tokens" in streamed.text
+
+    in_front(test, script=script)
+
+
 def test_a_model_without_log_probabilities_refuses_them() -> None:
     outputs = tuple(row for row in OUTPUTS if row[0] != "logprobs")
 

@@ -6,6 +6,7 @@ import ast
 import asyncio
 import dataclasses
 import gc
+import json
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -266,6 +267,24 @@ def test_cumulative_outputs_become_deltas_of_declared_types(model: Any) -> None:
     assert last["cumulative_logprob"].dtype == np.float32
     assert last["num_input_tokens"].dtype == np.uint32
     assert last["finish_reason"].tolist() == [b"length"]
+
+
+def test_every_log_probability_names_its_token_the_generated_one_first(model: Any) -> None:
+    wanted = model.request.Wanted(logprobs=True)
+    assembler = model.response.Assembler(model.request.Request(prompt="x", wanted=wanted))
+
+    def entry(logprob: float, rank: int) -> Any:
+        return SimpleNamespace(logprob=logprob, rank=rank)
+
+    ranked = {9: entry(-0.1, 1), 6: entry(-2.5, 2)}
+    sent = []
+    for ids, logprobs in (([5], [-0.5]), ([5, 6], [-0.5, ranked])):
+        found = assembler.response(output("ab"[: len(ids)], ids, logprobs=logprobs), False)
+        sent += json.loads(found.values["logprobs"][0])
+    assert sent[0] == {"5": {"logprob": -0.5, "rank": None}}
+    assert list(sent[1].items()) == [
+        ("6", {"logprob": -2.5, "rank": 2}), ("9", {"logprob": -0.1, "rank": 1}),
+    ]  # fmt: skip
 
 
 def test_nothing_new_is_no_response(model: Any) -> None:
