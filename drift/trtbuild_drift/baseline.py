@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tokenize
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,11 @@ from trtbuild_drift.options import Asking, Columns
 _VERSION = 1
 _SAME = 0.99  # cosine of the embeddings that two precisions of one model give
 _ARRAYS = [one.name for one in fields(Segment)]
+# What numpy and zipfile raise for bytes that are not as they were written.
+_DAMAGED = (
+    ValueError, LookupError, TypeError, AttributeError, EOFError, OSError, NotImplementedError,
+    OverflowError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ def read(path: Path) -> Baseline:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return _parsed(arrays, hashlib.sha256(content).hexdigest())
-    except (ValueError, LookupError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise UsageError(f"{path} is not a baseline: {error}", fix=fix) from None
 
 

@@ -113,7 +113,7 @@ def compare(options: CompareOptions, asking: Asking, progress: Progress = SILENT
     base = baseline.read(options.baseline)
     known = state.read(options.state_file, base.digest)
     if base.asking.target and not asking.target:
-        asking = base.asking
+        asking = asking.instead_of(base.asking)
     if asking.target and not base.asking.target:
         raise UsageError(
             "the baseline has no embeddings of a model, so --target cannot be compared",

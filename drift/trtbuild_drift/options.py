@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from trtbuild.cli.fields import option
@@ -42,6 +42,15 @@ class Asking:
     api_key_env: str = option("", "Environment variable with the API key.")
     timeout: float = option(60, "Seconds for one request.", min=0.1)
 
+    def instead_of(self, recorded: Asking) -> Asking:
+        """Return what a baseline recorded, with what was given now in its place."""
+        given = {
+            one.name: value
+            for one in fields(self)
+            if (value := getattr(self, one.name)) != getattr(Asking(), one.name)
+        }
+        return replace(recorded, **given)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineOptions:
@@ -51,7 +60,8 @@ class BaselineOptions:
         (), "JSON Lines, Parquet or CSV: files, directories, patterns.", argument=True
     )
     out: Path = option(..., "Write the baseline to this file.", short="-o")
-    sample: int = option(1000, "Texts of each segment to keep, drawn at random.", min=50)
+    # Comparing takes memory with the square of it: 2 GB for 5000.
+    sample: int = option(1000, "Texts of each segment to keep, drawn at random.", min=50, max=5000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

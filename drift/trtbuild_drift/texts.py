@@ -121,7 +121,7 @@ def _read(row: Row, columns: Columns) -> tuple[str, Text] | str:
     """Return segment and text of a row, or why it has none."""
     if row.problem:
         return "not a JSON object"
-    text = _text(_value(row, columns.text))
+    text = _unicode(_text(_value(row, columns.text)))
     if not text:
         return f"no text in {columns.text}"
     segment, refused, vector = "all", None, None
@@ -129,7 +129,7 @@ def _read(row: Row, columns: Columns) -> tuple[str, Text] | str:
         found = _value(row, columns.segment)
         if found is None or isinstance(found, list | dict):
             return f"no segment in {columns.segment}"
-        segment = str(found).encode("utf-8", "replace").decode()  # half a pair of surrogates
+        segment = _unicode(str(found))
     if columns.answer:
         answer = _value(row, columns.answer)
         if not isinstance(answer, str | bool):
@@ -163,6 +163,11 @@ def _text(value: Any) -> str:
             content = message.get("content")
             return content.strip() if isinstance(content, str) else ""
     return ""
+
+
+def _unicode(text: str) -> str:
+    """Return a text that can be written: JSON may escape half a character, such as \\ud800."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _vector(value: Any) -> NDArray[np.float32] | None:

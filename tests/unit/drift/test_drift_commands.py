@@ -19,6 +19,7 @@ from support.batch_jobs import write_lines
 from support.batch_server import BatchServer, batch_server
 from trtbuild.cli.app import app
 from trtbuild.errors import TrtbuildError
+from trtbuild_drift.options import Asking
 
 _TOPICS = (
     "cancel order delivery parcel late return shop address",
@@ -227,7 +228,14 @@ def test_a_damaged_file_is_named(base: Path, tmp_path: Path) -> None:
     new = write_lines(tmp_path / "new.jsonl", rows(1))
     assert "there is no baseline" in failed("compare", new, "-b", tmp_path / "no.npz").what
     content = base.read_bytes()
-    for damaged in (b"", b"x" * 100, content[: len(content) // 2]):
+    packed = content.index(b"histograms.npy") + 40  # inside a compressed array
+    for damaged in (
+        b"",
+        b"x" * 100,
+        content[: len(content) // 2],
+        content[:packed] + b"\xff" * 40 + content[packed + 40 :],
+        content.replace(b"PK\x01\x02\x2d\x03\x2d\x00", b"PK\x01\x02\x2d\x03\xff\x00"),
+    ):
         (tmp_path / "damaged.npz").write_bytes(damaged)
         error = failed("compare", new, "-b", tmp_path / "damaged.npz")
         assert "is not a baseline" in error.what
@@ -280,6 +288,23 @@ def test_other_inputs_that_cannot_be(base: Path, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "mixed.jsonl", mixed)
     error = failed("baseline", path, "-o", tmp_path / "b.npz", "--embedding", "v")
     assert "different dimensions: 2, 3" in error.what
+
+
+def test_half_a_character_of_json_is_replaced(tmp_path: Path) -> None:
+    odd = [{"text": f"{row['text']} \ud800", "country": "\ud800"} for row in rows(0, 120)]
+    path, out = tmp_path / "odd.jsonl", tmp_path / "odd.npz"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in odd))
+    assert passed("baseline", path, "-o", out, "--segment", "country")["texts"] == {"?": 120}
+    page = tmp_path / "drift.prom"
+    assert passed("compare", path, "-b", out, "--textfile", page)["texts"] == {"?": 120}
+    assert 'segment="?"' in page.read_text()
+
+
+def test_what_is_given_now_wins_over_what_a_baseline_recorded() -> None:
+    recorded = Asking(target="http://a/v1", model="m", api_key_env="OLD", timeout=300)
+    assert Asking().instead_of(recorded) == recorded
+    now = Asking(api_key_env="NEW", timeout=5).instead_of(recorded)
+    assert now == Asking(target="http://a/v1", model="m", api_key_env="NEW", timeout=5)
 
 
 def test_a_model_that_gives_no_vectors(server: BatchServer, tmp_path: Path) -> None:
