@@ -28,6 +28,7 @@ class SmallLm:
         template: The text before a chat's messages.
         extended: Knows vLLM's parameters and ``/tokenize``.
         logprobs: Sends log probabilities.
+        values: Fills the lists of a completion's log probabilities; otherwise they are null.
         echoes: Takes ``echo``; otherwise it answers as if it were not there.
         adds: Tokens that it puts before a text.
         answers: What it says whatever its weights are, by a text that the prompt contains.
@@ -40,6 +41,7 @@ class SmallLm:
     template: str = "user:"
     extended: bool = True
     logprobs: bool = True
+    values: bool = True
     echoes: bool = False
     adds: int = 0
     key: str = ""
@@ -92,6 +94,8 @@ class SmallLm:
         if body.get("logprobs") and self.logprobs:
             ids = bool(body.get("return_tokens_as_token_ids"))
             choice["logprobs"] = _chat(steps, ids) if chat else _completion(steps, ids)
+            if not self.values:
+                choice["logprobs"] |= {"token_logprobs": None}
         return {"choices": [choice], "usage": {"prompt_tokens": len(prompt)}}
 
     def _generate(self, tokens: list[int], count: int) -> list[tuple[int, Any]]:

@@ -11,6 +11,8 @@ from trtbuild_measure.intervals import Interval, wilson
 
 _SPACE = re.compile(r"\s+")
 _EDGES = " \t\r\n.,;:!?\"'`*()[]"
+# A letter or digit of a script with spaces between words: in others nothing ends a word.
+_LETTER = r"[^\W\u0e00-\u0fff\u1780-\u17ff\u2e80-\U0010ffff]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,25 @@ def chosen(answer: str, options: Sequence[str]) -> str | None:
     first = re.match(rf"([{letters}])(?=$|[.):,\n])", stripped)  # not the article of "A city"
     if first:
         return options[letters.index(first[1])]
-    named = [one for one in options if one.casefold() in answer.casefold()]
+    said = answer.casefold()
+    named = [one for one in options if _is_named(one.casefold(), said)]
     # One option may be part of another, which then is the one.
-    longest = [one for one in named if not any(one in other and one != other for other in named)]
+    longest = [
+        one
+        for one in named
+        if not any(one != other and one.casefold() in other.casefold() for other in named)
+    ]
     if len(longest) == 1:
         return longest[0]
     alone = set(re.findall(rf"(?<![\w'])([{letters}])(?![\w'])", answer))
     return options[letters.index(alone.pop())] if len(alone) == 1 and not named else None
+
+
+def _is_named(option: str, answer: str) -> bool:
+    """Whether an answer has an option as whole words: "no" is not in "I know"."""
+    before = rf"(?<!{_LETTER})" if re.match(_LETTER, option) else ""
+    after = rf"(?!{_LETTER})" if re.search(rf"{_LETTER}\Z", option) else ""
+    return re.search(f"{before}{re.escape(option)}{after}", answer) is not None
 
 
 def part_of(answer: str, pattern: re.Pattern[str] | None) -> str | None:

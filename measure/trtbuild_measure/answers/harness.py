@@ -71,7 +71,7 @@ async def _echo_problem(model: OpenAIModel, tokens: int | None) -> str:
         return f"it refuses 'echo' with 'logprobs': {answer.body[:300].decode('utf-8', 'replace')}"
     try:
         found = json.loads(answer.body)["choices"][0]
-        values = found["logprobs"]["token_logprobs"]
+        values = list(found["logprobs"]["token_logprobs"])
         echoed = str(found["text"]).startswith(_TEXT)
     except _UNREADABLE:
         return "it ignores 'echo' or 'logprobs'"

@@ -72,8 +72,7 @@ def lm(options: LmOptions, progress: Progress = SILENT) -> Measured:
     model = OpenAIModel(address.url, address.model, timeout=options.timeout, api_key=key)
     endpoint = wait(_examined(model, chat=chat))
     with tempfile.TemporaryDirectory() as scratch:
-        kept = options.out or Path(scratch)
-        kept.mkdir(parents=True, exist_ok=True)
+        kept = _made(options.out) if options.out else Path(scratch)
         before = set(kept.rglob("results_*.json"))
         argv = command(program, options, model, endpoint, chat=chat, results=str(kept))
         _run(argv, key, Path(scratch) / "harness.log", progress)
@@ -84,6 +83,19 @@ def lm(options: LmOptions, progress: Progress = SILENT) -> Measured:
             )
         found = json.loads(made.read_bytes())["results"]
     return Measured(address.text, "chat" if chat else "completions", tuple(argv), found)
+
+
+def _made(out: Path) -> Path:
+    """Return the directory for the harness's results, made where it is missing."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{out} cannot be a directory for results: {error.strerror}",
+            where="--out",
+            fix="name a directory that exists, or can be made",
+        ) from None
+    return out
 
 
 async def _examined(model: OpenAIModel, *, chat: bool) -> Endpoint:

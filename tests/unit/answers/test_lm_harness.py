@@ -119,6 +119,7 @@ def test_a_key_is_not_in_the_command_line(
         ({"extended": False}, 2, "the endpoint has no tokenizer for the harness"),
         ({"echoes": False}, 7, "log probabilities of 1 tokens, and the prompt has 48 and one more"),
         ({"logprobs": False}, 7, "it ignores 'echo' or 'logprobs'"),
+        ({"values": False}, 7, "it ignores 'echo' or 'logprobs'"),
     ],
 )
 def test_endpoints_that_would_be_scored_wrong(
@@ -146,6 +147,7 @@ def test_what_cannot_be_run(model: SmallLm, harness: Path) -> None:
     fails(2, "unknown --api 'x'", "text", "--api", "x")
     fails(2, "lm_eval has no task 'choise'", "choise")
     fails(8, "no such data set", "text", "--limit", 3)
+    fails(2, "cannot be a directory for results: File exists", "text", "--out", harness)
     done = trtbuild("eval", "lm", "text", "--target", model.target, "--harness", "no_such_program")
     assert (done.returncode, "pip install 'lm-eval[api]" in done.stderr) == (2, True)
     done = trtbuild("eval", "lm", "text", "--target", "triton:grpc://127.0.0.1:1/m")

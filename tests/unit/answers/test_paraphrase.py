@@ -58,6 +58,21 @@ def test_the_option_that_an_answer_names(answer: str, option: str | None) -> Non
     assert chosen(answer, CHOICE["options"]) == option
 
 
+@pytest.mark.parametrize(
+    ("answer", "options", "option"),
+    [
+        ("I don't know.", ("yes", "no"), None), ("Yes, now.", ("yes", "no"), "yes"),
+        ("She is female.", ("male", "female"), "female"),
+        ("In new york.", ("York", "New York"), "New York"),
+        ("答案是巴黎。", ("巴黎", "柏林"), "巴黎"), ("It is C++, not C.", ("C++", "Rust"), "C++"),
+    ],
+)  # fmt: skip
+def test_an_option_is_named_by_whole_words(
+    answer: str, options: tuple[str, ...], option: str | None
+) -> None:
+    assert chosen(answer, options) == option
+
+
 def test_the_part_of_an_answer_that_counts() -> None:
     assert part_of(" Paris.\n", None) == part_of("paris", None)
     number = re.compile(r"= (\d+)")
