@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -76,8 +77,9 @@ class Envoy(Program):
 
     def drain(self) -> None:
         """Refuse new connections and wait for the open requests, ``drain_seconds`` at most."""
-        for how in ("?graceful&skip_exit", ""):
-            self.ask(f"/drain_listeners{how}", "POST")
+        with contextlib.suppress(WireError):  # it has ended, and its requests with it
+            for how in ("?graceful&skip_exit", ""):
+                self.ask(f"/drain_listeners{how}", "POST")
         self.wait_for_none(_OPEN)
 
     def wait_for_none(self, gauge: str) -> bool:

@@ -35,6 +35,7 @@ from trtbuild_deploy.jobs.rollout import (
     roll_out,
 )
 from trtbuild_deploy.jobs.rollout.measuring import chosen, seen_metrics
+from trtbuild_deploy.local import Envoy
 from trtbuild_deploy.local import program as programs
 from trtbuild_deploy.settings import Settings, parse_settings
 
@@ -177,6 +178,16 @@ def test_a_good_version_gets_every_request_and_no_stream_is_cut(prometheus: None
             assert sum(whole for whole, _ in counts) == stable.asked + new.asked
 
     asyncio.run(run())
+
+
+@pytest.mark.slow
+def test_an_envoy_that_was_killed_is_one_error(tmp_path: Path) -> None:
+    server, listen = "127.0.0.1:9", ("127.0.0.1", free_ports(1)[0])
+    with Envoy(server, server, listen, tmp_path, drain_seconds=1) as envoy:
+        envoy.end()
+        with pytest.raises(ServerError, match="did not take the weights"):
+            envoy.weigh(5)
+        envoy.drain()  # in `finally`: another error would hide the first
 
 
 @pytest.mark.nightly
