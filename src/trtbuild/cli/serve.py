@@ -81,9 +81,7 @@ def serve(
     image: Annotated[str, typer.Option(help="Container image; default: from the lock file.")] = "",
     env: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Environment variable Environment variable KEY=VALUE for the server; repeatable."
-        ),
+        typer.Option(help="Environment variable KEY=VALUE for the server; repeatable."),
     ] = None,
     arg: Annotated[
         list[str] | None, typer.Option(help="Extra argument for tritonserver; repeatable.")
