@@ -1,6 +1,7 @@
 """A chain over the gateway as a web service.
 
 pip install langchain-openai "langserve[server]" uvicorn
+uvicorn langserve_app:app
 """
 
 import os
