@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from pathlib import Path
 
 import httpx
@@ -13,6 +12,8 @@ import pytest
 from support import triton
 from support.deployments import deployable
 from support.models import write_python_model
+from support.waiting import wait_for
+from trtbuild import process
 from trtbuild_deploy.jobs.render import render
 
 # Answers for any inputs: what is tested is the front end.
@@ -82,14 +83,14 @@ def test_the_written_call_is_answered(tmp_path: Path, monkeypatch: pytest.Monkey
     environment = json.loads(found["create-model.json"])["PrimaryContainer"]["Environment"]
     name = environment["SAGEMAKER_TRITON_DEFAULT_MODEL_NAME"]
     served = written(tmp_path, name, found["call.json"])
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    (port,) = process.free_ports(1)
     words = ("--allow-sagemaker=true", f"--sagemaker-port={port}")
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     with triton.serving(served, tmp_path, *words):
         url = f"http://127.0.0.1:{port}"
+        # Triton opens this port after the one that `serving` waits for.
+        wait_for(lambda: not process.port_is_free(port))
         assert httpx.get(f"{url}/ping").status_code == 200
         kind = {"Content-Type": "application/json"}
         answer = httpx.post(f"{url}/invocations", content=found["call.json"], headers=kind)
