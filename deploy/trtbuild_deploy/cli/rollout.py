@@ -89,6 +89,7 @@ def rollout(
         patience=patience,
         window=window,
         drain=drain,
+        stay=stay,
     )
     terminate_like_ctrl_c()
 
@@ -99,11 +100,7 @@ def rollout(
             typer.echo(_line(found))
 
     def until(found: Result) -> None:
-        try:
-            _tell_end(found, url if stay else "", as_json=as_json)
-        except KeyboardInterrupt:
-            if not stay:
-                raise
+        _tell_end(found, url if stay else "", as_json=as_json)
 
     with progress() as bars:
         found = jobs.roll_out(plan, on_measurement=tell, until=until, progress=bars)
@@ -125,9 +122,7 @@ def _settings(file: Path | None, steps: tuple[int, ...]) -> Settings:
 
 
 def _tell_end(found: Result, stay_at: str, *, as_json: bool) -> None:
-    """Print how it ended, and with ``stay_at`` wait for Ctrl-C."""
-    import threading
-
+    """Print how it ended, and where Envoy stays."""
     from trtbuild.cli.output import json_line
 
     word = "promoted" if found.promoted else "rolled back"
@@ -137,7 +132,6 @@ def _tell_end(found: Result, stay_at: str, *, as_json: bool) -> None:
         typer.echo(f"{word}: {found.why}")
     if stay_at:
         typer.echo(f"Envoy serves {stay_at} until Ctrl-C", err=True)
-        threading.Event().wait()
 
 
 def _as_dict(found: Measurement) -> dict[str, object]:

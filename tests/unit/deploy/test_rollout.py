@@ -34,6 +34,7 @@ from trtbuild_deploy.jobs.rollout import (
     parsed_server,
     roll_out,
 )
+from trtbuild_deploy.jobs.rollout.driving import _serve_on
 from trtbuild_deploy.jobs.rollout.measuring import chosen, seen_metrics
 from trtbuild_deploy.local import Envoy
 from trtbuild_deploy.local import program as programs
@@ -187,6 +188,11 @@ def test_an_envoy_that_was_killed_is_one_error(tmp_path: Path) -> None:
         envoy.end()
         with pytest.raises(ServerError, match="did not take the weights"):
             envoy.weigh(5)
+        plan = Plan(parsed_server(server), parsed_server(server), listen, Settings(), stay=True)
+        told: list[str] = []
+        with pytest.raises(ServerError, match="nothing answers users"):
+            _serve_on(plan, envoy, lambda: told.append("end"))
+        assert told == ["end"]
         envoy.drain()  # in `finally`: another error would hide the first
 
 

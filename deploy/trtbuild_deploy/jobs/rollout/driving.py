@@ -48,6 +48,7 @@ class Plan:
             requests are open is stuck.
         interval: Seconds between two measurements.
         drain: Seconds for open requests to finish at the end.
+        stay: Whether Envoy serves on at the end, until Ctrl-C.
     """
 
     stable: Server
@@ -59,6 +60,7 @@ class Plan:
     window: float = 6
     interval: float = 1
     drain: float = 60
+    stay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ def roll_out(
     Raises:
         UnsupportedError: Envoy or Prometheus is not installed.
         UsageError: The port for users is taken.
-        ServerError: A server is not ready, or Envoy or Prometheus fails.
+        ServerError: A server is not ready, Envoy or Prometheus fails, or Envoy ends while it is to
+            serve on.
     """
     _require_free(plan.listen)
     for name, server in (("stable", plan.stable), ("new", plan.canary)):
@@ -105,7 +108,7 @@ def roll_out(
             try:
                 found = _decide(plan, envoy, _Eyes(prometheus, wanted, on_measurement), progress)
                 _let_go(envoy, found, progress)
-                until(found)
+                _serve_on(plan, envoy, lambda: until(found))
             finally:  # also when interrupted: streams that are open are nobody's fault
                 progress.step("waiting for open requests")
                 envoy.drain()
@@ -205,6 +208,23 @@ def _let_go(envoy: Envoy, found: Result, progress: Progress) -> None:
     loser = STABLE if found.promoted else CANARY_SERVER
     progress.step(f"waiting for the open requests of {loser}")
     envoy.wait_for_none(f"cluster.{loser}.upstream_rq_active")
+
+
+def _serve_on(plan: Plan, envoy: Envoy, begin: Callable[[], None]) -> None:
+    """Call ``begin``, and where the plan says so wait for Ctrl-C, which is the wanted end."""
+    try:
+        begin()
+        while plan.stay:
+            if not envoy.running:
+                raise ServerError(
+                    "Envoy has ended, so nothing answers users any more",
+                    where=envoy.address,
+                    fix="send users to a server itself, then start the rollout again",
+                )
+            time.sleep(_POLL)
+    except KeyboardInterrupt:
+        if not plan.stay:
+            raise
 
 
 def _require_free(listen: tuple[str, int]) -> None:

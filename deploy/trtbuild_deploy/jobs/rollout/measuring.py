@@ -101,7 +101,9 @@ def pages_of(server: Server) -> dict[str, str]:
             found[url] = text
         elif server.pages:
             raise ServerError(
-                "a page of metrics cannot be read", where=url, fix="see --canary-metrics"
+                "a page of metrics cannot be read",
+                where=url,
+                fix="correct --stable-metrics or --canary-metrics",
             )
     return found
 
