@@ -21,6 +21,7 @@ from trtbuild_deploy.jobs.verifying import API_KEY, Addresses, Step
 _NAME = "a trace arrives"
 _SECONDS = 60.0  # exporters and stores batch for some seconds each
 _POLL = 0.5
+_REFUSED = f"look at the log of what refused it; the gateway's key is read from {API_KEY}"
 _FIX = (
     "set 'tracing.url' in deploy.yaml to the collector, and look at its log; Triton needs an OTLP "
     "receiver over HTTP that takes JSON"
@@ -46,9 +47,11 @@ def trace_arrives(
         raise UsageError(f"--traces {store!r} is not an address", fix="such as http://tempo:3200")
     trace = secrets.token_hex(16)
     try:
-        run(_asked(read_facts(repository), addresses, trace))
+        refused = run(_asked(read_facts(repository), addresses, trace))
     except WireError as error:
-        return Step(_NAME, False, f"the request of the trace failed: {error}", "see its log")
+        refused = str(error)
+    if refused:
+        return Step(_NAME, False, f"the request of the trace failed: {refused}", _REFUSED)
     url = f"{store.rstrip('/')}/api/traces/{trace}"
     until = time.monotonic() + seconds
     while True:
@@ -62,8 +65,8 @@ def trace_arrives(
     return Step(_NAME, True, f"{len(found)} spans of {', '.join(services)}")
 
 
-async def _asked(facts: Facts, addresses: Addresses, trace: str) -> None:
-    """Send one request whose parent span is ours, and which is sampled."""
+async def _asked(facts: Facts, addresses: Addresses, trace: str) -> str:
+    """Send one request whose parent span is ours, and which is sampled; return what went wrong."""
     headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
     texts = [one for one in facts.models if ServedTask(one.task).makes_text]
     model = (texts or list(facts.models))[0]
@@ -74,7 +77,10 @@ async def _asked(facts: Facts, addresses: Addresses, trace: str) -> None:
         if key := os.environ.get(API_KEY, ""):
             headers["Authorization"] = f"Bearer {key}"
     async with TritonHttp(url, headers=headers, seconds=_SECONDS) as client:
-        await client.fetch("POST", path, json.dumps(body).encode())
+        answer = await client.fetch("POST", path, json.dumps(body).encode())
+    if answer.good:
+        return ""
+    return f"HTTP {answer.status}, {answer.body[:200].decode('utf-8', 'replace')}"
 
 
 def _spans(url: str) -> tuple[list[str], str]:

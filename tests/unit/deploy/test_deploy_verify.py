@@ -16,7 +16,7 @@ import pytest
 from support.command_line import trtbuild
 from support.deployments import deployable
 from support.fake_triton import FakeTriton, fake_triton, said, words
-from support.scripted_http import STREAM
+from support.scripted_http import STREAM, answer
 from trtbuild.errors import UsageError
 from trtbuild_deploy.facts import read_facts
 from trtbuild_deploy.jobs import verifying
@@ -263,3 +263,15 @@ def test_a_trace_that_does_not_arrive_fails(
     assert "tracing.url" in step.fix
     with pytest.raises(UsageError, match="is not an address"):
         trace_arrives(tmp_path, addresses, "tempo:3200")
+
+
+def test_a_refused_request_is_told_before_its_trace_is_waited_for(
+    tmp_path: Path, triton: FakeTriton
+) -> None:
+    triton.scripts["llama"] = [answer(b'{"error": "no GPU"}', 503)]
+    step = trace_arrives(
+        deployable(tmp_path), verifying.Addresses(triton.url), "http://127.0.0.1:9"
+    )
+    assert (step.ok, step.said) == (
+        False, 'the request of the trace failed: HTTP 503, {"error": "no GPU"}'
+    )  # fmt: skip
