@@ -14,7 +14,8 @@ from trtbuild_measure.resampling import mean_interval
 Read = Callable[[str], float | None]
 """Reads the outcome of an answer: 0 or 1, or a number; None if it has none."""
 
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+# Also with commas between thousands; a hyphen after a word is no sign.
+_NUMBER = re.compile(r"(?:(?<!\w)-)?(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d+)?")
 
 
 class Pair(Line):
@@ -76,7 +77,7 @@ def read_pairs(path: Path) -> tuple[Pair, ...]:
 def number_in(answer: str) -> float | None:
     """Return the first number of an answer."""
     found = _NUMBER.search(answer)
-    return float(found[0]) if found else None
+    return float(found[0].replace(",", "")) if found else None
 
 
 def effects(outcomes: Sequence[tuple[str, float, float]], *, shares: bool) -> list[Effect]:

@@ -71,8 +71,7 @@ def start_observing(handle: ServerHandle, observing: Observing) -> dict[str, str
     Raises:
         ServerError: A program ended or did not answer.
     """
-    place = f"[{handle.connect_host}]" if ":" in handle.connect_host else handle.connect_host
     with stopped_on_failure(handle):
         folder = Path(handle.log_path).with_name("observed")
         folder.mkdir()
-        return dict(observing.start(f"{place}:{handle.metrics_port}", handle.id, folder))
+        return dict(observing.start(handle.metrics_url, handle.id, folder))
