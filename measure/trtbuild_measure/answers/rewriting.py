@@ -90,7 +90,8 @@ def forms(question: Question, own: Sequence[str] = ()) -> Iterator[Form]:
     gives the same forms."""
     options = question.options
     yield Form("unchanged", question.text, options)
-    draw = random.Random(f"{question.id}\n{question.text}")  # noqa: S311 - it hides nothing
+    seed = f"{question.id}\n{question.text}".encode("utf-8", "surrogatepass")
+    draw = random.Random(seed)  # noqa: S311 - it hides nothing
     # What stands in braces is replaced later.
     parts = question.text.split(_PLACE)
     for rule, rewrite in RULES.items():

@@ -34,6 +34,7 @@ def test_each_rule_changes_one_thing_and_the_same_each_time() -> None:
     assert {form.rule: form for form in forms(question, ["What is France's capital?"])} == made
     prompt = question.asked(made["case"].text, ())
     assert prompt.messages == ({**ASKED, "content": text.lower()},)
+    assert list(forms(Question(id="\ud800", prompt="a\udfff")))  # sending it is refused
 
 
 def test_options_are_listed_in_another_order_and_not_rewritten() -> None:
