@@ -44,13 +44,19 @@ async def examine(model: OpenAIModel) -> Endpoint:
     plain = await _tokens(model, {**given, "add_special_tokens": False})
     unnamed = await _tokens(model, {"prompt": _TEXT})
     info = await model.fetch("GET", "/tokenizer_info")
-    ids = whole.get("tokens")
+    ids = _ids(whole)
     return Endpoint(
         await _echo_problem(model, len(ids) if ids else None),
-        bool(unnamed.get("tokens")) and info.good,
-        bool(ids) and ids != plain.get("tokens"),
-        whole.get("max_model_len"),
+        bool(_ids(unnamed)) and info.good,
+        bool(ids) and ids != _ids(plain),
+        context if isinstance(context := whole.get("max_model_len"), int) else None,
     )
+
+
+def _ids(tokenized: Mapping[str, Any]) -> list[Any]:
+    """Return the tokens of an answer of ``/tokenize``; empty for another server's."""
+    found = tokenized.get("tokens")
+    return found if isinstance(found, list) else []
 
 
 async def _tokens(model: OpenAIModel, body: Mapping[str, Any]) -> Mapping[str, Any]:

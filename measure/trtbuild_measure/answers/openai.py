@@ -14,7 +14,9 @@ from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_measure.answers.model import TOP, Answer, Step, Token, ordered
 from trtbuild_measure.answers.prompts import Prompt
 
-_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+_UNREADABLE = (
+    ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError
+)  # fmt: skip
 _ID = "token_id:"
 # vLLM's parameters. The first writes ids in place of texts; a generation_config.json may ask for a
 # penalty, with which the most probable token is not the one that is chosen.
@@ -90,6 +92,7 @@ class OpenAIModel:
             read = _chat_steps if chat else _completion_steps
             steps = read(choice.get("logprobs") or {}) if logprobs else ()
             count = (found.get("usage") or {}).get("prompt_tokens")
+            count = None if count is None else int(count)
         except _UNREADABLE as error:
             shown = answer.body[:200].decode("utf-8", "replace")
             raise ServerError(
@@ -99,7 +102,7 @@ class OpenAIModel:
         if logprobs and not steps:
             raise without_logprobs(self.model)
         tokens = await self._prompt_tokens(prompt) if logprobs else None
-        return Answer(str(text or ""), steps, tokens, None if count is None else int(count))
+        return Answer(str(text or ""), steps, tokens, count)
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> Response:
         extensions = self._extensions if "logprobs" in body else {}

@@ -78,7 +78,7 @@ class TritonModel:
             others = [(int(one), float(entry["logprob"])) for one, entry in position.items()]
             text = str(chosen.get("decoded_token") or "")
             return Step(int(first), text, float(chosen["logprob"]), ordered(int(first), others))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
             raise ServerError(
                 f"{self.model!r} sent log probabilities of another form: {error!r}",
                 fix="compare the backend's version with that of the repository",
