@@ -99,7 +99,9 @@ class AuditLog:
         self._write_waiting()
         self._moved.append(self._fd)
         self._fd, self._size = fd, 0
-        self._add({"event": CONTINUED})
+        # Before the lines that the old file's disk had no room for.
+        self._waiting.appendleft({"time": _now(), "event": CONTINUED})
+        self._write_waiting()
 
     async def open(self) -> None:
         """Begin to make the disk keep the lines."""
@@ -142,11 +144,10 @@ class AuditLog:
         self._add(entry | more)
 
     def _add(self, entry: Mapping[str, Any]) -> None:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
         if self._waiting:
             self._write_waiting()
         if len(self._waiting) < _MOST_WAITING:
-            self._waiting.append({"time": now, **entry})
+            self._waiting.append({"time": _now(), **entry})
         else:
             self._lost += 1
             self.lost += 1
@@ -159,8 +160,7 @@ class AuditLog:
                 self._write(self._waiting[0])
                 self._waiting.popleft()
             if self._lost:
-                now = datetime.now(UTC).isoformat(timespec="milliseconds")
-                self._write({"time": now, "event": "lost", "lines": self._lost})
+                self._write({"time": _now(), "event": "lost", "lines": self._lost})
                 self._lost = 0
         except OSError as error:
             self._say(error)
@@ -226,10 +226,13 @@ class AuditLog:
             os.ftruncate(fd, whole)
             self._end, self._size = end, whole
             _log.warning("%s ended with half a line, which was removed", self.path)
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            self._write({"time": now, "event": "recovered", "removed_bytes": size - whole})
+            self._write({"time": _now(), "event": "recovered", "removed_bytes": size - whole})
             return self._end, self._size
         return end, size
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _is_at(fd: int, path: Path) -> bool:

@@ -369,3 +369,25 @@ def test_a_full_disk(
     assert [row["event"] for row in found] == ["call"] * 3 + ["lost", "call"]
     assert found[3]["lines"] == 2
     assert trtbuild("audit", "verify", path).returncode == 0
+
+
+def test_a_log_that_is_moved_from_a_full_disk_verifies_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, disk = tmp_path / "audit.jsonl", FullDisk()
+    monkeypatch.setattr(audit.os, "write", disk)
+    log = AuditLog(AuditSettings(path=path))
+    noted(log)
+    disk.full = True
+    noted(log)
+    path.rename(tmp_path / "moved")
+    log.reopen()
+    disk.full = False
+    noted(log)
+    asyncio.run(log.close())
+    assert [row["event"] for row in rows(path)] == ["continued", "call", "call"]
+    assert [link.seq for link in walk(path.read_bytes().splitlines(keepends=True), b"")] == [
+        2,
+        3,
+        4,
+    ]
