@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import mmap
 import os
 import socket
 import time
@@ -15,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -187,12 +186,10 @@ def _search(directory: Path, ids: Sequence[str]) -> Mapping[str, Any] | None:
     """Return an exposure from the latest files; an unreadable one is passed over."""
     left, wanted = _SEARCHED_BYTES, [f'"id":"{id}"'.encode() for id in ids]
     for path in sorted(directory.glob("*.jsonl"), key=_changed, reverse=True):
-        with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
+        with contextlib.suppress(OSError), path.open("rb") as file:
             left -= os.fstat(file.fileno()).st_size
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                for one in wanted:
-                    if (found := _exposure_in(data, one)) is not None:
-                        return found
+            if (found := _exposure_in(file, wanted)) is not None:
+                return found
         if left < 0:
             break
     return None
@@ -205,22 +202,29 @@ def _changed(path: Path) -> float:
         return 0.0
 
 
-def _exposure_in(data: mmap.mmap, wanted: bytes) -> Mapping[str, Any] | None:
-    at = _found(data, wanted, 0)
-    while at >= 0:
-        end = data.find(b"\n", at)
-        end = len(data) if end < 0 else end
-        with contextlib.suppress(msgspec.DecodeError):
-            found = msgspec.json.decode(data[data.rfind(b"\n", 0, at) + 1 : end])
-            if "variant" in found:
-                return dict(found)
-        at = _found(data, wanted, end)
+def _exposure_in(file: BinaryIO, wanted: Sequence[bytes]) -> Mapping[str, Any] | None:
+    """Return the first exposure of a file with one of these ids.
+
+    It is read in steps, not mapped: a mapped file that somebody shortens ends the process.
+    """
+    line = b""  # the beginning of one that the next step ends
+    while block := file.read(_STEP):
+        lines, _, line = (line + block).rpartition(b"\n")
+        line = line[-_STEP:]  # no record is so long
+        for one in wanted:
+            if (found := _exposure_among(lines, one)) is not None:
+                return found
     return None
 
 
-def _found(data: mmap.mmap, wanted: bytes, begin: int) -> int:
-    """Return where ``wanted`` is from ``begin`` on; -1 if it is not there."""
-    for step in range(begin, len(data), _STEP):
-        if (at := data.find(wanted, step, step + _STEP + len(wanted) - 1)) >= 0:
-            return at
-    return -1
+def _exposure_among(lines: bytes, wanted: bytes) -> Mapping[str, Any] | None:
+    at = lines.find(wanted)
+    while at >= 0:
+        end = lines.find(b"\n", at)
+        end = len(lines) if end < 0 else end
+        with contextlib.suppress(msgspec.DecodeError):
+            found = msgspec.json.decode(lines[lines.rfind(b"\n", 0, at) + 1 : end])
+            if isinstance(found, dict) and "variant" in found:
+                return found
+        at = lines.find(wanted, end)
+    return None
