@@ -93,23 +93,25 @@ def _tokens(
 ) -> tuple[Token, Sequence[Token]]:
     """Return the token of the text, and the most probable ones in order; ApiError for a position
     that names no token, such as a bare number."""
-    if not isinstance(position, Mapping) or not position:
+    try:
+        entries = [
+            (_token(int(token), entry, token_bytes, ids), entry)
+            for token, entry in position.items()
+        ]
+        ranked = sorted(entries, key=lambda pair: pair[1].get("rank") or 1 << 30)
+        return entries[0][0], [token for token, _ in ranked]
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
         raise ApiError(
             502,
             "the server sent log probabilities without their tokens; leave out 'logprobs'",
             code="upstream_error",
-        )
-    entries = [
-        (_token(int(token), entry, token_bytes, ids), entry) for token, entry in position.items()
-    ]
-    ranked = sorted(entries, key=lambda pair: pair[1].get("rank") or 1 << 30)
-    return entries[0][0], [token for token, _ in ranked]
+        ) from None
 
 
 def _token(token: int, entry: Mapping[str, Any], token_bytes: TokenBytes, ids: bool) -> Token:
     text = entry.get("decoded_token")
     content = token_bytes(token)
-    if text is None:
+    if not isinstance(text, str):
         text = "" if content is None else content.decode("utf-8", "replace")
     value = entry["logprob"]
     logprob = _FLOOR if value is None or value < _FLOOR else float(value)

@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.fake_triton import INPUTS, OUTPUTS, FakeTriton, said
 from support.gateways import Served, in_front, tokenizer, write_tokenizer
 from support.scripted_http import END, STREAM
+from trtbuild_gateway.encoding.logprobs import chat_logprobs, completion_logprobs
+from trtbuild_gateway.failures import ApiError
 
 TEXT = "ab c"
 
@@ -94,6 +98,14 @@ def test_numbers_without_tokens_are_named_not_guessed() -> None:
         assert "without their tokens" in streamed.text
 
     in_front(test, script=script)
+
+
+@pytest.mark.parametrize("odd", [-0.5, {}, {"x": {}}, {"5": -0.5}, {"5": {"logprob": "a"}}])
+def test_a_position_that_names_no_token(odd: Any) -> None:
+    for encode in (chat_logprobs, completion_logprobs):
+        with pytest.raises(ApiError, match="without their tokens") as raised:
+            encode([position(5, -0.5), odd], 1, lambda _: b"a")
+        assert raised.value.status == 502
 
 
 def test_a_model_without_log_probabilities_refuses_them() -> None:
