@@ -28,6 +28,7 @@ class SmallLm:
         template: The text before a chat's messages.
         extended: Knows vLLM's parameters and ``/tokenize``.
         logprobs: Sends log probabilities.
+        alternatives: Sends the most probable tokens beside the generated one.
         values: Fills the lists of a completion's log probabilities; otherwise they are null.
         echoes: Takes ``echo``; otherwise it answers as if it were not there.
         adds: Tokens that it puts before a text.
@@ -42,6 +43,7 @@ class SmallLm:
     extended: bool = True
     logprobs: bool = True
     values: bool = True
+    alternatives: bool = True
     echoes: bool = False
     adds: int = 0
     key: str = ""
@@ -94,6 +96,11 @@ class SmallLm:
         if body.get("logprobs") and self.logprobs:
             ids = bool(body.get("return_tokens_as_token_ids"))
             choice["logprobs"] = _chat(steps, ids) if chat else _completion(steps, ids)
+            if not self.alternatives:
+                for row in choice["logprobs"].get("content", ()):
+                    row["top_logprobs"] = []
+                if not chat:
+                    choice["logprobs"] |= {"top_logprobs": [{}] * len(steps)}
             if not self.values:
                 choice["logprobs"] |= {"token_logprobs": None}
         return {"choices": [choice], "usage": {"prompt_tokens": len(prompt)}}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbuild.errors import BenchError, BuildError, UsageError
+from trtbuild.errors import BenchError, BuildError, ServerError, UsageError
 from trtbuild.files import atomic_write
 from trtbuild.progress import SILENT, Progress
 from trtbuild_measure.answers import recording
@@ -17,6 +18,7 @@ from trtbuild_measure.answers.golden import (
     wide_margin,
 )
 from trtbuild_measure.answers.junit import junit
+from trtbuild_measure.answers.model import Answer
 from trtbuild_measure.answers.options import GoldenCheckOptions, GoldenRecordOptions
 from trtbuild_measure.answers.prompts import read_prompts
 from trtbuild_measure.answers.recording import Recorded, Recording
@@ -54,7 +56,7 @@ def record(options: GoldenRecordOptions, progress: Progress = SILENT) -> Recordi
 
     Raises:
         UsageError: An invalid file, target or option.
-        ServerError: The target does not answer, or without log probabilities.
+        ServerError: The target does not answer, or without log probabilities of other tokens.
         BenchError: The model answers the same prompt too differently.
         BuildError: The file cannot be written.
     """
@@ -63,6 +65,7 @@ def record(options: GoldenRecordOptions, progress: Progress = SILENT) -> Recordi
     asker = asker_for(options, progress)
     progress.step(f"asking {len(prompts)} prompts, one at a time")
     alone = asker.ask(prompts, logprobs=True, concurrency=1)
+    _require_margins(alone, asker.address.text)
     progress.step(f"asking them again, {options.concurrency} at a time")
     together = asker.ask(prompts, logprobs=True)
     noise = noise_of(alone, together)
@@ -110,6 +113,16 @@ def check(options: GoldenCheckOptions, progress: Progress = SILENT) -> Check:
         counts={kind.value: outcomes.count(kind) for kind in Outcome},
         verdicts=verdicts,
     )
+
+
+def _require_margins(answers: Sequence[Answer], target: str) -> None:
+    if all(step.margin is None for one in answers for step in one.steps):
+        raise ServerError(
+            "the target sends no other tokens than the generated ones, so nothing tells how sure "
+            "it was of them, and all noise would be a regression",
+            where=target,
+            fix="ask a server with OpenAI's top_logprobs, such as the gateway or vLLM's own",
+        )
 
 
 def _require_same_tokens(made: Recording, token: int | str) -> None:

@@ -184,7 +184,9 @@ def test_targets_that_cannot_be_recorded(
     monkeypatch.setenv("KEY", "secret")
     model.logprobs = False
     fails(model.target, 7, "'m' sent no log probabilities", "--api-key-env", "KEY")
-    model.logprobs, model.jitter = True, 5.0
+    model.logprobs, model.alternatives = True, False
+    fails(model.target, 7, "nothing tells how sure it was", "--api-key-env", "KEY")
+    model.alternatives, model.jitter = True, 5.0
     fails(model.target, 8, "too differently to be recorded", "--api-key-env", "KEY")
 
 
