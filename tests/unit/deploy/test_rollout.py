@@ -285,6 +285,7 @@ def test_the_old_gateway_ends_under_streams_and_cuts_none(tmp_path: Path, promet
         (("https://a:1", "127.0.0.1:1"), 2, "'https://a:1' is not HOST:PORT"),
         (("127.0.0.1:1", "127.0.0.1:x"), 2, "'127.0.0.1:x' is not HOST:PORT"),
         (("127.0.0.1:1", "127.0.0.1:2", "--step", "50", "--step", "5"), 2, "do not rise"),
+        (("a:1", "b:2", "--url", f"{'a' * 99}:1"), 2, "is no address of this machine"),
         (("127.0.0.1:1", "127.0.0.1:2", "-f", "absent.yaml"), 3, "absent.yaml"),
     ],
 )
@@ -292,6 +293,12 @@ def test_wrong_words_are_refused(typed: tuple[str, ...], code: int, told: str) -
     done = trtbuild("rollout", *typed)
     assert done.returncode == code
     assert told in done.stderr
+
+
+def test_envoy_listens_on_an_address_where_a_name_was_given() -> None:
+    assert listening("localhost:8080") == ("127.0.0.1", 8080)
+    assert listening("http://[::1]:8080/") == ("::1", 8080)
+    assert parsed_server("localhost:8080").address == "localhost:8080"
 
 
 def test_what_it_needs_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,11 +52,24 @@ class Measurement:
 
 def parsed_server(address: str, pages: Sequence[str] = ()) -> Server:
     """Return a server by what a user typed. UsageError: it is no ``HOST:PORT``, or needs TLS."""
-    host, port = listening(address)
+    host, port = _host_and_port(address)
     return Server(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", tuple(pages))
 
 
 def listening(address: str) -> tuple[str, int]:
+    """Return where Envoy listens, which takes no names. UsageError: it is no ``HOST:PORT``, or the
+    host is none."""
+    host, port = _host_and_port(address)
+    try:
+        return (host if ":" in host else socket.gethostbyname(host)), port
+    except (OSError, UnicodeError) as error:
+        raise UsageError(
+            f"{host!r} is no address of this machine: {getattr(error, 'strerror', error)}",
+            fix="such as 127.0.0.1:8080, or 0.0.0.0:8080 for other machines",
+        ) from None
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
     """Return host and port of ``HOST:PORT`` or ``http://HOST:PORT``. UsageError: it is neither."""
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
