@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trtbuild_deploy.rules.view import Files, Replica
 
-_OURS = re.compile(r"\b((?:vllm:|nv_|trtllm_|gen_ai_|trtbuild_gateway_|envoy_)\w+)")
+_OURS = re.compile(r"\b((?:vllm:|nv_|trtllm_|gen_ai_|trtbuild_gateway_)\w+)")
 _SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 

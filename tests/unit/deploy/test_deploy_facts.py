@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,13 @@ from trtbuild import lockfile
 from trtbuild.errors import RepositoryError, UsageError
 from trtbuild_deploy.facts import Exporters, metrics_of, progress_of, read_facts
 from trtbuild_deploy.facts.sizes import GIB, MIB, load_seconds, memory_bytes, shm_bytes
+from trtbuild_gateway.access.gate import gate_for
+from trtbuild_gateway.access.report import AccessReport
+from trtbuild_gateway.control.watchdog import _HELP
+from trtbuild_gateway.experiments.figures import Figures
 from trtbuild_gateway.metrics import Metrics
 from trtbuild_gateway.routing.report import Report
+from trtbuild_gateway.settings import settings_of
 
 SHAPES = [
     # builder, case, GPUs, how it is asked, what tells busy from hung
@@ -147,14 +153,27 @@ def test_the_table_has_what_our_own_backend_exports() -> None:
     assert {name for name in embedded.families if name.startswith("vllm:")} == ours
 
 
-def test_the_table_has_what_the_gateway_exports() -> None:
+def test_the_table_has_what_the_gateway_exports(tmp_path: Path) -> None:
     exporters = Exporters(frozenset(), "26.07", gateway=True)
     table = {name: family.kind for name, family in metrics_of(exporters).families.items()}
-    collected = [*Metrics().registry.collect(), *Report(list).collect()]
-    assert len(collected) > 10
-    for family in collected:
-        total = "_total" if family.type == "counter" else ""
-        assert table.get(f"{family.name}{total}") == family.type
+    gate = gate_for(settings_of({"access": {"audit": {"path": str(tmp_path / "audit.jsonl")}}}))
+    collected = [
+        *Metrics().registry.collect(),
+        *Report(list).collect(),
+        *AccessReport(lambda: gate).collect(),
+        *Figures().collect(0, 0),
+    ]
+    asyncio.run(gate.close())
+    assert len(collected) > 20
+    found = {
+        f"{one.name}{'_total' if one.type == 'counter' else ''}": one.type for one in collected
+    }
+    found |= dict.fromkeys((f"trtbuild_gateway_model_{name}" for name in _HELP), "gauge")
+    del found["trtbuild_gateway_model_cpu_seconds"]
+    found["trtbuild_gateway_model_cpu_seconds_total"] = "counter"
+    assert found.items() <= table.items()
+    names = {name for name in table if name.startswith("trtbuild_gateway_")}
+    assert names <= found.keys()
 
 
 def test_every_expression_names_only_metrics_of_the_table() -> None:

@@ -145,6 +145,20 @@ def test_a_rules_file_with_an_unknown_metric_is_an_error(tmp_path: Path) -> None
     assert [found.rule for found in check(tmp_path).findings] == ["OBS101"]
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "increase(trtbuild_gateway_audit_lines_lost_total[5m]) > 0",
+        "sum(rate(trtbuild_gateway_experiment_request_seconds_count[5m])) > 1",
+        "envoy_server_live < 1",  # of a proxy that is not ours
+    ],
+)
+def test_metrics_that_a_deployment_may_have_are_no_errors(tmp_path: Path, expression: str) -> None:
+    rule = {"alert": "A", "expr": expression}
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"rules": [rule]}]}))
+    assert check(tmp_path).findings == ()
+
+
 def test_a_dashboard_is_checked_as_rules_are(tmp_path: Path) -> None:
     write(rendered(tmp_path, "vllm", "plain", "26.07", GATEWAY + PROD), tmp_path / "out")
     checked = check(tmp_path / "out")
