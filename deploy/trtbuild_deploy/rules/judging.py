@@ -31,31 +31,35 @@ def judge(root: Path, options: Options = Options()) -> Report:  # noqa: ARG001 -
 
 def judge_files(root: Path, takes: Callable[[Rule], bool] = bool) -> tuple[Report, tuple[str, ...]]:
     """The report on a directory, and what was looked at: files, and values of a chart."""
+    from trtbuild_deploy.rules.monitoring import recorded_series
+
+    read = [(path.relative_to(root).as_posix(), *_read(path)) for path in _paths(root)]
+    helm = shutil.which("helm") if _is_chart(root) else None
+    if helm:
+        read += [(name, "", made, problem) for name, made, problem in _rendered(root, helm)]
+    recorded = frozenset(recorded_series(one for _, _, made, _ in read for one in made))
     found: list[Finding] = []
-    seen: list[str] = []
-    for path in _paths(root):
-        name = path.relative_to(root).as_posix()
-        text, documents, problem = _read(path)
-        found += [_unreadable(name, problem)] if problem else _apply(documents, name, text, takes)
-        seen.append(name)
-    helm = shutil.which("helm")
+    for name, text, made, problem in read:
+        found += (
+            [_unreadable(name, problem)] if problem else _apply(made, name, text, takes, recorded)
+        )
     if _is_chart(root) and helm is None:
         found.append(_not_rendered())
-    elif _is_chart(root) and helm:
-        for name, documents, problem in _rendered(root, helm):
-            found += [_unreadable(name, problem)] if problem else _apply(documents, name, "", takes)
-            seen.append(name)
     findings = tuple(replace(one, repository=str(root)) for one in found)
-    return Report(repositories=(str(root),)).with_findings(findings), tuple(seen)
+    return Report(repositories=(str(root),)).with_findings(findings), tuple(one[0] for one in read)
 
 
 def _apply(
-    documents: Sequence[Document], name: str, text: str, takes: Callable[[Rule], bool]
+    documents: Sequence[Document],
+    name: str,
+    text: str,
+    takes: Callable[[Rule], bool],
+    recorded: frozenset[str],
 ) -> tuple[Finding, ...]:
     from trtbuild.check.running import run_on_file
     from trtbuild_deploy.rules.view import files_of
 
-    files = files_of(documents)
+    files = files_of(documents, recorded)
     return tuple(
         found
         for family in (_DEPLOYMENT, _MONITORING)

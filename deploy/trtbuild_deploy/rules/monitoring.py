@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from trtbuild.check.engine import Problem, Problems, rule
@@ -58,13 +58,12 @@ def metric_is_exported(files: Files) -> Problems:
 )
 def series_is_recorded(files: Files) -> Problems:
     """`trtbuild observe` leaves out signals whose metrics do not exist. An alert that was copied
-    from another deployment then waits for a series that nobody records, and never fires."""
+    from another deployment then waits for a series that nobody records, and never fires. The rule
+    that records it may be in another file of the directory."""
     for document in files.documents:
-        rules = list(_rules(document))
-        recorded = {str(one.get("record")) for _, one in rules}
-        for path, one in rules:
+        for path, one in _rules(document):
             for name in dict.fromkeys(_RECORDED.findall(str(one.get("expr", "")))):
-                if name not in recorded:
+                if name not in files.recorded:
                     yield Problem(f"nothing records {name}", document.at(*path, "expr"))
 
 
@@ -90,6 +89,12 @@ def counters_are_not_trusted(files: Files) -> Problems:
                 yield Problem(
                     f"{found[0]} does not see a failed answer", document.at(*path, "expr")
                 )
+
+
+def recorded_series(documents: Iterable[Document]) -> Iterator[str]:
+    """Yield the names that recording rules give."""
+    for document in documents:
+        yield from (str(one["record"]) for _, one in _rules(document) if "record" in one)
 
 
 def _rules(document: Document) -> Iterator[tuple[_Path, Any]]:

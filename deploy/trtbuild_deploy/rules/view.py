@@ -110,14 +110,21 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What is judged together: a file, or what a chart renders to."""
+    """What is judged together: a file, or what a chart renders to.
+
+    Attributes:
+        documents: Of the file.
+        replicas: What is deployed by them.
+        recorded: The series that rules of all files together record.
+    """
 
     documents: tuple[Document, ...]
     replicas: tuple[Replica, ...]
+    recorded: frozenset[str] = frozenset()
 
 
-def files_of(documents: Sequence[Document]) -> Files:
-    """The view of documents."""
+def files_of(documents: Sequence[Document], recorded: frozenset[str] = frozenset()) -> Files:
+    """The view of documents, and of the series that all files record."""
     graces = _graces(documents)
     replicas = [
         replace(replica, grace=graces.get(str(one.get("metadata", "name")), replica.grace))
@@ -126,7 +133,7 @@ def files_of(documents: Sequence[Document]) -> Files:
         for one in documents
         for replica in _replicas(one)
     ]
-    return Files(tuple(documents), tuple(replicas))
+    return Files(tuple(documents), tuple(replicas), recorded)
 
 
 def _graces(documents: Sequence[Document]) -> dict[str, int]:

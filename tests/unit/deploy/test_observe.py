@@ -159,6 +159,18 @@ def test_metrics_that_a_deployment_may_have_are_no_errors(tmp_path: Path, expres
     assert check(tmp_path).findings == ()
 
 
+def test_a_series_may_be_recorded_in_another_file(tmp_path: Path) -> None:
+    for name, rule in (
+        ("alerts", {"alert": "A", "expr": "trtbuild:queue > 1"}),
+        ("recorded", {"record": "trtbuild:queue", "expr": "sum(vllm:num_requests_waiting)"}),
+    ):
+        text = yaml.safe_dump({"groups": [{"rules": [rule]}]})
+        (tmp_path / f"{name}.yaml").write_text(text)
+    assert check(tmp_path).findings == ()
+    (tmp_path / "recorded.yaml").unlink()
+    assert [found.rule for found in check(tmp_path).findings] == ["OBS102"]
+
+
 def test_a_dashboard_is_checked_as_rules_are(tmp_path: Path) -> None:
     write(rendered(tmp_path, "vllm", "plain", "26.07", GATEWAY + PROD), tmp_path / "out")
     checked = check(tmp_path / "out")
