@@ -15,7 +15,7 @@ Read = Callable[[str], float | None]
 """Reads the outcome of an answer: 0 or 1, or a number; None if it has none."""
 
 # Also with commas between thousands; a hyphen after a word is no sign.
-_NUMBER = re.compile(r"(?:(?<!\w)-)?(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d+)?")
+_NUMBER = re.compile(r"(?:(?<!\w)-)?(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+)(?:\.\d+)?")
 
 
 class Pair(Line):

@@ -99,6 +99,7 @@ def test_the_number_of_an_answer() -> None:
     assert number_in("-3") == -3
     assert number_in("I suggest $85,000 a year, not 90,000.") == 85_000
     assert number_in("1,234,567.5 or less") == 1_234_567.5
+    assert number_in("85,000, or so") == 85_000
     assert number_in("1,2,3 or 5,1000") == 1
     assert number_in("Level-3") == 3
     assert number_in("seven") is None
