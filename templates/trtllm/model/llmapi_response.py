@@ -108,9 +108,10 @@ def _strings(name, items):
 def _logprobs(item, new):
     """JSON: for each new token ``{token_id: {logprob, rank}}``, the generated token first. Where
     TensorRT-LLM tells only a number, there is no rank."""
-    positions = list(item.logprobs or ())[-new:] if new else []
-    tokens = list(item.token_ids)[len(item.token_ids) - len(positions) :]
-    return json.dumps(list(map(_position, tokens, positions)))
+    tokens = list(item.token_ids)
+    # TensorRT-LLM takes the tokens of a stop string away, and leaves their probabilities.
+    positions = list(item.logprobs or ())[: len(tokens)][-new:] if new else []
+    return json.dumps(list(map(_position, tokens[len(tokens) - len(positions) :], positions)))
 
 
 def _position(generated, position):

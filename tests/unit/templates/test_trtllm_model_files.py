@@ -278,7 +278,8 @@ def test_every_log_probability_names_its_token_the_generated_one_first(model: An
 
     ranked = {9: entry(-0.1, 1), 6: entry(-2.5, 2)}
     sent = []
-    for ids, logprobs in (([5], [-0.5]), ([5, 6], [-0.5, ranked])):
+    stopped = [-0.5, ranked, -7.0]  # the last one of a stop string
+    for ids, logprobs in (([5], [-0.5]), ([5, 6], stopped)):
         found = assembler.response(output("ab"[: len(ids)], ids, logprobs=logprobs), False)
         sent += json.loads(found.values["logprobs"][0])
     assert sent[0] == {"5": {"logprob": -0.5, "rank": None}}
