@@ -23,13 +23,13 @@ from trtbuild_backends.runner.triton import VERSION
 
 def classify_request(body: Mapping[str, Any]) -> ClassifyRequest:
     """Return the texts to classify; RequestError if there are none."""
-    columns = [_texts(body, name) for name in ("text", "text_pair") if name in body]
-    if not columns or len({len(column) for column in columns}) > 1:
+    texts, raw = _texts(body, "text"), bool(_parameters(body).get("raw_scores"))
+    if "text_pair" not in body:
+        return ClassifyRequest(texts, raw)
+    pairs = _texts(body, "text_pair")
+    if len(texts) != len(pairs):
         raise RequestError("text and text_pair have different numbers of texts")
-    raw = bool(_parameters(body).get("raw_scores"))
-    if len(columns) == 1:
-        return ClassifyRequest(columns[0], raw)
-    return ClassifyRequest(list(zip(*columns, strict=True)), raw)
+    return ClassifyRequest(list(zip(texts, pairs, strict=True)), raw)
 
 
 def classes(name: str, found: Classes, labels: Sequence[str]) -> Mapping[str, Any]:
@@ -76,7 +76,7 @@ def _begun(name: str) -> dict[str, Any]:
 def _texts(body: Mapping[str, Any], name: str) -> list[str]:
     given = body.get(name)
     found: list[Any] = given if isinstance(given, list) else [given]
-    if not all(isinstance(text, str) for text in found):
+    if not found or not all(isinstance(text, str) for text in found):
         raise RequestError(f"{name} is missing, or no text")
     return found
 
