@@ -132,8 +132,9 @@ def new_scores(old: Floats, new: Floats, random: np.random.Generator) -> tuple[F
         weight = np.where(truth[seen] > 0, (truth[seen] < 0).mean(), (truth[seen] > 0).mean())
         inner = kernel[np.ix_(seen, seen)]
         ridge = np.trace(inner) / len(inner) + 1e-12
-        # Weighted: each sample counts half, whatever its size.
-        solved = np.linalg.solve(inner + np.diag(ridge / weight), truth[seen])
+        # Weighted: each sample counts half, whatever its size. In place: the matrix is large.
+        inner[np.diag_indices_from(inner)] += ridge / weight
+        solved = np.linalg.solve(inner, truth[seen])
         scores[unseen] = kernel[np.ix_(unseen, seen)] @ solved
     return scores[len(old) :], _area(scores[: len(old)], scores[len(old) :])
 
