@@ -60,9 +60,10 @@ class ExperimentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
                 f"the weights of the experiment {self.name!r} sum to {total:g}; give each variant "
                 "its share of the users"
             )
-        if self.users[0] >= self.users[1]:
+        if round(100 * self.users[0]) >= round(100 * self.users[1]):
             raise ValueError(
-                f"`users` of the experiment {self.name!r} must be a range, such as [0, 50]"
+                f"`users` of the experiment {self.name!r} must be a range of 0.01 % or more, such "
+                "as [0, 50]"
             )
 
     @property

@@ -98,6 +98,7 @@ def test_assignments_are_the_same_in_every_process_and_release() -> None:
         ({"unit": None}, "unit"),
         ({"unit": "session"}, "unit"),
         ({"users": [50, 50]}, "must be a range"),
+        ({"users": [0, 0.001]}, "must be a range of 0.01 %"),
     ],
 )
 def test_an_experiment_that_could_compare_nothing_is_refused(
