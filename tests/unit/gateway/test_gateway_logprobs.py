@@ -102,7 +102,8 @@ def test_numbers_without_tokens_are_named_not_guessed() -> None:
 
 @pytest.mark.parametrize("odd", [-0.5, {}, {"x": {}}, {"5": -0.5}, {"5": {"logprob": "a"}}])
 def test_a_position_that_names_no_token(odd: Any) -> None:
-    for encode in (chat_logprobs, completion_logprobs):
+    encoders: tuple[Any, ...] = (chat_logprobs, completion_logprobs)
+    for encode in encoders:
         with pytest.raises(ApiError, match="without their tokens") as raised:
             encode([position(5, -0.5), odd], 1, lambda _: b"a")
         assert raised.value.status == 502

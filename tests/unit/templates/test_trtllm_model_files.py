@@ -277,7 +277,7 @@ def test_every_log_probability_names_its_token_the_generated_one_first(model: An
         return SimpleNamespace(logprob=logprob, rank=rank)
 
     ranked = {9: entry(-0.1, 1), 6: entry(-2.5, 2)}
-    sent = []
+    sent: list[Any] = []
     stopped = [-0.5, ranked, -7.0]  # the last one of a stop string
     for ids, logprobs in (([5], [-0.5]), ([5, 6], stopped)):
         found = assembler.response(output("ab"[: len(ids)], ids, logprobs=logprobs), False)
