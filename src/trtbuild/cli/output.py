@@ -42,6 +42,14 @@ def say_json(message: str, level: str = "info", **fields: object) -> None:
     typer.echo(log_line(level, "trtbuild", message, fields=jsonable(fields)), err=True)
 
 
+def say_note(text: str) -> None:
+    """Write what is worth knowing, but no error, to standard error."""
+    if json_logs():
+        say_json(text, "warning")
+    else:
+        typer.echo(f"note: {text}", err=True)
+
+
 def console(*, stderr: bool = False) -> Console:
     """A rich console; on a pipe it neither wraps nor colours."""
     from rich.console import Console

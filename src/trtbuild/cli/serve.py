@@ -177,11 +177,12 @@ def parse_env(pairs: tuple[str, ...] | list[str]) -> dict[str, str]:
 
 
 def _observing(plan: ServePlan) -> tuple[ServePlan, Observing]:
+    from trtbuild.cli.output import say_note
     from trtbuild.pipeline.observing import prepare_observing
 
     plan, observing = prepare_observing(plan)
     for note in observing.notes:
-        typer.echo(f"note: {note}", err=True)
+        say_note(note)
     return plan, observing
 
 
@@ -213,9 +214,7 @@ def _background(
     from trtbuild.cli.server_view import (
         as_dict,
         rehearsal_as_dict,
-        say_observed,
-        say_ready,
-        say_rehearsed,
+        say_started,
         terminate_like_ctrl_c,
     )
     from trtbuild.pipeline.serve import start
@@ -228,24 +227,18 @@ def _background(
         more = {"observe": looking} if observing else {}
         print_json({**as_dict(found), "why": plan.choice.why, **rehearsal_as_dict(plan), **more})
         return
-    say_ready(found, plan.choice.why, plan.contents.served.values())
-    say_observed(looking)
-    say_rehearsed(plan)
-    typer.echo(f"  trtbuild stop {found.id}", err=True)
+    say_started(found, plan, looking, f"trtbuild stop {found.id}")
 
 
 def _foreground(
     plan: ServePlan, observing: Observing | None, timeout: float, *, as_json: bool
 ) -> None:
-    from trtbuild.cli.output import json_logs, say_json
     from trtbuild.cli.server_view import (
         as_dict,
         log_printer,
         print_event,
         rehearsal_as_dict,
-        say_observed,
-        say_ready,
-        say_rehearsed,
+        say_started,
         terminate_like_ctrl_c,
     )
     from trtbuild.pipeline.serve import start
@@ -255,16 +248,11 @@ def _foreground(
     _install_first(plan)
     found = start(plan, timeout=timeout, on_line=show)
     looking = _start_observing(found, observing)
-    said = rehearsal_as_dict(plan) | ({"observe": looking} if observing else {})
     if as_json:
+        said = rehearsal_as_dict(plan) | ({"observe": looking} if observing else {})
         print_event("ready", server=as_dict(found), why=plan.choice.why, **said)
-    elif json_logs():
-        say_json("ready", server=as_dict(found), why=plan.choice.why, **said)
     else:
-        say_ready(found, plan.choice.why, plan.contents.served.values())
-        say_observed(looking)
-        say_rehearsed(plan)
-        typer.echo("  Ctrl-C stops it", err=True)
+        say_started(found, plan, looking, "Ctrl-C stops it")
     stay(found, as_json=as_json)
 
 

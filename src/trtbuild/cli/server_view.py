@@ -138,10 +138,21 @@ def say_rehearsed(plan: ServePlan) -> None:
             typer.secho(f"  {heading.replace('_', ' ')}: {line}", err=True, fg=colour)
 
 
-def say_observed(looking: Mapping[str, str]) -> None:
-    """Where to look at what watches a server, on stderr."""
+def say_started(
+    handle: ServerHandle, plan: ServePlan, looking: Mapping[str, str], how_to_stop: str
+) -> None:
+    """On stderr that a server is ready, and where to look at what watches it."""
+    from trtbuild.cli.output import json_logs, say_json
+
+    if json_logs():
+        said = rehearsal_as_dict(plan) | ({"observe": looking} if looking else {})
+        say_json("ready", server=as_dict(handle), why=plan.choice.why, **said)
+        return
+    say_ready(handle, plan.choice.why, plan.contents.served.values())
     for what, where in looking.items():
         typer.echo(f"  {what}: {where}", err=True)
+    say_rehearsed(plan)
+    typer.echo(f"  {how_to_stop}", err=True)
 
 
 def print_event(event: str, **fields: Any) -> None:

@@ -8,12 +8,16 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from support.command_line import trtbuild
+from trtbuild.cli.output import say_note
+from trtbuild.cli.server_view import say_started
 from trtbuild.jsonlog import VARIABLE
-from trtbuild.server import logs
+from trtbuild.server import ServerHandle, logs
 from trtbuild.server.log_json import as_json
 
 TRITON = 'I1121 03:57:05.983698 5945 model_lifecycle.cc:472] "loading: echo:1"'
@@ -179,3 +183,29 @@ def test_a_command_logs_its_steps_and_its_error_as_json(tmp_path: Path) -> None:
     assert lines[-1]["fix"]
     named = trtbuild("validate", tmp_path / "absent", env={**os.environ, VARIABLE: "json"})
     assert json.loads(named.stderr)["level"] == "error"
+
+
+def test_a_server_in_the_background_is_told_in_the_logs_form(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handle = ServerHandle(
+        *("abc123", "local", os.getpid(), 0.0, "127.0.0.1", 8000, 8001, 8002, "log", "repo"), ("m",)
+    )
+    plan: Any = SimpleNamespace(
+        choice=SimpleNamespace(why="found"),
+        contents=SimpleNamespace(served={}),
+        options=SimpleNamespace(rehearsal=None),
+    )
+    looking = {"metrics": "http://127.0.0.1:9090/graph"}
+    say_started(handle, plan, looking, "trtbuild stop abc123")
+    said = capsys.readouterr().err
+    assert "m ready (local: found)" in said
+    assert said.endswith("  metrics: http://127.0.0.1:9090/graph\n  trtbuild stop abc123\n")
+    monkeypatch.setenv(VARIABLE, "json")
+    say_started(handle, plan, looking, "trtbuild stop abc123")
+    say_note("no traces")
+    ready, note = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (ready["message"], ready["observe"], ready["server"]["id"]) == (
+        "ready", looking, "abc123"
+    )  # fmt: skip
+    assert (note["level"], note["message"]) == ("warning", "no traces")
