@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.triton import title
+from support.waiting import runs
 from trtbuild import server
 from trtbuild.client import LLMClient, Sampling
 from trtbuild.pipeline import serve
@@ -70,5 +72,5 @@ def kill_and_look(pid: int, grpc_url: str, model: str) -> None:
         long = Sampling(max_tokens=100, temperature=0, ignore_eos=True)
         next(iter(client.generate(model, "Once upon a time", long)))
         os.kill(pid, signal.SIGKILL)
-    alive = psutil.wait_procs(running, timeout=20)[1]
-    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    psutil.wait_procs(running, timeout=60)
+    assert [title(process) for process in running if runs(process)] == []
