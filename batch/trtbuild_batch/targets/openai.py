@@ -28,6 +28,8 @@ from trtbuild_batch.engine import CallError, Kind, Outcome
 _TOO_LONG = re.compile(r"context[_ ]length|maximum context|longer than the (model|maximum)", re.I)
 _KINDS = {408: Kind.TIMEOUT, 409: Kind.UNAVAILABLE, 425: Kind.UNAVAILABLE, 429: Kind.RATE,
           502: Kind.UNAVAILABLE, 503: Kind.UNAVAILABLE, 504: Kind.UNAVAILABLE}  # fmt: skip
+_OF_ONE = ("content_refused", "endpoint_not_allowed")
+"""Codes of the gateway's 403 for one request: an answer that it withholds, a path."""
 _Made = TypeVar("_Made")
 Read = Callable[[Any, bytes], _Made]
 """Reads an answer, which is given as an object and as bytes."""
@@ -162,9 +164,7 @@ class OpenAITarget:
         except WireError as error:
             raise CallError(kind_of(error), str(error)) from None
         if not answer.good:
-            # A line of a batch file may name a model that is not there; others need not.
-            lost = answer.status in (401, 403) or (answer.status == 404 and bool(self.model))
-            raise _refusal(answer, fatal=lost)
+            raise _refusal(answer, self.model, own=headers is not None)
         return answer
 
 
@@ -186,7 +186,8 @@ def kind_of_status(status: int, message: str) -> Kind:
     return Kind.CONTEXT if _TOO_LONG.search(message) else Kind.REFUSED
 
 
-def _refusal(answer: Response, *, fatal: bool) -> CallError:
+def _refusal(answer: Response, model: str, *, own: bool) -> CallError:
+    """Return the error; ``own`` is a request that somebody else wrote, with a path of its own."""
     text = answer.body.decode("utf-8", "replace").strip()
     message = text[:500] or f"HTTP status {answer.status}"
     code = ""
@@ -200,8 +201,20 @@ def _refusal(answer: Response, *, fatal: bool) -> CallError:
         message = f"it sends requests on to {answer.location}"
     kind = kind_of_status(answer.status, f"{code} {message}")
     return CallError(
-        kind, f"{answer.status}: {message}", retry_after=answer.retry_after, fatal=fatal
+        kind,
+        f"{answer.status}: {message}",
+        retry_after=answer.retry_after,
+        fatal=_is_fatal(answer.status, code, message, model, own=own),
     )
+
+
+def _is_fatal(status: int, code: str, message: str, model: str, *, own: bool) -> bool:
+    """Whether every other request will be refused, too, and not this text, path or model alone."""
+    if status == 403:
+        return code not in _OF_ONE
+    if status == 404:
+        return bool(model) and (not own or model in message)
+    return status == 401
 
 
 def _models(answer: Response) -> list[str]:

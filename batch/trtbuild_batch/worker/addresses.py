@@ -21,6 +21,8 @@ _SETTINGS = {
     "redis": ("db",), "rediss": ("db",), "kafka": (), "nats": ("stream",), "tls": ("stream",),
     "amqp": ("vhost",), "amqps": ("vhost",),
 }  # fmt: skip
+_PARTS = {"db": "0", "vhost": "/"}
+"""Settings that name a part of a broker with queues of its own, and their defaults."""
 _SEVERAL = ("kafka", "nats", "tls")
 _GROUP = "trtbuild"
 
@@ -49,6 +51,13 @@ class Queue:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.hosts}/{self.name}"
+
+    def is_same(self, other: Queue) -> bool:
+        """Whether both name one queue, whatever the group and the user."""
+        return str(self) == str(other) and all(
+            self.settings.get(name, least) == other.settings.get(name, least)
+            for name, least in _PARTS.items()
+        )
 
 
 def parse(text: str, option: str) -> Queue:

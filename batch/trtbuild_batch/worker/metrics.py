@@ -43,7 +43,7 @@ class _Tallied(Collector):
 def address_of(listen: str) -> tuple[str, int]:
     """Return host and port of ``--listen``. UsageError if it has none."""
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UsageError(
             f"{listen!r} is not an address", where="--listen", fix="write it as 127.0.0.1:9400"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ _BY_FIELD = (("messages", "/chat/completions"), ("prompt", "/completions"),
              ("documents", "/rerank"), ("input", "/embeddings"))  # fmt: skip
 _ERROR_CHARS = 500
 _FAILURES = 10
+_LATEST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 
 
 def call_of(message: Message, model: str, endpoint: str, most: int) -> Call:
@@ -124,12 +125,12 @@ def _custom_id(message: Message) -> str:
     return found if isinstance(found, str) else message.headers.get(REQUEST_ID, message.id)
 
 
-def dead_letter(message: Message, receipt: Receipt, source: str) -> Outgoing:
-    """Return a message that nobody answers: as it came, with its history in headers, so that it
-    can be sent again as it is."""
+def dead_letters(message: Message, receipt: Receipt, source: str) -> Iterator[Outgoing]:
+    """Yield a message that nobody answers, for a broker to take the first that is not too large: as
+    it came, with its history in headers, so that it can be sent again as it is; without its body;
+    also without its own headers."""
     failures = [*message.failures[-_FAILURES:]]
-    headers: dict[str, str] = {
-        **message.headers,
+    ours: dict[str, str] = {
         "x-error": _line(receipt.error),
         "x-error-kind": receipt.kind,
         "x-attempts": str(receipt.attempts),
@@ -139,14 +140,10 @@ def dead_letter(message: Message, receipt: Receipt, source: str) -> Outgoing:
         "x-source": source,
         "x-message-id": message.id,
     }
-    return Outgoing(message.id, message.body, headers, message.key)
-
-
-def without_body(letter: Outgoing) -> Outgoing:
-    """Return a dead letter that is small: its headers say how large the body was."""
-    return Outgoing(
-        letter.id, b"", {**letter.headers, "x-body-bytes": str(len(letter.body))}, letter.key
-    )
+    yield Outgoing(message.id, message.body, {**message.headers, **ours}, message.key)
+    ours["x-body-bytes"] = str(len(message.body))
+    yield Outgoing(message.id, b"", {**message.headers, **ours}, message.key)
+    yield Outgoing(message.id, b"", ours)
 
 
 def failure(kind: str, text: str, when: float) -> Mapping[str, Any]:
@@ -155,7 +152,11 @@ def failure(kind: str, text: str, when: float) -> Mapping[str, Any]:
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    """Return a time of RFC 3339. Who sends a message may give it any: those after 9999 are as far
+    as it goes."""
+    return datetime.fromtimestamp(min(max(seconds, 0.0), _LATEST), UTC).isoformat(
+        timespec="milliseconds"
+    )
 
 
 def _line(text: str) -> str:

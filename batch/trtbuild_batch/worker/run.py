@@ -29,10 +29,10 @@ def run(options: WorkerOptions, progress: Progress, watch: Callable[[Tally], Non
     source = addresses.parse(options.source, "--from")
     answers = addresses.parse(options.to, "--to")
     dead = addresses.parse(options.dead, "--dead")
-    if source in (answers, dead):
+    if source.is_same(answers) or source.is_same(dead):
         raise UsageError(
             f"{source} cannot be both the source and where messages go",
-            where="--to" if source == answers else "--dead",
+            where="--to" if source.is_same(answers) else "--dead",
             fix="name another queue",
         )
     try:

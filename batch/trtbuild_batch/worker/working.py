@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -164,7 +164,7 @@ class Worker:
     async def _is_empty(self) -> bool:
         """Whether nobody has unfinished messages: what others hold may come back."""
         self.tally.waiting = await self._patiently(self.source.waiting)
-        return not self.tally.waiting and not self._held
+        return self.tally.waiting == 0 and not self._held
 
     async def _ask(self, message: Message) -> Outcome:
         try:
@@ -206,16 +206,23 @@ class Worker:
             except TooLargeError as error:
                 receipt = Receipt(None, receipt.attempts, receipt.latency_ms, str(error), "input")
         if receipt.outcome is None:
-            await self._bury(requests.dead_letter(message, receipt, self.name))
+            await self._bury(requests.dead_letters(message, receipt, self.name))
         await self._patiently(lambda: self.source.done(message))
         self._held.discard(message)
 
-    async def _bury(self, letter: Outgoing) -> None:
-        try:
-            await self._patiently(lambda: self.dead.publish(letter))
-        except TooLargeError:
-            await self._patiently(lambda: self.dead.publish(requests.without_body(letter)))
-        self.tally.dead += 1
+    async def _bury(self, letters: Iterator[Outgoing]) -> None:
+        """Publish the first letter that is not too large. ServerError if all are."""
+        for letter in letters:
+            try:
+                await self._patiently(lambda letter=letter: self.dead.publish(letter))  # type: ignore[misc]
+            except TooLargeError as error:
+                refusal = str(error)
+            else:
+                self.tally.dead += 1
+                return
+        raise ServerError(
+            f"--dead takes no dead letter: {refusal}", fix="raise the broker's limit of a message"
+        )
 
     async def _patiently(self, act: Callable[[], Awaitable[_Made]]) -> _Made:
         """Return what a broker answers, however long it is away."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -23,6 +24,7 @@ from trtbuild.process import free_ports
 from trtbuild.progress import SILENT
 from trtbuild.wire.blocking import fetch
 from trtbuild_batch.worker.addresses import parse
+from trtbuild_batch.worker.model import Outgoing, TooLargeError
 from trtbuild_batch.worker.opening import open_sink, open_source
 from trtbuild_batch.worker.options import WorkerOptions
 from trtbuild_batch.worker.run import run
@@ -242,6 +244,33 @@ def test_a_message_that_ends_its_workers_is_a_dead_letter(
     assert history["x-error-kind"] == "deliveries"
     assert history["x-deliveries"] == "2"
     assert sum(server.asked.values()) == 1
+
+
+def test_whatever_headers_a_message_has_it_is_published_or_too_large(running: Broker) -> None:
+    """Another broker may have taken them, and a message must not keep a worker for ever."""
+    name = f"headers{os.getpid()}"
+    running.create(name)
+    odd = {"user id": "a\nb", "größe": "ü", "correlation_id": "c" * 300, "n" * 300: "long"}
+    sent = [
+        Outgoing("odd", b"{}", odd),
+        Outgoing("headers", b"{}", {"note": "x" * 200_000}),
+        Outgoing("body", b" " * ((1 << 20) - 50), {"note": "x" * 60}),
+        Outgoing("last", b"{}", {}),
+    ]
+
+    async def published() -> list[str]:
+        sink, taken = open_sink(parse(running.url(name), "--to")), []
+        await sink.open(create=False)
+        for one in sent:
+            with contextlib.suppress(TooLargeError):
+                await sink.publish(one)
+                taken.append(one.id)
+        await sink.close()
+        return taken
+
+    taken = asyncio.run(published())
+    assert taken[0] == "odd" and taken[-1] == "last"
+    assert len(running.read(name)) == len(taken)
 
 
 def test_a_queue_that_is_missing_is_an_error_or_is_created(running: Broker) -> None:

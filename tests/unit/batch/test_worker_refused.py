@@ -19,9 +19,11 @@ from support.ports import refusing
 from support.valkey import valkey
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.progress import SILENT
+from trtbuild.wire.response import Response
 from trtbuild_batch.asking import Question
 from trtbuild_batch.engine import CallError, Fixed, Kind, Outcome
 from trtbuild_batch.jobs.pacing import Pacer
+from trtbuild_batch.targets.openai import _refusal
 from trtbuild_batch.worker.addresses import parse
 from trtbuild_batch.worker.model import LostError, Message, Outgoing, TooLargeError
 from trtbuild_batch.worker.opening import open_sink, open_source
@@ -55,6 +57,7 @@ REFUSED = {
     "ours": ({"from": "kafka://a/q?group.id=1"}, "group.id is set by the worker", "leave it out"),
     "variable": ({"from": "env:NO_QUEUE"}, "the variable NO_QUEUE is not set", "export it"),
     "same": ({"to": "{q}"}, "cannot be both the source", "name another queue"),
+    "group": ({"from": "{q}?group=llm", "to": "{q}?db=0"}, "cannot be both the", "another queue"),
     "stream": ({"from": "{no}"}, "the stream 'no' does not exist", "--create"),
     "sink": ({"dead": "{no}"}, "the stream 'no' does not exist", "--create"),
     "endpoint": ({"endpoint": "/v1/x"}, "unknown endpoint '/v1/x'", "/v1/chat/completions"),
@@ -289,6 +292,76 @@ def test_a_message_of_50_mb_is_a_dead_letter_that_fits(monkeypatch: pytest.Monke
     assert letter.headers["x-error"] == (
         "the message has 52,428,800 bytes, more than the 8,388,608 of --max-bytes"
     )
+
+
+def test_a_dead_letter_with_large_headers_is_published_without_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue = Scripted(b"no JSON")
+    queue.left[0].headers = {"note": "x" * (1 << 20)}
+    queue.left[0].sent = 1.7e15  # of a sender that counts microseconds
+    queue.broker_fails = lambda _now, one: (
+        TooLargeError("too large") if one and "note" in one.headers else None
+    )
+    assert played(queue, monkeypatch).dead == 1
+    letter = queue.buried["0"]
+    assert letter.headers["x-error-kind"] == "input"
+    assert letter.headers["x-first-seen"].startswith("9999-12-31")
+    queue = Scripted(b"no JSON")
+    queue.broker_fails = lambda _now, one: TooLargeError("too large") if one else None
+    with pytest.raises(ServerError, match="--dead takes no dead letter: too large"):
+        played(queue, monkeypatch)
+    assert not queue.done_with and queue.released == ["0"]
+
+
+def test_a_queue_of_unknown_length_is_not_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Scripted(CHAT)
+    known = iter([None, None, 1, 0])
+
+    async def waiting() -> int | None:
+        return next(known)
+
+    monkeypatch.setattr(queue, "waiting", waiting)
+    assert played(queue, monkeypatch).answered == 1
+    assert next(known, "asked until it was 0") == "asked until it was 0"
+
+
+def test_what_another_worker_holds_counts_after_messages_were_deleted(redis: Broker) -> None:
+    async def main() -> list[int | None]:
+        one, other = (open_source(parse(redis.url("gaps"), "--from"), 60) for _ in range(2))
+        await one.open(create=True)
+        await other.open(create=False)
+        redis.send("gaps", [(CHAT, {})] * 3)
+        await one.receive(1)
+        client: Any = getattr(one, "_redis")  # noqa: B009
+        ids = [id for id, _ in await client.xrange("gaps")]
+        found = []
+        for id in ids[:0:-1]:  # a group whose last messages are gone has no lag
+            await client.xdel("gaps", id)
+            found.append(await other.waiting())
+        await one.close()
+        await other.close()
+        return found
+
+    assert asyncio.run(main()) == [None, 1]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "model", "fatal"),
+    [
+        (401, {"message": "wrong key"}, "", True),
+        (403, {"message": "no"}, "m", True),
+        (403, {"message": "withheld", "code": "content_refused"}, "m", False),
+        (403, {"message": "not this", "code": "endpoint_not_allowed"}, "m", False),
+        (404, {"message": "the model 'm' does not exist"}, "m", True),
+        (404, {"message": "/v1/rerank does not exist"}, "m", False),
+    ],
+)
+def test_one_message_that_is_refused_does_not_end_a_worker(
+    status: int, error: dict[str, str], model: str, fatal: bool
+) -> None:
+    body = json.dumps({"error": error}).encode()
+    assert _refusal(Response(status, body=body), model, own=True).fatal is fatal
 
 
 def test_an_answer_that_the_broker_does_not_take_is_a_dead_letter(

@@ -101,6 +101,8 @@ def running() -> Iterator[None]:
         yield
     except KafkaException as error:
         raise LostError(f"Kafka: {error.args[0].str()}") from None
+    except TimeoutError:  # of a future
+        raise LostError("Kafka: no answer") from None
 
 
 def _quiet() -> Any:

@@ -15,6 +15,10 @@ from trtbuild_batch.worker.model import LostError, Message, Outgoing, TooLargeEr
 _WAIT = 1.0
 _SECONDS = 6.0
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # of a header, as in HTTP
+_TOO_LARGE = (10054, 10097)
+"""JetStream's errors for a message larger than the stream's max_msg_size, and headers of more than
+64 KiB (errors.json of github.com/nats-io/nats-server)."""
+_LINE = len(b"NATS/1.0\r\n\r\n")
 
 
 class NatsSource:
@@ -119,15 +123,22 @@ class NatsSink:
     async def publish(self, message: Outgoing) -> None:
         """See :class:`~trtbuild_batch.worker.model.Sink`."""
         from nats.errors import MaxPayloadError
+        from nats.js.errors import APIError
 
-        headers = _headers(message)
+        headers = _headers(message) | {"Nats-Msg-Id": message.id}
+        size = len(message.body) + _LINE + sum(len(n) + len(t) + 4 for n, t in headers.items())
+        # The server counts the headers, too, and ends a connection whose message is too large.
+        if size > self._client.max_payload:
+            raise TooLargeError(f"{self._queue} takes no {size:,} bytes")
         with _running():
             try:
-                await self._jetstream.publish(
-                    self._queue.name, message.body, headers=headers | {"Nats-Msg-Id": message.id}
-                )
-            except MaxPayloadError:
-                raise TooLargeError(f"{self._queue} takes no {len(message.body):,} bytes") from None
+                await self._jetstream.publish(self._queue.name, message.body, headers=headers)
+            except MaxPayloadError:  # that of a server to which we have just moved
+                raise TooLargeError(f"{self._queue} takes no {size:,} bytes") from None
+            except APIError as error:
+                if error.err_code not in _TOO_LARGE:
+                    raise
+                raise TooLargeError(f"{self._queue}: {error.description}") from None
 
     async def close(self) -> None:
         """See :class:`~trtbuild_batch.worker.model.Sink`."""

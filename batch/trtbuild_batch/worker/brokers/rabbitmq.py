@@ -23,6 +23,9 @@ _WAIT = 1.0
 _PAUSE = 0.05  # between looks into an empty queue; doubled up to _LONGEST
 _LONGEST = 0.4
 _DELIVERIES = "x-delivery-count"
+_HEADERS = 100_000
+"""Bytes of a message's headers at most: they go in one frame, of 128 KiB by default, and the server
+ends a connection with a larger one."""
 _MOST_BYTES = 255  # of a property
 _NAMES = ("message_id", "correlation_id", "content_type")
 
@@ -97,6 +100,9 @@ class RabbitMQSink:
 
     async def publish(self, message: Outgoing) -> None:
         """See :class:`~trtbuild_batch.worker.model.Sink`."""
+        size = sum(len(name) + len(text.encode()) for name, text in message.headers.items())
+        if size > _HEADERS:
+            raise TooLargeError(f"RabbitMQ takes no headers of {size:,} bytes")
         made = _made(message)
         with _running(len(message.body)):
             await self._broker.queue()  # connected, and the queue is there
@@ -196,7 +202,8 @@ class _Broker:
 def _message(one: Any) -> Message:
     headers = {name.lower(): str(value) for name, value in (one.headers or {}).items()}
     given = headers.pop(_DELIVERIES, None)
-    deliveries = int(given) + 1 if given is not None else 1 + bool(one.redelivered)
+    known = given is not None and given.isdecimal()  # in other queues it is the sender's
+    deliveries = int(given) + 1 if known else 1 + bool(one.redelivered)
     for name in _NAMES:
         if value := getattr(one, name):
             headers.setdefault(name, str(value))

@@ -111,8 +111,12 @@ class RedisSource:
         with _running():
             for row in await self._redis.xinfo_groups(self._queue.name):
                 if row["name"] == self._queue.group.encode():
-                    lag = row.get("lag")  # null after entries were deleted
-                    return None if lag is None else lag + row["pending"] - len(self._held)
+                    lag = row.get("lag")
+                    if lag is None:  # before Redis 7, and after entries were deleted
+                        after = f"({row['last-delivered-id'].decode()}"
+                        if await self._redis.xrange(self._queue.name, after, "+", count=1):
+                            return None
+                    return (lag or 0) + int(row["pending"]) - len(self._held)
         return None
 
     async def close(self) -> None:
