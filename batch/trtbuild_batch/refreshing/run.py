@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from trtbuild.errors import BuildError
+from trtbuild.errors import BuildError, UsageError
 from trtbuild.progress import Progress
 from trtbuild_batch.asking import Embed
 from trtbuild_batch.inputs import Source, open_source
@@ -27,7 +27,7 @@ from trtbuild_batch.refreshing.digests import Known
 from trtbuild_batch.refreshing.memory import Generation, Memory, Pending
 from trtbuild_batch.refreshing.options import RefreshOptions
 from trtbuild_batch.refreshing.planning import CHANGED, Counts, Planner, kept_schema
-from trtbuild_batch.sinks import Sink, SinkAddress, open_sink, parse
+from trtbuild_batch.sinks import VECTOR, Sink, SinkAddress, open_sink, parse
 from trtbuild_batch.targets import parse as parse_target
 from trtbuild_batch.targets.opening import Address
 
@@ -90,7 +90,7 @@ def refresh(
     folder = place(options.out)
     task = preparing.task_of(source, options.task(), address)
     assert isinstance(task, Embed)
-    layout = preparing.layout_of(source, task, options.job())
+    layout = _without_ours(preparing.layout_of(source, task, options.job()), options)
     source = replace(source, read=task.columns | {layout.id} | set(layout.keep))
     generation = asyncio.run(_identified(options, address, task, layout, progress))
     folder.make()
@@ -103,6 +103,20 @@ def refresh(
             watch,
         )  # fmt: skip
         return work.run()
+
+
+def _without_ours(layout: Layout, options: RefreshOptions) -> Layout:
+    """Return the layout without kept columns that have a name of ours; UsageError if one was asked
+    for by name."""
+    ours = [name for name in (VECTOR, digests.COLUMN) if name in layout.keep]
+    if ours and "*" not in options.keep:
+        raise UsageError(
+            f"the column {ours[0]!r} has the name of a column of the sink",
+            where="--keep",
+            fix="rename it in the input, or leave it out",
+        )
+    kept = {name: kind for name, kind in layout.keep.items() if name not in ours}
+    return replace(layout, keep=kept)
 
 
 async def _identified(

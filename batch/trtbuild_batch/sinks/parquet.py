@@ -37,19 +37,29 @@ class ParquetSink:
 
     def holds(self, generation: int) -> bool:
         """See :class:`~trtbuild_batch.sinks.model.Sink`."""
+        return self._generation_there() == str(generation).encode()
+
+    def _generation_there(self) -> bytes | None:
+        """Return the generation that the file has; empty if it is another's, None without one."""
         import pyarrow.parquet as pq
 
         if not self._where.exists:
-            return False
+            return None
         with self._trouble(), self._where.opened() as stream:
             metadata = pq.read_schema(stream).metadata or {}
-            return bool(metadata.get(_GENERATION) == str(generation).encode())
+            found: bytes = metadata.get(_GENERATION, b"")
+            return found
 
     def begin(self, generation: int, schema: Schema) -> None:
         """See :class:`~trtbuild_batch.sinks.model.Sink`."""
         import pyarrow.parquet as pq
 
         self.close()
+        if self._generation_there() == b"":
+            raise BuildError(
+                f"{self._where} is a file that trtbuild did not make",
+                fix="name another file with --sink, or remove it",
+            )
         self._generation = generation
         self._schema = schema.with_metadata({_GENERATION: str(generation)})
         with disk_trouble(self._scratch):

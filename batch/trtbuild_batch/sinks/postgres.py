@@ -13,6 +13,7 @@ from psycopg import sql
 
 from trtbuild.errors import BuildError
 from trtbuild_batch.sinks.model import VECTOR, SinkAddress
+from trtbuild_batch.sinks.payload import payload
 
 if TYPE_CHECKING:
     from pyarrow import Schema, Table
@@ -147,10 +148,10 @@ def _binary(rows: Table) -> Iterator[tuple[bytes, bytes, bytes]]:
         head = struct.pack(">HH", numbers.shape[1], 0)
         for row, vector in zip(batch.drop_columns([VECTOR]).to_pylist(), numbers, strict=True):
             name = row.pop("id")
-            kept = json.dumps(row, default=str).replace("\\u0000", "\\ufffd")
-            yield _text(name), b"\x01" + kept.encode(), head + vector.tobytes()
+            kept = json.dumps(payload(row, _text))
+            yield _text(name).encode(), b"\x01" + kept.encode(), head + vector.tobytes()
 
 
-def _text(value: str) -> bytes:
+def _text(value: str) -> str:
     """Return a text; PostgreSQL has no NUL in one."""
-    return value.replace("\0", "\ufffd").encode()
+    return value.replace("\0", "\ufffd")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -12,13 +13,18 @@ from qdrant_client import QdrantClient, models
 
 from trtbuild.errors import BuildError
 from trtbuild_batch.sinks.model import VECTOR, SinkAddress
+from trtbuild_batch.sinks.payload import payload
 
 if TYPE_CHECKING:
     from pyarrow import Schema, Table
 
 _IDS = uuid.UUID("8f6b1c52-52a3-4b0e-9d1f-6f2f3c9b7a10")
 """Namespace of the points' ids: a point's id is a number or a UUID, and ours are texts."""
-_ROWS = 500  # in a request, which may have 32 MiB
+_ROWS = 500  # in a request
+_BYTES = 16 << 20
+"""Of a request: a server takes 32 MiB (max_request_size_mb)."""
+_NUMBER_BYTES = 24  # a float32 is written as a float64
+_SECONDS = 60  # of a request, which returns when the points are stored; the client's default is 5
 
 
 class QdrantSink:
@@ -35,6 +41,7 @@ class QdrantSink:
                 url=address.where if remote else None,
                 path=None if remote else address.where,
                 api_key=os.environ.get("QDRANT_API_KEY") if remote else None,
+                timeout=_SECONDS,
                 check_compatibility=False,  # it would warn about a server that does not answer
             )
 
@@ -67,14 +74,7 @@ class QdrantSink:
 
     def upsert(self, rows: Table) -> None:
         """See :class:`~trtbuild_batch.sinks.model.Sink`."""
-        for batch in rows.to_batches(max_chunksize=_ROWS):
-            vectors = batch[VECTOR].to_pylist()
-            payloads = batch.drop_columns([VECTOR]).to_pylist()
-            points = models.Batch(
-                ids=[_point(row["id"]) for row in payloads],
-                vectors=vectors,
-                payloads=[_json(row) for row in payloads],
-            )
+        for points in _requests(rows):
             with self._trouble():
                 self._client.upsert(self._current, points=points, wait=True)
 
@@ -123,9 +123,19 @@ def _point(name: str) -> str:
     return str(uuid.uuid5(_IDS, name))
 
 
-def _json(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a payload; what JSON does not have, such as a time, becomes text."""
-    import json
-
-    found: dict[str, Any] = json.loads(json.dumps(row, default=str))
-    return found
+def _requests(rows: Table) -> Iterator[list[models.PointStruct]]:
+    """Yield the rows as points, as many at a time as a request may have."""
+    points: list[models.PointStruct] = []
+    size = 0
+    for batch in rows.to_batches(max_chunksize=_ROWS):
+        vectors = batch[VECTOR].to_pylist()
+        for row, vector in zip(batch.drop_columns([VECTOR]).to_pylist(), vectors, strict=True):
+            kept = payload(row)
+            more = _NUMBER_BYTES * len(vector) + len(json.dumps(kept))
+            if points and (size + more > _BYTES or len(points) == _ROWS):
+                yield points
+                points, size = [], 0
+            points.append(models.PointStruct(id=_point(row["id"]), vector=vector, payload=kept))
+            size += more
+    if points:
+        yield points

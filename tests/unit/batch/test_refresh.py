@@ -307,6 +307,17 @@ def test_what_cannot_be_is_refused(refresh: Refresh, tmp_path: Path, server: Bat
     assert done.returncode == 2 and "is not empty, and has no refresh" in done.stderr
 
 
+def test_a_column_with_the_name_of_the_vectors_is_not_kept(
+    refresh: Refresh, tmp_path: Path
+) -> None:
+    given = [{**row, "vector": "an older one"} for row in rows(1, 2)]
+    done = refresh(given, "--keep", "vector")
+    assert done.returncode == 2 and "'vector' has the name of a column" in done.stderr
+    assert refresh(given, "--keep", "*").returncode == 0
+    assert held(tmp_path) == expected(given)
+    assert pq.read_schema(tmp_path / "vectors.parquet").names == ["id", "text", "n", "vector"]
+
+
 @pytest.mark.parametrize("kind", ["lancedb", "qdrant"])
 def test_without_its_library_the_extra_of_a_sink_is_named(
     kind: str, refresh: Refresh, monkeypatch: pytest.MonkeyPatch

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 from trtbuild.errors import BuildError
 from trtbuild_batch.sinks import Sink, open_sink, parse
+from trtbuild_batch.sinks.payload import payload
 
 _SIZE = 16
 _ROWS = 80  # Qdrant on a disk of this machine syncs each point
@@ -161,7 +164,7 @@ def test_a_table_of_others_is_left_alone(place: tuple[str, Nearest], tmp_path: P
     address, _ = place
     kind = parse(address).kind
     if kind == "parquet":
-        (tmp_path / "v.parquet").write_bytes(b"PAR1 nothing PAR1")
+        pq.write_table(table(0, 3), tmp_path / "v.parquet")
     elif kind == "qdrant":
         from qdrant_client import QdrantClient, models
 
@@ -180,7 +183,41 @@ def test_a_table_of_others_is_left_alone(place: tuple[str, Nearest], tmp_path: P
             db.execute("CREATE TABLE docs (id text)")
     with open_sink(parse(address), tmp_path) as sink, pytest.raises(BuildError) as raised:
         fill(sink, 1, table(0, 3))
-    assert "trtbuild did not make" in raised.value.what or "cannot be read" in raised.value.what
+    assert "trtbuild did not make" in raised.value.what
+    if kind == "parquet":
+        assert pq.read_table(tmp_path / "v.parquet") == table(0, 3)
+        (tmp_path / "v.parquet").write_bytes(b"PAR1 nothing PAR1")
+        with open_sink(parse(address), tmp_path) as sink, pytest.raises(BuildError) as raised:
+            sink.begin(1, table(0, 3).schema)
+        assert "cannot be read" in raised.value.what
+
+
+def test_kept_columns_are_json_that_databases_read() -> None:
+    nan = float("nan")
+    row = {"a": nan, "b": [1.5, nan, None], "c": {"d": float("inf")}, "e": date(2026, 1, 2)}
+    found = payload({**row, "f": "a\0b", "g": r"a\u0000b"}, lambda text: text.replace("\0", "?"))
+    assert json.loads(json.dumps(found, allow_nan=False)) == {
+        "a": None, "b": [1.5, None, None], "c": {"d": None}, "e": "2026-01-02", "f": "a?b",
+        "g": r"a\u0000b",
+    }  # fmt: skip
+
+
+def test_a_request_to_qdrant_is_not_larger_than_a_server_takes() -> None:
+    from trtbuild_batch.sinks.qdrant import _requests
+
+    for width, text, least in ((8192, "", 5), (4, "x" * 100_000, 3), (4, "", 2)):
+        vectors = np.random.default_rng(9).normal(size=(501, width)).astype("f4")
+        columns = {"id": [f"{n}" for n in range(501)], "text": [text] * 501}
+        given = pa.table(columns).append_column(
+            "vector", pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
+        )
+        requests = list(_requests(given))
+        assert [one.payload for many in requests for one in many] == [
+            {"id": f"{n}", "text": text} for n in range(501)
+        ]
+        assert len(requests) >= least
+        largest = max(requests, key=len)
+        assert sum(len(one.model_dump_json()) for one in largest) < 32 << 20
 
 
 def test_a_database_that_is_not_there(tmp_path: Path) -> None:
