@@ -90,7 +90,8 @@ def _found(root: Path) -> tuple[list[str], list[str]]:
     for path in paths:
         if not is_safe(path):
             raise UsageError(
-                f"the name {path!r} cannot be stored", fix="rename it without ':' and '\\'"
+                f"the name {path!r} cannot be stored",
+                fix="rename it without ':' and '\\', in UTF-8",
             )
         if not is_inside(root / path, root) or not (root / path).is_file():
             raise RepositoryError(

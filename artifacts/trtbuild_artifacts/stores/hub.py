@@ -80,12 +80,14 @@ class HubRemote:
 
     def listing(self) -> bytes:
         """The bytes of the listing. UsageError if the repository was not pushed by trtbuild."""
-        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder, explained(self._repo, self.version):
             try:
                 return self._download(LISTING_NAME, Path(folder)).read_bytes()
-            except EntryNotFoundError:
+            except EntryNotFoundError as error:
+                if isinstance(error, LocalEntryNotFoundError):
+                    raise  # the hub could not be asked
                 raise UsageError(
                     f"{self._repo} was not made by trtbuild push",
                     where=f"{self._repo}@{self.version}",

@@ -26,6 +26,8 @@ from trtbuild_artifacts.seam import Pushed, PushOptions, Remote, Sink, refuse
 
 _FILES, _REPORTS = "triton", "trtbuild"
 _EXPERIMENT = "trtbuild"
+_ALIAS = re.compile(r"(?!(?:v[0-9]+|latest)$)[\w-]+", re.ASCII | re.IGNORECASE)
+"""As MLflow's own check of an alias (mlflow/utils/validation.py)."""
 _LISTING_TAG = "trtbuild.listing"
 _VERSIONS = "name an alias or a version: mlflow:NAME@3"
 
@@ -42,11 +44,8 @@ class ModelRegistry:
     ) -> Pushed:
         """Log a run with all files, register it as a version, and give that the alias."""
         refuse(options, ["layout"], "MLflow")
-        if reference.tag.isdigit():
-            raise UsageError(
-                f"MLflow numbers versions itself, so {reference.tag!r} cannot be chosen",
-                fix="give an alias instead, such as candidate",
-            )
+        if reference.tag != DEFAULT_TAG:
+            _require_alias(reference.tag)  # before everything is uploaded
         metrics = [found for file in options.benchmarks for found in _metrics(file)]
         client, listing = _client(), contents.listing
         with _trouble(reference):
@@ -79,6 +78,7 @@ class ModelRegistry:
     def tag(self, reference: Reference, alias: str) -> str:
         """Set an alias to a version."""
         reference.without_digest(_VERSIONS)
+        _require_alias(alias)
         client = _client()
         version = _version(client, reference)
         self._alias(client, reference, alias, version)
@@ -137,6 +137,21 @@ def _client() -> Any:
         ) from None
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient()
+
+
+def _require_alias(name: str) -> None:
+    """Raise UsageError for a name that MLflow reserves or refuses."""
+    if name.isdecimal():
+        raise UsageError(
+            f"MLflow numbers versions itself, so {name!r} cannot be chosen",
+            fix="give an alias instead, such as candidate",
+        )
+    if not _ALIAS.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be an alias in MLflow",
+            fix="write letters, digits, '-' and '_', such as candidate; latest, and v with a "
+            "number, are reserved",
+        )
 
 
 def _register(client: Any, name: str) -> None:

@@ -14,6 +14,7 @@ from support.fake_hub import Hub
 from support.hub_commits import writable_hub
 from support.trees import snapshot
 from trtbuild_artifacts.listing import LISTING_NAME
+from trtbuild_artifacts.stores.hub import HubRemote
 
 
 @pytest.fixture
@@ -52,7 +53,9 @@ def test_commits_and_tags(hub: Hub, repo: Path, tmp_path: Path) -> None:
     assert "hf_s3cret" in hub.tokens and "hf_s3cret" not in done.stderr + pushed.stderr
 
 
-def test_what_the_hub_has_not(hub: Hub, repo: Path, tmp_path: Path) -> None:
+def test_what_the_hub_has_not(
+    hub: Hub, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert trtbuild("push", repo, "hf://acme/chat").returncode == 0
     (hub.repos["acme/chat"].folder / LISTING_NAME).unlink()
     for url, code, says in (
@@ -63,6 +66,16 @@ def test_what_the_hub_has_not(hub: Hub, repo: Path, tmp_path: Path) -> None:
     ):
         done = trtbuild("pull", url, tmp_path / "out")
         assert done.returncode == code and says in done.stderr, done.stderr
+    download = HubRemote._download
+    with monkeypatch.context() as patched:
+
+        def broken(remote: HubRemote, path: str, folder: Path) -> Path:
+            hub.status = 400
+            return download(remote, path, folder)
+
+        patched.setattr(HubRemote, "_download", broken)
+        done = trtbuild("pull", "hf://acme/chat", tmp_path / "out")
+    assert done.returncode == 5 and "the hub answers HTTP 400" in done.stderr, done.stderr
     hub.status = 403
     done = trtbuild("push", repo, "hf://acme/chat")
     assert done.returncode == 5 and "refuses" in done.stderr, done.stderr

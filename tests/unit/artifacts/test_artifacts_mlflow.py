@@ -88,7 +88,7 @@ def test_versions_of_a_registered_model(server: None, repo: Path, tmp_path: Path
         refused = trtbuild("pull", url, target)
         assert refused.returncode == code and says in refused.stderr
     reserved = trtbuild("tag", "mlflow:chat", "--alias", "v1")
-    assert reserved.returncode == 5 and "is reserved" in reserved.stderr
+    assert reserved.returncode == 2 and "cannot be an alias" in reserved.stderr
 
 
 def test_without_a_server(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +96,8 @@ def test_without_a_server(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for url, says in (
         ("mlflow:chat", "MLFLOW_TRACKING_URI"),
         ("mlflow:chat@7", "numbers versions"),
+        ("mlflow:chat@v1", "'v1' cannot be an alias in MLflow"),
+        ("mlflow:chat@1.2", "'1.2' cannot be an alias in MLflow"),
     ):
         refused = trtbuild("push", repo, url)
         assert refused.returncode == 2 and says in refused.stderr

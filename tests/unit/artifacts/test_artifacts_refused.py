@@ -92,6 +92,13 @@ def test_urls_name_a_place_and_a_tag_or_a_digest(text: str, place: str, tag: str
     assert parse(str(found)) == parse(text)
 
 
+def test_a_file_whose_name_is_no_text_is_refused(repo: Path, tmp_path: Path) -> None:
+    (repo / "one/1" / os.fsdecode(b"\xff.bin")).touch()
+    says = refused("push", repo, f"file://{tmp_path}/store", code=2)
+    assert "cannot be stored" in says and "in UTF-8" in says
+    assert not (tmp_path / "store").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
