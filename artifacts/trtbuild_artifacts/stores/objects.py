@@ -6,6 +6,7 @@ Below the URL's path lie ``blobs/sha256/HEX``, ``listings/HEX.json`` and ``tags/
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ class ObjectStores:
             progress.step(f"uploading {counted(len(missing), 'file')}")
         for entry in missing:
             with sources[entry.sha256].open("rb") as stream:
-                bucket.upload(_blob(entry.sha256), _chunks(stream, progress, done, total))
+                bucket.upload(_blob(entry.sha256), _chunks(stream, entry, progress, done, total))
             done += entry.size
         bucket.write(_listing(listing.digest), listing.content)
         bucket.write(f"tags/{reference.tag}", listing.digest.encode())
@@ -222,12 +223,23 @@ def _missing(reference: Reference) -> UsageError:
     )
 
 
-def _chunks(stream: BinaryIO, progress: Progress, done: int, total: int) -> Iterator[bytes]:
-    """A file in pieces, with the progress."""
+def _chunks(
+    stream: BinaryIO, entry: Entry, progress: Progress, done: int, total: int
+) -> Iterator[bytes]:
+    """A file in pieces, with the progress. BuildError, which ends the upload, if it is not the one
+    that was listed: no later push would replace it under its SHA-256."""
+    sha = hashlib.sha256()
     while chunk := stream.read(_CHUNK):
+        sha.update(chunk)
         yield chunk
         done += len(chunk)
         progress.advance(done, total)
+    if sha.hexdigest() != entry.sha256:
+        raise BuildError(
+            "a file changed while it was read",
+            where=stream.name,
+            fix="push when nothing writes into the repository",
+        )
 
 
 def _reason(error: BaseException) -> str:

@@ -15,7 +15,11 @@ from support.artifacts import CONFIG, MODEL, WEIGHTS, lock_repository, write_rep
 from support.command_line import trtbuild
 from support.registry import Registry
 from support.trees import snapshot
+from trtbuild.errors import BuildError
+from trtbuild_artifacts.contents import read
 from trtbuild_artifacts.listing import LISTING_NAME
+from trtbuild_artifacts.reference import parse
+from trtbuild_artifacts.stores.objects import ObjectStores
 
 Place = Callable[[str], str]
 
@@ -214,3 +218,19 @@ def test_files_that_are_equal_are_kept_and_fetched_once(tmp_path: Path) -> None:
     assert ran("push", repo, url)["sent"] < 1.1 * WEIGHTS
     assert ran("pull", url, target)["received"] < 1.1 * WEIGHTS
     assert pulled(target) == snapshot(repo)
+
+
+def test_a_file_that_changes_during_a_push_is_not_stored(repo: Path, tmp_path: Path) -> None:
+    reference = parse(f"file://{tmp_path}/store@v1")
+    listed = read(repo)
+    weights = repo / "one/1/weights.bin"
+    before = weights.read_bytes()
+    weights.write_bytes(before[::-1])
+    with pytest.raises(BuildError, match="changed while it was read") as found:
+        ObjectStores().push(listed, reference)
+    assert found.value.where == str(weights)
+    sha256 = listed.listing.files["one/1/weights.bin"].sha256
+    assert not (tmp_path / "store/blobs/sha256" / sha256).exists()
+    weights.write_bytes(before)
+    ObjectStores().push(listed, reference)
+    assert trtbuild("pull", str(reference), tmp_path / "out").returncode == 0
