@@ -124,7 +124,7 @@ class _Ids:
 
     def add(self, batch: list[Row]) -> None:
         for row in batch:
-            if self._column in row.values:
+            if row.values.get(self._column) is not None:
                 text = str(row.values[self._column]).encode("utf-8", "surrogatepass")
                 self._hashes.append(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()))
 
@@ -138,7 +138,7 @@ class _Ids:
             return
         first: dict[str, int] = {}
         for row in (row for batch in source.batches() for row in batch):
-            if self._column not in row.values:
+            if row.values.get(self._column) is None:
                 continue
             name = str(row.values[self._column])
             if name in first:

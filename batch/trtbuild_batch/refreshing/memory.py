@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -44,12 +44,14 @@ class Pending:
         embed: Rows to embed.
         remove: Ids to remove.
         unreadable: Rows of the input that are left out.
+        inputs: What identifies the input of a new generation, whose rows may have to be corrected.
     """
 
     generation: Generation
     embed: int
     remove: int
     unreadable: int
+    inputs: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from trtbuild_batch.output.parts import Layout
 from trtbuild_batch.places import Place
 from trtbuild_batch.refreshing import digests
 from trtbuild_batch.refreshing.digests import Known
+from trtbuild_batch.sinks import VECTOR
 
 CHANGED, REMOVED = "changed.parquet", "removed.parquet"
 _SHOWN = 5
@@ -136,6 +137,22 @@ class Planner:
             for name, kind in self.layout.keep.items()
         ]
         return ids, texts, kept
+
+
+def without_ours(layout: Layout, asked: Sequence[str]) -> Layout:
+    """Return the layout without kept columns that have a name of ours.
+
+    Raises:
+        UsageError: One of them was ``asked`` for by its name.
+    """
+    ours = [name for name in (VECTOR, digests.COLUMN) if name in layout.keep]
+    if ours and "*" not in asked:
+        raise UsageError(
+            f"the column {ours[0]!r} has the name of a column of the sink",
+            where="--keep",
+            fix="rename it in the input, or leave it out",
+        )
+    return replace(layout, keep={k: v for k, v in layout.keep.items() if k not in ours})
 
 
 def kept_schema(layout: Layout) -> Any:

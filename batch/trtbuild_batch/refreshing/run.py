@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from trtbuild.errors import BuildError, UsageError
+from trtbuild.errors import BuildError
 from trtbuild.progress import Progress
 from trtbuild_batch.asking import Embed
 from trtbuild_batch.inputs import Source, open_source
@@ -26,8 +26,8 @@ from trtbuild_batch.refreshing.applying import Applier
 from trtbuild_batch.refreshing.digests import Known
 from trtbuild_batch.refreshing.memory import Generation, Memory, Pending
 from trtbuild_batch.refreshing.options import RefreshOptions
-from trtbuild_batch.refreshing.planning import CHANGED, Counts, Planner, kept_schema
-from trtbuild_batch.sinks import VECTOR, Sink, SinkAddress, open_sink, parse
+from trtbuild_batch.refreshing.planning import CHANGED, Counts, Planner, kept_schema, without_ours
+from trtbuild_batch.sinks import Sink, SinkAddress, open_sink, parse
 from trtbuild_batch.targets import parse as parse_target
 from trtbuild_batch.targets.opening import Address
 
@@ -90,7 +90,7 @@ def refresh(
     folder = place(options.out)
     task = preparing.task_of(source, options.task(), address)
     assert isinstance(task, Embed)
-    layout = _without_ours(preparing.layout_of(source, task, options.job()), options)
+    layout = without_ours(preparing.layout_of(source, task, options.job()), options.keep)
     source = replace(source, read=task.columns | {layout.id} | set(layout.keep))
     generation = asyncio.run(_identified(options, address, task, layout, progress))
     folder.make()
@@ -103,20 +103,6 @@ def refresh(
             watch,
         )  # fmt: skip
         return work.run()
-
-
-def _without_ours(layout: Layout, options: RefreshOptions) -> Layout:
-    """Return the layout without kept columns that have a name of ours; UsageError if one was asked
-    for by name."""
-    ours = [name for name in (VECTOR, digests.COLUMN) if name in layout.keep]
-    if ours and "*" not in options.keep:
-        raise UsageError(
-            f"the column {ours[0]!r} has the name of a column of the sink",
-            where="--keep",
-            fix="rename it in the input, or leave it out",
-        )
-    kept = {name: kind for name, kind in layout.keep.items() if name not in ours}
-    return replace(layout, keep=kept)
 
 
 async def _identified(
@@ -156,6 +142,10 @@ class _Refresh:
     def run(self) -> Refreshed:
         """Finish what was interrupted, and then do what the input asks for."""
         resumed, errors = self._resumed()
+        if (pending := self.known.pending) and self._corrected(pending):
+            self.progress.step("embedding all rows again: the input has changed")
+            self._abandon(pending)
+            resumed = errors = 0
         if pending := self.known.pending:  # too many rows have errors: not shown to readers
             counts = Counts(rows=pending.embed, new=pending.embed, unreadable=pending.unreadable)
         else:
@@ -181,15 +171,21 @@ class _Refresh:
         pending = self.known.pending
         if pending is None:
             return 0, 0
-        current = self.known.current
         if not self.options.new and not self._different(pending.generation):
             self.progress.step("finishing the interrupted refresh")
             return pending.embed, self._finish(pending, again=True)
-        stale = self.known.stale
+        self._abandon(pending)
+        return 0, 0
+
+    def _abandon(self, pending: Pending) -> None:
+        current, stale = self.known.current, self.known.stale
         if current is None or pending.generation.number != current.number:
             stale = (*stale, pending.generation.number)
         self._remember(pending=None, stale=stale)
-        return 0, 0
+
+    def _corrected(self, pending: Pending) -> bool:
+        """Whether the input is no longer the one that was planned: its errors may be gone."""
+        return list(pending.inputs) != self.source.fingerprint(self.progress)
 
     def _different(self, old: Generation) -> list[str]:
         """Return why vectors of now cannot be among those of ``old``; empty if they can."""
@@ -229,7 +225,8 @@ class _Refresh:
         embed = counts.new + counts.changed
         if generation is base and not embed and not counts.removed:
             return counts, None
-        pending = Pending(generation, embed, counts.removed, counts.unreadable)
+        inputs = () if generation is base else self.source.fingerprint(self.progress)
+        pending = Pending(generation, embed, counts.removed, counts.unreadable, inputs)
         self._remember(pending=pending)
         return counts, pending
 

@@ -169,6 +169,20 @@ def test_a_new_collection_with_errors_is_not_shown(
     assert done.returncode == 0 and len(held(tmp_path)) == 9
 
 
+def test_rows_of_a_new_collection_can_be_corrected(refresh: Refresh, tmp_path: Path) -> None:
+    given = rows(*range(4))
+    wrong = [*given[:2], {**given[2], "text": 5}, {**given[3], "id": None}, {"id": None}]
+    done = refresh(wrong)
+    assert done.returncode == 7 and "3 of 5 rows have no vector" in done.stderr
+    done = refresh(None)
+    assert done.returncode == 7 and "3 of an interrupted refresh" in done.stdout
+    assert not (tmp_path / "vectors.parquet").exists()
+    done = refresh(given)
+    assert done.returncode == 0 and "the input has changed" in done.stderr
+    assert done.stdout.startswith("4 rows · 4 new · 0 changed")
+    assert held(tmp_path) == expected(given)
+
+
 _CHILD = """
 import sys
 from trtbuild.progress import SILENT
