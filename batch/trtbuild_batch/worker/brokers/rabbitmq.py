@@ -202,8 +202,9 @@ class _Broker:
 def _message(one: Any) -> Message:
     headers = {name.lower(): str(value) for name, value in (one.headers or {}).items()}
     given = headers.pop(_DELIVERIES, None)
-    known = given is not None and given.isdecimal()  # in other queues it is the sender's
-    deliveries = int(given) + 1 if known else 1 + bool(one.redelivered)
+    # In a queue that does not count it is the sender's.
+    counted = int(given) + 1 if given and given.isdecimal() else None
+    deliveries = counted or 1 + bool(one.redelivered)
     for name in _NAMES:
         if value := getattr(one, name):
             headers.setdefault(name, str(value))
