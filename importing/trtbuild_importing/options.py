@@ -65,7 +65,10 @@ def _tensor(text: str, name: str) -> dict[str, Any]:
         if match is None:
             raise ValueError
         kind = pbtxt.data_type(f"TYPE_{match[1]}")
-        return {"name": name, "data_type": kind, "dims": [int(x) for x in match[2].split(",") if x]}
+        dims = [int(size) for size in match[2].split(",") if size]
+        if not all(size == -1 or 0 < size < 1 << 31 for size in dims):
+            raise ValueError
+        return {"name": name, "data_type": kind, "dims": dims}
     except ValueError:
         raise UsageError(
             f"{text!r} is not a tensor",

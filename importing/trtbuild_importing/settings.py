@@ -72,16 +72,19 @@ def scheduling(manifest: Manifest) -> Scheduling:
     delay = _number(given, "maxBatchDelay", _DELAY_MS)
     workers = _number(given, "minWorkers", 1)
     queue = _number(given, "jobQueueSize", 0)
-    group: dict[str, Any] = {"count": workers, "kind": _kind(given)}
+    kind = _kind(given)
+    groups: list[dict[str, Any]] = [{"count": workers, "kind": kind}]
     carried = [
         Carried(f"batchSize: {batch}", f"max_batch_size: {batch}"),
         Carried(f"minWorkers: {workers}", f"instance_group count: {workers}"),
     ]
     devices = given.get("deviceIds")
-    if isinstance(devices, list) and devices and group["kind"] == "KIND_GPU":
-        group["gpus"] = _devices(devices)
-        carried.append(Carried(f"deviceIds: {devices}", f"instance_group gpus: {devices}"))
-    fields: dict[str, Any] = {"instance_group": [group]}
+    if isinstance(devices, list) and devices and kind == "KIND_GPU":
+        groups = _placed(workers, _devices(devices))
+        placed = ", ".join(f"{one['count']} on each of {one['gpus']}" for one in groups)
+        carried[-1] = Carried(f"minWorkers: {workers}", f"instance_group count: {placed}")
+        carried.append(Carried(f"deviceIds: {devices}", "instance_group gpus"))
+    fields: dict[str, Any] = {"instance_group": groups}
     batching: dict[str, Any] = {}
     if batch > 1:
         batching["max_queue_delay_microseconds"] = delay * 1000
@@ -94,7 +97,7 @@ def scheduling(manifest: Manifest) -> Scheduling:
     if batching:
         fields["dynamic_batching"] = batching
     if "deviceType" in given:
-        carried.append(Carried(f"deviceType: {given['deviceType']}", f"kind: {group['kind']}"))
+        carried.append(Carried(f"deviceType: {given['deviceType']}", f"kind: {kind}"))
     lost = tuple(Lost(key, why) for key, why in _WITHOUT.items() if given.get(key) is not None)
     return Scheduling(batch, fields, tuple(carried), lost)
 
@@ -109,6 +112,19 @@ def _kind(given: Mapping[str, Any]) -> str:
             fix="write cpu or gpu there",
         )
     return kinds[device]
+
+
+def _placed(workers: int, devices: list[int]) -> list[dict[str, Any]]:
+    """Return the groups that have as many instances as there are workers, which TorchServe gives
+    to its devices in turn. The count of a group is that of each of its GPUs."""
+    places = list(dict.fromkeys(devices))
+    each, more = divmod(workers, len(places))
+    shares = ((each + 1, places[:more]), (each, places[more:]))
+    return [
+        {"count": count, "kind": "KIND_GPU", "gpus": gpus}
+        for count, gpus in shares
+        if count * len(gpus)
+    ]
 
 
 def _devices(given: list[Any]) -> list[int]:

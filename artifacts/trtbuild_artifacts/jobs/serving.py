@@ -20,9 +20,8 @@ def fetch(url: str, progress: Progress = SILENT) -> Path:
     """The directory in the cache with what a URL means now.
 
     Each version has its own, because a server may run on an older one; versions share the files
-    that that are equal. Those that no server runs on, and that nobody fetched in the last hour, are
-    removed. Raises as
-    :func:`~trtbuild_artifacts.jobs.pulling.pull`.
+    that are equal. Those that no server runs on, and that nobody fetched in the last hour, are
+    removed. Raises as :func:`~trtbuild_artifacts.jobs.pulling.pull`.
     """
     opened = look_up(url, progress)
     reference = opened.reference

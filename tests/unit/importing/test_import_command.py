@@ -114,6 +114,19 @@ def test_a_graph_is_a_model_of_its_own(here: Path) -> None:
     assert (repo / "kept/1/archive/double.onnx").is_file()
 
 
+@pytest.mark.parametrize(
+    ("workers", "devices", "groups"),
+    [(3, [0, 1], [(2, [0]), (1, [1])]), (4, [2, 5], [(2, [2, 5])]), (1, [1, 0], [(1, [1])])],
+)
+def test_workers_are_divided_between_the_gpus(
+    here: Path, workers: int, devices: list[int], groups: list[tuple[int, list[int]]]
+) -> None:
+    settings = f"{{deviceType: gpu, deviceIds: {devices}, minWorkers: {workers}}}"
+    imported(write_archive(here / "m.mar", function_archive(settings)), "--name", "m")
+    found = config(here / "model_repository", "m").instance_group
+    assert [(one.count, list(one.gpus)) for one in found] == groups
+
+
 def test_torchscript_needs_its_tensors_for_a_backend(here: Path) -> None:
     archive = write_archive(
         here / "m.mar",
@@ -133,9 +146,9 @@ def test_torchscript_needs_its_tensors_for_a_backend(here: Path) -> None:
     )
     assert imported(images, "--name", "images")["served_by"] == "pytorch"
     assert "belong together" in refused(archive, "--input", "FP32[1]").what
-    assert "'FP33[1]' is not a tensor" in refused(
-        archive, "--input", "FP33[1]", "--output", "FP32[1]"
-    ).what  # fmt: skip
+    for wrong in ("FP33[1]", "FP32[0]", f"FP32[{'9' * 20}]"):
+        error = refused(archive, "--input", wrong, "--output", "FP32[1]")
+        assert f"{wrong!r} is not a tensor" in error.what
 
 
 def test_a_checkpoint_inside_goes_to_a_builder(here: Path) -> None:
