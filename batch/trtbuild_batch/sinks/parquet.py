@@ -45,7 +45,7 @@ class ParquetSink:
 
         if not self._where.exists:
             return None
-        with self._trouble(), self._where.opened() as stream:
+        with self._trouble(OSError), self._where.opened() as stream:
             metadata = pq.read_schema(stream).metadata or {}
             found: bytes = metadata.get(_GENERATION, b"")
             return found
@@ -100,7 +100,11 @@ class ParquetSink:
         import pyarrow.parquet as pq
 
         gone = np.unique(np.concatenate(self._gone)) if self._gone else ()
-        with self._where.opened() as stream, pq.ParquetFile(stream) as file:
+        with (
+            self._trouble(OSError),
+            self._where.opened() as stream,
+            pq.ParquetFile(stream) as file,
+        ):
             for batch in file.iter_batches():
                 stays = np.isin(hashes(batch["id"].to_pylist()), gone, invert=True)
                 yield batch.filter(pa.array(stays))
@@ -116,12 +120,12 @@ class ParquetSink:
         self._added.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _trouble(self) -> Iterator[None]:
+    def _trouble(self, *more: type[Exception]) -> Iterator[None]:
         import pyarrow as pa
 
         try:
             yield
-        except (pa.ArrowException, ValueError) as error:
+        except (pa.ArrowException, ValueError, *more) as error:
             raise BuildError(
                 f"{self._where} cannot be read: {error}",
                 fix="name another file with --sink, or write it again with --new",

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from trtbuild.errors import BuildError
+from trtbuild_batch.places import Place
 from trtbuild_batch.sinks import Sink, open_sink, parse
 from trtbuild_batch.sinks.payload import payload
 
@@ -190,6 +191,27 @@ def test_a_table_of_others_is_left_alone(place: tuple[str, Nearest], tmp_path: P
         with open_sink(parse(address), tmp_path) as sink, pytest.raises(BuildError) as raised:
             sink.begin(1, table(0, 3).schema)
         assert "cannot be read" in raised.value.what
+
+
+def test_a_file_whose_store_fails_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, left = Place.opened, [True]  # the schema can be read, and then the rows cannot
+
+    def fail(place: Place) -> Any:
+        if left:
+            left.pop()
+            return opened(place)
+        raise OSError("the bucket does not answer")
+
+    with open_sink(parse(str(tmp_path / "v.parquet")), tmp_path) as sink:
+        fill(sink, 1, table(0, 3))
+        sink.begin(1, table(3, 4).schema)
+        sink.upsert(table(3, 4))
+        monkeypatch.setattr(Place, "opened", fail)
+        for act in (sink.publish, lambda: sink.holds(1)):
+            with pytest.raises(BuildError, match=r"v\.parquet cannot be read: the bucket does not"):
+                act()
 
 
 def test_kept_columns_are_json_that_databases_read() -> None:
