@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import typer
 
@@ -83,9 +83,9 @@ def run(given: Given, task: TaskOptions, start: Start, output: Output) -> None:
     if job.refresh is not None:
         if start.engine != "local":
             raise UsageError("a refresh is one process", fix="leave out --engine")
-        refreshed.show(job.refresh, output)
+        refreshed.show(replace(job.refresh, new=given.new), output)
     else:
-        show(job.run, job.task, start, output)
+        show(replace(job.run, new=given.new), job.task, start, output)
 
 
 def show(options: RunOptions, task: TaskOptions, start: Start, output: Output) -> None:
@@ -117,7 +117,8 @@ def show(options: RunOptions, task: TaskOptions, start: Start, output: Output) -
 
 
 def _require_one_source(given: Given, task: TaskOptions, start: Start) -> None:
-    """Raise UsageError unless all options come from the command line, or from a job."""
+    """Raise UsageError unless all options come from the command line, or from a job, which has all
+    but ``--new``: it would begin anew each time that a scheduler runs it."""
     if not start.job:
         for name in ("out", "target"):
             if not getattr(given, name):
@@ -125,7 +126,7 @@ def _require_one_source(given: Given, task: TaskOptions, start: Start) -> None:
         return
     for values, defaults in ((given, Given()), (task, TaskOptions())):
         for one in fields(values):
-            if getattr(values, one.name) != getattr(defaults, one.name):
+            if one.name != "new" and getattr(values, one.name) != getattr(defaults, one.name):
                 what = f"--{one.name.replace('_', '-')}" if one.name != "inputs" else "an input"
                 raise UsageError(
                     f"{what} cannot be combined with --job",

@@ -61,6 +61,7 @@ def test_a_job_is_run_by_its_name(declare: Declare, server: BatchServer) -> None
     assert [row["output"] for row in rows_of(file.parent / "out")][:1] == ["re: S: text 0"]
     assert (server.bodies[0]["max_tokens"], server.bodies[0]["stop"]) == (7, ["\n"])
     assert run(file).returncode == 0 and len(server.bodies) == 5  # nothing to do
+    assert run(file, "--new").returncode == 0 and len(server.bodies) == 10
 
     file = declare(prompt="S: {{ text }}", out="out/{date}")
     assert run(file).returncode == 0
@@ -71,6 +72,7 @@ def test_a_job_is_run_by_its_name(declare: Declare, server: BatchServer) -> None
     done = run(file)
     assert done.returncode == 0 and "5 new" in done.stdout, done.stderr
     assert pq.read_table(file.parent / "vectors.parquet").num_rows == 5
+    assert json.loads(run(file, "--new", "--json").stdout)["generation"] == 2
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
