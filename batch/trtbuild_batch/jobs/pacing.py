@@ -97,13 +97,21 @@ def pacer(options: PaceOptions, address: Address) -> Pacer:
     url = options.metrics_url or address.metrics
     if url == "none" or not url:
         return Pacer(limiter)
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+    if not _is_http(url):
         raise UsageError(
             f"{url!r} is not a URL",
             where="--metrics-url",
             fix="write it as http://HOST:8002/metrics",
         )
     return Pacer(limiter, url, address.model)
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an address, or a port that is none
+        return False
 
 
 def load_of(text: str, model: str) -> Load | None:

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -76,16 +77,13 @@ class Worker:
             ServerError: A broker does not answer at the start, or the target refuses all requests.
         """
         self._endpoint = requests.endpoint_of(self.options.endpoint)
-        try:
-            create = self.options.create
-            await self.source.open(create=create)
-            await self.answers.open(create=create)
-            await self.dead.open(create=create)
+        async with AsyncExitStack() as opened:
+            opened.push_async_callback(self.target.close)
+            for one in (self.dead, self.answers, self.source):
+                opened.push_async_callback(one.close)  # not before: some clients refuse that
+                await one.open(create=self.options.create)
             if await self._target_opened():
                 await self._work()
-        finally:
-            for one in (self.source, self.answers, self.dead, self.target):
-                await one.close()
         return self.tally
 
     async def _target_opened(self) -> bool:
