@@ -62,6 +62,7 @@ def weights_of(oci: Registry, model: str) -> str:
         ("ftp://host/place", "there is no store for 'ftp'"),
         ("oci://registry", "is not the name of an image"),
         ("oci://registry/Name:v1", "lower-case"),
+        ("oci://[::1/name:v1", "is not the name of an image"),
         ("oci://me:s3cret@registry/name:v1", "must not contain a key or a password"),
         ("s3://me:s3cret@bucket/path", "must not contain a key or a password"),
         ("s3://me:s3cret@bucket", "must not contain a key or a password"),

@@ -36,7 +36,7 @@ class Registry:
 
     def __init__(self, reference: Reference) -> None:
         host, _, name = reference.place.partition("/")
-        if not name or name != name.lower():
+        if not name or name != name.lower() or not _is_address(host):
             raise UsageError(
                 f"{reference.place!r} is not the name of an image",
                 fix="write oci://REGISTRY/NAME:TAG with lower-case letters",
@@ -274,6 +274,14 @@ class Registry:
             f"{self.host} cannot be reached: {reason}",
             fix="check the address and the network; run the command again to resume",
         )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        parts = urlsplit(f"//{host}")
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an address, or a port that is none
+        return False
 
 
 def digest_of(content: bytes) -> str:
