@@ -217,6 +217,8 @@ def place(text: str) -> Place:
     from pyarrow.fs import FileSystem, LocalFileSystem
 
     scheme, found, _ = text.partition("://")
+    if "\0" in text:
+        raise UsageError(f"{text!r} cannot be a path", fix="leave the NUL character out")
     if not found:
         path = Path(text).expanduser().absolute()
         return Place(LocalFileSystem(), str(path), path)
@@ -226,7 +228,11 @@ def place(text: str) -> Place:
         raise UsageError(
             f"unknown scheme {scheme!r}", where=text, fix="use a path, s3://… or gs://…"
         )
-    if "@" in urlsplit(text).netloc:
+    try:
+        user = "@" in urlsplit(text).netloc
+    except ValueError as error:
+        raise UsageError(f"the URL cannot be used: {error}", fix="check its host") from None
+    if user:
         raise UsageError(
             "a URL must not contain a key or a password",
             fix="leave them out; the usual variables and files of the provider have them, such as "

@@ -133,7 +133,7 @@ def _parsed(content: bytes, folder: Place) -> Memory:
         return Memory(
             **found, current=Generation(**current) if current else None, pending=pending or None
         )
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise BuildError(
             f"{folder / NAME} is damaged: {error}",
             fix="restore it, or choose another directory with -o and fill a new sink",

@@ -61,7 +61,9 @@ class LanceSink:
         with self._trouble():
             if not self._in_place:
                 self._require_ours()
-            self._table = self._open(name) or self._db.create_table(name, schema=self._schema)
+            self._table = self._open(name)
+            if self._table is None:  # one without rows is false
+                self._table = self._db.create_table(name, schema=self._schema)
 
     def _require_ours(self) -> None:
         table = self._open(self._address.name)
@@ -93,7 +95,7 @@ class LanceSink:
                     self._address.name,
                     data=reader,
                     schema=self._schema,
-                    mode="overwrite" if self._open(self._address.name) else "create",
+                    mode="create" if self._open(self._address.name) is None else "overwrite",
                 )
             self._table.optimize()
             self._drop(self._staged(self._generation))

@@ -55,6 +55,11 @@ class ParquetSink:
         import pyarrow.parquet as pq
 
         self.close()
+        if local := self._where.local:
+            with disk_trouble(local.parent):
+                local.parent.mkdir(parents=True, exist_ok=True)
+            if local.is_dir():
+                raise BuildError(f"{local} is a directory", fix="name a file with --sink")
         if self._generation_there() == b"":
             raise BuildError(
                 f"{self._where} is a file that trtbuild did not make",
@@ -82,8 +87,6 @@ class ParquetSink:
         with disk_trouble(self._scratch):
             self._writer.close()
         old = self.holds(self._generation)
-        if self._where.local:
-            self._where.local.parent.mkdir(parents=True, exist_ok=True)
         with (
             self._where.replaced(self._scratch) as path,
             self._trouble(),

@@ -313,9 +313,10 @@ def test_what_cannot_be_is_refused(refresh: Refresh, tmp_path: Path, server: Bat
     (tmp_path / "vectors.parquet").unlink()
     done = refresh(None)
     assert done.returncode == 5 and "has lost its vectors" in done.stderr
-    (tmp_path / "state/_refresh.json").write_text("{}")
-    done = refresh(None)
-    assert done.returncode == 5 and "_refresh.json is damaged" in done.stderr
+    for damaged in ("{}", "[" * 100_000):
+        (tmp_path / "state/_refresh.json").write_text(damaged)
+        done = refresh(None)
+        assert done.returncode == 5 and "_refresh.json is damaged" in done.stderr
     (tmp_path / "state/_refresh.json").rename(tmp_path / "state/other")
     done = refresh(None)
     assert done.returncode == 2 and "is not empty, and has no refresh" in done.stderr

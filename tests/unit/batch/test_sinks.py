@@ -161,6 +161,24 @@ def test_a_sink_keeps_the_contract(place: tuple[str, Nearest], tmp_path: Path) -
     assert len(found) == 70 and found[0][0] == _NAMES[69]
 
 
+def test_a_refresh_of_no_rows_comes_before_one_of_some(
+    place: tuple[str, Nearest], tmp_path: Path
+) -> None:
+    address, nearest = place
+    for _ in range(2):  # as a refresh looks at its sink before it embeds
+        with open_sink(parse(address), tmp_path) as sink:
+            sink.begin(1, table(0, 1).schema)
+    for last in (0, 3):
+        with open_sink(parse(address), tmp_path) as sink:
+            fill(sink, 1, table(0, last))
+        assert len(nearest(_VECTORS[0].tolist())) == last
+    with open_sink(parse(address), tmp_path) as sink:
+        fill(sink, 1, table(3, 3), gone=(0, 1, 2))
+    with open_sink(parse(address), tmp_path) as sink:
+        fill(sink, 2, table(0, 2))
+    assert len(nearest(_VECTORS[0].tolist())) == 2
+
+
 def test_a_table_of_others_is_left_alone(place: tuple[str, Nearest], tmp_path: Path) -> None:
     address, _ = place
     kind = parse(address).kind
@@ -191,6 +209,11 @@ def test_a_table_of_others_is_left_alone(place: tuple[str, Nearest], tmp_path: P
         with open_sink(parse(address), tmp_path) as sink, pytest.raises(BuildError) as raised:
             sink.begin(1, table(0, 3).schema)
         assert "cannot be read" in raised.value.what
+        (tmp_path / "v.parquet").unlink()
+        (tmp_path / "v.parquet").mkdir()
+        with open_sink(parse(address), tmp_path) as sink, pytest.raises(BuildError) as raised:
+            sink.begin(1, table(0, 3).schema)
+        assert "is a directory" in raised.value.what
 
 
 def test_a_file_whose_store_fails_is_an_error(
