@@ -131,5 +131,5 @@ class ParquetSink:
         except (pa.ArrowException, ValueError, *more) as error:
             raise BuildError(
                 f"{self._where} cannot be read: {error}",
-                fix="name another file with --sink, or write it again with --new",
+                fix="name another file with --sink, or remove it and write it again with --new",
             ) from None

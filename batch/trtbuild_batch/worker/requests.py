@@ -152,8 +152,8 @@ def failure(kind: str, text: str, when: float) -> Mapping[str, Any]:
 
 
 def _time(seconds: float) -> str:
-    """Return a time of RFC 3339. Who sends a message may give it any: those after 9999 are as far
-    as it goes."""
+    """Return a time of RFC 3339. A sender may give a message any time: one after 9999 is written as
+    the last of that year."""
     return datetime.fromtimestamp(min(max(seconds, 0.0), _LATEST), UTC).isoformat(
         timespec="milliseconds"
     )
