@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import random
+from typing import Any
+from unittest.mock import Mock
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trtbuild_batch.worker.addresses import parse
+from trtbuild_batch.worker.brokers.kafka import KafkaSource
 from trtbuild_batch.worker.brokers.offsets import SPAN, Offsets, decoded, encoded
+from trtbuild_batch.worker.model import LostError
 
 
 @given(st.integers(0, 10**12), st.sets(st.integers(0, 300), max_size=80), st.randoms())
@@ -44,3 +50,19 @@ def test_the_worst_bitmap_fits_into_what_brokers_keep() -> None:
 def test_text_of_another_program_is_left_alone() -> None:
     for text in (None, "", "checkpoint", "trtbuild1:?", "trtbuild1:aGVsbG8="):
         assert decoded(5, text) == set()
+
+
+def test_a_message_before_an_error_is_not_taken_for_a_gap() -> None:
+    kafka = pytest.importorskip("confluent_kafka")
+    source: Any = KafkaSource(parse("kafka://127.0.0.1:9/q", "--from"), 60)
+    source._consumer.close()
+    source._partitions[0] = Offsets(5)
+    message = Mock(**{"error.return_value": None, "headers.return_value": None,
+                      "partition.return_value": 0, "offset.return_value": 5,
+                      "value.return_value": b"{}", "timestamp.return_value": (0, 0)})  # fmt: skip
+    source._consumer = Mock(**{"poll.side_effect": [message, None]})
+    source._consumer.consume.side_effect = [kafka.KafkaException(kafka.KafkaError(-1)), []]
+    with pytest.raises(LostError):
+        source._receive(4)
+    (found,) = source._receive(4)
+    assert found.handle[1:] == (0, 5)

@@ -120,10 +120,14 @@ class KafkaSource:
             self._pace(pause=False)
             found, self._early = self._early[:most], self._early[most:]
         with running():
-            if not found:
-                found = self._polled(_WAIT)
+            found = found or self._polled(_WAIT)
             if found and len(found) < most:
-                found += self._consumer.consume(most - len(found), 0)
+                try:
+                    found += self._consumer.consume(most - len(found), 0)
+                except BaseException:
+                    with self._lock:
+                        self._early += found  # or they would be a gap, and be committed
+                    raise
         with self._lock:
             return [made for one in found if (made := self._message(one)) is not None]
 
