@@ -101,6 +101,7 @@ def ask(model: SmallLm, *more: object) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_answers_of_a_model(tmp_path: Path) -> None:
     lines = [CAPITAL, CHOICE]
     (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)))

@@ -153,6 +153,7 @@ def test_retry_after_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
         virtual_time.run(Bench(lambda *_: down(Kind.RATE, retry_after=2000.0)).run(1), monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_rate_limit_slows_the_job_and_fails_no_item(monkeypatch: pytest.MonkeyPatch) -> None:
     times: list[float] = []
 

@@ -133,6 +133,7 @@ def test_a_client_that_is_not_installed_is_named(
     assert found.value.fix.startswith("pip install 'trtbuild[")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scheme",
     ["redis", "amqp", *(pytest.param(name, marks=pytest.mark.long) for name in ("kafka", "nats"))],

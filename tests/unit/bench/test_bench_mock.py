@@ -48,6 +48,7 @@ def truth(url: str) -> list[list[float]]:
         return [one for one in json.loads(answer.read())["sent"] if one]
 
 
+@pytest.mark.slow
 def test_no_figure_is_sooner_than_the_truth(tokenizer: Path) -> None:
     """On a real clock a client can only be late: how late is for a script, not for a test."""
     with mock() as url:
@@ -225,6 +226,7 @@ def test_sigterm_before_the_measurement_ends_quietly(tokenizer: Path, tmp_path: 
     assert "Traceback" not in said and "fix:" not in said
 
 
+@pytest.mark.slow
 def test_an_objective_that_nobody_meets(tokenizer: Path) -> None:
     args = ("--rate", 20, "--sweep", "--requests", 4, "--warmup", 1, "--output-tokens", 2)
     with mock(first_ms=20, gap_ms=0, pieces=[" time"] * 2, completion_tokens=2) as url:

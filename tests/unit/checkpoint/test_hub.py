@@ -113,6 +113,7 @@ def test_a_broken_download_resumes(hub: Hub) -> None:
     assert asked[-1] > 1_000_000, "the second half was asked for, not the whole file again"
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_downloaded(hub: Hub, tmp_path: Path) -> None:
     opened = open_checkpoint("org/tiny")
 

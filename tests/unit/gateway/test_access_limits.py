@@ -269,6 +269,7 @@ def test_redis_gone(
     in_front(test, access={"keys": str(file), "limits": limits, "redis": redis})
 
 
+@pytest.mark.slow
 def test_redis_goes_in_the_middle_of_a_stream_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

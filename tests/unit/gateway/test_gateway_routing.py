@@ -249,6 +249,7 @@ def test_requests_wait_in_a_bounded_queue() -> None:
     behind(script, routing={"most_in_flight": 1, "most_waiting": 1})(test)
 
 
+@pytest.mark.slow
 def test_a_request_that_leaves_the_queue_takes_no_place() -> None:
     async def test(tritons: list[FakeTriton], served: Served) -> None:
         first = asyncio.create_task(served.post("/v1/chat/completions", **CHAT))
