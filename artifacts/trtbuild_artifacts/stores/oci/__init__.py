@@ -18,6 +18,7 @@ from trtbuild_artifacts.stores.oci.layers import digests_of, layers_of, members_
 from trtbuild_artifacts.stores.oci.ranged import BlobFile
 
 _MOST_LISTING_BYTES = 64 << 20
+_EMPTY = digest_of(b"")
 
 
 class OciStore:
@@ -45,6 +46,9 @@ class OciStore:
                 f"most {image.MOST_LAYERS}",
                 fix="divide the repository, or use s3://, gs://, az:// or file://",
             )
+        # Hashing 100 GB takes minutes; an address or a password that is wrong shows at once.
+        progress.step("asking the registry")
+        registry.has_blob(_EMPTY)
         digests = digests_of(layers, progress)
         settings = image.config(layout, contents.listing, digests)
         manifest = image.manifest(layout, contents.listing, layers, digests, settings)
