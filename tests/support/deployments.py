@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.paths import TESTS
 from trtbuild import lockfile
+from trtbuild.errors import TrtbuildError
 from trtbuild.lockfile import Lock, LockedFile, LockedModel
 from trtbuild.modelspec import SourceRef
 
@@ -46,3 +50,11 @@ def deployable(
     )
     lockfile.write(repo, Lock({"llama": model}))
     return repo
+
+
+def refuses(written: Callable[[], object], said: str) -> None:
+    """A target refuses what its contract cannot do, and says ``said``."""
+    with pytest.raises(TrtbuildError) as caught:
+        written()
+    assert said in " ".join((caught.value.what, *caught.value.details))
+    assert caught.value.exit_code == 4

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.deployments import deployable
+from support.deployments import deployable, refuses
 from trtbuild.errors import TrtbuildError
 from trtbuild_deploy.jobs.render import render
 
@@ -107,10 +107,7 @@ def test_what_an_endpoint_cannot_do_is_refused(
     settings = SETTINGS.replace(*changes)
     if "autoscaling" in settings:
         settings = settings.replace("replicas: 2\n", "")
-    with pytest.raises(TrtbuildError) as caught:
-        files(tmp_path, settings)
-    assert said in " ".join((caught.value.what, *caught.value.details))
-    assert caught.value.exit_code == 4
+    refuses(lambda: files(tmp_path, settings), said)
 
 
 def test_a_release_without_generate_is_refused_with_one_that_has_it(tmp_path: Path) -> None:
