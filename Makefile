@@ -93,7 +93,7 @@ nightly: $(BIN)/.ready $(VENV)-clients/.ready $(VENV)-airflow/.ready ## Soak, si
 	$(BIN)/trtbuild runtime install
 	$(MAKE) page && test -z "$$(git status --porcelain $(PAGE))" \
 	  || { echo "error: $(PAGE) is not what gateway/ui makes; fix: make page, and commit it"; exit 1; }
-	$(BIN)/python -m pip install --quiet --group browser --group neighbors --group registries
+	$(BIN)/python -m pip install --quiet --group browser --group collector --group neighbors --group registries
 	TRTBUILD_NIGHTLY=1 $(PYTEST_PARALLEL) -m "long and not server"
 	TRTBUILD_NIGHTLY=1 $(BIN)/pytest -m "long and server"
 	$(BIN)/python scripts/fuzz_validator.py --files 100000
