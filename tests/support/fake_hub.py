@@ -11,7 +11,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,6 +47,8 @@ class Hub:
     cut_after: int = 0  # break the next large download after so many bytes, once
     pause_after: int = 0  # stall large downloads after so many bytes, while it is set
     ranges: bool = True
+    before_commit: list[Callable[[], object]] = field(default_factory=list)  # one for each commit
+    tag_faults: list[int] = field(default_factory=list)  # the status of the next new tags
 
     def gets(self, ending: str) -> list[str]:
         """The byte ranges of the GET requests for files that end so."""

@@ -59,8 +59,13 @@ class _Commits(_Handler):
             ]  # fmt: skip
             self._json({"files": files})
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
+            if self.hub.before_commit:
+                self.hub.before_commit.pop()()
             self._take(found[1], [json.loads(line) for line in content.splitlines()])
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tag/([^/]+)", path):
+            if self.hub.tag_faults:
+                self._fail(self.hub.tag_faults.pop(), "", "scripted")
+                return
             self._tag(found[1], document["tag"], found[2])
         else:
             self._fail(404, "", f"no such page {path}")
@@ -79,8 +84,8 @@ class _Commits(_Handler):
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/main", path):
-            self._tree(self.hub.repos[found[1]].folder)
+        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", path):
+            self._tree(self.home / self.hub.repos[found[1]].refs.get(found[2], found[2]))
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/refs", path):
             refs = self.hub.repos[found[1]].refs
             tags = [
@@ -134,6 +139,9 @@ class _Commits(_Handler):
 
     def _take(self, name: str, lines: list[dict[str, Any]]) -> None:
         repo = self.hub.repos[name]
+        if lines[0]["value"].get("parentCommit", repo.refs["main"]) != repo.refs["main"]:
+            self._fail(412, "", "A commit has happened since. Please refresh and try again.")
+            return
         commit = hashlib.sha1(json.dumps([repo.refs["main"], lines]).encode()).hexdigest()
         folder = self.home / commit
         shutil.copytree(repo.folder, folder)

@@ -9,7 +9,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -30,6 +30,7 @@ class Registry:
         cut: Bytes after which the next answers with a blob break off, one each.
         fail: Status of the next answers, one each.
         ranges: Whether it knows ranges.
+        endless: Whether each answer is an error that never ends.
     """
 
     address: str = ""
@@ -42,6 +43,7 @@ class Registry:
     cut: list[int] = field(default_factory=list)
     fail: list[int] = field(default_factory=list)
     ranges: bool = True
+    endless: bool = False
 
     def manifest(self, tag: str) -> dict[str, Any]:
         """A manifest as an object."""
@@ -81,7 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
         registry, url = self.registry, urlsplit(self.path)
         registry.requests.append(f"{self.command} {url.path}")
         content = self.body()
-        if url.path == "/token":
+        if registry.endless:
+            self.endless()
+        elif url.path == "/token":
             self.token()
         elif registry.fail:
             self.problem(registry.fail.pop(0), "UNAVAILABLE")
@@ -90,6 +94,14 @@ class _Handler(BaseHTTPRequestHandler):
             assert found, url.path
             kind, name = found[2], found[3]
             getattr(self, f"{self.command.lower()}_{kind}")(name, parse_qs(url.query), content)
+
+    def endless(self) -> None:
+        self.send_response(400)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with suppress(OSError):  # the client has enough
+            while True:
+                self.wfile.write(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
 
     do_GET = do_HEAD = do_POST = do_PUT = serve
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from trtbuild.checkpoint.hub_errors import explained
-from trtbuild.errors import UsageError
+from trtbuild.errors import BuildError, UsageError
 from trtbuild.progress import SILENT, Progress, counted
 from trtbuild_artifacts.contents import Contents
 from trtbuild_artifacts.listing import LISTING_NAME, Entry
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
 
 _BRANCH = "main"
+_ATTEMPTS = 3
+_CONFLICT = (409, 412)
+"""The hub's statuses for a commit whose parent is no longer the newest."""
+_TAG_GAP = 1.0  # seconds
 _THEIRS = (".gitattributes", "README.md")
 """Files that the hub makes or shows; a push leaves them alone."""
 
@@ -40,19 +46,9 @@ class HubStore:
         repo, listing = _name(reference), contents.listing
         with explained(repo, reference.tag):
             api = _api()
-            progress.step("asking what the hub has")
             api.create_repo(repo, private=True, exist_ok=True)
-            there = _files(api, repo)
-            changed = {
-                path: entry
-                for path, entry in listing.files.items()
-                if not _same(there.get(path), entry, contents.source(path))
-            }
-            if changed:
-                progress.step(f"uploading {counted(len(changed), 'file')}")
-            commit = _commit(api, repo, contents, list(changed), there)
+            commit, sent = _committed(api, repo, contents, progress)
             _set_tag(api, repo, reference.tag, commit)
-        sent = sum(entry.size for entry in changed.values())
         url = str(reference.pinned(commit))
         return Pushed(commit, url, sent + len(listing.content), listing.size - sent)
 
@@ -76,7 +72,7 @@ class HubRemote:
         self._repo = repo
         revision = _BRANCH if reference.tag == DEFAULT_TAG else reference.tag
         with explained(repo, revision):
-            self.version = str(_api().repo_info(repo, revision=revision).sha)
+            self.version = _head(_api(), repo, revision)
 
     def listing(self) -> bytes:
         """The bytes of the listing. UsageError if the repository was not pushed by trtbuild."""
@@ -126,10 +122,55 @@ def _name(reference: Reference) -> str:
     return reference.place
 
 
-def _files(api: HfApi, repo: str) -> dict[str, RepoFile]:
+def _head(api: HfApi, repo: str, revision: str) -> str:
+    """The commit of a revision. A tag that is moved does not exist for a moment."""
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    try:
+        return str(api.repo_info(repo, revision=revision).sha)
+    except RevisionNotFoundError:
+        time.sleep(_TAG_GAP)
+        return str(api.repo_info(repo, revision=revision).sha)
+
+
+def _committed(api: HfApi, repo: str, contents: Contents, progress: Progress) -> tuple[str, int]:
+    """Commit what differs from the newest commit, which nobody may follow in the meantime: files
+    of another push would be beside our listing. Return the commit, and the bytes of the files.
+
+    Raises:
+        BuildError: Others pushed each time.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for _ in range(_ATTEMPTS):
+        progress.step("asking what the hub has")
+        parent = _head(api, repo, _BRANCH)
+        there = _files(api, repo, parent)
+        changed = {
+            path: entry
+            for path, entry in contents.listing.files.items()
+            if not _same(there.get(path), entry, contents.source(path))
+        }
+        if changed:
+            progress.step(f"uploading {counted(len(changed), 'file')}")
+        try:
+            commit = _commit(api, repo, contents, list(changed), there, parent=parent)
+        except HfHubHTTPError as error:
+            if error.response.status_code not in _CONFLICT:
+                raise
+            continue
+        return commit, sum(entry.size for entry in changed.values())
+    raise BuildError(
+        f"others push to {repo} at the same time, {_ATTEMPTS} times in a row",
+        where=repo,
+        fix="run the command again when they are done; large files are not sent again",
+    )
+
+
+def _files(api: HfApi, repo: str, commit: str) -> dict[str, RepoFile]:
     from huggingface_hub.hf_api import RepoFile
 
-    tree = api.list_repo_tree(repo, recursive=True, revision=_BRANCH)
+    tree = api.list_repo_tree(repo, recursive=True, revision=commit)
     return {one.path: one for one in tree if isinstance(one, RepoFile)}
 
 
@@ -139,35 +180,62 @@ def _same(there: RepoFile | None, entry: Entry, file: Path) -> bool:
         return False
     if there.lfs is not None:
         return there.lfs.sha256 == entry.sha256
-    content = file.read_bytes()
+    return bool(there.blob_id == _blob_id(file.read_bytes()))
+
+
+def _blob_id(content: bytes) -> str:
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
-    return there.blob_id == blob.hexdigest()
+    return blob.hexdigest()
 
 
 def _commit(
-    api: HfApi, repo: str, contents: Contents, changed: list[str], there: dict[str, RepoFile]
+    api: HfApi,
+    repo: str,
+    contents: Contents,
+    changed: list[str],
+    there: dict[str, RepoFile],
+    *,
+    parent: str,
 ) -> str:
-    """One commit with what changed and without what is gone; return it."""
+    """One commit after ``parent`` with what changed and without what is gone; return it, or
+    ``parent`` if that has everything."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     listing = contents.listing
     kept = {*listing.files, LISTING_NAME, *_THEIRS}
     added = [CommitOperationAdd(path, str(contents.source(path))) for path in changed]
     gone = [CommitOperationDelete(path) for path in there if path not in kept]
+    known = there.get(LISTING_NAME)
+    if not (added or gone) and known and known.blob_id == _blob_id(listing.content):
+        return parent
     made = CommitOperationAdd(LISTING_NAME, listing.content)
     done = api.create_commit(
         repo,
         [*added, *gone, made],
         commit_message=f"Push {', '.join(sorted(listing.models))} ({listing.digest[:19]})",
         revision=_BRANCH,
+        parent_commit=parent,
     )
     return str(done.oid)
 
 
 def _set_tag(api: HfApi, repo: str, tag: str, commit: str) -> None:
-    """Set or move a tag; ``latest`` is the branch."""
+    """Set or move a tag; ``latest`` is the branch.
+
+    The hub cannot move a tag: it is deleted and made anew, and made as it was if that fails.
+    """
     if tag == DEFAULT_TAG:
         return
-    if any(one.name == tag for one in api.list_repo_refs(repo).tags):
+    tags = {one.name: one.target_commit for one in api.list_repo_refs(repo).tags}
+    before = tags.get(tag)
+    if before == commit:
+        return
+    if before:
         api.delete_tag(repo, tag=tag)
-    api.create_tag(repo, tag=tag, revision=commit)
+    try:
+        api.create_tag(repo, tag=tag, revision=commit)
+    except BaseException:
+        if before:
+            with suppress(Exception):  # the first error is the one to show
+                api.create_tag(repo, tag=tag, revision=before)
+        raise

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -50,21 +50,20 @@ class ModelRegistry:
         client, listing = _client(), contents.listing
         with _trouble(reference):
             _register(client, reference.place)
-            run = client.create_run(_experiment(client), run_name=reference.place)
-            run_id = run.info.run_id
-            for key, value in _facts(contents).items():
-                client.log_param(run_id, key, value)
-            _log_files(client, run_id, contents, progress)
-            _log_reports(client, run_id, options)
-            for key, rate, step in metrics:
-                client.log_metric(run_id, key, rate, step=step)
-            version = client.create_model_version(
-                reference.place,
-                f"{run.info.artifact_uri}/{_FILES}",
-                run_id,
-                tags={_LISTING_TAG: listing.digest, "trtbuild.lock": listing.lock_sha256},
-            ).version
-            client.set_terminated(run_id)
+            with _run(client, reference.place) as run:
+                run_id = run.info.run_id
+                for key, value in _facts(contents).items():
+                    client.log_param(run_id, key, value)
+                _log_files(client, run_id, contents, progress)
+                _log_reports(client, run_id, options)
+                for key, rate, step in metrics:
+                    client.log_metric(run_id, key, rate, step=step)
+                version = client.create_model_version(
+                    reference.place,
+                    f"{run.info.artifact_uri}/{_FILES}",
+                    run_id,
+                    tags={_LISTING_TAG: listing.digest, "trtbuild.lock": listing.lock_sha256},
+                ).version
         if reference.tag != DEFAULT_TAG:
             self._alias(client, reference, reference.tag, version)
         return Pushed(str(version), str(reference.pinned(str(version))), listing.size, 0)
@@ -162,6 +161,21 @@ def _register(client: Any, name: str) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+@contextmanager
+def _run(client: Any, name: str) -> Iterator[Any]:
+    """A new run; at the end it is FINISHED, FAILED after an error, KILLED after Ctrl-C."""
+    run = client.create_run(_experiment(client), run_name=name)
+    try:
+        yield run
+    except BaseException as error:
+        with suppress(Exception):  # the server may be gone; the first error is the one to show
+            client.set_terminated(
+                run.info.run_id, "FAILED" if isinstance(error, Exception) else "KILLED"
+            )
+        raise
+    client.set_terminated(run.info.run_id)
 
 
 def _experiment(client: Any) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from support.artifacts import write_repository
+from support.fake_hub import Hub
+from support.hub_commits import writable_hub
 from support.registry import Registry, registry
 
 
@@ -25,6 +27,20 @@ def oci(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     monkeypatch.setenv("DOCKER_CONFIG", "/nonexistent")
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     with registry() as found:
+        yield found
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub without repositories, and an account there."""
+    (tmp_path / "hub").mkdir()
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_TOKEN", "hf_s3cret")
+    # What large files are sent with if the client has no Xet; that protocol has no double here.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("trtbuild_artifacts.stores.hub._TAG_GAP", 0.0)
+    with writable_hub(tmp_path / "hub") as found:
+        monkeypatch.setenv("HF_ENDPOINT", found.url)
         yield found
 
 

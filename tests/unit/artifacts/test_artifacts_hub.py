@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,9 @@ import pytest
 from support.artifacts import CONFIG, WEIGHTS, lock_repository
 from support.command_line import trtbuild
 from support.fake_hub import Hub
-from support.hub_commits import writable_hub
 from support.trees import snapshot
 from trtbuild_artifacts.listing import LISTING_NAME
 from trtbuild_artifacts.stores.hub import HubRemote
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub without repositories, and an account there."""
-    (tmp_path / "hub").mkdir()
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_TOKEN", "hf_s3cret")
-    # What large files are sent with if the client has no Xet; that protocol has no double here.
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    with writable_hub(tmp_path / "hub") as found:
-        monkeypatch.setenv("HF_ENDPOINT", found.url)
-        yield found
 
 
 @pytest.mark.slow

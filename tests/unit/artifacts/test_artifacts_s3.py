@@ -12,6 +12,9 @@ import pytest
 
 from support.artifacts import CONFIG, WEIGHTS, lock_repository
 from support.command_line import trtbuild
+from trtbuild.errors import BuildError
+from trtbuild_artifacts.reference import parse
+from trtbuild_artifacts.stores.bucket import Bucket
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_a_repository_in_a_bucket(
     bucket: Any, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trtbuild_artifacts.stores.objects._RETRIES", 0)
+    monkeypatch.setattr("trtbuild_artifacts.stores.bucket._RETRIES", 0)
     url, target = "s3://models/chat@v1", tmp_path / "out"
     assert trtbuild("push", repo, url).returncode == 0
     assert trtbuild("tag", url, "--alias", "production").returncode == 0
@@ -54,6 +57,10 @@ def test_a_repository_in_a_bucket(
     assert (target / "two/config.pbtxt").read_bytes() == (repo / "two/config.pbtxt").read_bytes()
 
     assert "s3://models/chat@v9 does not exist" in trtbuild("pull", f"{url[:-1]}9", target).stderr
+    before = Bucket(parse(url)).at("tags/v1")
+    assert trtbuild("tag", "s3://models/chat@production", "--alias", "v1").returncode == 0
+    with pytest.raises(BuildError, match="moved by somebody else"):
+        Bucket(parse(url)).point("v1", f"sha256:{'1' * 64}", before)
     bucket.stop()
     gone = trtbuild("pull", url, target)
     assert gone.returncode == 5 and "s3://models/chat cannot be reached" in gone.stderr

@@ -18,10 +18,12 @@ import httpx
 from trtbuild.errors import BuildError, UsageError
 from trtbuild.wire.direct import loopback
 from trtbuild_artifacts.reference import Reference
+from trtbuild_artifacts.stores.oci.bodies import beginning, drop, reasons, skipped
 from trtbuild_artifacts.stores.oci.credentials import Credentials, find
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _MANIFEST_BYTES = 4 << 20  # what registries accept, and more than any of ours
+_REDIRECTS = 5
 _CHUNK = 1 << 20
 _TIMEOUT = httpx.Timeout(60, connect=10)
 _PAUSES = (1.0, 4.0)  # seconds before the second and the third attempt
@@ -52,7 +54,7 @@ class Registry:
 
     def manifest(self, reference: str) -> tuple[bytes, str]:
         """A manifest by tag or digest, and its digest. UsageError if there is none."""
-        response = self._send("GET", f"manifests/{reference}", {"Accept": MANIFEST}, stream=True)
+        response = self._send("GET", f"manifests/{reference}", {"Accept": MANIFEST})
         if response.status_code == 404:
             response.close()
             raise UsageError(
@@ -60,7 +62,10 @@ class Registry:
                 fix="check name and tag; trtbuild push stores one",
             )
         self._check(response)
-        content = self._small(response)
+        try:
+            content = beginning(response, _MANIFEST_BYTES)
+        except httpx.HTTPError as error:
+            raise self.unreachable(error) from None
         digest = digest_of(content)
         if reference.startswith("sha256:") and digest != reference:
             raise BuildError(
@@ -70,41 +75,28 @@ class Registry:
             )
         return content, digest
 
-    def _small(self, response: httpx.Response) -> bytes:
-        """The body of a response, as far as a manifest may be long."""
-        content = b""
-        try:
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > _MANIFEST_BYTES:
-                    break
-        except httpx.HTTPError as error:
-            raise self.unreachable(error) from None
-        finally:
-            response.close()
-        return content[:_MANIFEST_BYTES]
-
     def put_manifest(self, reference: str, content: bytes, media_type: str = MANIFEST) -> None:
         """Store a manifest under a tag or its digest."""
         headers = {"Content-Type": media_type}
         body = lambda: iter((content,))  # noqa: E731
-        self._check(self._send("PUT", f"manifests/{reference}", headers, body, len(content)))
+        self._done(self._send("PUT", f"manifests/{reference}", headers, body, len(content)))
 
     def has_blob(self, digest: str) -> bool:
         """Whether the repository has a blob."""
         response = self._send("HEAD", f"blobs/{digest}")
         if response.status_code == 404:
+            drop(response)
             return False
-        self._check(response)
+        self._done(response)
         return True
 
     def put_blob(self, digest: str, size: int, body: Body) -> None:
         """Upload a blob in one request. ``body`` is called again for another attempt."""
         begun = self._send("POST", "blobs/uploads/", push=True)
-        self._check(begun)
+        self._done(begun)
         place, joint = self._upload_place(begun)
         headers = {"Content-Type": "application/octet-stream"}
-        self._check(self._send("PUT", f"{place}{joint}digest={digest}", headers, body, size))
+        self._done(self._send("PUT", f"{place}{joint}digest={digest}", headers, body, size))
 
     def _upload_place(self, begun: httpx.Response) -> tuple[str, str]:
         """Where the registry wants a blob, and what joins a parameter to that URL. BuildError."""
@@ -132,7 +124,7 @@ class Registry:
         """
         headers = {"Accept-Encoding": "identity"}
         headers |= {"Range": f"bytes={offset}-"} if offset else {}
-        response = self._send("GET", f"blobs/{digest}", headers, stream=True)
+        response = self._send("GET", f"blobs/{digest}", headers)
         try:
             if response.status_code == 404:
                 raise BuildError(
@@ -141,7 +133,7 @@ class Registry:
                 )
             self._check(response)
             skip = offset if response.status_code != 206 else 0
-            yield _skipped(response.iter_raw(_CHUNK), skip)
+            yield skipped(response.iter_raw(_CHUNK), skip)
         finally:
             response.close()
 
@@ -153,10 +145,11 @@ class Registry:
         body: Body | None = None,
         size: int = 0,
         *,
-        stream: bool = False,
         push: bool = False,
     ) -> httpx.Response:
         """Send a request, with credentials if asked for them, again if it fails for a while.
+
+        The caller reads and closes the response: a registry may send any amount.
 
         Raises:
             BuildError: The registry cannot be reached.
@@ -165,13 +158,13 @@ class Registry:
         push = push or body is not None
         for pause in (*_PAUSES, None):
             try:
-                response = self._once(method, url, headers, body, size, stream=stream)
+                response = self._once(method, url, headers, body, size)
                 if response.status_code == 401 and self._authorize(response, push=push):
-                    response.close()
-                    response = self._once(method, url, headers, body, size, stream=stream)
+                    drop(response)
+                    response = self._once(method, url, headers, body, size)
                 if response.status_code not in _AGAIN or pause is None:
                     return response
-                response.close()
+                drop(response)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 if pause is None:
                     raise self.unreachable(error) from None
@@ -185,8 +178,6 @@ class Registry:
         headers: Mapping[str, str] | None,
         body: Body | None,
         size: int,
-        *,
-        stream: bool,
     ) -> httpx.Response:
         sent = dict(headers or {})
         if body is not None:
@@ -195,7 +186,13 @@ class Registry:
             sent["Authorization"] = self._authorization
         content = body() if body is not None else None
         request = self._http.build_request(method, url, headers=sent, content=content)
-        return self._http.send(request, stream=stream, follow_redirects=body is None)
+        response = self._http.send(request, stream=True)
+        for _ in range(_REDIRECTS if body is None else 0):
+            if response.next_request is None:
+                break
+            drop(response)  # httpx itself would read all of it
+            response = self._http.send(response.next_request, stream=True)
+        return response
 
     def _authorize(self, response: httpx.Response, *, push: bool) -> bool:
         """Get what the registry asks for; False if there is nothing (else) to offer."""
@@ -229,23 +226,30 @@ class Registry:
         if credentials.identity_token:
             form = {**query, "grant_type": "refresh_token", "client_id": "trtbuild"}
             form["refresh_token"] = credentials.identity_token
-            answer = self._http.post(realm, data=form)
+            request = self._http.build_request("POST", realm, data=form)
         else:
             headers = {"Authorization": credentials.basic} if credentials.basic else {}
-            answer = self._http.get(realm, params=query, headers=headers)
+            request = self._http.build_request("GET", realm, params=query, headers=headers)
+        answer = self._http.send(request, stream=True)
+        content = beginning(answer, _MANIFEST_BYTES)
         try:
-            found = answer.json() if answer.is_success else {}
+            found = json.loads(content) if answer.is_success else {}
             token = found.get("token") or found.get("access_token")
         except (ValueError, AttributeError):
             token = ""
         return f"Bearer {token}" if token else ""
+
+    def _done(self, response: httpx.Response) -> None:
+        """Check a response whose body has no meaning."""
+        self._check(response)
+        drop(response)
 
     def _check(self, response: httpx.Response) -> None:
         """Raise the error of a refusal."""
         if response.is_success:
             return
         status = response.status_code
-        details = _reasons(response)
+        details = reasons(response)
         where = f"{self.host}/{self.name}"
         if status in (401, 403):
             raise BuildError(
@@ -287,20 +291,3 @@ def _is_address(host: str) -> bool:
 def digest_of(content: bytes) -> str:
     """``sha256:…`` of some bytes."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def _skipped(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
-    """``chunks`` without the first bytes, for a registry that knows no ranges."""
-    for chunk in chunks:
-        if count < len(chunk):
-            yield chunk[count:] if count else chunk
-        count = max(0, count - len(chunk))
-
-
-def _reasons(response: httpx.Response) -> tuple[str, ...]:
-    """What the registry gives as reasons, at most three lines."""
-    try:
-        errors = json.loads(response.read()[:65536])["errors"][:3]
-        return tuple(f"{one.get('code')}: {one.get('message')}"[:200] for one in errors)
-    except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
-        return ()
