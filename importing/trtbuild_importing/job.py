@@ -68,7 +68,7 @@ def import_archive(options: ImportOptions, progress: Progress = SILENT) -> Impor
         manifest = read_manifest(folder)
         name = check_model_name(options.name or manifest.name)
         if not options.keep_handler:
-            found = checkpoint_of(manifest, options.release)
+            found = checkpoint_of(manifest, options.release, outside=options.allow_outside)
             if found is not None:
                 return _converted(manifest, found, options, name, progress)
         _require_handler(manifest.handler)

@@ -35,6 +35,11 @@ class ImportOptions:
     allow_pickle: bool = option(
         False, "Convert .bin weights of a checkpoint, which can run code when loaded."
     )
+    allow_outside: bool = option(
+        False,
+        "Use what the archive names outside itself: a directory here, a repository of the hub, "
+        "engine arguments that may name files or code.",
+    )
     force: bool = option(False, "Replace another model of that name, and edited files.")
 
     @property

@@ -176,7 +176,8 @@ def test_a_checkpoint_inside_goes_to_a_builder(here: Path) -> None:
 def test_an_llm_goes_to_its_engine_with_the_arguments_that_it_has(here: Path) -> None:
     settings = (
         "handler:\n  model_path: weights\n  chat_template: x\n  adapters: {fr: lora}\n"
-        "  vllm_engine_config: {max_model_len: 512, tensor_parallel_size: 2, no_such: 1}\n"
+        "  vllm_engine_config: {max_model_len: 512, tensor_parallel_size: 2, no_such: 1,\n"
+        "    dtype: half, trust_remote_code: true, worker_cls: evil.Worker, tokenizer: a/b}\n"
     )
     files = {"model-config.yaml": settings, "weights/config.json": "{}", "lora/a.json": "{}"}
     model = {"handler": "vllm_handler", "configFile": "model-config.yaml"}
@@ -184,11 +185,16 @@ def test_an_llm_goes_to_its_engine_with_the_arguments_that_it_has(here: Path) ->
     found = checkpoint_of(read_manifest(folder), "26.07")
     assert found is not None
     assert (found.builder, found.source) == ("vllm", str(folder / "weights"))
-    assert found.engine == {"max_model_len": 512, "tensor_parallel_size": 2}
+    plain = {"max_model_len": 512, "tensor_parallel_size": 2, "dtype": "half"}
+    assert found.engine == plain
     assert found.adapters == {"fr": str(folder / "lora")}
     lost = [one.what for one in found.lost]
     assert "handler.vllm_engine_config.no_such" in lost
     assert "handler.chat_template" in lost
+    risky = {"trust_remote_code": True, "worker_cls": "evil.Worker", "tokenizer": "a/b"}
+    assert {f"handler.vllm_engine_config.{key}" for key in risky} <= set(lost)
+    trusted = checkpoint_of(read_manifest(folder), "26.07", outside=True)
+    assert trusted is not None and trusted.engine == {**plain, **risky}
 
     files["model-config.yaml"] = "handler: {engine_dir: weights}\n"
     model["handler"] = "trt_llm_handler"
@@ -201,6 +207,32 @@ def test_an_llm_goes_to_its_engine_with_the_arguments_that_it_has(here: Path) ->
     (folder / "model-config.yaml").write_text("handler: {}\n")
     error = refused(folder)
     assert ("names no model" in error.what, error.exit_code) == (True, 4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model_path: /etc",
+        "vllm_engine_config: {model: acme/llm}",
+        "model_path: ../../secret",
+        "model_path: weights\n  adapters: {fr: acme/lora}",
+    ],
+)
+def test_a_model_outside_the_archive_needs_the_users_word(here: Path, text: str) -> None:
+    model = {"handler": "vllm_handler", "configFile": "model-config.yaml"}
+    files = {"model-config.yaml": f"handler:\n  {text}\n", "weights/config.json": "{}"}
+    folder = write_archive(here / "llm", contents(files, model))
+    error = refused(folder)
+    assert error.exit_code == 2 and "names a model that is not in it" in error.what
+    assert "--allow-outside" in (error.fix or "") and not (here / "model_repository").exists()
+    found = checkpoint_of(read_manifest(folder), "26.07", outside=True)
+    assert found is not None
+    assert {found.source, *found.adapters.values()} & {
+        "/etc",
+        "acme/llm",
+        "acme/lora",
+        "../../secret",
+    }
 
 
 @pytest.mark.parametrize("form", ["m.mar", "m.tar.gz"])

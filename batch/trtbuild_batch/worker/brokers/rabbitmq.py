@@ -11,9 +11,9 @@ import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from trtbuild.errors import ServerError, UsageError
 from trtbuild_batch.worker.addresses import Queue
@@ -210,9 +210,9 @@ def _message(one: Any) -> Message:
             headers.setdefault(name, str(value))
     id = one.message_id or one.correlation_id or headers.get("x-request-id")
     sent = one.timestamp.timestamp() if one.timestamp else 0.0
-    return Message(
-        str(id or sha256(one.body).hexdigest()[:32]), one.body, headers, one, deliveries, sent
-    )
+    # Without an id nothing tells a repeat from another message with the same body. A repeat that
+    # is answered twice does less harm than an answer that a reader drops as a repeat.
+    return Message(str(id or uuid4()), one.body, headers, one, deliveries, sent)
 
 
 def _is_ours(message: Message) -> bool:
