@@ -76,6 +76,9 @@ $(VENV)-clients/.ready: pyproject.toml
 	$(VENV)-clients/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(VENV)-clients/bin/python -m pip install --quiet --group clients
 	npm install --silent --prefix $(VENV)-clients openai@6
+	$(VENV)-clients/bin/python -m pip download --quiet --no-deps --no-binary openai \
+	  --dest $(VENV)-clients/suites \
+	  "openai==$$($(VENV)-clients/bin/python -c 'import openai; print(openai.__version__)')"
 	@touch $@
 
 PAGE := gateway/trtbuild_gateway/page

@@ -154,13 +154,14 @@ def _handlers() -> Iterator[tuple[tuple[str, str], Handler]]:
 class _Again(OpenGate):
     """Identifies a caller of an earlier request."""
 
-    def __init__(self, gateway: Gateway, caller: str) -> None:
+    def __init__(self, gateway: Gateway, caller: str, grant: bytes) -> None:
         self._gateway = gateway
         self._caller = caller
+        self._grant = grant
 
     async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:  # noqa: ARG002
         """Return the caller, as the gate knows it now."""
-        return await self._gateway.gate.again(self._caller, call)
+        return await self._gateway.gate.again(self._caller, call, self._grant)
 
 
 def _batching(gateway: Gateway) -> Batching | None:
@@ -169,8 +170,8 @@ def _batching(gateway: Gateway) -> Batching | None:
     if settings.directory is None:
         return None
 
-    def answerer(path: str, caller: str) -> ASGIApp:
-        return Endpoint(gateway, path, _POST[path], gate=_Again(gateway, caller))
+    def answerer(path: str, caller: str, grant: bytes) -> ASGIApp:
+        return Endpoint(gateway, path, _POST[path], gate=_Again(gateway, caller, grant))
 
     made = Batching(Store(settings.directory), settings, answerer)
     gateway.batches = made

@@ -195,9 +195,12 @@ class Gate(Protocol):
     async def identify(self, headers: Mapping[str, str], call: Call) -> Caller:
         """Return who asks, before the body is read; ApiError 401 or 403."""
 
-    async def again(self, caller: str, call: Call) -> Caller:
-        """Return who asked earlier, by the caller's id, for work that goes on after its request;
-        ApiError 401 or 403 if that is no longer allowed."""
+    async def again(self, caller: str, call: Call, grant: bytes = b"") -> Caller:
+        """Return who asked earlier, by the caller's id and grant, for work that goes on after its
+        request; ApiError 401 or 403 if that is no longer allowed."""
+
+    def grant(self, caller: Caller) -> bytes:
+        """Return what must be kept to know a caller again; empty if the id suffices."""
 
     def visible(self, caller: Caller, model: str) -> bool:
         """Whether a caller may use a model; others are answered as if there were none."""
@@ -237,9 +240,13 @@ class OpenGate:
         """Return a nameless caller."""
         return Caller()
 
-    async def again(self, caller: str, call: Call) -> Caller:  # noqa: ARG002
+    async def again(self, caller: str, call: Call, grant: bytes = b"") -> Caller:  # noqa: ARG002
         """Return a nameless caller."""
         return Caller()
+
+    def grant(self, caller: Caller) -> bytes:  # noqa: ARG002
+        """Return nothing."""
+        return b""
 
     def visible(self, caller: Caller, model: str) -> bool:  # noqa: ARG002
         """Show every model."""

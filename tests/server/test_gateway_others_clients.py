@@ -18,14 +18,12 @@ import pytest
 
 from support import triton
 from support.gateways import run_as_served
+from support.others_clients import ENVIRONMENT, PYTHON, SCRIPTS
 from support.paths import ROOT
 from support.scripted_model import scripted
 
 pytestmark = pytest.mark.nightly
 
-ENVIRONMENT = Path(os.environ.get("TRTBUILD_CLIENTS", ROOT / ".venv-clients"))
-PYTHON = ENVIRONMENT / "bin/python"
-SCRIPTS = ROOT / "tests/support/clients"
 PAGE = ROOT / "docs/guides/frameworks.md"
 PROGRAMS: dict[str, list[str | Path]] = {
     "openai": [sys.executable, SCRIPTS / "with_openai.py", "URL"],

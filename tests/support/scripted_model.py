@@ -100,11 +100,15 @@ def script(body: dict[str, Any]) -> Sequence[Step]:
 
 
 @contextlib.asynccontextmanager
-async def scripted(folder: Path, url: str = "") -> AsyncIterator[Served]:
-    """A gateway in front of the model, under each of :data:`NAMES`, and of the server ``url``."""
+async def scripted(
+    folder: Path, url: str = "", names: Sequence[str] = NAMES, **settings: Any
+) -> AsyncIterator[Served]:
+    """A gateway in front of the model, under each of ``names``, and of the server ``url``;
+    ``settings`` are more of the gateway's, and of other models."""
     tokenizer = write_tokenizer(folder / "tokenizer", TEMPLATE)
-    async with fake_triton(**dict.fromkeys(NAMES, script)) as triton:
+    async with fake_triton(**dict.fromkeys(names, script)) as triton:
         own = {"tokenizer": str(tokenizer), "parser": "hermes", "context_length": 100_000}
-        models = {name: {**own, "url": triton.url} for name in NAMES}
-        async with serving(url or triton.url, models=models) as served:
+        models = {name: {**own, "url": triton.url} for name in names}
+        models |= settings.pop("models", {})
+        async with serving(url or triton.url, models=models, **settings) as served:
             yield served

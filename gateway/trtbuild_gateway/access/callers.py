@@ -38,6 +38,23 @@ class Callers:
             raise refused("the API key is not valid")
         return await self.tokens.key_of(text)
 
+    def key_again(self, id: str, grant: bytes) -> Key:
+        """Return what an earlier caller may do now.
+
+        A key is looked up; what a token allowed is in ``grant``, which is kept no longer than the
+        work that it is for.
+
+        Raises:
+            ApiError: The caller is not known any more, or not admitted (401).
+        """
+        if grant and self.tokens is not None:
+            return self.tokens.again(grant)
+        key = None if self.keys is None else self.keys.find(id)
+        if key is None:
+            raise refused(f"{id!r} is not admitted any more")
+        _require_valid(key)
+        return key
+
 
 def _valid(keys: KeyRing, text: str, call: Call) -> Key:
     """Return a key, and note who asks; ApiError 401."""
@@ -48,11 +65,11 @@ def _valid(keys: KeyRing, text: str, call: Call) -> Key:
     if not key.opens(text, now):
         raise refused("the API key is not valid")
     call.caller = Caller(key.id)
-    require_valid(key)
+    _require_valid(key)
     return key
 
 
-def require_valid(key: Key) -> None:
+def _require_valid(key: Key) -> None:
     """Raise ApiError 401 for a key that is revoked or has expired."""
     if key.revoked is not None:
         raise refused(f"the API key {key.id} was revoked on {key.revoked:%Y-%m-%d}")

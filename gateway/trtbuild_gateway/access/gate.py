@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from trtbuild.errors import RecipeError
 from trtbuild_gateway.access.audit import AuditLog
-from trtbuild_gateway.access.callers import Callers, credential, require_valid
+from trtbuild_gateway.access.callers import Callers, credential
 from trtbuild_gateway.access.counting import LocalStore
 from trtbuild_gateway.access.keys import Key, fits
 from trtbuild_gateway.access.limiting import Limiter
@@ -169,19 +171,19 @@ class AccessGate:
             raise refused("there is no API key: send it as 'Authorization: Bearer KEY'")
         return self._known(await self._callers.key_of(text, call), call)
 
-    async def again(self, caller: str, call: Call) -> Caller:
+    async def again(self, caller: str, call: Call, grant: bytes = b"") -> Caller:
         """See :class:`~trtbuild_gateway.seams.Gate`."""
         if self._callers.unknown or not caller:
             call.texts = self._texts("")
             if not (self._callers.unknown or self._public(call.endpoint)):
                 raise refused("nobody is known to have asked for this")
             return Caller()
-        keys = self._callers.keys
-        key = None if keys is None else keys.find(caller)
-        if key is None:
-            raise refused(f"{caller!r} is no API key: a token of an identity provider expires")
-        require_valid(key)
-        return self._known(key, call)
+        return self._known(self._callers.key_again(caller, grant), call)
+
+    def grant(self, caller: Caller) -> bytes:
+        """See :class:`~trtbuild_gateway.seams.Gate`."""
+        key = caller.key if isinstance(caller, Known) else None
+        return b"" if key is None or key.secrets else msgspec.json.encode(key)
 
     def _public(self, endpoint: str) -> bool:
         """Whether an endpoint needs no key; those that control models always do."""

@@ -111,6 +111,14 @@ class Tokens:
             masking=self._settings.masking,
         )
 
+    def again(self, grant: bytes) -> Key:
+        """Return what a token allowed, under the masking rules of now; ApiError 401."""
+        try:
+            key = msgspec.json.decode(grant, type=Key)
+        except msgspec.DecodeError:
+            raise refused("what the token allowed cannot be read any more") from None
+        return msgspec.structs.replace(key, masking=self._settings.masking)
+
     async def _public_key(self, token: str) -> PyJWK:
         try:
             head = self._jwt.get_unverified_header(token)

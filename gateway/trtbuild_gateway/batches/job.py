@@ -22,8 +22,8 @@ from trtbuild_gateway.settings import BatchSettings
 _SYNC_SECONDS = 0.5
 _SAVE_SECONDS = 1.0
 
-Answerer = Callable[[str, str], ASGIApp]
-"""Returns the endpoint of a path, as the caller with the given id uses it."""
+Answerer = Callable[[str, str, bytes], ASGIApp]
+"""Returns the endpoint of a path, as the caller with the given id and grant uses it."""
 
 
 @dataclass(slots=True)
@@ -113,7 +113,8 @@ class Job:
 
     async def _ask(self, journal: Journal) -> None:
         left = [line for line in self._lines if line.number not in self._done]
-        answer = self.answerer(self.batch["endpoint"], self.owner)
+        grant = self.store.grant_of(self.batch["id"])
+        answer = self.answerer(self.batch["endpoint"], self.owner, grant)
 
         async def ask(line: Line) -> Outcome:
             async with self.room:

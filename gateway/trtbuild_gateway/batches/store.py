@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
@@ -25,6 +25,7 @@ OPEN = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 """States that a batch does not stay in."""
 _FILES, _BATCHES = "files", "batches"
 _OWNER = "_owner"
+_PIECE_BYTES = 1 << 18
 
 
 class Batches(Protocol):
@@ -73,15 +74,18 @@ class Store:
         self._save(_FILES, made, owner)
         return made
 
-    def upload(self, content: bytes, filename: str, owner: str, most: int) -> dict[str, Any]:
+    def upload(self, stream: BinaryIO, filename: str, owner: str, most: int) -> dict[str, Any]:
         """Keep a file for a batch, with those of its owner at most ``most`` bytes.
 
         Raises:
             ApiError: There is no room for it (413), or the disk is full (507).
         """
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+        pieces = iter(lambda: stream.read(_PIECE_BYTES), b"")
         with self._uploading:
-            self.require_room(owner, most, len(content))
-            return self.add_file((content,), filename, "batch", owner)
+            self.require_room(owner, most, size)
+            return self.add_file(pieces, filename, "batch", owner)
 
     def require_room(self, owner: str, most: int, more: int = 1) -> None:
         """Raise ApiError 413 unless the owner's files may get ``more`` bytes."""
@@ -94,15 +98,19 @@ class Store:
                 code="storage_quota",
             )
 
-    def add_batch(self, given: dict[str, Any], owner: str) -> dict[str, Any]:
-        """Keep a new batch and return its object."""
+    def add_batch(self, given: dict[str, Any], owner: str, grant: bytes = b"") -> dict[str, Any]:
+        """Keep a new batch, with what lets its owner be known again, and return its object."""
         made = {"id": f"batch_{_new_id()}", "object": "batch", **given}
+        if grant:
+            _write(self._grant_of(made["id"]), grant)
         self._save(_BATCHES, made, owner)
         return made
 
     def save_batch(self, batch: dict[str, Any], owner: str) -> None:
-        """Write a batch that has changed."""
+        """Write a batch that has changed; at its end nobody needs to be known again."""
         self._save(_BATCHES, batch, owner)
+        if batch["status"] not in OPEN:
+            self._grant_of(batch["id"]).unlink(missing_ok=True)
 
     def file(self, name: str, owner: str) -> dict[str, Any]:
         """Return a file's object; ApiError 404 unless it is the owner's."""
@@ -138,6 +146,16 @@ class Store:
     def journal_of(self, name: str) -> Path:
         """What is done of a batch."""
         return self._folder / _BATCHES / f"{name}.journal"
+
+    def grant_of(self, name: str) -> bytes:
+        """What lets the owner of a batch be known again; empty if the id suffices."""
+        try:
+            return self._grant_of(name).read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def _grant_of(self, name: str) -> Path:
+        return self._folder / _BATCHES / f"{name}.grant"
 
     def _owned(self, kind: str, name: str, owner: str) -> dict[str, Any]:
         found = self._read(self._object(kind, name)) if _sound(name) else None

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from types import CoroutineType
 from typing import Any, BinaryIO
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from trtbuild_gateway.failures import ApiError, invalid
 
@@ -73,7 +73,11 @@ class Exchange:
         self._last_sent = 0.0
 
     async def body(self) -> bytes:
-        """Read the body.
+        """Read the body; raises what :meth:`pieces` raises."""
+        return b"".join([piece async for piece in self.pieces()])
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """Yield the body as it arrives.
 
         Raises:
             ApiError: It is too large (413) or too slow (408).
@@ -82,21 +86,22 @@ class Exchange:
         length = self.headers.get("content-length", "")
         if length.isdigit() and int(length) > self._most_bytes:
             raise self._too_large()
-        parts: list[bytes] = []
-        size = 0
+        until = asyncio.get_running_loop().time() + self._seconds
+        size, more = 0, True
+        while more:
+            message = await self._received(until)
+            if message["type"] == "http.disconnect":
+                raise LeftError
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            size += len(piece)
+            if size > self._most_bytes:
+                raise self._too_large()
+            yield piece
+
+    async def _received(self, until: float) -> Message:
         try:
-            async with asyncio.timeout(self._seconds):
-                while True:
-                    message = await self._receive()
-                    if message["type"] == "http.disconnect":
-                        raise LeftError
-                    part = message.get("body", b"")
-                    size += len(part)
-                    if size > self._most_bytes:
-                        raise self._too_large()
-                    parts.append(part)
-                    if not message.get("more_body"):
-                        return b"".join(parts)
+            async with asyncio.timeout_at(until):
+                return await self._receive()
         except TimeoutError:
             raise ApiError(
                 408, f"the request was not complete within {self._seconds:g} s", code="timeout"

@@ -10,17 +10,22 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
+from starlette.datastructures import UploadFile
 
 from trtbuild_gateway.batches.lines import ENDPOINTS
 from trtbuild_gateway.batches.store import OPEN, Batches, Store
 from trtbuild_gateway.failures import ApiError, invalid
 from trtbuild_gateway.http.endpoint import Context, Handler
 from trtbuild_gateway.http.forms import form_of
+from trtbuild_gateway.schema.parameters import check
 from trtbuild_gateway.seams import Call
 
 _DAY = 24 * 3600
 _WINDOW = "24h"
-_MOST_LISTED = 100
+# Of a page, and how many without a limit. Source: openai-python 3.57.0, types/file_list_params.py
+# and types/batch_list_params.py.
+_MOST_FILES = 10_000
+_MOST_BATCHES, _BATCHES = 100, 20
 _TIMES = (
     "in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at",
     "cancelled_at",
@@ -30,25 +35,38 @@ _TIMES = (
 async def upload(context: Context) -> None:
     """Keep a file."""
     store = _store(context)
-    form = await form_of(context.exchange, filenames=True)
-    if form.get("purpose") != "batch":
-        raise invalid("'purpose' must be 'batch'", "purpose")
+    form = await form_of(context.exchange, uploads=True)
     given = form.get("file")
-    if not isinstance(given, tuple):
-        raise invalid("'file' is missing", "file")
-    filename, content = given
-    most = context.gateway.settings.batches.most_bytes
-    made = await asyncio.to_thread(
-        store.upload, content, filename or "batch.jsonl", _owner(context), most
-    )
+    try:
+        _checked(context, "files", form)
+        if form.get("purpose") != "batch":
+            raise invalid("'purpose' must be 'batch'", "purpose")
+        if not isinstance(given, UploadFile):
+            raise invalid("'file' is missing", "file")
+        made = await asyncio.to_thread(
+            store.upload,
+            given.file,
+            given.filename or "batch.jsonl",
+            _owner(context),
+            context.gateway.settings.batches.most_bytes,
+        )
+    finally:
+        if isinstance(given, UploadFile):
+            await given.close()
     await _answer(context, made)
 
 
 async def list_files(context: Context) -> None:
     """List the caller's files."""
     found = await asyncio.to_thread(_store(context).files, _owner(context))
-    purpose = _query(context).get("purpose")
-    await _list(context, [one for one in found if purpose in (None, one["purpose"])])
+    query = _query(context)
+    purpose, order = query.get("purpose"), query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise invalid("'order' must be 'asc' or 'desc'", "order")
+    if order == "asc":
+        found.reverse()
+    listed = [one for one in found if purpose in (None, one["purpose"])]
+    await _list(context, listed, _MOST_FILES, _MOST_FILES)
 
 
 async def one_file(context: Context) -> None:
@@ -81,6 +99,7 @@ async def create(context: Context) -> None:
     """Create a batch; it is validated and computed afterwards."""
     store, owner = _store(context), _owner(context)
     given = await context.exchange.json()
+    _checked(context, "batches", given)
     endpoint, window = given.get("endpoint"), given.get("completion_window")
     if endpoint not in ENDPOINTS:
         raise invalid(f"'endpoint' must be one of {', '.join(ENDPOINTS)}", "endpoint")
@@ -96,7 +115,9 @@ async def create(context: Context) -> None:
     most = context.gateway.settings.batches.most_bytes
     await asyncio.to_thread(store.require_room, owner, most)  # for what it will write
     # A key that may not use the endpoint, or that cannot be found again, is told now.
-    await context.gateway.gate.again(owner, Call(context.call.id, endpoint))
+    gate = context.gateway.gate
+    grant = gate.grant(context.call.caller)
+    await gate.again(owner, Call(context.call.id, endpoint), grant)
     now = int(time.time())
     made = store.add_batch(
         {
@@ -114,6 +135,7 @@ async def create(context: Context) -> None:
             "metadata": metadata,
         },
         owner,
+        grant,
     )
     _batches(context).wake()
     await _answer(context, made)
@@ -121,7 +143,8 @@ async def create(context: Context) -> None:
 
 async def list_batches(context: Context) -> None:
     """List the caller's batches."""
-    await _list(context, await asyncio.to_thread(_store(context).batches, _owner(context)))
+    found = await asyncio.to_thread(_store(context).batches, _owner(context))
+    await _list(context, found, _MOST_BATCHES, _BATCHES)
 
 
 async def one_batch(context: Context) -> None:
@@ -168,6 +191,12 @@ def _batches(context: Context) -> Batches:
     return found
 
 
+def _checked(context: Context, endpoint: str, given: Mapping[str, Any]) -> None:
+    """Refuse parameters that mean nothing here, or name them if they are to be dropped."""
+    drop = context.gateway.settings.on_unsupported == "drop"
+    context.note_ignored(check(endpoint, given, drop=drop))
+
+
 def _store(context: Context) -> Store:
     return _batches(context).store
 
@@ -189,12 +218,12 @@ async def _answer(context: Context, value: dict[str, Any]) -> None:
     await context.exchange.respond(msgspec.json.encode(value))
 
 
-async def _list(context: Context, found: Sequence[dict[str, Any]]) -> None:
+async def _list(context: Context, found: Sequence[dict[str, Any]], most: int, usual: int) -> None:
     """Answer with a page: ``limit`` objects that follow ``after``."""
     query = _query(context)
-    limit = query.get("limit", "20")
-    if not limit.isdigit() or not 1 <= int(limit) <= _MOST_LISTED:
-        raise invalid(f"'limit' must be 1 to {_MOST_LISTED}", "limit")
+    limit = query.get("limit", str(usual))
+    if not limit.isdigit() or not 1 <= int(limit) <= most:
+        raise invalid(f"'limit' must be 1 to {most:,}", "limit")
     names = [one["id"] for one in found]
     after = query.get("after")
     if after is not None and after not in names:

@@ -14,17 +14,19 @@ from typing import Any
 
 import jwt
 import msgspec
+import openai
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from support.access import USER, add_key, bearer
 from support.command_line import trtbuild
 from support.fake_triton import FakeTriton, fake_triton, words
-from support.gateways import Served, in_front, run_as_served, serving, tokenizer
+from support.gateways import Served, client, in_front, run_as_served, serving, tokenizer
 from support.scripted_http import answer, scripted
 from trtbuild_gateway.access import patterns, tokens
 from trtbuild_gateway.access_settings import JwtSettings
 from trtbuild_gateway.failures import ApiError
+from trtbuild_gateway.seams import Call
 
 ABSENT: Any = object()
 ISSUER, AUDIENCE = "https://id.example.com", "gateway"
@@ -126,6 +128,44 @@ def test_scopes_and_limits_of_a_token(tmp_path: Path) -> None:
 
     jwt_settings = settings(tmp_path, scope_prefix="gw/")
     in_front(test, access={"jwt": jwt_settings, "limits": {"requests_per_minute": 2}})
+
+
+def test_a_batch_belongs_to_the_subject_of_a_token_and_keeps_its_scopes(tmp_path: Path) -> None:
+    rows = [
+        {"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": CHAT | more}
+        for name, more in (("a", {}), ("b", {}), ("c", {"model": "other"}))
+    ]
+    content = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        mine = client(served, token(scope="models:m"))
+        file = await mine.files.create(file=("rows.jsonl", content), purpose="batch")
+        given: Any = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+        batch = await mine.batches.create(input_file_id=file.id, **given)
+        async with asyncio.timeout(60):
+            while (batch := await mine.batches.retrieve(batch.id)).status != "completed":
+                await asyncio.sleep(0.02)
+        assert batch.request_counts is not None
+        assert (batch.request_counts.completed, batch.request_counts.failed) == (2, 1)
+        assert not list(tmp_path.glob("batches/*/*.grant"))
+        # Its lines count: of six requests, the upload, the batch and both lines are four.
+        statuses = [
+            (await served.client.post("/v1/chat/completions", json=CHAT, headers=bearer(one)))
+            for one in (*[token()] * 3, token(sub="u-2"))
+        ]
+        assert [one.status_code for one in statuses] == [200, 200, 429, 200]
+        with pytest.raises(openai.NotFoundError):
+            await client(served, token(sub="u-2")).batches.retrieve(batch.id)
+
+        gate = served.gateway.gate
+        call = Call("r", "/v1/chat/completions")
+        for grant in (b"", b"{}"):  # the provider is not asked any more, or the file is damaged
+            with pytest.raises(ApiError) as caught:
+                await gate.again("sub:u-1", call, grant)
+            assert caught.value.status == 401
+
+    access = {"jwt": settings(tmp_path), "limits": {"requests_per_minute": 6}}
+    in_front(test, access=access, batches={"directory": str(tmp_path)})
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,9 @@ def test_a_batch_is_computed_and_its_errors_are_apart(tmp_path: Path) -> None:
             assert (await sdk.files.content(kept.id)).content == large  # sent in pieces
             names = [one.id async for one in await sdk.batches.list(limit=1)]
             assert names[-1] == done.id and len(names) == 2
+            newest = [one.id async for one in await sdk.files.list(limit=2)]
+            assert newest[0] == kept.id
+            assert [one.id async for one in await sdk.files.list(order="asc")] == newest[::-1]
             assert (await sdk.files.retrieve(done.input_file_id)).filename == "rows.jsonl"
             assert (await sdk.files.delete(done.input_file_id)).deleted
             with pytest.raises(openai.NotFoundError, match="there is no file"):
@@ -127,6 +130,10 @@ async def refused_ones(sdk: openai.AsyncOpenAI, served: Served) -> None:
     for more, message in (
         ({"endpoint": "/v1/images"}, "'endpoint' must be one of"),
         ({"completion_window": "1h"}, "'completion_window' must be '24h'"),
+        (
+            {"output_expires_after": {"anchor": "created_at", "seconds": 3600}},
+            "'output_expires_after': it is not supported",
+        ),
     ):
         with pytest.raises(openai.BadRequestError, match=message):
             await started(sdk, lines(rows), **more)
@@ -134,7 +141,14 @@ async def refused_ones(sdk: openai.AsyncOpenAI, served: Served) -> None:
         await sdk.batches.cancel(failed.id)
     with pytest.raises(openai.NotFoundError, match="there is no batch"):
         await sdk.batches.retrieve("batch_..x")
-    for path, status in (("/v1/files/..%2f..%2fetc", 404), ("/v1/batches?limit=0", 400)):
+    for path, status in (
+        ("/v1/files/..%2f..%2fetc", 404),
+        ("/v1/batches?limit=0", 400),
+        ("/v1/batches?limit=101", 400),
+        ("/v1/files?limit=101", 200),
+        ("/v1/files?limit=10001", 400),
+        ("/v1/files?order=random", 400),
+    ):
         assert (await served.client.get(path)).status_code == status
     assert (await served.post("/v1/files", purpose="batch")).status_code == 400
 
@@ -215,7 +229,7 @@ def test_batches_belong_to_a_key_and_end_with_it(tmp_path: Path) -> None:
                 await started(limited, lines([line("a")]))
 
             gate = served.gateway.gate
-            with pytest.raises(ApiError, match="is no API key"):
+            with pytest.raises(ApiError, match="is not admitted any more"):
                 await gate.again("0123456789ab", Call("r", "/v1/chat/completions"))
             await started(theirs, lines([line("a")]))
 

@@ -6,7 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from openai.types import completion_create_params, embedding_create_params
+from openai.types import (
+    batch_create_params,
+    completion_create_params,
+    embedding_create_params,
+    file_create_params,
+)
 from openai.types.audio import transcription_create_params, translation_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 from openai.types.responses import response_create_params
@@ -195,6 +200,8 @@ def test_every_parameter_of_the_clients_is_in_the_table() -> None:
         ("embeddings", embedding_create_params.EmbeddingCreateParams),
         ("transcriptions", transcription_create_params.TranscriptionCreateParamsStreaming),
         ("translations", translation_create_params.TranslationCreateParams),
+        ("files", file_create_params.FileCreateParams),
+        ("batches", batch_create_params.BatchCreateParams),
         ("messages", message_create_params.MessageCreateParamsBase),
         ("responses", response_create_params.ResponseCreateParamsBase),
     ):
