@@ -19,6 +19,7 @@ import pytest
 
 from support.command_line import trtbuild
 from support.judge import compile_null_backend
+from support.waiting import wait_for
 from trtbuild import pbtxt, process
 
 ECHO = """
@@ -188,22 +189,33 @@ def test_a_killed_server_is_known_and_swept(repo: Path) -> None:
     assert leftovers(repo) == set()
 
 
+def foreground(repo: Path) -> subprocess.Popen[str]:
+    """``trtbuild serve`` without ``--detach``, ready."""
+    command = [sys.executable, "-m", "trtbuild", "serve", str(repo), "--mode", "embedded"]
+    started = subprocess.Popen(
+        [*command, "--port", "auto"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    until = time.monotonic() + 120
+    while not [s for s in status() if s["health"] == "ready"]:
+        assert started.poll() is None, started.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    return started
+
+
 def test_ctrl_c_in_the_foreground_stops_it(repo: Path) -> None:
-    command = [sys.executable, "-m", "trtbuild", "serve", str(repo)]
-    with subprocess.Popen(
-        [*command, "--mode", "embedded", "--port", "auto"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as foreground:
-        until = time.monotonic() + 120
-        while not [s for s in status() if s["health"] == "ready"]:
-            assert foreground.poll() is None, foreground.communicate()[0]
-            assert time.monotonic() < until
-            time.sleep(0.2)
-        foreground.send_signal(signal.SIGINT)
-        said, _ = foreground.communicate(timeout=60)
-    assert foreground.returncode == 0, said
+    with foreground(repo) as serving:
+        serving.send_signal(signal.SIGINT)
+        said, _ = serving.communicate(timeout=60)
+    assert serving.returncode == 0, said
     assert "Traceback" not in said
     assert status() == []
+    assert leftovers(repo) == set()
+
+
+def test_a_server_in_the_foreground_ends_with_a_killed_command(repo: Path) -> None:
+    with foreground(repo) as serving:
+        wait_for(lambda: "sh" in [one.name() for one in psutil.Process(serving.pid).children()])
+        serving.kill()
+    wait_for(lambda: status() == [])
     assert leftovers(repo) == set()

@@ -42,7 +42,7 @@ class Program:
         log: Its output.
         address: ``HOST:PORT`` where it answers.
         ready: The path that answers 200 once it is ready; without one any answer counts.
-        mark: Of a server that it ends with; without one it is ended by :meth:`end`.
+        mark: Of a server that it ends with; without one it is ended by :meth:`end`, or with us.
 
     Raises:
         ServerError: It ended, or was not ready in time; the error has the end of its log.
@@ -64,6 +64,7 @@ class Program:
                 f"{self.name} cannot be started: {error.strerror or error}", where=argv[0]
             ) from None
         self._started = process.start_time(self._pid)
+        self._guard = None if mark else self._guarded()
         try:
             self._wait(ready)
         except BaseException:
@@ -84,10 +85,15 @@ class Program:
     def end(self) -> None:
         """Stop it."""
         process.terminate(self._pid, self._started, self._mark, deadline=self.end_seconds)
+        if self._guard:
+            self._guard.release()
 
     def ask(self, path: str, method: str = "GET", *, seconds: float = 5) -> Response:
         """Return its answer to a request, whatever the status. WireError: there was none."""
         return run(_asked(self.address, path, method, seconds))
+
+    def _guarded(self) -> process.Guard:
+        return process.Guard.over(self._pid, self._started, self._mark, seconds=self.end_seconds)
 
     def _wait(self, ready: str) -> None:
         until = time.monotonic() + _START_SECONDS

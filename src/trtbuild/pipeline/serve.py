@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from trtbuild.client.reference import require_reference
 from trtbuild.errors import RepositoryError, ServerError, UsageError
 from trtbuild.pipeline.condition import dead_engines, explained
 from trtbuild.pipeline.rehearse import find_checkpoints
+from trtbuild.process import Guard
 from trtbuild.progress import SILENT, Progress
 from trtbuild.repository import served_model
 from trtbuild.server import Choice, Contents, LaunchOptions, ServerHandle, logs, runtime
@@ -187,12 +189,18 @@ def _require_startable(plan: ServePlan) -> None:
 def stopped_on_failure(
     handle: ServerHandle, *, deadline: float | None = _STOP_SECONDS
 ) -> Iterator[None]:
-    """Stop the server if the block raises, also Ctrl-C; ``deadline`` None: the server's own."""
-    try:
-        yield
-    except BaseException:
-        server.stop(_known(handle), deadline=deadline)
-        raise
+    """Stop the server if the block raises, also Ctrl-C, and if we are killed in it.
+
+    ``deadline`` None: the server's own.
+    """
+    by_hand = [sys.executable, "-m", "trtbuild", "stop", handle.id]
+    by_hand += [] if deadline is None else ["--timeout", str(deadline)]
+    with Guard(by_hand):
+        try:
+            yield
+        except BaseException:
+            server.stop(_known(handle), deadline=deadline)
+            raise
 
 
 def _known(handle: ServerHandle) -> ServerHandle:

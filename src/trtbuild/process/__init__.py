@@ -3,6 +3,7 @@
 Ruff's TID251 keeps ``subprocess`` and its relatives out of every other package.
 """
 
+from trtbuild.process.guarding import Guard
 from trtbuild.process.machine import (
     all_mapped_files,
     available_memory,
@@ -29,6 +30,7 @@ from trtbuild.process.running import Result, run, run_lines
 
 __all__ = [
     "MARK",
+    "Guard",
     "Member",
     "Result",
     "all_mapped_files",

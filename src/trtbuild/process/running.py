@@ -15,7 +15,8 @@ from typing import TextIO
 
 from trtbuild.endings import uninterrupted
 from trtbuild.errors import BuildError
-from trtbuild.process.programs import kill, merged, session_members
+from trtbuild.process.guarding import Guard
+from trtbuild.process.programs import kill, merged, session_members, start_time
 
 _POLL = 0.05
 _LOOK_UP = 0.5
@@ -73,7 +74,8 @@ def run_lines(
 ) -> int:
     """Run to completion; pass each output line to ``on_line`` and append it to ``log_path``.
 
-    An exception (also Ctrl-C) stops the program and its children before it propagates.
+    An exception (also Ctrl-C) stops the program and its children before it propagates, and SIGKILL
+    of ourselves stops them, too.
     """
     child: subprocess.Popen[bytes] | None = None
     with log_path.open("a", buffering=1, encoding="utf-8") as log:  # shown live
@@ -81,11 +83,12 @@ def run_lines(
         try:
             with uninterrupted():  # a program without a known pid would keep running
                 child = _talking(argv, env, log)
-            for line in _lines(child):
-                log.write(f"{line}\n")
-                on_line(line.rstrip())
-            while (code := child.poll()) is None:
-                time.sleep(_POLL)
+            with Guard.over(child.pid, start_time(child.pid)):
+                for line in _lines(child):
+                    log.write(f"{line}\n")
+                    on_line(line.rstrip())
+                while (code := child.poll()) is None:
+                    time.sleep(_POLL)
             return code
         except BaseException:
             if child:

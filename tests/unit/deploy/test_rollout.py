@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from support.command_line import trtbuild
@@ -24,6 +25,7 @@ from support.ports import refusing
 from support.prometheus import program, selectors
 from support.scripted_http import STREAM, answer
 from support.versions import Users, Version, stream, streamed, version
+from support.waiting import wait_for_end
 from trtbuild.errors import ServerError, UnsupportedError, UsageError
 from trtbuild.process import free_ports
 from trtbuild_deploy.jobs.rollout import (
@@ -194,6 +196,27 @@ def test_an_envoy_that_was_killed_is_one_error(tmp_path: Path) -> None:
             _serve_on(plan, envoy, lambda: told.append("end"))
         assert told == ["end"]
         envoy.drain()  # in `finally`: another error would hide the first
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_killed_rollout_leaves_no_program(prometheus: None) -> None:
+    async def run() -> None:
+        async with version() as stable, version() as new:
+            words = ("-m", "trtbuild", "rollout", stable.address, new.address, "--window", "2")
+            listen = f"127.0.0.1:{free_ports(1)[0]}"
+            rollout = await asyncio.create_subprocess_exec(
+                sys.executable, *words, "--url", listen, stdout=asyncio.subprocess.PIPE
+            )
+            assert rollout.stdout is not None
+            assert (await rollout.stdout.readline()).startswith(b"  ")
+            programs = psutil.Process(rollout.pid).children(recursive=True)
+            assert {"envoy", "prometheus"} <= {one.name() for one in programs}
+            rollout.kill()
+            await rollout.wait()
+            await asyncio.to_thread(wait_for_end, programs)
+
+    asyncio.run(run())
 
 
 @pytest.mark.nightly

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from support.waiting import runs, wait_for
+from support.waiting import runs, wait_for, wait_for_end
 from trtbuild import process
 from trtbuild.errors import BuildError
 
@@ -97,6 +98,42 @@ def test_an_interrupted_program_is_ended_with_its_children(tmp_path: Path) -> No
             [sys.executable, "-c", child_of(DEAF)], on_line=interrupt, log_path=tmp_path / "log"
         )
     wait_for(lambda: not runs(seen[0]))
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "process.run_lines(argv, on_line=print, log_path=log)",
+        """
+pid = process.spawn(argv, mark='guarded', env={}, log_path=log)
+with process.Guard.over(pid, process.start_time(pid), 'guarded', seconds=5):
+    time.sleep(600)
+""",
+    ],
+    ids=["run_lines", "spawned"],
+)
+def test_what_is_guarded_ends_when_we_are_killed(held: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    code = (
+        "import sys, time; from pathlib import Path; from trtbuild import process\n"
+        f"log, argv = Path({str(log)!r}), [sys.executable, '-c', {child_of(SLEEP)!r}]\n{held}"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as us:
+        wait_for(lambda: log.exists() and log.read_text().endswith("\n") and _last(log).isdigit())
+        family = psutil.Process(us.pid).children(recursive=True)
+        assert int(_last(log)) in [one.pid for one in family]
+        us.kill()
+    wait_for_end(family)
+
+
+def _last(log: Path) -> str:
+    return log.read_text().splitlines()[-1]
+
+
+def test_a_released_guard_runs_nothing(tmp_path: Path) -> None:
+    with process.Guard(["/bin/sh", "-c", f"touch {tmp_path / 'ran'}"]):
+        pass
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_signal_that_comes_just_before_the_wait_is_not_slept_over(tmp_path: Path) -> None:

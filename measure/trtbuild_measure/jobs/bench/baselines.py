@@ -54,8 +54,9 @@ def running(
         pid = process.spawn(argv, mark=mark, env=_environment(), log_path=log)
         started = process.start_time(pid)
         try:
-            _wait(port, pid, started, log)
-            yield replace(address, url=f"http://127.0.0.1:{port}/v1", model=NAME)
+            with process.Guard.over(pid, started, mark, seconds=_STOP_SECONDS):
+                _wait(port, pid, started, log)
+                yield replace(address, url=f"http://127.0.0.1:{port}/v1", model=NAME)
         finally:
             process.terminate(pid, started, mark, deadline=_STOP_SECONDS)
 
