@@ -183,8 +183,10 @@ def names_of(task: Task) -> list[str]:
 
 def columns(task: Task) -> tuple[str, ...]:
     """The builders that serve a task."""
-    if task in (Task.IMAGE_CLASSIFY, Task.TRANSCRIBE):
+    if task is Task.TRANSCRIBE:
         return ("torch",)
+    if task is Task.IMAGE_CLASSIFY:
+        return ("onnx", "torch")
     if task in (Task.RERANK, Task.CLASSIFY):
         return ("vllm-pooling", "onnx")
     return ("vllm", "onnx") if task in ENCODERS else BUILDERS[:3]
@@ -197,8 +199,8 @@ def architecture_row(
     cells = [_span(reasons[builder]) for builder in shown]
     if shown[0] == "vllm" and cells[0] and not _listed(name):
         cells[0] += ", wrapped"
-    if "onnx" in shown and cells[-1] and name not in TRIED:
-        cells[-1] += ", untried"
+    if "onnx" in shown and name not in TRIED and cells[shown.index("onnx")]:
+        cells[shown.index("onnx")] += ", untried"
     return _row(name, cells) if any(cells) else ""
 
 

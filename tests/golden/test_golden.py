@@ -90,6 +90,17 @@ CASES: list[tuple[str, str, Any, str, dict[str, Any]]] = [
         {"engine": {"accelerator": "tensorrt", "quantize": "fp16"}},
     ),
     (
+        "onnx",
+        "images",
+        llama_8b(
+            source=LOCAL.source,
+            task=Task.IMAGE_CLASSIFY,
+            head=Head(HeadKind.IMAGE_LABELS, labels=("cat", "dog"), activation="softmax"),
+        ),
+        "26.07",
+        {"engine": {"accelerator": "tensorrt", "batch_size": 8}},
+    ),
+    (
         "torch",
         "embed",
         llama_8b(source=LOCAL.source, task=Task.EMBED),

@@ -1,4 +1,4 @@
-"""Checkpoints served by transformers' own code: texts, images and recordings on one server."""
+"""Texts and recordings by transformers' own code, and images as a graph, on one server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import openai
 import pytest
 
-from support import gateways, torch_families, torch_others
+from support import gateways, image_processors, torch_families, torch_others
 from support.command_line import trtbuild
 from support.exporting import Run, converting
 from support.lanes import NIGHTLY
@@ -25,6 +25,7 @@ from support.tiny_others import make_electra, make_vit, make_whisper
 from trtbuild.client import LLMClient
 from trtbuild.client.reference import require_reference
 from trtbuild.errors import ServerError
+from trtbuild.resources import template_dir
 from trtbuild.server import (
     ServerHandle,
     read_contents,
@@ -38,17 +39,22 @@ from trtbuild.signature.requests import (
     TranscribeAnswer,
     TranscribeRequest,
 )
+from trtbuild_builders.onnx.images import PROCESSORS
 
 LABELS = ("no", "maybe", "yes")
 MAKERS = {"electra": make_electra, "vit": make_vit, "whisper": make_whisper}
+GRAPHS = ("vit",)
 if NIGHTLY:  # each model is a process that imports PyTorch
     MAKERS["labels"] = lambda folder: make_classifier(folder, LABELS)
+    MAKERS["vit-torch"] = make_vit
 NAMES = tuple(MAKERS)
+VITS = tuple(name for name in NAMES if name.startswith("vit"))
 
 
 def convert(source: Path, repo: Path, exporter: Run) -> None:
+    by = () if source.name in GRAPHS else ("--backend", "torch")
     with converting(exporter):
-        done = trtbuild("convert", source, "--backend", "torch", "--repo", repo)
+        done = trtbuild("convert", source, *by, "--repo", repo)
     assert done.returncode == 0, done.stderr
 
 
@@ -100,13 +106,16 @@ def test_scores_are_those_of_transformers(client: LLMClient, repository: Path) -
     assert answer.results[0].label == LABELS[int(np.argmax(rows[0]["row"]))]
 
 
-def test_image_scores_are_those_of_transformers(client: LLMClient, repository: Path) -> None:
-    rows = kept(repository, "vit")
+@pytest.mark.parametrize("name", VITS)
+def test_image_scores_are_those_of_transformers(
+    client: LLMClient, repository: Path, name: str
+) -> None:
+    rows = kept(repository, name)
     images = tuple(row["item"] for row in rows)
-    answer = client.ask("vit", ImageClassifyRequest(images, raw_scores=True))
+    answer = client.ask(name, ImageClassifyRequest(images, raw_scores=True))
     assert isinstance(answer, ClassifyAnswer)
     require_equal([list(one.scores.values()) for one in answer.results], rows)
-    shares = client.ask("vit", ImageClassifyRequest(images[:1]))
+    shares = client.ask(name, ImageClassifyRequest(images[:1]))
     assert isinstance(shares, ClassifyAnswer)
     assert sum(shares.results[0].scores.values()) == pytest.approx(1)
 
@@ -119,6 +128,8 @@ def test_image_scores_are_those_of_transformers(client: LLMClient, repository: P
         (text_of(b"GIF8 or so"), "not a readable picture"),
         (text_of(file_of(halves((300, 200)), "JPEG")[:-600]), "not a readable picture"),
         (text_of(bomb()), "pixels"),
+        (text_of(bytes(50 << 20)), "has 50.0 MiB; an image may have 32 MiB"),
+        (text_of(b"%PDF-1.7"), "is not a readable picture: send PNG, JPEG"),
         ("https://example.org/cat.png", "is an address: send the file itself"),
     ],
 )
@@ -189,6 +200,14 @@ def test_readiness_proves_the_answers(
         (tmp_path / name / "1/reference.json").write_text(json.dumps({"kept": rows}))
         with pytest.raises(ServerError, match=f"'{name}' does not answer as its reference does"):
             require_reference(server.grpc_url, {name: models[name]}, tmp_path)
+
+
+def test_images_are_prepared_as_transformers_does(exporter: Run, tmp_path: Path) -> None:
+    """By every image processor that the builder onnx knows."""
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps({"processors": dict(PROCESSORS), "templates": str(template_dir())}))
+    log = tmp_path / "log"
+    assert exporter(image_processors.__file__, job, log=log) == 0, log.read_text()
 
 
 @pytest.mark.nightly

@@ -13,7 +13,7 @@ from trtbuild_builders.onnx.export import given_graph, graph_artifact
 from trtbuild_builders.onnx.memory import memory_plan
 from trtbuild_builders.onnx.reasons import TRIED, reasons
 from trtbuild_builders.onnx.repository import entries
-from trtbuild_builders.onnx.settings import ARGUMENTS, MEANINGS, core_name, engine
+from trtbuild_builders.onnx.settings import ARGUMENTS, MEANINGS, core_name, engine, is_images
 from trtbuild_builders.text.frontend import frontend_reasons
 from trtbuild_builders.text.settings import argument_rows, head_of
 
@@ -60,11 +60,12 @@ class OnnxBuilder(Builder):
             else ()
         )
         name = case.recipe.name
+        first = "resizing" if is_images(case) else "tokenizer"
         return (
             Step("graph", made),
             *checked,
             Step("config", f"Write {core_name(case)}: the graph for ONNX Runtime"),
-            Step("config", f"Write {name}: tokenizer, batching and tensors"),
+            Step("config", f"Write {name}: {first}, batching and tensors"),
         )
 
     def warnings(self, case: Case) -> Sequence[str]:
@@ -102,6 +103,8 @@ class OnnxBuilder(Builder):
         """Return the public model; clients do not call its graph."""
         head, name = head_of(case), case.recipe.name
         task = ServedTask.of(case.spec.task.value, head)
+        if is_images(case):
+            return ServedModel(name, task, task.value, head=case.spec.head)
         return ServedModel(
             name, task, task.value, context_length=head.max_tokens, tokenizer=f"{name}/1",
             head=case.spec.head,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.builder import Case
-from trtbuild_builders.onnx.settings import core_name, engine, rows
+from trtbuild_builders.onnx.settings import core_name, engine, is_images, rows
 from trtbuild_builders.text.settings import head_of
 
 _ON_CPU = [{"kind": "KIND_CPU", "count": 1}]
@@ -14,7 +14,7 @@ _USUAL = (32, 128)  # texts and tokens that TensorRT chooses its kernels for
 _LONGEST = 512  # tokens of a profile for a model without a limit
 
 
-def accelerated(case: Case, inputs: Iterable[str]) -> dict[str, Any]:
+def accelerated(case: Case, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of config.pbtxt for the recipe's accelerator and number format."""
     chosen = engine(case)
     if chosen["accelerator"] == "tensorrt":
@@ -29,7 +29,7 @@ def accelerated(case: Case, inputs: Iterable[str]) -> dict[str, Any]:
     return {"instance_group": _ON_CPU} if chosen["quantize"] == "int8" else {}
 
 
-def _tensorrt(case: Case, inputs: Iterable[str]) -> dict[str, str]:
+def _tensorrt(case: Case, inputs: Mapping[str, Any]) -> dict[str, str]:
     """Return parameters with a profile for every input.
 
     Without a profile TensorRT builds an engine for each new shape of a batch, and without a cache
@@ -43,8 +43,11 @@ def _tensorrt(case: Case, inputs: Iterable[str]) -> dict[str, str]:
         "max": (most, longest),
     }
     profiles = {
-        f"trt_profile_{which}_shapes": ",".join(f"{name}:{texts}x{tokens}" for name in inputs)
-        for which, (texts, tokens) in sizes.items()
+        f"trt_profile_{which}_shapes": ",".join(
+            f"{name}:{'x'.join(map(str, (items, *(shape if is_images(case) else [tokens]))))}"
+            for name, shape in inputs.items()
+        )
+        for which, (items, tokens) in sizes.items()
     }
     half = {"precision_mode": "FP16", "trt_layer_norm_fp32_fallback": "1"}
     return {

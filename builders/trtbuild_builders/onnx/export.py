@@ -10,13 +10,15 @@ from typing import Any
 from trtbuild.builder import Artifact, Case, Workplace
 from trtbuild.modelspec import HeadKind
 from trtbuild.toolchain import onnx_runtime
-from trtbuild_builders.onnx.settings import engine, settings
+from trtbuild_builders.onnx.images import image_job
+from trtbuild_builders.onnx.settings import engine, is_images, settings
 from trtbuild_builders.text.settings import SIDES, graph, head_of, is_modular
 from trtbuild_builders.text.worker import limits, scripts, work
 
 ARTIFACT = "graph"
 GRAPH = "model.onnx"
-PACKAGE = "tokenizers"
+PACKAGES = ("tokenizers/", "PIL/", "pillow.libs/")
+"""Directories of what the served model imports and Triton's image lacks."""
 _GIVEN = ("onnx/model.onnx", "model.onnx")
 EXTERNAL_ABOVE = 2_000_000_000
 """Bytes of weights above which they are stored beside the graph; a protobuf file ends at 2 GiB."""
@@ -24,7 +26,7 @@ EXTERNAL_ABOVE = 2_000_000_000
 
 def given_graph(case: Case) -> str:
     """Return the graph of an ONNX-only checkpoint; empty for any other."""
-    if case.spec.weights_format != "onnx" or case.checkpoint is None:
+    if case.spec.weights_format != "onnx" or case.checkpoint is None or is_images(case):
         return ""
     return next((name for name in _GIVEN if case.checkpoint.has(name)), "")
 
@@ -35,7 +37,7 @@ def graph_artifact(case: Case) -> Artifact:
     return Artifact(
         ARTIFACT,
         make=partial(_make, job),
-        depends={**job, "scripts": scripts("onnx", "text")},
+        depends={**job, "scripts": scripts("onnx", "text", "shared")},
         environment="export",
         files=_files,
     )
@@ -43,14 +45,12 @@ def graph_artifact(case: Case) -> Artifact:
 
 def _job(case: Case) -> dict[str, Any]:
     chosen = engine(case)
-    # The model's name does not affect its graph, and the reference truncates in the same way.
+    # The model's name does not affect its graph.
     said = {key: value for key, value in settings(case).items() if key != "core"}
-    head = head_of(case)
-    said["truncate"] = SIDES[head.truncation_side]
-    said |= {"score_words": list(head.score_words), "modular": is_modular(head)}
-    return {
+    job = {
+        "kind": "images" if is_images(case) else "texts",
         "settings": said,
-        "graph": graph(head),
+        "graph": graph(head_of(case)),
         "given": given_graph(case),
         "runtime": _runtime(case),
         "check": chosen["check"],
@@ -59,8 +59,16 @@ def _job(case: Case) -> dict[str, Any]:
         "quantize": "" if chosen["accelerator"] == "tensorrt" else chosen["quantize"],
         "external_above": EXTERNAL_ABOVE,
         "limits": limits(chosen["quantize"], case.spec.task),
-        "pairs": head.kind is HeadKind.SCORE,
     }
+    return job | (image_job(case.toolchain) if is_images(case) else _text_job(case, said))
+
+
+def _text_job(case: Case, said: dict[str, Any]) -> dict[str, Any]:
+    head = head_of(case)
+    # The reference truncates in the same way.
+    said["truncate"] = SIDES[head.truncation_side]
+    said |= {"score_words": list(head.score_words), "modular": is_modular(head)}
+    return {"pairs": head.kind is HeadKind.SCORE}
 
 
 def _runtime(case: Case) -> dict[str, Any]:

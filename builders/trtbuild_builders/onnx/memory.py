@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from trtbuild.builder import Case
 from trtbuild.plan import Demand, MemoryPlan, MemoryRow
-from trtbuild_builders.onnx.settings import engine
-from trtbuild_builders.text.memory import CONTEXT, per_token, planned
+from trtbuild_builders.onnx.settings import engine, is_images, rows
+from trtbuild_builders.text.memory import CONTEXT, IMAGE_TOKENS, per_token, planned
 from trtbuild_builders.text.settings import head_of
 
 _BYTES = {"": 4, "fp16": 2, "int8": 1}
@@ -38,9 +38,14 @@ def _rows(case: Case) -> Iterator[MemoryRow]:
         f"{spec.parameters:,} parameters in {_NAMES[quantized]}" if weights else "as stored",
     )
     size = 2 if quantized == "fp16" else 4
-    budget, longest = chosen["token_budget"], head_of(case).max_tokens or _LONG
-    tokens = max(budget, longest)
+    if is_images(case):
+        longest = IMAGE_TOKENS
+        tokens, batch = rows(case) * longest, f"{rows(case)} images"
+    else:
+        longest = head_of(case).max_tokens or _LONG
+        tokens = max(chosen["token_budget"], longest)
+        batch = f"{tokens:,} tokens"
     scores = tokens * longest * max(spec.num_attention_heads, 1)
     live = (tokens * per_token(case) + scores) * size
-    yield MemoryRow("activations", live, f"a batch of {tokens:,} tokens")
+    yield MemoryRow("activations", live, f"a batch of {batch}")
     yield MemoryRow("CUDA context", CONTEXT)

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from trtbuild.builder import Case
 from trtbuild.modelspec import HeadKind, ModelSpec, Task
 from trtbuild.toolchain import transformers_architectures
+from trtbuild_builders.common import onnx_only
 from trtbuild_builders.onnx.export import given_graph
+from trtbuild_builders.onnx.images import image_reasons
+from trtbuild_builders.onnx.settings import is_images
 from trtbuild_builders.text.reasons import input_reasons, tokenizer_reasons
 
-_TASKS = (Task.EMBED, Task.RERANK, Task.CLASSIFY, Task.TOKEN_CLASSIFY)
+_TASKS = (Task.EMBED, Task.RERANK, Task.CLASSIFY, Task.TOKEN_CLASSIFY, Task.IMAGE_CLASSIFY)
 TRIED = frozenset({
     "AlbertModel", "BertModel", "CamembertModel", "DebertaV2Model", "DistilBertModel",
     "ElectraModel", "EuroBertModel", "Gemma3TextModel", "HF_ColBERT", "JinaEmbeddingsV3Model",
@@ -24,6 +27,8 @@ TRIED = frozenset({
     "BertForTokenClassification", "DebertaV2ForTokenClassification",
     "DistilBertForTokenClassification", "RobertaForTokenClassification",
     "BertForMaskedLM", "DistilBertForMaskedLM", "ModernBertForMaskedLM",
+    "ConvNextForImageClassification", "ResNetForImageClassification",
+    "SiglipForImageClassification", "ViTForImageClassification",
 })  # fmt: skip
 """Classes of transformers 5.19 whose export was compared with them by
 ``scripts/tabulate_onnx_families.py``; the others go the same way."""
@@ -35,8 +40,8 @@ def reasons(case: Case) -> Iterator[str]:
     spec = case.spec
     if spec.task not in _TASKS:
         yield (
-            "it serves models that embed, rerank or label texts, and this model's task is "
-            f"{spec.task.value}: use another builder (trtbuild plan SOURCE names one)"
+            "it serves models that embed, rerank or label texts or images, and this model's task "
+            f"is {spec.task.value}: use another builder (trtbuild plan SOURCE names one)"
         )
         return
     if not _exported(spec.architecture) and not given_graph(case):
@@ -45,6 +50,10 @@ def reasons(case: Case) -> Iterator[str]:
             "builder (trtbuild builders SOURCE), or a checkpoint of a class that transformers has"
         )
     yield from _weights(spec)
+    if is_images(case):
+        yield from onnx_only(spec, "the export")
+        yield from image_reasons(case)
+        return
     yield from _head(case)
     yield from tokenizer_reasons(case)
     yield from input_reasons(case)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.builder import Case
-from trtbuild.modelspec import HeadKind
+from trtbuild.modelspec import HeadKind, Task
 from trtbuild.recipe import engine_problems, raise_problems
-from trtbuild.toolchain import onnx_runtime
+from trtbuild.toolchain import EngineArgument, onnx_runtime
 from trtbuild_builders.text.settings import (
     DEFAULTS as TEXT_DEFAULTS,
 )
@@ -26,21 +26,37 @@ DEFAULTS: Mapping[str, Any] = {
     "opset": OPSET,
     "quantize": "",
 }
+_TEXTS_ONLY = ("token_budget", "truncate")
+_IMAGE_DEFAULTS: Mapping[str, Any] = {
+    **{name: value for name, value in DEFAULTS.items() if name not in _TEXTS_ONLY},
+    "batch_size": 16,
+    "max_batch_size": 64,
+}
 MEANINGS = {
     **TEXT_MEANINGS,
     "accelerator": "runs the graph: tensorrt (compiles an engine for the GPU at the first start), "
     "openvino (a CPU); empty: ONNX Runtime's own kernels",
+    "batch_size": "images in one call of the graph",
     "check": "compare the graph with the reference, and write nothing when they differ",
     "engine_cache": "directory in the container for TensorRT engines; mount a volume there",
+    "max_batch_size": "texts or images in one request, and of several requests together",
     "opset": "of the exported graph",
     "quantize": "int8 (for CPUs) or fp16 (for GPUs); compared with the reference by wider limits",
     "token_budget": "tokens of one call of the graph, padding included; GPUs like 16384",
 }
-ARGUMENTS = arguments(
-    DEFAULTS,
-    positive=("instances", "max_batch_size", "opset", "token_budget"),
-    choices={"accelerator": ("", "tensorrt", "openvino"), "quantize": ("", "fp16", "int8")},
-)
+
+
+def known_arguments(defaults: Mapping[str, Any]) -> Mapping[str, EngineArgument]:
+    """Return what ``--set`` takes of settings with these defaults."""
+    return arguments(
+        defaults,
+        positive=("batch_size", "instances", "max_batch_size", "opset", "token_budget"),
+        choices={"accelerator": ("", "tensorrt", "openvino"), "quantize": ("", "fp16", "int8")},
+    )
+
+
+ARGUMENTS = known_arguments({**_IMAGE_DEFAULTS, **DEFAULTS})
+"""Those of texts and of images."""
 _APART = {
     ("int8", "tensorrt"): "int8 graphs are for ONNX Runtime's own CPU kernels",
     ("int8", "openvino"): "int8 graphs are for ONNX Runtime's own CPU kernels",
@@ -57,7 +73,8 @@ _OUTPUTS = {
 def engine(case: Case) -> Mapping[str, Any]:
     """Return the recipe's settings with defaults. Raises RecipeError with all problems."""
     given = case.recipe.engine
-    problems = list(engine_problems(given, ARGUMENTS))
+    defaults = _IMAGE_DEFAULTS if is_images(case) else DEFAULTS
+    problems = list(engine_problems(given, known_arguments(defaults)))
     runtime = onnx_runtime(case.toolchain.triton)
     opset = given.get("opset", OPSET)
     if runtime and isinstance(opset, int) and opset > runtime.opset:
@@ -75,11 +92,18 @@ def engine(case: Case) -> Mapping[str, Any]:
         "engine settings of the builder onnx",
         "trtbuild toolchains RELEASE --arguments --backend onnx lists them",
     )
-    return {**DEFAULTS, **given}
+    return {**defaults, **given}
+
+
+def is_images(case: Case) -> bool:
+    """Whether the model labels images; any other takes texts."""
+    return case.spec.task is Task.IMAGE_CLASSIFY
 
 
 def settings(case: Case) -> dict[str, Any]:
     """Return everything that the served model needs to know of its checkpoint."""
+    if is_images(case):
+        return _image_settings(case)
     own: dict[str, Any] = {
         "pooling": [],
         "core": core_name(case),
@@ -89,10 +113,24 @@ def settings(case: Case) -> dict[str, Any]:
     return head_settings(case, engine(case), own)
 
 
+def _image_settings(case: Case) -> dict[str, Any]:
+    head = head_of(case)
+    return {
+        "head": HeadKind.IMAGE_LABELS.value,
+        "core": core_name(case),
+        "output": "logits",
+        "rows": rows(case),
+        "labels": list(head.labels),
+        "activation": head.activation,
+    }
+
+
 def rows(case: Case) -> int:
-    """Return how many texts one call of the graph has at most."""
+    """Return how many texts or images one call of the graph has at most."""
     chosen = engine(case)
     most: int = chosen["max_batch_size"]
+    if is_images(case):
+        return min(most, int(chosen["batch_size"]))
     return min(most, _ROWS) if chosen["accelerator"] == "tensorrt" else most
 
 

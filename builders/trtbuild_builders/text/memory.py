@@ -10,6 +10,8 @@ from trtbuild.plan import GpuNeed, MemoryPlan, MemoryRow
 
 CONTEXT = 1 << 29
 """A CUDA context with the libraries of one process."""
+IMAGE_TOKENS = 1024
+"""Of a large image model: 448 x 448 in patches of 14."""
 _USABLE = 0.9
 LIVE = 12
 """Hidden-sized numbers of a token that live at once: MLP, attention, residuals."""

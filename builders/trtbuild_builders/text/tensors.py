@@ -84,6 +84,7 @@ def core_dims(case: Case) -> tuple[int, ...]:
         HeadKind.TOKEN_LABELS: (-1, len(head.labels) or -1),
         HeadKind.SCORE: (1,),
         HeadKind.LABELS: (len(head.labels) or -1,),
+        HeadKind.IMAGE_LABELS: (len(head.labels) or -1,),
     }
     return rows.get(head.kind, (width(case),))
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from trtbuild.builder import Case
 from trtbuild.plan import Demand, MemoryPlan, MemoryRow
-from trtbuild_builders.text.memory import CONTEXT, LIVE, per_token, planned
+from trtbuild_builders.text.memory import CONTEXT, IMAGE_TOKENS, LIVE, per_token, planned
 from trtbuild_builders.text.settings import head_of
 from trtbuild_builders.torch.settings import engine, kind_of
 
-_IMAGE_TOKENS = 1024  # of a large image model: 448 x 448 in patches of 14
 _WINDOW_FRAMES = 1500  # of Whisper's encoder
 _WINDOW_TOKENS = 448  # of its decoder
 
@@ -46,7 +45,7 @@ def _tokens(case: Case) -> tuple[int, str]:
         return longest, f"{longest:,} tokens"
     items = chosen["batch_size"]
     if kind == "images":
-        return items * _IMAGE_TOKENS, f"{items} images"
+        return items * IMAGE_TOKENS, f"{items} images"
     # The decoder keeps keys and values of both attentions, for one batch of windows.
     kept = case.spec.num_layers * 2 * (_WINDOW_FRAMES + _WINDOW_TOKENS) // LIVE
     return items * (_WINDOW_FRAMES + kept), f"{items} windows of 30 s, with the decoder's cache"

@@ -41,8 +41,8 @@ def _modules(kind: Kind) -> Sequence[RepoFile]:
     """Return ``model.py`` of the kind and the modules that it imports."""
     more = {
         "texts": [template_dir("text", "torch", "text_heads.py")],
-        "images": [template_dir("shared", "request_images.py")],
-        "recordings": [],
+        "images": [*template_dir("shared").glob("*.py")],
+        "recordings": [template_dir("shared", "item_model.py")],
     }[kind]
     paths = [*template_dir("torch", kind).glob("*.py"), *more]
     own = [RepoFile(f"1/{path.name}", path.read_bytes()) for path in sorted(paths)]

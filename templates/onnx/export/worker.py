@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
-_TEXT = _HERE.parent.parent / "text"
-sys.path[:0] = [str(_HERE), *(str(_TEXT / part) for part in ("model", "check", "torch"))]
+_TEMPLATES = _HERE.parent.parent
+_PARTS = ("text/model", "text/check", "text/torch", "onnx/images", "shared")
+sys.path[:0] = [str(_HERE), *(str(_TEMPLATES / part) for part in _PARTS)]
 
+import packages  # noqa: E402
 from accuracy import check, say  # noqa: E402
 
 GRAPH = "model.onnx"
@@ -24,25 +26,78 @@ GRAPH = "model.onnx"
 def main(path):
     """Export or take the graph, then compare."""
     job = json.loads(Path(path).read_text(encoding="utf-8"))
-    folder, out, settings = Path(job["model"]), Path(job["out"]), job["settings"]
+    folder, out = Path(job["model"]), Path(job["out"])
+    _KINDS[job["kind"]](folder, out, job["settings"], job)
+    say(step="done")
+
+
+def _texts(folder, out, settings, job):
     if job["given"]:
         _take(folder / job["given"], out)
         if job["runtime"]:
             require_read(out / GRAPH, job["runtime"])
     else:
-        _export(folder, out, job)
+        module = _module(folder, job)
+        import graph
+        import text_heads
+
+        names = text_heads.inputs(folder, module, settings)
+        _export(module, *graph.texts(names, settings["max_tokens"] or 4096), out, job)
     given = _given(out, job) if job["given"] and job["check"] else None
+    _quantize(out, job)
+    packages.tokenizers(out)
+    said = describe(out / GRAPH, settings, job["graph"]["pooling"] if job["given"] else [])
+    _keep(out, said)
+    if job["check"]:
+        check(folder, out, {**settings, **said}, job, given=given)
+
+
+def _images(folder, out, settings, job):
+    module = _module(folder, job)
+    import graph
+    import preparing
+
+    how, shape = preparing.how(folder, job["processors"])
+    _export(module, *graph.images(shape), out, job)
+    _quantize(out, job)
+    packages.pillow(out, job["pythons"])
+    said = {"inputs": {"pixel_values": shape}, "output": module.output, "images": how}
+    _keep(out, said)
+    if job["check"]:
+        import check_images
+        import compare
+        from onnx_images import Images
+
+        core = compare.graph(out, module.output)
+        check_images.check(folder, out, Images({**settings, **said}, core), job["limits"])
+
+
+def _module(folder, job):
+    say(step="loading PyTorch and transformers")
+    import text_heads
+
+    return text_heads.load(folder, job["settings"]["head"], job["graph"])
+
+
+def _export(module, sample, axes, out, job):
+    import graph
+
+    say(step="exporting the graph to ONNX")
+    size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
+    external = size > job["external_above"]
+    graph.export(module, sample, axes, out / GRAPH, opset=job["opset"], external=external)
+
+
+def _quantize(out, job):
     if job["quantize"]:
         say(step=f"quantizing the graph to {job['quantize']}")
         import quantized
 
         quantized.write(out / GRAPH, job["quantize"])
-    _tokenizers(out / "tokenizers")
-    said = describe(out / GRAPH, settings, job["graph"]["pooling"] if job["given"] else [])
+
+
+def _keep(out, said):
     (out / "graph.json").write_text(json.dumps(said), encoding="utf-8")
-    if job["check"]:
-        check(folder, out, {**settings, **said}, job, given=given)
-    say(step="done")
 
 
 def _given(out, job):
@@ -51,26 +106,6 @@ def _given(out, job):
 
     said = describe(out / GRAPH, job["settings"], job["graph"]["pooling"])
     return compare.graph(out, said["output"])
-
-
-def _export(folder, out, job):
-    say(step="loading PyTorch and transformers")
-    import graph
-    import text_heads
-
-    module = text_heads.load(folder, job["settings"]["head"], job["graph"])
-    size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
-    say(step="exporting the graph to ONNX")
-    settings = job["settings"]
-    limit = settings["max_tokens"] or 4096
-    graph.export(
-        module,
-        text_heads.inputs(folder, module, settings),
-        out / GRAPH,
-        opset=job["opset"],
-        limit=limit,
-        external=size > job["external_above"],
-    )
 
 
 def _take(path, out):
@@ -104,17 +139,6 @@ def require_read(path, runtime):
                 f"ERROR: the graph has {what} {found}, and {runtime['name']} reads up to {known}: "
                 "export it with an older opset, or serve a newer release (--triton)"
             )
-
-
-def _tokenizers(target):
-    """The package that the served model tokenizes with."""
-    import tokenizers
-
-    home = Path(tokenizers.__file__).parent
-    for path in sorted([*home.rglob("*.py"), *home.rglob("*.so")]):
-        place = target / path.relative_to(home)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
 
 
 def describe(path, settings, pooling):
@@ -152,6 +176,8 @@ def describe(path, settings, pooling):
         "opset": max(row.version for row in model.opset_import if row.domain in ("", "ai.onnx")),
     }
 
+
+_KINDS = {"texts": _texts, "images": _images}
 
 if __name__ == "__main__":
     main(sys.argv[1])

@@ -35,15 +35,18 @@ def _texts(folder, out, settings, job):
 
 
 def _images(folder, out, settings, job):
-    import images_and_sounds
+    import check_images
+    from torch_images import Images
+    from torch_place import place_of
 
-    images_and_sounds.check_images(folder, out, settings, job["limits"])
+    served = Images(folder, settings, place_of(settings))
+    check_images.check(folder, out, served, job["limits"])
 
 
 def _recordings(folder, out, settings, job):  # noqa: ARG001 - texts are equal or not
-    import images_and_sounds
+    import check_recordings
 
-    images_and_sounds.check_recordings(folder, out, settings)
+    check_recordings.check(folder, out, settings)
 
 
 _KINDS = {"texts": _texts, "images": _images, "recordings": _recordings}

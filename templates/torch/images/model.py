@@ -8,16 +8,19 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
-from torch_images import Images, prepare  # noqa: E402
-from torch_items import ItemModel  # noqa: E402
+from image_rows import prepare  # noqa: E402
+from item_model import ItemModel  # noqa: E402
+from torch_images import Images  # noqa: E402
+from torch_place import place_of  # noqa: E402
 
 
 class TritonPythonModel(ItemModel):
     """A row of logits for each image."""
 
-    def load(self, folder, place):
+    def load(self, folder, instance):
         """The image classifier."""
-        self._images = Images(folder, self.settings, place)
+        place = place_of(self.settings, instance)
+        self._images = Images(folder / self.settings["weights"], self.settings, place)
         return self._images
 
     def prepare(self, arrays, asked):

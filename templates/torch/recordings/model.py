@@ -9,16 +9,18 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
-from torch_items import ItemModel  # noqa: E402
+from item_model import ItemModel  # noqa: E402
+from torch_place import place_of  # noqa: E402
 from torch_speech import Speech, prepare  # noqa: E402
 
 
 class TritonPythonModel(ItemModel):
     """A text for each recording."""
 
-    def load(self, folder, place):
+    def load(self, folder, instance):
         """The speech model."""
-        self._speech = Speech(folder, self.settings, place)
+        place = place_of(self.settings, instance)
+        self._speech = Speech(folder / self.settings["weights"], self.settings, place)
         return self._speech
 
     def prepare(self, arrays, asked):

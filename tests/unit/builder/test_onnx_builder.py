@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.specs import llama_8b
+from support.tiny_others import make_vit
 from trtbuild import pbtxt, toolchain
 from trtbuild.builder import Case
+from trtbuild.checkpoint import open_checkpoint
 from trtbuild.errors import RecipeError
 from trtbuild.modelspec import Head, HeadKind, Task
 from trtbuild.plan import Demand
 from trtbuild.recipe import ModelRecipe
+from trtbuild.signature import ServedTask
 from trtbuild.toolchain import onnx_accelerators
 from trtbuild_builders.onnx import builder
 
@@ -122,6 +127,76 @@ def test_each_head_has_the_tensors_of_its_schema(kind: HeadKind) -> None:
 )
 def test_a_head_without_a_graph_is_refused(head: Head, reason: str) -> None:
     assert any(reason in said for said in builder.reasons_unsupported(case_of(head)))
+
+
+# ----------------------------------------------------------------------------------------- images
+
+VIT = "ViTForImageClassification"
+
+
+def images_of(
+    tmp_path: Path | None = None, said: str = "", triton: str = "26.07", **more: Any
+) -> Case:
+    """A classifier of two labels, whose preprocessor_config.json has ``said``."""
+    head = Head(HeadKind.IMAGE_LABELS, labels=("cat", "dog"), activation="softmax")
+    spec = replace(
+        llama_8b(task=Task.IMAGE_CLASSIFY), architecture=VIT, head=head, parameters=86_000_000
+    )
+    recipe = ModelRecipe(source="x", name="m", engine=more.pop("engine", {}))
+    checkpoint = None
+    if tmp_path:
+        folder = make_vit(tmp_path / "vit")
+        (folder / "preprocessor_config.json").write_text(said, encoding="utf-8")
+        if not said:
+            (folder / "preprocessor_config.json").unlink()
+        checkpoint = open_checkpoint(str(folder))
+    return Case(replace(spec, **more), recipe, toolchain.load(triton), checkpoint=checkpoint)
+
+
+def test_an_image_classifier_is_a_graph_behind_images() -> None:
+    case = images_of(engine={"batch_size": 8})
+    public, core = builder.models(case)
+    there = {file.path for file in public.files}
+    assert {"1/model.py", "1/onnx_images.py", "1/onnx_core.py", "1/request_images.py"} <= there
+    assert not {"1/torch_place.py", "1/text_heads.py"} & there
+    assert (core_config(case).max_batch_size, core.name) == (8, "m_core")
+    assert builder.signature(case).task is ServedTask.IMAGE_CLASSIFY
+    (artifact,) = builder.artifacts(case)
+    assert artifact.depends["pythons"] == ["3.11", "3.12"]
+    rows = {row.item: row for row in builder.memory(case, Demand()).rows}
+    assert rows["activations"].note == "a batch of 8 images"
+
+
+@pytest.mark.parametrize(
+    ("said", "more", "reason"),
+    [
+        ("", {}, "has no preprocessor_config.json"),
+        ('{"image_processor_type": "ImageGPTImageProcessor"}', {}, "names ImageGPTImageProcessor"),
+        ('{"feature_extractor_type": "PerceiverFeatureExtractor"}', {}, "PerceiverImageProcessor"),
+        ('{"image_processor_type": 3}', {}, "names 3, which does more"),
+        ("{}", {"triton": "24.06"}, "Triton 24.06 has Python 3.10"),
+        ("{}", {"weights_format": "onnx"}, "weights in ONNX only"),
+    ],
+)
+def test_images_that_cannot_be_prepared_are_refused(
+    tmp_path: Path, said: str, more: dict[str, Any], reason: str
+) -> None:
+    found = builder.reasons_unsupported(images_of(tmp_path, said, **more))
+    assert any(reason in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    "name", ["ViTImageProcessor", "ViTImageProcessorFast", "ViTFeatureExtractor"]
+)
+def test_a_processor_has_several_names(tmp_path: Path, name: str) -> None:
+    key = "feature_extractor_type" if name.endswith("Extractor") else "image_processor_type"
+    assert not builder.reasons_unsupported(images_of(tmp_path, json.dumps({key: name})))
+
+
+@pytest.mark.parametrize("setting", [{"token_budget": 1}, {"truncate": "END"}, {"batch_size": 0}])
+def test_settings_of_texts_are_not_those_of_images(setting: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError):
+        builder.models(images_of(engine=setting))
 
 
 @pytest.mark.parametrize(("quantize", "share"), [("", 1.0), ("fp16", 0.5), ("int8", 0.3)])

@@ -49,8 +49,9 @@ def model(tmp_path: Path) -> Iterator[Any]:
     version = make_embedder(tmp_path / "m")
     write_graph(version, "model.onnx")
     (version / "settings.json").write_text(json.dumps(SETTINGS))
-    for path in (p for part in ("onnx", "text") for p in template_dir(part, "model").glob("*.py")):
-        (version / path.name).write_bytes(path.read_bytes())
+    for parts in (("onnx", "model"), ("onnx", "texts"), ("text", "model")):
+        for path in template_dir(*parts).glob("*.py"):
+            (version / path.name).write_bytes(path.read_bytes())
     folder = template_dir("backends", "onnxruntime")
     (tmp_path / "core" / "1").mkdir(parents=True)
     (tmp_path / "core/1/model.onnx").write_bytes((version / "model.onnx").read_bytes())
@@ -72,7 +73,7 @@ def model(tmp_path: Path) -> Iterator[Any]:
         made = public.TritonPythonModel()
         made.initialize({"model_config": json.dumps(CONFIG)})
         yield made
-    for name in ("text_model", "text_rows", "text_tasks"):
+    for name in ("onnx_core", "text_model", "text_rows", "text_tasks"):
         sys.modules.pop(name, None)
 
 

@@ -18,9 +18,9 @@ from trtbuild.resources import template_dir
 
 LABELS = {"weights": "weights", "items": 2, "labels": ["red", "green"], "activation": "softmax"}
 SOUND = {"weights": "weights", "items": 2, "limits": {"seconds": 60, "file_bytes": 1 << 20}}
-OURS = ("torch", "transformers", "torch_place", "torch_items", "torch_images", "torch_speech",
-        "torch_sound", "text_model", "text_rows", "text_tasks", "text_entities", "text_template",
-        "request_images")  # fmt: skip
+OURS = ("torch", "transformers", "torch_place", "item_model", "image_rows", "torch_images",
+        "torch_speech", "torch_sound", "text_model", "text_rows", "text_tasks", "text_entities",
+        "text_template", "request_images")  # fmt: skip
 RED, GREEN = (text_of(file_of(halves((4, 4)).crop(box))) for box in ((0, 0, 2, 4), (2, 0, 4, 4)))
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import triton_python_backend_utils as pb_utils
 from text_model import TextModel
 from text_rows import read_settings
-from torch_place import place_of
 
 _HERE = Path(__file__).resolve().parent
 
@@ -18,8 +17,7 @@ class ItemModel(TextModel):
         """Read the settings, then load the weights."""
         self.settings = read_settings(_HERE)
         self._inputs = [row["name"] for row in json.loads(args["model_config"])["input"]]
-        place = place_of(self.settings, args.get("model_instance_name", ""))
-        self._rows = self.load(_HERE / self.settings["weights"], place)
+        self._rows = self.load(_HERE, args.get("model_instance_name", ""))
 
     def prepared(self, request):
         """The work of a request, and its items."""
@@ -27,8 +25,8 @@ class ItemModel(TextModel):
         arrays = {name: one.as_numpy() for name, one in tensors.items() if one is not None}
         return self.prepare(arrays, json.loads(request.parameters() or "{}"))
 
-    def load(self, folder, place):
-        """The checkpoint, whose ``run`` returns a row for each item."""
+    def load(self, folder, instance):
+        """What computes a row for each item in ``run``; ``instance`` is Triton's name of it."""
         raise NotImplementedError
 
     def prepare(self, arrays, asked):

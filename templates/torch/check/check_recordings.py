@@ -1,4 +1,4 @@
-"""Images and recordings as they will be served, against transformers' own classes."""
+"""Recordings as they will be written down, against transformers' own classes."""
 
 import base64
 import io
@@ -8,58 +8,13 @@ import wave
 
 import numpy as np
 import torch
-from accuracy import conclude, say
-from compare import compared
+from accuracy import say
 from torch_place import loading, place_of
 
 _CUT = 100  # characters of a text that a message shows
 
 
-def check_images(folder, out, settings, limits):
-    """Compare every image alone and all in one request."""
-    import request_images
-    from torch_images import Images
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
-
-    say(step="computing the reference")
-    files = pictures()
-    names = [f"image {at}" for at in range(len(files))]
-    model = AutoModelForImageClassification.from_pretrained(folder, **_exact()).eval()
-    processor = AutoImageProcessor.from_pretrained(folder, use_fast=False, local_files_only=True)
-    with torch.inference_mode():
-        wanted = [
-            model(**processor(request_images.rgb(data), return_tensors="pt")).logits[0].numpy()
-            for data in map(base64.b64decode, files)
-        ]
-    served = Images(folder, settings, place_of(settings))
-    rows = {
-        "alone": [served.run(served.pixels([one]))[0] for one in files],
-        "in a batch": served.run(served.pixels(files)),
-    }
-    found = compared("", names, wanted, rows, limits)
-    found.rows = [("", item, row) for item, (_, _, row) in zip(files, found.rows, strict=True)]
-    conclude(out, found, limits)
-
-
-def pictures():
-    """Images that a model meets: wide, high, grey and transparent; base64 of PNG files."""
-    from PIL import Image
-
-    noise = np.random.default_rng(1)
-    x, y = np.meshgrid(np.arange(96), np.arange(40))
-    wide = np.stack([x * 2, y * 6, (x + y) % 256], axis=2)
-    high = noise.integers(0, 256, (90, 31, 3))
-    grey = noise.integers(0, 256, (20, 20))
-    clear = np.concatenate([wide[:, :40], (x[:, :40, None] * 6) % 256], axis=2)
-    made = []
-    for array in (wide, high, grey, clear):
-        file = io.BytesIO()
-        Image.fromarray(array.astype(np.uint8)).save(file, "PNG")
-        made.append(base64.b64encode(file.getvalue()).decode())
-    return made
-
-
-def check_recordings(folder, out, settings):
+def check(folder, out, settings):
     """Compare the text of every recording, alone and all in one request."""
     from torch_sound import recording
     from torch_speech import Speech, Wanted
