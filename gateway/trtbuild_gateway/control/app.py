@@ -23,6 +23,7 @@ from trtbuild_gateway.control.jobs import Job
 from trtbuild_gateway.control.models import Models
 from trtbuild_gateway.control.places import Place, find
 from trtbuild_gateway.control.watchdog import Watchdog
+from trtbuild_gateway.experiments.listing import listing
 from trtbuild_gateway.failures import ApiError, invalid
 from trtbuild_gateway.gateway import Gateway
 from trtbuild_gateway.http.endpoint import Context, Endpoint, Handler
@@ -75,6 +76,7 @@ class ControlPlane:
             "/v1/model/state/{model:path}": self.state,
             "/v1/model/watch": self.watch,
             "/v1/key/list": self.keys,
+            "/v1/experiment/list": self.experiments,
         }
         routes = [
             Route(
@@ -152,6 +154,18 @@ class ControlPlane:
         now = datetime.now(UTC)
         rows = [key.described(now) for key in found]
         await context.exchange.respond(msgspec.json.encode({"object": "list", "data": rows}))
+
+    async def experiments(self, context: Context) -> None:
+        """List the experiments with their variants, and what was counted of each."""
+        found = self._gateway.experiments
+        if found is None:
+            raise ApiError(
+                404,
+                "the gateway has no experiments: exposures.directory is not set",
+                code="experiments_off",
+            )
+        answer = listing(found, partial(self._gate.visible, context.call.caller))
+        await context.exchange.respond(msgspec.json.encode(answer))
 
     async def _watched(self, context: Context, emit: Emit) -> None:
         known: dict[tuple[str, str], dict[str, Any]] = {}

@@ -30,6 +30,9 @@ _SAY_EVERY = 60.0  # seconds
 Obstacle = Callable[[str], Awaitable[str]]
 """Says why a model cannot take part in an experiment; empty if it can."""
 
+Sees = Callable[[str], bool]
+"""Whether the caller may use a model."""
+
 
 class Experiments:
     """The experiments of the settings.
@@ -38,11 +41,15 @@ class Experiments:
         settings: Each experiment.
         journal: Where records go.
         figures: Metrics.
+
+    Attributes:
+        settings: Each experiment, as configured.
     """
 
     def __init__(
         self, settings: Sequence[ExperimentSettings], journal: Journal, figures: Figures
     ) -> None:
+        self.settings = settings
         self.journal = journal
         self.figures = figures
         self._by_model: dict[str, list[ExperimentSettings]] = {}
@@ -52,7 +59,12 @@ class Experiments:
         self._said: dict[tuple[str, str], float] = {}
 
     async def expose(
-        self, call: Call, headers: Mapping[str, str], body: Mapping[str, Any], obstacle: Obstacle
+        self,
+        call: Call,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any],
+        obstacle: Obstacle,
+        sees: Sees,
     ) -> Exposure | None:
         """Return the variant of a request; None if it takes no part.
 
@@ -63,7 +75,7 @@ class Experiments:
         found = self._by_model.get(model) if isinstance(model, str) else None
         if found is None:
             return None
-        chosen = self._overridden(found, headers[VARIANT]) if VARIANT in headers else None
+        chosen = _overridden(found, headers[VARIANT], sees) if VARIANT in headers else None
         unit = _unit(found[0], call, headers, body)
         if chosen is not None:
             experiment, variant = chosen
@@ -82,24 +94,6 @@ class Experiments:
                     return None
             return self._exposure(experiment, variant_of(experiment, unit), unit, call)
         return None
-
-    def _overridden(
-        self, found: Sequence[ExperimentSettings], text: str
-    ) -> tuple[ExperimentSettings, str]:
-        """Return the experiment and the variant that a client names."""
-        name, _, variant = text.partition("=")
-        experiment = next((one for one in found if one.name == name), None)
-        if experiment is None or variant not in experiment.variants:
-            known = ", ".join(f"{one.name}={each}" for one in found for each in one.variants)
-            raise invalid(f"the header {VARIANT} is {text!r}; use one of {known}", VARIANT)
-        if experiment.override == "refuse":
-            raise ApiError(
-                403,
-                f"the experiment {name!r} lets no request choose its variant; leave out {VARIANT}, "
-                "or set `override` of the experiment in the gateway's settings",
-                code="variant_not_allowed",
-            )
-        return experiment, variant
 
     def _exposure(
         self,
@@ -210,6 +204,33 @@ class ExperimentReport(Collector):
         found = self._experiments()
         if found is not None:
             yield from found.figures.collect(found.journal.waiting, found.journal.lost)
+
+
+def _overridden(
+    found: Sequence[ExperimentSettings], text: str, sees: Sees
+) -> tuple[ExperimentSettings, str]:
+    """Return the experiment and the variant that a client names.
+
+    Variants with models that it may not use are as if they were not there.
+    """
+    known = {
+        f"{one.name}={name}": (one, name)
+        for one in found
+        for name, variant in one.variants.items()
+        if sees(variant.model)
+    }
+    if text not in known:
+        names = f"use one of {', '.join(known)}" if known else "there is none for your API key"
+        raise invalid(f"the header {VARIANT} is {text!r}; {names}", VARIANT)
+    experiment, variant = known[text]
+    if experiment.override == "refuse":
+        raise ApiError(
+            403,
+            f"the experiment {experiment.name!r} lets no request choose its variant; leave out "
+            f"{VARIANT}, or set `override` of the experiment in the gateway's settings",
+            code="variant_not_allowed",
+        )
+    return experiment, variant
 
 
 def _unit(

@@ -67,7 +67,7 @@ class Context:
         if self.experiments is None or self.exposure is not None or self.fallbacks is not None:
             return given
         self.exposure = await self.experiments.expose(
-            self.call, exchange.headers, given, self._obstacle
+            self.call, exchange.headers, given, self._obstacle, self.sees
         )
         if self.exposure is None:
             return given

@@ -4,6 +4,7 @@ import { render } from "preact";
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { keepKey, type Limits, onLimits, port, readKey } from "./api";
+import { Experiments } from "./experiments";
 import { Keys } from "./keys";
 import { Live } from "./live";
 import { Models } from "./models";
@@ -11,7 +12,7 @@ import { Playground } from "./playground";
 import "./style.css";
 
 const TABS: Record<string, ComponentType> =
-  port === "control" ? { Models, Keys } : { Playground, Live };
+  port === "control" ? { Models, Keys, Experiments } : { Playground, Live };
 const NAMES = Object.keys(TABS);
 
 function Page() {

@@ -149,6 +149,35 @@ def test_an_admin_sees_the_keys(tmp_path: Path) -> None:
     in_front(test, access={"keys": str(file)})
 
 
+def test_experiments_are_shown_with_what_was_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRTBUILD_CONTROL_TOKEN", "0123456789abcdef")
+    variants = {"now": {"model": "m", "weight": 3}, "new": {"model": "m", "weight": 1}}
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        for _ in range(2):
+            await served.post("/v1/completions", model="m", prompt="x", user="u1")
+        async with opened(served.control.base_url) as tab:
+            page = tab.page
+            await page.get_by_label("Control token").fill("0123456789abcdef")
+            await page.keyboard.press("Enter")
+            await page.get_by_role("tab", name="Experiments").click()
+            table = page.get_by_role("table", name="sizes")
+            await expect(table).to_contain_text("requests for m, by user, 100 % of the users")
+            await expect(table.get_by_role("row", name=re.compile("now m 3"))).to_contain_text(
+                "75 %"
+            )
+            cells = await table.locator("td:nth-of-type(4)").all_inner_texts()
+            assert sorted(cells) == ["0", "2"]
+
+    in_front(
+        test,
+        experiments=[{"name": "sizes", "unit": "user", "variants": variants}],
+        exposures={"directory": str(tmp_path / "exposures")},
+    )
+
+
 def test_a_call_gets_its_result(tmp_path: Path) -> None:
     async def run() -> None:
         def script(body: dict[str, Any]) -> Any:

@@ -261,6 +261,40 @@ def test_a_key_that_may_not_use_every_variant_takes_no_part(tmp_path: Path) -> N
     with_experiments(tmp_path, SIZES | {"unit": "api_key"}, access={"keys": str(keys)})(test)
 
 
+def test_a_key_learns_of_no_variant_with_a_model_that_it_may_not_use(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    narrow = add_key(keys, "one", models=("big",))
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        for chosen in ("sizes=treatment", "sizes=no-such"):  # which of them exists is not told
+            headers = bearer(narrow) | {"x-trtbuild-variant": chosen}
+            refused = await ask(served, "u1", headers=headers)
+            assert refused.status_code == 400
+            assert refused.json()["error"]["message"].endswith("; use one of sizes=control")
+
+    with_experiments(tmp_path, SIZES | {"override": "try"}, access={"keys": str(keys)})(test)
+
+
+def test_the_control_port_lists_experiments_and_what_was_counted(tmp_path: Path) -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        unit = user_of("treatment")
+        for stream in (False, True):
+            await ask(served, unit, stream=stream)
+        await ask(served)
+        triton.scripts["small"] = BUSY
+        await ask(served, unit)
+        found = (await served.control.get("/v1/experiment/list")).json()
+        (one,) = found["data"]
+        assert (one["name"], one["model"], one["unit"]) == ("sizes", "big", "header:X-User-Id")
+        assert one["left_out"] == {"no_unit": 1} and found["exposures"]["lost"] == 0
+        control, treatment = one["variants"]
+        assert (control["requests"], control["first_token_seconds"]) == (0, None)
+        assert (treatment["requests"], treatment["errors"], treatment["share"]) == (3, 1, 0.5)
+        assert treatment["first_token_seconds"] > 0
+
+    with_experiments(tmp_path, SIZES)(test)
+
+
 @pytest.mark.parametrize("mode", ["refuse", "try", "assign"])
 def test_a_request_chooses_its_variant_only_where_that_is_allowed(
     tmp_path: Path, mode: str
@@ -405,7 +439,9 @@ def test_without_experiments_feedback_says_so(tmp_path: Path) -> None:
     async def main() -> None:
         async with fake_triton(big=words("B")) as triton, serving(triton.url) as served:
             answered = await served.post("/v1/feedback", id="a", name="click", value=1)
-            assert answered.json()["error"]["code"] == "experiments_off"
+            listed = await served.control.get("/v1/experiment/list")
+            for one in (answered, listed):
+                assert one.json()["error"]["code"] == "experiments_off"
             assert "exposures_waiting" not in (await served.client.get("/metrics")).text
 
     run_as_served(main())
