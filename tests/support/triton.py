@@ -17,7 +17,7 @@ import subprocess
 import sysconfig
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,15 +224,17 @@ def serving(
     wait: float = 240,
     complete: bool = False,
     vision: bool = False,
+    ports: Sequence[int] = (),
 ) -> Iterator[Triton]:
     """The server over ``repo``, ready; stopped, and its whole session killed, at the end.
 
-    ``complete`` lets it complete configurations, ``vision`` has vLLM find torchvision.
+    ``complete`` lets it complete configurations, ``vision`` has vLLM find torchvision; ``ports``
+    are those of HTTP, gRPC and metrics.
     """
     python = runtime_python()
     site = site_packages()
     home = site / "pytriton" / "tritonserver"
-    http, grpc, metrics = free_ports(3)
+    http, grpc, metrics = ports or free_ports(3)
     prefix = f"trttest_{os.getpid()}_{http}"
     environment = {
         **os.environ,

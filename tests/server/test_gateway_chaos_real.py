@@ -1,0 +1,249 @@
+"""A real engine, its server, an adapter's worker and the gateway are killed at random under load.
+
+Every client gets an answer, an error or a cut connection soon after: never a silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import yaml
+
+from support import triton
+from support.adapters_made import shipped
+from support.gateways import run_as_served
+from support.ports import kept
+
+pytestmark = pytest.mark.nightly
+
+ROUNDS = int(os.environ.get("TRTBUILD_CHAOS_ROUNDS", "16"))
+MODELS = {"smollm2": 4, "naive": 2}  # clients of each
+VICTIMS = {"server": ("smollm2",), "engine": ("smollm2",), "worker": ("naive",), "gateway": MODELS}
+SECONDS = 5.0  # from a kill to the end of every request that it hits
+QUIET = 40.0  # the longest silence at all: a queue of prompts on two busy cores
+GATEWAY = "from trtbuild.cli.app import main; main()"
+
+
+@dataclass
+class Asking:
+    """One request of a client; times are of the monotonic clock."""
+
+    model: str
+    began: float
+    last: float
+    ended: float = 0.0
+    end: str = ""
+
+
+class Load:
+    """Clients that ask one after another, and every request of theirs."""
+
+    def __init__(self, url: str) -> None:
+        self.requests: list[Asking] = []
+        self.stop = asyncio.Event()
+        self._url = url
+
+    async def client(self, model: str) -> None:
+        async with httpx.AsyncClient(trust_env=False, timeout=None) as client:
+            while not self.stop.is_set():
+                now = time.monotonic()
+                one = Asking(model, now, now)
+                self.requests.append(one)
+                try:
+                    async with asyncio.timeout(600):
+                        one.end = await self._ask(client, one)
+                except httpx.TransportError:
+                    one.end = "cut"  # by the gateway's own death
+                one.ended = one.last = time.monotonic()
+                if one.end != "whole":
+                    await asyncio.sleep(0.2)
+
+    async def _ask(self, client: httpx.AsyncClient, one: Asking) -> str:
+        body = {"model": one.model, "prompt": "Once upon a time", "max_tokens": 48, "stream": True}
+        body |= {"ignore_eos": True, "temperature": 0}
+        url = f"{self._url}/v1/completions"
+        async with client.stream("POST", url, json=body) as answer:
+            lines = []
+            async for line in answer.aiter_lines():
+                one.last = time.monotonic()
+                lines.append(line)
+        text = "\n".join(lines)
+        if answer.status_code != 200:
+            assert '"message"' in text, text
+            return "refused"
+        assert text.rstrip().endswith("data: [DONE]"), text[-300:]
+        return "error" if '"error"' in text else "whole"
+
+    def open(self, model: str) -> list[Asking]:
+        """Requests of a model that have had a token and are not at their end."""
+        return [
+            one for one in self.requests
+            if one.model == model and not one.end and one.last > one.began
+        ]  # fmt: skip
+
+
+class Things:
+    """What can be killed, and started again on the same ports."""
+
+    def __init__(self, folder: Path, repository: Path, ports: Sequence[int]) -> None:
+        self.url = f"http://127.0.0.1:{ports[0]}"
+        self.file = folder / "gateway.yaml"
+        self._folder, self._repository, self._ports = folder, repository, ports
+        self._lives = 0
+        self._serving = contextlib.ExitStack()
+        self.server: triton.Triton
+        self.gateway: subprocess.Popen[bytes]
+
+    def __enter__(self) -> Things:
+        self._start_server()
+        self._start_gateway()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self.gateway.pid).children(recursive=True):
+                process.kill()
+        self.gateway.kill()
+        self.gateway.wait()
+        self._serving.close()
+
+    def _start_server(self) -> None:
+        self._lives += 1
+        work = self._folder / f"life{self._lives}"
+        work.mkdir()
+        context = triton.serving(self._repository, work, vision=True, ports=self._ports[1:])
+        self.server = self._serving.enter_context(context)
+
+    def _start_gateway(self) -> None:
+        command = ["gateway", "-f", str(self.file), "--port", str(self._ports[0])]
+        with (self._folder / "gateway.log").open("ab") as log:
+            self.gateway = subprocess.Popen(
+                [sys.executable, "-c", GATEWAY, *command], stderr=log, stdout=log
+            )
+
+    def kill(self, victim: str) -> None:
+        """End one without warning."""
+        if victim == "gateway":
+            self.gateway.kill()
+        elif victim == "server":
+            self.server.process.kill()
+        else:
+            self._process(victim).kill()
+
+    def _process(self, victim: str) -> psutil.Process:
+        if victim == "engine":
+            return next(p for p in self.server.children() if "EngineCore" in triton.title(p))
+        children = psutil.Process(self.gateway.pid).children(recursive=True)
+        return next(p for p in children if "--socket" in p.cmdline())
+
+    def revive(self, victim: str) -> None:
+        """Start it again; a worker is the gateway's own business."""
+        if victim == "gateway":
+            self.gateway.wait()
+            self._start_gateway()
+        elif victim == "server":
+            self._serving.close()
+            self._start_server()
+        elif victim == "engine":
+            deadline = time.monotonic() + 60
+            while self.server.ready("smollm2"):
+                assert time.monotonic() < deadline, "the server says ready without its engine"
+                time.sleep(0.2)
+            assert self.server.control("load", "smollm2")[0] == 200
+
+
+@pytest.fixture
+def things(smollm2: Path, tmp_path: Path) -> Iterator[Things]:
+    repository = tmp_path / "repository"
+    arguments = {"dtype": "float32", "max_model_len": 256, "enforce_eager": True}
+    triton.write_model(repository, "smollm2", smollm2, arguments)
+    python = shipped(tmp_path / "env", "transformers", triton.site_packages())
+    naive = {"adapter": "transformers-adapter", "source": str(smollm2), "preload": True}
+    naive |= {"options": {"dtype": "float32"}, "limits": {"restarts": 1000}}
+    registry = tmp_path / "registry.yaml"
+    adapters = {"transformers-adapter": {"python": str(python)}}
+    registry.write_text(yaml.safe_dump({"models": {"naive": naive}, "adapters": adapters}))
+    with kept(4) as ports:
+        made = Things(tmp_path, repository, ports)
+        settings: dict[str, Any] = {
+            "url": f"127.0.0.1:{ports[1]}",
+            "repository": str(repository),
+            "registry": str(registry),
+            "refresh_seconds": 0.5,
+            "routing": {"token_seconds": 4, "breaker": {"failures": 2, "seconds": 1}},
+        }
+        made.file.write_text(yaml.safe_dump(settings))
+        with made:
+            yield made
+
+
+def test_no_client_waits_in_silence(things: Things) -> None:
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    slowest: Counter[str] = Counter()
+    hits: Counter[str] = Counter()
+    load = Load(things.url)
+
+    async def whole(models: Sequence[str]) -> None:
+        """Wait until each of these models has given a whole answer."""
+        now = time.monotonic()
+        async with asyncio.timeout(300):
+            for model in models:
+                while not any(
+                    one.end == "whole" and one.model == model and one.began > now
+                    for one in load.requests
+                ):
+                    await asyncio.sleep(0.1)
+
+    async def kill(victim: str) -> None:
+        async with asyncio.timeout(120):
+            while not all(load.open(model) for model in VICTIMS[victim]):
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(chance.random())
+        hit = [one for model in VICTIMS[victim] for one in load.requests
+               if one.model == model and not one.end]  # fmt: skip
+        at = time.monotonic()
+        things.kill(victim)
+        while time.monotonic() < at + SECONDS and not all(one.end for one in hit):
+            await asyncio.sleep(0.01)
+        left = [one for one in hit if not one.end and one.last < at]
+        assert not left, f"{victim}: {len(left)} of {len(hit)} requests hear nothing"
+        hits.update(f"{victim}: {one.end or 'goes on'}" for one in hit)
+        ended = [one.ended - at for one in hit if one.end]
+        slowest[victim] = max([slowest[victim], *(round(1000 * one) for one in ended)])
+        await asyncio.to_thread(things.revive, victim)
+
+    async def main() -> None:
+        clients = [
+            asyncio.create_task(load.client(model))
+            for model, count in MODELS.items() for _ in range(count)
+        ]  # fmt: skip
+        await whole(list(MODELS))
+        victims = [list(VICTIMS)[number % len(VICTIMS)] for number in range(ROUNDS)]
+        for victim in chance.sample(victims, len(victims)):
+            await kill(victim)
+            await whole(VICTIMS[victim])
+        load.stop.set()
+        await asyncio.gather(*clients)
+
+    try:
+        run_as_served(main())
+    finally:
+        ends = Counter(one.end for one in load.requests)
+        print(f"seed {seed}: {dict(ends)}; hit: {dict(hits)}; ms to the last end: {dict(slowest)}")
+    quiet = [one for one in load.requests if one.ended - one.began > QUIET and one.end != "whole"]
+    assert not quiet, quiet
