@@ -103,6 +103,7 @@ nightly: $(BIN)/.ready $(VENV)-clients/.ready $(VENV)-airflow/.ready ## Soak, si
 	$(BIN)/python scripts/differential.py --cases 20000
 	$(BIN)/python scripts/tabulate_onnx_families.py
 	$(BIN)/python benchmarks/bench_golden.py --runs 100
+	$(BIN)/python benchmarks/bench_drift.py --runs 1000 --new 0 0.1
 
 bench: $(BIN)/.ready ## Measure; results are ratios within one run
 	$(BIN)/trtbuild runtime install

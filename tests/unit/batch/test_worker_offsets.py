@@ -31,9 +31,14 @@ def test_only_what_is_not_finished_comes_again(
     assert offsets.held == len(received) - len(finished)
     open_ones = [offset for offset in received if offset not in finished]
     assert offsets.commit == min(open_ones)
-    later = Offsets(offsets.commit, decoded(offsets.commit, offsets.text()))
+    kept, given = set(open_ones[::2]), open_ones[1::2]
+    offsets.give_back(given)
+    later = Offsets(offsets.commit, *decoded(offsets.commit, offsets.text()))
     again = [one for one in sent if one >= offsets.commit and later.received(one)]
     assert again == [one for one in sent if one not in finished]
+    counts = {one: later.deliveries(one) for one in again}
+    assert counts == {one: 1 + (one in kept) for one in again}
+    assert decoded(later.commit, later.text())[1] == counts
     for offset in again:
         later.finish(offset)
     assert (later.commit, later.text(), later.held) == (sent[-1] + 1, "", 0)
@@ -44,12 +49,32 @@ def test_the_worst_bitmap_fits_into_what_brokers_keep() -> None:
     worst = {7 + at for at in range(SPAN) if chance.random() < 0.5}
     text = encoded(7, worst)
     assert len(text) <= 4096
-    assert decoded(7, text) == worst
+    assert decoded(7, text) == (worst, {})
+
+
+def test_deliveries_that_do_not_fit_are_left_out() -> None:
+    chance = random.Random(1)
+    held = sorted(chance.sample(range(SPAN), SPAN // 2))
+    offsets = Offsets(0, delivered=dict.fromkeys(held, 1))
+    for one in range(SPAN):
+        offsets.received(one)
+        if one not in held and one:
+            offsets.finish(one)
+    offsets.give_back(one for one in held if chance.random() < 0.9)
+    finished, delivered = decoded(0, offsets.text())
+    assert finished == set(range(1, SPAN)).difference(held)
+    assert set(delivered.values()) <= {2} or not delivered
+    assert len(offsets.text()) <= 4096
+
+
+def test_text_of_an_older_worker_has_no_deliveries() -> None:
+    old = encoded(5, {6, 9}).replace("trtbuild2", "trtbuild1").rstrip(".")
+    assert decoded(5, old) == ({6, 9}, {})
 
 
 def test_text_of_another_program_is_left_alone() -> None:
-    for text in (None, "", "checkpoint", "trtbuild1:?", "trtbuild1:aGVsbG8="):
-        assert decoded(5, text) == set()
+    for text in (None, "", "checkpoint", "trtbuild1:?", "trtbuild2:aGVsbG8=.aGVsbG8="):
+        assert decoded(5, text) == (set(), {})
 
 
 def test_a_message_before_an_error_is_not_taken_for_a_gap() -> None:

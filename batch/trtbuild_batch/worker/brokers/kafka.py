@@ -1,7 +1,7 @@
 """Kafka, with messages of a partition finished in any order.
 
-Threads of their own poll and commit: the client blocks. Kafka counts no deliveries, and does not
-redeliver a message while its worker lives.
+Threads of their own poll and commit: the client blocks. Kafka does not redeliver a message while
+its worker lives, and counts no deliveries: they are committed before a message is given out.
 """
 
 from __future__ import annotations
@@ -86,10 +86,14 @@ class KafkaSource:
             return
         with self._lock:
             for one in known:
-                finished = decoded(one.offset, one.metadata) if one.offset >= 0 else set()
-                self._partitions[one.partition] = Offsets(one.offset, finished)
+                state = decoded(one.offset, one.metadata) if one.offset >= 0 else ()
+                self._partitions[one.partition] = Offsets(one.offset, *state)
 
     def _revoked(self, consumer: Any, partitions: list[Any]) -> None:
+        with self._lock:  # that they go to another worker is no fault of the messages
+            for one in partitions:
+                if (offsets := self._partitions.get(one.partition)) is not None:
+                    offsets.give_back()
         with contextlib.suppress(LostError):
             self._commit()  # before another worker begins
         self._gone(consumer, partitions)
@@ -108,7 +112,12 @@ class KafkaSource:
         """See :class:`~trtbuild_batch.worker.model.Source`."""
         self._received = time.monotonic()
         async with self._polling:
-            return await asyncio.to_thread(self._receive, most)
+            found = await asyncio.to_thread(self._receive, most)
+        if found:
+            # Before a message can end this worker. Without a broker a delivery is not counted.
+            with contextlib.suppress(LostError):
+                await self._commits()
+        return found
 
     def _receive(self, most: int) -> list[Message]:
         with running(), self._lock:
@@ -152,7 +161,8 @@ class KafkaSource:
         kind, sent = one.timestamp()
         return Message(
             f"{self._queue.name}-{number}-{offset}", one.value() or b"", headers,
-            (offsets, number, offset), 1, sent / 1000 if kind else 0.0, one.key(),
+            (offsets, number, offset), offsets.deliveries(offset), sent / 1000 if kind else 0.0,
+            one.key(),
         )  # fmt: skip
 
     def _pace(self, *, pause: bool) -> None:
@@ -208,7 +218,12 @@ class KafkaSource:
                 self._consumer.commit(offsets=found, asynchronous=False)
 
     async def release(self, held: Collection[Message]) -> None:
-        """Nothing is to be done: what is not committed is delivered again."""
+        """See :class:`~trtbuild_batch.worker.model.Source`. The delivery is not counted."""
+        with self._lock:
+            for one in held:
+                offsets, _, offset = one.handle
+                offsets.give_back([offset])
+        await self._commits()
 
     async def waiting(self) -> int | None:
         """See :class:`~trtbuild_batch.worker.model.Source`."""
@@ -225,7 +240,7 @@ class KafkaSource:
             first, last = self._ends(asked, spec.earliest()), self._ends(asked, spec.latest())
             for one in self._consumer.committed(asked, timeout=SECONDS):
                 at = max(one.offset, first[one.partition])
-                left += last[one.partition] - at - len(decoded(at, one.metadata))
+                left += last[one.partition] - at - len(decoded(at, one.metadata)[0])
         with self._lock:
             held = sum(one.held for one in self._partitions.values())
         return max(0, left - held)
