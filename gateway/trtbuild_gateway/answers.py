@@ -11,7 +11,7 @@ from typing import Any
 
 from trtbuild.signature.requests import Chunk, GenerateRequest
 from trtbuild.wire.failures import DroppedError
-from trtbuild_gateway.seams import Backend
+from trtbuild_gateway.seams import Backend, TextSink
 
 _REASONS = {"stop": "stop", "length": "length", "eos": "stop", "end_id": "stop"}
 
@@ -123,17 +123,20 @@ async def generate_all(
     requests: Sequence[GenerateRequest],
     headers: Mapping[str, str],
     take: TakeNumbered,
+    sinks: Sequence[TextSink] | None = None,
 ) -> None:
-    """Give the chunks of all requests to ``take`` as they come, with the number of the request.
+    """Give the chunks of all requests to ``take`` as they come, with the number of the request, or
+    to the request's own sink.
 
     The first error ends all of them and is raised; so does cancelling it.
     """
     if len(requests) == 1:
-        await backend.relay(requests[0], headers, partial(take, 0))
+        await backend.relay(requests[0], headers, partial(take, 0), sinks[0] if sinks else None)
         return
+    of_each: Sequence[TextSink | None] = sinks or [None] * len(requests)
     readers = [
-        asyncio.ensure_future(backend.relay(request, headers, partial(take, number)))
-        for number, request in enumerate(requests)
+        asyncio.ensure_future(backend.relay(request, headers, partial(take, number), sink))
+        for number, (request, sink) in enumerate(zip(requests, of_each, strict=True))
     ]
     try:
         await asyncio.gather(*readers)

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from trtbuild.errors import UsageError
 from trtbuild_gateway.app import create_app
 from trtbuild_gateway.gateway import Gateway
+from trtbuild_gateway.http.exchange import CLIENT
 from trtbuild_gateway.reloading import reload
 from trtbuild_gateway.settings import Settings
 from trtbuild_gateway.telemetry import logs
@@ -50,17 +51,31 @@ def listen(host: str, port: int, option: str = "--port") -> socket.socket:
 
 
 def patient(seconds: float) -> type[HttpToolsProtocol]:
-    """Return uvicorn's protocol, which gives up on a client that sends no whole head."""
+    """Return uvicorn's protocol, which gives up on a client that sends no whole head.
+
+    It is the :class:`~trtbuild_gateway.http.exchange.Client` of its requests.
+    """
 
     class Patient(HttpToolsProtocol):
+        writable = False
         _timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self.writable = True
             self._expect()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self.writable = False
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self.writable = True
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
+            self.scope["extensions"] = {CLIENT: {"connection": self}}
             self._expect()
 
         def on_headers_complete(self) -> None:
@@ -68,6 +83,7 @@ def patient(seconds: float) -> type[HttpToolsProtocol]:
             super().on_headers_complete()
 
         def connection_lost(self, exc: Exception | None) -> None:
+            self.writable = False
             self._arrived()
             super().connection_lost(exc)
 

@@ -17,6 +17,31 @@ from trtbuild.wire.triton_http import TritonHttp
 Take = Callable[[Sequence[Chunk]], Awaitable[None] | None]
 """Takes chunks in the moment in which they arrive; what it returns is awaited before the next."""
 
+
+class Timed(Protocol):
+    """What watches the time between tokens: ``last`` is when the last one came."""
+
+    last: float
+
+
+class TextSink(Protocol):
+    """A fast path to the client for texts, which make up most of a stream.
+
+    Attributes:
+        clock: Is told of each token.
+    """
+
+    clock: Timed
+
+    @property
+    def ready(self) -> bool:
+        """Whether the answer has begun; nothing is taken before."""
+
+    def take(self, raws: Sequence[bytes], texts: Sequence[str], tokens: int | None) -> bool:
+        """Take texts, none of them empty, as JSON and decoded; whether they were: a client may be
+        slow. ``tokens`` is the model's count for each."""
+
+
 ADAPTER = "adapter:"
 """What the address of a model of the registry begins with; the rest is its name."""
 
@@ -31,9 +56,16 @@ class Backend(Protocol):
         WireError, TrtbuildError, ApiError: From every method.
     """
 
-    async def relay(self, request: GenerateRequest, headers: Mapping[str, str], take: Take) -> None:
+    async def relay(
+        self,
+        request: GenerateRequest,
+        headers: Mapping[str, str],
+        take: Take,
+        sink: TextSink | None = None,
+    ) -> None:
         """Give the chunks to ``take`` as they arrive, at least one each time, and return at the
-        end. Cancelling cancels the request."""
+        end. Cancelling cancels the request. Chunks that are nothing but texts may go to ``sink``
+        instead, in their order."""
 
     async def ask(
         self, request: TaskRequest, headers: Mapping[str, str] | None = None

@@ -22,6 +22,20 @@ class Identity(NamedTuple):
     model: str
 
 
+class Frame(NamedTuple):
+    """What stands around the JSON texts of a choice.
+
+    Attributes:
+        start: Before the first text.
+        between: Between two.
+        end: After the last.
+    """
+
+    start: bytes
+    between: bytes
+    end: bytes
+
+
 class Stream(Protocol):
     """What each kind of stream can say; empty bytes for what a kind does not have."""
 
@@ -40,6 +54,9 @@ class Stream(Protocol):
 
     def texts(self, index: int, texts: Sequence[str]) -> bytes:
         """Return the events of several new texts, or of none."""
+
+    def frame(self, index: int) -> Frame | None:
+        """Return what ``texts`` writes around texts; None if that changes."""
 
     def delta(
         self, index: int, delta: Mapping[str, Any], logprobs: Mapping[str, Any] | None
@@ -67,7 +84,7 @@ class _Events:
         start = b"data: " + _encode(head)[:-1]
         self._start = start
         self._choices = start + b',"choices":['
-        self._starts: list[tuple[bytes, bytes]] = []  # of an event, and between two
+        self._frames: list[Frame] = []
         self._end = b'],"usage":null}\n\n' if usage else b"]}\n\n"
 
     def error(self, error: ApiError) -> bytes:
@@ -80,11 +97,15 @@ class _Events:
 
     def texts(self, index: int, texts: Sequence[str]) -> bytes:
         """Return the events of several new texts, or of none."""
-        while len(self._starts) <= index:
-            start = self._choices + b'{"index":%d,' % len(self._starts) + self._field
-            self._starts.append((start, self._tail + start))
-        start, between = self._starts[index]
-        return start + between.join(map(_encode, texts)) + self._tail if texts else b""
+        start, between, end = self.frame(index)
+        return start + between.join(map(_encode, texts)) + end if texts else b""
+
+    def frame(self, index: int) -> Frame:
+        """Return what ``texts`` writes around texts."""
+        while len(self._frames) <= index:
+            start = self._choices + b'{"index":%d,' % len(self._frames) + self._field
+            self._frames.append(Frame(start, self._tail + start, self._tail))
+        return self._frames[index]
 
     def usage(self, counts: Mapping[str, Any]) -> bytes:
         """Return the event with the token counts, after all choices."""

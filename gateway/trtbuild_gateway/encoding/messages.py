@@ -103,6 +103,9 @@ class MessagesStream:
         """Return the events of several new texts, or of none."""
         return b"".join(self.text(index, text) for text in texts)
 
+    def frame(self, index: int) -> None:
+        """Return None: the first text of a block opens it."""
+
     def delta(
         self,
         index: int,

@@ -68,6 +68,9 @@ class ResponsesStream:
         """Return the events of several new texts, or of none."""
         return b"".join(self.text(index, text) for text in texts)
 
+    def frame(self, index: int) -> None:
+        """Return None: the first text of a block opens it."""
+
     def delta(
         self, index: int, delta: Mapping[str, Any], logprobs: Mapping[str, Any] | None
     ) -> bytes:

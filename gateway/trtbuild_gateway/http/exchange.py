@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from types import CoroutineType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
@@ -24,10 +24,32 @@ _LINGER_SECONDS = 5.0
 _PIECE_BYTES = 1 << 18
 _KEEP_ALIVE = b": keep-alive\n\n"
 
+CLIENT = "trtbuild.client"
+"""The ASGI extension whose ``connection`` is the :class:`Client`."""
+
 Emit = Callable[[bytes], Awaitable[None] | None]
 """Sends a piece of a stream; what it returns must be awaited before the next."""
 
 ErrorBody = Callable[[ApiError], dict[str, Any]]
+
+
+class Writer(Protocol):
+    """What :class:`Client` needs of asyncio's transport."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes without waiting."""
+
+
+class Client(Protocol):
+    """The connection of a client, for those who write chunks of a body past ASGI's ``send``.
+
+    Attributes:
+        transport: Takes the bytes.
+        writable: Whether it is open and not slow.
+    """
+
+    transport: Writer
+    writable: bool
 
 
 class LeftError(Exception):
@@ -48,6 +70,9 @@ class Exchange:
         error_event: Returns the end of a stream that fails.
         begun: Whether the answer has begun.
         status: Of the answer.
+        started: Whether the head of a stream has been sent.
+        client: The client's connection; None if the server does not offer it.
+        last_sent: ``time.monotonic()`` at the last piece of a stream.
         spoken: Whether a stream has had more than heartbeats.
         given: The body that was read as JSON.
     """
@@ -63,6 +88,9 @@ class Exchange:
         self.error_body: ErrorBody = ApiError.body
         self.error_event: Callable[[ApiError], bytes] | None = None
         self.begun = False
+        self.started = False
+        self.client: Client | None = scope.get("extensions", {}).get(CLIENT, {}).get("connection")
+        self.last_sent = 0.0
         self.status = 200
         self.spoken = False
         self.given: dict[str, Any] = {}
@@ -70,7 +98,6 @@ class Exchange:
         self._send = send
         self._most_bytes = most_bytes
         self._seconds = seconds
-        self._last_sent = 0.0
 
     async def body(self) -> bytes:
         """Read the body; raises what :meth:`pieces` raises."""
@@ -219,7 +246,7 @@ class Exchange:
             assert heartbeat is not None
             if not self.begun:
                 await self._start()
-            if time.monotonic() - self._last_sent >= heartbeat * 0.9:
+            if time.monotonic() - self.last_sent >= heartbeat * 0.9:
                 await self._piece(_KEEP_ALIVE)
             return False
 
@@ -241,7 +268,7 @@ class Exchange:
         """Send a piece now; return what to wait for if the client is slow."""
         self.spoken = True
         if self.begun:
-            self._last_sent = time.monotonic()
+            self.last_sent = time.monotonic()
             return now_or_later(
                 self._send({"type": "http.response.body", "body": piece, "more_body": True})
             )
@@ -255,9 +282,10 @@ class Exchange:
         self.begun = True
         headers = [*_EVENTS, *_pairs(self.more_headers)]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        self.started = True
 
     async def _piece(self, piece: bytes) -> None:
-        self._last_sent = time.monotonic()
+        self.last_sent = time.monotonic()
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
 

@@ -13,8 +13,9 @@ from trtbuild_gateway.answers import Choice, generate_all
 from trtbuild_gateway.encoding.chunks import Stream, usage
 from trtbuild_gateway.encoding.logprobs import TokenBytes
 from trtbuild_gateway.failures import invalid
+from trtbuild_gateway.http.direct import PlainSink, ReadSink, Sink
 from trtbuild_gateway.http.endpoint import Context
-from trtbuild_gateway.http.exchange import Emit
+from trtbuild_gateway.http.exchange import Emit, Exchange
 from trtbuild_gateway.parsing import Parser
 from trtbuild_gateway.prompts.prompter import Prompt
 from trtbuild_gateway.routes.parsed import ParsedReader
@@ -190,7 +191,8 @@ async def streamed(context: Context, job: Job, encoder: Stream) -> None:
     """Send the answers as they come."""
     heartbeat = context.gateway.settings.heartbeat_seconds
     context.exchange.error_event = lambda error: encoder.error(error) + encoder.done
-    await context.exchange.stream(partial(_produce, context, job, encoder), heartbeat)
+    produce = partial(_produce, context, job, encoder, direct=context.exchange.client is not None)
+    await context.exchange.stream(produce, heartbeat)
 
 
 async def run(context: Context, job: Job, encoder: Stream) -> None:
@@ -204,9 +206,13 @@ async def run(context: Context, job: Job, encoder: Stream) -> None:
         await _produce(context, job, encoder, lambda _: None)
 
 
-async def _produce(context: Context, job: Job, encoder: Stream, emit: Emit) -> None:
+async def _produce(
+    context: Context, job: Job, encoder: Stream, emit: Emit, *, direct: bool = False
+) -> None:
     choices = job.choices()
     readers = [_reader(context, job, encoder) for _ in choices]
+    pairs = zip(choices, readers, strict=True) if direct else ()
+    sinks = [reader.sink(context.exchange, choice) for choice, reader in pairs]
     roles = b"".join(encoder.role(choice.index) for choice in choices)
 
     def take(index: int, chunks: Sequence[Chunk]) -> Awaitable[None] | None:
@@ -219,7 +225,11 @@ async def _produce(context: Context, job: Job, encoder: Stream, emit: Emit) -> N
 
     try:
         headers = context.upstream_headers()
-        await generate_all(job.model.backend, job.requests, headers, take)
+        try:
+            await generate_all(job.model.backend, job.requests, headers, take, sinks)
+        finally:
+            for sink in sinks:
+                sink.settle()
         ends = [readers[choice.index].end(choice) for choice in choices]
         if job.wants_usage:
             ends.append(encoder.usage(job.counts(choices)))
@@ -252,6 +262,13 @@ class _PlainReader:
                 pieces.append(encoder.text(index, chunk.text))
         return b"".join(pieces)
 
+    def sink(self, exchange: Exchange, choice: Choice) -> Sink:
+        """Return the fast path of its texts."""
+        frame = self._encoder.frame(choice.index)
+        if frame is None:
+            return ReadSink(exchange, choice, self.take)
+        return PlainSink(exchange, choice, frame)
+
     def end(self, choice: Choice) -> bytes:
         """Return the last event."""
         return self._encoder.finish(choice.index, choice.finish_reason())
@@ -278,6 +295,10 @@ class _CheckedReader:
             for chunk in chunks
         ]
         return self._reader.take(choice, checked)
+
+    def sink(self, exchange: Exchange, choice: Choice) -> Sink:
+        """Return the fast path of its texts."""
+        return ReadSink(exchange, choice, self.take)
 
     def end(self, choice: Choice) -> bytes:
         """Return the last events."""

@@ -15,7 +15,9 @@ from trtbuild.signature.requests import Chunk, GenerateRequest, Guide
 from trtbuild_gateway.answers import Choice
 from trtbuild_gateway.encoding.chunks import Stream
 from trtbuild_gateway.failures import ApiError, invalid
+from trtbuild_gateway.http.direct import ReadSink, Sink
 from trtbuild_gateway.http.endpoint import Context
+from trtbuild_gateway.http.exchange import Exchange
 from trtbuild_gateway.parsing import (
     CallArguments,
     CallStart,
@@ -241,6 +243,10 @@ class ParsedReader:
             if chunk.text:
                 pieces += self._encoded(choice.index, self._parser.feed(chunk.text))
         return b"".join(pieces)
+
+    def sink(self, exchange: Exchange, choice: Choice) -> Sink:
+        """Return the fast path of its texts."""
+        return ReadSink(exchange, choice, self.take)
 
     def end(self, choice: Choice) -> bytes:
         """Return the last events."""

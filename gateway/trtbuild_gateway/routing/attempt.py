@@ -28,37 +28,37 @@ class Attempt:
     """
 
     # Every token passes here, of thousands of streams in turn: what is small stays in the cache.
-    __slots__ = ("_clock", "_reason", "_server", "_take", "_time", "_trial", "begun")
+    __slots__ = ("_reason", "_server", "_take", "_time", "_trial", "begun", "clock")
 
     def __init__(self, server: Server, take: Take, clock: Clock) -> None:
         self.begun = False
         """Whether anything has been passed on: nothing can be retried then."""
         self._server = server
         self._take = take
-        self._clock = clock
+        self.clock = clock
         self._time = asyncio.get_running_loop().time
         self._trial = server.breaker.begin()
         self._reason = ""
 
     def take(self, chunks: Sequence[Chunk]) -> Awaitable[None] | None:
         """Pass chunks on."""
-        self._clock.last = self._time()
+        self.clock.last = self._time()
         self._reason = chunks[-1].finish_reason or self._reason
         if not self.begun:
             self.begun = True
-            self._clock.begin()
+            self.clock.begin()
             self._server.breaker.answered(trial=self._trial)
         waiting = self._take(chunks)
         return None if waiting is None else self._slowly(waiting)
 
     async def _slowly(self, waiting: Awaitable[None]) -> None:
         """Wait for a slow client: the server's silence is not its own meanwhile."""
-        self._clock.blocked = True
+        self.clock.blocked = True
         try:
             await waiting
         finally:
-            self._clock.blocked = False
-            self._clock.last = self._time()
+            self.clock.blocked = False
+            self.clock.last = self._time()
 
     async def run(self, work: Awaitable[_Answer]) -> _Answer:
         """Return the server's answer, and note how it ended.
@@ -68,7 +68,7 @@ class Attempt:
         """
         breaker = self._server.breaker
         try:
-            async with self._clock:
+            async with self.clock:
                 answer = await work
         except (WireError, ServerError) as error:
             self._failed(error)

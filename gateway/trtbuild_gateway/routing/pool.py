@@ -19,7 +19,7 @@ from trtbuild_gateway.routing.phases import Clock, Limits
 from trtbuild_gateway.routing.server import Server
 from trtbuild_gateway.routing.waits import Waits
 from trtbuild_gateway.routing_settings import RoutingSettings
-from trtbuild_gateway.seams import SESSION, Take
+from trtbuild_gateway.seams import SESSION, Take, TextSink
 
 _Answer = TypeVar("_Answer")
 _FIRST_RETRIES = 10.0
@@ -67,13 +67,21 @@ class Pool:
         """Requests that wait for a server."""
         return len(self._queue)
 
-    async def relay(self, request: GenerateRequest, headers: Mapping[str, str], take: Take) -> None:
+    async def relay(
+        self,
+        request: GenerateRequest,
+        headers: Mapping[str, str],
+        take: Take,
+        sink: TextSink | None = None,
+    ) -> None:
         """See :class:`~trtbuild_gateway.seams.Backend`."""
         key = self._key(request, headers)
         sent = _without_session(headers)
 
-        def send(server: Server, taken: Take) -> Awaitable[None]:
-            return server.backend.relay(request, sent, taken)
+        def send(server: Server, attempt: Attempt) -> Awaitable[None]:
+            if sink is not None:
+                sink.clock = attempt.clock
+            return server.backend.relay(request, sent, attempt.take, sink)
 
         await self._answer(key, send, take, streams=request.stream)
 
@@ -83,7 +91,7 @@ class Pool:
         """See :class:`~trtbuild_gateway.seams.Backend`."""
         sent = _without_session(headers or {})
 
-        def send(server: Server, _: Take) -> Awaitable[TaskAnswer]:
+        def send(server: Server, _: Attempt) -> Awaitable[TaskAnswer]:
             return server.backend.ask(request, sent)
 
         return await self._answer(b"", send, _nothing, streams=False)
@@ -100,7 +108,7 @@ class Pool:
     async def _answer(
         self,
         key: bytes,
-        send: Callable[[Server, Take], Awaitable[_Answer]],
+        send: Callable[[Server, Attempt], Awaitable[_Answer]],
         take: Take,
         *,
         streams: bool,
@@ -114,7 +122,7 @@ class Pool:
             attempt = Attempt(server, take, Clock(self._limits(server, streams), ends))
             began = asyncio.get_running_loop().time()
             try:
-                answer = await attempt.run(send(server, attempt.take))
+                answer = await attempt.run(send(server, attempt))
             except (WireError, ServerError, ApiError) as error:
                 if attempt.begun or not self._may_retry(error, tried):
                     raise

@@ -25,7 +25,7 @@ _made = tuple.__new__  # what Chunk() calls after it has read its arguments
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
-class _Event(msgspec.Struct, gc=False):
+class PlainEvent(msgspec.Struct, gc=False):
     """A response of a generating model as JSON; any other form is left to the request schema."""
 
     text_output: str
@@ -39,9 +39,14 @@ def decoder(model: ServedModel, dialect: Dialect, *, logprobs: bool) -> Decode:
 
     It raises RefusedError for the server's error, which has the chunks before it as ``chunks``.
     """
-    read = dialect.reader(model)
-    general = _General(read)
-    return general.decode if logprobs or read is not chunk else _Plain(general).decode
+    general = _General(dialect.reader(model))
+    plain = is_plain(model, dialect, logprobs=logprobs)
+    return _Plain(general).decode if plain else general.decode
+
+
+def is_plain(model: ServedModel, dialect: Dialect, *, logprobs: bool) -> bool:
+    """Whether a stream has single texts, and nothing that only the request schema can read."""
+    return not logprobs and dialect.reader(model) is chunk
 
 
 class BrokenError(Exception):
@@ -83,7 +88,7 @@ class _Plain:
 
     def __init__(self, general: _General) -> None:
         self._general = general
-        self._decode = msgspec.json.Decoder(_Event).decode
+        self._decode = msgspec.json.Decoder(PlainEvent).decode
 
     def decode(self, events: Sequence[bytes]) -> list[Chunk]:
         made: list[Chunk] = []

@@ -16,9 +16,10 @@ from trtbuild.wire import kserve
 from trtbuild.wire.failures import DroppedError
 from trtbuild.wire.tensors import InferRequest, Outputs
 from trtbuild.wire.triton_http import TritonHttp
-from trtbuild_gateway.seams import Take
-from trtbuild_gateway.upstream.events import BrokenError, decoder
+from trtbuild_gateway.seams import Take, TextSink
+from trtbuild_gateway.upstream.events import BrokenError, decoder, is_plain
 from trtbuild_gateway.upstream.open_requests import OpenRequests
+from trtbuild_gateway.upstream.packets import PacketReader
 
 _AT_ONCE = 16
 """Parts of a request that may be under way together."""
@@ -43,10 +44,19 @@ class TritonModel:
         self._seconds = seconds
         self._path = f"/v2/models/{quote(served.name, safe='')}"
 
-    async def relay(self, request: GenerateRequest, headers: Mapping[str, str], take: Take) -> None:
+    async def relay(
+        self,
+        request: GenerateRequest,
+        headers: Mapping[str, str],
+        take: Take,
+        sink: TextSink | None = None,
+    ) -> None:
         """See :class:`~trtbuild_gateway.seams.Backend`."""
         (sent,) = self._dialect.requests(self.served, request)
-        decode = decoder(self.served, self._dialect, logprobs=request.sampling.wants_logprobs)
+        logprobs = request.sampling.wants_logprobs
+        decode = decoder(self.served, self._dialect, logprobs=logprobs)
+        plain = is_plain(self.served, self._dialect, logprobs=logprobs)
+        packets = PacketReader(sink) if sink is not None and plain else None
         body = msgspec.json.encode(kserve.generate_body(sent))
         answered = False
 
@@ -60,12 +70,21 @@ class TritonModel:
                 if waiting is not None:
                     return _then_raise(waiting, broken.cause)
                 raise broken.cause from None
-            return take(chunks)
+            waiting = take(chunks)
+            if packets is not None and waiting is None:
+                packets.learn(events, chunks)
+            return waiting
 
         path = f"{self._path}/generate_stream"
         with self.requests.one():
             await self._wire.push_events(
-                "POST", path, on_batch, body=body, headers=headers, seconds=self._seconds
+                "POST",
+                path,
+                on_batch,
+                on_raw=None if packets is None else packets.take,
+                body=body,
+                headers=headers,
+                seconds=self._seconds,
             )
         if not answered:
             raise DroppedError("the server sent no response", answered=True)

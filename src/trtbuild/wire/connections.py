@@ -15,9 +15,12 @@ from collections.abc import Callable, Mapping
 from typing import cast
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from trtbuild.wire.failures import DroppedError, MalformedError
+from trtbuild.wire.failures import DroppedError
 from trtbuild.wire.response import LIMIT, Event, Parser, Response
 from trtbuild.wire.sockets import connections_allowed
+
+OnRaw = Callable[[bytes], bool]
+"""Takes a packet before it is parsed; returns whether it has."""
 
 _PATH = "/%:@!$&'()*+,;=~"  # path characters that need no escape (RFC 3986), and "%"
 
@@ -31,7 +34,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: Parser | None = None
         self._done: asyncio.Future[Response] | None = None
-        self._on_packet: Callable[[], None] | None = None
+        self._on_packet: Callable[[], bool] | None = None
+        self._on_raw: OnRaw | None = None
+        self._raw: OnRaw | None = None  # ``_on_raw`` while it may be called
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
@@ -40,18 +45,20 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
-        now = time.perf_counter()
-        if self._parser is None:
-            self.usable = False
-            return
         try:
-            complete = self._parser.feed(now, data)
-            response = self._parser.response
-            if self._on_packet is not None:
-                self._on_packet()
+            if self._raw is not None and self._raw(data):
+                return
+            now = time.perf_counter()
+            if (parser := self._parser) is None:
+                self.usable = False
+                return
+            complete = parser.feed(now, data)
+            free = self._on_packet is None or self._on_packet()
             if complete:
-                self._settle(response)
-        except MalformedError as error:
+                self._settle(parser.response)
+            elif self._on_raw is not None:
+                self._raw = self._on_raw if free and parser.between_events else None
+        except Exception as error:  # what came is malformed, or whoever takes it fails
             self.usable = False
             self._settle(error)
 
@@ -69,7 +76,7 @@ class Connection(asyncio.Protocol):
     def _settle(self, outcome: Response | Exception) -> None:
         if self._parser is not None:
             self.usable = self.usable and self._parser.keep_alive
-        self._parser = None
+        self._parser = self._raw = None
         if self._done is not None and not self._done.done():
             if isinstance(outcome, Exception):
                 self._done.set_exception(outcome)
@@ -81,16 +88,18 @@ class Connection(asyncio.Protocol):
         request: bytes,
         on_event: Event | None,
         limit: int = LIMIT,
-        on_packet: Callable[[], None] | None = None,
+        on_packet: Callable[[], bool] | None = None,
+        on_raw: OnRaw | None = None,
     ) -> asyncio.Future[Response]:
         """Send ``request``; the future holds the response once it is complete.
 
-        ``on_packet`` is called after the events of each packet.
+        ``on_packet`` is called after the events of each packet, and returns whether all have been
+        taken. ``on_raw`` gets the packets that come then, if they begin between two events.
         """
         assert self._transport is not None
         self._done = asyncio.get_running_loop().create_future()
         self._parser = Parser(on_event, limit)
-        self._on_packet = on_packet
+        self._on_packet, self._on_raw = on_packet, on_raw
         self._transport.write(request)
         return self._done
 
@@ -121,7 +130,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close it; the server notices the disconnect."""
         self.usable = False
-        self._parser = None
+        self._parser = self._raw = None
         if self._transport is not None:
             self._transport.abort()
 

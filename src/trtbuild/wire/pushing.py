@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from trtbuild.wire.connections import Connection, Pool, stale
+from trtbuild.wire.connections import Connection, OnRaw, Pool, stale
 from trtbuild.wire.failures import DroppedError
 from trtbuild.wire.response import LIMIT, Response
 from trtbuild.wire.streams import late, unreachable
@@ -34,10 +34,11 @@ class _Pusher:
         """Keep an event until its packet ends."""
         self._events.append(event)
 
-    def packet(self) -> None:
-        """Pass the events on, unless the last ones are still being taken."""
+    def packet(self) -> bool:
+        """Pass the events on, unless the last ones are still being taken; whether all have been."""
         if self._events and self._busy is None:
             self._give()
+        return self._busy is None and not self.failure.done()
 
     def _give(self) -> None:
         self.begun = True
@@ -83,6 +84,7 @@ async def push_events(
     request: bytes,
     on_batch: OnBatch,
     *,
+    on_raw: OnRaw | None = None,
     seconds: float | None = None,
     limit: int = LIMIT,
 ) -> Response:
@@ -95,6 +97,8 @@ async def push_events(
         pool: The pool of the connection.
         request: The result of :meth:`Pool.request`.
         on_batch: See :data:`OnBatch`; an exception of it ends the request and is raised here.
+        on_raw: Gets packets that begin between two events before they are parsed; of those that it
+            takes, ``on_batch`` gets nothing.
         seconds: Timeout for the whole answer; None: no limit.
         limit: Maximum bytes of one event.
 
@@ -104,21 +108,23 @@ async def push_events(
     try:
         async with asyncio.timeout(seconds):
             while True:
-                response = await _push_once(pool, request, on_batch, limit)
+                response = await _push_once(pool, request, on_batch, on_raw, limit)
                 if response is not None:
                     return response
     except TimeoutError:
         raise late(seconds) from None
 
 
-async def _push_once(pool: Pool, request: bytes, on_batch: OnBatch, limit: int) -> Response | None:
+async def _push_once(
+    pool: Pool, request: bytes, on_batch: OnBatch, on_raw: OnRaw | None, limit: int
+) -> Response | None:
     """None if an idle connection was closed before it could be used again."""
     try:
         connection = await pool.take()
     except OSError as error:
         raise unreachable(error) from error
     pusher = _Pusher(connection, on_batch)
-    done = connection.begin(request, pusher.event, limit, pusher.packet)
+    done = connection.begin(request, pusher.event, limit, pusher.packet, on_raw)
     try:
         await asyncio.wait((done, pusher.failure), return_when=asyncio.FIRST_COMPLETED)
         if pusher.failure.done():

@@ -90,6 +90,11 @@ class Parser:
         """Whether any byte of the response has arrived."""
         return bool(self.response.status or self._buffer)
 
+    @property
+    def between_events(self) -> bool:
+        """Whether a chunk, and with it an event, has just ended, and there has been an event."""
+        return self._between and not self._buffer
+
     def feed(self, now: float, data: bytes) -> bool:
         """Parse bytes that arrived at ``now``."""
         self._buffer = self._buffer + data if self._buffer else data

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from trtbuild.wire import kserve
-from trtbuild.wire.connections import Pool
+from trtbuild.wire.connections import OnRaw, Pool
 from trtbuild.wire.direct import proxy_for
 from trtbuild.wire.failures import MalformedError, RefusedError
 from trtbuild.wire.pushing import OnBatch, push_events
@@ -273,18 +273,20 @@ class TritonHttp:
         path: str,
         on_batch: OnBatch,
         *,
+        on_raw: OnRaw | None = None,
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> None:
-        """Give all events of a packet to ``on_batch`` at once, without a turn of the event loop.
+        """Give all events of a packet to ``on_batch`` at once, without a turn of the event loop;
+        see :func:`~trtbuild.wire.pushing.push_events`.
 
         Returns at the end of the stream; cancelling it cancels the request on the server.
         """
         request = self._pool.request(method, path, body, headers)
         whole = self._seconds if seconds is None else seconds
         response = await push_events(
-            self._pool, request, on_batch, seconds=whole, limit=self._limit
+            self._pool, request, on_batch, on_raw=on_raw, seconds=whole, limit=self._limit
         )
         _require_events(response)
 

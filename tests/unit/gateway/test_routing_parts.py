@@ -179,7 +179,7 @@ class Asked:
     def __init__(self, *ends: Exception | TaskAnswer) -> None:
         self.ends = list(ends)
 
-    async def relay(self, request: object, headers: object, take: object) -> None:
+    async def relay(self, *_: object) -> None:
         raise NotImplementedError
 
     async def ask(self, request: object, headers: object = ()) -> TaskAnswer:
