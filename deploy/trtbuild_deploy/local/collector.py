@@ -1,4 +1,7 @@
-"""A collector of OpenTelemetry on this machine, which writes the spans it gets to its log."""
+"""A collector of OpenTelemetry on this machine, which writes the spans it gets to its log.
+
+The log begins anew at 16 MiB; the one before is kept.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from trtbuild_deploy.targets.observing import collector
 from trtbuild_deploy.targets.yamltext import yaml_bytes
 
 _NAMES = ("otelcol-contrib", "otelcol")
+_LOG_BYTES = 16 << 20  # a span takes some 1.5 kB
 
 
 def find_collector() -> Path | None:
@@ -49,4 +53,4 @@ class Collector(Program):
             argv = [str(program), "start", "--otlp-http-endpoint", address]
             argv += ["--otlp-grpc-endpoint", unused, "--exporter", "blackhole"]
             argv += ["--debug-log", "traces", "--debug-log-verbosity", "detailed"]
-        super().__init__(argv, self.log, address, mark=mark)
+        super().__init__(argv, self.log, address, mark=mark, log_bytes=_LOG_BYTES)

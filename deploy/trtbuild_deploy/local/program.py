@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import time
@@ -16,6 +17,7 @@ from trtbuild.wire.blocking import run
 from trtbuild.wire.failures import WireError
 from trtbuild.wire.response import Response
 from trtbuild.wire.triton_http import TritonHttp
+from trtbuild_deploy.local import rotating
 
 _START_SECONDS = 30.0
 _POLL = 0.05
@@ -43,6 +45,7 @@ class Program:
         address: ``HOST:PORT`` where it answers.
         ready: The path that answers 200 once it is ready; without one any answer counts.
         mark: Of a server that it ends with; without one it is ended by :meth:`end`, or with us.
+        log_bytes: What its log may have before it begins anew; 0: it has no bound.
 
     Raises:
         ServerError: It ended, or was not ready in time; the error has the end of its log.
@@ -51,14 +54,22 @@ class Program:
     end_seconds = 5.0
 
     def __init__(
-        self, argv: Sequence[str], log: Path, address: str, ready: str = "", mark: str = ""
+        self,
+        argv: Sequence[str],
+        log: Path,
+        address: str,
+        ready: str = "",
+        mark: str = "",
+        *,
+        log_bytes: int = 0,
     ) -> None:
         self.name = Path(argv[0]).name
         self.address = address
         self._log = log
         self._mark = mark or f"{self.name}-{uuid.uuid4().hex[:12]}"
+        words = _bounded(argv, log, log_bytes) if log_bytes else argv
         try:
-            self._pid = process.spawn(argv, mark=self._mark, env={}, log_path=log)
+            self._pid = process.spawn(words, mark=self._mark, env={}, log_path=log)
         except OSError as error:
             raise ServerError(
                 f"{self.name} cannot be started: {error.strerror or error}", where=argv[0]
@@ -117,6 +128,13 @@ class Program:
     def _last_lines(self) -> tuple[str, ...]:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         return tuple(lines[-5:])
+
+
+def _bounded(argv: Sequence[str], log: Path, limit: int) -> list[str]:
+    """Return the command line with its output copied to ``log`` as :mod:`rotating` does."""
+    copying = [sys.executable, "-I", str(rotating.__file__), str(log), str(limit)]
+    script = f'"$@" 2>&1 | {shlex.join(copying)}'
+    return ["/bin/sh", "-c", script, "sh", *argv]
 
 
 async def _asked(address: str, path: str, method: str, seconds: float) -> Response:

@@ -43,6 +43,7 @@ class Prometheus(Program):
             str(program),
             f"--config.file={file}",
             f"--storage.tsdb.path={directory / 'prometheus'}",
+            "--storage.tsdb.retention.size=256MB",
             f"--web.listen-address={address}",
             "--log.level=warn",
             # Otherwise the first scrape comes after 5 s.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -21,6 +22,7 @@ from trtbuild.errors import RecipeError, UnsupportedError
 from trtbuild.server import logs
 from trtbuild_deploy.jobs.checking import check
 from trtbuild_deploy.jobs.render import Deployment, render, write
+from trtbuild_deploy.local import rotating
 from trtbuild_deploy.resources import data_file
 from trtbuild_deploy.settings import parse_settings
 from trtbuild_deploy.workload import workload
@@ -281,3 +283,14 @@ def test_the_pipeline_reads_triton_s_lines_as_the_program_does(tmp_path: Path) -
             assert found["when"].split()[1].startswith(line.time)
             assert found["message"].split("\\")[0].strip('"') in line.message
     assert seen > 50
+
+
+def test_a_log_that_begins_anew_keeps_the_last_lines(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    argv = [sys.executable, "-I", str(rotating.__file__), str(log), "1000"]
+    lines = [b"%d %s\n" % (number, b"x" * (number % 97)) for number in range(500)] + [b"y" * 3000]
+    subprocess.run(argv, input=b"".join(lines), check=True)
+    before = log.with_name("log.1")
+    assert {path.name for path in tmp_path.iterdir()} == {"log", "log.1"}
+    assert max(path.stat().st_size for path in (log, before)) <= 1000
+    assert b"".join(lines).endswith(before.read_bytes() + log.read_bytes())
