@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from trtbuild_deploy.rules.view import Files, Replica
 
 _OURS = re.compile(r"\b((?:vllm:|nv_|trtllm_|gen_ai_|trtbuild_gateway_)\w+)")
+# Names of labels can look like those of metrics: gen_ai_token_type.
+_LABELS = re.compile(
+    r'\{(?:[^{}"]|"(?:\\.|[^"\\])*")*\}'
+    r"|\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^()]*\)"
+)
 _SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 
@@ -24,11 +29,11 @@ def missing_metrics(files: Files, expression: str) -> Iterator[str]:
     families = known_families()
     replicas = [replica for replica in files.replicas if replica.builders and replica.release]
     exported = _exported(replicas) if replicas else families
-    for name in dict.fromkeys(_OURS.findall(expression)):
+    for name in dict.fromkeys(_OURS.findall(_LABELS.sub("", expression))):
         stem = _SUFFIX.sub("", name)
         if not {name, stem} & exported:
-            where = _who(replicas) if {name, stem} & families else "nothing"
-            yield f"{where} exports no {name}"
+            known = bool({name, stem} & families)
+            yield f"{_who(replicas)} exports no {name}" if known else f"nothing exports {name}"
 
 
 def _exported(replicas: list[Replica]) -> set[str]:

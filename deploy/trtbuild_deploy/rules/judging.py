@@ -14,7 +14,7 @@ from trtbuild.check.model import Finding, Report, Severity
 from trtbuild.check.options import Options
 
 if TYPE_CHECKING:
-    from trtbuild_deploy.rules.view import Document
+    from trtbuild_deploy.rules.view import Document, Files
 
 _DEPLOYMENT, _MONITORING = "DEP", "OBS"
 _UNREADABLE = "DEP000"
@@ -32,17 +32,17 @@ def judge(root: Path, options: Options = Options()) -> Report:  # noqa: ARG001 -
 def judge_files(root: Path, takes: Callable[[Rule], bool] = bool) -> tuple[Report, tuple[str, ...]]:
     """The report on a directory, and what was looked at: files, and values of a chart."""
     from trtbuild_deploy.rules.monitoring import recorded_series
+    from trtbuild_deploy.rules.view import files_of
 
     read = [(path.relative_to(root).as_posix(), *_read(path)) for path in _paths(root)]
     helm = shutil.which("helm") if _is_chart(root) else None
     if helm:
         read += [(name, "", made, problem) for name, made, problem in _rendered(root, helm)]
-    recorded = frozenset(recorded_series(one for _, _, made, _ in read for one in made))
+    every = [one for _, _, made, _ in read for one in made]
+    known = files_of(every, frozenset(recorded_series(every)))
     found: list[Finding] = []
     for name, text, made, problem in read:
-        found += (
-            [_unreadable(name, problem)] if problem else _apply(made, name, text, takes, recorded)
-        )
+        found += [_unreadable(name, problem)] if problem else _apply(made, name, text, takes, known)
     if _is_chart(root) and helm is None:
         found.append(_not_rendered())
     findings = tuple(replace(one, repository=str(root)) for one in found)
@@ -54,12 +54,12 @@ def _apply(
     name: str,
     text: str,
     takes: Callable[[Rule], bool],
-    recorded: frozenset[str],
+    known: Files,
 ) -> tuple[Finding, ...]:
     from trtbuild.check.running import run_on_file
     from trtbuild_deploy.rules.view import files_of
 
-    files = files_of(documents, recorded)
+    files = files_of(documents, known.recorded, known.builders)
     return tuple(
         found
         for family in (_DEPLOYMENT, _MONITORING)

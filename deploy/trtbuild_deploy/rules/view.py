@@ -116,15 +116,21 @@ class Files:
         documents: Of the file.
         replicas: What is deployed by them.
         recorded: The series that rules of all files together record.
+        builders: Of the replicas of all files together; empty if nobody says.
     """
 
     documents: tuple[Document, ...]
     replicas: tuple[Replica, ...]
     recorded: frozenset[str] = frozenset()
+    builders: frozenset[str] = frozenset()
 
 
-def files_of(documents: Sequence[Document], recorded: frozenset[str] = frozenset()) -> Files:
-    """The view of documents, and of the series that all files record."""
+def files_of(
+    documents: Sequence[Document],
+    recorded: frozenset[str] = frozenset(),
+    builders: frozenset[str] = frozenset(),
+) -> Files:
+    """The view of documents, of the series that all files record, and of the builders in them."""
     graces = _graces(documents)
     replicas = [
         replace(replica, grace=graces.get(str(one.get("metadata", "name")), replica.grace))
@@ -133,7 +139,8 @@ def files_of(documents: Sequence[Document], recorded: frozenset[str] = frozenset
         for one in documents
         for replica in _replicas(one)
     ]
-    return Files(tuple(documents), tuple(replicas), recorded)
+    here = {name for replica in replicas for name in replica.builders}
+    return Files(tuple(documents), tuple(replicas), recorded, builders | here)
 
 
 def _graces(documents: Sequence[Document]) -> dict[str, int]:
@@ -239,6 +246,7 @@ def _service(document: Document, path: tuple[str, str]) -> Replica:
         ports=frozenset(),
         labels={},
         load=number(get(service, "labels", LOAD_SECONDS)),
+        builders=tuple(str(get(service, "labels", BUILDERS) or "").split()),
     )
 
 

@@ -100,6 +100,7 @@ def _document(facts: Facts, settings: Settings, load: Workload) -> dict[str, Any
     server["volumes"] = [bind(_REPOSITORY, MOUNT), *_probe_files(), *_hub_cache(facts)]
     server["healthcheck"] = _healthcheck(load)
     server["labels"] = {
+        "trtbuild.dev/builders": " ".join(facts.builders),
         "trtbuild.dev/repository": facts.digest,
         "trtbuild.dev/load-seconds": str(load.load_seconds),
     }

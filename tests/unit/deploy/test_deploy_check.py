@@ -110,3 +110,16 @@ def test_the_chart_has_no_finding_until_it_is_edited(
     values["server"]["preStpo"] = 1
     (out / "values.yaml").write_text(yaml.safe_dump(values))
     assert any("preStpo" in one.message for one in check(out).findings)
+
+
+@pytest.mark.parametrize(("builder", "case", "said"), [("vllm", "plain", 1), ("onnx", "embed", 0)])
+def test_triton_s_counters_are_refused_only_where_they_miss_failures(
+    tmp_path: Path, builder: str, case: str, said: int
+) -> None:
+    (tmp_path / "deploy.yaml").write_text("replicas: 1\n")
+    repo = deployable(tmp_path, builder, case)
+    write(render("compose", repo, tmp_path / "deploy.yaml"), tmp_path / "out")
+    alert = {"alert": "Errors", "expr": "rate(nv_inference_request_failure[5m]) > 1"}
+    own = {"groups": [{"name": "own", "rules": [alert]}]}
+    (tmp_path / "out/own.yaml").write_text(yaml.safe_dump(own))
+    assert [one.rule for one in check(tmp_path / "out").findings] == ["OBS103"] * said
