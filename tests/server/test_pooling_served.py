@@ -31,7 +31,7 @@ HEADS = 1  # of a size that vLLM computes on a CPU
 FAMILIES = (
     "bert", "bert-max-cls", "roberta", "xlm-roberta", "modernbert", "gemma3-text",
     "qwen3", "qwen2", "mistral", "llama", "bert-score", "xlm-roberta-score", "modernbert-score",
-    "qwen3-score", "qwen3-reranker",
+    "qwen3-score", "qwen3-reranker", "logit-score",
 )  # fmt: skip
 Rows = list[dict[str, Any]]
 

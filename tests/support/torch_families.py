@@ -49,6 +49,11 @@ _MODERN = {"global_attn_every_n_layers": 2, "local_attention": 8}
 _DEBERTA = {"relative_attention": True, "position_buckets": 16, "pos_att_type": ["p2c", "c2p"]}
 _SHORT = {"max_position_embeddings": 66}  # of RoBERTa: 64 tokens
 
+_PAIRS = (
+    "{{ bos_token }}{% for m in messages %}{{ m.role[0] }}:{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}a:{% endif %}"
+)
+
 FAMILIES: Mapping[str, Row] = {
     "bert": embeds("BertModel"),
     "bert-max-cls": embeds("BertModel", "wordpiece", {"Pooling": ["cls", "max"]}),
@@ -106,6 +111,8 @@ FAMILIES: Mapping[str, Row] = {
     "qwen3-reranker": scores(
         "Qwen3ForCausalLM", "long bytes", **{**GROUPED, "max_position_embeddings": 1024}
     ),
+    "logit-score": embeds("Qwen3ForCausalLM", "bytes", {"LogitScore": ("yes", "no")}, **GROUPED)
+    | {"class": "CrossEncoder"},
     "bert-tokens": scores("BertForTokenClassification", id2label=NAMES, num_hidden_layers=1),
     "roberta-tokens": scores("RobertaForTokenClassification", "bytes", **_SHORT, id2label=NAMES),
     "deberta-v2-tokens": scores(
@@ -160,6 +167,8 @@ def write(folder: Path, row: Row) -> None:
         torch.nn.init.normal_(weight, 1.0 if weight.dim() == 1 else 0.0, 0.2)
     made.save_pretrained(folder)
     if row["modules"]:
+        if chats(row):
+            (folder / "chat_template.jinja").write_text(_PAIRS, encoding="utf-8")
         _sentence_files(folder, row)
 
 
@@ -176,9 +185,15 @@ def _sentence_files(folder: Path, row: Row) -> None:
     elif "Mask" in modules:
         name = "MultiVectorEncoder"
     chain = _chain(folder, row["modules"])
-    made = getattr(library, name)(modules=chain, device="cpu")
+    more = {"prompts": {"task": "Judge"}, "default_prompt_name": "task"} if chats(row) else {}
+    made = getattr(library, name)(modules=chain, device="cpu", **more)
     made.save(str(folder), create_model_card=False)
     return None
+
+
+def chats(row: Row) -> bool:
+    """Whether a pair becomes a text by a chat template."""
+    return "LogitScore" in row["modules"][-1]
 
 
 def _chain(folder: Path, modules: tuple[Row, ...]) -> list[Any]:
@@ -189,6 +204,14 @@ def _chain(folder: Path, modules: tuple[Row, ...]) -> list[Any]:
     from sentence_transformers.sparse_encoder import modules as sparse
 
     last = modules[-1]
+    if "LogitScore" in last:
+        from sentence_transformers.cross_encoder.modules import LogitScore
+
+        said = {"chat_template": {"add_generation_prompt": True}}
+        first = dense.Transformer(
+            str(folder), transformer_task="text-generation", processing_kwargs=said
+        )
+        return [first, LogitScore(*map(first.tokenizer.convert_tokens_to_ids, last["LogitScore"]))]
     if "Splade" in last:
         return [
             dense.Transformer(str(folder), transformer_task="fill-mask"),

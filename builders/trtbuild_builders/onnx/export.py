@@ -12,7 +12,7 @@ from trtbuild.modelspec import HeadKind
 from trtbuild.toolchain import onnx_runtime
 from trtbuild_builders.onnx.images import image_job
 from trtbuild_builders.onnx.settings import engine, is_images, settings
-from trtbuild_builders.text.settings import SIDES, graph, head_of, is_modular
+from trtbuild_builders.text.settings import graph, head_of, reference_settings
 from trtbuild_builders.text.worker import limits, scripts, work
 
 ARTIFACT = "graph"
@@ -65,10 +65,7 @@ def _job(case: Case) -> dict[str, Any]:
 
 def _text_job(case: Case, said: dict[str, Any]) -> dict[str, Any]:
     head = head_of(case)
-    # The reference truncates in the same way.
-    said["truncate"] = SIDES[head.truncation_side]
-    said |= {"score_words": list(head.score_words), "modular": is_modular(head)}
-    return {"pairs": head.kind is HeadKind.SCORE}
+    return {"settings": said | reference_settings(head), "pairs": head.kind is HeadKind.SCORE}
 
 
 def _runtime(case: Case) -> dict[str, Any]:

@@ -27,10 +27,11 @@ def input_reasons(case: Case) -> Iterator[str]:
             "its tokenizer appends an end-of-text token that config.json does not name: add "
             "eos_token_id there"
         )
-    if head.score_tokens:
+    if head.score_tokens and not (head.pair_template and head.score_words):
         yield (
-            "it reranks by the logits of tokens after a chat template (LogitScore), which no "
-            "builder serves: use a reranker that was saved as a classifier"
+            "it reranks by the logits of tokens (LogitScore), and its files have no chat template "
+            "that takes a query and then a document, or no such tokens: fetch chat_template.jinja "
+            "and tokenizer.json"
         )
     if head.query_expansion and expansion_id(case) is None:
         yield (

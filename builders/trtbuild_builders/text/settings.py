@@ -105,6 +105,7 @@ def head_settings(case: Case, chosen: Mapping[str, Any], own: Mapping[str, Any])
         "skip_words": list(head.skip_words),
         "append": list(spec.eos_token_ids[:1]) if head.append_eos else [],
         "pair_template": head.pair_template,
+        "template_is_whole": bool(head.score_tokens),
         "labels": list(head.labels),
         "activation": head.activation,
     }
@@ -118,6 +119,7 @@ def graph(head: Head) -> dict[str, Any]:
         "activation": head.activation,
         "modular": is_modular(head),
         "score_words": list(head.score_words),
+        "score_tokens": list(head.score_tokens),
         "dense": [
             {
                 "path": layer.directory,
@@ -129,6 +131,16 @@ def graph(head: Head) -> dict[str, Any]:
             }
             for layer in head.layers
         ],
+    }
+
+
+def reference_settings(head: Head) -> dict[str, Any]:
+    """Return what only the reference of the comparison needs."""
+    return {
+        # The reference truncates too.
+        "truncate": SIDES[head.truncation_side],
+        "score_words": list(head.score_words),
+        "modular": is_modular(head) or bool(head.score_tokens),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from trtbuild.builder import Artifact, Case, Workplace
 from trtbuild.modelspec import HeadKind
-from trtbuild_builders.text.settings import SIDES, head_of, is_modular
+from trtbuild_builders.text.settings import head_of, reference_settings
 from trtbuild_builders.text.worker import limits, scripts, work
 from trtbuild_builders.torch.settings import engine, kind_of, settings
 
@@ -29,9 +29,7 @@ def artifacts(case: Case) -> Sequence[Artifact]:
 def _job(case: Case) -> dict[str, Any]:
     head, said = head_of(case), settings(case)
     if kind_of(case) == "texts":
-        # The reference truncates too.
-        said["truncate"] = SIDES[head.truncation_side]
-        said |= {"score_words": list(head.score_words), "modular": is_modular(head)}
+        said |= reference_settings(head)
     return {
         "kind": kind_of(case),
         "settings": said,

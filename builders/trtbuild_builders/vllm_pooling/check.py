@@ -8,7 +8,7 @@ from typing import Any
 
 from trtbuild.builder import Artifact, Case, Workplace
 from trtbuild.modelspec import HeadKind
-from trtbuild_builders.text.settings import SIDES, head_of, is_modular
+from trtbuild_builders.text.settings import head_of, reference_settings
 from trtbuild_builders.text.worker import limits, scripts, work
 from trtbuild_builders.vllm_pooling.settings import computes_in, own, settings
 
@@ -25,8 +25,7 @@ def artifacts(case: Case) -> Sequence[Artifact]:
     head = head_of(case)
     if not own(case)["check"] or head.kind not in _KINDS or not (asked or (exact and small)):
         return ()
-    said = {**settings(case), "truncate": SIDES[head.truncation_side]}
-    said |= {"score_words": list(head.score_words), "modular": is_modular(head)}
+    said = settings(case) | reference_settings(head)
     job = {
         "settings": said,
         "limits": limits("" if exact else "fp16", case.spec.task),

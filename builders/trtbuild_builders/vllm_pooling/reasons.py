@@ -68,7 +68,7 @@ def _architecture(case: Case) -> Iterator[str]:
 
 def _head(case: Case) -> Iterator[str]:
     head = case.spec.head
-    if head is None or head.score_tokens:  # which input_reasons names
+    if head is None:
         return
     release = vllm_release(case.toolchain.vllm)
     if head.kind is HeadKind.SPARSE:

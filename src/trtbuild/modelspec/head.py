@@ -79,7 +79,8 @@ class Head:
             ``{document}``; empty: the tokenizer joins the two.
         score_words: For a generating reranker: the words whose logits decide, the first one means
             yes; with two words the difference counts.
-        score_tokens: The same as token ids, if a file has them.
+        score_tokens: The same as token ids, if sentence-transformers' LogitScore has them; its
+            template then writes all special tokens itself.
         activation: Applied to logits: ``identity``, ``sigmoid``, ``softmax``, ``tanh``…; for a
             sparse head ``relu`` or ``log1p_relu``, before the logarithm.
         labels: A classifier's labels, in the order of its outputs.

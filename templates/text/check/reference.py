@@ -148,6 +148,6 @@ def of(settings):
         return Vectors
     if settings["head"] == "token-labels":
         return TokenScores
-    if settings["pair_template"]:
-        return Words
-    return Modules if settings["modular"] else Scores
+    if settings["modular"]:
+        return Modules
+    return Words if settings["pair_template"] else Scores

@@ -133,7 +133,10 @@ class Texts:
     def _filled(self, pairs, truncate, limit):
         """Tokens of pairs in the template of a language model."""
         self._tokenizer.no_truncation()
-        encodings = self._tokenizer.encode_batch([self._template.text(*pair) for pair in pairs])
+        encodings = self._tokenizer.encode_batch(
+            [self._template.text(*pair) for pair in pairs],
+            add_special_tokens=not self._settings.get("template_is_whole", False),
+        )
         for number, (pair, whole) in enumerate(zip(pairs, encodings, strict=True)):
             if limit <= 0 or len(whole.ids) <= limit:
                 encodings[number] = Tokens(whole.ids, whole.type_ids, whole.special_tokens_mask)

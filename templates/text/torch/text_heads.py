@@ -122,7 +122,8 @@ def load(folder, head, graph, dtype=torch.float32, attention="eager"):
     name, kind = _KINDS.get(head, _SCORES)
     if graph["score_words"]:
         name, kind = "AutoModelForCausalLM", Words
-        graph = {**graph, "score_tokens": word_tokens(folder, graph["score_words"])}
+        ids = graph["score_tokens"] or word_tokens(folder, graph["score_words"])
+        graph = {**graph, "score_tokens": ids}
     elif head in ("score", "labels") and graph["modular"]:
         name, kind = "AutoModel", Modular
     if name == "AutoModel":

@@ -120,7 +120,10 @@ def test_each_head_has_the_tensors_of_its_schema(kind: HeadKind) -> None:
     ("head", "reason"),
     [
         (Head(HeadKind.DENSE), "its class pools inside the model"),
-        (Head(HeadKind.SCORE, score_tokens=(1, 2)), "it reranks by the logits of tokens"),
+        (
+            Head(HeadKind.SCORE, score_tokens=(1, 2)),
+            "its files have no chat template",
+        ),
         (Head(HeadKind.SCORE, pair_template="{query}{document}"), "a classifier with a template"),
         (Head(HeadKind.MULTI_VECTOR, query_expansion="masked"), "filled with the mask token"),
     ],

@@ -284,7 +284,7 @@ def test_an_image_encoder_saved_by_transformers_5(name: str, refused: bool) -> N
             builder,
             reranker(replace(SCORE, score_tokens=(1, 2))),
             "26.08",
-            "(LogitScore), which no builder serves",
+            "(LogitScore), and its files have no chat template",
         ),
     ],
 )

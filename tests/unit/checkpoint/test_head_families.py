@@ -431,6 +431,52 @@ def test_a_generating_reranker(tmp_path: Path) -> None:
     assert (spec.head.padding_side, spec.head.activation) == ("left", "sigmoid")
 
 
+PAIR = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+PARTS = "{% for m in messages %}<{{ m.role }}>{{ m.content[0].text }}{% endfor %}"
+VOCABULARY = {"model": {"vocab": {"no": 1, "yes": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("template", "said", "tokenizer", "pair", "words"),
+    [
+        (PAIR, {}, VOCABULARY, "<system>J<query>{query}<document>{document}", ("yes", "no")),
+        (PARTS, {}, VOCABULARY, "<system>J<query>{query}<document>{document}", ("yes", "no")),
+        (
+            PAIR + "{% if add_generation_prompt %}A{% endif %}{{ more }}",
+            {"chat_template": {"add_generation_prompt": True, "more": "!"}},
+            {"model": {"vocab": [["<unk>", 0.0], ["no", -1.0], ["yes", -2.0]]}},
+            "<system>J<query>{query}<document>{document}A!",
+            ("yes", "no"),
+        ),
+        ("{{ messages[1].content }}", {}, VOCABULARY, "", ("yes", "no")),
+        ("{{ messages[2].content }} {{ messages[1].content }}", {}, VOCABULARY, "", ("yes", "no")),
+        ("{query}" + PAIR, {}, VOCABULARY, "", ("yes", "no")),
+        ("{{ raise_exception('roles') }}", {}, {"model": {"vocab": {"no": 1}}}, "", ()),
+        (PAIR, {}, {}, "<system>J<query>{query}<document>{document}", ()),
+    ],
+)
+def test_the_template_of_a_pair_is_the_chat_template(
+    tmp_path: Path, template: str, said: Any, tokenizer: Any, pair: str, words: Any
+) -> None:
+    spec = spec_of(
+        tmp_path,
+        named("Qwen3ForCausalLM", "qwen3"),
+        ("Transformer", "LogitScore"),
+        new=True,
+        files={
+            "1_LogitScore/config.json": {"true_token_id": 2, "false_token_id": 1},
+            "sentence_bert_config.json": {"processing_kwargs": said},
+            "config_sentence_transformers.json": {
+                "model_type": "CrossEncoder", "prompts": {"j": "J"}, "default_prompt_name": "j",
+            },
+            "chat_template.json": {"chat_template": template},
+            "tokenizer.json": tokenizer,
+        },
+    )  # fmt: skip
+    assert spec.head is not None
+    assert (spec.head.pair_template, spec.head.score_words) == (pair, words)
+
+
 @pytest.mark.parametrize(
     ("name", "architecture", "words", "start", "end"),
     [

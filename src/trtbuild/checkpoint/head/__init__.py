@@ -10,6 +10,7 @@ from trtbuild.checkpoint.fields import Fields
 from trtbuild.checkpoint.head.files import SentenceFiles, require_served, sentence_files
 from trtbuild.checkpoint.head.generating import reranker_of
 from trtbuild.checkpoint.head.labels import label_count, label_head
+from trtbuild.checkpoint.head.pairs import with_pair_template
 from trtbuild.checkpoint.head.tokens import multi_vector_head, sparse_head
 from trtbuild.checkpoint.head.vectors import dense_head
 from trtbuild.checkpoint.head.words import with_words
@@ -56,7 +57,8 @@ def head_of(
         head = dense_head(checkpoint, fields, files, problems)
     if task is Task.IMAGE_CLASSIFY:
         return head
-    return with_words(head, checkpoint, fields, files=files, tokenizer=tokenizer, problems=problems)
+    head = with_words(head, checkpoint, fields, files=files, tokenizer=tokenizer, problems=problems)
+    return with_pair_template(head, checkpoint, files) if head.score_tokens else head
 
 
 def head_notes(head: Head | None, files: SentenceFiles) -> tuple[str, ...]:
