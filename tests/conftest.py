@@ -34,6 +34,10 @@ set_hypothesis_home_dir(ROOT / ".hypothesis")
 
 SERVER_TESTS = TESTS / "server"
 
+# The workers use all cores; threads of NumPy's that wait for one another would take them away. Not
+# OMP_NUM_THREADS, which PyTorch in a server that a test starts would obey, too.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # No test loses power, and waiting for the disk would be a tenth of the time.
 os.fsync = lambda fd: None
 
