@@ -10,14 +10,16 @@ from trtbuild_gateway.parsing.events import (
     CallEnd,
     CallStart,
     Content,
+    Ended,
     Event,
     Message,
+    Parser,
     Reasoning,
     ToolCall,
 )
 from trtbuild_gateway.parsing.family import Family, families
 from trtbuild_gateway.parsing.guided import GuidedParser
-from trtbuild_gateway.parsing.parser import Ended, FamilyParser, Parser
+from trtbuild_gateway.parsing.parser import FamilyParser
 
 __all__ = [
     "OFF",

@@ -1,10 +1,10 @@
-"""What a parser reports about the text of a model."""
+"""What a parser of a model's text does, and what it reports."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class Content(NamedTuple):
@@ -70,3 +70,20 @@ class Message:
     reasoning: str | None
     tool_calls: Sequence[ToolCall]
     finish_reason: str
+
+
+class Ended(NamedTuple):
+    """The last events of an answer, and the whole of it."""
+
+    events: Sequence[Event]
+    message: Message
+
+
+class Parser(Protocol):
+    """Takes the text of one answer piece by piece, and never raises."""
+
+    def feed(self, text: str) -> Sequence[Event]:
+        """Return what is certain after more text."""
+
+    def finish(self, reason: str = "stop") -> Ended:
+        """Return the rest. ``length`` as the reason means that the text was cut."""

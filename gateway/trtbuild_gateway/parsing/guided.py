@@ -6,17 +6,18 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from trtbuild_gateway.parsing.answer import call_id
 from trtbuild_gateway.parsing.decode import call_of, dump, load
 from trtbuild_gateway.parsing.events import (
     CallArguments,
     CallEnd,
     CallStart,
     Content,
+    Ended,
     Event,
     Message,
     ToolCall,
 )
-from trtbuild_gateway.parsing.parser import Ended, call_id
 
 
 class GuidedParser:

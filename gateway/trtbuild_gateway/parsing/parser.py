@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import logging
-import secrets
-import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any
 
-from trtbuild_gateway.parsing.channel import Channel
+from trtbuild_gateway.parsing.answer import Answer
 from trtbuild_gateway.parsing.coerce import Tools
-from trtbuild_gateway.parsing.decode import Call, decode, dump
-from trtbuild_gateway.parsing.events import (
-    CallArguments,
-    CallEnd,
-    CallStart,
-    Content,
-    Event,
-    Message,
-    Reasoning,
-    ToolCall,
-)
+from trtbuild_gateway.parsing.decode import decode, dump
+from trtbuild_gateway.parsing.events import Ended, Event
 from trtbuild_gateway.parsing.family import Family, Region
 from trtbuild_gateway.parsing.scan import CallScan, Found
 
@@ -30,23 +20,6 @@ _LONGEST_GAP = 256  # characters of white space before a bare call or a trailing
 _LONGEST_HEADER = 2048
 _MARKER = 3  # a cut answer that ends in so much of a marker was cut inside it
 _SECOND_LOOKS = 8  # texts after doubtful ends that are parsed anew, at the end of an answer
-
-
-class Ended(NamedTuple):
-    """The last events of an answer, and the whole of it."""
-
-    events: Sequence[Event]
-    message: Message
-
-
-class Parser(Protocol):
-    """Takes the text of one answer piece by piece, and never raises."""
-
-    def feed(self, text: str) -> Sequence[Event]:
-        """Return what is certain after more text."""
-
-    def finish(self, reason: str = "stop") -> Ended:
-        """Return the rest. ``length`` as the reason means that the text was cut."""
 
 
 class FamilyParser:
@@ -83,17 +56,12 @@ class FamilyParser:
         self.failed = False
         self._tools = Tools(tools)
         self._wanted = calls
-        self._parallel = parallel
-        self._new_id = new_id or (_alnum9 if family.id == "alnum9" else call_id)
+        self._new_answer = partial(Answer, family, parallel=parallel, new_id=new_id)
         self._begin()
         self._prime(prompt)
 
     def _begin(self) -> None:
-        family = self.family
-        self._events: list[Event] = []
-        self._made: list[ToolCall] = []
-        self._content = Channel(Content, self._report, trim="content" in family.trim)
-        self._reasoning = Channel(Reasoning, self._report, trim="reasoning" in family.trim)
+        self._answer = self._new_answer()
         self._step = self._header if self.family.header_end else self._text
         self._region: Region | None = None
         self._section: tuple[Region, list[str], int] | None = None
@@ -102,9 +70,6 @@ class FamilyParser:
         self._fresh = True
         self._view = self.family.view(None, calls=self._wanted)
 
-    def _report(self, event: Event) -> None:
-        self._events.append(event)
-
     def _prime(self, prompt: str) -> None:
         """Read what the chat template already wrote of the answer."""
         ends = [at + len(a) for a in self.family.anchors if (at := prompt.rfind(a)) >= 0]
@@ -112,10 +77,10 @@ class FamilyParser:
             return
         self._run(prompt[max(ends) :])
         state = self._step, self._region, self._section, self._held, self._scan, self._view
-        edge = self._reasoning.edge
+        edge = self._answer.reasoning.edge
         self._begin()
         self._step, self._region, self._section, self._held, self._scan, self._view = state
-        self._reasoning.edge = edge
+        self._answer.reasoning.edge = edge
 
     def feed(self, text: str) -> list[Event]:
         """Take more text."""
@@ -126,8 +91,7 @@ class FamilyParser:
                 "the parser %s failed; the rest of the answer is plain", self.family.name
             )
             self._give_up(text)
-        events, self._events = self._events, []
-        return events
+        return self._answer.take()
 
     def _run(self, text: str) -> None:
         while text:
@@ -143,7 +107,7 @@ class FamilyParser:
         self._scan = self._region = self._section = None
         self._held = ""
         self._step = self._plain
-        self._content.add(unsaid + text)
+        self._answer.content.add(unsaid + text)
 
     def _fail(self) -> None:
         """Note an error of the parser's own, in an ``except`` clause."""
@@ -151,7 +115,7 @@ class FamilyParser:
         _log.exception("an error in the parser %s: its text is passed on", self.family.name)
 
     def _plain(self, text: str) -> str:
-        self._content.add(text)
+        self._answer.content.add(text)
         return ""
 
     # Outside calls
@@ -159,7 +123,7 @@ class FamilyParser:
     def _text(self, text: str) -> str:
         text, self._held = self._held + text, ""
         if self._fresh and self._region is None and self._view.bare:
-            rest = text.lstrip(_SPACE + (",;" if self._made else ""))
+            rest = text.lstrip(_SPACE + (",;" if self._answer.calls else ""))
             if not rest and len(text) < _LONGEST_GAP:
                 self._held = text
                 return ""
@@ -182,11 +146,11 @@ class FamilyParser:
         if self._region is not None and self._region.kind == "drop":
             return
         if self._region is not None and self._region.kind == "reasoning":
-            self._reasoning.add(text)
+            self._answer.reasoning.add(text)
         elif self._section is not None:
             self._section[1].append(text)
         else:
-            self._content.add(text)
+            self._answer.content.add(text)
 
     def _marker(self, literal: str, rest: str) -> str:
         view = self._view
@@ -198,7 +162,7 @@ class FamilyParser:
         elif region := view.opens.get(literal):
             return self._open(region, literal, rest)
         elif self._section is None:
-            self._content.border()
+            self._answer.content.border()
             self._fresh = self._fresh or literal in view.restart
         return rest
 
@@ -206,18 +170,16 @@ class FamilyParser:
         if region.kind == "call":
             return self._open_call(region, literal, rest)
         if region.kind == "section":
-            self._section = (region, [literal], len(self._made))
+            self._section = (region, [literal], len(self._answer.calls))
         else:
             self._region = region
-            self._content.border()
-            self._reasoning.border()
+            self._answer.border()
         self._look(region)
         return rest
 
     def _close_text(self) -> None:
         if self._region is not None and self._region.kind != "content":
-            self._reasoning.border()
-            self._content.border()
+            self._answer.border()
         self._region = None
         self._look(None)
         self._step = self._header if self.family.header_end else self._text
@@ -227,10 +189,10 @@ class FamilyParser:
             return
         (_, parts, before), self._section = self._section, None
         self._look(None)
-        if len(self._made) == before and "".join(parts[1:]).strip():
-            self._content.add("".join([*parts, literal]))
+        if len(self._answer.calls) == before and "".join(parts[1:]).strip():
+            self._answer.content.add("".join([*parts, literal]))
         else:
-            self._content.border()
+            self._answer.content.border()
 
     # Headers
 
@@ -311,21 +273,11 @@ class FamilyParser:
         except Exception:
             self._fail()
             return False
-        self._content.border()
+        self._answer.content.border()
         self._fresh = True
         for call, arguments in calls:
-            if self._parallel or not self._made:
-                self._say(call, arguments)
+            self._answer.add_call(call, arguments)
         return True
-
-    def _say(self, call: Call, arguments: str) -> None:
-        index = len(self._made)
-        own = call.id if self.family.id == "own" else ""
-        made = ToolCall(own or self._new_id(), call.name, arguments)
-        self._made.append(made)
-        self._report(CallStart(index, made.id, made.name))
-        self._report(CallArguments(index, arguments))
-        self._report(CallEnd(index))
 
     def _tail(self, text: str) -> str:
         """Drop a marker that may follow a call."""
@@ -353,10 +305,7 @@ class FamilyParser:
             self._end(cut=reason == "length")
         except Exception:
             self._give_up("")
-        events, self._events = self._events, []
-        content, reasoning = self._content.text, self._reasoning.text
-        ended = "tool_calls" if self._made and reason == "stop" else reason
-        return Ended(events, Message(content, reasoning, tuple(self._made), ended))
+        return Ended(self._answer.take(), self._answer.message(reason))
 
     def _end(self, *, cut: bool) -> None:
         for _ in range(_SECOND_LOOKS):
@@ -366,7 +315,7 @@ class FamilyParser:
             self._run(found.rest)
         else:
             if self._scan is not None:
-                self._content.add(self._scan.text)
+                self._answer.content.add(self._scan.text)
         self._end_text(cut=cut)
 
     def _end_call(self, *, cut: bool) -> Found | None:
@@ -397,14 +346,4 @@ class FamilyParser:
             self._add(held)
         if not cut:  # what a cut section holds is no content
             self._close_section("")
-        self._reasoning.flush()
-        self._content.flush()
-
-
-def call_id() -> str:
-    """Return a new id of a call."""
-    return "call_" + secrets.token_hex(12)
-
-
-def _alnum9() -> str:
-    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(9))
+        self._answer.flush()
