@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from trtbuild_batch.output.contents import Contents
+    from trtbuild_batch.refreshing.looking import RefreshStatus
 
 _STATUS = """
 Examples
@@ -18,6 +19,8 @@ Examples
   trtbuild batch status out --watch
 
   trtbuild batch status s3://bucket/out --json
+
+  trtbuild batch status state
 """
 _ERRORS = """
 Examples
@@ -41,6 +44,7 @@ _SHOWN = 20
 _WATCH_SECONDS = 2.0
 
 Out = Annotated[str, typer.Argument(help="The output directory of the job.")]
+OfBoth = Annotated[str, typer.Argument(help="The directory of the job or of the refresh.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -52,17 +56,17 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    out: Out,
+    out: OfBoth,
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Repeat until the job ends.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the progress of a job: rows, errors, speed and time left."""
+    """Show the progress of a job or a refresh: rows, errors, speed and time left."""
     import time
 
     from trtbuild.cli.output import json_line, print_json
-    from trtbuild_batch.jobs import looking
     from trtbuild_batch.places import need_pyarrow
+    from trtbuild_batch.refreshing import looking
 
     need_pyarrow()
     while True:
@@ -78,7 +82,25 @@ def status(
         time.sleep(_WATCH_SECONDS)
 
 
-def _line(found: Contents) -> str:
+def _line(found: Contents | RefreshStatus) -> str:
+    from trtbuild_batch.output.contents import Contents
+
+    return _job(found) if isinstance(found, Contents) else _refresh(found)
+
+
+def _refresh(found: RefreshStatus) -> str:
+    said = [f"{found.vectors} vectors in {found.sink}"]
+    if found.embed is None:
+        said.append("planning" if found.running else "nothing under way")
+    else:
+        state = "refreshing" if found.running else "interrupted: run the refresh again"
+        said.append(f"{state}: {found.embed} rows to embed, {found.remove} to remove")
+    if found.embedding is not None:
+        said.append(f"embedding {_job(found.embedding)}")
+    return " · ".join(said)
+
+
+def _job(found: Contents) -> str:
     from trtbuild.cli.output import human_count
     from trtbuild_batch.cli.view import duration
 

@@ -79,7 +79,7 @@ def look(folder: Place, scratch: Path, record: Record) -> Contents:
         errors=sums["errors"] + sum(errors for _, errors in unfinished),
         parts=record.parts,
         parts_done=len(there),
-        running=_held(scratch),
+        running=held(scratch),
         prompt_tokens=sum(one["prompt_tokens"] for one in counted),
         completion_tokens=sum(one["completion_tokens"] for one in counted),
         rows_per_s=rate,
@@ -96,7 +96,7 @@ def _journals(scratch: Path, there: set[int]) -> Iterator[tuple[int, int]]:
                 continue
 
 
-def _held(scratch: Path) -> bool:
+def held(scratch: Path) -> bool:
     """Whether a process holds the lock of the directory."""
     try:
         fd = os.open(scratch / locking.NAME, os.O_RDWR)

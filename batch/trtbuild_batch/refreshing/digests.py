@@ -41,10 +41,25 @@ def batches(where: Place) -> Iterator[Any]:
         with where.opened() as stream, pq.ParquetFile(stream) as file:
             yield from file.iter_batches()
     except (OSError, ValueError) as error:
-        raise BuildError(
-            f"{where} cannot be read: {error}",
-            fix="restore it, or embed all rows again with --new",
-        ) from None
+        raise _unreadable(where, error) from None
+
+
+def count(where: Place) -> int:
+    """Return how many ids the file has. BuildError if it cannot be read."""
+    import pyarrow.parquet as pq
+
+    try:
+        with where.opened() as stream, pq.ParquetFile(stream) as file:
+            return int(file.metadata.num_rows)
+    except (OSError, ValueError) as error:
+        raise _unreadable(where, error) from None
+
+
+def _unreadable(where: Place, error: Exception) -> BuildError:
+    return BuildError(
+        f"{where} cannot be read: {error}",
+        fix="restore it, or embed all rows again with --new",
+    )
 
 
 @dataclass(slots=True)

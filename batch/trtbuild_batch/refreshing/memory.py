@@ -93,6 +93,12 @@ class Memory:
         (folder / NAME).write(f"{text}\n".encode())
 
 
+def look(folder: Place) -> Memory | None:
+    """Return what a directory knows; None if it is none of a refresh. BuildError if damaged."""
+    content = (folder / NAME).read()
+    return None if content is None else _parsed(content, folder)
+
+
 def read(folder: Place, sink: str) -> Memory:
     """Return what the directory knows about ``sink``; nothing yet for an empty one.
 

@@ -34,7 +34,8 @@ from trtbuild_batch.targets.opening import Address
 ERRORS = "_errors.jsonl"
 """The first rows of the last refresh that have an error."""
 _ERRORS_KEPT = 1000
-_PENDING, _OUT = "pending", "out"
+PENDING, OUT = "pending", "out"
+"""Where a plan is, and below it the output of the job that embeds."""
 _SAME = 0.99
 """Cosine of the probe's vectors from which a model is the same one. Other numerics of one model,
 such as another batch size or bfloat16 for float16, stay above 0.999."""
@@ -196,8 +197,8 @@ class _Refresh:
 
     def _plan(self) -> tuple[Counts, Pending | None]:
         """Compare the input with what the sink holds; return None if there is nothing to do."""
-        (self.folder / _PENDING).remove_all()
-        (self.folder / _PENDING).make()
+        (self.folder / PENDING).remove_all()
+        (self.folder / PENDING).make()
         base = self.known.current
         why = self._different(base) if base else []
         if base and not why and not self.options.new:
@@ -218,7 +219,7 @@ class _Refresh:
                 number = self.known.free_in(sink)
             generation, held = replace(self.made, number=number), Known()
         planner = Planner(
-            self.source, self.task.column, self.layout, held, self.folder / _PENDING, self.scratch,
+            self.source, self.task.column, self.layout, held, self.folder / PENDING, self.scratch,
             self.options.max_removed,
         )  # fmt: skip
         counts = planner.plan(self.progress)
@@ -236,9 +237,9 @@ class _Refresh:
         A new generation with more errors than are accepted is not shown to readers, and stays
         pending: ``again`` asks about the rows with errors once more.
         """
-        folder = self.folder / _PENDING
+        folder = self.folder / PENDING
         kept = kept_schema(self.layout)
-        applier = Applier(pending, folder, folder / _OUT, self.scratch, kept)
+        applier = Applier(pending, folder, folder / OUT, self.scratch, kept)
         with self._opened() as sink:  # what is wrong with it is better known now
             applier.begin(sink)
         errors = self._embed(again=again) if pending.embed else 0
@@ -267,10 +268,10 @@ class _Refresh:
 
     def _embed(self, *, again: bool) -> int:
         """Run the batch job of a plan; return how many of its rows have an error."""
-        folder = self.folder / _PENDING
+        folder = self.folder / PENDING
         job = self.options.job(
             inputs=(str(folder / CHANGED),),
-            out=str(folder / _OUT),
+            out=str(folder / OUT),
             id=self.layout.id,
             keep=(*self.layout.keep, digests.COLUMN),
         )

@@ -54,6 +54,16 @@ def rows(*numbers: int, change: Iterable[int] = ()) -> list[dict[str, Any]]:
     ]
 
 
+def status(folder: Path) -> tuple[str, dict[str, Any]]:
+    """What ``batch status`` says of the directory: as text, and as JSON."""
+    done, told = (
+        trtbuild("batch", "status", "state", *more, cwd=folder) for more in ((), ("--json",))
+    )
+    assert done.returncode == told.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(told.stdout)
+    return done.stdout.strip(), found
+
+
 def held(folder: Path) -> dict[str, list[float]]:
     """The vectors of the sink by id; an id that is there twice fails."""
     found = pq.read_table(folder / "vectors.parquet").to_pylist()
@@ -96,6 +106,9 @@ def test_only_what_changed_is_embedded(
     table = pq.read_table(tmp_path / "vectors.parquet")
     assert table.schema.field("vector").type == pa.list_(pa.float32(), 3)
     assert dict(zip(table["id"].to_pylist(), table["n"].to_pylist(), strict=True))["r15"] == "-1"
+    said, found = status(tmp_path)
+    assert said == f"40 vectors in {tmp_path}/vectors.parquet · nothing under way"
+    assert (found["refreshes"], found["embed"], found["embedding"]) == (2, None, None)
     left = sorted(path.name for path in (tmp_path / "state").iterdir())
     assert left == [".lock", "_digests-2.parquet", "_refresh.json"]
 
@@ -160,6 +173,10 @@ def test_a_new_collection_with_errors_is_not_shown(
     done = refresh(None, "--new", "--input-type", "query")
     assert done.returncode == 7 and "the new collection is not shown to readers" in done.stderr
     assert held(tmp_path) == before
+    said, found = status(tmp_path)
+    assert "interrupted: run the refresh again: 10 rows to embed, 0 to remove" in said
+    assert "embedding complete · 10 of 10 rows · 1 with errors" in said
+    assert (found["generation"], found["vectors"], found["embedding"]["errors"]) == (1, 10, 1)
     server.decide = lambda _text, _: 200
     done = refresh(None, "--input-type", "query")
     assert done.returncode == 0 and embedded(server) == {"text 3"}
