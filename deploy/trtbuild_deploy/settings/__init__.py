@@ -14,6 +14,7 @@ from trtbuild_deploy.settings.model import (
     Weights,
 )
 from trtbuild_deploy.settings.observing import Observe
+from trtbuild_deploy.settings.targets import Worker
 
 __all__ = [
     "ENVIRONMENTS",
@@ -27,6 +28,7 @@ __all__ = [
     "Server",
     "Settings",
     "Weights",
+    "Worker",
     "load_settings",
     "parse_settings",
 ]

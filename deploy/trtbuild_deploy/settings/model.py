@@ -9,7 +9,16 @@ from pydantic import Field, field_validator
 from trtbuild.container import is_secret
 from trtbuild_deploy.settings.base import Image, Label, Quantity, SecretRef, Strict, Variable
 from trtbuild_deploy.settings.observing import Observe
-from trtbuild_deploy.settings.targets import Argo, Azureml, Compose, Gate, Kserve, Sagemaker, Vertex
+from trtbuild_deploy.settings.targets import (
+    Argo,
+    Azureml,
+    Compose,
+    Gate,
+    Kserve,
+    Sagemaker,
+    Vertex,
+    Worker,
+)
 
 SETTINGS_NAME = "deploy.yaml"
 ENVIRONMENTS = ("dev", "staging", "prod", "rehearsal")
@@ -214,6 +223,7 @@ class Settings(Strict):
     autoscaling: Autoscaling = Autoscaling()
     monitoring: Monitoring = Monitoring()
     tracing: Tracing = Tracing()
+    worker: Worker = Worker()
     compose: Compose = Compose()
     gate: Gate = Gate()
     argo: Argo = Argo()

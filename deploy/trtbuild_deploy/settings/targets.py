@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trtbuild_deploy.settings.base import Image, Label, SecretRef, Strict
+from trtbuild_deploy.settings.base import Image, Label, Quantity, SecretRef, Strict, Variable
 
 
 class Compose(Strict):
@@ -15,6 +15,59 @@ class Compose(Strict):
     prometheus: Image = "prom/prometheus:v3.5.0"
     collector: Image = "otel/opentelemetry-collector-contrib:0.135.0"
     address: str = Field(default="127.0.0.1", description="Address on which ports are published")
+
+
+class Worker(Strict):
+    """Workers on a queue, scaled by KEDA; only the target helm."""
+
+    queue: Literal["", "redis", "kafka", "nats", "rabbitmq"] = Field(
+        default="", description="The broker; empty: no workers"
+    )
+    image: Image = Field(default="", description="An image with trtbuild and the broker's extra")
+    secret: Label = Field(
+        default="",
+        description="Secret with REQUESTS, ANSWERS and DEAD, the URLs of the queues, as variables",
+    )
+    address: str = Field(
+        default="",
+        pattern=r"^[\w.:,\[\]-]*$",
+        description="HOST:PORT that KEDA asks: Redis, Kafka's brokers, the monitoring of NATS",
+    )
+    name: str = Field(
+        default="",
+        pattern=r"^[^\s\x00-\x1f]*$",
+        description="The stream, topic or queue of REQUESTS",
+    )
+    group: str = Field(
+        default="trtbuild", pattern=r"^[\w.-]+$", description="As in the URL's ?group="
+    )
+    account: str = Field(
+        default="$G", pattern=r"^[\w$.-]+$", description="Account of NATS that has the stream"
+    )
+    variable: Variable | Literal[""] = Field(
+        default="",
+        description="Variable of the Secret with Redis' password, or RabbitMQ's amqp:// address",
+    )
+    authentication: Label = Field(
+        default="", description="TriggerAuthentication of KEDA, such as for Kafka's SASL"
+    )
+    port: int = Field(
+        default=0, ge=0, le=65535, description="Port of the broker; default: the usual one"
+    )
+    target: str = Field(
+        default="",
+        pattern=r"^$|^https?://\S+$",
+        description="OpenAI API that answers; default: the gateway of this release",
+    )
+    waiting: int = Field(default=64, ge=1, description="Messages in the queue for each worker")
+    min: int = Field(default=0, ge=0, description="Fewest workers")
+    max: int = Field(default=8, ge=1, description="Most workers")
+    grace: int = Field(default=60, ge=0, description="Seconds to finish messages at the end")
+    args: tuple[str, ...] = Field(default=(), description="More words for `trtbuild worker`")
+    memory: Quantity = Field(default="512Mi", description="Memory limit")
+    cpu: Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")] = Field(
+        default="250m", description="CPU request"
+    )
 
 
 class Stable(Strict):

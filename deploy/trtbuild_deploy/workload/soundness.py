@@ -14,7 +14,7 @@ from trtbuild_deploy.workload.choices import downloads, gpu_count, name_in
 
 def require_sound(facts: Facts, settings: Settings) -> None:
     """Raise RecipeError with everything in the settings that contradicts itself or the facts."""
-    found = [*_of_settings(facts, settings), *_of_gpus(facts, settings)]
+    found = [*_of_settings(facts, settings), *_of_gpus(facts, settings), *_of_worker(settings)]
     if found:
         raise RecipeError(
             found[0] if len(found) == 1 else f"the deployment has {len(found)} contradictions",
@@ -49,6 +49,29 @@ def _of_settings(facts: Facts, settings: Settings) -> Iterator[str]:
             f"'server.memory' {given} leaves nothing beside /dev/shm, which counts and may take "
             f"{facts.shm_bytes >> 20} MiB"
         )
+
+
+def _of_worker(settings: Settings) -> Iterator[str]:
+    worker = settings.worker
+    if not worker.queue:
+        return
+    needed = {
+        "image": "an image with trtbuild and the broker's extra",
+        "secret": "the Secret with REQUESTS, ANSWERS and DEAD",
+        "name": "what KEDA measures",
+        **(
+            {"variable": "the Secret's variable with the broker's amqp:// address"}
+            if worker.queue == "rabbitmq"
+            else {"address": "where KEDA asks the broker"}
+        ),
+    }
+    for key, what in needed.items():
+        if not getattr(worker, key):
+            yield f"'worker.queue' {worker.queue} needs 'worker.{key}', {what}"
+    if worker.min > worker.max:
+        yield f"'worker.min' {worker.min} is more than 'worker.max' {worker.max}"
+    if not worker.target and not settings.gateway.enabled:
+        yield "'worker.target' is needed where no gateway is deployed: the API that answers"
 
 
 _REFERENCES = {

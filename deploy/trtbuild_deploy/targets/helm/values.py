@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from trtbuild.container import HealthCheck
 from trtbuild_deploy.facts import Facts
-from trtbuild_deploy.settings import Settings
+from trtbuild_deploy.settings import Settings, Worker
 from trtbuild_deploy.settings.base import Image, Label, Quantity, Strict
 from trtbuild_deploy.settings.model import (
     Autoscaling,
@@ -22,6 +22,7 @@ from trtbuild_deploy.settings.model import (
     Weights,
 )
 from trtbuild_deploy.targets.helm.scaling import scaling_metric, scaling_query
+from trtbuild_deploy.targets.helm.workers import WorkerValues, worker_values
 from trtbuild_deploy.workload import Workload, egress_of, gpu_count, workload
 
 _RAY_PORT = 6379
@@ -90,6 +91,7 @@ class WorkloadValues(Strict):
     progress_deadline: int = Field(ge=1)
     probe: Probe
     scaling: Scaling = Scaling()
+    worker: WorkerValues | None = None
     trace_port: int | None = None
 
 
@@ -108,6 +110,7 @@ class Values(Strict):
     route: Route = Route()
     autoscaling: Autoscaling = Autoscaling()
     monitoring: Monitoring = Monitoring()
+    worker: Worker = Worker()
     workload: WorkloadValues
 
 
@@ -126,6 +129,7 @@ def values_of(facts: Facts, settings: Settings) -> dict[str, Any]:
         route=settings.route,
         autoscaling=settings.autoscaling,
         monitoring=settings.monitoring,
+        worker=settings.worker,
         workload=_workload(facts, settings, load),
     )
     found: dict[str, Any] = values.model_dump(by_alias=True, mode="json")
@@ -169,6 +173,7 @@ def _workload(facts: Facts, settings: Settings, load: Workload) -> WorkloadValue
             query=scaling_query(facts, settings),
             metric=scaling_metric(facts, settings) if scales else "",
         ),
+        worker=worker_values(settings),
         trace_port=_port(settings.tracing.url),
     )
 

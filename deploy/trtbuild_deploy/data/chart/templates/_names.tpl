@@ -20,6 +20,21 @@ labels:
   {{- include "trtbuild.labels" $top | nindent 2 }}
 {{- end }}
 
+{{/* Not the server's selector: its Service must not find workers. */}}
+{{- define "trtbuild.workerSelector" -}}
+app.kubernetes.io/name: {{ printf "%s-worker" .Values.name | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
+{{- define "trtbuild.workerMetadata" -}}
+name: {{ printf "%s-worker" .Release.Name | quote }}
+namespace: {{ .Release.Namespace | quote }}
+labels:
+  {{- include "trtbuild.workerSelector" . | nindent 2 }}
+  app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+  helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
+{{- end }}
+
 {{- define "trtbuild.grace" -}}
 {{ add .Values.server.preStop .Values.server.exitTimeout 30 }}
 {{- end }}
