@@ -3,20 +3,82 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
-from support import triton
+from support import adapter_tasks, triton
+from support.adapter_tasks import recording
 from support.adapters_made import shipped
 from support.checkpoints import make_tiny
-from support.gateways import run_as_served, serving
+from support.exporting import Run
+from support.gateways import Served, run_as_served, serving
+from support.lanes import NIGHTLY
 from support.smollm2 import MAX_TOKENS
 from support.tiny_encoders import make_classifier
+from support.tiny_others import make_whisper
+from support.torch_others import LANGUAGES, SECONDS
 
 pytestmark = [pytest.mark.server, pytest.mark.vllm]
+
+
+MOODS = ("sad", "glad", "angry")
+
+
+async def classifies_and_transcribes(served: Served) -> None:
+    """The tiny random models say nothing that makes sense; its form is what is checked."""
+    asked = {"model": "moods", "input": ["a b", "c"]}
+    rows = (await served.post("/v1/classify", **asked)).json()["data"]
+    for row in rows:
+        assert sum(row["probs"]) == pytest.approx(1)
+        assert row["label"] == MOODS[row["probs"].index(max(row["probs"]))]
+    raw = (await served.post("/v1/classify", **asked, raw_scores=True)).json()["data"]
+    assert raw[0]["probs"] != rows[0]["probs"] and raw[0]["label"] == rows[0]["label"]
+
+    async def heard(audio: bytes, **data: str) -> Any:
+        path = "/v1/audio/transcriptions"
+        return await served.client.post(
+            path, files={"file": audio}, data={"model": "speech", **data}
+        )
+
+    given = {"language": "de", "response_format": "verbose_json", "prompt": "a b c"}
+    found = (await heard(recording(2.5 * SECONDS), **given)).json()
+    assert (found["language"], found["duration"]) == ("de", 2.5 * SECONDS)
+    times = [(part["start"], part["end"]) for part in found["segments"]]
+    assert len(times) >= 3 and times == sorted(times)
+    assert all(0 <= start <= end <= found["duration"] for start, end in times)
+    detected = (await heard(recording(1), response_format="verbose_json")).json()
+    assert detected["language"] in LANGUAGES
+    refused = await heard(recording(1), language="xx")
+    assert refused.status_code == 400 and "unknown language 'xx'" in refused.text
+
+
+def test_transformers_labels_and_hears_as_the_librarys_pipelines(
+    exporter: Run, tmp_path: Path
+) -> None:
+    folders = make_classifier(tmp_path / "moods", MOODS), make_whisper(tmp_path / "speech")
+    log, answers = tmp_path / "log", tmp_path / "answers.json"
+    assert exporter(adapter_tasks.__file__, *folders, answers, log=log) == 0, log.read_text()
+    found = json.loads(answers.read_text())
+    assert found["tasks"] == ["classify", "transcribe"]
+    assert found["labels"] == list(MOODS)
+    assert np.allclose(found["scores"], found["pipeline scores"])
+    assert found["text"] == found["pipeline text"] and found["text"]
+    times = [time for part in found["segments"] for time in part[:2]]
+    assert found["duration"] == 2.5 * SECONDS
+    assert len(found["segments"]) >= 3 and times == sorted(times)
+    assert times[0] >= 0 and times[-1] <= found["duration"]
+    assert found["language"] in LANGUAGES
+    said = (
+        "unknown language 'xx'", "takes 16,000 of 16 bits: convert it (ffmpeg",
+        "the recording is empty", "no WAV file with samples", "the context of 'moods' is 64",
+    )  # fmt: skip
+    for words, refusal in zip(said, found["refusals"], strict=True):
+        assert words in refusal
 
 
 def test_transformers_answers_as_the_library_does(
@@ -31,6 +93,10 @@ def test_transformers_answers_as_the_library_does(
         "vectors": {"source": str(tiny), "options": {**options, "task": "embed"}},
         "ranks": {"source": str(ranker), "options": options},
     }
+    if NIGHTLY:  # each is a process that imports PyTorch
+        moods = make_classifier(tmp_path / "moods", MOODS)
+        models["moods"] = {"source": str(moods), "options": options}
+        models["speech"] = {"source": str(make_whisper(tmp_path / "speech")), "options": options}
     registry = tmp_path / "registry.yaml"
     value = {
         "models": {
@@ -78,6 +144,8 @@ def test_transformers_answers_as_the_library_does(
                 assert found == sorted(found, reverse=True)
                 assert len(set(found)) == 3
                 assert all(0 < score < 1 for score in found)
+                if NIGHTLY:
+                    await classifies_and_transcribes(served)
                 long = await served.post("/v1/embeddings", model="vectors", input=["a " * 9000])
                 assert long.status_code == 400, long.text
             finally:

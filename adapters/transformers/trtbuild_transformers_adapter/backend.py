@@ -1,4 +1,4 @@
-"""Any causal language model, or the vectors of any encoder, by transformers' own classes.
+"""Any causal language model, encoder, classifier or Whisper, by transformers' own classes.
 
 Code of a checkpoint is never run: ``trust_remote_code`` stays off.
 """
@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 from trtbuild_backends.backend import (
     AbstractBackend,
+    Classes,
+    ClassifyRequest,
     Delta,
     Embedding,
     EmbedRequest,
@@ -20,8 +22,12 @@ from trtbuild_backends.backend import (
     RequestError,
     ScoreRequest,
     Scores,
+    TranscribeRequest,
+    Transcript,
     iterate_in_thread,
 )
+from trtbuild_transformers_adapter.labels import classes, labels_of
+from trtbuild_transformers_adapter.speech import Speech
 from trtbuild_transformers_adapter.texts import Texts
 
 _SAME = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")  # as in GenerationConfig
@@ -32,8 +38,9 @@ _OPTIONS = frozenset(("task", "dtype", "device", "pooling", "normalize"))
 class TransformersBackend(AbstractBackend):
     """One model.
 
-    Options: ``task`` (``generate``, ``embed``, ``rerank``), ``dtype``, ``device``, and for vectors
-    ``pooling`` (``mean``, ``cls``, ``last``) and ``normalize``.
+    Options: ``task`` (``generate``, ``embed``, ``rerank``, ``classify``, ``transcribe``),
+    ``dtype``, ``device``, and for vectors ``pooling`` (``mean``, ``cls``, ``last``) and
+    ``normalize``.
     """
 
     sampling: ClassVar[frozenset[str] | None] = frozenset(
@@ -66,7 +73,13 @@ class TransformersBackend(AbstractBackend):
         self._pooling = options.get("pooling", "mean")
         if self._pooling not in _POOLINGS:
             raise ValueError(f"pooling {self._pooling!r} is not one of {', '.join(_POOLINGS)}")
-        return ModelFacts(task=task, context_length=self._context)
+        if task == "transcribe":
+            from transformers import AutoFeatureExtractor
+
+            features = AutoFeatureExtractor.from_pretrained(self.model.source, **source)
+            self._speech = Speech(self._model, self._tokenizer, features)
+        labels = labels_of(config) if task == "classify" else ()
+        return ModelFacts(task, self._context, labels=labels, timestamps=task == "transcribe")
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Delta]:
         """Yield the answer token by token, as far as tokens make whole characters."""
@@ -169,10 +182,13 @@ class TransformersBackend(AbstractBackend):
 
     def _require_room(self, prompt: int, most: int = 0) -> None:
         if self._context and prompt + most > self._context:
-            raise RequestError(
-                f"the prompt has {prompt} tokens and the answer may have {most}; the context of "
-                f"{self.model.name!r} is {self._context}: send less, or lower max_tokens"
-            )
+            room = f"the context of {self.model.name!r} is {self._context}: send less"
+            if most:
+                raise RequestError(
+                    f"the prompt has {prompt} tokens and the answer may have {most}; {room}, or "
+                    "lower max_tokens"
+                )
+            raise RequestError(f"the text has {prompt} tokens; {room}")
 
     async def embed(self, request: EmbedRequest) -> Embedding:
         """Return the pooled vector of a text."""
@@ -215,12 +231,26 @@ class TransformersBackend(AbstractBackend):
             found.append(float(logit.sigmoid()))
         return Scores(found, tokens)
 
+    async def classify(self, request: ClassifyRequest) -> Classes:
+        """Return the scores of texts."""
+        async with self._one:
+            return await asyncio.to_thread(
+                classes, self._model, self._tokenizer, request, self._require_room
+            )
+
+    async def transcribe(self, request: TranscribeRequest) -> Transcript:
+        """Return the text of a recording."""
+        async with self._one:
+            return await asyncio.to_thread(self._speech.transcript, request)
+
 
 def _task_of(config: Any) -> str:
     names = config.architectures or []
     generates = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
     if any(name.endswith("ForSequenceClassification") for name in names):
-        return "rerank"
+        return "rerank" if config.num_labels == 1 else "classify"
+    if config.model_type == "whisper":
+        return "transcribe"
     return "generate" if generates else "embed"
 
 
@@ -231,6 +261,8 @@ def _loader(task: str) -> Any:
         "generate": transformers.AutoModelForCausalLM,
         "embed": transformers.AutoModel,
         "rerank": transformers.AutoModelForSequenceClassification,
+        "classify": transformers.AutoModelForSequenceClassification,
+        "transcribe": transformers.AutoModelForSpeechSeq2Seq,
     }
     if task not in loaders:
         raise ValueError(f"the task {task!r} is not one of {', '.join(loaders)}")
