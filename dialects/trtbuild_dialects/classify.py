@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild.signature.dialects.base import columns_of, misfit, required_rows, rows, text
-from trtbuild.signature.dialects.batched import Batched
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import (
     Classification,
@@ -21,6 +20,7 @@ from trtbuild.signature.requests import (
     TaskAnswer,
 )
 from trtbuild.wire.tensors import Outputs, Parameter
+from trtbuild_dialects.batched import Batched
 
 Labelling = ClassifyRequest | ImageClassifyRequest
 

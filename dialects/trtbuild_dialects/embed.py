@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trtbuild.signature.dialects.base import required_rows
-from trtbuild.signature.dialects.batched import Batched, Row
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import EmbedAnswer, EmbedRequest, TaskAnswer
 from trtbuild.wire.tensors import Outputs, Parameter
+from trtbuild_dialects.batched import Batched, Row
 
 Vector = tuple[float, ...]
 

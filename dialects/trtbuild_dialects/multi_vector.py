@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trtbuild.signature.dialects.batched import matrices
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import EmbedRequest, MultiVectorAnswer, TaskAnswer
 from trtbuild.wire.tensors import Outputs
+from trtbuild_dialects.batched import matrices
 from trtbuild_dialects.embed import Vector, Vectors
 
 _NAME = "token_embeddings"

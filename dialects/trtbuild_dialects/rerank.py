@@ -16,7 +16,6 @@ from trtbuild.signature.dialects.base import (
     required_rows,
     rows,
 )
-from trtbuild.signature.dialects.batched import Batched
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import (
     Pair,
@@ -28,6 +27,7 @@ from trtbuild.signature.requests import (
     TaskAnswer,
 )
 from trtbuild.wire.tensors import Outputs
+from trtbuild_dialects.batched import Batched
 
 
 class Rerank(Batched[RerankRequest | ScoreRequest, Ranked]):

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild.signature.dialects.base import misfit, required_rows, text
-from trtbuild.signature.dialects.batched import Batched, Matrix, matrices
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import (
     Entity,
@@ -22,6 +21,7 @@ from trtbuild.signature.requests import (
     TokenClassifyRequest,
 )
 from trtbuild.wire.tensors import Outputs, Parameter
+from trtbuild_dialects.batched import Batched, Matrix, matrices
 
 _Found = tuple[Entity, ...]
 

@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 
 from trtbuild.signature.dialects.base import misfit, required_rows, rows, text
-from trtbuild.signature.dialects.batched import Batched
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import (
     Segment,
@@ -24,6 +23,7 @@ from trtbuild.signature.requests import (
 )
 from trtbuild.signature.samples import silent_wav
 from trtbuild.wire.tensors import Outputs, Parameter
+from trtbuild_dialects.batched import Batched
 
 
 class Transcribe(Batched[TranscribeRequest, Transcription]):
