@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import openai
 import pytest
+import soundfile
 
 from support import gateways, image_processors, torch_families, torch_others
 from support.command_line import trtbuild
@@ -152,6 +153,13 @@ def sound(seconds: float, rate: int = 16_000) -> str:
     return text_of(file.getvalue())
 
 
+def as_flac(wav: bytes) -> tuple[str, bytes]:
+    samples, rate = soundfile.read(io.BytesIO(wav), dtype="int16")
+    made = io.BytesIO()
+    soundfile.write(made, samples, rate, format="FLAC")
+    return "a.flac", made.getvalue()
+
+
 def transcribed(client: LLMClient, *audio: str, **asked: Any) -> TranscribeAnswer:
     answer = client.ask("whisper", TranscribeRequest(audio, **asked))
     assert isinstance(answer, TranscribeAnswer)
@@ -233,6 +241,8 @@ def test_the_gateway_writes_down_speech(server: ServerHandle) -> None:
             audio = gateways.client(served).audio
             asked: dict[str, Any] = {"model": "whisper", "file": file, "language": "de"}
             plain = await audio.transcriptions.create(**asked)
+            same = await audio.transcriptions.create(**{**asked, "file": as_flac(file[1])})
+            assert same.text == plain.text
             whole = await audio.transcriptions.create(**asked, response_format="verbose_json")
             assert plain.text == direct.text
             assert whole.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 from dataclasses import replace
@@ -11,6 +12,7 @@ import msgspec
 
 from trtbuild.signature import ServedTask
 from trtbuild.signature.requests import TranscribeAnswer, TranscribeRequest, Transcription
+from trtbuild.wire.sound import SoundError, as_wav, is_wav
 from trtbuild_gateway.encoding.audio import as_json, as_srt, as_verbose_json, as_vtt
 from trtbuild_gateway.failures import invalid
 from trtbuild_gateway.http.endpoint import Context
@@ -43,7 +45,7 @@ async def _answer(context: Context, endpoint: str, task: str) -> None:
     _require_outputs(model, form)
     await context.admit()
     wanted = TranscribeRequest(
-        (base64.b64encode(form.file).decode(),),
+        (base64.b64encode(await _wav(form.file)).decode(),),
         language=form.language,
         prompt=await context.call.texts.prompts(form.prompt),
         translate=task == "translate",
@@ -52,6 +54,15 @@ async def _answer(context: Context, endpoint: str, task: str) -> None:
     answer = await asked(context, model, wanted, TranscribeAnswer)
     context.outcome.completion_tokens = sum(answer.token_counts)
     await _respond(context, form, checked(answer.results[0], context.call.texts), task)
+
+
+async def _wav(data: bytes) -> bytes:
+    """Return the recording as the WAV file that models read; ApiError if there is none."""
+    try:
+        # Decoding takes seconds of CPU, and libsndfile releases the GIL.
+        return data if is_wav(data) else await asyncio.to_thread(as_wav, data, "trtbuild-gateway")
+    except SoundError as error:
+        raise invalid(str(error), "file", "invalid_audio") from None
 
 
 def checked(found: Transcription, texts: Texts) -> Transcription:

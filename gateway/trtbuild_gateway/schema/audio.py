@@ -23,17 +23,11 @@ class AudioForm(msgspec.Struct, frozen=True, kw_only=True):
     timestamp_granularities: list[Literal["segment"]] = []
 
     def checked(self) -> AudioForm:
-        """Return the form; ApiError for a recording that no model reads, or words nobody sends."""
+        """Return the form; ApiError for times of words, which nobody sends."""
         if self.timestamp_granularities and self.response_format != "verbose_json":
             raise invalid(
                 "'timestamp_granularities' needs the response_format 'verbose_json'",
                 "timestamp_granularities",
-            )
-        if self.file[:4] != b"RIFF" or self.file[8:12] != b"WAVE":
-            raise invalid(
-                "the file is not a WAV file: convert it (ffmpeg -i FILE -ar 16000 -ac 1 out.wav)",
-                "file",
-                "invalid_audio",
             )
         return self
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from trtbuild.errors import UsageError
 from trtbuild.signature import ServedTask
+from trtbuild.wire.sound import SoundError, as_wav
 
 STDIN = Path("-")
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
@@ -89,6 +90,24 @@ def file_text(path: str, where: str = "") -> str:
     return base64.b64encode(content).decode()
 
 
+def audio_text(path: str, where: str = "") -> str:
+    """Return the base64 text of a recording as a WAV file.
+
+    Raises:
+        UsageError: As :func:`file_text`, or it is no recording that can be read here.
+    """
+    text = file_text(path, where)
+    try:
+        return base64.b64encode(as_wav(base64.b64decode(text), "trtbuild")).decode()
+    except SoundError as error:
+        what, _, fix = str(error).partition(": ")
+        raise UsageError(f"{path}: {what}", where=where, fix=fix) from None
+
+
+READERS = {ServedTask.IMAGE_CLASSIFY: file_text, ServedTask.TRANSCRIBE: audio_text}
+"""What reads the files of a task that takes no texts."""
+
+
 def _rows(path: Path, fix: str) -> Iterator[tuple[str, Any]]:
     """Yield file and line, and what the line has: text, or a parsed JSON value."""
     name = "standard input" if path == STDIN else str(path)
@@ -126,7 +145,7 @@ def _keys(task: ServedTask) -> str:
 def _value(row: Any, task: ServedTask, where: str, fix: str) -> Any:
     files = {ServedTask.IMAGE_CLASSIFY: "image", ServedTask.TRANSCRIBE: "audio"}
     if task in files:
-        return file_text(_string(row, where, fix, files[task]), where)
+        return READERS[task](_string(row, where, fix, files[task]), where)
     if task is ServedTask.RERANK:
         query = _string(row, where, fix, "query", "text")
         listed = row.get("documents", ()) if isinstance(row, dict) else ()

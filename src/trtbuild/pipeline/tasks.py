@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.errors import UsageError
-from trtbuild.pipeline.items import Item, file_text, read_documents, read_items
+from trtbuild.pipeline.items import READERS, Item, file_text, read_documents, read_items
 from trtbuild.signature import ServedModel, ServedTask, dialect_of
 from trtbuild.signature.requests import (
     ClassifyRequest,
@@ -137,7 +137,7 @@ def task_items(
     files = {ServedTask.IMAGE_CLASSIFY: options.image, ServedTask.TRANSCRIBE: options.audio}
     if model.task in files:
         _require_no_texts(model, texts)
-        items = [Item(file_text(path)) for path in files[model.task]]
+        items = [Item(READERS[model.task](path)) for path in files[model.task]]
     else:
         items = [Item(value) for value in _values(model, texts, options)]
     items += read_items(file, model.task) if file else []

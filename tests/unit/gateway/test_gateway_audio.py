@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import sys
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -60,6 +62,9 @@ def test_what_cannot_be_honoured_is_refused_by_name() -> None:
             await require(status, param, says, data=data, files={"file": WAV})
         named = {"model": "m"}
         await require(400, "file", "ffmpeg", data=named, files={"file": b"ID3"})
+        with mock.patch.dict(sys.modules, {"soundfile": None}):
+            missing = "a FLAC file: convert it (ffmpeg"
+            await require(400, "file", missing, data=named, files={"file": b"fLaC"})
         await require(400, "file", "missing", files={"model": (None, "m")})
         await require(400, None, "multipart/form-data", json=named)
         kind = {"content-type": "multipart/form-data; boundary=x"}
