@@ -24,6 +24,7 @@ from trtbuild.wire.response import Response
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_batch.asking import Call, Conversation, Question
 from trtbuild_batch.engine import CallError, Kind, Outcome
+from trtbuild_batch.targets.identity import identified
 
 _TOO_LONG = re.compile(r"context[_ ]length|maximum context|longer than the (model|maximum)", re.I)
 _KINDS = {408: Kind.TIMEOUT, 409: Kind.UNAVAILABLE, 425: Kind.UNAVAILABLE, 429: Kind.RATE,
@@ -125,12 +126,13 @@ class OpenAITarget:
         read: Read[_Made],
         headers: Mapping[str, str] | None = None,
     ) -> _Made:
-        answer = await self._post(path, body, headers)
-        try:
-            return read(json.loads(answer.body), answer.body)
-        except _UNREADABLE:
-            shown = answer.body[:200].decode("utf-8", "replace")
-            raise CallError(Kind.MALFORMED, f"not an answer of the API: {shown}") from None
+        with identified(headers or {}) as given:
+            answer = await self._post(path, body, given, own=headers is not None)
+            try:
+                return read(json.loads(answer.body), answer.body)
+            except _UNREADABLE:
+                shown = answer.body[:200].decode("utf-8", "replace")
+                raise CallError(Kind.MALFORMED, f"not an answer of the API: {shown}") from None
 
     def _request(
         self, question: Conversation | GenerateRequest | RerankRequest | Call
@@ -153,7 +155,7 @@ class OpenAITarget:
                 return path, body, _whole
 
     async def _post(
-        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], *, own: bool
     ) -> Response:
         try:
             content = json.dumps(body, ensure_ascii=False).encode("utf-8")
@@ -164,7 +166,7 @@ class OpenAITarget:
         except WireError as error:
             raise CallError(kind_of(error), str(error)) from None
         if not answer.good:
-            raise _refusal(answer, self.model, own=headers is not None)
+            raise _refusal(answer, self.model, own=own)
         return answer
 
 

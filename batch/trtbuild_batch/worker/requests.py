@@ -54,6 +54,8 @@ def call_of(message: Message, model: str, endpoint: str, most: int) -> Call:
         for name in _SENT_ON
         if (given := message.headers.get(name, "")).isascii() and given.isprintable() and given
     }
+    if message.id.isascii() and message.id.isprintable():
+        headers = {REQUEST_ID: message.id, **headers}
     if "custom_id" in value and "body" in value:
         found = Lines(model).question(Row(0, value))
         assert isinstance(found, Call)
