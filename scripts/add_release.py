@@ -18,19 +18,17 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import upstream
+from release_checklist import left
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS, DATA = ROOT / "scripts", ROOT / "src" / "trtbuild" / "data"
-MATRIX = (
-    "https://raw.githubusercontent.com/triton-inference-server/server/main/"
-    "docs/introduction/compatibility.md"
-)
+MATRIX = f"{upstream.GITHUB}/triton-inference-server/server/main/docs/introduction/compatibility.md"
 IMAGE = "nvcr.io/nvidia/tritonserver:{release}-{kind}-python-py3"
 REGISTRY = "vllm/model_executor/models/registry.py"
 LAST_WITH_ENGINES = "1.2.1"
@@ -51,17 +49,16 @@ def main() -> int:
     except LookupError as error:
         print(f"error: {error.args[0]}", file=sys.stderr)
         return 2
-    for table, fill in FILLERS.items():
-        if table in missing(row):
-            print(f"… {table}")
-            fill(row)
+    before = multimodal()
+    fill_tables(row)
     print("… pages and changelog")
     run("document_support.py")
     run("document_rules.py")
     fragment = ROOT / "changelog.d" / f"+triton-{options.release}.added.md"
     fragment.write_text(f"Triton {options.release} is known.\n", encoding="utf-8")
     print(f"\nTriton {options.release} is in the tables. Left to do by hand:\n")
-    for number, task in enumerate(left(row), 1):
+    tasks = left(row, missing(row), sorted(multimodal() - before), DATA)
+    for number, task in enumerate(tasks, 1):
         print(f"{number}. {task}")
     return 0
 
@@ -73,10 +70,9 @@ def read_matrix(place: str) -> str:
     """The text of the compatibility matrix; empty, with a note, where it cannot be had."""
     try:
         if place.startswith("https://"):
-            with urllib.request.urlopen(place, timeout=30) as answer:
-                return str(answer.read().decode("utf-8"))
+            return upstream.text_of(place)
         return Path(place).read_text(encoding="utf-8")
-    except (OSError, urllib.error.URLError) as error:
+    except OSError as error:
         print(f"note: {place} cannot be read ({error}); --matrix names a copy", file=sys.stderr)
         return ""
 
@@ -210,12 +206,40 @@ def missing(row: Mapping[str, Any]) -> tuple[str, ...]:
     has_llm = trtllm and numbers(trtllm) >= (1,)
     if has_llm and not (DATA / "trtllm_llm_args" / f"{trtllm}.json").is_file():
         found.append("trtllm_llm_args")
+    if has_llm and trtllm not in _json("transformers.json")["tensorrt-llm"]:
+        found.append("transformers.json of TensorRT-LLM")
+    onnx = _toml("onnxruntime.toml")
+    if onnx["releases"].get(row["triton"], next(iter(onnx["limits"]))) not in onnx["limits"]:
+        found.append("onnxruntime.toml")
     return tuple(found)
+
+
+def multimodal() -> set[str]:
+    """The architectures that are said to take pictures."""
+    return set(_toml("architectures.toml")["vision-language"])
+
+
+def _toml(name: str) -> dict[str, Any]:
+    return tomllib.loads((DATA / name).read_text(encoding="utf-8"))
 
 
 def _json(name: str) -> dict[str, Any]:
     table: dict[str, Any] = json.loads((DATA / name).read_text(encoding="utf-8"))
     return table
+
+
+def fill_tables(row: Mapping[str, Any]) -> None:
+    """Write what a release lacks; a note says which optional source could not be read."""
+    for table, fill in (FILLERS | OPTIONAL).items():
+        if table not in missing(row):
+            continue
+        print(f"… {table}")
+        try:
+            fill(row)
+        except (OSError, subprocess.CalledProcessError) as error:
+            if table not in OPTIONAL:
+                raise
+            print(f"note: {table} was not written ({error}); do it by hand", file=sys.stderr)
 
 
 def run(script: str, *arguments: str) -> None:
@@ -236,49 +260,35 @@ def _vllm_arguments(row: Mapping[str, Any]) -> None:
         run("add_architectures.py", registry)
 
 
-FILLERS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+FILLERS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "vllm_engine_args": _vllm_arguments,
     "vllm_lora.json": lambda row: run("add_lora_support.py", row["vllm"]),
     "transformers.json": lambda _: run("add_transformers.py"),
 }
 
 
-# --- what is left ----------------------------------------------------------------------------
+def _llm_arguments(row: Mapping[str, Any]) -> None:
+    """Arguments and models of LLM(), from the sources of the tag."""
+    with tempfile.TemporaryDirectory() as folder:
+        modules, models = upstream.llm_sources(row["trtllm"], Path(folder))
+        paths = [str(path) for path in modules]
+        run("add_trtllm_llm_args.py", row["trtllm"], *paths, "--models", str(models))
 
 
-def left(row: Mapping[str, Any]) -> list[str]:
-    """What data cannot do, each with the command or the file."""
-    release, found = row["triton"], []
-    for name in row.get("unconfirmed", ()):
-        found.append(f"Confirm {name} = {row[name]!r} in src/trtbuild/data/toolchains.toml.")
-    if "trtllm_llm_args" in missing(row):
-        found.append(
-            f"Read the arguments of LLM(): fetch tensorrt_llm/llmapi/llm_args.py and "
-            f"docs/source/models/supported-models.md of the tag v{row['trtllm']}, then python "
-            f"scripts/add_trtllm_llm_args.py {row['trtllm']} llm_args.py --models "
-            "supported-models.md, and add the release to TRTLLM in scripts/add_transformers.py."
-        )
-    onnx = tomllib.loads((DATA / "onnxruntime.toml").read_text(encoding="utf-8"))
-    runtime = onnx["releases"].get(release)
-    if runtime is None:
-        found.append(f"Add ONNX Runtime of {release} to src/trtbuild/data/onnxruntime.toml.")
-    elif runtime not in onnx["limits"]:
-        found.append(
-            f"Measure what ONNX Runtime {runtime} reads (python scripts/measure_onnxruntime.py) "
-            "and add its row to [limits] in src/trtbuild/data/onnxruntime.toml."
-        )
-    return [
-        *found,
-        "Read the new fields of config.pbtxt, once tritonclient "
-        f"{row['server_version']} is published: python scripts/add_model_config_fields.py.",
-        "Move new multimodal architectures whose only other input is sound to audio in "
-        "src/trtbuild/data/architectures.toml.",
-        "Look for new advisories and set as_of in src/trtbuild/data/advisories.toml.",
-        f"Make {release} the default, if it is confirmed: DEFAULT_TRITON in "
-        "src/trtbuild/recipe/names.py, TRITON_TAG in Dockerfile, and the golden files "
-        "(scripts/regenerate_sample_goldens.py).",
-        "Run make lint unit, and read the diff of docs/reference/supported-models.md.",
-    ]
+def _pinned_transformers(row: Mapping[str, Any]) -> None:
+    """The transformers that TensorRT-LLM is installed with."""
+    pin = upstream.transformers_pin(row["trtllm"])
+    if not pin:
+        raise OSError(f"requirements.txt of {row['trtllm']} pins no transformers")
+    run("add_transformers.py", "--trtllm", f"{row['trtllm']}={pin}")
+
+
+# What can fail without harm, and is then left to do by hand.
+OPTIONAL: dict[str, Callable[[Mapping[str, Any]], None]] = {
+    "trtllm_llm_args": _llm_arguments,
+    "transformers.json of TensorRT-LLM": _pinned_transformers,
+    "onnxruntime.toml": lambda _: run("measure_onnxruntime.py", "--missing"),
+}
 
 
 def numbers(version: str) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ A maintainer's chore, run after ``add_vllm_engine_args.py`` when a release was a
     python scripts/add_transformers.py                          # the vLLM releases without a row
     python scripts/add_transformers.py --all                    # every one, 400 MB each
     python scripts/add_transformers.py --wheels /tmp/wheels     # keeps and reuses the wheels there
+    python scripts/add_transformers.py --trtllm 1.3.0=4.57.1    # a pin of TensorRT-LLM
 
 Of each vLLM release: the oldest transformers that it accepts (what an image carries is at least
 that new), the configuration classes that it brings itself, and what it can wrap transformers' own
@@ -12,6 +13,11 @@ code in. Of each of those transformers releases: its model types, its tokenizer 
 architectures, with whether their attention goes through transformers' attention interface, which
 is what vLLM asks for before it wraps one: by a flag (``is_backend_compatible``), in newer vLLM
 also by the module's source (``_can_set_attn_implementation``). Sources are parsed, never imported.
+
+TensorRT-LLM pins one release in its requirements.txt; the table keeps the pins that it was given.
+4.57.1 was read at commit 000867d9 of its main branch, between 1.2.0rc and 1.2.1. The pins of 1.0
+and 1.1 were not read: 4.51.1 is what 0.21, the release before them, was made with, so theirs are
+at least that and below 5.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from packaging.version import Version
 
@@ -34,16 +41,6 @@ DATA = Path(__file__).parents[1] / "src" / "trtbuild" / "data"
 TABLE = DATA / "transformers.json"
 NEAREST = {"0.9.0rc1": "0.9.0"}
 EMBEDDED = ("0.32.0", "5.19.0")  # vLLM and transformers of data/runtime/requirements.txt
-# TensorRT-LLM pins one release in its requirements.txt: 4.57.1 at commit 000867d9 of its main
-# branch, between 1.2.0rc and 1.2.1. The pins of 1.0 and 1.1 were not read: 4.51.1 is what
-# 0.21, the release before them, was made with, so theirs are at least that and below 5.
-TRTLLM = {
-    "1.0.0": "4.51.1",
-    "1.0.3.2510": "4.51.1",
-    "1.1.0": "4.51.1",
-    "1.2.0": "4.57.1",
-    "1.2.1": "4.57.1",
-}
 TASKS = {
     "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES": "generate",
     "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES": "vision-language",
@@ -71,21 +68,26 @@ def main() -> None:
     parser.add_argument("more", nargs="*", help="vLLM releases besides those of toolchains.toml")
     parser.add_argument("--wheels", type=Path, help="directory to keep the wheels in")
     parser.add_argument("--all", action="store_true", help="read every vLLM release again")
+    parser.add_argument("--trtllm", default="", metavar="RELEASE=TRANSFORMERS", help="its pin")
     options = parser.parse_args()
-    known = {} if options.all else json.loads(TABLE.read_text(encoding="utf-8"))["vllm"]
+    old: dict[str, dict[str, Any]] = json.loads(TABLE.read_text(encoding="utf-8"))
+    known = {} if options.all else old["vllm"]
+    release, _, pin = options.trtllm.partition("=")
+    pins = old["tensorrt-llm"] | ({release: str(Version(pin))} if release else {})
+    pins = {name: pins[name] for name in sorted(pins, key=Version)}
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.wheels or Path(scratch)
         vllm = {
             version: known.get(version) or vllm_facts(version, folder)
             for version in vllm_versions([*known, *options.more])
         }
-        read = {row["transformers"] for row in vllm.values()} | set(TRTLLM.values())
+        read = {row["transformers"] for row in vllm.values()} | set(pins.values())
         releases = sorted(read | {EMBEDDED[1]}, key=Version)
         facts = {
             version: Release(version, wheel("transformers", version, folder))
             for version in releases
         }
-    write(vllm, facts)
+    write(vllm, pins, facts)
 
 
 def vllm_versions(more: list[str]) -> list[str]:
@@ -245,14 +247,16 @@ def spans(releases: dict[str, set[str]]) -> dict[str, list[str]]:
     return found
 
 
-def write(vllm: dict[str, dict[str, object]], facts: dict[str, Release]) -> None:
+def write(
+    vllm: dict[str, dict[str, object]], pins: dict[str, str], facts: dict[str, Release]
+) -> None:
     """One line a row, so that two releases can be compared with diff."""
     newest: dict[str, tuple[str, str, str]] = {}
     for release in facts.values():
         newest.update(release.architectures)
     tables = {
         "vllm": vllm,
-        "tensorrt-llm": TRTLLM,
+        "tensorrt-llm": pins,
         "model_types": spans({v: release.model_types for v, release in facts.items()}),
         "tokenizers": spans({v: release.tokenizers for v, release in facts.items()}),
         "architectures": {

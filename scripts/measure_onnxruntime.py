@@ -1,6 +1,7 @@
 """Measure which ONNX files the ONNX Runtime of each Triton release reads.
 
-    python scripts/measure_onnxruntime.py          # writes src/trtbuild/data/onnxruntime.toml
+    python scripts/measure_onnxruntime.py              # writes src/trtbuild/data/onnxruntime.toml
+    python scripts/measure_onnxruntime.py --missing    # only the versions that have no row
 
 The releases and their versions of ONNX Runtime stand in the table itself, from ``ort_version`` of
 the server's ``build.py`` (branch rYY.MM); add a row and run this. Each version is installed from
@@ -9,6 +10,7 @@ PyPI into a directory of its own, and asked to load files of every IR version an
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -69,11 +71,15 @@ def measure(version: str) -> dict[str, int]:
 
 
 def main() -> None:
-    """Measure every version in the table and write what was found."""
-    versions = tomllib.loads(HEAD)["releases"].values()
+    """Measure the versions in the table and write what was found."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--missing", action="store_true", help="keep the rows that are there")
+    options = parser.parse_args()
+    table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    versions, known = table["releases"].values(), table["limits"] if options.missing else {}
     lines = ["[limits]"]
     for version in sorted(set(versions), key=lambda one: [int(n) for n in one.split(".")]):
-        found = measure(version)
+        found = known.get(version) or measure(version)
         lines.append(
             f'"{version}" = {{ ir = {found["ir"]}, opset = {found["opset"]}, ml = {found["ml"]} }}'
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -31,6 +33,12 @@ MATRIX = """\
 """  # noqa: E501
 
 
+TABLES = (
+    "toolchains.toml", "onnxruntime.toml", "vllm_lora.json", "transformers.json",
+    "architectures.toml", "advisories.toml",
+)  # fmt: skip
+
+
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
@@ -44,11 +52,13 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture
 def copy(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The script on a copy of its tables; the other scripts are only listed."""
-    for name in ("toolchains.toml", "onnxruntime.toml", "vllm_lora.json", "transformers.json"):
+    for name in TABLES:
         (tmp_path / name).write_bytes((DATA / name).read_bytes())
     (tmp_path / "changelog.d").mkdir()
     monkeypatch.setattr(script, "DATA", tmp_path)
     monkeypatch.setattr(script, "ROOT", tmp_path)
+    for name in ("GITHUB", "PYPI"):
+        monkeypatch.setattr(script.upstream, name, tmp_path.as_uri())
     called: list[Any] = []
     monkeypatch.setattr(script, "run", lambda *words: called.append(words))
     monkeypatch.setitem(script.FILLERS, "vllm_engine_args", lambda row: called.append("wheel"))
@@ -111,7 +121,73 @@ def test_a_release_of_the_matrix_gets_its_row_and_tables(
     tasks = capsys.readouterr().out.partition("Left to do by hand")[2]
     assert "Measure what ONNX Runtime 1.30.0 reads" in tasks
     assert "add_trtllm_llm_args.py 1.3.0" in tasks
+    assert "add_transformers.py --trtllm 1.3.0=VERSION" in tasks
+    assert "PyPI was not asked for those of vLLM 0.40.0" in tasks
+    assert "multimodal" not in tasks
     assert "Confirm" not in tasks
+
+
+def test_what_the_sources_of_its_parts_say_is_not_left_to_do(
+    script: ModuleType,
+    copy: list[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(name: str, *words: str) -> None:
+        if name == "add_trtllm_llm_args.py":
+            (tmp_path / "trtllm_llm_args").mkdir()
+            made = [Path(word).read_text() for word in words[1:] if Path(word).is_file()]
+            (tmp_path / "trtllm_llm_args/1.3.0.json").write_text("".join(made))
+        elif name == "add_transformers.py" and words:
+            table = json.loads((tmp_path / "transformers.json").read_text())
+            table["tensorrt-llm"].update([words[1].split("=")])
+            (tmp_path / "transformers.json").write_text(json.dumps(table))
+        elif name == "measure_onnxruntime.py":
+            raise subprocess.CalledProcessError(1, name)
+
+    def new_architecture(row: Any) -> None:
+        path = tmp_path / "architectures.toml"
+        path.write_text(
+            path.read_text().replace("vision-language = [", 'vision-language = [\n"HeardNew",', 1)
+        )
+
+    monkeypatch.setattr(script, "run", run)
+    monkeypatch.setitem(script.FILLERS, "vllm_engine_args", new_architecture)
+    sources = tmp_path / "NVIDIA/TensorRT-LLM/v1.3.0"
+    files = {
+        "tensorrt_llm/llmapi/llm_args.py": "arguments ",
+        "tensorrt_llm/lora_helper.py": "adapters ",
+        "docs/source/models/supported-models.md": "models",
+        "requirements.txt": "torch>=2\ntransformers==4.99.1  # pinned\n",
+    }
+    for name, text in files.items():
+        (sources / name).parent.mkdir(parents=True, exist_ok=True)
+        (sources / name).write_text(text)
+    pypi = tmp_path / "pypi/vllm/0.40.0/json"
+    pypi.parent.mkdir(parents=True)
+    rows = [
+        {"id": "PYSEC-1", "aliases": ["GHSA-a", "CVE-2027-1"]},
+        {"id": "GHSA-94f4-hr76-p5j6", "aliases": []},
+        {"id": "GHSA-b", "aliases": [], "withdrawn": "2027-01-01"},
+        {"id": "GHSA-c"},
+    ]
+    pypi.write_text(json.dumps({"vulnerabilities": rows}))
+    (tmp_path / "matrix.md").write_text(MATRIX)
+    words = ("27.02", "--matrix", tmp_path / "matrix.md")
+    assert add(script, *words, monkeypatch=monkeypatch) == 0
+    printed = capsys.readouterr()
+    tasks = printed.out.partition("Left to do by hand")[2]
+    made = (tmp_path / "trtllm_llm_args/1.3.0.json").read_text()
+    assert made == "arguments adapters models"
+    pins = json.loads((tmp_path / "transformers.json").read_text())["tensorrt-llm"]
+    assert pins["1.3.0"] == "4.99.1"
+    assert "TensorRT-LLM 1.3.0" not in tasks
+    assert "add_trtllm_llm_args" not in tasks
+    assert "architectures.toml: HeardNew." in tasks
+    assert "0.40.0 on PyPI without a row: CVE-2027-1, GHSA-c." in tasks
+    assert "onnxruntime.toml was not written" in printed.err
+    assert "Measure what ONNX Runtime 1.30.0 reads" in tasks
 
 
 def test_a_version_given_by_hand_is_unconfirmed(
