@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from support.command_line import keep_commands
 from support.lanes import NIGHTLY
 from support.paths import ROOT, TESTS
 from support.places import move_places
@@ -40,6 +41,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # No test loses power, and waiting for the disk would be a tenth of the time.
 os.fsync = lambda fd: None
+
+# Typer takes 5 to 50 ms to read the options of a command, and the tests call it 2,000 times.
+keep_commands()
 
 # The garbage collector would look at every collected test again and again: a tenth of the CPU time.
 gc.disable()

@@ -10,12 +10,27 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
-from trtbuild.cli import output
+from trtbuild.cli import commands, output
 from trtbuild.cli.app import main
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def keep_commands() -> None:
+    """Make each command of trtbuild's own once in this process, as a program does."""
+    make, kept = commands._made, {}
+
+    def made(command: commands.Command, settings: dict[str, Any]) -> Any:
+        if command.source or command.problem:  # a plug-in that a test plays
+            return make(command, settings)
+        if command not in kept:
+            kept[command] = make(command, settings)
+        return kept[command]
+
+    commands._made = made
 
 
 def trtbuild(
