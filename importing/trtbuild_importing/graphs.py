@@ -14,6 +14,8 @@ from trtbuild.errors import UnsupportedError, UsageError
 from trtbuild_importing.manifest import Manifest
 from trtbuild_importing.options import ImportOptions
 
+_DICTIONARIES = ("image_segmenter", "object_detector")
+"""Handlers whose model returns a dictionary, which no backend but PyTorch in Python has."""
 _IMAGE = ("FP32[3,224,224]", "FP32[-1]")
 _NUMPY = {
     "TYPE_BOOL": "bool", "TYPE_UINT8": "uint8", "TYPE_UINT16": "uint16", "TYPE_UINT32": "uint32",
@@ -55,12 +57,20 @@ def graph_of(manifest: Manifest, options: ImportOptions) -> Graph | None:
 
     Raises:
         UsageError: A wrong or missing --input or --output.
-        UnsupportedError: An ONNX file that cannot be read.
+        UnsupportedError: An ONNX file that cannot be read, or that its handler cannot use.
     """
     file, handler = manifest.serialized, manifest.handler
     inputs, outputs = options.tensors()
     if manifest.model_file or handler.loads_model:
         return None
+    if handler.name in _DICTIONARIES and (inputs or not file.endswith(".pt")):
+        raise UnsupportedError(
+            f"TorchServe's handler {handler.name} needs the dictionary that a model of PyTorch "
+            "returns",
+            where=f"MAR-INF/MANIFEST.json: serializedFile {file or 'is missing'}",
+            fix="build the archive with an eager model or TorchScript, and leave --input and "
+            "--output out",
+        )
     if file.endswith(".onnx"):
         return _onnx(manifest)
     if not file.endswith(".pt"):

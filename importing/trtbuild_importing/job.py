@@ -17,7 +17,7 @@ from trtbuild_importing.options import ImportOptions
 from trtbuild_importing.settings import Carried, Lost, scheduling
 from trtbuild_importing.writing import write
 
-_HANDLERS = ("base_handler", "image_classifier")
+_HANDLERS = ("base_handler", "image_classifier", "image_segmenter", "object_detector")
 """TorchServe's own handlers that have a counterpart."""
 _CALLS = {
     "send_intermediate_predict_response": "an answer is sent when it is complete",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from support import triton
@@ -47,26 +48,50 @@ class Rows(BaseHandler):
     def preprocess(self, data):
         return torch.tensor([row.get("data") or row.get("body") for row in data])
 """
+_DETECTOR = """
+import torch
+
+class Detector(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.boxes = torch.nn.Parameter(torch.arange(12.0).reshape(3, 4))
+
+    def forward(self, images):
+        labels = torch.arange(3)
+        return [
+            {"boxes": self.boxes * image.mean(), "labels": labels, "scores": image.amax(dim=(1, 2))}
+            for image in images
+        ]
+"""
 _MAKE = """
 import sys, torch
+from typing import Dict
+from detector import Detector
 from net import Net
 
 class Colours(torch.nn.Module):
     def forward(self, x):
         return torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
 
+class Segments(torch.nn.Module):
+    def forward(self, x) -> Dict[str, torch.Tensor]:
+        return {"out": torch.cat([x, -x], dim=1)}
+
 torch.manual_seed(0)
 torch.save(Net().state_dict(), sys.argv[1] + "/net.pt")
+torch.save(Detector().state_dict(), sys.argv[1] + "/detector.pt")
 torch.jit.script(Colours()).save(sys.argv[1] + "/colours.pt")
+torch.jit.script(Segments()).save(sys.argv[1] + "/segments.pt")
 """
-NAMES = ("echo", "double", "eager", "images")
+NAMES = ("echo", "double", "eager", "images", "segments", "objects")
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four archives: a function, a graph, an eager model, an image classifier."""
+    """Six archives: a function, a graph, an eager model, and one for each handler of images."""
     work = tmp_path_factory.mktemp("store")
     (work / "net.py").write_text(_NET)
+    (work / "detector.py").write_text(_DETECTOR)
     (work / "make.py").write_text(_MAKE)  # TorchScript reads the source
     command = [triton.runtime_python(), work / "make.py", work]
     subprocess.run(command, check=True, timeout=300)
@@ -79,9 +104,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"colours.pt": (work / "colours.pt").read_bytes(), "index_to_name.json": labels},
         {"handler": "image_classifier", "serializedFile": "colours.pt"},
     )
-    for name, files in zip(
-        NAMES, (function_archive(), graph_archive(), eager, images), strict=True
-    ):
+    segments = contents(
+        {"segments.pt": (work / "segments.pt").read_bytes()},
+        {"handler": "image_segmenter", "serializedFile": "segments.pt"},
+    )
+    objects = contents(
+        {"detector.py": _DETECTOR, "detector.pt": (work / "detector.pt").read_bytes(),
+         "index_to_name.json": labels},
+        {"handler": "object_detector", "serializedFile": "detector.pt", "modelFile": "detector.py"},
+    )  # fmt: skip
+    made = (function_archive(), graph_archive(), eager, images, segments, objects)
+    for name, files in zip(NAMES, made, strict=True):
         write_archive(work / f"{name}.mar", files)
     return work
 
@@ -98,7 +131,7 @@ def ours(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     """Triton with what was imported; the embedded server has no PyTorch backend."""
     work = tmp_path_factory.mktemp("triton")
     for name in NAMES:
-        more = ("--keep-handler",) if name == "images" else ()
+        more = ("--keep-handler",) if name == "images" else ()  # no PyTorch backend here
         args = ("import", store / f"{name}.mar", "--name", name, "--repo", work / "models", *more)
         done = trtbuild(*args)
         assert done.returncode == 0, done.stderr
@@ -145,17 +178,43 @@ def test_models_compute_the_same(theirs: str, ours: str, model: str, body: Any) 
     assert answers(ask(ours, model, text, kind="application/json")) == [expected.text]
 
 
-@pytest.mark.parametrize("size", [(300, 200), (224, 224), (40, 90)])
-def test_images_are_classified_the_same(theirs: str, ours: str, size: tuple[int, int]) -> None:
+def picture(size: tuple[int, int]) -> bytes:
+    """An image as PNG."""
     from PIL import Image
 
     image = Image.linear_gradient("L").resize(size).convert("RGB")
     image.paste((200, 30, 90), (0, 0, size[0] // 3, size[1] // 2))
     content = io.BytesIO()
     image.save(content, "PNG")
-    encoded = base64.b64encode(content.getvalue()).decode()
-    expected = predicted(theirs, "images", content.getvalue(), "image/png")
+    return content.getvalue()
+
+
+def both(theirs: str, ours: str, model: str, image: bytes) -> tuple[Any, Any]:
+    """Their answer and ours."""
+    expected = predicted(theirs, model, image, "image/png")
     assert expected.status_code == 200, expected.text
-    found = json.loads(answers(ask(ours, "images", encoded, kind="text/plain"))[0])
-    assert list(found) == list(expected.json())
-    assert found == pytest.approx(expected.json(), abs=1e-4)
+    encoded = base64.b64encode(image).decode()
+    return expected.json(), json.loads(answers(ask(ours, model, encoded, kind="text/plain"))[0])
+
+
+@pytest.mark.parametrize("size", [(300, 200), (224, 224), (40, 90)])
+def test_images_are_classified_the_same(theirs: str, ours: str, size: tuple[int, int]) -> None:
+    expected, found = both(theirs, ours, "images", picture(size))
+    assert list(found) == list(expected)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_images_are_divided_the_same(theirs: str, ours: str) -> None:
+    expected, found = (np.array(one) for one in both(theirs, ours, "segments", picture((300, 200))))
+    assert found.shape == expected.shape == (224, 224, 2)
+    assert (found[..., 0] == expected[..., 0]).mean() > 0.999  # two classes may be equally likely
+    assert np.abs(found[..., 1] - expected[..., 1]).max() < 1e-4
+
+
+def test_the_same_objects_are_found(theirs: str, ours: str) -> None:
+    expected, found = both(theirs, ours, "objects", picture((60, 40)))
+    assert len(found) == len(expected) > 0
+    for mine, wanted in zip(found, expected, strict=True):
+        assert list(mine) == list(wanted)
+        assert mine["score"] == pytest.approx(wanted["score"], abs=1e-5)
+        assert next(iter(mine.values())) == pytest.approx(next(iter(wanted.values())), abs=1e-4)

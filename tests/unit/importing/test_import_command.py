@@ -302,6 +302,12 @@ def test_a_date_in_the_settings_is_a_text(here: Path) -> None:
     [
         ({}, {"handler": "own"}, 2, "neither in the archive nor one of TorchServe's"),
         ({}, {"handler": "text_classifier"}, 4, "handler text_classifier has no counterpart"),
+        (
+            {"m.onnx": b""},
+            {"handler": "object_detector", "serializedFile": "m.onnx"},
+            4,
+            "object_detector needs the dictionary",
+        ),
         ({}, {"handler": 3}, 2, "MANIFEST.json is damaged"),
         ({}, {"handler": "base_handler", "serializedFile": "a.pt"}, 2, "no file 'a.pt'"),
         ({"a.pt": "x"}, {"handler": "base_handler", "serializedFile": "../a.pt"}, 2, "no file"),
