@@ -155,6 +155,7 @@ def server_for(gateway: Gateway, control: socket.socket | None = None) -> Server
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here asks for the client's address
         lifespan="on",
         http=patient(settings.header_seconds),
         ws="none",

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from trtbuild.signature.requests import Chunk
 from trtbuild_gateway.answers import Choice
 from trtbuild_gateway.encoding.chunks import Frame
@@ -18,6 +20,7 @@ from trtbuild_gateway.http.exchange import Exchange
 from trtbuild_gateway.seams import Timed
 
 _SIZES = [b"%x\r\n" % size for size in range(2048)]
+_encode = msgspec.json.Encoder().encode
 _made = tuple.__new__  # what Chunk() calls after it has read its arguments
 
 
@@ -44,7 +47,7 @@ class Sink(Protocol):
 
 
 class _Sink:
-    """What both kinds of sink do."""
+    """What all kinds of sink do."""
 
     __slots__ = ("_choice", "_client", "_exchange", "_last", "_time", "_write", "clock")
 
@@ -65,7 +68,9 @@ class _Sink:
 
     def settle(self) -> None:
         """Note when the last token came."""
-        self._choice.last = max(self._choice.last, self._last)
+        if self._last:
+            last = time.monotonic() - (self._time() - self._last)
+            self._choice.last = max(self._choice.last, last)
 
 
 class PlainSink(_Sink):
@@ -99,14 +104,15 @@ class PlainSink(_Sink):
         if tokens is not self._tokens:
             self.settle()
             self._tokens = tokens
-        body = self._between.join(raws)
+        self._count += len(raws)
+        self._last = self.clock.last = self._exchange.last_sent = self._time()
+        self._send(self._between.join(raws))
+        return True
+
+    def _send(self, body: bytes) -> None:
         size = len(body) + self._extra
         line = _SIZES[size] if size < len(_SIZES) else b"%x\r\n" % size
         self._write(b"".join((line, self._start, body, self._end)))
-        self._count += len(raws)
-        self.clock.last = self._time()
-        self._last = self._exchange.last_sent = time.monotonic()
-        return True
 
     def settle(self) -> None:
         """See :class:`Sink`."""
@@ -116,6 +122,46 @@ class PlainSink(_Sink):
         if self._tokens is not None:
             counted = self._choice.completion_tokens or 0
             self._choice.completion_tokens = counted + count * self._tokens
+
+
+class CheckedSink(PlainSink):
+    """Sends what may be sent of texts, those of a packet as one.
+
+    Args:
+        exchange, choice, frame: See :class:`PlainSink`.
+        feed: Takes a text, and returns what may be sent.
+    """
+
+    __slots__ = ("_feed",)
+
+    def __init__(
+        self, exchange: Exchange, choice: Choice, frame: Frame, feed: Callable[[str], str]
+    ) -> None:
+        super().__init__(exchange, choice, frame)
+        self._feed = feed
+
+    def take(
+        self,
+        raws: Sequence[bytes],  # noqa: ARG002
+        texts: Sequence[str],
+        tokens: int | None,
+    ) -> bool:
+        """See :class:`~trtbuild_gateway.seams.TextSink`."""
+        if not self._client.writable:
+            return False
+        # A model that sends no counts has its tokens counted by the texts it sent.
+        self._count += len(texts) * (1 if tokens is None else tokens)
+        self._last = self.clock.last = self._time()
+        if text := self._feed("".join(texts)):
+            self._exchange.last_sent = self._last
+            self._send(_encode(text))
+        return True
+
+    def settle(self) -> None:
+        """See :class:`Sink`."""
+        _Sink.settle(self)
+        count, self._count = self._count, 0
+        self._choice.completion_tokens = (self._choice.completion_tokens or 0) + count
 
 
 class ReadSink(_Sink):
@@ -148,8 +194,7 @@ class ReadSink(_Sink):
         if not self._client.writable:
             return False
         chunks = [_made(Chunk, (text, "", tokens, None, (), ())) for text in texts]
-        self.clock.last = self._time()
-        self._last = time.monotonic()
+        self._last = self.clock.last = self._time()
         if piece := self._read(self._choice, chunks):
             self._exchange.last_sent = self._last
             self._write(b"%x\r\n%b\r\n" % (len(piece), piece))

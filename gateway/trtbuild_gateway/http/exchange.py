@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from types import CoroutineType
 from typing import Any, BinaryIO, Protocol
@@ -72,7 +71,7 @@ class Exchange:
         status: Of the answer.
         started: Whether the head of a stream has been sent.
         client: The client's connection; None if the server does not offer it.
-        last_sent: ``time.monotonic()`` at the last piece of a stream.
+        last_sent: The event loop's time at the last piece of a stream.
         spoken: Whether a stream has had more than heartbeats.
         given: The body that was read as JSON.
     """
@@ -94,6 +93,7 @@ class Exchange:
         self.status = 200
         self.spoken = False
         self.given: dict[str, Any] = {}
+        self._time = asyncio.get_running_loop().time
         self._receive = receive
         self._send = send
         self._most_bytes = most_bytes
@@ -246,7 +246,7 @@ class Exchange:
             assert heartbeat is not None
             if not self.begun:
                 await self._start()
-            if time.monotonic() - self.last_sent >= heartbeat * 0.9:
+            if self._time() - self.last_sent >= heartbeat * 0.9:
                 await self._piece(_KEEP_ALIVE)
             return False
 
@@ -268,7 +268,7 @@ class Exchange:
         """Send a piece now; return what to wait for if the client is slow."""
         self.spoken = True
         if self.begun:
-            self.last_sent = time.monotonic()
+            self.last_sent = self._time()
             return now_or_later(
                 self._send({"type": "http.response.body", "body": piece, "more_body": True})
             )
@@ -285,7 +285,7 @@ class Exchange:
         self.started = True
 
     async def _piece(self, piece: bytes) -> None:
-        self.last_sent = time.monotonic()
+        self.last_sent = self._time()
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
 

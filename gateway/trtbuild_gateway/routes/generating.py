@@ -10,10 +10,10 @@ from typing import Any
 from trtbuild.signature import dialect_of
 from trtbuild.signature.requests import Chunk, GenerateRequest, Sampling
 from trtbuild_gateway.answers import Choice, generate_all
-from trtbuild_gateway.encoding.chunks import Stream, usage
+from trtbuild_gateway.encoding.chunks import Frame, Stream, usage
 from trtbuild_gateway.encoding.logprobs import TokenBytes
 from trtbuild_gateway.failures import invalid
-from trtbuild_gateway.http.direct import PlainSink, ReadSink, Sink
+from trtbuild_gateway.http.direct import CheckedSink, PlainSink, ReadSink, Sink
 from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.http.exchange import Emit, Exchange
 from trtbuild_gateway.parsing import Parser
@@ -264,10 +264,14 @@ class _PlainReader:
 
     def sink(self, exchange: Exchange, choice: Choice) -> Sink:
         """Return the fast path of its texts."""
-        frame = self._encoder.frame(choice.index)
+        frame = self.frame(choice.index)
         if frame is None:
             return ReadSink(exchange, choice, self.take)
         return PlainSink(exchange, choice, frame)
+
+    def frame(self, index: int) -> Frame | None:
+        """Return what it writes around texts; None if that changes."""
+        return self._encoder.frame(index)
 
     def end(self, choice: Choice) -> bytes:
         """Return the last event."""
@@ -286,19 +290,17 @@ class _CheckedReader:
         feed = self._text.feed
         # A model that sends no counts has its tokens counted by the texts it sent.
         checked = [
-            chunk._replace(
-                text=feed(chunk.text),
-                output_tokens=bool(chunk.text)
-                if chunk.output_tokens is None
-                else chunk.output_tokens,
-            )
-            for chunk in chunks
+            Chunk(feed(text), reason, bool(text) if tokens is None else tokens, prompt, *logs)
+            for text, reason, tokens, prompt, *logs in chunks
         ]
         return self._reader.take(choice, checked)
 
     def sink(self, exchange: Exchange, choice: Choice) -> Sink:
         """Return the fast path of its texts."""
-        return ReadSink(exchange, choice, self.take)
+        frame = self._reader.frame(choice.index)
+        if frame is None:
+            return ReadSink(exchange, choice, self.take)
+        return CheckedSink(exchange, choice, frame, self._text.feed)
 
     def end(self, choice: Choice) -> bytes:
         """Return the last events."""

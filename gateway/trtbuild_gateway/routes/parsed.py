@@ -244,6 +244,9 @@ class ParsedReader:
                 pieces += self._encoded(choice.index, self._parser.feed(chunk.text))
         return b"".join(pieces)
 
+    def frame(self, index: int) -> None:
+        """Return None: a text may become several events."""
+
     def sink(self, exchange: Exchange, choice: Choice) -> Sink:
         """Return the fast path of its texts."""
         return ReadSink(exchange, choice, self.take)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ from trtbuild.wire.sockets import connections_allowed
 OnRaw = Callable[[bytes], bool]
 """Takes a packet before it is parsed; returns whether it has."""
 
+_NAME = re.compile(r"[^\r\n\0:]+")
+_BREAK = re.compile(r"[\r\n\0]")
 _PATH = "/%:@!$&'()*+,;=~"  # path characters that need no escape (RFC 3986), and "%"
 
 
@@ -306,6 +309,6 @@ def stale(connection: Connection, lost: DroppedError) -> bool:
 
 def _lines(headers: Mapping[str, str]) -> str:
     for name, value in headers.items():
-        if any(char in "\r\n\0" for char in name + value) or ":" in name or not name:
+        if not _NAME.fullmatch(name) or _BREAK.search(value):
             raise ValueError(f"not an HTTP header: {name!r}")
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items())

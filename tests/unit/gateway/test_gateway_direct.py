@@ -48,7 +48,7 @@ def events(body: str) -> list[Any]:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The texts that take the fast path."""
     found: list[str] = []
-    for kind in (direct.PlainSink, direct.ReadSink):
+    for kind in (direct.PlainSink, direct.CheckedSink, direct.ReadSink):
 
         def take(self: Any, raws: Any, texts: Any, tokens: Any, old: Any = kind.take) -> bool:
             taken: bool = old(self, raws, texts, tokens)
@@ -69,6 +69,7 @@ MASKED = {"access": {"masking": {"default": [{"find": ["email"]}]}}}
         ("/v1/chat/completions", {**CHAT, "stream_options": {"include_usage": True}}, MASKED),
         ("/v1/completions", {**COMPLETION, "n": 2}, {}),
         ("/v1/messages", CHAT, {}),
+        ("/v1/messages", CHAT, MASKED),
     ],
 )
 def test_the_fast_path_sends_the_same_stream(
