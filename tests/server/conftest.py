@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from support import exporting, triton
 from support.reference_answers import recorded
 from support.smollm2 import smollm2_served
 from support.tasks_server import write_tasks
+from trtbuild.errors import TrtbuildError
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,6 +22,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.vllm)
     items.sort(key=lambda item: item.get_closest_marker("vllm") is not None)
     _group(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show why a server failed: its directory is gone by the time that anybody could look."""
+    report = yield
+    error = call.excinfo.value if call.excinfo else None
+    if report.failed and isinstance(error, TrtbuildError):
+        report.sections.append(("details", "\n".join(error.details)))
+        if error.where.endswith(".log") and Path(error.where).is_file():
+            lines = Path(error.where).read_text(errors="replace").splitlines()
+            report.sections.append((f"the end of {error.where}", "\n".join(lines[-60:])))
+    return report
 
 
 def _group(items: list[pytest.Item]) -> None:

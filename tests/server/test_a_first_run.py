@@ -70,7 +70,7 @@ def test_a_gateway_beside_it_and_an_engine_that_does_not_outlive_a_killed_server
     front = psutil.Process(gateway["pid"])
     assert any("EngineCore" in process.name() for process in running)
     os.kill(server["pid"], signal.SIGKILL)
-    alive = psutil.wait_procs(running, timeout=20)[1]
+    alive = psutil.wait_procs(running, timeout=60)[1]
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
     trtbuild("stop", "--all", env=env, cwd=tmp_path)
     assert not front.is_running() or front.status() == psutil.STATUS_ZOMBIE

@@ -18,6 +18,31 @@ from pathlib import Path
 import psutil
 
 MARK = "TRTBUILD_SERVER_ID"
+# Arguments: the leader of a session, seconds between looks, seconds for the rest to end by itself.
+# A leader that is a zombie is gone: in a container without an init nobody may collect it. Its pid
+# with another start time means that no process of its session is left.
+_WATCH = """
+look() { read -r stat 2>/dev/null <"/proc/$1/stat" && set -- ${stat##*) } && echo "$1 ${20}"; }
+runs() { now=$(look "$pid") && [ "${now#* }" = "$began" ] && [ "${now% *}" != Z ]; }
+end() {
+  now=$(look "$pid") && [ "${now#* }" != "$began" ] && exit
+  for found in /proc/[0-9]*; do
+    read -r stat 2>/dev/null <"$found/stat" || continue
+    set -- "$1" ${stat##*) }
+    [ "$2" != Z ] && [ "$5" = "$pid" ] && kill "-$1" "${found#/proc/}" && left=yes
+  done
+}
+pid=$1
+began=$(look "$pid")
+began=${began#* }
+while runs; do sleep "$2"; done
+left=
+end 0
+[ -z "$left" ] || sleep "$3"
+end KILL
+"""
+_LOOK_SECONDS = 2
+_GRACE_SECONDS = 5
 _POLL = 0.05
 _KILLED_POLL = 0.005
 _KILLED_SECONDS = 5.0
@@ -56,7 +81,27 @@ def spawn(
             stdout=log,
         )
     _children[child.pid] = child
+    _watch(child.pid)
     return child.pid
+
+
+def _watch(leader: int) -> None:
+    """Start a shell that ends a session after its leader, however that ends.
+
+    A stub of Triton's Python backend that is in a call to its server when that is killed waits for
+    the answer for ever.
+    """
+    for child in _children.values():
+        child.poll()  # the shells of servers that ended
+    shell = subprocess.Popen(
+        ["/bin/sh", "-c", _WATCH, "watch", *map(str, (leader, _LOOK_SECONDS, _GRACE_SECONDS))],
+        env={"PATH": os.defpath},
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    _children[shell.pid] = shell
 
 
 def exit_status(pid: int) -> int | None:

@@ -18,6 +18,7 @@ import pytest
 from support.waiting import runs, wait_for, wait_for_end
 from trtbuild import process
 from trtbuild.errors import BuildError
+from trtbuild.process import programs
 
 SLEEP = "import time; time.sleep(600)"
 NAP = "import time; time.sleep(20)"
@@ -190,6 +191,25 @@ def test_children_are_found_after_their_parent_was_killed(
     assert [one.pid for one in process.family(pid, started, "abc123")] == [int(child)]
     process.terminate(pid, started, "abc123", deadline=0)
     assert not runs(int(child))
+
+
+@pytest.mark.parametrize("collected", [False, True])
+def test_nothing_of_a_session_outlives_its_killed_leader(
+    start: Callable[..., tuple[int, float, str]], monkeypatch: pytest.MonkeyPatch, collected: bool
+) -> None:
+    """Also where nobody collects the leader, as in a container without an init."""
+    monkeypatch.setattr(programs, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(programs, "_GRACE_SECONDS", 0.1)
+    stranger = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    pid, _, child = start(child_of(SLEEP))
+    left = psutil.Process(int(child))
+    os.kill(pid, signal.SIGKILL)
+    if collected:
+        wait_for(lambda: process.exit_status(pid))
+    wait_for_end([left])
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
 
 
 def test_a_child_in_a_session_of_its_own_is_found_by_its_mark(
