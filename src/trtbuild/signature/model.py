@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -109,13 +109,9 @@ class ServedModel:
         """Whether there is an output called ``name``."""
         return any(tensor.name == name for tensor in self.outputs)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a value for JSON; :meth:`from_dict` reads it back."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> ServedModel:
-        """Reverse :meth:`to_dict`. Unknown keys are ignored: a newer version may have written them.
+        """Reverse ``asdict``. Unknown keys are ignored: a newer version may have written them.
 
         Raises:
             KeyError, TypeError, ValueError: ``value`` is not a description.

@@ -44,15 +44,6 @@ class ModelMetadata:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerMetadata:
-    """Name (``triton``), version and supported protocol extensions."""
-
-    name: str
-    version: str
-    extensions: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class IndexEntry:
     """A model of the repository.
 

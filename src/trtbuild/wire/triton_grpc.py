@@ -23,7 +23,7 @@ from trtbuild.wire.failures import (
     UnreachableError,
     WireError,
 )
-from trtbuild.wire.records import IndexEntry, ModelMetadata, ServerMetadata
+from trtbuild.wire.records import IndexEntry, ModelMetadata
 from trtbuild.wire.response import LIMIT
 from trtbuild.wire.schema import message
 from trtbuild.wire.tensors import InferRequest, InferResponse, TensorError
@@ -116,11 +116,6 @@ class TritonGrpc:
         except RefusedError:  # it does not know the model
             return False
         return bool(found.ready)
-
-    async def server_metadata(self, *, seconds: float | None = None) -> ServerMetadata:
-        """Return name, version and extensions of the server."""
-        found = await self._call("ServerMetadata", {}, seconds)
-        return ServerMetadata(found.name, found.version, tuple(found.extensions))
 
     async def metadata(
         self, model: str, version: str = "", *, seconds: float | None = None

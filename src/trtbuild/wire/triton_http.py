@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from trtbuild.wire.connections import OnRaw, Pool
 from trtbuild.wire.direct import proxy_for
 from trtbuild.wire.failures import MalformedError, RefusedError
 from trtbuild.wire.pushing import OnBatch, push_events
-from trtbuild.wire.records import IndexEntry, ModelMetadata, ServerMetadata
+from trtbuild.wire.records import IndexEntry, ModelMetadata
 from trtbuild.wire.response import LIMIT, Response
 from trtbuild.wire.streams import EventStream, late, unreachable
 from trtbuild.wire.tensors import InferRequest, InferResponse
@@ -96,10 +96,6 @@ class TritonHttp:
         """
         path = f"{_path(model, version)}/ready" if model else "/v2/health/ready"
         return (await self._call("GET", path, seconds=seconds)).good
-
-    async def server_metadata(self, *, seconds: float | None = None) -> ServerMetadata:
-        """Return name, version and extensions of the server."""
-        return await self._read("GET", "/v2", _server, seconds=seconds)
 
     async def metadata(
         self, model: str, version: str = "", *, seconds: float | None = None
@@ -386,10 +382,3 @@ def _parsed(body: bytes, read: Callable[[Any], _Made]) -> _Made:
         return read(json.loads(body))
     except _UNREADABLE:
         raise MalformedError(f"not an answer of the v2 protocol: {body[:200]!r}") from None
-
-
-def _server(metadata: Mapping[str, Any]) -> ServerMetadata:
-    extensions: Sequence[Any] = metadata.get("extensions") or ()
-    return ServerMetadata(
-        str(metadata["name"]), str(metadata["version"]), tuple(map(str, extensions))
-    )

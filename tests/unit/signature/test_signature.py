@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -117,17 +117,17 @@ FULL = ServedModel(
 
 
 def test_a_description_survives_json() -> None:
-    assert ServedModel.from_dict(json.loads(json.dumps(FULL.to_dict()))) == FULL
+    assert ServedModel.from_dict(json.loads(json.dumps(asdict(FULL)))) == FULL
 
 
 def test_what_a_newer_version_wrote_is_passed_over() -> None:
-    assert ServedModel.from_dict({**FULL.to_dict(), "colour": "green"}) == FULL
+    assert ServedModel.from_dict({**asdict(FULL), "colour": "green"}) == FULL
 
 
 @pytest.mark.parametrize("change", [{"task": "cook"}, {"inputs": [{"dims": [1]}]}])
 def test_what_is_no_description_is_refused(change: dict[str, object]) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
-        ServedModel.from_dict({**FULL.to_dict(), **change})
+        ServedModel.from_dict({**asdict(FULL), **change})
 
 
 @pytest.mark.parametrize("repository", ["vllm/plain:llama/1/weights"], indirect=True)

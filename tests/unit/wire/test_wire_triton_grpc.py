@@ -88,7 +88,6 @@ def test_health_and_repository() -> None:
             await client.live(),
             await client.ready(),
             await client.ready("m"),
-            (await client.server_metadata()).version,
             await client.index(ready=True),
             await client.load("m", {"config": "{}", "file:1/model.py": b"x"}),
             await client.unload("m", dependents=True),
@@ -106,7 +105,6 @@ def test_health_and_repository() -> None:
             "ServerLive": [official.ServerLiveResponse(live=True)],
             "ServerReady": [official.ServerReadyResponse(ready=True)],
             "ModelReady": [Status("NOT_FOUND", "unknown model")],
-            "ServerMetadata": [official.ServerMetadataResponse(version="2.51.0")],
             "RepositoryIndex": [index],
             "RepositoryModelLoad": [official.RepositoryModelLoadResponse()],
             "RepositoryModelUnload": [official.RepositoryModelUnloadResponse()],
@@ -115,7 +113,7 @@ def test_health_and_repository() -> None:
     )
     entries = [IndexEntry("m", "1", "UNAVAILABLE", "no")]
     assert found == [
-        True, True, False, "2.51.0", entries, None, None, {"count": 2**40, "ns": 0},
+        True, True, False, entries, None, None, {"count": 2**40, "ns": 0},
     ]  # fmt: skip
     load = seen.requests["RepositoryModelLoad"][0].parameters
     assert load["config"].string_param == "{}" and load["file:1/model.py"].bytes_param == b"x"

@@ -61,7 +61,7 @@ async def metadata(client: TritonHttp) -> Any:
     return await client.metadata("m")
 
 
-def test_metadata_of_model_and_server() -> None:
+def test_metadata_of_a_model() -> None:
     model = {
         "name": "m", "versions": ["1"], "platform": "python",
         "inputs": [{"name": "a", "datatype": "FP32", "shape": [-1, 4]}], "outputs": [],
@@ -70,9 +70,6 @@ def test_metadata_of_model_and_server() -> None:
     assert found.inputs == (TensorSpec("a", "FP32", (-1, 4)),)
     assert (found.versions, found.platform) == (("1",), "python")
     assert seen.heads[0].startswith("GET /v2/models/m HTTP/1.1\r\n")
-    server = {"name": "triton", "version": "2.51.0", "extensions": ["sequence"]}
-    found, _ = run(lambda client: client.server_metadata(), say(server))
-    assert (found.version, found.extensions) == ("2.51.0", ("sequence",))
 
 
 def test_a_name_cannot_leave_its_place_in_the_path() -> None:
