@@ -19,7 +19,7 @@ ANSWER = 40
 
 def test_no_more_is_thought_than_the_budget_allows(smollm2: Path, tmp_path: Path) -> None:
     template = tmp_path / "thinking.jinja"
-    template.write_text("{{ messages[0].content }}" + START)
+    template.write_text("{{ messages[0].content }}<|im_start|>assistant\n" + START)
     tokenizer = Tokenizer.from_file(str(smollm2 / "tokenizer.json"))
     marks = {"reasoning_start_str": START, "reasoning_end_str": END}
 
@@ -51,6 +51,7 @@ def test_no_more_is_thought_than_the_budget_allows(smollm2: Path, tmp_path: Path
         model = {"tokenizer": str(smollm2), "context_length": CONTEXT}
         model |= {"chat_template": str(template), "parser": "think"}
         async with serving(url, models={"smollm2": model}) as served:
+            served.client.timeout = 120
             for path in ("/v1/messages", "/v1/chat/completions"):
                 assert await thought(served, path, None) > 20
                 for budget in (4, 12):
