@@ -1,18 +1,16 @@
 """A checkpoint's chat template, rendered without trusting it.
 
 A template is somebody else's program: it runs in Jinja's immutable sandbox, with a limit on its
-size, its output, its time, and the text that it makes on the way to the output. This file is also
-copied into model repositories, where it runs inside Triton, so it imports Jinja and the standard
-library alone.
+size, its output, its time, and the text that it makes on the way to the output. This file and
+``llm_watchdog.py`` are also copied into model repositories, where they run inside Triton, so they
+import Jinja and the standard library alone.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NoReturn, TypeVar
@@ -24,6 +22,11 @@ from jinja2.nodes import Node
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+if __package__:
+    from trtbuild.chat.llm_watchdog import within
+else:  # a copy in a model's directory
+    from llm_watchdog import within  # type: ignore[import-not-found, no-redef]
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 """The special tokens that a template may read."""
@@ -37,7 +40,6 @@ _NESTED = re.compile(r"\{[^{}]*\{")
 _WIDTHS = ("center", "ljust", "rjust", "zfill", "batch", "slice", "tojson")
 _LISTED = ("join", "sum")
 _TEXTUAL = ("string", "pprint", "escape", "e", "forceescape", "urlize", "xmlattr", "replace")
-_POLL_SECONDS = 0.02
 _T = TypeVar("_T")  # the type parameters of functions came with Python 3.12
 
 
@@ -327,106 +329,16 @@ def _raise(message: str) -> NoReturn:
     raise ChatError(message)
 
 
-class _TimeoutError(BaseException):
-    """Raised by the watchdog inside a template; ``except Exception`` does not catch it."""
-
-
-class _Deadline:
-    """When a thread must have ended its template.
-
-    ``claim`` holds one item. The template takes it when it ends, the watchdog when time is up;
-    popping is atomic, so only one of them gets it and no exception arrives too late.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.thread = threading.get_ident()
-        self.at = time.monotonic() + seconds
-        self.claim = [True]
-
-    def end(self) -> None:
-        """Take the claim; where the watchdog was faster, wait for its exception."""
-        try:
-            self.claim.pop()
-        except IndexError:
-            for _ in range(1000):
-                time.sleep(0.001)
-
-    def enforce(self) -> None:
-        """Raise an error in the thread; its loop would occupy a core for ever."""
-        try:
-            self.claim.pop()
-        except IndexError:
-            return
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(self.thread), ctypes.py_object(_TimeoutError)
-        )
-
-
-class _Watchdog:
-    """One thread for all templates; it sleeps while none is being rendered."""
-
-    def __init__(self) -> None:
-        self._running: set[_Deadline] = set()
-        self._wake = threading.Event()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def add(self, deadline: _Deadline) -> None:
-        """Watch it, from now on."""
-        thread = self._thread
-        if thread is None or not thread.is_alive():  # a fork does not copy threads
-            self._start()
-        self._running.add(deadline)
-        if not self._wake.is_set():
-            self._wake.set()
-
-    def remove(self, deadline: _Deadline) -> None:
-        """Forget it."""
-        self._running.discard(deadline)
-
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is None or not self._thread.is_alive():
-                self._running, self._wake = set(), threading.Event()
-                self._thread = threading.Thread(
-                    target=self._watch, name="chat-template-watchdog", daemon=True
-                )
-                self._thread.start()
-
-    def _watch(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()  # before the look at what runs: add() does both the other way round
-            while self._running:
-                time.sleep(_POLL_SECONDS)
-                now = time.monotonic()
-                for deadline in [item for item in self._running.copy() if item.at < now]:
-                    deadline.enforce()
-
-
-_watchdog = _Watchdog()
-
-
 def _guarded(work: Callable[[], _T], seconds: float) -> _T:
-    """The result of ``work``, run in this thread for at most ``seconds``; ChatError otherwise."""
-    deadline = _Deadline(seconds)
+    """The result of ``work``, which may take so long and make so much; ChatError otherwise."""
+
+    def counted() -> _T:
+        _budget.left = _MAX_MADE
+        return work()
+
     try:
-        try:
-            _watchdog.add(deadline)
-            _budget.left = _MAX_MADE
-            result = work()
-        except _TimeoutError:
-            raise
-        except BaseException:
-            deadline.end()
-            raise
-        deadline.end()
-        return result
-    except _TimeoutError:
-        raise ChatError(f"it did not end within {seconds:g} s") from None
+        return within(seconds, counted)
     except ChatError:
         raise
     except Exception as error:
         raise ChatError(str(error) or type(error).__name__) from None
-    finally:
-        _watchdog.remove(deadline)
