@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from support.paths import ROOT
 
 SOURCES = sorted(
@@ -84,6 +86,7 @@ def test_files_are_short() -> None:
     assert percentile_95(lengths) <= 300
 
 
+@pytest.mark.slow
 def test_functions_are_short() -> None:
     lengths = [
         (node.end_lineno or node.lineno) - node.lineno + 1
@@ -95,7 +98,7 @@ def test_functions_are_short() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [path for path in SOURCES if not ast.get_docstring(tree(path))]
+    silent = [path for path in SOURCES if not path.read_text(encoding="utf-8").startswith('"""')]
     assert not silent
 
 

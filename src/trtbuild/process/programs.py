@@ -149,11 +149,12 @@ def family(leader: int, started: float, mark: str) -> list[psutil.Process]:
     """
     now = start_time(leader)
     reused = bool(now) and abs(now - started) >= _SAME_START
-    members = {} if reused else {found.pid: found for found in session_members(leader)}
-    for found in live():
-        if found.pid not in members and mark and _marked(found, mark):
-            members[found.pid] = found
-    return list(members.values())
+    session = 0 if reused or leader <= 1 else leader  # 0: nobody's
+    return [
+        found
+        for found in live()
+        if (session and _session(found.pid) == session) or (mark and _marked(found, mark))
+    ]
 
 
 def terminate(leader: int, started: float, mark: str, *, deadline: float) -> bool:
