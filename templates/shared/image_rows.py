@@ -5,6 +5,10 @@ import request_images
 from text_rows import Refused
 from text_tasks import Work, image_labels
 
+# A strip of one pixel's height is enlarged until that edge is as long as the model's: 8,192 such
+# pixels would become 400 million.
+_MOST_RATIO = 100
+
 
 class ImageRows:
     """A subclass has ``array``, of one picture, and ``logits``, of a batch of equal size."""
@@ -18,6 +22,12 @@ class ImageRows:
             pictures = request_images.pictures(values)
         except request_images.ImageError as error:
             raise Refused(str(error)) from None
+        for one in pictures:
+            if max(one.size) > _MOST_RATIO * min(one.size):
+                raise Refused(
+                    f"an image has {one.width} x {one.height} pixels; its longer edge may be "
+                    f"{_MOST_RATIO} times the shorter one: crop it"
+                )
         return [self.array(one) for one in pictures]
 
     def run(self, pixels):

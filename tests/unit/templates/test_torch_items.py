@@ -22,6 +22,7 @@ OURS = ("torch", "transformers", "torch_place", "item_model", "image_rows", "tor
         "torch_speech", "torch_sound", "text_model", "text_rows", "text_tasks", "text_entities",
         "text_template", "request_images")  # fmt: skip
 RED, GREEN = (text_of(file_of(halves((4, 4)).crop(box))) for box in ((0, 0, 2, 4), (2, 0, 4, 4)))
+STRIP = text_of(file_of(halves((8192, 1))))
 
 
 class Request:
@@ -137,17 +138,19 @@ def test_images_of_all_requests_are_computed_together(serve: Any) -> None:
             images(GREEN, RED, raw_scores=True),
             images(RED, raw_scores=1),
             images(),
+            images(STRIP),
         ]
     )
     assert Colours.sizes == [2, 1]
     assert answers[0].outputs["label"].tolist() == [[b"red"]]
     assert answers[2].outputs["label"].tolist() == [[b"green"], [b"red"]]
     assert answers[2].outputs["scores"].tolist() == [[0, 1], [1, 0]]
-    said = [answers[at].error.message for at in (1, 3, 4)]
+    said = [answers[at].error.message for at in (1, 3, 4, 5)]
     assert "not valid base64" in said[0]
     assert said[1] == "raw_scores 1 is not true or false"
     assert said[2] == "the request has no image: send at least one"
-    assert {answers[at].error.code for at in (1, 3, 4)} == {"INVALID_ARG"}
+    assert "8192 x 1 pixels; its longer edge may be 100 times the shorter one: crop it" in said[3]
+    assert {answers[at].error.code for at in (1, 3, 4, 5)} == {"INVALID_ARG"}
 
 
 def test_a_failure_of_the_module_is_told_to_all(
