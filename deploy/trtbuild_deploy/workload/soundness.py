@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from trtbuild.errors import RecipeError
 from trtbuild_deploy.facts import Facts
@@ -72,6 +73,23 @@ def _of_worker(settings: Settings) -> Iterator[str]:
         yield f"'worker.min' {worker.min} is more than 'worker.max' {worker.max}"
     if not worker.target and not settings.gateway.enabled:
         yield "'worker.target' is needed where no gateway is deployed: the API that answers"
+    if problem := _of_url(worker.target):
+        yield f"'worker.target' {problem}"
+
+
+def _of_url(text: str) -> str:
+    """Say what is wrong with an address; empty for a right one. A password is not shown."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        return f"is no address: {error}"
+    if parts.username is not None:
+        return (
+            "has a login, which everybody who reads the chart would see: leave it out, put the "
+            "API key into the Secret, and name its variable with --api-key-env in 'worker.args'"
+        )
+    return ""
 
 
 _REFERENCES = {

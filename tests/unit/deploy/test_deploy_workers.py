@@ -114,13 +114,17 @@ def test_without_a_queue_there_is_no_worker(tmp_path: Path) -> None:
         ({"address": ""}, "'worker.address'"),
         ({"queue": "rabbitmq"}, "'worker.variable'"),
         ({"min": 9}, "'worker.min' 9 is more than 'worker.max' 8"),
+        ({"target": "http://llm:99999/v1"}, "'worker.target' is no address: Port out of range"),
+        ({"target": "http://[::1/v1"}, "'worker.target' is no address"),
+        ({"target": "https://me:s3cret@llm/v1"}, "'worker.target' has a login"),
         ({"adress": "a:1"}, "adress"),
     ],
 )
 def test_what_a_worker_needs_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError) as caught:
         written(tmp_path, {"queue": "redis", "address": "redis:6379", **WORKER, **changes})
-    assert said in " ".join((caught.value.what, *caught.value.details))
+    found = " ".join((caught.value.what, *caught.value.details))
+    assert said in found and "s3cret" not in found
 
 
 def test_a_worker_without_a_gateway_needs_a_target(tmp_path: Path) -> None:
