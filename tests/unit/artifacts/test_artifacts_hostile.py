@@ -106,6 +106,17 @@ def test_a_realm_gets_no_credentials_unless_it_is_encrypted(
     assert set(asked) == {"registry.example"}
 
 
+def test_an_answer_with_a_token_may_be_nested_without_end() -> None:
+    def answers(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/token":
+            return httpx.Response(200, content=b"[" * 200_000)
+        head = {"WWW-Authenticate": 'Bearer realm="https://registry.example/token"'}
+        return httpx.Response(401, headers=head)
+
+    with pytest.raises(BuildError, match="refuses access"):
+        over_https(answers).has_blob(f"sha256:{'0' * 64}")
+
+
 @pytest.mark.parametrize("place", ["hf://acme/chat", "mlflow:chat"])
 def test_a_digest_is_refused_where_the_store_has_none(place: str) -> None:
     store = HubStore() if place.startswith("hf") else ModelRegistry()

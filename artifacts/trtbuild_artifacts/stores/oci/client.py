@@ -235,7 +235,7 @@ class Registry:
         try:
             found = json.loads(content) if answer.is_success else {}
             token = found.get("token") or found.get("access_token")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             token = ""
         return f"Bearer {token}" if token else ""
 
