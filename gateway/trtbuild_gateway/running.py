@@ -58,11 +58,13 @@ def patient(seconds: float) -> type[HttpToolsProtocol]:
 
     class Patient(HttpToolsProtocol):
         writable = False
+        _offered: dict[object, object]
         _timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self.writable = True
+            self._offered = {"connection": self}
             self._expect()
 
         def pause_writing(self) -> None:
@@ -75,7 +77,7 @@ def patient(seconds: float) -> type[HttpToolsProtocol]:
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self.scope["extensions"] = {CLIENT: {"connection": self}}
+            self.scope["extensions"] = {CLIENT: self._offered}
             self._expect()
 
         def on_headers_complete(self) -> None:
@@ -84,6 +86,7 @@ def patient(seconds: float) -> type[HttpToolsProtocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self.writable = False
+            self._offered.clear()  # it refers to itself, which only a full collection would find
             self._arrived()
             super().connection_lost(exc)
 

@@ -79,12 +79,16 @@ class Connection(asyncio.Protocol):
     def _settle(self, outcome: Response | Exception) -> None:
         if self._parser is not None:
             self.usable = self.usable and self._parser.keep_alive
-        self._parser = self._raw = None
+        self._forget()
         if self._done is not None and not self._done.done():
             if isinstance(outcome, Exception):
                 self._done.set_exception(outcome)
             else:
                 self._done.set_result(outcome)
+
+    def _forget(self) -> None:
+        """Drop what belongs to one request: an idle connection must not keep its client's."""
+        self._parser = self._raw = self._on_raw = self._on_packet = None
 
     def begin(
         self,
@@ -133,7 +137,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close it; the server notices the disconnect."""
         self.usable = False
-        self._parser = self._raw = None
+        self._forget()
         if self._transport is not None:
             self._transport.abort()
 

@@ -83,7 +83,9 @@ class Parser:
         self._event_at = 0.0
         self._remaining = -1  # rest of the body or of the chunk; -1: unknown so far
         self._packed = False
-        self._read: Callable[[float], bool] = self._head
+        # Not a bound method: a parser that refers to itself keeps its request's objects alive until
+        # the next full collection.
+        self._read: Callable[[Parser, float], bool] = Parser._head
 
     @property
     def begun(self) -> bool:
@@ -98,11 +100,11 @@ class Parser:
     def feed(self, now: float, data: bytes) -> bool:
         """Parse bytes that arrived at ``now``."""
         self._buffer = self._buffer + data if self._buffer else data
-        return self._read(now)
+        return self._read(self, now)
 
     def finish(self, now: float) -> bool:
         """Handle a closed connection; return whether that completes the response."""
-        if self._read == self._until_close:
+        if self._read is Parser._until_close:
             self._end(now)
             return True
         return False
@@ -124,7 +126,7 @@ class Parser:
                 break  # interim responses: 100 Continue, 103 Early Hints
         self.response.status = status
         self._begin_body(_headers(lines[1:]), current=parts[0] != "HTTP/1.0")
-        return self._read(now)
+        return self._read(self, now)
 
     def _begin_body(self, headers: Mapping[str, str], *, current: bool) -> None:
         # Some servers do not declare an event stream; none declares one as JSON.
@@ -139,14 +141,14 @@ class Parser:
         asked = headers.get("connection", "" if current else "close").lower()
         self.keep_alive = asked != "close"
         if self.response.status in _BODILESS:
-            self._remaining, self._read = 0, self._sized
+            self._remaining, self._read = 0, Parser._sized
         elif "chunked" in headers.get("transfer-encoding", "").lower():
-            self._read = self._chunks
+            self._read = Parser._chunks
         elif (length := _number(headers.get("content-length", ""))) is not None:
-            self._remaining, self._read = length, self._sized
+            self._remaining, self._read = length, Parser._sized
         else:
             self.keep_alive = False
-            self._read = self._until_close
+            self._read = Parser._until_close
 
     def _chunks(self, now: float) -> bool:
         buffer, at = self._buffer, 0
@@ -192,7 +194,7 @@ class Parser:
 
     def _begin_chunk(self, now: float, data: bytes, size: int) -> bool:
         """Begin a chunk; a long one is passed on in parts as they come."""
-        self._buffer, self._remaining, self._read = data, size, self._rest_of_chunk
+        self._buffer, self._remaining, self._read = data, size, Parser._rest_of_chunk
         return self._rest_of_chunk(now)
 
     def _rest_of_chunk(self, now: float) -> bool:
@@ -202,7 +204,7 @@ class Parser:
             self._body(now, data)
         if self._remaining or len(self._buffer) < 2:
             return False
-        self._buffer, self._read = self._buffer[2:], self._chunks
+        self._buffer, self._read = self._buffer[2:], Parser._chunks
         return self._chunks(now)
 
     def _sized(self, now: float) -> bool:

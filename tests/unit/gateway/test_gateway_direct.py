@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import random
 from collections.abc import Sequence
@@ -152,6 +153,33 @@ def test_an_error_after_the_fast_path_ends_the_stream(sent: list[str]) -> None:
         event('{"error":"out of memory"}'),
     ]
     in_front(test, script=paced(steps))
+
+
+def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
+    """What only a full collection finds grows by thousands of requests before there is one."""
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        host, port = served.url.removeprefix("http://").split(":")
+        body = json.dumps(COMPLETION).encode()
+        head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+        async def ask(times: int) -> None:
+            for _ in range(times):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                assert (await reader.read()).endswith(b"[DONE]\n\n\r\n0\r\n\r\n")
+                writer.close()
+
+        await ask(3)
+        gc.collect()
+        gc.disable()
+        try:
+            await ask(20)
+            assert gc.collect() < 20
+        finally:
+            gc.enable()
+
+    in_front(test, script=paced([said("a"), said("b"), said("c")]))
 
 
 class Taken:
