@@ -75,8 +75,9 @@ class Program:
                 f"{self.name} cannot be started: {error.strerror or error}", where=argv[0]
             ) from None
         self._started = process.start_time(self._pid)
-        self._guard = None if mark else self._guarded()
+        self._guard: process.Guard | None = None
         try:
+            self._guard = None if mark else self._guarded()
             self._wait(ready)
         except BaseException:
             self.end()

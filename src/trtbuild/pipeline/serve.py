@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -195,8 +195,9 @@ def stopped_on_failure(
     """
     by_hand = [sys.executable, "-m", "trtbuild", "stop", handle.id]
     by_hand += [] if deadline is None else ["--timeout", str(deadline)]
-    with Guard(by_hand):
+    with ExitStack() as held:
         try:
+            held.enter_context(Guard(by_hand))
             yield
         except BaseException:
             server.stop(_known(handle), deadline=deadline)

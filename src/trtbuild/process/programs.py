@@ -81,7 +81,12 @@ def spawn(
             stdout=log,
         )
     _children[child.pid] = child
-    _watch(child.pid)
+    try:
+        _watch(child.pid)
+    except OSError:
+        child.kill()
+        child.wait()
+        raise
     return child.pid
 
 

@@ -212,6 +212,21 @@ def test_nothing_of_a_session_outlives_its_killed_leader(
     stranger.wait()
 
 
+def test_a_server_that_cannot_be_watched_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    def refuse(leader: int) -> None:
+        started.append(leader)
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(programs, "_watch", refuse)
+    with pytest.raises(BlockingIOError):
+        process.spawn([sys.executable, "-c", SLEEP], mark="m", env={}, log_path=tmp_path / "log")
+    assert started and not runs(started[0])
+
+
 def test_a_child_in_a_session_of_its_own_is_found_by_its_mark(
     start: Callable[..., tuple[int, float, str]],
 ) -> None:

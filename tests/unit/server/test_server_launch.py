@@ -63,6 +63,20 @@ def test_a_server_is_recorded_watched_and_stopped(programs: Path, repo: Path) ->
     assert "hello" in server.latest_log(found.id).read_text()
 
 
+def test_a_server_that_cannot_be_guarded_is_stopped(
+    programs: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    write_tritonserver(programs)
+    found = launch(repo)
+    monkeypatch.setattr(serve, "Guard", refuse)
+    with pytest.raises(BlockingIOError), serve.stopped_on_failure(found):
+        pass
+    assert not process.is_alive(found.pid, found.started)
+
+
 def test_a_deaf_server_and_its_children_are_killed(programs: Path, repo: Path) -> None:
     write_tritonserver(programs, deaf=True, child=True, detached_child=True)
     found = launch(repo)
