@@ -213,9 +213,15 @@ def test_ctrl_c_in_the_foreground_stops_it(repo: Path) -> None:
     assert leftovers(repo) == set()
 
 
+def guarded(pid: int) -> bool:
+    """Whether the guard of a running server is there; that of a start has a deadline."""
+    shells = [one.cmdline() for one in psutil.Process(pid).children()]
+    return any("trtbuild-guard" in words and "--timeout" not in words for words in shells)
+
+
 def test_a_server_in_the_foreground_ends_with_a_killed_command(repo: Path) -> None:
     with foreground(repo) as serving:
-        wait_for(lambda: "sh" in [one.name() for one in psutil.Process(serving.pid).children()])
+        wait_for(lambda: guarded(serving.pid))
         serving.kill()
     wait_for(lambda: status() == [])
     assert leftovers(repo) == set()

@@ -25,7 +25,7 @@ def test_a_failed_call_is_logged_with_the_ids_that_the_target_got(
     monkeypatch.setenv("TRTBUILD_LOG_FORMAT", "json")
 
     async def run(url: str) -> None:
-        target = OpenAITarget(url, "m", timeout=10)
+        target = OpenAITarget(url, "m", timeout=60)
         body = {"model": "m", "prompt": "x"}
         with pytest.raises(CallError):
             await target.ask(Call("/completions", body, sent))
