@@ -142,6 +142,8 @@ def _require_plain(folder: Path) -> None:
 
 
 def _damaged(path: Path, why: str) -> UsageError:
+    if "invalid header" in why:  # with tarfile's reasons for every compression that it tried
+        why = "it is neither a zip nor a tar file"
     return UsageError(
         f"{path} cannot be read as an archive: {why}",
         fix="download or build it again; a .mar is a zip or a tar.gz of torch-model-archiver",

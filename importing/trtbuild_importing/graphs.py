@@ -15,7 +15,7 @@ from trtbuild_importing.manifest import Manifest
 from trtbuild_importing.options import ImportOptions
 
 _DICTIONARIES = ("image_segmenter", "object_detector")
-"""Handlers whose model returns a dictionary, which no backend but PyTorch in Python has."""
+"""Handlers whose model returns a dictionary: only PyTorch on the Python backend can pass one on."""
 _IMAGE = ("FP32[3,224,224]", "FP32[-1]")
 _NUMPY = {
     "TYPE_BOOL": "bool", "TYPE_UINT8": "uint8", "TYPE_UINT16": "uint16", "TYPE_UINT32": "uint32",

@@ -50,7 +50,7 @@ def checkpoint_of(manifest: Manifest, triton: str, *, outside: bool = False) -> 
     Args:
         manifest: The archive.
         triton: The release, which knows its engines' arguments.
-        outside: Whether the user lets it name what is outside itself.
+        outside: Whether the archive may name what is outside itself.
 
     Raises:
         UsageError: It names a model outside itself.
@@ -146,7 +146,7 @@ def _source(folder: Path, text: str, where: str, *, outside: bool) -> str:
         raise UsageError(
             f"the archive names a model that is not in it: {text!r}",
             where=f"model-config.yaml: {where}",
-            fix="if you trust that directory or repository of the hub, add --allow-outside",
+            fix="if you trust that directory or hub repository, add --allow-outside",
         )
     return text
 
