@@ -93,7 +93,7 @@ def _refresh(found: RefreshStatus) -> str:
     if found.embed is None:
         said.append("planning" if found.running else "nothing under way")
     else:
-        state = "refreshing" if found.running else "interrupted: run the refresh again"
+        state = "refreshing" if found.running else "interrupted, run the refresh again"
         said.append(f"{state}: {found.embed} rows to embed, {found.remove} to remove")
     if found.embedding is not None:
         said.append(f"embedding {_job(found.embedding)}")

@@ -1,9 +1,10 @@
-"""Look at a refresh: what its sink holds, and how far a refresh under way is."""
+"""Look at a refresh: what its sink holds, and how far the refresh is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trtbuild.errors import UsageError
 from trtbuild_batch.jobs import looking
 from trtbuild_batch.jobs.preparing import scratch_of
 from trtbuild_batch.output import contents
@@ -24,7 +25,7 @@ class RefreshStatus:
         sink: Where the vectors are.
         generation: What readers see; 0 before the first refresh has ended.
         vectors: How many they see.
-        refreshes: How many have ended.
+        refreshes: How many have finished.
         running: Whether a process of this machine works on it.
         embed: Rows that a refresh under way embeds; None without one.
         remove: Ids that it removes; None without one.
@@ -57,6 +58,11 @@ def status(out: str) -> Contents | RefreshStatus:
     folder = place(out)
     known = memory.look(folder)
     if known is None:
+        if (folder / JOB).read() is None:
+            raise UsageError(
+                f"{folder} has no job and no refresh",
+                fix="name a directory that `trtbuild batch run -o` or `batch refresh -o` wrote",
+            )
         return looking.status(out)
     pending, current = known.pending, known.current
     return RefreshStatus(

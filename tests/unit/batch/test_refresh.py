@@ -174,7 +174,7 @@ def test_a_new_collection_with_errors_is_not_shown(
     assert done.returncode == 7 and "the new collection is not shown to readers" in done.stderr
     assert held(tmp_path) == before
     said, found = status(tmp_path)
-    assert "interrupted: run the refresh again: 10 rows to embed, 0 to remove" in said
+    assert "interrupted, run the refresh again: 10 rows to embed, 0 to remove" in said
     assert "embedding complete · 10 of 10 rows · 1 with errors" in said
     assert (found["generation"], found["vectors"], found["embedding"]["errors"]) == (1, 10, 1)
     server.decide = lambda _text, _: 200

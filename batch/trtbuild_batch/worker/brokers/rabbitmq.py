@@ -210,8 +210,8 @@ def _message(one: Any) -> Message:
             headers.setdefault(name, str(value))
     id = one.message_id or one.correlation_id or headers.get("x-request-id")
     sent = one.timestamp.timestamp() if one.timestamp else 0.0
-    # Without an id nothing tells a repeat from another message with the same body. A repeat that
-    # is answered twice does less harm than an answer that a reader drops as a repeat.
+    # Without an id, a repeat looks like another message with the same body. Answering a repeat
+    # twice does less harm than an answer that a reader drops as a repeat.
     return Message(str(id or uuid4()), one.body, headers, one, deliveries, sent)
 
 
