@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtbuild.errors import BuildError, UnsupportedError, UsageError
@@ -19,6 +19,8 @@ from trtbuild_deploy.jobs.manifest import (
 from trtbuild_deploy.settings import Settings, load_settings
 from trtbuild_deploy.target import OutputFile, Rendered, find_target
 from trtbuild_deploy.workload import require_sound
+
+_WORKERS = "templates/workers.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,11 @@ def render(target: str, repository: Path, settings_file: Path | None) -> Deploym
             fix="change deploy.yaml, or choose another target",
             details=reasons if len(reasons) > 1 else (),
         )
-    return Deployment(target, facts, settings, found.render(facts, settings))
+    made = found.render(facts, settings)
+    if settings.worker.queue and not any(one.path.endswith(_WORKERS) for one in made.files):
+        note = f"'worker' needs the Helm chart: the target {target} deploys no workers"
+        made = replace(made, notes=(*made.notes, note))
+    return Deployment(target, facts, settings, made)
 
 
 def write(deployment: Deployment, out: Path, *, force: bool = False) -> None:

@@ -1,6 +1,6 @@
 """A collector of OpenTelemetry on this machine, which writes the spans it gets to its log.
 
-The log begins anew at 16 MiB; the one before is kept.
+The log is rotated at 16 MiB, and one older file is kept.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Program:
         address: ``HOST:PORT`` where it answers.
         ready: The path that answers 200 once it is ready; without one any answer counts.
         mark: Of a server that it ends with; without one it is ended by :meth:`end`, or with us.
-        log_bytes: What its log may have before it begins anew; 0: it has no bound.
+        log_bytes: Size at which its log is rotated; 0: never.
 
     Raises:
         ServerError: It ended, or was not ready in time; the error has the end of its log.

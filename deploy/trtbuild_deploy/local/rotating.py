@@ -1,4 +1,4 @@
-"""Copies standard input to a file that begins anew at a size: FILE BYTES; FILE.1 is the one before.
+"""Copies standard input to a file that is rotated at a size: FILE BYTES; FILE.1 is the older one.
 
 Run by its path, so it imports the standard library only.
 """

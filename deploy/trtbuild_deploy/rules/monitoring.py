@@ -83,8 +83,9 @@ def series_is_recorded(files: Files) -> Problems:
 def counters_are_not_trusted(files: Files) -> Problems:
     """Triton counts a request as a success when `execute()` returns, before a decoupled model has
     answered: a failed answer is a success, and the duration is not that of the answer. Only a dead
-    backend is counted as a failure, with the reason BACKEND (measured with 24.10). A directory that
-    deploys ONNX models only is not meant: ONNX Runtime's backend reports what it fails."""
+    backend is counted as a failure, with the reason BACKEND (measured with 24.10). The rule
+    does not apply to a directory that deploys ONNX models only: ONNX Runtime's backend reports
+    every request that it fails."""
     if files.builders and files.builders <= _COUNTED:
         return
     for document in files.documents:

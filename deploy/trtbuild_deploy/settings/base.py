@@ -8,11 +8,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from pydantic.alias_generators import to_camel
 
 from trtbuild_deploy.settings.values import (
+    ADDRESSES,
     IMAGE,
     LABEL,
     LONGEST_NAME,
     QUANTITY,
     VARIABLE,
+    addresses,
     bytes_of,
     dns_label,
     image_reference,
@@ -28,6 +30,7 @@ def _text(pattern: str, **more: Any) -> WithJsonSchema:
 Quantity = Annotated[str, AfterValidator(bytes_of), _text(QUANTITY)]
 Label = Annotated[str, AfterValidator(dns_label), _text(LABEL, maxLength=LONGEST_NAME)]
 Image = Annotated[str, AfterValidator(image_reference), _text(IMAGE)]
+Addresses = Annotated[str, AfterValidator(addresses), _text(ADDRESSES)]
 Variable = Annotated[str, AfterValidator(variable_name), _text(VARIABLE)]
 
 

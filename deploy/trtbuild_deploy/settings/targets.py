@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trtbuild_deploy.settings.base import Image, Label, Quantity, SecretRef, Strict, Variable
+from trtbuild_deploy.settings.base import (
+    Addresses,
+    Image,
+    Label,
+    Quantity,
+    SecretRef,
+    Strict,
+    Variable,
+)
 
 
 class Compose(Strict):
@@ -18,7 +26,7 @@ class Compose(Strict):
 
 
 class Worker(Strict):
-    """Workers on a queue, scaled by KEDA; only the target helm."""
+    """Workers on a queue, scaled by KEDA; only targets with the Helm chart."""
 
     queue: Literal["", "redis", "kafka", "nats", "rabbitmq"] = Field(
         default="", description="The broker; empty: no workers"
@@ -28,9 +36,8 @@ class Worker(Strict):
         default="",
         description="Secret with REQUESTS, ANSWERS and DEAD, the URLs of the queues, as variables",
     )
-    address: str = Field(
+    address: Addresses = Field(
         default="",
-        pattern=r"^[\w.:,\[\]-]*$",
         description="HOST:PORT that KEDA asks: Redis, Kafka's brokers, the monitoring of NATS",
     )
     name: str = Field(
@@ -57,13 +64,13 @@ class Worker(Strict):
     target: str = Field(
         default="",
         pattern=r"^$|^https?://\S+$",
-        description="OpenAI API that answers; default: the gateway of this release",
+        description="URL of the OpenAI API that answers; default: the gateway of this release",
     )
     waiting: int = Field(default=64, ge=1, description="Messages in the queue for each worker")
     min: int = Field(default=0, ge=0, description="Fewest workers")
     max: int = Field(default=8, ge=1, description="Most workers")
     grace: int = Field(default=60, ge=0, description="Seconds to finish messages at the end")
-    args: tuple[str, ...] = Field(default=(), description="More words for `trtbuild worker`")
+    args: tuple[str, ...] = Field(default=(), description="More arguments for `trtbuild worker`")
     memory: Quantity = Field(default="512Mi", description="Memory limit")
     cpu: Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")] = Field(
         default="250m", description="CPU request"

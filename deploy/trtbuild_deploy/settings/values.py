@@ -10,6 +10,7 @@ _UNITS = {
 }  # fmt: skip
 QUANTITY = r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?"
 LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+ADDRESSES = r"[\w.:,\[\]-]*"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 # What the registry's grammar allows, without its finer points.
 IMAGE = r"[a-z0-9][A-Za-z0-9_./:-]*(@sha256:[0-9a-f]{64})?"
@@ -46,6 +47,15 @@ def variable_name(text: str) -> str:
     """``text`` when it can be an environment variable's name."""
     if not re.fullmatch(VARIABLE, text):
         raise ValueError(f"{text!r} cannot be the name of a variable: use letters, digits and '_'")
+    return text
+
+
+def addresses(text: str) -> str:
+    """``text`` when it can be HOST:PORT, several of them, or empty."""
+    if not re.fullmatch(ADDRESSES, text):
+        raise ValueError(
+            f"{text!r} is not HOST:PORT: leave out the scheme, and separate several with commas"
+        )
     return text
 
 

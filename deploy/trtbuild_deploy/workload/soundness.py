@@ -18,7 +18,7 @@ def require_sound(facts: Facts, settings: Settings) -> None:
     found = [*_of_settings(facts, settings), *_of_gpus(facts, settings), *_of_worker(settings)]
     if found:
         raise RecipeError(
-            found[0] if len(found) == 1 else f"the deployment has {len(found)} contradictions",
+            found[0] if len(found) == 1 else f"the deployment has {len(found)} problems",
             fix="correct deploy.yaml ('trtbuild deploy schema' prints every key and its type)",
             details=tuple(found) if len(found) > 1 else (),
         )
@@ -55,11 +55,14 @@ def _of_settings(facts: Facts, settings: Settings) -> Iterator[str]:
 def _of_worker(settings: Settings) -> Iterator[str]:
     worker = settings.worker
     if not worker.queue:
+        given = worker.model_dump(exclude_defaults=True)
+        if given:
+            yield f"'worker.{next(iter(given))}' starts no worker: give 'worker.queue', the broker"
         return
     needed = {
         "image": "an image with trtbuild and the broker's extra",
         "secret": "the Secret with REQUESTS, ANSWERS and DEAD",
-        "name": "what KEDA measures",
+        "name": "the stream, topic or queue that KEDA measures",
         **(
             {"variable": "the Secret's variable with the broker's amqp:// address"}
             if worker.queue == "rabbitmq"

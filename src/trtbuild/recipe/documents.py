@@ -19,6 +19,11 @@ _Shape = TypeVar("_Shape", bound=BaseModel)
 Place = list[str | int]
 Problems = list[tuple[int, str]]
 """The line and the sentence of each."""
+_NOT_KEYS = ("[key]", "constrained-str")
+_PATTERNS = {
+    r"^\d\d\.\d\d$": "look like YY.MM",
+    r"^$|^https?://\S+$": "be a URL with http or https",
+}
 
 
 def read_text(path: Path, what: str, fix: str) -> str:
@@ -116,9 +121,9 @@ def validated(
     except ValidationError as error:
         suggestion = nearest or (lambda path: nearest_key(shape, path[len(at) :]))
         for item in error.errors(include_url=False):
-            if item["type"] == "too_short" and item["input"]:
-                continue  # the list only lost the members that are reported themselves
-            path = written([*at, *(part for part in item["loc"] if part != "[key]")])
+            if (item["type"] == "too_short" and item["input"]) or "literal['']" in item["loc"]:
+                continue  # the list only lost members that are reported; so is the other choice
+            path = written([*at, *(part for part in item["loc"] if part not in _NOT_KEYS)])
             problems.append((yamltext.line_of(node, path), _sentence(item, path, suggestion)))
         return None
 
@@ -135,7 +140,10 @@ def _sentence(item: Any, path: Place, nearest: Callable[[Place], str]) -> str:
         "string_too_short": lambda: f"{name} is empty",
         "literal_error": lambda: f"{name} must be {context['expected']}, not {item['input']!r}",
         "value_error": lambda: str(context["error"]),
-        "string_pattern_mismatch": lambda: f"{name} must look like YY.MM, not {item['input']!r}",
+        "string_pattern_mismatch": lambda: (
+            f"{name} must {_PATTERNS.get(context['pattern'], 'match ' + context['pattern'])}, "
+            f"not {item['input']!r}"
+        ),
     }
     if kind in sentences:
         return sentences[kind]()

@@ -118,6 +118,11 @@ def test_without_a_queue_there_is_no_worker(tmp_path: Path) -> None:
         ({"target": "http://[::1/v1"}, "'worker.target' is no address"),
         ({"target": "https://me:s3cret@llm/v1"}, "'worker.target' has a login"),
         ({"adress": "a:1"}, "adress"),
+        ({"queue": ""}, "'worker.image' starts no worker: give 'worker.queue'"),
+        ({"address": "redis://redis:6379"}, "is not HOST:PORT"),
+        ({"target": "gateway"}, "'worker.target' must be a URL with http or https"),
+        ({"cpu": "1x"}, "'worker.cpu' must match "),
+        ({"variable": "A B"}, "'A B' cannot be the name of a variable"),
     ],
 )
 def test_what_a_worker_needs_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -131,3 +136,10 @@ def test_a_worker_without_a_gateway_needs_a_target(tmp_path: Path) -> None:
     worker = {"queue": "redis", "address": "redis:6379", **WORKER}
     with pytest.raises(RecipeError, match=r"'worker\.target'"):
         written(tmp_path, worker, gateway={})
+
+
+def test_a_target_without_the_chart_says_that_it_deploys_no_workers(tmp_path: Path) -> None:
+    worker = {"queue": "redis", "address": "redis:6379", "target": "http://a/v1", **WORKER}
+    (tmp_path / "deploy.yaml").write_text(yaml.safe_dump({"worker": worker}))
+    made = render("compose", deployable(tmp_path), tmp_path / "deploy.yaml")
+    assert "the target compose deploys no workers" in made.rendered.notes[-1]
