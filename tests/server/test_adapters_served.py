@@ -75,7 +75,7 @@ def test_transformers_labels_and_hears_as_the_librarys_pipelines(
     assert found["language"] in LANGUAGES
     said = (
         "unknown language 'xx'", "takes 16,000 of 16 bits: convert it (ffmpeg",
-        "the recording is empty", "no WAV file with samples", "the context of 'moods' is 64",
+        "the recording is empty", "not a WAV file with samples", "the context of 'moods' is 64",
     )  # fmt: skip
     for words, refusal in zip(said, found["refusals"], strict=True):
         assert words in refusal

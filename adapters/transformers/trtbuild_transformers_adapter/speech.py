@@ -113,7 +113,9 @@ def _samples(audio: bytes, rate: int) -> Any:
             form = (file.getframerate(), file.getsampwidth())
             channels, data = file.getnchannels(), file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
-        raise RequestError(f"the file is no WAV file with samples ({error}): {_CONVERT}") from None
+        raise RequestError(
+            f"the file is not a WAV file with samples ({error}): {_CONVERT}"
+        ) from None
     if form != (rate, 2):
         raise RequestError(
             f"the file has {form[0]:,} samples a second of {8 * form[1]} bits, and the model takes "

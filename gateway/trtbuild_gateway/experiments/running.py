@@ -220,7 +220,7 @@ def _overridden(
         if sees(variant.model)
     }
     if text not in known:
-        names = f"use one of {', '.join(known)}" if known else "there is none for your API key"
+        names = f"use one of {', '.join(known)}" if known else "your API key may use none"
         raise invalid(f"the header {VARIANT} is {text!r}; {names}", VARIANT)
     experiment, variant = known[text]
     if experiment.override == "refuse":

@@ -23,7 +23,7 @@ class AudioForm(msgspec.Struct, frozen=True, kw_only=True):
     timestamp_granularities: list[Literal["segment"]] = []
 
     def checked(self) -> AudioForm:
-        """Return the form; ApiError for times of words, which nobody sends."""
+        """Return the form; ApiError for word timestamps, which no model sends."""
         if self.timestamp_granularities and self.response_format != "verbose_json":
             raise invalid(
                 "'timestamp_granularities' needs the response_format 'verbose_json'",

@@ -66,7 +66,7 @@ export function Experiments() {
       <p class={lost ? "error" : ""}>
         Counts are since the gateway started. {waiting} records wait to be written, {lost} are lost.
       </p>
-      {!listing.data.length && <p>No experiment runs.</p>}
+      {!listing.data.length && <p>No experiment is running.</p>}
       {listing.data.map((one) => <Table key={one.name} {...one} />)}
     </>
   );

@@ -94,7 +94,7 @@ def audio_text(path: str, where: str = "") -> str:
     """Return the base64 text of a recording as a WAV file.
 
     Raises:
-        UsageError: As :func:`file_text`, or it is no recording that can be read here.
+        UsageError: As :func:`file_text`, or it is not a recording that can be read here.
     """
     text = file_text(path, where)
     try:

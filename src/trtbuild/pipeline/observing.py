@@ -57,7 +57,7 @@ def prepare_observing(plan: ServePlan) -> tuple[ServePlan, Observing]:
     if mode == "docker":
         raise UsageError(
             "--observe watches a server on this machine, and mode docker runs it in a container",
-            fix="`trtbuild deploy compose` writes both as containers, with the profile observe",
+            fix="`trtbuild deploy compose` has containers of both tools, in the profile observe",
         )
     observer = cast("Observer", found[0].load())
     observing = observer.prepare(plan.contents.repo, embedded=mode == "embedded")

@@ -1,4 +1,4 @@
-"""A guard ends what we started, should we be killed before we could."""
+"""A guard ends what this process started, if it is killed before it can do so itself."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _WAIT = 'read -r _ && exit; exec "$@"'
 
 
 class Guard:
-    """Runs a command if we end without :meth:`release`, as by SIGKILL; also a context.
+    """Runs a command if this process ends without :meth:`release`, as by SIGKILL; also a context.
 
-    It is a shell that waits at a pipe, in a session of its own: Ctrl-C does not reach it.
+    It is a shell that waits on a pipe, in a session of its own: Ctrl-C does not reach it.
     """
 
     def __init__(self, argv: Sequence[str]) -> None:

@@ -74,8 +74,8 @@ def run_lines(
 ) -> int:
     """Run to completion; pass each output line to ``on_line`` and append it to ``log_path``.
 
-    An exception (also Ctrl-C) stops the program and its children before it propagates, and SIGKILL
-    of ourselves stops them, too.
+    An exception (also Ctrl-C) stops the program and its children before it propagates; if this
+    process is killed, they are stopped, too.
     """
     child: subprocess.Popen[bytes] | None = None
     with log_path.open("a", buffering=1, encoding="utf-8") as log:  # shown live

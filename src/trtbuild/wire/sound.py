@@ -20,7 +20,7 @@ _MARKS = {
 
 
 class SoundError(ValueError):
-    """A recording that cannot be read; the text is for who sent it."""
+    """A recording that cannot be read; the message is for whoever sent it."""
 
 
 def is_wav(data: bytes) -> bool:
@@ -36,7 +36,7 @@ def as_wav(data: bytes, extra: str) -> bytes:
         extra: The distribution with the extra that decodes others, for messages.
 
     Raises:
-        SoundError: It is no recording, too long, or soundfile is not installed.
+        SoundError: It is not a recording, is too long, or soundfile is not installed.
     """
     if is_wav(data):
         return data
@@ -45,14 +45,14 @@ def as_wav(data: bytes, extra: str) -> bytes:
     except (ImportError, OSError):  # the second: a wheel without libsndfile
         kind = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "")
         raise SoundError(
-            f"the file is {kind or 'not a WAV file'}: {CONVERT}, or install {extra}[audio], which "
-            "reads FLAC, MP3 and Ogg"
+            f"the file is {kind + ', and only WAV can be read' if kind else 'not a WAV file'}: "
+            f"{CONVERT}, or install {extra}[audio], which reads FLAC, MP3, Ogg and AIFF"
         ) from None
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             return _written(soundfile, file)
     except (soundfile.SoundFileError, TypeError):
-        raise SoundError(f"the file is no recording that can be read: {CONVERT}") from None
+        raise SoundError(f"the file is not a recording that can be read: {CONVERT}") from None
 
 
 def _written(soundfile: Any, file: Any) -> bytes:

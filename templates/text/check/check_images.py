@@ -37,7 +37,7 @@ def check(folder, out, served, limits):
 
 
 def pictures():
-    """Images that a model meets: wide, high, grey and transparent; base64 of PNG files."""
+    """Images of several kinds: wide, high, grey and transparent; base64 of PNG files."""
     from PIL import Image
 
     noise = np.random.default_rng(1)

@@ -1,4 +1,4 @@
-"""Recordings as they will be written down, against transformers' own classes."""
+"""Recordings as they will be transcribed, against transformers' own classes."""
 
 import base64
 import io

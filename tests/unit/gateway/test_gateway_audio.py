@@ -63,7 +63,7 @@ def test_what_cannot_be_honoured_is_refused_by_name() -> None:
         named = {"model": "m"}
         await require(400, "file", "ffmpeg", data=named, files={"file": b"ID3"})
         with mock.patch.dict(sys.modules, {"soundfile": None}):
-            missing = "a FLAC file: convert it (ffmpeg"
+            missing = "a FLAC file, and only WAV can be read: convert it (ffmpeg"
             await require(400, "file", missing, data=named, files={"file": b"fLaC"})
         await require(400, "file", "missing", files={"model": (None, "m")})
         await require(400, None, "multipart/form-data", json=named)
