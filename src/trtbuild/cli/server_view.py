@@ -67,15 +67,18 @@ def terminate_like_ctrl_c() -> None:
     """Let SIGTERM and SIGHUP end us as Ctrl-C does: the server is stopped before we go.
 
     Not by SIGINT itself: a shell starts what is in the background with it ignored, and other
-    parents with it blocked.
+    parents with it blocked. Only the first signal counts: a killed parent may send one for each of
+    its threads (prctl(2), PR_SET_PDEATHSIG), and the second would interrupt the stop.
     """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
     def interrupt(_number: int, _frame: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), interrupt)
+    for number in numbers:
+        signal.signal(number, interrupt)
 
 
 def as_dict(handle: ServerHandle) -> dict[str, Any]:

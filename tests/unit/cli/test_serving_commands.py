@@ -15,6 +15,7 @@ import pytest
 from support.command_line import trtbuild
 from support.models import write_python_model
 from support.programs import write_docker, write_tritonserver
+from support.waiting import wait_for
 
 HELP = ("serve", "up", "status", "logs", "stop", "runtime install", "runtime status")
 
@@ -135,6 +136,8 @@ def test_an_interrupted_start_exits_with_130_and_leaves_nothing(
             if "loading" in line:
                 break
         running.send_signal(number)
+        if number == signal.SIGTERM:  # of a parent that is killed, one for each of its threads
+            wait_for(lambda: running.send_signal(number) or running.poll() is not None)
         assert running.wait(60) == 130
     assert json.loads(trtbuild("status", "--json").stdout) == []
 
