@@ -64,7 +64,9 @@ class _Sink:
     @property
     def ready(self) -> bool:
         """See :class:`~trtbuild_gateway.seams.TextSink`."""
-        return self._exchange.started and self._choice.first > 0
+        exchange = self._exchange
+        # Heartbeats alone leave the way open for another model, which texts would not.
+        return exchange.started and exchange.spoken and self._choice.first > 0
 
     def settle(self) -> None:
         """Note when the last token came."""

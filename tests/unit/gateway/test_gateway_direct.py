@@ -8,6 +8,7 @@ import gc
 import json
 import random
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -179,6 +180,21 @@ def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
             gc.enable()
 
     in_front(test, script=paced([said("a"), said("b"), said("c")]))
+
+
+def test_nothing_goes_past_a_stream_that_has_had_only_heartbeats() -> None:
+    """Such a request may still be answered by a fallback; a text of the first model stays."""
+
+    async def run() -> None:
+        client = SimpleNamespace(transport=SimpleNamespace(write=None), writable=True)
+        exchange: Any = SimpleNamespace(client=client, started=True, spoken=False)
+        choice: Any = SimpleNamespace(first=1.0)
+        sink = direct.ReadSink(exchange, choice, lambda *_: b"")
+        assert not sink.ready
+        exchange.spoken = True
+        assert sink.ready
+
+    asyncio.run(run())
 
 
 class Taken:
