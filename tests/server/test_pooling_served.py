@@ -18,12 +18,13 @@ from support.exporting import Run, converting
 from support.tiny_encoders import DIMENSION, TOKENS, make_embedder
 from support.triton import Triton, title
 from trtbuild.client import LLMClient
+from trtbuild.client.reference import live_numbers, require_reference
 from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError, UsageError
+from trtbuild.server import read_contents
 from trtbuild.signature.requests import (
     EmbedAnswer,
     EmbedRequest,
-    RerankAnswer,
     RerankRequest,
 )
 
@@ -32,6 +33,7 @@ FAMILIES = (
     "bert", "bert-max-cls", "roberta", "xlm-roberta", "modernbert", "gemma3-text",
     "qwen3", "qwen2", "mistral", "llama", "bert-score", "xlm-roberta-score", "modernbert-score",
     "qwen3-score", "qwen3-reranker", "logit-score",
+    "bert-tokens", "bert-attends",
 )  # fmt: skip
 Rows = list[dict[str, Any]]
 
@@ -161,18 +163,15 @@ def test_every_family_equals_its_reference(
     source = tmp_path / "source"
     assert exporter(torch_families.__file__, source, f"{family}:{HEADS}") == 0
     name, rows = place(source / family, vllm_server, tmp_path / "repository", exporter)
+    models = dict(read_contents(tmp_path / "repository").served)
     try:
+        assert require_reference(vllm_server.grpc, models, tmp_path / "repository") == (name,)
         with LLMClient(vllm_server.grpc) as client:
             for row in rows:
-                item, use = row["item"], row["input_type"]
-                if "roberta" in family and "<pad>" in str(item):
+                if "roberta" in family and "<pad>" in str(row["item"]):
                     continue  # transformers gives a padding token in a text no position, vLLM does
-                if isinstance(item, str):
-                    found = list(embed(client, name, [item], input_type=use).vectors[0])
-                    assert np.abs(np.array(found) - row["row"]).max() <= 1e-5, item
-                else:
-                    answer = client.ask(name, RerankRequest(item[0], (item[1],)))
-                    assert isinstance(answer, RerankAnswer)
-                    assert answer.results[0].logit == pytest.approx(row["row"][0], abs=1e-4), item
+                apart = 1e-5 if models[name].task.makes_vectors else 1e-4
+                found = live_numbers(client, models[name], row)
+                assert found == pytest.approx(row["row"], abs=apart), row["item"]
     finally:
         remove(vllm_server, name)

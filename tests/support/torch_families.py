@@ -125,6 +125,7 @@ FAMILIES: Mapping[str, Row] = {
     "bert-colbert": embeds(
         "BertModel", "wordpiece", {"Dense": (32, 24)}, {"Mask": ["!", ","]}, num_hidden_layers=1
     ),
+    "bert-attends": embeds("BertModel", "wordpiece", {"Dense": (32, 24)}, {"Attends": ["!", ","]}),
     "modernbert-colbert": embeds(
         "ModernBertModel",
         "wordpiece",
@@ -182,7 +183,7 @@ def _sentence_files(folder: Path, row: Row) -> None:
     name = row.get("class", "SentenceTransformer")
     if "Splade" in modules:
         name = "SparseEncoder"
-    elif "Mask" in modules:
+    elif modules.keys() & {"Mask", "Attends"}:
         name = "MultiVectorEncoder"
     chain = _chain(folder, row["modules"])
     more = {"prompts": {"task": "Judge"}, "default_prompt_name": "task"} if chats(row) else {}
@@ -217,8 +218,9 @@ def _chain(folder: Path, modules: tuple[Row, ...]) -> list[Any]:
             dense.Transformer(str(folder), transformer_task="fill-mask"),
             sparse.SpladePooling(last["Splade"]),
         ]
-    expansion = {"strategy": "fixed", "attend": False, "length": 16}
-    more = {"query_expansion": expansion, "document_length": 40} if "Mask" in last else {}
+    expansion = {"strategy": "fixed", "attend": "Attends" in last, "length": 16}
+    masks = last.keys() & {"Mask", "Attends"}
+    more = {"query_expansion": expansion, "document_length": 40} if masks else {}
     chain = [dense.Transformer(str(folder), **more)]
     for module in modules:
         ((kind, value),) = module.items()
@@ -230,7 +232,7 @@ def _chain(folder: Path, modules: tuple[Row, ...]) -> list[Any]:
         elif kind == "Scores":
             said = {"activation_function": torch.nn.Identity(), "module_output_name": "scores"}
             chain.append(base.Dense(*value, **said))
-        elif kind == "Mask":
+        elif kind in masks:
             chain.append(multi.MultiVectorMask(skiplist_words=value))
         else:
             chain.append(base.Normalize())
