@@ -1,12 +1,15 @@
 """What a request to an embedding model or a reranker costs, in CPU time of all server processes.
 
     python benchmarks/bench_embeddings.py CHECKPOINT [--requests 200] [--clients 16] [--repo DIR]
+        [--infinity PYTHON]
 
 CHECKPOINT is an encoder with safetensors (all-MiniLM-L6-v2, for the figures in the documentation).
 It is converted in float32 and in int8, and served by the embedded server. The floor is its graph in
 a process of its own, called for one text at a time without padding, with nothing around it. Beside
-it sentence-transformers, one text at a time and in sorted batches. The reranker is the encoder's
-body with a random head: 100 passages in one request against the sum of its batches.
+it sentence-transformers, one text at a time and in sorted batches, and infinity where there is a
+Python with infinity-emb (``pip install torch==2.13.0 'transformers<5' infinity-emb[torch]`` in a
+venv of its own). The reranker is the encoder's body with a random head: 100 passages in one request
+against the sum of its batches.
 """
 
 from __future__ import annotations
@@ -86,6 +89,27 @@ for size in (1, 32):
     model.encode(job["texts"], batch_size=size)
     result.append(1000 * (time.process_time() - began) / len(job["texts"]))
 print(json.dumps(result))
+"""
+# Its engine as its own server calls it, with as many clients, and no HTTP around it.
+_INFINITY = """
+import asyncio, json, sys, time
+from infinity_emb import AsyncEmbeddingEngine, EngineArgs
+job = json.loads(sys.stdin.read())
+async def main():
+    engine = AsyncEmbeddingEngine.from_args(EngineArgs(
+        model_name_or_path=job["source"], engine="torch", device="cpu", dtype="float32",
+        bettertransformer=False, compile=False, model_warmup=False,
+    ))
+    async def client(texts):
+        for text in texts:
+            await engine.embed(sentences=[text])
+    async with engine:
+        await client(job["texts"][:8])
+        began = time.process_time()
+        parts = [job["texts"][at::job["clients"]] for at in range(job["clients"])]
+        await asyncio.gather(*map(client, parts))
+        return 1000 * (time.process_time() - began) / len(job["texts"])
+print(json.dumps(asyncio.run(main())))
 """
 _HEAD = """
 import sys, transformers
@@ -175,11 +199,11 @@ def alone(python: Path, repository: Path, name: str, items: Sequence[Sequence[An
     return found
 
 
-def library(python: Path, source: Path, inputs: Sequence[str]) -> list[float]:
-    """CPU milliseconds of a text by sentence-transformers: alone, and in sorted batches."""
+def elsewhere(python: Path, code: str, job: dict[str, Any]) -> Any:
+    """What a program with libraries of its own prints, CPU milliseconds of a text."""
     done = subprocess.run(
-        [python, "-c", _LIBRARY],
-        input=json.dumps({"source": str(source), "texts": inputs}),
+        [python, "-c", code],
+        input=json.dumps(job),
         capture_output=True,
         text=True,
         check=False,
@@ -188,8 +212,7 @@ def library(python: Path, source: Path, inputs: Sequence[str]) -> list[float]:
     )
     if done.returncode:
         raise SystemExit(done.stderr)
-    found: list[float] = json.loads(done.stdout)
-    return found
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def reranking(url: str, python: Path, repository: Path, repeats: int) -> dict[str, float]:
@@ -231,9 +254,13 @@ def measured(options: argparse.Namespace, work: Path) -> dict[str, Any]:
                 spent = alone(python, repository, name, [[text] for text in inputs])
                 rows[f"{name}, floor"] = {"cpu_ms": statistics.mean(busy for busy, _ in spent)}
                 print(kind, json.dumps(rows), file=sys.stderr, flush=True)
-            one, sorted_ = library(python, options.checkpoint, inputs)
+            job = {"source": str(options.checkpoint), "texts": inputs, "clients": options.clients}
+            one, sorted_ = elsewhere(python, _LIBRARY, job)
             rows["sentence-transformers, one at a time"] = {"cpu_ms": one}
             rows["sentence-transformers, sorted batches of 32"] = {"cpu_ms": sorted_}
+            if options.infinity:
+                spent = elsewhere(options.infinity, _INFINITY, job)
+                rows[f"infinity, {options.clients} clients"] = {"cpu_ms": spent}
             print(kind, json.dumps(rows), file=sys.stderr, flush=True)
         found["reranker"] = reranking(url, python, repository, options.repeats)
     return found
@@ -253,6 +280,8 @@ def report(found: dict[str, Any], clients: int) -> str:
             "sentence-transformers, sorted batches of 32", "fp32, " + busy,
         ),
     }  # fmt: skip
+    if f"infinity, {busy}" in mixed:
+        ratios[f"infinity / fp32 at {busy}"] = (f"infinity, {busy}", "fp32, " + busy)
     for name, (one, other) in ratios.items():
         lines.append(f"\n{name}: {mixed[one]['cpu_ms'] / mixed[other]['cpu_ms']:.2f} (mixed)")
     row = found["reranker"]
@@ -271,6 +300,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--repo", type=Path, help="where the models are kept for the next run")
+    parser.add_argument("--infinity", type=Path, help="a Python that has infinity-emb")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trtbuild-bench-") as place:
