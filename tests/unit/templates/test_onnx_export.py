@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import PIL
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from support.onnx_encoders import SETTINGS, write_graph
 from trtbuild.resources import template_dir
 
-NAMES = ("worker", "quantized")
+NAMES = ("worker", "quantized", "packages")
 RUNTIME = {"name": "ONNX Runtime 1.23.2 of Triton 25.11", "opset": 23, "ir": 11}
 
 
@@ -28,7 +29,7 @@ def modules() -> Iterator[dict[str, ModuleType]]:
     sys.path.insert(0, str(template_dir("onnx", "export")))
     yield {name: importlib.import_module(name) for name in NAMES}
     sys.path[:] = before
-    for name in {"worker", "quantized", "accuracy"} - known:
+    for name in {*NAMES, "accuracy"} - known:
         sys.modules.pop(name, None)
 
 
@@ -152,3 +153,28 @@ def test_a_smaller_graph_points_the_same_way(
     assert (found * wanted).sum(axis=1).min() > 0.98
     names = {one.name for one in tmp_path.iterdir()}
     assert names == {"model.onnx", *(["model.onnx.data"] if outside else [])}
+
+
+def test_pillow_lies_there_for_several_pythons(
+    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages, here = modules["packages"], "{}.{}".format(*sys.version_info)
+    fetched = []
+    monkeypatch.setattr(packages, "_fetch", lambda *given: fetched.append(given))
+    packages.pillow(tmp_path, [here, "3.99"])
+    assert (tmp_path / "PIL/Image.py").is_file()
+    assert list((tmp_path / "PIL").glob("_imaging.*.so"))
+    ((package, python, _),) = fetched
+    assert (package, python) == (f"pillow=={PIL.__version__}", "3.99")
+
+
+def test_a_package_that_is_not_there_is_told(
+    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho warning >&2\necho 'ERROR: no index' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    message = refusal(modules["packages"]._fetch, "pillow==1", "3.12", tmp_path)
+    assert "pillow==1 for Python 3.12" in message
+    assert "could not be fetched (ERROR: no index): check the network or PIP_INDEX_URL" in message
