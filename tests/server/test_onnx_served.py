@@ -13,19 +13,20 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from support import token_pipeline, torch_families
+from support import real_encoders, token_pipeline, torch_families
 from support.command_line import trtbuild
 from support.exporting import Run, converting
 from support.lanes import rounds
 from support.served import client_of, kept, serving
 from support.tiny_encoders import DIMENSION, TOKENS, make_embedder
 from trtbuild.client import LLMClient
-from trtbuild.client.reference import require_reference
+from trtbuild.client.reference import live_numbers, require_reference
 from trtbuild.errors import ServerError
 from trtbuild.server import (
     ServerHandle,
     read_contents,
 )
+from trtbuild.signature import ServedModel
 from trtbuild.signature.requests import (
     EmbedAnswer,
     EmbedRequest,
@@ -263,3 +264,34 @@ def test_entities_are_those_of_transformers_pipeline(
                 scores = [one.score for one in entities]
                 assert scores == pytest.approx([row[3] for row in wanted], abs=1e-4)
     assert any(known["first"]) and known["first"] != known["average"]
+
+
+@pytest.mark.nightly
+def test_published_checkpoints_equal_their_reference(exporter: Run, tmp_path: Path) -> None:
+    """A real MiniLM and a real SPLADE: each text alone, and in one ragged request."""
+    repository = tmp_path / "repository"
+    sparse = real_encoders.checkpoint("splade")
+    sources = {
+        "minilm": real_encoders.checkpoint("all-MiniLM-L6-v2"),
+        "splade": real_encoders.with_sparse_head(sparse, tmp_path / "splade", exporter),
+    }
+    with converting(exporter):
+        for name, source in sources.items():
+            done = trtbuild("convert", source, "--name", name, "--repo", repository)
+            assert done.returncode == 0, done.stderr
+    models = dict(read_contents(repository).served)
+    with serving(repository, list(sources), tmp_path / "state") as server:
+        for protocol in ("grpc", "http"):
+            with client_of(server, protocol) as client:
+                for name in sources:
+                    require_rows(client, models[name], kept(repository, name))
+
+
+def require_rows(client: LLMClient, model: ServedModel, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        others = [other["item"] for other in rows if other is not row]
+        for beside in ((), others):
+            found = np.array(live_numbers(client, model, row, beside))
+            wanted = np.array(row["row"])
+            scale = max(1.0, float(np.abs(wanted).max()))
+            assert np.abs(found - wanted).max() <= 1e-5 * scale, row["item"]
