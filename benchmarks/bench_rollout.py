@@ -1,4 +1,4 @@
-"""Seconds until `trtbuild rollout` takes users off a version that turns bad, and whom it cost.
+"""How soon `trtbuild rollout` takes users off a version that turns bad, and what that costs them.
 
     python benchmarks/bench_rollout.py [errors] [killed] [slower] [stalled] [--runs 3]
 

@@ -86,7 +86,7 @@ def _of_url(text: str) -> str:
         parts = urlsplit(text)
         _ = parts.port
     except ValueError as error:
-        return f"is no address: {error}"
+        return f"is not an address: {error}"
     if parts.username is not None:
         return (
             "has a login, which everybody who reads the chart would see: leave it out, put the "
