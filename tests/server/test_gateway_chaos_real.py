@@ -28,7 +28,7 @@ from support.adapters_made import shipped
 from support.gateways import run_as_served
 from support.ports import kept
 
-pytestmark = pytest.mark.nightly
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 ROUNDS = int(os.environ.get("TRTBUILD_CHAOS_ROUNDS", "16"))
 MODELS = {"smollm2": 4, "naive": 2}  # clients of each
@@ -244,6 +244,9 @@ def test_no_client_waits_in_silence(things: Things) -> None:
         assert not left, f"{victim}: {len(left)} of {len(hit)} hear nothing; {things.holders()}"
         hits.update(f"{victim}: {one.end or 'goes on'}" for one in hit)
         ended = [one.ended - at for one in hit if one.end]
+        print(
+            f"{victim}: {[one.end for one in hit]}, s: {[round(s, 2) for s in ended]}", flush=True
+        )
         slowest[victim] = max([slowest[victim], *(round(1000 * one) for one in ended)])
         await asyncio.to_thread(things.revive, victim)
 
