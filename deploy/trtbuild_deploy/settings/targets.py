@@ -59,7 +59,10 @@ class Worker(Strict):
         default="", description="TriggerAuthentication of KEDA, such as for Kafka's SASL"
     )
     port: int = Field(
-        default=0, ge=0, le=65535, description="Port of the broker; default: the usual one"
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port of the broker; default: that of the address, or the usual one",
     )
     target: str = Field(
         default="",

@@ -101,6 +101,24 @@ def test_the_guides_settings_make_a_worker_that_starts(tmp_path: Path) -> None:
     assert "REQUESTS" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("worker", "port"),
+    [
+        ({"queue": "kafka", "address": "a:9094,b:9094"}, 9094),
+        ({"queue": "kafka", "address": "a,b"}, 9092),
+        ({"queue": "redis", "address": "[fd00::1]:6380"}, 6380),
+        ({"queue": "redis", "address": "redis:6379", "port": 6381}, 6381),
+        ({"queue": "nats", "address": "nats:8222"}, 4222),
+    ],
+)
+def test_a_worker_may_connect_to_the_port_of_its_broker(
+    tmp_path: Path, worker: dict[str, Any], port: int
+) -> None:
+    written(tmp_path, {**WORKER, **worker})
+    values = yaml.safe_load((tmp_path / "out/values.yaml").read_text())
+    assert values["workload"]["worker"]["ports"] == sorted([port, 9000])
+
+
 def test_without_a_queue_there_is_no_worker(tmp_path: Path) -> None:
     values = yaml.safe_load((written(tmp_path, {}) / "values.yaml").read_text())
     assert values["workload"]["worker"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -43,7 +44,7 @@ def worker_values(settings: Settings) -> WorkerValues | None:
     return WorkerValues(
         args=tuple(args),
         trigger=Trigger(type=_TYPES[worker.queue], metadata=dict(_metadata(worker))),
-        ports=tuple(sorted({worker.port or _PORTS[worker.queue], _port_of(target)})),
+        ports=tuple(sorted({*_ports(worker), _port_of(target)})),
     )
 
 
@@ -90,6 +91,15 @@ def _metadata(worker: Worker) -> Mapping[str, str]:
         "mode": "QueueLength",
         "value": waiting,
     }
+
+
+def _ports(worker: Worker) -> set[int]:
+    """Return where a worker reaches its broker; KEDA asks Redis and Kafka at the same ports."""
+    if worker.port:
+        return {worker.port}
+    asked = worker.address if worker.queue in ("redis", "kafka") else ""
+    found = {int(port) for port in re.findall(r":([0-9]{1,5})(?:,|$)", asked)}
+    return found or {_PORTS[worker.queue]}
 
 
 def _port_of(url: str) -> int:
