@@ -74,7 +74,11 @@ def engine(case: Case) -> Mapping[str, Any]:
     """Return the recipe's settings with defaults. Raises RecipeError with all problems."""
     given = case.recipe.engine
     defaults = _IMAGE_DEFAULTS if is_images(case) else DEFAULTS
-    problems = list(engine_problems(given, known_arguments(defaults)))
+    others = [name for name in given if name in ARGUMENTS and name not in defaults]
+    own = {name: value for name, value in given.items() if name not in others}
+    problems = list(engine_problems(own, known_arguments(defaults)))
+    kind = "texts" if is_images(case) else "images"
+    problems += [f"{name!r} is for models that take {kind}: leave it out" for name in others]
     runtime = onnx_runtime(case.toolchain.triton)
     opset = given.get("opset", OPSET)
     if runtime and isinstance(opset, int) and opset > runtime.opset:

@@ -198,8 +198,11 @@ def test_a_processor_has_several_names(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("setting", [{"token_budget": 1}, {"truncate": "END"}, {"batch_size": 0}])
 def test_settings_of_texts_are_not_those_of_images(setting: dict[str, Any]) -> None:
-    with pytest.raises(RecipeError):
+    said = "must be a whole number" if "batch_size" in setting else "is for models that take texts"
+    with pytest.raises(RecipeError, match=said):
         builder.models(images_of(engine=setting))
+    with pytest.raises(RecipeError, match="'batch_size' is for models that take images"):
+        builder.models(case_of(batch_size=8))
 
 
 @pytest.mark.parametrize(("quantize", "share"), [("", 1.0), ("fp16", 0.5), ("int8", 0.3)])
