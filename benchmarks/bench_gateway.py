@@ -293,7 +293,11 @@ async def left(gateway: int, upstream: int) -> float:
 async def many(port: int, process: psutil.Process, count: int) -> float:
     """MB of memory with so many open streams."""
     streams = [await opened(port, completion(0, 1), b"data:") for _ in range(count)]
-    await asyncio.sleep(3)
+    until = time.monotonic() + 120
+    while len(process.net_connections()) < 2 * count:  # each has one to the server
+        if time.monotonic() > until:
+            raise SystemExit(f"{count} streams are not open after two minutes")
+        await asyncio.sleep(0.5)
     memory = process.memory_info().rss / 1e6
     for stream in streams:
         stream.done.cancel()
