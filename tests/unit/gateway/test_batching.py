@@ -25,10 +25,10 @@ ENDPOINT = "/v1/embeddings"
 Reply = Callable[[str, Any], Awaitable[bytes]]
 
 
-def endpoint(reply: Reply) -> Callable[[str, str], ASGIApp]:
+def endpoint(reply: Reply) -> Callable[[str, str, bytes], ASGIApp]:
     """Make an answerer; ``reply`` is given the caller and the body."""
 
-    def answerer(_: str, caller: str) -> ASGIApp:
+    def answerer(_: str, caller: str, __: bytes) -> ASGIApp:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             body = json.loads((await receive())["body"])
             content = await reply(caller, body)
