@@ -44,6 +44,15 @@ def test_only_what_is_not_finished_comes_again(
     assert (later.commit, later.text(), later.held) == (sent[-1] + 1, "", 0)
 
 
+def test_a_delivery_is_given_back_once() -> None:
+    """A worker that ends gives its messages back, and then its partitions with them."""
+    offsets = Offsets(5, set(), {5: 2})
+    assert offsets.received(5) and offsets.deliveries(5) == 3
+    offsets.give_back([5])
+    offsets.give_back()
+    assert decoded(5, offsets.text())[1] == {5: 2}
+
+
 def test_the_worst_bitmap_fits_into_what_brokers_keep() -> None:
     chance = random.Random(1)
     worst = {7 + at for at in range(SPAN) if chance.random() < 0.5}

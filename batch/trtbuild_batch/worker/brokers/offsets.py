@@ -36,6 +36,7 @@ class Offsets:
     finished: set[int] = field(default_factory=set)
     delivered: dict[int, int] = field(default_factory=dict)
     _open: dict[int, int] = field(default_factory=dict)  # deliveries, in the order of offsets
+    _given_back: set[int] = field(default_factory=set)  # of these, this one is not counted
     _commit: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +65,7 @@ class Offsets:
         if offset in self.finished or offset < self._commit:
             self._advance()
             return False
+        self._given_back.discard(offset)
         self._open[offset] = self.delivered.pop(offset, 0) + 1
         return True
 
@@ -72,15 +74,18 @@ class Offsets:
         return self._open[offset]
 
     def give_back(self, offsets: Iterable[int] | None = None) -> None:
-        """Do not count this delivery of messages that are held; None: of all."""
+        """Do not count this delivery of messages that are held; None: of all. It may be said twice:
+        a worker that ends gives its messages back, and then its partitions."""
         for offset in list(self._open) if offsets is None else offsets:
-            if offset in self._open:
+            if offset in self._open and offset not in self._given_back:
+                self._given_back.add(offset)
                 self._open[offset] -= 1
 
     def finish(self, offset: int) -> None:
         """Note that a message is finished. It may be said twice."""
         if offset in self._open:
             del self._open[offset]
+            self._given_back.discard(offset)
             self.finished.add(offset)
             self._advance()
 
