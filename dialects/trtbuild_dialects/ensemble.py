@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.signature.dialects.base import SchemaFacts
-from trtbuild.signature.dialects.generating import Generating
 from trtbuild.signature.model import ServedTask
 from trtbuild.signature.requests import GenerateRequest
+from trtbuild_dialects.generating import Generating
 
 _NAMES = {"seed": "random_seed", "stop": "stop_words"}
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import ImageClassifyRequest, TaskRequest
-from trtbuild.signature.samples import gray_png
 from trtbuild_dialects.classify import Labelled, Labelling
+from trtbuild_dialects.samples import gray_png
 
 
 class ImageClassify(Labelled):

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.signature.dialects.base import Read, SchemaFacts
-from trtbuild.signature.dialects.generating import Generating, chunk
+from trtbuild.signature.dialects.chunks import chunk
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import Chunk, GenerateRequest
 from trtbuild.wire.tensors import Outputs
+from trtbuild_dialects.generating import Generating
 
 _PREFIX = "sampling_param_"
 

@@ -21,9 +21,9 @@ from trtbuild.signature.requests import (
     TranscribeRequest,
     Transcription,
 )
-from trtbuild.signature.samples import silent_wav
 from trtbuild.wire.tensors import Outputs, Parameter
 from trtbuild_dialects.batched import Batched
+from trtbuild_dialects.samples import silent_wav
 
 
 class Transcribe(Batched[TranscribeRequest, Transcription]):

@@ -19,7 +19,6 @@ from trtbuild.signature.dialects.base import (
     tensor,
     unable,
 )
-from trtbuild.signature.dialects.generating import Generating
 from trtbuild.signature.model import ServedModel, ServedTask
 from trtbuild.signature.requests import (
     EmbedAnswer,
@@ -30,6 +29,7 @@ from trtbuild.signature.requests import (
 )
 from trtbuild.signature.vectors import require_type, typed
 from trtbuild.wire.tensors import InferRequest, Outputs
+from trtbuild_dialects.generating import Generating
 
 _SAMPLING = "sampling_parameters"
 _EMBEDDING = "embedding_request"

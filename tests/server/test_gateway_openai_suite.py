@@ -20,7 +20,7 @@ from support import triton
 from support.gateways import run_as_served
 from support.others_clients import ENVIRONMENT, PYTHON, SCRIPTS
 from support.scripted_model import scripted
-from trtbuild.signature.samples import silent_wav
+from trtbuild_dialects.samples import silent_wav
 from trtbuild_gateway.batches.store import Store
 from trtbuild_gateway.seams import Caller
 

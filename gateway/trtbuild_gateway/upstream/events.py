@@ -13,7 +13,7 @@ import msgspec
 
 from trtbuild.signature import ServedModel
 from trtbuild.signature.dialects import Dialect
-from trtbuild.signature.dialects.generating import chunk
+from trtbuild.signature.dialects.chunks import chunk
 from trtbuild.signature.requests import Chunk
 from trtbuild.wire import kserve
 from trtbuild.wire.failures import MalformedError, RefusedError

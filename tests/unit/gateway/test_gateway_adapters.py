@@ -21,7 +21,7 @@ from support.adapters_made import write_registry
 from support.gateways import Served, run_as_served, serving
 from support.paths import ROOT
 from support.pictures import file_of, halves, text_of
-from trtbuild.signature.samples import silent_wav
+from trtbuild_dialects.samples import silent_wav
 from trtbuild_gateway.reloading import reload
 
 # As docs/guides/adapters.md has it for a checkpoint without a template.

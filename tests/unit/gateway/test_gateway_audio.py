@@ -12,7 +12,7 @@ import pytest
 from support.fake_triton import FakeTriton
 from support.gateways import Served, in_front
 from trtbuild.signature.requests import Segment
-from trtbuild.signature.samples import silent_wav
+from trtbuild_dialects.samples import silent_wav
 from trtbuild_gateway.encoding.audio import as_srt, as_vtt
 
 PATH = "/v1/audio/transcriptions"

@@ -16,7 +16,7 @@ import pytest
 from support.fake_triton import FakeTriton, said
 from support.gateways import Served, in_front
 from support.scripted_http import END, STREAM, Step, event
-from trtbuild.signature.dialects.generating import chunk
+from trtbuild.signature.dialects.chunks import chunk
 from trtbuild.signature.requests import Chunk
 from trtbuild.wire.failures import WireError
 from trtbuild.wire.response import Parser

@@ -17,7 +17,7 @@ from support.command_line import trtbuild
 from support.fake_triton import FakeTriton, fake_triton, said, words
 from support.gateways import run_as_served, serving, tokenizer
 from support.scripted_http import STREAM, answer
-from trtbuild.signature.samples import silent_wav
+from trtbuild_dialects.samples import silent_wav
 from trtbuild_gateway.telemetry import otel
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -11,22 +11,20 @@ from trtbuild.signature.dialects.base import (
     Dialect,
     Read,
     SchemaFacts,
-    count,
     parameters,
     tensor,
-    text,
     unable,
 )
+from trtbuild.signature.dialects.chunks import chunk
 from trtbuild.signature.model import ServedModel
-from trtbuild.signature.requests import Chunk, GenerateRequest, TaskRequest
-from trtbuild.wire.tensors import InferRequest, Outputs, TensorValue
+from trtbuild.signature.requests import GenerateRequest, TaskRequest
+from trtbuild.wire.tensors import InferRequest, TensorValue
 
 # How TensorRT-LLM 1.2.1 calls the kinds of guides (triton_backend, tensorrt_llm/config.pbtxt).
 _GUIDES = {
     "json": "json_schema", "json_object": "json", "regex": "regex", "grammar": "ebnf_grammar",
     "structural_tag": "structural_tag",
 }  # fmt: skip
-_OF_A_CHUNK = ("text_output", "finish_reason", "num_output_tokens", "num_input_tokens")
 _RETURNS = ("finish_reason", "num_input_tokens", "num_output_tokens")
 
 
@@ -120,35 +118,3 @@ def _tensors(model: ServedModel, values: Mapping[str, Any]) -> list[TensorValue]
         for name, value in values.items()
         if model.input(name)
     ]
-
-
-def chunk(outputs: Outputs) -> Chunk:
-    """Return one response as a chunk."""
-    # One call per token of each stream: an output that is not there must cost nothing.
-    get = outputs.get
-    piece, reason, told, asked = map(get, _OF_A_CHUNK)
-    ended = text(_first(reason) or "") if reason is not None else ""
-    # Those of the prompt come after those of the answer.
-    found = get("logprobs")
-    return Chunk(
-        text(_first(piece) or ""),
-        "" if ended == "None" else ended,
-        count(_first(told)) if told is not None else None,
-        count(_first(asked)) if asked is not None else None,
-        *([_positions(element) for element in found.data[:2]] if found is not None else ()),
-    )
-
-
-def _first(value: TensorValue | None) -> Any:
-    return value.data[0] if value is not None and len(value.data) else None
-
-
-def _positions(element: Any) -> tuple[Any, ...]:
-    """Return log probabilities by token, from the JSON text of an output."""
-    if not isinstance(element, (str, bytes)):
-        return ()
-    try:
-        listed = json.loads(element)
-    except (ValueError, RecursionError):
-        return ()
-    return tuple(listed) if isinstance(listed, list) else ()
