@@ -10,7 +10,8 @@ _UNITS = {
 }  # fmt: skip
 QUANTITY = r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?"
 LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-ADDRESSES = r"[\w.:,\[\]-]*"
+_ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?"
+ADDRESSES = f"{_ADDRESS}(,{_ADDRESS})*"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 # What the registry's grammar allows, without its finer points.
 IMAGE = r"[a-z0-9][A-Za-z0-9_./:-]*(@sha256:[0-9a-f]{64})?"
@@ -52,9 +53,11 @@ def variable_name(text: str) -> str:
 
 def addresses(text: str) -> str:
     """``text`` when it can be HOST:PORT, several of them, or empty."""
-    if not re.fullmatch(ADDRESSES, text):
+    ports = [int(port) for port in re.findall(r":([0-9]+)(?:,|$)", text)]
+    if text and not (re.fullmatch(ADDRESSES, text) and all(0 < port < 65536 for port in ports)):
         raise ValueError(
-            f"{text!r} is not HOST:PORT: leave out the scheme, and separate several with commas"
+            f"{text!r} is not HOST:PORT: write no scheme, a port from 1 to 65535, and commas "
+            "between several"
         )
     return text
 

@@ -138,6 +138,8 @@ def test_without_a_queue_there_is_no_worker(tmp_path: Path) -> None:
         ({"adress": "a:1"}, "adress"),
         ({"queue": ""}, "'worker.image' starts no worker: give 'worker.queue'"),
         ({"address": "redis://redis:6379"}, "is not HOST:PORT"),
+        ({"address": "a:9092,:9092"}, "is not HOST:PORT"),
+        ({"address": "[::1]:70000"}, "is not HOST:PORT"),
         ({"target": "gateway"}, "'worker.target' must be a URL with http or https"),
         ({"cpu": "1x"}, "'worker.cpu' must match "),
         ({"variable": "A B"}, "'A B' cannot be the name of a variable"),
