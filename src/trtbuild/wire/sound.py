@@ -19,6 +19,16 @@ _MARKS = {
 }  # fmt: skip
 
 
+class _Bytes(io.BytesIO):
+    """A damaged file names places before its start; soundfile would print a traceback for each."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
+
+
 class SoundError(ValueError):
     """A recording that cannot be read; the message is for whoever sent it."""
 
@@ -49,7 +59,7 @@ def as_wav(data: bytes, extra: str) -> bytes:
             f"{CONVERT}, or install {extra}[audio], which reads FLAC, MP3, Ogg and AIFF"
         ) from None
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(_Bytes(data)) as file:
             return _written(soundfile, file)
     except (soundfile.SoundFileError, TypeError):
         raise SoundError(f"the file is not a recording that can be read: {CONVERT}") from None

@@ -62,6 +62,16 @@ def test_what_is_no_recording_is_told(data: bytes) -> None:
         sound.as_wav(data, "trtbuild")
 
 
+def test_a_place_before_the_start_prints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    damaged = bytearray(file_of(TONE, "AIFF"))
+    damaged[38] = 255  # where the samples begin
+    with pytest.raises(sound.SoundError):
+        sound.as_wav(bytes(damaged), "trtbuild")
+    assert not printed
+
+
 def test_a_file_that_unpacks_to_too_much_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sound, "MOST_BYTES", 2 * RATE)
     with pytest.raises(sound.SoundError, match="longer than 1 s, the most at 8000 Hz"):
