@@ -41,8 +41,8 @@ end 0
 [ -z "$left" ] || sleep "$3"
 end KILL
 """
-_LOOK_SECONDS = 2
-_GRACE_SECONDS = 5
+_LOOK_SECONDS = 1
+_GRACE_SECONDS = 1
 _POLL = 0.05
 _KILLED_POLL = 0.005
 _KILLED_SECONDS = 5.0
