@@ -30,6 +30,7 @@ _ROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 
 _SEEN: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 128}
 _QWEN = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 _INTERN = ("<img>", "</img>", "<IMG_CONTEXT>", "<video>")
+_GEMMA = ("<start_of_image>", "<end_of_image>", "<image_soft_token>")
 _PIXELS: dict[str, Any] = {
     "image_processor_type": "Qwen2VLImageProcessor",
     "min_pixels": 784,
@@ -44,7 +45,9 @@ _SQUARE = {"height": 56, "width": 56}
 _HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 
 
-def tokenizer(folder: Path, added: tuple[str, ...], named: dict[str, str]) -> dict[str, int]:
+def tokenizer(
+    folder: Path, added: tuple[str, ...], named: dict[str, str], words: tuple[str, ...] = ()
+) -> dict[str, int]:
     """A byte-level tokenizer without merges; ids of its special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -56,11 +59,12 @@ def tokenizer(folder: Path, added: tuple[str, ...], named: dict[str, str]) -> di
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     made.add_special_tokens(list(special))
+    made.add_tokens(list(words))
     PreTrainedTokenizerFast(
         tokenizer_object=made, bos_token=special[0], eos_token=special[2], pad_token=special[0],
         model_max_length=512, extra_special_tokens=named,
     ).save_pretrained(folder)  # fmt: skip
-    return vocab
+    return dict(made.get_vocab())
 
 
 def _qwen(folder: Path, name: str, vision: dict[str, Any], **text: Any) -> tuple[Any, str]:
@@ -131,12 +135,48 @@ def internvl(folder: Path) -> tuple[str, Any, dict[str, Any], str]:
     return "InternVL", config, processor, f"{_INTERN[2]}What?"
 
 
+def gemma3(folder: Path) -> tuple[str, Any, dict[str, Any], str]:
+    import transformers
+
+    keys = ("boi_token", "eoi_token", "image_token")
+    lines = tuple("\n" * count for count in (1, 2, 3, 4))  # vLLM asks for these
+    ids = tokenizer(folder, _GEMMA, dict(zip(keys, _GEMMA, strict=True)), lines)
+    config = transformers.Gemma3Config(
+        text_config={**_TEXT, "vocab_size": len(ids), "head_dim": 32, "sliding_window": 64,
+                     "query_pre_attn_scalar": 32,
+                     "layer_types": ["sliding_attention", "full_attention"]},
+        vision_config={**_SEEN, "num_attention_heads": 2, "num_hidden_layers": 2, "image_size": 56,
+                       "patch_size": 14},
+        mm_tokens_per_image=4,
+        boi_token_index=ids[_GEMMA[0]],
+        eoi_token_index=ids[_GEMMA[1]],
+        image_token_index=ids[_GEMMA[2]],
+    )  # fmt: skip
+    _write(
+        folder / "processor_config.json",
+        {"processor_class": "Gemma3Processor", "image_seq_length": 4},
+    )
+    processor = {"image_processor_type": "Gemma3ImageProcessor", "size": _SQUARE, **_HALF}
+    return "Gemma3", config, processor, f"{_GEMMA[0]}What?"
+
+
 FAMILIES = {
+    "gemma3": gemma3,
     "qwen2_vl": qwen2_vl,
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
     "internvl": internvl,
 }
+
+
+def _publish(file: Path) -> None:
+    """Give an image encoder the names of published checkpoints, which transformers 5 shortens."""
+    from safetensors.torch import load_file, save_file
+
+    short, full = "vision_tower.", "vision_tower.vision_model."
+    found = load_file(file)
+    if f"{short}embeddings.patch_embedding.weight" in found:
+        save_file({k.replace(short, full): v for k, v in found.items()}, file, {"format": "pt"})
 
 
 def _write(path: Path, value: Any) -> None:
@@ -157,7 +197,10 @@ def main() -> None:
     for weights in model.parameters():
         if weights.ndim > 1:
             torch.nn.init.normal_(weights, std=0.05)
+    if family == "gemma3":  # its output layer is its input's: large rows would repeat a token
+        model.get_input_embeddings().weight.data.mul_(0.2)
     model.save_pretrained(folder)
+    _publish(folder / "model.safetensors")
     saved = json.loads((folder / "config.json").read_bytes())
     _write(folder / "config.json", {**saved, "architectures": [f"{name}ForConditionalGeneration"]})
     picture = Image.effect_noise((56, 56), 90).convert("RGB")
