@@ -189,7 +189,7 @@ class Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self.first and self._marker in data:
             self.first = time.perf_counter()
-        self.tokens += data.count(b'" word"')
+        self.tokens += data.count(b"word")
         self._tail = (self._tail + data)[-5:]
         if self._tail == b"0\r\n\r\n" and not self.done.done():
             self.done.set_result(None)
@@ -240,7 +240,7 @@ async def load(
 ) -> tuple[float, float]:
     """CPU microseconds per token of whole answers, and while all streams are open."""
     began = cpu(process)
-    found = [await opened(port, request, b'" word"') for _ in range(streams)]
+    found = [await opened(port, request, b"word") for _ in range(streams)]
     while not all(stream.first for stream in found):
         await asyncio.sleep(TICK)
     early, before = cpu(process), sum(stream.tokens for stream in found)
