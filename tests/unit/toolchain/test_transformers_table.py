@@ -115,8 +115,9 @@ def test_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         version: script.Release(version, zipfile.ZipFile(path))
         for version, path in (("4.0.0", old), ("5.0.0", new))
     }
-    script.write({}, releases)
+    script.write({}, {"1.2.1": "4.57.1"}, releases)
     table = json.loads((tmp_path / "transformers.json").read_text())
+    assert table["tensorrt-llm"] == {"1.2.1": "4.57.1"}
     assert table["model_types"] == {"late": ["4.0.0", "5.0.0"], "new": ["4.0.0", ""]}
     assert table["architectures"]["NewForCausalLM"] == ["generate", "new", {"5.0.0": "flag"}]
 
