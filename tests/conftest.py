@@ -114,17 +114,16 @@ def home(
     directory is ``tmp_path`` for those that ask for it, and must stay empty for the others: making
     a directory for each of thousands of tests costs more than most of them.
     """
-    found = homes / str(next(_numbers))
+    found, empty = homes / str(next(_numbers)), homes / "empty"
     marks = {mark.name for mark in request.node.iter_markers()}
     alone = marks.isdisjoint({"server", "network"})
     move_places(monkeypatch, found, cache=alone)
     if alone:
         monkeypatch.setattr(socket.socket, "connect", _connect_here)
-    empty = homes / "empty"
     own = "tmp_path" in request.fixturenames
     monkeypatch.chdir(request.getfixturevalue("tmp_path") if own else empty)
     yield found
-    if not own and (left := [path.name for path in empty.iterdir()]):
+    if not own and (left := os.listdir(empty)):  # noqa: PTH208 - three times as fast as Path
         shutil.rmtree(empty)
         empty.mkdir()
         pytest.fail(f"the test leaves {left} in its current directory; let it ask for tmp_path")

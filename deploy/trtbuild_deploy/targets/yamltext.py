@@ -7,6 +7,11 @@ from typing import Any
 
 import yaml
 
+try:
+    from yaml import CSafeLoader as SafeLoader  # ten times as fast
+except ImportError:  # PyYAML without libyaml
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 
 class _Dumper(yaml.SafeDumper):
     """Indents lists below their key, writes long texts as blocks, never an alias."""
@@ -32,7 +37,7 @@ def yaml_bytes(value: Any, header: str = "") -> bytes:
     body = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, explicit_start=False
     )
-    if yaml.safe_load(body) != value:
+    if yaml.load(body, Loader=SafeLoader) != value:
         raise ValueError("the YAML did not survive its own parser")
     return yaml_header(header) + body.encode()
 
