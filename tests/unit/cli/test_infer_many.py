@@ -194,6 +194,7 @@ def test_images_and_recordings_are_files(sent: Sent, tmp_path: Path) -> None:
     found = lines(infer("image-classify", "--image", file, "--image", file, "--json"))
     assert [row["label"] for row in found] == ["dog", "dog"]
     assert list(sent[0].inputs[0].data) == [base64.b64encode(b"content").decode()] * 2
+    file.write_bytes(b"RIFF\x04\0\0\0WAVE")
     done = infer("transcribe", "--audio", file, "--language", "de", "--timestamps", "--translate")
     assert done.stdout == "    0.00     1.00  hi\n"
     assert sent[1].parameters == {"language": "de", "task": "translate", "timestamps": True}

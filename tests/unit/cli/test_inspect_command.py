@@ -101,7 +101,7 @@ def test_the_heads_of_rerankers_and_classifiers(tmp_path: Path) -> None:
         new=True,
         files={"1_LogitScore/config.json": {"true_token_id": 7, "false_token_id": 8}},
     )
-    assert shown(run(str(folder)))["score"] == "the logit of token 7 against 8"
+    assert shown(run(str(folder)))["score"] == "the logit of '%' against '&'"
 
 
 def test_labels_that_no_terminal_takes(tmp_path: Path) -> None:

@@ -55,17 +55,23 @@ def test_a_large_file_is_on_the_disk_while_it_arrives() -> None:
 
 
 def test_a_file_beyond_the_limit_is_not_read_on() -> None:
-    given, sent = exchange(512, most_bytes=10 * len(PIECE))
-    with pytest.raises(ApiError, match="larger than 655,360 bytes") as caught:
-        asyncio.run(form_of(given, uploads=True))
-    assert caught.value.status == 413 and len(sent) == 11
+    async def run() -> None:
+        given, sent = exchange(512, most_bytes=10 * len(PIECE))
+        with pytest.raises(ApiError, match="larger than 655,360 bytes") as caught:
+            await form_of(given, uploads=True)
+        assert caught.value.status == 413 and len(sent) == 11
+
+    asyncio.run(run())
 
 
 def test_a_full_disk_is_no_fault_of_the_form(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(**_: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    async def run() -> None:
+        await form_of(exchange(64)[0])
+
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(ApiError, match="No space left on device") as caught:
-        asyncio.run(form_of(exchange(64)[0]))
+        asyncio.run(run())
     assert (caught.value.status, caught.value.code) == (507, "storage_full")
