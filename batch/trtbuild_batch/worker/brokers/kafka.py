@@ -26,6 +26,7 @@ from trtbuild_batch.worker.brokers.offsets import SPAN, Offsets, decoded
 from trtbuild_batch.worker.model import LostError, Message, Outgoing, TooLargeError
 
 _WAIT = 1.0
+_LOOK, _QUIET = 0.05, 3  # seconds, and how many of them without an assignment
 _IDLE = 5.0  # seconds without a receive after which partitions are paused and the group is answered
 _FULL = SPAN - 1024  # what the client has fetched already comes on top
 
@@ -252,7 +253,20 @@ class KafkaSource:
     async def close(self) -> None:
         """Leave the group, so that the others get our partitions at once."""
         async with self._polling:
-            await asyncio.to_thread(self._consumer.close)
+            await asyncio.to_thread(self._leave)
+
+    def _leave(self) -> None:
+        """Give the partitions back, then close: librdkafka, told by us of what it assigned or
+        revoked just as it closes, can wait for itself for ever, with Python's lock held."""
+        from confluent_kafka import KafkaException
+
+        with contextlib.suppress(KafkaException):
+            self._consumer.unsubscribe()
+            until, quiet = time.monotonic() + SECONDS, 0
+            while quiet < _QUIET and time.monotonic() < until:
+                came = self._consumer.poll(_LOOK) or self._consumer.assignment()
+                quiet = 0 if came else quiet + 1
+        self._consumer.close()
 
 
 class KafkaSink:
