@@ -45,7 +45,7 @@ async def _answer(context: Context, endpoint: str, task: str) -> None:
     _require_outputs(model, form)
     await context.admit()
     wanted = TranscribeRequest(
-        (base64.b64encode(await _wav(form.file)).decode(),),
+        (base64.b64encode(await _wav(form.file, context.gateway.settings.most_bytes)).decode(),),
         language=form.language,
         prompt=await context.call.texts.prompts(form.prompt),
         translate=task == "translate",
@@ -56,11 +56,13 @@ async def _answer(context: Context, endpoint: str, task: str) -> None:
     await _respond(context, form, checked(answer.results[0], context.call.texts), task)
 
 
-async def _wav(data: bytes) -> bytes:
-    """Return the recording as the WAV file that models read; ApiError if there is none."""
+async def _wav(data: bytes, most_bytes: int) -> bytes:
+    """Return the recording as the WAV file that models read, no larger than a body may be."""
+    if is_wav(data):
+        return data
     try:
         # Decoding takes seconds of CPU, and libsndfile releases the GIL.
-        return data if is_wav(data) else await asyncio.to_thread(as_wav, data, "trtbuild-gateway")
+        return await asyncio.to_thread(as_wav, data, "trtbuild-gateway", most_bytes)
     except SoundError as error:
         raise invalid(str(error), "file", "invalid_audio") from None
 

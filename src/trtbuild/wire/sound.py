@@ -38,12 +38,13 @@ def is_wav(data: bytes) -> bool:
     return data[:4] == b"RIFF" and data[8:12] == b"WAVE"
 
 
-def as_wav(data: bytes, extra: str) -> bytes:
+def as_wav(data: bytes, extra: str, most_bytes: int = MOST_BYTES) -> bytes:
     """Return a recording as a WAV file of one channel, 16 bits and the same rate.
 
     Args:
         data: The file; a WAV file is returned as it is.
         extra: The distribution with the extra that decodes others, for messages.
+        most_bytes: Of the WAV file: minutes of silence are a small FLAC file.
 
     Raises:
         SoundError: It is not a recording, is too long, or soundfile is not installed.
@@ -60,14 +61,14 @@ def as_wav(data: bytes, extra: str) -> bytes:
         ) from None
     try:
         with soundfile.SoundFile(_Bytes(data)) as file:
-            return _written(soundfile, file)
+            return _written(soundfile, file, most_bytes)
     except (soundfile.SoundFileError, TypeError):
         raise SoundError(f"the file is not a recording that can be read: {CONVERT}") from None
 
 
-def _written(soundfile: Any, file: Any) -> bytes:
+def _written(soundfile: Any, file: Any, most_bytes: int) -> bytes:
     """Copy in blocks as whole numbers, which keeps the samples of lossless files."""
-    made, most = io.BytesIO(), MOST_BYTES // 2  # samples of 16 bits
+    made, most = io.BytesIO(), most_bytes // 2  # samples of 16 bits
     with soundfile.SoundFile(
         made, "w", samplerate=file.samplerate, channels=1, format="WAV", subtype="PCM_16"
     ) as out:

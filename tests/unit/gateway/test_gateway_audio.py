@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import sys
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
+import soundfile
 
 from support.fake_triton import FakeTriton
 from support.gateways import Served, in_front
@@ -87,5 +90,11 @@ def test_a_form_has_limits(parts: int) -> None:
         large = {"file": bytes(3_000_000)}
         answer = await served.client.post(PATH, data={"model": "m"}, files=large)
         assert answer.status_code == 413
+        silence = io.BytesIO()  # small only as long as it is packed
+        soundfile.write(silence, np.zeros(80_000, np.int16), 8000, format="FLAC")
+        packed = silence.getvalue()
+        assert len(packed) < 10_000
+        answer = await served.client.post(PATH, data={"model": "m"}, files={"file": packed})
+        assert (answer.status_code, "longer than 1 s" in answer.text) == (400, True), answer.text
 
-    in_front(test, most_bytes=20_000)
+    in_front(test, most_bytes=20_000, spec=((("audio", "BYTES"),), (("text", "BYTES"),)))
