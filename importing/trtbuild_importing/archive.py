@@ -63,7 +63,7 @@ def _extract(path: Path, folder: Path) -> None:
                     with found.open(one) as content:
                         _write(folder, one.filename, content, one.file_size)
         return
-    with tarfile.open(path, "r:*", tarinfo=_Header) as packed:
+    with _opened(path) as packed:
         entries = list(_entries(packed))
         _require_room([(one.name, one.size) for one in entries], folder)
         for entry in entries:
@@ -75,6 +75,13 @@ def _extract(path: Path, folder: Path) -> None:
                 _write(folder, entry.name, stream, entry.size)
 
 
+def _opened(path: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(path, "r:*", tarinfo=_Header)
+    except tarfile.ReadError:  # with a line for every compression that was tried
+        raise ValueError("it is neither a zip nor a tar file") from None
+
+
 class _Header(tarfile.TarInfo):
     """A header that is refused before the library reads what it announces into memory."""
 
@@ -83,7 +90,7 @@ class _Header(tarfile.TarInfo):
         found = super().frombuf(buf, encoding, errors)
         plain = found.type in tarfile.REGULAR_TYPES
         if found.size < 0 or (found.size > _MOST_NAME_BYTES and not plain):
-            raise tarfile.ReadError(f"a header of tar announces {found.size} bytes")
+            raise ValueError(f"a header of tar announces {found.size} bytes")
         return found
 
 
@@ -142,8 +149,6 @@ def _require_plain(folder: Path) -> None:
 
 
 def _damaged(path: Path, why: str) -> UsageError:
-    if "invalid header" in why:  # with tarfile's reasons for every compression that it tried
-        why = "it is neither a zip nor a tar file"
     return UsageError(
         f"{path} cannot be read as an archive: {why}",
         fix="download or build it again; a .mar is a zip or a tar.gz of torch-model-archiver",

@@ -279,8 +279,9 @@ def test_damaged_archives_are_named(here: Path) -> None:
     content[60:90] = bytes(30)
     (here / "lzma.mar").write_bytes(content)
     assert "cannot be read as an archive" in refused(here / "lzma.mar").what
-    (here / "text.mar").write_text("model: llama\n" * 99)
-    assert refused(here / "text.mar").what.endswith("it is neither a zip nor a tar file")
+    for text in ("x", "model: llama\n" * 99):
+        (here / "text.mar").write_text(text)
+        assert refused(here / "text.mar").what.endswith("it is neither a zip nor a tar file")
     assert not list(here.glob(".import*"))
 
 
