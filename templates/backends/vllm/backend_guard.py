@@ -13,8 +13,9 @@ import threading
 from pathlib import Path
 
 _NOTE_SECONDS = 1
-_LOOK_SECONDS = 2
-_GRACE_SECONDS = 5  # for a stub that ends by itself
+_LOOK_SECONDS = 1
+# For a stub that ends by itself. It holds the server's connections open, whose clients wait.
+_GRACE_SECONDS = 1
 
 # Arguments: the stub, its server, the two times. Lines of "PID STARTTIME" come; the pipe ends with
 # the stub, however that ends. A process number that has been given to somebody else by then has
