@@ -64,7 +64,9 @@ def checked_messages(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]
         ApiError: There are none, or one has another form.
     """
     if not messages:
-        raise invalid("'messages' is empty", "messages", "empty_messages")
+        raise invalid(
+            "'messages' is empty; send at least one message", "messages", "empty_messages"
+        )
     return [_checked(at, message) for at, message in enumerate(messages)]
 
 

@@ -45,6 +45,7 @@ def stop(
     from trtbuild import server
     from trtbuild.cli.output import print_json
     from trtbuild.errors import UsageError
+    from trtbuild.progress import counted
 
     if every and server_id:
         raise UsageError("an ID and --all cannot be combined", fix="give one of them")
@@ -57,7 +58,7 @@ def stop(
         return
     for one in ended:
         how = "stopped" if one.in_time else "killed"
-        swept = f", {len(one.swept)} shared memory files removed" if one.swept else ""
+        swept = f", {counted(len(one.swept), 'shared memory file')} removed" if one.swept else ""
         typer.echo(f"{one.id} {how}{swept}")
     if not ended:
         typer.echo("no server is running")
