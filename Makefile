@@ -69,7 +69,8 @@ SHARD ?= vllm or not vllm
 SERVER_WORKERS ?= 0
 server-tests: $(BIN)/.ready ## Tests on the real embedded Triton (installs the runtime once)
 	$(BIN)/trtbuild runtime install
-	$(BIN)/pytest -n $(SERVER_WORKERS) --dist loadgroup -m "server and ($(SHARD))"
+	$(BIN)/pytest -n $(SERVER_WORKERS) --dist loadgroup -m "server and ($(SHARD))" \
+	  || { test $$? = 1 && $(BIN)/python scripts/repeat_failed_tests.py; }
 
 $(VENV)-clients/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-clients
