@@ -489,4 +489,111 @@ EXCERPTS |= {
     "process-died": "FrobError: the frob was terminated",
     "wrong-type": "TypeError: frob is off",
     "wrong-value": "ValueError: frob is off",
+    "vllm-memory-changed": vllm(
+        "AssertionError: Error in memory profiling. Initial free memory 10.1 GiB, current free memory 12.0 GiB."
+    ),
+    "batched-sequences": vllm(
+        "ValueError: max_num_batched_tokens (128) must be greater than or equal to max_num_seqs (256)."
+    ),
+    "no-pipeline": vllm(
+        "NotImplementedError: Pipeline parallelism is not supported for this model."
+    ),
+    "weights-incomplete": vllm(
+        "ValueError: Following weights were not initialized from checkpoint: {'lm_head.weight'}"
+    ),
+    "kernel-resources": vllm(
+        "triton.runtime.errors.OutOfResources: out of resource: shared memory, Required: 114688, Hardware limit: 101376."
+    ),
+    "nccl-timeout": "[rank1]:[E ProcessGroupNCCL.cpp:616] [Rank 1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=3, OpType=ALLREDUCE)",
+    "pytorch-devices": failed(
+        "m",
+        "Internal: failed to load model 'm': The following operation failed in the TorchScript interpreter. RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:1 and cuda:0!",
+    ),
+    "outside-triton": "ModuleNotFoundError: No module named 'triton_python_backend_utils'",
+    "model-control": "error: Unavailable - explicit model load / unload is not allowed if polling is enabled",
+    "message-size": '\tdetails = "Received message larger than max (12345678 vs. 4194304)"',
+    "read-only": "OSError: [Errno 30] Read-only file system: '/models/m/1/cache'",
+    "process-limit": "OSError: [Errno 24] Too many open files: '/models/m/1/a.json'",
+    "rust-panic": "thread 'main' (7) panicked at src/lib.rs:12:34:",
 }
+
+# Other words for the same causes: those that a broader pattern once took for another one.
+ALSO = [
+    (
+        "plan-gpu-architecture",
+        'E "IRuntime::deserializeCudaEngine: Error Code 1: Internal Error (The engine plan file is generated on an incompatible platform, expecting Linux x86_64 got Windows x86_64, please rebuild.)"',
+    ),
+    (
+        "plan-profile",
+        failed(
+            "m",
+            "Invalid argument: unable to load model 'm', configuration specified max-batch 128 but TensorRT engine only supports max-batch 32",
+        ),
+    ),
+    (
+        "unary-on-decoupled",
+        "error: generate expects model to produce exactly 1 response, use generate stream for model that generates various number of responses",
+    ),
+    (
+        "host-memory",
+        "RuntimeError: Too large swap space. 16.00 GiB out of the 15.5 GiB total CPU memory is allocated for the swap space.",
+    ),
+    (
+        "gpu-ordinal",
+        E
+        + " model_repository_manager.cc:1186] Invalid argument: instance group m_0 of model m specifies invalid or unsupported gpu id 1. GPUs with at least the minimum required CUDA compute compatibility of 6.000000 are: 0",
+    ),
+    (
+        "no-gpu",
+        E
+        + " model_repository_manager.cc:1186] Invalid argument: instance group m_0 of model m specifies invalid or unsupported gpu id 0. GPUs with at least the minimum required CUDA compute compatibility of 6.000000 are: ",
+    ),
+    (
+        "driver",
+        "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver to a newer version",
+    ),
+    (
+        "nccl-shared-memory",
+        "h:1:2 [0] misc/shmutils.cc:72 NCCL WARN Error: failed to extend /dev/shm/nccl-abcdef to 33030532 bytes, error: No space left on device (28)",
+    ),
+    (
+        "onnx-external-data",
+        failed(
+            "m",
+            "Internal: onnx runtime error 6: Exception during initialization: /x/env.cc:1 GetFileLength for /models/m/1/weights.pb failed:Invalid fd was supplied: -1",
+        ),
+    ),
+    (
+        "request-tensor",
+        "onnx runtime error 2: Got invalid dimensions for input: x for the following indices",
+    ),
+    (
+        "request-tensor",
+        "[400] inference input 'x' data-type is 'FP64', but model 'm' expects 'FP32'",
+    ),
+    (
+        "library-missing",
+        "error: creating server: Not found - unable to load shared library: /opt/tritonserver/caches/redis/libtritoncache_redis.so: cannot open shared object file: No such file or directory",
+    ),
+    (
+        "weights-shape",
+        "AssertionError: self.org_vocab_size=152064 self.input_size=151936 loaded_weight.shape[output_dim]=152064",
+    ),
+    (
+        "weights-missing",
+        'FileNotFoundError: No such file or directory: "/m/model-00003-of-00004.safetensors"',
+    ),
+    (
+        "multimodal-processor",
+        "ValueError: Attempted to assign 576 multimodal tokens to 577 placeholders",
+    ),
+    ("vllm-architecture", "KeyError: 'Qwen9ForConditionalGeneration'"),
+    (
+        "python-module-missing",
+        "You need to have sentencepiece or tiktoken installed to convert a slow tokenizer to a fast one.",
+    ),
+    (
+        "numpy2",
+        "A module that was compiled using NumPy 1.x cannot be run in\nNumPy 2.1.0 as it may crash.",
+    ),
+]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from support.log_excerpts import CONFIG, EXCERPTS, engine, failed, python, vllm
+from support.log_excerpts import ALSO, CONFIG, EXCERPTS, engine, failed, python, vllm
 from support.programs import write_program
 from support.real_logs import LOGS
 from support.tables import check_rows
@@ -64,6 +64,11 @@ def test_a_cause_is_the_root() -> None:
         assert not found.ok
 
     check_rows([name for name in EXCERPTS if TABLE[name].kind == "cause"], check_excerpt)
+
+
+def test_another_wording_has_the_same_cause() -> None:
+    found = {text: [one.cause for one in explained(text).reasons] for _, text in ALSO}
+    assert found == {text: [cause] for cause, text in ALSO}
 
 
 @pytest.mark.parametrize("name", [name for name in EXCERPTS if TABLE[name].kind == "cascade"])
