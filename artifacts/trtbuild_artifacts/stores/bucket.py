@@ -117,7 +117,7 @@ class Bucket:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         path = tag_path(tag)
-        mode: PutMode = "create" if before is None else before
+        mode: PutMode = before or "create"  # an Update needs what this store did not give
         try:
             with self._trouble():
                 obstore.put(self._store, path, digest.encode(), mode=mode)
@@ -131,6 +131,13 @@ class Bucket:
         else:
             return
         if (now := (self.read(path) or b"nothing").decode("ascii", "replace")) != digest:
+            if before is not None and not before:
+                raise BuildError(
+                    f"the tag {tag} cannot be moved safely: the store gives neither an ETag nor a "
+                    "version of it",
+                    where=str(self._reference),
+                    fix="use a new tag, or set AWS_CONDITIONAL_PUT=disabled if nobody else pushes",
+                )
             raise BuildError(
                 f"the tag {tag} was moved by somebody else in the meantime",
                 where=str(self._reference),

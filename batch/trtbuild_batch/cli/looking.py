@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,10 +66,9 @@ def status(
     import time
 
     from trtbuild.cli.output import json_line, print_json
-    from trtbuild_batch.places import need_pyarrow
     from trtbuild_batch.refreshing import looking
 
-    need_pyarrow()
+    _need_something(out)
     while True:
         found = looking.status(out)
         if not as_json:
@@ -80,6 +80,19 @@ def status(
         if not watch or found.complete:
             return
         time.sleep(_WATCH_SECONDS)
+
+
+def _need_something(out: str) -> None:
+    """Say that a directory has neither before pyarrow is asked for, which finds no more there."""
+    from trtbuild_batch.output import record
+    from trtbuild_batch.places import need_pyarrow
+
+    with contextlib.suppress(OSError, ValueError):  # it is no path, or may not be read
+        folder = Path(out).expanduser().absolute()
+        names = () if "://" in out else (record.NAME, record.REFRESH)
+        if names and not any((folder / name).exists() for name in names):
+            raise record.nothing(folder)
+    need_pyarrow()
 
 
 def _line(found: Contents | RefreshStatus) -> str:
@@ -135,9 +148,8 @@ def errors(
     from trtbuild.errors import ServerError
     from trtbuild_batch.cli import view
     from trtbuild_batch.jobs import looking
-    from trtbuild_batch.places import need_pyarrow
 
-    need_pyarrow()
+    _need_something(out)
     if retry:
         with progress() as shown, view.live(view.line) as watch:
             looking.retry(out, shown, watch, target=target, concurrency=concurrency)
@@ -174,9 +186,8 @@ def merge(
     """Write all rows of a job to one file, in the order of the input."""
     from trtbuild.cli.output import progress
     from trtbuild_batch.jobs import merging
-    from trtbuild_batch.places import need_pyarrow
 
-    need_pyarrow()
+    _need_something(out)
     with progress() as shown:
         rows = merging.merge(out, output, shown, partial=partial)
     typer.echo(f"{rows} rows: {output}")

@@ -12,6 +12,8 @@ from trtbuild.errors import BuildError, UsageError
 from trtbuild_batch.places import Place
 
 NAME = "_job.json"
+REFRESH = "_refresh.json"
+"""What a directory of ``batch refresh`` has instead."""
 _VERSION = 1
 
 
@@ -94,11 +96,23 @@ def need(folder: Place) -> Record:
         UsageError: It has none.
     """
     found = read(folder)
-    if found is None:
-        raise UsageError(
-            f"{folder} has no job", fix="name a directory that `trtbuild batch run -o` wrote"
-        )
-    return found
+    if found is not None:
+        return found
+    if not (folder / REFRESH).exists:
+        raise nothing(folder)
+    raise UsageError(
+        f"{folder} has no job: it belongs to a refresh",
+        fix=f"`trtbuild batch status {folder}` shows the refresh, and its vectors are in the sink; "
+        f"rows that it embeds now are the job {folder / 'pending' / 'out'}",
+    )
+
+
+def nothing(folder: object) -> UsageError:
+    """What to say of a directory that neither command wrote."""
+    return UsageError(
+        f"{folder} has no job and no refresh",
+        fix="name a directory that `trtbuild batch run -o` or `batch refresh -o` wrote",
+    )
 
 
 def require_same(old: Record, new: Record, folder: Place) -> None:

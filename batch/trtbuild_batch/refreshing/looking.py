@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trtbuild.errors import UsageError
 from trtbuild_batch.jobs import looking
 from trtbuild_batch.jobs.preparing import scratch_of
-from trtbuild_batch.output import contents
+from trtbuild_batch.output import contents, record
 from trtbuild_batch.output.contents import Contents
 from trtbuild_batch.output.record import NAME as JOB
 from trtbuild_batch.places import Place, place
@@ -59,10 +58,7 @@ def status(out: str) -> Contents | RefreshStatus:
     known = memory.look(folder)
     if known is None:
         if (folder / JOB).read() is None:
-            raise UsageError(
-                f"{folder} has no job and no refresh",
-                fix="name a directory that `trtbuild batch run -o` or `batch refresh -o` wrote",
-            )
+            raise record.nothing(folder)
         return looking.status(out)
     pending, current = known.pending, known.current
     return RefreshStatus(

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trtbuild.errors import BuildError, UsageError
+from trtbuild_batch.output.record import REFRESH as NAME
 from trtbuild_batch.places import Place
 from trtbuild_batch.sinks import Sink
 
-NAME = "_refresh.json"
 _VERSION = 1
 
 

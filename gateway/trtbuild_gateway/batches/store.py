@@ -26,6 +26,10 @@ OPEN = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 _FILES, _BATCHES = "files", "batches"
 _OWNER = "_owner"
 _PIECE_BYTES = 1 << 18
+_WORKING = frozenset({".grant", ".journal"})
+"""Endings of what a batch needs until its end."""
+_ABANDONED_SECONDS = 3600
+"""Age of a file without an object that no gateway can still be writing."""
 
 
 class Batches(Protocol):
@@ -45,6 +49,8 @@ class Batches(Protocol):
 class Store:
     """Files and batches in a directory, which is made if it is not there.
 
+    What a killed gateway left behind there is removed.
+
     Raises:
         BuildError: The directory cannot be written to.
     """
@@ -55,6 +61,7 @@ class Store:
         with disk_trouble(folder):
             for name in (_FILES, _BATCHES):
                 (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._sweep()
 
     def add_file(
         self, pieces: Iterable[bytes], filename: str, purpose: str, owner: str
@@ -154,6 +161,20 @@ class Store:
         except FileNotFoundError:
             return b""
 
+    def _sweep(self) -> None:
+        """Remove what a batch at its end no longer needs, and files that never got an object."""
+        for path in (*self._folder.glob(f"{_FILES}/*"), *self._folder.glob(f"{_BATCHES}/*")):
+            if path.suffix == ".json" and not path.name.startswith("."):
+                continue
+            found = self._read(path.with_suffix(".json"))
+            with contextlib.suppress(FileNotFoundError):  # another gateway sweeps, too
+                if found is None:
+                    gone = path.stat().st_mtime < time.time() - _ABANDONED_SECONDS
+                else:
+                    gone = path.suffix in _WORKING and found.get("status") not in OPEN
+                if gone:
+                    path.unlink()
+
     def _grant_of(self, name: str) -> Path:
         return self._folder / _BATCHES / f"{name}.grant"
 
@@ -199,8 +220,7 @@ def _sound(name: str) -> bool:
 
 def _write(path: Path, content: bytes) -> None:
     with _storing(path):
-        atomic_write(path, content)
-        os.chmod(path, 0o600)  # noqa: PTH101 - prompts are nobody else's business
+        atomic_write(path, content, mode=0o600)  # prompts are nobody else's business
 
 
 def _write_pieces(path: Path, pieces: Iterable[bytes]) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ctypes
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -60,11 +62,24 @@ async def _wav(data: bytes, most_bytes: int) -> bytes:
     """Return the recording as the WAV file that models read, no larger than a body may be."""
     if is_wav(data):
         return data
+    _quieten_decoder()
     try:
         # Decoding takes seconds of CPU, and libsndfile releases the GIL.
         return await asyncio.to_thread(as_wav, data, "trtbuild-gateway", most_bytes)
     except SoundError as error:
         raise invalid(str(error), "file", "invalid_audio") from None
+
+
+@cache
+def _quieten_decoder() -> None:
+    """Drop what C libraries print on stderr, where the log is; Python's own stderr stays.
+
+    libmpg123 prints lines about every frame of a damaged file, and soundfile cannot tell it not to.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "gnu_get_libc_version"):  # the name is a variable, and may be written to
+        library.fopen.restype = ctypes.c_void_p
+        ctypes.c_void_p.in_dll(library, "stderr").value = library.fopen(b"/dev/null", b"w")
 
 
 def checked(found: Transcription, texts: Texts) -> Transcription:

@@ -20,7 +20,7 @@ from trtbuild_gateway.upstream.events import PlainEvent
 
 _TEXT = re.compile(rb'"text_output": ?("[^"\\]*(?:\\.[^"\\]*)*")')
 _PROBE = b'"\\u0001"'
-_LONGEST = 4096
+_LONGEST = 1024
 """Bytes of an event above which it is parsed."""
 _ATTEMPTS = 8
 """How often a stream may show another form of event before it is left to the parser."""
@@ -69,7 +69,7 @@ class _Form(NamedTuple):
     tokens: int | None
 
 
-_heads = lru_cache(64)(_Heads)
+_heads = lru_cache(16)(_Heads)  # 5 MB at most, whatever a server sends
 _NO_HEADS = _Heads(b"", _LONGEST)
 
 

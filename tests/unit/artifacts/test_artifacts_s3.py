@@ -61,6 +61,8 @@ def test_a_repository_in_a_bucket(
     assert trtbuild("tag", "s3://models/chat@production", "--alias", "v1").returncode == 0
     with pytest.raises(BuildError, match="moved by somebody else"):
         Bucket(parse(url)).point("v1", f"sha256:{'1' * 64}", before)
+    with pytest.raises(BuildError, match="the tag v1 cannot be moved safely"):
+        Bucket(parse(url)).point("v1", f"sha256:{'1' * 64}", {})  # of a store without them
     bucket.stop()
     gone = trtbuild("pull", url, target)
     assert gone.returncode == 5 and "s3://models/chat cannot be reached" in gone.stderr

@@ -6,9 +6,11 @@ import errno
 import fcntl
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +24,7 @@ from trtbuild_batch.jobs.preparing import require_usable
 from trtbuild_batch.output.journal import Journal, count
 from trtbuild_batch.output.record import Record
 from trtbuild_batch.places import Place
+from trtbuild_batch.refreshing import memory
 
 Run = Callable[..., Any]
 PROMPT = ("--prompt", "S: {{ text }}")
@@ -94,9 +97,15 @@ def test_lines_of_a_batch_file_are_merged_into_result_lines(
 def test_what_cannot_be_looked_at_or_merged(run: Run, tmp_path: Path, server: BatchServer) -> None:
     texts(tmp_path / "rows.jsonl", 20)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "refresh").mkdir()
+    (tmp_path / "refresh" / memory.NAME).write_text("{}")
     for command in (["status"], ["errors"], ["merge", "-o", "x.csv"]):
-        found = batch(command[0], "empty", *command[1:], cwd=tmp_path)
-        assert found.returncode == 2 and "empty has no job" in found.stderr
+        with mock.patch.dict(sys.modules, {"pyarrow": None}):  # more than it is missing
+            found = batch(command[0], "empty", *command[1:], cwd=tmp_path)
+        assert found.returncode == 2 and "empty has no job and no refresh" in found.stderr
+    for command in (["errors"], ["merge", "-o", "x.csv"]):
+        found = batch(command[0], "refresh", *command[1:], cwd=tmp_path)
+        assert found.returncode == 2 and "it belongs to a refresh" in found.stderr
     server.decide = lambda text, _: 404 if text == "S: text 15" else 200
     assert run("rows.jsonl", *PROMPT, "--part-rows", 10, "--concurrency", 1).returncode == 7
     said = batch("status", "out", cwd=tmp_path)

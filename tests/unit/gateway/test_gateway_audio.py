@@ -48,7 +48,7 @@ REFUSED: list[tuple[dict[str, Any], int, str | None, str]] = [
 ]
 
 
-def test_what_cannot_be_honoured_is_refused_by_name() -> None:
+def test_what_cannot_be_honoured_is_refused_by_name(capfd: pytest.CaptureFixture[str]) -> None:
     async def test(_: FakeTriton, served: Served) -> None:
         wrong = []
 
@@ -65,6 +65,9 @@ def test_what_cannot_be_honoured_is_refused_by_name() -> None:
             await require(status, param, says, data=data, files={"file": WAV})
         named = {"model": "m"}
         await require(400, "file", "ffmpeg", data=named, files={"file": b"ID3"})
+        torn = b"\xff\xfb\x90\x64" + bytes(2000)  # libmpg123 has notes about it
+        await require(400, "file", "ffmpeg", data=named, files={"file": torn})
+        assert "Note:" not in capfd.readouterr().err
         with mock.patch.dict(sys.modules, {"soundfile": None}):
             missing = "a FLAC file, and only WAV can be read: convert it (ffmpeg"
             await require(400, "file", missing, data=named, files={"file": b"fLaC"})
