@@ -17,6 +17,10 @@ from trtbuild.wire.failures import DeadlineError, RefusedError, UnreachableError
 from trtbuild.wire.tensors import TensorError
 
 _RETRY_SECONDS = 5
+_LONGEST = 2000
+"""Characters of a message: many quote what the client or the server sent."""
+_END = 500
+_LONGEST_PARAM = 200
 
 
 class PhaseError(DeadlineError):
@@ -64,11 +68,13 @@ class ApiError(Exception):
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        if len(message) > _LONGEST:
+            message = f"{message[: _LONGEST - _END]} … {message[-_END:]}"
         super().__init__(message)
         self.status = status
         self.message = message
         self.type = type or _type_of(status)
-        self.param = param
+        self.param = param and param[:_LONGEST_PARAM]
         self.code = code
         self.headers: Mapping[str, str] = headers or {}
 

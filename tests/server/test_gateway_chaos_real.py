@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,10 @@ from support.ports import kept
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3600)]
 
-ROUNDS = int(os.environ.get("TRTBUILD_CHAOS_ROUNDS", "16"))
+ROUNDS = int(os.environ.get("TRTBUILD_CHAOS_ROUNDS", "4"))  # of each victim
 MODELS = {"smollm2": 4, "naive": 2}  # clients of each
-VICTIMS = {
-    "server": ("smollm2",),
-    "engine": ("smollm2",),
-    "worker": ("naive",),
-    "gateway": ("smollm2", "naive"),
-}
+KILLERS = {"smollm2": ("server", "engine"), "naive": ("worker", "gateway")}
+"""Two at work at the same time: what each kills while its model answers."""
 SECONDS = 5.0  # from a kill to the end of every request that it hits
 QUIET = 40.0  # the longest silence at all: a queue of prompts on two busy cores
 GATEWAY = "from trtbuild.cli.app import main; main()"
@@ -52,6 +48,13 @@ class Asking:
     last: float
     ended: float = 0.0
     end: str = ""
+    quiet: float = 0.0  # the longest time without a line
+
+    def heard(self) -> None:
+        """Note that something came, or that it ended."""
+        now = time.monotonic()
+        self.quiet = max(self.quiet, now - self.last)
+        self.last = now
 
 
 class Load:
@@ -73,7 +76,8 @@ class Load:
                         one.end = await self._ask(client, one)
                 except httpx.TransportError:
                     one.end = "cut"  # by the gateway's own death
-                one.ended = one.last = time.monotonic()
+                one.heard()
+                one.ended = one.last
                 if one.end != "whole":
                     await asyncio.sleep(0.2)
 
@@ -84,7 +88,7 @@ class Load:
         async with client.stream("POST", url, json=body) as answer:
             lines = []
             async for line in answer.aiter_lines():
-                one.last = time.monotonic()
+                one.heard()
                 lines.append(line)
         text = "\n".join(lines)
         if answer.status_code != 200:
@@ -93,12 +97,11 @@ class Load:
         assert text.rstrip().endswith("data: [DONE]"), text[-300:]
         return "error" if '"error"' in text else "whole"
 
-    def open(self, model: str) -> list[Asking]:
-        """Requests of a model that have had a token and are not at their end."""
-        return [
-            one for one in self.requests
-            if one.model == model and not one.end and one.last > one.began
-        ]  # fmt: skip
+    def open(self, model: str) -> bool:
+        """Whether a request of the model has had a token and is not at its end."""
+        return any(
+            one.model == model and not one.end and one.last > one.began for one in self.requests
+        )
 
 
 class Things:
@@ -211,62 +214,82 @@ def things(smollm2: Path, tmp_path: Path) -> Iterator[Things]:
             yield made
 
 
-def test_no_client_waits_in_silence(things: Things) -> None:
-    seed = random.randrange(2**32)
-    chance = random.Random(seed)
-    slowest: Counter[str] = Counter()
-    hits: Counter[str] = Counter()
-    load = Load(things.url)
+class Killer:
+    """Kills what serves one model, at random, and starts it again."""
 
-    async def whole(models: Sequence[str]) -> None:
-        """Wait until each of these models has given a whole answer."""
+    def __init__(self, model: str, things: Things, load: Load, chance: random.Random) -> None:
+        self.hits: Counter[str] = Counter()
+        self.slowest: Counter[str] = Counter()
+        self._model, self._things, self._load = model, things, load
+        self._chance = chance
+
+    async def work(self, say: Callable[[str], None]) -> None:
+        """Kill each of its victims ``ROUNDS`` times; the model answers after each."""
+        victims = [*KILLERS[self._model]] * ROUNDS
+        for number, victim in enumerate(self._chance.sample(victims, len(victims)), 1):
+            said = await self._kill(victim)
+            say(f"{self._model} {number} of {len(victims)}: {victim} killed, {said}")
+            await asyncio.to_thread(self._things.revive, victim)
+            await self._whole()
+
+    async def _whole(self) -> None:
+        """Wait until the model has given a whole answer."""
         now = time.monotonic()
-        async with asyncio.timeout(300):
-            for model in models:
-                while not any(
-                    one.end == "whole" and one.model == model and one.began > now
-                    for one in load.requests
-                ):
-                    await asyncio.sleep(0.1)
+        async with asyncio.timeout(600):
+            while not any(
+                one.end == "whole" and one.model == self._model and one.began > now
+                for one in self._load.requests
+            ):
+                await asyncio.sleep(0.1)
 
-    async def kill(victim: str) -> None:
-        async with asyncio.timeout(120):
-            while not all(load.open(model) for model in VICTIMS[victim]):
+    async def _kill(self, victim: str) -> str:
+        async with asyncio.timeout(600):
+            while not self._load.open(self._model):
                 await asyncio.sleep(0.01)
-        await asyncio.sleep(chance.random())
-        hit = [one for model in VICTIMS[victim] for one in load.requests
-               if one.model == model and not one.end]  # fmt: skip
+        await asyncio.sleep(self._chance.random())
+        models = list(MODELS) if victim == "gateway" else [self._model]
+        hit = [one for one in self._load.requests if one.model in models and not one.end]
         at = time.monotonic()
-        things.kill(victim)
+        self._things.kill(victim)
         while time.monotonic() < at + SECONDS and not all(one.end for one in hit):
             await asyncio.sleep(0.01)
         left = [one for one in hit if not one.end and one.last < at]
-        assert not left, f"{victim}: {len(left)} of {len(hit)} hear nothing; {things.holders()}"
-        hits.update(f"{victim}: {one.end or 'goes on'}" for one in hit)
-        ended = [one.ended - at for one in hit if one.end]
-        print(
-            f"{victim}: {[one.end for one in hit]}, s: {[round(s, 2) for s in ended]}", flush=True
-        )
-        slowest[victim] = max([slowest[victim], *(round(1000 * one) for one in ended)])
-        await asyncio.to_thread(things.revive, victim)
+        nobody = f"{len(left)} of {len(hit)} hear nothing; {self._things.holders()}"
+        assert not left, f"{victim}: {nobody}"
+        ends = Counter(one.end or "goes on" for one in hit)
+        self.hits.update({f"{victim}: {end}": count for end, count in ends.items()})
+        last = max((round(1000 * (one.ended - at)) for one in hit if one.end), default=0)
+        self.slowest[victim] = max(self.slowest[victim], last)
+        return f"{dict(ends)}, the last after {last} ms"
+
+
+def test_no_client_waits_in_silence(things: Things, capfd: pytest.CaptureFixture[str]) -> None:
+    seed = random.randrange(2**32)
+    load, began = Load(things.url), time.monotonic()
+    killers = [Killer(model, things, load, random.Random(f"{seed} {model}")) for model in MODELS]
+
+    def say(text: str) -> None:
+        with capfd.disabled():
+            print(f"{time.monotonic() - began:5.0f} s  {text}", flush=True)
 
     async def main() -> None:
         clients = [
             asyncio.create_task(load.client(model))
             for model, count in MODELS.items() for _ in range(count)
         ]  # fmt: skip
-        await whole(VICTIMS["gateway"])
-        victims = [list(VICTIMS)[number % len(VICTIMS)] for number in range(ROUNDS)]
-        for victim in chance.sample(victims, len(victims)):
-            await kill(victim)
-            await whole(VICTIMS[victim])
+        async with asyncio.TaskGroup() as working:
+            for killer in killers:
+                working.create_task(killer.work(say))
         load.stop.set()
         await asyncio.gather(*clients)
 
     try:
         run_as_served(main())
     finally:
-        ends = Counter(one.end for one in load.requests)
-        print(f"seed {seed}: {dict(ends)}; hit: {dict(hits)}; ms to the last end: {dict(slowest)}")
-    quiet = [one for one in load.requests if one.ended - one.began > QUIET and one.end != "whole"]
+        hits, slowest = (dict(sum(found, Counter())) for found in (
+            [killer.hits for killer in killers], [killer.slowest for killer in killers]
+        ))  # fmt: skip
+        ends = dict(Counter(one.end for one in load.requests))
+        say(f"seed {seed}: {ends}; hit: {hits}; ms to the last end: {slowest}")
+    quiet = [one for one in load.requests if one.quiet > QUIET and one.end != "whole"]
     assert not quiet, quiet

@@ -31,6 +31,8 @@ from trtbuild_gateway.upstream.model import Model
 _log = logging.getLogger("trtbuild.gateway")
 _FALLBACK = "x-trtbuild-fallback"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_PARAMETER = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MOST_NAMED = 32
 
 
 @dataclass(slots=True)
@@ -146,9 +148,14 @@ class Context:
         self.exchange.more_headers[_FALLBACK] = name
 
     def note_ignored(self, names: tuple[str, ...]) -> None:
-        """Name parameters that had no effect in the answer's headers."""
+        """Name parameters that had no effect in the answer's headers, as far as one holds them."""
         if names:
-            self.exchange.more_headers["x-trtbuild-ignored"] = ", ".join(dict.fromkeys(names))
+            fit = [name for name in dict.fromkeys(names) if _PARAMETER.fullmatch(name)][
+                :_MOST_NAMED
+            ]
+            more = len(set(names)) - len(fit)
+            told = [*fit, *([f"and {more} more"] if more else [])]
+            self.exchange.more_headers["x-trtbuild-ignored"] = ", ".join(told)
 
     def upstream_headers(self) -> dict[str, str]:
         """Return the headers for the server: the trace, and the request id."""

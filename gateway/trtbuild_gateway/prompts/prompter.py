@@ -18,6 +18,7 @@ from trtbuild_gateway.settings import ModelSettings
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+_PARAMETERS = frozenset(("add_generation_prompt", "messages", "tools"))
 _SHORT = 4096  # characters that are tokenized in less time than a thread takes to start
 
 
@@ -69,8 +70,12 @@ class Prompter:
         """Render messages with the chat template and count the tokens.
 
         Raises:
-            ApiError: There is no template, or it refuses the messages.
+            ApiError: There is no template, or it refuses the messages; the variables replace
+                what has been checked.
         """
+        for name in _PARAMETERS & (variables or {}).keys():
+            param = f"chat_template_kwargs.{name}"
+            raise invalid(f"{param!r} replaces the parameter {name!r}: send that one", param)
         tokenizer = await self.tokenizer()
 
         def work() -> Prompt:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from trtbuild_gateway.failures import invalid
-from trtbuild_gateway.schema.sampling import Positive, SamplingFields, Whole
+from trtbuild_gateway.schema.sampling import Effort, Positive, SamplingFields, Whole
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -32,7 +32,7 @@ class ChatRequest(SamplingFields, frozen=True, kw_only=True):
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool = True
-    reasoning_effort: str | None = None
+    reasoning_effort: Effort | None = None
     thinking_token_budget: Whole | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool = True

@@ -6,11 +6,12 @@ Source: anthropic-sdk-python 2.14.0, types/message_create_params.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from trtbuild_gateway.failures import invalid
+from trtbuild_gateway.schema.sampling import Effort
 
 _SAME = ("model", "messages", "max_tokens", "temperature", "top_p", "top_k", "stream")
 
@@ -67,8 +68,13 @@ def _output(config: Any) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if not isinstance(config, dict) or config.keys() - {"effort", "format"}:
         raise invalid("'output_config' may have 'effort' and 'format'", "output_config")
-    if config.get("effort") is not None:
-        made["reasoning_effort"] = config["effort"]
+    if (effort := config.get("effort")) is not None:
+        if effort not in get_args(Effort):
+            raise invalid(
+                f"the effort {effort!r} is not one of {', '.join(get_args(Effort))}",
+                "output_config.effort",
+            )
+        made["reasoning_effort"] = effort
     form = config.get("format")
     if form is not None:
         if not isinstance(form, dict) or form.get("type") != "json_schema":
@@ -90,7 +96,9 @@ def _system(value: Any) -> list[dict[str, Any]]:
 def _text(part: Any, where: str) -> str:
     if not isinstance(part, dict) or part.get("type") != "text":
         raise invalid(f"{where!r} may hold blocks of type 'text' only", where)
-    return str(part.get("text", ""))
+    if not isinstance(part.get("text"), str):
+        raise invalid(f"a block of type 'text' in {where!r} has no text", where)
+    return str(part["text"])
 
 
 def _messages(messages: Sequence[Any]) -> list[dict[str, Any]]:
@@ -104,7 +112,7 @@ def _messages(messages: Sequence[Any]) -> list[dict[str, Any]]:
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         if not isinstance(blocks, list) or not all(isinstance(b, dict) for b in blocks):
             raise invalid(f"'{where}.content' must be text or blocks", f"{where}.content")
-        made += _assistant(blocks) if role == "assistant" else _user(blocks, where)
+        made += _assistant(blocks, where) if role == "assistant" else _user(blocks, where)
     return made
 
 
@@ -139,9 +147,9 @@ def _image(block: dict[str, Any], where: str) -> str:
     raise invalid(f"an image in '{where}' needs a source of type base64 or url", f"{where}.content")
 
 
-def _assistant(blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _assistant(blocks: Sequence[dict[str, Any]], where: str) -> list[dict[str, Any]]:
     made: dict[str, Any] = {"role": "assistant"}
-    texts = [str(b.get("text", "")) for b in blocks if b.get("type") == "text"]
+    texts = [_text(b, f"{where}.content") for b in blocks if b.get("type") == "text"]
     thoughts = [str(b.get("thinking", "")) for b in blocks if b.get("type") == "thinking"]
     calls = [
         {

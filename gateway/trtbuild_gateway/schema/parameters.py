@@ -15,6 +15,7 @@ import msgspec
 from trtbuild_gateway.failures import ApiError, invalid
 
 _Made = TypeVar("_Made")
+_LONGEST = 64  # characters of a name that is compared with the known ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +58,22 @@ def check(endpoint: str, body: Mapping[str, Any], *, drop: bool = False) -> tupl
     for name, value in body.items():
         if name in known.honoured or name in known.noted:
             continue
-        error = _refusal(known, name, value)
-        if error is not None and not drop:
-            raise error
-        if error is not None:
-            ignored.append(name)
+        if name in known.only and (value in known.only[name]["values"] or value in ([], {})):
+            continue
+        if not drop:
+            raise _refusal(known, name)
+        ignored.append(name)
     return tuple(ignored)
 
 
-def _refusal(known: Parameters, name: str, value: Any) -> ApiError | None:
+def _refusal(known: Parameters, name: str) -> ApiError:
     if name in known.only:
         rule = known.only[name]
-        if value in rule["values"] or value in ([], {}):
-            return None
         accepted = " or ".join(map(repr, rule["values"]))
         what = f"only {accepted} is accepted" if accepted else "it is not supported"
         message = f"the parameter {name!r}: {what}; {rule['why']}"
         return invalid(message, name, "unsupported_parameter")
-    near = difflib.get_close_matches(name, known.names, 1)
+    near = difflib.get_close_matches(name[:_LONGEST], known.names, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return invalid(f"unknown parameter {name!r}{hint}", name, "unknown_parameter")
 

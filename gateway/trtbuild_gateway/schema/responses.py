@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from trtbuild_gateway.failures import ApiError, invalid
-from trtbuild_gateway.schema.sampling import Positive
+from trtbuild_gateway.schema.sampling import Effort, Positive
 
 _OWN = (
     "background", "include", "input", "instructions", "max_output_tokens", "max_tool_calls",
@@ -45,7 +45,7 @@ class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ReasoningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``reasoning``."""
 
-    effort: str | None = None
+    effort: Effort | None = None
     summary: str | None = None
     generate_summary: str | None = None
     mode: str | None = None

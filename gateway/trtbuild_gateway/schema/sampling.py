@@ -16,8 +16,12 @@ Probability = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Whole = Annotated[int, Meta(ge=0)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Choices = Annotated[list[str], Meta(min_length=1)]
 Positive = Annotated[int, Meta(ge=1)]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""Source: openai-python 3.57.0, types/shared/reasoning_effort.py."""
 _MOST_STOPS = 16
+_MOST_TOKEN = 2**31 - 1
 
 
 class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +50,25 @@ class ResponseFormat(msgspec.Struct, frozen=True):
     triggers: Any = None
 
 
+class StructuredOutputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``structured_outputs``, vLLM's forms of an answer."""
+
+    json: str | dict[str, Any] | None = None
+    json_object: bool | None = None
+    regex: str | None = None
+    choice: Choices | None = None
+    grammar: str | None = None
+    structural_tag: str | dict[str, Any] | None = None
+
+    def guides(self) -> list[Guide]:
+        """Return the forms that are given."""
+        given = msgspec.structs.asdict(self)
+        given["json"] = _schema(self.json, "structured_outputs.json")
+        plain = bool(given.pop("json_object"))
+        found = [Guide(kind, value) for kind, value in given.items() if value is not None]
+        return [*found, *([Guide("json_object")] if plain else [])]
+
+
 class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of both endpoints. None: the client did not give it."""
 
@@ -70,12 +93,12 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     include_stop_str_in_output: bool | None = None
     return_tokens_as_token_ids: bool = False
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
-    priority: int = 0
+    priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
     response_format: ResponseFormat | None = None
-    structured_outputs: dict[str, Any] | None = None
-    guided_json: Any = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: str | dict[str, Any] | None = None
     guided_regex: str | None = None
-    guided_choice: list[str] | None = None
+    guided_choice: Choices | None = None
     guided_grammar: str | None = None
 
     @property
@@ -96,10 +119,9 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
         """Return the bias of each token id; ApiError for a key that is none."""
         if self.logit_bias is None:
             return None
-        try:
-            return {int(token): bias for token, bias in self.logit_bias.items()}
-        except ValueError:
-            raise invalid("the keys of 'logit_bias' must be token ids", "logit_bias") from None
+        if not all(map(_is_token, self.logit_bias)):
+            raise invalid("the keys of 'logit_bias' must be token ids", "logit_bias")
+        return {int(token): bias for token, bias in self.logit_bias.items()}
 
     def guide(self) -> Guide | None:
         """Return the form of the answer; ApiError if several are given or one is invalid."""
@@ -116,19 +138,15 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
         found = [
             Guide(kind, value)
             for kind, value in (
-                ("json", _schema(self.guided_json)),
+                ("json", _schema(self.guided_json, "guided_json")),
                 ("regex", self.guided_regex),
                 ("choice", self.guided_choice),
                 ("grammar", self.guided_grammar),
             )
             if value is not None
         ]
-        if self.structured_outputs:
-            found += [
-                Guide(kind, None if kind == "json_object" else value)
-                for kind, value in self.structured_outputs.items()
-                if kind in ("json", "json_object", "regex", "choice", "grammar", "structural_tag")
-            ]
+        if self.structured_outputs is not None:
+            found += self.structured_outputs.guides()
         if self.response_format is not None and self.response_format.type != "text":
             found.append(_formatted(self.response_format))
         return found
@@ -168,12 +186,16 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _schema(value: Any) -> Any:
+def _is_token(text: str) -> bool:
+    return len(text) <= 10 and text.isascii() and text.isdigit() and int(text) <= _MOST_TOKEN
+
+
+def _schema(value: Any, param: str) -> Any:
     if isinstance(value, str):
         try:
-            return json.loads(value)
-        except ValueError as error:
-            raise invalid(f"'guided_json' is not valid JSON: {error}", "guided_json") from None
+            return msgspec.json.decode(value)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise invalid(f"{param!r} is not valid JSON: {error}", param) from None
     return value
 
 

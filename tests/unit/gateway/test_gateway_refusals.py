@@ -50,6 +50,18 @@ CHATS: list[tuple[dict[str, Any], str | None, str]] = [
     ({"stop": ["x"] * 17}, "stop", "17"),
     ({"logit_bias": {"x": 1}}, "logit_bias", "token ids"),
     ({"logit_bias": {"5": 101}}, "logit_bias", "<= 100"),
+    ({"logit_bias": {"-1": 1}}, "logit_bias", "token ids"),
+    ({"logit_bias": {"1_0": 1}}, "logit_bias", "token ids"),
+    ({"logit_bias": {"4294967296": 1}}, "logit_bias", "token ids"),
+    ({"priority": 2**31}, "priority", "Expected `int`"),
+    ({"reasoning_effort": "lots"}, "reasoning_effort", "lots"),
+    ({"structured_outputs": {"yaml": "x"}}, "structured_outputs", "unknown field `yaml`"),
+    ({"structured_outputs": {"regex": 5}}, "structured_outputs.regex", "Expected `str"),
+    ({"structured_outputs": {"json": "{"}}, "structured_outputs.json", "not valid JSON"),
+    ({"structured_outputs": {"regex": "a", "choice": ["a"]}}, "response_format", "one"),
+    ({"guided_choice": []}, "guided_choice", "length"),
+    ({"guided_json": 5}, "guided_json", "Expected `"),
+    ({"chat_template_kwargs": {"messages": [USER]}}, "chat_template_kwargs.messages", "send that"),
     ({"top_logprobs": 2}, "top_logprobs", "needs 'logprobs'"),
     ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "<= 20"),
     ({"response_format": {"type": "xml"}}, "response_format.type", "xml"),
@@ -63,6 +75,7 @@ CHATS: list[tuple[dict[str, Any], str | None, str]] = [
     ({"functions": [{"name": "x"}]}, "functions", "use tools"),
     ({"temprature": 1}, "temprature", "did you mean 'temperature'?"),
     ({"nonsense_parameter": 1}, "nonsense_parameter", "unknown parameter"),
+    ({"n" * 10_000: 1}, "n" * 200, "unknown parameter"),
     ({"stream_options": {"x": 1}}, "stream_options", "unknown field"),
     ({"seed": 2**70}, "seed", "Expected `int`"),
 ]
@@ -186,6 +199,14 @@ def test_what_is_unsupported_can_be_dropped() -> None:
         assert answer.status_code == 200
         assert answer.headers["x-trtbuild-ignored"] == "store, nonsense"
         assert "nonsense" not in json.dumps(triton.bodies)
+        odd = {"größe–✓": 1, "a\r\nset-cookie: b=c": 1, "": 1, "x" * 100_000: 1}
+        many = {f"key{number}": 1 for number in range(100)}
+        answer = await served.post(
+            "/v1/chat/completions", model="m", messages=[USER], **odd, **many
+        )
+        assert answer.status_code == 200 and "set-cookie" not in answer.headers
+        told = answer.headers["x-trtbuild-ignored"].split(", ")
+        assert told == [*list(many)[:32], "and 72 more"]
 
     in_front(test, on_unsupported="drop")
 
