@@ -17,7 +17,7 @@ from trtbuild.check.context import CONFIG, Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import OPENVINO_XML, Example
 from trtbuild.check.model import Severity
-from trtbuild.check.reading import is_inside
+from trtbuild.check.reading import is_inside, open_inside
 from trtbuild.files import stand_in
 from trtbuild.located.positions import NOWHERE
 from trtbuild_rules.readers.graphs.onnxmodel import onnx_files
@@ -48,12 +48,14 @@ def _backend(name: str, file: str, content: str = "x") -> Example:
         Example('default_model_filename: "net.onnx"', base="onnx"),
         _backend("pytorch", "m/1/weights.pth"),
         _backend("openvino", ""),
+        _backend("tensorrt", "m/1/model.plan", "<!DOCTYPE html><title>model.plan</title>"),
     ],
     good=[_ONNX, _backend("pytorch", "m/1/model.pt"), _OPENVINO],
 )
 def model_file(model: Model) -> Problems:
     """A backend opens the file in ``default_model_filename`` or its own default. On a GPU it opens
-    the file that ``cc_model_filenames`` lists for the compute capability."""
+    the file that ``cc_model_filenames`` lists for the compute capability. An empty file or a
+    web page in its place is reported, too."""
     for file in wanted(model):
         if why := _trouble(model, file):
             near = _nearest(model, file) if why == _MISSING else ""
@@ -83,7 +85,24 @@ def _trouble(model: Model, file: Wanted) -> str:
         return f"cannot be read: {error.strerror or error}"
     if stat.S_ISDIR(found.st_mode):
         return "" if file.may_be_directory else "is a directory"
-    return "" if found.st_size else "is empty"
+    if not found.st_size:
+        return "is empty"
+    return "is a web page, not the file itself" if _is_web_page(model, path) else ""
+
+
+_UNREAD = ("dali", "fil", "tensorrt", "tensorflow")  # of the others a rule reads the file
+_WEB_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+
+
+def _is_web_page(model: Model, path: Path) -> bool:
+    """Whether a download was a page about the file: of a repository's viewer, or an error's."""
+    if model.backend not in _UNREAD:
+        return False
+    try:
+        with open_inside(path, model.repository.root) as stream:
+            return bool(_WEB_PAGE.match(stream.read(256)))
+    except OSError:  # a Git LFS pointer, for example
+        return False
 
 
 def _nearest(model: Model, file: Wanted) -> str:

@@ -87,9 +87,12 @@ def _defaults(model: Model, row: Backend) -> tuple[str, ...]:
         )
         if value in names:
             return names[value]
-    return row.files or tuple(
-        name for names in row.by.values() for each in names.values() for name in each
-    )
+        if value and field not in ("platform", "runtime"):
+            break  # the backend does not know it, so any file may be meant
+    else:
+        if row.files:
+            return row.files
+    return tuple(name for names in row.by.values() for each in names.values() for name in each)
 
 
 def _of_gpus(model: Model, row: Backend) -> dict[str, str]:

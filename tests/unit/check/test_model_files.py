@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -88,7 +90,8 @@ def test_every_backend_of_the_table_with_a_file_is_asked_for_it() -> None:
         ('backend: "onnxruntime"', ["model.onnx/model.onnx"]),
         ('backend: "onnxruntime" default_model_filename: "net"', ["net/model.onnx"]),
         ('platform: "tensorflow_savedmodel"', ["model.savedmodel/saved_model.pb"]),
-        ('backend: "fil"', ["checkpoint.tl"]),
+        ('backend: "fil"', ["xgboost.model"]),  # the model_type of a configuration without one
+        ('backend: "openvino" default_model_filename: "net"', ["net/saved_model.pb"]),
         ('backend: "pytorch" runtime: "model.py"', ["model.py"]),
         ('backend: "pytorch" runtime: "model.py"', ["model.pt"]),
         ('backend: "fastertransformer" default_model_filename: "x"', []),
@@ -367,3 +370,58 @@ def test_a_placeholder_of_a_byte_is_a_warning(tmp_path: Path, backend: str, file
     (version.parent / "config.pbtxt").write_text(f'backend: "{backend}"\nmax_batch_size: 0\n')
     report = check.validate(tmp_path / "r", auto_complete=True)
     assert [(f.severity, f.file) for f in report.findings] == [("warning", f"m/1/{file}")]
+
+
+def torch_archive(*names: str) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name in names:
+            archive.writestr(name, "")
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "why", "more"),
+    [
+        (torch_archive("m/data.pkl", "m/version", "m/byteorder"), "it holds weights", ""),
+        (torch_archive("serialized_exported_program.json"), "an exported program", ""),
+        (torch_archive("m/constants.pkl", "m/data.pkl")[:-20], "not a zip archive", ""),
+        (b"\x80\x02\x8a\nl\xfcF\x9cF\xf9 j\xa8P\x19.", "not a zip archive", ""),
+        (torch_archive("m/constants.pkl", "m/data.pkl"), "", ""),
+        (torch_archive("model.json"), "", ""),  # of PyTorch before 1.0
+        (torch_archive("m/data.pkl"), "", 'runtime: "model.py"'),
+        (b"x", "", ""),  # a placeholder
+    ],
+)
+def test_what_torch_save_writes_is_no_model(
+    content: bytes, why: str, more: str, tmp_path: Path
+) -> None:
+    write(tmp_path, f'backend: "pytorch" {more}')
+    (tmp_path / "m" / "1" / "model.pt").write_bytes(content)
+    said = found(tmp_path, "TRT631", "TRT634", "TRT636")
+    assert [one.rule for one in said] == ["TRT636"] * bool(why)
+    assert all(why in one.message for one in said)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "triton", "lacks"),
+    [
+        ({"output_class": "true", "threshold": "0.5"}, "24.10", ""),
+        ({"output_class": "true", "threshold": "0.5"}, "26.07", ""),
+        ({"is_classifier": "false"}, "26.07", ""),
+        ({"is_classifier": "false"}, "24.10", "output_class"),
+        ({"output_class": "True"}, "26.07", "is_classifier"),
+        ({"output_class": "true"}, "24.10", "threshold"),
+        ({}, "26.07", "is_classifier"),
+    ],
+)
+def test_the_parameters_of_fil_by_release(
+    parameters: dict[str, str], triton: str, lacks: str, tmp_path: Path
+) -> None:
+    written = "".join(
+        f' parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
+        for key, value in parameters.items()
+    )
+    write(tmp_path, 'backend: "fil"' + written, "xgboost.model")
+    said = [one.server_message for one in found(tmp_path, "TRT651", "TRT631", triton=triton)]
+    assert said == [f"Required parameter {lacks} not found in config"] * bool(lacks)
