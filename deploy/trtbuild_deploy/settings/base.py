@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from trtbuild_deploy.settings.forms import ObjectName, SecretKey
 from trtbuild_deploy.settings.values import (
     ADDRESSES,
     IMAGE,
@@ -18,6 +19,7 @@ from trtbuild_deploy.settings.values import (
     bytes_of,
     dns_label,
     image_reference,
+    size_of,
     variable_name,
 )
 
@@ -28,6 +30,9 @@ def _text(pattern: str, **more: Any) -> WithJsonSchema:
 
 
 Quantity = Annotated[str, AfterValidator(bytes_of), _text(QUANTITY)]
+Size = Annotated[
+    str, AfterValidator(size_of), WithJsonSchema({"type": "string", "pattern": f"^{QUANTITY}$"})
+]
 Label = Annotated[str, AfterValidator(dns_label), _text(LABEL, maxLength=LONGEST_NAME)]
 Image = Annotated[str, AfterValidator(image_reference), _text(IMAGE)]
 Addresses = Annotated[str, AfterValidator(addresses), _text(ADDRESSES)]
@@ -45,5 +50,5 @@ class Strict(BaseModel):
 class SecretRef(Strict):
     """A key of a Kubernetes Secret."""
 
-    name: Label = Field(description="The Secret")
-    key: str = Field(pattern=r"^[-._a-zA-Z0-9]+$", description="The key in it")
+    name: ObjectName = Field(description="The Secret")
+    key: SecretKey = Field(description="The key in it")

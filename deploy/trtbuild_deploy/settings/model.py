@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from trtbuild.container import is_secret
-from trtbuild_deploy.settings.base import Image, Label, Quantity, SecretRef, Strict, Variable
+from trtbuild_deploy.settings.base import (
+    Image,
+    Label,
+    Quantity,
+    SecretRef,
+    Size,
+    Strict,
+    Variable,
+)
+from trtbuild_deploy.settings.forms import (
+    Cpu,
+    Directory,
+    Form,
+    HostName,
+    LabelKey,
+    LabelValue,
+    Namespace,
+    ObjectName,
+    WebAddress,
+)
 from trtbuild_deploy.settings.observing import Observe
 from trtbuild_deploy.settings.targets import (
     Argo,
@@ -21,6 +40,8 @@ from trtbuild_deploy.settings.targets import (
 )
 
 SETTINGS_NAME = "deploy.yaml"
+_INT32 = 2**31 - 1  # the largest number that Kubernetes takes there
+
 ENVIRONMENTS = ("dev", "staging", "prod", "rehearsal")
 
 
@@ -32,13 +53,19 @@ class Toleration(Strict):
     value: str = ""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
 
+    @model_validator(mode="after")
+    def _as_kubernetes_takes_it(self) -> Self:
+        if self.operator == "Exists" and self.value:
+            raise ValueError(f"a toleration with 'value' {self.value!r} needs 'operator: Equal'")
+        if self.operator == "Equal" and not self.key:
+            raise ValueError("a toleration with 'operator: Equal' needs a 'key'")
+        return self
+
 
 class Server(Strict):
     """Triton's container."""
 
-    cpu: Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")] = Field(
-        default="4", description="CPU request; there is no CPU limit"
-    )
+    cpu: Cpu = Field(default="4", description="CPU request; there is no CPU limit")
     memory: Quantity = Field(
         default="", description="Memory limit; default: estimated from the weights"
     )
@@ -48,7 +75,7 @@ class Server(Strict):
     )
     exit_timeout: int = Field(default=60, ge=1, description="Seconds in which running requests end")
     user: int = Field(
-        default=1000, ge=1, description="User and group id; NVIDIA's images have 1000"
+        default=1000, ge=1, le=_INT32, description="User and group id; NVIDIA's images have 1000"
     )
     read_only_root_filesystem: bool = Field(
         default=True, description="Off where the GPU runtime's hook writes into the root"
@@ -57,10 +84,12 @@ class Server(Strict):
     secrets: dict[Variable, SecretRef] = Field(
         default_factory=dict, description="Variables from Secrets"
     )
-    node_selector: dict[str, str] = Field(default_factory=dict, description="As in a pod")
+    node_selector: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict, description="As in a pod"
+    )
     tolerations: tuple[Toleration, ...] = Field(default=(), description="As in a pod")
-    runtime_class: str = Field(default="", description="runtimeClassName, such as nvidia")
-    pull_secrets: tuple[Label, ...] = Field(default=(), description="Secrets for the registry")
+    runtime_class: ObjectName = Field(default="", description="runtimeClassName, such as nvidia")
+    pull_secrets: tuple[ObjectName, ...] = Field(default=(), description="Secrets for the registry")
     strategy: Literal["surge", "recreate"] = Field(
         default="surge", description="recreate: for a cluster without a spare GPU at a rollout"
     )
@@ -75,6 +104,12 @@ class Server(Strict):
                 )
         return env
 
+    @model_validator(mode="after")
+    def _one_source_each(self) -> Self:
+        if both := sorted({*self.env} & {*self.secrets}):
+            raise ValueError(f"{both[0]!r} is under server.env and server.secrets: keep one")
+        return self
+
 
 class Gpu(Strict):
     """How a replica gets its GPUs."""
@@ -88,13 +123,15 @@ class Gpu(Strict):
         default=None, ge=0, description="GPUs of a replica; default: its ranks"
     )
     per_node: int = Field(default=8, ge=1, description="GPUs that a node has")
-    profile: Annotated[str, Field(pattern=r"^\d+g\.\d+gb(\.\w+)*$")] | Literal[""] = Field(
-        default="", description="MIG profile such as 1g.10gb"
+    profile: Annotated[
+        str, Form(r"[0-9]+g\.[0-9]+gb(\.[a-z0-9]+)*", "a MIG profile, such as 1g.10gb")
+    ] = Field(default="", description="MIG profile such as 1g.10gb")
+    resource: Annotated[
+        str, Form(r"[a-z0-9.-]+/[A-Za-z0-9._-]+", "a resource of a node, such as nvidia.com/gpu")
+    ] = Field(default="", description="Resource name instead of the mode's own")
+    device_class: ObjectName = Field(
+        default="gpu.nvidia.com", description="DeviceClass of the DRA driver"
     )
-    resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] | Literal[""] = Field(
-        default="", description="Resource name instead of the mode's own"
-    )
-    device_class: str = Field(default="gpu.nvidia.com", description="DeviceClass of the DRA driver")
     selectors: tuple[str, ...] = Field(default=(), description="CEL expressions for DRA")
 
 
@@ -106,10 +143,10 @@ class Weights(Strict):
         alias="from",
         description="A PersistentVolumeClaim, an OCI image volume, or a copy by an init container",
     )
-    claim: str = Field(default="", description="The PersistentVolumeClaim; default: NAME-models")
-    path: str = Field(
-        default="", pattern=r"^[^/].*$|^$", description="Directory in the claim or image"
+    claim: ObjectName = Field(
+        default="", description="The PersistentVolumeClaim; default: NAME-models"
     )
+    path: Directory = Field(default="", description="Directory in the claim or image")
     reference: str = Field(
         default="",
         description="Image, s3://bucket/prefix, or repository@commit of the Hugging Face hub",
@@ -119,11 +156,11 @@ class Weights(Strict):
         description="Image with the AWS command line for s3, with huggingface_hub for hub; "
         "default for hub: the server's",
     )
-    secret: Label = Field(default="", description="Secret with the variables of the download")
-    endpoint: str = Field(default="", description="S3 endpoint other than Amazon's")
+    secret: ObjectName = Field(default="", description="Secret with the variables of the download")
+    endpoint: WebAddress = Field(default="", description="S3 endpoint other than Amazon's")
     size: Quantity = Field(default="", description="Size of the weights, where it is not known")
-    bandwidth: Quantity = Field(default="200M", description="Bytes a second that loading reaches")
-    cache_claim: str = Field(
+    bandwidth: Size = Field(default="200M", description="Bytes a second that loading reaches")
+    cache_claim: ObjectName = Field(
         default="", description="Claim for downloads of engines; default: emptyDir"
     )
 
@@ -133,20 +170,18 @@ class Gateway(Strict):
 
     enabled: bool = Field(default=False, description="OpenAI's API in front of the server")
     image: Image = Field(default="", description="An image with trtbuild-gateway")
-    memory: Quantity = Field(default="1Gi", description="Memory limit")
-    cpu: Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")] = Field(
-        default="1", description="CPU request"
-    )
+    memory: Size = Field(default="1Gi", description="Memory limit")
+    cpu: Cpu = Field(default="1", description="CPU request")
 
 
 class Network(Strict):
     """Who may talk to whom."""
 
     policy: bool = Field(default=True, description="Write a NetworkPolicy")
-    clients: tuple[Label, ...] = Field(
+    clients: tuple[Namespace, ...] = Field(
         default=(), description="Namespaces of clients, besides the release's own"
     )
-    monitoring: Label = Field(default="monitoring", description="Namespace of Prometheus")
+    monitoring: Namespace = Field(default="monitoring", description="Namespace of Prometheus")
     egress: Literal["", "none", "https", "any"] = Field(
         default="", description="Default: none, or https where something is downloaded"
     )
@@ -155,13 +190,15 @@ class Network(Strict):
 class Route(Strict):
     """An HTTPRoute of the Gateway API."""
 
-    parents: tuple[Label, ...] = Field(default=(), description="Names of Gateways; none: no route")
-    namespace: str = Field(
+    parents: tuple[ObjectName, ...] = Field(
+        default=(), description="Names of Gateways; none: no route"
+    )
+    namespace: Namespace = Field(
         default="", description="Namespace of the Gateways; default: the release's"
     )
-    hostnames: tuple[str, ...] = Field(default=(), description="Host names")
+    hostnames: tuple[HostName, ...] = Field(default=(), description="Host names")
     timeout: int = Field(
-        default=600, ge=1, description="Seconds for one request; streams take as long"
+        default=600, ge=1, le=99_999, description="Seconds for one request; streams take as long"
     )
 
 
@@ -172,12 +209,12 @@ class Autoscaling(Strict):
         default="none", description="hpa needs an adapter for custom metrics, keda asks Prometheus"
     )
     min: int = Field(default=1, ge=0, description="Fewest replicas, 1 or more")
-    max: int = Field(default=4, ge=1, description="Most replicas")
+    max: int = Field(default=4, ge=1, le=_INT32, description="Most replicas")
     signal: Literal["auto", "queue", "in_flight"] = Field(
         default="auto", description="auto: the queue where its gauge exists, else open requests"
     )
     target: int = Field(default=8, ge=1, description="Waiting or open requests for each replica")
-    prometheus: str = Field(
+    prometheus: WebAddress = Field(
         default="http://prometheus-operated.monitoring:9090", description="Address for keda"
     )
 
@@ -186,8 +223,10 @@ class Monitoring(Strict):
     """Scraping by the Prometheus operator."""
 
     kind: Literal["none", "podMonitor", "serviceMonitor"] = "none"
-    interval: Annotated[str, Field(pattern=r"^\d+(s|m)$")] = "15s"
-    labels: dict[str, str] = Field(
+    interval: Annotated[
+        str, Form(r"[1-9][0-9]*(s|m)", "a time, such as 15s or 1m", 9, empty=False)
+    ] = "15s"
+    labels: dict[LabelKey, LabelValue] = Field(
         default_factory=dict, description="Labels that the operator selects monitors by"
     )
 
@@ -195,9 +234,7 @@ class Monitoring(Strict):
 class Tracing(Strict):
     """Triton's spans by OTLP over HTTP, as JSON."""
 
-    url: str = Field(
-        default="", pattern=r"^$|^https?://\S+$", description="…/v1/traces; empty: off"
-    )
+    url: WebAddress = Field(default="", description="…/v1/traces; empty: off")
     rate: int = Field(default=100, ge=1, description="Trace one request in this many")
 
 
@@ -213,7 +250,9 @@ class Settings(Strict):
     rehearsal_image: Image = Field(
         default="", description="An image with trtbuild and its embedded server, for gpu.mode none"
     )
-    replicas: int | None = Field(default=None, ge=0, description="Fixed number; default 1")
+    replicas: int | None = Field(
+        default=None, ge=0, le=_INT32, description="Fixed number; default 1"
+    )
     server: Server = Server()
     gpu: Gpu = Gpu()
     weights: Weights = Weights()

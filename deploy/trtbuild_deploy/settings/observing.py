@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from trtbuild_deploy.settings.base import Strict
+from trtbuild_deploy.settings.forms import Form, WebAddress
 
 _OWN = ("alertname", "job", "model", "severity")
 
@@ -19,9 +20,15 @@ def label_name(text: str) -> str:
 
 
 # Values are written between quotes into PromQL, and Prometheus expands {{ }} in labels.
-_LabelValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./:-]{0,62}$")]
-_LabelName = Annotated[str, AfterValidator(label_name), Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_]*$")]
-_Address = Annotated[str, Field(pattern=r"^$|^https?://[^\s@]+$")]
+_LabelValue = Annotated[
+    str,
+    Form(r"[A-Za-z0-9][A-Za-z0-9_./:-]*", "a plain value, such as prod or eu-1", 63, empty=False),
+]
+_LabelName = Annotated[
+    str,
+    AfterValidator(label_name),
+    Form(r"[a-zA-Z][a-zA-Z0-9_]*", "a label of Prometheus, such as namespace", empty=False),
+]
 
 
 class Observe(Strict):
@@ -46,13 +53,15 @@ class Observe(Strict):
         default_factory=dict,
         description="Labels that all series of this deployment have, such as namespace: prod",
     )
-    page: _Address = Field(default="", description="Webhook for urgent alerts; without credentials")
-    notify: _Address = Field(
+    page: WebAddress = Field(
+        default="", description="Webhook for urgent alerts; without credentials"
+    )
+    notify: WebAddress = Field(
         default="", description="Webhook for all other alerts; without credentials"
     )
-    loki: _Address = Field(
+    loki: WebAddress = Field(
         default="", description="Loki 3 that gets the logs, such as http://loki.logs:3100"
     )
-    elasticsearch: _Address = Field(
+    elasticsearch: WebAddress = Field(
         default="", description="Elasticsearch that gets the logs; its key is a variable"
     )

@@ -9,12 +9,25 @@ from pydantic import Field
 from trtbuild_deploy.settings.base import (
     Addresses,
     Image,
-    Label,
-    Quantity,
     SecretRef,
+    Size,
     Strict,
     Variable,
 )
+from trtbuild_deploy.settings.forms import (
+    Api,
+    Cpu,
+    Directory,
+    Form,
+    IpAddress,
+    Namespace,
+    ObjectName,
+    Repository,
+    WebAddress,
+)
+
+# Those of `trtbuild bench --slo`.
+_OBJECTIVE = r"(ttft|itl|icl|tpot|e2e)=[0-9]+(\.[0-9]+)?m?s"
 
 
 class Compose(Strict):
@@ -22,7 +35,9 @@ class Compose(Strict):
 
     prometheus: Image = "prom/prometheus:v3.5.0"
     collector: Image = "otel/opentelemetry-collector-contrib:0.135.0"
-    address: str = Field(default="127.0.0.1", description="Address on which ports are published")
+    address: IpAddress = Field(
+        default="127.0.0.1", description="Address on which ports are published"
+    )
 
 
 class Worker(Strict):
@@ -32,7 +47,7 @@ class Worker(Strict):
         default="", description="The broker; empty: no workers"
     )
     image: Image = Field(default="", description="An image with trtbuild and the broker's extra")
-    secret: Label = Field(
+    secret: ObjectName = Field(
         default="",
         description="Secret with REQUESTS, ANSWERS and DEAD, the URLs of the queues, as variables",
     )
@@ -40,22 +55,20 @@ class Worker(Strict):
         default="",
         description="HOST:PORT that KEDA asks: Redis, Kafka's brokers, the monitoring of NATS",
     )
-    name: str = Field(
-        default="",
-        pattern=r"^[^\s\x00-\x1f]*$",
-        description="The stream, topic or queue of REQUESTS",
+    name: Annotated[str, Form(r"[^\s\x00-\x1f]+", "a name without spaces, such as requests")] = (
+        Field(default="", description="The stream, topic or queue of REQUESTS")
     )
-    group: str = Field(
-        default="trtbuild", pattern=r"^[\w.-]+$", description="As in the URL's ?group="
-    )
-    account: str = Field(
-        default="$G", pattern=r"^[\w$.-]+$", description="Account of NATS that has the stream"
-    )
+    group: Annotated[
+        str, Form(r"[A-Za-z0-9_.-]+", "the name of a group, such as trtbuild", empty=False)
+    ] = Field(default="trtbuild", description="As in the URL's ?group=")
+    account: Annotated[
+        str, Form(r"[A-Za-z0-9_$.-]+", "an account of NATS, such as $G", empty=False)
+    ] = Field(default="$G", description="Account of NATS that has the stream")
     variable: Variable | Literal[""] = Field(
         default="",
         description="Variable of the Secret with Redis' password, or RabbitMQ's amqp:// address",
     )
-    authentication: Label = Field(
+    authentication: ObjectName = Field(
         default="", description="TriggerAuthentication of KEDA, such as for Kafka's SASL"
     )
     port: int = Field(
@@ -64,9 +77,8 @@ class Worker(Strict):
         le=65535,
         description="Port of the broker; default: that of the address, or the usual one",
     )
-    target: str = Field(
+    target: Api = Field(
         default="",
-        pattern=r"^$|^https?://\S+$",
         description="URL of the OpenAI API that answers; default: the gateway of this release",
     )
     waiting: int = Field(default=64, ge=1, description="Messages in the queue for each worker")
@@ -74,27 +86,25 @@ class Worker(Strict):
     max: int = Field(default=8, ge=1, description="Most workers")
     grace: int = Field(default=60, ge=0, description="Seconds to finish messages at the end")
     args: tuple[str, ...] = Field(default=(), description="More arguments for `trtbuild worker`")
-    memory: Quantity = Field(default="512Mi", description="Memory limit")
-    cpu: Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")] = Field(
-        default="250m", description="CPU request"
-    )
+    memory: Size = Field(default="512Mi", description="Memory limit")
+    cpu: Cpu = Field(default="250m", description="CPU request")
 
 
 class Stable(Strict):
     """A version that already serves."""
 
-    version: Annotated[str, Field(pattern=r"^r[0-9a-f]{8}$")] = Field(
-        description="Its name: predictor.name of the InferenceService"
-    )
-    storage: str = Field(
-        pattern=r"^[a-z0-9+]+://\S+$", description="Its storage URI: spec.predictor.storageUris"
-    )
+    version: Annotated[
+        str, Form(r"r[0-9a-f]{8}", "a version's name, such as r0a1b2c3d", empty=False)
+    ] = Field(description="Its name: predictor.name of the InferenceService")
+    storage: Annotated[
+        str, Form(r"[a-z0-9+]+://\S+", "a storage URI, such as pvc://models/chat", empty=False)
+    ] = Field(description="Its storage URI: spec.predictor.storageUris")
 
 
 class Kserve(Strict):
     """Settings of the target kserve."""
 
-    service_account: Label = Field(
+    service_account: ObjectName = Field(
         default="", description="ServiceAccount with the credentials of the storage"
     )
     stable: Stable | None = Field(
@@ -109,16 +119,16 @@ class Sagemaker(Strict):
     """Settings of the target sagemaker."""
 
     image: Image = Field(default="", description="Where the built image is pushed: a name in ECR")
-    role: str = Field(
-        default="",
-        pattern=r"^$|^arn:aws[a-z-]*:iam::\d{12}:role/\S+$",
-        description="Execution role",
-    )
-    instance_type: str = Field(
-        default="",
-        pattern=r"^$|^ml\.[a-z0-9.-]+$",
-        description="Instance type, such as ml.g6e.xlarge",
-    )
+    role: Annotated[
+        str,
+        Form(
+            r"arn:aws[a-z-]*:iam::[0-9]{12}:role/\S+",
+            "the ARN of a role, such as arn:aws:iam::123456789012:role/sagemaker",
+        ),
+    ] = Field(default="", description="Execution role")
+    instance_type: Annotated[
+        str, Form(r"ml\.[a-z0-9.-]+", "an instance type, such as ml.g6e.xlarge")
+    ] = Field(default="", description="Instance type, such as ml.g6e.xlarge")
 
 
 class Vertex(Strict):
@@ -127,11 +137,11 @@ class Vertex(Strict):
     image: Image = Field(
         default="", description="Where the built image is pushed: a name in Artifact Registry"
     )
-    machine_type: str = Field(
-        default="", pattern=r"^[a-z0-9-]*$", description="Machine type, such as g2-standard-12"
+    machine_type: Annotated[str, Form(r"[a-z0-9-]+", "a machine type, such as g2-standard-12")] = (
+        Field(default="", description="Machine type, such as g2-standard-12")
     )
-    accelerator: str = Field(
-        default="", pattern=r"^[A-Z0-9_]*$", description="GPU type, such as NVIDIA_L4"
+    accelerator: Annotated[str, Form(r"[A-Z0-9_]+", "a GPU type, such as NVIDIA_L4")] = Field(
+        default="", description="GPU type, such as NVIDIA_L4"
     )
 
 
@@ -142,11 +152,10 @@ class Azureml(Strict):
         default="",
         description="Where the built image is pushed: a name in the workspace's registry",
     )
-    instance_type: str = Field(
-        default="",
-        pattern=r"^$|^Standard_[A-Za-z0-9_]+$",
-        description="Instance type, such as Standard_NC24ads_A100_v4",
-    )
+    instance_type: Annotated[
+        str,
+        Form(r"Standard_[A-Za-z0-9_]+", "an instance type, such as Standard_NC24ads_A100_v4"),
+    ] = Field(default="", description="Instance type, such as Standard_NC24ads_A100_v4")
     concurrency: int = Field(
         default=64, ge=1, description="Requests that an instance gets at once; more get 429"
     )
@@ -156,9 +165,10 @@ class Gate(Strict):
     """What a new version must pass before it gets user requests."""
 
     image: Image = Field(default="", description="An image with trtbuild")
-    slo: str = Field(
+    slo: Annotated[
+        str, Form(f"{_OBJECTIVE}(,{_OBJECTIVE})*", "objectives, such as ttft=500ms,tpot=50ms")
+    ] = Field(
         default="",
-        pattern=r"^([a-z0-9]+=[0-9.]+m?s(,[a-z0-9]+=[0-9.]+m?s)*)?$",
         description="Objectives of `trtbuild bench --slo`, such as ttft=500ms,tpot=50ms",
     )
     share: float = Field(
@@ -166,7 +176,7 @@ class Gate(Strict):
     )
     rate: float = Field(default=1, gt=0, description="Requests a second of the benchmark")
     requests: int = Field(default=50, ge=1, description="Requests of the benchmark")
-    golden: Label = Field(
+    golden: ObjectName = Field(
         default="", description="ConfigMap with golden.jsonl, for `trtbuild deploy verify --golden`"
     )
     key: SecretRef | None = Field(default=None, description="Key of the gateway")
@@ -190,20 +200,19 @@ class Argo(Strict):
     steps: tuple[Annotated[int, Field(ge=1, le=99)], ...] = Field(
         default=(5, 25, 50), min_length=1, description="Percent of the requests, step by step"
     )
-    pause: str = Field(default="5m", pattern=r"^\d+[smh]$", description="How long each step lasts")
-    prometheus: str = Field(
+    pause: Annotated[
+        str, Form(r"[1-9][0-9]*[smh]", "a time, such as 90s or 5m", 9, empty=False)
+    ] = Field(default="5m", description="How long each step lasts")
+    prometheus: WebAddress = Field(
         default="http://prometheus-operated.monitoring:9090",
-        pattern=r"^https?://\S+$",
         description="Prometheus that the analysis queries",
     )
-    repository: str = Field(
-        default="",
-        pattern=r"^\S*$",
-        description="Git repository with the output; none: no Application is written",
+    repository: Repository = Field(
+        default="", description="Git repository with the output; none: no Application is written"
     )
-    path: str = Field(
-        default="deploy/argo", pattern=r"^[^/\s][^\s]*$", description="The output's directory in it"
-    )
-    revision: str = Field(default="main", pattern=r"^\S+$", description="Branch, tag or commit")
-    namespace: Label = Field(default="argocd", description="Namespace of Argo CD")
-    project: Label = Field(default="default", description="AppProject")
+    path: Directory = Field(default="deploy/argo", description="The output's directory in it")
+    revision: Annotated[
+        str, Form(r"[^\s-]\S*", "a branch, tag or commit, such as main", empty=False)
+    ] = Field(default="main", description="Branch, tag or commit")
+    namespace: Namespace = Field(default="argocd", description="Namespace of Argo CD")
+    project: ObjectName = Field(default="default", description="AppProject")

@@ -14,7 +14,10 @@ _ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?"
 ADDRESSES = f"{_ADDRESS}(,{_ADDRESS})*"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 # What the registry's grammar allows, without its finer points.
-IMAGE = r"[a-z0-9][A-Za-z0-9_./:-]*(@sha256:[0-9a-f]{64})?"
+IMAGE = (
+    r"[a-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?"
+)
 # Suffixes are added, and a label has 63 characters.
 LONGEST_NAME = 40
 
@@ -31,6 +34,13 @@ def bytes_of(text: str) -> str:
     """``text`` when it is a quantity or empty."""
     if text:
         quantity_bytes(text)
+    return text
+
+
+def size_of(text: str) -> str:
+    """``text`` when it is a quantity of at least one byte."""
+    if not quantity_bytes(text):
+        raise ValueError(f"{text!r} is nothing: give a size, such as 200M or 1Gi")
     return text
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from trtbuild.errors import RecipeError
 from trtbuild_deploy.facts import Facts
@@ -76,23 +75,6 @@ def _of_worker(settings: Settings) -> Iterator[str]:
         yield f"'worker.min' {worker.min} is more than 'worker.max' {worker.max}"
     if not worker.target and not settings.gateway.enabled:
         yield "'worker.target' is needed where no gateway is deployed: the API that answers"
-    if problem := _of_url(worker.target):
-        yield f"'worker.target' {problem}"
-
-
-def _of_url(text: str) -> str:
-    """Say what is wrong with an address; empty for a right one. A password is not shown."""
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError as error:
-        return f"is not an address: {error}"
-    if parts.username is not None:
-        return (
-            "has a login, which everybody who reads the chart would see: leave it out, put the "
-            "API key into the Secret, and name its variable with --api-key-env in 'worker.args'"
-        )
-    return ""
 
 
 _REFERENCES = {
@@ -118,14 +100,15 @@ def _of_gpus(facts: Facts, settings: Settings) -> Iterator[str]:
         yield "'gpu.mode' mig needs 'gpu.profile', such as 1g.10gb"
     if gpu.mode in ("mig", "shared") and count > 1:
         yield (
-            f"'gpu.mode' {gpu.mode} gives a part of one GPU, and the model has {facts.gpus} ranks: "
-            "parts cannot be joined"
+            f"'gpu.mode' {gpu.mode} gives a part of one GPU, and a replica takes {count}: parts "
+            "cannot be joined"
         )
     if gpu.mode != "none" and 0 < count < facts.gpus:
         yield f"'gpu.count' {count} is less than the {facts.gpus} ranks of the model"
-    tensor = max((model.tensor for model in facts.models), default=1)
-    if gpu.mode != "none" and tensor > gpu.per_node:
+    widest = max(facts.models, key=lambda model: model.tensor)
+    if gpu.mode != "none" and widest.tensor > gpu.per_node:
+        more = ", and pipeline_parallel_size for several nodes" * (widest.builder == "vllm")
         yield (
-            f"tensor_parallel_size {tensor} is more than the {gpu.per_node} GPUs of a node "
-            "('gpu.perNode'): convert with fewer, and pipeline_parallel_size for several nodes"
+            f"tensor_parallel_size {widest.tensor} is more than the {gpu.per_node} GPUs of a node "
+            f"('gpu.perNode'): convert with fewer{more}"
         )

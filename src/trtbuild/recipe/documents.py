@@ -22,7 +22,6 @@ Problems = list[tuple[int, str]]
 _NOT_KEYS = ("[key]", "constrained-str")
 _PATTERNS = {
     r"^\d\d\.\d\d$": "look like YY.MM",
-    r"^$|^https?://\S+$": "be a URL with http or https",
 }
 
 
@@ -140,6 +139,7 @@ def _sentence(item: Any, path: Place, nearest: Callable[[Place], str]) -> str:
         "string_too_short": lambda: f"{name} is empty",
         "literal_error": lambda: f"{name} must be {context['expected']}, not {item['input']!r}",
         "value_error": lambda: str(context["error"]),
+        "hidden": lambda: f"{name} {item['msg']}",  # the value may be a secret
         "string_pattern_mismatch": lambda: (
             f"{name} must {_PATTERNS.get(context['pattern'], 'match ' + context['pattern'])}, "
             f"not {item['input']!r}"

@@ -120,7 +120,8 @@ def test_helm_finds_nothing_to_complain_about(tmp_path: Path) -> None:
 
 
 def test_the_shape_of_a_replica(tmp_path: Path) -> None:
-    out = written(tmp_path, "vllm", "plain", {"tensor_parallel_size": 2}, GATEWAY)
+    logs = "observe: {loki: 'http://loki.logs:3100'}\n"
+    out = written(tmp_path, "vllm", "plain", {"tensor_parallel_size": 2}, GATEWAY + logs)
     named = (one for one in rendered(out, "1.34") if one["metadata"]["name"] == "demo")
     objects = {one["kind"]: one for one in named}
     pod = pod_of(objects["Deployment"])["spec"]
@@ -128,6 +129,7 @@ def test_the_shape_of_a_replica(tmp_path: Path) -> None:
     assert pod["terminationGracePeriodSeconds"] == 15 + 60 + 30
     assert server["lifecycle"]["preStop"]["sleep"]["seconds"] == 15
     assert gateway["lifecycle"]["preStop"]["sleep"]["seconds"] == 15
+    assert {"name": "TRTBUILD_LOG_FORMAT", "value": "json"} in gateway["env"]
     assert server["resources"]["limits"]["nvidia.com/gpu"] == "2"
     assert server["resources"]["limits"]["memory"] == server["resources"]["requests"]["memory"]
     shm = next(one for one in pod["volumes"] if one["name"] == "shm")["emptyDir"]

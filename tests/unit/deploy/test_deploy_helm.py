@@ -114,6 +114,15 @@ def test_no_replicas_beside_an_autoscaler(tmp_path: Path) -> None:
         assert not own.fullmatch(name)
 
 
+def test_an_environment_alone_can_scale(tmp_path: Path) -> None:
+    gateway = "gateway: {enabled: true, image: example/gateway:1}\n"
+    found = files(
+        deployable(tmp_path), gateway + "environments: {prod: {autoscaling: {kind: keda}}}\n"
+    )
+    assert found["values.yaml"]["replicas"] == 1
+    assert found["values-prod.yaml"]["replicas"] is None
+
+
 def test_several_nodes_form_a_cluster_of_ray(tmp_path: Path) -> None:
     repo = deployable(tmp_path, settings={"engine": RAY})
     workload = files(repo)["values.yaml"]["workload"]
@@ -131,7 +140,8 @@ def test_several_nodes_form_a_cluster_of_ray(tmp_path: Path) -> None:
         ("vllm", {}, "autoscaling: {kind: hpa}\n", 4, "needs a gauge of each pod"),
         ("vllm", {**RAY, "distributed_executor_backend": "mp"}, "", 4, "executor_backend=ray"),
         ("vllm", {**RAY, "pipeline_parallel_size": 1}, "gpu: {perNode: 4}\n", 3, "GPUs of a node"),
-        ("trtllm", {}, "gpu: {count: 16}\n", 4, "starts its ranks by MPI"),
+        ("trtllm", {}, "weights: {size: 1Gi}\ngpu: {perNode: 1}\n", 4, "starts its ranks by MPI"),
+        ("vllm-pooling", RAY, "", 4, "has no ranks on other nodes"),
         ("vllm", {}, "gpu: {count: 9}\n", 4, "do not fill nodes of 8"),
         ("vllm", {}, "gateway: {enabled: true}\n", 3, "needs 'gateway.image'"),
         ("vllm", {}, "weights: {from: s3}\n", 3, "give s3://bucket/prefix"),
@@ -139,12 +149,22 @@ def test_several_nodes_form_a_cluster_of_ray(tmp_path: Path) -> None:
         ("vllm", {}, "weights: {from: s3, reference: 's3://b'}\n", 4, "needs 'weights.image'"),
         ("onnx", {}, f"weights: {{from: hub, reference: a/b@{'0' * 40}}}\n", 4, "huggingface_hub"),
         ("vllm", {}, "environments:\n  prod: {gpu: {mode: mig}}\n", 3, "needs 'gpu.profile'"),
+        (
+            "vllm",
+            {},
+            "environments: {prod: {gpu: {count: 9}}}\n",
+            4,
+            "environments.prod: a replica",
+        ),
+        ("vllm", {}, "environments: {prod: {autoscaling: {kind: hpa}}}\n", 4, "needs a gauge"),
+        ("vllm", {}, "gpu: {mode: shared, count: 2}\n", 3, "a replica takes 2: parts"),
+        ("onnx", {}, "gpu: {count: 16}\n", 4, "no model takes more than 0: lower it"),
     ],
 )
 def test_what_cannot_be_is_refused(
     tmp_path: Path, builder: str, engine: dict[str, Any], settings: str, code: int, said: str
 ) -> None:
-    case = "embed" if builder == "onnx" else "plain"
+    case = {"onnx": "embed", "vllm-pooling": "embed", "trtllm": "everything"}.get(builder, "plain")
     repo = deployable(tmp_path, builder, case, settings={"engine": engine})
     with pytest.raises(TrtbuildError) as caught:
         files(repo, settings)

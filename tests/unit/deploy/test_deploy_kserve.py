@@ -137,7 +137,10 @@ def test_a_canary_stands_beside_the_stable_version_and_takes_its_place(tmp_path:
         ("gpu: {mode: dra}\n", "a claim for each pod"),
         ("gateway: {enabled: true, image: 'g:1'}\n", "deploy the gateway by itself"),
         ("autoscaling: {kind: keda}\n", "a fixed number of replicas"),
-        ("weights: {from: s3, reference: 's3://b', endpoint: a}\n", "kserve.serviceAccount"),
+        (
+            "weights: {from: s3, reference: 's3://b', endpoint: 'http://a'}\n",
+            "kserve.serviceAccount",
+        ),
         ("weights: {from: image, reference: 'i:1', path: a}\n", "mounts the directory 'models'"),
         ("kserve: {stable: {version: r00000000, storage: 'pvc://model-repository-models'}}\n",
          "a place of its own"),

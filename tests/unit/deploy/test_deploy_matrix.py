@@ -41,9 +41,9 @@ SHAPES: dict[str, tuple[dict[str, Any], str]] = {
 }
 # What cannot be, and the words that say so.
 REFUSED = {
-    ("trtllm", "several nodes"): "by MPI",
-    ("trtllm-engine", "several nodes"): "by MPI",
-    ("onnx", "several nodes"): "runs on one: lower it",
+    ("trtllm", "several nodes"): "no model takes more than 1: lower it",
+    ("trtllm-engine", "several nodes"): "no model takes more than 1: lower it",
+    ("onnx", "several nodes"): "no model takes more than 0: lower it",
 }
 DRA_SINCE = "1.34"
 

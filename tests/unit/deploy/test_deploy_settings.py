@@ -10,6 +10,7 @@ from trtbuild.errors import RecipeError
 from trtbuild_deploy.settings import Settings, load_settings, parse_settings
 from trtbuild_deploy.settings.loading import with_environment
 from trtbuild_deploy.settings.values import name_of, quantity_bytes
+from trtbuild_measure.bench.metrics.goodput import parse_slo
 
 REFUSED = [
     ("nmae: x\n", "unknown key 'nmae': did you mean 'name'?", 1),
@@ -25,6 +26,28 @@ REFUSED = [
     ("replicas: two\n", "'replicas' must be a valid integer, not text 'two'", 1),
     ("replicas: -1\n", "'replicas' must be greater than or equal to 0", 1),
     ("weights:\n  from: nfs\n", "'weights.from' must be 'claim', 'image', 's3' or 'hub'", 2),
+    ("weights: {bandwidth: 0K}\n", "'0K' is not a size", 1),
+    ("weights: {bandwidth: '0'}\n", "'0' is nothing: give a size", 1),
+    ("gateway: {memory: ''}\n", "'' is not a size", 1),
+    ("gpu: {profile: 10gb}\n", "'gpu.profile' must be a MIG profile, such as 1g.10gb", 1),
+    ("weights: {path: ../etc}\n", "'weights.path' must be a directory below the root", 1),
+    ("weights: {claim: My Claim}\n", "'weights.claim' must be a name in Kubernetes", 1),
+    ("tracing: {url: 'http://a:99999/v1'}\n", "'tracing.url' must be a URL with http", 1),
+    ("tracing: {url: 'http://[::1/v1'}\n", "'tracing.url' must be a URL with http", 1),
+    ("argo: {repository: 'https://me:s3cret@git/x'}\n", "'argo.repository' has a login", 1),
+    ("compose: {address: '0.0.0.0:80'}\n", "must be an IP address without a port", 1),
+    ("gate: {slo: ttft=..s}\n", "'gate.slo' must be objectives, such as ttft=500ms", 1),
+    ("route: {hostnames: ['*']}\n", "'route.hostnames[0]' must be a host name", 1),
+    ("route: {timeout: 100000}\n", "'route.timeout' must be less than", 1),
+    ("server: {tolerations: [{value: x}]}\n", "needs 'operator: Equal'", 1),
+    ("server: {tolerations: [{operator: Equal}]}\n", "needs a 'key'", 1),
+    ("server: {nodeSelector: {a b: c}}\n", "'server.nodeSelector.a b' must be a label", 1),
+    (
+        "server: {env: {A: x}, secrets: {A: {name: a, key: b}}}\n",
+        "'A' is under server.env and server.secrets",
+        1,
+    ),
+    ("image: 'a::b'\n", "'a::b' is not an image", 1),
     ("gpu:\n  mode: mig\n  mode: dra\n", "the key 'mode' is given twice", 3),
     ("environments:\n  prod:\n    replcas: 3\n", "unknown key 'environments.prod.replcas'", 3),
     (
@@ -40,6 +63,7 @@ def test_a_refusal_names_the_key_and_the_line(text: str, said: str, line: int) -
     with pytest.raises(RecipeError) as caught:
         parse_settings(text, where="deploy.yaml")
     assert said in caught.value.what
+    assert "s3cret" not in str(caught.value.as_dict())
     assert caught.value.where == f"deploy.yaml:{line}"
     assert "trtbuild deploy schema" in caught.value.fix
 
@@ -58,6 +82,19 @@ def test_several_problems_come_together() -> None:
         parse_settings("nmae: x\nreplicas: -1\n")
     assert caught.value.what == "the deployment file has 2 problems"
     assert len(caught.value.details) == 2
+
+
+def test_names_of_others_may_be_longer_than_ours() -> None:
+    name = "registry.example.org-" + "a" * 40
+    text = f"server: {{pullSecrets: [{name}], secrets: {{HF_TOKEN: {{name: {name}, key: a}}}}}}\n"
+    assert parse_settings(text).server.pull_secrets == (name,)
+
+
+@pytest.mark.parametrize("name", ["ttft", "itl", "icl", "tpot", "e2e"])
+def test_the_gate_takes_the_objectives_of_bench(name: str) -> None:
+    slo = f"{name}=0.5s,{name}=20ms"
+    assert parse_settings(f"gate: {{slo: '{slo}'}}\n").gate.slo == slo
+    assert parse_slo(slo.partition(",")[0]) == {f"{name}_ms": 500}
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:

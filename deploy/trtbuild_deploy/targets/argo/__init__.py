@@ -62,9 +62,10 @@ def _of_chart(settings: Settings) -> Settings:
 def _reasons(facts: Facts, settings: Settings) -> Iterator[str]:
     if gpu_count(facts, settings) > settings.gpu.per_node:
         yield "a Rollout takes the pods of a Deployment, not of several nodes: use the target helm"
-    if settings.autoscaling.kind != "none":
+    each = (settings, *(settings_of(one, settings) for one in settings.environments))
+    if kinds := {one.autoscaling.kind for one in each} - {"none"}:
         yield (
-            f"'autoscaling.kind' {settings.autoscaling.kind} would scale the chart's Deployment, "
+            f"'autoscaling.kind' {min(kinds)} would scale the chart's Deployment, "
             "whose pods the Rollout has: leave it out"
         )
     if not settings.gateway.enabled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from trtbuild.errors import RecipeError
 from trtbuild_deploy.facts import Facts
 from trtbuild_deploy.resources import data_file
 from trtbuild_deploy.settings import ENVIRONMENTS, Settings
@@ -34,11 +35,11 @@ class Helm:
 
     def reasons_against(self, facts: Facts, settings: Settings) -> Sequence[str]:
         """Return what the chart cannot do."""
-        return (
-            *_of_nodes(facts, settings),
-            *_of_copies(facts, settings),
-            *reasons_against_scaling(facts, settings),
-        )
+        reasons = dict.fromkeys(_reasons(facts, settings), "")
+        for environment in settings.environments:
+            for reason in _reasons(facts, settings_of(environment, settings)):
+                reasons.setdefault(reason, f"environments.{environment}: ")
+        return tuple(f"{where}{reason}" for reason, where in reasons.items())
 
     def render(self, facts: Facts, settings: Settings) -> Rendered:
         """Return the chart, the values, and those of each environment."""
@@ -53,7 +54,7 @@ class Helm:
                     f"no values-{environment}.yaml: without a GPU it needs 'rehearsalImage'"
                 )
                 continue
-            values = _changes(base, values_of(facts, changed))
+            values = _changes(base, _values_in(environment, facts, changed))
             header = f"{_HEADER}\n{_BESIDES.format(environment)}"
             path = f"values-{environment}.yaml"
             files.append(OutputFile(path, yaml_bytes(values, header)))
@@ -75,9 +76,19 @@ def _chart() -> Iterator[OutputFile]:
 def settings_of(environment: str, settings: Settings) -> Settings:
     """Return the settings of an environment, with what it changes by default."""
     default = dict(_DEFAULTS.get(environment, {}))
-    if settings.autoscaling.kind != "none":
-        default.pop("replicas", None)
+    found = with_environment(settings, environment, default)
+    if "replicas" not in default or found.autoscaling.kind == "none":
+        return found
+    del default["replicas"]
     return with_environment(settings, environment, default)
+
+
+def _values_in(environment: str, facts: Facts, settings: Settings) -> dict[str, Any]:
+    try:
+        return values_of(facts, settings)
+    except RecipeError as error:
+        error.where = error.where or f"environments.{environment}"
+        raise
 
 
 def _changes(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,24 +105,35 @@ def _changes(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
+def _reasons(facts: Facts, settings: Settings) -> Iterator[str]:
+    yield from _of_nodes(facts, settings)
+    yield from _of_copies(facts, settings)
+    yield from reasons_against_scaling(facts, settings)
+
+
 def _of_nodes(facts: Facts, settings: Settings) -> Iterator[str]:
     count, per_node = gpu_count(facts, settings), settings.gpu.per_node
     if count <= per_node:
         return
     if count % per_node:
-        yield f"a replica takes {count} GPUs, which do not fill nodes of {per_node}"
-    for model in facts.models:
+        yield f"a replica takes {count} GPUs, which do not fill nodes of {per_node} ('gpu.perNode')"
+    large = [model for model in facts.models if model.world > per_node]
+    if not large:
+        yield (
+            f"'gpu.count' {count} is more than the {per_node} GPUs of a node ('gpu.perNode'), "
+            f"and no model takes more than {facts.gpus}: lower it"
+        )
+    for model in large:
         takes = f"{model.name} takes {model.world} GPUs, and a node has {per_node} ('gpu.perNode')"
         if model.builder.startswith("trtllm"):
             yield (
-                f"{takes}: {model.builder} starts its ranks by MPI, which no pod can do for "
-                "others; use `trtbuild launch --with sbatch`, or fewer ranks"
+                f"{takes}: {model.builder} starts its ranks by MPI, which needs ssh or a scheduler "
+                "between nodes, and pods have neither; convert it for one node or with --builder "
+                "vllm --set distributed_executor_backend=ray, or start it with `trtbuild launch "
+                "--with sbatch`"
             )
         elif model.builder != "vllm":
-            yield (
-                f"'gpu.count' {count} is more than the {per_node} GPUs of a node ('gpu.perNode'), "
-                f"and {model.name} runs on one: lower it"
-            )
+            yield f"{takes}: {model.builder} has no ranks on other nodes; convert it for one node"
         elif model.executor != "ray":
             yield (
                 f"{takes}: convert it with --set distributed_executor_backend=ray for several nodes"

@@ -79,6 +79,7 @@ class WorkloadValues(Strict):
     args: tuple[str, ...]
     worker_args: tuple[str, ...] = ()
     gateway_args: tuple[str, ...] = ()
+    gateway_env: dict[str, str] = Field(default_factory=dict)
     env: dict[str, str]
     memory: Quantity
     shm: Quantity
@@ -157,6 +158,7 @@ def _workload(facts: Facts, settings: Settings, load: Workload) -> WorkloadValue
         args=_leader(server.command) if load.nodes > 1 else server.command,
         worker_args=_worker() if load.nodes > 1 else (),
         gateway_args=load.gateway.command if load.gateway else (),
+        gateway_env=dict(load.gateway.env) if load.gateway else {},
         env={name: value for name, value in server.env.items() if name not in settings.server.env},
         memory=_mebibytes(server.memory_bytes),
         shm=_mebibytes(facts.shm_bytes),

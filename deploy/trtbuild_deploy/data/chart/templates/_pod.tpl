@@ -194,8 +194,10 @@ failureThreshold: {{ int $check.failures }}
   imagePullPolicy: IfNotPresent
   args: {{ toJson .Values.workload.gatewayArgs }}
   env:
-    - name: HOME
-      value: /tmp
+    {{- range $name, $value := .Values.workload.gatewayEnv }}
+    - name: {{ $name | quote }}
+      value: {{ $value | quote }}
+    {{- end }}
   ports:
     - name: openai
       containerPort: 9000
