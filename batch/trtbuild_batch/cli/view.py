@@ -41,7 +41,9 @@ def line(now: Snapshot) -> str:
         known.append(
             f"{human_count(now.prompt_tokens)} + {human_count(now.completion_tokens)} tokens"
         )
-    if now.limit:
+    if now.limit == 0:
+        known.append("making way for other requests")
+    elif now.limit is not None:
         known.append(f"{now.in_flight} of {now.limit} calls at a time")
     if now.retries:
         known.append(f"{now.retries} retries")

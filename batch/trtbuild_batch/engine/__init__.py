@@ -3,10 +3,11 @@
 It knows neither files nor HTTP: what is asked and where receipts go is given to it.
 """
 
-from trtbuild_batch.engine.limiting import Aimd, Fixed, Limiter, Load, Metered
+from trtbuild_batch.engine.limiting import Aimd, Fixed, Limiter, Metered
 from trtbuild_batch.engine.loop import Engine, StoppedError
 from trtbuild_batch.engine.model import CallError, Kind, Outcome, Receipt
 from trtbuild_batch.engine.retrying import Policy
+from trtbuild_batch.engine.yielding import Load, Ours, Yielding
 
 __all__ = [
     "Aimd",
@@ -17,8 +18,10 @@ __all__ = [
     "Limiter",
     "Load",
     "Metered",
+    "Ours",
     "Outcome",
     "Policy",
     "Receipt",
     "StoppedError",
+    "Yielding",
 ]

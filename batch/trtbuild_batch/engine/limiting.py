@@ -1,7 +1,7 @@
 """How many calls at a time: a fixed number, by the server's metrics, or by its refusals.
 
 With metrics the rule is "running at most 80 %, nothing waiting": the free slots are for online
-traffic, whose first token then comes as if it were alone.
+traffic, which then need not queue. Where free slots do not help it, the job makes way.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import Protocol
+
+from trtbuild_batch.engine.yielding import Load, Ours, Yielding
 
 _FULL = 0.8
 _SHRINK = 0.75
@@ -23,7 +25,7 @@ class Limiter(Protocol):
 
     @property
     def limit(self) -> int:
-        """Calls at a time, at least 1."""
+        """Calls at a time; 0 while a job makes way for others."""
 
     def succeeded(self, latency_ms: float) -> None:
         """A call has its answer."""
@@ -43,21 +45,6 @@ class Fixed:
 
     def overloaded(self) -> None:
         """Nothing changes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a server says of itself.
-
-    Attributes:
-        waiting: Requests in its queue.
-        running: Requests that it computes; None if it does not say.
-        memory: Share of its KV cache in use, 0 to 1; None if it does not say.
-    """
-
-    waiting: float
-    running: float | None = None
-    memory: float | None = None
 
 
 @dataclass(slots=True)
@@ -131,11 +118,13 @@ class Metered:
         start: The first limit.
         most: The highest limit.
         greedy: Fill the server: accept two waiting requests, leave no slots free.
+        yielding: Makes way for requests that are not ours; None: nobody does.
     """
 
     start: int = 8
     most: int = 256
     greedy: bool = False
+    yielding: Yielding | None = None
     _limit: float = 0.0
     _capacity: float = math.inf
 
@@ -145,7 +134,8 @@ class Metered:
     @property
     def limit(self) -> int:
         """See :class:`Limiter`."""
-        return max(1, int(self._limit))
+        own = max(1, int(self._limit))
+        return own if self.yielding is None else min(own, self.yielding.limit)
 
     def succeeded(self, latency_ms: float) -> None:
         """Nothing changes: the metrics decide."""
@@ -154,8 +144,13 @@ class Metered:
         """See :class:`Limiter`: a refusal is known before the metrics are."""
         self._limit = max(1.0, self._limit * _SHRINK)
 
-    def observe(self, load: Load, in_flight: int) -> None:
-        """Adapt to the server's load, with ``in_flight`` calls of our own."""
+    def observe(self, load: Load, ours: Ours) -> None:
+        """Adapt to the server's load, with so many calls of our own."""
+        self._fill(load, ours.in_flight)
+        if self.yielding is not None:
+            self.yielding.observe(load, ours)
+
+    def _fill(self, load: Load, in_flight: int) -> None:
         running = load.running if load.running is not None else float(in_flight)
         if load.waiting > (_GREEDY_WAITING if self.greedy else 0):
             if running:
@@ -169,6 +164,6 @@ class Metered:
         room = full * self._capacity - running
         if room < 0:
             self._limit = max(1.0, min(self._limit, in_flight + room))
-        elif (load.memory or 0.0) < full and in_flight >= self.limit:  # no growth for nobody
+        elif (load.memory or 0.0) < full and in_flight >= int(self._limit):  # no growth for nobody
             more = min(max(1.0, self._limit * (_GROW - 1)), max(room, float(self.greedy)))
             self._limit = min(float(self.most), self._limit + more)

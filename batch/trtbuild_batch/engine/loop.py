@@ -68,9 +68,11 @@ class Engine(Generic[Item]):
     spent: Callable[[Item], int] = _none
     retries: int = 0
     answered: int = 0
+    asked: int = 0
     _ready: deque[Item] = field(default_factory=deque)
     _source: AsyncIterator[Sequence[Item]] | None = None
     _filling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
     _group: asyncio.TaskGroup | None = None
     _workers: int = 0
     _busy: int = 0
@@ -94,23 +96,31 @@ class Engine(Generic[Item]):
             StoppedError: The target fails, or has been away for too long.
         """
         self._source = items
-        self._silent_since = asyncio.get_running_loop().time()
+        self._over.clear()
         try:
             async with asyncio.TaskGroup() as self._group:
                 self._hire()
+                await self._over.wait()  # nobody may be at work while the limit is zero
         except BaseExceptionGroup as group:
             raise _first(group) from None
+
+    @property
+    def _more(self) -> bool:
+        """Whether there are items that no worker holds."""
+        return self._source is not None or bool(self._ready)
 
     def _hire(self) -> None:
         """Start workers up to the limit."""
         assert self._group is not None
-        while self._source is not None and self._workers < self.limiter.limit:
+        if not self._workers:  # a pause of ours is no silence of the target
+            self._silent_since = asyncio.get_running_loop().time()
+        while self._more and self._workers < self.limiter.limit:
             self._workers += 1
             self._group.create_task(self._work())
 
     def wake(self) -> None:
         """Start workers after the limit has grown."""
-        if self._group is not None and self._source is not None:
+        if self._group is not None and self._more:
             self._hire()
 
     async def _work(self) -> None:
@@ -130,6 +140,8 @@ class Engine(Generic[Item]):
                     self._hire()
         finally:
             self._workers -= 1
+            if not self._more:
+                self._over.set()
 
     async def _fill(self) -> bool:
         """Take the next batch; False at the end of the items."""
@@ -147,6 +159,7 @@ class Engine(Generic[Item]):
         answered_before = self.answered
         while True:
             answered, begun = self.answered, now()
+            self.asked += 1
             try:
                 outcome = await self.ask(item)
             except CallError as error:

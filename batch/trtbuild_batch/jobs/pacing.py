@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ from trtbuild.errors import UsageError
 from trtbuild.wire.failures import WireError
 from trtbuild.wire.metrics import parse_metrics
 from trtbuild.wire.triton_http import TritonHttp
-from trtbuild_batch.engine import Aimd, Engine, Fixed, Limiter, Load, Metered
+from trtbuild_batch.engine import Aimd, Engine, Fixed, Limiter, Load, Metered, Ours, Yielding
 from trtbuild_batch.targets.opening import Address
 
 _PERIOD = 1.0
@@ -20,43 +21,77 @@ _TRIES = 3
 _WAITING = ("vllm:num_requests_waiting", "trtllm_num_requests_waiting")
 _RUNNING = ("vllm:num_requests_running", "trtllm_num_requests_running")
 _MEMORY = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "trtllm_kv_cache_utilization")
+_FIRST = ("vllm:time_to_first_token_seconds", "trtllm_time_to_first_token_seconds")
 _TRTLLM, _TRTLLM_CACHE = "nv_trt_llm_request_metrics", "nv_trt_llm_kv_cache_block_metrics"
 _PENDING = "nv_inference_pending_request_count"
 
 
 @dataclass(slots=True)
 class Pacer:
-    """A limiter, and where it learns from."""
+    """A limiter, and where it learns from.
+
+    Args:
+        limiter: Decides until there are metrics.
+        metrics_url: Where they are; empty: nowhere.
+        model: Whose metrics count; empty: all.
+        slowdown: Times as long that other requests may wait for a first token, on average; 0: they
+            are not looked at.
+    """
 
     limiter: Limiter
     metrics_url: str = ""
     model: str = ""
+    slowdown: float = 0.0
+
+    async def begin(self, engine: Engine[Any]) -> None:
+        """Look whether others are at the server before the first call."""
+        if self.metrics_url and self.slowdown:
+            async with self._open() as http:
+                if await self._look(http, engine):
+                    await asyncio.sleep(_PERIOD)
+                    await self._look(http, engine)
 
     async def follow(self, engine: Engine[Any]) -> None:
         """Tell the limiter the server's load once a second. Returns if there are no metrics."""
         if not self.metrics_url:
             return
-        root = urlsplit(self.metrics_url)
-        path = root._replace(scheme="", netloc="").geturl() or "/metrics"
-        async with TritonHttp(f"{root.scheme}://{root.netloc}", environment=False) as http:
+        async with self._open() as http:
             misses = 0
-            while misses < _TRIES:
-                load = await self._load(http, path)
-                misses = 0 if load else misses + 1
-                if load:
-                    self._observe(engine, load)
+            while misses < _TRIES or isinstance(engine.limiter, Metered):
+                misses = 0 if await self._look(http, engine) else misses + 1
+                if misses == _TRIES:
+                    self._lost(engine)
                 await asyncio.sleep(_PERIOD)
 
-    def _observe(self, engine: Engine[Any], load: Load) -> None:
+    def _open(self) -> TritonHttp:
+        root = urlsplit(self.metrics_url)
+        return TritonHttp(f"{root.scheme}://{root.netloc}", environment=False)
+
+    async def _look(self, http: TritonHttp, engine: Engine[Any]) -> bool:
+        """Tell the limiter the load; False if it is not known."""
+        load = await self._load(http)
+        if load is None:
+            return False
         limiter = engine.limiter
         if not isinstance(limiter, Metered):  # the first answer: from now on metrics decide
             assert isinstance(limiter, Aimd)
-            limiter = Metered(limiter.limit, limiter.most, limiter.greedy)
+            yielding = Yielding(self.slowdown) if self.slowdown else None
+            limiter = Metered(limiter.limit, limiter.most, limiter.greedy, yielding)
             engine.limiter = limiter
-        limiter.observe(load, engine.in_flight)
+        now = asyncio.get_running_loop().time()
+        limiter.observe(load, Ours(engine.in_flight, engine.asked, now))
         engine.wake()
+        return True
 
-    async def _load(self, http: TritonHttp, path: str) -> Load | None:
+    def _lost(self, engine: Engine[Any]) -> None:
+        """Wait no longer for others whom nobody can see."""
+        limiter = engine.limiter
+        if isinstance(limiter, Metered) and limiter.yielding is not None:
+            limiter.yielding = Yielding(self.slowdown)
+            engine.wake()
+
+    async def _load(self, http: TritonHttp) -> Load | None:
+        path = urlsplit(self.metrics_url)._replace(scheme="", netloc="").geturl() or "/metrics"
         try:
             answer = await http.fetch("GET", path, seconds=5)
             text = answer.body.decode("utf-8", "replace")
@@ -85,8 +120,8 @@ class PaceOptions(Protocol):
         """Where the metrics are; ``none``: nowhere; empty: where they usually are."""
 
 
-def pacer(options: PaceOptions, address: Address) -> Pacer:
-    """Return how a job decides how many calls it makes at a time.
+def pacer(options: PaceOptions, address: Address, *, slowdown: float = 0.0) -> Pacer:
+    """Return how many calls at a time a job makes, and how much others may notice of it.
 
     Raises:
         UsageError: The address of the metrics is no URL.
@@ -103,7 +138,7 @@ def pacer(options: PaceOptions, address: Address) -> Pacer:
             where="--metrics-url",
             fix="write it as http://HOST:8002/metrics",
         )
-    return Pacer(limiter, url, address.model)
+    return Pacer(limiter, url, address.model, 0.0 if options.greedy else slowdown)
 
 
 def _is_http(url: str) -> bool:
@@ -133,7 +168,10 @@ def load_of(text: str, model: str) -> Load | None:
         return None
     # An engine that batches in flight empties Triton's own queue at once: both count.
     memory = _first(sums, (*_MEMORY, f"{_TRTLLM_CACHE}:fraction"))
-    return Load((waiting or 0.0) + (pending or 0.0), running, memory)
+    firsts = _first(sums, [f"{name}_count" for name in _FIRST])
+    seconds = _first(sums, [f"{name}_sum" for name in _FIRST])
+    queued = (waiting or 0.0) + (pending or 0.0)
+    return Load(queued, running, memory, firsts, seconds or 0.0)
 
 
 def _name(name: str, labels: Any) -> str:
@@ -141,5 +179,5 @@ def _name(name: str, labels: Any) -> str:
     return f"{name}:{kind}" if kind and name in (_TRTLLM, _TRTLLM_CACHE) else str(name)
 
 
-def _first(sums: dict[str, float], names: tuple[str, ...]) -> float | None:
+def _first(sums: dict[str, float], names: Sequence[str]) -> float | None:
     return next((sums[name] for name in names if name in sums), None)

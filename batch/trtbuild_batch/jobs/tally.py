@@ -19,7 +19,7 @@ class Snapshot:
         done: Rows with a receipt, also from earlier runs.
         errors: Of those, rows with an error.
         in_flight: Rows that are being asked about.
-        limit: Calls at a time that the server can take.
+        limit: Calls at a time that are allowed; 0 while the job makes way for other requests.
         retries: Calls of this run that were made again.
         prompt_tokens: Of this run.
         completion_tokens: Of this run.
@@ -34,7 +34,7 @@ class Snapshot:
     done: int
     errors: int = 0
     in_flight: int = 0
-    limit: int = 0
+    limit: int | None = None
     retries: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -79,7 +79,7 @@ class Tally:
             self.completion_tokens += receipt.outcome.completion_tokens or 0
 
     def snapshot(
-        self, now: float, *, in_flight: int = 0, limit: int = 0, retries: int = 0
+        self, now: float, *, in_flight: int = 0, limit: int | None = None, retries: int = 0
     ) -> Snapshot:
         """Return the state at ``now``, of the clock of ``started``."""
         samples = self._samples

@@ -68,7 +68,7 @@ class Work:
         if self.options.claim:
             self._claims = Claims(self.writer.folder, self.options.lease)
             self.writer.after = self._claims.release
-        pace = pacer(self.options, self.address)
+        pace = pacer(self.options, self.address, slowdown=self.options.slowdown)
         engine: Engine[Item] = Engine(
             self._ask, self._done, pace.limiter, self._policy(), self.target.alive
         )
@@ -79,6 +79,8 @@ class Work:
 
         async def main() -> None:
             left = wanted
+            if left:
+                await pace.begin(engine)
             while left:
                 await engine.run(feeder.items(left))
                 await self.writer.finish()

@@ -18,6 +18,7 @@ from trtbuild_batch.engine import (
     Kind,
     Load,
     Metered,
+    Ours,
     Outcome,
     Policy,
     Receipt,
@@ -188,7 +189,7 @@ def server(limiter: Any, slots: int, online: int, seconds: int) -> list[tuple[in
         ours = limiter.limit
         total = ours + online
         running, waiting = min(slots, total), max(0, total - slots)
-        limiter.observe(Load(waiting, running), ours)
+        limiter.observe(Load(waiting, running), Ours(ours))
         found.append((ours, running, waiting))
     return found
 
@@ -207,6 +208,9 @@ VLLM = """vllm:num_requests_running{model_name="m"} 12.0
 vllm:num_requests_waiting{model_name="m"} 3.0
 vllm:num_requests_waiting{model_name="other"} 90.0
 vllm:kv_cache_usage_perc{model_name="m"} 0.25
+vllm:time_to_first_token_seconds_bucket{model_name="m",le="0.1"} 30
+vllm:time_to_first_token_seconds_count{model_name="m"} 40
+vllm:time_to_first_token_seconds_sum{model_name="m"} 2.5
 nv_inference_pending_request_count{model="m",version="1"} 2
 """
 TRTLLM = """nv_trt_llm_request_metrics{model="m",request_type="waiting",version="1"} 1
@@ -219,7 +223,7 @@ nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction",model="m",versi
 @pytest.mark.parametrize(
     ("page", "load"),
     [
-        (VLLM, Load(5, 12, 0.25)),
+        (VLLM, Load(5, 12, 0.25, 40, 2.5)),
         (TRTLLM, Load(1, 7, 0.5)),
         ('nv_inference_pending_request_count{model="m"} 4\n', Load(4, None, None)),
         ("trtbuild_gateway_requests_in_flight 9\n", None),
