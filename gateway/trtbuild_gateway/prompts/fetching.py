@@ -40,10 +40,17 @@ async def fetch(url: str, param: str, settings: MediaSettings) -> bytes:
                 response = await _fetch_once(url, param, settings)
                 if response.status not in _REDIRECTS or not response.location:
                     return _content(response, url, param)
-                url = urljoin(url, response.location)
+                url = _joined(url, response.location, param)
     except TimeoutError:
         raise _failed(url, param, f"it took longer than {settings.seconds:g} s") from None
     raise _failed(url, param, f"it redirects more than {_MOST_REDIRECTS} times")
+
+
+def _joined(url: str, location: str, param: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise _failed(url, param, "it redirects to what is not a URL") from None
 
 
 def _content(response: Response, url: str, param: str) -> bytes:
@@ -144,7 +151,13 @@ def public(address: str) -> bool:
             return public(str(wrapped))
         if found in _NAT64:
             return public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
+        if found not in _UNICAST or found in _DOCUMENTATION:
+            return False
     return found.is_global and not found.is_multicast
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# All that is allocated to the internet. Outside lie more forms that wrap an IPv4 address, and the
+# prefix of a network's own NAT64. Source: IANA's IPv6 Address Space and Special-Purpose registries.
+_UNICAST = ipaddress.ip_network("2000::/3")
+_DOCUMENTATION = ipaddress.ip_network("3fff::/20")  # which ipaddress of Python 3.11 does not know

@@ -93,6 +93,8 @@ def test_an_image_that_cannot_be_taken(url: str, status: int, says: str) -> None
         ("100.64.0.1", False), ("169.254.1.1", False), ("224.0.0.1", False), ("::1", False),
         ("fe80::1%eth0", False), ("fc00::1", False), ("::ffff:127.0.0.1", False),
         ("2002:7f00:1::", False), ("64:ff9b::a00:1", False), ("255.255.255.255", False),
+        ("64:ff9b:1::a00:1", False), ("::a00:1", False), ("::ffff:0:a00:1", False),
+        ("fec0::1", False), ("5f00::1", False), ("3fff::1", False), ("2001:db8::1", False),
     ],
 )  # fmt: skip
 def test_public_addresses(address: str, expected: bool) -> None:
@@ -148,6 +150,8 @@ def test_a_public_file_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("https://good.example/", answer(b"", 302, location="http://good.example/"), {}, "https"),
         ("https://good.example/", answer(b"", 302, location="/"), {}, "more than 3 times"),
+        ("https://good.example/", answer(b"", 302, location="https://["), {}, "not a URL"),
+        ("https://good.example/", answer(b"", 302, location="//evil.example/"), {}, "private"),
         ("https://good.example/", answer(bytes(100)), {"most_bytes": 10}, "larger than 10 bytes"),
         ("https://good.example/", answer(b"", 404), {}, "status 404"),
         ("https://good.example/", b"", {"seconds": 0.05}, "longer than"),
