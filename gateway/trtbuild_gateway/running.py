@@ -13,12 +13,11 @@ from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from trtbuild.errors import UsageError
 from trtbuild_gateway.app import create_app
 from trtbuild_gateway.gateway import Gateway
-from trtbuild_gateway.http.exchange import CLIENT
+from trtbuild_gateway.http.protocol import patient
 from trtbuild_gateway.reloading import reload
 from trtbuild_gateway.settings import Settings
 from trtbuild_gateway.telemetry import logs
@@ -48,57 +47,6 @@ def listen(host: str, port: int, option: str = "--port") -> socket.socket:
             fix=f"choose another port with {option}; 0 takes a free one",
         ) from None
     return made
-
-
-def patient(seconds: float) -> type[HttpToolsProtocol]:
-    """Return uvicorn's protocol, which gives up on a client that sends no whole head.
-
-    It is the :class:`~trtbuild_gateway.http.exchange.Client` of its requests.
-    """
-
-    class Patient(HttpToolsProtocol):
-        writable = False
-        _offered: dict[object, object]
-        _timer: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self.writable = True
-            self._offered = {"connection": self}
-            self._expect()
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self.writable = False
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self.writable = True
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self.scope["extensions"] = {CLIENT: self._offered}
-            self._expect()
-
-        def on_headers_complete(self) -> None:
-            self._arrived()
-            super().on_headers_complete()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self.writable = False
-            self._offered.clear()  # it refers to itself, which only a full collection would find
-            self._arrived()
-            super().connection_lost(exc)
-
-        def _expect(self) -> None:
-            self._arrived()
-            self._timer = self.loop.call_later(seconds, self.transport.abort)
-
-        def _arrived(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-
-    return Patient
 
 
 class Server(uvicorn.Server):

@@ -82,7 +82,7 @@ class Load:
                     await asyncio.sleep(0.2)
 
     async def _ask(self, client: httpx.AsyncClient, one: Asking) -> str:
-        body = {"model": one.model, "prompt": "Once upon a time", "max_tokens": 48, "stream": True}
+        body = {"model": one.model, "prompt": "Once upon a time", "max_tokens": 32, "stream": True}
         body |= {"ignore_eos": True, "temperature": 0}
         url = f"{self._url}/v1/completions"
         async with client.stream("POST", url, json=body) as answer:
@@ -157,7 +157,7 @@ class Things:
     def _process(self, victim: str) -> psutil.Process:
         if victim == "engine":
             return next(p for p in self.server.children() if "EngineCore" in triton.title(p))
-        return next(p for p in self._below() if any("start.py" in one for one in p.cmdline()))
+        return next(p for p in self._below() if "start.py" in triton.title(p))
 
     def _below(self) -> list[psutil.Process]:
         return psutil.Process(self.gateway.pid).children(recursive=True)
