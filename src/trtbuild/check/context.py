@@ -107,11 +107,13 @@ class Model:
         repository: Where it is.
         path: Its directory.
         errors: What ``Repository.errors_of`` found, once it looked.
+        found: What each rule found, by its id, once it looked.
     """
 
     repository: Repository
     path: Path
     errors: tuple[Any, ...] | None = None
+    found: dict[str, tuple[Any, ...]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def name(self) -> str:

@@ -65,7 +65,7 @@ def run(repository: Repository, takes: Callable[[Rule], bool]) -> tuple[Finding,
                 found += _apply(each, repository, "")
             elif each.scope == "model":
                 for model in repository.models:
-                    found += _apply(each, model, model.name)
+                    found += _found(each, model)
     return tuple(dict.fromkeys(found))
 
 
@@ -109,10 +109,17 @@ def errors_of(model: Model) -> tuple[tuple[Rule, Finding], ...]:
             (each, finding)
             for each in all_rules()
             if each.scope == "model"
-            for finding in _apply(each, model, model.name)
+            for finding in _found(each, model)
             if finding.severity is Severity.ERROR
         )
     return model.errors
+
+
+def _found(each: Rule, model: Model) -> tuple[Finding, ...]:
+    """What a rule finds in a model, looked for once: the ensembles over it ask again."""
+    if each.id not in model.found:
+        model.found[each.id] = tuple(_apply(each, model, model.name))
+    return model.found[each.id]
 
 
 def _apply(each: Rule, subject: Any, model: str) -> Iterator[Finding]:

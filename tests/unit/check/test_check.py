@@ -12,11 +12,13 @@ import pytest
 
 from support.checkpoints import make_llama
 from support.config_faults import CONFIGS, PYTHON, edit
+from support.engine_repos import write_engine_repo
 from support.faults import only, python_model
 from support.places import places
 from trtbuild import check
-from trtbuild.check import Severity, running
+from trtbuild.check import Finding, Severity, running
 from trtbuild.check.context import Model
+from trtbuild.check.engine import Rule
 from trtbuild.check.examples import MODEL_PY
 from trtbuild.errors import UsageError
 from trtbuild.pipeline.convert import convert
@@ -262,6 +264,24 @@ def test_a_rule_that_fails_is_a_finding(repo: Path, monkeypatch: pytest.MonkeyPa
     found = only(check.validate(repo), "TRT000")
     assert found.message == "the rule TRT303 failed, so it says nothing: KeyError: 'oops'"
     assert found.severity is Severity.ERROR
+
+
+def test_a_rule_looks_at_a_model_once_whatever_is_made_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[tuple[str, str]] = []
+    apply = running._apply
+
+    def noted(rule: Rule, subject: object, model: str) -> Iterator[Finding]:
+        if isinstance(subject, Model):
+            looked.append((rule.id, model))
+        return apply(rule, subject, model)
+
+    monkeypatch.setattr(running, "_apply", noted)
+    write_engine_repo(tmp_path)  # an ensemble of three
+    check.validate(tmp_path)
+    assert len(looked) == len(set(looked)) > 0
+    assert {("TRT373", "ensemble"), ("TRT301", "preprocessing")} <= set(looked)
 
 
 def test_the_same_fault_a_thousand_times_is_told_a_hundred_times(repo: Path) -> None:
