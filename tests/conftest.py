@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
+from hypothesis.internal.conjecture import providers
 
 from support.command_line import keep_commands
 from support.lanes import NIGHTLY
 from support.paths import ROOT, TESTS
 from support.places import move_places
+from support.workers import report_less
 from trtbuild.server import runtime as runtimes
 
 # Whoever starts the tests with nohup or in the background of a script has SIGINT ignored, and so
@@ -45,8 +47,18 @@ os.fsync = lambda fd: None
 # Typer takes 5 to 50 ms to read the options of a command, and the tests call it 2,000 times.
 keep_commands()
 
+# Hypothesis also tries the constants of the modules in use. To read them from a thousand modules
+# takes each worker most of a second; only the long runs of the night do.
+if not NIGHTLY:
+    providers._get_local_constants = lambda: providers._local_constants
+
 # The garbage collector would look at every collected test again and again: a tenth of the CPU time.
 gc.disable()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Spare the processes that run the tests what nobody reads."""
+    report_less(config)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+import typer.main
 
 from trtbuild.cli import commands, output
 from trtbuild.cli.app import main
@@ -20,7 +23,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def keep_commands() -> None:
-    """Make each command of trtbuild's own once in this process, as a program does."""
+    """Make each command of trtbuild's own once in this process, as a program does, and read the
+    options of the program itself once."""
+    typer.main.get_params_from_function = cache(typer.main.get_params_from_function)
     make, kept = commands._made, {}
 
     def made(command: commands.Command, settings: dict[str, Any]) -> Any:

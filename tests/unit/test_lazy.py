@@ -58,6 +58,7 @@ def test_a_lazy_name_is_typed_listed_and_there(name: str) -> None:
         _ = package.nothing_such
 
 
+@pytest.mark.slow
 def test_a_validation_loads_what_it_needs(tmp_path: Path) -> None:
     code = (
         "import json, sys\n"

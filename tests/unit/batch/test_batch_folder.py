@@ -14,7 +14,6 @@ from unittest import mock
 
 import pyarrow.parquet as pq
 import pytest
-from pyarrow.fs import LocalFileSystem
 
 from support.batch_jobs import rows_of, texts, write_lines
 from support.batch_server import BatchServer
@@ -208,6 +207,8 @@ def test_a_journal_cut_off_anywhere_keeps_the_whole_lines(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("new", [True, False], ids=["--new", "without a job"])
 def test_a_new_job_in_a_bucket_has_no_answers_of_the_old_one(tmp_path: Path, new: bool) -> None:
+    from pyarrow.fs import LocalFileSystem
+
     bucket = Place(LocalFileSystem(), str(tmp_path / "bucket"), None)
     scratch = tmp_path / "scratch"
     for folder in (bucket.path, scratch):

@@ -90,7 +90,7 @@ def _postgresql(server: str, name: str) -> tuple[str, Nearest]:
 @pytest.fixture(
     params=[
         "parquet",
-        "qdrant",
+        pytest.param("qdrant", marks=pytest.mark.slow),  # its client takes a second to import
         pytest.param("lancedb", marks=pytest.mark.nightly),
         pytest.param("postgresql", marks=pytest.mark.nightly),
     ]
@@ -247,6 +247,7 @@ def test_kept_columns_are_json_that_databases_read() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_request_to_qdrant_is_not_larger_than_a_server_takes() -> None:
     from trtbuild_batch.sinks.qdrant import _requests
 

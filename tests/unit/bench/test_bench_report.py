@@ -71,6 +71,7 @@ def test_the_result_keeps_its_schema(result: dict[str, Any]) -> None:
         jsonschema.validate(broken, schema)
 
 
+@pytest.mark.slow
 def test_targets_take_turns_and_are_asked_the_same(result: dict[str, Any]) -> None:
     for target in result["targets"]:
         assert [load["requests"]["ok"] for load in target["loads"]] == [12, 12]

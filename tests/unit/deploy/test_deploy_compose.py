@@ -6,22 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import check_jsonschema
 import jsonschema
 import pytest
 import yaml
 
 from support.command_line import trtbuild
 from support.deployments import deployable
+from support.paths import JSON_SCHEMAS
 from trtbuild.errors import TrtbuildError
 from trtbuild_deploy.jobs.render import render
 
 SCHEMA = jsonschema.Draft7Validator(
-    json.loads(
-        (
-            Path(check_jsonschema.__file__).parent / "builtin_schemas/vendor/compose-spec.json"
-        ).read_text(encoding="utf-8")
-    )
+    json.loads((JSON_SCHEMAS / "compose-spec.json").read_text(encoding="utf-8"))
 )
 
 

@@ -10,17 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import check_jsonschema
 import jsonschema
 import pytest
 import yaml
 
 from support.deployments import deployable
-from support.paths import ROOT
+from support.paths import JSON_SCHEMAS, ROOT
 from trtbuild.errors import TrtbuildError
 from trtbuild_deploy.jobs.render import render, write
 
-SCHEMAS = Path(check_jsonschema.__file__).parent / "builtin_schemas/vendor"
 REFERENCE = "registry.example.org:5000/chat-models:main"
 DIGEST = f"sha256:{'d' * 64}"
 SETTINGS = f"""
@@ -118,7 +116,7 @@ def run(checkout: Path, job: str, **more: str) -> tuple[int, list[str]]:
 
 def test_the_file_follows_its_schema(checkout: Path) -> None:
     name = {"github": "github-workflows", "gitlab": "gitlab-ci"}[system(checkout)]
-    schema = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
+    schema = json.loads((JSON_SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
     jsonschema.validators.validator_for(schema)(schema).validate(document(checkout))
 
 

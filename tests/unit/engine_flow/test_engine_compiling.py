@@ -64,6 +64,7 @@ def test_compiled_natively(llama: Path, tmp_path: Path, tools: Path) -> None:
     assert sorted(path.suffix for path in engine.parent.parent.iterdir()) == ["", ".log"]
 
 
+@pytest.mark.slow
 def test_a_rerun_compiles_nothing_and_a_changed_setting_does(
     llama: Path, tmp_path: Path, tools: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_compiled_in_the_image(llama: Path, tmp_path: Path, tools: Path, tool: s
     assert (tmp_path / "repo/llm_tensorrt_llm/1/rank0.engine").is_file()
 
 
+@pytest.mark.slow
 def test_a_family_of_the_image_goes_to_its_own_converter(tmp_path: Path, tools: Path) -> None:
     write_image(tools)
     config = {

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 
 from support.access import USER, add_key, bearer
@@ -99,6 +98,8 @@ def test_what_the_command_refuses(
 
 
 def test_only_a_valid_key_passes(tmp_path: Path) -> None:
+    import openai
+
     file = tmp_path / "keys.json"
     good = add_key(file)
     wrong: list[tuple[dict[str, str], str]] = [

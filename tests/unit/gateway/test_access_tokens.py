@@ -14,7 +14,6 @@ from typing import Any
 
 import jwt
 import msgspec
-import openai
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -131,6 +130,8 @@ def test_scopes_and_limits_of_a_token(tmp_path: Path) -> None:
 
 
 def test_a_batch_belongs_to_the_subject_of_a_token_and_keeps_its_scopes(tmp_path: Path) -> None:
+    import openai
+
     rows = [
         {"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": CHAT | more}
         for name, more in (("a", {}), ("b", {}), ("c", {"model": "other"}))

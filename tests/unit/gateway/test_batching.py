@@ -67,7 +67,7 @@ def added(store: Store, owner: str, rows: int) -> str:
 
 
 async def ended(store: Store, name: str, owner: str) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while (batch := store.batch(name, owner))["status"] != "completed":
             await asyncio.sleep(0.01)
     return batch
@@ -158,7 +158,7 @@ def test_the_directory_is_read_in_a_thread_and_no_new_batch_is_missed(tmp_path: 
 
 
 def test_answers_do_not_stay_in_memory(tmp_path: Path) -> None:
-    size, rows = 500_000, 60
+    size, rows = 200_000, 60
 
     async def main() -> None:
         answered = 0

@@ -7,9 +7,8 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 
 from support.access import add_key
@@ -18,6 +17,9 @@ from support.gateways import Served, client, run_as_served, serving, tokenizer
 from trtbuild_gateway.access_settings import Limits
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.seams import Call
+
+if TYPE_CHECKING:
+    import openai
 
 MODELS = {"m": {"tokenizer": str(tokenizer()), "context_length": 64}}
 
@@ -77,6 +79,8 @@ def test_a_batch_gets_the_model_it_asks_for_also_during_an_experiment(tmp_path: 
 
 
 def test_a_batch_is_computed_and_its_errors_are_apart(tmp_path: Path) -> None:
+    import openai
+
     async def run() -> None:
         async with (
             fake_triton(m=words("Hel", "lo", "!")) as triton,
@@ -118,6 +122,8 @@ def test_a_batch_is_computed_and_its_errors_are_apart(tmp_path: Path) -> None:
 
 async def refused_ones(sdk: openai.AsyncOpenAI, served: Served) -> None:
     """What is wrong with a file, a batch, or a request."""
+    import openai
+
     rows = [line("a"), line("a"), {**line("b"), "url": "/v1/embeddings"}, line("c", stream=True), 5]
     failed = await until(sdk, (await started(sdk, b"no\n" + lines(rows))).id, "failed")
     assert [(one.code, one.line) for one in failed.errors.data] == [
@@ -201,6 +207,8 @@ def test_without_a_directory_there_are_none(tmp_path: Path) -> None:
 
 
 def test_batches_belong_to_a_key_and_end_with_it(tmp_path: Path) -> None:
+    import openai
+
     file = tmp_path / "keys.json"
     key, other = add_key(file), add_key(file, "other")
     narrow = add_key(file, "narrow", endpoints=("/v1/batches", "/v1/files"))
@@ -237,6 +245,8 @@ def test_batches_belong_to_a_key_and_end_with_it(tmp_path: Path) -> None:
 
 
 def test_files_and_batches_have_limits_of_requests_and_of_bytes(tmp_path: Path) -> None:
+    import openai
+
     file = tmp_path / "keys.json"
     key, other = add_key(file), add_key(file, "other", limits=Limits(requests_per_minute=2))
     content = lines([line("a")])

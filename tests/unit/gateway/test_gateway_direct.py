@@ -155,6 +155,7 @@ def test_an_error_after_the_fast_path_ends_the_stream(sent: list[str]) -> None:
     in_front(test, script=paced(steps))
 
 
+@pytest.mark.slow
 def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
     """What only a full collection finds grows by thousands of requests before there is one."""
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 from typing import Any
 
-import openai
 import pytest
 
 from support.fake_triton import FakeTriton, said, words
@@ -76,6 +75,8 @@ def test_a_silent_stream_gets_heartbeats_before_its_first_token() -> None:
 
 
 def test_an_error_inside_a_stream_is_an_event() -> None:
+    import openai
+
     async def test(_: FakeTriton, served: Served) -> None:
         answer = await served.post("/v1/chat/completions", **CHAT, stream=True)
         assert answer.status_code == 200

@@ -6,15 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from openai.types import (
-    batch_create_params,
-    completion_create_params,
-    embedding_create_params,
-    file_create_params,
-)
-from openai.types.audio import transcription_create_params, translation_create_params
-from openai.types.chat import completion_create_params as chat_create_params
-from openai.types.responses import response_create_params
 
 from support.fake_triton import FakeTriton
 from support.gateways import Served, in_front
@@ -213,7 +204,17 @@ def test_what_is_unsupported_can_be_dropped() -> None:
 
 @pytest.mark.slow
 def test_every_parameter_of_the_clients_is_in_the_table() -> None:
-    from anthropic.types import message_create_params  # a second for those that only collect
+    # a second each for those that only collect
+    from anthropic.types import message_create_params
+    from openai.types import (
+        batch_create_params,
+        completion_create_params,
+        embedding_create_params,
+        file_create_params,
+    )
+    from openai.types.audio import transcription_create_params, translation_create_params
+    from openai.types.chat import completion_create_params as chat_create_params
+    from openai.types.responses import response_create_params
 
     for endpoint, kind in (
         ("chat", chat_create_params.CompletionCreateParamsBase),

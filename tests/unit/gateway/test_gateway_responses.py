@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import openai
 import pytest
 
 from support.fake_triton import FakeTriton, said, words
@@ -241,6 +240,8 @@ def test_log_probabilities_belong_to_the_text() -> None:
 
 
 def test_an_error_inside_a_stream() -> None:
+    import openai
+
     async def test(_: FakeTriton, served: Served) -> None:
         found = events((await served.post("/v1/responses", **ASK, stream=True)).text)
         assert [event["type"] for event in found[-3:]] == [

@@ -6,15 +6,17 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 
 from support.fake_triton import FakeTriton, fake_triton, said, words
 from support.gateways import Served, client, serving, write_tokenizer
 from support.scripted_http import END, STREAM
 from trtbuild.errors import RecipeError
+
+if TYPE_CHECKING:
+    import openai
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -39,7 +41,7 @@ TOOLS: list[Any] = [
     for name in ("weather", "clock")
 ]
 ASKED: list[Any] = [{"role": "user", "content": "Hello"}]
-Test = Callable[[FakeTriton, Served, openai.AsyncOpenAI], Awaitable[None]]
+Test = Callable[[FakeTriton, Served, "openai.AsyncOpenAI"], Awaitable[None]]
 
 
 @pytest.fixture(scope="module")
