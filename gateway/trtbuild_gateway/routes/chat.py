@@ -43,8 +43,9 @@ async def chat(context: Context) -> None:
     """Answer a chat."""
     drop = context.gateway.settings.on_unsupported == "drop"
     given = await context.body()
-    context.note_ignored(check("chat", given, drop=drop))
+    ignored = check("chat", given, drop=drop)
     request = typed(given, ChatRequest)
+    context.note_ignored((*ignored, *request.ignored(drop=drop)))
     model = await context.model(request.model)
     require_text(model)
     checked_count(context, request.n)

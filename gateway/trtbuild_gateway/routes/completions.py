@@ -42,8 +42,9 @@ async def completions(context: Context) -> None:
     """Complete prompts."""
     drop = context.gateway.settings.on_unsupported == "drop"
     given = await context.body()
-    context.note_ignored(check("completions", given, drop=drop))
+    ignored = check("completions", given, drop=drop)
     request = typed(given, CompletionRequest)
+    context.note_ignored((*ignored, *request.ignored(drop=drop)))
     model = await context.model(request.model)
     require_text(model)
     _check_echo(request)

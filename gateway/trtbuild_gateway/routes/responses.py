@@ -31,9 +31,12 @@ async def responses(context: Context) -> None:
     """Answer with the items that the model produced."""
     given = await context.body()
     drop = context.gateway.settings.on_unsupported == "drop"
-    context.note_ignored(check("responses", given, drop=drop))
+    ignored = check("responses", given, drop=drop)
     own = typed(given, ResponsesRequest)
     request = typed(as_chat(given, own), ChatRequest)
+    if own.stream_options is not None:
+        ignored += own.stream_options.ignored(stream=request.stream, drop=drop)
+    context.note_ignored(ignored)
     model = await context.model(request.model)
     require_text(model)
     job = await _job(context, request, model)

@@ -26,6 +26,7 @@ class ChatRequest(SamplingFields, frozen=True, kw_only=True):
     """The parameters that completions do not have."""
 
     messages: list[dict[str, Any]]
+    max_tokens: Positive | None = None
     max_completion_tokens: Positive | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None

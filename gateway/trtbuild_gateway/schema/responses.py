@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from trtbuild_gateway.failures import ApiError, invalid
-from trtbuild_gateway.schema.sampling import Effort, Positive
+from trtbuild_gateway.schema.sampling import Effort, EventOptions, Positive
 
 _OWN = (
     "background", "include", "input", "instructions", "max_output_tokens", "max_tool_calls",
@@ -56,6 +56,7 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters that chats do not have in this form."""
 
     input: str | list[dict[str, Any]]
+    stream_options: EventOptions | None = None
     include: list[Includable] = []
     instructions: str | None = None
     max_output_tokens: Positive | None = None

@@ -24,12 +24,46 @@ _MOST_STOPS = 16
 _MOST_TOKEN = 2**31 - 1
 
 
-class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``stream_options``."""
+_UNSUPPORTED = {
+    "continuous_usage_stats": "the counts come once, at the end",
+    "include_obfuscation": "nothing is added to hide the lengths of tokens",
+}
+
+
+class EventOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``stream_options`` of ``/v1/responses``."""
+
+    include_obfuscation: bool = False
+
+    def ignored(self, *, stream: bool, drop: bool) -> tuple[str, ...]:
+        """Return the names of options without effect.
+
+        Args:
+            stream: Whether the answer is streamed.
+            drop: Ignore what would be refused.
+
+        Raises:
+            ApiError: There is one.
+        """
+        if stream:
+            found = {
+                f"stream_options.{name}": why
+                for name, why in _UNSUPPORTED.items() if getattr(self, name, False)
+            }  # fmt: skip
+        else:
+            found = {"stream_options": "it needs 'stream': true"}
+        for name, why in found.items():
+            if not drop:
+                message = f"the parameter {name!r} has no effect: {why}"
+                raise invalid(message, name, "unsupported_parameter")
+        return tuple(found)
+
+
+class StreamOptions(EventOptions, frozen=True, forbid_unknown_fields=True):
+    """``stream_options`` of chats and completions."""
 
     include_usage: bool = False
     continuous_usage_stats: bool = False
-    include_obfuscation: bool = False
 
 
 class JsonSchema(msgspec.Struct, frozen=True):
@@ -100,6 +134,11 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     guided_regex: str | None = None
     guided_choice: Choices | None = None
     guided_grammar: str | None = None
+
+    def ignored(self, *, drop: bool) -> tuple[str, ...]:
+        """Return options without effect, see :meth:`EventOptions.ignored`."""
+        options = self.stream_options
+        return () if options is None else options.ignored(stream=self.stream, drop=drop)
 
     @property
     def wants_usage(self) -> bool:

@@ -68,6 +68,13 @@ CHATS: list[tuple[dict[str, Any], str | None, str]] = [
     ({"nonsense_parameter": 1}, "nonsense_parameter", "unknown parameter"),
     ({"n" * 10_000: 1}, "n" * 200, "unknown parameter"),
     ({"stream_options": {"x": 1}}, "stream_options", "unknown field"),
+    ({"stream_options": {"include_usage": True}}, "stream_options", "needs 'stream': true"),
+    (
+        {"stream": True, "stream_options": {"continuous_usage_stats": True}},
+        "stream_options.continuous_usage_stats",
+        "once, at the end",
+    ),
+    ({"max_tokens": 0}, "max_tokens", ">= 1"),
     ({"seed": 2**70}, "seed", "Expected `int`"),
 ]
 
@@ -185,10 +192,11 @@ def test_a_model_without_a_template() -> None:
 def test_what_is_unsupported_can_be_dropped() -> None:
     async def test(triton: FakeTriton, served: Served) -> None:
         answer = await served.post(
-            "/v1/chat/completions", model="m", messages=[USER], store=True, nonsense=1
-        )
+            "/v1/chat/completions", model="m", messages=[USER], store=True, nonsense=1,
+            stream_options={"include_usage": True},
+        )  # fmt: skip
         assert answer.status_code == 200
-        assert answer.headers["x-trtbuild-ignored"] == "store, nonsense"
+        assert answer.headers["x-trtbuild-ignored"] == "store, nonsense, stream_options"
         assert "nonsense" not in json.dumps(triton.bodies)
         odd = {"größe–✓": 1, "a\r\nset-cookie: b=c": 1, "": 1, "x" * 100_000: 1}
         many = {f"key{number}": 1 for number in range(100)}
