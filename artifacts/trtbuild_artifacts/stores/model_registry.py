@@ -236,7 +236,7 @@ def _version(client: Any, reference: Reference) -> str:
     """The version that an alias or a number means; the newest one for ``latest``."""
     name, tag = reference.place, reference.tag
     with _trouble(reference):
-        if tag.isdigit():
+        if tag.isdecimal():
             return str(client.get_model_version(name, tag).version)
         if tag != DEFAULT_TAG:
             return str(client.get_model_version_by_alias(name, tag).version)

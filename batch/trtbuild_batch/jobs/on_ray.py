@@ -109,7 +109,7 @@ def _cluster(progress: Progress) -> Iterator[Any]:
 def _knock(address: str) -> None:
     """Raise OSError if nothing listens at ``HOST:PORT``: Ray itself would try for minutes."""
     host, found, port = address.rpartition("://")[2].rpartition(":")
-    if found and port.isdigit():
+    if found and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 

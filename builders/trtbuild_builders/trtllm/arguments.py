@@ -193,7 +193,7 @@ def _devices(triton: Mapping[str, Any], arguments: Mapping[str, Any]) -> Iterato
         return
     groups = [[item.strip() for item in group.split(",")] for group in text.split(";")]
     ids = [item for group in groups for item in group]
-    if not all(item.isdigit() for item in ids) or len(set(ids)) < len(ids):
+    if not all(item.isdecimal() for item in ids) or len(set(ids)) < len(ids):
         yield f"triton_config.gpu_device_ids={text!r} is not different GPU indexes like 0,1;2,3"
     elif [len(group) for group in groups] != [world] * instances:
         yield (

@@ -30,4 +30,4 @@ def number(value: Any) -> int | None:
     """A whole number, also as text; None for anything else."""
     if isinstance(value, bool):
         return None
-    return int(value) if isinstance(value, int) or str(value).isdigit() else None
+    return int(value) if isinstance(value, int) or str(value).isdecimal() else None

@@ -266,7 +266,7 @@ def _is_server(one: Mapping[str, Any]) -> bool:
 
 def _exit_timeout(one: Mapping[str, Any]) -> int:
     given = (word.partition("--exit-timeout-secs=")[2] for word in _words(one))
-    return next((int(word) for word in given if word.isdigit()), _EXIT_TIMEOUT)
+    return next((int(word) for word in given if word.isdecimal()), _EXIT_TIMEOUT)
 
 
 def size(value: Any) -> int | None:

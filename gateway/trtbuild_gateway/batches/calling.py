@@ -29,7 +29,7 @@ async def asked(app: ASGIApp, path: str, body: bytes) -> Outcome:
         if error.get("code") == "context_length_exceeded":
             kind = Kind.CONTEXT
     wait = answer.headers.get("retry-after", "")
-    raise CallError(kind, message, retry_after=float(wait) if wait.isdigit() else None)
+    raise CallError(kind, message, retry_after=float(wait) if wait.isdecimal() else None)
 
 
 @dataclass(slots=True)

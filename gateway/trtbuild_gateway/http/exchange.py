@@ -111,7 +111,7 @@ class Exchange:
             LeftError: The client left.
         """
         length = self.headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._most_bytes:
+        if length.isdecimal() and int(length) > self._most_bytes:
             raise self._too_large()
         until = asyncio.get_running_loop().time() + self._seconds
         size, more = 0, True

@@ -17,7 +17,7 @@ from trtbuild_gateway.batches.store import OPEN, Batches, Store
 from trtbuild_gateway.failures import ApiError, invalid
 from trtbuild_gateway.http.endpoint import Context, Handler
 from trtbuild_gateway.http.forms import form_of
-from trtbuild_gateway.schema.parameters import check
+from trtbuild_gateway.schema.parameters import Metadata, check, typed
 from trtbuild_gateway.seams import Call
 
 _DAY = 24 * 3600
@@ -26,10 +26,15 @@ _WINDOW = "24h"
 # and types/batch_list_params.py.
 _MOST_FILES = 10_000
 _MOST_BATCHES, _BATCHES = 100, 20
+_LONGEST_NAME = 255
 _TIMES = (
     "in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at",
     "cancelled_at",
 )  # fmt: skip
+
+
+class _Labels(msgspec.Struct, frozen=True):
+    metadata: Metadata | None = None
 
 
 async def upload(context: Context) -> None:
@@ -46,7 +51,7 @@ async def upload(context: Context) -> None:
         made = await asyncio.to_thread(
             store.upload,
             given.file,
-            given.filename or "batch.jsonl",
+            (given.filename or "batch.jsonl")[:_LONGEST_NAME],
             _owner(context),
             context.gateway.settings.batches.most_bytes,
         )
@@ -105,9 +110,7 @@ async def create(context: Context) -> None:
         raise invalid(f"'endpoint' must be one of {', '.join(ENDPOINTS)}", "endpoint")
     if window != _WINDOW:
         raise invalid(f"'completion_window' must be '{_WINDOW}'", "completion_window")
-    metadata = given.get("metadata")
-    if metadata is not None and not isinstance(metadata, dict):
-        raise invalid("'metadata' must be an object", "metadata")
+    metadata = typed(given, _Labels).metadata
     name = given.get("input_file_id")
     if not isinstance(name, str):
         raise invalid("'input_file_id' is missing", "input_file_id")
@@ -222,7 +225,7 @@ async def _list(context: Context, found: Sequence[dict[str, Any]], most: int, us
     """Answer with a page: ``limit`` objects that follow ``after``."""
     query = _query(context)
     limit = query.get("limit", str(usual))
-    if not limit.isdigit() or not 1 <= int(limit) <= most:
+    if not limit.isdecimal() or len(limit) > 9 or not 1 <= int(limit) <= most:
         raise invalid(f"'limit' must be 1 to {most:,}", "limit")
     names = [one["id"] for one in found]
     after = query.get("after")

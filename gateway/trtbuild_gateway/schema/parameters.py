@@ -8,11 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from trtbuild_gateway.failures import ApiError, invalid
+
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
+    Meta(max_length=16),
+]
+"""Source: openai-python 3.57.0, types/shared_params/metadata.py."""
 
 _Made = TypeVar("_Made")
 _LONGEST = 64  # characters of a name that is compared with the known ones

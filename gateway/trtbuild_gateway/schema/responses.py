@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from trtbuild_gateway.failures import ApiError, invalid
+from trtbuild_gateway.schema.parameters import Metadata
 from trtbuild_gateway.schema.sampling import Effort, EventOptions, Positive
 
 _OWN = (
@@ -60,7 +61,7 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
     include: list[Includable] = []
     instructions: str | None = None
     max_output_tokens: Positive | None = None
-    metadata: dict[str, str] = {}
+    metadata: Metadata = {}
     reasoning: ReasoningConfig = ReasoningConfig()
     text: TextConfig = TextConfig()
     tools: list[dict[str, Any]] = []

@@ -248,7 +248,7 @@ def _devices(config: Any) -> tuple[tuple[int, ...], ...]:
     text = config.parameters["gpu_device_ids"].string_value if config is not None else ""
     groups = [group.split(",") for group in text.split(";") if group.strip()]
     words = [[word.strip() for word in group] for group in groups]
-    return tuple(tuple(int(word) for word in group if word.isdigit()) for group in words)
+    return tuple(tuple(int(word) for word in group if word.isdecimal()) for group in words)
 
 
 def _config(folder: Path) -> Any:

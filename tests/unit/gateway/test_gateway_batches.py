@@ -275,6 +275,18 @@ def test_files_and_batches_have_limits_of_requests_and_of_bytes(tmp_path: Path) 
                     completion_window="24h",
                 )
 
+            for metadata in ({"a": "x" * 513}, {str(n): "x" for n in range(17)}, {"a": 1}):
+                with pytest.raises(openai.BadRequestError, match="invalid value for 'metadata"):
+                    await mine.batches.create(
+                        input_file_id=done.input_file_id,
+                        endpoint="/v1/chat/completions",
+                        completion_window="24h",
+                        metadata=metadata,
+                    )
+            for wrong in ("0", "²", "9" * 5000):
+                with pytest.raises(openai.BadRequestError, match="'limit' must be 1 to 100"):
+                    await mine.batches.list(extra_query={"limit": wrong})
+
             kept = await limited.files.create(file=("a.jsonl", content), purpose="batch")
             await limited.files.list()
             for call in (
