@@ -46,7 +46,7 @@ class ModelSource:
         revision: Of the source; empty for its default.
         options: The adapter's own settings.
         vision: For a family of trtbuild's table how it takes images: ``placeholder``, ``marker``,
-            ``after``, ``tasks``, ``sampling``, ``engine``; empty for any other model.
+            ``after``, ``tasks``, ``sampling``, ``engine``, ``boxes``; empty for any other model.
     """
 
     name: str
@@ -66,6 +66,7 @@ class ModelFacts:
         images: Whether prompts may have images.
         labels: What a text can be classified as, in the order of the scores.
         timestamps: Whether transcriptions can have the duration and segments.
+        boxes: How an answer marks boxes, ``ref-det`` or empty; the gateway lists them.
     """
 
     task: str = "generate"
@@ -73,6 +74,7 @@ class ModelFacts:
     images: bool = False
     labels: Sequence[str] = ()
     timestamps: bool = False
+    boxes: str = ""
 
 
 @dataclass(frozen=True)

@@ -37,4 +37,5 @@ def described(family: VisionFamily) -> Mapping[str, Any]:
         "tasks": {name: asdict(task) for name, task in family.tasks.items()},
         "sampling": dict(family.sampling),
         "engine": dict(family.engine),
+        "boxes": vision.boxes,
     }

@@ -36,7 +36,7 @@ class Echo(AbstractBackend):
         labels = ("long", "short") if task == "classify" else ()
         return ModelFacts(
             task or "generate", context_length=64, images=bool(images), labels=labels,
-            timestamps=task == "transcribe",
+            timestamps=task == "transcribe", boxes=self.model.options.get("boxes", ""),
         )
 
     async def health(self):

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from trtbuild_backends.backend import Delta, GenerateRequest, RequestError
+from trtbuild_backends.backend import Delta, GenerateRequest, ModelFacts, RequestError
 from trtbuild_vllm_adapter.backend import VllmBackend
 
 
@@ -16,6 +16,10 @@ class DeepseekBackend(VllmBackend):
     ``locate: TEXT`` is a task with a text. Any other prompt is sent as it is, after the places of
     the images.
     """
+
+    async def load(self) -> ModelFacts:
+        """Start the engine."""
+        return dataclasses.replace(await super().load(), boxes=self.model.vision["boxes"])
 
     def engine_arguments(self) -> dict[str, Any]:
         """Return the family's arguments, and the registry's options instead of them."""

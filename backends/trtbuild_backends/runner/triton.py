@@ -68,6 +68,8 @@ def config(name: str, facts: ModelFacts) -> Mapping[str, Any]:
     parameters = {"context_length": str(facts.context_length)}
     if facts.labels:
         parameters["labels"] = json.dumps(list(facts.labels))
+    if facts.boxes:
+        parameters["boxes"] = facts.boxes
     return {
         "name": name,
         "backend": "trtbuild",

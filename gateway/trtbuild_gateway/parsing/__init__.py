@@ -4,8 +4,10 @@
 one answer while it arrives.
 """
 
+from trtbuild_gateway.parsing.boxes import BoxParser
 from trtbuild_gateway.parsing.choose import OFF, UnknownFamilyError, choose, named
 from trtbuild_gateway.parsing.events import (
+    Boxes,
     CallArguments,
     CallEnd,
     CallStart,
@@ -23,6 +25,8 @@ from trtbuild_gateway.parsing.parser import FamilyParser
 
 __all__ = [
     "OFF",
+    "BoxParser",
+    "Boxes",
     "CallArguments",
     "CallEnd",
     "CallStart",

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from trtbuild.signature.boxes import Box
+
 
 class Content(NamedTuple):
     """More text of the answer."""
@@ -43,7 +45,13 @@ class CallEnd:
     index: int
 
 
-Event = Content | Reasoning | CallStart | CallArguments | CallEnd
+class Boxes(NamedTuple):
+    """Regions of the image that the whole answer marks."""
+
+    boxes: Sequence[Box]
+
+
+Event = Content | Reasoning | CallStart | CallArguments | CallEnd | Boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +72,14 @@ class Message:
         reasoning: The text before it; None if there is none.
         tool_calls: The calls, in the model's order.
         finish_reason: ``tool_calls`` if the model stopped after a call, else what the engine said.
+        boxes: The regions that the content marks; None for a model that marks none.
     """
 
     content: str | None
     reasoning: str | None
     tool_calls: Sequence[ToolCall]
     finish_reason: str
+    boxes: Sequence[Box] | None = None
 
 
 class Ended(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,6 +19,8 @@ from trtbuild_gateway.http.direct import ReadSink, Sink
 from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.http.exchange import Exchange
 from trtbuild_gateway.parsing import (
+    Boxes,
+    BoxParser,
     CallArguments,
     CallStart,
     Content,
@@ -134,13 +136,22 @@ async def parsing_of(
             "unsupported_parameter",
         )
     if family is None or not (calls or family.reasons):
-        return None
+        return _boxes(model)
     tools, parallel = (plan.tools, plan.parallel) if plan else ((), True)
 
     def make() -> Parser:
         return FamilyParser(family, prompt=prompt.text, tools=tools, calls=calls, parallel=parallel)
 
     return Parsing(make, special=form.special)
+
+
+def _boxes(model: Model) -> Parsing | None:
+    """Read the boxes of a model that marks them; None if it does not."""
+    vision = model.served.vision
+    if vision is None or not vision.boxes:
+        return None
+    special = vision.sampling.get("skip_special_tokens") is False
+    return Parsing(lambda: BoxParser(vision), special=special)
 
 
 def _guided(context: Context, model: Model, plan: ToolPlan) -> Parsing | None:
@@ -204,6 +215,8 @@ def message_of(message: Message) -> dict[str, Any]:
             }
             for call in message.tool_calls
         ]
+    if message.boxes is not None:
+        made["boxes"] = [asdict(box) for box in message.boxes]
     return made
 
 
@@ -219,6 +232,8 @@ def delta_of(event: Event) -> dict[str, Any] | None:
         return {"tool_calls": [call]}
     if isinstance(event, CallArguments):
         return {"tool_calls": [{"index": event.index, "function": {"arguments": event.text}}]}
+    if isinstance(event, Boxes):
+        return {"boxes": [asdict(box) for box in event.boxes]}
     return None
 
 

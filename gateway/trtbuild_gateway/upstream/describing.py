@@ -6,14 +6,19 @@ import time
 from dataclasses import replace
 
 from trtbuild.lockfile import Lock
-from trtbuild.modelspec import Head, HeadKind
+from trtbuild.modelspec import Head, HeadKind, Vision
 from trtbuild.signature import dialect_of, of_server, with_files
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_gateway.prompts.prompter import Prompter
 from trtbuild_gateway.routing_settings import ServerSettings
 from trtbuild_gateway.settings import ModelSettings, Settings
 from trtbuild_gateway.upstream.open_requests import OpenRequests
-from trtbuild_gateway.upstream.servers import Found, declared_context, declared_labels
+from trtbuild_gateway.upstream.servers import (
+    Found,
+    declared_boxes,
+    declared_context,
+    declared_labels,
+)
 from trtbuild_gateway.upstream.triton import TritonModel
 
 _ADMIN_SECONDS = 10.0
@@ -53,6 +58,8 @@ async def describe(
         served = replace(served, context_length=tokens)
     if served.head is None and (labels := declared_labels(config)):
         served = replace(served, head=Head(HeadKind.LABELS, labels=labels))
+    if served.vision is None and (boxes := declared_boxes(config)):
+        served = replace(served, vision=Vision(boxes=boxes))
     dialect = dialect_of(served)
     if dialect is None:
         return None

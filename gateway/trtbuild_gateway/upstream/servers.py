@@ -91,6 +91,12 @@ def declared_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
+def declared_boxes(config: Mapping[str, Any]) -> str:
+    """Return how the answers of an adapter's model mark boxes; empty for not at all."""
+    value = (config.get("parameters") or {}).get("boxes") or {}
+    return str(value.get("string_value", ""))
+
+
 def fill(pool: Pool, found: Sequence[Found], settings: BreakerSettings) -> None:
     """Give a pool the servers of the last look; those that it had keep their state."""
     had = {one.server: one for one in pool.servers}

@@ -132,7 +132,8 @@ def refused(statement: Statement) -> Failure:
 
 def said(statements: Sequence[Statement], texts: Sequence[str]) -> Failure | None:
     """Return the last error of a log without a traceback and without a failed model."""
-    errors = [one for one in statements if one.error or (one.loud and _SAYS.match(one.text))]
+    heard = [one for one in statements if not logs.parse(one.text).noise]
+    errors = [one for one in heard if one.error or (one.loud and _SAYS.match(one.text))]
     if not errors:
         return None
     # Frames and source lines of a traceback contain words of errors without being one.

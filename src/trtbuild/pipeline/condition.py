@@ -74,7 +74,9 @@ def explained(error: ServerError, handle: ServerHandle) -> ServerError:
     server that answers wrong numbers is well, and its log has only warnings."""
     if isinstance(error, DiffersError):
         return error
-    reasons = explain(_lines(handle), Path(handle.repo)).reasons
+    found = explain(_lines(handle), Path(handle.repo))
+    # A killed engine leaves no exception, only its parent's word that it has ended.
+    reasons = found.reasons or [one for one in found.follows if one.cause == "engine-core"]
     if not reasons or reasons[0].cause == "unknown":
         return error
     root = reasons[0]

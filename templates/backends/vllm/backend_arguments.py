@@ -16,6 +16,7 @@ def engine_args(arguments, model_dir, adapters=()):
     """vLLM's AsyncEngineArgs; SettingsError naming every argument this vLLM does not have."""
     import vllm
     from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.platforms import current_platform
 
     known = [item.name for item in dataclasses.fields(AsyncEngineArgs)]
     unknown = backend_settings.unknown_arguments(arguments, known)
@@ -24,9 +25,14 @@ def engine_args(arguments, model_dir, adapters=()):
             f"{model_dir}/model.json: vLLM {vllm.__version__} has no engine argument {unknown}"
         )
     try:
-        return AsyncEngineArgs(**_with_room(arguments, adapters))
+        made = AsyncEngineArgs(**_with_room(arguments, adapters))
     except (TypeError, ValueError) as error:
         raise backend_settings.SettingsError(f"{model_dir}/model.json: {reason(error)}") from None
+    if current_platform.is_cpu():
+        # vLLM 0.32 measures the image encoder with gradients on (cpu_worker.py): DeepSeek-OCR's
+        # takes 20 GB, for a figure that a cache of fixed size does not need.
+        made.skip_mm_profiling = True
+    return made
 
 
 def _with_room(arguments, adapters):

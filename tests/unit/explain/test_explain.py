@@ -110,6 +110,17 @@ def test_a_traceback_is_told_by_its_last_line_and_the_model_it_hit() -> None:
     assert {one.cause for one in found.follows} == {"engine-core", "server-gave-up"}
 
 
+def test_a_killed_engine_is_told_apart_from_a_missing_gpu() -> None:
+    found = explained(
+        EXCERPTS["engine-core"],
+        "Error: Failed to initialize NVML",
+        'W1130 18:52:13.062003 2163 metrics.cc:798] "DCGM unable to start: DCGM initialization"',
+        GAVE_UP,
+    )
+    assert not found.reasons
+    assert "the kernel killed it for want of memory (dmesg)" in found.follows[0].fix
+
+
 def test_an_exception_that_nobody_knows_is_still_the_root() -> None:
     found = explained(vllm("FrobnicationError: the frob is off"))
     assert found.reasons[0].message == "FrobnicationError: the frob is off"
@@ -221,6 +232,8 @@ def test_serve_tells_the_root_cause_of_a_failed_start(repo: Path, tmp_path: Path
     assert error.what == "the server ended: the directory and the model in it have different names"
     assert error.details == ("at m/config.pbtxt:1:7 (TRT202)",)
     assert error.fix.startswith("give the directory and 'name' the same name")
+    log.write_text(f"{EXCERPTS['engine-core']}\n{GAVE_UP}\n")
+    assert "the kernel killed it" in told(ServerError("the server ended"), handle).fix
     log.write_text("nothing of interest\n")
     assert told(error, handle) is error
     log.unlink()

@@ -193,7 +193,7 @@ def test_deepseek_ocr_knows_its_tasks_and_where_images_go(vllm: None) -> None:
 
     async def test() -> None:
         backend = DeepseekBackend(source)
-        await backend.load()
+        assert (await backend.load()).boxes == "ref-det"
         arguments = backend._llm.arguments
         assert (arguments.enable_prefix_caching, arguments.max_model_len) == (False, 8192)
         prompts = {

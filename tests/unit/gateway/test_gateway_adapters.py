@@ -45,12 +45,19 @@ def behind(path: Path, test: Callable[[Served], Awaitable[None]], **settings: An
     run_as_served(run())
 
 
-async def chat(served: Served, text: str, **more: Any) -> Any:
-    return await served.post("/v1/chat/completions", model="m", messages=said(text), **more)
+async def chat(served: Served, text: Any, model: str = "m", **more: Any) -> Any:
+    return await served.post("/v1/chat/completions", model=model, messages=said(text), **more)
 
 
-def said(text: str) -> list[dict[str, str]]:
+def said(text: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": text}]
+
+
+def deltas(answer: httpx.Response) -> list[dict[str, Any]]:
+    """The changes of a chat's stream, which must have ended well."""
+    *events, end = [row[6:] for row in answer.text.splitlines() if row.startswith("data: ")]
+    assert end == "[DONE]"
+    return [json.loads(event)["choices"][0]["delta"] for event in events]
 
 
 async def load(served: Served, model: str = "m", **more: Any) -> Any:
@@ -102,9 +109,7 @@ def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
         assert whole["choices"][0]["finish_reason"] == "stop"
         assert whole["usage"]["completion_tokens"] == 4
         streamed = await chat(served, "Hello", stream=True)
-        events = [line[6:] for line in streamed.text.splitlines() if line.startswith("data: ")]
-        assert events[-1] == "[DONE]"
-        pieces = [json.loads(event)["choices"][0]["delta"] for event in events[:-1]]
+        pieces = deltas(streamed)
         assert "".join(piece.get("content") or "" for piece in pieces).endswith("no secret")
 
         assert (await load(served, "e")).status_code == 200
@@ -137,13 +142,22 @@ def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
 
         assert (await load(served, "v")).status_code == 200
         picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
-        seen = await served.post(
-            "/v1/chat/completions",
-            model="v",
-            messages=[{"role": "user", "content": [picture, {"type": "text", "text": "ocr"}]}],
-        )
+
+        async def about(text: str, **more: Any) -> Any:
+            parts = [picture, {"type": "text", "text": text}]
+            return await chat(served, parts, model="v", **more)
+
+        seen = await about("ocr")
         assert seen.status_code == 200, seen.text
-        assert seen.json()["choices"][0]["message"]["content"] == f"1 image of {len(PNG)}: ocr"
+        message = seen.json()["choices"][0]["message"]
+        assert (message["content"], message["boxes"]) == (f"1 image of {len(PNG)}: ocr", [])
+        marks = "<|ref|>cat<|/ref|><|det|>[[0, 333, 999, 666]]<|/det|>"
+        box = {"label": "cat", "left": 0.0, "top": 0.3333, "right": 1.0, "bottom": 0.6667}
+        message = (await about(marks)).json()["choices"][0]["message"]
+        assert message["content"].endswith(marks) and message["boxes"] == [box]
+        *changes, last = deltas(await about(f"{marks} <|ref|>dog", stream=True))
+        assert "".join(one.get("content", "") for one in changes).endswith("<|ref|>dog")
+        assert changes[-1] == {"boxes": [box]} and last == {}
 
         used = (await until_used(served))["usage"]
         assert used["processes"] >= 1
@@ -164,7 +178,7 @@ def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
         r={"options": {"task": "rerank"}},
         c={"options": {"task": "classify"}},
         t={"options": {"task": "transcribe"}},
-        v={"options": {"images": True}, "chat_template": str(template)},
+        v={"options": {"images": True, "boxes": "ref-det"}, "chat_template": str(template)},
     )
     behind(registry, test, refresh_seconds=0.2)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.fake_triton import FakeTriton
+from support.command_line import trtbuild
+from support.fake_triton import FakeTriton, words
 from support.gateways import TEMPLATE, Served, in_front
 from support.scripted_http import Scripted, answer, scripted
+from support.vision import make_published
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.prompts import fetching
 from trtbuild_gateway.prompts.fetching import fetch, public
@@ -50,6 +54,25 @@ def test_an_image_reaches_the_model(tmp_path: Any) -> None:
         assert "What is it?<image>" in body["text_input"]
 
     in_front(test, models={"m": {"chat_template": str(template)}})
+
+
+def test_a_model_of_the_repository_has_its_boxes_listed(tmp_path: Path) -> None:
+    checkpoint = make_published(tmp_path / "ocr", "DeepseekOCRForCausalLM")
+    made = trtbuild("convert", checkpoint, "--repo", tmp_path / "made", "--name", "m")
+    assert made.returncode == 0, made.stderr
+    template = tmp_path / "images.jinja"
+    template.write_text(IMAGES)
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        done = await served.post("/v1/chat/completions", **chat(data_url(PNG)))
+        message = done.json()["choices"][0]["message"]
+        assert [box["label"] for box in message["boxes"]] == ["cat", "cat"], done.text
+        asked = json.loads(triton.bodies[0]["sampling_parameters"])
+        assert asked["skip_special_tokens"] is False  # the marks are special tokens
+
+    settings = {"repository": str(tmp_path / "made")}
+    marked = words("<|ref|>cat<|/r", "ef|><|det|>[[1, 2, 3, 4], ", "[5, 6, 7, 8]]<|/det|>")
+    in_front(test, script=marked, models={"m": {"chat_template": str(template)}}, **settings)
 
 
 @pytest.mark.parametrize(
