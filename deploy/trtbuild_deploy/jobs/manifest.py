@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from trtbuild.errors import UsageError
 from trtbuild_deploy.target import OutputFile
@@ -46,6 +46,8 @@ def read_manifest(folder: Path) -> Manifest:
         if found["version"] != _VERSION:
             raise ValueError(f"version {found['version']!r}")
         files = {str(name): str(value) for name, value in found["files"].items()}
+        if outside := [name for name in files if not _is_inside(name)]:
+            raise ValueError(f"{outside[0]!r} is no file of this directory")
         return Manifest(str(found["target"]), str(found["repository"]), files)
     except (FileNotFoundError, NotADirectoryError):
         return Manifest()
@@ -55,6 +57,12 @@ def read_manifest(folder: Path) -> Manifest:
             where=str(path),
             fix="restore it from version control, or write into an empty directory",
         ) from None
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a path stays in the directory: an old file that is written no more is removed."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

@@ -72,14 +72,15 @@ def write(deployment: Deployment, out: Path, *, force: bool = False) -> None:
     that was killed in between is completed by the next one.
 
     Raises:
-        UsageError: ``out`` lies in the repository, a file there was edited by hand or is not ours
-            and ``force`` is off.
+        UsageError: ``out`` lies in the repository; without ``force`` also where another target's
+            files are there, or one that was edited by hand or is not ours.
         BuildError: The disk refuses.
     """
     manifest = manifest_of(deployment.target, deployment.facts.digest, deployment.files)
     _require_place(out, Path(deployment.facts.path))
     before = read_manifest(out)
     if not force:
+        _require_target(out, before, manifest)
         _require_untouched(out, before, manifest)
     last = OutputFile(MANIFEST_NAME, manifest_bytes(manifest))
     try:
@@ -112,6 +113,14 @@ def _require_place(out: Path, repository: Path) -> None:
         raise UsageError(
             f"{str(out)!r} lies in the model repository, where every directory is a model",
             fix="name a directory beside it with -o",
+        )
+
+
+def _require_target(out: Path, before: Manifest, after: Manifest) -> None:
+    if before.target not in ("", after.target):
+        raise UsageError(
+            f"{str(out)!r} has the files of the target {before.target}, which would be removed",
+            fix="name another directory with -o, or replace them with --force",
         )
 
 

@@ -68,19 +68,31 @@ def trace_arrives(
 async def _asked(facts: Facts, addresses: Addresses, trace: str) -> str:
     """Send one request whose parent span is ours, and which is sampled; return what went wrong."""
     headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
-    texts = [one for one in facts.models if ServedTask(one.task).makes_text]
-    model = (texts or list(facts.models))[0]
-    url, path, body = addresses.server, model.probe.path, dict(model.probe.body)
-    if addresses.gateway and texts:
-        url, path = addresses.gateway, "/v1/completions"
-        body = {"model": model.name, "prompt": "Hello", "max_tokens": 4}
-        if key := os.environ.get(API_KEY, ""):
-            headers["Authorization"] = f"Bearer {key}"
+    url, path, body = request_of(facts, addresses)
+    if not body:
+        return "no model takes a request as JSON"
+    if url == addresses.gateway and (key := os.environ.get(API_KEY, "")):
+        headers["Authorization"] = f"Bearer {key}"
     async with TritonHttp(url, headers=headers, seconds=_SECONDS) as client:
         answer = await client.fetch("POST", path, json.dumps(body).encode())
     if answer.good:
         return ""
     return f"HTTP {answer.status}, {answer.body[:200].decode('utf-8', 'replace')}"
+
+
+def request_of(facts: Facts, addresses: Addresses) -> tuple[str, str, dict[str, Any]]:
+    """Address, path and body of a request that leaves a span wherever it passes."""
+    for model in facts.models if addresses.gateway else ():
+        task, body = ServedTask(model.task), {"model": model.name}
+        if task.makes_text:
+            more = {"prompt": "Hello", "max_tokens": 4}
+            return addresses.gateway, "/v1/completions", {**body, **more}
+        if task is ServedTask.EMBED:
+            return addresses.gateway, "/v1/embeddings", {**body, "input": "Hello"}
+    # A model that is only asked whether it is ready leaves no span.
+    probes = [model.probe for model in facts.models]
+    probe = next((one for one in probes if one.body), probes[0])
+    return addresses.server, probe.path, dict(probe.body)
 
 
 def _spans(url: str) -> tuple[list[str], str]:

@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from support.deployments import deployable
 from support.fake_triton import FakeTriton, fake_triton, said, words
 from support.scripted_http import STREAM, answer
 from trtbuild.errors import UsageError
-from trtbuild_deploy.facts import read_facts
-from trtbuild_deploy.jobs import verifying
+from trtbuild_deploy.facts import ProbeRequest, read_facts
+from trtbuild_deploy.jobs import tracing, verifying
 from trtbuild_deploy.jobs.golden import read_golden
-from trtbuild_deploy.jobs.tracing import trace_arrives
+from trtbuild_deploy.jobs.tracing import request_of, trace_arrives
 
 PAGE = """\
 # TYPE vllm:generation_tokens_total counter
@@ -263,6 +264,34 @@ def test_a_trace_that_does_not_arrive_fails(
     assert "tracing.url" in step.fix
     with pytest.raises(UsageError, match="is not an address"):
         trace_arrives(tmp_path, addresses, "tempo:3200")
+
+
+@pytest.mark.parametrize(
+    ("builder", "gateway", "path"),
+    [
+        ("vllm", "g:1", "/v1/completions"),
+        ("onnx", "g:1", "/v1/embeddings"),
+        ("onnx", "", "/v2/models/llama/infer"),
+    ],
+)
+def test_a_trace_passes_the_gateway_where_it_can(
+    tmp_path: Path, builder: str, gateway: str, path: str
+) -> None:
+    case = "embed" if builder == "onnx" else "plain"
+    facts = read_facts(deployable(tmp_path, builder, case))
+    url, found, body = request_of(facts, verifying.Addresses("t:1", gateway=gateway))
+    assert (url, found) == (gateway or "t:1", path)
+    assert body
+
+
+def test_a_model_that_is_only_asked_whether_it_is_ready_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = read_facts(deployable(tmp_path, "onnx", "embed"))
+    mute = replace(facts.models[0], probe=ProbeRequest("llama", "/v2/models/llama/ready"))
+    monkeypatch.setattr(tracing, "read_facts", lambda _: replace(facts, models=(mute,)))
+    step = trace_arrives(tmp_path, verifying.Addresses("127.0.0.1:9"), "http://127.0.0.1:9")
+    assert "no model takes a request as JSON" in step.said
 
 
 def test_a_refused_request_is_told_before_its_trace_is_waited_for(

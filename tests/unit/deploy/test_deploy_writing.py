@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -93,6 +94,28 @@ def test_a_damaged_manifest_is_an_error(out: Path) -> None:
     code, said = deploy(out)
     assert code == 2
     assert "cannot be read" in said
+
+
+def test_a_manifest_reaches_nothing_outside(out: Path) -> None:
+    (out.parent / "mine.txt").write_text("mine")
+    place = out / ".trtbuild-deploy.json"
+    manifest = json.loads(place.read_text())
+    manifest["files"]["../mine.txt"] = hashlib.sha256(b"mine").hexdigest()
+    place.write_text(json.dumps(manifest))
+    code, said = deploy(out, "--force")
+    assert code == 2
+    assert "'../mine.txt' is no file of this directory" in said
+    assert (out.parent / "mine.txt").exists()
+
+
+def test_the_files_of_another_target_stay(out: Path) -> None:
+    words = ["deploy", "helm", out.parent / "model_repository", "-o", out]
+    done = trtbuild(*words)
+    assert done.returncode == 2
+    assert "has the files of the target compose" in done.stderr
+    assert (out / "compose.yaml").exists()
+    assert trtbuild(*words, "--force").returncode == 0
+    assert not (out / "compose.yaml").exists()
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ from support.scripted_http import STREAM, answer
 from support.versions import Users, Version, stream, streamed, version
 from support.waiting import wait_for_end
 from trtbuild.errors import ServerError, UnsupportedError, UsageError
+from trtbuild.files import sweep
 from trtbuild.process import free_ports
+from trtbuild.resources import state_dir
 from trtbuild_deploy.jobs.rollout import (
     Measurement,
     Plan,
@@ -200,7 +202,11 @@ def test_an_envoy_that_was_killed_is_one_error(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_a_killed_rollout_leaves_no_program(prometheus: None) -> None:
+def test_a_killed_rollout_leaves_no_program_and_its_files_go(
+    prometheus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path))
+
     async def run() -> None:
         async with version() as stable, version() as new:
             words = ("-m", "trtbuild", "rollout", stable.address, new.address, "--window", "2")
@@ -212,9 +218,11 @@ def test_a_killed_rollout_leaves_no_program(prometheus: None) -> None:
             assert (await rollout.stdout.readline()).startswith(b"  ")
             programs = psutil.Process(rollout.pid).children(recursive=True)
             assert {"envoy", "prometheus"} <= {one.name() for one in programs}
+            (left,) = state_dir("rollouts").iterdir()
             rollout.kill()
             await rollout.wait()
             await asyncio.to_thread(wait_for_end, programs)
+            assert sweep(left.parent, "rollout") == (left,)  # as the next rollout does first
 
     asyncio.run(run())
 

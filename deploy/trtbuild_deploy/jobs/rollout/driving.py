@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from trtbuild import process
 from trtbuild.errors import ServerError, UsageError
+from trtbuild.files import scratch
 from trtbuild.progress import SILENT, Progress
+from trtbuild.resources import state_dir
 from trtbuild_deploy.jobs.rollout.measuring import (
     Measurement,
     Server,
@@ -102,9 +103,12 @@ def roll_out(
     _require_free(plan.listen)
     for name, server in (("stable", plan.stable), ("new", plan.canary)):
         require_ready(name, server)
-    with TemporaryDirectory(prefix="trtbuild-rollout-") as folder:
+    place = state_dir("rollouts")
+    place.mkdir(parents=True, exist_ok=True)
+    # What a killed rollout left is removed by the next one.
+    with scratch(place, "rollout") as folder:
         progress.step("starting Envoy and Prometheus")
-        with _running(plan, Path(folder)) as (envoy, prometheus, wanted):
+        with _running(plan, folder) as (envoy, prometheus, wanted):
             try:
                 found = _decide(plan, envoy, _Eyes(prometheus, wanted, on_measurement), progress)
                 _let_go(envoy, found, progress)
