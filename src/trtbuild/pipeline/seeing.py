@@ -85,9 +85,8 @@ class Seeing:
             return None
         tasks = self.vision.tasks if self.vision else {}
         if self.task not in tasks:
-            known = (
-                f"its tasks are {', '.join(tasks)}" if tasks else "its family has no named tasks"
-            )
+            none = "its family has no named tasks, or is not known (--url reads no repository)"
+            known = f"its tasks are {', '.join(tasks)}" if tasks else none
             raise UsageError(
                 f"{self.name!r} has no task {self.task!r}",
                 fix=f"{known}; or write a prompt with -p TEXT",

@@ -181,6 +181,10 @@ def test_boxes_are_read_from_the_answer(
         (("llava", "a", "--image", "none.png"), "cannot read none.png"),
         (("llava", "--image", "one.png"), "there is nothing to ask"),
         (("llava", "--task", "ocr", "--image", "one.png"), "has no task 'ocr'"),
+        (
+            ("ocr", "--task", "ocr", "--url", "h:1", "--image", "one.png"),
+            "(--url reads no repository)",
+        ),
         (("ocr", "--task", "ocr"), "the task 'ocr' is about an image"),
         (("ocr", "--task", "markdwn", "--image", "one.png"), "its tasks are describe, figure,"),
         (("ocr", "--task", "locate", "--image", "one.png"), "the task 'locate' needs a text"),
