@@ -29,6 +29,7 @@ from trtbuild.signature.requests import (
 )
 from trtbuild_batch.asking import Call, Conversation, Question
 from trtbuild_batch.engine import CallError, Kind, Outcome
+from trtbuild_batch.targets.identity import REQUEST, identified
 from trtbuild_batch.targets.openai import kind_of_status
 
 
@@ -71,30 +72,37 @@ class TritonTarget:
 
     async def ask(self, question: Question) -> Outcome:
         """Return the answer. CallError without one."""
-        try:
-            return await self._ask(question)
-        except TrtbuildError as error:
-            raise _call_error(error) from None
+        with identified({}, traced=False) as given:
+            try:
+                return await self._ask(question, given[REQUEST])
+            except TrtbuildError as error:
+                raise _call_error(error) from None
 
-    async def _ask(self, question: Question) -> Outcome:
+    async def _ask(self, question: Question, request: str) -> Outcome:
         if isinstance(question, Conversation):
             prompt = self._rendered(question)
             question = GenerateRequest(prompt, question.sampling)
         if isinstance(question, GenerateRequest):
-            return await self._generated(question)
+            return await self._generated(question, request)
         if isinstance(question, EmbedRequest):
-            return (await self.embed(question))[0]
+            return (await self._embedded(question, request))[0]
         if isinstance(question, RerankRequest):
-            return await self._ranked(question)
+            return await self._ranked(question, request)
         assert isinstance(question, Call)
         raise CallError(Kind.REFUSED, "Triton does not speak OpenAI's API", fatal=True)
 
     async def embed(self, request: EmbedRequest) -> list[Outcome]:
         """Return a vector for each text. CallError without them."""
-        try:
-            answer = await self._client.ask(self.model, request, timeout=self._timeout)
-        except TrtbuildError as error:
-            raise _call_error(error) from None
+        with identified({}, traced=False) as given:
+            try:
+                return await self._embedded(request, given[REQUEST])
+            except TrtbuildError as error:
+                raise _call_error(error) from None
+
+    async def _embedded(self, question: EmbedRequest, request: str) -> list[Outcome]:
+        answer = await self._client.ask(
+            self.model, question, timeout=self._timeout, request_id=request
+        )
         if not isinstance(answer, EmbedAnswer):
             raise _other_task("dense vectors")
         counts = answer.token_counts or (None,) * len(answer.vectors)
@@ -103,17 +111,19 @@ class TritonTarget:
             for vector, count in zip(answer.vectors, counts, strict=True)
         ]
 
-    async def _ranked(self, question: RerankRequest) -> Outcome:
-        answer = await self._client.ask(self.model, question, timeout=self._timeout)
+    async def _ranked(self, question: RerankRequest, request: str) -> Outcome:
+        answer = await self._client.ask(
+            self.model, question, timeout=self._timeout, request_id=request
+        )
         if not isinstance(answer, RerankAnswer):
             raise _other_task("scores")
         scores = [one.score for one in sorted(answer.results, key=lambda one: one.index)]
         return Outcome(_packed(scores), "", sum(answer.token_counts) or None)
 
-    async def _generated(self, question: GenerateRequest) -> Outcome:
+    async def _generated(self, question: GenerateRequest, request: str) -> Outcome:
         # Over HTTP a decoupled model that always streams has no whole answer.
         asked = replace(question, stream=self._client.protocol == "http")
-        found = self._client.stream(self.model, asked, timeout=self._timeout)
+        found = self._client.stream(self.model, asked, timeout=self._timeout, request_id=request)
         async with aclosing(found) as chunks:
             answer = collect([chunk async for chunk in chunks])
         return Outcome(answer.text, answer.finish_reason, answer.input_tokens, answer.output_tokens)

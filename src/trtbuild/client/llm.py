@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import aclosing
-from types import TracebackType
+from dataclasses import replace
 from typing import Self
 
 from trtbuild.client import failures
@@ -86,11 +86,11 @@ class AsyncLLMClient:
                 yield chunk
 
     async def stream(
-        self, model: str, request: GenerateRequest, *, timeout: float = 300
+        self, model: str, request: GenerateRequest, *, timeout: float = 300, request_id: str = ""
     ) -> AsyncGenerator[Chunk, None]:
-        """See :meth:`LLMClient.stream`."""
+        """See :meth:`LLMClient.stream`; HTTP's generate endpoint gets no ``request_id``."""
         served, dialect = await self._called(model, timeout)
-        (asked,) = dialect.requests(served, request)
+        asked = replace(dialect.requests(served, request)[0], id=request_id)
         read = dialect.reader(served)
         responses = self._transport.responses(model, asked, timeout, stream=request.stream)
         async with aclosing(responses):
@@ -102,16 +102,17 @@ class AsyncLLMClient:
             reason = f"no response had {' or '.join(dialect.required[1])}"
             raise failures.broken_off(self.url, reason)
 
-    async def ask(self, model: str, request: TaskRequest, *, timeout: float = 300) -> TaskAnswer:
+    async def ask(
+        self, model: str, request: TaskRequest, *, timeout: float = 300, request_id: str = ""
+    ) -> TaskAnswer:
         """See :meth:`LLMClient.ask`."""
         served, dialect = await self._called(model, timeout)
         free = asyncio.Semaphore(AT_ONCE)
 
         async def infer(request: InferRequest) -> Outputs:
             async with free:
-                return await self._transport.infer(
-                    model, request, timeout, decoupled=served.decoupled
-                )
+                sent = replace(request, id=request_id)
+                return await self._transport.infer(model, sent, timeout, decoupled=served.decoupled)
 
         asked = [asyncio.ensure_future(infer(one)) for one in dialect.requests(served, request)]
         try:
@@ -170,12 +171,7 @@ class LLMClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
