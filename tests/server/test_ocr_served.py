@@ -1,6 +1,6 @@
 """DeepSeek-OCR as a user runs it, with random weights: converted, served, asked by ``infer``.
 
-Its image encoders have their real sizes: a small page takes 20 s of a CPU, a cropped one 50.
+Its image encoders have their real sizes: a small page takes 20 s of a CPU, one of two crops 40.
 """
 
 from __future__ import annotations
