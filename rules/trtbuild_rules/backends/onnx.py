@@ -183,7 +183,11 @@ def _newer(field: str, version: int) -> str:
     fix="name its library in model_operations { op_library_filename }, or export the model "
     "without it",
     backends=(BACKEND,),
-    bad=[_file(operator="Mine", domain="my.ops"), _file(operator="BatchedNMS_TRT")],
+    bad=[
+        _file(operator="Mine", domain="my.ops"),
+        _file(operator="ATen", domain="org.pytorch.aten"),
+        _file(operator="BatchedNMS_TRT"),
+    ],
     good=[
         _onnx(),
         replace(

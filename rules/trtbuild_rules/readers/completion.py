@@ -139,7 +139,7 @@ def _add(tensors: Any, properties: Any) -> None:
     dims = properties.get("dims")
     if not tensor.dims and isinstance(dims, list) and all(isinstance(n, int) for n in dims):
         tensor.dims.extend(dims)
-    if properties.get("optional") is True:
+    if properties.get("optional") is True and "optional" in tensor.DESCRIPTOR.fields_by_name:
         tensor.optional = True
 
 

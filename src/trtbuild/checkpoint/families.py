@@ -245,6 +245,10 @@ PARALLEL_HYBRID = frozenset({"falcon_h1"})
 """Families whose every layer has attention and a recurrent state."""
 
 ALL_RECURRENT = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "rwkv6"})
+RECURRENT_UNLESS_LISTED = ALL_RECURRENT | {"granitemoehybrid"}
+
+LAST_IS_FULL = frozenset({"gemma4_text", "gemma4_unified_text", "muse_glimmer_text"})
+"""Families whose last layer is a full one, whatever the period says."""
 
 FLOAT32_STATE = frozenset({"nemotron_h", "nemotron_h_puzzle"})
 """Families whose state vLLM keeps in float32 where the configuration does not say its type."""

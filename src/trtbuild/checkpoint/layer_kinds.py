@@ -54,7 +54,7 @@ def layer_kinds(fields: Fields, layers: int) -> Kinds:
         kinds = read(fields, layers)
         if len(kinds) == layers:
             return _windowed(fields, kinds)
-    if fields.family in families.ALL_RECURRENT:
+    if fields.family in families.RECURRENT_UNLESS_LISTED:
         return _every("recurrent", layers)
     return _by_family(fields, layers)
 
@@ -209,6 +209,8 @@ def _by_family(fields: Fields, layers: int) -> Kinds:
     period = fields.get("layer_period")
     if isinstance(period, list) and every < 2:
         words = (period * (layers // len(period) + 1))[:layers]
+        if kind in families.LAST_IS_FULL:
+            words[-1:] = ["full_attention"]
         return _windowed(fields, _kinds_of(fields, words))
     if not fields.number("sliding_window"):
         return _every("full", layers)

@@ -222,7 +222,7 @@ def _dims(type_: Any) -> tuple[int, ...] | None:
 _BUILT_IN = {
     "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "ai.onnx.training",
     "com.microsoft", "com.microsoft.dml", "com.microsoft.experimental", "com.microsoft.nchwc",
-    "com.ms.internal.nhwc", "org.pytorch.aten",
+    "com.ms.internal.nhwc",
 }  # fmt: skip
 
 

@@ -11,13 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trtbuild.located.positions import NOWHERE, Position
+from trtbuild_rules.readers.python.pyrefused import improper, never_accepted
 from trtbuild_rules.readers.python.pyvalues import value_of
 
 METHOD = "auto_complete_config"
 _ADDING = {"add_input": "input", "add_output": "output"}
 _BATCH = "set_max_batch_size"
+_BATCHING = "set_dynamic_batching"
 # Methods that neither add a tensor nor hand the configuration to somebody else.
-_HARMLESS = {*_ADDING, _BATCH, "as_dict", "set_dynamic_batching", "set_model_transaction_policy"}
+_HARMLESS = {*_ADDING, _BATCH, _BATCHING, "as_dict", "set_model_transaction_policy"}
 _MOST_STATEMENTS = 10_000  # nested loops can be longer than anybody waits
 _CHANGING = {"append", "clear", "extend", "insert", "pop", "remove", "setdefault", "update"}
 
@@ -39,11 +42,20 @@ class Completion:
         whole: Whether it adds no others.
         batch: The ``max_batch_size`` that it sets; 0 when it sets none, None when that is not
             known.
+        sets_batch: Whether it certainly sets one.
+        batching: Whether it certainly asks for dynamic batching.
+        refused: What the backend refuses in any configuration: our words and the server's, with
+            ``{model}`` for the model's name.
+        at: Where the method is.
     """
 
     added: list[Added] = field(default_factory=list)
     whole: bool = True
     batch: int | None = 0
+    sets_batch: bool = False
+    batching: bool = False
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    at: Position = field(default=NOWHERE, compare=False)
 
 
 UNKNOWN = Completion(whole=False, batch=None)
@@ -51,11 +63,15 @@ UNKNOWN = Completion(whole=False, batch=None)
 
 def completion_of(function: ast.FunctionDef, constants: Mapping[str, Any]) -> Completion:
     """What the function does, given the names that stand for one literal in its module."""
+    found = Completion(
+        refused=list(never_accepted(function)),
+        at=Position(function.lineno, function.col_offset + 1),
+    )
     name = _parameter(function)
+    if name is None or _escapes(function, name):
+        found.whole, found.batch = False, None
     if name is None:
-        return UNKNOWN
-    escapes = _escapes(function, name)
-    found = Completion(whole=not escapes, batch=None if escapes else 0)
+        return found
     _Reader(name, found).read(function.body, constants, certain=True)
     return found
 
@@ -157,6 +173,8 @@ class _Reader:
         method = _method(call, self.name)
         if method in _ADDING:
             properties = value_of(call.args[0], known) if len(call.args) == 1 else None
+            if certain and isinstance(properties, dict):
+                self.found.refused += improper(_ADDING[method], properties)
             if certain and isinstance(properties, dict) and isinstance(properties.get("name"), str):
                 self.found.added.append(Added(_ADDING[method], properties))
             else:
@@ -164,6 +182,9 @@ class _Reader:
         elif method == _BATCH:
             size = value_of(call.args[0], known) if len(call.args) == 1 else None
             self.found.batch = size if certain and isinstance(size, int) else None
+            self.found.sets_batch = self.found.batch is not None
+        elif method == _BATCHING:
+            self.found.batching |= certain
 
 
 def _if_absent(statement: ast.If) -> bool:

@@ -26,7 +26,8 @@ def constants_of(tree: ast.AST) -> dict[str, Any]:
 def value_of(node: ast.expr, constants: Mapping[str, Any]) -> Any:
     """The value of a literal or of a name that stands for one; None for anything else.
 
-    A dictionary keeps what can be read of it; in a list, None stands for what cannot be read.
+    A dictionary keeps what can be read of it, with the key ``...`` if it has other keys; in a list,
+    None stands for what cannot be read.
     """
     if isinstance(node, ast.Name):
         return constants.get(node.id)
@@ -35,9 +36,8 @@ def value_of(node: ast.expr, constants: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.Dict):
         pairs = zip(node.keys, node.values, strict=True)
         return {
-            key.value: value_of(value, constants)
+            key.value if isinstance(key, ast.Constant) else ...: value_of(value, constants)
             for key, value in pairs
-            if isinstance(key, ast.Constant)
         }
     try:
         return ast.literal_eval(node)

@@ -1,0 +1,112 @@
+"""What the Python backend refuses of auto_complete_config; asked of the server 2.51."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trtbuild import check
+from trtbuild.check import Finding, Options
+
+CLASS = """
+class TritonPythonModel:
+    {method}
+
+    def execute(self, requests):
+        return []
+"""
+STATIC = """@staticmethod
+    def auto_complete_config(c):
+        {body}"""
+IO = 'input {{ name: "A" {} dims: [ 3 ] }} output {{ name: "B" data_type: TYPE_FP32 dims: [ 3 ] }}'
+CONFIG = 'backend: "python" max_batch_size: 8 ' + IO.format("data_type: TYPE_FP32")
+
+
+def refused(root: Path, method: str, config: str = "", **options: bool) -> list[Finding]:
+    version = root / "m" / "1"
+    version.mkdir(parents=True)
+    version.joinpath("model.py").write_text(CLASS.format(method=method))
+    if config:
+        (root / "m" / "config.pbtxt").write_text(config)
+    report = check.validate_all([root], Options(**({"auto_complete": True} | options)))
+    return [one for one in report.findings if one.rule in ("TRT606", "TRT000")]
+
+
+def body(*lines: str) -> str:
+    return STATIC.format(body="\n        ".join(lines))
+
+
+MORE = '"name": "X", "data_type": "TYPE_FP32"'
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        (body(f"c.add_input({{{MORE}}})", "return c"), "is missing 'dims' property."),
+        (body('c.add_input({"data_type": "TYPE_FP32"})', "return c"), "is missing 'name' prop"),
+        (
+            body(f'c.add_output({{{MORE}, "dims": [1], "optional": True}})', "return c"),
+            "contains property other than 'name', 'data_type' and 'dims'.",
+        ),
+        (
+            body(f'c.add_input({{{MORE}, "dims": [1], "allow_ragged_batch": True}})', "return c"),
+            "contains property other than 'name', 'data_type', 'dims' and 'optional'.",
+        ),
+        (body(f'c.add_input({{{MORE}, "dims": [-2]}})', "return c"), "dimension must be integer"),
+        (body(f'c.add_input({{{MORE}, "dims": []}})', "return c"), "must specify 'dims' for m"),
+        (
+            body('c.add_input({"name": "X", "data_type": "FP32", "dims": [1]})', "return c"),
+            "model configuration is not provided for model 'm'",
+        ),
+        (body("c.set_max_batch_size(4)", "return c"), "specified max_batch_size 4"),
+        (body(f'c.add_input({{{MORE}, "dims": [1]}})'), "must return a valid pb.ModelConfig"),
+        (
+            body(*(f'c.add_input({{{MORE}, "dims": [{n}]}})' for n in (1, 2)), "return c"),
+            "the model expects dims [2] but the model configuration specifies dims [1]",
+        ),
+        (
+            body(
+                'c.add_input({"name": "A", "data_type": "TYPE_FP32", "dims": [3], '
+                '"optional": True})',
+                "return c",
+            ),
+            "the model expects optional True but the model configuration specifies optional False",
+        ),
+        ("def auto_complete_config(self, c):\n        return c", "missing 1 required positional"),
+        ("@staticmethod\n    def auto_complete_config():\n        return 1", "takes 0 positional"),
+    ],
+)
+def test_it_is_refused(method: str, says: str, tmp_path: Path) -> None:
+    (found,) = refused(tmp_path, method, CONFIG)
+    assert says in found.server_message
+    assert (found.rule, found.file) == ("TRT606", "m/1/model.py")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        body('base = {"data_type": "TYPE_FP32", "dims": [1]}', 'c.add_input({"name": "X", **base})',
+             "return c"),
+        body(*[f'c.add_input({{{MORE}, "dims": (1,), "optional": True}})'] * 2, "return c"),
+        body("if c.as_dict()['input']:", "    return c", "raise ValueError('no input')"),
+        body("def inner():", "    return None", "return inner() or c"),
+        body("c.set_max_batch_size(16)", "c.set_dynamic_batching()", "return c"),
+        "def auto_complete_config(c):\n        return c",
+        "@classmethod\n    def auto_complete_config(cls, c):\n        return c",
+        "@staticmethod\n    def auto_complete_config(*c):\n        return c[0]",
+        "@wrapped\n    def auto_complete_config():\n        pass",
+    ],
+)  # fmt: skip
+def test_it_is_accepted(method: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, method, CONFIG) == []
+
+
+def test_dynamic_batching_beside_sequences(tmp_path: Path) -> None:
+    method = body("c.set_dynamic_batching()", "return c")
+    (found,) = refused(tmp_path, method, CONFIG + " sequence_batching {}")
+    assert "tries to set scheduling_choice as 'dynamic_batching'" in found.server_message
+
+
+def test_nothing_is_called_where_nothing_is_completed(tmp_path: Path) -> None:
+    assert refused(tmp_path, body("pass"), CONFIG, auto_complete=False) == []
