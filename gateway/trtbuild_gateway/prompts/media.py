@@ -15,6 +15,10 @@ _IMAGES = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*",
 )  # fmt: skip
 
+# A hint: the model's own files say how its images are scaled. Source: openai-python 3.57.0,
+# types/responses/response_input_image_param.py.
+_DETAILS = (None, "low", "high", "auto", "original")
+
 
 async def take_images(
     messages: Sequence[Mapping[str, Any]], settings: MediaSettings
@@ -64,6 +68,10 @@ async def _image(value: Any, param: str, settings: MediaSettings) -> bytes:
     url = value.get("url") if isinstance(value, dict) else value
     if not isinstance(url, str):
         raise invalid(f"{param!r} needs 'url'", param)
+    detail = value.get("detail") if isinstance(value, dict) else None
+    if detail not in _DETAILS:
+        known = ", ".join(filter(None, _DETAILS))
+        raise invalid(f"the detail {detail!r} is not one of {known}", f"{param}.detail")
     if url[:5].lower() == "data:":
         content = _data(url, param, settings)
     else:

@@ -218,7 +218,8 @@ def _part(part: dict[str, Any], where: str) -> dict[str, Any]:
             raise invalid(
                 f"{where!r} needs 'image_url': the gateway stores no files", f"{where}.image_url"
             )
-        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
+        image = {"url": part["image_url"], "detail": part.get("detail")}
+        return {"type": "image_url", "image_url": image}
     if kind in ("refusal", "input_audio"):
         return part
     raise invalid(

@@ -52,6 +52,10 @@ def test_an_image_reaches_the_model(tmp_path: Any) -> None:
         (body,) = triton.bodies
         assert base64.b64decode(body["image"]) == PNG
         assert "What is it?<image>" in body["text_input"]
+        asked = chat(data_url(PNG))
+        asked["messages"][0]["content"][1]["image_url"]["detail"] = "sharp"
+        refused = await served.post("/v1/chat/completions", **asked)
+        assert refused.status_code == 400 and "'sharp' is not one of low" in refused.text
 
     in_front(test, models={"m": {"chat_template": str(template)}})
 
