@@ -186,7 +186,8 @@ class Things:
             while self.server.ready("smollm2"):
                 assert time.monotonic() < deadline, "the server says ready without its engine"
                 time.sleep(0.2)
-            assert self.server.control("load", "smollm2")[0] == 200
+            status, text = self.server.control("load", "smollm2")
+            assert status == 200, f"{text}\n{self.server.log.read_text()[-3000:]}"
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ model's request schema reads everything else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -22,6 +22,10 @@ Decode = Callable[[Sequence[bytes]], list[Chunk]]
 
 _made = tuple.__new__  # what Chunk() calls after it has read its arguments
 
+_MOST = 2**32 - 1
+Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
+"""A model's tensor of another type than vLLM's could hold others, which no limit may count."""
+
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
@@ -30,8 +34,8 @@ class PlainEvent(msgspec.Struct, gc=False):
 
     text_output: str
     finish_reason: str = ""
-    num_output_tokens: int | None = None
-    num_input_tokens: int | None = None
+    num_output_tokens: Count | None = None
+    num_input_tokens: Count | None = None
 
 
 def decoder(model: ServedModel, dialect: Dialect, *, logprobs: bool) -> Decode:
@@ -78,7 +82,10 @@ class _General:
             found = msgspec.json.decode(event)
             if failed := found.get("error"):
                 raise RefusedError(str(failed), status=500)
-            return self._read(kserve.generate_outputs(found))
+            made = self._read(kserve.generate_outputs(found))
+            if not all(0 <= (n or 0) <= _MOST for n in (made.output_tokens, made.input_tokens)):
+                raise ValueError
+            return made
         except _UNREADABLE:
             raise MalformedError(f"not an answer of the v2 protocol: {event[:200]!r}") from None
 

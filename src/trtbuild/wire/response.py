@@ -74,7 +74,7 @@ class Parser:
         self._limit = limit
         self._kept = bytearray()
         self._buffer = b""
-        self._line = b""
+        self._line = bytearray()
         self._event: bytes | None = None  # an incomplete event
         self._eventful = False  # whether an event came
         self._failed = False  # whether its name is "error"
@@ -243,8 +243,10 @@ class Parser:
                 self._lines(now, event + b"\n\n")
 
     def _lines(self, now: float, data: bytes) -> None:
-        lines = (self._line + data).split(b"\n")
-        self._line = lines.pop()
+        *lines, rest = data.split(b"\n")
+        if lines:  # a line that comes in many parts is joined once
+            lines[0], self._line = bytes(self._line + lines[0]), bytearray()
+        self._line += rest
         if len(self._line) > self._limit:
             raise TooLargeError(f"an event is longer than {self._limit:,} bytes")
         for line in lines:

@@ -106,6 +106,8 @@ BREAKS: dict[str, list[Any]] = {
     "aborted": [STREAM, said("Hel", "abort"), END],
     "half an event": [STREAM, said("Hel")[:-20], "close"],
     "not JSON": [STREAM, said("Hel"), event("nonsense"), END],
+    "fewer than no tokens": [STREAM, said("Hel"), said("lo", "stop", -5), END],
+    "more tokens than a count": [STREAM, said("Hel"), said("lo", "stop", 2**70), END],
 }
 
 
