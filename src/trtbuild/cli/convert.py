@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from trtbuild.cli import options
+from trtbuild.cli.fields import from_fields, option
+from trtbuild.cli.recipe_file import ModelFlags, asked_recipe
 
 if TYPE_CHECKING:
     from trtbuild.recipe import Recipe
@@ -40,90 +43,48 @@ def register(app: typer.Typer) -> None:
     app.command("convert", epilog=_EPILOG)(convert)
 
 
-def convert(
-    source: options.Source = "",
-    *,
-    file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="Convert every model of this recipe.")
-    ] = None,
-    name: options.Name = "",
-    backend: options.Backend = "auto",
-    repo: Annotated[
-        Path | None, typer.Option(help="Model repository; default model_repository.")
-    ] = None,
-    triton: options.Triton = "",
-    settings: options.Settings = None,
-    dtype: options.Dtype = "",
-    quantize: options.Quantize = "",
-    accelerator: options.Accelerator = "",
-    weights: options.Weights = "copy",
-    adapter: options.Adapters = None,
-    engine: options.EngineDir = "",
-    build: Annotated[
-        bool,
-        typer.Option(
-            "--build/--no-build", help="Compile the engine now, or write everything but it."
-        ),
-    ] = True,
-    engines: Annotated[
-        Path | None,
-        typer.Option(help="Directory of compiled engines; default: engines, beside --repo."),
-    ] = None,
-    contract: Annotated[
-        str,
-        typer.Option(
-            help="openai-frontend: also write NAME_openai, which Triton's OpenAI frontend can ask "
-            "for embeddings."
-        ),
-    ] = "",
-    trust_remote_code: options.TrustRemoteCode = False,
-    allow_pickle: options.AllowPickle = False,
-    link: Annotated[
-        bool,
-        typer.Option(
-            "--link", help="Hard link a local directory's weights: no copy, but shared files."
-        ),
-    ] = False,
-    force: options.Force = False,
-    dry_run: options.DryRun = False,
-    as_json: options.AsJson = False,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertOptions:
+    """What is made of the model, and where."""
+
+    repo: Path | None = option(None, "Model repository; default model_repository.")
+    build: bool = option(
+        True, "Compile the engine now, or write everything but it.", flag="--build/--no-build"
+    )
+    engines: Path | None = option(
+        None, "Directory of compiled engines; default: engines, beside --repo."
+    )
+    contract: str = option(
+        "",
+        "openai-frontend: also write NAME_openai, which Triton's OpenAI frontend can ask for "
+        "embeddings.",
+    )
+    link: bool = option(False, "Hard link a local directory's weights: no copy, but shared files.")
+    force: options.Force = False
+    dry_run: options.DryRun = False
+    as_json: options.AsJson = False
+
+
+@from_fields(ModelFlags, ConvertOptions)
+def convert(model: ModelFlags, asked: ConvertOptions) -> None:
     """Convert a checkpoint into a model repository, completely or not at all."""
     from trtbuild.cli.convert_view import as_dict, print_result
     from trtbuild.cli.output import print_json, progress
-    from trtbuild.cli.recipe_file import asked_recipe
     from trtbuild.pipeline.convert import convert_all
 
-    recipe = asked_recipe(
-        file,
-        triton,
-        source=source,
-        name=name,
-        settings=settings or (),
-        dtype=dtype,
-        adapters=adapter or (),
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
-        backend=backend,
-        quantize=quantize,
-        accelerator=accelerator,
-        weights=weights,
-        engine_dir=engine,
-        build=build,
-        contract=contract,
-    )
-    repository = repo or _repository(recipe, file)
+    recipe = asked_recipe(model, build=asked.build, contract=asked.contract)
+    repository = asked.repo or _repository(recipe, model.file)
     with progress() as bars:
         results = convert_all(
             recipe,
             repository=repository,
             progress=bars,
-            force=force,
-            dry_run=dry_run,
-            link=link,
-            engines=engines,
+            force=asked.force,
+            dry_run=asked.dry_run,
+            link=asked.link,
+            engines=asked.engines,
         )
-    if as_json:
+    if asked.as_json:
         models = [as_dict(result) for result in results]
         print_json({"repository": str(repository), "models": models})
         return

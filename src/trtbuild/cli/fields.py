@@ -1,17 +1,21 @@
 """Flags made from the fields of a dataclass, so that an option is spelt where it is used.
 
 A field's metadata has what a flag needs beside name, type and default: ``help``, and where wanted
-``argument`` (not a flag), ``flag`` (another name), ``short`` (one letter), ``min`` and ``max``.
+``argument`` (not a flag), ``flag`` (another name), ``short`` (one letter) and :data:`_TYPER`. Or
+its type is one of :mod:`trtbuild.cli.options`. A field without a default is required.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import Field, field, fields
+from dataclasses import MISSING, Field, field, fields
 from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
+
+_TYPER = ("help", "min", "max", "metavar", "envvar", "show_default")
+"""The keys of a field's metadata that Typer knows by the same name."""
 
 
 def from_fields(*classes: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -44,29 +48,27 @@ def _made(cls: type, values: Mapping[str, Any]) -> Any:
 
 
 def _parameters(cls: type) -> Iterator[inspect.Parameter]:
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     for one in fields(cls):
         kind, default = hints[one.name], one.default
         if get_origin(kind) is tuple:
             kind, default = list[str] | None, None
-        yield inspect.Parameter(
-            one.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=default,
-            annotation=Annotated[kind, _flag(one, hints[one.name])],
-        )
+        if get_origin(kind) is not Annotated:
+            kind = Annotated[kind, _flag(one, hints[one.name])]
+        if default is MISSING:
+            default = inspect.Parameter.empty
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        yield inspect.Parameter(one.name, keyword, default=default, annotation=kind)
 
 
 def _flag(one: Field[Any], kind: object) -> Any:
-    about = one.metadata
-    if about.get("argument"):
-        return typer.Argument(help=about["help"], show_default=False)
-    names = [about["flag"]] if "flag" in about else []
-    if kind is bool and not names:  # without a name, typer adds --no-…
-        names = [f"--{one.name.replace('_', '-')}"]
-    if "short" in about:
-        names = [*(names or [f"--{one.name.replace('_', '-')}"]), about["short"]]
-    return typer.Option(*names, help=about["help"], min=about.get("min"), max=about.get("max"))
+    about: dict[str, Any] = {key: one.metadata[key] for key in _TYPER if key in one.metadata}
+    if one.metadata.get("argument"):
+        return typer.Argument(**({"show_default": False} | about))
+    flag, short = one.metadata.get("flag", ""), one.metadata.get("short", "")
+    if not flag and (short or kind is bool):  # without a name, typer adds --no-…
+        flag = f"--{one.name.replace('_', '-')}"
+    return typer.Option(*filter(None, (flag, short)), **about)
 
 
 def option(default: Any, help: str, **more: Any) -> Any:

@@ -24,7 +24,8 @@ Accelerator = Annotated[
 ]
 Weights = Annotated[str, typer.Option(help="copy: into the repository; hub: load from the cache.")]
 Adapters = Annotated[
-    list[str] | None, typer.Option(help="LoRA adapter NAME=DIRECTORY or hub id; repeatable.")
+    list[str] | None,
+    typer.Option("--adapter", help="LoRA adapter NAME=DIRECTORY or hub id; repeatable."),
 ]
 EngineDir = Annotated[
     str, typer.Option("--engine", help="Directory of an existing TensorRT engine.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from dataclasses import dataclass
 
 import typer
 
 from trtbuild.cli import options
+from trtbuild.cli.fields import from_fields, option
+from trtbuild.cli.recipe_file import ModelFlags, asked_recipe
 
 _EPILOG = """
 Examples
@@ -27,68 +28,34 @@ def register(app: typer.Typer) -> None:
     app.command("plan", epilog=_EPILOG)(plan)
 
 
-def plan(
-    source: options.Source = "",
-    *,
-    file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="Plan every model of this recipe.")
-    ] = None,
-    gpu: Annotated[
-        str,
-        typer.Option(help="GPU to plan for: h100, h200, b200, a100-80, l40s, l4, t4, …, or auto."),
-    ] = "",
-    gpus: Annotated[int | None, typer.Option(help="Number of GPUs; default 1.")] = None,
-    concurrency: Annotated[
-        int | None, typer.Option(help="Concurrent sequences; default 16.")
-    ] = None,
-    length: Annotated[
-        int | None, typer.Option(help="Tokens of each sequence, prompt and answer; default 4096.")
-    ] = None,
-    name: options.Name = "",
-    backend: options.Backend = "auto",
-    triton: options.Triton = "",
-    dtype: options.Dtype = "",
-    quantize: options.Quantize = "",
-    accelerator: options.Accelerator = "",
-    weights: options.Weights = "copy",
-    settings: options.Settings = None,
-    adapter: options.Adapters = None,
-    engine: options.EngineDir = "",
-    trust_remote_code: options.TrustRemoteCode = False,
-    allow_pickle: options.AllowPickle = False,
-    as_json: options.AsJson = False,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """What to plan for."""
+
+    gpu: str = option("", "GPU to plan for: h100, h200, b200, a100-80, l40s, l4, t4, …, or auto.")
+    gpus: int | None = option(None, "Number of GPUs; default 1.")
+    concurrency: int | None = option(None, "Concurrent sequences; default 16.")
+    length: int | None = option(None, "Tokens of each sequence, prompt and answer; default 4096.")
+    as_json: options.AsJson = False
+
+
+@from_fields(ModelFlags, PlanOptions)
+def plan(model: ModelFlags, asked: PlanOptions) -> None:
     """Show which builder fits and why, the steps, and whether the model fits the GPU."""
     from trtbuild.cli.output import print_json, progress
     from trtbuild.cli.plan_view import print_plan
-    from trtbuild.cli.recipe_file import asked_recipe
     from trtbuild.pipeline.planning import Sizing, plan_model
 
-    recipe = asked_recipe(
-        file,
-        triton,
-        source=source,
-        name=name,
-        settings=settings or (),
-        dtype=dtype,
-        adapters=adapter or (),
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
-        backend=backend,
-        quantize=quantize,
-        accelerator=accelerator,
-        weights=weights,
-        engine_dir=engine,
-    )
-    target = Sizing(gpu, gpus, concurrency, length)
+    recipe = asked_recipe(model)
+    target = Sizing(asked.gpu, asked.gpus, asked.concurrency, asked.length)
     with progress() as bars:
         planned = [
-            plan_model(model, triton=recipe.triton, target=target, progress=bars)
-            for model in recipe.models
+            plan_model(one, triton=recipe.triton, target=target, progress=bars)
+            for one in recipe.models
         ]
-    if as_json:
+    if asked.as_json:
         plans = [item.plan for item in planned]
-        print_json(plans if file else plans[0])
+        print_json(plans if model.file else plans[0])
         return
     for item in planned:
         print_plan(item)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from trtbuild.cli import options
+from trtbuild.cli.fields import option
 
 if TYPE_CHECKING:
     from trtbuild.recipe import Recipe
@@ -29,13 +33,50 @@ _FLAGS = {
 _DEFAULTS = {"backend": "auto", "weights": "copy", "build": True}
 
 
-def asked_recipe(file: Path | None, triton: str, **model: Any) -> Recipe:
-    """The recipe of ``file``, or one with the model that the flags describe.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFlags:
+    """The flags that describe any model."""
+
+    source: options.Source
+    name: options.Name = ""
+    backend: options.Backend = "auto"
+    triton: options.Triton = ""
+    settings: options.Settings = None
+    dtype: options.Dtype = ""
+    trust_remote_code: options.TrustRemoteCode = False
+    allow_pickle: options.AllowPickle = False
+
+    def model(self) -> dict[str, Any]:
+        """What :func:`trtbuild.recipe.model_from_flags` takes."""
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {
+            name: () if value is None else value
+            for name, value in given.items()
+            if name not in ("file", "triton")
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFlags(CheckpointFlags):
+    """A recipe, or the flags that describe a model of a repository."""
+
+    source: options.Source = ""
+    file: Path | None = option(
+        None, "Take every model of this recipe instead of SOURCE.", flag="--file", short="-f"
+    )
+    quantize: options.Quantize = ""
+    accelerator: options.Accelerator = ""
+    weights: options.Weights = "copy"
+    adapters: options.Adapters = None
+    engine_dir: options.EngineDir = ""
+
+
+def asked_recipe(flags: ModelFlags, **more: Any) -> Recipe:
+    """The recipe of ``--file``, or one with the model that the flags describe.
 
     Args:
-        file: The recipe; None for flags.
-        triton: The release to take instead of the recipe's; empty for that.
-        model: What ``model_from_flags`` takes.
+        flags: What was given.
+        more: What else ``model_from_flags`` takes.
 
     Raises:
         UsageError: A flag was given beside the file, or there is no such release.
@@ -44,14 +85,15 @@ def asked_recipe(file: Path | None, triton: str, **model: Any) -> Recipe:
     from trtbuild import toolchain
     from trtbuild.recipe import DEFAULT_REPOSITORY, DEFAULT_TRITON, Recipe, model_from_flags
 
-    if file is not None:
+    model = flags.model() | more
+    if flags.file is not None:
         given = {
             _FLAGS[field]: value != _DEFAULTS[field] if field in _DEFAULTS else value
             for field, value in model.items()
         }
-        return read_recipe(file, given, triton)
+        return read_recipe(flags.file, given, flags.triton)
     described = model_from_flags(**model)
-    release = triton or DEFAULT_TRITON
+    release = flags.triton or DEFAULT_TRITON
     toolchain.load(release)  # its error for an unknown one is clearer than pydantic's
     return Recipe(version=1, triton=release, repository=DEFAULT_REPOSITORY, models=(described,))
 

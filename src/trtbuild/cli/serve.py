@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from trtbuild.cli.fields import from_fields, option
 from trtbuild.jsonlog import LogFormat
 
 if TYPE_CHECKING:
     from trtbuild.pipeline.observing import Observing
     from trtbuild.pipeline.serve import ServePlan
-    from trtbuild.server import ServerHandle
+    from trtbuild.server import LaunchOptions, ServerHandle
 
 _EPILOG = """
 Examples
@@ -37,130 +39,127 @@ def register(app: typer.Typer) -> None:
     app.command("serve", epilog=_EPILOG)(serve)
 
 
-def serve(
-    repo: Annotated[
-        str, typer.Argument(help="Model repository, or the URL of one that was pushed.")
-    ] = "model_repository",
-    *,
-    mode: Annotated[
-        str, typer.Option(help="Where Triton runs: auto, local, embedded or docker.")
-    ] = "auto",
-    detach: Annotated[
-        bool,
-        typer.Option("--detach", "-d", help="Return when the server is ready; it keeps running."),
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the exact command and start nothing.")
-    ] = False,
-    port: Annotated[
-        str, typer.Option(help="First of three ports (default 8000), or auto to pick free ones.")
-    ] = "",
-    http_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")
-    ] = None,
-    grpc_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="gRPC port; 0 takes a free one.")
-    ] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Metrics port; 0 takes a free one.")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds to wait until the models are loaded.")
-    ] = 600,
-    gpus: Annotated[
-        str, typer.Option(help="GPUs of the container: all, none, or indexes like 0,1.")
-    ] = "all",
-    shm_size: Annotated[str, typer.Option(help="Shared memory size of the container.")] = "2g",
-    launch: Annotated[
-        str,
-        typer.Option(
-            help="How TensorRT-LLM's ranks run: auto, plain, leader, orchestrator or llmapi."
-        ),
-    ] = "auto",
-    image: Annotated[str, typer.Option(help="Container image; default: from the lock file.")] = "",
-    env: Annotated[
-        list[str] | None,
-        typer.Option(help="Environment variable KEY=VALUE for the server; repeatable."),
-    ] = None,
-    arg: Annotated[
-        list[str] | None, typer.Option(help="Extra argument for tritonserver; repeatable.")
-    ] = None,
-    torch_index: Annotated[
-        str, typer.Option(help="Package index for torch, if the runtime is installed now.")
-    ] = "",
-    auto_complete: Annotated[
-        bool,
-        typer.Option(
-            "--auto-complete-config", help="Let the server complete model configurations."
-        ),
-    ] = False,
-    validate: Annotated[
-        bool, typer.Option("--validate/--no-validate", help="Validate the repository first.")
-    ] = True,
-    rehearse: Annotated[
-        bool,
-        typer.Option("--rehearse", help="Run stand-ins for TensorRT-LLM on the CPU; needs no GPU."),
-    ] = False,
-    checkpoint: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=SOURCE of a model's stand-in; default: from the lock file."),
-    ] = None,
-    observe: Annotated[
-        bool,
-        typer.Option("--observe", help="Start Prometheus and a trace collector beside the server."),
-    ] = False,
-    log_format: Annotated[
-        LogFormat,
-        typer.Option(
-            envvar="TRTBUILD_LOG_FORMAT",
-            help="The log on standard error: text, or json as the gateway writes it.",
-        ),
-    ] = LogFormat.TEXT,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print log and events as JSON lines on standard output.")
-    ] = False,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFlags:
+    """The flags of ``serve`` and ``up`` that say where and how Triton runs."""
+
+    mode: str = option("auto", "Where Triton runs: auto, local, embedded or docker.")
+    port: str = option("", "First of three ports (default 8000), or auto to pick free ones.")
+    host: str = option("127.0.0.1", "Address to listen on.")
+    timeout: float = option(600, "Seconds to wait until the models are loaded.", min=1)
+    gpus: str = option("all", "GPUs of the container: all, none, or indexes like 0,1.")
+    env: tuple[str, ...] = option((), "Environment variable KEY=VALUE for the server; repeatable.")
+    torch_index: str = option("", "Package index for torch, if the runtime is installed now.")
+
+    def launch(
+        self,
+        *,
+        http: int | None = None,
+        grpc: int | None = None,
+        metrics: int | None = None,
+        **more: Any,
+    ) -> LaunchOptions:
+        """What starts the server; ``more`` goes into the options.
+
+        Raises:
+            UsageError: A port that is none, or a variable that is not ``KEY=VALUE``.
+        """
+        from trtbuild.pipeline.ports import choose_ports
+        from trtbuild.server import LaunchOptions
+
+        return LaunchOptions(
+            host=self.host,
+            ports=choose_ports(self.port, host=self.host, http=http, grpc=grpc, metrics=metrics),
+            gpus=self.gpus,
+            env=parse_env(self.env),
+            torch_index=self.torch_index,
+            **more,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What is served."""
+
+    repo: str = option(
+        "model_repository",
+        "Model repository, or the URL of one that was pushed.",
+        argument=True,
+        show_default=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What only ``serve`` takes."""
+
+    detach: bool = option(False, "Return when the server is ready; it keeps running.", short="-d")
+    dry_run: bool = option(False, "Print the exact command and start nothing.")
+    http_port: int | None = option(None, "HTTP port; 0 takes a free one.", min=0, max=65535)
+    grpc_port: int | None = option(None, "gRPC port; 0 takes a free one.", min=0, max=65535)
+    metrics_port: int | None = option(None, "Metrics port; 0 takes a free one.", min=0, max=65535)
+    shm_size: str = option("2g", "Shared memory size of the container.")
+    launch: str = option(
+        "auto", "How TensorRT-LLM's ranks run: auto, plain, leader, orchestrator or llmapi."
+    )
+    image: str = option("", "Container image; default: from the lock file.")
+    arg: tuple[str, ...] = option((), "Extra argument for tritonserver; repeatable.")
+    auto_complete: bool = option(
+        False, "Let the server complete model configurations.", flag="--auto-complete-config"
+    )
+    validate: bool = option(True, "Validate the repository first.", flag="--validate/--no-validate")
+    rehearse: bool = option(False, "Run stand-ins for TensorRT-LLM on the CPU; needs no GPU.")
+    checkpoint: tuple[str, ...] = option(
+        (), "NAME=SOURCE of a model's stand-in; default: from the lock file."
+    )
+    observe: bool = option(False, "Start Prometheus and a trace collector beside the server.")
+    log_format: LogFormat = option(
+        LogFormat.TEXT,
+        "The log on standard error: text, or json as the gateway writes it.",
+        envvar="TRTBUILD_LOG_FORMAT",
+    )
+    as_json: bool = option(
+        False, "Print log and events as JSON lines on standard output.", flag="--json"
+    )
+
+
+@from_fields(Served, ServerFlags, ServeOptions)
+def serve(served: Served, server: ServerFlags, asked: ServeOptions) -> None:
     """Serve a model repository until Ctrl-C (exit code 0), or in the background."""
     from trtbuild.cli.output import log_as, progress
     from trtbuild.pipeline import serve as pipeline
     from trtbuild.pipeline.fetching import local_repository
-    from trtbuild.pipeline.ports import choose_ports
     from trtbuild.pipeline.rehearse import parse_checkpoints
-    from trtbuild.server import LaunchOptions
 
-    log_as(log_format)
-    options = LaunchOptions(
-        host=host,
-        ports=choose_ports(port, host=host, http=http_port, grpc=grpc_port, metrics=metrics_port),
-        gpus=gpus,
-        shm_size=shm_size,
-        env=parse_env(env or ()),
-        image=image,
-        auto_complete=auto_complete,
-        arguments=tuple(arg or ()),
-        torch_index=torch_index,
-        launch=launch,
+    log_as(asked.log_format)
+    options = server.launch(
+        http=asked.http_port,
+        grpc=asked.grpc_port,
+        metrics=asked.metrics_port,
+        shm_size=asked.shm_size,
+        image=asked.image,
+        auto_complete=asked.auto_complete,
+        arguments=asked.arg,
+        launch=asked.launch,
     )
     with progress() as bars:
         plan = pipeline.prepare(
-            local_repository(repo, bars),
-            mode=mode,
+            local_repository(served.repo, bars),
+            mode=server.mode,
             options=options,
-            validate=validate,
-            rehearse=rehearse,
-            checkpoints=parse_checkpoints(checkpoint or ()),
+            validate=asked.validate,
+            rehearse=asked.rehearse,
+            checkpoints=parse_checkpoints(asked.checkpoint),
             progress=bars,
         )
     observing = None
-    if observe:
+    if asked.observe:
         plan, observing = _observing(plan)
-    if dry_run:
-        _print_dry_run(plan, as_json=as_json)
-    elif detach:
-        _background(plan, observing, timeout, as_json=as_json)
+    if asked.dry_run:
+        _print_dry_run(plan, as_json=asked.as_json)
     else:
-        _foreground(plan, observing, timeout, as_json=as_json)
+        start = _background if asked.detach else _foreground
+        start(plan, observing, server.timeout, as_json=asked.as_json)
 
 
 def parse_env(pairs: tuple[str, ...] | list[str]) -> dict[str, str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from trtbuild.cli import options
+from trtbuild.cli.fields import from_fields, option
+from trtbuild.cli.recipe_file import CheckpointFlags
+from trtbuild.cli.serve import ServerFlags
 
 if TYPE_CHECKING:
     from trtbuild.client import Answer
@@ -33,106 +36,57 @@ def register(app: typer.Typer) -> None:
     app.command("up", epilog=_EPILOG)(up)
 
 
-def up(
-    source: options.Source,
-    *,
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="Prompt to send.")] = _PROMPT,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens to generate.")] = 64,
-    temperature: Annotated[
-        float, typer.Option(min=0, help="Sampling temperature; 0 is greedy.")
-    ] = 0,
-    once: Annotated[bool, typer.Option("--once", help="Stop the server after the answer.")] = False,
-    detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Leave the server running and return.")
-    ] = False,
-    gateway: Annotated[
-        bool,
-        typer.Option("--gateway", help="Serve OpenAI's API, too (the package trtbuild-gateway)."),
-    ] = False,
-    gateway_port: Annotated[
-        int,
-        typer.Option(min=0, max=65535, help="Port of OpenAI's API; 0 takes a free one."),
-    ] = 9000,
-    name: options.Name = "",
-    backend: options.Backend = "auto",
-    repo: Annotated[Path, typer.Option(help="Model repository.")] = Path("model_repository"),
-    triton: options.Triton = "",
-    settings: options.Settings = None,
-    dtype: options.Dtype = "",
-    trust_remote_code: options.TrustRemoteCode = False,
-    allow_pickle: options.AllowPickle = False,
-    mode: Annotated[
-        str, typer.Option(help="Where Triton runs: auto, local, embedded or docker.")
-    ] = "auto",
-    port: Annotated[
-        str, typer.Option(help="First of three ports (default 8000), or auto to pick free ones.")
-    ] = "",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds to wait until the model is loaded.")
-    ] = 600,
-    gpus: Annotated[
-        str, typer.Option(help="GPUs of the container: all, none, or indexes like 0,1.")
-    ] = "all",
-    env: Annotated[
-        list[str] | None,
-        typer.Option(help="Environment variable KEY=VALUE for the server; repeatable."),
-    ] = None,
-    torch_index: Annotated[
-        str, typer.Option(help="Package index for torch, if the runtime is installed now.")
-    ] = "",
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show the server's log.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """What only ``up`` takes."""
+
+    prompt: str = option(_PROMPT, "Prompt to send.", short="-p")
+    max_tokens: int = option(64, "Most tokens to generate.", min=1)
+    temperature: float = option(0, "Sampling temperature; 0 is greedy.", min=0)
+    once: bool = option(False, "Stop the server after the answer.")
+    detach: bool = option(False, "Leave the server running and return.", short="-d")
+    gateway: bool = option(False, "Serve OpenAI's API, too (the package trtbuild-gateway).")
+    gateway_port: int = option(9000, "Port of OpenAI's API; 0 takes a free one.", min=0, max=65535)
+    repo: Path = option(Path("model_repository"), "Model repository.")
+    verbose: bool = option(False, "Show the server's log.")
+    as_json: bool = option(False, "Print the answer as JSON.", flag="--json")
+
+
+@from_fields(CheckpointFlags, UpOptions, ServerFlags)
+def up(model: CheckpointFlags, asked: UpOptions, server: ServerFlags) -> None:
     """Convert, validate, serve and query a checkpoint; stop with Ctrl-C."""
     from trtbuild.cli.output import progress
-    from trtbuild.cli.serve import parse_env
     from trtbuild.cli.server_view import log_printer, terminate_like_ctrl_c
     from trtbuild.client.values import prompt_text
-    from trtbuild.pipeline.ports import choose_ports
     from trtbuild.pipeline.up import up as run
     from trtbuild.recipe import DEFAULT_TRITON, model_from_flags
-    from trtbuild.server import LaunchOptions
 
-    text = prompt_text(prompt)
-    if gateway:
-        gateway_port = _gateway_port(host, gateway_port, once=once)
-    recipe = model_from_flags(
-        source=source,
-        name=name,
-        backend=backend,
-        dtype=dtype,
-        weights="copy",
-        settings=settings or (),
-        adapters=(),
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
-    )
-    options = LaunchOptions(
-        short_lived=once,
-        host=host,
-        ports=choose_ports(port, host=host, http=None, grpc=None, metrics=None),
-        gpus=gpus,
-        env=parse_env(env or ()),
-        torch_index=torch_index,
-    )
+    text, as_json = prompt_text(asked.prompt), asked.as_json
+    port = asked.gateway_port
+    if asked.gateway:
+        port = _gateway_port(server.host, port, once=asked.once)
+    recipe = model_from_flags(**model.model())
+    options = server.launch(short_lived=asked.once)
     terminate_like_ctrl_c()
     with progress() as bars:
         running = run(
             recipe,
-            repository=repo,
-            triton=triton or DEFAULT_TRITON,
-            mode=mode,
+            repository=asked.repo,
+            triton=model.triton or DEFAULT_TRITON,
+            mode=server.mode,
             options=options,
-            timeout=timeout,
+            timeout=server.timeout,
             progress=bars,
-            on_line=log_printer(as_json=False) if verbose and not as_json else _ignore,
+            on_line=log_printer(as_json=False) if asked.verbose and not as_json else _ignore,
         )
     if not _other_task(running, text, as_json=as_json):
-        answer = _answer(running, text, max_tokens, temperature, as_json=as_json)
+        answer = _answer(running, text, asked.max_tokens, asked.temperature, as_json=as_json)
         _report(running, answer, as_json=as_json)
-    front = _start_gateway(running, repo, gateway_port, as_json=as_json) if gateway else ""
-    _finish(running, front, once=once, detach=detach, show_log=verbose, as_json=as_json)
+    front = _start_gateway(running, asked.repo, port, as_json=as_json) if asked.gateway else ""
+    _finish(
+        running, front, once=asked.once, detach=asked.detach, show_log=asked.verbose,
+        as_json=as_json,
+    )  # fmt: skip
 
 
 def _ignore(_text: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from trtbuild.cli import options
+from trtbuild.cli.fields import from_fields, option
 from trtbuild.progress import counted
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ Examples
   trtbuild validate model_repository --live gpu-host:8001
 """
 
-_Codes = list[str] | None
 _FORMATS = ("text", "json", "sarif", "github", "junit")
 
 
@@ -46,109 +47,84 @@ def register(app: typer.Typer) -> None:
     app.command("validate", epilog=_EPILOG)(validate)
 
 
-def validate(
-    repos: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="REPO",
-            help="Model repositories; default model_repository. With --live also HOST:PORT.",
-        ),
-    ] = None,
-    *,
-    model: Annotated[str, typer.Option(help="Check this model only.")] = "",
-    triton: Annotated[
-        str,
-        typer.Option(
-            help="Release to check against; default: the one the repository was written for."
-        ),
-    ] = "",
-    gpus: Annotated[
-        int | None, typer.Option(min=0, help="Number of GPUs of the server; default: unknown.")
-    ] = None,
-    auto_complete: Annotated[
-        bool | None,
-        typer.Option(
-            "--auto-complete/--no-auto-complete",
-            help="Whether the server completes model configurations; default: yes.",
-            show_default=False,
-        ),
-    ] = None,
-    namespacing: Annotated[
-        bool,
-        typer.Option("--model-namespacing", help="The server runs with --model-namespacing."),
-    ] = False,
-    config_name: Annotated[
-        str,
-        typer.Option("--model-config-name", help="The server runs with --model-config-name."),
-    ] = "",
-    select: Annotated[
-        _Codes, typer.Option(help="Run only these rules: TRT205, TRT2 or layout; repeatable.")
-    ] = None,
-    ignore: Annotated[_Codes, typer.Option(help="Skip these rules; repeatable.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="File with a 'validate' section; default trtbuild.yaml.")
-    ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option(help="File of known findings, which are not reported.")
-    ] = None,
-    update_baseline: Annotated[
-        bool, typer.Option("--update-baseline", help="Write the findings into --baseline.")
-    ] = False,
-    fix: Annotated[
-        bool, typer.Option("--fix", help="Show the safe changes and ask whether to make them.")
-    ] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="Only show the safe changes.")] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Make the changes without asking.")
-    ] = False,
-    live: Annotated[
-        bool,
-        typer.Option(
-            "--live",
-            help="Also load the models on a real server and send requests; followed by HOST:PORT "
-            "(gRPC) or http://HOST:PORT, compare that server's tensors and answers instead.",
-        ),
-    ] = False,
-    checkpoint: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=SOURCE of a TensorRT-LLM model's stand-in, with --live."),
-    ] = None,
-    full: Annotated[
-        bool,
-        typer.Option(
-            "--full", help="Read all weights again, not only those whose size or time changed."
-        ),
-    ] = False,
-    form: Annotated[
-        str, typer.Option("--format", help="Output format: text, json, sarif, github or junit.")
-    ] = "text",
-    as_json: options.AsJson = False,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidateOptions:
+    """What is checked, against what, and how it is reported."""
+
+    repos: tuple[str, ...] = option(
+        (),
+        "Model repositories; default model_repository. With --live also HOST:PORT.",
+        argument=True,
+        metavar="REPO",
+    )
+    model: str = option("", "Check this model only.")
+    triton: str = option(
+        "", "Release to check against; default: the one the repository was written for."
+    )
+    gpus: int | None = option(None, "Number of GPUs of the server; default: unknown.", min=0)
+    auto_complete: bool | None = option(
+        None,
+        "Whether the server completes model configurations; default: yes.",
+        flag="--auto-complete/--no-auto-complete",
+        show_default=False,
+    )
+    namespacing: bool = option(
+        False, "The server runs with --model-namespacing.", flag="--model-namespacing"
+    )
+    config_name: str = option(
+        "", "The server runs with --model-config-name.", flag="--model-config-name"
+    )
+    select: tuple[str, ...] = option(
+        (), "Run only these rules: TRT205, TRT2 or layout; repeatable."
+    )
+    ignore: tuple[str, ...] = option((), "Skip these rules; repeatable.")
+    config: Path | None = option(None, "File with a 'validate' section; default trtbuild.yaml.")
+    baseline: Path | None = option(None, "File of known findings, which are not reported.")
+    update_baseline: bool = option(False, "Write the findings into --baseline.")
+    fix: bool = option(False, "Show the safe changes and ask whether to make them.")
+    diff: bool = option(False, "Only show the safe changes.")
+    yes: bool = option(False, "Make the changes without asking.", short="-y")
+    live: bool = option(
+        False,
+        "Also load the models on a real server and send requests; followed by HOST:PORT (gRPC) or "
+        "http://HOST:PORT, compare that server's tensors and answers instead.",
+    )
+    checkpoint: tuple[str, ...] = option(
+        (), "NAME=SOURCE of a TensorRT-LLM model's stand-in, with --live."
+    )
+    full: bool = option(False, "Read all weights again, not only those whose size or time changed.")
+    form: str = option(
+        "text", "Output format: text, json, sarif, github or junit.", flag="--format"
+    )
+    as_json: options.AsJson = False
+
+
+@from_fields(ValidateOptions)
+def validate(asked: ValidateOptions) -> None:
     """Check model repositories without a server: if this passes, Triton loads them."""
     from trtbuild.cli.output import progress
     from trtbuild.errors import ExitCode
     from trtbuild.pipeline import validate as stage
 
-    form = _known_format("json" if as_json else form)
-    paths, running = (
-        stage.with_address(repos or ()) if live else ([Path(p) for p in repos or ()], "")
-    )
+    form = _known_format("json" if asked.as_json else asked.form)
+    paths, running = [Path(repo) for repo in asked.repos], ""
+    if asked.live:
+        paths, running = stage.with_address(asked.repos)
+    names = ("triton", "gpus", "auto_complete", "full", "namespacing", "config_name")
     request = stage.read_request(
-        paths or [Path("model_repository")], model=model, select=select or (),
-        ignore=ignore or (), config=config, baseline=baseline, update_baseline=update_baseline,
-        live=live, running=running, checkpoints=checkpoint or (),
-        options={
-            "triton": triton, "gpus": gpus, "auto_complete": auto_complete, "full": full,
-            "namespacing": namespacing, "config_name": config_name,
-        },
+        paths or [Path("model_repository")], model=asked.model, select=asked.select,
+        ignore=asked.ignore, config=asked.config, baseline=asked.baseline,
+        update_baseline=asked.update_baseline, live=asked.live, running=running,
+        checkpoints=asked.checkpoint, options={name: getattr(asked, name) for name in names},
     )  # fmt: skip
     with progress() as bars:
 
         def approve(changes: tuple[FileChange, ...]) -> bool:
             bars.close()  # a bar would draw over the question
-            return _approved(changes, ask=not yes, write=fix, aside=form != "text")
+            return _approved(changes, ask=not asked.yes, write=asked.fix, aside=form != "text")
 
-        outcome = stage.validate(request, approve=approve if fix or diff else None, progress=bars)
+        fixing = asked.fix or asked.diff
+        outcome = stage.validate(request, approve=approve if fixing else None, progress=bars)
     _print(outcome, request.repositories, form)
     if not outcome.report.ok:
         raise typer.Exit(ExitCode.REPOSITORY)
