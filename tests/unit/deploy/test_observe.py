@@ -235,7 +235,7 @@ def pipeline(root: Path, settings: str = LOGS) -> dict[str, Any]:
 
 def test_logs_go_where_the_settings_say(tmp_path: Path) -> None:
     both = pipeline(tmp_path / "both")
-    assert both["exporters"]["otlphttp/loki"] == {"endpoint": "http://loki:3100/otlp"}
+    assert both["exporters"]["otlphttp/loki"]["endpoint"] == "http://loki:3100/otlp"
     assert both["exporters"]["elasticsearch"]["endpoints"] == ["https://es:9200"]
     assert both["exporters"]["elasticsearch"]["api_key"].startswith("${env:")
     one = pipeline(tmp_path / "one", "observe: {loki: 'http://loki:3100'}\n")
@@ -244,6 +244,10 @@ def test_logs_go_where_the_settings_say(tmp_path: Path) -> None:
         named = made["service"]["pipelines"]["logs"]
         for kind in ("receivers", "processors", "exporters"):
             assert set(named[kind]) == set(made[kind])
+        (store,) = made["service"]["extensions"]
+        assert store in made["extensions"]
+        keeping = [*made["receivers"].values(), made["exporters"]["otlphttp/loki"]["sending_queue"]]
+        assert {one["storage"] for one in keeping} == {store}
     assert "/server/" in both["receivers"]["filelog/server"]["include"][0]
     container = {one["type"] for one in both["receivers"]["filelog/gateway"]["operators"]}
     assert {"container", "json_parser", "trace_parser"} <= container

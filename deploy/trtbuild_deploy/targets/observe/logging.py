@@ -14,6 +14,10 @@ SERVER_LINE = (
 
 _LEVELS = {"debug": "V", "info": "I", "warn": "W", "error": "E", "fatal": "F"}
 _NAMES = {"debug": "debug", "info": "info", "warn": "warning", "error": "error"}
+_STORE = "file_storage"
+POSITIONS = "/var/lib/otelcol/file_storage"
+"""Where the collector notes how far it has read, and what it could not send yet."""
+
 _KEYS = "${env:ELASTICSEARCH_API_KEY}"
 
 
@@ -30,6 +34,7 @@ def log_pipeline(name: str, observe: Observe) -> dict[str, Any]:
         "filelog/gateway": _receiver(name, "gateway", _of_gateway()),
     }
     return {
+        "extensions": {_STORE: {"directory": POSITIONS, "create_directory": True}},
         "receivers": receivers,
         "processors": {
             "memory_limiter": {"check_interval": "1s", "limit_mib": 256},
@@ -37,13 +42,14 @@ def log_pipeline(name: str, observe: Observe) -> dict[str, Any]:
         },
         "exporters": exporters,
         "service": {
+            "extensions": [_STORE],
             "pipelines": {
                 "logs": {
                     "receivers": sorted(receivers),
                     "processors": ["memory_limiter", "batch"],
                     "exporters": sorted(exporters),
                 }
-            }
+            },
         },
     }
 
@@ -52,7 +58,10 @@ def _exporters(observe: Observe) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if observe.loki:
         # Loki 3 takes OTLP itself.
-        found["otlphttp/loki"] = {"endpoint": f"{observe.loki.rstrip('/')}/otlp"}
+        found["otlphttp/loki"] = {
+            "endpoint": f"{observe.loki.rstrip('/')}/otlp",
+            "sending_queue": {"storage": _STORE},
+        }
     if observe.elasticsearch:
         found["elasticsearch"] = {"endpoints": [observe.elasticsearch], "api_key": _KEYS}
     return found
@@ -63,6 +72,9 @@ def _receiver(name: str, container: str, operators: list[dict[str, Any]]) -> dic
     return {
         "include": [f"/var/log/pods/*_{name}-*_*/{container}/*.log"],
         "include_file_path": True,
+        # Where nothing is stored yet: a server prints why it cannot load before anything reads it.
+        "start_at": "beginning",
+        "storage": _STORE,
         "retry_on_failure": {"enabled": True},
         "operators": [{"type": "container"}, *operators],
     }
