@@ -128,11 +128,18 @@ def _converted(
     )
 
 
+_UNSUPPORTED = {
+    "text_classifier": "it splits texts with torchtext, whose last release is of 2024",
+    "dali_image_classifier": "its DALI pipeline runs only on a GPU, in Triton's DALI backend",
+}
+
+
 def _require_handler(handler: Handler) -> None:
     if handler.built_in and handler.name not in _HANDLERS:
         raise UnsupportedError(
             f"TorchServe's handler {handler.name} has no counterpart",
             where="MAR-INF/MANIFEST.json: handler",
+            details=(_UNSUPPORTED[handler.name],) if handler.name in _UNSUPPORTED else (),
             fix="write its steps as a handler of your own, or convert the model's checkpoint with "
             "trtbuild convert",
         )

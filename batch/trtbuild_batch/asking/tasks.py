@@ -25,6 +25,8 @@ def require_column(name: str, columns: Collection[str], option: str) -> None:
     """Raise UsageError unless the input has that column."""
     if name in columns:
         return
+    if not columns:
+        raise UsageError("the input has no rows", fix="name another file")
     near = difflib.get_close_matches(name, columns, 1)
     raise UsageError(
         f"the input has no column {name!r}",

@@ -16,6 +16,7 @@ _QUIET = 10.0  # seconds without other requests after which nobody else is there
 # A first token waits for the step at hand: up to twice the mean of that, so that this mean adds at
 # most a fifth to the slowest ones.
 SLOWDOWN = 1.1
+_STANDSTILL = 60.0  # seconds in which nobody gets a first token: no reason to stay away
 _ENOUGH = 5  # first tokens that a mean is made of
 _REMEMBERED = 50.0  # first tokens; older ones count less and less
 _STALE = 600.0  # seconds after which the mean without us is measured again
@@ -98,6 +99,7 @@ class Yielding:
     _ours: Ours = Ours(0)
     _counted: float = 0.0  # the most first tokens that were not ours for certain
     _seen: float = -math.inf
+    _served: float = -math.inf
     _visited: bool = False
     _harmless: bool | None = None  # None: not tried
     _measured: float = -math.inf
@@ -124,7 +126,10 @@ class Yielding:
         if self._others(load, ours, previous):
             self._seen = ours.now
         self._measure(load, before, ours)
-        if ours.now - self._seen > _QUIET:
+        if load.firsts != before.firsts or not self._visited:
+            self._served = ours.now
+        nobody = ours.now - self._seen > _QUIET or ours.now - self._served > _STANDSTILL
+        if nobody:
             self._visited, self._owed = False, 0.0
             self.limit = _grown(self.limit)
         elif not self._visited:
@@ -179,8 +184,8 @@ class Yielding:
         elif self._old and self._harmless:
             self.limit, self._harmless, self._alone = 0, None, _Mean()
         elif self._beside.known:
-            alone = self._alone.value or self._beside.value
-            self._judge(self._beside.value / alone, ours.in_flight)
+            alone = self._alone.value
+            self._judge(self._beside.value / alone if alone else 1.0, ours.in_flight)
             self._beside = _Mean()
 
     def _judge(self, ratio: float, in_flight: int) -> None:

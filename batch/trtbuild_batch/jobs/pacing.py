@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -158,7 +159,7 @@ def load_of(text: str, model: str) -> Load | None:
     sums: dict[str, float] = {}
     for metric in parse_metrics(text):
         owner = metric.labels.get("model") or metric.labels.get("model_name")
-        if owner in (None, model) or not model:
+        if math.isfinite(metric.value) and (owner in (None, model) or not model):
             name = _name(metric.name, metric.labels)
             sums[name] = sums.get(name, 0.0) + metric.value
     waiting = _first(sums, (*_WAITING, f"{_TRTLLM}:waiting"))

@@ -228,6 +228,7 @@ nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction",model="m",versi
         ('nv_inference_pending_request_count{model="m"} 4\n', Load(4, None, None)),
         ("trtbuild_gateway_requests_in_flight 9\n", None),
         ("", None),
+        ("vllm:num_requests_waiting NaN\n", None),
     ],
 )
 def test_the_load_of_a_server_is_in_its_metrics(page: str, load: Load | None) -> None:

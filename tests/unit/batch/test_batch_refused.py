@@ -25,6 +25,7 @@ REFUSED = {
     "twice": (["rows.jsonl", "row*.jsonl", *PROMPT], "rows.jsonl is named twice"),
     "no JSON": (["bad.jsonl", *PROMPT], "none of the first 2 lines is a JSON object"),
     "no rows": (["empty.csv", *PROMPT], "the input has no rows"),
+    "nothing": (["nothing.jsonl", *PROMPT], "the input has no rows"),
     "no task": (["rows.jsonl"], "nothing says what to ask about a row"),
     "two tasks": (["rows.jsonl", *PROMPT, "--embed", "text"], "--prompt and --embed exclude"),
     "column": (["rows.jsonl", "--embed", "txt"], "the input has no column 'txt'"),
@@ -55,6 +56,7 @@ def inputs(tmp_path: Path) -> Path:
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing PAR1")
     (tmp_path / "rows.csv").write_text("text\na\n")
     (tmp_path / "empty.csv").write_text("text\n")
+    (tmp_path / "nothing.jsonl").write_text("")
     (tmp_path / "latin.csv").write_bytes(b"a\n\xe4\n")
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "bad.jsonl").write_text("no\n[1]\n")
@@ -131,6 +133,8 @@ def test_a_target_that_fails_does_not_burn_the_rows(
 def test_without_pyarrow_the_extra_is_named(
     inputs: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (inputs / "out").mkdir()
+    (inputs / "out/_job.json").write_text("{}")  # a directory without a job needs no pyarrow
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for done in (run("rows.jsonl", *PROMPT), trtbuild("batch", "status", "out", cwd=inputs)):
         assert done.returncode == 2 and "pip install 'trtbuild[batch]'" in done.stderr

@@ -98,6 +98,15 @@ def test_a_server_that_counts_no_first_tokens_is_not_yielded_to() -> None:
     assert limiter.limit > 8
 
 
+def test_a_server_that_serves_nobody_does_not_keep_a_job_waiting() -> None:
+    limiter = Metered(yielding=Yielding())
+    limits = []
+    for second in range(300):  # a gauge that stands still: nobody gets a first token
+        limiter.observe(Load(0, 3, 0.0, 9, 0.9), Ours(0, 0, second))
+        limits.append(limiter.limit)
+    assert limits[:60] == [0] * 60 and 3 <= sum(limit > 0 for limit in limits) < 10
+
+
 def test_a_server_that_starts_again_counts_from_zero() -> None:
     limiter = Metered(yielding=Yielding())
     for second in range(30):  # ours alone, one a second
