@@ -12,7 +12,6 @@ import pytest
 from support import triton
 from support.deployments import deployable
 from support.models import write_python_model
-from support.waiting import wait_for
 from trtbuild import process
 from trtbuild_deploy.jobs.render import render
 
@@ -69,8 +68,8 @@ def test_vertex_reaches_the_servers_own_routes(
     words = [word for word in spec["args"] if word.startswith(("--allow-vertex", "--allow-http"))]
     with triton.serving(served, tmp_path, *words) as server:
         url = f"http://{server.http}"
-        assert httpx.get(url + spec["healthRoute"]).status_code == 200
-        answer = httpx.post(url + spec["predictRoute"], content=found["call.json"])
+        assert httpx.get(url + spec["healthRoute"], timeout=60).status_code == 200
+        answer = httpx.post(url + spec["predictRoute"], content=found["call.json"], timeout=60)
     assert answer.status_code == 200, answer.text
     assert answer.json()["outputs"][0]["data"] == ["yes"]
 
@@ -87,12 +86,13 @@ def test_the_written_call_is_answered(tmp_path: Path, monkeypatch: pytest.Monkey
     words = ("--allow-sagemaker=true", f"--sagemaker-port={port}")
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
-    with triton.serving(served, tmp_path, *words):
-        url = f"http://127.0.0.1:{port}"
-        # Triton opens this port after the one that `serving` waits for.
-        wait_for(lambda: not process.port_is_free(port))
-        assert httpx.get(f"{url}/ping").status_code == 200
+    # Triton opens this port before that of the metrics, for which `serving` waits.
+    with (
+        triton.serving(served, tmp_path, *words),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        assert client.get("/ping").status_code == 200
         kind = {"Content-Type": "application/json"}
-        answer = httpx.post(f"{url}/invocations", content=found["call.json"], headers=kind)
+        answer = client.post("/invocations", content=found["call.json"], headers=kind)
     assert answer.status_code == 200, answer.text
     assert answer.json()["outputs"][0]["data"] == ["yes"]

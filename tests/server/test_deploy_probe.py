@@ -27,7 +27,7 @@ import triton_python_backend_utils as pb_utils
 
 class TritonPythonModel:
     def execute(self, requests):
-        time.sleep(0.4)
+        time.sleep(0.2)
         texts = [pb_utils.get_input_tensor_by_name(r, "TEXT").as_numpy() for r in requests]
         return [pb_utils.InferenceResponse([pb_utils.Tensor("SAID", text)]) for text in texts]
 """
@@ -36,7 +36,7 @@ BODY = {"inputs": [{"name": "TEXT", "datatype": "BYTES", "shape": [1], "data": [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Triton]:
-    """A server with one model of one instance, which answers after 0.4 seconds."""
+    """A server with one model of one instance, which answers after 0.2 seconds."""
     work = tmp_path_factory.mktemp("probe")
     write_python_model(work / "repository", "slow", SLOW)
     with triton.serving(work / "repository", work, "--exit-timeout-secs=1") as found:
@@ -59,31 +59,32 @@ def probe(server: triton.Triton, folder: Path, **changes: Any) -> int:
         [*command, f"--config={folder}/probe.json"],
         env={**os.environ, "TMPDIR": str(folder)},
         check=False,
-        timeout=120,
+        timeout=300,
     )
     return done.returncode
 
 
 def says_ready(server: triton.Triton) -> bool:
     url = f"http://{server.http}/v2/models/slow/ready"
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return bool(answer.status == 200)
 
 
 def ask(server: triton.Triton) -> None:
     url = f"http://{server.http}/v2/models/slow/infer"
-    with urllib.request.urlopen(url, json.dumps(BODY).encode(), timeout=120) as answer:
+    with urllib.request.urlopen(url, json.dumps(BODY).encode(), timeout=300) as answer:
         answer.read()
 
 
 def test_the_probe_tells_the_states_apart(server: triton.Triton, tmp_path: Path) -> None:
     """In one test, because a killed stub is the end of the server's model."""
-    assert probe(server, tmp_path, timeout=30) == 0
+    assert probe(server, tmp_path, timeout=60) == 0
 
-    clients = [threading.Thread(target=ask, args=(server,)) for _ in range(12)]
+    clients = [threading.Thread(target=ask, args=(server,)) for _ in range(40)]
     for client in clients:
         client.start()
-    assert probe(server, tmp_path, timeout=1) == 0  # its own request waits for a dozen others
+    # its own request waits for eight seconds' work of others
+    assert probe(server, tmp_path, timeout=4) == 0
     for client in clients:
         client.join()
 

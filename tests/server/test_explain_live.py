@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.live_models import write_as
+from support.waiting import wait_for
 from trtbuild import process, server
 from trtbuild.check import Example
 from trtbuild.explain import Explanation, Reason, explain
@@ -60,9 +60,7 @@ def log(repo: Path) -> Iterator[list[str]]:
     contents = replace(server.read_contents(repo), backends=frozenset({"python"}))
     found = server.launch(contents, "embedded", LaunchOptions(ports=ports))
     try:
-        until = time.monotonic() + 90
-        while found.health != "dead" and time.monotonic() < until:
-            time.sleep(0.2)
+        wait_for(lambda: found.health == "dead")
         yield Path(found.log_path).read_text(errors="replace").splitlines()
     finally:
         with contextlib.suppress(Exception):

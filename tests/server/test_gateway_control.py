@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from support import triton
 from support.gateways import Served, run_as_served, serving
 from support.lanes import rounds
 from support.live_models import write_llm
+from support.waiting import wait_for
 
 Test = Callable[[Served], Awaitable[None]]
 NAMES = [f"controlled{number}" for number in range(4)]
@@ -40,7 +42,7 @@ def in_front(server: triton.Triton, test: Test, **settings: Any) -> None:
     """Run a test with a gateway in front of the server."""
 
     async def run() -> None:
-        async with serving(server.http, control={"unload_seconds": 10}, **settings) as served:
+        async with serving(server.http, control={"unload_seconds": 60}, **settings) as served:
             await test(served)
 
     run_as_served(run())
@@ -105,17 +107,24 @@ def test_the_watchdog_sees_queue_and_processes(
 
     async def test(served: Served) -> None:
         # Only a stream has a time to its first token.
+        began = time.monotonic()
         await served.post("/v1/completions", model="letters", prompt="x", max_tokens=3, stream=True)
-        async with asyncio.timeout(20):
+        took = time.monotonic() - began
+        async with asyncio.timeout(180):
             while "cpus" not in (found := await usage(served, "letters")):
                 await asyncio.sleep(0.05)
         assert (found["requests"], found["errors"], found["output_tokens"]) == (1, 0, 3)
-        assert 0 < found["first_token_seconds"]["p50"] < 10
-        assert 0 <= found["between_tokens_seconds"]["p95"] < 10  # letters may come together
+        assert 0 < found["first_token_seconds"]["p50"] < took
+        assert 0 <= found["between_tokens_seconds"]["p95"] < took  # letters may come together
         assert found["queued"] == 0
         assert (found["processes"], found["rss_bytes"] > 10_000_000) == (1, True)
-        whole = (await served.control.get("/v1/model/state")).json()["servers"][0]["usage"]
-        assert whole["processes"] == 1 + len(server.children())
+        async with asyncio.timeout(180):  # what an earlier test unloaded may end meanwhile
+            while True:
+                state = (await served.control.get("/v1/model/state")).json()
+                whole = state["servers"][0]["usage"]
+                if whole["processes"] == 1 + len(server.children()):
+                    break
+                await asyncio.sleep(0.05)
         assert whole["rss_bytes"] > found["rss_bytes"]
         page = (await served.client.get("/metrics")).text
         for name in ("queued", "rss_bytes", "cpu_seconds_total"):
@@ -130,7 +139,7 @@ async def _round(served: Served, url: str, name: str, *, leave: bool) -> None:
     assert loaded.status_code == 200, loaded.text
     requests = served.gateway.catalog.requests(url, name)
     stream = asyncio.create_task(served.post("/v1/completions", model=name, **LONG))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(180):
         while not len(requests):
             await asyncio.sleep(0.005)
     if leave:
@@ -158,6 +167,6 @@ def test_rounds_of_load_cancel_unload_leave_nothing(server: triton.Triton) -> No
                 await _round(served, server.http, name, leave=bool(number % 2))
 
         await asyncio.gather(*(rounds_of(name) for name in NAMES))
-        assert left() == before
+        await asyncio.to_thread(wait_for, lambda: left() == before)
 
     in_front(server, test)

@@ -12,18 +12,25 @@ from support.archives import answers, ask, function_archive, graph_archive, writ
 from support.command_line import trtbuild
 from support.served import serving
 
-_BATCHES = "batchSize: 4\nmaxBatchDelay: 300\nhandler: {unit: kg}\n"
+# Long enough for the last request of a batch, however late it is sent.
+_BATCHES = "batchSize: 4\nmaxBatchDelay: 300000\nhandler: {unit: kg}\n"
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with a handler that is a function, and one with a graph between its steps."""
+    """A server with a handler that is a function, one that collects requests, and one with a graph
+    between its steps."""
     work = tmp_path_factory.mktemp("imported")
-    for name, files in (("echo", function_archive(_BATCHES)), ("double", graph_archive())):
+    made = {
+        "echo": function_archive(),
+        "batches": function_archive(_BATCHES),
+        "double": graph_archive(),
+    }
+    for name, files in made.items():
         archive = write_archive(work / f"{name}.mar", files)
         done = trtbuild("import", archive, "--name", name, "--repo", work / "repository")
         assert done.returncode == 0, done.stderr
-    models = ["echo", "double", "double_graph"]
+    models = [*made, "double_graph"]
     with serving(work / "repository", models, work / "state") as server:
         yield f"http://127.0.0.1:{server.http_port}/v2/models"
 
@@ -40,9 +47,9 @@ def test_bodies_are_what_torchserve_gives_a_handler(url: str) -> None:
 
 def test_requests_are_collected_into_a_batch(url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(ask, url, "echo", "[1]", kind="application/json") for _ in range(4)]
+        asked = [pool.submit(ask, url, "batches", "[1]", kind="application/json") for _ in range(4)]
         sizes = [json.loads(answers(one.result())[0])["batch"] for one in asked]
-    assert max(sizes) > 1
+    assert sizes == [4] * 4
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from support import triton
 from support.checkpoints import TINY, make_tiny
 from support.live_models import write_as, write_llm
 from support.repositories import MODEL
+from support.waiting import wait_for
 from trtbuild import lockfile, server
 from trtbuild.check import Example, Finding, Severity
 from trtbuild.pipeline.live import live_check
@@ -105,10 +105,7 @@ def test_a_model_of_a_gpu_runs_on_the_cpu_and_its_death_is_noticed(found: list[F
 
 
 def test_nothing_is_left(found: list[Finding]) -> None:
-    until = time.monotonic() + 5
-    while time.monotonic() < until and any("/live" in one.repo for one in server.servers()):
-        time.sleep(0.1)
-    assert [one for one in server.servers() if "/live" in one.repo] == []
+    wait_for(lambda: not [one for one in server.servers() if "/live" in one.repo])
 
 
 def test_a_real_engine_answers_batches_stops_and_dies(tmp_path: Path) -> None:

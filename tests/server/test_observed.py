@@ -50,10 +50,12 @@ def test_a_server_is_observed_and_nothing_stays(tmp_path: Path, prometheus: None
     assert urlsplit(base).hostname == "127.0.0.1"
 
     def asked(path: str) -> Any:
-        return httpx.get(f"{base}/api/v1/{path}").json()["data"]
+        return httpx.get(f"{base}/api/v1/{path}", timeout=60).json()["data"]
 
     url = f"http://127.0.0.1:{started['http_port']}/v2/models/m/generate_stream"
-    assert httpx.post(url, json={"text_input": "x", "max_tokens": 3}).status_code == 200
+    assert (
+        httpx.post(url, json={"text_input": "x", "max_tokens": 3}, timeout=180).status_code == 200
+    )
     wait_for(lambda: [one["health"] for one in asked("targets")["activeTargets"]] == ["up"])
     wait_for(lambda: asked("query?query=nv_inference_request_success")["result"])
     groups = asked("rules")["groups"]

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from support.lanes import rounds
-from support.models import COUNT, DIES, HANGS, write_python_model
+from support.models import COUNT, DIES, HANGS, MOST, write_python_model
+from support.waiting import runs, unused_shm, wait_for
 from trtbuild import process, server
 from trtbuild.errors import ServerError
 from trtbuild.pipeline import serve
@@ -28,10 +29,10 @@ SHM = Path("/dev/shm")
 
 
 def options(**more: Any) -> LaunchOptions:
-    return LaunchOptions(ports=Ports(*process.free_ports(3)), exit_seconds=5, **more)
+    return LaunchOptions(ports=Ports(*process.free_ports(3)), **{"exit_seconds": 60, **more})
 
 
-def start(repo: Path, *, timeout: float = 60, **more: Any) -> ServerHandle:
+def start(repo: Path, *, timeout: float = 300, **more: Any) -> ServerHandle:
     serving = serve.prepare(repo, mode="embedded", options=options(**more))
     return serve.start(serving, timeout=timeout)
 
@@ -45,22 +46,14 @@ def stubs_of(found: ServerHandle) -> list[int]:
     return [one.pid for one in members if one.pid != found.pid]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left(runtime: Runtime) -> Iterator[None]:
-    before = {path.name for path in SHM.glob("trtbuild_*")}
+    before = unused_shm()
     running = tritons()
     yield
     for one in server.servers():
         server.stop(one, deadline=0)
-    used = {Path(path).name for path in process.all_mapped_files(str(SHM))}
-    assert {path.name for path in SHM.glob("trtbuild_*")} - before - used == set()
+    assert unused_shm() - before == set()
     assert tritons() - running == set()
 
 
@@ -70,7 +63,7 @@ def tritons() -> set[int]:
 
 
 def control(found: ServerHandle, model: str, action: str) -> None:
-    connection = http.client.HTTPConnection(found.host, found.http_port, timeout=60)
+    connection = http.client.HTTPConnection(found.host, found.http_port, timeout=180)
     connection.request("POST", f"/v2/repository/models/{model}/{action}", "{}")
     answer = connection.getresponse()
     assert answer.status == 200, answer.read()
@@ -105,11 +98,10 @@ def test_rounds_of_load_cancel_unload(tmp_path: Path) -> None:
         control(found, "count", "load")
         stream_and_leave(found, "count")
         control(found, "count", "unload")
-    wait_for(lambda: not stubs_of(found))
-    assert shm_of(found) == []
+    wait_for(lambda: not stubs_of(found) and not shm_of(found))
     counted = [json.loads(line) for line in (repo / "count/counted.jsonl").read_text().split()]
     assert len(counted) == ROUNDS
-    assert max(counted) < 100  # of 400: each noticed that nobody listens any more
+    assert max(counted) < MOST  # each noticed that nobody listens any more
     assert server.stop(found).swept == ()
 
 
@@ -131,10 +123,8 @@ def test_rounds_of_starting_and_killing_at_any_moment(tmp_path: Path) -> None:
 
 def test_a_stub_that_hangs_while_loading_is_ended(tmp_path: Path) -> None:
     repo = write_python_model(tmp_path / "models", "echo", HANGS)
-    began = time.monotonic()
     with pytest.raises(ServerError, match="not ready within 3 s"):
         start(repo, timeout=3)
-    assert time.monotonic() - began < 30
     assert server.servers() == ()
 
 
@@ -157,10 +147,8 @@ def test_ten_models_start_and_stop_together(tmp_path: Path) -> None:
 
 def test_a_stopped_stub_does_not_hold_up_the_stop(tmp_path: Path) -> None:
     repo = write_python_model(tmp_path / "models", "echo")
-    found = start(repo)
+    found = start(repo, exit_seconds=600)  # longer than a test may take
     (stub,) = stubs_of(found)
     os.kill(stub, signal.SIGSTOP)
-    began = time.monotonic()
-    server.stop(found, deadline=2)
-    assert time.monotonic() - began < 15
-    assert not psutil.pid_exists(stub)
+    assert not server.stop(found, deadline=2).in_time
+    assert not runs(stub)

@@ -85,7 +85,7 @@ def test_every_piece_of_32_streams_has_the_key_of_its_own(tmp_path: Path) -> Non
     source = Path(triton.__file__).with_name("label_backend.c")
     library = backend / "libtriton_label.so"
     subprocess.run([COMPILER or "", "-shared", "-fPIC", "-o", library, source], check=True)
-    with triton.serving(repo, tmp_path, wait=60) as server:
+    with triton.serving(repo, tmp_path) as server:
         found = asyncio.run(_ask(server.grpc))
     keys = [pieces[0][0] for pieces in found]
     assert len(set(keys)) == STREAMS

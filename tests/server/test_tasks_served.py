@@ -43,7 +43,7 @@ def server(tasks_server: triton.Triton) -> triton.Triton:
 
 
 def test_readiness_asks_each_task_a_question(server: triton.Triton) -> None:
-    assert wait_ready(server.grpc, list(MODELS), 30) < 30
+    assert wait_ready(server.grpc, list(MODELS), 180) < 180
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
@@ -86,7 +86,7 @@ def test_more_texts_than_a_batch_go_in_parts_and_a_raw_request_is_refused(
         rows = TensorValue("text", "BYTES", (10_000, 1), texts)
         transport = Transport(url, protocol)
         try:
-            await transport.infer("embedder", InferRequest((rows,)), 30, decoupled=False)
+            await transport.infer("embedder", InferRequest((rows,)), 180, decoupled=False)
         finally:
             await transport.close()
 
@@ -120,7 +120,7 @@ def test_the_shown_client_code_of_each_task_runs(
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            timeout=60,
+            timeout=180,
         )
         assert done.returncode == 0, done.stderr
         wanted = SHOWN[name].partition("':")[0].strip("'") if protocol == "curl" else SHOWN[name]

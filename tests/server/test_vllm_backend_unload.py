@@ -17,6 +17,7 @@ import pytest
 
 from support.smollm2 import generate, smollm2_served
 from support.triton import Triton, title
+from support.waiting import wait_for
 from trtbuild.client import LLMClient, Sampling
 
 LONG = Sampling(max_tokens=400, temperature=0, ignore_eos=True)
@@ -38,7 +39,7 @@ def test_a_killed_engine_is_noticed_answered_and_can_be_loaded_again(own_server:
         engines[0].send_signal(signal.SIGKILL)
         with pytest.raises(Exception, match="engine is dead"):
             list(chunks)
-    _until(lambda: not own_server.ready("smollm2"), 30)
+    wait_for(lambda: not own_server.ready("smollm2"))
     _until_alone(own_server)
     answer = generate(own_server, sampling={"max_tokens": 1})
     assert "no available versions" in answer.text
@@ -51,7 +52,7 @@ def test_a_killed_engine_is_noticed_answered_and_can_be_loaded_again(own_server:
 def test_an_idle_engine_that_dies_is_noticed_without_a_request(own_server: Triton) -> None:
     engine = next(p for p in own_server.children() if "EngineCore" in title(p))
     engine.send_signal(signal.SIGKILL)
-    _until(lambda: not own_server.ready("smollm2"), 60)
+    wait_for(lambda: not own_server.ready("smollm2"))
     _until_alone(own_server)
     url = f"http://{own_server.http}/v2/repository/models/smollm2/load"
     assert httpx.post(url, timeout=180).status_code == 200
@@ -60,7 +61,7 @@ def test_an_idle_engine_that_dies_is_noticed_without_a_request(own_server: Trito
 def test_unloading_ends_every_process_of_the_model(own_server: Triton) -> None:
     base = f"http://{own_server.http}/v2/repository/models/smollm2"
     assert len(own_server.children()) >= 2
-    assert httpx.post(f"{base}/unload", timeout=60).status_code == 200
+    assert httpx.post(f"{base}/unload", timeout=180).status_code == 200
     _until_alone(own_server)
     assert httpx.post(f"{base}/load", timeout=180).status_code == 200
     answer = generate(own_server, sampling={"max_tokens": 2, "temperature": 0})
@@ -69,7 +70,7 @@ def test_unloading_ends_every_process_of_the_model(own_server: Triton) -> None:
 
 def _until_alone(server: Triton) -> None:
     """Wait until no process of a model is left; who is, and where it waits, is told."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while left := server.children():
         if time.monotonic() > until:
             raise AssertionError("\n".join(map(_whereabouts, left)))
@@ -79,10 +80,3 @@ def _until_alone(server: Triton) -> None:
 def _whereabouts(process: psutil.Process) -> str:
     tasks = Path(f"/proc/{process.pid}/task").glob("*/wchan")
     return f"{process.pid} {title(process)}: {sorted(path.read_text() for path in tasks)}"
-
-
-def _until(condition: object, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.2)

@@ -30,7 +30,7 @@ class Tab:
 
     def see(self, text: str | re.Pattern[str]) -> Any:
         """Wait until a text is seen."""
-        return expect(self.page.get_by_text(text).first).to_be_visible(timeout=15_000)
+        return expect(self.page.get_by_text(text).first).to_be_visible(timeout=60_000)
 
 
 @contextlib.asynccontextmanager

@@ -60,7 +60,7 @@ class Served:
         return await self.client.post(path, json=body)
 
 
-def http_client(base_url: str = "", seconds: float = 20) -> httpx.AsyncClient:
+def http_client(base_url: str = "", seconds: float = 120) -> httpx.AsyncClient:
     """A client without TLS: reading the authorities' certificates costs more than most tests."""
     return httpx.AsyncClient(base_url=base_url, timeout=seconds, trust_env=False, verify=False)
 
@@ -86,7 +86,7 @@ async def serving(url: str, **settings: Any) -> AsyncIterator[Served]:
     try:
         async with (
             http_client(base) as client,
-            http_client(control_base, seconds=60) as controller,
+            http_client(control_base) as controller,
         ):
             yield Served(gateway, base, client, server, controller)
     finally:

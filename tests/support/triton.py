@@ -125,7 +125,7 @@ class Triton:
     def metrics(self) -> dict[str, float]:
         """Counters and gauges of ``vllm:*``, without labels."""
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             text = answer.read().decode()
         samples = (s for f in text_string_to_metric_families(text) for s in f.samples)
         own = (s for s in samples if s.name.startswith("vllm:") and "le" not in s.labels)
@@ -153,7 +153,7 @@ class Triton:
     def ready(self, model: str) -> bool:
         try:
             url = f"http://{self.http}/v2/models/{model}/ready"
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -171,7 +171,7 @@ class Triton:
             return self.process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
-            return self.process.wait(10)
+            return self.process.wait(60)
 
 
 def session(sid: int) -> list[psutil.Process]:
@@ -276,14 +276,18 @@ def serving(
 
 
 def _await(server: Triton, seconds: float) -> None:
-    url = f"http://{server.http}/v2/health/live"
+    """Wait until it answers; the port of the metrics is the last that Triton opens."""
+    urls = [f"http://{server.http}/v2/health/live"]
+    urls.append(f"http://127.0.0.1:{server.metrics_port}/metrics")
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if server.process.poll() is not None:
-            break
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
-            return
-        time.sleep(0.2)
+    while urls and time.monotonic() < until and server.process.poll() is None:
+        try:
+            with urllib.request.urlopen(urls[0], timeout=10):
+                urls.pop(0)
+        except OSError:
+            time.sleep(0.2)
+    if not urls:
+        return
     raise AssertionError(f"the server did not start:\n{server.log.read_text()[-4000:]}")
 
 
