@@ -38,6 +38,8 @@ class BatchServer:
     models: tuple[str, ...] = ("m",)
     flying: int = 0
     most: int = 0
+    holds: bool = True
+    """Whether requests for which it was decided to ``hold`` them wait; then each is answered."""
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
@@ -77,6 +79,10 @@ class BatchServer:
         try:
             decided = [self.decide(one, self.asked[one]) for one in texts]
             found = next((one for one in decided if one != 200), 200)
+            while found == "hold" and self.holds:
+                await asyncio.sleep(0.005)
+            if found == "hold":
+                found = 200
             if isinstance(found, float):
                 await asyncio.sleep(found)
                 found = 200

@@ -146,6 +146,9 @@ async def _play(
             _note(fake)
             return False
         return True
+    if isinstance(step, asyncio.Event):
+        await step.wait()
+        return True
     if step == "hold":
         with contextlib.suppress(OSError):
             await reader.read(1)

@@ -8,8 +8,9 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-Step = bytes | float | str
-"""Bytes to send, seconds to wait, ``close``, ``reset``, or ``hold`` until the client leaves."""
+Step = bytes | float | str | asyncio.Event
+"""Bytes to send, seconds or an event to wait for, ``close``, ``reset``, or ``hold`` until the
+client leaves."""
 
 
 def answer(body: bytes, status: int = 200, kind: str = "application/json", **headers: str) -> bytes:
@@ -103,6 +104,8 @@ async def _play(
     if isinstance(step, bytes):
         writer.write(step)
         await writer.drain()
+    elif isinstance(step, asyncio.Event):
+        await step.wait()
     elif isinstance(step, int | float):
         await asyncio.sleep(step)
     elif step == "hold":

@@ -8,7 +8,6 @@ import json
 import sys
 import tempfile
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +53,7 @@ def server() -> Iterator[Played]:
             played.asked += 1
             self.rfile.read(int(self.headers["Content-Length"]))
             if played.answer is None:
-                over.wait(3)
+                over.wait(600)
             else:
                 self._send(played.answer, played.status)
 
@@ -122,9 +121,7 @@ def test_a_hung_engine_fails_although_the_server_answers(
     probe: Any, triton: Played, capsys: pytest.CaptureFixture[str]
 ) -> None:
     triton.answer = None
-    start = time.monotonic()
     assert probe() == 1
-    assert time.monotonic() - start < 30
     assert "m: no answer in 0.3 s, and no work goes on" in capsys.readouterr().out
 
 

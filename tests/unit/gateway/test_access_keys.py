@@ -211,7 +211,7 @@ def test_a_changed_file_counts_without_a_restart_and_a_broken_one_does_not(
     first = add_key(file)
 
     async def status(served: Served, key: str, wanted: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(180):
             while True:
                 answer = await served.client.get("/v1/models", headers=bearer(key))
                 if answer.status_code == wanted:
@@ -224,7 +224,7 @@ def test_a_changed_file_counts_without_a_restart_and_a_broken_one_does_not(
         assert trtbuild("keys", "revoke", "team").returncode == 0
         await status(served, first, 401)
         file.write_text("{")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(180):
             while "the keys stay as they were" not in caplog.text:
                 await status(served, second, 200)
         await status(served, second, 200)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import io
 import json
-import os
 import threading
 import time
 import tracemalloc
@@ -67,7 +66,7 @@ def added(store: Store, owner: str, rows: int) -> str:
 
 
 async def ended(store: Store, name: str, owner: str) -> dict[str, Any]:
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(180):
         while (batch := store.batch(name, owner))["status"] != "completed":
             await asyncio.sleep(0.01)
     return batch
@@ -148,7 +147,7 @@ def test_the_directory_is_read_in_a_thread_and_no_new_batch_is_missed(tmp_path: 
         batching = Batching(store, BatchSettings(), endpoint(reply))
         async with at_work(batching):
             await ended(store, first, "a")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(180):
                 while not added_late:
                     await asyncio.sleep(0.01)
             await ended(store, added_late[0], "a")
@@ -158,7 +157,7 @@ def test_the_directory_is_read_in_a_thread_and_no_new_batch_is_missed(tmp_path: 
 
 
 def test_answers_do_not_stay_in_memory(tmp_path: Path) -> None:
-    size, rows = 200_000, 60
+    size, rows = 500_000, 60
 
     async def main() -> None:
         answered = 0
@@ -221,32 +220,3 @@ def test_a_body_is_read_from_its_line() -> None:
     assert not checked.problems and [one.custom_id for one in checked.lines] == ["a", "b"]
     assert [json.loads(body_of(stream, one)) for one in checked.lines] == [{"input": "ä"}] * 2
     assert check(io.BytesIO(stream.getvalue()), ENDPOINT, 1).problems
-
-
-def test_what_a_killed_gateway_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    names = [added(store, "a", 1) for _ in range(2)]
-    batches = [store.batch(name, "a") for name in names]
-    batches[0]["status"] = "completed"
-    store.save_batch(batches[0], "a")
-    for name in names:  # as if it was killed before it could remove them
-        for ending in ("grant", "journal"):
-            (tmp_path / f"batches/{name}.{ending}").write_text("left")
-    orphans = [
-        tmp_path / name
-        for name in ("files/file-1.data", "batches/batch_1.grant", "batches/.b.json.trtbuild-1")
-    ]
-    for orphan in orphans:
-        orphan.write_text("left")
-
-    Store(tmp_path)
-    assert [store.grant_of(name) for name in names] == [b"", b"left"]
-    assert [store.journal_of(name).exists() for name in names] == [False, True]
-    assert all(orphan.exists() for orphan in orphans)  # a gateway beside this one may write them
-    for path in tmp_path.glob("*/*"):
-        os.utime(path, (0, 0))
-    Store(tmp_path)
-    assert not any(orphan.exists() for orphan in orphans)
-    assert store.grant_of(names[1]) == b"left" and len(store.files("a")) == 2
-    assert all(store.data_of(batch["input_file_id"]).exists() for batch in batches)
-    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("*/*.json")} == {0o600}

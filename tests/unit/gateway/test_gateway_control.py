@@ -59,7 +59,7 @@ async def state(served: Served) -> Any:
 
 
 async def until(served: Served, wanted: str) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(180):
         while (found := await state(served))["state"] != wanted:
             await asyncio.sleep(0.01)
     return found
@@ -76,7 +76,7 @@ def test_a_model_is_warm_before_clients_can_ask_for_it() -> None:
         first = (await served.control.get("/v1/model/list")).json()
         assert [(row["id"], row["state"]) for row in first["data"]] == [("m", "unloaded")]
         job = asyncio.create_task(post(served, "load"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(180):
             while not triton.bodies:
                 await asyncio.sleep(0.01)
         found = await state(served)
@@ -139,7 +139,7 @@ def test_a_model_that_did_not_answer_is_offered_once_its_server_was_restarted() 
         requests = served.gateway.catalog.requests(triton.url, "m")
         assert requests.refusal
         triton.index = [UNLOADED]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(180):
             while requests.refusal:
                 await asyncio.sleep(0.02)
         triton.index = [READY]
@@ -162,7 +162,8 @@ def test_a_load_goes_on_when_its_client_leaves() -> None:
 
 def test_two_loads_at_once_are_one_job_and_an_unload_has_to_wait() -> None:
     async def test(triton: FakeTriton, served: Served) -> None:
-        controlled(triton, load=[0.3, answer(b"")])
+        may = asyncio.Event()
+        controlled(triton, load=[may, answer(b"")])
         triton.index = [UNLOADED]
         started = await post(served, "load", wait=False)
         assert started.status_code == 202
@@ -171,7 +172,10 @@ def test_two_loads_at_once_are_one_job_and_an_unload_has_to_wait() -> None:
         busy = await post(served, "unload")
         assert code(busy) == (409, "model_busy")
         assert job["id"] in busy.json()["error"]["message"]
-        second = await post(served, "load")
+        joining = asyncio.create_task(post(served, "load"))
+        await asyncio.sleep(0.05)
+        may.set()
+        second = await joining
         assert second.json()["job"]["id"] == job["id"]
         assert len(triton.controlled) == 1
 
@@ -186,10 +190,10 @@ def test_an_unload_waits_for_open_requests_and_then_cancels_them() -> None:
             for _ in range(2)
         ]
         requests = served.gateway.catalog.requests(triton.url, "m")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(180):
             while len(requests) < 2:
                 await asyncio.sleep(0.01)
-        job = asyncio.create_task(post(served, "unload", seconds=0.3))
+        job = asyncio.create_task(post(served, "unload", seconds=2))
         found = await until(served, "unloading")
         assert found["requests_in_flight"] == 2
         assert triton.controlled == []
@@ -209,11 +213,13 @@ def test_an_unload_waits_for_open_requests_and_then_cancels_them() -> None:
 def test_an_unload_that_does_not_end_says_so() -> None:
     async def test(triton: FakeTriton, served: Served) -> None:
         kept = {**READY, "state": "UNLOADING"}
-        triton.control = lambda *_: FINE
-        job = asyncio.create_task(post(served, "unload"))
-        await asyncio.sleep(0.05)
-        triton.index = [kept]
-        assert code(await job) == (504, "unload_timeout")
+
+        def unloads(*_: str) -> Any:
+            triton.index = [kept]
+            return FINE
+
+        triton.control = unloads
+        assert code(await post(served, "unload")) == (504, "unload_timeout")
         assert (await state(served))["state"] == "unloading"
         controlled(triton)
         assert (await post(served, "load")).json()["state"] == "ready"
@@ -256,7 +262,7 @@ def test_every_change_is_sent_to_watchers() -> None:
                         seen.append(row["state"])
 
         watching = asyncio.create_task(watch())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(180):
             while not seen:
                 await asyncio.sleep(0.01)
             await post(served, "load")

@@ -23,14 +23,14 @@ def events(text: str) -> list[Any]:
 
 async def asked(triton: FakeTriton, requests: int) -> None:
     """Wait until the server has so many requests."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while len(triton.bodies) < requests:
             await asyncio.sleep(0.005)
 
 
 async def left(triton: FakeTriton) -> None:
     """Wait until the server has noticed that the gateway closed the connection."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while not triton.left:
             await asyncio.sleep(0.005)
 
@@ -57,7 +57,7 @@ def test_several_answers_end_together() -> None:
         asking = asyncio.create_task(served.post("/v1/chat/completions", **CHAT, n=3))
         await asked(triton, 3)
         asking.cancel()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(180):
             while triton.left < 3:
                 await asyncio.sleep(0.005)
 
@@ -174,7 +174,7 @@ def test_a_model_that_cannot_be_asked_yet(state: str, status: int, code: str) ->
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
         assert "retry-after" in answer.headers
         triton.index = []
-        async with asyncio.timeout(30):  # the answer is asked for again after half a second
+        async with asyncio.timeout(180):  # the answer is asked for again after half a second
             while (await served.post("/v1/chat/completions", **CHAT)).status_code != 200:
                 await asyncio.sleep(0.02)
 

@@ -51,7 +51,7 @@ async def gateway(folder: Path, **settings: Any) -> AsyncIterator[tuple[httpx.As
 
 async def objects(log: Path, endpoint: str, count: int) -> list[dict[str, Any]]:
     """The lines about requests of an endpoint, once there are as many."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while True:
             lines = [json.loads(line) for line in log.read_text().splitlines() if line[:1] == "{"]
             found = [line for line in lines if line.get("endpoint") == endpoint]

@@ -17,7 +17,7 @@ CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "
 
 
 async def _open(requests: OpenRequests, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(180):
         while len(requests) < count:
             await asyncio.sleep(0.005)
 

@@ -67,7 +67,7 @@ def test_requests_follow_the_load_and_the_weights() -> None:
                     asyncio.create_task(served.post("/v1/completions", model="m", prompt="x"))
                     for _ in range(6)
                 ]
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(180):
                     while sum(counts([first, second])) < 12:
                         await asyncio.sleep(0.01)
                 assert counts([first, second]) == [4, 8]
@@ -163,7 +163,7 @@ def test_a_server_that_goes_is_not_missed_and_comes_back() -> None:
             {"routing": {"token_seconds": 0.2}},
             "token_timeout",
         ),
-        ([STREAM, said("a"), 0.2, said("b"), "hold"], {"seconds": 0.3}, "upstream_timeout"),
+        ([STREAM, said("a"), 0.2, said("b"), "hold"], {"seconds": 1.0}, "upstream_timeout"),
     ],
 )
 def test_each_phase_has_its_own_error(
@@ -173,7 +173,7 @@ def test_each_phase_has_its_own_error(
         answered = await served.post("/v1/chat/completions", **CHAT, stream=True)
         assert f'"code":"{code}"' in answered.text
         assert answered.status_code == (504 if code == "first_token_timeout" else 200)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(180):
             while not tritons[0].left:
                 await asyncio.sleep(0.01)
 
@@ -193,13 +193,15 @@ def test_a_breaker_opens_and_one_request_tries_whether_to_close_it() -> None:
         assert counts(tritons) == [2]
         assert "breaker_state" in await page(served)
         tritons[0].scripts = {"m": [STREAM, 0.2, *GOOD[1:]]}
-        async with asyncio.timeout(10):
+        (pool,) = served.gateway.catalog.pools
+        pool.servers[0].breaker._clock = lambda: time.monotonic() + 600
+        async with asyncio.timeout(180):
             while (await served.post("/v1/chat/completions", **CHAT)).status_code != 200:
                 await asyncio.sleep(0.05)
         both = [served.post("/v1/chat/completions", **CHAT) for _ in range(2)]
         assert [one.status_code for one in await asyncio.gather(*both)] == [200, 200]
 
-    behind([STREAM, "reset"], routing={"breaker": {"failures": 2, "seconds": 0.3}})(test)
+    behind([STREAM, "reset"], routing={"breaker": {"failures": 2, "seconds": 600}})(test)
 
 
 def test_a_server_that_answers_with_errors_is_still_asked_if_there_is_no_other() -> None:
@@ -232,7 +234,7 @@ def test_requests_wait_in_a_bounded_queue() -> None:
         asked = []
         for number in range(3):
             asked.append(asyncio.create_task(served.post("/v1/chat/completions", **CHAT)))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(180):
                 while (
                     sum(pool.waiting + pool.refused for pool in served.gateway.catalog.pools)
                     < (number)
@@ -240,12 +242,14 @@ def test_requests_wait_in_a_bounded_queue() -> None:
                 ):
                     await asyncio.sleep(0.005)
         refused = await asked[2]
+        may.set()
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
         assert int(refused.headers["retry-after"]) >= 1
         assert [(await one).status_code for one in asked[:2]] == [200, 200]
         assert 'requests_shed_total{model="m"} 1.0' in await page(served)
 
-    script = [STREAM, 0.3, *GOOD[1:]]
+    may = asyncio.Event()
+    script = [STREAM, may, *GOOD[1:]]
     behind(script, routing={"most_in_flight": 1, "most_waiting": 1})(test)
 
 
@@ -253,7 +257,7 @@ def test_requests_wait_in_a_bounded_queue() -> None:
 def test_a_request_that_leaves_the_queue_takes_no_place() -> None:
     async def test(tritons: list[FakeTriton], served: Served) -> None:
         first = asyncio.create_task(served.post("/v1/chat/completions", **CHAT))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(180):
             while not tritons[0].bodies:
                 await asyncio.sleep(0.005)
         with pytest.raises(httpx.TimeoutException):
@@ -261,12 +265,14 @@ def test_a_request_that_leaves_the_queue_takes_no_place() -> None:
         late = await served.post("/v1/chat/completions", **CHAT)
         assert (late.status_code, late.json()["error"]["code"]) == (503, "overloaded")
         assert "no server was free for 0.2 s" in late.json()["error"]["message"]
+        may.set()
         assert (await first).status_code == 200
         assert (await served.post("/v1/chat/completions", **CHAT)).status_code == 200
         (pool,) = served.gateway.catalog.pools
         assert (pool.waiting, pool.servers[0].in_flight, len(tritons[0].bodies)) == (0, 0, 2)
 
-    script = [STREAM, 2.0, *GOOD[1:]]
+    may = asyncio.Event()
+    script = [STREAM, may, *GOOD[1:]]
     behind(script, routing={"most_in_flight": 1, "waiting_seconds": 0.2})(test)
 
 
@@ -337,17 +343,22 @@ def test_a_drain_answers_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
             for _ in range(2)
         ]
         (pool,) = served.gateway.catalog.pools
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(180):
             while not pool.waiting:
                 await asyncio.sleep(0.005)
-        await served.server.shutdown()
+        stopping = asyncio.create_task(served.server.shutdown())
+        while not served.gateway.draining:
+            await asyncio.sleep(0.005)
+        may.set()
+        await stopping
         for one in asked:
             assert (await one).text.endswith("data: [DONE]\n\n")
         page = served.gateway.metrics.page().decode()
         assert 'queue_seconds_bucket{le="0.0",model="m"} 1.0' in page
         assert 'queue_seconds_count{model="m"} 2.0' in page
 
-    behind([STREAM, 0.2, *GOOD[1:]], routing={"most_in_flight": 1})(test)
+    may = asyncio.Event()
+    behind([STREAM, may, *GOOD[1:]], routing={"most_in_flight": 1})(test)
 
 
 def test_a_server_that_hangs_keeps_no_other_from_being_ready(
@@ -361,13 +372,12 @@ def test_a_server_that_hangs_keeps_no_other_from_being_ready(
             scripted(["hold"]) as hangs,
             serving(good.url, servers=[good.url, hangs.url]) as served,
         ):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(180):
                 while (await served.client.get("/health/ready")).status_code != 200:
                     await asyncio.sleep(0.05)
-            monkeypatch.setattr(catalog, "_INDEX_SECONDS", 30)
-            began = time.monotonic()
+            # Longer than the client waits: who waits for the server that hangs fails.
+            monkeypatch.setattr(catalog, "_INDEX_SECONDS", 1000)
             assert (await served.client.get("/health/ready")).status_code == 200
-            assert time.monotonic() - began < 10
             answered = await served.post("/v1/completions", model="m", prompt="x")
             assert answered.status_code == 200
 

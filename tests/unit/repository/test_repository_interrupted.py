@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -192,21 +191,19 @@ def test_two_conversions_at_a_time_both_arrive(repo: Path) -> None:
 def test_ctrl_c_while_preparing_leaves_no_trace(repo: Path) -> None:
     write_model(repo, "m", [entry()], {}, MODEL)
     before = snapshot(repo)
-    with writer(repo, "n", 30) as process:
+    with writer(repo, "n", 3000) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "staged\n"
         assert beside(repo) != []
-        started = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, complaint = process.communicate()
+        _, complaint = process.communicate(timeout=300)  # much less than it sleeps
         assert "KeyboardInterrupt" in complaint
-        assert time.monotonic() - started < 25  # of thirty that it sleeps
     assert snapshot(repo) == before
     assert beside(repo) == []
 
 
 def test_a_kill_while_preparing_is_swept_by_the_next_run(repo: Path) -> None:
-    with writer(repo, "n", 30) as process:
+    with writer(repo, "n", 3000) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.kill()

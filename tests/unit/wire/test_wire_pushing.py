@@ -12,7 +12,7 @@ from trtbuild.wire.failures import DeadlineError, DroppedError, MalformedError, 
 from trtbuild.wire.triton_http import TritonHttp
 
 
-def pushed(*scripts: object, slow: bool = False, seconds: float = 5) -> tuple[list[bytes], int]:
+def pushed(*scripts: object, slow: bool = False, seconds: float = 180) -> tuple[list[bytes], int]:
     """All events of a stream, and how often the server lost its client."""
 
     async def run() -> tuple[list[bytes], int]:

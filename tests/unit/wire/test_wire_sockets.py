@@ -83,7 +83,7 @@ def test_a_failed_request_gives_its_place_back() -> None:
                 await pool.take()
         assert not pool.full
 
-    asyncio.run(asyncio.wait_for(again(), 10))
+    asyncio.run(asyncio.wait_for(again(), 180))
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ async def stream(client: TritonGrpc) -> list[list[str]]:
 
 
 async def eventually(found: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while not found():
             await asyncio.sleep(0.01)
 
@@ -255,7 +255,7 @@ def test_a_server_may_take_its_time_to_accept_a_connection() -> None:
 
         async with await asyncio.start_server(held, "127.0.0.1", 0) as proxy:
             url = f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
-            async with TritonGrpc(url, seconds=20) as client:
+            async with TritonGrpc(url, seconds=180) as client:
                 return await client.live()
 
     async def both() -> bool:
