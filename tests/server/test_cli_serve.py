@@ -201,6 +201,7 @@ def foreground(repo: Path) -> subprocess.Popen[str]:
 
 def test_ctrl_c_in_the_foreground_stops_it(repo: Path) -> None:
     with foreground(repo) as serving:
+        wait_for(lambda: guarded(serving.pid))
         serving.send_signal(signal.SIGINT)
         said, _ = serving.communicate(timeout=300)
     assert serving.returncode == 0, said

@@ -12,8 +12,9 @@ from support.archives import answers, ask, function_archive, graph_archive, writ
 from support.command_line import trtbuild
 from support.served import serving
 
+_ROWS = "batchSize: 4\nmaxBatchDelay: 1\nhandler: {unit: kg}\n"
 # Long enough for the last request of a batch, however late it is sent.
-_BATCHES = "batchSize: 4\nmaxBatchDelay: 300000\nhandler: {unit: kg}\n"
+_BATCHES = _ROWS.replace("Delay: 1", "Delay: 300000")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     between its steps."""
     work = tmp_path_factory.mktemp("imported")
     made = {
-        "echo": function_archive(),
+        "echo": function_archive(_ROWS),
         "batches": function_archive(_BATCHES),
         "double": graph_archive(),
     }

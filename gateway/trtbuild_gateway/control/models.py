@@ -182,11 +182,13 @@ class Models:
             await wire.unload(place.model, dependents=True, seconds=seconds)
         except RefusedError as error:
             raise _refused(error, f"the server could not unload {place.model!r}") from None
-        while time.monotonic() < until:
+        while True:
             index = await wire.index(seconds=_ADMIN_SECONDS)
             states = {row.state for row in index if row.name == place.model}
             if states <= {"", "UNAVAILABLE"}:
                 return
+            if time.monotonic() > until:
+                break
             await asyncio.sleep(_POLL_SECONDS)
         raise ApiError(
             504,

@@ -11,6 +11,8 @@ from trtbuild.cli.fields import from_fields, option
 from trtbuild.jsonlog import LogFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trtbuild.pipeline.observing import Observing
     from trtbuild.pipeline.serve import ServePlan
     from trtbuild.server import LaunchOptions, ServerHandle
@@ -246,13 +248,16 @@ def _foreground(
     show = log_printer(as_json=as_json)
     _install_first(plan)
     found = start(plan, timeout=timeout, on_line=show)
-    looking = _start_observing(found, observing)
-    if as_json:
-        said = rehearsal_as_dict(plan) | ({"observe": looking} if observing else {})
-        print_event("ready", server=as_dict(found), why=plan.choice.why, **said)
-    else:
-        say_started(found, plan, looking, "Ctrl-C stops it")
-    stay(found, as_json=as_json)
+
+    def begin() -> None:
+        looking = _start_observing(found, observing)
+        if as_json:
+            said = rehearsal_as_dict(plan) | ({"observe": looking} if observing else {})
+            print_event("ready", server=as_dict(found), why=plan.choice.why, **said)
+        else:
+            say_started(found, plan, looking, "Ctrl-C stops it")
+
+    stay(found, begin, as_json=as_json)
 
 
 def _install_first(plan: ServePlan) -> None:
@@ -266,7 +271,13 @@ def _install_first(plan: ServePlan) -> None:
             runtime.ensure(bars, vllm=vllm, torch_index=plan.options.torch_index)
 
 
-def stay(handle: ServerHandle, *, as_json: bool = False, quiet: bool = False) -> None:
+def stay(
+    handle: ServerHandle,
+    begin: Callable[[], None] = lambda: None,
+    *,
+    as_json: bool = False,
+    quiet: bool = False,
+) -> None:
     """Show the log until Ctrl-C, which is the wanted end: the server stops, we return."""
     from trtbuild.cli.output import json_logs, say_json
     from trtbuild.cli.server_view import log_printer, print_event
@@ -274,7 +285,7 @@ def stay(handle: ServerHandle, *, as_json: bool = False, quiet: bool = False) ->
 
     show = (lambda _: None) if quiet else log_printer(as_json=as_json)
     try:
-        pipeline.stay(handle, show)
+        pipeline.stay(handle, show, begin)
     except KeyboardInterrupt:
         if as_json:
             print_event("stopped", id=handle.id)

@@ -271,12 +271,17 @@ def _too_slow(handle: ServerHandle, timeout: float) -> ServerError:
 
 
 def stay(
-    handle: ServerHandle, on_line: Callable[[str], None] = lambda _: None, *, poll: float = 0.25
+    handle: ServerHandle,
+    on_line: Callable[[str], None] = lambda _: None,
+    begin: Callable[[], None] = lambda: None,
+    *,
+    poll: float = 0.25,
 ) -> None:
-    """Pass on the server's log until it ends (ServerError) or Ctrl-C, which stops it. Also stop it
-    when the engines of all its models are dead."""
+    """Call ``begin``, and pass on the server's log until it ends (ServerError) or Ctrl-C, which
+    stops it from now on. Also stop it when the engines of all its models are dead."""
     watch = _Watcher(handle, on_line, from_end=True)
     with stopped_on_failure(handle, deadline=None):
+        begin()
         while True:
             watch()
             if watch.died and set(server.lost_models(handle)) == set(handle.models):

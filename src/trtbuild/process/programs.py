@@ -45,7 +45,7 @@ _LOOK_SECONDS = 1
 _GRACE_SECONDS = 1
 _POLL = 0.05
 _KILLED_POLL = 0.005
-_KILLED_SECONDS = 5.0
+_KILLED_SECONDS = 30.0
 # Start times read through /proc are whole clock ticks; two reads of one process agree exactly,
 # but a record that went through JSON is compared with a tolerance.
 _SAME_START = 0.5

@@ -25,7 +25,7 @@ def server(_shared: BatchServer) -> BatchServer:
     _shared.decide, _shared.metrics, _shared.models = fine, "", ("m",)
     _shared.asked, _shared.bodies, _shared.most = Counter(), [], 0
     _shared.vector = vector_of
-    _shared.heads = []
+    _shared.heads, _shared.holds = [], True
     return _shared
 
 

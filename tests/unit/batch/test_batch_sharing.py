@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from support.batch_jobs import rows_of, texts
 from support.batch_server import BatchServer
 from support.command_line import trtbuild
+from support.waiting import wait_for
 from trtbuild.errors import UsageError
 from trtbuild_batch.options import RunOptions
 from trtbuild_batch.output.claims import Claims
@@ -129,14 +129,12 @@ def test_the_parts_of_a_lost_process_are_taken_over(
     run: Run, tmp_path: Path, server: BatchServer
 ) -> None:
     texts(tmp_path / "rows.jsonl", 300)
-    server.decide = lambda _text, _times: 0.01
+    server.decide = lambda _text, _times: 0.01 if sum(server.asked.values()) < 100 else "hold"
     given = ["rows.jsonl", *PROMPT, "--claim", "--lease", "1", "--part-rows", "40"]
     command = [sys.executable, "-m", "trtbuild", "batch", "run", *given, "-o", "out"]
     target = ["--target", server.url, "--model", "m", "--concurrency", "4"]
     lost = subprocess.Popen([*command, *target], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while sum(server.asked.values()) < 100 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: sum(server.asked.values()) >= 100)
     lost.kill()
     lost.wait()
     asked = sum(server.asked.values())

@@ -140,7 +140,7 @@ def started(url: str, tokenizer: Path, out: Path, *args: str) -> subprocess.Pope
     argv = [sys.executable, "-m", "trtbuild", "bench", f"openai:{url}#mock", *args]
     argv += ["--tokenizer", str(tokenizer), "--out", str(out)]
     running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while not out.exists():
         if running.poll() is not None or time.monotonic() > until:
             running.kill()
@@ -157,14 +157,14 @@ TWO_LOADS = ("--rate", "40,0.5", "--arrivals", "constant", "--requests", "20", "
 def test_a_server_that_dies_leaves_what_was_measured(tokenizer: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     with mock(first_ms=20, gap_ms=1) as url:
-        running = started(url, tokenizer, out, "--concurrency", "1,2", "--duration", "2")
-    _, said = running.communicate(timeout=120)
+        running = started(url, tokenizer, out, *TWO_LOADS)
+    _, said = running.communicate(timeout=300)
     assert running.returncode == 8
     assert "the server is gone" in said
     result = json.loads(out.read_text())
     assert "the server is gone" in result["partial"]
     first, second = result["targets"][0]["loads"]
-    assert not first["partial"] and first["requests"]["ok"] > 10
+    assert not first["partial"] and first["requests"]["ok"] == 20
     assert first["metrics"]["ttft_ms"]["p50"] > 15
     assert second["partial"] and second["requests"]["failed"]
 
@@ -185,7 +185,7 @@ def test_a_signal_leaves_what_was_measured(
     with mock(first_ms=20, gap_ms=1) as url:
         running = started(url, tokenizer, out, *TWO_LOADS, "--html", str(html))
         os.kill(running.pid, number)
-        shown, said = running.communicate(timeout=120)
+        shown, said = running.communicate(timeout=300)
     assert running.returncode == code
     assert "Traceback" not in said
     assert f"partial: {word}" in shown
@@ -203,7 +203,7 @@ def test_a_run_that_is_killed_leaves_its_finished_loads(tokenizer: Path, tmp_pat
     with mock(first_ms=20, gap_ms=1) as url:
         running = started(url, tokenizer, out, *TWO_LOADS)
         running.kill()
-        running.communicate(timeout=120)
+        running.communicate(timeout=300)
     result = json.loads(out.read_text())
     assert result["partial"].startswith("unfinished")
     (load,) = result["targets"][0]["loads"]
@@ -221,7 +221,7 @@ def test_sigterm_before_the_measurement_ends_quietly(tokenizer: Path, tmp_path: 
         assert running.stderr is not None
         assert "comparing the targets' answers" in running.stderr.readline()
         running.terminate()
-        shown, said = running.communicate(timeout=120)
+        shown, said = running.communicate(timeout=300)
     assert (running.returncode, shown) == (143, "")
     assert "Traceback" not in said and "fix:" not in said
 
@@ -240,7 +240,7 @@ def test_a_share_of_the_requests_is_required() -> None:
     with mock(first_ms=20, gap_ms=0) as url:
         args = (f"openai:{url}#mock", "--min-in-slo", "0.9", "--requests", 4)
         missed = bench(*args, "--slo", "e2e=1ms", code=8)
-        bench(*args, "--slo", "e2e=60s")
+        bench(*args, "--slo", "e2e=500s")
         senseless = bench(*args, code=2)
     assert "less than 90.0% of the requests met the objectives" in missed.stderr
     assert "--slo" in senseless.stderr
@@ -251,7 +251,7 @@ def test_an_objective_that_nobody_can_judge() -> None:
     with mock(first_ms=5, gap_ms=1) as url:
         args = ("--slo", "itl=1s", "--requests", 5, "--json")
         done = bench(f"openai:{url}#mock", *args, code=8)
-        judged = bench(f"openai:{url}#mock", "--slo", "tpot=1s,e2e=9s", *args[2:])
+        judged = bench(f"openai:{url}#mock", "--slo", "tpot=100s,e2e=500s", *args[2:])
     assert "cannot tell whether mock (openai) meets the objective of itl" in done.stderr
     assert "--tokenizer" in done.stderr
     load = json.loads(done.stdout)["targets"][0]["loads"][0]

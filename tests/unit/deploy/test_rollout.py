@@ -140,7 +140,7 @@ def test_a_version_that_fails_is_rolled_back(fault: str, prometheus: None) -> No
             assert not watched.result.promoted
             assert watched.result.last.failed, (watched.result, watched.measured[-8:])
             assert watched.result.why.startswith("proxy_errors" if fault == "killed" else fault)
-            assert watched.ended - broken[0] < 10
+            assert watched.ended - broken[0] < pause  # which would have led to the next step
             assert users.failed() <= len(users.sent) / 100
             assert users.failed(watched.ended) == 0
             if fault in ("proxy_errors", "killed"):

@@ -36,7 +36,7 @@ def lines(rows: Sequence[object]) -> bytes:
 
 
 async def until(sdk: openai.AsyncOpenAI, name: str, *states: str) -> Any:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while (batch := await sdk.batches.retrieve(name)).status not in states:
         assert time.monotonic() < deadline, batch
         await asyncio.sleep(0.02)
@@ -161,16 +161,22 @@ async def refused_ones(sdk: openai.AsyncOpenAI, served: Served) -> None:
 
 def test_a_batch_survives_a_restart_and_a_cancelled_one_keeps_its_answers(tmp_path: Path) -> None:
     async def run() -> None:
-        slow = [*words("o", "k")[:1], 0.05, *words("o", "k")[1:]]
-        async with fake_triton(m=slow) as triton:
+        begin, *rest = words("o", "k")
+        enough, may = 40, asyncio.Event()
+
+        def script(_: Any) -> list[Any]:
+            """The first answers come at once, the others when they may."""
+            return [begin, *rest] if len(triton.bodies) <= enough else [begin, may, *rest]
+
+        async with fake_triton(m=script) as triton:
             async with serving(triton.url, **settings(tmp_path)) as served:
                 sdk = client(served)
                 batch = await started(sdk, lines([line(f"r{n}") for n in range(120)]))
-                while len(triton.bodies) < 40:
+                while len(triton.bodies) < 60:
                     await asyncio.sleep(0.01)
                 await stop_batches(served)
-            asked = len(triton.bodies)
-            assert asked < 120
+            assert len(triton.bodies) < 120
+            may.set()
             async with serving(triton.url, **settings(tmp_path)) as served:
                 sdk = client(served)
                 done = await until(sdk, batch.id, "completed")
@@ -179,10 +185,12 @@ def test_a_batch_survives_a_restart_and_a_cancelled_one_keeps_its_answers(tmp_pa
                 assert len(triton.bodies) <= 120 + 64
 
                 batch = await started(sdk, lines([line(f"r{n}") for n in range(500)]))
-                before = len(triton.bodies)
-                while len(triton.bodies) < before + 40:
+                may.clear()
+                enough = len(triton.bodies) + 40
+                while len(triton.bodies) < enough + 20:
                     await asyncio.sleep(0.01)
                 assert (await sdk.batches.cancel(batch.id)).status == "cancelling"
+                may.set()
                 ended = await until(sdk, batch.id, "cancelled")
                 assert 0 < ended.request_counts.completed < 500 and ended.cancelling_at
                 kept = await results(sdk, ended.output_file_id)
