@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from support.rehearsed_llms import (
     digests_of,
     serving,
 )
+from support.waiting import least
 
 LONG = 150
+LONGEST = 300  # as many as the engine makes beside a short prompt
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +101,8 @@ def test_http_says_the_same(rehearsed: Rehearsed) -> None:
     body = {"text_input": PROMPTS["chinese"], "max_tokens": TOKENS}
     url = f"http://{rehearsed.http}/v2/models/smol"
     truth = rehearsed.truth["smol"]["chinese"]["text"]
-    assert httpx.post(f"{url}/generate", json=body, timeout=60).json()["text_output"] == truth
-    lines = httpx.post(f"{url}/generate_stream", json={**body, "stream": True}, timeout=60).text
+    assert httpx.post(f"{url}/generate", json=body, timeout=180).json()["text_output"] == truth
+    lines = httpx.post(f"{url}/generate_stream", json={**body, "stream": True}, timeout=180).text
     pieces = [json.loads(line[5:]) for line in lines.splitlines() if line.startswith("data:")]
     assert "".join(piece["text_output"] for piece in pieces) == truth
 
@@ -215,7 +218,7 @@ def test_a_client_that_leaves_the_engines_model_stops_it(
     def leave() -> None:
         asyncio.run(_leave(rehearsed, _engine_request(LONG, "left", streaming=True)))
 
-    assert work_of(rehearsed, leave) < whole / 3
+    assert least(partial(work_of, rehearsed, leave), whole / 3) < whole / 3
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
@@ -230,10 +233,10 @@ def test_a_client_that_leaves_the_bls_model_stops_the_engine(
             asyncio.run(_leave(rehearsed, {"model_name": "smol_bls", "inputs": inputs}))
             return
         url = f"http://{rehearsed.http}/v2/models/smol_bls/generate_stream"
-        with httpx.stream("POST", url, json=given, timeout=60) as answer:
+        with httpx.stream("POST", url, json=given, timeout=180) as answer:
             assert next(answer.iter_lines()).startswith("data:")
 
-    assert work_of(rehearsed, leave) < whole / 3
+    assert least(partial(work_of, rehearsed, leave), whole / 3) < whole / 3
     (found,) = run(rehearsed, ("smol_bls", {**prompt("english"), "max_tokens": 2}))
     assert found[-1]["finish_reason"] == [b"length"], "its one instance is free again"
 
@@ -255,19 +258,19 @@ async def _leave(rehearsed: Rehearsed, request: dict[str, Any]) -> None:
 
 def test_an_ensembles_request_is_ended_by_its_id(rehearsed: Rehearsed, whole: float) -> None:
     """A client that leaves does not stop the engine behind an ensemble; ``stop`` does."""
-    inputs = [tensor("text_input", "Once"), tensor("max_tokens", LONG), tensor("stream", True)]
+    inputs = [tensor("text_input", "Once"), tensor("max_tokens", LONGEST), tensor("stream", True)]
     long = {"model_name": "smol", "inputs": inputs, "request_id": "to-stop"}
 
     def stop() -> None:
-        assert 1 <= asyncio.run(_stopped(rehearsed, long, "to-stop")) < LONG
+        assert 1 <= asyncio.run(_stopped(rehearsed, long, "to-stop")) < LONGEST
 
-    assert work_of(rehearsed, stop) < whole / 3
+    assert least(partial(work_of, rehearsed, stop), whole / 3) < whole / 3
 
 
 def test_the_engine_stops_when_it_is_told(rehearsed: Rehearsed) -> None:
     """The input ``stop`` of the engine ends the request that has the same id."""
-    long = _engine_request(LONG, "told", streaming=True)
-    assert 1 <= asyncio.run(_stopped(rehearsed, long, "told")) < LONG
+    long = _engine_request(LONGEST, "told", streaming=True)
+    assert 1 <= asyncio.run(_stopped(rehearsed, long, "told")) < LONGEST
 
 
 async def _stopped(rehearsed: Rehearsed, request: dict[str, Any], name: str) -> int:

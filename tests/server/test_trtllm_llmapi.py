@@ -7,9 +7,9 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from support.engine_repos import engine_config, write_engine_repo
 from support.engine_work import until_rest
 from support.rehearsal import rehearsing
 from support.smollm2 import CONTEXT, MAX_TOKENS, PROMPTS
+from support.waiting import least
 from trtbuild import check
 from trtbuild.client import LLMClient, Sampling
 from trtbuild.errors import ServerError
@@ -97,7 +98,14 @@ def generate(
     url = f"http://{served.http_url}/v2/models/{model}/{path}"
     if "messages" not in body and "stop" not in body:
         body = {"text_input": "The capital of France is", **body}
-    return httpx.post(url, json=body, timeout=120)
+    return httpx.post(url, json=body, timeout=300)
+
+
+def work(served: ServerHandle, ask: Callable[[], object]) -> float:
+    """Processor seconds of the engines for what is asked."""
+    before = until_rest(served.pid)
+    ask()
+    return until_rest(served.pid) - before
 
 
 def events(answer: httpx.Response) -> list[dict[str, Any]]:
@@ -132,20 +140,24 @@ def test_sixteen_at_once_have_each_its_own_text(
     expected = {truth["prompt"]: truth["text"] for truth in reference}
     expected |= {prompt: client.answer("smol", prompt, GREEDY).text for prompt in EXTRA}
 
+    def alone() -> object:
+        return client.answer("smol", prompts[0], GREEDY)
+
     def ask(number: int) -> tuple[str, str]:
         prompt = prompts[number % len(prompts)]
         with LLMClient(served.grpc_url) as own:
             return prompt, own.answer("smol", prompt, GREEDY, stream=number % 2 == 0).text
 
-    began = time.monotonic()
-    with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(ask, range(16)))
-    together = time.monotonic() - began
+    answers: list[tuple[str, str]] = []
+
+    def at_once() -> None:
+        with ThreadPoolExecutor(16) as pool:
+            answers.extend(pool.map(ask, range(16)))
+
+    together = work(served, at_once)
     for prompt, text in answers:
         assert text == expected[prompt]
-    began = time.monotonic()
-    client.answer("smol", prompts[0], GREEDY)
-    assert together < 16 * (time.monotonic() - began), "sixteen run in one batch"
+    assert together < 8 * work(served, alone), "sixteen run in one batch"
 
 
 def test_messages_are_a_chat(served: ServerHandle, reference: list[dict[str, Any]]) -> None:
@@ -189,7 +201,7 @@ def test_outputs_have_their_declared_types(served: ServerHandle) -> None:
 
 def test_the_shown_clients_work(served: ServerHandle, repository: Path) -> None:
     def run(*command: str) -> str:
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
         return done.stdout
 
     urls = {"grpc_url": served.grpc_url, "http_url": f"http://{served.http_url}"}
@@ -263,7 +275,7 @@ def first_error(raw: Any, prompt: bytes) -> str:
     tensor.set_data_from_numpy(np.array([prompt], dtype=np.object_))
     raw.start_stream(take)
     raw.async_stream_infer("smol", [tensor])
-    assert done.wait(60)
+    assert done.wait(180)
     raw.stop_stream()
     return str(arrived[0].message())
 
@@ -278,32 +290,32 @@ def test_who_leaves_stops_the_work(served: ServerHandle, client: LLMClient) -> N
         body = {"text_input": "Once", "streaming": True, "sampling_param_ignore_eos": True}
         body |= {"sampling_param_max_tokens": endless.max_tokens}
         url = f"http://{served.http_url}/v2/models/smol/generate_stream"
-        with httpx.stream("POST", url, json=body, timeout=60) as answer:
+        with httpx.stream("POST", url, json=body, timeout=180) as answer:
             assert next(answer.iter_lines()).startswith("data:")
 
-    def work(ask: Callable[[], object]) -> float:
-        before = until_rest(served.pid)
-        ask()
-        return until_rest(served.pid) - before
-
     endless = Sampling(max_tokens=150, temperature=0, ignore_eos=True)
-    whole = work(lambda: client.answer("smol", "Once", endless))
-    assert work(over_grpc) < whole / 3
-    assert work(over_http) < whole / 3
+    whole = work(served, lambda: client.answer("smol", "Once", endless))
+    for leave in (over_grpc, over_http):
+        assert least(partial(work, served, leave), whole / 3) < whole / 3
 
 
 def test_places_of_who_left_are_free(served: ServerHandle, client: LLMClient) -> None:
     endless = Sampling(max_tokens=400, temperature=0, ignore_eos=True)
-    # Sixteen are admitted at once: a place that a gone client held would show here as a wait.
-    others = [LLMClient(served.grpc_url) for _ in range(20)]
-    for other in others:
-        stream = other.generate("smol", "Once upon a time", endless)
-        next(stream)
-        stream.close()
-        other.close()
-    began = time.monotonic()
-    client.answer("smol", "The capital of France is", Sampling(max_tokens=1, temperature=0))
-    assert time.monotonic() - began < 5
+
+    # Sixteen are admitted at once: the last one needs a place that a gone client gave back, and
+    # nobody computed what they asked for.
+    def leave() -> None:
+        for _ in range(20):
+            with LLMClient(served.grpc_url) as other:
+                stream = other.generate("smol", "Once upon a time", endless)
+                next(stream)
+                stream.close()
+        last = Sampling(max_tokens=1, temperature=0)
+        client.answer("smol", "The capital of France is", last)
+
+    short = Sampling(max_tokens=100, temperature=0, ignore_eos=True)
+    whole = 4 * work(served, lambda: client.answer("smol", "Once upon a time", short))
+    assert least(partial(work, served, leave), whole) < whole
 
 
 def test_a_unary_model_answers_once_and_refuses_to_stream(served: ServerHandle) -> None:

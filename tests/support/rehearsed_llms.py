@@ -14,6 +14,7 @@ from support.checkpoints import CHAT_TEMPLATE, make_llama, write_json
 from support.exporting import Run
 from support.reference_answers import computed, recorded
 from support.tokenizers_made import sentencepiece
+from support.waiting import wait_for
 from trtbuild import process, server
 from trtbuild.client import wait_ready
 from trtbuild.pipeline.convert import convert
@@ -79,7 +80,9 @@ def serving(smollm2: Path, work: Path, run: Run) -> Iterator[Rehearsed]:
             name: dict(zip(names, answers, strict=True))
             for name, answers in (("smol", recorded("smollm2, rehearsed")), ("tiny", tiny))
         }
-        wait_ready(handle.grpc_url, list(LLMS), 240, watch=lambda: (server.watch(handle), None)[1])
+        # Triton opens the port of HTTP after that of gRPC.
+        wait_for(lambda: (server.watch(handle), server.says_ready(handle))[1], 300)
+        wait_ready(handle.grpc_url, list(LLMS), 300, watch=lambda: (server.watch(handle), None)[1])
         yield Rehearsed(handle.http_url, handle.grpc_url, handle.pid, repo, digests, truth)
     finally:
         server.stop(handle)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.waiting import wait_for
 from trtbuild.client import LLMClient, wait_ready
 from trtbuild.client.transport import Protocol
 from trtbuild.process import free_ports
@@ -20,6 +21,7 @@ from trtbuild.server import (
     launch,
     read_contents,
     require_alive,
+    says_ready,
     stop,
 )
 
@@ -32,8 +34,9 @@ def serving(repository: Path, models: Sequence[str], state: Path) -> Iterator[Se
         patch.setenv("TRTBUILD_STATE_DIR", str(state))
         found = launch(contents, "embedded", LaunchOptions(ports=Ports(*free_ports(3))))
         try:
-            grpc = f"127.0.0.1:{found.grpc_port}"
-            wait_ready(grpc, models, 120, watch=lambda: require_alive(found))
+            # Triton opens the port of HTTP after that of gRPC.
+            wait_for(lambda: (require_alive(found), says_ready(found))[1], 300)
+            wait_ready(found.grpc_url, models, 300, watch=lambda: require_alive(found))
             yield found
         finally:
             stop(found)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.access import add_key
-from support.fake_triton import fake_triton, words
+from support.fake_triton import FakeTriton, fake_triton, words
 from support.gateways import Served, client, run_as_served, serving, tokenizer
 from trtbuild_gateway.access_settings import Limits
 from trtbuild_gateway.failures import ApiError
@@ -172,8 +172,7 @@ def test_a_batch_survives_a_restart_and_a_cancelled_one_keeps_its_answers(tmp_pa
             async with serving(triton.url, **settings(tmp_path)) as served:
                 sdk = client(served)
                 batch = await started(sdk, lines([line(f"r{n}") for n in range(120)]))
-                while len(triton.bodies) < 60:
-                    await asyncio.sleep(0.01)
+                await asked(triton, enough + 5)
                 await stop_batches(served)
             assert len(triton.bodies) < 120
             may.set()
@@ -184,11 +183,10 @@ def test_a_batch_survives_a_restart_and_a_cancelled_one_keeps_its_answers(tmp_pa
                 assert len(await results(sdk, done.output_file_id)) == 120
                 assert len(triton.bodies) <= 120 + 64
 
-                batch = await started(sdk, lines([line(f"r{n}") for n in range(500)]))
                 may.clear()
                 enough = len(triton.bodies) + 40
-                while len(triton.bodies) < enough + 20:
-                    await asyncio.sleep(0.01)
+                batch = await started(sdk, lines([line(f"r{n}") for n in range(500)]))
+                await asked(triton, enough + 5)
                 assert (await sdk.batches.cancel(batch.id)).status == "cancelling"
                 may.set()
                 ended = await until(sdk, batch.id, "cancelled")
@@ -197,6 +195,13 @@ def test_a_batch_survives_a_restart_and_a_cancelled_one_keeps_its_answers(tmp_pa
                 assert len(kept) == ended.request_counts.completed
 
     run_as_served(run())
+
+
+async def asked(triton: FakeTriton, requests: int) -> None:
+    """Wait until the server has so many requests."""
+    async with asyncio.timeout(180):
+        while len(triton.bodies) < requests:
+            await asyncio.sleep(0.01)
 
 
 async def stop_batches(served: Served) -> None:
