@@ -56,7 +56,7 @@ async def asked(answer: Answer, count: int = 1) -> tuple[list[Stream], list[int]
     server = await asyncio.start_server(client, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     url = f"http://127.0.0.1:{port}/v1"
-    target = OpenAITarget("a", url, "m", Generation(), timeout=5, api_key="bearer-of-news")
+    target = OpenAITarget("a", url, "m", Generation(), timeout=120, api_key="bearer-of-news")
     streams = []
     for _ in range(count):
         stream = Stream(Prompt("?", 1, 4), intended=0.0)

@@ -181,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
                 left -= len(chunk)
 
     def _pause(self, path: Path, sent: int) -> None:
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + 5
         while self.hub.pause_after and path.name.endswith(LARGE):
             if sent < self.hub.pause_after or time.monotonic() > deadline:
                 return

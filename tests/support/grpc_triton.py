@@ -80,7 +80,7 @@ class _Handler(grpc.GenericRpcHandler):
         if step == "hold" or isinstance(step, float):
             self._seen.held += step == "hold"
             try:
-                await asyncio.sleep(30 if step == "hold" else step)
+                await asyncio.sleep(600 if step == "hold" else step)
             except asyncio.CancelledError:
                 self._seen.left += 1
                 raise

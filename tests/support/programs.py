@@ -24,7 +24,7 @@ if "exits" in behaviour:
     sys.exit(behaviour["exits"])
 for name in behaviour.get("shm", []):
     prefix = next(a.rpartition("=")[2] for a in sys.argv if "shm-region-prefix-name" in a)
-    pathlib.Path("/dev/shm", prefix + name).write_bytes(b"x")
+    pathlib.Path(os.environ["TRTBUILD_TEST_SHM"], prefix + name).write_bytes(b"x")
 if behaviour.get("child"):
     code = "import os, signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
     subprocess.Popen([sys.executable, "-c", code])

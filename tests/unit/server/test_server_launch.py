@@ -17,9 +17,7 @@ from trtbuild import process, server
 from trtbuild.errors import RepositoryError, ServerError, UsageError
 from trtbuild.pipeline import serve
 from trtbuild.pipeline.ports import choose_ports
-from trtbuild.server import LaunchOptions, Ports, ServerHandle, handle
-
-SHM = Path("/dev/shm")
+from trtbuild.server import LaunchOptions, Ports, ServerHandle, handle, shm
 
 
 @pytest.fixture
@@ -27,6 +25,10 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "programs"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    # Not the kernel's: what no process has mapped there is swept by whoever starts a server.
+    (tmp_path / "shm").mkdir()
+    monkeypatch.setenv("TRTBUILD_TEST_SHM", str(tmp_path / "shm"))
+    monkeypatch.setattr(shm, "ROOT", tmp_path / "shm")
     yield folder
     for one in server.servers():
         server.stop(one, deadline=0)
@@ -39,12 +41,12 @@ def repo(tmp_path: Path) -> Path:
 
 def launch(repo: Path, **options: object) -> ServerHandle:
     ports = Ports(*process.free_ports(3))
-    chosen = LaunchOptions(ports=ports, exit_seconds=1, **options)  # type: ignore[arg-type]
+    chosen = LaunchOptions(ports=ports, exit_seconds=60, **options)  # type: ignore[arg-type]
     return server.launch(server.read_contents(repo), "local", chosen)
 
 
 def left_of(server_id: str) -> list[str]:
-    return [path.name.split("_")[2] for path in SHM.glob(f"trtbuild_{server_id}_*")]
+    return [path.name.split("_")[2] for path in shm.ROOT.glob(f"trtbuild_{server_id}_*")]
 
 
 def test_a_server_is_recorded_watched_and_stopped(programs: Path, repo: Path) -> None:
@@ -57,7 +59,10 @@ def test_a_server_is_recorded_watched_and_stopped(programs: Path, repo: Path) ->
     assert found.health == "starting"
     assert server.mark_ready(found).health == "ready"
     stopped = server.stop(found)
-    assert (stopped.in_time, stopped.swept) == (True, (str(SHM / f"trtbuild_{found.id}_region"),))
+    assert (stopped.in_time, stopped.swept) == (
+        True,
+        (str(shm.ROOT / f"trtbuild_{found.id}_region"),),
+    )
     assert server.servers() == ()
     assert left_of(found.id) == []
     assert "hello" in server.latest_log(found.id).read_text()
@@ -103,7 +108,7 @@ def test_a_killed_server_is_dead_and_swept_by_the_next(programs: Path, repo: Pat
 
 
 def test_shared_memory_without_a_record_is_swept(programs: Path) -> None:
-    orphan = SHM / "trtbuild_0rphan_region"
+    orphan = shm.ROOT / "trtbuild_0rphan_region"
     orphan.write_bytes(b"x")
     server.sweep_dead()
     assert not orphan.exists()
