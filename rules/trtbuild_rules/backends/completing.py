@@ -143,7 +143,12 @@ def _values(model: Model, one: Added) -> _Found:
     name, dims = one.properties["name"], one.properties.get("dims")
     tensor = f"model {one.kind} '{name}'"
     data_type = one.properties.get("data_type")
-    if isinstance(data_type, str) and not _is_type(data_type):
+    if data_type == "TYPE_INVALID":
+        yield (
+            f"{one.kind} {name!r} has no data_type",
+            f"{tensor} must specify 'data_type' for {model.name}",
+        )
+    elif isinstance(data_type, str) and not _is_type(data_type):
         yield (
             f"there is no data_type {data_type!r} ({one.kind} {name!r})",
             f"model configuration is not provided for model '{model.name}'",

@@ -94,6 +94,8 @@ def _config(store: Store, problems: Problems) -> Mapping[str, Any]:
             hint = "this is a LoRA adapter: deploy its base model with --adapter NAME=SOURCE"
         elif ggufs:
             hint = f"give one .gguf file instead of the directory, such as {ggufs[0]}"
+        elif "model_index.json" in store.sizes:
+            hint = "this is a diffusers pipeline, which makes images: no builder serves those"
         problems.add("config.json is missing", hint)
         return {}
     try:

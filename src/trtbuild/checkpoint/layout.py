@@ -91,7 +91,7 @@ def is_wanted(name: str) -> bool:
     """Whether ``name`` may be a file of a checkpoint."""
     return bool(
         _METADATA.match(name)
-        or name == "adapter_config.json"
+        or name in ("adapter_config.json", "model_index.json")
         or _MODULE_FILE.match(name)
         or name == INDEX
         or _ONNX.match(name)

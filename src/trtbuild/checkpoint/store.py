@@ -11,7 +11,7 @@ from typing import Protocol
 from trtbuild.checkpoint.layout import is_wanted
 from trtbuild.checkpoint.problems import refuse_large
 from trtbuild.errors import UsageError
-from trtbuild.files import explain_stand_ins, stand_in
+from trtbuild.files import explain_stand_ins, is_web_page, stand_in
 
 
 class Store(Protocol):
@@ -57,6 +57,7 @@ class LocalStore:
 
     def stand_ins(self, names: Iterable[str]) -> Sequence[tuple[str, str]]:
         kinds = {name: stand_in(self.root / name) for name in names}
+        kinds |= {name: "page" for name in kinds if is_web_page(self.root / name)}
         return explain_stand_ins({n: kind for n, kind in kinds.items() if kind}, self.root)
 
     def sha256(self, name: str) -> str:  # noqa: ARG002 - a directory declares no digests

@@ -58,7 +58,7 @@ def task_of(
     architecture = named[0]
     known = _known_task(architecture)
     if known is None and own_code != "accepted":
-        problems.add(f"unknown architecture {architecture!r}", _fix_unknown(architecture, own_code))
+        problems.add(*_unknown(architecture, own_code))
     task = known or _task_by_ending(architecture)
     if architecture.endswith("ForMaskedLM") and not (files.modules or files.is_sparse):
         problems.add(
@@ -71,13 +71,24 @@ def task_of(
     return architecture, _refined(fields, files, architecture, task)
 
 
-def _fix_unknown(architecture: str, own_code: str) -> str:
+_DRAFTS = re.compile(r"Eagle|Medusa|MLPSpeculator|MTP|DFlash|DraftModel|Lookahead")
+
+
+def _unknown(architecture: str, own_code: str) -> tuple[str, str]:
+    """What is wrong with an architecture that no table has, and the fix."""
+    if _DRAFTS.search(architecture):
+        return (
+            f"{architecture} drafts tokens for another model, and is none of its own",
+            "deploy the model that it was trained for, and name it there: --set "
+            "speculative_config='{\"model\": …}'",
+        )
+    what = f"unknown architecture {architecture!r}"
     if own_code:
-        return "it brings its own code: read that, then accept it with --trust-remote-code"
-    close = difflib.get_close_matches(architecture, families.architectures(), 3, 0.6)
+        return what, "it brings its own code: read that, then accept it with --trust-remote-code"
+    close = difflib.get_close_matches(architecture, families.architectures(), 3, 0.75)
     if close:
-        return f"correct config.json if one of the nearest known is meant: {', '.join(close)}"
-    return "docs/reference/sources.md lists what is known, and how a newer family is added"
+        return what, f"correct config.json if one of the nearest known is meant: {', '.join(close)}"
+    return what, "docs/reference/sources.md lists what is known, and how a newer family is added"
 
 
 def _known_task(architecture: str) -> Task | None:

@@ -10,7 +10,13 @@ from trtbuild.files.staging import (
     staged_dir,
     sweep,
 )
-from trtbuild.files.standins import StandIn, explain_stand_ins, is_pointer, stand_in
+from trtbuild.files.standins import (
+    StandIn,
+    explain_stand_ins,
+    is_pointer,
+    is_web_page,
+    stand_in,
+)
 from trtbuild.files.trouble import disk_trouble, require_space
 
 __all__ = [
@@ -27,6 +33,7 @@ __all__ = [
     "exclusive",
     "explain_stand_ins",
     "is_pointer",
+    "is_web_page",
     "require_space",
     "scratch",
     "staged_dir",

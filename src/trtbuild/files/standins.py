@@ -1,4 +1,4 @@
-"""Detect Git LFS pointers and broken links in place of files.
+"""Detect Git LFS pointers, web pages and broken links in place of files.
 
 Format of a pointer: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md (version 1): text of
 fewer than 1,024 bytes whose first line names the specification.
@@ -14,7 +14,10 @@ from typing import Literal
 _LARGEST_POINTER = 1024
 _POINTER = re.compile(rb"version https://(git-lfs\.github\.com|hawser\.github\.com)/spec/v\d")
 
-StandIn = Literal["pointer", "link"]
+_LARGEST_PAGE = 4 << 20
+_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+
+StandIn = Literal["pointer", "page", "link"]
 
 
 def is_pointer(head: bytes, size: int) -> bool:
@@ -34,6 +37,17 @@ def stand_in(path: Path) -> StandIn | None:
         return "link" if _is_link(path) else None
 
 
+def is_web_page(path: Path) -> bool:
+    """Whether a download was a page about a file (of a repository's viewer, or an error's)."""
+    try:
+        if path.stat().st_size > _LARGEST_PAGE or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return _PAGE.match(file.read(_LARGEST_POINTER)) is not None
+    except OSError:
+        return False
+
+
 def _is_link(path: Path) -> bool:
     try:
         return path.is_symlink()
@@ -44,6 +58,7 @@ def _is_link(path: Path) -> bool:
 def explain_stand_ins(stand_ins: Mapping[str, StandIn], root: Path) -> list[tuple[str, str]]:
     """Return problem and fix for each kind in ``stand_ins``, with file names below ``root``."""
     pointers = sorted(name for name, kind in stand_ins.items() if kind == "pointer")
+    pages = sorted(name for name, kind in stand_ins.items() if kind == "page")
     links = sorted(name for name, kind in stand_ins.items() if kind == "link")
     problems = []
     if pointers:
@@ -52,6 +67,15 @@ def explain_stand_ins(stand_ins: Mapping[str, StandIn], root: Path) -> list[tupl
             (
                 f"{_listed(pointers)} {are}, not the real content",
                 f"run in {root}: git lfs install && git lfs pull",
+            )
+        )
+    if pages:
+        are = "is a web page" if len(pages) == 1 else "are web pages"
+        problems.append(
+            (
+                f"{_listed(pages)} {are}, not the file itself",
+                "download it again from its raw address (on the hub /resolve/, not /blob/), logged "
+                "in if the checkpoint is gated",
             )
         )
     if links:

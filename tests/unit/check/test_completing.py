@@ -59,6 +59,12 @@ MORE = '"name": "X", "data_type": "TYPE_FP32"'
             body('c.add_input({"name": "X", "data_type": "FP32", "dims": [1]})', "return c"),
             "model configuration is not provided for model 'm'",
         ),
+        (
+            body(
+                'c.add_input({"name": "X", "data_type": "TYPE_INVALID", "dims": [1]})', "return c"
+            ),
+            "model input 'X' must specify 'data_type' for m",
+        ),
         (body("c.set_max_batch_size(4)", "return c"), "specified max_batch_size 4"),
         (body(f'c.add_input({{{MORE}, "dims": [1]}})'), "must return a valid pb.ModelConfig"),
         (

@@ -265,7 +265,7 @@ def test_tied_output_may_be_absent(tmp_path: Path) -> None:
 
 def test_a_foreign_file_named_safetensors(tmp_path: Path) -> None:
     folder = make_llama(tmp_path / "m")
-    (folder / "model.safetensors").write_bytes(b"<html>not found</html>")
+    (folder / "model.safetensors").write_bytes(b"404 page not found, said the server")
     refused(folder, "is not a safetensors file")
 
 

@@ -47,6 +47,15 @@ def test_a_pointer_is_named_as_one(tmp_path: Path, name: str) -> None:
     assert str(folder) in error.fix
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_web_page_is_named_as_one(tmp_path: Path, name: str) -> None:
+    folder = make_llama(tmp_path / "tiny")
+    (folder / name).write_text("\n<!DOCTYPE html>\n<html><title>404</title></html>\n" + " " * 2000)
+    error = refusal(folder)
+    assert error.what == f"{name} is a web page, not the file itself"
+    assert "/resolve/" in error.fix
+
+
 def test_all_pointers_are_named_at_once(tmp_path: Path) -> None:
     folder = make_llama(tmp_path / "tiny", sharded=True)
     for path in folder.iterdir():
@@ -141,3 +150,27 @@ def test_an_adapter_of_pointers(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="is a Git LFS pointer") as said:
         local_adapters({"fr": str(tmp_path / "fr")})
     assert "git lfs pull" in said.value.fix
+
+
+@pytest.mark.parametrize(
+    ("architecture", "what", "fix"),
+    [
+        ("LlamaForCausalLMEagle3", "drafts tokens for another model", "speculative_config"),
+        ("MedusaModel", "drafts tokens for another model", "speculative_config"),
+        ("LlamaForCasualLM", "unknown architecture 'LlamaForCasualLM'", "LlamaForCausalLM"),
+        ("VitsModel", "unknown architecture 'VitsModel'", "docs/reference/sources.md"),
+    ],
+)
+def test_what_is_no_model_of_its_own(
+    tmp_path: Path, architecture: str, what: str, fix: str
+) -> None:
+    folder = make_llama(tmp_path / "tiny", architectures=[architecture])
+    with pytest.raises(UnsupportedError) as caught:
+        inspect(open_checkpoint(str(folder)))
+    assert what in caught.value.what
+    assert fix in caught.value.fix
+
+
+def test_a_pipeline_that_makes_images(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    assert "diffusers" in refusal(tmp_path).fix
