@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from trtbuild.wire.connections import Pool
 from trtbuild.wire.failures import DeadlineError
+from trtbuild.wire.pool import Pool
 from trtbuild.wire.records import IndexEntry
 from trtbuild.wire.triton_http import TritonHttp
 

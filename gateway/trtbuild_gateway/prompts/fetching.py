@@ -13,8 +13,8 @@ import ssl
 import time
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from trtbuild.wire.connections import host_of
 from trtbuild.wire.failures import MalformedError, TooLargeError
+from trtbuild.wire.pool import host_of
 from trtbuild.wire.response import Parser, Response
 from trtbuild_gateway.failures import ApiError, invalid
 from trtbuild_gateway.settings import MediaSettings

@@ -13,7 +13,6 @@ from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.prompts.media import take_images
 from trtbuild_gateway.routes.generating import (
     Job,
-    Logprobs,
     answer_limit,
     bytes_of,
     checked_count,
@@ -31,6 +30,7 @@ from trtbuild_gateway.routes.parsed import (
     shaped,
     whole_message,
 )
+from trtbuild_gateway.routes.readers import Logprobs
 from trtbuild_gateway.schema.chat import ChatRequest, checked_messages
 from trtbuild_gateway.schema.parameters import check, typed
 from trtbuild_gateway.schema.tools import tool_plan

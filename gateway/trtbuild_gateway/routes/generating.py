@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from trtbuild.signature import dialect_of
 from trtbuild.signature.requests import Chunk, GenerateRequest, Sampling
 from trtbuild_gateway.answers import Choice, generate_all
-from trtbuild_gateway.encoding.chunks import Frame, Stream, usage
+from trtbuild_gateway.encoding.chunks import Stream, usage
 from trtbuild_gateway.encoding.logprobs import TokenBytes
 from trtbuild_gateway.failures import invalid
-from trtbuild_gateway.http.direct import CheckedSink, PlainSink, ReadSink, Sink
 from trtbuild_gateway.http.endpoint import Context
-from trtbuild_gateway.http.exchange import Emit, Exchange
+from trtbuild_gateway.http.exchange import Emit
 from trtbuild_gateway.parsing import Parser
 from trtbuild_gateway.prompts.prompter import Prompt
 from trtbuild_gateway.routes.parsed import ParsedReader
+from trtbuild_gateway.routes.readers import CheckedReader, Logprobs, PlainReader
 from trtbuild_gateway.schema.sampling import SamplingFields
-from trtbuild_gateway.seams import AnswerText
 from trtbuild_gateway.upstream.model import Model
 
 _WITHOUT_LIMIT = 1024  # tokens of an answer where neither client nor context says how many
 # How clients call what a request schema reports as ignored.
 _NAMES = {"guide": "response_format", "adapter": "model"}
-Logprobs = Callable[[Sequence[Any]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,85 +237,16 @@ async def _produce(
         await waiting
 
 
-class _PlainReader:
-    """Encodes one answer of a stream as it is."""
-
-    def __init__(self, encoder: Stream, logprobs: Logprobs | None) -> None:
-        self._encoder = encoder
-        self._logprobs = logprobs
-
-    def take(self, choice: Choice, chunks: Sequence[Chunk]) -> bytes:
-        """Return the events of new chunks."""
-        index, encoder, logprobs = choice.index, self._encoder, self._logprobs
-        if logprobs is None:
-            return encoder.texts(index, choice.texts(chunks))
-        pieces = []
-        for chunk in chunks:
-            choice.take(chunk)
-            if chunk.logprobs:
-                delta = {"content": chunk.text, "text": chunk.text}
-                pieces.append(encoder.delta(index, delta, logprobs(chunk.logprobs)))
-            elif chunk.text:
-                pieces.append(encoder.text(index, chunk.text))
-        return b"".join(pieces)
-
-    def sink(self, exchange: Exchange, choice: Choice) -> Sink:
-        """Return the fast path of its texts."""
-        frame = self.frame(choice.index)
-        if frame is None:
-            return ReadSink(exchange, choice, self.take)
-        return PlainSink(exchange, choice, frame)
-
-    def frame(self, index: int) -> Frame | None:
-        """Return what it writes around texts; None if that changes."""
-        return self._encoder.frame(index)
-
-    def end(self, choice: Choice) -> bytes:
-        """Return the last event."""
-        return self._encoder.finish(choice.index, choice.finish_reason())
-
-
-class _CheckedReader:
-    """Encodes one answer as it may be sent; what follows sees no other text."""
-
-    def __init__(self, text: AnswerText, reader: _PlainReader | ParsedReader) -> None:
-        self._text = text
-        self._reader = reader
-
-    def take(self, choice: Choice, chunks: Sequence[Chunk]) -> bytes:
-        """Return the events of new chunks."""
-        feed = self._text.feed
-        # A model that sends no counts has its tokens counted by the texts it sent.
-        checked = [
-            Chunk(feed(text), reason, bool(text) if tokens is None else tokens, prompt, *logs)
-            for text, reason, tokens, prompt, *logs in chunks
-        ]
-        return self._reader.take(choice, checked)
-
-    def sink(self, exchange: Exchange, choice: Choice) -> Sink:
-        """Return the fast path of its texts."""
-        frame = self._reader.frame(choice.index)
-        if frame is None:
-            return ReadSink(exchange, choice, self.take)
-        return CheckedSink(exchange, choice, frame, self._text.feed)
-
-    def end(self, choice: Choice) -> bytes:
-        """Return the last events."""
-        rest = self._text.end()
-        last = self._reader.take(choice, [Chunk(rest, output_tokens=0)]) if rest else b""
-        return last + self._reader.end(choice)
-
-
 def _reader(
     context: Context, job: Job, encoder: Stream
-) -> _PlainReader | ParsedReader | _CheckedReader:
-    made: _PlainReader | ParsedReader
+) -> PlainReader | ParsedReader | CheckedReader:
+    made: PlainReader | ParsedReader
     if job.parser is None:
-        made = _PlainReader(encoder, job.logprobs)
+        made = PlainReader(encoder, job.logprobs)
     else:
         made = ParsedReader(encoder, job.parser(), job.logprobs)
     text = context.call.texts.answer()
-    return made if text is None else _CheckedReader(text, made)
+    return made if text is None else CheckedReader(text, made)
 
 
 def _note_counts(context: Context, job: Job, choices: Sequence[Choice]) -> None:

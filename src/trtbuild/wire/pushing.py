@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from trtbuild.wire.connections import Connection, OnRaw, Pool, stale
+from trtbuild.wire.connections import Connection, OnRaw, stale
 from trtbuild.wire.failures import DroppedError
+from trtbuild.wire.pool import Pool
 from trtbuild.wire.response import LIMIT, Response
 from trtbuild.wire.streams import late, unreachable
 

@@ -5,12 +5,11 @@ The clock is read once per event, before parsing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from trtbuild.wire.failures import MalformedError, TooLargeError, retry_after
+from trtbuild.wire.syntax import as_error, chunk_size, events_of, headers_of, number
 
 Event = Callable[[float, bytes], None]
 
@@ -118,14 +117,14 @@ class Parser:
                 return False
             lines = head.decode("latin-1").split("\r\n")
             parts = lines[0].split(" ", 2)
-            status = _number(parts[1]) if len(parts) > 1 else None
+            status = number(parts[1]) if len(parts) > 1 else None
             if not parts[0].startswith("HTTP/1.") or status is None:
                 raise MalformedError(f"not HTTP: {lines[0][:60]!r}")
             self._buffer = rest
             if len(parts[1]) != 3 or not parts[1].startswith("1"):
                 break  # interim responses: 100 Continue, 103 Early Hints
         self.response.status = status
-        self._begin_body(_headers(lines[1:]), current=parts[0] != "HTTP/1.0")
+        self._begin_body(headers_of(lines[1:]), current=parts[0] != "HTTP/1.0")
         return self._read(self, now)
 
     def _begin_body(self, headers: Mapping[str, str], *, current: bool) -> None:
@@ -144,7 +143,7 @@ class Parser:
             self._remaining, self._read = 0, Parser._sized
         elif "chunked" in headers.get("transfer-encoding", "").lower():
             self._read = Parser._chunks
-        elif (length := _number(headers.get("content-length", ""))) is not None:
+        elif (length := number(headers.get("content-length", ""))) is not None:
             self._remaining, self._read = length, Parser._sized
         else:
             self.keep_alive = False
@@ -153,7 +152,7 @@ class Parser:
     def _chunks(self, now: float) -> bool:
         buffer, at = self._buffer, 0
         parts: list[bytes] = []  # passed on together: a packet often holds several chunks
-        if self._between and (events := _events_of(buffer, self._limit)):
+        if self._between and (events := events_of(buffer, self._limit)):
             self._buffer = b""
             for event in events:
                 self._on_event(now, event)  # type: ignore[misc]
@@ -164,7 +163,7 @@ class Parser:
                 if len(buffer) - at > _HEAD_LIMIT:
                     raise MalformedError(f"not a chunk size: {buffer[at : at + 20]!r}")
                 break
-            size = _chunk_size(buffer[at:end])
+            size = chunk_size(buffer[at:end])
             if len(buffer) < end + 2 + size + 2:
                 if size > _PART:
                     self._between = False
@@ -295,60 +294,10 @@ class Parser:
             if not self._eventful:
                 self._eventful, self._kept = True, bytearray()
             assert self._on_event is not None
-            self._on_event(self._event_at, _as_error(event) if failed else event)
+            self._on_event(self._event_at, as_error(event) if failed else event)
 
     def _end(self, now: float) -> None:
         """End the body; a last event without an empty line still counts."""
         if self.response.events:
             self._body(now, b"\n\n")
         self.response.body = bytes(self._kept)
-
-
-def _as_error(event: bytes) -> bytes:
-    """Return an event called ``error`` as the object with ``error`` that other servers send."""
-    try:
-        found = json.loads(event)
-    except (ValueError, RecursionError):
-        found = event.decode("utf-8", "replace")
-    if isinstance(found, dict) and found.get("error"):
-        return event
-    return json.dumps({"error": found or "an event of the kind error"}).encode()
-
-
-def _number(text: str) -> int | None:
-    """Parse at most 18 decimal digits; ``str.isdigit`` accepts more than ``int`` does."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
-
-
-def _events_of(buffer: bytes, limit: int) -> list[bytes]:
-    """Return the events of chunks that hold one each, a JSON object on one line, as Triton sends
-    them; nothing for any other form."""
-    chunks = buffer.split(b"\n\n\r\n")
-    if chunks.pop() or len(buffer) > limit:
-        return []
-    # Each has the line ends of its size, its event and its end, and no other.
-    if buffer.count(b"\n") != 4 * len(chunks) or buffer.count(b"\r") != 2 * len(chunks):
-        return []
-    events = []
-    for chunk in chunks:
-        size, _, event = chunk.partition(b"\r\ndata: ")
-        if event[:1] != b"{" or event[-1:] != b"}" or _chunk_size(size) != len(event) + 8:
-            return []
-        events.append(event)
-    return events
-
-
-@lru_cache(256)
-def _chunk_size(line: bytes) -> int:
-    try:
-        size = int(line.split(b";", 1)[0], 16)
-    except ValueError:
-        size = -1
-    if size < 0:
-        raise MalformedError(f"not a chunk size: {line[:20]!r}")
-    return size
-
-
-def _headers(lines: list[str]) -> dict[str, str]:
-    pairs = (line.partition(":") for line in lines)
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}

@@ -7,8 +7,9 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from trtbuild.wire.connections import Connection, Pool, stale
+from trtbuild.wire.connections import Connection, stale
 from trtbuild.wire.failures import DeadlineError, DroppedError, UnreachableError
+from trtbuild.wire.pool import Pool
 from trtbuild.wire.response import LIMIT, Response
 
 _MOST = 256  # buffered events above which the server has to wait

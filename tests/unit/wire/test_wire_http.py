@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from trtbuild.wire.connections import Pool
 from trtbuild.wire.failures import MalformedError
+from trtbuild.wire.pool import Pool
 from trtbuild.wire.response import Parser
 
 EVENTS = [b'{"a": 1}', '{"b": "東"}'.encode(), b"[DONE]"]

@@ -13,8 +13,8 @@ import pytest
 
 from support.bench import mock, tokenizer_folder
 from support.mock_llm_server import Script, serving_here
-from trtbuild.wire.connections import Pool
 from trtbuild.wire.failures import DroppedError
+from trtbuild.wire.pool import Pool
 
 BODY = json.dumps({"messages": [{"role": "user", "content": "x"}], "stream": True}).encode()
 

@@ -7,7 +7,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from trtbuild.errors import UsageError
-from trtbuild.wire.connections import host_of
+from trtbuild.wire.pool import host_of
 
 Kind = Literal["triton-grpc", "triton-http", "openai", "baseline"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trtbuild.wire.connections import Pool
+from trtbuild.wire.pool import Pool
 from trtbuild_measure.bench.model import Prompt, Stream
 from trtbuild_measure.bench.targets.openai import require_listed
 from trtbuild_measure.bench.targets.streaming import UNREADABLE, answered, failure_in

@@ -10,8 +10,9 @@ import time
 from typing import Any
 
 from trtbuild.errors import ServerError
-from trtbuild.wire.connections import Pool, stale
+from trtbuild.wire.connections import stale
 from trtbuild.wire.failures import DroppedError, MalformedError
+from trtbuild.wire.pool import Pool
 from trtbuild.wire.response import LIMIT, Event, Response
 from trtbuild_measure.bench.model import Stream
 

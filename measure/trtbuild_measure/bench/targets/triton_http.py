@@ -8,8 +8,8 @@ from typing import Any
 
 from trtbuild.signature import ServedModel
 from trtbuild.wire import jsontext
-from trtbuild.wire.connections import Pool
 from trtbuild.wire.kserve import generate_body, generate_outputs
+from trtbuild.wire.pool import Pool
 from trtbuild_measure.bench.model import Generation, Stream
 from trtbuild_measure.bench.targets.pooling import PoolingModel
 from trtbuild_measure.bench.targets.streaming import UNREADABLE, converse, failure_in
