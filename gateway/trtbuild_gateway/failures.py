@@ -113,8 +113,10 @@ def of_exception(error: BaseException, model: str = "") -> ApiError:
         return invalid(_sentence(error))
     if isinstance(error, ServerError):
         return ApiError(502, _sentence(error), code="upstream_error")
-    if isinstance(error, TensorError | UnicodeEncodeError):
-        return invalid(f"the request does not fit the model's tensors: {error}")
+    if isinstance(error, TensorError | UnicodeEncodeError | RecursionError):
+        deep = isinstance(error, RecursionError)  # only a request has values of any depth
+        fit = f"the request does not fit the model's tensors: {error}"
+        return invalid("the request is nested too deeply" if deep else fit)
     if isinstance(error, WireError):
         return _of_wire(error, model)
     return ApiError(500, "the gateway failed; its log has the reason", code="internal_error")

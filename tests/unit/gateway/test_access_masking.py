@@ -344,6 +344,19 @@ def test_what_two_segments_of_a_transcription_share() -> None:
     assert "".join(part.text for part in checked.segments) == checked.text
 
 
+def test_a_request_that_is_nested_too_deeply_is_told() -> None:
+    deep = "[" * 900 + "]" * 900
+    message = f'{{"role": "user", "content": "hi", "more": {deep}}}'
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        content = f'{{"model": "m", "messages": [{message}]}}'
+        answer = await served.client.post("/v1/chat/completions", content=content)
+        assert answer.status_code == 400 and "nested too deeply" in answer.text
+        assert not triton.bodies
+
+    in_front(test, access=rule_set(EMAIL))
+
+
 def test_what_is_refused() -> None:
     async def test(triton: FakeTriton, served: Served) -> None:
         prompt = await served.post("/v1/completions", model="m", prompt="card 4111111111111111")
