@@ -7,8 +7,8 @@ The tables (``data/vllm_engine_args/<version>.json``) are read out of vLLM's own
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -84,12 +84,20 @@ def vllm_release(version: str) -> VllmRelease:
     return VllmRelease(
         version=table["vllm"],
         extracted_from=table["extracted_from"],
-        arguments=arguments_of(table["arguments"]),
+        arguments=_with_methods(arguments_of(table["arguments"]), table["quantization"]),
         groups=groups_of(table["groups"]),
         architectures={task: frozenset(n) for task, n in table["architectures"].items()},
         quantization=frozenset(table["quantization"]),
         min_capability=table["min_capability"],
     )
+
+
+def _with_methods(
+    arguments: Mapping[str, EngineArgument], methods: Sequence[str]
+) -> Mapping[str, EngineArgument]:
+    """Let ``quantization`` be one of the methods, which vLLM compares in lower case."""
+    argument = replace(arguments["quantization"], choices=tuple(sorted(methods)), fold=True)
+    return {**arguments, "quantization": argument}
 
 
 def engine_arguments(version: str) -> Mapping[str, EngineArgument]:

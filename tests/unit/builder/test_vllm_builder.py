@@ -206,6 +206,7 @@ def test_steps_tell_what_will_be_done() -> None:
         ({"compilation_config": {"level": 3}}, "no engine argument 'compilation_config.level'"),
         ({"attention_backend": "banana"}, "must be one of"),
         ({"mamba_backend": "banana"}, "must be one of"),
+        ({"quantization": "awqq"}, "must be one of"),
         ({"optimization_level": 9}, "must be one of 0, 1, 2, 3"),
         ({"max_num_seqs": 0}, "of at least 1"),
         ({"model": "/home/me/llama"}, "'model' comes from the source"),
