@@ -72,7 +72,7 @@ def _loaded(path: Path) -> dict[str, Any]:
         raise RecipeError(
             f"{path} cannot be read: {error.strerror}", fix="name the file with -f"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(
             f"{path} is not YAML: {' '.join(str(error).split())}", fix="correct the file"
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -51,7 +52,7 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest(str(found["target"]), str(found["repository"]), files)
     except (FileNotFoundError, NotADirectoryError):
         return Manifest()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(
             f"{MANIFEST_NAME} cannot be read: {error}",
             where=str(path),
@@ -62,7 +63,8 @@ def read_manifest(folder: Path) -> Manifest:
 def _is_inside(name: str) -> bool:
     """Whether a path stays in the directory: an old file that is written no more is removed."""
     path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    return 0 < longest < 256 and len(name) < 1024 and path.root == "" and ".." not in path.parts
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

@@ -6,6 +6,7 @@ see such files.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,4 +31,4 @@ def number(value: Any) -> int | None:
     """A whole number, also as text; None for anything else."""
     if isinstance(value, bool):
         return None
-    return int(value) if isinstance(value, int) or str(value).isdecimal() else None
+    return int(value) if isinstance(value, int) or re.fullmatch("[0-9]{1,18}", str(value)) else None

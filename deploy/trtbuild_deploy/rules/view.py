@@ -171,9 +171,9 @@ def _replicas(document: Document) -> Iterator[Replica]:
 def _pod(document: Document, path: tuple[str, ...]) -> Replica:
     template = document.get(*path)
     containers = items(get(template, "spec", "containers"))
-    annotations = get(template, "metadata", "annotations") or {}
-    labels = get(template, "metadata", "labels") or {}
-    volumes = {one.get("name"): one for one in items(get(template, "spec", "volumes"))}
+    annotations = _mapping(get(template, "metadata", "annotations"))
+    labels = _mapping(get(template, "metadata", "labels"))
+    volumes = {str(one.get("name")): one for one in items(get(template, "spec", "volumes"))}
     ports = {str(port.get("name")) for one in containers for port in items(one.get("ports"))}
     grace = get(template, "spec", "terminationGracePeriodSeconds")
     return Replica(
@@ -189,6 +189,10 @@ def _pod(document: Document, path: tuple[str, ...]) -> Replica:
         release=str(labels.get(VERSION, "")),
         has_gateway="openai" in ports,
     )
+
+
+def _mapping(value: Any) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _container(one: Mapping[str, Any], volumes: Mapping[Any, Mapping[str, Any]]) -> Server:
@@ -209,7 +213,7 @@ def _container(one: Mapping[str, Any], volumes: Mapping[Any, Mapping[str, Any]])
 
 def _mounted_shm(one: Mapping[str, Any], volumes: Mapping[Any, Mapping[str, Any]]) -> int | None:
     for mount in items(one.get("volumeMounts")):
-        volume = volumes.get(mount.get("name"), {})
+        volume = volumes.get(str(mount.get("name")), {})
         if mount.get("mountPath") == "/dev/shm" and get(volume, "emptyDir", "medium") == "Memory":  # noqa: S108
             return size(get(volume, "emptyDir", "sizeLimit")) or 0
     return None
@@ -224,7 +228,7 @@ def _probe_seconds(probe: Any) -> int | None:
 
 
 def _service(document: Document, path: tuple[str, str]) -> Replica:
-    service = document.get(*path) or {}
+    service = _mapping(document.get(*path))
     check = service.get("healthcheck")
     server = Server(
         name=path[1],
@@ -266,7 +270,7 @@ def _is_server(one: Mapping[str, Any]) -> bool:
 
 def _exit_timeout(one: Mapping[str, Any]) -> int:
     given = (word.partition("--exit-timeout-secs=")[2] for word in _words(one))
-    return next((int(word) for word in given if word.isdecimal()), _EXIT_TIMEOUT)
+    return next((found for word in given if (found := number(word)) is not None), _EXIT_TIMEOUT)
 
 
 def size(value: Any) -> int | None:

@@ -74,7 +74,7 @@ def mapping(
         for *within, key in as_text:
             yamltext.keep_as_text(node, key, within="".join(within))
         data = yamltext.construct(node)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a number with 5000 digits
         raise _not_yaml(error, where, what) from None
     if not isinstance(data, dict):
         raise RecipeError(
@@ -85,7 +85,7 @@ def mapping(
     return data, node
 
 
-def _not_yaml(error: yaml.YAMLError, where: str, what: str) -> RecipeError:
+def _not_yaml(error: Exception, where: str, what: str) -> RecipeError:
     mark = getattr(error, "problem_mark", None)
     at = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]

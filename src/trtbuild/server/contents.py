@@ -163,7 +163,7 @@ def _llm_api_models(repo: Path) -> Iterator[str]:
     for path in paths:
         try:
             found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
             continue
         if isinstance(found, dict):
             yield str(found.get("model", ""))

@@ -229,7 +229,7 @@ def _llm_api(folder: Path) -> RankedModel:
     try:
         text = (version or folder).joinpath(LLM_API_FILE).read_text(encoding="utf-8")
         found = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         return RankedModel(folder.name, "llmapi", 1, (), f"{LLM_API_FILE}: {error}")
     sizes = [found.get(key, 1) for key in _PARALLEL] if isinstance(found, dict) else []
     world = 1

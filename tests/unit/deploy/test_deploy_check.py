@@ -69,6 +69,23 @@ def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path, text: str) -> N
     assert "a.yaml cannot be judged" in found.message
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"services: {{a: {{command: [tritonserver, --exit-timeout-secs={'9' * 5000}], "
+        f"mem_limit: '{'9' * 400}', labels: {{trtbuild.dev/load-seconds: '{'9' * 5000}'}}}}}}\n",
+        "services: {a: null, b: 3, c: [x], d: {healthcheck: 7, command: {}}}\n",
+        "kind: Pod\nmetadata: {labels: x, annotations: [y]}\nspec: {containers: [null, 3]}\n",
+        "kind: Deployment\nspec: {template: {metadata: {labels: x, annotations: y}, spec: {"
+        "volumes: [{name: [a]}], containers: [{args: [tritonserver], "
+        "volumeMounts: [{name: {b: c}}]}]}}}\n",
+    ],
+)
+def test_what_has_another_shape_is_no_crash(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    assert check(tmp_path).looked_at == ("a.yaml",)
+
+
 def test_a_directory_without_files_is_an_error(tmp_path: Path) -> None:
     assert trtbuild("deploy", "check", tmp_path).returncode == 2
     done = trtbuild("deploy", "check", tmp_path / "none")

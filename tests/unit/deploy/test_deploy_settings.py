@@ -26,6 +26,7 @@ REFUSED = [
     ("replicas: two\n", "'replicas' must be a valid integer, not text 'two'", 1),
     ("replicas: -1\n", "'replicas' must be greater than or equal to 0", 1),
     ("weights:\n  from: nfs\n", "'weights.from' must be 'claim', 'image', 's3' or 'hub'", 2),
+    (f"server: {{memory: '{'9' * 400}'}}\n", "is not a size", 1),
     ("weights: {bandwidth: 0K}\n", "'0K' is not a size", 1),
     ("weights: {bandwidth: '0'}\n", "'0' is nothing: give a size", 1),
     ("gateway: {memory: ''}\n", "'' is not a size", 1),
@@ -70,7 +71,15 @@ def test_a_refusal_names_the_key_and_the_line(text: str, said: str, line: int) -
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("x: &a [*a]", "nested too deeply"), ("- a", "is a list"), ("", "is empty"), ("a: [", "YAML")],
+    [
+        ("x: &a [*a]", "nested too deeply"),
+        ("- a", "is a list"),
+        ("", "is empty"),
+        ("a: [", "YAML"),
+        (f"replicas: {'9' * 5000}", "is not YAML: Exceeds the limit"),
+        ("a: 0x_", "is not YAML"),
+        ("[" * 5000, "nested too deeply"),
+    ],
 )
 def test_what_is_no_mapping_is_refused(text: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):

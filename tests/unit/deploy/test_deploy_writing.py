@@ -89,8 +89,17 @@ def test_diff_needs_a_directory_of_ours(tmp_path: Path) -> None:
     assert "was not written by trtbuild deploy" in done.stderr
 
 
-def test_a_damaged_manifest_is_an_error(out: Path) -> None:
-    (out / ".trtbuild-deploy.json").write_text("{")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[" * 100_000,
+        json.dumps({"version": 1, "target": "", "repository": "", "files": {"a" * 300: ""}}),
+    ],
+    ids=["cut", "deep", "long"],
+)
+def test_a_damaged_manifest_is_an_error(out: Path, text: str) -> None:
+    (out / ".trtbuild-deploy.json").write_text(text)
     code, said = deploy(out)
     assert code == 2
     assert "cannot be read" in said

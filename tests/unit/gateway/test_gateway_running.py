@@ -151,6 +151,7 @@ def test_a_body_of_a_gigabyte_is_refused_by_its_length() -> None:
         (("no-such-directory",), 2, "is not a directory"),
         (("-f", "missing.yaml"), 3, "cannot be read"),
         (("-f", "bad.yaml"), 3, "is not YAML"),
+        (("-f", "long.yaml"), 3, "is not YAML: Exceeds the limit"),
         (("-f", "wrong.yaml"), 3, "prot"),
         (("-f", "both.yaml"), 3, "both 'url' and 'servers'"),
         (("--url", "http://[x"), 3, "is not the address of a server"),
@@ -163,6 +164,7 @@ def test_a_gateway_that_cannot_start(
     arguments: tuple[str, ...], code: int, says: str, tmp_path: Any
 ) -> None:
     (tmp_path / "bad.yaml").write_text("a: [")
+    (tmp_path / "long.yaml").write_text(f"port: {'9' * 5000}")
     (tmp_path / "wrong.yaml").write_text("prot: 5")
     (tmp_path / "both.yaml").write_text("url: a:1\nservers: [b:1]")
     done = trtbuild("gateway", *arguments, cwd=tmp_path)

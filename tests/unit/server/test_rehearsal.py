@@ -57,6 +57,20 @@ def test_weights_on_the_hub_are_seen_in_model_yaml(tmp_path: Path) -> None:
     assert server.read_contents(write_llmapi_model(tmp_path, "api", "org/model")).needs_hub
 
 
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, f"a: {'9' * 5000}", "a: ["], ids=["deep", "long", "cut"]
+)
+def test_arguments_that_cannot_be_read_are_a_problem_of_their_model(
+    tmp_path: Path, text: str
+) -> None:
+    repo = write_llmapi_model(tmp_path, "api", "org/model")
+    (repo / "api/1/model.yaml").write_text(text)
+    contents = server.read_contents(repo)
+    assert not contents.needs_hub
+    (model,) = server.lay_out(contents).models
+    assert model.problem.startswith("model.yaml: ")
+
+
 def test_an_engine_takes_the_checkpoint_that_is_given(tmp_path: Path, checkpoint: Path) -> None:
     source = SourceRef("local", "tiny")
     repo = write_engine_model(tmp_path / "repo", "big_tensorrt_llm", "big", source)

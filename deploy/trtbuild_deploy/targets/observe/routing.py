@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from trtbuild_deploy.settings import Observe
@@ -9,10 +10,11 @@ from trtbuild_deploy.settings import Observe
 
 def alertmanager(observe: Observe) -> dict[str, Any]:
     """The configuration: pages at once, the rest in groups; a webhook where one is named."""
+    labels = sorted(observe.labels)
     return {
         "route": {
             "receiver": "notify",
-            "group_by": ["alertname", "model", *sorted(observe.labels)],
+            "group_by": ["alertname", "model", *labels],
             "group_wait": "30s",
             "group_interval": "5m",
             "repeat_interval": "4h",
@@ -26,14 +28,21 @@ def alertmanager(observe: Observe) -> dict[str, Any]:
             ],
         },
         "receivers": [_receiver("page", observe.page), _receiver("notify", observe.notify)],
-        # What follows from a dead engine is not told beside it.
+        # What follows from a dead engine is not told beside it; other models still are. A stuck
+        # engine is seen without its model.
         "inhibit_rules": [
-            {
-                "source_matchers": ['alertname=~"TritonEngineDead|TritonEngineStuck"'],
-                "target_matchers": ['severity="notify"'],
-                "equal": sorted(observe.labels),
-            }
+            _hidden("TritonEngineStuck", 'severity="notify"', labels=labels),
+            _hidden("TritonEngineDead", 'severity="notify"', 'model=""', labels=labels),
+            _hidden("TritonEngineDead", 'severity="notify"', labels=("model", *labels)),
         ],
+    }
+
+
+def _hidden(source: str, *targets: str, labels: Sequence[str]) -> dict[str, Any]:
+    return {
+        "source_matchers": [f'alertname="{source}"'],
+        "target_matchers": list(targets),
+        "equal": list(labels),
     }
 
 
