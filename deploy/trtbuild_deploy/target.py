@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Protocol, cast
@@ -64,8 +64,8 @@ def target_names() -> tuple[str, ...]:
     return tuple(sorted({point.name for point in plugins.points(ENTRY_POINT_GROUP)}))
 
 
-def find_target(name: str) -> Target:
-    """The target of that name.
+def find_target(name: str, others: Iterable[str] = ()) -> Target:
+    """The target of that name; ``others`` may be meant, too.
 
     Raises:
         UsageError: There is none, or the plug-in that brings it cannot be loaded.
@@ -74,7 +74,7 @@ def find_target(name: str) -> Target:
     if points:
         return _loaded(points[0])
     known = target_names()
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, (*known, *others), n=1, cutoff=0.5)
     fix = f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}"
     raise UsageError(f"there is no deployment target {name!r}", fix=fix)
 

@@ -55,7 +55,7 @@ class _Targets(Group):
         if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
             from trtbuild_deploy.target import find_target
 
-            find_target(args[0])
+            find_target(args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
 

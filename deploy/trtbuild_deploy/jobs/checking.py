@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ def check(folder: Path, selection: Selection = EVERYTHING) -> Checked:
     Raises:
         UsageError: There is no such directory, or it has nothing to check.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path's raises for too long a name
         raise UsageError(
             f"{str(folder)!r} is not a directory", fix="name the directory given with -o"
         )

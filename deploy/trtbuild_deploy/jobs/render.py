@@ -107,7 +107,13 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _require_place(out: Path, repository: Path) -> None:
-    if out.exists() and not out.is_dir():
+    try:
+        is_other = out.exists() and not out.is_dir()
+    except OSError as error:  # too long a name
+        raise UsageError(
+            f"{str(out)!r} cannot be a directory: {error.strerror}", fix="name another one with -o"
+        ) from None
+    if is_other:
         raise UsageError(f"{str(out)!r} is not a directory", fix="name a directory with -o")
     if out.resolve().is_relative_to(repository):
         raise UsageError(

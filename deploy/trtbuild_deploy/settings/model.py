@@ -40,6 +40,7 @@ from trtbuild_deploy.settings.targets import (
 )
 
 SETTINGS_NAME = "deploy.yaml"
+_DAY = 86_400  # seconds
 _INT32 = 2**31 - 1  # the largest number that Kubernetes takes there
 
 ENVIRONMENTS = ("dev", "staging", "prod", "rehearsal")
@@ -69,11 +70,15 @@ class Server(Strict):
     memory: Quantity = Field(
         default="", description="Memory limit; default: estimated from the weights"
     )
-    load_seconds: int = Field(default=0, ge=0, description="Measured load time; 0: estimated")
-    pre_stop: int = Field(
-        default=15, ge=0, description="Seconds between leaving the endpoints and SIGTERM"
+    load_seconds: int = Field(
+        default=0, ge=0, le=_DAY, description="Measured load time; 0: estimated"
     )
-    exit_timeout: int = Field(default=60, ge=1, description="Seconds in which running requests end")
+    pre_stop: int = Field(
+        default=15, ge=0, le=_DAY, description="Seconds between leaving the endpoints and SIGTERM"
+    )
+    exit_timeout: int = Field(
+        default=60, ge=1, le=_DAY, description="Seconds in which running requests end"
+    )
     user: int = Field(
         default=1000, ge=1, le=_INT32, description="User and group id; NVIDIA's images have 1000"
     )

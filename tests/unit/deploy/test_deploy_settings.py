@@ -39,6 +39,7 @@ REFUSED = [
     ("compose: {address: '0.0.0.0:80'}\n", "must be an IP address without a port", 1),
     ("gate: {slo: ttft=..s}\n", "'gate.slo' must be objectives, such as ttft=500ms", 1),
     ("route: {hostnames: ['*']}\n", "'route.hostnames[0]' must be a host name", 1),
+    ("server: {loadSeconds: 999999999999}\n", "'server.loadSeconds' must be less than", 1),
     ("route: {timeout: 100000}\n", "'route.timeout' must be less than", 1),
     ("server: {tolerations: [{value: x}]}\n", "needs 'operator: Equal'", 1),
     ("server: {tolerations: [{operator: Equal}]}\n", "needs a 'key'", 1),

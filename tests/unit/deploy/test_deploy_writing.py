@@ -127,6 +127,21 @@ def test_the_files_of_another_target_stay(out: Path) -> None:
     assert not (out / "compose.yaml").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("verfy",), "did you mean 'verify'?"),
+        (("hlem",), "did you mean 'helm'?"),
+        (("check", "a" * 300), "is not a directory"),
+        (("compose", "REPOSITORY", "-o", "a" * 300), "cannot be a directory: File name too long"),
+    ],
+)
+def test_a_wrong_word_is_an_error(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    repo = deployable(tmp_path)
+    done = trtbuild("deploy", *(repo if word == "REPOSITORY" else word for word in words))
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = trtbuild("deploy", "compose", deployable(tmp_path), "-o", out, "--dry-run", "--json")
