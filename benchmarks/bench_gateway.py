@@ -68,78 +68,6 @@ static_resources:
       - lb_endpoints:
         - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}}}
 """
-USUAL = """
-import json, sys
-import httpx, uvicorn
-from starlette.applications import Starlette
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
-
-client = httpx.AsyncClient(base_url=sys.argv[1], timeout=None,
-                           limits=httpx.Limits(max_connections=None))
-
-async def relay(request):
-    body = await request.json()
-    async def events():
-        asked = {"text_input": body["prompt"], "stream": True}
-        async with client.stream("POST", "/v2/models/m/generate_stream", json=asked) as answer:
-            async for line in answer.aiter_lines():
-                if line.startswith("data: "):
-                    text = json.loads(line[6:])["text_output"]
-                    choice = {"index": 0, "text": text, "finish_reason": None}
-                    yield "data: " + json.dumps({"id": "x", "choices": [choice]}) + "\\n\\n"
-        yield "data: [DONE]\\n\\n"
-    return StreamingResponse(events(), media_type="text/event-stream")
-
-uvicorn.run(Starlette(routes=[Route("/v1/completions", relay, methods=["POST"])]),
-            port=int(sys.argv[2]), log_level="error")
-"""
-
-
-RAW = """
-import asyncio, sys
-from urllib.parse import urlsplit
-import uvloop
-
-place = urlsplit(sys.argv[1])
-
-class Up(asyncio.Protocol):
-    def __init__(self, client):
-        self.client = client
-
-    def data_received(self, data):
-        self.client.write(data)
-
-    def connection_lost(self, error):
-        self.client.close()
-
-class Down(asyncio.Protocol):
-    server = None
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        asyncio.ensure_future(self.pass_on(data))
-
-    async def pass_on(self, data):
-        if self.server is None:
-            made = lambda: Up(self.transport)
-            loop = asyncio.get_running_loop()
-            self.server, _ = await loop.create_connection(made, place.hostname, place.port)
-        self.server.write(data)
-
-    def connection_lost(self, error):
-        if self.server is not None:
-            self.server.abort()
-
-async def main():
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(Down, "127.0.0.1", int(sys.argv[2]), backlog=4096)
-    await server.serve_forever()
-
-uvloop.run(main())
-"""
 
 
 def free_port() -> int:
@@ -324,14 +252,12 @@ def relays(upstream: int, args: Any, folder: Path) -> Iterator[tuple[str, list[s
     # One process by two names: two would write at other times, which costs every relay more.
     other = ["--url", f"localhost:{upstream}"]
     yield "gateway, two servers", [*argv, str(two), *other], two, completion
-    for name, code, port, make in (
-        ("asyncio, raw", RAW, raw, direct),
-        ("Starlette + httpx + json", USUAL, usual, completion),
+    for name, script, port, make in (
+        ("asyncio, raw", "raw_relay.py", raw, direct),
+        ("Starlette + httpx + json", "usual_relay.py", usual, completion),
     ):
-        script = folder / f"{port}.py"
-        script.write_text(code)
         place = f"http://127.0.0.1:{upstream}"
-        yield name, [sys.executable, str(script), place, str(port)], port, make
+        yield name, [sys.executable, str(HERE / script), place, str(port)], port, make
 
 
 def access_variants(upstream: int, folder: Path) -> Iterator[tuple[str, list[str], int, Request]]:

@@ -1,4 +1,5 @@
-"""The house's own rules: what ``--help`` may import, and how long files and functions are."""
+"""Limits of the code: what ``--help`` may import, how long files and functions are, and through
+how many modules a conversion goes."""
 
 from __future__ import annotations
 
@@ -9,32 +10,17 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
-from support.paths import ROOT
+from support.checkpoints import make_llama
+from support.paths import ROOT, WHEEL_ROOTS
+from trtbuild.pipeline.convert import convert
+from trtbuild.recipe import ModelRecipe
 
-SOURCES = sorted(
-    path
-    for folder in (
-        "src",
-        "builders",
-        "dialects",
-        "rules",
-        "measure",
-        "deploy",
-        "batch",
-        "experiments",
-        "artifacts",
-        "drift",
-        "importing",
-        "engine_flow",
-        "backends",
-        "gateway",
-        "templates",
-    )
-    for path in (ROOT / folder).rglob("*.py")
-)
+ROOTS = (*WHEEL_ROOTS, "backends", "adapters", "gateway", "templates")
+SOURCES = sorted(path for root in ROOTS for path in (ROOT / root).rglob("*.py"))
 HEAVY = [
     "torch",
     "transformers",
@@ -81,20 +67,53 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert result.stdout.strip() == "[]"
 
 
+def lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
 def test_files_are_short() -> None:
-    lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES]
-    assert percentile_95(lengths) <= 300
+    assert percentile_95([lines(path) for path in SOURCES]) <= 300
+
+
+def test_the_core_is_small() -> None:
+    assert sum(lines(path) for path in (ROOT / "src/trtbuild").rglob("*.py")) <= 36_000
 
 
 @pytest.mark.slow
 def test_functions_are_short() -> None:
-    lengths = [
-        (node.end_lineno or node.lineno) - node.lineno + 1
+    lengths = {
+        f"{path.relative_to(ROOT)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
         for path in SOURCES
         for node in statements(tree(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    assert percentile_95(lengths) <= 40
+    }
+    assert percentile_95(list(lengths.values())) <= 30
+    assert [name for name, length in lengths.items() if length > 80] == []
+
+
+def test_a_recipe_passes_few_modules_of_the_core(tmp_path: Path, cache_dir: Path) -> None:
+    """A newcomer who follows a conversion opens no more files than these. A builder that is not
+    chosen gives its reasons, and that is all."""
+    seen: set[str] = set()
+
+    def called(frame: FrameType, event: str, _: object) -> None:
+        code, name = frame.f_code, str(frame.f_globals.get("__name__"))
+        if event == "call" and name.startswith("trtbuild"):
+            given = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            values = [frame.f_locals.get(each) for each in given if each != "self"]
+            if any(isinstance(getattr(one, "recipe", one), ModelRecipe) for one in values):
+                seen.add(name)
+
+    recipe = ModelRecipe(source=str(make_llama(tmp_path / "llama")), name="bot", backend="vllm")
+    sys.setprofile(called)
+    try:
+        convert(recipe, repository=tmp_path / "repo")
+    finally:
+        sys.setprofile(None)
+    core = {name for name in seen if name.startswith("trtbuild.")}
+    assert {"trtbuild.pipeline.convert", "trtbuild.pipeline.job"} < core and len(core) <= 11, core
+    of_other = {name for name in seen if name.startswith("trtbuild_engine_flow.")}
+    assert of_other <= {"trtbuild_engine_flow.builder", "trtbuild_engine_flow.builder.reasons"}
 
 
 def test_every_module_says_what_it_is() -> None:

@@ -80,8 +80,8 @@ class ServerFlags:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """What is served."""
+class ServeOptions:
+    """What only ``serve`` takes."""
 
     repo: str = option(
         "model_repository",
@@ -89,12 +89,6 @@ class Served:
         argument=True,
         show_default=True,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeOptions:
-    """What only ``serve`` takes."""
-
     detach: bool = option(False, "Return when the server is ready; it keeps running.", short="-d")
     dry_run: bool = option(False, "Print the exact command and start nothing.")
     http_port: int | None = option(None, "HTTP port; 0 takes a free one.", min=0, max=65535)
@@ -125,8 +119,8 @@ class ServeOptions:
     )
 
 
-@from_fields(Served, ServerFlags, ServeOptions)
-def serve(served: Served, server: ServerFlags, asked: ServeOptions) -> None:
+@from_fields(ServerFlags, ServeOptions)
+def serve(server: ServerFlags, asked: ServeOptions) -> None:
     """Serve a model repository until Ctrl-C (exit code 0), or in the background."""
     from trtbuild.cli.output import log_as, progress
     from trtbuild.pipeline import serve as pipeline
@@ -146,7 +140,7 @@ def serve(served: Served, server: ServerFlags, asked: ServeOptions) -> None:
     )
     with progress() as bars:
         plan = pipeline.prepare(
-            local_repository(served.repo, bars),
+            local_repository(asked.repo, bars),
             mode=server.mode,
             options=options,
             validate=asked.validate,

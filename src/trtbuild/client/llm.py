@@ -152,16 +152,7 @@ class AsyncLLMClient:
 
 
 class LLMClient:
-    """:class:`AsyncLLMClient` for code without an event loop.
-
-    Args:
-        url: ``HOST:PORT`` of the protocol, without a scheme.
-        protocol: ``grpc`` or ``http``.
-        card: What is known of a model by name beside what the server says; None for nothing.
-
-    Raises:
-        ServerError: from every method, when the server does not answer or refuses.
-    """
+    """:class:`AsyncLLMClient` for code without an event loop: the same arguments and errors."""
 
     def __init__(self, url: str, protocol: Protocol = "grpc", card: Card = lambda _: None) -> None:
         self._client = AsyncLLMClient(url, protocol, card)

@@ -144,7 +144,14 @@ class HttpEndpoint:
         seconds: float | None = None,
     ) -> Response:
         """Send any request, whatever the response's status; the path begins with ``/``."""
-        return await self._call(method, path, body, headers, seconds=seconds)
+        whole = self._seconds if seconds is None else seconds
+        try:
+            async with asyncio.timeout(whole):
+                return await self._pool.fetch(method, path, body, headers, limit=self._limit)
+        except TimeoutError:
+            raise late(whole) from None
+        except OSError as error:
+            raise unreachable(error) from error
 
     async def _good(
         self,
@@ -155,28 +162,10 @@ class HttpEndpoint:
         *,
         seconds: float | None,
     ) -> Response:
-        answer = await self._call(method, path, body, headers, seconds=seconds)
+        answer = await self.fetch(method, path, body, headers, seconds=seconds)
         if not answer.good:
             raise refusal(answer)
         return answer
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        headers: Mapping[str, str] | None = None,
-        *,
-        seconds: float | None,
-    ) -> Response:
-        whole = self._seconds if seconds is None else seconds
-        try:
-            async with asyncio.timeout(whole):
-                return await self._pool.fetch(method, path, body, headers, limit=self._limit)
-        except TimeoutError:
-            raise late(whole) from None
-        except OSError as error:
-            raise unreachable(error) from error
 
 
 def _require_events(response: Response) -> None:

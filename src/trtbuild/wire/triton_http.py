@@ -24,7 +24,7 @@ class TritonHttp(HttpEndpoint):
 
     async def live(self, *, seconds: float | None = None) -> bool:
         """Whether the server is up. WireError if nothing listens."""
-        return (await self._call("GET", "/v2/health/live", seconds=seconds)).good
+        return (await self.fetch("GET", "/v2/health/live", seconds=seconds)).good
 
     async def ready(
         self, model: str = "", version: str = "", *, seconds: float | None = None
@@ -34,7 +34,7 @@ class TritonHttp(HttpEndpoint):
         WireError while nothing listens.
         """
         path = f"{_path(model, version)}/ready" if model else "/v2/health/ready"
-        return (await self._call("GET", path, seconds=seconds)).good
+        return (await self.fetch("GET", path, seconds=seconds)).good
 
     async def metadata(
         self, model: str, version: str = "", *, seconds: float | None = None
