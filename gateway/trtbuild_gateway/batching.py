@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, field
 
@@ -11,6 +12,9 @@ from trtbuild_gateway.batches.store import OPEN, Store
 from trtbuild_gateway.settings import BatchSettings
 
 _log = logging.getLogger("trtbuild.gateway")
+
+# Another process on the directory, such as the one before us, may end with a batch unfinished.
+_AGAIN_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -32,6 +36,7 @@ class Batching:
     _new: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[str, Job] = field(default_factory=dict)
     _room: asyncio.Semaphore = field(init=False)
+    _failed: set[str] = field(default_factory=set)
     _woken: int = 0
 
     def __post_init__(self) -> None:
@@ -40,6 +45,7 @@ class Batching:
     def wake(self) -> None:
         """Look for new batches."""
         self._woken += 1
+        self._failed.clear()
         self._new.set()
 
     def cancel(self, name: str) -> None:
@@ -56,25 +62,29 @@ class Batching:
                 for owner in {owner for _, owner in await asyncio.to_thread(self.store.unfinished)}:
                     if owner not in working or working[owner].done():
                         working[owner] = asyncio.create_task(self._work(owner))
-                await self._new.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_AGAIN_SECONDS):
+                        await self._new.wait()
         finally:
             for task in working.values():
                 task.cancel()
             await asyncio.gather(*working.values(), return_exceptions=True)
 
     async def _work(self, owner: str) -> None:
-        """Compute the batches of a caller; those that fail are skipped until there is new work."""
-        skipped: set[str] = set()
+        """Compute the batches of a caller; those that fail are skipped until there is new work,
+        and those that another process computes until the next look."""
+        held: set[str] = set()
         while True:
             woken = self._woken
             unfinished = await asyncio.to_thread(self.store.unfinished)
+            skipped = held | self._failed
             left = (name for name, whose in unfinished if whose == owner and name not in skipped)
             name = next(left, None)
             if name is None:
                 if woken == self._woken:
                     return
             elif not await self._computed(name, owner):
-                skipped.add(name)
+                held.add(name)
 
     async def _computed(self, name: str, owner: str) -> bool:
         """Compute a batch; False if another process does, or it failed in a way of ours."""
@@ -85,6 +95,7 @@ class Batching:
             await job.run()
         except Exception as error:  # of the disk, mostly: it must not end the other batches
             _log.error("batch %s waits for the next start", name, exc_info=error)
+            self._failed.add(name)
         finally:
             del self._running[name]
         return self.store.batch(name, owner)["status"] not in OPEN

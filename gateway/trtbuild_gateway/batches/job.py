@@ -16,7 +16,7 @@ from trtbuild_batch.engine import Aimd, Engine, Outcome, Policy, Receipt
 from trtbuild_batch.output.journal import Journal, receipts, sync_all
 from trtbuild_gateway.batches.calling import asked
 from trtbuild_gateway.batches.lines import Line, body_of, check, results
-from trtbuild_gateway.batches.store import Store
+from trtbuild_gateway.batches.store import OPEN, Store
 from trtbuild_gateway.settings import BatchSettings
 
 _SYNC_SECONDS = 0.5
@@ -80,6 +80,12 @@ class Job:
         journal = Journal(self.store.journal_of(batch["id"]), batch["id"], _slim)
         if not await asyncio.to_thread(journal.open):
             return  # another gateway on this directory computes it
+        now = self.store.batch(batch["id"], self.owner)
+        if now["status"] not in OPEN:  # it did, until a moment ago
+            journal.discard()
+            return
+        if not self._stopped:
+            batch.update(now)
         self._done = journal.known
         try:
             await self._compute(journal)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from trtbuild_batch.output.journal import Journal
 from trtbuild_gateway.batches.lines import body_of, check
 from trtbuild_gateway.batches.store import Store
 from trtbuild_gateway.batching import Batching
@@ -152,6 +153,69 @@ def test_the_directory_is_read_in_a_thread_and_no_new_batch_is_missed(tmp_path: 
                     await asyncio.sleep(0.01)
             await ended(store, added_late[0], "a")
         assert threading.get_ident() not in threads
+
+    asyncio.run(main())
+
+
+def test_a_batch_that_another_process_leaves_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trtbuild_gateway.batching._AGAIN_SECONDS", 0.02)
+
+    async def main() -> None:
+        async def reply(_: str, __: Any) -> bytes:
+            return b"{}"
+
+        store = Store(tmp_path)
+        name = added(store, "a", 1)
+        other = Journal(store.journal_of(name), name)
+        assert other.open()
+        looks = 0
+        unfinished = store.unfinished
+
+        def counted() -> list[tuple[str, str]]:
+            nonlocal looks
+            looks += 1
+            return unfinished()
+
+        store.unfinished = counted  # type: ignore[method-assign]
+        async with at_work(Batching(store, BatchSettings(), endpoint(reply))):
+            async with asyncio.timeout(180):
+                while looks < 9:
+                    await asyncio.sleep(0.01)
+            assert store.batch(name, "a")["status"] == "validating"
+            other.close()
+            await ended(store, name, "a")
+
+    asyncio.run(main())
+
+
+def test_a_batch_that_another_process_has_just_ended_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        asked: list[str] = []
+        opened: list[str] = []
+
+        async def reply(caller: str, _: Any) -> bytes:
+            asked.append(caller)
+            return b"{}"
+
+        def late(self: Journal) -> bool:
+            batch = store.batch(name, "a")
+            store.save_batch({**batch, "status": "completed"}, "a")
+            found = real(self)
+            opened.append(name)
+            return found
+
+        store, real = Store(tmp_path), Journal.open
+        name = added(store, "a", 1)
+        monkeypatch.setattr(Journal, "open", late)
+        async with at_work(Batching(store, BatchSettings(), endpoint(reply))):
+            async with asyncio.timeout(180):
+                while not opened or store.journal_of(name).exists():
+                    await asyncio.sleep(0.01)
+        assert not asked
 
     asyncio.run(main())
 
