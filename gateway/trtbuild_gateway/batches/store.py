@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import threading
 import time
@@ -28,6 +29,9 @@ _OWNER = "_owner"
 _PIECE_BYTES = 1 << 18
 _WORKING = frozenset({".grant", ".journal"})
 """Endings of what a batch needs until its end."""
+_SWEPT = re.compile(
+    r"\.?(file-|batch_)[0-9a-f]{30}\.(data|grant|journal|(json|grant)\.trtbuild-[0-9a-f]+)"
+)
 _ABANDONED_SECONDS = 3600
 """Age of a file without an object that no gateway can still be writing."""
 
@@ -164,7 +168,7 @@ class Store:
     def _sweep(self) -> None:
         """Remove what a batch at its end no longer needs, and files that never got an object."""
         for path in (*self._folder.glob(f"{_FILES}/*"), *self._folder.glob(f"{_BATCHES}/*")):
-            if path.suffix == ".json" and not path.name.startswith("."):
+            if not _SWEPT.fullmatch(path.name):  # an object, or nothing of ours
                 continue
             found = self._read(path.with_suffix(".json"))
             with contextlib.suppress(FileNotFoundError):  # another gateway sweeps, too
