@@ -226,15 +226,20 @@ def _documents(*values: dict[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks."""
+    """Writes texts of several lines as blocks, and quotes what only kubectl takes for no text."""
 
 
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar(
-        "tag:yaml.org,2002:str", text, style="|" if "\n" in text.strip() else None
-    ),
+_NO_TEXT_IN_GO = re.compile(
+    r"[yYnN]|[-+]?0[oObBxX][0-9a-fA-F_]+|[-+]?\.?[0-9][0-9_.]*[eE][-+]?[0-9]+"
 )
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text.strip() else "'" if _NO_TEXT_IN_GO.fullmatch(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _dumped(value: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,8 +24,14 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, indentless=False)
 
 
+# What Go's parser, so Helm and kubectl, reads as a boolean or a number, and PyYAML as text.
+_NO_TEXT_IN_GO = re.compile(
+    r"[yYnN]|[-+]?0[oObBxX][0-9a-fA-F_]+|[-+]?\.?[0-9][0-9_.]*[eE][-+]?[0-9]+"
+)
+
+
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value else None
+    style = "|" if "\n" in value else "'" if _NO_TEXT_IN_GO.fullmatch(value) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from trtbuild.errors import RecipeError
+from trtbuild_batch.scheduling.kubernetes import _dumped
 from trtbuild_deploy.settings import Settings, load_settings, parse_settings
 from trtbuild_deploy.settings.loading import with_environment
 from trtbuild_deploy.settings.values import name_of, quantity_bytes
+from trtbuild_deploy.targets.yamltext import yaml_bytes
 from trtbuild_measure.bench.metrics.goodput import parse_slo
 
 REFUSED = [
@@ -120,6 +122,11 @@ def test_an_environment_changes_single_keys() -> None:
     assert (prod.gpu.count, prod.gpu.per_node, prod.replicas) == (2, 4, 3)
     assert prod.network.egress == "none"
     assert with_environment(settings, "dev", {}).replicas is None
+
+
+@pytest.mark.parametrize("text", ["n", "Y", "1e3", "12E4567", ".5e3", "0o17", "0xAF", "0b1"])
+def test_a_text_is_one_for_helm_too(text: str) -> None:
+    assert yaml_bytes({"a": text}) == f"a: '{text}'\n".encode() == _dumped({"a": text}).encode()
 
 
 def test_values() -> None:
