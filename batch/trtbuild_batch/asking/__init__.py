@@ -1,6 +1,13 @@
 """What a model is asked about a row, for every kind of target."""
 
-from trtbuild_batch.asking.model import Call, Conversation, Question, RowError, Task
+from trtbuild_batch.asking.model import (
+    Call,
+    Conversation,
+    Question,
+    RowError,
+    Task,
+    requests_of,
+)
 from trtbuild_batch.asking.tasks import Embed, Lines, Prompt, Rerank
 
 __all__ = [
@@ -13,4 +20,5 @@ __all__ = [
     "Rerank",
     "RowError",
     "Task",
+    "requests_of",
 ]

@@ -36,6 +36,33 @@ class Call:
 Question = GenerateRequest | Conversation | EmbedRequest | RerankRequest | Call
 
 
+def requests_of(question: Question) -> int:
+    """Return how many requests a server counts for a question, at most."""
+    if isinstance(question, RerankRequest):
+        return 1 + len(question.documents)
+    if isinstance(question, GenerateRequest | Conversation):
+        return _count(question.sampling.more.get("n"))
+    if isinstance(question, EmbedRequest):
+        return len(question.inputs)
+    body = question.body
+    texts = sum(_length(body.get(name)) for name in _TEXTS)
+    return max(1, texts) * _count(body.get("n"))
+
+
+_TEXTS = ("prompt", "input", "documents", "text_1", "text_2", "queries")
+"""Fields of OpenAI's and vLLM's bodies that may have several texts."""
+
+
+def _length(found: Any) -> int:
+    """Several texts or token lists; one text, one token list or the messages of a chat."""
+    several = isinstance(found, list) and bool(found) and isinstance(found[0], str | list)
+    return len(found) if several else 1 if found else 0
+
+
+def _count(found: Any) -> int:
+    return found if isinstance(found, int) and found > 1 else 1
+
+
 class RowError(Exception):
     """A row that nothing can be asked about; its message is for people."""
 

@@ -46,6 +46,10 @@ def _none(_: object) -> int:
     return 0
 
 
+def _one(_: object) -> int:
+    return 1
+
+
 @dataclass(slots=True)
 class Engine(Generic[Item]):
     """Asks about items, several at a time.
@@ -58,6 +62,7 @@ class Engine(Generic[Item]):
         policy: When to try again, and when to stop.
         alive: Whether the target answers anything at all.
         spent: How many of its attempts an item has used up elsewhere.
+        requests: How many requests an item is for the server.
     """
 
     ask: Callable[[Item], Awaitable[Outcome]]
@@ -66,6 +71,7 @@ class Engine(Generic[Item]):
     policy: Policy = field(default_factory=Policy)
     alive: Callable[[], Awaitable[bool]] = _nothing
     spent: Callable[[Item], int] = _none
+    requests: Callable[[Item], int] = _one
     retries: int = 0
     answered: int = 0
     asked: int = 0
@@ -76,6 +82,7 @@ class Engine(Generic[Item]):
     _group: asyncio.TaskGroup | None = None
     _workers: int = 0
     _busy: int = 0
+    _requests: int = 0
     _silent_since: float = 0.0
     _budget: Budget = field(init=False)
     # jitter is no secret
@@ -88,6 +95,11 @@ class Engine(Generic[Item]):
     def in_flight(self) -> int:
         """Items that a worker holds."""
         return self._busy
+
+    @property
+    def requests_in_flight(self) -> int:
+        """Requests that those are for the server."""
+        return self._requests
 
     async def run(self, items: AsyncIterator[Sequence[Item]]) -> None:
         """Ask about every item of every batch. Returns when each has its receipt.
@@ -129,13 +141,16 @@ class Engine(Generic[Item]):
                 if not self._ready and not await self._fill():
                     return
                 item = self._ready.popleft()
+                count = self.requests(item)
                 self._busy += 1
+                self._requests += count
                 try:
                     receipt = await self._receipt(item)
                     if (recorded := self.record(item, receipt)) is not None:
                         await recorded
                 finally:
                     self._busy -= 1
+                    self._requests -= count
                 if self._workers < self.limiter.limit:
                     self._hire()
         finally:
@@ -159,7 +174,7 @@ class Engine(Generic[Item]):
         answered_before = self.answered
         while True:
             answered, begun = self.answered, now()
-            self.asked += 1
+            self.asked += self.requests(item)
             try:
                 outcome = await self.ask(item)
             except CallError as error:

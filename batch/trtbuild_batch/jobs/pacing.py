@@ -80,7 +80,7 @@ class Pacer:
             limiter = Metered(limiter.limit, limiter.most, limiter.greedy, yielding)
             engine.limiter = limiter
         now = asyncio.get_running_loop().time()
-        limiter.observe(load, Ours(engine.in_flight, engine.asked, now))
+        limiter.observe(load, Ours(engine.requests_in_flight, engine.asked, now))
         engine.wake()
         return True
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from trtbuild.errors import BuildError, ServerError
 from trtbuild.progress import Progress
-from trtbuild_batch.asking import Task
+from trtbuild_batch.asking import Task, requests_of
 from trtbuild_batch.engine import (
     CallError,
     Engine,
@@ -70,8 +70,9 @@ class Work:
             self.writer.after = self._claims.release
         pace = pacer(self.options, self.address, slowdown=self.options.slowdown)
         engine: Engine[Item] = Engine(
-            self._ask, self._done, pace.limiter, self._policy(), self.target.alive
-        )
+            self._ask, self._done, pace.limiter, self._policy(), self.target.alive,
+            requests=lambda item: requests_of(item.question),
+        )  # fmt: skip
         feeder = Feeder(
             self.source, self.record, self.task, self.writer, self._begin, self._receive
         )

@@ -11,6 +11,8 @@ import pytest
 
 from support import virtual_time
 from support.compute_bound import Engine as Computing
+from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest, Sampling
+from trtbuild_batch.asking import Call, Conversation, Question, requests_of
 from trtbuild_batch.engine import (
     CallError,
     Engine,
@@ -116,6 +118,27 @@ def test_a_server_that_starts_again_counts_from_zero() -> None:
     assert limiter.limit > 8
     limiter.observe(Load(0, 8, 0.0, 30, 3.0), Ours(8, 31, 30))  # most are not ours
     assert limiter.limit == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "count"),
+    [
+        (GenerateRequest("x"), 1),
+        (Conversation((), Sampling(more={"n": 4})), 4),
+        (EmbedRequest(("a",)), 1),
+        (RerankRequest("q", ("a", "b")), 3),
+        (Call("/chat/completions", {"messages": [{}, {}], "n": 2}), 2),
+        (Call("/completions", {"prompt": ["a", "b", "c"], "n": 2}), 6),
+        (Call("/completions", {"prompt": [1, 2, 3]}), 1),
+        (Call("/embeddings", {"input": [[1, 2], [3]]}), 2),
+        (Call("/responses", {"input": [{}, {}], "n": "x"}), 1),
+        (Call("/rerank", {"query": "q", "documents": ["a", "b"]}), 2),
+    ],
+)
+def test_a_question_of_several_requests_is_not_taken_for_traffic(
+    question: Question, count: int
+) -> None:
+    assert requests_of(question) == count
 
 
 class Gate:
