@@ -57,16 +57,21 @@ def with_adapter_rank(recipe: ModelRecipe, toolchain: Toolchain) -> ModelRecipe:
 
 
 def _rank(name: str, folder: Path) -> int:
-    path = folder / "adapter_config.json"
+    why = "has no rank 'r'"
     try:
-        config = json.loads(path.read_bytes())
+        config = json.loads((folder / "adapter_config.json").read_bytes())
         return max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnsupportedError(
-            f"the adapter {name!r} has no readable rank: {type(error).__name__}: {error}",
-            where=f"adapter_config.json of {name}",
-            fix="give a directory in PEFT's format, with adapter_config.json and its 'r'",
-        ) from None
+    except OSError as error:
+        why = f"cannot be read: {error.strerror or error}"
+    except json.JSONDecodeError as error:
+        why = f"is not JSON: {error}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise UnsupportedError(
+        f"adapter_config.json of the adapter {name!r} {why}",
+        where=str(folder),
+        fix="give a LoRA adapter saved by PEFT (save_pretrained)",
+    )
 
 
 def require_fit(case: Case, adapters: Iterable[Adapter]) -> None:

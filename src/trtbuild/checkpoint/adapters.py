@@ -12,7 +12,7 @@ from trtbuild.checkpoint.hub_errors import HubUnreachableError, explained
 from trtbuild.checkpoint.model import CheckpointFile
 from trtbuild.checkpoint.source import Source, parse_source
 from trtbuild.errors import UnsupportedError
-from trtbuild.files import explain_stand_ins, stand_in
+from trtbuild.files import explain_stand_ins, is_web_page, stand_in
 from trtbuild.modelspec import SourceRef
 from trtbuild.progress import SILENT, Progress
 
@@ -120,7 +120,7 @@ def _cached(source: Source) -> Path | None:
 
 def _files(name: str, folder: Path) -> tuple[CheckpointFile, ...]:
     found = sorted(path for path in folder.iterdir() if path.name in _WANTED)
-    kinds = {path.name: stand_in(path) for path in found}
+    kinds = {path.name: "page" if is_web_page(path) else stand_in(path) for path in found}
     for what, fix in explain_stand_ins({n: kind for n, kind in kinds.items() if kind}, folder):
         raise UnsupportedError(f"the adapter {name!r}: {what}", where=str(folder), fix=fix)
     names = {path.name for path in found}

@@ -67,6 +67,7 @@ def test_another_event_after_an_error_is_none() -> None:
     [
         (ended("error"), "finish_reason error"),
         (ended("abort"), "finish_reason abort"),
+        (ended("insufficient_system_resource"), "finish_reason insufficient_system_resource"),
         (ended({"type": "abort", "message": "no memory"}), "no memory"),
         (ended("error", error={"code": 502, "message": "upstream died"}), "upstream died"),
         ({"object": "error", "message": "CUDA out of memory", "code": 500}, "CUDA out of memory"),
@@ -190,6 +191,16 @@ def test_the_first_piece_of_a_tool_call_is_the_first_token() -> None:
     ledger.add(found, measured=True)
     assert (ledger.ok, ledger.tokens.compared) == (1, 0), "its markup is nobody's text"
     assert Counter().timeline(found).output_tokens == 12
+
+
+def test_a_function_call_is_the_older_name_of_a_tool_call() -> None:
+    found = one(delta(function_call={"name": "f"}), delta(function_call={"arguments": "{}"}))
+    assert (found.calls, "".join(found.pieces)) == (True, "f{}")
+
+
+def test_nothing_counts_after_the_end() -> None:
+    found = one(delta(content="a"), ended("stop"), usage(1), "[DONE]", delta(content="late"))
+    assert (found.error, found.pieces, found.output_tokens) == ("", ["a"], 1)
 
 
 def test_usage_in_each_chunk_counts_its_tokens() -> None:

@@ -25,7 +25,10 @@ from trtbuild_measure.bench.targets.streaming import (
 
 _DONE = b"[DONE]"
 # Finish reasons that mean a failure, from vLLM, SGLang and gateways.
-_FAILED = frozenset({"error", "abort", "aborted", "cancelled", "canceled", "failed", "failure"})
+_FAILED = frozenset(
+    {"error", "abort", "aborted", "cancelled", "canceled", "failed", "failure"}
+    | {"insufficient_system_resource"}  # DeepSeek's: the answer was cut off
+)
 
 
 class OpenAITarget:
@@ -133,7 +136,7 @@ class _Reader:
         self._so_far = 0  # tokens so far, by the usage in each chunk
 
     def event(self, now: float, data: bytes) -> None:
-        if data == _DONE:
+        if self.done or data == _DONE:
             self.done = True
             return
         try:
@@ -181,6 +184,7 @@ class _Reader:
         self._stream.thinks = self._stream.thinks or bool(thought)
         said = _text(delta.get("content")) or _text(delta.get("refusal"))
         calls = [call.get("function") or {} for call in delta.get("tool_calls") or ()]
+        calls.append(delta.get("function_call") or {})  # its older name
         called = "".join(_text(one.get("name")) + _text(one.get("arguments")) for one in calls)
         self._stream.calls = self._stream.calls or bool(called)
         return thought + said + called
