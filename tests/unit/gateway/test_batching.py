@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import os
 import threading
 import time
 import tracemalloc
@@ -284,3 +285,35 @@ def test_a_body_is_read_from_its_line() -> None:
     assert not checked.problems and [one.custom_id for one in checked.lines] == ["a", "b"]
     assert [json.loads(body_of(stream, one)) for one in checked.lines] == [{"input": "ä"}] * 2
     assert check(io.BytesIO(stream.getvalue()), ENDPOINT, 1).problems
+
+
+def test_what_a_killed_gateway_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    names = [added(store, "a", 1) for _ in range(2)]
+    batches = [store.batch(name, "a") for name in names]
+    batches[0]["status"] = "completed"
+    store.save_batch(batches[0], "a")
+    for name in names:  # as if it was killed before it could remove them
+        for ending in ("grant", "journal"):
+            (tmp_path / f"batches/{name}.{ending}").write_text("left")
+    id = "0" * 30
+    orphans = [
+        tmp_path / f"files/file-{id}.data",
+        tmp_path / f"batches/batch_{id}.grant",
+        tmp_path / f"batches/.batch_{id}.json.trtbuild-0123abcd",
+    ]
+    foreign = tmp_path / "files/photo.data"
+    for path in (*orphans, foreign):
+        path.write_text("left")
+
+    Store(tmp_path)
+    assert [store.grant_of(name) for name in names] == [b"", b"left"]
+    assert [store.journal_of(name).exists() for name in names] == [False, True]
+    assert all(orphan.exists() for orphan in orphans)  # a gateway beside this one may write them
+    for path in tmp_path.glob("*/*"):
+        os.utime(path, (0, 0))
+    Store(tmp_path)
+    assert not any(orphan.exists() for orphan in orphans) and foreign.exists()
+    assert store.grant_of(names[1]) == b"left" and len(store.files("a")) == 2
+    assert all(store.data_of(batch["input_file_id"]).exists() for batch in batches)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("*/*.json")} == {0o600}
