@@ -27,6 +27,7 @@ from trtbuild_deploy.facts import Facts, ModelFacts, read_facts
 API_KEY = "TRTBUILD_API_KEY"
 """The variable with a key of the gateway, where it asks for one."""
 
+_LOG = f"see its log; {API_KEY} has the key"
 _BUFFERED = "a proxy in between buffers: turn response buffering off for this route"
 _STREAMS = 4
 _SECONDS = 60.0
@@ -165,13 +166,15 @@ def _is_exported(family: str, exported: set[str]) -> bool:
 
 
 def _of_gateway(facts: Facts, address: str) -> Iterator[Step]:
-    """Whether the gateway lists every model, and streams the text of those that generate any."""
+    """Whether the gateway lists every model, streams text, and answers with vectors."""
     key = os.environ.get(API_KEY, "")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     yield run(_listed(facts, _root(address), headers))
     for model in facts.models:
         if _is_streamed(model):
             yield run(_through(model, _root(address), headers))
+        elif model.task == ServedTask.EMBED:
+            yield run(_embedded(model, _root(address), headers))
 
 
 async def _listed(facts: Facts, url: str, headers: Mapping[str, str]) -> Step:
@@ -181,7 +184,7 @@ async def _listed(facts: Facts, url: str, headers: Mapping[str, str]) -> Step:
             response = await client.fetch("GET", "/v1/models")
         listed = {str(one["id"]) for one in json.loads(response.body)["data"]}
     except (WireError, ValueError, LookupError, TypeError) as error:
-        return Step(name, False, f"{url}/v1/models: {error}", f"see its log; {API_KEY} has the key")
+        return Step(name, False, f"{url}/v1/models: {error}", _LOG)
     lacking = [model.name for model in facts.models if model.name not in listed]
     said = f"{', '.join(lacking)} missing" if lacking else f"{len(facts.models)} of them"
     return Step(name, not lacking, said, "see its /health/ready" if lacking else "")
@@ -199,8 +202,21 @@ async def _through(model: ModelFacts, url: str, headers: Mapping[str, str]) -> S
             async for event in client.events("POST", "/v1/completions", body, kind):
                 pieces += b'"text"' in event
     except WireError as error:
-        return Step(name, False, str(error), f"see its log; {API_KEY} has the key")
+        return Step(name, False, str(error), _LOG)
     return Step(name, pieces > 1, f"{pieces} pieces", "" if pieces > 1 else _BUFFERED)
+
+
+async def _embedded(model: ModelFacts, url: str, headers: Mapping[str, str]) -> Step:
+    name = f"{model.name} answers through the gateway"
+    body = json.dumps({"model": model.name, "input": "Hello"}).encode()
+    try:
+        async with TritonHttp(url, headers=headers, seconds=_SECONDS) as client:
+            answer = await client.fetch("POST", "/v1/embeddings", body)
+        size = len(json.loads(answer.body)["data"][0]["embedding"]) if answer.good else 0
+    except (WireError, ValueError, LookupError, TypeError) as error:
+        return Step(name, False, str(error), _LOG)
+    said = f"a vector of {size} numbers" if size else f"HTTP {answer.status}"
+    return Step(name, size > 0, said, "" if size else _LOG)
 
 
 def _words(command: str, facts: Facts) -> list[str]:

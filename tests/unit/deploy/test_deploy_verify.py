@@ -65,7 +65,10 @@ def page() -> Iterator[dict[str, str]]:
             self.send_response(200 if allowed else 401)
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
-            self.wfile.write(b'data: {"choices": [{"text": "a"}]}\n\n' * 3 if allowed else b"{}")
+            pieces = b'data: {"choices": [{"text": "a"}]}\n\n' * 3
+            if self.path == "/v1/embeddings":
+                pieces = b'{"data": [{"embedding": [0.5, 1]}]}'
+            self.wfile.write(pieces if allowed else b"{}")
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -264,6 +267,19 @@ def test_a_trace_that_does_not_arrive_fails(
     assert "tracing.url" in step.fix
     with pytest.raises(UsageError, match="is not an address"):
         trace_arrives(tmp_path, addresses, "tempo:3200")
+
+
+def test_a_gateway_answers_with_vectors(
+    tmp_path: Path, triton: FakeTriton, page: dict[str, str]
+) -> None:
+    page |= {"/v1/models": json.dumps({"data": [{"id": "llama"}]}), "key": ""}
+    repo = deployable(tmp_path, "onnx", "embed")
+    _, steps, _ = verify(repo, triton, "--gateway", page["url"])
+    assert steps["llama answers through the gateway"]["said"] == "a vector of 2 numbers"
+    page["key"] = "k1"
+    _, steps, _ = verify(repo, triton, "--gateway", page["url"])
+    refused = steps["llama answers through the gateway"]
+    assert (refused["ok"], refused["said"]) == (False, "HTTP 401")
 
 
 @pytest.mark.parametrize(
