@@ -63,7 +63,7 @@ def ask(server: Triton, *images: bytes | str, prompt: str = PROMPT, **sampling: 
         "sampling_parameters": json.dumps({**GREEDY, **sampling}),
         **({"image": sent} if sent else {}),
     }
-    return httpx.post(f"http://{server.http}/v2/models/seer/generate", json=body, timeout=120)
+    return httpx.post(f"http://{server.http}/v2/models/seer/generate", json=body, timeout=300)
 
 
 def text(server: Triton, *images: bytes | str, **more: Any) -> str:
@@ -189,6 +189,6 @@ def test_odd_images_are_answered_and_the_model_goes_on(seer: Triton) -> None:
 def test_a_text_model_refuses_an_image(vllm_server: Triton) -> None:
     body = {"text_input": "<image> a", "image": [text_of(file_of(RED))]}
     url = f"http://{vllm_server.http}/v2/models/smollm2/generate"
-    answer = httpx.post(url, json=body, timeout=60)
+    answer = httpx.post(url, json=body, timeout=300)
     assert answer.status_code == 400
     assert "takes no images" in answer.json()["error"]

@@ -45,7 +45,7 @@ def load(vllm_server: Triton, tmp_path: Path) -> Iterator[Load]:
 
 def ask(server: Triton, **body: Any) -> httpx.Response:
     body = {"text_input": "The capital of France is", "exclude_input_in_output": True, **body}
-    return httpx.post(f"http://{server.http}/v2/models/tiny/generate", json=body, timeout=120)
+    return httpx.post(f"http://{server.http}/v2/models/tiny/generate", json=body, timeout=300)
 
 
 def test_adapters_change_the_answer_of_their_request_only(

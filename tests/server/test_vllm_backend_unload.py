@@ -44,7 +44,7 @@ def test_a_killed_engine_is_noticed_answered_and_can_be_loaded_again(own_server:
     answer = generate(own_server, sampling={"max_tokens": 1})
     assert "no available versions" in answer.text
     url = f"http://{own_server.http}/v2/repository/models/smollm2/load"
-    assert httpx.post(url, timeout=180).status_code == 200
+    assert httpx.post(url, timeout=480).status_code == 200
     answer = generate(own_server, sampling={"max_tokens": 2, "temperature": 0})
     assert answer.json()["text_output"].endswith("is Paris.")
 
@@ -55,15 +55,15 @@ def test_an_idle_engine_that_dies_is_noticed_without_a_request(own_server: Trito
     wait_for(lambda: not own_server.ready("smollm2"))
     _until_alone(own_server)
     url = f"http://{own_server.http}/v2/repository/models/smollm2/load"
-    assert httpx.post(url, timeout=180).status_code == 200
+    assert httpx.post(url, timeout=480).status_code == 200
 
 
 def test_unloading_ends_every_process_of_the_model(own_server: Triton) -> None:
     base = f"http://{own_server.http}/v2/repository/models/smollm2"
     assert len(own_server.children()) >= 2
-    assert httpx.post(f"{base}/unload", timeout=180).status_code == 200
+    assert httpx.post(f"{base}/unload", timeout=480).status_code == 200
     _until_alone(own_server)
-    assert httpx.post(f"{base}/load", timeout=180).status_code == 200
+    assert httpx.post(f"{base}/load", timeout=480).status_code == 200
     answer = generate(own_server, sampling={"max_tokens": 2, "temperature": 0})
     assert answer.json()["text_output"].endswith("is Paris.")
 

@@ -33,4 +33,4 @@ def generate(server: triton.Triton, path: str = "generate", **body: Any) -> http
     if "sampling" in body:
         body["sampling_parameters"] = json.dumps(body.pop("sampling"))
     url = f"http://{server.http}/v2/models/smollm2/{path}"
-    return httpx.post(url, json={"text_input": "The capital of France is", **body}, timeout=120)
+    return httpx.post(url, json={"text_input": "The capital of France is", **body}, timeout=300)

@@ -161,7 +161,7 @@ class Triton:
     def control(self, action: str, model: str) -> tuple[int, str]:
         """``load`` or ``unload`` a model; status and text of the answer."""
         url = f"http://{self.http}/v2/repository/models/{model}/{action}"
-        answer = httpx.post(url, timeout=240)
+        answer = httpx.post(url, timeout=480)
         return answer.status_code, answer.text
 
     def stop(self) -> int:
@@ -221,7 +221,7 @@ def serving(
     repo: Path,
     work: Path,
     *arguments: str,
-    wait: float = 240,
+    wait: float = 480,
     complete: bool = False,
     vision: bool = False,
     ports: Sequence[int] = (),
