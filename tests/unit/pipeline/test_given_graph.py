@@ -99,7 +99,7 @@ def test_a_newer_opset_than_the_release_reads(source: Path) -> None:
 
 
 def test_a_file_that_is_no_graph(source: Path) -> None:
-    (source / GRAPH).write_bytes(b"<html>404: not found</html>")
+    (source / GRAPH).write_bytes(b"not found: graph 404")
     assert "onnx/model.onnx of" in refused(source)
 
 
