@@ -18,7 +18,7 @@ _LOOK = 1.0  # seconds between two looks at it
 
 @dataclass
 class Request:
-    """``tokens`` are still to come; ``user`` is who asks, or -1 for a row of the job."""
+    """``tokens`` are still to come; ``user`` is who asks; -1 and below: a job's row."""
 
     tokens: int
     began: float
@@ -27,17 +27,17 @@ class Request:
 
 @dataclass
 class Engine:
-    """An engine, users who ask again after a pause, and perhaps a job. Times are in seconds.
+    """An engine, users who ask again after a pause, and perhaps jobs. Times are in seconds.
 
     Args:
         pauses: The longest pause of each user.
-        limiter: That of the job; None: there is none.
+        limiters: Those of jobs.
         tokens: Of an answer to a row; users get eight.
         away: When users do not ask.
     """
 
     pauses: Sequence[float]
-    limiter: Metered | None = None
+    limiters: Sequence[Metered] = ()
     step: float = 0.05
     row: float = 0.005
     prompt: float = 0.06
@@ -55,7 +55,7 @@ class Engine:
         self._next = [self._chance.uniform(0, pause) for pause in self.pauses]
         self._running: list[Request] = []
         self._waiting: list[Request] = []
-        self._asked = 0
+        self._asked = [0] * len(self.limiters)
         self._count, self._sum = 0, 0.0
         self._page = Load(0, 0, 0.0, 0, 0.0)
         self._written = self._looked = -1.0
@@ -67,29 +67,29 @@ class Engine:
             self._tell()
             self._step()
 
-    @property
-    def _ours(self) -> int:
-        return sum(one.user < 0 for one in (*self._running, *self._waiting))
+    def _ours(self, job: int) -> int:
+        return sum(one.user == -1 - job for one in (*self._running, *self._waiting))
 
     def _tell(self) -> None:
         if self.now - self._written >= _PAGE:
             self._written = self.now
             waiting = max(0, len(self._waiting) + len(self._running) - self.slots)
             self._page = Load(waiting, len(self._running), 0.0, self._count, self._sum)
-        if self.limiter is not None and self.now - self._looked >= _LOOK:
+        if self.now - self._looked >= _LOOK:
             self._looked = self.now
-            self.limiter.observe(self._page, Ours(self._ours, self._asked, self.now))
-            self.limits.append(self.limiter.limit)
+            for job, limiter in enumerate(self.limiters):
+                limiter.observe(self._page, Ours(self._ours(job), self._asked[job], self.now))
+            self.limits.append(sum(one.limit for one in self.limiters))
 
     def _ask(self) -> None:
         for user, when in enumerate(self._next):
             if when <= self.now and not self.away[0] <= self.now < self.away[1]:
                 self._waiting.append(Request(8, when, user))
                 self._next[user] = float("inf")
-        missing = 0 if self.limiter is None else self.limiter.limit - self._ours
-        for _ in range(missing):
-            self._waiting.append(Request(self.tokens, self.now))
-            self._asked += 1
+        for job, limiter in enumerate(self.limiters):
+            for _ in range(limiter.limit - self._ours(job)):
+                self._waiting.append(Request(self.tokens, self.now, -1 - job))
+                self._asked[job] += 1
 
     def _step(self) -> None:
         new = self._waiting[: self.slots - len(self._running)]

@@ -10,9 +10,12 @@ works in a hundredth of the time, which the 99th percentile does not notice.
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import dataclass, field
 
-_QUIET = 10.0  # seconds without other requests after which nobody else is there
+# Seconds without other requests after which nobody else is there. By chance: two jobs that make way
+# for each other do not come back together.
+_QUIET = (10.0, 20.0)
 # Times the mean time to the first token without us. Few first tokens meet a new prompt of ours, and
 # those wait longest: in simulations the 99th percentile grew four times as much as the mean.
 SLOWDOWN = 1.05
@@ -89,10 +92,13 @@ class Yielding:
     Args:
         slowdown: Times the mean time to the first token without us that it may take with us.
         limit: Calls that are allowed.
+        chance: Decides how long it waits.
     """
 
     slowdown: float = SLOWDOWN
     limit: int = _START
+    chance: random.Random = field(default_factory=random.Random)  # it is no secret
+    _quiet: float = _QUIET[0]
     _alone: _Mean = field(default_factory=_Mean)
     _beside: _Mean = field(default_factory=_Mean)
     _load: Load | None = None
@@ -128,7 +134,7 @@ class Yielding:
         self._measure(load, before, ours)
         if load.firsts != before.firsts or not self._visited:
             self._served = ours.now
-        nobody = ours.now - self._seen > _QUIET or ours.now - self._served > _STANDSTILL
+        nobody = ours.now - self._seen > self._quiet or ours.now - self._served > _STANDSTILL
         if nobody:
             self._visited, self._owed = False, 0.0
             self.limit = _grown(self.limit)
@@ -162,6 +168,7 @@ class Yielding:
 
     def _arrived(self) -> None:
         """Others came: stop, unless it is known that we do no harm."""
+        self._quiet = self.chance.uniform(*_QUIET)
         if not self._harmless or self._old:
             self.limit = 0
         self._beside = _Mean()
