@@ -1,7 +1,8 @@
 """A DeepSeek-OCR with random weights: the published names, and the sizes that vLLM fixes.
 
-vLLM builds the two image encoders of the family (SAM ViT-B and CLIP-L, 400 million parameters)
-from constants, so only the language model is small. The file has 0.8 GB in bfloat16.
+vLLM builds the two image encoders of the family from constants: SAM ViT-B, and CLIP-L or, in the
+second, a Qwen2 with 400 and 460 million parameters together. So only the language model is small;
+the file has 0.8 GB or 0.9 GB in bfloat16.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from support.checkpoints import header_bytes, write_json, write_tokenizer
 
-HIDDEN, SAM, CLIP = 128, 768, 1024
+HIDDEN, SAM, CLIP, QWEN = 128, 768, 1024, 896
 ADDED = (
     "<image>", "<｜▁pad▁｜>", "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>",
     "<|grounding|>", "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>",
@@ -53,16 +54,18 @@ _LANGUAGE: dict[str, Any] = {
 }
 
 
-def make_ocr(folder: Path) -> Path:
-    """The checkpoint in ``folder``."""
+def make_ocr(folder: Path, *, second: bool = False) -> Path:
+    """The checkpoint in ``folder``: DeepSeek-OCR, or DeepSeek-OCR-2."""
+    name = "DeepseekOCR2ForCausalLM" if second else "DeepseekOCRForCausalLM"
+    seen = QWEN if second else 2 * CLIP
     folder.mkdir(parents=True)
     write_tokenizer(folder, chat_template=False, length=2048)
     _add_tokens(folder / "tokenizer.json")
     config = {
         **_LANGUAGE,
-        "architectures": ["DeepseekOCRForCausalLM"],
+        "architectures": [name],
         "model_type": "deepseek_vl_v2",
-        "auto_map": {"AutoModel": "modeling_deepseekocr.DeepseekOCRForCausalLM"},
+        "auto_map": {"AutoModel": f"modeling_deepseekocr.{name}"},
         "candidate_resolutions": [[1024, 1024]],
         "global_view_pos": "head",
         "tile_tag": "2D",
@@ -70,7 +73,7 @@ def make_ocr(folder: Path) -> Path:
         "projector_config": {
             "model_type": "mlp_projector",
             "projector_type": "linear",
-            "input_dim": 2 * CLIP,
+            "input_dim": seen,
             "n_embed": HIDDEN,
         },
         "vision_config": {
@@ -94,7 +97,8 @@ def make_ocr(folder: Path) -> Path:
         folder / "processor_config.json",
         {"processor_class": "DeepseekVLV2Processor", "image_token": "<image>", "patch_size": 16},
     )
-    _write(folder / "model.safetensors", {**_sam(), **_clip(), **_joined(), **_language()})
+    encoders = {**_sam(QWEN), **_qwen()} if second else {**_sam(CLIP), **_clip()}
+    _write(folder / "model.safetensors", {**encoders, **_joined(seen), **_language()})
     return folder
 
 
@@ -121,8 +125,8 @@ def _norm(name: str, size: int) -> Shapes:
     return {f"{name}.weight": (size,), f"{name}.bias": (size,)}
 
 
-def _sam() -> Shapes:
-    """SAM ViT-B, whose features two more convolutions shrink."""
+def _sam(wide: int) -> Shapes:
+    """SAM ViT-B, whose features two more convolutions shrink to the next encoder's width."""
     at = "model.sam_model"
     shapes: Shapes = {
         f"{at}.pos_embed": (1, 64, 64, SAM),
@@ -133,7 +137,7 @@ def _sam() -> Shapes:
         f"{at}.neck.2.weight": (256, 256, 3, 3),
         **_norm(f"{at}.neck.3", 256),
         f"{at}.net_2.weight": (512, 256, 3, 3),
-        f"{at}.net_3.weight": (CLIP, 512, 3, 3),
+        f"{at}.net_3.weight": (wide, 512, 3, 3),
     }
     for number in range(12):
         block, side = f"{at}.blocks.{number}", 64 if number in (2, 5, 8, 11) else 14
@@ -164,10 +168,30 @@ def _clip() -> Shapes:
     return shapes
 
 
-def _joined() -> Shapes:
+def _qwen() -> Shapes:
+    """Qwen2 in place of CLIP: a query for each token of a page or of a crop."""
+    at = "model.qwen2_model"
+    shapes: Shapes = {
+        f"{at}.query_768.weight": (144, QWEN),
+        f"{at}.query_1024.weight": (256, QWEN),
+        f"{at}.model.model.norm.weight": (QWEN,),
+    }
+    for layer in (f"{at}.model.model.layers.{number}" for number in range(24)):
+        shapes |= _linear(f"{layer}.self_attn.q_proj", QWEN, QWEN)
+        shapes |= _linear(f"{layer}.self_attn.k_proj", 128, QWEN)
+        shapes |= _linear(f"{layer}.self_attn.v_proj", 128, QWEN)
+        shapes[f"{layer}.self_attn.o_proj.weight"] = (QWEN, QWEN)
+        shapes |= _mlp(f"{layer}.mlp", 4864, QWEN)
+        norms = ("input_layernorm", "post_attention_layernorm")
+        shapes |= {f"{layer}.{name}.weight": (QWEN,) for name in norms}
+    return shapes
+
+
+def _joined(seen: int) -> Shapes:
     """The projector, and what stands at the end of a row and of an image."""
-    ends = {f"model.{name}": (HIDDEN,) for name in ("image_newline", "view_seperator")}
-    return {**_linear("model.projector.layers", HIDDEN, 2 * CLIP), **ends}
+    names = ("image_newline", "view_seperator") if seen != QWEN else ("view_seperator",)
+    ends = {f"model.{name}": (HIDDEN,) for name in names}
+    return {**_linear("model.projector.layers", HIDDEN, seen), **ends}
 
 
 def _language() -> Shapes:
@@ -191,11 +215,11 @@ def _language() -> Shapes:
     return shapes
 
 
-def _mlp(name: str, wide: int) -> Shapes:
+def _mlp(name: str, wide: int, narrow: int = HIDDEN) -> Shapes:
     return {
-        f"{name}.gate_proj.weight": (wide, HIDDEN),
-        f"{name}.up_proj.weight": (wide, HIDDEN),
-        f"{name}.down_proj.weight": (HIDDEN, wide),
+        f"{name}.gate_proj.weight": (wide, narrow),
+        f"{name}.up_proj.weight": (wide, narrow),
+        f"{name}.down_proj.weight": (narrow, wide),
     }
 
 
