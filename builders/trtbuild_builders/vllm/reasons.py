@@ -80,7 +80,6 @@ def engine_reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -
         found += _runs_anyway(spec, release)
     found += _quantization(spec, toolchain, release)
     found += _cache_type(spec)
-    found += _processor(spec)
     return found
 
 
@@ -104,16 +103,6 @@ def _runs_anyway(spec: ModelSpec, release: VllmRelease) -> list[str]:
         f"allowed ({advisory.ids[0]}): use --weights copy, which leaves it out"
         for advisory in known
         if advisory.auto_map
-    ]
-
-
-def _processor(spec: ModelSpec) -> list[str]:
-    """Return the reason against a checkpoint that does not say how images are prepared."""
-    if spec.vision is None or spec.vision.processor or spec.layout != "hf":
-        return []
-    return [
-        "the checkpoint has no preprocessor_config.json and no processor_config.json, without "
-        "which vLLM cannot prepare an image: fetch them from where the checkpoint came from"
     ]
 
 

@@ -13,6 +13,11 @@ def family_warnings(case: Case) -> Iterator[str]:
     vision = case.spec.vision
     if vision is None:
         return
+    if not vision.processor and case.spec.layout == "hf":
+        yield (
+            "the checkpoint has no preprocessor_config.json and no processor_config.json, without "
+            "which vLLM does not load it: fetch them from where the checkpoint came from"
+        )
     family = vision_family(case.spec.architecture)
     if family is None:
         yield (
