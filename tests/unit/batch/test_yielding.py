@@ -14,6 +14,7 @@ from support import virtual_time
 from support.compute_bound import Engine as Computing
 from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest, Sampling
 from trtbuild_batch.asking import Call, Conversation, Question, requests_of
+from trtbuild_batch.cli.view import line
 from trtbuild_batch.engine import (
     CallError,
     Engine,
@@ -28,6 +29,7 @@ from trtbuild_batch.engine import (
     Yielding,
 )
 from trtbuild_batch.jobs.pacing import Pacer
+from trtbuild_batch.jobs.tally import Snapshot
 
 CPU: dict[str, Any] = {}
 GPU: dict[str, Any] = {"step": 0.01, "row": 0.0001, "prompt": 0.005, "slots": 64}
@@ -152,6 +154,11 @@ def test_a_question_of_several_requests_is_not_taken_for_traffic(
     question: Question, count: int
 ) -> None:
     assert requests_of(question) == count
+
+
+def test_the_progress_says_why_nothing_is_asked() -> None:
+    assert line(Snapshot(10, 3, limit=0)) == "3 of 10 rows · making way for other requests"
+    assert line(Snapshot(10, 3, in_flight=2, limit=4)).endswith("2 of 4 calls at a time")
 
 
 class Gate:
