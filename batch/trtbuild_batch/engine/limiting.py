@@ -155,6 +155,8 @@ class Metered:
         if load.waiting > (_GREEDY_WAITING if self.greedy else 0):
             if running:
                 self._capacity = running
+            if in_flight > int(self._limit):  # the last step down has not taken effect yet
+                return
             self._limit = max(1.0, min(self._limit, float(max(1, in_flight))) * _SHRINK)
             return
         if load.waiting:

@@ -204,6 +204,15 @@ def test_metrics_leave_a_fifth_of_the_server_free() -> None:
     assert max(waiting for _, _, waiting in greedy) <= 16
 
 
+def test_a_page_that_stands_still_shrinks_the_limit_once() -> None:
+    limiter = Metered(start=17)
+    for _ in range(10):  # a long step of the engine: its page tells the same each second
+        limiter.observe(Load(1, 16), Ours(17))
+    assert limiter.limit == 12
+    limiter.observe(Load(1, 16), Ours(12))
+    assert limiter.limit == 9
+
+
 VLLM = """vllm:num_requests_running{model_name="m"} 12.0
 vllm:num_requests_waiting{model_name="m"} 3.0
 vllm:num_requests_waiting{model_name="other"} 90.0
