@@ -61,7 +61,8 @@ quick: $(BIN)/.ready
 	$(PYTEST_PARALLEL) --ignore tests/server -m "not (server or slow or network)"
 
 unit: $(BIN)/.ready ## All tests without a server
-	$(PYTEST_PARALLEL) --ignore tests/server -m "not server"
+	$(PYTEST_PARALLEL) --ignore tests/server -m "not server" \
+	  || { test $$? = 1 && $(BIN)/python scripts/repeat_failed_tests.py unit; }
 
 # "vllm": the tests that share one vLLM server; "not vllm": the others.
 SHARD ?= vllm or not vllm
@@ -70,7 +71,7 @@ SERVER_WORKERS ?= 0
 server-tests: $(BIN)/.ready ## Tests on the real embedded Triton (installs the runtime once)
 	$(BIN)/trtbuild runtime install
 	$(BIN)/pytest -n $(SERVER_WORKERS) --dist loadgroup -m "server and ($(SHARD))" \
-	  || { test $$? = 1 && $(BIN)/python scripts/repeat_failed_tests.py; }
+	  || { test $$? = 1 && $(BIN)/python scripts/repeat_failed_tests.py server; }
 
 $(VENV)-clients/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-clients

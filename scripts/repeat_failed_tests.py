@@ -1,10 +1,10 @@
-"""Run the few server tests that just failed once more, each from the start of its own server.
+"""Run the few tests of a lane that just failed once more, each with fixtures of its own.
 
-    python scripts/repeat_failed_tests.py
+    python scripts/repeat_failed_tests.py server|unit
 
-A server test shares a machine with a server, an engine and their clients, and one in thousands
-fails for the machine's sake. A test that fails again, or more than three failed tests, fail the
-lane. One that passes the second time is named as unstable: find its cause. ADR 263 has the reasons.
+Tests share a machine with servers, engines and each other, and one in thousands fails for the
+machine's sake. A test that fails again, or more than three failed tests, fail the lane. One that
+passes the second time is named as unstable: find its cause. ADR 263 has the reasons.
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ import sys
 from pathlib import Path
 
 MOST = 3
+SERVER = "tests/server"
+LANES = {"server": [SERVER], "unit": ["--ignore", SERVER]}
 
 
-def failed(cache: Path) -> list[str]:
-    """Return the server tests that failed in the last run of each; pytest's own record."""
+def failed(cache: Path, lane: str) -> list[str]:
+    """Return the tests of a lane that failed in the last run of each; pytest's own record."""
     record = cache / "v/cache/lastfailed"
     names = json.loads(record.read_text()) if record.is_file() else {}
-    return sorted(name for name in names if name.startswith("tests/server/"))
+    return sorted(one for one in names if one.startswith(f"{SERVER}/") == (lane == "server"))
 
 
-def main() -> int:
-    tests = failed(Path(".pytest_cache"))
+def main(lane: str) -> int:
+    tests = failed(Path(".pytest_cache"), lane)
     if not 0 < len(tests) <= MOST:
         print(f"{len(tests)} tests failed; at most {MOST} would be repeated")
         return 1
     print(f"repeating what failed once: {', '.join(tests)}", flush=True)
     # Only pytest leaves out what its record still has of tests that are gone.
-    again = ["--last-failed", "--last-failed-no-failures", "none", "tests/server"]
+    again = ["--last-failed", "--last-failed-no-failures", "none", *LANES[lane]]
     code = subprocess.call([sys.executable, "-m", "pytest", *again])
     if code == 0:
         for test in tests:
@@ -41,4 +43,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:] not in [[lane] for lane in LANES]:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]))

@@ -106,6 +106,7 @@ def test_an_interrupted_program_is_ended_with_its_children(tmp_path: Path) -> No
         """
 pid = process.spawn(argv, mark='guarded', env={}, log_path=log)
 with process.Guard.over(pid, process.start_time(pid), 'guarded', seconds=5):
+    print('held', flush=True)
     time.sleep(600)
 """,
     ],
@@ -117,7 +118,9 @@ def test_what_is_guarded_ends_when_we_are_killed(held: str, tmp_path: Path) -> N
         "import sys, time; from pathlib import Path; from trtbuild import process\n"
         f"log, argv = Path({str(log)!r}), [sys.executable, '-c', {child_of(SLEEP)!r}]\n{held}"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as us:
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as us:
+        assert us.stdout is not None
+        us.stdout.readline()  # the number that run_lines passes on, or that the guard is there
         wait_for(lambda: log.exists() and log.read_text().endswith("\n") and _last(log).isdigit())
         family = psutil.Process(us.pid).children(recursive=True)
         assert int(_last(log)) in [one.pid for one in family]
