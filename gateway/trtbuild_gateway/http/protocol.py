@@ -18,6 +18,8 @@ _MOST_HEAD = 1 << 16
 """Bytes of a head, of the extensions of a chunk, or of trailers."""
 _MOST_AHEAD = 1 << 18
 """Bytes of requests that a client sends without waiting for the answer to the first."""
+_MOST_QUEUED = 256
+"""Requests that wait behind the first. A short one takes a hundred times its bytes of memory."""
 
 _log = logging.getLogger("trtbuild.gateway")
 
@@ -57,14 +59,18 @@ class Protocol(HttpToolsProtocol):
             super().data_received(self._packet)
         self._packet = b""
         self._ahead = self._ahead + len(data) if self.pipeline else 0
+        if self.transport.is_closing():
+            return
         if self._unread > _MOST_HEAD:
             message = f"the head of the request is larger than {_MOST_HEAD:,} bytes"
             self._refuse(ApiError(431, message, code="head_too_large"))
-        elif self._ahead > _MOST_AHEAD:
+        elif self._ahead > _MOST_AHEAD or len(self.pipeline) > _MOST_QUEUED:
             _log.warning("a client sends requests without waiting for answers: it is cut off")
             self.transport.abort()
         elif self.pipeline:
             self.flow.resume_reading()  # to see whether the client leaves
+        elif self._timer is None and self.cycle is not None and self.cycle.response_complete:
+            self._idle()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Refuse what is not HTTP."""
@@ -106,6 +112,7 @@ class Protocol(HttpToolsProtocol):
             return
         self._arrived()
         super().on_headers_complete()
+        self.headers = []  # the request has its own, to which trailers do not belong
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body has come."""
@@ -131,12 +138,15 @@ class Protocol(HttpToolsProtocol):
         if framing:
             self.cycle.more_body = True
             self.cycle.message_event.clear()
-            self.headers = []  # the request has its own
             self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
             self._repeating = True
-            self.parser.feed_data(
-                b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % (framing, headers[framing])
-            )
+            head = b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % (framing, headers[framing])
+            try:
+                self.parser.feed_data(head)
+            except httptools.HttpParserError:
+                self._rest = b""
+                self.transport.abort()  # its answer is under way
             self._repeating = False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -144,6 +154,7 @@ class Protocol(HttpToolsProtocol):
         self.writable = False
         self._offered.clear()  # it refers to itself, which only a full collection would find
         self._arrived()
+        self.pipeline.clear()
         super().connection_lost(exc)
 
     def _expect(self) -> None:
@@ -153,6 +164,14 @@ class Protocol(HttpToolsProtocol):
     def _arrived(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+
+    def _idle(self) -> None:
+        """Wait for the next request: uvicorn takes any byte for one, such as the rest of a body."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
 
 def patient(seconds: float) -> type[Protocol]:

@@ -98,6 +98,52 @@ def test_what_is_no_request_is_told(sent: bytes, status: int, code: str) -> None
     in_front(test)
 
 
+def test_only_so_many_requests_wait_behind_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(triton: FakeTriton, served: Served) -> None:
+        async with connected(served) as (reader, writer):
+            writer.write(MODELS % b"" * 200)
+            assert [(await answered(reader))[0] for _ in range(200)] == [200] * 200
+        triton.scripts["m"] = [STREAM, said("a"), "hold"]
+        async with connected(served) as (reader, writer):
+            writer.write(CHUNKED + chunk(ASKED) + b"0\r\n\r\n" + MODELS % b"" * 300)
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        assert "without waiting for answers" in caplog.text
+
+    in_front(test)
+
+
+def test_a_trailer_is_no_header() -> None:
+    async def test(_: FakeTriton, served: Served) -> None:
+        async with connected(served) as (reader, writer):
+            for end, own in ((b"X-Request-Id: late\r\n\r\n", False), (b"\r\n", True)):
+                head = CHUNKED.replace(b"Host: x", b"X-Request-Id: own") if own else CHUNKED
+                writer.write(head + chunk(ASKED) + b"0\r\n" + end)
+                found = (await reader.readuntil(b"\r\n\r\n")).lower()
+                assert b"x-request-id: " in found and b"late" not in found
+                assert (b"x-request-id: own" in found) is own
+                length = found.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                await reader.readexactly(int(length))
+
+    in_front(test)
+
+
+def test_a_client_that_sends_no_further_request_is_let_go() -> None:
+    unread = (MODELS % b"").replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\n")
+
+    async def test(_: FakeTriton, served: Served) -> None:
+        served.server.config.timeout_keep_alive = 1
+        for request, more in ((MODELS % b"", b"\r\n"), (unread, b"a")):
+            async with connected(served) as (reader, writer):
+                writer.write(request)
+                assert (await answered(reader))[0] == 200
+                writer.write(more)
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+
+    in_front(test)
+
+
 def test_an_offer_to_upgrade_keeps_the_body(caplog: pytest.LogCaptureFixture) -> None:
     lengths = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n" + UPGRADE
     whole = lengths + b"Content-Length: %d\r\n\r\n%b" % (len(ASKED), ASKED)
@@ -114,6 +160,19 @@ def test_an_offer_to_upgrade_keeps_the_body(caplog: pytest.LogCaptureFixture) ->
                 assert (status, json.loads(content)["choices"][0]["text"]) == (200, "Hi")
             writer.write(MODELS % UPGRADE * 2)  # at once
             assert [(await answered(reader))[0] for _ in range(2)] == [200, 200]
+        assert not caplog.messages
+
+    in_front(test)
+
+
+def test_an_offer_to_upgrade_with_a_body_of_no_known_end_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test(_: FakeTriton, served: Served) -> None:
+        async with connected(served) as (reader, writer):
+            writer.write(CHUNKED.replace(b"Host: x\r\n", UPGRADE).replace(b"chunked", b"gzip"))
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
         assert not caplog.messages
 
     in_front(test)
