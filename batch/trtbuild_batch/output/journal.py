@@ -47,16 +47,22 @@ class Journal:
             OSError: The disk.
         """
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        if not take(self._fd):
-            os.close(self._fd)
-            self._fd = -1
-            return False
+        ours = False
+        try:
+            if take(self._fd):
+                self._restore()
+                ours = True
+        finally:
+            if not ours:
+                self.close()
+        return ours
+
+    def _restore(self) -> None:
         with open(self._fd, "rb", closefd=False) as stream:
             good = self._read(stream)
         os.ftruncate(self._fd, good)
         if not good:
             os.write(self._fd, _line({"job": self.key}))
-        return True
 
     def _read(self, lines: Any) -> int:
         """Read receipts; return how many bytes of the file are whole lines of this job."""

@@ -80,14 +80,14 @@ class Job:
         journal = Journal(self.store.journal_of(batch["id"]), batch["id"], _slim)
         if not await asyncio.to_thread(journal.open):
             return  # another gateway on this directory computes it
-        now = self.store.batch(batch["id"], self.owner)
-        if now["status"] not in OPEN:  # it did, until a moment ago
-            journal.discard()
-            return
-        if not self._stopped:
-            batch.update(now)
-        self._done = journal.known
         try:
+            now = self.store.batch(batch["id"], self.owner)
+            if now["status"] not in OPEN:  # it did, until a moment ago
+                journal.discard()
+                return
+            if not self._stopped:
+                batch.update(now)
+            self._done = journal.known
             await self._compute(journal)
         finally:
             journal.close()

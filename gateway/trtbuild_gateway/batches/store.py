@@ -170,12 +170,13 @@ class Store:
         for path in (*self._folder.glob(f"{_FILES}/*"), *self._folder.glob(f"{_BATCHES}/*")):
             if not _SWEPT.fullmatch(path.name):  # an object, or nothing of ours
                 continue
-            found = self._read(path.with_suffix(".json"))
+            kept = path.with_suffix(".json")
             with contextlib.suppress(FileNotFoundError):  # another gateway sweeps, too
-                if found is None:
+                if not kept.exists():
                     gone = path.stat().st_mtime < time.time() - _ABANDONED_SECONDS
-                else:
-                    gone = path.suffix in _WORKING and found.get("status") not in OPEN
+                else:  # an object that cannot be read tells nothing
+                    found = self._read(kept) if path.suffix in _WORKING else None
+                    gone = found is not None and found.get("status") not in OPEN
                 if gone:
                     path.unlink()
 

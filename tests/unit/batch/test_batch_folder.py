@@ -205,6 +205,21 @@ def test_a_journal_cut_off_anywhere_keeps_the_whole_lines(tmp_path: Path) -> Non
     other.close()
 
 
+def test_a_journal_that_cannot_be_begun_keeps_no_lock(tmp_path: Path) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # as a disk that is full
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            Journal(tmp_path / "journal", "key").open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    again = Journal(tmp_path / "journal", "key")
+    assert again.open()
+    again.close()
+
+
 @pytest.mark.parametrize("new", [True, False], ids=["--new", "without a job"])
 def test_a_new_job_in_a_bucket_has_no_answers_of_the_old_one(tmp_path: Path, new: bool) -> None:
     from pyarrow.fs import LocalFileSystem

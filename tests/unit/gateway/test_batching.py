@@ -221,6 +221,34 @@ def test_a_batch_that_another_process_has_just_ended_is_left_alone(
     asyncio.run(main())
 
 
+def test_a_batch_that_failed_is_computed_when_there_is_new_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async def reply(_: str, __: Any) -> bytes:
+            return b"{}"
+
+        store, looks = Store(tmp_path), iter(range(9))
+        name = added(store, "a", 1)
+        found = store.batch
+
+        def unreadable(name: str, owner: str) -> dict[str, Any]:
+            if next(looks, 9) == 1:
+                raise OSError("too many open files")
+            return found(name, owner)
+
+        monkeypatch.setattr(store, "batch", unreadable)
+        batching = Batching(store, BatchSettings(), endpoint(reply))
+        async with at_work(batching):
+            async with asyncio.timeout(180):
+                while "waits for the next start" not in caplog.text:
+                    await asyncio.sleep(0.01)
+            batching.wake()  # it has given up the lock
+            await ended(store, name, "a")
+
+    asyncio.run(main())
+
+
 def test_answers_do_not_stay_in_memory(tmp_path: Path) -> None:
     size, rows = 500_000, 60
 
@@ -310,10 +338,15 @@ def test_what_a_killed_gateway_left_is_removed_at_the_next_start(tmp_path: Path)
     assert [store.grant_of(name) for name in names] == [b"", b"left"]
     assert [store.journal_of(name).exists() for name in names] == [False, True]
     assert all(orphan.exists() for orphan in orphans)  # a gateway beside this one may write them
+    damaged = tmp_path / f"files/file-{'1' * 30}.json"
+    damaged.write_text("{")
+    damaged.chmod(0o600)
+    damaged.with_suffix(".data").write_text("somebody's")
     for path in tmp_path.glob("*/*"):
         os.utime(path, (0, 0))
     Store(tmp_path)
     assert not any(orphan.exists() for orphan in orphans) and foreign.exists()
     assert store.grant_of(names[1]) == b"left" and len(store.files("a")) == 2
+    assert damaged.with_suffix(".data").exists()
     assert all(store.data_of(batch["input_file_id"]).exists() for batch in batches)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("*/*.json")} == {0o600}
