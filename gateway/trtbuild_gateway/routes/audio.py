@@ -79,7 +79,8 @@ def _quieten_decoder() -> None:
     library = ctypes.CDLL(None)
     if hasattr(library, "gnu_get_libc_version"):  # the name is a variable, and may be written to
         library.fopen.restype = ctypes.c_void_p
-        ctypes.c_void_p.in_dll(library, "stderr").value = library.fopen(b"/dev/null", b"w")
+        if nowhere := library.fopen(b"/dev/null", b"we"):  # none while no file can be opened
+            ctypes.c_void_p.in_dll(library, "stderr").value = nowhere
 
 
 def checked(found: Transcription, texts: Texts) -> Transcription:
