@@ -146,26 +146,26 @@ class Metered:
 
     def observe(self, load: Load, ours: Ours) -> None:
         """Adapt to the server's load, with so many calls of our own."""
-        self._fill(load, ours.in_flight)
+        self._fill(load, ours)
         if self.yielding is not None:
             self.yielding.observe(load, ours)
 
-    def _fill(self, load: Load, in_flight: int) -> None:
-        running = load.running if load.running is not None else float(in_flight)
+    def _fill(self, load: Load, ours: Ours) -> None:
+        running = load.running if load.running is not None else float(ours.in_flight)
         if load.waiting > (_GREEDY_WAITING if self.greedy else 0):
             if running:
                 self._capacity = running
-            if in_flight > int(self._limit):  # the last step down has not taken effect yet
+            if ours.held > int(self._limit):  # the last step down has not taken effect yet
                 return
-            self._limit = max(1.0, min(self._limit, float(max(1, in_flight))) * _SHRINK)
+            self._limit = max(1.0, min(self._limit, float(max(1, ours.held))) * _SHRINK)
             return
         if load.waiting:
             return  # as many as greed wants
         full = 1.0 if self.greedy else _FULL
         self._capacity = max(self._capacity * _FORGET, running)
-        room = full * self._capacity - running
+        room = (full * self._capacity - running) / ours.each
         if room < 0:
-            self._limit = max(1.0, min(self._limit, in_flight + room))
-        elif (load.memory or 0.0) < full and in_flight >= int(self._limit):  # no growth for nobody
+            self._limit = max(1.0, min(self._limit, ours.held + room))
+        elif (load.memory or 0.0) < full and ours.held >= int(self._limit):  # no growth for nobody
             more = min(max(1.0, self._limit * (_GROW - 1)), max(room, float(self.greedy)))
             self._limit = min(float(self.most), self._limit + more)

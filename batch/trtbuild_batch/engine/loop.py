@@ -152,7 +152,10 @@ class Engine(Generic[Item]):
                     self._busy -= 1
                     self._requests -= count
                 if self._workers < self.limiter.limit:
-                    self._hire()
+                    self.wake()
+        except BaseException:
+            self._group = None  # it ends, and takes nobody any more
+            raise
         finally:
             self._workers -= 1
             if not self._more:

@@ -52,14 +52,26 @@ class Ours:
     """What a job has asked of the server until ``now``, in seconds of any clock.
 
     Attributes:
-        in_flight: Calls without an answer yet.
-        asked: Calls ever made.
+        in_flight: Requests without an answer yet.
+        asked: Requests ever made.
         now: The time.
+        calls: Calls without an answer yet, of one request or more; None: of one.
     """
 
     in_flight: int
     asked: int = 0
     now: float = 0.0
+    calls: int | None = None
+
+    @property
+    def held(self) -> int:
+        """Calls without an answer yet."""
+        return self.in_flight if self.calls is None else self.calls
+
+    @property
+    def each(self) -> float:
+        """Requests of a call, on average."""
+        return self.in_flight / self.held if self.held else 1.0
 
 
 @dataclass(slots=True)
@@ -192,17 +204,17 @@ class Yielding:
             self.limit, self._harmless, self._alone = 0, None, _Mean()
         elif self._beside.known:
             alone = self._alone.value
-            self._judge(self._beside.value / alone if alone else 1.0, ours.in_flight)
+            self._judge(self._beside.value / alone if alone else 1.0, ours.held)
             self._beside = _Mean()
 
-    def _judge(self, ratio: float, in_flight: int) -> None:
+    def _judge(self, ratio: float, calls: int) -> None:
         """Compare the means. The excess is taken for proportional to our calls."""
         room = self.slowdown - 1
         self._harmless = ratio - 1 <= room
         if ratio - 1 <= room / 2:
             self.limit = _grown(self.limit)
         elif not self._harmless:
-            self.limit = int(min(self.limit, in_flight) * room / (ratio - 1))
+            self.limit = int(min(self.limit, calls) * room / (ratio - 1))
             self._harmless = self.limit > 0
 
 

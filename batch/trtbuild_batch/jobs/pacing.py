@@ -80,7 +80,8 @@ class Pacer:
             limiter = Metered(limiter.limit, limiter.most, limiter.greedy, yielding)
             engine.limiter = limiter
         now = asyncio.get_running_loop().time()
-        limiter.observe(load, Ours(engine.requests_in_flight, engine.asked, now))
+        ours = Ours(engine.requests_in_flight, engine.asked, now, engine.in_flight)
+        limiter.observe(load, ours)
         engine.wake()
         return True
 
@@ -88,7 +89,8 @@ class Pacer:
         """Wait no longer for others whom nobody can see."""
         limiter = engine.limiter
         if isinstance(limiter, Metered) and limiter.yielding is not None:
-            limiter.yielding = Yielding(self.slowdown)
+            before, limiter.yielding = limiter.yielding, Yielding(self.slowdown)
+            limiter.yielding.limit = max(limiter.yielding.limit, before.limit)
             engine.wake()
 
     async def _load(self, http: TritonHttp) -> Load | None:

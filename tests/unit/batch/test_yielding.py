@@ -245,3 +245,83 @@ def test_a_job_looks_before_its_first_call_and_does_not_wait_for_whom_it_cannot_
         follow.cancel()
 
     virtual_time.run(main(), monkeypatch)
+
+
+def test_calls_of_several_requests_are_counted_as_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter = Metered(start=8)
+    for second in range(3):
+        limiter.observe(Load(5, 32), Ours(limiter.limit * 4, now=second, calls=limiter.limit))
+    assert limiter.limit == 3  # three steps down: the queue is our own
+    idle = Metered(start=8)
+    idle.observe(Load(0, 8), Ours(8, calls=2))
+    assert idle.limit == 8  # two of eight: no growth for nobody
+
+    async def main() -> None:
+        async def ask(item: int) -> Outcome:
+            await asyncio.sleep(1)
+            return Outcome(str(item))
+
+        async def many() -> AsyncIterator[Sequence[int]]:
+            yield range(10_000)
+
+        pacer = Scripted(Metered(), "http://127.0.0.1:9/metrics", "m")
+        pacer.pages = [Load(5, 32)]
+        engine: Engine[int] = Engine(ask, lambda *_: None, pacer.limiter, requests=lambda _: 4)
+        tasks = [asyncio.create_task(one) for one in (engine.run(many()), pacer.follow(engine))]
+        await asyncio.sleep(20)
+        assert engine.limiter.limit == 1
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    virtual_time.run(main(), monkeypatch)
+
+
+def test_a_job_stays_as_fast_when_the_metrics_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async def ask(item: int) -> Outcome:
+            await asyncio.sleep(10)
+            return Outcome(str(item))
+
+        async def many() -> AsyncIterator[Sequence[int]]:
+            yield range(10_000)
+
+        pacer = Scripted(Metered(), "http://127.0.0.1:9/metrics", "m", slowdown=1.05)
+        engine: Engine[int] = Engine(ask, lambda *_: None, yielding())
+        pacer.pages = [*[Load(0, 0, 0.0, 0, 0.0)] * 30, None]
+        tasks = [asyncio.create_task(one) for one in (engine.run(many()), pacer.follow(engine))]
+        await asyncio.sleep(29)
+        before = engine.limiter.limit
+        await asyncio.sleep(60)
+        assert engine.limiter.limit >= before > 16
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    virtual_time.run(main(), monkeypatch)
+
+
+def test_nobody_is_hired_while_a_failed_job_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async def ask(item: int) -> Outcome:
+            if item == 0:
+                await asyncio.sleep(1)
+                raise CallError(Kind.REFUSED, "no", fatal=True)
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(5)  # as long as it takes to close a connection
+            return Outcome(str(item))
+
+        gate = Gate()
+        engine: Engine[int] = Engine(ask, lambda *_: None, gate)
+        work = asyncio.create_task(engine.run(_ten()))
+        await asyncio.sleep(2)
+        gate.limit = 8
+        engine.wake()
+        with pytest.raises(StoppedError, match="refuses every request"):
+            await work
+        engine.wake()
+        assert engine.asked == 2
+
+    virtual_time.run(main(), monkeypatch)
