@@ -207,6 +207,16 @@ def _sync(folder: Path) -> None:
         os.close(fd)
 
 
+def absolute(text: str, folder: Path = Path()) -> Path:
+    """Return the path that ``text`` names, from ``folder``; UsageError for the home of nobody."""
+    try:
+        return (folder / Path(text).expanduser()).absolute()
+    except RuntimeError:
+        raise UsageError(
+            f"there is no user whose home {text!r} could begin with", fix="write the whole path"
+        ) from None
+
+
 def place(text: str) -> Place:
     """Return the place that ``text`` names: a path, or a URL of an object store.
 
@@ -220,7 +230,7 @@ def place(text: str) -> Place:
     if "\0" in text:
         raise UsageError(f"{text!r} cannot be a path", fix="leave the NUL character out")
     if not found:
-        path = Path(text).expanduser().absolute()
+        path = absolute(text)
         return Place(LocalFileSystem(), str(path), path)
     if scheme == "file":
         return place(urlsplit(text).path)

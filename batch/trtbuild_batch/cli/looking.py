@@ -85,10 +85,10 @@ def status(
 def _need_something(out: str) -> None:
     """Say that a directory has neither before pyarrow is asked for, which finds no more there."""
     from trtbuild_batch.output import record
-    from trtbuild_batch.places import need_pyarrow
+    from trtbuild_batch.places import absolute, need_pyarrow
 
     with contextlib.suppress(OSError, ValueError):  # it is no path, or may not be read
-        folder = Path(out).expanduser().absolute()
+        folder = absolute(out)
         names = () if "://" in out else (record.NAME, record.REFRESH)
         if names and not any((folder / name).exists() for name in names):
             raise record.nothing(folder)

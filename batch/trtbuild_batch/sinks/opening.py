@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from trtbuild.errors import UsageError
-from trtbuild_batch.places import SCHEMES, place
+from trtbuild_batch.places import SCHEMES, absolute, place
 from trtbuild_batch.sinks.model import Sink, SinkAddress
 
 FORMS = (
@@ -59,7 +59,7 @@ def parse(text: str, folder: Path = Path()) -> SinkAddress:
 
 
 def _local(text: str, folder: Path) -> Path | str:
-    return text if "://" in text else (folder / Path(text).expanduser()).absolute()
+    return text if "://" in text else absolute(text, folder)
 
 
 def _no_sink(text: str) -> UsageError:

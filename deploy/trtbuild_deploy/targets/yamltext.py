@@ -26,7 +26,8 @@ class _Dumper(yaml.SafeDumper):
 
 # What Go's parser, so Helm and kubectl, reads as a boolean or a number, and PyYAML as text.
 _NO_TEXT_IN_GO = re.compile(
-    r"[yYnN]|[-+]?0[oObBxX][0-9a-fA-F_]+|[-+]?\.?[0-9][0-9_.]*[eE][-+]?[0-9]+"
+    r"[yYnN]|[-+]?0[oObBxX][0-9a-fA-F_]+"
+    r"|[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?"
 )
 
 

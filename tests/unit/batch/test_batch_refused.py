@@ -40,6 +40,7 @@ REFUSED = {
     "partition": (["rows.jsonl", *PROMPT, "--partition", "4/4"], "'4/4' is not a partition"),
     "no model": (["rows.jsonl", *PROMPT], "nothing says which model of http://127.0.0.1:"),
     "no scheduler": (["rows.jsonl", *PROMPT, "--partition", "auto"], "'auto' is not a partition"),
+    "home": (["~nobody-there/rows.jsonl", *PROMPT], "there is no user whose home"),
     "scheme": (["ftp://x/rows.jsonl", *PROMPT], "unknown scheme 'ftp'"),
     "password": (["s3://key:word@b/r.jsonl", *PROMPT], "must not contain a key or a password"),
     "metrics": (["rows.jsonl", *PROMPT, "--metrics-url", "x"], "'x' is not a URL"),

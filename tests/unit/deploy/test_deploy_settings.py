@@ -124,7 +124,9 @@ def test_an_environment_changes_single_keys() -> None:
     assert with_environment(settings, "dev", {}).replicas is None
 
 
-@pytest.mark.parametrize("text", ["n", "Y", "1e3", "12E4567", ".5e3", "0o17", "0xAF", "0b1"])
+@pytest.mark.parametrize(
+    "text", ["n", "Y", "1e3", "12E4567", ".5e3", "0o17", "0xAF", "0b1", "09", "-.5"]
+)
 def test_a_text_is_one_for_helm_too(text: str) -> None:
     assert yaml_bytes({"a": text}) == f"a: '{text}'\n".encode() == _dumped({"a": text}).encode()
 
