@@ -29,7 +29,7 @@ from trtbuild_gateway.telemetry.spans import NO_TRACES, Trace
 from trtbuild_gateway.upstream.model import Model
 
 _log = logging.getLogger("trtbuild.gateway")
-_FALLBACK = "x-trtbuild-fallback"
+_FALLBACK, _IGNORED = "x-trtbuild-fallback", "x-trtbuild-ignored"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PARAMETER = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MOST_NAMED = 32
@@ -49,6 +49,7 @@ class Context:
         fallbacks: Models that can still be tried; None before the first has failed.
         experiments: Those that the call may take part in.
         exposure: The variant that answers.
+        ignored: Parameters that had no effect.
     """
 
     gateway: Gateway
@@ -60,6 +61,7 @@ class Context:
     fallbacks: list[str] | None = None
     experiments: Experiments | None = None
     exposure: Exposure | None = None
+    ignored: tuple[str, ...] = ()
 
     async def body(self) -> dict[str, Any]:
         """Read the body as JSON, see :meth:`Exchange.json`; its model is that of the user's
@@ -146,16 +148,17 @@ class Context:
         self.outcome, self.call.model = Outcome(), ""
         self.exchange.given["model"] = name
         self.exchange.more_headers[_FALLBACK] = name
+        self.exchange.more_headers.pop(_IGNORED, None)
+        self.ignored = ()
 
     def note_ignored(self, names: tuple[str, ...]) -> None:
         """Name parameters that had no effect in the answer's headers, as far as one holds them."""
-        if names:
-            fit = [name for name in dict.fromkeys(names) if _PARAMETER.fullmatch(name)][
-                :_MOST_NAMED
-            ]
-            more = len(set(names)) - len(fit)
-            told = [*fit, *([f"and {more} more"] if more else [])]
-            self.exchange.more_headers["x-trtbuild-ignored"] = ", ".join(told)
+        self.ignored = tuple(dict.fromkeys((*self.ignored, *names)))
+        fit = [name for name in self.ignored if _PARAMETER.fullmatch(name)][:_MOST_NAMED]
+        more = len(self.ignored) - len(fit)
+        told = [*fit, *([f"and {more} more"] if more else [])]
+        if told:
+            self.exchange.more_headers[_IGNORED] = ", ".join(told)
 
     def upstream_headers(self) -> dict[str, str]:
         """Return the headers for the server: the trace, and the request id."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.fake_triton import FakeTriton
+from support.fake_triton import INPUTS, OUTPUTS, FakeTriton
 from support.gateways import Served, in_front
 from trtbuild_gateway.schema.parameters import table
 
@@ -193,10 +193,11 @@ def test_what_is_unsupported_can_be_dropped() -> None:
     async def test(triton: FakeTriton, served: Served) -> None:
         answer = await served.post(
             "/v1/chat/completions", model="m", messages=[USER], store=True, nonsense=1,
-            stream_options={"include_usage": True},
+            stream_options={"include_usage": True}, logprobs=True,
         )  # fmt: skip
         assert answer.status_code == 200
-        assert answer.headers["x-trtbuild-ignored"] == "store, nonsense, stream_options"
+        told = "store, nonsense, stream_options, logprobs"
+        assert answer.headers["x-trtbuild-ignored"] == told
         assert "nonsense" not in json.dumps(triton.bodies)
         odd = {"größe–✓": 1, "a\r\nset-cookie: b=c": 1, "": 1, "x" * 100_000: 1}
         many = {f"key{number}": 1 for number in range(100)}
@@ -207,7 +208,8 @@ def test_what_is_unsupported_can_be_dropped() -> None:
         told = answer.headers["x-trtbuild-ignored"].split(", ")
         assert told == [*list(many)[:32], "and 72 more"]
 
-    in_front(test, on_unsupported="drop")
+    plain = tuple(one for one in OUTPUTS if one[0] != "logprobs")
+    in_front(test, spec=(INPUTS, plain), on_unsupported="drop")
 
 
 @pytest.mark.slow
