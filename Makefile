@@ -54,8 +54,8 @@ docs: $(BIN)/.ready ## The documentation as a site in site/; fails on a broken l
 	$(BIN)/python scripts/document_parsers.py --check
 	$(BIN)/zensical build --clean --strict
 
-# Half as many again as there are cores: many tests wait for a process or a deadline.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() * 3 // 2)')
+# Twice as many as there are cores: many tests wait for a process or a deadline.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() * 2)')
 PYTEST_PARALLEL = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 quick: $(BIN)/.ready
 	$(PYTEST_PARALLEL) --ignore tests/server -m "not (server or slow or network)"
