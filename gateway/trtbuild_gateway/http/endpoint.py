@@ -151,6 +151,11 @@ class Context:
         self.exchange.more_headers.pop(_IGNORED, None)
         self.ignored = ()
 
+    @property
+    def drops(self) -> bool:
+        """Whether a parameter that cannot be honoured is dropped; refused otherwise."""
+        return self.gateway.settings.on_unsupported == "drop"
+
     def note_ignored(self, names: tuple[str, ...]) -> None:
         """Name parameters that had no effect in the answer's headers, as far as one holds them."""
         self.ignored = tuple(dict.fromkeys((*self.ignored, *names)))

@@ -1,9 +1,9 @@
-"""What the endpoints of tasks without generated text share."""
+"""What endpoints share: checked parameters, and tasks without generated text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from trtbuild.signature import ServedTask
 from trtbuild.signature.requests import TaskAnswer, TaskRequest
@@ -16,11 +16,15 @@ _Made = TypeVar("_Made")
 _Answer = TypeVar("_Answer", bound=TaskAnswer)
 
 
+def check_parameters(context: Context, endpoint: str, given: Mapping[str, Any]) -> None:
+    """Refuse parameters that mean nothing here, or name them if they are to be dropped."""
+    context.note_ignored(check(endpoint, given, drop=context.drops))
+
+
 async def parsed(context: Context, endpoint: str, kind: type[_Made]) -> _Made:
     """Return the request, its parameters checked."""
     given = await context.body()
-    drop = context.gateway.settings.on_unsupported == "drop"
-    context.note_ignored(check(endpoint, given, drop=drop))
+    check_parameters(context, endpoint, given)
     return typed(given, kind)
 
 

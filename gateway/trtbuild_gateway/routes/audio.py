@@ -19,9 +19,9 @@ from trtbuild_gateway.encoding.audio import as_json, as_srt, as_verbose_json, as
 from trtbuild_gateway.failures import invalid
 from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.http.forms import form_of
-from trtbuild_gateway.routes.asking import asked, model_for
+from trtbuild_gateway.routes.asking import asked, check_parameters, model_for
 from trtbuild_gateway.schema.audio import AudioForm
-from trtbuild_gateway.schema.parameters import check, typed
+from trtbuild_gateway.schema.parameters import typed
 from trtbuild_gateway.seams import Texts
 from trtbuild_gateway.upstream.model import Model
 
@@ -40,8 +40,7 @@ async def translations(context: Context) -> None:
 
 async def _answer(context: Context, endpoint: str, task: str) -> None:
     given = _with_types(await form_of(context.exchange))
-    drop = context.gateway.settings.on_unsupported == "drop"
-    context.note_ignored(check(endpoint, given, drop=drop))
+    check_parameters(context, endpoint, given)
     form = typed(given, AudioForm).checked()
     model = await model_for(context, form.model, ServedTask.TRANSCRIBE)
     _require_outputs(model, form)

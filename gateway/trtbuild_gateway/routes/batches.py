@@ -17,7 +17,8 @@ from trtbuild_gateway.batches.store import OPEN, Batches, Store
 from trtbuild_gateway.failures import ApiError, invalid
 from trtbuild_gateway.http.endpoint import Context, Handler
 from trtbuild_gateway.http.forms import form_of
-from trtbuild_gateway.schema.parameters import Metadata, check, typed
+from trtbuild_gateway.routes.asking import check_parameters
+from trtbuild_gateway.schema.parameters import Metadata, typed
 from trtbuild_gateway.seams import Call
 
 _DAY = 24 * 3600
@@ -43,7 +44,7 @@ async def upload(context: Context) -> None:
     form = await form_of(context.exchange, uploads=True)
     given = form.get("file")
     try:
-        _checked(context, "files", form)
+        check_parameters(context, "files", form)
         if form.get("purpose") != "batch":
             raise invalid("'purpose' must be 'batch'", "purpose")
         if not isinstance(given, UploadFile):
@@ -104,7 +105,7 @@ async def create(context: Context) -> None:
     """Create a batch; it is validated and computed afterwards."""
     store, owner = _store(context), _owner(context)
     given = await context.exchange.json()
-    _checked(context, "batches", given)
+    check_parameters(context, "batches", given)
     endpoint, window = given.get("endpoint"), given.get("completion_window")
     if endpoint not in ENDPOINTS:
         raise invalid(f"'endpoint' must be one of {', '.join(ENDPOINTS)}", "endpoint")
@@ -192,12 +193,6 @@ def _batches(context: Context) -> Batches:
             code="batches_off",
         )
     return found
-
-
-def _checked(context: Context, endpoint: str, given: Mapping[str, Any]) -> None:
-    """Refuse parameters that mean nothing here, or name them if they are to be dropped."""
-    drop = context.gateway.settings.on_unsupported == "drop"
-    context.note_ignored(check(endpoint, given, drop=drop))
 
 
 def _store(context: Context) -> Store:

@@ -18,9 +18,9 @@ from trtbuild_gateway.routes.generating import (
     checked_count,
     numbered,
     request_of,
-    require_text,
     streamed,
     taken,
+    text_request,
     whole,
 )
 from trtbuild_gateway.routes.parsed import (
@@ -32,7 +32,6 @@ from trtbuild_gateway.routes.parsed import (
 )
 from trtbuild_gateway.routes.readers import Logprobs
 from trtbuild_gateway.schema.chat import ChatRequest, checked_messages
-from trtbuild_gateway.schema.parameters import check, typed
 from trtbuild_gateway.schema.tools import tool_plan
 from trtbuild_gateway.upstream.model import Model
 
@@ -41,13 +40,7 @@ _DESCRIBING = frozenset(("description",))  # other texts of a tool are names and
 
 async def chat(context: Context) -> None:
     """Answer a chat."""
-    drop = context.gateway.settings.on_unsupported == "drop"
-    given = await context.body()
-    ignored = check("chat", given, drop=drop)
-    request = typed(given, ChatRequest)
-    context.note_ignored((*ignored, *request.ignored(drop=drop)))
-    model = await context.model(request.model)
-    require_text(model)
+    request, model = await text_request(context, "chat", ChatRequest)
     checked_count(context, request.n)
     job = await job_of(context, request, model)
     await context.admit(job.prompts[0].tokens or 0, job.limit * request.n)

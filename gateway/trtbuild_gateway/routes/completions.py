@@ -22,13 +22,12 @@ from trtbuild_gateway.routes.generating import (
     checked_count,
     numbered,
     request_of,
-    require_text,
     streamed,
     taken,
+    text_request,
     whole,
 )
 from trtbuild_gateway.schema.completions import CompletionRequest
-from trtbuild_gateway.schema.parameters import check, typed
 from trtbuild_gateway.seams import Texts
 from trtbuild_gateway.upstream.model import Model
 
@@ -40,13 +39,7 @@ _DEFAULT_TOKENS = 16  # OpenAI's, for this endpoint
 
 async def completions(context: Context) -> None:
     """Complete prompts."""
-    drop = context.gateway.settings.on_unsupported == "drop"
-    given = await context.body()
-    ignored = check("completions", given, drop=drop)
-    request = typed(given, CompletionRequest)
-    context.note_ignored((*ignored, *request.ignored(drop=drop)))
-    model = await context.model(request.model)
-    require_text(model)
+    request, model = await text_request(context, "completions", CompletionRequest)
     _check_echo(request)
     checked_count(context, request.n * len(request.prompts()))
     job = await _job(context, request, model)

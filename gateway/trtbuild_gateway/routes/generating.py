@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 from trtbuild.signature import dialect_of
 from trtbuild.signature.requests import Chunk, GenerateRequest, Sampling
@@ -18,9 +19,11 @@ from trtbuild_gateway.parsing import Parser
 from trtbuild_gateway.prompts.prompter import Prompt
 from trtbuild_gateway.routes.parsed import ParsedReader
 from trtbuild_gateway.routes.readers import CheckedReader, Logprobs, PlainReader
+from trtbuild_gateway.schema.parameters import check, typed
 from trtbuild_gateway.schema.sampling import SamplingFields
 from trtbuild_gateway.upstream.model import Model
 
+_Fields = TypeVar("_Fields", bound=SamplingFields)
 _WITHOUT_LIMIT = 1024  # tokens of an answer where neither client nor context says how many
 # How clients call what a request schema reports as ignored.
 _NAMES = {"guide": "response_format", "adapter": "model"}
@@ -65,14 +68,27 @@ class Job:
         return usage(prompt, sum(choice.tokens for choice in choices))
 
 
-def require_text(model: Model) -> None:
-    """Raise ApiError for a model that generates no text."""
+async def text_request(
+    context: Context, endpoint: str, kind: type[_Fields]
+) -> tuple[_Fields, Model]:
+    """Return the request, its parameters checked, and its model, see :func:`text_model`."""
+    given = await context.body()
+    ignored = check(endpoint, given, drop=context.drops)
+    request = typed(given, kind)
+    context.note_ignored((*ignored, *request.ignored(drop=context.drops)))
+    return request, await text_model(context, request.model)
+
+
+async def text_model(context: Context, name: str) -> Model:
+    """Return a model that the caller may use; ApiError for one that generates no text."""
+    model = await context.model(name)
     if not model.served.task.makes_text:
         raise invalid(
             f"the model {model.name!r} generates no text: its task is {model.served.task}",
             "model",
             "unsupported_task",
         )
+    return model
 
 
 def answer_limit(model: Model, prompt: Prompt, wanted: int | None, param: str) -> int:
@@ -127,7 +143,7 @@ def taken(context: Context, model: Model, request: GenerateRequest) -> GenerateR
         )
     if not names:
         return request
-    if context.gateway.settings.on_unsupported == "refuse":
+    if not context.drops:
         listed = ", ".join(repr(name) for name in names)
         raise invalid(
             f"the model {model.name!r} does not take {listed}", names[0], "unsupported_parameter"

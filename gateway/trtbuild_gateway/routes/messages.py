@@ -15,8 +15,9 @@ from trtbuild_gateway.encoding.messages import (
 )
 from trtbuild_gateway.failures import ApiError, invalid
 from trtbuild_gateway.http.endpoint import Context
+from trtbuild_gateway.routes.asking import check_parameters
 from trtbuild_gateway.routes.chat import choice_of, job_of
-from trtbuild_gateway.routes.generating import Job, require_text, streamed, whole
+from trtbuild_gateway.routes.generating import Job, streamed, text_model, whole
 from trtbuild_gateway.schema.chat import ChatRequest
 from trtbuild_gateway.schema.messages import as_chat
 from trtbuild_gateway.schema.parameters import check, typed
@@ -25,8 +26,7 @@ from trtbuild_gateway.schema.parameters import check, typed
 async def messages(context: Context) -> None:
     """Answer a chat in Anthropic's form."""
     given = await context.body()
-    drop = context.gateway.settings.on_unsupported == "drop"
-    context.note_ignored(check("messages", given, drop=drop))
+    check_parameters(context, "messages", given)
     request, job = await _job(context, as_chat(given))
     prompt = job.prompts[0].tokens or 0
     await context.admit(prompt, job.limit)
@@ -59,8 +59,7 @@ async def count_tokens(context: Context) -> None:
 
 async def _job(context: Context, chat: dict[str, object]) -> tuple[ChatRequest, Job]:
     request = typed(chat, ChatRequest)
-    model = await context.model(request.model)
-    require_text(model)
+    model = await text_model(context, request.model)
     try:
         return request, await job_of(context, request, model)
     except ApiError as error:

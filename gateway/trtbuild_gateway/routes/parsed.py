@@ -164,7 +164,7 @@ def _guided(context: Context, model: Model, plan: ToolPlan) -> Parsing | None:
     guide = Guide("json", schema)
     dialect = dialect_of(model.served)
     if dialect and "guide" in dialect.ignored(model.served, GenerateRequest("", guide=guide)):
-        if context.gateway.settings.on_unsupported == "refuse":
+        if not context.drops:
             raise invalid(
                 f"the model {model.name!r} cannot be made to call a tool, since its server takes "
                 "no form of the answer: send tool_choice 'auto'",

@@ -12,7 +12,7 @@ from trtbuild_gateway.encoding.responses import ResponsesStream
 from trtbuild_gateway.failures import ApiError
 from trtbuild_gateway.http.endpoint import Context
 from trtbuild_gateway.routes.chat import job_of
-from trtbuild_gateway.routes.generating import Job, require_text, run, streamed
+from trtbuild_gateway.routes.generating import Job, run, streamed, text_model
 from trtbuild_gateway.schema.chat import ChatRequest
 from trtbuild_gateway.schema.parameters import check, typed
 from trtbuild_gateway.schema.responses import ResponsesRequest, as_chat
@@ -30,15 +30,13 @@ _DEFAULTS: Mapping[str, Any] = {
 async def responses(context: Context) -> None:
     """Answer with the items that the model produced."""
     given = await context.body()
-    drop = context.gateway.settings.on_unsupported == "drop"
-    ignored = check("responses", given, drop=drop)
+    ignored = check("responses", given, drop=context.drops)
     own = typed(given, ResponsesRequest)
     request = typed(as_chat(given, own), ChatRequest)
     if own.stream_options is not None:
-        ignored += own.stream_options.ignored(stream=request.stream, drop=drop)
+        ignored += own.stream_options.ignored(stream=request.stream, drop=context.drops)
     context.note_ignored(ignored)
-    model = await context.model(request.model)
-    require_text(model)
+    model = await text_model(context, request.model)
     job = await _job(context, request, model)
     await context.admit(job.prompts[0].tokens or 0, job.limit)
     encoder = ResponsesStream(context.call.id, _head(given, own), await _counter(model))
