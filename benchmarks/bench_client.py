@@ -105,11 +105,16 @@ async def ours(
 
 def target_of(kind: str, url: str) -> Any:
     """The benchmark's client of a protocol."""
-    if kind == "triton-http":
-        return _class("targets.triton_http.TritonHttpTarget")("mock", url, "m", Generation())
-    if kind == "triton-grpc":
-        return _class("targets.triton_grpc.TritonGrpcTarget")("mock", url, "m", Generation())
-    return OpenAITarget("mock", url, "mock", Generation())
+    if kind == "openai":
+        return OpenAITarget("mock", url, "mock", Generation())
+    protocol = kind.removeprefix("triton-")
+    module = importlib.import_module(f"{_package()}.targets.triton_{protocol}")
+    exchange = getattr(module, f"{protocol.title()}Exchange", None)
+    if exchange is None:  # until 941bea26 each protocol had a target of its own
+        own = getattr(module, f"Triton{protocol.title()}Target")
+        return own("mock", url, "m", Generation())
+    target = _class("targets.triton.TritonTarget")
+    return target("mock", url, "m", Generation(), exchange(url, "m", 600), timeout=600)
 
 
 def _tokenizer() -> Tokenizer:

@@ -26,7 +26,8 @@ from trtbuild.wire.tensors import InferRequest, Outputs, TensorValue
 from trtbuild_measure.bench.model import Generation, Prompt, Stream
 from trtbuild_measure.bench.prompts import batched
 from trtbuild_measure.bench.targets.pooling import PoolingModel
-from trtbuild_measure.bench.targets.triton_grpc import TritonGrpcTarget
+from trtbuild_measure.bench.targets.triton import TritonTarget
+from trtbuild_measure.bench.targets.triton_grpc import GrpcExchange
 
 
 def model(task: str, inputs: str) -> ServedModel:
@@ -129,7 +130,9 @@ def test_an_answer_without_all_rows_and_an_error_fail(
     sent: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ask(text: str) -> Stream:
-        target = TritonGrpcTarget("t", "127.0.0.1:1", "embed", Generation())
+        url = "127.0.0.1:1"
+        exchange = GrpcExchange(url, "embed", 60)
+        target = TritonTarget("t", url, "embed", Generation(), exchange, timeout=60)
         await target.open()
         stream = Stream(Prompt(text, 1, 1, texts=(text, "b")), intended=0)
         await target.ask(stream)

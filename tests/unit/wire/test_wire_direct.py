@@ -20,7 +20,9 @@ from trtbuild.errors import ServerError
 from trtbuild.wire.blocking import fetch
 from trtbuild.wire.direct import loopback
 from trtbuild.wire.failures import UnreachableError
-from trtbuild_measure.bench.targets.triton_grpc import TritonGrpcTarget
+from trtbuild_measure.bench.model import Generation
+from trtbuild_measure.bench.targets.triton import TritonTarget
+from trtbuild_measure.bench.targets.triton_grpc import GrpcExchange
 from trtbuild_measure.bench.watching.prometheus import read_metrics
 
 messages: Any = service_pb2
@@ -93,7 +95,7 @@ def test_grpc_is_asked_itself() -> None:
     url = f"127.0.0.1:{port}"
     with LLMClient(url, "grpc") as client:
         assert client.describe("m").metadata.name == "m"
-    target = TritonGrpcTarget("t", url, "m", generation=None)  # type: ignore[arg-type]
+    target = TritonTarget("t", url, "m", Generation(), GrpcExchange(url, "m", 60), timeout=60)
     with pytest.raises(ServerError) as error:
         asyncio.run(target.open())
     assert "nothing answers" not in error.value.what

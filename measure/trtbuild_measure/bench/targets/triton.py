@@ -1,6 +1,8 @@
-"""Shared by both protocols of Triton: building requests and reading responses."""
+"""Shared by both protocols of Triton: finding the model, building requests, reading responses."""
 
 from __future__ import annotations
+
+import typing
 
 from trtbuild.client import AsyncLLMClient, Sampling
 from trtbuild.client.failures import LateError, NoAnswerError, not_callable
@@ -95,3 +97,80 @@ class Reader:
             stream.output_tokens = (stream.output_tokens or 0) + chunk.output_tokens
         stream.input_tokens = chunk.input_tokens or stream.input_tokens
         stream.finish_reason = chunk.finish_reason or stream.finish_reason
+
+
+class Exchange(typing.Protocol):
+    """How one protocol answers a prompt."""
+
+    protocol: Protocol
+
+    async def generate(self, model: TritonModel, stream: Stream) -> None:
+        """Send one prompt and fill ``stream``; never raises for a failed request."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+class TritonTarget:
+    """A served model.
+
+    Args:
+        name: Its name in results.
+        url: ``HOST:PORT``.
+        model: The model's name at the server.
+        generation: Generation settings.
+        exchange: The protocol.
+        timeout: Seconds to wait for a whole answer.
+        card: See :func:`find_model`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        model: str,
+        generation: Generation,
+        exchange: Exchange,
+        *,
+        timeout: float,
+        card: ServedModel | None = None,
+    ) -> None:
+        self.name = name
+        self.ignored: tuple[str, ...] = ()
+        self.pooling = False
+        self._url = url
+        self._name = model
+        self._generation = generation
+        self._exchange = exchange
+        self._timeout = timeout
+        self._card = card
+        self._model: TritonModel | PoolingModel | None = None
+
+    async def open(self) -> None:
+        """See :class:`~trtbuild_measure.bench.model.Target`."""
+        self._model = await find_model(
+            self._url,
+            self._name,
+            self._exchange.protocol,
+            self._generation,
+            timeout=self._timeout,
+            card=self._card,
+        )
+        if isinstance(self._model, PoolingModel):
+            self.pooling = True
+        else:
+            self.ignored = self._model.ignored()
+
+    async def ask(self, stream: Stream) -> None:
+        """See :class:`~trtbuild_measure.bench.model.Target`."""
+        assert self._model is not None
+        if isinstance(self._model, PoolingModel):
+            await self._model.ask(stream)
+        else:
+            await self._exchange.generate(self._model, stream)
+
+    async def close(self) -> None:
+        """See :class:`~trtbuild_measure.bench.model.Target`."""
+        if isinstance(self._model, PoolingModel):
+            await self._model.close()
+        await self._exchange.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import aclosing
 
-from trtbuild.signature import ServedModel
+from trtbuild.client.transport import Protocol
 from trtbuild.wire import protobuf
 from trtbuild.wire.failures import (
     DeadlineError,
@@ -20,62 +20,32 @@ from trtbuild.wire.failures import (
 )
 from trtbuild.wire.tensors import Outputs
 from trtbuild.wire.triton_grpc import TritonGrpc
-from trtbuild_measure.bench.model import Generation, Stream
-from trtbuild_measure.bench.targets.pooling import PoolingModel
-from trtbuild_measure.bench.targets.triton import Reader, TritonModel, find_model
+from trtbuild_measure.bench.model import Stream
+from trtbuild_measure.bench.targets.triton import Reader, TritonModel
 
 
-class TritonGrpcTarget:
-    """A served model over gRPC; ``url`` is ``HOST:PORT``."""
+class GrpcExchange:
+    """Prompts for one model over gRPC; ``url`` is ``HOST:PORT``."""
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        model: str,
-        generation: Generation,
-        *,
-        timeout: float = 600,
-        card: ServedModel | None = None,
-    ) -> None:
-        self.name = name
-        self.ignored: tuple[str, ...] = ()
-        self._url = url
+    protocol: Protocol = "grpc"
+
+    def __init__(self, url: str, model: str, timeout: float) -> None:
         self._name = model
-        self._generation = generation
-        self._timeout = timeout
-        self._model: TritonModel | None = None
-        self.pooling: PoolingModel | None = None
-        self._card = card
         # A proxy from the environment would be measured, too.
         self._client = TritonGrpc(url, seconds=timeout, environment=False)
 
-    async def open(self) -> None:
-        """See :class:`~trtbuild_measure.bench.model.Target`."""
-        found = await find_model(
-            self._url, self._name, "grpc", self._generation, timeout=self._timeout, card=self._card
-        )
-        if isinstance(found, PoolingModel):
-            self.pooling = found
-        else:
-            self._model, self.ignored = found, found.ignored()
-
-    async def ask(self, stream: Stream) -> None:
-        """See :class:`~trtbuild_measure.bench.model.Target`."""
-        if self.pooling is not None:
-            await self.pooling.ask(stream)
-            return
+    async def generate(self, model: TritonModel, stream: Stream) -> None:
+        """See :class:`~trtbuild_measure.bench.targets.triton.Exchange`."""
         try:
-            await self._exchange(stream)
+            await self._exchange(model, stream)
         except WireError as error:
             stream.fail(time.perf_counter(), _kind(error, stream), str(error))
         except (ValueError, TypeError) as error:
             stream.fail(time.perf_counter(), "malformed", str(error))
 
-    async def _exchange(self, stream: Stream) -> None:
-        assert self._model is not None
-        request = protobuf.encode_request(self._name, self._model.request(stream.prompt))
-        reader = Reader(self._model, stream)
+    async def _exchange(self, model: TritonModel, stream: Stream) -> None:
+        request = protobuf.encode_request(self._name, model.request(stream.prompt))
+        reader = Reader(model, stream)
         stream.started = time.perf_counter()
         async with aclosing(self._client.stream_bytes(request)) as messages:
             async for message in messages:
@@ -86,9 +56,7 @@ class TritonGrpcTarget:
             stream.ended = time.perf_counter()
 
     async def close(self) -> None:
-        """See :class:`~trtbuild_measure.bench.model.Target`."""
-        if self.pooling is not None:
-            await self.pooling.close()
+        """See :class:`~trtbuild_measure.bench.targets.triton.Exchange`."""
         await self._client.close()
 
 

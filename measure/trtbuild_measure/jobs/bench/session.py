@@ -101,7 +101,7 @@ class BenchSession:
 
     def _require_alike(self) -> None:
         """Raise UsageError for models of different kinds, or texts for one that generates."""
-        pooling = [getattr(one.target, "pooling", None) is not None for one in self.prepared]
+        pooling = [getattr(one.target, "pooling", False) for one in self.prepared]
         if any(pooling) and not all(pooling):
             raise UsageError(
                 "some targets generate text and others do not",

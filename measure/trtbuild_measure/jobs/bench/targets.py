@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trtbuild.errors import UsageError
 from trtbuild.repository import served_model
@@ -20,6 +21,9 @@ from trtbuild_measure.bench.targets.openai import OpenAITarget
 from trtbuild_measure.bench.targets.openai_tasks import TASKS, OpenAITaskTarget
 from trtbuild_measure.bench.watching.prometheus import read_metrics
 from trtbuild_measure.bench.watching.server import Watched, listener
+
+if TYPE_CHECKING:
+    from trtbuild_measure.bench.targets.triton import Exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +124,16 @@ def _target(
 ) -> BenchTarget:
     described = _described(address)
     card = described[1] if described else None
-    if address.kind == "triton-grpc":
-        from trtbuild_measure.bench.targets.triton_grpc import TritonGrpcTarget
+    if address.kind in ("triton-grpc", "triton-http"):
+        from trtbuild_measure.bench.targets.triton import TritonTarget
 
-        return TritonGrpcTarget(
-            address.name, address.url, address.model, generation, timeout=timeout, card=card
-        )
-    if address.kind == "triton-http":
-        from trtbuild_measure.bench.targets.triton_http import TritonHttpTarget
-
-        return TritonHttpTarget(
+        return TritonTarget(
             address.name,
             address.url,
             address.model,
             generation,
+            _exchange(address, timeout, connections),
             timeout=timeout,
-            connections=connections,
             card=card,
         )
     if address.kind == "openai" and endpoint in TASKS:
@@ -158,6 +156,16 @@ def _target(
         api_key=api_key,
         connections=connections,
     )
+
+
+def _exchange(address: Address, timeout: float, connections: int) -> Exchange:
+    if address.kind == "triton-grpc":
+        from trtbuild_measure.bench.targets.triton_grpc import GrpcExchange
+
+        return GrpcExchange(address.url, address.model, timeout)
+    from trtbuild_measure.bench.targets.triton_http import HttpExchange
+
+    return HttpExchange(address.url, address.model, timeout, connections)
 
 
 def _watched(address: Address, metrics_url: str) -> Watched:
