@@ -24,138 +24,17 @@ import asyncio
 import contextlib
 import json
 import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import psutil
-
-HERE = Path(__file__).resolve().parent
-TICK = 0.04
-ENVOY_KIND = "type.googleapis.com/envoy.extensions.filters"
-ENVOY = """
-static_resources:
-  listeners:
-  - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": {kind}.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: relay
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes: [{{match: {{prefix: "/"}}, route: {{cluster: upstream, timeout: 0s}}}}]
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {{"@type": {kind}.http.router.v3.Router}}
-  clusters:
-  - name: upstream
-    type: STATIC
-    circuit_breakers: {{thresholds: [{{max_connections: 9000, max_requests: 9000}}]}}
-    load_assignment:
-      cluster_name: upstream
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}}}
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> float:
-    """Seconds until something listens."""
-    began = time.monotonic()
-    while time.monotonic() - began < 30:
-        if process.poll() is not None:
-            raise SystemExit(f"a relay ended with exit code {process.returncode}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return time.monotonic() - began
-        time.sleep(0.005)
-    raise SystemExit("a relay does not listen")
-
-
-@contextlib.contextmanager
-def running(argv: list[str], port: int) -> Iterator[tuple[psutil.Process, float]]:
-    """A program that listens, with the seconds until it did."""
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield psutil.Process(process.pid), wait_for(port, process)
-    finally:
-        process.kill()
-        process.wait()
-
-
-class Stream(asyncio.Protocol):
-    """One request; counts the tokens, and notes when the first came."""
-
-    def __init__(self, request: bytes, marker: bytes) -> None:
-        self._request, self._marker = request, marker
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.first = self.sent = 0.0
-        self.tokens = 0
-        self._tail = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.sent = time.perf_counter()
-        transport.write(self._request)  # type: ignore[attr-defined]
-
-    def data_received(self, data: bytes) -> None:
-        if not self.first and self._marker in data:
-            self.first = time.perf_counter()
-        self.tokens += data.count(b"word")
-        self._tail = (self._tail + data)[-5:]
-        if self._tail == b"0\r\n\r\n" and not self.done.done():
-            self.done.set_result(None)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_exception(exc or ConnectionError("closed early"))
-
-
-async def opened(port: int, request: bytes, marker: bytes) -> Stream:
-    loop = asyncio.get_running_loop()
-    _, stream = await loop.create_connection(lambda: Stream(request, marker), "127.0.0.1", port)
-    return stream
-
-
-def post(path: str, body: dict[str, Any], key: str = "") -> bytes:
-    content = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    head += f"Authorization: Bearer {key}\r\n" if key else ""
-    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
-
-
-def direct(ticks: int, at_once: int) -> bytes:
-    return post("/v2/models/m/generate_stream", {"text_input": f"{ticks} {at_once}"})
-
-
-def completion(ticks: int, at_once: int, key: str = "") -> bytes:
-    body = {"model": "m", "prompt": f"{ticks} {at_once}", "stream": True, "max_tokens": 100_000}
-    return post("/v1/completions", body, key)
-
-
-def chat(ticks: int, at_once: int) -> bytes:
-    messages = [{"role": "user", "content": f"{ticks} {at_once}"}]
-    body = {"model": "m", "messages": messages, "stream": True, "max_tokens": 100_000}
-    return post("/v1/chat/completions", body)
-
-
-Request = Callable[[int, int], bytes]
+from gateway_load import HERE, TICK, Request, completion, direct, free_port, opened, running
+from gateway_variants import access_variants, relays
 
 
 def cpu(process: psutil.Process) -> float:
@@ -231,68 +110,6 @@ async def many(port: int, process: psutil.Process, count: int) -> float:
         stream.done.cancel()
         stream.transport.abort()  # type: ignore[attr-defined]
     return memory
-
-
-def relays(upstream: int, args: Any, folder: Path) -> Iterator[tuple[str, list[str], int, Request]]:
-    gateway, two, envoy, raw, usual = (free_port() for _ in range(5))
-    code = "from trtbuild.cli.app import main; main()"
-    settings = folder / "gateway.yaml"
-    template = folder / "template.jinja"
-    template.write_text("{{ messages[0].content }}")
-    settings.write_text("models: {m: {chat_template: template.jinja}}\n")
-    argv = [sys.executable, "-c", code, "gateway", "--url", f"127.0.0.1:{upstream}"]
-    argv += ["-f", str(settings), "--port"]
-    if args.envoy:
-        config = folder / "envoy.yaml"
-        config.write_text(ENVOY.format(kind=ENVOY_KIND, port=envoy, upstream=upstream))
-        line = [args.envoy, "-c", str(config), "--concurrency", "1", "--log-level", "off"]
-        yield "Envoy, raw", line, envoy, direct
-    yield "gateway, completions", [*argv, str(gateway)], gateway, completion
-    yield "gateway, chat", [], gateway, chat  # the same process
-    # One process by two names: two would write at other times, which costs every relay more.
-    other = ["--url", f"localhost:{upstream}"]
-    yield "gateway, two servers", [*argv, str(two), *other], two, completion
-    for name, script, port, make in (
-        ("asyncio, raw", "raw_relay.py", raw, direct),
-        ("Starlette + httpx + json", "usual_relay.py", usual, completion),
-    ):
-        place = f"http://127.0.0.1:{upstream}"
-        yield name, [sys.executable, str(HERE / script), place, str(port)], port, make
-
-
-def access_variants(upstream: int, folder: Path) -> Iterator[tuple[str, list[str], int, Request]]:
-    """The gateway without access control, with it, and with masking or an experiment as well."""
-    from datetime import UTC, datetime
-
-    from trtbuild_gateway.access.keys import Key, Secret, digest_of, new_key, write_keys
-
-    id, text = new_key()
-    now = datetime.now(UTC)
-    write_keys(folder / "keys.json", [Key(id, "bench", now, (Secret(digest_of(text), now),))])
-    limits = dict.fromkeys(("requests_per_minute", "requests_per_day", "concurrent"), 10**6)
-    limits |= dict.fromkeys(("tokens_per_minute", "tokens_per_day"), 10**12)
-    kinds = ["email", "phone", "iban", "card", "ip", "ssn"]
-    full: dict[str, Any] = {"keys": "keys.json", "limits": limits}
-    masking = {"audit": {"path": "masked.jsonl"}, "masking": {"default": [{"find": kinds}]}}
-    same = {name: {"model": "m"} for name in ("control", "treatment")}
-    experiment = {
-        "access": full | {"audit": {"path": "exposed.jsonl"}},
-        "exposures": {"directory": "exposures"},
-        "experiments": [{"name": "same", "unit": "api_key", "variants": same}],
-    }
-    variants: list[tuple[str, dict[str, Any]]] = [
-        ("without", {}),
-        ("keys, limits, audit", {"access": full | {"audit": {"path": "audit.jsonl"}}}),
-        ("and masking", {"access": full | masking}),
-        ("and an experiment", experiment),
-    ]
-    for name, settings in variants:
-        port, file = free_port(), folder / f"{name}.yaml"
-        file.write_text(json.dumps(settings))
-        code = "from trtbuild.cli.app import main; main()"
-        argv = [sys.executable, "-c", code, "gateway", "--url", f"127.0.0.1:{upstream}"]
-        argv += ["--port", str(port), "-f", str(file)]
-        yield name, argv, port, partial(completion, key=text)
 
 
 def costs(variants: Iterable[tuple[str, list[str], int, Request]], args: Any) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from bench_gateway import HERE, access_variants, free_port, running
+from gateway_load import HERE, free_port, running
+from gateway_variants import access_variants
 from soak_gateway import one
 
 TICK = 0.002

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from bench_gateway import HERE, TICK, access_variants, free_port, opened, running
+from gateway_load import HERE, TICK, free_port, opened, running
+from gateway_variants import access_variants
 
 
 async def one(port: int, request: bytes, ended: list[bool]) -> None:
