@@ -241,25 +241,21 @@ def _print_secret(key: Key, text: str, *, as_json: bool) -> None:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
+    from trtbuild.cli.output import print_table
 
-    from trtbuild.cli.output import console
+    titles = ("ID", "NAME", "STATE", "EXPIRES", "MODELS", "ENDPOINTS", "LIMITS")
+    print_table(titles, map(_cells, rows), "fold")
 
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for title in ("ID", "NAME", "STATE", "EXPIRES", "MODELS", "ENDPOINTS", "LIMITS"):
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        limits = ", ".join(f"{name} {value:,}" for name, value in row["limits"].items())
-        admin = ["admin"] if row["admin"] else []
-        cells = (
-            row["id"],
-            row["name"],
-            row["state"],
-            (row["expires"] or "never")[:10],
-            " ".join(row["models"]),
-            " ".join([*row["endpoints"], *admin]),
-            limits.replace("_", " ") or "none",
-        )
-        table.add_row(*map(escape, cells))
-    console().print(table)
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    limits = ", ".join(f"{name} {value:,}" for name, value in row["limits"].items())
+    admin = ["admin"] if row["admin"] else []
+    return (
+        row["id"],
+        row["name"],
+        row["state"],
+        (row["expires"] or "never")[:10],
+        " ".join(row["models"]),
+        " ".join([*row["endpoints"], *admin]),
+        limits.replace("_", " ") or "none",
+    )

@@ -240,26 +240,22 @@ def _line(state: Mapping[str, Any]) -> str:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
+    from trtbuild.cli.output import print_table
 
-    from trtbuild.cli.output import console
+    titles = ("MODEL", "STATE", "VERSIONS", "SERVER", "OPEN", "FIRST TOKEN", "MEMORY")
+    print_table(titles, map(_cells, rows), "fold")
 
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for title in ("MODEL", "STATE", "VERSIONS", "SERVER", "OPEN", "FIRST TOKEN", "MEMORY"):
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        usage = row.get("usage", {})
-        first = usage.get("first_token_seconds")
-        memory = usage.get("rss_bytes")
-        cells = (
-            row["id"],
-            row["state"],
-            " ".join(one["version"] for one in row["versions"] if one["state"] == "READY"),
-            row["server"],
-            str(row["requests_in_flight"]),
-            "" if first is None else f"{first['p50'] * 1000:.0f} ms",
-            "" if memory is None else f"{memory / 2**20:,.0f} MiB",
-        )
-        table.add_row(*map(escape, cells))
-    console().print(table)
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    usage = row.get("usage", {})
+    first = usage.get("first_token_seconds")
+    memory = usage.get("rss_bytes")
+    return (
+        row["id"],
+        row["state"],
+        " ".join(one["version"] for one in row["versions"] if one["state"] == "READY"),
+        row["server"],
+        str(row["requests_in_flight"]),
+        "" if first is None else f"{first['p50'] * 1000:.0f} ms",
+        "" if memory is None else f"{memory / 2**20:,.0f} MiB",
+    )

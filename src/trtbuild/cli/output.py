@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -20,7 +20,8 @@ from trtbuild.jsonlog import VARIABLE, LogFormat, chosen_format, log_line
 from trtbuild.progress import Progress
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, OverflowMethod
+    from rich.text import Text
 
 
 _printed: list[bool] = []
@@ -85,6 +86,21 @@ def print_json(value: object) -> None:
     """Any dataclass, mapping or list as indented JSON on standard output."""
     _printed.append(True)
     typer.echo(json.dumps(jsonable(value), ensure_ascii=False, indent=2))
+
+
+def print_table(
+    titles: Sequence[str], rows: Iterable[Sequence[str | Text]], overflow: OverflowMethod
+) -> None:
+    """Columns on standard output; ``overflow`` is what becomes of a word wider than its own."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for title in titles:
+        table.add_column(title, overflow=overflow)
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    console().print(table)
 
 
 def json_line(value: object, file: IO[str] | None = None) -> None:

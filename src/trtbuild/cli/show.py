@@ -59,7 +59,7 @@ def _print(view: ModelView) -> None:
     from rich.syntax import Syntax
     from rich.text import Text
 
-    from trtbuild.cli.output import console
+    from trtbuild.cli.output import console, print_table
 
     out = console()
     how = "decoupled" if view.decoupled else "one response per request"
@@ -74,7 +74,8 @@ def _print(view: ModelView) -> None:
     for title, values in (("PARAMETER", view.parameters), ("ENGINE ARGUMENT", view.engine)):
         if values:
             out.print()
-            _print_values(title, {key: str(value) for key, value in values.items()})
+            cells = ((key, str(value)) for key, value in values.items())
+            print_table((title, "VALUE"), cells, "ellipsis")
     for protocol, code in view.clients.items():
         out.print(Text(f"\n{protocol}", style="dim"))
         language = "bash" if protocol == "curl" else "python"
@@ -82,32 +83,18 @@ def _print(view: ModelView) -> None:
 
 
 def _print_tensors(title: str, rows: tuple[TensorView, ...]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    from trtbuild.cli.output import console
+    from trtbuild.cli.output import print_table
 
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in (title, "TYPE", "DIMS", "", "MEANING"):
-        table.add_column(column)
-    for row in rows:
-        dims = ", ".join(map(str, row.dims))
-        optional = "optional" if row.optional else ""
-        table.add_row(
-            Text(row.name, style="bold"), row.type, Text(f"[{dims}]"), optional, Text(row.meaning)
+    cells = (
+        (
+            Text(row.name, style="bold"),
+            row.type,
+            f"[{', '.join(map(str, row.dims))}]",
+            "optional" if row.optional else "",
+            row.meaning,
         )
-    console().print(table)
-
-
-def _print_values(title: str, values: dict[str, str]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from trtbuild.cli.output import console
-
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column(title)
-    table.add_column("VALUE")
-    for key, value in values.items():
-        table.add_row(Text(key), Text(value))
-    console().print(table)
+        for row in rows
+    )
+    print_table((title, "TYPE", "DIMS", "", "MEANING"), cells, "ellipsis")
