@@ -11,6 +11,7 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild_rules.backends.python import sources
 from trtbuild_rules.readers.python.pycomplete import Added, Completion
+from trtbuild_rules.readers.python.pyrefused import improper
 
 _COMPLETES = """\
 class TritonPythonModel:
@@ -92,10 +93,15 @@ def _tensors(model: Model, completion: Completion) -> _Found:
     for one in completion.added:
         name = one.properties["name"]
         given = next((each for each in getattr(model.config, one.kind) if each.name == name), None)
-        if given is not None:
+        first = added.get((one.kind, name))
+        if one.guarded and (given is not None or first):
+            continue  # the source may ask first whether it is there
+        if wrong := list(improper(one.kind, one.properties)):
+            yield from ((said, server.format(model=model.name)) for said, server in wrong)
+        elif given is not None:
             yield from _optional(model, one, given)
-        elif (one.kind, name) in added:
-            yield from _again(model, added[one.kind, name], one)
+        elif first:
+            yield from _again(model, first, one)
         else:
             added[one.kind, name] = one
             yield from _values(model, one)
@@ -128,7 +134,7 @@ def _again(model: Model, first: Added, second: Added) -> _Found:
         ),
     ):
         one, other = first.properties.get(key), second.properties.get(key)
-        if one and other and one != other:
+        if _is_known(one) and _is_known(other) and one != other:
             yield (
                 f"it adds {second.kind} {name!r} twice, with {key} {one} and {other}",
                 server.format(
@@ -136,6 +142,12 @@ def _again(model: Model, first: Added, second: Added) -> _Found:
                 ),
             )
             return
+
+
+def _is_known(value: Any) -> bool:
+    """Whether a type or shape can be read, and is one."""
+    unread = isinstance(value, list) and None in value
+    return bool(value) and not unread and value != "TYPE_INVALID"
 
 
 def _values(model: Model, one: Added) -> _Found:

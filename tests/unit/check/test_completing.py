@@ -38,6 +38,7 @@ def body(*lines: str) -> str:
 
 
 MORE = '"name": "X", "data_type": "TYPE_FP32"'
+OTHERWISE = "{'name': 'A', 'data_type': 'TYPE_FP32', 'dims': [3], 'optional': True}"
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,15 @@ MORE = '"name": "X", "data_type": "TYPE_FP32"'
             ),
             "the model expects optional True but the model configuration specifies optional False",
         ),
+        (
+            body(
+                "for one in [{'name': 'X', 'dims': [1]}]:",
+                "    if one['name'] not in str(c):",
+                "        c.add_input(one)",
+                "return c",
+            ),
+            "is missing 'data_type' property.",
+        ),
         ("def auto_complete_config(self, c):\n        return c", "missing 1 required positional"),
         ("@staticmethod\n    def auto_complete_config():\n        return 1", "takes 0 positional"),
     ],
@@ -102,6 +112,30 @@ def test_it_is_refused(method: str, says: str, tmp_path: Path) -> None:
         "@classmethod\n    def auto_complete_config(cls, c):\n        return c",
         "@staticmethod\n    def auto_complete_config(*c):\n        return c[0]",
         "@wrapped\n    def auto_complete_config():\n        pass",
+        # what it does not add where config.pbtxt has it
+        body("has = [one['name'] for one in c.as_dict()['input']]",
+             f"for one in [{OTHERWISE}]:", "    if one['name'] not in has:",
+             "        c.add_input(one)", "return c"),
+        body("has = [one['name'] for one in c.as_dict()['input']]",
+             f"for one in [{OTHERWISE}]:", "    if one['name'] in has:", "        continue",
+             "    c.add_input(one)", "return c"),
+        body("if 'A' not in str(c):", "    c.add_input({'name': 'A'})", "return c"),
+        body("if 'x' not in str(c):", "    c.set_max_batch_size(4)", "return c"),
+        # what is another value by then
+        body(f"one = {{{MORE}}}", "one['dims'] = [3]", "c.add_input(one)", "return c"),
+        body(f"ones = [{{{MORE}}}]", "ones[0].update(dims=[3])", "c.add_input(ones[0])",
+             "for one in ones:", "    c.add_input(one)", "return c"),
+        body(f"for one in [{{{MORE}}}]:", "    one['dims'] = [3]", "    c.add_input(one)",
+             "return c"),
+        body(f"for one in [{{{MORE}}}]:", "    one = {**one, 'dims': [3]}", "    c.add_input(one)",
+             "return c"),
+        body("dims = []", "dims.append(3)", f"c.add_input({{{MORE}, 'dims': dims}})", "return c"),
+        body("n = len('ab')", *[f"c.add_input({{{MORE}, 'dims': [{d}]}})" for d in ("n", "2")],
+             "return c"),
+        # what is not the backend's, or stops nothing
+        body("d = Wrapped(c)", "c = d", "c.add_input({'name': 'X'})", "return d.config"),
+        body("c.as_dict()['max_batch_size'] = 0", "c.set_max_batch_size(4)", "return c"),
+        body("with suppress(ValueError):", "    c.add_input({'name': 'X'})", "return c"),
     ],
 )  # fmt: skip
 def test_it_is_accepted(method: str, tmp_path: Path) -> None:
@@ -112,6 +146,13 @@ def test_dynamic_batching_beside_sequences(tmp_path: Path) -> None:
     method = body("c.set_dynamic_batching()", "return c")
     (found,) = refused(tmp_path, method, CONFIG + " sequence_batching {}")
     assert "tries to set scheduling_choice as 'dynamic_batching'" in found.server_message
+
+
+def test_dynamic_batching_where_there_are_no_sequences(tmp_path: Path) -> None:
+    method = body(
+        "if 'sequence_batching' not in c.as_dict():", "    c.set_dynamic_batching()", "return c"
+    )
+    assert refused(tmp_path, method, CONFIG + " sequence_batching {}") == []
 
 
 def test_nothing_is_called_where_nothing_is_completed(tmp_path: Path) -> None:

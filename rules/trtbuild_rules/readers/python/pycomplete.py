@@ -7,13 +7,13 @@ src/resources/triton_python_backend_utils.py.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from trtbuild.located.positions import NOWHERE, Position
 from trtbuild_rules.readers.python.pyrefused import improper, never_accepted
-from trtbuild_rules.readers.python.pyvalues import value_of
+from trtbuild_rules.readers.python.pyvalues import CHANGING, changed_names, value_of
 
 METHOD = "auto_complete_config"
 _ADDING = {"add_input": "input", "add_output": "output"}
@@ -22,15 +22,16 @@ _BATCHING = "set_dynamic_batching"
 # Methods that neither add a tensor nor hand the configuration to somebody else.
 _HARMLESS = {*_ADDING, _BATCH, _BATCHING, "as_dict", "set_model_transaction_policy"}
 _MOST_STATEMENTS = 10_000  # nested loops can be longer than anybody waits
-_CHANGING = {"append", "clear", "extend", "insert", "pop", "remove", "setdefault", "update"}
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A tensor that is added, or kept if the configuration has it: its literal properties."""
+    """A tensor that is added, or kept if the configuration has it: its literal properties, and
+    whether it is not added again where the configuration may have it."""
 
     kind: str
     properties: Mapping[str, Any]
+    guarded: bool = field(default=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -68,12 +69,24 @@ def completion_of(function: ast.FunctionDef, constants: Mapping[str, Any]) -> Co
         at=Position(function.lineno, function.col_offset + 1),
     )
     name = _parameter(function)
-    if name is None or _escapes(function, name):
+    escapes = name is None or _escapes(function, name)
+    if escapes:
         found.whole, found.batch = False, None
-    if name is None:
+    if name is None or name in _stored(function):
         return found
-    _Reader(name, found).read(function.body, constants, certain=True)
+    reader = _Reader(name, found, _stored(function) | changed_names(function), guarded=escapes)
+    reader.read(function.body, constants, certain=True)
     return found
+
+
+def _stored(function: ast.FunctionDef) -> set[str]:
+    """The names that are set otherwise than by going over something."""
+    loops = {id(node.target) for node in ast.walk(function) if isinstance(node, ast.For)}
+    return {
+        node.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in loops
+    }
 
 
 def _parameter(function: ast.FunctionDef) -> str | None:
@@ -126,43 +139,51 @@ def _is_lookup(parents: Mapping[ast.AST, ast.AST], node: ast.AST) -> bool:
     if not isinstance(parent, ast.Subscript) or parent.value is not node:
         return False
     above = parents[parent]
-    changed = isinstance(above, ast.Attribute) and above.attr in _CHANGING
+    changed = isinstance(above, ast.Attribute) and above.attr in CHANGING
     return isinstance(parent.ctx, ast.Load) and not changed
 
 
 class _Reader:
-    """Follows the statements of the function."""
+    """Follows the statements of the function. ``changed`` are the names whose value may be another
+    than the one that they were given; what is ``guarded`` may be left out if the configuration has
+    it already."""
 
-    def __init__(self, name: str, completion: Completion) -> None:
+    def __init__(
+        self, name: str, completion: Completion, changed: Set[str], *, guarded: bool
+    ) -> None:
         self.name, self.found = name, completion
+        self._changed, self._guarded = changed, guarded
         self._left = _MOST_STATEMENTS
 
     def read(self, body: Sequence[ast.stmt], known: Mapping[str, Any], *, certain: bool) -> None:
+        before = self._guarded
         for statement in body:
             self._left -= 1
             if self._left < 0:
                 self.found.whole, self.found.batch = False, None
             if self._left < 0 or isinstance(statement, ast.Return):
-                return
+                break
             self._statement(statement, known, certain)
-            if _may_return(statement):
-                certain = False
+            certain = certain and not _has(statement, ast.Return, ast.Raise)
+            self._guarded |= _has(statement, ast.Continue, ast.Break)
+        self._guarded = before
 
     def _statement(self, statement: ast.stmt, known: Mapping[str, Any], certain: bool) -> None:
         if isinstance(statement, ast.For):
             values = value_of(statement.iter, known)
-            if isinstance(values, list | tuple) and isinstance(statement.target, ast.Name):
+            target = statement.target.id if isinstance(statement.target, ast.Name) else ""
+            if isinstance(values, list | tuple) and target and target not in self._changed:
                 for value in values:
-                    self.read(
-                        statement.body, {**known, statement.target.id: value}, certain=certain
-                    )
+                    self.read(statement.body, {**known, target: value}, certain=certain)
                 return
             self.read([*statement.body, *statement.orelse], known, certain=False)
         elif isinstance(statement, ast.If):
+            before, self._guarded = self._guarded, True
             self.read(statement.body, known, certain=certain and _if_absent(statement))
+            self._guarded = before
             self.read(statement.orelse, known, certain=False)
         elif isinstance(statement, ast.With):
-            self.read(statement.body, known, certain=certain)
+            self.read(statement.body, known, certain=certain and not _suppresses(statement))
         elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
             self._call(statement.value, known, certain)
         else:
@@ -172,19 +193,20 @@ class _Reader:
     def _call(self, call: ast.Call, known: Mapping[str, Any], certain: bool) -> None:
         method = _method(call, self.name)
         if method in _ADDING:
-            properties = value_of(call.args[0], known) if len(call.args) == 1 else None
-            if certain and isinstance(properties, dict):
-                self.found.refused += improper(_ADDING[method], properties)
-            if certain and isinstance(properties, dict) and isinstance(properties.get("name"), str):
-                self.found.added.append(Added(_ADDING[method], properties))
+            properties: Any = value_of(call.args[0], known) if len(call.args) == 1 else None
+            literal = certain and isinstance(properties, dict)
+            if literal and isinstance(properties.get("name"), str):
+                self.found.added.append(Added(_ADDING[method], properties, self._guarded))
             else:
                 self.found.whole = False
+                if literal and not self._guarded:
+                    self.found.refused += improper(_ADDING[method], properties)
         elif method == _BATCH:
             size = value_of(call.args[0], known) if len(call.args) == 1 else None
             self.found.batch = size if certain and isinstance(size, int) else None
-            self.found.sets_batch = self.found.batch is not None
+            self.found.sets_batch = self.found.batch is not None and not self._guarded
         elif method == _BATCHING:
-            self.found.batching |= certain
+            self.found.batching |= certain and not self._guarded
 
 
 def _if_absent(statement: ast.If) -> bool:
@@ -198,8 +220,19 @@ def _if_absent(statement: ast.If) -> bool:
     )
 
 
-def _may_return(statement: ast.stmt) -> bool:
-    return any(isinstance(node, ast.Return | ast.Raise) for node in ast.walk(statement))
+def _suppresses(statement: ast.With) -> bool:
+    """``with suppress(ValueError)``: what is refused in it stops nothing."""
+    return any(_names_suppress(item.context_expr) for item in statement.items)
+
+
+def _names_suppress(expression: ast.expr) -> bool:
+    function = expression.func if isinstance(expression, ast.Call) else expression
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name == "suppress"
+
+
+def _has(statement: ast.stmt, *kinds: type[ast.stmt]) -> bool:
+    return any(isinstance(node, kinds) for node in ast.walk(statement))
 
 
 def _calls(statement: ast.stmt) -> Iterator[ast.Call]:
