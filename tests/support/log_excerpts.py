@@ -557,6 +557,10 @@ ALSO = [
         "h:1:2 [0] misc/shmutils.cc:72 NCCL WARN Error: failed to extend /dev/shm/nccl-abcdef to 33030532 bytes, error: No space left on device (28)",
     ),
     (
+        "shared-memory-use",
+        python("OSError: [Errno 28] No space left on device: '/dev/shm/psm_0a1b2c3d'"),
+    ),
+    (
         "onnx-external-data",
         failed(
             "m",

@@ -112,6 +112,7 @@ HostName = Annotated[
 _WEB = r"https?://[^\s@/]+(/\S*)?"
 _URL = "a URL with http or https, such as http://tempo.traces:4318"
 WebAddress = Annotated[str, Form(_WEB, _URL, fits=_is_address)]
+GivenAddress = Annotated[str, Form(_WEB, _URL, fits=_is_address, empty=False)]
 Api = Annotated[
     str,
     Form(
@@ -134,10 +135,19 @@ Repository = Annotated[
         fits=_is_repository,
     ),
 ]
+_BELOW = rf"{_SEGMENT}(/{_SEGMENT})*/?"
+InRepository = Annotated[
+    str,
+    Form(
+        rf"\.|(\./)?{_BELOW}",
+        "a directory of the repository, without '..' and spaces, such as deploy/argo or .",
+        empty=False,
+    ),
+]
 Directory = Annotated[
     str,
     Form(
-        rf"{_SEGMENT}(/{_SEGMENT})*/?",
+        _BELOW,
         "a directory below the root, without '..' and spaces, such as models/chat",
     ),
 ]

@@ -20,6 +20,7 @@ from trtbuild_deploy.settings.forms import (
     Cpu,
     Directory,
     Form,
+    GivenAddress,
     HostName,
     LabelKey,
     LabelValue,
@@ -219,7 +220,7 @@ class Autoscaling(Strict):
         default="auto", description="auto: the queue where its gauge exists, else open requests"
     )
     target: int = Field(default=8, ge=1, description="Waiting or open requests for each replica")
-    prometheus: WebAddress = Field(
+    prometheus: GivenAddress = Field(
         default="http://prometheus-operated.monitoring:9090", description="Address for keda"
     )
 

@@ -17,13 +17,13 @@ from trtbuild_deploy.settings.base import (
 from trtbuild_deploy.settings.forms import (
     Api,
     Cpu,
-    Directory,
     Form,
+    GivenAddress,
+    InRepository,
     IpAddress,
     Namespace,
     ObjectName,
     Repository,
-    WebAddress,
 )
 
 # Those of `trtbuild bench --slo`.
@@ -203,14 +203,14 @@ class Argo(Strict):
     pause: Annotated[
         str, Form(r"[1-9][0-9]*[smh]", "a time, such as 90s or 5m", 9, empty=False)
     ] = Field(default="5m", description="How long each step lasts")
-    prometheus: WebAddress = Field(
+    prometheus: GivenAddress = Field(
         default="http://prometheus-operated.monitoring:9090",
         description="Prometheus that the analysis queries",
     )
     repository: Repository = Field(
         default="", description="Git repository with the output; none: no Application is written"
     )
-    path: Directory = Field(default="deploy/argo", description="The output's directory in it")
+    path: InRepository = Field(default="deploy/argo", description="The output's directory in it")
     revision: Annotated[
         str, Form(r"[^\s-]\S*", "a branch, tag or commit, such as main", empty=False)
     ] = Field(default="main", description="Branch, tag or commit")

@@ -15,6 +15,7 @@ from trtbuild_rules.readers.modelfiles import wanted
 _CONFIG = 'backend: "pytorch" instance_group [ { kind: KIND_CPU } ]'
 _NO_ARCHIVE = "failed reading zip archive: failed finding central directory"
 _NO_CODE = "failed locating file constants.pkl: file not found"
+_FLATBUFFER = b"PTMF"  # after the first four bytes; torch.jit.load reads this form, too
 
 
 def _archive(*names: str) -> bytes:
@@ -65,6 +66,8 @@ def _trouble(model: Model, file: str) -> tuple[str, str]:
     """What a file is instead of TorchScript, and what PyTorch says of it; empty if nothing is
     wrong. PyTorch before 1.0 wrote ``model.json`` in place of ``constants.pkl``."""
     with open_inside(model.path / file, model.repository.root) as stream:
+        if stream.read(8)[4:] == _FLATBUFFER:
+            return "", ""
         try:
             with zipfile.ZipFile(stream) as archive:
                 names = {PurePosixPath(name).name for name in archive.namelist()}

@@ -71,14 +71,15 @@ def task_of(
     return architecture, _refined(fields, files, architecture, task)
 
 
-_DRAFTS = re.compile(r"Eagle|Medusa|MLPSpeculator|MTP|DFlash|DraftModel|Lookahead")
+# NVIDIA's Eagle models that read images draft for nobody.
+_DRAFTS = re.compile(r"Eagle(?!\w*(?:VL|Chat))|Medusa|MLPSpec|MTP|DFlash|DraftModel|Lookahead")
 
 
 def _unknown(architecture: str, own_code: str) -> tuple[str, str]:
     """What is wrong with an architecture that no table has, and the fix."""
     if _DRAFTS.search(architecture):
         return (
-            f"{architecture} drafts tokens for another model, and is none of its own",
+            f"{architecture} drafts tokens for another model and does not work alone",
             "deploy the model that it was trained for, and name it there: --set "
             "speculative_config='{\"model\": …}'",
         )

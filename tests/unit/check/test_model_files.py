@@ -390,6 +390,7 @@ def torch_archive(*names: str) -> bytes:
         (torch_archive("m/constants.pkl", "m/data.pkl"), "", ""),
         (torch_archive("model.json"), "", ""),  # of PyTorch before 1.0
         (torch_archive("m/data.pkl"), "", 'runtime: "model.py"'),
+        (b"\x18\0\0\0PTMF\x0c\0\0\0\0\0\0\0", "", ""),  # TorchScript as a flatbuffer
         (b"x", "", ""),  # a placeholder
     ],
 )

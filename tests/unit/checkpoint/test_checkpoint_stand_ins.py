@@ -156,6 +156,7 @@ def test_an_adapter_of_pointers(tmp_path: Path) -> None:
     ("architecture", "what", "fix"),
     [
         ("LlamaForCausalLMEagle3", "drafts tokens for another model", "speculative_config"),
+        ("Eagle2ChatModel", "unknown architecture 'Eagle2ChatModel'", "docs/reference/sources.md"),
         ("MedusaModel", "drafts tokens for another model", "speculative_config"),
         ("LlamaForCasualLM", "unknown architecture 'LlamaForCasualLM'", "LlamaForCausalLM"),
         ("VitsModel", "unknown architecture 'VitsModel'", "docs/reference/sources.md"),

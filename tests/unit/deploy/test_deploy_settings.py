@@ -39,6 +39,10 @@ REFUSED = [
     ("tracing: {url: 'http://[::1/v1'}\n", "'tracing.url' must be a URL with http", 1),
     ("argo: {repository: 'https://me:s3cret@git/x'}\n", "'argo.repository' has a login", 1),
     ("compose: {address: '0.0.0.0:80'}\n", "must be an IP address without a port", 1),
+    ("argo: {prometheus: ''}\n", "'argo.prometheus' must be a URL with http", 1),
+    ("autoscaling: {prometheus: ''}\n", "'autoscaling.prometheus' must be a URL with http", 1),
+    ("argo: {path: ''}\n", "'argo.path' must be a directory of the repository", 1),
+    ("argo: {path: ../x}\n", "'argo.path' must be a directory of the repository", 1),
     ("gate: {slo: ttft=..s}\n", "'gate.slo' must be objectives, such as ttft=500ms", 1),
     ("route: {hostnames: ['*']}\n", "'route.hostnames[0]' must be a host name", 1),
     ("server: {loadSeconds: 999999999999}\n", "'server.loadSeconds' must be less than", 1),
@@ -107,6 +111,11 @@ def test_the_gate_takes_the_objectives_of_bench(name: str) -> None:
     slo = f"{name}=0.5s,{name}=20ms"
     assert parse_settings(f"gate: {{slo: '{slo}'}}\n").gate.slo == slo
     assert parse_slo(slo.partition(",")[0]) == {f"{name}_ms": 500}
+
+
+@pytest.mark.parametrize("path", [".", "deploy/argo", "./deploy/argo"])
+def test_where_the_output_may_lie_in_its_repository(path: str) -> None:
+    assert parse_settings(f"argo: {{path: {path}}}\n").argo.path == path
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from support.prometheus import program, selectors
 from support.scripted_http import STREAM, answer
 from support.versions import Users, Version, stream, streamed, version
 from support.waiting import wait_for_end
-from trtbuild.errors import ServerError, UnsupportedError, UsageError
+from trtbuild.errors import BuildError, ServerError, UnsupportedError, UsageError
 from trtbuild.files import sweep
 from trtbuild.process import free_ports
 from trtbuild.resources import state_dir
@@ -38,7 +38,7 @@ from trtbuild_deploy.jobs.rollout import (
     parsed_server,
     roll_out,
 )
-from trtbuild_deploy.jobs.rollout.driving import _serve_on
+from trtbuild_deploy.jobs.rollout.driving import _place, _serve_on
 from trtbuild_deploy.jobs.rollout.measuring import chosen, seen_metrics
 from trtbuild_deploy.local import Envoy
 from trtbuild_deploy.local import program as programs
@@ -183,6 +183,16 @@ def test_a_good_version_gets_every_request_and_no_stream_is_cut(prometheus: None
             assert sum(whole for whole, _ in counts) == stable.asked + new.asked
 
     asyncio.run(run())
+
+
+def test_a_state_directory_that_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.joinpath("state").touch()
+    monkeypatch.setenv("TRTBUILD_STATE_DIR", str(tmp_path / "state"))
+    with pytest.raises(BuildError, match="rollouts") as caught:
+        _place()
+    assert "nothing was started" in caught.value.fix
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trtbuild import process
 from trtbuild.errors import ServerError, UsageError
-from trtbuild.files import scratch
+from trtbuild.files import disk_trouble, scratch
 from trtbuild.progress import SILENT, Progress
 from trtbuild.resources import state_dir
 from trtbuild_deploy.jobs.rollout.measuring import (
@@ -103,10 +103,8 @@ def roll_out(
     _require_free(plan.listen)
     for name, server in (("stable", plan.stable), ("new", plan.canary)):
         require_ready(name, server)
-    place = state_dir("rollouts")
-    place.mkdir(parents=True, exist_ok=True)
     # What a killed rollout left is removed by the next one.
-    with scratch(place, "rollout") as folder:
+    with scratch(_place(), "rollout") as folder:
         progress.step("starting Envoy and Prometheus")
         with _running(plan, folder) as (envoy, prometheus, wanted):
             try:
@@ -117,6 +115,13 @@ def roll_out(
                 progress.step("waiting for open requests")
                 envoy.drain()
     return found
+
+
+def _place() -> Path:
+    place = state_dir("rollouts")
+    with disk_trouble(place, "nothing was started"):
+        place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 @contextmanager
