@@ -2,9 +2,9 @@
 
     python scripts/repeat_failed_tests.py server|unit
 
-Tests share a machine with servers, engines and each other, and one in thousands fails for the
-machine's sake. A test that fails again, or more than three failed tests, fail the lane. One that
-passes the second time is named as unstable: find its cause. ADR 263 has the reasons.
+Tests share a machine with servers, engines and each other, which makes one in thousands fail. A
+test that fails again, or more than three failed tests, fail the lane. One that passes the second
+time is named as unstable: find its cause. ADR 263 has the reasons.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ def _adds(tensor: str) -> Example:
 @rule(
     "TRT606",
     "the backend accepts what auto_complete_config does",
-    fix="add tensors with name, data_type and dims, as config.pbtxt has those that it has, and "
-    "return the configuration",
+    fix="add each tensor with name, data_type and dims, say the same as config.pbtxt where it has "
+    "the tensor, and return the configuration",
     mirrors="ModelConfig.add_input, ModelConfig.add_output",
     backends=("python",),
     bad=[

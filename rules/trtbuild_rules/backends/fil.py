@@ -28,8 +28,8 @@ def _fil(**parameters: str) -> Example:
 @rule(
     "TRT651",
     "a FIL model has the parameters that the backend requires",
-    fix="write is_classifier (before 25.09: output_class) as true or false, with true also "
-    "threshold, and the model_type of the file",
+    fix="set is_classifier (before 25.09: output_class) to true or false, threshold for a "
+    "classifier, and model_type to the format of the file",
     mirrors="RapidsSharedState::load",
     backends=("fil",),
     bad=[

@@ -50,7 +50,7 @@ def never_accepted(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
         return
     called = f"{function.name}()"
     if wrong := _arguments(function.args, bound=decorators == ["classmethod"]):
-        yield f"it is called with the configuration alone, and {wrong}", f"{called} {wrong}"
+        yield f"the backend passes the configuration alone: {called} {wrong}", f"{called} {wrong}"
     elif _returns_nothing(function):
         yield (
             "it does not return the configuration",
