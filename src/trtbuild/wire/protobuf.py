@@ -82,7 +82,8 @@ def parameters(messages: Mapping[str, Any]) -> dict[str, Parameter]:
     made: dict[str, Parameter] = {}
     if not messages:
         return made
-    for name, value in messages.items():
+    for name in messages:  # items() of such a map is slow: Python's, not protobuf's
+        value = messages[name]
         kind = value.WhichOneof("parameter_choice")
         if kind is not None:
             made[name] = getattr(value, kind)
