@@ -177,51 +177,6 @@ def _newer(field: str, version: int) -> str:
     return ""
 
 
-@rule(
-    "TRT624",
-    "ONNX Runtime has every operator of the file",
-    fix="name its library in model_operations { op_library_filename }, or export the model "
-    "without it",
-    backends=(BACKEND,),
-    bad=[
-        _file(operator="Mine", domain="my.ops"),
-        _file(operator="ATen", domain="org.pytorch.aten"),
-        _file(operator="BatchedNMS_TRT"),
-    ],
-    good=[
-        _onnx(),
-        replace(
-            _file(operator="Mine", domain="my.ops"),
-            config='model_operations { op_library_filename: "/opt/libmine.so" }',
-        ),
-    ],
-)
-def known_operators(model: Model) -> Problems:
-    """Operators of other domains need a library of their own; TensorRT plugins that exporters put
-    into the standard domain run under the TensorRT accelerator only."""
-    accelerators = model.config.optimization.execution_accelerators.gpu_execution_accelerator
-    if model.config.model_operations.op_library_filename or accelerators:
-        return
-    own, tensorrt = map(toolchain.onnx_operators, ("own", "tensorrt"))
-    for file, onnx in onnx_files(model):
-        for domain, name in onnx.operators:
-            if domain or name not in own:
-                yield Problem(
-                    f"{file} uses the operator {f'{domain}:{name}' if domain else name}, which "
-                    f"{'runs in TensorRT only' if name in tensorrt else 'ONNX Runtime lacks'}",
-                    file=file,
-                    server="" if name in tensorrt else _unregistered(domain, name, onnx),
-                )
-
-
-def _unregistered(domain: str, name: str, onnx: OnnxFile) -> str:
-    if not domain:
-        return f"No Op registered for {name} with domain_version of"
-    if domain not in onnx.opsets:
-        return f"No opset import for domain '{domain}'"
-    return f"{domain}:{name}(-1) is not a registered function/op"
-
-
 def _accelerator(fields: str, group: str = "", kind: str = "gpu") -> Example:
     field = f"{kind}_execution_accelerator [ {{ {fields} }} ]"
     return _onnx(f"optimization {{ execution_accelerators {{ {field} }} }}\n{group}".strip())

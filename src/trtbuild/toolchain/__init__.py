@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trtbuild.toolchain.onnxruntime import (
         OnnxRuntime,
         onnx_accelerators,
+        onnx_contrib,
         onnx_operators,
         onnx_runtime,
         onnx_runtimes,
@@ -79,6 +80,7 @@ __all__ = [
     "lora_embeddings",
     "newest",
     "onnx_accelerators",
+    "onnx_contrib",
     "onnx_operators",
     "onnx_runtime",
     "onnx_runtimes",
@@ -126,6 +128,7 @@ __getattr__ = exports(
         "onnxruntime": (
             "OnnxRuntime",
             "onnx_accelerators",
+            "onnx_contrib",
             "onnx_operators",
             "onnx_runtime",
             "onnx_runtimes",

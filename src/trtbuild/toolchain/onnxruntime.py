@@ -43,6 +43,12 @@ def onnx_operators(kind: str) -> frozenset[str]:
     return frozenset(_table()["operators"][kind])
 
 
+def onnx_contrib(operator: str) -> str:
+    """Return the first ONNX Runtime with an operator of ``com.microsoft``, empty if none has it."""
+    table = _table()["contrib"]
+    return next((version for version, names in table.items() if operator in names), "")
+
+
 def onnx_accelerators(kind: str) -> tuple[str, ...]:
     """Return the execution accelerators of the backend (``gpu``, ``cpu``), the parameters of
     ``tensorrt`` or its values of ``precision_mode``."""

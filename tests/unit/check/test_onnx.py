@@ -253,7 +253,7 @@ def test_what_is_completed(file: bytes, batch: int, dims: list[list[int]]) -> No
 
 
 def test_sizes_that_only_onnx_runtime_knows_are_a_warning(tmp_path: Path) -> None:
-    file = content([X], [("y", F, ["A", "B"])], operator="Mystery", domain="com.microsoft")
+    file = content([X], [("y", F, ["A", "B"])], operator="Snpe", domain="com.microsoft")
     assert said(tmp_path, file, "max_batch_size: 8 " + IN + OUT) == []
     assert [f.severity for f in check.validate(tmp_path).findings if f.rule == "TRT622"] == [
         "warning"
@@ -361,6 +361,7 @@ def test_every_release_that_is_known_has_its_onnx_runtime() -> None:
         ("Mine", "my.ops", 'model_operations { op_library_filename: "/opt/libmine.so" }', []),
         ("BatchedNMS_TRT", "", "", ["No Op registered for BatchedNMS_TRT with domain_version of"]),
         ("Gelu", "com.microsoft", "", []),
+        ("Geluu", "com.microsoft", "", ["com.microsoft:Geluu(-1) is not a registered function/op"]),
     ],
 )
 def test_operators(
@@ -368,6 +369,30 @@ def test_operators(
 ) -> None:
     file = content(operator=operator, domain=domain)
     assert said(tmp_path, file, "max_batch_size: 8 " + IN + OUT + config) == server
+
+
+@pytest.mark.parametrize(
+    ("operator", "release", "fix"),
+    [
+        (
+            "GatherBlockQuantized",
+            "24.11",
+            "use Triton 24.12 or newer, or export the model without it",
+        ),
+        ("GatherBlockQuantized", "24.12", ""),
+        ("LinearAttention", "26.06", "use Triton 26.07 or newer, or export the model without it"),
+        ("LinearAttention", "26.07", ""),
+    ],
+)
+def test_operators_of_onnx_runtime_by_release(
+    operator: str, release: str, fix: str, tmp_path: Path
+) -> None:
+    file = content(operator=operator, domain="com.microsoft")
+    config = "max_batch_size: 8 " + IN + OUT
+    server = [f"com.microsoft:{operator}(-1) is not a registered function/op"] if fix else []
+    assert said(tmp_path, file, config, triton=release) == server
+    findings = check.validate(tmp_path, triton=release).findings
+    assert [found.fix for found in findings if found.rule == "TRT624"] == [fix] * len(server)
 
 
 @pytest.mark.parametrize("filling", [b"\0\0", b"\x08\0"])

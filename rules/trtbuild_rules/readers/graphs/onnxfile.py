@@ -218,10 +218,11 @@ def _dims(type_: Any) -> tuple[int, ...] | None:
     )
 
 
-# Domains whose operators are in ONNX Runtime itself (its core/graph/constants.h).
+# Domains whose operators are in ONNX Runtime itself (its core/graph/constants.h). com.microsoft is
+# not listed: which of its operators there are depends on the release.
 _BUILT_IN = {
     "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "ai.onnx.training",
-    "com.microsoft", "com.microsoft.dml", "com.microsoft.experimental", "com.microsoft.nchwc",
+    "com.microsoft.dml", "com.microsoft.experimental", "com.microsoft.nchwc",
     "com.ms.internal.nhwc",
 }  # fmt: skip
 
