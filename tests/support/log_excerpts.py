@@ -70,6 +70,25 @@ EXCERPTS = {
         "[TensorRT-LLM][ERROR] Assertion failed: When KV cache block reuse is set, model has to be "
         "built with paged context FMHA support (/x/trtGptModelInflightBatching.cpp:140)"
     ),
+    "lora-not-cached": "[TensorRT-LLM][ERROR] Cannot process new request: [TensorRT-LLM][ERROR] "
+    "Assertion failed: LoRA task 7 not found in cache. Please send LoRA weights with request "
+    "(/x/peftCacheManager.cpp:182)",
+    "lora-weights-size": "RuntimeError: Encountered an error when fetching new request: "
+    "[TensorRT-LLM][ERROR] Assertion failed: lora_weights has to few values for attn_k "
+    "(/x/loraUtils.cpp:85)",
+    "engine-tensor-shape": "[TensorRT-LLM][ERROR] Encountered an error in forward function: "
+    "[TensorRT-LLM][ERROR] Assertion failed: Tensor 'kv_cache_block_pointers' has invalid shape "
+    "(32, 1, 2, 300), expected (32, -1, 2, -1) (/x/tllmRuntime.cpp:143)",
+    "engine-file-missing": engine(
+        "[TensorRT-LLM][ERROR] Assertion failed: Error opening engine file: "
+        "/engines/bot/rank1.engine (/x/sessionUtils.cpp:42)"
+    ),
+    "paged-kv-full": "[TensorRT-LLM][ERROR] Encountered an error in forward function: "
+    "[TensorRT-LLM][ERROR] Assertion failed: Can't allocate new blocks. No free blocks left. "
+    "(/x/kvCacheManager.cpp:362)",
+    "weight-only-shape": "RuntimeError: [TensorRT-LLM][ERROR] Assertion failed: Number of bytes "
+    "for rows and cols must be a multiple of 32. However, num_rows_bytes = 4096 and num_col_bytes "
+    "= 2000. (/x/cutlass_preprocessors.cpp:255)",
     "paged-kv-too-small": "[TensorRT-LLM][INFO] Using 693 tokens in paged KV cache.\n"
     + engine(
         "maxTokensInPagedKvCache (693) must be large enough to process at least 1 sequence to "
@@ -401,6 +420,12 @@ EXCERPTS = {
     "multimodal-processor": vllm(
         "ValueError: Failed to apply FooProcessor on data={'text': 'x'} with kwargs={}"
     ),
+    "weights-path": failed(
+        "bot",
+        "Internal: HFValidationError: Repo id must be in the form 'repo_name' or "
+        "'namespace/repo_name': '/models/bot/1/weights'. Use `repo_type` argument if needed."
+        "\\n\\nAt:\\n  /x/vllm/transformers_utils/config.py(590): get_config\\n",
+    ),
     "model-path": vllm(
         "OSError: /models/llama is not a local folder and is not a valid model identifier listed "
         "on 'https://huggingface.co/models'"
@@ -519,6 +544,21 @@ EXCERPTS |= {
 
 # Other words for the same causes: those that a broader pattern once took for another one.
 ALSO = [
+    (
+        "tokenizer-missing",
+        failed(
+            "preprocessing",
+            "Internal: HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/weights/bot'. Use `repo_type` argument if needed.\\n\\nAt:\\n  /x/transformers/models/auto/tokenization_auto.py(858): from_pretrained\\n",
+        ),
+    ),
+    (
+        "weight-only-shape",
+        "RuntimeError: [TensorRT-LLM][ERROR] Assertion failed: The number of rows must be a multiple of 64 but the number of rows is 3424. (/x/cutlass_preprocessors.cpp:143)",
+    ),
+    (
+        "bfloat16",
+        "[TensorRT-LLM][ERROR] tensorrt_llm::common::TllmException: [TensorRT-LLM][ERROR] Assertion failed: Unsupported data type, pre SM 80 GPUs do not support bfloat16 (/x/gptAttentionCommon.cpp:462)",
+    ),
     (
         "plan-gpu-architecture",
         'E "IRuntime::deserializeCudaEngine: Error Code 1: Internal Error (The engine plan file is generated on an incompatible platform, expecting Linux x86_64 got Windows x86_64, please rebuild.)"',
