@@ -79,8 +79,25 @@ def engine_reasons(spec: ModelSpec, recipe: ModelRecipe, toolchain: Toolchain) -
     if recipe.weights == "hub" and not support.runs_code(recipe):
         found += _runs_anyway(spec, release)
     found += _quantization(spec, toolchain, release)
+    found += _heads(spec)
     found += _cache_type(spec)
     return found
+
+
+def _heads(spec: ModelSpec) -> list[str]:
+    """Return the reason against KV heads that cannot be shared out evenly.
+
+    vLLM's attention asserts it (``Attention``, ``num_heads % num_kv_heads``). Families whose layers
+    have several numbers of heads are left to vLLM, as are latents, which have no heads.
+    """
+    groups = {group.kv_heads for group in spec.kv_cache.groups if group.kind != "recurrent"}
+    heads, shared = spec.num_attention_heads, spec.num_kv_heads
+    if groups != {shared} or not shared or heads % shared == 0:
+        return []
+    return [
+        f"config.json has {heads} attention heads and {shared} for keys and values, which must "
+        "divide them: correct num_attention_heads or num_key_value_heads, or fetch it again"
+    ]
 
 
 def _model_type(spec: ModelSpec, release: VllmRelease) -> list[str]:

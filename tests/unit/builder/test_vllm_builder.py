@@ -13,8 +13,10 @@ from trtbuild import pbtxt, toolchain
 from trtbuild.builder import Case
 from trtbuild.errors import RecipeError
 from trtbuild.modelspec import (
+    AttentionGroup,
     Head,
     HeadKind,
+    KVCache,
     ModelSpec,
     Quantization,
     SourceRef,
@@ -303,6 +305,15 @@ def test_a_plain_llama_has_nothing_against_it_in_any_release() -> None:
             "26.07",
             {},
             "no KV cache in INT4, which the checkpoint's kv_cache_scheme asks for",
+        ),
+        (
+            llama_8b(
+                num_kv_heads=5,
+                kv_cache=KVCache("GQA", (AttentionGroup("full", 32, 1280, kv_heads=5),)),
+            ),
+            "26.07",
+            {},
+            "32 attention heads and 5 for keys and values, which must divide them: correct",
         ),
     ],
 )
