@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 _MAX_BYTES, _MAX_FILES = 1 << 20, 200  # of one source, of one model
-# Signs of calls in a source: Triton's BLS request, or a client of the server.
-_ASKS = re.compile(r"\bInferenceRequest\b|\btritonclient\b|\bInferenceServerClient\b")
+# Signs of calls in a source: Triton's BLS request, a client of the server, or an address of it.
+_ASKS = re.compile(r"\bInferenceRequest\b|\btritonclient\b|\bInferenceServerClient\b|/v2/models/")
+_ADDRESS = re.compile(r"/v2/models/([^/\s\"'{}]+)")
 _WORD = re.compile(r"""["']([^"'\n]{1,200})["']""")
 
 
@@ -59,8 +60,7 @@ def _of_model(
     steps = config.ensemble_scheduling.step if config is not None else ()
     for called in sorted({step.model_name for step in steps} & {*taken}):
         yield _named_in_config(folder, called)
-    sources = [(path, text) for path, text in _sources(folder) if _ASKS.search(text)]
-    words = {path: _words(text) for path, text in sources}
+    words = _searched(dict(_sources(folder)), configs)
     every = {word for found in words.values() for word in found}
     seen: set[str] = set()
     for path, found in words.items():
@@ -70,11 +70,19 @@ def _of_model(
                 seen.add(called)
                 tensors = _tensors(configs.get(called), every)
                 yield Caller(folder.name, file, found[called], called, *tensors)
-    parameters = config.parameters.values() if config is not None and sources else ()
+    parameters = config.parameters.values() if config is not None and words else ()
     for called in sorted({value.string_value for value in parameters} & {*taken} - seen):
         place = _named_in_config(folder, called)
         tensors = _tensors(configs.get(called), every)
         yield Caller(place.model, place.file, place.line, called, *tensors)
+
+
+def _searched(sources: Mapping[Path, str], names: Collection[str]) -> dict[Path, dict[str, int]]:
+    """Return the words of the files that call a model, and of all where none of those names one."""
+    asking = {path for path, text in sources.items() if _ASKS.search(text)}
+    words = {path: _words(text) for path, text in sources.items() if asking}
+    calling = {path: found for path, found in words.items() if path in asking}
+    return calling if any(found.keys() & {*names} for found in calling.values()) else words
 
 
 def _named_in_config(folder: Path, called: str) -> Caller:
@@ -85,10 +93,10 @@ def _named_in_config(folder: Path, called: str) -> Caller:
 
 
 def _sources(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the readable Python files of a model's versions inside its directory."""
+    """Yield a model's readable Python files: those of its versions, and those beside them."""
     inside = folder.resolve()
-    paths = (path for version in sorted(folder.glob("[0-9]*")) for path in version.rglob("*.py"))
-    for number, path in enumerate(sorted(paths)):
+    versions = (path for one in sorted(folder.glob("[0-9]*")) for path in one.rglob("*.py"))
+    for number, path in enumerate([*sorted(versions), *sorted(folder.glob("*.py"))]):
         if number == _MAX_FILES:
             return
         try:
@@ -100,7 +108,7 @@ def _sources(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _words(text: str) -> dict[str, int]:
-    """Return the string constants of a source, each with its first line."""
+    """Return the string constants of a source and the models in addresses, with the first line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other people's escape sequences
@@ -110,6 +118,7 @@ def _words(text: str) -> dict[str, int]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         rows = enumerate(text.splitlines(), 1)
         found = [(word, number) for number, row in rows for word in _WORD.findall(row)]
+    found += [(name, line) for word, line in found for name in _ADDRESS.findall(word)]
     return dict(sorted(found, key=lambda one: -one[1]))
 
 

@@ -347,6 +347,17 @@ PARAMETER = 'parameters { key: "llm" value { string_value: "ensemble" } }\n'
             "tts/1/model.py:2", "ensemble", ("max_tokens",), (),
         ),
         (
+            {"1/model.py": "import requests\nrequests.post(f'{at}/v2/models/ensemble/generate')\n",
+             "config.pbtxt": PYTHON},
+            "tts/1/model.py:2", "ensemble", (), (),
+        ),
+        (
+            {"1/model.py": "import names\n" + CALLER.replace('"tensorrt_llm"', "names.LLM"),
+             "names.py": "TTS = 'vits'\nLLM = 'tensorrt_llm'\n", "config.pbtxt": PYTHON},
+            "tts/names.py:2", "tensorrt_llm", ("input_ids", "request_output_len"),
+            ("output_ids",),
+        ),
+        (
             {"config.pbtxt": 'platform: "ensemble"\nensemble_scheduling { step {\n'
              'model_name: "preprocessing" model_version: -1 } }\n'},
             "tts/config.pbtxt:3", "preprocessing", (), (),
@@ -379,6 +390,8 @@ def test_a_model_that_only_mentions_a_name_is_no_caller(engine_repo: Path) -> No
     add(engine_repo, "other", {"1/model.py": "NAME = 'tensorrt_llm'\n", "config.pbtxt": PYTHON})
     outside = engine_repo.parent / "outside.py"
     outside.write_text(CALLER)
+    asks = CALLER.replace('"tensorrt_llm"', '"other"')
+    add(engine_repo, "chain", {"1/model.py": asks, "1/words.py": "NAME = 'tensorrt_llm'\n"})
     add(engine_repo, "linked", {"config.pbtxt": PYTHON})
     (engine_repo / "linked/1").mkdir()
     (engine_repo / "linked/1/model.py").symlink_to(outside)
@@ -586,3 +599,7 @@ def test_the_old_name_of_a_parameter_is_known() -> None:
     moot = {one.key: one.why for one in mapping_of(worker_path="/x", multiBlockMode="true").moot}
     assert "the old name of executor_worker_path" in moot["worker_path"]
     assert "the old name of multi_block_mode" in moot["multiBlockMode"]
+    made = mapping_of(max_kv_cache_length="4096", visual_model_path="/v", EXECUTION_ENV_PATH="/e")
+    assert made.engine["kv_cache_config"] == {"max_attention_window": [4096]}
+    assert {one.key for one in made.moot} == {"EXECUTION_ENV_PATH"}
+    assert {one.key for one in made.lost} == {"engine", "visual_model_path"}
