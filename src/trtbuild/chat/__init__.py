@@ -44,7 +44,10 @@ class ChatTemplate:
     adds_bos: bool = False
 
 
-FILES = ("tokenizer_config.json", "chat_template.jinja", "chat_template.json", "tokenizer.json")
+FILES = (
+    "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+    "chat_template.json", "tokenizer.json",
+)  # fmt: skip
 """Where a checkpoint says how to chat."""
 
 
@@ -54,11 +57,7 @@ def find_template(folder: Path, *, tools: bool = False) -> ChatTemplate:
     Raises:
         UsageError: there is none.
     """
-    files = {}
-    for name in FILES:
-        with contextlib.suppress(OSError):
-            files[name] = (folder / name).read_bytes()
-    found = template_in(files, tools=tools)
+    found = template_in(_files(folder), tools=tools)
     if found is None:
         raise UsageError(
             "this checkpoint has no chat template",
@@ -72,11 +71,17 @@ def own_template(text: str, folder: Path | None) -> ChatTemplate:
     """Return ``text`` as a chat template, with the checkpoint's special tokens (``folder``)."""
     if folder is None:
         return ChatTemplate(text, {})
-    files = {"chat_template.jinja": text.encode()}
-    for name in ("tokenizer_config.json", "tokenizer.json"):
+    return template_in({**_files(folder), "chat_template.jinja": text.encode()}) or ChatTemplate(
+        text, {}
+    )
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    files = {}
+    for name in FILES:
         with contextlib.suppress(OSError):
             files[name] = (folder / name).read_bytes()
-    return template_in(files) or ChatTemplate(text, {})
+    return files
 
 
 def template_in(files: Mapping[str, bytes], *, tools: bool = False) -> ChatTemplate | None:
@@ -85,7 +90,10 @@ def template_in(files: Mapping[str, bytes], *, tools: bool = False) -> ChatTempl
     Looks at ``chat_template.jinja``, ``chat_template.json``, then ``tokenizer_config.json``.
     """
     settings = _json(files.get("tokenizer_config.json"))
-    special = special_tokens(settings)
+    older = (
+        {} if "added_tokens_decoder" in settings else _json(files.get("special_tokens_map.json"))
+    )
+    special = special_tokens({**settings, **older})  # as transformers does before 4.34's format
     adds_bos = _adds_bos(files.get("tokenizer.json"), settings, special)
     if (own := files.get("chat_template.jinja")) is not None:
         return ChatTemplate(own.decode("utf-8", "replace"), special, adds_bos)

@@ -17,8 +17,13 @@ _TOO_LONG = re.compile(
 
 # A server's messages about a model whose engine ended, before and after its removal.
 _DEAD = re.compile(r"engine is dead|EngineDeadError|not at ready state|is not ready")
-# The Python frames after an error message, which name the server's files.
-_FRAMES = re.compile(r"\s*\n\s*At:\n.*", re.DOTALL)
+# What names the server's files: frames after a message (Python, C++), the line of a check, and the
+# frames before an exception.
+_FRAMES = re.compile(
+    r"\n *At:\n.*|\n1 +0x[0-9a-f]{6,} .*| \(/[^()\s]+:\d+\)"
+    r"|Traceback \(most recent call last\):\n(?:[ \t][^\n]*\n)+",
+    re.DOTALL,
+)
 
 
 class NotServedError(ServerError):

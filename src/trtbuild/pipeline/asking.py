@@ -140,7 +140,7 @@ def with_defaults(name: str, sampling: Sampling) -> tuple[Sampling, dict[str, An
     taken = {}
     for key, kind in _DEFAULTS.items():
         value = config.get(key) if isinstance(config, dict) else None
-        sound = isinstance(value, int | float) and not isinstance(value, bool)
+        sound = type(value) in {int, float} and abs(value) < 2**31  # JSON may have Infinity
         if sound and getattr(sampling, key) is None:
             greedy = sampling.temperature == 0 and "penalty" not in key
             if not greedy and kind(value) == value:

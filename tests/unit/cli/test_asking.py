@@ -118,7 +118,13 @@ def test_the_checkpoints_sampling_is_sent_and_said(weights: Path, asked: list[An
     assert plain.given() == {"max_tokens": 128}
 
 
-@pytest.mark.parametrize("text", ["[]", "{", "[1]", '{"temperature": true, "top_p": null}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]", "{", "[1]", '{"temperature": true, "top_p": null}',
+        '{"top_k": Infinity, "top_p": NaN, "min_p": 1e999}',
+    ],
+)  # fmt: skip
 def test_an_odd_generation_config_is_left_out(weights: Path, text: str) -> None:
     (weights / "generation_config.json").write_text(text)
     assert with_defaults("bot", Sampling()) == (Sampling(), {})

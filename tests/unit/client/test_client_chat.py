@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -232,3 +233,15 @@ def test_a_template_of_ones_own_gets_the_special_tokens(tmp_path: Path, adds: bo
 def test_a_template_of_ones_own_for_a_model_elsewhere(tmp_path: Path) -> None:
     assert own_template(SPECIAL, None) == ChatTemplate(SPECIAL, {})
     assert own_template(SPECIAL, tmp_path).special_tokens == {}
+
+
+@pytest.mark.parametrize(("decoder", "bos"), [({}, "<of the map>"), ({"0": {}}, "<own>")])
+def test_special_tokens_of_an_older_tokenizer_are_in_a_map(
+    tmp_path: Path, decoder: dict[str, Any], bos: str
+) -> None:
+    """Since transformers 4.34 they stand in tokenizer_config.json, beside added_tokens_decoder."""
+    settings = {"bos_token": "<own>"} | ({"added_tokens_decoder": decoder} if decoder else {})
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    tokens = {"bos_token": {"content": "<of the map>"}, "eos_token": "</s>"}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(tokens))
+    assert own_template("{{ bos_token }}", tmp_path).special_tokens["bos_token"] == bos

@@ -100,6 +100,27 @@ def test_a_prompt_that_is_too_long_has_a_mend(message: str) -> None:
 
 def test_other_refusals_are_on_one_line() -> None:
     assert refused("m", "bad\n  thing").what == "'m' refused the request: bad thing"
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("KeyError: 'x'\n\nAt:\n  /models/m/1/model.py(9): execute\n", "KeyError: 'x'"),
+        (
+            "Assertion failed: too long (/app/cpp/runtime/x.cpp:149)\n1       0x7f3a4b5c6d7e "
+            "/opt/tritonserver/backends/tensorrtllm/libx.so(+0x17)\n2       0x7f3a4b5c6d7f y + 9",
+            "Assertion failed: too long",
+        ),
+        (
+            'it failed: Traceback (most recent call last):\n  File "/models/m/1/model.py", line 9, '
+            "in execute\n    raise ValueError('no')\nValueError: no\n",
+            "it failed: ValueError: no",
+        ),
+        ("got dims (2, 3) but (/etc/x) is a path", "got dims (2, 3) but (/etc/x) is a path"),
+    ],
+)
+def test_a_refusal_names_no_file_of_the_servers_code(message: str, said: str) -> None:
+    assert refused("m", message).what == f"'m' refused the request: {said}"
     assert "--timeout" in timed_out("h:1", 2.5).fix
 
 
