@@ -13,7 +13,13 @@ from typing import Any
 import msgspec
 
 from trtbuild.errors import ServerError, TrtbuildError, UsageError
-from trtbuild.wire.failures import DeadlineError, RefusedError, UnreachableError, WireError
+from trtbuild.wire.failures import (
+    DeadlineError,
+    RefusedError,
+    UnreachableError,
+    WireError,
+    without_frames,
+)
 from trtbuild.wire.tensors import TensorError
 
 _RETRY_SECONDS = 5
@@ -155,7 +161,7 @@ def of_message(message: str, status: int) -> ApiError:
     Triton answers 400 to what is its own fault and reports errors of the request in streams
     with status 200, so the message decides where it is known.
     """
-    text = " ".join(message.split())
+    text = without_frames(message)
     for known in _known_messages():
         if known.pattern.search(text):
             headers = {"retry-after": str(_RETRY_SECONDS)} if known.status == 503 else {}

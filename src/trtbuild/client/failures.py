@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from trtbuild.errors import ServerError
 from trtbuild.signature.dialects import installed
+from trtbuild.wire.failures import without_frames
 
 _TOO_LONG = re.compile(
     r"(maximum context length|longer than the maximum|max_model_len|exceeds? .*max_input_len)",
@@ -17,13 +18,6 @@ _TOO_LONG = re.compile(
 
 # A server's messages about a model whose engine ended, before and after its removal.
 _DEAD = re.compile(r"engine is dead|EngineDeadError|not at ready state|is not ready")
-# What names the server's files: frames after a message (Python, C++), the line of a check, and the
-# frames before an exception.
-_FRAMES = re.compile(
-    r"\n *At:\n.*|\n1 +0x[0-9a-f]{6,} .*| \(/[^()\s]+:\d+\)"
-    r"|Traceback \(most recent call last\):\n(?:[ \t][^\n]*\n)+",
-    re.DOTALL,
-)
 
 
 class NotServedError(ServerError):
@@ -95,7 +89,7 @@ def unknown_model(url: str, name: str, known: Sequence[str]) -> ServerError:
 
 def refused(name: str, message: str) -> ServerError:
     """Return the error for an error response."""
-    text = " ".join(_FRAMES.sub("", message).split())
+    text = without_frames(message)
     if _TOO_LONG.search(text):
         return TooLongError(
             f"the prompt is longer than {name!r} can take",

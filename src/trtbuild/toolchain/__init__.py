@@ -104,27 +104,10 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "advisories": (
-            "Advisory",
-            "advisories_as_of",
-            "advisories_of",
-            "safe_since",
-        ),
-        "arguments": (
-            "ArgumentGroup",
-            "Arguments",
-            "EngineArgument",
-        ),
-        "lora": (
-            "AdapterFault",
-            "architecture_fault",
-            "config_faults",
-            "lora_embeddings",
-        ),
-        "lora_weights": (
-            "BaseModules",
-            "weight_faults",
-        ),
+        "advisories": ("Advisory", "advisories_as_of", "advisories_of", "safe_since"),
+        "arguments": ("ArgumentGroup", "Arguments", "EngineArgument"),
+        "lora": ("AdapterFault", "architecture_fault", "config_faults", "lora_embeddings"),
+        "lora_weights": ("BaseModules", "weight_faults"),
         "onnxruntime": (
             "OnnxRuntime",
             "onnx_accelerators",
@@ -133,22 +116,9 @@ __getattr__ = exports(
             "onnx_runtime",
             "onnx_runtimes",
         ),
-        "quantization": (
-            "TRTLLM_LEAST_SM",
-            "Route",
-            "trtllm_route",
-        ),
-        "transformers": (
-            "Reading",
-            "transformers_architectures",
-            "trtllm_reading",
-            "vllm_reading",
-        ),
-        "trtllm": (
-            "TrtllmRelease",
-            "trtllm_release",
-            "trtllm_versions",
-        ),
+        "quantization": ("TRTLLM_LEAST_SM", "Route", "trtllm_route"),
+        "transformers": ("Reading", "transformers_architectures", "trtllm_reading", "vllm_reading"),
+        "trtllm": ("TrtllmRelease", "trtllm_release", "trtllm_versions"),
         "vision": (
             "VisionFamily",
             "vision_families",
@@ -156,11 +126,6 @@ __getattr__ = exports(
             "vision_of_table",
             "vision_placeholders",
         ),
-        "vllm": (
-            "VllmRelease",
-            "engine_arguments",
-            "vllm_release",
-            "vllm_versions",
-        ),
+        "vllm": ("VllmRelease", "engine_arguments", "vllm_release", "vllm_versions"),
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from time import time
@@ -78,6 +79,20 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time())
     except (ValueError, OverflowError):
         return None
+
+
+# What names files of the server: frames after a message (Python, C++), the line of a check, and the
+# frames before an exception.
+_FRAMES = re.compile(
+    r"\n *At:\n.*|\n1 +0x[0-9a-f]{6,} .*| \(/[^()\s]+:\d+\)"
+    r"|Traceback \(most recent call last\):\n(?:[ \t][^\n]*\n)+",
+    re.DOTALL,
+)
+
+
+def without_frames(message: str) -> str:
+    """Return a server's message on one line, without the frames of its code."""
+    return " ".join(_FRAMES.sub("", message).split())
 
 
 STATUS = {

@@ -9,6 +9,7 @@ import pytest
 
 from support.fake_triton import INPUTS, OUTPUTS, FakeTriton
 from support.gateways import Served, in_front
+from trtbuild_gateway.failures import of_message
 from trtbuild_gateway.schema.parameters import table
 
 USER = {"role": "user", "content": "Hello"}
@@ -248,3 +249,25 @@ def test_what_identifies_or_hints_changes_nothing() -> None:
         assert json.loads(triton.bodies[0]["sampling_parameters"]).keys() == {"max_tokens"}
 
     in_front(test)
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "said"),
+    [
+        (
+            "Failed to process the request(s): KeyError: 'x'\n\nAt:\n"
+            "  /models/bot/1/guided.py(9): execute\n",
+            500,
+            "Failed to process the request(s): KeyError: 'x'",
+        ),
+        (
+            "[TensorRT-LLM][ERROR] Assertion failed: Prompt length exceeds max_model_len "
+            "(/src/cpp/runtime/x.cpp:149)\n1       0x7f3a4b5c6d7e /opt/tritonserver/libx.so(+0x1)",
+            400,
+            "[TensorRT-LLM][ERROR] Assertion failed: Prompt length exceeds max_model_len",
+        ),
+    ],
+)
+def test_a_clients_error_names_no_file_of_the_server(message: str, status: int, said: str) -> None:
+    answer = of_message(message, 500)
+    assert (answer.status, answer.message) == (status, said)
