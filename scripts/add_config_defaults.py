@@ -20,6 +20,8 @@ from trtbuild.checkpoint import families
 from trtbuild.server import runtime
 
 TABLE = Path(__file__).parents[1] / "src/trtbuild/data/config_defaults.json"
+# Run through transformers, by configurations that leave keys out.
+WRAPPED = ("YoutuForCausalLM",)
 
 # Runs in the runtime's Python: the keys and the architectures come in, the table goes out.
 ASK = """
@@ -59,7 +61,7 @@ for mapping in (
     auto.MODEL_MAPPING_NAMES,
 ):
     for family, architecture in mapping.items():
-        if architecture in asked["architectures"]:
+        if isinstance(architecture, str) and architecture.lower() in asked["architectures"]:
             named[family] = None
 found = {}
 for family in named:
@@ -75,7 +77,9 @@ print(json.dumps({"source": f"transformers {transformers.__version__}", "familie
 
 def main() -> None:
     """Write the table."""
-    asked = {"architectures": [*families.architectures()], "keys": [*dict.fromkeys(families.SIZES)]}
+    # vLLM spells some otherwise than transformers (PhiMoEForCausalLM).
+    named = {name.lower() for name in (*families.architectures(), *WRAPPED)}
+    asked = {"architectures": sorted(named), "keys": [*dict.fromkeys(families.SIZES)]}
     command = [str(runtime.ensure().python), "-c", ASK]
     done = subprocess.run(
         command, input=json.dumps(asked), stdout=subprocess.PIPE, text=True, check=True

@@ -32,28 +32,17 @@ HEADS = (
     "decoder_attention_heads", "encoder_attention_heads",
 )  # fmt: skip
 KV_HEADS = (
-    "kv_n_heads",  # DBRX; transformers 5 writes an additional num_key_value_heads of 1
-    "num_key_value_heads",
-    "n_head_kv",
-    "num_kv_heads",
-    "multi_query_group_num",
-    "num_attention_groups",
-    "num_key_value_groups_heads",
-)
+    "kv_n_heads", "num_key_value_heads", "n_head_kv", "num_kv_heads", "multi_query_group_num",
+    "num_attention_groups", "num_key_value_groups_heads",
+)  # fmt: skip
+"""DBRX's first: transformers 5 writes an additional num_key_value_heads of 1."""
+
 HEAD_SIZE = ("head_dim", "attention_head_dim", "kv_channels", "hidden_size_per_head", "d_kv")
 CONTEXT = (
-    "max_position_embeddings",
-    "n_positions",
-    "max_seq_len",
-    "seq_length",
-    "max_target_positions",
-    "max_sequence_length",
-    "max_seq_length",
-    "seq_len",
-    "n_ctx",
-    "max_context_length",
-    "context_length",
-)
+    "max_position_embeddings", "n_positions", "max_seq_len", "seq_length",
+    "max_target_positions", "max_sequence_length", "max_seq_length", "seq_len", "n_ctx",
+    "max_context_length", "context_length",
+)  # fmt: skip
 SENTENCE_SETTINGS = (
     "sentence_bert_config.json", "sentence_roberta_config.json",
     "sentence_distilbert_config.json", "sentence_camembert_config.json",
@@ -64,26 +53,16 @@ SENTENCE_SETTINGS = (
 
 VOCAB = ("vocab_size", "padded_vocab_size", "n_vocab")
 EXPERTS = (
-    "num_local_experts",
-    "n_routed_experts",
-    "num_experts",
-    "moe_num_experts",
+    "num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts",
     "num_routed_experts",
-)
+)  # fmt: skip
 IDLE_EXPERTS = "zero_expert_num"
 """Experts among those chosen that compute nothing (LongCat)."""
 
 EXPERTS_PER_TOKEN = (
-    "num_experts_per_tok",
-    "num_experts_per_token",
-    "experts_per_token",
-    "moe_topk",
-    "moe_top_k",
-    "moe_k",
-    "top_k_experts",
-    "num_selected_experts",
-    "num_experts_per_topk",
-)
+    "num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_topk",
+    "moe_top_k", "moe_k", "top_k_experts", "num_selected_experts", "num_experts_per_topk",
+)  # fmt: skip
 PREDICTION_LAYERS = (
     "num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers", "num_mtp_modules",
     "mtp_num_layers",
@@ -116,9 +95,8 @@ LAYER_RULES = (
 )  # fmt: skip
 """Keys that say which layers keep what."""
 
-ONLY_NESTED = frozenset({*LAYERS, *HIDDEN, *HEADS, *VOCAB, "sliding_window"}) - {"num_heads"}
-"""Keys that only a nested configuration leaves to its family: a whole one without a size is
-broken, and without a window has none."""
+ONLY_NESTED = frozenset({*LAYERS, *HIDDEN, *HEADS, *VOCAB}) - {"num_heads"}
+"""Keys that only a nested configuration leaves to its family: a whole one without is broken."""
 
 SIZES = (
     *LAYERS, *HIDDEN, *HEADS, *KV_HEADS, *HEAD_SIZE, *CONTEXT, *VOCAB, *EXPERTS,
@@ -128,12 +106,8 @@ SIZES = (
 """Keys whose defaults are in ``data/config_defaults.json``."""
 
 NESTED_TEXT = (
-    "text_config",
-    "llm_config",
-    "language_config",
-    "thinker_config",
-    "text_model_config",
-)
+    "text_config", "llm_config", "language_config", "thinker_config", "text_model_config",
+)  # fmt: skip
 """Keys under which a multimodal configuration keeps its language model."""
 
 NESTED_ATTENTION = ("attn_config", "ffn_config")
@@ -204,31 +178,28 @@ TWO_BLOCKS_A_LAYER = frozenset({"longcat_flash", "longcat_flash_ngram"})
 CONVOLVED = frozenset({"inkling", "inkling_text", "inkling_mm_model"})
 """Families whose every layer keeps a few tokens of four streams, for short convolutions."""
 
+WINDOW_IN_ALL = frozenset({"qwen3_moe"})
+"""Families in which ``use_sliding_window`` is for all layers, whatever else is said."""
+
+WINDOW_IN_ALL_OR_NONE = frozenset({"qwen2_moe"})
+"""Families in which vLLM takes a window only if all layers are listed as sliding."""
+
+INDEXED_LAYERS = ("deepseek_sparse_attention", "indexed_attention", "sparse", "sparse_attention")
+"""Words for layers of Hunyuan 4 that have an indexer."""
+
 INDEXED_RATIO = 4
 """The compress ratio of the layers that have an indexer (DeepSeek V4)."""
 
 LAYER_KINDS: Mapping[str, LayerKind] = {
-    "full_attention": "full",
-    "attention": "full",
-    "full": "full",
-    "global": "full",
+    "full_attention": "full", "attention": "full", "full": "full", "global": "full",
     "compressed_sparse_attention": "full",
-    "sliding_attention": "sliding",
-    "hybrid_sliding": "sliding",
-    "local_attention": "sliding",
-    "sliding": "sliding",
-    "local": "sliding",
-    "chunked_attention": "sliding",
-    "linear_attention": "recurrent",
-    "mamba": "recurrent",
-    "mamba2": "recurrent",
-    "recurrent": "recurrent",
-    "conv": "recurrent",
-    "lightning_attention": "recurrent",
-    "mlp": "none",
-    "moe": "none",
+    "sliding_attention": "sliding", "hybrid_sliding": "sliding", "local_attention": "sliding",
+    "sliding": "sliding", "local": "sliding", "chunked_attention": "sliding",
+    "linear_attention": "recurrent", "mamba": "recurrent", "mamba2": "recurrent",
+    "recurrent": "recurrent", "conv": "recurrent", "lightning_attention": "recurrent",
+    "mlp": "none", "moe": "none",
     "hybrid": "both",
-}
+}  # fmt: skip
 """What the words in layer_types (and its older spellings) mean for the cache."""
 
 LAYER_LISTS = ("layer_types", "layers_block_type", "block_types", "layer_block_types")

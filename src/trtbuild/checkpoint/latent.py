@@ -92,7 +92,11 @@ def _has_indexer(fields: Fields, layer: int) -> bool:
     """Whether the layer has its own indexer instead of using that of an earlier layer."""
     if not fields.number("index_topk"):
         return False
-    types = fields.get("indexer_types")
+    types, words = fields.get("indexer_types"), fields.get("layer_types")
+    if fields.family == "hy_v4":  # dense unless listed, and by default every fourth has its own
+        word = words[layer] if isinstance(words, list) and layer < len(words) else ""
+        if word not in families.INDEXED_LAYERS or types is None:
+            return word in families.INDEXED_LAYERS and (layer % 4 == 1 or not layer)
     if isinstance(types, list) and layer < len(types):
         return bool(types[layer] == "full")
     pattern = fields.get("index_topk_pattern")

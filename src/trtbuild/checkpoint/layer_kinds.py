@@ -84,7 +84,8 @@ def _windowed(fields: Fields, kinds: Kinds) -> Kinds:
         return tuple("full" if kind == "sliding" else kind for kind in kinds)
     if fields.family in families.WINDOW_FOR_ALL:
         return tuple("sliding" if kind == "full" else kind for kind in kinds)
-    return kinds
+    mixed = fields.family in families.WINDOW_IN_ALL_OR_NONE and "full" in kinds
+    return _every("full", len(kinds)) if mixed else kinds
 
 
 def _words(fields: Fields) -> list[str]:
@@ -205,22 +206,34 @@ def _by_family(fields: Fields, layers: int) -> Kinds:
     if not isinstance(fields.get("sliding_window_pattern"), str):
         every = fields.number(("sliding_window_pattern", "_sliding_window_pattern"))
     if kind.startswith("llama4"):
-        return _windowed(fields, _llama4(fields, layers))
+        # Layers with rope attend within chunks.
+        attends: Kinds = tuple("sliding" if rope else "full" for rope in _ropes(fields, layers))
+        return _windowed(fields, attends)
     period = fields.get("layer_period")
     if isinstance(period, list) and every < 2:
         words = (period * (layers // len(period) + 1))[:layers]
-        if kind in families.LAST_IS_FULL:
+        few = kind == "olmo_hybrid" and "full_attention" not in words  # it needs one
+        if few or kind in families.LAST_IS_FULL:
             words[-1:] = ["full_attention"]
         return _windowed(fields, _kinds_of(fields, words))
     if not fields.number("sliding_window"):
         return _every("full", layers)
     if every > 1:
         return tuple("sliding" if (at + 1) % every else "full" for at in range(layers))
+    return _switched(fields, layers)
+
+
+def _switched(fields: Fields, layers: int) -> Kinds:
+    """Return which layers have the only window there is, by ``use_sliding_window``."""
+    kind = fields.family
     if fields.get("use_sliding_window") is None:
         return _every("sliding", layers)  # vLLM does this for all families
-    first = fields.number("max_window_layers", layers)
-    sliding = fields.flag("use_sliding_window")
-    return tuple("sliding" if sliding and at >= first else "full" for at in range(layers))
+    if not fields.flag("use_sliding_window") or kind in families.WINDOW_IN_ALL_OR_NONE:
+        return _every("full", layers)
+    if kind == "smollm3":
+        return tuple("full" if rope else "sliding" for rope in _ropes(fields, layers))
+    first = 0 if kind in families.WINDOW_IN_ALL else fields.number("max_window_layers", layers)
+    return tuple("sliding" if at >= first else "full" for at in range(layers))
 
 
 def _sambay(layer: int, layers: int) -> LayerKind:
@@ -230,9 +243,10 @@ def _sambay(layer: int, layers: int) -> LayerKind:
     return "sliding" if layer % 2 else "recurrent"
 
 
-def _llama4(fields: Fields, layers: int) -> Kinds:
-    """Layers with rope attend within chunks; ``no_rope_layers`` is 1 for those."""
-    rope = fields.get("no_rope_layers")
-    if isinstance(rope, list) and len(rope) == layers:
-        return tuple("sliding" if flag else "full" for flag in rope)
-    return tuple("sliding" if (at + 1) % 4 else "full" for at in range(layers))
+def _ropes(fields: Fields, layers: int) -> list[bool]:
+    """Return which layers have rope: ``no_rope_layers`` is 1 for those, else all but a few."""
+    listed = fields.get("no_rope_layers")
+    if isinstance(listed, list) and len(listed) >= layers:
+        return [bool(flag) for flag in listed[:layers]]
+    every = fields.number("no_rope_layer_interval", 4) or 4
+    return [bool((at + 1) % every) for at in range(layers)]

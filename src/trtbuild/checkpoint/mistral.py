@@ -48,6 +48,7 @@ def config_of(params: Mapping[str, Any]) -> dict[str, Any]:
     config["max_position_embeddings"] = (
         params.get("max_position_embeddings") or params.get("max_seq_len") or _CONTEXT
     )
+    config.setdefault("sliding_window", None)  # no class has a default for it
     _windows(config)
     config |= _architecture(params) | _rope(params) | _quantization(params)
     multimodal = _object(params, "multimodal")

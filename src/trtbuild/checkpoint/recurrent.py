@@ -33,13 +33,15 @@ def state_of(fields: Fields, lightning: int) -> tuple[int, int]:
 
 
 def _gated_delta(fields: Fields) -> Parts:
-    value_heads, key_heads = (
-        fields.number("linear_num_value_heads"),
-        fields.number("linear_num_key_heads"),
-    )
+    # OLMo Hybrid works out what is not said: as many heads as attention has, 3/4 as wide in all.
+    count = fields.number(families.HEADS) if fields.family == "olmo_hybrid" else 0
+    value_heads = fields.number("linear_num_value_heads", count)
+    key_heads = fields.number("linear_num_key_heads", count)
     if not value_heads:
         return 0, 0
-    key, value = fields.number("linear_key_head_dim"), fields.number("linear_value_head_dim")
+    width = 3 * fields.number(families.HIDDEN) // (4 * key_heads) if count and key_heads else 0
+    key = fields.number("linear_key_head_dim", width)
+    value = fields.number("linear_value_head_dim", 2 * key)
     convolved = 2 * key_heads * key + value_heads * value
     return convolved * (fields.number("linear_conv_kernel_dim", 4) - 1), value_heads * key * value
 

@@ -79,6 +79,13 @@ def test_one_that_sees_and_one_that_hears(tmp_path: Path) -> None:
         inspect(open_checkpoint(str(folder(tmp_path, **hears))))
 
 
+@pytest.mark.parametrize("more", [{}, {"vision_encoder": {"hidden_size": 64}}])
+def test_no_class_gives_it_a_window(tmp_path: Path, more: dict[str, Any]) -> None:
+    """Of a config.json without one, Mistral's class makes 4,096."""
+    spec = inspect(open_checkpoint(str(folder(tmp_path, **more))))
+    assert [group.kind for group in spec.kv_cache.groups] == ["full"]
+
+
 def test_vllm_is_told_the_layout(tmp_path: Path) -> None:
     recipe = ModelRecipe(source=str(folder(tmp_path)), name="m")
     result = convert(recipe, repository=tmp_path / "repo")
