@@ -140,7 +140,8 @@ def with_defaults(name: str, sampling: Sampling) -> tuple[Sampling, dict[str, An
     taken = {}
     for key, kind in _DEFAULTS.items():
         value = config.get(key) if isinstance(config, dict) else None
-        sound = type(value) in {int, float} and abs(value) < 2**31  # JSON may have Infinity
+        # JSON may have Infinity.
+        sound = isinstance(value, int | float) and type(value) is not bool and abs(value) < 2**31
         if sound and getattr(sampling, key) is None:
             greedy = sampling.temperature == 0 and "penalty" not in key
             if not greedy and kind(value) == value:
