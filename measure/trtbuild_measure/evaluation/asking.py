@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.signature.requests import EmbedRequest, RerankRequest
+from trtbuild_measure.several import several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -105,25 +104,13 @@ class Asker:
         self, requests: Sequence[Any], read: Callable[[Any, Any], _Read]
     ) -> list[_Read]:
         """What ``read`` makes of each answer, in order; the first error ends all."""
-        free = asyncio.Semaphore(_AT_ONCE)
-        done = itertools.count(1)
 
         async def one(request: Any) -> _Read:
-            async with free:
-                answer = await self.client.ask(
-                    self.model.name, request, timeout=self.options.timeout
-                )
-            found = read(request, answer)
-            self.progress.advance(next(done), len(requests), "requests")
-            return found
+            timeout = self.options.timeout
+            answer = await self.client.ask(self.model.name, request, timeout=timeout)
+            return read(request, answer)
 
-        tasks = [asyncio.ensure_future(one(request)) for request in requests]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        return await several(requests, one, _AT_ONCE, self.progress)
 
     @property
     def _truncate(self) -> str:

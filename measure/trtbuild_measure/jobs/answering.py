@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from trtbuild.client.transport import Protocol
@@ -14,11 +15,11 @@ from trtbuild.pipeline.condition import explained_death
 from trtbuild.progress import SILENT, Progress
 from trtbuild.server_records import find_server
 from trtbuild.wire.blocking import run
-from trtbuild_measure.answers.asking import ask_all
 from trtbuild_measure.answers.model import Answer, Model
 from trtbuild_measure.answers.options import TARGETS, AskOptions
 from trtbuild_measure.answers.prompts import Prompt
 from trtbuild_measure.bench.targets.address import Address, parse_target
+from trtbuild_measure.several import several
 
 _Made = TypeVar("_Made")
 
@@ -58,13 +59,8 @@ class Asker:
         together = self.options.concurrency if concurrency is None else concurrency
 
         async def asked(model: Model) -> list[Answer]:
-            return await ask_all(
-                model,
-                prompts,
-                logprobs=logprobs,
-                concurrency=together,
-                progress=self.progress,
-            )
+            ask = partial(model.ask, logprobs=logprobs)
+            return await several(prompts, ask, together, self.progress)
 
         return self._with_model(asked)
 
