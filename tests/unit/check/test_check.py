@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from support.checkpoints import make_llama
 from support.config_faults import CONFIGS, PYTHON, edit
 from support.engine_repos import write_engine_repo
 from support.faults import only, python_model
-from support.places import places
 from trtbuild import check
 from trtbuild.check import Finding, Severity, running
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Rule
 from trtbuild.check.examples import MODEL_PY
 from trtbuild.errors import UsageError
-from trtbuild.pipeline.convert import convert
-from trtbuild.recipe import ModelRecipe
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    folder = tmp_path / "repo"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with one converted model of two shards."""
-    folder = tmp_path_factory.mktemp("converted")
-    make_llama(folder / "llama", sharded=True)
-    with places(folder):
-        convert(ModelRecipe(source=str(folder / "llama"), name="bot"), repository=folder / "repo")
-    shutil.rmtree(folder / "llama")
-    return folder / "repo"
-
-
-@pytest.fixture
-def bot(converted: Path, tmp_path: Path) -> Path:
-    """A copy of it to break."""
-    return Path(shutil.copytree(converted, tmp_path / "bots"))
 
 
 def test_a_sound_repository_has_no_findings(repo: Path) -> None:

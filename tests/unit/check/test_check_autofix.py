@@ -18,13 +18,6 @@ from trtbuild.located.positions import Position
 FIXABLE = [rule for rule in check.all_rules() if rule.autofix]
 
 
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    folder = tmp_path / "repo"
-    folder.mkdir()
-    return folder
-
-
 @pytest.mark.parametrize("rule", FIXABLE, ids=lambda rule: rule.id)
 def test_an_autofix_removes_its_finding(rule: Rule, repo: Path) -> None:
     write_example(rule.bad[0], repo)

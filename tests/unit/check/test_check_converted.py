@@ -10,31 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from support.checkpoints import make_llama
 from support.faults import only, python_model
-from support.places import places
 from trtbuild import check
 from trtbuild.check import Severity
-from trtbuild.pipeline.convert import convert
-from trtbuild.recipe import ModelRecipe
-
-
-@pytest.fixture(scope="module")
-def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with one converted model of two shards."""
-    folder = tmp_path_factory.mktemp("converted")
-    make_llama(folder / "llama", sharded=True)
-    with places(folder):
-        convert(ModelRecipe(source=str(folder / "llama"), name="bot"), repository=folder / "repo")
-    shutil.rmtree(folder / "llama")
-    return folder / "repo"
-
-
-@pytest.fixture
-def bot(converted: Path, tmp_path: Path) -> Path:
-    """A copy of it to break."""
-    return Path(shutil.copytree(converted, tmp_path / "bots"))
-
 
 Breaker = Callable[[Path], object]
 

@@ -12,13 +12,6 @@ from trtbuild.check.selecting import parse_codes
 from trtbuild.errors import UsageError
 
 
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    folder = tmp_path / "repo"
-    folder.mkdir()
-    return folder
-
-
 def judged(repo: Path, config: str, selection: Selection = check.EVERYTHING) -> Report:
     write_example(Example(config), repo)
     return check.validate(repo, selection=selection)
