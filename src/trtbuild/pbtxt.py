@@ -45,11 +45,9 @@ def data_type(name: str) -> int:
 
 
 def data_type_name(number: int) -> str:
-    """The Triton name of a data type's enum number; ValueError for another number."""
-    try:
-        return str(enumeration("DataType").values_by_number[number].name)
-    except KeyError:
-        raise ValueError(f"Triton has no data type with the number {number}") from None
+    """The Triton name of a data type's enum number; text may have others, which are their name."""
+    known = enumeration("DataType").values_by_number.get(number)
+    return str(known.name if known else number)
 
 
 def render(config: Message, *, header: str = "") -> str:

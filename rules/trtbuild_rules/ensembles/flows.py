@@ -94,7 +94,8 @@ class _Kind:
     def differs(self, other: _Kind) -> str:
         """The server's words, empty if both can be one tensor."""
         if None not in (self.data_type, other.data_type) and self.data_type != other.data_type:
-            what, here, there = "data type", _name(self.data_type), _name(other.data_type)
+            what = "data type"
+            here, there = (pbtxt.data_type_name(kind.data_type or 0) for kind in (self, other))
         elif None not in (self.dims, other.dims) and not self._fits(other):
             batching = bool(self.batching), bool(other.batching)
             what = "shape"
@@ -128,13 +129,6 @@ def _same(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
     return len(first) == len(second) and all(
         a == b or -1 in (a, b) for a, b in zip(first, second, strict=True)
     )
-
-
-def _name(data_type: int | None) -> str:
-    try:
-        return pbtxt.data_type_name(data_type or 0)
-    except ValueError:
-        return ""
 
 
 def _uses(model: Model) -> Iterator[tuple[int, str, str, _Kind]]:

@@ -94,11 +94,12 @@ def with_files(root: Path, model: ServedModel) -> ServedModel:
 
 def _tensors(config: Any, rows: Any) -> tuple[Tensor, ...]:
     names = config.DESCRIPTOR.fields_by_name["input"].message_type.fields_by_name["data_type"]
-    by_number = names.enum_type.values_by_number
+    # Text may have numbers without a name, and Triton loads them.
+    types = {one.number: one.name.removeprefix("TYPE_") for one in names.enum_type.values}
     return tuple(
         Tensor(
             name=row.name,
-            datatype=by_number[row.data_type].name.removeprefix("TYPE_"),
+            datatype=types.get(row.data_type, str(row.data_type)),
             dims=tuple(row.dims),
             optional=bool(getattr(row, "optional", False)),
         )

@@ -408,3 +408,11 @@ def test_a_file_of_millions_of_fields_is_not_walked_to_its_end(
     content = filling * 1000
     assert onnxslim.without_weights(content) == content
     assert len(walked) <= 101
+
+
+def test_a_data_type_may_be_a_number_without_a_name(tmp_path: Path) -> None:
+    numbered = OUT.replace("TYPE_FP32", "32")
+    assert said(tmp_path, content(), f"max_batch_size: 8 {IN}{numbered}") == [
+        "unable to load model 'm', configuration expects datatype 32 for output 'y', "
+        "model provides TYPE_FP32"
+    ]

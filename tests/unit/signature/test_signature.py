@@ -144,6 +144,14 @@ def test_without_a_configuration_there_is_no_description(tmp_path: Path) -> None
     assert describe(tmp_path, "m", pbtxt.configs(tmp_path)) is None
 
 
+def test_a_data_type_may_be_a_number_without_a_name(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    config = 'backend: "python" output { name: "OUT" data_type: 32 dims: [ 1 ] }'
+    (tmp_path / "m/config.pbtxt").write_text(config, encoding="utf-8")
+    model = describe(tmp_path, "m", pbtxt.configs(tmp_path))
+    assert model and [one.datatype for one in model.outputs] == ["32"]
+
+
 @pytest.mark.parametrize("content", ["[1]", "{", "\0"])
 def test_a_damaged_engine_file_is_passed_over(tmp_path: Path, content: str) -> None:
     (tmp_path / "m" / "1").mkdir(parents=True)
