@@ -175,13 +175,10 @@ def _refused(model: Model, name: str, functions: set[str]) -> str:
     good=_SOUND,
 )
 def versions_load(model: Model) -> Problems:
-    """A missing ``model_version`` means version 0, which hardly any model has."""
+    """A missing ``model_version`` means version 0, which hardly any model has. A member that only
+    its backend refuses, such as one without weights, is judged, too."""
     for number, step, member in _members(model):
-        if (
-            member is not None
-            and not model.repository.errors_of(member)
-            and not _loads(step, member)
-        ):
+        if member is not None and not _refused_by_server(member) and not _loads(step, member):
             yield Problem(
                 f"version {step.model_version} of {step.model_name!r} is not loaded; loaded: "
                 f"{', '.join(map(str, member.served)) or 'none'}",

@@ -54,6 +54,7 @@ def errors(root: Path, *, auto_complete: bool = True) -> list[Finding]:
     return [one for one in report.findings if one.severity is Severity.ERROR]
 
 
+FIELD = 'name: "{}" data_type: TYPE_FP32 dims: [ 4 ]'
 SOUND = [
     BOTH,
     f"{BOTH}\nc.set_max_batch_size(8)\nc.set_dynamic_batching()",
@@ -248,3 +249,15 @@ def test_what_stays_incomplete_is_an_error(body: str, rules: set[str], tmp_path:
     config = 'backend: "python" input { name: "IN" dims: 4 } output { name: "OUT" dims: 4 }'
     write(tmp_path, completing(body), config)
     assert {one.rule for one in errors(tmp_path) if one.model == "p"} == rules
+
+
+def test_a_member_without_its_file_still_has_its_versions(tmp_path: Path) -> None:
+    config = (
+        f'backend: "python" input {{ {FIELD.format("IN")} }} output {{ {FIELD.format("OUT")} }}'
+    )
+    write(tmp_path, CLASS.format(method=""), config)
+    (tmp_path / "p/1/model.py").unlink()
+    ensemble = tmp_path / "e/config.pbtxt"
+    ensemble.write_text(ensemble.read_text().replace("model_version: -1", "model_version: 2"))
+    found = errors(tmp_path, auto_complete=False)
+    assert {one.rule for one in found if one.model == "e"} == {"TRT373", "TRT374"}
