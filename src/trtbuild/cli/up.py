@@ -58,6 +58,7 @@ def up(model: CheckpointFlags, asked: UpOptions, server: ServerFlags) -> None:
     from trtbuild.cli.output import progress
     from trtbuild.cli.server_view import log_printer, terminate_like_ctrl_c
     from trtbuild.client.values import prompt_text
+    from trtbuild.pipeline.serve import stopped_on_failure
     from trtbuild.pipeline.up import up as run
     from trtbuild.recipe import DEFAULT_TRITON, model_from_flags
 
@@ -79,14 +80,15 @@ def up(model: CheckpointFlags, asked: UpOptions, server: ServerFlags) -> None:
             progress=bars,
             on_line=log_printer(as_json=False) if asked.verbose and not as_json else _ignore,
         )
-    if not _other_task(running, text, as_json=as_json):
-        answer = _answer(running, text, asked.max_tokens, asked.temperature, as_json=as_json)
-        _report(running, answer, as_json=as_json)
-    front = _start_gateway(running, asked.repo, port, as_json=as_json) if asked.gateway else ""
-    _finish(
-        running, front, once=asked.once, detach=asked.detach, show_log=asked.verbose,
-        as_json=as_json,
-    )  # fmt: skip
+    with stopped_on_failure(running.server):
+        if not _other_task(running, text, as_json=as_json):
+            answer = _answer(running, text, asked.max_tokens, asked.temperature, as_json=as_json)
+            _report(running, answer, as_json=as_json)
+        front = _start_gateway(running, asked.repo, port, as_json=as_json) if asked.gateway else ""
+        _finish(
+            running, front, once=asked.once, detach=asked.detach, show_log=asked.verbose,
+            as_json=as_json,
+        )  # fmt: skip
 
 
 def _ignore(_text: str) -> None:
@@ -191,7 +193,10 @@ def _finish(
         if as_json:
             print_event("stopped", id=running.server.id)
         return
-    if not as_json:
+
+    def begin() -> None:
+        if as_json:
+            return
         served = running.plan.contents.served
         say_ready(running.server, running.plan.choice.why, [served[running.converted.name]])
         if front:
@@ -199,5 +204,8 @@ def _finish(
             typer.echo(f"  OpenAI's API: base URL {front}, model {name}", err=True)
         end = f"  trtbuild stop {running.server.id}" if detach else "  Ctrl-C stops it"
         typer.echo(end, err=True)
-    if not detach:
-        stay(running.server, as_json=as_json, quiet=not show_log)
+
+    if detach:
+        begin()
+    else:
+        stay(running.server, begin, as_json=as_json, quiet=not show_log)

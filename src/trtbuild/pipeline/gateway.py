@@ -9,7 +9,6 @@ from pathlib import Path
 
 from trtbuild import process
 from trtbuild.errors import ServerError, UsageError
-from trtbuild.pipeline.serve import stopped_on_failure
 from trtbuild.plugins import points
 from trtbuild.server import ServerHandle, logs
 from trtbuild.wire.blocking import fetch
@@ -53,8 +52,7 @@ def gateway_port(host: str, port: int) -> int:
 def start_gateway(handle: ServerHandle, repository: Path, port: int) -> GatewayHandle:
     """Start the gateway in front of a server, on the server's address.
 
-    It carries the server's mark, so whatever stops the server stops it, too. If it cannot be
-    started, the server is stopped.
+    It carries the server's mark, so whatever stops the server stops it, too.
 
     Raises:
         ServerError: It ended or did not answer; the error has the end of its log.
@@ -63,18 +61,17 @@ def start_gateway(handle: ServerHandle, repository: Path, port: int) -> GatewayH
     argv += ["--host", handle.host, "--port", str(port)]
     log = Path(handle.log_path).with_name("gateway.log")
     place = f"[{handle.connect_host}]" if ":" in handle.connect_host else handle.connect_host
-    with stopped_on_failure(handle):
-        pid = process.spawn(argv, mark=handle.id, env={}, log_path=log)
-        started, until = process.start_time(pid), time.monotonic() + _START_SECONDS
-        while not _answers(f"http://{place}:{port}/health/ready"):
-            if not process.is_alive(pid, started) or time.monotonic() > until:
-                raise ServerError(
-                    "the gateway did not start",
-                    where=str(log),
-                    details=logs.last_lines(log),
-                    fix=f"fix the cause above; `{' '.join(argv[2:])}` starts it alone",
-                )
-            time.sleep(_POLL_SECONDS)
+    pid = process.spawn(argv, mark=handle.id, env={}, log_path=log)
+    started, until = process.start_time(pid), time.monotonic() + _START_SECONDS
+    while not _answers(f"http://{place}:{port}/health/ready"):
+        if not process.is_alive(pid, started) or time.monotonic() > until:
+            raise ServerError(
+                "the gateway did not start",
+                where=str(log),
+                details=logs.last_lines(log),
+                fix=f"fix the cause above; `{' '.join(argv[2:])}` starts it alone",
+            )
+        time.sleep(_POLL_SECONDS)
     return GatewayHandle(f"http://{place}:{port}/v1", pid)
 
 

@@ -279,8 +279,8 @@ def stay(
 ) -> None:
     """Call ``begin``, and pass on the server's log until it ends (ServerError) or Ctrl-C, which
     stops it from now on. Also stop it when the engines of all its models are dead."""
-    watch = _Watcher(handle, on_line, from_end=True)
     with stopped_on_failure(handle, deadline=None):
+        watch = _Watcher(handle, on_line, from_end=True)
         begin()
         while True:
             watch()

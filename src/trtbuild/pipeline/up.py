@@ -9,7 +9,7 @@ from pathlib import Path
 from trtbuild import server
 from trtbuild.client import Answer, LLMClient, Sampling, collect
 from trtbuild.pipeline.convert import ConvertResult, convert
-from trtbuild.pipeline.serve import ServePlan, prepare, start, stopped_on_failure
+from trtbuild.pipeline.serve import ServePlan, prepare, start
 from trtbuild.progress import SILENT, Progress
 from trtbuild.recipe import ModelRecipe
 from trtbuild.server import LaunchOptions, ServerHandle
@@ -53,8 +53,8 @@ def ask(
     timeout: float,
     on_text: Callable[[str], None],
 ) -> Answer:
-    """Stream one answer; stop the server if that fails or is interrupted."""
-    with stopped_on_failure(handle), LLMClient(handle.grpc_url) as client:
+    """Stream one answer."""
+    with LLMClient(handle.grpc_url) as client:
         chunks = client.generate(model, prompt, sampling, timeout=timeout)
         try:
             return collect(chunks, on_text)
@@ -66,7 +66,7 @@ def ask_task(
     handle: ServerHandle, model: ServedModel, request: TaskRequest, *, timeout: float
 ) -> TaskAnswer:
     """Like :func:`ask`, for a task other than generation."""
-    with stopped_on_failure(handle), LLMClient(handle.grpc_url, card=lambda _: model) as client:
+    with LLMClient(handle.grpc_url, card=lambda _: model) as client:
         return client.ask(model.name, request, timeout=timeout)
 
 

@@ -166,11 +166,13 @@ def terminate(leader: int, started: float, mark: str, *, deadline: float) -> boo
     """Stop a server: SIGTERM to its first process, SIGKILL to the rest at ``deadline``.
 
     Only the leader gets SIGTERM: it stops its children in order, and would treat children that end
-    by themselves as crashed. Returns whether it ended by itself in time.
+    by themselves as crashed. What was started beside it with the same mark gets one, too: Triton
+    waits for connections, and a gateway keeps some. Returns whether it ended by itself in time.
     """
     polite = is_alive(leader, started)
     if polite:
-        _signal(leader, signal.SIGTERM)
+        for pid in (leader, *_beside(leader, mark)):
+            _signal(pid, signal.SIGTERM)
     until = time.monotonic() + deadline
     while polite and is_alive(leader, started) and time.monotonic() < until:
         time.sleep(_POLL)
@@ -178,6 +180,16 @@ def terminate(leader: int, started: float, mark: str, *, deadline: float) -> boo
     kill(family(leader, started, mark))
     exit_status(leader)
     return in_time
+
+
+def _beside(leader: int, mark: str) -> list[int]:
+    """Return the programs that :func:`spawn` started with a mark besides the leader."""
+    marked = {}
+    for found in live() if mark else ():
+        with contextlib.suppress(psutil.Error):  # it ended just now
+            if _marked(found, mark):
+                marked[found.pid] = found.ppid()
+    return [pid for pid, parent in marked.items() if pid != leader and parent not in marked]
 
 
 def merged(env: Mapping[str, str] | None) -> dict[str, str]:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,6 +17,7 @@ from support.command_line import trtbuild
 from support.models import write_python_model
 from support.programs import write_docker, write_tritonserver
 from support.waiting import wait_for
+from trtbuild.server import ServerHandle
 
 HELP = ("serve", "up", "status", "logs", "stop", "runtime install", "runtime status")
 
@@ -62,7 +64,7 @@ def test_a_dry_run_as_json_is_json_only(tmp_path: Path, programs: Path) -> None:
         (["--port", "http"], 2, "'http' is not a port"),
         (["--env", "NOVALUE"], 2, "'NOVALUE' is not KEY=VALUE"),
         (["--env", "9X=1"], 2, "'9X=1' is not KEY=VALUE"),
-        (["--mode", "docker"], 7, "no engine answers"),
+        (["--mode", "docker"], 7, "no engine of docker answers"),
         (["--mode", "docker", "--dry-run"], 2, "--image"),
     ],
 )
@@ -105,6 +107,31 @@ def test_a_gateway_that_cannot_be_is_told_before_anything_starts(
     monkeypatch.setattr("trtbuild.pipeline.gateway.points", lambda _: [])
     done = trtbuild(*asked)
     assert (done.returncode, "pip install trtbuild-gateway" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("moment", "code"),
+    [("cli.up._other_task", 130), ("cli.up._start_gateway", 130), ("cli.server_view.say_ready", 0)],
+)
+def test_ctrl_c_stops_the_server_of_up_at_any_moment(
+    moment: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    log = tmp_path / "server.log"
+    log.touch()
+    handle = ServerHandle("abc123", "local", 0, 0.0, "", 0, 0, 0, str(log), "", ("m",))
+    running = Mock(server=handle, plan=Mock(contents=Mock(served={"m": None})))
+    running.converted.name = "m"
+    stopped: list[ServerHandle] = []
+    monkeypatch.setattr("trtbuild.pipeline.up.up", lambda *_, **__: running)
+    monkeypatch.setattr("trtbuild.pipeline.serve.server.stop", lambda one, **_: stopped.append(one))
+    monkeypatch.setattr("trtbuild.cli.up._other_task", lambda *_, **__: True)
+    monkeypatch.setattr("trtbuild.cli.up._start_gateway", lambda *_, **__: "")
+    monkeypatch.setattr(f"trtbuild.{moment}", interrupted)
+    done = trtbuild("up", "sample:smollm2", "--gateway", "--gateway-port", "0")
+    assert (done.returncode, stopped[:1]) == (code, [handle]), done.stderr
 
 
 def test_a_server_that_dies_exits_with_7_and_its_reason(tmp_path: Path, programs: Path) -> None:

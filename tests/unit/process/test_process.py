@@ -32,6 +32,14 @@ def child_of(code: str) -> str:
     )
 
 
+def reports(path: Path) -> str:
+    return (
+        "import pathlib, signal, sys, time\n"
+        f"signal.signal(15, lambda *_: (pathlib.Path({str(path)!r}).touch(), sys.exit()))\n"
+        "print('up', flush=True); time.sleep(600)"
+    )
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[str], tuple[int, float, str]]]:
     """Starts Python code as a server; returns pid, start time and the first word it prints."""
@@ -179,6 +187,27 @@ def test_a_deaf_server_is_killed_at_the_deadline(
     pid, started, _ = start(DEAF)
     assert not process.terminate(pid, started, "abc123", deadline=0.2)
     assert not process.is_alive(pid, started)
+
+
+def test_what_holds_a_server_up_is_told_as_well(
+    start: Callable[..., tuple[int, float, str]], tmp_path: Path
+) -> None:
+    told, orphaned = tmp_path / "told", tmp_path / "orphaned"
+    start(
+        "import pathlib, signal, subprocess, sys, time\n"
+        f"code = {reports(orphaned)!r}\n"
+        "child = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE)\n"
+        f"child.stdout.readline()\n{reports(told)}"
+    )
+    pid, started, _ = start(
+        "import os, signal, sys, time\n"
+        "def end(*_):\n"
+        f"    while not os.path.exists({str(told)!r}): time.sleep(0.01)\n"
+        "    sys.exit()\n"
+        "signal.signal(15, end); print('up', flush=True); time.sleep(600)"
+    )
+    assert process.terminate(pid, started, "abc123", deadline=180)
+    assert not orphaned.exists()  # a child is its parent's to end
 
 
 def test_children_are_found_after_their_parent_was_killed(
