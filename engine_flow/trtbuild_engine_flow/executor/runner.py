@@ -11,6 +11,7 @@ from pathlib import Path
 
 from trtbuild import process
 from trtbuild.errors import BuildError
+from trtbuild.server import docker
 from trtbuild_engine_flow.resources import template_dir
 
 TOOL = "trtllm-build"
@@ -95,19 +96,12 @@ def find_runner(image: str) -> Runner:
     """
     if shutil.which(TOOL):
         return Runner("", "")
-    installed = [tool for tool in ("docker", "podman") if shutil.which(tool)]
-    for tool in installed:
-        if process.run([tool, "info"], timeout=20).ok:
-            return Runner(tool, image)
-    if installed:
-        why = f"{' and '.join(installed)}: no engine answers"
-        fix = "start it (systemctl start docker) or join its group"
-    else:
-        why, fix = "neither docker nor podman is installed", "install one of them"
+    if tool := docker.engine():
+        return Runner(tool, image)
     raise BuildError(
-        f"no engine can be compiled here: {TOOL} is not on PATH, and {why}",
-        fix=f"{fix}, work inside {image}, write all but the engine (--no-build) and build it "
-        "elsewhere, or give one that you built (--engine DIR)",
+        f"no engine can be compiled here: {TOOL} is not on PATH, and {docker.unavailable()}",
+        fix=f"install or start docker, or join its group; or work inside {image}, write all but "
+        "the engine (--no-build) and build it elsewhere, or give one that you built (--engine DIR)",
     )
 
 

@@ -36,7 +36,7 @@ def unavailable() -> str:
     tools = [tool for tool in ("docker", "podman") if shutil.which(tool)]
     if not tools:
         return "neither docker nor podman is installed"
-    return f"{' and '.join(tools)}: no engine answers"
+    return f"no engine of {' or '.join(tools)} answers"
 
 
 def command(job: ServerJob) -> ServerCommand:

@@ -49,4 +49,4 @@ def choose(mode: str, *, has_gpu: bool) -> Choice:
             "--dry-run`); everything but serving works here",
             details=("no tritonserver is on PATH", no_container, reason),
         )
-    return Choice("embedded", f"no tritonserver on PATH, and for a container {no_container}")
+    return Choice("embedded", f"no tritonserver on PATH, and {no_container}")
