@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from support.checkpoints import llama_config, llama_shapes, make_described, make_llama
+from support.checkpoints import llama_config, llama_shapes, make_described
 from support.engine_conversions import L4, config_of, refused, run
 from support.fake_hub import COMMIT, Hub, fake_hub
 from support.trtllm_tools import builds, calls, write_build, write_image, write_nvidia_smi
@@ -23,21 +23,6 @@ from support.waiting import runs
 from trtbuild import lockfile
 from trtbuild.errors import BuildError, UsageError
 from trtbuild_engine_flow import executor
-
-
-@pytest.fixture
-def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of programs in front of PATH: a GPU, and nothing else of NVIDIA's."""
-    folder = tmp_path / "tools"
-    write_nvidia_smi(folder, L4)
-    monkeypatch.setenv("PATH", f"{folder}:{Path(sys.executable).parent}:/usr/bin:/bin")
-    return folder
-
-
-@pytest.fixture
-def llama(tmp_path: Path) -> Path:
-    return make_llama(tmp_path / "llama")
-
 
 # An engine that is compiled
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,10 @@ from tokenizers import Tokenizer
 from support import trtllm_sources as tiny
 from support.checkpoints import make_llama
 from support.command_line import trtbuild
-from support.engine_conversions import L4, PARTS, config_of, make_engine, refused, run
-from support.trtllm_tools import write_nvidia_smi
+from support.engine_conversions import PARTS, config_of, make_engine, refused, run
 from trtbuild import check, lockfile
 from trtbuild.errors import RecipeError, RepositoryError, UnsupportedError, UsageError
 from trtbuild.repository import list_models, remove
-
-
-@pytest.fixture
-def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of programs in front of PATH: a GPU, and nothing else of NVIDIA's."""
-    folder = tmp_path / "tools"
-    write_nvidia_smi(folder, L4)
-    monkeypatch.setenv("PATH", f"{folder}:{Path(sys.executable).parent}:/usr/bin:/bin")
-    return folder
-
-
-@pytest.fixture
-def llama(tmp_path: Path) -> Path:
-    return make_llama(tmp_path / "llama")
-
 
 # An engine that is left for later
 
