@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from trtbuild_deploy.settings.base import Strict
 from trtbuild_deploy.settings.forms import Form, WebAddress
+from trtbuild_deploy.settings.values import VARIABLE
 
 _OWN = ("alertname", "job", "model", "severity")
 
@@ -16,6 +19,14 @@ def label_name(text: str) -> str:
     """``text`` unless rules set a label of that name themselves."""
     if text in _OWN:
         raise ValueError(f"{text!r} is a label of the rules: choose one of the scrape")
+    return text
+
+
+def name_not_value(text: str) -> str:
+    """``text`` if it can name a variable; anything else may be the header, so no error shows it."""
+    if text and not re.fullmatch(VARIABLE, text):
+        said = "must name the variable that holds the header, such as OTLP_AUTHORIZATION"
+        raise PydanticCustomError("hidden", said)
     return text
 
 
@@ -28,6 +39,11 @@ _LabelName = Annotated[
     str,
     AfterValidator(label_name),
     Form(r"[a-zA-Z][a-zA-Z0-9_]*", "a label of Prometheus, such as namespace", empty=False),
+]
+_Variable = Annotated[
+    str,
+    AfterValidator(name_not_value),
+    WithJsonSchema({"type": "string", "pattern": f"^({VARIABLE})?$"}),
 ]
 
 
@@ -65,3 +81,21 @@ class Observe(Strict):
     elasticsearch: WebAddress = Field(
         default="", description="Elasticsearch that gets the logs; its key is a variable"
     )
+    otlp: WebAddress = Field(
+        default="", description="Any receiver of logs by OTLP over HTTP; /v1/logs is added"
+    )
+    otlp_authorization: _Variable = Field(
+        default="",
+        description="Variable of the collector with the header Authorization for observe.otlp",
+    )
+
+    @property
+    def ships_logs(self) -> bool:
+        """Whether anything gets the logs."""
+        return bool(self.loki or self.elasticsearch or self.otlp)
+
+    @model_validator(mode="after")
+    def _authorized_for_something(self) -> Self:
+        if self.otlp_authorization and not self.otlp:
+            raise ValueError("'observe.otlpAuthorization' needs 'observe.otlp', the address")
+        return self

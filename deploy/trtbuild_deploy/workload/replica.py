@@ -177,8 +177,7 @@ def trace_arguments(url: str, rate: int) -> tuple[str, ...]:
 def _gateway(settings: Settings) -> ContainerSpec:
     seconds = settings.server.exit_timeout
     # The pipeline of logs reads lines of JSON.
-    shipped = settings.observe.loki or settings.observe.elasticsearch
-    logs = {LOG_FORMAT: LogFormat.JSON.value} if shipped else {}
+    logs = {LOG_FORMAT: LogFormat.JSON.value} if settings.observe.ships_logs else {}
     return ContainerSpec(
         image=settings.gateway.image,
         command=(

@@ -1,4 +1,4 @@
-"""The pipeline of logs in the collector itself: what reaches Loki from a pod's files."""
+"""The pipeline of logs in the collector itself: what leaves it from a pod's files."""
 
 from __future__ import annotations
 
@@ -26,11 +26,16 @@ pytestmark = pytest.mark.nightly
 
 SETTINGS = f"""
 name: chat
-observe: {{loki: "http://127.0.0.1:{PORT}"}}
+observe:
+  loki: "http://127.0.0.1:{PORT}"
+  otlp: "http://127.0.0.1:{PORT}/_otlp"
+  otlpAuthorization: OTLP_KEY
 gateway: {{enabled: true, image: example/gateway:1}}
 """
 TRITON = re.compile(r"[VIWEF]\d{4} ")
 UID = "1f0e1e2e-0000-4000-8000-000000000001"
+CAME = {"/otlp/v1/logs": None, "/_otlp/v1/logs": "ApiKey c2VjcmV0"}
+"""The Authorization with which records come to Loki, and to the receiver of OTLP."""
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -83,15 +88,21 @@ def moment(record: dict[str, Any]) -> datetime:
     return datetime.fromtimestamp(int(record["timeUnixNano"]) / 1e9, UTC)
 
 
-def test_each_line_arrives_with_its_fields(tmp_path: Path) -> None:
+def test_each_line_arrives_with_its_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines, line = recorded(), of_gateway()
     appended(tmp_path, "server", lines[:9])
+    monkeypatch.setenv("OTLP_KEY", CAME["/_otlp/v1/logs"] or "")
     with log_collector(configuration(tmp_path), tmp_path) as records:
-        found = list(itertools.islice(records, 9))  # of before the collector began
+        found = list(itertools.islice(records, 9 * len(CAME)))  # of before the collector began
         appended(tmp_path, "server", lines[9:])
         appended(tmp_path, "gateway", [line])
-        found += itertools.islice(records, len(lines) - 9 + 1)
-    assert {one["path"] for one in found} == {"/otlp/v1/logs"}
+        found += itertools.islice(records, (len(lines) - 9 + 1) * len(CAME))
+    assert {(one["path"], one["key"]) for one in found} == set(CAME.items())
+    for path in CAME:
+        arrived_whole([one for one in found if one["path"] == path], lines, line)
+
+
+def arrived_whole(found: list[dict[str, Any]], lines: list[str], line: str) -> None:
     from_gateway = [one for one in found if "traceId" in one]
     same_as_gateway(from_gateway, json.loads(line))
     of_server = [one for one in found if one not in from_gateway]

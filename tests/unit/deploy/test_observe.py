@@ -218,6 +218,8 @@ def test_the_command_says_which_alerts_are_missing(tmp_path: Path) -> None:
         ("observe: {labels: {severity: none}}", "is a label of the rules"),
         ("observe: {page: 'https://user:key@example.org'}", "observe.page"),
         ("observe: {errors: 2}", "observe.errors"),
+        ("observe: {otlp: 'https://user:key@example.org'}", "observe.otlp"),
+        ("observe: {otlpAuthorization: KEY}", "needs 'observe.otlp'"),
         ("observe: {first_tokn: 2}", "first_tokn"),
     ],
 )
@@ -257,10 +259,38 @@ def test_logs_go_where_the_settings_say(tmp_path: Path) -> None:
     assert {"container", "json_parser", "trace_parser"} <= container
 
 
+@pytest.mark.parametrize(
+    ("address", "endpoint"),
+    [
+        ("https://otlp.example.org:443", "https://otlp.example.org:443"),
+        ("https://es:9200/_otlp/", "https://es:9200/_otlp"),
+        ("http://edot:4318/v1/logs", "http://edot:4318"),
+    ],
+)
+def test_logs_go_to_any_receiver_of_otlp(tmp_path: Path, address: str, endpoint: str) -> None:
+    given = f"observe: {{otlp: '{address}', otlpAuthorization: OTLP_KEY}}\n"
+    (exporter,) = pipeline(tmp_path, given)["exporters"].values()
+    assert exporter["endpoint"] == endpoint
+    assert exporter["headers"] == {"Authorization": "${env:OTLP_KEY}"}
+    assert exporter["sending_queue"]["storage"] == "file_storage"
+
+
+def test_a_header_in_place_of_its_variable_is_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "deploy.yaml").write_text(
+        "observe: {otlp: 'https://otlp.example.org', otlpAuthorization: 'ApiKey c2VjcmV0'}\n"
+    )
+    repo = deployable(tmp_path)
+    done = trtbuild("observe", repo, "-f", tmp_path / "deploy.yaml", "-o", tmp_path / "out")
+    assert done.returncode == 3
+    assert "must name the variable that holds the header" in done.stderr
+    assert "c2VjcmV0" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("logs", [LOGS, "observe: {otlp: 'http://edot:4318'}\n"])
 def test_a_gateway_whose_log_is_shipped_writes_json(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: str
 ) -> None:
-    deployment = rendered(tmp_path, "vllm", "plain", "26.07", LOGS + GATEWAY)
+    deployment = rendered(tmp_path, "vllm", "plain", "26.07", logs + GATEWAY)
     gateway = workload(deployment.facts, deployment.settings).gateway
     assert gateway is not None
     assert settings_of({}).log_format == "text"

@@ -49,7 +49,7 @@ class Observe:
         if settings.monitoring.kind != "none":
             one = prometheus_rule(name, rules, settings.monitoring.labels)
             files.append(OutputFile(_OPERATOR, yaml_bytes(one, _HEADER)))
-        if settings.observe.loki or settings.observe.elasticsearch:
+        if settings.observe.ships_logs:
             pipeline = log_pipeline(name, settings.observe)
             files.append(OutputFile(_LOGS, yaml_bytes(pipeline, _HEADER)))
         if settings.observe.dashboard:

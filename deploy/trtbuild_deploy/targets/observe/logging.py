@@ -26,7 +26,7 @@ def log_pipeline(name: str, observe: Observe) -> dict[str, Any]:
 
     Args:
         name: The deployment's, which the names of its pods begin with.
-        observe: Its ``loki`` and ``elasticsearch`` are where lines go.
+        observe: Its ``loki``, ``elasticsearch`` and ``otlp`` are where lines go.
     """
     exporters = _exporters(observe)
     receivers = {
@@ -58,13 +58,19 @@ def _exporters(observe: Observe) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if observe.loki:
         # Loki 3 takes OTLP itself.
-        found["otlphttp/loki"] = {
-            "endpoint": f"{observe.loki.rstrip('/')}/otlp",
-            "sending_queue": {"storage": _STORE},
-        }
+        found["otlphttp/loki"] = _otlp(f"{observe.loki.rstrip('/')}/otlp")
     if observe.elasticsearch:
         found["elasticsearch"] = {"endpoints": [observe.elasticsearch], "api_key": _KEYS}
+    if observe.otlp:
+        found["otlphttp"] = _otlp(observe.otlp, observe.otlp_authorization)
     return found
+
+
+def _otlp(url: str, variable: str = "") -> dict[str, Any]:
+    """An exporter for ``url``, to which it adds /v1/logs; ``variable`` has its Authorization."""
+    headers = {"headers": {"Authorization": f"${{env:{variable}}}"}} if variable else {}
+    base = url.rstrip("/").removesuffix("/v1/logs")
+    return {"endpoint": base, **headers, "sending_queue": {"storage": _STORE}}
 
 
 def _receiver(name: str, container: str, operators: list[dict[str, Any]]) -> dict[str, Any]:
