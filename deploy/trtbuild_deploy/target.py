@@ -47,6 +47,8 @@ class Target(Protocol):
     Attributes:
         name: What a user types, and the entry point's name.
         summary: Its line in the help.
+        example: A ``deploy.yaml`` with the settings that it cannot do without; may be left out by
+            a target that needs none.
     """
 
     name: str
@@ -77,6 +79,11 @@ def find_target(name: str, others: Iterable[str] = ()) -> Target:
     close = difflib.get_close_matches(name, (*known, *others), n=1, cutoff=0.5)
     fix = f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}"
     raise UsageError(f"there is no deployment target {name!r}", fix=fix)
+
+
+def example_of(target: Target) -> str:
+    """A ``deploy.yaml`` to begin with; empty for a target that works without one."""
+    return str(getattr(target, "example", ""))
 
 
 def _loaded(point: EntryPoint) -> Target:

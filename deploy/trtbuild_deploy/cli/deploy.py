@@ -16,11 +16,30 @@ if TYPE_CHECKING:
 
 _Repository = Annotated[Path, typer.Argument(help="Model repository with its trtbuild.lock.")]
 _File = Annotated[
-    Path | None, typer.Option("--file", "-f", help="The settings, deploy.yaml; all have defaults.")
+    Path | None, typer.Option("--file", "-f", help="The settings, such as those of --example.")
 ]
 _Out = Annotated[Path, typer.Option("--out", "-o", help="Directory to write into.")]
 _Written = Annotated[Path, typer.Option("--out", "-o", help="Directory to compare with.")]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite files that were edited by hand.")]
+
+_DEFAULTS = "replicas: 1  # all settings have defaults; trtbuild deploy schema lists them\n"
+
+
+def _print_example(ctx: typer.Context, asked: bool) -> None:
+    if asked:
+        typer.echo(_described(str(ctx.info_name))[1] or _DEFAULTS, nl=False)
+        raise typer.Exit
+
+
+_Example = Annotated[
+    bool,
+    typer.Option(
+        "--example",
+        callback=_print_example,
+        is_eager=True,
+        help="Print a deploy.yaml to start from, and exit.",
+    ),
+]
 
 _EXAMPLES = """
 Examples
@@ -32,6 +51,15 @@ Examples
   trtbuild deploy {name} model_repository -o deploy/{name} --dry-run --json
 """
 
+_STARTED = """
+Examples
+
+  trtbuild deploy {name} --example > deploy.yaml
+
+  trtbuild deploy {name} model_repository -f deploy.yaml -o deploy/{name}
+
+  trtbuild deploy {name} model_repository -f deploy.yaml -o deploy/{name} --dry-run --json
+"""
 
 _VERIFY = """
 Examples
@@ -70,8 +98,9 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
     )
     for name in target_names():
-        epilog = _EXAMPLES.format(name=name)
-        group.command(name, help=_summary(name), epilog=epilog)(writer(name))
+        summary, example = _described(name)
+        epilog = (_STARTED if example else _EXAMPLES).format(name=name)
+        group.command(name, help=summary, epilog=epilog)(writer(name))
     example = "Examples\n\n  trtbuild deploy diff model_repository -o deploy/helm"
     group.command("diff", epilog=example)(diff)
     example = "Examples\n\n  trtbuild deploy check deploy/helm"
@@ -85,15 +114,16 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="deploy")
 
 
-def _summary(name: str) -> str:
-    """A target's line in the help; of a broken one what is wrong with it."""
+def _described(name: str) -> tuple[str, str]:
+    """A target's line in the help, of a broken one what is wrong with it, and its example."""
     from trtbuild.errors import UsageError
-    from trtbuild_deploy.target import find_target
+    from trtbuild_deploy.target import example_of, find_target
 
     try:
-        return find_target(name).summary
+        found = find_target(name)
     except UsageError as error:
-        return error.what
+        return error.what, ""
+    return found.summary, example_of(found)
 
 
 def writer(target: str) -> Callable[..., None]:
@@ -107,6 +137,7 @@ def writer(target: str) -> Callable[..., None]:
         force: _Force = False,
         dry_run: options.DryRun = False,
         as_json: options.AsJson = False,
+        _example: _Example = False,
     ) -> None:
         from trtbuild_deploy.jobs import render as jobs
 

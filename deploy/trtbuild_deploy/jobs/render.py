@@ -16,8 +16,8 @@ from trtbuild_deploy.jobs.manifest import (
     manifest_of,
     read_manifest,
 )
-from trtbuild_deploy.settings import Settings, load_settings
-from trtbuild_deploy.target import OutputFile, Rendered, find_target
+from trtbuild_deploy.settings import SETTINGS_NAME, Settings, load_settings
+from trtbuild_deploy.target import OutputFile, Rendered, Target, example_of, find_target
 from trtbuild_deploy.workload import require_sound
 
 _WORKERS = "templates/workers.yaml"
@@ -55,7 +55,7 @@ def render(target: str, repository: Path, settings_file: Path | None) -> Deploym
         raise UnsupportedError(
             reasons[0] if len(reasons) == 1 else f"{target} cannot deploy this repository",
             where=facts.path,
-            fix="change deploy.yaml, or choose another target",
+            fix=_way_out(found, settings_file),
             details=reasons if len(reasons) > 1 else (),
         )
     made = found.render(facts, settings)
@@ -63,6 +63,12 @@ def render(target: str, repository: Path, settings_file: Path | None) -> Deploym
         note = f"'worker' needs the Helm chart: the target {target} deploys no workers"
         made = replace(made, notes=(*made.notes, note))
     return Deployment(target, facts, settings, made)
+
+
+def _way_out(target: Target, settings_file: Path | None) -> str:
+    if settings_file is None and example_of(target):
+        return f"write a deploy.yaml for -f; start from trtbuild deploy {target.name} --example"
+    return f"change {settings_file or SETTINGS_NAME}, or choose another target"
 
 
 def write(deployment: Deployment, out: Path, *, force: bool = False) -> None:

@@ -26,6 +26,12 @@ class Azureml:
 
     name = "azureml"
     summary = "A managed online endpoint of Azure Machine Learning: image, definitions, a call."
+    example = """\
+name: chat
+azureml:
+  image: registry.azurecr.io/chat:1
+  instanceType: Standard_NC24ads_A100_v4
+"""
 
     def reasons_against(self, facts: Facts, settings: Settings) -> Sequence[str]:
         """Return what an endpoint cannot do."""

@@ -33,6 +33,13 @@ class Sagemaker:
 
     name = "sagemaker"
     summary = "A real-time endpoint of Amazon SageMaker: image, requests of its API, a call."
+    example = """\
+weights: {from: s3, reference: "s3://models/chat"}
+sagemaker:
+  image: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/chat:1
+  role: arn:aws:iam::123456789012:role/sagemaker
+  instanceType: ml.g6e.xlarge
+"""
 
     def reasons_against(self, facts: Facts, settings: Settings) -> Sequence[str]:
         """Return what an endpoint cannot do."""

@@ -20,6 +20,12 @@ class Vertex:
 
     name = "vertex"
     summary = "An endpoint of Google Vertex AI: image, requests of its API, a call."
+    example = """\
+vertex:
+  image: europe-docker.pkg.dev/project/models/chat:1
+  machineType: g2-standard-12
+  accelerator: NVIDIA_L4
+"""
 
     def reasons_against(self, facts: Facts, settings: Settings) -> Sequence[str]:
         """Return what an endpoint cannot do."""

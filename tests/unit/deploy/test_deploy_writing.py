@@ -10,6 +10,8 @@ import pytest
 
 from support.command_line import trtbuild
 from support.deployments import deployable
+from trtbuild_deploy.settings import load_settings
+from trtbuild_deploy.target import example_of, find_target, target_names
 
 
 @pytest.fixture
@@ -196,3 +198,31 @@ def test_a_disk_that_refuses_is_an_error(out: Path) -> None:
     code, said = deploy(out, "--force")
     assert code == 5
     assert "cannot be written" in said
+
+
+EXAMPLES = [name for name in target_names() if example_of(find_target(name))]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_of_a_target_is_all_that_it_needs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    repo, out = deployable(tmp_path), tmp_path / "out"
+    refused = trtbuild("deploy", name, repo, "-o", out)
+    assert refused.returncode == 4
+    assert f"trtbuild deploy {name} --example" in refused.stderr
+    shown = trtbuild("deploy", name, "--example")
+    assert shown.returncode == 0
+    Path("deploy.yaml").write_text(shown.stdout)
+    done = trtbuild("deploy", name, repo, "-f", "deploy.yaml", "-o", out)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_of_a_target_without_needs_changes_nothing(tmp_path: Path) -> None:
+    assert "helm" in set(target_names()) - set(EXAMPLES)
+    shown = trtbuild("deploy", "helm", "--example")
+    assert shown.returncode == 0
+    (tmp_path / "deploy.yaml").write_text(shown.stdout)
+    given = load_settings(tmp_path / "deploy.yaml")
+    assert given.model_dump() == load_settings(None).model_dump()

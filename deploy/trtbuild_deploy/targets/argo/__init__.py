@@ -16,6 +16,11 @@ from trtbuild_deploy.targets.helm import target as chart
 from trtbuild_deploy.targets.yamltext import documents_bytes, yaml_bytes
 from trtbuild_deploy.workload import gpu_count, name_in
 
+EXAMPLE = """\
+gateway: {enabled: true, image: registry.example.org/gateway:1}
+route: {parents: [public], namespace: infra, hostnames: [chat.example.org]}
+gate: {image: registry.example.org/trtbuild:1, slo: "ttft=500ms,tpot=50ms"}
+"""
 _HEADER = "Written by trtbuild deploy argo; `trtbuild deploy diff` shows edits."
 
 
@@ -24,6 +29,7 @@ class Argo:
 
     name = "argo"
     summary = "The chart under a Rollout of Argo, promoted or rolled back by its metrics."
+    example = EXAMPLE
 
     def reasons_against(self, facts: Facts, settings: Settings) -> Sequence[str]:
         """Return what a Rollout cannot do, and what a verdict needs."""

@@ -11,6 +11,7 @@ from trtbuild_deploy.facts import Facts
 from trtbuild_deploy.resources import data_file
 from trtbuild_deploy.settings import SETTINGS_NAME, Settings
 from trtbuild_deploy.target import OutputFile, Rendered
+from trtbuild_deploy.targets.argo import EXAMPLE
 from trtbuild_deploy.targets.argo import target as argo
 from trtbuild_deploy.targets.pipelines import github, gitlab
 from trtbuild_deploy.targets.yamltext import yaml_bytes
@@ -33,6 +34,8 @@ class Dialect(Protocol):
 
 class Pipeline:
     """A pipeline of one CI system."""
+
+    example = EXAMPLE + "weights: {from: image, reference: registry.example.org/chat-models:main}\n"
 
     def __init__(self, name: str, summary: str, dialect: Dialect) -> None:
         """See :class:`trtbuild_deploy.target.Target`."""
