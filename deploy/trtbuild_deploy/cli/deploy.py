@@ -22,7 +22,10 @@ _Out = Annotated[Path, typer.Option("--out", "-o", help="Directory to write into
 _Written = Annotated[Path, typer.Option("--out", "-o", help="Directory to compare with.")]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite files that were edited by hand.")]
 
-_DEFAULTS = "replicas: 1  # all settings have defaults; trtbuild deploy schema lists them\n"
+_DEFAULTS = """\
+# All settings have defaults; trtbuild deploy schema lists them.
+server: {exitTimeout: 60}  # seconds in which running requests end
+"""
 
 
 def _print_example(ctx: typer.Context, asked: bool) -> None:
