@@ -3,7 +3,8 @@
     python benchmarks/bench_artifacts.py [--megabytes 500]
 
 To a directory, and to Docker's own registry on this machine (Debian's package docker-registry is
-downloaded if it is not on the PATH). The floor is what no store can avoid: SHA-256 of every byte
+downloaded if it is not on the PATH). The lower bound is what no store can avoid:
+SHA-256 of every byte
 and one copy, in the same run, in one thread.
 """
 
@@ -54,7 +55,7 @@ def places(folder: Path) -> Iterator[dict[str, str]]:
             child.terminate()
 
 
-def floor(repo: Path, target: Path) -> None:
+def lower_bound(repo: Path, target: Path) -> None:
     """Hash and copy every file."""
     for path in sorted(one for one in repo.rglob("*") if one.is_file()):
         with path.open("rb") as stream:
@@ -100,11 +101,11 @@ def main() -> None:
         repo = write_repository(
             folder / "repo", *MODELS, weights=given.megabytes * 1_000_000 // len(MODELS)
         )
-        print("| store | push | push, configuration changed | pull | pull of the change | floor |")
+        print("| store | push | push, configuration changed | pull | pull of the change | bound |")
         print("|---|---|---|---|---|---|")
         with places(folder) as urls:
             for store, url in urls.items():
-                base = took(lambda: floor(repo, folder / "copy"))
+                base = took(lambda: lower_bound(repo, folder / "copy"))
                 shutil.rmtree(folder / "copy")
                 ratios = " | ".join(f"{one / base:.2f}" for one in measure(url, repo, folder))
                 print(f"| {store} | {ratios} | {base:.1f} s |", flush=True)

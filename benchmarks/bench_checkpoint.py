@@ -122,7 +122,7 @@ def measure(work: Path, gigabytes: float) -> list[Row]:
     (work / "copy").unlink()
     casted = cast(size // 2, block)
     del block
-    floor = copied + synced + casted
+    least = copied + synced + casted
     taken, peak = convert(
         str(work / "source"), "--out", str(work / "out"), "--dtype", "float16", "--tp", "2"
     )
@@ -136,7 +136,7 @@ def measure(work: Path, gigabytes: float) -> list[Row]:
         Row("fsync of the copy", synced, 0, "cp", synced / copied),
         Row("numpy cast to float16", casted, 0, "cp", casted / copied),
         Row(
-            f"trtbuild checkpoint, tp 2 ({named})", taken, peak, "cp + fsync + cast", taken / floor
+            f"trtbuild checkpoint, tp 2 ({named})", taken, peak, "cp + fsync + cast", taken / least
         ),
         Row("the same", taken, peak, "cp + cast", taken / (copied + casted)),
         Row("plan of 140 GB", planned, planned_peak, "one second", planned),

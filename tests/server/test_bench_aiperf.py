@@ -93,6 +93,6 @@ def compare(ours: Path, theirs: Path) -> None:
 
 
 def exported_figures(folder: Path) -> dict[str, Any]:
-    """Of the measured phase and of all: AIPerf keeps those of the warm-up in folders below."""
+    """Of the measured phase and of all: AIPerf keeps those of the warm-up in directories below."""
     found: dict[str, Any] = json.loads((folder / "profile_export_aiperf.json").read_text())
     return found

@@ -1,4 +1,4 @@
-"""The real installation of the light runtime: it serves, breaks, is told, and is mended."""
+"""The real installation of the light runtime: it serves, breaks, is told, and is repaired."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def test_installed_broken_and_mended(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "the embedded runtime is broken" in broken.stderr
     assert "trtbuild runtime install --force" in broken.stderr
 
-    mended = trtbuild("runtime", "install", "--without-vllm", "--force")
-    assert mended.returncode == 0, mended.stderr
+    repaired = trtbuild("runtime", "install", "--without-vllm", "--force")
+    assert repaired.returncode == 0, repaired.stderr
     assert light("--verify")["state"] == "ready"
     assert trtbuild(*serve).returncode == 0
     assert trtbuild("stop", "--all").returncode == 0

@@ -50,7 +50,7 @@ def tokenizer_json() -> str:
 
 
 def tokenizer_folder(folder: Path) -> Path:
-    """A checkpoint folder with nothing but that tokenizer."""
+    """A checkpoint directory with nothing but that tokenizer."""
     folder.mkdir(exist_ok=True)
     (folder / "tokenizer.json").write_text(tokenizer_json())
     return folder

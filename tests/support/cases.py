@@ -56,7 +56,7 @@ class Case:
         return tuple(f"{m}/1" for m in self.configs) if self.folders is None else self.folders
 
     def write(self, repo: Path) -> None:
-        """Create it in an empty folder."""
+        """Create it in an empty directory."""
         for folder in self._folders():
             (repo / folder).mkdir(parents=True, exist_ok=True)
         texts = {f"{model}/config.pbtxt": text for model, text in self.configs.items()}

@@ -24,7 +24,7 @@ def program(name: str, *packages: str) -> Path:
     root = cache_dir("test-tools", "debian", packages[0])
     if not root.exists():
         root.parent.mkdir(parents=True, exist_ok=True)
-        # Each worker of the tests in a folder of its own: the first one's stays.
+        # Each worker of the tests in a directory of its own: the first one's stays.
         with TemporaryDirectory(dir=root.parent) as folder:
             command = ["apt-get", "download", "-q", *packages]
             subprocess.run(command, cwd=folder, check=True)

@@ -1,4 +1,4 @@
-"""The ensemble's modules, imported as the stub does: from the folder they are copied to."""
+"""The ensemble's modules, imported as the stub does: from the directory they are copied to."""
 
 from __future__ import annotations
 

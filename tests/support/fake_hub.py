@@ -1,4 +1,4 @@
-"""A hub on this machine: serves real folders over HTTP, and fails on command.
+"""A hub on this machine: serves real directories over HTTP, and fails on command.
 
 It speaks what ``huggingface_hub`` asks of the real one: ``/api/models/ID[/revision/REV]`` and
 ``/ID/resolve/REV/FILE`` with HEAD, GET and byte ranges. Faults are scripted by attributes.
@@ -26,7 +26,7 @@ LARGE = (".safetensors", ".bin")
 
 @dataclass
 class Repo:
-    """A repository: its folder, its branches, and how it treats people."""
+    """A repository: its directory, its branches, and how it treats people."""
 
     folder: Path
     refs: dict[str, str] = field(default_factory=lambda: {"main": COMMIT, "v1": COMMIT})

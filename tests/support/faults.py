@@ -10,7 +10,7 @@ from trtbuild.check.examples import MODEL_PY
 
 
 def python_model(repo: Path, text: str = PYTHON, name: str = "m", version: str = "1") -> Path:
-    """A Python model in the folder ``repo``; ``text`` is its config.pbtxt."""
+    """A Python model in the directory ``repo``; ``text`` is its config.pbtxt."""
     folder = repo / name
     (folder / version).mkdir(parents=True)
     (folder / version / "model.py").write_text(MODEL_PY)

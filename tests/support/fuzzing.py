@@ -202,7 +202,7 @@ def examine(rng: random.Random, repo: Path) -> Report:
         try:
             report = check.validate_all([repo], options)
         except UsageError:
-            return Report()  # the repository's own folder may not be read
+            return Report()  # the repository's own directory may not be read
         texts = ["\n".join(report_lines(report, (repo,)))]
         texts.append(FORMATS[rng.choice(sorted(FORMATS))](report))
     for found in report.findings:
@@ -260,5 +260,5 @@ def _pipes(folder: str, names: list[str]) -> list[str]:
 
 
 def fast_folder() -> str | None:
-    """Memory, where it is a folder."""
+    """Memory, where it is a directory."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

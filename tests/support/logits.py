@@ -1,7 +1,7 @@
 """Tiny random models of every family and their logits by transformers, made by the runtime's own
 Python: the truth for converted checkpoints.
 
-Takes a folder; writes ``NAME/`` (a checkpoint without a tokenizer) and ``NAME/logits.npy``, and
+Takes a directory; writes ``NAME/`` (a checkpoint without a tokenizer) and ``NAME/logits.npy``, and
 ``ids.npy``. Prints the names.
 """
 

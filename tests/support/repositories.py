@@ -18,5 +18,5 @@ def entry(name: str = "m", text: bytes = b"one", weights: bool = False) -> Model
 
 
 def beside(repo: Path) -> list[str]:
-    """Names of what stands in the folder of a repository but itself."""
+    """Names of what stands in the directory of a repository but itself."""
     return sorted(path.name for path in repo.parent.iterdir() if path != repo)

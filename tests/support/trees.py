@@ -1,4 +1,4 @@
-"""Folders compared as a whole."""
+"""Directories compared as a whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder: the bytes of files, None for folders."""
+    """Everything below a directory: the bytes of files, None for directories."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))

@@ -52,7 +52,7 @@ def torchvision() -> Path:
 
 
 def smollm2(folder: Path) -> Path:
-    """The SmolLM2 sample in fp32 as a Hugging Face folder."""
+    """The SmolLM2 sample in fp32 as a Hugging Face directory."""
     named = os.environ.get("TRTBUILD_TEST_SMOLLM2")
     if named:
         return Path(named)
@@ -198,7 +198,7 @@ def site_packages() -> Path:
 
 
 def copy_backends(site: Path, folder: Path) -> Path:
-    """The Python backend and ours for vLLM, in a folder that may hold others."""
+    """The Python backend and ours for vLLM, in a directory that may hold others."""
     home = site / "pytriton" / "tritonserver"
     python = folder / "python"
     python.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Each check of ``doctor`` says what it saw and how to mend it."""
+"""Each check of ``doctor`` says what it saw and how to fix it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def line(now: Snapshot) -> str:
             f"{human_count(now.prompt_tokens)} + {human_count(now.completion_tokens)} tokens"
         )
     if now.limit == 0:
-        known.append("making way for other requests")
+        known.append("yielding to other requests")
     elif now.limit is not None:
         known.append(f"{now.in_flight} of {now.limit} calls at a time")
     if now.retries:

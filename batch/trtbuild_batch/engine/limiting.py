@@ -1,7 +1,7 @@
 """How many calls at a time: a fixed number, by the server's metrics, or by its refusals.
 
 With metrics the rule is "running at most 80 %, nothing waiting": the free slots are for online
-traffic, which then need not queue. Where free slots do not help it, the job makes way.
+traffic, which then need not queue. Where free slots do not help it, the job yields.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Limiter(Protocol):
 
     @property
     def limit(self) -> int:
-        """Calls at a time; 0 while a job makes way for others."""
+        """Calls at a time; 0 while a job yields to others."""
 
     def succeeded(self, latency_ms: float) -> None:
         """A call has its answer."""
@@ -118,7 +118,7 @@ class Metered:
         start: The first limit.
         most: The highest limit.
         greedy: Fill the server: accept two waiting requests, leave no slots free.
-        yielding: Makes way for requests that are not ours; None: nobody does.
+        yielding: Yields to requests that are not ours; None: the job never yields.
     """
 
     start: int = 8

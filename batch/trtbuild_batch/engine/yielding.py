@@ -1,4 +1,4 @@
-"""A job makes way for requests that are not its own.
+"""A job yields to requests that are not its own.
 
 Free slots alone do not protect online traffic where the engine computes at its limit: each row of
 a job lengthens every step, and a first token waits for a step. So a job that sees other requests
@@ -13,8 +13,8 @@ import math
 import random
 from dataclasses import dataclass, field
 
-# Seconds without other requests after which nobody else is there. By chance: two jobs that make way
-# for each other do not come back together.
+# Seconds without other requests after which nobody else is there. Drawn at random: two jobs that
+# yield to each other do not come back together.
 _QUIET = (10.0, 20.0)
 # Times the mean time to the first token without us. Few first tokens meet a new prompt of ours, and
 # those wait longest: in simulations the 99th percentile grew four times as much as the mean.

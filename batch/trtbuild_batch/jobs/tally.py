@@ -19,7 +19,7 @@ class Snapshot:
         done: Rows with a receipt, also from earlier runs.
         errors: Of those, rows with an error.
         in_flight: Rows that are being asked about.
-        limit: Calls at a time that are allowed; 0 while the job makes way for other requests.
+        limit: Calls at a time that are allowed; 0 while the job yields to other requests.
         retries: Calls of this run that were made again.
         prompt_tokens: Of this run.
         completion_tokens: Of this run.

@@ -1,4 +1,4 @@
-"""A job beside online traffic: it makes way, measures what it costs others, and comes back."""
+"""A job beside online traffic: it yields, measures what it costs others, and comes back."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_question_of_several_requests_is_not_taken_for_traffic(
 
 
 def test_the_progress_says_why_nothing_is_asked() -> None:
-    assert line(Snapshot(10, 3, limit=0)) == "3 of 10 rows · making way for other requests"
+    assert line(Snapshot(10, 3, limit=0)) == "3 of 10 rows · yielding to other requests"
     assert line(Snapshot(10, 3, in_flight=2, limit=4)).endswith("2 of 4 calls at a time")
 
 

@@ -66,7 +66,7 @@ def test_an_engine_that_does_not_stream_has_whole_texts(repo: Path) -> None:
 
 
 def test_a_missing_engine_is_fixed_by_building_it(repo: Path) -> None:
-    """Its ensemble does not load either; that one's mend would help nobody."""
+    """Its ensemble does not load either; that one's fix would help nobody."""
     with pytest.raises(RepositoryError) as error:
         serve.prepare(repo, mode="embedded", options=LaunchOptions())
     assert {detail[-8:] for detail in error.value.details} == {"(TRT373)", "(TRT732)"}

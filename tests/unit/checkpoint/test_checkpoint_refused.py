@@ -217,12 +217,12 @@ def test_a_lost_head_is_missed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "mend"), [("awq", "with --backend vllm"), ("fp8", "--backend trtllm or --backend")]
+    ("method", "fix"), [("awq", "with --backend vllm"), ("fp8", "--backend trtllm or --backend")]
 )
-def test_quantized_weights_are_sent_where_they_run(tmp_path: Path, method: str, mend: str) -> None:
+def test_quantized_weights_are_sent_where_they_run(tmp_path: Path, method: str, fix: str) -> None:
     source = make_llama(tmp_path / "tiny", quantization_config={"quant_method": method, "bits": 4})
     (reason,) = refused(tmp_path, source, UnsupportedError).details
-    assert mend in reason
+    assert fix in reason
 
 
 @pytest.mark.parametrize("dtype", ["int8", "fp16", "float64"])

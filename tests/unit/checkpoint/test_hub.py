@@ -44,11 +44,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield served
 
 
-def failing(source: str = "org/tiny", *, code: ExitCode, said: str, mend: str) -> TrtbuildError:
+def failing(source: str = "org/tiny", *, code: ExitCode, said: str, fix: str) -> TrtbuildError:
     with pytest.raises(TrtbuildError) as caught:
         materialize(open_checkpoint(source))
     assert said in caught.value.what, caught.value.what
-    assert mend in caught.value.fix, caught.value.fix
+    assert fix in caught.value.fix, caught.value.fix
     assert caught.value.exit_code == code
     return caught.value
 
@@ -158,14 +158,14 @@ def test_offline_with_a_warm_cache(hub: Hub, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_offline_without_a_cache(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    failing(code=ExitCode.BUILD, said="is not in the Hugging Face cache", mend="unset HF_HUB_OFF")
+    failing(code=ExitCode.BUILD, said="is not in the Hugging Face cache", fix="unset HF_HUB_OFF")
     assert hub.log == []
 
 
 def test_offline_with_a_part(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     inspect(open_checkpoint("org/tiny"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    error = failing(f"org/tiny@{COMMIT}", code=ExitCode.BUILD, said="only a part", mend="connect")
+    error = failing(f"org/tiny@{COMMIT}", code=ExitCode.BUILD, said="only a part", fix="connect")
     assert any("missing" in detail for detail in error.details)
 
 
@@ -182,24 +182,24 @@ def test_a_dead_network_uses_the_cache(hub: Hub, monkeypatch: pytest.MonkeyPatch
 def test_no_network_and_no_cache(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     with refusing() as port:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
-        failing(code=ExitCode.BUILD, said="the hub cannot be reached", mend="sample:smollm2")
+        failing(code=ExitCode.BUILD, said="the hub cannot be reached", fix="sample:smollm2")
 
 
 def test_no_such_repository(hub: Hub) -> None:
-    failing("org/nobody", code=ExitCode.USAGE, said="the hub knows no org/nobody", mend="HF_TOKEN")
+    failing("org/nobody", code=ExitCode.USAGE, said="the hub knows no org/nobody", fix="HF_TOKEN")
 
 
 @pytest.mark.parametrize("revision", ["v9", "c" * 40])
 def test_no_such_revision(hub: Hub, revision: str) -> None:
     error = failing(
-        f"org/tiny@{revision}", code=ExitCode.USAGE, said="has no revision", mend="branches"
+        f"org/tiny@{revision}", code=ExitCode.USAGE, said="has no revision", fix="branches"
     )
     assert revision in error.what
 
 
 def test_gated(hub: Hub) -> None:
     hub.repos["org/tiny"].gated = True
-    error = failing(code=ExitCode.BUILD, said="is gated", mend="huggingface.co/org/tiny")
+    error = failing(code=ExitCode.BUILD, said="is gated", fix="huggingface.co/org/tiny")
     assert "hf auth login" in error.fix
 
 
@@ -209,7 +209,7 @@ def test_gated(hub: Hub) -> None:
 )
 def test_bad_replies(hub: Hub, status: int, said: str) -> None:
     hub.status = status
-    failing(code=ExitCode.BUILD, said=said, mend="")
+    failing(code=ExitCode.BUILD, said=said, fix="")
 
 
 def test_the_token_goes_to_the_hub_and_nowhere_else(
@@ -240,7 +240,7 @@ def test_pickles_only(hub: Hub, tmp_path: Path) -> None:
 
 def test_a_damaged_download_is_not_kept(hub: Hub) -> None:
     hub.repos["org/tiny"].lie_about_digest = True
-    error = failing(code=ExitCode.BUILD, said="was damaged", mend="run the same command again")
+    error = failing(code=ExitCode.BUILD, said="was damaged", fix="run the same command again")
     assert error.where.endswith(".safetensors")
     hub.repos["org/tiny"].lie_about_digest = False
     assert all(file.path for file in materialize(open_checkpoint("org/tiny")))

@@ -1,4 +1,4 @@
-"""Running NVIDIA's tools: what is told to them, and what is believed of an engine folder."""
+"""Running NVIDIA's tools: what is told to them, and what is believed of an engine directory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trtbuild_engine_flow.executor import (
 
 
 def job(out: Path, *names: str) -> Compilation:
-    """A compilation of the checkpoint of ``names`` in the folder ``/hub/opt``."""
+    """A compilation of the checkpoint of ``names`` in the directory ``/hub/opt``."""
     build = EngineBuild(
         release="1.2.1", dtype="float16", tp=1, pp=1, family="opt", workers=1, options=(),
         build_config={},
@@ -29,7 +29,7 @@ def job(out: Path, *names: str) -> Compilation:
 
 
 def test_a_checkpoint_is_named_by_its_own_folder(tmp_path: Path) -> None:
-    """Its first file may lie in a folder of it."""
+    """Its first file may lie in a directory of it."""
     files = ("1_Pooling/config.json", "config.json")
     convert, _ = commands(job(tmp_path / "engine", *files), Runner("", ""))
     assert convert[convert.index("--model") + 1] == "/hub/opt"
@@ -39,7 +39,7 @@ def test_a_checkpoint_is_named_by_its_own_folder(tmp_path: Path) -> None:
 
 
 def engine(folder: Path, **changes: Any) -> Path:
-    """An engine folder with its manifest."""
+    """An engine directory with its manifest."""
     folder.mkdir()
     (folder / "rank0.engine").write_bytes(b"engine")
     document = {

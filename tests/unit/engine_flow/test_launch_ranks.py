@@ -214,7 +214,7 @@ def test_one_rank_without_a_gpu(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_lies_elsewhere_has_its_ranks(tmp_path: Path) -> None:
-    """As in NVIDIA's own templates, whose gpt_model_path is any folder of the machine."""
+    """As in NVIDIA's own templates, whose gpt_model_path is any directory of the machine."""
     built = write_engine(tmp_path / "built", tp=4) / "llm" / "1"
     repo = write_engine(tmp_path / "repo", gpt_model_path=str(built))
     (repo / "llm/1/config.json").unlink()

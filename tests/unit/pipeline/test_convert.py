@@ -200,7 +200,7 @@ SHARD = "model-00002-of-00002.safetensors"
 
 
 @pytest.mark.parametrize(
-    ("breaker", "args", "code", "said", "mend"),
+    ("breaker", "args", "code", "said", "fix"),
     [
         (truncate(SHARD), [], 4, "truncated", "fetch"),
         (lambda a: (a / SHARD).unlink(), [], 4, "is missing", "fetch"),
@@ -228,14 +228,14 @@ def test_bad_input_says_what_and_how_and_writes_nothing(
     args: list[str],
     code: int,
     said: str,
-    mend: str,
+    fix: str,
 ) -> None:
     if breaker:
         breaker(llama)
     done = trtbuild("convert", llama, "--repo", repo, *args)
     assert done.returncode == code, done.stderr
     assert said in done.stderr
-    assert mend in done.stderr
+    assert fix in done.stderr
     assert "Traceback" not in done.stderr
     assert not repo.exists()
     assert [path.name for path in repo.parent.iterdir() if "trtbuild" in path.name] == []
@@ -253,7 +253,7 @@ def test_what_does_not_validate_is_not_put_in_place(
 ) -> None:
     from trtbuild.check import Finding, Report, Severity
 
-    bad = Finding("TRT999", Severity.ERROR, "m", "m/config.pbtxt", 1, 1, "broken", "", "mend it")
+    bad = Finding("TRT999", Severity.ERROR, "m", "m/config.pbtxt", 1, 1, "broken", "", "fix it")
     monkeypatch.setattr(check, "validate", lambda *_args, **_options: Report((bad,)))
     with pytest.raises(RepositoryError) as caught:
         run(llama, repo)

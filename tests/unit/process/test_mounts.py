@@ -1,4 +1,4 @@
-"""How a folder is shown to a container."""
+"""How a directory is shown to a container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runtime's installation: what stops it, what it leaves, how it is mended."""
+"""The runtime's installation: what stops it, what it leaves, how it is repaired."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def test_a_runtime_in_use_is_not_removed(interpreter: Interpreter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "part", "mend"),
+    ("said", "part", "fix"),
     [
         ("ERROR: Could not install: [Errno 28] No space left on device", "disk", "CACHE_DIR"),
         ("Failed to establish a new connection: [Errno 111]", "did not answer", "PIP_INDEX_URL"),
@@ -148,13 +148,13 @@ def test_a_runtime_in_use_is_not_removed(interpreter: Interpreter) -> None:
         ("ERROR: something new", "something new", "read the log"),
     ],
 )
-def test_what_pip_says_gets_a_mend(tmp_path: Path, said: str, part: str, mend: str) -> None:
+def test_what_pip_says_gets_a_fix(tmp_path: Path, said: str, part: str, fix: str) -> None:
     output = pip.PipOutput(1, SILENT)
     for line in ["Collecting x", said, "WARNING: You are using pip 23", ""]:
         output.line(line)
     error = pip.failure("\n".join(output.tail), output.reason(), tmp_path / "log")
     assert part in error.what
-    assert mend in error.fix
+    assert fix in error.fix
     assert error.where == str(tmp_path / "log")
 
 

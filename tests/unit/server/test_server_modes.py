@@ -25,7 +25,7 @@ IMAGE = "nvcr.io/nvidia/tritonserver:26.07-vllm-python-py3"
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only folder on PATH beside the system's own."""
+    """The only directory on PATH beside the system's own."""
     folder = tmp_path / "programs"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")

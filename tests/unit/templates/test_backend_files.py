@@ -24,7 +24,7 @@ FOLDER = template_dir("backends", "vllm")
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[Any]:
-    """The helper modules, imported the way the stub does: from the backend's folder."""
+    """The helper modules, imported the way the stub does: from the backend's directory."""
     sys.path.insert(0, str(FOLDER))
     try:
         import backend_request

@@ -106,7 +106,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     receiver.close()
     sender.close()
     assert list(tmp_path.iterdir()) == []
-    sender.put(2, "two")  # the folder is made again
+    sender.put(2, "two")  # the directory is made again
     assert receiver.take(2) == "two"
 
 

@@ -19,7 +19,7 @@ LlmTokenizer = ensemble.module("llm_tokenizer").LlmTokenizer
 
 
 def folder(path: Path, made: Any = None, **files: Any) -> Path:
-    """A tokenizer's folder; ``files`` are JSON documents by name."""
+    """A tokenizer's directory; ``files`` are JSON documents by name."""
     path.mkdir(exist_ok=True)
     if made is None:
         write_tokenizer(path)

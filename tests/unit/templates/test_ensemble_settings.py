@@ -18,7 +18,7 @@ LlmTokenizer = ensemble.module("llm_tokenizer").LlmTokenizer
 
 
 def folder(path: Path, made: Any) -> Path:
-    """A tokenizer's folder."""
+    """A tokenizer's directory."""
     path.mkdir()
     (path / "tokenizer.json").write_text(made.to_str(), encoding="utf-8")
     return path

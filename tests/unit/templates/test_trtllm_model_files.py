@@ -106,7 +106,7 @@ def test_text_is_sent_as_it_grows(model: Any) -> None:
 
 def test_a_broken_character_waits(model: Any) -> None:
     assert streamed(model, ["caf\ufffd", "café", "café!"]) == ["caf", "é", "!"]
-    assert streamed(model, ["caf\ufffd"]) == ["caf\ufffd"], "one that is never mended is told"
+    assert streamed(model, ["caf\ufffd"]) == ["caf\ufffd"], "one that is never completed is sent"
 
 
 def test_a_stop_string_across_tokens_is_held_back_and_cut(model: Any) -> None:
