@@ -29,17 +29,27 @@ def prometheus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     trtbuild("stop", "--all")
 
 
-def locked(repo: Path, name: str) -> None:
-    """A lock for a model that somebody else wrote."""
-    image = "nvcr.io/nvidia/tritonserver:24.10-py3"
-    source = SourceRef("local", name)
-    model = LockedModel(source, "onnx", "24.10", image, "key", (name,), {}, {})
-    lockfile.write(repo, Lock({name: model}))
+def locked(repo: Path, **images: str) -> None:
+    """A lock for models that somebody else wrote, each with the suffix of its image."""
+    models = {
+        name: LockedModel(
+            source=SourceRef("local", name),
+            builder="onnx",
+            triton="24.10",
+            image=f"nvcr.io/nvidia/tritonserver:24.10-{image}",
+            key="key",
+            directories=(name,),
+            settings={},
+            files={},
+        )
+        for name, image in images.items()
+    }
+    lockfile.write(repo, Lock(models))
 
 
 def test_a_server_is_observed_and_nothing_stays(tmp_path: Path, prometheus: None) -> None:
     write_llm(tmp_path / "models", "m")
-    locked(tmp_path / "models", "m")
+    locked(tmp_path / "models", m="py3")
     words = ("serve", tmp_path / "models", "--mode", "embedded", "--port", "auto")
     done = trtbuild(*words, "--observe", "--detach", "--json", "--no-validate")
     assert done.returncode == 0, done.stderr
@@ -87,7 +97,9 @@ def test_what_is_missing_is_said_before_anything_starts(
     no_lock = trtbuild(*words, "--dry-run")
     assert no_lock.returncode == 6
     assert "trtbuild.lock" in no_lock.stderr
-    locked(tmp_path / "models", "m")
+    # The embedded server serves models of several images, so they are observed together.
+    write_llm(tmp_path / "models", "n")
+    locked(tmp_path / "models", m="py3", n="vllm-python-py3")
     monkeypatch.setenv("PATH", str(tmp_path))
     noted = trtbuild(*words, "--dry-run")
     assert noted.returncode == 0, noted.stderr

@@ -20,6 +20,7 @@ from trtbuild_deploy.targets.yamltext import yaml_bytes
 from trtbuild_deploy.workload import trace_arguments
 
 _PORT = 9090
+_ANY_IMAGE = "any"
 _NO_COLLECTOR = (
     "no traces: no collector is installed; `pip install 'trtbuild[traces]'`, or otelcol on the PATH"
 )
@@ -59,7 +60,8 @@ class Observer:
             UnsupportedError: Neither Prometheus nor a collector is installed.
             TrtbuildError: As :func:`trtbuild_deploy.facts.read_facts`.
         """
-        facts = read_facts(repo)
+        # The rules name no image; whether one serves every model is the launcher's to say.
+        facts = read_facts(repo, image=_ANY_IMAGE)
         settings = Settings(gpu=Gpu(mode="none" if embedded else "plugin"))
         collector, port = find_collector(), free_ports(1)[0]
         notes = [] if collector else [_NO_COLLECTOR]

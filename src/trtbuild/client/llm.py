@@ -33,7 +33,7 @@ class AsyncLLMClient:
     """A client of one server; every method belongs to one event loop.
 
     Args:
-        url: ``HOST:PORT`` of the protocol, without a scheme.
+        url: ``HOST:PORT`` of the protocol; with ``https://`` before it by TLS.
         protocol: ``grpc`` or ``http``.
         card: What is known of a model by name beside what the server says; None for nothing.
 
@@ -42,7 +42,7 @@ class AsyncLLMClient:
     """
 
     def __init__(self, url: str, protocol: Protocol = "grpc", card: Card = lambda _: None) -> None:
-        self.url = url.split("://", 1)[-1].rstrip("/")
+        self.url = url.removeprefix("http://").rstrip("/")
         self.protocol = protocol
         self._card = card
         self._known: dict[str, ServedModel] = {}

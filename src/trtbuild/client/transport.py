@@ -30,13 +30,14 @@ class DescribedModel(NamedTuple):
 
 
 class Transport:
-    """One server over one protocol; ``url`` is ``HOST:PORT``. Every error is a ServerError."""
+    """One server at ``HOST:PORT``, or ``https://…``, over one protocol; raises ServerErrors."""
 
     def __init__(self, url: str, protocol: Protocol) -> None:
         self.url = url
         self._wire: TritonGrpc | TritonHttp
         try:
-            self._wire = TritonGrpc(url) if protocol == "grpc" else TritonHttp(url)
+            of_grpc = url.replace("https://", "grpcs://")
+            self._wire = TritonGrpc(of_grpc) if protocol == "grpc" else TritonHttp(url)
         except ValueError as error:
             raise UsageError(
                 f"{url!r} is not the address of a server",

@@ -56,14 +56,13 @@ def compare_running(
     Args:
         repo: The repository.
         model: One model; empty: all.
-        address: ``HOST:PORT`` for gRPC, ``http://HOST:PORT`` for HTTP.
+        address: ``HOST:PORT`` for gRPC, ``http://HOST:PORT`` for HTTP, ``https://`` with TLS.
         progress: Called with each step.
 
     Raises:
         ServerError: Nothing answers there.
     """
-    scheme, _, url = address.rpartition("://")
-    protocol: Protocol = "http" if scheme.lower().startswith("http") else "grpc"
+    protocol: Protocol = "http" if address.startswith(("http://", "https://")) else "grpc"
     contents = server.read_contents(repo)
     models = (model,) if model else contents.models
-    return probe.compare_running(contents.repo, models, url.rstrip("/"), protocol, progress)
+    return probe.compare_running(contents.repo, models, address.rstrip("/"), protocol, progress)

@@ -46,6 +46,25 @@ def test_no_server(nobody: str, protocol: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_an_address_with_https_is_asked_by_tls(protocol: str) -> None:
+    first: list[bytes] = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first.append(await reader.read(1))
+        writer.close()
+
+    async def ask() -> None:
+        async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+            host, port = server.sockets[0].getsockname()
+            async with AsyncLLMClient(f"https://{host}:{port}", protocol) as client:  # type: ignore[arg-type]
+                with pytest.raises(ServerError):
+                    await client.models()
+
+    asyncio.run(ask())
+    assert set(first) == {b"\x16"}  # a handshake
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_a_server_that_breaks_off(protocol: str) -> None:
     async def ask() -> TrtbuildError:
         async with scripted(["close"]) as server, AsyncLLMClient(server.url, protocol) as client:  # type: ignore[arg-type]
