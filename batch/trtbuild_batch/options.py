@@ -22,6 +22,10 @@ _SCHEDULERS = (
     ("JOB_COMPLETION_INDEX", "", ""),  # of Kubernetes, which does not tell how many there are
 )
 """Variables with the index, the count and the first index of what a scheduler started."""
+_SENT = ("input", "messages", "model", "prompt", "stream", "stream_options")
+"""What a job sends itself, so that no sampling setting may replace it."""
+_OPTIONS = ("max_tokens", "temperature", "top_p", "seed", "stop")
+"""Sampling settings with options of their own."""
 _PARTITION = re.compile(r"(\d{1,6})/(\d{1,6})")
 
 
@@ -206,6 +210,12 @@ def _setting(text: str) -> tuple[str, Any]:
     if not found or not name.isidentifier():
         raise UsageError(
             f"{text!r} is not a setting", where="--param", fix="write NAME=JSON, such as min_p=0.1"
+        )
+    if name in _SENT or name in _OPTIONS:
+        raise UsageError(
+            f"the job itself sends {name!r}",
+            where=f"--param {text}",
+            fix="leave it out" if name in _SENT else f"use --{name.replace('_', '-')}",
         )
     try:
         return name, json.loads(value)

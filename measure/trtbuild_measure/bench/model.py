@@ -79,6 +79,7 @@ class Stream:
         waited: Whether all connections that this process may open were in use when it was due.
         opening: Seconds that opening a connection took, 0 if one was open.
         secret: Text to remove from messages, such as an API key: some servers repeat it.
+        on_failure: Called at the first failure while the answer is read.
     """
 
     prompt: Prompt
@@ -101,6 +102,7 @@ class Stream:
     waited: bool = False
     opening: float = 0.0
     secret: str = field(default="", repr=False)
+    on_failure: Callable[[], None] | None = field(default=None, repr=False)
     _textless: int = 0
 
     def piece(self, now: float, text: str, count: int | None = None) -> None:
@@ -142,6 +144,8 @@ class Stream:
         # The message is printed to a terminal, which would interpret escape sequences.
         plain = "".join(one if one.isprintable() else " " for one in message)
         self.message = " ".join(plain.split())[:300]
+        if self.on_failure is not None:
+            self.on_failure()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from typing import cast
 from trtbuild.wire.failures import DroppedError
 from trtbuild.wire.response import LIMIT, Event, Parser, Response
 
+_REFUSAL_SECONDS = 2.0  # for the rest of an error's body
+
 OnRaw = Callable[[bytes], bool]
 """Takes a packet before it is parsed; returns whether it has."""
 
@@ -49,6 +51,8 @@ class Connection(asyncio.Protocol):
             free = self._on_packet is None or self._on_packet()
             if complete:
                 self._settle(parser.response)
+            elif parser.response.status >= 400:
+                asyncio.get_running_loop().call_later(_REFUSAL_SECONDS, self._cut, parser)
             elif self._on_raw is not None:
                 self._raw = self._on_raw if free and parser.between_events else None
         except Exception as error:  # what came is malformed, or whoever takes it fails
@@ -65,6 +69,12 @@ class Connection(asyncio.Protocol):
             if self._parser is not None:
                 lost = DroppedError(str(exc or "closed"), answered=self._parser.begun)
                 self._settle(self._parser.response if complete else lost)
+
+    def _cut(self, parser: Parser) -> None:
+        """End an error whose body has no end: some servers keep the connection open."""
+        if self._parser is parser:
+            parser.cut(time.perf_counter())
+            self._settle(parser.response)
 
     def _settle(self, outcome: Response | Exception) -> None:
         if self._parser is not None:

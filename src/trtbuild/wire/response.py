@@ -108,6 +108,11 @@ class Parser:
             return True
         return False
 
+    def cut(self, now: float) -> None:
+        """End a response whose body is incomplete."""
+        self.keep_alive = False
+        self._end(now)
+
     def _head(self, now: float) -> bool:
         while True:
             head, found, rest = self._buffer.partition(b"\r\n\r\n")

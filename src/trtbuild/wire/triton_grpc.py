@@ -216,7 +216,7 @@ class TritonGrpc:
                 except TensorError as error:
                     raise MalformedError(str(error)) from None
                 if isinstance(found, str):
-                    await _ended(stream)
+                    await ended(stream)
                     raise RefusedError(found, status=500)
                 yield found
         finally:
@@ -292,7 +292,7 @@ class TritonGrpc:
         return self._channel
 
 
-async def _ended(stream: AsyncGenerator[bytes, None]) -> None:
+async def ended(stream: AsyncGenerator[bytes, None]) -> None:
     """Wait a moment until the server has ended a stream after its error.
 
     Triton 24.10 may keep a model for ever that is unloaded after one of its streams was cancelled.

@@ -45,6 +45,11 @@ REFUSED = {
     "password": (["s3://key:word@b/r.jsonl", *PROMPT], "must not contain a key or a password"),
     "metrics": (["rows.jsonl", *PROMPT, "--metrics-url", "x"], "'x' is not a URL"),
     "setting": (["rows.jsonl", *PROMPT, "--param", "x"], "'x' is not a setting"),
+    "messages": (
+        ["rows.jsonl", *PROMPT, "--param", "messages=[]"],
+        "the job itself sends 'messages'",
+    ),
+    "option": (["rows.jsonl", *PROMPT, "--param", "max_tokens=9"], "fix: use --max-tokens"),
     "parquet": (["bad.parquet", *PROMPT], "bad.parquet cannot be read as parquet"),
     "latin": (["latin.csv", "--prompt", "{{ a }}"], "cannot be read as csv: it is not UTF-8 text"),
 }

@@ -11,13 +11,19 @@ from tokenizers import Tokenizer
 
 from support.answers import HEAD, asked, chunk, delta, one
 from support.bench import tokenizer_json
+from support.grpc_triton import official, serving
+from trtbuild.signature import ServedModel, ServedTask, dialect_of
+from trtbuild.wire import connections, triton_grpc
 from trtbuild.wire.response import Parser
 from trtbuild_measure.bench.counting import Counter
 from trtbuild_measure.bench.guards import warnings, wrong_tokenizer
 from trtbuild_measure.bench.ledger import Ledger
 from trtbuild_measure.bench.metrics import itl, tpot
 from trtbuild_measure.bench.metrics.goodput import Goodput
-from trtbuild_measure.bench.model import Prompt, Stream, Timeline
+from trtbuild_measure.bench.model import Generation, Prompt, Stream, Timeline
+from trtbuild_measure.bench.targets import streaming
+from trtbuild_measure.bench.targets.triton import TritonModel
+from trtbuild_measure.bench.targets.triton_grpc import GrpcExchange
 
 
 def answered(head: str, body: bytes) -> Stream:
@@ -111,6 +117,49 @@ def test_the_first_failure_is_the_one_that_is_told() -> None:
     body = HEAD + chunk({"error": {"message": "engine died"}}, done=False)
     (found,), _ = asyncio.run(asked(lambda _: [body, b""]))
     assert (found.error, found.message) == ("server error", "engine died")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "said"),
+    [
+        (HEAD + chunk({"error": "engine died"}, done=False), "server error", "engine died"),
+        (HEAD + chunk("no JSON", done=False), "malformed", "not an event of the API: no JSON"),
+        (b"HTTP/1.1 500 No\r\n\r\nengine died", "http 500", "engine died"),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 99\r\n\r\nengine died", "http 500", "engine died"),
+    ],
+    ids=["event", "malformed", "no length", "cut"],
+)
+def test_a_failed_answer_that_never_ends_is_left(
+    answer: bytes, error: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "_LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "_REFUSAL_SECONDS", 0.1)
+    found, served = asyncio.run(asked(lambda _: [answer], 2))
+    assert [(one.error, one.message) for one in found] == [(error, said)] * 2
+    assert all(one.ended - one.started < 60 for one in found), "the timeout is 120 s"
+    assert served == [1, 1], "the rest of it must not be taken for the next answer"
+
+
+def test_a_failed_stream_of_triton_that_never_ends_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(triton_grpc, "_END_SECONDS", 0.1)
+    served = ServedModel("m", ServedTask.GENERATE, "vllm")
+    dialect = dialect_of(served)
+    assert dialect is not None
+    model = TritonModel(served, dialect, Generation())
+    failed = official.ModelStreamInferResponse(error_message="engine is dead")
+    stream = Stream(Prompt("?", 1, 4), intended=0.0)
+
+    async def ask() -> None:
+        async with serving({"ModelStreamInfer": [failed, "hold"]}) as server:
+            exchange = GrpcExchange(server.url, "m", 120)
+            await exchange.generate(model, stream)
+            await exchange.close()
+
+    asyncio.run(ask())
+    assert (stream.error, stream.message) == ("server error", "engine is dead")
+    assert stream.ended - stream.started < 60, "the timeout is 120 s"
 
 
 def test_created_is_as_good_as_ok() -> None:

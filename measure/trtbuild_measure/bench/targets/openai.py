@@ -10,10 +10,10 @@ import time
 from typing import Any
 
 from trtbuild.errors import ServerError
-from trtbuild.wire import jsontext
 from trtbuild.wire.failures import DroppedError, MalformedError
 from trtbuild.wire.pool import Pool
 from trtbuild_measure.bench.model import Endpoint, Generation, Prompt, Stream
+from trtbuild_measure.bench.targets import jsontext
 from trtbuild_measure.bench.targets.streaming import (
     UNREADABLE,
     converse,

@@ -7,6 +7,7 @@ import json
 import re
 import ssl
 import time
+from functools import partial
 from typing import Any
 
 from trtbuild.errors import ServerError
@@ -19,6 +20,7 @@ from trtbuild_measure.bench.model import Stream
 # A line that does not belong to an event stream: HTML, an object, plain text.
 _NO_EVENT = re.compile(rb"^(?!(?:data|event|id|retry)?:)[^\r\n]*\S", re.MULTILINE)
 _SAYS = ("message", "error", "detail", "error_msg", "msg", "reason")
+_LINGER_SECONDS = 1.0  # after a failure in a stream, which usually ends at once
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
 """What reading an event can raise when it is not what the protocol says."""
 
@@ -55,8 +57,12 @@ async def answered(
         limit: Bytes of a body that are kept.
     """
     try:
-        async with asyncio.timeout(timeout):
-            response = await _exchange(pool, request, stream, on_event, limit)
+        async with asyncio.timeout(timeout) as deadline:
+            stream.on_failure = partial(_hasten, deadline)
+            try:
+                response = await _exchange(pool, request, stream, on_event, limit)
+            finally:
+                stream.on_failure = None
     except TimeoutError:
         stream.fail(time.perf_counter(), "timeout", f"no end within {timeout:g} s")
     except DroppedError as error:
@@ -72,6 +78,13 @@ async def answered(
         else:
             return response
     return None
+
+
+def _hasten(deadline: asyncio.Timeout) -> None:
+    """Do not wait for the end of an answer that has failed: some servers never end it."""
+    soon = asyncio.get_running_loop().time() + _LINGER_SECONDS
+    if not deadline.expired():
+        deadline.reschedule(min(deadline.when() or soon, soon))
 
 
 def _no_stream(response: Response) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from trtbuild.wire.failures import (
     WireError,
 )
 from trtbuild.wire.tensors import Outputs
-from trtbuild.wire.triton_grpc import TritonGrpc
+from trtbuild.wire.triton_grpc import TritonGrpc, ended
 from trtbuild_measure.bench.model import Stream
 from trtbuild_measure.bench.targets.triton import Reader, TritonModel
 
@@ -52,6 +52,9 @@ class GrpcExchange:
                 now = time.perf_counter()
                 if outputs := _outputs(message, stream, now):
                     reader.response(now, outputs)
+                if stream.error:
+                    await ended(messages)
+                    break
         if not stream.error:
             stream.ended = time.perf_counter()
 

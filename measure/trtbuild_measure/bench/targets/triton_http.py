@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from trtbuild.client.transport import Protocol
-from trtbuild.wire import jsontext
 from trtbuild.wire.kserve import generate_body, generate_outputs
 from trtbuild.wire.pool import Pool
 from trtbuild_measure.bench.model import Stream
+from trtbuild_measure.bench.targets import jsontext
 from trtbuild_measure.bench.targets.streaming import UNREADABLE, converse, failure_in
 from trtbuild_measure.bench.targets.triton import Reader, TritonModel
 

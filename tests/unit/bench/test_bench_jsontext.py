@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbuild.wire import jsontext
+from trtbuild_measure.bench.targets import jsontext
 
 
 def outcome(read: Any, text: bytes) -> str:
