@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from typing import Self
 
 from trtbuild.wire.connections import OnRaw
@@ -85,28 +84,16 @@ class HttpEndpoint:
         path: str,
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
+        *,
         seconds: float | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """Yield the unparsed data of each event of any event stream of the server."""
-        async with aclosing(self.event_batches(method, path, body, headers, seconds)) as batches:
-            async for batch in batches:
-                for event in batch:
-                    yield event
-
-    async def event_batches(
-        self,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        headers: Mapping[str, str] | None = None,
-        seconds: float | None = None,
-    ) -> AsyncGenerator[list[bytes], None]:
-        """Like :meth:`events`, but yield all events that have arrived at once."""
         request = self._pool.request(method, path, body, headers)
         whole = self._seconds if seconds is None else seconds
         async with EventStream(self._pool, request, seconds=whole, limit=self._limit) as stream:
             while batch := await stream.batch():
-                yield batch
+                for event in batch:
+                    yield event
             response = stream.response
         if response is not None:
             _require_events(response)
@@ -144,34 +131,26 @@ class HttpEndpoint:
         seconds: float | None = None,
     ) -> Response:
         """Send any request, whatever the response's status; the path begins with ``/``."""
+        request = self._pool.request(method, path, body, headers)
         whole = self._seconds if seconds is None else seconds
         try:
             async with asyncio.timeout(whole):
-                return await self._pool.fetch(method, path, body, headers, limit=self._limit)
+                return await self._pool.fetch(request, limit=self._limit)
         except TimeoutError:
             raise late(whole) from None
         except OSError as error:
             raise unreachable(error) from error
 
-    async def _good(
-        self,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        headers: Mapping[str, str] | None = None,
-        *,
-        seconds: float | None,
-    ) -> Response:
-        answer = await self.fetch(method, path, body, headers, seconds=seconds)
-        if not answer.good:
-            raise refusal(answer)
-        return answer
+
+def accepted(response: Response) -> Response:
+    """Return a response whose status is success; RefusedError for any other."""
+    if not response.good:
+        raise refusal(response)
+    return response
 
 
 def _require_events(response: Response) -> None:
-    if not response.good:
-        raise refusal(response)
-    if not response.events:
+    if not accepted(response).events:
         raise MalformedError(f"not an event stream: {response.body[:200]!r}")
 
 

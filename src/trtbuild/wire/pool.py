@@ -147,22 +147,13 @@ class Pool:
             connection.close()
         self._free.release()
 
-    async def fetch(
-        self,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        headers: Mapping[str, str] | None = None,
-        *,
-        limit: int = LIMIT,
-    ) -> Response:
-        """Send a request without streaming; the body is kept whole, up to ``limit`` bytes.
+    async def fetch(self, request: bytes, *, limit: int = LIMIT) -> Response:
+        """Send a request of :meth:`request`; the body is kept whole, up to ``limit`` bytes.
 
         Raises:
             OSError: The connection failed.
             DroppedError, MalformedError: See :meth:`Connection.exchange`.
         """
-        request = self.request(method, path, body, headers)
         while True:
             connection = await self.take()
             try:

@@ -131,18 +131,6 @@ class TritonGrpc:
         named = {"name": model, "version": version}
         return protobuf.plain((await self._call("ModelConfig", named, seconds)).config)
 
-    async def statistics(
-        self, model: str = "", version: str = "", *, seconds: float | None = None
-    ) -> list[dict[str, Any]]:
-        """Return counts and nanoseconds of a model's versions, or of all models.
-
-        Each has ``name``, ``version``, ``inference_count``, ``execution_count``, ``last_inference``
-        (milliseconds since 1970) and ``inference_stats`` (by stage: ``count`` and ``ns``).
-        """
-        named = {"name": model, "version": version}
-        found = await self._call("ModelStatistics", named, seconds)
-        return [protobuf.plain(row) for row in found.model_stats]
-
     async def index(self, *, ready: bool = False, seconds: float | None = None) -> list[IndexEntry]:
         """Return the models of the repository; with ``ready`` only those that accept requests."""
         found = await self._call("RepositoryIndex", {"ready": ready}, seconds)

@@ -1,5 +1,4 @@
-"""Triton over HTTP: the KServe v2 protocol and Triton's generate, repository and statistics
-extensions."""
+"""Triton over HTTP: the KServe v2 protocol and Triton's generate and repository extensions."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from urllib.parse import quote
 
 from trtbuild.wire import kserve
 from trtbuild.wire.failures import MalformedError, RefusedError
-from trtbuild.wire.http import UNREADABLE, HttpEndpoint
+from trtbuild.wire.http import UNREADABLE, HttpEndpoint, accepted
 from trtbuild.wire.records import IndexEntry, ModelMetadata
 from trtbuild.wire.tensors import InferRequest, InferResponse
 
@@ -47,19 +46,6 @@ class TritonHttp(HttpEndpoint):
     ) -> dict[str, Any]:
         """Return the configuration completed by the server, by config.pbtxt's field names."""
         return await self._read("GET", f"{_path(model, version)}/config", dict, seconds=seconds)
-
-    async def statistics(
-        self, model: str = "", version: str = "", *, seconds: float | None = None
-    ) -> list[dict[str, Any]]:
-        """Return counts and nanoseconds of a model's versions, or of all models.
-
-        Each has ``name``, ``version``, ``inference_count``, ``execution_count``, ``last_inference``
-        (milliseconds since 1970) and ``inference_stats`` (by stage: ``count`` and ``ns``).
-        """
-        path = f"{_path(model, version)}/stats" if model else "/v2/models/stats"
-        return await self._read(
-            "GET", path, lambda found: [dict(row) for row in found["model_stats"]], seconds=seconds
-        )
 
     async def index(self, *, ready: bool = False, seconds: float | None = None) -> list[IndexEntry]:
         """Return the models of the repository; with ``ready`` only those that accept requests."""
@@ -117,7 +103,7 @@ class TritonHttp(HttpEndpoint):
             more["Content-Type"] = "application/octet-stream"
             more[kserve.HEADER_LENGTH] = str(length)
         path = f"{_path(model, version)}/infer"
-        answer = await self._good("POST", path, body, more, seconds=seconds)
+        answer = accepted(await self.fetch("POST", path, body, more, seconds=seconds))
         told = answer.headers.get(kserve.HEADER_LENGTH.lower(), "")
         try:
             return kserve.decode_response(answer.body, int(told) if told else None)
@@ -146,8 +132,8 @@ class TritonHttp(HttpEndpoint):
             Values by output, each a value or a list.
         """
         path = f"{_path(model, version)}/generate"
-        answer = await self._good("POST", path, _json(values), headers, seconds=seconds)
-        return _parsed(answer.body, dict)
+        answer = await self.fetch("POST", path, _json(values), headers, seconds=seconds)
+        return _parsed(accepted(answer).body, dict)
 
     async def generate_stream(
         self,
@@ -163,7 +149,8 @@ class TritonHttp(HttpEndpoint):
         Arguments and yielded values are those of :meth:`generate`.
         """
         path = f"{_path(model, version)}/generate_stream"
-        async with aclosing(self.events("POST", path, _json(values), headers, seconds)) as events:
+        events = self.events("POST", path, _json(values), headers, seconds=seconds)
+        async with aclosing(events):
             async for event in events:
                 found = _parsed(event, dict)
                 if failed := found.get("error"):
@@ -175,7 +162,7 @@ class TritonHttp(HttpEndpoint):
     ) -> None:
         path = f"/v2/repository/models/{quote(model, safe='')}/{action}"
         body = _json({"parameters": dict(parameters)} if parameters else {})
-        await self._good("POST", path, body, seconds=seconds)
+        accepted(await self.fetch("POST", path, body, seconds=seconds))
 
     async def _read(
         self,
@@ -186,7 +173,8 @@ class TritonHttp(HttpEndpoint):
         *,
         seconds: float | None,
     ) -> _Made:
-        return _parsed((await self._good(method, path, body, seconds=seconds)).body, read)
+        answer = await self.fetch(method, path, body, seconds=seconds)
+        return _parsed(accepted(answer).body, read)
 
 
 def _path(model: str, version: str) -> str:

@@ -64,7 +64,7 @@ def test_what_is_no_key_is_said_and_not_printed(key: str, monkeypatch: pytest.Mo
 
 def test_a_line_end_after_a_key_is_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", "abc\r\n")
-    request = prepared(monkeypatch)._pool.request("GET", "/models")
+    request = prepared(monkeypatch).pool.request("GET", "/models")
     assert b"\r\nAuthorization: Bearer abc\r\nContent-Type" in request
 
 
@@ -74,7 +74,7 @@ def test_a_baseline_needs_no_key_of_somebody_elses(monkeypatch: pytest.MonkeyPat
     asked = [parse_target("openai:http://127.0.0.1:9/v1#m"), baseline]
     options: dict[str, Any] = {"endpoint": "auto", "chat": False, "timeout": 1.0}
     made = prepare(asked, Generation(), api_key_env="KEY", **options)
-    requests = [one.target._pool.request("GET", "/models") for one in made]  # type: ignore[attr-defined]
+    requests = [one.target.pool.request("GET", "/models") for one in made]  # type: ignore[attr-defined]
     assert [b"abcdefgh" in request for request in requests] == [True, False]
 
 
@@ -117,7 +117,7 @@ def test_a_server_that_is_there_and_not_trusted(
             failure.verify_message = "self-signed certificate"
         raise failure
 
-    monkeypatch.setattr(target._pool, "fetch", fetch)
+    monkeypatch.setattr(target.pool, "fetch", fetch)
     with pytest.raises(ServerError) as error:
         asyncio.run(target.open())
     assert what in error.value.what and fix in error.value.fix

@@ -76,7 +76,7 @@ def test_a_failed_request_gives_its_place_back() -> None:
             pool = Pool(f"http://127.0.0.1:{server.port}", limit=1)
             for _ in range(3):
                 with pytest.raises(DroppedError):
-                    await pool.fetch("POST", "/v1/chat/completions", BODY)
+                    await pool.fetch(pool.request("POST", "/v1/chat/completions", BODY))
             assert not pool.full
         for _ in range(3):
             with pytest.raises(ConnectionRefusedError):

@@ -85,16 +85,15 @@ def test_health_and_repository() -> None:
             await client.index(ready=True),
             await client.load("m", {"config": "{}"}),
             await client.unload("m", dependents=True),
-            await client.statistics("m"),
         ]
 
     entry = {"name": "m", "version": "1", "state": "UNAVAILABLE", "reason": "no"}
     found, seen = run(
         everything, [answer(b"")], [answer(b"", 400)], say([entry, {"name": "n"}]), [answer(b"")],
-        [answer(b"")], say({"model_stats": [{"name": "m"}]}),
+        [answer(b"")],
     )  # fmt: skip
     entries = [IndexEntry("m", "1", "UNAVAILABLE", "no"), IndexEntry("n")]
-    assert found == [True, False, entries, None, None, [{"name": "m"}]]
+    assert found == [True, False, entries, None, None]
     assert json.loads(seen.bodies[2]) == {"ready": True}
     assert json.loads(seen.bodies[3]) == {"parameters": {"config": "{}"}}
     assert json.loads(seen.bodies[4]) == {"parameters": {"unload_dependents": True}}
@@ -291,8 +290,7 @@ def test_a_slow_reader_makes_the_server_wait_and_loses_nothing() -> None:
                 total += 1
                 if total % 500 == 0:
                     await asyncio.sleep(0.001)
-                    batches = events.ag_frame.f_locals["batches"]
-                    batch, stream = map(batches.ag_frame.f_locals.get, ("batch", "stream"))
+                    batch, stream = map(events.ag_frame.f_locals.get, ("batch", "stream"))
                     most = max(most, len(batch) + len(stream._events))
         return total, most
 

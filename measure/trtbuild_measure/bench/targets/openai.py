@@ -7,7 +7,8 @@ import difflib
 import json
 import ssl
 import time
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, ClassVar
 
 from trtbuild.errors import ServerError
 from trtbuild.wire.failures import DroppedError, MalformedError
@@ -31,62 +32,66 @@ _FAILED = frozenset(
 )
 
 
-class OpenAITarget:
-    """Streams of ``/chat/completions`` or ``/completions``.
+@dataclass(slots=True)
+class OpenAIModel:
+    """A model at an endpoint of OpenAI's form.
 
     Args:
         name: Its name in results.
         url: ``http://HOST:PORT/v1``.
         model: The model's name at the server.
-        generation: Generation settings.
-        endpoint: Which of the two.
         timeout: Seconds to wait for a whole answer.
         api_key: Sent as a bearer token when not empty.
         connections: Maximum open connections; None: as many as this process may open.
     """
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        model: str,
-        generation: Generation,
-        *,
-        endpoint: Endpoint = "chat",
-        timeout: float = 600,
-        api_key: str = "",
-        connections: int | None = None,
-    ) -> None:
-        self.name = name
-        self.ignored: tuple[str, ...] = ()
-        self.url = url
-        self.model = model
-        self.endpoint = endpoint
-        self._generation = generation
-        self._timeout = timeout
-        self._path = "/chat/completions" if endpoint == "chat" else "/completions"
-        self._api_key = api_key
-        headers = {"Accept": "text/event-stream"}
-        if api_key:
-            headers["Authorization"] = f"Bearer {api_key}"
-        self._pool = Pool(url, headers, connections)
+    accept: ClassVar[str] = "*/*"
+
+    name: str
+    url: str
+    model: str
+    _: KW_ONLY
+    timeout: float = 600
+    api_key: str = field(default="", repr=False)
+    connections: int | None = None
+    ignored: tuple[str, ...] = field(default=(), init=False)
+    pool: Pool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        headers = {"Accept": self.accept}
+        if self.api_key:
+            headers["Authorization"] = f"Bearer {self.api_key}"
+        self.pool = Pool(self.url, headers, self.connections)
 
     async def open(self) -> None:
-        """See :class:`~trtbuild_measure.bench.model.Target`."""
-        await require_listed(self._pool, self.url, self.model)
-
-    async def ask(self, stream: Stream) -> None:
-        """See :class:`~trtbuild_measure.bench.model.Target`."""
-        stream.secret = self._api_key
-        request = self._pool.request("POST", self._path, self.body(stream.prompt))
-        reader = _Reader(stream, chat=self.endpoint == "chat")
-        ended = await converse(self._pool, request, stream, reader.event, self._timeout)
-        if ended and not reader.done and not stream.finish_reason:
-            stream.fail(stream.ended, "dropped", "the stream ended without a reason or [DONE]")
+        """See :class:`~trtbuild_measure.bench.model.BenchTarget`."""
+        await _require_listed(self.pool, self.url, self.model)
 
     async def close(self) -> None:
-        """See :class:`~trtbuild_measure.bench.model.Target`."""
-        self._pool.close()
+        """See :class:`~trtbuild_measure.bench.model.BenchTarget`."""
+        self.pool.close()
+
+
+@dataclass(slots=True)
+class OpenAITarget(OpenAIModel):
+    """Streams of ``/chat/completions`` or, by ``endpoint``, ``/completions``."""
+
+    accept: ClassVar[str] = "text/event-stream"
+
+    generation: Generation
+    _: KW_ONLY
+    endpoint: Endpoint = "chat"
+
+    async def ask(self, stream: Stream) -> None:
+        """See :class:`~trtbuild_measure.bench.model.BenchTarget`."""
+        stream.secret = self.api_key
+        chat = self.endpoint == "chat"
+        path = "/chat/completions" if chat else "/completions"
+        request = self.pool.request("POST", path, self.body(stream.prompt))
+        reader = _Reader(stream, chat=chat)
+        ended = await converse(self.pool, request, stream, reader.event, self.timeout)
+        if ended and not reader.done and not stream.finish_reason:
+            stream.fail(stream.ended, "dropped", "the stream ended without a reason or [DONE]")
 
     def body(self, prompt: Prompt) -> bytes:
         """Return the JSON of a request."""
@@ -95,12 +100,12 @@ class OpenAITarget:
             asked["messages"] = list(prompt.messages) or [{"role": "user", "content": prompt.text}]
         else:
             asked["prompt"] = prompt.text
-        asked |= self._generation.parameters(prompt.max_tokens)
+        asked |= self.generation.parameters(prompt.max_tokens)
         asked |= {"stream": True, "stream_options": {"include_usage": True}}
         return json.dumps(asked, ensure_ascii=False).encode("utf-8")
 
 
-async def require_listed(pool: Pool, url: str, model: str) -> None:
+async def _require_listed(pool: Pool, url: str, model: str) -> None:
     """Check that the server answers and, if it lists models, has this one.
 
     Raises:
@@ -108,7 +113,7 @@ async def require_listed(pool: Pool, url: str, model: str) -> None:
     """
     try:
         async with asyncio.timeout(10):
-            answer = await pool.fetch("GET", "/models")
+            answer = await pool.fetch(pool.request("GET", "/models"))
     except ssl.SSLError as error:
         raise distrusted(url, error) from None
     except (OSError, TimeoutError) as error:

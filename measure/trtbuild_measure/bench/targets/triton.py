@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import KW_ONLY, dataclass, field
 
 from trtbuild.client import AsyncLLMClient, Sampling
 from trtbuild.client.failures import LateError, NoAnswerError, not_callable
@@ -111,6 +112,7 @@ class Exchange(typing.Protocol):
         """Close the connections."""
 
 
+@dataclass(slots=True)
 class TritonTarget:
     """A served model.
 
@@ -124,53 +126,45 @@ class TritonTarget:
         card: See :func:`find_model`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        model: str,
-        generation: Generation,
-        exchange: Exchange,
-        *,
-        timeout: float,
-        card: ServedModel | None = None,
-    ) -> None:
-        self.name = name
-        self.ignored: tuple[str, ...] = ()
-        self.pooling = False
-        self._url = url
-        self._name = model
-        self._generation = generation
-        self._exchange = exchange
-        self._timeout = timeout
-        self._card = card
-        self._model: TritonModel | PoolingModel | None = None
+    name: str
+    url: str
+    model: str
+    generation: Generation
+    exchange: Exchange
+    _: KW_ONLY
+    timeout: float
+    card: ServedModel | None = None
+    ignored: tuple[str, ...] = field(default=(), init=False)
+    _served: TritonModel | PoolingModel | None = field(default=None, init=False)
+
+    @property
+    def pooling(self) -> bool:
+        """Whether the model generates no text; known once it is open."""
+        return isinstance(self._served, PoolingModel)
 
     async def open(self) -> None:
-        """See :class:`~trtbuild_measure.bench.model.Target`."""
-        self._model = await find_model(
-            self._url,
-            self._name,
-            self._exchange.protocol,
-            self._generation,
-            timeout=self._timeout,
-            card=self._card,
+        """See :class:`~trtbuild_measure.bench.model.BenchTarget`."""
+        self._served = await find_model(
+            self.url,
+            self.model,
+            self.exchange.protocol,
+            self.generation,
+            timeout=self.timeout,
+            card=self.card,
         )
-        if isinstance(self._model, PoolingModel):
-            self.pooling = True
-        else:
-            self.ignored = self._model.ignored()
+        if isinstance(self._served, TritonModel):
+            self.ignored = self._served.ignored()
 
     async def ask(self, stream: Stream) -> None:
-        """See :class:`~trtbuild_measure.bench.model.Target`."""
-        assert self._model is not None
-        if isinstance(self._model, PoolingModel):
-            await self._model.ask(stream)
+        """See :class:`~trtbuild_measure.bench.model.BenchTarget`."""
+        assert self._served is not None
+        if isinstance(self._served, PoolingModel):
+            await self._served.ask(stream)
         else:
-            await self._exchange.generate(self._model, stream)
+            await self.exchange.generate(self._served, stream)
 
     async def close(self) -> None:
-        """See :class:`~trtbuild_measure.bench.model.Target`."""
-        if isinstance(self._model, PoolingModel):
-            await self._model.close()
-        await self._exchange.close()
+        """See :class:`~trtbuild_measure.bench.model.BenchTarget`."""
+        if isinstance(self._served, PoolingModel):
+            await self._served.close()
+        await self.exchange.close()
