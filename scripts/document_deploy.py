@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trtbuild_deploy.settings import Settings
+from trtbuild_deploy.settings import Settings, schema_of
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/reference/deploy.md"
 HEAD = """\
@@ -21,7 +21,7 @@ the same as JSON schema. What it is for: [the guide](../guides/deploy.md).
 
 def page() -> str:
     """The whole page."""
-    schema = Settings.model_json_schema()
+    schema = schema_of(Settings)
     sections = dict(_sections(schema))
     top = {name: row for name, row in schema["properties"].items() if name not in sections}
     parts = [HEAD, "## The file\n", *_table(top)]

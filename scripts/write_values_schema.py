@@ -6,6 +6,7 @@ import json
 import sys
 
 from trtbuild_deploy.resources import data_file
+from trtbuild_deploy.settings import schema_of
 from trtbuild_deploy.targets.helm.values import Values
 
 PATH = data_file("chart", "values.schema.json")
@@ -13,7 +14,7 @@ PATH = data_file("chart", "values.schema.json")
 
 def schema() -> str:
     """The schema, closed everywhere: an unknown key is an error."""
-    return json.dumps(Values.model_json_schema(), indent=2, sort_keys=True) + "\n"
+    return json.dumps(schema_of(Values), indent=2, sort_keys=True) + "\n"
 
 
 def main() -> int:

@@ -229,14 +229,19 @@ class _Dumper(yaml.SafeDumper):
     """Writes texts of several lines as blocks, and quotes what only kubectl takes for no text."""
 
 
+# Go's parser leaves out every "_" before it looks: +_1 is a number.
 _NO_TEXT_IN_GO = re.compile(
-    r"[yYnN]|[-+]?0[oObBxX][0-9a-fA-F_]+"
-    r"|[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?"
+    r"[yYnN]|[-+]?0[oObBxX][0-9a-fA-F]+|[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
 )
+
+# Line breaks to some parsers and not to others: only an escape is safe.
+_BREAKS = re.compile("[\x85\u2028\u2029]")
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text.strip() else "'" if _NO_TEXT_IN_GO.fullmatch(text) else None
+    number = _NO_TEXT_IN_GO.fullmatch(text.replace("_", ""))
+    block = "\n" in text.strip()
+    style = '"' if _BREAKS.search(text) else "|" if block else "'" if number else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -265,16 +265,17 @@ def verify(
     """
     from trtbuild.cli.output import print_json, progress
     from trtbuild_deploy.jobs import tracing, verifying
+    from trtbuild_deploy.jobs.addresses import Addresses
     from trtbuild_deploy.jobs.golden import ask_golden, read_golden
 
     prompts = read_golden(golden) if golden else ()
     with progress() as bars:
-        addresses = verifying.Addresses(url, tuple(metrics or ()), gateway)
+        addresses = Addresses(url, tuple(metrics or ()), gateway, traces)
         steps = verifying.verify(repo, addresses, during=during, progress=bars)
         steps += ask_golden(repo, url, prompts, bars)
         if traces:
             bars.step("waiting for a trace")
-            steps += (tracing.trace_arrives(repo, addresses, traces),)
+            steps += (tracing.trace_arrives(repo, addresses),)
     if as_json:
         print_json(steps)
     else:
@@ -310,6 +311,6 @@ def facts(repo: _Repository, *, as_json: options.AsJson = False) -> None:
 def schema() -> None:
     """Print the JSON schema of deploy.yaml."""
     from trtbuild.cli.output import print_json
-    from trtbuild_deploy.settings import Settings
+    from trtbuild_deploy.settings import Settings, schema_of
 
-    print_json(Settings.model_json_schema())
+    print_json(schema_of(Settings))

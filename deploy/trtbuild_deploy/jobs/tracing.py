@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trtbuild.errors import UsageError
 from trtbuild.signature import ServedTask
 from trtbuild.wire.blocking import fetch, run
 from trtbuild.wire.failures import WireError
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_deploy.facts import Facts, read_facts
-from trtbuild_deploy.jobs.verifying import API_KEY, Addresses, Step
+from trtbuild_deploy.jobs.addresses import Addresses
+from trtbuild_deploy.jobs.verifying import API_KEY, Step
 
 _NAME = "a trace arrives"
 _SECONDS = 60.0  # exporters and stores batch for some seconds each
@@ -28,23 +28,18 @@ _FIX = (
 )
 
 
-def trace_arrives(
-    repository: Path, addresses: Addresses, store: str, seconds: float = _SECONDS
-) -> Step:
+def trace_arrives(repository: Path, addresses: Addresses, seconds: float = _SECONDS) -> Step:
     """Ask one model with a trace of our own, and wait until the store has its spans.
 
     Args:
         repository: What is deployed.
-        addresses: Where it answers; the gateway is asked where there is one.
-        store: Address of Jaeger's or Tempo's API; both answer ``/api/traces/ID``.
+        addresses: Where it answers, and the store of traces, whose API answers ``/api/traces/ID``;
+            the gateway is asked where there is one.
         seconds: How long to wait for the spans.
 
     Raises:
-        UsageError: ``store`` is no address.
         TrtbuildError: As :func:`trtbuild_deploy.facts.read_facts`.
     """
-    if not store.startswith(("http://", "https://")):
-        raise UsageError(f"--traces {store!r} is not an address", fix="such as http://tempo:3200")
     trace = secrets.token_hex(16)
     try:
         refused = run(_asked(read_facts(repository), addresses, trace))
@@ -52,7 +47,7 @@ def trace_arrives(
         refused = str(error)
     if refused:
         return Step(_NAME, False, f"the request of the trace failed: {refused}", _REFUSED)
-    url = f"{store.rstrip('/')}/api/traces/{trace}"
+    url = f"{addresses.traces.rstrip('/')}/api/traces/{trace}"
     until = time.monotonic() + seconds
     while True:
         found, said = _spans(url)

@@ -23,6 +23,7 @@ from trtbuild.wire.failures import WireError
 from trtbuild.wire.metrics import parse_metrics
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_deploy.facts import Facts, ModelFacts, read_facts
+from trtbuild_deploy.jobs.addresses import Addresses
 
 API_KEY = "TRTBUILD_API_KEY"
 """The variable with a key of the gateway, where it asks for one."""
@@ -45,21 +46,6 @@ class Step:
     fix: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the parts of a deployment answer.
-
-    Attributes:
-        server: Triton's HTTP address.
-        metrics: Pages with metrics, as whole addresses.
-        gateway: The gateway's address; empty without one.
-    """
-
-    server: str
-    metrics: tuple[str, ...] = ()
-    gateway: str = ""
-
-
 def verify(
     repository: Path,
     addresses: Addresses,
@@ -77,10 +63,11 @@ def verify(
         progress: Called before a slow step.
 
     Raises:
-        UsageError: A command that cannot be split into words or that does not wait for the
-            restart, or there is nothing to stream.
+        UsageError: What is no address, a command that cannot be split into words or that does not
+            wait for the restart, or there is nothing to stream.
         TrtbuildError: As :func:`trtbuild_deploy.facts.read_facts`.
     """
+    addresses.require_sound()
     facts = read_facts(repository)
     words = _words(during, facts)
     steps: list[Step] = []

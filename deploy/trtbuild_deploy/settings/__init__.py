@@ -1,6 +1,6 @@
 """``deploy.yaml``: what the repository cannot say about its deployment."""
 
-from trtbuild_deploy.settings.base import SecretRef
+from trtbuild_deploy.settings.base import SecretRef, schema_of
 from trtbuild_deploy.settings.loading import load_settings, parse_settings
 from trtbuild_deploy.settings.model import (
     ENVIRONMENTS,
@@ -31,4 +31,5 @@ __all__ = [
     "Worker",
     "load_settings",
     "parse_settings",
+    "schema_of",
 ]

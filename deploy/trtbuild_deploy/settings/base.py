@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import GenerateJsonSchema
 
 from trtbuild_deploy.settings.forms import ObjectName, SecretKey
 from trtbuild_deploy.settings.values import (
@@ -13,12 +14,14 @@ from trtbuild_deploy.settings.values import (
     IMAGE,
     LABEL,
     LONGEST_NAME,
+    NAME,
     QUANTITY,
     VARIABLE,
     addresses,
     bytes_of,
     dns_label,
     image_reference,
+    service_name,
     size_of,
     variable_name,
 )
@@ -33,10 +36,19 @@ Quantity = Annotated[str, AfterValidator(bytes_of), _text(QUANTITY)]
 Size = Annotated[
     str, AfterValidator(size_of), WithJsonSchema({"type": "string", "pattern": f"^{QUANTITY}$"})
 ]
-Label = Annotated[str, AfterValidator(dns_label), _text(LABEL, maxLength=LONGEST_NAME)]
+Name = Annotated[str, AfterValidator(service_name), _text(NAME, maxLength=LONGEST_NAME)]
+Environment = Annotated[
+    str,
+    AfterValidator(dns_label),
+    WithJsonSchema({"type": "string", "pattern": f"^{LABEL}$", "maxLength": LONGEST_NAME}),
+]
 Image = Annotated[str, AfterValidator(image_reference), _text(IMAGE)]
 Addresses = Annotated[str, AfterValidator(addresses), _text(ADDRESSES)]
-Variable = Annotated[str, AfterValidator(variable_name), _text(VARIABLE)]
+Variable = Annotated[
+    str,
+    AfterValidator(variable_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{VARIABLE}$"}),
+]
 
 
 class Strict(BaseModel):
@@ -45,6 +57,19 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True
     )
+
+
+class _Closed(GenerateJsonSchema):
+    """Refuses the keys of a mapping that do not have its keys' form, as the models do."""
+
+    def dict_schema(self, schema: Any) -> dict[str, Any]:
+        found = super().dict_schema(schema)
+        return found | {"additionalProperties": False} if "patternProperties" in found else found
+
+
+def schema_of(model: type[Strict]) -> dict[str, Any]:
+    """The JSON schema of a model, for whoever has only the schema."""
+    return model.model_json_schema(schema_generator=_Closed)
 
 
 class SecretRef(Strict):

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 _PART = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_PART}(\.{_PART})*"
-_LOGIN = re.compile(r"//[^/]*@")
+_LOGIN = re.compile(r"//[^/?#]*@")
 _WORD = r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?"
 _SEGMENT = r"\.{0,2}[^/.\s][^/\s]*"
 
@@ -109,7 +109,7 @@ HostName = Annotated[
         empty=False,
     ),
 ]
-_WEB = r"https?://[^\s@/]+(/\S*)?"
+_WEB = r"https?://[^\s@/?#]+([/?#]\S*)?"
 _URL = "a URL with http or https, such as http://tempo.traces:4318"
 WebAddress = Annotated[str, Form(_WEB, _URL, fits=_is_address)]
 GivenAddress = Annotated[str, Form(_WEB, _URL, fits=_is_address, empty=False)]

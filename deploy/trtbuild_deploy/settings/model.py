@@ -8,8 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from trtbuild.container import is_secret
 from trtbuild_deploy.settings.base import (
+    Environment,
     Image,
-    Label,
+    Name,
     Quantity,
     SecretRef,
     Size,
@@ -247,7 +248,7 @@ class Tracing(Strict):
 class Settings(Strict):
     """The whole file."""
 
-    name: Label = Field(
+    name: Name = Field(
         default="", description="Name of all objects; default: the repository's directory"
     )
     image: Image = Field(
@@ -277,6 +278,6 @@ class Settings(Strict):
     vertex: Vertex = Vertex()
     azureml: Azureml = Azureml()
     observe: Observe = Observe()
-    environments: dict[Label, dict[str, Any]] = Field(
+    environments: dict[Environment, dict[str, Any]] = Field(
         default_factory=dict, description="Keys that differ by environment, by its name"
     )

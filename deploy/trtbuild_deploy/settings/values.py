@@ -10,6 +10,7 @@ _UNITS = {
 }  # fmt: skip
 QUANTITY = r"(\d{1,18}(?:\.\d{1,9})?)(Ki|Mi|Gi|Ti|k|M|G|T)?"
 LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+NAME = r"[a-z]([-a-z0-9]*[a-z0-9])?"  # of a Service, which is a host name of RFC 1035
 _ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?"
 ADDRESSES = f"{_ADDRESS}(,{_ADDRESS})*"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -44,12 +45,21 @@ def size_of(text: str) -> str:
     return text
 
 
+def service_name(text: str) -> str:
+    """``text`` when Kubernetes takes it as a Service's name, with room for a suffix, or empty."""
+    return _named(text, NAME, "starting with a letter and") if text else text
+
+
 def dns_label(text: str) -> str:
-    """``text`` when Kubernetes takes it as a name, with room for a suffix, or empty."""
-    if text and not (re.fullmatch(LABEL, text) and len(text) <= LONGEST_NAME):
+    """``text`` when it can be a part of a name in Kubernetes."""
+    return _named(text, LABEL, "starting and")
+
+
+def _named(text: str, pattern: str, start: str) -> str:
+    if not (re.fullmatch(pattern, text) and len(text) <= LONGEST_NAME):
         raise ValueError(
             f"{text!r} cannot be a name in Kubernetes: use 1 to {LONGEST_NAME} small letters, "
-            "digits and '-', starting and ending with a letter or digit"
+            f"digits and '-', {start} ending with a letter or digit"
         )
     return text
 
@@ -83,4 +93,5 @@ def image_reference(text: str) -> str:
 
 def name_of(directory: str) -> str:
     """The nearest name that Kubernetes takes; empty when nothing of ``directory`` can stay."""
-    return re.sub(r"[^a-z0-9]+", "-", directory.lower())[:LONGEST_NAME].strip("-")
+    found = re.sub(r"[^a-z0-9]+", "-", directory.lower()).strip("-")
+    return f"{'models-' * found[:1].isdigit()}{found}"[:LONGEST_NAME].rstrip("-")

@@ -24,15 +24,19 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, indentless=False)
 
 
-# What Go's parser, so Helm and kubectl, reads as a boolean or a number, and PyYAML as text.
+# What Go's parser, so Helm and kubectl, reads as a boolean or a number, and PyYAML as text. It
+# leaves out every "_" before it looks: +_1 is a number.
 _NO_TEXT_IN_GO = re.compile(
-    r"[yYnN]|[-+]?0[oObBxX][0-9a-fA-F_]+"
-    r"|[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?"
+    r"[yYnN]|[-+]?0[oObBxX][0-9a-fA-F]+|[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
 )
+
+# Line breaks to some parsers and not to others: only an escape is safe.
+_BREAKS = re.compile("[\x85\u2028\u2029]")
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value else "'" if _NO_TEXT_IN_GO.fullmatch(value) else None
+    number = _NO_TEXT_IN_GO.fullmatch(value.replace("_", ""))
+    style = '"' if _BREAKS.search(value) else "|" if "\n" in value else "'" if number else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

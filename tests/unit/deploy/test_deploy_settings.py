@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from trtbuild.errors import RecipeError
 from trtbuild_batch.scheduling.kubernetes import _dumped
@@ -20,6 +21,8 @@ REFUSED = [
     ("name: Bad_Name\n", "'Bad_Name' cannot be a name in Kubernetes", 1),
     (f"name: {'a' * 41}\n", "cannot be a name in Kubernetes: use 1 to 40", 1),
     ("name: |\n  a\n  b\n", "cannot be a name in Kubernetes", 1),
+    ("name: 7b-chat\n", "'-', starting with a letter and ending with a letter or digit", 1),
+    ("environments: {'': {replicas: 2}}\n", "'' cannot be a name in Kubernetes", 1),
     ("image: 'a {{ .Values }}'\n", "is not an image", 1),
     ("server:\n  env:\n    HF_TOKEN: x\n", "'server.env.HF_TOKEN' is a secret by its name", 2),
     ("server:\n  env:\n    'A B': x\n", "'A B' cannot be the name of a variable", 3),
@@ -113,6 +116,12 @@ def test_the_gate_takes_the_objectives_of_bench(name: str) -> None:
     assert parse_slo(slo.partition(",")[0]) == {f"{name}_ms": 500}
 
 
+@pytest.mark.parametrize("end", ["", "/", "?user=me@x", "#me@x", "/a?b=//c@d"])
+def test_an_address_without_a_login_is_taken(end: str) -> None:
+    url = f"http://collector:4318{end}"
+    assert parse_settings(f"tracing: {{url: '{url}'}}\n").tracing.url == url
+
+
 @pytest.mark.parametrize("path", [".", "deploy/argo", "./deploy/argo"])
 def test_where_the_output_may_lie_in_its_repository(path: str) -> None:
     assert parse_settings(f"argo: {{path: {path}}}\n").argo.path == path
@@ -134,10 +143,18 @@ def test_an_environment_changes_single_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["n", "Y", "1e3", "12E4567", ".5e3", "0o17", "0xAF", "0b1", "09", "-.5"]
+    "text", ["n", "Y", "1e3", "12E4567", ".5e3", "0o17", "0xAF", "0b1", "09", "-.5", "+_1", "-__.5"]
 )
 def test_a_text_is_one_for_helm_too(text: str) -> None:
     assert yaml_bytes({"a": text}) == f"a: '{text}'\n".encode() == _dumped({"a": text}).encode()
+
+
+@pytest.mark.parametrize("text", ["\x85a", "a\n\u2028b", "a\u2029\n"])
+def test_a_rare_line_break_is_written_as_an_escape(text: str) -> None:
+    written = yaml_bytes({"a": text})
+    assert written.isascii()
+    assert written == _dumped({"a": text}).encode()
+    assert yaml.safe_load(written) == {"a": text}
 
 
 def test_values() -> None:
@@ -145,3 +162,4 @@ def test_values() -> None:
     assert quantity_bytes("200M") == 200_000_000
     assert name_of("My Models_v2!") == "my-models-v2"
     assert name_of("___") == ""
+    assert name_of("7b_chat") == "models-7b-chat"

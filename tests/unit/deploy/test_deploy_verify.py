@@ -21,6 +21,7 @@ from support.scripted_http import STREAM, answer
 from trtbuild.errors import UsageError
 from trtbuild_deploy.facts import ProbeRequest, read_facts
 from trtbuild_deploy.jobs import tracing, verifying
+from trtbuild_deploy.jobs.addresses import Addresses
 from trtbuild_deploy.jobs.golden import read_golden
 from trtbuild_deploy.jobs.tracing import request_of, trace_arrives
 
@@ -183,7 +184,7 @@ def test_a_restart_that_nothing_waits_for_is_refused_with_one_that_waits(
     repo, restart = deployable(tmp_path), "kubectl -n a rollout restart deployment/chat"
     waiting = f"sh -c '{restart} && kubectl -n a rollout status deployment/chat'"
     with pytest.raises(UsageError, match="returns before anything restarts") as caught:
-        verifying.verify(repo, verifying.Addresses("127.0.0.1:1"), during=form.format(restart))
+        verifying.verify(repo, Addresses("127.0.0.1:1"), during=form.format(restart))
     assert caught.value.fix == f'--during "{waiting}"'
     assert verifying._words(waiting, read_facts(repo))[0] == "sh"
 
@@ -257,16 +258,41 @@ def test_a_trace_is_found_where_it_should_arrive(
     assert any(f"traceparent: 00-{'a' * 32}-{'a' * 16}-01" in head for head in triton.heads)
 
 
+@pytest.mark.parametrize(
+    ("option", "address"),
+    [
+        ("--url", ""),
+        ("--url", "http://"),
+        ("--url", ":0"),
+        ("--url", "ftp://chat"),
+        ("--gateway", "chat:99999"),
+        ("--metrics", "127.0.0.1:8002/metrics"),
+        ("--metrics", "http://[::1/metrics"),
+        ("--traces", "tempo:3200"),
+        ("--gateway", "https://me:s3cret@chat"),
+    ],
+)
+def test_what_is_no_address_is_refused_before_anything_is_asked(
+    tmp_path: Path, triton: FakeTriton, option: str, address: str
+) -> None:
+    words = {"--url": triton.url, option: address}
+    done = trtbuild(
+        "deploy", "verify", tmp_path, *(word for pair in words.items() for word in pair)
+    )
+    assert done.returncode == 2
+    assert f"{option} has a login" in done.stderr or f"{option} {address!r} is not" in done.stderr
+    assert "s3cret" not in done.stderr
+    assert not triton.heads
+
+
 def test_a_trace_that_does_not_arrive_fails(
     tmp_path: Path, triton: FakeTriton, page: dict[str, str]
 ) -> None:
-    addresses = verifying.Addresses(triton.url)
-    step = trace_arrives(deployable(tmp_path), addresses, page["url"], 0.1)
+    addresses = Addresses(triton.url, traces=page["url"])
+    step = trace_arrives(deployable(tmp_path), addresses, 0.1)
     assert not step.ok
     assert "the store answers 404 after 0 s" in step.said
     assert "tracing.url" in step.fix
-    with pytest.raises(UsageError, match="is not an address"):
-        trace_arrives(tmp_path, addresses, "tempo:3200")
 
 
 def test_a_gateway_answers_with_vectors(
@@ -295,7 +321,7 @@ def test_a_trace_passes_the_gateway_where_it_can(
 ) -> None:
     case = "embed" if builder == "onnx" else "plain"
     facts = read_facts(deployable(tmp_path, builder, case))
-    url, found, body = request_of(facts, verifying.Addresses("t:1", gateway=gateway))
+    url, found, body = request_of(facts, Addresses("t:1", gateway=gateway))
     assert (url, found) == (gateway or "t:1", path)
     assert body
 
@@ -306,7 +332,7 @@ def test_a_model_that_is_only_asked_whether_it_is_ready_leaves_no_trace(
     facts = read_facts(deployable(tmp_path, "onnx", "embed"))
     mute = replace(facts.models[0], probe=ProbeRequest("llama", "/v2/models/llama/ready"))
     monkeypatch.setattr(tracing, "read_facts", lambda _: replace(facts, models=(mute,)))
-    step = trace_arrives(tmp_path, verifying.Addresses("127.0.0.1:9"), "http://127.0.0.1:9")
+    step = trace_arrives(tmp_path, Addresses("127.0.0.1:9", traces="http://127.0.0.1:9"))
     assert "no model takes a request as JSON" in step.said
 
 
@@ -314,9 +340,8 @@ def test_a_refused_request_is_told_before_its_trace_is_waited_for(
     tmp_path: Path, triton: FakeTriton
 ) -> None:
     triton.scripts["llama"] = [answer(b'{"error": "no GPU"}', 503)]
-    step = trace_arrives(
-        deployable(tmp_path), verifying.Addresses(triton.url), "http://127.0.0.1:9"
-    )
+    addresses = Addresses(triton.url, traces="http://127.0.0.1:9")
+    step = trace_arrives(deployable(tmp_path), addresses)
     assert (step.ok, step.said) == (
         False, 'the request of the trace failed: HTTP 503, {"error": "no GPU"}'
     )  # fmt: skip

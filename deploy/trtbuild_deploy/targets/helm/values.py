@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from trtbuild.container import HealthCheck
 from trtbuild_deploy.facts import Facts
 from trtbuild_deploy.settings import Settings, Worker
-from trtbuild_deploy.settings.base import Image, Label, Quantity, Strict
+from trtbuild_deploy.settings.base import Image, Name, Quantity, Strict
 from trtbuild_deploy.settings.model import (
     Autoscaling,
     Gateway,
@@ -101,7 +101,7 @@ class Values(Strict):
 
     model_config = ConfigDict(title="Values of the chart trtbuild-server")
 
-    name: Label
+    name: Name
     replicas: int | None = Field(default=None, ge=0)
     server: Server = Server()
     gpu: Gpu = Gpu()
