@@ -91,7 +91,7 @@ def test_an_environment_holds_only_what_differs(tmp_path: Path) -> None:
 def objects_in(shape: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(shape, dict) and shape.get("type") == "object":
         yield place, shape
-    for key, inner in (shape.items() if isinstance(shape, dict) else ()):
+    for key, inner in shape.items() if isinstance(shape, dict) else ():
         yield from objects_in(inner, f"{place}/{key}")
 
 

@@ -132,7 +132,6 @@ def test_a_canary_stands_beside_the_stable_version_and_takes_its_place(tmp_path:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ("name: 4chat\n", "begin with a letter"),
         ("gpu: {count: 16}\n", "on several nodes"),
         ("gpu: {mode: dra}\n", "a claim for each pod"),
         ("gateway: {enabled: true, image: 'g:1'}\n", "deploy the gateway by itself"),

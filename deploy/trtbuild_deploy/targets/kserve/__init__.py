@@ -50,8 +50,6 @@ class Kserve:
 
 def _reasons(facts: Facts, settings: Settings) -> Iterator[str]:
     weights, canary = settings.weights, settings.kserve.stable
-    if not name_in(facts, settings)[:1].isalpha():
-        yield f"KServe's names begin with a letter: give 'name' instead of {facts.repository!r}"
     if gpu_count(facts, settings) > settings.gpu.per_node:
         yield "KServe starts vLLM's own server on several nodes, not Triton: use the target helm"
     if settings.gpu.mode == "dra":
