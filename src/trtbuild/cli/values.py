@@ -32,6 +32,25 @@ _CHECKS = {
 class Command(TyperCommand):
     """A command whose text and paths are taken as they are."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line.
+
+        Raises:
+            UsageError: An option does not exist.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if type(error).__name__ != "NoSuchOption":  # Typer does not export it
+                raise
+            raise self._unknown(ctx, error) from None
+
+    def _unknown(self, ctx: Any, error: Any) -> Exception:
+        from trtbuild.cli.unknown import unknown_option
+
+        offered = {name for param in self.get_params(ctx) for name in (*param.opts, param.name)}
+        return unknown_option(error.option_name, ctx.command_path, offered)
+
     def get_params(self, ctx: Any) -> list[Any]:
         """The options and arguments, ``--help`` among them."""
         return [_light(param) for param in super().get_params(ctx)]

@@ -260,3 +260,25 @@ def test_a_broken_plug_in_breaks_its_own_command_alone(
     assert reason in done.stderr
     assert "update or uninstall" in done.stderr
     assert trtbuild("schema").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "fix"),
+    [
+        ("convert ./llama --model-repository out", "use --repo"),
+        ("convert ./llama -o out", "use --repo"),
+        ("convert --model ./llama", "trtbuild convert SOURCE"),
+        ("convert ./llama --max-model-len 4096", "--set max_model_len=VALUE"),
+        ("convert ./llama --nmae chat", "did you mean --name?"),
+        ("serve --model-repository out", "trtbuild serve REPO"),
+        ("deploy helm out --output chart", "use --out"),
+        ("deploy check chart --quiet", "trtbuild deploy check -h"),
+        ("stop -x", "trtbuild stop -h"),
+    ],
+)
+def test_an_option_that_does_not_exist_is_told_with_what_was_meant(line: str, fix: str) -> None:
+    done = trtbuild(*line.split())
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert "has no option -" in first
+    assert fix in second
