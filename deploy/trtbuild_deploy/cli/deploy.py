@@ -267,6 +267,7 @@ def verify(
     from trtbuild_deploy.jobs import tracing, verifying
     from trtbuild_deploy.jobs.addresses import Addresses
     from trtbuild_deploy.jobs.golden import ask_golden, read_golden
+    from trtbuild_deploy.jobs.steps import require_passed
 
     prompts = read_golden(golden) if golden else ()
     with progress() as bars:
@@ -281,7 +282,9 @@ def verify(
     else:
         for step in steps:
             typer.echo(f"{'ok  ' if step.ok else 'FAIL'} {step.name}: {step.said}")
-    verifying.require_passed(steps)
+            if step.fix:
+                typer.echo(f"     fix: {step.fix}")
+    require_passed(steps)
 
 
 def facts(repo: _Repository, *, as_json: options.AsJson = False) -> None:

@@ -12,7 +12,7 @@ from trtbuild.client import LLMClient, Sampling
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.progress import SILENT, Progress
 from trtbuild.repository import served_model
-from trtbuild_deploy.jobs.verifying import Step
+from trtbuild_deploy.jobs.steps import Step, shown
 
 _SECONDS = 300.0
 _SHOWN = 80  # characters of an answer
@@ -90,7 +90,7 @@ def _asked(client: LLMClient, number: int, one: GoldenPrompt) -> Step:
     try:
         text = client.answer(one.model, one.prompt, sampling, timeout=_SECONDS).text
     except ServerError as error:
-        return Step(name, False, f"{error.what} {error.where}".strip(), "see the server's log")
+        return Step(name, False, shown(f"{error.what} {error.where}"), "see the server's log")
     lacking = [part for part in one.contains if part not in text]
     found = [part for part in one.excludes if part in text]
     if not lacking and not found:

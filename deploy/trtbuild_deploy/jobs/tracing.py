@@ -16,7 +16,7 @@ from trtbuild.wire.failures import WireError
 from trtbuild.wire.triton_http import TritonHttp
 from trtbuild_deploy.facts import Facts, read_facts
 from trtbuild_deploy.jobs.addresses import Addresses
-from trtbuild_deploy.jobs.verifying import API_KEY, Step
+from trtbuild_deploy.jobs.steps import API_KEY, Step, shown
 
 _NAME = "a trace arrives"
 _SECONDS = 60.0  # exporters and stores batch for some seconds each
@@ -44,7 +44,7 @@ def trace_arrives(repository: Path, addresses: Addresses, seconds: float = _SECO
     try:
         refused = run(_asked(read_facts(repository), addresses, trace))
     except WireError as error:
-        refused = str(error)
+        refused = shown(str(error))
     if refused:
         return Step(_NAME, False, f"the request of the trace failed: {refused}", _REFUSED)
     url = f"{addresses.traces.rstrip('/')}/api/traces/{trace}"
@@ -72,7 +72,7 @@ async def _asked(facts: Facts, addresses: Addresses, trace: str) -> str:
         answer = await client.fetch("POST", path, json.dumps(body).encode())
     if answer.good:
         return ""
-    return f"HTTP {answer.status}, {answer.body[:200].decode('utf-8', 'replace')}"
+    return f"HTTP {answer.status}, {shown(answer.body.decode('utf-8', 'replace'))}"
 
 
 def request_of(facts: Facts, addresses: Addresses) -> tuple[str, str, dict[str, Any]]:

@@ -17,6 +17,7 @@ import pytest
 from support.command_line import trtbuild
 from support.deployments import deployable
 from support.fake_triton import FakeTriton, fake_triton, said, words
+from support.ports import refusing
 from support.scripted_http import STREAM, answer
 from trtbuild.errors import UsageError
 from trtbuild_deploy.facts import ProbeRequest, read_facts
@@ -171,6 +172,23 @@ def test_nobody_answers(tmp_path: Path, triton: FakeTriton) -> None:
     assert "is readable" in errors
 
 
+def test_each_failed_check_says_what_to_do(tmp_path: Path, page: dict[str, str]) -> None:
+    repo, other = deployable(tmp_path), page["url"]
+    with refusing() as port:
+        nobody = f"127.0.0.1:{port}"
+        done = trtbuild("deploy", "verify", repo, "--url", nobody, "--gateway", nobody)
+    for name in ("llama answers", "the gateway lists the models"):
+        _, said = done.stdout.split(f"FAIL {name}: ")
+        assert nobody in said.splitlines()[0]
+        assert said.splitlines()[1].startswith("     fix: check --")
+    assert "4 of 4 checks of the deployment failed" in done.stderr
+    assert "do what each failed check says" in done.stderr
+    page |= {"/v1/models": "<html>\nnot mine", "key": "sk-1"}
+    done = trtbuild("deploy", "verify", repo, "--url", other, "--gateway", other)
+    assert "check --url: what answers there is not the HTTP port of a Triton" in done.stdout
+    assert "no list of models: <html> not mine" in done.stdout
+
+
 def test_a_command_that_is_none(tmp_path: Path, triton: FakeTriton) -> None:
     code, _, errors = verify(deployable(tmp_path), triton, "--during", "'a")
     assert code == 2
@@ -305,7 +323,9 @@ def test_a_gateway_answers_with_vectors(
     page["key"] = "k1"
     _, steps, _ = verify(repo, triton, "--gateway", page["url"])
     refused = steps["llama answers through the gateway"]
-    assert (refused["ok"], refused["said"]) == (False, "HTTP 401")
+    assert not refused["ok"]
+    assert refused["said"].endswith("/v1/embeddings: HTTP 401, {}")
+    assert "TRTBUILD_API_KEY" in refused["fix"]
 
 
 @pytest.mark.parametrize(
