@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from trtbuild.errors import BuildError, UsageError
 from trtbuild.files import atomic_write, disk_trouble
+from trtbuild.resources import expanded
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -209,12 +210,7 @@ def _sync(folder: Path) -> None:
 
 def absolute(text: str, folder: Path = Path()) -> Path:
     """Return the path that ``text`` names, from ``folder``; UsageError for the home of nobody."""
-    try:
-        return (folder / Path(text).expanduser()).absolute()
-    except RuntimeError:
-        raise UsageError(
-            f"there is no user whose home {text!r} could begin with", fix="write the whole path"
-        ) from None
+    return (folder / expanded(text)).absolute()
 
 
 def place(text: str) -> Place:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from trtbuild.errors import UsageError
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -33,7 +35,7 @@ def cache_dir(*parts: str) -> Path:
     ``TRTBUILD_CACHE_DIR`` overrides the platform's own place.
     """
     root = os.environ.get("TRTBUILD_CACHE_DIR") or platformdirs.user_cache_dir("trtbuild")
-    return Path(root).expanduser().joinpath(*parts)
+    return expanded(root).joinpath(*parts)
 
 
 def state_dir(*parts: str) -> Path:
@@ -42,4 +44,18 @@ def state_dir(*parts: str) -> Path:
     ``TRTBUILD_STATE_DIR`` overrides the platform's own place.
     """
     root = os.environ.get("TRTBUILD_STATE_DIR") or platformdirs.user_state_dir("trtbuild")
-    return Path(root).expanduser().joinpath(*parts)
+    return expanded(root).joinpath(*parts)
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with ``~`` or ``~user`` at its beginning replaced by that home directory.
+
+    Raises:
+        UsageError: There is no such user, or the home directory is unknown.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"there is no known home directory for {str(path)!r}", fix="write the whole path"
+        ) from None

@@ -11,6 +11,7 @@ from trtbuild import lockfile
 from trtbuild.errors import RepositoryError, TrtbuildError, UsageError
 from trtbuild.lockfile import LOCK_NAME, Lock
 from trtbuild.progress import SILENT, Progress
+from trtbuild.resources import expanded
 from trtbuild_artifacts.jobs.present import Present
 from trtbuild_artifacts.jobs.staging import Staging, staging
 from trtbuild_artifacts.listing import Listing
@@ -109,7 +110,7 @@ def take(
 ) -> Pulled:
     """:func:`pull` of what was looked up; ``beside`` are other directories with files of it."""
     remote = opened.remote
-    target = target.expanduser().resolve()
+    target = expanded(target).resolve()
     if target.is_mount():
         raise UsageError(
             f"{str(target)!r} is a mount point, so it cannot be replaced in one step",

@@ -6,12 +6,17 @@ import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtbuild.errors import UsageError
 from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest, Sampling
 from trtbuild_batch.asking.model import Call, Conversation, Question, RowError
 from trtbuild_batch.inputs import Row
+
+if TYPE_CHECKING:
+    from trtbuild.chat.llm_template import CompiledTemplate
+
+_LONGEST = 4 << 20  # characters of a template, which may contain a whole book
 
 PATHS = (
     "/chat/completions", "/completions", "/embeddings", "/responses", "/moderations", "/score",
@@ -55,10 +60,12 @@ class Prompt:
     @cached_property
     def columns(self) -> frozenset[str]:
         """The variables of the template. UsageError if it is invalid."""
-        from jinja2 import Environment, TemplateSyntaxError, meta
+        from jinja2 import TemplateSyntaxError, meta
 
-        try:
-            tree = Environment().parse(self.template)  # noqa: S701 - a prompt is no HTML
+        from trtbuild.chat.llm_template import environment
+
+        try:  # in the sandbox, because looking for variables computes constants
+            tree = environment().parse(self.template)
         except TemplateSyntaxError as error:
             raise UsageError(
                 f"the template is invalid: {error.message}",
@@ -77,27 +84,39 @@ class Prompt:
                 where="--prompt",
                 fix=f"write {{{{ {next(iter(columns), 'column')} }}}} where the value goes",
             )
+        _ = self._template
 
     @cached_property
-    def _render(self) -> Any:
-        from jinja2 import StrictUndefined
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    def _template(self) -> CompiledTemplate:
+        """The template, limited in time and memory: ``{{ text * 10**10 }}`` would take all of it.
 
-        environment = ImmutableSandboxedEnvironment(
-            undefined=StrictUndefined,
-            keep_trailing_newline=False,
-            autoescape=False,
-            finalize=_not_null,
-        )
-        return environment.from_string(self.template).render
+        UsageError if it is invalid.
+        """
+        from jinja2 import StrictUndefined
+
+        from trtbuild.chat.llm_template import ChatError, CompiledTemplate, finalized
+
+        try:
+            return CompiledTemplate(
+                self.template,
+                longest=_LONGEST,
+                undefined=StrictUndefined,
+                trim_blocks=False,
+                lstrip_blocks=False,
+                finalize=lambda value: finalized(_not_null(value)),
+            )
+        except ChatError as error:
+            raise UsageError(
+                f"the template is invalid: {error}", where="--prompt", fix="simplify it"
+            ) from None
 
     def question(self, row: Row) -> Question:
         """See :class:`~trtbuild_batch.asking.model.Task`."""
-        from jinja2 import TemplateError
+        from trtbuild.chat.llm_template import ChatError
 
         try:
-            text = self._render(row.values)
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+            text = self._template.render(row.values)
+        except ChatError as error:
             raise RowError(f"the template cannot be filled: {error}") from None
         if self.raw:
             return GenerateRequest(text, self.sampling)

@@ -11,6 +11,7 @@ from trtbuild.checkpoint import Adapter
 from trtbuild.errors import UnsupportedError
 from trtbuild.files.safetensors import read_header
 from trtbuild.recipe import ModelRecipe
+from trtbuild.resources import expanded
 from trtbuild.toolchain import (
     AdapterFault,
     BaseModules,
@@ -40,7 +41,7 @@ def with_adapter_rank(recipe: ModelRecipe, toolchain: Toolchain) -> ModelRecipe:
     argument = engine_arguments(toolchain.vllm).get("max_lora_rank")
     if argument is None:
         return recipe
-    folders = {name: Path(source).expanduser() for name, source in recipe.adapters.items()}
+    folders = {name: expanded(source) for name, source in recipe.adapters.items()}
     ranks = {name: _rank(name, folder) for name, folder in folders.items() if folder.is_dir()}
     highest = max(ranks.values(), default=0)
     default = argument.default or 16

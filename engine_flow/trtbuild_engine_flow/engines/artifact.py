@@ -10,6 +10,7 @@ from pathlib import Path
 from trtbuild.builder import Artifact, Case, MadeArtifact
 from trtbuild.checkpoint import language_config
 from trtbuild.errors import RepositoryError, UnsupportedError
+from trtbuild.resources import expanded
 from trtbuild_engine_flow import converter, engineconfig, executor
 from trtbuild_engine_flow.engineconfig import CONFIG, EngineConfig
 from trtbuild_engine_flow.engines import compiling
@@ -28,7 +29,7 @@ def engine_artifact(case: Case, build: Callable[[], EngineBuild], image: str) ->
     """
     recipe = case.recipe
     if recipe.engine_dir:
-        folder = Path(recipe.engine_dir).expanduser()
+        folder = expanded(recipe.engine_dir)
         return Artifact(ENGINE, there=MadeArtifact(folder, tuple(engine_files(folder))))
     _require_computed(case)
     how = build()

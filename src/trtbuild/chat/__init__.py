@@ -44,9 +44,11 @@ class ChatTemplate:
     adds_bos: bool = False
 
 
+_TOOLS = "additional_chat_templates/tool_use.jinja"
+_DEFAULT = ("additional_chat_templates/default.jinja", "chat_template.jinja")
 FILES = (
-    "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
-    "chat_template.json", "tokenizer.json",
+    _TOOLS, *_DEFAULT, "chat_template.json", "tokenizer_config.json", "special_tokens_map.json",
+    "tokenizer.json",
 )  # fmt: skip
 """Where a checkpoint says how to chat."""
 
@@ -69,11 +71,8 @@ def find_template(folder: Path, *, tools: bool = False) -> ChatTemplate:
 
 def own_template(text: str, folder: Path | None) -> ChatTemplate:
     """Return ``text`` as a chat template, with the checkpoint's special tokens (``folder``)."""
-    if folder is None:
-        return ChatTemplate(text, {})
-    return template_in({**_files(folder), "chat_template.jinja": text.encode()}) or ChatTemplate(
-        text, {}
-    )
+    files = _files(folder) if folder else {}
+    return template_in({**files, _DEFAULT[0]: text.encode()}) or ChatTemplate(text, {})
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -87,7 +86,8 @@ def _files(folder: Path) -> dict[str, bytes]:
 def template_in(files: Mapping[str, bytes], *, tools: bool = False) -> ChatTemplate | None:
     """Return the chat template from the :data:`FILES` of a checkpoint, or None.
 
-    Looks at ``chat_template.jinja``, ``chat_template.json``, then ``tokenizer_config.json``.
+    Looks at files of their own (with ``tools``, ``tool_use.jinja`` before the default), then at
+    ``chat_template.json`` and ``tokenizer_config.json``, as transformers 5 does.
     """
     settings = _json(files.get("tokenizer_config.json"))
     older = (
@@ -95,19 +95,14 @@ def template_in(files: Mapping[str, bytes], *, tools: bool = False) -> ChatTempl
     )
     special = special_tokens({**settings, **older})  # as transformers does before 4.34's format
     adds_bos = _adds_bos(files.get("tokenizer.json"), settings, special)
-    if (own := files.get("chat_template.jinja")) is not None:
+    places = (_TOOLS, *_DEFAULT) if tools else _DEFAULT
+    if (own := next((files[name] for name in places if name in files), None)) is not None:
         return ChatTemplate(own.decode("utf-8", "replace"), special, adds_bos)
     for found in (_json(files.get("chat_template.json")), settings):
-        if template := default_template(found.get("chat_template"), tools=tools):
+        named = named_templates(found.get("chat_template"))
+        if template := named.get("tool_use" if tools else "default") or named.get("default"):
             return ChatTemplate(template, special, adds_bos)
     return None
-
-
-def default_template(declared: object, *, tools: bool = False) -> str:
-    """Return a template from a ``chat_template`` field: ``default``, or for ``tools`` the one
-    called ``tool_use`` if it exists; ``""`` without any."""
-    named = named_templates(declared)
-    return (tools and named.get("tool_use")) or named.get("default", "")
 
 
 def render_chat(

@@ -50,14 +50,24 @@ class ChatError(Exception):
 class CompiledTemplate:
     """A template, ready to render any number of chats from any number of threads.
 
+    Args:
+        text: The template.
+        seconds: Time to compile it.
+        longest: Most characters that it may have.
+        settings: Of the Jinja environment, in place of those for chat templates; a ``finalize``
+            calls :func:`finalized`.
+
     Raises:
         ChatError: The text is too long, or is not a Jinja template.
     """
 
-    def __init__(self, text: str, seconds: float = 5.0) -> None:
-        if len(text) > _MAX_TEMPLATE:
-            raise ChatError(f"it has {len(text)} characters, more than {_MAX_TEMPLATE}")
-        self._template: Template = _guarded(lambda: _environment().from_string(text), seconds)
+    def __init__(
+        self, text: str, seconds: float = 5.0, longest: int = _MAX_TEMPLATE, **settings: Any
+    ) -> None:
+        if len(text) > longest:
+            raise ChatError(f"it has {len(text)} characters, more than {longest}")
+        sandbox = environment(**settings)
+        self._template: Template = _guarded(lambda: sandbox.from_string(text), seconds)
 
     def render(self, variables: Mapping[str, Any], seconds: float = 5.0) -> str:
         """The prompt.
@@ -141,7 +151,7 @@ def _weight(value: object) -> int:
     return total
 
 
-def _finalized(value: Any) -> Any:
+def finalized(value: Any) -> Any:
     """What is written, or joined with ``~``, becomes text next."""
     if isinstance(value, (list, tuple, dict)):
         _spend(_weight(value))
@@ -261,7 +271,7 @@ def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if name in _LISTED:  # what maps and selects is consumed by looking at it
             value = list(value)
             separator = next((item for item in (*args, *values.values()) if item), "")
-            _spend(_weight(value) + len(value) * len(str(_finalized(separator))))
+            _spend(_weight(value) + len(value) * len(str(finalized(separator))))
             if name == "sum":
                 _spend(len(value) * max(map(_size, value), default=0))
         elif name in _TEXTUAL:
@@ -279,20 +289,17 @@ def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return bounded
 
 
-def _environment() -> _Sandbox:
-    environment = _Sandbox(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[loopcontrols, GenerationTag],
-        finalize=_finalized,
-    )
-    environment.filters["tojson"] = _tojson
-    filters = environment.filters.items()
-    environment.filters = {name: _bounded(name, function) for name, function in filters}
-    del environment.globals["lipsum"]
-    environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment
+def environment(**settings: Any) -> _Sandbox:
+    """Return the environment of templates, with other settings of Jinja than for chats."""
+    chats = {"trim_blocks": True, "lstrip_blocks": True, "finalize": finalized}
+    made = _Sandbox(extensions=[loopcontrols, GenerationTag], **{**chats, **settings})
+    made.filters["tojson"] = _tojson
+    filters = made.filters.items()
+    made.filters = {name: _bounded(name, function) for name, function in filters}
+    del made.globals["lipsum"]
+    made.globals["raise_exception"] = _raise
+    made.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return made
 
 
 def _joined(template: Template, variables: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from trtbuild.errors import UsageError
 from trtbuild.files import explain_stand_ins, stand_in
 from trtbuild.modelspec.source import SourceKind
+from trtbuild.resources import expanded
 
 SAMPLES = ("smollm2",)
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*$", re.ASCII)
@@ -37,7 +38,7 @@ def parse_source(text: str) -> Source:
         raise UsageError("the source is empty", fix=f"give {_SHAPES}")
     if text.startswith("sample:"):
         return _sample(text)
-    path = Path(text).expanduser()
+    path = expanded(text)
     if _exists(path):
         return _existing(text, path)
     if stand_in(path):

@@ -57,17 +57,12 @@ def tokenizer_info(
 
 def chat_template(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> str:
     """Return the default chat template: from its own file, the processor or the tokenizer."""
-    from trtbuild.chat import default_template  # here, because it loads Jinja
+    from trtbuild.chat import FILES, template_in  # here, because it loads Jinja
 
-    raw = checkpoint.read_bytes("chat_template.jinja")
-    if raw is not None:
-        return raw.decode("utf-8", "replace")
-    raw = checkpoint.read_bytes("chat_template.json")
-    if raw is not None:
-        found = default_template(json_object(raw, "chat_template.json").get("chat_template"))
-        if found:
-            return found
-    return default_template(settings.get("chat_template"))
+    names = [name for name in FILES if "chat_template" in name]
+    files = {name: raw for name in names if (raw := checkpoint.read_bytes(name)) is not None}
+    found = template_in({**files, "tokenizer_config.json": json.dumps(settings).encode()})
+    return found.text if found else ""
 
 
 def special_id(checkpoint: Checkpoint, settings: Mapping[str, Any], role: str) -> int | None:

@@ -11,6 +11,7 @@ from trtbuild import process
 from trtbuild.container import ContainerSpec, Mount, Port, run_arguments
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.progress import SILENT
+from trtbuild.resources import expanded
 from trtbuild.server.contents import Contents
 from trtbuild.server.mode import LaunchOptions, Ports, ServerCommand, ServerJob, server_arguments
 from trtbuild.server.mpi import environment, under_mpi
@@ -154,8 +155,8 @@ def _published(options: LaunchOptions) -> tuple[Port, ...]:
 
 
 def _hub_cache() -> Mount:
-    home = os.environ.get("HF_HOME") or str(Path("~/.cache/huggingface").expanduser())
-    return Mount(home, _HUB_HOME, writable=True)
+    home = expanded(os.environ.get("HF_HOME") or "~/.cache/huggingface")
+    return Mount(str(home), _HUB_HOME, writable=True)
 
 
 def _hub_variables(environment: Mapping[str, str]) -> Iterator[str]:

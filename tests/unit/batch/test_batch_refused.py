@@ -13,6 +13,10 @@ import pytest
 from support.batch_jobs import rows_of, texts, write_lines
 from support.batch_server import BatchServer
 from support.command_line import trtbuild
+from trtbuild.signature.requests import GenerateRequest, Sampling
+from trtbuild_batch.asking import RowError
+from trtbuild_batch.asking.tasks import Prompt
+from trtbuild_batch.inputs import Row
 
 Run = Callable[..., Any]
 PROMPT = ("--prompt", "S: {{ text }}")
@@ -40,7 +44,7 @@ REFUSED = {
     "partition": (["rows.jsonl", *PROMPT, "--partition", "4/4"], "'4/4' is not a partition"),
     "no model": (["rows.jsonl", *PROMPT], "nothing says which model of http://127.0.0.1:"),
     "no scheduler": (["rows.jsonl", *PROMPT, "--partition", "auto"], "'auto' is not a partition"),
-    "home": (["~nobody-there/rows.jsonl", *PROMPT], "there is no user whose home"),
+    "home": (["~nobody-there/rows.jsonl", *PROMPT], "there is no known home directory for"),
     "scheme": (["ftp://x/rows.jsonl", *PROMPT], "unknown scheme 'ftp'"),
     "password": (["s3://key:word@b/r.jsonl", *PROMPT], "must not contain a key or a password"),
     "metrics": (["rows.jsonl", *PROMPT, "--metrics-url", "x"], "'x' is not a URL"),
@@ -81,6 +85,33 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
         assert "fix: " in done.stderr and "Traceback" not in done.stderr, name
     assert not rows_of(inputs / "out")
     assert not server.asked
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{{ text * 10**10 }}", "more than 4194304 characters"),
+        ("{{ text }}{{ 'a' * 10**10 }}", "more than 4194304 characters"),
+        ("{{ text }}{{ 'a' | center(10000000000) }}", "more than 4194304 characters"),
+        ("{{ n ** n ** n }}", "numbers of more than 4096 bits"),
+        ("{{ text ~ null }}", "a value is null"),
+        ("{{ missing }}", "'missing' is undefined"),
+        ("{{ '%0999999999d' % n }}", "wider than a million characters"),
+    ],
+)
+def test_a_row_that_a_template_cannot_take_has_an_error(template: str, why: str) -> None:
+    row = Row(0, {"text": "a", "n": 99, "null": None})
+    prompt = Prompt(template, Sampling())
+    prompt.check(["text", "n", "null", "missing"])
+    with pytest.raises(RowError, match=f"the template cannot be filled: .*{why}"):
+        prompt.question(row)
+
+
+def test_a_template_of_ones_own_keeps_its_lines_and_may_be_long() -> None:
+    book = "b" * (1 << 20)
+    template = "A\n{% if text %}\n  {{ text }}\n{% endif %}\n" + book + "{{ [text] | tojson }}"
+    asked = Prompt(template, Sampling(), raw=True).question(Row(0, {"text": "<é>"}))
+    assert asked == GenerateRequest(f'A\n\n  <é>\n\n{book}["<é>"]', Sampling())
 
 
 @pytest.mark.parametrize(

@@ -497,6 +497,7 @@ def test_all_ends_of_text(tmp_path: Path) -> None:
     ("name", "content"),
     [
         ("chat_template.jinja", "own file"),
+        ("additional_chat_templates/default.jinja", "own file"),
         ("chat_template.json", '{"chat_template": "own file"}'),
         ("tokenizer_config.json",
          '{"chat_template": [{"name": "tool", "template": "no"},'
@@ -505,6 +506,7 @@ def test_all_ends_of_text(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_chat_templates_from_every_place(tmp_path: Path, name: str, content: str) -> None:
     folder = make_described(tmp_path / "m", llama_config(), {"x.weight": (2, 2)})
+    (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(content)
     assert inspect(open_checkpoint(str(folder))).tokenizer.chat_template == "own file"
 

@@ -17,6 +17,9 @@ from trtbuild.client import ChatTemplate, find_template, own_template, render_ch
 from trtbuild.errors import UsageError
 
 HI = [{"role": "user", "content": "hi"}]
+TOOLS, RAG, DEFAULT = (
+    f"additional_chat_templates/{name}.jinja" for name in ("tool_use", "rag", "default")
+)
 TEMPLATE = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
 
 
@@ -51,6 +54,33 @@ def render(text: str, **special: str) -> str:
 def test_a_template_is_found_in_each_of_its_places(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
     assert render_chat(find_template(tmp_path), HI) == "[user]hi"
+
+
+# What AutoTokenizer of transformers 5.24 takes; where it finds no default, ours is the JSON file's.
+@pytest.mark.parametrize(
+    ("places", "default", "tools"),
+    [
+        (("chat_template.jinja", TOOLS), "chat_template.jinja", TOOLS),
+        (("chat_template.jinja", RAG), "chat_template.jinja", "chat_template.jinja"),
+        (("chat_template.jinja", DEFAULT, TOOLS), DEFAULT, TOOLS),
+        (("chat_template.jinja", DEFAULT), DEFAULT, DEFAULT),
+        ((TOOLS,), "listed", TOOLS),
+        ((RAG,), "listed", "listed for tools"),
+        ((), "listed", "listed for tools"),
+    ],
+)
+def test_templates_in_files_of_their_own_come_first(
+    tmp_path: Path, places: tuple[str, ...], default: str, tools: str
+) -> None:
+    names = {"default": "listed", "tool_use": "listed for tools"}
+    listed = [{"name": name, "template": text} for name, text in names.items()]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": listed}))
+    (tmp_path / "additional_chat_templates").mkdir()
+    for place in places:
+        (tmp_path / place).write_text(place)
+    assert find_template(tmp_path).text == default
+    assert find_template(tmp_path, tools=True).text == tools
+    assert own_template("own", tmp_path).text == "own"
 
 
 def test_no_template_is_said_with_a_way_on(tmp_path: Path) -> None:

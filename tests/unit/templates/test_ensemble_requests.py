@@ -325,6 +325,17 @@ def test_named_templates_are_chosen_as_transformers_does(
     assert chat.render(json.dumps({"messages": messages, "tools": []})) == plain
 
 
+def test_a_template_for_tools_has_a_file_of_its_own(tmp_path: Path) -> None:
+    listed = [{"name": "default", "template": PLAIN}, {"name": "tool_use", "template": "no"}]
+    path = folder(tmp_path / "t", tokenizer_config={"chat_template": listed})
+    (path / "additional_chat_templates").mkdir()
+    (path / "additional_chat_templates/tool_use.jinja").write_text(TOOLS)
+    chat = ensemble.module("llm_chat").ChatTemplate(LlmTokenizer(path))
+    messages = [{"role": "user", "content": "Hi"}]
+    assert chat.render(json.dumps(messages)) == "Hi"
+    assert chat.render(json.dumps({"messages": messages, "tools": [{}]})) == "1 tools: Hi"
+
+
 def test_a_template_that_is_none_is_none(tmp_path: Path) -> None:
     path = folder(tmp_path / "t", tokenizer_config={"chat_template": ["odd", {"name": 3}]})
     with pytest.raises(requests.RequestError, match="has no chat template"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trtbuild.errors import UsageError
 from trtbuild.process import run
+from trtbuild.resources import expanded
 
 _DOCKER_HUB = "https://index.docker.io/v1/"
 _HELPER_SECONDS = 30
@@ -53,8 +56,9 @@ def find(registry: str) -> Credentials:
 def _documents() -> Iterator[dict[str, Any]]:
     env = os.environ
     texts = [env.get("DOCKER_AUTH_CONFIG", "")]
-    docker = Path(env.get("DOCKER_CONFIG") or "~/.docker").expanduser()
-    paths = [docker / "config.json"]
+    paths = []
+    with contextlib.suppress(UsageError):  # a user without a home directory
+        paths.append(expanded(env.get("DOCKER_CONFIG") or "~/.docker") / "config.json")
     paths += [Path(env["REGISTRY_AUTH_FILE"])] if env.get("REGISTRY_AUTH_FILE") else []
     if env.get("XDG_RUNTIME_DIR"):
         paths.append(Path(env["XDG_RUNTIME_DIR"], "containers", "auth.json"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trtbuild.errors import UsageError
 from trtbuild.progress import Progress
+from trtbuild.resources import expanded
 from trtbuild_measure.bench.counting import digest, tokenizer_digest
 from trtbuild_measure.bench.model import Json
 from trtbuild_measure.bench.options import BenchOptions
@@ -24,7 +25,7 @@ def checkpoint_of(
     if options.checkpoint:
         from trtbuild.checkpoint import materialize, open_checkpoint
 
-        folder = Path(options.checkpoint).expanduser()
+        folder = expanded(options.checkpoint)
         if folder.is_dir():
             return folder
         opened = open_checkpoint(options.checkpoint, dtype=options.dtype)

@@ -6,6 +6,11 @@ import re
 from llm_settings import read_json
 from llm_template import SPECIAL_TOKENS, ChatError, CompiledTemplate, named_templates
 
+_FILES = (
+    ("default", "chat_template.jinja"),
+    ("default", "additional_chat_templates/default.jinja"),
+    ("tool_use", "additional_chat_templates/tool_use.jinja"),
+)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # the escapes of one
 
 
@@ -42,13 +47,18 @@ class ChatTemplate:
 
 
 def _find(tokenizer):
-    """Templates by name."""
-    file = tokenizer.folder / "chat_template.jinja"
-    if file.is_file():
-        return {"default": file.read_text(encoding="utf-8")}
+    """Templates by name. A file replaces the one of that name in a JSON file, as it does in
+    transformers 5."""
     own = read_json(tokenizer.folder / "chat_template.json")
     declared = (own.get("chat_template"), tokenizer.settings.get("chat_template"))
-    return named_templates(declared[0]) or named_templates(declared[1])
+    files = {
+        name: path.read_text(encoding="utf-8")
+        for name, place in _FILES
+        if (path := tokenizer.folder / place).is_file()
+    }
+    if "default" in files:
+        return files
+    return {**(named_templates(declared[0]) or named_templates(declared[1])), **files}
 
 
 def _variables(document):
