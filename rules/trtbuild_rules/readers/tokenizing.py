@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -27,6 +28,7 @@ FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat
 _KNOWLEDGE = "2"  # raised when facts come to mean something else
 _SECONDS = 2.0  # a template that takes longer is hostile
 _ANSWER = "Zk9xQ"
+_UNDERSCORED = re.compile(r"__\w+__|_\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def _remembered(key: str, contents: Mapping[str, bytes]) -> TokenizerFacts:
 
 
 def _learned(contents: Mapping[str, bytes]) -> TokenizerFacts:
-    from trtbuild.chat import reached_attributes, special_tokens
+    from trtbuild.chat import special_tokens
 
     template, problem, ended = _template(contents)
     special = special_tokens(_parsed(contents.get("tokenizer_config.json", b"{}")))
@@ -94,7 +96,7 @@ def _learned(contents: Mapping[str, bytes]) -> TokenizerFacts:
         special=special,
         template=template is not None,
         template_problem=problem,
-        reaches=reached_attributes(template.text) if template else (),
+        reaches=_reached_attributes(template.text) if template else (),
     )
     content = contents.get("tokenizer.json")
     if content is None:
@@ -164,3 +166,21 @@ def settings(folder: Path, root: Path, name: str) -> dict[str, Any]:
         return _parsed(read_inside(folder / name, root))
     except FileNotFoundError:
         return {}
+
+
+def _reached_attributes(text: str) -> tuple[str, ...]:
+    """Attributes with a leading underscore that a template reads: a sandbox escape attempt.
+
+    Empty for a template that cannot be parsed.
+    """
+    from jinja2 import TemplateError, nodes
+
+    from trtbuild.chat.llm_template import environment
+
+    try:
+        tree = environment().parse(text)
+    except (TemplateError, RecursionError):
+        return ()
+    names = [node.attr for node in tree.find_all(nodes.Getattr)]
+    names += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
+    return tuple(dict.fromkeys(name for name in names if _UNDERSCORED.fullmatch(name)))

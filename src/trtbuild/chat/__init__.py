@@ -8,28 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError, nodes
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from trtbuild.chat.llm_template import (
     SPECIAL_TOKENS,
     ChatError,
     CompiledTemplate,
-    GenerationTag,
     named_templates,
 )
 from trtbuild.errors import UsageError
 
 _SECONDS = 5.0
-_UNDERSCORED = re.compile(r"__\w+__|_\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,21 +138,6 @@ def render_chat(
 def _compiled(text: str, seconds: float) -> CompiledTemplate:
     """Return the compiled template, cached because compiling takes as long as 100 renderings."""
     return CompiledTemplate(text, seconds)
-
-
-def reached_attributes(text: str) -> tuple[str, ...]:
-    """Return attributes with a leading underscore that a template reads: a sandbox escape attempt.
-
-    Empty for a template that cannot be parsed.
-    """
-    environment = ImmutableSandboxedEnvironment(extensions=[loopcontrols, GenerationTag])
-    try:
-        tree = environment.parse(text)
-    except (TemplateError, RecursionError):
-        return ()
-    names = [node.attr for node in tree.find_all(nodes.Getattr)]
-    names += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
-    return tuple(dict.fromkeys(name for name in names if _UNDERSCORED.fullmatch(name)))
 
 
 def _json(content: bytes | None) -> dict[str, Any]:
