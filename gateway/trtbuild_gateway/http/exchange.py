@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
-from types import CoroutineType
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, BinaryIO, Protocol
 
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from trtbuild_gateway.failures import ApiError, invalid
+from trtbuild_gateway.http.stepping import now_or_later
 
 _EVENTS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -287,32 +287,6 @@ class Exchange:
     async def _piece(self, piece: bytes) -> None:
         self.last_sent = self._time()
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-
-
-def now_or_later(work: Awaitable[None]) -> Awaitable[None] | None:
-    """Run what needs no waiting, outside of any task; return the rest if it must wait."""
-    steps = work if isinstance(work, CoroutineType) else work.__await__()
-    try:
-        waits_for = steps.send(None)
-    except StopIteration:
-        return None
-    return _finished(steps, waits_for)
-
-
-async def _finished(
-    steps: Generator[Any, None, None] | CoroutineType[Any, None, None], waits_for: Any
-) -> None:
-    while True:
-        if waits_for is None:  # a bare yield: let others run
-            await asyncio.sleep(0)
-        else:
-            # Whoever yields a future expects to be resumed once it is done.
-            waits_for._asyncio_future_blocking = False
-            await asyncio.wait((waits_for,))
-        try:
-            waits_for = steps.send(None)
-        except StopIteration:
-            return
 
 
 def _pairs(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -93,12 +93,3 @@ _FRAMES = re.compile(
 def without_frames(message: str) -> str:
     """Return a server's message on one line, without the frames of its code."""
     return " ".join(_FRAMES.sub("", message).split())
-
-
-STATUS = {
-    "CANCELLED": 499, "INVALID_ARGUMENT": 400, "DEADLINE_EXCEEDED": 504, "NOT_FOUND": 404,
-    "ALREADY_EXISTS": 409, "PERMISSION_DENIED": 403, "RESOURCE_EXHAUSTED": 429,
-    "FAILED_PRECONDITION": 400, "ABORTED": 409, "OUT_OF_RANGE": 400, "UNIMPLEMENTED": 501,
-    "INTERNAL": 500, "UNAVAILABLE": 503, "DATA_LOSS": 500, "UNAUTHENTICATED": 401, "UNKNOWN": 500,
-}  # fmt: skip
-"""The HTTP status of a gRPC code, as google/rpc/code.proto (googleapis) assigns them."""

@@ -13,16 +13,8 @@ from typing import Any, Self
 
 from trtbuild.wire import protobuf
 from trtbuild.wire.direct import loopback
-from trtbuild.wire.failures import (
-    STATUS,
-    DeadlineError,
-    DroppedError,
-    MalformedError,
-    RefusedError,
-    TooLargeError,
-    UnreachableError,
-    WireError,
-)
+from trtbuild.wire.failures import MalformedError, RefusedError, WireError
+from trtbuild.wire.grpc_failures import failure
 from trtbuild.wire.records import IndexEntry, ModelMetadata
 from trtbuild.wire.response import LIMIT
 from trtbuild.wire.schema import message
@@ -32,12 +24,6 @@ from trtbuild.wire.tls import Tls
 _END_SECONDS = 2.0
 _CONNECT_MS = 5000
 _SERVICE = "/inference.GRPCInferenceService/"
-# gRPC's own messages about a connection; a server that answers UNAVAILABLE has others.
-_NO_CONNECTION = ("failed to connect", "connection refused", "dns resolution", "name resolution")
-_LOST = (
-    "socket closed", "connection reset", "goaway", "rst_stream", "broken pipe", "recvmsg",
-    "connection closed", "stream removed", "endpoint closing",
-)  # fmt: skip
 
 
 class TritonGrpc:
@@ -291,27 +277,5 @@ async def ended(stream: AsyncGenerator[bytes, None]) -> None:
                 pass
 
 
-def failure(error: Any, seconds: float, *, answered: bool = False) -> WireError:
-    """Return our error for an ``AioRpcError``; ``answered``: part of the answer arrived."""
-    code, words = str(error.code().name), str(error.details() or "")
-    lower = words.lower()
-    if code == "DEADLINE_EXCEEDED":
-        return DeadlineError(f"no complete answer within {seconds:g} s")
-    if "http1.x server" in lower or ("frame" in lower and "settings" in lower):
-        return MalformedError(f"the server does not speak gRPC: {words}")
-    if code == "RESOURCE_EXHAUSTED" and "larger than max" in lower:
-        return TooLargeError(words)
-    if code == "UNAVAILABLE" and any(part in lower for part in _NO_CONNECTION):
-        return DroppedError(words, answered=True) if answered else UnreachableError(words)
-    if code in ("UNAVAILABLE", "INTERNAL", "CANCELLED") and any(p in lower for p in _LOST):
-        return DroppedError(words, answered=answered)
-    headers = {str(key).lower(): _text(value) for key, value in error.trailing_metadata() or ()}
-    return RefusedError(words or code, status=STATUS.get(code, 500), code=code, headers=headers)
-
-
 def _metadata(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
     return tuple((name.lower(), value) for name, value in (headers or {}).items())
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
