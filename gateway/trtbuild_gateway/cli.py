@@ -100,20 +100,31 @@ def gateway(
     listening = listen(settings.host, settings.port)
     here = f"http://{settings.host}:{listening.getsockname()[1]}"
     servers = ", ".join(one.url for one in settings.common) or str(settings.registry)
-    typer.echo(f"{here}/v1 answers for the models of {servers}; Ctrl-C stops it", err=True)
+    _say(settings, f"{here}/v1 answers for the models of {servers}; Ctrl-C stops it")
     if settings.page:
-        typer.echo(f"{here}/ui/ is a page to try them in a browser", err=True)
+        _say(settings, f"{here}/ui/ is a page to try them in a browser")
     if control is not None:
         place = f"http://{settings.control.host}:{control.getsockname()[1]}/v1/model"
-        typer.echo(f"{place} controls them", err=True)
+        _say(settings, f"{place} controls them")
     if settings.host not in _HERE and not settings.access.names_callers:
-        typer.echo(
-            "warning: whoever reaches this address may use the models; `trtbuild keys add NAME` "
-            "makes a key, `access: {keys: keys.json}` in gateway.yaml asks for it",
-            err=True,
+        _say(
+            settings,
+            "whoever reaches this address may use the models; `trtbuild keys add NAME` makes a "
+            "key, `access: {keys: keys.json}` in gateway.yaml asks for it",
+            "warning",
         )
     gateway = Gateway(settings, catalog, gate, traces=traces, experiments=experiments)
     serve(gateway, listening, control, read)
+
+
+def _say(settings: Settings, text: str, level: str = "") -> None:
+    """Write to standard error what is said once, in the form of the log."""
+    from trtbuild.jsonlog import LogFormat, log_line
+
+    line = f"{level}: {text}" if level else text
+    if settings.log_format == LogFormat.JSON:
+        line = log_line(level or "info", "trtbuild", text)
+    typer.echo(line, err=True)
 
 
 def _control_socket(settings: Settings) -> socket.socket | None:

@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-import typer
-
 from trtbuild.cli.fields import option
-from trtbuild.cli.output import console, human_count
+from trtbuild.cli.output import console, human_count, json_logs, say
 from trtbuild_batch.jobs.tally import Snapshot
 
 _LINE_SECONDS = 10.0
@@ -64,14 +62,14 @@ def duration(seconds: float) -> str:
 def live(line: Callable[[_State], str]) -> Iterator[Callable[[_State], None]]:
     """Show a state on standard error: a line that changes on a terminal, one every ten seconds
     elsewhere."""
-    if not sys.stderr.isatty():
+    if json_logs() or not sys.stderr.isatty():
         last = time.monotonic()
 
         def show(now: _State) -> None:
             nonlocal last
             if time.monotonic() - last >= _LINE_SECONDS:
                 last = time.monotonic()
-                typer.echo(f"… {line(now)}", err=True)
+                say(line(now), mark="… ")
 
         yield show
         return

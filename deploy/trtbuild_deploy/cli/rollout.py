@@ -123,7 +123,7 @@ def _settings(file: Path | None, steps: tuple[int, ...]) -> Settings:
 
 def _tell_end(found: Result, stay_at: str, *, as_json: bool) -> None:
     """Print how it ended, and where Envoy stays."""
-    from trtbuild.cli.output import json_line
+    from trtbuild.cli.output import json_line, say
 
     word = "promoted" if found.promoted else "rolled back"
     if as_json:
@@ -131,7 +131,7 @@ def _tell_end(found: Result, stay_at: str, *, as_json: bool) -> None:
     else:
         typer.echo(f"{word}: {found.why}")
     if stay_at:
-        typer.echo(f"Envoy serves {stay_at} until Ctrl-C", err=True)
+        say(f"Envoy serves {stay_at} until Ctrl-C")
 
 
 def _as_dict(found: Measurement) -> dict[str, object]:

@@ -69,7 +69,9 @@ def main() -> None:
 
 
 def _exit_interrupted() -> NoReturn:
-    typer.echo("interrupted", err=True)
+    from trtbuild.cli.output import say
+
+    say("interrupted")
     sys.exit(ExitCode.INTERRUPTED)
 
 
@@ -77,6 +79,8 @@ def _report_bug(error: Exception) -> None:
     """Print whose fault this is, trtbuild's or a plug-in's, and where the traceback went."""
     import tempfile
     import traceback
+
+    from trtbuild.cli.output import print_error
 
     with tempfile.NamedTemporaryFile(
         "w", prefix="trtbuild-", suffix=".log", delete=False, encoding="utf-8"
@@ -86,7 +90,7 @@ def _report_bug(error: Exception) -> None:
     if plugin := _plugin_in(error):
         what = f"the plug-in {plugin} failed"
         fix = f"report it to its authors with the file {log.name}, or uninstall it"
-    typer.echo(f"error: {what}: {type(error).__name__}: {error}\n  fix: {fix}", err=True)
+    print_error(TrtbuildError(f"{what}: {type(error).__name__}: {error}", fix=fix))
 
 
 def _plugin_in(error: Exception) -> str:

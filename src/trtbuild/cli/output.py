@@ -43,12 +43,17 @@ def say_json(message: str, level: str = "info", **fields: object) -> None:
     typer.echo(log_line(level, "trtbuild", message, fields=jsonable(fields)), err=True)
 
 
+def say(text: str, level: str = "info", mark: str = "") -> None:
+    """Write a line to standard error: as JSON, or as text behind a mark such as ``note: ``."""
+    if json_logs():
+        say_json(text, level)
+    else:
+        typer.echo(f"{mark}{text}", err=True)
+
+
 def say_note(text: str) -> None:
     """Write what is worth knowing, but no error, to standard error."""
-    if json_logs():
-        say_json(text, "warning")
-    else:
-        typer.echo(f"note: {text}", err=True)
+    say(text, "warning", "note: ")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -154,7 +159,7 @@ class Shown(Progress, Protocol):
 
 
 class _LineProgress:
-    """Plain lines for logs and CI: a line a phase, and one every few seconds within it."""
+    """Lines for logs and CI: a line a phase, and one every few seconds within it."""
 
     def __init__(self) -> None:
         self._last = 0.0
@@ -162,12 +167,15 @@ class _LineProgress:
 
     def step(self, text: str) -> None:
         self._phase, self._last = text, time.monotonic()
-        typer.echo(f"… {text}", err=True)
+        say(text, mark="… ")
 
     def advance(self, done: int, total: int, unit: str = "B") -> None:
         if time.monotonic() - self._last < _PAUSE:
             return
         self._last = time.monotonic()
+        if json_logs():
+            say_json(self._phase, done=done, total=total, unit=unit)
+            return
         share = f"{100 * done / total:.0f} %" if total else f"{done} {unit}"
         typer.echo(f"… {self._phase}: {share}", err=True)
 
@@ -175,26 +183,10 @@ class _LineProgress:
         """Lines need no end."""
 
 
-class _JsonProgress(_LineProgress):
-    """The same as lines of JSON."""
-
-    def step(self, text: str) -> None:
-        self._phase, self._last = text, time.monotonic()
-        say_json(text)
-
-    def advance(self, done: int, total: int, unit: str = "B") -> None:
-        if time.monotonic() - self._last >= _PAUSE:
-            self._last = time.monotonic()
-            say_json(self._phase, done=done, total=total, unit=unit)
-
-
 @contextmanager
 def progress() -> Iterator[Shown]:
     """Progress on standard error: bars on a terminal, lines elsewhere, JSON in a JSON log."""
-    if json_logs():
-        yield _JsonProgress()
-        return
-    if not sys.stderr.isatty():
+    if json_logs() or not sys.stderr.isatty():
         yield _LineProgress()
         return
     bars = _BarProgress()

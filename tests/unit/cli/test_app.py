@@ -83,6 +83,15 @@ def test_ctrl_c_is_130(boom: Boom) -> None:
     assert (result.returncode, result.stderr.strip()) == (130, "interrupted")
 
 
+def test_the_end_is_json_in_a_log_of_json(boom: Boom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRTBUILD_LOG_FORMAT", "json")
+    stopped = json.loads(boom(KeyboardInterrupt()).stderr)
+    assert (stopped["level"], stopped["message"]) == ("info", "interrupted")
+    bug = json.loads(boom(ZeroDivisionError("ours")).stderr)
+    assert (bug["level"], bug["logger"]) == ("error", "trtbuild")
+    Path(bug["fix"].split()[-1]).unlink()
+
+
 def test_a_bug_leaves_its_traceback_in_a_file(boom: Boom) -> None:
     result = boom(ZeroDivisionError("ours"))
     assert result.returncode == 1

@@ -30,17 +30,20 @@ from trtbuild.errors import BuildError, ServerError, UnsupportedError, UsageErro
 from trtbuild.files import sweep
 from trtbuild.process import free_ports
 from trtbuild.resources import state_dir
+from trtbuild.wire.failures import DeadlineError
+from trtbuild.wire.response import Response
 from trtbuild_deploy.jobs.rollout import (
     Measurement,
     Plan,
     Result,
     listening,
     parsed_server,
+    require_promoted,
     roll_out,
 )
 from trtbuild_deploy.jobs.rollout.driving import _place, _serve_on
 from trtbuild_deploy.jobs.rollout.measuring import chosen, seen_metrics
-from trtbuild_deploy.local import Envoy
+from trtbuild_deploy.local import Envoy, Prometheus
 from trtbuild_deploy.local import program as programs
 from trtbuild_deploy.settings import Settings, parse_settings
 
@@ -344,16 +347,21 @@ def test_envoy_listens_on_an_address_where_a_name_was_given() -> None:
 
 def test_what_it_needs_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     async def run() -> None:
-        async with version() as stable:
-            plan = plan_for(stable, stable)
+        async with version() as stable, version() as new:
+            plan = plan_for(stable, new)
             with refusing() as port:
-                plan = replace(plan, canary=parsed_server(f"127.0.0.1:{port}"))
+                absent = replace(plan, canary=parsed_server(f"127.0.0.1:{port}"))
                 with pytest.raises(ServerError, match="the new server is not ready"):
-                    await asyncio.to_thread(roll_out, plan)
-            plan = replace(plan, listen=listening(stable.address), canary=plan.stable)
+                    await asyncio.to_thread(roll_out, absent)
             with pytest.raises(UsageError, match="is taken by"):
-                await asyncio.to_thread(roll_out, plan)
-            plan = plan_for(stable, stable)
+                await asyncio.to_thread(roll_out, replace(plan, listen=listening(stable.address)))
+            same = parsed_server(stable.address.replace("127.0.0.1", "localhost"))
+            for other, told in (
+                (replace(plan, canary=same), "both servers are"),
+                (replace(plan, listen=("192.0.2.1", 8080)), "is no address of this machine"),
+            ):
+                with pytest.raises(UsageError, match=told):
+                    await asyncio.to_thread(roll_out, other)
             monkeypatch.setenv("PATH", str(tmp_path))
             monkeypatch.setattr(programs.sys, "executable", str(tmp_path / "python"))
             with pytest.raises(UnsupportedError) as caught:
@@ -361,6 +369,33 @@ def test_what_it_needs_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             assert "trtbuild[rollout]" in caught.value.fix
 
     asyncio.run(run())
+
+
+def test_a_late_answer_of_prometheus_ends_no_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"status": "success", "data": {"result": [{"value": [0, "0.5"]}]}}'
+    late = 2
+
+    def ask(*_: object) -> Response:
+        nonlocal late
+        late -= 1
+        if late >= 0:
+            raise DeadlineError("no complete answer within 5 s")
+        return Response(200, body=body)
+
+    prometheus = Prometheus.__new__(Prometheus)
+    prometheus.address = "127.0.0.1:1"
+    monkeypatch.setattr(Prometheus, "ask", ask)
+    assert prometheus.value("up") == 0.5
+    late = 9
+    with pytest.raises(ServerError, match="did not answer a query"):
+        prometheus.value("up")
+
+
+def test_whoever_has_no_users_is_told_to_send_some() -> None:
+    nobody = Result(promoted=False, why="nothing was measured", last=Measurement(5, {}, ()))
+    with pytest.raises(ServerError) as caught:
+        require_promoted(nobody)
+    assert "--url" in caught.value.fix
 
 
 def test_what_is_measured_exists_and_is_argos_table() -> None:

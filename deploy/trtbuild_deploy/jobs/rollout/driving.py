@@ -96,10 +96,11 @@ def roll_out(
 
     Raises:
         UnsupportedError: Envoy or Prometheus is not installed.
-        UsageError: The port for users is taken.
+        UsageError: Both servers are one, or Envoy cannot listen at the place for users.
         ServerError: A server is not ready, Envoy or Prometheus fails, or Envoy ends while it is to
             serve on.
     """
+    _require_two(plan.stable, plan.canary)
     _require_free(plan.listen)
     for name, server in (("stable", plan.stable), ("new", plan.canary)):
         require_ready(name, server)
@@ -236,8 +237,21 @@ def _serve_on(plan: Plan, envoy: Envoy, begin: Callable[[], None]) -> None:
             raise
 
 
+def _require_two(stable: Server, canary: Server) -> None:
+    if stable.place == canary.place:
+        raise UsageError(
+            f"both servers are {stable.address}, so nothing would be compared",
+            fix="start the new version on a port of its own, and name that one second",
+        )
+
+
 def _require_free(listen: tuple[str, int]) -> None:
     host, port = listen
+    if not process.port_is_free(0, host):
+        raise UsageError(
+            f"{host} is no address of this machine",
+            fix="such as --url 127.0.0.1:8080, or 0.0.0.0:8080 for other machines",
+        )
     if not process.port_is_free(port, host):
         owner = process.port_owner(port) or "another program"
         raise UsageError(
@@ -248,8 +262,11 @@ def _require_free(listen: tuple[str, int]) -> None:
 def require_promoted(found: Result) -> None:
     """Raise ServerError when the new server was rolled back."""
     if not found.promoted:
+        fix = "read the new server's log; it gets no more requests"
+        if not found.last.failed:  # nobody asked it
+            fix = "let users send their requests to --url, or wait longer with --patience"
         raise ServerError(
             f"rolled back: {found.why}",
             where=f"at {found.last.percent} % of the requests",
-            fix="read the new server's log; it gets no more requests",
+            fix=fix,
         )

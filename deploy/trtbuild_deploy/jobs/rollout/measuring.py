@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,14 @@ class Server:
 
     address: str
     pages: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Address and port without names; the name where it has no address."""
+        host, port = _host_and_port(self.address)
+        with contextlib.suppress(OSError, UnicodeError):
+            host = socket.gethostbyname(host)
+        return host, port
 
 
 @dataclass(frozen=True, slots=True)
