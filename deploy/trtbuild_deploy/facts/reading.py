@@ -24,13 +24,12 @@ _HISTOGRAMS_SINCE = "24.11"
 _HISTOGRAMS = "--metrics-config=histogram_latencies=true"
 
 
-def read_facts(repository: Path, *, image: str = "", exit_seconds: int = 60) -> Facts:
+def read_facts(repository: Path, *, image: str = "") -> Facts:
     """Read what deploying a repository needs to know.
 
     Args:
         repository: Its directory.
         image: The server's image instead of the lock's, best by digest.
-        exit_seconds: How long the server finishes requests after SIGTERM.
 
     Raises:
         UsageError: There is no such directory, or its models need several images.
@@ -59,7 +58,6 @@ def read_facts(repository: Path, *, image: str = "", exit_seconds: int = 60) -> 
     more = (_HISTOGRAMS,) if release >= _HISTOGRAMS_SINCE and _streams(models) else ()
     options = LaunchOptions(
         image=image,
-        exit_seconds=exit_seconds,
         arguments=more,
         gpu_count=max((model.world for model in models), default=0),
     )

@@ -49,7 +49,7 @@ def render(target: str, repository: Path, settings_file: Path | None) -> Deploym
     """
     found = find_target(target)
     settings = load_settings(settings_file)
-    facts = read_facts(repository, image=settings.image, exit_seconds=settings.server.exit_timeout)
+    facts = read_facts(repository, image=settings.image)
     require_sound(facts, settings)
     if reasons := tuple(found.reasons_against(facts, settings)):
         raise UnsupportedError(

@@ -57,15 +57,18 @@ def _of_environments(settings: Settings, data: Mapping[str, Any], node: yaml.Nod
     return problems
 
 
-def with_environment(settings: Settings, name: str, extra: Mapping[str, Any]) -> Settings:
-    """The settings of an environment: ``extra`` is its default, under what the file says.
+def with_environment(
+    settings: Settings, name: str, extra: Mapping[str, Any], over: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings of an environment: ``extra`` is its default, under what the file says, and
+    ``over`` what it is for, which only the file's section about it can change.
 
     Raises:
         RecipeError: The two do not fit together.
     """
     base = settings.model_dump(by_alias=True, exclude_unset=True, mode="json")
     own = base.pop("environments", {}).get(name, {})
-    changed = merged(merged(extra, base), own)
+    changed = merged(merged(merged(extra, base), over or {}), own)
     try:
         return Settings.model_validate_json(json.dumps(changed))
     except ValidationError as error:

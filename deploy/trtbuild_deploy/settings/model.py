@@ -179,6 +179,10 @@ class Gateway(Strict):
     image: Image = Field(default="", description="An image with trtbuild-gateway")
     memory: Size = Field(default="1Gi", description="Memory limit")
     cpu: Cpu = Field(default="1", description="CPU request")
+    keys: SecretRef | None = Field(
+        default=None,
+        description="The file of `trtbuild keys` in a Secret; none: whoever reaches it may ask",
+    )
 
 
 class Network(Strict):

@@ -25,14 +25,18 @@ from trtbuild_deploy.targets.yamltext import bind, literal, yaml_bytes
 from trtbuild_deploy.workload import (
     CACHE,
     GATEWAY,
+    GATEWAY_FILE,
+    GATEWAY_KEYS,
     HTTP,
     Workload,
+    gateway_settings,
     gpu_count,
     trace_arguments,
     workload,
 )
 
 _REPOSITORY = "${MODEL_REPOSITORY:?the directory of the model repository}"
+_KEYS = "${GATEWAY_KEYS:?the file of trtbuild keys}"
 _COLLECTOR = "http://collector:4318/v1/traces"
 _HEADER = "Written by trtbuild deploy compose; `trtbuild deploy diff` shows edits."
 _PYTHON = "FROM python:3.12-slim\nRUN pip install --no-cache-dir "
@@ -71,6 +75,7 @@ class Compose:
             "prometheus.yaml": prometheus(settings),
             RULES: rules_document(facts, settings),
             "collector.yaml": collector(),
+            "gateway.yaml": gateway_settings(settings),
         }
         files = [OutputFile(path, yaml_bytes(value, _HEADER)) for path, value in documents.items()]
         files += [
@@ -185,11 +190,12 @@ def _gateway_service(load: Workload, settings: Settings) -> dict[str, Any]:
     if load.gateway.image == f"trtbuild-gateway:{__version__}":
         install = f"trtbuild=={__version__} trtbuild-gateway=={__version__}\n"
         service["build"] = {"dockerfile_inline": _PYTHON + install}
+    keys = [bind(_KEYS, GATEWAY_KEYS)] if settings.gateway.keys else []
     alive = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{GATEWAY}/health/live')"
     return {
         "profiles": ["gateway"],
         **service,
-        "volumes": [bind(_REPOSITORY, MOUNT)],
+        "volumes": [bind(_REPOSITORY, MOUNT), bind("./gateway.yaml", GATEWAY_FILE), *keys],
         "depends_on": {"server": {"condition": "service_healthy"}},
         "healthcheck": {"test": ["CMD", "python3", "-c", alive], "interval": "10s"},
     }
@@ -231,6 +237,7 @@ def _test() -> dict[str, Any]:
 def _environment(facts: Facts, settings: Settings) -> bytes:
     lines = ["# Copy to .env. Compose reads it; do not commit it.", "MODEL_REPOSITORY="]
     lines += ["HF_CACHE="] if facts.from_hub else []
+    lines += ["GATEWAY_KEYS="] if settings.gateway.keys else []
     lines += [f"{name}=" for name in sorted(settings.server.secrets)]
     return ("\n".join(lines) + "\n").encode()
 

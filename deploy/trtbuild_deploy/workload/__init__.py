@@ -8,9 +8,14 @@ from trtbuild_deploy.workload.choices import (
     name_in,
     place_of,
 )
+from trtbuild_deploy.workload.gateway import (
+    GATEWAY,
+    GATEWAY_FILE,
+    GATEWAY_KEYS,
+    gateway_settings,
+)
 from trtbuild_deploy.workload.replica import (
     CACHE,
-    GATEWAY,
     GRPC,
     HTTP,
     METRICS,
@@ -25,6 +30,8 @@ from trtbuild_deploy.workload.soundness import require_sound
 __all__ = [
     "CACHE",
     "GATEWAY",
+    "GATEWAY_FILE",
+    "GATEWAY_KEYS",
     "GRPC",
     "HTTP",
     "METRICS",
@@ -34,6 +41,7 @@ __all__ = [
     "Workload",
     "analyses",
     "egress_of",
+    "gateway_settings",
     "gpu_count",
     "gpu_resource",
     "name_in",

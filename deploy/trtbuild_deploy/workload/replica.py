@@ -7,22 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from trtbuild.container import ContainerSpec, HealthCheck, Port
-from trtbuild.jsonlog import VARIABLE as LOG_FORMAT
-from trtbuild.jsonlog import LogFormat
 from trtbuild.signature import MOUNT
 from trtbuild_deploy.facts import Facts, Metrics, ModelFacts
 from trtbuild_deploy.facts.metrics import Place
 from trtbuild_deploy.settings import Settings
 from trtbuild_deploy.settings.values import quantity_bytes
-from trtbuild_deploy.workload.choices import gpu_count, gpu_resource, name_in, place_of
+from trtbuild_deploy.workload.choices import (
+    gpu_count,
+    gpu_resource,
+    name_in,
+    place_of,
+)
+from trtbuild_deploy.workload.gateway import gateway_container
 from trtbuild_deploy.workload.soundness import require_sound
 
-HTTP, GRPC, METRICS, GATEWAY = 8000, 8001, 8002, 9000
+HTTP, GRPC, METRICS = 8000, 8001, 8002
 CACHE = "/home/cache"
 PROBE = "/etc/trtbuild/probe.py"
 SLACK_SECONDS = 30
 """From the end of the server's own timeout to SIGKILL."""
 
+_EXIT = "--exit-timeout-secs="
 _PERIOD = 10
 # With a counter of work a silent engine is known after one short request; without one, only a
 # long silence tells it from a busy one.
@@ -41,8 +46,10 @@ class Workload:
         startup, ready: Its other checks.
         probe: The configuration of the probe.
         load_seconds: The estimate, or what was measured.
+        fetch_seconds: For the copy of the repository before, where one is made; twice the estimate.
         grace_seconds: From the wish to stop to SIGKILL.
         nodes: Machines of one replica.
+        disk_bytes: Of what a replica downloads to its node; 0 where nothing is, or to a claim.
         place: Whose server runs.
         metrics: Which metrics there are.
     """
@@ -54,8 +61,10 @@ class Workload:
     ready: HealthCheck
     probe: Mapping[str, Any]
     load_seconds: int
+    fetch_seconds: int
     grace_seconds: int
     nodes: int
+    disk_bytes: int
     place: Place
     metrics: Metrics
 
@@ -72,17 +81,23 @@ def workload(facts: Facts, settings: Settings) -> Workload:
     probe = _probe(facts, place)
     failures = _FAILURES if _sees_work(probe) else _FAILURES_BLIND
     seconds = probe["timeout"] + 5  # for the interpreter's start
+    beside = f"127.0.0.1:{HTTP}"
+    gateway = (
+        gateway_container(settings, beside, SLACK_SECONDS) if settings.gateway.enabled else None
+    )
     startup = HealthCheck(_command("startup"), _PERIOD, seconds, -(-2 * load // _PERIOD))
     return Workload(
         name=name_in(facts, settings),
         server=_server(facts, settings, HealthCheck(_command("live"), _PERIOD, seconds, failures)),
-        gateway=_gateway(settings) if settings.gateway.enabled else None,
+        gateway=gateway,
         startup=startup,
         ready=HealthCheck(_command("ready"), _PERIOD, seconds, 2),
         probe=probe,
         load_seconds=load,
+        fetch_seconds=-(-2 * weights // bandwidth) if _is_copied(settings) else 0,
         grace_seconds=settings.server.pre_stop + settings.server.exit_timeout + SLACK_SECONDS,
         nodes=-(-gpu_count(facts, settings) // settings.gpu.per_node) or 1,
+        disk_bytes=_disk_bytes(facts, settings, weights),
         place=place,
         metrics=facts.metrics(gateway=settings.gateway.enabled, place=place),
     )
@@ -91,6 +106,16 @@ def workload(facts: Facts, settings: Settings) -> Workload:
 def _weight_bytes(facts: Facts, settings: Settings) -> int:
     given = settings.weights.size
     return quantity_bytes(given) if given else facts.weight_bytes or 0
+
+
+def _disk_bytes(facts: Facts, settings: Settings, weights: int) -> int:
+    """The weights and a tenth more, for what lies beside them."""
+    on_node = _is_copied(settings) or (facts.from_hub and not settings.weights.cache_claim)
+    return weights * 11 // 10 if on_node else 0
+
+
+def _is_copied(settings: Settings) -> bool:
+    return settings.weights.source in ("s3", "hub")
 
 
 def _probe(facts: Facts, place: Place) -> dict[str, Any]:
@@ -131,7 +156,7 @@ def _server(facts: Facts, settings: Settings, live: HealthCheck) -> ContainerSpe
     caches = {"HOME": CACHE, "HF_HOME": f"{CACHE}/huggingface"}
     return ContainerSpec(
         image=settings.rehearsal_image if embedded else settings.image or facts.image,
-        command=_embedded_command(facts) if embedded else (*facts.command, *_traced(settings)),
+        command=_embedded_command(facts) if embedded else _command_of(facts, settings),
         name=name_in(facts, settings),
         env={**caches, **facts.environment, **_quiet(embedded=embedded), **own.env},
         inherited=tuple(sorted(own.secrets)),
@@ -158,8 +183,12 @@ def _embedded_command(facts: Facts) -> tuple[str, ...]:
     return ("trtbuild", "serve", MOUNT, "--mode", "embedded", "--host", "0.0.0.0", *rehearse)  # noqa: S104
 
 
-def _traced(settings: Settings) -> tuple[str, ...]:
-    return trace_arguments(settings.tracing.url, settings.tracing.rate)
+def _command_of(facts: Facts, settings: Settings) -> tuple[str, ...]:
+    """The server's command with the exit timeout of these settings, which an environment may
+    change, and its tracing."""
+    given = f"{_EXIT}{settings.server.exit_timeout}"
+    words = (given if word.startswith(_EXIT) else word for word in facts.command)
+    return (*words, *trace_arguments(settings.tracing.url, settings.tracing.rate))
 
 
 def trace_arguments(url: str, rate: int) -> tuple[str, ...]:
@@ -171,24 +200,4 @@ def trace_arguments(url: str, rate: int) -> tuple[str, ...]:
         f"--trace-config=opentelemetry,url={url}",
         f"--trace-config=rate={rate}",
         "--trace-config=level=TIMESTAMPS",
-    )
-
-
-def _gateway(settings: Settings) -> ContainerSpec:
-    seconds = settings.server.exit_timeout
-    # The pipeline of logs reads lines of JSON.
-    logs = {LOG_FORMAT: LogFormat.JSON.value} if settings.observe.ships_logs else {}
-    return ContainerSpec(
-        image=settings.gateway.image,
-        command=(
-            *("trtbuild", "gateway", MOUNT, "--url", f"127.0.0.1:{HTTP}"),
-            *("--host", "0.0.0.0", "--port", str(GATEWAY)),  # noqa: S104 - inside the container
-        ),
-        env={"HOME": "/tmp", **logs},  # noqa: S108 - inside the container
-        ports=(Port(GATEWAY, GATEWAY),),
-        user=f"{settings.server.user}:{settings.server.user}",
-        memory_bytes=quantity_bytes(settings.gateway.memory),
-        stop_seconds=seconds + SLACK_SECONDS,
-        read_only=True,
-        scratch=("/tmp",),  # noqa: S108 - inside the container
     )

@@ -73,6 +73,11 @@ def _of_worker(settings: Settings) -> Iterator[str]:
             yield f"'worker.queue' {worker.queue} needs 'worker.{key}', {what}"
     if worker.min > worker.max:
         yield f"'worker.min' {worker.min} is more than 'worker.max' {worker.max}"
+    if not worker.target and settings.gateway.keys and "--api-key-env" not in worker.args:
+        yield (
+            "'gateway.keys' asks the workers for a key, too: put it into the Secret, and its "
+            "variable into 'worker.args' as [--api-key-env, VARIABLE]"
+        )
     if not worker.target and not settings.gateway.enabled:
         yield "'worker.target' is needed where no gateway is deployed: the API that answers"
 

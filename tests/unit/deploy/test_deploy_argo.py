@@ -14,6 +14,7 @@ from trtbuild.errors import TrtbuildError
 from trtbuild_deploy.facts import known_families
 from trtbuild_deploy.jobs.checking import check
 from trtbuild_deploy.jobs.render import render, write
+from trtbuild_deploy.resources import data_file
 
 BASE = """
 name: chat
@@ -91,6 +92,18 @@ def test_the_rollout_has_the_pods_and_the_chart_none(tmp_path: Path) -> None:
         assert rollout["workloadRef"]["name"] == "chat"
         plugin = rollout["strategy"]["canary"]["trafficRouting"]["plugins"]
         assert plugin["argoproj-labs/gatewayAPI"]["namespace"] == f"chat-{environment}"
+
+
+def test_the_pods_have_the_labels_of_the_chart_and_its_gateway_comes_in(tmp_path: Path) -> None:
+    settings = BASE + "environments: {prod: {route: {parents: [internal]}}}\n"
+    found = files(tmp_path, settings)
+    selector = objects(found, "prod")["Rollout/chat"]["spec"]["selector"]["matchLabels"]
+    chart = yaml.safe_load(data_file("chart", "Chart.yaml").read_bytes())["name"]
+    assert selector == {"app.kubernetes.io/name": chart, "app.kubernetes.io/instance": "chat"}
+    assert found["values.yaml"]["route"]["namespace"] == "infra"
+    assert "route" not in found["values-prod.yaml"]  # the Rollout has it
+    (parent,) = objects(found, "prod")["HTTPRoute/chat"]["spec"]["parentRefs"]
+    assert parent == {"name": "internal", "namespace": "infra"}
 
 
 def test_a_canary_is_asked_before_it_gets_requests(tmp_path: Path) -> None:
@@ -171,6 +184,7 @@ def test_each_environment_is_an_application(tmp_path: Path) -> None:
         (BASE + "gpu: {count: 16}\n", "not of several nodes"),
         (BASE + "weights: {from: s3, reference: 's3://b', image: 'i:1'}\n", "the gate reads"),
         (BASE + "argo: {steps: [50, 5]}\n", "must rise"),
+        (BASE.replace('gateway:1"', 'gateway:1", keys: {name: a, key: b}'), "'gate.key'"),
     ],
 )
 def test_what_argo_cannot_do_is_refused(tmp_path: Path, settings: str, said: str) -> None:

@@ -160,12 +160,49 @@ def test_a_hostile_value_stays_a_value(tmp_path: Path) -> None:
     assert env["HF_TOKEN"] is None
 
 
+def test_a_group_of_nodes_is_replaced_and_drained_as_a_whole(tmp_path: Path) -> None:
+    objects = rendered(written(tmp_path, "vllm", "plain", RAY, ""), "1.34")
+    (found,) = (one["spec"] for one in objects if one["kind"] == "LeaderWorkerSet")
+    strategy = found["rolloutStrategy"]["rollingUpdateConfiguration"]
+    assert strategy == {"maxUnavailable": 0, "maxSurge": 1}
+    leader, worker = (
+        found["leaderWorkerTemplate"][f"{role}Template"]["spec"] for role in ("leader", "worker")
+    )
+    assert leader["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] == 15
+    # a leader's open streams need the worker until the leader's own timeout is over
+    assert worker["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] == 15 + 60
+    assert worker["terminationGracePeriodSeconds"] > 15 + 60
+
+
+def test_without_prometheus_the_number_of_replicas_stays(tmp_path: Path) -> None:
+    objects = rendered(written(tmp_path, "vllm", "plain", {}, KEDA), "1.34")
+    (scaler,) = (one["spec"] for one in objects if one["kind"] == "ScaledObject")
+    assert scaler["fallback"]["behavior"] == "currentReplicasIfHigher"
+    assert scaler["fallback"]["replicas"] == scaler["minReplicaCount"]
+
+
+def test_the_gateway_of_the_route_may_come_in_and_callers_need_keys(tmp_path: Path) -> None:
+    keys = GATEWAY.replace(":1}", ":1, keys: {name: chat-keys, key: k.json}}")
+    objects = rendered(written(tmp_path, "vllm", "plain", {}, ROUTE + keys), "1.34")
+    named = {one["kind"]: one for one in objects if one["metadata"]["name"] == "demo"}
+    callers = named["NetworkPolicy"]["spec"]["ingress"][0]["from"]
+    assert callers[1]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "infra"
+    pod = pod_of(named["Deployment"])["spec"]
+    (volume,) = (one for one in pod["volumes"] if one["name"] == "gateway-keys")
+    assert volume["secret"]["secretName"] == "chat-keys"
+    assert volume["secret"]["items"] == [{"key": "k.json", "path": "keys.json"}]
+    mounts = {one["mountPath"] for one in pod["containers"][1]["volumeMounts"]}
+    assert {"/etc/trtbuild", "/etc/trtbuild-keys"} <= mounts
+
+
 def test_every_pod_pulls_with_the_secrets(tmp_path: Path) -> None:
     objects = rendered(written(tmp_path, "vllm", "plain", {}, EVERYTHING), "1.34")
     (deployment,) = (one for one in objects if one["kind"] == "Deployment")
     (test,) = (one for one in objects if one["kind"] == "Pod")
     for spec in (pod_of(deployment)["spec"], test["spec"]):
         assert spec["imagePullSecrets"] == [{"name": "registry"}]
+        assert spec["nodeSelector"] == {"gpu": "true"}  # where the image is already
+        assert spec["tolerations"][0]["key"] == "gpu"
 
 
 def test_another_repository_is_another_pod_of_the_same_selector(tmp_path: Path) -> None:
@@ -173,7 +210,7 @@ def test_another_repository_is_another_pod_of_the_same_selector(tmp_path: Path) 
     pods, selectors = [], []
     for folder, weights in ((first, 1), (second, 2)):
         folder.mkdir()
-        repo = deployable(folder, weights=weights)
+        repo = deployable(folder, weights=weights).rename(folder / f"{folder.name}-models")
         write(render("helm", repo, None), folder / "out")
         (found,) = (one for one in rendered(folder / "out", "1.34") if one["kind"] == "Deployment")
         pods.append(pod_of(found)["metadata"]["annotations"]["checksum/repository"])
@@ -206,6 +243,13 @@ def test_an_autoscaler_from_zero_is_refused_by_the_chart(tmp_path: Path, scaling
     done = run_helm(*words, cwd=written(tmp_path, *case, {}, settings))
     assert done.returncode != 0
     assert "autoscaling.min 0 never ends" in done.stderr
+
+
+def test_a_release_that_no_service_can_be_named_after_is_refused(tmp_path: Path) -> None:
+    words = ("template", "7b.chat", "chart", "-f", "values.yaml")
+    done = run_helm(*words, cwd=written(tmp_path, "vllm", "plain", {}, ""))
+    assert done.returncode != 0
+    assert "the release 7b.chat cannot name a Service" in done.stderr
 
 
 def test_a_misspelt_value_is_refused_by_helm(tmp_path: Path) -> None:

@@ -54,6 +54,18 @@ def test_the_files_follow_the_specification(tmp_path: Path, builder: str, case: 
     assert profiles["prometheus"] == profiles["collector"] == ["observe"]
 
 
+def test_the_gateway_drains_as_long_as_the_server_and_asks_for_keys(tmp_path: Path) -> None:
+    settings = "gateway: {keys: {name: a, key: b}}\nserver: {exitTimeout: 120}\n"
+    files = rendered(deployable(tmp_path), settings)
+    assert files["gateway.yaml"]["drain_seconds"] == 120
+    gateway = files["compose.yaml"]["services"]["gateway"]
+    assert gateway["stop_grace_period"] == "150s"
+    mounts = {one["target"]: one["source"] for one in gateway["volumes"]}
+    assert mounts["/etc/trtbuild/gateway.yaml"] == "./gateway.yaml"
+    assert mounts[files["gateway.yaml"]["access"]["keys"]].startswith("${GATEWAY_KEYS:?")
+    assert "GATEWAY_KEYS=" in files[".env.example"]
+
+
 def test_the_server_has_its_limits_and_its_gpu(tmp_path: Path) -> None:
     engine = {"tensor_parallel_size": 2}
     repo = deployable(tmp_path, weights=15 << 30, settings={"engine": engine})

@@ -19,6 +19,7 @@ from support.paths import ROOT
 from trtbuild.errors import TrtbuildError
 from trtbuild_deploy.jobs.render import render
 from trtbuild_deploy.resources import data_file
+from trtbuild_gateway.settings_file import read_settings
 
 SCHEMA = json.loads(data_file("chart/values.schema.json").read_text(encoding="utf-8"))
 CLOSED = jsonschema.Draft202012Validator(SCHEMA)
@@ -27,6 +28,9 @@ RAY = {
     "tensor_parallel_size": 8,
     "pipeline_parallel_size": 2,
 }
+
+KEYS = "gateway: {enabled: true, image: g:1, keys: {name: chat-keys, key: k.json}}\n"
+WORKER = "worker: {queue: redis, image: w:1, secret: q, address: 'redis:6379', name: requests}\n"
 
 
 def files(repo: Path, settings: str = "") -> dict[str, Any]:
@@ -100,8 +104,11 @@ def test_every_object_of_the_schema_is_closed() -> None:
     assert len(seen) > 20
     for place, shape in seen.items():
         texts = {"type": "string"}  # of a mapping that takes any key
-        free = place == "/$defs/Request/properties/body"
-        assert free or shape["additionalProperties"] in (False, texts), place
+        free = {
+            "/$defs/Request/properties/body",
+            "/$defs/WorkloadValues/properties/gatewaySettings",
+        }
+        assert place in free or shape["additionalProperties"] in (False, texts), place
 
 
 @pytest.mark.parametrize("place", ["", "server", "gpu", "weights", "workload", "autoscaling"])
@@ -155,6 +162,44 @@ def test_an_environment_alone_can_scale(tmp_path: Path) -> None:
     assert found["values-prod.yaml"]["replicas"] is None
 
 
+def test_streams_may_take_as_long_everywhere_as_the_environment_says(tmp_path: Path) -> None:
+    settings = f"{KEYS}environments: {{prod: {{server: {{exitTimeout: 300}}}}}}\n"
+    found = files(deployable(tmp_path), settings)
+    for path, seconds in (("values.yaml", 60), ("values-prod.yaml", 300)):
+        workload = found[path]["workload"]
+        assert f"--exit-timeout-secs={seconds}" in workload["args"]
+        assert workload["gatewaySettings"]["drain_seconds"] == seconds
+
+
+def test_the_gateway_takes_its_settings(tmp_path: Path) -> None:
+    workload = files(deployable(tmp_path), KEYS)["values.yaml"]["workload"]
+    (tmp_path / "gateway.yaml").write_text(json.dumps(workload["gatewaySettings"]))
+    read = read_settings(tmp_path / "gateway.yaml")
+    assert read.access.keys == Path("/etc/trtbuild-keys/keys.json")
+    assert read.access.public == ("/health*", "/metrics")
+    command = workload["gatewayArgs"]
+    assert command[command.index("-f") + 1] == "/etc/trtbuild/gateway.yaml"
+
+
+def test_a_rehearsal_has_no_gpu_whatever_the_others_have(tmp_path: Path) -> None:
+    settings = "gpu: {mode: mig, profile: 1g.10gb}\nrehearsalImage: r:1\n"
+    rehearsal = files(deployable(tmp_path), settings)["values-rehearsal.yaml"]
+    assert rehearsal["gpu"] == {"mode": "none"}
+    assert rehearsal["workload"]["image"] == "r:1"
+
+
+def test_a_copy_of_the_weights_has_a_way_out_a_place_and_time(tmp_path: Path) -> None:
+    store = "from: s3, reference: 's3://b', image: a:1, endpoint: 'http://minio.storage:9000'"
+    trace = "tracing: {url: 'http://tempo:4318'}\n"
+    values = files(deployable(tmp_path), f"weights: {{{store}, size: 20G}}\n{trace}")["values.yaml"]
+    workload = values["workload"]
+    assert values["network"]["egress"] == "https"
+    assert workload["egressPorts"] == [4318, 9000]
+    assert workload["disk"] == f"{-(-22_000_000_000 // (1 << 20))}Mi"
+    startup = workload["startup"]
+    assert workload["progressDeadline"] == startup["period"] * startup["failures"] + 300 + 200
+
+
 def test_several_nodes_form_a_cluster_of_ray(tmp_path: Path) -> None:
     repo = deployable(tmp_path, settings={"engine": RAY})
     workload = files(repo)["values.yaml"]["workload"]
@@ -191,6 +236,7 @@ def test_several_nodes_form_a_cluster_of_ray(tmp_path: Path) -> None:
         ("vllm", {}, "environments: {prod: {autoscaling: {kind: hpa}}}\n", 4, "needs a gauge"),
         ("vllm", {}, "gpu: {mode: shared, count: 2}\n", 3, "a replica takes 2: parts"),
         ("onnx", {}, "gpu: {count: 16}\n", 4, "no model takes more than 0: lower it"),
+        ("vllm", {}, KEYS + WORKER, 3, "put it into the Secret"),
     ],
 )
 def test_what_cannot_be_is_refused(

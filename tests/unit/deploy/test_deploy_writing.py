@@ -77,6 +77,7 @@ def test_diff_tells_edits_from_changes(out: Path) -> None:
         "probe.json": "missing",
         "compose.cpu.yaml": "changed",
         "compose.dev.yaml": "changed",
+        "gateway.yaml": "changed",
     }
     checked = trtbuild(*words, "--check")
     assert checked.returncode == 6

@@ -60,8 +60,13 @@ class Argo:
 
 def _of_chart(settings: Settings) -> Settings:
     """The chart's own Deployment runs no pod and has no route: the Rollout has both."""
-    environments = {name: {**own, "replicas": 0} for name, own in settings.environments.items()}
-    update = {"replicas": 0, "route": Route(), "environments": environments}
+    # Where its Gateway is, the chart must know all the same: its NetworkPolicy lets it in.
+    environments = {
+        name: {**own, "replicas": 0, "route": {**own.get("route", {}), "parents": []}}
+        for name, own in settings.environments.items()
+    }
+    route = Route(namespace=settings.route.namespace)
+    update = {"replicas": 0, "route": route, "environments": environments}
     return settings.model_copy(update=update)
 
 
@@ -83,6 +88,8 @@ def _reasons(facts: Facts, settings: Settings) -> Iterator[str]:
         yield "'route.parents' is empty: name the Gateway whose weights the Rollout moves"
     if not settings.gate.image or not settings.gate.slo:
         yield "a version is asked before it serves: give 'gate.image' and 'gate.slo'"
+    if settings.gateway.keys and not settings.gate.key:
+        yield "'gateway.keys' asks the gate for a key, too: give 'gate.key'"
     if settings.weights.source in ("s3", "hub"):
         yield (
             f"'weights.from' {settings.weights.source}: the gate reads the repository, too; give a "

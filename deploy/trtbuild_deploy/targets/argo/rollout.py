@@ -14,6 +14,7 @@ from trtbuild_deploy.targets.argo.analysis import (
     gate_template,
     metrics_template,
 )
+from trtbuild_deploy.targets.helm import CHART
 from trtbuild_deploy.workload import GATEWAY, GRPC, HTTP, Workload, workload
 
 # Five minutes of measurements after a switch from blue to green.
@@ -51,7 +52,7 @@ def _service(load: Workload, suffix: str) -> dict[str, Any]:
 
 def _selector(load: Workload) -> dict[str, str]:
     """The chart's selector, of a release with the deployment's name."""
-    return {"app.kubernetes.io/name": load.name, "app.kubernetes.io/instance": load.name}
+    return {"app.kubernetes.io/name": CHART, "app.kubernetes.io/instance": load.name}
 
 
 def _route(settings: Settings, load: Workload, suffixes: tuple[str, ...]) -> dict[str, Any]:

@@ -16,15 +16,18 @@ from trtbuild_deploy.targets.helm.values import values_of
 from trtbuild_deploy.targets.yamltext import yaml_bytes
 from trtbuild_deploy.workload import gpu_count, name_in, place_of
 
+CHART = "trtbuild-server"
+"""Name of the chart, which every pod of a release has as a label."""
+
 _HEADER = "Written by trtbuild deploy helm; `trtbuild deploy diff` shows edits."
 _BESIDES = "Over values.yaml: what differs in {}."
-# What an environment changes unless deploy.yaml says something else.
+# What an environment changes unless deploy.yaml says something else; and what it is for, which only
+# its own section changes.
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "dev": {"server": {"strategy": "recreate"}},
-    "staging": {},
     "prod": {"replicas": 2},
-    "rehearsal": {"gpu": {"mode": "none"}},
 }
+_PURPOSES: Mapping[str, Mapping[str, Any]] = {"rehearsal": {"gpu": {"mode": "none"}}}
 
 
 class Helm:
@@ -75,12 +78,12 @@ def _chart() -> Iterator[OutputFile]:
 
 def settings_of(environment: str, settings: Settings) -> Settings:
     """Return the settings of an environment, with what it changes by default."""
-    default = dict(_DEFAULTS.get(environment, {}))
-    found = with_environment(settings, environment, default)
+    default, purpose = dict(_DEFAULTS.get(environment, {})), _PURPOSES.get(environment)
+    found = with_environment(settings, environment, default, purpose)
     if "replicas" not in default or found.autoscaling.kind == "none":
         return found
     del default["replicas"]
-    return with_environment(settings, environment, default)
+    return with_environment(settings, environment, default, purpose)
 
 
 def _values_in(environment: str, facts: Facts, settings: Settings) -> dict[str, Any]:
@@ -160,6 +163,13 @@ def _notes(facts: Facts, settings: Settings) -> Iterator[str]:
         yield f"{image} is a tag, which can move: give 'image' by digest"
     if settings.weights.source in ("s3", "hub"):
         yield ("every new pod downloads the whole repository: a claim or an image volume is shared")
+    if settings.route.parents and not (settings.route.namespace or settings.network.clients):
+        yield (
+            "the NetworkPolicy lets in the namespace of the release only: name the Gateway's with "
+            "'route.namespace', and that of its pods, if it is another, under 'network.clients'"
+        )
+    if settings.autoscaling.kind == "keda" and settings.monitoring.kind == "none":
+        yield "KEDA asks Prometheus, and nothing here scrapes for it: give 'monitoring.kind'"
     if settings.weights.source == "image":
         yield "image volumes need Kubernetes 1.31, and are on by default from 1.35"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field
 
@@ -22,8 +21,14 @@ from trtbuild_deploy.settings.model import (
     Weights,
 )
 from trtbuild_deploy.targets.helm.scaling import scaling_metric, scaling_query
-from trtbuild_deploy.targets.helm.workers import WorkerValues, worker_values
-from trtbuild_deploy.workload import Workload, egress_of, gpu_count, workload
+from trtbuild_deploy.targets.helm.workers import WorkerValues, port_of, worker_values
+from trtbuild_deploy.workload import (
+    Workload,
+    egress_of,
+    gateway_settings,
+    gpu_count,
+    workload,
+)
 
 _RAY_PORT = 6379
 
@@ -80,9 +85,13 @@ class WorkloadValues(Strict):
     worker_args: tuple[str, ...] = ()
     gateway_args: tuple[str, ...] = ()
     gateway_env: dict[str, str] = Field(default_factory=dict)
+    gateway_settings: dict[str, Any] = Field(
+        default_factory=dict, description="gateway.yaml, which the gateway checks"
+    )
     env: dict[str, str]
     memory: Quantity
     shm: Quantity
+    disk: Quantity = Field(default="", description="What a pod downloads to its node")
     gpu: Resource | None = None
     gpus_per_node: int = Field(ge=0)
     nodes: int = Field(ge=1)
@@ -93,7 +102,9 @@ class WorkloadValues(Strict):
     probe: Probe
     scaling: Scaling = Scaling()
     worker: WorkerValues | None = None
-    trace_port: int | None = None
+    egress_ports: tuple[int, ...] = Field(
+        default=(), description="Ports that the server reaches besides 443"
+    )
 
 
 class Values(Strict):
@@ -159,24 +170,27 @@ def _workload(facts: Facts, settings: Settings, load: Workload) -> WorkloadValue
         worker_args=_worker() if load.nodes > 1 else (),
         gateway_args=load.gateway.command if load.gateway else (),
         gateway_env=dict(load.gateway.env) if load.gateway else {},
+        gateway_settings=gateway_settings(settings) if load.gateway else {},
         env={name: value for name, value in server.env.items() if name not in settings.server.env},
         memory=_mebibytes(server.memory_bytes),
         shm=_mebibytes(facts.shm_bytes),
+        disk=_mebibytes(load.disk_bytes) if load.disk_bytes else "",
         gpu=Resource(name=gpu.name, count=gpu.count) if gpu else None,
         gpus_per_node=gpu_count(facts, settings) // load.nodes,
         nodes=load.nodes,
         startup=_check(load.startup),
         live=_check(live),
         ready=_check(load.ready),
-        # Later than the startup probe gives up, so that the probe's reason is the one that is seen.
-        progress_deadline=load.startup.period * load.startup.failures + 300,
+        # Later than the startup probe gives up, so that the probe's reason is the one that is seen;
+        # it begins after the download.
+        progress_deadline=load.fetch_seconds + load.startup.period * load.startup.failures + 300,
         probe=Probe.model_validate(load.probe),
         scaling=Scaling(
             query=scaling_query(facts, settings),
             metric=scaling_metric(facts, settings) if scales else "",
         ),
         worker=worker_values(settings),
-        trace_port=_port(settings.tracing.url),
+        egress_ports=tuple(_egress_ports(settings)),
     )
 
 
@@ -188,11 +202,11 @@ def _mebibytes(count: int) -> str:
     return f"{-(-count // (1 << 20))}Mi"
 
 
-def _port(url: str) -> int | None:
-    if not url:
-        return None
-    parts = urlsplit(url)
-    return parts.port or (443 if parts.scheme == "https" else 80)
+def _egress_ports(settings: Settings) -> list[int]:
+    """The collector's port, and that of a store of weights other than Amazon's."""
+    weights = settings.weights
+    urls = [settings.tracing.url, weights.endpoint if weights.source == "s3" else ""]
+    return sorted({port_of(url) for url in urls if url})
 
 
 def _leader(command: tuple[str, ...]) -> tuple[str, ...]:

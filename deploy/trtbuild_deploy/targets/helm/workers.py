@@ -44,7 +44,7 @@ def worker_values(settings: Settings) -> WorkerValues | None:
     return WorkerValues(
         args=tuple(args),
         trigger=Trigger(type=_TYPES[worker.queue], metadata=dict(_metadata(worker))),
-        ports=tuple(sorted({*_ports(worker), _port_of(target)})),
+        ports=tuple(sorted({*_ports(worker), port_of(target)})),
     )
 
 
@@ -102,6 +102,7 @@ def _ports(worker: Worker) -> set[int]:
     return found or {_PORTS[worker.queue]}
 
 
-def _port_of(url: str) -> int:
+def port_of(url: str) -> int:
+    """Return the port of an address, given or the scheme's own."""
     parts = urlsplit(url)
     return parts.port or (443 if parts.scheme == "https" else 80)

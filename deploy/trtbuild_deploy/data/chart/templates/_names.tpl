@@ -1,11 +1,12 @@
-{{/* The selector never changes: a Deployment refuses another one. */}}
+{{/* The selector never changes, whatever the repository is called: a Deployment refuses another. */}}
 {{- define "trtbuild.selector" -}}
-app.kubernetes.io/name: {{ .Values.name | quote }}
+app.kubernetes.io/name: {{ .Chart.Name | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "trtbuild.labels" -}}
 {{ include "trtbuild.selector" . }}
+app.kubernetes.io/part-of: {{ .Values.name | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 app.kubernetes.io/version: {{ .Values.workload.release | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
@@ -22,7 +23,7 @@ labels:
 
 {{/* Not the server's selector: its Service must not find workers. */}}
 {{- define "trtbuild.workerSelector" -}}
-app.kubernetes.io/name: {{ printf "%s-worker" .Values.name | quote }}
+app.kubernetes.io/name: {{ printf "%s-worker" .Chart.Name | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
@@ -59,6 +60,9 @@ CKV_K8S_40=NVIDIA's images have a user 1000, whose home and caches the server ne
 
 {{/* What is wrong with this cluster, before anything is sent to it. */}}
 {{- define "trtbuild.require" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" .Release.Name) -}}
+{{- fail (printf "the release %s cannot name a Service: use small letters, digits and '-', starting with a letter" .Release.Name) -}}
+{{- end -}}
 {{- $minor := .Capabilities.KubeVersion.Minor | replace "+" "" | int -}}
 {{- if and (eq .Values.gpu.mode "dra") (lt $minor 34) -}}
 {{- fail (printf "gpu.mode dra needs Kubernetes 1.34 (resource.k8s.io/v1), this is 1.%d: use gpu.mode plugin" $minor) -}}

@@ -8,6 +8,9 @@ metadata:
     {{- include "trtbuild.labels" $top | nindent 4 }}
   annotations:
     checksum/repository: {{ $v.workload.digest | quote }}
+    {{- if $v.gateway.enabled }}
+    checksum/gateway: {{ toJson $v.workload.gatewaySettings | sha256sum | quote }}
+    {{- end }}
     checksum/probe: {{ printf "%s%s" ($top.Files.Get "files/probe.py") (toJson $v.workload.probe) | sha256sum | quote }}
     kubectl.kubernetes.io/default-container: server
     trtbuild.dev/load-seconds: {{ $v.workload.loadSeconds | quote }}
@@ -29,21 +32,7 @@ spec:
   runtimeClassName: {{ . | quote }}
   {{- end }}
   {{- include "trtbuild.pullSecrets" $top | nindent 2 }}
-  {{- with $v.server.nodeSelector }}
-  nodeSelector:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $v.server.tolerations }}
-  tolerations:
-    {{- range $one := . }}
-    - operator: {{ $one.operator | quote }}
-      {{- range $key := list "key" "value" "effect" }}
-      {{- with get $one $key }}
-      {{ $key }}: {{ . | quote }}
-      {{- end }}
-      {{- end }}
-    {{- end }}
-  {{- end }}
+  {{- include "trtbuild.nodes" $top | nindent 2 }}
   {{- if eq $role "server" }}
   topologySpreadConstraints:
     {{- range $key := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
@@ -72,6 +61,25 @@ spec:
     {{- end }}
   volumes:
     {{- include "trtbuild.volumes" $top | nindent 4 }}
+{{- end }}
+
+{{/* The nodes that have GPUs, and the server's image. */}}
+{{- define "trtbuild.nodes" -}}
+{{- with .Values.server.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.server.tolerations }}
+tolerations:
+  {{- range $one := . }}
+  - operator: {{ $one.operator | quote }}
+    {{- range $key := list "key" "value" "effect" }}
+    {{- with get $one $key }}
+    {{ $key }}: {{ . | quote }}
+    {{- end }}
+    {{- end }}
+  {{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "trtbuild.pullSecrets" -}}
@@ -152,16 +160,20 @@ failureThreshold: {{ int $check.failures }}
   readinessProbe:
     {{- include "trtbuild.probe" (list "ready" $v.workload.ready) | nindent 4 }}
   {{- end }}
-  {{- if $v.server.preStop }}
+  {{- /* A leader's open streams need its workers to their end. */}}
+  {{- with add $v.server.preStop (ternary (int $v.server.exitTimeout) 0 (eq $role "worker")) }}
   lifecycle:
     preStop:
       sleep:
-        seconds: {{ int $v.server.preStop }}
+        seconds: {{ . }}
   {{- end }}
   resources:
     requests:
       cpu: {{ $v.server.cpu | quote }}
       memory: {{ $v.workload.memory | quote }}
+      {{- with $v.workload.disk }}
+      ephemeral-storage: {{ . | quote }}
+      {{- end }}
       {{- with $v.workload.gpu }}
       {{ .name | quote }}: {{ .count | quote }}
       {{- end }}
@@ -229,6 +241,11 @@ failureThreshold: {{ int $check.failures }}
   {{- include "trtbuild.confined" true | nindent 2 }}
   volumeMounts:
     {{- include "trtbuild.mounts" . | nindent 4 }}
+    {{- if .Values.gateway.keys }}
+    - name: gateway-keys
+      mountPath: /etc/trtbuild-keys
+      readOnly: true
+    {{- end }}
     - name: gateway-tmp
       mountPath: /tmp
     - name: probe
@@ -290,10 +307,7 @@ failureThreshold: {{ int $check.failures }}
     reference: {{ $v.weights.reference | quote }}
     pullPolicy: IfNotPresent
   {{- else }}
-  emptyDir:
-    {{- with $v.weights.size }}
-    sizeLimit: {{ . | quote }}
-    {{- end }}
+  emptyDir: {}
   {{- end }}
 - name: shm
   emptyDir:
@@ -311,6 +325,15 @@ failureThreshold: {{ int $check.failures }}
 {{- if $v.gateway.enabled }}
 - name: gateway-tmp
   emptyDir: {}
+{{- with $v.gateway.keys }}
+- name: gateway-keys
+  secret:
+    secretName: {{ .name | quote }}
+    defaultMode: 0440
+    items:
+      - key: {{ .key | quote }}
+        path: keys.json
+{{- end }}
 {{- end }}
 - name: probe
   configMap:
