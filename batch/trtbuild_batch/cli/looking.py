@@ -104,7 +104,7 @@ def _line(found: Contents | RefreshStatus) -> str:
 def _refresh(found: RefreshStatus) -> str:
     said = [f"{found.vectors} vectors in {found.sink}"]
     if found.embed is None:
-        said.append("planning" if found.running else "nothing under way")
+        said.append("planning" if found.running else "nothing in progress")
     else:
         state = "refreshing" if found.running else "interrupted, run the refresh again"
         said.append(f"{state}: {found.embed} rows to embed, {found.remove} to remove")
@@ -114,8 +114,7 @@ def _refresh(found: RefreshStatus) -> str:
 
 
 def _job(found: Contents) -> str:
-    from trtbuild.cli.output import human_count
-    from trtbuild_batch.cli.view import duration
+    from trtbuild_batch.cli.view import duration, tokens
 
     state = "complete" if found.complete else "running" if found.running else "interrupted"
     said = [state, f"{found.done} of {found.rows} rows"]
@@ -123,8 +122,7 @@ def _job(found: Contents) -> str:
         said.append(f"{found.errors} with errors")
     said.append(f"{found.parts_done} of {found.parts} parts")
     if found.prompt_tokens or found.completion_tokens:
-        made = human_count(found.completion_tokens)
-        said.append(f"{human_count(found.prompt_tokens)} + {made} tokens")
+        said.append(tokens(found.prompt_tokens, found.completion_tokens))
     if found.rows_per_s:
         said.append(f"{found.rows_per_s:.3g} rows/s")
     if found.seconds_left is not None:

@@ -106,7 +106,7 @@ def show(options: RunOptions, task: TaskOptions, start: Start, output: Output) -
     if output.as_json:
         print_json(end)
     else:
-        typer.echo(f"{view.line(end)}: {options.out}")
+        typer.echo(f"{view.line(end)} · written to {options.out}")
     if end.errors > options.allow_errors * end.rows:
         raise ServerError(
             f"{end.errors} of {end.rows} rows have an error instead of an answer",

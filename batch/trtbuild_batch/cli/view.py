@@ -36,19 +36,24 @@ def line(now: Snapshot) -> str:
     if now.seconds_left is not None and now.done < now.rows:
         known.append(f"{duration(now.seconds_left)} left")
     if now.prompt_tokens or now.completion_tokens:
-        known.append(
-            f"{human_count(now.prompt_tokens)} + {human_count(now.completion_tokens)} tokens"
-        )
-    if now.limit == 0:
+        known.append(tokens(now.prompt_tokens, now.completion_tokens))
+    if now.done == now.rows:
+        pass  # no calls are left to make
+    elif now.limit == 0:
         known.append("yielding to other requests")
     elif now.limit is not None:
-        known.append(f"{now.in_flight} of {now.limit} calls at a time")
+        known.append(f"{now.in_flight} of {now.limit} calls in flight")
     if now.retries:
         known.append(f"{now.retries} retries")
     if now.cost is not None:
         total = "" if now.cost_left is None else f" of about {now.cost + now.cost_left:.2f}"
         known.append(f"cost {now.cost:.2f}{total}")
     return " · ".join(known)
+
+
+def tokens(prompt: int, completion: int) -> str:
+    """Return ``1.2M tokens in, 340k out``."""
+    return f"{human_count(prompt)} tokens in, {human_count(completion)} out"
 
 
 def duration(seconds: float) -> str:

@@ -43,7 +43,7 @@ class RefreshStatus:
 
     @property
     def complete(self) -> bool:
-        """Whether there is nothing under way."""
+        """Whether there is nothing in progress."""
         return self.embed is None and not self.running
 
 

@@ -37,7 +37,7 @@ def unavailable() -> str:
     tools = [tool for tool in ("docker", "podman") if shutil.which(tool)]
     if not tools:
         return "neither docker nor podman is installed"
-    return f"no engine of {' or '.join(tools)} answers"
+    return f"no response from {' or '.join(tools)}"
 
 
 def command(job: ServerJob) -> ServerCommand:

@@ -107,7 +107,7 @@ def test_only_what_changed_is_embedded(
     assert table.schema.field("vector").type == pa.list_(pa.float32(), 3)
     assert dict(zip(table["id"].to_pylist(), table["n"].to_pylist(), strict=True))["r15"] == "-1"
     said, found = status(tmp_path)
-    assert said == f"40 vectors in {tmp_path}/vectors.parquet · nothing under way"
+    assert said == f"40 vectors in {tmp_path}/vectors.parquet · nothing in progress"
     assert (found["refreshes"], found["embed"], found["embedding"]) == (2, None, None)
     left = sorted(path.name for path in (tmp_path / "state").iterdir())
     assert left == [".lock", "_digests-2.parquet", "_refresh.json"]

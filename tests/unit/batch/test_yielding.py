@@ -158,7 +158,8 @@ def test_a_question_of_several_requests_is_not_taken_for_traffic(
 
 def test_the_progress_says_why_nothing_is_asked() -> None:
     assert line(Snapshot(10, 3, limit=0)) == "3 of 10 rows · yielding to other requests"
-    assert line(Snapshot(10, 3, in_flight=2, limit=4)).endswith("2 of 4 calls at a time")
+    assert line(Snapshot(10, 3, in_flight=2, limit=4)).endswith("2 of 4 calls in flight")
+    assert line(Snapshot(10, 10, limit=4)) == "10 of 10 rows", "a job that has ended makes no calls"
 
 
 class Gate:

@@ -64,7 +64,7 @@ def test_a_dry_run_as_json_is_json_only(tmp_path: Path, programs: Path) -> None:
         (["--port", "http"], 2, "'http' is not a port"),
         (["--env", "NOVALUE"], 2, "'NOVALUE' is not KEY=VALUE"),
         (["--env", "9X=1"], 2, "'9X=1' is not KEY=VALUE"),
-        (["--mode", "docker"], 7, "no engine of docker answers"),
+        (["--mode", "docker"], 7, "no response from docker"),
         (["--mode", "docker", "--dry-run"], 2, "--image"),
     ],
 )

@@ -216,7 +216,7 @@ def test_nothing_to_compile_with(llama: Path, tmp_path: Path, tools: Path) -> No
     assert "--no-build" in error.fix
     write_image(tools, answers=False)
     error = refused(BuildError, llama, tmp_path / "repo")
-    assert "no engine of docker answers" in error.what
+    assert "no response from docker" in error.what
 
 
 def test_no_gpu(llama: Path, tmp_path: Path, tools: Path) -> None:

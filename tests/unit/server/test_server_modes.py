@@ -138,7 +138,7 @@ def test_an_image_has_to_be_known(tmp_path: Path, programs: Path) -> None:
 def test_no_engine_is_told_but_not_to_a_dry_run(tmp_path: Path, programs: Path) -> None:
     write_docker(programs, answers=False)
     repo = write_python_model(tmp_path / "models", "m")
-    with pytest.raises(ServerError, match="no engine of docker answers") as error:
+    with pytest.raises(ServerError, match="no response from docker") as error:
         command("docker", repo, tmp_path, image="i")
     assert error.value.exit_code == 7
     assert command("docker", repo, tmp_path, image="i", dry_run=True).argv[0] == "docker"
