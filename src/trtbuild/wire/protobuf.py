@@ -25,13 +25,13 @@ _CONTENTS = {
 }  # fmt: skip
 
 
-def encode_request(model: str, request: InferRequest, version: str = "") -> bytes:
+def encode_request(model: str, request: InferRequest) -> bytes:
     """Return a serialized ``ModelInferRequest`` with the tensors in the raw form.
 
     Raises:
         TensorError: Data that does not fit its tensor.
     """
-    made = message("ModelInferRequest")(model_name=model, model_version=version, id=request.id)
+    made = message("ModelInferRequest")(model_name=model, id=request.id)
     for tensor in request.inputs:
         made.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         made.raw_input_contents.append(raw.encode(tensor))

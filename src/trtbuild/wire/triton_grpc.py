@@ -55,7 +55,7 @@ class TritonGrpc:
         scheme, _, place = url.rpartition("://")
         self.url = place.rstrip("/")
         self._tls = tls or (Tls() if scheme == "grpcs" else None)
-        self._headers = _metadata(headers)
+        self._headers = tuple((name.lower(), value) for name, value in (headers or {}).items())
         self._seconds = seconds
         self._options = (
             ("grpc.max_receive_message_length", limit),
@@ -89,33 +89,26 @@ class TritonGrpc:
         """Whether the server is up. WireError if nothing listens."""
         return bool((await self._call("ServerLive", {}, seconds)).live)
 
-    async def ready(
-        self, model: str = "", version: str = "", *, seconds: float | None = None
-    ) -> bool:
+    async def ready(self, model: str = "", *, seconds: float | None = None) -> bool:
         """Whether a model, or the server with all its models, accepts requests.
 
         WireError while nothing listens.
         """
-        named = {"name": model, "version": version} if model else {}
+        named = {"name": model} if model else {}
         try:
             found = await self._call("ModelReady" if model else "ServerReady", named, seconds)
         except RefusedError:  # it does not know the model
             return False
         return bool(found.ready)
 
-    async def metadata(
-        self, model: str, version: str = "", *, seconds: float | None = None
-    ) -> ModelMetadata:
+    async def metadata(self, model: str, *, seconds: float | None = None) -> ModelMetadata:
         """Return inputs and outputs of a model."""
-        named = {"name": model, "version": version}
-        return ModelMetadata.read(protobuf.plain(await self._call("ModelMetadata", named, seconds)))
+        found = await self._call("ModelMetadata", {"name": model}, seconds)
+        return ModelMetadata.read(protobuf.plain(found))
 
-    async def config(
-        self, model: str, version: str = "", *, seconds: float | None = None
-    ) -> dict[str, Any]:
+    async def config(self, model: str, *, seconds: float | None = None) -> dict[str, Any]:
         """Return the configuration completed by the server, by config.pbtxt's field names."""
-        named = {"name": model, "version": version}
-        return protobuf.plain((await self._call("ModelConfig", named, seconds)).config)
+        return protobuf.plain((await self._call("ModelConfig", {"name": model}, seconds)).config)
 
     async def index(self, *, ready: bool = False, seconds: float | None = None) -> list[IndexEntry]:
         """Return the models of the repository; with ``ready`` only those that accept requests."""
@@ -147,42 +140,28 @@ class TritonGrpc:
         await self._call("RepositoryModelUnload", request, seconds)
 
     async def infer(
-        self,
-        model: str,
-        request: InferRequest,
-        version: str = "",
-        *,
-        headers: Mapping[str, str] | None = None,
-        seconds: float | None = None,
+        self, model: str, request: InferRequest, *, seconds: float | None = None
     ) -> InferResponse:
         """Send a request and return the response; a decoupled model rejects it.
 
         Raises:
             TensorError: Data that does not fit its tensor.
         """
-        sent = protobuf.encode_request(model, request, version)
-        received = await self._unary("ModelInfer", sent, seconds, _metadata(headers))
+        sent = protobuf.encode_request(model, request)
         try:
-            return protobuf.decode_response(received)
+            return protobuf.decode_response(await self._unary("ModelInfer", sent, seconds))
         except TensorError as error:
             raise MalformedError(str(error)) from None
 
     async def stream_infer(
-        self,
-        model: str,
-        request: InferRequest,
-        version: str = "",
-        *,
-        headers: Mapping[str, str] | None = None,
-        seconds: float | None = None,
+        self, model: str, request: InferRequest, *, seconds: float | None = None
     ) -> AsyncGenerator[InferResponse, None]:
         """Yield responses of any model as they come; closing the generator cancels on the server.
 
         Raises:
             TensorError: Data that does not fit its tensor.
         """
-        sent = protobuf.encode_request(model, request, version)
-        stream = self.stream_bytes(sent, headers=headers, seconds=seconds)
+        stream = self.stream_bytes(protobuf.encode_request(model, request), seconds=seconds)
         try:
             async for received in stream:
                 try:
@@ -197,11 +176,7 @@ class TritonGrpc:
             await stream.aclose()
 
     async def stream_bytes(
-        self,
-        request: bytes,
-        *,
-        headers: Mapping[str, str] | None = None,
-        seconds: float | None = None,
+        self, request: bytes, *, seconds: float | None = None
     ) -> AsyncGenerator[bytes, None]:
         """Yield each serialized ``ModelStreamInferResponse`` to a serialized request.
 
@@ -211,7 +186,7 @@ class TritonGrpc:
 
         whole = self._seconds if seconds is None else seconds
         method = self._method("ModelStreamInfer")
-        call = method(timeout=whole, metadata=self._headers + _metadata(headers))
+        call = method(timeout=whole, metadata=self._headers)
         answered = False
         try:
             await call.write(request)
@@ -228,22 +203,19 @@ class TritonGrpc:
         """Call a method and return the parsed response; its messages are named like the method."""
         if isinstance(request, dict):
             request = message(f"{name}Request")(**request)
-        received = await self._unary(name, request.SerializeToString(), seconds, ())
+        received = await self._unary(name, request.SerializeToString(), seconds)
         try:
             return protobuf.parse(f"{name}Response", received)
         except TensorError as error:
             raise MalformedError(str(error)) from None
 
-    async def _unary(
-        self, name: str, request: bytes, seconds: float | None, headers: tuple[Any, ...]
-    ) -> bytes:
+    async def _unary(self, name: str, request: bytes, seconds: float | None) -> bytes:
         import grpc
 
         whole = self._seconds if seconds is None else seconds
         try:
-            received: bytes = await self._method(name)(
-                request, timeout=whole, metadata=self._headers + headers
-            )
+            call = self._method(name)(request, timeout=whole, metadata=self._headers)
+            received: bytes = await call
         except grpc.aio.AioRpcError as error:
             raise failure(error, whole) from None
         return received
@@ -275,7 +247,3 @@ async def ended(stream: AsyncGenerator[bytes, None]) -> None:
         async with asyncio.timeout(_END_SECONDS):
             async for _ in stream:
                 pass
-
-
-def _metadata(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-    return tuple((name.lower(), value) for name, value in (headers or {}).items())

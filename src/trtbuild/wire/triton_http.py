@@ -25,27 +25,21 @@ class TritonHttp(HttpEndpoint):
         """Whether the server is up. WireError if nothing listens."""
         return (await self.fetch("GET", "/v2/health/live", seconds=seconds)).good
 
-    async def ready(
-        self, model: str = "", version: str = "", *, seconds: float | None = None
-    ) -> bool:
+    async def ready(self, model: str = "", *, seconds: float | None = None) -> bool:
         """Whether a model, or the server with all its models, accepts requests.
 
         WireError while nothing listens.
         """
-        path = f"{_path(model, version)}/ready" if model else "/v2/health/ready"
+        path = f"{_path(model)}/ready" if model else "/v2/health/ready"
         return (await self.fetch("GET", path, seconds=seconds)).good
 
-    async def metadata(
-        self, model: str, version: str = "", *, seconds: float | None = None
-    ) -> ModelMetadata:
+    async def metadata(self, model: str, *, seconds: float | None = None) -> ModelMetadata:
         """Return inputs and outputs of a model."""
-        return await self._read("GET", _path(model, version), ModelMetadata.read, seconds=seconds)
+        return await self._read("GET", _path(model), ModelMetadata.read, seconds=seconds)
 
-    async def config(
-        self, model: str, version: str = "", *, seconds: float | None = None
-    ) -> dict[str, Any]:
+    async def config(self, model: str, *, seconds: float | None = None) -> dict[str, Any]:
         """Return the configuration completed by the server, by config.pbtxt's field names."""
-        return await self._read("GET", f"{_path(model, version)}/config", dict, seconds=seconds)
+        return await self._read("GET", f"{_path(model)}/config", dict, seconds=seconds)
 
     async def index(self, *, ready: bool = False, seconds: float | None = None) -> list[IndexEntry]:
         """Return the models of the repository; with ``ready`` only those that accept requests."""
@@ -78,7 +72,6 @@ class TritonHttp(HttpEndpoint):
         self,
         model: str,
         request: InferRequest,
-        version: str = "",
         *,
         binary: bool = True,
         headers: Mapping[str, str] | None = None,
@@ -89,7 +82,6 @@ class TritonHttp(HttpEndpoint):
         Args:
             model: Name of the model.
             request: Its tensors.
-            version: Empty: the server chooses.
             binary: Send and receive the tensors' bytes (Triton's extension) instead of JSON.
             headers: Of this request.
             seconds: For the whole call.
@@ -102,7 +94,7 @@ class TritonHttp(HttpEndpoint):
         if binary:
             more["Content-Type"] = "application/octet-stream"
             more[kserve.HEADER_LENGTH] = str(length)
-        path = f"{_path(model, version)}/infer"
+        path = f"{_path(model)}/infer"
         answer = accepted(await self.fetch("POST", path, body, more, seconds=seconds))
         told = answer.headers.get(kserve.HEADER_LENGTH.lower(), "")
         try:
@@ -114,7 +106,6 @@ class TritonHttp(HttpEndpoint):
         self,
         model: str,
         values: Mapping[str, Any],
-        version: str = "",
         *,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
@@ -124,14 +115,13 @@ class TritonHttp(HttpEndpoint):
         Args:
             model: Name of the model.
             values: By input: a value, or a list for a vector. Other names are parameters.
-            version: Empty: the server chooses.
             headers: Of this request.
             seconds: For the whole call.
 
         Returns:
             Values by output, each a value or a list.
         """
-        path = f"{_path(model, version)}/generate"
+        path = f"{_path(model)}/generate"
         answer = await self.fetch("POST", path, _json(values), headers, seconds=seconds)
         return _parsed(accepted(answer).body, dict)
 
@@ -139,7 +129,6 @@ class TritonHttp(HttpEndpoint):
         self,
         model: str,
         values: Mapping[str, Any],
-        version: str = "",
         *,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
@@ -148,7 +137,7 @@ class TritonHttp(HttpEndpoint):
 
         Arguments and yielded values are those of :meth:`generate`.
         """
-        path = f"{_path(model, version)}/generate_stream"
+        path = f"{_path(model)}/generate_stream"
         events = self.events("POST", path, _json(values), headers, seconds=seconds)
         async with aclosing(events):
             async for event in events:
@@ -177,9 +166,8 @@ class TritonHttp(HttpEndpoint):
         return _parsed(accepted(answer).body, read)
 
 
-def _path(model: str, version: str) -> str:
-    of_version = f"/versions/{quote(version, safe='')}" if version else ""
-    return f"/v2/models/{quote(model, safe='')}{of_version}"
+def _path(model: str) -> str:
+    return f"/v2/models/{quote(model, safe='')}"
 
 
 def _json(value: Any) -> bytes:

@@ -79,8 +79,8 @@ def test_every_datatype_has_its_size(datatype: str) -> None:
 
 
 def test_protobuf_is_what_the_official_client_reads() -> None:
-    found = official.ModelInferRequest.FromString(protobuf.encode_request("m", REQUEST, "2"))
-    assert (found.model_name, found.model_version, found.id) == ("m", "2", "r-1")
+    found = official.ModelInferRequest.FromString(protobuf.encode_request("m", REQUEST))
+    assert (found.model_name, found.model_version, found.id) == ("m", "", "r-1")
     assert [(one.name, one.datatype, tuple(one.shape)) for one in found.inputs] == [
         tensor[:3] for tensor in REQUEST.inputs
     ]

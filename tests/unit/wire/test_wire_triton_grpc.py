@@ -116,14 +116,11 @@ def test_health_and_repository() -> None:
 
 def test_infer_once_and_as_a_stream() -> None:
     one = response(y=["a", "東"]).infer_response
-    found, seen = run(
-        lambda client: client.infer("m", REQUEST, "3", headers={"Id": "9"}), {"ModelInfer": [one]}
-    )
+    found, seen = run(lambda client: client.infer("m", REQUEST), {"ModelInfer": [one]})
     assert found.outputs["y"].texts == ["a", "東"]
     sent = seen.requests["ModelInfer"][0]
-    assert (sent.model_name, sent.model_version, sent.id) == ("m", "3", "7")
+    assert (sent.model_name, sent.model_version, sent.id) == ("m", "", "7")
     assert sent.parameters["priority"].int64_param == 2
-    assert seen.metadata[0]["id"] == "9"
     steps = [response(y=["a"]), 0.01, response(y=["b"]), response(final=True)]
     assert run(stream, {"ModelStreamInfer": steps})[0] == [["a"], ["b"]]
 
