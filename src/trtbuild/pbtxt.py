@@ -5,14 +5,13 @@ The schema is Triton's own, as data (:mod:`trtbuild.wire.schema`).
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtbuild.wire.schema import enumeration, message, pool
+from trtbuild.wire.schema import enumeration, message
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -117,32 +116,3 @@ def configs(repository: Path) -> Callable[[str], Any]:
             return None
 
     return config_of
-
-
-def nearest_name(scope: str, name: str) -> str:
-    """The field of a message, or the value of an enum, most like ``name``; empty if none is near.
-
-    ``scope`` is a full name such as ``inference.ModelInput`` or ``inference.DataType``.
-    """
-    import difflib
-
-    names: list[str] = []
-    try:
-        names = list(pool().FindMessageTypeByName(scope).fields_by_name)
-    except KeyError:
-        with contextlib.suppress(KeyError):
-            names = list(pool().FindEnumTypeByName(scope).values_by_name)
-    meant = _OTHER_NAMES.get(name.upper().removeprefix("TYPE_"), "")
-    if f"TYPE_{meant}" in names:
-        return f"TYPE_{meant}"
-    near = difflib.get_close_matches(name, names, n=1)
-    return near[0] if near else ""
-
-
-# What clients, NumPy, PyTorch and C call Triton's data types.
-_OTHER_NAMES = {
-    "BYTES": "STRING", "STR": "STRING", "TEXT": "STRING", "CHAR": "INT8", "BYTE": "UINT8",
-    "BOOLEAN": "BOOL", "SHORT": "INT16", "INT": "INT32", "INTEGER": "INT32", "LONG": "INT64",
-    "HALF": "FP16", "FLOAT": "FP32", "DOUBLE": "FP64", "BFLOAT16": "BF16",
-    **{f"FLOAT{bits}": f"FP{bits}" for bits in (16, 32, 64)},
-}  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import re
 import tomllib
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
 from trtbuild.located.positions import Node, Position
 from trtbuild.resources import data_file
+from trtbuild.wire.schema import pool
 
 
 @rule(
@@ -72,13 +75,20 @@ _EXPECTED = (
     ('Expected ","', "expected a comma or the closing ] here"),
 )
 _SHOWN = 40  # characters of what was found
+# What clients, NumPy, PyTorch and C call Triton's data types.
+_OTHER_NAMES = {
+    "BYTES": "STRING", "STR": "STRING", "TEXT": "STRING", "CHAR": "INT8", "BYTE": "UINT8",
+    "BOOLEAN": "BOOL", "SHORT": "INT16", "INT": "INT32", "INTEGER": "INT32", "LONG": "INT64",
+    "HALF": "FP16", "FLOAT": "FP32", "DOUBLE": "FP64", "BFLOAT16": "BF16",
+    **{f"FLOAT{bits}": f"FP{bits}" for bits in (16, 32, 64)},
+}  # fmt: skip
 
 
 def _in_words(message: str, text: str) -> str:
     """What is wrong, without the line that protobuf quotes: it is shown below anyway."""
     if match := _UNKNOWN.search(message):
         scope, kind, name = match.groups()
-        near = pbtxt.nearest_name(scope, name)
+        near = _nearest_name(scope, name)
         hint = f"; did you mean {near!r}?" if near else ""
         return f"there is no {kind} {name!r} in {scope.rpartition('.')[2]}{hint}"
     if match := _TWICE.search(message):
@@ -91,6 +101,24 @@ def _in_words(message: str, text: str) -> str:
         if said in message:
             return f"{expected}, not {_start(text)}"
     return message.rstrip(".")
+
+
+def _nearest_name(scope: str, name: str) -> str:
+    """The field of a message, or the value of an enum, most like ``name``; empty if none is near.
+
+    ``scope`` is a full name such as ``inference.ModelInput`` or ``inference.DataType``.
+    """
+    names: list[str] = []
+    try:
+        names = list(pool().FindMessageTypeByName(scope).fields_by_name)
+    except KeyError:
+        with contextlib.suppress(KeyError):
+            names = list(pool().FindEnumTypeByName(scope).values_by_name)
+    meant = _OTHER_NAMES.get(name.upper().removeprefix("TYPE_"), "")
+    if f"TYPE_{meant}" in names:
+        return f"TYPE_{meant}"
+    near = difflib.get_close_matches(name, names, n=1)
+    return near[0] if near else ""
 
 
 def _start(text: str) -> str:

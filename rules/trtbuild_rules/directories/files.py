@@ -18,7 +18,7 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import OPENVINO_XML, Example
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import is_inside, open_inside
-from trtbuild.files import stand_in
+from trtbuild.files import begins_page, stand_in
 from trtbuild.located.positions import NOWHERE
 from trtbuild_rules.readers.graphs.onnxmodel import onnx_files
 from trtbuild_rules.readers.modelfiles import Wanted, wanted
@@ -91,7 +91,6 @@ def _trouble(model: Model, file: Wanted) -> str:
 
 
 _UNREAD = ("dali", "fil", "tensorrt", "tensorflow")  # of the others a rule reads the file
-_WEB_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 
 
 def _is_web_page(model: Model, path: Path) -> bool:
@@ -100,7 +99,7 @@ def _is_web_page(model: Model, path: Path) -> bool:
         return False
     try:
         with open_inside(path, model.repository.root) as stream:
-            return bool(_WEB_PAGE.match(stream.read(256)))
+            return begins_page(stream.read(256))
     except OSError:  # a Git LFS pointer, for example
         return False
 

@@ -12,6 +12,7 @@ from trtbuild.files.staging import (
 )
 from trtbuild.files.standins import (
     StandIn,
+    begins_page,
     explain_stand_ins,
     is_pointer,
     is_web_page,
@@ -24,6 +25,7 @@ __all__ = [
     "DigestCache",
     "StandIn",
     "atomic_write",
+    "begins_page",
     "clone_file",
     "clone_needs_space",
     "digest",

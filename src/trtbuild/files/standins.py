@@ -43,9 +43,14 @@ def is_web_page(path: Path) -> bool:
         if path.stat().st_size > _LARGEST_PAGE or not path.is_file():
             return False
         with path.open("rb") as file:
-            return _PAGE.match(file.read(_LARGEST_POINTER)) is not None
+            return begins_page(file.read(_LARGEST_POINTER))
     except OSError:
         return False
+
+
+def begins_page(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is a web page."""
+    return _PAGE.match(head) is not None
 
 
 def _is_link(path: Path) -> bool:

@@ -8,7 +8,7 @@ import itertools
 import os
 import random
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -101,17 +101,40 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 def port_owner(port: int) -> str:
     """Return who listens on ``port``, such as ``tritonserver (pid 4242)``; ``""`` if unknown."""
+    pid = listener(port)
     try:
-        connections = psutil.net_connections(kind="tcp")
-    except (psutil.Error, OSError):
-        return ""
-    for one in connections:
-        if one.laddr and one.laddr[1] == port and one.status == psutil.CONN_LISTEN and one.pid:
-            try:
-                return f"{psutil.Process(one.pid).name()} (pid {one.pid})"
-            except psutil.Error:
-                return f"pid {one.pid}"
-    return ""
+        return f"{psutil.Process(pid).name()} (pid {pid})" if pid else ""
+    except psutil.Error:
+        return f"pid {pid}"
+
+
+def listener(port: int) -> int:
+    """Return the id of the first process that listens on ``port``; 0 if none is known."""
+    sockets = set(_listening(port))
+    for pid in psutil.pids() if sockets else ():
+        with contextlib.suppress(OSError):  # it ended, or is another user's
+            if not sockets.isdisjoint(_open_files(pid)):
+                return pid
+    return 0
+
+
+def _listening(port: int) -> Iterator[str]:
+    """Yield the sockets that listen on ``port``, named as in ``/proc/PID/fd``; see
+    https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html."""
+    end = f":{port:04X}"
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError), Path(table).open() as lines:
+            for line in lines:
+                if end in line:
+                    _, local, _, state, *_, inode = line.split()[:10]
+                    if state == "0A" and local.endswith(end):
+                        yield f"socket:[{inode}]"
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed just now
+            yield str(entry.readlink())
 
 
 def running_from(root: Path) -> list[int]:

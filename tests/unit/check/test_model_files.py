@@ -426,3 +426,10 @@ def test_the_parameters_of_fil_by_release(
     write(tmp_path, 'backend: "fil"' + written, "xgboost.model")
     said = [one.server_message for one in found(tmp_path, "TRT651", "TRT631", triton=triton)]
     assert said == [f"Required parameter {lacks} not found in config"] * bool(lacks)
+
+
+@pytest.mark.parametrize("page", ["\ufeff<!DOCTYPE html>", "\n <HTML lang='en'>"])
+def test_a_web_page_in_place_of_weights_is_reported(page: str, tmp_path: Path) -> None:
+    write(tmp_path, 'backend: "tensorrt"', **{"model.plan": page})
+    (finding,) = found(tmp_path, "TRT631")
+    assert "is a web page, not the file itself" in finding.message

@@ -283,6 +283,10 @@ def test_a_listening_port_is_taken_and_its_owner_named() -> None:
         port = server.getsockname()[1]
         assert not process.port_is_free(port)
         assert f"pid {os.getpid()}" in process.port_owner(port)
+        assert process.listener(port) == os.getpid()
+        with socket.create_connection(server.getsockname()) as client:
+            assert process.listener(client.getsockname()[1]) == 0, "it does not listen"
+    assert process.listener(port) == 0
     assert process.port_is_free(port)
 
 

@@ -129,15 +129,3 @@ def _members(pid: int) -> list[psutil.Process]:
         return [leader, *leader.children(recursive=True)]
     except psutil.Error:
         return []
-
-
-def listener(port: int) -> int:
-    """Return the process that listens on ``port`` of this machine, 0 if unknown."""
-    try:
-        found = psutil.net_connections(kind="tcp")
-    except (psutil.Error, OSError):
-        return 0
-    for one in found:
-        if one.laddr and one.laddr[1] == port and one.status == psutil.CONN_LISTEN and one.pid:
-            return int(one.pid)
-    return 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trtbuild import process
 from trtbuild.errors import UsageError
 from trtbuild.repository import served_model
 from trtbuild.server_records import ServerRecord, running_servers
@@ -20,7 +21,7 @@ from trtbuild_measure.bench.targets import Address
 from trtbuild_measure.bench.targets.openai import OpenAITarget
 from trtbuild_measure.bench.targets.openai_tasks import TASKS, OpenAITaskTarget
 from trtbuild_measure.bench.watching.prometheus import read_metrics
-from trtbuild_measure.bench.watching.server import Watched, listener
+from trtbuild_measure.bench.watching.server import Watched
 
 if TYPE_CHECKING:
     from trtbuild_measure.bench.targets.triton import Exchange
@@ -175,7 +176,7 @@ def _watched(address: Address, metrics_url: str) -> Watched:
     if record is not None:
         url = metrics_url or f"http://{record.host}:{record.metrics_port}/metrics"
         return Watched(record.pid, url, address.model)
-    return Watched(listener(address.port), metrics_url, address.model)
+    return Watched(process.listener(address.port), metrics_url, address.model)
 
 
 def server_of(address: Address) -> ServerRecord | None:
