@@ -129,6 +129,7 @@ def costs(variants: Iterable[tuple[str, list[str], int, Request]], args: Any) ->
                 for _ in range(args.repeats)
             ]
             for at, (name, *_) in enumerate(started):
+                require_measured(name, [figure for turn in turns for figure in turn[at]], args)
                 row = found.setdefault(name, {})
                 for of, what in enumerate(("", "_more")):
                     values = [turn[at][of] for turn in turns]
@@ -136,6 +137,22 @@ def costs(variants: Iterable[tuple[str, list[str], int, Request]], args: Any) ->
                     row[f"us_per{what}_token_{at_once}"] = statistics.median(values)
                     row[f"ratio{what}_{at_once}"] = statistics.median(ratios)
         return found
+
+
+def require_measured(name: str, figures: list[float], args: Any) -> None:
+    """Refuse a load that is too small for the clock of CPU time, whose ticks are 10 ms."""
+    if 0 in figures:
+        raise SystemExit(
+            f"{name}: no CPU time was counted for {args.streams} streams of {args.ticks} ticks; "
+            "give more with --streams or --ticks (defaults 100 and 150)"
+        )
+
+
+def count(text: str) -> int:
+    """A number of at least one, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
 
 
 def others(upstream: int, args: Any, folder: Path) -> dict[str, float]:
@@ -155,10 +172,10 @@ def others(upstream: int, args: Any, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--streams", type=int, default=100)
-    parser.add_argument("--ticks", type=int, default=150)
-    parser.add_argument("--open", type=int, default=2000)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--streams", type=count, default=100)
+    parser.add_argument("--ticks", type=count, default=150)
+    parser.add_argument("--open", type=count, default=2000)
+    parser.add_argument("--repeats", type=count, default=3)
     parser.add_argument("--envoy", default=shutil.which("envoy"))
     parser.add_argument("--access", action="store_true", help="only what access control costs")
     parser.add_argument("--only-others", action="store_true", help="only times and memory")
