@@ -104,9 +104,13 @@ def judge_example(rule: Rule, example: Example, root: Path) -> Report:
 
 
 def _open(
-    paths: Sequence[Path], options: Options, *, only: str, progress: Progress,
+    paths: Sequence[Path],
+    options: Options,
+    *,
+    only: str,
+    progress: Progress,
     lock: Lock | None = None,
-) -> tuple[Repository, ...]:  # fmt: skip
+) -> tuple[Repository, ...]:
     if options.triton:
         toolchain.load(options.triton)
     for path in paths:

@@ -109,11 +109,11 @@ class Ignoring:
             wrong = set(unknown_codes(comments))
             for line, code in comments.all():
                 if (line, code) not in comments.used | wrong:
+                    place = (model.name, model.file(CONFIG), line, 1)
+                    message = f"the comment ignores {code}, and there is no such finding"
                     yield Finding(
-                        UNUSED, Severity.INFO, model.name, model.file(CONFIG), line, 1,
-                        f"the comment ignores {code}, and there is no such finding", "",
-                        "take the comment out",
-                    )  # fmt: skip
+                        UNUSED, Severity.INFO, *place, message, "", "take the comment out"
+                    )
 
 
 def _text(model: Model, file: str) -> str:

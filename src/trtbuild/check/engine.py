@@ -169,10 +169,23 @@ def rule(
         explanation = " ".join((check.__doc__ or "").split()).replace("``", "`")
         subject = check.__module__.rpartition(".")[2]
         REGISTERED[id] = Rule(
-            id, title, severity, explanation, fix, mirrors, subject, _scope(id, subject, scope),
-            needs_config, backends, autofix if isinstance(autofix, tuple) else (autofix,),
-            bad, good, check, artifact, follows,
-        )  # fmt: skip
+            id=id,
+            title=title,
+            severity=severity,
+            explanation=explanation,
+            fix=fix,
+            mirrors=mirrors,
+            subject=subject,
+            scope=_scope(id, subject, scope),
+            needs_config=needs_config,
+            backends=backends,
+            autofix=autofix if isinstance(autofix, tuple) else (autofix,),
+            wrong=bad,
+            right=good,
+            check=check,
+            artifact=artifact,
+            follows=follows,
+        )
         return check
 
     return register

@@ -45,7 +45,6 @@ class Checkpoint:
         config: ``config.json``.
         pickle: True when the weights are pickles, accepted by ``allow_pickle``.
         onnx: True when there are neither safetensors nor accepted pickles, but an ONNX export.
-        tokenizer_problem: Why there is no usable tokenizer; empty if there is one.
     """
 
     ref: SourceRef
@@ -58,7 +57,6 @@ class Checkpoint:
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     pickle: bool = False
     onnx: bool = False
-    tokenizer_problem: str = ""
 
     @property
     def weights_format(self) -> Literal["safetensors", "pickle", "onnx"]:

@@ -75,9 +75,11 @@ def _headline(result: ConvertResult) -> Text:
             ("· ", "yellow"), name, f" would be written to {where} (nothing was written)"
         )
     return Text.assemble(
-        ("✓ ", "green"), name, f" written to {where} for Triton {result.triton} by "
+        ("✓ ", "green"),
+        name,
+        f" written to {where} for Triton {result.triton} by "
         f"{result.builder}: {human_bytes(result.bytes)} in {result.seconds:.1f} s",
-    )  # fmt: skip
+    )
 
 
 def _tree(result: ConvertResult, entry: str) -> Tree:

@@ -50,7 +50,10 @@ def list_(
         source = model.source or "not written by trtbuild"
         note = Text(f"{source}: {model.problem}", style="red") if model.problem else Text(source)
         table.add_row(
-            Text(model.name, style="bold"), model.backend, note, model.triton,
+            Text(model.name, style="bold"),
+            model.backend,
+            note,
+            model.triton,
             human_bytes(model.bytes),
-        )  # fmt: skip
+        )
     console().print(table)

@@ -27,8 +27,9 @@ def paint(text: str, style: str) -> str:
 
 
 # What a terminal that is not Unicode shows instead.
-_PLAIN = str.maketrans({"│": "|", "┌": "+", "├": "+", "└": "+", "─": "-", "✓": "+", "✗": "x",
-                        "…": "...", "×": "x"})  # fmt: skip
+_PLAIN = str.maketrans(
+    {"│": "|", "┌": "+", "├": "+", "└": "+", "─": "-", "✓": "+", "✗": "x", "…": "...", "×": "x"}
+)
 
 
 def say(line: str, *, err: bool = False) -> None:

@@ -82,13 +82,10 @@ def up(model: CheckpointFlags, asked: UpOptions, server: ServerFlags) -> None:
         )
     with stopped_on_failure(running.server):
         if not _other_task(running, text, as_json=as_json):
-            answer = _answer(running, text, asked.max_tokens, asked.temperature, as_json=as_json)
+            answer = _answer(running, text, asked)
             _report(running, answer, as_json=as_json)
         front = _start_gateway(running, asked.repo, port, as_json=as_json) if asked.gateway else ""
-        _finish(
-            running, front, once=asked.once, detach=asked.detach, show_log=asked.verbose,
-            as_json=as_json,
-        )  # fmt: skip
+        _finish(running, front, asked)
 
 
 def _ignore(_text: str) -> None:
@@ -119,9 +116,7 @@ def _other_task(running: Up, text: str, *, as_json: bool) -> bool:
     return True
 
 
-def _answer(
-    running: Up, prompt: str, max_tokens: int, temperature: float, *, as_json: bool
-) -> Answer:
+def _answer(running: Up, prompt: str, asked: UpOptions) -> Answer:
     import sys
 
     from trtbuild.client import Sampling
@@ -132,11 +127,11 @@ def _answer(
         sys.stdout.buffer.write(piece.encode("utf-8"))
         sys.stdout.buffer.flush()
 
-    if not as_json:
+    if not asked.as_json:
         write(prompt)
-    sampling = Sampling(max_tokens=max_tokens, temperature=temperature)
+    sampling = Sampling(max_tokens=asked.max_tokens, temperature=asked.temperature)
     name = running.converted.name
-    show = _ignore if as_json else write
+    show = _ignore if asked.as_json else write
     return ask(running.server, name, prompt, sampling, timeout=300, on_text=show)
 
 
@@ -181,31 +176,29 @@ def _start_gateway(running: Up, repo: Path, port: int, *, as_json: bool) -> str:
     return started.url
 
 
-def _finish(
-    running: Up, front: str, *, once: bool, detach: bool, show_log: bool, as_json: bool
-) -> None:
+def _finish(running: Up, front: str, asked: UpOptions) -> None:
     from trtbuild.cli.serve import stay
     from trtbuild.cli.server_view import print_event, say_ready
     from trtbuild.pipeline.up import stop
 
-    if once:
+    if asked.once:
         stop(running.server)
-        if as_json:
+        if asked.as_json:
             print_event("stopped", id=running.server.id)
         return
 
     def begin() -> None:
-        if as_json:
+        if asked.as_json:
             return
         served = running.plan.contents.served
         say_ready(running.server, running.plan.choice.why, [served[running.converted.name]])
         if front:
             name = running.converted.name
             typer.echo(f"  OpenAI's API: base URL {front}, model {name}", err=True)
-        end = f"  trtbuild stop {running.server.id}" if detach else "  Ctrl-C stops it"
+        end = f"  trtbuild stop {running.server.id}" if asked.detach else "  Ctrl-C stops it"
         typer.echo(end, err=True)
 
-    if detach:
+    if asked.detach:
         begin()
     else:
-        stay(running.server, begin, as_json=as_json, quiet=not show_log)
+        stay(running.server, begin, as_json=asked.as_json, quiet=not asked.verbose)

@@ -112,11 +112,18 @@ def validate(asked: ValidateOptions) -> None:
         paths, running = stage.with_address(asked.repos)
     names = ("triton", "gpus", "auto_complete", "full", "namespacing", "config_name")
     request = stage.read_request(
-        paths or [Path("model_repository")], model=asked.model, select=asked.select,
-        ignore=asked.ignore, config=asked.config, baseline=asked.baseline,
-        update_baseline=asked.update_baseline, live=asked.live, running=running,
-        checkpoints=asked.checkpoint, options={name: getattr(asked, name) for name in names},
-    )  # fmt: skip
+        paths or [Path("model_repository")],
+        model=asked.model,
+        select=asked.select,
+        ignore=asked.ignore,
+        config=asked.config,
+        baseline=asked.baseline,
+        update_baseline=asked.update_baseline,
+        live=asked.live,
+        running=running,
+        checkpoints=asked.checkpoint,
+        options={name: getattr(asked, name) for name in names},
+    )
     with progress() as bars:
 
         def approve(changes: tuple[FileChange, ...]) -> bool:

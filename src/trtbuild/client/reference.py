@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.client.llm import LLMClient
-from trtbuild.client.transport import Protocol
 from trtbuild.errors import ServerError
 from trtbuild.signature import ServedModel, ServedTask
 from trtbuild.signature.requests import (
@@ -48,18 +47,14 @@ class DiffersError(ServerError):
 
 
 def require_reference(
-    url: str,
-    models: Mapping[str, ServedModel],
-    repository: Path,
-    *,
-    protocol: Protocol = "grpc",
+    url: str, models: Mapping[str, ServedModel], repository: Path
 ) -> tuple[str, ...]:
     """Compare answers with the stored ones; return the models that were compared.
 
     Raises:
         ServerError: A model gives different answers, or none.
     """
-    with LLMClient(url, protocol, models.get) as client:
+    with LLMClient(url, "grpc", models.get) as client:
         return tuple(
             name for name, model in models.items() if require_answers(client, model, repository)
         )

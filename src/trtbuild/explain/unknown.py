@@ -78,8 +78,11 @@ def raised(texts: Sequence[str]) -> Failure | None:
     frame = _innermost(filter(None, map(_PYTHON.search, reversed(_before(texts, at)))))
     return Failure(
         f"{name}, which is not in trtbuild's table of causes",
-        _whole(cause, texts, at), at + 1, look(at + 1, frame), _frames(texts, at),
-    )  # fmt: skip
+        _whole(cause, texts, at),
+        at + 1,
+        look(at + 1, frame),
+        _frames(texts, at),
+    )
 
 
 def _before(texts: Sequence[str], at: int) -> Sequence[str]:
@@ -126,8 +129,10 @@ def refused(statement: Statement) -> Failure:
     frames = _BACKEND.finditer(statement.text)
     return Failure(
         "the model was refused; the server's message is not in trtbuild's table of causes",
-        statement.text, statement.line, look(statement.line, _innermost(frames)),
-    )  # fmt: skip
+        statement.text,
+        statement.line,
+        look(statement.line, _innermost(frames)),
+    )
 
 
 def said(statements: Sequence[Statement], texts: Sequence[str]) -> Failure | None:
@@ -154,9 +159,10 @@ def _cut(texts: Sequence[str]) -> Failure | None:
     source = texts[at + 1] if at + 1 < len(texts) else texts[at]
     return Failure(
         "the log ends within a traceback, before its exception",
-        logs.parse(source).message.strip(), at + 1,
+        logs.parse(source).message.strip(),
+        at + 1,
         f"pass the log to its end, which names the exception; {look(at + 1, frame)}",
-    )  # fmt: skip
+    )
 
 
 def spoken(statements: Iterable[Statement], texts: Sequence[str]) -> Iterator[Failure]:

@@ -30,8 +30,8 @@ class DigestCache:
     Losing it only costs time, so a damaged or unwritable file is not an error.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path or cache_dir("digests", "sha256.json")
+    def __init__(self) -> None:
+        self._path = cache_dir("digests", "sha256.json")
         self._known: dict[str, str] | None = None
         self._new: dict[str, str] = {}
         self._lock = Lock()

@@ -1,13 +1,26 @@
-"""Settings of a recipe that the chosen builder does not support."""
+"""What a recipe asks for: its checkpoint, and settings that its builder must support."""
 
 from __future__ import annotations
 
 from trtbuild.builder import Builder, discover
+from trtbuild.checkpoint import Checkpoint, open_checkpoint
 from trtbuild.errors import UsageError
+from trtbuild.progress import Progress
 from trtbuild.recipe import ModelRecipe
 
 ASKED = ("engine", "weights", "engine_dir", "build", "adapters", "contract")
 """Keys of a recipe that only some builders read, and that nobody may ignore."""
+
+
+def open_source(recipe: ModelRecipe, progress: Progress) -> Checkpoint:
+    """Return the checkpoint of a recipe; see :func:`~trtbuild.checkpoint.open_checkpoint`."""
+    return open_checkpoint(
+        recipe.source,
+        dtype=recipe.dtype,
+        allow_pickle=recipe.allow_pickle,
+        trust_remote_code=recipe.trust_remote_code,
+        progress=progress,
+    )
 
 
 def require_taken(builder: Builder, recipe: ModelRecipe) -> None:

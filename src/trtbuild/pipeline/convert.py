@@ -18,7 +18,6 @@ from trtbuild.builder import Case
 from trtbuild.checkpoint import (
     inspect,
     open_adapters,
-    open_checkpoint,
     verify_shards,
     with_files,
 )
@@ -26,7 +25,7 @@ from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import Lock, LockedFile
 from trtbuild.modelspec import SourceRef
 from trtbuild.pipeline import artifacts
-from trtbuild.pipeline.asked import require_taken
+from trtbuild.pipeline.asked import open_source, require_taken
 from trtbuild.pipeline.job import (
     ConversionJob,
     digested_sources,
@@ -180,13 +179,7 @@ def convert(
 def _prepare(recipe: ModelRecipe, triton: str, progress: Progress) -> ConversionJob:
     tools = toolchain.load(triton)
     progress.step(f"opening {recipe.source}")
-    checkpoint = open_checkpoint(
-        recipe.source,
-        dtype=recipe.dtype,
-        allow_pickle=recipe.allow_pickle,
-        trust_remote_code=recipe.trust_remote_code,
-        progress=progress,
-    )
+    checkpoint = open_source(recipe, progress)
     name = check_model_name(recipe.name or checkpoint.default_name)
     recipe = recipe.model_copy(update={"name": name})
     spec = inspect(checkpoint, trust_remote_code=recipe.trust_remote_code)

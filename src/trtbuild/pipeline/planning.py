@@ -7,10 +7,10 @@ from pathlib import Path
 
 from trtbuild import hardware, toolchain
 from trtbuild.builder import Case, discover
-from trtbuild.checkpoint import Checkpoint, inspect, local_adapters, open_checkpoint
+from trtbuild.checkpoint import Checkpoint, inspect, local_adapters
 from trtbuild.errors import UsageError
 from trtbuild.modelspec import ModelSpec
-from trtbuild.pipeline.asked import require_taken
+from trtbuild.pipeline.asked import open_source, require_taken
 from trtbuild.plan import BuildPlan
 from trtbuild.planner import Candidate, make_plan, survey
 from trtbuild.progress import SILENT, Progress
@@ -47,13 +47,7 @@ def described(recipe: ModelRecipe, progress: Progress = SILENT) -> tuple[ModelRe
 
 
 def _opened(recipe: ModelRecipe, progress: Progress) -> tuple[ModelRecipe, ModelSpec, Checkpoint]:
-    checkpoint = open_checkpoint(
-        recipe.source,
-        dtype=recipe.dtype,
-        allow_pickle=recipe.allow_pickle,
-        trust_remote_code=recipe.trust_remote_code,
-        progress=progress,
-    )
+    checkpoint = open_source(recipe, progress)
     spec = inspect(checkpoint, trust_remote_code=recipe.trust_remote_code)
     if not recipe.name:
         recipe = recipe.model_copy(update={"name": checkpoint.default_name})

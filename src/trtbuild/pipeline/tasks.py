@@ -26,8 +26,12 @@ from trtbuild.signature.vectors import TYPES
 
 _T = ServedTask
 _ALL_TEXTS = (
-    *(one for one in _T if one.makes_vectors), _T.RERANK, _T.SCORE, _T.CLASSIFY, _T.TOKEN_CLASSIFY,
-)  # fmt: skip
+    *(one for one in _T if one.makes_vectors),
+    _T.RERANK,
+    _T.SCORE,
+    _T.CLASSIFY,
+    _T.TOKEN_CLASSIFY,
+)
 _GENERATING = tuple(one for one in _T if one.makes_text)
 _GROUP = 256
 """Items of a request for a model without a batch size; others take as many as they accept."""

@@ -197,9 +197,17 @@ def read_request(
         parse_codes(select, "--select"), parse_codes(ignore, "--ignore"), per_model, severity
     )
     return ValidateRequest(
-        tuple(repositories), model, _options(given, options or {}), selection, baseline,
-        update_baseline, live, running, _checkpoints(checkpoints), complete,
-    )  # fmt: skip
+        repositories=tuple(repositories),
+        model=model,
+        options=_options(given, options or {}),
+        selection=selection,
+        baseline=baseline,
+        update_baseline=update_baseline,
+        live=live,
+        running=running,
+        checkpoints=_checkpoints(checkpoints),
+        complete=complete,
+    )
 
 
 def with_address(texts: Sequence[str]) -> tuple[list[Path], str]:

@@ -28,7 +28,6 @@ class EngineSupport:
     Attributes:
         engine: Its name and version.
         reading: What it reads checkpoints with; None for an engine of somebody else.
-        native: Whether it has an implementation of the architecture.
         wrapper: Its class that runs transformers' code of an architecture it has none of.
         needed: The parts of :attr:`ModelSpec.code` without which it cannot serve the model.
         respelled: What it would misread unless it is written in the older spelling as well.
@@ -36,7 +35,6 @@ class EngineSupport:
 
     engine: str
     reading: Reading | None
-    native: bool
     wrapper: str
     needed: tuple[str, ...]
     respelled: tuple[str, ...] = ()
@@ -55,7 +53,7 @@ def engine_support(spec: ModelSpec, tools: Toolchain, image: str) -> EngineSuppo
     if image and image == tools.vllm_image:
         native = bool(vllm_release(tools.vllm).tasks_of(spec.architecture))
         return _support(spec, vllm_reading(tools.vllm), native=native)
-    return EngineSupport("the server", None, True, "", spec.code)
+    return EngineSupport("the server", None, "", spec.code)
 
 
 def _support(spec: ModelSpec, reading: Reading, *, native: bool) -> EngineSupport:
@@ -70,7 +68,7 @@ def _support(spec: ModelSpec, reading: Reading, *, native: bool) -> EngineSuppor
     respelled = spec.spelling if reading.maybe_four else ()
     if reading.reads_dtype:
         respelled = tuple(key for key in respelled if key != "dtype")
-    return EngineSupport(reading.engine, reading, native, wrapper, needed, respelled)
+    return EngineSupport(reading.engine, reading, wrapper, needed, respelled)
 
 
 def _brings_processor(spec: ModelSpec) -> bool:

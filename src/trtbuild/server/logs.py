@@ -189,14 +189,14 @@ def failure_reasons(path: Path) -> tuple[str, ...]:
     return _last_words(texts, cause)
 
 
-def last_lines(path: Path, count: int = 3) -> tuple[str, ...]:
-    """Return the last lines of a log that are not noise, shortened."""
+def last_lines(path: Path) -> tuple[str, ...]:
+    """Return the last three lines of a log that are not noise, shortened."""
     try:
         texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ()
     said = [line.message for line in map(parse, texts) if not line.noise]
-    return tuple(message[:200] for message in said[-count:])
+    return tuple(message[:200] for message in said[-3:])
 
 
 def _last_words(texts: list[str], cause: str) -> tuple[str, ...]:

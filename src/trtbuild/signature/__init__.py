@@ -31,23 +31,10 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "dialects": (
-            "dialect_of",
-            "recognize",
-        ),
-        "model": (
-            "ServedModel",
-            "ServedTask",
-            "Tensor",
-        ),
-        "places": (
-            "MOUNT",
-            "inside",
-        ),
-        "reading": (
-            "describe",
-            "with_files",
-        ),
+        "dialects": ("dialect_of", "recognize"),
+        "model": ("ServedModel", "ServedTask", "Tensor"),
+        "places": ("MOUNT", "inside"),
+        "reading": ("describe", "with_files"),
         "server": ("of_server",),
     },
 )

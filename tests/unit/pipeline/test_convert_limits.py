@@ -82,7 +82,7 @@ main()
 @pytest.mark.parametrize(
     "moment",
     [
-        pytest.param("convert.open_checkpoint", marks=pytest.mark.slow),
+        pytest.param("convert.open_source", marks=pytest.mark.slow),
         pytest.param("convert.digested_sources", marks=pytest.mark.slow),
         "write.clone_file",
         pytest.param("write.write_synced", marks=pytest.mark.slow),
