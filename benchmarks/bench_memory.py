@@ -111,7 +111,7 @@ def watched(
     assert client.stderr is not None
     client.stderr.readline()  # the load begins
     try:
-        # After its last request the result is written; what that takes is no growth.
+        # After its last request the result is written; what that takes is not growth.
         until = time.monotonic() + seconds
         while client.poll() is None and time.monotonic() < until:
             samples.append((time.monotonic(), process.memory_info().rss))

@@ -39,7 +39,7 @@ def described(config):
             yield value
 
 def declared(family, key, value):
-    # A value that the class works out from others (head_dim) is no default.
+    # A value that the class works out from others (head_dim) is not a default.
     cls = CONFIG_MAPPING[family]
     signature = inspect.signature(cls.__init__).parameters
     default = getattr(cls, key, None)

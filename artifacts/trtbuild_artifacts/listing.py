@@ -168,7 +168,7 @@ def _split(path: str) -> list[str]:
 
 def is_safe(path: str) -> bool:
     """Whether a relative path stays below its directory on every system, and can be written."""
-    if not path or any("\ud800" <= sign <= "\udfff" for sign in path):  # a name that is no UTF-8
+    if not path or any("\ud800" <= sign <= "\udfff" for sign in path):  # a name that is not UTF-8
         return False
     return not any(
         part in ("", ".", "..") or "\\" in part or "\0" in part or ":" in part

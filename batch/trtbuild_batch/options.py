@@ -130,7 +130,7 @@ class CommonOptions:
     greedy: bool = option(False, "Leave no room for online traffic.")
     metrics_url: str = option("", "The server's Prometheus metrics; 'none' ignores them.")
     slowdown: float = option(
-        1.05, "Times as long, on average, that other requests may wait for a first token.", min=1.01
+        1.05, "How many times as long others may wait for a first token, on average.", min=1.01
     )
     timeout: float = option(300, "Seconds for a whole answer.", min=0.1)
     attempts: int = option(5, "Calls for a row before it has an error.", min=1)

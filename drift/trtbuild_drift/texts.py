@@ -85,7 +85,7 @@ def read_window(inputs: Sequence[str], columns: Columns, sample: int, progress: 
             require_column(name.partition(".")[0], list(source.columns), option)
     wanted = {part for _, name in columns.named for part in (name, name.partition(".")[0])}
     window = Window(origin=_origin(source) if columns.embedding else {})
-    chance, content = random.Random(0), hashlib.sha256()  # noqa: S311 - a sample is no secret
+    chance, content = random.Random(0), hashlib.sha256()  # noqa: S311 - a sample is not a secret
     progress.step("reading the texts")
     for batch in replace(source, read=frozenset(wanted)).batches():
         for row in batch:

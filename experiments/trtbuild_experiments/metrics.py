@@ -53,7 +53,7 @@ def _parsed(text: str) -> Metric:
     share = float(match[1]) / 100 if match and match[1] else None
     if match is None or share == 0 or (share is not None and match[3]):
         raise UsageError(
-            f"--metric {text} is no metric",
+            f"--metric {text} is not a metric",
             fix="write latency_ms for a mean, click/requests for a ratio of totals, "
             "p95:latency_ms for a quantile",
         )

@@ -12,7 +12,7 @@ from trtbuild.errors import UsageError
 
 ALPHA = 0.05
 FEWEST = 30
-"""Users of a variant: below, the normal distribution is no approximation."""
+"""Users of a variant: below, the normal distribution does not approximate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class PlanOptions:
             raise _range("base", base, "other than 0")
         if self.sd is None and not 0 < base < 1:
             raise UsageError(
-                f"--base {base:g} is no share of users, so its deviation is not known",
+                f"--base {base:g} is not a share of users, so its deviation is not known",
                 fix="give the standard deviation between users with --sd, or records with --data",
             )
 

@@ -295,7 +295,7 @@ def _finite(name: str, value: float, where: str) -> float:
     if abs(number) < _LARGEST:
         return number
     raise UsageError(
-        f"{name} is no finite number, or one beyond {_LARGEST:g}",
+        f"{name} is not a finite number, or one beyond {_LARGEST:g}",
         where=where,
         fix="leave the field out if there is no value",
     )

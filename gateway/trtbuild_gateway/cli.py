@@ -109,8 +109,8 @@ def gateway(
     if settings.host not in _HERE and not settings.access.names_callers:
         _say(
             settings,
-            "whoever reaches this address may use the models; `trtbuild keys add NAME` makes a "
-            "key, `access: {keys: keys.json}` in gateway.yaml asks for it",
+            "anybody who can reach this address can use the models; `trtbuild keys add NAME` makes "
+            "a key, `access: {keys: keys.json}` in gateway.yaml asks for it",
             "warning",
         )
     gateway = Gateway(settings, catalog, gate, traces=traces, experiments=experiments)

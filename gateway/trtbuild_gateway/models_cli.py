@@ -202,7 +202,7 @@ def _ask(
     except WireError as error:
         raise _unanswered(url, str(error)) from None
     except (ValueError, LookupError, TypeError):
-        raise _unanswered(url, "what answers is no control port") from None
+        raise _unanswered(url, "what answers is not a control port") from None
     raise ServerError(message, where=url, fix="see docs/guides/model-control.md")
 
 

@@ -53,7 +53,7 @@ def with_control_port(settings: Settings, port: int) -> Settings:
     """Return settings with another control port.
 
     Raises:
-        RecipeError: It is no port.
+        RecipeError: It is not a port.
     """
     if not 0 <= port <= 65535:
         raise RecipeError(

@@ -126,7 +126,7 @@ def _plain(value: Any) -> Any:
 
     Raises:
         ValueError: It would fill the memory when it is written, as aliases of YAML can, or its
-            text is no Unicode.
+            text is not Unicode.
     """
     left = _MOST_VALUES
 

@@ -205,7 +205,7 @@ def _first(message: bytes, number: int) -> bytes:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """The fields of a message with their numbers; those that are no bytes are passed over."""
+    """The fields of a message with their numbers; those that are not bytes are passed over."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)

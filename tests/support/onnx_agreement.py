@@ -92,7 +92,7 @@ def operators(met: Counter[str]) -> Iterator[str]:
             try:
                 session = Session(made.SerializeToString())
                 expected = {kind: session.infos(kind) for kind in ("inputs", "outputs")}
-            except Exception:  # ONNX Runtime does not have it, or it is no tensor
+            except Exception:  # ONNX Runtime does not have it, or it is not a tensor
                 met["not loaded"] += 1
                 continue
             met["models"] += 1

@@ -1,7 +1,7 @@
 """ONNX models and configurations for them, made from a number: sound ones, and spoilt ones.
 
 The files have fixed, open and missing shapes, scalars, initializers among the inputs, outputs that
-are no tensors, shapes that are computed, outputs whose written shape is not the inferred one,
+are not tensors, shapes that are computed, outputs whose written shape is not the inferred one,
 sequence controls, states and ragged inputs.
 """
 

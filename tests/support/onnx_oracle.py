@@ -53,7 +53,7 @@ class Session:
         )
 
     def infos(self, which: str) -> dict[str, Info]:
-        """InputInfos, OutputInfos, OverridableInitializerInfos; refuses what is no tensor."""
+        """InputInfos, OutputInfos, OverridableInitializerInfos; refuses what is not a tensor."""
         infos: dict[str, Info] = {}
         for one in getattr(self._session, f"get_{which}")():
             outer, _, inner = one.type.rstrip(")").partition("(")

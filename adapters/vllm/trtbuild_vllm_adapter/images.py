@@ -17,7 +17,7 @@ def pictures(images: Sequence[str]) -> list[Any]:
     """Return base64 image files as RGB pictures.
 
     Raises:
-        RequestError: One is no image, or has more than 64 megapixels.
+        RequestError: One is not an image, or has more than 64 megapixels.
     """
     from PIL import Image
 

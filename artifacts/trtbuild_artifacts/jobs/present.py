@@ -64,7 +64,7 @@ class Present:
         """Refuse to replace what nobody could restore.
 
         Raises:
-            UsageError: It is no repository of trtbuild; files were changed or added by hand and
+            UsageError: It is not a repository of trtbuild; files were changed or added by hand and
                 not ``force``.
         """
         if not self.files:

@@ -85,7 +85,7 @@ class Engine(Generic[Item]):
     _requests: int = 0
     _silent_since: float = 0.0
     _budget: Budget = field(init=False)
-    # jitter is no secret
+    # jitter is not a secret
     _chance: random.Random = field(default_factory=random.Random)
 
     def __post_init__(self) -> None:

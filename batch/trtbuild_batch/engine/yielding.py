@@ -109,7 +109,7 @@ class Yielding:
 
     slowdown: float = SLOWDOWN
     limit: int = _START
-    chance: random.Random = field(default_factory=random.Random)  # it is no secret
+    chance: random.Random = field(default_factory=random.Random)  # it is not a secret
     _quiet: float = _QUIET[0]
     _alone: _Mean = field(default_factory=_Mean)
     _beside: _Mean = field(default_factory=_Mean)

@@ -51,7 +51,7 @@ def parquet_rows(file: InputFile) -> int:
 
 
 def jsonl(file: InputFile, first: int, needed: Needed) -> Iterator[list[Row]]:
-    """A row for each line that is not blank; a line that is no JSON object has a problem."""
+    """A row for each line that is not blank; a line that is not a JSON object has a problem."""
     for at, lines in _chunks(_lines(file), first):
         if needed(at, at + len(lines)):
             yield [_json_row(at + i, line) for i, line in enumerate(lines)]

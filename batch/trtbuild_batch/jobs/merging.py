@@ -133,6 +133,6 @@ def _openai_line(row: dict[str, Any]) -> dict[str, Any]:
         body = json.loads(row["output"])
     except ValueError as error:
         raise BuildError(
-            f"the answer to {row['id']!r} is no JSON: {error}", fix="run the job again with --new"
+            f"the answer to {row['id']!r} is not JSON: {error}", fix="run the job again with --new"
         ) from None
     return found | {"response": {"status_code": 200, "request_id": name, "body": body}}

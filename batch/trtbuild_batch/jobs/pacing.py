@@ -127,7 +127,7 @@ def pacer(options: PaceOptions, address: Address, *, slowdown: float = 0.0) -> P
     """Return how many calls at a time a job makes, and how much others may notice of it.
 
     Raises:
-        UsageError: The address of the metrics is no URL.
+        UsageError: The address of the metrics is not a URL.
     """
     if options.concurrency:
         return Pacer(Fixed(options.concurrency))

@@ -173,7 +173,7 @@ def counts(where: Place) -> dict[str, int]:
     """Return rows, errors and tokens of a part, from its footer.
 
     Raises:
-        BuildError: It is no part of ours.
+        BuildError: It is not one of our parts.
     """
     import json
 

@@ -103,7 +103,7 @@ def need(folder: Place) -> Record:
     raise UsageError(
         f"{folder} has no job: it belongs to a refresh",
         fix=f"`trtbuild batch status {folder}` shows the refresh, and its vectors are in the sink; "
-        f"rows that it embeds now are the job {folder / 'pending' / 'out'}",
+        f"the rows that it is embedding are the job {folder / 'pending' / 'out'}",
     )
 
 

@@ -123,7 +123,7 @@ class Planner:
         return [[columns[name][at] for at in wanted] for name in columns]
 
     def _values(self, rows: list[Row]) -> tuple[list[str], list[Any], list[Any]]:
-        """Return the ids, the texts (None for what is no text) and the kept columns."""
+        """Return the ids, the texts (None for what is not text) and the kept columns."""
         import pyarrow as pa
 
         text = pa.string()

@@ -35,7 +35,7 @@ class ExportOptions:
                 raise UsageError(
                     f"{value!r} is not a name of Kubernetes",
                     where=f"--{name}",
-                    fix="write small letters, digits and '-'",
+                    fix="write lowercase letters, digits and '-'",
                 )
 
     def mounted(self) -> tuple[str, PurePosixPath] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 def payload(row: Mapping[str, Any], text: Callable[[str], str] = str) -> dict[str, Any]:
     """Return the row with nothing that JSON does not have: NaN and infinity become null, as no
-    database reads them, and what is no number, text or list becomes text.
+    database reads them, and what is not a number, text or list becomes text.
 
     Args:
         row: Values by column.

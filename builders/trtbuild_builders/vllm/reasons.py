@@ -95,8 +95,8 @@ def _heads(spec: ModelSpec) -> list[str]:
     if groups != {shared} or not shared or heads % shared == 0:
         return []
     return [
-        f"config.json has {heads} attention heads and {shared} for keys and values, which must "
-        "divide them: correct num_attention_heads or num_key_value_heads, or fetch it again"
+        f"config.json has {heads} attention heads and {shared} KV heads, which must divide them: "
+        "correct num_attention_heads or num_key_value_heads, or download the file again"
     ]
 
 

@@ -15,8 +15,8 @@ def family_warnings(case: Case) -> Iterator[str]:
         return
     if not vision.processor and case.spec.layout == "hf":
         yield (
-            "the checkpoint has no preprocessor_config.json and no processor_config.json, without "
-            "which vLLM does not load it: fetch them from where the checkpoint came from"
+            "the checkpoint has neither preprocessor_config.json nor processor_config.json, which "
+            "vLLM needs to load it: download them from the checkpoint's source"
         )
     family = vision_family(case.spec.architecture)
     if family is None:

@@ -24,7 +24,7 @@ _Force = Annotated[bool, typer.Option("--force", help="Overwrite files that were
 
 _DEFAULTS = """\
 # All settings have defaults; trtbuild deploy schema lists them.
-server: {exitTimeout: 60}  # seconds in which running requests end
+server: {exitTimeout: 60}  # seconds for requests in flight to finish
 """
 
 
@@ -118,7 +118,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _described(name: str) -> tuple[str, str]:
-    """A target's line in the help, of a broken one what is wrong with it, and its example."""
+    """A target's line in the help and its example; what is wrong with a broken target."""
     from trtbuild.errors import UsageError
     from trtbuild_deploy.target import example_of, find_target
 

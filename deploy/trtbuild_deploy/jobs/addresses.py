@@ -26,7 +26,7 @@ class Addresses:
     traces: str = ""
 
     def require_sound(self) -> None:
-        """Raise UsageError for the first one that is no address."""
+        """Raise UsageError for the first one that is not an address."""
         require_address("--url", self.server, "127.0.0.1:8000")
         for page in self.metrics:
             require_address("--metrics", page, "http://127.0.0.1:8002/metrics", full=True)

@@ -56,7 +56,7 @@ def read_golden(path: Path) -> tuple[GoldenPrompt, ...]:
                 found.append(GoldenPrompt.model_validate(json.loads(line)))
             except (ValidationError, ValueError, RecursionError) as error:
                 raise UsageError(
-                    f"line {number} is no golden prompt: {_problem(error)}",
+                    f"line {number} is not a golden prompt: {_problem(error)}",
                     where=str(path),
                     fix=fix,
                 ) from None

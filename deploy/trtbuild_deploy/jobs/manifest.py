@@ -48,7 +48,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError(f"version {found['version']!r}")
         files = {str(name): str(value) for name, value in found["files"].items()}
         if outside := [name for name in files if not _is_inside(name)]:
-            raise ValueError(f"{outside[0]!r} is no file of this directory")
+            raise ValueError(f"{outside[0]!r} is not a file of this directory")
         return Manifest(str(found["target"]), str(found["repository"]), files)
     except (FileNotFoundError, NotADirectoryError):
         return Manifest()

@@ -75,5 +75,5 @@ def require_passed(steps: Sequence[Step]) -> None:
         raise ServerError(
             f"{len(failed)} of {len(steps)} checks of the deployment failed",
             details=tuple(f"{step.name}: {step.said}" for step in failed),
-            fix=fixes.pop() if len(fixes) == 1 else "do what each failed check says",
+            fix=fixes.pop() if len(fixes) == 1 else "follow the fix of each failed check",
         )

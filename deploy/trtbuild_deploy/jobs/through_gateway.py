@@ -50,7 +50,7 @@ async def _listed(facts: Facts, url: str, headers: Mapping[str, str]) -> Step:
     try:
         listed = {str(one["id"]) for one in json.loads(text)["data"]}
     except (ValueError, LookupError, TypeError):
-        fix = "check --gateway: what answers there is no gateway"
+        fix = "check --gateway: what answers there is not a gateway"
         return Step(name, False, f"{asked}: no list of models: {shown(text)}", fix)
     lacking = [model.name for model in facts.models if model.name not in listed]
     said = f"{', '.join(lacking)} missing" if lacking else f"{len(facts.models)} of them"

@@ -46,7 +46,7 @@ def verify(
         progress: Called before a slow step.
 
     Raises:
-        UsageError: What is no address, a command that cannot be split into words or that does not
+        UsageError: A value is not an address, a command cannot be split into words or does not
             wait for the restart, or there is nothing to stream.
         TrtbuildError: As :func:`trtbuild_deploy.facts.read_facts`.
     """

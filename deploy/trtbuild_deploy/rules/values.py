@@ -22,7 +22,7 @@ def get(value: Any, *path: str | int) -> Any:
 
 
 def items(value: Any) -> list[Mapping[str, Any]]:
-    """The mappings of a list; nothing where it is no list."""
+    """The mappings of a list; nothing where it is not a list."""
     found = value if isinstance(value, list) else []
     return [one for one in found if isinstance(one, Mapping)]
 

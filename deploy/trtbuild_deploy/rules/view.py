@@ -55,7 +55,7 @@ class Server:
 
     Attributes:
         name: Its name.
-        exit_timeout: Seconds in which running requests end after SIGTERM.
+        exit_timeout: Seconds for requests in flight to finish after SIGTERM.
         memory: Its limit in bytes; None without one.
         shm: The size of ``/dev/shm``; None where it is the engine's 64 MiB, 0 without a limit.
         pre_stop: Seconds of its preStop hook; None without one.

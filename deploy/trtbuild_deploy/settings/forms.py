@@ -104,7 +104,7 @@ HostName = Annotated[
     str,
     Form(
         rf"(\*\.)?{_SUBDOMAIN}",
-        "a host name in small letters, such as chat.example.org or *.example.org",
+        "a host name in lowercase, such as chat.example.org or *.example.org",
         253,
         empty=False,
     ),

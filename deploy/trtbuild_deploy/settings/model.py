@@ -79,7 +79,7 @@ class Server(Strict):
         default=15, ge=0, le=_DAY, description="Seconds between leaving the endpoints and SIGTERM"
     )
     exit_timeout: int = Field(
-        default=60, ge=1, le=_DAY, description="Seconds in which running requests end"
+        default=60, ge=1, le=_DAY, description="Seconds for requests in flight to finish"
     )
     user: int = Field(
         default=1000, ge=1, le=_INT32, description="User and group id; NVIDIA's images have 1000"
@@ -181,7 +181,7 @@ class Gateway(Strict):
     cpu: Cpu = Field(default="1", description="CPU request")
     keys: SecretRef | None = Field(
         default=None,
-        description="The file of `trtbuild keys` in a Secret; none: whoever reaches it may ask",
+        description="The file of `trtbuild keys` in a Secret; none: anybody can use it",
     )
 
 
@@ -209,7 +209,7 @@ class Route(Strict):
     )
     hostnames: tuple[HostName, ...] = Field(default=(), description="Host names")
     timeout: int = Field(
-        default=600, ge=1, le=99_999, description="Seconds for one request; streams take as long"
+        default=600, ge=1, le=99_999, description="Seconds for one request, streams included"
     )
 
 

@@ -63,7 +63,7 @@ class Worker(Strict):
     ] = Field(default="trtbuild", description="As in the URL's ?group=")
     account: Annotated[
         str, Form(r"[A-Za-z0-9_$.-]+", "an account of NATS, such as $G", empty=False)
-    ] = Field(default="$G", description="Account of NATS that has the stream")
+    ] = Field(default="$G", description="NATS account that has the stream")
     variable: Variable | Literal[""] = Field(
         default="",
         description="Variable of the Secret with Redis' password, or RabbitMQ's amqp:// address",

@@ -41,7 +41,7 @@ def bytes_of(text: str) -> str:
 def size_of(text: str) -> str:
     """``text`` when it is a quantity of at least one byte."""
     if not quantity_bytes(text):
-        raise ValueError(f"{text!r} is nothing: give a size, such as 200M or 1Gi")
+        raise ValueError(f"{text!r} is not a size: give one, such as 200M or 1Gi")
     return text
 
 
@@ -58,7 +58,7 @@ def dns_label(text: str) -> str:
 def _named(text: str, pattern: str, start: str) -> str:
     if not (re.fullmatch(pattern, text) and len(text) <= LONGEST_NAME):
         raise ValueError(
-            f"{text!r} cannot be a name in Kubernetes: use 1 to {LONGEST_NAME} small letters, "
+            f"{text!r} cannot be a name in Kubernetes: use 1 to {LONGEST_NAME} lowercase letters, "
             f"digits and '-', {start} ending with a letter or digit"
         )
     return text

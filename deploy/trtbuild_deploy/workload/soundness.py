@@ -75,7 +75,7 @@ def _of_worker(settings: Settings) -> Iterator[str]:
         yield f"'worker.min' {worker.min} is more than 'worker.max' {worker.max}"
     if not worker.target and settings.gateway.keys and "--api-key-env" not in worker.args:
         yield (
-            "'gateway.keys' asks the workers for a key, too: put it into the Secret, and its "
+            "with 'gateway.keys' the workers need a key, too: put it into the Secret, and its "
             "variable into 'worker.args' as [--api-key-env, VARIABLE]"
         )
     if not worker.target and not settings.gateway.enabled:
@@ -115,5 +115,5 @@ def _of_gpus(facts: Facts, settings: Settings) -> Iterator[str]:
         more = ", and pipeline_parallel_size for several nodes" * (widest.builder == "vllm")
         yield (
             f"tensor_parallel_size {widest.tensor} is more than the {gpu.per_node} GPUs of a node "
-            f"('gpu.perNode'): convert with fewer{more}"
+            f"('gpu.perNode'): convert with a smaller one{more}"
         )

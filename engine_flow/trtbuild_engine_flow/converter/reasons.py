@@ -194,7 +194,7 @@ def _of_ranks(family: Family, shape: Shape, tp: int) -> Iterator[str]:
         )
     if shape.inner % tp:
         yield (
-            f"an intermediate size of {shape.inner:,} is no multiple of {tp} ranks: "
+            f"an intermediate size of {shape.inner:,} is not a multiple of {tp} ranks: "
             f"use --tp {_nearest(shape.inner, tp)}"
         )
     if family.name == "gemma2" and shape.vocab % tp:

@@ -86,7 +86,7 @@ def number(config: Mapping[str, Any], *keys: str) -> float:
     value = config[key] if key else 0
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise UnsupportedError(
-            f"config.json says {key} {value!r}, which is no size",
+            f"config.json says {key} {value!r}, which is not a size",
             where="config.json",
             fix="fetch config.json again from where it came from",
         )

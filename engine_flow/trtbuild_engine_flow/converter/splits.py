@@ -97,7 +97,7 @@ class Splitter:
 
     def _share(self, count: int, name: str) -> Span:
         if count % self._tp:
-            raise ValueError(f"tensor {name!r}: {count:,} features are no multiple of {self._tp}")
+            raise ValueError(f"tensor {name!r}: {count:,} features do not divide by {self._tp}")
         return self._span(count)
 
     def _extent(self, stored: Stored) -> tuple[int, int]:

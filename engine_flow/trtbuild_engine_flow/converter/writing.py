@@ -75,7 +75,7 @@ def _refuse_foreign(out: Path) -> None:
     foreign = [p.name for p in sorted(out.iterdir()) if not _OURS.fullmatch(p.name)]
     if foreign:
         raise UsageError(
-            f"{out} holds {foreign[0]!r}, which is no part of a TensorRT-LLM checkpoint",
+            f"{out} holds {foreign[0]!r}, which is not part of a TensorRT-LLM checkpoint",
             where=str(out),
             fix="name a new directory (--out)",
         )

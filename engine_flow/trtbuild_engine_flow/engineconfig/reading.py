@@ -122,7 +122,7 @@ def of_document(document: Any) -> EngineConfig:
         if not isinstance(document.get(key), dict)
     ]  # fmt: skip
     if lacking:
-        raise ValueError(f"it has no {' and no '.join(lacking)}: it is no engine's config.json")
+        raise ValueError(f"it has no {' and no '.join(lacking)}: it is not an engine's config.json")
     model, build = _Fields(document["pretrained_config"]), _Fields(document["build_config"])
     mapping, plugins = model.part("mapping"), build.part("plugin_config")
     tp, pp, cp = _parallel_sizes(mapping)

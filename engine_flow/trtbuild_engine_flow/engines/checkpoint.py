@@ -144,7 +144,7 @@ def _stored(checkpoint: Checkpoint, files: tuple[CheckpointFile, ...]) -> Mappin
 def _require_counts(tp: int, pp: int) -> None:
     for option, value in (("--tp", tp), ("--pp", pp)):
         if value < 1:
-            raise UsageError(f"{option} {value} is no number of ranks", fix="use 1 or more")
+            raise UsageError(f"{option} {value} is not a number of ranks", fix="use 1 or more")
 
 
 def _dtype(dtype: str, spec: ModelSpec) -> str:

@@ -137,7 +137,7 @@ def _of_triton(deployment: LegacyDeployment) -> Iterator[MappedParameter]:
 def _parameter(key: str, value: str) -> MappedParameter | Loss | None:
     row = table()["parameter"].get(key)
     if row is None:
-        return Loss(key, value, "it is no parameter known here", "look up what it did")
+        return Loss(key, value, "the parameter is not known", "look up what it did")
     if "moot" in row:
         return MappedParameter(key, value, why=row["moot"])
     if "lost" in row:

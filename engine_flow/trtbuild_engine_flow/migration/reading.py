@@ -116,7 +116,7 @@ def _configs(repository: Path) -> Iterator[tuple[str, Any]]:
     for path in sorted(repository.glob("*/config.pbtxt")):
         try:
             if not path.is_file():  # a pipe would never end
-                raise RepositoryError(f"{path} is no file", where=str(path), fix="remove it")
+                raise RepositoryError(f"{path} is not a file", where=str(path), fix="remove it")
             if path.stat().st_size > _MAX_BYTES:
                 raise RepositoryError(
                     f"{path} has more than {_MAX_BYTES >> 20} MiB, which no configuration has",

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Callable
 
 Measure = Callable[[str, int, int], int]
-"""Takes text, start and end of a match; returns the true end, or -1 if it is no match."""
+"""Takes text, start and end of a match; returns the true end, or -1 if it is not a match."""
 
 # Lengths by country: the IBAN registry of ISO 13616, which SWIFT keeps.
 _IBAN_LENGTHS = {

@@ -24,7 +24,7 @@ _WIDEST = 700  # a built-in pattern's: 64 characters, @, eight labels of 64, and
 _NEVER = "\U0010ffff"
 _SEPARATORS = "[ \\xa0\\u202f./()-]"
 
-# JSON is looked at as it was sent: the letter of an escape is no part of the word after it.
+# JSON is looked at as it was sent: the letter of an escape is not part of the word after it.
 _UNICODE = r"u[0-9A-Fa-f]{4}"
 _ESCAPED = rf"(?:(?<=\\[bfnrt])|(?<=\\{_UNICODE}))"
 

@@ -89,7 +89,7 @@ def _name_of(found: Checked, seen: set[str], number: int, text: bytes, endpoint:
     elif row.get("url") != endpoint:
         _problem(found, "mismatched_endpoint", number, f"url is not {endpoint}", "url")
     elif not isinstance(body, dict):
-        _problem(found, "missing_required_parameter", number, "body is no object", "body")
+        _problem(found, "missing_required_parameter", number, "body is not an object", "body")
     elif body.get("stream"):
         _problem(found, "invalid_parameter", number, "a batch has no streams", "body.stream")
     else:

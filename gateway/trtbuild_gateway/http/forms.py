@@ -21,7 +21,7 @@ async def form_of(exchange: Exchange, *, uploads: bool = False) -> dict[str, Any
     is one element of a list.
 
     Raises:
-        ApiError: The body is no form, is too large (413) or too slow (408), or there is no room
+        ApiError: The body is not a form, is too large (413) or too slow (408), or there is no room
             for it on the disk (507).
         LeftError: The client left.
     """

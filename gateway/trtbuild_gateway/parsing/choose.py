@@ -17,7 +17,7 @@ _KINDS = {"thinking": "reasoning", "reasoning": "reasoning", "reasoning_content"
 
 
 class UnknownFamilyError(ValueError):
-    """A name that is no family; its text names the ones that are near."""
+    """A name that is not a family; its text names the ones that are near."""
 
 
 def named(name: str) -> Family | None:

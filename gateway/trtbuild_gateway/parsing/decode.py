@@ -81,7 +81,7 @@ def _arguments(value: Any) -> Mapping[str, Any]:
     if value is None:
         value = {}
     if not isinstance(value, dict):
-        raise ValueError("the arguments are no object")
+        raise ValueError("the arguments are not an object")
     return value
 
 

@@ -68,7 +68,7 @@ class GuidedParser:
         value = load(text)
         if self._tool is not None:
             if not isinstance(value, dict):
-                raise ValueError("the arguments are no object")
+                raise ValueError("the arguments are not an object")
             return [ToolCall(self._new_id(), self._tool, dump(value))]
         rows = value if isinstance(value, list) else [value]
         calls = [call_of(row) for row in rows]

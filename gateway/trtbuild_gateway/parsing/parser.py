@@ -25,8 +25,8 @@ _SECOND_LOOKS = 8  # texts after doubtful ends that are parsed anew, at the end 
 class FamilyParser:
     """Parses the text of one answer in the format of a family.
 
-    A region that ends but is no valid call becomes content. One that never ends becomes content if
-    the model stopped by itself, and is dropped if the answer was cut: half a command is no command.
+    A region that ends but is not a valid call becomes content. One that never ends becomes content
+    if the model stopped by itself, and is dropped if the answer was cut: half a command is none.
 
     Args:
         family: The format.
@@ -344,6 +344,6 @@ class FamilyParser:
             held = ""
         if self._step != self._tail:
             self._add(held)
-        if not cut:  # what a cut section holds is no content
+        if not cut:  # what a cut section holds is not content
             self._close_section("")
         self._answer.flush()

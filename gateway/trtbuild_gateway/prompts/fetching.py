@@ -50,7 +50,7 @@ def _joined(url: str, location: str, param: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError:
-        raise _failed(url, param, "it redirects to what is not a URL") from None
+        raise _failed(url, param, "it redirects to something that is not a URL") from None
 
 
 def _content(response: Response, url: str, param: str) -> bytes:

@@ -258,7 +258,7 @@ _TYPES = frozenset(("object", "array", "string", "number", "integer", "boolean",
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Raise ApiError for what is no JSON schema at its surface; the engine compiles the rest."""
+    """Raise ApiError for what is not a JSON schema at its surface; the engine compiles the rest."""
     param = "response_format.json_schema.schema"
     kinds = schema.get("type", [])
     for kind in [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else [None]:

@@ -124,6 +124,6 @@ def _name(tool: Any, where: str) -> str:
         )
     if not isinstance(function.get("parameters") or {}, Mapping):
         raise invalid(
-            f"'{where}.function.parameters' is no JSON schema", f"{where}.function.parameters"
+            f"'{where}.function.parameters' is not a JSON schema", f"{where}.function.parameters"
         )
     return name

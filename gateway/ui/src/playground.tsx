@@ -230,9 +230,9 @@ function toolsOf(text: string): unknown[] | string {
   if (!text.trim()) return [];
   try {
     const tools: unknown = JSON.parse(text);
-    return Array.isArray(tools) ? tools : "the tools are no list: write [ … ] around them";
+    return Array.isArray(tools) ? tools : "the tools are not a list: write [ … ] around them";
   } catch (error) {
-    return `the tools are no JSON: ${said(error)}`;
+    return `the tools are not JSON: ${said(error)}`;
   }
 }
 

@@ -14,7 +14,7 @@ from trtbuild_measure.resampling import mean_interval
 Read = Callable[[str], float | None]
 """Reads the outcome of an answer: 0 or 1, or a number; None if it has none."""
 
-# Also with commas between thousands; a hyphen after a word is no sign.
+# Also with commas between thousands; a hyphen after a word is not a sign.
 _NUMBER = re.compile(r"(?:(?<!\w)-)?(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+)(?:\.\d+)?")
 
 

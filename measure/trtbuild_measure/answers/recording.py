@@ -140,5 +140,5 @@ def _steps(rows: Iterable[Mapping[str, Any]]) -> Iterable[Step]:
 
 def _token(value: Any) -> Token:
     if not isinstance(value, int | str):
-        raise TypeError(f"{value!r} is no token")
+        raise TypeError(f"{value!r} is not a token")
     return value

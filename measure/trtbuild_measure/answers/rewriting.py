@@ -137,7 +137,7 @@ def read_variants(path: Path, questions: Sequence[Question]) -> Mapping[str, lis
     """Return the user's own variants by question.
 
     Raises:
-        UsageError: The file cannot be read, a line is no variant, or of no question.
+        UsageError: The file cannot be read, a line is not a variant, or of no question.
     """
     fix = 'write {"id": "capital", "text": "Which city is the capital of France?"}, one a line'
     found: dict[str, list[str]] = {}

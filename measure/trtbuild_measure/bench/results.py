@@ -106,7 +106,7 @@ def rounded(value: Any) -> Any:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def read_result(path: Path, *parts: str) -> Json:

@@ -128,7 +128,7 @@ def read_reference(path: Path, digest: str, measures: Sequence[str]) -> Json:
         raise UsageError(f"cannot read {path}: {error}", fix=fix) from None
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         why = f"{type(error).__name__}: {error}"
-        raise UsageError(f"{path} is no result of an evaluation", where=why, fix=fix) from None
+        raise UsageError(f"{path} is not the result of an evaluation", where=why, fix=fix) from None
     if of != digest:
         raise UsageError(
             "the baseline was measured on another set, or on other contents of it",

@@ -72,7 +72,7 @@ def _trouble(model: Model, file: str) -> tuple[str, str]:
             with zipfile.ZipFile(stream) as archive:
                 names = {PurePosixPath(name).name for name in archive.namelist()}
         except (zipfile.BadZipFile, NotImplementedError, ValueError):
-            return "is no TorchScript model: it is not a zip archive, or cut off", _NO_ARCHIVE
+            return "is not a TorchScript model: it is not a zip archive, or is cut off", _NO_ARCHIVE
     if names & {"constants.pkl", "model.json"}:
         return "", ""
     what = "an exported program" if any("program" in name for name in names) else "weights"

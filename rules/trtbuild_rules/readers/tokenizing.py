@@ -107,7 +107,7 @@ def _learned(contents: Mapping[str, bytes]) -> TokenizerFacts:
         tokenizer = Tokenizer.from_buffer(content)
     except Exception as error:  # the library raises bare Exceptions
         return replace(facts, fast=True, problem=str(error))
-    except BaseException as error:  # and panics of its Rust code are no Exceptions at all
+    except BaseException as error:  # and panics of its Rust code are not Exceptions at all
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         return replace(facts, fast=True, problem=f"{type(error).__name__}: {error}")

@@ -173,7 +173,7 @@ def type_name(data_type: int) -> str:
 
 
 def element_size(data_type: int) -> int:
-    """Bytes of one element; 0 for strings and what is no type."""
+    """Bytes of one element; 0 for strings and what is not a type."""
     return _TYPES.get(data_type, ("", 0))[1]
 
 

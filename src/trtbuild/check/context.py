@@ -180,7 +180,7 @@ class Model:
         Raises:
             ReportedError: It lies behind a link out of the repository, or is a Git LFS pointer.
                 Rules let it escape: another rule reports it.
-            OSError: It cannot be read, is no regular file, or has more than ``limit`` bytes.
+            OSError: It cannot be read, is not a regular file, or has more than ``limit`` bytes.
         """
         return read_inside(self.path / name, self.repository.root, limit)
 
@@ -211,7 +211,7 @@ class Model:
 
     @property
     def parse_error(self) -> pbtxt.PbtxtError | None:
-        """Why :attr:`text` is no ModelConfig."""
+        """Why :attr:`text` is not a ModelConfig."""
         return self._parsed[1]
 
     @cached_property

@@ -29,7 +29,7 @@ _ESCAPE = re.compile(
     re.DOTALL,
 )
 _BEFORE_NUMBER = re.compile(r"\s+(?=[\w.])", re.ASCII)
-_FLOATS = {"minimum_slot_utilization", "fp32_false_true", "buckets"}  # octal is no float
+_FLOATS = {"minimum_slot_utilization", "fp32_false_true", "buckets"}  # octal is not a float
 
 
 def for_python(text: str) -> str:

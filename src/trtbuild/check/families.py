@@ -52,7 +52,7 @@ _judges: dict[str, Judge] = {}
 
 
 def family_of(id: str) -> str:
-    """The family's letters in a rule's id; ValueError for what is no id of a rule."""
+    """The family's letters in a rule's id; ValueError for what is not an id of a rule."""
     match = _ID.fullmatch(id)
     if match is None:
         raise ValueError(f"a rule's id is {' or '.join(FAMILIES)} and 100 to 999, not {id!r}")

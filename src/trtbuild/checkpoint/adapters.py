@@ -99,7 +99,7 @@ def _fetched(source: Source) -> Path:
         ]
     if not paths:
         raise UnsupportedError(
-            f"{source.text} is no adapter: it has neither of {', '.join(_WANTED[-2:])}",
+            f"{source.text} is not an adapter: it has neither of {', '.join(_WANTED[-2:])}",
             where=source.text,
             fix="give a LoRA adapter saved by PEFT as safetensors",
         )

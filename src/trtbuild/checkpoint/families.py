@@ -243,7 +243,7 @@ NOT_PARAMETERS = (
     ".running_var", ".num_batches_tracked", "rope_freqs.weight", "rope_factors_long.weight",
     "rope_factors_short.weight",
 )  # fmt: skip
-"""Endings of stored buffers that are no parameters."""
+"""Endings of stored buffers that are not parameters."""
 
 MASK_DIMENSIONS = 4
 """``attn.bias`` is a causal mask when it has this many dimensions, else a real bias."""

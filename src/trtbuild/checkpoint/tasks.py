@@ -88,7 +88,7 @@ def _unknown(architecture: str, own_code: str) -> tuple[str, str]:
         return what, "it brings its own code: read that, then accept it with --trust-remote-code"
     close = difflib.get_close_matches(architecture, families.architectures(), 3, 0.75)
     if close:
-        return what, f"correct config.json if one of the nearest known is meant: {', '.join(close)}"
+        return what, f"correct config.json if you meant one of these: {', '.join(close)}"
     return what, "docs/reference/sources.md lists what is known, and how a newer family is added"
 
 

@@ -108,7 +108,7 @@ def read_recipe(file: Path, flags: Mapping[str, object], triton: str) -> Recipe:
 
     Raises:
         UsageError: A flag was given beside the file, or there is no such release.
-        RecipeError: The file is no recipe.
+        RecipeError: The file is not a recipe.
     """
     from trtbuild import toolchain
     from trtbuild.errors import UsageError

@@ -134,7 +134,7 @@ def read_yaml(content: bytes, file: str) -> LocatedText:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         return LocatedText(problem=str(error) or "it is nested too deeply", file=file)
     if not isinstance(value, dict) or not isinstance(node, yaml.MappingNode):
-        return LocatedText(problem="it is no mapping", at=Position(1, 1), file=file)
+        return LocatedText(problem="it is not a mapping", at=Position(1, 1), file=file)
     places = list(_upper_keys(node))
     named = {str(key): item for key, item in value.items()}
     return LocatedText(named, keys=dict(places), repeated=text.repeated_keys(places), file=file)

@@ -148,14 +148,14 @@ def _cancelled(client: LLMClient, target: ProbedModel) -> str:
             return ""
         after = _at_rest(target)
         if after is None:
-            return f"{_REST_SECONDS} s after its client left, a cancelled request still runs"
+            return f"{_REST_SECONDS} s after its client left, a cancelled request is still running"
         made = int(after[_GENERATED] - before[_GENERATED])
         if made - seen <= _TOKENS_AFTER_CANCEL:
             return ""
         whole = whole or _read(client, target, most=math.inf)
         if made < whole:
             return ""
-    return f"its client left after {seen} tokens, and a request still made all {made}"
+    return f"its client left after {seen} tokens, and the engine still generated all {made}"
 
 
 def _read(client: LLMClient, target: ProbedModel, *, most: float) -> int:

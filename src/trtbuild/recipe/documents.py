@@ -65,7 +65,7 @@ def mapping(
         as_text: Keys (or pairs of section and key) whose numbers stay text, such as ``26.10``.
 
     Raises:
-        RecipeError: It is no YAML, empty, or no mapping.
+        RecipeError: It is not YAML, is empty, or is not a mapping.
     """
     try:
         node = yamltext.compose(text)
@@ -179,7 +179,7 @@ def _keys(shape: type[BaseModel]) -> dict[str, Any]:
 
 
 def _section(shape: type[BaseModel], key: str | int) -> type[BaseModel] | None:
-    """The model of a key's value; None when the key is an index or its value is no model."""
+    """The model of a key's value; None when the key is an index or its value is not a model."""
     field = _keys(shape).get(str(key))
     return next(_models(field.annotation), None) if field else None
 

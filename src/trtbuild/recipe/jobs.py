@@ -80,7 +80,7 @@ def _checked_names(jobs: dict[str, JobRecipe]) -> dict[str, JobRecipe]:
     for name in jobs:
         if not _NAME.fullmatch(name):
             raise ValueError(
-                f"the job name {name!r} cannot be used: write at most 52 small letters, digits "
+                f"the job name {name!r} cannot be used: write at most 52 lowercase letters, digits "
                 "and '-', a letter first and no '-' last"
             )
     return jobs

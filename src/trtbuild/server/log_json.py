@@ -16,8 +16,8 @@ _REQUEST = re.compile(r"\[request id: (?!<)([^\]]+)\]")
 def as_json(text: str, now: datetime | None = None) -> str:
     """Return a line of the server, of its libraries, or what a model printed, as JSON.
 
-    Text that is no log line has the logger ``output`` and the level ``info``. The server leaves the
-    year out: ``now`` tells it.
+    Text that is not a log line has the logger ``output`` and the level ``info``. The server leaves
+    the year out: ``now`` gives it.
     """
     now = now or datetime.now(UTC)
     line = logs.parse(text)

@@ -95,7 +95,7 @@ def weight_faults(
     if strange:
         yield AdapterFault(
             "modules",
-            f"its tensor {strange[0]!r}{_more(strange)} is no LoRA weight",
+            f"its tensor {strange[0]!r}{_more(strange)} is not a LoRA weight",
             "give a LoRA adapter as PEFT's save_pretrained writes it",
             "is unsupported LoRA weight",
         )

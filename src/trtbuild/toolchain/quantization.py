@@ -56,7 +56,7 @@ def trtllm_route(method: str, detail: Mapping[str, object]) -> Route:
                 preferred=row.get("preferred", False),
                 refused=row.get("refused", "").format_map(said),
             )
-    return Route("", refused=f"{method} is no quantization that it is known to load")
+    return Route("", refused=f"{method} is not a quantization that it is known to load")
 
 
 def _matches(expected: Mapping[str, str], detail: Mapping[str, object]) -> bool:

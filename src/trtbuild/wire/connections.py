@@ -35,7 +35,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
-        # Another loop's transports, such as uvloop's, are no subclass of asyncio's.
+        # Another loop's transports, such as uvloop's, are not subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:

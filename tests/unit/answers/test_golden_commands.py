@@ -202,7 +202,7 @@ STEP = '[{"token": [1], "text": "", "logprob": 0, "others": []}]'
         ('{"format": "trtbuild-golden/1", "target": "t", "noise": 0}\n', "it has no answers"),
         ('{"format": "trtbuild-golden/1", "target": "t", "noise": 0}\n{"id": "x"}\n', "KeyError"),
         (f"{HEAD}\n{ROW % '[]'}", "an answer has no tokens"),
-        (f"{HEAD}\n{ROW % STEP}", "[1] is no token"),
+        (f"{HEAD}\n{ROW % STEP}", "[1] is not a token"),
         (f"{HEAD}\n{ROW % STEP}".replace("[1]", "1").replace("null", "[Infinity]"), "infinity"),
         (f"{HEAD}\n{ROW % STEP}".replace("[1]", "1").replace(": 0}", ": NaN}"), "noise is nan"),
     ],

@@ -49,7 +49,7 @@ def test_the_script_of_the_mock() -> None:
     assert icl.values(line) == pytest.approx((20.0,) * 20)
     assert itl.values(line) == pytest.approx((10.0,) * 40)
     assert tpot.values(line) == pytest.approx((10.0,)), "the two of the first chunk took no time"
-    assert e2e.values(line) == pytest.approx((500.0,)), "the end of the stream is no content"
+    assert e2e.values(line) == pytest.approx((500.0,)), "the end of the stream is not content"
 
 
 def test_latencies_count_from_when_the_request_was_due() -> None:

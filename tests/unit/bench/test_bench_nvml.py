@@ -18,7 +18,7 @@ GIB = 2**30
 
 
 class NVMLError(Exception):
-    """As the real module's: it is no OSError and no ValueError."""
+    """As the real module's: it is neither an OSError nor a ValueError."""
 
 
 class Fake:

@@ -16,7 +16,7 @@ ODD: dict[str, tuple[int, Any]] = {
     "short": (200, {"data": [{}]}),
     "listless": (200, {"data": 7}),
     "hidden": (200, {"error": {"message": "out of memory"}}),
-    "text": (400, {"error": {"message": "'text' is no embedding model"}}),
+    "text": (400, {"error": {"message": "'text' is not an embedding model"}}),
     "page": (200, "<html>"),
 }
 """Status and body of a model's answer to anything."""
@@ -105,7 +105,7 @@ def test_two_servers_of_one_model_are_compared(url: str) -> None:
         ("short", "an answer has 1 rows for 2 texts"),
         ("listless", 'not an answer of /embeddings: {"data": 7}'),
         ("hidden", "out of memory"),
-        ("text", "'text' is no embedding model"),
+        ("text", "'text' is not an embedding model"),
         ("page", "not an answer of /embeddings"),
     ],
 )

@@ -121,8 +121,8 @@ def test_prompts_of_a_file(tmp_path: Path) -> None:
         ('{"prompt": "a", "output_tokens": 0}', "output_tokens is 0"),
         ('{"prompt": "a\\ud83d"}', "half a character at 1"),
         ('{"messages": [{"role": "user", "content": "\\udc00"}], "prompt": "a"}', "half a char"),
-        ('{"messages": 5}', "a message is no text: 5"),
-        ('{"messages": [{"role": "user", "content": [{"type": "image"}]}]}', "is no text"),
+        ('{"messages": 5}', "a message is not text: 5"),
+        ('{"messages": [{"role": "user", "content": [{"type": "image"}]}]}', "is not text"),
     ],
 )
 def test_a_bad_line_is_told_by_its_number(tmp_path: Path, line: str, said: str) -> None:
@@ -135,7 +135,7 @@ def test_a_bad_line_is_told_by_its_number(tmp_path: Path, line: str, said: str) 
 
 
 def test_lines_end_where_json_says(tmp_path: Path) -> None:
-    """Texts of the web hold line separators that are no line feeds; Windows marks its files."""
+    """Texts of the web hold line separators that are not line feeds; Windows marks its files."""
     file = tmp_path / "p.jsonl"
     texts = ["one\u2028two", "next\u0085line"]
     rows = "\n".join(json.dumps({"prompt": text}, ensure_ascii=False) for text in texts)

@@ -220,7 +220,7 @@ def test_a_damaged_result_is_told_as_one(
 def test_a_figure_that_is_no_number_of_json_is_none(tmp_path: Path) -> None:
     file = tmp_path / "r.json"
     file.write_text('{"format": "trtbuild-bench/1", "targets": NaN}')
-    with pytest.raises(UsageError, match="NaN is no number"):
+    with pytest.raises(UsageError, match="NaN is not a JSON number"):
         read_result(file)
 
 

@@ -273,7 +273,7 @@ def test_what_is_taken(method: str, detail: dict[str, Any], algorithm: str, sm: 
         ),
         ("fp8", {"weight_block_size": "1x32"}, "in blocks of 1x32 is not what its kernels take"),
         ("modelopt", {"quant_algo": "INT8_SQ"}, "ModelOpt's INT8_SQ is none"),
-        ("hqq", {}, "hqq is no quantization that it is known to load"),
+        ("hqq", {}, "hqq is not a quantization that it is known to load"),
     ],
 )
 def test_what_is_refused(method: str, detail: dict[str, Any], part: str) -> None:

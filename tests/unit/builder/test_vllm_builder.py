@@ -313,7 +313,7 @@ def test_a_plain_llama_has_nothing_against_it_in_any_release() -> None:
             ),
             "26.07",
             {},
-            "32 attention heads and 5 for keys and values, which must divide them: correct",
+            "32 attention heads and 5 KV heads, which must divide them: correct",
         ),
     ],
 )

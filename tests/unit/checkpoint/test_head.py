@@ -218,7 +218,7 @@ BOTH = {**switches("cls_token"), "pooling_mode": "mean"}
         ({"config_sentence_transformers.json": {"default_prompt_name": "query"}},
          "the default prompt 'query', and no prompt of that name"),
         ({"config_sentence_transformers.json": {"prompts": {"query": 1}}},
-         "the prompt 'query' is no text"),
+         "the prompt 'query' is not text"),
     ],
 )  # fmt: skip
 def test_refused_files(tmp_path: Path, files: dict[str, Any], what: str) -> None:

@@ -326,7 +326,7 @@ def test_a_family_means_something_by_what_is_left_out() -> None:
         26, 256, 4096)  # fmt: skip
     whole = {"model_type": "mamba2", "num_hidden_layers": 64, "hidden_size": 4096}
     assert cache_of(**whole).groups[0].constant_elements == (8192 + 2 * 8 * 128) * 3 + 8192 * 128
-    # A whole configuration without a size is broken; null is no default.
+    # A whole configuration without a size is broken; null is not a default.
     assert heads(Fields({"model_type": "llama"})).layers == 0
     assert Fields({"model_type": "mistral"}).number("sliding_window") == 4096
     assert Fields({"model_type": "mistral", "sliding_window": None}).number("sliding_window") == 0

@@ -33,7 +33,7 @@ REFUSED = [
     ("weights:\n  from: nfs\n", "'weights.from' must be 'claim', 'image', 's3' or 'hub'", 2),
     (f"server: {{memory: '{'9' * 400}'}}\n", "is not a size", 1),
     ("weights: {bandwidth: 0K}\n", "'0K' is not a size", 1),
-    ("weights: {bandwidth: '0'}\n", "'0' is nothing: give a size", 1),
+    ("weights: {bandwidth: '0'}\n", "'0' is not a size: give one", 1),
     ("gateway: {memory: ''}\n", "'' is not a size", 1),
     ("gpu: {profile: 10gb}\n", "'gpu.profile' must be a MIG profile, such as 1g.10gb", 1),
     ("weights: {path: ../etc}\n", "'weights.path' must be a directory below the root", 1),

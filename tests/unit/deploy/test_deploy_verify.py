@@ -182,7 +182,7 @@ def test_each_failed_check_says_what_to_do(tmp_path: Path, page: dict[str, str])
         assert nobody in said.splitlines()[0]
         assert said.splitlines()[1].startswith("     fix: check --")
     assert "4 of 4 checks of the deployment failed" in done.stderr
-    assert "do what each failed check says" in done.stderr
+    assert "follow the fix of each failed check" in done.stderr
     page |= {"/v1/models": "<html>\nnot mine", "key": "sk-1"}
     done = trtbuild("deploy", "verify", repo, "--url", other, "--gateway", other)
     assert "check --url: what answers there is not the HTTP port of a Triton" in done.stdout
@@ -223,7 +223,7 @@ def test_golden_prompts_are_asked(tmp_path: Path, triton: FakeTriton) -> None:
     ("text", "said"),
     [
         ("", "has no golden prompt"),
-        ("{", "line 1 is no golden prompt"),
+        ("{", "line 1 is not a golden prompt"),
         ('{"model": "m", "prompt": "p", "contains": []}', "contains: "),
         ('\n{"model": "m", "prompt": "p", "contains": ["a"], "contain": 1}', "line 2"),
     ],

@@ -116,7 +116,7 @@ def test_a_manifest_reaches_nothing_outside(out: Path) -> None:
     place.write_text(json.dumps(manifest))
     code, said = deploy(out, "--force")
     assert code == 2
-    assert "'../mine.txt' is no file of this directory" in said
+    assert "'../mine.txt' is not a file of this directory" in said
     assert (out.parent / "mine.txt").exists()
 
 

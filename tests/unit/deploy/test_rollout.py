@@ -329,7 +329,7 @@ def test_the_old_gateway_ends_under_streams_and_cuts_none(tmp_path: Path, promet
         (("https://a:1", "127.0.0.1:1"), 2, "'https://a:1' is not HOST:PORT"),
         (("127.0.0.1:1", "127.0.0.1:x"), 2, "'127.0.0.1:x' is not HOST:PORT"),
         (("127.0.0.1:1", "127.0.0.1:2", "--step", "50", "--step", "5"), 2, "do not rise"),
-        (("a:1", "b:2", "--url", f"{'a' * 99}:1"), 2, "is no address of this machine"),
+        (("a:1", "b:2", "--url", f"{'a' * 99}:1"), 2, "is not an address of this machine"),
         (("127.0.0.1:1", "127.0.0.1:2", "-f", "absent.yaml"), 3, "absent.yaml"),
     ],
 )
@@ -358,7 +358,7 @@ def test_what_it_needs_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             same = parsed_server(stable.address.replace("127.0.0.1", "localhost"))
             for other, told in (
                 (replace(plan, canary=same), "both servers are"),
-                (replace(plan, listen=("192.0.2.1", 8080)), "is no address of this machine"),
+                (replace(plan, listen=("192.0.2.1", 8080)), "is not an address of this machine"),
             ):
                 with pytest.raises(UsageError, match=told):
                     await asyncio.to_thread(roll_out, other)

@@ -491,7 +491,7 @@ def test_a_configuration_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> Non
     path = old / "preprocessing" / "config.pbtxt"
     path.unlink()
     os.mkfifo(path)
-    assert "is no file" in refused(tmp_path, old, RepositoryError).what
+    assert "is not a file" in refused(tmp_path, old, RepositoryError).what
 
 
 # --- the table ------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def test_a_plan_agrees_with_statsmodels() -> None:
         ({"mde": 0.1, "base": 0.0}, "--base 0 is out"),
         ({"mde": 0.1, "base": 0.1, "data": ("x",), "metric": "y"}, "either --base"),
         ({"base": 0.1, "mde": 0.1, "experiment": "x"}, "--experiment names"),
-        ({"base": 350, "mde": 0.1}, "is no share"),
+        ({"base": 350, "mde": 0.1}, "is not a share"),
         ({"base": 0.1, "mde": 0.1, "share": 1}, "--share 1 is out of range"),
         ({"base": 0.1, "mde": 0.1, "power": 0}, "--power 0"),
         ({"base": 0.1, "mde": 0.1, "users_per_day": -1}, "--users-per-day -1"),

@@ -192,7 +192,7 @@ def test_a_call_gets_its_result(tmp_path: Path) -> None:
                 await page.get_by_label("Tools").fill("{}")
                 await page.get_by_label("Message").fill("Is it cold in Oslo?")
                 await page.get_by_role("button", name="Send", exact=True).click()
-                await tab.see("the tools are no list")
+                await tab.see("the tools are not a list")
                 await page.get_by_role("button", name="Example of a tool").click()
                 await page.get_by_role("button", name="Send", exact=True).click()
                 await tab.see("get_weather(")

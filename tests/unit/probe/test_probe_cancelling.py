@@ -62,4 +62,4 @@ def test_an_engine_that_always_makes_the_rest_is_reported(
     target: ProbedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = problem(Engine(96, 96, 96), target, monkeypatch)
-    assert said == "its client left after 4 tokens, and a request still made all 100"
+    assert said == "its client left after 4 tokens, and the engine still generated all 100"

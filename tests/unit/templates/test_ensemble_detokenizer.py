@@ -23,7 +23,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 
 
 def sequences(tokenizer: Tokenizer, count: int, seed: int) -> list[list[int]]:
-    """Random ids, ids that are no token's, runs of bytes, texts cut anywhere and mixed."""
+    """Random ids, ids that belong to no token, runs of bytes, texts cut anywhere and mixed."""
     rng = random.Random(seed)
     size = tokenizer.get_vocab_size()
     texts = [tokenizer.encode(text, add_special_tokens=False).ids for text in CORPUS[:5]]

@@ -189,7 +189,7 @@ def test_what_breaks_the_tokenizer_or_the_mailbox_fails_alone(pair: Pair) -> Non
 
 
 def test_a_panic_of_the_rust_library_fails_alone(repo: Path) -> None:
-    """Its Strip does so on a token without text, and what it raises is no Exception."""
+    """Its Strip does so on a token without text, and what it raises is not an Exception."""
     place = repo / "llm_postprocessing" / "1" / "tokenizer" / "tokenizer.json"
     document = json.loads(place.read_text(encoding="utf-8"))
     gone = {"type": "Replace", "pattern": {"String": "Ġ"}, "content": ""}

@@ -45,7 +45,7 @@ def test_every_text_is_shown_and_counted(worker: Any, capsys: pytest.CaptureFixt
         shown.append(input_ids)
 
     run(model)
-    assert shown == [(3, "cpu"), (5, "cpu")], "an empty text is no batch"
+    assert shown == [(3, "cpu"), (5, "cpu")], "an empty text is not a batch"
     assert {options["max_length"] for options in asked} == {77}
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["done"], line["total"]) for line in said] == [(1, 3), (2, 3), (3, 3)]

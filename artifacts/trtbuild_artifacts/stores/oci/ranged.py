@@ -48,7 +48,7 @@ class BlobFile(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes | None:
-        """Read what an archive's header has; what is longer is no header."""
+        """Read what an archive's header has; what is longer is not a header."""
         if not 0 <= size <= _MOST_AT_ONCE:
             raise EOFError("its header is too long")
         return super().read(size)

@@ -249,7 +249,7 @@ def _require_free(listen: tuple[str, int]) -> None:
     host, port = listen
     if not process.port_is_free(0, host):
         raise UsageError(
-            f"{host} is no address of this machine",
+            f"{host} is not an address of this machine",
             fix="such as --url 127.0.0.1:8080, or 0.0.0.0:8080 for other machines",
         )
     if not process.port_is_free(port, host):

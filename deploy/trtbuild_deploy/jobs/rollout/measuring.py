@@ -73,7 +73,7 @@ def listening(address: str) -> tuple[str, int]:
         return (host if ":" in host else socket.gethostbyname(host)), port
     except (OSError, UnicodeError) as error:
         raise UsageError(
-            f"{host!r} is no address of this machine: {getattr(error, 'strerror', error)}",
+            f"{host!r} is not an address of this machine: {getattr(error, 'strerror', error)}",
             fix="such as 127.0.0.1:8080, or 0.0.0.0:8080 for other machines",
         ) from None
 

@@ -77,7 +77,7 @@ def _reasons(facts: Facts, settings: Settings) -> Iterator[str]:
     if kinds := {one.autoscaling.kind for one in each} - {"none"}:
         yield (
             f"'autoscaling.kind' {min(kinds)} would scale the chart's Deployment, "
-            "whose pods the Rollout has: leave it out"
+            "whose pods belong to the Rollout: leave it out"
         )
     if not settings.gateway.enabled:
         yield (
@@ -89,7 +89,7 @@ def _reasons(facts: Facts, settings: Settings) -> Iterator[str]:
     if not settings.gate.image or not settings.gate.slo:
         yield "a version is asked before it serves: give 'gate.image' and 'gate.slo'"
     if settings.gateway.keys and not settings.gate.key:
-        yield "'gateway.keys' asks the gate for a key, too: give 'gate.key'"
+        yield "with 'gateway.keys' the gate needs a key, too: set 'gate.key'"
     if settings.weights.source in ("s3", "hub"):
         yield (
             f"'weights.from' {settings.weights.source}: the gate reads the repository, too; give a "

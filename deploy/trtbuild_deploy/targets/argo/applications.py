@@ -8,7 +8,7 @@ from typing import Any
 from trtbuild_deploy.settings import Settings
 
 _HERE = "https://kubernetes.default.svc"
-# What the Rollouts controller writes is no drift.
+# What the Rollouts controller writes is not drift.
 _IGNORED: list[dict[str, Any]] = [
     {"kind": "Service", "jsonPointers": ["/spec/selector/rollouts-pod-template-hash"]},
     {

@@ -165,8 +165,8 @@ def _notes(facts: Facts, settings: Settings) -> Iterator[str]:
         yield ("every new pod downloads the whole repository: a claim or an image volume is shared")
     if settings.route.parents and not (settings.route.namespace or settings.network.clients):
         yield (
-            "the NetworkPolicy lets in the namespace of the release only: name the Gateway's with "
-            "'route.namespace', and that of its pods, if it is another, under 'network.clients'"
+            "the NetworkPolicy admits only the namespace of the release: name the Gateway's with "
+            "'route.namespace', and that of its pods, if it differs, under 'network.clients'"
         )
     if settings.autoscaling.kind == "keda" and settings.monitoring.kind == "none":
         yield "KEDA asks Prometheus, and nothing here scrapes for it: give 'monitoring.kind'"

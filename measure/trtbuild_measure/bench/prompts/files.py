@@ -71,7 +71,7 @@ def _list_items(path: Path, text: str, fix: str) -> Iterator[tuple[int, Mapping[
         raise UsageError(f"not JSON: {error}", where=str(path), fix=fix) from None
     for number, item in enumerate(items, 1):
         if not isinstance(item, dict):
-            raise UsageError(f"entry {number} is no object", where=str(path), fix=fix)
+            raise UsageError(f"entry {number} is not an object", where=str(path), fix=fix)
         yield number, item
 
 
@@ -122,7 +122,7 @@ def _messages(item: Mapping[str, Any], where: str) -> tuple[dict[str, str], ...]
     for message in listed if isinstance(listed, list) else [listed]:
         content = message.get("content", message.get("value")) if isinstance(message, dict) else 0
         if not isinstance(content, str):
-            raise UsageError(f"a message is no text: {message!r:.60}", where=where, fix=_FIX)
+            raise UsageError(f"a message is not text: {message!r:.60}", where=where, fix=_FIX)
         role = str(message.get("role") or message.get("from") or "user")
         found.append({"role": _ROLES.get(role, role), "content": content})
     while found and found[-1]["role"] != "user":

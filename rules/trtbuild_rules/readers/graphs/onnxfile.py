@@ -2,7 +2,7 @@
 
 What ONNX Runtime 1.32 reports of a session (checked by tests/unit/check/test_onnx.py): a tensor
 without a shape is a scalar; an initializer among the inputs can be overridden from IR version 4 on
-and is no input before; open sizes of an output are those that it infers.
+and is not an input before; open sizes of an output are those that it infers.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class OnnxFile:
     """What a file says, or why it says nothing.
 
     Attributes:
-        problem: Why it is no model.
+        problem: Why it is not a model.
         inputs: Its inputs by name.
         outputs: Its outputs.
         optional: Initializers that a client may override.

@@ -30,7 +30,7 @@ class Bytes(Protocol):
 
 
 def without_weights(content: Bytes) -> bytes:
-    """The file without long data of tensors; what is no ONNX file stays as it is."""
+    """The file without long data of tensors; what is not an ONNX file stays as it is."""
     budget = iter(range(_MOST))
     try:
         return b"".join(_kept(content, (0, len(content)), "model", _DEEP, budget))

@@ -55,10 +55,10 @@ def read_openvino(content: bytes) -> OpenvinoFile:
     try:
         parser.Parse(content, True)
         if reader.version not in _VERSIONS:
-            return OpenvinoFile("it is no OpenVINO model: no <net> of version 10 or 11")
+            return OpenvinoFile("it is not an OpenVINO model: no <net> of version 10 or 11")
         return OpenvinoFile("", *reader.tensors())
     except (expat.ExpatError, ValueError) as error:
-        return OpenvinoFile(f"it is no OpenVINO model: {error}")
+        return OpenvinoFile(f"it is not an OpenVINO model: {error}")
 
 
 @dataclass

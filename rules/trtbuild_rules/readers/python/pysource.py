@@ -47,7 +47,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class PySource:
-    """A ``model.py``, or the place and reason why it is no Python.
+    """A ``model.py``, or the place and reason why it is not Python.
 
     Attributes:
         defines: Whether the module has a ``TritonPythonModel``, be it imported.

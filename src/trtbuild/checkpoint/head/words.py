@@ -89,7 +89,7 @@ def _prompts(files: SentenceFiles, problems: Problems) -> dict[str, str]:
     wrong = [name for name, text in texts.items() if not isinstance(text, str | None)]
     if wrong:
         problems.add(
-            f"{SETTINGS}: the prompt {wrong[0]!r} is no text", f"correct prompts in {SETTINGS}"
+            f"{SETTINGS}: the prompt {wrong[0]!r} is not text", f"correct prompts in {SETTINGS}"
         )
     return {str(name): text for name, text in texts.items() if isinstance(text, str)}
 

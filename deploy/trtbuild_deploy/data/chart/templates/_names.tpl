@@ -61,7 +61,7 @@ CKV_K8S_40=NVIDIA's images have a user 1000, whose home and caches the server ne
 {{/* What is wrong with this cluster, before anything is sent to it. */}}
 {{- define "trtbuild.require" -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" .Release.Name) -}}
-{{- fail (printf "the release %s cannot name a Service: use small letters, digits and '-', starting with a letter" .Release.Name) -}}
+{{- fail (printf "the release %s cannot name a Service: use lowercase letters, digits and '-', starting with a letter" .Release.Name) -}}
 {{- end -}}
 {{- $minor := .Capabilities.KubeVersion.Minor | replace "+" "" | int -}}
 {{- if and (eq .Values.gpu.mode "dra") (lt $minor 34) -}}

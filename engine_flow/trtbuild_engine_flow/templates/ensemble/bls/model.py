@@ -70,7 +70,7 @@ class TritonPythonModel:
                 self._serve(request, sender)
             except RequestError as error:
                 self._fail(sender, str(error), pb_utils.TritonError.INVALID_ARG)
-            except BaseException as error:  # a panic of the Rust library is no Exception
+            except BaseException as error:  # a panic of the Rust library is not an Exception
                 pb_utils.Logger.log_error(f"[bls] {type(error).__name__}: {error}")
                 self._fail(sender, str(error), pb_utils.TritonError.INTERNAL)
 

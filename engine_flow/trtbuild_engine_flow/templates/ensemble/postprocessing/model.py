@@ -62,7 +62,7 @@ class TritonPythonModel:
             if stream.drained():
                 self._streams.close(key)
         except BaseException as error:
-            # One broken request must not fail those beside it; a panic of Rust is no Exception.
+            # One broken request must not fail those beside it; a panic of Rust is not an Exception.
             message = f"{type(error).__name__}: {error}"
             pb_utils.Logger.log_error(f"[postprocessing] a piece was lost: {message}")
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))

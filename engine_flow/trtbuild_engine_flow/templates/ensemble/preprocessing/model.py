@@ -1,6 +1,6 @@
 """First step of the ensemble: prompts, chats and words become token ids.
 
-A panic of the Rust library is no Exception: BaseException is what keeps it to its request.
+A panic of the Rust library is not an Exception: BaseException is what keeps it to its request.
 
 Runs inside the Python backend's stub. Requests that wait for one another come together, and all
 their texts are encoded by one call of the Rust library.

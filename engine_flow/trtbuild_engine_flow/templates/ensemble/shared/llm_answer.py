@@ -7,7 +7,7 @@ class Answer:
     ``finish_reason`` is None until the text has ended, then "stop" or "length"; what comes
     after that is dropped. ``tokens`` counts the tokens that were generated, end tokens not.
     ``stops`` are looked for in the text, ``stop_ids`` in the tokens, where the engine looks: its
-    last piece says by nothing else that a stop word came which is no text (a special token), or
+    last piece says by nothing else that a stop word came which is not text (a special token), or
     whose last bytes are still held back. It looks into the prompt, too, whose last tokens are
     ``before``: a stop sequence may have begun there.
     ``drained`` is whether the engine has ended too: it may go on where a stop word was found in

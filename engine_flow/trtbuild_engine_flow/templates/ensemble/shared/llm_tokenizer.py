@@ -52,7 +52,7 @@ class LlmTokenizer:
         """Whether a long text has more than ``most`` tokens; its beginning tells, where it can.
 
         A cut changes the tokens beside it and no others: what is far beyond the limit without
-        the rest is beyond it with the rest. False is no promise: ``encode`` counts exactly.
+        the rest is beyond it with the rest. False is not a promise: ``encode`` counts exactly.
         """
         size = (most + _BESIDE_A_CUT) * _CHARACTERS
         while size < len(text):
