@@ -234,7 +234,8 @@ def check(
         for path in checked.edited:
             typer.echo(f"  edited by hand: {path}")
         verdict = "no errors in" if checked.report.ok else "errors in"
-        typer.echo(f"{verdict} {folder} ({', '.join(checked.looked_at)})")
+        looked_at = ", ".join(checked.looked_at) or "no file was judged"
+        typer.echo(f"{verdict} {folder} ({looked_at})")
     if not checked.report.ok:
         raise typer.Exit(ExitCode.REPOSITORY)
 

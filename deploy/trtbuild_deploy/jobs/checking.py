@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtbuild.check import Finding, Report, Rule, Selection
 from trtbuild.check.selecting import EVERYTHING
 from trtbuild.errors import UsageError
+from trtbuild_deploy.jobs.chart_values import values_judged
 from trtbuild_deploy.jobs.manifest import edited, read_manifest
-from trtbuild_deploy.rules.judging import judge_files
+from trtbuild_deploy.rules.chart import is_chart
+from trtbuild_deploy.rules.judging import judge_files, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,21 @@ def check(folder: Path, selection: Selection = EVERYTHING) -> Checked:
         )
     takes: Callable[[Rule], bool] = selection.takes
     report, looked_at = judge_files(folder, takes)
+    if is_chart(folder) and shutil.which("helm") is None:
+        report, looked_at = _with_values(folder, report, looked_at)
     if not looked_at and not report.findings:
         raise UsageError(
             f"{str(folder)!r} has no deployment file",
             fix="name a directory with Compose files, manifests or a chart",
         )
     return Checked(report, looked_at, edited(folder, read_manifest(folder)))
+
+
+def _with_values(
+    folder: Path, report: Report, looked_at: tuple[str, ...]
+) -> tuple[Report, tuple[str, ...]]:
+    judged = tuple(values_judged(folder))
+    found = (unreadable(name, text, line) for name, problems in judged for line, text in problems)
+    findings = tuple(replace(one, repository=str(folder)) for one in found)
+    names = (name for name, _ in judged)
+    return report.with_findings(findings), (*looked_at, *names)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _DEPLOYMENT, _MONITORING = "DEP", "OBS"
 _UNREADABLE = "DEP000"
 _LONGEST = 4 << 20  # bytes of a file
-_VERSION = "1.34"  # of Kubernetes, for which a chart is rendered
 
 
 @judged_by(_MONITORING)
@@ -31,19 +30,25 @@ def judge(root: Path, options: Options = Options()) -> Report:  # noqa: ARG001 -
 
 def judge_files(root: Path, takes: Callable[[Rule], bool] = bool) -> tuple[Report, tuple[str, ...]]:
     """The report on a directory, and what was looked at: files, and values of a chart."""
+    from trtbuild_deploy.rules import chart
     from trtbuild_deploy.rules.monitoring import recorded_series
     from trtbuild_deploy.rules.view import files_of
 
     read = [(path.relative_to(root).as_posix(), *_read(path)) for path in _paths(root)]
-    helm = shutil.which("helm") if _is_chart(root) else None
-    if helm:
-        read += [(name, "", made, problem) for name, made, problem in _rendered(root, helm)]
-    every = [one for _, _, made, _ in read for one in made]
+    is_chart, helm = chart.is_chart(root), shutil.which("helm")
+    if is_chart and helm:
+        read += [
+            (name, "", *_documents(text, problem))
+            for name, text, problem in chart.rendered(root, helm)
+        ]
+    every = [one for _, _, documents, _ in read for one in documents]
     known = files_of(every, frozenset(recorded_series(every)))
     found: list[Finding] = []
-    for name, text, made, problem in read:
-        found += [_unreadable(name, problem)] if problem else _apply(made, name, text, takes, known)
-    if _is_chart(root) and helm is None:
+    for name, text, of_file, problem in read:
+        found += (
+            [unreadable(name, problem)] if problem else _apply(of_file, name, text, takes, known)
+        )
+    if is_chart and helm is None:
         found.append(_not_rendered())
     findings = tuple(replace(one, repository=str(root)) for one in found)
     return Report(repositories=(str(root),)).with_findings(findings), tuple(one[0] for one in read)
@@ -90,13 +95,15 @@ def _read(path: Path) -> tuple[str, tuple[Document, ...], str]:
     return text, documents, problem
 
 
-def _documents(text: str) -> tuple[tuple[Document, ...], str]:
+def _documents(text: str, problem: str = "") -> tuple[tuple[Document, ...], str]:
     import yaml
 
     from trtbuild.located import yamltext
     from trtbuild_deploy.rules.view import Document
 
     found: list[Document] = []
+    if problem:
+        return (), problem
     try:
         for node in yaml.compose_all(text, Loader=yamltext.Loader):
             value = yamltext.construct(node)
@@ -107,37 +114,14 @@ def _documents(text: str) -> tuple[tuple[Document, ...], str]:
     return tuple(found), ""
 
 
-def _unreadable(name: str, problem: str) -> Finding:
+def unreadable(name: str, problem: str, line: int = 0) -> Finding:
+    """A file that cannot be judged, and why."""
     message = f"{name} cannot be judged: {problem}"
     fix = "correct the file"
-    return Finding(_UNREADABLE, Severity.ERROR, "", clean(name), 0, 0, clean(message), "", fix)
+    return Finding(_UNREADABLE, Severity.ERROR, "", clean(name), line, 0, clean(message), "", fix)
 
 
 def _not_rendered() -> Finding:
     message = "helm is not on the PATH, so the chart was not rendered and not judged"
     fix = "install helm 3.14 or newer and check again"
     return Finding(_UNREADABLE, Severity.WARNING, "", "chart", 0, 0, message, "", fix)
-
-
-def _is_chart(root: Path) -> bool:
-    return (root / "chart/Chart.yaml").is_file() and (root / "values.yaml").is_file()
-
-
-def _rendered(root: Path, helm: str) -> Iterator[tuple[str, tuple[Document, ...], str]]:
-    """What the chart renders to with the values of each environment, or what keeps it from that."""
-    for overlay in (None, *sorted(root.glob("values-*.yaml"))):
-        yield _render(helm, root, overlay)
-
-
-def _render(helm: str, root: Path, overlay: Path | None) -> tuple[str, tuple[Document, ...], str]:
-    from trtbuild import process
-    from trtbuild_deploy.rules.view import Document
-
-    name = f"chart with {overlay.name if overlay else 'values.yaml'}"
-    more = ["-f", str(overlay)] if overlay else []
-    words = [helm, "template", "check", str(root / "chart"), "-f", str(root / "values.yaml"), *more]
-    done = process.run([*words, "--kube-version", _VERSION], timeout=60)
-    if not done.ok:
-        return name, (), " ".join(done.stderr.split())
-    documents, problem = _documents(done.stdout)
-    return name, tuple(Document(one.value) for one in documents), problem

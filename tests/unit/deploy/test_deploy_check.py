@@ -12,6 +12,7 @@ import yaml
 from support.command_line import trtbuild
 from support.deployments import deployable
 from support.kubernetes import helm
+from trtbuild.check import Severity
 from trtbuild_deploy.jobs.checking import check
 from trtbuild_deploy.jobs.render import render, write
 
@@ -93,7 +94,7 @@ def test_a_directory_without_files_is_an_error(tmp_path: Path) -> None:
     assert "is not a directory" in done.stderr
 
 
-def test_without_helm_a_chart_is_not_judged(
+def test_without_helm_only_the_values_of_a_chart_are_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = written(tmp_path, "helm")
@@ -101,6 +102,19 @@ def test_without_helm_a_chart_is_not_judged(
     done = trtbuild("deploy", "check", out)
     assert done.returncode == 0
     assert "helm is not on the PATH" in done.stdout
+    assert "values.yaml, values-dev.yaml" in done.stdout
+    (out / "values.yaml").write_text((out / "values.yaml").read_text() + "replica: 2\n")
+    (out / "values-dev.yaml").write_text("server: {preStop: soon}\n")
+    (out / "values-prod.yaml").write_text("- replicas\n")
+    errors = [one for one in check(out).findings if one.severity is Severity.ERROR]
+    said = {one.file: (one.line, one.message) for one in errors}
+    assert sorted(said) == ["values-dev.yaml", "values-prod.yaml", "values.yaml"]
+    assert said["values.yaml"][0] == len((out / "values.yaml").read_text().splitlines())
+    assert "'replicas'" in said["values.yaml"][1]
+    assert said["values-dev.yaml"][0] == 1
+    assert "server.preStop" in said["values-dev.yaml"][1]
+    (out / "chart/values.schema.json").write_text("{}")  # somebody else's chart
+    assert {one.severity for one in check(out).findings} == {Severity.WARNING}
 
 
 @pytest.mark.network
