@@ -46,6 +46,8 @@ class Hub:
     status: int = 0  # answer everything with this
     cut_after: int = 0  # break the next large download after so many bytes, once
     pause_after: int = 0  # stall large downloads after so many bytes, while it is set
+    pause_seconds: float = 5  # at most
+    pausing: set[object] = field(default_factory=set)  # answers that are stalled now
     ranges: bool = True
     before_commit: list[Callable[[], object]] = field(default_factory=list)  # one for each commit
     tag_faults: list[int] = field(default_factory=list)  # the status of the next new tags
@@ -181,11 +183,13 @@ class _Handler(BaseHTTPRequestHandler):
                 left -= len(chunk)
 
     def _pause(self, path: Path, sent: int) -> None:
-        deadline = time.monotonic() + 5
-        while self.hub.pause_after and path.name.endswith(LARGE):
-            if sent < self.hub.pause_after or time.monotonic() > deadline:
-                return
+        deadline = time.monotonic() + self.hub.pause_seconds
+        while path.name.endswith(LARGE) and 0 < self.hub.pause_after <= sent:
+            if time.monotonic() > deadline:
+                break
+            self.hub.pausing.add(self)
             time.sleep(0.01)
+        self.hub.pausing.discard(self)
 
     def _fail(self, status: int, code: str, text: str) -> None:
         headers = {"X-Error-Message": text}

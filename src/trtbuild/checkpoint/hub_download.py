@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import BinaryIO
 
 from trtbuild.checkpoint.hub_errors import HubUnreachableError, explained
@@ -28,6 +28,7 @@ _THREADS = 4
 _TRIES = 5  # consecutive failures without any new byte
 _TIMEOUT_S = 30.0
 _TICK_S = 0.1
+_LEAVE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +57,36 @@ class Download:
                 is kept for the next time, after Ctrl-C too.
         """
         (self._folder / "blobs").mkdir(parents=True, exist_ok=True)
-        with exclusive(self._folder / "blobs"), ThreadPoolExecutor(_THREADS) as pool:
+        with exclusive(self._folder / "blobs"):
             same: dict[str, list[WantedFile]] = {}
             for file in files:
                 same.setdefault(file.sha256, []).append(file)
-            tasks = [pool.submit(self._one, group) for group in same.values()]
+            tasks = [(Future[None](), group) for group in same.values()]
+            waiting = iter(tasks)  # shared: each task is one thread's
+            # Daemons: at the end nothing waits for one whose server is silent.
+            threads = [
+                Thread(target=self._work, args=(waiting,), daemon=True) for _ in range(_THREADS)
+            ]
+            for thread in threads:
+                thread.start()
             try:
-                self._watch(tasks, progress, done, total)
+                self._watch([task for task, _ in tasks], progress, done, total)
             except BaseException:
                 self._stop.set()
-                for task in tasks:
-                    task.cancel()
+                until = time.monotonic() + _LEAVE_S
+                for thread in threads:
+                    thread.join(max(0.0, until - time.monotonic()))
                 raise
+
+    def _work(self, waiting: Iterator[tuple[Future[None], list[WantedFile]]]) -> None:
+        for task, group in waiting:
+            if self._stop.is_set():
+                return
+            try:
+                self._one(group)
+                task.set_result(None)
+            except BaseException as error:
+                task.set_exception(error)
 
     def _watch(self, tasks: list[Future[None]], progress: Progress, done: int, total: int) -> None:
         while True:
@@ -108,7 +127,7 @@ class Download:
                     if tries >= _TRIES:
                         raise
                     self._stop.wait(0.5 * 2**tries)
-            if out.tell() > file.size:
+            if out.tell() > file.size and not self._stop.is_set():
                 out.truncate(0)  # not our content: start over the next time
 
     def _receive(self, file: WantedFile, out: BinaryIO) -> None:
@@ -120,14 +139,15 @@ class Download:
             "GET", file.url, headers=headers, timeout=_TIMEOUT_S, follow_redirects=True
         ) as response:
             hf_raise_for_status(response)
-            if response.status_code != 206:
+            if response.status_code != 206 and not self._stop.is_set():
                 out.seek(0)
                 out.truncate()
             for chunk in response.iter_raw():
-                out.write(chunk)
-                self._have[file.name] = out.tell()
-                if self._stop.is_set():
+                if self._stop.is_set():  # a later download may be writing the file
                     return
+                out.write(chunk)
+                out.flush()
+                self._have[file.name] = out.tell()
 
     def _point(self, name: str, blob: Path) -> None:
         """Link the snapshot's name to the blob; without links, copy it."""

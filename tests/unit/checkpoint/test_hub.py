@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from support.checkpoints import make_headers_only, make_llama, write_json
 from support.fake_hub import COMMIT, OLDER, Hub, fake_hub
 from support.ports import refusing
-from trtbuild.checkpoint import inspect, materialize, open_checkpoint
+from trtbuild.checkpoint import hub_download, inspect, materialize, open_checkpoint
 from trtbuild.errors import BuildError, ExitCode, TrtbuildError, UnsupportedError, UsageError
 
 
@@ -114,7 +114,11 @@ def test_a_broken_download_resumes(hub: Hub) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_was_downloaded(hub: Hub, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_was_downloaded(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_download, "_TIMEOUT_S", 600)
+    hub.pause_seconds = 60
     opened = open_checkpoint("org/tiny")
 
     class Interrupting(Told):
@@ -125,6 +129,7 @@ def test_ctrl_c_keeps_what_was_downloaded(hub: Hub, tmp_path: Path) -> None:
     hub.pause_after = max(file.size for file in opened.files) // 2
     with pytest.raises(KeyboardInterrupt):
         materialize(opened, Interrupting())
+    assert hub.pausing, "it did not wait for the silent server"
     kept = list((tmp_path / "hub").rglob("*.trtbuild.incomplete"))
     assert kept
     hub.pause_after = 0
