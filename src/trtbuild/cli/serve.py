@@ -277,13 +277,17 @@ def stay(
     from trtbuild.cli.server_view import log_printer, print_event
     from trtbuild.pipeline import serve as pipeline
 
-    show = (lambda _: None) if quiet else log_printer(as_json=as_json)
-    try:
-        pipeline.stay(handle, show, begin)
-    except KeyboardInterrupt:
+    def tell(event: str, words: str) -> None:
         if as_json:
-            print_event("stopped", id=handle.id)
+            print_event(event, id=handle.id)
         elif json_logs():
-            say_json("stopped", id=handle.id)
+            say_json(event, id=handle.id)
         else:
-            typer.echo("stopped", err=True)
+            typer.echo(words, err=True)
+
+    show = (lambda _: None) if quiet else log_printer(as_json=as_json)
+    more = f"open requests may take {handle.stop_seconds:g} s more; Ctrl-C again ends them"
+    try:
+        pipeline.stay(handle, show, begin, lambda: tell("stopping", f"stopping: {more}"))
+    except KeyboardInterrupt:
+        tell("stopped", "stopped")

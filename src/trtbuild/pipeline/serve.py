@@ -274,16 +274,21 @@ def stay(
     handle: ServerHandle,
     on_line: Callable[[str], None] = lambda _: None,
     begin: Callable[[], None] = lambda: None,
+    stopping: Callable[[], None] = lambda: None,
     *,
     poll: float = 0.25,
 ) -> None:
     """Call ``begin``, and pass on the server's log until it ends (ServerError) or Ctrl-C, which
-    stops it from now on. Also stop it when the engines of all its models are dead."""
+    calls ``stopping`` and stops it. Also stop it when the engines of all its models are dead."""
     with stopped_on_failure(handle, deadline=None):
-        watch = _Watcher(handle, on_line, from_end=True)
-        begin()
-        while True:
-            watch()
-            if watch.died and set(server.lost_models(handle)) == set(handle.models):
-                raise dead_engines(handle)
-            time.sleep(poll)
+        try:
+            watch = _Watcher(handle, on_line, from_end=True)
+            begin()
+            while True:
+                watch()
+                if watch.died and set(server.lost_models(handle)) == set(handle.models):
+                    raise dead_engines(handle)
+                time.sleep(poll)
+        except KeyboardInterrupt:
+            stopping()
+            raise

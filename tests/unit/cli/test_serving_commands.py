@@ -132,6 +132,8 @@ def test_ctrl_c_stops_the_server_of_up_at_any_moment(
     monkeypatch.setattr(f"trtbuild.{moment}", interrupted)
     done = trtbuild("up", "sample:smollm2", "--gateway", "--gateway-port", "0")
     assert (done.returncode, stopped[:1]) == (code, [handle]), done.stderr
+    told = "stopping: open requests may take 40 s more; Ctrl-C again ends them\nstopped\n"
+    assert (code == 0) == done.stderr.endswith(told)
 
 
 def test_a_server_that_dies_exits_with_7_and_its_reason(tmp_path: Path, programs: Path) -> None:
