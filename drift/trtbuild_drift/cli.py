@@ -132,9 +132,14 @@ def _show(report: Report, needed: int) -> None:
         table.add_column(name, overflow="fold")
     for one in report.signals:
         table.add_row(
-            escape(one.segment), one.name, one.old, one.new, f"{one.distance:.3f}",
-            f"{one.adjusted:.3f}", _verdict(one, needed),
-        )  # fmt: skip
+            escape(one.segment),
+            one.name,
+            one.old,
+            one.new,
+            f"{one.distance:.3f}",
+            f"{one.adjusted:.3f}",
+            _verdict(one, needed),
+        )
     out.print(table)
     for found in report.examples:
         if found.texts:

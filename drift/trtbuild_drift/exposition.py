@@ -38,9 +38,11 @@ def render(report: Report) -> bytes:
     alert = gauge("alert", "1 if enough windows in a row have drifted.", *by)
     for one in report.signals:
         for metric, value in (
-            (distance, one.distance), (chance, one.adjusted), (windows, one.windows),
+            (distance, one.distance),
+            (chance, one.adjusted),
+            (windows, one.windows),
             (alert, one.alert),
-        ):  # fmt: skip
+        ):
             metric.labels(one.segment, one.name).set(value)
     at = gauge("compared_timestamp_seconds", "When the last window was compared.")
     at.set(time.time())

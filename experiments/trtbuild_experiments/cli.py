@@ -157,10 +157,14 @@ def _show(found: Report) -> None:
             low, high = one.interval
             change = "–" if one.relative is None else f"{one.relative:+.1%}"
             table.add_row(
-                one.metric, escape(one.variant), f"{one.control:.4g}",
-                f"{one.difference:+.4g} ({low:+.4g} to {high:+.4g})", change,
-                f"{one.adjusted:.3g}", one.verdict,
-            )  # fmt: skip
+                one.metric,
+                escape(one.variant),
+                f"{one.control:.4g}",
+                f"{one.difference:+.4g} ({low:+.4g} to {high:+.4g})",
+                change,
+                f"{one.adjusted:.3g}",
+                one.verdict,
+            )
         out.print(table)
     for one in found.comparisons:
         if one.variance_left is not None:

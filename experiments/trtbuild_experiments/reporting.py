@@ -118,9 +118,15 @@ def report(options: ReportOptions, shown: Progress) -> Report:
         judge = _Judge(options, records, before, members, control)
         comparisons = judge.comparisons(metrics, [name for name in users if name != control], shown)
     return Report(
-        records.experiment, control, users, weights, chance,
-        "fixed" if options.fixed else "always valid", comparisons, dict(records.left_out),
-    )  # fmt: skip
+        records.experiment,
+        control,
+        users,
+        weights,
+        chance,
+        "fixed" if options.fixed else "always valid",
+        comparisons,
+        dict(records.left_out),
+    )
 
 
 def _members(records: Records) -> dict[str, NDArray[np.int64]]:
@@ -243,6 +249,15 @@ def _comparison(
         verdict = "higher" if one.value > 0 else "lower"
     relative = one.value / abs(one.control) if one.control else None
     return Comparison(
-        metric.text, variant, one.control, one.treatment, one.value, interval, relative, chance,
-        adjusted, verdict, one.variance_left,
-    )  # fmt: skip
+        metric.text,
+        variant,
+        one.control,
+        one.treatment,
+        one.value,
+        interval,
+        relative,
+        chance,
+        adjusted,
+        verdict,
+        one.variance_left,
+    )

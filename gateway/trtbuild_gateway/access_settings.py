@@ -49,7 +49,7 @@ class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
-]  # fmt: skip
+]
 
 
 class JwtSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

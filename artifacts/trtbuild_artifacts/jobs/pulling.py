@@ -135,9 +135,15 @@ def take(
                 remote.fetch(stage)
             stage.finish()
     return Pulled(
-        remote.version, opened.where, target, tuple(sorted(listing.models)), stage.received,
-        stage.reused, _moved(opened), listing.edited,
-    )  # fmt: skip
+        remote.version,
+        opened.where,
+        target,
+        tuple(sorted(listing.models)),
+        stage.received,
+        stage.reused,
+        _moved(opened),
+        listing.edited,
+    )
 
 
 def _wanted(stage: Staging, opened: Opened, only: Sequence[str], present: Present) -> Listing:

@@ -114,9 +114,16 @@ class _Job:
                 layout = replace(self.layout, dimension=job.dimension)
                 writer = Writer(self.folder, scratch, job, layout, self.retries)
                 work = Work(
-                    self.options, self.source, self.address, self.target, self.task, job, writer,
-                    self.progress, self.watch,
-                )  # fmt: skip
+                    self.options,
+                    self.source,
+                    self.address,
+                    self.target,
+                    self.task,
+                    job,
+                    writer,
+                    self.progress,
+                    self.watch,
+                )
                 return await work.run()
         finally:
             await self.target.close()

@@ -70,9 +70,13 @@ class Work:
             self.writer.after = self._claims.release
         pace = pacer(self.options, self.address, slowdown=self.options.slowdown)
         engine: Engine[Item] = Engine(
-            self._ask, self._done, pace.limiter, self._policy(), self.target.alive,
+            self._ask,
+            self._done,
+            pace.limiter,
+            self._policy(),
+            self.target.alive,
             requests=lambda item: requests_of(item.question),
-        )  # fmt: skip
+        )
         feeder = Feeder(
             self.source, self.record, self.task, self.writer, self._begin, self._receive
         )

@@ -100,9 +100,18 @@ def refresh(
         known = memory.read(folder, str(sink))
         source.counted(layout.id, progress)  # refuses an id that is there twice
         work = _Refresh(
-            options, source, task, layout, folder, scratch, sink, generation, known, progress,
+            options,
+            source,
+            task,
+            layout,
+            folder,
+            scratch,
+            sink,
+            generation,
+            known,
+            progress,
             watch,
-        )  # fmt: skip
+        )
         return work.run()
 
 
@@ -219,9 +228,14 @@ class _Refresh:
                 number = self.known.free_in(sink)
             generation, held = replace(self.made, number=number), Known()
         planner = Planner(
-            self.source, self.task.column, self.layout, held, self.folder / PENDING, self.scratch,
+            self.source,
+            self.task.column,
+            self.layout,
+            held,
+            self.folder / PENDING,
+            self.scratch,
             self.options.max_removed,
-        )  # fmt: skip
+        )
         counts = planner.plan(self.progress)
         embed = counts.new + counts.changed
         if generation is base and not embed and not counts.removed:

@@ -78,9 +78,11 @@ def parse(text: str, option: str) -> Queue:
         known = parts.scheme in _PORTS
         user, _, hosts = parts.netloc.rpartition("@")
         queue = unquote(parts.path.strip("/"))
-        given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)) if (
-            parts.query
-        ) else {}  # fmt: skip
+        given = (
+            dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True))
+            if parts.query
+            else {}
+        )
         sound = known and bool(hosts) and bool(queue) and "/" not in queue and not parts.fragment
         hosts = (
             ",".join(_with_port(host, parts.scheme) for host in hosts.split(",")) if sound else ""

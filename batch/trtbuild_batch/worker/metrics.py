@@ -67,9 +67,10 @@ def served(listen: str, tally: Tally) -> Iterator[None]:
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
         raise UsageError(
-            f"{listen} cannot be used: {error.strerror or error}", where="--listen",
+            f"{listen} cannot be used: {error.strerror or error}",
+            where="--listen",
             fix="choose another port",
-        ) from None  # fmt: skip
+        ) from None
     try:
         yield
     finally:

@@ -102,9 +102,13 @@ class Worker:
     async def _work(self) -> None:
         policy = Policy(attempts=self.options.attempts, patience=float("inf"), failing=1.0)
         self._engine = Engine(
-            self._ask, self._finish, self.pace.limiter, policy, self.target.alive,
+            self._ask,
+            self._finish,
+            self.pace.limiter,
+            policy,
+            self.target.alive,
             spent=lambda message: message.deliveries - 1,
-        )  # fmt: skip
+        )
         beside = [
             asyncio.create_task(one)
             for one in (self.pace.follow(self._engine), self._keep(), self._show())

@@ -106,9 +106,13 @@ class OnnxBuilder(Builder):
         if is_images(case):
             return ServedModel(name, task, task.value, head=case.spec.head)
         return ServedModel(
-            name, task, task.value, context_length=head.max_tokens, tokenizer=f"{name}/1",
+            name,
+            task,
+            task.value,
+            context_length=head.max_tokens,
+            tokenizer=f"{name}/1",
             head=case.spec.head,
-        )  # fmt: skip
+        )
 
 
 builder = OnnxBuilder()

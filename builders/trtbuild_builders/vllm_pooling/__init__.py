@@ -140,9 +140,13 @@ class VllmPoolingBuilder(Builder):
         """Return the public model."""
         task, name = ServedTask.of(case.spec.task.value, case.spec.head), case.recipe.name
         return ServedModel(
-            name, task, task.value, context_length=head_of(case).max_tokens, tokenizer=f"{name}/1",
+            name,
+            task,
+            task.value,
+            context_length=head_of(case).max_tokens,
+            tokenizer=f"{name}/1",
             head=case.spec.head,
-        )  # fmt: skip
+        )
 
 
 def _tokenizer(case: Case) -> Sequence[RepoFile]:

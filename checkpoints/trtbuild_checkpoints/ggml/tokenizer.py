@@ -262,8 +262,12 @@ def _post_processor(file: GgufFile, tokens: list[str]) -> dict[str, Any] | None:
     if not used:
         if _is_spm(file):
             return None
-        return {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False,
-                "use_regex": True}  # fmt: skip
+        return {
+            "type": "ByteLevel",
+            "add_prefix_space": True,
+            "trim_offsets": False,
+            "use_regex": True,
+        }
 
     def template(sequences: tuple[str, ...]) -> list[dict[str, Any]]:
         made: list[dict[str, Any]] = []

@@ -91,11 +91,17 @@ def launch(
         return
     if as_json:
         layout = planned.layout
-        print_json({
-            "mode": layout.how, "why": layout.why, "world": layout.world,
-            "models": layout.models, "command": planned.command, "env": planned.env,
-            "script": planned.script,
-        })  # fmt: skip
+        print_json(
+            {
+                "mode": layout.how,
+                "why": layout.why,
+                "world": layout.world,
+                "models": layout.models,
+                "command": planned.command,
+                "env": planned.env,
+                "script": planned.script,
+            }
+        )
         return
     typer.echo(f"{planned.layout.how}: {planned.layout.why}", err=True)
     for model in planned.layout.models:

@@ -118,9 +118,10 @@ def of_document(document: Any) -> EngineConfig:
     if not isinstance(document, dict):
         raise ValueError("it is not a JSON object")
     lacking = [
-        key for key in ("pretrained_config", "build_config")
+        key
+        for key in ("pretrained_config", "build_config")
         if not isinstance(document.get(key), dict)
-    ]  # fmt: skip
+    ]
     if lacking:
         raise ValueError(f"it has no {' and no '.join(lacking)}: it is not an engine's config.json")
     model, build = _Fields(document["pretrained_config"]), _Fields(document["build_config"])
@@ -172,10 +173,14 @@ def lacking_ranks(engine: EngineConfig, names: Sequence[str]) -> str:
     there, wanted = ranks(names), range(engine.world)
     if len(there) == engine.world and all(map(int.__eq__, there, wanted)):
         return ""
-    shape = " x ".join(
-        f"{name}{size}" for name, size in (("tp", engine.tp), ("pp", engine.pp), ("cp", engine.cp))
-        if size > 1
-    ) or "one GPU"  # fmt: skip
+    shape = (
+        " x ".join(
+            f"{name}{size}"
+            for name, size in (("tp", engine.tp), ("pp", engine.pp), ("cp", engine.cp))
+            if size > 1
+        )
+        or "one GPU"
+    )
     said = f"it was built for {shape}, which is {engine.world} rank*.engine"
     # a broken config.json may name more ranks than memory can hold
     missing = list(islice((rank for rank in wanted if rank not in there), _SHOWN + 1))

@@ -85,9 +85,14 @@ def _checkpoint_command(case: Case, job: Compilation) -> tuple[str, ...]:
 def _convert(case: Case, build: EngineBuild, place: Workplace, out: Path) -> None:
     assert case.checkpoint is not None, "a conversion has opened it"
     layout = plan_checkpoint(
-        case.checkpoint, case.spec, place.files,
-        dtype=build.dtype, tp=build.tp, pp=build.pp, release=build.release,
-    )  # fmt: skip
+        case.checkpoint,
+        case.spec,
+        place.files,
+        dtype=build.dtype,
+        tp=build.tp,
+        pp=build.pp,
+        release=build.release,
+    )
     converter.write(layout, out, place.progress)
 
 

@@ -109,5 +109,6 @@ def stand_in(image: str) -> Runner:
     """Return the runner for a dry run, whether it is running or not."""
     if shutil.which(TOOL):
         return Runner("", "")
-    return Runner("docker" if shutil.which("docker") or not shutil.which("podman") else "podman",
-                  image)  # fmt: skip
+    return Runner(
+        "docker" if shutil.which("docker") or not shutil.which("podman") else "podman", image
+    )

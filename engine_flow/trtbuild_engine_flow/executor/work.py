@@ -43,9 +43,7 @@ def build_command(
     """``trtllm-build`` with every option."""
     arguments = ["build", "--checkpoint", "{checkpoint}", "--out", "{engine}", "--"]
     places = {"checkpoint": (checkpoint, False), "engine": (engine, True)}
-    return runner.command(
-        container_name(job, "build"), [*arguments, *job.build.options], places
-    )  # fmt: skip
+    return runner.command(container_name(job, "build"), [*arguments, *job.build.options], places)
 
 
 def checkpoint_of(job: Compilation) -> Path:

@@ -40,8 +40,11 @@ def message_of(
 
 def _ended(reason: str | None) -> dict[str, Any]:
     return {
-        "stop_reason": reason, "stop_sequence": None, "stop_details": None, "container": None,
-    }  # fmt: skip
+        "stop_reason": reason,
+        "stop_sequence": None,
+        "stop_details": None,
+        "container": None,
+    }
 
 
 def stop_reason(reason: str) -> str:

@@ -37,12 +37,13 @@ def listing(experiments: Experiments, visible: Callable[[str], bool]) -> dict[st
             "layer": one.layer or one.name,
             "users": list(one.users),
             "override": one.override,
-            "left_out": {reason: int(n) for (name, reason), n in left_out.items()
-                         if name == one.name},
+            "left_out": {
+                reason: int(n) for (name, reason), n in left_out.items() if name == one.name
+            },
             "variants": list(_variants(one, figures)),
         }
         for one in shown
-    ]  # fmt: skip
+    ]
     journal = experiments.journal
     records = {"waiting": journal.waiting, "lost": journal.lost}
     return {"object": "list", "data": rows, "exposures": records}

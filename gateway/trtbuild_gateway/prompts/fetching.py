@@ -111,9 +111,15 @@ async def _fetch_once(url: str, param: str, settings: MediaSettings) -> Response
 def _request(parts: SplitResult, host: str) -> bytes:
     path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
     lines = (
-        f"GET {path} HTTP/1.1", f"Host: {host}", "Accept: */*", "Accept-Encoding: identity",
-        "User-Agent: trtbuild-gateway", "Connection: close", "", "",
-    )  # fmt: skip
+        f"GET {path} HTTP/1.1",
+        f"Host: {host}",
+        "Accept: */*",
+        "Accept-Encoding: identity",
+        "User-Agent: trtbuild-gateway",
+        "Connection: close",
+        "",
+        "",
+    )
     return "\r\n".join(lines).encode("latin-1", "replace")
 
 

@@ -48,8 +48,9 @@ class EventOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if stream:
             found = {
                 f"stream_options.{name}": why
-                for name, why in _UNSUPPORTED.items() if getattr(self, name, False)
-            }  # fmt: skip
+                for name, why in _UNSUPPORTED.items()
+                if getattr(self, name, False)
+            }
         else:
             found = {"stream_options": "it needs 'stream': true"}
         for name, why in found.items():

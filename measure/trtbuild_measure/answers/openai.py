@@ -96,9 +96,10 @@ class OpenAIModel:
         except _UNREADABLE as error:
             shown = answer.body[:200].decode("utf-8", "replace")
             raise ServerError(
-                f"{self.url} sent no answer of OpenAI's API ({error})", where=shown,
+                f"{self.url} sent no answer of OpenAI's API ({error})",
+                where=shown,
                 fix="give the base URL, such as openai:http://127.0.0.1:9000/v1#MODEL",
-            ) from None  # fmt: skip
+            ) from None
         if logprobs and not steps:
             raise without_logprobs(self.model)
         tokens = await self._prompt_tokens(prompt) if logprobs else None

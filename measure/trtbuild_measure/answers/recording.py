@@ -111,8 +111,13 @@ def read(path: Path) -> Recording:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", fix="check the path") from None
     except (
-        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
-    ) as error:  # fmt: skip
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         where = f"{path}:{number}" if number else str(path)
         why = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         raise UsageError(f"{path} is not a recording: {why}", where=where, fix=fix) from None

@@ -21,9 +21,14 @@ def _lock(path: str, content: str = MODEL_PY) -> bytes:
     name = path.partition("/")[0]
     digest = hashlib.sha256(content.encode()).hexdigest()
     model = LockedModel(
-        SourceRef("hub", "org/name"), "vllm", "26.07", "", "", (name,),
+        SourceRef("hub", "org/name"),
+        "vllm",
+        "26.07",
+        "",
+        "",
+        (name,),
         files={path: LockedFile(digest, len(content))},
-    )  # fmt: skip
+    )
     return render(Lock({name: model}))
 
 

@@ -72,9 +72,11 @@ class KafkaSource:
 
     def _subscribe(self) -> None:
         self._consumer.subscribe(
-            [self._queue.name], on_assign=self._assigned, on_revoke=self._revoked,
+            [self._queue.name],
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
             on_lost=self._gone,
-        )  # fmt: skip
+        )
 
     def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
         from confluent_kafka import KafkaException
@@ -161,10 +163,14 @@ class KafkaSource:
         }
         kind, sent = one.timestamp()
         return Message(
-            f"{self._queue.name}-{number}-{offset}", one.value() or b"", headers,
-            (offsets, number, offset), offsets.deliveries(offset), sent / 1000 if kind else 0.0,
+            f"{self._queue.name}-{number}-{offset}",
+            one.value() or b"",
+            headers,
+            (offsets, number, offset),
+            offsets.deliveries(offset),
+            sent / 1000 if kind else 0.0,
             one.key(),
-        )  # fmt: skip
+        )
 
     def _pace(self, *, pause: bool) -> None:
         """Pause all partitions, or those alone whose oldest message holds up too many others."""
@@ -305,9 +311,12 @@ class KafkaSink:
 
         try:
             self._producer.produce(
-                self._queue.name, message.body, message.key, on_delivery=told,
+                self._queue.name,
+                message.body,
+                message.key,
+                on_delivery=told,
                 headers=[(name, text.encode("utf-8")) for name, text in message.headers.items()],
-            )  # fmt: skip
+            )
             error = await delivered
         except BufferError:
             raise LostError("Kafka takes messages too slowly") from None

@@ -55,16 +55,21 @@ def client_of(client: Any, queue: Queue, settings: Mapping[str, Any]) -> Any:
         return client({**settings, **_settings(queue)}, logger=_quiet())
     except KafkaException as error:
         raise UsageError(
-            f"librdkafka refuses a setting: {error.args[0].str()}", where=str(queue),
+            f"librdkafka refuses a setting: {error.args[0].str()}",
+            where=str(queue),
             fix="correct what follows the question mark of the URL",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def _settings(queue: Queue) -> dict[str, Any]:
     found: dict[str, Any] = {"bootstrap.servers": queue.hosts, "client.id": "trtbuild-worker"}
     if queue.user:
-        found |= {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN",
-                  "sasl.username": queue.user, "sasl.password": queue.password}  # fmt: skip
+        found |= {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": queue.user,
+            "sasl.password": queue.password,
+        }
     return found | dict(queue.settings)
 
 
@@ -84,13 +89,15 @@ def require_topic(queue: Queue, create: bool) -> None:
         if error.args[0].name() == "TOPIC_ALREADY_EXISTS":
             return
         raise ServerError(
-            f"Kafka cannot be used: {error.args[0].str()}", where=str(queue),
+            f"Kafka cannot be used: {error.args[0].str()}",
+            where=str(queue),
             fix="check the address, and the settings after the question mark",
-        ) from None  # fmt: skip
+        ) from None
     raise UsageError(
-        f"the topic {queue.name!r} does not exist", where=str(queue),
+        f"the topic {queue.name!r} does not exist",
+        where=str(queue),
         fix="correct the name, create the topic, or add --create",
-    )  # fmt: skip
+    )
 
 
 @contextmanager

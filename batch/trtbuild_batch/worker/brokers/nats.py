@@ -45,10 +45,14 @@ class NatsSource:
                 await self._jetstream.consumer_info(self._stream, self._queue.group)
             except NotFoundError:
                 wanted = ConsumerConfig(
-                    durable_name=self._queue.group, filter_subject=self._queue.name,
-                    ack_policy=AckPolicy.EXPLICIT, deliver_policy=DeliverPolicy.ALL,
-                    ack_wait=self._lease, max_deliver=-1, max_ack_pending=100_000,
-                )  # fmt: skip
+                    durable_name=self._queue.group,
+                    filter_subject=self._queue.name,
+                    ack_policy=AckPolicy.EXPLICIT,
+                    deliver_policy=DeliverPolicy.ALL,
+                    ack_wait=self._lease,
+                    max_deliver=-1,
+                    max_ack_pending=100_000,
+                )
                 await self._jetstream.add_consumer(self._stream, wanted)
             self._messages = await self._jetstream.pull_subscribe_bind(
                 self._queue.group, self._stream
@@ -70,9 +74,13 @@ class NatsSource:
         about = one.metadata
         headers = {name.lower(): text for name, text in (one.headers or {}).items()}
         return Message(
-            f"{self._stream}-{about.sequence.stream}", one.data, headers, one,
-            about.num_delivered, about.timestamp.timestamp(),
-        )  # fmt: skip
+            f"{self._stream}-{about.sequence.stream}",
+            one.data,
+            headers,
+            one,
+            about.num_delivered,
+            about.timestamp.timestamp(),
+        )
 
     async def keep(self, held: Collection[Message]) -> None:
         """See :class:`~trtbuild_batch.worker.model.Source`."""
@@ -169,10 +177,15 @@ async def _opened(client: Any, queue: Queue, create: bool) -> tuple[Any, str]:
         hosts = [f"{secure}://{host}" for host in queue.hosts.split(",")]
         async with asyncio.timeout(_SECONDS):  # it would try for ever
             await client.connect(
-                hosts, user=queue.user or None, password=queue.password or None,
-                name="trtbuild worker", max_reconnect_attempts=-1, reconnect_time_wait=0.5,
-                connect_timeout=5, error_cb=_told_elsewhere,
-            )  # fmt: skip
+                hosts,
+                user=queue.user or None,
+                password=queue.password or None,
+                name="trtbuild worker",
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.5,
+                connect_timeout=5,
+                error_cb=_told_elsewhere,
+            )
         jetstream = client.jetstream()
         given = queue.settings.get("stream", "")
         try:
@@ -187,9 +200,10 @@ async def _opened(client: Any, queue: Queue, create: bool) -> tuple[Any, str]:
             )
             return jetstream, str(made.config.name)
     raise UsageError(
-        f"no stream has the subject {queue.name!r}", where=str(queue),
+        f"no stream has the subject {queue.name!r}",
+        where=str(queue),
         fix="correct the subject or ?stream=NAME, create the stream, or add --create",
-    )  # fmt: skip
+    )
 
 
 def _plain(subject: str) -> str:
@@ -209,9 +223,10 @@ def _opening(queue: Queue) -> Iterator[None]:
         yield
     except (nats.errors.Error, OSError, TimeoutError) as error:
         raise ServerError(
-            f"NATS cannot be used: {error or 'no answer'}", where=str(queue),
+            f"NATS cannot be used: {error or 'no answer'}",
+            where=str(queue),
             fix="check the address and password, and that JetStream is enabled",
-        ) from None  # fmt: skip
+        ) from None
 
 
 @contextmanager

@@ -117,10 +117,13 @@ def _made(message: Outgoing) -> Any:
     import aio_pika
 
     return aio_pika.Message(
-        message.body, headers=dict(message.headers), message_id=_short(message.id),
+        message.body,
+        headers=dict(message.headers),
+        message_id=_short(message.id),
         correlation_id=_short(message.headers.get("correlation_id", "")),
-        content_type="application/json", delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-    )  # fmt: skip
+        content_type="application/json",
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )
 
 
 def _short(text: str) -> str | None:
@@ -153,14 +156,16 @@ class _Broker:
                 self._found = await self.declared(create=True)
         except ChannelNotFoundEntity:
             raise UsageError(
-                f"the queue {self._address.name!r} does not exist", where=str(self._address),
+                f"the queue {self._address.name!r} does not exist",
+                where=str(self._address),
                 fix="correct the name, create a quorum queue, or add --create",
-            ) from None  # fmt: skip
+            ) from None
         except _errors() as error:
             raise ServerError(
-                f"RabbitMQ cannot be used: {error}", where=str(self._address),
+                f"RabbitMQ cannot be used: {error}",
+                where=str(self._address),
                 fix="check the address, the password and ?vhost=",
-            ) from None  # fmt: skip
+            ) from None
 
     async def _connect(self) -> None:
         import aio_pika
@@ -181,9 +186,11 @@ class _Broker:
     async def declared(self, *, create: bool) -> Any:
         """Return the queue."""
         return await self.channel.declare_queue(
-            self._address.name, durable=True, passive=not create,
+            self._address.name,
+            durable=True,
+            passive=not create,
             arguments={"x-queue-type": "quorum"} if create else None,
-        )  # fmt: skip
+        )
 
     async def queue(self) -> Any:
         """Return the queue on a channel that is open."""

@@ -102,9 +102,15 @@ class RedisSource:
         with _running():
             for one in held:
                 await self._redis.xclaim(
-                    self._queue.name, self._queue.group, self._me, 0, [one.handle],
-                    idle=int(self._lease * 1000), retrycount=one.deliveries - 1, justid=True,
-                )  # fmt: skip
+                    self._queue.name,
+                    self._queue.group,
+                    self._me,
+                    0,
+                    [one.handle],
+                    idle=int(self._lease * 1000),
+                    retrycount=one.deliveries - 1,
+                    justid=True,
+                )
 
     async def waiting(self) -> int | None:
         """See :class:`~trtbuild_batch.worker.model.Source`."""
@@ -160,11 +166,17 @@ def _client(queue: Queue) -> Any:
 
     host, _, port = queue.hosts.rpartition(":")
     return Redis(
-        host=host.strip("[]"), port=int(port), db=int(queue.settings.get("db", "0")),
-        username=queue.user or None, password=queue.password or None,
-        protocol=2, ssl=queue.scheme == "rediss", socket_connect_timeout=5, socket_timeout=10,
+        host=host.strip("[]"),
+        port=int(port),
+        db=int(queue.settings.get("db", "0")),
+        username=queue.user or None,
+        password=queue.password or None,
+        protocol=2,
+        ssl=queue.scheme == "rediss",
+        socket_connect_timeout=5,
+        socket_timeout=10,
         retry=Retry(NoBackoff(), 0),
-    )  # fmt: skip
+    )
 
 
 async def _require_stream(redis: Any, queue: Queue, create: bool) -> None:

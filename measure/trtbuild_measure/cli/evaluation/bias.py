@@ -70,9 +70,15 @@ def _show(found: Bias) -> None:
         if one.interval is not None:
             effect += " ({:+.3f} to {:+.3f})".format(*one.interval)
         table.add_row(
-            escape(one.group or "all"), str(one.pairs), f"{one.a:.3f}", f"{one.b:.3f}", effect,
-            f"{one.p:.3g}", str(one.higher), str(one.lower),
-        )  # fmt: skip
+            escape(one.group or "all"),
+            str(one.pairs),
+            f"{one.a:.3f}",
+            f"{one.b:.3f}",
+            effect,
+            f"{one.p:.3g}",
+            str(one.higher),
+            str(one.lower),
+        )
     out.print(table)
     if found.without_outcome:
         out.print(f"left out: {found.without_outcome} pairs with an answer without a number")
