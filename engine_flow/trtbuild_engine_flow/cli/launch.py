@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from trtbuild.cli import options
+from trtbuild.cli.fields import from_fields, option
+
+if TYPE_CHECKING:
+    from trtbuild_engine_flow.jobs.launch import LaunchPlan
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EPILOG = """
@@ -29,87 +34,91 @@ def register(app: typer.Typer) -> None:
     app.command("launch", epilog=_EPILOG)(launch)
 
 
-def launch(
-    repo: Annotated[Path, typer.Argument(help="The repository, as the machines see it.")] = Path(
-        "model_repository"
-    ),
-    *,
-    using: Annotated[str, typer.Option("--with", help="mpirun, srun or sbatch.")] = "mpirun",
-    mode: Annotated[
-        str, typer.Option(help="auto, plain, leader, orchestrator or llmapi.")
-    ] = "auto",
-    nodes: Annotated[int, typer.Option(min=0, help="Machines; 0: as few as needed.")] = 0,
-    gpus_per_node: Annotated[int, typer.Option(min=1, help="GPUs of each machine.")] = 8,
-    image: Annotated[str, typer.Option(help="Container image for the ranks.")] = "",
-    slurm: Annotated[
-        list[str] | None, typer.Option(help="Slurm's option such as partition=gpu; repeatable.")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[str, typer.Option(help="First of three ports; default 8000.")] = "",
-    arg: Annotated[
-        list[str] | None, typer.Option(help="Extra argument for tritonserver; repeatable.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write the sbatch file here; default: print it.")
-    ] = None,
-    run: Annotated[
-        bool, typer.Option("--run", help="Run the command instead of printing it.")
-    ] = False,
-    validate: Annotated[
-        bool, typer.Option("--validate/--no-validate", help="Validate the repository first.")
-    ] = True,
-    as_json: options.AsJson = False,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchFlags:
+    """Which repository, how it is started, and what to do with the command."""
+
+    repo: Path = option(
+        Path("model_repository"),
+        "The repository, as the machines see it.",
+        argument=True,
+        show_default=True,
+    )
+    using: str = option("mpirun", "mpirun, srun or sbatch.", flag="--with")
+    mode: str = option("auto", "auto, plain, leader, orchestrator or llmapi.")
+    nodes: int = option(0, "Machines; 0: as few as needed.", min=0)
+    gpus_per_node: int = option(8, "GPUs of each machine.", min=1)
+    image: str = option("", "Container image for the ranks.")
+    slurm: tuple[str, ...] = option((), "Slurm's option such as partition=gpu; repeatable.")
+    host: str = option("127.0.0.1", "Address to listen on.")
+    port: str = option("", "First of three ports; default 8000.")
+    arg: tuple[str, ...] = option((), "Extra argument for tritonserver; repeatable.")
+    out: Path | None = option(None, "Write the sbatch file here; default: print it.")
+    run: bool = option(False, "Run the command instead of printing it.")
+    validate: bool = option(True, "Validate the repository first.", flag="--validate/--no-validate")
+    as_json: options.AsJson = False
+
+
+@from_fields(LaunchFlags)
+def launch(asked: LaunchFlags) -> None:
     """Print the command that starts every rank of a repository, or run it."""
-    from trtbuild.cli.output import print_json, progress
+    from trtbuild.cli.output import progress
     from trtbuild.errors import UsageError
     from trtbuild.pipeline.ports import choose_ports
     from trtbuild.server import LaunchOptions
     from trtbuild_engine_flow.jobs import launch as pipeline
 
-    if out is not None and using != "sbatch":
+    if asked.out is not None and asked.using != "sbatch":
         raise UsageError("--out is for a batch script", fix="add --with sbatch")
-    here = using == "mpirun"
-    ports = choose_ports(port, host=host, here=here)
+    ports = choose_ports(asked.port, host=asked.host, here=asked.using == "mpirun")
     with progress() as bars:
         planned = pipeline.plan_launch(
-            repo,
-            using=using,
-            how=mode,
-            nodes=nodes,
-            gpus_per_node=gpus_per_node,
-            image=image,
-            slurm=tuple(slurm or ()),
-            options=LaunchOptions(host=host, ports=ports, arguments=tuple(arg or ())),
-            validate=validate,
+            asked.repo,
+            using=asked.using,
+            how=asked.mode,
+            nodes=asked.nodes,
+            gpus_per_node=asked.gpus_per_node,
+            image=asked.image,
+            slurm=asked.slurm,
+            options=LaunchOptions(host=asked.host, ports=ports, arguments=asked.arg),
+            validate=asked.validate,
             progress=bars,
         )
-    if out is not None and planned.script:
-        pipeline.write_script(planned, out)
-    if run:
-        pipeline.run(planned, script=out, log=Path("triton.log"), on_line=typer.echo)
-        return
-    if as_json:
-        layout = planned.layout
-        print_json(
-            {
-                "mode": layout.how,
-                "why": layout.why,
-                "world": layout.world,
-                "models": layout.models,
-                "command": planned.command,
-                "env": planned.env,
-                "script": planned.script,
-            }
-        )
-        return
+    if asked.out is not None and planned.script:
+        pipeline.write_script(planned, asked.out)
+    if asked.run:
+        pipeline.run(planned, script=asked.out, log=Path("triton.log"), on_line=typer.echo)
+    elif asked.as_json:
+        _print_json(planned)
+    else:
+        _print(planned, asked)
+
+
+def _print_json(planned: LaunchPlan) -> None:
+    from trtbuild.cli.output import print_json
+
+    layout = planned.layout
+    print_json(
+        {
+            "mode": layout.how,
+            "why": layout.why,
+            "world": layout.world,
+            "models": layout.models,
+            "command": planned.command,
+            "env": planned.env,
+            "script": planned.script,
+        }
+    )
+
+
+def _print(planned: LaunchPlan, asked: LaunchFlags) -> None:
     typer.echo(f"{planned.layout.how}: {planned.layout.why}", err=True)
     for model in planned.layout.models:
         if model.problem:
             typer.echo(f"warning: {model.name}: {model.problem}", err=True)
-    if not here and host in _LOOPBACK:
+    if asked.using != "mpirun" and asked.host in _LOOPBACK:
         typer.echo("it answers on its own machine alone; --host 0.0.0.0 for all", err=True)
-    if out is not None and planned.script:
-        typer.echo(f"sbatch {shlex.quote(str(out))}")
+    if asked.out is not None and planned.script:
+        typer.echo(f"sbatch {shlex.quote(str(asked.out))}")
     else:
         typer.echo(planned.script or planned.line)
