@@ -98,6 +98,13 @@ def gateway(
     control = _control_socket(settings)
     catalog = Catalog(settings, workers_of(settings))
     listening = listen(settings.host, settings.port)
+    _announce(settings, listening, control)
+    gateway = Gateway(settings, catalog, gate, traces=traces, experiments=experiments)
+    serve(gateway, listening, control, read)
+
+
+def _announce(settings: Settings, listening: socket.socket, control: socket.socket | None) -> None:
+    """Say where the gateway answers, and for whom."""
     here = f"http://{settings.host}:{listening.getsockname()[1]}"
     servers = ", ".join(one.url for one in settings.common) or str(settings.registry)
     _say(settings, f"{here}/v1 answers for the models of {servers}; Ctrl-C stops it")
@@ -113,8 +120,6 @@ def gateway(
             "a key, `access: {keys: keys.json}` in gateway.yaml asks for it",
             "warning",
         )
-    gateway = Gateway(settings, catalog, gate, traces=traces, experiments=experiments)
-    serve(gateway, listening, control, read)
 
 
 def _say(settings: Settings, text: str, level: str = "") -> None:
