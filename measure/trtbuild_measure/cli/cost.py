@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import typer
+
+from trtbuild.cli import options
+from trtbuild.cli.fields import from_fields
+from trtbuild_measure.cost.options import CostOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,66 +34,22 @@ def register(app: typer.Typer) -> None:
     app.command("cost", epilog=_EPILOG)(cost)
 
 
-def cost(
-    source: Annotated[str, typer.Argument(help="Checkpoint whose throughput to predict.")] = "",
-    *,
-    result: Annotated[
-        Path | None, typer.Option(help="Benchmark result; its best throughput is used.")
-    ] = None,
-    throughput: Annotated[
-        float | None, typer.Option(help="Output tokens/s of the deployment, if known.")
-    ] = None,
-    gpu: Annotated[str, typer.Option(help="GPU: h100, h200, a100-80, l40s, l4, …")] = "h100",
-    gpus: Annotated[
-        int | None,
-        typer.Option(min=1, max=1_000_000, help="Number of GPUs; default: as the layout needs."),
-    ] = (None),
-    gpu_price: Annotated[
-        float | None, typer.Option(min=0, help="Dollars per GPU-hour, instead of the table's.")
-    ] = None,
-    utilization: Annotated[
-        float, typer.Option(help="Average share of the throughput that is used.")
-    ] = 0.5,
-    input_tokens: Annotated[
-        int | None,
-        typer.Option(min=1, help="Input tokens per request; default as measured, or 1000."),
-    ] = None,
-    output_tokens: Annotated[
-        int | None,
-        typer.Option(min=1, help="Output tokens per request; default as measured, or 300."),
-    ] = None,
-    api: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="API to compare with: a name from the table, or INPUT/OUTPUT prices; repeatable."
-        ),
-    ] = None,
-    dtype: Annotated[
-        str,
-        typer.Option(help="Number format of the served weights: auto (as stored), bfloat16, fp8."),
-    ] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How the report is printed."""
+
+    as_json: options.AsJson = False
+
+
+@from_fields(CostOptions, Output)
+def cost(asked: CostOptions, output: Output) -> None:
     """Price a million tokens on your own GPUs against an API's, with the break-even volume."""
     from trtbuild.cli.output import print_json, progress
-    from trtbuild_measure.jobs.costing import CostOptions, report
+    from trtbuild_measure.jobs.costing import report
 
-    options = CostOptions(
-        source=source,
-        result=result,
-        throughput=throughput,
-        gpu=gpu,
-        gpus=gpus,
-        gpu_price=gpu_price,
-        utilization=utilization,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        apis=tuple(api or ()),
-        dtype=dtype,
-    )
     with progress() as bars:
-        found = report(options, progress=bars)
-    if as_json:
+        found = report(asked, progress=bars)
+    if output.as_json:
         print_json(found)
     else:
         _show(found)

@@ -13,26 +13,10 @@ from trtbuild.errors import UsageError
 from trtbuild.progress import SILENT, Progress
 from trtbuild_measure import cost
 from trtbuild_measure.bench.results import believing, read_result
+from trtbuild_measure.cost.options import CostOptions
 
 _USUAL = cost.Mix(1000, 300)
 DTYPES = ("auto", "bfloat16", "float16", "fp8")
-
-
-@dataclass(frozen=True, slots=True)
-class CostOptions:
-    """The options; see ``trtbuild cost --help``."""
-
-    source: str = ""
-    result: Path | None = None
-    throughput: float | None = None
-    gpu: str = "h100"
-    gpus: int | None = None
-    gpu_price: float | None = None
-    utilization: float = 0.5
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    apis: tuple[str, ...] = ()
-    dtype: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
