@@ -78,11 +78,14 @@ _STRINGS = {
         "tensorflow_graphdef", "odd",
     ),
     "default_model_filename": ("model.plan", "model.py", "model.onnx", "other"),
-    "runtime": ("libtriton_identity.so", "model.py", "absent.so"),
+    "runtime": (
+        "libtriton_identity.so", "model.py", "absent.so", "../identity/libtriton_identity.so",
+        "../lib.so", ".", "/",
+    ),
     "profile": ("0", "-1", "x", ""),
-    "label_filename": ("labels", "absent"),
-    "input_data_file": ("data", "absent"),
-    "data_file": ("data", "absent"),
+    "label_filename": ("labels", "absent", "labels/", "/labels"),
+    "input_data_file": ("data", "absent", "data/", "/data", "/absent"),
+    "data_file": ("data", "absent", "data/", "/data", "/absent"),
 }  # fmt: skip
 _OTHER_STRINGS = ("a", "b", "t", "x", "y", "S", "")
 _NUMBERS = (-2, -1, 0, 1, 2, 3, 4, 8)
@@ -193,7 +196,10 @@ _LAYOUTS = (
     ("m/1a",), ("m/-2",), ("m/configs", "m/1"), ("m/warmup",), ("m/ 1",),
 )  # fmt: skip
 _DATA = ("m/labels", "m/warmup/data", "m/initial_state/data")
-_FILES = ("m/1/model.py", "m/1/model.onnx", "m/1/model.plan", "m/1/model.pt", "m/1/model.graphdef")
+_FILES = (
+    "m/1/model.py", "m/1/model.onnx", "m/1/model.plan", "m/1/model.pt", "m/1/model.graphdef",
+    "m/1/batchstrategy.so", "m/lib.so",
+)  # fmt: skip
 
 
 @st.composite
@@ -203,7 +209,7 @@ def single(draw: st.DrawFn) -> Case:
     text = PLAIN.format(name="m", batch=batch) + draw(st.sampled_from(_EXTRA))
     config = draw(configs(text, changes=4))
     folders = draw(st.sampled_from(_LAYOUTS)) if draw(st.integers(0, 4)) == 0 else ("m/1",)
-    files = dict.fromkeys(draw(st.lists(st.sampled_from(_FILES), max_size=1)), "")
+    files = dict.fromkeys(draw(st.lists(st.sampled_from(_FILES), max_size=1)), "no library")
     files |= dict.fromkeys(_DATA, "12345678")
     return Case("generated", {"m": config}, folders, files, draw(st.booleans()))
 
@@ -248,7 +254,8 @@ def garbled(draw: st.DrawFn) -> Case:
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(words) - 1))
         words[at : at + draw(st.integers(0, 1))] = [draw(st.sampled_from(_ODD_TOKENS))]
-    return Case("generated", {"m": "".join(words)})
+    ends = draw(st.sampled_from(("\n", "\n", "\r\n", "\r")))
+    return Case("generated", {"m": "".join(words).replace("\n", ends)})
 
 
 def repositories() -> st.SearchStrategy[Case]:

@@ -108,11 +108,13 @@ def defines_class(model: Model) -> Problems:
             yield Problem(
                 f"{file} does not define TritonPythonModel",
                 file=file,
-                server="AttributeError: module 'model' has no attribute 'TritonPythonModel'",
+                # the module is model, or 1.model in newer releases
+                server="has no attribute 'TritonPythonModel'",
             )
 
 
-_METHODS = {"execute": 2, "initialize": 2, "finalize": 1, "is_ready": 1}
+_METHODS = {"__init__": 1, "execute": 2, "initialize": 2, "finalize": 1, "is_ready": 1}
+_AT_LOAD = ("__init__", "initialize")
 
 
 @rule(
@@ -127,7 +129,8 @@ _METHODS = {"execute": 2, "initialize": 2, "finalize": 1, "is_ready": 1}
 )
 def has_methods(model: Model) -> Problems:
     """A model without ``execute`` is loaded, and then fails every request. ``execute`` and
-    ``initialize`` take one argument each, ``finalize`` none."""
+    ``initialize`` take one argument each, ``finalize`` none. What is called while the model loads
+    must take what it is given, or the model is refused."""
     for file, source in sources(model):
         if source.problem or not source.defines or source.inherits:
             continue
@@ -138,12 +141,15 @@ def has_methods(model: Model) -> Problems:
                 server=f"Python model {file} does not implement `execute` method.",
             )
         for name, wanted in _METHODS.items():
-            has = source.methods.get(name, wanted)
-            if has not in (wanted, -1):
+            fewest, most = source.methods.get(name, (wanted, wanted))
+            if not fewest <= wanted <= most:
+                says = f"takes {most} positional" if most < wanted else "missing "
                 yield Problem(
-                    f"{name} in {file} takes {has} parameters including self; the backend passes "
-                    f"{wanted}",
+                    f"{name} in {file} takes {most if most < wanted else fewest} parameters "
+                    f"including self; the backend passes {wanted}",
                     file=file,
+                    severity=Severity.ERROR if name in _AT_LOAD else None,
+                    server=f"TypeError: TritonPythonModel.{name}() {says}",
                 )
 
 

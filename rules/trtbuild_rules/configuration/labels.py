@@ -9,6 +9,7 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import is_inside
+from trtbuild_rules.readers.datafiles import size_of
 
 _OUTPUT = 'output [ {{ name: "OUT" data_type: TYPE_FP32 dims: [ 1 ] label_filename: "{}" }} ]'
 _GOOD = Example(_OUTPUT.format("labels.txt"), {"m/labels.txt": "cat\ndog\n"})
@@ -36,9 +37,10 @@ def label_file(model: Model) -> Problems:
             yield Problem(f"{name!r} is a directory", at)
             continue
         try:
-            model.read(name.lstrip("/"))
+            size_of(model, name.lstrip("/"))
         except OSError as error:
-            server = f"failed to open text file for read {name}: {error.strerror}"
+            read = f"failed to open text file for read {name.removeprefix('/')}"
+            server = f"{read}: {error.strerror}"
             yield Problem(f"{name!r} cannot be read", at, server=server)
 
 
@@ -62,7 +64,7 @@ def label_file_outside(model: Model) -> Problems:
                 f"{name!r} leads to {path}",
                 model.at("output", number, "label_filename"),
                 severity=Severity.WARNING if older and os.path.lexists(path) else Severity.ERROR,
-                server=f"failed to open text file for read {name}"
+                server=f"failed to open text file for read {name.removeprefix('/')}"
                 if older
                 else f"for output '{tensor.name}' in model '{model.name}' is outside model "
                 "directory",

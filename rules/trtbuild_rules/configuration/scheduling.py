@@ -110,7 +110,7 @@ def _is_inside(model: Model, path: str) -> bool:
     return ".." not in path and path.startswith((f"/models/{model.name}/", f"{model.path}/"))
 
 
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_LABEL = re.compile(r"[a-zA-Z0-9_]+")
 
 
 @rule(
@@ -118,16 +118,21 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
     "metric tags are valid names of Prometheus labels",
     fix="use letters, digits and '_', not starting with a digit or '__'",
     mirrors="MetricModelReporter::Create",
-    bad='metric_tags { key: "a-b" value: "x" }',
+    bad=['metric_tags { key: "a-b" value: "x" }', 'metric_tags { key: "1a" value: "x" }'],
     good='metric_tags { key: "a_b" value: "x" }',
 )
 def metric_tags(model: Model) -> Problems:
     """The server makes a Prometheus label of every key, and an invalid one crashes it, and with
-    it every model."""
+    it every model. One that starts with a digit is a warning: the server takes it, but Prometheus
+    reads none of its metrics then."""
     for key in sorted(model.config.metric_tags):
-        if key and (not _LABEL.fullmatch(key) or key.startswith("__")):
-            at = model.positions.entry("metric_tags", key=key)
-            yield Problem(f"the tag {key!r} is not a valid label name", at)
+        crashes = not _LABEL.fullmatch(key) or key.startswith("__")
+        if key and (crashes or key[0].isdigit()):
+            yield Problem(
+                f"the tag {key!r} is not a valid label name",
+                model.positions.entry("metric_tags", key=key),
+                severity=None if crashes else Severity.WARNING,
+            )
 
 
 @rule(

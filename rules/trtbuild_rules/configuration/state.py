@@ -8,6 +8,7 @@ from typing import Any
 from trtbuild.check.completed import MOST_BYTES, element_count, element_size
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
+from trtbuild_rules.readers.datafiles import joined, size_of
 
 _STATE = (
     'sequence_batching {{ oldest {{ }}\n  state {{ input_name: "I" output_name: "O" '
@@ -158,9 +159,9 @@ def initial_state_data(model: Model) -> Problems:
             )
         if choice != "data_file":
             continue
-        file = f"initial_state/{initial.data_file}"
+        file = joined("initial_state", initial.data_file)
         try:
-            size = len(model.read(file))
+            size = size_of(model, file)
         except OSError:
             yield Problem(
                 f"{file} cannot be read",

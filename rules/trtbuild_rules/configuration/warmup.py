@@ -9,6 +9,7 @@ from trtbuild.check.completed import MOST_BYTES, element_count, element_size, sh
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.located.positions import Position
+from trtbuild_rules.readers.datafiles import joined, size_of
 
 _WARMUP = 'model_warmup {{ name: "w" batch_size: 1\n  inputs {{ key: "IN" value {{ {} }} }} }}'
 _GOOD = _WARMUP.format("data_type: TYPE_FP32 dims: [ 1 ] zero_data: true")
@@ -89,9 +90,9 @@ def warmup_data(model: Model) -> Problems:
     for name, given, at in _inputs(model):
         if given.WhichOneof("input_data_type") != "input_data_file":
             continue
-        file = f"warmup/{given.input_data_file}"
+        file = joined("warmup", given.input_data_file)
         try:
-            size = model.size_of(file)
+            size = size_of(model, file)
         except OSError as error:
             server = f"failed to open text file for read {file}: {error.strerror}"
             yield Problem(f"{file} cannot be read", at, server=server)

@@ -247,14 +247,25 @@ def _environment(value: str) -> str:
     fix="pack it again (conda-pack) and put it there, or remove the parameter",
     mirrors="EnvironmentManager::ExtractIfNotExtracted",
     backends=("python",),
-    bad=_environment(f"{_MODEL_DIRECTORY}/env.tar.gz"),
+    bad=[
+        _environment(f"{_MODEL_DIRECTORY}/env.tar.gz"),
+        Example(_environment(f"{_MODEL_DIRECTORY[1:]}/env.tar.gz"), {"m/env.tar.gz": "x"}),
+    ],
     good=Example(_environment(f"{_MODEL_DIRECTORY}/env.tar.gz"), {"m/env.tar.gz": "x"}),
 )
 def python_environment(model: Model) -> Problems:
     """``EXECUTION_ENV_PATH`` names a packed environment or its directory. Inside the repository it
-    is ``$$TRITON_MODEL_DIRECTORY/…``; other paths are the server's and are not checked."""
+    is ``$$TRITON_MODEL_DIRECTORY/…``, with two dollars; other paths are the server's and are not
+    checked."""
     value = model.parameters().get(_ENVIRONMENT, "")
     if _MODEL_DIRECTORY not in value:
+        if _MODEL_DIRECTORY[1:] in value:
+            yield Problem(
+                f"{_MODEL_DIRECTORY} has two dollars; {value} is not a path",
+                model.at_parameter(_ENVIRONMENT),
+                server=f"Failed to get the canonical path for {value}.",
+                fix=f"write {_MODEL_DIRECTORY}",
+            )
         return
     path = Path(os.path.normpath(value.replace(_MODEL_DIRECTORY, str(model.path))))
     if is_inside(path, model.repository.root) and not path.exists():

@@ -92,11 +92,14 @@ def _is_beside(model: Model, library: str) -> bool:
     fix="remove model_repository_agents, or install the agent's library",
     severity=Severity.WARNING,
     mirrors="TritonRepoAgentManager::CreateAgent",
-    bad='model_repository_agents { agents { name: "absent" } }',
+    bad=['model_repository_agents { agents { name: "absent" } }', "model_repository_agents { }"],
     good='model_repository_agents { agents { name: "checksum" } }',
 )
 def agents_are_known(model: Model) -> Problems:
-    """An agent is a library of the server that changes or checks a model before it is loaded."""
+    """An agent is a library of the server that changes or checks a model before it is loaded.
+    A list without one crashes the server, and with it every model."""
+    if model.config.HasField("model_repository_agents"):
+        yield from _no_agents(model)
     for number, agent in enumerate(model.config.model_repository_agents.agents):
         if agent.name not in _AGENTS:
             yield Problem(
@@ -105,6 +108,16 @@ def agents_are_known(model: Model) -> Problems:
                 server=f"unable to find 'libtritonrepoagent_{agent.name}.so' for repo agent "
                 f"'{agent.name}', searched:",
             )
+
+
+def _no_agents(model: Model) -> Problems:
+    if not model.config.model_repository_agents.agents:
+        yield Problem(
+            "model_repository_agents lists no agent, which crashes the server",
+            model.at("model_repository_agents", name=True),
+            severity=Severity.ERROR,
+            fix="remove model_repository_agents",
+        )
 
 
 def _resources(model: Model) -> Iterator[tuple[int, int, Any]]:

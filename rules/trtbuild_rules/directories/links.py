@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from trtbuild.check.context import Model, Repository
+from trtbuild.check.context import CONFIG, Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, Link
 from trtbuild_rules.readers.links import broken_beside, is_endless, leads_nowhere
@@ -23,11 +23,13 @@ def links_beside_versions(model: Model) -> Problems:
     """The server looks at everything beside the versions, and refuses a model with a broken or
     circular link there. Inside a version such a link matters only in place of a file from which
     the server infers the backend."""
+    reads_first = CONFIG if not model.repository.options.auto_complete else ""
     for name in (*broken_beside(model), *_inferred_from(model)):
+        fails = "open text file for read" if name == reads_first else "stat file"
         yield Problem(
             f"{name} is a broken link",
             file=name,
-            server=f"Poll failed for model directory '{model.name}': failed to stat file {name}",
+            server=f"Poll failed for model directory '{model.name}': failed to {fails} {name}",
         )
 
 

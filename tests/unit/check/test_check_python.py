@@ -41,6 +41,7 @@ def test_the_place_of_a_mistake(tmp_path: Path) -> None:
         "import base\nTritonPythonModel = base.Model\n",
         "try:\n    from a import TritonPythonModel\nexcept E:\n    TritonPythonModel = 1\n",
         "if True:\n    class TritonPythonModel: ...\n",
+        "(TritonPythonModel := made())\n",
     ],
 )
 def test_a_class_from_elsewhere_counts(tmp_path: Path, source: str) -> None:
@@ -69,6 +70,29 @@ def test_a_method_with_other_parameters(tmp_path: Path) -> None:
     messages = [one.message for one in found(tmp_path, source, "TRT603")]
     assert messages[0].startswith("execute in 1/model.py takes 1 parameters")
     assert messages[1].startswith("finalize in 1/model.py takes 2 parameters")
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [  # what the server's Python backend said of each while it loaded the model
+        ("initialize(self)", "TritonPythonModel.initialize() takes 1 positional"),
+        ("initialize(self, args, more)", "TritonPythonModel.initialize() missing "),
+        ("__init__(self, x)", "TritonPythonModel.__init__() missing "),
+        ("initialize(self, args, more=1)", ""),
+        ("initialize(self, *args)", ""),
+        ("__init__(self, *, x=1)", ""),
+    ],
+)
+def test_a_method_that_is_called_while_the_model_loads(
+    tmp_path: Path, method: str, said: str
+) -> None:
+    source = f"class TritonPythonModel:\n    def {method}: ...\n    def execute(self, r): ...\n"
+    errors = [
+        one.server_message
+        for one in found(tmp_path, source, "TRT603")
+        if one.severity is check.Severity.ERROR
+    ]
+    assert errors == ([f"TypeError: {said}"] if said else [])
 
 
 DECLARING = """\

@@ -15,6 +15,7 @@ from trtbuild_rules.readers.python.pyvalues import constants_of, value_of
 
 _CLASS = "TritonPythonModel"
 _OBJECT = "object"
+_ANY = 1 << 16  # more arguments than anyone passes
 _DECLARING = {"add_input": "input", "add_output": "output"}
 # The backend's helpers that take a tensor by its name; the name's place among the arguments.
 _NAMING = {
@@ -52,7 +53,8 @@ class PySource:
     Attributes:
         defines: Whether the module has a ``TritonPythonModel``, be it imported.
         inherits: Whether that may have methods of a base class that is not here.
-        methods: Those that the class itself has, with their number of parameters (-1: any).
+        methods: Those that the class itself has, with the fewest and the most arguments that they
+            take by position, ``self`` included.
         tensors: What it names.
         calls_models: Where it first makes a request to another model, None if it makes none.
         completion: What it adds to the configuration, None if it completes none.
@@ -62,7 +64,7 @@ class PySource:
     at: Position = NOWHERE
     defines: bool = False
     inherits: bool = False
-    methods: dict[str, int] = field(default_factory=dict)
+    methods: dict[str, tuple[int, int]] = field(default_factory=dict)
     tensors: tuple[Named, ...] = ()
     calls_models: Position | None = None
     completion: Completion | None = None
@@ -156,16 +158,17 @@ def _top_names(tree: ast.Module) -> dict[str, ast.AST]:
                 found.update({alias.asname or alias.name: node for alias in node.names})
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 found[node.id] = node
-            elif isinstance(node, ast.stmt | ast.ExceptHandler | ast.Tuple):
+            elif isinstance(node, ast.stmt | ast.ExceptHandler | ast.Tuple | ast.NamedExpr):
                 waiting.append(node)
     return found
 
 
-def _arity(item: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+def _arity(item: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[int, int]:
     given = item.args
-    if given.vararg or item.decorator_list:
-        return -1
-    return len(given.posonlyargs) + len(given.args)
+    if item.decorator_list:
+        return 0, _ANY
+    most = len(given.posonlyargs) + len(given.args)
+    return most - len(given.defaults), _ANY if given.vararg else most
 
 
 def _tensors(tree: ast.Module) -> Iterator[Named]:
