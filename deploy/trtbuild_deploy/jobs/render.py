@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from trtbuild.errors import BuildError, UnsupportedError, UsageError
 from trtbuild.files import scratch
@@ -78,13 +79,15 @@ def write(deployment: Deployment, out: Path, *, force: bool = False) -> None:
     that was killed in between is completed by the next one.
 
     Raises:
-        UsageError: ``out`` lies in the repository; without ``force`` also where another target's
-            files are there, or one that was edited by hand or is not ours.
+        UsageError: ``out`` lies in the repository, or something in it leads elsewhere; without
+            ``force`` also where another target's files are there, or one that was edited by hand
+            or is not ours.
         BuildError: The disk refuses.
     """
     manifest = manifest_of(deployment.target, deployment.facts.digest, deployment.files)
     _require_place(out, Path(deployment.facts.path))
     before = read_manifest(out)
+    _require_directories(out, {*before.files, *manifest.files})
     if not force:
         _require_target(out, before, manifest)
         _require_untouched(out, before, manifest)
@@ -114,18 +117,32 @@ def _write(path: Path, content: bytes) -> None:
 
 def _require_place(out: Path, repository: Path) -> None:
     try:
-        is_other = out.exists() and not out.is_dir()
-    except OSError as error:  # too long a name
+        place = out.resolve()
+        is_other = (out.is_symlink() or place.exists()) and not place.is_dir()
+    except (OSError, RuntimeError) as error:  # too long a name, or a link to itself
+        said = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"{str(out)!r} cannot be a directory: {error.strerror}", fix="name another one with -o"
+            f"{str(out)!r} cannot be a directory: {said}", fix="name another one with -o"
         ) from None
     if is_other:
         raise UsageError(f"{str(out)!r} is not a directory", fix="name a directory with -o")
-    if out.resolve().is_relative_to(repository):
+    if place.is_relative_to(repository):
         raise UsageError(
             f"{str(out)!r} lies in the model repository, where every directory is a model",
             fix="name a directory beside it with -o",
         )
+
+
+def _require_directories(out: Path, paths: Iterable[str]) -> None:
+    """A link would be followed out of the directory, and a file stop the writing halfway."""
+    folders = {folder for path in paths for folder in PurePosixPath(path).parents}
+    for folder in sorted(folders - {PurePosixPath()}):
+        place = out / folder
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            raise UsageError(
+                f"{str(place)!r} must be a directory of its own, not a link or a file",
+                fix="remove it, or name another directory with -o",
+            )
 
 
 def _require_target(out: Path, before: Manifest, after: Manifest) -> None:

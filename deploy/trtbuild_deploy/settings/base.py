@@ -13,6 +13,7 @@ from trtbuild_deploy.settings.values import (
     ADDRESSES,
     IMAGE,
     LABEL,
+    LONGEST_IMAGE,
     LONGEST_NAME,
     NAME,
     QUANTITY,
@@ -42,7 +43,7 @@ Environment = Annotated[
     AfterValidator(dns_label),
     WithJsonSchema({"type": "string", "pattern": f"^{LABEL}$", "maxLength": LONGEST_NAME}),
 ]
-Image = Annotated[str, AfterValidator(image_reference), _text(IMAGE)]
+Image = Annotated[str, AfterValidator(image_reference), _text(IMAGE, maxLength=LONGEST_IMAGE)]
 Addresses = Annotated[str, AfterValidator(addresses), _text(ADDRESSES)]
 Variable = Annotated[
     str,

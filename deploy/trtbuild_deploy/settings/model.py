@@ -104,7 +104,9 @@ class Server(Strict):
     @field_validator("env")
     @classmethod
     def _no_secret_values(cls, env: dict[str, str]) -> dict[str, str]:
-        for name in env:
+        for name, value in env.items():
+            if "\0" in value:
+                raise ValueError(f"'server.env.{name}' has a zero byte, which no variable can hold")
             if is_secret(name):
                 raise ValueError(
                     f"'server.env.{name}' is a secret by its name: refer to it under server.secrets"
@@ -240,6 +242,14 @@ class Monitoring(Strict):
     labels: dict[LabelKey, LabelValue] = Field(
         default_factory=dict, description="Labels that the operator selects monitors by"
     )
+
+    @field_validator("labels")
+    @classmethod
+    def _no_own_labels(cls, labels: dict[str, str]) -> dict[str, str]:
+        for key in labels:
+            if key.startswith(("app.kubernetes.io/", "helm.sh/")):
+                raise ValueError(f"'monitoring.labels' {key!r} is set by the chart: leave it out")
+        return labels
 
 
 class Tracing(Strict):

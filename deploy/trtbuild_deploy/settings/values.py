@@ -19,6 +19,7 @@ IMAGE = (
     r"[a-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*"
     r"(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?"
 )
+LONGEST_IMAGE = 512  # the registry's grammar: 255 of a name, 128 of a tag, and a digest
 # Suffixes are added, and a label has 63 characters.
 LONGEST_NAME = 40
 
@@ -84,7 +85,7 @@ def addresses(text: str) -> str:
 
 def image_reference(text: str) -> str:
     """``text`` when it can be an image reference, or empty."""
-    if text and not re.fullmatch(IMAGE, text):
+    if text and not (re.fullmatch(IMAGE, text) and len(text) <= LONGEST_IMAGE):
         raise ValueError(
             f"{text!r} is not an image: write registry/name:tag or registry/name@sha256:…"
         )

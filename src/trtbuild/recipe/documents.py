@@ -19,6 +19,7 @@ _Shape = TypeVar("_Shape", bound=BaseModel)
 Place = list[str | int]
 Problems = list[tuple[int, str]]
 """The line and the sentence of each."""
+_LONGEST = 500  # characters of a sentence, which may quote a whole file
 _NOT_KEYS = ("[key]", "constrained-str")
 _PATTERNS = {
     r"^\d\d\.\d\d$": "look like YY.MM",
@@ -145,9 +146,9 @@ def _sentence(item: Any, path: Place, nearest: Callable[[Place], str]) -> str:
             f"not {item['input']!r}"
         ),
     }
-    if kind in sentences:
-        return sentences[kind]()
-    return f"{name} must be {wanted}, not {kind_of(item['input'])} {item['input']!r}"
+    given = f"{name} must be {wanted}, not {kind_of(item['input'])} {item['input']!r}"
+    found = sentences.get(kind, lambda: given)()
+    return found if len(found) <= _LONGEST else f"{found[:200]} … {found[-200:]}"
 
 
 def dotted(path: Place) -> str:

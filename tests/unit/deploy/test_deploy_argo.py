@@ -106,6 +106,19 @@ def test_the_pods_have_the_labels_of_the_chart_and_its_gateway_comes_in(tmp_path
     assert parent == {"name": "internal", "namespace": "infra"}
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", "nothing here scrapes for the analysis"),
+        ("namespace: infra, ", "admits only the namespace"),
+    ],
+)
+def test_what_nothing_can_see_or_reach_is_said(tmp_path: Path, more: str, said: str) -> None:
+    (tmp_path / "deploy.yaml").write_text(BASE.replace(more, "") if more else BASE)
+    notes = render("argo", deployable(tmp_path), tmp_path / "deploy.yaml").rendered.notes
+    assert any(said in note for note in notes)
+
+
 def test_a_canary_is_asked_before_it_gets_requests(tmp_path: Path) -> None:
     found = objects(files(tmp_path, FULL), "prod")
     canary = found["Rollout/chat"]["spec"]["strategy"]["canary"]

@@ -26,6 +26,7 @@ REFUSED = [
     ("image: 'a {{ .Values }}'\n", "is not an image", 1),
     ("server:\n  env:\n    HF_TOKEN: x\n", "'server.env.HF_TOKEN' is a secret by its name", 2),
     ("server:\n  env:\n    'A B': x\n", "'A B' cannot be the name of a variable", 3),
+    ('server:\n  env: {A: "a\\0b"}\n', "'server.env.A' has a zero byte", 2),
     ("server:\n  memory: 4XB\n", "'4XB' is not a size", 2),
     ("weights: hub\n", "'weights' must be a mapping, not text 'hub'", 1),
     ("replicas: two\n", "'replicas' must be a valid integer, not text 'two'", 1),
@@ -52,6 +53,7 @@ REFUSED = [
     ("route: {timeout: 100000}\n", "'route.timeout' must be less than", 1),
     ("server: {tolerations: [{value: x}]}\n", "needs 'operator: Equal'", 1),
     ("server: {tolerations: [{operator: Equal}]}\n", "needs a 'key'", 1),
+    ("monitoring: {labels: {helm.sh/chart: x}}\n", "'helm.sh/chart' is set by the chart", 1),
     ("server: {nodeSelector: {a b: c}}\n", "'server.nodeSelector.a b' must be a label", 1),
     (
         "server: {env: {A: x}, secrets: {A: {name: a, key: b}}}\n",
@@ -101,6 +103,14 @@ def test_several_problems_come_together() -> None:
         parse_settings("nmae: x\nreplicas: -1\n")
     assert caught.value.what == "the deployment file has 2 problems"
     assert len(caught.value.details) == 2
+
+
+@pytest.mark.parametrize("key", ["name", "replicas", "image", "weights"])
+def test_a_long_value_is_quoted_in_part(key: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_settings(f"{key}: {'x' * 65536}\n")
+    assert len(caught.value.what) < 500
+    assert " … " in caught.value.what
 
 
 def test_names_of_others_may_be_longer_than_ours() -> None:

@@ -193,6 +193,31 @@ def test_the_repository_is_no_place_for_it(tmp_path: Path) -> None:
     assert not (repo / "deploy").exists()
 
 
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_nothing_is_written_through_a_link_or_halfway(tmp_path: Path, kind: str) -> None:
+    repo, out, outside = deployable(tmp_path), tmp_path / "out", tmp_path / "outside"
+    out.mkdir()
+    outside.mkdir()
+    if kind == "link":
+        (out / "chart").symlink_to(outside)
+    else:
+        (out / "chart").write_text("mine")
+    done = trtbuild("deploy", "helm", repo, "-o", out, "--force")
+    assert done.returncode == 2
+    assert "must be a directory of its own" in done.stderr
+    assert [path.name for path in out.iterdir()] == ["chart"]
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["loop", "nowhere"])
+def test_a_link_to_no_directory_is_no_place(tmp_path: Path, target: str) -> None:
+    (tmp_path / "loop").symlink_to(target)
+    done = trtbuild("deploy", "compose", deployable(tmp_path), "-o", tmp_path / "loop")
+    assert done.returncode == 2
+    assert "directory" in done.stderr
+    assert "bug" not in done.stderr
+
+
 def test_a_disk_that_refuses_is_an_error(out: Path) -> None:
     (out / "compose.yaml").unlink()
     (out / "compose.yaml").mkdir()

@@ -11,7 +11,7 @@ from trtbuild_deploy.settings.model import Route
 from trtbuild_deploy.target import OutputFile, Rendered
 from trtbuild_deploy.targets.argo.applications import application, application_set
 from trtbuild_deploy.targets.argo.rollout import documents
-from trtbuild_deploy.targets.helm import settings_of
+from trtbuild_deploy.targets.helm import notes_on_reach, settings_of
 from trtbuild_deploy.targets.helm import target as chart
 from trtbuild_deploy.targets.yamltext import documents_bytes, yaml_bytes
 from trtbuild_deploy.workload import gpu_count, name_in
@@ -108,6 +108,9 @@ def _applications(name: str, settings: Settings, environments: list[str]) -> Ite
 
 def _notes(settings: Settings) -> Iterator[str]:
     yield "the cluster needs Argo Rollouts 1.9 with the plug-in argoproj-labs/gatewayAPI"
+    yield from notes_on_reach(settings)
+    if settings.monitoring.kind == "none":
+        yield "nothing here scrapes for the analysis: give 'monitoring.kind', or scrape the pods"
     if not settings.argo.repository:
         yield "no Application was written: give 'argo.repository'"
     if not settings.gate.golden:

@@ -163,15 +163,21 @@ def _notes(facts: Facts, settings: Settings) -> Iterator[str]:
         yield f"{image} is a tag, which can move: give 'image' by digest"
     if settings.weights.source in ("s3", "hub"):
         yield ("every new pod downloads the whole repository: a claim or an image volume is shared")
-    if settings.route.parents and not (settings.route.namespace or settings.network.clients):
-        yield (
-            "the NetworkPolicy admits only the namespace of the release: name the Gateway's with "
-            "'route.namespace', and that of its pods, if it differs, under 'network.clients'"
-        )
+    yield from notes_on_reach(settings)
     if settings.autoscaling.kind == "keda" and settings.monitoring.kind == "none":
         yield "KEDA asks Prometheus, and nothing here scrapes for it: give 'monitoring.kind'"
     if settings.weights.source == "image":
         yield "image volumes need Kubernetes 1.31, and are on by default from 1.35"
+
+
+def notes_on_reach(settings: Settings) -> Iterator[str]:
+    """Yield a sentence if no request from the route's Gateway can come in."""
+    network, route = settings.network, settings.route
+    if network.policy and route.parents and not (route.namespace or network.clients):
+        yield (
+            "the NetworkPolicy admits only the namespace of the release: name the Gateway's with "
+            "'route.namespace', and that of its pods, if it differs, under 'network.clients'"
+        )
 
 
 target = Helm()
