@@ -9,8 +9,9 @@ import wave
 import zlib
 
 
-def gray_png(size: int = 32) -> str:
-    """Return a gray square of ``size`` pixels: an RGB image in PNG format."""
+def gray_png() -> str:
+    """Return a gray square of 32 pixels: an RGB image in PNG format."""
+    size = 32
     row = b"\0" + b"\x80\x80\x80" * size
     parts = (
         (b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)),
@@ -24,12 +25,12 @@ def gray_png(size: int = 32) -> str:
     return base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunks).decode()
 
 
-def silent_wav(seconds: float = 0.1, rate: int = 16000) -> str:
-    """Return a silence: mono, 16 bits, in WAV format."""
+def silent_wav() -> str:
+    """Return a silence of 0.1 s: mono, 16 bits, 16 kHz, in WAV format."""
     made = io.BytesIO()
     with wave.open(made, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(bytes(2 * int(seconds * rate)))
+        file.setframerate(16000)
+        file.writeframes(bytes(2 * 1600))
     return base64.b64encode(made.getvalue()).decode()

@@ -7,8 +7,6 @@ status *Development*: names may change, and so may ours with them.
 
 from __future__ import annotations
 
-GENAI_VERSION = "1.41.1"
-
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"

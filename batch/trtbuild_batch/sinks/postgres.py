@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pyarrow import Schema, Table
 
 _INDEXED = 2000  # dimensions that an HNSW index of pgvector has at most
-_MINE = "trtbuild"
 _ROWS = 10_000
 
 

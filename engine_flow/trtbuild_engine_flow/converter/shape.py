@@ -98,10 +98,10 @@ def is_positive(value: object) -> bool:
     return type(value) in (int, float) and 0 < value < math.inf  # type: ignore[operator]
 
 
-def rope_theta(config: Mapping[str, Any], default: float = 10000.0) -> float:
+def rope_theta(config: Mapping[str, Any]) -> float:
     """Return the base of rotary embedding, from either transformers format."""
     value = number(config, "rope_theta", "rotary_emb_base") or number(_rope(config), "rope_theta")
-    return float(value or default)
+    return float(value or 10000)
 
 
 def rotary_fraction(config: Mapping[str, Any], default: float) -> float:

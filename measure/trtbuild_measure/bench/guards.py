@@ -50,13 +50,11 @@ class Probe:
     ignored: tuple[str, ...] = ()
 
 
-async def probe(
-    target: BenchTarget, prompts: Prompts, counter: Counter, precision: str, *, count: int = PROBES
-) -> Probe:
-    """Ask ``count`` short questions, one after another."""
+async def probe(target: BenchTarget, prompts: Prompts, counter: Counter, precision: str) -> Probe:
+    """Ask a few short questions, one after another."""
     found = Probe(target.name, precision, ignored=target.ignored)
     echoes = counter.echoes
-    for number in range(count):
+    for number in range(PROBES):
         asked = prompts(_PROBE_NUMBERS + number)
         short = Prompt(asked.text, asked.tokens, PROBE_TOKENS, asked.messages)
         stream = Stream(short, intended=now())

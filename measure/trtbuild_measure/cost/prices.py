@@ -13,12 +13,22 @@ from trtbuild.errors import UsageError
 from trtbuild_measure.resources import data_file
 
 
-def _provenance(date: str, source: str, secondary: bool) -> str:
-    return f"{date}; {source}{', not the provider itself' if secondary else ''}"
+class _Quoted:
+    """A price that was read somewhere."""
+
+    __slots__ = ()
+    date: str
+    source: str
+    secondary: bool
+
+    @property
+    def provenance(self) -> str:
+        """Date and source, and whether that is the provider's own page."""
+        return f"{self.date}; {self.source}{', not the provider itself' if self.secondary else ''}"
 
 
 @dataclass(frozen=True, slots=True)
-class GpuPrice:
+class GpuPrice(_Quoted):
     """One GPU for an hour, in US dollars; ``secondary``: not read on the provider's own page."""
 
     name: str
@@ -28,14 +38,9 @@ class GpuPrice:
     source: str
     secondary: bool = False
 
-    @property
-    def provenance(self) -> str:
-        """Date and source, and whether that is the provider's own page."""
-        return _provenance(self.date, self.source, self.secondary)
-
 
 @dataclass(frozen=True, slots=True)
-class ApiPrice:
+class ApiPrice(_Quoted):
     """A million tokens of an API, in US dollars; ``secondary`` as for a GPU."""
 
     name: str
@@ -44,11 +49,6 @@ class ApiPrice:
     date: str
     source: str
     secondary: bool = False
-
-    @property
-    def provenance(self) -> str:
-        """Date and source, and whether that is the provider's own page."""
-        return _provenance(self.date, self.source, self.secondary)
 
 
 @cache

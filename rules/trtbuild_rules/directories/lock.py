@@ -16,10 +16,10 @@ from trtbuild.lockfile import LOCK_NAME, Lock, LockedFile, LockedModel, render
 from trtbuild.modelspec import SourceRef
 
 
-def _lock(path: str, content: str = MODEL_PY) -> bytes:
+def _lock(path: str) -> bytes:
     """A lock file for examples, of one model with one file."""
     name = path.partition("/")[0]
-    digest = hashlib.sha256(content.encode()).hexdigest()
+    digest = hashlib.sha256(MODEL_PY.encode()).hexdigest()
     model = LockedModel(
         SourceRef("hub", "org/name"),
         "vllm",
@@ -27,7 +27,7 @@ def _lock(path: str, content: str = MODEL_PY) -> bytes:
         "",
         "",
         (name,),
-        files={path: LockedFile(digest, len(content))},
+        files={path: LockedFile(digest, len(MODEL_PY))},
     )
     return render(Lock({name: model}))
 

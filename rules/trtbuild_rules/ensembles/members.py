@@ -31,11 +31,11 @@ _LINKING = {
 }  # fmt: skip
 
 
-def _one_step(step: str, more: str = "") -> Example:
+def _one_step(step: str) -> Example:
     """An ensemble over the model a."""
     maps = 'input_map { key: "IN" value: "IN" } output_map { key: "OUT" value: "OUT" }'
     config = f"ensemble_scheduling {{ step [ {{ {step}\n  {maps} }} ] }}"
-    return Example(f"{config}\n{more}".strip(), base="ensemble")
+    return Example(config, base="ensemble")
 
 
 def _members(model: Model) -> Iterator[tuple[int, Any, Model | None]]:

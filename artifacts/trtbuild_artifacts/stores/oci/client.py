@@ -75,9 +75,9 @@ class Registry:
             )
         return content, digest
 
-    def put_manifest(self, reference: str, content: bytes, media_type: str = MANIFEST) -> None:
+    def put_manifest(self, reference: str, content: bytes) -> None:
         """Store a manifest under a tag or its digest."""
-        headers = {"Content-Type": media_type}
+        headers = {"Content-Type": MANIFEST}
         body = lambda: iter((content,))  # noqa: E731
         self._done(self._send("PUT", f"manifests/{reference}", headers, body, len(content)))
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Return about ``count`` round values that cover ``low`` to ``high``."""
+def ticks(low: float, high: float) -> list[float]:
+    """Return about five round values that cover ``low`` to ``high``."""
     if high <= low:
         high = low + 1
-    rough = (high - low) / count
+    rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

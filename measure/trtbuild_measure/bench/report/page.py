@@ -97,8 +97,8 @@ def charts(result: Json) -> dict[str, str]:
     return {name: draw_alone(chart, style) for name, chart in charts_of(result).items()}
 
 
-def pngs(result: Json, scale: int = 2) -> dict[str, bytes]:
-    """Return the charts as PNG.
+def pngs(result: Json) -> dict[str, bytes]:
+    """Return the charts as PNG, at twice their size for sharp text.
 
     Raises:
         UsageError: The extra is not installed.
@@ -110,7 +110,7 @@ def pngs(result: Json, scale: int = 2) -> dict[str, bytes]:
             "PNG needs a renderer", fix="pip install 'trtbuild[bench]', or use --svg"
         ) from None
     return {
-        name: bytes(renderer.svg_to_bytes(svg_string=text, width=WIDTH * scale))
+        name: bytes(renderer.svg_to_bytes(svg_string=text, width=2 * WIDTH))
         for name, text in charts(result).items()
     }
 
