@@ -7,12 +7,19 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from trtbuild import resources
+
+_MARK = "TRTBUILD_SERVER_ID"  # see process.programs
+_NO_RECORD = (ValueError, LookupError, TypeError, AttributeError)
+_SAME_START = 0.5  # seconds
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what asks them all
 
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
-    """A running server: its address and its repository."""
+    """A running server: its address and its repository. ``host`` is as a URL has it."""
 
     id: str
     host: str
@@ -22,6 +29,7 @@ class ServerRecord:
     models: tuple[str, ...]
     repo: str
     pid: int
+    started: float
 
     def url(self, protocol: str) -> str:
         """``HOST:PORT`` of ``grpc`` or ``http``."""
@@ -33,9 +41,9 @@ def running_servers(folder: Path | None = None) -> tuple[ServerRecord, ...]:
     folder = folder or resources.state_dir("servers")
     if not folder.is_dir():
         return ()
-    files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    records = (_read(path) for path in files)
-    return tuple(record for record in records if record is not None and _alive(record.pid))
+    found = [one for path in folder.glob("*.json") if (one := _read(path)) is not None]
+    found.sort(key=lambda one: one[0], reverse=True)
+    return tuple(record for _, record in found if _alive(record))
 
 
 def find_server(model: str, folder: Path | None = None) -> ServerRecord | None:
@@ -46,33 +54,40 @@ def find_server(model: str, folder: Path | None = None) -> ServerRecord | None:
 
 def server_of(repo: Path, folder: Path | None = None) -> ServerRecord | None:
     """Return the newest running server of a repository, or None."""
-    wanted = repo.resolve()
+    wanted = os.path.realpath(repo)
     servers = running_servers(folder)
-    return next((record for record in servers if Path(record.repo).resolve() == wanted), None)
+    return next((record for record in servers if os.path.realpath(record.repo) == wanted), None)
 
 
-def _read(path: Path) -> ServerRecord | None:
+def _read(path: Path) -> tuple[float, ServerRecord] | None:
+    """Return a record with the time when it was written; None if it is damaged or removed."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return ServerRecord(
+        host = str(found.get("host") or "127.0.0.1")
+        host = _LOOPBACK.get(host, host)
+        return path.stat().st_mtime, ServerRecord(
             id=str(found["id"]),
-            host=str(found.get("host") or "127.0.0.1"),
+            host=f"[{host}]" if ":" in host else host,
             http_port=int(found["http_port"]),
             grpc_port=int(found["grpc_port"]),
             metrics_port=int(found["metrics_port"]),
             models=tuple(str(name) for name in found["models"]),
             repo=str(found["repo"]),
             pid=int(found["pid"]),
+            started=float(found.get("started") or 0),
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ArithmeticError, RecursionError, *_NO_RECORD):
         return None
 
 
-def _alive(pid: int) -> bool:
+def _alive(record: ServerRecord) -> bool:
+    """Whether the server's process runs: another one may have its number now."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        found = psutil.Process(record.pid)
+        if found.status() == psutil.STATUS_ZOMBIE:
+            return False
+        # Setting the clock moves the start times of all processes.
+        same = abs(found.create_time() - record.started) < _SAME_START
+        return same or not record.started or found.environ().get(_MARK) == record.id
+    except (psutil.Error, ValueError):
         return False
-    except PermissionError:
-        return True
-    return True

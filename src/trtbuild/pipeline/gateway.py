@@ -64,7 +64,7 @@ def start_gateway(handle: ServerHandle, repository: Path, port: int) -> GatewayH
     pid = process.spawn(argv, mark=handle.id, env={}, log_path=log)
     started, until = process.start_time(pid), time.monotonic() + _START_SECONDS
     while not _answers(f"http://{place}:{port}/health/ready"):
-        if not process.is_alive(pid, started) or time.monotonic() > until:
+        if not process.is_alive(pid, started, handle.id) or time.monotonic() > until:
             raise ServerError(
                 "the gateway did not start",
                 where=str(log),

@@ -49,6 +49,7 @@ _KILLED_SECONDS = 30.0
 # Start times read through /proc are whole clock ticks; two reads of one process agree exactly,
 # but a record that went through JSON is compared with a tolerance.
 _SAME_START = 0.5
+_MOST_DIGITS = 10  # of a process's number
 
 Member = psutil.Process
 
@@ -123,20 +124,27 @@ def start_time(pid: int) -> float:
         return 0.0
 
 
-def is_alive(pid: int, started: float) -> bool:
-    """Whether the process that began at ``started`` is still running (a zombie is not)."""
+def is_alive(pid: int, started: float, mark: str = "") -> bool:
+    """Whether the process that began at ``started`` is still running (a zombie is not).
+
+    Setting the system's clock moves the start times of all processes. One with another start time
+    is the same if it has the ``mark``.
+    """
     exit_status(pid)
     try:
         found = psutil.Process(pid)
-        same = abs(found.create_time() - started) < _SAME_START
-        return same and found.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
+        return _is(found, started, mark) and found.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError):  # a negative number
         return False
+
+
+def _is(found: psutil.Process, started: float, mark: str) -> bool:
+    return abs(found.create_time() - started) < _SAME_START or _marked(found, mark)
 
 
 def exists(pid: str) -> bool:
     """Whether there is a process with that number; False for text that is not a number."""
-    return pid.isdecimal() and psutil.pid_exists(int(pid))
+    return pid.isdecimal() and len(pid) < _MOST_DIGITS and psutil.pid_exists(int(pid))
 
 
 def session_members(leader: int) -> list[psutil.Process]:
@@ -150,10 +158,12 @@ def family(leader: int, started: float, mark: str) -> list[psutil.Process]:
     """Return every live process of a server: its session, and all with its mark.
 
     The kernel does not reuse a pid while a session has it, so a leader that is gone still
-    identifies its session. A leader with another start time means that the session is gone.
+    identifies its session. Another process with the leader's pid means that the session is gone.
     """
-    now = start_time(leader)
-    reused = bool(now) and abs(now - started) >= _SAME_START
+    try:
+        reused = not _is(psutil.Process(leader), started, mark)
+    except (psutil.Error, ValueError):
+        reused = False
     session = 0 if reused or leader <= 1 else leader  # 0: nobody's
     return [
         found
@@ -169,14 +179,14 @@ def terminate(leader: int, started: float, mark: str, *, deadline: float) -> boo
     by themselves as crashed. What was started beside it with the same mark gets one, too: Triton
     waits for connections, and a gateway keeps some. Returns whether it ended by itself in time.
     """
-    polite = is_alive(leader, started)
+    polite = is_alive(leader, started, mark)
     if polite:
         for pid in (leader, *_beside(leader, mark)):
             _signal(pid, signal.SIGTERM)
     until = time.monotonic() + deadline
-    while polite and is_alive(leader, started) and time.monotonic() < until:
+    while polite and is_alive(leader, started, mark) and time.monotonic() < until:
         time.sleep(_POLL)
-    in_time = not is_alive(leader, started)
+    in_time = not is_alive(leader, started, mark)
     kill(family(leader, started, mark))
     exit_status(leader)
     return in_time

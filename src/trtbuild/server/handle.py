@@ -17,6 +17,9 @@ from trtbuild.resources import state_dir
 ModeName = Literal["local", "embedded", "docker"]
 Health = Literal["starting", "ready", "dead"]
 
+_KINDS = {"id": str, "pid": int, "started": float, "host": str, "log_path": str, "repo": str}
+"""What every command relies on in a record that anybody may have changed."""
+
 # Logs are kept after their servers end, because that is when they are read, but not forever.
 _LOGS_KEPT = 20
 
@@ -60,7 +63,7 @@ class ServerHandle:
     @property
     def health(self) -> Health:
         """``dead`` once its first process is gone."""
-        if not process.is_alive(self.pid, self.started):
+        if not process.is_alive(self.pid, self.started, self.id):
             return "dead"
         return "ready" if self.ready else "starting"
 
@@ -136,7 +139,8 @@ def find(server_id: str = "") -> ServerHandle:
 
 def forget(handle: ServerHandle) -> None:
     """Remove a record and everything made for the server except its log."""
-    _record(handle.id).unlink(missing_ok=True)
+    with disk_trouble(home()):
+        _record(handle.id).unlink(missing_ok=True)
     for made in ("view", "rehearsal", "observed"):
         shutil.rmtree(folder(handle.id) / made, ignore_errors=True)
     prune_logs()
@@ -185,7 +189,9 @@ def _read(path: Path) -> ServerHandle | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         for name in ("models", "argv", "shm_files"):
-            found[name] = tuple(found[name])
-        return ServerHandle(**found)
+            found[name] = tuple(map(str, found[name]))
+        handle = ServerHandle(**found)
+        sound = all(isinstance(getattr(handle, key), kind) for key, kind in _KINDS.items())
+        return handle if sound else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -57,29 +57,45 @@ def launch(
     with disk_trouble(folder):
         folder.mkdir(parents=True, exist_ok=True)
         shm.ipc_folder(server_id).mkdir(mode=0o700, exist_ok=True)
-    # A Ctrl-C between the start and the record would leave an unrecorded server running.
-    with uninterrupted():
-        started = _spawn(command, server_id, folder / "server.log")
-        found = ServerHandle(
-            id=server_id,
-            mode=mode,
-            pid=started,
-            started=process.start_time(started),
-            host=options.host,
-            http_port=options.ports.http,
-            grpc_port=options.ports.grpc,
-            metrics_port=options.ports.metrics,
-            log_path=str(folder / "server.log"),
-            repo=str(contents.repo),
-            models=contents.models,
-            argv=command.argv,
-            container=command.container,
-            tool=command.tool,
-            stop_seconds=options.exit_seconds + _GRACE_SECONDS,
-            rehearsal=options.rehearsal is not None,
-        )
-        handle.save(found)
+    found: ServerHandle | None = None
+    try:
+        with uninterrupted():  # whatever was started must be known, to be stopped
+            found = _started(command, server_id, contents, mode, options)
+            handle.save(found)
+    except BaseException:
+        if found is not None:
+            stop(found, deadline=0)
+        raise
     return found
+
+
+def _started(
+    command: ServerCommand,
+    server_id: str,
+    contents: Contents,
+    mode: ModeName,
+    options: LaunchOptions,
+) -> ServerHandle:
+    log_path = handle.folder(server_id) / "server.log"
+    started = _spawn(command, server_id, log_path)
+    return ServerHandle(
+        id=server_id,
+        mode=mode,
+        pid=started,
+        started=process.start_time(started),
+        host=options.host,
+        http_port=options.ports.http,
+        grpc_port=options.ports.grpc,
+        metrics_port=options.ports.metrics,
+        log_path=str(log_path),
+        repo=str(contents.repo),
+        models=contents.models,
+        argv=command.argv,
+        container=command.container,
+        tool=command.tool,
+        stop_seconds=options.exit_seconds + _GRACE_SECONDS,
+        rehearsal=options.rehearsal is not None,
+    )
 
 
 def _command(
@@ -178,6 +194,12 @@ def stop(server: ServerHandle, *, deadline: float | None = None) -> Stopped:
         in_time = _end_politely(server, seconds)
     except KeyboardInterrupt:
         in_time = False
+    except PermissionError:
+        raise ServerError(
+            f"the server {server.id} belongs to another user",
+            where=f"process {server.pid}",
+            fix="stop it as that user, or as root",
+        ) from None
     with uninterrupted():
         if server.container and not in_time:
             docker.remove(server.tool, server.container)

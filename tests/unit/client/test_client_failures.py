@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from trtbuild.client import (
 )
 from trtbuild.client.failures import refused, timed_out, unknown_model
 from trtbuild.errors import ExitCode, ServerError, TrtbuildError
-from trtbuild.server_records import find_server, running_servers
+from trtbuild.server_records import find_server, running_servers, server_of
 
 
 @pytest.fixture
@@ -182,6 +183,37 @@ def test_the_newest_living_server_of_a_model_is_found(tmp_path: Path) -> None:
     assert find_server("b", tmp_path) == running_servers(tmp_path)[1]
     assert find_server("c", tmp_path) is None
     assert running_servers(tmp_path / "absent") == ()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"pid": 0}, {"pid": -1}, {"pid": 2**70}, {"pid": math.inf}, {"models": 1}, {"started": 1.0}],
+)
+def test_a_record_of_no_running_server_is_skipped(
+    tmp_path: Path, changed: dict[str, object]
+) -> None:
+    path = record(tmp_path, "one", os.getpid(), ["a"], 2000)
+    (tmp_path / "removed.json").symlink_to(tmp_path / "just now")
+    assert len(running_servers(tmp_path)) == 1
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    assert running_servers(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("0.0.0.0", "127.0.0.1:2001"), ("::", "[::1]:2001"), ("::1", "[::1]:2001")]
+)
+def test_a_server_is_asked_at_an_address_that_a_url_can_have(
+    tmp_path: Path, host: str, url: str
+) -> None:
+    path = record(tmp_path, "one", os.getpid(), ["a"], 2000)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "host": host}))
+    assert [one.url("grpc") for one in running_servers(tmp_path)] == [url]
+
+
+def test_a_repository_may_be_a_loop_of_links(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    record(tmp_path, "one", os.getpid(), ["a"], 2000)
+    assert server_of(tmp_path / "loop", tmp_path) is None
 
 
 def infer(*arguments: str, text: bytes | None = None) -> TrtbuildError:

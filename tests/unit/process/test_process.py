@@ -273,6 +273,25 @@ def test_a_reused_pid_is_left_alone(start: Callable[..., tuple[int, float, str]]
     assert process.is_alive(pid, started)
 
 
+def test_setting_the_clock_does_not_end_a_server(
+    start: Callable[..., tuple[int, float, str]],
+) -> None:
+    """It moves the start times that the system reports, but not what was recorded."""
+    pid, started, child = start(child_of(SLEEP))
+    for recorded in (started - 3600, started + 3600):
+        assert process.is_alive(pid, recorded, "abc123")
+        members = process.family(pid, recorded, "abc123")
+        assert {one.pid for one in members} == {pid, int(child)}
+    assert process.terminate(pid, started - 3600, "abc123", deadline=180)
+    assert not process.is_alive(pid, started)
+
+
+def test_a_number_that_no_process_can_have_is_not_alive() -> None:
+    assert not process.is_alive(-5, 0.0)
+    assert not process.is_alive(2**80, 0.0)
+    assert not any(map(process.exists, ("9" * 5000, str(2**80), "\u00b2", "-1", "")))
+
+
 def test_no_session_of_the_system_is_touched() -> None:
     assert process.session_members(0) == []
     assert process.session_members(1) == []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from support.models import write_python_model, write_vllm_model
 from support.programs import argv_of, write_docker, write_tritonserver
 from support.waiting import runs, wait_for
 from trtbuild import process, server
-from trtbuild.errors import RepositoryError, ServerError, UsageError
+from trtbuild.errors import BuildError, RepositoryError, ServerError, UsageError
 from trtbuild.pipeline import serve
 from trtbuild.pipeline.ports import choose_ports
 from trtbuild.server import LaunchOptions, Ports, ServerHandle, handle, shm
@@ -80,6 +81,64 @@ def test_a_server_that_cannot_be_guarded_is_stopped(
     with pytest.raises(BlockingIOError), serve.stopped_on_failure(found):
         pass
     assert not process.is_alive(found.pid, found.started)
+
+
+def _interrupted(_: ServerHandle) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def _full(_: ServerHandle) -> None:
+    raise BuildError("the disk is full")
+
+
+@pytest.mark.parametrize(
+    ("save", "error"), [(_full, BuildError), (_interrupted, KeyboardInterrupt)]
+)
+def test_a_server_that_cannot_be_recorded_does_not_run(
+    programs: Path,
+    repo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    save: Callable[[ServerHandle], None],
+    error: type[BaseException],
+) -> None:
+    write_tritonserver(programs)
+    started: list[ServerHandle] = []
+    monkeypatch.setattr(handle, "save", lambda found: (started.append(found), save(found)))
+    with pytest.raises(error):
+        launch(repo)
+    assert not process.family(started[0].pid, started[0].started, started[0].id)
+    assert server.servers() == ()
+
+
+def test_a_server_of_another_user_is_not_stopped(
+    programs: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    write_tritonserver(programs)
+    found = launch(repo)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", refuse)
+        with pytest.raises(ServerError, match="another user"):
+            server.stop(found)
+    assert server.servers() == (found,)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"pid": "1"}, {"started": None}, {"host": 5}, {"repo": None}, {"models": 5}]
+)
+def test_a_record_that_somebody_changed_is_skipped(
+    programs: Path, repo: Path, changed: dict[str, object]
+) -> None:
+    write_tritonserver(programs)
+    found = launch(repo)
+    record = handle.home() / f"{found.id}.json"
+    content = record.read_text()
+    record.write_text(json.dumps({**json.loads(content), **changed}))
+    assert server.servers() == ()
+    record.write_text(content)
+    assert server.servers() == (found,)
 
 
 def test_a_deaf_server_and_its_children_are_killed(programs: Path, repo: Path) -> None:
