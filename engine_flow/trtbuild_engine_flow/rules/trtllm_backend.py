@@ -16,8 +16,8 @@ from trtbuild.check.examples import (
     engine_parameters,
 )
 from trtbuild.check.model import Severity
-from trtbuild.check.served import trtllm_release_of
 from trtbuild.check.unfilled import UNFILLED, Unfilled
+from trtbuild_rules.readers.served import trtllm_release_of
 
 if TYPE_CHECKING:
     from trtbuild_engine_flow.parameters import Setting

@@ -12,10 +12,10 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, engine_config, engine_parameters
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import is_inside, require_inside
-from trtbuild.check.served import local_folder, trtllm_release_of
 from trtbuild.errors import RepositoryError
 from trtbuild.located.positions import NOWHERE, Position
 from trtbuild_engine_flow import engineconfig
+from trtbuild_rules.readers.served import local_folder, trtllm_release_of
 
 if TYPE_CHECKING:
     from trtbuild_engine_flow.engineconfig import EngineConfig

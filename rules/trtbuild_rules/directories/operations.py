@@ -11,10 +11,10 @@ from trtbuild.check.context import Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example
 from trtbuild.check.model import Severity
-from trtbuild.check.served import engines
 from trtbuild.located.positions import Position
 from trtbuild.toolchain import BLS_FIXED
 from trtbuild_rules.readers.modelyaml import llm_api_files
+from trtbuild_rules.readers.served import engines
 
 _MIB = 1 << 20
 _SHM_EACH = 64 * _MIB

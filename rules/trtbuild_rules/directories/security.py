@@ -14,10 +14,10 @@ from trtbuild.check.context import Model, Repository
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
-from trtbuild.check.served import reading_of, release_of, trtllm_release_of
 from trtbuild.located.positions import Position
 from trtbuild_rules.readers.folders import Folder, folders
 from trtbuild_rules.readers.modelyaml import llm_api_files
+from trtbuild_rules.readers.served import reading_of, release_of, trtllm_release_of
 from trtbuild_rules.readers.tokenizing import facts_of, settings
 
 if TYPE_CHECKING:
@@ -262,8 +262,8 @@ def _has_own(model: Model, config: Mapping[str, Any]) -> bool:
 
 
 def _trusts(model: Model) -> bool:
-    from trtbuild.check.served import engines
     from trtbuild_rules.readers.modelyaml import llm_api_files
+    from trtbuild_rules.readers.served import engines
 
     said = [engine.settings for engine in engines(model)] if model.backend == "vllm" else []
     said += [dict(text.value) for text in llm_api_files(model)]

@@ -14,8 +14,8 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Content, Example, onnx_file
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import open_inside, read_inside
-from trtbuild.check.served import ModelJson, weights
 from trtbuild_rules.readers.graphs.onnxmodel import BACKEND, onnx_files
+from trtbuild_rules.readers.served import ModelJson, weights
 from trtbuild_rules.readers.tokenizing import settings
 
 _WEIGHTS = "m/1/weights/"

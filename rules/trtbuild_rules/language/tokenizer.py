@@ -9,8 +9,8 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import TOKENIZER, Example
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import is_inside
-from trtbuild.check.served import is_hub_id, local_folder
 from trtbuild_rules.readers.folders import TOKENIZER_DIR, Folder, folders
+from trtbuild_rules.readers.served import is_hub_id, local_folder
 from trtbuild_rules.readers.tokenizing import TokenizerFacts, facts_of
 from trtbuild_rules.readers.vocabulary import end_ids, shown, vocabulary_sizes
 

@@ -11,10 +11,10 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
-from trtbuild.check.served import is_hub_id, local_folder, trtllm_release_of
 from trtbuild.located.text import LocatedText
 from trtbuild_rules.readers.folders import folders
 from trtbuild_rules.readers.modelyaml import NAME, all_files, llm_api_files
+from trtbuild_rules.readers.served import is_hub_id, local_folder, trtllm_release_of
 from trtbuild_rules.readers.tokenizing import settings
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_JSON, Example
 from trtbuild.check.model import Severity
-from trtbuild.check.served import (
+from trtbuild.recipe import argument_findings
+from trtbuild_rules.readers.served import (
     ModelJson,
     engines,
     is_hub_id,
@@ -18,7 +19,6 @@ from trtbuild.check.served import (
     release_of,
     vllm_table,
 )
-from trtbuild.recipe import argument_findings
 
 _VLLM = ("vllm",)
 

@@ -15,9 +15,9 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Content, Example
 from trtbuild.check.examples import safetensors as made
 from trtbuild.check.model import Severity
-from trtbuild.check.served import ModelJson, engines, local_folder, release_of
 from trtbuild.located.positions import Position
 from trtbuild_rules.readers import safetensors
+from trtbuild_rules.readers.served import ModelJson, engines, local_folder, release_of
 from trtbuild_rules.readers.tokenizing import settings
 
 if TYPE_CHECKING:

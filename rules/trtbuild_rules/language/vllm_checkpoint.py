@@ -8,7 +8,7 @@ from typing import Any
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
-from trtbuild.check.served import ModelJson, weights
+from trtbuild_rules.readers.served import ModelJson, weights
 from trtbuild_rules.readers.tokenizing import settings
 
 _JSON = '{ "model": "/models/m/1/weights", %s }'

@@ -11,8 +11,8 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import TOKENIZER, Example
 from trtbuild.check.model import Severity
-from trtbuild.check.served import ModelJson, release_of, vllm_table, weights
 from trtbuild.toolchain import vision_family, vision_of_table
+from trtbuild_rules.readers.served import ModelJson, release_of, vllm_table, weights
 from trtbuild_rules.readers.tokenizing import settings
 
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")

@@ -11,11 +11,11 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import ReportedError, read_inside
-from trtbuild.check.served import reading_of, weights
 from trtbuild.located.jsontext import read_json
 from trtbuild.modelspec import spelling
 from trtbuild_rules.readers.folders import folders
 from trtbuild_rules.readers.safetensors import problem_of
+from trtbuild_rules.readers.served import reading_of, weights
 from trtbuild_rules.readers.tokenizing import settings
 
 _INDEX = "model.safetensors.index.json"

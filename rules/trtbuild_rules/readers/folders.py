@@ -9,9 +9,9 @@ from pathlib import Path
 
 from trtbuild.check.context import Model
 from trtbuild.check.reading import is_inside
-from trtbuild.check.served import engines, local_folder
 from trtbuild.located.positions import Position
 from trtbuild_rules.readers.modelyaml import llm_api_files
+from trtbuild_rules.readers.served import engines, local_folder
 
 TOKENIZER_DIR = "tokenizer_dir"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.check.context import Model
-from trtbuild.check.served import local_folder
 from trtbuild_rules.readers.folders import Folder
+from trtbuild_rules.readers.served import local_folder
 from trtbuild_rules.readers.tokenizing import settings
 
 
