@@ -118,7 +118,7 @@ def test_a_killed_engine_is_told_apart_from_a_missing_gpu() -> None:
         GAVE_UP,
     )
     assert not found.reasons
-    assert "the kernel killed it for want of memory (dmesg)" in found.follows[0].fix
+    assert "the kernel killed it because memory ran out (dmesg)" in found.follows[0].fix
 
 
 def test_an_exception_that_nobody_knows_is_still_the_root() -> None:
