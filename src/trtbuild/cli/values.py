@@ -29,39 +29,39 @@ _CHECKS = {
 """What an option can ask Typer to check or change, with the value that asks for nothing."""
 
 
-class Command(TyperCommand):
-    """A command whose text and paths are taken as they are."""
+class _Plain:
+    """What both kinds of commands do with their own text and paths: they take them as they are."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line.
-
-        Raises:
-            UsageError: An option does not exist.
-        """
+        """Read the command line; UsageError for what the command does not take."""
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, args)  # type: ignore[misc, no-any-return]
         except Exception as error:
-            if type(error).__name__ != "NoSuchOption":  # Typer does not export it
+            if not hasattr(error, "format_message"):  # Typer does not export its errors' base
                 raise
-            raise self._unknown(ctx, error) from None
+            from trtbuild.cli.usage import refusal
 
-    def _unknown(self, ctx: Any, error: Any) -> Exception:
-        from trtbuild.cli.unknown import unknown_option
-
-        offered = {name for param in self.get_params(ctx) for name in (*param.opts, param.name)}
-        return unknown_option(error.option_name, ctx.command_path, offered)
+            raise refusal(error, ctx) from None
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The options and arguments, ``--help`` among them."""
-        return [_light(param) for param in super().get_params(ctx)]
+        return [_light(param) for param in super().get_params(ctx)]  # type: ignore[misc]
 
 
-class Group(TyperGroup):
+class Command(_Plain, TyperCommand):
+    """A command whose text and paths are taken as they are."""
+
+
+class Group(_Plain, TyperGroup):
     """A group of commands whose own text and paths are taken as they are."""
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        """The options and arguments, ``--help`` among them."""
-        return [_light(param) for param in super().get_params(ctx)]
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that the first word names; UsageError if there is none."""
+        if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+            from trtbuild.cli.usage import unknown_command
+
+            raise unknown_command(args[0], ctx.command_path, self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
 
 
 def group_with_default(name: str) -> type[Group]:

@@ -136,7 +136,12 @@ def test_weights_that_fit(tensors: Any) -> None:
         (shapes("transformer.h.0.self_attn.q_proj"), "does not have", "", True),
         (shapes("model.layers.0.self_attn.query"), "query", "expected target modules in", False),
         (shapes("model.norm"), "model.norm", "expected target modules in", False),
-        ({"base_model.model.lm_head.weight": (1, 1)}, "no LoRA weight", "unsupported LoRA", False),
+        (
+            {"base_model.model.lm_head.weight": (1, 1)},
+            "is not a LoRA weight",
+            "unsupported LoRA",
+            False,
+        ),
         ({}, "no LoRA weights at all", "", True),
         (half("A"), "has no lora_B", "", False),
         (half("B"), "has no lora_A", "", True),

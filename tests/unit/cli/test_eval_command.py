@@ -91,9 +91,12 @@ def test_a_result_is_the_baseline_of_the_next(here: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (lambda one: one.update(format="trtbuild-bench/1"), "no result of an evaluation"),
-        (lambda one: one["targets"].clear(), "no result of an evaluation"),
-        (lambda one: one["targets"][0]["measures"]["mrr@10"].update(queries=3), "no result of an"),
+        (lambda one: one.update(format="trtbuild-bench/1"), "is not the result of an evaluation"),
+        (lambda one: one["targets"].clear(), "is not the result of an evaluation"),
+        (
+            lambda one: one["targets"][0]["measures"]["mrr@10"].update(queries=3),
+            "is not the result of an",
+        ),
         (lambda one: one["collection"].update(digest="0"), "measured on another set"),
         (lambda one: one["targets"][0]["measures"].pop("mrr@10"), "the baseline has no mrr@10"),
     ],

@@ -122,7 +122,8 @@ def test_what_cannot_be_asked(args: tuple[str, ...], what: str) -> None:
 
 def test_gpus_cannot_be_negative() -> None:
     repository()
-    assert run("mr", "--gpus", "-1").exit_code == ExitCode.USAGE
+    with pytest.raises(UsageError, match="--gpus: Input should be greater"):
+        run("mr", "--gpus", "-1")
 
 
 def test_completion_is_as_in_the_server_unless_it_is_turned_off() -> None:

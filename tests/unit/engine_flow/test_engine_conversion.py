@@ -190,7 +190,10 @@ def test_broken_engine_folders(llama: Path, tmp_path: Path) -> None:
         "gone": (shutil.rmtree, "there is no such file"),
         "empty": (lambda folder: (folder / "config.json").write_text(""), "it is empty"),
         "garbled": (lambda folder: (folder / "config.json").write_text("{"), "it is not JSON"),
-        "other": (lambda folder: (folder / "config.json").write_text("{}"), "no engine's config"),
+        "other": (
+            lambda folder: (folder / "config.json").write_text("{}"),
+            "is not an engine's config",
+        ),
         "less": (lambda folder: (folder / "rank0.engine").unlink(), "rank0.engine missing"),
         "more": (lambda folder: (folder / "rank1.engine").write_bytes(b""), "rank1.engine too ma"),
     }

@@ -279,4 +279,4 @@ def test_an_open_address_without_keys_is_warned_of(
     (tmp_path / "gateway.yaml").write_text(json.dumps({"port": 0, "host": host, "access": access}))
     done = trtbuild("gateway", "-f", "gateway.yaml")
     assert done.returncode == 0
-    assert ("whoever reaches this address may use the models" in done.stderr) == warned
+    assert ("anybody who can reach this address can use the models" in done.stderr) == warned
