@@ -166,7 +166,9 @@ def of_message(message: str, status: int) -> ApiError:
         if known.pattern.search(text):
             headers = {"retry-after": str(_RETRY_SECONDS)} if known.status == 503 else {}
             return ApiError(known.status, text, code=known.code, param=known.param, headers=headers)
-    if status in (400, 404, 413, 429):
+    if status == 400:  # the client's fault or the model's: Triton says no more
+        return ApiError(400, text, code="upstream_refused")
+    if status in (404, 413, 429):
         return ApiError(status, text, code=None)
     if status in (499, 503):
         return unavailable(text)

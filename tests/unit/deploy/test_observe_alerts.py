@@ -40,9 +40,13 @@ def gone(step: int = 0) -> str:
 
 
 LLAMA = 'namespace="prod",model="llama"'
-CALLS = f'trtbuild_gateway_requests_total{{{LLAMA},endpoint="chat",error="",status='
-FIRST = f'gen_ai_server_time_to_first_token_seconds_bucket{{{LLAMA},endpoint="chat",le='
-BETWEEN = f'gen_ai_server_time_per_output_token_seconds_bucket{{{LLAMA},endpoint="chat",le='
+CHAT = f'{LLAMA},endpoint="/v1/chat/completions"'
+GOOD = f'trtbuild_gateway_requests_total{{{CHAT},error="",status="200"}}'
+LEFT = f'trtbuild_gateway_requests_total{{{CHAT},error="client_left",status="499"}}'
+FAILED = f'trtbuild_gateway_requests_total{{{CHAT},error="upstream_error",status="500"}}'
+CUT = f'trtbuild_gateway_requests_total{{{CHAT},error="engine_dead",status="200"}}'
+FIRST = f"gen_ai_server_time_to_first_token_seconds_bucket{{{CHAT},le="
+BETWEEN = f"gen_ai_server_time_per_output_token_seconds_bucket{{{CHAT},le="
 TRITON = 'up{namespace="prod",job="triton",instance="server:8002"}'
 GATEWAY = 'up{namespace="prod",job="monitoring/model-repository",instance="gateway:9000"}'
 IN_FLIGHT = 'trtbuild_gateway_requests_in_flight{namespace="prod"}'
@@ -58,7 +62,7 @@ CACHE = f'nv_trt_llm_kv_cache_block_metrics{{{LLAMA},version="1",kv_cache_block_
 HEALTHY = {
     TRITON: gauge(1), GATEWAY: gauge(1), IN_FLIGHT: gauge(4), SUCCESS: counter(15),
     BACKEND: gauge(0), TOKENS: counter(1500), ENGINE: counter(15),
-    f'{CALLS}"200"}}': counter(100), f'{CALLS}"500"}}': gauge(0), f'{CALLS}"499"}}': counter(2),
+    GOOD: counter(100), FAILED: gauge(0), CUT: gauge(0), LEFT: counter(2),
     f'{FIRST}"0.5"}}': counter(15), f'{FIRST}"5"}}': counter(15), f'{FIRST}"+Inf"}}': counter(15),
     f'{BETWEEN}"0.05"}}': counter(90), f'{BETWEEN}"1"}}': counter(90),
     f'{BETWEEN}"+Inf"}}': counter(90),
@@ -72,13 +76,14 @@ FAULTS: list[tuple[tuple[str, str, str], dict[str, str], int, set[str]]] = [
     (VLLM, {}, 20, set()),
     (VLLM, {f'{FIRST}"0.5"}}': counter(15, 0)}, 9, {"TritonFirstTokenSlow"}),
     (VLLM, {f'{BETWEEN}"0.05"}}': counter(90, 0)}, 9, {"TritonTokensSlow"}),
-    (VLLM, {f'{CALLS}"500"}}': counter(0, 10)}, 4, {"TritonErrors"}),
+    (VLLM, {FAILED: counter(0, 10)}, 4, {"TritonErrors"}),
+    (VLLM, {CUT: counter(0, 10)}, 4, {"TritonErrors"}),  # after a first token
     (VLLM, {BACKEND: counter(0, 3)}, 1, {"TritonEngineDead"}),
     (
         VLLM,  # stalled: requests stay open, nothing moves
         {
             IN_FLIGHT: gauge(4, 16), SUCCESS: counter(15, 0), TOKENS: counter(1500, 0),
-            ENGINE: counter(15, 0), f'{CALLS}"200"}}': counter(100, 0),
+            ENGINE: counter(15, 0), GOOD: counter(100, 0),
         },
         5,
         {"TritonEngineStuck"},

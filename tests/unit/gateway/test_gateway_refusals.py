@@ -271,3 +271,22 @@ def test_what_identifies_or_hints_changes_nothing() -> None:
 def test_a_clients_error_names_no_file_of_the_server(message: str, status: int, said: str) -> None:
     answer = of_message(message, 500)
     assert (answer.status, answer.message) == (status, said)
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "code"),
+    [
+        ("Stub process 'bot_0_0' is not healthy.", 502, "engine_dead"),
+        (
+            "Failed to process the request(s) for model instance 'bot_0_0', message: KeyError: 'x'",
+            500,
+            "upstream_error",
+        ),
+        ("the lookup table is missing", 400, "upstream_refused"),
+        ("image 1 is not a readable picture: send JPEG", 400, "invalid_image"),
+        ("unknown LoRA 'fr'; this model has: de", 400, "invalid_value"),
+    ],
+)
+def test_a_400_of_triton_is_judged_by_its_message(message: str, status: int, code: str) -> None:
+    answer = of_message(message, 400)
+    assert (answer.status, answer.code) == (status, code)
