@@ -181,11 +181,15 @@ def test_the_gateway_takes_its_settings(tmp_path: Path) -> None:
     assert command[command.index("-f") + 1] == "/etc/trtbuild/gateway.yaml"
 
 
-def test_a_rehearsal_has_no_gpu_whatever_the_others_have(tmp_path: Path) -> None:
+def test_a_rehearsal_has_no_gpu_and_no_autoscaler_whatever_the_others_have(tmp_path: Path) -> None:
     settings = "gpu: {mode: mig, profile: 1g.10gb}\nrehearsalImage: r:1\n"
-    rehearsal = files(deployable(tmp_path), settings)["values-rehearsal.yaml"]
+    settings += "autoscaling: {kind: keda}\n"  # on a metric of the engine's
+    repo = deployable(tmp_path, "trtllm-engine", "balanced", release="26.06")
+    rehearsal = files(repo, settings)["values-rehearsal.yaml"]
     assert rehearsal["gpu"] == {"mode": "none"}
     assert rehearsal["workload"]["image"] == "r:1"
+    assert rehearsal["autoscaling"] == {"kind": "none"}
+    assert rehearsal["replicas"] == 1
 
 
 def test_a_copy_of_the_weights_has_a_way_out_a_place_and_time(tmp_path: Path) -> None:

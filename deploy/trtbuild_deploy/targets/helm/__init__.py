@@ -27,7 +27,9 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "dev": {"server": {"strategy": "recreate"}},
     "prod": {"replicas": 2},
 }
-_PURPOSES: Mapping[str, Mapping[str, Any]] = {"rehearsal": {"gpu": {"mode": "none"}}}
+_PURPOSES: Mapping[str, Mapping[str, Any]] = {
+    "rehearsal": {"gpu": {"mode": "none"}, "autoscaling": {"kind": "none"}},
+}
 
 
 class Helm:
