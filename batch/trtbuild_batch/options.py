@@ -43,7 +43,9 @@ class TaskOptions:
     documents: str = option("", "The column with the list of documents.")
     input_type: str = option("", "With --embed: query or passage.")
     dimensions: int | None = option(None, "With --embed: dimensions of each vector to keep.", min=1)
-    max_tokens: int | None = option(None, "Most tokens to generate; default 128.", min=1)
+    max_tokens: int | None = option(
+        None, "Maximum number of tokens to generate; default 128.", min=1
+    )
     temperature: float | None = option(None, "Sampling temperature; 0 is greedy.", min=0)
     top_p: float | None = option(None, "Nucleus sampling.", min=0, max=1)
     seed: int | None = option(None, "Seed that makes sampling repeatable.")

@@ -42,14 +42,16 @@ def quantize(
             help="File of texts: .txt paragraphs, .jsonl or .json; default: built-in texts."
         ),
     ] = None,
-    samples: Annotated[int, typer.Option(help="Most texts to use.")] = 128,
-    length: Annotated[int, typer.Option(help="Most tokens of each text to use.")] = 512,
+    samples: Annotated[int, typer.Option(help="Maximum number of texts to use.")] = 128,
+    length: Annotated[
+        int, typer.Option(help="Maximum number of tokens to use of each text.")
+    ] = 512,
     kv_cache: Annotated[str, typer.Option(help="fp8: also quantize the KV cache.")] = "",
     as_json: options.AsJson = False,
 ) -> None:
-    """Quantize a checkpoint with NVIDIA ModelOpt, on the CPU too.
+    """Quantize a checkpoint with NVIDIA ModelOpt, on a GPU or the CPU.
 
-    The first time ModelOpt's own environment is installed (trtbuild runtime install modelopt).
+    The first run installs ModelOpt's own environment (trtbuild runtime install modelopt).
     The result is a Hugging Face checkpoint: convert it like any other.
     """
     from trtbuild.cli.output import print_json, progress

@@ -4,7 +4,7 @@ from trtbuild.cli.commands import Command
 
 quantize = Command(
     "quantize",
-    "Quantize a checkpoint with NVIDIA ModelOpt, on the CPU too.",
+    "Quantize a checkpoint with NVIDIA ModelOpt, on a GPU or the CPU.",
     "trtbuild_checkpoints.cli",
     after="convert",
 )

@@ -61,7 +61,7 @@ class BaselineOptions:
     )
     out: Path = option(..., "Write the baseline to this file.", short="-o")
     # Comparing takes memory with the square of it: 2 GB for 5000.
-    sample: int = option(1000, "Texts of each segment to keep, drawn at random.", min=50, max=5000)
+    sample: int = option(1000, "Texts to keep of each segment, drawn at random.", min=50, max=5000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class CompareOptions:
     )
     baseline: Path = option(..., "The file that `drift baseline` wrote.", short="-b")
     windows: int = option(2, "Windows in a row that must drift before it is an alert.", min=1)
-    level: float = option(0.05, "Chance that a window without a change is called drifted.")
+    level: float = option(0.05, "Chance that a window without a change is reported as drifted.")
     state: Path | None = option(
         None, "Counts the windows. Default: BASELINE.state.json beside the baseline."
     )

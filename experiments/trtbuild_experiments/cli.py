@@ -66,7 +66,7 @@ class ReportOutput:
     """Where the report goes."""
 
     html: Path | None = field(
-        default=None, metadata={"help": "Write the report as a page with pictures."}
+        default=None, metadata={"help": "Write the report as a page with charts."}
     )
     as_json: bool = field(
         default=False, metadata={"help": "Print the report as JSON.", "flag": "--json"}

@@ -24,7 +24,7 @@ async def several(
     Args:
         items: What to ask about.
         ask: Sends one request.
-        at_once: Requests under way at a time.
+        at_once: Requests in flight at a time.
         progress: Shown as requests.
     """
     free = asyncio.Semaphore(at_once)

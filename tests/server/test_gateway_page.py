@@ -33,7 +33,7 @@ def test_vectors_text_and_models(tasks_server: triton.Triton, tmp_path: Path) ->
                 )
                 await page.get_by_role("combobox").select_option("letters")
                 await page.get_by_text("System prompt, sampling").click()
-                await page.get_by_label("Most tokens").fill("40")
+                await page.get_by_label("Maximum tokens").fill("40")
                 await page.get_by_label("Message").fill("Hello")
                 await page.keyboard.press("Control+End")
                 await page.keyboard.press("Enter")

@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 @from_fields(Export, ExportOptions)
 def export(asked: Export, options: ExportOptions) -> None:
-    """Write the file with which a scheduler runs a job of the recipe."""
+    """Write the file that makes a scheduler run a job of the recipe."""
     from trtbuild.files import atomic_write, disk_trouble
     from trtbuild_batch.places import need_pyarrow
     from trtbuild_batch.scheduling import exporting

@@ -19,7 +19,7 @@ class RefreshOptions(CommonOptions):
     )
     id: str = option(..., "The column with the id of each row, which is unique.")
     keep: tuple[str, ...] = option(
-        (), "A column to store beside the vector, or '*'; repeatable. Changes of it count, too."
+        (), "A column to store beside the vector, or '*'; repeatable. Changes to it count, too."
     )
     new: bool = option(False, "Embed all rows into a new collection, even with the same model.")
     embed: str = option(..., "The column with the text to embed.")
@@ -29,7 +29,7 @@ class RefreshOptions(CommonOptions):
         "postgresql://HOST/DATABASE#TABLE, qdrant:http://HOST:6333#COLLECTION.",
     )
     input_type: str = option("", "query or passage.")
-    dimensions: int | None = option(None, "Dimensions of each vector to keep.", min=1)
+    dimensions: int | None = option(None, "Dimensions to keep of each vector.", min=1)
     max_removed: float = option(
         0.5, "Share of the ids that may vanish from the input at once.", min=0, max=1
     )

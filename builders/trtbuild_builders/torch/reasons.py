@@ -20,7 +20,7 @@ def reasons(case: Case) -> Iterator[str]:
     spec = case.spec
     if spec.task not in KINDS:
         yield (
-            "it serves models that embed, rerank or label texts, label images or write down speech "
+            "it serves models that embed, rerank or label texts, label images or transcribe speech "
             f"(Whisper), and this model's task is {spec.task.value}: use --backend vllm or trtllm"
         )
         return

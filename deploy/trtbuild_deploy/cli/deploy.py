@@ -208,7 +208,7 @@ def check(
     *,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check deployment files offline for what no schema sees, such as too short a grace period.
+    """Check deployment files offline for faults that no schema finds, such as a short grace period.
 
     Takes Compose files, Kubernetes manifests and the chart of the target helm, which is rendered
     with every environment's values when helm is on the PATH. Exits with 6 when there is an error;

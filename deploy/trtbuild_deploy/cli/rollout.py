@@ -45,11 +45,13 @@ def rollout(
         typer.Option(help="Address of its metrics; default: /metrics, if there is one."),
     ] = None,
     canary_metrics: Annotated[
-        list[str] | None, typer.Option(help="The same of the new one; repeatable.")
+        list[str] | None, typer.Option(help="The same for the new one; repeatable.")
     ] = None,
     step: Annotated[
         list[int] | None,
-        typer.Option(min=1, max=99, help="Percent of the requests; repeatable. 100 comes last."),
+        typer.Option(
+            min=1, max=99, help="Percent of the requests; repeatable. The last step is always 100."
+        ),
     ] = None,
     pause: Annotated[float, typer.Option(min=1, help="Seconds of each step.")] = 10,
     patience: Annotated[
@@ -59,8 +61,8 @@ def rollout(
         float,
         typer.Option(
             min=2,
-            help="Seconds over which rates are computed. The new one is stuck when it has open "
-            "requests for so long and sends nothing.",
+            help="Seconds over which rates are computed. The new one is stuck if it has open "
+            "requests for that long and sends nothing.",
         ),
     ] = 6,
     drain: Annotated[

@@ -31,9 +31,11 @@ def register(app: typer.Typer) -> None:
 def checkpoint(
     source: options.Source,
     *,
-    out: Annotated[Path, typer.Option(help="Directory to make; an older checkpoint is replaced.")],
+    out: Annotated[
+        Path, typer.Option(help="Directory to create; an older checkpoint is replaced.")
+    ],
     dtype: Annotated[
-        str, typer.Option(help="float16, bfloat16 or float32; default the checkpoint's own.")
+        str, typer.Option(help="float16, bfloat16 or float32; default: the checkpoint's own.")
     ] = "",
     tp: Annotated[int, typer.Option(help="Ranks that share every matrix.")] = 1,
     pp: Annotated[int, typer.Option(help="Stages that share the layers.")] = 1,
@@ -45,8 +47,8 @@ def checkpoint(
 ) -> None:
     """Convert a checkpoint into the one that trtllm-build compiles engines from.
 
-    config.json and one safetensors file for each GPU, equal to what TensorRT-LLM's own converter
-    writes. Needs neither a GPU nor TensorRT-LLM, and a few hundred megabytes of memory whatever
+    Writes config.json and one safetensors file for each GPU, as TensorRT-LLM's own converter
+    does. Needs neither a GPU nor TensorRT-LLM, and a few hundred megabytes of memory whatever
     the model's size.
     """
     from trtbuild.cli.output import print_json, progress

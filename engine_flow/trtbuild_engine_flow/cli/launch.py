@@ -49,7 +49,7 @@ class LaunchFlags:
     nodes: int = option(0, "Machines; 0: as few as needed.", min=0)
     gpus_per_node: int = option(8, "GPUs of each machine.", min=1)
     image: str = option("", "Container image for the ranks.")
-    slurm: tuple[str, ...] = option((), "Slurm's option such as partition=gpu; repeatable.")
+    slurm: tuple[str, ...] = option((), "Option for Slurm, such as partition=gpu; repeatable.")
     host: str = option("127.0.0.1", "Address to listen on.")
     port: str = option("", "First of three ports; default 8000.")
     arg: tuple[str, ...] = option((), "Extra argument for tritonserver; repeatable.")

@@ -31,7 +31,9 @@ def register(app: typer.Typer) -> None:
 
 
 def migrate(
-    engine_repo: Annotated[Path, typer.Argument(help="An inflight_batcher_llm-style repository.")],
+    engine_repo: Annotated[
+        Path, typer.Argument(help="A repository in the form of NVIDIA's inflight_batcher_llm.")
+    ],
     *,
     repo: Annotated[Path, typer.Option(help="The model repository to write into.")],
     source: Annotated[
@@ -47,7 +49,7 @@ def migrate(
 ) -> None:
     """Write the LLM API's form of a repository that serves TensorRT engines.
 
-    What maps is kept, what is not needed any more is named, and what has no counterpart is listed
+    Each parameter is kept, named as no longer needed, or, if it has no counterpart, listed
     with what to do. The old repository is only read.
     """
     from trtbuild.cli.output import print_json, progress

@@ -182,7 +182,7 @@ function Settings({ given, set }: { given: Given; set: (given: Given) => void })
           <input type="number" min="0" max="2" step="0.1" placeholder="model's" value={given.temperature}
             onInput={take("temperature")} />
         </label>
-        <label>Most tokens
+        <label>Maximum tokens
           <input type="number" min="1" placeholder="no limit" value={given.maxTokens} onInput={take("maxTokens")} />
         </label>
       </div>

@@ -20,7 +20,7 @@ class AskOptions:
 
     target: str = option(..., f"{TARGETS}.")
     model: str = option("", "The model's name at an http://HOST:PORT/v1.")
-    concurrency: int = option(8, "Requests under way at a time.", min=1, max=1024)
+    concurrency: int = option(8, "Requests in flight at a time.", min=1, max=1024)
     timeout: float = option(300, "Seconds for one answer.", min=0.1)
     api_key_env: str = option("", "Variable with the API key, for an OpenAI endpoint.")
 

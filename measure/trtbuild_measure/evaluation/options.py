@@ -42,15 +42,15 @@ class EvalOptions:
     baseline: Path | None = _option(
         None, "The reference: a result that --out wrote, instead of the first target."
     )
-    depth: int = _option(100, "Documents in a ranking; a reranker sorts so many.", min=1)
+    depth: int = _option(100, "Documents in a ranking; a reranker sorts this many.", min=1)
     candidates: Path | None = _option(
         None, "A TREC run file with the documents that rerankers sort; the default is BM25's."
     )
     similarity: str = _option("", "cosine or dot; the default is the model's own, or cosine.")
-    dimensions: int | None = _option(None, "Numbers of a vector to keep (Matryoshka).", min=1)
+    dimensions: int | None = _option(None, "Dimensions of a vector to keep (Matryoshka).", min=1)
     query_prompt: str = _option("", "Put this before queries, instead of the model's own prompt.")
     passage_prompt: str = _option("", "The same before documents.")
-    truncate: str = _option("", "Of long texts: end, start or none. Default: end.")
+    truncate: str = _option("", "Where to cut long texts: end, start or none. Default: end.")
     batch: int = _option(64, "Texts of one request.", min=1)
     timeout: float = _option(300, "Seconds for one request.", min=0.1)
     url: str = _option("", "HOST:PORT of the server, for targets that are only a name.")

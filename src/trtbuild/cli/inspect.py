@@ -34,8 +34,8 @@ def inspect(
 ) -> None:
     """Describe a checkpoint: architecture, size, quantization, context, KV cache.
 
-    Only metadata and tensor headers are read (of a hub id: fetched), never weights, and nothing
-    from the checkpoint is run.
+    Reads only metadata and tensor headers (for a hub id, fetches them), never weights, and runs
+    nothing from the checkpoint.
     """
     from trtbuild import checkpoint as checkpoints
     from trtbuild.cli.output import print_json, progress

@@ -41,7 +41,7 @@ class UpOptions:
     """What only ``up`` takes."""
 
     prompt: str = option(_PROMPT, "Prompt to send.", short="-p")
-    max_tokens: int = option(64, "Most tokens to generate.", min=1)
+    max_tokens: int = option(64, "Maximum number of tokens to generate.", min=1)
     temperature: float = option(0, "Sampling temperature; 0 is greedy.", min=0)
     once: bool = option(False, "Stop the server after the answer.")
     detach: bool = option(False, "Leave the server running and return.", short="-d")

@@ -90,7 +90,7 @@ class TaskOptions:
     )
     prompt_name: str = _option(_VECTORS, "", "A prompt of the checkpoint, by its own name.")
     truncate: str = _option(
-        _TEXTS, "", "Of texts that are too long: end, start or none (an error)."
+        _TEXTS, "", "Where to cut texts that are too long: end, start or none (an error)."
     )
     dimensions: int | None = _option(
         _DENSE, None, "Dimensions of an embedding to keep (Matryoshka).", min=1

@@ -93,7 +93,7 @@ class Output:
 def run(options: BenchOptions, output: Output) -> None:
     """Measure one or more targets under one or more loads.
 
-    Ctrl-C or SIGTERM ends it and keeps what was measured; exit code 130 or 143.
+    Ctrl-C or SIGTERM stops it and keeps what was measured; exit code 130 or 143.
     """
     if output.export:
         from trtbuild_measure.jobs.bench.export import commands

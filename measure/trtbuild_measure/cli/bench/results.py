@@ -45,9 +45,10 @@ def compare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare two results; exit code 8 when the later one is worse beyond doubt.
+    """Compare two results; exit code 8 when the later one is significantly worse.
 
-    The same code, and no figures, when they must not be compared: other prompts, say.
+    Also exits with 8, and prints no figures, if they are not comparable, such as with other
+    prompts.
     """
     from trtbuild.cli.output import print_json
     from trtbuild.errors import UsageError

@@ -50,7 +50,7 @@ class Output:
 def evaluate(options: EvalOptions, output: Output) -> None:
     """Measure how well an embedding model or a reranker ranks: NDCG, MRR, recall.
 
-    Ends with exit code 9 where a limit (--min, --max-drop) does not hold.
+    Exits with 9 if a limit (--min, --max-drop) is not met.
     """
     from trtbuild.cli.output import print_json, progress
     from trtbuild.errors import QualityError

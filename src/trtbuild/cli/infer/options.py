@@ -69,7 +69,7 @@ class SamplingOptions:
         True, "Print text as it is generated, or at the end.", flag="--stream/--no-stream"
     )
     max_tokens: int | None = option(
-        None, "Most tokens to generate; default: the model family's, or 128.", min=1
+        None, "Maximum number of tokens to generate; default: the model family's, or 128.", min=1
     )
     temperature: float | None = option(
         None,
@@ -118,7 +118,7 @@ class Connection:
     timeout: float = option(300, "Seconds to wait for the whole answer.", min=0.1)
     output: Path | None = option(None, "Write the answers here, as JSON Lines.", short="-o")
     as_json: bool = option(
-        False, "Print one JSON object; of several answers one in each line.", flag="--json"
+        False, "Print one JSON object, or one per line for several answers.", flag="--json"
     )
 
     def __post_init__(self) -> None:
