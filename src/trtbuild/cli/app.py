@@ -47,7 +47,7 @@ def main() -> None:
     gc.set_threshold(100_000)  # or Python looks for garbage a hundred times while modules load
     leave_nothing_behind()
     try:
-        app()
+        app(prog_name="trtbuild")
     except TrtbuildError as error:
         from trtbuild.cli.output import print_error
 
