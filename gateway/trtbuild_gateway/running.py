@@ -73,6 +73,7 @@ class Server(uvicorn.Server):
         """Answer new requests with 503 for a while, and end when the open ones have."""
         self.gateway.draining = True
         began = time.monotonic()
+        await self.gateway.catalog.release()
         while not self.force_exit and (waited := time.monotonic() - began) < self._most_seconds:
             if waited >= _REFUSING_SECONDS and not self.server_state.tasks:
                 break

@@ -41,8 +41,9 @@ def words(*texts: str, reason: str = "stop") -> list[Step]:
 
 @dataclass
 class FakeTriton:
-    """What it saw: bodies of the generate requests, loads and unloads, and how many clients left a
-    stream early. ``control`` answers a load or an unload of a model."""
+    """What it saw: bodies of the generate requests, loads and unloads, how many connections are
+    open, and how many clients left a stream early. ``control`` answers a load or an unload of a
+    model."""
 
     port: int = 0
     scripts: dict[str, Sequence[Step] | Callable[[dict[str, Any]], Sequence[Step]]] = field(
@@ -51,6 +52,7 @@ class FakeTriton:
     index: list[dict[str, str]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
+    connections: int = 0
     left: int = 0
     left_at: float = 0.0
     spec: tuple[Any, Any] = (INPUTS, OUTPUTS)
@@ -109,6 +111,8 @@ async def fake_triton(port: int = 0, /, **scripts: Any) -> AsyncIterator[FakeTri
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
+        fake.connections += 1
+        task.add_done_callback(lambda _: _close(fake))
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -129,6 +133,10 @@ async def fake_triton(port: int = 0, /, **scripts: Any) -> AsyncIterator[FakeTri
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _close(fake: FakeTriton) -> None:
+    fake.connections -= 1
 
 
 async def _play(

@@ -61,20 +61,15 @@ class Watchdog(Collector):
         self._looked = looked
         self._samples: dict[str, Sample] = {}
         self._before: dict[str, Sample] = {}
-        self._wires: dict[str, TritonHttp] = {}
         gateway.metrics.registry.register(self)
 
     async def run(self) -> None:
         """Sample for ever."""
-        try:
-            while True:
-                with contextlib.suppress(Exception):  # a look that fails is repeated
-                    await self.look()
-                    self._looked()
-                await asyncio.sleep(self._gateway.settings.refresh_seconds)
-        finally:
-            for wire in self._wires.values():
-                await wire.close()
+        while True:
+            with contextlib.suppress(Exception):  # a look that fails is repeated
+                await self.look()
+                self._looked()
+            await asyncio.sleep(self._gateway.settings.refresh_seconds)
 
     async def look(self) -> None:
         """Sample every server once."""
@@ -158,9 +153,8 @@ class Watchdog(Collector):
         sample = Sample(time.monotonic())
         if address := self._metrics_address(url, record):
             with contextlib.suppress(WireError, ValueError):  # a server that is busy or gone
-                if address not in self._wires:
-                    self._wires[address] = TritonHttp(address, seconds=_SECONDS)
-                response = await self._wires[address].fetch("GET", "/metrics")
+                async with TritonHttp(address, seconds=_SECONDS) as wire:
+                    response = await wire.fetch("GET", "/metrics")
                 if response.good:
                     page = response.body.decode("utf-8", "replace")
                     sample.figures = await asyncio.to_thread(read_figures, page)

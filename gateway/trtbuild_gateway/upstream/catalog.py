@@ -154,10 +154,15 @@ class Catalog:
                 await self.refresh()
             await asyncio.sleep(self._settings.refresh_seconds)
 
-    async def close(self) -> None:
-        """Close the connections."""
+    async def release(self) -> None:
+        """Keep no connection open longer than its request: Triton, which is often stopped at the
+        same time, waits for idle ones, too."""
         for wire in self._wires.values():
             await wire.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.release()
         if self.workers is not None:
             await self.workers.close()
 

@@ -176,15 +176,16 @@ def terminate(leader: int, started: float, mark: str, *, deadline: float) -> boo
     """Stop a server: SIGTERM to its first process, SIGKILL to the rest at ``deadline``.
 
     Only the leader gets SIGTERM: it stops its children in order, and would treat children that end
-    by themselves as crashed. What was started beside it with the same mark gets one, too: Triton
-    waits for connections, and a gateway keeps some. Returns whether it ended by itself in time.
+    by themselves as crashed. What was started beside it with the same mark gets one, too, and the
+    same time: Triton waits for a gateway's streams. Returns whether it ended by itself in time.
     """
-    polite = is_alive(leader, started, mark)
-    if polite:
-        for pid in (leader, *_beside(leader, mark)):
-            _signal(pid, signal.SIGTERM)
+    told = {leader: started} if is_alive(leader, started, mark) else {}
+    if told:
+        told |= {pid: start_time(pid) for pid in _beside(leader, mark)}
+    for pid in told:
+        _signal(pid, signal.SIGTERM)
     until = time.monotonic() + deadline
-    while polite and is_alive(leader, started, mark) and time.monotonic() < until:
+    while any(is_alive(*one, mark) for one in told.items()) and time.monotonic() < until:
         time.sleep(_POLL)
     in_time = not is_alive(leader, started, mark)
     kill(family(leader, started, mark))

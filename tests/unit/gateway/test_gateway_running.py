@@ -52,6 +52,24 @@ def test_a_drain_cuts_no_stream_and_refuses_with_a_status(monkeypatch: pytest.Mo
     in_front(test, script=[STREAM, said("a"), 0.3, said("b", "stop"), END])
 
 
+def test_a_drain_leaves_no_idle_connection_to_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_REFUSING_SECONDS", 600)
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        assert (await served.post("/v1/chat/completions", **CHAT)).status_code == 200
+        assert triton.connections
+        stream = asyncio.create_task(served.post("/v1/chat/completions", **CHAT, stream=True))
+        await eventually(lambda: len(triton.bodies) == 2)
+        stopping = asyncio.create_task(served.server.shutdown())
+        assert (await stream).text.endswith("data: [DONE]\n\n")
+        await eventually(lambda: not triton.connections)
+        assert not stopping.done()
+        monkeypatch.setattr(running, "_REFUSING_SECONDS", 0)
+        await stopping
+
+    in_front(test)
+
+
 def test_new_requests_are_refused_for_the_whole_time_also_with_a_short_drain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -210,6 +210,21 @@ def test_what_holds_a_server_up_is_told_as_well(
     assert not orphaned.exists()  # a child is its parent's to end
 
 
+def test_what_was_started_beside_a_server_has_the_same_time(
+    start: Callable[..., tuple[int, float, str]], tmp_path: Path
+) -> None:
+    ended = tmp_path / "ended"
+    beside = (
+        "import pathlib, signal, sys, time\n"
+        f"def end(*_): time.sleep(0.3); pathlib.Path({str(ended)!r}).touch(); sys.exit()\n"
+        "signal.signal(15, end); print('up', flush=True); time.sleep(600)"
+    )
+    pid, started, _ = start(SLEEP)
+    start(beside)
+    assert process.terminate(pid, started, "abc123", deadline=180)
+    assert ended.exists(), "it was not killed as soon as the server had ended"
+
+
 def test_children_are_found_after_their_parent_was_killed(
     start: Callable[..., tuple[int, float, str]],
 ) -> None:
