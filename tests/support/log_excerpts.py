@@ -271,6 +271,11 @@ EXCERPTS = {
     "python-no-class": python(
         "AttributeError: module 'model' has no attribute 'TritonPythonModel'"
     ),
+    "python-ascii": python(
+        "UnicodeEncodeError: 'ascii' codec can't encode character '\\\\xe9' in position 0: ordinal "
+        "not in range(128)"
+    ),
+    "batching-library": failed("m", "Not found: Batching library path not found: /x.so"),
     "python-module-missing": python("ModuleNotFoundError: No module named 'librosa'"),
     "python-other-image": python("ModuleNotFoundError: No module named 'torch'"),
     "numpy2": "A module that was compiled using NumPy 1.x cannot be run in NumPy 2.1.0 as it may "

@@ -11,6 +11,7 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import MODEL_PY, Example
 from trtbuild.check.model import Severity
 from trtbuild.errors import UsageError
+from trtbuild.located.positions import NOWHERE
 from trtbuild_rules.readers.completion import tensors_of
 
 if TYPE_CHECKING:
@@ -151,6 +152,30 @@ def has_methods(model: Model) -> Problems:
                     severity=Severity.ERROR if name in _AT_LOAD else None,
                     server=f"TypeError: TritonPythonModel.{name}() {says}",
                 )
+
+
+_CPU_ONLY = "FORCE_CPU_ONLY_INPUT_TENSORS"
+
+
+@rule(
+    "TRT607",
+    "FORCE_CPU_ONLY_INPUT_TENSORS is yes or no",
+    fix='write string_value: "yes" or "no"',
+    mirrors="ModelState::ModelState",
+    backends=_PYTHON,
+    bad=f'parameters {{ key: "{_CPU_ONLY}" value {{ string_value: "true" }} }}',
+    good=f'parameters {{ key: "{_CPU_ONLY}" value {{ string_value: "no" }} }}',
+)
+def cpu_only(model: Model) -> Problems:
+    """The Python backend refuses a model with any other value, an empty one too."""
+    value = model.parameters().get(_CPU_ONLY, "no")
+    if value not in ("yes", "no"):
+        at = model.at_parameter(_CPU_ONLY)
+        yield Problem(
+            f"{_CPU_ONLY} is {value!r}",
+            at if at is not NOWHERE else model.at("parameters"),
+            server=f"Incorrect value for FORCE_CPU_ONLY_INPUT_TENSORS: {value}'",
+        )
 
 
 _DECLARES = """\

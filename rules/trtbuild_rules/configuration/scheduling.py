@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from trtbuild.check.context import Model
@@ -78,10 +79,11 @@ def preserved_order(model: Model) -> Problems:
     "a custom batching library exists",
     fix="remove TRITON_BATCH_STRATEGY_PATH, or name a file that the server has",
     mirrors="TritonModel::Create",
-    bad=(
+    bad=[
         "sequence_batching { }\n"
-        'parameters { key: "TRITON_BATCH_STRATEGY_PATH" value { string_value: "/x.so" } }'
-    ),
+        'parameters { key: "TRITON_BATCH_STRATEGY_PATH" value { string_value: "/x.so" } }',
+        'parameters { key: "TRITON_BATCH_STRATEGY_PATH" value { string_value: "/models/m/x.so" } }',
+    ],
     good="sequence_batching { }",
 )
 def batch_strategy(model: Model) -> Problems:
@@ -102,12 +104,22 @@ def batch_strategy(model: Model) -> Problems:
             server="Batching library path",
             severity=Severity.WARNING,
         )
+    elif key in model.config.parameters and not _here(model, model.parameters()[key]).exists():
+        yield Problem(
+            f"there is no {model.parameters()[key]}",
+            model.at_parameter(key),
+            server=f"Batching library path not found: {model.parameters()[key]}",
+        )
 
 
 def _is_inside(model: Model, path: str) -> bool:
     """Whether a path on the server is one of the model, mounted where containers have it or
     here."""
     return ".." not in path and path.startswith((f"/models/{model.name}/", f"{model.path}/"))
+
+
+def _here(model: Model, path: str) -> Path:
+    return model.path / path.removeprefix(f"{model.path}/").removeprefix(f"/models/{model.name}/")
 
 
 _LABEL = re.compile(r"[a-zA-Z0-9_]+")

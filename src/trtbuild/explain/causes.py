@@ -94,6 +94,15 @@ def _row(row: dict[str, Any]) -> Cause:
     return Cause(**row | made)
 
 
+@cache
+def of_rule(id: str) -> Cause:
+    """Return a rule of the validator as a row of the table."""
+    from trtbuild.check import all_rules
+
+    rule = next(rule for rule in all_rules() if rule.id == id)
+    return Cause(rule.id, f"a rule of the server is broken: {rule.title}", (), rule.fix, rule=id)
+
+
 def filled(template: str, groups: Mapping[str, str]) -> str:
     """Fill ``{name}`` in ``template`` from a pattern's groups; a missing group is empty."""
     return PLACE.sub(lambda place: groups.get(place[1], ""), template)

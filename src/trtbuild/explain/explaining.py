@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from trtbuild import toolchain
 from trtbuild.explain import places, unknown
-from trtbuild.explain.causes import Cause, Kind, causes, filled, possible, url
+from trtbuild.explain.causes import Cause, Kind, causes, filled, of_rule, possible, url
 from trtbuild.explain.model import Explanation, Reason
 from trtbuild.explain.sentences import rule_of
 from trtbuild.explain.statements import Statement, cleaned, statements
@@ -77,7 +77,7 @@ class _Rows:
         if statement.final or statement.error or _REFUSES.match(said):
             rule = rule_of(said)
             if rule is not None:
-                return _of_rule(rule.id), {}
+                return of_rule(rule.id), {}
         return _first((row for row in rows if row.kind == "family"), said)
 
     def _with_more(self, statement: Statement) -> tuple[Cause, dict[str, str]] | None:
@@ -115,15 +115,6 @@ def _first(rows: Iterable[Cause], text: str) -> tuple[Cause, dict[str, str]] | N
     return None
 
 
-@cache
-def _of_rule(id: str) -> Cause:
-    """Return a rule of the validator as a row of the table."""
-    from trtbuild.check import all_rules
-
-    rule = next(rule for rule in all_rules() if rule.id == id)
-    return Cause(rule.id, f"a rule of the server is broken: {rule.title}", (), rule.fix, rule=id)
-
-
 def _releases(groups: dict[str, str]) -> dict[str, str]:
     """Return the release for ``{release}``: the newest with vLLM up to ``until``."""
     until = groups.get("until")
@@ -135,15 +126,11 @@ def _releases(groups: dict[str, str]) -> dict[str, str]:
 
 
 def _reason(statement: Statement, cause: Cause, groups: dict[str, str]) -> Reason:
+    model, issues = statement.model or groups.get("model", ""), tuple(map(url, cause.known_as))
+    title, fix = filled(cause.title, groups), filled(cause.fix, groups)
+    said = _shown(statement)
     return Reason(
-        cause=cause.id,
-        title=filled(cause.title, groups),
-        message=_shown(statement),
-        log_line=statement.line,
-        model=statement.model or groups.get("model", ""),
-        rule=cause.rule,
-        fix=filled(cause.fix, groups),
-        known_as=tuple(map(url, cause.known_as)),
+        cause.id, title, said, statement.line, model, cause.rule, fix=fix, known_as=issues
     )
 
 
@@ -197,14 +184,12 @@ def _unknown(failure: unknown.Failure) -> Reason:
     found = _known(plain, "general", frames=failure.frames) or _known(
         failure.message[: len(failure.message) - len(plain)], "general"
     )
+    said = Reason("unknown", failure.title, message, failure.line, fix=failure.fix)
     if found is None:
-        return Reason("unknown", failure.title, message, failure.line, fix=failure.fix)
+        return said
     row, groups = found
-    fix = f"{filled(row.fix, groups)}; {failure.fix}"
-    issues = tuple(map(url, row.known_as))
-    return Reason(
-        row.id, filled(row.title, groups), message, failure.line, fix=fix, known_as=issues
-    )
+    fix, issues = f"{filled(row.fix, groups)}; {failure.fix}", tuple(map(url, row.known_as))
+    return replace(said, cause=row.id, title=filled(row.title, groups), fix=fix, known_as=issues)
 
 
 def _known(text: str, *kinds: Kind, frames: str = "") -> tuple[Cause, dict[str, str]] | None:

@@ -13,8 +13,9 @@ from trtbuild.check.context import CONFIG, Model
 from trtbuild.check.opening import open_repository
 from trtbuild.check.options import Options
 from trtbuild.errors import TrtbuildError
-from trtbuild.explain.causes import Cause, causes, filled
+from trtbuild.explain.causes import Cause, causes, filled, of_rule
 from trtbuild.explain.model import Reason
+from trtbuild.explain.unknown import OWN
 from trtbuild.located.positions import NOWHERE
 
 _MANY_WORDS = 24  # minimum characters of a server's sentence to count as evidence
@@ -26,6 +27,9 @@ def find(
     """Add places to reasons and hints; a repository that cannot be read has none."""
     try:
         findings = check.validate(repository).findings
+        if any(reason.rule and _finding(reason, findings) is None for reason in reasons):
+            # the server may complete configurations, and have no GPU
+            findings += check.validate(repository, auto_complete=True, gpus=0).findings
         models = open_repository(repository, Options()).models
     except (TrtbuildError, OSError):
         return reasons, hints
@@ -50,6 +54,8 @@ def _once(reasons: list[Reason]) -> list[Reason]:
 def _placed(reason: Reason, findings: Sequence[Finding], models: Sequence[Model]) -> Reason:
     finding = _finding(reason, findings)
     if finding is not None:
+        if reason.cause == reason.rule:  # several rules may have the server's sentence
+            reason = replace(reason, cause=finding.rule, title=of_rule(finding.rule).title)
         return replace(
             reason,
             rule=finding.rule,
@@ -60,7 +66,11 @@ def _placed(reason: Reason, findings: Sequence[Finding], models: Sequence[Model]
             fix=finding.fix or reason.fix,
         )
     cause = next((cause for cause in causes() if cause.id == reason.cause), None)
-    if cause is None or cause.kind == "general":  # its fix names the file that raised it
+    if own := OWN.search(reason.fix):
+        return _raised(reason, own, models)
+    if cause is None and reason.rule:
+        cause = of_rule(reason.rule)
+    if cause is None or cause.kind == "general":
         return reason
     named = [model for model in models if model.name == reason.model]
     for model in named or models:
@@ -69,11 +79,22 @@ def _placed(reason: Reason, findings: Sequence[Finding], models: Sequence[Model]
     return replace(reason, file=named[0].file(CONFIG)) if named else reason
 
 
+def _raised(reason: Reason, own: re.Match[str], models: Sequence[Model]) -> Reason:
+    """Place the line that raised it, if it is a model's; the log has the server's path."""
+    for model in models:
+        _, found, name = own["path"].rpartition(f"/{model.name}/")
+        if found and (model.path / name).is_file():
+            return replace(reason, file=model.file(name), line=int(own["line"]))
+    return reason
+
+
 def _finding(reason: Reason, findings: Sequence[Finding]) -> Finding | None:
     """Return the finding with the server's own sentence, else one of the cause's rule, else one
     whose sentence the cause has: a model's status is less specific than its error line."""
     here = [one for one in findings if reason.model in ("", one.model)]
-    said = _plain(reason.message)
+    # a finding names the files of a model without the server's path of it
+    inside = re.sub(rf"\S*/{re.escape(reason.model or '/')}/", "", reason.message)
+    said = f"{_plain(reason.message)}\n{_plain(inside)}"
     for one in here:
         sentence = _plain(one.server_message)
         if len(sentence) >= _MANY_WORDS and sentence in said:

@@ -12,7 +12,7 @@ from trtbuild.server import logs
 _TRACEBACK = "Traceback (most recent call last)"
 _PYTHON = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
 # Triton's Python backend lists the innermost frame first: /path/file.py(12): function
-_BACKEND = re.compile(r"(?P<path>/\S+\.py)\((?P<line>\d+)\): (?P<function>\w+)")
+_BACKEND = re.compile(r"(?P<path>/\S+\.py)\((?P<line>\d+)\): (?P<function>[\w<>]+)")
 _PACKAGE = re.compile(r"/(?:site|dist)-packages/((\w+)/.+)")
 _OWN_BACKEND = re.compile(r"/backends/(\w+)/")
 _STANDARD = re.compile(r"/lib/python3\.\d+/(?!site-packages|dist-packages)|<frozen")
@@ -46,6 +46,8 @@ _VAGUE = re.compile(
 _NATIVE = re.compile(r"^\s*(?:frame )?#?\d{1,3}[#:]?\s+(?:0x[0-9a-f]+\s+)?[\w(/<]")
 _AROUND = 60  # lines in which the frames of a message are searched
 _MOST_OPEN = 3
+# What look() writes of code that belongs to nobody else.
+OWN = re.compile(r"correct (?P<path>/\S+) line (?P<line>\d+) \(in ")
 # Where to report it to the maintainers of the code that raised it.
 _TRACKERS = {
     "vllm": "vllm-project/vllm",
@@ -76,13 +78,9 @@ def raised(texts: Sequence[str]) -> Failure | None:
         return _wordless(texts)
     name = re.split(r"[:(]", cause)[0]
     frame = _innermost(filter(None, map(_PYTHON.search, reversed(_before(texts, at)))))
-    return Failure(
-        f"{name}, which is not in trtbuild's table of causes",
-        _whole(cause, texts, at),
-        at + 1,
-        look(at + 1, frame),
-        _frames(texts, at),
-    )
+    title = f"{name}, which is not in trtbuild's table of causes"
+    message = _whole(cause, texts, at)
+    return Failure(title, message, at + 1, look(at + 1, frame), _frames(texts, at))
 
 
 def _before(texts: Sequence[str], at: int) -> Sequence[str]:
@@ -127,12 +125,9 @@ def has_traceback(texts: Iterable[str]) -> bool:
 def refused(statement: Statement) -> Failure:
     """Return the server's own message about a model."""
     frames = _BACKEND.finditer(statement.text)
-    return Failure(
-        "the model was refused; the server's message is not in trtbuild's table of causes",
-        statement.text,
-        statement.line,
-        look(statement.line, _innermost(frames)),
-    )
+    title = "the model was refused; the server's message is not in trtbuild's table of causes"
+    fix = look(statement.line, _innermost(frames))
+    return Failure(title, statement.text, statement.line, fix)
 
 
 def said(statements: Sequence[Statement], texts: Sequence[str]) -> Failure | None:
@@ -157,12 +152,9 @@ def _cut(texts: Sequence[str]) -> Failure | None:
         return None
     at, frame = found[-1]
     source = texts[at + 1] if at + 1 < len(texts) else texts[at]
-    return Failure(
-        "the log ends within a traceback, before its exception",
-        logs.parse(source).message.strip(),
-        at + 1,
-        f"pass the log to its end, which names the exception; {look(at + 1, frame)}",
-    )
+    fix = f"pass the log to its end, which names the exception; {look(at + 1, frame)}"
+    title = "the log ends within a traceback, before its exception"
+    return Failure(title, logs.parse(source).message.strip(), at + 1, fix)
 
 
 def spoken(statements: Iterable[Statement], texts: Sequence[str]) -> Iterator[Failure]:

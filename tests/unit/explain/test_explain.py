@@ -14,6 +14,7 @@ from support.programs import write_program
 from support.real_logs import LOGS
 from support.tables import check_rows
 from trtbuild.check import Example, all_rules, write_example
+from trtbuild.check.examples import MODEL_PY, example_of
 from trtbuild.cli.app import app
 from trtbuild.errors import ServerError
 from trtbuild.explain import Cause, Explanation, causes, explain
@@ -213,6 +214,51 @@ parameters: {
     write_example(Example(config), repo)
     (reason,) = explained(EXCERPTS["paged-context-fmha"], repository=repo).reasons
     assert reason.place == "m/config.pbtxt:4:26"
+
+
+FIELDS = {  # what the server of 2.51 said of a model: fields or files, their place
+    "failed to open text file for read /srv/r/m/warmup/x: No such file or directory": (
+        'model_warmup { name: "w" batch_size: 1\n  inputs { key: "IN" value {\n'
+        '    data_type: TYPE_FP32 dims: [ 1 ] input_data_file: "x" } } }',
+        ("TRT342", "TRT342", "m/config.pbtxt:2:3"),
+    ),
+    "instance group m_0 of model m has kind KIND_CPU but specifies one or more GPUs": (
+        "instance_group { gpus: [ 0 ] }",
+        ("TRT501", "TRT501", "m/config.pbtxt:1:26"),
+    ),
+    "unable to find 'libtritonrepoagent_checksum.so' for repo agent 'checksum', searched: /opt": (
+        'model_repository_agents { agents { name: "checksum" } }',
+        ("TRT353", "TRT353", "m/config.pbtxt"),
+    ),
+    "TypeError: TritonPythonModel.initialize() takes 1 positional argument but 2 were given": (
+        {"m/1/model.py": "class TritonPythonModel:\n    def initialize(self): ...\n"},
+        ("TRT603", "TRT603", "m/1/model.py"),
+    ),
+    "KeyError: 'x'\\n\\nAt:\\n  <frozen os>(679): get\\n  /srv/r/m/1/model.py(6): initialize": (
+        {"m/1/model.py": MODEL_PY},
+        ("key-missing", "", "m/1/model.py:6"),
+    ),
+    "NameError: name 'x' is not defined\\n\\nAt:\\n  /srv/r/m/1/model.py(2): <module>": (
+        {"m/1/model.py": MODEL_PY},
+        ("python-bug", "", "m/1/model.py:2"),
+    ),
+}
+
+
+@pytest.mark.parametrize("said", FIELDS, ids=lambda said: said[:24])
+def test_the_place_of_what_the_server_refuses(repo: Path, said: str) -> None:
+    example, told = FIELDS[said]
+    write_example(example_of(example, "python"), repo)
+    (reason,) = explained(failed("m", f"Internal: {said}"), repository=repo).reasons
+    assert (reason.cause, reason.rule, reason.place) == told
+
+
+def test_a_version_that_an_ensemble_asks_for_in_vain_is_a_cause(repo: Path) -> None:
+    rule = next(rule for rule in all_rules() if rule.id == "TRT374")
+    write_example(rule.bad[0], repo)
+    said = "ensemble 'm' depends on 'a' whose required version 0 is not loaded."
+    (reason,) = explained(failed("m", f"Invalid argument: {said}"), repository=repo).reasons
+    assert (reason.rule, reason.place) == ("TRT374", "m/config.pbtxt:1:30")
 
 
 def test_a_repository_that_is_gone_takes_nothing_away(tmp_path: Path) -> None:
