@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from trtbuild.cli.fields import from_fields
+from trtbuild.cli.fields import from_fields, option
 from trtbuild.cli.values import Program
 from trtbuild_drift.options import Asking, BaselineOptions, Columns, CompareOptions
 
@@ -48,22 +48,17 @@ def register(app: typer.Typer) -> None:
 class BaselineOutput:
     """How the baseline is described."""
 
-    as_json: bool = field(
-        default=False, metadata={"help": "Print what the baseline has as JSON.", "flag": "--json"}
-    )
+    as_json: bool = option(False, "Print what the baseline has as JSON.", flag="--json")
 
 
 @dataclass(frozen=True, slots=True)
 class CompareOutput:
     """Where the report goes."""
 
-    textfile: Path | None = field(
-        default=None,
-        metadata={"help": "Write Prometheus metrics to this file, for node_exporter."},
+    textfile: Path | None = option(
+        None, "Write Prometheus metrics to this file, for node_exporter."
     )
-    as_json: bool = field(
-        default=False, metadata={"help": "Print the report as JSON.", "flag": "--json"}
-    )
+    as_json: bool = option(False, "Print the report as JSON.", flag="--json")
 
 
 @from_fields(BaselineOptions, Columns, Asking, BaselineOutput)

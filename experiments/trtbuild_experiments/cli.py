@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from trtbuild.cli.fields import from_fields
+from trtbuild.cli.fields import from_fields, option
 from trtbuild.cli.values import Program
 from trtbuild_experiments.options import PlanOptions, ReportOptions
 
@@ -56,21 +56,15 @@ def register(app: typer.Typer) -> None:
 class PlanOutput:
     """How the plan is printed."""
 
-    as_json: bool = field(
-        default=False, metadata={"help": "Print the plan as JSON.", "flag": "--json"}
-    )
+    as_json: bool = option(False, "Print the plan as JSON.", flag="--json")
 
 
 @dataclass(frozen=True, slots=True)
 class ReportOutput:
     """Where the report goes."""
 
-    html: Path | None = field(
-        default=None, metadata={"help": "Write the report as a page with charts."}
-    )
-    as_json: bool = field(
-        default=False, metadata={"help": "Print the report as JSON.", "flag": "--json"}
-    )
+    html: Path | None = option(None, "Write the report as a page with charts.")
+    as_json: bool = option(False, "Print the report as JSON.", flag="--json")
 
 
 @from_fields(PlanOptions, PlanOutput)

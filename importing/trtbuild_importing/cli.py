@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
-from trtbuild.cli.fields import from_fields
+from trtbuild.cli.fields import from_fields, option
 from trtbuild_importing.options import ImportOptions
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ def register(app: typer.Typer) -> None:
 class Output:
     """How the result is printed."""
 
-    as_json: bool = field(
-        default=False, metadata={"help": "Print the result as JSON.", "flag": "--json"}
-    )
+    as_json: bool = option(False, "Print the result as JSON.", flag="--json")
 
 
 @from_fields(ImportOptions, Output)

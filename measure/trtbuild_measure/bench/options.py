@@ -7,10 +7,11 @@ The command line makes its flags from the fields of :class:`BenchOptions`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from trtbuild.cli.fields import option
 from trtbuild.errors import UsageError
 from trtbuild_measure import bench
 
@@ -35,10 +36,6 @@ _PARSED = {
 }  # fmt: skip
 
 
-def _option(default: Any, help: str, **more: Any) -> Any:
-    return field(default=default, metadata={"help": help, **more})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions:
     """What to measure and how.
@@ -47,49 +44,49 @@ class BenchOptions:
         UsageError: An invalid option, or two that conflict.
     """
 
-    targets: tuple[str, ...] = _option(
+    targets: tuple[str, ...] = option(
         (), "What to measure; several targets take turns.", argument=True
     )
-    baseline: str = _option("", "Also measure a naive service of the same checkpoint: fastapi.")
-    concurrency: str = _option("", "Closed loop: number of clients, such as 1,4,16.")
-    rate: str = _option("", "Open loop: requests per second, such as 2,4,8.")
-    arrivals: str = _option("poisson", "Open loop: spacing of requests, poisson or constant.")
-    trace: Path | None = _option(None, "Open loop: take times and lengths from a JSONL file.")
-    slo: str = _option("", "Objectives, such as ttft=500ms,itl=50ms.")
-    sweep: bool = _option(False, "Find the highest rate that meets --slo.")
-    requests: int | None = _option(None, "Measured requests per load.", min=1)
-    duration: float | None = _option(
+    baseline: str = option("", "Also measure a naive service of the same checkpoint: fastapi.")
+    concurrency: str = option("", "Closed loop: number of clients, such as 1,4,16.")
+    rate: str = option("", "Open loop: requests per second, such as 2,4,8.")
+    arrivals: str = option("poisson", "Open loop: spacing of requests, poisson or constant.")
+    trace: Path | None = option(None, "Open loop: take times and lengths from a JSONL file.")
+    slo: str = option("", "Objectives, such as ttft=500ms,itl=50ms.")
+    sweep: bool = option(False, "Find the highest rate that meets --slo.")
+    requests: int | None = option(None, "Measured requests per load.", min=1)
+    duration: float | None = option(
         None, "Measure each load for this many seconds instead.", min=0.1
     )
-    warmup: int | None = _option(None, "Uncounted requests first; default one per client.", min=0)
-    rounds: int | None = _option(None, "Split each load into blocks; targets take turns.", min=1)
-    prompt_tokens: str = _option(
+    warmup: int | None = option(None, "Uncounted requests first; default one per client.", min=0)
+    rounds: int | None = option(None, "Split each load into blocks; targets take turns.", min=1)
+    prompt_tokens: str = option(
         "128", "Length of prompts: 128, 128,512, uniform:64:256, normal:128:32."
     )
-    output_tokens: str = _option("64", "Length of answers, in the same notation.")
-    natural: bool = _option(False, "Let the model end its answers itself.")
-    prompts: Path | None = _option(None, "Take prompts from a JSONL or ShareGPT file instead.")
-    texts: str = _option(
+    output_tokens: str = option("64", "Length of answers, in the same notation.")
+    natural: bool = option(False, "Let the model end its answers itself.")
+    prompts: Path | None = option(None, "Take prompts from a JSONL or ShareGPT file instead.")
+    texts: str = option(
         "1",
         "Texts in a request to an embedding model or a classifier, documents in one to a reranker: "
         "1,8,32 measures each load with each.",
     )
-    shared_prefix: int = _option(0, "Tokens that all prompts begin with.", min=0)
-    chat: bool = _option(False, "Send prompts as chat messages.")
-    endpoint: str = _option(
+    shared_prefix: int = option(0, "Tokens that all prompts begin with.", min=0)
+    chat: bool = option(False, "Send prompts as chat messages.")
+    endpoint: str = option(
         "auto", "API of OpenAI targets: auto, chat, completions, embeddings or rerank."
     )
-    temperature: float = _option(0.0, "Sampling temperature; 0 is greedy.", min=0)
-    seed: int = _option(0, "Seed of prompts and arrivals.")
-    tokenizer: Path | None = _option(None, "Directory with the served model's tokenizer.json.")
-    checkpoint: str = _option("", "Checkpoint that the baseline serves.")
-    dtype: str = _option("float32", "Number format that the baseline computes in.")
-    batch: int = _option(8, "Batch size of the batched baseline.", min=2)
-    timeout: float = _option(600, "Seconds to wait for a whole answer.", min=0.1)
-    allow: tuple[str, ...] = _option((), "Compare despite this kind of difference; repeatable.")
-    metrics_url: str = _option("", "URL of the server's /metrics, if not detected.")
-    api_key_env: str = _option("", "Environment variable with the API key of OpenAI targets.")
-    usd_per_hour: float | None = _option(
+    temperature: float = option(0.0, "Sampling temperature; 0 is greedy.", min=0)
+    seed: int = option(0, "Seed of prompts and arrivals.")
+    tokenizer: Path | None = option(None, "Directory with the served model's tokenizer.json.")
+    checkpoint: str = option("", "Checkpoint that the baseline serves.")
+    dtype: str = option("float32", "Number format that the baseline computes in.")
+    batch: int = option(8, "Batch size of the batched baseline.", min=2)
+    timeout: float = option(600, "Seconds to wait for a whole answer.", min=0.1)
+    allow: tuple[str, ...] = option((), "Compare despite this kind of difference; repeatable.")
+    metrics_url: str = option("", "URL of the server's /metrics, if not detected.")
+    api_key_env: str = option("", "Environment variable with the API key of OpenAI targets.")
+    usd_per_hour: float | None = option(
         None, "Hourly price of the server, for the report's cost.", min=0
     )
 

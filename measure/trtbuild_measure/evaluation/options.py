@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from trtbuild.cli.fields import option
 from trtbuild.errors import UsageError
-
-
-def _option(default: Any, help: str, **more: Any) -> Any:
-    return field(default=default, metadata={"help": help, **more})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,40 +17,40 @@ class EvalOptions:
         UsageError: An option that cannot be.
     """
 
-    targets: tuple[str, ...] = _option(
+    targets: tuple[str, ...] = option(
         (), "What to evaluate; others are compared with the first.", argument=True
     )
-    data: Path | None = _option(
+    data: Path | None = option(
         None, "A set of your own in BEIR's layout; the default is a small one of trtbuild's."
     )
-    split: str = _option("", "Judgements to take: the name of a file in qrels/.")
-    measure: tuple[str, ...] = _option(
+    split: str = option("", "Judgements to take: the name of a file in qrels/.")
+    measure: tuple[str, ...] = option(
         (), "Such as ndcg@10, mrr, recall@100, map; repeatable. Default: ndcg@10 mrr@10 recall@10."
     )
-    minimum: tuple[str, ...] = _option(
+    minimum: tuple[str, ...] = option(
         (), "Fail below this mean, such as ndcg@10=0.6; repeatable.", flag="--min"
     )
-    max_drop: tuple[str, ...] = _option(
+    max_drop: tuple[str, ...] = option(
         (),
         "Fail unless the 95 % interval of the difference from the reference is above minus this, "
         "such as ndcg@10=0.02; repeatable.",
     )
-    baseline: Path | None = _option(
+    baseline: Path | None = option(
         None, "The reference: a result that --out wrote, instead of the first target."
     )
-    depth: int = _option(100, "Documents in a ranking; a reranker sorts this many.", min=1)
-    candidates: Path | None = _option(
+    depth: int = option(100, "Documents in a ranking; a reranker sorts this many.", min=1)
+    candidates: Path | None = option(
         None, "A TREC run file with the documents that rerankers sort; the default is BM25's."
     )
-    similarity: str = _option("", "cosine or dot; the default is the model's own, or cosine.")
-    dimensions: int | None = _option(None, "Dimensions of a vector to keep (Matryoshka).", min=1)
-    query_prompt: str = _option("", "Put this before queries, instead of the model's own prompt.")
-    passage_prompt: str = _option("", "The same before documents.")
-    truncate: str = _option("", "Where to cut long texts: end, start or none. Default: end.")
-    batch: int = _option(64, "Texts of one request.", min=1)
-    timeout: float = _option(300, "Seconds for one request.", min=0.1)
-    url: str = _option("", "HOST:PORT of the server, for targets that are only a name.")
-    protocol: str = _option("grpc", "grpc or http, likewise.")
+    similarity: str = option("", "cosine or dot; the default is the model's own, or cosine.")
+    dimensions: int | None = option(None, "Dimensions of a vector to keep (Matryoshka).", min=1)
+    query_prompt: str = option("", "Put this before queries, instead of the model's own prompt.")
+    passage_prompt: str = option("", "The same before documents.")
+    truncate: str = option("", "Where to cut long texts: end, start or none. Default: end.")
+    batch: int = option(64, "Texts of one request.", min=1)
+    timeout: float = option(300, "Seconds for one request.", min=0.1)
+    url: str = option("", "HOST:PORT of the server, for targets that are only a name.")
+    protocol: str = option("grpc", "grpc or http, likewise.")
 
     def __post_init__(self) -> None:
         choices = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from trtbuild.cli.fields import from_fields
+from trtbuild.cli.fields import from_fields, option
 from trtbuild.cli.values import Program, group_with_default
 from trtbuild_measure.bench.options import BenchOptions
 
@@ -67,26 +67,16 @@ def register(app: typer.Typer) -> None:
 class Output:
     """Where the result goes."""
 
-    out: Path | None = field(
-        default=None,
-        metadata={"help": "Write the result as JSON, updated after each load."},
+    out: Path | None = option(None, "Write the result as JSON, updated after each load.")
+    min_in_slo: float | None = option(
+        None,
+        "Fail unless this share of each load's requests meets --slo, such as 0.95.",
+        min=0,
+        max=1,
     )
-    min_in_slo: float | None = field(
-        default=None,
-        metadata={
-            "help": "Fail unless this share of each load's requests meets --slo, such as 0.95.",
-            "min": 0,
-            "max": 1,
-        },
-    )
-    html: Path | None = field(default=None, metadata={"help": "Write an HTML report."})
-    export: str = field(
-        default="",
-        metadata={"help": "Print another tool's command instead: aiperf."},
-    )
-    as_json: bool = field(
-        default=False, metadata={"help": "Print the result as JSON.", "flag": "--json"}
-    )
+    html: Path | None = option(None, "Write an HTML report.")
+    export: str = option("", "Print another tool's command instead: aiperf.")
+    as_json: bool = option(False, "Print the result as JSON.", flag="--json")
 
 
 @from_fields(BenchOptions, Output)
@@ -106,8 +96,8 @@ def run(options: BenchOptions, output: Output) -> None:
 
     if output.min_in_slo is not None:
         bench.require_objectives(options)
-    for option, path in (("--out", output.out), ("--html", output.html)):
-        bench.require_writable(option, path)
+    for flag, path in (("--out", output.out), ("--html", output.html)):
+        bench.require_writable(flag, path)
     with display() as (progress, on_tick):
         outcome = bench.run(
             options, progress=progress, on_tick=on_tick, on_result=bench.keeper(output.out)

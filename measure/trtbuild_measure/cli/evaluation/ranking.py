@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from trtbuild.cli.fields import from_fields
+from trtbuild.cli.fields import from_fields, option
 from trtbuild_measure.evaluation.options import EvalOptions
 
 _EPILOG = """
@@ -40,10 +40,8 @@ def register(app: typer.Typer) -> None:
 class Output:
     """Where the result goes."""
 
-    out: Path | None = field(default=None, metadata={"help": "Write the result as JSON."})
-    as_json: bool = field(
-        default=False, metadata={"help": "Print the result as JSON.", "flag": "--json"}
-    )
+    out: Path | None = option(None, "Write the result as JSON.")
+    as_json: bool = option(False, "Print the result as JSON.", flag="--json")
 
 
 @from_fields(EvalOptions, Output)
